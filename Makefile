@@ -1,0 +1,83 @@
+# Every target sets itself up in .venv; nothing has to be installed first but Python 3.11, 3.12 or 3.13.
+SHELL := /bin/bash
+.SHELLFLAGS := -euo pipefail -c
+.DEFAULT_GOAL := help
+MAKEFLAGS += --no-print-directory
+
+VENV := .venv
+BIN := $(VENV)/bin
+ARGS ?=
+# One TensorFlow per core: more threads than cores only get in each other's way.
+WORKERS ?= $(shell n=$$(getconf _NPROCESSORS_ONLN 2>/dev/null || echo 2); echo $$((n < 4 ? n : 4)))
+PYTEST = env TF_NUM_INTRAOP_THREADS=1 TF_NUM_INTEROP_THREADS=1 OMP_NUM_THREADS=1 \
+	$(BIN)/python -m pytest -n $(WORKERS) --dist loadfile -r fEs --durations=5
+# What must not need TensorFlow.
+CORE_TESTS = $(wildcard tests/layers tests/heads tests/losses tests/backbones tests/models)
+
+export TF_CPP_MIN_LOG_LEVEL ?= 2
+export PIP_DISABLE_PIP_VERSION_CHECK := 1
+
+.PHONY: help demo test test-all lint types bench format clean
+
+help: ## this list
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## (.*)/  make \1\t\2/' | expand -t 18
+
+demo: $(VENV)/.installed-demo ## train, evaluate, export, verify; ARGS="--data DIR" takes your own faces
+	@$(BIN)/gfkeras demo $(ARGS)
+
+test: lint ## style, types, import rules, the tests on TensorFlow and the core's on JAX
+	$(call run_tests,-m "not slow")
+
+test-all: lint ## the same, and the tests that take minutes
+	$(call run_tests,)
+
+lint: $(VENV)/.installed-test ## style, types and import rules only
+	@printf '\n== style\n'
+	@$(BIN)/ruff check --quiet .
+	@$(BIN)/ruff format --check .
+	@printf '\n== types\n'
+	@$(BIN)/mypy
+	@printf '\n== import rules\n'
+	@report=$$($(BIN)/lint-imports --no-cache) && tail -n 1 <<<"$$report" || { echo "$$report"; exit 1; }
+
+format: $(VENV)/.installed-test ## mends what ruff can mend
+	@$(BIN)/ruff check --fix --quiet . ; $(BIN)/ruff format .
+
+bench: $(VENV)/.installed-demo ## the benchmarks, each against a peer measured in the same run
+	@for benchmark in benchmarks/[a-z]*.py; do \
+		printf '\n== %s\n' "$$benchmark"; $(BIN)/python "$$benchmark"; done
+
+clean: ## removes .venv, caches and builds; results in runs/ stay
+	rm -rf $(VENV) build dist *.egg-info .mypy_cache .pytest_cache .ruff_cache .hypothesis
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +
+
+# The JAX tests come first, so that the closing line is that of the whole suite.
+define run_tests
+@printf '\n== core tests on JAX\n'
+@KERAS_BACKEND=jax $(PYTEST) $(1) $(CORE_TESTS)
+@printf '\n== all tests on TensorFlow\n'
+@KERAS_BACKEND=tensorflow $(PYTEST) $(1)
+endef
+
+# -- set-up ---------------------------------------------------------------------------------------
+
+# A Python found on PATH may be a shim that fails or one without venv: each is tried.
+$(BIN)/python:
+	@for python in $(PYTHON) python3 python3.13 python3.12 python3.11 python; do \
+		if "$$python" -c 'import sys, venv, ensurepip; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 13))' \
+			>/dev/null 2>&1; then \
+			echo "== $(VENV): $$("$$python" --version)"; exec "$$python" -m venv $(VENV); \
+		fi; \
+	done; \
+	if command -v uv >/dev/null; then exec uv venv --quiet --seed --python 3.11 $(VENV); fi; \
+	echo "make: no Python 3.11 to 3.13 with venv found; name one with: make PYTHON=/path/to/python3" >&2; exit 1
+
+$(VENV)/.installed-demo: EXTRAS := export,plots
+$(VENV)/.installed-test: EXTRAS := all,test
+$(VENV)/.installed-%: setup.cfg pyproject.toml | $(BIN)/python
+	@echo "== installing gfkeras[$(EXTRAS)]"
+	@# uv takes seconds where pip takes minutes; without it, or where it fails, pip does the same.
+	@$(BIN)/python -m pip install --quiet uv 2>/dev/null || true
+	@$(BIN)/uv pip install --quiet --python $(BIN)/python --editable '.[$(EXTRAS)]' 2>/dev/null \
+		|| $(BIN)/python -m pip install --quiet --editable '.[$(EXTRAS)]'
+	@touch $@
