@@ -1,0 +1,99 @@
+"""Decoded faces in memory, with their labels."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+
+from gfkeras.data.images import check_images
+
+
+@dataclasses.dataclass
+class Faces:
+    """Aligned face images with identities: what training and evaluation take.
+
+    Attributes:
+        images: (N, 112, 112, 3), uint8.
+        labels: (N,) int32, index into `identities`.
+        identities: the name of each label.
+        paths: the files the images came from; empty where they came from an array.
+        skipped: (file, reason) for what could not be used.
+
+    Raises:
+        ValueError: if images and labels do not match, or a label has no identity.
+    """
+
+    images: np.ndarray
+    labels: np.ndarray
+    identities: list[str] = dataclasses.field(default_factory=list)
+    paths: list[Path] = dataclasses.field(default_factory=list)
+    skipped: list[tuple[Path, str]] = dataclasses.field(default_factory=list)
+
+    def __post_init__(self) -> None:
+        self.images = check_images(self.images)
+        labels = np.asarray(self.labels)
+        if labels.ndim != 1 or not np.issubdtype(labels.dtype, np.integer):
+            raise ValueError(
+                "`labels` must be a vector of integers. "
+                f"Received: labels of shape {labels.shape} and type {labels.dtype}"
+            )
+        if len(labels) != len(self.images):
+            raise ValueError(
+                f"`labels` must have one entry per image. Received: {len(labels)} labels "
+                f"and {len(self.images)} images"
+            )
+        if not self.identities and len(labels):
+            self.identities = [str(i) for i in range(int(labels.max()) + 1)]
+        count = len(self.identities)
+        if len(labels) and (labels.min() < 0 or labels.max() >= count):
+            raise ValueError(
+                f"`labels` must be in 0…{count - 1}, one for each of the {count} identities. "
+                f"Received: labels in {labels.min()}…{labels.max()}"
+            )
+        self.labels = labels.astype(np.int32)
+
+    def __len__(self) -> int:
+        return len(self.labels)
+
+    def require_trainable(self) -> None:
+        """Raises ValueError where there are fewer than two identities to tell apart."""
+        present = len(np.unique(self.labels))
+        if present < 2:
+            raise ValueError(
+                "Training needs at least two identities with images. "
+                f"Received: {present} with {len(self)} images"
+            )
+
+    def select(self, identities: Sequence[int]) -> Faces:
+        """The faces of some identities, with labels 0…n − 1 in the order given.
+
+        Args:
+            identities: labels of this object.
+        """
+        new_label = np.full(len(self.identities), -1, np.int32)
+        new_label[list(identities)] = np.arange(len(identities))
+        keep = np.flatnonzero(new_label[self.labels] >= 0)
+        return Faces(
+            images=self.images[keep],
+            labels=new_label[self.labels[keep]],
+            identities=[self.identities[i] for i in identities],
+            paths=[self.paths[i] for i in keep] if self.paths else [],
+        )
+
+    def split(self, holdout: int) -> tuple[Faces, Faces]:
+        """Splits by identity: all but the last `holdout` of them, and those.
+
+        Raises:
+            ValueError: if `holdout` leaves no identity on either side.
+        """
+        total = len(self.identities)
+        if not 0 < holdout < total:
+            raise ValueError(
+                f"`holdout` must be from 1 to {total - 1}, fewer than the {total} identities. "
+                f"Received: holdout={holdout}"
+            )
+        order = list(range(total))
+        return self.select(order[: total - holdout]), self.select(order[total - holdout :])

@@ -1,0 +1,217 @@
+"""Faces as a folder of folders: one per person."""
+
+from __future__ import annotations
+
+import os
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import numpy as np
+
+from gfkeras.data.faces import Faces
+from gfkeras.data.images import IMAGE_SIZE, IMAGE_SUFFIXES, ImageError, read_image
+from gfkeras.errors import nearest
+from gfkeras.files import natural_key
+
+
+class FaceFolder:
+    """A folder that holds one folder of images per identity.
+
+    Nothing is decoded until `load`. Identities and images come in natural order
+    (s2 before s10), so that the same folder gives the same labels everywhere.
+
+    Args:
+        root: the folder of folders.
+        identities: which folders to take and in what order: names, or a text file
+            with one name a line. Lines of LFW's lists (`name<TAB>count`, and a first
+            line holding a count) are understood. All folders by default.
+        min_images: identities with fewer image files are left out.
+
+    Attributes:
+        identities: the names, one per label.
+        paths: the image files.
+        labels: (N,) int32, index into `identities` of each file.
+        skipped: (path, reason) for each thing in the folder that is not used.
+
+    Raises:
+        ValueError: if the folder is missing or holds no images, or a name in
+            `identities` is not a folder of it.
+
+    Example:
+        folder = FaceFolder("orl_faces")
+        training, heldout = folder.split(holdout=10)
+        faces = training.load()
+    """
+
+    def __init__(
+        self,
+        root: str | os.PathLike[str],
+        identities: Sequence[str] | str | os.PathLike[str] | None = None,
+        min_images: int = 1,
+    ):
+        self.root = Path(root)
+        self.min_images = min_images
+        self.skipped: list[tuple[Path, str]] = []
+        if not self.root.is_dir():
+            reason = "is not a folder" if self.root.exists() else "does not exist"
+            raise ValueError(
+                f"`root` must be a folder with one folder of images per person. "
+                f"Received: root={str(self.root)!r}, which {reason}"
+            )
+        folders = self._folders()
+        if identities is not None:
+            folders = self._chosen(folders, _names(identities))
+        self.identities: list[str] = []
+        self.paths: list[Path] = []
+        labels: list[int] = []
+        for name, folder in folders.items():
+            images = self._images(folder)
+            if len(images) < max(1, min_images):
+                reason = f"{len(images)} images, fewer than {min_images}" if images else "no images"
+                self.skipped.append((folder, reason))
+                continue
+            labels += [len(self.identities)] * len(images)
+            self.identities.append(name)
+            self.paths += images
+        self.labels = np.asarray(labels, np.int32)
+        if not self.paths:
+            raise ValueError(
+                f"`root` must hold one folder of images per person "
+                f"({', '.join(sorted(IMAGE_SUFFIXES))}). Received: root={str(self.root)!r}, "
+                f"which holds {len(folders)} folders and no usable image"
+            )
+
+    def __len__(self) -> int:
+        return len(self.paths)
+
+    def select(self, identities: Sequence[str] | str | os.PathLike[str]) -> FaceFolder:
+        """The same folder with these identities only (names, or a file of names)."""
+        return FaceFolder(self.root, _names(identities), self.min_images)
+
+    def split(self, holdout: int) -> tuple[FaceFolder, FaceFolder]:
+        """All but the last `holdout` identities, and those.
+
+        Raises:
+            ValueError: if that leaves no identity on either side.
+        """
+        total = len(self.identities)
+        if not 0 < holdout < total:
+            raise ValueError(
+                f"`holdout` must be from 1 to {total - 1}, fewer than the {total} identities of "
+                f"{str(self.root)!r}. Received: holdout={holdout}"
+            )
+        first, last = self.identities[:-holdout], self.identities[-holdout:]
+        return self.select(first), self.select(last)
+
+    def load(self, workers: int | None = None, size: int = IMAGE_SIZE) -> Faces:
+        """Decodes every image into memory.
+
+        An image that cannot be read is listed in the result's `skipped`, and an
+        identity left without any is dropped.
+
+        Args:
+            workers: threads; the number of processors by default.
+            size: height and width of the images.
+
+        Returns:
+            The faces, 37 KiB each at 112×112.
+
+        Raises:
+            ValueError: if not one image can be read.
+        """
+
+        def decode(path: Path) -> np.ndarray | ImageError:
+            try:
+                return read_image(path, size)
+            except ImageError as error:
+                return error
+
+        images = np.empty((len(self.paths), size, size, 3), np.uint8)
+        skipped = list(self.skipped)
+        kept: list[int] = []
+        with ThreadPoolExecutor(workers or os.cpu_count() or 1) as pool:
+            for index, result in enumerate(pool.map(decode, self.paths)):
+                if isinstance(result, ImageError):
+                    skipped.append((self.paths[index], result.reason))
+                else:
+                    images[len(kept)] = result
+                    kept.append(index)
+        if not kept:
+            path, reason = skipped[-1]
+            raise ValueError(
+                f"None of the {len(self.paths)} images in {str(self.root)!r} can be read; "
+                f"the last: {path}: {reason}"
+            )
+        labels = self.labels[kept]
+        present = np.unique(labels)
+        skipped += [
+            (self.root / self.identities[label], "no readable image")
+            for label in range(len(self.identities))
+            if label not in set(present.tolist())
+        ]
+        return Faces(
+            images=images[: len(kept)],
+            labels=np.searchsorted(present, labels),
+            identities=[self.identities[i] for i in present],
+            paths=[self.paths[i] for i in kept],
+            skipped=skipped,
+        )
+
+    def _folders(self) -> dict[str, Path]:
+        folders = {}
+        for entry in sorted(self.root.iterdir(), key=lambda path: natural_key(path.name)):
+            if entry.name.startswith("."):
+                continue
+            if entry.is_dir():
+                folders[entry.name] = entry
+            else:
+                self.skipped.append((entry, "not in a person's folder"))
+        return folders
+
+    def _chosen(self, folders: dict[str, Path], names: list[str]) -> dict[str, Path]:
+        missing = [name for name in names if name not in folders]
+        if missing:
+            guess = nearest(missing[0], folders)
+            hint = f" (did you mean {guess!r}?)" if guess else ""
+            raise ValueError(
+                f"`identities` must name folders of {str(self.root)!r}. Received: {missing[0]!r}"
+                f"{hint}" + (f" and {len(missing) - 1} more" if len(missing) > 1 else "")
+            )
+        twice = [name for name, count in Counter(names).items() if count > 1]
+        if twice:
+            raise ValueError(f"`identities` must name each folder once. Received: {twice[0]!r} twice")
+        return {name: folders[name] for name in names}
+
+    def _images(self, folder: Path) -> list[Path]:
+        images = []
+        for entry in sorted(folder.iterdir(), key=lambda path: natural_key(path.name)):
+            if entry.name.startswith("."):
+                continue
+            if entry.is_dir():
+                self.skipped.append((entry, "a folder inside a person's folder"))
+            elif entry.suffix.lower() not in IMAGE_SUFFIXES:
+                self.skipped.append((entry, "not an image by its suffix"))
+            else:
+                images.append(entry)
+        return images
+
+
+def _names(identities: Iterable[str] | str | os.PathLike[str]) -> list[str]:
+    """Names as they are, or from the lines of a file."""
+    if not isinstance(identities, (str, os.PathLike)):
+        return [str(name) for name in identities]
+    try:
+        lines = Path(identities).read_text(encoding="utf-8").splitlines()
+    except (OSError, UnicodeDecodeError) as error:
+        raise ValueError(
+            f"`identities` must be names or a text file of names. "
+            f"Received: identities={os.fspath(identities)!r} ({error})"
+        ) from error
+    rows = [line.strip().split("\t") for line in lines if line.strip()]
+    # LFW's lists open with a count, or with the number of folds and a count per fold. A number
+    # alone is a count only where the other lines carry one too: a person may be called "7".
+    if any(len(row) > 1 for row in rows):
+        rows = [row for row in rows if not (len(row) == 1 and row[0].isdigit())]
+    return [row[0] for row in rows]

@@ -1,0 +1,206 @@
+"""Reading and checking aligned face images.
+
+Everything in gfkeras takes RGB images of 112×112, aligned by five points, as
+`uint8` or `float32` in 0…255. `read_image` turns a file into one; `check_images`
+says in plain words what is wrong with an array that is not.
+"""
+
+from __future__ import annotations
+
+import io
+import os
+import warnings
+from typing import Any
+
+import numpy as np
+from PIL import Image, ImageOps
+
+IMAGE_SIZE = 112
+IMAGE_SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".pgm", ".ppm", ".bmp", ".webp", ".tif", ".tiff"})
+# An aligned face never needs more; a small file that claims more is a decompression bomb.
+MAX_PIXELS = 64_000_000
+# Only plain picture formats: Pillow would also hand files to Ghostscript and other interpreters.
+_FORMATS = ("JPEG", "PNG", "PPM", "BMP", "WEBP", "TIFF")
+
+
+class ImageError(ValueError):
+    """An image that cannot be read; the message names the file and the reason.
+
+    Attributes:
+        path: the file, or "<bytes>".
+        reason: what is wrong with it.
+    """
+
+    def __init__(self, path: str, reason: str):
+        super().__init__(f"{path}: {reason}")
+        self.path = path
+        self.reason = reason
+
+    def __reduce__(self) -> tuple[type[ImageError], tuple[str, str]]:
+        return ImageError, (self.path, self.reason)
+
+
+def read_image(source: str | os.PathLike[str] | bytes, size: int = IMAGE_SIZE) -> np.ndarray:
+    """Reads one aligned face as RGB.
+
+    Grey, 16-bit, palette, CMYK and transparent images become RGB (16 bits keep
+    their upper 8; transparent parts become black, which is also what an alignment
+    leaves outside of the photo), and the EXIF orientation is applied. An image of
+    `size`×`size` keeps its decoded pixels. Any other is taken for a face that is
+    already cropped: it is scaled to fit, keeping its proportions, centred, and the
+    rest filled by repeating its border pixels; a 92×112 image of the ORL database
+    so gets 10 columns on either side and no resampling.
+
+    Args:
+        source: a file, or the bytes of one.
+        size: height and width of the result.
+
+    Returns:
+        uint8 array of shape (size, size, 3), values 0…255.
+
+    Raises:
+        ImageError: for a file that is missing, empty, truncated, not an image, or
+            of more than `MAX_PIXELS` pixels.
+    """
+    name = "<bytes>" if isinstance(source, bytes) else os.fspath(source)
+    try:
+        content = source if isinstance(source, bytes) else _contents(name)
+        if not content:
+            raise ImageError(name, "the file is empty")
+        with Image.open(io.BytesIO(content), formats=_FORMATS) as image:
+            width, height = image.size
+            if width * height > MAX_PIXELS:
+                raise ImageError(
+                    name, f"{width}x{height} pixels are more than the {MAX_PIXELS} allowed"
+                )
+            pixels = np.array(_as_rgb(ImageOps.exif_transpose(image)))
+    except ImageError:
+        raise
+    except Image.DecompressionBombError as error:
+        raise ImageError(name, f"too many pixels ({error})") from error
+    except Image.UnidentifiedImageError as error:
+        raise ImageError(name, "not an image of a known format") from error
+    # A damaged file can make a decoder raise nearly anything, struct.error and
+    # SyntaxError among them; whatever it is, this one image cannot be read.
+    except Exception as error:
+        raise ImageError(name, f"damaged or unreadable ({error})") from error
+    return pixels if pixels.shape[:2] == (size, size) else _fit(pixels, size)
+
+
+def _contents(path: str) -> bytes:
+    try:
+        with open(path, "rb") as file:
+            return file.read()
+    except FileNotFoundError as error:
+        raise ImageError(path, "no such file") from error
+    except OSError as error:
+        raise ImageError(path, error.strerror or str(error)) from error
+
+
+def _as_rgb(image: Image.Image) -> Image.Image:
+    """Any Pillow mode as 8-bit RGB."""
+    if image.mode == "RGB" and "transparency" not in image.info:
+        return image
+    if image.mode.startswith("I"):
+        # 16-bit grey; Pillow's own conversion would clip it at 255.
+        values = np.asarray(image).astype(np.int64)
+        if values.size and (values.min() < 0 or values.max() > 65535):
+            raise ValueError("pixel values outside of 16 bits")
+        return Image.fromarray((values >> 8).astype(np.uint8)).convert("RGB")
+    if image.mode == "F":
+        raise ValueError("floating-point pixels, expected 8 or 16 bits")
+    if "transparency" in image.info or image.mode in ("RGBA", "LA", "PA", "RGBa", "La"):
+        image = image.convert("RGBA")
+        black = Image.new("RGBA", image.size, (0, 0, 0, 255))
+        return Image.alpha_composite(black, image).convert("RGB")
+    return image.convert("RGB")
+
+
+def _fit(pixels: np.ndarray, size: int) -> np.ndarray:
+    """Scales (H, W, 3) to fit a square and repeats the border around it."""
+    height, width = pixels.shape[:2]
+    scale = size / max(height, width)
+    new_height = max(1, round(height * scale))
+    new_width = max(1, round(width * scale))
+    if (new_height, new_width) != (height, width):
+        resized = Image.fromarray(pixels).resize(
+            (new_width, new_height), Image.Resampling.BILINEAR, reducing_gap=3.0
+        )
+        pixels = np.asarray(resized)
+    top, left = (size - new_height) // 2, (size - new_width) // 2
+    return np.pad(
+        pixels,
+        ((top, size - new_height - top), (left, size - new_width - left), (0, 0)),
+        mode="edge",
+    )
+
+
+def check_images(images: Any, size: int = IMAGE_SIZE, name: str = "images") -> np.ndarray:
+    """Returns a batch of aligned faces as a contiguous array, or says what is wrong.
+
+    Args:
+        images: (N, size, size, 3), RGB: integers or floats in 0…255. N may be 0.
+        size: height and width expected.
+        name: the argument's name, for messages.
+
+    Returns:
+        The images as `uint8` where integers came, else as `float32`. Floats that
+        all lie in 0…1 are taken as they are with a warning: they are nearly black.
+
+    Raises:
+        ValueError: naming the argument, what was expected and what was received.
+    """
+    expected = f"`{name}` must have shape (N, {size}, {size}, 3), RGB with values 0…255."
+    try:
+        array = np.asarray(images)
+    except ValueError as error:
+        raise ValueError(f"{expected} Received images of different shapes: {error}") from error
+    hint = _shape_hint(array.shape, size)
+    if hint is not None:
+        raise ValueError(f"{expected} Received: {name} of shape {array.shape}; {hint}")
+    if array.dtype == np.uint8:
+        return np.ascontiguousarray(array)
+    is_integer = np.issubdtype(array.dtype, np.integer)
+    if not is_integer and not np.issubdtype(array.dtype, np.floating):
+        raise ValueError(f"{expected} Received: {name} of type {array.dtype}")
+    if not is_integer:
+        array = array.astype(np.float32, copy=False)
+        if not np.isfinite(array).all():
+            raise ValueError(f"{expected} Received: {name} with NaN or infinite values")
+    if array.size:
+        low, high = array.min(), array.max()
+        if low < 0 or high > 255:
+            advice = (
+                "; it looks normalised already: give the plain pixels, the model normalises them"
+                if -3 <= low < 0 and high <= 3
+                else ""
+            )
+            raise ValueError(f"{expected} Received: {name} with values {low}…{high}{advice}")
+        if not is_integer and 0 < high <= 1:
+            warnings.warn(
+                f"`{name}` holds values of at most {high:.3g}: expected 0…255, so these are "
+                "nearly black images. Multiply by 255 if they were scaled to 0…1.",
+                stacklevel=2,
+            )
+    return np.ascontiguousarray(array.astype(np.uint8) if is_integer else array)
+
+
+def _shape_hint(shape: tuple[int, ...], size: int) -> str | None:
+    """What to do about a wrong shape; None for a right one."""
+    if len(shape) == 4 and shape[1:] == (size, size, 3):
+        return None
+    if shape == (size, size, 3):
+        return "for a single image use images[np.newaxis]"
+    if len(shape) in (2, 3) and shape[-2:] == (size, size):
+        return "for grey images repeat the channel: np.repeat(grey[..., np.newaxis], 3, axis=-1)"
+    if len(shape) == 4 and shape[1] == 3 and shape[2:] == (size, size):
+        return "move the channels last: np.transpose(images, (0, 2, 3, 1))"
+    if len(shape) == 4 and shape[1:3] == (size, size):
+        if shape[3] == 1:
+            return "for grey images repeat the channel: np.repeat(images, 3, axis=-1)"
+        if shape[3] == 4:
+            return "drop the alpha channel: images[..., :3]"
+        return f"it has {shape[3]} channels"
+    if len(shape) == 4 and shape[3] == 3:
+        return f"faces must be aligned and cropped to {size}×{size} first"
+    return f"that is not a batch of {size}×{size} RGB images"
