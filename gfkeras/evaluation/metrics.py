@@ -1,0 +1,307 @@
+"""Verification metrics over scores: plain functions of NumPy arrays.
+
+Every function takes `scores` (N,), higher meaning more alike, and `same` (N,), true for a
+genuine pair (one person) and false for an impostor pair (two people). A pair is accepted
+when its score is at least the threshold. With equal scores all of them are accepted or
+none is, so nothing here depends on the order of the pairs.
+
+Terms: FAR, the share of impostor pairs accepted; TAR, the share of genuine pairs accepted.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+FARS = (1e-1, 1e-2, 1e-3, 1e-4, 1e-5, 1e-6)
+
+
+@dataclass(frozen=True, eq=False)
+class Roc:
+    """An exact ROC: one point for each distinct score, after a first point at (0, 0).
+
+    Attributes:
+        far: (P,) share of impostor pairs accepted, rising from 0 to 1.
+        tar: (P,) share of genuine pairs accepted, rising from 0 to 1.
+        thresholds: (P,) falling; the first lies just above every score.
+        genuine: number of genuine pairs.
+        impostor: number of impostor pairs; FAR comes in steps of 1 / impostor.
+    """
+
+    far: npt.NDArray[np.float64]
+    tar: npt.NDArray[np.float64]
+    thresholds: npt.NDArray[np.float64]
+    genuine: int
+    impostor: int
+
+    @property
+    def auc(self) -> float:
+        """Area under the curve, as `area_under_curve`."""
+        return float(np.trapezoid(self.tar, self.far))
+
+    @property
+    def eer(self) -> float:
+        """Equal error rate, as `equal_error_rate`."""
+        gap = self.far + self.tar - 1.0
+        after = int(np.argmax(gap >= 0))
+        if gap[after] == 0:
+            return float(self.far[after])
+        before = after - 1
+        part = -gap[before] / (gap[after] - gap[before])
+        return float(self.far[before] + part * (self.far[after] - self.far[before]))
+
+
+@dataclass(frozen=True, eq=False)
+class FoldAccuracy:
+    """Accuracy of each left-out fold.
+
+    Attributes:
+        accuracies: (F,) accuracy on each left-out fold, as a fraction.
+        thresholds: (F,) the threshold chosen on the other folds.
+        folds: (F,) the folds' numbers, ascending.
+    """
+
+    accuracies: npt.NDArray[np.float64]
+    thresholds: npt.NDArray[np.float64]
+    folds: npt.NDArray[np.int64]
+
+    @property
+    def mean(self) -> float:
+        """Mean accuracy over the folds: the figure LFW tables show."""
+        return float(self.accuracies.mean())
+
+    @property
+    def std(self) -> float:
+        """Standard deviation across the folds (divided by F, as face packages print it)."""
+        return float(self.accuracies.std())
+
+    @property
+    def standard_error(self) -> float:
+        """LFW's S_E: the sample standard deviation (divided by F − 1) over √F."""
+        return float(self.accuracies.std(ddof=1) / np.sqrt(len(self.accuracies)))
+
+
+def check_scores(
+    scores: npt.ArrayLike, same: npt.ArrayLike
+) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.bool_]]:
+    """Returns scores (N,) float64 and same (N,) bool once they can be measured.
+
+    Raises:
+        ValueError: where the shapes differ, a score is not finite, `same` holds anything
+            but true and false, or one of the two kinds of pair is missing.
+    """
+    scores = np.asarray(scores)
+    same = np.asarray(same)
+    if scores.ndim != 1 or scores.shape != same.shape:
+        raise ValueError(
+            "`scores` and `same` must be one-dimensional and equally long. "
+            f"Received: scores of shape {scores.shape}, same of shape {same.shape}"
+        )
+    if scores.dtype.kind not in "fiu":
+        raise ValueError(f"`scores` must be real numbers. Received: dtype {scores.dtype}")
+    scores = scores.astype(np.float64)
+    if not np.isfinite(scores).all():
+        bad = int(np.flatnonzero(~np.isfinite(scores))[0])
+        raise ValueError(f"`scores` must be finite. Received: scores[{bad}]={scores[bad]}")
+    if same.dtype != np.bool_:
+        if same.dtype.kind not in "fiu" or not np.isin(same, (0, 1)).all():
+            raise ValueError(
+                f"`same` must hold only true and false (or 1 and 0). Received: dtype {same.dtype}"
+            )
+        same = same.astype(np.bool_)
+    genuine = int(same.sum())
+    if genuine in (0, len(same)):
+        raise ValueError(
+            "Verification needs at least one genuine and one impostor pair. "
+            f"Received: {genuine} genuine, {len(same) - genuine} impostor"
+        )
+    return scores, same
+
+
+def roc(scores: npt.ArrayLike, same: npt.ArrayLike) -> Roc:
+    """The exact ROC of the scores, no point dropped and none interpolated.
+
+    Raises:
+        ValueError: as `check_scores`.
+    """
+    from sklearn.metrics import roc_curve  # a second to import
+
+    scores, same = check_scores(scores, same)
+    far, tar, thresholds = roc_curve(same, scores, drop_intermediate=False)
+    # scikit-learn writes infinity, which JSON has no word for.
+    thresholds[0] = np.nextafter(scores.max(), np.inf)
+    return Roc(far, tar, thresholds, int(same.sum()), int((~same).sum()))
+
+
+def far_name(far: float) -> str:
+    """The key of a FAR in results: 0.001 is "1e-3"; 0.015 is "1.5e-2"."""
+    mantissa, exponent = f"{far:.6e}".split("e")
+    return f"{mantissa.rstrip('0').rstrip('.')}e{int(exponent)}"
+
+
+def operating_points(
+    curve: Roc, fars: Sequence[float] = FARS
+) -> dict[str, tuple[float, float] | None]:
+    """The (TAR, threshold) of the largest TAR whose FAR is at most each target.
+
+    None stands where the target is below 1 / impostors: too few impostor pairs to measure
+    it, since the only threshold left is one above every impostor.
+
+    Raises:
+        ValueError: where a target is not above 0 and at most 1.
+    """
+    points: dict[str, tuple[float, float] | None] = {}
+    for far in fars:
+        if not 0 < far <= 1:
+            raise ValueError(f"`fars` must lie above 0 and at most at 1. Received: {far!r}")
+        if 1 / curve.impostor > far:
+            points[far_name(far)] = None
+            continue
+        # k / n is rounded to the nearest float, as the target was: 3 / 3000 is 1e-3 exactly.
+        last = int(np.searchsorted(curve.far, far, side="right")) - 1
+        # Points of one FAR and one TAR cannot repeat, so `last` has the largest TAR.
+        points[far_name(far)] = (float(curve.tar[last]), float(curve.thresholds[last]))
+    return points
+
+
+def tar_at_far(
+    scores: npt.ArrayLike, same: npt.ArrayLike, fars: Sequence[float] = FARS
+) -> dict[str, float | None]:
+    """TAR at each FAR: the largest TAR whose FAR is at most the target, never interpolated.
+
+    Args:
+        scores: (N,), higher is more alike.
+        same: (N,), true for genuine pairs.
+        fars: targets in (0, 1].
+
+    Returns:
+        Fractions keyed "1e-1", "1e-2", …; None where the target is below 1 / impostors,
+        which this number of impostor pairs cannot resolve.
+
+    Example:
+        >>> tar_at_far([0.9, 0.4, 0.6, 0.1], [True, True, False, False], fars=(0.5, 0.1))
+        {'5e-1': 1.0, '1e-1': None}
+    """
+    points = operating_points(roc(scores, same), fars)
+    return {name: None if point is None else point[0] for name, point in points.items()}
+
+
+def area_under_curve(scores: npt.ArrayLike, same: npt.ArrayLike) -> float:
+    """Area under the ROC, by trapezoids.
+
+    It is the chance that a genuine pair scores above an impostor pair, a tie counting half.
+    """
+    return roc(scores, same).auc
+
+
+def equal_error_rate(scores: npt.ArrayLike, same: npt.ArrayLike) -> float:
+    """The error rate at which FAR equals FRR = 1 − TAR.
+
+    FAR − FRR rises along the ROC from −1 to 1. Where no point has exactly 0, the two
+    neighbouring points are joined by a straight line and the crossing is taken on it.
+    """
+    return roc(scores, same).eer
+
+
+def kfold_accuracy(
+    scores: npt.ArrayLike, same: npt.ArrayLike, folds: npt.ArrayLike, balanced: bool = False
+) -> FoldAccuracy:
+    """Accuracy as LFW prescribes: each fold judged by a threshold chosen on the others.
+
+    Every cut between two distinct scores of the other folds is tried. Of the cuts with the
+    best accuracy the one in the widest gap between scores is taken (of equally wide gaps the
+    lowest), and the threshold is the middle of that gap. Accepting everything or nothing is
+    chosen only where it is strictly better than every cut between scores.
+
+    Args:
+        scores: (N,), higher is more alike.
+        same: (N,), true for genuine pairs.
+        folds: (N,) integers, the fold of each pair. They need not be contiguous.
+        balanced: choose and measure by (TAR + 1 − FAR) / 2 in place of accuracy, for sets
+            that are mostly impostors. A fold with one kind of pair only is measured on it.
+
+    Raises:
+        ValueError: as `check_scores`; also with fewer than two folds, or where `folds`
+            differs in length or is not of integers.
+    """
+    scores, same = check_scores(scores, same)
+    folds = np.asarray(folds)
+    if folds.shape != scores.shape or folds.dtype.kind not in "iu":
+        raise ValueError(
+            f"`folds` must hold {len(scores)} integers, one for each pair. "
+            f"Received: shape {folds.shape}, dtype {folds.dtype}"
+        )
+    order = np.argsort(scores, kind="stable")
+    scores, same, folds = scores[order], same[order], folds[order]
+    numbers = np.unique(folds)
+    if len(numbers) < 2:
+        raise ValueError(
+            "K-fold accuracy needs pairs in at least two folds, the threshold being chosen on "
+            f"the others. Received: {len(scores)} pairs in fold {numbers[0]} only"
+        )
+    accuracies = np.empty(len(numbers))
+    thresholds = np.empty(len(numbers))
+    for position, number in enumerate(numbers):
+        left_out = folds == number
+        threshold = _best_threshold(scores[~left_out], same[~left_out], balanced)
+        right = (scores[left_out] >= threshold) == same[left_out]
+        thresholds[position] = threshold
+        accuracies[position] = _accuracy(right, same[left_out], balanced)
+    return FoldAccuracy(accuracies, thresholds, numbers.astype(np.int64))
+
+
+def _accuracy(right: npt.NDArray[np.bool_], same: npt.NDArray[np.bool_], balanced: bool) -> float:
+    if not balanced or same.all() or not same.any():
+        return float(right.mean())
+    return float((right[same].mean() + right[~same].mean()) / 2)
+
+
+def _best_threshold(
+    scores: npt.NDArray[np.float64], same: npt.NDArray[np.bool_], balanced: bool
+) -> float:
+    """The threshold for ascending scores; ties as in `kfold_accuracy`."""
+    genuine_below = np.concatenate(([0], np.cumsum(same, dtype=np.int64)))
+    impostor_below = np.arange(len(scores) + 1) - genuine_below
+    genuine, impostor = int(genuine_below[-1]), int(impostor_below[-1])
+    # Cut c accepts scores[c:]. Counts stay integers, so that equal merits are equal.
+    merit_genuine = genuine - genuine_below
+    merit_impostor = impostor_below
+    if balanced and genuine and impostor:
+        merit = merit_genuine * impostor + merit_impostor * genuine
+    else:
+        merit = merit_genuine + merit_impostor
+    gaps = np.diff(scores)
+    inner = np.flatnonzero(gaps > 0) + 1
+    outer = int(max(merit[0], merit[-1]))
+    if len(inner) and int(merit[inner].max()) >= outer:
+        best = inner[merit[inner] == merit[inner].max()]
+        cut = int(best[np.argmax(gaps[best - 1])])
+        low, high = float(scores[cut - 1]), float(scores[cut])
+        middle = low + (high - low) / 2
+        # Between neighbouring floats there is no middle; `high` parts them just as well.
+        return middle if middle > low else high
+    if merit[0] >= merit[-1]:
+        return float(scores[0])
+    return float(np.nextafter(scores[-1], np.inf))
+
+
+def effective_groups(counts: npt.ArrayLike) -> float:
+    """How many groups are really used: exp of the entropy of their shares.
+
+    K for even use of K groups, 1 where one group takes every face.
+
+    Args:
+        counts: (K,) how many faces each group took, or shares; not negative, not all 0.
+    """
+    counts = np.asarray(counts, dtype=np.float64)
+    if counts.ndim != 1 or not len(counts) or not np.isfinite(counts).all() or counts.min() < 0:
+        raise ValueError(
+            f"`counts` must be one row of finite numbers of at least 0. Received: {counts!r}"
+        )
+    if counts.sum() == 0:
+        raise ValueError("`counts` must not all be 0: no face was assigned to a group.")
+    shares = counts[counts > 0] / counts.sum()
+    return float(np.exp(-(shares * np.log(shares)).sum()))

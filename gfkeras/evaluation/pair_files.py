@@ -1,0 +1,173 @@
+"""Reading pairs files: LFW's own format, and CSV or TSV with a header."""
+
+from __future__ import annotations
+
+import csv
+import os
+from collections.abc import Sequence
+from pathlib import Path
+from typing import NoReturn
+
+import numpy as np
+
+from gfkeras.evaluation.pair_list import PairList, stratified_folds
+
+SUFFIXES = (".jpg", ".jpeg", ".png", ".webp", ".bmp", ".ppm", ".pgm", ".tif", ".tiff")
+COLUMNS = ("first", "second", "same", "fold")
+_BOOLEANS = {"1": True, "true": True, "yes": True, "0": False, "false": False, "no": False}
+
+
+def read_pairs(file: str | os.PathLike[str], root: str | os.PathLike[str]) -> PairList:
+    """Reads a list of pairs; the format is seen from its first line.
+
+    LFW: a first line "10 300" (folds, pairs of each kind in a fold) or "500" (one fold), then
+    for each fold the genuine pairs as "name i j" and the impostor pairs as "name i name j",
+    separated by tabs or blanks. Image i of a person is root/name/name_0001.jpg; any other
+    usual image suffix is found too.
+
+    CSV or TSV: a first line naming the columns first, second, same and optionally fold, in any
+    order, separated by commas or tabs. Paths are relative to root; same is 1/0, true/false or
+    yes/no; fold is an integer.
+
+    A list in one fold, or without folds, is dealt into ten of neighbouring pairs, each with
+    its share of both kinds (see `stratified_folds`), since the threshold has to be chosen on
+    pairs other than those it is measured on.
+
+    A file that is named but not there is no error here: evaluation skips and lists it.
+
+    Raises:
+        ValueError: for a file or root that is not there, and for a malformed line, with the
+            file, the line, what was expected and what was received.
+    """
+    file, root = Path(file), Path(root)
+    if not root.is_dir():
+        raise ValueError(f"`root` must be an existing folder of images. Received: root={root}")
+    try:
+        lines = file.read_text(encoding="utf-8-sig").splitlines()
+    except OSError as error:
+        raise ValueError(f"`file` must be a readable pairs file. Received: {error}") from error
+    except UnicodeDecodeError as error:
+        raise ValueError(f"{file}: expected UTF-8 text. Received: {error}") from error
+    rows = [(number, line) for number, line in enumerate(lines, start=1) if line.strip()]
+    if not rows:
+        raise ValueError(f"{file}: expected pairs. Received: an empty file")
+    header = _fields(rows[0][1])
+    if len(header) <= 2 and all(field.isdecimal() for field in header):
+        return _read_lfw(file, rows, root)
+    return _read_table(file, rows, root)
+
+
+def _malformed(file: Path, line: int, expected: str, received: object) -> NoReturn:
+    raise ValueError(f"{file}, line {line}: expected {expected}. Received: {received!r}")
+
+
+def _fields(line: str) -> list[str]:
+    """Tabs part the fields where there are any, so that a name may hold blanks."""
+    return [field.strip() for field in line.strip().split("\t")] if "\t" in line else line.split()
+
+
+def _read_lfw(file: Path, rows: Sequence[tuple[int, str]], root: Path) -> PairList:
+    header = [int(field) for field in _fields(rows[0][1])]
+    folds, each = (1, header[0]) if len(header) == 1 else (header[0], header[1])
+    if folds < 1 or each < 1:
+        _malformed(file, rows[0][0], "positive numbers of folds and pairs", rows[0][1])
+    expected = folds * 2 * each
+    if len(rows) - 1 != expected:
+        last = rows[min(expected + 1, len(rows) - 1)][0]
+        raise ValueError(
+            f"{file}, line {last}: expected {expected} pairs after the first line "
+            f"{rows[0][1].strip()!r} ({folds} folds × {each} genuine and {each} impostor). "
+            f"Received: {len(rows) - 1}"
+        )
+    people = _People(root)
+    first, second = [], []
+    for position, (line, text) in enumerate(rows[1:]):
+        genuine = position % (2 * each) < each
+        fields = _fields(text)
+        wanted = "a genuine pair, name i j" if genuine else "an impostor pair, name i name j"
+        if len(fields) != (3 if genuine else 4):
+            _malformed(file, line, wanted, text)
+        name, number = fields[:2]
+        other, other_number = (name, fields[2]) if genuine else (fields[2], fields[3])
+        if not all(n.isdecimal() and int(n) > 0 for n in (number, other_number)):
+            _malformed(file, line, f"{wanted} with image numbers from 1", text)
+        if not genuine and name == other:
+            _malformed(file, line, "two different people in an impostor pair", text)
+        first.append(people.image(name, int(number)))
+        second.append(people.image(other, int(other_number)))
+    same = np.arange(expected) % (2 * each) < each
+    fold = np.arange(expected) // (2 * each)
+    return PairList(first, second, same, fold if folds > 1 else stratified_folds(same))
+
+
+class _People:
+    """Finds image number i of a person whatever its suffix; lists each folder once."""
+
+    def __init__(self, root: Path) -> None:
+        self.root = root
+        self.listed: dict[str, dict[str, str]] = {}
+        self.found: dict[tuple[str, int], Path] = {}
+
+    def image(self, name: str, number: int) -> Path:
+        key = (name, number)
+        if key not in self.found:
+            if name not in self.listed:
+                self.listed[name] = self._list(self.root / name)
+            stem = f"{name}_{number:04d}"
+            self.found[key] = self.root / name / self.listed[name].get(stem, stem + SUFFIXES[0])
+        return self.found[key]
+
+    @staticmethod
+    def _list(folder: Path) -> dict[str, str]:
+        try:
+            names = list(folder.iterdir())
+        except OSError:
+            return {}
+        images = [name for name in names if name.suffix.lower() in SUFFIXES]
+        # Backwards, so that of two files with one stem the suffix named first stays.
+        images.sort(key=lambda name: (SUFFIXES.index(name.suffix.lower()), name.name))
+        return {name.stem: name.name for name in reversed(images)}
+
+
+def _read_table(file: Path, rows: Sequence[tuple[int, str]], root: Path) -> PairList:
+    number, text = rows[0]
+    delimiter = "\t" if "\t" in text else ","
+    header = [name.strip().lower() for name in text.split(delimiter)]
+    missing = set(COLUMNS[:3]) - set(header)
+    if missing or set(header) - set(COLUMNS) or len(set(header)) != len(header):
+        _malformed(
+            file,
+            number,
+            'the first line of LFW\'s format ("10 300" or "500") or the columns first, second, '
+            "same and optionally fold",
+            text,
+        )
+    first, second, same, fold = [], [], [], []
+    for number, text in rows[1:]:
+        try:
+            values = next(csv.reader([text], delimiter=delimiter, strict=True))
+        except csv.Error as error:
+            raise ValueError(
+                f"{file}, line {number}: expected {delimiter!r}-separated values. "
+                f"Received: {text!r} ({error})"
+            ) from error
+        if len(values) != len(header):
+            _malformed(file, number, f"{len(header)} values ({', '.join(header)})", text)
+        row = {name: value.strip() for name, value in zip(header, values, strict=True)}
+        if not row["first"] or not row["second"]:
+            _malformed(file, number, "two paths", text)
+        if row["same"].lower() not in _BOOLEANS:
+            _malformed(file, number, "same to be 1 or 0, true or false, yes or no", row["same"])
+        first.append(root / row["first"])
+        second.append(root / row["second"])
+        same.append(_BOOLEANS[row["same"].lower()])
+        if "fold" in row:
+            try:
+                fold.append(int(row["fold"]))
+            except ValueError:
+                _malformed(file, number, "fold to be an integer", row["fold"])
+    if not first:
+        raise ValueError(f"{file}: expected pairs after the first line. Received: none")
+    several = len(set(fold)) > 1
+    folds = np.array(fold) if several else stratified_folds(same)
+    return PairList(first, second, np.array(same), folds)

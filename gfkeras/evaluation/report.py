@@ -1,0 +1,238 @@
+"""One HTML file that shows a run: figures, curves, faces and exports.
+
+The file needs nothing beside it and asks nothing of the network. It needs the extra
+`plots` (matplotlib and Jinja).
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from importlib import resources
+from pathlib import Path
+from typing import Any
+
+import numpy.typing as npt
+
+from gfkeras.errors import require
+from gfkeras.evaluation import plots
+from gfkeras.evaluation.metrics import effective_groups
+from gfkeras.evaluation.pairs_result import PairsResult
+from gfkeras.files import replacing
+
+# Inches; charts stand two in a row, or alone on a phone, and their text must stay readable.
+_CHART = (5.6, 3.6)
+
+
+@dataclass(frozen=True, eq=False)
+class FacePair:
+    """Two faces and what the network made of them.
+
+    Args:
+        first: (H, W, 3), 0..255.
+        second: likewise.
+        score: their similarity.
+        same: whether they show one person.
+        caption: a short text below, such as the two names; may be empty.
+    """
+
+    first: npt.ArrayLike
+    second: npt.ArrayLike
+    score: float
+    same: bool
+    caption: str = ""
+
+
+@dataclass(frozen=True)
+class ExportRow:
+    """One artefact and how far its embeddings lie from the Keras model's.
+
+    Args:
+        name: what it is, such as "TFLite fp16, hard".
+        size_bytes: of the file, or of all files of a folder.
+        max_abs_error: largest difference of L2-normalised embeddings.
+        min_cosine: smallest cosine between the two embeddings of an image.
+        passed: whether it keeps the tolerance.
+        tolerance: what had to be kept, such as "max error ≤ 1e-4".
+        images: how many images were compared.
+        file: its name, without the folder; may be empty.
+    """
+
+    name: str
+    size_bytes: int
+    max_abs_error: float
+    min_cosine: float
+    passed: bool
+    tolerance: str
+    images: int
+    file: str = ""
+
+
+@dataclass(frozen=True, eq=False)
+class ReportContext:
+    """Everything a report shows. What is left empty leaves its section out.
+
+    Args:
+        title: heading of the page.
+        command: the command line that was run.
+        created: when, as text.
+        results: name → result on the same pairs; the first is the one the page is about.
+        baseline: name in `results` of what the first is compared with, usually the untrained
+            network.
+        lead: one or two sentences below the title.
+        seconds: how long the run took.
+        settings: label → text: data, identities, network, recipe.
+        versions: package → version.
+        group_counts: (K,) how many held-out faces each group took.
+        training_log: one mapping of logs for each epoch, as in log.csv.
+        faces: (image, caption) of some faces, those of one person in a row.
+        genuine: some genuine pairs.
+        hardest: the pairs the network gets most wrong, `PairsResult.hardest`.
+        exports: one row for each artefact.
+        notes: further sentences: what the figures do not show.
+    """
+
+    title: str
+    command: str
+    created: str
+    results: Mapping[str, PairsResult]
+    baseline: str | None = None
+    lead: str = ""
+    seconds: float | None = None
+    settings: Mapping[str, object] = field(default_factory=dict)
+    versions: Mapping[str, str] = field(default_factory=dict)
+    group_counts: npt.ArrayLike | None = None
+    training_log: Sequence[Mapping[str, Any]] = ()
+    faces: Sequence[tuple[npt.ArrayLike, str]] = ()
+    genuine: Sequence[FacePair] = ()
+    hardest: Sequence[FacePair] = ()
+    exports: Sequence[ExportRow] = ()
+    notes: Sequence[str] = ()
+
+    def __post_init__(self) -> None:
+        if not self.results:
+            raise ValueError("`results` must hold at least one result. Received: none")
+        if self.baseline is not None and self.baseline not in list(self.results)[1:]:
+            raise ValueError(
+                "`baseline` must be the name of a result after the first, "
+                f"{list(self.results)[1:]}. Received: baseline={self.baseline!r}"
+            )
+
+
+def write_report(path: str | os.PathLike[str], context: ReportContext) -> Path:
+    """Writes the report as one HTML file, whole or not at all, and returns its path.
+
+    Text from the context is escaped, whatever it holds.
+
+    Raises:
+        ImportError: naming the extra to install, where matplotlib or Jinja is missing.
+
+    Example:
+        result = evaluate_pairs(embedder.embed_files, pairs)
+        write_report("report.html", ReportContext("Faces", "gfkeras demo", "today",
+                                                  {"Trained": result}))
+    """
+    path = Path(path)
+    html = render_report(context)
+    with replacing(path) as temporary:
+        temporary.write_text(html, encoding="utf-8")
+    return path
+
+
+def render_report(context: ReportContext) -> str:
+    """The report as text; see `write_report`."""
+    jinja2 = require("jinja2", "plots")
+    template = resources.files("gfkeras.evaluation") / "templates" / "report.html.j2"
+    environment = jinja2.Environment(
+        autoescape=True, trim_blocks=True, lstrip_blocks=True, undefined=jinja2.StrictUndefined
+    )
+    environment.filters.update(
+        percent=lambda value, digits=2: f"{100 * value:.{digits}f} %",
+        bytes=format_bytes,
+        duration=format_duration,
+        data_uri=plots.image_data_uri,
+    )
+    name, main = next(iter(context.results.items()))
+    baseline = None if context.baseline is None else context.results[context.baseline]
+    fars = [
+        far for far in main.tar_at_far
+        if any(result.tar_at_far.get(far) is not None for result in context.results.values())
+    ]  # fmt: skip
+    return environment.from_string(template.read_text(encoding="utf-8")).render(
+        context=context,
+        name=name,
+        main=main,
+        baseline=baseline,
+        tiles=_tiles(context, main, baseline, fars),
+        fars=fars,
+        majority=max(main.genuine, main.impostor) / main.pairs,
+        charts=[(title, jinja2.utils.markupsafe.Markup(svg)) for title, svg in _charts(context)],
+    )
+
+
+def _tiles(
+    context: ReportContext, main: PairsResult, baseline: PairsResult | None, fars: Sequence[str]
+) -> list[tuple[str, str, str]]:
+    """(label, value, what it is compared with) of the figures under the headline."""
+
+    def against(text: str) -> str:
+        return "" if baseline is None else f"{context.baseline}: {text}"
+
+    def row(label: str, pick: Any, form: str) -> tuple[str, str, str]:
+        other = "" if baseline is None else against(format(pick(baseline), form))
+        return label, format(pick(main), form), other
+
+    tiles = [
+        row("Balanced accuracy", lambda r: r.balanced_accuracy, ".2%"),
+        row("Area under the ROC", lambda r: r.auc, ".4f"),
+        row("Equal error rate", lambda r: r.eer, ".2%"),
+    ]
+    measured = [far for far in fars if main.tar_at_far[far] is not None]
+    if measured:
+        # The last but one: the smallest FAR rests on a few impostor pairs.
+        far = measured[max(0, len(measured) - 2)]
+        before = None if baseline is None else baseline.tar_at_far.get(far)
+        other = against("not measured" if before is None else f"{before:.2%}")
+        tiles.append((f"TAR at FAR {far}", f"{main.tar_at_far[far]:.2%}", other))
+    if context.group_counts is not None:
+        groups = len(list(context.group_counts))  # type: ignore[arg-type]
+        tiles.append(
+            ("Effective groups", f"{effective_groups(context.group_counts):.1f}", f"of {groups}")
+        )
+    return tiles
+
+
+def _charts(context: ReportContext) -> list[tuple[str, str]]:
+    name, main = next(iter(context.results.items()))
+    figures = [
+        ("ROC", plots.roc_figure(context.results)),
+        (f"Scores, {name}", plots.score_histogram(main)),
+    ]
+    if context.group_counts is not None:
+        figures.append(("Groups, held-out faces", plots.group_usage_chart(context.group_counts)))
+    if context.training_log:
+        figures.append(("Training", plots.training_curves(context.training_log)))
+    charts = []
+    for title, figure in figures:
+        figure.set_size_inches(*_CHART)
+        charts.append((title, plots.figure_svg(figure, title)))
+    return charts
+
+
+def format_bytes(size: float) -> str:
+    """4,600,000 → "4.39 MiB"."""
+    for unit in ("bytes", "KiB", "MiB"):
+        if size < 1024:
+            return f"{size:.0f} {unit}" if unit == "bytes" else f"{size:.2f} {unit}"
+        size /= 1024
+    return f"{size:.2f} GiB"
+
+
+def format_duration(seconds: float) -> str:
+    """185 → "3 min 5 s"."""
+    if seconds < 60:
+        return f"{seconds:.1f} s"
+    minutes, rest = divmod(round(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours} h {minutes} min" if hours else f"{minutes} min {rest} s"
