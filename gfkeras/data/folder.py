@@ -181,7 +181,9 @@ class FaceFolder:
             )
         twice = [name for name, count in Counter(names).items() if count > 1]
         if twice:
-            raise ValueError(f"`identities` must name each folder once. Received: {twice[0]!r} twice")
+            raise ValueError(
+                f"`identities` must name each folder once. Received: {twice[0]!r} twice"
+            )
         return {name: folders[name] for name in names}
 
     def _images(self, folder: Path) -> list[Path]:

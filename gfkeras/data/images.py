@@ -10,13 +10,16 @@ from __future__ import annotations
 import io
 import os
 import warnings
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 from PIL import Image, ImageOps
 
 IMAGE_SIZE = 112
-IMAGE_SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".pgm", ".ppm", ".bmp", ".webp", ".tif", ".tiff"})
+IMAGE_SUFFIXES = frozenset(
+    {".jpg", ".jpeg", ".png", ".pgm", ".ppm", ".bmp", ".webp", ".tif", ".tiff"}
+)
 # An aligned face never needs more; a small file that claims more is a decompression bomb.
 MAX_PIXELS = 64_000_000
 # Only plain picture formats: Pillow would also hand files to Ghostscript and other interpreters.
@@ -89,7 +92,7 @@ def read_image(source: str | os.PathLike[str] | bytes, size: int = IMAGE_SIZE) -
 
 def _contents(path: str) -> bytes:
     try:
-        with open(path, "rb") as file:
+        with Path(path).open("rb") as file:
             return file.read()
     except FileNotFoundError as error:
         raise ImageError(path, "no such file") from error

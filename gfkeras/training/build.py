@@ -1,0 +1,167 @@
+"""From the sections of a recipe to Keras objects."""
+
+from __future__ import annotations
+
+import functools
+import inspect
+from collections.abc import Mapping
+from typing import Any
+
+import keras
+import numpy as np
+
+from gfkeras import backbones, heads, losses
+from gfkeras.data import augmentation
+from gfkeras.data.batches import Augmentation
+from gfkeras.errors import nearest, unknown_name
+from gfkeras.models import FaceClassifier, GroupFace
+from gfkeras.training.recipe import Recipe
+from gfkeras.training.sections import DataSection, NamedSection
+from gfkeras.training.warmup import Warmup
+
+# Names of the variables of batch normalisation, PReLU and biases.
+NORM_AND_BIAS = r"^(gamma|beta|alpha|bias)$"
+
+
+def check_names(recipe: Recipe) -> None:
+    """Raises ValueError for a class or an argument that does not exist, naming the nearest."""
+    _check("model.backbone", "backbone", recipe.model.backbone, backbones.BACKBONES)
+    _check("head", "head", recipe.head, heads.HEADS)
+    for index, section in enumerate(recipe.loss):
+        _check(f"loss.{index}", "loss", section, losses.LOSSES)
+    grouped = [section.name for section in recipe.loss if section.name == "SelfGroupingLoss"]
+    if grouped and recipe.model.name != "GroupFace":
+        raise ValueError(
+            '`loss` SelfGroupingLoss needs groups: expected model.name = "GroupFace". '
+            f"Received: {recipe.model.name!r}"
+        )
+    if len(recipe.loss) > len({section.name for section in recipe.loss}):
+        raise ValueError("`loss` must name each loss once")
+
+
+def _check(place: str, kind: str, section: NamedSection, known: Mapping[str, Any]) -> None:
+    if section.name not in known:
+        raise unknown_name(kind, section.name, known)
+    # Set by the data or by [model], not by this table.
+    reserved = {"self", "num_classes", "embedding_dim", "name"}
+    parameters = inspect.signature(known[section.name].__init__).parameters.values()
+    accepted = [
+        p.name for p in parameters if p.kind is not p.VAR_KEYWORD and p.name not in reserved
+    ]
+    for argument in section.arguments:
+        if argument not in accepted:
+            guess = nearest(argument, accepted)
+            hint = f"did you mean {guess!r}?" if guess else f"known: {', '.join(sorted(accepted))}."
+            raise ValueError(f"Unknown key {argument!r} in [{place}] for {section.name}; {hint}")
+
+
+def build_model(recipe: Recipe) -> keras.Model:
+    """The GroupFace or the plain backbone that the recipe describes, untrained."""
+    section = recipe.model
+    arguments = section.backbone.arguments
+    if section.name == "Backbone":
+        return backbones.get(
+            section.backbone.name, embedding_dim=section.embedding_dim, **arguments
+        )
+    return GroupFace(
+        backbones.get(section.backbone.name, **arguments),
+        embedding_dim=section.embedding_dim,
+        **section.group_arguments,
+    )
+
+
+def build_classifier(recipe: Recipe, num_classes: int, steps_per_epoch: int) -> FaceClassifier:
+    """Model, head and losses, compiled.
+
+    Args:
+        recipe: what to build.
+        num_classes: identities in the training data.
+        steps_per_epoch: batches an epoch, which the schedule counts in.
+    """
+    head = heads.get(recipe.head.name, num_classes=num_classes, **recipe.head.arguments)
+    grouping = None
+    for section in recipe.loss:
+        grouping = losses.get(section.name, **section.arguments)
+    classifier = FaceClassifier(build_model(recipe), head, grouping)
+    classifier.compile(
+        optimizer=build_optimizer(recipe, steps_per_epoch),
+        jit_compile=_jit_compile(recipe.training.jit_compile),
+    )
+    return classifier
+
+
+def build_optimizer(recipe: Recipe, steps_per_epoch: int) -> keras.optimizers.Optimizer:
+    """The optimizer with its learning-rate schedule."""
+    section = recipe.optimizer
+    arguments: dict[str, Any] = {
+        "learning_rate": build_schedule(recipe, steps_per_epoch),
+        "weight_decay": section.weight_decay or None,
+        "clipnorm": section.clipnorm,
+    }
+    if section.name == "SGD":
+        optimizer = keras.optimizers.SGD(momentum=section.momentum, **arguments)
+    else:
+        # Adam's first moment plays the part of momentum.
+        optimizer = getattr(keras.optimizers, section.name)(beta_1=section.momentum, **arguments)
+    if section.weight_decay and not section.decay_norm_and_bias:
+        optimizer.exclude_from_weight_decay(var_names=[NORM_AND_BIAS])
+    return optimizer
+
+
+def build_schedule(
+    recipe: Recipe, steps_per_epoch: int
+) -> keras.optimizers.schedules.LearningRateSchedule:
+    """The learning rate at each step."""
+    section, rate = recipe.schedule, recipe.optimizer.learning_rate
+    if section.name == "cosine":
+        schedule: Any = keras.optimizers.schedules.CosineDecay(
+            rate, decay_steps=recipe.training.epochs * steps_per_epoch
+        )
+    elif section.name == "step":
+        boundaries = [round(epoch * steps_per_epoch) for epoch in section.milestones]
+        values = [rate * section.factor**i for i in range(len(boundaries) + 1)]
+        schedule = keras.optimizers.schedules.PiecewiseConstantDecay(boundaries, values)
+    else:
+        schedule = rate
+    return Warmup(schedule, round(section.warmup_epochs * steps_per_epoch))
+
+
+def build_augmentation(section: DataSection) -> Augmentation | None:
+    """One function for all changes that [data] asks for; None for no change."""
+    steps: list[Augmentation] = []
+    if section.flip:
+        steps.append(lambda images, rng: augmentation.random_flip(images, rng))
+    if section.zoom:
+        steps.append(lambda images, rng: augmentation.random_zoom(images, section.zoom, rng))
+    if section.shift:
+        steps.append(lambda images, rng: augmentation.random_shift(images, section.shift, rng))
+    if section.brightness or section.contrast:
+        steps.append(
+            lambda images, rng: augmentation.random_light(
+                images, section.brightness, section.contrast, rng
+            )
+        )
+    if section.grey:
+        steps.append(lambda images, rng: augmentation.random_grey(images, section.grey, rng))
+    if section.erase:
+        steps.append(
+            lambda images, rng: augmentation.random_erase(
+                images, section.erase, section.erase_size, rng
+            )
+        )
+    return functools.partial(_augment, steps) if steps else None
+
+
+def _augment(steps: list[Augmentation], images: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+    for step in steps:
+        images = step(images, rng)
+    return images
+
+
+def _jit_compile(setting: bool | str) -> bool | str:
+    if setting != "auto" or keras.backend.backend() != "tensorflow":
+        return setting
+    import tensorflow as tf
+
+    # XLA over the whole step is several times slower than TensorFlow's own kernels on CPU.
+    return "auto" if tf.config.list_physical_devices("GPU") else False

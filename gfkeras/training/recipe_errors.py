@@ -1,0 +1,87 @@
+"""Pydantic's findings as one line that a person can act on."""
+
+from __future__ import annotations
+
+from typing import Any, get_args
+
+from pydantic import BaseModel, ValidationError
+
+from gfkeras.errors import nearest
+
+_EXPECTED = {
+    "int_type": "an integer",
+    "int_from_float": "an integer",
+    "float_type": "a number",
+    "bool_type": "true or false",
+    "string_type": "a string",
+    "list_type": "a list",
+    "dict_type": "a table",
+    "model_type": "a table",
+    "model_attributes_type": "a table",
+    "finite_number": "a finite number",
+}
+
+
+def readable(error: ValidationError, recipe: type[BaseModel]) -> str:
+    """The first finding in one line, with the number of further ones.
+
+    Args:
+        error: what validation raised.
+        recipe: the model that was validated; its fields give the nearest keys.
+    """
+    findings = error.errors()
+    # A misspelt key also makes the right one "missing" or a value odd: name it first.
+    findings.sort(key=lambda finding: finding["type"] != "extra_forbidden")
+    places = {tuple(map(str, finding["loc"])) for finding in findings}
+    more = f" (and {len(places) - 1} more)" if len(places) > 1 else ""
+    return _line(findings[0], recipe) + more
+
+
+def _line(finding: Any, recipe: type[BaseModel]) -> str:
+    location, kind, received = finding["loc"], finding["type"], finding["input"]
+    key = ".".join(map(str, location)) or "recipe"
+    if kind == "extra_forbidden":
+        table, name = location[:-1], str(location[-1])
+        known = sorted(_section(recipe, table).model_fields)
+        where = f"in [{'.'.join(map(str, table))}]" if table else "at the top of the recipe"
+        guess = nearest(name, known)
+        hint = f"did you mean {guess!r}?" if guess else f"known: {', '.join(known)}."
+        return f"Unknown key {name!r} {where}; {hint}"
+    if kind == "missing":
+        return f"`{key}` is missing"
+    context = finding.get("ctx", {})
+    if kind == "literal_error":
+        guess = nearest(str(received), _choices(context["expected"]))
+        hint = f" (did you mean {guess!r}?)" if guess else ""
+        return f"`{key}` must be {context['expected']}{hint}. Received: {_value(received)}"
+    if kind == "value_error":
+        message = str(context["error"])
+        if message.startswith("expected"):
+            message = "must be as " + message if isinstance(received, dict) else message
+        suffix = "" if isinstance(received, dict) else f". Received: {_value(received)}"
+        return f"`{key}`: {message}{suffix}"
+    if kind in _EXPECTED:
+        return f"`{key}` must be {_EXPECTED[kind]}. Received: {_value(received)}"
+    message = finding["msg"].removeprefix("Input should be ")
+    return f"`{key}` must be {message}. Received: {_value(received)}"
+
+
+def _value(value: Any) -> str:
+    names = {str: "string", bool: "boolean", int: "integer", float: "number", dict: "table"}
+    shown = str(value).lower() if isinstance(value, bool) else repr(value)
+    return f"{shown} ({names.get(type(value), type(value).__name__)})"
+
+
+def _choices(expected: str) -> list[str]:
+    return [part.strip().strip("'") for part in expected.replace(" or ", ",").split(",")]
+
+
+def _section(model: type[BaseModel], location: tuple[Any, ...]) -> type[BaseModel]:
+    """The class of the table at a location."""
+    for part in location:
+        if isinstance(part, int):
+            continue
+        annotation = model.model_fields[part].annotation
+        candidates = [annotation, *get_args(annotation)]
+        model = next(c for c in candidates if isinstance(c, type) and issubclass(c, BaseModel))
+    return model

@@ -1,0 +1,142 @@
+"""The sections of a recipe, each with its keys, types and defaults."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Literal
+
+from pydantic import (
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    NonNegativeFloat,
+    NonNegativeInt,
+    PositiveFloat,
+    PositiveInt,
+    model_validator,
+)
+
+Fraction = Annotated[float, Field(ge=0, le=1)]
+
+
+def _shared_dim(value: Any) -> Any:
+    if value == "none" or (isinstance(value, int) and not isinstance(value, bool) and value > 0):
+        return value
+    raise ValueError('expected an integer of at least 1 or "none"')
+
+
+def _jit_compile(value: Any) -> Any:
+    if isinstance(value, bool) or value == "auto":
+        return value
+    raise ValueError('expected true, false or "auto"')
+
+
+class Section(BaseModel):
+    """A table of a recipe: unknown keys are errors, types are not converted."""
+
+    model_config = ConfigDict(extra="forbid", strict=True)
+
+
+class NamedSection(Section):
+    """A table with the `name` of a class of gfkeras and that class's own arguments."""
+
+    model_config = ConfigDict(extra="allow", strict=True)
+
+    name: str
+
+    @property
+    def arguments(self) -> dict[str, Any]:
+        """The arguments beside the name."""
+        return dict(self.model_extra or {})
+
+
+class DataSection(Section):
+    """[data]: which identities train, and how the images are varied."""
+
+    holdout_identities: NonNegativeInt = 0
+    min_images: PositiveInt = 1
+    flip: bool = True
+    shift: NonNegativeInt = 0
+    zoom: Annotated[float, Field(ge=0, lt=1)] = 0.0
+    brightness: Fraction = 0.0
+    contrast: Fraction = 0.0
+    grey: Fraction = 0.0
+    erase: Fraction = 0.0
+    erase_size: Fraction = 0.4
+
+
+class ModelSection(Section):
+    """[model]: GroupFace, or a plain backbone with its embedding."""
+
+    name: Literal["GroupFace", "Backbone"] = "GroupFace"
+    embedding_dim: PositiveInt = 512
+    num_groups: PositiveInt | None = None
+    shared_dim: Annotated[int | Literal["none"] | None, BeforeValidator(_shared_dim)] = None
+    group_dim: PositiveInt | None = None
+    mode: Literal["soft", "hard"] | None = None
+    combine: Literal["add", "concat"] | None = None
+    hard_gradient: Literal["straight-through", "stopped"] | None = None
+    dropout: Annotated[float, Field(ge=0, lt=1)] | None = None
+    backbone: NamedSection = Field(default_factory=lambda: NamedSection(name="MobileFaceNet"))
+
+    @model_validator(mode="after")
+    def _groups_belong_to_groupface(self) -> ModelSection:
+        if self.name == "Backbone" and (given := list(self.group_arguments)):
+            raise ValueError(f'expected `{given[0]}` only with name = "GroupFace"')
+        return self
+
+    @property
+    def group_arguments(self) -> dict[str, Any]:
+        """The arguments of GroupFace that the recipe sets."""
+        names = (
+            "num_groups", "shared_dim", "group_dim", "mode", "combine", "hard_gradient", "dropout",
+        )  # fmt: skip
+        given = {name: getattr(self, name) for name in names if getattr(self, name) is not None}
+        if given.get("shared_dim") == "none":
+            given["shared_dim"] = None
+        return given
+
+
+class OptimizerSection(Section):
+    """[optimizer]: weight decay is decoupled, w ← w − lr·decay·w."""
+
+    name: Literal["SGD", "Adam", "AdamW"] = "SGD"
+    learning_rate: PositiveFloat = 0.1
+    momentum: Annotated[float, Field(ge=0, lt=1)] = 0.9
+    weight_decay: NonNegativeFloat = 5e-4
+    decay_norm_and_bias: bool = False
+    clipnorm: PositiveFloat | None = None
+
+
+class ScheduleSection(Section):
+    """[schedule]: how the learning rate goes from epoch to epoch."""
+
+    name: Literal["constant", "step", "cosine"] = "constant"
+    warmup_epochs: NonNegativeFloat = 0.0
+    milestones: list[PositiveFloat] = Field(default_factory=list)
+    factor: Annotated[float, Field(gt=0, le=1)] = 0.1
+
+    @model_validator(mode="after")
+    def _milestones_rise(self) -> ScheduleSection:
+        if self.name == "step" and not self.milestones:
+            raise ValueError('expected `milestones`, a list of epochs, with name = "step"')
+        if self.milestones != sorted(set(self.milestones)):
+            raise ValueError(f"expected rising `milestones`. Received: {self.milestones}")
+        return self
+
+
+class TrainingSection(Section):
+    """[training]: epochs, batches, and how the step is run."""
+
+    epochs: PositiveInt = 20
+    batch_size: PositiveInt = 64
+    jit_compile: Annotated[bool | Literal["auto"], BeforeValidator(_jit_compile)] = "auto"
+    patience: PositiveInt | None = None
+    workers: NonNegativeInt = 1
+
+
+class EvaluationSection(Section):
+    """[evaluation]: verification on the held-out identities while training."""
+
+    every_epochs: PositiveInt = 1
+    pairs: PositiveInt = 3000

@@ -1,0 +1,79 @@
+"""Verification of held-out identities while training."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import keras
+import numpy as np
+
+from gfkeras.data.faces import Faces
+from gfkeras.evaluation.pairs import evaluate_pair_scores, sample_pairs
+
+
+class Verification(keras.callbacks.Callback):
+    """Adds val_accuracy, val_auc and val_eer to the logs of an epoch.
+
+    The pairs are drawn once, half of them genuine, so that epochs compare. It must
+    stand before the callbacks that read those logs.
+
+    Args:
+        faces: of people that are not trained on.
+        pairs: how many pairs; fewer where the faces do not give as many.
+        every_epochs: on which epochs; the last one always counts.
+        seed: of the drawing of pairs.
+        batch_size: images embedded at once.
+
+    Raises:
+        ValueError: if the faces give no genuine or no impostor pair.
+    """
+
+    def __init__(
+        self,
+        faces: Faces,
+        pairs: int = 3000,
+        every_epochs: int = 1,
+        seed: int = 0,
+        batch_size: int = 64,
+    ):
+        super().__init__()
+        self.faces = faces
+        self.every_epochs = every_epochs
+        self.batch_size = batch_size
+        sizes = np.bincount(faces.labels).astype(np.int64)
+        genuine = int((sizes * (sizes - 1) // 2).sum())
+        impostor = len(faces) * (len(faces) - 1) // 2 - genuine
+        count = min(pairs, 2 * genuine, 2 * impostor)
+        if count < 4:
+            raise ValueError(
+                "Held-out identities must be at least two people with at least two images each. "
+                f"Received: {len(faces)} images of {len(faces.identities)} people"
+            )
+        drawn = sample_pairs(
+            [Path(str(i)) for i in range(len(faces))], faces.labels, count, seed=seed
+        )
+        self._first = np.array([int(path.name) for path in drawn.first])
+        self._second = np.array([int(path.name) for path in drawn.second])
+        self._same, self._fold = drawn.same, drawn.fold
+
+    def on_epoch_end(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
+        last = epoch + 1 == self.params.get("epochs")
+        if logs is None or not ((epoch + 1) % self.every_epochs == 0 or last):
+            return
+        embedding = embed(self.model.model, self.faces.images, self.batch_size)
+        if not np.isfinite(embedding).all():
+            return
+        scores = np.einsum("nd,nd->n", embedding[self._first], embedding[self._second])
+        result = evaluate_pair_scores(scores, self._same, self._fold)
+        logs["val_accuracy"] = result.accuracy
+        logs["val_auc"] = result.auc
+        logs["val_eer"] = result.eer
+
+
+def embed(model: keras.Model, images: np.ndarray, batch_size: int = 64) -> np.ndarray:
+    """L2-normalised embeddings (N, D) of images (N, 112, 112, 3)."""
+    output = model.predict(images, batch_size=batch_size, verbose=0)
+    embedding = np.asarray(output["embedding"] if isinstance(output, dict) else output)
+    norm = np.linalg.norm(embedding, axis=1, keepdims=True)
+    return embedding / np.maximum(norm, np.finfo(np.float32).tiny)
