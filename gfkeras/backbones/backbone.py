@@ -1,0 +1,155 @@
+"""What all backbones share: the input contract, the embedding FC, the building blocks."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import keras
+from keras import layers
+
+from gfkeras.errors import positive_int
+from gfkeras.layers import InputNormalization
+from gfkeras.saving import SavableModel
+
+
+class Blocks:
+    """The layers of a backbone with its settings bound, each named after its place.
+
+    Args:
+        bn_momentum, bn_epsilon: of every batch normalisation.
+        kernel_initializer: of every convolution.
+    """
+
+    def __init__(self, bn_momentum: float, bn_epsilon: float, kernel_initializer: Any):
+        self.bn_momentum = bn_momentum
+        self.bn_epsilon = bn_epsilon
+        self.kernel_initializer = kernel_initializer
+
+    def bn(self, x: Any, name: str, **arguments: Any) -> Any:
+        return layers.BatchNormalization(
+            momentum=self.bn_momentum, epsilon=self.bn_epsilon, name=f"{name}_bn", **arguments
+        )(x)
+
+    @staticmethod
+    def prelu(x: Any, name: str) -> Any:
+        """One slope per channel, 0.25 at the start."""
+        return layers.PReLU(
+            alpha_initializer=keras.initializers.Constant(0.25),
+            shared_axes=[1, 2],
+            name=f"{name}_prelu",
+        )(x)
+
+    @staticmethod
+    def pad(x: Any, name: str) -> Any:
+        """Pads by 1 on all sides.
+
+        "same" padding at stride 2 pads the far side only, and weights trained in
+        PyTorch or MXNet would see every feature map shifted by one.
+        """
+        return layers.ZeroPadding2D(1, name=f"{name}_pad")(x)
+
+    def conv(self, x: Any, filters: int, size: int, name: str, strides: int = 1) -> Any:
+        if size == 3:
+            # Symmetric already at stride 1, where "same" saves an op at inference.
+            padding = "same" if strides == 1 else "valid"
+            x = x if strides == 1 else self.pad(x, name)
+        else:
+            padding = "valid"
+        return layers.Conv2D(
+            filters,
+            size,
+            strides=strides,
+            padding=padding,
+            use_bias=False,
+            kernel_initializer=self.kernel_initializer,
+            name=f"{name}_conv",
+        )(x)
+
+    def depthwise(self, x: Any, name: str, size: int = 3, strides: int = 1) -> Any:
+        padding = "valid"
+        if size == 3:
+            padding = "same" if strides == 1 else "valid"
+            x = x if strides == 1 else self.pad(x, name)
+        return layers.DepthwiseConv2D(
+            size,
+            strides=strides,
+            padding=padding,
+            use_bias=False,
+            depthwise_initializer=self.kernel_initializer,
+            name=f"{name}_conv",
+        )(x)
+
+
+class Backbone(SavableModel):
+    """Base of the backbones: a functional `keras.Model` that knows its arguments.
+
+    A subclass builds its layers between `images` and a flat feature in
+    `build_feature` and passes every constructor argument to `super().__init__`,
+    which keeps them for `get_config`.
+
+    Args:
+        embedding_dim: None gives the flat feature, (B, F); a number adds the FC and
+            batch normalisation of ArcFace's option E and gives (B, embedding_dim).
+        input_shape: (height, width, 3).
+        pixel_scale: of `InputNormalization`; 1/127.5 unless imported weights need
+            another.
+        arguments: the subclass's own arguments, by name.
+
+    Call arguments:
+        images: (B, height, width, 3), uint8 or float32, 0…255.
+
+    Returns:
+        float32, not normalised.
+    """
+
+    def __init__(
+        self,
+        *,
+        embedding_dim: int | None,
+        input_shape: tuple[int, int, int],
+        bn_momentum: float,
+        bn_epsilon: float,
+        pixel_scale: float,
+        kernel_initializer: Any,
+        name: str | None,
+        **arguments: Any,
+    ):
+        if embedding_dim is not None:
+            positive_int("embedding_dim", embedding_dim)
+        input_shape = tuple(input_shape)
+        if len(input_shape) != 3 or input_shape[2] != 3 or min(input_shape) < 1:
+            raise ValueError(
+                "`input_shape` must be (height, width, 3) of RGB images. "
+                f"Received: input_shape={input_shape}"
+            )
+        blocks = Blocks(bn_momentum, bn_epsilon, keras.initializers.get(kernel_initializer))
+        images = keras.Input(input_shape, name="images")
+        x = InputNormalization(scale=pixel_scale, name="input_normalization")(images)
+        x = self.build_feature(x, blocks, **arguments)
+        if embedding_dim is not None:
+            x = layers.Dense(embedding_dim, use_bias=False, name="embedding_fc")(x)
+            x = blocks.bn(x, "embedding")
+        outputs = layers.Activation("linear", dtype="float32", name="output")(x)
+        super().__init__(inputs=images, outputs=outputs, name=name)
+        self.embedding_dim = embedding_dim
+        self._arguments = {
+            "embedding_dim": embedding_dim,
+            "input_shape": input_shape,
+            "bn_momentum": bn_momentum,
+            "bn_epsilon": bn_epsilon,
+            "pixel_scale": pixel_scale,
+            "kernel_initializer": keras.initializers.serialize(blocks.kernel_initializer),
+            **arguments,
+        }
+
+    @staticmethod
+    def build_feature(x: Any, blocks: Blocks, **arguments: Any) -> Any:
+        """From normalised pixels (B, H, W, 3) to the flat feature (B, F)."""
+        raise NotImplementedError
+
+    def get_config(self) -> dict[str, Any]:
+        return {"name": self.name, **self._arguments}
+
+    @classmethod
+    def from_config(cls, config: dict[str, Any], custom_objects: Any = None) -> Backbone:
+        return cls(**config)

@@ -1,0 +1,74 @@
+"""Errors that name the argument, what was expected and what came."""
+
+from __future__ import annotations
+
+import difflib
+import importlib
+from collections.abc import Iterable
+from types import ModuleType
+from typing import Any
+
+
+def nearest(name: str, known: Iterable[str]) -> str | None:
+    """The known name closest to `name`, or None where nothing is close.
+
+    Case is ignored, so `arcface` finds `ArcFace`.
+    """
+    by_lower = {k.lower(): k for k in known}
+    found = difflib.get_close_matches(str(name).lower(), by_lower, n=1, cutoff=0.5)
+    return by_lower[found[0]] if found else None
+
+
+def unknown_name(kind: str, name: str, known: Iterable[str]) -> ValueError:
+    """A ValueError for a name that is not known, with the nearest one.
+
+    Args:
+        kind: what the name stands for, such as "head".
+        name: what was received.
+        known: every name that would have been accepted.
+    """
+    known = sorted(known)
+    guess = nearest(name, known)
+    hint = f"; did you mean {guess!r}?" if guess else "."
+    return ValueError(f"Unknown {kind} {name!r}{hint} Known: {', '.join(known)}.")
+
+
+def one_of(argument: str, value: Any, choices: Iterable[str]) -> str:
+    """Returns `value` if it is one of `choices`; raises ValueError otherwise."""
+    choices = list(choices)
+    if value not in choices:
+        guess = nearest(str(value), choices)
+        hint = f" (did you mean {guess!r}?)" if guess else ""
+        raise ValueError(
+            f"`{argument}` must be one of {', '.join(map(repr, choices))}{hint}. "
+            f"Received: {argument}={value!r}"
+        )
+    return value
+
+
+def positive_int(argument: str, value: Any) -> int:
+    """Returns `value` as an int of at least 1; raises ValueError otherwise."""
+    if isinstance(value, bool) or not hasattr(value, "__index__") or value.__index__() < 1:
+        raise ValueError(
+            f"`{argument}` must be an integer of at least 1. Received: {argument}={value!r}"
+        )
+    return value.__index__()
+
+
+def require(module: str, extra: str) -> ModuleType:
+    """Imports an optional dependency.
+
+    Args:
+        module: what to import, such as "ai_edge_litert.interpreter".
+        extra: the extra of gfkeras that brings it.
+
+    Raises:
+        ImportError: naming the command that installs it.
+    """
+    try:
+        return importlib.import_module(module)
+    except ImportError as error:
+        raise ImportError(
+            f"This needs the package {module.partition('.')[0]!r} ({error}). "
+            f"Install it with: pip install 'gfkeras[{extra}]'"
+        ) from error

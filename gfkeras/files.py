@@ -1,0 +1,66 @@
+"""Writing without half-written results, hashing and ordering of files."""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import os
+import re
+import shutil
+import uuid
+from collections.abc import Iterator
+from pathlib import Path
+
+
+@contextlib.contextmanager
+def replacing(path: str | os.PathLike[str]) -> Iterator[Path]:
+    """Gives a temporary name beside `path` and renames it over `path` at the end.
+
+    What is written under the temporary name, a file or a folder, appears under
+    `path` only when the block ends without an error; an error removes it and
+    leaves what was at `path` as it was. The name's end is kept, since
+    many writers choose their format by it.
+
+    Example:
+        with replacing("model.tflite") as temporary:
+            temporary.write_bytes(flatbuffer)
+    """
+    path = Path(path)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    token = uuid.uuid4().hex[:8]
+    temporary = path.with_name(f".{token}.{path.name}")
+    retired = path.with_name(f".{token}.old.{path.name}")
+    try:
+        yield temporary
+        if temporary.is_dir() and path.exists():
+            # A folder cannot be renamed over a folder: move the old one away first,
+            # and put it back should the second rename fail.
+            path.rename(retired)
+            try:
+                temporary.rename(path)
+            except OSError:
+                retired.rename(path)
+                raise
+        else:
+            os.replace(temporary, path)
+    finally:
+        for leftover in (temporary, retired):
+            if leftover.is_dir():
+                shutil.rmtree(leftover, ignore_errors=True)
+            else:
+                leftover.unlink(missing_ok=True)
+
+
+def sha256(path: str | os.PathLike[str]) -> str:
+    """The SHA-256 of a file as 64 hexadecimal digits."""
+    with open(path, "rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def natural_key(text: str) -> list[tuple[int, int, str]]:
+    """A sort key in which numbers count as numbers: s2 before s10."""
+    return [
+        (0, int(part), "") if part.isdigit() else (1, 0, part.lower())
+        for part in re.split(r"(\d+)", str(text))
+        if part
+    ]

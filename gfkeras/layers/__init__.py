@@ -1,0 +1,16 @@
+"""Layers of which GroupFace and its backbones are built."""
+
+from gfkeras.layers.group_decision import GroupDecisionNetwork
+from gfkeras.layers.group_ensemble import GroupEnsemble
+from gfkeras.layers.grouped_convolution import GroupedConv2D
+from gfkeras.layers.input_normalization import InputNormalization
+from gfkeras.layers.replica import global_mean, num_replicas
+
+__all__ = [
+    "GroupDecisionNetwork",
+    "GroupEnsemble",
+    "GroupedConv2D",
+    "InputNormalization",
+    "global_mean",
+    "num_replicas",
+]

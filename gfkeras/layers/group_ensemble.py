@@ -1,0 +1,132 @@
+"""The ensemble of group-aware representations of GroupFace."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import keras
+from keras import ops
+
+from gfkeras.errors import one_of, positive_int
+
+MODES = ("soft", "hard")
+HARD_GRADIENTS = ("straight-through", "stopped")
+
+
+def group_weights(group_logits: Any, mode: str, hard_gradient: str) -> Any:
+    """The weight of each group's representation in the ensemble.
+
+    soft: p = softmax(logits). hard: the one-hot of argmax p, **not** scaled by p;
+    its gradient to the logits is p's ("straight-through") or none ("stopped").
+
+    Args:
+        group_logits: (B, K) float.
+        mode: "soft" or "hard".
+        hard_gradient: "straight-through" or "stopped"; unused when soft.
+
+    Returns:
+        (B, K) float32.
+    """
+    probabilities = ops.softmax(ops.cast(group_logits, "float32"), axis=-1)
+    if mode == "soft":
+        return probabilities
+    chosen = ops.one_hot(
+        ops.argmax(probabilities, axis=-1), probabilities.shape[-1], dtype="float32"
+    )
+    if hard_gradient == "straight-through":
+        # The bracket is exactly zero forward, so the value stays one-hot to the bit.
+        return chosen + (probabilities - ops.stop_gradient(probabilities))
+    return ops.stop_gradient(chosen)
+
+
+@keras.saving.register_keras_serializable("gfkeras")
+class GroupEnsemble(keras.layers.Layer):
+    """K group FCs and their soft or hard combination v^G.
+
+    Soft (S-GroupFace): v^G = Σ_k p_k·v^{G_k}. Hard (H-GroupFace): the v^{G_k} of
+    the largest p (arXiv 2005.10497, equations 4 and 5). `mode` may be changed at
+    any time; the weights are the same.
+
+    Both are computed as one matrix product, (w ⊗ x) · W with W of (K·F, D), which
+    keeps K representations of a batch from being held at once and adds nothing
+    but zeros for the groups that were not chosen. Exported artefacts compute the
+    chosen group's FC alone (`gfkeras.export`).
+
+    Args:
+        num_groups: K.
+        embedding_dim: D, the width of each representation.
+        mode: "soft" or "hard".
+        hard_gradient: how hard training treats the argmax: "straight-through"
+            passes the soft gradient to the group decision, "stopped" none.
+        kernel_initializer: for the (K, F, D) kernel, each group's (F, D) on its own.
+
+    Call arguments:
+        feature: (B, F), the shared feature.
+        group_logits: (B, K).
+
+    Returns:
+        v^G, (B, D) float32.
+    """
+
+    def __init__(
+        self,
+        num_groups: int,
+        embedding_dim: int,
+        mode: str = "soft",
+        hard_gradient: str = "straight-through",
+        kernel_initializer: Any = "glorot_uniform",
+        **kwargs: Any,
+    ):
+        super().__init__(**kwargs)
+        self.num_groups = positive_int("num_groups", num_groups)
+        self.embedding_dim = positive_int("embedding_dim", embedding_dim)
+        self.mode = one_of("mode", mode, MODES)
+        self.hard_gradient = one_of("hard_gradient", hard_gradient, HARD_GRADIENTS)
+        self.kernel_initializer = keras.initializers.get(kernel_initializer)
+
+    def build(
+        self, feature_shape: tuple[int | None, ...], group_logits_shape: tuple[int | None, ...]
+    ) -> None:
+        features = feature_shape[-1]
+
+        def each_group(shape: tuple[int, ...], dtype: Any = None) -> Any:
+            # The fans of one group's FC, not those of a (K, F, D) convolution.
+            initializer = self.kernel_initializer
+            groups = []
+            for _ in range(shape[0]):
+                groups.append(initializer(shape[1:], dtype=dtype))
+                initializer = initializer.clone()
+            return ops.stack(groups)
+
+        self.kernel = self.add_weight(
+            name="kernel",
+            shape=(self.num_groups, features, self.embedding_dim),
+            initializer=each_group,
+        )
+        self.bias = self.add_weight(
+            name="bias", shape=(self.num_groups, self.embedding_dim), initializer="zeros"
+        )
+
+    def call(self, feature: Any, group_logits: Any) -> Any:
+        weights = ops.cast(
+            group_weights(group_logits, self.mode, self.hard_gradient), feature.dtype
+        )
+        weighted = ops.expand_dims(weights, -1) * ops.expand_dims(feature, 1)
+        width = self.num_groups * feature.shape[-1]
+        kernel = ops.reshape(self.kernel, (width, self.embedding_dim))
+        ensemble = ops.matmul(ops.reshape(weighted, (-1, width)), kernel)
+        ensemble = ensemble + ops.matmul(weights, self.bias)
+        return ops.cast(ensemble, "float32")
+
+    def compute_output_spec(self, feature: Any, group_logits: Any) -> keras.KerasTensor:
+        return keras.KerasTensor((feature.shape[0], self.embedding_dim), dtype="float32")
+
+    def get_config(self) -> dict[str, Any]:
+        return {
+            **super().get_config(),
+            "num_groups": self.num_groups,
+            "embedding_dim": self.embedding_dim,
+            "mode": self.mode,
+            "hard_gradient": self.hard_gradient,
+            "kernel_initializer": keras.initializers.serialize(self.kernel_initializer),
+        }

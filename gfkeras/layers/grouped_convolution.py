@@ -1,0 +1,101 @@
+"""A grouped convolution that trains on any device and exports everywhere."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import keras
+from keras import ops
+
+from gfkeras.errors import positive_int
+
+
+@keras.saving.register_keras_serializable("gfkeras")
+class GroupedConv2D(keras.layers.Layer):
+    """Convolution of `groups` separate channel groups, without a bias.
+
+    `keras.layers.Conv2D(groups=…)` falls back to an XLA cluster on TensorFlow's
+    CPU kernels, which neither TFLite nor ONNX can hold. This layer computes the
+    same as a depthwise convolution with a channel multiplier whose results are
+    summed within each group. InsightFace's MobileFaceNet has one such layer.
+
+    Args:
+        filters: number of output channels, a multiple of `groups`.
+        kernel_size: side of the square kernel.
+        groups: divides the input channels and `filters`.
+        strides: of the convolution, the same on both axes.
+        kernel_initializer: for the kernel, (k, k, C_in / groups, filters), which
+            is the layout of `Conv2D(groups=groups)`.
+
+    Call arguments:
+        inputs: (B, H, W, C_in); padding is "valid".
+
+    Returns:
+        (B, H', W', filters).
+    """
+
+    def __init__(
+        self,
+        filters: int,
+        kernel_size: int,
+        groups: int,
+        strides: int = 1,
+        kernel_initializer: Any = "glorot_uniform",
+        **kwargs: Any,
+    ):
+        super().__init__(**kwargs)
+        self.filters = positive_int("filters", filters)
+        self.kernel_size = positive_int("kernel_size", kernel_size)
+        self.groups = positive_int("groups", groups)
+        self.strides = positive_int("strides", strides)
+        self.kernel_initializer = keras.initializers.get(kernel_initializer)
+        if filters % groups:
+            raise ValueError(
+                f"`filters` must be a multiple of `groups`. "
+                f"Received: filters={filters}, groups={groups}"
+            )
+
+    def build(self, input_shape: tuple[int | None, ...]) -> None:
+        channels = input_shape[-1]
+        if channels is None or channels % self.groups:
+            raise ValueError(
+                f"The input channels must be a multiple of `groups`={self.groups}. "
+                f"Received: input_shape={input_shape}"
+            )
+        self.kernel = self.add_weight(
+            name="kernel",
+            shape=(self.kernel_size, self.kernel_size, channels // self.groups, self.filters),
+            initializer=self.kernel_initializer,
+        )
+
+    def call(self, inputs: Any) -> Any:
+        size, groups = self.kernel_size, self.groups
+        channels = inputs.shape[-1]
+        per_group, multiplier = channels // groups, self.filters // groups
+        # (k, k, in/g, g·out/g) -> (k, k, g, in/g, out/g) -> (k, k, in, out/g)
+        kernel = ops.reshape(self.kernel, (size, size, per_group, groups, multiplier))
+        kernel = ops.transpose(kernel, (0, 1, 3, 2, 4))
+        kernel = ops.reshape(kernel, (size, size, channels, multiplier))
+        x = ops.depthwise_conv(inputs, kernel, strides=self.strides, padding="valid")
+        height, width = x.shape[1], x.shape[2]
+        # Four axes at most, so that every runtime's reduction takes it.
+        x = ops.reshape(x, (-1, height * width * groups, per_group, multiplier))
+        return ops.reshape(ops.sum(x, axis=2), (-1, height, width, self.filters))
+
+    def compute_output_shape(self, input_shape: tuple[int | None, ...]) -> tuple[int | None, ...]:
+        batch, height, width, _ = input_shape
+        height, width = (
+            None if side is None else (side - self.kernel_size) // self.strides + 1
+            for side in (height, width)
+        )
+        return batch, height, width, self.filters
+
+    def get_config(self) -> dict[str, Any]:
+        return {
+            **super().get_config(),
+            "filters": self.filters,
+            "kernel_size": self.kernel_size,
+            "groups": self.groups,
+            "strides": self.strides,
+            "kernel_initializer": keras.initializers.serialize(self.kernel_initializer),
+        }

@@ -1,0 +1,51 @@
+"""Pixels in, normalised floats out: the first layer of every model."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import keras
+from keras import ops
+
+
+@keras.saving.register_keras_serializable("gfkeras")
+class InputNormalization(keras.layers.Layer):
+    """Maps pixels of 0…255 to (x − mean)·scale, as the field's networks expect.
+
+    It lives inside every model and every exported artefact, since preprocessing
+    that is left to the caller is the usual reason why an exported face network
+    loses accuracy.
+
+    Args:
+        mean: subtracted from each pixel.
+        scale: multiplies the difference. 1/127.5 maps to [−1, 1]; InsightFace's
+            MXNet networks use 1/128.
+
+    Call arguments:
+        images: (B, H, W, C), uint8 or float, 0…255.
+
+    Returns:
+        (B, H, W, C) in the layer's compute dtype. The arithmetic is float32.
+
+    Example:
+        >>> InputNormalization()(np.full((1, 2, 2, 3), 255, "uint8"))[0, 0, 0, 0]
+        1.0
+    """
+
+    def __init__(self, mean: float = 127.5, scale: float = 1 / 127.5, **kwargs: Any):
+        # Without autocast: 0…255 with fractions does not fit bfloat16's 8 bits.
+        super().__init__(autocast=False, **kwargs)
+        if not scale > 0:
+            raise ValueError(f"`scale` must be positive. Received: scale={scale!r}")
+        self.mean = float(mean)
+        self.scale = float(scale)
+
+    def call(self, images: Any) -> Any:
+        images = ops.cast(images, "float32")
+        return ops.cast((images - self.mean) * self.scale, self.compute_dtype)
+
+    def compute_output_spec(self, images: Any) -> keras.KerasTensor:
+        return keras.KerasTensor(images.shape, dtype=self.compute_dtype)
+
+    def get_config(self) -> dict[str, Any]:
+        return {**super().get_config(), "mean": self.mean, "scale": self.scale}

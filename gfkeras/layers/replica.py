@@ -1,0 +1,50 @@
+"""Statistics over the global batch, whatever it is spread over."""
+
+from __future__ import annotations
+
+import sys
+from typing import Any
+
+import keras
+from keras import ops
+
+
+def _replica_context() -> Any:
+    """The `tf.distribute` replica context with more than one replica, or None.
+
+    With JAX there is nothing to ask: a sharded array is one global array, and
+    its mean is the global mean already.
+    """
+    if keras.backend.backend() != "tensorflow" or "tensorflow" not in sys.modules:
+        return None
+    import tensorflow as tf
+
+    context = tf.distribute.get_replica_context()
+    if context is None or context.num_replicas_in_sync == 1:
+        return None
+    return context
+
+
+def num_replicas() -> int:
+    """The number of replicas that step together; 1 outside `tf.distribute`."""
+    context = _replica_context()
+    return 1 if context is None else context.num_replicas_in_sync
+
+
+def global_mean(values: Any, axis: int = 0) -> Any:
+    """Mean over `axis` of the batches of all replicas.
+
+    Args:
+        values: float tensor, its batch on `axis`; replicas hold equally many.
+        axis: the axis to average over.
+
+    Returns:
+        Tensor without `axis`, the same on all replicas.
+    """
+    mean = ops.mean(values, axis=axis)
+    context = _replica_context()
+    if context is None:
+        return mean
+    import tensorflow as tf
+
+    return context.all_reduce(tf.distribute.ReduceOp.MEAN, mean)

@@ -1,0 +1,31 @@
+"""Losses on embeddings and group decisions."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from gfkeras.errors import unknown_name
+from gfkeras.losses.group_labels import naive_labels, self_distributed_labels
+from gfkeras.losses.self_grouping import SelfGroupingLoss
+from gfkeras.losses.softmax import softmax_cross_entropy
+
+__all__ = [
+    "SelfGroupingLoss",
+    "get",
+    "naive_labels",
+    "self_distributed_labels",
+    "softmax_cross_entropy",
+]
+
+LOSSES: dict[str, type] = {cls.__name__: cls for cls in (SelfGroupingLoss,)}
+
+
+def get(name: str, **arguments: Any) -> Any:
+    """Builds the loss called `name`, such as "SelfGroupingLoss".
+
+    Raises:
+        ValueError: for an unknown name, with the nearest known one.
+    """
+    if name not in LOSSES:
+        raise unknown_name("loss", name, LOSSES)
+    return LOSSES[name](**arguments)

@@ -1,0 +1,117 @@
+"""The self-grouping loss of GroupFace."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import keras
+from keras import ops
+
+from gfkeras.errors import one_of
+from gfkeras.layers import global_mean
+from gfkeras.losses.group_labels import naive_labels, self_distributed_labels
+from gfkeras.losses.softmax import softmax_cross_entropy
+
+LABELINGS = ("self-distributed", "naive")
+EXPECTATIONS = ("batch", "ema")
+
+
+@keras.saving.register_keras_serializable("gfkeras")
+class SelfGroupingLoss(keras.layers.Layer):
+    """weight · CE(softmax(f(x)), G*), which trains the group decision network.
+
+    L2 of arXiv 2005.10497, equation 9, with the paper's λ = 0.1 as weight. G* is
+    the self-distributed label, whose expectation E[p] the paper takes "over the
+    data" without saying how. Here it is the mean over the global batch, that of
+    all replicas, or a moving average of it, which steadies small batches.
+
+    A layer rather than a `keras.losses.Loss` since the moving average is state.
+
+    Args:
+        weight: λ.
+        labeling: "self-distributed", or "naive" for argmax p.
+        expectation: "batch" or "ema".
+        momentum: of the moving average: E ← momentum·E + (1 − momentum)·batch mean.
+
+    Call arguments:
+        group_logits: (B, K) float.
+        training: whether the moving average takes the batch in.
+
+    Returns:
+        Scalar float32, the mean over the replica's batch.
+
+    Example:
+        >>> loss = SelfGroupingLoss()(outputs["group_logits"])
+    """
+
+    def __init__(
+        self,
+        weight: float = 0.1,
+        labeling: str = "self-distributed",
+        expectation: str = "batch",
+        momentum: float = 0.9,
+        **kwargs: Any,
+    ):
+        kwargs.setdefault("dtype", "float32")
+        super().__init__(autocast=False, **kwargs)
+        if not weight >= 0:
+            raise ValueError(f"`weight` must not be negative. Received: weight={weight!r}")
+        if not 0 <= momentum < 1:
+            raise ValueError(f"`momentum` must be in [0, 1). Received: momentum={momentum!r}")
+        self.weight = float(weight)
+        self.labeling = one_of("labeling", labeling, LABELINGS)
+        self.expectation = one_of("expectation", expectation, EXPECTATIONS)
+        self.momentum = float(momentum)
+
+    def build(self, group_logits_shape: tuple[int | None, ...]) -> None:
+        if len(group_logits_shape) != 2 or group_logits_shape[-1] is None:
+            raise ValueError(
+                "`group_logits` must have the shape (batch, groups). "
+                f"Received: a shape of {tuple(group_logits_shape)}"
+            )
+        self.moving_expectation = None
+        if self.labeling == "self-distributed" and self.expectation == "ema":
+            groups = group_logits_shape[-1]
+            self.moving_expectation = self.add_weight(
+                name="moving_expectation",
+                shape=(groups,),
+                initializer=keras.initializers.Constant(1 / groups),
+                trainable=False,
+                # Each replica computes the same value from the global mean.
+                aggregation="only_first_replica",
+            )
+
+    def call(self, group_logits: Any, training: bool | None = None) -> Any:
+        group_logits = ops.cast(group_logits, "float32")
+        probabilities = ops.stop_gradient(ops.softmax(group_logits, axis=-1))
+        if self.labeling == "naive":
+            labels = naive_labels(probabilities)
+        else:
+            labels = self_distributed_labels(
+                probabilities, self._expectation_of(probabilities, training)
+            )
+        return self.weight * ops.mean(softmax_cross_entropy(group_logits, labels))
+
+    def _expectation_of(self, probabilities: Any, training: bool | None) -> Any:
+        if self.moving_expectation is None:
+            return global_mean(probabilities, axis=0)
+        if not training:
+            return ops.convert_to_tensor(self.moving_expectation)
+        batch = global_mean(probabilities, axis=0)
+        moved = self.momentum * self.moving_expectation + (1 - self.momentum) * batch
+        self.moving_expectation.assign(moved)
+        return moved
+
+    def compute_output_spec(
+        self, group_logits: Any, training: bool | None = None
+    ) -> keras.KerasTensor:
+        return keras.KerasTensor((), dtype="float32")
+
+    def get_config(self) -> dict[str, Any]:
+        return {
+            **super().get_config(),
+            "weight": self.weight,
+            "labeling": self.labeling,
+            "expectation": self.expectation,
+            "momentum": self.momentum,
+        }

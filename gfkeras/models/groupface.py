@@ -1,0 +1,193 @@
+"""GroupFace: latent groups on top of any backbone."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import keras
+from keras import layers
+
+from gfkeras.errors import one_of, positive_int
+from gfkeras.layers import GroupDecisionNetwork, GroupEnsemble
+from gfkeras.layers.group_ensemble import MODES
+from gfkeras.saving import SavableModel
+
+COMBINES = ("add", "concat")
+
+
+@keras.saving.register_keras_serializable("gfkeras")
+class GroupFace(SavableModel):
+    """GroupFace (CVPR 2020, arXiv 2005.10497) on a backbone.
+
+    The backbone's feature goes through one shared FC; from it come the instance
+    embedding v and K group representations v^{G_k}. The group decision network
+    weighs them (S-GroupFace, "soft") or chooses one (H-GroupFace, "hard"), and the
+    final embedding is v̄ = v + v^G.
+
+    `mode` may be changed on a trained model: train soft, export hard.
+
+    Args:
+        backbone: `keras.Model` from images (B, H, W, 3) to a flat feature (B, F).
+        embedding_dim: D, the width of v and of each v^{G_k}.
+        num_groups: K.
+        shared_dim: width of the shared FC (4096 in the paper), which has batch
+            normalisation as every FC on a backbone here; None feeds the backbone's
+            feature straight to the instance and group FCs.
+        mode: "soft" or "hard".
+        combine: "add" for v̄ = v + v^G, "concat" for v̄ = [v, v^G] of width 2·D.
+        hard_gradient: training in hard mode: "straight-through" gives the group
+            decision the gradient of the soft ensemble, "stopped" none (the paper's).
+        dropout: rate on the shared feature.
+        group_dim: width of v̂, the group decision network's feature.
+        group_activation: nonlinearity of the group decision network.
+        bn_momentum, bn_epsilon: of the batch normalisations of these layers.
+
+    Call arguments:
+        images: (B, H, W, 3), uint8 or float32, 0…255.
+
+    Returns:
+        A dictionary, all float32 under any dtype policy:
+        embedding: v̄, (B, D) or (B, 2·D), not normalised.
+        instance: v, (B, D).
+        group_feature: v̂, (B, group_dim).
+        group_logits: (B, K).
+
+    Raises:
+        ValueError: for arguments out of range, or a backbone that does not give a
+            flat feature.
+
+    Example:
+        >>> model = GroupFace(MobileFaceNet(), num_groups=32, shared_dim=None)
+        >>> model(np.zeros((2, 112, 112, 3), "uint8"))["embedding"].shape
+        (2, 512)
+        >>> model.mode = "hard"
+    """
+
+    def __init__(
+        self,
+        backbone: keras.Model,
+        embedding_dim: int = 512,
+        num_groups: int = 32,
+        shared_dim: int | None = 4096,
+        mode: str = "soft",
+        combine: str = "add",
+        hard_gradient: str = "straight-through",
+        dropout: float = 0.0,
+        group_dim: int = 256,
+        group_activation: str = "prelu",
+        bn_momentum: float = 0.9,
+        bn_epsilon: float = 1e-5,
+        name: str | None = None,
+    ):
+        if not isinstance(backbone, keras.Model):
+            raise ValueError(
+                "`backbone` must be a keras.Model from images to a feature. "
+                f"Received: backbone={backbone!r}"
+            )
+        feature_shape = getattr(backbone, "output_shape", None)
+        if not isinstance(feature_shape, tuple) or len(feature_shape) != 2:
+            raise ValueError(
+                "`backbone` must give a flat feature (B, F). "
+                f"Received: a backbone with output shape {feature_shape}"
+            )
+        positive_int("embedding_dim", embedding_dim)
+        if shared_dim is not None:
+            positive_int("shared_dim", shared_dim)
+        one_of("mode", mode, MODES)
+        one_of("combine", combine, COMBINES)
+        if not 0 <= dropout < 1:
+            raise ValueError(f"`dropout` must be in [0, 1). Received: dropout={dropout!r}")
+
+        def bn(name: str) -> keras.layers.Layer:
+            return layers.BatchNormalization(momentum=bn_momentum, epsilon=bn_epsilon, name=name)
+
+        images = keras.Input(backbone.input_shape[1:], name="images")
+        feature = backbone(images)
+        if shared_dim is not None:
+            feature = layers.Dense(shared_dim, use_bias=False, name="shared_fc")(feature)
+            feature = bn("shared_bn")(feature)
+        if dropout:
+            feature = layers.Dropout(dropout, name="shared_dropout")(feature)
+        instance = layers.Dense(embedding_dim, use_bias=False, name="instance_fc")(feature)
+        instance = bn("instance_bn")(instance)
+        decide = GroupDecisionNetwork(
+            num_groups,
+            hidden_dim=group_dim,
+            activation=group_activation,
+            bn_momentum=bn_momentum,
+            bn_epsilon=bn_epsilon,
+            name="group_decision",
+        )
+        group_feature, group_logits = decide(instance)
+        ensemble = GroupEnsemble(
+            num_groups,
+            embedding_dim,
+            mode=mode,
+            hard_gradient=hard_gradient,
+            name="group_ensemble",
+        )
+        group = ensemble(feature, group_logits)
+        instance = layers.Activation("linear", dtype="float32", name="instance")(instance)
+        join = layers.Add if combine == "add" else layers.Concatenate
+        embedding = join(dtype="float32", name="embedding")([instance, group])
+        super().__init__(
+            inputs=images,
+            outputs={
+                "embedding": embedding,
+                "instance": instance,
+                "group_feature": group_feature,
+                "group_logits": group_logits,
+            },
+            name=name,
+        )
+        self.backbone = backbone
+        self.ensemble = ensemble
+        self.embedding_dim = embedding_dim
+        self.num_groups = num_groups
+        self.shared_dim = shared_dim
+        self.combine = combine
+        self.hard_gradient = hard_gradient
+        self.dropout = float(dropout)
+        self.group_dim = group_dim
+        self.group_activation = group_activation
+        self.bn_momentum = bn_momentum
+        self.bn_epsilon = bn_epsilon
+
+    @property
+    def mode(self) -> str:
+        """ "soft" or "hard"; settable at any time, the weights stay the same."""
+        return self.ensemble.mode
+
+    @mode.setter
+    def mode(self, mode: str) -> None:
+        one_of("mode", mode, MODES)
+        if mode != self.ensemble.mode:
+            self.ensemble.mode = mode
+            # What was compiled holds the other mode.
+            self.train_function = self.test_function = self.predict_function = None
+
+    def get_config(self) -> dict[str, Any]:
+        return {
+            "name": self.name,
+            "backbone": keras.saving.serialize_keras_object(self.backbone),
+            "embedding_dim": self.embedding_dim,
+            "num_groups": self.num_groups,
+            "shared_dim": self.shared_dim,
+            "mode": self.mode,
+            "combine": self.combine,
+            "hard_gradient": self.hard_gradient,
+            "dropout": self.dropout,
+            "group_dim": self.group_dim,
+            "group_activation": self.group_activation,
+            "bn_momentum": self.bn_momentum,
+            "bn_epsilon": self.bn_epsilon,
+        }
+
+    @classmethod
+    def from_config(cls, config: dict[str, Any], custom_objects: Any = None) -> GroupFace:
+        config = dict(config)
+        if isinstance(config["backbone"], dict):
+            config["backbone"] = keras.saving.deserialize_keras_object(
+                config["backbone"], custom_objects
+            )
+        return cls(**config)

@@ -1,0 +1,114 @@
+"""Models as folders: `config.json` beside `model.weights.h5`."""
+
+from __future__ import annotations
+
+import json
+import os
+from pathlib import Path
+
+import keras
+
+from gfkeras.files import replacing, sha256
+from gfkeras.version import __version__
+
+CONFIG_FILE = "config.json"
+WEIGHTS_FILE = "model.weights.h5"
+FORMAT = 1
+
+
+class SavableModel(keras.Model):
+    """A `keras.Model` that can write itself into a folder with `save_to`."""
+
+    def save_to(self, folder: str | os.PathLike[str]) -> Path:
+        """Writes architecture and weights, to be read back by `gfkeras.load`.
+
+        Both files are written under temporary names and then renamed, so that an
+        interrupted save leaves the earlier model readable. Other files in the
+        folder are left alone.
+
+        Args:
+            folder: made where it does not exist.
+
+        Returns:
+            The folder.
+        """
+        folder = Path(folder)
+        folder.mkdir(parents=True, exist_ok=True)
+        with (
+            replacing(folder / CONFIG_FILE) as config,
+            # Keras insists on the ending `.weights.h5`.
+            replacing(folder / WEIGHTS_FILE) as weights,
+        ):
+            self.save_weights(weights)
+            description = {
+                "format": FORMAT,
+                "gfkeras": __version__,
+                "keras": keras.__version__,
+                "parameters": self.count_params(),
+                "weights": {
+                    "file": WEIGHTS_FILE,
+                    "size_bytes": weights.stat().st_size,
+                    "sha256": sha256(weights),
+                },
+                "model": keras.saving.serialize_keras_object(self),
+            }
+            config.write_text(json.dumps(description, indent=1) + "\n", encoding="utf-8")
+        return folder
+
+
+def load_model(folder: str | os.PathLike[str]) -> keras.Model:
+    """Reads a model that `save_to` wrote.
+
+    Args:
+        folder: holds `config.json` and `model.weights.h5`.
+
+    Returns:
+        The `keras.Model` with its weights.
+
+    Raises:
+        ValueError: if a file is missing, is not what `save_to` writes, or does
+            not have the size and SHA-256 that `config.json` states.
+    """
+    folder = Path(folder)
+    config_path = folder / CONFIG_FILE
+    if not config_path.is_file():
+        raise ValueError(
+            f"`folder` must hold a model saved by save_to ({CONFIG_FILE} and {WEIGHTS_FILE}). "
+            f"Received: folder={str(folder)!r}, which has no {CONFIG_FILE}"
+        )
+    try:
+        description = json.loads(config_path.read_text(encoding="utf-8"))
+        weights = description["weights"]
+        weights_path = folder / Path(weights["file"]).name
+        expected_size, expected_hash = weights["size_bytes"], weights["sha256"]
+        config = description["model"]
+        version = description["format"]
+    except (ValueError, KeyError, TypeError) as error:
+        raise ValueError(f"{config_path} is damaged or not a gfkeras model: {error!r}") from error
+    if version != FORMAT:
+        raise ValueError(
+            f"{config_path} has format {version!r}, this gfkeras {__version__} reads {FORMAT}"
+        )
+    if not weights_path.is_file():
+        raise ValueError(f"{weights_path} is missing")
+    size = weights_path.stat().st_size
+    if size != expected_size:
+        raise ValueError(
+            f"{weights_path} is truncated or not whole: {size} bytes, expected {expected_size}"
+        )
+    if (digest := sha256(weights_path)) != expected_hash:
+        raise ValueError(
+            f"{weights_path} is damaged: its SHA-256 is {digest}, expected {expected_hash}"
+        )
+    _register_classes()
+    model = keras.saving.deserialize_keras_object(config, safe_mode=True)
+    model.load_weights(weights_path)
+    return model
+
+
+def _register_classes() -> None:
+    """Imports the rooms whose classes a saved model can name."""
+    import importlib
+
+    for room in ("layers", "backbones", "models"):
+        importlib.import_module(f"gfkeras.{room}")
