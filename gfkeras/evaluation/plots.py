@@ -14,7 +14,7 @@ import os
 import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 import numpy.typing as npt
@@ -74,7 +74,15 @@ def roc_figure(results: Mapping[str, PairsResult | Roc]) -> Figure:
     axes.set_xscale("log")
     axes.set_xlim(lowest, 1)
     axes.set_ylim(0, 1.02)
-    _legend(axes, "lower right")
+    # Below the axes: curves of good networks leave no corner free for certain.
+    figure.legend(
+        loc="outside lower left",
+        ncols=1 if len(curves) == 1 else 2,
+        frameon=False,
+        fontsize=10,
+        labelcolor=INK,
+        handlelength=2.6,
+    )
     return figure
 
 
@@ -121,7 +129,7 @@ def group_usage_chart(counts: npt.ArrayLike, title: str = "Group usage") -> Figu
     )
     axes.set_xlim(-0.7, len(shares) - 0.3)
     axes.set_ylim(0, 1.25 * max(float(shares.max()), 1 / len(shares)))
-    axes.xaxis.get_major_locator().set_params(integer=True)
+    axes.locator_params(axis="x", integer=True)
     axes.yaxis.set_major_formatter(_percent)
     axes.grid(False, axis="x")
     _legend(axes, "upper right")
@@ -160,15 +168,15 @@ def training_curves(rows: Sequence[Mapping[str, Any]]) -> Figure:
         axes = figure.add_subplot(1, len(panels), place)
         _dress(axes, "Epoch", label)
         for i, name in enumerate(names):
-            x, y = zip(*series[name], strict=True)
+            points = np.array(series[name])
             style, color = STYLES[i % len(STYLES)], COLORS[i % len(COLORS)]
-            marker = "o" if len(x) < 40 else None
+            marker = "o" if len(points) < 40 else None
             text = name.replace("_", " ")
             axes.plot(
-                x, y, linestyle=style, color=color, linewidth=2, label=text, marker=marker,
+                *points.T, linestyle=style, color=color, linewidth=2, label=text, marker=marker,
                 markersize=3.5,
             )  # fmt: skip
-        axes.xaxis.get_major_locator().set_params(integer=True)
+        axes.locator_params(axis="x", integer=True)
         if label == "Accuracy":
             axes.set_ylim(0, 1.02)
             axes.yaxis.set_major_formatter(_percent)
@@ -215,7 +223,9 @@ def save_figure(figure: Figure, path: str | os.PathLike[str]) -> Path:
     path = Path(path)
     if path.suffix.lower() not in (".png", ".svg"):
         raise ValueError(f"`path` must end in .png or .svg. Received: path={path}")
-    with replacing(path) as temporary:
+    matplotlib = require("matplotlib", "plots")
+    # Without a salt the names inside an SVG are random.
+    with replacing(path) as temporary, matplotlib.rc_context({"svg.hashsalt": path.name}):
         figure.savefig(temporary, dpi=2 * _DPI, facecolor="white", metadata=_undated(path.suffix))
     return path
 
@@ -276,7 +286,7 @@ def _number(value: Any) -> float | None:
     return number if math.isfinite(number) else None
 
 
-def _percent(value: float, _position: int | None = None) -> str:
+def _percent(value: float, _position: float) -> str:
     return f"{100 * value:.3g}%"
 
 
@@ -309,5 +319,5 @@ def _dress(axes: Axes, x: str, y: str) -> None:
     axes.spines["bottom"].set_color(MUTED)
 
 
-def _legend(axes: Axes, place: str) -> None:
+def _legend(axes: Axes, place: Literal["best", "upper right"]) -> None:
     axes.legend(loc=place, frameon=False, fontsize=10, labelcolor=INK, handlelength=2.6)

@@ -6,6 +6,7 @@ The file needs nothing beside it and asks nothing of the network. It needs the e
 
 from __future__ import annotations
 
+import itertools
 import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -148,7 +149,7 @@ def render_report(context: ReportContext) -> str:
         autoescape=True, trim_blocks=True, lstrip_blocks=True, undefined=jinja2.StrictUndefined
     )
     environment.filters.update(
-        percent=lambda value, digits=2: f"{100 * value:.{digits}f} %",
+        percent=lambda value, digits=2: f"{value:.{digits}%}",
         bytes=format_bytes,
         duration=format_duration,
         data_uri=plots.image_data_uri,
@@ -166,6 +167,10 @@ def render_report(context: ReportContext) -> str:
         baseline=baseline,
         tiles=_tiles(context, main, baseline, fars),
         fars=fars,
+        people=[
+            (caption, [image for image, _ in faces])
+            for caption, faces in itertools.groupby(context.faces, key=lambda face: face[1])
+        ],
         majority=max(main.genuine, main.impostor) / main.pairs,
         charts=[(title, jinja2.utils.markupsafe.Markup(svg)) for title, svg in _charts(context)],
     )
@@ -210,7 +215,11 @@ def _charts(context: ReportContext) -> list[tuple[str, str]]:
         (f"Scores, {name}", plots.score_histogram(main)),
     ]
     if context.group_counts is not None:
-        figures.append(("Groups, held-out faces", plots.group_usage_chart(context.group_counts)))
+        chart = plots.group_usage_chart(context.group_counts, "Groups of the held-out faces")
+        # The page gives each chart its heading.
+        title = chart.axes[0].get_title(loc="left")
+        chart.axes[0].set_title("", loc="left")
+        figures.append((title, chart))
     if context.training_log:
         figures.append(("Training", plots.training_curves(context.training_log)))
     charts = []
