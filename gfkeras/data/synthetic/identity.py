@@ -1,0 +1,285 @@
+"""What makes a synthetic person: every parameter that stays the same from picture to picture."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+# Control colours (RGB, 0..255) that continuous parameters interpolate between.
+_SKIN = np.array(
+    [
+        (242, 208, 188),
+        (236, 194, 166),
+        (225, 177, 143),
+        (198, 144, 107),
+        (158, 106, 74),
+        (118, 77, 54),
+        (84, 55, 41),
+    ],
+    np.float32,
+)
+_HAIR = np.array(
+    [
+        (22, 18, 18),
+        (46, 32, 26),
+        (84, 54, 36),
+        (122, 80, 48),
+        (146, 88, 54),
+        (178, 132, 78),
+        (220, 186, 124),
+    ],
+    np.float32,
+)
+_IRIS = np.array(
+    [
+        (44, 26, 18),
+        (82, 50, 28),
+        (122, 88, 46),
+        (106, 120, 70),
+        (96, 132, 128),
+        (92, 134, 172),
+        (136, 156, 170),
+    ],
+    np.float32,
+)
+_GREY = np.array((196, 196, 198), np.float32)
+
+
+@dataclass(frozen=True, slots=True)
+class Identity:
+    """The fixed parameters of one person; lengths in pixels of the 112x112 template.
+
+    x is measured from the face's midline, y from the picture's upper edge, angles in radians,
+    colours are RGB float32 0..255, strengths run from 0 to 1. Draw one with `draw_identity`.
+    """
+
+    masculine: float
+    age: float
+    skin: np.ndarray
+    skin_texture: np.ndarray
+    # Face outline
+    cheek_width: float
+    temple_width: float
+    jaw_width: float
+    jaw_height: float
+    chin_width: float
+    chin_y: float
+    cheek_fullness: float
+    cheekbone: float
+    brow_ridge: float
+    # Eyes
+    eye_spacing: float
+    eye_y: float
+    eye_width: float
+    eye_height: float
+    eye_slant: float
+    eye_roundness: float
+    eye_depth: float
+    iris_radius: float
+    iris: np.ndarray
+    lid_crease: float
+    eye_bags: float
+    lashes: float
+    # Brows
+    brow_height: float
+    brow_thickness: float
+    brow_length: float
+    brow_arch: float
+    brow_tilt: float
+    brow_gap: float
+    brow_strength: float
+    # Nose
+    nose_y: float
+    nose_width: float
+    nose_bridge_width: float
+    nose_height: float
+    nose_tip: float
+    nostril: float
+    nose_bend: float
+    # Mouth
+    mouth_y: float
+    mouth_width: float
+    upper_lip: float
+    lower_lip: float
+    cupid_bow: float
+    mouth_curve: float
+    lips: np.ndarray
+    # Hair
+    hair: np.ndarray
+    baldness: float
+    hairline_y: float
+    hairline_peak: float
+    recession: float
+    fringe: float
+    parting: float
+    hair_length: float
+    hair_volume: float
+    hair_wave: float
+    hair_frequency: float
+    # Facial hair
+    stubble: float
+    moustache: float
+    goatee: float
+    beard: float
+    # Marks
+    freckles: np.ndarray
+    moles: np.ndarray
+    wrinkles: float
+    blush: float
+    make_up: float
+    # Habits
+    wears_glasses: float
+    glasses_size: float
+    glasses_square: float
+    glasses_thickness: float
+    glasses_colour: np.ndarray
+    asymmetry: np.ndarray
+
+
+def _between(colours: np.ndarray, position: float) -> np.ndarray:
+    """Interpolate a row of control colours at `position` in 0..1."""
+    scaled = float(np.clip(position, 0.0, 1.0)) * (len(colours) - 1)
+    low = min(int(scaled), len(colours) - 2)
+    return colours[low] + (scaled - low) * (colours[low + 1] - colours[low])
+
+
+def draw_identity(identity: int, seed: int = 0) -> Identity:
+    """Draw the parameters of person number `identity` of the population `seed`.
+
+    Almost all of them are continuous, so that tens of thousands of people stay distinguishable. A
+    few follow others the way they do in people: dark skin goes with dark hair and eyes, facial
+    hair with masculine faces, grey hair and wrinkles with age.
+    """
+    rng = np.random.default_rng(np.random.SeedSequence([seed, identity]))
+
+    def between(low: float, high: float) -> float:
+        return float(rng.uniform(low, high))
+
+    def maybe(probability: float, low: float, high: float) -> float:
+        # Both draws are always made, so that one trait never shifts the randomness of the next.
+        wanted, value = rng.random(), rng.uniform(low, high)
+        return float(value) if wanted < probability else 0.0
+
+    male = rng.random() < 0.5
+    masculine = float(np.clip(rng.normal(0.8 if male else 0.2, 0.13), 0.0, 1.0))
+    age = float(rng.beta(1.3, 1.9))
+    tone = between(0.0, 1.0)
+    # Undertone: from rosy to olive, a little apart from how light the skin is.
+    rosy, golden = rng.normal(0.0, 1.0, 2)
+    undertone = np.array((0.0, -0.012 * rosy, 0.016 * rosy - 0.055 * golden), np.float32)
+    skin = np.clip(_between(_SKIN, tone) * (1.0 + undertone), 25, 248)
+
+    colour_freedom = max(0.0, 1.0 - 1.5 * tone)
+    hair_position = between(0.0, 0.25) + colour_freedom * between(0.0, 0.8)
+    hair = _between(_HAIR, hair_position)
+    greying = float(np.clip((age - between(0.35, 0.8)) * 3.0, 0.0, 0.95))
+    hair = hair + greying * (_GREY - hair)
+    iris = _between(_IRIS, between(0.0, 0.22) + colour_freedom * between(0.0, 0.85))
+
+    make_up = maybe(0.6 * (1.0 - masculine), 0.2, 1.0)
+    natural_lips = skin * np.array((0.88, 0.58, 0.57), np.float32) + np.array(
+        (14, 2, 6), np.float32
+    )
+    lipstick = np.array((between(120, 205), between(22, 80), between(40, 105)), np.float32)
+    lips = natural_lips * between(0.88, 1.08)
+    lips = lips + 0.65 * make_up * (lipstick - lips)
+
+    bearded = maybe(0.45 * (masculine > 0.5), 0.35, 1.0)
+    long_hair = between(0.0, 1.0)
+    if male != (rng.random() < 0.1):
+        long_hair = 0.4 * long_hair**3
+    freckle_count = int(maybe(0.28 * (tone < 0.55), 14, 60))
+    mole_count = int(rng.integers(0, 4))
+    freckles = np.column_stack(
+        [
+            rng.normal(0, 17, freckle_count),
+            rng.normal(67, 6, freckle_count),
+            rng.uniform(0.35, 0.7, freckle_count),
+        ]
+    )
+    moles = np.column_stack(
+        [
+            rng.uniform(-33, 33, mole_count),
+            rng.uniform(26, 104, mole_count),
+            rng.uniform(0.55, 1.1, mole_count),
+        ]
+    )
+    frame_colours = np.array(
+        [(24, 22, 24), (70, 36, 22), (120, 30, 36), (40, 52, 96), (190, 184, 176)], np.float32
+    )
+    cheek_width = between(35.5, 41.5) + 1.0 * masculine
+    return Identity(
+        masculine=masculine,
+        age=age,
+        skin=skin.astype(np.float32),
+        skin_texture=rng.normal(0.0, 1.0, (24, 24)).astype(np.float32),
+        cheek_width=cheek_width,
+        temple_width=cheek_width * between(0.88, 0.98),
+        jaw_width=cheek_width * (between(0.70, 0.86) + 0.07 * masculine),
+        jaw_height=between(88.0, 96.0),
+        chin_width=between(8.0, 14.0) + 4.0 * masculine,
+        chin_y=between(109.5, 119.0) + 2.0 * masculine,
+        cheek_fullness=between(0.0, 1.0),
+        cheekbone=between(0.0, 1.0),
+        brow_ridge=between(0.0, 0.6) + 0.6 * masculine,
+        eye_spacing=between(15.6, 19.4),
+        eye_y=between(50.2, 53.0),
+        eye_width=between(6.4, 8.9),
+        eye_height=between(2.6, 4.5) - 0.3 * masculine,
+        eye_slant=between(-0.10, 0.22),
+        eye_roundness=between(0.55, 1.0),
+        eye_depth=between(0.0, 1.0),
+        iris_radius=between(3.0, 3.9),
+        iris=iris.astype(np.float32),
+        lid_crease=between(0.8, 2.8),
+        eye_bags=between(0.0, 0.5) + 0.5 * age,
+        lashes=between(0.1, 0.5) + 0.5 * (1 - masculine) * between(0.4, 1.0),
+        brow_height=between(7.6, 11.6) - 1.0 * masculine,
+        brow_thickness=between(1.0, 2.2) + between(0.0, 1.5) * masculine,
+        brow_length=between(8.4, 11.6),
+        brow_arch=between(0.2, 3.2) * (1.15 - 0.5 * masculine),
+        brow_tilt=between(-0.14, 0.14),
+        brow_gap=between(-1.8, 1.8),
+        brow_strength=between(0.45, 0.95),
+        nose_y=between(68.8, 74.8),
+        nose_width=between(5.2, 8.4) + 0.8 * masculine + 0.8 * tone,
+        nose_bridge_width=between(2.2, 3.8),
+        nose_height=between(0.6, 1.2),
+        nose_tip=between(2.8, 5.0),
+        nostril=between(0.3, 1.0),
+        nose_bend=between(-0.9, 0.9),
+        mouth_y=between(89.6, 95.0),
+        mouth_width=between(11.6, 17.0),
+        upper_lip=between(1.8, 4.3) + 0.6 * tone - 0.5 * masculine,
+        lower_lip=between(3.0, 6.0) + 0.6 * tone - 0.4 * masculine,
+        cupid_bow=between(0.0, 1.0),
+        mouth_curve=between(-0.7, 1.4),
+        lips=np.clip(lips, 20, 250).astype(np.float32),
+        hair=hair.astype(np.float32),
+        baldness=maybe(0.17 * masculine, 0.55, 1.0),
+        hairline_y=between(6.0, 19.0),
+        hairline_peak=between(-2.5, 4.0),
+        recession=between(0.0, 0.35) + masculine * age * between(0.2, 0.9),
+        fringe=maybe(0.5 - 0.3 * masculine, 0.35, 1.0),
+        parting=between(-24.0, 24.0),
+        hair_length=long_hair,
+        hair_volume=between(0.0, 1.0),
+        hair_wave=between(0.0, 1.0) ** 2,
+        hair_frequency=between(0.12, 0.4),
+        stubble=maybe(0.6 * (masculine > 0.5), 0.2, 0.9),
+        moustache=bearded * maybe(0.75, 0.4, 1.0),
+        goatee=bearded * maybe(0.7, 0.4, 1.0),
+        beard=bearded * maybe(0.55, 0.5, 1.0),
+        freckles=freckles.astype(np.float32),
+        moles=moles.astype(np.float32),
+        wrinkles=float(np.clip(age * 1.25 - 0.2 + between(-0.15, 0.15), 0.0, 1.0)),
+        blush=between(0.0, 1.0),
+        make_up=make_up,
+        wears_glasses=0.85 if rng.random() < 0.22 else 0.02,
+        glasses_size=between(0.0, 1.0),
+        glasses_square=between(0.0, 1.0),
+        glasses_thickness=between(0.0, 1.0),
+        glasses_colour=_between(frame_colours, between(0.0, 1.0)).astype(np.float32),
+        asymmetry=rng.normal(0.0, 0.45, 8).astype(np.float32),
+    )

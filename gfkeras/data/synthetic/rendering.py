@@ -1,0 +1,136 @@
+"""Render one picture of a synthetic person, from drawing to camera."""
+
+from __future__ import annotations
+
+import cv2
+import numpy as np
+
+from gfkeras.data.synthetic import accessories, features, head
+from gfkeras.data.synthetic.canvas import MARGIN, MIDLINE, Canvas
+from gfkeras.data.synthetic.checks import check_count
+from gfkeras.data.synthetic.geometry import picture_to_face
+from gfkeras.data.synthetic.identity import Identity, draw_identity
+from gfkeras.data.synthetic.shading import light_face
+from gfkeras.data.synthetic.variation import Variation, draw_variation
+
+SIZE = 112
+_OVERSAMPLING = 2
+
+
+def render_face(identity: int, variation: int, seed: int = 0, size: int = SIZE) -> np.ndarray:
+    """Draw picture `variation` of person `identity`, aligned like a face pipeline would.
+
+    The five points (eyes, nose tip, mouth corners) lie on ArcFace's 112x112 template up to the
+    error of a detector and what a turned head leaves over. All random numbers come from the three
+    arguments, so the same picture is drawn on every machine, up to rounding inside OpenCV.
+
+    Args:
+        identity: number of the person, 0 or more.
+        variation: number of the picture of that person, 0 or more.
+        seed: number of the population; another seed holds other people.
+        size: side of the picture in pixels, 16 or more.
+
+    Returns:
+        uint8 array (size, size, 3), RGB.
+
+    Raises:
+        ValueError: an argument is not an integer or is too small.
+
+    Example:
+        >>> render_face(identity=7, variation=0).shape
+        (112, 112, 3)
+    """
+    check_count("identity", identity, 0)
+    check_count("variation", variation, 0)
+    check_count("seed", seed, 0)
+    check_count("size", size, 16)
+    person = draw_identity(int(identity), int(seed))
+    return render_picture(person, int(identity), int(variation), int(seed), int(size))
+
+
+def render_picture(
+    person: Identity, identity: int, variation: int, seed: int, size: int = SIZE
+) -> np.ndarray:
+    """`render_face` for a person already drawn; arguments are not checked."""
+    # SeedSequence pads with zeros, so [seed, identity, 0] would repeat the person's own numbers.
+    rng = np.random.default_rng(np.random.SeedSequence([seed, identity, variation + 1]))
+    look = draw_variation(person, rng)
+    scale = _OVERSAMPLING * size / SIZE
+    canvas = _draw_person(person, look, scale)
+    picture = _take_picture(canvas, person, look, size)
+    return _develop(picture, look, rng)
+
+
+def _draw_person(person: Identity, look: Variation, scale: float) -> Canvas:
+    """The unturned person without light."""
+    canvas = Canvas(scale)
+    head.draw_back_hair(canvas, person)
+    head.draw_skin(canvas, person, look)
+    features.draw_marks(canvas, person, look)
+    head.draw_facial_hair(canvas, person, look)
+    features.draw_nose(canvas, person)
+    features.draw_mouth(canvas, person, look)
+    features.draw_eyes(canvas, person, look)
+    features.draw_brows(canvas, person, look)
+    head.draw_hair(canvas, person)
+    if look.glasses or look.sunglasses:
+        accessories.draw_glasses(canvas, person, look)
+    if look.occluder in ("mask", "scarf"):
+        accessories.draw_cover(canvas, person, look)
+    elif look.occluder != "none":
+        accessories.draw_in_front(canvas, person, look)
+    return canvas
+
+
+def _take_picture(canvas: Canvas, person: Identity, look: Variation, size: int) -> np.ndarray:
+    """Turn the head, align it, light it and put it before the background.
+
+    Returns float32 (size, size, 3) from 0 up; the light may exceed 255.
+    """
+    wide = _OVERSAMPLING * size
+    x, y = picture_to_face(person, look, 48)
+    map_x = (cv2.resize(x, (wide, wide)) + (MIDLINE + MARGIN)) * canvas.scale - 0.5
+    map_y = (cv2.resize(y, (wide, wide)) + MARGIN) * canvas.scale - 0.5
+    turned = cv2.remap(
+        canvas.pixels, map_x, map_y, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE
+    )
+    small = cv2.resize(turned, (size, size), interpolation=cv2.INTER_AREA).astype(np.float32)
+    # Light is smooth: it is looked up once per pixel of the picture, not of the canvas.
+    cell_x = cv2.resize(x, (size, size)) + (MIDLINE + MARGIN - 0.5)
+    cell_y = cv2.resize(y, (size, size)) + (MARGIN - 0.5)
+    light = cv2.remap(
+        light_face(person, look), cell_x, cell_y, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE
+    )
+    red, green, blue, shine = cv2.split(light)
+    alpha = small[..., 3] * np.float32(1.0 / 255.0)
+    shine *= alpha
+    person_lit = small[..., :3] * cv2.merge([red, green, blue]) + cv2.merge([shine, shine, shine])
+    backdrop = cv2.resize(look.background, (size, size), interpolation=cv2.INTER_CUBIC)
+    backdrop = np.clip(backdrop, 0.0, 1.0) * 255.0
+    clear = 1.0 - alpha
+    return person_lit + backdrop * cv2.merge([clear, clear, clear])
+
+
+def _develop(picture: np.ndarray, look: Variation, rng: np.random.Generator) -> np.ndarray:
+    """Exposure, contrast, colour, blur, noise and compression of the camera."""
+    picture = (picture - 118.0 / look.exposure) * (look.exposure * look.contrast) + 118.0
+    grey = cv2.cvtColor(picture, cv2.COLOR_RGB2GRAY)
+    picture = cv2.addWeighted(
+        picture, look.saturation, cv2.merge([grey, grey, grey]), 1.0 - look.saturation, 0.0
+    )
+    # Highlights roll off instead of clipping: the identity up to 170, then towards 255.
+    bright = np.maximum(picture - 170.0, 0.0)
+    picture = np.minimum(picture, 170.0) + bright * (85.0 / (85.0 + bright))
+    if look.blur > 0.2:
+        picture = cv2.GaussianBlur(picture, (0, 0), look.blur * picture.shape[0] / SIZE)
+    if look.noise > 0:
+        grain = rng.standard_normal(picture.shape, dtype=np.float32)
+        picture = picture + grain * np.float32(look.noise)
+    result = np.clip(np.rint(picture), 0, 255).astype(np.uint8)
+    return _compress(result, look.quality)
+
+
+def _compress(picture: np.ndarray, quality: int) -> np.ndarray:
+    """The artefacts of saving as JPEG."""
+    _, data = cv2.imencode(".jpg", picture[..., ::-1], [cv2.IMWRITE_JPEG_QUALITY, quality])
+    return np.ascontiguousarray(cv2.imdecode(data, cv2.IMREAD_COLOR)[..., ::-1])

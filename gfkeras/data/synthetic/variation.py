@@ -1,0 +1,110 @@
+"""What changes between two pictures of the same synthetic person."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from gfkeras.data.synthetic.identity import Identity
+
+
+@dataclass(frozen=True, slots=True)
+class Variation:
+    """Pose, expression, light, occlusion and camera of one picture.
+
+    Angles in radians, shifts in pixels of the 112x112 template, strengths from 0 to 1. Draw one
+    with `draw_variation`.
+    """
+
+    yaw: float
+    pitch: float
+    roll: float
+    shift: np.ndarray
+    scale: float
+    smile: float
+    mouth_open: float
+    eye_open: float
+    brow_raise: float
+    gaze: np.ndarray
+    light: np.ndarray
+    ambient: float
+    key_colour: np.ndarray
+    fill_colour: np.ndarray
+    gloss: float
+    exposure: float
+    contrast: float
+    saturation: float
+    glasses: bool
+    sunglasses: bool
+    occluder: str
+    occluder_place: np.ndarray
+    occluder_colour: np.ndarray
+    background: np.ndarray
+    clothing: np.ndarray
+    blur: float
+    noise: float
+    quality: int
+
+
+def draw_variation(person: Identity, rng: np.random.Generator) -> Variation:
+    """Draw how `person` looks in one picture from the explicit generator `rng`."""
+
+    def spread(sigma: float, limit: float) -> float:
+        return float(np.clip(rng.normal(0.0, sigma), -limit, limit))
+
+    warmth = rng.normal(0.0, 0.07)
+    tint = rng.normal(0.0, 0.02)
+    azimuth = rng.uniform(-1.15, 1.15)
+    elevation = rng.uniform(-0.25, 0.95)
+    light = np.array(
+        [
+            np.sin(azimuth) * np.cos(elevation),
+            -np.sin(elevation),
+            np.cos(azimuth) * np.cos(elevation),
+        ],
+        np.float32,
+    )
+    # One uniform draw decides among the rare occlusions; most pictures have none.
+    chance = rng.random()
+    occluder = "none"
+    for name, limit in (("mask", 0.025), ("scarf", 0.05), ("hand", 0.075), ("lock", 0.10)):
+        if chance < limit:
+            occluder = name
+            break
+    smiling = rng.random() < 0.45
+    talking = rng.random() < 0.22
+    blinking = rng.random() < 0.06
+    backdrop = rng.uniform(0.0, 1.0)
+    blobs = rng.normal(0.0, 0.13, (6, 6, 1)) + rng.normal(0.0, 0.035, (6, 6, 3))
+    background = backdrop + blobs + rng.normal(0.0, 0.07, 3)
+    return Variation(
+        yaw=spread(0.19, 0.45),
+        pitch=spread(0.11, 0.26),
+        roll=spread(0.035, 0.09),
+        shift=np.clip(rng.normal(0.0, 0.7, 2), -1.8, 1.8),
+        scale=1.0 + spread(0.018, 0.045),
+        smile=float(rng.uniform(0.35, 1.0)) if smiling else float(rng.uniform(-0.12, 0.15)),
+        mouth_open=float(rng.uniform(0.25, 1.0)) if talking else 0.0,
+        eye_open=float(rng.uniform(0.0, 0.3)) if blinking else float(rng.uniform(0.85, 1.12)),
+        brow_raise=float(rng.normal(0.0, 0.75)),
+        gaze=np.clip(rng.normal(0.0, 0.6, 2), -1.6, 1.6),
+        light=light,
+        ambient=float(rng.uniform(0.36, 0.72)),
+        key_colour=np.array([1 + warmth, 1 + tint, 1 - warmth], np.float32),
+        fill_colour=np.array([1 - warmth * 0.8, 1.0, 1 + warmth * 0.8], np.float32),
+        gloss=float(rng.uniform(0.15, 1.0)),
+        exposure=float(np.exp(np.clip(rng.normal(0.0, 0.19), -0.5, 0.36))),
+        contrast=float(np.exp(np.clip(rng.normal(0.0, 0.13), -0.3, 0.3))),
+        saturation=float(np.clip(rng.normal(1.0, 0.16), 0.35, 1.4)),
+        glasses=bool(rng.random() < person.wears_glasses),
+        sunglasses=bool(rng.random() < 0.03),
+        occluder=occluder,
+        occluder_place=rng.uniform(-1.0, 1.0, 4),
+        occluder_colour=(rng.uniform(40, 200) + rng.uniform(-45, 45, 3)).astype(np.float32),
+        background=np.clip(background, 0.03, 0.97).astype(np.float32),
+        clothing=rng.uniform(20, 220, 3).astype(np.float32),
+        blur=float(max(0.0, rng.normal(0.15, 0.42))),
+        noise=float(np.clip(rng.exponential(2.2), 0.0, 9.0)),
+        quality=int(rng.integers(45, 99)),
+    )
