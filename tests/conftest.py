@@ -10,9 +10,12 @@ import pytest
 
 @pytest.fixture(scope="session")
 def shared_data() -> Path:
-    """The folder of real data; the test is skipped where it is absent."""
+    """The folder of real data. Where it is absent the test is skipped, or fails if it was promised."""
     default = Path(__file__).resolve().parents[2] / "shared" / "data"
     folder = Path(os.environ.get("GFKERAS_DATA", default))
     if not folder.is_dir():
-        pytest.skip(f"real data not found at {folder}; set GFKERAS_DATA to its folder")
+        reason = f"real data not found at {folder}; set GFKERAS_DATA to its folder"
+        if os.environ.get("GFKERAS_REQUIRE_SHARED") == "1":
+            pytest.fail(reason)
+        pytest.skip(reason)
     return folder
