@@ -10,7 +10,7 @@ import pytest
 
 @pytest.fixture(scope="session")
 def shared_data() -> Path:
-    """The folder of real data. Where it is absent the test is skipped, or fails if it was promised."""
+    """The folder of real data; absent, the test is skipped, or fails if it was promised."""
     default = Path(__file__).resolve().parents[2] / "shared" / "data"
     folder = Path(os.environ.get("GFKERAS_DATA", default))
     if not folder.is_dir():
