@@ -1,0 +1,48 @@
+"""The command `gfkeras`: parsing and printing only.
+
+Every command exits with 0, or with 2 after one line on stderr that says what is wrong;
+`GFKERAS_DEBUG=1` shows where it came from. Keras is imported by the commands that need it,
+so that `--help` and `--version` answer at once.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Sequence
+
+__all__ = ["main"]
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Runs the command line and returns the exit status.
+
+    Args:
+        arguments: without the program's name; those of the process by default.
+    """
+    # Before anything imports TensorFlow, which reads them once.
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+    os.environ.setdefault("GRPC_VERBOSITY", "ERROR")
+    import typer
+
+    from gfkeras.cli.app import app
+
+    # Typer may carry a Click of its own, so the base of its usage errors is not click's.
+    usage_error = typer.BadParameter.__mro__[2]
+    try:
+        status = app(
+            None if arguments is None else list(arguments),
+            prog_name="gfkeras",
+            standalone_mode=False,
+        )
+        return status if isinstance(status, int) else 0
+    except typer.Abort:
+        print("gfkeras: interrupted", file=sys.stderr)  # noqa: T201
+        return 130
+    except (usage_error, ValueError, OSError, ImportError) as error:
+        if os.environ.get("GFKERAS_DEBUG"):
+            raise
+        described = getattr(error, "format_message", error.__str__)()
+        message = " ".join(described.split()) or type(error).__name__
+        print(f"gfkeras: error: {message}", file=sys.stderr)  # noqa: T201
+        return 2

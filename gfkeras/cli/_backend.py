@@ -1,0 +1,34 @@
+"""Importing Keras without the chatter of its backend."""
+
+from __future__ import annotations
+
+import os
+import sys
+import tempfile
+
+
+def load_keras() -> None:
+    """Imports Keras and its backend, keeping what they log meanwhile off stderr.
+
+    TensorFlow's libraries log while they are loaded, before any setting of theirs is read;
+    an error is to be one line. Where the import fails, what was held back is shown.
+    """
+    sys.stderr.flush()
+    try:
+        kept = os.dup(2)
+    except OSError:
+        # No stderr at all: nothing to keep clean.
+
+        return
+    with tempfile.TemporaryFile() as held:
+        os.dup2(held.fileno(), 2)
+        try:
+            pass
+        except BaseException:
+            os.dup2(kept, 2)
+            held.seek(0)
+            os.write(2, held.read())
+            raise
+        finally:
+            os.dup2(kept, 2)
+            os.close(kept)

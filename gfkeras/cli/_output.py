@@ -1,0 +1,89 @@
+"""What the commands print, and the files of `--json`."""
+
+from __future__ import annotations
+
+import json
+import math
+import sys
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+JsonOption = Annotated[
+    Path | None, typer.Option("--json", metavar="FILE", help="Write the results here as JSON.")
+]
+ModelArgument = Annotated[
+    str,
+    typer.Argument(
+        metavar="MODEL", help="A preset, a model folder, a SavedModel, a .tflite or a .onnx file."
+    ),
+]
+ThreadsOption = Annotated[
+    int | None, typer.Option(min=1, help="Threads of the runtime; its own choice by default.")
+]
+
+
+def say(text: str = "") -> None:
+    """One line on stdout."""
+    typer.echo(text)
+
+
+def table(rows: Iterable[tuple[str, Any]], title: str = "") -> None:
+    """Prints labels and values in two columns."""
+    from rich.console import Console
+    from rich.table import Table
+
+    grid = Table(title=title or None, title_justify="left", show_header=False, box=None)
+    grid.add_column(style="dim", no_wrap=True)
+    grid.add_column(overflow="fold")
+    for label, value in rows:
+        grid.add_row(label, text(value))
+    Console(highlight=False, markup=False).print(grid)
+
+
+def text(value: Any) -> str:
+    """A figure as people read it."""
+    if value is None:
+        return "–"
+    if isinstance(value, float):
+        return f"{value:.5g}"
+    return str(value)
+
+
+def write_json(path: Path | None, results: dict[str, Any]) -> None:
+    """Writes results as JSON, whole or not at all; nothing where `path` is None."""
+    if path is None:
+        return
+    from gfkeras.files import replacing
+
+    with replacing(path) as temporary:
+        temporary.write_text(json.dumps(_plain(results), indent=1) + "\n", encoding="utf-8")
+
+
+def _plain(value: Any) -> Any:
+    """Numbers that JSON has: NaN and infinities become null."""
+    if isinstance(value, dict):
+        return {str(key): _plain(item) for key, item in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [_plain(item) for item in value]
+    if isinstance(value, Path):
+        return str(value)
+    if hasattr(value, "item") and not hasattr(value, "__len__"):
+        value = value.item()
+    return None if isinstance(value, float) and not math.isfinite(value) else value
+
+
+def fit_verbosity(quiet: bool) -> int:
+    """Keras' `verbose`: a moving bar for a terminal, a line an epoch for a file."""
+    if quiet:
+        return 0
+    return 1 if sys.stdout.isatty() else 2
+
+
+def size_bytes(path: Path) -> int:
+    """Bytes of a file, or of all files of a folder."""
+    if path.is_dir():
+        return sum(file.stat().st_size for file in path.rglob("*") if file.is_file())
+    return path.stat().st_size
