@@ -58,7 +58,7 @@ class Canvas:
         opacity: float = 1.0,
         blur: float = 0.0,
     ) -> None:
-        """Blend polygons whose edges are blurred by `blur` template pixels (a standard deviation)."""
+        """Blend polygons whose edges are blurred by `blur` template pixels (one sigma)."""
         if opacity < _FAINT:
             return
         polygons = [shapes] if isinstance(shapes, np.ndarray) else list(shapes)

@@ -259,7 +259,8 @@ def draw_brows(canvas: Canvas, person: Identity, variation: Variation) -> None:
     """Brows as a soft body with a few hairs on it."""
     p = person
     colour = p.hair * 0.62 + p.skin * 0.08
-    bodies, hairs = [], []
+    bodies: list[np.ndarray] = []
+    hairs: list[np.ndarray] = []
     for side in (-1.0, 1.0):
         along = (_LID + 1.0) * 0.5
         raised = 1.3 * variation.brow_raise + 0.35 * side * float(p.asymmetry[2])
@@ -270,14 +271,8 @@ def draw_brows(canvas: Canvas, person: Identity, variation: Variation) -> None:
         thick = p.brow_thickness * (1.0 - 0.72 * along**2) * (0.72 + 0.9 * along * (1 - along))
         body = np.concatenate([np.stack([x, y - thick], 1), np.stack([x, y + thick], 1)[::-1]])
         bodies.append(body)
-        hairs += [
-            np.array(
-                [
-                    (x[i], y[i] + thick[i] * 0.8),
-                    (x[i] + side * 1.8, y[i] - thick[i] * (0.9 - 0.5 * along[i])),
-                ]
-            )
-            for i in range(14)
-        ]
+        root = np.stack([x, y + thick * 0.8], 1)
+        tip = np.stack([x + side * 1.8, y - thick * (0.9 - 0.5 * along)], 1)
+        hairs += list(np.stack([root, tip], 1)[:-1])
     canvas.soft_fill(bodies, colour, p.brow_strength, blur=0.55)
     canvas.soft_lines(hairs, colour * 0.7, 0.5, 0.6 * p.brow_strength, blur=0.12)

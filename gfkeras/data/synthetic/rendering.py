@@ -88,7 +88,7 @@ def _take_picture(canvas: Canvas, person: Identity, look: Variation, size: int) 
     Returns float32 (size, size, 3) from 0 up; the light may exceed 255.
     """
     wide = _OVERSAMPLING * size
-    x, y = picture_to_face(person, look, 48)
+    x, y = picture_to_face(person, look, 36)
     map_x = (cv2.resize(x, (wide, wide)) + (MIDLINE + MARGIN)) * canvas.scale - 0.5
     map_y = (cv2.resize(y, (wide, wide)) + MARGIN) * canvas.scale - 0.5
     turned = cv2.remap(
@@ -133,4 +133,5 @@ def _develop(picture: np.ndarray, look: Variation, rng: np.random.Generator) -> 
 def _compress(picture: np.ndarray, quality: int) -> np.ndarray:
     """The artefacts of saving as JPEG."""
     _, data = cv2.imencode(".jpg", picture[..., ::-1], [cv2.IMWRITE_JPEG_QUALITY, quality])
-    return np.ascontiguousarray(cv2.imdecode(data, cv2.IMREAD_COLOR)[..., ::-1])
+    decoded = np.asarray(cv2.imdecode(data, cv2.IMREAD_COLOR))
+    return np.ascontiguousarray(decoded[..., ::-1])

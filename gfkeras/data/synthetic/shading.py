@@ -92,7 +92,7 @@ def light_face(person: Identity, variation: Variation) -> np.ndarray:
 
     blush = _field(_rosy(person, variation))
     blotches = cv2.resize(person.skin_texture, (_CELLS, _CELLS), interpolation=cv2.INTER_CUBIC)
-    blotches *= np.float32(0.014 + 0.012 * person.age)
+    blotches = blotches * np.float32(0.014 + 0.012 * person.age)
 
     channels = []
     for channel in range(3):
@@ -116,7 +116,9 @@ def light_face(person: Identity, variation: Variation) -> np.ndarray:
             (0, person.mouth_y + 2.5, 7, 2, 0.6),
         ]
     )
-    shine = (mirror**22) * oily * (62.0 * variation.gloss)
+    mirror_4 = np.square(np.square(mirror))
+    mirror_20 = np.square(np.square(mirror_4)) * mirror_4  # Far quicker than a power of 20
+    shine = mirror_20 * oily * (62.0 * variation.gloss)
     return cv2.merge([*channels, shine.astype(np.float32)])
 
 

@@ -53,6 +53,8 @@ def draw_variation(person: Identity, rng: np.random.Generator) -> Variation:
     def spread(sigma: float, limit: float) -> float:
         return float(np.clip(rng.normal(0.0, sigma), -limit, limit))
 
+    # Cameras expose dark faces longer, though not all the way.
+    metered = float((person.skin.mean() / 150.0) ** -0.25)
     warmth = rng.normal(0.0, 0.07)
     tint = rng.normal(0.0, 0.02)
     azimuth = rng.uniform(-1.15, 1.15)
@@ -94,7 +96,7 @@ def draw_variation(person: Identity, rng: np.random.Generator) -> Variation:
         key_colour=np.array([1 + warmth, 1 + tint, 1 - warmth], np.float32),
         fill_colour=np.array([1 - warmth * 0.8, 1.0, 1 + warmth * 0.8], np.float32),
         gloss=float(rng.uniform(0.15, 1.0)),
-        exposure=float(np.exp(np.clip(rng.normal(0.0, 0.19), -0.5, 0.36))),
+        exposure=metered * float(np.exp(np.clip(rng.normal(0.0, 0.19), -0.5, 0.36))),
         contrast=float(np.exp(np.clip(rng.normal(0.0, 0.13), -0.3, 0.3))),
         saturation=float(np.clip(rng.normal(1.0, 0.16), 0.35, 1.4)),
         glasses=bool(rng.random() < person.wears_glasses),
