@@ -1,0 +1,110 @@
+"""The outcome of comparing an artefact with its model."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+
+from gfkeras.export.group_flip import GroupFlip
+
+# Acceptance tolerances on L2-normalised embeddings.
+MAX_ABS_ERROR = 1e-4
+MIN_COSINE_FP16 = 0.9995
+# Of hard ensembles no more than this share may sit on a tie.
+MAX_NEAR_TIES = 0.01
+
+
+@dataclass(frozen=True)
+class ParityResult:
+    """Embeddings of two runtimes compared image by image.
+
+    Attributes:
+        precision: "fp32" or "fp16", which tolerance holds.
+        cosine: (N,) cosine of each image's two embeddings.
+        max_abs: (N,) largest difference of an element of the normalised embeddings.
+        counted: (N,) bool; all but the near ties of a hard ensemble.
+        group_disagreements: images for which the chosen groups differ.
+    """
+
+    precision: str
+    cosine: np.ndarray
+    max_abs: np.ndarray
+    counted: np.ndarray
+    group_disagreements: list[GroupFlip] = field(default_factory=list)
+
+    @property
+    def images(self) -> int:
+        """How many images were compared."""
+        return len(self.cosine)
+
+    @property
+    def near_ties(self) -> int:
+        """Images left out of the figures below, for a tie between two groups."""
+        return int((~self.counted).sum())
+
+    @property
+    def mean_cosine(self) -> float:
+        """Mean over the images counted; NaN where there are none."""
+        return float(self.cosine[self.counted].mean()) if self.counted.any() else float("nan")
+
+    @property
+    def min_cosine(self) -> float:
+        """Smallest over the images counted."""
+        return float(self.cosine[self.counted].min()) if self.counted.any() else float("nan")
+
+    @property
+    def max_abs_error(self) -> float:
+        """Largest over the images counted."""
+        return float(self.max_abs[self.counted].max()) if self.counted.any() else float("nan")
+
+    def passed(self, precision: str | None = None) -> bool:
+        """Whether the tolerance is kept; `precision` overrides the result's own.
+
+        fp32: max_abs_error ≤ 1e-4. fp16: min_cosine ≥ 0.9995. In both at most 1 % of
+        the images (but one in any case) may be near ties.
+        """
+        # Negated comparisons would let a NaN pass.
+        if (precision or self.precision) == "fp32":
+            close = self.max_abs_error <= MAX_ABS_ERROR
+        else:
+            close = self.min_cosine >= MIN_COSINE_FP16
+        return close and self.near_ties <= max(1, MAX_NEAR_TIES * self.images)
+
+    def require(self, precision: str | None = None) -> None:
+        """Raises ValueError with the figures where `passed` is false."""
+        if self.passed(precision):
+            return
+        precision = precision or self.precision
+        limit = (
+            f"max_abs_error at most {MAX_ABS_ERROR:g}"
+            if precision == "fp32"
+            else f"min_cosine at least {MIN_COSINE_FP16:g}"
+        )
+        worst = int(np.argmin(self.cosine))
+        flips = (
+            f"; another group chosen for {len(self.group_disagreements)}, "
+            f"{self.near_ties} of them near ties"
+            if self.group_disagreements
+            else ""
+        )
+        raise ValueError(
+            f"The artefact does not keep the tolerance of {precision} ({limit}): over "
+            f"{self.images} images max_abs_error {self.max_abs_error:.3g}, min_cosine "
+            f"{self.min_cosine:.6f}; worst image {worst} with cosine {self.cosine[worst]:.6f}"
+            f"{flips}"
+        )
+
+    def to_json(self) -> dict[str, Any]:
+        """Plain values, the contract's keys among them."""
+        return {
+            "mean_cosine": self.mean_cosine,
+            "min_cosine": self.min_cosine,
+            "max_abs_error": self.max_abs_error,
+            "images": self.images,
+            "precision": self.precision,
+            "passed": self.passed(),
+            "group_disagreements": len(self.group_disagreements),
+            "near_ties": self.near_ties,
+        }

@@ -1,0 +1,8 @@
+"""Embedding faces with a model in any form, and comparing the embeddings."""
+
+from gfkeras.inference.embedder import Embedder
+from gfkeras.inference.embeddings import Embeddings
+from gfkeras.inference.file_embeddings import FileEmbeddings
+from gfkeras.inference.similarity import group_aware_similarity
+
+__all__ = ["Embedder", "Embeddings", "FileEmbeddings", "group_aware_similarity"]

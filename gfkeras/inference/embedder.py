@@ -1,0 +1,202 @@
+"""Embedding faces with a model in any form."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import keras
+import numpy as np
+
+from gfkeras.data.images import ImageError, check_images, read_image
+from gfkeras.errors import positive_int
+from gfkeras.inference.embeddings import Embeddings
+from gfkeras.inference.file_embeddings import FileEmbeddings
+from gfkeras.inference.opening import open_model
+from gfkeras.inference.runtimes import KerasModelRuntime
+
+
+class Embedder:
+    """Embeds aligned faces with a Keras model or an exported artefact, all alike.
+
+    Args:
+        model_or_path: a `keras.Model`, a model folder, a SavedModel folder, a .tflite
+            or .onnx file, or the name of a preset. An artefact with a card beside it
+            (PATH.json) must match the card's SHA-256.
+        flip: add the embedding of the mirrored image, e(x) + e(flip x), before
+            normalising: a little more accurate at twice the time. The group and its
+            feature are those of the image as it is.
+        batch_size: images run at once; an artefact of a fixed batch keeps its own.
+        num_threads: of LiteRT and ONNX Runtime; their own choice by default.
+
+    Attributes:
+        card: the artefact's card, or None.
+        model: the Keras model that is run, or None for an artefact.
+        image_size: height and width of the images, usually 112.
+
+    Raises:
+        ValueError: for what cannot be read; the message names path and reason.
+        ImportError: naming the extra to install for a runtime that is missing.
+
+    Example:
+        embedder = Embedder("model.tflite", num_threads=1)
+        result = embedder(np.stack([read_image("a.jpg"), read_image("b.jpg")]))
+        cosine = result.embedding[0] @ result.embedding[1]
+    """
+
+    def __init__(
+        self,
+        model_or_path: keras.Model | str | os.PathLike[str],
+        flip: bool = False,
+        batch_size: int = 64,
+        num_threads: int | None = None,
+    ):
+        self.flip = bool(flip)
+        self.num_threads = None if num_threads is None else positive_int("num_threads", num_threads)
+        positive_int("batch_size", batch_size)
+        self._runtime, self.card = open_model(model_or_path, self.num_threads)
+        self._fixed = self._runtime.batch_size
+        self.batch_size = self._fixed or batch_size
+        self.image_size = self._runtime.image_size
+
+    @property
+    def model(self) -> keras.Model | None:
+        """The Keras model inside; None for an artefact."""
+        return self._runtime.model if isinstance(self._runtime, KerasModelRuntime) else None
+
+    @property
+    def mode(self) -> str | None:
+        """ "soft" or "hard"; None for a network without groups or without a card."""
+        if self.model is not None:
+            return getattr(self.model, "mode", None)
+        return (self.card or {}).get("mode")
+
+    @mode.setter
+    def mode(self, mode: str) -> None:
+        if getattr(self.model, "mode", None) is None:
+            raise ValueError(
+                "`mode` can be set for a GroupFace in Keras only; export an artefact with the mode "
+                f"it should have. Received: mode={mode!r}"
+            )
+        self.model.mode = mode  # type: ignore[union-attr]
+
+    @property
+    def precision(self) -> str:
+        """What the card states: "fp32" or "fp16"; "fp32" without a card."""
+        return (self.card or {}).get("precision", "fp32")
+
+    def __call__(self, images: Any) -> Embeddings:
+        """Embeds a batch.
+
+        Args:
+            images: (N, 112, 112, 3) RGB, uint8 or float32, 0…255, N ≥ 1.
+
+        Raises:
+            ValueError: for another shape, type or range, or no image at all.
+        """
+        images = check_images(images, self.image_size)
+        if not len(images):
+            raise ValueError("`images` must hold at least one image. Received: none")
+        batches = (
+            images[start : start + self.batch_size]
+            for start in range(0, len(images), self.batch_size)
+        )
+        return self._join([self._embed(batch) for batch in batches])
+
+    def embed_files(self, paths: Sequence[str | os.PathLike[str]]) -> FileEmbeddings:
+        """Embeds files, decoding the next batch while one is embedded.
+
+        A file that is missing, damaged or no image is left out and listed.
+
+        Args:
+            paths: images of aligned faces, any number.
+
+        Raises:
+            ValueError: if `paths` is empty. Files that cannot be read raise nothing,
+                even when that is all of them: `embedding` is then (0, 0).
+        """
+        files = [Path(path) for path in paths]
+        if not files:
+            raise ValueError("`paths` must name at least one image. Received: none")
+        results: list[Embeddings] = []
+        index: list[int] = []
+        skipped: list[tuple[Path, str]] = []
+        for positions, images in self._decoded(files, skipped):
+            if positions:
+                results.append(self._embed(np.stack(images)))
+                index += positions
+        joined = self._join(results) if results else Embeddings(np.zeros((0, 0), np.float32))
+        return FileEmbeddings(
+            embedding=joined.embedding,
+            group_feature=joined.group_feature,
+            group=joined.group,
+            index=np.asarray(index, np.int64),
+            skipped=skipped,
+        )
+
+    def _decoded(
+        self, files: list[Path], skipped: list[tuple[Path, str]]
+    ) -> Iterator[tuple[list[int], list[np.ndarray]]]:
+        """Positions and images of one batch of files after another."""
+
+        def decode(path: Path) -> np.ndarray | ImageError:
+            try:
+                return read_image(path, self.image_size)
+            except ImageError as error:
+                return error
+
+        with ThreadPoolExecutor(max(1, os.cpu_count() or 1)) as pool:
+            coming: list[Future[np.ndarray | ImageError]] = []
+            for start in range(0, len(files) + self.batch_size, self.batch_size):
+                ready, first = coming, start - self.batch_size
+                coming = [
+                    pool.submit(decode, path) for path in files[start : start + self.batch_size]
+                ]
+                positions, images = [], []
+                for position, future in enumerate(ready, start=first):
+                    result = future.result()
+                    if isinstance(result, ImageError):
+                        skipped.append((files[position], result.reason))
+                    else:
+                        positions.append(position)
+                        images.append(result)
+                yield positions, images
+
+    def _embed(self, images: np.ndarray) -> Embeddings:
+        """One batch of at most `batch_size` images."""
+        images = images.astype(np.float32, copy=False)
+        outputs = self._run(images)
+        embedding = outputs["embedding"]
+        if self.flip:
+            embedding = embedding + self._run(images[:, :, ::-1])["embedding"]
+        norm = np.linalg.norm(embedding, axis=-1, keepdims=True)
+        logits = outputs.get("group_logits")
+        return Embeddings(
+            embedding=(embedding / np.maximum(norm, 1e-12)).astype(np.float32),
+            group_feature=outputs.get("group_feature"),
+            group=None if logits is None else np.argmax(logits, axis=-1).astype(np.int32),
+            group_logits=logits,
+        )
+
+    def _run(self, images: np.ndarray) -> dict[str, np.ndarray]:
+        count = len(images)
+        if self._fixed is not None and count < self._fixed:
+            images = np.concatenate([images, np.repeat(images[-1:], self._fixed - count, axis=0)])
+        outputs = self._runtime.run(np.ascontiguousarray(images))
+        return {name: value[:count] for name, value in outputs.items()}
+
+    @staticmethod
+    def _join(results: list[Embeddings]) -> Embeddings:
+        def joined(name: str) -> np.ndarray | None:
+            parts = [getattr(result, name) for result in results]
+            return None if parts[0] is None else np.concatenate(parts)
+
+        return Embeddings(
+            embedding=np.concatenate([result.embedding for result in results]),
+            group_feature=joined("group_feature"),
+            group=joined("group"),
+            group_logits=joined("group_logits"),
+        )

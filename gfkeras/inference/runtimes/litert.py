@@ -1,0 +1,60 @@
+"""LiteRT, which runs .tflite files."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+
+from gfkeras.errors import require
+from gfkeras.inference.runtimes.runtime import image_input, named_outputs, unreadable
+
+
+class LiteRTRuntime:
+    """Runs a .tflite file on the processor with XNNPACK.
+
+    A dynamic batch is resized only when the number of images changes.
+
+    Args:
+        path: the file.
+        num_threads: 1 by default in LiteRT; None leaves it to LiteRT.
+
+    Raises:
+        ValueError: if the file cannot be read, or takes or gives something else.
+        ImportError: without the extra `export`.
+    """
+
+    def __init__(self, path: Path, num_threads: int | None = None):
+        litert = require("ai_edge_litert.interpreter", "export")
+        try:
+            self._interpreter = litert.Interpreter(model_path=str(path), num_threads=num_threads)
+            inputs, outputs = self._signature()
+            self._input = inputs["index"]
+        # The interpreter raises ValueError or RuntimeError by the kind of damage.
+        except Exception as error:
+            raise unreadable(path, "a TFLite model", error) from error
+        shape = [int(d) for d in inputs.get("shape_signature", inputs["shape"])]
+        self.image_size, self.batch_size = image_input(shape, str(path))
+        names = named_outputs(list(outputs), str(path))
+        self._outputs = dict(zip(names, outputs.values(), strict=True))
+        self._allocated = 0
+
+    def run(self, images: np.ndarray) -> dict[str, np.ndarray]:
+        if len(images) != self._allocated:
+            self._interpreter.resize_tensor_input(self._input, images.shape, strict=True)
+            self._interpreter.allocate_tensors()
+            self._allocated = len(images)
+        self._interpreter.set_tensor(self._input, images)
+        self._interpreter.invoke()
+        return {name: self._interpreter.get_tensor(index) for name, index in self._outputs.items()}
+
+    def _signature(self) -> tuple[dict, dict[str, int]]:
+        """The input's details, and the tensor of each output."""
+        if self._interpreter.get_signature_list():
+            runner = self._interpreter.get_signature_runner()
+            (inputs,) = runner.get_input_details().values()
+            outputs = {n: d["index"] for n, d in runner.get_output_details().items()}
+        else:
+            (inputs,) = self._interpreter.get_input_details()
+            outputs = {d["name"]: d["index"] for d in self._interpreter.get_output_details()}
+        return inputs, outputs

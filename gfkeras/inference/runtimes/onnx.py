@@ -1,0 +1,46 @@
+"""ONNX Runtime, which runs .onnx files."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+
+from gfkeras.errors import require
+from gfkeras.inference.runtimes.runtime import image_input, named_outputs, unreadable
+
+
+class OnnxRuntime:
+    """Runs an .onnx file on the processor.
+
+    Args:
+        path: the file.
+        num_threads: all processors by default.
+
+    Raises:
+        ValueError: if the file cannot be read, or takes or gives something else.
+        ImportError: without the extra `export`.
+    """
+
+    def __init__(self, path: Path, num_threads: int | None = None):
+        ort = require("onnxruntime", "export")
+        options = ort.SessionOptions()
+        options.log_severity_level = 3
+        if num_threads is not None:
+            options.intra_op_num_threads = num_threads
+        try:
+            self._session = ort.InferenceSession(
+                str(path), options, providers=["CPUExecutionProvider"]
+            )
+        # onnxruntime's exceptions share no base class but Exception.
+        except Exception as error:
+            raise unreadable(path, "an ONNX model", error) from error
+        inputs = self._session.get_inputs()
+        if len(inputs) != 1:
+            raise ValueError(f"{path} must have one input. Received: {[i.name for i in inputs]}")
+        self._input = inputs[0].name
+        self.image_size, self.batch_size = image_input(inputs[0].shape, str(path))
+        self._names = named_outputs([o.name for o in self._session.get_outputs()], str(path))
+
+    def run(self, images: np.ndarray) -> dict[str, np.ndarray]:
+        return dict(zip(self._names, self._session.run(None, {self._input: images}), strict=True))
