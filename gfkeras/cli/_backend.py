@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import os
 import sys
 import tempfile
@@ -13,21 +14,24 @@ def load_keras() -> None:
     TensorFlow's libraries log while they are loaded, before any setting of theirs is read;
     an error is to be one line. Where the import fails, what was held back is shown.
     """
+    # Keras loads its backend with the first room that builds on it.
+    room = "gfkeras.models"
+    if room in sys.modules:
+        return
     sys.stderr.flush()
     try:
         kept = os.dup(2)
     except OSError:
         # No stderr at all: nothing to keep clean.
-
+        importlib.import_module(room)
         return
     with tempfile.TemporaryFile() as held:
         os.dup2(held.fileno(), 2)
         try:
-            pass
+            importlib.import_module(room)
         except BaseException:
-            os.dup2(kept, 2)
             held.seek(0)
-            os.write(2, held.read())
+            os.write(kept, held.read())
             raise
         finally:
             os.dup2(kept, 2)

@@ -21,7 +21,8 @@ class FaceBatches(keras.utils.PyDataset):
 
     The order of an epoch depends on `seed` and the epoch only, and what happens to
     a batch on `seed`, the epoch and its index: the number of workers changes nothing,
-    and setting `epoch` continues where an earlier run stopped.
+    and setting `epoch` continues where an earlier run stopped. Give `fit` shuffle=False, or
+    Keras shuffles the order of the batches besides, from a generator of its own.
 
     Args:
         images: (N, 112, 112, 3) uint8, or the files to decode as they are needed.

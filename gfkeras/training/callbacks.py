@@ -12,10 +12,28 @@ from typing import Any
 import keras
 import numpy as np
 
+from gfkeras.data.batches import FaceBatches
 from gfkeras.files import replacing
 
 STATE_FILE = "state.json"
 VARIABLES_FILE = "variables.npz"
+
+
+class DataEpoch(keras.callbacks.Callback):
+    """Tells the batches which epoch it is, so that a resumed run sees what it would have.
+
+    Keras itself also ends an "epoch" of the data set before the first one.
+
+    Args:
+        batches: a `FaceBatches`.
+    """
+
+    def __init__(self, batches: FaceBatches):
+        super().__init__()
+        self.batches = batches
+
+    def on_epoch_begin(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
+        self.batches.epoch = epoch
 
 
 class Throughput(keras.callbacks.Callback):

@@ -19,7 +19,7 @@ import numpy as np
 from gfkeras.data import FaceBatches, FaceFolder, Faces
 from gfkeras.files import replacing
 from gfkeras.training.build import build_augmentation, build_classifier
-from gfkeras.training.callbacks import Backup, Checkpoints, EpochLog, Throughput
+from gfkeras.training.callbacks import Backup, Checkpoints, DataEpoch, EpochLog, Throughput
 from gfkeras.training.recipe import Recipe
 from gfkeras.training.result import TrainingResult
 from gfkeras.training.verification import Verification
@@ -98,8 +98,10 @@ def train(
     checkpoints = Checkpoints(out, "loss" if heldout_faces is None else "val_auc")
     backup = Backup(out / "backup", checkpoints)
     first_epoch = backup.restore(classifier) if resume else 0
-    batches.epoch = first_epoch
-    all_callbacks: list[keras.callbacks.Callback] = [Throughput(len(batches) * batch_size)]
+    all_callbacks: list[keras.callbacks.Callback] = [
+        DataEpoch(batches),
+        Throughput(len(batches) * batch_size),
+    ]
     if heldout_faces is not None:
         settings = recipe.evaluation
         all_callbacks.append(Verification(heldout_faces, settings.pairs, settings.every_epochs))
@@ -130,6 +132,8 @@ def train(
             initial_epoch=first_epoch,
             callbacks=all_callbacks,
             verbose=verbose,
+            # Keras would shuffle the order of the batches by a generator that no resume restores.
+            shuffle=False,
         )
         logs = {key: float(values[-1]) for key, values in history.history.items() if values}
         done = first_epoch + len(history.epoch)

@@ -1,0 +1,152 @@
+"""Batches and augmentation: the same numbers give the same pictures."""
+
+from __future__ import annotations
+
+import keras
+import numpy as np
+import pytest
+from PIL import Image
+
+from gfkeras.data import FaceBatches, augmentation
+
+
+@pytest.fixture
+def images() -> np.ndarray:
+    return np.random.default_rng(0).integers(0, 256, (10, 112, 112, 3), np.uint8)
+
+
+def flip(images, rng):
+    return augmentation.random_flip(images, rng)
+
+
+def test_batches_cover_an_epoch_once(images):
+    batches = FaceBatches(images, np.arange(10), 4)
+    assert len(batches) == 3
+    labels = np.concatenate([batches[i][1] for i in range(3)])
+    assert sorted(labels.tolist()) == list(range(10))
+    assert batches[0][0].dtype == np.uint8
+    assert labels.dtype == np.int32
+    for i in range(3):
+        np.testing.assert_array_equal(batches[i][0], images[batches[i][1]])
+
+
+def test_drop_remainder_and_no_shuffle(images):
+    batches = FaceBatches(images, np.arange(10), 4, drop_remainder=True, shuffle=False)
+    assert len(batches) == 2
+    assert batches[1][1].tolist() == [4, 5, 6, 7]
+
+
+def test_order_and_augmentation_follow_seed_and_epoch(images):
+    def epoch(seed, number):
+        batches = FaceBatches(images, np.arange(10), 5, seed=seed, augmentation=flip)
+        batches.epoch = number
+        # Backwards: what a batch holds must not depend on which were asked for before.
+        return [batches[i] for i in (1, 0)]
+
+    for (first, a), (second, b) in zip(epoch(3, 2), epoch(3, 2), strict=True):
+        np.testing.assert_array_equal(a, b)
+        np.testing.assert_array_equal(first, second)
+    assert epoch(3, 2)[0][1].tolist() != epoch(3, 3)[0][1].tolist()
+    assert epoch(3, 2)[0][1].tolist() != epoch(4, 2)[0][1].tolist()
+
+
+@pytest.mark.parametrize("workers", [1, 3])
+def test_fit_sees_the_same_batches_with_any_number_of_workers(workers):
+    if keras.backend.backend() == "jax":
+        pytest.skip("JAX traces its step, so that a loss cannot watch the labels")
+    labels = np.arange(12)
+    images = np.zeros((12, 112, 112, 3), np.uint8)
+    images += labels.astype(np.uint8)[:, None, None, None]
+
+    batches = FaceBatches(images, labels, 4, seed=5, workers=workers)
+    expected = []
+    for epoch in range(3):
+        batches.epoch = epoch
+        expected += [batches[i][1].tolist() for i in range(3)]
+    batches.epoch = 0
+
+    seen = []
+
+    class Probe(keras.layers.Layer):
+        def call(self, x):
+            return keras.ops.mean(keras.ops.cast(x, "float32"), axis=(1, 2))
+
+    class Watch(keras.losses.Loss):
+        def call(self, y_true, y_pred):
+            seen.append(np.asarray(y_true).ravel().tolist())
+            return keras.ops.mean(y_pred)
+
+    inputs = keras.Input((112, 112, 3))
+    model = keras.Model(inputs, keras.layers.Dense(1)(Probe()(inputs)))
+    model.compile("sgd", Watch(), run_eagerly=True, jit_compile=False)
+    # Keras ends an epoch of the data set before the first one, so the number is set.
+    count = keras.callbacks.LambdaCallback(
+        on_epoch_begin=lambda epoch, logs: setattr(batches, "epoch", epoch)
+    )
+    model.fit(batches, epochs=3, verbose=0, shuffle=False, callbacks=[count])
+    assert seen[-9:] == expected
+
+
+def test_files_are_decoded_as_needed_and_bad_ones_listed(images, tmp_path):
+    paths = []
+    for index in range(4):
+        paths.append(tmp_path / f"{index}.png")
+        Image.fromarray(images[index]).save(paths[-1])
+    paths[1].write_text("text")
+    batches = FaceBatches(paths, [0, 1, 2, 3], 4, shuffle=False)
+    pictures, labels = batches[0]
+    assert pictures.shape == (4, 112, 112, 3)
+    assert labels.tolist() == [0, 2, 2, 3]
+    for picture, label in zip(pictures, labels, strict=True):
+        np.testing.assert_array_equal(picture, images[label])
+    assert batches.skipped == {paths[1]: "not an image of a known format"}
+    with pytest.raises(ValueError, match=r"None of a batch of 1.*1\.png"):
+        FaceBatches(paths[1:2], [0], 1)[0]
+
+
+def test_wrong_arguments(images):
+    with pytest.raises(ValueError, match="one entry per image"):
+        FaceBatches(images, [0, 1], 2)
+    with pytest.raises(ValueError, match="batch_size"):
+        FaceBatches(images, np.arange(10), 0)
+    with pytest.raises(ValueError, match="batch_size=11, 10 images"):
+        FaceBatches(images, np.arange(10), 11, drop_remainder=True)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda x, rng: augmentation.random_flip(x, rng),
+        lambda x, rng: augmentation.random_shift(x, 8, rng),
+        lambda x, rng: augmentation.random_zoom(x, 0.2, rng),
+        lambda x, rng: augmentation.random_light(x, 0.2, 0.4, rng),
+        lambda x, rng: augmentation.random_erase(x, 0.5, 0.5, rng),
+        lambda x, rng: augmentation.random_grey(x, 0.5, rng),
+    ],
+)
+def test_augmentation_keeps_shape_type_and_input(images, change):
+    before = images.copy()
+    first = change(images, np.random.default_rng(4))
+    np.testing.assert_array_equal(images, before)
+    assert first.shape == images.shape
+    assert first.dtype == np.uint8
+    assert (first != images).any()
+    np.testing.assert_array_equal(first, change(images, np.random.default_rng(4)))
+
+
+def test_augmentation_does_what_it_says(images):
+    rng = np.random.default_rng(0)
+    flipped = augmentation.random_flip(images, rng)
+    for new, old in zip(flipped, images, strict=True):
+        assert (new == old).all() or (new == old[:, ::-1]).all()
+    for change in (
+        augmentation.random_shift(images, 0, rng),
+        augmentation.random_zoom(images, 0.0, rng),
+        augmentation.random_light(images, 0.0, 0.0, rng),
+        augmentation.random_erase(images, 0.0, 0.5, rng),
+        augmentation.random_grey(images, 0.0, rng),
+    ):
+        np.testing.assert_array_equal(change, images)
+    ramp = np.broadcast_to(np.arange(112, dtype=np.uint8)[:, None], (112, 112))
+    moved = augmentation.random_shift(np.stack([np.dstack([ramp] * 3)] * 50), 5, rng)
+    assert {int(m[56, 56, 0]) for m in moved} == set(range(51, 62))
