@@ -152,7 +152,7 @@ def test_identity_can_be_learnt_by_a_linear_map():
     """Fisher's discriminants of other people separate new ones far better than pixels do."""
     known, shots = 80, 4
     images, labels = synthetic_faces(known + 25, shots, seed=8)
-    small = [cv2.resize(image, (16, 16), interpolation=cv2.INTER_AREA) for image in images]
+    small = [cv2.resize(image, (12, 12), interpolation=cv2.INTER_AREA) for image in images]
     features = np.stack(small).reshape(len(small), -1).astype(np.float32)
     train, held_out = features[: known * shots], features[known * shots :]
     mean = train.mean(0)

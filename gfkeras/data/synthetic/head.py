@@ -96,7 +96,8 @@ def draw_hair(canvas: Canvas, person: Identity) -> None:
         6,
     )
     # A soft shadow of the hair on the skin, then the hair itself.
-    canvas.soft_lines([line + (0, 1.0)], p.skin * 0.45, 2.2, 0.45, blur=1.3)
+    edge = line[line[:, 1] < 64.0]
+    canvas.soft_lines([edge + (0, 1.0)], p.skin * 0.45, 2.2, 0.45, blur=1.3)
     mass = np.concatenate([line, outer])
     canvas.fill(mass, p.hair)
     _draw_strands(canvas, p, line, volume)
