@@ -42,7 +42,7 @@ def replacing(path: str | os.PathLike[str]) -> Iterator[Path]:
                 retired.rename(path)
                 raise
         else:
-            os.replace(temporary, path)
+            temporary.replace(path)
     finally:
         for leftover in (temporary, retired):
             if leftover.is_dir():
@@ -53,7 +53,7 @@ def replacing(path: str | os.PathLike[str]) -> Iterator[Path]:
 
 def sha256(path: str | os.PathLike[str]) -> str:
     """The SHA-256 of a file as 64 hexadecimal digits."""
-    with open(path, "rb") as file:
+    with Path(path).open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 

@@ -116,14 +116,14 @@ class Backbone(SavableModel):
     ):
         if embedding_dim is not None:
             positive_int("embedding_dim", embedding_dim)
-        input_shape = tuple(input_shape)
-        if len(input_shape) != 3 or input_shape[2] != 3 or min(input_shape) < 1:
+        shape = tuple(input_shape)
+        if len(shape) != 3 or shape[2] != 3 or min(shape) < 1:
             raise ValueError(
                 "`input_shape` must be (height, width, 3) of RGB images. "
-                f"Received: input_shape={input_shape}"
+                f"Received: input_shape={shape}"
             )
         blocks = Blocks(bn_momentum, bn_epsilon, keras.initializers.get(kernel_initializer))
-        images = keras.Input(input_shape, name="images")
+        images = keras.Input(shape, name="images")
         x = InputNormalization(scale=pixel_scale, name="input_normalization")(images)
         x = self.build_feature(x, blocks, **arguments)
         if embedding_dim is not None:
@@ -134,7 +134,7 @@ class Backbone(SavableModel):
         self.embedding_dim = embedding_dim
         self._arguments = {
             "embedding_dim": embedding_dim,
-            "input_shape": input_shape,
+            "input_shape": shape,
             "bn_momentum": bn_momentum,
             "bn_epsilon": bn_epsilon,
             "pixel_scale": pixel_scale,

@@ -51,7 +51,7 @@ def check_labels(labels: Any, num_classes: int) -> None:
     if not isinstance(labels, np.ndarray):
         try:
             labels = ops.convert_to_numpy(labels)
-        except Exception:  # A symbolic tensor: each backend has an error of its own.
+        except Exception:  # noqa: BLE001 - a symbolic tensor: each backend has its own error.
             return
     if labels.size and (labels.min() < 0 or labels.max() >= num_classes):
         raise ValueError(

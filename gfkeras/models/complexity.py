@@ -9,7 +9,7 @@ import keras
 from keras import layers
 
 from gfkeras.errors import one_of
-from gfkeras.layers import GroupDecisionNetwork, GroupEnsemble, GroupedConv2D
+from gfkeras.layers import GroupDecisionNetwork, GroupedConv2D, GroupEnsemble
 from gfkeras.layers.group_ensemble import MODES
 
 

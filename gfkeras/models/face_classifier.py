@@ -101,6 +101,11 @@ class FaceClassifier(keras.Model):
         kwargs["loss"] = None
         super().compile(optimizer=optimizer, **kwargs)
 
+    def compile_from_config(self, config: dict[str, Any]) -> None:
+        # Keras leaves this out where `compile` is overridden.
+        self.compile(**keras.saving.deserialize_keras_object(config))
+        self.optimizer.build(self.trainable_variables)
+
     def compute_loss(
         self,
         x: Any = None,
@@ -120,7 +125,7 @@ class FaceClassifier(keras.Model):
         loss = ops.mean(losses)
         self._identity_loss.update_state(loss)
         self._accuracy.update_state(hits, sample_weight)
-        if self.self_grouping is not None:
+        if self.self_grouping is not None and self._grouping_loss is not None:
             grouping = self.self_grouping(y_pred["group_logits"], training=training)
             self._grouping_loss.update_state(grouping)
             loss = loss + grouping

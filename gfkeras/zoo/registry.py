@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from pathlib import Path
 
-import gfkeras
 from gfkeras.files import natural_key
 
 MODEL_FILE = "model.toml"
@@ -16,7 +15,7 @@ def zoo_folder() -> Path:
     In a wheel it is the package data `gfkeras/zoo_data`, in a checkout the folder
     `zoo/` beside the package.
     """
-    package = Path(gfkeras.__file__).parent
+    package = Path(__file__).parents[1]
     installed = package / "zoo_data"
     return installed if installed.is_dir() else package.parent / "zoo"
 
