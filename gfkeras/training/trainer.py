@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import csv
-import importlib.util
+import importlib
 import json
 import math
 import os
@@ -233,8 +233,10 @@ def _build_variables(classifier: keras.Model, faces: Faces) -> None:
 
 def _tensorboard(out: Path, notes: list[str]) -> list[keras.callbacks.Callback]:
     # Keras' callback writes through tf.summary.
-    if importlib.util.find_spec("tensorflow") is None:
-        notes.append("No tensorboard/ was written: that needs TensorFlow, which is not installed.")
+    try:
+        importlib.import_module("tensorflow")
+    except ImportError:
+        notes.append("No tensorboard/ was written: that needs TensorFlow, which cannot be imported.")
         return []
     return [keras.callbacks.TensorBoard(out / "tensorboard", write_graph=False)]
 

@@ -1,0 +1,60 @@
+"""Training on JAX where TensorFlow cannot be imported."""
+
+from __future__ import annotations
+
+import importlib.util
+import os
+import subprocess
+import sys
+
+import pytest
+
+SCRIPT = """
+import importlib.abc, sys
+
+class Blocked(importlib.abc.MetaPathFinder):
+    def find_spec(self, name, path=None, target=None):
+        if name.split(".")[0] == "tensorflow":
+            raise ModuleNotFoundError(f"No module named {name!r}", name=name)
+
+sys.meta_path.insert(0, Blocked())
+import numpy as np, keras
+from gfkeras.data import Faces
+from gfkeras.training import Recipe, train
+import gfkeras
+
+assert keras.backend.backend() == "jax"
+rng = np.random.default_rng(0)
+faces = Faces(rng.integers(0, 256, (12, 112, 112, 3), np.uint8), np.repeat(np.arange(6), 2))
+recipe = Recipe.parse({
+    "data": {"holdout_identities": 2},
+    "model": {"embedding_dim": 16, "num_groups": 2, "group_dim": 16, "shared_dim": "none",
+              "backbone": {"name": "MobileFaceNet", "width": 0.0625}},
+    "loss": [{"name": "SelfGroupingLoss"}],
+    "training": {"epochs": 2, "batch_size": 4},
+})
+result = train(recipe, faces, sys.argv[1], verbose=0)
+assert np.isfinite(result.metrics["loss"]), result
+assert "val_auc" in result.metrics
+assert any("TensorFlow" in note for note in result.notes)
+assert gfkeras.load(result.last)(faces.images[:2])["embedding"].shape == (2, 16)
+resumed = train(Recipe.parse(recipe.model_dump(exclude_none=True), ["training.epochs=3"]), faces,
+                sys.argv[1], resume=True, verbose=0)
+assert resumed.epochs == 3
+assert not any(name.split(".")[0] == "tensorflow" for name in sys.modules)
+print("trained")
+"""
+
+
+@pytest.mark.skipif(importlib.util.find_spec("jax") is None, reason="JAX is not installed")
+def test_training_on_jax_without_tensorflow(tmp_path):
+    result = subprocess.run(
+        [sys.executable, "-c", SCRIPT, str(tmp_path / "run")],
+        env=os.environ | {"KERAS_BACKEND": "jax"},
+        capture_output=True,
+        text=True,
+        timeout=500,
+        check=False,
+    )
+    assert result.returncode == 0, result.stderr
+    assert result.stdout.strip().endswith("trained")

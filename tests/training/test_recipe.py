@@ -1,0 +1,208 @@
+"""Recipes: what is accepted, and one helpful line for what is not."""
+
+from __future__ import annotations
+
+import pytest
+
+from gfkeras.training import Recipe
+from gfkeras.training.build import build_classifier, build_optimizer, build_schedule
+
+
+def read(tmp_path, text: str, *settings: str) -> Recipe:
+    path = tmp_path / "my.toml"
+    path.write_text(text)
+    return Recipe.read(path, settings)
+
+
+def complaint(tmp_path, text: str, *settings: str) -> str:
+    with pytest.raises(ValueError) as caught:  # noqa: PT011
+        read(tmp_path, text, *settings)
+    message = str(caught.value)
+    assert "\n" not in message
+    return message
+
+
+def test_an_empty_recipe_is_whole(tmp_path):
+    recipe = read(tmp_path, "")
+    assert recipe.model.name == "GroupFace"
+    assert recipe.head.name == "ArcFace"
+
+
+@pytest.mark.parametrize("name", Recipe.built_in())
+def test_built_in_recipes_survive_a_round_trip(name, tmp_path):
+    recipe = Recipe.read(name)
+    recipe.write(tmp_path / "written.toml")
+    assert Recipe.read(tmp_path / "written.toml") == recipe
+
+
+def test_the_paper_stands_in_its_recipe():
+    recipe = Recipe.read("groupface_r100")
+    assert (recipe.head.arguments, recipe.loss[0].arguments["weight"]) == (
+        {"scale": 64.0, "margin": 0.5},
+        0.1,
+    )
+    assert (recipe.optimizer.learning_rate, recipe.optimizer.weight_decay) == (0.005, 5e-4)
+    assert recipe.model.num_groups == 32
+    assert recipe.model.shared_dim == 4096
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        (
+            "[optimizer]\nleraning_rate = 0.1",
+            "Unknown key 'leraning_rate' in [optimizer]; did you mean 'learning_rate'?",
+        ),
+        ("[trianing]\nepochs = 3", "Unknown key 'trianing' at the top of the recipe; did you"),
+        ("[head]\nname = 'ArcFace'\nmargn = 0.5", "Unknown key 'margn' in [head] for ArcFace; did"),
+        ("[head]\nname = 'ArcFce'", "Unknown head 'ArcFce'; did you mean 'ArcFace'?"),
+        (
+            "[model.backbone]\nname = 'MobilFaceNet'",
+            "Unknown backbone 'MobilFaceNet'; did you mean 'MobileFaceNet'?",
+        ),
+        (
+            "[model.backbone]\nname = 'MobileFaceNet'\nwidht = 0.5",
+            "Unknown key 'widht' in [model.backbone] for MobileFaceNet; did you mean 'width'?",
+        ),
+        (
+            "[[loss]]\nname = 'SelfGroupingLos'",
+            "Unknown loss 'SelfGroupingLos'; did you mean 'SelfGroupingLoss'?",
+        ),
+        ("[optimizer]\nname = 'Adem'", "`optimizer.name` must be 'SGD', 'Adam' or 'AdamW' (did"),
+    ],
+)
+def test_misspelt_names_get_the_nearest(tmp_path, text, expected):
+    assert expected in complaint(tmp_path, text)
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        (
+            "[optimizer]\nlearning_rate = 'fast'",
+            "`optimizer.learning_rate` must be a number. Received: 'fast' (string)",
+        ),
+        (
+            "[training]\nepochs = 2.5",
+            "`training.epochs` must be an integer. Received: 2.5 (number)",
+        ),
+        ("[training]\nepochs = true", "`training.epochs` must be an integer. Received: true"),
+        ("[training]\nepochs = 0", "`training.epochs` must be greater than 0. Received: 0"),
+        ("[data]\nflip = 'yes'", "`data.flip` must be true or false. Received: 'yes'"),
+        ("training = 3", "`training` must be a table. Received: 3 (integer)"),
+        ("loss = 3", "`loss` must be a list. Received: 3 (integer)"),
+        ("[model]\nshared_dim = 'non'", 'expected an integer of at least 1 or "none". Received'),
+        ("[model]\nmode = 'heard'", "`model.mode` must be 'soft' or 'hard' (did you mean 'hard'?)"),
+        ("[head]\nmargin = 0.5", "`head.name` is missing"),
+        ("[schedule]\nname = 'step'", "`milestones`"),
+        ("[schedule]\nname = 'step'\nmilestones = [4, 2]", "rising `milestones`"),
+        ("[model]\nname = 'Backbone'\nnum_groups = 4", "`num_groups`"),
+        ("[model]\nname = 'Backbone'\n[[loss]]\nname = 'SelfGroupingLoss'", "needs groups"),
+        ("seed = -1", "`seed` must be greater than or equal to 0. Received: -1"),
+        ("dtype_policy = 'float16'", "`dtype_policy` must be 'float32'"),
+    ],
+)
+def test_wrong_values_say_what_was_expected(tmp_path, text, expected):
+    message = complaint(tmp_path, text)
+    assert expected in message
+    assert "my.toml" in message
+
+
+def test_several_findings_are_counted(tmp_path):
+    assert "(and 1 more)" in complaint(tmp_path, "seed = 'a'\n[training]\nepochs = 'b'")
+
+
+def test_not_toml_and_not_there(tmp_path):
+    assert "not valid TOML" in complaint(tmp_path, "seed = ")
+    with pytest.raises(ValueError, match="does not exist"):
+        Recipe.read(tmp_path / "missing.toml")
+    with pytest.raises(ValueError, match="is a folder"):
+        Recipe.read(tmp_path)
+    with pytest.raises(ValueError, match="Unknown recipe 'orll'; did you mean 'orl'"):
+        Recipe.read("orll")
+    (tmp_path / "binary.toml").write_bytes(b"\xff\xfe\x00")
+    with pytest.raises(ValueError, match="UTF-8"):
+        Recipe.read(tmp_path / "binary.toml")
+
+
+def test_settings(tmp_path):
+    recipe = read(
+        tmp_path,
+        "[[loss]]\nname = 'SelfGroupingLoss'",
+        "training.epochs=3",
+        "loss.0.weight = 0.2",
+        "optimizer.name=AdamW",
+        'schedule.name="step"',
+        "schedule.milestones=[1, 2.5]",
+        "data.flip=false",
+        "model.shared_dim=none",
+        "seed=7",
+    )
+    assert recipe.training.epochs == 3
+    assert recipe.loss[0].arguments == {"weight": 0.2}
+    assert recipe.optimizer.name == "AdamW"
+    assert recipe.schedule.milestones == [1, 2.5]
+    assert recipe.data.flip is False
+    assert recipe.model.group_arguments["shared_dim"] is None
+    assert recipe.seed == 7
+
+
+@pytest.mark.parametrize(
+    ("setting", "expected"),
+    [
+        ("training.epochs", "must look like a.b=value"),
+        ("=3", "must look like a.b=value"),
+        ("training.epoch=3", "Unknown key 'epoch' in [training]; did you mean 'epochs'?"),
+        ("training.epochs=three", "must be an integer. Received: 'three'"),
+        ("loss.1.weight=3", "`loss` has 1 entries, counted from 0"),
+        ("seed.x=3", "`seed` is a value, not a table"),
+    ],
+)
+def test_wrong_settings(tmp_path, setting, expected):
+    text = "seed = 1\n[[loss]]\nname = 'SelfGroupingLoss'"
+    assert expected in complaint(tmp_path, text, setting)
+
+
+def test_schedules(tmp_path):
+    step = read(
+        tmp_path,
+        "[optimizer]\nlearning_rate = 0.8\n"
+        "[schedule]\nname = 'step'\nmilestones = [2, 3]\nfactor = 0.5\nwarmup_epochs = 1",
+    )
+    schedule = build_schedule(step, steps_per_epoch=4)
+    rates = [float(schedule(i)) for i in range(14)]
+    assert rates[:4] == pytest.approx([0.2, 0.4, 0.6, 0.8])
+    assert rates[4:] == pytest.approx([0.8] * 5 + [0.4] * 4 + [0.2])
+    again = type(schedule).from_config(schedule.get_config())
+    assert [float(again(i)) for i in range(14)] == rates
+
+    cosine = read(tmp_path, "[schedule]\nname = 'cosine'\n[training]\nepochs = 2")
+    schedule = build_schedule(cosine, steps_per_epoch=5)
+    assert float(schedule(0)) == pytest.approx(0.1)
+    assert float(schedule(5)) == pytest.approx(0.05)
+    assert float(schedule(10)) == pytest.approx(0.0, abs=1e-7)
+
+
+def test_only_weights_decay(tmp_path):
+    recipe = read(
+        tmp_path, "[model.backbone]\nname='MobileFaceNet'\nwidth=0.125\n[optimizer]\nname='SGD'"
+    )
+    recipe.model.shared_dim = "none"
+    recipe.model.num_groups = 2
+    classifier = build_classifier(recipe, num_classes=3, steps_per_epoch=1)
+    optimizer = classifier.optimizer
+    decayed = {
+        v.path.rsplit("/", 1)[-1]
+        for v in classifier.trainable_variables
+        if optimizer._use_weight_decay(v)
+    }
+    spared = {
+        v.path.rsplit("/", 1)[-1]
+        for v in classifier.trainable_variables
+        if not optimizer._use_weight_decay(v)
+    }
+    assert decayed == {"kernel", "centers"}
+    assert spared == {"gamma", "beta", "alpha", "bias"}
+    recipe.optimizer.decay_norm_and_bias = True
+    everything = build_optimizer(recipe, 1)
+    assert all(everything._use_weight_decay(v) for v in classifier.trainable_variables)
