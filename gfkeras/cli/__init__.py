@@ -10,6 +10,7 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Sequence
+from typing import Any
 
 __all__ = ["main"]
 
@@ -28,7 +29,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     from gfkeras.cli.app import app
 
     # Typer may carry a Click of its own, so the base of its usage errors is not click's.
-    usage_error = typer.BadParameter.__mro__[2]
+    usage_error: Any = typer.BadParameter.__mro__[2]
     try:
         status = app(
             None if arguments is None else list(arguments),

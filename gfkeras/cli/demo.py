@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 _MOST_FOR_ALL_PAIRS = 100
 _DRAWN_PAIRS = 6000
 _VERIFIED_IMAGES = 200
+_TOLERANCES = {"fp32": "max error ≤ 1e-4", "fp16": "min cosine ≥ 0.9995"}
 _EXPORTS = (
     ("SavedModel", "savedmodel", "fp32", "savedmodel"),
     ("TFLite fp32", "tflite", "fp32", "model.tflite"),
@@ -142,6 +143,7 @@ def _run(
         exports.append(
             parity.to_json()
             | {
+                "tolerance": _TOLERANCES[precision],
                 "name": name,
                 "path": str(path),
                 "size_bytes": size_bytes(path),

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -44,7 +44,7 @@ def command(
     if not len(result.index):
         path, reason = result.skipped[0]
         raise ValueError(f"None of the {len(paths)} images can be read; {path}: {reason}")
-    arrays = {
+    arrays: dict[str, Any] = {
         "embedding": result.embedding,
         "path": np.array([str(paths[i]) for i in result.index]),
     }

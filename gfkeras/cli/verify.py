@@ -43,4 +43,4 @@ def command(
     write_json(json, results)
     table(list(results.items()))
     result.require()
-    say("The artefact keeps the tolerance.")
+    say(f"The artefact keeps the tolerance of {result.precision}.")

@@ -1,9 +1,15 @@
 """Reading faces: images, folders of folders, batches, augmentation, synthetic faces."""
 
-from gfkeras.data.batches import FaceBatches
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
 from gfkeras.data.faces import Faces
 from gfkeras.data.folder import FaceFolder
 from gfkeras.data.images import IMAGE_SIZE, ImageError, check_images, read_image
+
+if TYPE_CHECKING:
+    from gfkeras.data.batches import FaceBatches
 
 __all__ = [
     "IMAGE_SIZE",
@@ -14,3 +20,12 @@ __all__ = [
     "check_images",
     "read_image",
 ]
+
+
+def __getattr__(name: str) -> Any:
+    # Only batches need Keras; reading and rendering faces should not wait for it.
+    if name == "FaceBatches":
+        from gfkeras.data.batches import FaceBatches
+
+        return FaceBatches
+    raise AttributeError(f"module 'gfkeras.data' has no attribute {name!r}")

@@ -153,7 +153,9 @@ class Backup(keras.callbacks.Callback):
             return
         with replacing(self.folder) as temporary:
             temporary.mkdir()
-            variables = {f"{i:05d}": np.asarray(v) for i, v in enumerate(_variables(self.model))}
+            variables: dict[str, Any] = {
+                f"{i:05d}": np.asarray(v) for i, v in enumerate(_variables(self.model))
+            }
             np.savez(temporary / VARIABLES_FILE, **variables)
             state = {
                 "epoch": epoch + 1,

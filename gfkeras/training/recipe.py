@@ -75,11 +75,11 @@ class Recipe(Section):
         Raises:
             ValueError: as `read`.
         """
-        values = _copied(values)
+        changed = _copied(values)
         for setting in settings:
-            _apply(values, setting)
+            _apply(changed, setting)
         try:
-            recipe = cls.model_validate(values)
+            recipe = cls.model_validate(changed)
         except ValidationError as error:
             raise ValueError(f"{source}: {readable(error, cls)}") from None
         # Building needs Keras, so the names of classes and arguments are checked there;

@@ -236,7 +236,9 @@ def _tensorboard(out: Path, notes: list[str]) -> list[keras.callbacks.Callback]:
     try:
         importlib.import_module("tensorflow")
     except ImportError:
-        notes.append("No tensorboard/ was written: that needs TensorFlow, which cannot be imported.")
+        notes.append(
+            "No tensorboard/ was written: that needs TensorFlow, which cannot be imported."
+        )
         return []
     return [keras.callbacks.TensorBoard(out / "tensorboard", write_graph=False)]
 

@@ -7,11 +7,9 @@ from typing import Any
 import keras
 from keras import ops
 
-Schedule = keras.optimizers.schedules.LearningRateSchedule
-
 
 @keras.saving.register_keras_serializable("gfkeras")
-class Warmup(Schedule):
+class Warmup(keras.optimizers.schedules.LearningRateSchedule):
     """Another schedule, scaled by (step + 1) / steps until `steps` are done.
 
     Large margins and scales make the first updates of a face network violent; a few
@@ -22,7 +20,7 @@ class Warmup(Schedule):
         steps: how long the rate rises; 0 for no warm-up.
     """
 
-    def __init__(self, schedule: Schedule | float, steps: int):
+    def __init__(self, schedule: Any, steps: int):
         if steps < 0:
             raise ValueError(f"`steps` must be at least 0. Received: steps={steps!r}")
         self.schedule = schedule
@@ -37,7 +35,7 @@ class Warmup(Schedule):
 
     def get_config(self) -> dict[str, Any]:
         schedule = self.schedule
-        if isinstance(schedule, Schedule):
+        if isinstance(schedule, keras.optimizers.schedules.LearningRateSchedule):
             schedule = keras.saving.serialize_keras_object(schedule)
         return {"schedule": schedule, "steps": self.steps}
 
