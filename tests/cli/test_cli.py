@@ -1,0 +1,277 @@
+"""The command line: results, exit statuses and one-line errors."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import keras
+import numpy as np
+import pytest
+from PIL import Image
+
+import gfkeras
+from gfkeras.cli import main
+from gfkeras.files import sha256
+
+pytestmark = pytest.mark.skipif(
+    keras.backend.backend() != "tensorflow", reason="the runtimes and exports need TensorFlow"
+)
+
+
+@pytest.fixture(scope="module")
+def faces(tmp_path_factory) -> Path:
+    """Four people with four pictures each."""
+    root = tmp_path_factory.mktemp("cli") / "faces"
+    rng = np.random.default_rng(0)
+    for person in range(4):
+        colour = rng.integers(60, 196, 3)
+        (root / f"p{person}").mkdir(parents=True)
+        for index in range(4):
+            noise = rng.integers(-40, 41, (112, 112, 3))
+            image = Image.fromarray((colour + noise).astype(np.uint8))
+            image.save(root / f"p{person}" / f"{index}.png")
+    return root
+
+
+@pytest.fixture(scope="module")
+def model(tmp_path_factory) -> str:
+    """An untrained GroupFace in a folder."""
+    keras.utils.set_random_seed(0)
+    network = gfkeras.GroupFace(
+        gfkeras.backbones.MobileFaceNet(width=0.0625),
+        embedding_dim=16,
+        num_groups=3,
+        shared_dim=None,
+        group_dim=16,
+        mode="hard",
+    )
+    return str(network.save_to(tmp_path_factory.mktemp("cli") / "model"))
+
+
+@pytest.fixture(scope="module")
+def tflite(model, tmp_path_factory) -> Path:
+    path = tmp_path_factory.mktemp("cli") / "model.tflite"
+    assert main(["export", model, "--format", "tflite", "--out", str(path)]) == 0
+    return path
+
+
+def fails(capfd, *arguments: str) -> str:
+    """The one line on stderr of a command that must exit with 2."""
+    assert main(list(arguments)) == 2
+    error = capfd.readouterr().err.strip()
+    assert error.startswith("gfkeras: error: ")
+    assert "\n" not in error
+    return error
+
+
+def results(path: Path) -> dict:
+    return json.loads(path.read_text())
+
+
+def test_help_and_version_do_not_load_keras():
+    script = (
+        "import sys; from gfkeras.cli import main\n"
+        "assert main(['--version']) == 0 and main(['--help']) == 0 and main([]) == 0\n"
+        "assert main(['train', '--help']) == 0\n"
+        "assert not {'keras', 'tensorflow', 'numpy', 'PIL'} & set(sys.modules)"
+    )
+    subprocess.run([sys.executable, "-c", script], check=True, timeout=60)
+    run = subprocess.run(
+        [sys.executable, "-m", "gfkeras", "--version"], capture_output=True, text=True, check=True
+    )
+    assert run.stdout == f"gfkeras {gfkeras.__version__}\n"
+
+
+def test_an_error_is_one_line_even_in_a_fresh_process(tmp_path):
+    run = subprocess.run(
+        [sys.executable, "-m", "gfkeras", "train", "orll", "--data", "a", "--out", str(tmp_path)],
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=120,
+    )
+    assert run.returncode == 2
+    assert run.stderr.startswith("gfkeras: error: Unknown recipe 'orll'; did you mean 'orl'")
+    assert run.stderr.count("\n") == 1
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["trian"], "No such command 'trian'"),
+        (["train"], "Missing argument 'RECIPE'"),
+        (["train", "orl", "--out", "x"], "Missing option '--data'"),
+        (["train", "orl", "--data", "missing-folder", "--out", "x"], "does not exist"),
+        (["train", "orl", "--data", ".", "--out", "x", "--set", "seed"], "a.b=value"),
+        (["bench", "no-such-model"], "no-such-model"),
+        (["evaluate", "m", "--data", ".", "--pairs", "all", "--protocol", "ijb"], "'pairs'"),
+        (["evaluate", "m", "--data", ".", "--pairs", "all", "--plot", "a.gif"], ".png or .svg"),
+        (["evaluate", "m", "--data", ".", "--pairs", "none.txt"], "none.txt"),
+        (["export", "m", "--format", "tflite"], "Missing option '--out'"),
+        (["zoo", "import", "mxnet", __file__, "--out", "x"], "test_cli"),
+        (["zoo"], "Missing command"),
+    ],
+)
+def test_wrong_use(capfd, tmp_path, monkeypatch, arguments, message):
+    monkeypatch.chdir(tmp_path)
+    assert message in fails(capfd, *arguments)
+    assert not list(tmp_path.iterdir())
+
+
+def test_debug_shows_where_an_error_came_from(monkeypatch):
+    monkeypatch.setenv("GFKERAS_DEBUG", "1")
+    with pytest.raises(ValueError, match="Unknown recipe"):
+        main(["train", "nothing-like-it", "--data", ".", "--out", "x"])
+
+
+def test_train(faces, tmp_path, capfd):
+    recipe = tmp_path / "my.toml"
+    recipe.write_text(
+        "[data]\nholdout_identities = 2\n[model]\nembedding_dim = 16\nnum_groups = 2\n"
+        "group_dim = 16\nshared_dim = 'none'\n"
+        "[model.backbone]\nname = 'MobileFaceNet'\nwidth = 0.0625\n"
+    )
+    arguments = ["train", str(recipe), "--data", str(faces), "--out", str(tmp_path / "run")]
+    settings = ["--set", "training.epochs=1", "--set", "training.batch_size=4"]
+    assert main([*arguments, *settings, "--json", str(tmp_path / "r.json")]) == 0
+    assert "Held-out accuracy" in capfd.readouterr().out
+    summary = results(tmp_path / "r.json")
+    assert (summary["epochs"], summary["identities"], summary["heldout_identities"]) == (1, 2, 2)
+    assert Path(summary["last"]).is_dir()
+    assert "already holds a run" in fails(capfd, *arguments, *settings)
+    names = tmp_path / "names.txt"
+    names.write_text("p1\np2\np33\n")
+    assert "did you mean 'p3'" in fails(capfd, *arguments, "--identities", str(names))
+    names.write_text("p1\n")
+    lonely = ["--identities", str(names), "--set", "data.holdout_identities=0", "--resume"]
+    assert "at least two identities" in fails(capfd, *arguments, *settings, *lonely)
+
+
+def test_evaluate(faces, model, tflite, tmp_path):
+    pairs = tmp_path / "pairs.csv"
+    rows = [f"p{a}/{i}.png,p{b}/{j}.png,{int(a == b)}" for a in range(4) for b in range(4)
+            for i, j in ((0, 1), (2, 3)) if a == b or i == 0]  # fmt: skip
+    pairs.write_text("first,second,same\n" + "\n".join(rows) + "\n")
+    names = tmp_path / "names.txt"
+    names.write_text("p0\np1\n")
+    json_file = tmp_path / "r.json"
+    for extra, count in (
+        (["--pairs", "all"], 120),
+        (["--pairs", "20"], 20),
+        (["--pairs", str(pairs), "--flip", "--plot", str(tmp_path / "roc.png")], len(rows)),
+        (["--pairs", "all", "--identities", str(names), "--group-aware"], 28),
+    ):
+        base = ["evaluate", model, "--protocol", "pairs", "--data", str(faces)]
+        assert main([*base, *extra, "--json", str(json_file)]) == 0
+        found = results(json_file)
+        assert found["pairs"] == count
+        assert found["skipped"] == 0
+        assert set(found) >= {"accuracy", "accuracy_std", "auc", "eer", "tar_at_far"}
+        assert 0 <= found["accuracy"] <= 1
+    assert (tmp_path / "roc.png").stat().st_size > 1000
+    both = []
+    for which in (model, str(tflite)):
+        base = ["evaluate", which, "--data", str(faces), "--pairs", "all", "--threads", "1"]
+        assert main([*base, "--json", str(json_file)]) == 0
+        both.append(results(json_file)["auc"])
+    assert both[0] == pytest.approx(both[1], abs=1e-3)
+
+
+def test_verify(faces, model, tflite, tmp_path, capfd):
+    arguments = ["verify", str(tflite), model, "--data", str(faces), "--limit", "6"]
+    assert main([*arguments, "--json", str(tmp_path / "r.json")]) == 0
+    found = results(tmp_path / "r.json")
+    assert found["images"] == 6
+    assert found["max_abs_error"] <= 1e-4
+    assert set(found) >= {"mean_cosine", "min_cosine", "max_abs_error", "skipped"}
+
+    keras.utils.set_random_seed(1)
+    other = gfkeras.load(model)
+    for weight in other.trainable_weights:
+        weight.assign(weight + 0.3 * np.random.default_rng(0).normal(size=weight.shape))
+    other.save_to(tmp_path / "other")
+    arguments[2] = str(tmp_path / "other")
+    assert "does not keep the tolerance" in fails(
+        capfd, *arguments, "--json", str(tmp_path / "bad.json")
+    )
+    assert results(tmp_path / "bad.json")["passed"] is False
+
+
+def test_a_truncated_artefact_is_refused(tflite, tmp_path, capfd):
+    cut = tmp_path / "cut.tflite"
+    cut.write_bytes(tflite.read_bytes()[:5000])
+    assert "cut.tflite" in fails(capfd, "bench", str(cut))
+
+
+def test_export_refuses_and_leaves_what_was_there(model, tflite, tmp_path, capfd):
+    before = sha256(tflite)
+    for extra in (["--format", "tfl"], ["--format", "onnx"], ["--format", "tflite", "--mode", "a"]):
+        fails(capfd, "export", model, "--out", str(tflite), *extra)
+        assert sha256(tflite) == before
+
+
+def test_embed(faces, tflite, tmp_path, capfd):
+    (tmp_path / "text.jpg").write_text("text")
+    out = tmp_path / "e.npz"
+    arguments = ["embed", str(faces), str(tmp_path / "text.jpg"), "--model", str(tflite)]
+    assert main([*arguments, "--out", str(out), "--json", str(tmp_path / "r.json")]) == 0
+    assert "text.jpg: not an image" in capfd.readouterr().out
+    with np.load(out) as stored:
+        assert stored["embedding"].shape == (16, 16)
+        assert stored["path"][0].endswith("p0/0.png")
+        assert stored["group"].shape == (16,)
+        np.testing.assert_allclose(np.linalg.norm(stored["embedding"], axis=1), 1, rtol=1e-5)
+    assert results(tmp_path / "r.json")["skipped"] == 1
+    assert "must end in .npz" in fails(capfd, *arguments, "--out", "e.csv")
+    only_bad = ["embed", str(tmp_path / "text.jpg"), "--model", str(tflite), "--out", str(out)]
+    assert "None of the 1 images can be read" in fails(capfd, *only_bad)
+
+
+def test_compare(faces, model, tmp_path, capfd):
+    first, second = str(faces / "p0" / "0.png"), str(faces / "p1" / "0.png")
+    base = ["compare", first, first, "--model", model, "--threshold", "0.9"]
+    assert main([*base, "--json", str(tmp_path / "r.json")]) == 0
+    found = results(tmp_path / "r.json")
+    assert found["cosine"] == pytest.approx(1, abs=1e-5)
+    assert found["same"] is True
+    assert set(found) == {"cosine", "group_aware_similarity", "groups", "same"}
+    assert main(["compare", first, second, "--model", model]) == 0
+    assert "no such file" in fails(capfd, "compare", first, "none.png", "--model", model)
+
+
+def test_bench(tflite, tmp_path):
+    arguments = ["bench", str(tflite), "--threads", "1", "--repeats", "3", "--batch-size", "2"]
+    assert main([*arguments, "--json", str(tmp_path / "r.json")]) == 0
+    found = results(tmp_path / "r.json")
+    assert found["size_bytes"] == tflite.stat().st_size
+    assert found["latency_ms_median"] > 0
+    assert found["images_per_second"] > 0
+
+
+def test_zoo_list(tmp_path):
+    assert main(["zoo", "list", "--json", str(tmp_path / "r.json")]) == 0
+    assert isinstance(results(tmp_path / "r.json")["presets"], list)
+
+
+@pytest.mark.slow
+def test_demo(tmp_path):
+    arguments = [
+        "demo", "--out", str(tmp_path / "demo"), "--people", "8", "--images", "4", "--holdout", "3",
+        "--set", "training.epochs=1", "--set", "training.batch_size=8",
+        "--set", "data.min_images=2",
+    ]  # fmt: skip
+    for _ in range(2):
+        subprocess.run(
+            [sys.executable, "-m", "gfkeras", *arguments],
+            check=True,
+            env=os.environ | {"PYTHONWARNINGS": "ignore"},
+        )
+    found = results(tmp_path / "demo" / "report.json")
+    assert len(found["exports"]) == 4
+    assert all(export["passed"] for export in found["exports"])
+    assert {"accuracy", "untrained", "training", "seconds"} <= set(found)
+    assert "<html" in (tmp_path / "demo" / "report.html").read_text()[:500]
