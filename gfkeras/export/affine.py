@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+from keras import ops
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,8 +24,8 @@ class Affine:
     @classmethod
     def of_dense(cls, layer: Any) -> Affine:
         """A linear `keras.layers.Dense`."""
-        kernel = np.asarray(layer.kernel, np.float64)
-        bias = np.asarray(layer.bias, np.float64) if layer.use_bias else np.zeros(kernel.shape[1])
+        kernel = _float64(layer.kernel)
+        bias = _float64(layer.bias) if layer.use_bias else np.zeros(kernel.shape[1])
         return cls(kernel, bias)
 
     def then(self, following: Affine) -> Affine:
@@ -44,11 +45,15 @@ class Affine:
 
 def normalization(layer: Any) -> tuple[np.ndarray, np.ndarray]:
     """Batch normalisation at inference as x·scale + shift."""
-    mean = np.asarray(layer.moving_mean, np.float64)
-    scale = 1.0 / np.sqrt(np.asarray(layer.moving_variance, np.float64) + layer.epsilon)
+    mean = _float64(layer.moving_mean)
+    scale = 1.0 / np.sqrt(_float64(layer.moving_variance) + layer.epsilon)
     if layer.scale:
-        scale = scale * np.asarray(layer.gamma, np.float64)
+        scale = scale * _float64(layer.gamma)
     shift = -mean * scale
     if layer.center:
-        shift = shift + np.asarray(layer.beta, np.float64)
+        shift = shift + _float64(layer.beta)
     return scale, shift
+
+
+def _float64(variable: Any) -> np.ndarray:
+    return ops.convert_to_numpy(variable.value).astype(np.float64)

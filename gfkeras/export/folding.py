@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
+from keras import ops
 
 from gfkeras.export.affine import Affine
 from gfkeras.models import GroupFace
@@ -52,7 +52,9 @@ def fold(model: GroupFace) -> FoldedHead:
     The model is not changed. Products are taken in float64 and rounded once.
     """
     layer = model.get_layer
-    kernel, bias = np.asarray(model.ensemble.kernel), np.asarray(model.ensemble.bias)
+    kernel, bias = (
+        ops.convert_to_numpy(v.value) for v in (model.ensemble.kernel, model.ensemble.bias)
+    )
     instance = Affine.of_dense(layer("instance_fc")).then_normalized(layer("instance_bn"))
     shared = None
     if model.shared_dim is not None:
@@ -88,9 +90,3 @@ def _group(
     if absorbed is not None:
         group = absorbed.then(group)
     return group.kernel.astype(np.float32), group.bias.astype(np.float32)
-
-
-def head_shapes(head: FoldedHead) -> dict[str, Any]:
-    """The widths of a folded head, for cards and tests."""
-    groups, feature, dim = head.group_kernel.shape
-    return {"groups": groups, "feature": feature, "embedding": dim}

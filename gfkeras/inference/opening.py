@@ -66,7 +66,9 @@ def _open_folder(path: Path, source: Any) -> tuple[Runtime, dict[str, Any] | Non
     if (path / CONFIG_FILE).is_file():
         return KerasModelRuntime(load_model(path)), None
     if (path / "saved_model.pb").is_file():
-        return SavedModelRuntime(path), read_card(path)
+        # Checked before anything of it is loaded.
+        card = read_card(path)
+        return SavedModelRuntime(path), card
     raise ValueError(
         f"`model_or_path` must be {ACCEPTED}. Received: {str(source)!r}, a folder with neither "
         f"{CONFIG_FILE} nor saved_model.pb"

@@ -37,8 +37,17 @@ def models(make_model):
 
 @pytest.mark.parametrize("format", SUFFIX)
 @pytest.mark.parametrize("mode", ["soft", "hard"])
-@pytest.mark.parametrize("combine", ["add", "concat"])
-@pytest.mark.parametrize("shared_dim", [None, 64, 16])
+@pytest.mark.parametrize(
+    ("combine", "shared_dim"),
+    [
+        ("add", None),
+        ("add", 64),
+        ("concat", 16),
+        pytest.param("add", 16, marks=pytest.mark.slow),
+        pytest.param("concat", None, marks=pytest.mark.slow),
+        pytest.param("concat", 64, marks=pytest.mark.slow),
+    ],
+)
 def test_round_trip(models, images, tmp_path, format, mode, combine, shared_dim):  # noqa: A002
     model = models[combine, shared_dim]
     path = exported(model, tmp_path, format, mode=mode)
@@ -172,8 +181,10 @@ def test_own_mode_by_default(models, tmp_path):
         assert json.loads((tmp_path / f"{path.name}.json").read_text())["mode"] == mode
 
 
-@pytest.mark.parametrize("policy", ["mixed_bfloat16", "mixed_float16"])
 @pytest.mark.parametrize("groups", [True, False])
+@pytest.mark.parametrize(
+    "policy", ["mixed_bfloat16", pytest.param("mixed_float16", marks=pytest.mark.slow)]
+)
 def test_mixed_precision_exports_float32(
     make_model, mobilefacenet, images, tmp_path, policy, groups
 ):

@@ -34,4 +34,4 @@ class KerasModelRuntime:
         if padded > count:
             images = np.concatenate([images, np.repeat(images[-1:], padded - count, axis=0)])
         result: dict[str, Any] = as_outputs(self.model.predict_on_batch(images))
-        return {name: np.asarray(value)[:count] for name, value in result.items()}
+        return {name: keras.ops.convert_to_numpy(value)[:count] for name, value in result.items()}
