@@ -54,7 +54,8 @@ clean: ## removes .venv, caches and builds; results in runs/ stay
 # The JAX tests come first, so that the closing line is that of the whole suite.
 define run_tests
 @printf '\n== core tests on JAX\n'
-@KERAS_BACKEND=jax $(PYTEST) $(1) $(CORE_TESTS)
+@# Compiling takes longer than running here, and optimising is the longest part of compiling.
+@KERAS_BACKEND=jax XLA_FLAGS=--xla_backend_optimization_level=0 $(PYTEST) $(1) $(CORE_TESTS)
 @printf '\n== all tests on TensorFlow\n'
 @KERAS_BACKEND=tensorflow $(PYTEST) $(1)
 endef
