@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 from typing import TYPE_CHECKING, Any
 
 from gfkeras.data.faces import Faces
@@ -9,6 +10,7 @@ from gfkeras.data.folder import FaceFolder
 from gfkeras.data.images import IMAGE_SIZE, ImageError, check_images, read_image
 
 if TYPE_CHECKING:
+    from gfkeras.data import synthetic
     from gfkeras.data.batches import FaceBatches
 
 __all__ = [
@@ -19,6 +21,7 @@ __all__ = [
     "ImageError",
     "check_images",
     "read_image",
+    "synthetic",
 ]
 
 
@@ -28,4 +31,6 @@ def __getattr__(name: str) -> Any:
         from gfkeras.data.batches import FaceBatches
 
         return FaceBatches
+    if name == "synthetic":
+        return importlib.import_module("gfkeras.data.synthetic")
     raise AttributeError(f"module 'gfkeras.data' has no attribute {name!r}")
