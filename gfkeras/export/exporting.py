@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import os
 from pathlib import Path
 from typing import Any
@@ -21,6 +22,8 @@ from gfkeras.models import GroupFace
 
 FORMATS = ("savedmodel", "tflite", "onnx")
 PRECISIONS = ("fp32", "fp16")
+# Some room is left for the graph.
+MAX_FILE_BYTES = 2**31 - 2**24
 
 
 def export_model(
@@ -68,6 +71,7 @@ def export_model(
         mode = model.mode
     with quiet():
         form = export_form(model, mode=mode, batch_size=batch_size)
+    _check_size(form, format)
     tf: Any = require("tensorflow", "export")
     # The artefact is renamed first: a card that does not match is refused by an
     # Embedder, while a new card beside an old artefact would describe another one.
@@ -103,6 +107,16 @@ def _check_precision(precision: str, format: str) -> None:  # noqa: A002
         raise ValueError(
             "`precision` 'fp16' is for format='tflite'; use 'fp32' with "
             f"{format!r}. Received: precision={precision!r}, format={format!r}"
+        )
+
+
+def _check_size(form: Any, format: str) -> None:  # noqa: A002
+    size = sum(4 * math.prod(weight.shape) for weight in form.weights)
+    # Both are one message of a serialisation that addresses 31 bits.
+    if format != "savedmodel" and size > MAX_FILE_BYTES:
+        raise ValueError(
+            f"`model` has {size / 2**30:.1f} GiB of weights as exported, more than the 2 GiB that "
+            f"{format} files hold. Use format='savedmodel', fewer groups or a smaller shared_dim."
         )
 
 

@@ -182,9 +182,14 @@ class Embedder:
         )
 
     def _run(self, images: np.ndarray) -> dict[str, np.ndarray]:
-        count = len(images)
-        if self._fixed is not None and count < self._fixed:
-            images = np.concatenate([images, np.repeat(images[-1:], self._fixed - count, axis=0)])
+        count = size = len(images)
+        if self._fixed is not None:
+            size = self._fixed
+        elif self._runtime.compiles:
+            # Powers of two: no more than a handful of sizes are ever compiled.
+            size = min(1 << (count - 1).bit_length(), self.batch_size)
+        if size > count:
+            images = np.concatenate([images, np.repeat(images[-1:], size - count, axis=0)])
         outputs = self._runtime.run(np.ascontiguousarray(images))
         return {name: value[:count] for name, value in outputs.items()}
 

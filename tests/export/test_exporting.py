@@ -294,6 +294,14 @@ def test_not_a_model(tmp_path):
         export_model(vectors, tmp_path / "m.tflite")
 
 
+@pytest.mark.parametrize("format", ["tflite", "onnx"])
+def test_more_than_a_file_holds(models, tmp_path, monkeypatch, format):  # noqa: A002
+    monkeypatch.setattr("gfkeras.export.exporting.MAX_FILE_BYTES", 1000)
+    with pytest.raises(ValueError, match="Use format='savedmodel'"):
+        exported(models["add", None], tmp_path, format)
+    assert not list(tmp_path.iterdir())
+
+
 def test_quiet(models, tmp_path, capfd):
     exported(models["add", None], tmp_path)
     captured = capfd.readouterr()

@@ -14,12 +14,11 @@ from gfkeras.models.outputs import as_outputs
 class KerasModelRuntime:
     """Runs a `keras.Model` in memory, compiled by its Keras backend.
 
-    Batches are padded to the next power of two, so that no more than a handful of
-    sizes are ever compiled.
-
     Args:
         model: from images to an embedding or a dictionary with one.
     """
+
+    compiles = True
 
     def __init__(self, model: keras.Model):
         self.model = model
@@ -29,9 +28,5 @@ class KerasModelRuntime:
         )
 
     def run(self, images: np.ndarray) -> dict[str, np.ndarray]:
-        count = len(images)
-        padded = 1 << (count - 1).bit_length()
-        if padded > count:
-            images = np.concatenate([images, np.repeat(images[-1:], padded - count, axis=0)])
         result: dict[str, Any] = as_outputs(self.model.predict_on_batch(images))
-        return {name: keras.ops.convert_to_numpy(value)[:count] for name, value in result.items()}
+        return {name: keras.ops.convert_to_numpy(value) for name, value in result.items()}

@@ -24,6 +24,8 @@ class LiteRTRuntime:
         ImportError: without the extra `export`.
     """
 
+    compiles = False
+
     def __init__(self, path: Path, num_threads: int | None = None):
         litert = require("ai_edge_litert.interpreter", "export")
         try:

@@ -22,6 +22,8 @@ class OnnxRuntime:
         ImportError: without the extra `export`.
     """
 
+    compiles = False
+
     def __init__(self, path: Path, num_threads: int | None = None):
         ort = require("onnxruntime", "export")
         options = ort.SessionOptions()

@@ -15,10 +15,12 @@ class Runtime(Protocol):
     Attributes:
         image_size: height and width of the images it takes.
         batch_size: the batch it is fixed to, or None for any.
+        compiles: whether every new size of batch is compiled first.
     """
 
     image_size: int
     batch_size: int | None
+    compiles: bool
 
     def run(self, images: np.ndarray) -> dict[str, np.ndarray]:
         """From (B, H, W, 3) float32, 0…255, to arrays by output name."""

@@ -23,6 +23,8 @@ class SavedModelRuntime:
         ImportError: without TensorFlow.
     """
 
+    compiles = False
+
     def __init__(self, path: Path):
         tf = require("tensorflow", "export")
         try:
