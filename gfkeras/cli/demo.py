@@ -45,8 +45,8 @@ def command(
     settings: Annotated[
         list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="Change the recipe.")
     ] = None,
-    people: Annotated[int, typer.Option(min=4, help="Synthetic people.")] = 160,
-    images: Annotated[int, typer.Option(min=2, help="Synthetic faces of each.")] = 12,
+    people: Annotated[int, typer.Option(min=4, help="Synthetic people.")] = 480,
+    images: Annotated[int, typer.Option(min=2, help="Synthetic faces of each.")] = 6,
 ) -> None:
     """Train, evaluate, export, verify and report in one go.
 

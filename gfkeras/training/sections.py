@@ -101,7 +101,7 @@ class OptimizerSection(Section):
     """[optimizer]: weight decay is decoupled, w ← w − lr·decay·w."""
 
     name: Literal["SGD", "Adam", "AdamW"] = "SGD"
-    learning_rate: PositiveFloat = 0.1
+    learning_rate: PositiveFloat = 0.02
     momentum: Annotated[float, Field(ge=0, lt=1)] = 0.9
     weight_decay: NonNegativeFloat = 5e-4
     decay_norm_and_bias: bool = False
@@ -132,7 +132,7 @@ class TrainingSection(Section):
     batch_size: PositiveInt = 64
     jit_compile: Annotated[bool | Literal["auto"], BeforeValidator(_jit_compile)] = "auto"
     patience: PositiveInt | None = None
-    workers: NonNegativeInt = 1
+    workers: PositiveInt = 1
 
 
 class EvaluationSection(Section):

@@ -89,7 +89,7 @@ def train(
         seed=recipe.seed,
         augmentation=build_augmentation(recipe.data),
         drop_remainder=True,
-        workers=max(1, recipe.training.workers),
+        workers=recipe.training.workers,
     )
     with _dtype_policy(recipe.dtype_policy):
         classifier = build_classifier(recipe, len(faces.identities), len(batches))

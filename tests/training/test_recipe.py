@@ -178,8 +178,8 @@ def test_schedules(tmp_path):
 
     cosine = read(tmp_path, "[schedule]\nname = 'cosine'\n[training]\nepochs = 2")
     schedule = build_schedule(cosine, steps_per_epoch=5)
-    assert float(schedule(0)) == pytest.approx(0.1)
-    assert float(schedule(5)) == pytest.approx(0.05)
+    assert float(schedule(0)) == pytest.approx(0.02)
+    assert float(schedule(5)) == pytest.approx(0.01)
     assert float(schedule(10)) == pytest.approx(0.0, abs=1e-7)
 
 
