@@ -217,3 +217,21 @@ def test_wrong_counts_are_named_and_nothing_is_written(name, value, tmp_path):
     assert not (tmp_path / "faces").exists()
     with pytest.raises(ValueError, match="`first_identity` expected"):
         synthetic_faces(1, 1, first_identity=-1)
+
+
+def test_strength_scales_what_hides_a_person():
+    def spread(strength):
+        faces = np.stack([render_face(3, v, seed=1, strength=strength) for v in range(8)])
+        return faces[:, 40:95, 35:78].astype(float).std(axis=0).mean()
+
+    spreads = [spread(strength) for strength in (0.0, 0.5, 1.0)]
+    assert spreads[0] < 0.75 * spreads[1] < 0.75 * spreads[2]
+    assert np.array_equal(render_face(3, 1, strength=1.0), render_face(3, 1))
+    images, _ = synthetic_faces(1, 2, seed=1, first_identity=3, strength=0.5)
+    assert np.array_equal(images[1], render_face(3, 1, seed=1, strength=0.5))
+
+
+@pytest.mark.parametrize("strength", [-0.1, 1.5, "strong", True])
+def test_wrong_strength_is_named(strength):
+    with pytest.raises(ValueError, match=r"`strength` expected a number within \[0, 1\]"):
+        render_face(0, 0, strength=strength)

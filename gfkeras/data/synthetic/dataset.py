@@ -8,14 +8,18 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-from gfkeras.data.synthetic.checks import check_count
+from gfkeras.data.synthetic.checks import check_count, check_strength
 from gfkeras.data.synthetic.identity import draw_identity
 from gfkeras.data.synthetic.rendering import SIZE, render_picture
 from gfkeras.files import replacing
 
 
 def synthetic_faces(
-    num_identities: int, images_per_identity: int, seed: int = 0, first_identity: int = 0
+    num_identities: int,
+    images_per_identity: int,
+    seed: int = 0,
+    first_identity: int = 0,
+    strength: float = 1.0,
 ) -> tuple[np.ndarray, np.ndarray]:
     """Draw the same number of pictures of each of several people, person by person.
 
@@ -23,9 +27,9 @@ def synthetic_faces(
         num_identities: number of people, 1 or more.
         images_per_identity: pictures of each, 1 or more.
         seed: number of the population.
-        first_identity: number of the first person, so that training and held-out people can be
-        drawn
-            from one population without overlap.
+        first_identity: number of the first person, so that training and held-out people can
+            be drawn from one population without overlap.
+        strength: how much pictures of a person differ, from 0 to 1.
 
     Returns:
         images, uint8 (N, 112, 112, 3) RGB, and labels, int32 (N,), counted from 0 at
@@ -40,13 +44,14 @@ def synthetic_faces(
         ((6, 112, 112, 3), [0, 0, 1, 1, 2, 2])
     """
     _check(num_identities, images_per_identity, seed, first_identity)
+    check_strength(strength)
     images = np.empty((num_identities * images_per_identity, SIZE, SIZE, 3), np.uint8)
     for person in range(num_identities):
         identity = int(first_identity + person)
         drawn = draw_identity(identity, int(seed))
         for variation in range(images_per_identity):
             images[person * images_per_identity + variation] = render_picture(
-                drawn, identity, variation, int(seed)
+                drawn, identity, variation, int(seed), strength=float(strength)
             )
     labels = np.repeat(np.arange(num_identities, dtype=np.int32), images_per_identity)
     return images, labels
@@ -58,6 +63,7 @@ def write_synthetic_folder(
     images_per_identity: int,
     seed: int = 0,
     first_identity: int = 0,
+    strength: float = 1.0,
 ) -> Path:
     """Write synthetic faces as `root`/id_00000/0000.png and so on, one folder per person.
 
@@ -71,6 +77,7 @@ def write_synthetic_folder(
         images_per_identity: pictures of each, 1 or more.
         seed: number of the population.
         first_identity: number of the first person, also in the folder's name.
+        strength: how much pictures of a person differ, from 0 to 1.
 
     Returns:
         `root` as a Path.
@@ -80,6 +87,7 @@ def write_synthetic_folder(
         NotADirectoryError or FileExistsError: `root` is a file.
     """
     _check(num_identities, images_per_identity, seed, first_identity)
+    check_strength(strength)
     root = Path(root)
     for person in range(num_identities):
         identity = int(first_identity + person)
@@ -90,7 +98,7 @@ def write_synthetic_folder(
             path = folder / f"{variation:04d}.png"
             if path.exists():
                 continue
-            image = render_picture(drawn, identity, variation, int(seed))
+            image = render_picture(drawn, identity, variation, int(seed), strength=float(strength))
             _, data = cv2.imencode(".png", image[..., ::-1])
             with replacing(path) as temporary:
                 temporary.write_bytes(data.tobytes())

@@ -7,7 +7,7 @@ import numpy as np
 
 from gfkeras.data.synthetic import accessories, features, head
 from gfkeras.data.synthetic.canvas import MARGIN, MIDLINE, Canvas
-from gfkeras.data.synthetic.checks import check_count
+from gfkeras.data.synthetic.checks import check_count, check_strength
 from gfkeras.data.synthetic.geometry import picture_to_face
 from gfkeras.data.synthetic.identity import Identity, draw_identity
 from gfkeras.data.synthetic.shading import light_face
@@ -17,7 +17,9 @@ SIZE = 112
 _OVERSAMPLING = 2
 
 
-def render_face(identity: int, variation: int, seed: int = 0, size: int = SIZE) -> np.ndarray:
+def render_face(
+    identity: int, variation: int, seed: int = 0, size: int = SIZE, strength: float = 1.0
+) -> np.ndarray:
     """Draw picture `variation` of person `identity`, aligned like a face pipeline would.
 
     The five points (eyes, nose tip, mouth corners) lie on ArcFace's 112x112 template up to the
@@ -29,12 +31,15 @@ def render_face(identity: int, variation: int, seed: int = 0, size: int = SIZE) 
         variation: number of the picture of that person, 0 or more.
         seed: number of the population; another seed holds other people.
         size: side of the picture in pixels, 16 or more.
+        strength: how much pictures of a person differ, from 0 (expression and background
+            only) to 1.
 
     Returns:
         uint8 array (size, size, 3), RGB.
 
     Raises:
-        ValueError: an argument is not an integer or is too small.
+        ValueError: an argument is not an integer or is too small, or `strength` is not
+            within [0, 1].
 
     Example:
         >>> render_face(identity=7, variation=0).shape
@@ -44,17 +49,25 @@ def render_face(identity: int, variation: int, seed: int = 0, size: int = SIZE) 
     check_count("variation", variation, 0)
     check_count("seed", seed, 0)
     check_count("size", size, 16)
+    check_strength(strength)
     person = draw_identity(int(identity), int(seed))
-    return render_picture(person, int(identity), int(variation), int(seed), int(size))
+    return render_picture(
+        person, int(identity), int(variation), int(seed), int(size), float(strength)
+    )
 
 
 def render_picture(
-    person: Identity, identity: int, variation: int, seed: int, size: int = SIZE
+    person: Identity,
+    identity: int,
+    variation: int,
+    seed: int,
+    size: int = SIZE,
+    strength: float = 1.0,
 ) -> np.ndarray:
     """`render_face` for a person already drawn; arguments are not checked."""
     # SeedSequence pads with zeros, so [seed, identity, 0] would repeat the person's own numbers.
     rng = np.random.default_rng(np.random.SeedSequence([seed, identity, variation + 1]))
-    look = draw_variation(person, rng)
+    look = draw_variation(person, rng, strength)
     scale = _OVERSAMPLING * size / SIZE
     canvas = _draw_person(person, look, scale)
     picture = _take_picture(canvas, person, look, size)

@@ -47,17 +47,22 @@ class Variation:
     quality: int
 
 
-def draw_variation(person: Identity, rng: np.random.Generator) -> Variation:
-    """Draw how `person` looks in one picture from the explicit generator `rng`."""
+def draw_variation(person: Identity, rng: np.random.Generator, strength: float = 1.0) -> Variation:
+    """Draw how `person` looks in one picture from the explicit generator `rng`.
+
+    `strength` scales what hides who it is: the turn of the head, the contrast and colour of
+    the light, the camera's faults and how often something covers the face. The same numbers
+    are drawn whatever it is.
+    """
 
     def spread(sigma: float, limit: float) -> float:
-        return float(np.clip(rng.normal(0.0, sigma), -limit, limit))
+        return strength * float(np.clip(rng.normal(0.0, sigma), -limit, limit))
 
     # Cameras expose dark faces longer, though not all the way.
     metered = float((person.skin.mean() / 150.0) ** -0.25)
-    warmth = rng.normal(0.0, 0.07)
-    tint = rng.normal(0.0, 0.02)
-    azimuth = rng.uniform(-1.15, 1.15)
+    warmth = strength * rng.normal(0.0, 0.07)
+    tint = strength * rng.normal(0.0, 0.02)
+    azimuth = strength * rng.uniform(-1.15, 1.15)
     elevation = rng.uniform(-0.25, 0.95)
     light = np.array(
         [
@@ -71,12 +76,12 @@ def draw_variation(person: Identity, rng: np.random.Generator) -> Variation:
     chance = rng.random()
     occluder = "none"
     for name, limit in (("mask", 0.025), ("scarf", 0.05), ("hand", 0.075), ("lock", 0.10)):
-        if chance < limit:
+        if chance < strength * limit:
             occluder = name
             break
     smiling = rng.random() < 0.45
     talking = rng.random() < 0.22
-    blinking = rng.random() < 0.06
+    blinking = rng.random() < strength * 0.06
     backdrop = rng.uniform(0.0, 1.0)
     blobs = rng.normal(0.0, 0.13, (6, 6, 1)) + rng.normal(0.0, 0.035, (6, 6, 3))
     background = backdrop + blobs + rng.normal(0.0, 0.07, 3)
@@ -84,7 +89,7 @@ def draw_variation(person: Identity, rng: np.random.Generator) -> Variation:
         yaw=spread(0.19, 0.45),
         pitch=spread(0.11, 0.26),
         roll=spread(0.035, 0.09),
-        shift=np.clip(rng.normal(0.0, 0.7, 2), -1.8, 1.8),
+        shift=strength * np.clip(rng.normal(0.0, 0.7, 2), -1.8, 1.8),
         scale=1.0 + spread(0.018, 0.045),
         smile=float(rng.uniform(0.35, 1.0)) if smiling else float(rng.uniform(-0.12, 0.15)),
         mouth_open=float(rng.uniform(0.25, 1.0)) if talking else 0.0,
@@ -96,17 +101,17 @@ def draw_variation(person: Identity, rng: np.random.Generator) -> Variation:
         key_colour=np.array([1 + warmth, 1 + tint, 1 - warmth], np.float32),
         fill_colour=np.array([1 - warmth * 0.8, 1.0, 1 + warmth * 0.8], np.float32),
         gloss=float(rng.uniform(0.15, 1.0)),
-        exposure=metered * float(np.exp(np.clip(rng.normal(0.0, 0.19), -0.5, 0.36))),
-        contrast=float(np.exp(np.clip(rng.normal(0.0, 0.13), -0.3, 0.3))),
-        saturation=float(np.clip(rng.normal(1.0, 0.16), 0.35, 1.4)),
+        exposure=metered * float(np.exp(strength * np.clip(rng.normal(0.0, 0.19), -0.5, 0.36))),
+        contrast=float(np.exp(strength * np.clip(rng.normal(0.0, 0.13), -0.3, 0.3))),
+        saturation=1.0 + strength * float(np.clip(rng.normal(0.0, 0.16), -0.65, 0.4)),
         glasses=bool(rng.random() < person.wears_glasses),
-        sunglasses=bool(rng.random() < 0.03),
+        sunglasses=bool(rng.random() < strength * 0.03),
         occluder=occluder,
         occluder_place=rng.uniform(-1.0, 1.0, 4),
         occluder_colour=(rng.uniform(40, 200) + rng.uniform(-45, 45, 3)).astype(np.float32),
         background=np.clip(background, 0.03, 0.97).astype(np.float32),
         clothing=rng.uniform(20, 220, 3).astype(np.float32),
-        blur=float(max(0.0, rng.normal(0.15, 0.42))),
-        noise=float(np.clip(rng.exponential(2.2), 0.0, 9.0)),
+        blur=strength * float(max(0.0, rng.normal(0.15, 0.42))),
+        noise=strength * float(np.clip(rng.exponential(2.2), 0.0, 9.0)),
         quality=int(rng.integers(45, 99)),
     )
