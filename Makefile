@@ -17,7 +17,7 @@ CORE_TESTS = $(wildcard tests/layers tests/heads tests/losses tests/backbones te
 export TF_CPP_MIN_LOG_LEVEL ?= 2
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
-.PHONY: help demo test test-all lint types bench format clean
+.PHONY: help demo test test-all lint bench format clean
 
 help: ## this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## (.*)/  make \1\t\2/' | expand -t 18
@@ -48,7 +48,7 @@ bench: $(VENV)/.installed-demo ## the benchmarks, each against a peer measured i
 		printf '\n== %s\n' "$$benchmark"; $(BIN)/python "$$benchmark"; done
 
 clean: ## removes .venv, caches and builds; results in runs/ stay
-	rm -rf $(VENV) build dist *.egg-info .mypy_cache .pytest_cache .ruff_cache .hypothesis
+	rm -rf $(VENV) build dist *.egg-info .mypy_cache .pytest_cache .ruff_cache .hypothesis .import_linter_cache
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
 # The JAX tests come first, so that the closing line is that of the whole suite.
