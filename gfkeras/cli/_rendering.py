@@ -11,7 +11,7 @@ from pathlib import Path
 from gfkeras.data.synthetic import write_synthetic_folder
 
 
-def render_people(root: Path, people: int, images: int, seed: int) -> Path:
+def render_people(root: Path, people: int, images: int, seed: int, strength: float = 1.0) -> Path:
     """Writes `people` folders of `images` faces each; what is there already is kept.
 
     Args:
@@ -19,10 +19,14 @@ def render_people(root: Path, people: int, images: int, seed: int) -> Path:
         people: how many identities.
         images: of each.
         seed: of the population.
+        strength: how much pictures of a person differ, from 0 to 1.
     """
     workers = min(os.cpu_count() or 1, people)
     bounds = [people * i // workers for i in range(workers + 1)]
-    jobs = [(root, last - first, images, seed, first) for first, last in itertools.pairwise(bounds)]
+    jobs = [
+        (root, last - first, images, seed, first, strength)
+        for first, last in itertools.pairwise(bounds)
+    ]
     if workers == 1:
         write_synthetic_folder(*jobs[0])
         return root

@@ -45,13 +45,20 @@ def command(
     settings: Annotated[
         list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="Change the recipe.")
     ] = None,
-    people: Annotated[int, typer.Option(min=4, help="Synthetic people.")] = 480,
-    images: Annotated[int, typer.Option(min=2, help="Synthetic faces of each.")] = 6,
+    people: Annotated[int, typer.Option(min=4, help="Synthetic people.")] = 320,
+    images: Annotated[int, typer.Option(min=2, help="Synthetic faces of each.")] = 8,
+    strength: Annotated[
+        float,
+        typer.Option(
+            min=0, max=1, help="How much pose, light, occlusion and camera change synthetic faces."
+        ),
+    ] = 0.6,
 ) -> None:
     """Train, evaluate, export, verify and report in one go.
 
-    With --data the epochs are chosen so that about as many images are seen as in the recipe
-    on synthetic faces, unless --set training.epochs says otherwise.
+    With --data a quarter of the people is held out, and the epochs are chosen so that about as
+    many images are seen as in the recipe on synthetic faces; --holdout, --set
+    data.holdout_identities and --set training.epochs say otherwise.
     """
     started = time.perf_counter()
     load_keras()
@@ -60,12 +67,13 @@ def command(
     checked = Recipe.read(recipe, settings or [])
     if holdout is not None:
         checked.data.holdout_identities = holdout
-    folder = _faces(checked, data, out, people, images)
+    folder = _faces(checked, data, out, people, images, strength)
+    given = {setting.partition("=")[0].strip() for setting in settings or []}
+    if data is not None and holdout is None and "data.holdout_identities" not in given:
+        checked.data.holdout_identities = max(2, len(folder.identities) // 4)
     training, heldout = folder.split(checked.data.holdout_identities)
-    if data is not None and not any(
-        setting.partition("=")[0].strip() == "training.epochs" for setting in settings or []
-    ):
-        seen = checked.training.epochs * images * (people - checked.data.holdout_identities)
+    if data is not None and "training.epochs" not in given:
+        seen = checked.training.epochs * images * people
         checked.training.epochs = max(1, round(seen / len(training)))
     results = _run(checked, training, heldout, out, started)
     write_json(out / "report.json", results)
@@ -86,7 +94,9 @@ def command(
         raise ValueError(f"Over the tolerance: {', '.join(broken)}")
 
 
-def _faces(recipe: Recipe, data: Path | None, out: Path, people: int, images: int) -> FaceFolder:
+def _faces(
+    recipe: Recipe, data: Path | None, out: Path, people: int, images: int, strength: float
+) -> FaceFolder:
     """The folder of all faces: the user's, or one rendered now."""
     from gfkeras.data.folder import FaceFolder
 
@@ -96,8 +106,8 @@ def _faces(recipe: Recipe, data: Path | None, out: Path, people: int, images: in
 
     say(f"Rendering {people * images:,} faces of {people} synthetic people")
     # The numbers are in the name, since a folder of another population is not noticed.
-    root = out / f"faces-{recipe.seed}-{people}x{images}"
-    return FaceFolder(render_people(root, people, images, recipe.seed))
+    root = out / f"faces-{recipe.seed}-{people}x{images}-{strength:g}"
+    return FaceFolder(render_people(root, people, images, recipe.seed, strength))
 
 
 def _run(

@@ -40,6 +40,8 @@ class GroupFace(SavableModel):
         dropout: rate on the shared feature.
         group_dim: width of v̂, the group decision network's feature.
         group_activation: nonlinearity of the group decision network.
+        group_initializer: of the group FCs' kernels; "zeros" starts with v̄ = v, from
+            which the groups grow apart.
         bn_momentum, bn_epsilon: of the batch normalisations of these layers.
 
     Call arguments:
@@ -75,6 +77,7 @@ class GroupFace(SavableModel):
         dropout: float = 0.0,
         group_dim: int = 256,
         group_activation: str = "prelu",
+        group_initializer: Any = "glorot_uniform",
         bn_momentum: float = 0.9,
         bn_epsilon: float = 1e-5,
         name: str | None = None,
@@ -124,6 +127,7 @@ class GroupFace(SavableModel):
             embedding_dim,
             mode=mode,
             hard_gradient=hard_gradient,
+            kernel_initializer=group_initializer,
             name="group_ensemble",
         )
         group = ensemble(feature, group_logits)
@@ -150,6 +154,7 @@ class GroupFace(SavableModel):
         self.dropout = float(dropout)
         self.group_dim = group_dim
         self.group_activation = group_activation
+        self.group_initializer = ensemble.kernel_initializer
         self.bn_momentum = bn_momentum
         self.bn_epsilon = bn_epsilon
 
@@ -179,6 +184,7 @@ class GroupFace(SavableModel):
             "dropout": self.dropout,
             "group_dim": self.group_dim,
             "group_activation": self.group_activation,
+            "group_initializer": keras.initializers.serialize(self.group_initializer),
             "bn_momentum": self.bn_momentum,
             "bn_epsilon": self.bn_epsilon,
         }

@@ -77,6 +77,7 @@ class ModelSection(Section):
     combine: Literal["add", "concat"] | None = None
     hard_gradient: Literal["straight-through", "stopped"] | None = None
     dropout: Annotated[float, Field(ge=0, lt=1)] | None = None
+    group_initializer: Literal["glorot_uniform", "zeros"] | None = None
     backbone: NamedSection = Field(default_factory=lambda: NamedSection(name="MobileFaceNet"))
 
     @model_validator(mode="after")
@@ -90,6 +91,7 @@ class ModelSection(Section):
         """The arguments of GroupFace that the recipe sets."""
         names = (
             "num_groups", "shared_dim", "group_dim", "mode", "combine", "hard_gradient", "dropout",
+            "group_initializer",
         )  # fmt: skip
         given = {name: getattr(self, name) for name in names if getattr(self, name) is not None}
         if given.get("shared_dim") == "none":
