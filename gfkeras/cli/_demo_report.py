@@ -26,6 +26,7 @@ def write_demo_report(
     results: Mapping[str, PairsResult],
     training: TrainingResult,
     recipe: Recipe,
+    source: str,
     faces: Faces,
     groups: np.ndarray | None,
     exports: Sequence[Mapping[str, Any]],
@@ -39,6 +40,7 @@ def write_demo_report(
         results: name → result, the trained network first, the untrained one last.
         training: summary of the run.
         recipe: what was trained.
+        source: where the faces come from.
         faces: the held-out people.
         groups: (N,) the group of each of them, or None.
         exports: one mapping for each artefact, as in report.json.
@@ -48,6 +50,7 @@ def write_demo_report(
     model = recipe.model
     grouped = model.name == "GroupFace"
     settings: dict[str, object] = {
+        "Faces": source,
         "Trained on": f"{training.images:,} faces of {training.identities:,} people",
         "Held out": f"{len(faces):,} faces of {len(faces.identities):,} people",
         "Network": f"{model.name} on {model.backbone.name}, {training.parameters:,} parameters",

@@ -75,7 +75,8 @@ def command(
     if data is not None and "training.epochs" not in given:
         seen = checked.training.epochs * images * people
         checked.training.epochs = max(1, round(seen / len(training)))
-    results = _run(checked, training, heldout, out, started)
+    source = f"synthetic, variation {strength:g} of 1" if data is None else str(data)
+    results = _run(checked, training, heldout, out, started, source)
     write_json(out / "report.json", results)
     table(
         [
@@ -111,7 +112,12 @@ def _faces(
 
 
 def _run(
-    recipe: Recipe, training: FaceFolder, heldout: FaceFolder, out: Path, started: float
+    recipe: Recipe,
+    training: FaceFolder,
+    heldout: FaceFolder,
+    out: Path,
+    started: float,
+    source: str,
 ) -> dict[str, Any]:
     import keras
     import numpy as np
@@ -174,6 +180,7 @@ def _run(
         results={"Trained": trained_result, "Untrained": untrained_result},
         training=result,
         recipe=recipe,
+        source=source,
         faces=faces,
         groups=embedder(faces.images).group,
         exports=exports,
