@@ -75,6 +75,8 @@ def command(
     if data is not None and "training.epochs" not in given:
         seen = checked.training.epochs * images * people
         checked.training.epochs = max(1, round(seen / len(training)))
+        # Short epochs would be spent on verification.
+        checked.evaluation.every_epochs = max(1, checked.training.epochs // 8)
     source = f"synthetic, variation {strength:g} of 1" if data is None else str(data)
     results = _run(checked, training, heldout, out, started, source)
     write_json(out / "report.json", results)
