@@ -85,9 +85,9 @@ def test_variation_zero_does_not_repeat_the_numbers_of_the_identity(monkeypatch)
     # SeedSequence pads with zeros: [seed, identity] and [seed, identity, 0] are one stream.
     firsts = []
 
-    def spy(person, rng):
+    def spy(person, rng, strength):
         firsts.append(rng.random())
-        return draw_variation(person, rng)
+        return draw_variation(person, rng, strength)
 
     monkeypatch.setattr(rendering, "draw_variation", spy)
     render_face(7, 0, seed=2)

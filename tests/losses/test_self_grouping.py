@@ -102,7 +102,9 @@ with strategy.scope():
     loss = SelfGroupingLoss(weight=1.0, expectation="ema", momentum=0.0)
     loss.build((None, probabilities.shape[1]))
 halves = strategy.experimental_distribute_values_from_function(
-    lambda replica: tf.constant(np.log(np.split(probabilities, 2)[replica.replica_id_in_sync_group]))
+    lambda replica: tf.constant(
+        np.log(np.split(probabilities, 2)[replica.replica_id_in_sync_group])
+    )
 )
 
 @tf.function
