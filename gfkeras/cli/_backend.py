@@ -29,6 +29,9 @@ def load_keras() -> None:
         os.dup2(held.fileno(), 2)
         try:
             importlib.import_module(room)
+            if (tensorflow := sys.modules.get("tensorflow")) is not None:
+                # The search for a GPU logs an error where there is none.
+                tensorflow.config.list_physical_devices()
         except BaseException:
             held.seek(0)
             os.write(kept, held.read())

@@ -80,6 +80,12 @@ def make_model(images: np.ndarray) -> Callable[..., GroupFace]:
 
 
 @pytest.fixture(scope="session")
+def as_trained() -> Callable[[keras.Model, np.ndarray], keras.Model]:
+    """Gives a model weights like trained ones."""
+    return trained_like
+
+
+@pytest.fixture(scope="session")
 def mobilefacenet() -> Callable[[], keras.Model]:
     return lambda: MobileFaceNet(width=0.125, input_shape=(SIZE, SIZE, 3))
 

@@ -1,0 +1,32 @@
+"""Every backbone goes through every converter: grouped convolutions and residual units too."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from gfkeras import backbones
+from gfkeras.export import export_model, verify
+from gfkeras.inference import Embedder
+
+BACKBONES = {
+    "insightface": (
+        "MobileFaceNet",
+        {"variant": "insightface", "width": 0.125, "input_shape": (32, 32, 3)},
+    ),
+    "iresnet": ("IResNet18", {"input_shape": (16, 16, 3), "dropout": 0.4}),
+}
+SUFFIX = {"tflite": ".tflite", "onnx": ".onnx", "savedmodel": ""}
+
+
+@pytest.mark.parametrize("key", BACKBONES)
+def test_backbone_in_every_format(key, as_trained, tmp_path):
+    name, arguments = BACKBONES[key]
+    model = backbones.get(name, embedding_dim=16, **arguments)
+    shape = (8, *model.input_shape[1:])
+    images = np.random.default_rng(0).integers(0, 256, shape, dtype="uint8")
+    as_trained(model, images)
+    for form, suffix in SUFFIX.items():
+        path = export_model(model, tmp_path / f"{form}{suffix}", format=form)
+        result = verify(Embedder(model), Embedder(path), images)
+        assert result.passed(), (form, result.to_json())
