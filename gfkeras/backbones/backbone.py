@@ -90,7 +90,7 @@ class Backbone(SavableModel):
     Args:
         embedding_dim: None gives the flat feature, (B, F); a number adds the FC and
             batch normalisation of ArcFace's option E and gives (B, embedding_dim).
-        input_shape: (height, width, 3).
+        input_shape: (height, width, 3), each side a multiple of 16: strides halve it four times.
         pixel_scale: of `InputNormalization`; 1/127.5 unless imported weights need
             another.
         arguments: the subclass's own arguments, by name.
@@ -117,9 +117,9 @@ class Backbone(SavableModel):
         if embedding_dim is not None:
             positive_int("embedding_dim", embedding_dim)
         shape = tuple(input_shape)
-        if len(shape) != 3 or shape[2] != 3 or min(shape) < 1:
+        if len(shape) != 3 or shape[2] != 3 or any(side < 1 or side % 16 for side in shape[:2]):
             raise ValueError(
-                "`input_shape` must be (height, width, 3) of RGB images. "
+                "`input_shape` must be (height, width, 3), its sides multiples of 16. "
                 f"Received: input_shape={shape}"
             )
         blocks = Blocks(bn_momentum, bn_epsilon, keras.initializers.get(kernel_initializer))

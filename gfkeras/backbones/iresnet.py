@@ -54,11 +54,6 @@ class IResNet(Backbone):
     ):
         if not 0 <= dropout < 1:
             raise ValueError(f"`dropout` must be in [0, 1). Received: dropout={dropout!r}")
-        if any(side % 16 for side in tuple(input_shape)[:2]):
-            raise ValueError(
-                "`input_shape` must have sides that are multiples of 16. "
-                f"Received: input_shape={tuple(input_shape)}"
-            )
         super().__init__(
             embedding_dim=embedding_dim,
             input_shape=input_shape,

@@ -80,11 +80,6 @@ class MobileFaceNet(Backbone):
         one_of("variant", variant, VARIANTS)
         if isinstance(width, bool) or not isinstance(width, (int, float)) or not width > 0:
             raise ValueError(f"`width` must be a positive number. Received: width={width!r}")
-        if any(side % 16 for side in tuple(input_shape)[:2]):
-            raise ValueError(
-                "`input_shape` must have sides that are multiples of 16. "
-                f"Received: input_shape={tuple(input_shape)}"
-            )
         super().__init__(
             embedding_dim=embedding_dim,
             input_shape=input_shape,
