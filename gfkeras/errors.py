@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import difflib
 import importlib
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from types import ModuleType
-from typing import Any
+from typing import Any, TypeVar
+
+T = TypeVar("T")
 
 
 def nearest(name: str, known: Iterable[str]) -> str | None:
@@ -31,6 +33,13 @@ def unknown_name(kind: str, name: str, known: Iterable[str]) -> ValueError:
     guess = nearest(name, known)
     hint = f"; did you mean {guess!r}?" if guess else "."
     return ValueError(f"Unknown {kind} {name!r}{hint} Known: {', '.join(known)}.")
+
+
+def by_name(kind: str, name: str, known: Mapping[str, T]) -> T:
+    """What `known` holds under `name`; raises ValueError with the nearest name otherwise."""
+    if name not in known:
+        raise unknown_name(kind, name, known)
+    return known[name]
 
 
 def one_of(argument: str, value: Any, choices: Iterable[str]) -> str:

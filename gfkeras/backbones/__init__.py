@@ -7,7 +7,7 @@ from typing import Any
 from gfkeras.backbones.backbone import Backbone
 from gfkeras.backbones.iresnet import IResNet18, IResNet34, IResNet50, IResNet100
 from gfkeras.backbones.mobilefacenet import MobileFaceNet
-from gfkeras.errors import unknown_name
+from gfkeras.errors import by_name
 
 __all__ = [
     "Backbone",
@@ -30,6 +30,4 @@ def get(name: str, **arguments: Any) -> Backbone:
     Raises:
         ValueError: for an unknown name, with the nearest known one.
     """
-    if name not in BACKBONES:
-        raise unknown_name("backbone", name, BACKBONES)
-    return BACKBONES[name](**arguments)
+    return by_name("backbone", name, BACKBONES)(**arguments)

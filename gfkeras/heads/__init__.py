@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from gfkeras.errors import unknown_name
+from gfkeras.errors import by_name
 from gfkeras.heads.arcface import ArcFace
 from gfkeras.heads.margin_head import MarginHead, cosine_similarity
 
@@ -19,6 +19,4 @@ def get(name: str, **arguments: Any) -> MarginHead:
     Raises:
         ValueError: for an unknown name, with the nearest known one.
     """
-    if name not in HEADS:
-        raise unknown_name("head", name, HEADS)
-    return HEADS[name](**arguments)
+    return by_name("head", name, HEADS)(**arguments)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from gfkeras.errors import unknown_name
+from gfkeras.errors import by_name
 from gfkeras.losses.group_labels import naive_labels, self_distributed_labels
 from gfkeras.losses.self_grouping import SelfGroupingLoss
 from gfkeras.losses.softmax import softmax_cross_entropy
@@ -26,6 +26,4 @@ def get(name: str, **arguments: Any) -> Any:
     Raises:
         ValueError: for an unknown name, with the nearest known one.
     """
-    if name not in LOSSES:
-        raise unknown_name("loss", name, LOSSES)
-    return LOSSES[name](**arguments)
+    return by_name("loss", name, LOSSES)(**arguments)

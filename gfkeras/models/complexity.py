@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from math import prod
-from typing import Any
 
 import keras
 from keras import layers
@@ -36,7 +35,7 @@ def _layer_macs(layer: keras.layers.Layer, mode: str | None) -> int:
     if isinstance(layer, keras.Model):
         return count_macs(layer, mode)
     if isinstance(layer, (layers.Conv2D, GroupedConv2D, layers.DepthwiseConv2D)):
-        places = prod(_output_shape(layer)[1:3])
+        places = prod(layer.output.shape[1:3])
         return places * prod(layer.kernel.shape)
     if isinstance(layer, layers.Dense):
         return prod(layer.kernel.shape)
@@ -46,7 +45,3 @@ def _layer_macs(layer: keras.layers.Layer, mode: str | None) -> int:
         groups = layer.num_groups if (mode or layer.mode) == "soft" else 1
         return groups * prod(layer.kernel.shape[1:])
     return 0
-
-
-def _output_shape(layer: Any) -> tuple[int, ...]:
-    return layer.output.shape

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import copy
+
 import numpy as np
 import pytest
 
@@ -18,8 +20,8 @@ def tiny_faces() -> Faces:
     return Faces((colours[labels] + noise).astype(np.uint8), labels)
 
 
-@pytest.fixture
-def tiny_recipe() -> dict:
+@pytest.fixture(scope="session")
+def recipe_tables() -> dict:
     """A recipe as nested tables; dropout makes it depend on random states too."""
     return {
         "seed": 3,
@@ -38,3 +40,9 @@ def tiny_recipe() -> dict:
         "schedule": {"name": "cosine", "warmup_epochs": 1},
         "training": {"epochs": 3, "batch_size": 8},
     }
+
+
+@pytest.fixture
+def tiny_recipe(recipe_tables) -> dict:
+    """The recipe, to be changed at will."""
+    return copy.deepcopy(recipe_tables)

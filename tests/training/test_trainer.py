@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import csv
 import json
 
@@ -21,30 +22,13 @@ def rows(path) -> list[dict]:
 
 
 @pytest.fixture(scope="module")
-def whole_run(tmp_path_factory, tiny_faces):
+def whole_run(tmp_path_factory, tiny_faces, recipe_tables):
     """Three epochs in one go, watched by a user's callback."""
-    recipe = {
-        "seed": 3,
-        "data": {"holdout_identities": 2, "shift": 4},
-        "model": {
-            "embedding_dim": 16,
-            "num_groups": 2,
-            "group_dim": 16,
-            "shared_dim": 32,
-            "dropout": 0.2,
-            "backbone": {"name": "MobileFaceNet", "width": 0.0625},
-        },
-        "head": {"name": "ArcFace", "scale": 16.0, "margin": 0.1},
-        "loss": [{"name": "SelfGroupingLoss", "expectation": "ema"}],
-        "optimizer": {"name": "AdamW", "learning_rate": 0.002},
-        "schedule": {"name": "cosine", "warmup_epochs": 1},
-        "training": {"epochs": 3, "batch_size": 8},
-    }
     seen: list[dict] = []
     watch = keras.callbacks.LambdaCallback(on_epoch_end=lambda epoch, logs: seen.append(dict(logs)))
     out = tmp_path_factory.mktemp("whole") / "run"
-    result = train(Recipe.parse(recipe), tiny_faces, out, verbose=0, callbacks=[watch])
-    return result, seen, recipe
+    result = train(Recipe.parse(recipe_tables), tiny_faces, out, verbose=0, callbacks=[watch])
+    return result, seen, copy.deepcopy(recipe_tables)
 
 
 def test_everything_is_written(whole_run):
