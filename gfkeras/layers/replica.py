@@ -48,3 +48,21 @@ def global_mean(values: Any, axis: int = 0) -> Any:
     import tensorflow as tf
 
     return context.all_reduce(tf.distribute.ReduceOp.MEAN, mean)
+
+
+def global_batch(values: Any) -> Any:
+    """The batches of all replicas, joined along the first axis in the replicas' order.
+
+    The gradient goes back to the replica that each row came from, summed over all
+    replicas' use of it: where every replica computes the same loss from the global
+    batch and the gradients are summed, dividing by `num_replicas()` gives that loss's
+    gradient.
+
+    Args:
+        values: (B, ...) tensor; replicas hold equally many.
+
+    Returns:
+        (num_replicas · B, ...); `values` itself outside `tf.distribute`.
+    """
+    context = _replica_context()
+    return values if context is None else context.all_gather(values, axis=0)

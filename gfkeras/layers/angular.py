@@ -1,0 +1,99 @@
+"""Unit vectors, cosines and angles, in float32 and with finite gradients everywhere."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from keras import ops
+
+# Squared norms below this are those of a zero vector: it has no direction, its
+# cosines are 0 and its gradient stays finite.
+MIN_SQUARED_NORM = 1e-12
+# sin²θ below this is beyond the resolution of a float32 cosine. Values are exact there
+# too; only what gradients divide by is kept from falling further.
+MIN_SQUARED_SINE = 1e-7
+
+
+def row_norms(vectors: Any) -> Any:
+    """‖x‖ of each row.
+
+    Args:
+        vectors: (..., D) float.
+
+    Returns:
+        (..., 1) float32; at least 1e-6, so that a zero row can be divided by it.
+    """
+    vectors = ops.cast(vectors, "float32")
+    squared = ops.sum(ops.square(vectors), axis=-1, keepdims=True)
+    return ops.sqrt(ops.maximum(squared, MIN_SQUARED_NORM))
+
+
+def unit_rows(vectors: Any) -> Any:
+    """x / ‖x‖ of each row, (..., D) float32; a zero row stays zero."""
+    vectors = ops.cast(vectors, "float32")
+    squared = ops.sum(ops.square(vectors), axis=-1, keepdims=True)
+    return vectors * ops.rsqrt(ops.maximum(squared, MIN_SQUARED_NORM))
+
+
+def cosine_similarity(a: Any, b: Any) -> Any:
+    """Cosines of all pairs of rows.
+
+    Args:
+        a: (A, D) float.
+        b: (B, D) float.
+
+    Returns:
+        (A, B) float32, clipped to [−1, 1]: rounding puts products of unit vectors
+        outside, where no angle has such a cosine.
+    """
+    return ops.clip(ops.matmul(unit_rows(a), ops.transpose(unit_rows(b))), -1.0, 1.0)
+
+
+def sine(cosine: Any) -> Any:
+    """sin θ = √(1 − cos²θ) for θ in [0, π].
+
+    Args:
+        cosine: cos θ in [−1, 1], float32, any shape.
+
+    Returns:
+        The same shape. The derivative −cos θ / sin θ, infinite at 0 and π, is cut
+        off where sin²θ < 1e-7.
+    """
+
+    @ops.custom_gradient
+    def with_finite_gradient(cosine: Any) -> Any:
+        squared = 1.0 - ops.square(cosine)
+        value = ops.sqrt(ops.maximum(squared, 0.0))
+
+        def gradient(*arguments: Any, upstream: Any = None) -> Any:
+            upstream = arguments[0] if upstream is None else upstream
+            return -upstream * cosine * ops.rsqrt(ops.maximum(squared, MIN_SQUARED_SINE))
+
+        return value, gradient
+
+    return with_finite_gradient(cosine)
+
+
+def arccos(cosine: Any) -> Any:
+    """θ in [0, π] of its cosine.
+
+    Args:
+        cosine: cos θ, float32, any shape; values outside [−1, 1] are taken as the ends.
+
+    Returns:
+        Radians, the same shape. The derivative −1 / sin θ, infinite at 0 and π, is cut
+        off where sin²θ < 1e-7.
+    """
+
+    @ops.custom_gradient
+    def with_finite_gradient(cosine: Any) -> Any:
+        clipped = ops.clip(cosine, -1.0, 1.0)
+        squared = 1.0 - ops.square(clipped)
+
+        def gradient(*arguments: Any, upstream: Any = None) -> Any:
+            upstream = arguments[0] if upstream is None else upstream
+            return -upstream * ops.rsqrt(ops.maximum(squared, MIN_SQUARED_SINE))
+
+        return ops.arccos(clipped), gradient
+
+    return with_finite_gradient(cosine)

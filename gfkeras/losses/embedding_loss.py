@@ -1,0 +1,52 @@
+"""What the losses without a state of their own share."""
+
+from __future__ import annotations
+
+from typing import Any, ClassVar
+
+import keras
+
+from gfkeras.layers import num_replicas
+
+
+class EmbeddingLoss(keras.losses.Loss):
+    """Base of the losses on a batch of embeddings: one scalar for the whole batch.
+
+    A subclass computes the unweighted loss in `batch_loss` and names in `inputs` what that is
+    called with, in the words of `gfkeras.models.FaceClassifier`: "labels", "embedding",
+    "centers" of the head, "teacher_embedding", or any output of the model.
+
+    As a `keras.losses.Loss` it can be given to `model.compile(loss=...)` where `inputs`
+    are a target and the model's embedding. Labels stay integers, which Keras' own
+    losses turn into floats, and all arithmetic is float32 under any dtype policy.
+
+    Args:
+        weight: what the loss is multiplied by.
+        name: as of `keras.losses.Loss`.
+    """
+
+    inputs: ClassVar[tuple[str, ...]] = ("labels", "embedding")
+
+    def __init__(self, weight: float = 1.0, name: str | None = None):
+        super().__init__(name=name, reduction=None, dtype="float32")
+        if not 0 <= weight < float("inf"):
+            raise ValueError(f"`weight` must not be negative. Received: weight={weight!r}")
+        self.weight = float(weight)
+
+    def batch_loss(self, *inputs: Any) -> Any:
+        """The loss before its weight, a scalar float32."""
+        raise NotImplementedError
+
+    def call(self, *inputs: Any) -> Any:
+        return self.weight * self.batch_loss(*inputs)
+
+    def __call__(self, *inputs: Any, sample_weight: Any = None) -> Any:
+        if sample_weight is not None:
+            raise ValueError(
+                f"{type(self).__name__} is a loss of the whole batch. Received: a `sample_weight`"
+            )
+        # Keras expects of a loss its share of the sum over the replicas.
+        return self.call(*inputs) / num_replicas()
+
+    def get_config(self) -> dict[str, Any]:
+        return {"name": self.name, "weight": self.weight}
