@@ -17,7 +17,7 @@ CORE_TESTS = $(wildcard tests/layers tests/heads tests/losses tests/backbones te
 export TF_CPP_MIN_LOG_LEVEL ?= 2
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
-.PHONY: help demo test test-all lint bench format clean
+.PHONY: help demo test test-all lint bench oracles format clean
 
 help: ## this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## (.*)/  make \1\t\2/' | expand -t 18
@@ -46,6 +46,9 @@ format: $(VENV)/.installed-test ## mends what ruff can mend
 bench: $(VENV)/.installed-demo ## the benchmarks, each against a peer measured in the same run
 	@for benchmark in benchmarks/[a-z]*.py; do \
 		printf '\n== %s\n' "$$benchmark"; $(BIN)/python "$$benchmark"; done
+
+oracles: $(BIN)/python ## remakes tests/oracles/*.npz with tensorflow-addons and PyTorch, each in an environment of its own
+	@$(BIN)/python tests/oracles/make_oracles.py
 
 clean: ## removes .venv, caches and builds; results in runs/ stay
 	rm -rf $(VENV) build dist *.egg-info .mypy_cache .pytest_cache .ruff_cache .hypothesis .import_linter_cache
