@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from gfkeras.data.faces import Faces
 from gfkeras.data.folder import FaceFolder
+from gfkeras.data.identity_sampler import IdentitySampler
 from gfkeras.data.images import IMAGE_SIZE, ImageError, check_images, read_image
 
 if TYPE_CHECKING:
@@ -18,6 +19,7 @@ __all__ = [
     "FaceBatches",
     "FaceFolder",
     "Faces",
+    "IdentitySampler",
     "ImageError",
     "check_images",
     "read_image",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import threading
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
@@ -10,6 +11,7 @@ from typing import Any
 import keras
 import numpy as np
 
+from gfkeras.data.identity_sampler import IdentitySampler
 from gfkeras.data.images import IMAGE_SIZE, ImageError, check_images, read_image
 from gfkeras.errors import positive_int
 
@@ -27,50 +29,66 @@ class FaceBatches(keras.utils.PyDataset):
     Args:
         images: (N, 112, 112, 3) uint8, or the files to decode as they are needed.
         labels: (N,) integers.
-        batch_size: images a batch.
+        batch_size: images a batch; with a sampler the sampler's, and may be left out.
         shuffle: draw a new order every epoch.
         seed: of the order and of the augmentation.
         augmentation: called as `augmentation(images, generator)` on each batch.
         drop_remainder: leave out the last, smaller batch, so that all have one shape.
+        sampler: says which images make up each batch, from the same labels; then `shuffle`
+            and `drop_remainder` have nothing to say, and the order has the sampler's own seed.
         **kwargs: `workers`, `use_multiprocessing`, `max_queue_size` of PyDataset.
 
     Attributes:
         epoch: counts up at the end of each epoch.
         skipped: {file: reason} of files met so far that cannot be read; another image
-            of the batch stands in for each.
+            of the batch stands in for each, with a sampler one of the same identity
+            where the batch has one.
 
     Raises:
-        ValueError: if images and labels do not match, or a whole batch of files
-            cannot be read.
+        ValueError: if images and labels do not match, if the sampler has other labels or
+            another batch size, or if a whole batch of files cannot be read.
+
+    Example:
+        faces = FaceFolder("orl_faces").load()
+        sampler = IdentitySampler(faces.labels, identities_per_batch=8, images_per_identity=4)
+        model.fit(FaceBatches(faces.images, faces.labels, sampler=sampler), shuffle=False)
     """
 
     def __init__(
         self,
         images: np.ndarray | Sequence[str | os.PathLike[str]],
         labels: Any,
-        batch_size: int,
+        batch_size: int | None = None,
         *,
         shuffle: bool = True,
         seed: int = 0,
         augmentation: Augmentation | None = None,
         drop_remainder: bool = False,
+        sampler: IdentitySampler | None = None,
         **kwargs: Any,
     ):
         super().__init__(**kwargs)
         self.images = check_images(images) if isinstance(images, np.ndarray) else list(images)
         self.labels = np.asarray(labels).astype(np.int32)
+        if batch_size is None and sampler is not None:
+            batch_size = sampler.batch_size
         self.batch_size = positive_int("batch_size", batch_size)
         self.shuffle = shuffle
         self.seed = seed
         self.augmentation = augmentation
         self.drop_remainder = drop_remainder
+        self.sampler = sampler
         self.epoch = 0
+        self._kept_order: tuple[int, np.ndarray] | None = None
+        self._ordering = threading.Lock()
         self.skipped: dict[Path, str] = {}
         if self.labels.shape != (len(self.images),):
             raise ValueError(
                 f"`labels` must have one entry per image. Received: labels of shape "
                 f"{self.labels.shape} and {len(self.images)} images"
             )
+        if sampler is not None:
+            self._check_sampler(sampler)
         if len(self) == 0:
             raise ValueError(
                 "`batch_size` must be at most the number of images. "
@@ -78,25 +96,60 @@ class FaceBatches(keras.utils.PyDataset):
             )
 
     def __len__(self) -> int:
+        if self.sampler is not None:
+            return len(self.sampler)
         full, rest = divmod(len(self.labels), self.batch_size)
         return full + (rest > 0 and not self.drop_remainder)
 
     def __getitem__(self, index: int) -> tuple[np.ndarray, np.ndarray]:
-        chosen = self._order()[index * self.batch_size : (index + 1) * self.batch_size]
+        # Read once: with a sampler rows and augmentation must be of one epoch.
+        epoch = self.epoch
+        chosen = self._order(epoch)[index * self.batch_size : (index + 1) * self.batch_size]
         images, chosen = self._read(chosen)
         if self.augmentation is not None:
-            rng = np.random.default_rng((self.seed, self.epoch, 1 + index))
+            rng = np.random.default_rng((self.seed, epoch, 1 + index))
             images = self.augmentation(images, rng)
         return images, self.labels[chosen]
 
     def on_epoch_end(self) -> None:
         self.epoch += 1
 
-    def _order(self) -> np.ndarray:
+    def __getstate__(self) -> dict[str, Any]:
+        # For worker processes: a lock cannot be sent, an order need not.
+        return self.__dict__ | {"_ordering": None, "_kept_order": None}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        self.__dict__.update(state)
+        self._ordering = threading.Lock()
+
+    def _check_sampler(self, sampler: IdentitySampler) -> None:
+        if self.batch_size != sampler.batch_size:
+            raise ValueError(
+                f"`batch_size` must be that of the sampler, {sampler.identities_per_batch} · "
+                f"{sampler.images_per_identity} = {sampler.batch_size}, or be left out. "
+                f"Received: batch_size={self.batch_size}"
+            )
+        if not np.array_equal(sampler.labels, self.labels):
+            raise ValueError(
+                "`sampler` must be made of the same labels as the batches. "
+                f"Received: a sampler of {len(sampler.labels)} labels, which differ from the "
+                f"{len(self.labels)} of `labels`"
+            )
+
+    def _order(self, epoch: int) -> np.ndarray:
+        """The images in the order of the epoch, drawn once for all its batches."""
+        with self._ordering:
+            if self._kept_order is None or self._kept_order[0] != epoch:
+                self._kept_order = (epoch, self._draw(epoch))
+            return self._kept_order[1]
+
+    def _draw(self, epoch: int) -> np.ndarray:
+        if self.sampler is not None:
+            return self.sampler.order(epoch).ravel()
         if not self.shuffle:
             return np.arange(len(self.labels))
         # The third number keeps this stream apart from those of the batches.
-        return np.random.default_rng((self.seed, self.epoch, 0)).permutation(len(self.labels))
+        return np.random.default_rng((self.seed, epoch, 0)).permutation(len(self.labels))
 
     def _read(self, chosen: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """The images, and the indices they have in truth."""
@@ -116,5 +169,10 @@ class FaceBatches(keras.utils.PyDataset):
                 f"the first: {path}: {self.skipped[path]}"
             )
         good = np.fromiter(images, np.int64)
-        chosen = np.where(np.isin(chosen, good), chosen, np.resize(good, len(chosen)))
+        stand_ins = np.resize(good, len(chosen))
+        if self.sampler is not None:
+            # A loss on pairs needs the K images of an identity to stay its own.
+            same = self.labels[chosen][:, None] == self.labels[good]
+            stand_ins = np.where(same.any(axis=1), good[same.argmax(axis=1)], stand_ins)
+        chosen = np.where(np.isin(chosen, good), chosen, stand_ins)
         return np.stack([images[index] for index in chosen]), chosen

@@ -128,13 +128,29 @@ class ScheduleSection(Section):
 
 
 class TrainingSection(Section):
-    """[training]: epochs, batches, and how the step is run."""
+    """[training]: epochs, batches, and how the step is run.
+
+    With `images_per_identity` = K each batch holds `batch_size` / K identities with K
+    images each (`gfkeras.data.IdentitySampler`), without it any images.
+    """
 
     epochs: PositiveInt = 20
     batch_size: PositiveInt = 64
+    images_per_identity: PositiveInt | None = None
     jit_compile: Annotated[bool | Literal["auto"], BeforeValidator(_jit_compile)] = "auto"
     patience: PositiveInt | None = None
     workers: PositiveInt = 1
+
+    @model_validator(mode="after")
+    def _batches_hold_whole_identities(self) -> TrainingSection:
+        images = self.images_per_identity
+        # Among the images of one identity no loss could tell anyone apart.
+        if images and (self.batch_size % images or self.batch_size == images):
+            raise ValueError(
+                "`batch_size` must be a multiple of `images_per_identity`, for two identities or "
+                f"more. Received: batch_size={self.batch_size}, images_per_identity={images}"
+            )
+        return self
 
 
 class EvaluationSection(Section):

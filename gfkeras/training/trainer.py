@@ -16,7 +16,7 @@ from typing import Any
 import keras
 import numpy as np
 
-from gfkeras.data import FaceBatches, FaceFolder, Faces
+from gfkeras.data import FaceBatches, FaceFolder, Faces, IdentitySampler
 from gfkeras.files import replacing
 from gfkeras.training.build import build_augmentation, build_classifier
 from gfkeras.training.callbacks import Backup, Checkpoints, DataEpoch, EpochLog, Throughput
@@ -89,6 +89,7 @@ def train(
         seed=recipe.seed,
         augmentation=build_augmentation(recipe.data),
         drop_remainder=True,
+        sampler=_sampler(recipe, faces),
         workers=recipe.training.workers,
     )
     with _dtype_policy(recipe.dtype_policy):
@@ -211,6 +212,21 @@ def _faces(
     if isinstance(loaded_holdout, FaceFolder):
         loaded_holdout = loaded_holdout.load()
     return faces, loaded_holdout
+
+
+def _sampler(recipe: Recipe, faces: Faces) -> IdentitySampler | None:
+    """What draws the batches by identity, where the recipe asks for that."""
+    images = recipe.training.images_per_identity
+    if images is None:
+        return None
+    wanted, present = recipe.training.batch_size // images, len(np.unique(faces.labels))
+    if wanted > present:
+        raise ValueError(
+            "`training.batch_size` / `training.images_per_identity` must be at most the "
+            f"{present} training identities. Received: {recipe.training.batch_size} / {images} = "
+            f"{wanted}"
+        )
+    return IdentitySampler(faces.labels, wanted, images, seed=recipe.seed)
 
 
 @contextlib.contextmanager
