@@ -5,12 +5,40 @@ from __future__ import annotations
 from typing import Any
 
 from gfkeras.errors import by_name
+from gfkeras.heads.adaface import AdaFace
 from gfkeras.heads.arcface import ArcFace
-from gfkeras.heads.margin_head import MarginHead, cosine_similarity
+from gfkeras.heads.combined_margin import CombinedMargin
+from gfkeras.heads.cosface import CosFace
+from gfkeras.heads.curricularface import CurricularFace
+from gfkeras.heads.magface import MagFace
+from gfkeras.heads.margin_head import MarginHead
+from gfkeras.heads.norm_softmax import NormSoftmax
+from gfkeras.heads.sphereface import SphereFace
+from gfkeras.heads.sphereface_r import SphereFaceR
+from gfkeras.heads.subcenter_arcface import SubCenterArcFace
 
-__all__ = ["ArcFace", "MarginHead", "cosine_similarity", "get"]
+HEADS: dict[str, type[MarginHead]] = {
+    cls.__name__: cls
+    for cls in (
+        AdaFace, ArcFace, CombinedMargin, CosFace, CurricularFace, MagFace, NormSoftmax,
+        SphereFace, SphereFaceR, SubCenterArcFace,
+    )
+}  # fmt: skip
 
-HEADS: dict[str, type[MarginHead]] = {cls.__name__: cls for cls in (ArcFace,)}
+__all__ = [
+    "AdaFace",
+    "ArcFace",
+    "CombinedMargin",
+    "CosFace",
+    "CurricularFace",
+    "MagFace",
+    "MarginHead",
+    "NormSoftmax",
+    "SphereFace",
+    "SphereFaceR",
+    "SubCenterArcFace",
+    "get",
+]
 
 
 def get(name: str, **arguments: Any) -> MarginHead:

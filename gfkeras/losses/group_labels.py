@@ -25,7 +25,9 @@ def self_distributed_labels(probabilities: Any, expectation: Any = None) -> Any:
         ValueError: if `probabilities` is not (B, K).
 
     Example:
-        >>> self_distributed_labels(np.array([[0.6, 0.4], [0.9, 0.1]]))
+        >>> import gfkeras, numpy as np
+        >>> labels = gfkeras.self_distributed_labels(np.array([[0.6, 0.4], [0.9, 0.1]]))
+        >>> [int(label) for label in labels]
         [1, 0]
     """
     probabilities = ops.convert_to_tensor(probabilities)

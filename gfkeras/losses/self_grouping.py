@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, ClassVar
 
 import keras
 from keras import ops
@@ -41,8 +41,13 @@ class SelfGroupingLoss(keras.layers.Layer):
         Scalar float32, the mean over the replica's batch.
 
     Example:
-        >>> loss = SelfGroupingLoss()(outputs["group_logits"])
+        >>> import gfkeras, numpy as np
+        >>> loss = gfkeras.losses.SelfGroupingLoss(weight=0.1)
+        >>> round(float(loss(np.zeros((8, 4), "float32"))), 4)  # 0.1 · log 4
+        0.1386
     """
+
+    inputs: ClassVar[tuple[str, ...]] = ("group_logits",)
 
     def __init__(
         self,

@@ -2,44 +2,59 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
 import keras
 import numpy as np
 from keras import ops
 
-from gfkeras.heads.margin_head import check_labels
 from gfkeras.layers import num_replicas
+from gfkeras.layers.checks import check_labels
 from gfkeras.losses.softmax import softmax_cross_entropy
 from gfkeras.models.outputs import as_outputs
+
+_WHO_GIVES = {
+    "centers": "the centers of a `head`",
+    "teacher_embedding": "a `teacher`",
+    "group_logits": "a model with 'group_logits' among its outputs, such as GroupFace",
+}
 
 
 @keras.saving.register_keras_serializable("gfkeras")
 class FaceClassifier(keras.Model):
     """Trains a face model to tell identities apart, with plain `model.fit`.
 
-    L = L1 + L2: L1 is the softmax cross-entropy of the margin head's logits on the
-    final embedding, L2 the self-grouping loss on the group logits (arXiv
-    2005.10497, equation 10; the weight λ is `SelfGroupingLoss.weight`).
+    L = L1 + Σ L2: L1 is the softmax cross-entropy of the margin head's logits on the
+    final embedding, L2 each further loss, such as the self-grouping loss on the group
+    logits (arXiv 2005.10497, equation 10), times the loss's own `weight`. Either part may
+    be left out: without a head, a triplet loss trains alone, as FaceNet's did.
+
+    A loss says in `inputs` what it is called with: "labels", "embedding", "centers" (of
+    the head), "teacher_embedding", or any other output of the model. A
+    `keras.losses.Loss` without `inputs` gets labels and embedding.
 
     The losses are taken in `compute_loss`, so `fit`, `evaluate`, callbacks,
     distribution and mixed precision are Keras' own, on TensorFlow and JAX alike.
-    Logs: loss, identity_loss (L1), grouping_loss (L2), accuracy (of the cosines
-    without a margin).
+    Logs: loss, identity_loss (L1), accuracy (of the cosines without a margin), and each
+    further loss under the name of its class: self_grouping_loss, triplet_loss, ...
 
     Args:
         model: a `GroupFace`, or any model from images to an embedding.
-        head: a `gfkeras.heads.MarginHead`.
-        self_grouping: a `SelfGroupingLoss`, or None to train without groups.
+        head: a `gfkeras.heads.MarginHead`, or None.
+        extra_losses: a loss of `gfkeras.losses`, or several.
+        teacher: a trained model from the same images to an embedding, for losses that
+            compare with it: distillation, or `HarmonicTripletLoss`. It stays as it is.
 
     Call arguments:
         images: (B, H, W, 3), uint8 or float32, 0…255. `fit` takes them with labels
-            (B,), int in [0, head.num_classes), and optional sample weights (B,).
+            (B,), int in [0, head.num_classes), and optional sample weights (B,) of L1.
 
     Raises:
-        ValueError: if a self-grouping loss is given for a model without groups; by
-            `fit` and `evaluate`, for label arrays that are not class indices.
-            Labels that only a running step sees give a NaN loss.
+        ValueError: if there is neither head nor loss, or a loss needs what there is not,
+            such as groups, centers or a teacher; by `fit` and `evaluate`, for label
+            arrays that are not class indices. Labels that only a running step sees
+            give a NaN loss.
 
     Example:
         >>> training = FaceClassifier(model, ArcFace(num_classes=100), SelfGroupingLoss())
@@ -51,31 +66,64 @@ class FaceClassifier(keras.Model):
     def __init__(
         self,
         model: keras.Model,
-        head: keras.layers.Layer,
-        self_grouping: keras.layers.Layer | None = None,
+        head: keras.layers.Layer | None = None,
+        extra_losses: Any = (),
+        teacher: keras.Model | None = None,
         name: str | None = None,
     ):
         super().__init__(name=name)
-        outputs = as_outputs(model.output)
-        if self_grouping is not None and "group_logits" not in outputs:
-            raise ValueError(
-                "`self_grouping` needs a model with 'group_logits' among its outputs, such as "
-                f"GroupFace. Received: a model with {sorted(outputs)}"
-            )
+        if not isinstance(extra_losses, (list, tuple)):
+            extra_losses = [] if extra_losses is None else [extra_losses]
+        if head is None and not extra_losses:
+            raise ValueError("`head` or `extra_losses` must be given. Received: neither")
         self.model = model
-        self.head = head
-        self.self_grouping = self_grouping
-        self._identity_loss = keras.metrics.Mean(name="identity_loss")
-        self._grouping_loss = (
-            None if self_grouping is None else keras.metrics.Mean(name="grouping_loss")
-        )
-        self._accuracy = keras.metrics.Mean(name="accuracy")
+        self.head: Any = head
+        self.extra_losses = list(extra_losses)
+        self.teacher = teacher
+        if teacher is not None:
+            teacher.trainable = False
+        self._loss_inputs = [
+            tuple(getattr(loss, "inputs", ("labels", "embedding"))) for loss in self.extra_losses
+        ]
+        self._build_parts(as_outputs(model.output))
+        self._identity_loss: Any = None
+        self._accuracy: Any = None
+        if head is not None:
+            self._identity_loss = keras.metrics.Mean(name="identity_loss")
+            self._accuracy = keras.metrics.Mean(name="accuracy")
+        self._extra_means = [keras.metrics.Mean(name=name) for name in self._log_names()]
         self._compiled_mode: str | None = None
-        if not head.built:
-            head.build(outputs["embedding"].shape)
-        if self_grouping is not None and not self_grouping.built:
-            self_grouping.build(outputs["group_logits"].shape)
         self.built = True
+
+    def _build_parts(self, outputs: dict[str, Any]) -> None:
+        """Makes the variables of head and losses; raises ValueError for what is not there."""
+        shapes = {key: tuple(value.shape) for key, value in outputs.items()}
+        shapes["labels"] = (None,)
+        if self.head is not None:
+            if not self.head.built:
+                self.head.build(shapes["embedding"])
+            shapes["centers"] = tuple(self.head.centers.shape)
+        if self.teacher is not None:
+            taught = as_outputs(self.teacher.output)
+            shapes["teacher_embedding"] = tuple(taught["embedding"].shape)
+        for loss, inputs in zip(self.extra_losses, self._loss_inputs, strict=True):
+            for key in inputs:
+                if key not in shapes:
+                    raise ValueError(
+                        f"`extra_losses` {type(loss).__name__} needs {_WHO_GIVES.get(key, key)}. "
+                        f"Received: a classifier with {sorted(shapes)}"
+                    )
+            if isinstance(loss, keras.layers.Layer) and not loss.built:
+                loss.build(*(shapes[key] for key in inputs))
+
+    def _log_names(self) -> list[str]:
+        """triplet_loss of TripletLoss; the second one of a class is triplet_loss_2."""
+        names: list[str] = []
+        for loss in self.extra_losses:
+            base = re.sub(r"(?<=[a-z0-9])(?=[A-Z])", "_", type(loss).__name__).lower()
+            earlier = sum(type(other) is type(loss) for other in self.extra_losses[: len(names)])
+            names.append(f"{base}_{earlier + 1}" if earlier else base)
+        return names
 
     @property
     def mode(self) -> str | None:
@@ -95,7 +143,7 @@ class FaceClassifier(keras.Model):
         """As `keras.Model.compile`, without a loss: head and losses are arguments."""
         if kwargs.get("loss") is not None:
             raise ValueError(
-                "`loss` is set by the head and self_grouping of FaceClassifier. "
+                "`loss` is set by the head and extra_losses of FaceClassifier. "
                 f"Received: loss={kwargs['loss']!r}"
             )
         kwargs["loss"] = None
@@ -114,26 +162,45 @@ class FaceClassifier(keras.Model):
         sample_weight: Any = None,
         training: bool = True,
     ) -> Any:
-        cosine = self.head.cosine(y_pred["embedding"])
-        losses = softmax_cross_entropy(self.head.with_margin(cosine, y), y)
-        hits = ops.cast(
-            ops.equal(ops.cast(ops.argmax(cosine, axis=-1), "int32"), ops.cast(y, "int32")),
-            "float32",
-        )
+        loss = ops.zeros((), "float32")
+        if self.head is not None:
+            loss = self._identity(y, y_pred["embedding"], sample_weight, training)
+        known = {**y_pred, "labels": y}
+        if self.head is not None:
+            known["centers"] = ops.convert_to_tensor(self.head.centers)
+        if self.teacher is not None:
+            taught = as_outputs(self.teacher(x, training=False))
+            known["teacher_embedding"] = ops.stop_gradient(taught["embedding"])
+        for extra, inputs, mean in zip(
+            self.extra_losses, self._loss_inputs, self._extra_means, strict=True
+        ):
+            arguments = [known[key] for key in inputs]
+            if isinstance(extra, keras.layers.Layer):
+                value = extra(*arguments, training=training)
+            else:
+                # `call` leaves out the replicas' share, which is taken of the sum below.
+                value = ops.mean(extra.call(*arguments))
+            mean.update_state(value)
+            loss = loss + value
+        # Layers' own, such as kernel regularisers: the same on every replica.
+        for own in self.losses:
+            loss = loss + ops.sum(ops.cast(own, "float32"))
+        # tf.distribute sums the replicas' gradients.
+        return loss / num_replicas()
+
+    def _identity(self, labels: Any, embedding: Any, sample_weight: Any, training: bool) -> Any:
+        """L1, which also goes into the logs."""
+        logits = self.head.logits(embedding)
+        nearest = ops.cast(ops.argmax(logits, axis=-1), "int32")
+        hits = ops.cast(ops.equal(nearest, ops.cast(labels, "int32")), "float32")
+        logits = self.head.with_margin(logits, labels, embedding, training)
+        losses = softmax_cross_entropy(logits, labels)
         if sample_weight is not None:
             losses = losses * ops.cast(sample_weight, "float32")
         loss = ops.mean(losses)
         self._identity_loss.update_state(loss)
         self._accuracy.update_state(hits, sample_weight)
-        if self.self_grouping is not None and self._grouping_loss is not None:
-            grouping = self.self_grouping(y_pred["group_logits"], training=training)
-            self._grouping_loss.update_state(grouping)
-            loss = loss + grouping
-        # Layers' own, such as kernel regularisers: the same on every replica.
-        for extra in self.losses:
-            loss = loss + ops.sum(ops.cast(extra, "float32"))
-        # tf.distribute sums the replicas' gradients.
-        return loss / num_replicas()
+        return loss + self.head.regularization(embedding)
 
     def fit(self, x: Any = None, y: Any = None, **kwargs: Any) -> Any:
         self._check_labels(y)
@@ -145,7 +212,7 @@ class FaceClassifier(keras.Model):
 
     def _check_labels(self, y: Any) -> None:
         if isinstance(y, (list, tuple, np.ndarray)):
-            check_labels(np.asarray(y), self.head.num_classes)
+            check_labels(np.asarray(y), None if self.head is None else self.head.num_classes)
 
     # A changed mode must not meet a step that was traced in the other one.
 
@@ -167,16 +234,16 @@ class FaceClassifier(keras.Model):
 
     def get_config(self) -> dict[str, Any]:
         serialize = keras.saving.serialize_keras_object
-        return {
-            "name": self.name,
-            "model": serialize(self.model),
-            "head": serialize(self.head),
-            "self_grouping": None if self.self_grouping is None else serialize(self.self_grouping),
-        }
+        config: dict[str, Any] = {"name": self.name}
+        for key in ("model", "head", "teacher"):
+            part = getattr(self, key)
+            config[key] = None if part is None else serialize(part)
+        config["extra_losses"] = [serialize(loss) for loss in self.extra_losses]
+        return config
 
     @classmethod
     def from_config(cls, config: dict[str, Any], custom_objects: Any = None) -> FaceClassifier:
         config = dict(config)
-        for key in ("model", "head", "self_grouping"):
+        for key in ("model", "head", "teacher", "extra_losses"):
             config[key] = keras.saving.deserialize_keras_object(config[key], custom_objects)
         return cls(**config)

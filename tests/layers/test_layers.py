@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from keras import ops
 
-from gfkeras.heads import ArcFace
+from gfkeras.heads import HEADS
 from gfkeras.layers import (
     GroupDecisionNetwork,
     GroupedConv2D,
@@ -35,7 +35,10 @@ LAYERS = {
         lambda: GroupEnsemble(3, 4, mode="hard", hard_gradient="stopped"),
         [(2, 6), (2, 3)],
     ),
-    "ArcFace": (lambda: ArcFace(5, scale=30, margin=0.3), [(4, 8)]),
+    **{name: (lambda name=name: HEADS[name](5), [(4, 8)]) for name in HEADS},
+    "ArcFace": (lambda: HEADS["ArcFace"](5, 30, 0.3, False, True), [(4, 8)]),
+    "CombinedMargin": (lambda: HEADS["CombinedMargin"](5, 30, 0.9, 0.4, 0.1, False), [(4, 8)]),
+    "SphereFace": (lambda: HEADS["SphereFace"](5, 2.0, 500.0, 0.1, 2.0), [(4, 8)]),
     "SelfGroupingLoss": (
         lambda: SelfGroupingLoss(0.2, labeling="naive", expectation="ema", momentum=0.5),
         [(4, 3)],

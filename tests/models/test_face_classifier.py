@@ -56,7 +56,7 @@ def test_loss_is_l1_plus_a_tenth_of_l2(data):
     p = np.exp(z) / np.exp(z).sum(axis=1, keepdims=True)
     l2 = cross_entropy(z, (p - p.mean(axis=0)).argmax(axis=1))
     assert logs["identity_loss"] == pytest.approx(l1, rel=1e-4)
-    assert logs["grouping_loss"] == pytest.approx(0.1 * l2, rel=1e-4)
+    assert logs["self_grouping_loss"] == pytest.approx(0.1 * l2, rel=1e-4)
     assert logs["loss"] == pytest.approx(l1 + 0.1 * l2, rel=1e-4)
 
 
@@ -134,7 +134,7 @@ def test_plain_backbone_trains_without_groups(data):
 
 
 def test_self_grouping_needs_groups():
-    with pytest.raises(ValueError, match="`self_grouping` needs"):
+    with pytest.raises(ValueError, match="`extra_losses` SelfGroupingLoss needs a model with .group_logits"):
         gfkeras.FaceClassifier(small_backbone(8), ArcFace(3), SelfGroupingLoss())
 
 

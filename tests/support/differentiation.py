@@ -82,19 +82,23 @@ def layer_value_and_gradients(
         count = len(layer.trainable_variables)
         others = [v.value for v in layer.non_trainable_variables]
 
+        import jax
+
         def function(*arrays):
             weights, rest = arrays[:count], arrays[count:]
-            result, _ = layer.stateless_call(list(weights), others, *rest, training=training)
-            return reduce(result)
+            result, after = layer.stateless_call(list(weights), others, *rest, training=training)
+            return reduce(result), after
 
-        weights = [ops.convert_to_numpy(v) for v in layer.trainable_variables]
-        value, found = value_and_gradients(function, *weights, *inputs, compiled=compiled)
-        _, after = layer.stateless_call(
-            [v.value for v in layer.trainable_variables], others, *inputs, training=training
-        )
+        arrays = [v.value for v in layer.trainable_variables] + list(inputs)
+        floats = [i for i, a in enumerate(arrays) if np.issubdtype(a.dtype, np.floating)]
+        run = jax.value_and_grad(function, argnums=tuple(floats), has_aux=True)
+        (value, after), found = (jax.jit(run) if compiled else run)(*arrays)
         for variable, new in zip(layer.non_trainable_variables, after, strict=True):
             variable.assign(new)
-        return value, found[count:], found[:count]
+        gradients: list[Any] = [None] * len(arrays)
+        for position, gradient in zip(floats, found, strict=True):
+            gradients[position] = ops.convert_to_numpy(gradient)
+        return ops.convert_to_numpy(value), gradients[count:], gradients[:count]
     import tensorflow as tf
 
     variables = [v.value for v in layer.trainable_variables]
@@ -111,7 +115,7 @@ def layer_value_and_gradients(
 
     tensors = [tf.convert_to_tensor(a) for a in inputs]
     value, found = (tf.function(run) if compiled else run)(*tensors)
-    gradients: list[np.ndarray | None] = [None] * len(inputs)
+    gradients = [None] * len(inputs)
     for position, gradient in zip(floats, found, strict=False):
         gradients[position] = ops.convert_to_numpy(gradient)
     return (

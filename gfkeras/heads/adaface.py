@@ -1,0 +1,126 @@
+"""AdaFace: a margin that depends on image quality."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import keras
+from keras import ops
+
+from gfkeras.heads.margin_head import MarginHead, in_range, positive
+from gfkeras.heads.target import replace_target
+from gfkeras.layers.angular import arccos, row_norms
+from gfkeras.layers.checks import check_labels
+from gfkeras.layers.replica import global_batch
+
+# Bounds of the norms and what is added to their deviation, those of AdaFace's public code.
+MIN_NORM, MAX_NORM = 1e-3, 100.0
+EPSILON = 1e-3
+
+
+@keras.saving.register_keras_serializable("gfkeras")
+class AdaFace(MarginHead):
+    """AdaFace (arXiv 2204.00964): s·(cos(θ_y + g_angle) − g_add), by the feature's norm.
+
+    g_angle = −m·ẑ and g_add = m·ẑ + m, where ẑ = clip((‖x‖ − μ) / (σ / h), −1, 1) stands
+    for image quality and μ, σ are moving averages of the norms' mean and deviation
+    (equations 17 to 20). A norm of low quality has ArcFace's margin, a middle one
+    CosFace's, a high one a negative angular margin with twice the additive one. No
+    gradient flows through ẑ, and θ_y + g_angle is kept in [0, π].
+
+    Args:
+        num_classes: N, the number of identities.
+        scale: s.
+        margin: m, in [0, 1).
+        concentration: h, how much of the norms lies within ẑ's range: 68 % within ±h.
+        momentum: of μ and σ: μ ← momentum·μ + (1 − momentum)·batch mean, over the batch of
+            all replicas and before they are used. The deviation is the unbiased one, and
+            0 for a batch of one.
+
+    Attributes:
+        norm_mean: μ, 20 at first, as in the public code.
+        norm_std: σ, 100 at first. Both only move in training with labels.
+
+    Call arguments, returns and errors: as of `MarginHead`. The embedding's norm is
+    meaningful where nothing normalises it before the head.
+
+    Example:
+        >>> import gfkeras, numpy as np
+        >>> head = gfkeras.heads.AdaFace(num_classes=10)
+        >>> logits = head(np.ones((4, 512), "float32"), np.array([0, 3, 9, 3]), training=True)
+        >>> round(float(head.norm_mean), 3)  # 0.99 · 20 + 0.01 · √512
+        20.026
+    """
+
+    def __init__(
+        self,
+        num_classes: int,
+        scale: float = 64.0,
+        margin: float = 0.4,
+        concentration: float = 0.333,
+        momentum: float = 0.99,
+        **kwargs: Any,
+    ):
+        super().__init__(num_classes, scale, **kwargs)
+        self.margin = in_range("margin", margin, 0, 1)
+        self.concentration = positive("concentration", concentration)
+        self.momentum = in_range("momentum", momentum, 0, 1)
+
+    def build(self, embedding_shape: tuple[int | None, ...], labels_shape: Any = None) -> None:
+        super().build(embedding_shape, labels_shape)
+        for name, start in (("norm_mean", 20.0), ("norm_std", 100.0)):
+            weight = self.add_weight(
+                name=name,
+                shape=(),
+                initializer=keras.initializers.Constant(start),
+                trainable=False,
+                dtype="float32",
+                aggregation="only_first_replica",
+            )
+            setattr(self, name, weight)
+
+    def with_margin(
+        self, logits: Any, labels: Any, embedding: Any = None, training: bool | None = None
+    ) -> Any:
+        if embedding is None:
+            raise ValueError("`embedding` is needed for its norm. Received: None")
+        labels = check_labels(labels, self.num_classes, logits)
+        quality = self.quality(embedding, training)
+
+        def margin(target: Any) -> Any:
+            angle = arccos(target / self.scale) - self.margin * quality
+            cosine = ops.cos(ops.clip(angle, 0.0, math.pi))
+            return self.scale * (cosine - self.margin * (1.0 + quality))
+
+        return replace_target(logits, labels, margin)
+
+    def quality(self, embedding: Any, training: bool | None = None) -> Any:
+        """ẑ in [−1, 1] of each embedding, (B, 1) float32, without a gradient.
+
+        Args:
+            embedding: (B, D) float.
+            training: whether μ and σ take the batch in first.
+        """
+        norm = ops.stop_gradient(ops.clip(row_norms(embedding), MIN_NORM, MAX_NORM))
+        mean = ops.convert_to_tensor(self.norm_mean)
+        std = ops.convert_to_tensor(self.norm_std)
+        if training:
+            batch = global_batch(norm)
+            count = ops.cast(ops.shape(batch)[0], "float32")
+            batch_mean = ops.mean(batch)
+            squares = ops.sum(ops.square(batch - batch_mean))
+            batch_std = ops.sqrt(squares / ops.maximum(count - 1.0, 1.0))
+            mean = self.momentum * mean + (1 - self.momentum) * batch_mean
+            std = self.momentum * std + (1 - self.momentum) * batch_std
+            self.norm_mean.assign(mean)
+            self.norm_std.assign(std)
+        return ops.clip((norm - mean) / (std + EPSILON) * self.concentration, -1.0, 1.0)
+
+    def get_config(self) -> dict[str, Any]:
+        return {
+            **super().get_config(),
+            "margin": self.margin,
+            "concentration": self.concentration,
+            "momentum": self.momentum,
+        }

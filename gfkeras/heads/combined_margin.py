@@ -1,0 +1,67 @@
+"""All three margins at once."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import keras
+
+from gfkeras.heads.margin_head import MarginHead, in_range, positive
+from gfkeras.heads.margins import combined_margin
+
+
+@keras.saving.register_keras_serializable("gfkeras")
+class CombinedMargin(MarginHead):
+    """Combined margin (arXiv 1801.07698, equation 4): s·(cos(m1·θ_y + m2) − m3).
+
+    The paper's CM1 is (1, 0.3, 0.2) and CM2 (0.9, 0.4, 0.15). Every combination is taken
+    as it is; public code that knows the formula ignores m1 and m2 where m3 > 0.
+
+    Args:
+        num_classes: N, the number of identities.
+        scale: s.
+        m1: SphereFace's factor of the angle, positive.
+        m2: ArcFace's angle in radians, in [0, π).
+        m3: CosFace's cosine, in [0, 1).
+        threshold: where m1·θ + m2 > π, go on falling by ArcFace's rule for m1 = 1 and by
+            SphereFace's for any other m1 (`gfkeras.heads.margins.combined_margin`); False
+            keeps the formula, which rises again there.
+
+    Call arguments, returns and errors: as of `MarginHead`.
+
+    Example:
+        >>> import gfkeras, numpy as np
+        >>> head = gfkeras.heads.CombinedMargin(num_classes=10, m1=0.9, m2=0.4, m3=0.15)
+        >>> logits = head(np.ones((4, 512), "float32"), np.array([0, 3, 9, 3]))
+        >>> tuple(logits.shape)
+        (4, 10)
+    """
+
+    def __init__(
+        self,
+        num_classes: int,
+        scale: float = 64.0,
+        m1: float = 1.0,
+        m2: float = 0.3,
+        m3: float = 0.2,
+        threshold: bool = True,
+        **kwargs: Any,
+    ):
+        super().__init__(num_classes, scale, **kwargs)
+        self.m1 = positive("m1", m1)
+        self.m2 = in_range("m2", m2, 0, math.pi, " radians")
+        self.m3 = in_range("m3", m3, 0, 1)
+        self.threshold = bool(threshold)
+
+    def target_cosine(self, cosine: Any) -> Any:
+        return combined_margin(cosine, self.m1, self.m2, self.m3, threshold=self.threshold)
+
+    def get_config(self) -> dict[str, Any]:
+        return {
+            **super().get_config(),
+            "m1": self.m1,
+            "m2": self.m2,
+            "m3": self.m3,
+            "threshold": self.threshold,
+        }

@@ -1,0 +1,40 @@
+"""CosFace: an additive cosine margin."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import keras
+
+from gfkeras.heads.margin_head import MarginHead, in_range
+
+
+@keras.saving.register_keras_serializable("gfkeras")
+class CosFace(MarginHead):
+    """CosFace (arXiv 1801.09414, equation 4): the target's logit is s·(cos θ_y − m).
+
+    Args:
+        num_classes: N, the number of identities.
+        scale: s.
+        margin: m in [0, 1). The paper bounds it by N/(N − 1), hardly above 1, and
+            training on faces diverged above 0.45.
+
+    Call arguments, returns and errors: as of `MarginHead`.
+
+    Example:
+        >>> import gfkeras, numpy as np
+        >>> head = gfkeras.heads.CosFace(num_classes=10, margin=0.35)
+        >>> logits = head(np.ones((4, 512), "float32"), np.array([0, 3, 9, 3]))
+        >>> tuple(logits.shape)
+        (4, 10)
+    """
+
+    def __init__(self, num_classes: int, scale: float = 64.0, margin: float = 0.35, **kwargs: Any):
+        super().__init__(num_classes, scale, **kwargs)
+        self.margin = in_range("margin", margin, 0, 1)
+
+    def target_cosine(self, cosine: Any) -> Any:
+        return cosine - self.margin
+
+    def get_config(self) -> dict[str, Any]:
+        return {**super().get_config(), "margin": self.margin}

@@ -1,0 +1,101 @@
+"""CurricularFace: ArcFace that turns to hard negatives as training goes on."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import keras
+from keras import ops
+
+from gfkeras.heads.margin_head import MarginHead, in_range
+from gfkeras.heads.margins import additive_angular_margin
+from gfkeras.heads.target import target_of
+from gfkeras.layers.replica import global_mean
+
+
+@keras.saving.register_keras_serializable("gfkeras")
+class CurricularFace(MarginHead):
+    """CurricularFace (arXiv 2004.00288): hard negatives weigh t + cos θ_j.
+
+    The target's logit is ArcFace's. A negative is hard where cos θ_j > cos(θ_y + m); its
+    logit becomes s·cos θ_j·(t + cos θ_j). t is a moving average of the targets' cosine
+    (equation 12), near 0 at first, so that hard negatives count little, and rises as the
+    network learns.
+
+    Args:
+        num_classes: N, the number of identities.
+        scale: s.
+        margin: m in radians, in [0, π).
+        momentum: of t: t ← momentum·t + (1 − momentum)·mean cos θ_y, over the batch of
+            all replicas and before t is used.
+        threshold: of the target's logit, as of `ArcFace`.
+
+    Attributes:
+        t: the moving average, a variable that only moves in training with labels.
+
+    Call arguments, returns and errors: as of `MarginHead`.
+
+    Example:
+        >>> import gfkeras, numpy as np
+        >>> head = gfkeras.heads.CurricularFace(num_classes=10)
+        >>> logits = head(np.ones((4, 512), "float32"), np.array([0, 3, 9, 3]), training=True)
+        >>> -1 < float(head.t) < 1
+        True
+    """
+
+    def __init__(
+        self,
+        num_classes: int,
+        scale: float = 64.0,
+        margin: float = 0.5,
+        momentum: float = 0.99,
+        threshold: bool = True,
+        **kwargs: Any,
+    ):
+        super().__init__(num_classes, scale, **kwargs)
+        self.margin = in_range("margin", margin, 0, math.pi, " radians")
+        self.momentum = in_range("momentum", momentum, 0, 1)
+        self.threshold = bool(threshold)
+
+    def build(self, embedding_shape: tuple[int | None, ...], labels_shape: Any = None) -> None:
+        super().build(embedding_shape, labels_shape)
+        self.t = self.add_weight(
+            name="t",
+            shape=(),
+            initializer="zeros",
+            trainable=False,
+            dtype="float32",
+            aggregation="only_first_replica",
+        )
+
+    def with_margin(
+        self, logits: Any, labels: Any, embedding: Any = None, training: bool | None = None
+    ) -> Any:
+        labels = ops.convert_to_tensor(labels)
+        replaced = super().with_margin(logits, labels, embedding, training)
+        cosine = ops.stop_gradient(target_of(logits, labels) / self.scale)
+        cosine = ops.clip(cosine, -1.0, 1.0)
+        t = ops.convert_to_tensor(self.t)
+        if training:
+            t = self.momentum * t + (1 - self.momentum) * global_mean(cosine[:, 0])
+            self.t.assign(t)
+        # Against the bare cos(θ_y + m), without the rule beyond π, as the paper has it.
+        bound = self.scale * additive_angular_margin(cosine, self.margin, threshold=False)
+        # `replaced` holds the target's new logit, which is no negative.
+        is_negative = ops.not_equal(
+            ops.expand_dims(labels, -1), ops.arange(self.num_classes, dtype=labels.dtype)
+        )
+        hard = ops.logical_and(replaced > bound, is_negative)
+        return ops.where(hard, replaced * (t + replaced / self.scale), replaced)
+
+    def target_cosine(self, cosine: Any) -> Any:
+        return additive_angular_margin(cosine, self.margin, threshold=self.threshold)
+
+    def get_config(self) -> dict[str, Any]:
+        return {
+            **super().get_config(),
+            "margin": self.margin,
+            "momentum": self.momentum,
+            "threshold": self.threshold,
+        }

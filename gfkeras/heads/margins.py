@@ -1,0 +1,95 @@
+"""The margins: what becomes of the target's cosine, as pure functions.
+
+All go on falling over the whole of θ in [0, π], as a target logit must, unless asked for
+the bare formula.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+from keras import ops
+
+from gfkeras.layers.angular import arccos, sine
+
+
+def additive_angular_margin(
+    cosine: Any, margin: Any, *, threshold: bool = True, easy_margin: bool = False
+) -> Any:
+    """cos(θ + m), the margin of ArcFace.
+
+    cos(θ + m) = cos θ·cos m − sin θ·sin m falls with θ up to θ = π − m and rises
+    beyond. There ArcFace's public code goes on with cos θ − m·sin m.
+
+    Args:
+        cosine: cos θ in [−1, 1], float32, any shape.
+        margin: m in radians, a number or a tensor that broadcasts.
+        threshold: whether to go on with cos θ − m·sin m where θ + m > π, or else with
+            the bare formula, which pulls the target the wrong way there.
+        easy_margin: take the margin only where θ < π/2, and cos θ elsewhere; θ + m > π
+            then cannot be for m ≤ π/2, and `threshold` has no say.
+
+    Returns:
+        The same shape; finite, with finite gradients, at θ = 0 and π too.
+    """
+    if isinstance(margin, float):
+        cos_m, sin_m, edge = math.cos(margin), math.sin(margin), math.cos(math.pi - margin)
+    else:
+        cos_m, sin_m, edge = ops.cos(margin), ops.sin(margin), -ops.cos(margin)
+    shifted = cosine * cos_m - sine(cosine) * sin_m
+    if easy_margin:
+        return ops.where(cosine > 0, shifted, cosine)
+    if threshold:
+        return ops.where(cosine > edge, shifted, cosine - margin * sin_m)
+    return shifted
+
+
+def falling_cosine(angle: Any) -> Any:
+    """ψ = (−1)^k cos α − 2k with k = ⌊α/π⌋: cos α up to π, falling on beyond.
+
+    Args:
+        angle: α ≥ 0 in radians, float32, any shape.
+
+    Returns:
+        The same shape.
+    """
+    k = ops.floor(ops.stop_gradient(angle) / math.pi)
+    sign = 1.0 - 2.0 * ops.mod(k, 2.0)
+    return sign * ops.cos(angle) - 2.0 * k
+
+
+def multiplicative_angular_margin(cosine: Any, margin: float) -> Any:
+    """ψ(m·θ), the margin of SphereFace (arXiv 1704.08063, equation 7).
+
+    Args:
+        cosine: cos θ in [−1, 1], float32, any shape.
+        margin: m ≥ 1.
+
+    Returns:
+        The same shape.
+    """
+    return falling_cosine(margin * arccos(cosine))
+
+
+def combined_margin(cosine: Any, m1: float, m2: float, m3: float, *, threshold: bool = True) -> Any:
+    """cos(m1·θ + m2) − m3 (arXiv 1801.07698, equation 4), with no m ignored.
+
+    Args:
+        cosine: cos θ in [−1, 1], float32, any shape.
+        m1: multiplies the angle.
+        m2: is added to it, in radians.
+        m3: is taken from the cosine.
+        threshold: whether to fall on where m1·θ + m2 > π: as ArcFace,
+            cos θ − m2·sin m2 − m3, where m1 = 1, and as SphereFace,
+            (−1)^k cos(m1·θ + m2) − 2k − m3, elsewhere. The paper is silent there.
+
+    Returns:
+        The same shape.
+    """
+    if m1 == 1:
+        angular = additive_angular_margin(cosine, m2, threshold=threshold)
+    else:
+        angle = m1 * arccos(cosine) + m2
+        angular = falling_cosine(angle) if threshold else ops.cos(angle)
+    return angular - m3

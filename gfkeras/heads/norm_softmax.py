@@ -1,0 +1,37 @@
+"""NormSoftmax: normalised softmax without a margin."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import keras
+
+from gfkeras.heads.margin_head import MarginHead
+from gfkeras.layers.checks import check_labels
+
+
+@keras.saving.register_keras_serializable("gfkeras")
+class NormSoftmax(MarginHead):
+    """Normalised softmax (NormFace, arXiv 1704.06369): every logit is s·cos θ_j.
+
+    The baseline that margins are compared with.
+
+    Args:
+        num_classes: N, the number of identities.
+        scale: s.
+
+    Call arguments, returns and errors: as of `MarginHead`.
+
+    Example:
+        >>> import gfkeras, numpy as np
+        >>> head = gfkeras.heads.NormSoftmax(num_classes=10, scale=16.0)
+        >>> logits = head(np.ones((4, 512), "float32"), np.array([0, 3, 9, 3]))
+        >>> tuple(logits.shape)
+        (4, 10)
+    """
+
+    def with_margin(
+        self, logits: Any, labels: Any, embedding: Any = None, training: bool | None = None
+    ) -> Any:
+        check_labels(labels, self.num_classes, logits)
+        return logits

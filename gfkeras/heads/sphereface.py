@@ -1,0 +1,114 @@
+"""SphereFace: a multiplicative angular margin, annealed."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import keras
+from keras import ops
+
+from gfkeras.heads.margin_head import MarginHead, in_range
+from gfkeras.heads.margins import multiplicative_angular_margin
+from gfkeras.heads.target import replace_target
+from gfkeras.layers.angular import row_norms, unit_rows
+from gfkeras.layers.checks import check_embeddings, check_labels
+
+
+@keras.saving.register_keras_serializable("gfkeras")
+class SphereFace(MarginHead):
+    """SphereFace, A-Softmax (arXiv 1704.08063): ‖x‖·(λ·cos θ_y + ψ(m·θ_y)) / (1 + λ).
+
+    ψ(α) = (−1)^k cos α − 2k with k = ⌊α/π⌋. Centers are normalised, features are not, so
+    that ‖x‖ is the scale. A margin of 4 from the start does not converge: λ begins at
+    `lambda_start`, where there is hardly any margin, and falls with the steps trained,
+    λ = max(lambda_min, lambda_start / (1 + lambda_decay · iteration)).
+
+    `SphereFaceR` is the stable later form with normalised features and no λ.
+
+    Args:
+        num_classes: N, the number of identities.
+        margin: m, at least 1; the paper takes whole numbers up to 4.
+        lambda_start: λ at the first step.
+        lambda_decay: how fast λ falls.
+        lambda_min: the last λ. 0 is the bare margin.
+
+    Attributes:
+        iteration: calls with labels and training=True so far; a variable that is saved and
+            resumed. λ of such a call is that of the iterations before it.
+
+    Call arguments, returns and errors: as of `MarginHead`, with ‖x‖ in place of s.
+
+    Example:
+        >>> import gfkeras, numpy as np
+        >>> head = gfkeras.heads.SphereFace(num_classes=10)
+        >>> logits = head(np.ones((4, 512), "float32"), np.array([0, 3, 9, 3]), training=True)
+        >>> float(head.iteration)
+        1.0
+    """
+
+    def __init__(
+        self,
+        num_classes: int,
+        margin: float = 4.0,
+        lambda_start: float = 1000.0,
+        lambda_decay: float = 0.12,
+        lambda_min: float = 5.0,
+        **kwargs: Any,
+    ):
+        super().__init__(num_classes, scale=1.0, **kwargs)
+        self.margin = in_range("margin", margin, 1, float("inf"))
+        self.lambda_start = in_range("lambda_start", lambda_start, 0, float("inf"))
+        self.lambda_decay = in_range("lambda_decay", lambda_decay, 0, float("inf"))
+        self.lambda_min = in_range("lambda_min", lambda_min, 0, float("inf"))
+
+    def build(self, embedding_shape: tuple[int | None, ...], labels_shape: Any = None) -> None:
+        super().build(embedding_shape, labels_shape)
+        # A float counts exactly to 16 million steps, when λ has long been at its minimum;
+        # integer variables have no kernel on every device.
+        self.iteration = self.add_weight(
+            name="iteration",
+            shape=(),
+            initializer="zeros",
+            trainable=False,
+            dtype="float32",
+            aggregation="only_first_replica",
+        )
+
+    def annealing(self) -> Any:
+        """λ of the next step, a scalar float32."""
+        falling = self.lambda_start / (1.0 + self.lambda_decay * self.iteration)
+        return ops.maximum(falling, self.lambda_min)
+
+    def logits(self, embedding: Any) -> Any:
+        """‖x‖·cos θ_j, (B, N) float32."""
+        embedding = check_embeddings(embedding)
+        return ops.matmul(embedding, ops.transpose(unit_rows(self.centers)))
+
+    def with_margin(
+        self, logits: Any, labels: Any, embedding: Any = None, training: bool | None = None
+    ) -> Any:
+        if embedding is None:
+            raise ValueError("`embedding` is needed for its norm. Received: None")
+        labels = check_labels(labels, self.num_classes, logits)
+        norm = row_norms(embedding)
+        annealing = self.annealing()
+        if training:
+            self.iteration.assign(self.iteration + 1.0)
+
+        def margin(target: Any) -> Any:
+            cosine = ops.clip(target / norm, -1.0, 1.0)
+            psi = multiplicative_angular_margin(cosine, self.margin)
+            return norm * (annealing * cosine + psi) / (1.0 + annealing)
+
+        return replace_target(logits, labels, margin)
+
+    def get_config(self) -> dict[str, Any]:
+        config = super().get_config()
+        del config["scale"]
+        return {
+            **config,
+            "margin": self.margin,
+            "lambda_start": self.lambda_start,
+            "lambda_decay": self.lambda_decay,
+            "lambda_min": self.lambda_min,
+        }

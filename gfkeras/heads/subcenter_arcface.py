@@ -1,0 +1,106 @@
+"""Sub-center ArcFace: several centers an identity, for noisy labels."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import keras
+from keras import ops
+
+from gfkeras.errors import one_of, positive_int
+from gfkeras.heads.margin_head import MarginHead, in_range, positive
+from gfkeras.heads.margins import additive_angular_margin
+from gfkeras.layers.angular import unit_rows
+from gfkeras.layers.checks import check_embeddings
+
+POOLINGS = ("max", "softmax")
+
+
+@keras.saving.register_keras_serializable("gfkeras")
+class SubCenterArcFace(MarginHead):
+    """Sub-center ArcFace (ECCV 2020): cos θ_j is that of the nearest of K centers.
+
+    With K centers an identity's mislabelled and hard images gather at centers of
+    their own instead of pulling the main one. After training, the dominant center is
+    the one most images are nearest to; images more than 75° from it are dropped, and
+    a head with one center is trained on the rest.
+
+    Args:
+        num_classes: N, the number of identities.
+        scale: s.
+        margin: m in radians, in [0, π), as of `ArcFace`.
+        sub_centers: K.
+        pooling: "max" takes the nearest center (the paper); "softmax" the mean of the K
+            cosines weighted by softmax(cos θ / temperature), so that all centers
+            learn from the first step (SoftTriple, arXiv 1909.05235, equation 6).
+        temperature: of "softmax".
+        threshold: as of `ArcFace`.
+        easy_margin: as of `ArcFace`.
+
+    Attributes:
+        centers: (N, K, D).
+
+    Call arguments, returns and errors: as of `MarginHead`.
+
+    Example:
+        >>> import gfkeras, numpy as np
+        >>> head = gfkeras.heads.SubCenterArcFace(num_classes=10, sub_centers=3)
+        >>> logits = head(np.ones((4, 512), "float32"), np.array([0, 3, 9, 3]))
+        >>> tuple(logits.shape), tuple(head.centers.shape)
+        ((4, 10), (10, 3, 512))
+    """
+
+    def __init__(
+        self,
+        num_classes: int,
+        scale: float = 64.0,
+        margin: float = 0.5,
+        sub_centers: int = 3,
+        pooling: str = "max",
+        temperature: float = 0.1,
+        threshold: bool = True,
+        easy_margin: bool = False,
+        **kwargs: Any,
+    ):
+        super().__init__(num_classes, scale, **kwargs)
+        self.margin = in_range("margin", margin, 0, math.pi, " radians")
+        self.sub_centers = positive_int("sub_centers", sub_centers)
+        self.pooling = one_of("pooling", pooling, POOLINGS)
+        self.temperature = positive("temperature", temperature)
+        self.threshold = bool(threshold)
+        self.easy_margin = bool(easy_margin)
+
+    def centers_shape(self, dimensions: int) -> tuple[int, ...]:
+        return (self.num_classes, self.sub_centers, dimensions)
+
+    def logits(self, embedding: Any) -> Any:
+        """s times the pooled cosines, (B, N) float32."""
+        cosine = self.sub_center_cosine(embedding)
+        if self.pooling == "max":
+            return ops.max(cosine, axis=-1) * self.scale
+        weights = ops.softmax(cosine / self.temperature, axis=-1)
+        return ops.sum(weights * cosine, axis=-1) * self.scale
+
+    def sub_center_cosine(self, embedding: Any) -> Any:
+        """cos θ of each embedding with each center of each identity, (B, N, K) float32."""
+        embedding = unit_rows(check_embeddings(embedding))
+        centers = ops.reshape(unit_rows(self.centers), (-1, embedding.shape[-1]))
+        cosine = ops.matmul(embedding, ops.transpose(centers))
+        return ops.reshape(cosine, (-1, self.num_classes, self.sub_centers))
+
+    def target_cosine(self, cosine: Any) -> Any:
+        return additive_angular_margin(
+            cosine, self.margin, threshold=self.threshold, easy_margin=self.easy_margin
+        )
+
+    def get_config(self) -> dict[str, Any]:
+        return {
+            **super().get_config(),
+            "margin": self.margin,
+            "sub_centers": self.sub_centers,
+            "pooling": self.pooling,
+            "temperature": self.temperature,
+            "threshold": self.threshold,
+            "easy_margin": self.easy_margin,
+        }
