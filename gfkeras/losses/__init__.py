@@ -5,11 +5,17 @@ from __future__ import annotations
 from typing import Any
 
 from gfkeras.errors import by_name
+from gfkeras.losses.center import CenterLoss
 from gfkeras.losses.group_labels import naive_labels, self_distributed_labels
+from gfkeras.losses.inter import InterLoss
+from gfkeras.losses.intra import IntraLoss
 from gfkeras.losses.self_grouping import SelfGroupingLoss
 from gfkeras.losses.softmax import softmax_cross_entropy
 
 __all__ = [
+    "CenterLoss",
+    "InterLoss",
+    "IntraLoss",
     "SelfGroupingLoss",
     "get",
     "naive_labels",
@@ -17,7 +23,15 @@ __all__ = [
     "softmax_cross_entropy",
 ]
 
-LOSSES: dict[str, type] = {cls.__name__: cls for cls in (SelfGroupingLoss,)}
+LOSSES: dict[str, type] = {
+    cls.__name__: cls
+    for cls in (
+        CenterLoss,
+        InterLoss,
+        IntraLoss,
+        SelfGroupingLoss,
+    )
+}
 
 
 def get(name: str, **arguments: Any) -> Any:

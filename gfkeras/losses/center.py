@@ -1,0 +1,161 @@
+"""The center loss."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import keras
+from keras import ops
+
+from gfkeras.errors import positive_int
+from gfkeras.layers.checks import check_embeddings, check_labels
+from gfkeras.layers.replica import global_batch
+
+
+def moved_centers(centers: Any, labels: Any, embedding: Any, alpha: float) -> Any:
+    """Each row's center after its step towards the batch's embeddings of that class.
+
+    c_j − α·Σ_{i: y_i = j}(c_j − x_i) / (1 + n_j), with n_j the class's images in the batch.
+
+    Args:
+        centers: (B, D) float32, the center of each row's class before the step.
+        labels: (B,) int.
+        embedding: (B, D) float32.
+        alpha: α.
+
+    Returns:
+        (B, D) float32; rows of the same class hold the same bits, so that writing them to
+        the same place in any order gives one result.
+    """
+    same = ops.expand_dims(labels, 1) == ops.expand_dims(labels, 0)
+    count = ops.sum(ops.cast(same, "float32"), axis=1, keepdims=True)
+    delta = ops.matmul(ops.cast(same, "float32"), centers - embedding) / (1.0 + count)
+    first = ops.argmax(ops.cast(same, "int32"), axis=1)
+    return ops.take(centers - alpha * delta, first, axis=0)
+
+
+@keras.saving.register_keras_serializable("gfkeras")
+class CenterLoss(keras.layers.Layer):
+    """weight · ½ mean_i ‖x_i − c_{y_i}‖², which draws embeddings to their class's center.
+
+    Equation 2 of Wen et al., "A Discriminative Feature Learning Approach for Deep Face
+    Recognition", ECCV 2016. The paper sums over the batch; the mean makes the weight
+    independent of the batch's size. Embeddings are not normalised and the gradient goes
+    to them only. In training the centers then follow equation 4,
+
+        c_j ← c_j − α · Σ_{i: y_i = j}(c_j − x_i) / (1 + n_j),
+
+    over the global batch, that of all replicas. The centers are this layer's own, not
+    those of a head, and no optimizer touches them.
+
+    Args:
+        num_classes: N, the number of identities.
+        alpha: α in [0, 1], how far the centers move; the paper's experiments use 0.5.
+        weight: λ; the paper's is 0.003.
+        center_initializer: of the centers, (N, D).
+
+    Call arguments:
+        labels: (B,) int in [0, N).
+        embedding: (B, D) float.
+        training: whether the centers move after the loss is taken.
+
+    Returns:
+        Scalar float32, the mean over the replica's batch.
+
+    Raises:
+        ValueError: for embeddings that are not 2-D floats, float labels, labels of another
+            length, and, where values are known (eagerly), labels outside [0, N) and
+            embeddings that are not finite. In a compiled step these make the loss NaN or
+            infinite, and no center moves: one bad batch would spoil them for good.
+
+    Example:
+        >>> import numpy as np
+        >>> import gfkeras
+        >>> loss = gfkeras.losses.get("CenterLoss", num_classes=3, alpha=0.5, weight=1.0)
+        >>> embedding = np.array([[3.0, 0.0], [0.0, 1.0]], "float32")
+        >>> float(loss(np.array([0, 2]), embedding, training=True))
+        2.5
+        >>> np.array(loss.centers).tolist()
+        [[0.75, 0.0], [0.0, 0.0], [0.0, 0.25]]
+    """
+
+    inputs = ("labels", "embedding")
+
+    def __init__(
+        self,
+        num_classes: int,
+        alpha: float = 0.5,
+        weight: float = 0.003,
+        center_initializer: Any = "zeros",
+        **kwargs: Any,
+    ):
+        kwargs.setdefault("dtype", "float32")
+        super().__init__(autocast=False, **kwargs)
+        if not 0 <= alpha <= 1:
+            raise ValueError(f"`alpha` must be in [0, 1]. Received: alpha={alpha!r}")
+        if not 0 <= weight < math.inf:
+            raise ValueError(f"`weight` must not be negative. Received: weight={weight!r}")
+        self.num_classes = positive_int("num_classes", num_classes)
+        self.alpha = float(alpha)
+        self.weight = float(weight)
+        self.center_initializer = keras.initializers.get(center_initializer)
+
+    def build(
+        self, labels_shape: tuple[int | None, ...], embedding_shape: tuple[int | None, ...]
+    ) -> None:
+        if len(embedding_shape) != 2 or embedding_shape[-1] is None:
+            raise ValueError(
+                "`embedding` must have the shape (batch, dimensions). "
+                f"Received: a shape of {tuple(embedding_shape)}"
+            )
+        self.centers = self.add_weight(
+            name="centers",
+            shape=(self.num_classes, embedding_shape[-1]),
+            initializer=self.center_initializer,
+            dtype="float32",
+            trainable=False,
+            # Each replica computes the same value from the global batch.
+            aggregation="only_first_replica",
+        )
+
+    def call(self, labels: Any, embedding: Any, training: bool | None = None) -> Any:
+        embedding = check_embeddings(embedding)
+        labels = ops.cast(check_labels(labels, self.num_classes, embedding), "int32")
+        loss = ops.mean(self._half_squared_distances(labels, embedding))
+        if training:
+            self._move(global_batch(labels), global_batch(ops.stop_gradient(embedding)))
+        return self.weight * loss
+
+    def _half_squared_distances(self, labels: Any, embedding: Any) -> Any:
+        """½‖x − c_y‖² of each row; NaN where the label is no class."""
+        difference = embedding - ops.stop_gradient(self._centers_of(labels))
+        half = 0.5 * ops.sum(ops.square(difference), axis=-1)
+        valid = ops.logical_and(labels >= 0, labels < self.num_classes)
+        return ops.where(valid, half, float("nan"))
+
+    def _centers_of(self, labels: Any) -> Any:
+        return ops.take(self.centers, ops.clip(labels, 0, self.num_classes - 1), axis=0)
+
+    def _move(self, labels: Any, embedding: Any) -> None:
+        sound = ops.all(ops.isfinite(self._half_squared_distances(labels, embedding)))
+        before = self._centers_of(labels)
+        after = moved_centers(before, labels, embedding, self.alpha)
+        index = ops.expand_dims(ops.clip(labels, 0, self.num_classes - 1), -1)
+        self.centers.assign(
+            ops.scatter_update(self.centers, index, ops.where(sound, after, before))
+        )
+
+    def compute_output_spec(
+        self, labels: Any, embedding: Any, training: bool | None = None
+    ) -> keras.KerasTensor:
+        return keras.KerasTensor((), dtype="float32")
+
+    def get_config(self) -> dict[str, Any]:
+        return {
+            **super().get_config(),
+            "num_classes": self.num_classes,
+            "alpha": self.alpha,
+            "weight": self.weight,
+            "center_initializer": keras.initializers.serialize(self.center_initializer),
+        }

@@ -1,0 +1,208 @@
+"""The inter-class loss of the ArcFace paper."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import keras
+from keras import ops
+
+from gfkeras.errors import positive_int
+from gfkeras.layers.angular import MIN_SQUARED_SINE, unit_rows
+from gfkeras.layers.checks import check_embeddings, check_labels
+from gfkeras.losses.embedding_loss import EmbeddingLoss
+
+
+def _as_blocks(rows: Any, size: int) -> Any:
+    """(N, D) as (blocks, size, D), the last block filled up with zero rows."""
+    count, dimensions = rows.shape
+    blocks = -(-count // size)
+    rows = ops.pad(rows, [[0, blocks * size - count], [0, 0]])
+    return ops.reshape(rows, (blocks, size, dimensions))
+
+
+def _added(blocks: Any, i: Any, summand: Any) -> Any:
+    """The blocks with `summand` added to the i-th."""
+    summand = ops.expand_dims(ops.take(blocks, i, axis=0) + summand, 0)
+    return ops.scatter_update(blocks, ops.reshape(i, (1, 1)), summand)
+
+
+def _angles_to_block(rows: Any, own: Any, block: Any, start: Any, count: int) -> Any:
+    """Σ arccos(row · center) over a block's centers, and the summands' slopes.
+
+    Args:
+        rows: (R, D), unit vectors.
+        own: (R,) int32, the index of the center that each row does not count.
+        block: (S, D), unit vectors: centers start to start + S − 1.
+        start: int32.
+        count: N; what comes after in the block is filling.
+
+    Returns:
+        (R,) and d arccos / d cosine, (R, S).
+    """
+    cosine = ops.clip(ops.matmul(rows, ops.transpose(block)), -1.0, 1.0)
+    index = ops.expand_dims(start + ops.arange(block.shape[0], dtype="int32"), 0)
+    counted = ops.logical_and(index != ops.expand_dims(own, 1), index < count)
+    angle = ops.where(counted, ops.arccos(cosine), 0.0)
+    slope = -ops.rsqrt(ops.maximum(1.0 - ops.square(cosine), MIN_SQUARED_SINE))
+    return ops.sum(angle, axis=1), ops.where(counted, slope, 0.0)
+
+
+def angles_of_rows(rows: Any, centers: Any, labels: Any, block_size: int) -> Any:
+    """mean_i Σ_{j ≠ labels_i} arccos(rows_i · centers_j), both unit vectors; a scalar.
+
+    Value and gradients come from one pass over blocks of centers, so that of the (B, N)
+    angles no more than (B, block_size) exist at a time.
+    """
+    count = centers.shape[0]
+
+    @ops.custom_gradient
+    def blockwise(rows: Any, centers: Any) -> Any:
+        blocks = _as_blocks(centers, block_size)
+
+        def step(i: Any, carry: Any) -> Any:
+            totals, by_rows, by_blocks = carry
+            block = ops.take(blocks, i, axis=0)
+            sums, slope = _angles_to_block(rows, labels, block, i * block_size, count)
+            by_block = ops.matmul(ops.transpose(slope), rows)
+            return (
+                totals + sums,
+                by_rows + ops.matmul(slope, block),
+                ops.scatter_update(by_blocks, ops.reshape(i, (1, 1)), ops.expand_dims(by_block, 0)),
+            )
+
+        start = (ops.zeros_like(rows[:, 0]), ops.zeros_like(rows), ops.zeros_like(blocks))
+        totals, by_rows, by_blocks = ops.fori_loop(0, blocks.shape[0], step, start)
+        share = 1.0 / ops.cast(ops.shape(rows)[0], "float32")
+        by_centers = ops.reshape(by_blocks, (-1, centers.shape[1]))[:count]
+
+        def gradient(*arguments: Any, upstream: Any = None) -> Any:
+            upstream = (arguments[0] if upstream is None else upstream) * share
+            return upstream * by_rows, upstream * by_centers
+
+        return ops.mean(totals), gradient
+
+    return blockwise(rows, centers)
+
+
+def angles_of_all(centers: Any, block_size: int) -> Any:
+    """mean_i Σ_{j ≠ i} arccos(centers_i · centers_j), unit vectors; a scalar.
+
+    Every pair of blocks is looked at once, so that at most (block_size, block_size)
+    angles exist at a time.
+    """
+    count = centers.shape[0]
+
+    @ops.custom_gradient
+    def blockwise(centers: Any) -> Any:
+        blocks = _as_blocks(centers, block_size)
+
+        def from_block(i: Any, carry: Any) -> Any:
+            rows = ops.take(blocks, i, axis=0)
+            own = i * block_size + ops.arange(block_size, dtype="int32")
+
+            def to_block(j: Any, carry: Any) -> Any:
+                total, by_blocks = carry
+                block = ops.take(blocks, j, axis=0)
+                sums, slope = _angles_to_block(rows, own, block, j * block_size, count)
+                sums = ops.sum(ops.where(own < count, sums, 0.0)) / count
+                # A block's pairs with itself are there from both ends already.
+                other = ops.cast(j > i, "float32")
+                by_blocks = _added(by_blocks, i, ops.matmul(slope, block))
+                by_blocks = _added(by_blocks, j, other * ops.matmul(ops.transpose(slope), rows))
+                return total + (1.0 + other) * sums, by_blocks
+
+            return ops.fori_loop(i, blocks.shape[0], to_block, carry)
+
+        start = (ops.zeros((), "float32"), ops.zeros_like(blocks))
+        total, by_blocks = ops.fori_loop(0, blocks.shape[0], from_block, start)
+        by_centers = ops.reshape(by_blocks, (-1, centers.shape[1]))[:count]
+
+        def gradient(*arguments: Any, upstream: Any = None) -> Any:
+            upstream = arguments[0] if upstream is None else upstream
+            # A pair's angle is counted from both its ends.
+            return (2.0 / count) * upstream * by_centers
+
+        return total, gradient
+
+    return blockwise(centers)
+
+
+def inter_loss(labels: Any, centers: Any, block_size: int) -> Any:
+    """−1 / (π(N − 1)) · mean_y Σ_{j ≠ y} arccos(W_y · W_j), scalar float32.
+
+    Args:
+        labels: (B,) int, the y to average over, or None for all N classes. A label outside
+            [0, N) makes the loss NaN.
+        centers: (N, D) float, not normalised.
+        block_size: of how many centers angles are taken at a time.
+    """
+    centers = unit_rows(centers)
+    count = centers.shape[0]
+    block_size = min(block_size, count)
+    scale = -1.0 / (math.pi * max(count - 1, 1))
+    if labels is None:
+        return scale * angles_of_all(centers, block_size)
+    labels = ops.cast(labels, "int32")
+    rows = ops.take(centers, ops.clip(labels, 0, count - 1), axis=0)
+    loss = scale * angles_of_rows(rows, centers, labels, block_size)
+    valid = ops.all(ops.logical_and(labels >= 0, labels < count))
+    return ops.where(valid, loss, float("nan"))
+
+
+@keras.saving.register_keras_serializable("gfkeras")
+class InterLoss(EmbeddingLoss):
+    """−weight / (π(N − 1)) · mean_i Σ_{j ≠ y_i} arccos(W_{y_i} · W_j): pushes centers apart.
+
+    The Inter-Loss of arXiv 1801.07698, with W the head's centers, normalised. The
+    gradient goes to the centers. The angles are taken in blocks: neither (N, N) nor
+    (B, N) of them exist at a time, so that 100,000 identities need little more memory
+    than their centers.
+
+    Args:
+        weight: what the loss is multiplied by; 1 in the paper.
+        block_size: of how many centers angles are taken at a time. A larger one is faster
+            where memory allows: (B, block_size) floats a few times over, or
+            (block_size, block_size) without labels.
+        name: as of `keras.losses.Loss`.
+
+    Call arguments:
+        labels: (B,) int in [0, N), the batch's classes, as in the paper; None takes the
+            mean over all N classes, which costs N/B times as much.
+        centers: (N, D) float of the head, not normalised.
+
+    Returns:
+        Scalar float32 in [−weight, 0]; 0 for one class. The derivative of arccos, infinite
+        where two centers coincide, is cut off where sin²θ < 1e-7.
+
+    Raises:
+        ValueError: for centers that are not 2-D floats, labels that are not 1-D integers,
+            and, where values are known (eagerly), labels outside [0, N) and centers that
+            are not finite. In a compiled step a label outside [0, N) makes the loss NaN.
+
+    Example:
+        >>> import numpy as np
+        >>> import gfkeras
+        >>> loss = gfkeras.losses.get("InterLoss")
+        >>> centers = np.array([[2.0, 0.0], [0.0, 1.0], [-1.0, 0.0]], "float32")
+        >>> round(float(loss(np.array([0, 0]), centers)), 4)
+        -0.75
+        >>> round(float(loss(None, centers)), 4)
+        -0.6667
+    """
+
+    inputs = ("labels", "centers")
+
+    def __init__(self, weight: float = 1.0, block_size: int = 1024, name: str | None = None):
+        super().__init__(weight=weight, name=name)
+        self.block_size = positive_int("block_size", block_size)
+
+    def batch_loss(self, labels: Any, centers: Any) -> Any:
+        centers = check_embeddings(centers, "centers")
+        if labels is not None:
+            labels = check_labels(labels, centers.shape[0])
+        return inter_loss(labels, centers, self.block_size)
+
+    def get_config(self) -> dict[str, Any]:
+        return {**super().get_config(), "block_size": self.block_size}
