@@ -10,7 +10,7 @@ from keras import ops
 
 from gfkeras.errors import positive_int
 from gfkeras.heads.target import replace_target
-from gfkeras.layers.angular import unit_rows
+from gfkeras.layers.angular import project, unit_rows
 from gfkeras.layers.checks import check_embeddings, check_labels
 
 
@@ -93,7 +93,7 @@ class MarginHead(keras.layers.Layer):
         """s·cos θ_j of each embedding with each center, (B, N) float32."""
         # Scaling (B, D) instead of (B, N) saves two passes over the larger array.
         embedding = unit_rows(check_embeddings(embedding)) * self.scale
-        return ops.matmul(embedding, ops.transpose(unit_rows(self.centers)))
+        return project(embedding, self.centers)
 
     def with_margin(
         self, logits: Any, labels: Any, embedding: Any = None, training: bool | None = None

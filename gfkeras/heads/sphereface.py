@@ -10,7 +10,7 @@ from keras import ops
 from gfkeras.heads.margin_head import MarginHead, in_range
 from gfkeras.heads.margins import multiplicative_angular_margin
 from gfkeras.heads.target import replace_target
-from gfkeras.layers.angular import row_norms, unit_rows
+from gfkeras.layers.angular import project, row_norms
 from gfkeras.layers.checks import check_embeddings, check_labels
 
 
@@ -81,8 +81,7 @@ class SphereFace(MarginHead):
 
     def logits(self, embedding: Any) -> Any:
         """‖x‖·cos θ_j, (B, N) float32."""
-        embedding = check_embeddings(embedding)
-        return ops.matmul(embedding, ops.transpose(unit_rows(self.centers)))
+        return project(check_embeddings(embedding), self.centers)
 
     def with_margin(
         self, logits: Any, labels: Any, embedding: Any = None, training: bool | None = None

@@ -11,7 +11,7 @@ from keras import ops
 from gfkeras.errors import one_of, positive_int
 from gfkeras.heads.margin_head import MarginHead, in_range, positive
 from gfkeras.heads.margins import additive_angular_margin
-from gfkeras.layers.angular import unit_rows
+from gfkeras.layers.angular import project, unit_rows
 from gfkeras.layers.checks import check_embeddings
 
 POOLINGS = ("max", "softmax")
@@ -85,8 +85,7 @@ class SubCenterArcFace(MarginHead):
     def sub_center_cosine(self, embedding: Any) -> Any:
         """cos θ of each embedding with each center of each identity, (B, N, K) float32."""
         embedding = unit_rows(check_embeddings(embedding))
-        centers = ops.reshape(unit_rows(self.centers), (-1, embedding.shape[-1]))
-        cosine = ops.matmul(embedding, ops.transpose(centers))
+        cosine = project(embedding, ops.reshape(self.centers, (-1, embedding.shape[-1])))
         return ops.reshape(cosine, (-1, self.num_classes, self.sub_centers))
 
     def target_cosine(self, cosine: Any) -> Any:

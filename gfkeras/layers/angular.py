@@ -35,6 +35,21 @@ def unit_rows(vectors: Any) -> Any:
     return vectors * ops.rsqrt(ops.maximum(squared, MIN_SQUARED_NORM))
 
 
+def project(vectors: Any, directions: Any) -> Any:
+    """x · ŵ: how far each vector goes along each direction.
+
+    Args:
+        vectors: (A, D) float32.
+        directions: (B, D) float, of any length; a zero row gives zeros.
+
+    Returns:
+        (A, B) float32, ‖x‖·cos θ.
+    """
+    # Dividing the products by ‖w‖ instead is a tenth faster with 100,000 directions on a CPU,
+    # but its gradient holds two arrays of their size at once where this holds one.
+    return ops.matmul(vectors, ops.transpose(unit_rows(directions)))
+
+
 def cosine_similarity(a: Any, b: Any) -> Any:
     """Cosines of all pairs of rows.
 
@@ -46,7 +61,7 @@ def cosine_similarity(a: Any, b: Any) -> Any:
         (A, B) float32, clipped to [−1, 1]: rounding puts products of unit vectors
         outside, where no angle has such a cosine.
     """
-    return ops.clip(ops.matmul(unit_rows(a), ops.transpose(unit_rows(b))), -1.0, 1.0)
+    return ops.clip(project(unit_rows(a), b), -1.0, 1.0)
 
 
 def sine(cosine: Any) -> Any:

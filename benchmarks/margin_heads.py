@@ -1,0 +1,182 @@
+"""What a margin costs: a head's training step against plain normalised softmax, and its memory.
+
+    python benchmarks/margin_heads.py [--classes 100000] [--heads ArcFace CosFace ...] [--json FILE]
+
+Each step takes embeddings (128, 512) and labels, gives the mean cross-entropy and its
+gradients by embeddings and centers (100,000, 512), compiled as in `model.fit`. The peer is
+what one writes by hand for s·cos θ: Keras' normalize, a matmul, Keras' sparse softmax
+cross-entropy. Head and peer share the centers and run in turns in one process; the ratio is
+the median over the runs of one step's time by the other's. Memory is the peak during steps
+in a process of each one's own, less what it held before the first (Linux only).
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import re
+import statistics
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+
+import keras
+import numpy as np
+from keras import ops
+
+from gfkeras.heads import HEADS
+from gfkeras.losses import softmax_cross_entropy
+
+BATCH, DIMENSIONS, SCALE = 128, 512, 64.0
+TIME_TARGET, MEMORY_TARGET = 1.10, 1.20
+
+
+def plain_loss(embedding: Any, centers: Any, labels: Any) -> Any:
+    """Normalised softmax without a margin, as one writes it."""
+    unit = ops.normalize(embedding, axis=-1)
+    cosine = ops.matmul(unit, ops.transpose(ops.normalize(centers, axis=-1)))
+    losses = ops.sparse_categorical_crossentropy(labels, SCALE * cosine, from_logits=True)
+    return ops.mean(losses)
+
+
+def compiled_step(loss: Callable[..., Any], layer: keras.layers.Layer) -> Callable[..., Any]:
+    """(embedding, labels) → loss and its gradients by the embedding and the layer's centers."""
+    if keras.backend.backend() == "jax":
+        import jax
+
+        others = [v.value for v in layer.non_trainable_variables]
+
+        def of_arrays(centers: Any, embedding: Any, labels: Any) -> Any:
+            scope = keras.StatelessScope(
+                [(layer.centers, centers), *zip(layer.non_trainable_variables, others, strict=True)]
+            )
+            with scope:
+                return loss(embedding, labels)
+
+        step = jax.jit(jax.value_and_grad(of_arrays, argnums=(0, 1)))
+        return lambda embedding, labels: jax.block_until_ready(
+            step(layer.centers.value, embedding, labels)
+        )
+    import tensorflow as tf
+
+    @tf.function
+    def step(embedding: Any, labels: Any) -> Any:
+        with tf.GradientTape() as tape:
+            tape.watch(embedding)
+            value = loss(embedding, labels)
+        return value, tape.gradient(value, [embedding, layer.centers.value])
+
+    return step
+
+
+def steps(name: str, classes: int) -> tuple[Callable[..., Any], Callable[..., Any], tuple]:
+    """The head's step, the plain one on the same centers, and what they are called with."""
+    rng = np.random.default_rng(0)
+    head = HEADS[name](classes)
+    head.build((None, DIMENSIONS))
+    head.centers.assign(rng.normal(size=head.centers.shape, scale=0.01).astype("float32"))
+    embedding = ops.convert_to_tensor(rng.normal(size=(BATCH, DIMENSIONS)).astype("float32"))
+    labels = ops.convert_to_tensor(rng.integers(0, classes, BATCH).astype("int32"))
+
+    def head_loss(embedding: Any, labels: Any) -> Any:
+        logits = head(embedding, labels, training=True)
+        return ops.mean(softmax_cross_entropy(logits, labels))
+
+    def peer_loss(embedding: Any, labels: Any) -> Any:
+        # As many centers as the head has, so that sub-centers are compared with their own number.
+        centers = ops.reshape(ops.convert_to_tensor(head.centers), (-1, DIMENSIONS))
+        return plain_loss(embedding, centers, labels)
+
+    return compiled_step(head_loss, head), compiled_step(peer_loss, head), (embedding, labels)
+
+
+def measure_time(name: str, classes: int, runs: int) -> dict[str, float]:
+    """Median milliseconds of the head's step and of the peer's, in turns."""
+    head, peer, arguments = steps(name, classes)
+    seconds: dict[str, list[float]] = {"head": [], "peer": []}
+    for run in range(-3, runs):
+        # Who goes first changes, for the second finds a warmer cache.
+        for key, step in [("head", head), ("peer", peer)][:: 1 if run % 2 else -1]:
+            start = time.perf_counter()
+            float(step(*arguments)[0])
+            if run >= 0:
+                seconds[key].append(time.perf_counter() - start)
+    ratios = [a / b for a, b in zip(seconds["head"], seconds["peer"], strict=True)]
+    return {
+        "head_ms_median": 1e3 * statistics.median(seconds["head"]),
+        "peer_ms_median": 1e3 * statistics.median(seconds["peer"]),
+        "time_ratio": statistics.median(ratios),
+    }
+
+
+def step_bytes(name: str, classes: int, which: str) -> int:
+    """Memory that a process of its own needs for one's steps, over what it held before them."""
+    command = [sys.executable, __file__, "--classes", str(classes), "--child", name, which]
+    run = subprocess.run(command, capture_output=True, text=True, check=True)
+    return int(run.stdout.splitlines()[-1])
+
+
+def resident_bytes(key: str) -> int:
+    """VmRSS, what this process holds, or VmHWM, the most it has held (Linux)."""
+    status = Path("/proc/self/status").read_text()
+    return 1024 * int(re.search(rf"^{key}:\s+(\d+) kB", status, re.M)[1])
+
+
+def child(name: str, classes: int, which: str) -> None:
+    head, peer, arguments = steps(name, classes)
+    step = head if which == "head" else peer
+    # Making the arrays took more than they hold: the peak is counted from here.
+    Path("/proc/self/clear_refs").write_text("5")
+    before = resident_bytes("VmRSS")
+    for _ in range(3):
+        step(*arguments)
+    print(resident_bytes("VmHWM") - before)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
+    parser.add_argument("--classes", type=int, default=100_000, help="number of identities")
+    parser.add_argument("--runs", type=int, default=15, help="measured steps of each")
+    parser.add_argument("--heads", nargs="+", default=["ArcFace"], choices=sorted(HEADS))
+    parser.add_argument("--json", type=Path, metavar="FILE", help="write the results here")
+    parser.add_argument("--child", nargs=2, help=argparse.SUPPRESS)
+    arguments = parser.parse_args()
+    if arguments.child:
+        child(arguments.child[0], arguments.classes, arguments.child[1])
+        return
+    results = []
+    for name in arguments.heads:
+        memory = {k: step_bytes(name, arguments.classes, k) / 2**20 for k in ("peer", "head")}
+        result: dict[str, Any] = {
+            "head": name,
+            "backend": keras.backend.backend(),
+            "classes": arguments.classes,
+            **measure_time(name, arguments.classes, arguments.runs),
+            "head_peak_mib": memory["head"],
+            "peer_peak_mib": memory["peer"],
+            "memory_ratio": memory["head"] / memory["peer"],
+        }
+        result["within_target"] = (
+            result["time_ratio"] <= TIME_TARGET and result["memory_ratio"] <= MEMORY_TARGET
+        )
+        results.append(result)
+        print(
+            f"{name}, {arguments.classes:,} identities, {result['backend']}: step "
+            f"{result['head_ms_median']:.0f} ms, plain softmax {result['peer_ms_median']:.0f} ms "
+            f"= {result['time_ratio']:.3f}× (at most {TIME_TARGET:.2f}×); memory "
+            f"{memory['head']:.0f} of {memory['peer']:.0f} MiB = {result['memory_ratio']:.3f}× "
+            f"(at most {MEMORY_TARGET:.2f}×): {'yes' if result['within_target'] else 'NO'}",
+            flush=True,
+        )
+    if arguments.json:
+        arguments.json.write_text(json.dumps(results, indent=1) + "\n")
+
+
+if __name__ == "__main__":
+    main()
