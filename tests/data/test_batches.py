@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import pickle
+from concurrent.futures import ThreadPoolExecutor
+
 import keras
 import numpy as np
 import pytest
 from PIL import Image
 
-from gfkeras.data import FaceBatches, augmentation
+from gfkeras.data import FaceBatches, IdentitySampler, augmentation
 
 
 @pytest.fixture
@@ -50,15 +53,17 @@ def test_order_and_augmentation_follow_seed_and_epoch(images):
     assert epoch(3, 2)[0][1].tolist() != epoch(4, 2)[0][1].tolist()
 
 
+@pytest.mark.parametrize("by_identity", [False, True])
 @pytest.mark.parametrize("workers", [1, 3])
-def test_fit_sees_the_same_batches_with_any_number_of_workers(workers):
+def test_fit_sees_the_same_batches_with_any_number_of_workers(workers, by_identity):
     if keras.backend.backend() == "jax":
         pytest.skip("JAX traces its step, so that a loss cannot watch the labels")
-    labels = np.arange(12)
+    labels = np.arange(12) // 3 if by_identity else np.arange(12)
     images = np.zeros((12, 112, 112, 3), np.uint8)
     images += labels.astype(np.uint8)[:, None, None, None]
 
-    batches = FaceBatches(images, labels, 4, seed=5, workers=workers)
+    sampler = IdentitySampler(labels, 2, 2, seed=5) if by_identity else None
+    batches = FaceBatches(images, labels, 4, seed=5, sampler=sampler, workers=workers)
     expected = []
     for epoch in range(3):
         batches.epoch = epoch
@@ -102,6 +107,70 @@ def test_files_are_decoded_as_needed_and_bad_ones_listed(images, tmp_path):
     assert batches.skipped == {paths[1]: "not an image of a known format"}
     with pytest.raises(ValueError, match=r"None of a batch of 1.*1\.png"):
         FaceBatches(paths[1:2], [0], 1)[0]
+
+
+def test_a_sampler_says_what_is_in_the_batches(images):
+    labels = np.array([0, 1, 2, 0, 1, 2, 0, 1, 2, 2])
+    sampler = IdentitySampler(labels, 2, 2, seed=4)
+    batches = FaceBatches(images, labels, sampler=sampler, augmentation=flip, seed=1)
+    assert (len(batches), batches.batch_size) == (2, 4)
+    for epoch in (2, 0):
+        batches.epoch = epoch
+        for index, rows in enumerate(sampler.order(epoch)):
+            pictures, got = batches[index]
+            np.testing.assert_array_equal(got, labels[rows])
+            expected = flip(images[rows], np.random.default_rng((1, epoch, 1 + index)))
+            np.testing.assert_array_equal(pictures, expected)
+    assert len(FaceBatches(images, labels, 4, sampler=sampler)) == 2
+    with pytest.raises(ValueError, match=r"`batch_size`.* 2 · 2 = 4.*Received: batch_size=5"):
+        FaceBatches(images, labels, 5, sampler=sampler)
+    with pytest.raises(ValueError, match="`sampler` must be made of the same labels"):
+        FaceBatches(images, labels[::-1], sampler=sampler)
+    with pytest.raises(ValueError, match=r"`batch_size` must be an integer.*batch_size=None"):
+        FaceBatches(images, labels)
+
+
+def test_an_order_is_drawn_once_an_epoch(images, monkeypatch):
+    drawn = []
+    original = IdentitySampler.order
+
+    def order(self, epoch):
+        drawn.append(epoch)
+        return original(self, epoch)
+
+    monkeypatch.setattr(IdentitySampler, "order", order)
+    labels = np.arange(10) // 2
+    batches = FaceBatches(images, labels, sampler=IdentitySampler(labels, 2, 1))
+    for epoch in (0, 1):
+        batches.epoch = epoch
+        with ThreadPoolExecutor(4) as pool:
+            here = [y.tolist() for _, y in pool.map(batches.__getitem__, range(len(batches)))]
+    assert drawn == [0, 1]
+    # Worker processes get the data set as it is, and draw the same order themselves.
+    sent = pickle.loads(pickle.dumps(batches))
+    assert [sent[i][1].tolist() for i in range(len(sent))] == here
+    assert drawn == [0, 1, 1]
+
+
+def test_with_a_sampler_a_bad_file_is_replaced_by_the_same_identity(images, tmp_path):
+    labels = np.array([0, 0, 1, 1, 2, 2])
+    paths = [tmp_path / f"{index}.png" for index in range(6)]
+    for path, image in zip(paths, images, strict=False):
+        Image.fromarray(image).save(path)
+    for bad in (1, 4, 5):
+        paths[bad].write_text("text")
+    sampler = IdentitySampler(labels, 3, 2)
+    batches = FaceBatches(paths, labels, sampler=sampler)
+    for epoch in range(5):
+        batches.epoch = epoch
+        rows = sampler.order(epoch)[0]
+        pictures, got = batches[0]
+        of = [next(i for i in range(6) if (images[i] == p).all()) for p in pictures]
+        assert labels[of].tolist() == got.tolist()
+        for row, shown in zip(rows, of, strict=True):
+            # The third person has no other picture, so anyone stands in.
+            assert shown == {1: 0}.get(int(row), row) or row in (4, 5)
+        assert not {1, 4, 5} & set(of)
 
 
 def test_wrong_arguments(images):

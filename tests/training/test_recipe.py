@@ -98,6 +98,13 @@ def test_misspelt_names_get_the_nearest(tmp_path, text, expected):
         ("[schedule]\nname = 'step'\nmilestones = [4, 2]", "rising `milestones`"),
         ("[model]\nname = 'Backbone'\nnum_groups = 4", "`num_groups`"),
         ("[model]\nname = 'Backbone'\n[[loss]]\nname = 'SelfGroupingLoss'", "needs groups"),
+        (
+            "[training]\nbatch_size = 30\nimages_per_identity = 4",
+            "`training`: `batch_size` must be a multiple of `images_per_identity`, for two "
+            "identities or more. Received: batch_size=30, images_per_identity=4",
+        ),
+        ("[training]\nbatch_size = 4\nimages_per_identity = 4", "two identities or more"),
+        ("[training]\nimages_per_identity = 0", "`training.images_per_identity` must be greater"),
         ("seed = -1", "`seed` must be greater than or equal to 0. Received: -1"),
         ("dtype_policy = 'float16'", "`dtype_policy` must be 'float32'"),
     ],

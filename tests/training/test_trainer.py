@@ -12,7 +12,7 @@ import pytest
 from PIL import Image
 
 import gfkeras
-from gfkeras.data import FaceFolder, Faces
+from gfkeras.data import FaceBatches, FaceFolder, Faces, IdentitySampler
 from gfkeras.training import Recipe, train
 
 
@@ -55,7 +55,7 @@ def test_the_log_has_a_row_an_epoch_and_callbacks_see_the_same(whole_run):
     log = rows(result.out / "log.csv")
     assert [row["epoch"] for row in log] == ["1", "2", "3"]
     expected = {
-        "loss", "identity_loss", "grouping_loss", "accuracy", "learning_rate", "seconds",
+        "loss", "identity_loss", "self_grouping_loss", "accuracy", "learning_rate", "seconds",
         "images_per_second", "val_accuracy", "val_auc", "val_eer",
     }  # fmt: skip
     assert set(log[0]) - {"epoch"} == expected
@@ -119,6 +119,36 @@ def test_a_stopped_run_resumes_to_the_same_weights(whole_run, tiny_faces, tmp_pa
         train(checked, tiny_faces, tmp_path / "run", resume=True, verbose=0)
 
 
+@pytest.fixture
+def watched_batches(monkeypatch):
+    """{(epoch, index): labels} of all the batches that the trainer's data set gave."""
+    seen: dict[tuple[int, int], list[int]] = {}
+
+    class Watched(FaceBatches):
+        def __getitem__(self, index):
+            images, labels = super().__getitem__(index)
+            seen[self.epoch, index] = labels.tolist()
+            return images, labels
+
+    monkeypatch.setattr(gfkeras.training.trainer, "FaceBatches", Watched)
+    return seen
+
+
+def test_batches_by_identity(tmp_path, tiny_faces, tiny_recipe, watched_batches):
+    tiny_recipe |= {"data": {}, "loss": []}
+    tiny_recipe["model"] = {"name": "Backbone", "embedding_dim": 16} | {
+        "backbone": tiny_recipe["model"]["backbone"]
+    }
+    recipe = Recipe.parse(tiny_recipe, ["training.images_per_identity=4", "training.epochs=2"])
+    result = train(recipe, tiny_faces, tmp_path / "run", verbose=0)
+    assert result.epochs == 2
+    assert Recipe.read(tmp_path / "run" / "recipe.toml") == recipe
+    sampler = IdentitySampler(tiny_faces.labels, 2, 4, seed=recipe.seed)
+    for epoch in range(2):
+        for index, rows in enumerate(sampler.order(epoch)):
+            assert watched_batches[epoch, index] == sampler.labels[rows].tolist()
+
+
 def test_a_folder_with_damage_trains_and_lists_it(tmp_path, tiny_faces, tiny_recipe):
     root = tmp_path / "faces"
     for index, (image, label) in enumerate(zip(tiny_faces.images, tiny_faces.labels, strict=True)):
@@ -148,6 +178,10 @@ def test_a_loss_that_explodes_is_named_and_the_good_model_kept(tmp_path, tiny_fa
     [
         (["training.batch_size=1"], "batch_size` must be at least 2"),
         (["training.batch_size=17"], "at most the 16 training images"),
+        (
+            ["training.images_per_identity=1"],
+            r"at most the 4 training identities\. Received: 8 / 1 = 8",
+        ),
         (["data.holdout_identities=6"], "fewer than the 6 identities"),
         (["data.holdout_identities=5"], r"at least two identities.*Received: 1"),
         (["data.holdout_identities=1"], "at least two people"),
