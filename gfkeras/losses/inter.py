@@ -49,6 +49,16 @@ def _angles_to_block(rows: Any, own: Any, block: Any, start: Any, count: int) ->
     return ops.sum(angle, axis=1), ops.where(counted, slope, 0.0)
 
 
+def _once_known(index: Any, total: Any, *products: Any) -> Any:
+    """`index`, but not before a step's results are known.
+
+    TensorFlow starts up to ten of a loop's steps at once where nothing keeps them waiting,
+    each with angles of its own. A sum of angles is never negative, which it cannot know.
+    """
+    bound = sum(ops.sum(ops.abs(product)) for product in products)
+    return index + ops.cast(ops.sum(total) < -bound, "int32")
+
+
 def angles_of_rows(rows: Any, centers: Any, labels: Any, block_size: int) -> Any:
     """mean_i Σ_{j ≠ labels_i} arccos(rows_i · centers_j), both unit vectors; a scalar.
 
@@ -61,19 +71,27 @@ def angles_of_rows(rows: Any, centers: Any, labels: Any, block_size: int) -> Any
     def blockwise(rows: Any, centers: Any) -> Any:
         blocks = _as_blocks(centers, block_size)
 
-        def step(i: Any, carry: Any) -> Any:
-            totals, by_rows, by_blocks = carry
+        def step(i: Any, totals: Any, by_rows: Any, by_blocks: Any) -> Any:
             block = ops.take(blocks, i, axis=0)
             sums, slope = _angles_to_block(rows, labels, block, i * block_size, count)
-            by_block = ops.matmul(ops.transpose(slope), rows)
+            by_row, by_column = ops.matmul(slope, block), ops.matmul(ops.transpose(slope), rows)
             return (
+                _once_known(i + 1, sums, by_row, by_column),
                 totals + sums,
-                by_rows + ops.matmul(slope, block),
-                ops.scatter_update(by_blocks, ops.reshape(i, (1, 1)), ops.expand_dims(by_block, 0)),
+                by_rows + by_row,
+                _added(by_blocks, i, by_column),
             )
 
-        start = (ops.zeros_like(rows[:, 0]), ops.zeros_like(rows), ops.zeros_like(blocks))
-        totals, by_rows, by_blocks = ops.fori_loop(0, blocks.shape[0], step, start)
+        _, totals, by_rows, by_blocks = ops.while_loop(
+            lambda i, *_: i < blocks.shape[0],
+            step,
+            (
+                ops.zeros((), "int32"),
+                ops.zeros_like(rows[:, 0]),
+                ops.zeros_like(rows),
+                ops.zeros_like(blocks),
+            ),
+        )
         share = 1.0 / ops.cast(ops.shape(rows)[0], "float32")
         by_centers = ops.reshape(by_blocks, (-1, centers.shape[1]))[:count]
 
@@ -97,26 +115,36 @@ def angles_of_all(centers: Any, block_size: int) -> Any:
     @ops.custom_gradient
     def blockwise(centers: Any) -> Any:
         blocks = _as_blocks(centers, block_size)
+        last = blocks.shape[0] - 1
 
-        def from_block(i: Any, carry: Any) -> Any:
-            rows = ops.take(blocks, i, axis=0)
+        def step(i: Any, j: Any, total: Any, by_blocks: Any) -> Any:
+            rows, block = ops.take(blocks, i, axis=0), ops.take(blocks, j, axis=0)
             own = i * block_size + ops.arange(block_size, dtype="int32")
+            sums, slope = _angles_to_block(rows, own, block, j * block_size, count)
+            sums = ops.sum(ops.where(own < count, sums, 0.0)) / count
+            # A block's pairs with itself are there from both ends already.
+            other = ops.cast(j > i, "float32")
+            by_row = ops.matmul(slope, block)
+            by_column = other * ops.matmul(ops.transpose(slope), rows)
+            next_i = i + ops.cast(j == last, "int32")
+            next_j = ops.where(j == last, next_i, j + 1)
+            return (
+                next_i,
+                _once_known(next_j, sums, by_row, by_column),
+                total + (1.0 + other) * sums,
+                _added(_added(by_blocks, i, by_row), j, by_column),
+            )
 
-            def to_block(j: Any, carry: Any) -> Any:
-                total, by_blocks = carry
-                block = ops.take(blocks, j, axis=0)
-                sums, slope = _angles_to_block(rows, own, block, j * block_size, count)
-                sums = ops.sum(ops.where(own < count, sums, 0.0)) / count
-                # A block's pairs with itself are there from both ends already.
-                other = ops.cast(j > i, "float32")
-                by_blocks = _added(by_blocks, i, ops.matmul(slope, block))
-                by_blocks = _added(by_blocks, j, other * ops.matmul(ops.transpose(slope), rows))
-                return total + (1.0 + other) * sums, by_blocks
-
-            return ops.fori_loop(i, blocks.shape[0], to_block, carry)
-
-        start = (ops.zeros((), "float32"), ops.zeros_like(blocks))
-        total, by_blocks = ops.fori_loop(0, blocks.shape[0], from_block, start)
+        _, _, total, by_blocks = ops.while_loop(
+            lambda i, *_: i <= last,
+            step,
+            (
+                ops.zeros((), "int32"),
+                ops.zeros((), "int32"),
+                ops.zeros((), "float32"),
+                ops.zeros_like(blocks),
+            ),
+        )
         by_centers = ops.reshape(by_blocks, (-1, centers.shape[1]))[:count]
 
         def gradient(*arguments: Any, upstream: Any = None) -> Any:
