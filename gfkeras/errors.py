@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import difflib
 import importlib
+import math
+import numbers
 from collections.abc import Iterable, Mapping
 from types import ModuleType
 from typing import Any, TypeVar
@@ -62,6 +64,34 @@ def positive_int(argument: str, value: Any) -> int:
             f"`{argument}` must be an integer of at least 1. Received: {argument}={value!r}"
         )
     return value.__index__()
+
+
+def in_range(argument: str, value: Any, low: float, high: float, unit: str = "") -> float:
+    """Returns `value` as a float if it lies in [low, high); raises ValueError otherwise.
+
+    Args:
+        argument: what the value is called.
+        value: what was received.
+        low: the least that is accepted.
+        high: the bound that is not; infinity asks for any finite number.
+        unit: such as " radians".
+    """
+    if not _is_number(value) or not low <= value < high:
+        end = "π" if high == math.pi else f"{high:g}"
+        expected = f"in [{low:g}, {end})" if high < math.inf else f"finite and at least {low:g}"
+        raise ValueError(f"`{argument}` must be {expected}{unit}. Received: {argument}={value!r}")
+    return float(value)
+
+
+def positive(argument: str, value: Any) -> float:
+    """Returns `value` as a float if it is positive and finite; raises ValueError otherwise."""
+    if not _is_number(value) or not 0 < value < math.inf:
+        raise ValueError(f"`{argument}` must be positive. Received: {argument}={value!r}")
+    return float(value)
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, numbers.Real) and not isinstance(value, bool)
 
 
 def require(module: str, extra: str) -> ModuleType:

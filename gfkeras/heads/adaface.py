@@ -8,7 +8,8 @@ from typing import Any
 import keras
 from keras import ops
 
-from gfkeras.heads.margin_head import MarginHead, in_range, positive
+from gfkeras.errors import in_range, positive
+from gfkeras.heads.margin_head import MarginHead
 from gfkeras.heads.target import replace_target
 from gfkeras.layers.angular import arccos, row_norms
 from gfkeras.layers.checks import check_labels

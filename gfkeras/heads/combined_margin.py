@@ -7,7 +7,8 @@ from typing import Any
 
 import keras
 
-from gfkeras.heads.margin_head import MarginHead, in_range, positive
+from gfkeras.errors import in_range, positive
+from gfkeras.heads.margin_head import MarginHead
 from gfkeras.heads.margins import combined_margin
 
 

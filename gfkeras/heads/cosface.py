@@ -6,7 +6,8 @@ from typing import Any
 
 import keras
 
-from gfkeras.heads.margin_head import MarginHead, in_range
+from gfkeras.errors import in_range
+from gfkeras.heads.margin_head import MarginHead
 
 
 @keras.saving.register_keras_serializable("gfkeras")

@@ -8,7 +8,8 @@ from typing import Any
 import keras
 from keras import ops
 
-from gfkeras.heads.margin_head import MarginHead, in_range
+from gfkeras.errors import in_range
+from gfkeras.heads.margin_head import MarginHead
 from gfkeras.heads.margins import additive_angular_margin
 from gfkeras.heads.target import target_of
 from gfkeras.layers.replica import global_mean

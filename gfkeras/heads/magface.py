@@ -8,7 +8,8 @@ from typing import Any
 import keras
 from keras import ops
 
-from gfkeras.heads.margin_head import MarginHead, in_range, positive
+from gfkeras.errors import in_range, positive
+from gfkeras.heads.margin_head import MarginHead
 from gfkeras.heads.margins import additive_angular_margin
 from gfkeras.heads.target import replace_target
 from gfkeras.layers.angular import row_norms

@@ -2,33 +2,15 @@
 
 from __future__ import annotations
 
-import math
 from typing import Any
 
 import keras
 from keras import ops
 
-from gfkeras.errors import positive_int
+from gfkeras.errors import positive, positive_int
 from gfkeras.heads.target import replace_target
 from gfkeras.layers.angular import project, unit_rows
 from gfkeras.layers.checks import check_embeddings, check_labels
-
-
-def in_range(argument: str, value: Any, low: float, high: float, unit: str = "") -> float:
-    """Returns `value` as a float if it lies in [low, high); raises ValueError otherwise."""
-    if isinstance(value, bool) or not low <= value < high:
-        end = "π" if high == math.pi else f"{high:g}"
-        raise ValueError(
-            f"`{argument}` must be in [{low:g}, {end}){unit}. Received: {argument}={value!r}"
-        )
-    return float(value)
-
-
-def positive(argument: str, value: Any) -> float:
-    """Returns `value` as a float if it is positive and finite; raises ValueError otherwise."""
-    if isinstance(value, bool) or not 0 < value < math.inf:
-        raise ValueError(f"`{argument}` must be positive. Received: {argument}={value!r}")
-    return float(value)
 
 
 class MarginHead(keras.layers.Layer):

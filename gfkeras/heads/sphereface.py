@@ -7,7 +7,8 @@ from typing import Any
 import keras
 from keras import ops
 
-from gfkeras.heads.margin_head import MarginHead, in_range
+from gfkeras.errors import in_range
+from gfkeras.heads.margin_head import MarginHead
 from gfkeras.heads.margins import multiplicative_angular_margin
 from gfkeras.heads.target import replace_target
 from gfkeras.layers.angular import project, row_norms

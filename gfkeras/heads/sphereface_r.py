@@ -8,7 +8,8 @@ from typing import Any
 import keras
 from keras import ops
 
-from gfkeras.heads.margin_head import MarginHead, in_range
+from gfkeras.errors import in_range
+from gfkeras.heads.margin_head import MarginHead
 from gfkeras.layers.angular import arccos
 
 

@@ -8,8 +8,8 @@ from typing import Any
 import keras
 from keras import ops
 
-from gfkeras.errors import one_of, positive_int
-from gfkeras.heads.margin_head import MarginHead, in_range, positive
+from gfkeras.errors import in_range, one_of, positive, positive_int
+from gfkeras.heads.margin_head import MarginHead
 from gfkeras.heads.margins import additive_angular_margin
 from gfkeras.layers.angular import project, unit_rows
 from gfkeras.layers.checks import check_embeddings

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any, ClassVar
 
 import keras
 
+from gfkeras.errors import in_range
 from gfkeras.layers import num_replicas
 
 
@@ -29,9 +31,7 @@ class EmbeddingLoss(keras.losses.Loss):
 
     def __init__(self, weight: float = 1.0, name: str | None = None):
         super().__init__(name=name, reduction=None, dtype="float32")
-        if not 0 <= weight < float("inf"):
-            raise ValueError(f"`weight` must not be negative. Received: weight={weight!r}")
-        self.weight = float(weight)
+        self.weight = in_range("weight", weight, 0, math.inf)
 
     def batch_loss(self, *inputs: Any) -> Any:
         """The loss before its weight, a scalar float32."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 import inspect
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 import keras
@@ -15,28 +16,63 @@ from gfkeras.data import augmentation
 from gfkeras.data.batches import Augmentation
 from gfkeras.errors import nearest, unknown_name
 from gfkeras.models import FaceClassifier, GroupFace
+from gfkeras.saving import load_model
 from gfkeras.training.recipe import Recipe
 from gfkeras.training.sections import DataSection, NamedSection
 from gfkeras.training.warmup import Warmup
 
+# The name of [head] for training with losses on the embedding alone.
+NO_HEAD = "none"
 # Names of the variables of batch normalisation, PReLU and biases.
 NORM_AND_BIAS = r"^(gamma|beta|alpha|bias)$"
 
 
 def check_names(recipe: Recipe) -> None:
-    """Raises ValueError for a class or an argument that does not exist, naming the nearest."""
+    """Raises ValueError for a class or an argument that does not exist, naming the nearest.
+
+    Losses that need what the recipe does not have, such as groups, are named too.
+    """
     _check("model.backbone", "backbone", recipe.model.backbone, backbones.BACKBONES)
-    _check("head", "head", recipe.head, heads.HEADS)
+    if recipe.head.name != NO_HEAD:
+        _check("head", "head", recipe.head, heads.HEADS)
+    elif recipe.head.arguments:
+        raise ValueError(
+            f'`head` "{NO_HEAD}" takes no arguments. Received: {sorted(recipe.head.arguments)}'
+        )
+    elif not recipe.loss:
+        raise ValueError(f'`head` "{NO_HEAD}" needs a [[loss]] to train with. Received: none')
     for index, section in enumerate(recipe.loss):
         _check(f"loss.{index}", "loss", section, losses.LOSSES)
-    grouped = [section.name for section in recipe.loss if section.name == "SelfGroupingLoss"]
-    if grouped and recipe.model.name != "GroupFace":
+        inputs = losses.LOSSES[section.name].inputs
+        missing = [
+            hint
+            for key, given, hint in (
+                (
+                    "group_logits",
+                    recipe.model.name == "GroupFace",
+                    f'needs groups: expected model.name = "GroupFace", not "{recipe.model.name}"',
+                ),
+                ("centers", recipe.head.name != NO_HEAD, "needs the centers of a [head]"),
+                (
+                    "teacher_embedding",
+                    recipe.teacher is not None,
+                    "needs a [teacher] with the `model` to learn from",
+                ),
+            )
+            if key in inputs and not given
+        ]
+        if missing:
+            raise ValueError(f"`loss` {section.name} {missing[0]}")
+    names = [section.name for section in recipe.loss]
+    if len(names) > len(set(names)):
+        raise ValueError(f"`loss` must name each loss once. Received: {names}")
+    taught = any("teacher_embedding" in losses.LOSSES[name].inputs for name in names)
+    if recipe.teacher is not None and not taught:
         raise ValueError(
-            '`loss` SelfGroupingLoss needs groups: expected model.name = "GroupFace". '
-            f"Received: {recipe.model.name!r}"
+            "[teacher] is given, but no [[loss]] learns from it: expected "
+            "CosineDistillationLoss, RelationalDistillationLoss or HarmonicTripletLoss. "
+            f"Received: {names}"
         )
-    if len(recipe.loss) > len({section.name for section in recipe.loss}):
-        raise ValueError("`loss` must name each loss once")
 
 
 def _check(place: str, kind: str, section: NamedSection, known: Mapping[str, Any]) -> None:
@@ -78,16 +114,26 @@ def build_classifier(recipe: Recipe, num_classes: int, steps_per_epoch: int) -> 
         num_classes: identities in the training data.
         steps_per_epoch: batches an epoch, which the schedule counts in.
     """
-    head = heads.get(recipe.head.name, num_classes=num_classes, **recipe.head.arguments)
-    grouping = None
-    for section in recipe.loss:
-        grouping = losses.get(section.name, **section.arguments)
-    classifier = FaceClassifier(build_model(recipe), head, grouping)
+    model = build_model(recipe)
+    head = None
+    if recipe.head.name != NO_HEAD:
+        head = heads.get(recipe.head.name, num_classes=num_classes, **recipe.head.arguments)
+    extra_losses = [build_loss(section, num_classes) for section in recipe.loss]
+    teacher = None if recipe.teacher is None else load_model(Path(recipe.teacher.model))
+    classifier = FaceClassifier(model, head, extra_losses, teacher)
     classifier.compile(
         optimizer=build_optimizer(recipe, steps_per_epoch),
         jit_compile=_jit_compile(recipe.training.jit_compile),
     )
     return classifier
+
+
+def build_loss(section: NamedSection, num_classes: int) -> Any:
+    """A loss of `gfkeras.losses`, with the number of classes where it has centers of its own."""
+    arguments = dict(section.arguments)
+    if "num_classes" in inspect.signature(losses.LOSSES[section.name].__init__).parameters:
+        arguments["num_classes"] = num_classes
+    return losses.get(section.name, **arguments)
 
 
 def build_optimizer(recipe: Recipe, steps_per_epoch: int) -> keras.optimizers.Optimizer:

@@ -22,6 +22,7 @@ from gfkeras.training.sections import (
     OptimizerSection,
     ScheduleSection,
     Section,
+    TeacherSection,
     TrainingSection,
 )
 
@@ -33,7 +34,8 @@ class Recipe(Section):
 
     The keys of each table are those of the classes in `gfkeras.training.sections`;
     `[model.backbone]`, `[head]` and each `[[loss]]` take a `name` and the arguments of
-    that class, such as `margin` of ArcFace.
+    that class, such as `margin` of ArcFace. The losses are added to the head's, each
+    times its `weight`; `[head]` with the name "none" leaves the head out.
 
     Example:
         recipe = Recipe.read("orl", settings=["training.epochs=3"])
@@ -46,6 +48,7 @@ class Recipe(Section):
     model: ModelSection = Field(default_factory=ModelSection)
     head: NamedSection = Field(default_factory=lambda: NamedSection(name="ArcFace"))
     loss: list[NamedSection] = Field(default_factory=list)
+    teacher: TeacherSection | None = None
     optimizer: OptimizerSection = Field(default_factory=OptimizerSection)
     schedule: ScheduleSection = Field(default_factory=ScheduleSection)
     training: TrainingSection = Field(default_factory=TrainingSection)

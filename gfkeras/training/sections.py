@@ -99,6 +99,12 @@ class ModelSection(Section):
         return given
 
 
+class TeacherSection(Section):
+    """[teacher]: a trained model to learn from, as `save_to` or a run's `best/` wrote it."""
+
+    model: str
+
+
 class OptimizerSection(Section):
     """[optimizer]: weight decay is decoupled, w ← w − lr·decay·w."""
 

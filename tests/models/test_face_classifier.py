@@ -134,7 +134,7 @@ def test_plain_backbone_trains_without_groups(data):
 
 
 def test_self_grouping_needs_groups():
-    with pytest.raises(ValueError, match="`extra_losses` SelfGroupingLoss needs a model with .group_logits"):
+    with pytest.raises(ValueError, match="SelfGroupingLoss needs a model with 'group_logits'"):
         gfkeras.FaceClassifier(small_backbone(8), ArcFace(3), SelfGroupingLoss())
 
 
