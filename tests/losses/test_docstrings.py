@@ -1,0 +1,19 @@
+"""The docstrings' examples run as they stand, and every loss has one."""
+
+from __future__ import annotations
+
+import docstrings
+import pytest
+
+from gfkeras import losses
+
+EXAMPLES = docstrings.examples(losses)
+
+
+def test_every_class_has_an_example():
+    assert set(losses.LOSSES) <= set(EXAMPLES)
+
+
+@pytest.mark.parametrize("name", EXAMPLES)
+def test_example(name):
+    assert docstrings.run(EXAMPLES[name]) == ""
