@@ -1,0 +1,100 @@
+"""The triplet loss that keeps a new network's embeddings comparable with an old one's."""
+
+from __future__ import annotations
+
+from typing import Any, ClassVar
+
+import keras
+from keras import ops
+
+from gfkeras.layers import global_batch
+from gfkeras.layers.checks import check_embeddings, check_labels
+from gfkeras.losses.triplet import TripletLoss
+from gfkeras.losses.triplet_mining import mean_triplet_loss
+
+NEW, OLD = 1, 2
+EITHER = NEW | OLD
+
+
+@keras.saving.register_keras_serializable("gfkeras")
+class HarmonicTripletLoss(TripletLoss):
+    """`TripletLoss` over the embeddings of a new and of a frozen old network together.
+
+    FaceNet's harmonic embedding, arXiv 1503.03832, appendix and figure 8: new faces can be
+    compared with a gallery that the old network embedded. The batch is the union of the
+    2B embeddings, old and new, and the triplets are those of `TripletLoss` on it without
+    those of three old embeddings, which nothing can be learned from. So an old pair (a, p)
+    has new negatives only, and the old embedding of an image is a positive of its new one.
+
+    Args: as of `TripletLoss`.
+
+    Call arguments:
+        labels: (B,) int.
+        embeddings: (B, D) float, of the network that learns.
+        teacher_embeddings: (B, D) float, of the same images and of the old network. No
+            gradient passes through them.
+
+    Returns:
+        Scalar float32, as of `TripletLoss`.
+
+    Raises:
+        ValueError: as `TripletLoss`, and for embeddings and teacher embeddings of unlike
+            shapes.
+
+    Example:
+        >>> import numpy as np
+        >>> import gfkeras
+        >>> old = np.array([[1.0, 0.0], [0.8, 0.6], [0.6, 0.8], [0.0, 1.0]])
+        >>> loss = gfkeras.losses.HarmonicTripletLoss(margin=0.2, mining="hard")
+        >>> labels = np.array([0, 0, 1, 1])
+        >>> round(float(loss(labels, old, old)), 4), round(float(loss(labels, -old, old)), 4)
+        (0.1933, 2.4167)
+    """
+
+    inputs: ClassVar[tuple[str, ...]] = ("labels", "embedding", "teacher_embedding")
+
+    # Shares the arguments with `TripletLoss`, not the call.
+    def batch_loss(  # type: ignore[override]
+        self, labels: Any, embeddings: Any, teacher_embeddings: Any
+    ) -> Any:
+        embeddings = check_embeddings(embeddings, "embeddings")
+        teacher = check_embeddings(teacher_embeddings, "teacher_embeddings")
+        labels = check_labels(labels, embeddings=embeddings)
+        for size, expected in zip(teacher.shape, embeddings.shape, strict=True):
+            if size is not None and expected is not None and size != expected:
+                raise ValueError(
+                    "`teacher_embeddings` must have the shape of the embeddings, "
+                    f"{tuple(embeddings.shape)}. Received: a shape of {tuple(teacher.shape)}"
+                )
+        new = global_batch(self._rows(embeddings))
+        old = ops.stop_gradient(global_batch(self._rows(teacher)))
+        labels = global_batch(labels)
+        labels = ops.concatenate([labels, labels], axis=0)
+        rows = ops.concatenate([new, old], axis=0)
+        products = ops.matmul(rows, ops.transpose(rows))
+        is_new = ops.arange(ops.shape(labels)[0], dtype="int32") < ops.shape(new)[0]
+        sides = ops.where(is_new, NEW, OLD)
+        passes: tuple[tuple[Any, Any], ...]
+        if self.positives == "all":
+            either = ops.full_like(sides, EITHER)
+            passes = (
+                (ops.where(is_new, EITHER, NEW), either),
+                (ops.where(is_new, 0, OLD), ops.full_like(sides, NEW)),
+            )
+        else:
+            chosen = self._side_of_farthest(products, labels, is_new)
+            # The farthest positive of an old embedding may be old; then negatives are new.
+            old_pair = ops.logical_and(ops.logical_not(is_new), chosen == OLD)
+            passes = ((chosen, ops.where(old_pair, NEW, EITHER)),)
+        return mean_triplet_loss(self._rule(), products, labels, sides, passes)
+
+    def _side_of_farthest(self, products: Any, labels: Any, is_new: Any) -> Any:
+        """Whether the farthest positive of each embedding is a new or an old one."""
+        squares = ops.diagonal(products)
+        keys = self._rule().key(products, squares[:, None], squares[None])
+        rows = ops.arange(ops.shape(labels)[0], dtype="int32")
+        positive = ops.logical_and(labels[:, None] == labels[None], rows[:, None] != rows[None])
+        keys = ops.where(positive, keys, -1.0)
+        farthest_new = ops.max(ops.where(is_new[:, None], keys, -1.0), axis=0)
+        farthest_old = ops.max(ops.where(is_new[:, None], -1.0, keys), axis=0)
+        return ops.where(farthest_new >= farthest_old, NEW, OLD)

@@ -1,0 +1,388 @@
+"""Which triplets count, what they cost and their gradient, without an array of all triplets.
+
+Anchors are on the last axis throughout and the pairs of an anchor are taken some ranks at
+a time, so the largest arrays are of the batch squared. Written for XLA, which makes one
+pass over the distances of each block of ranks: `mean_triplet_loss` compiles it by itself
+where the caller does not.
+"""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import keras
+from keras import ops
+
+from gfkeras.losses.triplet_rule import TripletRule
+
+# The negatives are taken as so many equal segments, combined elementwise: a reduction is
+# not fused with what it reduces, and twice as many are no longer vectorised on CPUs.
+SEGMENTS = 32
+# Up to this batch one segment and the small blocks of ranks do, and XLA is not worth its
+# time to compile.
+SMALL_BATCH = 64
+# Ranks of positives per pass over the distances: first the many, then what remains.
+RANKS = (32, 8)
+# Keys are not negative, so differences of their bits that did not wrap around are less.
+NOT_ABOVE = 2**31
+INFINITY = float("inf")
+
+
+def mean_triplet_loss(
+    rule: TripletRule,
+    products: Any,
+    labels: Any,
+    sides: Any = None,
+    passes: tuple[tuple[Any, Any], ...] = ((None, None),),
+) -> Any:
+    """The mean cost of the triplets that `rule` selects.
+
+    Args:
+        rule: which triplets, and their cost.
+        products: (N, N) float32, products of all pairs of rows; cosines for "angular".
+        labels: (N,) int.
+        sides: (N,) int32, a bit for the set that each row belongs to; None for one set.
+        passes: the triplets are the union over these pairs of (N,) int32: for each anchor
+            the bits of the sets that its positives, and its negatives, come from.
+
+    Returns:
+        Scalar float32, 0 without triplets; NaN where a row's squared norm is not finite.
+    """
+    order = ops.cast(ops.argsort(labels), "int32")
+    ordered = ops.take(labels, order)
+    # The first place of a label among the ordered stands for the label from here on.
+    first = ops.cast(ops.searchsorted(ordered, labels, side="left"), "int32")
+    size = ops.cast(ops.searchsorted(ordered, labels, side="right"), "int32") - first
+    kernels = _kernels(rule, _is_small(ops.shape(products)[0]))
+
+    @ops.custom_gradient
+    def loss(products: Any) -> Any:
+        # Or TensorFlow, eager, would differentiate the kernels too, which XLA cannot compile.
+        products = ops.stop_gradient(products)
+        total, pairs = kernels.value(products, order, first, size, sides, passes)
+        pairs = ops.maximum(pairs, 1.0)
+
+        def gradient(*arguments: Any, upstream: Any = None) -> Any:
+            upstream = arguments[0] if upstream is None else upstream
+            return kernels.gradient(products, order, first, size, sides, passes, upstream / pairs)
+
+        return total / pairs, gradient
+
+    # Comparisons with NaN are false and would leave its triplets out.
+    finite = ops.all(ops.isfinite(ops.diagonal(products)))
+    return loss(products) * ops.where(finite, 1.0, float("nan"))
+
+
+@dataclass(frozen=True)
+class _Kernels:
+    value: Callable[..., Any]
+    gradient: Callable[..., Any]
+
+
+@functools.cache
+def _kernels(rule: TripletRule, small: bool) -> _Kernels:
+    value, gradient = functools.partial(_value, rule), functools.partial(_gradient, rule)
+    return _Kernels(_compiled(value, small), _compiled(gradient, small))
+
+
+def _is_small(count: Any) -> bool:
+    """Whether a batch is known to be small; TensorFlow may know its size only later."""
+    return isinstance(count, int) and count <= SMALL_BATCH
+
+
+def _compiled(function: Callable[..., Any], small: bool) -> Callable[..., Any]:
+    if keras.backend.backend() == "tensorflow":
+        import tensorflow as tf
+
+        # None, not False, leaves it to a step that is compiled as a whole.
+        return tf.function(function, jit_compile=None if small else True, autograph=False)
+    if keras.backend.backend() == "jax":
+        import jax
+
+        return jax.jit(function)
+    return function
+
+
+def _value(
+    rule: TripletRule,
+    products: Any,
+    order: Any,
+    first: Any,
+    size: Any,
+    sides: Any,
+    passes: Any,
+) -> tuple[Any, Any]:
+    """Sum of the costs and number of the triplets."""
+    total = pairs = ops.zeros((), "float32")
+    for bits in passes:
+        mining = _Mining(rule, products, order, first, size, sides, *bits)
+
+        def add(positives: _Positives, state: Any, mining: _Mining = mining) -> Any:
+            cost, count = mining.cost_of(positives)
+            return state[0] + cost, state[1] + count
+
+        total, pairs = mining.over_positives(add, (total, pairs))
+    return total, pairs
+
+
+def _gradient(
+    rule: TripletRule,
+    products: Any,
+    order: Any,
+    first: Any,
+    size: Any,
+    sides: Any,
+    passes: Any,
+    scale: Any,
+) -> Any:
+    """The gradient of scale · sum by the products."""
+    by_key = ops.zeros_like(products)
+    for bits in passes:
+        mining = _Mining(rule, products, order, first, size, sides, *bits)
+        (by_key,) = mining.over_positives(
+            lambda positives, state, mining=mining: (
+                mining.add_gradient(positives, state[0], scale),
+            ),
+            (by_key,),
+        )
+    if rule.distance == "angular":
+        return -by_key
+    # Squared norms are the diagonal of the products.
+    by_squares = ops.sum(by_key, axis=0) + ops.sum(by_key, axis=1)
+    rows = ops.arange(ops.shape(products)[0], dtype="int32")
+    return ops.where(rows[:, None] == rows[None], by_squares[None], 0.0) - 2.0 * by_key
+
+
+@dataclass
+class _Positives:
+    """Some positives of every anchor: (ranks, N) each."""
+
+    index: Any
+    key: Any
+    valid: Any
+
+
+class _Mining:
+    """The triplets of one pass: anchors are columns, other rows are rows."""
+
+    def __init__(
+        self,
+        rule: TripletRule,
+        products: Any,
+        order: Any,
+        first: Any,
+        size: Any,
+        sides: Any,
+        positive_sides: Any,
+        negative_sides: Any,
+    ):
+        self.rule = rule
+        self.products = products
+        self.order, self.first, self.size = order, first, size
+        self.sides, self.positive_sides = sides, positive_sides
+        self.count = ops.shape(products)[0]
+        small = _is_small(self.count)
+        self.num_segments = 1 if small else SEGMENTS
+        self.blocks = RANKS[-1:] if small else RANKS
+        self.rows = ops.arange(self.count, dtype="int32")
+        self.squares = ops.diagonal(products)
+        negative = first[:, None] != first[None]
+        if sides is not None:
+            negative = ops.logical_and(
+                negative, ops.bitwise_and(sides[:, None], negative_sides[None]) != 0
+            )
+        self.negative = negative
+        key = rule.key(products, self.squares[:, None], self.squares[None])
+        self.keys = key
+        if rule.mining == "all":
+            distances = ops.where(negative, rule.distance_of(key), INFINITY)
+            self.segments = self._segments(distances, INFINITY)
+            self.negatives = ops.sum(ops.cast(negative, "float32"), axis=0)
+        elif rule.mining == "semi-hard":
+            bits = ops.where(negative, _bits(key), ops.zeros((), "uint32"))
+            self.segments = self._segments(bits, 0)
+
+    def _segments(self, values: Any, neutral: float) -> Any:
+        """(segments, S, N), the rows dealt into segments and filled up."""
+        number = self.num_segments
+        per_segment = (self.count + number - 1) // number
+        padded = ops.pad(values, ((0, number - 1), (0, 0)), constant_values=neutral)
+        return ops.reshape(padded[: per_segment * number], (number, per_segment, self.count))
+
+    def _fold(self, combine: Callable[..., Any], term: Callable[..., Any]) -> Any:
+        """`combine` of `term` over all negatives, (ranks, N) by (S, ranks, N)."""
+        folded = term(self.segments[0][:, None])
+        for number in range(1, self.num_segments):
+            folded = combine(folded, term(self.segments[number][:, None]))
+        return folded
+
+    def over_positives(self, function: Callable[..., Any], state: tuple[Any, ...]) -> Any:
+        """`state` after `function(positives, state)` for all positives of all anchors."""
+        if self.rule.positives == "hardest":
+            return function(self._farthest(), state)
+        last = ops.max(self.size)
+        carried = (ops.zeros((), "int32"), *state)
+        for ranks in self.blocks:
+            # The last, smallest blocks may reach past the last rank.
+            reach = 1 if ranks == RANKS[-1] else ranks
+
+            def more(rank: Any, *_: Any, reach: int = reach) -> Any:
+                return rank + reach <= last
+
+            def step(rank: Any, *state: Any, ranks: int = ranks) -> Any:
+                return (rank + ranks, *function(self._ranked(rank, ranks), state))
+
+            carried = ops.while_loop(more, step, carried)
+        return tuple(carried[1:])
+
+    def _allowed(self, index: Any) -> Any:
+        """Which of these rows may be positives of the anchors, their label aside."""
+        allowed = ops.logical_and(index != self.rows, self.size < self.count)
+        if self.sides is not None:
+            bits = ops.bitwise_and(ops.take(self.sides, index), self.positive_sides)
+            allowed = ops.logical_and(allowed, bits != 0)
+        return allowed
+
+    def _ranked(self, rank: Any, ranks: int) -> _Positives:
+        """The positives number `rank` and on of every anchor, in the order of the rows."""
+        rank = rank + ops.arange(ranks, dtype="int32")[:, None]
+        index = ops.take(self.order, ops.minimum(self.first + rank, self.count - 1))
+        valid = ops.logical_and(rank < self.size, self._allowed(index))
+        return _Positives(index, self._key_at(index), valid)
+
+    def _farthest(self) -> _Positives:
+        same = self.first[:, None] == self.first[None]
+        same = ops.logical_and(same, self._allowed(self.rows[:, None]))
+        index = ops.argmax(ops.where(same, self.keys, -1.0), axis=0)
+        index = ops.cast(index, "int32")[None]
+        return _Positives(index, self._key_at(index), ops.any(same, axis=0)[None])
+
+    def _key_at(self, index: Any) -> Any:
+        products = ops.take_along_axis(self.products, index, axis=0)
+        return self.rule.key(products, ops.take(self.squares, index), self.squares)
+
+    def _next_farther(self, key: Any) -> tuple[Any, Any]:
+        """The least key of a negative above `key`, and whether there is one."""
+        # As unsigned integers, whatever is not above wraps around and is large: one
+        # subtraction and one minimum for each.
+        above = _bits(key) + ops.ones((), "uint32")
+        least = ops.min(self._fold(ops.minimum, lambda negatives: negatives - above), axis=0)
+        found = least < ops.cast(NOT_ABOVE, "uint32")
+        return _float(ops.where(found, least + above, ops.zeros((), "uint32"))), found
+
+    def _row_of(self, key: Any) -> Any:
+        """The row of the negative with `key`, of several the last segment's first."""
+        bits = _bits(key)
+        segment = ops.full_like(bits, -1, dtype="int32")[None]
+        for number in range(self.num_segments):
+            segment = ops.where(self.segments[number][:, None] == bits, number, segment)
+        per_segment = ops.shape(segment)[0]
+        row = segment * per_segment + ops.arange(per_segment, dtype="int32")[:, None, None]
+        return ops.min(ops.where(segment < 0, self.count, row), axis=0)
+
+    def _selected(self, positives: _Positives, with_index: bool) -> tuple[Any, Any, Any]:
+        """The negative of each pair: its key, which pairs have one, and its row."""
+        rule = self.rule
+        index = None
+        if rule.mining == "semi-hard":
+            key, found = self._next_farther(positives.key)
+            if with_index:
+                index = self._row_of(key)
+            if rule.no_semi_hard == "skip":
+                return key, ops.logical_and(positives.valid, found), index
+            key_without, index_without = self._extreme(rule.no_semi_hard == "hardest")
+            key = ops.where(found, key, key_without)
+            if with_index:
+                index = ops.where(found, index, index_without)
+            return key, positives.valid, index
+        key, index = self._extreme(nearest=True)
+        return key, positives.valid, index + ops.zeros_like(positives.index)
+
+    def _extreme(self, nearest: bool) -> tuple[Any, Any]:
+        """The nearest or farthest negative of each anchor."""
+        if nearest:
+            keys = ops.where(self.negative, self.keys, INFINITY)
+            return ops.min(keys, axis=0), ops.cast(ops.argmin(keys, axis=0), "int32")
+        keys = ops.where(self.negative, self.keys, -1.0)
+        return ops.max(keys, axis=0), ops.cast(ops.argmax(keys, axis=0), "int32")
+
+    def cost_of(self, positives: _Positives) -> tuple[Any, Any]:
+        rule = self.rule
+        distances = rule.distance_of(positives.key)
+        if rule.mining == "all":
+            each = ops.sum(
+                self._fold(ops.add, lambda negatives: rule.cost(distances - negatives)), axis=0
+            )
+            counts = ops.where(positives.valid, self.negatives, 0.0)
+            return ops.sum(ops.where(positives.valid, each, 0.0)), ops.sum(counts)
+        key, active, _ = self._selected(positives, with_index=False)
+        cost = rule.cost(distances - rule.distance_of(key))
+        count = ops.sum(ops.cast(positives.valid, "float32"))
+        return ops.sum(ops.where(active, cost, 0.0)), count
+
+    def add_gradient(self, positives: _Positives, by_key: Any, scale: Any) -> Any:
+        """`by_key` and scale times the gradient of these pairs' costs by the keys."""
+        rule = self.rule
+        distances = rule.distance_of(positives.key)
+        if rule.mining == "all":
+            return self._add_gradient_of_all(positives, distances, by_key, scale)
+        key, active, index = self._selected(positives, with_index=True)
+        slope = scale * rule.slope(distances - rule.distance_of(key))
+        slope = ops.where(active, slope, 0.0)
+        rows = ops.concatenate([positives.index, index], axis=0)
+        values = ops.concatenate(
+            [slope * rule.distance_slope(positives.key), -slope * rule.distance_slope(key)], axis=0
+        )
+        # A pair without a negative has the slope 0, wherever its index points.
+        return _scatter_add(by_key, ops.minimum(rows, self.count - 1), values)
+
+    def _add_gradient_of_all(
+        self, positives: _Positives, distances: Any, by_key: Any, scale: Any
+    ) -> Any:
+        rule = self.rule
+        slopes = ops.sum(
+            self._fold(ops.add, lambda negatives: rule.slope(distances - negatives)), axis=0
+        )
+        slopes = ops.where(positives.valid, scale * slopes, 0.0)
+        by_key = _scatter_add(by_key, positives.index, slopes * rule.distance_slope(positives.key))
+        # Invalid pairs are infinitely near: no negative costs them anything.
+        distances = ops.where(positives.valid, distances, -INFINITY)
+        negatives = ops.where(self.negative, rule.distance_of(self.keys), INFINITY)
+        by_distance = rule.slope(distances[0] - negatives)
+        for rank in range(1, distances.shape[0]):
+            by_distance = by_distance + rule.slope(distances[rank] - negatives)
+        return by_key - scale * by_distance * rule.distance_slope(self.keys)
+
+
+def _bits(values: Any) -> Any:
+    """The bits of floats as unsigned integers."""
+    if keras.backend.backend() == "tensorflow":
+        import tensorflow as tf
+
+        # `ops.view` needs to know the shape.
+        return tf.bitcast(values, tf.uint32)
+    return ops.view(values, "uint32")
+
+
+def _float(bits: Any) -> Any:
+    """The floats with these bits."""
+    if keras.backend.backend() == "tensorflow":
+        import tensorflow as tf
+
+        return tf.bitcast(bits, tf.float32)
+    return ops.view(bits, "float32")
+
+
+def _scatter_add(matrix: Any, rows: Any, values: Any) -> Any:
+    """matrix[rows[k, a], a] += values[k, a], equal places summed."""
+    columns = ops.arange(ops.shape(matrix)[1], dtype="int32") + ops.zeros_like(rows)
+    if keras.backend.backend() == "tensorflow":
+        import tensorflow as tf
+
+        return tf.tensor_scatter_nd_add(matrix, tf.stack([rows, columns], axis=-1), values)
+    if keras.backend.backend() == "jax":
+        return matrix.at[rows, columns].add(values)
+    return matrix + ops.scatter(ops.stack([rows, columns], axis=-1), values, matrix.shape)

@@ -1,0 +1,69 @@
+"""What a triplet costs, and its slope, as functions of two distances."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from keras import ops
+
+from gfkeras.layers.angular import MIN_SQUARED_SINE
+
+
+@dataclass(frozen=True)
+class TripletRule:
+    """The arguments of `gfkeras.losses.TripletLoss` that say what a batch costs.
+
+    Distances are kept as keys, which grow with them and need no root or arccos:
+    ‖a − b‖², or 1 − cos θ.
+    """
+
+    margin: float
+    mining: str
+    distance: str
+    positives: str
+    no_semi_hard: str
+    soft: bool
+
+    def cost(self, difference: Any) -> Any:
+        """Of d(a, p) − d(a, n)."""
+        if self.soft:
+            return ops.softplus(difference)
+        return ops.maximum(difference + self.margin, 0.0)
+
+    def slope(self, difference: Any) -> Any:
+        """The derivative of `cost`."""
+        if self.soft:
+            return ops.sigmoid(difference)
+        return ops.cast(difference + self.margin > 0.0, "float32")
+
+    def key(self, products: Any, squares: Any, other_squares: Any) -> Any:
+        """Of products of rows and the rows' squared norms.
+
+        Never −0.0, so that its bits are ordered as its values are.
+        """
+        if self.distance == "angular":
+            key = 1.0 - products
+        else:
+            key = squares + other_squares - 2.0 * products
+        return ops.where(key > 0.0, key, 0.0)
+
+    def distance_of(self, key: Any) -> Any:
+        if self.distance == "squared-l2":
+            return key
+        if self.distance == "l2":
+            return ops.sqrt(key)
+        return ops.arccos(ops.maximum(1.0 - key, -1.0))
+
+    def distance_slope(self, key: Any) -> Any:
+        """The derivative of `distance_of`.
+
+        0 for the l2 distance of equal rows; of an angle cut off as in
+        `gfkeras.layers.angular.arccos`.
+        """
+        if self.distance == "squared-l2":
+            return ops.ones_like(key)
+        if self.distance == "l2":
+            apart = key > 0.0
+            return ops.where(apart, 0.5 * ops.rsqrt(ops.where(apart, key, 1.0)), 0.0)
+        return ops.rsqrt(ops.maximum(key * (2.0 - key), MIN_SQUARED_SINE))
