@@ -6,30 +6,47 @@ from typing import Any
 
 from gfkeras.errors import by_name
 from gfkeras.losses.center import CenterLoss
+from gfkeras.losses.cosine_distillation import CosineDistillationLoss
 from gfkeras.losses.group_labels import naive_labels, self_distributed_labels
+from gfkeras.losses.harmonic_triplet import HarmonicTripletLoss
 from gfkeras.losses.inter import InterLoss
 from gfkeras.losses.intra import IntraLoss
+from gfkeras.losses.npairs import NPairsLoss
+from gfkeras.losses.pairwise import pairwise_distance
+from gfkeras.losses.relational_distillation import RelationalDistillationLoss
 from gfkeras.losses.self_grouping import SelfGroupingLoss
 from gfkeras.losses.softmax import softmax_cross_entropy
+from gfkeras.losses.triplet import TripletLoss
 
 __all__ = [
     "CenterLoss",
+    "CosineDistillationLoss",
+    "HarmonicTripletLoss",
     "InterLoss",
     "IntraLoss",
+    "NPairsLoss",
+    "RelationalDistillationLoss",
     "SelfGroupingLoss",
+    "TripletLoss",
     "get",
     "naive_labels",
+    "pairwise_distance",
     "self_distributed_labels",
     "softmax_cross_entropy",
 ]
 
-LOSSES: dict[str, type] = {
+LOSSES: dict[str, Any] = {
     cls.__name__: cls
     for cls in (
         CenterLoss,
+        CosineDistillationLoss,
+        HarmonicTripletLoss,
         InterLoss,
         IntraLoss,
+        NPairsLoss,
+        RelationalDistillationLoss,
         SelfGroupingLoss,
+        TripletLoss,
     )
 }
 

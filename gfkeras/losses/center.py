@@ -8,7 +8,7 @@ from typing import Any
 import keras
 from keras import ops
 
-from gfkeras.errors import positive_int
+from gfkeras.errors import in_range, positive_int
 from gfkeras.layers.checks import check_embeddings, check_labels
 from gfkeras.layers.replica import global_batch
 
@@ -94,11 +94,9 @@ class CenterLoss(keras.layers.Layer):
         super().__init__(autocast=False, **kwargs)
         if not 0 <= alpha <= 1:
             raise ValueError(f"`alpha` must be in [0, 1]. Received: alpha={alpha!r}")
-        if not 0 <= weight < math.inf:
-            raise ValueError(f"`weight` must not be negative. Received: weight={weight!r}")
         self.num_classes = positive_int("num_classes", num_classes)
         self.alpha = float(alpha)
-        self.weight = float(weight)
+        self.weight = in_range("weight", weight, 0, math.inf)
         self.center_initializer = keras.initializers.get(center_initializer)
 
     def build(

@@ -1,0 +1,250 @@
+"""Distillation of the relations between embeddings."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import keras
+from keras import ops
+
+from gfkeras.errors import in_range
+from gfkeras.layers.angular import MIN_SQUARED_NORM, unit_rows
+from gfkeras.layers.checks import check_embeddings
+from gfkeras.layers.replica import global_batch
+from gfkeras.losses.embedding_loss import EmbeddingLoss
+
+
+def _inverse_lengths(vectors: Any) -> Any:
+    """1/‖x‖ of each row, (..., 1); 0 where ‖x‖ < 1e-6, rounding that has no direction."""
+    squared = ops.sum(ops.square(vectors), axis=-1, keepdims=True)
+    resolved = squared > MIN_SQUARED_NORM
+    return ops.where(resolved, ops.rsqrt(ops.where(resolved, squared, 1.0)), 0.0)
+
+
+def _row(array: Any, i: Any) -> Any:
+    return ops.take(array, i, axis=0)
+
+
+def _with_row(array: Any, i: Any, row: Any) -> Any:
+    return ops.scatter_update(array, ops.reshape(i, (1, 1)), ops.expand_dims(row, 0))
+
+
+def _directions(embedding: Any, j: Any) -> Any:
+    """Unit vectors from the j-th row to every row, (B, D), and 1/distance, (B, 1)."""
+    differences = embedding - _row(embedding, j)
+    inverse = _inverse_lengths(differences)
+    return differences * inverse, inverse
+
+
+def pair_distances(embedding: Any) -> Any:
+    """‖x_i − x_j‖ of all pairs, from differences, not products, which lose small distances.
+
+    Args:
+        embedding: (B, D) float32.
+
+    Returns:
+        (B, B) float32. Row by row, so that no (B, B, D) array exists. Rows that coincide
+        pass no gradient to each other.
+    """
+
+    @ops.custom_gradient
+    def row_by_row(embedding: Any) -> Any:
+        count = ops.shape(embedding)[0]
+
+        def distances(j: Any, found: Any) -> Any:
+            directions, _ = _directions(embedding, j)
+            row = ops.sum(directions * (embedding - _row(embedding, j)), axis=-1)
+            return _with_row(found, j, row)
+
+        square = ops.matmul(embedding, ops.transpose(embedding))
+        found = ops.fori_loop(0, count, distances, ops.zeros_like(square))
+
+        def gradient(*arguments: Any, upstream: Any = None) -> Any:
+            upstream = arguments[0] if upstream is None else upstream
+            both = upstream + ops.transpose(upstream)
+
+            def pulls(j: Any, total: Any) -> Any:
+                # d‖x_j − x_i‖/dx_j points from x_i to x_j.
+                directions, _ = _directions(embedding, j)
+                return _with_row(total, j, -ops.matmul(_row(both, j), directions))
+
+            return ops.fori_loop(0, count, pulls, ops.zeros_like(embedding))
+
+        return found, gradient
+
+    return row_by_row(embedding)
+
+
+def huber(difference: Any) -> Any:
+    """½d² where |d| ≤ 1, |d| − ½ beyond."""
+    size = ops.abs(difference)
+    return ops.where(size <= 1.0, 0.5 * ops.square(size), size - 0.5)
+
+
+def _relative_distances(embedding: Any, others: Any) -> Any:
+    """‖x_i − x_j‖ / μ with μ the mean over i ≠ j; 0 everywhere where μ is."""
+    distances = pair_distances(embedding) * others
+    mean = ops.sum(distances) / ops.maximum(ops.sum(others), 1.0)
+    apart = mean > 0
+    return ops.where(apart, distances / ops.where(apart, mean, 1.0), 0.0)
+
+
+def distance_wise(teacher: Any, student: Any) -> Any:
+    """Huber loss between relative distances, the mean over the pairs i ≠ j; a scalar.
+
+    Args:
+        teacher: (B, Dt) float32; no gradient goes to it.
+        student: (B, Ds) float32.
+    """
+    index = ops.arange(ops.shape(student)[0])
+    others = ops.cast(ops.expand_dims(index, 0) != ops.expand_dims(index, 1), "float32")
+    target = ops.stop_gradient(_relative_distances(teacher, others))
+    losses = huber(_relative_distances(student, others) - target)
+    return ops.sum(losses * others) / ops.maximum(ops.sum(others), 1.0)
+
+
+def angle_wise(teacher: Any, student: Any) -> Any:
+    """Huber loss between cos ∠(x_i, x_j, x_k), the mean over the triplets of three rows; a scalar.
+
+    Value and gradient come from one pass over the middle points j, so that of the B³
+    angles no more than B² exist at a time.
+
+    Args:
+        teacher: (B, Dt) float32; no gradient goes to it.
+        student: (B, Ds) float32.
+    """
+
+    @ops.custom_gradient
+    def by_middle_point(teacher: Any, student: Any) -> Any:
+        count = ops.shape(student)[0]
+        index = ops.arange(count)
+        distinct = ops.expand_dims(index, 0) != ops.expand_dims(index, 1)
+
+        def middle(j: Any, carry: Any) -> Any:
+            total, by_student = carry
+            from_teacher, _ = _directions(teacher, j)
+            directions, inverse = _directions(student, j)
+            cosine = ops.matmul(directions, ops.transpose(directions))
+            error = cosine - ops.matmul(from_teacher, ops.transpose(from_teacher))
+            ends = index != j
+            counted = ops.logical_and(ops.expand_dims(ends, 0), ops.expand_dims(ends, 1))
+            error = ops.where(ops.logical_and(counted, distinct), error, 0.0)
+            # Huber's derivative; (i, k) and (k, i) are both there, hence the 2.
+            by_direction = 2.0 * ops.matmul(ops.clip(error, -1.0, 1.0), directions)
+            along = ops.sum(by_direction * directions, axis=-1, keepdims=True)
+            by_ends = (by_direction - along * directions) * inverse
+            by_middle = _row(by_student, j) - ops.sum(by_ends, axis=0)
+            return total + ops.sum(huber(error)), _with_row(by_student, j, by_middle) + by_ends
+
+        start = (ops.zeros((), "float32"), ops.zeros_like(student))
+        total, by_student = ops.fori_loop(0, count, middle, start)
+        size = ops.cast(count, "float32")
+        triplets = ops.maximum(size * (size - 1.0) * (size - 2.0), 1.0)
+
+        def gradient(*arguments: Any, upstream: Any = None) -> Any:
+            upstream = arguments[0] if upstream is None else upstream
+            return ops.zeros_like(teacher), upstream / triplets * by_student
+
+        return total / triplets, gradient
+
+    return by_middle_point(teacher, student)
+
+
+@keras.saving.register_keras_serializable("gfkeras")
+class RelationalDistillationLoss(EmbeddingLoss):
+    """weight · (distance_weight·L_D + angle_weight·L_A): a student's faces lie as its teacher's.
+
+    Relational knowledge distillation, arXiv 1904.05068. Only relations within the batch
+    are compared, so that the student's embeddings may have other dimensions than the
+    teacher's. With h the Huber loss with δ = 1,
+
+        L_D = mean_{i≠j} h(‖x_i − x_j‖ / μ_x − ‖t_i − t_j‖ / μ_t),
+        L_A = mean_{i≠j≠k} h(cos ∠(x_i, x_j, x_k) − cos ∠(t_i, t_j, t_k)),
+
+    μ the mean distance over i ≠ j. The paper sums over pairs and triplets; the means make
+    the weights independent of the batch's size. The batch is that of all replicas. The
+    gradient goes to the student only; rows closer than 1e-6 have no direction and pass
+    none to each other. Time grows with B³·D, memory with B² and B·D.
+
+    Args:
+        distance_weight: of L_D.
+        angle_weight: of L_A; its default 2 to the distances' 1 is the paper's.
+        weight: what the whole is multiplied by.
+        normalize: whether embeddings are divided by their norms first; both terms ignore
+            a common scale anyway.
+        name: as of `keras.losses.Loss`.
+
+    Call arguments:
+        teacher_embedding: (B, Dt) float.
+        embedding: (B, Ds) float of the student.
+
+    Returns:
+        Scalar float32; 0 for fewer than three embeddings, which have no relations.
+
+    Raises:
+        ValueError: for embeddings that are not 2-D floats, batches of different sizes
+            and, where values are known (eagerly), embeddings that are not finite. In a
+            compiled step these give a loss that is not finite.
+
+    Example:
+        >>> import numpy as np
+        >>> import gfkeras
+        >>> loss = gfkeras.losses.get("RelationalDistillationLoss", normalize=False)
+        >>> teacher = np.array([[0.0], [1.0], [2.0]], "float32")
+        >>> student = np.array([[0.0, 0.0], [3.0, 0.0], [3.0, 3.0]], "float32")
+        >>> round(float(loss(teacher, student)), 4)
+        0.4071
+        >>> float(loss(teacher, 10 * teacher))
+        0.0
+    """
+
+    inputs = ("teacher_embedding", "embedding")
+
+    def __init__(
+        self,
+        distance_weight: float = 1.0,
+        angle_weight: float = 2.0,
+        weight: float = 1.0,
+        normalize: bool = True,
+        name: str | None = None,
+    ):
+        super().__init__(weight=weight, name=name)
+        self.distance_weight = in_range("distance_weight", distance_weight, 0, math.inf)
+        self.angle_weight = in_range("angle_weight", angle_weight, 0, math.inf)
+        self.normalize = bool(normalize)
+
+    def __call__(self, *inputs: Any, sample_weight: Any = None) -> Any:
+        # `model.compile(loss=...)` hands the sample weight over by its position.
+        if len(inputs) == 3:
+            sample_weight = inputs[2]
+            inputs = inputs[:2]
+        return super().__call__(*inputs, sample_weight=sample_weight)
+
+    def batch_loss(self, teacher_embedding: Any, embedding: Any) -> Any:
+        teacher = check_embeddings(teacher_embedding, "teacher_embedding")
+        student = check_embeddings(embedding)
+        sizes = teacher.shape[0], student.shape[0]
+        if None not in sizes and sizes[0] != sizes[1]:
+            raise ValueError(
+                "`teacher_embedding` and `embedding` must be of the same images. Received: "
+                f"{sizes[0]} and {sizes[1]} rows"
+            )
+        if self.normalize:
+            teacher, student = unit_rows(teacher), unit_rows(student)
+        teacher, student = global_batch(ops.stop_gradient(teacher)), global_batch(student)
+        loss = ops.zeros((), "float32")
+        # A weight of 0 saves the time too.
+        if self.distance_weight:
+            loss = loss + self.distance_weight * distance_wise(teacher, student)
+        if self.angle_weight:
+            loss = loss + self.angle_weight * angle_wise(teacher, student)
+        return loss
+
+    def get_config(self) -> dict[str, Any]:
+        return {
+            **super().get_config(),
+            "distance_weight": self.distance_weight,
+            "angle_weight": self.angle_weight,
+            "normalize": self.normalize,
+        }
