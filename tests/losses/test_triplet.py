@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -62,7 +63,7 @@ def test_value_and_gradient(rule, compiled):
 @pytest.mark.parametrize("rule", ["facenet", "easiest where no semi-hard", "hard", "all"])
 def test_batch_above_the_small_ones(rule):
     """Many segments of negatives, both sizes of blocks of positives, and XLA on TensorFlow."""
-    labels, rows = batch(count=SMALL_BATCH + 37, classes=9)
+    labels, rows = batch(count=SMALL_BATCH + 6, classes=9)
     labels[:45] = 4
     value, (_, gradient) = value_and_gradients(
         TripletLoss(**RULES[rule]), labels, rows, compiled=True
@@ -115,9 +116,18 @@ def test_skipped_pairs_count_in_the_mean():
     assert value == pytest.approx(triplet_loss(labels, rows, **rule))
 
 
-@EAGER_AND_COMPILED
-@pytest.mark.parametrize("mining", ["semi-hard", "hard", "all"])
-@pytest.mark.parametrize("distance", ["squared-l2", "l2", "angular"])
+KINDS = pytest.mark.parametrize(
+    ("mining", "positives", "distance"),
+    [
+        ("semi-hard", "all", "l2"),
+        ("hard", "all", "squared-l2"),
+        ("hard", "hardest", "l2"),
+        ("all", "all", "angular"),
+    ],
+)
+
+
+@KINDS
 @pytest.mark.parametrize(
     ("labels", "rows"),
     [
@@ -127,27 +137,25 @@ def test_skipped_pairs_count_in_the_mean():
     ],
     ids=["no positive", "one image", "no negative"],
 )
-def test_no_triplet_costs_nothing(labels, rows, distance, mining, compiled):
-    for positives in ("all", "hardest") if mining == "hard" else ("all",):
-        loss = TripletLoss(mining=mining, distance=distance, positives=positives)
-        value, (_, gradient) = value_and_gradients(
-            loss, np.array(labels, "int32"), rows.astype("float32"), compiled=compiled
-        )
-        assert value == 0
-        assert (gradient == 0).all()
+def test_no_triplet_costs_nothing(labels, rows, mining, positives, distance):
+    loss = TripletLoss(mining=mining, distance=distance, positives=positives)
+    value, (_, gradient) = value_and_gradients(
+        loss, np.array(labels, "int32"), rows.astype("float32"), compiled=True
+    )
+    assert value == 0
+    assert (gradient == 0).all()
 
 
-@pytest.mark.parametrize("mining", ["semi-hard", "hard", "all"])
-@pytest.mark.parametrize("distance", ["squared-l2", "l2", "angular"])
-@pytest.mark.parametrize("rows", [np.ones((5, 4)), np.zeros((5, 4))], ids=["identical", "zero"])
-def test_collapsed_embeddings_have_a_finite_gradient(rows, distance, mining):
+@KINDS
+def test_collapsed_embeddings_have_a_finite_gradient(mining, positives, distance):
     labels = np.array([0, 0, 1, 1, 2], "int32")
-    if distance == "angular" and not rows.any():
-        pytest.skip("zero rows have no direction")
-    loss = TripletLoss(0.3, mining=mining, distance=distance, no_semi_hard="hardest")
-    value, (_, gradient) = value_and_gradients(loss, labels, rows.astype("float32"))
-    assert value == pytest.approx(0.3)
-    np.testing.assert_allclose(gradient, 0, atol=1e-6)
+    loss = TripletLoss(
+        0.3, mining=mining, distance=distance, positives=positives, no_semi_hard="hardest"
+    )
+    for rows in (np.ones((5, 4)), np.zeros((5, 4))):
+        value, (_, gradient) = value_and_gradients(loss, labels, rows.astype("float32"))
+        assert value == pytest.approx(0.3)
+        np.testing.assert_allclose(gradient, 0, atol=1e-6)
 
 
 def test_equal_distances_are_not_farther():
@@ -205,18 +213,20 @@ def ours(kind, their_distance, margin=0.0):
 
 # Without an anchor that is in no triplet, which tensorflow-addons counts and ours does not.
 COMPARED = [
-    ("semihard", "random"),
-    ("semihard", "unit"),
-    ("semihard", "clustered"),
-    ("semihard", "identical_rows"),
-    ("semihard", "one_image_class"),
-    ("hard", "random"),
-    ("hard", "clustered"),
+    ("semihard", "random", "L2"),
+    ("semihard", "random", "squared-L2"),
+    ("semihard", "random", "angular"),
+    ("semihard", "clustered", "squared-L2"),
+    ("semihard", "identical_rows", "L2"),
+    ("semihard", "one_image_class", "L2"),
+    ("hard", "random", "L2"),
+    ("hard", "random", "squared-L2"),
+    ("hard", "random", "angular"),
+    ("hard", "clustered", "L2"),
 ]
 
 
-@pytest.mark.parametrize(("kind", "case"), COMPARED)
-@pytest.mark.parametrize("distance", THEIRS)
+@pytest.mark.parametrize(("kind", "case", "distance"), COMPARED)
 def test_agrees_with_tensorflow_addons(kind, case, distance):
     oracles = np.load(ORACLES)
     arguments = oracles[f"{case}/labels"], oracles[f"{case}/embeddings"]
@@ -231,8 +241,9 @@ def test_agrees_with_tensorflow_addons(kind, case, distance):
         np.testing.assert_allclose(value, oracles[key], rtol=1e-5, atol=1e-5)
 
 
-@pytest.mark.parametrize("case", ["random", "clustered", "unit"])
-@pytest.mark.parametrize("distance", ["L2", "squared-L2"])
+@pytest.mark.parametrize(
+    ("case", "distance"), [("random", "L2"), ("random", "squared-L2"), ("clustered", "L2")]
+)
 def test_agrees_with_the_soft_loss_of_tensorflow_addons(case, distance):
     oracles = np.load(ORACLES)
     value = ours("soft-hard", distance)(oracles[f"{case}/labels"], oracles[f"{case}/embeddings"])
@@ -277,7 +288,7 @@ def test_nan_is_not_hidden_in_a_compiled_step(mining):
 
 
 @pytest.mark.skipif(keras.backend.backend() != "tensorflow", reason="tf.function's signatures")
-@pytest.mark.parametrize("jit_compile", [False, True])
+@pytest.mark.parametrize("jit_compile", [False, True], ids=["graph", "XLA"])
 def test_batch_size_known_only_when_run(jit_compile):
     import tensorflow as tf
 
@@ -311,7 +322,7 @@ from gfkeras.losses import TripletLoss
 labels, rows = (np.array(a) for a in eval(sys.argv[1]))
 rows = rows.astype("float32")
 strategy = tf.distribute.MirroredStrategy(["CPU:0", "CPU:1"])
-loss = TripletLoss(0.5, mining="semi-hard")
+loss = TripletLoss()
 with strategy.scope():
     table = tf.Variable(rows)
 
@@ -337,21 +348,25 @@ print(strategy.experimental_local_results(gradient)[0].numpy().tolist())
 def test_two_replicas_compute_the_loss_of_the_global_batch():
     """In a process of their own, for a device is split before TensorFlow starts."""
     # Above the small batches, so that XLA runs on both devices.
-    labels, rows = batch(count=SMALL_BATCH + 6, classes=8)
+    labels, rows = batch(count=70, classes=8)
+    assert len(labels) > SMALL_BATCH
     run = subprocess.run(
         [sys.executable, "-c", TWO_REPLICAS, repr((labels.tolist(), rows.tolist()))],
+        # Which compiles in less time, for both devices.
+        env={**os.environ, "XLA_FLAGS": "--xla_backend_optimization_level=0"},
         capture_output=True,
         text=True,
         check=False,
     )
     assert run.returncode == 0, run.stderr[-2000:]
     values, gradient = (ast.literal_eval(line) for line in run.stdout.splitlines()[-2:])
-    right, (_, right_gradient) = value_and_gradients(TripletLoss(0.5), labels, rows)
+    right, (_, right_gradient) = value_and_gradients(TripletLoss(), labels, rows)
     # Each gives its share of the sum.
     np.testing.assert_allclose(values, [right / 2, right / 2], rtol=1e-6)
     np.testing.assert_allclose(gradient, right_gradient, atol=1e-6)
-    halves = [float(TripletLoss(0.5)(labels[i::2], rows[i::2])) for i in (0, 1)]
-    assert np.mean(halves) != pytest.approx(float(right), rel=1e-3)
+    # With the halves' own triplets the loss would differ, so this test can fail.
+    halves = [triplet_loss(labels[half], rows[half]) for half in np.split(np.arange(70), 2)]
+    assert np.mean(halves) != pytest.approx(float(right), rel=1e-2)
 
 
 def test_config():
