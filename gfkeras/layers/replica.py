@@ -65,4 +65,13 @@ def global_batch(values: Any) -> Any:
         (num_replicas · B, ...); `values` itself outside `tf.distribute`.
     """
     context = _replica_context()
-    return values if context is None else context.all_gather(values, axis=0)
+    if context is None:
+        return values
+    import tensorflow as tf
+
+    values = tf.convert_to_tensor(values)
+    gathered = context.all_gather(values, axis=0)
+    # Gathering loses even the rank. The replicas' batches are of one size by contract.
+    batch = values.shape[0]
+    total = None if batch is None else batch * context.num_replicas_in_sync
+    return tf.ensure_shape(gathered, [total, *values.shape[1:]])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import math
 from typing import Any, ClassVar
 
@@ -41,6 +42,9 @@ class EmbeddingLoss(keras.losses.Loss):
         return self.weight * self.batch_loss(*inputs)
 
     def __call__(self, *inputs: Any, sample_weight: Any = None) -> Any:
+        # `model.fit` passes it by position, after target and prediction.
+        if len(inputs) > len(inspect.signature(self.batch_loss).parameters):
+            *inputs, sample_weight = inputs  # type: ignore[assignment]
         if sample_weight is not None:
             raise ValueError(
                 f"{type(self).__name__} is a loss of the whole batch. Received: a `sample_weight`"

@@ -214,13 +214,6 @@ class RelationalDistillationLoss(EmbeddingLoss):
         self.angle_weight = in_range("angle_weight", angle_weight, 0, math.inf)
         self.normalize = bool(normalize)
 
-    def __call__(self, *inputs: Any, sample_weight: Any = None) -> Any:
-        # `model.compile(loss=...)` hands the sample weight over by its position.
-        if len(inputs) == 3:
-            sample_weight = inputs[2]
-            inputs = inputs[:2]
-        return super().__call__(*inputs, sample_weight=sample_weight)
-
     def batch_loss(self, teacher_embedding: Any, embedding: Any) -> Any:
         teacher = check_embeddings(teacher_embedding, "teacher_embedding")
         student = check_embeddings(embedding)

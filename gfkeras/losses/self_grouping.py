@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any, ClassVar
 
 import keras
 from keras import ops
 
-from gfkeras.errors import one_of
+from gfkeras.errors import in_range, one_of
 from gfkeras.layers import global_mean
 from gfkeras.losses.group_labels import naive_labels, self_distributed_labels
 from gfkeras.losses.softmax import softmax_cross_entropy
@@ -59,14 +60,10 @@ class SelfGroupingLoss(keras.layers.Layer):
     ):
         kwargs.setdefault("dtype", "float32")
         super().__init__(autocast=False, **kwargs)
-        if not weight >= 0:
-            raise ValueError(f"`weight` must not be negative. Received: weight={weight!r}")
-        if not 0 <= momentum < 1:
-            raise ValueError(f"`momentum` must be in [0, 1). Received: momentum={momentum!r}")
-        self.weight = float(weight)
+        self.weight = in_range("weight", weight, 0, math.inf)
         self.labeling = one_of("labeling", labeling, LABELINGS)
         self.expectation = one_of("expectation", expectation, EXPECTATIONS)
-        self.momentum = float(momentum)
+        self.momentum = in_range("momentum", momentum, 0, 1)
 
     def build(self, group_logits_shape: tuple[int | None, ...]) -> None:
         if len(group_logits_shape) != 2 or group_logits_shape[-1] is None:
