@@ -155,15 +155,26 @@ def test_half_precision_embeddings_lose_nothing_more(name, policy, dtype_policy)
     dtype_policy(policy)
     embedding, labels, rng = points()
     head, centers, _ = built(name, embedding, labels, rng)
-    rounded = ops.cast(ops.convert_to_tensor(embedding), policy.removeprefix("mixed_"))
-    exact = ops.convert_to_numpy(ops.cast(rounded, "float32"))
-    logits = head(rounded, labels)
-    assert keras.backend.standardize_dtype(logits.dtype) == "float32"
+    half = policy.removeprefix("mixed_")
+    rounded = ops.convert_to_numpy(ops.cast(embedding, half))
+    exact = rounded.astype("float64")
+    assert np.abs(exact - embedding).max() > 1e-5
     fixed = dict(CASES[name][2])
     if "quality" in fixed:
-        fixed["quality"] = oracle.adaface_quality(exact.astype("float64"), 2.0, 0.6)
-    expected = CASES[name][1](exact.astype("float64"), centers.astype("float64"), labels, **fixed)
+        fixed["quality"] = oracle.adaface_quality(exact, 2.0, 0.6)
+    formula = CASES[name][1]
+    expected = formula(exact, centers.astype("float64"), labels, **fixed)
+    logits = head(rounded, labels)
+    assert keras.backend.standardize_dtype(logits.dtype) == "float32"
     np.testing.assert_allclose(ops.convert_to_numpy(logits), expected, rtol=2e-5, atol=64 * 2e-5)
+    weights = rng.normal(size=expected.shape)
+    _, _, (by_centers,) = layer_value_and_gradients(
+        head, lambda logits: ops.sum(logits * weights.astype("float32")), rounded, labels
+    )
+    (wanted,) = finite_differences(
+        lambda w: (formula(exact, w, labels, **fixed) * weights).sum(), centers
+    )
+    np.testing.assert_allclose(by_centers, wanted, rtol=2e-3, atol=1e-4 * np.abs(wanted).max())
 
 
 def at_angles(angles):
