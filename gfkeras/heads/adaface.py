@@ -11,7 +11,7 @@ from keras import ops
 from gfkeras.errors import in_range, positive
 from gfkeras.heads.margin_head import MarginHead
 from gfkeras.heads.target import replace_target
-from gfkeras.layers.angular import arccos, row_norms
+from gfkeras.layers.angular import arccos
 from gfkeras.layers.checks import check_labels
 from gfkeras.layers.replica import global_batch
 
@@ -70,22 +70,12 @@ class AdaFace(MarginHead):
 
     def build(self, embedding_shape: tuple[int | None, ...], labels_shape: Any = None) -> None:
         super().build(embedding_shape, labels_shape)
-        for name, start in (("norm_mean", 20.0), ("norm_std", 100.0)):
-            weight = self.add_weight(
-                name=name,
-                shape=(),
-                initializer=keras.initializers.Constant(start),
-                trainable=False,
-                dtype="float32",
-                aggregation="only_first_replica",
-            )
-            setattr(self, name, weight)
+        self.norm_mean = self.add_state("norm_mean", 20.0)
+        self.norm_std = self.add_state("norm_std", 100.0)
 
     def with_margin(
         self, logits: Any, labels: Any, embedding: Any = None, training: bool | None = None
     ) -> Any:
-        if embedding is None:
-            raise ValueError("`embedding` is needed for its norm. Received: None")
         labels = check_labels(labels, self.num_classes, logits)
         quality = self.quality(embedding, training)
 
@@ -103,7 +93,7 @@ class AdaFace(MarginHead):
             embedding: (B, D) float.
             training: whether μ and σ take the batch in first.
         """
-        norm = ops.stop_gradient(ops.clip(row_norms(embedding), MIN_NORM, MAX_NORM))
+        norm = ops.stop_gradient(ops.clip(self.norms(embedding), MIN_NORM, MAX_NORM))
         mean = ops.convert_to_tensor(self.norm_mean)
         std = ops.convert_to_tensor(self.norm_std)
         if training:

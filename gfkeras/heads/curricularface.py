@@ -61,14 +61,7 @@ class CurricularFace(MarginHead):
 
     def build(self, embedding_shape: tuple[int | None, ...], labels_shape: Any = None) -> None:
         super().build(embedding_shape, labels_shape)
-        self.t = self.add_weight(
-            name="t",
-            shape=(),
-            initializer="zeros",
-            trainable=False,
-            dtype="float32",
-            aggregation="only_first_replica",
-        )
+        self.t = self.add_state("t", 0.0)
 
     def with_margin(
         self, logits: Any, labels: Any, embedding: Any = None, training: bool | None = None

@@ -12,7 +12,6 @@ from gfkeras.errors import in_range, positive
 from gfkeras.heads.margin_head import MarginHead
 from gfkeras.heads.margins import additive_angular_margin
 from gfkeras.heads.target import replace_target
-from gfkeras.layers.angular import row_norms
 from gfkeras.layers.checks import check_labels
 
 
@@ -86,13 +85,11 @@ class MagFace(MarginHead):
 
     def magnitude(self, embedding: Any) -> Any:
         """a = ‖x‖ kept in [l_a, u_a], (B, 1) float32."""
-        return ops.clip(row_norms(embedding), self.lower_norm, self.upper_norm)
+        return ops.clip(self.norms(embedding), self.lower_norm, self.upper_norm)
 
     def with_margin(
         self, logits: Any, labels: Any, embedding: Any = None, training: bool | None = None
     ) -> Any:
-        if embedding is None:
-            raise ValueError("`embedding` is needed for its norm. Received: None")
         labels = check_labels(labels, self.num_classes, logits)
         slope = (self.upper_margin - self.lower_margin) / (self.upper_norm - self.lower_norm)
         margin = self.lower_margin + slope * (self.magnitude(embedding) - self.lower_norm)

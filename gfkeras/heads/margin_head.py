@@ -9,7 +9,7 @@ from keras import ops
 
 from gfkeras.errors import positive, positive_int
 from gfkeras.heads.target import replace_target
-from gfkeras.layers.angular import project, unit_rows
+from gfkeras.layers.angular import project, row_norms, unit_rows
 from gfkeras.layers.checks import check_embeddings, check_labels
 
 
@@ -105,6 +105,24 @@ class MarginHead(keras.layers.Layer):
     def target_cosine(self, cosine: Any) -> Any:
         """What replaces the target's cosine in [−1, 1], (B, 1) in and out."""
         raise NotImplementedError
+
+    def add_state(self, name: str, start: float) -> Any:
+        """A scalar variable that training moves on, the same on every replica."""
+        return self.add_weight(
+            name=name,
+            shape=(),
+            initializer=keras.initializers.Constant(start),
+            trainable=False,
+            dtype="float32",
+            # Each replica computes the same value from the global batch.
+            aggregation="only_first_replica",
+        )
+
+    def norms(self, embedding: Any) -> Any:
+        """‖x‖, (B, 1) float32, for the heads whose margin or scale depends on it."""
+        if embedding is None:
+            raise ValueError("`embedding` is needed for its norm. Received: None")
+        return row_norms(embedding)
 
     def regularization(self, embedding: Any) -> Any:
         """What the head adds to the loss besides its logits' cross-entropy, a scalar float32.

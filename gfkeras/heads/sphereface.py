@@ -11,7 +11,7 @@ from gfkeras.errors import in_range
 from gfkeras.heads.margin_head import MarginHead
 from gfkeras.heads.margins import multiplicative_angular_margin
 from gfkeras.heads.target import replace_target
-from gfkeras.layers.angular import project, row_norms
+from gfkeras.layers.angular import project
 from gfkeras.layers.checks import check_embeddings, check_labels
 
 
@@ -66,14 +66,7 @@ class SphereFace(MarginHead):
         super().build(embedding_shape, labels_shape)
         # A float counts exactly to 16 million steps, when λ has long been at its minimum;
         # integer variables have no kernel on every device.
-        self.iteration = self.add_weight(
-            name="iteration",
-            shape=(),
-            initializer="zeros",
-            trainable=False,
-            dtype="float32",
-            aggregation="only_first_replica",
-        )
+        self.iteration = self.add_state("iteration", 0.0)
 
     def annealing(self) -> Any:
         """λ of the next step, a scalar float32."""
@@ -87,10 +80,8 @@ class SphereFace(MarginHead):
     def with_margin(
         self, logits: Any, labels: Any, embedding: Any = None, training: bool | None = None
     ) -> Any:
-        if embedding is None:
-            raise ValueError("`embedding` is needed for its norm. Received: None")
         labels = check_labels(labels, self.num_classes, logits)
-        norm = row_norms(embedding)
+        norm = self.norms(embedding)
         annealing = self.annealing()
         if training:
             self.iteration.assign(self.iteration + 1.0)

@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import math
 from typing import Any
 
 import keras
 from keras import ops
 
-from gfkeras.errors import in_range, one_of, positive, positive_int
-from gfkeras.heads.margin_head import MarginHead
-from gfkeras.heads.margins import additive_angular_margin
+from gfkeras.errors import one_of, positive, positive_int
+from gfkeras.heads.arcface import ArcFace
 from gfkeras.layers.angular import project, unit_rows
 from gfkeras.layers.checks import check_embeddings
 
@@ -18,7 +16,7 @@ POOLINGS = ("max", "softmax")
 
 
 @keras.saving.register_keras_serializable("gfkeras")
-class SubCenterArcFace(MarginHead):
+class SubCenterArcFace(ArcFace):
     """Sub-center ArcFace (ECCV 2020): cos θ_j is that of the nearest of K centers.
 
     With K centers an identity's mislabelled and hard images gather at centers of
@@ -63,13 +61,10 @@ class SubCenterArcFace(MarginHead):
         easy_margin: bool = False,
         **kwargs: Any,
     ):
-        super().__init__(num_classes, scale, **kwargs)
-        self.margin = in_range("margin", margin, 0, math.pi, " radians")
+        super().__init__(num_classes, scale, margin, threshold, easy_margin, **kwargs)
         self.sub_centers = positive_int("sub_centers", sub_centers)
         self.pooling = one_of("pooling", pooling, POOLINGS)
         self.temperature = positive("temperature", temperature)
-        self.threshold = bool(threshold)
-        self.easy_margin = bool(easy_margin)
 
     def centers_shape(self, dimensions: int) -> tuple[int, ...]:
         return (self.num_classes, self.sub_centers, dimensions)
@@ -88,18 +83,10 @@ class SubCenterArcFace(MarginHead):
         cosine = project(embedding, ops.reshape(self.centers, (-1, embedding.shape[-1])))
         return ops.reshape(cosine, (-1, self.num_classes, self.sub_centers))
 
-    def target_cosine(self, cosine: Any) -> Any:
-        return additive_angular_margin(
-            cosine, self.margin, threshold=self.threshold, easy_margin=self.easy_margin
-        )
-
     def get_config(self) -> dict[str, Any]:
         return {
             **super().get_config(),
-            "margin": self.margin,
             "sub_centers": self.sub_centers,
             "pooling": self.pooling,
             "temperature": self.temperature,
-            "threshold": self.threshold,
-            "easy_margin": self.easy_margin,
         }

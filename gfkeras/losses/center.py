@@ -76,7 +76,7 @@ class CenterLoss(keras.layers.Layer):
         >>> embedding = np.array([[3.0, 0.0], [0.0, 1.0]], "float32")
         >>> float(loss(np.array([0, 2]), embedding, training=True))
         2.5
-        >>> np.array(loss.centers).tolist()
+        >>> loss.centers.numpy().tolist()
         [[0.75, 0.0], [0.0, 0.0], [0.0, 0.25]]
     """
 

@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-import ast
 import doctest
-import subprocess
-import sys
 from collections import Counter
 
 import keras
@@ -13,6 +10,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from processes import run_python
 
 from gfkeras.data import FaceBatches, FaceFolder, IdentitySampler, identity_sampler
 
@@ -199,8 +197,7 @@ def test_sampling_needs_neither_keras_nor_tensorflow():
         "IdentitySampler([0, 1], 2, 1).order(0);"
         "print([name for name in ('keras', 'tensorflow', 'jax') if name in sys.modules])"
     )
-    run = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
-    assert run.stdout.strip() == "[]"
+    assert run_python(script) == [[]]
 
 
 @pytest.mark.skipif(keras.backend.backend() != "tensorflow", reason="tf.data")
@@ -249,9 +246,6 @@ TRAINING = """
 import numpy as np
 import tensorflow as tf
 
-tf.config.set_logical_device_configuration(
-    tf.config.list_physical_devices("CPU")[0], [tf.config.LogicalDeviceConfiguration()] * 2
-)
 import keras
 from gfkeras.data import FaceBatches, IdentitySampler
 
@@ -295,11 +289,7 @@ for devices in (["CPU:0"], ["CPU:0", "CPU:1"]):
 @pytest.mark.skipif(keras.backend.backend() != "tensorflow", reason="tf.distribute's replicas")
 def test_two_replicas_share_the_batches_of_one():
     """In a process of its own, for a device is split before TensorFlow starts."""
-    run = subprocess.run(
-        [sys.executable, "-c", TRAINING], capture_output=True, text=True, check=False
-    )
-    assert run.returncode == 0, run.stderr[-2000:]
-    (one,), (first, second) = map(ast.literal_eval, run.stdout.splitlines()[-2:])
+    (one,), (first, second) = run_python(TRAINING, two_cpus=True)
     labels = np.random.default_rng(0).integers(0, 7, 40)
     sampler = IdentitySampler(labels, 4, 3, seed=2)
     expected = [row for epoch in range(3) for row in sampler.order(epoch)]

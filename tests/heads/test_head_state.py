@@ -2,16 +2,13 @@
 
 from __future__ import annotations
 
-import ast
-import subprocess
-import sys
-
 import head_oracles as oracle
 import keras
 import numpy as np
 import pytest
 from differentiation import layer_value_and_gradients
 from keras import ops
+from processes import run_python
 
 from gfkeras import heads
 
@@ -135,9 +132,6 @@ TWO_REPLICAS = """
 import sys
 import numpy as np
 import tensorflow as tf
-tf.config.set_logical_device_configuration(
-    tf.config.list_physical_devices("CPU")[0], [tf.config.LogicalDeviceConfiguration()] * 2
-)
 from gfkeras import heads
 
 embedding = np.random.default_rng(5).normal(size=(8, 4), scale=3).astype("float32")
@@ -169,11 +163,7 @@ print([
 
 @pytest.mark.skipif(keras.backend.backend() != "tensorflow", reason="tf.distribute's replicas")
 def test_state_is_that_of_the_global_batch():
-    run = subprocess.run(
-        [sys.executable, "-c", TWO_REPLICAS], capture_output=True, text=True, check=False
-    )
-    assert run.returncode == 0, run.stderr[-2000:]
-    state, logits = (ast.literal_eval(line) for line in run.stdout.splitlines()[-2:])
+    state, logits = run_python(TWO_REPLICAS, two_cpus=True)
     alone = [on_random_centers(make(3)) for make in (heads.AdaFace, heads.CurricularFace)]
     alone.append(on_random_centers(heads.SphereFace(3)))
     wanted = [ops.convert_to_numpy(head(EMBEDDING, LABELS, training=True)) for head in alone]

@@ -2,10 +2,6 @@
 
 from __future__ import annotations
 
-import ast
-import subprocess
-import sys
-
 import keras
 import numpy as np
 import pytest
@@ -13,6 +9,7 @@ from differentiation import finite_differences
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from keras import ops
+from processes import run_python
 
 from gfkeras.losses import CenterLoss
 
@@ -183,9 +180,6 @@ TWO_REPLICAS = """
 import sys
 import numpy as np
 import tensorflow as tf
-tf.config.set_logical_device_configuration(
-    tf.config.list_physical_devices("CPU")[0], [tf.config.LogicalDeviceConfiguration()] * 2
-)
 from gfkeras.layers import num_replicas
 from gfkeras.losses import CenterLoss
 
@@ -225,14 +219,7 @@ def test_two_replicas_move_the_centers_as_one_does(tmp_path):
         "centers": rng.normal(size=(5, 3)).astype("float32"),
     }
     np.savez(tmp_path / "batch.npz", **batch)
-    run = subprocess.run(
-        [sys.executable, "-c", TWO_REPLICAS, str(tmp_path / "batch.npz")],
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    assert run.returncode == 0, run.stderr[-2000:]
-    values, copies = (ast.literal_eval(line) for line in run.stdout.splitlines()[-2:])
+    values, copies = run_python(TWO_REPLICAS, str(tmp_path / "batch.npz"), two_cpus=True)
     loss = made(batch["centers"], alpha=0.3, weight=2.0)
     whole = float(loss(batch["labels"], batch["embedding"], training=True))
     assert np.mean(values) == pytest.approx(whole, rel=1e-5)

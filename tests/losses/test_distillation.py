@@ -2,12 +2,7 @@
 
 from __future__ import annotations
 
-import ast
 import itertools
-import os
-import subprocess
-import sys
-from pathlib import Path
 
 import keras
 import numpy as np
@@ -16,11 +11,11 @@ from differentiation import finite_differences, value_and_gradients
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from keras import ops
+from processes import run_python
 
 from gfkeras.losses import CosineDistillationLoss, RelationalDistillationLoss
 
 EAGER_AND_COMPILED = pytest.mark.parametrize("compiled", [False, True], ids=["eager", "compiled"])
-ENVIRONMENT = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[1] / "support")}
 
 
 def normal(*shape, seed=0, dtype="float32"):
@@ -280,25 +275,15 @@ print((resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) * 1024)
 
 def test_relational_needs_little_memory():
     """In a process of its own, for only a process's highest use is known."""
-    run = subprocess.run(
-        [sys.executable, "-c", MEMORY],
-        capture_output=True,
-        text=True,
-        check=False,
-        env=ENVIRONMENT,
-    )
-    assert run.returncode == 0, run.stderr[-2000:]
+    (used,) = run_python(MEMORY)
     # One (B, B, B) array of floats is 226 MB.
-    assert int(run.stdout.splitlines()[-1]) < 150e6
+    assert used < 150e6
 
 
 TWO_REPLICAS = """
 import sys
 import numpy as np
 import tensorflow as tf
-tf.config.set_logical_device_configuration(
-    tf.config.list_physical_devices("CPU")[0], [tf.config.LogicalDeviceConfiguration()] * 2
-)
 from gfkeras.losses import RelationalDistillationLoss
 
 batch = np.load(sys.argv[1])
@@ -327,14 +312,7 @@ def test_relations_reach_over_the_replicas(tmp_path):
     """In a process of their own, for a device is split before TensorFlow starts."""
     batch = {"teacher": normal(6, 4), "student": normal(6, 3, seed=1)}
     np.savez(tmp_path / "batch.npz", **batch)
-    run = subprocess.run(
-        [sys.executable, "-c", TWO_REPLICAS, str(tmp_path / "batch.npz")],
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    assert run.returncode == 0, run.stderr[-2000:]
-    values, gradients = (ast.literal_eval(line) for line in run.stdout.splitlines()[-2:])
+    values, gradients = run_python(TWO_REPLICAS, str(tmp_path / "batch.npz"), two_cpus=True)
     whole, (_, gradient) = value_and_gradients(RelationalDistillationLoss(), *batch.values())
     # Each replica's share; their sum is the loss of the whole batch.
     np.testing.assert_allclose(values, [float(whole) / 2] * 2, rtol=1e-5)

@@ -3,10 +3,6 @@
 from __future__ import annotations
 
 import math
-import os
-import subprocess
-import sys
-from pathlib import Path
 
 import keras
 import numpy as np
@@ -19,6 +15,7 @@ from differentiation import (
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from keras import ops
+from processes import run_python
 
 from gfkeras.losses import InterLoss, IntraLoss
 
@@ -299,16 +296,9 @@ print((after - before) * 1024)
 
 def test_inter_needs_little_memory():
     """In a process of its own, for only a process's highest use is known."""
-    run = subprocess.run(
-        [sys.executable, "-c", MEMORY],
-        capture_output=True,
-        text=True,
-        check=False,
-        env={**os.environ, "PYTHONPATH": str(Path(__file__).parents[1] / "support")},
-    )
-    assert run.returncode == 0, run.stderr[-2000:]
+    (used,) = run_python(MEMORY)
     # One (B, N) array of floats is 410 MB; the (N, N) ones are 40 GB and 1.6 GB.
-    assert int(run.stdout.splitlines()[-1]) < 350e6
+    assert used < 350e6
 
 
 @pytest.mark.parametrize("loss", [IntraLoss(0.5, name="in"), InterLoss(0.5, 64, name="out")])

@@ -2,16 +2,13 @@
 
 from __future__ import annotations
 
-import ast
-import subprocess
-import sys
-
 import keras
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from keras import ops
+from processes import run_python
 
 import gfkeras
 from gfkeras.losses import SelfGroupingLoss, naive_labels, softmax_cross_entropy
@@ -90,9 +87,6 @@ TWO_REPLICAS = """
 import sys
 import numpy as np
 import tensorflow as tf
-tf.config.set_logical_device_configuration(
-    tf.config.list_physical_devices("CPU")[0], [tf.config.LogicalDeviceConfiguration()] * 2
-)
 from gfkeras.layers import num_replicas
 from gfkeras.losses import SelfGroupingLoss
 
@@ -122,14 +116,7 @@ print([float(v) for v in loss.moving_expectation.numpy()])
 def test_expectation_is_over_the_global_batch():
     """Two replicas in a process of their own, for a device is split before TensorFlow starts."""
     batch = EXAMPLE[[0, 1, 3, 4]]
-    run = subprocess.run(
-        [sys.executable, "-c", TWO_REPLICAS, repr(batch.tolist())],
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    assert run.returncode == 0, run.stderr[-2000:]
-    losses, expectation = (ast.literal_eval(line) for line in run.stdout.splitlines()[-2:])
+    losses, expectation = run_python(TWO_REPLICAS, repr(batch.tolist()), two_cpus=True)
     np.testing.assert_allclose(expectation, batch.mean(axis=0), rtol=1e-6)
     labels = (batch - batch.mean(axis=0)).argmax(axis=1)
     each = [-np.log(row[label]) for row, label in zip(batch, labels, strict=True)]

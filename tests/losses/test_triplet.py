@@ -2,10 +2,6 @@
 
 from __future__ import annotations
 
-import ast
-import os
-import subprocess
-import sys
 from pathlib import Path
 
 import keras
@@ -15,6 +11,7 @@ from differentiation import finite_differences, value_and_gradients
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from keras import ops
+from processes import run_python
 from triplets import triplet_loss
 
 from gfkeras.losses import TripletLoss
@@ -314,9 +311,6 @@ TWO_REPLICAS = """
 import sys
 import numpy as np
 import tensorflow as tf
-tf.config.set_logical_device_configuration(
-    tf.config.list_physical_devices("CPU")[0], [tf.config.LogicalDeviceConfiguration()] * 2
-)
 from gfkeras.losses import TripletLoss
 
 labels, rows = (np.array(a) for a in eval(sys.argv[1]))
@@ -350,16 +344,13 @@ def test_two_replicas_compute_the_loss_of_the_global_batch():
     # Above the small batches, so that XLA runs on both devices.
     labels, rows = batch(count=70, classes=8)
     assert len(labels) > SMALL_BATCH
-    run = subprocess.run(
-        [sys.executable, "-c", TWO_REPLICAS, repr((labels.tolist(), rows.tolist()))],
+    values, gradient = run_python(
+        TWO_REPLICAS,
+        repr((labels.tolist(), rows.tolist())),
+        two_cpus=True,
         # Which compiles in less time, for both devices.
-        env={**os.environ, "XLA_FLAGS": "--xla_backend_optimization_level=0"},
-        capture_output=True,
-        text=True,
-        check=False,
+        XLA_FLAGS="--xla_backend_optimization_level=0",
     )
-    assert run.returncode == 0, run.stderr[-2000:]
-    values, gradient = (ast.literal_eval(line) for line in run.stdout.splitlines()[-2:])
     right, (_, right_gradient) = value_and_gradients(TripletLoss(), labels, rows)
     # Each gives its share of the sum.
     np.testing.assert_allclose(values, [right / 2, right / 2], rtol=1e-6)

@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-import ast
-import subprocess
-import sys
-
 import keras
 import numpy as np
 import pytest
 from keras import ops
+from processes import run_python
 
 import gfkeras
 from gfkeras import heads, losses
@@ -259,9 +256,6 @@ import keras
 import numpy as np
 import tensorflow as tf
 replicas = int(sys.argv[1])
-tf.config.set_logical_device_configuration(
-    tf.config.list_physical_devices("CPU")[0], [tf.config.LogicalDeviceConfiguration()] * 2
-)
 import gfkeras
 from gfkeras import heads, losses
 
@@ -301,16 +295,7 @@ print({k: v for k, v in history.items()})
 @pytest.mark.skipif(keras.backend.backend() != "tensorflow", reason="tf.distribute's replicas")
 def test_two_replicas_train_as_one():
     """Three steps of `fit`: the same weights, states and logs on one replica and on two."""
-    found = []
-    for replicas in ("1", "2"):
-        run = subprocess.run(
-            [sys.executable, "-c", TWO_REPLICAS, replicas],
-            capture_output=True,
-            text=True,
-            check=False,
-        )
-        assert run.returncode == 0, run.stderr[-3000:]
-        found.append([ast.literal_eval(line) for line in run.stdout.splitlines()[-3:]])
+    found = [run_python(TWO_REPLICAS, replicas, two_cpus=True) for replicas in ("1", "2")]
     for one, two in zip(found[0][:2], found[1][:2], strict=True):
         for a, b in zip(one, two, strict=True):
             np.testing.assert_allclose(a, b, rtol=2e-4, atol=2e-5)
