@@ -113,6 +113,12 @@ class FaceClassifier(keras.Model):
                         f"`extra_losses` {type(loss).__name__} needs {_WHO_GIVES.get(key, key)}. "
                         f"Received: a classifier with {sorted(shapes)}"
                     )
+            if "centers" in inputs and len(shapes["centers"]) != 2:
+                raise ValueError(
+                    f"`extra_losses` {type(loss).__name__} needs a head with one center per "
+                    f"identity. Received: {type(self.head).__name__} with centers of shape "
+                    f"{shapes['centers']}"
+                )
             if isinstance(loss, keras.layers.Layer) and not loss.built:
                 loss.build(*(shapes[key] for key in inputs))
 

@@ -221,6 +221,8 @@ def test_magface_regularization_is_in_the_loss(data):
 def test_what_a_loss_lacks_is_named():
     with pytest.raises(ValueError, match="`extra_losses` IntraLoss needs the centers of a `head`"):
         gfkeras.FaceClassifier(network(), None, losses.IntraLoss())
+    with pytest.raises(ValueError, match="InterLoss needs a head with one center per identity"):
+        gfkeras.FaceClassifier(network(), heads.SubCenterArcFace(2), losses.InterLoss())
     with pytest.raises(ValueError, match="CosineDistillationLoss needs a `teacher`"):
         gfkeras.FaceClassifier(network(), heads.ArcFace(2), losses.CosineDistillationLoss())
     with pytest.raises(ValueError, match="`head` or `extra_losses` must be given"):
@@ -251,24 +253,22 @@ def test_triplet_loss_in_the_users_own_compile_and_fit(data):
 
 
 TWO_REPLICAS = """
-import sys
 import keras
 import numpy as np
 import tensorflow as tf
-replicas = int(sys.argv[1])
 import gfkeras
 from gfkeras import heads, losses
 
 rng = np.random.default_rng(1)
 labels = np.repeat(np.arange(4), 4).astype("int32")
 inputs = (rng.normal(size=(16, 5)) + 0.5 * labels[:, None]).astype("float32")
-names = ["CPU:0", "CPU:1"][:replicas]
-with tf.distribute.MirroredStrategy(names).scope():
-    def network(seed):
-        keras.utils.set_random_seed(seed)
-        x = keras.Input((5,))
-        return keras.Model(x, keras.layers.Dense(6, activation="tanh")(x))
 
+def network(seed):
+    keras.utils.set_random_seed(seed)
+    x = keras.Input((5,))
+    return keras.Model(x, keras.layers.Dense(6, activation="tanh")(x))
+
+def made():
     training = gfkeras.FaceClassifier(
         network(0),
         heads.AdaFace(4),
@@ -283,19 +283,25 @@ with tf.distribute.MirroredStrategy(names).scope():
         network(7),
     )
     training.compile(keras.optimizers.SGD(0.05))
-history = training.fit(inputs, labels, batch_size=16, epochs=3, shuffle=False, verbose=0).history
-print([np.asarray(v.value.numpy() if hasattr(v.value, "numpy") else v).ravel().tolist()
-       for v in training.trainable_variables])
-print([v.numpy().ravel().tolist() for v in training.non_trainable_variables
-       if "seed" not in v.path])
-print({k: v for k, v in history.items()})
+    return training
+
+for names in (["CPU:0"], ["CPU:0", "CPU:1"]):
+    with tf.distribute.MirroredStrategy(names).scope():
+        training = made()
+    history = training.fit(inputs, labels, batch_size=16, epochs=3, shuffle=False, verbose=0)
+    print([np.asarray(v.value.numpy() if hasattr(v.value, "numpy") else v).ravel().tolist()
+           for v in training.trainable_variables])
+    print([v.numpy().ravel().tolist() for v in training.non_trainable_variables
+           if "seed" not in v.path])
+    print(history.history)
 """
 
 
 @pytest.mark.skipif(keras.backend.backend() != "tensorflow", reason="tf.distribute's replicas")
 def test_two_replicas_train_as_one():
     """Three steps of `fit`: the same weights, states and logs on one replica and on two."""
-    found = [run_python(TWO_REPLICAS, replicas, two_cpus=True) for replicas in ("1", "2")]
+    printed = run_python(TWO_REPLICAS, two_cpus=True)
+    found = printed[:3], printed[3:]
     for one, two in zip(found[0][:2], found[1][:2], strict=True):
         for a, b in zip(one, two, strict=True):
             np.testing.assert_allclose(a, b, rtol=2e-4, atol=2e-5)
