@@ -50,20 +50,6 @@ def project(vectors: Any, directions: Any) -> Any:
     return ops.matmul(vectors, ops.transpose(unit_rows(directions)))
 
 
-def cosine_similarity(a: Any, b: Any) -> Any:
-    """Cosines of all pairs of rows.
-
-    Args:
-        a: (A, D) float.
-        b: (B, D) float.
-
-    Returns:
-        (A, B) float32, clipped to [−1, 1]: rounding puts products of unit vectors
-        outside, where no angle has such a cosine.
-    """
-    return ops.clip(project(unit_rows(a), b), -1.0, 1.0)
-
-
 def sine(cosine: Any) -> Any:
     """sin θ = √(1 − cos²θ) for θ in [0, π].
 
