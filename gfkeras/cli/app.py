@@ -4,7 +4,18 @@ from __future__ import annotations
 
 import typer
 
-from gfkeras.cli import bench, compare, demo, embed, evaluate, export, train, verify, zoo
+from gfkeras.cli import (
+    bench,
+    compare,
+    demo,
+    embed,
+    evaluate,
+    export,
+    prepare,
+    train,
+    verify,
+    zoo,
+)
 from gfkeras.version import __version__
 
 app = typer.Typer(
@@ -33,6 +44,7 @@ def _root(
         typer.echo(context.get_help())
 
 
+app.command("prepare")(prepare.command)
 app.command("train")(train.command)
 app.command("evaluate")(evaluate.command)
 app.command("export")(export.command)

@@ -15,7 +15,10 @@ def command(
     recipe: Annotated[
         str, typer.Argument(metavar="RECIPE", help="A TOML file, or the name of a built-in recipe.")
     ],
-    data: Annotated[Path, typer.Option(help="Folder with one folder of images per person.")],
+    data: Annotated[
+        Path,
+        typer.Option(help="Records that `gfkeras prepare` wrote, or one folder per person."),
+    ],
     out: Annotated[Path, typer.Option(help="Folder of the run: models, logs, summary.")],
     settings: Annotated[
         list[str] | None,
@@ -31,12 +34,19 @@ def command(
 ) -> None:
     """Train a model as a recipe says."""
     load_keras()
-    from gfkeras.data import FaceFolder
+    from gfkeras.data import FaceFolder, RecordSet
+    from gfkeras.data.folder import read_names
+    from gfkeras.data.records.manifest import MANIFEST_FILE
     from gfkeras.training import Recipe, train
 
     checked = Recipe.read(recipe, settings or [])
-    folder = FaceFolder(data, identities, min_images=checked.data.min_images)
-    result = train(checked, folder, out, resume=resume, verbose=fit_verbosity(quiet))
+    faces: FaceFolder | RecordSet
+    if (data / MANIFEST_FILE).is_file():
+        records = RecordSet(data)
+        faces = records if identities is None else records.select(read_names(identities))
+    else:
+        faces = FaceFolder(data, identities, min_images=checked.data.min_images)
+    result = train(checked, faces, out, resume=resume, verbose=fit_verbosity(quiet))
     metrics = result.metrics
     rows = [
         ("Epochs", f"{result.epochs}, best {result.best_epoch} by {result.monitor}"),

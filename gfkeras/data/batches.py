@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import os
 import threading
 from collections.abc import Callable, Sequence
@@ -13,6 +14,7 @@ import numpy as np
 
 from gfkeras.data.identity_sampler import IdentitySampler
 from gfkeras.data.images import IMAGE_SIZE, ImageError, check_images, read_image
+from gfkeras.data.records import RecordSet
 from gfkeras.errors import positive_int
 
 Augmentation = Callable[[np.ndarray, np.random.Generator], np.ndarray]
@@ -27,8 +29,9 @@ class FaceBatches(keras.utils.PyDataset):
     Keras shuffles the order of the batches besides, from a generator of its own.
 
     Args:
-        images: (N, 112, 112, 3) uint8, or the files to decode as they are needed.
-        labels: (N,) integers.
+        images: (N, 112, 112, 3) uint8, or what to decode as it is needed: files, or a
+            `RecordSet`.
+        labels: (N,) integers; those of the records by default.
         batch_size: images a batch; with a sampler the sampler's, and may be left out.
         shuffle: draw a new order every epoch.
         seed: of the order and of the augmentation.
@@ -36,6 +39,8 @@ class FaceBatches(keras.utils.PyDataset):
         drop_remainder: leave out the last, smaller batch, so that all have one shape.
         sampler: says which images make up each batch, from the same labels; then `shuffle`
             and `drop_remainder` have nothing to say, and the order has the sampler's own seed.
+        shard: (index, count): of every batch only the index-th of `count` equal parts, for the
+            index-th of `count` workers. Together they see the batches that a single one would.
         **kwargs: `workers`, `use_multiprocessing`, `max_queue_size` of PyDataset.
 
     Attributes:
@@ -56,8 +61,8 @@ class FaceBatches(keras.utils.PyDataset):
 
     def __init__(
         self,
-        images: np.ndarray | Sequence[str | os.PathLike[str]],
-        labels: Any,
+        images: np.ndarray | Sequence[str | os.PathLike[str]] | RecordSet,
+        labels: Any = None,
         batch_size: int | None = None,
         *,
         shuffle: bool = True,
@@ -65,11 +70,17 @@ class FaceBatches(keras.utils.PyDataset):
         augmentation: Augmentation | None = None,
         drop_remainder: bool = False,
         sampler: IdentitySampler | None = None,
+        shard: tuple[int, int] = (0, 1),
         **kwargs: Any,
     ):
         super().__init__(**kwargs)
-        self.images = check_images(images) if isinstance(images, np.ndarray) else list(images)
-        self.labels = np.asarray(labels).astype(np.int32)
+        if isinstance(images, RecordSet):
+            self.images: Any = images
+            # Left in the file where it can be: ten million labels are not read to draw a batch.
+            self.labels = images.labels if labels is None else np.asarray(labels, np.int32)
+        else:
+            self.images = check_images(images) if isinstance(images, np.ndarray) else list(images)
+            self.labels = np.asarray(labels).astype(np.int32)
         if batch_size is None and sampler is not None:
             batch_size = sampler.batch_size
         self.batch_size = positive_int("batch_size", batch_size)
@@ -78,6 +89,7 @@ class FaceBatches(keras.utils.PyDataset):
         self.augmentation = augmentation
         self.drop_remainder = drop_remainder
         self.sampler = sampler
+        self.shard = _checked_shard(shard, self.batch_size)
         self.epoch = 0
         self._kept_order: tuple[int, np.ndarray] | None = None
         self._ordering = threading.Lock()
@@ -95,6 +107,15 @@ class FaceBatches(keras.utils.PyDataset):
                 f"Received: batch_size={batch_size}, {len(self.images)} images"
             )
 
+    @property
+    def image_shape(self) -> tuple[int, int, int]:
+        """(height, width, 3)."""
+        if isinstance(self.images, np.ndarray):
+            return self.images.shape[1], self.images.shape[2], 3
+        if isinstance(self.images, RecordSet):
+            return (*self.images.image_size, 3)
+        return IMAGE_SIZE, IMAGE_SIZE, 3
+
     def __len__(self) -> int:
         if self.sampler is not None:
             return len(self.sampler)
@@ -103,13 +124,29 @@ class FaceBatches(keras.utils.PyDataset):
 
     def __getitem__(self, index: int) -> tuple[np.ndarray, np.ndarray]:
         # Read once: with a sampler rows and augmentation must be of one epoch.
-        epoch = self.epoch
+        return self.batch(self.epoch, index)
+
+    def batch(self, epoch: int, index: int) -> tuple[np.ndarray, np.ndarray]:
+        """The batch of any epoch: what `epoch` is now does not matter.
+
+        Args:
+            epoch: counted from 0.
+            index: of the batch in the epoch.
+        """
         chosen = self._order(epoch)[index * self.batch_size : (index + 1) * self.batch_size]
+        part, parts = self.shard
+        chosen = chosen[len(chosen) * part // parts : len(chosen) * (part + 1) // parts]
         images, chosen = self._read(chosen)
         if self.augmentation is not None:
-            rng = np.random.default_rng((self.seed, epoch, 1 + index))
+            rng = np.random.default_rng((self.seed, epoch, 1 + index) + ((part,) if part else ()))
             images = self.augmentation(images, rng)
         return images, self.labels[chosen]
+
+    def sharded(self, index: int, count: int) -> FaceBatches:
+        """The same batches, of each only the index-th of `count` equal parts (see `shard`)."""
+        part = copy.copy(self)
+        part.shard = _checked_shard((index, count), self.batch_size)
+        return part
 
     def on_epoch_end(self) -> None:
         self.epoch += 1
@@ -155,24 +192,50 @@ class FaceBatches(keras.utils.PyDataset):
         """The images, and the indices they have in truth."""
         if isinstance(self.images, np.ndarray):
             return self.images[chosen], chosen
-        images: dict[int, np.ndarray] = {}
-        for index in chosen:
-            path = Path(self.images[index])
-            try:
-                images[index] = read_image(path, IMAGE_SIZE)
-            except ImageError as error:
-                self.skipped[path] = error.reason
-        if not images:
-            path = Path(self.images[chosen[0]])
+        if isinstance(self.images, RecordSet):
+            images, read, reasons = self.images.decode(chosen)
+        else:
+            images, read, reasons = self._read_files(chosen)
+        if read.all():
+            return images, chosen
+        self.skipped |= {Path(place): reason for place, reason in reasons.items()}
+        if not read.any():
+            place, reason = next(iter(reasons.items()))
             raise ValueError(
-                f"None of a batch of {len(chosen)} images can be read; "
-                f"the first: {path}: {self.skipped[path]}"
+                f"None of a batch of {len(chosen)} images can be read; the first: {place}: {reason}"
             )
-        good = np.fromiter(images, np.int64)
-        stand_ins = np.resize(good, len(chosen))
+        good = np.flatnonzero(read)
+        # The readable ones in turn stand in for the others.
+        source = np.where(read, np.arange(len(chosen)), np.resize(good, len(chosen)))
         if self.sampler is not None:
             # A loss on pairs needs the K images of an identity to stay its own.
-            same = self.labels[chosen][:, None] == self.labels[good]
-            stand_ins = np.where(same.any(axis=1), good[same.argmax(axis=1)], stand_ins)
-        chosen = np.where(np.isin(chosen, good), chosen, stand_ins)
-        return np.stack([images[index] for index in chosen]), chosen
+            labels = self.labels[chosen]
+            same = labels[:, None] == labels[good]
+            source = np.where(~read & same.any(axis=1), good[same.argmax(axis=1)], source)
+        return images[source], chosen[source]
+
+    def _read_files(self, chosen: np.ndarray) -> tuple[np.ndarray, np.ndarray, dict[str, str]]:
+        images = np.zeros((len(chosen), IMAGE_SIZE, IMAGE_SIZE, 3), np.uint8)
+        read = np.ones(len(chosen), bool)
+        reasons: dict[str, str] = {}
+        for position, index in enumerate(chosen):
+            path = os.fspath(self.images[index])
+            try:
+                images[position] = read_image(path, IMAGE_SIZE)
+            except ImageError as error:
+                read[position] = False
+                reasons[path] = error.reason
+        return images, read, reasons
+
+
+def _checked_shard(shard: tuple[int, int], batch_size: int) -> tuple[int, int]:
+    index, count = shard
+    if positive_int("shard[1]", count) and not 0 <= index < count:
+        raise ValueError(
+            f"`shard` must be (index, count) with 0 <= index < count. Received: shard={shard!r}"
+        )
+    if batch_size % count:
+        raise ValueError(
+            f"`batch_size` must be a multiple of the {count} shards. Received: {batch_size}"
+        )
+    return int(index), int(count)

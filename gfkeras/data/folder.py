@@ -62,7 +62,7 @@ class FaceFolder:
             )
         folders = self._folders()
         if identities is not None:
-            folders = self._chosen(folders, _names(identities))
+            folders = self._chosen(folders, read_names(identities))
         self.identities: list[str] = []
         self.paths: list[Path] = []
         labels: list[int] = []
@@ -88,7 +88,7 @@ class FaceFolder:
 
     def select(self, identities: Sequence[str] | str | os.PathLike[str]) -> FaceFolder:
         """The same folder with these identities only (names, or a file of names)."""
-        return FaceFolder(self.root, _names(identities), self.min_images)
+        return FaceFolder(self.root, read_names(identities), self.min_images)
 
     def split(self, holdout: int) -> tuple[FaceFolder, FaceFolder]:
         """All but the last `holdout` identities, and those.
@@ -200,8 +200,12 @@ class FaceFolder:
         return images
 
 
-def _names(identities: Iterable[str] | str | os.PathLike[str]) -> list[str]:
-    """Names as they are, or from the lines of a file."""
+def read_names(identities: Iterable[str] | str | os.PathLike[str]) -> list[str]:
+    """Names as they are, or from the lines of a file.
+
+    Raises:
+        ValueError: for a file that cannot be read.
+    """
     if not isinstance(identities, (str, os.PathLike)):
         return [str(name) for name in identities]
     try:

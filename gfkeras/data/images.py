@@ -1,8 +1,9 @@
-"""Reading and checking aligned face images.
+"""Reading and checking images.
 
 Everything in gfkeras takes RGB images of 112×112, aligned by five points, as
 `uint8` or `float32` in 0…255. `read_image` turns a file into one; `check_images`
-says in plain words what is wrong with an array that is not.
+says in plain words what is wrong with an array that is not. `read_photo` reads a
+photo as it is, for `gfkeras.data.alignment` to find and align its faces.
 """
 
 from __future__ import annotations
@@ -22,6 +23,8 @@ IMAGE_SUFFIXES = frozenset(
 )
 # An aligned face never needs more; a small file that claims more is a decompression bomb.
 MAX_PIXELS = 64_000_000
+# No photo has as many bytes: a file that has is not read into memory to find that out.
+MAX_BYTES = 256 * 2**20
 # Only plain picture formats: Pillow would also hand files to Ghostscript and other interpreters.
 _FORMATS = ("JPEG", "PNG", "PPM", "BMP", "WEBP", "TIFF")
 
@@ -32,15 +35,18 @@ class ImageError(ValueError):
     Attributes:
         path: the file, or "<bytes>".
         reason: what is wrong with it.
+        kind: the same in a word, for counting: "missing", "empty", "not-an-image",
+            "truncated", "too-large", "unreadable".
     """
 
-    def __init__(self, path: str, reason: str):
+    def __init__(self, path: str, reason: str, kind: str = "unreadable"):
         super().__init__(f"{path}: {reason}")
         self.path = path
         self.reason = reason
+        self.kind = kind
 
-    def __reduce__(self) -> tuple[type[ImageError], tuple[str, str]]:
-        return ImageError, (self.path, self.reason)
+    def __reduce__(self) -> tuple[type[ImageError], tuple[str, str, str]]:
+        return type(self), (self.path, self.reason, self.kind)
 
 
 def read_image(source: str | os.PathLike[str] | bytes, size: int = IMAGE_SIZE) -> np.ndarray:
@@ -65,39 +71,64 @@ def read_image(source: str | os.PathLike[str] | bytes, size: int = IMAGE_SIZE) -
         ImageError: for a file that is missing, empty, truncated, not an image, or
             of more than `MAX_PIXELS` pixels.
     """
+    pixels = read_photo(source)
+    return pixels if pixels.shape[:2] == (size, size) else _fit(pixels, size)
+
+
+def read_photo(source: str | os.PathLike[str] | bytes) -> np.ndarray:
+    """Reads a photo as RGB at its own size.
+
+    Modes and EXIF orientation are treated as `read_image` does; nothing is scaled.
+
+    Args:
+        source: a file, or the bytes of one.
+
+    Returns:
+        uint8 array of shape (height, width, 3), values 0…255.
+
+    Raises:
+        ImageError: as `read_image`.
+    """
     name = "<bytes>" if isinstance(source, bytes) else os.fspath(source)
     try:
         content = source if isinstance(source, bytes) else _contents(name)
         if not content:
-            raise ImageError(name, "the file is empty")
+            raise ImageError(name, "the file is empty", "empty")
         with Image.open(io.BytesIO(content), formats=_FORMATS) as image:
             width, height = image.size
             if width * height > MAX_PIXELS:
                 raise ImageError(
-                    name, f"{width}x{height} pixels are more than the {MAX_PIXELS} allowed"
+                    name,
+                    f"{width}x{height} pixels are more than the {MAX_PIXELS} allowed",
+                    "too-large",
                 )
-            pixels = np.array(_as_rgb(ImageOps.exif_transpose(image)))
+            # In place: a photo that stands upright would be copied for nothing.
+            ImageOps.exif_transpose(image, in_place=True)
+            return np.array(_as_rgb(image))
     except ImageError:
         raise
     except Image.DecompressionBombError as error:
-        raise ImageError(name, f"too many pixels ({error})") from error
+        raise ImageError(name, f"too many pixels ({error})", "too-large") from error
     except Image.UnidentifiedImageError as error:
-        raise ImageError(name, "not an image of a known format") from error
+        raise ImageError(name, "not an image of a known format", "not-an-image") from error
     # A damaged file can make a decoder raise nearly anything, struct.error and
     # SyntaxError among them; whatever it is, this one image cannot be read.
     except Exception as error:
-        raise ImageError(name, f"damaged or unreadable ({error})") from error
-    return pixels if pixels.shape[:2] == (size, size) else _fit(pixels, size)
+        kind = "truncated" if "truncated" in str(error) else "unreadable"
+        raise ImageError(name, f"damaged or unreadable ({error})", kind) from error
 
 
 def _contents(path: str) -> bytes:
     try:
         with Path(path).open("rb") as file:
-            return file.read()
+            content = file.read(MAX_BYTES + 1)
     except FileNotFoundError as error:
-        raise ImageError(path, "no such file") from error
+        raise ImageError(path, "no such file", "missing") from error
     except OSError as error:
         raise ImageError(path, error.strerror or str(error)) from error
+    if len(content) > MAX_BYTES:
+        raise ImageError(path, f"more than the {MAX_BYTES:,} bytes allowed", "too-large")
+    return content
 
 
 def _as_rgb(image: Image.Image) -> Image.Image:

@@ -16,7 +16,9 @@ from typing import Any
 import keras
 import numpy as np
 
-from gfkeras.data import FaceBatches, FaceFolder, Faces, IdentitySampler
+from gfkeras.data import IMAGE_SIZE, FaceBatches, FaceFolder, Faces, IdentitySampler, RecordSet
+from gfkeras.data.dataset import tf_dataset
+from gfkeras.data.records.manifest import MANIFEST_FILE
 from gfkeras.files import replacing
 from gfkeras.training.build import build_augmentation, build_classifier
 from gfkeras.training.callbacks import Backup, Checkpoints, DataEpoch, EpochLog, Throughput
@@ -31,7 +33,7 @@ _RUN_FILES = (RECIPE_FILE, "log.csv", "backup", "best", "last")
 
 def train(
     recipe: Recipe | str | os.PathLike[str],
-    data: str | os.PathLike[str] | FaceFolder | Faces,
+    data: str | os.PathLike[str] | FaceFolder | Faces | RecordSet,
     out: str | os.PathLike[str],
     *,
     heldout: FaceFolder | Faces | None = None,
@@ -48,10 +50,12 @@ def train(
 
     Args:
         recipe: a recipe, its file, or the name of a built-in one.
-        data: a folder with one folder of images per identity, or faces in memory.
+        data: a folder with one folder of images per identity, which are decoded into memory;
+            records that `gfkeras prepare` wrote, which are read as they are needed; or faces in
+            memory.
         out: the folder of the run; must not hold another one unless `resume`.
-        heldout: people to verify on while training. By default the last
-            `data.holdout_identities` of the recipe, in natural order, are taken out.
+        heldout: people to verify on while training. By default those that the records hold
+            out, else the last `data.holdout_identities` of the recipe, in natural order.
         resume: go on after the last epoch that a run in `out` finished; starts from
             the beginning where there is none.
         verbose: as of `keras.Model.fit`.
@@ -83,7 +87,7 @@ def train(
         )
     keras.utils.set_random_seed(recipe.seed)
     batches = FaceBatches(
-        faces.images,
+        faces.images if isinstance(faces, Faces) else faces,
         faces.labels,
         batch_size,
         seed=recipe.seed,
@@ -94,7 +98,7 @@ def train(
     )
     with _dtype_policy(recipe.dtype_policy):
         classifier = build_classifier(recipe, len(faces.identities), len(batches))
-        _build_variables(classifier, faces)
+        _build_variables(classifier, batches)
 
     checkpoints = Checkpoints(out, "loss" if heldout_faces is None else "val_auc")
     backup = Backup(out / "backup", checkpoints)
@@ -128,14 +132,16 @@ def train(
     done = first_epoch
     if first_epoch < recipe.training.epochs:
         history = classifier.fit(
-            batches,
+            *_input(batches, recipe.training.epochs, first_epoch),
             epochs=recipe.training.epochs,
             initial_epoch=first_epoch,
             callbacks=all_callbacks,
             verbose=verbose,
+            steps_per_epoch=len(batches),
             # Keras would shuffle the order of the batches by a generator that no resume restores.
             shuffle=False,
         )
+        _add_skipped(out, batches.skipped)
         logs = {key: float(values[-1]) for key, values in history.history.items() if values}
         done = first_epoch + len(history.epoch)
         _require_finite(classifier, logs, done, out)
@@ -155,7 +161,9 @@ def train(
         identities=len(faces.identities),
         heldout_images=0 if heldout_faces is None else len(heldout_faces),
         heldout_identities=0 if heldout_faces is None else len(heldout_faces.identities),
-        skipped=len(faces.skipped) + (0 if heldout_faces is None else len(heldout_faces.skipped)),
+        skipped=len(faces.skipped)
+        + len(batches.skipped)
+        + (0 if heldout_faces is None else len(heldout_faces.skipped)),
         parameters=classifier.model.count_params(),
         seconds=time.perf_counter() - started,
         images_per_second=float(np.median(speeds[1:] or speeds)) if speeds else None,
@@ -190,13 +198,19 @@ def _check_out(out: Path, resume: bool, recipe: Recipe) -> None:
 
 def _faces(
     recipe: Recipe,
-    data: str | os.PathLike[str] | FaceFolder | Faces,
+    data: str | os.PathLike[str] | FaceFolder | Faces | RecordSet,
     heldout: FaceFolder | Faces | None,
-) -> tuple[Faces, Faces | None]:
+) -> tuple[Faces | RecordSet, Faces | None]:
     """The faces to train on, and those to verify on, decoded."""
     section = recipe.data
     if isinstance(data, (str, os.PathLike)):
-        data = FaceFolder(data, min_images=section.min_images)
+        data = (
+            RecordSet(data)
+            if (Path(data) / MANIFEST_FILE).is_file()
+            else FaceFolder(data, min_images=section.min_images)
+        )
+    if isinstance(data, RecordSet):
+        return _records(recipe, data, heldout)
     loaded_holdout: FaceFolder | Faces | None = heldout
     skipped: list[tuple[Path, str]] = []
     if heldout is None and section.holdout_identities:
@@ -214,7 +228,28 @@ def _faces(
     return faces, loaded_holdout
 
 
-def _sampler(recipe: Recipe, faces: Faces) -> IdentitySampler | None:
+def _records(
+    recipe: Recipe, data: RecordSet, heldout: FaceFolder | Faces | None
+) -> tuple[RecordSet, Faces | None]:
+    """The records to train on, not decoded, and the faces to verify on."""
+    if data.image_size != (IMAGE_SIZE, IMAGE_SIZE):
+        raise ValueError(
+            f"`data` must be records of {IMAGE_SIZE}x{IMAGE_SIZE} images, height and width. "
+            "Received: {}x{}".format(*data.image_size)
+        )
+    verified: RecordSet | None = None
+    if heldout is None and "heldout" in data.manifest.splits:
+        verified = RecordSet(data.folder, "heldout")
+    elif heldout is None and recipe.data.holdout_identities:
+        data, verified = data.split(recipe.data.holdout_identities)
+    data = data.labelled().at_least(recipe.data.min_images)
+    data.require_trainable()
+    if isinstance(heldout, FaceFolder):
+        heldout = heldout.load()
+    return data, verified.load() if verified is not None else heldout
+
+
+def _sampler(recipe: Recipe, faces: Faces | RecordSet) -> IdentitySampler | None:
     """What draws the batches by identity, where the recipe asks for that."""
     images = recipe.training.images_per_identity
     if images is None:
@@ -239,10 +274,18 @@ def _dtype_policy(name: str) -> Iterator[None]:
         keras.config.set_dtype_policy(before)
 
 
-def _build_variables(classifier: keras.Model, faces: Faces) -> None:
+def _input(batches: FaceBatches, epochs: int, first_epoch: int) -> tuple[Any]:
+    """What `fit` reads: decoding runs ahead in tf.data where TensorFlow is the backend."""
+    if isinstance(batches.images, RecordSet) and keras.backend.backend() == "tensorflow":
+        return (tf_dataset(batches, epochs, first_step=first_epoch * len(batches)),)
+    return (batches,)
+
+
+def _build_variables(classifier: keras.Model, batches: FaceBatches) -> None:
     """Makes every variable of model and optimizer, so that a kept state can be put into them."""
     if not classifier.built:
-        classifier((faces.images[:2], faces.labels[:2]))
+        images, labels = batches.batch(0, 0)
+        classifier((images[:2], labels[:2]))
     if not classifier.optimizer.built:
         classifier.optimizer.build(classifier.trainable_variables)
 
@@ -259,7 +302,9 @@ def _tensorboard(out: Path, notes: list[str]) -> list[keras.callbacks.Callback]:
     return [keras.callbacks.TensorBoard(out / "tensorboard", write_graph=False)]
 
 
-def _write_inputs(out: Path, recipe: Recipe, faces: Faces, heldout: Faces | None) -> None:
+def _write_inputs(
+    out: Path, recipe: Recipe, faces: Faces | RecordSet, heldout: Faces | None
+) -> None:
     out.mkdir(parents=True, exist_ok=True)
     recipe.write(out / RECIPE_FILE)
     _write_lines(out / "identities.txt", faces.identities)
@@ -269,6 +314,12 @@ def _write_inputs(out: Path, recipe: Recipe, faces: Faces, heldout: Faces | None
         writer = csv.writer(file)
         writer.writerow(["path", "reason"])
         writer.writerows([str(path), reason] for path, reason in skipped)
+
+
+def _add_skipped(out: Path, skipped: dict[Path, str]) -> None:
+    """What turned out to be unreadable while training."""
+    with (out / "skipped.csv").open("a", newline="", encoding="utf-8") as file:
+        csv.writer(file).writerows([str(path), reason] for path, reason in skipped.items())
 
 
 def _write_lines(path: Path, lines: list[str]) -> None:

@@ -1,0 +1,33 @@
+"""Progress bars of long jobs, with an estimate of the time left."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Callable, Iterator
+
+_TITLES = {"list": "Listing", "convert": "Converting", "write": "Writing shards"}
+
+
+@contextlib.contextmanager
+def stages(quiet: bool) -> Iterator[Callable[[str, int, int | None], None] | None]:
+    """A function (stage, done, total) that moves a bar for each stage; None where quiet."""
+    if quiet:
+        yield None
+        return
+    from rich.console import Console
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn
+    from rich.progress import TimeRemainingColumn as Remaining
+
+    tasks: dict[str, TaskID] = {}
+    # On stderr, so that what a command prints can be piped.
+    with Progress(
+        TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), Remaining(),
+        console=Console(stderr=True),
+    ) as bars:  # fmt: skip
+
+        def move(stage: str, done: int, total: int | None) -> None:
+            if stage not in tasks:
+                tasks[stage] = bars.add_task(_TITLES.get(stage, stage), total=total)
+            bars.update(tasks[stage], completed=done, total=total)
+
+        yield move

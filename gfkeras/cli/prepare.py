@@ -1,0 +1,132 @@
+"""`gfkeras prepare`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from gfkeras.cli._output import JsonOption, say, table, write_json
+
+
+def command(
+    source: Annotated[
+        str,
+        typer.Argument(
+            metavar="SRC",
+            help="A folder with a folder per person, a CSV/TSV list, train.rec, a .bin set, LFW "
+            "pairs, an IJB, YouTube Faces or MegaFace folder, or tfds:NAME.",
+        ),
+    ],
+    out: Annotated[
+        Path, typer.Argument(metavar="DST", help="Folder for the records; new, or to go on with.")
+    ],
+    align: Annotated[
+        bool, typer.Option("--align", help="Detect faces in photos and align them.")
+    ] = False,
+    detector: Annotated[
+        Path | None, typer.Option(help="YuNet's file; downloaded once by default.")
+    ] = None,
+    face: Annotated[
+        str, typer.Option(help="Which face of a photo: largest, central or all.")
+    ] = "largest",
+    size: Annotated[str, typer.Option(help="Height x width: 112x112 or 112x96.")] = "112x112",
+    format: Annotated[  # noqa: A002
+        str | None, typer.Option(help="Of the source; seen from what lies there by default.")
+    ] = None,
+    source_options: Annotated[
+        list[str] | None,
+        typer.Option("--source", metavar="KEY=VALUE", help="For the source: root=DIR, refined=1."),
+    ] = None,
+    min_images: Annotated[
+        int, typer.Option(min=1, help="Leave out people with fewer usable images.")
+    ] = 1,
+    max_images: Annotated[
+        int | None, typer.Option(min=1, help="Keep only so many images of a person.")
+    ] = None,
+    holdout: Annotated[
+        int, typer.Option(min=0, help="Hold out so many people, the last ones.")
+    ] = 0,
+    shard_size: Annotated[int, typer.Option(min=1, help="Records in a shard.")] = 8192,
+    quality: Annotated[
+        int, typer.Option(min=1, max=100, help="Of JPEGs that are encoded anew.")
+    ] = 95,
+    shuffle: Annotated[
+        bool, typer.Option(help="Random order in the shards, or the source's.")
+    ] = True,
+    seed: Annotated[int, typer.Option(min=0, help="Of that order.")] = 0,
+    keep_duplicates: Annotated[
+        bool | None,
+        typer.Option(help="Keep equal images; by default only where the source has pairs."),
+    ] = None,
+    workers: Annotated[
+        int | None, typer.Option(min=1, help="Processes; as many as processors by default.")
+    ] = None,
+    quiet: Annotated[bool, typer.Option("--quiet", help="No progress.")] = False,
+    json: JsonOption = None,
+) -> None:
+    """Turn photos or a public data set into training records.
+
+    A run that was interrupted or killed goes on where it stopped when the same command is
+    given again.
+    """
+    from gfkeras.cli._progress import stages
+    from gfkeras.data.prepare import PrepareOptions, prepare
+    from gfkeras.data.sources import open_source
+
+    options = PrepareOptions(
+        align=align,
+        detector=detector,
+        face=face,
+        size=_size(size),
+        quality=quality,
+        shard_size=shard_size,
+        min_images=min_images,
+        max_images=max_images,
+        holdout=holdout,
+        shuffle=shuffle,
+        seed=seed,
+        keep_duplicates=keep_duplicates,
+    )
+    opened = open_source(source, format, **_settings(source_options or []))
+    try:
+        with stages(quiet) as progress:
+            result = prepare(opened, out, options, workers=workers, progress=progress)
+    except RuntimeError as error:
+        raise ValueError(str(error)) from error
+    reasons = ", ".join(f"{count:,} {kind}" for kind, count in result.skipped_reasons.items())
+    rows: list[tuple[str, Any]] = [
+        ("Images", f"{result.images:,} of {result.identities:,} people"),
+        ("Held out", f"{result.heldout_images:,} of {result.heldout_identities:,} people"),
+        ("Skipped", f"{result.skipped:,}" + (f" ({reasons}), see skipped.csv" if reasons else "")),
+        ("Shards", f"{result.shards}, {result.size_bytes / 2**20:,.1f} MiB"),
+        ("Seconds", result.seconds),
+        ("Records", out),
+    ]
+    table(rows)
+    if result.fitted:
+        say(
+            f"{result.fitted:,} images were not {size} and were scaled to fit, as if they were "
+            "aligned already. For photos give --align: misaligned faces cost accuracy."
+        )
+    write_json(json, result.to_json())
+
+
+def _size(text: str) -> tuple[int, int]:
+    height, _, width = text.partition("x")
+    if not (height.isdigit() and width.isdigit()):
+        raise ValueError(f"`size` must be 112x112 or 112x96. Received: size={text!r}")
+    return int(height), int(width)
+
+
+def _settings(settings: list[str]) -> dict[str, Any]:
+    """KEY=VALUE as arguments: true, false and whole numbers as such, all else as text."""
+    arguments: dict[str, Any] = {}
+    for setting in settings:
+        key, equals, value = setting.partition("=")
+        if not equals or not key.isidentifier():
+            raise ValueError(f"`source` settings must look like key=value. Received: {setting!r}")
+        words = {"true": True, "false": False}
+        arguments[key] = words.get(value.lower(), int(value) if value.isdigit() else value)
+    return arguments

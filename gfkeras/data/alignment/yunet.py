@@ -1,0 +1,86 @@
+"""OpenCV's YuNet network: where its file comes from, and how it is opened quietly."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+
+from gfkeras.downloads import fetch_file
+
+YUNET_NAME = "face_detection_yunet_2023mar.onnx"
+YUNET_SHA256 = "8f2383e4dd3cfbb4553ea8718107fc0423210dc964f9f4280604804ed2552fa4"
+YUNET_URL = (
+    f"https://github.com/opencv/opencv_zoo/raw/main/models/face_detection_yunet/{YUNET_NAME}"
+)
+YUNET_VARIABLE = "GFKERAS_YUNET"
+
+
+def yunet_bytes(model: str | os.PathLike[str] | None = None) -> tuple[bytes, str]:
+    """The network's file and its name for messages.
+
+    Args:
+        model: the file; None takes the one that the environment variable GFKERAS_YUNET names,
+            else the public one, which is downloaded once and checked by its SHA-256.
+
+    Raises:
+        ValueError: for a file that cannot be read.
+        DownloadError: where the public file is missing and cannot be downloaded.
+    """
+    named = os.environ.get(YUNET_VARIABLE)
+    if model is None and named:
+        source, origin = Path(named), f"the environment variable {YUNET_VARIABLE}"
+    elif model is None:
+        source, origin = fetch_file(YUNET_URL, YUNET_SHA256), "the download"
+    else:
+        source, origin = Path(model), "`model`"
+    try:
+        return source.read_bytes(), str(source)
+    except OSError as error:
+        raise ValueError(
+            f"{origin} must name the file of a YuNet face detector. "
+            f"Received: {str(source)!r} ({error.strerror or error})"
+        ) from error
+
+
+def open_yunet(content: bytes, name: str, score_threshold: float, nms_threshold: float) -> Any:
+    """An OpenCV detector from the bytes of a YuNet file.
+
+    Raises:
+        ValueError: where OpenCV cannot read them, or they are another network.
+    """
+    try:
+        with _quiet():
+            detector = cv2.FaceDetectorYN.create(
+                "onnx",
+                np.frombuffer(content, np.uint8),
+                np.zeros(0, np.uint8),
+                (32, 32),
+                score_threshold,
+                nms_threshold,
+                5000,
+            )
+            # Another network opens as well, and fails with the first image only.
+            detector.detect(np.zeros((32, 32, 3), np.uint8))
+    except cv2.error as error:
+        reason = str(error).strip().rsplit("error: ", 1)[-1].partition("\n")[0]
+        raise ValueError(
+            f"`model` must be the ONNX file of a YuNet face detector, such as {YUNET_NAME}. "
+            f"Received: {name!r}, {len(content):,} bytes ({reason})"
+        ) from error
+    return detector
+
+
+@contextlib.contextmanager
+def _quiet() -> Iterator[None]:
+    """Keeps OpenCV's log off stderr: it warns of a setting that FaceDetectorYN itself makes."""
+    before = cv2.utils.logging.setLogLevel(cv2.utils.logging.LOG_LEVEL_SILENT)
+    try:
+        yield
+    finally:
+        cv2.utils.logging.setLogLevel(before)

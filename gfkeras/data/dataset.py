@@ -1,0 +1,107 @@
+"""Batches as a `tf.data.Dataset`: read ahead on all cores, resumed at any step."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from gfkeras.data.batches import FaceBatches
+from gfkeras.errors import positive_int
+
+if TYPE_CHECKING:
+    import tensorflow as tf
+
+
+def tf_dataset(
+    batches: FaceBatches,
+    epochs: int = 1,
+    *,
+    first_step: int = 0,
+    parallel: int | None = None,
+    prefetch: int = 4,
+    input_context: tf.distribute.InputContext | None = None,
+) -> tf.data.Dataset:
+    """The batches of several epochs, one after another, without a pause between epochs.
+
+    They are those of `batches`, in their order, with the same augmentation, whatever is done
+    in parallel. A run that stopped after n steps, in the middle of an epoch or not, goes
+    on with `first_step=n` and sees exactly what it would have seen.
+
+    Args:
+        batches: whose `epoch` is not looked at: the data set begins with epoch 0.
+        epochs: how many.
+        first_step: batches to leave out, counted over all epochs; they are not read.
+        parallel: batches made at once; the number of processors by default. Decoding, the
+            larger part, runs without Python's lock.
+        prefetch: batches kept ready.
+        input_context: of `strategy.distribute_datasets_from_function`: each worker then reads
+            its part of every batch, cut into the batches of its replicas, so that no image comes
+            twice in an epoch however many there are.
+
+    Returns:
+        A data set of (images (B, H, W, 3) uint8, labels (B,) int32); give `fit`
+        `steps_per_epoch=len(batches)`.
+
+    Raises:
+        ValueError: if an argument is out of its range, or the batch cannot be cut into equal
+            parts for all replicas.
+
+    Example:
+        batches = FaceBatches(RecordSet("records"), batch_size=128, drop_remainder=True)
+        model.fit(tf_dataset(batches, epochs=20), epochs=20, steps_per_epoch=len(batches))
+    """
+    import tensorflow as tf
+
+    steps = positive_int("epochs", epochs) * len(batches)
+    if isinstance(first_step, bool) or not 0 <= first_step <= steps:
+        raise ValueError(
+            f"`first_step` must be from 0 to {steps}, the steps of all epochs. "
+            f"Received: first_step={first_step!r}"
+        )
+    replica_batch = None
+    if input_context is not None:
+        batches, replica_batch = _for_worker(batches, input_context)
+
+    whole = batches.drop_remainder or batches.sampler is not None
+    rows = batches.batch_size // batches.shard[1] if whole else None
+    shape = batches.image_shape
+
+    def read(step: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        epoch, index = divmod(int(step), len(batches))
+        images, labels = batches.batch(epoch, index)
+        return images, labels.astype(np.int32, copy=False)
+
+    def load(step: Any) -> tuple[Any, Any]:
+        images, labels = tf.numpy_function(read, [step], (tf.uint8, tf.int32), stateful=False)
+        return tf.ensure_shape(images, (rows, *shape)), tf.ensure_shape(labels, (rows,))
+
+    dataset = tf.data.Dataset.range(first_step, steps).map(
+        load, num_parallel_calls=parallel or tf.data.AUTOTUNE, deterministic=True
+    )
+    if replica_batch is not None:
+        dataset = dataset.rebatch(replica_batch)
+    options = tf.data.Options()
+    # Every worker reads its own part already.
+    options.experimental_distribute.auto_shard_policy = tf.data.experimental.AutoShardPolicy.OFF
+    return dataset.with_options(options).prefetch(prefetch)
+
+
+def _for_worker(batches: FaceBatches, context: Any) -> tuple[FaceBatches, int]:
+    """The worker's part of the batches, and the batch of each of its replicas."""
+    if batches.shard != (0, 1):
+        raise ValueError(
+            "`batches` must be whole where `input_context` says which part is read. "
+            f"Received: batches with shard={batches.shard}"
+        )
+    replicas = context.num_replicas_in_sync
+    if batches.batch_size % replicas or (
+        len(batches.labels) % batches.batch_size and not (batches.drop_remainder or batches.sampler)
+    ):
+        raise ValueError(
+            f"`batches` must be cut into equal parts for {replicas} replicas: expected "
+            "drop_remainder=True and a multiple of it as batch_size. "
+            f"Received: batch_size={batches.batch_size}"
+        )
+    shard = (context.input_pipeline_id, context.num_input_pipelines)
+    return batches.sharded(*shard), batches.batch_size // replicas

@@ -1,0 +1,246 @@
+"""Third stage: which images become records, with which label and in which order.
+
+Only now is the whole known: duplicates, people with too few images, who is held out. It is
+worked out in a database on disk, so that memory does not grow with the number of images.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import sqlite3
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+from gfkeras.data.prepare.chunk import Converted, Skipped, outcomes
+from gfkeras.data.prepare.options import PrepareOptions
+from gfkeras.data.prepare.plan import connected
+from gfkeras.data.records import NO_LABEL
+from gfkeras.files import replacing
+
+TRAIN, HELDOUT = "train", "heldout"
+
+_TABLES = """
+CREATE TABLE images (id INTEGER PRIMARY KEY, name TEXT, identity TEXT, chunk INTEGER,
+                     offset INTEGER, length INTEGER, digest BLOB, fitted INTEGER,
+                     place INTEGER, kind TEXT, reason TEXT);
+CREATE TABLE skipped (item INTEGER, name TEXT, kind TEXT, reason TEXT);
+CREATE TABLE identities (id INTEGER PRIMARY KEY, name TEXT UNIQUE, split TEXT, label INTEGER);
+CREATE TABLE records (split TEXT, position INTEGER, image INTEGER, label INTEGER,
+                      PRIMARY KEY (split, position)) WITHOUT ROWID;
+"""
+
+
+class Catalogue:
+    """The records to write, in a file.
+
+    Args:
+        path: of the finished catalogue.
+    """
+
+    def __init__(self, path: Path):
+        self.path = path
+
+    @staticmethod
+    def write(
+        chunks: list[Path], options: PrepareOptions, keep_duplicates: bool, path: Path
+    ) -> Catalogue:
+        """Works out the records of all chunks; the file appears when it is whole.
+
+        Args:
+            chunks: the files, in order.
+            options: limits, split and order.
+            keep_duplicates: whether equal images all stay.
+            path: the file.
+        """
+        with replacing(path) as temporary, connected(temporary) as database:
+            database.executescript(_TABLES)
+            _collect(database, chunks)
+            if not keep_duplicates:
+                _drop_duplicates(database)
+            _drop_by_count(database, options)
+            _label(database, options)
+            _order(database, options)
+            database.commit()
+        return Catalogue(path)
+
+    def splits(self) -> dict[str, int]:
+        """Records of each split: "train" always, "heldout" where there are any."""
+        with connected(self.path) as database:
+            counted = dict(database.execute("SELECT split, COUNT(*) FROM records GROUP BY split"))
+        return {name: counted[name] for name in (TRAIN, HELDOUT) if name in counted}
+
+    def label_map(self, split: str) -> dict[str, int]:
+        """Person → label of a split, by label."""
+        with connected(self.path) as database:
+            return dict(
+                database.execute(
+                    "SELECT name, label FROM identities WHERE split = ? ORDER BY label", (split,)
+                )
+            )
+
+    def records(self, split: str, first: int, count: int) -> Iterator[tuple[object, ...]]:
+        """(label, identity, name, chunk, offset, length, digest) of records in their order."""
+        with connected(self.path) as database:
+            yield from database.execute(
+                "SELECT r.label, i.identity, i.name, i.chunk, i.offset, i.length, hex(i.digest) "
+                "FROM records r JOIN images i ON i.id = r.image "
+                "WHERE r.split = ? AND r.position >= ? AND r.position < ? ORDER BY r.position",
+                (split, first, first + count),
+            )
+
+    def skipped(self) -> Iterator[tuple[str, str, str]]:
+        """(name, kind, reason) of everything that gave no record, in the source's order."""
+        with connected(self.path) as database:
+            yield from database.execute(
+                "SELECT name, kind, reason FROM ("
+                "SELECT item AS place, name, kind, reason FROM skipped UNION ALL "
+                "SELECT place, name, kind, reason FROM images WHERE reason IS NOT NULL"
+                ") ORDER BY place, name"
+            )
+
+    def skipped_kinds(self) -> dict[str, int]:
+        """How many of each kind."""
+        with connected(self.path) as database:
+            return dict(
+                database.execute(
+                    "SELECT kind, COUNT(*) FROM ("
+                    "SELECT kind FROM skipped UNION ALL "
+                    "SELECT kind FROM images WHERE reason IS NOT NULL"
+                    ") GROUP BY kind ORDER BY kind"
+                )
+            )
+
+    def fitted(self) -> int:
+        """Records of images that were scaled to fit."""
+        with connected(self.path) as database:
+            query = "SELECT COUNT(*) FROM images WHERE reason IS NULL AND fitted"
+            return int(database.execute(query).fetchone()[0])
+
+    def has(self, database: sqlite3.Connection, name: str) -> bool:
+        """Whether a record of this name is kept; `database` from `connected(self.path)`."""
+        query = "SELECT 1 FROM images WHERE name = ? AND reason IS NULL"
+        return database.execute(query, (name,)).fetchone() is not None
+
+
+def _collect(database: sqlite3.Connection, chunks: list[Path]) -> None:
+    """Everything that the chunks hold, numbered through in the source's order."""
+    images = 0
+    for number, path in enumerate(chunks):
+        kept: list[tuple[object, ...]] = []
+        left_out: list[tuple[object, ...]] = []
+        for outcome in outcomes(path):
+            if isinstance(outcome, Skipped):
+                left_out.append(dataclasses.astuple(outcome))
+            else:
+                kept.append(_image_row(images + len(kept), number, outcome))
+        database.executemany("INSERT INTO images VALUES (?,?,?,?,?,?,?,?,?,NULL,NULL)", kept)
+        database.executemany("INSERT INTO skipped VALUES (?, ?, ?, ?)", left_out)
+        images += len(kept)
+
+
+def _image_row(number: int, chunk: int, image: Converted) -> tuple[object, ...]:
+    return (
+        number, image.name, image.identity, chunk, image.offset, image.length,
+        bytes.fromhex(image.digest), image.fitted, image.item,
+    )  # fmt: skip
+
+
+def _shuffle_key(options: PrepareOptions) -> Callable[[int], int]:
+    """Of the number of an image, a number to sort by."""
+    if not options.shuffle:
+        return lambda number: number
+    seed = options.seed.to_bytes(8, "little")
+
+    def key(number: int) -> int:
+        # Python's own generators may change from version to version, a hash function does not.
+        mixed = hashlib.blake2b(number.to_bytes(8, "little"), digest_size=8, key=seed).digest()
+        return int.from_bytes(mixed, "little", signed=True)
+
+    return key
+
+
+def _drop_duplicates(database: sqlite3.Connection) -> None:
+    """Of equal images the first stays. The same image under two names is a mistake of one."""
+    database.executescript(
+        """
+        CREATE INDEX by_digest ON images (digest, id);
+        CREATE TABLE repeated AS
+            SELECT digest, MIN(id) AS first FROM images GROUP BY digest HAVING COUNT(*) > 1;
+        CREATE UNIQUE INDEX repeated_digest ON repeated (digest);
+        UPDATE images SET kind = 'duplicate', reason = (
+            SELECT 'the same image as ' || f.name || CASE
+                WHEN f.identity IS images.identity THEN '' ELSE ', under another identity' END
+            FROM repeated r JOIN images f ON f.id = r.first WHERE r.digest = images.digest)
+        WHERE EXISTS (
+            SELECT 1 FROM repeated r WHERE r.digest = images.digest AND r.first < images.id);
+        DROP TABLE repeated;
+        DROP INDEX by_digest;
+        """
+    )
+
+
+def _drop_by_count(database: sqlite3.Connection, options: PrepareOptions) -> None:
+    database.execute("CREATE INDEX by_identity ON images (identity, id)")
+    if options.min_images > 1:
+        database.execute(
+            """
+            UPDATE images SET kind = 'min-images',
+                reason = 'its identity has fewer than ' || :least || ' usable images'
+            WHERE reason IS NULL AND identity IS NOT NULL AND identity IN (
+                SELECT identity FROM images WHERE reason IS NULL
+                GROUP BY identity HAVING COUNT(*) < :least)
+            """,
+            {"least": options.min_images},
+        )
+    if options.max_images is not None:
+        # A running number within each identity; the index gives the rows in that order.
+        database.execute(
+            """
+            UPDATE images SET kind = 'max-images',
+                reason = 'its identity has more than ' || :most || ' images'
+            WHERE id IN (
+                SELECT id FROM (
+                    SELECT id, ROW_NUMBER() OVER (PARTITION BY identity ORDER BY id) AS place
+                    FROM images WHERE reason IS NULL AND identity IS NOT NULL)
+                WHERE place > :most)
+            """,
+            {"most": options.max_images},
+        )
+
+
+def _label(database: sqlite3.Connection, options: PrepareOptions) -> None:
+    """Labels in the order in which the source first names people, the last ones held out."""
+    database.execute(
+        "INSERT INTO identities (name) SELECT identity FROM images "
+        "WHERE reason IS NULL AND identity IS NOT NULL GROUP BY identity ORDER BY MIN(id)"
+    )
+    (people,) = database.execute("SELECT COUNT(*) FROM identities").fetchone()
+    if options.holdout and not options.holdout < people:
+        raise ValueError(
+            f"`holdout` must be fewer than the {people} people with usable images. "
+            f"Received: holdout={options.holdout}"
+        )
+    train = people - options.holdout
+    database.execute(
+        "UPDATE identities SET split = CASE WHEN id <= :train THEN 'train' ELSE 'heldout' END, "
+        "label = CASE WHEN id <= :train THEN id - 1 ELSE id - 1 - :train END",
+        {"train": train},
+    )
+
+
+def _order(database: sqlite3.Connection, options: PrepareOptions) -> None:
+    database.create_function("shuffled", 1, _shuffle_key(options), deterministic=True)
+    rows = database.execute(
+        f"SELECT i.id, COALESCE(p.split, '{TRAIN}'), COALESCE(p.label, {NO_LABEL}) "
+        "FROM images i LEFT JOIN identities p ON p.name = i.identity "
+        "WHERE i.reason IS NULL ORDER BY shuffled(i.id), i.id"
+    )
+
+    def records() -> Iterator[tuple[object, ...]]:
+        counts = {TRAIN: 0, HELDOUT: 0}
+        for image, split, label in rows:
+            yield split, counts[split], image, label
+            counts[split] += 1
+
+    database.executemany("INSERT INTO records VALUES (?, ?, ?, ?)", records())

@@ -1,0 +1,99 @@
+"""What `prepare` is asked to do with a source."""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+from pathlib import Path
+from typing import Any
+
+from gfkeras.data.images import IMAGE_SIZE
+from gfkeras.errors import one_of, positive_int
+
+SIZES = ((IMAGE_SIZE, IMAGE_SIZE), (IMAGE_SIZE, 96))
+FACES = ("largest", "central", "all")
+
+
+@dataclasses.dataclass(frozen=True)
+class PrepareOptions:
+    """How photos become records.
+
+    Attributes:
+        align: detect faces and warp them onto the template. Without it images are taken to be
+            aligned already; one of another size is scaled to fit, and counted.
+        detector: path of a YuNet model; by default it is downloaded once.
+        face: which face of a photo counts: "largest", "central" or "all".
+        size: (height, width) of the records, (112, 112) or (112, 96); the latter with
+            `align` only.
+        quality: of the JPEGs that have to be encoded anew. A JPEG that needs no
+            change is stored byte for byte.
+        shard_size: records in a shard.
+        min_images: people with fewer usable images are left out.
+        max_images: of a person with more, only so many are kept, the first ones.
+        holdout: so many people, the last ones, go into the split "heldout".
+        shuffle: write the records of a split in a random order, so that reading them one after
+            another is reading them at random; else in the order of the source.
+        seed: of that order.
+        keep_duplicates: keep images that are equal byte for byte; by default only where the
+            source has pairs, which may name them.
+
+    Raises:
+        ValueError: naming the argument, for a value out of its range.
+    """
+
+    align: bool = False
+    detector: str | os.PathLike[str] | None = None
+    face: str = "largest"
+    size: tuple[int, int] = (IMAGE_SIZE, IMAGE_SIZE)
+    quality: int = 95
+    shard_size: int = 8192
+    min_images: int = 1
+    max_images: int | None = None
+    holdout: int = 0
+    shuffle: bool = True
+    seed: int = 0
+    keep_duplicates: bool | None = None
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "size", tuple(self.size))
+        one_of("face", self.face, FACES)
+        if self.size not in SIZES:
+            raise ValueError(
+                f"`size` must be (112, 112) or (112, 96), height and width. "
+                f"Received: size={self.size!r}"
+            )
+        if not self.align:
+            given = {
+                "detector": self.detector is not None,
+                "face": self.face != "largest",
+                "size": self.size != SIZES[0],
+            }
+            for argument, present in given.items():
+                if present:
+                    raise ValueError(
+                        f"`{argument}` belongs to alignment: give align (--align) too. "
+                        f"Received: {argument}={getattr(self, argument)!r}"
+                    )
+        positive_int("shard_size", self.shard_size)
+        positive_int("min_images", self.min_images)
+        if self.max_images is not None and positive_int("max_images", self.max_images) < (
+            self.min_images
+        ):
+            raise ValueError(
+                f"`max_images` must be at least min_images={self.min_images}. "
+                f"Received: max_images={self.max_images}"
+            )
+        for argument, low, high in (("quality", 1, 100), ("holdout", 0, 2**31), ("seed", 0, 2**63)):
+            value = getattr(self, argument)
+            if isinstance(value, bool) or not isinstance(value, int) or not low <= value <= high:
+                raise ValueError(
+                    f"`{argument}` must be an integer from {low} to {high}. "
+                    f"Received: {argument}={value!r}"
+                )
+
+    def to_json(self) -> dict[str, Any]:
+        """What bears on the result, as JSON; the detector by its file's name."""
+        values = dataclasses.asdict(self)
+        values["size"] = list(self.size)
+        values["detector"] = None if self.detector is None else Path(self.detector).name
+        return values

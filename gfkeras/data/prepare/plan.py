@@ -1,0 +1,109 @@
+"""First stage: the items of a source, listed on disk in the order in which it gives them."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import sqlite3
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+from gfkeras.data.sources import Item, Source
+from gfkeras.files import replacing
+
+CHUNK_ITEMS = 256
+"""Items that are converted together; what a killed run loses at most, for each worker."""
+
+_ITEMS = """
+CREATE TABLE items (seq INTEGER PRIMARY KEY, name TEXT NOT NULL, identity TEXT,
+                    locator TEXT, landmarks TEXT, refused TEXT);
+"""
+
+
+class Plan:
+    """The list of a source's items, in a file: memory does not grow with it.
+
+    Args:
+        path: of the finished list.
+    """
+
+    def __init__(self, path: Path):
+        self.path = path
+        with connected(path) as database:
+            (self.items,) = database.execute("SELECT COUNT(*) FROM items").fetchone()
+
+    @property
+    def chunks(self) -> int:
+        """How many chunks the items make."""
+        return -(-self.items // CHUNK_ITEMS)
+
+    def chunk(self, number: int) -> list[tuple[int, Item | None, str, str]]:
+        """(number of the item, the item or None where it was refused, name, reason) of a chunk."""
+        first = number * CHUNK_ITEMS
+        with connected(self.path) as database:
+            rows = database.execute(
+                "SELECT seq, name, identity, locator, landmarks, refused FROM items "
+                "WHERE seq >= ? AND seq < ? ORDER BY seq",
+                (first, first + CHUNK_ITEMS),
+            ).fetchall()
+        return [_row(*row) for row in rows]
+
+    @staticmethod
+    def write(source: Source, path: Path, progress: Callable[[int], None]) -> Plan:
+        """Lists a source; the file appears when the list is whole.
+
+        Args:
+            source: what to list.
+            path: the file.
+            progress: called now and then with the number of items so far.
+        """
+        with replacing(path) as temporary, connected(temporary) as database:
+            database.executescript(_ITEMS)
+            database.executemany(
+                "INSERT INTO items VALUES (?, ?, ?, ?, ?, ?)", _rows(source, progress)
+            )
+            database.commit()
+        return Plan(path)
+
+
+def _rows(source: Source, progress: Callable[[int], None]) -> Iterator[tuple[object, ...]]:
+    for number, item in enumerate(source.items()):
+        if number % CHUNK_ITEMS == 0:
+            progress(number)
+        if isinstance(item, Item):
+            points = None if item.landmarks is None else json.dumps(item.landmarks)
+            yield number, item.name, item.identity, item.locator, points, None
+        else:
+            yield number, item.name, None, None, None, item.reason
+
+
+def _row(
+    seq: int,
+    name: str,
+    identity: str | None,
+    locator: str | None,
+    landmarks: str | None,
+    refused: str | None,
+) -> tuple[int, Item | None, str, str]:
+    if locator is None:
+        return seq, None, name, refused or ""
+    points = None if landmarks is None else tuple(map(tuple, json.loads(landmarks)))
+    return seq, Item(name, identity, locator, points), name, ""
+
+
+@contextlib.contextmanager
+def connected(path: Path) -> Iterator[sqlite3.Connection]:
+    """A connection to a database of the work folder, closed at the end.
+
+    The files are temporary and written anew where a run was killed, so they need no
+    journal; what does not fit into a small cache is sorted on disk, beside the file.
+    """
+    database = sqlite3.connect(path)
+    try:
+        database.executescript(
+            "PRAGMA journal_mode = OFF; PRAGMA synchronous = OFF; PRAGMA temp_store = FILE; "
+            "PRAGMA cache_size = -16384; PRAGMA locking_mode = NORMAL;"
+        )
+        yield database
+    finally:
+        database.close()

@@ -1,0 +1,403 @@
+"""From a source of photos to training records, in stages that a kill cannot spoil.
+
+    plan       the source's items, listed on disk
+    chunks     their images, aligned and encoded; in parallel
+    catalogue  duplicates, limits, labels, split and order
+    shards     TFRecord files; in parallel
+    manifest   and skipped.csv; then the work folder goes
+
+Each file of each stage is a function of the source and the options alone and appears under its
+name when it is whole. A run that finds files of an earlier one goes on from there and ends
+with the same bytes.
+"""
+
+from __future__ import annotations
+
+import csv
+import json
+import os
+import shutil
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+from filelock import FileLock, Timeout
+
+from gfkeras.data.alignment import FaceAligner, FaceDetector, face_template
+from gfkeras.data.prepare.catalogue import HELDOUT, Catalogue
+from gfkeras.data.prepare.conversion import Conversion, convert_chunk
+from gfkeras.data.prepare.options import PrepareOptions
+from gfkeras.data.prepare.plan import Plan, connected
+from gfkeras.data.prepare.result import PrepareResult
+from gfkeras.data.prepare.shard import Sharding, ShardJob, write_shard
+from gfkeras.data.prepare.workers import run_all
+from gfkeras.data.records.index import write_index
+from gfkeras.data.records.manifest import (
+    MANIFEST_FILE,
+    PAIRS_FILE,
+    SKIPPED_FILE,
+    Counts,
+    FileEntry,
+    ImageFormat,
+    Manifest,
+    Shard,
+    Split,
+)
+from gfkeras.data.sources import Source, open_source
+from gfkeras.files import replacing, sha256
+from gfkeras.version import __version__
+
+WORK_FOLDER = ".prepare"
+LOCK_FILE = ".prepare.lock"
+JOB_FILE = "job.json"
+
+Progress = Callable[[str, int, int | None], None]
+
+
+def prepare(
+    source: Source | str | os.PathLike[str],
+    out: str | os.PathLike[str],
+    options: PrepareOptions | None = None,
+    *,
+    workers: int | None = None,
+    progress: Progress | None = None,
+) -> PrepareResult:
+    """Turns a source of face images into sharded training records.
+
+    The folder then holds `train-00000-of-00002.tfrecord` and so on, `train.index.npy`, the same
+    for "heldout" where identities were held out, `skipped.csv`, `pairs.csv` where the source
+    has pairs, and `manifest.json`, which appears last. While it is made, a folder
+    `.prepare` in it takes as much room again as the images.
+
+    Equal sources and options give equal bytes, whatever the number of workers and however often
+    the run was killed and begun again.
+
+    Args:
+        source: a source, or a path for `gfkeras.data.sources.open_source`.
+        out: the folder; must be new, empty or of a run with the same source and options.
+        options: see `PrepareOptions`.
+        workers: processes; the number of processors by default.
+        progress: called with the stage ("list", "convert", "write"), how much of it is done
+            and how much there is, None where that is not known.
+
+    Raises:
+        ValueError: if the source, the options or the folder do not fit, if nothing usable
+            was found, or if another process prepares into the folder.
+        RuntimeError: if a worker process was killed.
+
+    Example:
+        result = prepare("photos", "records", PrepareOptions(align=True))
+        records = gfkeras.data.RecordSet(result.out)
+    """
+    started = time.perf_counter()
+    options = options or PrepareOptions()
+    if not isinstance(source, Source):
+        source = open_source(source)
+    out = Path(out)
+    _check_place(source, out)
+    job = _job(source, options)
+    out.mkdir(parents=True, exist_ok=True)
+    lock = FileLock(out / LOCK_FILE)
+    try:
+        lock.acquire(timeout=0)
+    except Timeout:
+        raise ValueError(
+            f"`out` is being written by another process. Received: out={str(out)!r}"
+        ) from None
+    try:
+        resumed = _check_job(out, job)
+        if not (out / MANIFEST_FILE).is_file():
+            stages = _Stages(source, out, options, workers or os.cpu_count() or 1, progress)
+            stages.run()
+        shutil.rmtree(out / WORK_FOLDER, ignore_errors=True)
+        return _result(out, time.perf_counter() - started, resumed)
+    finally:
+        lock.release()
+        (out / LOCK_FILE).unlink(missing_ok=True)
+
+
+class _Stages:
+    """The stages of one run."""
+
+    def __init__(
+        self,
+        source: Source,
+        out: Path,
+        options: PrepareOptions,
+        workers: int,
+        progress: Progress | None,
+    ):
+        self.source = source
+        self.out = out
+        self.work = out / WORK_FOLDER
+        self.options = options
+        self.workers = workers
+        self.progress: Progress = progress or (lambda stage, done, total: None)
+
+    def run(self) -> None:
+        """Does what is not done yet."""
+        aligner = self._aligner()
+        plan = self._plan()
+        chunks = self._convert(plan, aligner)
+        catalogue = self._catalogue(chunks)
+        jobs = self._shard_jobs(catalogue)
+        sharding = Sharding(catalogue, chunks, self.out, self.work, self.options.size)
+        self._write_shards(sharding, jobs)
+        self._finish(plan, catalogue, sharding, jobs, aligner)
+
+    def _aligner(self) -> FaceAligner | None:
+        if not self.options.align:
+            return None
+        return FaceAligner(
+            FaceDetector(self.options.detector),
+            choose=self.options.face,
+            size=self.options.size,
+        )
+
+    def _plan(self) -> Plan:
+        path = self.work / "plan.sqlite"
+        if path.is_file():
+            return Plan(path)
+        self.progress("list", 0, None)
+        plan = Plan.write(self.source, path, lambda done: self.progress("list", done, None))
+        self.progress("list", plan.items, plan.items)
+        return plan
+
+    def _convert(self, plan: Plan, aligner: FaceAligner | None) -> list[Path]:
+        folder = self.work / "chunks"
+        folder.mkdir(exist_ok=True)
+        conversion = Conversion(
+            self.source, plan, folder, aligner, self.options.size[0], self.options.quality
+        )
+        paths = [conversion.path(number) for number in range(plan.chunks)]
+        done = {path.name for path in folder.glob("*.chunk") if not path.name.startswith(".")}
+        missing = [number for number, path in enumerate(paths) if path.name not in done]
+        # Whether the last chunk, a short one, is there does not matter for a bar.
+        converted = min(plan.items, len(done) * -(-plan.items // max(1, plan.chunks)))
+        self.progress("convert", converted, plan.items)
+        for items in run_all(convert_chunk, missing, conversion, self._processes(len(missing))):
+            converted += items
+            self.progress("convert", min(converted, plan.items), plan.items)
+        return paths
+
+    def _catalogue(self, chunks: list[Path]) -> Catalogue:
+        path = self.work / "catalogue.sqlite"
+        if path.is_file():
+            return Catalogue(path)
+        keep = self.options.keep_duplicates
+        if keep is None:
+            keep = self.source.pairs() is not None
+        return Catalogue.write(chunks, self.options, keep, path)
+
+    def _shard_jobs(self, catalogue: Catalogue) -> list[ShardJob]:
+        splits = catalogue.splits()
+        if not splits:
+            first = next(catalogue.skipped(), None)
+            detail = f"; the first: {first[0]}: {first[2]}" if first else ""
+            raise ValueError(
+                f"`source` must hold usable images. Received: {str(self.source.path)!r}, "
+                f"none usable{detail}"
+            )
+        size = self.options.shard_size
+        return [
+            ShardJob(split, number, -(-total // size), first, min(size, total - first))
+            for split, total in splits.items()
+            for number, first in enumerate(range(0, total, size))
+        ]
+
+    def _write_shards(self, sharding: Sharding, jobs: list[ShardJob]) -> None:
+        missing = [job for job in jobs if not sharding.is_done(job)]
+        total = sum(job.count for job in jobs)
+        written = total - sum(job.count for job in missing)
+        self.progress("write", written, total)
+        for records in run_all(write_shard, missing, sharding, self._processes(len(missing))):
+            written += records
+            self.progress("write", written, total)
+
+    def _finish(
+        self,
+        plan: Plan,
+        catalogue: Catalogue,
+        sharding: Sharding,
+        jobs: list[ShardJob],
+        aligner: FaceAligner | None,
+    ) -> None:
+        splits = {}
+        for split, images in catalogue.splits().items():
+            of_split = [job for job in jobs if job.split == split]
+            index = self.out / f"{split}.index.npy"
+            with replacing(index) as temporary:
+                write_index(temporary, images, [sharding.index_part(job) for job in of_split])
+            label_map = catalogue.label_map(split)
+            splits[split] = Split(
+                images=images,
+                identities=len(label_map),
+                label_map=label_map,
+                index=FileEntry(
+                    file=index.name, size_bytes=index.stat().st_size, sha256=sha256(index)
+                ),
+                shards=[
+                    Shard.model_validate_json(sharding.summary(job).read_bytes())
+                    for job in of_split
+                ],
+            )
+        kinds = catalogue.skipped_kinds()
+        with (
+            replacing(self.out / SKIPPED_FILE) as temporary,
+            temporary.open("w", newline="", encoding="utf-8") as file,
+        ):
+            writer = csv.writer(file, lineterminator="\n")
+            writer.writerow(["path", "kind", "reason"])
+            writer.writerows(catalogue.skipped())
+        height, width = self.options.size
+        Manifest(
+            gfkeras=__version__,
+            source=self.source.describe(),
+            options=_job(self.source, self.options)["options"],
+            template=None if aligner is None else _template(self.options.size),
+            image=ImageFormat(height=height, width=width),
+            counts=Counts(
+                items=plan.items,
+                images=sum(split.images for split in splits.values()),
+                identities=sum(split.identities for split in splits.values()),
+                skipped=sum(kinds.values()),
+                fitted=catalogue.fitted(),
+                pairs=self._write_pairs(catalogue),
+            ),
+            skipped_reasons=kinds,
+            splits=splits,
+        ).write(self.out)
+
+    def _write_pairs(self, catalogue: Catalogue) -> int:
+        """The source's pairs of which both images are there; returns how many."""
+        pairs = self.source.pairs()
+        if pairs is None:
+            return 0
+        count = 0
+        with (
+            replacing(self.out / PAIRS_FILE) as temporary,
+            temporary.open("w", newline="", encoding="utf-8") as file,
+            connected(catalogue.path) as database,
+        ):
+            database.execute("CREATE INDEX IF NOT EXISTS by_name ON images (name)")
+            writer = csv.writer(file, lineterminator="\n")
+            writer.writerow(["first", "second", "same", "fold"])
+            for pair in pairs:
+                if all(catalogue.has(database, name) for name in (pair.first, pair.second)):
+                    writer.writerow([pair.first, pair.second, int(pair.same), pair.fold])
+                    count += 1
+        return count
+
+    def _processes(self, jobs: int) -> int:
+        """Starting a process takes longer than a job or two."""
+        return max(1, min(self.workers, jobs // 2))
+
+
+def _template(size: tuple[int, int]) -> dict[str, Any]:
+    points = face_template(size)
+    return {"name": "arcface-{}x{}".format(*size), "points": points.round(4).tolist()}
+
+
+def _check_place(source: Source, out: Path) -> None:
+    if out.exists() and not out.is_dir():
+        raise ValueError(f"`out` must be a folder. Received: {str(out)!r}, which is a file")
+    if source.path.is_dir():
+        root, inside = source.path.resolve(), out.resolve()
+        if root == inside or root in inside.parents:
+            raise ValueError(
+                "`out` must lie outside of the source, or the next run would read what this one "
+                f"wrote. Received: source={str(source.path)!r}, out={str(out)!r}"
+            )
+
+
+def _job(source: Source, options: PrepareOptions) -> dict[str, Any]:
+    """What the bytes of the result depend on, as JSON."""
+    settings = options.to_json()
+    if options.detector is not None and Path(options.detector).is_file():
+        settings["detector"] = sha256(options.detector)
+    job = {"format": 1, "gfkeras": __version__, "source": source.describe(), "options": settings}
+    return json.loads(json.dumps(job))
+
+
+def _check_job(out: Path, job: dict[str, Any]) -> bool:
+    """Whether an earlier run of the same job left something in `out`; else notes this job there.
+
+    Raises:
+        ValueError: if `out` holds something else.
+    """
+    work = out / WORK_FOLDER
+    if (out / MANIFEST_FILE).is_file():
+        manifest = Manifest.read(out)
+        found = {"source": manifest.source, "options": manifest.options}
+        _same_job(out, {**job, **found}, job)
+        return True
+    if (work / JOB_FILE).is_file():
+        _same_job(out, json.loads((work / JOB_FILE).read_text(encoding="utf-8")), job)
+        _remove_leftovers(out)
+        _remove_leftovers(work)
+        return True
+    strange = [entry.name for entry in out.iterdir() if entry.name not in (WORK_FOLDER, LOCK_FILE)]
+    if strange:
+        raise ValueError(
+            f"`out` must be new, empty or of an earlier run of prepare. "
+            f"Received: out={str(out)!r}, which holds {strange[0]!r}"
+        )
+    shutil.rmtree(work, ignore_errors=True)
+    work.mkdir()
+    with replacing(work / JOB_FILE) as temporary:
+        temporary.write_text(json.dumps(job, indent=1) + "\n", encoding="utf-8")
+    return False
+
+
+def _same_job(out: Path, earlier: dict[str, Any], job: dict[str, Any]) -> None:
+    for part in ("source", "options", "gfkeras", "format"):
+        before, now = earlier.get(part), job[part]
+        if before == now:
+            continue
+        if isinstance(before, dict) and isinstance(now, dict):
+            part, before, now = next(
+                (f"{part}.{key}", before.get(key), now.get(key))
+                for key in {**before, **now}
+                if before.get(key) != now.get(key)
+            )
+        raise ValueError(
+            f"`out` holds a run with another {part}, {before!r}; take another folder, or remove "
+            f"that one. Received: out={str(out)!r}, {part}={now!r}"
+        )
+
+
+def _remove_leftovers(folder: Path) -> None:
+    """What a killed run had not finished: `replacing` begins such names with a dot."""
+    for path in _walk(folder):
+        if path.name.startswith(".") and path.name not in (WORK_FOLDER, LOCK_FILE):
+            path.unlink(missing_ok=True)
+
+
+def _walk(folder: Path) -> Iterator[Path]:
+    for path in folder.iterdir():
+        if path.is_dir() and path.name == "chunks":
+            yield from path.iterdir()
+        elif path.is_file():
+            yield path
+
+
+def _result(out: Path, seconds: float, resumed: bool) -> PrepareResult:
+    manifest = Manifest.read(out)
+    heldout = manifest.splits.get(HELDOUT)
+    shards = [shard for split in manifest.splits.values() for shard in split.shards]
+    return PrepareResult(
+        out=out,
+        items=manifest.counts.items,
+        images=manifest.counts.images,
+        identities=manifest.counts.identities,
+        heldout_images=0 if heldout is None else heldout.images,
+        heldout_identities=0 if heldout is None else heldout.identities,
+        skipped=manifest.counts.skipped,
+        skipped_reasons=manifest.skipped_reasons,
+        fitted=manifest.counts.fitted,
+        shards=len(shards),
+        size_bytes=sum(shard.size_bytes for shard in shards),
+        seconds=seconds,
+        resumed=resumed,
+    )

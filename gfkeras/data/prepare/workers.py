@@ -1,0 +1,78 @@
+"""Processes that do one job after another and end with the process that started them."""
+
+from __future__ import annotations
+
+import multiprocessing
+import os
+import threading
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
+from concurrent.futures.process import BrokenProcessPool
+from typing import Any
+
+_state: list[Any] = []
+
+
+def run_all(
+    work: Callable[[Any, Any], Any],
+    jobs: Iterable[Any],
+    shared: Any,
+    workers: int,
+) -> Iterator[Any]:
+    """Yields `work(shared, job)` of each job as they are done, in any order.
+
+    Args:
+        work: a function of a module; it must not depend on the order of the jobs.
+        jobs: taken one by one as processes become free, so there may be any number.
+        shared: sent to each process once.
+        workers: processes; with 1 the work is done in this one.
+
+    Raises:
+        RuntimeError: if a process was killed, for want of memory perhaps.
+        Exception: whatever `work` raises.
+    """
+    if workers == 1:
+        for job in jobs:
+            yield work(shared, job)
+        return
+    # Spawned, not forked: the parent's threads would be copied in whatever state they are in.
+    context = multiprocessing.get_context("spawn")
+    pool = ProcessPoolExecutor(workers, context, _begin, (shared,))
+    try:
+        waiting: set[Future[Any]] = set()
+        remaining = iter(jobs)
+        while True:
+            while len(waiting) < 2 * workers:
+                try:
+                    waiting.add(pool.submit(_work, work, next(remaining)))
+                except StopIteration:
+                    break
+            if not waiting:
+                return
+            done, waiting = wait(waiting, return_when=FIRST_COMPLETED)
+            for future in done:
+                yield future.result()
+    except BrokenProcessPool as error:
+        raise RuntimeError(
+            "a worker process was killed, perhaps for want of memory; run the command again to "
+            "go on, with fewer workers if need be"
+        ) from error
+    finally:
+        pool.shutdown(cancel_futures=True)
+
+
+def _begin(shared: Any) -> None:
+    _state[:] = [shared]
+    threading.Thread(target=_end_with_parent, daemon=True).start()
+
+
+def _end_with_parent() -> None:
+    # A pool's workers wait for jobs for ever when their parent is killed outright.
+    parent = multiprocessing.parent_process()
+    if parent is not None:
+        parent.join()
+        os._exit(1)
+
+
+def _work(work: Callable[[Any, Any], Any], job: Any) -> Any:
+    return work(_state[0], job)

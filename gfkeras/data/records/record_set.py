@@ -1,0 +1,262 @@
+"""Training records as a data set with random access."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from gfkeras.data.faces import Faces
+from gfkeras.data.images import ImageError
+from gfkeras.data.jpeg import decode_jpeg
+from gfkeras.data.records import example
+from gfkeras.data.records.example import Record
+from gfkeras.data.records.index import open_index
+from gfkeras.data.records.manifest import Manifest
+from gfkeras.data.records.shard_files import ShardFiles
+from gfkeras.data.records.tfrecord import FOOTER_BYTES, HEADER_BYTES, unframe
+from gfkeras.errors import nearest, one_of
+from gfkeras.files import sha256
+
+
+class RecordSet:
+    """One split of a folder that `gfkeras prepare` wrote.
+
+    Opening reads the manifest and maps the index; nothing is scanned, however many records there
+    are. Any record is read by itself, its checksum compared. Reading is safe from
+    several threads, and a set can be sent to other processes.
+
+    Args:
+        folder: holds `manifest.json`.
+        split: "train", or "heldout" where identities were held out.
+
+    Attributes:
+        manifest: of the folder.
+        identities: the names, one for each label.
+        labels: (N,) int32, -1 for an image whose source names no person.
+        image_size: (height, width).
+        skipped: always empty: `skipped.csv` beside the manifest lists what was left out.
+
+    Raises:
+        ValueError: if there is no manifest, no such split, or a file is missing or not as
+            long as the manifest says.
+
+    Example:
+        records = RecordSet("records")
+        images, read, reasons = records.decode([0, 17, 4])
+    """
+
+    def __init__(self, folder: str | os.PathLike[str], split: str = "train"):
+        self.folder = Path(folder)
+        self.split_name = split
+        self.manifest = Manifest.read(self.folder)
+        part = self.manifest.splits[one_of("split", split, self.manifest.splits)]
+        self.identities = list(part.label_map)
+        self.image_size = (self.manifest.image.height, self.manifest.image.width)
+        self.skipped: list[tuple[Path, str]] = []
+        for entry in (part.index, *part.shards):
+            self._check_size(entry.file, entry.size_bytes)
+        if sum(shard.records for shard in part.shards) != part.images:
+            raise ValueError(f"{self.folder}: the shards of {split!r} do not add up to its images")
+        self._index = open_index(self.folder / part.index.file, part.images)
+        self._ends = np.cumsum([shard.records for shard in part.shards], dtype=np.int64)
+        self._shards = ShardFiles([self.folder / shard.file for shard in part.shards])
+        # What a selection keeps: rows of the index, and their labels; None for all as they are.
+        self._rows: np.ndarray | None = None
+        self._labels: np.ndarray | None = None
+
+    def __len__(self) -> int:
+        return len(self._index) if self._rows is None else len(self._rows)
+
+    @property
+    def labels(self) -> np.ndarray:
+        """(N,) int32, index into `identities`; where nothing was selected a view of the file."""
+        return self._index["label"] if self._labels is None else self._labels
+
+    def read(self, number: int) -> bytes:
+        """The JPEG of one record.
+
+        Raises:
+            IndexError: if there is no such record.
+            ImageError: if its checksum does not match, or its shard ends before it.
+        """
+        data, entry = self._data(number)
+        start = int(entry["image_offset"])
+        return data[start : start + int(entry["image_length"])]
+
+    def record(self, number: int) -> Record:
+        """One record with its name and identity.
+
+        Raises:
+            IndexError, ImageError: as `read`.
+        """
+        data, _ = self._data(number)
+        try:
+            return example.decode(data)
+        except ValueError as error:
+            raise ImageError(self._place(number), str(error)) from error
+
+    def decode(
+        self, numbers: Sequence[int] | np.ndarray
+    ) -> tuple[np.ndarray, np.ndarray, dict[str, str]]:
+        """Decodes several records.
+
+        Args:
+            numbers: B of them, in any order.
+
+        Returns:
+            Images (B, height, width, 3) uint8; (B,) bool, false where one could not be read and
+            its image is black; {place: reason} of those.
+        """
+        height, width = self.image_size
+        images = np.zeros((len(numbers), height, width, 3), np.uint8)
+        read = np.ones(len(numbers), bool)
+        reasons: dict[str, str] = {}
+        for position, number in enumerate(numbers):
+            try:
+                pixels = decode_jpeg(self.read(number))
+                if pixels.shape != images.shape[1:]:
+                    raise ImageError("", f"has shape {pixels.shape}, not {images.shape[1:]}")
+                images[position] = pixels
+            except ImageError as error:
+                read[position] = False
+                reasons[self._place(number)] = error.reason
+        return images, read, reasons
+
+    def load(self) -> Faces:
+        """Decodes every record into memory, 37 KiB each at 112×112.
+
+        Raises:
+            ValueError: if not one can be read.
+        """
+        labelled = np.flatnonzero(self.labels >= 0)
+        images, read, reasons = self.decode(labelled)
+        if not read.any():
+            detail = next(iter(reasons.items()), ("", "it is empty"))
+            raise ValueError(f"No labelled image of {self.folder} can be read; {detail}")
+        numbers = labelled[read]
+        labels = self.labels[numbers]
+        present = np.unique(labels)
+        return Faces(
+            images=images[read],
+            labels=np.searchsorted(present, labels),
+            identities=[self.identities[label] for label in present],
+            paths=[self.folder / self.record(number).name for number in numbers],
+            skipped=[(Path(place), reason) for place, reason in reasons.items()],
+        )
+
+    def require_trainable(self) -> None:
+        """Raises ValueError where there are fewer than two identities to tell apart."""
+        if len(self.identities) < 2:
+            raise ValueError(
+                "Training needs at least two identities with images. "
+                f"Received: {len(self.identities)} with {len(self)} images"
+            )
+
+    def labelled(self) -> RecordSet:
+        """The records whose source names the person."""
+        return self if (self.labels >= 0).all() else self._of(np.arange(len(self.identities)))
+
+    def at_least(self, images: int) -> RecordSet:
+        """The records of people with at least so many, labelled anew without gaps."""
+        if images <= 1:
+            return self
+        counts = np.bincount(self.labels[self.labels >= 0], minlength=len(self.identities))
+        return self._of(np.flatnonzero(counts >= images))
+
+    def select(self, identities: Iterable[str]) -> RecordSet:
+        """The records of these people, with labels in the order given.
+
+        Raises:
+            ValueError: for a name that is not there, with the nearest one, or given twice.
+        """
+        names = list(identities)
+        label_of = {name: label for label, name in enumerate(self.identities)}
+        for name in names:
+            if name not in label_of:
+                guess = nearest(name, label_of)
+                hint = f" (did you mean {guess!r}?)" if guess else ""
+                raise ValueError(
+                    f"`identities` must name people of {str(self.folder)!r}. "
+                    f"Received: {name!r}{hint}"
+                )
+        if len(set(names)) < len(names):
+            raise ValueError("`identities` must name each person once. Received: a name twice")
+        return self._of(np.array([label_of[name] for name in names], np.int64))
+
+    def split(self, holdout: int) -> tuple[RecordSet, RecordSet]:
+        """All but the last `holdout` identities, and those.
+
+        Raises:
+            ValueError: if that leaves no identity on either side.
+        """
+        total = len(self.identities)
+        if not 0 < holdout < total:
+            raise ValueError(
+                f"`holdout` must be from 1 to {total - 1}, fewer than the {total} identities of "
+                f"{str(self.folder)!r}. Received: holdout={holdout}"
+            )
+        labels = np.arange(total)
+        return self._of(labels[:-holdout]), self._of(labels[-holdout:])
+
+    def verify(self) -> None:
+        """Compares the SHA-256 of index and shards with the manifest.
+
+        Raises:
+            ValueError: naming the first file that differs.
+        """
+        part = self.manifest.splits[self.split_name]
+        for entry in (part.index, *part.shards):
+            if (digest := sha256(self.folder / entry.file)) != entry.sha256:
+                raise ValueError(
+                    f"{self.folder / entry.file} is damaged: its SHA-256 is {digest}, "
+                    f"expected {entry.sha256}"
+                )
+
+    def _of(self, labels: np.ndarray) -> RecordSet:
+        new_label = np.full(len(self.identities) + 1, -1, np.int32)
+        new_label[labels] = np.arange(len(labels))
+        mapped = new_label[self.labels]
+        kept = np.flatnonzero(mapped >= 0)
+        chosen = object.__new__(RecordSet)
+        chosen.__dict__.update(self.__dict__)
+        chosen.identities = [self.identities[label] for label in labels]
+        chosen._rows = kept if self._rows is None else self._rows[kept]
+        chosen._labels = mapped[kept]
+        return chosen
+
+    def _check_size(self, name: str, expected: int) -> None:
+        path = self.folder / name
+        # A manifest may come from elsewhere: it names files beside it and no others.
+        if Path(name).name != name:
+            raise ValueError(f"{self.folder}: {name!r} is not the name of a file in this folder")
+        size = path.stat().st_size if path.is_file() else None
+        if size != expected:
+            state = "missing" if size is None else f"{size} bytes long, expected {expected}"
+            raise ValueError(f"{path} is {state}; prepare the records again")
+
+    def _row(self, number: int) -> int:
+        if not 0 <= number < len(self):
+            raise IndexError(f"there are {len(self)} records, counted from 0. Received: {number}")
+        return int(number) if self._rows is None else int(self._rows[number])
+
+    def _data(self, number: int) -> tuple[bytes, Any]:
+        row = self._row(number)
+        entry = self._index[row]
+        shard = int(np.searchsorted(self._ends, row, side="right"))
+        length = HEADER_BYTES + int(entry["length"]) + FOOTER_BYTES
+        try:
+            framed = self._shards.read(shard, int(entry["offset"]) - HEADER_BYTES, length)
+            return unframe(framed), entry
+        except (OSError, ValueError) as error:
+            raise ImageError(self._place(number), str(error)) from error
+
+    def _place(self, number: int) -> str:
+        """Which record, for messages: its own name may be what cannot be read."""
+        row = self._row(number)
+        shard = int(np.searchsorted(self._ends, row, side="right"))
+        first = int(self._ends[shard - 1]) if shard else 0
+        return f"{self._shards.paths[shard]}#{row - first}"

@@ -1,0 +1,136 @@
+"""A CSV or TSV file that names images, people and landmarks."""
+
+from __future__ import annotations
+
+import csv
+import os
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+from gfkeras.data.sources import local
+from gfkeras.data.sources.source import Item, NamedPair, Refused
+
+IDENTITY_COLUMNS = ("identity", "label", "name", "person")
+LANDMARK_COLUMNS = tuple(f"{axis}{point}" for point in range(1, 6) for axis in "xy")
+
+
+class ImageListSource:
+    """Images named by a table with a header: `path`, and optionally who and where.
+
+    Columns, in any order and case: `path` (required, relative to the root), one of `identity`,
+    `label`, `name` and `person` (the first of these that is there; an empty value is an unknown
+    person), and `x1, y1, …, x5, y5` (all ten or none; ten empty values are no landmarks).
+    Further columns are ignored. Tabs part the columns if the header has one, else commas.
+
+    Rows are read one at a time. A path that is absolute or climbs out of the root is refused:
+    lists come from the internet. A path listed twice gives two items of one name.
+
+    Args:
+        file: the table, UTF-8.
+        root: the folder the paths are relative to; the table's folder by default.
+
+    Raises:
+        ValueError: for a file or root that is not there, and for a header without `path`; from
+            `items` for a malformed row, naming file, line, what was expected and received.
+
+    Example:
+        ImageListSource("train.csv", root="images")     # path,identity,x1,y1,…
+    """
+
+    format = "list"
+
+    def __init__(self, file: str | os.PathLike[str], root: str | os.PathLike[str] | None = None):
+        self.file = self.path = local.existing_file("file", file, "a CSV or TSV list of images")
+        self.root = local.existing_folder(
+            "root", self.file.parent if root is None else root, "the images of the list"
+        )
+        # Seen here, so that a wrong file fails before any work is done.
+        next(self._rows(), None)
+
+    def items(self) -> Iterator[Item | Refused]:
+        """The rows' images in their order; the locator is the path under the root."""
+        for line, row in self._rows():
+            name = local.posix(row["path"])
+            if not name:
+                raise local.unexpected(self.file, line, "a path", "an empty one")
+            reason = local.image_problem(name)
+            landmarks = self._landmarks(line, row)
+            identity = next((row[c] for c in IDENTITY_COLUMNS if c in row), "") or None
+            yield Refused(name, reason) if reason else Item(name, identity, name, landmarks)
+
+    def _rows(self) -> Iterator[tuple[int, dict[str, str]]]:
+        # A quoted value may go over several lines and blank ones are left out, so that csv's own
+        # count of lines would not be the file's.
+        last = 0
+
+        def texts() -> Iterator[str]:
+            nonlocal last
+            for number, text in local.lines(self.file):
+                last = number
+                yield text + "\n"
+
+        source = texts()
+        header = next(source, None)
+        if header is None:
+            raise local.unexpected(self.file, 1, "a header with the column `path`", "no text")
+        delimiter = "\t" if "\t" in header else ","
+        columns = self._columns(next(csv.reader([header], delimiter=delimiter)))
+        rows = csv.reader(source, delimiter=delimiter, strict=True)
+        while True:
+            try:
+                values = next(rows, None)
+            except csv.Error as error:
+                wanted = "tab-separated" if delimiter == "\t" else "comma-separated"
+                raise local.unexpected(self.file, last, f"{wanted} values", error) from error
+            if values is None:
+                return
+            if len(values) != len(columns):
+                raise local.malformed(
+                    self.file,
+                    last,
+                    f"{len(columns)} values ({', '.join(columns)})",
+                    delimiter.join(values),
+                )
+            yield last, {c: v.strip() for c, v in zip(columns, values, strict=True)}
+
+    def _columns(self, header: list[str]) -> list[str]:
+        columns = [name.strip().lower() for name in header]
+        if "path" not in columns or len(set(columns)) != len(columns):
+            expected = "a header of different names with the column `path`"
+            raise local.malformed(self.file, 1, expected, ",".join(header))
+        landmarks = set(LANDMARK_COLUMNS) & set(columns)
+        if landmarks and len(landmarks) != len(LANDMARK_COLUMNS):
+            missing = [c for c in LANDMARK_COLUMNS if c not in landmarks]
+            expected = f"all of {', '.join(LANDMARK_COLUMNS)} or none"
+            raise local.unexpected(self.file, 1, expected, f"no {', '.join(missing)}")
+        return columns
+
+    def _landmarks(
+        self, line: int, row: Mapping[str, str]
+    ) -> tuple[tuple[float, float], ...] | None:
+        values = [row[column] for column in LANDMARK_COLUMNS if column in row]
+        if not any(values):
+            return None
+        points = local.five_points(values)
+        if points is None:
+            expected = "ten finite numbers x1, y1, …, x5, y5"
+            raise local.malformed(self.file, line, expected, ", ".join(values))
+        return points
+
+    def read(self, locator: str) -> bytes:
+        """The bytes of the file `locator`, a path under the root."""
+        return local.read_under(self.root, locator)
+
+    def pairs(self) -> Iterator[NamedPair] | None:
+        """None: the list names no pairs."""
+        return None
+
+    def describe(self) -> dict[str, Any]:
+        """Format, list, its size in bytes, and root."""
+        return {
+            "format": self.format,
+            "path": str(self.file.absolute()),
+            "bytes": self.file.stat().st_size,
+            "root": str(Path(self.root).absolute()),
+        }

@@ -1,0 +1,205 @@
+"""MegaFace's challenge: FaceScrub's actors and a million distractors."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from gfkeras.data.sources import local
+from gfkeras.data.sources.source import Item, NamedPair, Refused
+from gfkeras.errors import one_of
+
+PARTS = ("facescrub", "megaface")
+FOLDERS = {
+    "facescrub": ("facescrub_images", "facescrub", "FaceScrub"),
+    "megaface": ("megaface_images", "FlickrFinal2"),
+}
+LISTS = {
+    "facescrub": (
+        "facescrub_lst",
+        "facescrub_features_list.json",
+        "facescrub_uncropped_features_list.json",
+    ),
+    "megaface": ("megaface_lst",),
+}
+_DISTRACTORS = re.compile(r"megaface_features_list\.json_(\d+)_(\d+)")
+# A list of a million paths takes 40 MB.
+_MAX_JSON = 1 << 29
+_DEPTH = 4
+
+
+class MegaFaceSource:
+    """FaceScrub, whose identity is the actor, then the distractors, which have none.
+
+    Understood are InsightFace's files (`facescrub_images`, `megaface_images` with the lists
+    `facescrub_lst`, `megaface_lst`: a relative path a line) and the official ones (`FlickrFinal2`,
+    `facescrub`, and the JSON lists of the development kit, {"path": […], "id": […]}, in the root
+    or its `templatelists`). Of several distractor lists the longest of set 1 is taken. Without a
+    list the folder is walked, one folder at a time; the annotations `*.json` beside
+    MegaFace's images are passed over.
+
+    Text lists and folders stream. A JSON list is read whole: 150 MB for its million paths while
+    `items` runs.
+
+    Args:
+        root: the folder with both, or one of them.
+        part: "facescrub" or "megaface"; both by default.
+        refined: whether to refuse what `facescrub_noises.txt` and `megaface_noises.txt` name, as
+            the refined protocol MegaFace (R) does.
+        distractors: the name of the list of distractors, such as
+            "megaface_features_list.json_1000_1".
+
+    Raises:
+        ValueError: for a root without such folders or lists; from `items` for a malformed list.
+
+    Example:
+        MegaFaceSource("megaface_testpack", part="facescrub", refined=True)
+    """
+
+    format = "megaface"
+
+    def __init__(
+        self,
+        root: str | os.PathLike[str],
+        part: str | None = None,
+        refined: bool = False,
+        distractors: str | None = None,
+    ):
+        self.root = self.path = local.existing_folder("root", root, "MegaFace or FaceScrub")
+        self.part = None if part is None else one_of("part", part, PARTS)
+        self.refined = refined
+        self.distractors = distractors
+        self._folders: dict[str, str] = {}
+        for wanted in PARTS if part is None else (part,):
+            folder = next((f for f in FOLDERS[wanted] if (self.root / f).is_dir()), None)
+            if folder is not None:
+                self._folders[wanted] = folder
+        if not self._folders:
+            names = [f for p in (PARTS if part is None else (part,)) for f in FOLDERS[p]]
+            raise ValueError(
+                f"`root` must hold one of the folders {', '.join(names)}. "
+                f"Received: root={str(self.root)!r}"
+            )
+        self._lists = {wanted: self._list(wanted) for wanted in self._folders}
+        self._noise_files = {
+            wanted: local.existing_file("root", self.root / f"{wanted}_noises.txt", "the noises")
+            for wanted in (self._folders if refined else ())
+        }
+
+    def _list(self, part: str) -> Path | None:
+        places = (self.root, self.root / "templatelists")
+        if part == "megaface" and self.distractors is not None:
+            if local.path_problem(self.distractors):
+                raise ValueError(
+                    f"`distractors` must name a list. Received: distractors={self.distractors!r}"
+                )
+            found = [place / self.distractors for place in places]
+            chosen = next((file for file in found if file.is_file()), found[0])
+            return local.existing_file("distractors", chosen, "the list of distractors")
+        for name in LISTS[part]:
+            for place in places:
+                if (place / name).is_file():
+                    return place / name
+        sizes = []
+        for place in places if part == "megaface" else ():
+            for file in place.glob("megaface_features_list.json_*"):
+                match = _DISTRACTORS.fullmatch(file.name)
+                if match:
+                    sizes.append((-int(match[2]), int(match[1]), file))
+        return max(sizes)[2] if sizes else None
+
+    def items(self) -> Iterator[Item | Refused]:
+        """FaceScrub's images, then the distractors, each in the order of its list.
+
+        Names are "facescrub/Actor/file" and "megaface/…/file"; the locator is the path under
+        the root.
+        """
+        for part, folder in self._folders.items():
+            noises = self._noises(part)
+            listed = self._listed(part)
+            for path in self._walk(self.root / folder, "") if listed is None else listed:
+                # The kit's lists may or may not start at the folder of images.
+                yield self._item(part, path.removeprefix(f"{folder}/"), noises)
+
+    def _item(self, part: str, path: str, noises: set[str]) -> Item | Refused:
+        name = local.printable(f"{part}/{path}")
+        reason = local.image_problem(path)
+        if reason is None and name != f"{part}/{path}":
+            reason = "the file's name is not UTF-8"
+        actor, *files = path.split("/")
+        if part == "facescrub":
+            identity: str | None = actor
+            key = files[-1] if files else ""
+            if reason is None and len(files) != 1:
+                reason = "not in an actor's folder"
+        else:
+            identity, key = None, "/".join([actor, *files][-3:])
+        if reason is None and key in noises:
+            reason = "named in the list of noises"
+        if reason is not None:
+            return Refused(name, reason)
+        return Item(name, identity, f"{self._folders[part]}/{path}")
+
+    def _listed(self, part: str) -> Iterator[str] | None:
+        file = self._lists[part]
+        if file is None:
+            return None
+        if ".json" in file.name:
+            return map(local.posix, _json_paths(file))
+        return (local.posix(text) for _, text in local.lines(file))
+
+    def _walk(self, folder: Path, prefix: str, depth: int = 1) -> Iterator[str]:
+        for entry in local.entries(folder):
+            path = f"{prefix}{entry.name}"
+            # Links could lead round in circles; the official depth is three.
+            if entry.is_dir() and depth < _DEPTH:
+                yield from self._walk(folder / entry.name, f"{path}/", depth + 1)
+            elif not entry.name.endswith(".json"):
+                yield path
+
+    def _noises(self, part: str) -> set[str]:
+        """File names (FaceScrub) or the last three parts of paths; a few hundred of each."""
+        if part not in self._noise_files:
+            return set()
+        texts = (text.strip() for _, text in local.lines(self._noise_files[part]))
+        return {t.split("\t")[-1] for t in texts if not t.startswith("#")}
+
+    def read(self, locator: str) -> bytes:
+        """The bytes of the file `locator`, a path under the root."""
+        return local.read_under(self.root, locator)
+
+    def pairs(self) -> Iterator[NamedPair] | None:
+        """None: MegaFace compares every probe with every distractor."""
+        return None
+
+    def describe(self) -> dict[str, Any]:
+        """Format, path, options, and which lists are used."""
+        return {
+            "format": self.format,
+            "path": str(self.root.absolute()),
+            "part": self.part,
+            "refined": self.refined,
+            "lists": {part: file and file.name for part, file in self._lists.items()},
+        }
+
+
+def _json_paths(file: Path) -> list[str]:
+    size = file.stat().st_size
+    if size > _MAX_JSON:
+        raise ValueError(f"{file}: expected at most {_MAX_JSON} bytes. Received: {size}")
+    try:
+        content = json.loads(file.read_bytes())
+    except (ValueError, RecursionError) as error:
+        raise ValueError(f"{file}: expected JSON. Received: {error}") from error
+    paths = content.get("path") if isinstance(content, dict) else None
+    if not isinstance(paths, list) or not all(isinstance(path, str) for path in paths):
+        raise ValueError(
+            f'{file}: expected {{"path": [texts], "id": [texts]}}. '
+            f"Received: {type(content).__name__}"
+            + (f" with {', '.join(map(repr, list(content)[:5]))}" if content else "")
+        )
+    return paths

@@ -1,0 +1,207 @@
+"""Training sets of InsightFace: `train.rec`, `train.idx` and `property`."""
+
+from __future__ import annotations
+
+import math
+import os
+import struct
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from gfkeras.data.images import ImageError
+from gfkeras.data.sources import local
+from gfkeras.data.sources.key_set import KeySet
+from gfkeras.data.sources.recordio import RecordIOFile
+from gfkeras.data.sources.source import Item, NamedPair, Refused
+
+# IRHeader: flag, label, id, id2. A flag over 0 is the number of float32 labels that follow.
+_IMAGE_HEADER = struct.Struct("<IfQQ")
+
+
+class _Header(NamedTuple):
+    labels: tuple[float, ...]
+    key: int
+    data_start: int
+    has_data: bool
+
+
+class MXNetRecordsSource:
+    """Images in MXNet's RecordIO, as InsightFace publishes MS1M, Glint360K, WebFace and others.
+
+    With an index (`train.idx` beside `train.rec`: key, tab, offset) the images come in the
+    index's order. If record 0 is a header record, whose first label says at which key the
+    images end, only the keys from 1 up to that are images, as in InsightFace's own reader; else
+    every record is one. Without an index the file is scanned from its start; records without
+    data are the header and the identities' ranges, and are passed over.
+
+    The identity is the first label; a name is "identity/key.jpg". Only headers are read by
+    `items`, and memory grows by about a bit an image, which finds keys that come twice.
+
+    Args:
+        path: the `.rec` file, or its folder: `train.rec` there, or the only `.rec` file.
+
+    Attributes:
+        index: the index file, or None.
+        num_classes, image_size: what the file `property` says, or None without one.
+
+    Raises:
+        ValueError: for a path without records and a malformed `property`; from `items` for a
+            damaged file or index, naming file and place.
+
+    Example:
+        MXNetRecordsSource("faces_emore").num_classes       # 85742
+    """
+
+    format = "recordio"
+
+    def __init__(self, path: str | os.PathLike[str]):
+        self.path = Path(path)
+        self.file = _record_file(self.path)
+        self._records = RecordIOFile(self.file)
+        index = self.file.with_suffix(".idx")
+        self.index = index if index.is_file() else None
+        self.num_classes, self.image_size = _properties(self.file.parent / "property")
+
+    def items(self) -> Iterator[Item | Refused]:
+        """Every image; the locator is the record's offset."""
+        keys = KeySet()
+        for key, offset in self._scanned() if self.index is None else self._indexed():
+            try:
+                header = self._header(offset)
+            except _BadHeader as error:
+                yield Refused(f"record at byte {offset}", str(error))
+                continue
+            if not header.has_data:
+                # The header record and the ranges of the identities, where no index tells.
+                if self.index is not None:
+                    yield Refused(f"record at byte {offset}", "a record without an image")
+                continue
+            new = keys.add(header.key if key is None else key)
+            yield self._item(header, key, offset, new)
+
+    def _item(self, header: _Header, key: int | None, offset: int, new: bool) -> Item | Refused:
+        label = header.labels[0]
+        if not math.isfinite(label):
+            return Refused(f"record at byte {offset}", f"a label that is no number: {label}")
+        identity = str(int(label))
+        name = f"{identity}/{header.key if key is None else key:09d}"
+        if new:
+            return Item(f"{name}.jpg", identity, str(offset))
+        if key is None:
+            # Some writers give every record the id 0; the offset tells them apart.
+            return Item(f"{name}-{offset}.jpg", identity, str(offset))
+        return Refused(f"{name}.jpg", f"the key {key} stands twice in {self.index}")
+
+    def _scanned(self) -> Iterator[tuple[None, int]]:
+        return ((None, offset) for offset in self._records.offsets())
+
+    def _indexed(self) -> Iterator[tuple[int, int]]:
+        """(key, offset) of the images in the index."""
+        # Record 0 is often the last line, since it can only be written last.
+        zero = next((offset for key, offset in self._index_lines() if key == 0), None)
+        end = None if zero is None else self._image_end(zero)
+        for key, offset in self._index_lines():
+            if end is None or 1 <= key < end:
+                yield key, offset
+
+    def _image_end(self, zero: int) -> int | None:
+        """The key after the last image's, if the record is a header record."""
+        try:
+            header = self._header(zero)
+        except _BadHeader:
+            return None
+        # An image may have several labels too, so that only a record without data is a header.
+        if header.has_data or len(header.labels) < 2:
+            return None
+        if not 1 <= header.labels[0] <= header.labels[1]:
+            raise ValueError(
+                f"{self.file}, byte {zero}: expected a header record with the end of the images "
+                f"and of the identities. Received: {header.labels[0]:g}, {header.labels[1]:g}"
+            )
+        return int(header.labels[0])
+
+    def _index_lines(self) -> Iterator[tuple[int, int]]:
+        assert self.index is not None
+        for number, line in local.lines(self.index):
+            fields = line.split("\t")
+            if len(fields) != 2 or not all(local.is_count(f, bits=64) for f in fields):
+                raise local.malformed(self.index, number, "key, tab, offset", line)
+            key, offset = map(int, fields)
+            if offset >= self._records.size:
+                expected = f"an offset under {self._records.size}, the size of {self.file}"
+                raise local.malformed(self.index, number, expected, line)
+            yield key, offset
+
+    def _header(self, offset: int) -> _Header:
+        start = _IMAGE_HEADER.size
+        # The first two labels are all that is needed; a false count must not cost memory.
+        head, length = self._records.head(offset, start + 8)
+        if length < start:
+            raise _BadHeader(f"{length} bytes, fewer than the {start} of an image header")
+        count, label, key, _ = _IMAGE_HEADER.unpack_from(head)
+        if count == 0:
+            return _Header((label,), key, start, length > start)
+        labels_end = start + 4 * count
+        if length < labels_end:
+            raise _BadHeader(f"{length} bytes, fewer than the {count} labels it states take")
+        labels = struct.unpack_from(f"<{min(count, 2)}f", head, start)
+        return _Header(labels, key, labels_end, length > labels_end)
+
+    def read(self, locator: str) -> bytes:
+        """The image in the record at the offset `locator`."""
+        place = f"{self.file}, record at byte {locator}"
+        try:
+            header = self._header(int(locator))
+            content = self._records.read(int(locator))[header.data_start :]
+        except ValueError as error:
+            raise ImageError(place, str(error)) from error
+        if not content:
+            raise ImageError(place, "a record without an image")
+        return content
+
+    def pairs(self) -> Iterator[NamedPair] | None:
+        """None: training records name no pairs."""
+        return None
+
+    def describe(self) -> dict[str, Any]:
+        """Format, file, its size in bytes, whether there is an index, and `property`."""
+        return {
+            "format": self.format,
+            "path": str(self.file.absolute()),
+            "bytes": self._records.size,
+            "index": self.index is not None,
+            "num_classes": self.num_classes,
+            "image_size": self.image_size and list(self.image_size),
+        }
+
+
+class _BadHeader(ValueError):
+    """A record that is whole but holds no image header; `items` refuses that one."""
+
+
+def _record_file(path: Path) -> Path:
+    if path.is_file():
+        return path
+    found = sorted(path.glob("*.rec")) if path.is_dir() else []
+    if path / "train.rec" in found:
+        return path / "train.rec"
+    if len(found) != 1:
+        reason = f"which holds {len(found)} .rec files" if path.is_dir() else "which does not exist"
+        raise ValueError(
+            f"`path` must be a .rec file, or a folder with train.rec or one .rec file. "
+            f"Received: path={str(path)!r}, {reason}"
+        )
+    return found[0]
+
+
+def _properties(file: Path) -> tuple[int | None, tuple[int, int] | None]:
+    """(number of classes, (height, width)) of "85742,112,112"."""
+    if not file.is_file():
+        return None, None
+    line = next((text for _, text in local.lines(file)), "")
+    fields = [field.strip() for field in line.split(",")]
+    if len(fields) != 3 or not all(map(local.is_count, fields)):
+        raise local.malformed(file, 1, "classes,height,width", line)
+    classes, height, width = map(int, fields)
+    return classes, (height, width)

@@ -1,0 +1,144 @@
+"""Opening a data set by its path: the format is seen from what lies there."""
+
+from __future__ import annotations
+
+import inspect
+import os
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from gfkeras.data.sources.folder import FolderSource
+from gfkeras.data.sources.ijb import IJBSource
+from gfkeras.data.sources.image_list import ImageListSource
+from gfkeras.data.sources.lfw_pairs import LFWPairsSource
+from gfkeras.data.sources.megaface import MegaFaceSource
+from gfkeras.data.sources.mxnet_records import MXNetRecordsSource
+from gfkeras.data.sources.source import Source
+from gfkeras.data.sources.tfds import TFDSSource
+from gfkeras.data.sources.verification_bin import VerificationBinSource
+from gfkeras.data.sources.youtube_faces import FOLDERS as YOUTUBE_FOLDERS
+from gfkeras.data.sources.youtube_faces import YouTubeFacesSource
+from gfkeras.errors import by_name, nearest, unknown_name
+
+_TFDS = "tfds:"
+
+SOURCES: dict[str, Callable[..., Source]] = {
+    "folder": FolderSource,
+    "list": ImageListSource,
+    "recordio": MXNetRecordsSource,
+    "bin": VerificationBinSource,
+    "lfw-pairs": LFWPairsSource,
+    "ijb": IJBSource,
+    "ytf": YouTubeFacesSource,
+    "megaface": MegaFaceSource,
+    "tfds": TFDSSource,
+}
+
+
+def open_source(
+    path: str | os.PathLike[str],
+    format: str | None = None,  # noqa: A002
+    **options: Any,
+) -> Source:
+    """The source at `path`.
+
+    Args:
+        path: a file or folder, or "tfds:NAME" for a data set of TensorFlow Datasets.
+        format: one of `SOURCES`; by default what is seen at the path (see `detect_format`).
+        **options: further arguments of that format's class, such as `root` of a list.
+
+    Raises:
+        ValueError: for a path that is not there or shows no known format, for an unknown format
+            or option, with the nearest known one, and whatever the source finds wrong.
+
+    Example:
+        open_source("faces_emore")                          # train.rec in it: "recordio"
+        open_source("pairs.txt", root="lfw")                # "lfw-pairs"
+        open_source("tfds:lfw", data_dir="tensorflow_datasets")
+    """
+    text = os.fspath(path)
+    chosen = detect_format(path) if format is None else format
+    source = by_name("format", chosen, SOURCES)
+    first, *others = inspect.signature(source).parameters
+    for option in options:
+        if option not in others:
+            raise unknown_name(f"option of format {chosen!r}", option, others)
+    if chosen == "lfw-pairs" and "root" not in options:
+        raise ValueError(
+            f"`root` must be the folder of the images that {text!r} names. Received: no root"
+        )
+    return source(**{first: text.removeprefix(_TFDS) if chosen == "tfds" else path}, **options)
+
+
+def detect_format(path: str | os.PathLike[str]) -> str:
+    """The format that what lies at `path` shows, a name in `SOURCES`.
+
+    Files by their suffix: .rec, .bin, .csv and .tsv, .txt (LFW's pairs). Folders by what is in
+    them: that of MegaFace or FaceScrub, IJB's `meta`, YouTube Faces' `frame_images_DB`, a .rec
+    file, `dataset_info.json` of TensorFlow Datasets; any other with folders in it is a folder
+    per person.
+
+    Raises:
+        ValueError: for a path that is not there, and one that shows none of these.
+    """
+    text = os.fspath(path)
+    if text.startswith(_TFDS):
+        return "tfds"
+    place = Path(path)
+    if not place.exists():
+        siblings = place.parent.iterdir() if place.parent.is_dir() else ()
+        guess = nearest(place.name, (entry.name for entry in siblings))
+        hint = f" (did you mean {guess!r}?)" if guess else ""
+        raise ValueError(
+            f"`path` must be a file, a folder or tfds:NAME. "
+            f"Received: path={text!r}, which does not exist{hint}"
+        )
+    found = _folder_format(place) if place.is_dir() else _SUFFIXES.get(place.suffix.lower())
+    if found is None:
+        raise ValueError(
+            f"`path` must show one of the known formats, or `format` name it: "
+            f"{', '.join(SOURCES)}. Received: path={text!r}, "
+            + (
+                "a folder without folders or known files"
+                if place.is_dir()
+                else f"a file that ends with {place.suffix!r}, not {', '.join(_SUFFIXES)}"
+            )
+        )
+    return found
+
+
+_SUFFIXES = {
+    ".rec": "recordio",
+    ".bin": "bin",
+    ".csv": "list",
+    ".tsv": "list",
+    ".txt": "lfw-pairs",
+}
+
+
+# Not "facescrub" and "FaceScrub": a folder of data sets may have such a folder too.
+_MEGAFACE = (
+    "FlickrFinal2",
+    "facescrub_images",
+    "megaface_images",
+    "facescrub_lst",
+    "megaface_lst",
+    "templatelists",
+)
+
+
+def _folder_format(folder: Path) -> str | None:
+    if any((folder / name).exists() for name in _MEGAFACE):
+        return "megaface"
+    if any(folder.glob("meta/ijb[bc]_face_tid_mid.txt")):
+        return "ijb"
+    if any((folder / name).is_dir() for name in YOUTUBE_FOLDERS):
+        return "ytf"
+    if any(folder.glob("*.rec")):
+        return "recordio"
+    if (folder / "dataset_info.json").is_file():
+        return "tfds"
+    if any(entry.is_dir() and not entry.name.startswith(".") for entry in folder.iterdir()):
+        return "folder"
+    return None

@@ -1,0 +1,100 @@
+"""What every source of face images gives: items in a fixed order, and the bytes of each."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, Protocol, runtime_checkable
+
+
+@dataclasses.dataclass(frozen=True)
+class Item:
+    """One image of a source, described without reading it.
+
+    Attributes:
+        name: unique in the source, parts separated by "/": "Abel_Pacheco/Abel_Pacheco_0001.jpg".
+        identity: the name of the person, or None where the source does not say.
+        locator: where `Source.read` finds the bytes; plain text, such as a path
+            relative to the source's root or "offset:length".
+        landmarks: five points (x, y) in pixels of the image: left eye, right eye, nose, left
+            and right corner of the mouth as seen in the image; None where the source has none.
+    """
+
+    name: str
+    identity: str | None
+    locator: str
+    landmarks: tuple[tuple[float, float], ...] | None = None
+
+
+@dataclasses.dataclass(frozen=True)
+class Refused:
+    """Something in a source that is no image: listed, never silently left out.
+
+    Attributes:
+        name: as of an item.
+        reason: why it is not used.
+    """
+
+    name: str
+    reason: str
+
+
+@dataclasses.dataclass(frozen=True)
+class NamedPair:
+    """Two images of a verification protocol.
+
+    Attributes:
+        first, second: names of items.
+        same: whether both show one person.
+        fold: counted from 0.
+    """
+
+    first: str
+    second: str
+    same: bool
+    fold: int = 0
+
+
+@runtime_checkable
+class Source(Protocol):
+    """A data set of face images in some format.
+
+    `items` streams: it holds neither the images nor the list of them in memory, and gives
+    the same items in the same order each time. A source is pickled into worker processes, so it
+    keeps paths, not open files; `read` may open a file on first use and keep it.
+
+    Attributes:
+        format: the name of the format, such as "folder" or "recordio".
+        path: what was opened.
+    """
+
+    format: str
+    path: Path
+
+    def items(self) -> Iterator[Item | Refused]:
+        """Every image in a fixed order, and what was refused.
+
+        Raises:
+            ValueError: where the source itself is damaged, naming file, place and reason.
+        """
+        ...
+
+    def read(self, locator: str) -> bytes:
+        """The encoded image (JPEG, PNG, …) of one item.
+
+        Raises:
+            ImageError: where that one image cannot be read.
+        """
+        ...
+
+    def pairs(self) -> Iterator[NamedPair] | None:
+        """The pairs of a verification protocol; None for a source that has none."""
+        ...
+
+    def describe(self) -> dict[str, Any]:
+        """Format, path and options, as plain JSON: what `manifest.json` says of the source.
+
+        Two sources that describe themselves alike give the same items.
+        """
+        ...

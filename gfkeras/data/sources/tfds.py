@@ -1,0 +1,215 @@
+"""Image data sets that TensorFlow Datasets has prepared."""
+
+from __future__ import annotations
+
+import io
+import os
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from PIL import Image
+
+from gfkeras.data.images import ImageError
+from gfkeras.data.sources.source import Item, NamedPair, Refused
+from gfkeras.errors import by_name, require
+
+# Reading on to a record that is so far ahead is quicker than setting up a new reader.
+_AHEAD = 256
+
+
+class TFDSSource:
+    """One split of a data set of `tensorflow_datasets` that lies prepared on disk.
+
+    Nothing is downloaded. Images that are stored encoded come as their own bytes; arrays come
+    as PNG, which loses nothing. The order is that of the files, not shuffled.
+
+    The locator is the record's number in the split. Records cannot be entered at any place:
+    `read` keeps a reader, goes on from where it stands, and starts another further ahead or
+    back. Reading in the order of `items` is quick, in random order slow.
+
+    Args:
+        name: "lfw", "lfw:0.1.1", or the folder of a prepared version (it holds
+            `dataset_info.json`).
+        split: such as "train" or "train[:10%]".
+        data_dir: where prepared data sets lie; the package's own place by default.
+        image: the feature that is the image; by default the only one that is.
+        label: the feature that is the person; by default one called label, name, identity or
+            person; without any the identity is None.
+
+    Raises:
+        ImportError: without tensorflow_datasets.
+        ValueError: for a data set that is not known or not prepared, and unknown features.
+
+    Example:
+        TFDSSource("lfw", split="train", data_dir="tensorflow_datasets")
+    """
+
+    format = "tfds"
+
+    def __init__(
+        self,
+        name: str | os.PathLike[str],
+        split: str = "train",
+        data_dir: str | os.PathLike[str] | None = None,
+        image: str | None = None,
+        label: str | None = None,
+    ):
+        self.name = os.fspath(name)
+        self.split = split
+        self.data_dir = None if data_dir is None else os.fspath(data_dir)
+        self._forget()
+        builder = self._opened()
+        self.path = Path(builder.data_path)
+        features = builder.info.features
+        by_name("split", split.partition("[")[0], builder.info.splits)
+        self.image = self._image_feature(features, image)
+        self.label = self._label_feature(features, label)
+
+    def _forget(self) -> None:
+        self._builder: Any = None
+        self._reader: Iterator[Any] | None = None
+        self._next = 0
+        self._lock = threading.Lock()
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {k: v for k, v in self.__dict__.items() if not k.startswith("_")}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        self.__dict__.update(state)
+        self._forget()
+
+    def _opened(self) -> Any:
+        if self._builder is None:
+            tfds = require("tensorflow_datasets", "datasets")
+            if (Path(self.name) / "dataset_info.json").is_file():
+                self._builder = tfds.builder_from_directory(self.name)
+                return self._builder
+            try:
+                builder = tfds.builder(self.name, data_dir=self.data_dir)
+            # The registry raises errors of several kinds, with pages of known names.
+            except (ValueError, ImportError, AttributeError, AssertionError) as error:
+                raise ValueError(
+                    f"`name` must be a data set of tensorflow_datasets or the folder of a "
+                    f"prepared one. Received: name={self.name!r} ({str(error).splitlines()[0]})"
+                ) from error
+            if not (Path(builder.data_path) / "dataset_info.json").is_file():
+                raise ValueError(
+                    f"`name` must be a data set that is prepared on disk. Received: "
+                    f"name={self.name!r}, with nothing in {str(builder.data_path)!r}; prepare it "
+                    "with tensorflow_datasets.builder(name).download_and_prepare()"
+                )
+            self._builder = builder
+        return self._builder
+
+    @staticmethod
+    def _image_feature(features: Any, chosen: str | None) -> str:
+        if chosen is not None:
+            by_name("feature", chosen, features)
+            return chosen
+        tfds = require("tensorflow_datasets", "datasets")
+        images = [k for k, f in features.items() if isinstance(f, tfds.features.Image)]
+        arrays = [
+            k
+            for k, f in features.items()
+            if f.shape is not None and len(f.shape) == 3 and f.np_dtype == np.uint8
+        ]
+        found = images or arrays
+        if len(found) != 1:
+            raise ValueError(
+                f"`image` must name the feature that is the image, of {', '.join(features)}. "
+                f"Received: image=None, and {len(found)} could be it"
+            )
+        return found[0]
+
+    @staticmethod
+    def _label_feature(features: Any, chosen: str | None) -> str | None:
+        if chosen is not None:
+            by_name("feature", chosen, features)
+            return chosen
+        return next((k for k in ("label", "name", "identity", "person") if k in features), None)
+
+    def _records(self, first: int = 0) -> Iterator[Any]:
+        """The records from number `first` on, as dicts of NumPy values, images not decoded."""
+        tfds = require("tensorflow_datasets", "datasets")
+        builder = self._opened()
+        plain = self.split in builder.info.splits
+        # A reader can start inside of a whole split; a part of one is read from its start.
+        start = tfds.core.ReadInstruction(self.split, from_=first, unit="abs")
+        wanted = {key: True for key in (self.image, self.label) if key is not None}
+        feature = builder.info.features[self.image]
+        skip = isinstance(feature, tfds.features.Image)
+        records = builder.as_dataset(
+            split=start if plain and first else self.split,
+            shuffle_files=False,
+            # One file after another, in order.
+            read_config=tfds.ReadConfig(interleave_cycle_length=1),
+            decoders=tfds.decode.PartialDecoding(
+                wanted, decoders={self.image: tfds.decode.SkipDecoding()} if skip else {}
+            ),
+        )
+        return iter(tfds.as_numpy(records if plain else records.skip(first)))
+
+    def items(self) -> Iterator[Item | Refused]:
+        """The records of the split, named "split/00000012"; the locator is the number."""
+        for number, record in enumerate(self._records()):
+            yield Item(f"{self.split}/{number:08d}", self._identity(record), str(number))
+
+    def _identity(self, record: Any) -> str | None:
+        if self.label is None:
+            return None
+        value = record[self.label]
+        if isinstance(value, bytes):
+            return value.decode("utf-8", "backslashreplace")
+        feature = self._opened().info.features[self.label]
+        names = getattr(feature, "int2str", None)
+        return str(names(int(value))) if names else str(value)
+
+    def read(self, locator: str) -> bytes:
+        """The encoded image of record number `locator`."""
+        place = f"{self.path}, {self.split}, record {locator}"
+        try:
+            number = int(locator)
+        except ValueError as error:
+            raise ImageError(place, "expected a number") from error
+        with self._lock:
+            if self._reader is None or not 0 <= number - self._next <= _AHEAD:
+                self._reader, self._next = self._records(number), number
+            record = None
+            while self._next <= number:
+                record = next(self._reader, None)
+                if record is None:
+                    self._reader = None
+                    raise ImageError(place, "the split has fewer records")
+                self._next += 1
+        assert record is not None
+        value = record[self.image]
+        return value if isinstance(value, bytes) else _png(value, place)
+
+    def pairs(self) -> Iterator[NamedPair] | None:
+        """None: these data sets name no pairs."""
+        return None
+
+    def describe(self) -> dict[str, Any]:
+        """Format, folder, name, version, split and features."""
+        info = self._opened().info
+        return {
+            "format": self.format,
+            "path": str(self.path.absolute()),
+            "name": info.name,
+            "version": str(info.version),
+            "split": self.split,
+            "image": self.image,
+            "label": self.label,
+        }
+
+
+def _png(pixels: Any, place: str) -> bytes:
+    array = np.asarray(pixels)
+    if array.dtype != np.uint8 or array.ndim != 3 or array.shape[2] not in (1, 3):
+        raise ImageError(place, f"an array of {array.dtype} {array.shape}, no uint8 image")
+    content = io.BytesIO()
+    Image.fromarray(array[..., 0] if array.shape[2] == 1 else array).save(content, "PNG")
+    return content.getvalue()

@@ -1,0 +1,149 @@
+"""Verification sets of InsightFace: `lfw.bin`, `cfp_fp.bin`, `agedb_30.bin` and the like."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from gfkeras.data.images import ImageError
+from gfkeras.data.sources import local
+from gfkeras.data.sources.file_bytes import FileBytes
+from gfkeras.data.sources.pickle_values import CODINGS, Array, Span, kind
+from gfkeras.data.sources.restricted_pickle import read_pickle
+from gfkeras.data.sources.source import Item, NamedPair, Refused
+
+FOLDS = 10
+
+
+class VerificationBinSource:
+    """Pairs of encoded images in a pickle: a list of 2N images, and N times "same or not".
+
+    Nothing in the file is run: a pickle may name any function for Python to call, and these
+    files are passed around. It is read by a machine of our own that knows lists, numbers, bytes
+    and NumPy's uint8 and boolean arrays, in all the forms that Python 2 and 3 write them.
+
+    Images stay in the file; 17 bytes an image are kept of where they lie, since a pickle cannot
+    be entered in its middle.
+
+    Args:
+        path: the `.bin` file.
+
+    Raises:
+        UnsafePickleError: for a pickle that holds or does anything else.
+        ValueError: for a file that is not there, cut short or damaged, or holds other than two
+            images for each answer.
+
+    Example:
+        source = VerificationBinSource("lfw.bin")
+        next(source.pairs())            # NamedPair("000000.jpg", "000001.jpg", True, fold=0)
+    """
+
+    format = "bin"
+
+    def __init__(self, path: str | os.PathLike[str]):
+        self.path = local.existing_file("path", path, "a verification set in InsightFace's .bin")
+        self._bytes = FileBytes(self.path)
+        images, same = self._lists(read_pickle(self._bytes))
+        self._same = same
+        spans = [self._image(number, image) for number, image in enumerate(images)]
+        self._offsets = np.array([span.offset for span in spans], np.int64)
+        self._lengths = np.array([span.length for span in spans], np.int64)
+        self._codings = np.array([CODINGS.index(span.coding) for span in spans], np.uint8)
+
+    def _lists(self, content: Any) -> tuple[list[Any] | tuple[Any, ...], np.ndarray]:
+        if type(content) not in (tuple, list) or len(content) != 2:
+            raise self._wrong("a pickle of two lists: images, and whether pairs are the same")
+        images, answers = content
+        if type(images) not in (list, tuple) or type(answers) not in (list, tuple, Array):
+            raise self._wrong(
+                "a list of images and one of booleans", f"{kind(images)} and {kind(answers)}"
+            )
+        if type(answers) is Array:
+            if answers.dtype != "b1" or answers.data is None:
+                raise self._wrong("booleans for the pairs", "an array of another kind")
+            answers = list(answers.data.decode(self._read(answers.data)))
+        same = [answer for answer in answers if type(answer) in (bool, int) and answer in (0, 1)]
+        if len(same) != len(answers):
+            wrong = next(a for a in answers if type(a) not in (bool, int) or a not in (0, 1))
+            raise self._wrong("a boolean for each pair", kind(wrong))
+        if len(images) != 2 * len(same):
+            raise self._wrong(
+                "two images for each answer", f"{len(images)} images and {len(same)} answers"
+            )
+        return images, np.array(same, np.bool_)
+
+    def _image(self, number: int, image: Any) -> Span:
+        if type(image) is Array and image.dtype == "u1" and image.data is not None:
+            return image.data
+        # Read with encoding="bytes", text of protocol 0 to 2 would be an image too; ours are
+        # bytes, as pickle has them.
+        if type(image) is Span and not image.text:
+            return image
+        raise self._wrong(f"image {number} as bytes or a uint8 array", kind(image))
+
+    def _wrong(self, expected: str, received: str = "something else") -> ValueError:
+        return ValueError(f"{self.path}: expected {expected}. Received: {received}")
+
+    def _read(self, span: Span) -> bytes:
+        return self._bytes.read(span.offset, span.length)
+
+    def __len__(self) -> int:
+        return len(self._offsets)
+
+    def items(self) -> Iterator[Item | Refused]:
+        """The images "000000.jpg", …, without identities; pair i is images 2i and 2i + 1.
+
+        The locator is "offset:length:coding" of the encoded image in the file.
+        """
+        columns = (self._offsets, self._lengths, self._codings)
+        for number, (offset, length, coding) in enumerate(zip(*columns, strict=True)):
+            name = _name(number)
+            if length:
+                yield Item(name, None, f"{offset}:{length}:{CODINGS[coding]}")
+            else:
+                yield Refused(name, "no bytes")
+
+    def read(self, locator: str) -> bytes:
+        """The encoded image at "offset:length:coding"."""
+        place = f"{self.path}, image at {locator}"
+        try:
+            offset, length, coding = locator.split(":")
+            if coding not in CODINGS:
+                raise ValueError(f"expected a coding of {', '.join(CODINGS)}")
+            span = Span(int(offset), int(length), coding)
+            return span.decode(self._read(span))
+        except ValueError as error:
+            raise ImageError(place, str(error)) from error
+
+    def pairs(self) -> Iterator[NamedPair] | None:
+        """The pairs in order, in ten contiguous folds as even as can be.
+
+        That is `sklearn.model_selection.KFold(10, shuffle=False)` over the pairs, which
+        InsightFace's own evaluation uses.
+        """
+        return self._pairs()
+
+    def _pairs(self) -> Iterator[NamedPair]:
+        count = len(self._same)
+        size, larger = divmod(count, FOLDS)
+        for number, same in enumerate(self._same.tolist()):
+            # The first `larger` folds have one pair more.
+            in_larger = number < larger * (size + 1)
+            fold = number // (size + 1) if in_larger else (number - larger) // size
+            yield NamedPair(_name(2 * number), _name(2 * number + 1), same, fold)
+
+    def describe(self) -> dict[str, Any]:
+        """Format, path, and the file's size in bytes."""
+        return {
+            "format": self.format,
+            "path": str(Path(self.path).absolute()),
+            "bytes": self._bytes.size,
+        }
+
+
+def _name(number: int) -> str:
+    return f"{number:06d}.jpg"

@@ -1,0 +1,112 @@
+"""`prepare`: what it writes, that it is the same however it runs, and that a kill costs nothing."""
+
+from __future__ import annotations
+
+import os
+import random
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from gfkeras.data.images import read_image
+from gfkeras.data.prepare import PrepareOptions, prepare
+from gfkeras.data.records import RecordSet
+
+
+def contents(folder: Path) -> dict[str, bytes]:
+    return {path.name: path.read_bytes() for path in folder.iterdir() if path.is_file()}
+
+
+@pytest.fixture(scope="module")
+def photos(tmp_path_factory) -> Path:
+    """Six people with 100 JPEGs each, and files that are no images."""
+    root = tmp_path_factory.mktemp("photos") / "faces"
+    rng = np.random.default_rng(0)
+    for person in range(6):
+        (root / f"p{person}").mkdir(parents=True)
+        for number in range(100):
+            pixels = rng.integers(0, 256, (14, 14, 3), dtype=np.uint8)
+            image = Image.fromarray(pixels).resize((112, 112))
+            image.save(root / f"p{person}" / f"{number}.jpg", quality=90)
+    whole = (root / "p0" / "0.jpg").read_bytes()
+    (root / "p1" / "copy.jpg").write_bytes(whole)
+    (root / "p1" / "cut.jpg").write_bytes(whole[: len(whole) // 2])
+    (root / "p1" / "empty.jpg").touch()
+    (root / "p1" / "text.jpg").write_text("text")
+    return root
+
+
+def test_records_hold_the_images_and_the_rest_is_listed(photos, tmp_path):
+    result = prepare(photos, tmp_path / "out", PrepareOptions(shard_size=128, holdout=2))
+    assert (result.images, result.identities, result.heldout_identities) == (600, 6, 2)
+    assert result.skipped_reasons == {
+        "duplicate": 1, "empty": 1, "not-an-image": 1, "truncated": 1,
+    }  # fmt: skip
+    assert (
+        "p1/copy.jpg,duplicate,the same image as p0/0.jpg"
+        in (tmp_path / "out" / "skipped.csv").read_text()
+    )
+    records = RecordSet(tmp_path / "out")
+    records.verify()
+    for number in (0, 130, 399):
+        record = records.record(number)
+        assert record.image == (photos / record.name).read_bytes()
+        assert records.identities[records.labels[number]] == record.name.split("/")[0]
+        np.testing.assert_array_equal(
+            records.decode([number])[0][0], read_image(photos / record.name)
+        )
+
+
+def test_any_number_of_workers_gives_the_same_bytes(photos, tmp_path):
+    for workers in (1, 2):
+        prepare(photos, tmp_path / str(workers), PrepareOptions(shard_size=100), workers=workers)
+    assert contents(tmp_path / "1") == contents(tmp_path / "2")
+
+
+@pytest.mark.parametrize("kills", [4, pytest.param(50, marks=pytest.mark.slow)])
+def test_killed_runs_end_with_the_bytes_of_an_undisturbed_one(photos, tmp_path, kills):
+    prepare(photos, tmp_path / "whole", PrepareOptions(shard_size=100))
+    command = [
+        sys.executable, "-m", "gfkeras", "prepare", str(photos), str(tmp_path / "killed"),
+        "--shard-size", "100", "--workers", "2", "--quiet",
+    ]  # fmt: skip
+    rng = random.Random(kills)
+    for _ in range(kills):
+        process = subprocess.Popen(command, stdout=subprocess.DEVNULL, start_new_session=True)
+        time.sleep(rng.uniform(0.2, 1.6))
+        os.killpg(process.pid, signal.SIGKILL)
+        process.wait()
+    subprocess.run(command, check=True, stdout=subprocess.DEVNULL)
+    assert contents(tmp_path / "killed") == contents(tmp_path / "whole")
+
+
+def test_another_job_does_not_overwrite(photos, tmp_path):
+    prepare(photos, tmp_path / "out", PrepareOptions(seed=1))
+    before = contents(tmp_path / "out")
+    with pytest.raises(ValueError, match=r"another options.seed, 1"):
+        prepare(photos, tmp_path / "out", PrepareOptions(seed=2))
+    assert contents(tmp_path / "out") == before
+
+
+def test_raw_lfw_aligned_is_the_shipped_alignment(shared_data, tmp_path):
+    detector = shared_data / "models" / "face_detection_yunet_2023mar.onnx"
+    options = PrepareOptions(align=True, detector=detector)
+    result = prepare(shared_data / "lfw_raw250", tmp_path / "out", options)
+    assert result.skipped == 0
+    records = RecordSet(tmp_path / "out")
+    images, read, _ = records.decode(np.arange(len(records)))
+    assert read.all()
+    differences = [
+        np.abs(
+            image.astype(int)
+            - read_image(shared_data / "lfw_aligned112" / records.record(number).name)
+        ).mean()
+        for number, image in enumerate(images)
+    ]
+    assert np.mean(differences) < 6
