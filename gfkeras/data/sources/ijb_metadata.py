@@ -102,9 +102,13 @@ class IJBMetadata:
             ValueError: for a missing or malformed file.
         """
         file = meta_file(self.root, self.subset, "template_pair_label.txt")
-        blocks = list(_integer_blocks(file))
-        table = np.concatenate(blocks) if blocks else np.empty((0, 3), np.int64)
-        return table[:, 0].copy(), table[:, 1].copy(), table[:, 2] == 1
+        # Grown in place: joining blocks at the end would take twice the memory.
+        columns = (array("q"), array("q"), array("b"))
+        for rows in _integer_blocks(file):
+            for column, values in zip(columns, rows.T, strict=True):
+                column.frombytes(values.astype(column.typecode).tobytes())
+        first, second, same = (np.frombuffer(column, column.typecode) for column in columns)
+        return first, second, same == 1
 
     def gallery(self, number: int) -> tuple[np.ndarray, np.ndarray]:
         """Gallery 1 or 2 of 1:N identification: its templates and their subjects, int64.

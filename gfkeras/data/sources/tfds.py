@@ -150,7 +150,16 @@ class TFDSSource:
                 wanted, decoders={self.image: tfds.decode.SkipDecoding()} if skip else {}
             ),
         )
-        return iter(tfds.as_numpy(records if plain else records.skip(first)))
+        failures = require("tensorflow", "datasets").errors.OpError
+        number = first
+        try:
+            for record in tfds.as_numpy(records if plain else records.skip(first)):
+                yield record
+                number += 1
+        except failures as error:
+            raise ValueError(
+                f"{self.path}, {self.split}, record {number}: damaged ({str(error)[:200]})"
+            ) from error
 
     def items(self) -> Iterator[Item | Refused]:
         """The records of the split, named "split/00000012"; the locator is the number."""
@@ -170,23 +179,30 @@ class TFDSSource:
     def read(self, locator: str) -> bytes:
         """The encoded image of record number `locator`."""
         place = f"{self.path}, {self.split}, record {locator}"
+        count = self._opened().info.splits[self.split].num_examples
+        if not locator.isdecimal() or int(locator) >= count:
+            raise ImageError(place, f"expected a number under {count}")
         try:
-            number = int(locator)
+            record = self._record(int(locator))
         except ValueError as error:
-            raise ImageError(place, "expected a number") from error
-        with self._lock:
-            if self._reader is None or not 0 <= number - self._next <= _AHEAD:
-                self._reader, self._next = self._records(number), number
-            record = None
-            while self._next <= number:
-                record = next(self._reader, None)
-                if record is None:
-                    self._reader = None
-                    raise ImageError(place, "the split has fewer records")
-                self._next += 1
-        assert record is not None
+            raise ImageError(place, str(error)) from error
         value = record[self.image]
         return value if isinstance(value, bytes) else _png(value, place)
+
+    def _record(self, number: int) -> Any:
+        with self._lock:
+            reader = self._reader
+            if reader is None or not 0 <= number - self._next <= _AHEAD:
+                reader, self._next = self._records(number), number
+            # Should reading fail, the next call starts anew.
+            self._reader = None
+            for _ in range(number - self._next):
+                next(reader, None)
+            record = next(reader, None)
+            if record is None:
+                raise ValueError("the files hold fewer records than dataset_info.json says")
+            self._reader, self._next = reader, number + 1
+        return record
 
     def pairs(self) -> Iterator[NamedPair] | None:
         """None: these data sets name no pairs."""
