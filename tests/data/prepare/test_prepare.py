@@ -49,7 +49,7 @@ def test_records_hold_the_images_and_the_rest_is_listed(photos, tmp_path):
         "duplicate": 1, "empty": 1, "not-an-image": 1, "truncated": 1,
     }  # fmt: skip
     assert (
-        "p1/copy.jpg,duplicate,\"the same image as p0/0.jpg, under another identity
+        'p1/copy.jpg,duplicate,"the same image as p0/0.jpg, under another identity"'
         in (tmp_path / "out" / "skipped.csv").read_text()
     )
     records = RecordSet(tmp_path / "out")
