@@ -7,6 +7,7 @@ import typer
 from gfkeras.cli import (
     bench,
     compare,
+    data,
     demo,
     embed,
     evaluate,
@@ -53,4 +54,5 @@ app.command("embed")(embed.command)
 app.command("compare")(compare.command)
 app.command("bench")(bench.command)
 app.command("demo")(demo.command)
+app.add_typer(data.app, name="data")
 app.add_typer(zoo.app, name="zoo")

@@ -7,6 +7,7 @@ from typing import Annotated, Any
 
 import typer
 
+from gfkeras.cli._align import AlignOption, DetectorOption, FaceOption, make_aligner
 from gfkeras.cli._backend import load_keras
 from gfkeras.cli._output import JsonOption, ThreadsOption, say, table, write_json
 
@@ -14,10 +15,15 @@ from gfkeras.cli._output import JsonOption, ThreadsOption, say, table, write_jso
 def command(
     sources: Annotated[
         list[Path],
-        typer.Argument(metavar="IMAGE…", help="Aligned faces, or folders searched for them."),
+        typer.Argument(
+            metavar="IMAGE…", help="Aligned faces (photos with --align), or folders of them."
+        ),
     ],
     model: Annotated[str, typer.Option(help="A preset, a model folder or an artefact.")],
     out: Annotated[Path, typer.Option(help="The .npz file to write.")],
+    align: AlignOption = False,
+    detector: DetectorOption = None,
+    face: FaceOption = None,
     flip: Annotated[
         bool, typer.Option("--flip", help="Add the embedding of the mirrored image.")
     ] = False,
@@ -25,7 +31,10 @@ def command(
     batch_size: Annotated[int, typer.Option(min=1, help="Images embedded at once.")] = 64,
     json: JsonOption = None,
 ) -> None:
-    """Embed aligned faces into an .npz file.
+    """Embed faces into an .npz file.
+
+    The images are aligned faces (112x112 by five points) or, with --align, photos: the face of
+    each is found and aligned first, and a photo without one is listed as skipped.
 
     It holds `embedding` (N, D), L2-normalised, `path` (N,) and, of a model with groups,
     `group_feature` (N, 256) and `group` (N,).
@@ -40,10 +49,12 @@ def command(
         raise ValueError(f"`out` must end in .npz. Received: out={str(out)!r}")
     paths = _images(sources)
     embedder = Embedder(model, flip=flip, batch_size=batch_size, num_threads=threads)
-    result = embedder.embed_files(paths)
+    aligner = make_aligner(align, detector, face, embedder.image_size)
+    result = embedder.embed_files(paths, reader=aligner)
     if not len(result.index):
         path, reason = result.skipped[0]
-        raise ValueError(f"None of the {len(paths)} images can be read; {path}: {reason}")
+        use = "used" if align else "read"
+        raise ValueError(f"None of the {len(paths)} images can be {use}; {path}: {reason}")
     arrays: dict[str, Any] = {
         "embedding": result.embedding,
         "path": np.array([str(paths[i]) for i in result.index]),

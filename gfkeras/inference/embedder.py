@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -106,17 +106,27 @@ class Embedder:
         )
         return self._join([self._embed(batch) for batch in batches])
 
-    def embed_files(self, paths: Sequence[str | os.PathLike[str]]) -> FileEmbeddings:
-        """Embeds files, decoding the next batch while one is embedded.
+    def embed_files(
+        self,
+        paths: Sequence[str | os.PathLike[str]],
+        reader: Callable[[Path], np.ndarray] | None = None,
+    ) -> FileEmbeddings:
+        """Embeds files, reading the next batch while one is embedded.
 
-        A file that is missing, damaged or no image is left out and listed.
+        A file that is missing, damaged or no image is left out and listed, and so is a
+        photo without a face where `reader` looks for one.
 
         Args:
-            paths: images of aligned faces, any number.
+            paths: images of aligned faces, any number; or of what `reader` takes.
+            reader: turns a file into an aligned face, (112, 112, 3) uint8; several threads call
+                it at once, and an `ImageError` of it lists the file. A
+                `gfkeras.data.FaceAligner()` finds and aligns the face of a photo;
+                `read_image`, for faces that are aligned already, by default.
 
         Raises:
-            ValueError: if `paths` is empty. Files that cannot be read raise nothing,
-                even when that is all of them: `embedding` is then (0, 0).
+            ValueError: if `paths` is empty, or `reader` gives another shape or type. Files
+                that cannot be read raise nothing, even when that is all of them:
+                `embedding` is then (0, 0).
         """
         files = [Path(path) for path in paths]
         if not files:
@@ -124,7 +134,7 @@ class Embedder:
         results: list[Embeddings] = []
         index: list[int] = []
         skipped: list[tuple[Path, str]] = []
-        for positions, images in self._decoded(files, skipped):
+        for positions, images in self._decoded(files, skipped, reader):
             if positions:
                 results.append(self._embed(np.stack(images)))
                 index += positions
@@ -138,13 +148,18 @@ class Embedder:
         )
 
     def _decoded(
-        self, files: list[Path], skipped: list[tuple[Path, str]]
+        self,
+        files: list[Path],
+        skipped: list[tuple[Path, str]],
+        reader: Callable[[Path], np.ndarray] | None,
     ) -> Iterator[tuple[list[int], list[np.ndarray]]]:
         """Positions and images of one batch of files after another."""
 
         def decode(path: Path) -> np.ndarray | ImageError:
             try:
-                return read_image(path, self.image_size)
+                if reader is None:
+                    return read_image(path, self.image_size)
+                return self._checked(reader(path))
             except ImageError as error:
                 return error
 
@@ -164,6 +179,16 @@ class Embedder:
                         positions.append(position)
                         images.append(result)
                 yield positions, images
+
+    def _checked(self, image: np.ndarray) -> np.ndarray:
+        """What a reader gave, if it is an aligned face."""
+        expected = (self.image_size, self.image_size, 3)
+        if np.shape(image) != expected or image.dtype != np.uint8:
+            raise ValueError(
+                f"`reader` must return uint8 arrays of shape {expected}. Received: shape "
+                f"{np.shape(image)}, type {getattr(image, 'dtype', type(image).__name__)}"
+            )
+        return image
 
     def _embed(self, images: np.ndarray) -> Embeddings:
         """One batch of at most `batch_size` images."""

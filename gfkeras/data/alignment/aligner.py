@@ -65,6 +65,10 @@ class FaceAligner:
             ImageError: for a photo that cannot be read, or landmarks that fit no face.
             ValueError: if all faces are asked for (`choose="all"`).
         """
+        return self.face(photo, landmarks).image
+
+    def face(self, photo: Photo, landmarks: Any = None) -> AlignedFace:
+        """The one face of a photo with its place in it; as calling the aligner otherwise."""
         if self.choose == "all":
             raise ValueError(
                 "`choose` must be 'largest' or 'central' for a single face; `faces` gives them "
@@ -73,7 +77,7 @@ class FaceAligner:
         found = self.faces(photo, landmarks)
         if not found:
             raise NoFaceError(_name(photo), "no face found")
-        return found[0].image
+        return found[0]
 
     def faces(self, photo: Photo, landmarks: Any = None) -> list[AlignedFace]:
         """The faces of a photo that `choose` names, the surest first.
@@ -91,17 +95,14 @@ class FaceAligner:
         """
         pixels = check_photo(photo) if isinstance(photo, np.ndarray) else read_photo(photo)
         if landmarks is not None:
-            try:
-                face = align_face(pixels, landmarks, self.size)
-            except ValueError as error:
-                raise ImageError(_name(photo), str(error)) from error
+            face = self._align(photo, pixels, landmarks)
             return [AlignedFace(face, np.asarray(landmarks, np.float32), None, None, 1)]
         if self.detector is None:
             self.detector = FaceDetector()
         found = self.detector.detect(pixels)
         return [
             AlignedFace(
-                image=align_face(pixels, found.landmarks[index], self.size),
+                image=self._align(photo, pixels, found.landmarks[index]),
                 landmarks=found.landmarks[index],
                 box=found.boxes[index],
                 score=float(found.scores[index]),
@@ -109,6 +110,12 @@ class FaceAligner:
             )
             for index in choose_faces(found, self.choose)
         ]
+
+    def _align(self, photo: Photo, pixels: np.ndarray, landmarks: Any) -> np.ndarray:
+        try:
+            return align_face(pixels, landmarks, self.size)
+        except ValueError as error:
+            raise ImageError(_name(photo), str(error)) from error
 
 
 def _name(photo: Photo) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -19,6 +20,8 @@ YUNET_URL = (
     f"https://github.com/opencv/opencv_zoo/raw/main/models/face_detection_yunet/{YUNET_NAME}"
 )
 YUNET_VARIABLE = "GFKERAS_YUNET"
+# The log level is the whole process's: of two threads, one could keep the other's silence for good.
+_log_level = threading.Lock()
 
 
 def yunet_bytes(model: str | os.PathLike[str] | None = None) -> tuple[bytes, str]:
@@ -79,8 +82,9 @@ def open_yunet(content: bytes, name: str, score_threshold: float, nms_threshold:
 @contextlib.contextmanager
 def _quiet() -> Iterator[None]:
     """Keeps OpenCV's log off stderr: it warns of a setting that FaceDetectorYN itself makes."""
-    before = cv2.utils.logging.setLogLevel(cv2.utils.logging.LOG_LEVEL_SILENT)
-    try:
-        yield
-    finally:
-        cv2.utils.logging.setLogLevel(before)
+    with _log_level:
+        before = cv2.utils.logging.setLogLevel(cv2.utils.logging.LOG_LEVEL_SILENT)
+        try:
+            yield
+        finally:
+            cv2.utils.logging.setLogLevel(before)

@@ -1,0 +1,205 @@
+"""Public face data sets by name, as folders that `gfkeras prepare` takes."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import os
+import tarfile
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import filelock
+import numpy as np
+from PIL import Image
+
+from gfkeras.downloads import DownloadError, cache_folder, fetch_file
+from gfkeras.errors import by_name
+from gfkeras.files import replacing
+
+_NOTE = "fetched.json"
+# YuNet is no data set, but what aligning photos needs.
+_DETECTOR = "yunet"
+
+
+@dataclasses.dataclass(frozen=True)
+class RemoteFile:
+    """A public file: where it is, and what proves that it is the right one."""
+
+    name: str
+    url: str
+    sha256: str
+
+
+@dataclasses.dataclass(frozen=True)
+class DataSet:
+    """A public data set.
+
+    Attributes:
+        title: what it is, for people.
+        terms: what may be done with it, and whom to name.
+        files: what is downloaded; the first holds the faces.
+        faces: the folder of the result that holds one folder per person; "" for the result itself.
+        unpack: makes the result: called with the downloaded files by name and an empty folder.
+    """
+
+    title: str
+    terms: str
+    files: tuple[RemoteFile, ...]
+    faces: str
+    unpack: Callable[[dict[str, Path], Path], None]
+
+
+def _unpack_lfw(files: dict[str, Path], folder: Path) -> None:
+    archive, *lists = files.values()
+    with tarfile.open(archive, "r:gz") as tar:
+        tar.extractall(folder, filter="data")
+    for path in lists:
+        (folder / path.name).write_bytes(path.read_bytes())
+
+
+def _unpack_olivetti(files: dict[str, Path], folder: Path) -> None:
+    from scipy.io import loadmat
+
+    (path,) = files.values()
+    # As scikit-learn reads them, but in their own 8 bits: it stretches them to 0…1.
+    faces = loadmat(path)["faces"].T.reshape(-1, 64, 64).transpose(0, 2, 1).astype(np.uint8)
+    for index, face in enumerate(faces):
+        person = folder / f"s{index // 10 + 1}"
+        person.mkdir(exist_ok=True)
+        Image.fromarray(face).save(person / f"{index % 10 + 1}.png")
+
+
+# Addresses and hashes are those that scikit-learn publishes in its fetch_lfw_people,
+# fetch_lfw_pairs and fetch_olivetti_faces, whose own downloads cannot be resumed.
+_FIGSHARE = "https://ndownloader.figshare.com/files/"
+DATA_SETS = {
+    "lfw": DataSet(
+        title="Labeled Faces in the Wild, funneled: 13,233 photos of 5,749 people",
+        terms="research benchmark of the University of Massachusetts",
+        files=(
+            RemoteFile(
+                "lfw-funneled.tgz",
+                _FIGSHARE + "5976015",
+                "b47c8422c8cded889dc5a13418c4bc2abbda121092b3533a83306f90d900100a",
+            ),
+            RemoteFile(
+                "pairsDevTrain.txt",
+                _FIGSHARE + "5976012",
+                "1d454dada7dfeca0e7eab6f65dc4e97a6312d44cf142207be28d688be92aabfa",
+            ),
+            RemoteFile(
+                "pairsDevTest.txt",
+                _FIGSHARE + "5976009",
+                "7cb06600ea8b2814ac26e946201cdb304296262aad67d046a16a7ec85d0ff87c",
+            ),
+            RemoteFile(
+                "pairs.txt",
+                _FIGSHARE + "5976006",
+                "ea42330c62c92989f9d7c03237ed5d591365e89b3e649747777b70e692dc1592",
+            ),
+        ),
+        faces="lfw_funneled",
+        unpack=_unpack_lfw,
+    ),
+    "olivetti": DataSet(
+        title="Olivetti (AT&T) faces: 400 grey images of 40 people, 64×64",
+        terms="free for research; credit AT&T Laboratories Cambridge",
+        files=(
+            RemoteFile(
+                "olivettifaces.mat",
+                _FIGSHARE + "5976027",
+                "b612fb967f2dc77c9c62d3e1266e0c73d5fca46a4b8906c18e454d41af987794",
+            ),
+        ),
+        faces="",
+        unpack=_unpack_olivetti,
+    ),
+}
+
+
+def fetchable() -> dict[str, str]:
+    """The names that `fetch` knows, and what each is."""
+    titles = {name: data_set.title for name, data_set in DATA_SETS.items()}
+    return titles | {_DETECTOR: "YuNet, the face detector that aligning photos needs (233 KB)"}
+
+
+def fetch(name: str, out: str | os.PathLike[str] | None = None) -> Path:
+    """Downloads a public data set and unpacks it.
+
+    Downloads are verified, resumed, and steered by environment variables as
+    `gfkeras.downloads` describes. The result appears whole or not at all; a second call finds
+    it and downloads nothing. Archives are deleted when they have been unpacked.
+
+    Args:
+        name: one of `fetchable()`.
+        out: the folder to make; `<cache>/datasets/<name>` by default (and for "yunet" the
+            cache itself).
+
+    Returns:
+        The folder with one folder per person, for `gfkeras prepare`; for "lfw" the pairs files
+        of its protocols lie beside it. For "yunet" the detector's file.
+
+    Raises:
+        ValueError: for an unknown name, or where `out` holds anything else.
+        DownloadError: for a download or an unpacking that fails.
+    """
+    by_name("data set", name, fetchable())
+    if name == _DETECTOR:
+        from gfkeras.data.alignment.yunet import YUNET_SHA256, YUNET_URL
+
+        return fetch_file(YUNET_URL, YUNET_SHA256, folder=out)
+    data_set = DATA_SETS[name]
+    target = cache_folder() / "datasets" / name if out is None else Path(out)
+    note = {
+        "name": name,
+        "title": data_set.title,
+        "terms": data_set.terms,
+        "sha256": {file.name: file.sha256 for file in data_set.files},
+    }
+    if _holds(target, note):
+        return target / data_set.faces
+    if target.exists() and not (target.is_dir() and not any(target.iterdir())):
+        raise ValueError(
+            "`out` must be a new or empty folder; nothing in it is overwritten. "
+            f"Received: out={str(target)!r}"
+        )
+    archives = cache_folder() / "archives" / name
+    archives.mkdir(parents=True, exist_ok=True)
+    with filelock.FileLock(archives / ".lock"):
+        # Another process may have been first.
+        if not _holds(target, note):
+            _make(data_set, archives, target, note)
+    return target / data_set.faces
+
+
+def _make(data_set: DataSet, archives: Path, target: Path, note: dict[str, Any]) -> None:
+    """Downloads, unpacks and deletes the archives."""
+    files = {
+        file.name: fetch_file(file.url, file.sha256, file_name=file.name, folder=archives)
+        for file in data_set.files
+    }
+    try:
+        with replacing(target) as temporary:
+            temporary.mkdir()
+            data_set.unpack(files, temporary)
+            if not (temporary / data_set.faces).is_dir():
+                raise ValueError(f"no folder {data_set.faces!r} in it")
+            text = json.dumps(note, indent=1, ensure_ascii=False)
+            (temporary / _NOTE).write_text(text + "\n", encoding="utf-8")
+    except (OSError, ValueError, KeyError, tarfile.TarError) as error:
+        raise DownloadError(
+            data_set.files[0].url,
+            f"cannot be unpacked to {str(target)!r} ({error}). The download is kept",
+        ) from error
+    for path in files.values():
+        path.unlink(missing_ok=True)
+
+
+def _holds(folder: Path, note: dict[str, Any]) -> bool:
+    """Whether a folder is the result of an earlier call for the same files."""
+    try:
+        return bool(json.loads((folder / _NOTE).read_text(encoding="utf-8")) == note)
+    except (OSError, ValueError):
+        return False
