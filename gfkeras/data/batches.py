@@ -12,12 +12,13 @@ from typing import Any
 import keras
 import numpy as np
 
+from gfkeras.data.augmentation import Augmentation
 from gfkeras.data.identity_sampler import IdentitySampler
 from gfkeras.data.images import IMAGE_SIZE, ImageError, check_images, read_image
 from gfkeras.data.records import RecordSet
 from gfkeras.errors import positive_int
 
-Augmentation = Callable[[np.ndarray, np.random.Generator], np.ndarray]
+Change = Callable[[np.ndarray, np.random.Generator], np.ndarray]
 
 
 class FaceBatches(keras.utils.PyDataset):
@@ -35,7 +36,8 @@ class FaceBatches(keras.utils.PyDataset):
         batch_size: images a batch; with a sampler the sampler's, and may be left out.
         shuffle: draw a new order every epoch.
         seed: of the order and of the augmentation.
-        augmentation: called as `augmentation(images, generator)` on each batch.
+        augmentation: an `Augmentation`, or any function of (images, generator), for each batch.
+            Of several shards only an `Augmentation`'s moves are those of the whole batch.
         drop_remainder: leave out the last, smaller batch, so that all have one shape.
         sampler: says which images make up each batch, from the same labels; then `shuffle`
             and `drop_remainder` have nothing to say, and the order has the sampler's own seed.
@@ -67,7 +69,7 @@ class FaceBatches(keras.utils.PyDataset):
         *,
         shuffle: bool = True,
         seed: int = 0,
-        augmentation: Augmentation | None = None,
+        augmentation: Augmentation | Change | None = None,
         drop_remainder: bool = False,
         sampler: IdentitySampler | None = None,
         shard: tuple[int, int] = (0, 1),
@@ -133,14 +135,33 @@ class FaceBatches(keras.utils.PyDataset):
             epoch: counted from 0.
             index: of the batch in the epoch.
         """
-        chosen = self._order(epoch)[index * self.batch_size : (index + 1) * self.batch_size]
+        images, labels, key = self.moved_batch(epoch, index)
+        if isinstance(self.augmentation, Augmentation):
+            images = self.augmentation.apply_layers(images, key)
+        return images, labels
+
+    def moved_batch(self, epoch: int, index: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """As `batch`, but without the layers of an `Augmentation`, and with the key for them.
+
+        Returns:
+            Images, labels, and the two integers for `Augmentation.apply_layers`.
+        """
+        whole = self._order(epoch)[index * self.batch_size : (index + 1) * self.batch_size]
         part, parts = self.shard
-        chosen = chosen[len(chosen) * part // parts : len(chosen) * (part + 1) // parts]
-        images, chosen = self._read(chosen)
-        if self.augmentation is not None:
-            rng = np.random.default_rng((self.seed, epoch, 1 + index) + ((part,) if part else ()))
+        mine = slice(len(whole) * part // parts, len(whole) * (part + 1) // parts)
+        images, chosen = self._read(whole[mine])
+        stream: tuple[int, ...] = (self.seed, epoch, 1 + index)
+        key = np.zeros(2, np.int64)
+        if isinstance(self.augmentation, Augmentation):
+            rng = np.random.default_rng(stream)
+            # Drawn for all shards, so that an image moves alike however many there are.
+            uniforms = rng.random((len(whole), self.augmentation.draws))
+            images = self.augmentation.host(images, uniforms[mine])
+            key = rng.integers(0, 2**31, (part + 1, 2))[-1]
+        elif self.augmentation is not None:
+            rng = np.random.default_rng(stream + ((part,) if part else ()))
             images = self.augmentation(images, rng)
-        return images, self.labels[chosen]
+        return images, self.labels[chosen], key
 
     def sharded(self, index: int, count: int) -> FaceBatches:
         """The same batches, of each only the index-th of `count` equal parts (see `shard`)."""

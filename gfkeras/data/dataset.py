@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from gfkeras.data.augmentation import Augmentation
 from gfkeras.data.batches import FaceBatches
 from gfkeras.errors import positive_int
 
@@ -67,14 +68,21 @@ def tf_dataset(
     rows = batches.batch_size // batches.shard[1] if whole else None
     shape = batches.image_shape
 
-    def read(step: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    augmentation = batches.augmentation
+
+    def read(step: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         epoch, index = divmod(int(step), len(batches))
-        images, labels = batches.batch(epoch, index)
-        return images, labels.astype(np.int32, copy=False)
+        images, labels, key = batches.moved_batch(epoch, index)
+        return images, labels.astype(np.int32, copy=False), key
 
     def load(step: Any) -> tuple[Any, Any]:
-        images, labels = tf.numpy_function(read, [step], (tf.uint8, tf.int32), stateful=False)
-        return tf.ensure_shape(images, (rows, *shape)), tf.ensure_shape(labels, (rows,))
+        images, labels, key = tf.numpy_function(
+            read, [step], (tf.uint8, tf.int32, tf.int64), stateful=False
+        )
+        images = tf.ensure_shape(images, (rows, *shape))
+        if isinstance(augmentation, Augmentation):
+            images = augmentation.apply_layers(images, tf.ensure_shape(key, (2,)))
+        return images, tf.ensure_shape(labels, (rows,))
 
     dataset = tf.data.Dataset.range(first_step, steps).map(
         load, num_parallel_calls=parallel or tf.data.AUTOTUNE, deterministic=True

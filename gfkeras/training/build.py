@@ -2,23 +2,21 @@
 
 from __future__ import annotations
 
-import functools
 import inspect
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
 import keras
-import numpy as np
 
 from gfkeras import backbones, heads, losses
-from gfkeras.data import augmentation
-from gfkeras.data.batches import Augmentation
+from gfkeras.data.augmentation import Augmentation
+from gfkeras.data.augmentation.catalog import AUGMENTATIONS, make_layer
 from gfkeras.errors import nearest, unknown_name
 from gfkeras.models import FaceClassifier, GroupFace
 from gfkeras.saving import load_model
 from gfkeras.training.recipe import Recipe
-from gfkeras.training.sections import DataSection, NamedSection
+from gfkeras.training.sections import NamedSection
 from gfkeras.training.warmup import Warmup
 
 # The name of [head] for training with losses on the embedding alone.
@@ -30,8 +28,11 @@ NORM_AND_BIAS = r"^(gamma|beta|alpha|bias)$"
 def check_names(recipe: Recipe) -> None:
     """Raises ValueError for a class or an argument that does not exist, naming the nearest.
 
-    Losses that need what the recipe does not have, such as groups, are named too.
+    Losses that need what the recipe does not have, such as groups, are named too, and
+    values that a layer of [[augmentation]] refuses.
     """
+    for index, section in enumerate(recipe.augmentation):
+        _check_augmentation(f"augmentation.{index}", section)
     _check("model.backbone", "backbone", recipe.model.backbone, backbones.BACKBONES)
     if recipe.head.name != NO_HEAD:
         _check("head", "head", recipe.head, heads.HEADS)
@@ -84,11 +85,29 @@ def _check(place: str, kind: str, section: NamedSection, known: Mapping[str, Any
     accepted = [
         p.name for p in parameters if p.kind is not p.VAR_KEYWORD and p.name not in reserved
     ]
+    _check_keys(place, section, accepted)
+
+
+def _check_keys(place: str, section: NamedSection, accepted: Iterable[str]) -> None:
+    accepted = sorted(accepted)
     for argument in section.arguments:
         if argument not in accepted:
             guess = nearest(argument, accepted)
-            hint = f"did you mean {guess!r}?" if guess else f"known: {', '.join(sorted(accepted))}."
+            hint = f"did you mean {guess!r}?" if guess else f"known: {', '.join(accepted)}."
             raise ValueError(f"Unknown key {argument!r} in [{place}] for {section.name}; {hint}")
+
+
+def _check_augmentation(place: str, section: NamedSection) -> None:
+    if section.name not in AUGMENTATIONS:
+        raise unknown_name("augmentation", section.name, AUGMENTATIONS)
+    _check_keys(place, section, AUGMENTATIONS[section.name].arguments)
+    try:
+        # Within the scope variables get no values: reading a recipe must not be what claims
+        # the devices, which a caller may still want to configure.
+        with keras.StatelessScope(initialize_variables=False):
+            make_layer(section.name, section.arguments)
+    except ValueError as error:
+        raise ValueError(f"`{place}`: {error}") from None
 
 
 def build_model(recipe: Recipe) -> keras.Model:
@@ -172,36 +191,14 @@ def build_schedule(
     return Warmup(schedule, round(section.warmup_epochs * steps_per_epoch))
 
 
-def build_augmentation(section: DataSection) -> Augmentation | None:
-    """One function for all changes that [data] asks for; None for no change."""
-    steps: list[Augmentation] = []
-    if section.flip:
-        steps.append(lambda images, rng: augmentation.random_flip(images, rng))
-    if section.zoom:
-        steps.append(lambda images, rng: augmentation.random_zoom(images, section.zoom, rng))
-    if section.shift:
-        steps.append(lambda images, rng: augmentation.random_shift(images, section.shift, rng))
-    if section.brightness or section.contrast:
-        steps.append(
-            lambda images, rng: augmentation.random_light(
-                images, section.brightness, section.contrast, rng
-            )
-        )
-    if section.grey:
-        steps.append(lambda images, rng: augmentation.random_grey(images, section.grey, rng))
-    if section.erase:
-        steps.append(
-            lambda images, rng: augmentation.random_erase(
-                images, section.erase, section.erase_size, rng
-            )
-        )
-    return functools.partial(_augment, steps) if steps else None
-
-
-def _augment(steps: list[Augmentation], images: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-    for step in steps:
-        images = step(images, rng)
-    return images
+def build_augmentation(recipe: Recipe) -> Augmentation | None:
+    """What [data] and [[augmentation]] do to images; None where they do nothing."""
+    augmentation = Augmentation(
+        flip=recipe.data.flip,
+        shift=recipe.data.shift,
+        layers=[{"name": section.name, **section.arguments} for section in recipe.augmentation],
+    )
+    return augmentation if augmentation.draws or augmentation.has_layers else None
 
 
 def _jit_compile(setting: bool | str) -> bool | str:

@@ -35,7 +35,9 @@ class Recipe(Section):
     The keys of each table are those of the classes in `gfkeras.training.sections`;
     `[model.backbone]`, `[head]` and each `[[loss]]` take a `name` and the arguments of
     that class, such as `margin` of ArcFace. The losses are added to the head's, each
-    times its `weight`; `[head]` with the name "none" leaves the head out.
+    times its `weight`; `[head]` with the name "none" leaves the head out. Each
+    `[[augmentation]]` takes the `name` of a layer in `gfkeras.data.augmentation.catalog`
+    and its arguments; they follow flip and shift, in the order in which they are written.
 
     Example:
         recipe = Recipe.read("orl", settings=["training.epochs=3"])
@@ -45,6 +47,7 @@ class Recipe(Section):
     seed: NonNegativeInt = 0
     dtype_policy: Literal["float32", "mixed_bfloat16", "mixed_float16"] = "float32"
     data: DataSection = Field(default_factory=DataSection)
+    augmentation: list[NamedSection] = Field(default_factory=list)
     model: ModelSection = Field(default_factory=ModelSection)
     head: NamedSection = Field(default_factory=lambda: NamedSection(name="ArcFace"))
     loss: list[NamedSection] = Field(default_factory=list)

@@ -16,8 +16,6 @@ from pydantic import (
     model_validator,
 )
 
-Fraction = Annotated[float, Field(ge=0, le=1)]
-
 
 def _shared_dim(value: Any) -> Any:
     if value == "none" or (isinstance(value, int) and not isinstance(value, bool) and value > 0):
@@ -51,18 +49,12 @@ class NamedSection(Section):
 
 
 class DataSection(Section):
-    """[data]: which identities train, and how the images are varied."""
+    """[data]: which identities train, and the cheap moves of the images."""
 
     holdout_identities: NonNegativeInt = 0
     min_images: PositiveInt = 1
     flip: bool = True
     shift: NonNegativeInt = 0
-    zoom: Annotated[float, Field(ge=0, lt=1)] = 0.0
-    brightness: Fraction = 0.0
-    contrast: Fraction = 0.0
-    grey: Fraction = 0.0
-    erase: Fraction = 0.0
-    erase_size: Fraction = 0.4
 
 
 class ModelSection(Section):

@@ -91,7 +91,7 @@ def train(
         faces.labels,
         batch_size,
         seed=recipe.seed,
-        augmentation=build_augmentation(recipe.data),
+        augmentation=build_augmentation(recipe),
         drop_remainder=True,
         sampler=_sampler(recipe, faces),
         workers=recipe.training.workers,

@@ -2,10 +2,18 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
+
 import pytest
 
 from gfkeras.training import Recipe
-from gfkeras.training.build import build_classifier, build_optimizer, build_schedule
+from gfkeras.training.build import (
+    build_augmentation,
+    build_classifier,
+    build_optimizer,
+    build_schedule,
+)
 
 
 def read(tmp_path, text: str, *settings: str) -> Recipe:
@@ -68,6 +76,19 @@ def test_the_paper_stands_in_its_recipe():
             "[[loss]]\nname = 'SelfGroupingLos'",
             "Unknown loss 'SelfGroupingLos'; did you mean 'SelfGroupingLoss'?",
         ),
+        (
+            "[[augmentation]]\nname = 'greyscale'",
+            "Unknown augmentation 'greyscale'; did you mean 'grayscale'?",
+        ),
+        (
+            "[[augmentation]]\nname = 'crop'\n[[augmentation]]\nname = 'blur'\nsigme = 0.5",
+            "Unknown key 'sigme' in [augmentation.1] for blur; did you mean 'sigma'?",
+        ),
+        (
+            "[[augmentation]]\nname = 'color'\nseed = 5",
+            "Unknown key 'seed' in [augmentation.0] for color; known: brightness_factor, con",
+        ),
+        ("[data]\nbrightness = 0.1", "Unknown key 'brightness' in [data]; known: flip, holdout"),
         ("[optimizer]\nname = 'Adem'", "`optimizer.name` must be 'SGD', 'Adam' or 'AdamW' (did"),
     ],
 )
@@ -105,6 +126,17 @@ def test_misspelt_names_get_the_nearest(tmp_path, text, expected):
         ),
         ("[training]\nbatch_size = 4\nimages_per_identity = 4", "two identities or more"),
         ("[training]\nimages_per_identity = 0", "`training.images_per_identity` must be greater"),
+        ("[[augmentation]]\nfactor = 0.1", "`augmentation.0.name` is missing"),
+        ("[augmentation]\nname = 'crop'", "`augmentation` must be a list"),
+        (
+            "[[augmentation]]\nname = 'crop'\nscale = [0.5, 2.0]",
+            "`augmentation.0`: crop: `scale` must be two numbers, 0 < low ≤ high ≤ 1. Received: s",
+        ),
+        (
+            "[[augmentation]]\nname = 'color'\nhue_factor = 2.0",
+            "`augmentation.0`: color: The `factor` argument should be a number (or a list of two",
+        ),
+        ("[[augmentation]]\nname = 'zoom'", "`augmentation.0`: zoom needs `height_factor`"),
         ("seed = -1", "`seed` must be greater than or equal to 0. Received: -1"),
         ("dtype_policy = 'float16'", "`dtype_policy` must be 'float32'"),
     ],
@@ -168,6 +200,43 @@ def test_settings(tmp_path):
 def test_wrong_settings(tmp_path, setting, expected):
     text = "seed = 1\n[[loss]]\nname = 'SelfGroupingLoss'"
     assert expected in complaint(tmp_path, text, setting)
+
+
+def test_augmentation_is_built_in_the_order_of_the_recipe(tmp_path):
+    text = (
+        "[data]\nflip = false\nshift = 4\n"
+        "[[augmentation]]\nname = 'crop'\nscale = [0.8, 1.0]\n"
+        "[[augmentation]]\nname = 'color'\nbrightness_factor = 0.2\nprobability = 0.5"
+    )
+    augmentation = build_augmentation(read(tmp_path, text, "augmentation.0.probability=0.3"))
+    assert (augmentation.flip, augmentation.shift) == (False, 4)
+    assert augmentation.layers == [
+        {"name": "crop", "scale": [0.8, 1.0], "probability": 0.3},
+        {"name": "color", "brightness_factor": 0.2, "probability": 0.5},
+    ]
+    recipe = read(tmp_path, text)
+    recipe.write(tmp_path / "written.toml")
+    assert Recipe.read(tmp_path / "written.toml") == recipe
+    assert build_augmentation(read(tmp_path, "[data]\nflip = false")) is None
+
+
+def test_reading_a_recipe_claims_no_device():
+    # A program may still set up its devices, or its cluster, after it has read its recipe.
+    code = (
+        "import keras\n"
+        "from gfkeras.training import Recipe\n"
+        "Recipe.parse({'augmentation': [{'name': 'rand_augment'}, {'name': 'crop'}]})\n"
+        "if keras.backend.backend() == 'jax':\n"
+        "    import jax\n"
+        "    jax.config.update('jax_num_cpu_devices', 2)\n"
+        "else:\n"
+        "    import tensorflow as tf\n"
+        "    cpu = tf.config.list_physical_devices('CPU')[0]\n"
+        "    two = [tf.config.LogicalDeviceConfiguration()] * 2\n"
+        "    tf.config.set_logical_device_configuration(cpu, two)\n"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
 
 
 def test_schedules(tmp_path):

@@ -76,6 +76,12 @@ class RecordSet:
         """(N,) int32, index into `identities`; where nothing was selected a view of the file."""
         return self._index["label"] if self._labels is None else self._labels
 
+    @property
+    def image_bytes(self) -> np.ndarray:
+        """(N,) length of each JPEG."""
+        lengths = self._index["image_length"]
+        return lengths if self._rows is None else lengths[self._rows]
+
     def read(self, number: int) -> bytes:
         """The JPEG of one record.
 

@@ -1,0 +1,106 @@
+"""Keras layers one after the other, on batches of bytes, with randomness from a key."""
+
+from __future__ import annotations
+
+import contextlib
+import functools
+import sys
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import keras
+import numpy as np
+from keras import ops
+
+from gfkeras.data.augmentation.catalog import AUGMENTATIONS, make_layer
+from gfkeras.data.augmentation.keyed_seeds import KeyedSeeds
+
+
+class LayerPipeline:
+    """Applies the layers that a recipe names to uint8 images.
+
+    A key fully determines what happens, and to the images of `tf.data` happens the same as
+    to arrays, up to one grey level: arrays go through the same compiled function. It runs on
+    the processor, so that it neither waits for the accelerator nor differs with it. With
+    another backend than TensorFlow a graph calls out to that backend. Between layers images are
+    float32, clipped to 0…255, whatever the dtype policy; at the end they are rounded.
+
+    Args:
+        layers: one table a layer, with its `name` and arguments (`catalog.make_layer`).
+
+    Call arguments:
+        images: (B, H, W, 3) uint8, an array or a tensor of a TensorFlow graph with known H, W.
+        key: two integers (counted modulo 2³¹), in a graph a tensor (2,).
+
+    Raises:
+        ValueError: as `make_layer`.
+    """
+
+    def __init__(self, layers: Sequence[Mapping[str, Any]]):
+        self._seeds = KeyedSeeds()
+        self._steps: list[tuple[keras.layers.Layer, float]] = []
+        for table in layers:
+            arguments = dict(table)
+            layer, probability = make_layer(arguments.pop("name"), arguments)
+            layer.generator = self._seeds
+            self._steps.append((layer, probability))
+        self._compiled_by_jax = all(AUGMENTATIONS[t["name"]].compiled_by_jax for t in layers)
+        self._function = functools.cache(self._compile)
+
+    def __call__(self, images: Any, key: Any) -> Any:
+        tensorflow = sys.modules.get("tensorflow")
+        if tensorflow is not None and tensorflow.is_symbolic_tensor(images):
+            return self._in_graph(tensorflow, images, key)
+        return self._eagerly(np.asarray(images), np.asarray(key))
+
+    def _eagerly(self, images: np.ndarray, key: np.ndarray) -> np.ndarray:
+        if key.shape != (2,) or key.dtype.kind not in "iu":
+            raise ValueError(f"`key` must be two integers. Received: key={key!r}")
+        with _on_processor():
+            key = (key.astype(np.int64) % 2**31).astype(self._seeds.state.dtype)
+            return np.asarray(self._function(images.shape[1:])(images, key))
+
+    def _in_graph(self, tensorflow: Any, images: Any, key: Any) -> Any:
+        if keras.backend.backend() != "tensorflow":
+            out = tensorflow.numpy_function(self._eagerly, [images, key], "uint8", stateful=False)
+            return tensorflow.ensure_shape(out, images.shape)
+        key = tensorflow.cast(tensorflow.cast(key, "int64") % 2**31, self._seeds.state.dtype)
+        out = self._function(tuple(images.shape[1:]))(images, key)
+        return tensorflow.ensure_shape(out, images.shape)
+
+    def _compile(self, image_shape: tuple[int, ...]) -> Callable[[Any, Any], Any]:
+        """The function for images of one shape, in batches of any size."""
+        if keras.backend.backend() == "tensorflow":
+            import tensorflow
+
+            signature = [
+                tensorflow.TensorSpec((None, *image_shape), "uint8"),
+                tensorflow.TensorSpec((2,), self._seeds.state.dtype),
+            ]
+            return tensorflow.function(self._run, signature, autograph=False)
+        if keras.backend.backend() == "jax" and self._compiled_by_jax:
+            import jax
+
+            return jax.jit(self._run)
+        return self._run
+
+    def _run(self, images: Any, key: Any) -> Any:
+        with self._seeds.start(key):
+            images = ops.cast(images, "float32")
+            for layer, probability in self._steps:
+                changed = ops.clip(layer(images, training=True), 0.0, 255.0)
+                if probability < 1:
+                    shape = (ops.shape(images)[0], 1, 1, 1)
+                    drawn = keras.random.uniform(shape, dtype="float32", seed=self._seeds)
+                    changed = ops.where(drawn < probability, changed, images)
+                images = changed
+            return ops.cast(ops.round(images), "uint8")
+
+
+def _on_processor() -> contextlib.AbstractContextManager[Any]:
+    if keras.backend.backend() == "jax":
+        import jax
+
+        # Of this process: "cpu:0" of Keras is the first of all machines'.
+        return jax.default_device(jax.local_devices(backend="cpu")[0])
+    return keras.device("cpu:0")

@@ -1,0 +1,14 @@
+"""What a data set holds: counts, sizes, a contact sheet, and images that look out of place."""
+
+from gfkeras.data.statistics.contact_sheet import contact_sheet
+from gfkeras.data.statistics.data_statistics import DataStatistics
+from gfkeras.data.statistics.suspects import Mislabelled, NearDuplicate, Suspects, find_suspects
+
+__all__ = [
+    "DataStatistics",
+    "Mislabelled",
+    "NearDuplicate",
+    "Suspects",
+    "contact_sheet",
+    "find_suspects",
+]

@@ -1,0 +1,128 @@
+"""Counts and sizes of a data set, without decoding it."""
+
+from __future__ import annotations
+
+import dataclasses
+import io
+from collections import Counter
+from typing import Any
+
+import numpy as np
+from PIL import Image
+
+from gfkeras.data.images import ImageError
+from gfkeras.data.records import RecordSet
+from gfkeras.data.sources import Item, Source
+
+
+@dataclasses.dataclass(frozen=True)
+class DataStatistics:
+    """What a data set holds.
+
+    Attributes:
+        images: how many, those of no known person included.
+        identities: how many people.
+        per_identity: {identity: images}.
+        unlabelled: images whose source names no person.
+        sizes: {(width, height): images}.
+        bytes_per_image: median size of the encoded images.
+        total_bytes: of all of them.
+        unreadable: {name: reason} of what is no image.
+    """
+
+    images: int
+    identities: int
+    per_identity: dict[str, int]
+    unlabelled: int
+    sizes: dict[tuple[int, int], int]
+    bytes_per_image: float
+    total_bytes: int
+    unreadable: dict[str, str]
+
+    @classmethod
+    def of_records(cls, records: RecordSet) -> DataStatistics:
+        """Of training records: read off the index."""
+        labels = np.asarray(records.labels)
+        counts = np.bincount(labels[labels >= 0], minlength=len(records.identities))
+        lengths = records.image_bytes
+        height, width = records.image_size
+        return cls(
+            images=len(records),
+            identities=len(records.identities),
+            per_identity=dict(zip(records.identities, counts.tolist(), strict=True)),
+            unlabelled=int((labels < 0).sum()),
+            sizes={(width, height): len(records)},
+            bytes_per_image=float(np.median(lengths)) if len(lengths) else 0.0,
+            total_bytes=int(lengths.sum(dtype=np.int64)),
+            unreadable={},
+        )
+
+    @classmethod
+    def of_source(cls, source: Source) -> DataStatistics:
+        """Of any source: every image's header is read."""
+        per_identity: Counter[str] = Counter()
+        sizes: Counter[tuple[int, int]] = Counter()
+        lengths: list[int] = []
+        unlabelled = 0
+        unreadable: dict[str, str] = {}
+        for item in source.items():
+            if not isinstance(item, Item):
+                unreadable[item.name] = item.reason
+                continue
+            try:
+                content = source.read(item.locator)
+                with Image.open(io.BytesIO(content)) as image:
+                    sizes[image.size] += 1
+            except ImageError as error:
+                unreadable[item.name] = error.reason
+                continue
+            except (OSError, ValueError, SyntaxError, Image.DecompressionBombError):
+                unreadable[item.name] = "not an image of a known format"
+                continue
+            lengths.append(len(content))
+            if item.identity is None:
+                unlabelled += 1
+            else:
+                per_identity[item.identity] += 1
+        return cls(
+            images=len(lengths),
+            identities=len(per_identity),
+            per_identity=dict(per_identity),
+            unlabelled=unlabelled,
+            sizes=dict(sizes.most_common()),
+            bytes_per_image=float(np.median(lengths)) if lengths else 0.0,
+            total_bytes=sum(lengths),
+            unreadable=unreadable,
+        )
+
+    def histogram(self) -> list[tuple[int, int, int]]:
+        """(from, to, identities) by images per identity: 1, 2, 3–4, 5–8 and so on by doubling."""
+        counts = np.array(sorted(self.per_identity.values()), np.int64)
+        rows: list[tuple[int, int, int]] = []
+        low, high = 1, 1
+        while len(counts) and low <= counts[-1]:
+            rows.append((low, high, int(((counts >= low) & (counts <= high)).sum())))
+            low, high = high + 1, 2 * high
+        return rows
+
+    def to_json(self) -> dict[str, Any]:
+        """All of it but the counts of each person, of which the quartiles are given."""
+        counts = list(self.per_identity.values())
+        quartiles = np.percentile(counts, [0, 25, 50, 75, 100]) if counts else np.zeros(5)
+        return {
+            "images": self.images,
+            "identities": self.identities,
+            "unlabelled": self.unlabelled,
+            "images_per_identity": dict(
+                zip(("min", "q1", "median", "q3", "max"), quartiles.tolist(), strict=True)
+            ),
+            "histogram": [
+                {"from": low, "to": high, "identities": count}
+                for low, high, count in self.histogram()
+            ],
+            "sizes": {f"{width}x{height}": n for (width, height), n in self.sizes.items()},
+            "bytes_per_image_median": self.bytes_per_image,
+            "total_bytes": self.total_bytes,
+            "skipped": len(self.unreadable),
+            "skipped_files": [[name, reason] for name, reason in self.unreadable.items()],
+        }
