@@ -60,7 +60,7 @@ def sha256(path: str | os.PathLike[str]) -> str:
 def natural_key(text: str) -> list[tuple[int, int, str]]:
     """A sort key in which numbers count as numbers: s2 before s10."""
     return [
-        (0, int(part), "") if part.isdigit() else (1, 0, part.lower())
+        (0, int(part), "") if part.isdecimal() else (1, 0, part.lower())
         for part in re.split(r"(\d+)", str(text))
         if part
     ]

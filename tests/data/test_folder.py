@@ -158,3 +158,10 @@ def test_faces_select_and_split():
     assert chosen.images[:, 0, 0, 0].tolist() == [0, 1, 4, 5]
     first, last = faces.split(1)
     assert (first.identities, last.identities) == (["a", "b"], ["c"])
+
+
+def test_a_folder_named_by_a_digit_that_is_no_number(tmp_path):
+    for name in ("²", "2"):
+        (tmp_path / name).mkdir()
+        Image.new("RGB", (112, 112)).save(tmp_path / name / "a.png")
+    assert set(FaceFolder(tmp_path).identities) == {"2", "²"}

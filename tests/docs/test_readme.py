@@ -14,8 +14,10 @@ README = Path(__file__).resolve().parents[2] / "README.md"
 
 def python_blocks() -> dict[str, str]:
     """The Python under each heading of the README."""
-    found = re.findall(r"^## (.+?)\n.*?```python\n(.*?)```", README.read_text(), re.M | re.S)
-    return dict(found)
+    sections = re.split(r"^## ", README.read_text(), flags=re.M)[1:]
+    found = {section.partition("\n")[0]: re.search(r"```python\n(.*?)```", section, re.S)
+             for section in sections}  # fmt: skip
+    return {heading: block[1] for heading, block in found.items() if block}
 
 
 def test_readme_shows_training_and_embedding():

@@ -97,7 +97,7 @@ def test_metadata(wheel):
     assert f"\nVersion: {version}\n" in metadata
     assert "\nRequires-Python: >=3.11\n" in metadata
     assert "\nLicense-Expression: Apache-2.0\n" in metadata
-    for extra in ("all", "export", "jax", "plots", "search", "test"):
+    for extra in ("all", "datasets", "export", "jax", "plots", "search", "test"):
         assert f"\nProvides-Extra: {extra}\n" in metadata
 
 

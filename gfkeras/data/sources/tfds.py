@@ -144,8 +144,8 @@ class TFDSSource:
         records = builder.as_dataset(
             split=start if plain and first else self.split,
             shuffle_files=False,
-            # One file after another, in order.
-            read_config=tfds.ReadConfig(interleave_cycle_length=1),
+            # One file after another, in order, and nothing kept in memory.
+            read_config=tfds.ReadConfig(interleave_cycle_length=1, try_autocache=False),
             decoders=tfds.decode.PartialDecoding(
                 wanted, decoders={self.image: tfds.decode.SkipDecoding()} if skip else {}
             ),

@@ -1,0 +1,70 @@
+"""Aligned faces for benchmarks: a folder of the user's, or synthetic ones."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from pathlib import Path
+
+import numpy as np
+
+from gfkeras.data.jpeg import encode_jpeg
+from gfkeras.data.sources import Item, NamedPair, Refused
+
+ROOT = Path(__file__).resolve().parents[1]
+SHARED = Path(os.environ.get("GFKERAS_DATA", ROOT.parent / "shared" / "data"))
+
+
+def aligned_folder(given: Path | None) -> Path:
+    """The folder given, else LFW beside the project."""
+    folder = given or SHARED / "lfw_aligned112"
+    if not folder.is_dir():
+        raise SystemExit(f"no folder of aligned faces at {folder}: give one with --data DIR")
+    return folder
+
+
+class MadeFaces:
+    """A source of any number of different 112×112 JPEGs that takes no room on disk.
+
+    Every image is one of 64 noisy pictures with its number in a JPEG comment, so that no two
+    files are equal and each has to be decoded.
+
+    Args:
+        count: images.
+        per_identity: of each person.
+    """
+
+    format = "made"
+
+    def __init__(self, count: int, per_identity: int = 100):
+        self.path = Path("made")
+        self.count = count
+        self.per_identity = per_identity
+        rng = np.random.default_rng(0)
+        self.pictures = []
+        # One after another, so that making them is not what memory peaks at.
+        for _ in range(64):
+            smooth = rng.integers(0, 256, (14, 14, 3)).repeat(8, axis=0).repeat(8, axis=1)
+            pixels = smooth + rng.integers(-20, 21, (112, 112, 3))
+            self.pictures.append(encode_jpeg(np.clip(pixels, 0, 255).astype(np.uint8), 80))
+
+    def items(self):
+        """The items, numbered through."""
+        for number in range(self.count):
+            identity = f"person{number // self.per_identity:07d}"
+            yield Item(f"{identity}/{number:09d}.jpg", identity, str(number))
+
+    def read(self, locator: str) -> bytes:
+        """A picture with a comment behind its first marker."""
+        picture = self.pictures[int(hashlib.md5(locator.encode()).hexdigest(), 16) % 64]
+        comment = locator.encode()
+        marker = b"\xff\xfe" + (len(comment) + 2).to_bytes(2, "big") + comment
+        return picture[:2] + marker + picture[2:]
+
+    def pairs(self) -> NamedPair | Refused | None:
+        """None."""
+        return None
+
+    def describe(self) -> dict:
+        """Its arguments."""
+        return {"format": self.format, "count": self.count, "per_identity": self.per_identity}
