@@ -102,7 +102,7 @@ def connected(path: Path) -> Iterator[sqlite3.Connection]:
     try:
         database.executescript(
             "PRAGMA journal_mode = OFF; PRAGMA synchronous = OFF; PRAGMA temp_store = FILE; "
-            "PRAGMA cache_size = -16384; PRAGMA locking_mode = NORMAL;"
+            "PRAGMA cache_size = -4096; PRAGMA locking_mode = NORMAL;"
         )
         yield database
     finally:

@@ -113,8 +113,9 @@ def prepare(
         shutil.rmtree(out / WORK_FOLDER, ignore_errors=True)
         return _result(out, time.perf_counter() - started, resumed)
     finally:
-        lock.release()
+        # While it is held: another run must not take a lock on a file that then goes.
         (out / LOCK_FILE).unlink(missing_ok=True)
+        lock.release()
 
 
 class _Stages:
