@@ -41,6 +41,20 @@ assert gfkeras.load(result.last)(faces.images[:2])["embedding"].shape == (2, 16)
 resumed = train(Recipe.parse(recipe.model_dump(exclude_none=True), ["training.epochs=3"]), faces,
                 sys.argv[1], resume=True, verbose=0)
 assert resumed.epochs == 3
+# The same from photos: prepared, read and varied without TensorFlow.
+from pathlib import Path
+from PIL import Image
+from gfkeras.data.prepare import PrepareOptions, prepare
+out = Path(sys.argv[1]).parent
+for number, (image, label) in enumerate(zip(faces.images, faces.labels)):
+    (out / "photos" / str(label)).mkdir(parents=True, exist_ok=True)
+    Image.fromarray(image).save(out / "photos" / str(label) / f"{number}.jpg")
+prepare(out / "photos", out / "records", PrepareOptions(holdout=2), workers=1)
+recipe = Recipe.parse(recipe.model_dump(exclude_none=True), [
+    "training.epochs=1", 'augmentation=[{name="color", brightness_factor=0.1}]'])
+result = train(recipe, out / "records", out / "run2", verbose=0)
+assert (result.images, result.heldout_images, result.skipped) == (8, 4, 0)
+assert np.isfinite(result.metrics["loss"]), result
 assert not any(name.split(".")[0] == "tensorflow" for name in sys.modules)
 print("trained")
 """
