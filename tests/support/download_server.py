@@ -95,11 +95,13 @@ class Handler(BaseHTTPRequestHandler):
             self.close_connection = True
         for at in range(0, len(body), 16384):
             piece = body[at : at + 16384]
+            # Counted first: who has received the last piece may look at once.
+            server.sent += len(piece)
             try:
                 self.wfile.write(piece)
             except OSError:
+                server.sent -= len(piece)
                 return
-            server.sent += len(piece)
             if server.delay:
                 threading.Event().wait(server.delay)
 
