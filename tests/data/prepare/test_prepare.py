@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import dataclasses
+import io
 import os
+import pickle
 import random
 import signal
 import subprocess
@@ -40,6 +42,7 @@ def photos(tmp_path_factory) -> Path:
     (root / "p1" / "cut.jpg").write_bytes(whole[: len(whole) // 2])
     (root / "p1" / "empty.jpg").touch()
     (root / "p1" / "text.jpg").write_text("text")
+    Image.new("1", (10_000, 10_000)).save(root / "p1" / "bomb.png")
     return root
 
 
@@ -47,7 +50,7 @@ def test_records_hold_the_images_and_the_rest_is_listed(photos, tmp_path):
     result = prepare(photos, tmp_path / "out", PrepareOptions(shard_size=128, holdout=2))
     assert (result.images, result.identities, result.heldout_identities) == (600, 6, 2)
     assert result.skipped_reasons == {
-        "duplicate": 1, "empty": 1, "not-an-image": 1, "truncated": 1,
+        "duplicate": 1, "empty": 1, "not-an-image": 1, "too-large": 1, "truncated": 1,
     }  # fmt: skip
     assert (
         'p1/copy.jpg,duplicate,"the same image as p0/0.jpg, under another identity"'
@@ -112,6 +115,44 @@ def test_raw_lfw_aligned_is_the_shipped_alignment(shared_data, tmp_path):
         for number, image in enumerate(images)
     ]
     assert np.mean(differences) < 6
+
+
+def test_limits_count_usable_images(tmp_path):
+    photos = tmp_path / "photos"
+    rng = np.random.default_rng(3)
+    for person, count in (("few", 2), ("some", 3), ("many", 6)):
+        (photos / person).mkdir(parents=True)
+        for number in range(count):
+            pixels = rng.integers(0, 256, (112, 112, 3), dtype=np.uint8)
+            Image.fromarray(pixels).save(photos / person / f"{number}.png")
+    # The third image of "few" cannot be read, so there are two.
+    (photos / "few" / "2.png").write_bytes(b"text")
+    result = prepare(photos, tmp_path / "out", PrepareOptions(min_images=3, max_images=4))
+    assert result.skipped_reasons == {"max-images": 2, "min-images": 2, "not-an-image": 1}
+    records = RecordSet(tmp_path / "out")
+    assert records.identities == ["many", "some"]
+    names = {records.record(number).name for number in range(len(records))}
+    assert names == {f"many/{i}.png" for i in range(4)} | {f"some/{i}.png" for i in range(3)}
+
+
+def test_a_set_of_pairs_keeps_its_pairs(tmp_path):
+    rng = np.random.default_rng(4)
+    files = []
+    for _ in range(6):
+        stream = io.BytesIO()
+        pixels = rng.integers(0, 256, (112, 112, 3), dtype=np.uint8)
+        Image.fromarray(pixels).save(stream, "JPEG")
+        files.append(stream.getvalue())
+    # One image stands in two pairs, and one of the last pair is damaged.
+    bins = [files[0], files[1], files[2], files[0], files[4], b"no image"]
+    (tmp_path / "lfw.bin").write_bytes(pickle.dumps((bins, [True, False, True])))
+    result = prepare(tmp_path / "lfw.bin", tmp_path / "out")
+    assert (result.images, result.identities, result.skipped) == (5, 0, 1)
+    rows = (tmp_path / "out" / "pairs.csv").read_text().splitlines()
+    assert rows == [
+        "first,second,same,fold", "000000.jpg,000001.jpg,1,0", "000002.jpg,000003.jpg,0,1",
+    ]  # fmt: skip
+    assert set(RecordSet(tmp_path / "out").labels.tolist()) == {-1}
 
 
 @pytest.mark.parametrize("face", ["largest", "central"])
