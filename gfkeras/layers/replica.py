@@ -75,3 +75,26 @@ def global_batch(values: Any) -> Any:
     batch = values.shape[0]
     total = None if batch is None else batch * context.num_replicas_in_sync
     return tf.ensure_shape(gathered, [total, *values.shape[1:]])
+
+
+def on_all_replicas(flag: Any) -> Any:
+    """Whether a scalar boolean is true on every replica, the same on all of them."""
+    context = _replica_context()
+    if context is None:
+        return flag
+    import tensorflow as tf
+
+    failing = context.all_reduce(tf.distribute.ReduceOp.SUM, 1 - tf.cast(flag, tf.int32))
+    return tf.equal(failing, 0)
+
+
+def replica_mean(values: dict[str, Any]) -> dict[str, Any]:
+    """The mean over the replicas of each scalar, the same on all of them, in one exchange."""
+    context = _replica_context()
+    if context is None or not values:
+        return values
+    import tensorflow as tf
+
+    stacked = tf.stack([tf.cast(value, tf.float32) for value in values.values()])
+    means = tf.unstack(context.all_reduce(tf.distribute.ReduceOp.MEAN, stacked), len(values))
+    return dict(zip(values, means, strict=True))

@@ -1,8 +1,17 @@
 """Whole models: GroupFace, and the classifier that trains it."""
 
+from gfkeras.models.batch_norm import synchronize_batch_norm
 from gfkeras.models.complexity import count_macs
 from gfkeras.models.face_classifier import FaceClassifier
 from gfkeras.models.groupface import GroupFace
+from gfkeras.models.loss_scaling import LossScaling
 from gfkeras.models.outputs import as_outputs
 
-__all__ = ["FaceClassifier", "GroupFace", "as_outputs", "count_macs"]
+__all__ = [
+    "FaceClassifier",
+    "GroupFace",
+    "LossScaling",
+    "as_outputs",
+    "count_macs",
+    "synchronize_batch_norm",
+]

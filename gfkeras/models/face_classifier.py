@@ -11,7 +11,10 @@ from keras import ops
 
 from gfkeras.layers import num_replicas
 from gfkeras.layers.checks import check_labels
+from gfkeras.layers.replica import on_all_replicas, replica_mean
 from gfkeras.losses.softmax import softmax_cross_entropy
+from gfkeras.models import multi_worker
+from gfkeras.models.loss_scaling import NEVER, LossScaling
 from gfkeras.models.outputs import as_outputs
 
 _WHO_GIVES = {
@@ -35,7 +38,9 @@ class FaceClassifier(keras.Model):
     `keras.losses.Loss` without `inputs` gets labels and embedding.
 
     The losses are taken in `compute_loss`, so `fit`, `evaluate`, callbacks,
-    distribution and mixed precision are Keras' own, on TensorFlow and JAX alike.
+    distribution and mixed precision are Keras' own, on TensorFlow and JAX alike. Made
+    within the scope of a `tf.distribute` strategy, that of several workers included, it
+    trains on all replicas, and losses and logs are those of the global batch.
     Logs: loss, identity_loss (L1), accuracy (of the cosines without a margin), and each
     further loss under the name of its class: self_grouping_loss, triplet_loss, ...
 
@@ -93,6 +98,7 @@ class FaceClassifier(keras.Model):
             self._accuracy = keras.metrics.Mean(name="accuracy")
         self._extra_means = [keras.metrics.Mean(name=name) for name in self._log_names()]
         self._compiled_mode: str | None = None
+        self.skip_nonfinite = False
         self.built = True
 
     def _build_parts(self, outputs: dict[str, Any]) -> None:
@@ -145,14 +151,35 @@ class FaceClassifier(keras.Model):
     def call(self, images: Any, training: bool | None = None) -> dict[str, Any]:
         return as_outputs(self.model(images, training=training))
 
-    def compile(self, optimizer: Any = "sgd", **kwargs: Any) -> None:
-        """As `keras.Model.compile`, without a loss: head and losses are arguments."""
+    def compile(
+        self, optimizer: Any = "sgd", *, skip_nonfinite: bool = False, **kwargs: Any
+    ) -> None:
+        """As `keras.Model.compile`, without a loss: head and losses are arguments.
+
+        Args:
+            optimizer: a Keras optimizer or its name. Under mixed_float16 it is wrapped in a
+                `LossScaling`, unless it is one.
+            skip_nonfinite: leave out a step whose loss or gradients are not finite, on all
+                replicas: no variable changes, and the logs do not count it. The optimizer is
+                wrapped in a `LossScaling` for this, whose scale is halved by each.
+            **kwargs: as of `keras.Model.compile`.
+
+        Raises:
+            ValueError: if a loss is given.
+        """
         if kwargs.get("loss") is not None:
             raise ValueError(
                 "`loss` is set by the head and extra_losses of FaceClassifier. "
                 f"Received: loss={kwargs['loss']!r}"
             )
         kwargs["loss"] = None
+        self.skip_nonfinite = skip_nonfinite
+        optimizer = keras.optimizers.get(optimizer)
+        if not isinstance(optimizer, keras.optimizers.LossScaleOptimizer):
+            if self.dtype_policy.name == "mixed_float16" and kwargs.get("auto_scale_loss", True):
+                optimizer = LossScaling(optimizer)
+            elif skip_nonfinite:
+                optimizer = LossScaling(optimizer, initial_scale=1.0, dynamic_growth_steps=NEVER)
         super().compile(optimizer=optimizer, **kwargs)
 
     def compile_from_config(self, config: dict[str, Any]) -> None:
@@ -191,6 +218,11 @@ class FaceClassifier(keras.Model):
         # Layers' own, such as kernel regularisers: the same on every replica.
         for own in self.losses:
             loss = loss + ops.sum(ops.cast(own, "float32"))
+        if self.skip_nonfinite and training:
+            # NaN in every gradient of every replica, which a NaN that was selected, as that of a
+            # label that is no class, would not be.
+            finite = on_all_replicas(ops.isfinite(loss))
+            loss = loss * ops.where(finite, 1.0, float("nan"))
         # tf.distribute sums the replicas' gradients.
         return loss / num_replicas()
 
@@ -207,6 +239,47 @@ class FaceClassifier(keras.Model):
         self._identity_loss.update_state(loss)
         self._accuracy.update_state(hits, sample_weight)
         return loss + self.head.regularization(embedding)
+
+    @property
+    def distribute_strategy(self) -> Any:
+        """The `tf.distribute` strategy that this model was made under (TensorFlow only)."""
+        return multi_worker.for_fit(super().distribute_strategy)
+
+    def train_step(self, *arguments: Any) -> Any:
+        """One step of `fit`: of a batch on TensorFlow, of state and batch on JAX."""
+        if keras.backend.backend() != "tensorflow":
+            return self._jax_train_step(*arguments)
+        if not self.skip_nonfinite:
+            return replica_mean(super().train_step(*arguments))
+        # The optimizer leaves the weights alone; the forward pass has moved these.
+        moved = [*self.non_trainable_variables, *self.metrics_variables]
+        before = [ops.convert_to_tensor(variable) for variable in moved]
+        logs = super().train_step(*arguments)
+        # The mean of the epoch so far, which no NaN has entered before.
+        finite = on_all_replicas(ops.isfinite(logs["loss"]))
+        for variable, value in zip(moved, before, strict=True):
+            variable.assign(ops.where(finite, variable, value))
+        return replica_mean(self.get_metrics_result())
+
+    def _jax_train_step(self, state: Any, data: Any) -> Any:
+        logs, after = super().train_step(state, data)
+        if not self.skip_nonfinite:
+            return logs, after
+        finite = ops.isfinite(logs["loss"])
+        trainable, moved, optimizer, metrics = after
+        moved, metrics = keras.tree.map_structure(
+            lambda new, old: ops.where(finite, new, old), (moved, metrics), (state[1], state[3])
+        )
+        with keras.StatelessScope(
+            state_mapping=list(zip(self.metrics_variables, metrics, strict=True))
+        ):
+            logs = self.get_metrics_result()
+        return logs, (trainable, moved, optimizer, metrics)
+
+    def test_step(self, *arguments: Any) -> Any:
+        """One step of `evaluate`, as `train_step`."""
+        result = super().test_step(*arguments)
+        return replica_mean(result) if keras.backend.backend() == "tensorflow" else result
 
     def fit(self, x: Any = None, y: Any = None, **kwargs: Any) -> Any:
         self._check_labels(y)
