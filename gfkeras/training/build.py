@@ -13,7 +13,7 @@ from gfkeras import backbones, heads, losses
 from gfkeras.data.augmentation import Augmentation
 from gfkeras.data.augmentation.catalog import AUGMENTATIONS, make_layer
 from gfkeras.errors import nearest, unknown_name
-from gfkeras.models import FaceClassifier, GroupFace
+from gfkeras.models import FaceClassifier, GroupFace, synchronize_batch_norm
 from gfkeras.saving import load_model
 from gfkeras.training.recipe import Recipe
 from gfkeras.training.sections import NamedSection
@@ -140,8 +140,10 @@ def build_classifier(recipe: Recipe, num_classes: int, steps_per_epoch: int) -> 
     extra_losses = [build_loss(section, num_classes) for section in recipe.loss]
     teacher = None if recipe.teacher is None else load_model(Path(recipe.teacher.model))
     classifier = FaceClassifier(model, head, extra_losses, teacher)
+    synchronize_batch_norm(classifier, recipe.training.synchronized_batch_norm)
     classifier.compile(
         optimizer=build_optimizer(recipe, steps_per_epoch),
+        skip_nonfinite=recipe.training.nonfinite == "skip",
         jit_compile=_jit_compile(recipe.training.jit_compile),
     )
     return classifier
@@ -181,6 +183,13 @@ def build_schedule(
     if section.name == "cosine":
         schedule: Any = keras.optimizers.schedules.CosineDecay(
             rate, decay_steps=recipe.training.epochs * steps_per_epoch
+        )
+    elif section.name == "polynomial":
+        schedule = keras.optimizers.schedules.PolynomialDecay(
+            rate,
+            decay_steps=recipe.training.epochs * steps_per_epoch,
+            end_learning_rate=rate * section.final_factor,
+            power=section.power,
         )
     elif section.name == "step":
         boundaries = [round(epoch * steps_per_epoch) for epoch in section.milestones]

@@ -23,6 +23,7 @@ class TrainingResult:
         heldout_images, heldout_identities: what was verified on.
         skipped: images and folders left out; `skipped.csv` lists them.
         parameters: of the model, without the class centers.
+        devices: where it was trained: "one device", "2 replicas".
         seconds: of this call's epochs.
         images_per_second: median over this call's epochs but the first.
         metrics: the logs of the last epoch.
@@ -42,6 +43,7 @@ class TrainingResult:
     heldout_identities: int
     skipped: int
     parameters: int
+    devices: str
     seconds: float
     images_per_second: float | None
     metrics: dict[str, float]

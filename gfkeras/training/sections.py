@@ -23,6 +23,14 @@ def _shared_dim(value: Any) -> Any:
     raise ValueError('expected an integer of at least 1 or "none"')
 
 
+def _devices(value: Any) -> Any:
+    count = isinstance(value, int) and not isinstance(value, bool) and value > 0
+    names = isinstance(value, list) and value and all(isinstance(name, str) for name in value)
+    if count or names:
+        return value
+    raise ValueError('expected how many, at least 1, or a list of names such as "GPU:0"')
+
+
 def _jit_compile(value: Any) -> Any:
     if isinstance(value, bool) or value == "auto":
         return value
@@ -109,12 +117,26 @@ class OptimizerSection(Section):
 
 
 class ScheduleSection(Section):
-    """[schedule]: how the learning rate goes from epoch to epoch."""
+    """[schedule]: how the learning rate r goes over the steps, from r of [optimizer].
 
-    name: Literal["constant", "step", "cosine"] = "constant"
+    With T steps in all and t done:
+
+    - "constant": r.
+    - "step": r·factor^n after n of the `milestones`, in epochs (ArcFace, GroupFace).
+    - "cosine": r·(1 + cos(π·t/T))/2 (arXiv 1608.03983), down to 0.
+    - "polynomial": (r − e)·(1 − t/T)^power + e with e = r·final_factor (Partial FC's code has
+      power 2 and e = 0).
+
+    `warmup_epochs` scales the first steps by (t + 1)/warm-up steps, whatever the schedule
+    (arXiv 1706.02677).
+    """
+
+    name: Literal["constant", "step", "cosine", "polynomial"] = "constant"
     warmup_epochs: NonNegativeFloat = 0.0
     milestones: list[PositiveFloat] = Field(default_factory=list)
     factor: Annotated[float, Field(gt=0, le=1)] = 0.1
+    power: PositiveFloat = 2.0
+    final_factor: Annotated[float, Field(ge=0, le=1)] = 0.0
 
     @model_validator(mode="after")
     def _milestones_rise(self) -> ScheduleSection:
@@ -126,16 +148,33 @@ class ScheduleSection(Section):
 
 
 class TrainingSection(Section):
-    """[training]: epochs, batches, and how the step is run.
+    """[training]: epochs, batches, the devices, and what is kept of a run.
 
-    With `images_per_identity` = K each batch holds `batch_size` / K identities with K
-    images each (`gfkeras.data.IdentitySampler`), without it any images.
+    `batch_size` is the global one, of all replicas. With `images_per_identity` = K each
+    batch holds `batch_size` / K identities with K images each
+    (`gfkeras.data.IdentitySampler`), without it any images.
+
+    - `strategy`: "none" trains on one device; "mirrored" on all visible GPUs, or `devices` of
+      them, a number or names such as ["GPU:0", "GPU:1"]; "multi-worker" on the processes that
+      the environment variable TF_CONFIG names (TensorFlow).
+    - `model_parallel`: over how many devices the class centers are cut (JAX).
+    - `synchronized_batch_norm`: statistics over the global batch, so that the number of
+      replicas does not change what is trained.
+    - `jit_compile`: XLA over the whole step. "auto" has it on GPUs and on JAX.
+    - `checkpoint_steps`: a checkpoint to resume from every so many steps, and after each epoch.
+    - `nonfinite`: "stop" ends the run where the loss is not finite; "skip" leaves such steps out.
     """
 
     epochs: PositiveInt = 20
     batch_size: PositiveInt = 64
     images_per_identity: PositiveInt | None = None
+    strategy: Literal["none", "mirrored", "multi-worker"] = "none"
+    devices: Annotated[int | list[str] | None, BeforeValidator(_devices)] = None
+    model_parallel: PositiveInt = 1
+    synchronized_batch_norm: bool = True
     jit_compile: Annotated[bool | Literal["auto"], BeforeValidator(_jit_compile)] = "auto"
+    checkpoint_steps: PositiveInt = 1000
+    nonfinite: Literal["stop", "skip"] = "stop"
     patience: PositiveInt | None = None
     workers: PositiveInt = 1
 

@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import contextlib
-import csv
 import importlib
 import json
-import math
 import os
 import time
 from collections.abc import Iterator, Sequence
@@ -16,19 +14,26 @@ from typing import Any
 import keras
 import numpy as np
 
-from gfkeras.data import IMAGE_SIZE, FaceBatches, FaceFolder, Faces, IdentitySampler, RecordSet
-from gfkeras.data.dataset import tf_dataset
-from gfkeras.data.records.manifest import MANIFEST_FILE
+from gfkeras.data import FaceBatches, FaceFolder, Faces, RecordSet
 from gfkeras.files import replacing
-from gfkeras.training.build import build_augmentation, build_classifier
-from gfkeras.training.callbacks import Backup, Checkpoints, DataEpoch, EpochLog, Throughput
+from gfkeras.models import FaceClassifier
+from gfkeras.training import run_folder
+from gfkeras.training.build import build_classifier, build_schedule
+from gfkeras.training.callbacks import (
+    DataEpoch,
+    EpochLog,
+    FiniteLoss,
+    KeptModels,
+    Patience,
+    StepBackup,
+    Throughput,
+    Verification,
+)
+from gfkeras.training.distribution import Distribution, open_distribution
 from gfkeras.training.recipe import Recipe
 from gfkeras.training.result import TrainingResult
-from gfkeras.training.verification import Verification
-
-RECIPE_FILE = "recipe.toml"
-SUMMARY_FILE = "summary.json"
-_RUN_FILES = (RECIPE_FILE, "log.csv", "backup", "best", "last")
+from gfkeras.training.step_checkpoints import StepCheckpoints
+from gfkeras.training.training_data import build_batches, load_faces
 
 
 def train(
@@ -44,9 +49,12 @@ def train(
     """Trains what a recipe describes and keeps everything in one folder.
 
     The folder holds `recipe.toml` (every default written out), `log.csv`, `tensorboard/`,
-    `best/` and `last/` (models for `gfkeras.load`), `backup/` (to resume from),
+    `best/` and `last/` (models for `gfkeras.load`), `checkpoints/` (to resume from),
     `identities.txt`, `heldout.txt`, `skipped.csv` and `summary.json`. Since `best/` is
     chosen on the held-out identities, figures for them are to be taken from `last/`.
+
+    On several workers each runs this with the same arguments, `out` being a folder that all of
+    them share; the first worker writes it.
 
     Args:
         recipe: a recipe, its file, or the name of a built-in one.
@@ -56,14 +64,18 @@ def train(
         out: the folder of the run; must not hold another one unless `resume`.
         heldout: people to verify on while training. By default those that the records hold
             out, else the last `data.holdout_identities` of the recipe, in natural order.
-        resume: go on after the last epoch that a run in `out` finished; starts from
-            the beginning where there is none.
+        resume: go on from the last whole checkpoint of a run in `out`, on any number of
+            replicas; starts from the beginning where there is none. Where that lies within an
+            epoch, `fit` is called for the rest of it first and then for the others, and
+            callbacks see a training begin and end twice.
         verbose: as of `keras.Model.fit`.
         callbacks: further Keras callbacks; they see val_accuracy, val_auc and val_eer.
 
     Raises:
-        ValueError: if the recipe, the data or the folder do not fit, or the loss stops
-            being finite.
+        ValueError: if the recipe, the data, the devices or the folder do not fit, or the loss
+            stops being finite.
+        ConnectionError: if another worker is lost.
+        OSError: if the disk is full.
 
     Example:
         result = gfkeras.training.train("orl", "orl_faces", "runs/orl")
@@ -72,196 +84,197 @@ def train(
     if not isinstance(recipe, Recipe):
         recipe = Recipe.read(recipe)
     out = Path(out)
-    _check_out(out, resume, recipe)
-    faces, heldout_faces = _faces(recipe, data, heldout)
-    batch_size = recipe.training.batch_size
-    if batch_size < 2:
-        raise ValueError(
-            "`training.batch_size` must be at least 2: batch normalisation and the groups' "
-            f"expectation are taken over a batch. Received: {batch_size}"
-        )
-    if batch_size > len(faces):
-        raise ValueError(
-            f"`training.batch_size` must be at most the {len(faces)} training images. "
-            f"Received: {batch_size}"
-        )
+    # First of all: TensorFlow's workers must be set up before anything else is done with it.
+    distribution = open_distribution(recipe.training)
+    if distribution.is_chief:
+        run_folder.check_folder(out, resume, recipe)
+    faces, heldout_faces = load_faces(recipe, data, heldout)
+    batches = build_batches(recipe, faces, distribution.num_replicas)
     keras.utils.set_random_seed(recipe.seed)
-    batches = FaceBatches(
-        faces.images if isinstance(faces, Faces) else faces,
-        faces.labels,
-        batch_size,
-        seed=recipe.seed,
-        augmentation=build_augmentation(recipe),
-        drop_remainder=True,
-        sampler=_sampler(recipe, faces),
-        workers=recipe.training.workers,
-    )
-    with _dtype_policy(recipe.dtype_policy):
-        classifier = build_classifier(recipe, len(faces.identities), len(batches))
-        _build_variables(classifier, batches)
-
-    checkpoints = Checkpoints(out, "loss" if heldout_faces is None else "val_auc")
-    backup = Backup(out / "backup", checkpoints)
-    first_epoch = backup.restore(classifier) if resume else 0
-    all_callbacks: list[keras.callbacks.Callback] = [
-        DataEpoch(batches),
-        Throughput(len(batches) * batch_size),
-    ]
-    if heldout_faces is not None:
-        settings = recipe.evaluation
-        all_callbacks.append(Verification(heldout_faces, settings.pairs, settings.every_epochs))
-    notes: list[str] = []
-    all_callbacks += [checkpoints, EpochLog(out / "log.csv", first_epoch)]
-    all_callbacks += _tensorboard(out, notes)
-    all_callbacks.append(keras.callbacks.TerminateOnNaN())
-    if recipe.training.patience is not None:
-        all_callbacks.append(
-            keras.callbacks.EarlyStopping(
-                checkpoints.monitor,
-                mode="min" if checkpoints.monitor == "loss" else "max",
-                # Verified every few epochs only, so patience counts verifications.
-                patience=recipe.training.patience,
+    checkpoints = StepCheckpoints(out / run_folder.CHECKPOINTS)
+    try:
+        with distribution.scope():
+            run = _Run(recipe, out, distribution, batches, faces, heldout_faces, checkpoints)
+            if resume:
+                run.restore()
+            return run.fit(verbose, callbacks)
+    except Exception as error:
+        cause = distribution.local_cause(error)
+        if cause is None:
+            raise
+        newest = checkpoints.newest()
+        raise ConnectionError(
+            f"Another worker was lost: {cause}. "
+            + (
+                f"Start all workers again with resume (--resume), to go on from {newest}"
+                if newest
+                else "There is no checkpoint yet: start all workers again"
             )
-        )
-    all_callbacks += [backup, *callbacks]
+        ) from error
 
-    # The folder is made only now that everything the user gave has been accepted.
-    _write_inputs(out, recipe, faces, heldout_faces)
-    started = time.perf_counter()
-    logs: dict[str, Any] = {}
-    done = first_epoch
-    if first_epoch < recipe.training.epochs:
-        history = classifier.fit(
-            *_input(batches, recipe.training.epochs, first_epoch),
-            epochs=recipe.training.epochs,
-            initial_epoch=first_epoch,
-            callbacks=all_callbacks,
-            verbose=verbose,
+
+class _Run:
+    """A classifier with its data and callbacks, on its devices.
+
+    Made, restored and fitted within the scope of the distribution.
+    """
+
+    def __init__(
+        self,
+        recipe: Recipe,
+        out: Path,
+        distribution: Distribution,
+        batches: FaceBatches,
+        faces: Faces | RecordSet,
+        heldout: Faces | None,
+        checkpoints: StepCheckpoints,
+    ):
+        self.recipe = recipe
+        self.out = out
+        self.distribution = distribution
+        self.batches = batches
+        self.faces = faces
+        self.heldout = heldout
+        self.checkpoints = checkpoints
+        self.notes: list[str] = []
+        self.first_step = 0
+        with _dtype_policy(recipe.dtype_policy):
+            self.classifier = build_classifier(recipe, len(faces.identities), len(batches))
+            _build_variables(self.classifier, batches)
+        monitor = "loss" if heldout is None else "val_auc"
+        self.kept_models = KeptModels(out, monitor)
+        patience = recipe.training.patience
+        self.patience = None if patience is None else Patience(monitor, patience)
+        self.backup = StepBackup(
+            checkpoints,
+            every_steps=recipe.training.checkpoint_steps,
             steps_per_epoch=len(batches),
-            # Keras would shuffle the order of the batches by a generator that no resume restores.
-            shuffle=False,
+            batch_size=batches.batch_size,
+            images=len(faces),
+            kept_models=self.kept_models,
+            patience=self.patience,
+            writes=distribution.is_chief,
         )
-        _add_skipped(out, batches.skipped)
-        logs = {key: float(values[-1]) for key, values in history.history.items() if values}
-        done = first_epoch + len(history.epoch)
-        _require_finite(classifier, logs, done, out)
-        speeds = history.history.get("images_per_second", [])
-    else:
-        notes.append(f"All {first_epoch} epochs were done already: nothing to resume.")
-        speeds = []
-    result = TrainingResult(
-        out=out,
-        best=out / "best",
-        last=out / "last",
-        epochs=done,
-        best_epoch=checkpoints.best_epoch,
-        monitor=checkpoints.monitor,
-        best_value=checkpoints.best,
-        images=len(faces),
-        identities=len(faces.identities),
-        heldout_images=0 if heldout_faces is None else len(heldout_faces),
-        heldout_identities=0 if heldout_faces is None else len(heldout_faces.identities),
-        skipped=len(faces.skipped)
-        + len(batches.skipped)
-        + (0 if heldout_faces is None else len(heldout_faces.skipped)),
-        parameters=classifier.model.count_params(),
-        seconds=time.perf_counter() - started,
-        images_per_second=float(np.median(speeds[1:] or speeds)) if speeds else None,
-        metrics=logs,
-        notes=notes,
-    )
-    with replacing(out / SUMMARY_FILE) as temporary:
-        temporary.write_text(json.dumps(result.to_json(), indent=1) + "\n", encoding="utf-8")
-    return result
 
+    def restore(self) -> None:
+        """Goes on from the last whole checkpoint, where there is one."""
+        if self.distribution.is_chief:
+            self.checkpoints.remove_unfinished()
+        checkpoint, damaged = self.checkpoints.load()
+        self.notes += damaged
+        if checkpoint is not None:
+            self.first_step = self.backup.restore(self.classifier, checkpoint)
+        self.distribution.require_equal("steps to resume from", self.first_step)
+        if damaged and checkpoint is not None:
+            self.notes.append(f"Resumed from {checkpoint.folder}.")
 
-def _check_out(out: Path, resume: bool, recipe: Recipe) -> None:
-    if out.exists() and not out.is_dir():
-        raise ValueError(f"`out` must be a folder. Received: {str(out)!r}, which is a file")
-    if not resume:
-        found = next((name for name in _RUN_FILES if (out / name).exists()), None)
-        if found:
-            raise ValueError(
-                f"`out` already holds a run ({found}); give resume (--resume) to go on with it, or "
-                f"another folder. Received: out={str(out)!r}"
-            )
-    elif (out / RECIPE_FILE).is_file():
-        earlier = Recipe.read(out / RECIPE_FILE)
-        for section in ("model", "head", "optimizer", "dtype_policy"):
-            before, now = getattr(earlier, section), getattr(recipe, section)
-            if before != now:
-                raise ValueError(
-                    f"The run in {str(out)!r} cannot be resumed with another [{section}]: it was "
-                    f"started with {before!r}. Received: {now!r}"
+    def fit(
+        self, verbose: str | int, callbacks: Sequence[keras.callbacks.Callback]
+    ) -> TrainingResult:
+        """Trains what is left, keeps everything and says what came of it."""
+        recipe, out, steps = self.recipe, self.out, len(self.batches)
+        first_epoch, within = divmod(self.first_step, steps)
+        finite = FiniteLoss(self.checkpoints, build_schedule(recipe, steps))
+        all_callbacks = self._callbacks(first_epoch, finite)
+        all_callbacks += callbacks
+        # The folder is made only now that everything the user gave has been accepted.
+        if self.distribution.is_chief:
+            run_folder.write_inputs(out, recipe, self.faces, self.heldout)
+        started = time.perf_counter()
+        histories = []
+        ended = self.patience is not None and self.patience.stopped
+        spans = [(first_epoch, first_epoch + 1, steps - within)] if within else []
+        spans.append((first_epoch + bool(within), recipe.training.epochs, steps))
+        step = self.first_step
+        for begin, end, span_steps in spans:
+            if begin >= end or ended:
+                continue
+            histories.append(
+                self.classifier.fit(
+                    self.distribution.dataset(self.batches, end, step),
+                    epochs=end,
+                    initial_epoch=begin,
+                    steps_per_epoch=span_steps,
+                    callbacks=all_callbacks,
+                    verbose=verbose if self.distribution.is_chief else 0,
+                    # Keras would shuffle the order of the batches by a generator that no
+                    # resume restores.
+                    shuffle=False,
                 )
+            )
+            ended = bool(self.classifier.stop_training)
+            step = end * steps
+        if not histories:
+            reason = "were ended early" if ended else "were done already"
+            self.notes.append(f"All {first_epoch} epochs {reason}: nothing to resume.")
+        if finite.skipped:
+            self.notes.append(f"{finite.skipped} steps were skipped since they were not finite.")
+        if self.distribution.is_chief and self.batches.skipped:
+            run_folder.add_skipped(out, self.batches.skipped)
+        result = self._result(first_epoch, histories, time.perf_counter() - started)
+        if self.distribution.is_chief:
+            with replacing(out / run_folder.SUMMARY_FILE) as temporary:
+                temporary.write_text(json.dumps(result.to_json(), indent=1) + "\n", "utf-8")
+        return result
 
+    def _callbacks(self, first_epoch: int, finite: FiniteLoss) -> list[keras.callbacks.Callback]:
+        recipe = self.recipe
+        found: list[keras.callbacks.Callback] = [
+            DataEpoch(self.batches),
+            finite,
+            Throughput(self.batches.batch_size),
+        ]
+        if self.heldout is not None:
+            settings = recipe.evaluation
+            found.append(
+                Verification(
+                    self.heldout,
+                    settings.pairs,
+                    settings.every_epochs,
+                    last_epoch=recipe.training.epochs,
+                )
+            )
+        if self.distribution.is_chief:
+            found += [
+                self.kept_models,
+                EpochLog(self.out / run_folder.LOG_FILE, first_epoch),
+                *_tensorboard(self.out, self.notes),
+            ]
+        if self.patience is not None:
+            found.append(self.patience)
+        return [*found, self.backup]
 
-def _faces(
-    recipe: Recipe,
-    data: str | os.PathLike[str] | FaceFolder | Faces | RecordSet,
-    heldout: FaceFolder | Faces | None,
-) -> tuple[Faces | RecordSet, Faces | None]:
-    """The faces to train on, and those to verify on, decoded."""
-    section = recipe.data
-    if isinstance(data, (str, os.PathLike)):
-        data = (
-            RecordSet(data)
-            if (Path(data) / MANIFEST_FILE).is_file()
-            else FaceFolder(data, min_images=section.min_images)
+    def _result(self, first_epoch: int, histories: list[Any], seconds: float) -> TrainingResult:
+        epochs = [epoch for history in histories for epoch in history.epoch]
+        speeds = [
+            float(speed)
+            for history in histories
+            for speed in history.history.get("images_per_second", [])
+        ]
+        logs = histories[-1].history if histories else {}
+        faces, heldout = self.faces, self.heldout
+        return TrainingResult(
+            out=self.out,
+            best=self.out / "best",
+            last=self.out / "last",
+            epochs=epochs[-1] + 1 if epochs else first_epoch,
+            best_epoch=self.kept_models.best_epoch,
+            monitor=self.kept_models.monitor,
+            best_value=self.kept_models.best,
+            images=len(faces),
+            identities=len(faces.identities),
+            heldout_images=0 if heldout is None else len(heldout),
+            heldout_identities=0 if heldout is None else len(heldout.identities),
+            skipped=len(faces.skipped)
+            + len(self.batches.skipped)
+            + (0 if heldout is None else len(heldout.skipped)),
+            parameters=self.classifier.model.count_params(),
+            devices=self.distribution.describe(),
+            seconds=seconds,
+            images_per_second=float(np.median(speeds[1:] or speeds)) if speeds else None,
+            metrics={key: float(values[-1]) for key, values in logs.items() if values},
+            notes=self.notes,
         )
-    if isinstance(data, RecordSet):
-        return _records(recipe, data, heldout)
-    loaded_holdout: FaceFolder | Faces | None = heldout
-    skipped: list[tuple[Path, str]] = []
-    if heldout is None and section.holdout_identities:
-        whole = data
-        data, loaded_holdout = whole.split(section.holdout_identities)
-        # Said once, of the whole folder: each part would repeat what lies beside its folders.
-        skipped = list(whole.skipped)
-        for part in (data, loaded_holdout):
-            part.skipped = []
-    faces = data.load() if isinstance(data, FaceFolder) else data
-    faces.skipped = skipped + faces.skipped
-    faces.require_trainable()
-    if isinstance(loaded_holdout, FaceFolder):
-        loaded_holdout = loaded_holdout.load()
-    return faces, loaded_holdout
-
-
-def _records(
-    recipe: Recipe, data: RecordSet, heldout: FaceFolder | Faces | None
-) -> tuple[RecordSet, Faces | None]:
-    """The records to train on, not decoded, and the faces to verify on."""
-    if data.image_size != (IMAGE_SIZE, IMAGE_SIZE):
-        raise ValueError(
-            f"`data` must be records of {IMAGE_SIZE}x{IMAGE_SIZE} images, height and width. "
-            "Received: {}x{}".format(*data.image_size)
-        )
-    verified: RecordSet | None = None
-    if heldout is None and "heldout" in data.manifest.splits:
-        verified = RecordSet(data.folder, "heldout")
-    elif heldout is None and recipe.data.holdout_identities:
-        data, verified = data.split(recipe.data.holdout_identities)
-    data = data.labelled().at_least(recipe.data.min_images)
-    data.require_trainable()
-    if isinstance(heldout, FaceFolder):
-        heldout = heldout.load()
-    return data, verified.load() if verified is not None else heldout
-
-
-def _sampler(recipe: Recipe, faces: Faces | RecordSet) -> IdentitySampler | None:
-    """What draws the batches by identity, where the recipe asks for that."""
-    images = recipe.training.images_per_identity
-    if images is None:
-        return None
-    wanted, present = recipe.training.batch_size // images, len(np.unique(faces.labels))
-    if wanted > present:
-        raise ValueError(
-            "`training.batch_size` / `training.images_per_identity` must be at most the "
-            f"{present} training identities. Received: {recipe.training.batch_size} / {images} = "
-            f"{wanted}"
-        )
-    return IdentitySampler(faces.labels, wanted, images, seed=recipe.seed)
 
 
 @contextlib.contextmanager
@@ -274,14 +287,7 @@ def _dtype_policy(name: str) -> Iterator[None]:
         keras.config.set_dtype_policy(before)
 
 
-def _input(batches: FaceBatches, epochs: int, first_epoch: int) -> tuple[Any]:
-    """What `fit` reads: decoding runs ahead in tf.data where TensorFlow is the backend."""
-    if isinstance(batches.images, RecordSet) and keras.backend.backend() == "tensorflow":
-        return (tf_dataset(batches, epochs, first_step=first_epoch * len(batches)),)
-    return (batches,)
-
-
-def _build_variables(classifier: keras.Model, batches: FaceBatches) -> None:
+def _build_variables(classifier: FaceClassifier, batches: FaceBatches) -> None:
     """Makes every variable of model and optimizer, so that a kept state can be put into them."""
     if not classifier.built:
         images, labels = batches.batch(0, 0)
@@ -300,41 +306,3 @@ def _tensorboard(out: Path, notes: list[str]) -> list[keras.callbacks.Callback]:
         )
         return []
     return [keras.callbacks.TensorBoard(out / "tensorboard", write_graph=False)]
-
-
-def _write_inputs(
-    out: Path, recipe: Recipe, faces: Faces | RecordSet, heldout: Faces | None
-) -> None:
-    out.mkdir(parents=True, exist_ok=True)
-    recipe.write(out / RECIPE_FILE)
-    _write_lines(out / "identities.txt", faces.identities)
-    _write_lines(out / "heldout.txt", heldout.identities if heldout is not None else [])
-    skipped = faces.skipped + (heldout.skipped if heldout is not None else [])
-    with (out / "skipped.csv").open("w", newline="", encoding="utf-8") as file:
-        writer = csv.writer(file)
-        writer.writerow(["path", "reason"])
-        writer.writerows([str(path), reason] for path, reason in skipped)
-
-
-def _add_skipped(out: Path, skipped: dict[Path, str]) -> None:
-    """What turned out to be unreadable while training."""
-    with (out / "skipped.csv").open("a", newline="", encoding="utf-8") as file:
-        csv.writer(file).writerows([str(path), reason] for path, reason in skipped.items())
-
-
-def _write_lines(path: Path, lines: list[str]) -> None:
-    path.write_text("".join(f"{line}\n" for line in lines), encoding="utf-8")
-
-
-def _require_finite(classifier: keras.Model, logs: dict[str, Any], epochs: int, out: Path) -> None:
-    if math.isfinite(logs.get("loss", 0.0)):
-        return
-    rate = float(np.asarray(classifier.optimizer.learning_rate))
-    kept = out / "last"
-    where = f"the last good model is {kept}" if kept.is_dir() else "no epoch was finished"
-    raise ValueError(
-        f"The loss stopped being finite in epoch {epochs}, step "
-        f"{int(classifier.optimizer.iterations)}, at learning rate {rate:.3g}; {where}. "
-        "Try a lower optimizer.learning_rate, a longer schedule.warmup_epochs or an "
-        "optimizer.clipnorm."
-    )

@@ -10,6 +10,7 @@ import numpy as np
 
 from gfkeras.data.faces import Faces
 from gfkeras.evaluation.pairs import evaluate_pair_scores, sample_pairs
+from gfkeras.models import as_outputs
 
 
 class Verification(keras.callbacks.Callback):
@@ -22,6 +23,7 @@ class Verification(keras.callbacks.Callback):
         faces: of people that are not trained on.
         pairs: how many pairs; fewer where the faces do not give as many.
         every_epochs: on which epochs; the last one always counts.
+        last_epoch: how many epochs there are in all; those of the call of `fit` by default.
         seed: of the drawing of pairs.
         batch_size: images embedded at once.
 
@@ -36,11 +38,13 @@ class Verification(keras.callbacks.Callback):
         every_epochs: int = 1,
         seed: int = 0,
         batch_size: int = 64,
+        last_epoch: int | None = None,
     ):
         super().__init__()
         self.faces = faces
         self.every_epochs = every_epochs
         self.batch_size = batch_size
+        self.last_epoch = last_epoch
         sizes = np.bincount(faces.labels).astype(np.int64)
         genuine = int((sizes * (sizes - 1) // 2).sum())
         impostor = len(faces) * (len(faces) - 1) // 2 - genuine
@@ -58,7 +62,7 @@ class Verification(keras.callbacks.Callback):
         self._same, self._fold = drawn.same, drawn.fold
 
     def on_epoch_end(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
-        last = epoch + 1 == self.params.get("epochs")
+        last = epoch + 1 == (self.last_epoch or self.params.get("epochs"))
         if logs is None or not ((epoch + 1) % self.every_epochs == 0 or last):
             return
         embedding = embed(self.model.model, self.faces.images, self.batch_size)
@@ -72,8 +76,37 @@ class Verification(keras.callbacks.Callback):
 
 
 def embed(model: keras.Model, images: np.ndarray, batch_size: int = 64) -> np.ndarray:
-    """L2-normalised embeddings (N, D) of images (N, 112, 112, 3)."""
-    output = model.predict(images, batch_size=batch_size, verbose=0)
-    embedding = np.asarray(output["embedding"] if isinstance(output, dict) else output)
+    """L2-normalised embeddings (N, D) of images (N, 112, 112, 3).
+
+    Under `tf.distribute` each worker computes all of them by itself, so that they are the same
+    and in the same order on all.
+    """
+    if _replicated():
+        output = _local_predict(model, images, batch_size)
+    else:
+        output = model.predict(images, batch_size=batch_size, verbose=0)
+        output = output["embedding"] if isinstance(output, dict) else output
+    embedding = np.asarray(output)
     norm = np.linalg.norm(embedding, axis=1, keepdims=True)
     return embedding / np.maximum(norm, np.finfo(np.float32).tiny)
+
+
+def _replicated() -> bool:
+    if keras.backend.backend() != "tensorflow":
+        return False
+    import tensorflow as tf
+
+    return tf.distribute.has_strategy()
+
+
+def _local_predict(model: keras.Model, images: np.ndarray, batch_size: int) -> np.ndarray:
+    import tensorflow as tf
+
+    step = tf.function(lambda batch: as_outputs(model(batch, training=False))["embedding"])
+    found = []
+    for start in range(0, len(images), batch_size):
+        batch = images[start : start + batch_size]
+        # One shape, for which the function is traced once.
+        padded = np.pad(batch, ((0, min(batch_size, len(images)) - len(batch)), *[(0, 0)] * 3))
+        found.append(step(tf.constant(padded)).numpy()[: len(batch)])
+    return np.concatenate(found)

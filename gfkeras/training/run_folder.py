@@ -1,0 +1,62 @@
+"""The folder of a run: what is in it, and whether another run may use it."""
+
+from __future__ import annotations
+
+import csv
+from pathlib import Path
+
+from gfkeras.data import Faces, RecordSet
+from gfkeras.training.recipe import Recipe
+
+RECIPE_FILE = "recipe.toml"
+SUMMARY_FILE = "summary.json"
+LOG_FILE = "log.csv"
+CHECKPOINTS = "checkpoints"
+_RUN_FILES = (RECIPE_FILE, LOG_FILE, CHECKPOINTS, "best", "last")
+
+
+def check_folder(out: Path, resume: bool, recipe: Recipe) -> None:
+    """Raises ValueError if a run of this recipe cannot start or go on in the folder."""
+    if out.exists() and not out.is_dir():
+        raise ValueError(f"`out` must be a folder. Received: {str(out)!r}, which is a file")
+    if not resume:
+        found = next((name for name in _RUN_FILES if (out / name).exists()), None)
+        if found:
+            raise ValueError(
+                f"`out` already holds a run ({found}); give resume (--resume) to go on with it, or "
+                f"another folder. Received: out={str(out)!r}"
+            )
+    elif (out / RECIPE_FILE).is_file():
+        earlier = Recipe.read(out / RECIPE_FILE)
+        for section in ("model", "head", "optimizer", "dtype_policy"):
+            before, now = getattr(earlier, section), getattr(recipe, section)
+            if before != now:
+                raise ValueError(
+                    f"The run in {str(out)!r} cannot be resumed with another [{section}]: it was "
+                    f"started with {before!r}. Received: {now!r}"
+                )
+
+
+def write_inputs(
+    out: Path, recipe: Recipe, faces: Faces | RecordSet, heldout: Faces | None
+) -> None:
+    """Makes the folder and writes what the run is made of."""
+    out.mkdir(parents=True, exist_ok=True)
+    recipe.write(out / RECIPE_FILE)
+    _write_lines(out / "identities.txt", faces.identities)
+    _write_lines(out / "heldout.txt", heldout.identities if heldout is not None else [])
+    skipped = faces.skipped + (heldout.skipped if heldout is not None else [])
+    with (out / "skipped.csv").open("w", newline="", encoding="utf-8") as file:
+        writer = csv.writer(file)
+        writer.writerow(["path", "reason"])
+        writer.writerows([str(path), reason] for path, reason in skipped)
+
+
+def add_skipped(out: Path, skipped: dict[Path, str]) -> None:
+    """What turned out to be unreadable while training."""
+    with (out / "skipped.csv").open("a", newline="", encoding="utf-8") as file:
+        csv.writer(file).writerows([str(path), reason] for path, reason in skipped.items())
+
+
+def _write_lines(path: Path, lines: list[str]) -> None:
+    path.write_text("".join(f"{line}\n" for line in lines), encoding="utf-8")

@@ -1,0 +1,154 @@
+"""The checkpoints of a run: written whole or not at all, checked when read."""
+
+from __future__ import annotations
+
+import dataclasses
+import errno
+import json
+import os
+import re
+import shutil
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from gfkeras.files import replacing, sha256
+
+STATE_FILE = "state.json"
+ARRAYS_FILE = "variables.npz"
+_NAME = re.compile(r"step-(\d{9})")
+# As `gfkeras.files.replacing` names what is not finished.
+_UNFINISHED = re.compile(r"\.[0-9a-f]{8}\.(old\.)?step-\d{9}")
+
+
+class DamagedCheckpoint(Exception):
+    """A checkpoint that is not what was written; the message says how."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Checkpoint:
+    """What one of them holds.
+
+    Attributes:
+        folder: where it lies.
+        step: steps done, over all epochs.
+        arrays: values of the variables by name.
+        state: whatever JSON holds.
+    """
+
+    folder: Path
+    step: int
+    arrays: dict[str, np.ndarray]
+    state: dict[str, Any]
+
+
+class StepCheckpoints:
+    """The newest checkpoints of a run, one folder each, named after its step.
+
+    Each is written under another name, flushed to the disk and renamed, so that neither a
+    killed process nor a full disk leaves a part of one. `state.json` holds the hash of the
+    arrays and is read first: a file cut short or changed is found out.
+
+    Args:
+        folder: made with the first of them.
+        keep: how many; older ones are removed once a newer one is in place.
+    """
+
+    def __init__(self, folder: Path, keep: int = 2):
+        self.folder = folder
+        self.keep = keep
+
+    def save(self, step: int, arrays: dict[str, np.ndarray], state: dict[str, Any]) -> Path:
+        """Adds one and removes the oldest.
+
+        Raises:
+            OSError: in one line, naming what is kept, if the disk is full or cannot be written.
+        """
+        target = self.folder / f"step-{step:09d}"
+        try:
+            with replacing(target) as temporary:
+                temporary.mkdir()
+                with (temporary / ARRAYS_FILE).open("wb") as file:
+                    np.savez(file, **arrays)  # type: ignore[arg-type]
+                    _flush(file)
+                described = {"step": step, "sha256": sha256(temporary / ARRAYS_FILE)} | state
+                with (temporary / STATE_FILE).open("w", encoding="utf-8") as text:
+                    json.dump(described, text)
+                    _flush(text)
+        except OSError as error:
+            newest = self.newest()
+            kept = f"the checkpoint before it, {newest}, is whole" if newest else "none is kept yet"
+            full = error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+            raise OSError(
+                error.errno,
+                f"{'No room for' if full else 'Cannot write'} the checkpoint of step {step} "
+                f"({error.strerror}); {kept}. Go on from it with resume (--resume)",
+                str(target),
+            ) from error
+        for old in self._found()[self.keep :]:
+            shutil.rmtree(old, ignore_errors=True)
+        return target
+
+    def newest(self) -> Path | None:
+        """The folder of the newest one, unread."""
+        return next(iter(self._found()), None)
+
+    def remove_unfinished(self) -> None:
+        """Removes what a killed process left half-written."""
+        if self.folder.is_dir():
+            for path in self.folder.iterdir():
+                if _UNFINISHED.fullmatch(path.name):
+                    shutil.rmtree(path, ignore_errors=True)
+
+    def load(self) -> tuple[Checkpoint | None, list[str]]:
+        """The newest that is whole, and a line about each newer one that is not.
+
+        Returns:
+            (None, []) where there is none.
+
+        Raises:
+            ValueError: if there are some, but none is whole.
+        """
+        notes: list[str] = []
+        for folder in self._found():
+            try:
+                return self._read(folder), notes
+            except DamagedCheckpoint as error:
+                notes.append(f"{folder} is damaged and was not used: {error}")
+        if notes:
+            raise ValueError(f"There is no checkpoint to resume from: {'; '.join(notes)}")
+        return None, []
+
+    @staticmethod
+    def _read(folder: Path) -> Checkpoint:
+        try:
+            state = json.loads((folder / STATE_FILE).read_text(encoding="utf-8"))
+            step, digest = state.pop("step"), state.pop("sha256")
+        except (OSError, ValueError, KeyError, AttributeError) as error:
+            raise DamagedCheckpoint(f"{STATE_FILE}: {error}") from error
+        path = folder / ARRAYS_FILE
+        try:
+            if sha256(path) != digest:
+                raise DamagedCheckpoint(f"{ARRAYS_FILE} is not what was written, or cut short")
+            with np.load(path, allow_pickle=False) as stored:
+                return Checkpoint(folder, step, dict(stored), state)
+        except OSError as error:
+            raise DamagedCheckpoint(f"{ARRAYS_FILE}: {error}") from error
+
+    def _found(self) -> list[Path]:
+        """Newest first."""
+        if not self.folder.is_dir():
+            return []
+        found = [path for path in self.folder.iterdir() if _NAME.fullmatch(path.name)]
+        return sorted(found, key=lambda path: path.name, reverse=True)
+
+
+def _flush(file: Any) -> None:
+    file.flush()
+    try:
+        os.fsync(file.fileno())
+    except OSError as error:
+        # Some file systems cannot; a full disk may be found out only here.
+        if error.errno not in (errno.EINVAL, errno.ENOTSUP):
+            raise

@@ -1,0 +1,120 @@
+"""What a recipe trains on and verifies on."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import numpy as np
+
+from gfkeras.data import IMAGE_SIZE, FaceBatches, FaceFolder, Faces, IdentitySampler, RecordSet
+from gfkeras.data.records.manifest import MANIFEST_FILE
+from gfkeras.training.build import build_augmentation
+from gfkeras.training.recipe import Recipe
+
+
+def load_faces(
+    recipe: Recipe,
+    data: str | os.PathLike[str] | FaceFolder | Faces | RecordSet,
+    heldout: FaceFolder | Faces | None,
+) -> tuple[Faces | RecordSet, Faces | None]:
+    """The faces to train on, and those to verify on, decoded."""
+    section = recipe.data
+    if isinstance(data, (str, os.PathLike)):
+        data = (
+            RecordSet(data)
+            if (Path(data) / MANIFEST_FILE).is_file()
+            else FaceFolder(data, min_images=section.min_images)
+        )
+    if isinstance(data, RecordSet):
+        return _records(recipe, data, heldout)
+    loaded_holdout: FaceFolder | Faces | None = heldout
+    skipped: list[tuple[Path, str]] = []
+    if heldout is None and section.holdout_identities:
+        whole = data
+        data, loaded_holdout = whole.split(section.holdout_identities)
+        # Said once, of the whole folder: each part would repeat what lies beside its folders.
+        skipped = list(whole.skipped)
+        for part in (data, loaded_holdout):
+            part.skipped = []
+    faces = data.load() if isinstance(data, FaceFolder) else data
+    faces.skipped = skipped + faces.skipped
+    faces.require_trainable()
+    if isinstance(loaded_holdout, FaceFolder):
+        loaded_holdout = loaded_holdout.load()
+    return faces, loaded_holdout
+
+
+def _records(
+    recipe: Recipe, data: RecordSet, heldout: FaceFolder | Faces | None
+) -> tuple[RecordSet, Faces | None]:
+    """The records to train on, not decoded, and the faces to verify on."""
+    if data.image_size != (IMAGE_SIZE, IMAGE_SIZE):
+        raise ValueError(
+            f"`data` must be records of {IMAGE_SIZE}x{IMAGE_SIZE} images, height and width. "
+            "Received: {}x{}".format(*data.image_size)
+        )
+    verified: RecordSet | None = None
+    if heldout is None and "heldout" in data.manifest.splits:
+        verified = RecordSet(data.folder, "heldout")
+    elif heldout is None and recipe.data.holdout_identities:
+        data, verified = data.split(recipe.data.holdout_identities)
+    data = data.labelled().at_least(recipe.data.min_images)
+    data.require_trainable()
+    if isinstance(heldout, FaceFolder):
+        heldout = heldout.load()
+    return data, verified.load() if verified is not None else heldout
+
+
+def _sampler(recipe: Recipe, faces: Faces | RecordSet) -> IdentitySampler | None:
+    """What draws the batches by identity, where the recipe asks for that."""
+    images = recipe.training.images_per_identity
+    if images is None:
+        return None
+    wanted, present = recipe.training.batch_size // images, len(np.unique(faces.labels))
+    if wanted > present:
+        raise ValueError(
+            "`training.batch_size` / `training.images_per_identity` must be at most the "
+            f"{present} training identities. Received: {recipe.training.batch_size} / {images} = "
+            f"{wanted}"
+        )
+    return IdentitySampler(faces.labels, wanted, images, seed=recipe.seed)
+
+
+def build_batches(recipe: Recipe, faces: Faces | RecordSet, num_replicas: int = 1) -> FaceBatches:
+    """The batches to train on.
+
+    Args:
+        recipe: says how large they are and how images are moved.
+        faces: to train on.
+        num_replicas: that share each batch.
+
+    Raises:
+        ValueError: if the batch is larger than the data, or cannot be shared.
+    """
+    batch_size = recipe.training.batch_size
+    if batch_size % num_replicas:
+        raise ValueError(
+            f"`training.batch_size` must be a multiple of the {num_replicas} replicas that share "
+            f"it. Received: {batch_size}"
+        )
+    if batch_size < 2 * num_replicas:
+        raise ValueError(
+            "`training.batch_size` must be at least 2 images a replica: batch normalisation and "
+            f"the groups' expectation are taken over a batch. Received: {batch_size}"
+        )
+    if batch_size > len(faces):
+        raise ValueError(
+            f"`training.batch_size` must be at most the {len(faces)} training images. "
+            f"Received: {batch_size}"
+        )
+    return FaceBatches(
+        faces.images if isinstance(faces, Faces) else faces,
+        faces.labels,
+        batch_size,
+        seed=recipe.seed,
+        augmentation=build_augmentation(recipe),
+        drop_remainder=True,
+        sampler=_sampler(recipe, faces),
+        workers=recipe.training.workers,
+    )
