@@ -35,7 +35,7 @@ def test_everything_is_written(whole_run):
     result, _, recipe = whole_run
     out = result.out
     assert {path.name for path in out.iterdir()} >= {
-        "recipe.toml", "log.csv", "best", "last", "backup", "identities.txt", "heldout.txt",
+        "recipe.toml", "log.csv", "best", "last", "checkpoints", "identities.txt", "heldout.txt",
         "skipped.csv", "summary.json",
     }  # fmt: skip
     assert Recipe.read(out / "recipe.toml") == Recipe.parse(recipe)
@@ -113,9 +113,9 @@ def test_a_stopped_run_resumes_to_the_same_weights(whole_run, tiny_faces, tmp_pa
     fewer = tiny_faces.select([0, 1, 2, 4, 5])
     with pytest.raises(ValueError, match="another number of identities"):
         train(checked, fewer, tmp_path / "run", resume=True, verbose=0)
-    state = tmp_path / "run" / "backup" / "variables.npz"
-    state.write_bytes(state.read_bytes()[:1000])
-    with pytest.raises(ValueError, match="backup is damaged"):
+    for state in (tmp_path / "run" / "checkpoints").glob("*/variables.npz"):
+        state.write_bytes(state.read_bytes()[:1000])
+    with pytest.raises(ValueError, match=r"no checkpoint to resume from.*cut short.*cut short"):
         train(checked, tiny_faces, tmp_path / "run", resume=True, verbose=0)
 
 
@@ -125,12 +125,12 @@ def watched_batches(monkeypatch):
     seen: dict[tuple[int, int], list[int]] = {}
 
     class Watched(FaceBatches):
-        def __getitem__(self, index):
-            images, labels = super().__getitem__(index)
-            seen[self.epoch, index] = labels.tolist()
-            return images, labels
+        def moved_batch(self, epoch, index):
+            images, labels, key = super().moved_batch(epoch, index)
+            seen[epoch, index] = labels.tolist()
+            return images, labels, key
 
-    monkeypatch.setattr(gfkeras.training.trainer, "FaceBatches", Watched)
+    monkeypatch.setattr(gfkeras.training.training_data, "FaceBatches", Watched)
     return seen
 
 
