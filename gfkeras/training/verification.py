@@ -72,8 +72,24 @@ class Verification(keras.callbacks.Callback):
 
 
 def embed(model: keras.Model, images: np.ndarray, batch_size: int = 64) -> np.ndarray:
-    """L2-normalised embeddings (N, D) of images (N, 112, 112, 3)."""
-    output = model.predict(images, batch_size=batch_size, verbose=0)
-    embedding = np.asarray(output["embedding"] if isinstance(output, dict) else output)
+    """L2-normalised embeddings (N, D) of images (N, 112, 112, 3).
+
+    Within the scope of a `keras.distribution` batches are made to divide by its replicas.
+    """
+    distribution = keras.distribution.distribution()
+    replicas = 1 if distribution is None else distribution.num_model_replicas
+    batch_size += -batch_size % replicas
+    parts = [images]
+    if missing := -len(images) % replicas:
+        # Only the last batch is copied to be filled up.
+        whole = len(images) // batch_size * batch_size
+        parts = [images[:whole], np.concatenate([images[whole:], images[-1:].repeat(missing, 0)])]
+    embedding = np.concatenate([_predicted(model, part, batch_size) for part in parts if len(part)])
+    embedding = embedding[: len(images)]
     norm = np.linalg.norm(embedding, axis=1, keepdims=True)
     return embedding / np.maximum(norm, np.finfo(np.float32).tiny)
+
+
+def _predicted(model: keras.Model, images: np.ndarray, batch_size: int) -> np.ndarray:
+    output = model.predict(images, batch_size=batch_size, verbose=0)
+    return np.asarray(output["embedding"] if isinstance(output, dict) else output)
