@@ -10,6 +10,7 @@ import keras
 
 from gfkeras.data import FaceBatches
 from gfkeras.errors import positive_int
+from gfkeras.layers.replica import BESIDE_CENTERS
 from gfkeras.training.distribution.distribution import Distribution
 
 BATCH_AXIS, MODEL_AXIS = "batch", "model"
@@ -78,13 +79,13 @@ class JaxDevices(Distribution):
                 f"`training.model_parallel` must divide the number of devices, {count}: expected "
                 f"{', '.join(divisors)}. Received: {model_parallel}"
             )
-        self.num_replicas = count // model_parallel
+        self.num_replicas = count
         if model_parallel == 1:
             self._keras: Any = keras.distribution.DataParallel(devices=self.devices)
         else:
             self._keras = _CentersParallel(
                 keras.distribution.DeviceMesh(
-                    (self.num_replicas, model_parallel), (BATCH_AXIS, MODEL_AXIS), self.devices
+                    (count // model_parallel, model_parallel), (BATCH_AXIS, MODEL_AXIS), self.devices
                 )
             )
         if self._keras.num_processes > 1:
@@ -126,23 +127,47 @@ class JaxDevices(Distribution):
 
 
 class _CentersParallel(keras.distribution.ModelParallel):
-    """Cuts class centers along the axis "model" of the mesh and replicates all else.
+    """Shares batches among all devices and cuts class centers along the axis "model" of the mesh.
 
-    A LayoutMap alone goes by the paths of variables and knows no shapes. Optimizer slots
-    have the layout of the variable they belong to.
+    Keras' own layouts would share a batch among the rows of the mesh only, and all devices of
+    a row would compute the same embeddings. A LayoutMap goes by the paths of variables and
+    knows no shapes. Optimizer slots have the layout of the variable they belong to.
     """
 
     def __init__(self, mesh: keras.distribution.DeviceMesh):
         layout_map = keras.distribution.LayoutMap(mesh)
         super().__init__(layout_map=layout_map, batch_dim_name=BATCH_AXIS)
 
+    @property
+    def num_model_replicas(self) -> int:
+        return self.device_mesh.devices.size
+
+    def get_data_layout(self, data_shape: Sequence[int]) -> Any:
+        return _DataLayout((BATCH_AXIS, MODEL_AXIS), self.device_mesh)
+
     def get_variable_layout(self, variable: Any) -> Any:
         name, shape = variable.path.rpartition("/")[2], tuple(variable.shape)
         if len(shape) > 1 and (name == CENTERS or name.startswith(f"{CENTERS}_")):
-            parts = dict(zip(self.device_mesh.axis_names, self.device_mesh.shape, strict=True))
-            axes = _center_axes(shape, parts[MODEL_AXIS])
+            axes = _center_axes(shape, self.device_mesh.devices.shape[1])
             return keras.distribution.TensorLayout(axes, self.device_mesh)
         return super().get_variable_layout(variable)
+
+    def get_tensor_layout(self, path: str) -> Any:
+        # A row of the mesh gathers its embeddings on each of its devices, which hold the parts
+        # of the centers: (B, D) is sent instead of centers (N, D).
+        if path == BESIDE_CENTERS:
+            return keras.distribution.TensorLayout((BATCH_AXIS,), self.device_mesh)
+        return super().get_tensor_layout(path)
+
+
+class _DataLayout(keras.distribution.TensorLayout):
+    """The first axis cut along all axes of the mesh at once, which TensorLayout cannot say."""
+
+    @property
+    def backend_layout(self) -> Any:
+        from jax.sharding import NamedSharding, PartitionSpec
+
+        return NamedSharding(self.device_mesh.backend_mesh, PartitionSpec(self.axes))
 
 
 def _center_axes(shape: tuple[int, ...], parts: int) -> tuple[str | None, ...]:
