@@ -26,12 +26,12 @@ class JaxDevices(Distribution):
     arrays and adds the communication, so that batch normalisation, losses and heads see
     the global batch, and results are those of one device but for the order of sums.
 
-    With `model_parallel` = M the devices stand in a grid of (devices / M) × M. A batch is
-    shared among the rows; the centers, their momentum and the logits are cut into M parts
-    along the identities, so that no device ever holds all of them. JAX cuts into equal
-    parts only: where M does not divide the number of identities, centers are cut along
-    the embedding instead. That takes as little memory for centers and momentum, but each
-    device then holds its rows' logits for all identities.
+    With `model_parallel` = M the devices stand in a grid of (devices / M) × M. The centers,
+    their momentum and the logits are cut into M parts along the identities, so that no device
+    ever holds all of them; the M devices of a row exchange embeddings instead. Each row holds
+    a copy. JAX cuts into equal parts only: where M does not divide the number of identities,
+    centers are cut along the embedding instead. That takes as little memory for centers and
+    momentum, but each device then holds its row's logits for all identities.
 
     One process drives all devices. In one of several processes, after
     `keras.distribution.initialize`, a ValueError says that this is not supported: `fit`
@@ -85,7 +85,9 @@ class JaxDevices(Distribution):
         else:
             self._keras = _CentersParallel(
                 keras.distribution.DeviceMesh(
-                    (count // model_parallel, model_parallel), (BATCH_AXIS, MODEL_AXIS), self.devices
+                    (count // model_parallel, model_parallel),
+                    (BATCH_AXIS, MODEL_AXIS),
+                    self.devices,
                 )
             )
         if self._keras.num_processes > 1:
@@ -130,13 +132,15 @@ class _CentersParallel(keras.distribution.ModelParallel):
     """Shares batches among all devices and cuts class centers along the axis "model" of the mesh.
 
     Keras' own layouts would share a batch among the rows of the mesh only, and all devices of
-    a row would compute the same embeddings. A LayoutMap goes by the paths of variables and
+    a row would compute the same embeddings; with batches copied so, XLA also counts the
+    gradients of depthwise kernels once for each copy (seen with jax 0.10.2). A LayoutMap goes by the paths of variables and
     knows no shapes. Optimizer slots have the layout of the variable they belong to.
     """
 
     def __init__(self, mesh: keras.distribution.DeviceMesh):
         layout_map = keras.distribution.LayoutMap(mesh)
         super().__init__(layout_map=layout_map, batch_dim_name=BATCH_AXIS)
+        self._along_embedding = False
 
     @property
     def num_model_replicas(self) -> int:
@@ -149,14 +153,16 @@ class _CentersParallel(keras.distribution.ModelParallel):
         name, shape = variable.path.rpartition("/")[2], tuple(variable.shape)
         if len(shape) > 1 and (name == CENTERS or name.startswith(f"{CENTERS}_")):
             axes = _center_axes(shape, self.device_mesh.devices.shape[1])
+            self._along_embedding |= axes[-1] is not None
             return keras.distribution.TensorLayout(axes, self.device_mesh)
         return super().get_variable_layout(variable)
 
     def get_tensor_layout(self, path: str) -> Any:
-        # A row of the mesh gathers its embeddings on each of its devices, which hold the parts
-        # of the centers: (B, D) is sent instead of centers (N, D).
+        # Each device of a row of the mesh gets the row's embeddings, or of all of them the part
+        # that meets its part of the centers: (B, D) is sent instead of centers (N, D).
         if path == BESIDE_CENTERS:
-            return keras.distribution.TensorLayout((BATCH_AXIS,), self.device_mesh)
+            axes = (BATCH_AXIS, MODEL_AXIS if self._along_embedding else None)
+            return keras.distribution.TensorLayout(axes, self.device_mesh)
         return super().get_tensor_layout(path)
 
 
