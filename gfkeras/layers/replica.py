@@ -8,7 +8,6 @@ from typing import Any
 import keras
 from keras import ops
 
-
 # What a `keras.distribution` is asked by, besides Keras' own paths of layers' outputs.
 BESIDE_CENTERS = "gfkeras/embedding_beside_centers"
 

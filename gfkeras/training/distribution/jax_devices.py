@@ -133,8 +133,9 @@ class _CentersParallel(keras.distribution.ModelParallel):
 
     Keras' own layouts would share a batch among the rows of the mesh only, and all devices of
     a row would compute the same embeddings; with batches copied so, XLA also counts the
-    gradients of depthwise kernels once for each copy (seen with jax 0.10.2). A LayoutMap goes by the paths of variables and
-    knows no shapes. Optimizer slots have the layout of the variable they belong to.
+    gradients of depthwise kernels once for each copy (seen with jax 0.10.2). A LayoutMap goes
+    by the paths of variables and knows no shapes. Optimizer slots have the layout of the
+    variable they belong to.
     """
 
     def __init__(self, mesh: keras.distribution.DeviceMesh):
