@@ -4,13 +4,14 @@ from gfkeras.layers.group_decision import GroupDecisionNetwork
 from gfkeras.layers.group_ensemble import GroupEnsemble
 from gfkeras.layers.grouped_convolution import GroupedConv2D
 from gfkeras.layers.input_normalization import InputNormalization
-from gfkeras.layers.replica import global_batch, global_mean, num_replicas
+from gfkeras.layers.replica import beside_centers, global_batch, global_mean, num_replicas
 
 __all__ = [
     "GroupDecisionNetwork",
     "GroupEnsemble",
     "GroupedConv2D",
     "InputNormalization",
+    "beside_centers",
     "global_batch",
     "global_mean",
     "num_replicas",

@@ -39,6 +39,28 @@ def group_weights(group_logits: Any, mode: str, hard_gradient: str) -> Any:
     return ops.stop_gradient(chosen)
 
 
+class _EachGroup(keras.initializers.Initializer):
+    """An initializer for (K, F, D) with the fans of one group's FC, not of a convolution.
+
+    Args:
+        initializer: for each group's (F, D).
+    """
+
+    # A class, for with `keras.distribution` on JAX Keras compiles the `__call__` of the
+    # initializers of large variables, which fails for a function's.
+
+    def __init__(self, initializer: keras.initializers.Initializer):
+        self.initializer = initializer
+
+    def __call__(self, shape: tuple[int, ...], dtype: Any = None) -> Any:
+        initializer = self.initializer
+        groups = []
+        for _ in range(shape[0]):
+            groups.append(initializer(shape[1:], dtype=dtype))
+            initializer = initializer.clone()
+        return ops.stack(groups)
+
+
 @keras.saving.register_keras_serializable("gfkeras")
 class GroupEnsemble(keras.layers.Layer):
     """K group FCs and their soft or hard combination v^G.
@@ -89,19 +111,10 @@ class GroupEnsemble(keras.layers.Layer):
     ) -> None:
         features = feature_shape[-1]
 
-        def each_group(shape: tuple[int, ...], dtype: Any = None) -> Any:
-            # The fans of one group's FC, not those of a (K, F, D) convolution.
-            initializer = self.kernel_initializer
-            groups = []
-            for _ in range(shape[0]):
-                groups.append(initializer(shape[1:], dtype=dtype))
-                initializer = initializer.clone()
-            return ops.stack(groups)
-
         self.kernel = self.add_weight(
             name="kernel",
             shape=(self.num_groups, features, self.embedding_dim),
-            initializer=each_group,
+            initializer=_EachGroup(self.kernel_initializer),
         )
         self.bias = self.add_weight(
             name="bias", shape=(self.num_groups, self.embedding_dim), initializer="zeros"

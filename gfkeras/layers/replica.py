@@ -8,6 +8,9 @@ from typing import Any
 import keras
 from keras import ops
 
+# What a `keras.distribution` is asked by, besides Keras' own paths of layers' outputs.
+BESIDE_CENTERS = "gfkeras/embedding_beside_centers"
+
 
 def _replica_context() -> Any:
     """The `tf.distribute` replica context with more than one replica, or None.
@@ -98,3 +101,20 @@ def replica_mean(values: dict[str, Any]) -> dict[str, Any]:
     stacked = tf.stack([tf.cast(value, tf.float32) for value in values.values()])
     means = tf.unstack(context.all_reduce(tf.distribute.ReduceOp.MEAN, stacked), len(values))
     return dict(zip(values, means, strict=True))
+
+
+def beside_centers(embedding: Any) -> Any:
+    """The same embedding, laid out on the devices for its products with class centers.
+
+    Where a `keras.distribution` cuts the centers over devices, XLA may else gather all
+    centers on every device to meet each device's few embeddings. Which layout is for the
+    distribution to say, in `get_tensor_layout(BESIDE_CENTERS)`; without one nothing is done.
+
+    Args:
+        embedding: (B, D) float.
+    """
+    distribution = keras.distribution.distribution()
+    layout = None if distribution is None else distribution.get_tensor_layout(BESIDE_CENTERS)
+    if layout is None:
+        return embedding
+    return keras.distribution.distribute_tensor(embedding, layout)

@@ -9,7 +9,7 @@ import keras
 import numpy as np
 from keras import ops
 
-from gfkeras.layers import num_replicas
+from gfkeras.layers import beside_centers, num_replicas
 from gfkeras.layers.checks import check_labels
 from gfkeras.layers.replica import on_all_replicas, replica_mean
 from gfkeras.losses.softmax import softmax_cross_entropy
@@ -196,6 +196,7 @@ class FaceClassifier(keras.Model):
         training: bool = True,
     ) -> Any:
         loss = ops.zeros((), "float32")
+        y_pred = {**y_pred, "embedding": beside_centers(y_pred["embedding"])}
         if self.head is not None:
             loss = self._identity(y, y_pred["embedding"], sample_weight, training)
         known = {**y_pred, "labels": y}

@@ -90,10 +90,10 @@ def train(
         run_folder.check_folder(out, resume, recipe)
     faces, heldout_faces = load_faces(recipe, data, heldout)
     batches = build_batches(recipe, faces, distribution.num_replicas)
-    keras.utils.set_random_seed(recipe.seed)
     checkpoints = StepCheckpoints(out / run_folder.CHECKPOINTS)
     try:
         with distribution.scope():
+            keras.utils.set_random_seed(recipe.seed)
             run = _Run(recipe, out, distribution, batches, faces, heldout_faces, checkpoints)
             if resume:
                 run.restore()

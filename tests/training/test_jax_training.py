@@ -8,16 +8,9 @@ import subprocess
 import sys
 
 import pytest
+from blocking import WITHOUT_TENSORFLOW
 
 SCRIPT = """
-import importlib.abc, sys
-
-class Blocked(importlib.abc.MetaPathFinder):
-    def find_spec(self, name, path=None, target=None):
-        if name.split(".")[0] == "tensorflow":
-            raise ModuleNotFoundError(f"No module named {name!r}", name=name)
-
-sys.meta_path.insert(0, Blocked())
 import numpy as np, keras
 from gfkeras.data import Faces
 from gfkeras.training import Recipe, train
@@ -63,7 +56,7 @@ print("trained")
 @pytest.mark.skipif(importlib.util.find_spec("jax") is None, reason="JAX is not installed")
 def test_training_on_jax_without_tensorflow(tmp_path):
     result = subprocess.run(
-        [sys.executable, "-c", SCRIPT, str(tmp_path / "run")],
+        [sys.executable, "-c", WITHOUT_TENSORFLOW + SCRIPT, str(tmp_path / "run")],
         env=os.environ | {"KERAS_BACKEND": "jax"},
         capture_output=True,
         text=True,

@@ -79,14 +79,13 @@ def embed(model: keras.Model, images: np.ndarray, batch_size: int = 64) -> np.nd
     """L2-normalised embeddings (N, D) of images (N, 112, 112, 3).
 
     Under `tf.distribute` each worker computes all of them by itself, so that they are the same
-    and in the same order on all.
+    and in the same order on all. Within the scope of a `keras.distribution` batches are made
+    to divide by its replicas.
     """
     if _replicated():
-        output = _local_predict(model, images, batch_size)
+        embedding = _local_predict(model, images, batch_size)
     else:
-        output = model.predict(images, batch_size=batch_size, verbose=0)
-        output = output["embedding"] if isinstance(output, dict) else output
-    embedding = np.asarray(output)
+        embedding = _predict(model, images, batch_size)
     norm = np.linalg.norm(embedding, axis=1, keepdims=True)
     return embedding / np.maximum(norm, np.finfo(np.float32).tiny)
 
@@ -107,6 +106,24 @@ def _local_predict(model: keras.Model, images: np.ndarray, batch_size: int) -> n
     for start in range(0, len(images), batch_size):
         batch = images[start : start + batch_size]
         # One shape, for which the function is traced once.
-        padded = np.pad(batch, ((0, min(batch_size, len(images)) - len(batch)), *[(0, 0)] * 3))
+        missing = min(batch_size, len(images)) - len(batch)
+        padded = np.concatenate([batch, batch[-1:].repeat(missing, 0)]) if missing else batch
         found.append(step(tf.constant(padded)).numpy()[: len(batch)])
     return np.concatenate(found)
+
+
+def _predict(model: keras.Model, images: np.ndarray, batch_size: int) -> np.ndarray:
+    distribution = keras.distribution.distribution()
+    replicas = 1 if distribution is None else distribution.num_model_replicas
+    batch_size += -batch_size % replicas
+    parts = [images]
+    if missing := -len(images) % replicas:
+        # Only the last batch is copied to be filled up.
+        whole = len(images) // batch_size * batch_size
+        parts = [images[:whole], np.concatenate([images[whole:], images[-1:].repeat(missing, 0)])]
+    found = []
+    for part in parts:
+        if len(part):
+            output = model.predict(part, batch_size=batch_size, verbose=0)
+            found.append(np.asarray(output["embedding"] if isinstance(output, dict) else output))
+    return np.concatenate(found)[: len(images)]

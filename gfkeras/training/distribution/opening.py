@@ -8,6 +8,8 @@ import os
 import keras
 
 from gfkeras.training.distribution.distribution import Distribution
+from gfkeras.training.distribution.jax_devices import JaxDevices
+from gfkeras.training.distribution.tensorflow_replicas import TensorFlowReplicas
 from gfkeras.training.sections import TrainingSection
 
 
@@ -32,8 +34,6 @@ def open_distribution(section: TrainingSection) -> Distribution:
             )
         return Distribution()
     if backend == "tensorflow":
-        from gfkeras.training.distribution.tensorflow_replicas import TensorFlowReplicas
-
         if section.model_parallel > 1:
             raise ValueError(
                 "`training.model_parallel` needs KERAS_BACKEND=jax; on TensorFlow every replica "
@@ -44,14 +44,24 @@ def open_distribution(section: TrainingSection) -> Distribution:
         _require_no_cluster()
         return TensorFlowReplicas.mirrored(section.devices)
     if backend == "jax" and section.strategy == "mirrored":
-        from gfkeras.training.distribution.jax_devices import JaxDevices
-
-        return JaxDevices(section.model_parallel, section.devices)
+        return JaxDevices(section.model_parallel, _jax_devices(section.devices))
     raise ValueError(
         f'`training.strategy` "{section.strategy}" needs KERAS_BACKEND=tensorflow'
         + (' or, for "mirrored", jax' if section.strategy == "mirrored" else "")
         + f". Received: {backend}"
     )
+
+
+def _jax_devices(devices: int | list[str] | None) -> list[str] | None:
+    if not isinstance(devices, int):
+        return devices
+    present = list(keras.distribution.list_devices())
+    if devices > len(present):
+        raise ValueError(
+            f"`training.devices` must be at most the {len(present)} that are there "
+            f"({', '.join(present)}). Received: {devices}"
+        )
+    return present[:devices]
 
 
 def _require_no_cluster() -> None:
