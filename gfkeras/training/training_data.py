@@ -98,10 +98,11 @@ def build_batches(recipe: Recipe, faces: Faces | RecordSet, num_replicas: int = 
             f"`training.batch_size` must be a multiple of the {num_replicas} replicas that share "
             f"it. Received: {batch_size}"
         )
-    if batch_size < 2 * num_replicas:
+    least = 2 if recipe.training.synchronized_batch_norm else 2 * num_replicas
+    if batch_size < least:
         raise ValueError(
-            "`training.batch_size` must be at least 2 images a replica: batch normalisation and "
-            f"the groups' expectation are taken over a batch. Received: {batch_size}"
+            f"`training.batch_size` must be at least {least}: batch normalisation and the groups' "
+            f"expectation are taken over a batch. Received: {batch_size}"
         )
     if batch_size > len(faces):
         raise ValueError(

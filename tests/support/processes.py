@@ -17,24 +17,61 @@ tf.config.set_logical_device_configuration(
 """
 
 
+class Process:
+    """Python code running in a process of its own; made by `start_python`."""
+
+    def __init__(self, code: str, arguments: tuple[str, ...], environment: dict[str, str]):
+        self._run = subprocess.Popen(
+            [sys.executable, "-c", code, *arguments],
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+            env={**os.environ, "PYTHONPATH": str(Path(__file__).parent), **environment},
+        )
+
+    @property
+    def pid(self) -> int:
+        return self._run.pid
+
+    def kill(self) -> None:
+        self._run.kill()
+        self._run.communicate()
+
+    def wait(self, timeout: float | None = None) -> tuple[int, str, str]:
+        """Exit status, and what it wrote to stdout and stderr."""
+        try:
+            out, error = self._run.communicate(timeout=timeout)
+        except subprocess.TimeoutExpired:
+            self.kill()
+            raise
+        return self._run.returncode, out, error
+
+    def literals(self, timeout: float | None = None) -> list[Any]:
+        """The literals of the lines that it printed, once it has ended well.
+
+        Lines that are no literals, such as a library's own messages, are left out.
+        """
+        status, out, error = self.wait(timeout)
+        assert status == 0, error[-3000:]
+        values = []
+        for line in out.splitlines():
+            try:
+                values.append(ast.literal_eval(line))
+            except (SyntaxError, ValueError):
+                continue
+        return values
+
+
+def start_python(
+    code: str, *arguments: str, two_cpus: bool = False, **environment: str
+) -> Process:
+    """Starts code that may import `tests/support`, as `run_python`, and does not wait for it."""
+    return Process((TWO_CPUS if two_cpus else "") + code, arguments, environment)
+
+
 def run_python(code: str, *arguments: str, two_cpus: bool = False, **environment: str) -> list[Any]:
     """Runs code that may import `tests/support`; the literals of the lines that it printed.
 
-    Lines that are no literals, such as a library's own messages, are left out. With
-    `two_cpus` TensorFlow has the devices CPU:0 and CPU:1, for two replicas.
+    With `two_cpus` TensorFlow has the devices CPU:0 and CPU:1, for two replicas.
     """
-    run = subprocess.run(
-        [sys.executable, "-c", (TWO_CPUS if two_cpus else "") + code, *arguments],
-        capture_output=True,
-        text=True,
-        check=False,
-        env={**os.environ, "PYTHONPATH": str(Path(__file__).parent), **environment},
-    )
-    assert run.returncode == 0, run.stderr[-3000:]
-    values = []
-    for line in run.stdout.splitlines():
-        try:
-            values.append(ast.literal_eval(line))
-        except (SyntaxError, ValueError):
-            continue
-    return values
+    return start_python(code, *arguments, two_cpus=two_cpus, **environment).literals()

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import contextlib
 import os
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
+from contextlib import AbstractContextManager
 from typing import TYPE_CHECKING, Any
 
 from gfkeras.data import FaceBatches
@@ -72,10 +72,8 @@ class TensorFlowReplicas(Distribution):
             ) from error
         return cls(strategy, cluster)
 
-    @contextlib.contextmanager
-    def scope(self) -> Iterator[None]:
-        with self.strategy.scope():
-            yield
+    def scope(self) -> AbstractContextManager[Any]:
+        return self.strategy.scope()
 
     def dataset(self, batches: FaceBatches, epochs: int, first_step: int = 0) -> Any:
         return self.strategy.distribute_datasets_from_function(
