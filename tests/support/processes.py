@@ -62,9 +62,7 @@ class Process:
         return values
 
 
-def start_python(
-    code: str, *arguments: str, two_cpus: bool = False, **environment: str
-) -> Process:
+def start_python(code: str, *arguments: str, two_cpus: bool = False, **environment: str) -> Process:
     """Starts code that may import `tests/support`, as `run_python`, and does not wait for it."""
     return Process((TWO_CPUS if two_cpus else "") + code, arguments, environment)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import os
 import re
 from collections.abc import Sequence
@@ -46,9 +47,7 @@ class TensorFlowReplicas(Distribution):
         Raises:
             ValueError: for devices that are not there.
         """
-        import tensorflow as tf
-
-        return cls(tf.distribute.MirroredStrategy(_chosen(devices)))
+        return cls(_mirrored_strategy(tuple(_chosen(devices))))
 
     @classmethod
     def multi_worker(cls) -> TensorFlowReplicas:
@@ -60,11 +59,9 @@ class TensorFlowReplicas(Distribution):
             ValueError: for a TF_CONFIG that does not describe them, or where TensorFlow has been
                 used in this process already.
         """
-        import tensorflow as tf
-
         cluster = Cluster.parse(os.environ.get("TF_CONFIG"))
         try:
-            strategy = tf.distribute.MultiWorkerMirroredStrategy()
+            strategy = _multi_worker_strategy()
         except RuntimeError as error:
             raise ValueError(
                 "`training.strategy` multi-worker must be set up before TensorFlow is used in "
@@ -120,6 +117,24 @@ class TensorFlowReplicas(Distribution):
         if self.cluster is None:
             return f"{self.num_replicas} replicas"
         return f"{self.num_replicas} replicas on {len(self.cluster.addresses)} workers"
+
+
+# TensorFlow numbers the exchanges of each strategy from 1 and remembers for the life of the process
+# what kind each number was: with a second strategy it would take one for another.
+
+
+@functools.cache
+def _mirrored_strategy(devices: tuple[str, ...]) -> tf.distribute.Strategy:
+    import tensorflow as tf
+
+    return tf.distribute.MirroredStrategy(devices)
+
+
+@functools.cache
+def _multi_worker_strategy() -> tf.distribute.Strategy:
+    import tensorflow as tf
+
+    return tf.distribute.MultiWorkerMirroredStrategy()
 
 
 def _chosen(devices: int | Sequence[str] | None) -> list[str]:

@@ -1,0 +1,227 @@
+"""Resuming after whatever ended a run: to the same weights, or with a line that says why not."""
+
+from __future__ import annotations
+
+import random
+import resource
+import shutil
+import time
+
+import keras
+import numpy as np
+import pytest
+from processes import run_python, start_python
+
+from gfkeras.training import Recipe, train
+
+SCRIPT = """
+import os, signal, sys
+import numpy as np, keras
+from gfkeras.data import Faces
+from gfkeras.training import Recipe, train
+
+out, die_after, resume = sys.argv[1], int(sys.argv[2]), sys.argv[3] == "resume"
+rng = np.random.default_rng(0)
+labels = np.repeat(np.arange(6), 4).astype(np.int32)
+colours = rng.integers(40, 216, (6, 1, 1, 3))
+images = colours[labels] + rng.integers(-30, 31, (24, 112, 112, 3))
+faces = Faces(images.astype(np.uint8), labels)
+recipe = Recipe.read(sys.argv[4])
+
+class Die(keras.callbacks.Callback):
+    steps = 0
+    def on_train_batch_end(self, batch, logs=None):
+        self.steps += 1
+        print(self.steps, flush=True)
+        if self.steps == die_after:
+            os.kill(os.getpid(), signal.SIGKILL)
+
+train(recipe, faces, out, resume=resume, verbose=0, callbacks=[Die()])
+print("done")
+"""
+STEPS = 6
+
+
+@pytest.fixture(scope="module")
+def recipe(recipe_tables):
+    """Three epochs of two steps, with dropout and a moving average; a checkpoint every step."""
+    return Recipe.parse(
+        recipe_tables,
+        ["training.checkpoint_steps=1", "training.patience=9", "evaluation.pairs=12"],
+    )
+
+
+@pytest.fixture(scope="module")
+def undisturbed(tmp_path_factory, tiny_faces, recipe):
+    out = tmp_path_factory.mktemp("undisturbed") / "run"
+    train(recipe, tiny_faces, out, verbose=0)
+    return out
+
+
+def arrays_of(folder) -> dict[str, np.ndarray]:
+    """The newest checkpoint's."""
+    newest = max((folder / "checkpoints").glob("step-*"))
+    with np.load(newest / "variables.npz") as stored:
+        return dict(stored)
+
+
+def assert_same_run(found, expected) -> None:
+    """Weights, optimizer, random states and logs, to the bit."""
+    ours, theirs = arrays_of(found), arrays_of(expected)
+    assert ours.keys() == theirs.keys()
+    for key, value in ours.items():
+        np.testing.assert_array_equal(value, theirs[key], err_msg=key)
+    columns = [
+        [line.split(",")[:3] for line in (run / "log.csv").read_text().splitlines()]
+        for run in (found, expected)
+    ]
+    assert columns[0] == columns[1]
+    for name in ("best", "last"):
+        weights = [(run / name / "config.json").read_text() for run in (found, expected)]
+        assert weights[0].partition('"sha256"')[0] == weights[1].partition('"sha256"')[0]
+
+
+class Stop(keras.callbacks.Callback):
+    """Ends the process's part in a run after some steps, as an exception would."""
+
+    def __init__(self, steps: int):
+        super().__init__()
+        self.steps = steps
+
+    def on_train_batch_end(self, batch, logs=None):
+        self.steps -= 1
+        if self.steps == 0:
+            raise KeyboardInterrupt
+
+
+def stopped(recipe, faces, out, steps) -> None:
+    with pytest.raises(KeyboardInterrupt):
+        train(recipe, faces, out, verbose=0, callbacks=[Stop(steps)])
+
+
+@pytest.mark.parametrize("steps", [1, 3])
+def test_a_run_stopped_within_an_epoch_goes_on_to_the_bit(
+    steps, tmp_path, tiny_faces, recipe, undisturbed
+):
+    stopped(recipe, tiny_faces, tmp_path / "run", steps)
+    # Whatever was drawn in between must not matter.
+    keras.utils.set_random_seed(99)
+    result = train(recipe, tiny_faces, tmp_path / "run", resume=True, verbose=0)
+    assert result.epochs == 3
+    assert_same_run(tmp_path / "run", undisturbed)
+    assert len(list((tmp_path / "run" / "checkpoints").iterdir())) == 2
+
+
+def test_a_killed_process_goes_on_to_the_bit(tmp_path, recipe):
+    recipe.write(tmp_path / "recipe.toml")
+
+    def process(name: str, die_after: int, resume: str):
+        return start_python(
+            SCRIPT, str(tmp_path / name), str(die_after), resume, str(tmp_path / "recipe.toml"),
+            TF_NUM_INTRAOP_THREADS="1",
+        )  # fmt: skip
+
+    whole, killed = process("whole", 0, "new"), process("killed", 3, "new")
+    assert whole.literals()[-1] == STEPS
+    assert killed.wait()[0] == -9
+    assert not (tmp_path / "killed" / "summary.json").exists()
+    assert process("killed", 0, "resume").literals()[-1] == STEPS - 3
+    assert_same_run(tmp_path / "killed", tmp_path / "whole")
+
+
+@pytest.mark.slow
+def test_killed_at_any_moment_thirty_times(tmp_path, recipe):
+    recipe.write(tmp_path / "recipe.toml")
+    arguments = (SCRIPT, str(tmp_path / "run"), "0", "resume", str(tmp_path / "recipe.toml"))
+    rng = random.Random(0)
+    for _ in range(30):
+        process = start_python(*arguments)
+        time.sleep(rng.uniform(4, 16))
+        process.kill()
+        if (tmp_path / "run" / "summary.json").exists():
+            shutil.rmtree(tmp_path / "run")
+    run_python(*arguments)
+    run_python(SCRIPT, str(tmp_path / "whole"), "0", "new", str(tmp_path / "recipe.toml"))
+    assert_same_run(tmp_path / "run", tmp_path / "whole")
+    assert not [path for path in (tmp_path / "run" / "checkpoints").iterdir() if "." in path.name]
+
+
+def test_a_damaged_checkpoint_is_refused_and_the_one_before_used(
+    tmp_path, tiny_faces, recipe, undisturbed
+):
+    stopped(recipe, tiny_faces, tmp_path / "run", 4)
+    older, newer = sorted((tmp_path / "run" / "checkpoints").iterdir())
+    arrays = newer / "variables.npz"
+    arrays.write_bytes(arrays.read_bytes()[:-1000])
+    result = train(recipe, tiny_faces, tmp_path / "run", resume=True, verbose=0)
+    (damaged, resumed) = (note for note in result.notes if "step-" in note)
+    assert str(newer) in damaged
+    assert "cut short" in damaged
+    assert str(older) in resumed
+    assert_same_run(tmp_path / "run", undisturbed)
+
+
+def test_one_changed_byte_is_found_out(tmp_path, tiny_faces, recipe):
+    stopped(recipe, tiny_faces, tmp_path / "run", 2)
+    for checkpoint in (tmp_path / "run" / "checkpoints").iterdir():
+        changed = bytearray((checkpoint / "variables.npz").read_bytes())
+        changed[len(changed) // 2] ^= 1
+        (checkpoint / "variables.npz").write_bytes(changed)
+    with pytest.raises(ValueError, match=r"no checkpoint to resume from: .* not what was written"):
+        train(recipe, tiny_faces, tmp_path / "run", resume=True, verbose=0)
+
+
+def test_no_room_for_a_checkpoint(tmp_path, tiny_faces, recipe, undisturbed):
+    class NoRoom(keras.callbacks.Callback):
+        """Files may not grow past 100 kB any more, as on a full disk."""
+
+        def on_train_batch_begin(self, batch, logs=None):
+            if int(self.model.optimizer.iterations) == 3:
+                resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, limits[1]))
+
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    try:
+        with pytest.raises(OSError, match=r"No room for the checkpoint of step 4 .* is whole"):
+            train(recipe, tiny_faces, tmp_path / "run", verbose=0, callbacks=[NoRoom()])
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+    names = sorted(path.name for path in (tmp_path / "run" / "checkpoints").iterdir())
+    assert names == ["step-000000002", "step-000000003"]
+    train(recipe, tiny_faces, tmp_path / "run", resume=True, verbose=0)
+    assert_same_run(tmp_path / "run", undisturbed)
+
+
+def test_what_does_not_fit_the_checkpoint_is_named(tmp_path, tiny_faces, recipe):
+    stopped(recipe, tiny_faces, tmp_path / "run", 3)
+    tables = recipe.model_dump(exclude_none=True)
+    # Within an epoch the place in the data depends on these.
+    smaller = Recipe.parse(tables, ["training.batch_size=4"])
+    with pytest.raises(ValueError, match=r"batch_size that it was made with, 8\. Received: 4"):
+        train(smaller, tiny_faces, tmp_path / "run", resume=True, verbose=0)
+    wider = Recipe.parse(tables, ["model.backbone.width=0.125"])
+    with pytest.raises(ValueError, match=r"another \[model\]"):
+        train(wider, tiny_faces, tmp_path / "run", resume=True, verbose=0)
+
+
+def test_a_run_that_patience_ended_is_done(tmp_path, tiny_faces, recipe_tables):
+    recipe_tables = recipe_tables | {"data": {}}
+    recipe = Recipe.parse(
+        recipe_tables, ["training.patience=1", "training.epochs=9", "optimizer.learning_rate=1e-30"]
+    )
+    first = train(recipe, tiny_faces, tmp_path / "run", verbose=0)
+    assert first.epochs < 9
+    again = train(recipe, tiny_faces, tmp_path / "run", resume=True, verbose=0)
+    assert again.epochs == first.epochs
+    assert "were ended early: nothing to resume" in again.notes[-1]
+
+
+def test_a_loss_that_is_not_finite_ends_the_run(tmp_path, tiny_faces, recipe):
+    class Poison(keras.callbacks.Callback):
+        def on_train_batch_begin(self, batch, logs=None):
+            if int(self.model.optimizer.iterations) == 3:
+                self.model.head.centers.assign(self.model.head.centers * float("nan"))
+
+    with pytest.raises(ValueError, match=r"epoch 2, step 4, at learning rate .*step-000000003"):
+        train(recipe, tiny_faces, tmp_path / "run", verbose=0, callbacks=[Poison()])
+    # What is kept is sound.
+    assert all(np.isfinite(value).all() for value in arrays_of(tmp_path / "run").values())
