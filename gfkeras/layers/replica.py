@@ -72,10 +72,9 @@ def global_batch(values: Any) -> Any:
         return values
     import tensorflow as tf
 
-    # On several workers TensorFlow gathers to where a tensor is, and knows no place for one that was
-    # not put anywhere.
-    with tf.device(tf.nest.flatten(context.devices)[0]):
-        values = tf.identity(values)
+    # On several workers TensorFlow gathers to where a tensor is, and an argument of the step is
+    # nowhere; what is computed is on the replica's device.
+    values = tf.identity(values)
     gathered = context.all_gather(values, axis=0)
     # Gathering loses even the rank. The replicas' batches are of one size by contract.
     batch = values.shape[0]

@@ -61,7 +61,7 @@ for make in (groupface, arcface):
         keras.utils.set_random_seed(1)
         classifier = make()
         synchronize_batch_norm(classifier)
-        classifier.compile(keras.optimizers.SGD(0.01, momentum=0.9, weight_decay=1e-3), jit_compile=False)
+        classifier.compile(keras.optimizers.SGD(0.005, momentum=0.9, weight_decay=1e-3), jit_compile=False)
         classifier.fit(distribution.dataset(batches, 4), epochs=4, steps_per_epoch=len(batches),
                        verbose=0, callbacks=[Losses()])
         arrays[f"{make.__name__}/losses"] = found
