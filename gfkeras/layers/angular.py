@@ -45,9 +45,27 @@ def project(vectors: Any, directions: Any) -> Any:
     Returns:
         (A, B) float32, ‖x‖·cos θ.
     """
-    # Dividing the products by ‖w‖ instead is a tenth faster with 100,000 directions on a CPU,
-    # but its gradient holds two arrays of their size at once where this holds one.
-    return ops.matmul(vectors, ops.transpose(unit_rows(directions)))
+    # Left to automatic differentiation, the unit directions and their gradient would be arrays
+    # of the directions' size; the products are divided by ‖w‖ and the gradient is written out.
+    @ops.custom_gradient
+    def with_lean_gradient(vectors: Any, directions: Any) -> Any:
+        squared = ops.sum(ops.square(directions), axis=-1)
+        inverse = ops.rsqrt(ops.maximum(squared, MIN_SQUARED_NORM))
+        result = ops.matmul(vectors, ops.transpose(directions)) * inverse
+
+        def gradient(*arguments: Any, upstream: Any = None) -> Any:
+            upstream = arguments[0] if upstream is None else upstream
+            scaled = upstream * inverse
+            # What a gradient along ŵ takes away; a zero row's norm has none.
+            along = ops.sum(scaled * result, axis=0) * inverse
+            along = ops.where(squared > MIN_SQUARED_NORM, along, 0.0)
+            by_directions = ops.matmul(ops.transpose(scaled), vectors)
+            by_directions = by_directions - directions * ops.expand_dims(along, -1)
+            return ops.matmul(scaled, directions), by_directions
+
+        return result, gradient
+
+    return with_lean_gradient(vectors, ops.cast(directions, "float32"))
 
 
 def sine(cosine: Any) -> Any:

@@ -1,0 +1,65 @@
+"""Reading and writing a few rows of a large variable, without touching the others."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import keras
+from keras import ops
+
+
+@dataclass(frozen=True)
+class SampledRows:
+    """The three variables by which a step trains some rows of a table only.
+
+    A gradient by the table would be as large as the table. The layer gives the gradient of the
+    rows it drew to `gradient` instead, and their index to `index`; both are trainable variables
+    so that Keras' own steps carry them to the optimiser, through loss scaling, clipping and
+    replicas. An optimiser with `updates_rows` (`gfkeras.training.optimizers`) finds this object
+    at each of the three variables as `sampled_rows`, and updates `table`.
+
+    Attributes:
+        table: (N, ...) float32, trainable; has no gradient, or one that is zero.
+        gradient: (R, ...) float32; its own value is of no use.
+        index: (R,) float32, exact up to 2^24, which has `overwrite_with_gradient`: Keras puts
+            the rows drawn last into it before the optimiser's update.
+    """
+
+    table: Any
+    gradient: Any
+    index: Any
+
+
+def gather_rows(variable: Any, index: Any) -> Any:
+    """Rows of a variable, no gradient.
+
+    Args:
+        variable: a `keras.Variable`, (N, ...).
+        index: (R,) int.
+
+    Returns:
+        (R, ...).
+    """
+    if keras.backend.backend() == "tensorflow":
+        import tensorflow as tf
+
+        # Of the variable itself: reading it first copies it whole once `set_rows` was used.
+        return tf.stop_gradient(tf.gather(variable.value, index))
+    return ops.take(ops.stop_gradient(variable.value), index, axis=0)
+
+
+def set_rows(variable: Any, index: Any, values: Any) -> None:
+    """Overwrites rows of a variable in place.
+
+    Args:
+        variable: a `keras.Variable`, (N, ...).
+        index: (R,) int, no row twice.
+        values: (R, ...).
+    """
+    if keras.backend.backend() == "tensorflow":
+        import tensorflow as tf
+
+        variable.value.scatter_update(tf.IndexedSlices(values, index))
+    else:
+        variable.assign(ops.scatter_update(variable.value, ops.expand_dims(index, -1), values))
