@@ -8,6 +8,7 @@ import keras
 from keras import ops
 
 from gfkeras.errors import positive, positive_int
+from gfkeras.heads.centers_initializer import CentersInitializer
 from gfkeras.heads.target import replace_target
 from gfkeras.layers.angular import project, row_norms, unit_rows
 from gfkeras.layers.checks import check_embeddings, check_labels
@@ -57,7 +58,7 @@ class MarginHead(keras.layers.Layer):
         self.centers = self.add_weight(
             name="centers",
             shape=self.centers_shape(embedding_shape[-1]),
-            initializer=keras.initializers.RandomNormal(stddev=0.01),
+            initializer=CentersInitializer(),
             dtype="float32",
         )
 
