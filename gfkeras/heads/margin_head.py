@@ -8,7 +8,6 @@ import keras
 from keras import ops
 
 from gfkeras.errors import positive, positive_int
-from gfkeras.heads.centers_initializer import CentersInitializer
 from gfkeras.heads.target import replace_target
 from gfkeras.layers.angular import project, row_norms, unit_rows
 from gfkeras.layers.checks import check_embeddings, check_labels
@@ -43,6 +42,9 @@ class MarginHead(keras.layers.Layer):
             finite give logits that are not.
     """
 
+    # What `build` draws the centers with; None for a normal distribution of deviation 0.01.
+    centers_initializer: Any = None
+
     def __init__(self, num_classes: int, scale: float = 64.0, **kwargs: Any):
         kwargs.setdefault("dtype", "float32")
         super().__init__(autocast=False, **kwargs)
@@ -58,7 +60,7 @@ class MarginHead(keras.layers.Layer):
         self.centers = self.add_weight(
             name="centers",
             shape=self.centers_shape(embedding_shape[-1]),
-            initializer=CentersInitializer(),
+            initializer=self.centers_initializer or keras.initializers.RandomNormal(stddev=0.01),
             dtype="float32",
         )
 
@@ -96,7 +98,7 @@ class MarginHead(keras.layers.Layer):
 
         Args:
             embedding: (B, D) float.
-            centers: (R, D) or (R, K, D) of `choose`, for (B, R) logits; None for all.
+            centers: those of `choose`, R classes for (B, R) logits; None for all.
         """
         # Scaling (B, D) instead of (B, N) saves two passes over the larger array.
         embedding = unit_rows(check_embeddings(embedding)) * self.scale

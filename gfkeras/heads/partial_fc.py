@@ -12,10 +12,11 @@ import numpy as np
 from keras import ops
 
 from gfkeras.errors import nearest, positive_int
+from gfkeras.heads.centers_initializer import CentersInitializer
 from gfkeras.heads.margin_head import MarginHead
 from gfkeras.layers.checks import check_labels, known_values
 from gfkeras.layers.replica import global_batch
-from gfkeras.layers.rows import SampledRows, gather_rows
+from gfkeras.layers.rows import DrawnRows, SampledRows
 
 # The index of the rows travels as a float32 gradient, exact up to here.
 MAX_CLASSES = 2**24
@@ -114,9 +115,11 @@ class PartialFC(MarginHead):
         return self.inner.centers
 
     def build(self, embedding_shape: tuple[int | None, ...], labels_shape: Any = None) -> None:
-        self.inner.build(embedding_shape)
         if self.samples == self.num_classes:
+            self.inner.build(embedding_shape)
             return
+        self.inner.centers_initializer = CentersInitializer()
+        self.inner.build(embedding_shape)
         self.step = self.add_state("step", 0.0)
         # The two that `SampledRows` describes. Saved files leave them out.
         self.row_gradient = self.add_weight(
@@ -133,9 +136,9 @@ class PartialFC(MarginHead):
             aggregation="only_first_replica",
             overwrite_with_gradient=True,
         )
-        rows = SampledRows(self.centers, self.row_gradient, self.row_index)
-        for variable in (rows.table, rows.gradient, rows.index):
-            variable.sampled_rows = rows
+        self._rows = SampledRows(self.centers, self.row_gradient, self.row_index)
+        for variable in (self.centers, self.row_gradient, self.row_index):
+            variable.sampled_rows = self._rows
 
     def choose(self, labels: Any, training: bool | None = None) -> tuple[Any, Any]:
         if not training or self.samples == self.num_classes:
@@ -147,7 +150,7 @@ class PartialFC(MarginHead):
         found = ops.take(index, ops.clip(column, 0, self.samples - 1), axis=0)
         column = ops.where(ops.equal(found, labels), column, -1)
         self._check_all_found(labels, column)
-        return self._rows(index), column
+        return DrawnRows(self._rows, index), column
 
     def sample(self, labels: Any) -> Any:
         """Draws R identities and counts the step.
@@ -167,24 +170,6 @@ class PartialFC(MarginHead):
         scores = ops.scatter_update(scores, ops.expand_dims(positives, -1), twos)
         _, index = ops.top_k(scores, self.samples, sorted=False)
         return ops.sort(ops.cast(index, "int32"))
-
-    def _rows(self, index: Any) -> Any:
-        """The centers of `index`, whose gradient goes to `row_gradient`, with the index."""
-        rows = gather_rows(self.centers, index)
-
-        @ops.custom_gradient
-        def with_gradient_elsewhere(row_gradient: Any, row_index: Any) -> Any:
-            del row_gradient, row_index
-
-            def gradient(*arguments: Any, upstream: Any = None) -> Any:
-                upstream = arguments[0] if upstream is None else upstream
-                return upstream, ops.cast(index, "float32")
-
-            return rows, gradient
-
-        return with_gradient_elsewhere(
-            ops.convert_to_tensor(self.row_gradient), ops.convert_to_tensor(self.row_index)
-        )
 
     def _check_all_found(self, labels: Any, column: Any) -> None:
         missing = ops.logical_and(

@@ -80,9 +80,7 @@ class SubCenterArcFace(ArcFace):
     def sub_center_cosine(self, embedding: Any, centers: Any = None) -> Any:
         """cos θ of each embedding with each center of each identity, (B, N, K) float32."""
         embedding = unit_rows(check_embeddings(embedding))
-        centers = self.centers if centers is None else centers
-        cosine = project(embedding, ops.reshape(centers, (-1, embedding.shape[-1])))
-        return ops.reshape(cosine, (-1, *centers.shape[:2]))
+        return project(embedding, self.centers if centers is None else centers)
 
     def get_config(self) -> dict[str, Any]:
         return {

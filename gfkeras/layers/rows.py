@@ -1,12 +1,17 @@
-"""Reading and writing a few rows of a large variable, without touching the others."""
+"""Reading, training and writing a few rows of a large variable, without touching the others."""
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
 import keras
 from keras import ops
+
+# Rows in hand at once on TensorFlow, so that they stay small beside their gradient. XLA, which
+# JAX always has, arranges that itself.
+CHUNK = 8192
 
 
 @dataclass(frozen=True)
@@ -29,6 +34,51 @@ class SampledRows:
     table: Any
     gradient: Any
     index: Any
+
+
+@dataclass(frozen=True)
+class DrawnRows:
+    """What a step drew of a table, in place of the (R, ..., D) array of these rows.
+
+    Attributes:
+        variables: the table, and where the gradient of its rows goes.
+        index: (R,) int32, rising.
+    """
+
+    variables: SampledRows
+    index: Any
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        return tuple(self.variables.gradient.shape)
+
+    def gradient_places(self) -> tuple[Any, Any]:
+        """The tensors whose gradients reach the optimiser as the rows' and as the index."""
+        rows = self.variables
+        return ops.convert_to_tensor(rows.gradient), ops.convert_to_tensor(rows.index)
+
+    def as_array(self) -> Any:
+        """(R, ..., D) float32, the gradient of which goes to the `gradient_places`."""
+        rows = gather_rows(self.variables.table, self.index)
+
+        @ops.custom_gradient
+        def with_gradient_elsewhere(gradient_place: Any, index_place: Any) -> Any:
+            del gradient_place, index_place
+
+            def gradient(*arguments: Any, upstream: Any = None) -> Any:
+                upstream = arguments[0] if upstream is None else upstream
+                return upstream, ops.cast(self.index, "float32")
+
+            return rows, gradient
+
+        return with_gradient_elsewhere(*self.gradient_places())
+
+
+def chunks(count: int) -> Iterator[tuple[int, int]]:
+    """Start and stop of each part of `count` rows that is in hand at once."""
+    size = CHUNK if keras.backend.backend() == "tensorflow" else count
+    for start in range(0, count, size):
+        yield start, min(start + size, count)
 
 
 def gather_rows(variable: Any, index: Any) -> Any:

@@ -8,13 +8,11 @@ import keras
 from keras import ops
 
 from gfkeras.errors import in_range, one_of
-from gfkeras.layers.rows import SampledRows, gather_rows, set_rows
+from gfkeras.layers.rows import SampledRows, chunks, gather_rows, set_rows
 
 DECAY_MODES = ("decoupled", "l2")
 # Names of the variables of batch normalisation, PReLU and biases.
 NORM_AND_BIAS = r"^(gamma|beta|alpha|bias)$"
-# Rows updated at once, so that what is gathered for it stays small beside the gradient.
-CHUNK = 8192
 
 
 class FaceOptimizer(keras.optimizers.Optimizer):
@@ -133,12 +131,9 @@ class FaceOptimizer(keras.optimizers.Optimizer):
         index = ops.cast(rows.index, "int32")
         variables = [rows.table, *self.slots(rows.table)]
         rate = ops.cast(learning_rate, "float32")
-        count = rows.index.shape[0]
-        # In a compiled step on JAX the whole is one loop over the rows as it is.
-        chunk = CHUNK if keras.backend.backend() == "tensorflow" else count
-        for start in range(0, count, chunk):
-            part = index[start : start + chunk]
-            by_rows = ops.cast(gradient[start : start + chunk], "float32")
+        for start, stop in chunks(rows.index.shape[0]):
+            part = index[start:stop]
+            by_rows = ops.cast(gradient[start:stop], "float32")
             weights, *slots = [gather_rows(variable, part) for variable in variables]
             if self._has_decay("l2", rows.table):
                 by_rows = by_rows + self.weight_decay * weights
