@@ -4,11 +4,12 @@
 
 A whole step of `FaceClassifier`, forward, backward and update, as `model.fit` runs it: one
 `Dense` layer as the model, batch 64, embeddings of 512 float32, ArcFace, SGD with momentum 0.9
-and weight decay. `PartialFC` and the full head take turns, step by step, each in a process of
-its own, as the two would not fit into one; the ratio is the median over the pairs of steps.
+and weight decay. `PartialFC` and the full head take turns, each in a process of its own for the
+machine would not hold both; the ratio is the median over the rounds of one's median step by the
+other's.
 Memory is the peak of a process, from making the first centers to the last step, over what it
-held before, as a multiple of what centers and momentum take (Linux only). How TensorFlow orders what is ready
-differs from process to process: the largest of several is reported.
+held before, as a multiple of what centers and momentum take (Linux only). How TensorFlow orders
+what is ready differs from process to process: the largest of several counts.
 """
 
 from __future__ import annotations
@@ -38,7 +39,7 @@ def resident_bytes(key: str) -> int:
 
 
 def child(arguments: argparse.Namespace) -> None:
-    """Takes a step for each line of stdin; prints its seconds, and at the end the memory."""
+    """Prints the seconds of each step, and at the end the bytes at the peak."""
     import keras
     import numpy as np
 
@@ -70,70 +71,26 @@ def child(arguments: argparse.Namespace) -> None:
     Path("/proc/self/clear_refs").write_text("5")
     before = resident_bytes("VmRSS")
     training = classifier(arguments.classes)
-    for _ in sys.stdin:
-        print(step(training, arguments.classes), flush=True)
-    print(resident_bytes("VmHWM") - before, flush=True)
+    for _ in range(WARM_UP + arguments.steps):
+        print(step(training, arguments.classes))
+    print(resident_bytes("VmHWM") - before)
 
 
-class Process:
-    """A classifier in a process of its own."""
-
-    def __init__(self, which: str, arguments: argparse.Namespace):
-        command = [sys.executable, __file__, "--child", which, "--classes", str(arguments.classes)]
-        command += ["--sample-rate", str(arguments.sample_rate)]
-        self.process = subprocess.Popen(
-            command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
-        )
-
-    def step(self) -> float:
-        self.process.stdin.write("\n")
-        self.process.stdin.flush()
-        return float(self.process.stdout.readline())
-
-    def close(self) -> int:
-        """Ends the process; the bytes it took."""
-        found, _ = self.process.communicate()
-        if self.process.returncode:
-            raise RuntimeError("a benchmark's process failed; its error is above")
-        return int(found)
-
-
-def measure_time(arguments: argparse.Namespace) -> dict[str, Any]:
-    processes = {which: Process(which, arguments) for which in ("partial", "full")}
-    seconds: dict[str, list[float]] = {which: [] for which in processes}
-    for run in range(-WARM_UP, arguments.runs):
-        for which in list(processes)[:: 1 if run % 2 else -1]:
-            found = processes[which].step()
-            if run >= 0:
-                seconds[which].append(found)
-    memory = {which: process.close() for which, process in processes.items()}
-    ratios = [a / b for a, b in zip(seconds["partial"], seconds["full"], strict=True)]
-    return {
-        "partial_ms_median": 1e3 * statistics.median(seconds["partial"]),
-        "full_ms_median": 1e3 * statistics.median(seconds["full"]),
-        "time_ratio": statistics.median(ratios),
-        "time_ratios": sorted(ratios),
-        "full_peak_mib": memory["full"] / 2**20,
-    }
-
-
-def measure_memory(arguments: argparse.Namespace) -> list[float]:
-    """MiB at the peak of several processes."""
-    peaks = []
-    for _ in range(arguments.processes):
-        process = Process("partial", arguments)
-        for _ in range(4):
-            process.step()
-        peaks.append(process.close() / 2**20)
-    return sorted(peaks)
+def run(which: str, arguments: argparse.Namespace) -> tuple[list[float], float]:
+    """Seconds of the steps of a process of its own, and the MiB it took."""
+    command = [sys.executable, __file__, "--child", which, "--classes", str(arguments.classes)]
+    command += ["--sample-rate", str(arguments.sample_rate), "--steps", str(arguments.steps)]
+    found = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=True)
+    *seconds, peak = found.stdout.split()
+    return [float(second) for second in seconds][WARM_UP:], int(peak) / 2**20
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("--classes", type=int, default=1_000_000, help="number of identities")
     parser.add_argument("--sample-rate", type=float, default=0.1, help="of PartialFC")
-    parser.add_argument("--runs", type=int, default=7, help="measured steps of each")
-    parser.add_argument("--processes", type=int, default=3, help="for memory")
+    parser.add_argument("--rounds", type=int, default=3, help="processes of each")
+    parser.add_argument("--steps", type=int, default=5, help="measured in each process")
     parser.add_argument("--json", type=Path, metavar="FILE", help="write the results here")
     parser.add_argument("--child", choices=("partial", "full"), help=argparse.SUPPRESS)
     arguments = parser.parse_args()
@@ -141,30 +98,41 @@ def main() -> None:
         child(arguments)
         return
     variables = 2 * 4 * arguments.classes * DIMENSIONS / 2**20
-    peaks = measure_memory(arguments)
+    rounds: dict[str, list[Any]] = {"partial": [], "full": []}
+    for number in range(arguments.rounds):
+        for which in list(rounds)[:: 1 if number % 2 else -1]:
+            seconds, peak = run(which, arguments)
+            rounds[which].append((statistics.median(seconds), peak))
+            print(f"{which}: {1e3 * rounds[which][-1][0]:.0f} ms, {peak:.0f} MiB", flush=True)
+    times, peaks = (
+        {which: [pair[place] for pair in pairs] for which, pairs in rounds.items()}
+        for place in (0, 1)
+    )
+    ratios = sorted(a / b for a, b in zip(times["partial"], times["full"], strict=True))
     result: dict[str, Any] = {
         "backend": os.environ.get("KERAS_BACKEND", "tensorflow"),
         "classes": arguments.classes,
         "sample_rate": arguments.sample_rate,
+        "partial_ms": [1e3 * second for second in times["partial"]],
+        "full_ms": [1e3 * second for second in times["full"]],
+        "time_ratios": ratios,
+        "time_ratio": statistics.median(ratios),
         "centers_and_momentum_mib": variables,
-        "partial_peaks_mib": peaks,
-        "memory_ratio": peaks[-1] / variables,
-        **(measure_time(arguments) if arguments.runs else {}),
+        "partial_peaks_mib": sorted(peaks["partial"]),
+        "full_peaks_mib": sorted(peaks["full"]),
+        "memory_ratio": max(peaks["partial"]) / variables,
     }
     result["within_target"] = (
-        result.get("time_ratio", 0) <= TIME_TARGET and result["memory_ratio"] <= MEMORY_TARGET
+        result["time_ratio"] <= TIME_TARGET and result["memory_ratio"] <= MEMORY_TARGET
     )
     print(
-        f"PartialFC, {arguments.classes:,} identities, r = {arguments.sample_rate:g}: peak "
-        f"{peaks[-1]:.0f} MiB (least {peaks[0]:.0f}), centers and momentum {variables:.0f} = "
-        f"{result['memory_ratio']:.3f}× (at most {MEMORY_TARGET:.2f}×)"
+        f"PartialFC, {arguments.classes:,} identities, r = {arguments.sample_rate:g}: step "
+        f"{result['time_ratio']:.3f}× of the full head's ({ratios[0]:.3f} to {ratios[-1]:.3f}; at "
+        f"most {TIME_TARGET:.2f}×); peak memory {max(peaks['partial']):.0f} MiB, centers and "
+        f"momentum {variables:.0f} = {result['memory_ratio']:.3f}× (at most "
+        f"{MEMORY_TARGET:.2f}×), full head {max(peaks['full']):.0f}: "
+        f"{'yes' if result['within_target'] else 'NO'}"
     )
-    if "time_ratio" in result:
-        print(
-            f"step {result['partial_ms_median']:.0f} ms, full head {result['full_ms_median']:.0f} "
-            f"ms = {result['time_ratio']:.3f}× (at most {TIME_TARGET:.2f}×)"
-        )
-    print(f"within target: {'yes' if result['within_target'] else 'NO'}")
     if arguments.json:
         arguments.json.write_text(json.dumps(result, indent=1) + "\n")
 

@@ -12,7 +12,7 @@ ALIGNMENT = 16
 
 
 class CentersInitializer(keras.initializers.RandomNormal):
-    """N(0, 0.01²) as of the other heads, drawn in the memory that the variable then has.
+    """N(0, 0.01²) as of the other heads, drawn with one array beside the variable's.
 
     Keras draws N(0, 1), multiplies, then adds, each into an array of its own, and
     TensorFlow's allocator keeps them: with a million identities that would be more memory
@@ -28,9 +28,9 @@ class CentersInitializer(keras.initializers.RandomNormal):
         start = -(memory.ctypes.data // memory.itemsize) % ALIGNMENT
         values = memory[start : start + size].reshape(shape)
         np.random.default_rng(self.seed).standard_normal(out=values, dtype="float32")
-        values *= np.float32(self.stddev)
         if keras.backend.backend() != "tensorflow":
-            return keras.ops.convert_to_tensor(values, dtype)
+            return keras.ops.convert_to_tensor(values, dtype) * self.stddev
         import tensorflow as tf
 
-        return tf.cast(tf.experimental.dlpack.from_dlpack(values.__dlpack__()), dtype)
+        # Makes the one array that the variable takes over; NumPy's own goes back to the system.
+        return tf.experimental.dlpack.from_dlpack(values.__dlpack__()) * self.stddev
