@@ -9,9 +9,9 @@ from typing import Any
 import keras
 from keras import ops
 
-# Rows in hand at once on TensorFlow, so that they stay small beside their gradient. XLA, which
-# JAX always has, arranges that itself.
-CHUNK = 8192
+# On TensorFlow rows are in hand in at most so many parts of at least so many rows, which stay
+# small beside the gradient of all. XLA, which JAX always has, arranges that itself.
+PARTS, MIN_PART = 64, 1024
 
 
 @dataclass(frozen=True)
@@ -76,7 +76,9 @@ class DrawnRows:
 
 def chunks(count: int) -> Iterator[tuple[int, int]]:
     """Start and stop of each part of `count` rows that is in hand at once."""
-    size = CHUNK if keras.backend.backend() == "tensorflow" else count
+    size = count
+    if keras.backend.backend() == "tensorflow":
+        size = max(MIN_PART, -(-count // PARTS))
     for start in range(0, count, size):
         yield start, min(start + size, count)
 
