@@ -23,6 +23,7 @@ from keras import ops
 from gfkeras import FaceClassifier, heads, losses
 from gfkeras.data import FaceBatches, FaceFolder, Faces, IdentitySampler
 from gfkeras.evaluation import area_under_curve, equal_error_rate
+from gfkeras.training.optimizers import AdamW
 
 PEOPLE, PICTURES, SCALE = 8, 5, 16.0
 
@@ -45,6 +46,8 @@ def parts(num_classes: int) -> dict[str, Callable[[keras.Model], dict[str, Any]]
         own = {} if name == "SphereFace" else {"scale": SCALE}
         own |= {"lambda_start": 50.0} if name == "SphereFace" else {}
         own |= {"lower_norm": 1.0, "upper_norm": 20.0} if name == "MagFace" else {}
+        if name == "PartialFC":
+            own = {"sample_rate": 0.6, "head_arguments": own}
         return heads.get(name, num_classes=num_classes, **own)
 
     rows: dict[str, Callable[[keras.Model], dict[str, Any]]] = {
@@ -78,7 +81,7 @@ def train(faces: Faces, arguments: dict[str, Any], seed: int, epochs: int = 20) 
     if not epochs:
         return model
     training = FaceClassifier(model, **arguments)
-    training.compile(keras.optimizers.AdamW(0.001, weight_decay=0.01))
+    training.compile(AdamW(0.001, weight_decay=0.01, decay_norm_and_bias=True))
     sampler = IdentitySampler(faces.labels, PEOPLE, PICTURES, seed=seed)
     batches = FaceBatches(faces.images, faces.labels, sampler=sampler)
     training.fit(batches, epochs=epochs, shuffle=False, verbose=0)

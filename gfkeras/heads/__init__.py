@@ -13,6 +13,7 @@ from gfkeras.heads.curricularface import CurricularFace
 from gfkeras.heads.magface import MagFace
 from gfkeras.heads.margin_head import MarginHead
 from gfkeras.heads.norm_softmax import NormSoftmax
+from gfkeras.heads.partial_fc import PartialFC
 from gfkeras.heads.sphereface import SphereFace
 from gfkeras.heads.sphereface_r import SphereFaceR
 from gfkeras.heads.subcenter_arcface import SubCenterArcFace
@@ -21,7 +22,7 @@ HEADS: dict[str, type[MarginHead]] = {
     cls.__name__: cls
     for cls in (
         AdaFace, ArcFace, CombinedMargin, CosFace, CurricularFace, MagFace, NormSoftmax,
-        SphereFace, SphereFaceR, SubCenterArcFace,
+        PartialFC, SphereFace, SphereFaceR, SubCenterArcFace,
     )
 }  # fmt: skip
 
@@ -34,6 +35,7 @@ __all__ = [
     "MagFace",
     "MarginHead",
     "NormSoftmax",
+    "PartialFC",
     "SphereFace",
     "SphereFaceR",
     "SubCenterArcFace",

@@ -76,7 +76,7 @@ class AdaFace(MarginHead):
     def with_margin(
         self, logits: Any, labels: Any, embedding: Any = None, training: bool | None = None
     ) -> Any:
-        labels = check_labels(labels, self.num_classes, logits)
+        labels = check_labels(labels, logits.shape[1], logits)
         quality = self.quality(embedding, training)
 
         def margin(target: Any) -> Any:

@@ -78,7 +78,7 @@ class CurricularFace(MarginHead):
         bound = self.scale * additive_angular_margin(cosine, self.margin, threshold=False)
         # `replaced` holds the target's new logit, which is no negative.
         is_negative = ops.not_equal(
-            ops.expand_dims(labels, -1), ops.arange(self.num_classes, dtype=labels.dtype)
+            ops.expand_dims(labels, -1), ops.arange(logits.shape[1], dtype=labels.dtype)
         )
         hard = ops.logical_and(replaced > bound, is_negative)
         return ops.where(hard, replaced * (t + replaced / self.scale), replaced)

@@ -90,7 +90,7 @@ class MagFace(MarginHead):
     def with_margin(
         self, logits: Any, labels: Any, embedding: Any = None, training: bool | None = None
     ) -> Any:
-        labels = check_labels(labels, self.num_classes, logits)
+        labels = check_labels(labels, logits.shape[1], logits)
         slope = (self.upper_margin - self.lower_margin) / (self.upper_norm - self.lower_norm)
         margin = self.lower_margin + slope * (self.magnitude(embedding) - self.lower_norm)
 

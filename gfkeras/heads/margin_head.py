@@ -42,6 +42,9 @@ class MarginHead(keras.layers.Layer):
             finite give logits that are not.
     """
 
+    # What `build` draws the centers with; None for a normal distribution of deviation 0.01.
+    centers_initializer: Any = None
+
     def __init__(self, num_classes: int, scale: float = 64.0, **kwargs: Any):
         kwargs.setdefault("dtype", "float32")
         super().__init__(autocast=False, **kwargs)
@@ -57,7 +60,7 @@ class MarginHead(keras.layers.Layer):
         self.centers = self.add_weight(
             name="centers",
             shape=self.centers_shape(embedding_shape[-1]),
-            initializer=keras.initializers.RandomNormal(stddev=0.01),
+            initializer=self.centers_initializer or keras.initializers.RandomNormal(stddev=0.01),
             dtype="float32",
         )
 
@@ -66,16 +69,40 @@ class MarginHead(keras.layers.Layer):
         return (self.num_classes, dimensions)
 
     def call(self, embedding: Any, labels: Any = None, training: bool | None = None) -> Any:
-        logits = self.logits(embedding)
         if labels is None:
-            return logits
-        return self.with_margin(logits, labels, embedding, training)
+            return self.logits(embedding)
+        centers, labels = self.choose(labels, training)
+        return self.with_margin(self.logits(embedding, centers), labels, embedding, training)
 
-    def logits(self, embedding: Any) -> Any:
-        """s·cos θ_j of each embedding with each center, (B, N) float32."""
+    @property
+    def samples(self) -> int:
+        """R, how many classes a training step has logits of; N but for `PartialFC`."""
+        return self.num_classes
+
+    def choose(self, labels: Any, training: bool | None = None) -> tuple[Any, Any]:
+        """The classes of a step.
+
+        Args:
+            labels: (B,) int.
+            training: as of `call`.
+
+        Returns:
+            The centers that `logits` is to take, None for all, and the labels as columns of
+            these logits. All centers and the labels as they are but for `PartialFC`.
+        """
+        del training
+        return None, labels
+
+    def logits(self, embedding: Any, centers: Any = None) -> Any:
+        """s·cos θ_j of each embedding with each center, (B, N) float32.
+
+        Args:
+            embedding: (B, D) float.
+            centers: those of `choose`, R classes for (B, R) logits; None for all.
+        """
         # Scaling (B, D) instead of (B, N) saves two passes over the larger array.
         embedding = unit_rows(check_embeddings(embedding)) * self.scale
-        return project(embedding, self.centers)
+        return project(embedding, self.centers if centers is None else centers)
 
     def with_margin(
         self, logits: Any, labels: Any, embedding: Any = None, training: bool | None = None
@@ -83,16 +110,16 @@ class MarginHead(keras.layers.Layer):
         """The logits with the margin on the target class.
 
         Args:
-            logits: (B, N) float32 of `logits`.
-            labels: (B,) int.
+            logits: (B, N) float32 of `logits`, or those of the classes that `choose` drew.
+            labels: (B,) int, the column of each row's class.
             embedding: (B, D), what the logits are of; heads whose margin depends on
                 its norm need it.
             training: as of `call`.
 
         Returns:
-            (B, N) float32.
+            As the logits.
         """
-        labels = check_labels(labels, self.num_classes, logits)
+        labels = check_labels(labels, logits.shape[1], logits)
         return replace_target(
             logits,
             labels,

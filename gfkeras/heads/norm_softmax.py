@@ -33,5 +33,5 @@ class NormSoftmax(MarginHead):
     def with_margin(
         self, logits: Any, labels: Any, embedding: Any = None, training: bool | None = None
     ) -> Any:
-        check_labels(labels, self.num_classes, logits)
+        check_labels(labels, logits.shape[1], logits)
         return logits

@@ -73,14 +73,14 @@ class SphereFace(MarginHead):
         falling = self.lambda_start / (1.0 + self.lambda_decay * self.iteration)
         return ops.maximum(falling, self.lambda_min)
 
-    def logits(self, embedding: Any) -> Any:
+    def logits(self, embedding: Any, centers: Any = None) -> Any:
         """‖x‖·cos θ_j, (B, N) float32."""
-        return project(check_embeddings(embedding), self.centers)
+        return project(check_embeddings(embedding), self.centers if centers is None else centers)
 
     def with_margin(
         self, logits: Any, labels: Any, embedding: Any = None, training: bool | None = None
     ) -> Any:
-        labels = check_labels(labels, self.num_classes, logits)
+        labels = check_labels(labels, logits.shape[1], logits)
         norm = self.norms(embedding)
         annealing = self.annealing()
         if training:

@@ -69,19 +69,18 @@ class SubCenterArcFace(ArcFace):
     def centers_shape(self, dimensions: int) -> tuple[int, ...]:
         return (self.num_classes, self.sub_centers, dimensions)
 
-    def logits(self, embedding: Any) -> Any:
+    def logits(self, embedding: Any, centers: Any = None) -> Any:
         """s times the pooled cosines, (B, N) float32."""
-        cosine = self.sub_center_cosine(embedding)
+        cosine = self.sub_center_cosine(embedding, centers)
         if self.pooling == "max":
             return ops.max(cosine, axis=-1) * self.scale
         weights = ops.softmax(cosine / self.temperature, axis=-1)
         return ops.sum(weights * cosine, axis=-1) * self.scale
 
-    def sub_center_cosine(self, embedding: Any) -> Any:
+    def sub_center_cosine(self, embedding: Any, centers: Any = None) -> Any:
         """cos θ of each embedding with each center of each identity, (B, N, K) float32."""
         embedding = unit_rows(check_embeddings(embedding))
-        cosine = project(embedding, ops.reshape(self.centers, (-1, embedding.shape[-1])))
-        return ops.reshape(cosine, (-1, self.num_classes, self.sub_centers))
+        return project(embedding, self.centers if centers is None else centers)
 
     def get_config(self) -> dict[str, Any]:
         return {

@@ -4,7 +4,11 @@ from __future__ import annotations
 
 from typing import Any
 
+import keras
 from keras import ops
+
+from gfkeras.layers.row_projection import project_on_rows
+from gfkeras.layers.rows import DrawnRows
 
 # Squared norms below this are those of a zero vector: it has no direction, its
 # cosines are 0 and its gradient stays finite.
@@ -40,14 +44,22 @@ def project(vectors: Any, directions: Any) -> Any:
 
     Args:
         vectors: (A, D) float32.
-        directions: (B, D) float, of any length; a zero row gives zeros.
+        directions: (..., D) float, of any length; a zero row gives zeros. Or `DrawnRows`.
 
     Returns:
-        (A, B) float32, ‖x‖·cos θ.
+        (A, ...) float32, ‖x‖·cos θ.
     """
-    # Dividing the products by ‖w‖ instead is a tenth faster with 100,000 directions on a CPU,
-    # but its gradient holds two arrays of their size at once where this holds one.
-    return ops.matmul(vectors, ops.transpose(unit_rows(directions)))
+    shape = directions.shape
+    if isinstance(directions, DrawnRows) and keras.backend.backend() == "tensorflow":
+        products = project_on_rows(vectors, directions, MIN_SQUARED_NORM)
+    else:
+        if isinstance(directions, DrawnRows):
+            directions = directions.as_array()
+        # Dividing the products by ‖w‖ instead is a tenth faster with 100,000 directions on a
+        # CPU, but its gradient holds two arrays of their size at once where this holds one.
+        flat = ops.reshape(directions, (-1, shape[-1])) if len(shape) > 2 else directions
+        products = ops.matmul(vectors, ops.transpose(unit_rows(flat)))
+    return products if len(shape) == 2 else ops.reshape(products, (-1, *shape[:-1]))
 
 
 def sine(cosine: Any) -> Any:

@@ -42,7 +42,9 @@ class FaceClassifier(keras.Model):
     within the scope of a `tf.distribute` strategy, that of several workers included, it
     trains on all replicas, and losses and logs are those of the global batch.
     Logs: loss, identity_loss (L1), accuracy (of the cosines without a margin), and each
-    further loss under the name of its class: self_grouping_loss, triplet_loss, ...
+    further loss under the name of its class: self_grouping_loss, triplet_loss, ... With
+    `PartialFC` loss and accuracy are over the identities drawn in `fit`, over all in
+    `evaluate`.
 
     Args:
         model: a `GroupFace`, or any model from images to an embedding.
@@ -57,7 +59,8 @@ class FaceClassifier(keras.Model):
 
     Raises:
         ValueError: if there is neither head nor loss, or a loss needs what there is not,
-            such as groups, centers or a teacher; by `fit` and `evaluate`, for label
+            such as groups, centers or a teacher; by `compile`, for an optimizer that cannot
+            train a `PartialFC` head; by `fit` and `evaluate`, for label
             arrays that are not class indices. Labels that only a running step sees
             give a NaN loss.
 
@@ -119,6 +122,12 @@ class FaceClassifier(keras.Model):
                         f"`extra_losses` {type(loss).__name__} needs {_WHO_GIVES.get(key, key)}. "
                         f"Received: a classifier with {sorted(shapes)}"
                     )
+            if "centers" in inputs and self._samples_classes():
+                raise ValueError(
+                    f"`extra_losses` {type(loss).__name__} takes all centers, of which a step of "
+                    f"{type(self.head).__name__} has a sample. Received: {self.head.samples} of "
+                    f"{self.head.num_classes} classes"
+                )
             if "centers" in inputs and len(shapes["centers"]) != 2:
                 raise ValueError(
                     f"`extra_losses` {type(loss).__name__} needs a head with one center per "
@@ -127,6 +136,10 @@ class FaceClassifier(keras.Model):
                 )
             if isinstance(loss, keras.layers.Layer) and not loss.built:
                 loss.build(*(shapes[key] for key in inputs))
+
+    def _samples_classes(self) -> bool:
+        """Whether a step trains some of the head's centers only, as `PartialFC` does."""
+        return self.head is not None and self.head.samples < self.head.num_classes
 
     def _log_names(self) -> list[str]:
         """triplet_loss of TripletLoss; the second one of a class is triplet_loss_2."""
@@ -175,6 +188,13 @@ class FaceClassifier(keras.Model):
         kwargs["loss"] = None
         self.skip_nonfinite = skip_nonfinite
         optimizer = keras.optimizers.get(optimizer)
+        applied = getattr(optimizer, "inner_optimizer", optimizer)
+        if self._samples_classes() and not getattr(applied, "updates_rows", False):
+            raise ValueError(
+                "`optimizer` must be one that updates sampled centers, such as SGD of "
+                f"gfkeras.training.optimizers, with {type(self.head).__name__}. "
+                f"Received: optimizer={optimizer!r}"
+            )
         if not isinstance(optimizer, keras.optimizers.LossScaleOptimizer):
             if self.dtype_policy.name == "mixed_float16" and kwargs.get("auto_scale_loss", True):
                 optimizer = LossScaling(optimizer)
@@ -200,7 +220,7 @@ class FaceClassifier(keras.Model):
         if self.head is not None:
             loss = self._identity(y, y_pred["embedding"], sample_weight, training)
         known = {**y_pred, "labels": y}
-        if self.head is not None:
+        if any("centers" in inputs for inputs in self._loss_inputs):
             known["centers"] = ops.convert_to_tensor(self.head.centers)
         if self.teacher is not None:
             taught = as_outputs(self.teacher(x, training=False))
@@ -229,7 +249,8 @@ class FaceClassifier(keras.Model):
 
     def _identity(self, labels: Any, embedding: Any, sample_weight: Any, training: bool) -> Any:
         """L1, which also goes into the logs."""
-        logits = self.head.logits(embedding)
+        centers, labels = self.head.choose(labels, training)
+        logits = self.head.logits(embedding, centers)
         nearest = ops.cast(ops.argmax(logits, axis=-1), "int32")
         hits = ops.cast(ops.equal(nearest, ops.cast(labels, "int32")), "float32")
         logits = self.head.with_margin(logits, labels, embedding, training)

@@ -15,14 +15,13 @@ from gfkeras.data.augmentation.catalog import AUGMENTATIONS, make_layer
 from gfkeras.errors import nearest, unknown_name
 from gfkeras.models import FaceClassifier, GroupFace, synchronize_batch_norm
 from gfkeras.saving import load_model
+from gfkeras.training.optimizers import OPTIMIZERS
 from gfkeras.training.recipe import Recipe
 from gfkeras.training.sections import NamedSection
 from gfkeras.training.warmup import Warmup
 
 # The name of [head] for training with losses on the embedding alone.
 NO_HEAD = "none"
-# Names of the variables of batch normalisation, PReLU and biases.
-NORM_AND_BIAS = r"^(gamma|beta|alpha|bias)$"
 
 
 def check_names(recipe: Recipe) -> None:
@@ -36,6 +35,7 @@ def check_names(recipe: Recipe) -> None:
     _check("model.backbone", "backbone", recipe.model.backbone, backbones.BACKBONES)
     if recipe.head.name != NO_HEAD:
         _check("head", "head", recipe.head, heads.HEADS)
+        _check_partial_fc(recipe)
     elif recipe.head.arguments:
         raise ValueError(
             f'`head` "{NO_HEAD}" takes no arguments. Received: {sorted(recipe.head.arguments)}'
@@ -80,12 +80,24 @@ def _check(place: str, kind: str, section: NamedSection, known: Mapping[str, Any
     if section.name not in known:
         raise unknown_name(kind, section.name, known)
     # Set by the data or by [model], not by this table.
-    reserved = {"self", "num_classes", "embedding_dim", "name"}
+    reserved = {"self", "num_classes", "embedding_dim", "name", "batch_size"}
     parameters = inspect.signature(known[section.name].__init__).parameters.values()
     accepted = [
         p.name for p in parameters if p.kind is not p.VAR_KEYWORD and p.name not in reserved
     ]
     _check_keys(place, section, accepted)
+
+
+def _check_partial_fc(recipe: Recipe) -> None:
+    if recipe.head.name != heads.PartialFC.__name__:
+        return
+    # Checks the head inside and its arguments, by names and by values.
+    heads.PartialFC(num_classes=2, **recipe.head.arguments)
+    if recipe.optimizer.accumulate_steps > 1:
+        raise ValueError(
+            "`optimizer.accumulate_steps` must be 1 with the head PartialFC, each step of which "
+            f"draws other centers. Received: {recipe.optimizer.accumulate_steps}"
+        )
 
 
 def _check_keys(place: str, section: NamedSection, accepted: Iterable[str]) -> None:
@@ -136,7 +148,7 @@ def build_classifier(recipe: Recipe, num_classes: int, steps_per_epoch: int) -> 
     model = build_model(recipe)
     head = None
     if recipe.head.name != NO_HEAD:
-        head = heads.get(recipe.head.name, num_classes=num_classes, **recipe.head.arguments)
+        head = build_head(recipe, num_classes)
     extra_losses = [build_loss(section, num_classes) for section in recipe.loss]
     teacher = None if recipe.teacher is None else load_model(Path(recipe.teacher.model))
     classifier = FaceClassifier(model, head, extra_losses, teacher)
@@ -147,6 +159,14 @@ def build_classifier(recipe: Recipe, num_classes: int, steps_per_epoch: int) -> 
         jit_compile=_jit_compile(recipe.training.jit_compile),
     )
     return classifier
+
+
+def build_head(recipe: Recipe, num_classes: int) -> heads.MarginHead:
+    """The head, with the batch size where it has to hold a batch's identities."""
+    arguments = dict(recipe.head.arguments)
+    if "batch_size" in inspect.signature(heads.HEADS[recipe.head.name].__init__).parameters:
+        arguments["batch_size"] = recipe.training.batch_size
+    return heads.get(recipe.head.name, num_classes=num_classes, **arguments)
 
 
 def build_loss(section: NamedSection, num_classes: int) -> Any:
@@ -161,18 +181,19 @@ def build_optimizer(recipe: Recipe, steps_per_epoch: int) -> keras.optimizers.Op
     """The optimizer with its learning-rate schedule."""
     section = recipe.optimizer
     arguments: dict[str, Any] = {
-        "learning_rate": build_schedule(recipe, steps_per_epoch),
-        "weight_decay": section.weight_decay or None,
-        "clipnorm": section.clipnorm,
-    }
-    if section.name == "SGD":
-        optimizer = keras.optimizers.SGD(momentum=section.momentum, **arguments)
-    else:
         # Adam's first moment plays the part of momentum.
-        optimizer = getattr(keras.optimizers, section.name)(beta_1=section.momentum, **arguments)
-    if section.weight_decay and not section.decay_norm_and_bias:
-        optimizer.exclude_from_weight_decay(var_names=[NORM_AND_BIAS])
-    return optimizer
+        "momentum" if section.name == "SGD" else "beta_1": section.momentum,
+        "learning_rate": build_schedule(recipe, steps_per_epoch),
+        "weight_decay": section.weight_decay,
+        "weight_decay_mode": section.weight_decay_mode,
+        "decay_norm_and_bias": section.decay_norm_and_bias,
+        "clipnorm": section.clipnorm,
+        "global_clipnorm": section.global_clipnorm,
+        "clipvalue": section.clipvalue,
+    }
+    if section.accumulate_steps > 1:
+        arguments["gradient_accumulation_steps"] = section.accumulate_steps
+    return OPTIMIZERS[section.name](**arguments)
 
 
 def build_schedule(

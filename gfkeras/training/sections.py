@@ -106,14 +106,31 @@ class TeacherSection(Section):
 
 
 class OptimizerSection(Section):
-    """[optimizer]: weight decay is decoupled, w ← w − lr·decay·w."""
+    """[optimizer]: one of `gfkeras.training.optimizers`.
+
+    `weight_decay_mode` is "decoupled", w ← w − lr·decay·w, or "l2", g ← g + decay·w before
+    momentum. Gradients are clipped by `clipnorm` (each variable's norm), `global_clipnorm` (the
+    norm of all) or `clipvalue`, at most one of them. `accumulate_steps` batches make one update.
+    """
 
     name: Literal["SGD", "Adam", "AdamW"] = "SGD"
     learning_rate: PositiveFloat = 0.02
     momentum: Annotated[float, Field(ge=0, lt=1)] = 0.9
     weight_decay: NonNegativeFloat = 5e-4
+    weight_decay_mode: Literal["decoupled", "l2"] = "decoupled"
     decay_norm_and_bias: bool = False
     clipnorm: PositiveFloat | None = None
+    global_clipnorm: PositiveFloat | None = None
+    clipvalue: PositiveFloat | None = None
+    accumulate_steps: PositiveInt = 1
+
+    @model_validator(mode="after")
+    def _one_way_to_clip(self) -> OptimizerSection:
+        names = ("clipnorm", "global_clipnorm", "clipvalue")
+        given = [name for name in names if getattr(self, name) is not None]
+        if len(given) > 1:
+            raise ValueError(f"expected one of `{'`, `'.join(names)}` at most. Received: {given}")
+        return self
 
 
 class ScheduleSection(Section):

@@ -20,6 +20,7 @@ from gfkeras import heads, losses
 from gfkeras.data import FaceBatches
 from gfkeras.models import FaceClassifier, GroupFace, synchronize_batch_norm
 from gfkeras.training.distribution import Distribution, TensorFlowReplicas
+from gfkeras.training.optimizers import SGD
 
 strategy, out = sys.argv[1:3]
 distribution = {"none": Distribution, "mirrored": TensorFlowReplicas.mirrored,
@@ -55,13 +56,13 @@ class Losses(keras.callbacks.Callback):
         found.append(float(np.asarray(logs["loss"])))
 
 arrays = {}
-for make in (groupface, arcface):
+for make in (groupface, arcface, partial_fc):
     found = []
     with distribution.scope():
         keras.utils.set_random_seed(1)
         classifier = make()
         synchronize_batch_norm(classifier)
-        classifier.compile(keras.optimizers.SGD(0.005, momentum=0.9, weight_decay=1e-3), jit_compile=False)
+        classifier.compile(SGD(0.005, momentum=0.9, weight_decay=1e-3), jit_compile=False)
         classifier.fit(distribution.dataset(batches, 4), epochs=4, steps_per_epoch=len(batches),
                        verbose=0, callbacks=[Losses()])
         arrays[f"{make.__name__}/losses"] = found

@@ -1,0 +1,268 @@
+"""Partial FC: a margin head over a sample of the identities."""
+
+from __future__ import annotations
+
+import importlib
+import inspect
+from collections.abc import Mapping
+from typing import Any
+
+import keras
+import numpy as np
+from keras import ops
+
+from gfkeras.errors import nearest, positive_int
+from gfkeras.heads.centers_initializer import CentersInitializer
+from gfkeras.heads.margin_head import MarginHead
+from gfkeras.layers.checks import check_labels, known_values
+from gfkeras.layers.replica import global_batch
+from gfkeras.layers.rows import DrawnRows, SampledRows
+
+# The index of the rows travels as a float32 gradient, exact up to here.
+MAX_CLASSES = 2**24
+
+
+@keras.saving.register_keras_serializable("gfkeras")
+class PartialFC(MarginHead):
+    """Partial FC (arXiv 2203.15565): all positive centers and random negatives, each step.
+
+    A training step takes the centers of the R identities that it drew: all those of the
+    global batch, and of the others each with the same chance. `head` puts its margin on
+    their logits, and only they have a gradient, so that time and memory of a step go with
+    R instead of N. Every replica draws the same. Without labels, or not in training, the
+    logits are those of all N.
+
+    The optimiser must be one of `gfkeras.training.optimizers`: weight decay, momentum and
+    update go to the R rows drawn, all others stay as they are, momentum included. Any
+    other optimiser would leave the centers untrained; `gfkeras.models.FaceClassifier`
+    refuses it. With R = N this is `head` itself, for any optimiser.
+
+    Args:
+        num_classes: N, the number of identities, at most 2^24.
+        sample_rate: r in (0, 1]; R = r·N, rounded.
+        head: the margin head inside: a name in `gfkeras.heads`, or a `MarginHead` of N
+            classes that is not built yet.
+        head_arguments: arguments of a head given by name, such as {"margin": 0.35}.
+        batch_size: of all replicas together; R is at least this, so that the positives
+            always fit. In a recipe it is that of [training].
+        seed: of the sampling. With the same seed, step and labels the sample is the same.
+
+    Attributes:
+        inner: the margin head inside.
+        samples: R.
+        step: steps drawn so far, a variable that is saved and resumed.
+
+    Call arguments: as of `MarginHead`.
+
+    Returns:
+        Logits, (B, N) float32; (B, R) in training with labels, in the order of the
+        identities drawn.
+
+    Raises:
+        ValueError: as `MarginHead`, and where the batch has more identities than R. In a
+            compiled step that is an InvalidArgumentError on TensorFlow without XLA, and
+            a NaN loss of the images left out elsewhere.
+
+    Example:
+        >>> import gfkeras, numpy as np
+        >>> head = gfkeras.heads.PartialFC(num_classes=1000, sample_rate=0.1, head="CosFace")
+        >>> embedding, labels = np.ones((4, 512), "float32"), np.array([0, 3, 999, 3])
+        >>> logits = head(embedding, labels, training=True)
+        >>> tuple(logits.shape), tuple(head(embedding, labels).shape)
+        ((4, 100), (4, 1000))
+    """
+
+    def __init__(
+        self,
+        num_classes: int,
+        sample_rate: float = 0.1,
+        head: str | MarginHead | Mapping[str, Any] = "ArcFace",
+        head_arguments: Mapping[str, Any] | None = None,
+        batch_size: int | None = None,
+        seed: int = 0,
+        **kwargs: Any,
+    ):
+        num_classes = positive_int("num_classes", num_classes)
+        if num_classes > MAX_CLASSES:
+            raise ValueError(
+                f"`num_classes` must be at most {MAX_CLASSES}. Received: num_classes={num_classes}"
+            )
+        if isinstance(sample_rate, bool) or not 0 < sample_rate <= 1:
+            raise ValueError(
+                f"`sample_rate` must be in (0, 1]. Received: sample_rate={sample_rate!r}"
+            )
+        inner = _inner_head(head, head_arguments, num_classes)
+        super().__init__(num_classes, inner.scale, **kwargs)
+        self.sample_rate = float(sample_rate)
+        self.head = head if isinstance(head, str) else keras.saving.serialize_keras_object(inner)
+        self.head_arguments = dict(head_arguments or {})
+        self.batch_size = None if batch_size is None else positive_int("batch_size", batch_size)
+        self.seed = int(seed)
+        self.inner = inner
+        self._samples = self._sample_size(self.batch_size)
+
+    def _sample_size(self, batch: int | None) -> int:
+        wanted = max(1, round(self.sample_rate * self.num_classes), batch or 0)
+        return min(wanted, self.num_classes)
+
+    @property
+    def samples(self) -> int:
+        return self._samples
+
+    @property
+    def centers(self) -> Any:
+        """(N, D) or (N, K, D), those of the head inside."""
+        return self.inner.centers
+
+    def build(self, embedding_shape: tuple[int | None, ...], labels_shape: Any = None) -> None:
+        if self.samples == self.num_classes:
+            self.inner.build(embedding_shape)
+            return
+        self.inner.centers_initializer = CentersInitializer()
+        self.inner.build(embedding_shape)
+        self.step = self.add_state("step", 0.0)
+        # The two that `SampledRows` describes. Saved files leave them out.
+        self.row_gradient = self.add_weight(
+            name="row_gradient",
+            shape=(self.samples, *self.centers.shape[1:]),
+            initializer="zeros",
+            dtype="float32",
+        )
+        self.row_index = self.add_weight(
+            name="row_index",
+            shape=(self.samples,),
+            initializer="zeros",
+            dtype="float32",
+            aggregation="only_first_replica",
+            overwrite_with_gradient=True,
+        )
+        self._rows = SampledRows(self.centers, self.row_gradient, self.row_index)
+        for variable in (self.centers, self.row_gradient, self.row_index):
+            variable.sampled_rows = self._rows
+
+    def choose(self, labels: Any, training: bool | None = None) -> tuple[Any, Any]:
+        if not training or self.samples == self.num_classes:
+            return None, labels
+        labels = ops.cast(check_labels(labels, self.num_classes), "int32")
+        index = self.sample(labels)
+        # A label that is no class is no column either, which makes its loss NaN.
+        column = ops.cast(ops.searchsorted(index, labels), "int32")
+        found = ops.take(index, ops.clip(column, 0, self.samples - 1), axis=0)
+        column = ops.where(ops.equal(found, labels), column, -1)
+        self._check_all_found(labels, column)
+        return DrawnRows(self._rows, index), column
+
+    def sample(self, labels: Any) -> Any:
+        """Draws R identities and counts the step.
+
+        Args:
+            labels: (B,) int32, of this replica.
+
+        Returns:
+            (R,) int32, rising; the same on every replica.
+        """
+        positives = ops.clip(global_batch(labels), 0, self.num_classes - 1)
+        step = ops.cast(self.step, "int32")
+        self.step.assign(self.step + 1.0)
+        scores = _uniform(self.num_classes, self.seed, step)
+        # Above all that is drawn from [0, 1).
+        twos = ops.full(ops.shape(positives), 2.0, dtype="float32")
+        scores = ops.scatter_update(scores, ops.expand_dims(positives, -1), twos)
+        _, index = ops.top_k(scores, self.samples, sorted=False)
+        return ops.sort(ops.cast(index, "int32"))
+
+    def _check_all_found(self, labels: Any, column: Any) -> None:
+        missing = ops.logical_and(
+            column < 0, ops.logical_and(labels >= 0, labels < self.num_classes)
+        )
+        message = (
+            f"`sample_rate` must give room for all identities of a batch; sample_rate="
+            f"{self.sample_rate} of {self.num_classes} gives {self.samples}. Set `batch_size` "
+            "of PartialFC."
+        )
+        values = known_values(missing)
+        if values is not None:
+            if np.any(values):
+                raise ValueError(f"{message} Received: a batch of {len(values)} images")
+        elif keras.backend.backend() == "tensorflow":
+            import tensorflow as tf
+
+            tf.debugging.Assert(tf.logical_not(tf.reduce_any(missing)), [message])
+
+    def logits(self, embedding: Any, centers: Any = None) -> Any:
+        return self.inner.logits(embedding, centers)
+
+    def with_margin(
+        self, logits: Any, labels: Any, embedding: Any = None, training: bool | None = None
+    ) -> Any:
+        return self.inner.with_margin(logits, labels, embedding, training)
+
+    def regularization(self, embedding: Any) -> Any:
+        return self.inner.regularization(embedding)
+
+    def call(self, embedding: Any, labels: Any = None, training: bool | None = None) -> Any:
+        if training and labels is not None:
+            self.add_loss(self.regularization(embedding))
+        return super().call(embedding, labels, training)
+
+    def compute_output_spec(
+        self, embedding: Any, labels: Any = None, training: bool | None = None
+    ) -> keras.KerasTensor:
+        classes = self.samples if training and labels is not None else self.num_classes
+        return keras.KerasTensor((embedding.shape[0], classes), dtype="float32")
+
+    def save_own_variables(self, store: Any) -> None:
+        if self.samples < self.num_classes:
+            store["step"] = ops.convert_to_numpy(self.step)
+
+    def load_own_variables(self, store: Any) -> None:
+        if self.samples < self.num_classes:
+            self.step.assign(store["step"])
+
+    def get_config(self) -> dict[str, Any]:
+        config = super().get_config()
+        del config["scale"]
+        names = ("sample_rate", "head", "head_arguments", "batch_size", "seed")
+        return {**config, **{name: getattr(self, name) for name in names}}
+
+
+def _inner_head(head: Any, arguments: Mapping[str, Any] | None, num_classes: int) -> MarginHead:
+    """The head of a name, a config or itself; raises ValueError for what is none of a use."""
+    if isinstance(head, str):
+        # Not at the top: the room's index of heads imports this file.
+        heads = importlib.import_module("gfkeras.heads")
+        if head == PartialFC.__name__:
+            raise ValueError(f"`head` must be another head than PartialFC. Received: head={head!r}")
+        accepted = inspect.signature(heads.by_name("head", head, heads.HEADS).__init__).parameters
+        for name in arguments or {}:
+            if name not in accepted or name in ("self", "kwargs", "num_classes"):
+                guess = nearest(name, set(accepted) - {"self", "kwargs", "num_classes"})
+                hint = f"; did you mean {guess!r}?" if guess else ""
+                raise ValueError(f"Unknown key {name!r} in `head_arguments` of {head}{hint}")
+        return heads.get(head, num_classes=num_classes, **(arguments or {}))
+    if isinstance(head, Mapping):
+        head = keras.saving.deserialize_keras_object(dict(head))
+    if not isinstance(head, MarginHead) or isinstance(head, PartialFC):
+        raise ValueError(f"`head` must be a name or a MarginHead. Received: head={head!r}")
+    if arguments:
+        raise ValueError(
+            "`head_arguments` must be left out with a `head` that is no name. "
+            f"Received: head_arguments={dict(arguments)}"
+        )
+    if head.num_classes != num_classes or head.built:
+        raise ValueError(
+            f"`head` must have {num_classes} classes and not be built yet. Received: a "
+            f"{type(head).__name__} of {head.num_classes} classes, built={head.built}"
+        )
+    return head
+
+
+def _uniform(count: int, seed: int, step: Any) -> Any:
+    """(count,) float32 from [0, 1), by seed and step alone, the same on every device."""
+    if keras.backend.backend() == "tensorflow":
+        import tensorflow as tf
+
+        return tf.random.stateless_uniform((count,), seed=tf.stack([tf.constant(seed), step]))
+    import jax
+
+    return jax.random.uniform(jax.random.fold_in(jax.random.key(seed), step), (count,))

@@ -1,0 +1,117 @@
+"""Reading, training and writing a few rows of a large variable, without touching the others."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import keras
+from keras import ops
+
+# On TensorFlow rows are in hand in at most so many parts of at least so many rows, which stay
+# small beside the gradient of all. XLA, which JAX always has, arranges that itself.
+PARTS, MIN_PART = 64, 1024
+
+
+@dataclass(frozen=True)
+class SampledRows:
+    """The three variables by which a step trains some rows of a table only.
+
+    A gradient by the table would be as large as the table. The layer gives the gradient of the
+    rows it drew to `gradient` instead, and their index to `index`; both are trainable variables
+    so that Keras' own steps carry them to the optimiser, through loss scaling, clipping and
+    replicas. An optimiser with `updates_rows` (`gfkeras.training.optimizers`) finds this object
+    at each of the three variables as `sampled_rows`, and updates `table`.
+
+    Attributes:
+        table: (N, ...) float32, trainable; has no gradient, or one that is zero.
+        gradient: (R, ...) float32; its own value is of no use.
+        index: (R,) float32, exact up to 2^24, which has `overwrite_with_gradient`: Keras puts
+            the rows drawn last into it before the optimiser's update.
+    """
+
+    table: Any
+    gradient: Any
+    index: Any
+
+
+@dataclass(frozen=True)
+class DrawnRows:
+    """What a step drew of a table, in place of the (R, ..., D) array of these rows.
+
+    Attributes:
+        variables: the table, and where the gradient of its rows goes.
+        index: (R,) int32, rising.
+    """
+
+    variables: SampledRows
+    index: Any
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        return tuple(self.variables.gradient.shape)
+
+    def gradient_places(self) -> tuple[Any, Any]:
+        """The tensors whose gradients reach the optimiser as the rows' and as the index."""
+        rows = self.variables
+        return ops.convert_to_tensor(rows.gradient), ops.convert_to_tensor(rows.index)
+
+    def as_array(self) -> Any:
+        """(R, ..., D) float32, the gradient of which goes to the `gradient_places`."""
+        rows = gather_rows(self.variables.table, self.index)
+
+        @ops.custom_gradient
+        def with_gradient_elsewhere(gradient_place: Any, index_place: Any) -> Any:
+            del gradient_place, index_place
+
+            def gradient(*arguments: Any, upstream: Any = None) -> Any:
+                upstream = arguments[0] if upstream is None else upstream
+                return upstream, ops.cast(self.index, "float32")
+
+            return rows, gradient
+
+        return with_gradient_elsewhere(*self.gradient_places())
+
+
+def chunks(count: int) -> Iterator[tuple[int, int]]:
+    """Start and stop of each part of `count` rows that is in hand at once."""
+    size = count
+    if keras.backend.backend() == "tensorflow":
+        size = max(MIN_PART, -(-count // PARTS))
+    for start in range(0, count, size):
+        yield start, min(start + size, count)
+
+
+def gather_rows(variable: Any, index: Any) -> Any:
+    """Rows of a variable, no gradient.
+
+    Args:
+        variable: a `keras.Variable`, (N, ...).
+        index: (R,) int.
+
+    Returns:
+        (R, ...).
+    """
+    if keras.backend.backend() == "tensorflow":
+        import tensorflow as tf
+
+        # Of the variable itself: reading it first copies it whole once `set_rows` was used.
+        return tf.stop_gradient(tf.gather(variable.value, index))
+    return ops.take(ops.stop_gradient(variable.value), index, axis=0)
+
+
+def set_rows(variable: Any, index: Any, values: Any) -> None:
+    """Overwrites rows of a variable in place.
+
+    Args:
+        variable: a `keras.Variable`, (N, ...).
+        index: (R,) int, no row twice.
+        values: (R, ...).
+    """
+    if keras.backend.backend() == "tensorflow":
+        import tensorflow as tf
+
+        variable.value.scatter_update(tf.IndexedSlices(values, index))
+    else:
+        variable.assign(ops.scatter_update(variable.value, ops.expand_dims(index, -1), values))

@@ -1,0 +1,10 @@
+"""Keras' optimisers with what face recognition trains with: L2 decay, no decay on norms, rows."""
+
+from gfkeras.training.optimizers.adam import Adam
+from gfkeras.training.optimizers.adamw import AdamW
+from gfkeras.training.optimizers.face_optimizer import FaceOptimizer
+from gfkeras.training.optimizers.sgd import SGD
+
+OPTIMIZERS = {cls.__name__: cls for cls in (SGD, Adam, AdamW)}
+
+__all__ = ["SGD", "Adam", "AdamW", "FaceOptimizer"]

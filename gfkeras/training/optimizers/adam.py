@@ -1,0 +1,70 @@
+"""Adam."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import keras
+from keras import ops
+
+from gfkeras.training.optimizers.face_optimizer import FaceOptimizer
+
+
+@keras.saving.register_keras_serializable("gfkeras")
+class Adam(FaceOptimizer, keras.optimizers.Adam):
+    """`keras.optimizers.Adam` with two kinds of weight decay and updates of sampled rows.
+
+    The moments of sampled rows are lazy too: a row's decay only when it is drawn, while the
+    bias correction counts all steps.
+
+    Args:
+        learning_rate: lr, a float or a schedule.
+        beta_1: of the first moment.
+        beta_2: of the second.
+        epsilon: added to the second moment's root.
+        weight_decay: as of `FaceOptimizer`.
+        weight_decay_mode: as of `FaceOptimizer`.
+        decay_norm_and_bias: as of `FaceOptimizer`.
+        kwargs: of `keras.optimizers.Adam`; `amsgrad` is refused with sampled rows.
+
+    Example:
+        >>> from gfkeras.training.optimizers import Adam
+        >>> Adam(0.001, global_clipnorm=5.0).weight_decay_mode
+        'decoupled'
+    """
+
+    def __init__(
+        self,
+        learning_rate: Any = 0.001,
+        beta_1: float = 0.9,
+        beta_2: float = 0.999,
+        epsilon: float = 1e-7,
+        weight_decay: float | None = None,
+        weight_decay_mode: str = "decoupled",
+        decay_norm_and_bias: bool = False,
+        **kwargs: Any,
+    ):
+        super().__init__(
+            learning_rate=learning_rate,
+            beta_1=beta_1,
+            beta_2=beta_2,
+            epsilon=epsilon,
+            weight_decay=weight_decay,
+            weight_decay_mode=weight_decay_mode,
+            decay_norm_and_bias=decay_norm_and_bias,
+            **kwargs,
+        )
+
+    def slots(self, variable: Any) -> list[Any]:
+        if self.amsgrad:
+            raise ValueError("`amsgrad` must be False with PartialFC. Received: amsgrad=True")
+        position = self._get_variable_index(variable)
+        return [self._momentums[position], self._velocities[position]]
+
+    def updated(self, weights: Any, slots: list[Any], gradient: Any, rate: Any) -> list[Any]:
+        step = ops.cast(self.iterations + 1, "float32")
+        first = slots[0] + (gradient - slots[0]) * (1 - self.beta_1)
+        second = slots[1] + (ops.square(gradient) - slots[1]) * (1 - self.beta_2)
+        correction = ops.sqrt(1 - ops.power(self.beta_2, step)) / (1 - ops.power(self.beta_1, step))
+        weights = weights - first * (rate * correction) / (ops.sqrt(second) + self.epsilon)
+        return [weights, first, second]

@@ -1,0 +1,184 @@
+"""What the optimisers of gfkeras have over Keras' own."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import keras
+from keras import ops
+
+from gfkeras.errors import in_range, one_of
+from gfkeras.layers.rows import SampledRows, chunks, gather_rows, set_rows
+
+DECAY_MODES = ("decoupled", "l2")
+# Names of the variables of batch normalisation, PReLU and biases.
+NORM_AND_BIAS = r"^(gamma|beta|alpha|bias)$"
+
+
+class FaceOptimizer(keras.optimizers.Optimizer):
+    """Adds to a Keras optimiser: kinds of weight decay, and updates of sampled rows.
+
+    Stands before a class of `keras.optimizers` among the bases of a subclass, which says in
+    `slots` and `updated` what becomes of rows.
+
+    Weight decay: "decoupled" takes lr·decay·w from w (AdamW, arXiv 1711.05101, and Keras'
+    only way); "l2" adds decay·w to the gradient, as PyTorch's and MXNet's SGD do and as face
+    recognition's published recipes mean it. With SGD without momentum the two are the same,
+    with momentum l2's is smoothed by it. The order is PyTorch's: gradients are clipped first,
+    l2's share is added after and is not clipped.
+
+    Rows: of a table with `gfkeras.layers.rows.SampledRows` (the centers of `PartialFC`) only
+    the rows drawn are read and written, with their weight decay and their rows of momentum.
+    Momentum is lazy: rows that were not drawn keep theirs as it was.
+
+    Args:
+        weight_decay: None or 0 for none.
+        weight_decay_mode: "decoupled" or "l2".
+        decay_norm_and_bias: whether batch normalisation's γ and β, PReLU's α and biases decay
+            too. `exclude_from_weight_decay` replaces this rule by one's own.
+        kwargs: of the Keras optimiser.
+
+    Raises:
+        ValueError: for an unknown mode or a negative decay; when built on sampled rows
+            together with `gradient_accumulation_steps`, whose steps draw other rows each, or
+            with `use_ema`, which would update all rows.
+    """
+
+    # What `FaceClassifier` looks for before it trains a `PartialFC`.
+    updates_rows = True
+
+    def __init__(
+        self,
+        *,
+        weight_decay: float | None = None,
+        weight_decay_mode: str = "decoupled",
+        decay_norm_and_bias: bool = False,
+        **kwargs: Any,
+    ):
+        if weight_decay is not None:
+            weight_decay = in_range("weight_decay", weight_decay, 0, float("inf"))
+        super().__init__(weight_decay=weight_decay, **kwargs)
+        self.weight_decay_mode = one_of("weight_decay_mode", weight_decay_mode, DECAY_MODES)
+        self.decay_norm_and_bias = bool(decay_norm_and_bias)
+        if not self.decay_norm_and_bias:
+            self.exclude_from_weight_decay(var_names=[NORM_AND_BIAS])
+
+    def build(self, variables: list[Any]) -> None:
+        if self.built:
+            return
+        sampled = {i: v.sampled_rows for i, v in enumerate(variables) if _is_gradient(v)}
+        if sampled and self.gradient_accumulation_steps:
+            raise ValueError(
+                "`gradient_accumulation_steps` must be None with PartialFC, each step of which "
+                "draws other centers. Received: gradient_accumulation_steps="
+                f"{self.gradient_accumulation_steps}"
+            )
+        if sampled and self.use_ema:
+            raise ValueError(
+                "`use_ema` must be False with PartialFC, as an average of all centers is one "
+                "of those that are not drawn too. Received: use_ema=True"
+            )
+        super().build(variables)
+        # A plain object, in which no optimiser looks for variables of its own.
+        self._sampled = _Sampled(sampled)
+
+    def add_variable_from_reference(
+        self, reference_variable: Any, name: str | None = None, initializer: Any = "zeros"
+    ) -> Any:
+        if _is_gradient(reference_variable):
+            # The table itself has the slot that the rows' update uses.
+            return None
+        return super().add_variable_from_reference(reference_variable, name, initializer)
+
+    def apply(self, grads: Any, trainable_variables: Any = None) -> None:
+        if trainable_variables is None:
+            trainable_variables = self._trainable_variables
+        grads, variables = list(grads), list(trainable_variables)
+        if not self.built:
+            with keras.name_scope(self.name):
+                self.build(variables)
+        # A table has no gradient, or zeros of its size, which are not to be computed.
+        pairs = [
+            (gradient, variable)
+            for gradient, variable in zip(grads, variables, strict=True)
+            if not _is_table(variable)
+        ]
+        super().apply([gradient for gradient, _ in pairs], [variable for _, variable in pairs])
+
+    def update_step(self, gradient: Any, variable: Any, learning_rate: Any) -> None:
+        rows = self._sampled.by_position.get(self._get_variable_index(variable))
+        if rows is not None:
+            self._update_rows(rows, gradient, learning_rate)
+            return
+        if self._has_decay("l2", variable):
+            decay = ops.cast(self.weight_decay, variable.dtype)
+            gradient = ops.cast(gradient, variable.dtype) + decay * variable
+        super().update_step(gradient, variable, learning_rate)
+
+    def _apply_weight_decay(self, variables: list[Any]) -> None:
+        # Keras' own, which is the decoupled one.
+        if self.weight_decay and self.weight_decay_mode == "decoupled":
+            super()._apply_weight_decay([v for v in variables if not _is_gradient(v)])
+
+    def _has_decay(self, mode: str, variable: Any) -> bool:
+        return bool(
+            self.weight_decay
+            and self.weight_decay_mode == mode
+            and self._use_weight_decay(variable)
+        )
+
+    def _update_rows(self, rows: SampledRows, gradient: Any, learning_rate: Any) -> None:
+        index = ops.cast(rows.index, "int32")
+        variables = [rows.table, *self.slots(rows.table)]
+        rate = ops.cast(learning_rate, "float32")
+        for start, stop in chunks(rows.index.shape[0]):
+            part = index[start:stop]
+            by_rows = ops.cast(gradient[start:stop], "float32")
+            weights, *slots = [gather_rows(variable, part) for variable in variables]
+            if self._has_decay("l2", rows.table):
+                by_rows = by_rows + self.weight_decay * weights
+            elif self._has_decay("decoupled", rows.table):
+                weights = weights - weights * self.weight_decay * rate
+            new = self.updated(weights, slots, by_rows, rate)
+            for variable, values in zip(variables, new, strict=True):
+                set_rows(variable, part, values)
+
+    def slots(self, variable: Any) -> list[Any]:
+        """The optimiser's own variables beside a variable, of its shape."""
+        raise NotImplementedError
+
+    def updated(self, weights: Any, slots: list[Any], gradient: Any, rate: Any) -> list[Any]:
+        """One step of some rows, without weight decay.
+
+        Args:
+            weights: (R, ...) float32.
+            slots: the same rows of `slots`, (R, ...) each.
+            gradient: (R, ...) float32.
+            rate: the learning rate, a scalar float32.
+
+        Returns:
+            The new weights, then the new slots.
+        """
+        raise NotImplementedError
+
+    def get_config(self) -> dict[str, Any]:
+        return {
+            **super().get_config(),
+            "weight_decay_mode": self.weight_decay_mode,
+            "decay_norm_and_bias": self.decay_norm_and_bias,
+        }
+
+
+class _Sampled:
+    def __init__(self, by_position: dict[int, SampledRows]):
+        self.by_position = by_position
+
+
+def _is_gradient(variable: Any) -> bool:
+    rows = getattr(variable, "sampled_rows", None)
+    return rows is not None and variable is rows.gradient
+
+
+def _is_table(variable: Any) -> bool:
+    rows = getattr(variable, "sampled_rows", None)
+    return rows is not None and variable is rows.table
