@@ -8,7 +8,13 @@ import keras
 from keras import layers
 
 from gfkeras.errors import positive_int
-from gfkeras.layers import BatchNormalization, InputNormalization, PReLU
+from gfkeras.layers import (
+    BatchNormalization,
+    Conv2D,
+    DepthwiseConv2D,
+    InputNormalization,
+    PReLU,
+)
 from gfkeras.saving import SavableModel
 
 
@@ -55,7 +61,7 @@ class Blocks:
             x = x if strides == 1 else self.pad(x, name)
         else:
             padding = "valid"
-        return layers.Conv2D(
+        return Conv2D(
             filters,
             size,
             strides=strides,
@@ -70,7 +76,7 @@ class Blocks:
         if size == 3:
             padding = "same" if strides == 1 else "valid"
             x = x if strides == 1 else self.pad(x, name)
-        return layers.DepthwiseConv2D(
+        return DepthwiseConv2D(
             size,
             strides=strides,
             padding=padding,

@@ -1,6 +1,8 @@
 """Layers of which GroupFace and its backbones are built."""
 
 from gfkeras.layers.batch_normalization import BatchNormalization
+from gfkeras.layers.convolution import Conv2D
+from gfkeras.layers.depthwise_convolution import DepthwiseConv2D
 from gfkeras.layers.group_decision import GroupDecisionNetwork
 from gfkeras.layers.group_ensemble import GroupEnsemble
 from gfkeras.layers.grouped_convolution import GroupedConv2D
@@ -10,6 +12,8 @@ from gfkeras.layers.replica import global_batch, global_mean, num_replicas
 
 __all__ = [
     "BatchNormalization",
+    "Conv2D",
+    "DepthwiseConv2D",
     "GroupDecisionNetwork",
     "GroupEnsemble",
     "GroupedConv2D",
