@@ -11,7 +11,6 @@ from gfkeras.errors import positive_int
 from gfkeras.layers import (
     BatchNormalization,
     Conv2D,
-    DepthwiseConv2D,
     InputNormalization,
     PReLU,
 )
@@ -76,7 +75,7 @@ class Blocks:
         if size == 3:
             padding = "same" if strides == 1 else "valid"
             x = x if strides == 1 else self.pad(x, name)
-        return DepthwiseConv2D(
+        return layers.DepthwiseConv2D(
             size,
             strides=strides,
             padding=padding,

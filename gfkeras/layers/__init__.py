@@ -2,7 +2,6 @@
 
 from gfkeras.layers.batch_normalization import BatchNormalization
 from gfkeras.layers.convolution import Conv2D
-from gfkeras.layers.depthwise_convolution import DepthwiseConv2D
 from gfkeras.layers.group_decision import GroupDecisionNetwork
 from gfkeras.layers.group_ensemble import GroupEnsemble
 from gfkeras.layers.grouped_convolution import GroupedConv2D
@@ -13,7 +12,6 @@ from gfkeras.layers.replica import global_batch, global_mean, num_replicas
 __all__ = [
     "BatchNormalization",
     "Conv2D",
-    "DepthwiseConv2D",
     "GroupDecisionNetwork",
     "GroupEnsemble",
     "GroupedConv2D",
