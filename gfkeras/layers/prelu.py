@@ -7,15 +7,17 @@ from collections.abc import Callable
 from typing import Any
 
 import keras
+from keras import ops
 
 from gfkeras.layers.cpu_training import trains_on_cpu, xla_compiles
 
 
 @functools.cache
-def _compiled_prelu() -> Callable[[Any, Any], Any]:
+def _compiled_prelu(height: int, width: int, channels: int) -> Callable[[Any, Any], Any]:
     """(x, α) → PReLU of TensorFlow tensors; forward and backward are one XLA cluster each.
 
-    As TensorFlow ops, PReLU and its gradient pass over memory a dozen times.
+    x is (B, height, width, channels), α is (1, 1, channels) of the same dtype. As
+    TensorFlow's ops, PReLU and its gradient pass over memory a dozen times.
     """
     import tensorflow as tf
 
@@ -32,14 +34,18 @@ def _compiled_prelu() -> Callable[[Any, Any], Any]:
         by_place = tf.cast(tf.minimum(x, 0), tf.float32) * tf.cast(upstream, tf.float32)
         # XLA's loops run fastest along wide rows, and short sums lose fewer digits: first over
         # images and rows of pixels, then over what is left of each channel.
-        _, height, width, channels = x.shape
-        by_column = tf.reduce_sum(tf.reshape(by_place, (-1, width * channels)), axis=0)
-        by_channel = tf.reduce_sum(tf.reshape(by_column, (width, channels)), axis=0)
-        return slope * upstream, tf.cast(tf.reshape(by_channel, alpha.shape), alpha.dtype)
+        rows = tf.reshape(by_place, (-1, width * channels))
+        by_column = tf.reshape(tf.reduce_sum(rows, axis=0), (width, channels))
+        by_channel = tf.reshape(tf.reduce_sum(by_column, axis=0), (1, 1, channels))
+        return slope * upstream, tf.cast(by_channel, alpha.dtype)
 
     @tf.custom_gradient
-    def prelu(x: Any, alpha: Any) -> Any:
+    def differentiable(x: Any, alpha: Any) -> Any:
         return forward(x, alpha), lambda upstream: backward(x, alpha, upstream)
+
+    def prelu(x: Any, alpha: Any) -> Any:
+        # Read here: what is differentiated takes tensors, not variables.
+        return differentiable(x, tf.convert_to_tensor(alpha, x.dtype))
 
     return prelu
 
@@ -68,11 +74,9 @@ class PReLU(keras.layers.PReLU):
     """
 
     def call(self, inputs: Any, training: bool | None = None) -> Any:
-        if not (
-            self._one_slope_per_channel(inputs) and trains_on_cpu(training) and xla_compiles()
-        ):
+        if not (self._one_slope_per_channel(inputs) and trains_on_cpu(training) and xla_compiles()):
             return super().call(inputs)
-        return _compiled_prelu()(inputs, keras.ops.convert_to_tensor(self.alpha, inputs.dtype))
+        return _compiled_prelu(*inputs.shape[1:])(inputs, ops.cast(self.alpha, inputs.dtype))
 
     def _one_slope_per_channel(self, inputs: Any) -> bool:
         shape = inputs.shape
