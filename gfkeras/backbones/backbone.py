@@ -8,7 +8,12 @@ import keras
 from keras import layers
 
 from gfkeras.errors import positive_int
-from gfkeras.layers import InputNormalization
+from gfkeras.layers import (
+    BatchNormalization,
+    Conv2D,
+    InputNormalization,
+    PReLU,
+)
 from gfkeras.saving import SavableModel
 
 
@@ -26,14 +31,14 @@ class Blocks:
         self.kernel_initializer = kernel_initializer
 
     def bn(self, x: Any, name: str, **arguments: Any) -> Any:
-        return layers.BatchNormalization(
+        return BatchNormalization(
             momentum=self.bn_momentum, epsilon=self.bn_epsilon, name=f"{name}_bn", **arguments
         )(x)
 
     @staticmethod
     def prelu(x: Any, name: str) -> Any:
         """One slope per channel, 0.25 at the start."""
-        return layers.PReLU(
+        return PReLU(
             alpha_initializer=keras.initializers.Constant(0.25),
             shared_axes=[1, 2],
             name=f"{name}_prelu",
@@ -55,7 +60,7 @@ class Blocks:
             x = x if strides == 1 else self.pad(x, name)
         else:
             padding = "valid"
-        return layers.Conv2D(
+        return Conv2D(
             filters,
             size,
             strides=strides,

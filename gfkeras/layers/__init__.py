@@ -1,16 +1,22 @@
 """Layers of which GroupFace and its backbones are built."""
 
+from gfkeras.layers.batch_normalization import BatchNormalization
+from gfkeras.layers.convolution import Conv2D
 from gfkeras.layers.group_decision import GroupDecisionNetwork
 from gfkeras.layers.group_ensemble import GroupEnsemble
 from gfkeras.layers.grouped_convolution import GroupedConv2D
 from gfkeras.layers.input_normalization import InputNormalization
+from gfkeras.layers.prelu import PReLU
 from gfkeras.layers.replica import beside_centers, global_batch, global_mean, num_replicas
 
 __all__ = [
+    "BatchNormalization",
+    "Conv2D",
     "GroupDecisionNetwork",
     "GroupEnsemble",
     "GroupedConv2D",
     "InputNormalization",
+    "PReLU",
     "beside_centers",
     "global_batch",
     "global_mean",
