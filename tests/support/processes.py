@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import ast
+import json
 import os
+import socket
 import subprocess
 import sys
 from pathlib import Path
@@ -73,3 +75,30 @@ def run_python(code: str, *arguments: str, two_cpus: bool = False, **environment
     With `two_cpus` TensorFlow has the devices CPU:0 and CPU:1, for two replicas.
     """
     return start_python(code, *arguments, two_cpus=two_cpus, **environment).literals()
+
+
+def free_ports(count: int) -> list[int]:
+    """Ports of the loopback that nothing listened on a moment ago."""
+    sockets = [socket.socket() for _ in range(count)]
+    for each in sockets:
+        each.bind(("127.0.0.1", 0))
+    ports = [each.getsockname()[1] for each in sockets]
+    for each in sockets:
+        each.close()
+    return ports
+
+
+def start_workers(code: str, *arguments: str, count: int = 2, **environment: str) -> list[Process]:
+    """Starts the code once for each worker of a cluster on the loopback, told by TF_CONFIG."""
+    workers = [f"127.0.0.1:{port}" for port in free_ports(count)]
+    return [
+        start_python(
+            code,
+            *arguments,
+            TF_CONFIG=json.dumps(
+                {"cluster": {"worker": workers}, "task": {"type": "worker", "index": index}}
+            ),
+            **environment,
+        )
+        for index in range(count)
+    ]

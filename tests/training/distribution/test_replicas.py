@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
-import json
-import socket
-
 import numpy as np
 import pytest
-from processes import run_python, start_python
+from processes import run_python, start_workers
 
 # One convolution and its batch normalisation, not a deep network: there the rounding of sums in
 # another order grows a thousandfold within twenty steps, on one replica as well.
@@ -72,7 +69,9 @@ for make in (groupface, arcface, partial_fc):
         evaluated = classifier.evaluate(distribution.dataset(batches, 1), steps=len(batches),
                                         verbose=0, return_dict=True)
         arrays[f"{make.__name__}/evaluated"] = [evaluated["loss"], evaluated["accuracy"]]
-np.savez(out, **arrays)
+if strategy == "multi-worker":
+    out += f" {distribution.cluster.index}"
+np.savez(out + ".npz", **arrays)
 print([distribution.describe(), distribution.is_chief])
 """
 
@@ -80,36 +79,16 @@ print([distribution.describe(), distribution.is_chief])
 ENVIRONMENT = {"KERAS_BACKEND": "tensorflow", "TF_NUM_INTRAOP_THREADS": "1"}
 
 
-def free_ports(count: int) -> list[int]:
-    sockets = [socket.socket() for _ in range(count)]
-    for each in sockets:
-        each.bind(("127.0.0.1", 0))
-    ports = [each.getsockname()[1] for each in sockets]
-    for each in sockets:
-        each.close()
-    return ports
-
-
-def tf_config(ports: list[int], index: int) -> str:
-    workers = [f"127.0.0.1:{port}" for port in ports]
-    return json.dumps({"cluster": {"worker": workers}, "task": {"type": "worker", "index": index}})
-
-
 @pytest.fixture(scope="module")
 def runs(tmp_path_factory) -> dict[str, dict[str, np.ndarray]]:
     """The arrays of each way to train, by its name."""
     folder = tmp_path_factory.mktemp("replicas")
-    ports = free_ports(2)
-    workers = [
-        start_python(CODE, "multi-worker", str(folder / f"worker {index}.npz"),
-                     TF_CONFIG=tf_config(ports, index), **ENVIRONMENT)
-        for index in range(2)
-    ]  # fmt: skip
+    workers = start_workers(CODE, "multi-worker", str(folder / "worker"), **ENVIRONMENT)
     described = [worker.literals(timeout=300)[-1] for worker in workers]
     assert described == [["2 replicas on 2 workers", True], ["2 replicas on 2 workers", False]]
-    one = run_python(CODE, "none", str(folder / "one.npz"), **ENVIRONMENT)
+    one = run_python(CODE, "none", str(folder / "one"), **ENVIRONMENT)
     assert one[-1] == ["one device", True]
-    two = run_python(CODE, "mirrored", str(folder / "two.npz"), two_cpus=True, **ENVIRONMENT)
+    two = run_python(CODE, "mirrored", str(folder / "two"), two_cpus=True, **ENVIRONMENT)
     assert two[-1] == ["2 replicas", True]
     found = {}
     for path in folder.glob("*.npz"):
