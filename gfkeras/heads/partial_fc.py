@@ -12,7 +12,7 @@ import numpy as np
 from keras import ops
 
 from gfkeras.errors import nearest, positive_int
-from gfkeras.heads.centers_initializer import CentersInitializer
+from gfkeras.heads.initializers import CentersInitializer, PlaceInitializer
 from gfkeras.heads.margin_head import MarginHead
 from gfkeras.layers.checks import check_labels, known_values
 from gfkeras.layers.replica import global_batch
@@ -125,7 +125,7 @@ class PartialFC(MarginHead):
         self.row_gradient = self.add_weight(
             name="row_gradient",
             shape=(self.samples, *self.centers.shape[1:]),
-            initializer="zeros",
+            initializer=PlaceInitializer(),
             dtype="float32",
         )
         self.row_index = self.add_weight(

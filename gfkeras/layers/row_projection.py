@@ -53,14 +53,17 @@ def project_on_rows(vectors: Any, rows: DrawnRows, min_squared_norm: float) -> A
             by_vectors = tf.zeros_like(vectors)
             each = by_rows.shape[0] // rows.shape[0]
             for start, stop in chunks(rows.shape[0]):
+                first, end = start * each, stop * each
                 directions = part(start, stop, [by_rows, by_vectors])
-                place = tf.range(start * each, stop * each)
-                by_vectors += tf.matmul(scaled[:, start * each : stop * each], directions)
-                # In the memory that `by_rows` has.
-                by_rows = tf.tensor_scatter_nd_sub(
-                    by_rows,
-                    place[:, None],
-                    directions * along[start * each : stop * each, None],
+                by_vectors += tf.matmul(scaled[:, first:end], directions)
+                # Of the operations that XLA compiles too, the one that writes into the memory
+                # that `by_rows` has.
+                by_rows = tf.raw_ops.TensorStridedSliceUpdate(
+                    input=by_rows,
+                    begin=[first, 0],
+                    end=[end, dimensions],
+                    strides=[1, 1],
+                    value=by_rows[first:end] - directions * along[first:end, None],
                 )
             return by_vectors, tf.reshape(by_rows, rows.shape), tf.cast(rows.index, tf.float32)
 
