@@ -125,7 +125,7 @@ class StepCheckpoints:
         try:
             state = json.loads((folder / STATE_FILE).read_text(encoding="utf-8"))
             step, digest = state.pop("step"), state.pop("sha256")
-        except (OSError, ValueError, KeyError, AttributeError) as error:
+        except (OSError, ValueError, KeyError, AttributeError, TypeError) as error:
             raise DamagedCheckpoint(f"{STATE_FILE}: {error}") from error
         path = folder / ARRAYS_FILE
         try:

@@ -10,6 +10,7 @@ from processes import run_python
 
 import gfkeras
 from gfkeras import heads, losses
+from gfkeras.training.optimizers import Adam
 
 IDENTITIES = 4
 
@@ -199,7 +200,8 @@ def test_center_loss_moves_its_centers_in_training_only(data):
 def test_every_head_trains(name, data):
     inputs, labels = data
     training = gfkeras.FaceClassifier(network(), heads.get(name, num_classes=IDENTITIES))
-    training.compile(keras.optimizers.Adam(0.02))
+    # PartialFC takes no other; its samples must hold the identities of a batch.
+    training.compile(Adam(0.02))
     before = training.evaluate(inputs, labels, batch_size=12, verbose=0, return_dict=True)
     training.fit(*steps(inputs, labels, 60), batch_size=12, shuffle=False, verbose=0)
     after = training.evaluate(inputs, labels, batch_size=12, verbose=0, return_dict=True)
