@@ -275,7 +275,8 @@ class FaceClassifier(keras.Model):
             return replica_mean(super().train_step(*arguments))
         # The optimizer leaves the weights alone; the forward pass has moved these.
         moved = [*self.non_trainable_variables, *self.metrics_variables]
-        before = [ops.convert_to_tensor(variable) for variable in moved]
+        # Copies: a variable taken as a tensor would be read when it has moved.
+        before = [ops.copy(variable) for variable in moved]
         logs = super().train_step(*arguments)
         # The mean of the epoch so far, which no NaN has entered before.
         finite = on_all_replicas(ops.isfinite(logs["loss"]))
