@@ -23,6 +23,7 @@ from keras import ops
 from gfkeras import FaceClassifier, heads, losses
 from gfkeras.data import FaceBatches, FaceFolder, Faces, IdentitySampler
 from gfkeras.evaluation import area_under_curve, equal_error_rate
+from gfkeras.training.optimizers import AdamW
 
 PEOPLE, PICTURES, SCALE = 8, 5, 16.0
 

@@ -198,7 +198,9 @@ def test_center_loss_moves_its_centers_in_training_only(data):
 @pytest.mark.parametrize("name", heads.HEADS)
 def test_every_head_trains(name, data):
     inputs, labels = data
-    training = gfkeras.FaceClassifier(network(), heads.get(name, num_classes=IDENTITIES))
+    arguments = {"batch_size": 12} if name == "PartialFC" else {}
+    head = heads.get(name, num_classes=IDENTITIES, **arguments)
+    training = gfkeras.FaceClassifier(network(), head)
     training.compile(keras.optimizers.Adam(0.02))
     before = training.evaluate(inputs, labels, batch_size=12, verbose=0, return_dict=True)
     training.fit(*steps(inputs, labels, 60), batch_size=12, shuffle=False, verbose=0)

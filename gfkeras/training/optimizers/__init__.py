@@ -7,4 +7,4 @@ from gfkeras.training.optimizers.sgd import SGD
 
 OPTIMIZERS = {cls.__name__: cls for cls in (SGD, Adam, AdamW)}
 
-__all__ = ["Adam", "AdamW", "FaceOptimizer", "SGD"]
+__all__ = ["SGD", "Adam", "AdamW", "FaceOptimizer"]
