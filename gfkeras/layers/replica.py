@@ -53,6 +53,23 @@ def global_mean(values: Any, axis: int = 0) -> Any:
     return context.all_reduce(tf.distribute.ReduceOp.MEAN, mean)
 
 
+def global_sum(tensors: list[Any]) -> list[Any]:
+    """Each tensor summed over all replicas.
+
+    Args:
+        tensors: of any shapes, the same ones on each replica.
+
+    Returns:
+        As many tensors; `tensors` itself outside `tf.distribute`.
+    """
+    context = _replica_context()
+    if context is None:
+        return tensors
+    import tensorflow as tf
+
+    return context.all_reduce(tf.distribute.ReduceOp.SUM, tensors)
+
+
 def global_batch(values: Any) -> Any:
     """The batches of all replicas, joined along the first axis in the replicas' order.
 

@@ -267,6 +267,7 @@ def test_only_weights_decay(tmp_path):
     recipe.model.num_groups = 2
     classifier = build_classifier(recipe, num_classes=3, steps_per_epoch=1)
     optimizer = classifier.optimizer
+    optimizer.build(classifier.trainable_variables)
     decayed = {
         v.path.rsplit("/", 1)[-1]
         for v in classifier.trainable_variables
@@ -281,4 +282,5 @@ def test_only_weights_decay(tmp_path):
     assert spared == {"gamma", "beta", "alpha", "bias"}
     recipe.optimizer.decay_norm_and_bias = True
     everything = build_optimizer(recipe, 1)
+    everything.build(classifier.trainable_variables)
     assert all(everything._use_weight_decay(v) for v in classifier.trainable_variables)

@@ -8,11 +8,12 @@ import keras
 from keras import ops
 
 from gfkeras.errors import in_range, one_of
+from gfkeras.layers.replica import global_sum, num_replicas
 from gfkeras.layers.rows import SampledRows, chunks, gather_rows, set_rows
 
 DECAY_MODES = ("decoupled", "l2")
 # Names of the variables of batch normalisation, PReLU and biases.
-NORM_AND_BIAS = r"^(gamma|beta|alpha|bias)$"
+NORM_AND_BIAS = ("gamma", "beta", "alpha", "bias")
 
 
 class FaceOptimizer(keras.optimizers.Optimizer):
@@ -25,7 +26,8 @@ class FaceOptimizer(keras.optimizers.Optimizer):
     only way); "l2" adds decay·w to the gradient, as PyTorch's and MXNet's SGD do and as face
     recognition's published recipes mean it. With SGD without momentum the two are the same,
     with momentum l2's is smoothed by it. The order is PyTorch's: gradients are clipped first,
-    l2's share is added after and is not clipped.
+    l2's share is added after and is not clipped. What is clipped is the gradient of the batch
+    of all replicas, so that a step is the same on one and on several.
 
     Rows: of a table with `gfkeras.layers.rows.SampledRows` (the centers of `PartialFC`) only
     the rows drawn are read and written, with their weight decay and their rows of momentum.
@@ -60,8 +62,11 @@ class FaceOptimizer(keras.optimizers.Optimizer):
         super().__init__(weight_decay=weight_decay, **kwargs)
         self.weight_decay_mode = one_of("weight_decay_mode", weight_decay_mode, DECAY_MODES)
         self.decay_norm_and_bias = bool(decay_norm_and_bias)
-        if not self.decay_norm_and_bias:
-            self.exclude_from_weight_decay(var_names=[NORM_AND_BIAS])
+        self._own_rule = False
+
+    def exclude_from_weight_decay(self, var_list: Any = None, var_names: Any = None) -> None:
+        self._own_rule = True
+        super().exclude_from_weight_decay(var_list, var_names)
 
     def build(self, variables: list[Any]) -> None:
         if self.built:
@@ -78,6 +83,10 @@ class FaceOptimizer(keras.optimizers.Optimizer):
                 "`use_ema` must be False with PartialFC, as an average of all centers is one "
                 "of those that are not drawn too. Received: use_ema=True"
             )
+        if not self.decay_norm_and_bias and not self._own_rule:
+            # As a list, since TensorFlow's variables, which the update sees, have other names.
+            spared = [v for v in variables if v.name in NORM_AND_BIAS]
+            super().exclude_from_weight_decay(var_list=spared)
         super().build(variables)
         # A plain object, in which no optimiser looks for variables of its own.
         self._sampled = _Sampled(sampled)
@@ -119,6 +128,14 @@ class FaceOptimizer(keras.optimizers.Optimizer):
         # Keras' own, which is the decoupled one.
         if self.weight_decay and self.weight_decay_mode == "decoupled":
             super()._apply_weight_decay([v for v in variables if not _is_gradient(v)])
+
+    def _clip_gradients(self, grads: list[Any]) -> list[Any]:
+        if self.clipnorm is None and self.global_clipnorm is None and self.clipvalue is None:
+            return grads
+        # Keras clips each replica's gradients, then sums: other than one replica's of the whole.
+        count = num_replicas()
+        clipped = super()._clip_gradients(global_sum(grads))
+        return clipped if count == 1 else [gradient / count for gradient in clipped]
 
     def _has_decay(self, mode: str, variable: Any) -> bool:
         return bool(
