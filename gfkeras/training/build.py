@@ -93,6 +93,13 @@ def _check_partial_fc(recipe: Recipe) -> None:
         return
     # Checks the head inside and its arguments, by names and by values.
     heads.PartialFC(num_classes=2, **recipe.head.arguments)
+    for section in recipe.loss:
+        loss = losses.LOSSES.get(section.name)
+        if loss is not None and "centers" in loss.inputs:
+            raise ValueError(
+                f"`loss` {section.name} takes all centers, of which PartialFC has a sample: "
+                "expected another head or another loss"
+            )
     if recipe.optimizer.accumulate_steps > 1:
         raise ValueError(
             "`optimizer.accumulate_steps` must be 1 with the head PartialFC, each step of which "

@@ -437,3 +437,47 @@ def test_two_replicas_draw_and_update_as_one(loss_scale):
         np.testing.assert_allclose(replica, ones[0], atol=2e-2 if loss_scale else 1e-5)
     np.testing.assert_array_equal(twos[0], twos[1])
     np.testing.assert_allclose(loss, other_loss, rtol=1e-2 if loss_scale else 1e-5)
+
+
+ACCUMULATION = """
+import sys
+import keras
+import numpy as np
+import tensorflow as tf
+import gfkeras
+from gfkeras.training.optimizers import SGD
+
+rng = np.random.default_rng(7)
+images = rng.normal(size=(48, 5)).astype("float32")
+labels = rng.integers(0, 40, 48).astype("int32")
+scale = float(sys.argv[1])
+if scale:
+    keras.config.set_dtype_policy("mixed_float16")
+strategies = tf.distribute.get_strategy(), tf.distribute.MirroredStrategy(["CPU:0", "CPU:1"])
+for strategy in strategies:
+    with strategy.scope():
+        keras.utils.set_random_seed(0)
+        inputs = keras.Input((5,))
+        model = keras.Model(inputs, keras.layers.Dense(5)(inputs))
+        training = gfkeras.FaceClassifier(model, gfkeras.heads.ArcFace(40, scale=16.0))
+        optimizer = SGD(
+            0.05, 0.9, weight_decay=0.02, clipnorm=0.5, gradient_accumulation_steps=2
+        )
+        if scale:
+            optimizer = keras.optimizers.LossScaleOptimizer(optimizer, initial_scale=scale)
+        training.compile(optimizer)
+    centers = [training.head.centers.numpy()]
+    for _ in range(3):
+        training.fit(images[:16], labels[:16], batch_size=16, verbose=0)
+        centers.append(training.head.centers.numpy())
+    print([bool((a != b).any()) for a, b in zip(centers, centers[1:])])
+    print(centers[-1].tolist())
+"""
+
+
+@pytest.mark.skipif(JAX, reason="tf.distribute's replicas")
+@pytest.mark.parametrize("loss_scale", [0, 64], ids=["float32", "mixed_float16"])
+def test_two_replicas_accumulate_as_one(loss_scale):
+    moved, one, other_moved, two = run_python(ACCUMULATION, str(loss_scale), two_cpus=True)
+    assert moved == other_moved == [False, True, False]
+    np.testing.assert_allclose(two, one, atol=2e-3 if loss_scale else 1e-6)

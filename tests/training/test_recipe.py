@@ -284,3 +284,60 @@ def test_only_weights_decay(tmp_path):
     everything = build_optimizer(recipe, 1)
     everything.build(classifier.trainable_variables)
     assert all(everything._use_weight_decay(v) for v in classifier.trainable_variables)
+
+
+def test_the_optimizer_has_what_its_table_says(tmp_path):
+    recipe = read(
+        tmp_path,
+        "[optimizer]\nname='AdamW'\nmomentum=0.8\nweight_decay=0.1\nweight_decay_mode='l2'\n"
+        "global_clipnorm=5.0\naccumulate_steps=4",
+    )
+    optimizer = build_optimizer(recipe, 1)
+    config = optimizer.get_config()
+    assert {key: config[key] for key in ("beta_1", "weight_decay", "weight_decay_mode")} == {
+        "beta_1": 0.8,
+        "weight_decay": 0.1,
+        "weight_decay_mode": "l2",
+    }
+    assert (config["global_clipnorm"], config["gradient_accumulation_steps"]) == (5.0, 4)
+    plain = build_optimizer(read(tmp_path, ""), 1).get_config()
+    assert plain["gradient_accumulation_steps"] is None
+    assert plain["weight_decay_mode"] == "decoupled"
+
+
+def test_partial_fc_has_room_for_a_batch(tmp_path):
+    text = (
+        "[model]\nname='Backbone'\nembedding_dim=8\n"
+        "[model.backbone]\nname='MobileFaceNet'\nwidth=0.0625\n"
+        "[head]\nname='PartialFC'\nsample_rate=0.1\nhead='CosFace'\n"
+        "head_arguments={margin=0.2}\n[training]\nbatch_size=32"
+    )
+    head = build_classifier(read(tmp_path, text), num_classes=200, steps_per_epoch=1).head
+    assert (head.samples, head.inner.margin) == (32, 0.2)
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("[optimizer]\nweight_decay_mode='L2'", "`optimizer.weight_decay_mode` must be"),
+        ("[optimizer]\nclipnorm=1.0\nclipvalue=1.0", "expected one of `clipnorm`, `global_clipn"),
+        ("[optimizer]\naccumulate_steps=0", "`optimizer.accumulate_steps` must be"),
+        ("[head]\nname='PartialFC'\nsample_rat=0.1", "did you mean 'sample_rate'"),
+        ("[head]\nname='PartialFC'\nhead='CosFce'", "did you mean 'CosFace'"),
+        (
+            "[head]\nname='PartialFC'\nhead='CosFace'\nhead_arguments={margn=0.2}",
+            "did you mean 'margin'",
+        ),
+        ("[head]\nname='PartialFC'\nbatch_size=3", "Unknown key 'batch_size'"),
+        (
+            "[head]\nname='PartialFC'\n[optimizer]\naccumulate_steps=2",
+            "`optimizer.accumulate_steps` must be 1 with the head PartialFC",
+        ),
+        (
+            "[head]\nname='PartialFC'\n[[loss]]\nname='IntraLoss'",
+            "IntraLoss takes all centers, of which PartialFC",
+        ),
+    ],
+)
+def test_what_optimizer_and_partial_fc_refuse(text, expected, tmp_path):
+    assert expected in complaint(tmp_path, text)

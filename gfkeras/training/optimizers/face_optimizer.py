@@ -10,6 +10,10 @@ from keras import ops
 from gfkeras.errors import in_range, one_of
 from gfkeras.layers.replica import global_sum, num_replicas
 from gfkeras.layers.rows import SampledRows, chunks, gather_rows, set_rows
+from gfkeras.training.optimizers.accumulation import (
+    accumulate_or_update,
+    keras_cannot_accumulate,
+)
 
 DECAY_MODES = ("decoupled", "l2")
 # Names of the variables of batch normalisation, PReLU and biases.
@@ -78,6 +82,11 @@ class FaceOptimizer(keras.optimizers.Optimizer):
                 "draws other centers. Received: gradient_accumulation_steps="
                 f"{self.gradient_accumulation_steps}"
             )
+        if self.use_ema and self.gradient_accumulation_steps and keras_cannot_accumulate():
+            raise ValueError(
+                "`use_ema` must be False with `gradient_accumulation_steps` under this "
+                "strategy of tf.distribute. Received: use_ema=True"
+            )
         if sampled and self.use_ema:
             raise ValueError(
                 "`use_ema` must be False with PartialFC, as an average of all centers is one "
@@ -128,6 +137,27 @@ class FaceOptimizer(keras.optimizers.Optimizer):
         # Keras' own, which is the decoupled one.
         if self.weight_decay and self.weight_decay_mode == "decoupled":
             super()._apply_weight_decay([v for v in variables if not _is_gradient(v)])
+
+    def _backend_apply_gradients(self, grads: list[Any], trainable_variables: list[Any]) -> None:
+        if self.gradient_accumulation_steps and keras_cannot_accumulate():
+            accumulate_or_update(self, grads, trainable_variables)
+        else:
+            super()._backend_apply_gradients(grads, trainable_variables)
+
+    @property
+    def steps_taken(self) -> Any:
+        """Calls of `apply`, a variable; `iterations` counts the updates."""
+        return self._iterations
+
+    def accumulated_gradient(self, variable: Any) -> Any:
+        """The sum of a variable's gradients since the last update, a variable."""
+        return self._accumulated_gradients[self._get_variable_index(variable)]
+
+    def update_with(self, gradients: list[Any], variables: list[Any]) -> None:
+        """One update by these gradients: clipping, weight decay, step."""
+        gradients = self._clip_gradients(gradients)
+        self._apply_weight_decay(variables)
+        self._backend_update_step(gradients, variables, self.learning_rate)
 
     def _clip_gradients(self, grads: list[Any]) -> list[Any]:
         if self.clipnorm is None and self.global_clipnorm is None and self.clipvalue is None:
