@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import hashlib
 import os
 import re
@@ -49,6 +50,24 @@ def replacing(path: str | os.PathLike[str]) -> Iterator[Path]:
                 shutil.rmtree(leftover, ignore_errors=True)
             else:
                 leftover.unlink(missing_ok=True)
+
+
+def require_room(folder: str | os.PathLike[str], size: int) -> None:
+    """Raises OSError where a file of `size` bytes does not fit into a folder.
+
+    For writers that do not survive a full disk: HDF5 ends the process. The room is taken
+    and given back, which also finds quotas and limits of the file size.
+    """
+    if not hasattr(os, "posix_fallocate"):
+        if shutil.disk_usage(folder).free < size:
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), os.fspath(folder))
+        return
+    path = Path(folder) / f".{uuid.uuid4().hex[:8]}.room"
+    try:
+        with path.open("wb") as file:
+            os.posix_fallocate(file.fileno(), 0, max(size, 1))
+    finally:
+        path.unlink(missing_ok=True)
 
 
 def sha256(path: str | os.PathLike[str]) -> str:

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import json
+import math
 import os
 from pathlib import Path
 
 import keras
 
-from gfkeras.files import replacing, sha256
+from gfkeras.files import replacing, require_room, sha256
 from gfkeras.version import __version__
 
 CONFIG_FILE = "config.json"
@@ -31,9 +32,13 @@ class SavableModel(keras.Model):
 
         Returns:
             The folder.
+
+        Raises:
+            OSError: if there is no room for it, or it cannot be written.
         """
         folder = Path(folder)
         folder.mkdir(parents=True, exist_ok=True)
+        require_room(folder, _file_size(self))
         with (
             replacing(folder / CONFIG_FILE) as config,
             # Keras insists on the ending `.weights.h5`.
@@ -54,6 +59,14 @@ class SavableModel(keras.Model):
             }
             config.write_text(json.dumps(description, indent=1) + "\n", encoding="utf-8")
         return folder
+
+
+def _file_size(model: keras.Model) -> int:
+    """About as large as its weights' file will be, rather more."""
+    # No weight has more than 4 bytes an entry but counters, which are scalars.
+    values = sum(4 * math.prod(weight.shape) for weight in model.weights)
+    # HDF5's tables: some two kilobytes for each array.
+    return values + 4096 * len(model.weights) + 65536
 
 
 def load_model(folder: str | os.PathLike[str]) -> keras.Model:

@@ -77,18 +77,21 @@ class StepCheckpoints:
                     json.dump(described, text)
                     _flush(text)
         except OSError as error:
-            newest = self.newest()
-            kept = f"the checkpoint before it, {newest}, is whole" if newest else "none is kept yet"
-            full = error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
-            raise OSError(
-                error.errno,
-                f"{'No room for' if full else 'Cannot write'} the checkpoint of step {step} "
-                f"({error.strerror}); {kept}. Go on from it with resume (--resume)",
-                str(target),
-            ) from error
+            raise self.explained(error, f"the checkpoint of step {step}") from error
         for old in self._found()[self.keep :]:
             shutil.rmtree(old, ignore_errors=True)
         return target
+
+    def explained(self, error: OSError, what: str) -> OSError:
+        """The error of writing `what`, with what is kept and how to go on."""
+        newest = self.newest()
+        kept = f"the last checkpoint, {newest}, is whole" if newest else "no checkpoint is kept yet"
+        full = error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+        return OSError(
+            error.errno,
+            f"{'No room for' if full else 'Cannot write'} {what} ({error.strerror}); {kept}"
+            + (". Go on from it with resume (--resume)" if newest else ""),
+        )
 
     def newest(self) -> Path | None:
         """The folder of the newest one, unread."""

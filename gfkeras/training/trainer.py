@@ -142,7 +142,7 @@ class _Run:
             self.classifier = build_classifier(recipe, len(faces.identities), len(batches))
             _build_variables(self.classifier, batches)
         monitor = "loss" if heldout is None else "val_auc"
-        self.kept_models = KeptModels(out, monitor)
+        self.kept_models = KeptModels(out, monitor, checkpoints)
         patience = recipe.training.patience
         self.patience = None if patience is None else Patience(monitor, patience)
         self.backup = StepBackup(

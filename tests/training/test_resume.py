@@ -13,6 +13,7 @@ import pytest
 from processes import run_python, start_python
 
 from gfkeras.training import Recipe, train
+from gfkeras.training.step_checkpoints import StepCheckpoints
 
 SCRIPT = """
 import os, signal, sys
@@ -161,24 +162,27 @@ def test_a_damaged_checkpoint_is_refused_and_the_one_before_used(
     assert_same_run(tmp_path / "run", undisturbed)
 
 
-def test_no_room_for_a_checkpoint(tmp_path, tiny_faces, recipe, undisturbed):
+@pytest.mark.parametrize(
+    ("done", "what"), [(2, "the checkpoint of step 3"), (3, "the model of epoch 2")]
+)
+def test_no_room_on_the_disk(done, what, tmp_path, tiny_faces, recipe):
     class NoRoom(keras.callbacks.Callback):
         """Files may not grow past 100 kB any more, as on a full disk."""
 
         def on_train_batch_begin(self, batch, logs=None):
-            if int(self.model.optimizer.iterations) == 3:
+            if int(self.model.optimizer.iterations) == done:
                 resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, limits[1]))
 
     limits = resource.getrlimit(resource.RLIMIT_FSIZE)
     try:
-        with pytest.raises(OSError, match=r"No room for the checkpoint of step 4 .* is whole"):
+        with pytest.raises(OSError, match=rf"No room for {what} .*step-00000000{done}, is whole"):
             train(recipe, tiny_faces, tmp_path / "run", verbose=0, callbacks=[NoRoom()])
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, limits)
     names = sorted(path.name for path in (tmp_path / "run" / "checkpoints").iterdir())
-    assert names == ["step-000000002", "step-000000003"]
-    train(recipe, tiny_faces, tmp_path / "run", resume=True, verbose=0)
-    assert_same_run(tmp_path / "run", undisturbed)
+    assert names == [f"step-00000000{done - 1}", f"step-00000000{done}"]
+    found, notes = StepCheckpoints(tmp_path / "run" / "checkpoints").load()
+    assert (found.step, notes) == (done, [])
 
 
 def test_what_does_not_fit_the_checkpoint_is_named(tmp_path, tiny_faces, recipe):

@@ -8,6 +8,8 @@ from typing import Any
 
 import keras
 
+from gfkeras.training.step_checkpoints import StepCheckpoints
+
 
 class KeptModels(keras.callbacks.Callback):
     """Saves the model inside the classifier as `best/` and `last/`.
@@ -18,14 +20,16 @@ class KeptModels(keras.callbacks.Callback):
     Args:
         out: the folder of the run.
         monitor: "val_auc" or "loss".
+        checkpoints: of the run; an error of writing says what they hold.
 
     Attributes:
         best: the value of the best epoch, None before the first.
         best_epoch: that epoch, counted from 1.
     """
 
-    def __init__(self, out: Path, monitor: str):
+    def __init__(self, out: Path, monitor: str, checkpoints: StepCheckpoints):
         super().__init__()
+        self.checkpoints = checkpoints
         self.out = out
         self.monitor = monitor
         self.best: float | None = None
@@ -35,11 +39,17 @@ class KeptModels(keras.callbacks.Callback):
         logs = logs or {}
         if not math.isfinite(logs.get("loss", math.nan)):
             return
-        self.model.model.save_to(self.out / "last")
+        self._save(self.out / "last", epoch)
         value = logs.get(self.monitor)
         if value is None:
             return
         sign = 1 if self.monitor.startswith("val_") else -1
         if self.best is None or sign * value > sign * self.best:
             self.best, self.best_epoch = float(value), epoch + 1
-            self.model.model.save_to(self.out / "best")
+            self._save(self.out / "best", epoch)
+
+    def _save(self, folder: Path, epoch: int) -> None:
+        try:
+            self.model.model.save_to(folder)
+        except OSError as error:
+            raise self.checkpoints.explained(error, f"the model of epoch {epoch + 1}") from error
