@@ -100,7 +100,8 @@ def stopped(recipe, faces, out, steps) -> None:
         train(recipe, faces, out, verbose=0, callbacks=[Stop(steps)])
 
 
-@pytest.mark.parametrize("steps", [pytest.param(1, marks=pytest.mark.slow), 3])
+@pytest.mark.slow
+@pytest.mark.parametrize("steps", [1, 3])
 def test_a_run_stopped_within_an_epoch_goes_on_to_the_bit(
     steps, tmp_path, tiny_faces, recipe, undisturbed
 ):
@@ -151,9 +152,12 @@ def test_a_damaged_checkpoint_is_refused_and_the_one_before_used(
     tmp_path, tiny_faces, recipe, undisturbed
 ):
     stopped(recipe, tiny_faces, tmp_path / "run", 4)
+    # The older one lies within an epoch.
     older, newer = sorted((tmp_path / "run" / "checkpoints").iterdir())
     arrays = newer / "variables.npz"
     arrays.write_bytes(arrays.read_bytes()[:-1000])
+    # Whatever was drawn in between must not matter.
+    keras.utils.set_random_seed(99)
     result = train(recipe, tiny_faces, tmp_path / "run", resume=True, verbose=0)
     (damaged, resumed) = (note for note in result.notes if "step-" in note)
     assert str(newer) in damaged
@@ -163,7 +167,11 @@ def test_a_damaged_checkpoint_is_refused_and_the_one_before_used(
 
 
 @pytest.mark.parametrize(
-    ("done", "what"), [(2, "the checkpoint of step 3"), (3, "the model of epoch 2")]
+    ("done", "what"),
+    [
+        pytest.param(2, "the checkpoint of step 3", marks=pytest.mark.slow),
+        (3, "the model of epoch 2"),
+    ],
 )
 def test_no_room_on_the_disk(done, what, tmp_path, tiny_faces, recipe):
     class NoRoom(keras.callbacks.Callback):
