@@ -61,6 +61,7 @@ def command(
             f"{result.skipped:,}, see {out / 'skipped.csv'}" if result.skipped else 0,
         ),
         ("Parameters", f"{result.parameters:,}"),
+        ("Trained on", result.devices),
         ("Images a second", result.images_per_second),
         ("Seconds", result.seconds),
         ("Model", result.last),
