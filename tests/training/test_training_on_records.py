@@ -46,6 +46,7 @@ def test_records_train_as_the_folder_does(photos, tmp_path, tiny_recipe):
         assert ours == pytest.approx(theirs, rel=1e-3)
 
 
+@pytest.mark.slow
 def test_a_run_on_records_resumes_to_the_same_weights(photos, tmp_path, tiny_recipe):
     out = tmp_path / "records"
     prepare(photos, out, workers=1)
