@@ -28,7 +28,9 @@ def command(
         Path | None,
         typer.Option(help="Text file with the people to take, one name a line; all by default."),
     ] = None,
-    resume: Annotated[bool, typer.Option("--resume", help="Go on with the run in --out.")] = False,
+    resume: Annotated[
+        bool, typer.Option("--resume", help="Go on from the last checkpoint in --out.")
+    ] = False,
     quiet: Annotated[bool, typer.Option("--quiet", help="No progress.")] = False,
     json: JsonOption = None,
 ) -> None:

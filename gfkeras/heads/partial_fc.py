@@ -32,10 +32,10 @@ class PartialFC(MarginHead):
     R instead of N. Every replica draws the same. Without labels, or not in training, the
     logits are those of all N.
 
-    The optimiser must be one of `gfkeras.training.optimizers`: weight decay, momentum and
+    The optimizer must be one of `gfkeras.training.optimizers`: weight decay, momentum and
     update go to the R rows drawn, all others stay as they are, momentum included. Any
-    other optimiser would leave the centers untrained; `gfkeras.models.FaceClassifier`
-    refuses it. With R = N this is `head` itself, for any optimiser.
+    other optimizer would leave the centers untrained; `gfkeras.models.FaceClassifier`
+    refuses it. With R = N this is `head` itself, for any optimizer.
 
     Args:
         num_classes: N, the number of identities, at most 2^24.

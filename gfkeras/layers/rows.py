@@ -20,15 +20,15 @@ class SampledRows:
 
     A gradient by the table would be as large as the table. The layer gives the gradient of the
     rows it drew to `gradient` instead, and their index to `index`; both are trainable variables
-    so that Keras' own steps carry them to the optimiser, through loss scaling, clipping and
-    replicas. An optimiser with `updates_rows` (`gfkeras.training.optimizers`) finds this object
+    so that Keras' own steps carry them to the optimizer, through loss scaling, clipping and
+    replicas. An optimizer with `updates_rows` (`gfkeras.training.optimizers`) finds this object
     at each of the three variables as `sampled_rows`, and updates `table`.
 
     Attributes:
         table: (N, ...) float32, trainable; has no gradient, or one that is zero.
         gradient: (R, ...) float32; its own value is of no use.
         index: (R,) float32, exact up to 2^24, which has `overwrite_with_gradient`: Keras puts
-            the rows drawn last into it before the optimiser's update.
+            the rows drawn last into it before the optimizer's update.
     """
 
     table: Any
@@ -53,7 +53,7 @@ class DrawnRows:
         return tuple(self.variables.gradient.shape)
 
     def gradient_places(self) -> tuple[Any, Any]:
-        """The tensors whose gradients reach the optimiser as the rows' and as the index."""
+        """The tensors whose gradients reach the optimizer as the rows' and as the index."""
         rows = self.variables
         return ops.convert_to_tensor(rows.gradient), ops.convert_to_tensor(rows.index)
 
@@ -72,6 +72,23 @@ class DrawnRows:
             return rows, gradient
 
         return with_gradient_elsewhere(*self.gradient_places())
+
+
+def is_table(variable: Any) -> bool:
+    """Whether a variable is the `table` of some `SampledRows`."""
+    rows = getattr(variable, "sampled_rows", None)
+    return rows is not None and variable is rows.table
+
+
+def is_gradient(variable: Any) -> bool:
+    """Whether a variable is the `gradient` of some `SampledRows`."""
+    rows = getattr(variable, "sampled_rows", None)
+    return rows is not None and variable is rows.gradient
+
+
+def holds_nothing(variable: Any) -> bool:
+    """Whether a variable's value is of no use to the next step: `gradient` or `index`."""
+    return getattr(variable, "sampled_rows", None) is not None and not is_table(variable)
 
 
 def chunks(count: int) -> Iterator[tuple[int, int]]:

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import csv
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 from gfkeras.data import Faces, RecordSet
 from gfkeras.training.recipe import Recipe
@@ -12,6 +14,8 @@ RECIPE_FILE = "recipe.toml"
 SUMMARY_FILE = "summary.json"
 LOG_FILE = "log.csv"
 CHECKPOINTS = "checkpoints"
+# What the variables of a checkpoint depend on.
+_FIXED = ("model", "head", "optimizer", "dtype_policy")
 _RUN_FILES = (RECIPE_FILE, LOG_FILE, CHECKPOINTS, "best", "last")
 
 
@@ -28,13 +32,25 @@ def check_folder(out: Path, resume: bool, recipe: Recipe) -> None:
             )
     elif (out / RECIPE_FILE).is_file():
         earlier = Recipe.read(out / RECIPE_FILE)
-        for section in ("model", "head", "optimizer", "dtype_policy"):
-            before, now = getattr(earlier, section), getattr(recipe, section)
-            if before != now:
+        before, now = (_leaves(each.model_dump()) for each in (earlier, recipe))
+        for key in sorted({*before, *now}):
+            section = key.partition(".")[0]
+            if section in _FIXED and before.get(key) != now.get(key):
                 raise ValueError(
                     f"The run in {str(out)!r} cannot be resumed with another [{section}]: it was "
-                    f"started with {before!r}. Received: {now!r}"
+                    f"started with {key} = {before.get(key)!r}. Received: {now.get(key)!r}"
                 )
+
+
+def _leaves(table: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+    """The values of nested tables by their dotted keys."""
+    found: dict[str, Any] = {}
+    for key, value in table.items():
+        if isinstance(value, Mapping):
+            found |= _leaves(value, f"{prefix}{key}.")
+        else:
+            found[f"{prefix}{key}"] = value
+    return found
 
 
 def write_inputs(

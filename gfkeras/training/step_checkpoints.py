@@ -8,6 +8,7 @@ import json
 import os
 import re
 import shutil
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -59,8 +60,13 @@ class StepCheckpoints:
         self.folder = folder
         self.keep = keep
 
-    def save(self, step: int, arrays: dict[str, np.ndarray], state: dict[str, Any]) -> Path:
+    def save(self, step: int, arrays: Mapping[str, Any], state: dict[str, Any]) -> Path:
         """Adds one and removes the oldest.
+
+        Args:
+            step: steps done, over all epochs.
+            arrays: by name, arrays or what becomes one as it is written, such as variables.
+            state: whatever JSON holds.
 
         Raises:
             OSError: in one line, naming what is kept, if the disk is full or cannot be written.
@@ -70,7 +76,7 @@ class StepCheckpoints:
             with replacing(target) as temporary:
                 temporary.mkdir()
                 with (temporary / ARRAYS_FILE).open("wb") as file:
-                    np.savez(file, **arrays)  # type: ignore[arg-type]
+                    np.savez(file, **arrays)
                     _flush(file)
                 described = {"step": step, "sha256": sha256(temporary / ARRAYS_FILE)} | state
                 with (temporary / STATE_FILE).open("w", encoding="utf-8") as text:

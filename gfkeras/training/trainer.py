@@ -99,7 +99,7 @@ def train(
                 run.restore()
             return run.fit(verbose, callbacks)
     except Exception as error:
-        cause = distribution.local_cause(error)
+        cause = distribution.lost_worker(error)
         if cause is None:
             raise
         newest = checkpoints.newest()

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import keras
+import pytest
 from processes import start_workers
 
 CODE = """
@@ -22,6 +24,7 @@ except (TypeError, ValueError) as error:
 """
 
 
+@pytest.mark.skipif(keras.backend.backend() != "tensorflow", reason="once is enough")
 def test_fit_of_keras_still_fails_on_several_workers():
     processes = start_workers(CODE, KERAS_BACKEND="tensorflow")
     for process in processes:

@@ -18,6 +18,8 @@ MOST_SKIPPED = 100
 class FiniteLoss(keras.callbacks.Callback):
     """Ends the run at the step whose loss is not finite, saying where and what is kept.
 
+    The model's optimizer must be one of `gfkeras.training.optimizers`.
+
     Args:
         checkpoints: of the run; the last of them is named.
         learning_rate: from the number of steps done to the rate of the next.
@@ -57,8 +59,8 @@ class FiniteLoss(keras.callbacks.Callback):
     def _stop(self, what: str) -> None:
         if hasattr(self.model, "jax_state_sync"):
             self.model.jax_state_sync()
-        optimizer = self.model.optimizer
-        step = int(np.asarray(optimizer.iterations))
+        optimizer = getattr(self.model.optimizer, "inner_optimizer", self.model.optimizer)
+        step = int(np.asarray(optimizer.steps_taken))
         # The step that failed has been counted already.
         rate = self.learning_rate(max(step - 1, 0))
         newest = self.checkpoints.newest()

@@ -7,6 +7,7 @@ from typing import Any
 import keras
 import numpy as np
 
+from gfkeras.layers.rows import holds_nothing
 from gfkeras.training.callbacks.kept_models import KeptModels
 from gfkeras.training.callbacks.patience import Patience
 from gfkeras.training.step_checkpoints import Checkpoint, StepCheckpoints
@@ -82,13 +83,14 @@ class StepBackup(keras.callbacks.Callback):
         metrics = [np.asarray(variable) for variable in self.model.metrics_variables]
         if not self.writes:
             return
-        values = [np.asarray(variable) for variable in _variables(self.model)]
-        if not all(_finite(value) for value in [*values, *metrics]):
+        variables = _variables(self.model)
+        if not all(_finite(np.asarray(value)) for value in [*variables, *metrics]):
             return
-        arrays = {f"{i:05d}": value for i, value in enumerate(values)}
+        # The variables, not their values: of a million centers one array at a time is enough.
+        arrays: dict[str, Any] = {f"{i:05d}": variable for i, variable in enumerate(variables)}
         arrays |= {f"metric{i:05d}": value for i, value in enumerate(metrics)}
         state = self.data | {
-            "variables": len(values),
+            "variables": len(variables),
             "metrics": len(metrics),
             "best": self.kept_models.best,
             "best_epoch": self.kept_models.best_epoch,
@@ -135,7 +137,11 @@ class StepBackup(keras.callbacks.Callback):
 
 def _variables(model: keras.Model) -> list[Any]:
     """Every variable that the next step depends on, but for the metrics."""
-    return [*model.variables, *model.optimizer.variables]
+    return [
+        variable
+        for variable in (*model.variables, *model.optimizer.variables)
+        if not holds_nothing(variable)
+    ]
 
 
 def _finite(value: np.ndarray) -> bool:

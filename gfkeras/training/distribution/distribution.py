@@ -47,7 +47,7 @@ class Distribution:
         """Raises ValueError where another process has another value of what `name` says."""
         del name, value
 
-    def local_cause(self, error: Exception) -> str | None:
+    def lost_worker(self, error: Exception) -> str | None:
         """What went wrong in another process, if that is what the error says; else None."""
         del error
         return None

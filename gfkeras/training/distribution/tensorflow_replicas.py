@@ -95,7 +95,7 @@ class TensorFlowReplicas(Distribution):
                 "that all of them share, and data and recipe the same"
             )
 
-    def local_cause(self, error: Exception) -> str | None:
+    def lost_worker(self, error: Exception) -> str | None:
         import tensorflow as tf
 
         lost = (

@@ -1,4 +1,4 @@
-"""Keras' optimisers with what face recognition trains with: L2 decay, no decay on norms, rows."""
+"""Keras' optimizers with what face recognition trains with: L2 decay, no decay on norms, rows."""
 
 from gfkeras.training.optimizers.adam import Adam
 from gfkeras.training.optimizers.adamw import AdamW

@@ -1,4 +1,4 @@
-"""What the optimisers of gfkeras have over Keras' own."""
+"""What the optimizers of gfkeras have over Keras' own."""
 
 from __future__ import annotations
 
@@ -9,7 +9,14 @@ from keras import ops
 
 from gfkeras.errors import in_range, one_of
 from gfkeras.layers.replica import global_sum, num_replicas
-from gfkeras.layers.rows import SampledRows, chunks, gather_rows, set_rows
+from gfkeras.layers.rows import (
+    SampledRows,
+    chunks,
+    gather_rows,
+    is_gradient,
+    is_table,
+    set_rows,
+)
 from gfkeras.training.optimizers.accumulation import (
     accumulate_or_update,
     keras_cannot_accumulate,
@@ -21,7 +28,7 @@ NORM_AND_BIAS = ("gamma", "beta", "alpha", "bias")
 
 
 class FaceOptimizer(keras.optimizers.Optimizer):
-    """Adds to a Keras optimiser: kinds of weight decay, and updates of sampled rows.
+    """Adds to a Keras optimizer: kinds of weight decay, and updates of sampled rows.
 
     Stands before a class of `keras.optimizers` among the bases of a subclass, which says in
     `slots` and `updated` what becomes of rows.
@@ -42,7 +49,7 @@ class FaceOptimizer(keras.optimizers.Optimizer):
         weight_decay_mode: "decoupled" or "l2".
         decay_norm_and_bias: whether batch normalisation's γ and β, PReLU's α and biases decay
             too. `exclude_from_weight_decay` replaces this rule by one's own.
-        kwargs: of the Keras optimiser.
+        kwargs: of the Keras optimizer.
 
     Raises:
         ValueError: for an unknown mode or a negative decay; when built on sampled rows
@@ -75,7 +82,7 @@ class FaceOptimizer(keras.optimizers.Optimizer):
     def build(self, variables: list[Any]) -> None:
         if self.built:
             return
-        sampled = {i: v.sampled_rows for i, v in enumerate(variables) if _is_gradient(v)}
+        sampled = {i: v.sampled_rows for i, v in enumerate(variables) if is_gradient(v)}
         if sampled and self.gradient_accumulation_steps:
             raise ValueError(
                 "`gradient_accumulation_steps` must be None with PartialFC, each step of which "
@@ -97,13 +104,13 @@ class FaceOptimizer(keras.optimizers.Optimizer):
             spared = [v for v in variables if v.name in NORM_AND_BIAS]
             super().exclude_from_weight_decay(var_list=spared)
         super().build(variables)
-        # A plain object, in which no optimiser looks for variables of its own.
+        # A plain object, in which no optimizer looks for variables of its own.
         self._sampled = _Sampled(sampled)
 
     def add_variable_from_reference(
         self, reference_variable: Any, name: str | None = None, initializer: Any = "zeros"
     ) -> Any:
-        if _is_gradient(reference_variable):
+        if is_gradient(reference_variable):
             # The table itself has the slot that the rows' update uses.
             return None
         return super().add_variable_from_reference(reference_variable, name, initializer)
@@ -119,7 +126,7 @@ class FaceOptimizer(keras.optimizers.Optimizer):
         pairs = [
             (gradient, variable)
             for gradient, variable in zip(grads, variables, strict=True)
-            if not _is_table(variable)
+            if not is_table(variable)
         ]
         super().apply([gradient for gradient, _ in pairs], [variable for _, variable in pairs])
 
@@ -136,7 +143,7 @@ class FaceOptimizer(keras.optimizers.Optimizer):
     def _apply_weight_decay(self, variables: list[Any]) -> None:
         # Keras' own, which is the decoupled one.
         if self.weight_decay and self.weight_decay_mode == "decoupled":
-            super()._apply_weight_decay([v for v in variables if not _is_gradient(v)])
+            super()._apply_weight_decay([v for v in variables if not is_gradient(v)])
 
     def _backend_apply_gradients(self, grads: list[Any], trainable_variables: list[Any]) -> None:
         if self.gradient_accumulation_steps and keras_cannot_accumulate():
@@ -191,7 +198,7 @@ class FaceOptimizer(keras.optimizers.Optimizer):
                 set_rows(variable, part, values)
 
     def slots(self, variable: Any) -> list[Any]:
-        """The optimiser's own variables beside a variable, of its shape."""
+        """The optimizer's own variables beside a variable, of its shape."""
         raise NotImplementedError
 
     def updated(self, weights: Any, slots: list[Any], gradient: Any, rate: Any) -> list[Any]:
@@ -219,13 +226,3 @@ class FaceOptimizer(keras.optimizers.Optimizer):
 class _Sampled:
     def __init__(self, by_position: dict[int, SampledRows]):
         self.by_position = by_position
-
-
-def _is_gradient(variable: Any) -> bool:
-    rows = getattr(variable, "sampled_rows", None)
-    return rows is not None and variable is rows.gradient
-
-
-def _is_table(variable: Any) -> bool:
-    rows = getattr(variable, "sampled_rows", None)
-    return rows is not None and variable is rows.table
