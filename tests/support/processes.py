@@ -31,10 +31,6 @@ class Process:
             env={**os.environ, "PYTHONPATH": str(Path(__file__).parent), **environment},
         )
 
-    @property
-    def pid(self) -> int:
-        return self._run.pid
-
     def kill(self) -> None:
         self._run.kill()
         self._run.communicate()

@@ -39,11 +39,11 @@ class Losses(keras.callbacks.Callback):
 def parts(variable):
     return sorted({shard.data.shape for shard in variable.value.addressable_shards})
 
-def train(distribution, model, head, extra=(), rate=0.01, steps=20):
+def train(distribution, model, head, extra=(), rate=0.01, steps=20, sgd=keras.optimizers.SGD):
     with distribution.scope():
         keras.utils.set_random_seed(0)
         classifier = FaceClassifier(model(), head, [loss() for loss in extra])
-        classifier.compile(keras.optimizers.SGD(rate, momentum=0.9, weight_decay=5e-4))
+        classifier.compile(sgd(rate, momentum=0.9, weight_decay=5e-4))
         classifier.optimizer.build(classifier.trainable_variables)
         before = [np.asarray(v) for v in classifier.trainable_variables]
         batches = FaceBatches(images, labels, 16, seed=1, drop_remainder=True)
@@ -154,6 +154,34 @@ def test_identities_that_do_not_divide_embedding_and_restoring(tmp_path):
     assert max(embedded) < 1e-4
     assert (restored, changed) == ([(9, 8)], 0.0)
     assert outside < 1e-4
+
+
+PARTIAL_FC = (
+    SMALL
+    + """
+from gfkeras.training.optimizers import SGD
+
+results = [train(d, model, heads.PartialFC(40, 0.5, head_arguments={"scale": 16.0}), sgd=SGD)
+           for d in (Distribution(), JaxDevices(), JaxDevices(2))]
+for result in results:
+    # What a step drew is of no use to the next, and a device may hold it as it likes.
+    result[2][:] = [v for v, variable in zip(result[2], result[4].variables, strict=True)
+                    if "row_" not in variable.name]
+print([*(distance(results[0], other) for other in results[1:]), results[2][3]])
+"""
+)
+
+
+@needs_jax
+@pytest.mark.slow
+def test_partial_fc_draws_and_updates_as_on_one_device():
+    ((data, model, kept),) = run(PARTIAL_FC)
+    for losses, weights in (data, model):
+        assert losses < 1e-4
+        assert weights < 1e-4
+    # Centers and momentum, cut over two of the devices.
+    assert len(kept) == 2
+    assert all(shapes == [(20, 16)] for shapes in kept.values())
 
 
 GROUPFACE = """
