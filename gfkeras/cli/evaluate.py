@@ -51,13 +51,14 @@ def command(
     pair_list = _pairs(data, pairs, identities, seed)
 
     from gfkeras.evaluation.pairs import evaluate_pairs
-    from gfkeras.inference import Embedder, group_aware_similarity
+    from gfkeras.evaluation.similarity import COSINE, GROUP_AWARE
+    from gfkeras.inference import Embedder
 
     embedder = Embedder(model, flip=flip, batch_size=batch_size, num_threads=threads)
     result = evaluate_pairs(
         embedder.embed_files,
         pair_list,
-        similarity=group_aware_similarity if group_aware else None,
+        similarity=GROUP_AWARE if group_aware else COSINE,
     )
     table(result.summary())
     for path, reason in result.skipped_files[:10]:

@@ -1,5 +1,6 @@
 """Protocols and pictures: take embeddings or scores, give numbers, curves and a report."""
 
+from gfkeras.evaluation.embedded import ImageEmbeddings
 from gfkeras.evaluation.metrics import (
     FoldAccuracy,
     Roc,
@@ -12,7 +13,6 @@ from gfkeras.evaluation.metrics import (
     tar_at_far,
 )
 from gfkeras.evaluation.pairs import (
-    FileEmbeddings,
     PairList,
     PairsResult,
     all_pairs,
@@ -23,16 +23,20 @@ from gfkeras.evaluation.pairs import (
     stratified_folds,
 )
 from gfkeras.evaluation.report import ExportRow, FacePair, ReportContext, write_report
+from gfkeras.evaluation.similarity import COSINE, GROUP_AWARE, Similarity
 
 __all__ = [
+    "COSINE",
+    "GROUP_AWARE",
     "ExportRow",
     "FacePair",
-    "FileEmbeddings",
     "FoldAccuracy",
+    "ImageEmbeddings",
     "PairList",
     "PairsResult",
     "ReportContext",
     "Roc",
+    "Similarity",
     "all_pairs",
     "area_under_curve",
     "effective_groups",

@@ -145,6 +145,7 @@ class Embedder:
             group=joined.group,
             index=np.asarray(index, np.int64),
             skipped=skipped,
+            norm=joined.norm,
         )
 
     def _decoded(
@@ -204,6 +205,7 @@ class Embedder:
             group_feature=outputs.get("group_feature"),
             group=None if logits is None else np.argmax(logits, axis=-1).astype(np.int32),
             group_logits=logits,
+            norm=norm[:, 0].astype(np.float32),
         )
 
     def _run(self, images: np.ndarray) -> dict[str, np.ndarray]:
@@ -229,4 +231,5 @@ class Embedder:
             group_feature=joined("group_feature"),
             group=joined("group"),
             group_logits=joined("group_logits"),
+            norm=joined("norm"),
         )

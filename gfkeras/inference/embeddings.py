@@ -16,12 +16,15 @@ class Embeddings:
         group_feature: v̂, (N, 256) float32, not normalised.
         group: (N,) int32, the group of the largest probability.
         group_logits: (N, K) float32.
+        norm: (N,) float32, length of the embedding before it was normalised; a low one goes
+            with a poor image.
     """
 
     embedding: np.ndarray
     group_feature: np.ndarray | None = None
     group: np.ndarray | None = None
     group_logits: np.ndarray | None = None
+    norm: np.ndarray | None = None
 
     def __len__(self) -> int:
         return len(self.embedding)

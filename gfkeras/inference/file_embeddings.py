@@ -18,6 +18,7 @@ class FileEmbeddings:
         group: (M,) int32, or None.
         index: (M,) int64, position in the list of each file read, ascending.
         skipped: (file, reason) of the others.
+        norm: (M,) float32, length of each embedding before it was normalised.
     """
 
     embedding: np.ndarray
@@ -25,3 +26,4 @@ class FileEmbeddings:
     group: np.ndarray | None
     index: np.ndarray
     skipped: list[tuple[Path, str]]
+    norm: np.ndarray | None = None

@@ -29,7 +29,7 @@ class FakeEmbedder:
         return SimpleNamespace(
             embedding=embedding,
             group_feature=2 * embedding[:, :4] if self.groups else None,
-            group=None,
+            norm=None,
             index=np.array(index, dtype=np.int32),
             skipped=[(path, "truncated") for path in paths if path in self.broken],
         )
@@ -66,7 +66,7 @@ def test_pairs_of_unreadable_files_are_skipped_counted_and_listed():
 
 
 def test_nothing_left_is_refused_with_the_reason():
-    with pytest.raises(ValueError, match=r"None of the 435 pairs.*30 of 30 files.*truncated"):
+    with pytest.raises(ValueError, match=r"None of the 30 images could be read.*truncated"):
         evaluate_pairs(FakeEmbedder(PATHS), all_pairs(PATHS, LABELS))
     nothing = PairList([], [], np.zeros(0, bool), np.zeros(0, int))
     with pytest.raises(ValueError, match="at least one pair"):

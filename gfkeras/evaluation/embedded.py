@@ -1,0 +1,104 @@
+"""What protocols get from an embedder, checked once for all of them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+import numpy as np
+import numpy.typing as npt
+
+from gfkeras.evaluation.similarity import unit
+
+
+class ImageEmbeddings(Protocol):
+    """What an embedder returns for a list of images, M of which could be read.
+
+    `gfkeras.inference.FileEmbeddings` is one.
+
+    Attributes:
+        embedding: (M, D), L2-normalised.
+        group_feature: (M, G) or None for a network without groups.
+        norm: (M,) length of each embedding before it was normalised, or None if unknown.
+        index: (M,) position in the list of each image read, ascending.
+        skipped: each image not read, with the reason.
+    """
+
+    @property
+    def embedding(self) -> npt.NDArray[Any]: ...
+    @property
+    def group_feature(self) -> npt.NDArray[Any] | None: ...
+    @property
+    def norm(self) -> npt.NDArray[Any] | None: ...
+    @property
+    def index(self) -> npt.NDArray[Any]: ...
+    @property
+    def skipped(self) -> Sequence[tuple[Any, str]]: ...
+
+
+Embed = Callable[[list[Any]], ImageEmbeddings]
+
+
+@dataclass(frozen=True, eq=False)
+class Embedded:
+    """The embeddings of N images, M of which could be read.
+
+    Attributes:
+        embedding: (M, D) float32, L2-normalised.
+        group_feature: (M, G) float32 as the network gave it, or None.
+        norm: (M,) float32, or None.
+        row: (N,) int64, the row of each image in the arrays above; −1 where it was not read.
+        skipped: each image not read, with the reason.
+    """
+
+    embedding: npt.NDArray[np.float32]
+    group_feature: npt.NDArray[np.float32] | None
+    norm: npt.NDArray[np.float32] | None
+    row: npt.NDArray[np.int64]
+    skipped: list[tuple[Any, str]]
+
+
+def embed_images(embed: Embed, images: Sequence[Any]) -> Embedded:
+    """Embeds images, and checks what came.
+
+    Args:
+        embed: takes a list of images and returns `ImageEmbeddings`, such as
+            `Embedder.embed_files`.
+        images: what it takes: paths, or names in a source.
+
+    Raises:
+        ValueError: where there are no images, none could be read, the arrays do not fit
+            each other, or an embedding is not finite.
+    """
+    images = list(images)
+    if not images:
+        raise ValueError("A protocol needs at least one image. Received: none")
+    found = embed(images)
+    index = np.asarray(found.index, np.int64).reshape(-1)
+    skipped = [(image, str(reason)) for image, reason in found.skipped]
+    embedding = np.asarray(found.embedding)
+    if embedding.ndim != 2 or len(embedding) != len(index):
+        raise ValueError(
+            "`embed` must return an embedding row for each entry of index. "
+            f"Received: embedding of shape {embedding.shape}, index of shape {index.shape}"
+        )
+    if not len(index):
+        reason = "; {}: {}".format(*skipped[0]) if skipped else ""
+        raise ValueError(f"None of the {len(images)} images could be read{reason}")
+    group = None if found.group_feature is None else np.asarray(found.group_feature, np.float32)
+    norm = None if found.norm is None else np.asarray(found.norm, np.float32)
+    for name, rows in (("embedding", embedding), ("group feature", group), ("norm", norm)):
+        if rows is None:
+            continue
+        if len(rows) != len(index):
+            raise ValueError(
+                f"`embed` must return a {name} for each of {len(index)} rows. Received: {len(rows)}"
+            )
+        finite = np.isfinite(rows.reshape(len(rows), -1)).all(axis=1)
+        if not finite.all():
+            bad = images[index[np.flatnonzero(~finite)[0]]]
+            raise ValueError(f"The {name} of {bad} is not finite.")
+    row = np.full(len(images), -1, np.int64)
+    row[index] = np.arange(len(index))
+    return Embedded(unit(embedding), group, norm, row, skipped)
