@@ -25,6 +25,7 @@ _ROOMS = (
 _NAMES = {
     "Embedder": "gfkeras.inference",
     "FaceClassifier": "gfkeras.models",
+    "Gallery": "gfkeras.inference",
     "GroupFace": "gfkeras.models",
     "group_aware_similarity": "gfkeras.inference",
     "load": "gfkeras.zoo",
@@ -47,7 +48,7 @@ if TYPE_CHECKING:
         training,
         zoo,
     )
-    from gfkeras.inference import Embedder, group_aware_similarity
+    from gfkeras.inference import Embedder, Gallery, group_aware_similarity
     from gfkeras.losses import self_distributed_labels
     from gfkeras.models import FaceClassifier, GroupFace
     from gfkeras.zoo import load

@@ -65,17 +65,17 @@ class Similarity:
             ValueError: where group features are needed and missing.
         """
         cosine = _dots(unit(embedding_a), unit(embedding_b))
-        if not self.group_aware:
-            return cosine
+        return cosine - self.penalties(group_a, group_b) if self.group_aware else cosine
+
+    def penalties(self, group_a: Rows | None, group_b: Rows | None) -> npt.NDArray[np.float32]:
+        """β·D^γ row by row, (N,) float32, of group features (N, G)."""
         a, b = self._groups(group_a, group_b)
-        # Differences, not 2 − 2cos: for near features that would round to 0 or below.
         if self.distance == "cosine":
-            apart = 1 - _dots(a, b)
-        else:
-            difference = a - b
-            apart = _dots(difference, difference)
-            apart = np.sqrt(apart) if self.distance == "l2" else apart
-        return cosine - self.penalty(apart)
+            return self.penalty(1 - _dots(a, b))
+        # Differences, not 2 − 2cos: for near features that would round to 0 or below.
+        difference = a - b
+        apart = _dots(difference, difference)
+        return self.penalty(np.sqrt(apart) if self.distance == "l2" else apart)
 
     def matrix(
         self, embedding_a: Rows, embedding_b: Rows, group_a: Rows | None, group_b: Rows | None

@@ -3,6 +3,7 @@
 from gfkeras.inference.embedder import Embedder
 from gfkeras.inference.embeddings import Embeddings
 from gfkeras.inference.file_embeddings import FileEmbeddings
+from gfkeras.inference.gallery import Gallery, Match
 from gfkeras.inference.similarity import group_aware_similarity
 
-__all__ = ["Embedder", "Embeddings", "FileEmbeddings", "group_aware_similarity"]
+__all__ = ["Embedder", "Embeddings", "FileEmbeddings", "Gallery", "Match", "group_aware_similarity"]

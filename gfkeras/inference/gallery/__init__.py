@@ -1,0 +1,7 @@
+"""People by their faces: templates, an index that keeps them, and exact search."""
+
+from gfkeras.inference.gallery.gallery import Gallery
+from gfkeras.inference.gallery.match import Match
+from gfkeras.inference.gallery.templates import Templates
+
+__all__ = ["Gallery", "Match", "Templates"]

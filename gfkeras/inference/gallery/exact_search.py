@@ -1,0 +1,169 @@
+"""The exact k best of an index by the group-aware similarity, which no index knows."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Iterator
+
+import numpy as np
+import numpy.typing as npt
+
+from gfkeras.evaluation.similarity import COSINE, Similarity
+from gfkeras.inference.gallery.face_index import Block, FaceIndex
+from gfkeras.inference.gallery.match import Match
+
+Floats = npt.NDArray[np.float32]
+Integers = npt.NDArray[np.int64]
+
+# How far an index's figures and ours may lie apart: both are sums of a few hundred products.
+SLACK = 2e-5
+# Candidates of each probe that a block is first asked for, where k is not larger.
+FIRST = 32
+# Candidates compared at once, so that what is gathered stays small.
+CHUNK = 16_384
+_SKETCH = 16
+
+
+def exact_search(
+    index: FaceIndex,
+    embedding: Floats,
+    group_feature: Floats | None,
+    k: int,
+    similarity: Similarity = COSINE,
+) -> list[list[Match]]:
+    """The k most similar people for each probe: what comparing with everybody would give.
+
+    An index gives candidates by their cosine. Since S* = cos − β·D^γ ≤ cos, nobody whose cosine
+    lies below the k-th best S* found so far can be among the k best, and nobody else is left out.
+    Equal similarities are ordered by name.
+
+    Args:
+        index: of the people.
+        embedding: (P, D) probes, of length 1.
+        group_feature: (P, G), of length 1; needed where the similarity is group-aware.
+        k: how many, at most as many as there are.
+
+    Returns:
+        P lists of min(k, people) matches, best first.
+    """
+    search = _Search(embedding, group_feature if similarity.group_aware else None, k, similarity)
+    for block in index.blocks():
+        if len(block):
+            search.look_at(block)
+    return search.best
+
+
+class _Search:
+    """The best of each probe so far, best first."""
+
+    def __init__(
+        self, embedding: Floats, group: Floats | None, k: int, similarity: Similarity
+    ) -> None:
+        self.embedding, self.group, self.k, self.similarity = embedding, group, k, similarity
+        self.best: list[list[Match]] = [[] for _ in embedding]
+        # What a newcomer must reach; minus infinity while there is room.
+        self.least = np.full(len(embedding), -np.inf, np.float32)
+        self._short_lists = True
+
+    def look_at(self, block: Block) -> None:
+        """Takes from a block whoever belongs to the best."""
+        unsure = np.arange(len(self.embedding))
+        # A short list is enough where its last cosine cannot enter any more. Where it was not for
+        # most probes in the block before, it will not be in this one.
+        if self._short_lists or not np.isfinite(self.least).all():
+            count = min(len(block), max(2 * self.k, FIRST))
+            cosine, rows = block.nearest(self.embedding, count)
+            self._consider(block, np.repeat(unsure, count), rows.reshape(-1), cosine.reshape(-1))
+            if count == len(block):
+                return
+            unsure = np.flatnonzero(cosine[:, -1] + SLACK >= self.least)
+            self._short_lists = 2 * len(unsure) <= len(self.embedding)
+        if len(unsure):
+            found = block.above(self.embedding[unsure], self.least[unsure] - np.float32(SLACK))
+            for probes, rows, cosine in found:
+                self._consider(block, unsure[probes], rows, cosine)
+
+    def _consider(self, block: Block, probes: Integers, rows: Integers, cosine: Floats) -> None:
+        """Takes candidates, sifted by ever dearer bounds of how similar they can be."""
+        bound = cosine + np.float32(SLACK)
+        chosen = self._possible(np.arange(len(rows)), probes, bound)
+        if self.group is not None:
+            if 4 * len(chosen) > len(block):
+                # Reading so many group features would take longer than the rest of the search.
+                sketch = _sketch(self.group.shape[1])
+                kept, mine = block.sketches(sketch), self.group @ sketch
+                for part in _parts(chosen):
+                    apart = np.linalg.norm(mine[probes[part]] - kept[rows[part]], axis=1)
+                    bound[part] -= self._least_penalties(apart)
+                chosen = self._possible(chosen, probes, bound)
+                bound[chosen] = cosine[chosen] + np.float32(SLACK)
+            for part in _parts(chosen):
+                group = block.group_feature(rows[part])
+                bound[part] -= self.similarity.penalties(self.group[probes[part]], group)
+            chosen = self._possible(chosen, probes, bound)
+        # The likeliest first: they raise what the others must reach.
+        for part in _parts(chosen[np.argsort(-bound[chosen], kind="stable")]):
+            part = self._possible(part, probes, bound)
+            if len(part):
+                self._score(block, probes[part], rows[part])
+
+    def _possible(self, chosen: Integers, probes: Integers, bound: Floats) -> Integers:
+        return chosen[bound[chosen] >= self.least[probes[chosen]]]
+
+    def _least_penalties(self, apart: Floats) -> Floats:
+        """β·D^γ for the least D of group features whose sketches are `apart`."""
+        # A projection brings points together, never apart, but for rounding.
+        least = np.maximum(apart - np.float32(SLACK), 0)
+        power = {"l2": least, "squared-l2": least**2, "cosine": least**2 / 2}
+        return self.similarity.penalty(power[self.similarity.distance])
+
+    def _score(self, block: Block, probes: Integers, rows: Integers) -> None:
+        """Takes candidates by their exact figures."""
+        mine, kept = self.embedding[probes], block.embedding(rows)
+        cosine = similarities = COSINE(mine, kept, None, None)
+        if self.group is not None:
+            group = block.group_feature(rows)
+            similarities = self.similarity(mine, kept, self.group[probes], group)
+        for probe in np.unique(probes).tolist():
+            found = np.flatnonzero(probes == probe)
+            found = found[similarities[found] >= self.least[probe]]
+            # Named is only what may stay: all that reach the k-th, ties included.
+            if len(found) > self.k:
+                kth = np.partition(similarities[found], len(found) - self.k)[len(found) - self.k]
+                found = found[similarities[found] >= kth]
+            names, photos = block.names(rows[found]), block.photos(rows[found])
+            figures = (similarities[found].tolist(), cosine[found].tolist(), photos.tolist())
+            matches = [Match(name, *row) for name, *row in zip(names, *figures, strict=True)]
+            # Who was in a short list comes again with the rest of the block.
+            people = {match.name: match for match in (*self.best[probe], *matches)}
+            self.best[probe] = matches = sorted(people.values(), key=_order)[: self.k]
+            if len(matches) == self.k:
+                self.least[probe] = matches[-1].similarity
+
+
+def above_by_growth(
+    block: Block, probes: Floats, least: Floats
+) -> Iterator[tuple[Integers, Integers, Floats]]:
+    """`Block.above` for an index that knows only `nearest`: ever longer lists of the nearest."""
+    pending, count = np.arange(len(probes)), 0
+    while len(pending) and count < len(block):
+        seen, count = count, min(len(block), max(4 * count, 256))
+        cosine, rows = block.nearest(probes[pending], count)
+        new = np.repeat(pending, count - seen)
+        yield new, rows[:, seen:].reshape(-1), cosine[:, seen:].reshape(-1)
+        pending = pending[cosine[:, -1] >= least[pending]]
+
+
+def _order(match: Match) -> tuple[float, str]:
+    return -match.similarity, match.name
+
+
+def _parts(chosen: Integers) -> Iterator[Integers]:
+    return (chosen[start : start + CHUNK] for start in range(0, len(chosen), CHUNK))
+
+
+@functools.cache
+def _sketch(width: int) -> Floats:
+    """Orthonormal columns (width, ≤ 16): the same directions for every search."""
+    columns = np.random.default_rng(0).standard_normal((width, min(_SKETCH, width)))
+    return np.linalg.qr(columns)[0].astype(np.float32)

@@ -1,0 +1,299 @@
+"""People by their faces: enrolment and exact search."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import numpy as np
+
+from gfkeras.errors import nearest, one_of, positive_int
+from gfkeras.evaluation.similarity import COSINE, Similarity
+from gfkeras.inference.embeddings import Embeddings
+from gfkeras.inference.gallery.exact_search import exact_search
+from gfkeras.inference.gallery.face_index import FaceIndex
+from gfkeras.inference.gallery.faiss_index import FaissIndex
+from gfkeras.inference.gallery.gallery_file import read_gallery_file, write_gallery_file
+from gfkeras.inference.gallery.match import Match
+from gfkeras.inference.gallery.name_columns import joined_names, split_names
+from gfkeras.inference.gallery.rows import Rows
+from gfkeras.inference.gallery.storage import STORAGES
+from gfkeras.inference.gallery.templates import Templates, average, merge, unit_rows
+
+Names = str | Sequence[str]
+
+
+class Gallery:
+    """Enrols people and finds the most similar of them, exactly.
+
+    Of each person a template is kept: the mean of the unit embeddings of all photos, and of the
+    unit group features v̂ where the network has groups.
+
+    In process (FAISS), changes are in memory until `save`, which replaces the file as a whole: a
+    reader sees the old gallery or the new one, and a process killed meanwhile loses what came
+    after the last `save` and no more. A file is mapped, not read into memory; its pages are shared
+    by all processes that search it. In Milvus every change is on disk when its call returns.
+
+    One gallery object is not for several threads that change it; searching alone may be parallel.
+
+    Args:
+        location: None for memory; a file ("faces.gallery"), opened if it is there; a file ending
+            in ".db" for Milvus Lite ("faces.milvus.db"); or the URL of a Milvus cluster
+            ("http://host:19530").
+        storage: "float32", "float16", or "int8": one byte a dimension, FaceNet's 128 bytes a face,
+            a quarter of the memory. Search is exact with respect to what is kept. A gallery that
+            is opened has the storage that it was made with.
+        token: of a Milvus cluster.
+        metadata: texts kept with a new gallery, such as {"model": embedder.fingerprint}.
+
+    Raises:
+        ValueError: for a file that is damaged or no gallery, and for arguments out of range.
+        ImportError: naming the extra to install, `search` or `milvus`.
+
+    Example:
+        gallery = Gallery("faces.gallery")
+        gallery.add("Ann", embedder(photos_of_ann))
+        gallery.save()
+        (matches,) = gallery.search(embedder(probe), k=5, similarity=GROUP_AWARE)
+    """
+
+    def __init__(
+        self,
+        location: str | os.PathLike[str] | None = None,
+        storage: str | None = None,
+        token: str | None = None,
+        metadata: Mapping[str, str] | None = None,
+    ):
+        if storage is not None:
+            one_of("storage", storage, STORAGES)
+        self.location = None if location is None else os.fspath(location)
+        self.metadata = dict(metadata or {})
+        self._index: FaceIndex
+        if self.location is not None and is_milvus(self.location):
+            from gfkeras.inference.gallery.milvus_index import MilvusIndex
+
+            index = MilvusIndex(self.location, token, storage, self.metadata)
+            self._index, self.storage, self.metadata = index, index.storage, index.metadata
+            return
+        if token is not None:
+            raise ValueError("`token` goes with the URL of a Milvus cluster.")
+        if self.location is not None and Path(self.location).exists():
+            self._open(Path(self.location), storage)
+            return
+        self.storage = storage or "float32"
+        self._index = FaissIndex(self.storage)
+
+    @classmethod
+    def load(cls, path: str | os.PathLike[str], token: str | None = None) -> Gallery:
+        """A gallery that must be there already.
+
+        Raises:
+            ValueError: where it is not, or is damaged.
+        """
+        location = os.fspath(path)
+        if "://" not in location and not Path(location).exists():
+            raise ValueError(
+                f"`path` must be a gallery. Received: {location!r}, which is not there"
+            )
+        return cls(location, token=token)
+
+    def __len__(self) -> int:
+        return len(self._index)
+
+    def __contains__(self, name: object) -> bool:
+        return isinstance(name, str) and bool(self._index.known([name]))
+
+    @property
+    def names(self) -> list[str]:
+        """Everybody, sorted."""
+        return sorted(self._index.names())
+
+    @property
+    def widths(self) -> tuple[int, int | None] | None:
+        """(D, G): width of embeddings and group features, G None without; None while empty."""
+        return self._index.widths
+
+    def templates(self, names: Sequence[str] | None = None) -> Templates:
+        """The templates of people, of everybody by default, sorted by name.
+
+        Raises:
+            ValueError: for somebody who is not in the gallery.
+        """
+        chosen = self.names if names is None else list(names)
+        self._require_known(chosen)
+        if not chosen:
+            raise ValueError("`names` must name at least one person. Received: none")
+        return self._index.get(chosen)
+
+    def template(self, name: str) -> Templates:
+        """One person's template."""
+        return self.templates([name])
+
+    def add(self, names: Names, embeddings: Embeddings) -> None:
+        """Enrols people who are not in the gallery yet; all of them or, in an error, none.
+
+        Args:
+            names: one person, whose photos all rows are, or one name a row.
+            embeddings: what an `Embedder` gave for the photos.
+
+        Raises:
+            ValueError: for somebody who is there already; for embeddings of another width than
+                the gallery's, not finite or zero; for names that are empty.
+        """
+        new = average(names, embeddings)
+        self._check_widths(new)
+        if there := self._index.known(new.names):
+            raise ValueError(
+                f"`names` must not be in the gallery yet; `update` adds photos. "
+                f"Received: {next(name for name in new.names if name in there)!r}"
+            )
+        self._index.put(new)
+
+    def update(self, names: Names, embeddings: Embeddings) -> None:
+        """Adds photos: each template becomes the mean over all photos of the person.
+
+        Who is not in the gallery yet is enrolled. With float16 and int8 what is kept of the
+        photos before is averaged, not they themselves.
+
+        Args:
+            names, embeddings: as of `add`.
+
+        Raises:
+            ValueError: as `add`, and where the photos of a person cancel out.
+        """
+        new = average(names, embeddings)
+        self._check_widths(new)
+        there = self._index.known(new.names)
+        known = [row for row, name in enumerate(new.names) if name in there]
+        others = [row for row, name in enumerate(new.names) if name not in there]
+        changed = []
+        if known:
+            more = new.take(known)
+            changed.append(merge(self._index.get(more.names), more))
+        if others:
+            changed.append(new.take(others))
+        self._index.put(changed[0] if len(changed) == 1 else joined(*changed))
+
+    def remove(self, names: Names) -> None:
+        """Removes people; all of them or, in an error, none.
+
+        Raises:
+            ValueError: for somebody who is not in the gallery, with the nearest name.
+        """
+        chosen = list(dict.fromkeys([names] if isinstance(names, str) else names))
+        self._require_known(chosen)
+        if chosen:
+            self._index.remove(chosen)
+
+    def search(
+        self, embeddings: Embeddings, k: int = 5, similarity: Similarity = COSINE
+    ) -> list[list[Match]]:
+        """The k most similar people for each probe: what comparing with everybody would give.
+
+        Args:
+            embeddings: of P probes.
+            k: how many; fewer where the gallery holds fewer.
+            similarity: the cosine, `GROUP_AWARE`, or a `Similarity` with your own β and γ.
+
+        Returns:
+            P lists of matches, best first, equal similarities by name.
+
+        Raises:
+            ValueError: for probes of another width, not finite or zero, and where the similarity
+                needs group features that the probes or the gallery do not have.
+        """
+        positive_int("k", k)
+        embedding, group = unit_rows(embeddings)
+        widths = self._index.widths
+        if widths is None:
+            return [[] for _ in embedding]
+        mine = embedding.shape[1], None if group is None else group.shape[1]
+        if mine[0] != widths[0] or (similarity.group_aware and mine != widths):
+            raise _other_width(mine, widths)
+        if similarity.group_aware and group is None:
+            raise ValueError(
+                "The group-aware similarity needs group features, which this gallery and these "
+                "probes do not have; use the cosine."
+            )
+        return exact_search(self._index, embedding, group, min(k, len(self)), similarity)
+
+    def save(self, path: str | os.PathLike[str] | None = None) -> Path:
+        """Writes the gallery, whole or not at all, and returns where.
+
+        A gallery in Milvus is on disk already; `path` cannot be chosen for it.
+
+        Args:
+            path: the file; `location` by default, which it becomes otherwise.
+
+        Raises:
+            ValueError: where there is neither.
+            OSError: where it cannot be written; what was there before stays.
+        """
+        if not isinstance(self._index, FaissIndex):
+            if path is not None:
+                raise ValueError("`path` cannot be chosen for a gallery in Milvus.")
+            return Path(self.location or "")
+        place = self.location if path is None else os.fspath(path)
+        if place is None:
+            raise ValueError("`path` must say where to write a gallery made without `location`.")
+        if is_milvus(place):
+            raise ValueError(f"`path` must be a file that does not end in .db. Received: {place!r}")
+        rows = self._index.rows
+        description = {"storage": self.storage, "metadata": self.metadata}
+        write_gallery_file(place, description, joined_names(rows.names) | rows.columns())
+        self.location = place
+        return Path(place)
+
+    def _open(self, path: Path, storage: str | None) -> None:
+        description, columns = read_gallery_file(path)
+        self.storage = description["storage"]
+        if storage not in (None, self.storage):
+            raise ValueError(
+                f"`storage` of {path} is {self.storage!r}. Received: storage={storage!r}"
+            )
+        self.metadata = {**description["metadata"], **self.metadata}
+        names = split_names(columns)
+        self._index = FaissIndex(self.storage, Rows.mapped(self.storage, names, columns))
+
+    def _require_known(self, names: Sequence[str]) -> None:
+        known = self._index.known(names)
+        for name in names:
+            if name not in known:
+                # Comparing with a million names would take minutes.
+                guess = nearest(name, self._index.names()) if len(self) <= 10_000 else None
+                hint = f" (did you mean {guess!r}?)" if guess else ""
+                raise ValueError(f"`names` must be in the gallery. Received: {name!r}{hint}")
+
+    def _check_widths(self, new: Templates) -> None:
+        wanted = self._index.widths
+        if wanted is not None and new.widths != wanted:
+            raise _other_width(new.widths, wanted)
+
+
+def _other_width(found: tuple[int, int | None], wanted: tuple[int, int | None]) -> ValueError:
+    return ValueError(
+        f"`embeddings` must have the gallery's widths, {wanted[0]} numbers and "
+        f"{wanted[1] or 'no'} of group features. Received: {found[0]} and {found[1] or 'no'}; "
+        "were they made by another model?"
+    )
+
+
+def joined(first: Templates, second: Templates) -> Templates:
+    """The templates of both."""
+    group = first.group_feature
+    if group is not None and second.group_feature is not None:
+        group = np.concatenate([group, second.group_feature])
+    return Templates(
+        first.names + second.names,
+        np.concatenate([first.embedding, second.embedding]),
+        group,
+        np.concatenate([first.photos, second.photos]),
+        np.concatenate([first.length, second.length]),
+        np.concatenate([first.group_length, second.group_length]),
+    )
+
+
+def is_milvus(location: str) -> bool:
+    """Whether a location is Milvus': a URL, or a file ending in .db."""
+    return "://" in location or location.endswith(".db")

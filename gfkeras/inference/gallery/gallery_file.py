@@ -1,0 +1,156 @@
+"""The file of a gallery: columns that can be mapped, every byte covered by a checksum.
+
+    magic (8 bytes) · version (u32) · length of the header (u32) · CRC32C of what comes before and
+    of the header (u32) · header (JSON) · columns, each from a multiple of 64 bytes on
+
+The header names each column with its type, shape, place and CRC32C; gaps are zeros. Numbers are
+little-endian.
+"""
+
+from __future__ import annotations
+
+import json
+import mmap
+import os
+import struct
+from pathlib import Path
+from typing import Any, BinaryIO
+
+import google_crc32c
+import numpy as np
+import numpy.typing as npt
+
+from gfkeras.files import replacing
+
+MAGIC = b"GFKFACES"
+VERSION = 1
+_PREFIX = struct.Struct("<8sIII")
+_ALIGNMENT = 64
+_MAX_HEADER = 1 << 24
+_CHUNK = 1 << 24
+
+Columns = dict[str, npt.NDArray[Any]]
+
+
+def write_gallery_file(
+    path: str | os.PathLike[str], description: dict[str, Any], columns: Columns
+) -> None:
+    """Writes a file whole or not at all; who has the old one open goes on reading that.
+
+    Args:
+        path: where.
+        description: plain JSON, given back by `read_gallery_file`.
+        columns: arrays by name.
+    """
+    places: dict[str, dict[str, Any]] = {}
+    offset = 0
+    for name, column in columns.items():
+        offset = _aligned(offset)
+        places[name] = {
+            "type": column.dtype.str,
+            "shape": list(column.shape),
+            "offset": offset,
+            "crc32c": _checksum(_chunks(column)),
+        }
+        offset += column.nbytes
+    header = json.dumps({"description": description, "columns": places}).encode("utf-8")
+    prefix = _PREFIX.pack(MAGIC, VERSION, len(header), 0)
+    prefix = _PREFIX.pack(MAGIC, VERSION, len(header), _header_checksum(prefix, header))
+    with replacing(path) as temporary, temporary.open("wb") as file:
+        file.write(prefix + header)
+        start = _aligned(file.tell())
+        for name, column in columns.items():
+            _pad(file, start + places[name]["offset"])
+            for chunk in _chunks(column):
+                file.write(chunk)
+        _pad(file, start + offset)
+        # On the disk before the name points to it: a crash leaves the old file or the new one.
+        file.flush()
+        os.fsync(file.fileno())
+    _sync_folder(Path(path).parent)
+
+
+def read_gallery_file(path: str | os.PathLike[str]) -> tuple[dict[str, Any], Columns]:
+    """What `write_gallery_file` wrote; the columns lie in the mapped file and can only be read.
+
+    Every checksum is computed, which reads the whole file once.
+
+    Raises:
+        ValueError: for a file that is truncated, damaged, of another version or no gallery.
+        OSError: where it cannot be opened.
+    """
+    path = Path(path)
+    with path.open("rb") as file:
+        size = os.fstat(file.fileno()).st_size
+        prefix = file.read(_PREFIX.size)
+        if len(prefix) < _PREFIX.size or not prefix.startswith(MAGIC):
+            raise ValueError(f"{path} is not a gallery, or only the beginning of one")
+        _, version, length, checksum = _PREFIX.unpack(prefix)
+        if version != VERSION:
+            raise ValueError(
+                f"{path}: expected a gallery of version {VERSION}. Received: version {version}, "
+                "written by another gfkeras, or damaged"
+            )
+        header = file.read(min(length, _MAX_HEADER))
+        if len(header) != length or _header_checksum(prefix, header) != checksum:
+            raise _damaged(path, "its header does not have its checksum")
+        content = json.loads(header)
+        start = _aligned(_PREFIX.size + length)
+        mapped = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
+    data = np.frombuffer(mapped, np.uint8)
+    end, columns = _PREFIX.size + length, {}
+    for name, place in content["columns"].items():
+        kind, shape = np.dtype(place["type"]), tuple(place["shape"])
+        begin = start + place["offset"]
+        stop = begin + int(np.prod(shape, dtype=np.int64)) * kind.itemsize
+        if stop > size:
+            raise _damaged(path, f"it ends at byte {size} of {stop}")
+        if data[end:begin].any():
+            raise _damaged(path, "there is something between its columns")
+        kept = data[begin:stop]
+        if _checksum(_chunks(kept)) != place["crc32c"]:
+            raise _damaged(path, f"its column {name!r} does not have its checksum")
+        columns[name] = kept.view(kind).reshape(shape)
+        end = stop
+    if size != max(end, start) or data[end:].any():
+        raise _damaged(path, f"it has {size} bytes in place of {max(end, start)}")
+    return content["description"], columns
+
+
+def _damaged(path: Path, reason: str) -> ValueError:
+    return ValueError(f"{path} is truncated or damaged: {reason}")
+
+
+def _aligned(offset: int) -> int:
+    return -(-offset // _ALIGNMENT) * _ALIGNMENT
+
+
+def _pad(file: BinaryIO, offset: int) -> None:
+    file.write(bytes(offset - file.tell()))
+
+
+def _chunks(column: npt.NDArray[Any]) -> Any:
+    """The bytes of an array, some MiB at a time."""
+    flat = np.ascontiguousarray(column).reshape(-1).view(np.uint8)
+    return (flat[start : start + _CHUNK].tobytes() for start in range(0, len(flat), _CHUNK))
+
+
+def _checksum(chunks: Any) -> int:
+    value = 0
+    for chunk in chunks:
+        value = google_crc32c.extend(value, chunk)
+    return value
+
+
+def _header_checksum(prefix: bytes, header: bytes) -> int:
+    return google_crc32c.extend(google_crc32c.value(prefix[:-4]), header)
+
+
+def _sync_folder(folder: Path) -> None:
+    if os.name != "posix":
+        return
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)

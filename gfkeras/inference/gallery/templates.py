@@ -1,0 +1,194 @@
+"""Templates: what a gallery keeps of each person."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from gfkeras.evaluation.similarity import unit
+from gfkeras.inference.embeddings import Embeddings
+
+Floats = npt.NDArray[np.float32]
+
+
+@dataclass(frozen=True, eq=False)
+class Templates:
+    """The templates of N people.
+
+    A template is the mean of the unit embeddings of a person's photos, as direction and length:
+    the length says how much the photos agree, and lets further photos be averaged in exactly.
+
+    Attributes:
+        names: the people.
+        embedding: (N, D) float32, of length 1.
+        group_feature: (N, G) float32, of length 1 (0 where v̂ was 0), or None.
+        photos: (N,) int32, how many photos were averaged.
+        length: (N,) float32, of the mean embedding, above 0 and at most 1.
+        group_length: (N,) float32, of the mean of the unit group features.
+    """
+
+    names: list[str]
+    embedding: Floats
+    group_feature: Floats | None
+    photos: npt.NDArray[np.int32]
+    length: Floats
+    group_length: Floats
+
+    def __len__(self) -> int:
+        return len(self.names)
+
+    @property
+    def widths(self) -> tuple[int, int | None]:
+        """(D, G), G being None without groups."""
+        group = self.group_feature
+        return self.embedding.shape[1], None if group is None else group.shape[1]
+
+    def take(self, rows: npt.ArrayLike) -> Templates:
+        """Those at positions `rows`."""
+        rows = np.asarray(rows, np.int64)
+        group = None if self.group_feature is None else self.group_feature[rows]
+        return Templates(
+            [self.names[row] for row in rows],
+            self.embedding[rows],
+            group,
+            self.photos[rows],
+            self.length[rows],
+            self.group_length[rows],
+        )
+
+
+def average(names: str | Sequence[str], embeddings: Embeddings) -> Templates:
+    """Templates of photos, in the order in which people first appear.
+
+    Args:
+        names: one person, whose photos all rows are, or one name for each row.
+        embeddings: of N ≥ 1 photos.
+
+    Raises:
+        ValueError: for names that are no texts or not as many as rows; for embeddings that are
+            not (N, D), not finite or zero; for photos of one person that cancel out.
+    """
+    embedding, group = unit_rows(embeddings)
+    listed = [names] * len(embedding) if isinstance(names, str) else list(names)
+    if len(listed) != len(embedding):
+        raise ValueError(
+            f"`names` must be one name, or one for each of {len(embedding)} embeddings. "
+            f"Received: {len(listed)} names"
+        )
+    for name in listed:
+        check_name(name)
+    people = list(dict.fromkeys(listed))
+    number = {name: row for row, name in enumerate(people)}
+    rows = np.array([number[name] for name in listed])
+    photos = np.bincount(rows, minlength=len(people)).astype(np.int32)
+    embedding, length = _means(embedding, rows, photos)
+    if group is not None:
+        group, group_length = _means(group, rows, photos)
+    else:
+        group_length = np.zeros(len(people), np.float32)
+    found = Templates(people, embedding, group, photos, length, group_length)
+    require_direction(found)
+    return found
+
+
+def merge(old: Templates, new: Templates) -> Templates:
+    """The templates of the same people, over the photos of both.
+
+    Raises:
+        ValueError: where they cancel out.
+    """
+    weights = (old.photos, new.photos)
+    photos = old.photos + new.photos
+    embedding, length = _joined((old.embedding, old.length), (new.embedding, new.length), *weights)
+    group, group_length = None, old.group_length
+    if old.group_feature is not None and new.group_feature is not None:
+        group, group_length = _joined(
+            (old.group_feature, old.group_length), (new.group_feature, new.group_length), *weights
+        )
+    found = Templates(old.names, embedding, group, photos, length, group_length)
+    require_direction(found)
+    return found
+
+
+def check_name(name: object) -> None:
+    """Raises ValueError unless a name can be a person's."""
+    if not isinstance(name, str) or not name.strip() or "\0" in name:
+        raise ValueError(
+            "`names` must be texts with something in them, without a NUL character. "
+            f"Received: {name!r}"
+        )
+    try:
+        name.encode("utf-8")
+    except UnicodeEncodeError as error:
+        raise ValueError(f"`names` must be valid Unicode. Received: {name!r}") from error
+
+
+def require_direction(templates: Templates) -> None:
+    """Raises ValueError for photos of one person that cancel out: they have no mean direction."""
+    weak = np.flatnonzero(templates.length < 1e-6)
+    if len(weak):
+        raise ValueError(
+            f"The photos of {templates.names[weak[0]]!r} cancel out: their mean embedding is 0."
+        )
+
+
+def unit_rows(embeddings: Embeddings) -> tuple[Floats, Floats | None]:
+    """Embeddings and group features (or None) of length 1.
+
+    Raises:
+        ValueError: unless they are (N, D) and (N, G), N ≥ 1, finite, no embedding zero.
+    """
+    embedding = np.asarray(embeddings.embedding, np.float32)
+    if embedding.ndim != 2 or not embedding.size:
+        raise ValueError(
+            f"`embeddings` must hold (N, D) numbers, N ≥ 1. Received: shape {embedding.shape}"
+        )
+    group = embeddings.group_feature
+    if group is not None:
+        group = np.asarray(group, np.float32)
+        if group.ndim != 2 or len(group) != len(embedding):
+            raise ValueError(
+                f"`embeddings` must have a group feature for each of {len(embedding)} rows. "
+                f"Received: shape {group.shape}"
+            )
+    for name, rows in (("embedding", embedding), ("group feature", group)):
+        if rows is not None and not np.isfinite(rows).all():
+            bad = int(np.flatnonzero(~np.isfinite(rows).all(axis=1))[0])
+            raise ValueError(f"`embeddings` must be finite. Received: {name} of row {bad}")
+    empty = np.flatnonzero(~embedding.any(axis=1))
+    if len(empty):
+        raise ValueError(f"`embeddings` must have a direction. Received: row {empty[0]} is all 0")
+    return unit(embedding), None if group is None else unit(group)
+
+
+def _means(
+    rows: Floats, person: npt.NDArray[np.int64], photos: npt.NDArray[np.int32]
+) -> tuple[Floats, Floats]:
+    """Direction and length of each person's mean row, rows being of length 1 or 0."""
+    if len(photos) == len(rows):
+        # One photo each, in order: nothing to average, and most galleries begin like this.
+        return rows, rows.any(axis=1).astype(np.float32)
+    order = np.argsort(person, kind="stable")
+    starts = np.cumsum(photos) - photos
+    sums = np.add.reduceat(rows[order].astype(np.float64), starts, axis=0)
+    return _direction(sums / photos[:, None])
+
+
+def _joined(
+    old: tuple[Floats, Floats], new: tuple[Floats, Floats], few: npt.NDArray, more: npt.NDArray
+) -> tuple[Floats, Floats]:
+    parts = zip((old, new), (few, more), strict=True)
+    sums = sum(
+        (rows.astype(np.float64) * (length * photos)[:, None] for (rows, length), photos in parts),
+        start=np.zeros(old[0].shape),
+    )
+    return _direction(sums / (few + more)[:, None])
+
+
+def _direction(means: npt.NDArray[np.float64]) -> tuple[Floats, Floats]:
+    length: npt.NDArray[np.float64] = np.sqrt(np.einsum("nd,nd->n", means, means))
+    directions = means / np.maximum(length, np.finfo(np.float64).tiny)[:, None]
+    return directions.astype(np.float32), length.astype(np.float32)

@@ -1,0 +1,165 @@
+"""The file of a gallery: whole or refused, whatever happens to it."""
+
+import os
+import struct
+import time
+
+import numpy as np
+import pytest
+from gallery_oracle import brute_force, random_faces
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from processes import start_python
+
+from gfkeras.evaluation import GROUP_AWARE
+from gfkeras.inference import Gallery
+from gfkeras.inference.gallery import gallery_file
+
+NAMES = ["Ann", "Bär", "日本", "a\tb\n", "x" * 300]
+
+
+def made(storage="float32", groups=8):
+    gallery = Gallery(storage=storage, metadata={"model": "abc"})
+    gallery.add(NAMES, random_faces(5, 0, groups=groups))
+    return gallery
+
+
+@pytest.mark.parametrize("storage", ["float32", "float16", "int8"])
+@pytest.mark.parametrize("groups", [8, None])
+def test_what_is_loaded_is_what_was_saved(tmp_path, storage, groups):
+    path = made(storage, groups).save(tmp_path / "faces.gallery")
+    again = Gallery(path)
+    assert (again.names, again.storage, again.metadata) == (
+        sorted(NAMES),
+        storage,
+        {"model": "abc"},
+    )
+    old, new = made(storage, groups).templates(), again.templates()
+    for column in ("embedding", "group_feature", "photos", "length", "group_length"):
+        np.testing.assert_array_equal(getattr(old, column), getattr(new, column))
+    assert list(tmp_path.iterdir()) == [path]
+
+
+def test_a_loaded_gallery_is_mapped_and_can_be_changed(tmp_path):
+    path = made().save(tmp_path / "faces.gallery")
+    before = path.read_bytes()
+    gallery = Gallery.load(path)
+    assert not gallery._index.rows.embedding.flags.writeable
+    gallery.remove("Ann")
+    gallery.update(["Bär", "new"], random_faces(2, 9))
+    assert path.read_bytes() == before
+    probes = random_faces(2, 3)
+    found = gallery.search(probes, 3, GROUP_AWARE)
+    assert found == brute_force(gallery, probes, 3, GROUP_AWARE)
+    gallery.save()
+    assert Gallery.load(path).search(probes, 3, GROUP_AWARE) == found
+
+
+def test_an_empty_gallery_has_a_file_too(tmp_path):
+    gallery = Gallery(tmp_path / "faces.gallery", storage="int8")
+    gallery.save()
+    again = Gallery(tmp_path / "faces.gallery")
+    assert (len(again), again.storage) == (0, "int8")
+
+
+@settings(
+    max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+)
+@given(data=st.data())
+def test_a_flipped_bit_anywhere_is_refused(tmp_path, data):
+    path = tmp_path / "faces.gallery"
+    content = bytearray(made("int8").save(path).read_bytes())
+    bit = data.draw(st.integers(0, 8 * len(content) - 1))
+    content[bit // 8] ^= 1 << bit % 8
+    path.write_bytes(content)
+    with pytest.raises(ValueError, match=r"faces\.gallery"):
+        Gallery.load(path)
+
+
+def test_truncated_extended_and_other_files_are_refused(tmp_path):
+    path = tmp_path / "faces.gallery"
+    content = made().save(path).read_bytes()
+    wrong = [content[:size] for size in (*range(0, len(content), 97), len(content) - 1)]
+    wrong += [content + b"\0", content + content, b"<html>not found</html>" * 50]
+    version = bytearray(content)
+    struct.pack_into("<I", version, 8, 2)
+    for case in wrong:
+        path.write_bytes(case)
+        with pytest.raises(ValueError, match=r"faces\.gallery"):
+            Gallery(path)
+    path.write_bytes(version)
+    with pytest.raises(ValueError, match=r"version 1.*Received: version 2"):
+        Gallery(path)
+    path.write_bytes(content)
+    with pytest.raises(ValueError, match=r"'float32'.*'int8'"):
+        Gallery(path, storage="int8")
+    with pytest.raises(ValueError, match="not there"):
+        Gallery.load(tmp_path / "other.gallery")
+
+
+def test_a_failed_write_leaves_the_old_file(tmp_path, monkeypatch):
+    path = made().save(tmp_path / "faces.gallery")
+    before = path.read_bytes()
+    gallery = Gallery(path)
+    gallery.remove("Ann")
+
+    def full(column):
+        yield b"some bytes"
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(gallery_file, "_chunks", full)
+    with pytest.raises(OSError, match="No space left"):
+        gallery.save()
+    monkeypatch.undo()
+    assert path.read_bytes() == before
+    assert list(tmp_path.iterdir()) == [path]
+
+
+WRITER = """
+import sys
+import numpy as np
+from gfkeras.inference import Embeddings, Gallery
+path, ones = sys.argv[1], np.ones((1, 512), np.float32)
+round = 0
+while True:
+    # Every person of one round has one direction: a mix of rounds would show.
+    round += 1
+    rows = np.full((2000, 512), 1, np.float32)
+    rows[:, round % 512] = 1000
+    gallery = Gallery(metadata={"round": str(round)})
+    gallery.add([f"{round}-{i}" for i in range(2000)], Embeddings(rows))
+    gallery.save(path)
+    print(round, flush=True)
+"""
+
+
+def whole_round(gallery):
+    """The round that a gallery is of; fails where it is a mix."""
+    number = int(gallery.metadata["round"])
+    kept = gallery.templates()
+    assert len(kept) == 2000
+    assert {name.split("-")[0] for name in kept.names} == {str(number)}
+    assert set(kept.embedding.argmax(axis=1).tolist()) == {number % 512}
+    return number
+
+
+@pytest.mark.skipif(os.name != "posix", reason="kills processes")
+@pytest.mark.parametrize("kills", [1, pytest.param(20, marks=pytest.mark.slow)])
+def test_readers_see_the_old_or_the_new_and_a_killed_writer_leaves_a_whole_file(tmp_path, kills):
+    path, seen = tmp_path / "faces.gallery", set()
+    rng = np.random.default_rng(0)
+    for _ in range(kills):
+        before = path.stat().st_mtime_ns if path.exists() else 0
+        writer = start_python(WRITER, str(path))
+        while not path.exists() or path.stat().st_mtime_ns == before:
+            time.sleep(0.01)
+        old = Gallery.load(path)
+        number = whole_round(old)
+        end = time.monotonic() + rng.uniform(0.2, 0.8)
+        while time.monotonic() < end:
+            seen.add(whole_round(Gallery.load(path)))
+        writer.kill()
+        whole_round(Gallery.load(path))
+        # Mapped before, and replaced meanwhile: still the old one.
+        assert whole_round(old) == number
+    assert len(seen) > kills

@@ -1,0 +1,111 @@
+"""Search finds what comparing with everybody finds, always."""
+
+import numpy as np
+import pytest
+from gallery_oracle import adversarial_faces, brute_force, random_faces
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from gfkeras.evaluation import COSINE, GROUP_AWARE, Similarity
+from gfkeras.inference import Embeddings, Gallery
+from gfkeras.inference.gallery import exact_search, faiss_index
+
+SIMILARITIES = (
+    COSINE, GROUP_AWARE, Similarity(5.0, 0.25), Similarity(0.3, 2.0, "squared-l2"),
+    Similarity(0.5, 0.5, "cosine"),
+)  # fmt: skip
+
+
+@pytest.fixture(autouse=True)
+def small_blocks(monkeypatch):
+    # So that a few hundred people fill several blocks, and lists have to grow.
+    monkeypatch.setattr(faiss_index, "BLOCK", 64)
+    monkeypatch.setattr(exact_search, "FIRST", 4)
+    monkeypatch.setattr(exact_search, "CHUNK", 37)
+
+
+def gallery_of(faces, storage="float32"):
+    gallery = Gallery(storage=storage)
+    gallery.add([f"p{(i * 7919) % 1009}" for i in range(len(faces))], faces)
+    return gallery
+
+
+@pytest.mark.parametrize("storage", ["float32", "float16", "int8"])
+@pytest.mark.parametrize("similarity", SIMILARITIES, ids=str)
+def test_random_faces(storage, similarity):
+    gallery, probes = gallery_of(random_faces(300, 0), storage), random_faces(5, 1)
+    for k in (1, 10, 299, 1000):
+        assert gallery.search(probes, k, similarity) == brute_force(gallery, probes, k, similarity)
+
+
+@settings(max_examples=60, deadline=None)
+@given(
+    seed=st.integers(0, 2**32 - 1),
+    count=st.integers(1, 200),
+    k=st.integers(1, 40),
+    similarity=st.sampled_from(SIMILARITIES),
+    storage=st.sampled_from(["float32", "int8"]),
+)
+def test_adversarial_faces(seed, count, k, similarity, storage):
+    gallery = gallery_of(adversarial_faces(count, seed), storage)
+    probes = adversarial_faces(4, seed + 1)
+    assert gallery.search(probes, k, similarity) == brute_force(gallery, probes, k, similarity)
+
+
+def test_everybody_alike_is_ordered_by_name():
+    faces = Embeddings(np.ones((200, 8), np.float32), np.ones((200, 4), np.float32))
+    gallery = gallery_of(faces)
+    (found,) = gallery.search(Embeddings(faces.embedding[:1], faces.group_feature[:1]), 7,
+                              GROUP_AWARE)  # fmt: skip
+    assert [match.name for match in found] == gallery.names[:7]
+    assert {match.similarity for match in found} == {found[0].similarity}
+
+
+def test_few_people_are_looked_at_where_the_cosine_decides():
+    # Groups that agree cost nothing: the short lists are enough, no block is read whole.
+    faces = random_faces(300, 0, width=32)
+    faces = Embeddings(faces.embedding, np.ones((300, 8), np.float32))
+    gallery, seen = gallery_of(faces), []
+    above = faiss_index.FaissBlock.above
+
+    def counted(block, probes, least):
+        seen.append(len(probes))
+        return above(block, probes, least)
+
+    probes = Embeddings(faces.embedding[:5] + 0.1, faces.group_feature[:5])
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(faiss_index.FaissBlock, "above", counted)
+        found = gallery.search(probes, 1, GROUP_AWARE)
+    assert found == brute_force(gallery, probes, 1, GROUP_AWARE)
+    assert sum(seen) < 5
+
+
+def test_lists_that_grow_find_all_that_reach_a_cosine():
+    (block,) = list(gallery_of(random_faces(60, 3))._index.blocks())
+    probes = random_faces(3, 4).embedding
+    probes /= np.linalg.norm(probes, axis=1, keepdims=True)
+    least = np.array([0.5, -2, 0.1], np.float32)
+    ways = []
+    for way in (block.above(probes, least), exact_search.above_by_growth(block, probes, least)):
+        found = [np.concatenate(column) for column in zip(*way, strict=True)]
+        kept = found[2] >= least[found[0]]
+        ways.append(set(zip(found[0][kept].tolist(), found[1][kept].tolist(), strict=True)))
+    assert ways[0] == ways[1]
+    assert len(ways[0]) > 60
+
+
+def test_what_cannot_be_searched():
+    gallery = gallery_of(random_faces(5, 0))
+    plain = gallery_of(random_faces(5, 0, groups=None))
+    assert plain.search(random_faces(1, 1), 2) == brute_force(plain, random_faces(1, 1), 2, COSINE)
+    with pytest.raises(ValueError, match=r"16 numbers and 8.*Received: 12 and 8"):
+        gallery.search(random_faces(1, 1, width=12))
+    with pytest.raises(ValueError, match=r"16 numbers and 8.*Received: 16 and no"):
+        gallery.search(random_faces(1, 1, groups=None), similarity=GROUP_AWARE)
+    with pytest.raises(ValueError, match="needs group features"):
+        plain.search(random_faces(1, 1, groups=None), similarity=GROUP_AWARE)
+    with pytest.raises(ValueError, match="`k`"):
+        gallery.search(random_faces(1, 1), k=0)
+    with pytest.raises(ValueError, match="row 0 is all 0"):
+        gallery.search(Embeddings(np.zeros((1, 16), np.float32)))
+    assert Gallery().search(random_faces(2, 0)) == [[], []]
