@@ -189,6 +189,6 @@ def _joined(
 
 
 def _direction(means: npt.NDArray[np.float64]) -> tuple[Floats, Floats]:
-    length: npt.NDArray[np.float64] = np.sqrt(np.einsum("nd,nd->n", means, means))
+    length = np.sqrt(np.einsum("nd,nd->n", means, means)).reshape(-1)
     directions = means / np.maximum(length, np.finfo(np.float64).tiny)[:, None]
     return directions.astype(np.float32), length.astype(np.float32)
