@@ -129,9 +129,9 @@ def main() -> None:
         print(f"  group-aware at most {TARGET} of IndexFlatIP: {verdict}")
         verdict = "yes" if found["memory"] <= QUARTER else "NO"
         print(
-            f"  int8: {found['memory']:.3f} of the memory (at most {QUARTER}: {verdict}), recall@{K} "
-            f"{found['recall']['cosine']:.4f} by cosine, {found['recall']['group-aware']:.4f} "
-            "group-aware"
+            f"  int8: {found['memory']:.3f} of the memory (at most {QUARTER}: {verdict}), "
+            f"recall@{K} {found['recall']['cosine']:.4f} by cosine, "
+            f"{found['recall']['group-aware']:.4f} group-aware"
         )
     if arguments.json:
         arguments.json.write_text(json.dumps(results, indent=1) + "\n")

@@ -10,6 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from gfkeras.evaluation.embedded import Embed, Embedded, embed_images
+from gfkeras.evaluation.intervals import accuracy_interval, curve_intervals
 from gfkeras.evaluation.metrics import (
     FARS,
     check_scores,
@@ -40,11 +41,60 @@ _CHUNK = 65_536
 RowSimilarity = Callable[[Any, Any, Any, Any], Any]
 
 
+@dataclasses.dataclass(frozen=True, eq=False)
+class EmbeddedPairs:
+    """The pairs of a list whose files could both be read.
+
+    Attributes:
+        faces: the embeddings.
+        pairs: those pairs.
+        first, second: (P,) rows of `faces`.
+    """
+
+    faces: Embedded
+    pairs: PairList
+    first: npt.NDArray[np.int64]
+    second: npt.NDArray[np.int64]
+
+    def scores(self, similarity: RowSimilarity = COSINE) -> npt.NDArray[np.float64]:
+        """(P,) scores; see `score_rows`."""
+        return score_rows(self.faces, self.first, self.second, similarity)
+
+
+def embed_pairs(embed: Embed, pairs: PairList) -> EmbeddedPairs:
+    """Embeds each distinct file of a list of pairs once.
+
+    Args:
+        embed: takes paths and returns `ImageEmbeddings`, such as `Embedder.embed_files`.
+        pairs: what to compare.
+
+    Raises:
+        ValueError: where no pair could be read, or an embedding is not finite.
+    """
+    files = pairs.files()
+    if not files:
+        raise ValueError("`pairs` must hold at least one pair. Received: none")
+    faces = embed_images(embed, files)
+    position = {path: i for i, path in enumerate(files)}
+    first = faces.row[[position[path] for path in pairs.first]]
+    second = faces.row[[position[path] for path in pairs.second]]
+    readable = (first >= 0) & (second >= 0)
+    if not readable.any():
+        reason = "; {}: {}".format(*faces.skipped[0]) if faces.skipped else ""
+        raise ValueError(
+            f"None of the {len(pairs)} pairs could be measured: "
+            f"{len(faces.skipped)} of {len(files)} files could not be read{reason}"
+        )
+    kept = pairs if readable.all() else pairs.select(readable)
+    return EmbeddedPairs(faces, kept, first[readable], second[readable])
+
+
 def evaluate_pairs(
     embed: Embed,
     pairs: PairList,
     fars: Sequence[float] = FARS,
     similarity: RowSimilarity = COSINE,
+    replicates: int = 0,
 ) -> PairsResult:
     """Embeds each distinct file once and measures the pairs.
 
@@ -58,30 +108,22 @@ def evaluate_pairs(
         similarity: scores rows of (embedding_a, embedding_b, group_a, group_b) to (B,): the
             cosine, `GROUP_AWARE`, or another function; group features are None for networks
             without groups.
+        replicates: draws of the bootstrap for `intervals`; 0 leaves them out.
 
     Raises:
         ValueError: where no pair, or no pair of one kind, could be read; where an embedding is
             not finite; where fewer than two folds are left.
     """
-    files = pairs.files()
-    if not files:
-        raise ValueError("`pairs` must hold at least one pair. Received: none")
-    embedded = embed_images(embed, files)
-    position = {path: i for i, path in enumerate(files)}
-    first = embedded.row[[position[path] for path in pairs.first]]
-    second = embedded.row[[position[path] for path in pairs.second]]
-    readable = (first >= 0) & (second >= 0)
-    left_out = int((~readable).sum())
-    if left_out == len(pairs):
-        reason = "; {}: {}".format(*embedded.skipped[0]) if embedded.skipped else ""
-        raise ValueError(
-            f"None of the {len(pairs)} pairs could be measured: "
-            f"{len(embedded.skipped)} of {len(files)} files could not be read{reason}"
-        )
-    kept = pairs if not left_out else pairs.select(readable)
-    scores = score_rows(embedded, first[readable], second[readable], similarity)
-    result = evaluate_pair_scores(scores, kept.same, kept.fold, fars)
-    return dataclasses.replace(result, skipped=left_out, skipped_files=embedded.skipped, kept=kept)
+    embedded = embed_pairs(embed, pairs)
+    kept = embedded.pairs
+    scores = embedded.scores(similarity)
+    result = evaluate_pair_scores(scores, kept.same, kept.fold, fars, replicates)
+    return dataclasses.replace(
+        result,
+        skipped=len(pairs) - len(kept),
+        skipped_files=embedded.faces.skipped,
+        kept=kept,
+    )
 
 
 def evaluate_pair_scores(
@@ -89,6 +131,7 @@ def evaluate_pair_scores(
     same: npt.ArrayLike,
     folds: npt.ArrayLike | None = None,
     fars: Sequence[float] = FARS,
+    replicates: int = 0,
 ) -> PairsResult:
     """Measures scores made elsewhere.
 
@@ -97,6 +140,7 @@ def evaluate_pair_scores(
         same: (N,), true for genuine pairs.
         folds: (N,) integers; None deals ten stratified folds of neighbouring pairs.
         fars: where to read the TAR.
+        replicates: draws of the bootstrap for `intervals`; 0 leaves them out.
 
     Raises:
         ValueError: for scores that are not finite, lengths that differ, a missing kind of pair,
@@ -107,7 +151,7 @@ def evaluate_pair_scores(
     accuracy = kfold_accuracy(scores, same, fold)
     curve = roc(scores, same)
     points = operating_points(curve, fars)
-    return PairsResult(
+    result = PairsResult(
         scores=scores,
         same=same,
         fold=fold.astype(np.int64),
@@ -118,6 +162,15 @@ def evaluate_pair_scores(
         tar_at_far={name: point and point[0] for name, point in points.items()},
         threshold_at_far={name: point and point[1] for name, point in points.items()},
     )
+    if not replicates:
+        return result
+    chosen = accuracy.thresholds[np.searchsorted(accuracy.folds, fold)]
+    right = (scores >= chosen) == same
+    intervals = {
+        "accuracy": accuracy_interval(right, result.fold, replicates),
+        **curve_intervals(curve, fars, replicates),
+    }
+    return dataclasses.replace(result, intervals=intervals)
 
 
 def score_rows(

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from gfkeras.evaluation.intervals import interval_text
 from gfkeras.evaluation.metrics import FoldAccuracy, Roc, roc
 from gfkeras.evaluation.pair_list import PairList
 
@@ -31,6 +32,8 @@ class PairsResult:
         skipped: how many pairs were left out because a file could not be read.
         skipped_files: those files, each with the reason.
         kept: the pairs measured, row for row as `scores`; None where only scores were given.
+        intervals: 95 % intervals by the bootstrap: "accuracy", "auc" and "eer", and "tar_at_far"
+            by name of the FAR; None where not asked for.
     """
 
     scores: npt.NDArray[np.float64]
@@ -45,6 +48,7 @@ class PairsResult:
     skipped: int = 0
     skipped_files: list[tuple[Path, str]] = field(default_factory=list)
     kept: PairList | None = None
+    intervals: dict[str, Any] | None = None
 
     @property
     def accuracy(self) -> float:
@@ -108,6 +112,7 @@ class PairsResult:
             "tar_at_far": dict(self.tar_at_far),
             "threshold_at_far": dict(self.threshold_at_far),
             "threshold": self.threshold,
+            "intervals": self.intervals,
             "pairs": self.pairs,
             "genuine": self.genuine,
             "impostor": self.impostor,
@@ -120,14 +125,17 @@ class PairsResult:
 
     def summary(self) -> list[tuple[str, str]]:
         """Rows of (label, value) to print, percentages written out."""
+        known = self.intervals or {}
+        tars = known.get("tar_at_far", {})
+        accuracy = f"{self.accuracy:.2%} ± {self.accuracy_std:.2%}"
         rows = [
-            ("Accuracy", f"{self.accuracy:.2%} ± {self.accuracy_std:.2%}"),
+            ("Accuracy", accuracy + interval_text(known.get("accuracy"))),
             ("Balanced accuracy", f"{self.balanced_accuracy:.2%}"),
-            ("AUC", f"{self.auc:.5f}"),
-            ("EER", f"{self.eer:.2%}"),
+            ("AUC", f"{self.auc:.5f}" + interval_text(known.get("auc"), ".5f")),
+            ("EER", f"{self.eer:.2%}" + interval_text(known.get("eer"))),
         ]
         rows += [
-            (f"TAR @ FAR {name}", f"{tar:.2%}")
+            (f"TAR @ FAR {name}", f"{tar:.2%}" + interval_text(tars.get(name)))
             for name, tar in self.tar_at_far.items()
             if tar is not None
         ]

@@ -69,13 +69,17 @@ class Similarity:
 
     def penalties(self, group_a: Rows | None, group_b: Rows | None) -> npt.NDArray[np.float32]:
         """β·D^γ row by row, (N,) float32, of group features (N, G)."""
+        return self.penalty(self.distances(group_a, group_b))
+
+    def distances(self, group_a: Rows | None, group_b: Rows | None) -> npt.NDArray[np.float32]:
+        """D row by row, (N,) float32, of group features (N, G)."""
         a, b = self._groups(group_a, group_b)
         if self.distance == "cosine":
-            return self.penalty(1 - _dots(a, b))
+            return 1 - _dots(a, b)
         # Differences, not 2 − 2cos: for near features that would round to 0 or below.
         difference = a - b
         apart = _dots(difference, difference)
-        return self.penalty(np.sqrt(apart) if self.distance == "l2" else apart)
+        return np.sqrt(apart) if self.distance == "l2" else apart
 
     def matrix(
         self, embedding_a: Rows, embedding_b: Rows, group_a: Rows | None, group_b: Rows | None

@@ -170,7 +170,7 @@ def _means(
     """Direction and length of each person's mean row, rows being of length 1 or 0."""
     if len(photos) == len(rows):
         # One photo each, in order: nothing to average, and most galleries begin like this.
-        return rows, rows.any(axis=1).astype(np.float32)
+        return rows, np.asarray(rows.any(axis=1), np.float32)
     order = np.argsort(person, kind="stable")
     starts = np.cumsum(photos) - photos
     sums = np.add.reduceat(rows[order].astype(np.float64), starts, axis=0)
@@ -189,6 +189,6 @@ def _joined(
 
 
 def _direction(means: npt.NDArray[np.float64]) -> tuple[Floats, Floats]:
-    length = np.sqrt(np.einsum("nd,nd->n", means, means)).reshape(-1)
+    length = np.linalg.norm(means, axis=1)
     directions = means / np.maximum(length, np.finfo(np.float64).tiny)[:, None]
-    return directions.astype(np.float32), length.astype(np.float32)
+    return directions.astype(np.float32), np.asarray(length, np.float32)

@@ -1,0 +1,250 @@
+"""1:N identification: which person of a gallery a probe shows, if any.
+
+A probe is mated where its subject is in the gallery. Terms, as NIST uses them: CMC, the share of
+mated probes whose mate is among the first r; FPIR(t), the share of non-mated probes for which
+somebody scores at least t; FNIR(t), the share of mated probes whose mate scores less than t or is
+not among the first `max_rank`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from gfkeras.evaluation.intervals import Interval, percentile_interval
+from gfkeras.evaluation.metrics import far_name
+
+RANKS = (1, 5, 10)
+FPIRS = (0.01, 0.1)
+# IJB's candidate lists have 20 entries: a mate further down is not found.
+MAX_RANK = 20
+
+Floats = npt.NDArray[np.float64]
+Integers = npt.NDArray[np.int64]
+
+
+@dataclass(frozen=True, eq=False)
+class SearchScores:
+    """What identification needs to know of each probe.
+
+    Attributes:
+        mate: (M,) the mate's score, of the M mated probes.
+        rank: (M,) the mate's rank: 1 + how many others score at least as high; ties count against.
+        impostor: (U,) the highest score of anybody, of the U non-mated probes.
+        subject: (M,) the subject of each mated probe.
+        impostor_subject: (U,) of each non-mated one.
+    """
+
+    mate: Floats
+    rank: Integers
+    impostor: Floats
+    subject: Integers
+    impostor_subject: Integers
+
+
+def search_scores(
+    blocks: Iterator[tuple[npt.NDArray[np.float32], Integers]], gallery: Integers
+) -> SearchScores:
+    """Goes through scores of probes with everybody in the gallery.
+
+    Args:
+        blocks: (P, G) scores of some probes, and their (P,) subjects.
+        gallery: (G,) subject of each gallery template; of several of one subject the best counts.
+
+    Raises:
+        ValueError: for a score that is not finite, and an empty gallery.
+    """
+    if not len(gallery):
+        raise ValueError("`gallery` must hold at least one template. Received: none")
+    columns: dict[bool, list[tuple[npt.NDArray[Any], ...]]] = {True: [], False: []}
+    for scores, subject in blocks:
+        if not np.isfinite(scores).all():
+            raise ValueError("Scores of probes with the gallery must be finite. Received: NaN")
+        mates = gallery == subject[:, None]
+        mated = mates.any(axis=1)
+        best = np.where(mates, scores, -np.inf).max(axis=1)
+        above = ((scores >= best[:, None]) & ~mates).sum(axis=1)
+        columns[True].append((best[mated], 1 + above[mated], subject[mated]))
+        columns[False].append((scores[~mated].max(axis=1, initial=-np.inf), subject[~mated]))
+    found = [np.concatenate(column) for column in zip(*columns[True], strict=True)]
+    others = [np.concatenate(column) for column in zip(*columns[False], strict=True)]
+    return SearchScores(
+        found[0].astype(np.float64), found[1], others[0].astype(np.float64), found[2], others[1]
+    )
+
+
+def cumulative_match(rank: Integers, length: int = 100) -> Floats:
+    """CMC (length,): the share of mated probes whose mate is among the first 1, 2, … r.
+
+    Raises:
+        ValueError: without any mated probe.
+    """
+    if not len(rank):
+        raise ValueError("Identification needs at least one probe whose subject is in the gallery.")
+    counts = np.bincount(np.minimum(rank, length + 1), minlength=length + 2)[1 : length + 1]
+    return np.cumsum(counts) / len(rank)
+
+
+def identification_errors(
+    scores: SearchScores, max_rank: int = MAX_RANK
+) -> tuple[Floats, Floats, Floats]:
+    """(FPIR, FNIR, thresholds) at every threshold that is a score, FPIR rising from 0.
+
+    Exact: between two thresholds nothing changes.
+    """
+    mate = np.where(scores.rank <= max_rank, scores.mate, -np.inf)
+    thresholds = np.unique(np.concatenate([mate[np.isfinite(mate)], scores.impostor]))[::-1]
+    thresholds = np.concatenate([[np.inf], thresholds])
+    return _rate(scores.impostor, thresholds), 1 - _rate(mate, thresholds), thresholds
+
+
+def fnir_at_fpir(
+    scores: SearchScores, fpirs: Sequence[float] = FPIRS, max_rank: int = MAX_RANK
+) -> dict[str, tuple[float, float] | None]:
+    """(FNIR, threshold) of the least FNIR whose FPIR is at most each target.
+
+    None where the target is below 1 / non-mated probes, which cannot be measured.
+    """
+    found: dict[str, tuple[float, float] | None] = {}
+    if len(scores.impostor):
+        fpir, fnir, thresholds = identification_errors(scores, max_rank)
+    for target in fpirs:
+        if not 0 < target <= 1:
+            raise ValueError(f"`fpirs` must lie above 0 and at most at 1. Received: {target!r}")
+        if not len(scores.impostor) or 1 / len(scores.impostor) > target:
+            found[far_name(target)] = None
+            continue
+        last = int(np.searchsorted(fpir, target, side="right")) - 1
+        found[far_name(target)] = float(fnir[last]), float(thresholds[last])
+    return found
+
+
+@dataclass(frozen=True, eq=False)
+class IdentificationResult:
+    """Figures of one gallery.
+
+    Attributes:
+        scores: of each probe.
+        cmc: (R,) identification rate at rank 1, 2, … R.
+        rank: identification rate keyed "1", "5", "10".
+        fnir_at_fpir: keyed "1e-2"; None where there are too few non-mated probes.
+        threshold_at_fpir: likewise.
+        max_rank: how long a candidate list is.
+        gallery: how many templates it holds.
+        intervals: 95 % intervals, {"rank": …, "fnir_at_fpir": …}; None where not asked for.
+    """
+
+    scores: SearchScores
+    cmc: Floats
+    rank: dict[str, float]
+    fnir_at_fpir: dict[str, float | None]
+    threshold_at_fpir: dict[str, float | None]
+    max_rank: int
+    gallery: int
+    intervals: dict[str, dict[str, Interval | None]] | None = None
+
+    @property
+    def mated(self) -> int:
+        """Number of mated probes."""
+        return len(self.scores.mate)
+
+    @property
+    def non_mated(self) -> int:
+        """Number of non-mated probes."""
+        return len(self.scores.impostor)
+
+    def to_json(self) -> dict[str, Any]:
+        """Everything but single scores, for `json.dump`."""
+        return {
+            "rank": self.rank,
+            "fnir_at_fpir": self.fnir_at_fpir,
+            "threshold_at_fpir": self.threshold_at_fpir,
+            "max_rank": self.max_rank,
+            "cmc": self.cmc.tolist(),
+            "intervals": self.intervals,
+            "gallery": self.gallery,
+            "mated": self.mated,
+            "non_mated": self.non_mated,
+        }
+
+
+def identification_result(
+    scores: SearchScores,
+    gallery: int,
+    ranks: Sequence[int] = RANKS,
+    fpirs: Sequence[float] = FPIRS,
+    max_rank: int = MAX_RANK,
+    replicates: int = 0,
+) -> IdentificationResult:
+    """The figures of one gallery.
+
+    Args:
+        scores: of `search_scores`.
+        gallery: how many templates were searched.
+        replicates: draws of the bootstrap, over the probes' subjects; 0 leaves intervals out.
+
+    Raises:
+        ValueError: without any mated probe.
+    """
+    cmc = cumulative_match(scores.rank, max(100, *ranks))
+    points = fnir_at_fpir(scores, fpirs, max_rank)
+    return IdentificationResult(
+        scores,
+        cmc,
+        {str(rank): float(cmc[rank - 1]) for rank in ranks},
+        {name: point and point[0] for name, point in points.items()},
+        {name: point and point[1] for name, point in points.items()},
+        max_rank,
+        gallery,
+        _intervals(scores, ranks, fpirs, max_rank, replicates) if replicates else None,
+    )
+
+
+def _intervals(
+    scores: SearchScores,
+    ranks: Sequence[int],
+    fpirs: Sequence[float],
+    max_rank: int,
+    replicates: int,
+) -> dict[str, dict[str, Interval | None]]:
+    rng = np.random.default_rng(0)
+    names, number = np.unique(
+        np.concatenate([scores.subject, scores.impostor_subject]), return_inverse=True
+    )
+    mated, others = number[: len(scores.mate)], number[len(scores.mate) :]
+    values: dict[str, dict[str, list[float]]] = {"rank": {}, "fnir_at_fpir": {}}
+    for _ in range(replicates):
+        weight = np.bincount(rng.integers(len(names), size=len(names)), minlength=len(names))
+        again = SearchScores(
+            np.repeat(scores.mate, weight[mated]),
+            np.repeat(scores.rank, weight[mated]),
+            np.repeat(scores.impostor, weight[others]),
+            mated,
+            others,
+        )
+        if not len(again.rank):
+            continue
+        for rank in ranks:
+            share = float((again.rank <= rank).mean())
+            values["rank"].setdefault(str(rank), []).append(share)
+        for name, point in fnir_at_fpir(again, fpirs, max_rank).items():
+            if point is not None:
+                values["fnir_at_fpir"].setdefault(name, []).append(point[0])
+    keys = {"rank": [str(rank) for rank in ranks], "fnir_at_fpir": [far_name(f) for f in fpirs]}
+    return {
+        kind: {
+            name: percentile_interval(values[kind][name]) if name in values[kind] else None
+            for name in names_of_kind
+        }
+        for kind, names_of_kind in keys.items()
+    }
+
+
+def _rate(scores: Floats, thresholds: Floats) -> Floats:
+    """Share of scores that are at least each threshold."""
+    ordered = np.sort(scores)
+    return 1 - np.searchsorted(ordered, thresholds, side="left") / max(1, len(scores))

@@ -1,0 +1,324 @@
+"""IJB-B and IJB-C: verification and identification of templates."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+import numpy as np
+import numpy.typing as npt
+
+from gfkeras.evaluation.embedded import Embed, embed_images
+from gfkeras.evaluation.identification import (
+    IdentificationResult,
+    identification_result,
+    search_scores,
+)
+from gfkeras.evaluation.intervals import interval_text, subject_intervals
+from gfkeras.evaluation.metrics import FARS, Roc, operating_points, roc
+from gfkeras.evaluation.similarity import COSINE, Similarity
+from gfkeras.evaluation.template_pooling import PooledTemplates, Pooling, pool_templates
+
+Integers = npt.NDArray[np.int64]
+
+# Pairs scored at once by a thread, and probes by a search.
+_PAIRS, _PROBES = 16_384, 1024
+
+
+class IJBProtocol(Protocol):
+    """What the files of IJB say; `gfkeras.data.IJBMetadata` is one.
+
+    Attributes:
+        names: (N,) the images.
+        templates, medias: (N,) integers.
+        scores: (N,) the detector's.
+    """
+
+    names: npt.NDArray[Any]
+    templates: npt.NDArray[Any]
+    medias: npt.NDArray[Any]
+    scores: npt.NDArray[Any]
+
+    def pairs(self) -> tuple[npt.NDArray[Any], npt.NDArray[Any], npt.NDArray[Any]]: ...
+    def gallery(self, number: int) -> tuple[npt.NDArray[Any], npt.NDArray[Any]]: ...
+    def probes(self) -> tuple[npt.NDArray[Any], npt.NDArray[Any]]: ...
+
+
+@dataclass(frozen=True, eq=False)
+class IJBVerificationResult:
+    """1:1 verification of templates.
+
+    Attributes:
+        curve: the exact ROC.
+        tar_at_far: keyed "1e-6"; None below 1 / impostors.
+        threshold_at_far: likewise.
+        skipped: pairs left out because no image of a template could be read.
+        missing: those templates.
+        skipped_files: images not read, each with the reason.
+        intervals: {"tar_at_far": 95 % intervals}, subjects drawn; None where not asked for.
+    """
+
+    curve: Roc
+    tar_at_far: dict[str, float | None]
+    threshold_at_far: dict[str, float | None]
+    skipped: int = 0
+    missing: Sequence[int] = ()
+    skipped_files: Sequence[tuple[Any, str]] = ()
+    intervals: dict[str, Any] | None = None
+
+    def to_json(self) -> dict[str, Any]:
+        """Everything but the curve, for `json.dump`."""
+        return {
+            "tar_at_far": self.tar_at_far,
+            "threshold_at_far": self.threshold_at_far,
+            "auc": self.curve.auc,
+            "eer": self.curve.eer,
+            "intervals": self.intervals,
+            "pairs": self.curve.genuine + self.curve.impostor,
+            "genuine": self.curve.genuine,
+            "impostor": self.curve.impostor,
+            "skipped": self.skipped,
+            "missing_templates": list(self.missing),
+            "skipped_files": [[str(name), reason] for name, reason in self.skipped_files],
+        }
+
+    def summary(self) -> list[tuple[str, str]]:
+        """Rows of (label, value) to print."""
+        known = (self.intervals or {}).get("tar_at_far", {})
+        rows = [
+            (
+                f"TAR @ FAR {name}",
+                "too few impostor pairs"
+                if tar is None
+                else f"{tar:.2%}" + interval_text(known.get(name)),
+            )
+            for name, tar in self.tar_at_far.items()
+        ]
+        counts = f"{self.curve.genuine:,} genuine, {self.curve.impostor:,} impostor"
+        return [
+            *rows,
+            ("AUC", f"{self.curve.auc:.5f}"),
+            ("EER", f"{self.curve.eer:.2%}"),
+            ("Pairs", f"{self.curve.genuine + self.curve.impostor:,} ({counts})"),
+            ("Skipped", f"{self.skipped:,} pairs, {len(self.missing):,} templates, "
+                        f"{len(self.skipped_files):,} images"),
+        ]  # fmt: skip
+
+
+@dataclass(frozen=True, eq=False)
+class IJBIdentificationResult:
+    """1:N identification in both galleries.
+
+    Attributes:
+        galleries: the figures of gallery 1 and 2.
+        missing: templates left out because no image of them could be read.
+        skipped_files: images not read, each with the reason.
+    """
+
+    galleries: tuple[IdentificationResult, IdentificationResult]
+    missing: Sequence[int] = ()
+    skipped_files: Sequence[tuple[Any, str]] = ()
+
+    @property
+    def rank(self) -> dict[str, float]:
+        """Identification rates, mean of both galleries."""
+        first, second = self.galleries
+        return {rank: (first.rank[rank] + second.rank[rank]) / 2 for rank in first.rank}
+
+    @property
+    def fnir_at_fpir(self) -> dict[str, float | None]:
+        """FNIR, mean of both galleries; None where one cannot be measured."""
+        means: dict[str, float | None] = {}
+        for name in self.galleries[0].fnir_at_fpir:
+            values = [gallery.fnir_at_fpir[name] for gallery in self.galleries]
+            known = [value for value in values if value is not None]
+            means[name] = sum(known) / 2 if len(known) == 2 else None
+        return means
+
+    def to_json(self) -> dict[str, Any]:
+        """For `json.dump`."""
+        return {
+            "rank": self.rank,
+            "fnir_at_fpir": self.fnir_at_fpir,
+            "galleries": [gallery.to_json() for gallery in self.galleries],
+            "missing_templates": list(self.missing),
+            "skipped_files": [[str(name), reason] for name, reason in self.skipped_files],
+        }
+
+    def summary(self) -> list[tuple[str, str]]:
+        """Rows of (label, value) to print: the mean, and each gallery with its interval."""
+        rows = []
+        for kind, title, means in (
+            ("rank", "Rank-{}", self.rank),
+            ("fnir_at_fpir", "FNIR @ FPIR {}", self.fnir_at_fpir),
+        ):
+            for name, mean in means.items():
+                parts = []
+                for gallery in self.galleries:
+                    value = getattr(gallery, kind)[name]
+                    known = (gallery.intervals or {}).get(kind, {}).get(name)
+                    text = "not measurable" if value is None else f"{value:.2%}"
+                    parts.append(text + interval_text(known))
+                text = "too few non-mated probes" if mean is None else f"{mean:.2%}"
+                rows.append((title.format(name), f"{text}  = {' and '.join(parts)}"))
+        for number, gallery in enumerate(self.galleries, start=1):
+            rows.append((
+                f"Gallery {number}",
+                f"{gallery.gallery:,} templates; {gallery.mated:,} mated and "
+                f"{gallery.non_mated:,} non-mated probes",
+            ))  # fmt: skip
+        rows.append(
+            ("Skipped", f"{len(self.missing):,} templates, {len(self.skipped_files):,} images")
+        )
+        return rows
+
+
+def ijb_templates(
+    embed: Embed, protocol: IJBProtocol, pooling: Pooling | None = None
+) -> tuple[PooledTemplates, Sequence[tuple[Any, str]]]:
+    """The templates of a protocol, and the images that could not be read.
+
+    Args:
+        embed: takes the protocol's names and returns `ImageEmbeddings`.
+        protocol: `gfkeras.data.IJBMetadata`.
+        pooling: how images are weighed; by media, detector's score and norm by default.
+    """
+    faces = embed_images(embed, protocol.names.tolist())
+    weighing = Pooling() if pooling is None else pooling
+    templates = pool_templates(
+        faces, protocol.templates, protocol.medias, protocol.scores, weighing
+    )
+    return templates, faces.skipped
+
+
+def evaluate_ijb_verification(
+    templates: PooledTemplates,
+    pairs: tuple[npt.ArrayLike, npt.ArrayLike, npt.ArrayLike],
+    similarity: Similarity = COSINE,
+    fars: Sequence[float] = FARS,
+    subjects: tuple[npt.ArrayLike, npt.ArrayLike] | None = None,
+    replicates: int = 0,
+    skipped_files: Sequence[tuple[Any, str]] = (),
+) -> IJBVerificationResult:
+    """TAR at FAR of pairs of templates, exact at any number of them.
+
+    Args:
+        templates: of `ijb_templates`.
+        pairs: (first, second, same), (P,) each: `IJBMetadata.pairs()`.
+        similarity: the cosine or group-aware.
+        fars: targets.
+        subjects: (templates, their subjects), of which intervals draw; without them each
+            template is taken for a subject of its own.
+        replicates: draws of the bootstrap; 0 leaves intervals out.
+        skipped_files: to be listed in the result.
+
+    Raises:
+        ValueError: where no pair, or no pair of one kind, is left.
+    """
+    first, second, same = (np.asarray(column) for column in pairs)
+    rows = templates.rows(first), templates.rows(second)
+    readable = (rows[0] >= 0) & (rows[1] >= 0)
+    skipped = int((~readable).sum())
+    if skipped:
+        rows = rows[0][readable], rows[1][readable]
+        first, second, same = first[readable], second[readable], same[readable]
+    same = same.astype(np.bool_)
+    scores = _pair_scores(templates, *rows, similarity)
+    curve = roc(scores, same)
+    points = operating_points(curve, fars)
+    intervals = None
+    if replicates:
+        owner = templates.ids
+        if subjects is not None:
+            owner = _owners(templates.ids, *subjects)
+        mine = owner[rows[0]], owner[rows[1]]
+        tars = subject_intervals(scores, same, *mine, fars, replicates)
+        intervals = {"tar_at_far": tars}
+    return IJBVerificationResult(
+        curve,
+        {name: point and point[0] for name, point in points.items()},
+        {name: point and point[1] for name, point in points.items()},
+        skipped,
+        templates.missing.tolist(),
+        skipped_files,
+        intervals,
+    )
+
+
+def evaluate_ijb_identification(
+    templates: PooledTemplates,
+    protocol: IJBProtocol,
+    similarity: Similarity = COSINE,
+    replicates: int = 0,
+    skipped_files: Sequence[tuple[Any, str]] = (),
+) -> IJBIdentificationResult:
+    """Every probe searched in both galleries; mated where its subject is in that one.
+
+    Args:
+        templates: of `ijb_templates`.
+        protocol: for its galleries and probes.
+        similarity: the cosine or group-aware.
+        replicates: draws of the bootstrap, over the probes' subjects; 0 leaves intervals out.
+        skipped_files: to be listed in the result.
+
+    Raises:
+        ValueError: for an empty gallery, or one without a mated probe.
+    """
+    probe_ids, probe_subjects = (np.asarray(column) for column in protocol.probes())
+    probes = templates.rows(probe_ids)
+    probe_subjects, probes = probe_subjects[probes >= 0], probes[probes >= 0]
+    found = []
+    for number in (1, 2):
+        ids, subjects = (np.asarray(column) for column in protocol.gallery(number))
+        rows = templates.rows(ids)
+        subjects, rows = subjects[rows >= 0], rows[rows >= 0]
+        blocks = _score_blocks(templates, probes, probe_subjects, rows, similarity)
+        scores = search_scores(blocks, subjects)
+        found.append(identification_result(scores, len(rows), replicates=replicates))
+    return IJBIdentificationResult((found[0], found[1]), templates.missing.tolist(), skipped_files)
+
+
+def _pair_scores(
+    templates: PooledTemplates, first: Integers, second: Integers, similarity: Similarity
+) -> npt.NDArray[np.float32]:
+    scores = np.empty(len(first), np.float32)
+    embedding, group = templates.embedding, templates.group_feature
+
+    def score(start: int) -> None:
+        rows = slice(start, start + _PAIRS)
+        a, b = first[rows], second[rows]
+        groups = (None, None) if group is None else (group[a], group[b])
+        scores[rows] = similarity(embedding[a], embedding[b], *groups)
+
+    # NumPy lets go of Python's lock in what takes time.
+    with ThreadPoolExecutor() as pool:
+        list(pool.map(score, range(0, len(first), _PAIRS)))
+    return scores
+
+
+def _score_blocks(
+    templates: PooledTemplates,
+    probes: Integers,
+    subjects: Integers,
+    gallery: Integers,
+    similarity: Similarity,
+) -> Iterator[tuple[npt.NDArray[np.float32], Integers]]:
+    embedding, group = templates.embedding, templates.group_feature
+    kept = embedding[gallery], None if group is None else group[gallery]
+    for start in range(0, len(probes), _PROBES):
+        rows = probes[start : start + _PROBES]
+        mine = None if group is None else group[rows]
+        scores = similarity.matrix(embedding[rows], kept[0], mine, kept[1])
+        yield scores, subjects[start : start + _PROBES]
+
+
+def _owners(ids: Integers, templates: npt.ArrayLike, subjects: npt.ArrayLike) -> Integers:
+    """The subject of each template; one of its own, below all others, where it is unknown."""
+    known, owners = np.asarray(templates, np.int64), np.asarray(subjects, np.int64)
+    order = np.argsort(known)
+    at = np.minimum(np.searchsorted(known[order], ids), len(known) - 1)
+    found = known[order][at] == ids
+    own = owners.min(initial=0) - 1 - np.arange(len(ids))
+    return np.where(found, owners[order][at], own)

@@ -1,0 +1,185 @@
+"""Confidence intervals by the bootstrap.
+
+Scores are drawn again with replacement, and the interval is between the percentiles of the
+figure over many draws. Pairs that share people are not independent: where it is known whose they
+are, people are drawn and not pairs (the subsets bootstrap of Bolle, Ratha and Pankanti, CVIU
+2004), since drawing pairs would understate how far the figure may be off.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from gfkeras.errors import in_range, positive_int
+from gfkeras.evaluation.metrics import FARS, Roc, far_name
+
+REPLICATES = 1000
+CONFIDENCE = 0.95
+
+Interval = tuple[float, float]
+Integers = npt.NDArray[np.int64]
+
+
+def percentile_interval(values: npt.ArrayLike, confidence: float = CONFIDENCE) -> Interval:
+    """The middle `confidence` of a figure's values over the draws."""
+    tail = 100 * (1 - in_range("confidence", confidence, 0, 1)) / 2
+    low, high = np.percentile(np.asarray(values, np.float64), [tail, 100 - tail])
+    return float(low), float(high)
+
+
+def interval_text(interval: Interval | None, form: str = ".2%") -> str:
+    """What is printed behind a figure: "  (95 %: 98.1% to 98.9%)"; nothing where unknown."""
+    if interval is None:
+        return ""
+    return f"  ({CONFIDENCE:.0%}: {interval[0]:{form}} to {interval[1]:{form}})"
+
+
+def accuracy_interval(
+    right: npt.NDArray[np.bool_],
+    fold: Integers,
+    replicates: int = REPLICATES,
+    confidence: float = CONFIDENCE,
+    seed: int = 0,
+) -> Interval:
+    """Interval of the mean accuracy over folds, pairs drawn within each fold.
+
+    The folds' thresholds stay as they were chosen.
+
+    Args:
+        right: (N,) whether each pair was judged rightly.
+        fold: (N,) its fold.
+    """
+    rng = np.random.default_rng(seed)
+    means = np.zeros(positive_int("replicates", replicates))
+    numbers = np.unique(fold)
+    for number in numbers:
+        mine = right[fold == number]
+        # How many of n pairs drawn from a fold are right is binomial.
+        means += rng.binomial(len(mine), mine.mean(), size=replicates) / len(mine)
+    return percentile_interval(means / len(numbers), confidence)
+
+
+def curve_intervals(
+    curve: Roc,
+    fars: Sequence[float] = FARS,
+    replicates: int = REPLICATES,
+    confidence: float = CONFIDENCE,
+    seed: int = 0,
+) -> dict[str, Any]:
+    """Intervals of AUC, EER and TAR at FAR, pairs drawn within each kind.
+
+    Returns:
+        {"auc": (low, high), "eer": (low, high), "tar_at_far": {"1e-3": (low, high) or None}}.
+    """
+    positive_int("replicates", replicates)
+    rng = np.random.default_rng(seed)
+    # The pairs at each distinct score, most alike first.
+    impostor = np.rint(np.diff(curve.far) * curve.impostor).astype(np.int64)
+    genuine = np.rint(np.diff(curve.tar) * curve.genuine).astype(np.int64)
+    shares = impostor / curve.impostor, genuine / curve.genuine
+    figures: dict[str, list[float]] = {"auc": [], "eer": []}
+    tars: dict[str, list[float]] = {far_name(far): [] for far in fars}
+    for _ in range(replicates):
+        drawn = [
+            np.concatenate([[0], np.cumsum(rng.multinomial(total, share))]) / total
+            for total, share in zip((curve.impostor, curve.genuine), shares, strict=True)
+        ]
+        again = Roc(drawn[0], drawn[1], curve.thresholds, curve.genuine, curve.impostor)
+        figures["auc"].append(again.auc)
+        figures["eer"].append(again.eer)
+        for far in fars:
+            last = int(np.searchsorted(again.far, far, side="right")) - 1
+            tars[far_name(far)].append(float(again.tar[last]))
+    found: dict[str, Any] = {
+        name: percentile_interval(values, confidence) for name, values in figures.items()
+    }
+    found["tar_at_far"] = {
+        far_name(far): None
+        if 1 / curve.impostor > far
+        else percentile_interval(tars[far_name(far)], confidence)
+        for far in fars
+    }
+    return found
+
+
+def subject_intervals(
+    scores: npt.NDArray[Any],
+    same: npt.NDArray[np.bool_],
+    first: Integers,
+    second: Integers,
+    fars: Sequence[float] = FARS,
+    replicates: int = 200,
+    confidence: float = CONFIDENCE,
+    seed: int = 0,
+) -> dict[str, Interval | None]:
+    """Intervals of TAR at FAR, subjects drawn and not pairs.
+
+    A pair counts as often as both its subjects were drawn: the product of how often, or, for a
+    pair of one subject, how often that one was. Of the impostor pairs only the most alike are
+    looked at; the others count by how many there are of each two subjects.
+
+    Args:
+        scores: (N,).
+        same: (N,).
+        first, second: (N,) the subject of either side, any integers.
+        fars: targets.
+
+    Returns:
+        Intervals keyed "1e-3"; None where 1 / impostors is larger, which cannot be measured.
+    """
+    from scipy.sparse import coo_array
+
+    positive_int("replicates", replicates)
+    subjects, numbers = np.unique(np.concatenate([first, second]), return_inverse=True)
+    first, second = numbers.reshape(2, -1)
+    impostor = np.flatnonzero(~same)
+    resolved = [far for far in fars if 1 / len(impostor) <= far]
+    values: dict[str, list[float]] = {far_name(far): [] for far in resolved}
+    if resolved:
+        count = len(subjects)
+        ones = np.ones(len(impostor), np.float32)
+        shape = (count, count)
+        of_two = coo_array((ones, (first[impostor], second[impostor])), shape=shape).tocsr()
+        # Weights vary, and with them how far down the largest FAR reaches: twice as far, and on.
+        top = impostor
+        keep = min(len(impostor), int(4 * max(resolved) * len(impostor)) + 1000)
+        if keep < len(impostor):
+            cut = len(impostor) - keep
+            top = impostor[np.argpartition(scores[impostor], cut)[cut:]]
+        looked_at = np.concatenate([top, np.flatnonzero(same)])
+        # Most alike first, and at equal scores impostors first: a tie counts against.
+        looked_at = looked_at[np.lexsort((same[looked_at], -scores[looked_at]))]
+        kind, score = same[looked_at], scores[looked_at]
+        left, right = first[looked_at], second[looked_at]
+        own = left == right
+        rng = np.random.default_rng(seed)
+        for _ in range(replicates):
+            drawn = np.bincount(rng.integers(count, size=count), minlength=count).astype(np.float64)
+            weight = drawn[left] * np.where(own, 1, drawn[right])
+            far, tar, ends = _weighted(weight, kind, score, float(drawn @ (of_two @ drawn)))
+            for target in resolved:
+                last = int(np.searchsorted(far, target, side="right")) - 1
+                values[far_name(target)].append(float(tar[ends[last]]) if last >= 0 else 0.0)
+    return {
+        far_name(far): percentile_interval(values[far_name(far)], confidence)
+        if far_name(far) in values
+        else None
+        for far in fars
+    }
+
+
+def _weighted(
+    weight: npt.NDArray[np.float64],
+    kind: npt.NDArray[np.bool_],
+    score: npt.NDArray[Any],
+    total: float,
+) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64], Integers]:
+    """FAR at the end of each run of equal scores, TAR at every place, and those ends."""
+    ends = np.flatnonzero(np.append(np.diff(score) != 0, True))
+    genuine = np.cumsum(np.where(kind, weight, 0))
+    far = np.cumsum(np.where(kind, 0, weight))[ends] / max(total, 1e-300)
+    return far, genuine / max(genuine[-1], 1e-300), ends

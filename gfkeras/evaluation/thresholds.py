@@ -1,0 +1,141 @@
+"""Thresholds to decide by, and where they come from."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from gfkeras.evaluation.metrics import FARS, Roc, far_name, operating_points
+from gfkeras.evaluation.similarity import Similarity
+from gfkeras.files import replacing
+
+_VERSION = 1
+
+
+@dataclass(frozen=True)
+class Thresholds:
+    """For one false accept in a thousand use 0.31: thresholds of one model by FAR.
+
+    Attributes:
+        similarity: what is compared with a threshold.
+        at_far: thresholds keyed "1e-3"; two faces are one person's where their similarity is at
+            least that.
+        impostor: how many impostor pairs they were measured on.
+        origin: where they come from, such as "pairs.txt, 3,000 impostor pairs, 2026-11-27".
+        model: fingerprint of the model (`Embedder.fingerprint`); empty where unknown.
+    """
+
+    similarity: Similarity
+    at_far: dict[str, float]
+    impostor: int
+    origin: str
+    model: str = ""
+
+    @classmethod
+    def from_curve(
+        cls,
+        curve: Roc,
+        similarity: Similarity,
+        origin: str,
+        model: str = "",
+        fars: Sequence[float] = FARS,
+    ) -> Thresholds:
+        """Those that a ROC can resolve.
+
+        Raises:
+            ValueError: where it can resolve none of `fars`.
+        """
+        points = operating_points(curve, fars)
+        at_far = {name: point[1] for name, point in points.items() if point is not None}
+        if not at_far:
+            raise ValueError(
+                f"`fars` must reach 1 / impostors, {1 / curve.impostor:.1e}. Received: {fars}"
+            )
+        return cls(similarity, at_far, curve.impostor, origin, model)
+
+    def at(self, far: float) -> float:
+        """The threshold at a FAR.
+
+        Raises:
+            ValueError: for one that is not there, listing those that are.
+        """
+        name = far_name(far)
+        if name not in self.at_far:
+            raise ValueError(
+                f"`far` must be one of {', '.join(self.at_far)} ({self.origin}). "
+                f"Received: far={name}"
+            )
+        return self.at_far[name]
+
+    def save(self, path: str | os.PathLike[str]) -> Path:
+        """Writes them as JSON, whole or not at all."""
+        with replacing(path) as temporary:
+            content = {"version": _VERSION, **asdict(self)}
+            temporary.write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
+        return Path(path)
+
+    @classmethod
+    def load(cls, path: str | os.PathLike[str]) -> Thresholds:
+        """Reads what `save` wrote.
+
+        Raises:
+            ValueError: for a file that is not there, or holds something else.
+        """
+        try:
+            content = json.loads(Path(path).read_text(encoding="utf-8"))
+            return cls._parsed(content)
+        except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+            raise ValueError(
+                f"{os.fspath(path)} must be thresholds as `gfkeras evaluate --thresholds` writes "
+                f"them. Received: {type(error).__name__}: {error}"
+            ) from error
+
+    @classmethod
+    def _parsed(cls, content: dict[str, Any]) -> Thresholds:
+        if content["version"] != _VERSION:
+            raise ValueError(f"version {content['version']!r}, expected {_VERSION}")
+        at_far = {str(name): float(value) for name, value in content["at_far"].items()}
+        for name in at_far:
+            # "0.001" would never be found under the name of 1e-3.
+            if far_name(float(name)) != name:
+                raise ValueError(f"a FAR called {name!r}, expected {far_name(float(name))!r}")
+        return cls(
+            Similarity(**content["similarity"]),
+            at_far,
+            int(content["impostor"]),
+            str(content["origin"]),
+            str(content["model"]),
+        )
+
+
+def beside(model: str | os.PathLike[str]) -> Path:
+    """Where the thresholds of a model lie by default.
+
+    `thresholds.json` in a model folder; beside an artefact, its name with `.thresholds.json`.
+    """
+    path = Path(model)
+    if (path / "config.json").is_file():
+        return path / "thresholds.json"
+    return path.with_name(f"{path.name}.thresholds.json")
+
+
+def one_in(far: float) -> str:
+    """A FAR in words: 1e-6 is "1 in 1,000,000"."""
+    return f"1 in {round(1 / far):,}"
+
+
+def threshold_rows(
+    curve: Roc, fars: Sequence[float] = FARS
+) -> list[tuple[str, float | None, float | None]]:
+    """(false accepts allowed in words, threshold, TAR) for each FAR; None where the number of
+    impostor pairs cannot resolve it."""
+    points = operating_points(curve, fars)
+    rows: list[tuple[str, float | None, float | None]] = []
+    for far, point in zip(fars, points.values(), strict=True):
+        tar, threshold = point or (None, None)
+        rows.append((one_in(far), threshold, tar))
+    return rows
