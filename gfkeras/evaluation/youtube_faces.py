@@ -1,0 +1,88 @@
+"""YouTube Faces: a video is the mean of its frames."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Iterable, Sequence
+
+import numpy as np
+
+from gfkeras.errors import positive_int
+from gfkeras.evaluation.embedded import Embed, embed_images
+from gfkeras.evaluation.metrics import FARS
+from gfkeras.evaluation.pairs import evaluate_pair_scores
+from gfkeras.evaluation.pairs_result import PairsResult
+from gfkeras.evaluation.similarity import COSINE, Similarity
+from gfkeras.evaluation.template_pooling import Pooling, pool_templates
+
+
+def evaluate_youtube_faces(
+    embed: Embed,
+    frames: Iterable[str],
+    pairs: Iterable[tuple[str, str, bool, int]],
+    similarity: Similarity = COSINE,
+    fars: Sequence[float] = FARS,
+    max_frames: int | None = None,
+    replicates: int = 0,
+) -> PairsResult:
+    """Ten-fold verification of videos.
+
+    A video's template is the mean of the unit embeddings of its frames, normalised.
+
+    Args:
+        embed: takes names of frames and returns `ImageEmbeddings`.
+        frames: names "Person/VIDEO/FRAME", those of `YouTubeFacesSource.items`.
+        pairs: (first video, second video, same, fold), of `YouTubeFacesSource.video_pairs`.
+        similarity: the cosine or group-aware.
+        fars: where to read the TAR.
+        max_frames: of each video, evenly spread over it; all by default.
+        replicates: draws of the bootstrap; 0 leaves intervals out.
+
+    Returns:
+        As `evaluate_pairs`; pairs of a video without a frame that could be read are skipped.
+
+    Raises:
+        ValueError: where no frame belongs to a pair, and as `evaluate_pairs`.
+    """
+    listed = list(pairs)
+    if not listed:
+        raise ValueError("`pairs` must hold at least one pair of videos. Received: none")
+    number: dict[str, int] = {}
+    for first, second, _, _ in listed:
+        number.setdefault(first, len(number))
+        number.setdefault(second, len(number))
+    of_video: list[list[str]] = [[] for _ in number]
+    for frame in frames:
+        video = frame.rpartition("/")[0]
+        if video in number:
+            of_video[number[video]].append(frame)
+    if max_frames is not None:
+        positive_int("max_frames", max_frames)
+        of_video = [_spread(found, max_frames) for found in of_video]
+    names = [frame for found in of_video for frame in found]
+    if not names:
+        raise ValueError("`frames` must hold frames of the videos in `pairs`. Received: none")
+    videos = np.repeat(np.arange(len(number)), [len(found) for found in of_video])
+    faces = embed_images(embed, names)
+    plain = Pooling(media=False, detector=False, norm=False)
+    templates = pool_templates(faces, videos, pooling=plain)
+    rows = templates.rows(np.arange(len(number)))
+    left = rows[[number[pair[0]] for pair in listed]]
+    right = rows[[number[pair[1]] for pair in listed]]
+    readable = (left >= 0) & (right >= 0)
+    left, right = left[readable], right[readable]
+    same = np.array([pair[2] for pair in listed], np.bool_)[readable]
+    fold = np.array([pair[3] for pair in listed], np.int64)[readable]
+    group = templates.group_feature
+    groups = (None, None) if group is None else (group[left], group[right])
+    scores = similarity(templates.embedding[left], templates.embedding[right], *groups)
+    result = evaluate_pair_scores(scores, same, fold, fars, replicates)
+    return dataclasses.replace(
+        result, skipped=int((~readable).sum()), skipped_files=list(faces.skipped)
+    )
+
+
+def _spread(frames: list[str], count: int) -> list[str]:
+    if len(frames) <= count:
+        return frames
+    return [frames[i] for i in np.linspace(0, len(frames) - 1, count).round().astype(int)]
