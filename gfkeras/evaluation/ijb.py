@@ -28,7 +28,7 @@ _PAIRS, _PROBES = 16_384, 1024
 
 
 class IJBProtocol(Protocol):
-    """What the files of IJB say; `gfkeras.data.IJBMetadata` is one.
+    """What the files of IJB say; `gfkeras.data.sources.IJBMetadata` is one.
 
     Attributes:
         names: (N,) the images.
@@ -182,7 +182,7 @@ def ijb_templates(
 
     Args:
         embed: takes the protocol's names and returns `ImageEmbeddings`.
-        protocol: `gfkeras.data.IJBMetadata`.
+        protocol: `gfkeras.data.sources.IJBMetadata`.
         pooling: how images are weighed; by media, detector's score and norm by default.
     """
     faces = embed_images(embed, protocol.names.tolist())

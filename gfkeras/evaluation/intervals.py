@@ -156,30 +156,25 @@ def subject_intervals(
         kind, score = same[looked_at], scores[looked_at]
         left, right = first[looked_at], second[looked_at]
         own = left == right
+        ends = np.flatnonzero(np.append(np.diff(score) != 0, True))
         rng = np.random.default_rng(seed)
         for _ in range(replicates):
             drawn = np.bincount(rng.integers(count, size=count), minlength=count).astype(np.float64)
             weight = drawn[left] * np.where(own, 1, drawn[right])
-            far, tar, ends = _weighted(weight, kind, score, float(drawn @ (of_two @ drawn)))
+            impostors = float(drawn @ (of_two @ drawn))
+            genuine = np.cumsum(np.where(kind, weight, 0))
+            if not impostors or not genuine[-1]:
+                # A draw without a pair of one kind says nothing.
+                continue
+            # At the end of each run of equal scores: all of them are accepted, or none.
+            far = np.cumsum(np.where(kind, 0, weight))[ends] / impostors
             for target in resolved:
                 last = int(np.searchsorted(far, target, side="right")) - 1
-                values[far_name(target)].append(float(tar[ends[last]]) if last >= 0 else 0.0)
+                tar = genuine[ends[last]] / genuine[-1] if last >= 0 else 0.0
+                values[far_name(target)].append(float(tar))
     return {
         far_name(far): percentile_interval(values[far_name(far)], confidence)
-        if far_name(far) in values
+        if values.get(far_name(far))
         else None
         for far in fars
     }
-
-
-def _weighted(
-    weight: npt.NDArray[np.float64],
-    kind: npt.NDArray[np.bool_],
-    score: npt.NDArray[Any],
-    total: float,
-) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64], Integers]:
-    """FAR at the end of each run of equal scores, TAR at every place, and those ends."""
-    ends = np.flatnonzero(np.append(np.diff(score) != 0, True))
-    genuine = np.cumsum(np.where(kind, weight, 0))
-    far = np.cumsum(np.where(kind, 0, weight))[ends] / max(total, 1e-300)
-    return far, genuine / max(genuine[-1], 1e-300), ends
