@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -23,8 +22,8 @@ from gfkeras.evaluation.template_pooling import PooledTemplates, Pooling, pool_t
 
 Integers = npt.NDArray[np.int64]
 
-# Pairs scored at once by a thread, and probes by a search.
-_PAIRS, _PROBES = 16_384, 1024
+# Templates whose pairs are scored at once, and probes of a search.
+_TEMPLATES, _PROBES = 1024, 1024
 
 
 class IJBProtocol(Protocol):
@@ -283,18 +282,24 @@ def evaluate_ijb_identification(
 def _pair_scores(
     templates: PooledTemplates, first: Integers, second: Integers, similarity: Similarity
 ) -> npt.NDArray[np.float32]:
+    """Scores of pairs, picked from those of each template with all others.
+
+    IJB-C names one in 34 of all pairs: multiplying matrices takes a quarter of the time that
+    reading two templates for each pair would.
+    """
     scores = np.empty(len(first), np.float32)
     embedding, group = templates.embedding, templates.group_feature
-
-    def score(start: int) -> None:
-        rows = slice(start, start + _PAIRS)
-        a, b = first[rows], second[rows]
-        groups = (None, None) if group is None else (group[a], group[b])
-        scores[rows] = similarity(embedding[a], embedding[b], *groups)
-
-    # NumPy lets go of Python's lock in what takes time.
-    with ThreadPoolExecutor() as pool:
-        list(pool.map(score, range(0, len(first), _PAIRS)))
+    order = np.argsort((first // _TEMPLATES).astype(np.uint16), kind="stable")
+    starts = range(0, len(embedding), _TEMPLATES)
+    ends = np.searchsorted(first[order] // _TEMPLATES, np.arange(len(starts) + 1))
+    for start, begin, end in zip(starts, ends, ends[1:], strict=False):
+        pairs, rows = order[begin:end], slice(start, start + _TEMPLATES)
+        pick = first[pairs] - start, second[pairs]
+        found = (embedding[rows] @ embedding.T)[pick]
+        if similarity.group_aware:
+            mine = None if group is None else group[rows]
+            found -= similarity.penalty(similarity.distance_matrix(mine, group)[pick])
+        scores[pairs] = found
     return scores
 
 

@@ -115,6 +115,7 @@ def subject_intervals(
     replicates: int = 200,
     confidence: float = CONFIDENCE,
     seed: int = 0,
+    reach: float = 1.2,
 ) -> dict[str, Interval | None]:
     """Intervals of TAR at FAR, subjects drawn and not pairs.
 
@@ -127,6 +128,8 @@ def subject_intervals(
         same: (N,).
         first, second: (N,) the subject of either side, any integers.
         fars: targets.
+        reach: how far below the largest FAR impostor pairs are looked at first; where a draw
+            needs more, all is done again with twice as many.
 
     Returns:
         Intervals keyed "1e-3"; None where 1 / impostors is larger, which cannot be measured.
@@ -144,9 +147,8 @@ def subject_intervals(
         ones = np.ones(len(impostor), np.float32)
         shape = (count, count)
         of_two = coo_array((ones, (first[impostor], second[impostor])), shape=shape).tocsr()
-        # Weights vary, and with them how far down the largest FAR reaches: twice as far, and on.
         top = impostor
-        keep = min(len(impostor), int(4 * max(resolved) * len(impostor)) + 1000)
+        keep = min(len(impostor), int(reach * max(resolved) * len(impostor)) + 1000)
         if keep < len(impostor):
             cut = len(impostor) - keep
             top = impostor[np.argpartition(scores[impostor], cut)[cut:]]
@@ -168,6 +170,10 @@ def subject_intervals(
                 continue
             # At the end of each run of equal scores: all of them are accepted, or none.
             far = np.cumsum(np.where(kind, 0, weight))[ends] / impostors
+            if far[-1] <= max(resolved) and keep < len(impostor):
+                return subject_intervals(
+                    scores, same, first, second, fars, replicates, confidence, seed, 2 * reach
+                )
             for target in resolved:
                 last = int(np.searchsorted(far, target, side="right")) - 1
                 tar = genuine[ends[last]] / genuine[-1] if last >= 0 else 0.0

@@ -92,6 +92,12 @@ class Similarity:
         cosine = unit(embedding_a) @ unit(embedding_b).T
         if not self.group_aware:
             return cosine
+        return cosine - self.penalty(self.distance_matrix(group_a, group_b))
+
+    def distance_matrix(
+        self, group_a: Rows | None, group_b: Rows | None
+    ) -> npt.NDArray[np.float64]:
+        """D of every row of a with every row of b, (A, B), of group features (N, G)."""
         a, b = self._groups(group_a, group_b)
         # In float64, for 1 − cos of near features keeps no digit of a float32, and γ < 1 enlarges
         # what is left.
@@ -101,7 +107,7 @@ class Similarity:
             apart *= 2
         if self.distance == "l2":
             np.sqrt(np.maximum(apart, 0, out=apart), out=apart)
-        return cosine - self.penalty(apart)
+        return apart
 
     def penalty(self, apart: Rows) -> npt.NDArray[np.float32]:
         """β·D^γ of distances, any shape; rounding may have taken a distance of 0 below it."""

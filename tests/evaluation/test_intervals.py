@@ -118,3 +118,12 @@ def test_degenerate_sets():
         accuracy_interval(np.ones(3, bool), np.zeros(3, int), replicates=0)
     with pytest.raises(ValueError, match="confidence"):
         percentile_interval([1.0], confidence=1.0)
+
+
+def test_pairs_are_looked_at_as_far_down_as_a_draw_needs():
+    rng = np.random.default_rng(0)
+    first, second = rng.integers(0, 40, (2, 6000))
+    same, scores = first == second, rng.normal(size=6000)
+    arguments = scores, same, first, second, (0.4,)
+    all_of_them = subject_intervals(*arguments, replicates=20, reach=9)
+    assert subject_intervals(*arguments, replicates=20, reach=0.1) == all_of_them
