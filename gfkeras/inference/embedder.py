@@ -2,21 +2,24 @@
 
 from __future__ import annotations
 
+import functools
 import os
-from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
 import keras
 import numpy as np
 
-from gfkeras.data.images import ImageError, check_images, read_image
+from gfkeras.data.images import check_images, read_image
 from gfkeras.errors import positive_int
 from gfkeras.inference.embeddings import Embeddings
 from gfkeras.inference.file_embeddings import FileEmbeddings
+from gfkeras.inference.fingerprint import model_fingerprint
 from gfkeras.inference.opening import open_model
-from gfkeras.inference.runtimes import KerasModelRuntime
+from gfkeras.inference.pipeline import Loaded, Runtimes
+from gfkeras.inference.processors import usable_processors
+from gfkeras.inference.runtimes import KerasModelRuntime, Runtime
 
 
 class Embedder:
@@ -29,8 +32,11 @@ class Embedder:
         flip: add the embedding of the mirrored image, e(x) + e(flip x), before
             normalising: a little more accurate at twice the time. The group and its
             feature are those of the image as it is.
-        batch_size: images run at once; an artefact of a fixed batch keeps its own.
-        num_threads: of LiteRT and ONNX Runtime; their own choice by default.
+        batch_size: images run at once; by default what is fast for the runtime: 8 for LiteRT and
+            ONNX Runtime, 64 for Keras and SavedModels. An artefact of a fixed batch keeps its own.
+        num_threads: that work at once: on the parts of a single batch, or, in LiteRT, on a batch
+            each. By default all processors that this process may use. TensorFlow's own pools
+            belong to the process (`tf.config.threading`), and are left as they are.
 
     Attributes:
         card: the artefact's card, or None.
@@ -51,21 +57,36 @@ class Embedder:
         self,
         model_or_path: keras.Model | str | os.PathLike[str],
         flip: bool = False,
-        batch_size: int = 64,
+        batch_size: int | None = None,
         num_threads: int | None = None,
     ):
         self.flip = bool(flip)
-        self.num_threads = None if num_threads is None else positive_int("num_threads", num_threads)
-        positive_int("batch_size", batch_size)
-        self._runtime, self.card = open_model(model_or_path, self.num_threads)
-        self._fixed = self._runtime.batch_size
-        self.batch_size = self._fixed or batch_size
-        self.image_size = self._runtime.image_size
+        if num_threads is not None:
+            positive_int("num_threads", num_threads)
+        self.num_threads = num_threads or usable_processors()
+        if batch_size is not None:
+            positive_int("batch_size", batch_size)
+        runtime, self.card = open_model(model_or_path, self.num_threads)
+        self._runtimes = Runtimes(runtime, self.num_threads)
+        self._fixed = runtime.batch_size
+        self.batch_size = self._fixed or batch_size or runtime.good_batch
+        self.image_size = runtime.image_size
+        self._source = model_or_path
+
+    @functools.cached_property
+    def fingerprint(self) -> str:
+        """SHA-256 of the model: of an artefact's files, or of a Keras model's weights.
+
+        Embeddings of different models cannot be compared, even of the same network trained twice;
+        galleries and thresholds keep the fingerprint of theirs.
+        """
+        return model_fingerprint(self._source, self.model)
 
     @property
     def model(self) -> keras.Model | None:
         """The Keras model inside; None for an artefact."""
-        return self._runtime.model if isinstance(self._runtime, KerasModelRuntime) else None
+        runtime = self._runtimes.main
+        return runtime.model if isinstance(runtime, KerasModelRuntime) else None
 
     @property
     def mode(self) -> str | None:
@@ -100,11 +121,13 @@ class Embedder:
         images = check_images(images, self.image_size)
         if not len(images):
             raise ValueError("`images` must hold at least one image. Received: none")
-        batches = (
-            images[start : start + self.batch_size]
-            for start in range(0, len(images), self.batch_size)
+        if len(images) <= self.batch_size:
+            return self._embed(images, self._runtimes.main)
+        starts = range(0, len(images), self.batch_size)
+        found = self._runtimes.map(
+            starts, lambda start: images[start : start + self.batch_size], self._embed
         )
-        return self._join([self._embed(batch) for batch in batches])
+        return self._join(list(found))
 
     def embed_files(
         self,
@@ -131,13 +154,53 @@ class Embedder:
         files = [Path(path) for path in paths]
         if not files:
             raise ValueError("`paths` must name at least one image. Received: none")
+
+        def load(position: int) -> np.ndarray:
+            if reader is None:
+                return read_image(files[position], self.image_size)
+            return reader(files[position])
+
+        return self.embed_loaded(files, load)
+
+    def embed_loaded(
+        self,
+        names: Sequence[Any],
+        load: Callable[[int], np.ndarray],
+        progress: Callable[[int, int], None] | None = None,
+    ) -> FileEmbeddings:
+        """Embeds images that a function loads, some batches ahead and on several threads.
+
+        Args:
+            names: what the images are called, in `skipped`.
+            load: from a position in `names` to an aligned face, (112, 112, 3) uint8; an
+                `ImageError` of it lists the image.
+            progress: called with (images done, images) after each batch.
+
+        Returns:
+            As `embed_files`.
+
+        Raises:
+            ValueError: if `load` gives another shape or type.
+        """
+        starts = range(0, len(names), self.batch_size)
         results: list[Embeddings] = []
         index: list[int] = []
-        skipped: list[tuple[Path, str]] = []
-        for positions, images in self._decoded(files, skipped, reader):
-            if positions:
-                results.append(self._embed(np.stack(images)))
-                index += positions
+        skipped: list[tuple[Any, str]] = []
+        found = self._runtimes.map(
+            starts,
+            lambda start: Loaded(
+                range(start, min(start + self.batch_size, len(names))),
+                lambda position: self._checked(load(position)),
+            ),
+            self._embed_loaded,
+        )
+        for start, (batch, embeddings) in zip(starts, found, strict=True):
+            if embeddings is not None:
+                results.append(embeddings)
+                index += batch.index
+            skipped += [(names[position], reason) for position, reason in batch.failed]
+            if progress is not None:
+                progress(min(start + self.batch_size, len(names)), len(names))
         joined = self._join(results) if results else Embeddings(np.zeros((0, 0), np.float32))
         return FileEmbeddings(
             embedding=joined.embedding,
@@ -148,38 +211,9 @@ class Embedder:
             norm=joined.norm,
         )
 
-    def _decoded(
-        self,
-        files: list[Path],
-        skipped: list[tuple[Path, str]],
-        reader: Callable[[Path], np.ndarray] | None,
-    ) -> Iterator[tuple[list[int], list[np.ndarray]]]:
-        """Positions and images of one batch of files after another."""
-
-        def decode(path: Path) -> np.ndarray | ImageError:
-            try:
-                if reader is None:
-                    return read_image(path, self.image_size)
-                return self._checked(reader(path))
-            except ImageError as error:
-                return error
-
-        with ThreadPoolExecutor(max(1, os.cpu_count() or 1)) as pool:
-            coming: list[Future[np.ndarray | ImageError]] = []
-            for start in range(0, len(files) + self.batch_size, self.batch_size):
-                ready, first = coming, start - self.batch_size
-                coming = [
-                    pool.submit(decode, path) for path in files[start : start + self.batch_size]
-                ]
-                positions, images = [], []
-                for position, future in enumerate(ready, start=first):
-                    result = future.result()
-                    if isinstance(result, ImageError):
-                        skipped.append((files[position], result.reason))
-                    else:
-                        positions.append(position)
-                        images.append(result)
-                yield positions, images
+    def _embed_loaded(self, batch: Loaded, runtime: Runtime) -> tuple[Loaded, Embeddings | None]:
+        images, batch.images = batch.images, None
+        return batch, None if images is None else self._embed(images, runtime)
 
     def _checked(self, image: np.ndarray) -> np.ndarray:
         """What a reader gave, if it is an aligned face."""
@@ -191,13 +225,13 @@ class Embedder:
             )
         return image
 
-    def _embed(self, images: np.ndarray) -> Embeddings:
+    def _embed(self, images: np.ndarray, runtime: Runtime) -> Embeddings:
         """One batch of at most `batch_size` images."""
         images = images.astype(np.float32, copy=False)
-        outputs = self._run(images)
+        outputs = self._run(images, runtime)
         embedding = outputs["embedding"]
         if self.flip:
-            embedding = embedding + self._run(images[:, :, ::-1])["embedding"]
+            embedding = embedding + self._run(images[:, :, ::-1], runtime)["embedding"]
         norm = np.linalg.norm(embedding, axis=-1, keepdims=True)
         logits = outputs.get("group_logits")
         return Embeddings(
@@ -208,16 +242,16 @@ class Embedder:
             norm=norm[:, 0].astype(np.float32),
         )
 
-    def _run(self, images: np.ndarray) -> dict[str, np.ndarray]:
+    def _run(self, images: np.ndarray, runtime: Runtime) -> dict[str, np.ndarray]:
         count = size = len(images)
         if self._fixed is not None:
             size = self._fixed
-        elif self._runtime.compiles:
+        elif runtime.compiles:
             # Powers of two: no more than a handful of sizes are ever compiled.
             size = min(1 << (count - 1).bit_length(), self.batch_size)
         if size > count:
             images = np.concatenate([images, np.repeat(images[-1:], size - count, axis=0)])
-        outputs = self._runtime.run(np.ascontiguousarray(images))
+        outputs = runtime.run(np.ascontiguousarray(images))
         return {name: value[:count] for name, value in outputs.items()}
 
     @staticmethod

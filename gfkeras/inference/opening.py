@@ -27,7 +27,7 @@ ACCEPTED = (
 
 
 def open_model(
-    source: keras.Model | str | os.PathLike[str], num_threads: int | None
+    source: keras.Model | str | os.PathLike[str], num_threads: int
 ) -> tuple[Runtime, dict[str, Any] | None]:
     """A runtime for a model in any form, and its card where an artefact has one.
 

@@ -19,6 +19,7 @@ class KerasModelRuntime:
     """
 
     compiles = True
+    good_batch = 64
 
     def __init__(self, model: keras.Model):
         self.model = model

@@ -16,11 +16,14 @@ class Runtime(Protocol):
         image_size: height and width of the images it takes.
         batch_size: the batch it is fixed to, or None for any.
         compiles: whether every new size of batch is compiled first.
+        good_batch: how many images at once are fast: on a processor few, whose activations stay
+            in its cache.
     """
 
     image_size: int
     batch_size: int | None
     compiles: bool
+    good_batch: int
 
     def run(self, images: np.ndarray) -> dict[str, np.ndarray]:
         """From (B, H, W, 3) float32, 0…255, to arrays by output name."""

@@ -24,6 +24,7 @@ class SavedModelRuntime:
     """
 
     compiles = False
+    good_batch = 64
 
     def __init__(self, path: Path):
         tf = require("tensorflow", "export")
