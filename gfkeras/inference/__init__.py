@@ -5,5 +5,14 @@ from gfkeras.inference.embeddings import Embeddings
 from gfkeras.inference.file_embeddings import FileEmbeddings
 from gfkeras.inference.gallery import Gallery, Match
 from gfkeras.inference.similarity import group_aware_similarity
+from gfkeras.inference.source_faces import SourceFaces
 
-__all__ = ["Embedder", "Embeddings", "FileEmbeddings", "Gallery", "Match", "group_aware_similarity"]
+__all__ = [
+    "Embedder",
+    "Embeddings",
+    "FileEmbeddings",
+    "Gallery",
+    "Match",
+    "SourceFaces",
+    "group_aware_similarity",
+]

@@ -1,0 +1,38 @@
+"""Charts as matplotlib Figures, made without pyplot and so without any global state.
+
+Colours are Okabe and Ito's, which people with any form of colour blindness can tell apart;
+line styles and labels tell the same again. Texts are sized for a width of 720 pixels.
+Matplotlib is an optional dependency: `pip install 'gfkeras[plots]'`.
+"""
+
+from gfkeras.evaluation.plots.det import det_figure
+from gfkeras.evaluation.plots.faces import as_uint8, face_grid, image_data_uri
+from gfkeras.evaluation.plots.groups import group_usage_chart
+from gfkeras.evaluation.plots.identification import (
+    cmc_figure,
+    distractor_figure,
+    identification_error_figure,
+)
+from gfkeras.evaluation.plots.roc import roc_figure
+from gfkeras.evaluation.plots.saving import figure_svg, save_figure, write_figures
+from gfkeras.evaluation.plots.scores import score_histogram
+from gfkeras.evaluation.plots.thresholds import threshold_table
+from gfkeras.evaluation.plots.training import training_curves
+
+__all__ = [
+    "as_uint8",
+    "cmc_figure",
+    "det_figure",
+    "distractor_figure",
+    "face_grid",
+    "figure_svg",
+    "group_usage_chart",
+    "identification_error_figure",
+    "image_data_uri",
+    "roc_figure",
+    "save_figure",
+    "score_histogram",
+    "threshold_table",
+    "training_curves",
+    "write_figures",
+]

@@ -1,0 +1,116 @@
+"""1:N identification: by rank, by threshold, and among more and more strangers."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING
+
+import numpy as np
+import numpy.typing as npt
+
+from gfkeras.evaluation.plots.style import COLORS, STYLES, figure_with_axes, legend, percent
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+
+def cmc_figure(curves: Mapping[str, npt.ArrayLike], ranks: int = 20) -> Figure:
+    """Cumulative match: the share of probes whose mate is among the first 1 … `ranks`.
+
+    Args:
+        curves: identification rate at rank 1, 2, … by name.
+
+    Raises:
+        ValueError: where `curves` is empty.
+    """
+    _require(curves)
+    figure, axes = figure_with_axes("Rank", "Identification rate")
+    least = 1.0
+    for i, (name, values) in enumerate(curves.items()):
+        rate = np.asarray(values, np.float64)[:ranks]
+        least = min(least, float(rate[0]))
+        label = f"{name}  (rank-1 {rate[0]:.2%})"
+        _line(axes, i, np.arange(1, len(rate) + 1), rate, label, marker="o")
+    axes.set_xticks([rank for rank in (1, 5, 10, 15, 20, 50, 100) if rank <= ranks])
+    _upper_part(axes, least)
+    legend(axes, "lower right")
+    return figure
+
+
+def distractor_figure(curves: Mapping[str, Mapping[int, float]]) -> Figure:
+    """MegaFace: rank-1 identification over the number of distractors, on a logarithmic axis.
+
+    Args:
+        curves: {distractors: rate} by name, such as `MegaFaceResult.rank_1`.
+
+    Raises:
+        ValueError: where `curves` is empty.
+    """
+    _require(curves)
+    figure, axes = figure_with_axes("Distractors (log)", "Rank-1 identification rate")
+    least = 1.0
+    for i, (name, curve) in enumerate(curves.items()):
+        sizes = sorted(curve)
+        rates = [curve[size] for size in sizes]
+        least = min(least, *rates)
+        _line(axes, i, sizes, rates, f"{name}  ({rates[-1]:.2%} of {sizes[-1]:,})", marker="o")
+    axes.set_xscale("log")
+    _upper_part(axes, least)
+    legend(axes, "lower left")
+    return figure
+
+
+def identification_error_figure(
+    curves: Mapping[str, tuple[npt.ArrayLike, npt.ArrayLike]],
+) -> Figure:
+    """Open-set identification: FNIR over FPIR, both on logarithmic axes.
+
+    Args:
+        curves: (FPIR, FNIR) by name, of `identification_errors`.
+
+    Raises:
+        ValueError: where `curves` is empty.
+    """
+    _require(curves)
+    figure, axes = figure_with_axes(
+        "False positive identification rate (log)", "False negative identification rate (log)"
+    )
+    low = [1.0, 1.0]
+    for i, (name, columns) in enumerate(curves.items()):
+        fpir, fnir = (np.asarray(column, np.float64) for column in columns)
+        kept = (fpir > 0) & (fnir > 0)
+        for axis, values in enumerate((fpir[kept], fnir[kept])):
+            low[axis] = min(low[axis], float(values.min(initial=1.0)))
+        axes.step(
+            fpir[kept], fnir[kept], where="post", color=COLORS[i % len(COLORS)], linewidth=2.2,
+            linestyle=STYLES[i % len(STYLES)], label=name,
+        )  # fmt: skip
+    axes.set_xscale("log")
+    axes.set_yscale("log")
+    axes.set_xlim(min(low[0], 0.1), 1)
+    axes.set_ylim(min(low[1] / 1.5, 0.1), 1.1)
+    for axis in (axes.xaxis, axes.yaxis):
+        axis.set_major_formatter(percent)
+        axis.set_minor_formatter(lambda *_: "")
+    legend(axes, "best")
+    return figure
+
+
+def _require(curves: Mapping[str, object]) -> None:
+    if not curves:
+        raise ValueError("`curves` must hold at least one curve. Received: none")
+
+
+def _line(axes: Axes, i: int, x: npt.ArrayLike, y: npt.ArrayLike, label: str, marker: str) -> None:
+    axes.plot(
+        x, y, color=COLORS[i % len(COLORS)], linestyle=STYLES[i % len(STYLES)], linewidth=2.2,
+        marker=marker, markersize=4, label=label,
+    )  # fmt: skip
+
+
+def _upper_part(axes: Axes, least: float) -> None:
+    """The upper part alone where everything lies there, for nothing else would be seen."""
+    bottom = 0.0 if least < 0.8 else 1 - 1.6 * max(1 - least, 0.005)
+    axes.set_ylim(bottom, 1 + 0.03 * (1 - bottom))
+    axes.yaxis.set_major_formatter(percent)

@@ -1,0 +1,74 @@
+"""The faces of a data source, embedded by name: what protocols ask for."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+import numpy as np
+
+from gfkeras.data.alignment import FaceAligner
+from gfkeras.data.images import ImageError, read_image
+from gfkeras.data.sources import Item, Source
+from gfkeras.inference.embedder import Embedder
+from gfkeras.inference.file_embeddings import FileEmbeddings
+
+
+class SourceFaces:
+    """Embeds items of a source by their names.
+
+    Images with known landmarks (IJB's) are aligned by them. Others are photos whose face is found
+    and aligned where there is an `aligner`, or else faces that are aligned already. The list of
+    items is read once and kept; images are read when they are embedded, and never held.
+
+    Args:
+        embedder: of the model.
+        source: of `gfkeras.data.open_source`.
+        aligner: finds and aligns faces.
+        progress: called with (images done, images) after each batch.
+
+    Attributes:
+        items: by name.
+        refused: (name, reason) of what the source has and is no image.
+
+    Example:
+        faces = SourceFaces(Embedder("model.tflite"), IJBSource("IJBC"))
+        templates, skipped = ijb_templates(faces, IJBMetadata.load("IJBC"))
+    """
+
+    def __init__(
+        self,
+        embedder: Embedder,
+        source: Source,
+        aligner: FaceAligner | None = None,
+        progress: Callable[[int, int], None] | None = None,
+    ):
+        self.embedder, self.source, self.progress = embedder, source, progress
+        self.aligner = aligner
+        # Nothing is detected where landmarks are known, so this one needs no detector's file.
+        self._by_landmarks = aligner or FaceAligner(size=embedder.image_size)
+        self.items: dict[str, Item] = {}
+        self.refused: dict[str, str] = {}
+        for item in source.items():
+            if isinstance(item, Item):
+                self.items[item.name] = item
+            else:
+                self.refused[item.name] = item.reason
+
+    def __call__(self, names: Sequence[str]) -> FileEmbeddings:
+        """The embeddings of those items that can be read; the others listed with the reason.
+
+        Args:
+            names: as of the source's items; a name that it does not have is listed too.
+        """
+        return self.embedder.embed_loaded(names, lambda i: self._load(names[i]), self.progress)
+
+    def _load(self, name: str) -> np.ndarray:
+        item = self.items.get(name)
+        if item is None:
+            raise ImageError(name, self.refused.get(name, "not in the data set"), "missing")
+        content = self.source.read(item.locator)
+        if item.landmarks is not None:
+            return self._by_landmarks(content, item.landmarks)
+        if self.aligner is not None:
+            return self.aligner(content)
+        return read_image(content, self.embedder.image_size)
