@@ -3,89 +3,161 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from gfkeras.cli._align import AlignOption, DetectorOption, FaceOption, make_aligner
 from gfkeras.cli._backend import load_keras
 from gfkeras.cli._output import JsonOption, ModelArgument, ThreadsOption, say, table, write_json
+from gfkeras.cli._similarity import BetaOption, DistanceOption, GammaOption, GroupAwareOption
 
 if TYPE_CHECKING:
-    from gfkeras.evaluation.pairs import PairList
+    from gfkeras.cli._protocols import Measured, Protocol
 
 
 def command(
     model: ModelArgument,
-    data: Annotated[Path, typer.Option(help="Folder with one folder of images per person.")],
-    pairs: Annotated[
-        str, typer.Option(help="A pairs file, 'all', or a number of pairs to draw at random.")
+    data: Annotated[
+        Path,
+        typer.Option(help="The data set: a folder (one folder per person for pairs), or a .bin."),
     ],
-    protocol: Annotated[str, typer.Option(help="What to measure; 'pairs' is what there is.")] = (
-        "pairs"
-    ),
+    protocol: Annotated[
+        str, typer.Option(help="pairs, bin, ytf, ijb, megaface, or facenet (VAL at FAR).")
+    ] = "pairs",
+    pairs: Annotated[
+        str | None,
+        typer.Option(
+            help="pairs, facenet: a list (LFW, CALFW, CPLFW, AgeDB-30, CSV; CFP's folder), 'all', "
+            "or a number to draw at random."
+        ),
+    ] = None,
     identities: Annotated[
         Path | None,
         typer.Option(help="With --pairs all or a number: text file with the people to take."),
     ] = None,
+    subset: Annotated[str | None, typer.Option(help="ijb: IJBB or IJBC.")] = None,
+    task: Annotated[str | None, typer.Option(help="ijb: 1:1, 1:N or both (default).")] = None,
+    max_frames: Annotated[
+        int | None, typer.Option(min=1, help="ytf: frames of each video, evenly spread.")
+    ] = None,
+    distractors: Annotated[
+        str | None, typer.Option(help="megaface: the list of distractors, of several.")
+    ] = None,
+    refined: Annotated[
+        bool, typer.Option("--refined", help="megaface: leave out what the lists of noises name.")
+    ] = False,
     flip: Annotated[
         bool, typer.Option("--flip", help="Add the embedding of the mirrored image.")
     ] = False,
-    group_aware: Annotated[
-        bool, typer.Option("--group-aware", help="Score by the group-aware similarity.")
-    ] = False,
-    plot: Annotated[
-        Path | None, typer.Option(metavar="FILE", help="Draw the ROC here (.png or .svg).")
+    group_aware: GroupAwareOption = False,
+    beta: BetaOption = None,
+    gamma: GammaOption = None,
+    distance: DistanceOption = "l2",
+    tune: Annotated[
+        str | None,
+        typer.Option(metavar="PAIRS", help="Choose beta and gamma on these development pairs."),
+    ] = None,
+    tune_data: Annotated[Path | None, typer.Option(help="Their images; --data by default.")] = None,
+    align: AlignOption = False,
+    detector: DetectorOption = None,
+    face: FaceOption = None,
+    bootstrap: Annotated[
+        int, typer.Option(min=0, help="Draws for the 95 % intervals; 0 leaves them out.")
+    ] = 1000,
+    plots: Annotated[
+        Path | None, typer.Option(metavar="FOLDER", help="Draw ROC, DET, scores and more here.")
+    ] = None,
+    thresholds: Annotated[
+        Path | None,
+        typer.Option(metavar="FILE", help="Write thresholds by FAR, for compare and search."),
     ] = None,
     threads: ThreadsOption = None,
-    batch_size: Annotated[int, typer.Option(min=1, help="Images embedded at once.")] = 64,
+    batch_size: Annotated[int | None, typer.Option(min=1, help="Images embedded at once.")] = None,
     seed: Annotated[int, typer.Option(help="Of drawn pairs and of folds.")] = 0,
     json: JsonOption = None,
 ) -> None:
-    """Measure verification on pairs: accuracy, TAR at FAR, AUC, EER, ROC."""
-    from gfkeras.errors import one_of
+    """Measure a model by one of the field's protocols.
 
-    one_of("protocol", protocol, ["pairs"])
-    if plot is not None and plot.suffix.lower() not in (".png", ".svg"):
-        raise ValueError(f"`plot` must end in .png or .svg. Received: plot={str(plot)!r}")
+    pairs: ten-fold accuracy, TAR at FAR, AUC, EER. bin: the same on InsightFace's .bin sets. ytf:
+    videos. ijb: templates, 1:1 and 1:N. megaface: identification among distractors. facenet: VAL
+    at FAR over squared distances.
+    """
+    from gfkeras.cli._protocols import Protocol, Request, check_options, embedding_bar
+    from gfkeras.cli._similarity import make_similarity
+
+    similarity = make_similarity(group_aware, beta, gamma, distance)
+    request = Request(
+        protocol, data, pairs, identities, subset, task, max_frames, distractors, refined, tune,
+        tune_data, similarity, bootstrap, seed,
+    )  # fmt: skip
+    check_options(request)
     load_keras()
-    pair_list = _pairs(data, pairs, identities, seed)
-
-    from gfkeras.evaluation.pairs import evaluate_pairs
-    from gfkeras.evaluation.similarity import COSINE, GROUP_AWARE
     from gfkeras.inference import Embedder
 
+    if plots is not None:
+        from gfkeras.errors import require
+
+        # Before the work, not after it.
+        require("matplotlib", "plots")
     embedder = Embedder(model, flip=flip, batch_size=batch_size, num_threads=threads)
-    result = evaluate_pairs(
-        embedder.embed_files,
-        pair_list,
-        similarity=GROUP_AWARE if group_aware else COSINE,
+    aligner = make_aligner(align, detector, face, embedder.image_size)
+    with embedding_bar(quiet=False) as progress:
+        running = Protocol(request, embedder, aligner, progress)
+        measured = running.run()
+    _report(measured, running)
+    results = {name: result.to_json() for name, result in measured.results.items()}
+    shown: dict[str, Any] = results.get("", results)
+    used = running.used
+    shown["protocol"] = protocol
+    shown["similarity"] = {"beta": used.beta, "gamma": used.gamma, "distance": used.distance}
+    if running.tuned is not None:
+        shown["tuned"] = running.tuned.to_json()
+    write_json(json, shown)
+    if plots is not None:
+        from gfkeras.evaluation.plots import write_figures
+
+        for path in write_figures(plots, {n: make() for n, make in measured.figures.items()}):
+            say(f"Picture: {path}")
+    if thresholds is not None:
+        _write_thresholds(thresholds, measured, running)
+
+
+def _report(measured: Measured, running: Protocol) -> None:
+    if running.tuned is not None:
+        tuned = running.tuned
+        table([
+            ("Tuned", f"beta {tuned.similarity.beta:g}, gamma {tuned.similarity.gamma:.3g}"),
+            (
+                "Development pairs",
+                f"{tuned.pairs:,}: {tuned.accuracy:.2%}, by the cosine {tuned.cosine_accuracy:.2%}",
+            ),
+        ])  # fmt: skip
+    for name, result in measured.results.items():
+        table(result.summary(), name.capitalize())
+        skipped = list(result.skipped_files)
+        for path, reason in skipped[:10]:
+            say(f"skipped {path}: {reason}")
+        if len(skipped) > 10:
+            say(f"and {len(skipped) - 10} more, see --json")
+
+
+def _write_thresholds(path: Path, measured: Measured, running: Protocol) -> None:
+    import datetime
+
+    from gfkeras.evaluation import Thresholds
+    from gfkeras.version import __version__
+
+    if measured.curve is None:
+        raise ValueError(
+            "`thresholds` goes with the protocols pairs, bin, ytf and ijb (1:1). "
+            f"Received: --protocol {running.request.protocol}"
+        )
+    day = datetime.datetime.now(tz=datetime.UTC).date().isoformat()
+    origin = (
+        f"{measured.measured}, {measured.curve.impostor:,} impostor pairs, {day}, "
+        f"gfkeras {__version__}"
     )
-    table(result.summary())
-    for path, reason in result.skipped_files[:10]:
-        say(f"skipped {path}: {reason}")
-    if len(result.skipped_files) > 10:
-        say(f"and {len(result.skipped_files) - 10} more, see --json")
-    write_json(json, result.to_json())
-    if plot is not None:
-        from gfkeras.evaluation.plots import roc_figure, save_figure
-
-        save_figure(roc_figure({Path(model).name: result}), plot)
-        say(f"ROC: {plot}")
-
-
-def _pairs(data: Path, pairs: str, identities: Path | None, seed: int) -> PairList:
-    """The pairs that --pairs names."""
-    from gfkeras.data.folder import FaceFolder
-    from gfkeras.evaluation.pairs import all_pairs, read_pairs, sample_pairs
-
-    if pairs != "all" and not pairs.isdigit():
-        if identities is not None:
-            raise ValueError(
-                "`identities` goes with --pairs all or a number: a pairs file names its people. "
-                f"Received: identities={str(identities)!r}"
-            )
-        return read_pairs(pairs, data)
-    folder = FaceFolder(data, identities)
-    if pairs == "all":
-        return all_pairs(folder.paths, folder.labels, seed=seed)
-    return sample_pairs(folder.paths, folder.labels, int(pairs), seed=seed)
+    made = Thresholds.from_curve(measured.curve, running.used, origin, running.embedder.fingerprint)
+    made.save(path)
+    say(f"Thresholds: {path} ({', '.join(made.at_far)})")
