@@ -76,6 +76,14 @@ def sha256(path: str | os.PathLike[str]) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
+def tree_sha256(folder: str | os.PathLike[str]) -> str:
+    """One SHA-256 of all files of a folder and their names."""
+    root, digest = Path(folder), hashlib.sha256()
+    for file in sorted(file for file in root.rglob("*") if file.is_file()):
+        digest.update(f"{file.relative_to(root).as_posix()}\0{sha256(file)}\n".encode())
+    return digest.hexdigest()
+
+
 def natural_key(text: str) -> list[tuple[int, int, str]]:
     """A sort key in which numbers count as numbers: s2 before s10."""
     return [

@@ -22,6 +22,46 @@ FaceOption = Annotated[
     typer.Option(help="With --align: largest (default) or central, of several faces in a photo."),
 ]
 
+AlignedOption = Annotated[
+    bool,
+    typer.Option("--aligned", help="Not photos: faces of 112x112, aligned by five points already."),
+]
+PhotoDetectorOption = Annotated[
+    Path | None, typer.Option("--detector", help="The YuNet file; downloaded once by default.")
+]
+PhotoFaceOption = Annotated[
+    str | None, typer.Option("--face", help="largest (default) or central, of several in a photo.")
+]
+
+
+def photo_aligner(
+    aligned: bool,
+    detector: Path | None,
+    face: str | None,
+    size: int,
+    choose: str = "largest",
+    min_size: float = 0,
+) -> FaceAligner | None:
+    """The aligner of a command that takes photos; None with --aligned.
+
+    Args:
+        choose: of several faces in a photo, where --face does not say.
+        min_size: faces of fewer pixels are left out.
+    """
+    from gfkeras.errors import one_of
+
+    if aligned:
+        for name, value in (("detector", detector), ("face", face)):
+            if value is not None:
+                raise ValueError(f"`{name}` is of no use with --aligned. Received: {value}")
+        return None
+    allowed = ("largest", "central", "all") if choose == "all" else ("largest", "central")
+    chosen = one_of("face", face or choose, allowed)
+    from gfkeras.data.alignment import FaceAligner, FaceDetector
+
+    found = FaceDetector(detector, min_face_size=min_size)
+    return FaceAligner(found, choose=chosen, size=size)
+
 
 def make_aligner(
     align: bool, detector: Path | None, face: str | None, size: int

@@ -6,13 +6,17 @@ import typer
 
 from gfkeras.cli import (
     bench,
+    cluster,
     compare,
     data,
     demo,
     embed,
+    enroll,
     evaluate,
     export,
+    gallery,
     prepare,
+    search,
     train,
     verify,
     zoo,
@@ -52,7 +56,11 @@ app.command("export")(export.command)
 app.command("verify")(verify.command)
 app.command("embed")(embed.command)
 app.command("compare")(compare.command)
+app.command("enroll")(enroll.command)
+app.command("search")(search.command)
+app.command("cluster")(cluster.command)
 app.command("bench")(bench.command)
 app.command("demo")(demo.command)
 app.add_typer(data.app, name="data")
+app.add_typer(gallery.app, name="gallery")
 app.add_typer(zoo.app, name="zoo")

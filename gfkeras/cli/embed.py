@@ -7,7 +7,7 @@ from typing import Annotated, Any
 
 import typer
 
-from gfkeras.cli._align import AlignOption, DetectorOption, FaceOption, make_aligner
+from gfkeras.cli._align import AlignedOption, PhotoDetectorOption, PhotoFaceOption, photo_aligner
 from gfkeras.cli._backend import load_keras
 from gfkeras.cli._output import JsonOption, ThreadsOption, say, table, write_json
 
@@ -15,26 +15,24 @@ from gfkeras.cli._output import JsonOption, ThreadsOption, say, table, write_jso
 def command(
     sources: Annotated[
         list[Path],
-        typer.Argument(
-            metavar="IMAGE…", help="Aligned faces (photos with --align), or folders of them."
-        ),
+        typer.Argument(metavar="IMAGE…", help="Photos, or folders of them."),
     ],
     model: Annotated[str, typer.Option(help="A preset, a model folder or an artefact.")],
     out: Annotated[Path, typer.Option(help="The .npz file to write.")],
-    align: AlignOption = False,
-    detector: DetectorOption = None,
-    face: FaceOption = None,
+    aligned: AlignedOption = False,
+    detector: PhotoDetectorOption = None,
+    face: PhotoFaceOption = None,
     flip: Annotated[
         bool, typer.Option("--flip", help="Add the embedding of the mirrored image.")
     ] = False,
     threads: ThreadsOption = None,
-    batch_size: Annotated[int, typer.Option(min=1, help="Images embedded at once.")] = 64,
+    batch_size: Annotated[int | None, typer.Option(min=1, help="Images embedded at once.")] = None,
     json: JsonOption = None,
 ) -> None:
-    """Embed faces into an .npz file.
+    """Embed the faces of photos into an .npz file.
 
-    The images are aligned faces (112x112 by five points) or, with --align, photos: the face of
-    each is found and aligned first, and a photo without one is listed as skipped.
+    The face of each photo is found and aligned first, and a photo without one is listed as
+    skipped; with --aligned the images are faces of 112x112, aligned by five points already.
 
     It holds `embedding` (N, D), L2-normalised, `path` (N,) and, of a model with groups,
     `group_feature` (N, 256) and `group` (N,).
@@ -47,13 +45,13 @@ def command(
 
     if out.suffix.lower() != ".npz":
         raise ValueError(f"`out` must end in .npz. Received: out={str(out)!r}")
-    paths = _images(sources)
+    paths = images_of(sources)
     embedder = Embedder(model, flip=flip, batch_size=batch_size, num_threads=threads)
-    aligner = make_aligner(align, detector, face, embedder.image_size)
+    aligner = photo_aligner(aligned, detector, face, embedder.image_size)
     result = embedder.embed_files(paths, reader=aligner)
     if not len(result.index):
         path, reason = result.skipped[0]
-        use = "used" if align else "read"
+        use = "read" if aligned else "used"
         raise ValueError(f"None of the {len(paths)} images can be {use}; {path}: {reason}")
     arrays: dict[str, Any] = {
         "embedding": result.embedding,
@@ -84,7 +82,7 @@ def command(
     )
 
 
-def _images(sources: list[Path]) -> list[Path]:
+def images_of(sources: list[Path]) -> list[Path]:
     """The files given, and the images in the folders given, in natural order."""
     from gfkeras.data.images import IMAGE_SUFFIXES
     from gfkeras.files import natural_key

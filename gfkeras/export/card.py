@@ -9,6 +9,7 @@ from typing import Any
 import keras
 
 from gfkeras.files import sha256
+from gfkeras.models.fingerprint import model_fingerprint
 from gfkeras.version import __version__
 
 CARD_FORMAT = 1
@@ -52,6 +53,7 @@ def describe(
             for name, tensor in outputs.items()
         ],
         "model": _summary(model),
+        "fingerprint": model_fingerprint(model, settings["mode"]),
         "size_bytes": sum(f.stat().st_size for f in files or [written]),
         "sha256": {f.relative_to(written).as_posix(): sha256(f) for f in files} or sha256(written),
     }

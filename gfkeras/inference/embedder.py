@@ -13,13 +13,14 @@ import numpy as np
 
 from gfkeras.data.images import check_images, read_image
 from gfkeras.errors import positive_int
+from gfkeras.files import sha256, tree_sha256
 from gfkeras.inference.embeddings import Embeddings
 from gfkeras.inference.file_embeddings import FileEmbeddings
-from gfkeras.inference.fingerprint import model_fingerprint
 from gfkeras.inference.opening import open_model
 from gfkeras.inference.pipeline import Loaded, Runtimes
 from gfkeras.inference.processors import usable_processors
 from gfkeras.inference.runtimes import KerasModelRuntime, Runtime
+from gfkeras.models.fingerprint import model_fingerprint
 
 
 class Embedder:
@@ -75,12 +76,19 @@ class Embedder:
 
     @functools.cached_property
     def fingerprint(self) -> str:
-        """SHA-256 of the model: of an artefact's files, or of a Keras model's weights.
+        """SHA-256 that names the model: two with another one cannot be compared.
 
-        Embeddings of different models cannot be compared, even of the same network trained twice;
-        galleries and thresholds keep the fingerprint of theirs.
+        Of its weights, or of those that a float artefact was exported from, as its card states;
+        without a card, and for other precisions, of the artefact's files. Galleries and thresholds
+        keep it.
         """
-        return model_fingerprint(self._source, self.model)
+        card = self.card or {}
+        if self.model is not None:
+            return model_fingerprint(self.model)
+        if card.get("fingerprint") and self.precision in ("fp32", "fp16"):
+            return str(card["fingerprint"])
+        path = Path(os.fspath(self._source))  # type: ignore[arg-type]
+        return tree_sha256(path) if path.is_dir() else sha256(path)
 
     @property
     def model(self) -> keras.Model | None:
@@ -127,7 +135,7 @@ class Embedder:
         found = self._runtimes.map(
             starts, lambda start: images[start : start + self.batch_size], self._embed
         )
-        return self._join(list(found))
+        return Embeddings.joined(list(found))
 
     def embed_files(
         self,
@@ -201,7 +209,7 @@ class Embedder:
             skipped += [(names[position], reason) for position, reason in batch.failed]
             if progress is not None:
                 progress(min(start + self.batch_size, len(names)), len(names))
-        joined = self._join(results) if results else Embeddings(np.zeros((0, 0), np.float32))
+        joined = Embeddings.joined(results) if results else Embeddings(np.zeros((0, 0), np.float32))
         return FileEmbeddings(
             embedding=joined.embedding,
             group_feature=joined.group_feature,
@@ -253,17 +261,3 @@ class Embedder:
             images = np.concatenate([images, np.repeat(images[-1:], size - count, axis=0)])
         outputs = runtime.run(np.ascontiguousarray(images))
         return {name: value[:count] for name, value in outputs.items()}
-
-    @staticmethod
-    def _join(results: list[Embeddings]) -> Embeddings:
-        def joined(name: str) -> np.ndarray | None:
-            parts = [getattr(result, name) for result in results]
-            return None if parts[0] is None else np.concatenate(parts)
-
-        return Embeddings(
-            embedding=np.concatenate([result.embedding for result in results]),
-            group_feature=joined("group_feature"),
-            group=joined("group"),
-            group_logits=joined("group_logits"),
-            norm=joined("norm"),
-        )

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import dataclasses
+from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
@@ -28,3 +31,18 @@ class Embeddings:
 
     def __len__(self) -> int:
         return len(self.embedding)
+
+    def take(self, rows: Any) -> Embeddings:
+        """Those at positions `rows`, or where a mask is true."""
+        columns: list[Any] = [getattr(self, field.name) for field in dataclasses.fields(self)]
+        chosen: list[Any] = [None if column is None else column[rows] for column in columns]
+        return Embeddings(*chosen)
+
+    @classmethod
+    def joined(cls, parts: Sequence[Embeddings]) -> Embeddings:
+        """Several of one network, one after another."""
+        columns: list[Any] = []
+        for field in dataclasses.fields(cls):
+            values = [getattr(part, field.name) for part in parts]
+            columns.append(None if values[0] is None else np.concatenate(values))
+        return cls(*columns)

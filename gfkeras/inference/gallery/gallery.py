@@ -10,7 +10,6 @@ import numpy as np
 
 from gfkeras.errors import nearest, one_of, positive_int
 from gfkeras.evaluation.similarity import COSINE, Similarity
-from gfkeras.inference.embeddings import Embeddings
 from gfkeras.inference.gallery.exact_search import exact_search
 from gfkeras.inference.gallery.face_index import FaceIndex
 from gfkeras.inference.gallery.faiss_index import FaissIndex
@@ -19,7 +18,7 @@ from gfkeras.inference.gallery.match import Match
 from gfkeras.inference.gallery.name_columns import joined_names, split_names
 from gfkeras.inference.gallery.rows import Rows
 from gfkeras.inference.gallery.storage import STORAGES
-from gfkeras.inference.gallery.templates import Templates, average, merge, unit_rows
+from gfkeras.inference.gallery.templates import Embedded, Templates, average, merge, unit_rows
 
 Names = str | Sequence[str]
 
@@ -130,7 +129,7 @@ class Gallery:
         """One person's template."""
         return self.templates([name])
 
-    def add(self, names: Names, embeddings: Embeddings) -> None:
+    def add(self, names: Names, embeddings: Embedded) -> None:
         """Enrols people who are not in the gallery yet; all of them or, in an error, none.
 
         Args:
@@ -150,7 +149,7 @@ class Gallery:
             )
         self._index.put(new)
 
-    def update(self, names: Names, embeddings: Embeddings) -> None:
+    def update(self, names: Names, embeddings: Embedded) -> None:
         """Adds photos: each template becomes the mean over all photos of the person.
 
         Who is not in the gallery yet is enrolled. With float16 and int8 what is kept of the
@@ -187,7 +186,7 @@ class Gallery:
             self._index.remove(chosen)
 
     def search(
-        self, embeddings: Embeddings, k: int = 5, similarity: Similarity = COSINE
+        self, embeddings: Embedded, k: int = 5, similarity: Similarity = COSINE
     ) -> list[list[Match]]:
         """The k most similar people for each probe: what comparing with everybody would give.
 

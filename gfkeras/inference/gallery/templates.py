@@ -4,14 +4,23 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any, Protocol
 
 import numpy as np
 import numpy.typing as npt
 
 from gfkeras.evaluation.similarity import unit
-from gfkeras.inference.embeddings import Embeddings
 
 Floats = npt.NDArray[np.float32]
+
+
+class Embedded(Protocol):
+    """What enrolment and search take: `Embeddings`, or the `FileEmbeddings` of files."""
+
+    @property
+    def embedding(self) -> npt.NDArray[Any]: ...
+    @property
+    def group_feature(self) -> npt.NDArray[Any] | None: ...
 
 
 @dataclass(frozen=True, eq=False)
@@ -60,7 +69,7 @@ class Templates:
         )
 
 
-def average(names: str | Sequence[str], embeddings: Embeddings) -> Templates:
+def average(names: str | Sequence[str], embeddings: Embedded) -> Templates:
     """Templates of photos, in the order in which people first appear.
 
     Args:
@@ -135,7 +144,7 @@ def require_direction(templates: Templates) -> None:
         )
 
 
-def unit_rows(embeddings: Embeddings) -> tuple[Floats, Floats | None]:
+def unit_rows(embeddings: Embedded) -> tuple[Floats, Floats | None]:
     """Embeddings and group features (or None) of length 1.
 
     Raises:

@@ -1,0 +1,105 @@
+"""Whether a similarity is that of one person: a threshold, and where it comes from."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+if TYPE_CHECKING:
+    from gfkeras.evaluation import Similarity
+    from gfkeras.inference import Embedder
+
+FarOption = Annotated[
+    float | None,
+    typer.Option(help="Decide at this FAR, such as 1e-3, by --thresholds or those of the model."),
+]
+ThresholdsOption = Annotated[
+    Path | None,
+    typer.Option(metavar="FILE", help="What `gfkeras evaluate --thresholds` wrote."),
+]
+ThresholdOption = Annotated[
+    float | None, typer.Option(help="Decide by this similarity, chosen by hand.")
+]
+HOW_TO_DECIDE = (
+    "No threshold, so no decision. Measure them once: gfkeras evaluate MODEL … --thresholds FILE; "
+    "then --thresholds FILE --far 1e-3, or by hand --threshold 0.4"
+)
+
+
+@dataclass(frozen=True)
+class Decision:
+    """A threshold to decide by.
+
+    Attributes:
+        threshold: one person from this similarity on.
+        similarity: what is compared with it.
+        origin: where it comes from.
+        far: at which FAR; None where it was given by hand.
+    """
+
+    threshold: float
+    similarity: Similarity
+    origin: str
+    far: float | None
+
+    def same(self, similarity: float) -> bool:
+        """Whether a similarity is that of one person."""
+        return similarity >= self.threshold
+
+    def to_json(self) -> dict[str, object]:
+        """For `--json`."""
+        return {"threshold": self.threshold, "far": self.far, "origin": self.origin}
+
+
+def make_decision(
+    model: str,
+    embedder: Embedder,
+    similarity: Similarity | None,
+    far: float | None,
+    thresholds: Path | None,
+    threshold: float | None,
+) -> Decision | None:
+    """What the options ask for; None where there is nothing to decide by.
+
+    Without --thresholds those beside the model are taken (`thresholds.json` in its folder,
+    MODEL.thresholds.json beside an artefact), without --far the smallest FAR that they have, at
+    most 1e-3.
+
+    Args:
+        similarity: what the command scores by, where its options say so.
+
+    Raises:
+        ValueError: for a threshold by hand together with a FAR or a file, a FAR that is not there,
+            a file of another model or of another similarity.
+    """
+    from gfkeras.evaluation import COSINE, Thresholds
+    from gfkeras.evaluation.thresholds import beside
+
+    if threshold is not None:
+        if far is not None or thresholds is not None:
+            raise ValueError("`threshold` is a choice by hand: leave out --far and --thresholds.")
+        return Decision(threshold, similarity or COSINE, "given by hand", None)
+    file = thresholds or beside(model)
+    if thresholds is None and not file.is_file():
+        if far is not None:
+            raise ValueError(f"`far` needs thresholds: --thresholds FILE, or the file {file}")
+        return None
+    known = Thresholds.load(file)
+    if known.model and known.model != embedder.fingerprint:
+        raise ValueError(
+            f"`thresholds` must be of this model. {file} is of another one: {known.model[:12]}…, "
+            f"not {embedder.fingerprint[:12]}…"
+        )
+    if similarity is not None and similarity != known.similarity:
+        raise ValueError(
+            f"`thresholds` must be of the similarity that is used, {similarity}. "
+            f"Received: {file} of {known.similarity}"
+        )
+    if far is None:
+        # Thresholds at the smallest FARs rest on a few pairs.
+        usual = [float(name) for name in known.at_far if float(name) >= 1e-3]
+        far = min(usual, default=max(float(name) for name in known.at_far))
+    return Decision(known.at(far), known.similarity, f"{file.name}: {known.origin}", far)

@@ -1,0 +1,107 @@
+"""Photos with what was found drawn into them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from PIL import Image, ImageDraw, ImageFont
+
+# Okabe and Ito's, which people with any form of colour blindness can tell apart.
+SAME, OTHER, NEUTRAL = (0, 114, 178), (213, 94, 0), (230, 159, 0)
+_INK, _MUTED, _WHITE = (28, 37, 48), (91, 102, 115), (255, 255, 255)
+_HEIGHT, _GAP, _WIDEST = 420, 16, 1600
+
+
+@dataclass(frozen=True, eq=False)
+class Mark:
+    """A face to mark in a photo.
+
+    Attributes:
+        box: x, y, width and height in pixels of the photo.
+        landmarks: (5, 2) points.
+        label: a short text above; may be empty.
+        color: of the box, RGB.
+    """
+
+    box: np.ndarray
+    landmarks: np.ndarray
+    label: str = ""
+    color: tuple[int, int, int] = NEUTRAL
+
+
+def annotated_photo(photo: np.ndarray, marks: Sequence[Mark], longest: int = 1600) -> Image.Image:
+    """A photo with boxes, landmarks and labels, its longer side at most `longest` pixels.
+
+    Args:
+        photo: (H, W, 3) uint8, RGB.
+        marks: the faces.
+    """
+    scale = min(1.0, longest / max(photo.shape[:2]))
+    # Small photos are enlarged, so that labels do not cover them.
+    scale = max(scale, min(4.0, 640 / max(photo.shape[:2]))) if scale == 1 else scale
+    return _marked(photo, marks, scale)
+
+
+def comparison_picture(
+    photos: Sequence[np.ndarray],
+    marks: Sequence[Mark | None],
+    title: str,
+    lines: Sequence[str] = (),
+    color: tuple[int, int, int] = NEUTRAL,
+) -> Image.Image:
+    """Two photos side by side, a verdict below, and lines that say how it came about.
+
+    Args:
+        photos: two of (H, W, 3) uint8, RGB.
+        marks: the face in each; None for a face that is aligned already.
+        title: the verdict.
+        lines: figures and origins.
+        color: of the verdict.
+    """
+    pictures = [
+        _marked(photo, [] if mark is None else [mark], _HEIGHT / photo.shape[0])
+        for photo, mark in zip(photos, marks, strict=True)
+    ]
+    large, small = ImageFont.load_default(26), ImageFont.load_default(17)
+    probe = ImageDraw.Draw(pictures[0])
+    texts = [probe.textlength(title, large), *(probe.textlength(line, small) for line in lines)]
+    inner = max(sum(p.width for p in pictures) + _GAP, *(int(text) for text in texts), 480)
+    inner = min(inner, _WIDEST)
+    below = 24 + 40 + 26 * len(lines) + 8
+    page = Image.new("RGB", (inner + 2 * _GAP, _HEIGHT + 2 * _GAP + below), _WHITE)
+    x = _GAP + (inner - sum(p.width for p in pictures) - _GAP) // 2
+    for picture in pictures:
+        page.paste(picture, (x, _GAP))
+        x += picture.width + _GAP
+    draw = ImageDraw.Draw(page)
+    y = _HEIGHT + _GAP + 22
+    draw.text((_GAP, y), title, color, large)
+    for number, line in enumerate(lines):
+        draw.text((_GAP, y + 42 + 26 * number), line, _INK if number == 0 else _MUTED, small)
+    return page
+
+
+def _marked(photo: np.ndarray, marks: Sequence[Mark], scale: float) -> Image.Image:
+    height, width = photo.shape[:2]
+    size = (max(1, round(width * scale)), max(1, round(height * scale)))
+    picture = Image.fromarray(photo).resize(size, Image.Resampling.LANCZOS)
+    draw = ImageDraw.Draw(picture)
+    line = max(2, round(min(size) / 160))
+    font = ImageFont.load_default(max(13, round(min(size) / 36)))
+    for mark in marks:
+        x, y, w, h = (float(value) * scale for value in mark.box)
+        draw.rectangle((x, y, x + w, y + h), outline=mark.color, width=line)
+        for px, py in np.asarray(mark.landmarks) * scale:
+            r = line * 0.9
+            draw.ellipse((px - r, py - r, px + r, py + r), fill=mark.color, outline=_WHITE)
+        if mark.label:
+            left, top, right, bottom = draw.textbbox((0, 0), mark.label, font)
+            wide, high = right - left + 10, bottom - top + 10
+            # Above the face, or inside of its box where there is no room.
+            at_x = min(max(0.0, x), max(0.0, size[0] - wide))
+            at_y = y - high if y >= high else y
+            draw.rectangle((at_x, at_y, at_x + wide, at_y + high), fill=mark.color)
+            draw.text((at_x + 5 - left, at_y + 5 - top), mark.label, _WHITE, font)
+    return picture
