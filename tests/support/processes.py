@@ -8,6 +8,8 @@ import os
 import socket
 import subprocess
 import sys
+import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -34,6 +36,26 @@ class Process:
     def kill(self) -> None:
         self._run.kill()
         self._run.communicate()
+
+    def lines_until(self, enough: Callable[[list[str]], bool]) -> list[str]:
+        """Lines that it printed, as soon as there are enough; fails if it ends before."""
+        lines: list[str] = []
+        assert self._run.stdout is not None
+        while not enough(lines):
+            line = self._run.stdout.readline()
+            assert line, self._run.communicate()[1][-3000:]
+            lines.append(line.rstrip())
+        return lines
+
+    def killed_after(self, seconds: float) -> list[str]:
+        """Kills it after some time (SIGKILL); the lines that it had printed until then."""
+        time.sleep(seconds)
+        self._run.kill()
+        assert self._run.stdout is not None
+        # What was printed lies in the pipe; `communicate` would lose what was buffered before.
+        lines = self._run.stdout.read().splitlines(keepends=True)
+        self._run.wait()
+        return [line.rstrip() for line in lines if line.endswith("\n")]
 
     def wait(self, timeout: float | None = None) -> tuple[int, str, str]:
         """Exit status, and what it wrote to stdout and stderr."""

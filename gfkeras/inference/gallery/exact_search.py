@@ -88,10 +88,11 @@ class _Search:
         bound = cosine + np.float32(SLACK)
         chosen = self._possible(np.arange(len(rows)), probes, bound)
         if self.group is not None:
-            if 4 * len(chosen) > len(block):
-                # Reading so many group features would take longer than the rest of the search.
-                sketch = _sketch(self.group.shape[1])
-                kept, mine = block.sketches(sketch), self.group @ sketch
+            sketch = _sketch(self.group.shape[1])
+            # Reading many group features would take longer than the rest of the search.
+            kept = block.sketches(sketch) if 4 * len(chosen) > len(block) else None
+            if kept is not None:
+                mine = self.group @ sketch
                 for part in _parts(chosen):
                     apart = np.linalg.norm(mine[probes[part]] - kept[rows[part]], axis=1)
                     bound[part] -= self._least_penalties(apart)

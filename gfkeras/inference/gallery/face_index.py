@@ -54,8 +54,11 @@ class Block(Protocol):
         """(R, G) group features of rows, or None without groups."""
         ...
 
-    def sketches(self, projection: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
-        """(rows of the block, S): every group feature times a projection (G, S)."""
+    def sketches(self, projection: npt.NDArray[np.float32]) -> npt.NDArray[np.float32] | None:
+        """(rows of the block, S): every group feature times a projection (G, S).
+
+        None where that would be dear.
+        """
         ...
 
     def names(self, rows: npt.NDArray[np.int64]) -> list[str]:
