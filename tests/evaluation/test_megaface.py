@@ -35,7 +35,7 @@ def test_by_hand():
 @pytest.mark.parametrize("similarity", [COSINE, GROUP_AWARE], ids=["cosine", "group-aware"])
 @pytest.mark.parametrize("decimals", [1, 7])
 def test_random_faces_against_loops(similarity, decimals, monkeypatch):
-    monkeypatch.setattr("gfkeras.evaluation.megaface._BLOCK", 17)
+    monkeypatch.setattr("gfkeras.evaluation.megaface._SCORES", 25 * 17)
     rng = np.random.default_rng(0)
     people = rng.standard_normal((6, 8))
     actors = [f"actor {i}" for i in rng.integers(0, 6, 25)]
