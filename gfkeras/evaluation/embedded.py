@@ -96,7 +96,7 @@ def embed_images(embed: Embed, images: Sequence[Any], some_readable: bool = True
             raise ValueError(
                 f"`embed` must return a {name} for each of {len(index)} rows. Received: {len(rows)}"
             )
-        finite = np.isfinite(rows.reshape(len(rows), -1)).all(axis=1)
+        finite = np.isfinite(rows).all(axis=tuple(range(1, rows.ndim)))
         if not finite.all():
             bad = images[index[np.flatnonzero(~finite)[0]]]
             raise ValueError(f"The {name} of {bad} is not finite.")
