@@ -59,13 +59,14 @@ class Embedded:
     skipped: list[tuple[Any, str]]
 
 
-def embed_images(embed: Embed, images: Sequence[Any]) -> Embedded:
+def embed_images(embed: Embed, images: Sequence[Any], some_readable: bool = True) -> Embedded:
     """Embeds images, and checks what came.
 
     Args:
         embed: takes a list of images and returns `ImageEmbeddings`, such as
             `Embedder.embed_files`.
         images: what it takes: paths, or names in a source.
+        some_readable: whether to refuse images none of which could be read.
 
     Raises:
         ValueError: where there are no images, none could be read, the arrays do not fit
@@ -83,7 +84,7 @@ def embed_images(embed: Embed, images: Sequence[Any]) -> Embedded:
             "`embed` must return an embedding row for each entry of index. "
             f"Received: embedding of shape {embedding.shape}, index of shape {index.shape}"
         )
-    if not len(index):
+    if not len(index) and some_readable:
         reason = "; {}: {}".format(*skipped[0]) if skipped else ""
         raise ValueError(f"None of the {len(images)} images could be read{reason}")
     group = None if found.group_feature is None else np.asarray(found.group_feature, np.float32)
@@ -95,7 +96,7 @@ def embed_images(embed: Embed, images: Sequence[Any]) -> Embedded:
             raise ValueError(
                 f"`embed` must return a {name} for each of {len(index)} rows. Received: {len(rows)}"
             )
-        finite = np.isfinite(rows.reshape(len(rows), -1)).all(axis=1)
+        finite = np.isfinite(rows).all(axis=tuple(range(1, rows.ndim)))
         if not finite.all():
             bad = images[index[np.flatnonzero(~finite)[0]]]
             raise ValueError(f"The {name} of {bad} is not finite.")

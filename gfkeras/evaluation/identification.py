@@ -20,7 +20,7 @@ from gfkeras.evaluation.metrics import far_name
 
 RANKS = (1, 5, 10)
 FPIRS = (0.01, 0.1)
-# IJB's candidate lists have 20 entries: a mate further down is not found.
+# A candidate list has an end. At a low FPIR it is the threshold that decides, and not this.
 MAX_RANK = 20
 
 Floats = npt.NDArray[np.float64]
@@ -60,7 +60,9 @@ def search_scores(
     """
     if not len(gallery):
         raise ValueError("`gallery` must hold at least one template. Received: none")
-    columns: dict[bool, list[tuple[npt.NDArray[Any], ...]]] = {True: [], False: []}
+    nothing = np.zeros(0, np.float32), np.zeros(0, np.int64)
+    mated_columns: list[tuple[npt.NDArray[Any], ...]] = [(*nothing, nothing[1])]
+    other_columns: list[tuple[npt.NDArray[Any], ...]] = [nothing]
     for scores, subject in blocks:
         if not np.isfinite(scores).all():
             raise ValueError("Scores of probes with the gallery must be finite. Received: NaN")
@@ -68,12 +70,12 @@ def search_scores(
         mated = mates.any(axis=1)
         best = np.where(mates, scores, -np.inf).max(axis=1)
         above = ((scores >= best[:, None]) & ~mates).sum(axis=1)
-        columns[True].append((best[mated], 1 + above[mated], subject[mated]))
-        columns[False].append((scores[~mated].max(axis=1, initial=-np.inf), subject[~mated]))
-    found = [np.concatenate(column) for column in zip(*columns[True], strict=True)]
-    others = [np.concatenate(column) for column in zip(*columns[False], strict=True)]
+        mated_columns.append((best[mated], 1 + above[mated], subject[mated]))
+        other_columns.append((scores[~mated].max(axis=1), subject[~mated]))
+    mate, rank, subjects = (np.concatenate(column) for column in zip(*mated_columns, strict=True))
+    others, strangers = (np.concatenate(column) for column in zip(*other_columns, strict=True))
     return SearchScores(
-        found[0].astype(np.float64), found[1], others[0].astype(np.float64), found[2], others[1]
+        mate.astype(np.float64), rank, others.astype(np.float64), subjects, strangers
     )
 
 
@@ -94,12 +96,26 @@ def identification_errors(
 ) -> tuple[Floats, Floats, Floats]:
     """(FPIR, FNIR, thresholds) at every threshold that is a score, FPIR rising from 0.
 
-    Exact: between two thresholds nothing changes.
+    Exact: between two thresholds nothing changes. The first lies just above every score.
+
+    Raises:
+        ValueError: without mated probes, or without non-mated ones.
     """
-    mate = np.where(scores.rank <= max_rank, scores.mate, -np.inf)
-    thresholds = np.unique(np.concatenate([mate[np.isfinite(mate)], scores.impostor]))[::-1]
-    thresholds = np.concatenate([[np.inf], thresholds])
-    return _rate(scores.impostor, thresholds), 1 - _rate(mate, thresholds), thresholds
+    mated, others = len(scores.mate), len(scores.impostor)
+    if not mated or not others:
+        raise ValueError(
+            "Identification errors need at least one mated and one non-mated probe. "
+            f"Received: {mated} mated, {others} non-mated"
+        )
+    listed = scores.mate[scores.rank <= max_rank]
+    thresholds = np.unique(np.concatenate([listed, scores.impostor]))[::-1]
+    thresholds = np.concatenate([[np.nextafter(thresholds[0], np.inf)], thresholds])
+    # Counts are divided once: 1 / 100 is the float 0.01, which 1 − 99 / 100 is not.
+    return (
+        _reaching(scores.impostor, thresholds) / others,
+        (mated - _reaching(listed, thresholds)) / mated,
+        thresholds,
+    )
 
 
 def fnir_at_fpir(
@@ -135,6 +151,7 @@ class IdentificationResult:
         threshold_at_fpir: likewise.
         max_rank: how long a candidate list is.
         gallery: how many templates it holds.
+        skipped: probes left out: no image of theirs, or of their mate, could be read.
         intervals: 95 % intervals, {"rank": …, "fnir_at_fpir": …}; None where not asked for.
     """
 
@@ -145,6 +162,7 @@ class IdentificationResult:
     threshold_at_fpir: dict[str, float | None]
     max_rank: int
     gallery: int
+    skipped: int = 0
     intervals: dict[str, dict[str, Interval | None]] | None = None
 
     @property
@@ -169,6 +187,7 @@ class IdentificationResult:
             "gallery": self.gallery,
             "mated": self.mated,
             "non_mated": self.non_mated,
+            "skipped": self.skipped,
         }
 
 
@@ -179,6 +198,7 @@ def identification_result(
     fpirs: Sequence[float] = FPIRS,
     max_rank: int = MAX_RANK,
     replicates: int = 0,
+    skipped: int = 0,
 ) -> IdentificationResult:
     """The figures of one gallery.
 
@@ -186,6 +206,7 @@ def identification_result(
         scores: of `search_scores`.
         gallery: how many templates were searched.
         replicates: draws of the bootstrap, over the probes' subjects; 0 leaves intervals out.
+        skipped: to be stated in the result.
 
     Raises:
         ValueError: without any mated probe.
@@ -200,6 +221,7 @@ def identification_result(
         {name: point and point[1] for name, point in points.items()},
         max_rank,
         gallery,
+        skipped,
         _intervals(scores, ranks, fpirs, max_rank, replicates) if replicates else None,
     )
 
@@ -244,7 +266,6 @@ def _intervals(
     }
 
 
-def _rate(scores: Floats, thresholds: Floats) -> Floats:
-    """Share of scores that are at least each threshold."""
-    ordered = np.sort(scores)
-    return 1 - np.searchsorted(ordered, thresholds, side="left") / max(1, len(scores))
+def _reaching(scores: Floats, thresholds: Floats) -> Integers:
+    """How many scores are at least each threshold."""
+    return len(scores) - np.searchsorted(np.sort(scores), thresholds, side="left")

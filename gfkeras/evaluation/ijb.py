@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 from typing import Any, Protocol
 
 import numpy as np
@@ -15,8 +14,9 @@ from gfkeras.evaluation.identification import (
     identification_result,
     search_scores,
 )
-from gfkeras.evaluation.intervals import interval_text, subject_intervals
-from gfkeras.evaluation.metrics import FARS, Roc, operating_points, roc
+from gfkeras.evaluation.ijb_results import IJBIdentificationResult, IJBVerificationResult
+from gfkeras.evaluation.intervals import subject_intervals
+from gfkeras.evaluation.metrics import FARS, operating_points, roc
 from gfkeras.evaluation.similarity import COSINE, Similarity
 from gfkeras.evaluation.template_pooling import PooledTemplates, Pooling, pool_templates
 
@@ -24,6 +24,8 @@ Integers = npt.NDArray[np.int64]
 
 # Templates whose pairs are scored at once, and probes of a search.
 _TEMPLATES, _PROBES = 1024, 1024
+# Where less than one in so many of all pairs is named, pairs are read one by one, so many at once.
+_SPARSE, _PAIRS = 200, 1024
 
 
 class IJBProtocol(Protocol):
@@ -46,135 +48,6 @@ class IJBProtocol(Protocol):
     def pairs(self) -> tuple[npt.NDArray[Any], npt.NDArray[Any], npt.NDArray[Any]]: ...
     def gallery(self, number: int) -> tuple[npt.NDArray[Any], npt.NDArray[Any]]: ...
     def probes(self) -> tuple[npt.NDArray[Any], npt.NDArray[Any]]: ...
-
-
-@dataclass(frozen=True, eq=False)
-class IJBVerificationResult:
-    """1:1 verification of templates.
-
-    Attributes:
-        curve: the exact ROC.
-        tar_at_far: keyed "1e-6"; None below 1 / impostors.
-        threshold_at_far: likewise.
-        skipped: pairs left out because no image of a template could be read.
-        missing: those templates.
-        skipped_files: images not read, each with the reason.
-        intervals: {"tar_at_far": 95 % intervals}, subjects drawn; None where not asked for.
-    """
-
-    curve: Roc
-    tar_at_far: dict[str, float | None]
-    threshold_at_far: dict[str, float | None]
-    skipped: int = 0
-    missing: Sequence[int] = ()
-    skipped_files: Sequence[tuple[Any, str]] = ()
-    intervals: dict[str, Any] | None = None
-
-    def to_json(self) -> dict[str, Any]:
-        """Everything but the curve, for `json.dump`."""
-        return {
-            "tar_at_far": self.tar_at_far,
-            "threshold_at_far": self.threshold_at_far,
-            "auc": self.curve.auc,
-            "eer": self.curve.eer,
-            "intervals": self.intervals,
-            "pairs": self.curve.genuine + self.curve.impostor,
-            "genuine": self.curve.genuine,
-            "impostor": self.curve.impostor,
-            "skipped": self.skipped,
-            "missing_templates": list(self.missing),
-            "skipped_files": [[str(name), reason] for name, reason in self.skipped_files],
-        }
-
-    def summary(self) -> list[tuple[str, str]]:
-        """Rows of (label, value) to print."""
-        known = (self.intervals or {}).get("tar_at_far", {})
-        rows = [
-            (
-                f"TAR @ FAR {name}",
-                "too few impostor pairs"
-                if tar is None
-                else f"{tar:.2%}" + interval_text(known.get(name)),
-            )
-            for name, tar in self.tar_at_far.items()
-        ]
-        counts = f"{self.curve.genuine:,} genuine, {self.curve.impostor:,} impostor"
-        return [
-            *rows,
-            ("AUC", f"{self.curve.auc:.5f}"),
-            ("EER", f"{self.curve.eer:.2%}"),
-            ("Pairs", f"{self.curve.genuine + self.curve.impostor:,} ({counts})"),
-            ("Skipped", f"{self.skipped:,} pairs, {len(self.missing):,} templates, "
-                        f"{len(self.skipped_files):,} images"),
-        ]  # fmt: skip
-
-
-@dataclass(frozen=True, eq=False)
-class IJBIdentificationResult:
-    """1:N identification in both galleries.
-
-    Attributes:
-        galleries: the figures of gallery 1 and 2.
-        missing: templates left out because no image of them could be read.
-        skipped_files: images not read, each with the reason.
-    """
-
-    galleries: tuple[IdentificationResult, IdentificationResult]
-    missing: Sequence[int] = ()
-    skipped_files: Sequence[tuple[Any, str]] = ()
-
-    @property
-    def rank(self) -> dict[str, float]:
-        """Identification rates, mean of both galleries."""
-        first, second = self.galleries
-        return {rank: (first.rank[rank] + second.rank[rank]) / 2 for rank in first.rank}
-
-    @property
-    def fnir_at_fpir(self) -> dict[str, float | None]:
-        """FNIR, mean of both galleries; None where one cannot be measured."""
-        means: dict[str, float | None] = {}
-        for name in self.galleries[0].fnir_at_fpir:
-            values = [gallery.fnir_at_fpir[name] for gallery in self.galleries]
-            known = [value for value in values if value is not None]
-            means[name] = sum(known) / 2 if len(known) == 2 else None
-        return means
-
-    def to_json(self) -> dict[str, Any]:
-        """For `json.dump`."""
-        return {
-            "rank": self.rank,
-            "fnir_at_fpir": self.fnir_at_fpir,
-            "galleries": [gallery.to_json() for gallery in self.galleries],
-            "missing_templates": list(self.missing),
-            "skipped_files": [[str(name), reason] for name, reason in self.skipped_files],
-        }
-
-    def summary(self) -> list[tuple[str, str]]:
-        """Rows of (label, value) to print: the mean, and each gallery with its interval."""
-        rows = []
-        for kind, title, means in (
-            ("rank", "Rank-{}", self.rank),
-            ("fnir_at_fpir", "FNIR @ FPIR {}", self.fnir_at_fpir),
-        ):
-            for name, mean in means.items():
-                parts = []
-                for gallery in self.galleries:
-                    value = getattr(gallery, kind)[name]
-                    known = (gallery.intervals or {}).get(kind, {}).get(name)
-                    text = "not measurable" if value is None else f"{value:.2%}"
-                    parts.append(text + interval_text(known))
-                text = "too few non-mated probes" if mean is None else f"{mean:.2%}"
-                rows.append((title.format(name), f"{text}  = {' and '.join(parts)}"))
-        for number, gallery in enumerate(self.galleries, start=1):
-            rows.append((
-                f"Gallery {number}",
-                f"{gallery.gallery:,} templates; {gallery.mated:,} mated and "
-                f"{gallery.non_mated:,} non-mated probes",
-            ))  # fmt: skip
-        rows.append(
-            ("Skipped", f"{len(self.missing):,} templates, {len(self.skipped_files):,} images")
-        )
-        return rows
 
 
 def ijb_templates(
@@ -223,7 +96,10 @@ def evaluate_ijb_verification(
     rows = templates.rows(first), templates.rows(second)
     readable = (rows[0] >= 0) & (rows[1] >= 0)
     skipped = int((~readable).sum())
+    missing = templates.missing
     if skipped:
+        # Of those, some may be in no list of images at all.
+        missing = np.union1d(missing, np.concatenate([first[rows[0] < 0], second[rows[1] < 0]]))
         rows = rows[0][readable], rows[1][readable]
         first, second, same = first[readable], second[readable], same[readable]
     same = same.astype(np.bool_)
@@ -243,7 +119,7 @@ def evaluate_ijb_verification(
         {name: point and point[0] for name, point in points.items()},
         {name: point and point[1] for name, point in points.items()},
         skipped,
-        templates.missing.tolist(),
+        missing.tolist(),
         skipped_files,
         intervals,
     )
@@ -268,18 +144,36 @@ def evaluate_ijb_identification(
     Raises:
         ValueError: for an empty gallery, or one without a mated probe.
     """
-    probe_ids, probe_subjects = (np.asarray(column) for column in protocol.probes())
-    probes = templates.rows(probe_ids)
-    probe_subjects, probes = probe_subjects[probes >= 0], probes[probes >= 0]
+    probes, missing = protocol.probes(), templates.missing
     found = []
     for number in (1, 2):
-        ids, subjects = (np.asarray(column) for column in protocol.gallery(number))
-        rows = templates.rows(ids)
-        subjects, rows = subjects[rows >= 0], rows[rows >= 0]
-        blocks = _score_blocks(templates, probes, probe_subjects, rows, similarity)
-        scores = search_scores(blocks, subjects)
-        found.append(identification_result(scores, len(rows), replicates=replicates))
-    return IJBIdentificationResult((found[0], found[1]), templates.missing.tolist(), skipped_files)
+        gallery = protocol.gallery(number)
+        for ids, _ in (gallery, probes):
+            missing = np.union1d(missing, ids[templates.rows(ids) < 0])
+        found.append(_search(templates, gallery, probes, similarity, replicates))
+    return IJBIdentificationResult((found[0], found[1]), missing.tolist(), skipped_files)
+
+
+def _search(
+    templates: PooledTemplates,
+    gallery: tuple[Integers, Integers],
+    probes: tuple[Integers, Integers],
+    similarity: Similarity,
+    replicates: int,
+) -> IdentificationResult:
+    rows, searched = templates.rows(gallery[0]), templates.rows(probes[0])
+    subjects = gallery[1][rows >= 0]
+    # Whose template could not be read is in the gallery all the same: no stranger to it, and
+    # nobody who could be found.
+    lost = np.setdiff1d(gallery[1], subjects)
+    kept = (searched >= 0) & ~np.isin(probes[1], lost)
+    blocks = _score_blocks(templates, searched[kept], probes[1][kept], rows[rows >= 0], similarity)
+    return identification_result(
+        search_scores(blocks, subjects),
+        len(subjects),
+        replicates=replicates,
+        skipped=int((~kept).sum()),
+    )
 
 
 def _pair_scores(
@@ -288,10 +182,16 @@ def _pair_scores(
     """Scores of pairs, picked from those of each template with all others.
 
     IJB-C names one in 34 of all pairs: multiplying matrices takes a quarter of the time that
-    reading two templates for each pair would.
+    reading two templates for each pair would. Short lists are read by the pair.
     """
     scores = np.empty(len(first), np.float32)
     embedding, group = templates.embedding, templates.group_feature
+    if len(first) * _SPARSE < len(embedding) ** 2:
+        for start in range(0, len(first), _PAIRS):
+            a, b = first[start : start + _PAIRS], second[start : start + _PAIRS]
+            groups = (None, None) if group is None else (group[a], group[b])
+            scores[start : start + _PAIRS] = similarity(embedding[a], embedding[b], *groups)
+        return scores
     order = np.argsort((first // _TEMPLATES).astype(np.uint16), kind="stable")
     starts = range(0, len(embedding), _TEMPLATES)
     ends = np.searchsorted(first[order] // _TEMPLATES, np.arange(len(starts) + 1))
@@ -325,6 +225,11 @@ def _score_blocks(
 def _owners(ids: Integers, templates: npt.ArrayLike, subjects: npt.ArrayLike) -> Integers:
     """The subject of each template; one of its own, below all others, where it is unknown."""
     known, owners = np.asarray(templates, np.int64), np.asarray(subjects, np.int64)
+    if known.shape != owners.shape or not len(known):
+        raise ValueError(
+            "`subjects` must hold templates and, for each, its subject. "
+            f"Received: shapes {known.shape} and {owners.shape}"
+        )
     order = np.argsort(known)
     at = np.minimum(np.searchsorted(known[order], ids), len(known) - 1)
     found = known[order][at] == ids

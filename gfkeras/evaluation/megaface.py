@@ -9,24 +9,26 @@ distractor as impostor: billions, of which only the highest scores are kept.
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+import itertools
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 from gfkeras.errors import positive_int
+from gfkeras.evaluation.embedded import Embed, embed_images
 from gfkeras.evaluation.identification import cumulative_match
-from gfkeras.evaluation.intervals import Interval, interval_text, percentile_interval
+from gfkeras.evaluation.intervals import Interval, percentile_interval
+from gfkeras.evaluation.megaface_result import MegaFaceResult
 from gfkeras.evaluation.metrics import far_name
 from gfkeras.evaluation.similarity import COSINE, Similarity
 
 SIZES = (10, 100, 1_000, 10_000, 100_000, 1_000_000)
 FARS = (1e-4, 1e-5, 1e-6)
-RANKS = (1, 10)
-# Distractors scored at once.
-_BLOCK = 16_384
+# Scores found at once: 64 MiB, and three times that for group features, which are compared in
+# float64.
+_SCORES = 1 << 24
 # Impostor scores that may be kept to find the thresholds of FARs.
 _MOST_KEPT = 50_000_000
 
@@ -36,85 +38,26 @@ Integers = npt.NDArray[np.int64]
 Block = tuple[Floats, Floats | None]
 
 
-@dataclass(frozen=True, eq=False)
-class MegaFaceResult:
-    """Identification and verification among distractors.
+def distractor_blocks(
+    embed: Embed, images: Iterable[Any], skipped: list[tuple[Any, str]], size: int = 16_384
+) -> Iterator[Block]:
+    """Embeds distractors as they are asked for, so that a million are never held.
 
-    Attributes:
-        ranks: {number of distractors: (S,) rank of the mate in each search}.
-        cmc: {number of distractors: (R,) identification rate at rank 1 … R}.
-        tar_at_far: verification, among all distractors, keyed "1e-6"; None below 1 / impostors.
-        threshold_at_far: likewise.
-        probes: photos of actors.
-        distractors: how many there were.
-        impostor: pairs of a photo and a distractor.
-        refined: whether the refined lists were used.
-        skipped_files: images not read, each with the reason.
-        intervals: 95 % intervals, actors drawn: {"rank_1": {distractors: …}, "tar_at_far": …}, the
-            thresholds kept; None where not asked for.
+    Those that cannot be read are left out, and the ones behind them move up.
+
+    Args:
+        embed: takes a list of images and returns `ImageEmbeddings`.
+        images: what it takes.
+        skipped: filled with each image not read and the reason.
+        size: images embedded at once.
     """
-
-    ranks: dict[int, Integers]
-    cmc: dict[int, npt.NDArray[np.float64]]
-    tar_at_far: dict[str, float | None]
-    threshold_at_far: dict[str, float | None]
-    probes: int
-    distractors: int
-    impostor: int
-    refined: bool = False
-    skipped_files: Sequence[tuple[Any, str]] = ()
-    intervals: dict[str, dict[str, Interval | None]] | None = None
-
-    @property
-    def rank_1(self) -> dict[int, float]:
-        """Rank-1 identification rate by the number of distractors: the published curve."""
-        return {size: float(curve[0]) for size, curve in self.cmc.items()}
-
-    def to_json(self) -> dict[str, Any]:
-        """For `json.dump`."""
-        return {
-            "rank": {
-                str(size): {str(rank): float(curve[rank - 1]) for rank in RANKS}
-                for size, curve in self.cmc.items()
-            },
-            "tar_at_far": self.tar_at_far,
-            "threshold_at_far": self.threshold_at_far,
-            "intervals": self.intervals,
-            "probes": self.probes,
-            "distractors": self.distractors,
-            "searches": len(next(iter(self.ranks.values()))),
-            "impostor": self.impostor,
-            "refined": self.refined,
-            "skipped_files": [[str(name), reason] for name, reason in self.skipped_files],
-        }
-
-    def summary(self) -> list[tuple[str, str]]:
-        """Rows of (label, value) to print."""
-        known = self.intervals or {}
-        rows = [
-            (
-                f"Rank-1, {size:,} distractors",
-                f"{value:.2%}" + interval_text(known.get("rank_1", {}).get(str(size))),
-            )
-            for size, value in self.rank_1.items()
-        ]
-        rows += [
-            (
-                f"TAR @ FAR {name}",
-                "too few impostor pairs"
-                if tar is None
-                else f"{tar:.2%}" + interval_text(known.get("tar_at_far", {}).get(name)),
-            )
-            for name, tar in self.tar_at_far.items()
-        ]
-        searches = len(next(iter(self.ranks.values())))
-        return [
-            *rows,
-            ("Photos of actors", f"{self.probes:,}, {searches:,} searches"),
-            ("Distractors", f"{self.distractors:,}" + (", refined lists" if self.refined else "")),
-            ("Impostor pairs", f"{self.impostor:,}"),
-            ("Skipped", f"{len(self.skipped_files):,} images"),
-        ]
+    positive_int("size", size)
+    left = iter(images)
+    while some := list(itertools.islice(left, size)):
+        faces = embed_images(embed, some, some_readable=False)
+        skipped += faces.skipped
+        if len(faces.embedding):
+            yield faces.embedding, faces.group_feature
 
 
 def evaluate_megaface(
@@ -137,47 +80,44 @@ def evaluate_megaface(
         group_feature: (P, G), or None.
         actors: P names, the actor of each photo.
         distractors: (embedding, group feature) of some distractors after others: of however many
-            there are, only one block has to be in memory.
+            there are, only one block has to be in memory. `distractor_blocks` makes them.
         count: how many distractors there are at most.
         similarity: the cosine or group-aware.
-        sizes: how many distractors to look among; larger ones than there are become all.
+        sizes: how many distractors, the first ones, to look among; larger ones than there are
+            become all.
         fars: of verification.
         replicates: draws of the bootstrap; 0 leaves intervals out.
         refined: to be stated in the result.
-        skipped_files: to be listed in the result.
+        skipped_files: to be listed in the result; a list may be filled while distractors are read.
 
     Raises:
         ValueError: without an actor with two photos, without distractors, or for a score that is
             not finite.
     """
+    if len(actors) != len(embedding):
+        raise ValueError(
+            f"`actors` must name the actor of each of {len(embedding)} photos. "
+            f"Received: {len(actors)}"
+        )
+    asked, at = sorted({positive_int("sizes", size) for size in sizes}), 0
     names, actor = np.unique(np.asarray(actors, np.str_), return_inverse=True)
-    probe, mate = np.nonzero((actor[:, None] == actor) & ~np.eye(len(actor), dtype=np.bool_))
-    if not len(probe):
-        raise ValueError("MegaFace needs an actor with two photos. Received: none")
-    groups = None if group_feature is None else group_feature
-    genuine = similarity.matrix(embedding, embedding, groups, groups)[probe, mate]
-    if not np.isfinite(genuine).all():
-        raise ValueError("Embeddings of actors must be finite. Received: NaN")
-    search = _Search(len(embedding), probe, genuine, max(fars), positive_int("count", count))
-    asked, at = sorted(set(sizes)), 0
+    probe, genuine = _genuine(embedding, group_feature, actor, similarity)
+    search = _Search(len(embedding), probe, genuine, fars, positive_int("count", count))
+    block = max(1, _SCORES // len(embedding))
     ranks: dict[int, Integers] = {}
-    for block, group in distractors:
-        for start in range(0, len(block), _BLOCK):
-            part = slice(start, start + _BLOCK)
-            mine = None if group is None else group[part]
-            scores = similarity.matrix(embedding, block[part], group_feature, mine)
-            # A block is cut where a size that was asked for ends.
-            for cut in np.split(
-                scores, [s - at for s in asked if at < s < at + scores.shape[1]], 1
-            ):
-                search.take(cut)
-                at += cut.shape[1]
-                if at in asked:
-                    ranks[at] = search.rank.copy()
+    for faces, groups in distractors:
+        # Cut where a size that was asked for ends.
+        cuts = {*range(0, len(faces), block), *(size - at for size in asked), len(faces)}
+        for start, stop in itertools.pairwise(sorted(c for c in cuts if 0 <= c <= len(faces))):
+            mine = None if groups is None else groups[start:stop]
+            search.take(similarity.matrix(embedding, faces[start:stop], group_feature, mine))
+            if at + stop in asked:
+                ranks[at + stop] = search.rank
+        at += len(faces)
     if not at:
         raise ValueError("`distractors` must hold at least one face. Received: none")
-    if asked[-1] > at:
-        ranks[at] = search.rank.copy()
+    if not asked or asked[-1] > at:
+        ranks[at] = search.rank
     points = search.operating_points(fars)
     result = MegaFaceResult(
         ranks,
@@ -198,73 +138,109 @@ def evaluate_megaface(
     )
 
 
-class _Search:
-    """What has to be known of the distractors seen so far.
+def _genuine(
+    embedding: Floats, group: Floats | None, actor: Integers, similarity: Similarity
+) -> tuple[Integers, Floats]:
+    """(S,) the probe and the score of every photo with every other one of its actor.
 
-    Attributes:
-        rank: (S,) the mate's rank in each search.
+    In the order of the probes, and for each in that of its mates.
     """
+    probes, mates, scores = [], [], []
+    order = np.argsort(actor, kind="stable")
+    # By the actor: of all photos with all others, few are of one actor.
+    for rows in np.split(order, np.flatnonzero(np.diff(actor[order])) + 1):
+        groups = None if group is None else group[rows]
+        first, second = np.nonzero(~np.eye(len(rows), dtype=np.bool_))
+        found = similarity.matrix(embedding[rows], embedding[rows], groups, groups)
+        probes.append(rows[first])
+        mates.append(rows[second])
+        scores.append(found[first, second])
+    probe, genuine = np.concatenate(probes), np.concatenate(scores)
+    if not len(probe):
+        raise ValueError("MegaFace needs an actor with two photos. Received: none")
+    if not np.isfinite(genuine).all():
+        raise ValueError("Embeddings of actors must be finite. Received: NaN")
+    order = np.lexsort((np.concatenate(mates), probe))
+    return probe[order], genuine[order]
+
+
+class _Search:
+    """What has to be known of the distractors seen so far."""
 
     def __init__(
-        self, probes: int, probe: Integers, genuine: Floats, far: float, distractors: int
+        self,
+        probes: int,
+        probe: Integers,
+        genuine: Floats,
+        fars: Sequence[float],
+        distractors: int,
     ) -> None:
+        for far in fars:
+            if not 0 < far <= 1:
+                raise ValueError(f"`fars` must lie above 0 and at most at 1. Received: {far!r}")
         self.genuine, self.impostor, self.most = genuine, 0, probes * distractors
-        # One more than may be accepted in the end, so that a tie at the border is seen.
-        self.keep = int(far * self.most) + 2
+        # One more than may be accepted in the end: that one is what thresholds have to exceed.
+        self.keep = int(max(fars, default=0) * self.most) + 2
         if self.keep > _MOST_KEPT:
             raise ValueError(
                 f"`fars` must be at most {_MOST_KEPT / self.most:.1e} for {self.most:,} impostor "
-                f"pairs. Received: {far:.1e}"
+                f"pairs. Received: {max(fars):.1e}"
             )
-        # The searches of a probe side by side, their mates' scores ascending.
-        self.order = np.lexsort((genuine, probe))
-        self.ends = np.searchsorted(probe[self.order], np.arange(probes + 1))
-        self.sorted = genuine[self.order]
+        # The searches of a probe side by side.
+        self.ends = np.searchsorted(probe, np.arange(probes + 1))
         self.above = np.zeros(len(genuine), np.int64)
         self.highest = np.zeros(0, np.float32)
+        self.waiting: list[Floats] = []
+        self.floor = -np.inf
 
     @property
     def rank(self) -> Integers:
-        rank = np.empty(len(self.above), np.int64)
-        rank[self.order] = 1 + self.above
-        return rank
+        """(S,) the mate's rank in each search."""
+        return 1 + self.above
 
     def take(self, scores: Floats) -> None:
-        """(P, B) scores of all probes with some distractors."""
+        """(P, B) scores of all probes with some distractors, which it may reorder."""
         if not np.isfinite(scores).all():
             raise ValueError("Embeddings of distractors must be finite. Received: NaN")
-        for row, (start, stop) in enumerate(zip(self.ends, self.ends[1:], strict=False)):
-            if start < stop:
-                # A distractor stands above every mate that scores no more than it.
-                reached = np.searchsorted(self.sorted[start:stop], scores[row], side="right")
-                counts = np.bincount(reached, minlength=stop - start + 1)
-                self.above[start:stop] += counts[::-1].cumsum()[::-1][1:]
         self.impostor += scores.size
         if self.impostor > self.most:
             raise ValueError("`count` must be at least the number of distractors.")
-        new = scores.reshape(-1)
+        self.waiting.append(scores[scores > self.floor])
+        if sum(map(len, self.waiting)) > self.keep:
+            self._settle()
+        scores.sort(axis=1)
+        for row, (start, stop) in enumerate(itertools.pairwise(self.ends)):
+            if start < stop:
+                below = np.searchsorted(scores[row], self.genuine[start:stop], side="left")
+                self.above[start:stop] += scores.shape[1] - below
+
+    def _settle(self) -> None:
+        self.highest = np.concatenate([self.highest, *self.waiting])
+        self.waiting = []
         if len(self.highest) >= self.keep:
-            new = new[new > self.highest.min()]
-        self.highest = np.concatenate([self.highest, new])
-        if len(self.highest) > self.keep:
             cut = len(self.highest) - self.keep
             self.highest = np.partition(self.highest, cut)[cut:]
+            self.floor = self.highest[0]
 
     def operating_points(self, fars: Sequence[float]) -> dict[str, tuple[float, float] | None]:
         """(TAR, threshold) at each FAR, as `metrics.operating_points`."""
-        highest = np.sort(self.highest)[::-1].astype(np.float64)
+        self._settle()
+        highest = np.sort(self.highest)[::-1]
         points: dict[str, tuple[float, float] | None] = {}
         for far in fars:
-            allowed = int(np.floor(far * self.impostor * (1 + 1e-12)))
-            if not allowed:
+            if 1 / self.impostor > far:
                 points[far_name(far)] = None
                 continue
-            threshold = float(highest[min(allowed, len(highest)) - 1])
-            if allowed < len(highest) and highest[allowed] == threshold:
-                # A tie that is accepted as a whole would be too many: none of it is.
-                above = highest[highest > threshold]
-                threshold = float(above[-1]) if len(above) else np.nextafter(threshold, np.inf)
-            points[far_name(far)] = float((self.genuine >= threshold).mean()), threshold
+            allowed = int(far * self.impostor) + 1
+            while allowed / self.impostor > far:
+                allowed -= 1
+            # What scores no more than the first impostor too many cannot be accepted.
+            bound = highest[allowed] if allowed < self.impostor else np.float32(-np.inf)
+            genuine = self.genuine[self.genuine > bound]
+            accepted = np.concatenate([highest[highest > bound], genuine])
+            least = accepted.min(initial=np.inf)
+            threshold = float(least) if len(accepted) else float(np.nextafter(bound, np.inf))
+            points[far_name(far)] = len(genuine) / len(self.genuine), threshold
         return points
 
 

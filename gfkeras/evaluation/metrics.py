@@ -12,6 +12,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -93,6 +94,14 @@ def check_scores(
         ValueError: where the shapes differ, a score is not finite, `same` holds anything
             but true and false, or one of the two kinds of pair is missing.
     """
+    scores, same = _checked(scores, same)
+    return scores.astype(np.float64), same
+
+
+def _checked(
+    scores: npt.ArrayLike, same: npt.ArrayLike
+) -> tuple[npt.NDArray[Any], npt.NDArray[np.bool_]]:
+    """As `check_scores`, but float32 scores stay what they are."""
     scores = np.asarray(scores)
     same = np.asarray(same)
     if scores.ndim != 1 or scores.shape != same.shape:
@@ -102,7 +111,8 @@ def check_scores(
         )
     if scores.dtype.kind not in "fiu":
         raise ValueError(f"`scores` must be real numbers. Received: dtype {scores.dtype}")
-    scores = scores.astype(np.float64)
+    if scores.dtype != np.float32:
+        scores = scores.astype(np.float64)
     if not np.isfinite(scores).all():
         bad = int(np.flatnonzero(~np.isfinite(scores))[0])
         raise ValueError(f"`scores` must be finite. Received: scores[{bad}]={scores[bad]}")
@@ -129,11 +139,14 @@ def roc(scores: npt.ArrayLike, same: npt.ArrayLike) -> Roc:
     """
     from sklearn.metrics import roc_curve  # a second to import
 
-    scores, same = check_scores(scores, same)
+    # float32 is exact to sort: of fifteen million scores, 0.2 GiB less at the peak.
+    scores, same = _checked(scores, same)
     far, tar, thresholds = roc_curve(same, scores, drop_intermediate=False)
     # scikit-learn writes infinity, which JSON has no word for.
-    thresholds[0] = np.nextafter(scores.max(), np.inf)
-    return Roc(far, tar, thresholds, int(same.sum()), int((~same).sum()))
+    thresholds = thresholds.astype(np.float64, copy=False)
+    thresholds[0] = np.nextafter(np.float64(scores.max()), np.inf)
+    genuine = int(same.sum())
+    return Roc(far, tar, thresholds, genuine, len(same) - genuine)
 
 
 def far_name(far: float) -> str:

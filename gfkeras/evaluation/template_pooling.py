@@ -14,8 +14,8 @@ from gfkeras.evaluation.similarity import unit
 Integers = npt.NDArray[np.int64]
 Floats = npt.NDArray[np.float32]
 
-# Images summed at once, so that their sorted copy stays small beside the embeddings.
-_CHUNK = 65_536
+# Images summed at once: their sorted copy fits the cache.
+_CHUNK = 1024
 
 
 @dataclass(frozen=True)
@@ -70,7 +70,8 @@ def pool_templates(
 
     An image counts w·e, e its unit embedding and w the product of the weights asked for. Images
     of one media of a template are averaged, the medias summed, the sum normalised. Group features
-    are pooled in the same way, without the norm's weight, which is the embedding's.
+    are pooled in the same way, without the norm's weight, which is the embedding's. A template
+    whose sum is 0 has no direction, and the cosine 0 with every other.
 
     Args:
         faces: of N images.
@@ -79,12 +80,16 @@ def pool_templates(
         scores: (N,) the detector's; needed for `pooling.detector`.
 
     Raises:
-        ValueError: where what is asked for is not there, or lengths differ.
+        ValueError: where what is asked for is not there, lengths differ, or a score is not a
+            finite number of at least 0.
     """
     ids = _column("templates", templates, len(faces.row))
     weight = np.ones(len(ids), np.float32)
     if pooling.detector:
-        weight *= _column("scores", scores, len(ids)).astype(np.float32)
+        weight = _column("scores", scores, len(ids)).astype(np.float32)
+        if not ((weight >= 0) & np.isfinite(weight)).all():
+            bad = weight[~((weight >= 0) & np.isfinite(weight))][0]
+            raise ValueError(f"`scores` must be finite and at least 0. Received: {bad}")
     media = np.arange(len(ids))
     if pooling.media:
         media = _column("medias", medias, len(ids))
@@ -104,7 +109,10 @@ def pool_templates(
     embedding = _sums(faces.embedding, rows, share * norm, of_template, len(found))
     group = faces.group_feature
     if group is not None:
-        group = unit(_sums(unit(group), rows, share, of_template, len(found)))
+        # Of length 1 by their weight: a unit copy of all of them would be as large again.
+        length = np.sqrt(np.einsum("nd,nd->n", group, group))[rows]
+        share = share / np.where(length > 0, length, 1)
+        group = unit(_sums(group, rows, share, of_template, len(found)))
     return PooledTemplates(found, unit(embedding), group, np.setdiff1d(ids, found))
 
 

@@ -1,9 +1,14 @@
 """1:N identification against hand-worked figures and plain loops."""
 
+import json
+
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from gfkeras.evaluation.identification import (
+    SearchScores,
     cumulative_match,
     fnir_at_fpir,
     identification_errors,
@@ -105,6 +110,10 @@ def test_degenerate_sets():
     assert one.fnir_at_fpir == {"1e-2": None, "1e-1": None}
     with pytest.raises(ValueError, match="at least one probe"):
         identification_result(scores_of([[0.5]], [2], [1]), 1)
+    with pytest.raises(ValueError, match="at least one probe"):
+        identification_result(search_scores(iter([]), np.array([1])), 1)
+    with pytest.raises(ValueError, match="Received: 1 mated, 0 non-mated"):
+        identification_errors(scores_of([[0.5]], [1], [1]))
     with pytest.raises(ValueError, match="finite"):
         scores_of([[np.nan]], [1], [1])
     with pytest.raises(ValueError, match="at least one template"):
@@ -129,3 +138,55 @@ def test_intervals_hold_the_figure_and_narrow_with_more_subjects():
         assert low_error <= result.fnir_at_fpir["1e-1"] <= high_error
         widths.append(high - low)
     assert widths[1] < widths[0] / 2
+
+
+def test_a_rate_that_is_the_target_is_at_most_the_target():
+    # One stranger of a hundred scores 0.99: FPIR is 0.01 there, and 1 - 99 / 100 is more.
+    strangers = np.arange(100) / 100
+    matrix = [*([score] for score in strangers), [0.985], [0.9]]
+    found = scores_of(matrix, [*range(2, 102), 1, 1], [1])
+    assert fnir_at_fpir(found, (0.01,))["1e-2"] == (0.5, pytest.approx(0.985))
+    for count in range(1, 100):
+        (point,) = fnir_at_fpir(found, (count / 100,)).values()
+        assert (found.impostor >= point[1]).sum() <= count
+        assert point[0] == (0.0 if count >= 10 else 0.5)
+
+
+def test_a_tie_that_is_too_many_is_refused_at_a_threshold_json_can_write():
+    found = scores_of(np.full((30, 2), 0.5), [1, 2, *range(3, 31)], [1, 2])
+    result = identification_result(found, 2)
+    assert result.fnir_at_fpir == {"1e-2": None, "1e-1": 1.0}
+    assert result.threshold_at_fpir["1e-1"] > 0.5
+    assert json.loads(json.dumps(result.to_json(), allow_nan=False))["non_mated"] == 28
+
+
+@given(
+    st.lists(st.tuples(st.integers(0, 9), st.integers(1, 4)), min_size=1, max_size=12),
+    st.lists(st.integers(0, 9), min_size=1, max_size=12),
+    st.sampled_from([0.1, 0.25, 0.3, 0.5, 0.7, 1.0]),
+    st.randoms(use_true_random=False),
+)
+def test_errors_are_those_of_every_threshold_tried(mated, strangers, target, random):
+    def found():
+        random.shuffle(mated)
+        random.shuffle(strangers)
+        return SearchScores(
+            np.array([score / 10 for score, _ in mated]),
+            np.array([rank for _, rank in mated]),
+            np.array([score / 10 for score in strangers]),
+            np.arange(len(mated)),
+            np.arange(len(strangers)),
+        )
+
+    point = fnir_at_fpir(found(), (target,), max_rank=3)
+    assert point == fnir_at_fpir(found(), (target,), max_rank=3)
+    (point,) = point.values()
+    if 1 / len(strangers) > target:
+        assert point is None
+        return
+    least = 1.0
+    for threshold in range(11):
+        if sum(score >= threshold for score in strangers) / len(strangers) <= target:
+            missed = sum(score < threshold or rank > 3 for score, rank in mated)
+            least = min(least, missed / len(mated))
+    assert point[0] == least

@@ -185,3 +185,67 @@ def test_intervals_draw_subjects(protocol):
     text = dict(result.summary())
     assert "95%" in text["TAR @ FAR 1e-1"]
     assert text["TAR @ FAR 1e-4"] == "too few impostor pairs"
+
+
+def test_whoever_lost_the_mate_is_left_out(protocol):
+    broken = protocol.names[protocol.templates == GALLERIES[1][0]].tolist()
+    templates, _ = ijb_templates(faces_of(protocol, broken), protocol)
+    result = evaluate_ijb_identification(templates, protocol)
+    first, second = result.galleries
+    # The probe of subject 1 is no stranger to gallery 1, and its mate cannot be found.
+    assert (first.mated, first.non_mated, first.gallery, first.skipped) == (2, 7, 2, 1)
+    assert (second.mated, second.non_mated, second.gallery, second.skipped) == (3, 7, 3, 0)
+    assert result.missing == [11]
+    text = "2 templates; 2 mated and 7 non-mated probes, 1 left out"
+    assert ("Gallery 1", text) in result.summary()
+    broken = protocol.names[np.isin(protocol.templates, PROBES)].tolist()
+    templates, _ = ijb_templates(faces_of(protocol, broken), protocol)
+    with pytest.raises(ValueError, match="at least one probe"):
+        evaluate_ijb_identification(templates, protocol)
+
+
+def test_a_template_of_no_list_of_images_is_missing(protocol):
+    templates, _ = ijb_templates(faces_of(protocol), protocol)
+    result = evaluate_ijb_verification(templates, ([11, 11, 99], [12, 22, 12], [1, 0, 0]))
+    assert (result.skipped, result.missing, result.to_json()["pairs"]) == (1, [99], 2)
+
+
+@pytest.mark.parametrize("similarity", [COSINE, GROUP_AWARE], ids=["cosine", "group-aware"])
+def test_short_and_long_lists_are_scored_alike(protocol, similarity, monkeypatch):
+    templates, _ = ijb_templates(faces_of(protocol), protocol)
+    results = []
+    for sparse in (0, 10**9):
+        monkeypatch.setattr("gfkeras.evaluation.ijb._SPARSE", sparse)
+        monkeypatch.setattr("gfkeras.evaluation.ijb._TEMPLATES", 5)
+        monkeypatch.setattr("gfkeras.evaluation.ijb._PAIRS", 7)
+        results.append(evaluate_ijb_verification(templates, protocol.pairs(), similarity))
+    short, long = (result.curve for result in results)
+    np.testing.assert_allclose(short.thresholds, long.thresholds, atol=1e-6)
+    np.testing.assert_array_equal(short.tar, long.tar)
+
+
+def test_everything_alike(protocol):
+    faces = faces_of(protocol)
+    same = faces.embedding[protocol.names[0]]
+    faces.embedding = dict.fromkeys(faces.embedding, same)
+    templates, _ = ijb_templates(faces, protocol)
+    # Equal up to the last bit, which sums of one and of four photos need not share.
+    templates.embedding[:] = templates.embedding[0]
+    result = evaluate_ijb_verification(templates, protocol.pairs(), fars=(0.1,))
+    assert (result.curve.auc, result.curve.eer, result.tar_at_far) == (0.5, 0.5, {"1e-1": 0.0})
+    found = evaluate_ijb_identification(templates, protocol)
+    assert found.rank == {"1": 0.0, "5": 1.0, "10": 1.0}
+
+
+def test_a_template_without_direction_and_scores_that_cannot_weigh():
+    faces = FakeFaces(["a", "b"], width=2)
+    faces.embedding = {"a": [1, 0], "b": [-1, 0]}
+    faces.group_feature = {"a": [0, 0], "b": [0, 0]}
+    embedded = embed_images(faces, ["a", "b"])
+    pooled = pool_templates(embedded, [5, 5], pooling=Pooling(False, False, False))
+    assert pooled.embedding.tolist() == pooled.group_feature.tolist() == [[0, 0]]
+    for bad in (np.nan, -0.5):
+        with pytest.raises(ValueError, match=rf"`scores` must be finite.*{bad}"):
+            pool_templates(embedded, [5, 5], [1, 2], [0.5, bad])
+    with pytest.raises(ValueError, match="`subjects` must hold"):
+        evaluate_ijb_verification(pooled, ([5, 5], [5, 5], [1, 0]), subjects=([], []), replicates=5)

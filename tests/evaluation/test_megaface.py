@@ -1,10 +1,15 @@
 """MegaFace against a hand-worked case and plain loops."""
 
+import json
+
 import numpy as np
 import pytest
+from fake_faces import FakeFaces
 
-from gfkeras.evaluation import COSINE, GROUP_AWARE
-from gfkeras.evaluation.megaface import evaluate_megaface
+from gfkeras.data.sources import Item, MegaFaceSource
+from gfkeras.evaluation import COSINE, GROUP_AWARE, operating_points, roc
+from gfkeras.evaluation.embedded import embed_images
+from gfkeras.evaluation.megaface import distractor_blocks, evaluate_megaface
 
 
 def unit(rows):
@@ -30,12 +35,16 @@ def test_by_hand():
     assert result.cmc[5][:2].tolist() == [0, 1]
     assert result.impostor == 25
     assert result.tar_at_far["1e-2"] is None
+    # Five of the 25 impostor pairs may be accepted, and all genuine pairs closer than the sixth.
+    between = np.abs(np.subtract.outer([0, 20, 100, 140, 250], [10, 70, 179, 200, 300]))
+    sixth = np.sort(np.minimum(between, 360 - between).reshape(-1))[5]
+    assert result.tar_at_far["2e-1"] == sum(a < sixth for a in (20, 20, 40, 40)) / 4
 
 
 @pytest.mark.parametrize("similarity", [COSINE, GROUP_AWARE], ids=["cosine", "group-aware"])
 @pytest.mark.parametrize("decimals", [1, 7])
 def test_random_faces_against_loops(similarity, decimals, monkeypatch):
-    monkeypatch.setattr("gfkeras.evaluation.megaface._BLOCK", 17)
+    monkeypatch.setattr("gfkeras.evaluation.megaface._SCORES", 25 * 17)
     rng = np.random.default_rng(0)
     people = rng.standard_normal((6, 8))
     actors = [f"actor {i}" for i in rng.integers(0, 6, 25)]
@@ -99,3 +108,118 @@ def test_intervals_draw_actors():
     assert low <= result.tar_at_far["1e-1"] <= high
     assert result.to_json()["refined"] is True
     assert dict(result.summary())["Distractors"] == "200, refined lists"
+
+
+def test_a_genuine_pair_between_two_impostors_is_accepted():
+    # Of eight impostor pairs those of 5° and 15° may be accepted; the next stands at 80°.
+    photos, strangers = angles(0, 20), [(angles(15, 100, 130, -80), None)]
+    result = evaluate_megaface(photos, None, ["A", "A"], strangers, 4, sizes=(4,), fars=(0.25,))
+    assert result.tar_at_far == {"2.5e-1": 1.0}
+    assert result.threshold_at_far["2.5e-1"] == pytest.approx(np.cos(np.deg2rad(20)))
+
+
+def halves(rng, count):
+    """Rows of four ±1/2 and four zeros, whose products are exact in any order, and often tie."""
+    rows = rng.choice([-0.5, 0.5], (count, 8)).astype(np.float32)
+    rows[:, :4] = 0
+    return rng.permuted(rows, axis=1)
+
+
+@pytest.mark.parametrize("seed", range(30))
+def test_small_sets_are_measured_as_pairs_are(seed):
+    rng = np.random.default_rng(seed)
+    photos, strangers = halves(rng, 7), halves(rng, rng.integers(1, 12))
+    actors = [f"actor {i}" for i in rng.integers(0, 3, 7)]
+    pairs = [(i, j) for i in range(7) for j in range(7) if i != j and actors[i] == actors[j]]
+    genuine = [photos[i] @ photos[j] for i, j in pairs]
+    impostor = [a @ b for a in photos for b in strangers]
+    fars = (1.0, 0.5, 0.3, 3 / 7, 1 / 7, 0.1, 0.01)
+    result = evaluate_megaface(
+        photos, None, actors, [(row[None], None) for row in strangers], 20, fars=fars
+    )
+    same = np.arange(len(genuine) + len(impostor)) < len(genuine)
+    points = operating_points(roc(np.array([*genuine, *impostor]), same), fars)
+    found = zip(result.tar_at_far.values(), result.threshold_at_far.values(), strict=True)
+    for far, (tar, threshold), point in zip(fars, found, points.values(), strict=True):
+        if point is None or not point[0]:
+            assert tar == (point and 0.0)
+            assert point is None or np.mean(np.array(impostor) >= threshold) <= far
+        else:
+            assert (tar, threshold) == point
+    ranks = [1 + sum(photos[i] @ s >= photos[i] @ photos[j] for s in strangers) for i, j in pairs]
+    assert result.ranks[len(strangers)].tolist() == ranks
+
+
+def score(faces, a, b):
+    rows = [
+        np.array([column[x]]) for column in (faces.embedding, faces.group_feature) for x in (a, b)
+    ]
+    return GROUP_AWARE(*rows)[0]
+
+
+def test_from_files_as_published(tmp_path):
+    rng = np.random.default_rng(0)
+    actors = {f"Actor_{i}": [f"Actor_{i}_{j}.png" for j in range(3)] for i in range(4)}
+    listed = [f"{actor}/{file}" for actor, files in actors.items() for file in files]
+    strangers = [f"{i // 4}/{i}@N00/{i}_0.jpg" for i in range(20)]
+    for folder, files in (("facescrub_images", listed), ("megaface_images", strangers)):
+        for file in files:
+            path = tmp_path / folder / file
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_bytes(b"x")
+    (tmp_path / "facescrub_lst").write_text("\n".join(listed))
+    (tmp_path / "megaface_lst").write_text("\n".join(rng.permutation(strangers)))
+    (tmp_path / "facescrub_noises.txt").write_text("#\nActor_2_1.png\n")
+    (tmp_path / "megaface_noises.txt").write_text("#\n1\t0/3@N00/3_0.jpg\n")
+
+    def measured(refined, broken=()):
+        items = [
+            e for e in MegaFaceSource(tmp_path, refined=refined).items() if isinstance(e, Item)
+        ]
+        photos = [item for item in items if item.identity is not None]
+        others = [item.name for item in items if item.identity is None]
+        names = [item.name for item in items]
+        person = [item.identity or item.name for item in items]
+        faces = FakeFaces(names, person=person, broken=broken, noise=1.0)
+        embedded = embed_images(faces, [item.name for item in photos])
+        skipped = list(embedded.skipped)
+        kept = [p.identity for p, row in zip(photos, embedded.row, strict=True) if row >= 0]
+        result = evaluate_megaface(
+            embedded.embedding, embedded.group_feature, kept,
+            distractor_blocks(faces, others, skipped, size=3), len(others), GROUP_AWARE,
+            sizes=(5, 100), refined=refined, skipped_files=skipped,
+        )  # fmt: skip
+        return result, others, faces
+
+    result, others, faces = measured(refined=True)
+    assert (result.probes, result.distractors, result.searches) == (11, 19, 3 * 6 + 2)
+    assert result.refined
+    photos = [f"facescrub/{name}" for name in listed if "2_1" not in name]
+    expected = {5: [], 19: []}
+    for a in photos:
+        for b in photos:
+            if a != b and a.split("/")[1] == b.split("/")[1]:
+                mate = score(faces, a, b)
+                for size, ranks in expected.items():
+                    ranks.append(1 + sum(score(faces, a, c) >= mate for c in others[:size]))
+    assert {size: ranks.tolist() for size, ranks in result.ranks.items()} == expected
+    # A whole block, a single image and a photo of an actor that cannot be read.
+    broken = [*others[3:6], others[18], photos[0]]
+    fewer, _, _ = measured(refined=True, broken=broken)
+    assert (fewer.probes, fewer.distractors, fewer.searches) == (10, 15, 2 * 6 + 2 + 2)
+    assert sorted(name for name, _ in fewer.skipped_files) == sorted(broken)
+    content = json.loads(json.dumps(fewer.to_json(), allow_nan=False))
+    assert len(content["skipped_files"]) == 5
+    assert measured(refined=False)[0].distractors == 20
+
+
+def test_what_cannot_be_measured():
+    photos, strangers = angles(0, 20), [(angles(15), None)]
+    with pytest.raises(ValueError, match=r"`actors`.*2 photos. Received: 1"):
+        evaluate_megaface(photos, None, ["A"], strangers, 1)
+    with pytest.raises(ValueError, match="`sizes`"):
+        evaluate_megaface(photos, None, ["A", "A"], strangers, 1, sizes=(0, 10))
+    with pytest.raises(ValueError, match="`fars` must lie above 0"):
+        evaluate_megaface(photos, None, ["A", "A"], strangers, 1, fars=(0.0,))
+    with pytest.raises(ValueError, match="`size`"):
+        next(distractor_blocks(FakeFaces(["a"]), ["a"], [], size=0))

@@ -41,6 +41,21 @@ def scored_pairs(draw):
     return np.array(scores) / 8 - 0.5, np.array(same)
 
 
+def test_float32_scores_make_the_curve_of_the_same_float64_scores():
+    rng = np.random.default_rng(0)
+    scores = np.round(rng.standard_normal(500), 2).astype(np.float32)
+    same = rng.random(500) < 0.3
+    narrow, wide = roc(scores, same), roc(scores.astype(np.float64), same)
+    for column in ("far", "tar", "thresholds"):
+        np.testing.assert_array_equal(getattr(narrow, column), getattr(wide, column))
+        assert getattr(narrow, column).dtype == np.float64
+    assert (
+        (narrow.genuine, narrow.impostor)
+        == (wide.genuine, wide.impostor)
+        == (same.sum(), 500 - same.sum())
+    )
+
+
 def test_roc_by_hand():
     curve = roc(SCORES, SAME)
     np.testing.assert_array_equal(curve.far, [0, 0, 0.5, 0.5, 1])
