@@ -44,7 +44,7 @@ lint: $(VENV)/.installed-test ## style, types and import rules only
 format: $(VENV)/.installed-test ## mends what ruff can mend
 	@$(BIN)/ruff check --fix --quiet . ; $(BIN)/ruff format .
 
-bench: $(VENV)/.installed-demo ## the benchmarks, each against a peer measured in the same run
+bench: $(VENV)/.installed-bench ## the benchmarks, each against a peer measured in the same run
 	@for benchmark in benchmarks/[a-z]*.py; do \
 		printf '\n== %s\n' "$$benchmark"; $(BIN)/python "$$benchmark"; done
 
@@ -78,6 +78,7 @@ $(BIN)/python:
 	echo "make: no Python 3.11 to 3.13 with venv found; name one with: make PYTHON=/path/to/python3" >&2; exit 1
 
 $(VENV)/.installed-demo: EXTRAS := export,plots
+$(VENV)/.installed-bench: EXTRAS := export,plots,search
 $(VENV)/.installed-test: EXTRAS := all,test
 $(VENV)/.installed-%: setup.cfg pyproject.toml | $(BIN)/python
 	@echo "== installing gfkeras[$(EXTRAS)]"

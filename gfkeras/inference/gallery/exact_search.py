@@ -19,7 +19,8 @@ Integers = npt.NDArray[np.int64]
 SLACK = 2e-5
 # Candidates of each probe that a block is first asked for, where k is not larger.
 FIRST = 32
-# Candidates compared at once, so that what is gathered stays small.
+# Probes searched together, and candidates compared at once, so that what is gathered stays small.
+PROBES = 128
 CHUNK = 16_384
 _SKETCH = 16
 
@@ -46,11 +47,17 @@ def exact_search(
     Returns:
         P lists of min(k, people) matches, best first.
     """
-    search = _Search(embedding, group_feature if similarity.group_aware else None, k, similarity)
+    group = group_feature if similarity.group_aware else None
+    searches = []
+    for start in range(0, len(embedding), PROBES):
+        part = slice(start, start + PROBES)
+        mine = None if group is None else group[part]
+        searches.append(_Search(embedding[part], mine, k, similarity))
     for block in index.blocks():
         if len(block):
-            search.look_at(block)
-    return search.best
+            for search in searches:
+                search.look_at(block)
+    return [matches for search in searches for matches in search.best]
 
 
 class _Search:
@@ -116,7 +123,8 @@ class _Search:
         # A projection brings points together, never apart, but for rounding.
         least = np.maximum(apart - np.float32(SLACK), 0)
         power = {"l2": least, "squared-l2": least**2, "cosine": least**2 / 2}
-        return self.similarity.penalty(power[self.similarity.distance])
+        # The power of a smaller number may be rounded to a larger one.
+        return self.similarity.penalty(power[self.similarity.distance]) * np.float32(1 - 1e-6)
 
     def _score(self, block: Block, probes: Integers, rows: Integers) -> None:
         """Takes candidates by their exact figures."""
@@ -125,8 +133,9 @@ class _Search:
         if self.group is not None:
             group = block.group_feature(rows)
             similarities = self.similarity(mine, kept, self.group[probes], group)
-        for probe in np.unique(probes).tolist():
-            found = np.flatnonzero(probes == probe)
+        order = np.argsort(probes, kind="stable")
+        for found in np.split(order, np.flatnonzero(np.diff(probes[order])) + 1):
+            probe = int(probes[found[0]])
             found = found[similarities[found] >= self.least[probe]]
             # Named is only what may stay: all that reach the k-th, ties included.
             if len(found) > self.k:

@@ -56,18 +56,41 @@ class FaissIndex:
         self.rows.remove(names)
 
     def blocks(self) -> Iterator[FaissBlock]:
-        for start in range(0, len(self.rows), BLOCK):
-            yield FaissBlock(self.rows, start, min(start + BLOCK, len(self.rows)))
+        columns, offset = self.rows.columns, 0
+        for part, kept in enumerate(columns["embedding"].parts if columns else ()):
+            group = columns["group_feature"].parts[part] if "group_feature" in columns else None
+            for start in range(0, len(kept), BLOCK):
+                stop = min(start + BLOCK, len(kept))
+                rows = slice(start, stop)
+                photos = columns["photos"].parts[part][rows]
+                names = self.rows.names[offset + start : offset + stop]
+                yield FaissBlock(names, photos, kept[rows], None if group is None else group[rows])
+            offset += len(kept)
 
 
 class FaissBlock:
-    """Rows start to stop of an index."""
+    """Rows that follow each other in an index.
 
-    def __init__(self, rows: Rows, start: int, stop: int):
-        self._rows, self._start, self._stop = rows, start, stop
+    Args:
+        names: N people.
+        photos: (N,).
+        embedding: (N, D) as kept.
+        group_feature: (N, G) as kept, or None.
+    """
+
+    def __init__(
+        self,
+        names: list[str],
+        photos: npt.NDArray[np.int32],
+        embedding: npt.NDArray[Any],
+        group_feature: npt.NDArray[Any] | None,
+    ):
+        self._names, self._photos = names, photos
+        self._embedding, self._group_feature = embedding, group_feature
+        self._sketched: tuple[npt.NDArray[np.float32], npt.NDArray[np.float32]] | None = None
 
     def __len__(self) -> int:
-        return self._stop - self._start
+        return len(self._names)
 
     def nearest(
         self, probes: npt.NDArray[np.float32], count: int
@@ -91,27 +114,30 @@ class FaissBlock:
 
     @functools.cached_property
     def _directions(self) -> npt.NDArray[np.float32]:
-        kept = self._rows.embedding[self._start : self._stop]
-        return kept if kept.dtype == np.float32 else decode(kept)
+        return _decoded(self._embedding)
 
     def sketches(self, projection: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
-        group = self._rows.group_feature
-        assert group is not None
-        kept = group[self._start : self._stop]
-        return (kept if kept.dtype == np.float32 else decode(kept)) @ projection
+        if self._sketched is None or self._sketched[0] is not projection:
+            assert self._group_feature is not None
+            self._sketched = projection, _decoded(self._group_feature) @ projection
+        return self._sketched[1]
 
     def embedding(self, rows: npt.NDArray[np.int64]) -> npt.NDArray[np.float32]:
-        return decode(self._rows.embedding[rows + self._start])
+        return decode(self._embedding[rows])
 
     def group_feature(self, rows: npt.NDArray[np.int64]) -> npt.NDArray[np.float32] | None:
-        group = self._rows.group_feature
-        return None if group is None else decode(group[rows + self._start])
+        return None if self._group_feature is None else decode(self._group_feature[rows])
 
     def names(self, rows: npt.NDArray[np.int64]) -> list[str]:
-        return [self._rows.names[row] for row in (rows + self._start).tolist()]
+        return [self._names[row] for row in rows.tolist()]
 
     def photos(self, rows: npt.NDArray[np.int64]) -> npt.NDArray[np.int32]:
-        return self._rows.photos[rows + self._start]
+        return self._photos[rows]
+
+
+def _decoded(kept: npt.NDArray[Any]) -> npt.NDArray[np.float32]:
+    """Kept rows as directions: themselves, maybe in a mapped file, where they are float32."""
+    return kept if kept.dtype == np.float32 else decode(kept)
 
 
 @contextlib.contextmanager

@@ -240,7 +240,9 @@ class Gallery:
             raise ValueError(f"`path` must be a file that does not end in .db. Received: {place!r}")
         rows = self._index.rows
         description = {"storage": self.storage, "metadata": self.metadata}
-        write_gallery_file(place, description, joined_names(rows.names) | rows.columns())
+        columns = {name: (column,) for name, column in joined_names(rows.names).items()}
+        kept = {name: column.parts for name, column in rows.columns.items()}
+        write_gallery_file(place, description, {**columns, **kept})
         self.location = place
         return Path(place)
 

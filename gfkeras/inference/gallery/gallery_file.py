@@ -13,6 +13,7 @@ import json
 import mmap
 import os
 import struct
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -30,38 +31,39 @@ _MAX_HEADER = 1 << 24
 _CHUNK = 1 << 24
 
 Columns = dict[str, npt.NDArray[Any]]
+Parts = Sequence[npt.NDArray[Any]]
 
 
 def write_gallery_file(
-    path: str | os.PathLike[str], description: dict[str, Any], columns: Columns
+    path: str | os.PathLike[str], description: dict[str, Any], columns: dict[str, Parts]
 ) -> None:
     """Writes a file whole or not at all; who has the old one open goes on reading that.
 
     Args:
         path: where.
         description: plain JSON, given back by `read_gallery_file`.
-        columns: arrays by name.
+        columns: by name, each in one or more parts, which follow each other in the file.
     """
     places: dict[str, dict[str, Any]] = {}
     offset = 0
-    for name, column in columns.items():
+    for name, parts in columns.items():
         offset = _aligned(offset)
         places[name] = {
-            "type": column.dtype.str,
-            "shape": list(column.shape),
+            "type": parts[0].dtype.str,
+            "shape": [sum(map(len, parts)), *parts[0].shape[1:]],
             "offset": offset,
-            "crc32c": _checksum(_chunks(column)),
+            "crc32c": _checksum(_chunks(parts)),
         }
-        offset += column.nbytes
+        offset += sum(part.nbytes for part in parts)
     header = json.dumps({"description": description, "columns": places}).encode("utf-8")
     prefix = _PREFIX.pack(MAGIC, VERSION, len(header), 0)
     prefix = _PREFIX.pack(MAGIC, VERSION, len(header), _header_checksum(prefix, header))
     with replacing(path) as temporary, temporary.open("wb") as file:
         file.write(prefix + header)
         start = _aligned(file.tell())
-        for name, column in columns.items():
+        for name, parts in columns.items():
             _pad(file, start + places[name]["offset"])
-            for chunk in _chunks(column):
+            for chunk in _chunks(parts):
                 file.write(chunk)
         _pad(file, start + offset)
         # On the disk before the name points to it: a crash leaves the old file or the new one.
@@ -103,12 +105,14 @@ def read_gallery_file(path: str | os.PathLike[str]) -> tuple[dict[str, Any], Col
         kind, shape = np.dtype(place["type"]), tuple(place["shape"])
         begin = start + place["offset"]
         stop = begin + int(np.prod(shape, dtype=np.int64)) * kind.itemsize
+        if begin < end or kind.hasobject:
+            raise _damaged(path, f"its column {name!r} cannot lie there")
         if stop > size:
             raise _damaged(path, f"it ends at byte {size} of {stop}")
         if data[end:begin].any():
             raise _damaged(path, "there is something between its columns")
         kept = data[begin:stop]
-        if _checksum(_chunks(kept)) != place["crc32c"]:
+        if _checksum(_chunks([kept])) != place["crc32c"]:
             raise _damaged(path, f"its column {name!r} does not have its checksum")
         columns[name] = kept.view(kind).reshape(shape)
         end = stop
@@ -129,13 +133,15 @@ def _pad(file: BinaryIO, offset: int) -> None:
     file.write(bytes(offset - file.tell()))
 
 
-def _chunks(column: npt.NDArray[Any]) -> Any:
-    """The bytes of an array, some MiB at a time."""
-    flat = np.ascontiguousarray(column).reshape(-1).view(np.uint8)
-    return (flat[start : start + _CHUNK].tobytes() for start in range(0, len(flat), _CHUNK))
+def _chunks(parts: Parts) -> Iterator[bytes]:
+    """The bytes of a column, some MiB at a time."""
+    for part in parts:
+        flat = np.ascontiguousarray(part).reshape(-1).view(np.uint8)
+        for start in range(0, len(flat), _CHUNK):
+            yield flat[start : start + _CHUNK].tobytes()
 
 
-def _checksum(chunks: Any) -> int:
+def _checksum(chunks: Iterator[bytes]) -> int:
     value = 0
     for chunk in chunks:
         value = google_crc32c.extend(value, chunk)

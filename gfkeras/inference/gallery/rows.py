@@ -1,4 +1,4 @@
-"""The rows of an index in process: those of a mapped file, and those in memory."""
+"""Templates in columns, in memory and in a file, and who is in which row."""
 
 from __future__ import annotations
 
@@ -8,16 +8,13 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from gfkeras.inference.gallery.storage import STORAGES, decode, encode
+from gfkeras.inference.gallery.column import Column
+from gfkeras.inference.gallery.storage import decode, encode
 from gfkeras.inference.gallery.templates import Templates
 
 
 class Rows:
     """Templates in columns that grow, without holes.
-
-    A column may lie in a mapped file that may only be read. It is copied to memory by the first
-    change, not before: a gallery that is only searched stays in the file's pages, which processes
-    share.
 
     Args:
         storage: of embeddings and group features.
@@ -25,18 +22,16 @@ class Rows:
     Attributes:
         names: person of each row.
         row_of: row of each person.
-        embedding: (N, D) as kept.
-        group_feature: (N, G) as kept, or None.
-        photos: (N,) int32.
-        length, group_length: (N,) float32, see `Templates`.
+        columns: by name: "embedding" (N, D) and "group_feature" (N, G), as kept, the latter only
+            with groups; "photos" (N,) int32; "length" and "group_length" (N,) float32, see
+            `Templates`. Empty while there are no rows.
     """
 
     def __init__(self, storage: str):
         self.storage = storage
         self.names: list[str] = []
         self.row_of: dict[str, int] = {}
-        self.widths: tuple[int, int | None] | None = None
-        self._columns: dict[str, npt.NDArray[Any]] = {}
+        self.columns: dict[str, Column] = {}
 
     @classmethod
     def mapped(cls, storage: str, names: list[str], columns: dict[str, npt.NDArray[Any]]) -> Rows:
@@ -44,71 +39,73 @@ class Rows:
         rows = cls(storage)
         rows.names = names
         rows.row_of = {name: row for row, name in enumerate(names)}
-        rows._columns = columns
-        if columns:
-            group = columns.get("group_feature")
-            rows.widths = columns["embedding"].shape[1], None if group is None else group.shape[1]
+        rows.columns = {name: Column(column) for name, column in columns.items()}
         return rows
 
     def __len__(self) -> int:
         return len(self.names)
 
     @property
-    def embedding(self) -> npt.NDArray[Any]:
-        return self._columns["embedding"][: len(self)]
+    def widths(self) -> tuple[int, int | None] | None:
+        """(D, G), G being None without groups; None while there are no rows."""
+        if not self.columns:
+            return None
+        group = self.columns.get("group_feature")
+        return self.columns["embedding"].width, None if group is None else group.width
 
-    @property
-    def group_feature(self) -> npt.NDArray[Any] | None:
-        group = self._columns.get("group_feature")
-        return None if group is None else group[: len(self)]
-
-    @property
-    def photos(self) -> npt.NDArray[np.int32]:
-        return self._columns["photos"][: len(self)]
-
-    def columns(self) -> dict[str, npt.NDArray[Any]]:
-        """Every column, N rows of each."""
-        return {name: column[: len(self)] for name, column in self._columns.items()}
-
-    def templates(self, rows: Sequence[int] | npt.NDArray[np.int64]) -> Templates:
+    def templates(self, rows: Sequence[int]) -> Templates:
         """The templates of rows."""
         chosen = np.asarray(rows, np.int64)
-        kept = self.columns()
+        kept = {name: column.take(chosen) for name, column in self.columns.items()}
         group = kept.get("group_feature")
         return Templates(
-            [self.names[row] for row in chosen.tolist()],
-            decode(kept["embedding"][chosen]),
-            None if group is None else decode(group[chosen]),
-            np.array(kept["photos"][chosen]),
-            np.array(kept["length"][chosen]),
-            np.array(kept["group_length"][chosen]),
+            [self.names[row] for row in rows],
+            decode(kept["embedding"]),
+            None if group is None else decode(group),
+            kept["photos"],
+            kept["length"],
+            kept["group_length"],
         )
 
     def put(self, templates: Templates) -> None:
         """Adds people or replaces them."""
-        new = [name for name in templates.names if name not in self.row_of]
-        self._make_room(len(self) + len(new), templates)
-        for name in new:
-            self.row_of[name] = len(self.names)
-            self.names.append(name)
-        rows = [self.row_of[name] for name in templates.names]
-        for name, values in self._encoded(templates).items():
-            self._columns[name][rows] = values
+        values = self._encoded(templates)
+        known = np.array([name in self.row_of for name in templates.names], bool)
+        rows = [self.row_of[name] for name in templates.names if name in self.row_of]
+        columns = self.columns or {
+            # Not a view, which would keep all of the first templates alive.
+            name: Column(np.empty((0, *column.shape[1:]), column.dtype))
+            for name, column in values.items()
+        }
+        for name, column in columns.items():
+            if rows:
+                column.put(np.array(rows, np.int64), values[name][known])
+            column.extend(values[name][~known])
+        self.columns = columns
+        for name in templates.names:
+            if name not in self.row_of:
+                self.row_of[name] = len(self.names)
+                self.names.append(name)
 
     def remove(self, names: Sequence[str]) -> None:
         """Removes people; the last rows take the places of theirs."""
-        self._make_writable()
+        gone = {self.row_of[name] for name in names}
+        count = len(self) - len(gone)
+        holes = sorted(row for row in gone if row < count)
+        moved = [row for row in range(count, len(self)) if row not in gone]
+        for column in self.columns.values():
+            if holes:
+                column.put(np.array(holes), column.take(np.array(moved)))
+            column.truncate(count)
         for name in names:
-            row, last = self.row_of.pop(name), len(self.names) - 1
-            moved = self.names.pop()
-            if row != last:
-                self.names[row] = moved
-                self.row_of[moved] = row
-                for column in self._columns.values():
-                    column[row] = column[last]
+            del self.row_of[name]
+        for row, hole in zip(moved, holes, strict=True):
+            self.names[hole] = self.names[row]
+            self.row_of[self.names[row]] = hole
+        del self.names[count:]
         if not self.names:
             # The next to come may have other widths.
-            self._columns, self.widths = {}, None
+            self.columns = {}
 
     def _encoded(self, templates: Templates) -> dict[str, npt.NDArray[Any]]:
         columns = {
@@ -120,28 +117,3 @@ class Rows:
         if templates.group_feature is not None:
             columns["group_feature"] = encode(templates.group_feature, self.storage)
         return columns
-
-    def _make_room(self, count: int, templates: Templates) -> None:
-        if self.widths is None:
-            width, group_width = self.widths = templates.widths
-            kind = np.dtype(STORAGES[self.storage])
-            self._columns = {
-                "embedding": np.empty((0, width), kind),
-                "photos": np.empty(0, np.int32),
-                "length": np.empty(0, np.float32),
-                "group_length": np.empty(0, np.float32),
-            }
-            if group_width is not None:
-                self._columns["group_feature"] = np.empty((0, group_width), kind)
-        for name, column in self._columns.items():
-            if len(column) < count:
-                # Half as much again: adding one person after another copies each a few times.
-                room = np.empty((max(count, len(self) * 3 // 2), *column.shape[1:]), column.dtype)
-                room[: len(self)] = column[: len(self)]
-                self._columns[name] = room
-        self._make_writable()
-
-    def _make_writable(self) -> None:
-        for name, column in self._columns.items():
-            if not column.flags.writeable:
-                self._columns[name] = np.array(column)

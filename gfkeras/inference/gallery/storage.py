@@ -7,11 +7,9 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from gfkeras.evaluation.similarity import unit
-
 STORAGES: dict[str, npt.DTypeLike] = {"float32": "<f4", "float16": "<f2", "int8": "i1"}
 # Rows decoded at once: they stay in the processor's cache meanwhile.
-_CHUNK = 4096
+_CHUNK = 512
 
 
 def encode(rows: npt.NDArray[np.float32], storage: str) -> npt.NDArray[Any]:
@@ -23,7 +21,7 @@ def encode(rows: npt.NDArray[np.float32], storage: str) -> npt.NDArray[Any]:
     if storage == "int8":
         largest = np.abs(rows).max(axis=1, keepdims=True)
         return np.rint(rows * (127 / np.where(largest > 0, largest, 1))).astype(np.int8)
-    return rows.astype(STORAGES[storage])
+    return rows.astype(STORAGES[storage], copy=False)
 
 
 def decode(
@@ -43,6 +41,10 @@ def decode(
         return out
     for start in range(0, len(kept), _CHUNK):
         part = slice(start, start + _CHUNK)
-        out[part] = kept[part]
-        out[part] = unit(out[part])
+        rows = out[part]
+        rows[...] = kept[part]
+        # As `unit`, without its arrays between: half of the time.
+        scale = np.sqrt(np.einsum("nd,nd->n", rows, rows))
+        np.divide(1, scale, out=scale, where=scale > 0)
+        rows *= scale[:, None]
     return out

@@ -1,5 +1,7 @@
 """Search finds what comparing with everybody finds, always."""
 
+import sys
+
 import numpy as np
 import pytest
 from gallery_oracle import adversarial_faces, brute_force, random_faces
@@ -12,7 +14,8 @@ from gfkeras.inference.gallery import exact_search, faiss_index
 
 SIMILARITIES = (
     COSINE, GROUP_AWARE, Similarity(5.0, 0.25), Similarity(0.3, 2.0, "squared-l2"),
-    Similarity(0.5, 0.5, "cosine"),
+ Similarity(0.5, 0.5, "cosine"),
+    Similarity(1e6, 1e-3), Similarity(1e-3, 3.0), Similarity(1e37, 1.0, "squared-l2"),
 )  # fmt: skip
 
 
@@ -22,6 +25,7 @@ def small_blocks(monkeypatch):
     monkeypatch.setattr(faiss_index, "BLOCK", 64)
     monkeypatch.setattr(exact_search, "FIRST", 4)
     monkeypatch.setattr(exact_search, "CHUNK", 37)
+    monkeypatch.setattr(exact_search, "PROBES", 3)
 
 
 def gallery_of(faces, storage="float32"):
@@ -92,6 +96,16 @@ def test_lists_that_grow_find_all_that_reach_a_cosine():
         ways.append(set(zip(found[0][kept].tolist(), found[1][kept].tolist(), strict=True)))
     assert ways[0] == ways[1]
     assert len(ways[0]) > 60
+
+
+def test_without_faiss_only_search_fails(monkeypatch, tmp_path):
+    gallery = gallery_of(random_faces(5, 0))
+    monkeypatch.setitem(sys.modules, "faiss", None)
+    gallery.update("p0", random_faces(1, 1))
+    gallery.remove("p0")
+    again = Gallery.load(gallery.save(tmp_path / "faces.gallery"))
+    with pytest.raises(ImportError, match=r"gfkeras\[search\]"):
+        again.search(random_faces(1, 1))
 
 
 def test_what_cannot_be_searched():

@@ -1,0 +1,76 @@
+"""A column of rows that grows, whose beginning may lie in a file."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+Rows = npt.NDArray[np.int64]
+
+
+class Column:
+    """Rows in two parts: first what a file held, which may only be read, then what came since.
+
+    Appending copies nothing of the first part. Changing a row of it copies that part to memory; a
+    column that is only read or appended to stays in the file's pages, which processes share.
+
+    Args:
+        first: (N, …) rows to begin with, in memory or in a mapped file.
+    """
+
+    def __init__(self, first: npt.NDArray[Any]):
+        self._first = first
+        self._room = np.empty((0, *first.shape[1:]), first.dtype)
+        self._length = len(first)
+
+    def __len__(self) -> int:
+        return self._length
+
+    @property
+    def width(self) -> int:
+        """Numbers in a row; the rows must be two-dimensional."""
+        return int(self._first.shape[1])
+
+    @property
+    def parts(self) -> tuple[npt.NDArray[Any], npt.NDArray[Any]]:
+        """The rows in order, in two arrays."""
+        return self._first, self._room[: self._length - len(self._first)]
+
+    def take(self, rows: Rows) -> npt.NDArray[Any]:
+        """Copies of rows."""
+        first, later = self.parts
+        beyond = rows >= len(first)
+        if not beyond.any():
+            return first[rows]
+        found = np.empty((len(rows), *first.shape[1:]), first.dtype)
+        found[~beyond] = first[rows[~beyond]]
+        found[beyond] = later[rows[beyond] - len(first)]
+        return found
+
+    def put(self, rows: Rows, values: npt.NDArray[Any]) -> None:
+        """Replaces rows that are there."""
+        beyond = rows >= len(self._first)
+        if not beyond.all():
+            if not self._first.flags.writeable:
+                self._first = np.array(self._first)
+            self._first[rows[~beyond]] = values[~beyond]
+        self._room[rows[beyond] - len(self._first)] = values[beyond]
+
+    def extend(self, values: npt.NDArray[Any]) -> None:
+        """Appends rows."""
+        start = self._length - len(self._first)
+        stop = start + len(values)
+        if stop > len(self._room):
+            # Half as much again: adding one person after another copies each a few times.
+            room = np.empty((max(stop, start * 3 // 2), *self._first.shape[1:]), self._first.dtype)
+            room[:start] = self._room[:start]
+            self._room = room
+        self._room[start:stop] = values
+        self._length += len(values)
+
+    def truncate(self, length: int) -> None:
+        """Keeps the first `length` rows."""
+        self._length = length
+        self._first = self._first[:length]
