@@ -58,6 +58,7 @@ class Protocol:
     Args:
         request: the options.
         embedder: of the model.
+        listed: the pairs of a list, for protocols that have one.
         aligner: finds and aligns faces, where the images are photos.
         progress: a function (done, total).
     """
@@ -66,9 +67,11 @@ class Protocol:
         self,
         request: Request,
         embedder: Embedder,
+        listed: PairList | None,
         aligner: FaceAligner | None,
         progress: Callable[[int, int], None] | None,
     ):
+        self.listed = listed
         self.request, self.embedder, self.aligner = request, embedder, aligner
         self.progress = progress
         self.tuned: TunedSimilarity | None = None
@@ -81,7 +84,8 @@ class Protocol:
         """LFW and whatever has a list of pairs of files."""
         from gfkeras.evaluation import evaluate_pairs
 
-        listed = self._listed()
+        listed = self.listed
+        assert listed is not None
         similarity = self._similarity(listed)
         result = evaluate_pairs(
             self._embed_files, listed, similarity=similarity, replicates=self.request.bootstrap
@@ -107,7 +111,8 @@ class Protocol:
         """VAL at FAR over squared distances."""
         from gfkeras.evaluation import evaluate_validation_rate
 
-        listed = self._listed()
+        listed = self.listed
+        assert listed is not None
         similarity = self._similarity(listed)
         result = evaluate_validation_rate(
             self._embed_files, listed, similarity=similarity, replicates=self.request.bootstrap
@@ -167,6 +172,7 @@ class Protocol:
         from gfkeras.data.sources import MegaFaceSource
         from gfkeras.evaluation import evaluate_megaface, plots
         from gfkeras.evaluation.embedded import embed_images
+        from gfkeras.evaluation.megaface import distractor_blocks
 
         request = self.request
         similarity = self._similarity(None)
@@ -185,17 +191,10 @@ class Protocol:
         kept = [name for name, row in zip(actors, probes.row.tolist(), strict=True) if row >= 0]
         skipped = [*faces.refused.items(), *probes.skipped]
 
-        def blocks() -> Iterator[tuple[Any, Any]]:
-            for start in range(0, len(strangers), 16_384):
-                found = faces(strangers[start : start + 16_384])
-                skipped.extend((str(name), reason) for name, reason in found.skipped)
-                if len(found.index):
-                    yield found.embedding, found.group_feature
-
         result = evaluate_megaface(
             probes.embedding, probes.group_feature, [faces.items[n].identity for n in kept],
-            blocks(), len(strangers), similarity, replicates=request.bootstrap,
-            refined=request.refined, skipped_files=skipped,
+            distractor_blocks(faces, strangers, skipped), len(strangers), similarity,
+            replicates=request.bootstrap, refined=request.refined, skipped_files=skipped,
         )  # fmt: skip
         most = max(result.cmc)
         return Measured(
@@ -246,29 +245,6 @@ class Protocol:
 
         return SourceFaces(self.embedder, source, self.aligner, self.progress)
 
-    def _listed(self) -> PairList:
-        from gfkeras.data.folder import FaceFolder
-        from gfkeras.evaluation import all_pairs, read_pairs, sample_pairs
-
-        request = self.request
-        pairs = request.pairs
-        if pairs is None:
-            raise ValueError(
-                f"`pairs` must name what to compare with --protocol {request.protocol}: a pairs "
-                "file, all, or a number. Received: none"
-            )
-        if pairs != "all" and not pairs.isdigit():
-            if request.identities is not None:
-                raise ValueError(
-                    "`identities` goes with --pairs all or a number: a pairs file names its "
-                    f"people. Received: identities={str(request.identities)!r}"
-                )
-            return read_pairs(pairs, request.data)
-        folder = FaceFolder(request.data, request.identities)
-        if pairs == "all":
-            return all_pairs(folder.paths, folder.labels, seed=request.seed)
-        return sample_pairs(folder.paths, folder.labels, int(pairs), seed=request.seed)
-
     def _of_pairs(self, result: PairsResult, measured: str) -> Measured:
         from gfkeras.evaluation import plots
 
@@ -317,6 +293,32 @@ def check_options(request: Request) -> None:
     needed = request.protocol not in ("pairs", "facenet")
     if request.tune is not None and needed and request.tune_data is None:
         raise ValueError("`tune` needs --tune-data, the folder of the images of its pairs.")
+
+
+def listed_pairs(request: Request) -> PairList | None:
+    """The pairs that --pairs names; None for a protocol that has its own."""
+    from gfkeras.data.folder import FaceFolder
+    from gfkeras.evaluation import all_pairs, read_pairs, sample_pairs
+
+    if "pairs" not in OPTIONS[request.protocol].own:
+        return None
+    pairs = request.pairs
+    if pairs is None:
+        raise ValueError(
+            f"`pairs` must name what to compare with --protocol {request.protocol}: a pairs "
+            "file, all, or a number. Received: none"
+        )
+    if pairs != "all" and not pairs.isdigit():
+        if request.identities is not None:
+            raise ValueError(
+                "`identities` goes with --pairs all or a number: a pairs file names its "
+                f"people. Received: identities={str(request.identities)!r}"
+            )
+        return read_pairs(pairs, request.data)
+    folder = FaceFolder(request.data, request.identities)
+    if pairs == "all":
+        return all_pairs(folder.paths, folder.labels, seed=request.seed)
+    return sample_pairs(folder.paths, folder.labels, int(pairs), seed=request.seed)
 
 
 @contextlib.contextmanager

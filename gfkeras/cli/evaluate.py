@@ -28,8 +28,8 @@ def command(
     pairs: Annotated[
         str | None,
         typer.Option(
-            help="pairs, facenet: a list (LFW, CALFW, CPLFW, AgeDB-30, CSV; CFP's folder), 'all', "
-            "or a number to draw at random."
+            help="pairs, facenet: a list (LFW's, CALFW's, CPLFW's, CSV), cfp-fp or cfp-ff, all, or "
+            "a number to draw at random."
         ),
     ] = None,
     identities: Annotated[
@@ -83,7 +83,13 @@ def command(
     videos. ijb: templates, 1:1 and 1:N. megaface: identification among distractors. facenet: VAL
     at FAR over squared distances.
     """
-    from gfkeras.cli._protocols import Protocol, Request, check_options, embedding_bar
+    from gfkeras.cli._protocols import (
+        Protocol,
+        Request,
+        check_options,
+        embedding_bar,
+        listed_pairs,
+    )
     from gfkeras.cli._similarity import make_similarity
 
     similarity = make_similarity(group_aware, beta, gamma, distance)
@@ -93,6 +99,9 @@ def command(
     )  # fmt: skip
     check_options(request)
     load_keras()
+    # Before the model: a list that is wrong is found at once.
+    listed = listed_pairs(request)
+
     from gfkeras.inference import Embedder
 
     if plots is not None:
@@ -103,7 +112,7 @@ def command(
     embedder = Embedder(model, flip=flip, batch_size=batch_size, num_threads=threads)
     aligner = make_aligner(align, detector, face, embedder.image_size)
     with embedding_bar(quiet=False) as progress:
-        running = Protocol(request, embedder, aligner, progress)
+        running = Protocol(request, embedder, listed, aligner, progress)
         measured = running.run()
     _report(measured, running)
     results = {name: result.to_json() for name, result in measured.results.items()}

@@ -10,6 +10,7 @@ from typing import NoReturn
 
 import numpy as np
 
+from gfkeras.evaluation.other_lists import is_two_line_list, read_cfp, read_two_line_list
 from gfkeras.evaluation.pair_list import PairList, stratified_folds
 
 SUFFIXES = (".jpg", ".jpeg", ".png", ".webp", ".bmp", ".ppm", ".pgm", ".tif", ".tiff")
@@ -29,6 +30,10 @@ def read_pairs(file: str | os.PathLike[str], root: str | os.PathLike[str]) -> Pa
     order, separated by commas or tabs. Paths are relative to root; same is 1/0, true/false or
     yes/no; fold is an integer.
 
+    CALFW and CPLFW: two lines "image number" a pair, 0 for two people. CFP: in place of the file
+    "cfp-fp" or "cfp-ff", and as root the folder with `Protocol/` and `Data/`. InsightFace's .bin
+    sets, AgeDB-30's among them, are read by `gfkeras.data.sources.VerificationBinSource`.
+
     A list in one fold, or without folds, is dealt into ten of neighbouring pairs, each with
     its share of both kinds (see `stratified_folds`), since the threshold has to be chosen on
     pairs other than those it is measured on.
@@ -42,6 +47,8 @@ def read_pairs(file: str | os.PathLike[str], root: str | os.PathLike[str]) -> Pa
     file, root = Path(file), Path(root)
     if not root.is_dir():
         raise ValueError(f"`root` must be an existing folder of images. Received: root={root}")
+    if str(file).lower() in ("cfp-fp", "cfp-ff"):
+        return read_cfp(root, str(file)[-2:].upper())
     try:
         lines = file.read_text(encoding="utf-8-sig").splitlines()
     except OSError as error:
@@ -54,6 +61,8 @@ def read_pairs(file: str | os.PathLike[str], root: str | os.PathLike[str]) -> Pa
     header = _fields(rows[0][1])
     if len(header) <= 2 and all(field.isdecimal() for field in header):
         return _read_lfw(file, rows, root)
+    if is_two_line_list(rows):
+        return read_two_line_list(file, rows, root)
     return _read_table(file, rows, root)
 
 

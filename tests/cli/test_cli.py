@@ -108,8 +108,15 @@ def test_an_error_is_one_line_even_in_a_fresh_process(tmp_path):
         (["train", "orl", "--data", "missing-folder", "--out", "x"], "does not exist"),
         (["train", "orl", "--data", ".", "--out", "x", "--set", "seed"], "a.b=value"),
         (["bench", "no-such-model"], "no-such-model"),
-        (["evaluate", "m", "--data", ".", "--pairs", "all", "--protocol", "ijb"], "'pairs'"),
-        (["evaluate", "m", "--data", ".", "--pairs", "all", "--plot", "a.gif"], ".png or .svg"),
+        (["evaluate", "m", "--data", "."], "`pairs` must name what to compare"),
+        (
+            ["evaluate", "m", "--data", ".", "--protocol", "ijb", "--pairs", "all"],
+            "`pairs` goes with --protocol pairs or facenet",
+        ),
+        (["evaluate", "m", "--data", ".", "--pairs", "all", "--beta", "0.2"], "--group-aware"),
+        (["evaluate", "m", "--data", ".", "--protocol", "ijbc"], "did you mean 'ijb'"),
+        (["evaluate", "m", "--data", ".", "--protocol", "bin", "--tune", "p.txt"], "--tune-data"),
+        (["compare", "a.jpg", "b.jpg", "--model", "m", "--picture", "a.gif"], ".png or .jpg"),
         (["evaluate", "m", "--data", ".", "--pairs", "none.txt"], "none.txt"),
         (["export", "m", "--format", "tflite"], "Missing option '--out'"),
         (["zoo", "import", "mxnet", __file__, "--out", "x"], "test_cli"),
@@ -162,7 +169,7 @@ def test_evaluate(faces, model, tflite, tmp_path):
     for extra, count in (
         (["--pairs", "all"], 120),
         (["--pairs", "20"], 20),
-        (["--pairs", str(pairs), "--flip", "--plot", str(tmp_path / "roc.png")], len(rows)),
+        (["--pairs", str(pairs), "--flip", "--plots", str(tmp_path / "plots")], len(rows)),
         (["--pairs", "all", "--identities", str(names), "--group-aware"], 28),
     ):
         base = ["evaluate", model, "--protocol", "pairs", "--data", str(faces)]
@@ -172,7 +179,8 @@ def test_evaluate(faces, model, tflite, tmp_path):
         assert found["skipped"] == 0
         assert set(found) >= {"accuracy", "accuracy_std", "auc", "eer", "tar_at_far"}
         assert 0 <= found["accuracy"] <= 1
-    assert (tmp_path / "roc.png").stat().st_size > 1000
+    drawn = {path.name for path in (tmp_path / "plots").iterdir()}
+    assert drawn == {"roc.png", "det.png", "scores.png", "thresholds.png"}
     both = []
     for which in (model, str(tflite)):
         base = ["evaluate", which, "--data", str(faces), "--pairs", "all", "--threads", "1"]
@@ -218,6 +226,7 @@ def test_embed(faces, tflite, tmp_path, capfd):
     (tmp_path / "text.jpg").write_text("text")
     out = tmp_path / "e.npz"
     arguments = ["embed", str(faces), str(tmp_path / "text.jpg"), "--model", str(tflite)]
+    arguments.append("--aligned")
     assert main([*arguments, "--out", str(out), "--json", str(tmp_path / "r.json")]) == 0
     assert "text.jpg: not an image" in capfd.readouterr().out
     with np.load(out) as stored:
@@ -228,19 +237,28 @@ def test_embed(faces, tflite, tmp_path, capfd):
     assert results(tmp_path / "r.json")["skipped"] == 1
     assert "must end in .npz" in fails(capfd, *arguments, "--out", "e.csv")
     only_bad = ["embed", str(tmp_path / "text.jpg"), "--model", str(tflite), "--out", str(out)]
+    only_bad.append("--aligned")
     assert "None of the 1 images can be read" in fails(capfd, *only_bad)
 
 
 def test_compare(faces, model, tmp_path, capfd):
     first, second = str(faces / "p0" / "0.png"), str(faces / "p1" / "0.png")
-    base = ["compare", first, first, "--model", model, "--threshold", "0.9"]
+    base = ["compare", first, first, "--model", model, "--threshold", "0.9", "--aligned"]
     assert main([*base, "--json", str(tmp_path / "r.json")]) == 0
     found = results(tmp_path / "r.json")
     assert found["cosine"] == pytest.approx(1, abs=1e-5)
     assert found["same"] is True
-    assert set(found) == {"cosine", "group_aware_similarity", "groups", "same"}
-    assert main(["compare", first, second, "--model", model]) == 0
-    assert "no such file" in fails(capfd, "compare", first, "none.png", "--model", model)
+    assert set(found) == {
+        "cosine", "group_aware_similarity", "groups", "similarity", "same", "decision",
+    }  # fmt: skip
+    assert found["decision"]["origin"] == "given by hand"
+    base = ["compare", first, second, "--model", model, "--aligned"]
+    assert main([*base, "--picture", str(tmp_path / "both.png")]) == 0
+    assert "No threshold, so no decision" in capfd.readouterr().out
+    with Image.open(tmp_path / "both.png") as picture:
+        assert picture.width > 800
+    wrong = ["compare", first, "none.png", "--model", model, "--aligned"]
+    assert "no such file" in fails(capfd, *wrong)
 
 
 def test_bench(tflite, tmp_path):

@@ -44,7 +44,8 @@ class Gallery:
             a quarter of the memory. Search is exact with respect to what is kept. A gallery that
             is opened has the storage that it was made with.
         token: of a Milvus cluster.
-        metadata: texts kept with a new gallery, such as {"model": embedder.fingerprint}.
+        metadata: texts kept with a new gallery, such as {"model": embedder.fingerprint}; one that
+            is opened keeps its own.
 
     Raises:
         ValueError: for a file that is damaged or no gallery, and for arguments out of range.
@@ -253,7 +254,7 @@ class Gallery:
             raise ValueError(
                 f"`storage` of {path} is {self.storage!r}. Received: storage={storage!r}"
             )
-        self.metadata = {**description["metadata"], **self.metadata}
+        self.metadata = dict(description["metadata"])
         names = split_names(columns)
         self._index = FaissIndex(self.storage, Rows.mapped(self.storage, names, columns))
 

@@ -225,7 +225,7 @@ class MilvusIndex:
                 f"{self.location}: its collection {COLLECTION!r} is not a gallery of this gfkeras: "
                 f"{error}"
             ) from error
-        self.metadata = {**content["metadata"], **self.metadata}
+        self.metadata = dict(content["metadata"])
 
     @contextlib.contextmanager
     def _errors(self, what: str) -> Iterator[None]:

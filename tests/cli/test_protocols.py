@@ -1,0 +1,218 @@
+"""`gfkeras evaluate` by every protocol, on small data sets in their official layouts."""
+
+from __future__ import annotations
+
+import io
+import json
+import pickle
+from pathlib import Path
+
+import keras
+import numpy as np
+import pytest
+from PIL import Image
+
+import gfkeras
+from gfkeras.cli import main
+from gfkeras.data.alignment.template import face_template
+from gfkeras.data.synthetic import synthetic_faces
+from gfkeras.evaluation import Thresholds
+
+pytestmark = pytest.mark.skipif(
+    keras.backend.backend() != "tensorflow", reason="the command line runs on TensorFlow"
+)
+
+PEOPLE, EACH = 8, 4
+
+
+@pytest.fixture(scope="module")
+def model(tmp_path_factory) -> str:
+    """An untrained GroupFace in a folder."""
+    keras.utils.set_random_seed(0)
+    network = gfkeras.GroupFace(
+        gfkeras.backbones.MobileFaceNet(width=0.0625),
+        embedding_dim=16,
+        num_groups=2,
+        shared_dim=None,
+        group_dim=16,
+    )
+    return str(network.save_to(tmp_path_factory.mktemp("protocols") / "model"))
+
+
+@pytest.fixture(scope="module")
+def faces() -> list[bytes]:
+    """JPEGs of eight people, four of each, one person after another."""
+    images, _ = synthetic_faces(num_identities=PEOPLE, images_per_identity=EACH, seed=0)
+    return [jpeg(image) for image in images]
+
+
+def jpeg(image: np.ndarray) -> bytes:
+    stream = io.BytesIO()
+    Image.fromarray(np.asarray(image, np.uint8)).save(stream, "JPEG", quality=95)
+    return stream.getvalue()
+
+
+def write(path: Path, content: bytes) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_bytes(content)
+
+
+@pytest.fixture(scope="module")
+def folder(faces, tmp_path_factory) -> Path:
+    root = tmp_path_factory.mktemp("protocols") / "people"
+    for number, content in enumerate(faces):
+        write(
+            root / f"p{number // EACH}" / f"p{number // EACH}_{number % EACH + 1:04d}.jpg", content
+        )
+    return root
+
+
+def measured(*arguments: str, tmp_path: Path) -> dict:
+    found = tmp_path / "found.json"
+    command = ["evaluate", *arguments, "--bootstrap", "20", "--json", str(found)]
+    assert main(command) == 0
+    return json.loads(found.read_text())
+
+
+def test_pairs_with_thresholds_that_compare_uses(model, folder, tmp_path, capfd):
+    file = tmp_path / "t.json"
+    base = [model, "--data", str(folder), "--pairs", "all"]
+    found = measured(*base, "--thresholds", str(file), tmp_path=tmp_path)
+    assert (
+        found["intervals"]["accuracy"][0] <= found["accuracy"] <= found["intervals"]["accuracy"][1]
+    )
+    made = Thresholds.load(file)
+    assert made.at_far["1e-1"] == found["threshold_at_far"]["1e-1"]
+    assert "448 impostor pairs" in made.origin
+    assert made.model == gfkeras.Embedder(model).fingerprint
+    photos = [str(folder / "p0" / f"p0_000{i}.jpg") for i in (1, 2)]
+    compare = ["compare", *photos, "--model", model, "--aligned", "--thresholds", str(file)]
+    assert main([*compare, "--far", "0.1", "--json", str(tmp_path / "c.json")]) == 0
+    decided = json.loads((tmp_path / "c.json").read_text())
+    assert decided["decision"]["threshold"] == made.at_far["1e-1"]
+    assert decided["same"] == (decided["similarity"] >= made.at_far["1e-1"])
+    capfd.readouterr()
+    for extra, message in (
+        (["--far", "1e-6"], "`far` must be one of"),
+        (["--far", "0.1", "--threshold", "0.5"], "choice by hand"),
+        (["--far", "0.1", "--group-aware"], "`thresholds` must be of the similarity"),
+    ):
+        assert main([*compare, *extra]) == 2
+        assert message in capfd.readouterr().err
+    other = Thresholds(made.similarity, made.at_far, made.impostor, made.origin, "f" * 64)
+    other.save(file)
+    assert main(compare) == 2
+    assert "must be of this model" in capfd.readouterr().err
+
+
+def test_tuning_on_development_pairs(model, folder, tmp_path, capfd):
+    names = [f"p{i}" for i in range(PEOPLE)]
+    rows = {kind: ["first,second,same"] for kind in ("development", "test")}
+    for number, name in enumerate(names):
+        other = names[(number + 1) % PEOPLE]
+        for kind, (i, j) in (("development", (1, 2)), ("test", (3, 4))):
+            rows[kind].append(f"{name}/{name}_000{i}.jpg,{name}/{name}_000{j}.jpg,1")
+            rows[kind].append(f"{name}/{name}_000{i}.jpg,{other}/{other}_000{j}.jpg,0")
+    for kind, lines in rows.items():
+        (tmp_path / f"{kind}.csv").write_text("\n".join(lines))
+    base = [model, "--data", str(folder), "--pairs", str(tmp_path / "test.csv")]
+    found = measured(*base, "--tune", str(tmp_path / "development.csv"), tmp_path=tmp_path)
+    assert found["tuned"]["pairs"] == 16
+    assert found["tuned"]["accuracy"] >= found["tuned"]["cosine_accuracy"]
+    assert found["similarity"]["beta"] == found["tuned"]["beta"]
+    capfd.readouterr()
+    assert main(["evaluate", *base, "--tune", str(tmp_path / "test.csv")]) == 2
+    assert "must not hold pairs that are measured" in capfd.readouterr().err
+
+
+def test_facenet(model, folder, tmp_path):
+    found = measured(model, "--data", str(folder), "--protocol", "facenet", "--pairs", "all",
+                     tmp_path=tmp_path)  # fmt: skip
+    assert 0 <= found["validation_rate"]["1e-1"] <= 1
+    assert found["validation_rate"]["1e-3"] is None
+
+
+def test_bin(model, faces, tmp_path):
+    order = np.random.default_rng(0).integers(0, len(faces), 120)
+    # Every other pair is of one person.
+    order[1::4] = (order[0::4] // EACH) * EACH + (order[0::4] + 1) % EACH
+    same = (order[0::2] // EACH) == (order[1::2] // EACH)
+    file = tmp_path / "some.bin"
+    file.write_bytes(pickle.dumps(([faces[i] for i in order], same.tolist())))
+    found = measured(model, "--data", str(file), "--protocol", "bin", "--flip", tmp_path=tmp_path)
+    assert (found["pairs"], found["skipped"], found["folds"]) == (60, 0, 10)
+
+
+def test_ytf(model, faces, tmp_path):
+    root, lines = tmp_path / "ytf", ["split number, first, second, same"]
+    for number, content in enumerate(faces):
+        person, frame = number // EACH, number % EACH
+        write(root / "aligned_images_DB" / f"P_{person}" / str(frame % 2) / f"{frame}.jpg", content)
+    for person in range(PEOPLE):
+        lines += [f"{person % 2 + 1}, P_{person}/0, P_{person}/1, 1",
+                  f"{person % 2 + 1}, P_{person}/0, P_{(person + 1) % PEOPLE}/1, 0"]  # fmt: skip
+    (root / "splits.txt").write_text("\n".join(lines))
+    base = [model, "--data", str(root), "--protocol", "ytf", "--group-aware"]
+    found = measured(*base, "--max-frames", "1", tmp_path=tmp_path)
+    assert (found["pairs"], found["folds"], found["skipped"]) == (16, 2, 0)
+    assert found["similarity"]["beta"] == 0.1
+
+
+def test_ijb(model, faces, tmp_path):
+    root = tmp_path / "IJBC"
+    # Where the points are in a face that is aligned already.
+    points = " ".join(f"{value:.4f}" for value in face_template((112, 112)).reshape(-1))
+    lists, scores = [], []
+    for number, content in enumerate(faces):
+        write(root / "loose_crop" / f"{number}.jpg", content)
+        lists.append(f"{number}.jpg {10 * (number // EACH) + number % 2} {number}")
+        scores.append(f"{number}.jpg {points} 0.{90 - number}")
+    meta = root / "meta"
+    meta.mkdir()
+    (meta / "ijbc_face_tid_mid.txt").write_text("\n".join(lists))
+    (meta / "ijbc_name_5pts_score.txt").write_text("\n".join(scores))
+    ids = [10 * person + half for person in range(PEOPLE) for half in (0, 1)]
+    pairs = [f"{a} {b} {int(a // 10 == b // 10)}" for i, a in enumerate(ids) for b in ids[:i]]
+    (meta / "ijbc_template_pair_label.txt").write_text("\n".join(pairs))
+    for name, chosen in (
+        ("gallery_G1", [0, 10, 20]), ("gallery_G2", [30, 40, 50]),
+        ("probe_mixed", [10 * person + 1 for person in range(PEOPLE)]),
+    ):  # fmt: skip
+        rows = ["TEMPLATE_ID,SUBJECT_ID,FILENAME", *(f"{t},{t // 10},x" for t in chosen)]
+        (meta / f"ijbc_1N_{name}.csv").write_text("\n".join(rows))
+    base = [model, "--data", str(root), "--protocol", "ijb", "--plots", str(tmp_path / "plots")]
+    found = measured(*base, tmp_path=tmp_path)
+    assert found["verification"]["pairs"] == 120
+    assert found["verification"]["genuine"] == 8
+    assert [g["mated"] for g in found["identification"]["galleries"]] == [3, 3]
+    assert set(found["identification"]["rank"]) == {"1", "5", "10"}
+    drawn = {path.stem for path in (tmp_path / "plots").iterdir()}
+    assert drawn == {"roc", "det", "scores", "thresholds", "cmc", "identification_errors"}
+    only = measured(*base[:5], "--task", "1:1", tmp_path=tmp_path)
+    assert only["tar_at_far"] == found["verification"]["tar_at_far"]
+
+
+def test_megaface(model, faces, tmp_path):
+    root = tmp_path / "pack"
+    actors, strangers = [], []
+    for number, content in enumerate(faces):
+        person, index = number // EACH, number % EACH
+        if person < 3:
+            actors.append(f"Actor_{person}/Actor_{person}_{index}.jpg")
+            write(root / "facescrub_images" / actors[-1], content)
+        else:
+            strangers.append(f"100/{person}@N00/{index}.jpg")
+            write(root / "megaface_images" / strangers[-1], content)
+    (root / "facescrub_lst").write_text("\n".join(actors))
+    (root / "megaface_lst").write_text("\n".join(strangers))
+    (root / "facescrub_noises.txt").write_text("Actor_0_3.jpg\n")
+    (root / "megaface_noises.txt").write_text(f"{strangers[0]}\n")
+    base = [model, "--data", str(root), "--protocol", "megaface"]
+    plots = ["--plots", str(tmp_path / "plots")]
+    found = measured(*base, *plots, tmp_path=tmp_path)
+    assert (found["probes"], found["distractors"], found["searches"]) == (12, 20, 36)
+    assert set(found["rank"]) == {"10", "20"}
+    assert {path.stem for path in (tmp_path / "plots").iterdir()} == {"cmc", "distractors"}
+    refined = measured(*base, "--refined", tmp_path=tmp_path)
+    assert (refined["probes"], refined["distractors"], refined["searches"]) == (11, 19, 30)
+    assert refined["refined"] is True
