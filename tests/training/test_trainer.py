@@ -82,6 +82,7 @@ def test_a_run_is_not_overwritten(whole_run, tiny_faces):
     assert (result.out / "log.csv").read_bytes() == before
 
 
+@pytest.mark.slow
 def test_a_stopped_run_resumes_to_the_same_weights(whole_run, tiny_faces, tmp_path):
     result, _, recipe = whole_run
 

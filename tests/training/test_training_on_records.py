@@ -33,6 +33,7 @@ def losses(run: Path) -> list[float]:
         return [float(row["loss"]) for row in csv.DictReader(file)]
 
 
+@pytest.mark.slow
 def test_records_train_as_the_folder_does(photos, tmp_path, tiny_recipe):
     # In the source's order both number the images alike, so that batches are the same.
     out = tmp_path / "records"

@@ -19,9 +19,11 @@ Integers = npt.NDArray[np.int64]
 SLACK = 2e-5
 # Candidates of each probe that a block is first asked for, where k is not larger.
 FIRST = 32
-# Probes searched together, and candidates compared at once, so that what is gathered stays small.
-PROBES = 128
+# So that what is gathered stays small: candidates compared at once, places of short lists asked
+# for at once, and probes for which a block is read whole at once.
 CHUNK = 16_384
+LISTED = 1 << 20
+PROBES = 128
 _SKETCH = 16
 
 
@@ -47,17 +49,11 @@ def exact_search(
     Returns:
         P lists of min(k, people) matches, best first.
     """
-    group = group_feature if similarity.group_aware else None
-    searches = []
-    for start in range(0, len(embedding), PROBES):
-        part = slice(start, start + PROBES)
-        mine = None if group is None else group[part]
-        searches.append(_Search(embedding[part], mine, k, similarity))
+    search = _Search(embedding, group_feature if similarity.group_aware else None, k, similarity)
     for block in index.blocks():
         if len(block):
-            for search in searches:
-                search.look_at(block)
-    return [matches for search in searches for matches in search.best]
+            search.look_at(block)
+    return search.best
 
 
 class _Search:
@@ -79,16 +75,20 @@ class _Search:
         # most probes in the block before, it will not be in this one.
         if self._short_lists or not np.isfinite(self.least).all():
             count = min(len(block), max(2 * self.k, FIRST))
-            cosine, rows = block.nearest(self.embedding, count)
-            self._consider(block, np.repeat(unsure, count), rows.reshape(-1), cosine.reshape(-1))
+            last = np.empty(len(unsure), np.float32)
+            for part in _parts(unsure, max(LISTED // count, 1)):
+                cosine, rows = block.nearest(self.embedding[part], count)
+                probes = np.repeat(part, count)
+                self._consider(block, probes, rows.reshape(-1), cosine.reshape(-1))
+                last[part] = cosine[:, -1]
             if count == len(block):
                 return
-            unsure = np.flatnonzero(cosine[:, -1] + SLACK >= self.least)
+            unsure = np.flatnonzero(last + SLACK >= self.least)
             self._short_lists = 2 * len(unsure) <= len(self.embedding)
-        if len(unsure):
-            found = block.above(self.embedding[unsure], self.least[unsure] - np.float32(SLACK))
+        for part in _parts(unsure, PROBES):
+            found = block.above(self.embedding[part], self.least[part] - np.float32(SLACK))
             for probes, rows, cosine in found:
-                self._consider(block, unsure[probes], rows, cosine)
+                self._consider(block, part[probes], rows, cosine)
 
     def _consider(self, block: Block, probes: Integers, rows: Integers, cosine: Floats) -> None:
         """Takes candidates, sifted by ever dearer bounds of how similar they can be."""
@@ -100,17 +100,17 @@ class _Search:
             kept = block.sketches(sketch) if 4 * len(chosen) > len(block) else None
             if kept is not None:
                 mine = self.group @ sketch
-                for part in _parts(chosen):
+                for part in _parts(chosen, CHUNK):
                     apart = np.linalg.norm(mine[probes[part]] - kept[rows[part]], axis=1)
                     bound[part] -= self._least_penalties(apart)
                 chosen = self._possible(chosen, probes, bound)
                 bound[chosen] = cosine[chosen] + np.float32(SLACK)
-            for part in _parts(chosen):
+            for part in _parts(chosen, CHUNK):
                 group = block.group_feature(rows[part])
                 bound[part] -= self.similarity.penalties(self.group[probes[part]], group)
             chosen = self._possible(chosen, probes, bound)
         # The likeliest first: they raise what the others must reach.
-        for part in _parts(chosen[np.argsort(-bound[chosen], kind="stable")]):
+        for part in _parts(chosen[np.argsort(-bound[chosen], kind="stable")], CHUNK):
             part = self._possible(part, probes, bound)
             if len(part):
                 self._score(block, probes[part], rows[part])
@@ -168,8 +168,8 @@ def _order(match: Match) -> tuple[float, str]:
     return -match.similarity, match.name
 
 
-def _parts(chosen: Integers) -> Iterator[Integers]:
-    return (chosen[start : start + CHUNK] for start in range(0, len(chosen), CHUNK))
+def _parts(chosen: Integers, size: int) -> Iterator[Integers]:
+    return (chosen[start : start + size] for start in range(0, len(chosen), size))
 
 
 @functools.cache

@@ -26,6 +26,7 @@ def small_blocks(monkeypatch):
     monkeypatch.setattr(exact_search, "FIRST", 4)
     monkeypatch.setattr(exact_search, "CHUNK", 37)
     monkeypatch.setattr(exact_search, "PROBES", 3)
+    monkeypatch.setattr(exact_search, "LISTED", 8)
 
 
 def gallery_of(faces, storage="float32"):

@@ -211,7 +211,8 @@ for model_parallel in PLACEMENTS:
 
 
 @needs_jax
-@pytest.mark.parametrize("placements", [(1, 2), pytest.param((4,), marks=pytest.mark.slow)])
+@pytest.mark.slow
+@pytest.mark.parametrize("placements", [(1, 2), (4,)])
 def test_groupface_on_four_devices_and_with_centers_over_some(placements):
     (first, lowest, moved), *others = run(f"PLACEMENTS = {placements}\n{GROUPFACE}")
     assert lowest < 0.9 * first

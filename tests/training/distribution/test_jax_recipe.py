@@ -52,6 +52,7 @@ assert not any(name.split(".")[0] == "tensorflow" for name in sys.modules)
 
 
 @pytest.mark.skipif(importlib.util.find_spec("jax") is None, reason="JAX is not installed")
+@pytest.mark.slow
 def test_a_resumed_run_on_four_devices_is_the_uninterrupted_one(tmp_path):
     (result,) = run_python(
         WITHOUT_TENSORFLOW + CODE,
