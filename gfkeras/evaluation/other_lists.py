@@ -42,12 +42,12 @@ def read_two_line_list(file: Path, rows: Rows, root: Path) -> PairList:
     for (_, _, same), (line, _, again) in pairs:
         if same != again:
             _malformed(file, line, "the kind of the line before", rows[line - 1][1])
-    same = np.array([first[2] for first, _ in pairs])
+    kinds = np.array([first[2] for first, _ in pairs])
     return PairList(
         [first[1] for first, _ in pairs],
         [second[1] for _, second in pairs],
-        same,
-        stratified_folds(same),
+        kinds,
+        stratified_folds(kinds),
     )
 
 
