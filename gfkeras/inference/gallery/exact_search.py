@@ -151,19 +151,6 @@ class _Search:
                 self.least[probe] = matches[-1].similarity
 
 
-def above_by_growth(
-    block: Block, probes: Floats, least: Floats
-) -> Iterator[tuple[Integers, Integers, Floats]]:
-    """`Block.above` for an index that knows only `nearest`: ever longer lists of the nearest."""
-    pending, count = np.arange(len(probes)), 0
-    while len(pending) and count < len(block):
-        seen, count = count, min(len(block), max(4 * count, 256))
-        cosine, rows = block.nearest(probes[pending], count)
-        new = np.repeat(pending, count - seen)
-        yield new, rows[:, seen:].reshape(-1), cosine[:, seen:].reshape(-1)
-        pending = pending[cosine[:, -1] >= least[pending]]
-
-
 def _order(match: Match) -> tuple[float, str]:
     return -match.similarity, match.name
 

@@ -106,3 +106,11 @@ class FaceIndex(Protocol):
     def blocks(self) -> Iterator[Block]:
         """The parts that together hold every template once."""
         ...
+
+    def flush(self) -> None:
+        """Brings what was put into its final form, where that is not done at once."""
+        ...
+
+    def close(self) -> None:
+        """Frees what other processes may wait for."""
+        ...

@@ -67,6 +67,12 @@ class FaissIndex:
                 yield FaissBlock(names, photos, kept[rows], None if group is None else group[rows])
             offset += len(kept)
 
+    def flush(self) -> None:
+        """Nothing: all is in memory, and `Gallery.save` writes the file."""
+
+    def close(self) -> None:
+        """Nothing: a mapped file keeps nobody waiting."""
+
 
 class FaissBlock:
     """Rows that follow each other in an index.

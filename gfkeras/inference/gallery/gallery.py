@@ -32,17 +32,18 @@ class Gallery:
     In process (FAISS), changes are in memory until `save`, which replaces the file as a whole: a
     reader sees the old gallery or the new one, and a process killed meanwhile loses what came
     after the last `save` and no more. A file is mapped, not read into memory; its pages are shared
-    by all processes that search it. In Milvus every change is on disk when its call returns.
+    by all processes that search it. In Milvus every change is kept when its call returns: a
+    process killed at any moment loses nothing of what it was told is done.
 
     One gallery object is not for several threads that change it; searching alone may be parallel.
 
     Args:
-        location: None for memory; a file ("faces.gallery"), opened if it is there; a file ending
-            in ".db" for Milvus Lite ("faces.milvus.db"); or the URL of a Milvus cluster
-            ("http://host:19530").
+        location: None for memory; a file ("faces.gallery"), opened if it is there; a folder
+            ending in ".db" for Milvus Lite ("faces.milvus.db"), which one process has open at a
+            time; or the URL of a Milvus cluster ("http://host:19530/database"), for many.
         storage: "float32", "float16", or "int8": one byte a dimension, FaceNet's 128 bytes a face,
             a quarter of the memory. Search is exact with respect to what is kept. A gallery that
-            is opened has the storage that it was made with.
+            is opened has the storage that it was made with. Milvus keeps float32 only.
         token: of a Milvus cluster.
         metadata: texts kept with a new gallery, such as {"model": embedder.fingerprint}; one that
             is opened keeps its own.
@@ -221,7 +222,9 @@ class Gallery:
     def save(self, path: str | os.PathLike[str] | None = None) -> Path:
         """Writes the gallery, whole or not at all, and returns where.
 
-        A gallery in Milvus is on disk already; `path` cannot be chosen for it.
+        A gallery in Milvus is kept already, and `path` cannot be chosen for it. Milvus Lite moves
+        the log of its changes to its data files ("flush"), so that it opens sooner; a cluster
+        has times of its own for that.
 
         Args:
             path: the file; `location` by default, which it becomes otherwise.
@@ -233,6 +236,7 @@ class Gallery:
         if not isinstance(self._index, FaissIndex):
             if path is not None:
                 raise ValueError("`path` cannot be chosen for a gallery in Milvus.")
+            self._index.flush()
             return Path(self.location or "")
         place = self.location if path is None else os.fspath(path)
         if place is None:
@@ -246,6 +250,13 @@ class Gallery:
         write_gallery_file(place, description, {**columns, **kept})
         self.location = place
         return Path(place)
+
+    def close(self) -> None:
+        """Lets another process open a gallery of Milvus Lite; this one cannot be used any more.
+
+        When the process ends, that is so anyhow. Galleries in files need no closing.
+        """
+        self._index.close()
 
     def _open(self, path: Path, storage: str | None) -> None:
         description, columns = read_gallery_file(path)

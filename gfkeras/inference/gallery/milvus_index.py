@@ -1,56 +1,66 @@
-"""The index in Milvus: past one process and one machine, and on disk with every call."""
+"""The index in Milvus: past one process and one machine, and kept with every call."""
 
 from __future__ import annotations
 
-import contextlib
-import functools
 import hashlib
 import json
-import logging
+import shutil
 from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 from gfkeras.errors import require
-from gfkeras.inference.gallery.exact_search import above_by_growth
+from gfkeras.inference.gallery.milvus_block import MilvusBlock
+from gfkeras.inference.gallery.milvus_connection import (
+    TIMEOUT,
+    close,
+    connect,
+    is_lite,
+    reported,
+)
 from gfkeras.inference.gallery.templates import Templates
 
 COLLECTION = "gfkeras_faces"
 _FORMAT = 1
-# Milvus gives no more hits than that for one search.
-_MOST_HITS = 16_384
-# Rows sent or asked for in one call: a message of gRPC holds 64 MiB.
-_BATCH = 1000
-_LONGEST_NAME = 2048
-# Seconds in which a server must answer when it is opened.
-_TIMEOUT = 10
-# More pings than Milvus Lite's server likes end in messages on stderr.
-_GRPC = {"grpc.keepalive_time_ms": 3_600_000}
+# Milvus' longest text, in bytes.
+_LONGEST_NAME = 65_535
+# Numbers sent or read in one call: servers take messages of 64 MiB, and pymilvus makes a Python
+# object of each number.
+_NUMBERS = 2**21
+# People asked for in one call.
+_KEYS = 1000
+# Hits of all probes together in one search.
+_HITS = 2**17
 
 Floats = npt.NDArray[np.float32]
+Row = dict[str, Any]
 
 
 class MilvusIndex:
     """Templates in a Milvus collection with a FLAT index, which is exact.
 
     With Milvus Lite (`pip install 'gfkeras[milvus]'`) the location is a folder that one process
-    has open at a time; with a cluster it is a URL. Both by the same code. When `put` or `remove`
-    returns, the change is on disk: a process killed at any moment loses nothing of what was
-    acknowledged. Of a call that was killed or failed in its middle, some people may be there.
+    has open at a time; with a cluster it is a URL, "http://host:19530" or
+    "http://host:19530/database". Both by the same code; a database holds one gallery.
+
+    What `put` or `remove` was told is kept when it returns: Milvus Lite has written it to its
+    log, a cluster to its own, and a process killed at any moment loses nothing of it. Of a call
+    that was killed or failed in its middle some people may be there, each of them whole.
 
     Args:
         location: a path ending in ".db", or a URL.
-        token: of a cluster.
+        token: of a cluster, such as "user:password".
         storage: "float32", the only one here.
-        metadata: kept with a new collection.
+        metadata: kept with a new gallery.
 
     Attributes:
-        metadata: that of the collection.
+        metadata: that of the gallery.
 
     Raises:
-        ValueError: for another storage, a database that another process has open, a server that
+        ValueError: for another storage, a folder that another process has open, a server that
             cannot be reached, and a collection that is not ours.
         ImportError: naming the extra `milvus`.
     """
@@ -64,27 +74,26 @@ class MilvusIndex:
             )
         self.storage, self.location = "float32", location
         self.metadata = dict(metadata)
-        self._milvus = require("pymilvus", "milvus")
-        if "://" not in location:
-            require("milvus_lite", "milvus")
-        with _quiet(), self._errors("opened"):
-            self._client = self._milvus.MilvusClient(
-                uri=location, token=token or "", timeout=_TIMEOUT, grpc_options=_GRPC
-            )
-            self.widths: tuple[int, int | None] | None = None
-            if self._client.has_collection(COLLECTION):
-                self._describe(self._client.describe_collection(COLLECTION))
-                self._client.load_collection(COLLECTION)
+        self._widths: tuple[int, int | None] | None = None
+        self._empty = True
+        self._client = connect(location, token)
+        self._look()
+
+    @property
+    def widths(self) -> tuple[int, int | None] | None:
+        """(D, G), G being None without groups; None while it is empty."""
+        if self._empty:
+            # Another process may have enrolled somebody since.
+            self._look()
+        return None if self._empty else self._widths
 
     def __len__(self) -> int:
         if self.widths is None:
             return 0
-        with self._errors("read"):
-            (row,) = self._client.query(COLLECTION, filter="", output_fields=["count(*)"])
-        return int(row["count(*)"])
+        return self._count()
 
     def names(self) -> list[str]:
-        return [row["name"] for row in self._everything(["name"])]
+        return [row["name"] for page in self.pages(["name"]) for row in page]
 
     def known(self, names: Sequence[str]) -> set[str]:
         rows = self.rows_of([_key(name) for name in names], ["name"])
@@ -92,10 +101,13 @@ class MilvusIndex:
 
     def get(self, names: Sequence[str]) -> Templates:
         keys = [_key(name) for name in names]
-        rows = self.rows_of(keys, self.columns)
+        rows = self.rows_of(keys, ["name", "embedding", "photos", "length", "group_length"])
+        missing = [name for name, key in zip(names, keys, strict=True) if key not in rows]
+        if missing:
+            raise ValueError(f"{missing[0]!r} has been removed from {self.location} meanwhile")
         found = [rows[key] for key in keys]
         group = None
-        if self.widths is not None and self.widths[1] is not None:
+        if self._widths is not None and self._widths[1] is not None:
             group = np.array([row["group_feature"] for row in found], np.float32)
         return Templates(
             list(names),
@@ -110,208 +122,185 @@ class MilvusIndex:
         long = [name for name in templates.names if len(name.encode()) > _LONGEST_NAME]
         if long:
             raise ValueError(
-                f"`names` must have at most {_LONGEST_NAME} bytes in Milvus. Received: one of "
-                f"{len(long[0].encode())}, {long[0][:40]!r}…"
+                f"`names` must have at most {_LONGEST_NAME:,} bytes in Milvus. Received: one of "
+                f"{len(long[0].encode()):,}, {long[0][:40]!r}…"
             )
-        with self._errors("written"):
-            if self.widths is None:
-                self._create(templates.widths)
-            rows = self._rows(templates)
-            for start in range(0, len(rows), _BATCH):
-                self._client.upsert(COLLECTION, rows[start : start + _BATCH])
+        if self.widths != templates.widths:
+            self._create(templates.widths)
+        step = _rows_a_call(templates.widths)
+        with reported(self.location, "written"):
+            for start in range(0, len(templates), step):
+                part = templates.take(range(start, min(start + step, len(templates))))
+                self._client.upsert(COLLECTION, _rows(part), timeout=TIMEOUT)
+        self._empty = False
 
     def remove(self, names: Sequence[str]) -> None:
         keys = [_key(name) for name in names]
-        with self._errors("written"):
-            for start in range(0, len(keys), _BATCH):
-                self._client.delete(COLLECTION, ids=keys[start : start + _BATCH])
-            if not len(self):
-                # The next to come may have other widths.
-                self._client.drop_collection(COLLECTION)
-                self.widths = None
+        with reported(self.location, "written"):
+            for start in range(0, len(keys), _KEYS):
+                part = keys[start : start + _KEYS]
+                self._client.delete(COLLECTION, ids=part, timeout=TIMEOUT)
+        # The collection stays: another process may be enrolling the next person.
+        self._empty = not self._count()
 
     def blocks(self) -> Iterator[MilvusBlock]:
-        yield MilvusBlock(self, len(self))
+        if self.widths is not None:
+            yield MilvusBlock(self, self._widths or (0, None), self._count())
+
+    def flush(self) -> None:
+        """Milvus Lite moves what its log holds to its data files. A cluster has its own times."""
+        if is_lite(self.location) and self._widths is not None:
+            with reported(self.location, "written"):
+                self._client.flush(COLLECTION)
+
+    def close(self) -> None:
+        """Lets another process open the folder of Milvus Lite."""
+        close(self.location, self._client)
 
     def search(self, probes: Floats, count: int) -> list[list[tuple[str, float]]]:
-        """(key, cosine) of the nearest of each probe, at most 16,384 of them."""
-        with self._errors("searched"):
-            found = self._client.search(
-                COLLECTION, data=list(probes), limit=count, anns_field="embedding",
-                consistency_level="Strong",
-            )  # fmt: skip
-        return [[(hit.id, float(hit.distance)) for hit in hits] for hits in found]
+        """(key, cosine) of the nearest of each probe, at most 16,384 of them, nearest first."""
+        found: list[list[tuple[str, float]]] = []
+        step = max(1, _HITS // count)
+        with reported(self.location, "searched"):
+            for start in range(0, len(probes), step):
+                lists = self._client.search(
+                    COLLECTION, data=list(probes[start : start + step]), limit=count,
+                    anns_field="embedding", consistency_level="Strong", timeout=TIMEOUT,
+                )  # fmt: skip
+                found += [[(hit.id, float(hit.distance)) for hit in hits] for hits in lists]
+        return found
 
-    def rows_of(self, keys: Sequence[str], columns: Sequence[str]) -> dict[str, dict[str, Any]]:
-        """Rows by key; keys that are not there are left out."""
+    def rows_of(self, keys: Sequence[str], columns: Sequence[str]) -> dict[str, Row]:
+        """Rows by key, without those that are not there; embeddings come with group features."""
         if self.widths is None:
             return {}
-        rows = {}
-        with self._errors("read"):
-            for start in range(0, len(keys), _BATCH):
-                part = list(keys[start : start + _BATCH])
-                found = self._client.get(COLLECTION, ids=part, output_fields=["key", *columns])
+        rows, columns = {}, self._with_groups(columns)
+        step = min(_KEYS, _rows_a_call(self._widths if "embedding" in columns else None))
+        with reported(self.location, "read"):
+            for start in range(0, len(keys), step):
+                found = self._client.get(
+                    COLLECTION, ids=list(keys[start : start + step]),
+                    output_fields=["key", *columns], consistency_level="Strong", timeout=TIMEOUT,
+                )  # fmt: skip
                 rows.update({row["key"]: row for row in found})
         return rows
 
-    def everything(self) -> tuple[list[str], Floats]:
-        """Every key and embedding: what is read where Milvus' longest list is not enough."""
-        rows = list(self._everything(["embedding"]))
-        return [row["key"] for row in rows], np.array([r["embedding"] for r in rows], np.float32)
-
-    def _everything(self, columns: Sequence[str]) -> Iterator[dict[str, Any]]:
+    def pages(self, columns: Sequence[str]) -> Iterator[list[Row]]:
+        """All rows, some at a time; embeddings come with group features."""
         if self.widths is None:
             return
-        with self._errors("read"):
-            rows = self._client.query_iterator(
-                COLLECTION, batch_size=_BATCH, output_fields=["key", *columns],
-                consistency_level="Strong",
+        columns = self._with_groups(columns)
+        size = _rows_a_call(self._widths if "embedding" in columns else None)
+        with reported(self.location, "read"):
+            pages = self._client.query_iterator(
+                COLLECTION, batch_size=size, output_fields=["key", *columns],
+                consistency_level="Strong", timeout=TIMEOUT,
             )  # fmt: skip
-            while batch := rows.next():
-                yield from batch
-            rows.close()
+            while page := pages.next():
+                yield page
+            pages.close()
 
-    @property
-    def columns(self) -> list[str]:
-        """What is kept of each person."""
-        columns = ["name", "embedding", "photos", "length", "group_length"]
-        return [*columns, "group_feature"] if self.widths and self.widths[1] else columns
+    def _with_groups(self, columns: Sequence[str]) -> list[str]:
+        grouped = self._widths is not None and self._widths[1] is not None
+        return [*columns, *(["group_feature"] if grouped and "embedding" in columns else [])]
 
-    def _rows(self, templates: Templates) -> list[dict[str, Any]]:
-        rows = []
-        for row, name in enumerate(templates.names):
-            values: dict[str, Any] = {
-                "key": _key(name),
-                "name": name,
-                "embedding": templates.embedding[row],
-                "photos": int(templates.photos[row]),
-                "length": float(templates.length[row]),
-                "group_length": float(templates.group_length[row]),
-            }
-            if templates.group_feature is not None:
-                values["group_feature"] = templates.group_feature[row]
-            rows.append(values)
-        return rows
+    def _count(self) -> int:
+        with reported(self.location, "read"):
+            (row,) = self._client.query(
+                COLLECTION, filter="", output_fields=["count(*)"], consistency_level="Strong",
+                timeout=TIMEOUT,
+            )  # fmt: skip
+        return int(row["count(*)"])
 
-    def _create(self, widths: tuple[int, int | None]) -> None:
-        kinds = self._milvus.DataType
-        schema = self._milvus.MilvusClient.create_schema(auto_id=False, enable_dynamic_field=False)
-        schema.add_field("key", kinds.VARCHAR, is_primary=True, max_length=64)
-        schema.add_field("name", kinds.VARCHAR, max_length=_LONGEST_NAME)
-        schema.add_field("photos", kinds.INT64)
-        index = self._client.prepare_index_params()
-        for field, width in zip(("embedding", "group_feature"), widths, strict=True):
-            if width is not None:
-                schema.add_field(field, kinds.FLOAT_VECTOR, dim=width)
-                index.add_index(field, index_type="FLAT", metric_type="IP")
-        for field in ("length", "group_length"):
-            schema.add_field(field, kinds.FLOAT)
-        described = json.dumps({"format": _FORMAT, "metadata": self.metadata})
-        self._client.create_collection(
-            COLLECTION, schema=schema, index_params=index, consistency_level="Strong",
-            properties={"gfkeras": described},
-        )  # fmt: skip
-        self.widths = widths
+    def _look(self) -> None:
+        """Learns what is there."""
+        with reported(self.location, "opened"):
+            if not self._client.has_collection(COLLECTION, timeout=TIMEOUT):
+                return
+            described = self._client.describe_collection(COLLECTION, timeout=TIMEOUT)
+        self._read(described)
+        self._load()
+        self._empty = not self._count()
 
-    def _describe(self, described: Mapping[str, Any]) -> None:
+    def _read(self, described: Mapping[str, Any]) -> None:
         try:
             content = json.loads(described["properties"]["gfkeras"])
             if content["format"] != _FORMAT:
                 raise ValueError(f"format {content['format']!r}, expected {_FORMAT}")
-            widths = {f["name"]: f["params"].get("dim") for f in described["fields"]}
-            self.widths = int(widths["embedding"]), widths.get("group_feature")
+            sizes = {field["name"]: field["params"] for field in described["fields"]}
+            group = sizes.get("group_feature")
+            widths = int(sizes["embedding"]["dim"]), group and int(group["max_capacity"])
+            metadata = dict(content["metadata"])
         except (KeyError, TypeError, ValueError) as error:
             raise ValueError(
                 f"{self.location}: its collection {COLLECTION!r} is not a gallery of this gfkeras: "
                 f"{error}"
             ) from error
-        self.metadata = dict(content["metadata"])
+        self._widths = widths
+        # In place: the gallery has the same dictionary.
+        self.metadata.update(metadata)
 
-    @contextlib.contextmanager
-    def _errors(self, what: str) -> Iterator[None]:
-        try:
-            yield
-        except self._milvus.MilvusException as error:
-            reason = str(getattr(error, "message", error)).splitlines()[0]
-            if "://" not in self.location and what == "opened":
-                reason += "; does another process have it open? Milvus Lite serves one at a time"
-            raise ValueError(f"{self.location} could not be {what}: {reason}") from error
+    def _create(self, widths: tuple[int, int | None]) -> None:
+        kinds = require("pymilvus", "milvus").DataType
+        with reported(self.location, "written"):
+            if self._client.has_collection(COLLECTION, timeout=TIMEOUT):
+                # It is empty, and was made for other widths.
+                self._client.drop_collection(COLLECTION, timeout=TIMEOUT)
+            elif is_lite(self.location):
+                # What is left where a process was killed while it made or dropped the collection
+                # keeps Milvus Lite from making another.
+                shutil.rmtree(Path(self.location) / "collections" / COLLECTION, ignore_errors=True)
+            schema = self._client.create_schema(auto_id=False, enable_dynamic_field=False)
+            schema.add_field("key", kinds.VARCHAR, is_primary=True, max_length=64)
+            schema.add_field("name", kinds.VARCHAR, max_length=_LONGEST_NAME)
+            schema.add_field("embedding", kinds.FLOAT_VECTOR, dim=widths[0])
+            if widths[1] is not None:
+                # Nobody searches by it, so it needs no index, which a second vector would.
+                schema.add_field(
+                    "group_feature", kinds.ARRAY, element_type=kinds.FLOAT, max_capacity=widths[1]
+                )
+            schema.add_field("photos", kinds.INT64)
+            schema.add_field("length", kinds.FLOAT)
+            schema.add_field("group_length", kinds.FLOAT)
+            described = json.dumps({"format": _FORMAT, "metadata": self.metadata})
+            self._client.create_collection(
+                COLLECTION, schema=schema, consistency_level="Strong", timeout=TIMEOUT,
+                properties={"gfkeras": described},
+            )  # fmt: skip
+        self._widths = widths
+        self._load()
+
+    def _load(self) -> None:
+        """Makes the collection ready, also one whose maker was killed before its index was."""
+        with reported(self.location, "opened"):
+            if "embedding" not in self._client.list_indexes(COLLECTION):
+                index = self._client.prepare_index_params()
+                index.add_index("embedding", index_type="FLAT", metric_type="IP")
+                self._client.create_index(COLLECTION, index)
+            self._client.load_collection(COLLECTION)
 
 
-class MilvusBlock:
-    """All of a collection; rows are numbered as they are met."""
+def _rows(templates: Templates) -> list[Row]:
+    group = templates.group_feature
+    columns: dict[str, Sequence[Any]] = {
+        "key": [_key(name) for name in templates.names],
+        "name": templates.names,
+        "embedding": list(templates.embedding),
+        "photos": templates.photos.tolist(),
+        "length": templates.length.tolist(),
+        "group_length": templates.group_length.tolist(),
+    }
+    if group is not None:
+        columns["group_feature"] = group.tolist()
+    return [dict(zip(columns, row, strict=True)) for row in zip(*columns.values(), strict=True)]
 
-    def __init__(self, index: MilvusIndex, length: int):
-        self._index, self._length = index, length
-        self._keys: list[str] = []
-        self._row_of: dict[str, int] = {}
-        self._kept: dict[int, dict[str, Any]] = {}
 
-    def __len__(self) -> int:
-        return self._length
-
-    def nearest(self, probes: Floats, count: int) -> tuple[Floats, npt.NDArray[np.int64]]:
-        if count > _MOST_HITS:
-            keys, rows = self._all
-            cosine = probes @ rows.T
-            order = np.argsort(-cosine, axis=1, kind="stable")[:, :count]
-            numbers = np.array([self._number(key) for key in keys], np.int64)
-            return np.take_along_axis(cosine, order, 1), numbers[order]
-        found = self._index.search(probes, count)
-        cosine = np.array([[hit[1] for hit in hits] for hits in found], np.float32)
-        return cosine, np.array([[self._number(hit[0]) for hit in hits] for hits in found])
-
-    def above(
-        self, probes: Floats, least: Floats
-    ) -> Iterator[tuple[npt.NDArray[np.int64], npt.NDArray[np.int64], Floats]]:
-        return above_by_growth(self, probes, least)
-
-    def embedding(self, rows: npt.NDArray[np.int64]) -> Floats:
-        return np.array([row["embedding"] for row in self._rows(rows)], np.float32)
-
-    def group_feature(self, rows: npt.NDArray[np.int64]) -> Floats | None:
-        if self._index.widths is None or self._index.widths[1] is None:
-            return None
-        return np.array([row["group_feature"] for row in self._rows(rows)], np.float32)
-
-    def sketches(self, projection: Floats) -> None:
-        # Reading every group feature from a server would take longer than it saves.
-        return None
-
-    def names(self, rows: npt.NDArray[np.int64]) -> list[str]:
-        return [row["name"] for row in self._rows(rows)]
-
-    def photos(self, rows: npt.NDArray[np.int64]) -> npt.NDArray[np.int32]:
-        return np.array([row["photos"] for row in self._rows(rows)], np.int32)
-
-    @functools.cached_property
-    def _all(self) -> tuple[list[str], Floats]:
-        return self._index.everything()
-
-    def _number(self, key: str) -> int:
-        if key not in self._row_of:
-            self._row_of[key] = len(self._keys)
-            self._keys.append(key)
-        return self._row_of[key]
-
-    def _rows(self, rows: npt.NDArray[np.int64]) -> list[dict[str, Any]]:
-        wanted = [row for row in dict.fromkeys(rows.tolist()) if row not in self._kept]
-        found = self._index.rows_of([self._keys[row] for row in wanted], self._index.columns)
-        self._kept.update({row: found[self._keys[row]] for row in wanted})
-        return [self._kept[row] for row in rows.tolist()]
+def _rows_a_call(widths: tuple[int, int | None] | None) -> int:
+    """Rows of one call; at most 16,384 are given."""
+    numbers = 0 if widths is None else widths[0] + (widths[1] or 0)
+    return max(1, min(16_384, _NUMBERS // max(1, numbers)))
 
 
 def _key(name: str) -> str:
     # A name may hold quotes, of which Milvus would make broken expressions.
-    return hashlib.sha256(name.encode("utf-8")).hexdigest()
-
-
-@contextlib.contextmanager
-def _quiet() -> Iterator[None]:
-    """Without the tracebacks that Milvus Lite logs of errors which it raises, too."""
-    before = logging.root.manager.disable
-    logging.disable(logging.CRITICAL)
-    try:
-        yield
-    finally:
-        logging.disable(before)
+    return hashlib.blake2b(name.encode(), digest_size=20).hexdigest()

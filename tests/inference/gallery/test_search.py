@@ -85,18 +85,19 @@ def test_few_people_are_looked_at_where_the_cosine_decides():
     assert sum(seen) < 5
 
 
-def test_lists_that_grow_find_all_that_reach_a_cosine():
-    (block,) = list(gallery_of(random_faces(60, 3))._index.blocks())
+def test_a_block_finds_all_that_reach_a_cosine():
+    gallery = gallery_of(random_faces(60, 3))
+    (block,) = list(gallery._index.blocks())
     probes = random_faces(3, 4).embedding
     probes /= np.linalg.norm(probes, axis=1, keepdims=True)
     least = np.array([0.5, -2, 0.1], np.float32)
-    ways = []
-    for way in (block.above(probes, least), exact_search.above_by_growth(block, probes, least)):
-        found = [np.concatenate(column) for column in zip(*way, strict=True)]
-        kept = found[2] >= least[found[0]]
-        ways.append(set(zip(found[0][kept].tolist(), found[1][kept].tolist(), strict=True)))
-    assert ways[0] == ways[1]
-    assert len(ways[0]) > 60
+    found = [np.concatenate(column) for column in zip(*block.above(probes, least), strict=True)]
+    kept = found[2] >= least[found[0]]
+    pairs = set(zip(found[0][kept].tolist(), found[1][kept].tolist(), strict=True))
+    cosine = probes @ block.embedding(np.arange(60)).T
+    expected = zip(*np.nonzero(cosine >= least[:, None]), strict=True)
+    assert pairs == {(int(probe), int(row)) for probe, row in expected}
+    assert len(pairs) > 60
 
 
 def test_without_faiss_only_search_fails(monkeypatch, tmp_path):

@@ -1,0 +1,165 @@
+"""All of a Milvus collection, as the exact search looks at it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import Any, NamedTuple, Protocol
+
+import numpy as np
+import numpy.typing as npt
+
+Floats = npt.NDArray[np.float32]
+Integers = npt.NDArray[np.int64]
+
+# Milvus gives no more hits than that for one search.
+MOST_HITS = 16_384
+# Hits of each probe that `above` asks for first, and how many times as many then.
+_FIRST, _GROWTH = 256, 4
+# Rows kept, so that few are asked for twice.
+_KEPT = 65_536
+_COLUMNS = ("name", "embedding", "photos")
+
+
+class Source(Protocol):
+    """What a block asks of `MilvusIndex`; see there."""
+
+    def search(self, probes: Floats, count: int) -> list[list[tuple[str, float]]]: ...
+
+    def rows_of(self, keys: Sequence[str], columns: Sequence[str]) -> dict[str, dict[str, Any]]: ...
+
+    def pages(self, columns: Sequence[str]) -> Iterator[list[dict[str, Any]]]: ...
+
+
+class _Row(NamedTuple):
+    embedding: Floats
+    group_feature: Floats | None
+    name: str
+    photos: int
+
+
+class MilvusBlock:
+    """All of a collection; rows are numbered as they are met.
+
+    Another process may remove people during the search. Their figures are not numbers, which are
+    not above any bound, so they are not found.
+
+    Args:
+        source: the index.
+        widths: (D, G).
+        length: how many people there are.
+    """
+
+    def __init__(self, source: Source, widths: tuple[int, int | None], length: int):
+        self._source, self._length = source, length
+        self._keys: list[str] = []
+        self._number_of: dict[str, int] = {}
+        self._kept: dict[int, _Row] = {}
+        embedding = np.full(widths[0], np.nan, np.float32)
+        group = None if widths[1] is None else np.full(widths[1], np.nan, np.float32)
+        self._gone = _Row(embedding, group, "", 0)
+
+    def __len__(self) -> int:
+        return self._length
+
+    def nearest(self, probes: Floats, count: int) -> tuple[Floats, Integers]:
+        if count > MOST_HITS:
+            return self._nearest_of_all(probes, count)
+        cosine = np.full((len(probes), count), -np.inf, np.float32)
+        # Where a list ends early, somebody has been removed meanwhile.
+        numbers = np.full((len(probes), count), self._number(""), np.int64)
+        for row, hits in enumerate(self._source.search(probes, count)):
+            cosine[row, : len(hits)] = [hit[1] for hit in hits]
+            numbers[row, : len(hits)] = [self._number(hit[0]) for hit in hits]
+        return cosine, numbers
+
+    def above(self, probes: Floats, least: Floats) -> Iterator[tuple[Integers, Integers, Floats]]:
+        pending, count = np.arange(len(probes)), 0
+        while len(pending) and count < len(self):
+            count = min(len(self), max(_GROWTH * count, _FIRST))
+            if count > MOST_HITS or len(pending) * count > len(self):
+                # A hit takes Milvus as long as a row that is read, so reading all is quicker.
+                yield from self._scan(probes, least, pending)
+                return
+            cosine, numbers = self.nearest(probes[pending], count)
+            # Also those of the shorter list: of equal ones it may have held others.
+            yield np.repeat(pending, count), numbers.reshape(-1), cosine.reshape(-1)
+            pending = pending[cosine[:, -1] >= least[pending]]
+
+    def embedding(self, rows: Integers) -> Floats:
+        return np.array([row.embedding for row in self._rows(rows)], np.float32)
+
+    def group_feature(self, rows: Integers) -> Floats | None:
+        if self._gone.group_feature is None:
+            return None
+        return np.array([row.group_feature for row in self._rows(rows)], np.float32)
+
+    def sketches(self, projection: Floats) -> None:
+        # Reading every group feature from a server would take longer than it saves.
+        return None
+
+    def names(self, rows: Integers) -> list[str]:
+        return [row.name for row in self._rows(rows)]
+
+    def photos(self, rows: Integers) -> npt.NDArray[np.int32]:
+        return np.array([row.photos for row in self._rows(rows)], np.int32)
+
+    def _scan(
+        self, probes: Floats, least: Floats, pending: Integers
+    ) -> Iterator[tuple[Integers, Integers, Floats]]:
+        for page in self._source.pages(_COLUMNS):
+            cosine = probes[pending] @ _embeddings(page).T
+            who, where = np.nonzero(cosine >= least[pending, None])
+            # What is looked at now is here already; what was before is not needed any more.
+            self._kept = {}
+            numbers = np.zeros(len(page), np.int64)
+            for row in np.unique(where).tolist():
+                numbers[row] = self._number(page[row]["key"])
+                self._kept[int(numbers[row])] = _row(page[row])
+            if len(who):
+                yield pending[who], numbers[where], cosine[who, where]
+
+    def _nearest_of_all(self, probes: Floats, count: int) -> tuple[Floats, Integers]:
+        """`nearest` for more than Milvus' longest list: by reading everything."""
+        cosine = np.full((len(probes), count), -np.inf, np.float32)
+        numbers = np.full((len(probes), count), self._number(""), np.int64)
+        for page in self._source.pages(["embedding"]):
+            some = probes @ _embeddings(page).T
+            rows = np.array([self._number(row["key"]) for row in page])
+            cosine = np.concatenate([cosine, some], axis=1)
+            numbers = np.concatenate([numbers, np.broadcast_to(rows, some.shape)], axis=1)
+            best = np.argsort(-cosine, axis=1, kind="stable")[:, :count]
+            cosine = np.take_along_axis(cosine, best, 1)
+            numbers = np.take_along_axis(numbers, best, 1)
+        return cosine, numbers
+
+    def _number(self, key: str) -> int:
+        number = self._number_of.setdefault(key, len(self._keys))
+        if number == len(self._keys):
+            self._keys.append(key)
+        return number
+
+    def _rows(self, rows: Integers) -> list[_Row]:
+        wanted = list(dict.fromkeys(rows.tolist()))
+        missing = [row for row in wanted if row not in self._kept]
+        if len(self._kept) + len(missing) > _KEPT:
+            self._kept, missing = {}, wanted
+        keys = [self._keys[row] for row in missing if self._keys[row]]
+        found = self._source.rows_of(keys, _COLUMNS)
+        for number in missing:
+            row = found.get(self._keys[number])
+            self._kept[number] = self._gone if row is None else _row(row)
+        return [self._kept[row] for row in rows.tolist()]
+
+
+def _row(row: dict[str, Any]) -> _Row:
+    group = row.get("group_feature")
+    return _Row(
+        np.array(row["embedding"], np.float32),
+        None if group is None else np.array(group, np.float32),
+        row["name"],
+        row["photos"],
+    )
+
+
+def _embeddings(page: list[dict[str, Any]]) -> Floats:
+    return np.array([row["embedding"] for row in page], np.float32)
