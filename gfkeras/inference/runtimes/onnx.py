@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 
 from gfkeras.errors import require
+from gfkeras.inference.denormals import flushed_denormals
 from gfkeras.inference.runtimes.runtime import image_input, named_outputs, unreadable
 
 
@@ -29,14 +30,14 @@ class OnnxRuntime:
         ort = require("onnxruntime", "export")
         options = ort.SessionOptions()
         options.log_severity_level = 3
-        # Weights near 0 make denormal activations, which some processors multiply twenty times more
-        # slowly. LiteRT's XNNPACK, TensorFlow and XLA flush them to 0 by themselves.
+        # For the session's own threads; the one that calls it is `flushed_denormals`' business.
         options.add_session_config_entry("session.set_denormal_as_zero", "1")
         options.intra_op_num_threads = num_threads
         try:
-            self._session = ort.InferenceSession(
-                str(path), options, providers=["CPUExecutionProvider"]
-            )
+            with flushed_denormals():
+                self._session = ort.InferenceSession(
+                    str(path), options, providers=["CPUExecutionProvider"]
+                )
         # onnxruntime's exceptions share no base class but Exception.
         except Exception as error:
             raise unreadable(path, "an ONNX model", error) from error
@@ -48,4 +49,6 @@ class OnnxRuntime:
         self._names = named_outputs([o.name for o in self._session.get_outputs()], str(path))
 
     def run(self, images: np.ndarray) -> dict[str, np.ndarray]:
-        return dict(zip(self._names, self._session.run(None, {self._input: images}), strict=True))
+        with flushed_denormals():
+            outputs = self._session.run(None, {self._input: images})
+        return dict(zip(self._names, outputs, strict=True))
