@@ -30,7 +30,7 @@ def model():
 @pytest.fixture(scope="module")
 def tflite(model, tmp_path_factory):
     path = tmp_path_factory.mktemp("threads") / "model.tflite"
-    return gfkeras.export.export(model, path, format="tflite")
+    return gfkeras.export.export_model(model, path, format="tflite")
 
 
 def test_a_quota_of_time_counts(tmp_path, monkeypatch):
