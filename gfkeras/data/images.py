@@ -17,6 +17,8 @@ from typing import Any
 import numpy as np
 from PIL import Image, ImageOps
 
+from gfkeras.data.plain_jpeg import decode_plain_jpeg
+
 IMAGE_SIZE = 112
 IMAGE_SUFFIXES = frozenset(
     {".jpg", ".jpeg", ".png", ".pgm", ".ppm", ".bmp", ".webp", ".tif", ".tiff"}
@@ -94,6 +96,9 @@ def read_photo(source: str | os.PathLike[str] | bytes) -> np.ndarray:
         content = source if isinstance(source, bytes) else _contents(name)
         if not content:
             raise ImageError(name, "the file is empty", "empty")
+        plain = decode_plain_jpeg(content, MAX_PIXELS)
+        if plain is not None:
+            return plain
         with Image.open(io.BytesIO(content), formats=_FORMATS) as image:
             width, height = image.size
             if width * height > MAX_PIXELS:
