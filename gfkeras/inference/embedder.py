@@ -11,12 +11,14 @@ from typing import Any
 import keras
 import numpy as np
 
+from gfkeras.data.alignment import FaceAligner
 from gfkeras.data.images import check_images, read_image
 from gfkeras.errors import positive_int
 from gfkeras.files import sha256, tree_sha256
 from gfkeras.inference.embeddings import Embeddings
 from gfkeras.inference.file_embeddings import FileEmbeddings
 from gfkeras.inference.opening import open_model
+from gfkeras.inference.photos import Photo, PhotoFaces, embed_photos
 from gfkeras.inference.pipeline import Loaded, Runtimes
 from gfkeras.inference.processors import usable_processors
 from gfkeras.inference.runtimes import KerasModelRuntime, Runtime
@@ -24,7 +26,10 @@ from gfkeras.models.fingerprint import model_fingerprint
 
 
 class Embedder:
-    """Embeds aligned faces with a Keras model or an exported artefact, all alike.
+    """Embeds faces with a Keras model or an exported artefact, all alike.
+
+    Aligned faces as arrays (calling it) or files (`embed_files`), or the faces of photos
+    (`embed_photos`). Every runtime is given the same, RGB in 0…255: the model normalises.
 
     Args:
         model_or_path: a `keras.Model`, a model folder, a SavedModel folder, a .tflite
@@ -170,6 +175,34 @@ class Embedder:
 
         return self.embed_loaded(files, load)
 
+    def embed_photos(
+        self,
+        photos: Sequence[Photo],
+        aligner: FaceAligner | None = None,
+        progress: Callable[[int, int], None] | None = None,
+    ) -> PhotoFaces:
+        """Finds, aligns and embeds the faces of photos, any number of them.
+
+        Args:
+            photos: files, or (H, W, 3) uint8 arrays, RGB.
+            aligner: its `choose` says which faces of a photo: "all", or one. By default the largest
+                of each, found with the public YuNet.
+            progress: called with (photos done, photos) after each batch.
+
+        Returns:
+            The faces with their places; photos that cannot be read or show no face are listed.
+
+        Raises:
+            ValueError: for an array that is no photo, or an aligner of another size than the
+                model's.
+            DownloadError: where the detector's file is not there and cannot be downloaded.
+
+        Example:
+            faces = Embedder(model).embed_photos(["a.jpg", "b.jpg"])
+            cosine = faces.embeddings.embedding[0] @ faces.embeddings.embedding[1]
+        """
+        return embed_photos(self, photos, aligner, progress)
+
     def embed_loaded(
         self,
         names: Sequence[Any],
@@ -180,8 +213,9 @@ class Embedder:
 
         Args:
             names: what the images are called, in `skipped`.
-            load: from a position in `names` to an aligned face, (112, 112, 3) uint8; an
-                `ImageError` of it lists the image.
+            load: from a position in `names` to an aligned face, (112, 112, 3) uint8, or to several
+                of one photo, (F, 112, 112, 3), which all get its position; an `ImageError` of it
+                lists the image.
             progress: called with (images done, images) after each batch.
 
         Returns:
@@ -221,17 +255,25 @@ class Embedder:
 
     def _embed_loaded(self, batch: Loaded, runtime: Runtime) -> tuple[Loaded, Embeddings | None]:
         images, batch.images = batch.images, None
-        return batch, None if images is None else self._embed(images, runtime)
+        if images is None:
+            return batch, None
+        # More than a batch where photos show several faces.
+        starts = range(0, len(images), self.batch_size)
+        parts = [self._embed(images[s : s + self.batch_size], runtime) for s in starts]
+        return batch, parts[0] if len(parts) == 1 else Embeddings.joined(parts)
 
     def _checked(self, image: np.ndarray) -> np.ndarray:
-        """What a reader gave, if it is an aligned face."""
+        """What a reader gave, if it is an aligned face or several, as (F, 112, 112, 3)."""
         expected = (self.image_size, self.image_size, 3)
-        if np.shape(image) != expected or image.dtype != np.uint8:
+        faces = np.asarray(image)
+        if faces.ndim == 3:
+            faces = faces[np.newaxis]
+        if faces.shape[1:] != expected or not len(faces) or faces.dtype != np.uint8:
             raise ValueError(
                 f"`reader` must return uint8 arrays of shape {expected}. Received: shape "
                 f"{np.shape(image)}, type {getattr(image, 'dtype', type(image).__name__)}"
             )
-        return image
+        return faces
 
     def _embed(self, images: np.ndarray, runtime: Runtime) -> Embeddings:
         """One batch of at most `batch_size` images."""

@@ -16,7 +16,8 @@ class FileEmbeddings:
         embedding: (M, D) float32, L2-normalised.
         group_feature: (M, 256) float32, or None for a network without groups.
         group: (M,) int32, or None.
-        index: (M,) int64, position in the list of each file read, ascending.
+        index: (M,) int64, position in the list of each file read, ascending; once for each face
+            where a file gave several.
         skipped: (file, reason) of the others.
         norm: (M,) float32, length of each embedding before it was normalised.
     """

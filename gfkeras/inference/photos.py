@@ -1,23 +1,23 @@
-"""Every face of many photos: where it is, and its embedding."""
+"""The faces of many photos: where they are, and their embeddings."""
 
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 
-from gfkeras.data.alignment import AlignedFace, FaceAligner
-from gfkeras.data.images import ImageError
-from gfkeras.inference.embedder import Embedder
+from gfkeras.data.alignment import AlignedFace, FaceAligner, NoFaceError
 from gfkeras.inference.embeddings import Embeddings
 from gfkeras.inference.file_embeddings import FileEmbeddings
 
-# Photos whose faces are in memory at once.
-_PHOTOS = 64
+if TYPE_CHECKING:
+    from gfkeras.inference.embedder import Embedder
+
+Photo = str | os.PathLike[str] | np.ndarray
 
 
 @dataclass(frozen=True, eq=False)
@@ -26,17 +26,18 @@ class PhotoFaces:
 
     Attributes:
         embeddings: of F faces; None where F is 0.
-        photo: (F,) int64, position in the list of photos.
+        photo: (F,) int64, position in the list of photos, ascending.
         box: (F, 4) float32, x, y, width and height in the photo; NaN for aligned faces.
         landmarks: (F, 5, 2) float32, likewise.
-        skipped: (photo, reason) of photos that cannot be read or show no face.
+        skipped: (photo, reason) of photos that cannot be read or show no face; one that was given
+            as an array is named by its position.
     """
 
     embeddings: Embeddings | None
     photo: np.ndarray
     box: np.ndarray
     landmarks: np.ndarray
-    skipped: list[tuple[Path, str]]
+    skipped: list[tuple[Path | int, str]]
 
     def __len__(self) -> int:
         return len(self.photo)
@@ -44,56 +45,64 @@ class PhotoFaces:
 
 def embed_photos(
     embedder: Embedder,
-    paths: Sequence[str | os.PathLike[str]],
-    aligner: FaceAligner,
+    photos: Sequence[Photo],
+    aligner: FaceAligner | None = None,
     progress: Callable[[int, int], None] | None = None,
 ) -> PhotoFaces:
-    """Finds, aligns and embeds the faces of photos.
+    """Finds, aligns and embeds the faces of photos: `Embedder.embed_photos`.
 
     Args:
         embedder: of the model.
-        paths: the photos.
-        aligner: its `choose` says which faces of a photo: "all", or one.
-        progress: called with (photos done, photos).
-
-    Example:
-        faces = embed_photos(Embedder(model), ["party.jpg"], FaceAligner(choose="all"))
+        photos, aligner, progress: as there.
     """
-    files = [Path(path) for path in paths]
-    found: list[tuple[int, AlignedFace]] = []
-    parts: list[Embeddings] = []
-    skipped: list[tuple[Path, str]] = []
-    for start, chunk in _aligned(files, aligner):
-        here = []
-        for position, faces in enumerate(chunk, start):
-            if isinstance(faces, ImageError):
-                skipped.append((files[position], faces.reason))
-            elif not faces:
-                skipped.append((files[position], "no face found"))
-            else:
-                here += [(position, face) for face in faces]
-        if here:
-            parts.append(embedder(np.stack([face.image for _, face in here])))
-            # Only where they are is kept: a hundred thousand aligned faces take 3.7 GB.
-            found += [(position, _without_image(face)) for position, face in here]
-        if progress is not None:
-            progress(start + len(chunk), len(files))
+    if not len(photos):
+        raise ValueError("`photos` must name at least one photo. Received: none")
+    finder = aligner_for(embedder, aligner)
+    names = [n if isinstance(p, np.ndarray) else Path(p) for n, p in enumerate(photos)]
+    found: dict[int, list[AlignedFace]] = {}
+
+    def load(position: int) -> np.ndarray:
+        faces = finder.faces(photos[position])
+        if not faces:
+            raise NoFaceError(str(names[position]), "no face found")
+        # Only where they are is kept: a hundred thousand aligned faces take 3.7 GB.
+        found[position] = [_without_image(face) for face in faces]
+        return np.stack([face.image for face in faces])
+
+    embedded = embedder.embed_loaded(names, load, progress)
+    faces = [face for position in sorted(found) for face in found[position]]
     unknown = np.full(4, np.nan, np.float32)
     return PhotoFaces(
-        Embeddings.joined(parts) if parts else None,
-        np.array([position for position, _ in found], np.int64),
-        np.array([unknown if f.box is None else f.box for _, f in found]).reshape(-1, 4),
-        np.array([face.landmarks for _, face in found], np.float32).reshape(-1, 5, 2),
-        skipped,
+        _embeddings(embedded),
+        embedded.index,
+        np.array([unknown if f.box is None else f.box for f in faces], np.float32).reshape(-1, 4),
+        np.array([face.landmarks for face in faces], np.float32).reshape(-1, 5, 2),
+        embedded.skipped,
     )
+
+
+def aligner_for(embedder: Embedder, aligner: FaceAligner | None) -> FaceAligner:
+    """The aligner given, or one of the model's size.
+
+    Raises:
+        ValueError: if its faces do not have the model's size.
+    """
+    size = embedder.image_size
+    if aligner is None:
+        return FaceAligner(size=size)
+    if aligner.size != (size, size):
+        raise ValueError(
+            f"`aligner` must give faces of the model's size, {size}×{size}. "
+            f"Received: aligner.size={aligner.size}"
+        )
+    return aligner
 
 
 def from_aligned(found: FileEmbeddings) -> PhotoFaces:
     """The same of files that are aligned faces already: one each, without a place."""
     count = len(found.index)
-    embeddings = Embeddings(found.embedding, found.group_feature, found.group)
     return PhotoFaces(
-        embeddings if count else None,
+        _embeddings(found),
         found.index,
         np.full((count, 4), np.nan, np.float32),
         np.full((count, 5, 2), np.nan, np.float32),
@@ -101,20 +110,10 @@ def from_aligned(found: FileEmbeddings) -> PhotoFaces:
     )
 
 
-def _aligned(
-    files: Sequence[Path], aligner: FaceAligner
-) -> Iterator[tuple[int, list[list[AlignedFace] | ImageError]]]:
-    """(position of the first, faces of each) of some photos after others."""
-
-    def faces(path: Path) -> list[AlignedFace] | ImageError:
-        try:
-            return aligner.faces(path)
-        except ImageError as error:
-            return error
-
-    with ThreadPoolExecutor(os.cpu_count() or 1) as pool:
-        for start in range(0, len(files), _PHOTOS):
-            yield start, list(pool.map(faces, files[start : start + _PHOTOS]))
+def _embeddings(found: FileEmbeddings) -> Embeddings | None:
+    if not len(found.index):
+        return None
+    return Embeddings(found.embedding, found.group_feature, found.group, norm=found.norm)
 
 
 def _without_image(face: AlignedFace) -> AlignedFace:

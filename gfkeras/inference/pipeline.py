@@ -20,8 +20,12 @@ Result = TypeVar("Result")
 class Loaded:
     """The images of one batch: those that could be loaded, and why the others could not.
 
+    Args:
+        positions: of the batch.
+        load: from a position to one or more images, (F, H, W, 3) uint8.
+
     Attributes:
-        index: their positions.
+        index: the position of each image.
         images: (M, H, W, 3) uint8, or None where M is 0.
         failed: (position, reason) of the others.
     """
@@ -32,11 +36,13 @@ class Loaded:
         images = []
         for position in positions:
             try:
-                images.append(load(position))
-                self.index.append(position)
+                loaded = load(position)
             except ImageError as error:
                 self.failed.append((position, error.reason))
-        self.images = np.stack(images) if images else None
+                continue
+            images.append(loaded)
+            self.index += [position] * len(loaded)
+        self.images = np.concatenate(images) if images else None
 
 
 class Runtimes:

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator
 from pathlib import Path
 
-_QUOTA = Path("/sys/fs/cgroup/cpu.max")
+_GROUPS = Path("/sys/fs/cgroup")
+_MINE = Path("/proc/self/cgroup")
 
 
 def usable_processors() -> int:
@@ -14,17 +16,51 @@ def usable_processors() -> int:
     `os.cpu_count` counts the machine's, of which a container may be given two of sixty-four; a
     thread for each would make inference slower, not faster.
     """
-    try:
+    if hasattr(os, "process_cpu_count"):
+        # Python 3.13's, which PYTHON_CPU_COUNT sets by hand.
+        count = os.process_cpu_count() or 1
+    elif hasattr(os, "sched_getaffinity"):
         count = len(os.sched_getaffinity(0))
-    except AttributeError:
+    else:
         count = os.cpu_count() or 1
-    return max(1, min(count, _quota(_QUOTA)))
+    return max(1, min([count, *_quotas(_GROUPS, _MINE)]))
 
 
-def _quota(file: Path) -> int:
-    """Whole processors that a cgroup's "QUOTA PERIOD" allows; many where it says "max"."""
+def _quotas(groups: Path, mine: Path) -> Iterator[int]:
+    """Whole processors that each control group around this process allows, of version 1 or 2."""
+    for folder in _folders(groups, mine):
+        try:
+            quota, period = (folder / "cpu.max").read_text(encoding="ascii").split()
+        except (OSError, ValueError):
+            try:
+                quota = (folder / "cpu.cfs_quota_us").read_text(encoding="ascii")
+                period = (folder / "cpu.cfs_period_us").read_text(encoding="ascii")
+            except (OSError, ValueError):
+                continue
+        try:
+            if int(quota) > 0:
+                yield int(quota) // int(period)
+        # "max" and -1 are no quota.
+        except (ValueError, ZeroDivisionError):
+            continue
+
+
+def _folders(groups: Path, mine: Path) -> Iterator[Path]:
+    """Where quotas may be: the process's groups and all above them.
+
+    A container often sees its own group as the root, whatever /proc says.
+    """
+    yield from (groups, groups / "cpu")
     try:
-        quota, period = file.read_text(encoding="ascii").split()
-        return max(1, int(quota) // int(period))
+        lines = mine.read_text(encoding="utf-8").splitlines()
     except (OSError, ValueError):
-        return 1 << 16
+        return
+    for line in lines:
+        _, controllers, path = [*line.split(":", 2), "", ""][:3]
+        if controllers and "cpu" not in controllers.split(","):
+            continue
+        base = groups / controllers
+        folder = base / path.strip("/")
+        while folder != base and base in folder.parents:
+            yield folder
+            folder = folder.parent

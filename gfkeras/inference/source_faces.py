@@ -11,6 +11,7 @@ from gfkeras.data.images import ImageError, read_image
 from gfkeras.data.sources import Item, Source
 from gfkeras.inference.embedder import Embedder
 from gfkeras.inference.file_embeddings import FileEmbeddings
+from gfkeras.inference.photos import aligner_for
 
 
 class SourceFaces:
@@ -25,6 +26,9 @@ class SourceFaces:
         source: of `gfkeras.data.open_source`.
         aligner: finds and aligns faces.
         progress: called with (images done, images) after each batch.
+
+    Raises:
+        ValueError: for an aligner of another size than the model's, and where the source is damaged.
 
     Attributes:
         items: by name.
@@ -45,7 +49,7 @@ class SourceFaces:
         self.embedder, self.source, self.progress = embedder, source, progress
         self.aligner = aligner
         # Nothing is detected where landmarks are known, so this one needs no detector's file.
-        self._by_landmarks = aligner or FaceAligner(size=embedder.image_size)
+        self._by_landmarks = aligner_for(embedder, aligner)
         self.items: dict[str, Item] = {}
         self.refused: dict[str, str] = {}
         for item in source.items():

@@ -10,8 +10,6 @@ import pytest
 import gfkeras
 from gfkeras.data.images import ImageError
 from gfkeras.inference import Embedder, SourceFaces
-from gfkeras.inference import processors as processors_module
-from gfkeras.inference.processors import usable_processors
 
 pytestmark = pytest.mark.skipif(
     keras.backend.backend() != "tensorflow", reason="the runtimes and exports need TensorFlow"
@@ -31,21 +29,6 @@ def model():
 def tflite(model, tmp_path_factory):
     path = tmp_path_factory.mktemp("threads") / "model.tflite"
     return gfkeras.export.export_model(model, path, format="tflite")
-
-
-def test_a_quota_of_time_counts(tmp_path, monkeypatch):
-    file = tmp_path / "cpu.max"
-    monkeypatch.setattr(processors_module, "_QUOTA", file)
-    whole = usable_processors()
-    assert whole >= 1
-    for text, expected in (
-        ("max 100000", whole),
-        ("100000 100000", 1),
-        ("50000 100000", 1),
-        ("", whole),
-    ):
-        file.write_text(text)
-        assert usable_processors() == min(whole, expected)
 
 
 @pytest.mark.parametrize("threads", [1, 3])
