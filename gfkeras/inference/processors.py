@@ -61,6 +61,7 @@ def _folders(groups: Path, mine: Path) -> Iterator[Path]:
             continue
         base = groups / controllers
         folder = base / path.strip("/")
+        yield base
         while folder != base and base in folder.parents:
             yield folder
             folder = folder.parent

@@ -28,7 +28,7 @@ class SourceFaces:
         progress: called with (images done, images) after each batch.
 
     Raises:
-        ValueError: for an aligner of another size than the model's, and where the source is damaged.
+        ValueError: for an aligner of another size than the model's, and for a damaged source.
 
     Attributes:
         items: by name.

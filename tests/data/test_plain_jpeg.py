@@ -33,7 +33,8 @@ def by_pillow(content: bytes) -> np.ndarray | None:
     try:
         with Image.open(io.BytesIO(content)) as image:
             return np.array(image.convert("RGB"))
-    except Exception:
+    # Whatever it raises for a damaged file, it does not decode it.
+    except Exception:  # noqa: BLE001
         return None
 
 

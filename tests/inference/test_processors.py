@@ -12,7 +12,7 @@ from gfkeras.inference.processors import usable_processors
 
 @pytest.fixture
 def groups(tmp_path, monkeypatch):
-    """Writes control groups' files, and what /proc says of this process's, in place of real ones."""
+    """Writes files of control groups, and of what /proc says, in place of the real ones."""
     root, mine = tmp_path / "cgroup", tmp_path / "mine"
     monkeypatch.setattr(processors, "_GROUPS", root)
     monkeypatch.setattr(processors, "_MINE", mine)
