@@ -6,7 +6,7 @@ import os
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -37,7 +37,7 @@ class PhotoFaces:
     photo: np.ndarray
     box: np.ndarray
     landmarks: np.ndarray
-    skipped: list[tuple[Path | int, str]]
+    skipped: list[tuple[Any, str]]
 
     def __len__(self) -> int:
         return len(self.photo)
