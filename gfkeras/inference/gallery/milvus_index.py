@@ -125,7 +125,9 @@ class MilvusIndex:
                 f"`names` must have at most {_LONGEST_NAME:,} bytes in Milvus. Received: one of "
                 f"{len(long[0].encode()):,}, {long[0][:40]!r}…"
             )
-        if self.widths != templates.widths:
+        if self.widths not in (None, templates.widths):
+            raise ValueError(f"{self.location} has been given people of other widths meanwhile")
+        if self._widths != templates.widths:
             self._create(templates.widths)
         step = _rows_a_call(templates.widths)
         with reported(self.location, "written"):

@@ -21,6 +21,7 @@ from processes import free_ports, start_python
 from gfkeras.evaluation import COSINE, GROUP_AWARE, Similarity
 from gfkeras.inference import Embeddings, Gallery
 from gfkeras.inference.gallery import exact_search, milvus_block, milvus_index
+from gfkeras.inference.gallery.templates import average
 
 pytest.importorskip("milvus_lite", reason="Milvus Lite is not installed (gfkeras[milvus])")
 
@@ -314,7 +315,11 @@ def test_a_server_by_its_url(tmp_path, monkeypatch):
         two.remove(["Ann", "Bob"])
         assert (len(one), one.names, one.search(random_faces(1, 0))) == (0, [], [[]])
         two.add("Cleo", random_faces(1, 1, width=5, groups=None))
+        # Whoever found it empty before does not make it anew for other widths.
+        with pytest.raises(ValueError, match="other widths meanwhile"):
+            one._index.put(average("Ann", random_faces(1, 0)))
         assert Gallery(url).widths == (5, None)
+        assert two.names == ["Cleo"]
         server.kill()
         monkeypatch.setattr(milvus_index, "TIMEOUT", 0.5)
         for call in (lambda: two.names, lambda: len(two), lambda: two.remove("Cleo")):
