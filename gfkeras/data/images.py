@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import io
 import os
+import stat
 import warnings
 from pathlib import Path
 from typing import Any
@@ -126,7 +127,10 @@ def read_photo(source: str | os.PathLike[str] | bytes) -> np.ndarray:
 def _contents(path: str) -> bytes:
     try:
         with Path(path).open("rb") as file:
-            content = file.read(MAX_BYTES + 1)
+            status = os.fstat(file.fileno())
+            # Room for as much as is asked for is made first; a pipe does not say how much comes.
+            known = stat.S_ISREG(status.st_mode)
+            content = file.read((min(status.st_size, MAX_BYTES) if known else MAX_BYTES) + 1)
     except FileNotFoundError as error:
         raise ImageError(path, "no such file", "missing") from error
     except OSError as error:

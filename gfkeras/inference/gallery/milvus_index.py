@@ -125,6 +125,8 @@ class MilvusIndex:
                 f"`names` must have at most {_LONGEST_NAME:,} bytes in Milvus. Received: one of "
                 f"{len(long[0].encode()):,}, {long[0][:40]!r}…"
             )
+        # Another process may have removed everybody and enrolled others since.
+        self._look()
         if self.widths not in (None, templates.widths):
             raise ValueError(f"{self.location} has been given people of other widths meanwhile")
         if self._widths != templates.widths:
@@ -218,6 +220,7 @@ class MilvusIndex:
         """Learns what is there."""
         with reported(self.location, "opened"):
             if not self._client.has_collection(COLLECTION, timeout=TIMEOUT):
+                self._widths, self._empty = None, True
                 return
             described = self._client.describe_collection(COLLECTION, timeout=TIMEOUT)
         self._read(described)
