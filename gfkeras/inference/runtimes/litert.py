@@ -10,7 +10,6 @@ from gfkeras.errors import require
 from gfkeras.inference.denormals import flushed_denormals
 from gfkeras.inference.runtimes.runtime import image_input, named_outputs, unreadable
 
-
 # So few images at once that what flows between two layers stays in a core's own cache; one by one,
 # the weights of a ResNet would be fetched for each.
 _AT_ONCE = 2
