@@ -33,7 +33,12 @@ def test_det_has_both_errors_on_probit_axes():
 
 def test_det_of_many_pairs_is_drawn_with_few_points():
     (axes,) = plots.det_figure({"many": curve_of(200_000)}).axes
-    assert len(axes.get_lines()[0].get_xdata()) <= 2000
+    x, y = axes.get_lines()[0].get_xydata().T
+    assert 1000 < len(x) <= 2000
+    # As close to the rarest errors as anywhere: both ends are there, and no gap is to be seen.
+    assert norm.cdf(x[0]) < 3e-5
+    assert norm.cdf(y[-1]) < 3e-5
+    assert np.hypot(np.diff(x), np.diff(y)).max() < 0.5
 
 
 def test_a_perfect_network_has_an_empty_det():
@@ -74,7 +79,7 @@ def test_the_table_says_what_to_use_and_what_cannot_be_measured():
     threshold = curve.thresholds[np.searchsorted(curve.far, 0.01, side="right") - 1]
     assert f"{threshold:.3f}" in texts
     assert "1 in 1,000,000" in texts
-    assert "needs more than 300 impostor pairs" in texts
+    assert "needs 1,000,000 impostor pairs, not 300" in texts
     assert any(
         text.startswith(f"For one false accept in 100 use {threshold:.3f}") for text in texts
     )
@@ -98,6 +103,9 @@ def test_nothing_to_draw_is_refused_and_figures_are_written(tmp_path):
                    plots.identification_error_figure):  # fmt: skip
         with pytest.raises(ValueError, match="at least one"):
             figure({})
+    for figure, curve in ((plots.cmc_figure, []), (plots.distractor_figure, {})):
+        with pytest.raises(ValueError, match=r"must have points\. Received: none for 'two'"):
+            figure({"one": {1: 0.5} if curve == {} else [0.5], "two": curve})
     written = plots.write_figures(tmp_path, {"det": plots.det_figure({"a": curve_of()})})
     assert written == [tmp_path / "det.png"]
     assert written[0].read_bytes().startswith(b"\x89PNG")

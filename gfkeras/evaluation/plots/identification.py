@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sized
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -22,13 +22,13 @@ def cmc_figure(curves: Mapping[str, npt.ArrayLike], ranks: int = 20) -> Figure:
         curves: identification rate at rank 1, 2, … by name.
 
     Raises:
-        ValueError: where `curves` is empty.
+        ValueError: where `curves` or one of them is empty.
     """
-    _require(curves)
+    rates = {name: np.asarray(values, np.float64)[:ranks] for name, values in curves.items()}
+    _require(rates)
     figure, axes = figure_with_axes("Rank", "Identification rate")
     least = 1.0
-    for i, (name, values) in enumerate(curves.items()):
-        rate = np.asarray(values, np.float64)[:ranks]
+    for i, (name, rate) in enumerate(rates.items()):
         least = min(least, float(rate[0]))
         label = f"{name}  (rank-1 {rate[0]:.2%})"
         _line(axes, i, np.arange(1, len(rate) + 1), rate, label, marker="o")
@@ -45,7 +45,7 @@ def distractor_figure(curves: Mapping[str, Mapping[int, float]]) -> Figure:
         curves: {distractors: rate} by name, such as `MegaFaceResult.rank_1`.
 
     Raises:
-        ValueError: where `curves` is empty.
+        ValueError: where `curves` or one of them is empty.
     """
     _require(curves)
     figure, axes = figure_with_axes("Distractors (log)", "Rank-1 identification rate")
@@ -70,7 +70,7 @@ def identification_error_figure(
         curves: (FPIR, FNIR) by name, of `identification_errors`.
 
     Raises:
-        ValueError: where `curves` is empty.
+        ValueError: where `curves` or one of them is empty.
     """
     _require(curves)
     figure, axes = figure_with_axes(
@@ -97,9 +97,12 @@ def identification_error_figure(
     return figure
 
 
-def _require(curves: Mapping[str, object]) -> None:
+def _require(curves: Mapping[str, Sized]) -> None:
     if not curves:
         raise ValueError("`curves` must hold at least one curve. Received: none")
+    for name, curve in curves.items():
+        if not len(curve):
+            raise ValueError(f"`curves` must have points. Received: none for {name!r}")
 
 
 def _line(axes: Axes, i: int, x: npt.ArrayLike, y: npt.ArrayLike, label: str, marker: str) -> None:

@@ -38,7 +38,7 @@ def threshold_table(curve: Roc, fars: Sequence[float] = FARS) -> Figure:
     headings = ("False accepts allowed", "Threshold", "Genuine pairs accepted")
     for column, heading in enumerate(headings):
         put(column, 0, heading, MUTED, fontsize=11)
-    for number, (allowed, threshold, tar) in enumerate(rows, start=1):
+    for number, (far, (allowed, threshold, tar)) in enumerate(zip(fars, rows, strict=True), 1):
         axes.axhline(number - 0.5, color=GRID, linewidth=0.8)
         known_row = threshold is not None and tar is not None
         put(0, number, allowed, INK if known_row else MUTED, fontsize=12)
@@ -46,11 +46,13 @@ def threshold_table(curve: Roc, fars: Sequence[float] = FARS) -> Figure:
             put(1, number, f"{threshold:.3f}", fontsize=12, fontweight="bold")
             put(2, number, f"{tar:.2%}", fontsize=12)
         else:
-            put(2, number, f"needs more than {curve.impostor:,} impostor pairs", MUTED, fontsize=11)
+            needs = f"needs {round(1 / far):,} impostor pairs, not {curve.impostor:,}"
+            put(2, number, needs, MUTED, fontsize=11)
     axes.axhline(len(rows) + 0.5, color=GRID, linewidth=0.8)
     if known:
         allowed, threshold, tar = known[-1]
         words = allowed.replace("1 in ", "one false accept in ")
         text = f"For {words} use {threshold:.3f}: {tar:.2%} of the genuine pairs are accepted."
-        put(0, len(rows) + 1.3, text, fontsize=11)
+        # Left out of the layout, which would make the table narrower than its last line.
+        put(0, len(rows) + 1.3, text, fontsize=11, in_layout=False)
     return figure
