@@ -19,7 +19,7 @@ BACKBONES = {
 SUFFIX = {"tflite": ".tflite", "onnx": ".onnx", "savedmodel": ""}
 
 
-@pytest.mark.parametrize("key", BACKBONES)
+@pytest.mark.parametrize("key", ["insightface", pytest.param("iresnet", marks=pytest.mark.slow)])
 def test_backbone_in_every_format(key, as_trained, tmp_path):
     name, arguments = BACKBONES[key]
     model = backbones.get(name, embedding_dim=16, **arguments)

@@ -273,6 +273,7 @@ print((resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) * 1024)
 """
 
 
+@pytest.mark.slow
 def test_relational_needs_little_memory():
     """In a process of its own, for only a process's highest use is known."""
     (used,) = run_python(MEMORY)

@@ -294,6 +294,7 @@ print((after - before) * 1024)
 """
 
 
+@pytest.mark.slow
 def test_inter_needs_little_memory():
     """In a process of its own, for only a process's highest use is known."""
     (used,) = run_python(MEMORY)

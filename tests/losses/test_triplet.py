@@ -340,6 +340,7 @@ print(strategy.experimental_local_results(gradient)[0].numpy().tolist())
 
 @pytest.mark.skipif(keras.backend.backend() != "tensorflow", reason="tf.distribute's replicas")
 @pytest.mark.slow
+@pytest.mark.slow
 def test_two_replicas_compute_the_loss_of_the_global_batch():
     """In a process of their own, for a device is split before TensorFlow starts."""
     # Above the small batches, so that XLA runs on both devices.

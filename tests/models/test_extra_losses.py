@@ -300,6 +300,7 @@ for names in (["CPU:0"], ["CPU:0", "CPU:1"]):
 
 
 @pytest.mark.skipif(keras.backend.backend() != "tensorflow", reason="tf.distribute's replicas")
+@pytest.mark.slow
 def test_two_replicas_train_as_one():
     """Three steps of `fit`: the same weights, states and logs on one replica and on two."""
     printed = run_python(TWO_REPLICAS, two_cpus=True)

@@ -54,6 +54,7 @@ print("trained")
 
 
 @pytest.mark.skipif(importlib.util.find_spec("jax") is None, reason="JAX is not installed")
+@pytest.mark.slow
 def test_training_on_jax_without_tensorflow(tmp_path):
     result = subprocess.run(
         [sys.executable, "-c", WITHOUT_TENSORFLOW + SCRIPT, str(tmp_path / "run")],

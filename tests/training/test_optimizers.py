@@ -99,7 +99,13 @@ for strategy in strategies:
 
 
 @pytest.mark.skipif(JAX, reason="tf.distribute's replicas")
-@pytest.mark.parametrize("loss_scale", [0, 64], ids=["float32", "mixed_float16"])
+@pytest.mark.parametrize(
+    "loss_scale",
+    [
+        pytest.param(0, id="float32"),
+        pytest.param(64, id="mixed_float16", marks=pytest.mark.slow),
+    ],
+)
 def test_two_replicas_accumulate_as_one(loss_scale):
     moved, one, other_moved, two = run_python(ACCUMULATION, str(loss_scale), two_cpus=True)
     assert moved == other_moved == [False, True, False]

@@ -366,7 +366,13 @@ for names in (["CPU:0"], ["CPU:0", "CPU:1"]):
 
 
 @pytest.mark.skipif(JAX, reason="tf.distribute's replicas")
-@pytest.mark.parametrize("loss_scale", [0, 64], ids=["float32", "mixed_float16"])
+@pytest.mark.parametrize(
+    "loss_scale",
+    [
+        pytest.param(0, id="float32"),
+        pytest.param(64, id="mixed_float16", marks=pytest.mark.slow),
+    ],
+)
 def test_two_replicas_draw_and_update_as_one(loss_scale):
     ones, index, loss, twos, other_index, other_loss = run_python(
         TWO_REPLICAS, str(loss_scale), two_cpus=True

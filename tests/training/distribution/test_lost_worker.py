@@ -64,6 +64,7 @@ def lose_a_worker(out) -> None:
     assert str(newest) in printed
 
 
+@pytest.mark.slow
 def test_the_others_end_with_a_message_within_a_minute(tmp_path):
     lose_a_worker(tmp_path / "run")
 
