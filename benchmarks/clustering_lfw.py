@@ -1,0 +1,93 @@
+r"""Clustering LFW without names: how far the clusters are its people, by threshold.
+
+    python benchmarks/clustering_lfw.py MODEL.tflite --data DATA/lfw_aligned112
+
+BCubed precision and recall (Bagga and Baldwin, 1998) are means over faces: the share of a face's
+cluster that is its person, and the share of its person that is in its cluster; a face in no cluster
+is one by itself. People are halved: the threshold with the best F on one half is measured on the
+other. The peer is scikit-learn's agglomerative clustering (average linkage) at its own best
+threshold on the first half.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+
+import numpy as np
+from sklearn.cluster import AgglomerativeClustering
+
+from gfkeras.inference import Embedder
+from gfkeras.inference.clustering import cluster_faces
+
+THRESHOLDS = (0.25, 0.3, 0.35, 0.4, 0.45, 0.5, 0.55, 0.6)
+
+
+def bcubed(people: np.ndarray, clusters: np.ndarray) -> tuple[float, float, float]:
+    """Precision, recall and F."""
+    alone = clusters < 0
+    clusters = np.where(alone, clusters.max(initial=0) + 1 + np.arange(len(clusters)), clusters)
+    _, pair, both = np.unique(
+        np.stack([people, clusters]), axis=1, return_inverse=True, return_counts=True
+    )
+    both = both[pair.ravel()]
+    precision = float((both / np.bincount(clusters)[clusters]).mean())
+    recall = float((both / np.bincount(people)[people]).mean())
+    return precision, recall, 2 * precision * recall / (precision + recall)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
+    parser.add_argument("model", nargs="?")
+    parser.add_argument("--data", type=Path)
+    arguments = parser.parse_args()
+    if not (arguments.model and arguments.data):
+        print("left out: needs MODEL.tflite and --data (LFW is not in this repository)")
+        return
+    files = sorted(arguments.data.glob("*/*.*"))
+    found = Embedder(arguments.model).embed_files(files)
+    names = [files[position].parent.name for position in found.index]
+    people = np.unique(names, return_inverse=True)[1]
+    first = people % 2 == 0
+    print(f"{len(people):,} faces of {people.max() + 1:,} people; tuned on half of the people")
+
+    def peer(rows: np.ndarray, threshold: float) -> np.ndarray:
+        return AgglomerativeClustering(
+            n_clusters=None, distance_threshold=1 - threshold, metric="cosine", linkage="average"
+        ).fit_predict(rows)
+
+    ways: dict[str, Callable[[np.ndarray, float], np.ndarray]] = {
+        "gfkeras, dbscan": cluster_faces,
+        "agglomerative, average linkage": peer,
+    }
+    for name, way in ways.items():
+        print(f"{name}: threshold, then BCubed precision, recall and F of either half")
+        scores = {}
+        for threshold in THRESHOLDS:
+            start = time.perf_counter()
+            halves = [
+                bcubed(people[half], way(found.embedding[half], threshold))
+                for half in (first, ~first)
+            ]
+            taken = time.perf_counter() - start
+            scores[threshold] = halves
+            figures = "   ".join(" ".join(f"{100 * v:6.2f}" for v in half) for half in halves)
+            print(f"  {threshold:.2f}   {figures}   {taken:6.2f} s")
+        best = max(THRESHOLDS, key=lambda threshold: scores[threshold][0][2])
+        print(f"  best on the first half: {best}, F on the other {100 * scores[best][1][2]:.2f} %")
+    start = time.perf_counter()
+    precision, recall, f = bcubed(
+        people[~first], cluster_faces(found.embedding[~first], method="hdbscan")
+    )
+    taken = time.perf_counter() - start
+    print(f"gfkeras, hdbscan, other half: {100 * precision:.2f} {100 * recall:.2f} {100 * f:.2f}")
+    print(f"  {taken:.2f} s")
+
+
+if __name__ == "__main__":
+    main()
