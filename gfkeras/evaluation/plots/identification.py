@@ -70,7 +70,7 @@ def identification_error_figure(
         curves: (FPIR, FNIR) by name, of `identification_errors`.
 
     Raises:
-        ValueError: where `curves` or one of them is empty.
+        ValueError: where `curves` is empty.
     """
     _require(curves)
     figure, axes = figure_with_axes(

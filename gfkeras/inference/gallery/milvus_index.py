@@ -127,7 +127,7 @@ class MilvusIndex:
             )
         # Another process may have removed everybody and enrolled others since.
         self._look()
-        if self.widths not in (None, templates.widths):
+        if not self._empty and self._widths != templates.widths:
             raise ValueError(f"{self.location} has been given people of other widths meanwhile")
         if self._widths != templates.widths:
             self._create(templates.widths)
