@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import keras
@@ -21,6 +22,9 @@ INSIGHTFACE_BOTTLENECKS = (
     (128, 128, 1, 2), (128, 128, 4, 1), (256, 256, 1, 2), (256, 256, 6, 1),
     (512, 256, 1, 2), (256, 256, 2, 1),
 )  # fmt: skip
+
+# Channels of the first convolution, groups of the second.
+STEMS = {"paper": (64, 64), "insightface": (128, 64)}
 
 
 def _scaled(channels: int, width: float) -> int:
@@ -44,6 +48,11 @@ class MobileFaceNet(Backbone):
             parameters at 512-d, 437 M multiply-accumulates), a different network.
         width: multiplies all channel counts, rounded to multiples of 8; the feature
             becomes max(8, 512·width).
+        stem: channels of the first convolution and groups of the one after it, as many as
+            channels for a depthwise one and 0 for none; by default the variant's.
+        bottlenecks: the inverted residual bottlenecks as (width of the depthwise convolution,
+            channels, repeats, stride of the first); by default the variant's. Relatives of
+            InsightFace's networks differ in these.
         input_shape: (height, width, 3), each side a multiple of 16.
         bn_momentum, bn_epsilon: of every batch normalisation.
         pixel_scale: pixels become (x − 127.5)·pixel_scale.
@@ -76,8 +85,12 @@ class MobileFaceNet(Backbone):
         pixel_scale: float = 1 / 127.5,
         kernel_initializer: Any = "he_normal",
         name: str | None = None,
+        stem: Sequence[int] | None = None,
+        bottlenecks: Sequence[Sequence[int]] | None = None,
     ):
         one_of("variant", variant, VARIANTS)
+        stem = None if stem is None else _checked_stem(stem)
+        bottlenecks = None if bottlenecks is None else _checked_bottlenecks(bottlenecks)
         if isinstance(width, bool) or not isinstance(width, (int, float)) or not width > 0:
             raise ValueError(f"`width` must be a positive number. Received: width={width!r}")
         super().__init__(
@@ -90,13 +103,46 @@ class MobileFaceNet(Backbone):
             name=name,
             variant=variant,
             width=float(width),
+            stem=stem,
+            bottlenecks=bottlenecks,
         )
 
     @staticmethod
     def build_feature(
-        x: Any, blocks: Blocks, variant: str = "paper", width: float = 1.0, **_: Any
+        x: Any,
+        blocks: Blocks,
+        variant: str = "paper",
+        width: float = 1.0,
+        stem: Sequence[int] | None = None,
+        bottlenecks: Sequence[Sequence[int]] | None = None,
+        **_: Any,
     ) -> Any:
-        x = _paper(x, blocks, width) if variant == "paper" else _insightface(x, blocks, width)
+        channels, groups = stem or STEMS[variant]
+        whole = groups == channels
+        channels = _scaled(channels, width)
+        x = _conv_bn_prelu(x, blocks, channels, 3, "stem", strides=2)
+        if whole:
+            x = blocks.depthwise(x, "stem_depthwise")
+            x = blocks.prelu(blocks.bn(x, "stem_depthwise"), "stem_depthwise")
+        elif groups:
+            # InsightFace's 64 groups of two channels: "dw" in name, grouped in fact.
+            x = blocks.pad(x, "stem_grouped")
+            x = GroupedConv2D(
+                channels,
+                3,
+                groups=channels * groups // (stem or STEMS[variant])[0],
+                kernel_initializer=blocks.kernel_initializer,
+                name="stem_grouped_conv",
+            )(x)
+            x = blocks.prelu(blocks.bn(x, "stem_grouped"), "stem_grouped")
+        if bottlenecks is not None:
+            x = _stages(x, blocks, bottlenecks, width)
+        else:
+            x = (
+                _paper(x, blocks, width)
+                if variant == "paper"
+                else _stages(x, blocks, INSIGHTFACE_BOTTLENECKS, width)
+            )
         x = _conv_bn_prelu(x, blocks, _scaled(512, width), 1, "head")
         # Linear global depthwise convolution: one learned weight per place, where
         # average pooling would treat the corner like the centre of a face.
@@ -115,49 +161,44 @@ class MobileFaceNet(Backbone):
 
 
 def _paper(x: Any, blocks: Blocks, width: float) -> Any:
-    channels = _scaled(64, width)
-    x = _conv_bn_prelu(x, blocks, channels, 3, "stem", strides=2)
-    x = blocks.prelu(
-        blocks.bn(blocks.depthwise(x, "stem_depthwise"), "stem_depthwise"), "stem_depthwise"
-    )
     for stage, (t, c, n, s) in enumerate(PAPER_BOTTLENECKS, start=1):
         for index in range(n):
-            expanded = t * x.shape[-1]
-            x = _bottleneck(
-                x,
-                blocks,
-                expanded,
-                _scaled(c, width),
-                s if index == 0 else 1,
-                f"stage{stage}_block{index + 1}",
-            )
+            strides, name = s if index == 0 else 1, f"stage{stage}_block{index + 1}"
+            x = _bottleneck(x, blocks, t * x.shape[-1], _scaled(c, width), strides, name)
     return x
 
 
-def _insightface(x: Any, blocks: Blocks, width: float) -> Any:
-    channels = _scaled(128, width)
-    x = _conv_bn_prelu(x, blocks, channels, 3, "stem", strides=2)
-    # 64 groups of two channels: "dw" in name, grouped in fact.
-    x = blocks.pad(x, "stem_grouped")
-    x = GroupedConv2D(
-        channels,
-        3,
-        groups=channels // 2,
-        kernel_initializer=blocks.kernel_initializer,
-        name="stem_grouped_conv",
-    )(x)
-    x = blocks.prelu(blocks.bn(x, "stem_grouped"), "stem_grouped")
-    for stage, (expanded, c, n, s) in enumerate(INSIGHTFACE_BOTTLENECKS, start=1):
-        for index in range(n):
+def _stages(x: Any, blocks: Blocks, stages: Sequence[Sequence[int]], width: float) -> Any:
+    """Bottlenecks that state their middle's width, and not its ratio to what comes in."""
+    for stage, (expanded, channels, repeats, stride) in enumerate(stages, start=1):
+        for index in range(repeats):
             x = _bottleneck(
                 x,
                 blocks,
                 _scaled(expanded, width),
-                _scaled(c, width),
-                s,
+                _scaled(channels, width),
+                stride if index == 0 else 1,
                 f"stage{stage}_block{index + 1}",
             )
     return x
+
+
+def _checked_stem(stem: Sequence[int]) -> tuple[int, int]:
+    if len(stem) != 2 or stem[0] < 1 or stem[1] < 0 or (stem[1] and stem[0] % stem[1]):
+        raise ValueError(
+            "`stem` must be channels and a number of groups that divides them, or 0. "
+            f"Received: stem={stem}"
+        )
+    return int(stem[0]), int(stem[1])
+
+
+def _checked_bottlenecks(bottlenecks: Sequence[Sequence[int]]) -> tuple[tuple[int, ...], ...]:
+    if not bottlenecks or any(len(row) != 4 or min(row) < 1 for row in bottlenecks):
+        raise ValueError(
+            "`bottlenecks` must be rows of (width, channels, repeats, stride), each at least 1. "
+            f"Received: bottlenecks={bottlenecks}"
+        )
+    return tuple(tuple(int(value) for value in row) for row in bottlenecks)
 
 
 def _conv_bn_prelu(

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 if TYPE_CHECKING:
-    from gfkeras.evaluation import Similarity
+    from gfkeras.evaluation import Similarity, Thresholds
     from gfkeras.inference import Embedder
 
 FarOption = Annotated[
@@ -64,9 +64,9 @@ def make_decision(
 ) -> Decision | None:
     """What the options ask for; None where there is nothing to decide by.
 
-    Without --thresholds those beside the model are taken (`thresholds.json` in its folder,
-    MODEL.thresholds.json beside an artefact), without --far the smallest FAR that they have, at
-    most 1e-3.
+    Without --thresholds those of the preset are taken, or those beside the model
+    (`thresholds.json` in its folder, MODEL.thresholds.json beside an artefact), without --far the
+    smallest FAR that they have, at most 1e-3.
 
     Args:
         similarity: what the command scores by, where its options say so.
@@ -83,11 +83,15 @@ def make_decision(
             raise ValueError("`threshold` is a choice by hand: leave out --far and --thresholds.")
         return Decision(threshold, similarity or COSINE, "given by hand", None)
     file = thresholds or beside(model)
-    if thresholds is None and not file.is_file():
+    known = _of_preset(model) if thresholds is None else None
+    if known is not None:
+        file = Path(model)
+    elif thresholds is None and not file.is_file():
         if far is not None:
             raise ValueError(f"`far` needs thresholds: --thresholds FILE, or the file {file}")
         return None
-    known = Thresholds.load(file)
+    else:
+        known = Thresholds.load(file)
     if known.model and known.model != embedder.fingerprint:
         raise ValueError(
             f"`thresholds` must be of this model. {file} is of another one: {known.model[:12]}…, "
@@ -103,3 +107,14 @@ def make_decision(
         usual = [float(name) for name in known.at_far if float(name) >= 1e-3]
         far = min(usual, default=max(float(name) for name in known.at_far))
     return Decision(known.at(far), known.similarity, f"{file.name}: {known.origin}", far)
+
+
+def _of_preset(model: str) -> Thresholds | None:
+    """The thresholds of a preset; None for any other model, and for one without."""
+    from gfkeras.zoo.loading import preset_thresholds
+    from gfkeras.zoo.registry import preset_names, read_preset
+
+    # A folder of that name goes first, as it does in `gfkeras.load`.
+    if Path(model).exists() or model not in preset_names():
+        return None
+    return preset_thresholds(read_preset(model))

@@ -20,6 +20,12 @@ ModelArgument = Annotated[
         metavar="MODEL", help="A preset, a model folder, a SavedModel, a .tflite or a .onnx file."
     ),
 ]
+# The model in the box; a test holds it against `gfkeras.zoo.registry`.
+DEFAULT_MODEL = "h_groupface_mobilefacenet"
+ModelOption = Annotated[
+    str,
+    typer.Option(metavar="MODEL", help="A preset, a model folder or an artefact."),
+]
 ThreadsOption = Annotated[
     int | None, typer.Option(min=1, help="Threads of the runtime; its own choice by default.")
 ]

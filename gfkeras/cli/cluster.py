@@ -10,7 +10,15 @@ import typer
 from gfkeras.cli._align import AlignedOption, PhotoDetectorOption, photo_aligner
 from gfkeras.cli._backend import load_keras
 from gfkeras.cli._decision import FarOption, ThresholdsOption, make_decision
-from gfkeras.cli._output import JsonOption, ThreadsOption, say, table, write_json
+from gfkeras.cli._output import (
+    DEFAULT_MODEL,
+    JsonOption,
+    ModelOption,
+    ThreadsOption,
+    say,
+    table,
+    write_json,
+)
 from gfkeras.cli._progress import stages
 from gfkeras.cli.embed import images_of
 
@@ -29,8 +37,8 @@ def command(
     sources: Annotated[
         list[Path], typer.Argument(metavar="PHOTO…", help="Photos, or folders of them.")
     ],
-    model: Annotated[str, typer.Option(help="A preset, a model folder or an artefact.")],
     out: Annotated[Path, typer.Option(help="Folder for clusters.csv and the contact sheets.")],
+    model: ModelOption = DEFAULT_MODEL,
     method: Annotated[str, typer.Option(help="dbscan or hdbscan.")] = "dbscan",
     threshold: Annotated[
         float | None,

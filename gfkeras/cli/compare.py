@@ -17,7 +17,15 @@ from gfkeras.cli._decision import (
     ThresholdsOption,
     make_decision,
 )
-from gfkeras.cli._output import JsonOption, ThreadsOption, say, table, write_json
+from gfkeras.cli._output import (
+    DEFAULT_MODEL,
+    JsonOption,
+    ModelOption,
+    ThreadsOption,
+    say,
+    table,
+    write_json,
+)
 from gfkeras.cli._similarity import BetaOption, GammaOption, GroupAwareOption, make_similarity
 
 if TYPE_CHECKING:
@@ -27,7 +35,7 @@ if TYPE_CHECKING:
 def command(
     first: Annotated[Path, typer.Argument(metavar="A", help="A photo.")],
     second: Annotated[Path, typer.Argument(metavar="B", help="Another.")],
-    model: Annotated[str, typer.Option(help="A preset, a model folder or an artefact.")],
+    model: ModelOption = DEFAULT_MODEL,
     far: FarOption = None,
     thresholds: ThresholdsOption = None,
     threshold: ThresholdOption = None,

@@ -9,7 +9,15 @@ import typer
 
 from gfkeras.cli._align import AlignedOption, PhotoDetectorOption, PhotoFaceOption, photo_aligner
 from gfkeras.cli._backend import load_keras
-from gfkeras.cli._output import JsonOption, ThreadsOption, say, table, write_json
+from gfkeras.cli._output import (
+    DEFAULT_MODEL,
+    JsonOption,
+    ModelOption,
+    ThreadsOption,
+    say,
+    table,
+    write_json,
+)
 
 
 def command(
@@ -17,8 +25,8 @@ def command(
         list[Path],
         typer.Argument(metavar="IMAGE…", help="Photos, or folders of them."),
     ],
-    model: Annotated[str, typer.Option(help="A preset, a model folder or an artefact.")],
     out: Annotated[Path, typer.Option(help="The .npz file to write.")],
+    model: ModelOption = DEFAULT_MODEL,
     aligned: AlignedOption = False,
     detector: PhotoDetectorOption = None,
     face: PhotoFaceOption = None,

@@ -11,7 +11,15 @@ import typer
 from gfkeras.cli._align import AlignedOption, PhotoDetectorOption, PhotoFaceOption, photo_aligner
 from gfkeras.cli._backend import load_keras
 from gfkeras.cli._gallery import GalleryArgument, TokenOption, require_model
-from gfkeras.cli._output import JsonOption, ThreadsOption, say, table, write_json
+from gfkeras.cli._output import (
+    DEFAULT_MODEL,
+    JsonOption,
+    ModelOption,
+    ThreadsOption,
+    say,
+    table,
+    write_json,
+)
 from gfkeras.cli._progress import stages
 
 if TYPE_CHECKING:
@@ -28,7 +36,7 @@ def command(
         Path, typer.Argument(metavar="DIR", help="A folder per person, or one photo per person.")
     ],
     gallery: GalleryArgument,
-    model: Annotated[str, typer.Option(help="A preset, a model folder or an artefact.")],
+    model: ModelOption = DEFAULT_MODEL,
     update: Annotated[
         bool, typer.Option("--update", help="Add photos to people who are in the gallery already.")
     ] = False,

@@ -18,7 +18,7 @@ from gfkeras.cli._decision import (
     make_decision,
 )
 from gfkeras.cli._gallery import GalleryArgument, TokenOption, open_gallery
-from gfkeras.cli._output import JsonOption, ThreadsOption, say, table, write_json
+from gfkeras.cli._output import DEFAULT_MODEL, JsonOption, ThreadsOption, say, table, write_json
 from gfkeras.cli._similarity import BetaOption, GammaOption, GroupAwareOption, make_similarity
 from gfkeras.cli.compare import check_picture
 
@@ -30,7 +30,9 @@ if TYPE_CHECKING:
 def command(
     photo: Annotated[Path, typer.Argument(metavar="PHOTO", help="A photo of anybody.")],
     gallery: GalleryArgument,
-    model: Annotated[str, typer.Option(help="The model that the gallery was made with.")],
+    model: Annotated[
+        str, typer.Option(metavar="MODEL", help="The model that the gallery was made with.")
+    ] = DEFAULT_MODEL,
     k: Annotated[int, typer.Option("--top", "-k", min=1, help="People listed for a face.")] = 5,
     far: FarOption = None,
     thresholds: ThresholdsOption = None,

@@ -13,7 +13,7 @@ import tomli_w
 from pydantic import Field, NonNegativeInt, ValidationError
 
 from gfkeras.errors import unknown_name
-from gfkeras.training.recipe_errors import readable
+from gfkeras.toml_errors import readable
 from gfkeras.training.sections import (
     DataSection,
     EvaluationSection,

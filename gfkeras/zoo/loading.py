@@ -4,12 +4,21 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
+from typing import Any
 
 import keras
 
+from gfkeras import backbones
+from gfkeras.downloads import fetch_file
 from gfkeras.errors import unknown_name
+from gfkeras.evaluation import COSINE, Thresholds
+from gfkeras.files import sha256
+from gfkeras.models import GroupFace
 from gfkeras.saving import load_model
-from gfkeras.zoo.registry import preset_names, zoo_folder
+from gfkeras.zoo.foreign import import_weights
+from gfkeras.zoo.preset import AS_IT_IS, OWN_FORMAT, Architecture, Preset
+from gfkeras.zoo.registry import preset_names, read_preset
+from gfkeras.zoo.weights_file import load_half
 
 
 def load(name_or_folder: str | os.PathLike[str]) -> keras.Model:
@@ -17,26 +26,121 @@ def load(name_or_folder: str | os.PathLike[str]) -> keras.Model:
 
     Args:
         name_or_folder: the name of a preset (`gfkeras zoo list`), or a folder that
-            `model.save_to` wrote.
+            `model.save_to` wrote. Weights that do not come with gfkeras are downloaded once,
+            into the cache.
 
     Returns:
         A `keras.Model`: a `GroupFace` or a backbone.
 
     Raises:
         ValueError: if there is no such folder or preset, naming the nearest preset,
-            or if the folder's files are damaged.
+            or if the files are damaged.
+        DownloadError: if weights cannot be downloaded.
 
     Example:
-        >>> model = gfkeras.load("runs/first/best")
+        >>> model = gfkeras.load("h_groupface_mobilefacenet")
     """
     if Path(name_or_folder).is_dir():
         return load_model(name_or_folder)
-    names = preset_names()
-    if str(name_or_folder) in names:
-        return load_model(zoo_folder() / str(name_or_folder))
-    if names:
-        raise unknown_name("model folder or preset", str(name_or_folder), names)
-    raise ValueError(
-        "`name_or_folder` must be a folder that save_to wrote (this version ships no presets). "
-        f"Received: {str(name_or_folder)!r}, which is no folder"
-    )
+    name, names = str(name_or_folder), preset_names()
+    if name not in names:
+        raise unknown_name("model folder or preset", name, names)
+    return load_preset(read_preset(name))
+
+
+def load_preset(preset: Preset) -> keras.Model:
+    """The model of a preset, its weights checked by size and SHA-256.
+
+    Raises:
+        ValueError: for a preset that is no network of ours, or whose files are damaged.
+        DownloadError: if weights cannot be downloaded.
+    """
+    if preset.weights.format == AS_IT_IS:
+        raise ValueError(
+            f"The preset {preset.name!r} is a {preset.kind}, not a model that gives embeddings: "
+            f"`gfkeras zoo download {preset.name}` fetches its file"
+        )
+    path = weights_path(preset)
+    if preset.weights.format != OWN_FORMAT:
+        return import_weights(path, preset.weights.format)
+    model = build(preset.architecture)
+    load_half(model, path)
+    return model
+
+
+def weights_path(
+    preset: Preset,
+    folder: str | os.PathLike[str] | None = None,
+    progress: bool | None = None,
+) -> Path:
+    """The file of a preset's weights, downloaded if need be.
+
+    Args:
+        preset: whose.
+        folder: where a download is kept; the cache by default.
+        progress: whether to draw a bar; by default where stderr is a terminal.
+
+    Raises:
+        ValueError: if a file that comes with gfkeras is missing or damaged.
+        DownloadError: if it cannot be downloaded, or is another file.
+    """
+    weights = preset.weights
+    if weights.url is not None:
+        return fetch_file(weights.url, weights.sha256, folder=folder, progress=progress)
+    path = preset.folder / weights.file_name
+    if not path.is_file():
+        raise ValueError(f"{path} is missing: this copy of gfkeras is not whole")
+    size = path.stat().st_size
+    if size != weights.size_bytes or sha256(path) != weights.sha256:
+        raise ValueError(
+            f"{path} is damaged: {size} bytes that do not have the SHA-256 of model.toml"
+        )
+    return path
+
+
+def preset_thresholds(preset: Preset) -> Thresholds | None:
+    """The thresholds of a preset; None where nobody measured any."""
+    table = preset.thresholds
+    if table is None:
+        return None
+    return Thresholds(COSINE, dict(table.at_far), table.impostor, table.origin)
+
+
+def build(architecture: Architecture) -> keras.Model:
+    """The untrained network of an [architecture].
+
+    Raises:
+        ValueError: for a class or an argument that does not exist.
+    """
+    arguments = architecture.arguments
+    try:
+        if architecture.name != GroupFace.__name__:
+            return backbones.get(architecture.name, **arguments)
+        inner = dict(arguments.pop("backbone", {}))
+        if arguments.get("shared_dim") == "none":
+            arguments["shared_dim"] = None
+        return GroupFace(backbones.get(inner.pop("name", ""), **inner), **arguments)
+    except TypeError as error:
+        raise ValueError(f"[architecture] does not fit {architecture.name}: {error}") from error
+
+
+def describe(model: keras.Model) -> dict[str, Any]:
+    """What [architecture] says of a model: its class and the arguments that are not defaults.
+
+    Raises:
+        ValueError: for a model that is neither a `GroupFace` nor a backbone.
+    """
+    if not isinstance(model, (GroupFace, backbones.Backbone)):
+        raise ValueError(
+            "`model` must be a GroupFace or a backbone of gfkeras. "
+            f"Received: {type(model).__name__}"
+        )
+    config = model.get_config()
+    if isinstance(model, GroupFace):
+        config["backbone"] = describe(model.backbone)
+        config["shared_dim"] = "none" if model.shared_dim is None else model.shared_dim
+    # How weights began does not matter to those that are there.
+    left_out = ("kernel_initializer", "group_initializer", "name")
+    kept = {k: v for k, v in config.items() if k not in left_out and v is not None}
+    kept = {k: list(v) if isinstance(v, tuple) else v for k, v in kept.items()}
+    return {"name": type(model).__name__, **kept}

@@ -145,7 +145,7 @@ def people(shared_data, tmp_path_factory) -> Path:
 def ms1m(shared_data, tmp_path_factory) -> str:
     folder = tmp_path_factory.mktemp("photos") / "ms1m"
     params = shared_data / "models" / "mobilefacenet_ms1m-0000.params"
-    assert main(["zoo", "import", "mxnet", str(params), "--out", str(folder)]) == 0
+    assert main(["zoo", "import", str(params), "--out", str(folder)]) == 0
     path = folder.with_suffix(".onnx")
     assert main(["export", str(folder), "--format", "onnx", "--out", str(path)]) == 0
     return str(path)

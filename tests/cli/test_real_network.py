@@ -13,7 +13,7 @@ from gfkeras.cli import main
 def imported(shared_data, tmp_path_factory):
     folder = tmp_path_factory.mktemp("ms1m") / "model"
     params = shared_data / "models" / "mobilefacenet_ms1m-0000.params"
-    assert main(["zoo", "import", "mxnet", str(params), "--out", str(folder)]) == 0
+    assert main(["zoo", "import", str(params), "--out", str(folder)]) == 0
     return folder
 
 

@@ -33,8 +33,8 @@ class FaceDetector:
 
     Args:
         model: a YuNet file (`face_detection_yunet_2023mar.onnx`). By default the file that the
-            environment variable GFKERAS_YUNET names, else the public one: it is downloaded once,
-            into the cache, and its SHA-256 checked.
+            environment variable GFKERAS_YUNET names, else `models/` of the folder in GFKERAS_DATA,
+            else the public one: it is downloaded once, into the cache, and its SHA-256 checked.
         score_threshold: how sure a face must be, 0…1.
         nms_threshold: boxes that overlap more than this (intersection over union) are one face.
         max_size: longer side, in pixels, at which a larger photo is searched.

@@ -12,7 +12,7 @@ from typing import Any
 import cv2
 import numpy as np
 
-from gfkeras.downloads import fetch_file
+from gfkeras.downloads import DownloadError, fetch_file
 
 YUNET_NAME = "face_detection_yunet_2023mar.onnx"
 YUNET_SHA256 = "8f2383e4dd3cfbb4553ea8718107fc0423210dc964f9f4280604804ed2552fa4"
@@ -20,6 +20,10 @@ YUNET_URL = (
     f"https://github.com/opencv/opencv_zoo/raw/main/models/face_detection_yunet/{YUNET_NAME}"
 )
 YUNET_VARIABLE = "GFKERAS_YUNET"
+# Where data sets and models lie; also of the tests.
+DATA_VARIABLE = "GFKERAS_DATA"
+# What the zoo calls it.
+YUNET_PRESET = "face_detection_yunet"
 # The log level is the whole process's: of two threads, one could keep the other's silence for good.
 _log_level = threading.Lock()
 
@@ -29,7 +33,8 @@ def yunet_bytes(model: str | os.PathLike[str] | None = None) -> tuple[bytes, str
 
     Args:
         model: the file; None takes the one that the environment variable GFKERAS_YUNET names,
-            else the public one, which is downloaded once and checked by its SHA-256.
+            else the one in `models/` of the folder that GFKERAS_DATA names, else the public one,
+            which is downloaded once and checked by its SHA-256.
 
     Raises:
         ValueError: for a file that cannot be read.
@@ -39,7 +44,7 @@ def yunet_bytes(model: str | os.PathLike[str] | None = None) -> tuple[bytes, str
     if model is None and named:
         source, origin = Path(named), f"the environment variable {YUNET_VARIABLE}"
     elif model is None:
-        source, origin = fetch_file(YUNET_URL, YUNET_SHA256), "the download"
+        source, origin = _found_or_fetched()
     else:
         source, origin = Path(model), "`model`"
     try:
@@ -48,6 +53,23 @@ def yunet_bytes(model: str | os.PathLike[str] | None = None) -> tuple[bytes, str
         raise ValueError(
             f"{origin} must name the file of a YuNet face detector. "
             f"Received: {str(source)!r} ({error.strerror or error})"
+        ) from error
+
+
+def _found_or_fetched() -> tuple[Path, str]:
+    data = os.environ.get(DATA_VARIABLE)
+    if data:
+        source = Path(data).expanduser() / "models" / YUNET_NAME
+        if source.is_file():
+            return source, f"the environment variable {DATA_VARIABLE}"
+    try:
+        return fetch_file(YUNET_URL, YUNET_SHA256), "the download"
+    except DownloadError as error:
+        raise DownloadError(
+            error.url,
+            f"{error.reason}. Photos need this face detector: run `gfkeras zoo download "
+            f"{YUNET_PRESET} --out DIR` where there is a network, then set "
+            f"{YUNET_VARIABLE}=DIR/{YUNET_NAME}",
         ) from error
 
 

@@ -160,9 +160,9 @@ def test_our_alignment_scores_as_the_shipped_one(shared_data, tmp_path, face):
     from gfkeras.data.records.extracting import extract
     from gfkeras.evaluation.pairs import evaluate_pairs, read_pairs
     from gfkeras.inference import Embedder
-    from gfkeras.zoo.mxnet import import_mxnet
+    from gfkeras.zoo import import_weights
 
-    network = import_mxnet(shared_data / "models" / "mobilefacenet_ms1m-0000.params")
+    network = import_weights(shared_data / "models" / "mobilefacenet_ms1m-0000.params")
     embedder = Embedder(network)
     detector = shared_data / "models" / "face_detection_yunet_2023mar.onnx"
     options = PrepareOptions(align=True, detector=detector, face=face)

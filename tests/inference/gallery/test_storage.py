@@ -7,12 +7,12 @@ from gfkeras.evaluation.pairs import embed_pairs
 from gfkeras.evaluation.similarity import COSINE, unit
 from gfkeras.inference import Embedder
 from gfkeras.inference.gallery.storage import decode, encode
-from gfkeras.zoo import import_mxnet
+from gfkeras.zoo import import_weights
 
 
 @pytest.mark.slow
 def test_lfw_is_verified_as_well_by_codes_of_128_bytes(shared_data):
-    network = import_mxnet(shared_data / "models" / "mobilefacenet_ms1m-0000.params")
+    network = import_weights(shared_data / "models" / "mobilefacenet_ms1m-0000.params")
     pairs = read_pairs(shared_data / "lfw_lists" / "pairs.txt", shared_data / "lfw_aligned112")
     embedded = embed_pairs(Embedder(network).embed_files, pairs)
     faces = unit(embedded.faces.embedding)

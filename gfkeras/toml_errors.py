@@ -22,28 +22,29 @@ _EXPECTED = {
 }
 
 
-def readable(error: ValidationError, recipe: type[BaseModel]) -> str:
+def readable(error: ValidationError, file: type[BaseModel], what: str = "recipe") -> str:
     """The first finding in one line, with the number of further ones.
 
     Args:
         error: what validation raised.
-        recipe: the model that was validated; its fields give the nearest keys.
+        file: the model that was validated; its fields give the nearest keys.
+        what: what the file is called in messages.
     """
     findings = error.errors()
     # A misspelt key also makes the right one "missing" or a value odd: name it first.
     findings.sort(key=lambda finding: finding["type"] != "extra_forbidden")
     places = {tuple(map(str, finding["loc"])) for finding in findings}
     more = f" (and {len(places) - 1} more)" if len(places) > 1 else ""
-    return _line(findings[0], recipe) + more
+    return _line(findings[0], file, what) + more
 
 
-def _line(finding: Any, recipe: type[BaseModel]) -> str:
+def _line(finding: Any, file: type[BaseModel], what: str) -> str:
     location, kind, received = finding["loc"], finding["type"], finding["input"]
-    key = ".".join(map(str, location)) or "recipe"
+    key = ".".join(map(str, location)) or what
     if kind == "extra_forbidden":
         table, name = location[:-1], str(location[-1])
-        known = sorted(_section(recipe, table).model_fields)
-        where = f"in [{'.'.join(map(str, table))}]" if table else "at the top of the recipe"
+        known = sorted(_section(file, table).model_fields)
+        where = f"in [{'.'.join(map(str, table))}]" if table else f"at the top of the {what}"
         guess = nearest(name, known)
         hint = f"did you mean {guess!r}?" if guess else f"known: {', '.join(known)}."
         return f"Unknown key {name!r} {where}; {hint}"

@@ -8,7 +8,8 @@ import struct
 import numpy as np
 import pytest
 
-from gfkeras.zoo import import_mxnet, read_mxnet_params
+from gfkeras.zoo import import_weights
+from gfkeras.zoo.foreign import read_mxnet_params
 
 
 def params_bytes(arrays: dict[str, np.ndarray]) -> bytes:
@@ -62,7 +63,7 @@ def test_a_hostile_length_allocates_nothing(tmp_path):
 
 def test_the_real_network_loads_exactly(shared_data):
     models = shared_data / "models"
-    model = import_mxnet(models / "mobilefacenet_ms1m-0000.params")
+    model = import_weights(models / "mobilefacenet_ms1m-0000.params")
     assert model.embedding_dim == 128
     # fc1 has a bias, fix_gamma and an eps of its own: the folded BN against the formula.
     arrays = read_mxnet_params(models / "mobilefacenet_ms1m-0000.params")
@@ -89,11 +90,11 @@ def test_a_network_that_does_not_fit_names_the_first_layer(shared_data, tmp_path
     (tmp_path / "net-0001.params").write_bytes(params_bytes(arrays))
     (tmp_path / "net-symbol.json").write_text(json.dumps(symbol))
     with pytest.raises(ValueError, match="differs from MobileFaceNet at the layer 'stage1_block1"):
-        import_mxnet(tmp_path / "net-0001.params")
+        import_weights(tmp_path / "net-0001.params")
 
 
 def test_missing_symbol_is_named(tmp_path):
     path = tmp_path / "net-0000.params"
     path.write_bytes(params_bytes(ARRAYS))
     with pytest.raises(ValueError, match=r"net-symbol\.json is missing"):
-        import_mxnet(path)
+        import_weights(path)

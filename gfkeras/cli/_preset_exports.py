@@ -1,0 +1,66 @@
+"""The artefacts of a preset, for `gfkeras zoo export`."""
+
+from __future__ import annotations
+
+import dataclasses
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from gfkeras.cli._output import size_bytes
+
+if TYPE_CHECKING:
+    from gfkeras.zoo.preset import Preset
+
+_SUFFIXES = {"tflite": ".tflite", "onnx": ".onnx", "savedmodel": "_savedmodel"}
+# Of the embeddings in golden.npz; float16 rounds weights that are float16 already.
+_LEAST_COSINE = 0.9999
+
+
+def export_variants(preset: Preset, out: Path) -> list[dict[str, Any]]:
+    """Writes each artefact with its card and thresholds, and checks its embeddings.
+
+    Returns:
+        For each: path, format, precision, size_bytes, min_cosine and max_abs_error.
+
+    Raises:
+        ValueError: for a preset without exports, or an artefact that gives other embeddings than
+            the model did.
+    """
+    import gfkeras
+    from gfkeras.evaluation.thresholds import beside
+    from gfkeras.export import export_model
+    from gfkeras.zoo.golden import Golden
+    from gfkeras.zoo.loading import load_preset, preset_thresholds
+    from gfkeras.zoo.preset import GOLDEN_FILE
+
+    if not preset.exports:
+        raise ValueError(f"The preset {preset.name!r} lists no [[exports]] in its model.toml")
+    golden = Golden.load(preset.folder / GOLDEN_FILE)
+    model = load_preset(preset)
+    known = preset_thresholds(preset)
+    rows = []
+    for variant in preset.exports:
+        precision = "" if variant.precision == "fp32" else f"_{variant.precision}"
+        path = out / f"{preset.name}{precision}{_SUFFIXES[variant.format]}"
+        export_model(model, path, format=variant.format, precision=variant.precision)
+        embedder = gfkeras.Embedder(path)
+        embedding = embedder(golden.images).embedding
+        cosine = golden.least_cosine(embedding)
+        if not cosine >= _LEAST_COSINE:
+            raise ValueError(
+                f"{path} gives other embeddings than {preset.name!r}: its least cosine to "
+                f"{GOLDEN_FILE} is {cosine:.6f}, expected {_LEAST_COSINE} or more"
+            )
+        if known is not None:
+            dataclasses.replace(known, model=embedder.fingerprint).save(beside(path))
+        rows.append(
+            {
+                "path": str(path),
+                "format": variant.format,
+                "precision": variant.precision,
+                "size_bytes": size_bytes(path),
+                "min_cosine": cosine,
+                "max_abs_error": golden.largest_error(embedding),
+            }
+        )
+    return rows

@@ -1,0 +1,135 @@
+"""From a file of foreign weights to one of our backbones."""
+
+from __future__ import annotations
+
+import os
+import zipfile
+from collections.abc import Callable
+from pathlib import Path
+
+import safetensors
+import safetensors.numpy
+
+from gfkeras.backbones import Backbone
+from gfkeras.errors import one_of, positive
+from gfkeras.zoo.foreign.arcface_torch import arcface_torch_network
+from gfkeras.zoo.foreign.architectures import backbone_for
+from gfkeras.zoo.foreign.keras_file import is_hdf5, is_keras_archive, read_keras_network
+from gfkeras.zoo.foreign.matching import assign
+from gfkeras.zoo.foreign.mxnet import is_mxnet, read_mxnet_network
+from gfkeras.zoo.foreign.network import ForeignNetwork, first_bytes
+from gfkeras.zoo.foreign.onnx_file import is_onnx, read_onnx_network
+from gfkeras.zoo.foreign.torch_state import is_torch, read_torch_state
+
+
+def _torch(path: Path) -> ForeignNetwork:
+    return arcface_torch_network(path, read_torch_state(path))
+
+
+def _safetensors(path: Path) -> ForeignNetwork:
+    try:
+        arrays = safetensors.numpy.load_file(path)
+    except (safetensors.SafetensorError, KeyError, TypeError, OSError) as error:
+        raise ValueError(f"{path} is truncated, damaged or no safetensors file: {error}") from error
+    return arcface_torch_network(path, arrays)
+
+
+# The names of formats, as users give them.
+FORMATS: dict[str, Callable[[Path], ForeignNetwork]] = {
+    "mxnet": read_mxnet_network,
+    "onnx": read_onnx_network,
+    "torch": _torch,
+    "safetensors": _safetensors,
+    "keras": read_keras_network,
+}
+
+
+def import_weights(
+    path: str | os.PathLike[str],
+    format: str | None = None,  # noqa: A002 the word for it on the command line
+    *,
+    symbol: str | os.PathLike[str] | None = None,
+    pixel_scale: float | None = None,
+) -> Backbone:
+    """A backbone of ours with the weights of a public face network.
+
+    What is read, without the framework that wrote it:
+
+    - "onnx": InsightFace's exports (IResNet, MobileFaceNet), by the structure of the graph;
+      needs the package `onnx`.
+    - "torch", "safetensors": state dicts of arcface_torch, IResNet-18/34/50/100 and `mbf`. Of
+      a pickle only tensors are read; anything else in it is refused and not run.
+    - "mxnet": a `.params` file with its `-symbol.json`.
+    - "keras": whole models of Keras_insightface, `.h5` or `.keras`, where their layers are ours.
+
+    The embedding is the same up to float32's rounding: batch normalisations that were folded
+    into convolutions, other epsilons, `fix_gamma` and channels-first features are all accounted
+    for.
+
+    Args:
+        path: the file.
+        format: one of `FORMATS`; None looks into the file.
+        symbol: of "mxnet", the `-symbol.json`; the one beside the file by default.
+        pixel_scale: pixels become (x − 127.5)·pixel_scale, where the network was trained with
+            another scale than its format's usual one: 1/127.5, or 1/128 for "keras". Not for
+            graphs that normalise themselves.
+
+    Returns:
+        An `IResNet` or `MobileFaceNet` with its `embedding_dim`.
+
+    Raises:
+        ValueError: for a file that is missing, damaged, of another kind or refused; for a
+            network that is none of ours, naming the first layer that differs.
+        ImportError: for "onnx" without the package.
+
+    Example:
+        model = gfkeras.zoo.import_weights("w600k_r50.onnx")
+        model.save_to("runs/w600k_r50")
+    """
+    path = Path(path)
+    if not path.is_file():
+        reason = "a folder" if path.is_dir() else "which does not exist"
+        raise ValueError(
+            f"`path` must be a file of weights. Received: path={str(path)!r}, {reason}"
+        )
+    found = one_of("format", format, FORMATS) if format is not None else format_of(path)
+    if symbol is not None and found != "mxnet":
+        raise ValueError(f"`symbol` is of MXNet's files only. Received: a file of format {found!r}")
+    network = read_mxnet_network(path, symbol) if found == "mxnet" else FORMATS[found](path)
+    if pixel_scale is not None:
+        network.pixel_scale = positive("pixel_scale", pixel_scale)
+    model = backbone_for(network)
+    assign(network, model)
+    return model
+
+
+def format_of(path: Path) -> str:
+    """The format of a file, by what it begins with.
+
+    Raises:
+        ValueError: if it is none of `FORMATS`, saying what it looks like.
+    """
+    data = first_bytes(path)
+    if is_mxnet(data):
+        return "mxnet"
+    if is_hdf5(data) or (zipfile.is_zipfile(path) and is_keras_archive(path)):
+        return "keras"
+    # The length of a header of JSON, then the header.
+    if data[8:9] == b"{" and path.suffix.lower() != ".onnx":
+        return "safetensors"
+    text = data.lstrip().lower()
+    if text.startswith((b"<!doctype", b"<html", b"<?xml")):
+        raise ValueError(
+            f"{path} is a web page, not weights: the download led to a page instead of the file"
+        )
+    if text.startswith(b"version https://git-lfs"):
+        raise ValueError(f"{path} is a Git LFS pointer, not weights: fetch the file with git lfs")
+    if is_torch(data):
+        return "torch"
+    if is_onnx(path, data):
+        return "onnx"
+    size = path.stat().st_size
+    raise ValueError(
+        f"{path} is of no known format: expected one of {', '.join(FORMATS)}. Received: "
+        f"{size} bytes that begin with {bytes(data[:8])!r}"
+    )

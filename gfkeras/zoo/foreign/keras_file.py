@@ -1,0 +1,266 @@
+"""Networks in Keras' own files, as Keras_insightface writes them: `.h5` and `.keras`.
+
+Neither Keras 2 nor the code of the network is needed: the file's configuration is read as data
+and no layer of it is made, so that a Lambda layer in it is never run.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import io
+import json
+import os
+import zipfile
+from pathlib import Path
+from typing import Any
+
+import h5py
+import numpy as np
+
+from gfkeras.zoo.foreign.network import ForeignNetwork, Op, float32
+
+# Keras_insightface feeds its networks with (x − 127.5)·0.0078125.
+KERAS_INSIGHTFACE_PIXEL_SCALE = 0.0078125
+_HDF5_MARK = b"\x89HDF\r\n\x1a\n"
+# How `.keras` files call the weights of a class, each with its number within the class.
+_GROUPS = {
+    "Conv2D": "conv2d",
+    "DepthwiseConv2D": "depthwise_conv2d",
+    "SeparableConv2D": "separable_conv2d",
+    "BatchNormalization": "batch_normalization",
+    "PReLU": "p_re_lu",
+    "Dense": "dense",
+}
+_PASSES = ("Dropout", "SpatialDropout2D", "Flatten", "Reshape", "Activation")
+# The classifier that a training file of Keras_insightface has behind the embedding.
+_CLASSIFIERS = ("NormDense", "NormDenseVPL")
+
+
+def is_hdf5(data: bytes) -> bool:
+    """Whether a file that begins with `data` is HDF5."""
+    return data.startswith(_HDF5_MARK)
+
+
+def is_keras_archive(path: Path) -> bool:
+    """Whether a file is a zip archive with Keras' configuration in it."""
+    if not zipfile.is_zipfile(path):
+        return False
+    with zipfile.ZipFile(path) as archive:
+        return {"config.json", "model.weights.h5"} <= set(archive.namelist())
+
+
+def read_keras_network(path: str | os.PathLike[str]) -> ForeignNetwork:
+    """The network of a whole model's `.h5` or `.keras` file.
+
+    Raises:
+        ValueError: for a file that is damaged, holds weights without a configuration, or a
+            model that is not functional.
+    """
+    path = Path(path)
+    try:
+        if is_keras_archive(path):
+            with zipfile.ZipFile(path) as archive:
+                config = json.loads(archive.read("config.json"))
+                weights = io.BytesIO(archive.read("model.weights.h5"))
+            with h5py.File(weights, "r") as file:
+                return _Model(path, config, _Archive(file, config)).network()
+        with h5py.File(path, "r") as file:
+            if "model_config" not in file.attrs:
+                raise ValueError(
+                    f"{path} must be a whole model as model.save writes it. Received: an HDF5 "
+                    "file without model_config, weights alone at best"
+                )
+            config = json.loads(file.attrs["model_config"])
+            return _Model(path, config, _Hdf5(file["model_weights"])).network()
+    except (OSError, KeyError, TypeError, IndexError, AttributeError, RuntimeError,
+            zipfile.BadZipFile, json.JSONDecodeError) as error:  # fmt: skip
+        raise ValueError(f"{path} is damaged or no Keras model: {error!r}") from error
+
+
+class _Hdf5:
+    """Weights of an `.h5` file: a group for each layer, which lists its weights."""
+
+    def __init__(self, root: Any):
+        self.root = root
+
+    def weights(self, layer: str, kind: str) -> list[np.ndarray]:
+        group = self.root[layer]
+        names = [n.decode() if isinstance(n, bytes) else n for n in group.attrs["weight_names"]]
+        return [float32(group[name]) for name in names]
+
+
+class _Archive:
+    """Weights of a `.keras` file: numbered by class, in the order of the layers."""
+
+    def __init__(self, file: Any, config: dict[str, Any]):
+        root = "layers" if "layers" in file else "_layer_checkpoint_dependencies"
+        self.root = file[root]
+        self.groups: dict[str, str] = {}
+        counts: dict[str, int] = {}
+        for layer in config["config"]["layers"]:
+            kind = _GROUPS.get(layer["class_name"])
+            if kind is not None:
+                number = counts.get(kind, 0)
+                counts[kind] = number + 1
+                self.groups[_name(layer)] = f"{kind}_{number}" if number else kind
+
+    def weights(self, layer: str, kind: str) -> list[np.ndarray]:
+        group = self.root[self.groups[layer]]["vars"]
+        return [float32(group[str(index)]) for index in range(len(group))]
+
+
+class _Model:
+    """The ops of a functional model's configuration."""
+
+    def __init__(self, path: Path, config: dict[str, Any], weights: Any):
+        if config.get("class_name") not in ("Functional", "Model"):
+            raise ValueError(
+                f"{path} must hold a functional model. Received: {config.get('class_name')!r}"
+            )
+        self.path = path
+        self.weights = weights
+        self.ops: list[Op] = []
+        self.aliases: dict[str, str] = {}
+        # What was padded, by how many zeros (top, left, bottom, right); heights and widths.
+        self.padded: dict[str, tuple[str, tuple[int, int, int, int]]] = {}
+        self.sizes: dict[str, tuple[int, int]] = {}
+        self.images = ""
+        self.output = ""
+        for layer in config["config"]["layers"]:
+            self._take(layer)
+
+    def network(self) -> ForeignNetwork:
+        if not self.images or not self.ops:
+            raise ValueError(f"{self.path} holds no network from images on")
+        return ForeignNetwork(
+            self.path,
+            self.ops,
+            self.images,
+            self.output,
+            KERAS_INSIGHTFACE_PIXEL_SCALE,
+            channels_first=False,
+        )
+
+    def _take(self, layer: dict[str, Any]) -> None:
+        kind, name, config = layer["class_name"], _name(layer), layer["config"]
+        if kind == "InputLayer":
+            shape = config.get("batch_shape") or config["batch_input_shape"]
+            self.images = self.images or name
+            self.sizes[name] = (shape[1], shape[2])
+            return
+        inputs = [self.aliases.get(tensor, tensor) for tensor in _inputs(layer)]
+        if kind in _CLASSIFIERS:
+            return
+        self.output = name
+        if kind in _PASSES and config.get("activation", "linear") == "linear":
+            self.aliases[name] = inputs[0]
+            self.output = inputs[0]
+        elif kind == "ZeroPadding2D":
+            (top, bottom), (left, right) = config["padding"]
+            self.padded[name] = (inputs[0], (top, left, bottom, right))
+        else:
+            self._layer(kind, name, config, inputs)
+
+    def _layer(self, kind: str, name: str, config: dict[str, Any], inputs: list[str]) -> None:
+        op = Op(kind, name, inputs, name)
+        self.sizes[name] = self.sizes.get(inputs[0], (1, 1))
+        if kind in ("Conv2D", "DepthwiseConv2D", "SeparableConv2D"):
+            self._convolution(kind, op, config)
+        elif kind == "Dense":
+            kernel, *bias = self.weights.weights(name, kind)
+            op.kind, op.kernel, op.bias = "dense", kernel, bias[0] if bias else None
+        elif kind == "BatchNormalization":
+            self._batch_normalization(op, config)
+        elif kind == "PReLU":
+            op.kind, op.slopes = "prelu", self.weights.weights(name, kind)[0].ravel()
+        elif kind in ("ReLU", "Activation") and _is_relu(kind, config):
+            op.kind, op.slopes = "prelu", np.zeros(1, np.float32)
+        elif kind == "Add":
+            op.kind = "add"
+        self.ops.append(op)
+        if config.get("activation", "linear") != "linear" and op.kind in ("conv", "dense"):
+            op.kind = f"{kind} with {config['activation']}"
+
+    def _convolution(self, kind: str, op: Op, config: dict[str, Any]) -> None:
+        tensor, zeros = self.padded.get(op.inputs[0], (op.inputs[0], (0, 0, 0, 0)))
+        height, width = self.sizes[tensor]
+        height, width = height + zeros[0] + zeros[2], width + zeros[1] + zeros[3]
+        (rows, columns), strides = _pair(config["kernel_size"]), _pair(config["strides"])
+        weights = self.weights.weights(op.name, kind)
+        kernel = weights.pop(0)
+        if config["padding"] == "same":
+            top, bottom = _same(height, rows, strides[0])
+            left, right = _same(width, columns, strides[1])
+        else:
+            top = bottom = left = right = 0
+        op.inputs = [tensor]
+        op.strides, op.dilation = strides, _pair(config.get("dilation_rate", 1))
+        op.padding = (zeros[0] + top, zeros[1] + left, zeros[2] + bottom, zeros[3] + right)
+        self.sizes[op.output] = (
+            (height + top + bottom - rows) // strides[0] + 1,
+            (width + left + right - columns) // strides[1] + 1,
+        )
+        op.kind = "conv"
+        if kind == "Conv2D":
+            op.kernel, op.groups = kernel, config.get("groups", 1)
+        else:
+            if kernel.shape[3] != 1:
+                op.kind = f"{kind} of several filters a channel"
+            op.kernel, op.groups = float32(kernel.transpose(0, 1, 3, 2)), kernel.shape[2]
+        if kind == "SeparableConv2D":
+            between = f"{op.name} between its convolutions"
+            self.ops.append(dataclasses.replace(op, output=between))
+            op.inputs, op.kernel, op.groups = [between], weights.pop(0), 1
+            op.strides, op.padding = (1, 1), (0, 0, 0, 0)
+        op.bias = weights[0] if weights else None
+
+    def _batch_normalization(self, op: Op, config: dict[str, Any]) -> None:
+        weights = self.weights.weights(op.name, "BatchNormalization")
+        op.kind, op.epsilon = "bn", float(config["epsilon"])
+        op.gamma = weights.pop(0) if config.get("scale", True) else None
+        op.beta = weights.pop(0) if config.get("center", True) else None
+        op.mean, op.variance = weights
+
+
+def _name(layer: dict[str, Any]) -> str:
+    return str(layer.get("name") or layer["config"]["name"])
+
+
+def _inputs(layer: dict[str, Any]) -> list[str]:
+    """The layers whose tensors this one takes, as Keras 2 or Keras 3 writes them."""
+    nodes = layer["inbound_nodes"]
+    if not nodes:
+        return []
+    found: list[str] = []
+
+    def walk(value: Any) -> None:
+        if isinstance(value, dict):
+            if value.get("class_name") == "__keras_tensor__":
+                found.append(str(value["config"]["keras_history"][0]))
+                return
+            value = list(value.values())
+        # Keras 2: [name, node, tensor, keywords].
+        if isinstance(value, list) and len(value) >= 3 and isinstance(value[0], str):
+            found.append(value[0])
+        elif isinstance(value, list):
+            for item in value:
+                walk(item)
+
+    walk(nodes[0])
+    return found
+
+
+def _pair(value: Any) -> tuple[int, int]:
+    return (int(value[0]), int(value[1])) if isinstance(value, list) else (int(value), int(value))
+
+
+def _same(size: int, kernel: int, stride: int) -> tuple[int, int]:
+    """TensorFlow's SAME padding, which at stride 2 may be one-sided."""
+    total = max((-(-size // stride) - 1) * stride + kernel - size, 0)
+    return total // 2, total - total // 2
+
+
+def _is_relu(kind: str, config: dict[str, Any]) -> bool:
+    if kind == "Activation":
+        return bool(config.get("activation") == "relu")
+    return config.get("max_value") is None and not config.get("negative_slope")

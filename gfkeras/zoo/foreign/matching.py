@@ -1,0 +1,246 @@
+"""Putting the weights of a foreign network into one of our backbones.
+
+The two graphs are walked together from the images on. What a layer of ours gets is decided by
+where it stands, never by what the file calls it; a shortcut that goes elsewhere, another stride
+or padding is found as a missing layer is. The first layer of ours that has no counterpart ends
+the import.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import keras
+import numpy as np
+
+from gfkeras.backbones import Backbone
+from gfkeras.layers import GroupedConv2D, InputNormalization
+from gfkeras.zoo.foreign.network import Array, ForeignNetwork, Op
+
+_CONVOLUTIONS = (keras.layers.Conv2D, keras.layers.DepthwiseConv2D, GroupedConv2D)
+_NO_PADDING = (0, 0, 0, 0)
+
+
+def assign(network: ForeignNetwork, model: Backbone) -> None:
+    """Gives a backbone the weights of a foreign network that computes the same.
+
+    Args:
+        network: what a reader found.
+        model: the backbone, of the same architecture; its weights are replaced layer by layer.
+
+    Raises:
+        ValueError: naming the first layer of ours that the network does not have, with what it
+            has there.
+    """
+    matching = _Matching(network, model)
+    for layer in model.layers:
+        matching.take(layer)
+    matching.finish()
+
+
+class _Matching:
+    """Where our tensors are in the foreign network, as far as the walk has come."""
+
+    def __init__(self, network: ForeignNetwork, model: Backbone):
+        self.network = network
+        self.model = model
+        # Our tensors, by identity, to the foreign ones, and the zeros padded since.
+        self.places: dict[int, tuple[str, tuple[int, int, int, int]]] = {}
+        # Biases of foreign ops before a batch normalisation, which ours have to take over.
+        self.biases: dict[str, Array] = {}
+        self.flattened: tuple[int, ...] | None = None
+
+    def take(self, layer: Any) -> None:
+        """Finds the counterpart of one layer and copies its weights."""
+        if isinstance(layer, keras.layers.InputLayer):
+            self.places[id(layer.output)] = (self.network.input, _NO_PADDING)
+        elif isinstance(layer, keras.layers.Add):
+            self._add(layer)
+        elif isinstance(layer, keras.layers.ZeroPadding2D):
+            (top, bottom), (left, right) = layer.padding
+            tensor, _ = self._place(layer)
+            self.places[id(layer.output)] = (tensor, (top, left, bottom, right))
+        elif isinstance(layer, _CONVOLUTIONS):
+            self._convolution(layer)
+        elif isinstance(layer, keras.layers.Dense):
+            self._dense(layer)
+        elif isinstance(layer, keras.layers.BatchNormalization):
+            self._batch_normalization(layer)
+        elif isinstance(layer, keras.layers.PReLU):
+            self._prelu(layer)
+        else:
+            self._pass_through(layer)
+
+    def finish(self) -> None:
+        """Raises ValueError unless both networks end at the same place."""
+        tensor, _ = self.places[id(self.model.output)]
+        if tensor in self.biases:
+            raise self._differs(self.model.layers[-1], "no bias", "one")
+        if tensor != self.network.output:
+            following = self.network.consumers(tensor)
+            received = following[0] if following else f"the output {self.network.output!r}"
+            raise self._differs(None, "the end of the network", received)
+
+    def _pass_through(self, layer: Any) -> None:
+        passes = (InputNormalization, keras.layers.Dropout, keras.layers.Flatten,
+                  keras.layers.Activation)  # fmt: skip
+        if not isinstance(layer, passes):
+            raise TypeError(f"{type(layer).__name__} {layer.name!r} has no rule of import")
+        if isinstance(layer, keras.layers.Flatten):
+            self.flattened = tuple(layer.input.shape[1:])
+        self.places[id(layer.output)] = self._place(layer)
+
+    def _convolution(self, layer: Any) -> None:
+        tensor, padding = self._place(layer)
+        expected = _expected_convolution(layer, padding)
+        op = self._counterpart(layer, "conv", tensor, expected)
+        if str(op).partition(" (")[2] != expected.partition(" (")[2] or set(op.dilation) != {1}:
+            raise self._differs(layer, expected, op)
+        self._set(layer, op, [_kernel_for(layer, op)])
+
+    def _dense(self, layer: Any) -> None:
+        tensor, _ = self._place(layer)
+        features, units = layer.kernel.shape
+        expected = f"dense ({features} to {units})"
+        op = self._counterpart(layer, "dense", tensor, expected)
+        kernel = op.kernel
+        # Where the feature map is 1x1 a convolution of 1x1 is the same as an FC.
+        if op.kind == "conv" and kernel is not None:
+            kernel = kernel[0, 0]
+        if kernel is None or kernel.shape != (features, units):
+            raise self._differs(layer, expected, op)
+        if op.kind == "dense" and self.network.channels_first and self.flattened is not None:
+            height, width, channels = self.flattened
+            kernel = kernel.reshape(channels, height, width, units)
+            kernel = kernel.transpose(1, 2, 0, 3).reshape(features, units)
+        self._set(layer, op, [kernel])
+
+    def _batch_normalization(self, layer: Any) -> None:
+        tensor, _ = self._place(layer)
+        bias = self.biases.pop(tensor, None)
+        channels = int(layer.moving_mean.shape[0])
+        found = [op for op in self.network.consumers(tensor) if op.kind == "bn"]
+        if not found and bias is None:
+            raise self._differs(layer, f"bn ({channels} channels)", self._what_follows(tensor))
+        if not found:
+            # It was folded into the weights before it; what is left of it is the bias.
+            one = np.ones(channels, np.float32)
+            gamma = one * np.sqrt(np.float64(1 + layer.epsilon))
+            self._write(layer, None, [gamma, bias, 0 * one, one])
+            self.places[id(layer.output)] = (tensor, _NO_PADDING)
+            return
+        op = found[0]
+        if op.mean is None or op.variance is None or op.mean.shape != (channels,):
+            raise self._differs(layer, f"bn ({channels} channels)", op)
+        one = np.ones_like(op.mean)
+        gamma = (one if op.gamma is None else op.gamma).astype("float64")
+        beta = 0 * one if op.beta is None else op.beta
+        mean = op.mean if bias is None else op.mean.astype("float64") - bias
+        # The same function with our epsilon.
+        gamma = gamma * np.sqrt(
+            (op.variance.astype("float64") + layer.epsilon) / (op.variance + op.epsilon)
+        )
+        self._set(layer, op, [gamma, beta, mean, op.variance])
+
+    def _prelu(self, layer: Any) -> None:
+        tensor, _ = self._place(layer)
+        channels = int(layer.alpha.shape[-1])
+        op = self._counterpart(layer, "prelu", tensor, f"prelu ({channels} channels)")
+        slopes = op.slopes
+        if slopes is not None and slopes.size == 1:
+            slopes = np.full(channels, slopes.ravel()[0], np.float32)
+        if slopes is None or slopes.size != channels:
+            raise self._differs(layer, f"prelu ({channels} channels)", op)
+        self._set(layer, op, [slopes.reshape(1, 1, channels)])
+
+    def _add(self, layer: Any) -> None:
+        tensors = [self.places[id(tensor)][0] for tensor in layer.input]
+        for tensor in tensors:
+            if tensor in self.biases:
+                raise self._differs(layer, "a batch normalisation before the sum", "a bias")
+        for op in self.network.consumers(tensors[0]):
+            if op.kind == "add" and sorted(op.inputs) == sorted(tensors):
+                self.places[id(layer.output)] = (op.output, _NO_PADDING)
+                return
+        inputs = " and ".join(map(repr, tensors))
+        raise self._differs(layer, f"add of {inputs}", self._what_follows(tensors[-1]))
+
+    def _place(self, layer: Any) -> tuple[str, tuple[int, int, int, int]]:
+        return self.places[id(layer.input)]
+
+    def _counterpart(self, layer: Any, kind: str, tensor: str, expected: str) -> Op:
+        following = self.network.consumers(tensor)
+        kinds = {kind}
+        if kind == "dense" and self.flattened is not None and set(self.flattened[:2]) == {1}:
+            kinds.add("conv")
+        for op in following:
+            if op.kind in kinds and tensor not in self.biases:
+                return op
+        raise self._differs(layer, expected, self._what_follows(tensor))
+
+    def _what_follows(self, tensor: str) -> str:
+        following = self.network.consumers(tensor)
+        return " and ".join(map(str, following)) if following else "the end of the network"
+
+    def _set(self, layer: Any, op: Op, values: list[Any]) -> None:
+        if op.bias is not None and op.kind != "bn":
+            self.biases[op.output] = op.bias
+        self._write(layer, op, values)
+        self.places[id(layer.output)] = (op.output, _NO_PADDING)
+
+    def _write(self, layer: Any, op: Op | None, values: list[Any]) -> None:
+        shapes = [tuple(weight.shape) for weight in layer.weights]
+        if shapes != [np.shape(value) for value in values]:
+            received = str(op) if op is not None else "a folded bias of another width"
+            raise self._differs(layer, f"weights of shapes {shapes}", received)
+        values = [np.asarray(value, np.float32) for value in values]
+        if not all(np.isfinite(value).all() for value in values):
+            raise ValueError(
+                f"{self.network.path} is damaged: the weights for the layer {layer.name!r} "
+                "are not finite"
+            )
+        layer.set_weights(values)
+
+    def _differs(self, layer: Any, expected: Any, received: Any) -> ValueError:
+        place = "the end" if layer is None else f"the layer {layer.name!r}"
+        return ValueError(
+            f"{self.network.path} differs from {describe(self.model)} at {place}: expected "
+            f"{expected}. Received: {received}"
+        )
+
+
+def describe(model: Backbone) -> str:
+    """The class of a backbone, with its variant where that is not the first."""
+    variant = model.get_config().get("variant", "paper")
+    name = type(model).__name__
+    return name if variant == "paper" else f"{name}(variant={variant!r})"
+
+
+def _expected_convolution(layer: Any, padding: tuple[int, int, int, int]) -> str:
+    channels, filters = int(layer.input.shape[-1]), int(layer.output.shape[-1])
+    kernel = layer.kernel.shape
+    if isinstance(layer, keras.layers.DepthwiseConv2D):
+        groups = channels
+    else:
+        groups = int(getattr(layer, "groups", 1))
+    if getattr(layer, "padding", "valid") == "same":
+        side = (kernel[0] - 1) // 2
+        padding = (side,) * 4
+    strides = layer.strides
+    # In the words of an op, so that the two can be compared.
+    return str(
+        Op(
+            "conv", "", [], "",
+            kernel=np.empty((kernel[0], kernel[1], channels // groups, filters), np.float32),
+            strides=strides if isinstance(strides, tuple) else (strides, strides),
+            padding=padding,
+            groups=groups,
+        )
+    )  # fmt: skip
+
+
+def _kernel_for(layer: Any, op: Op) -> Any:
+    # Keras keeps a depthwise kernel as (h, w, channels, 1).
+    if isinstance(layer, keras.layers.DepthwiseConv2D) and op.kernel is not None:
+        return op.kernel.transpose(0, 1, 3, 2)
+    return op.kernel

@@ -1,0 +1,127 @@
+"""A network of another framework, in one form whatever file it came from."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Iterable
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+
+Array = npt.NDArray[np.float32]
+
+# InsightFace's pipelines in PyTorch: pixels become (x − 127.5) / 127.5 outside of the network.
+INSIGHTFACE_PIXEL_SCALE = 1 / 127.5
+
+
+@dataclasses.dataclass
+class Op:
+    """One step of a network that takes part in the comparison with ours.
+
+    Attributes:
+        kind: "conv", "dense", "bn", "prelu", "add", or the file's own word for anything else,
+            which fits no layer of ours.
+        name: what the file calls it, for messages.
+        inputs: names of the tensors it takes.
+        output: name of the tensor it gives.
+        kernel: of "conv", (height, width, channels / groups, filters); of "dense",
+            (features, units).
+        bias: (filters,), where it has one; a batch normalisation may have been folded into it.
+        slopes: of "prelu", (channels,); zeros stand for a ReLU.
+        gamma, beta, mean, variance: of "bn", (channels,).
+        epsilon: of "bn".
+        strides: of "conv".
+        padding: of "conv", zeros added (top, left, bottom, right).
+        groups: of "conv"; as many as channels make it depthwise.
+        dilation: of "conv".
+    """
+
+    kind: str
+    name: str
+    inputs: list[str]
+    output: str
+    kernel: Array | None = None
+    bias: Array | None = None
+    slopes: Array | None = None
+    gamma: Array | None = None
+    beta: Array | None = None
+    mean: Array | None = None
+    variance: Array | None = None
+    epsilon: float = 1e-5
+    strides: tuple[int, int] = (1, 1)
+    padding: tuple[int, int, int, int] = (0, 0, 0, 0)
+    groups: int = 1
+    dilation: tuple[int, int] = (1, 1)
+
+    def __str__(self) -> str:
+        """What it is, in words for messages."""
+        said = f"{self.kind} {self.name!r}" if self.name else self.kind
+        if self.kind == "conv" and self.kernel is not None:
+            height, width, channels, filters = self.kernel.shape
+            return (
+                f"{said} ({height}x{width}, {channels * self.groups} to {filters} channels, "
+                f"{self.groups} groups, stride {_short(self.strides)}, "
+                f"padding {_short(self.padding)})"
+            )
+        if self.kind == "dense" and self.kernel is not None:
+            return f"{said} ({self.kernel.shape[0]} to {self.kernel.shape[1]})"
+        values = self.slopes if self.kind == "prelu" else self.mean
+        return said if values is None else f"{said} ({values.size} channels)"
+
+
+def _short(values: tuple[int, ...]) -> str:
+    return str(values[0]) if len(set(values)) == 1 else str(values)
+
+
+@dataclasses.dataclass
+class ForeignNetwork:
+    """What a reader found in a file.
+
+    Attributes:
+        path: the file, for messages.
+        ops: in the order in which they are computed.
+        input: name of the images' tensor.
+        output: name of the embedding's tensor.
+        pixel_scale: pixels x become (x − 127.5)·pixel_scale, in the graph or before it.
+        channels_first: whether a feature map is flattened with its channels outermost, so
+            that the rows of the FC after it come in that order.
+    """
+
+    path: Path
+    ops: list[Op]
+    input: str
+    output: str
+    pixel_scale: float
+    channels_first: bool = True
+
+    def consumers(self, tensor: str) -> list[Op]:
+        """The ops that take a tensor."""
+        return [op for op in self.ops if tensor in op.inputs]
+
+    @property
+    def convolutions(self) -> list[Op]:
+        """All convolutions, in order."""
+        return [op for op in self.ops if op.kind == "conv"]
+
+    def count(self, kind: str) -> int:
+        """How many ops are of a kind."""
+        return sum(op.kind == kind for op in self.ops)
+
+
+def float32(array: object) -> Array:
+    """An array of any float type as float32, contiguous."""
+    return np.ascontiguousarray(array, np.float32)
+
+
+def first_bytes(path: Path, count: int = 512) -> bytes:
+    """The beginning of a file, by which its format is told."""
+    with path.open("rb") as file:
+        return file.read(count)
+
+
+def listing(names: Iterable[str], most: int = 3) -> str:
+    """The first of some names, and how many more there are."""
+    found = list(names)
+    more = f" and {len(found) - most} more" if len(found) > most else ""
+    return ", ".join(map(repr, found[:most])) + more

@@ -1,0 +1,80 @@
+"""`golden.npz`: a few images and the embeddings that a model gives them, for every runtime."""
+
+from __future__ import annotations
+
+import dataclasses
+from pathlib import Path
+from typing import Any
+
+import keras
+import numpy as np
+import numpy.typing as npt
+
+from gfkeras.data.synthetic import synthetic_faces
+from gfkeras.files import replacing
+from gfkeras.models.outputs import as_outputs
+
+# Synthetic people, who may be shown and shipped: four, two pictures of each.
+_PEOPLE, _PICTURES = 4, 2
+
+
+@dataclasses.dataclass(frozen=True)
+class Golden:
+    """What a model gives, as Keras on TensorFlow computed it.
+
+    Attributes:
+        images: (N, 112, 112, 3) uint8.
+        embedding: (N, D) float32, L2-normalised.
+        group: (N,) int32, or None for a model without groups.
+    """
+
+    images: npt.NDArray[np.uint8]
+    embedding: npt.NDArray[np.float32]
+    group: npt.NDArray[np.int32] | None
+
+    @classmethod
+    def of(cls, model: keras.Model) -> Golden:
+        """What a model gives the usual images."""
+        images, _ = synthetic_faces(_PEOPLE, _PICTURES)
+        outputs = as_outputs(model(images, training=False))
+        embedding = np.asarray(keras.ops.convert_to_numpy(outputs["embedding"]), np.float64)
+        embedding /= np.linalg.norm(embedding, axis=1, keepdims=True)
+        group = None
+        if "group_logits" in outputs:
+            logits = keras.ops.convert_to_numpy(outputs["group_logits"])
+            group = logits.argmax(axis=1).astype(np.int32)
+        return cls(images, embedding.astype(np.float32), group)
+
+    @classmethod
+    def load(cls, path: Path) -> Golden:
+        """Reads what `save` wrote.
+
+        Raises:
+            ValueError: for a file that is missing or damaged.
+        """
+        try:
+            with np.load(path, allow_pickle=False) as values:
+                return cls(values["images"], values["embedding"], values.get("group"))
+        except (OSError, ValueError, KeyError, EOFError) as error:
+            raise ValueError(f"{path} is missing or damaged: {error}") from error
+
+    def save(self, path: Path) -> None:
+        """Writes it, whole or not at all."""
+        values: dict[str, Any] = {"images": self.images, "embedding": self.embedding}
+        if self.group is not None:
+            values["group"] = self.group
+        with replacing(path) as temporary:
+            np.savez_compressed(temporary, **values)
+
+    def least_cosine(self, embedding: Any) -> float:
+        """The smallest cosine between an embedding here and the same image's there.
+
+        Args:
+            embedding: (N, D), L2-normalised.
+        """
+        given = np.asarray(embedding, np.float64)
+        return float(np.sum(self.embedding.astype(np.float64) * given, axis=1).min())
+
+    def largest_error(self, embedding: Any) -> float:
+        """The largest absolute difference of any number of the embeddings."""
+        return float(np.abs(self.embedding - np.asarray(embedding, np.float64)).max())

@@ -1,0 +1,69 @@
+"""Putting a trained model into a folder of the zoo."""
+
+from __future__ import annotations
+
+import os
+import tomllib
+from pathlib import Path
+from typing import Any
+
+import keras
+import tomli_w
+
+from gfkeras.files import replacing, sha256
+from gfkeras.zoo.golden import Golden
+from gfkeras.zoo.loading import describe, load_preset
+from gfkeras.zoo.preset import GOLDEN_FILE, MODEL_FILE, OWN_FORMAT, Preset
+from gfkeras.zoo.weights_file import save_half
+
+WEIGHTS_FILE = "weights.safetensors"
+_TO_FILL_IN = {
+    "summary": "",
+    "licence": {"name": "", "commercial_use": False, "note": ""},
+    "provenance": {"by": "", "note": ""},
+    "training_data": {"name": "", "note": ""},
+}
+
+
+def pack(model: keras.Model, folder: str | os.PathLike[str]) -> Preset:
+    """Writes weights in half precision, their golden embeddings and `model.toml`.
+
+    Of a `model.toml` that is there, [architecture] and [weights] are replaced and everything
+    else stays; results and thresholds in it are those of the weights before, until they are
+    measured again. A new one has the tables that are to be filled in.
+
+    Args:
+        model: a `GroupFace` or a backbone.
+        folder: `zoo/<name>`; made where it does not exist.
+
+    Returns:
+        The preset, whose embeddings are those of the rounded weights.
+
+    Raises:
+        ValueError: for another kind of model, weights that float16 cannot hold, or a
+            `model.toml` that cannot be read.
+    """
+    folder = Path(folder)
+    path = folder / MODEL_FILE
+    values: dict[str, Any] = dict(_TO_FILL_IN)
+    if path.is_file():
+        try:
+            values = tomllib.loads(path.read_text(encoding="utf-8"))
+        except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+            raise ValueError(f"{path} is not valid TOML: {error}") from error
+    values["architecture"] = describe(model)
+    folder.mkdir(parents=True, exist_ok=True)
+    weights = save_half(model, folder / WEIGHTS_FILE)
+    values["weights"] = {
+        "file": WEIGHTS_FILE,
+        "size_bytes": weights.stat().st_size,
+        "sha256": sha256(weights),
+        "format": OWN_FORMAT,
+    }
+    first = ("summary", "kind", "architecture", "input", "weights")
+    ordered = {key: values[key] for key in (*first, *values) if key in values}
+    with replacing(path) as temporary:
+        temporary.write_text(tomli_w.dumps(ordered), encoding="utf-8")
+    preset = Preset.read(folder)
+    Golden.of(load_preset(preset)).save(folder / GOLDEN_FILE)
+    return preset

@@ -1,0 +1,84 @@
+"""The zoo as a table, for the README."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable
+from pathlib import Path
+
+from gfkeras.files import replacing
+from gfkeras.zoo.preset import Preset, Result
+
+BEGIN = "<!-- zoo: written by `gfkeras zoo list --markdown README.md` -->"
+END = "<!-- /zoo -->"
+_HEAD = ("preset", "network", "weights", "where", "licence of the weights", "measured")
+
+
+def markdown_table(presets: Iterable[Preset]) -> str:
+    """A table of presets in Markdown."""
+    rows = [_HEAD, ("---",) * len(_HEAD)]
+    rows += [_row(preset) for preset in presets]
+    return "\n".join(f"| {' | '.join(row)} |" for row in rows) + "\n"
+
+
+def network(preset: Preset) -> str:
+    """The network in a few words: class, backbone, width of the embedding, groups."""
+    architecture = preset.architecture
+    arguments = architecture.arguments
+    backbone = arguments.get("backbone")
+    name = architecture.name
+    if isinstance(backbone, dict):
+        mode = "H-" if arguments.get("mode") == "hard" else "S-"
+        name = f"{mode}{name} on {backbone['name']}, K = {arguments.get('num_groups', 32)}"
+    dim = arguments.get("embedding_dim")
+    return name if dim is None else f"{name}, {dim}-d"
+
+
+def result_text(result: Result) -> str:
+    """One figure, with its spread, and by whom where others claim it."""
+    spread = "" if result.spread is None else f" ± {result.spread:.2f}"
+    by = f" (by {result.by})" if result.by else ""
+    return f"{result.protocol}: {result.metric} {result.value:.2f}{spread} {result.unit}{by}"
+
+
+def size_text(size: int) -> str:
+    """Bytes as people read them."""
+    return f"{size / 2**20:.1f} MiB"
+
+
+def write_into(path: str | os.PathLike[str], presets: Iterable[Preset]) -> bool:
+    """Puts the table between its marks in a Markdown file.
+
+    Returns:
+        Whether the file changed.
+
+    Raises:
+        ValueError: if the file has not each mark once, in order.
+    """
+    path = Path(path)
+    text = path.read_text(encoding="utf-8")
+    if text.count(BEGIN) != 1 or text.count(END) != 1 or text.index(BEGIN) > text.index(END):
+        raise ValueError(f"{path} must hold the lines {BEGIN!r} and {END!r}, once each, in order")
+    before, _, rest = text.partition(BEGIN)
+    after = rest.partition(END)[2]
+    new = f"{before}{BEGIN}\n{markdown_table(presets)}{END}{after}"
+    if new == text:
+        return False
+    with replacing(path) as temporary:
+        temporary.write_text(new, encoding="utf-8")
+    return True
+
+
+def _row(preset: Preset) -> tuple[str, ...]:
+    where = "in the box" if preset.in_the_box else "downloaded once"
+    own = [result for result in preset.results if not result.by]
+    measured = "; ".join(result_text(result) for result in own[:2]) or "not here"
+    licence = preset.licence.name
+    return (
+        f"[`{preset.name}`](zoo/{preset.name}/README.md)",
+        network(preset),
+        size_text(preset.weights.size_bytes),
+        where,
+        licence,
+        measured,
+    )

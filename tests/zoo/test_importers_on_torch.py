@@ -1,0 +1,107 @@
+"""InsightFace's formats, written by PyTorch from an implementation of its own.
+
+PyTorch runs in its own environment (`support/torch_networks.py`), where parameters are counted
+against the published figures; what comes back are files and embeddings.
+"""
+
+from __future__ import annotations
+
+import shutil
+
+import keras
+import numpy as np
+import pytest
+
+from gfkeras.zoo import import_weights
+
+ENDINGS = (".pt", "_legacy.pt", "_checkpoint.pt", ".safetensors", ".onnx")
+CLASSES = {
+    "mbf": "MobileFaceNet",
+    "mbf_large": "MobileFaceNet",
+    "r18": "IResNet18",
+    "r34": "IResNet34",
+    "r50": "IResNet50",
+    "r100": "IResNet100",
+}
+
+
+def assert_same_embeddings(folder, name):
+    """Every format of one network gives PyTorch's embeddings."""
+    values = np.load(folder / f"{name}.npz")
+    expected = values["embedding"]
+    # Not a trivial network: images differ, and by how much the tolerance is small.
+    assert np.std(expected, axis=0).mean() > 0.1
+    for ending in ENDINGS:
+        model = import_weights(folder / f"{name}{ending}")
+        assert type(model).__name__ == CLASSES[name]
+        assert model.embedding_dim == 512
+        embedding = keras.ops.convert_to_numpy(model(values["images"]))
+        # As they are compared, L2-normalised: a hundred layers of random weights round on their
+        # own way in each framework.
+        ours, theirs = (e / np.linalg.norm(e, axis=1, keepdims=True) for e in (embedding, expected))
+        np.testing.assert_allclose(ours, theirs, rtol=0, atol=1e-5, err_msg=ending)
+        np.testing.assert_allclose(embedding, expected, rtol=0, atol=3e-4, err_msg=ending)
+        keras.backend.clear_session()
+
+
+@pytest.fixture(scope="module")
+def small(write_torch_files):
+    folder = write_torch_files("mbf", "r18")
+    yield folder
+    # Half a gigabyte, which pytest would keep for three sessions.
+    shutil.rmtree(folder)
+
+
+@pytest.mark.parametrize("name", ["mbf", "r18"])
+def test_every_format_gives_pytorchs_embeddings(small, name):
+    assert_same_embeddings(small, name)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", ["mbf_large", "r34", "r50", "r100"])
+def test_the_larger_networks_too(write_torch_files, name):
+    folder = write_torch_files(name)
+    assert_same_embeddings(folder, name)
+    shutil.rmtree(folder)
+
+
+def test_the_exporter_has_folded_what_the_importer_unfolds(small):
+    onnx = pytest.importorskip("onnx")
+    kinds = [node.op_type for node in onnx.load(small / "r18.onnx").graph.node]
+    # 8 units of three and four shortcuts, stem, trunk, embedding: 31, less than half left.
+    assert kinds.count("BatchNormalization") < 15
+    assert kinds.count("Conv") == 21
+
+
+def test_a_truncated_file_is_refused(small, tmp_path):
+    for ending in ENDINGS:
+        data = (small / f"mbf{ending}").read_bytes()
+        for part in (0.2, 0.9, 0.999):
+            cut = tmp_path / f"cut{ending}"
+            cut.write_bytes(data[: int(len(data) * part)])
+            with pytest.raises(ValueError, match=r"damaged|truncated|no known format"):
+                import_weights(cut)
+
+
+def test_another_network_of_the_same_framework_names_what_differs(small, tmp_path):
+    safetensors = pytest.importorskip("safetensors.numpy")
+    arrays = safetensors.load_file(small / "r18.safetensors")
+    other = tmp_path / "other.safetensors"
+
+    wider = {**arrays, "layer2.0.conv1.weight": np.zeros((128, 64, 5, 5), "float32")}
+    safetensors.save_file(wider, other)
+    with pytest.raises(ValueError, match=r"differs from IResNet18 at the layer 'stage2_block1_a"):
+        import_weights(other)
+
+    lacking = {k: v for k, v in arrays.items() if not k.startswith("layer3.1.bn2")}
+    safetensors.save_file(lacking, other)
+    with pytest.raises(ValueError, match=r"lacks 'layer3\.1\.bn2\.weight'"):
+        import_weights(other)
+
+    safetensors.save_file({**arrays, "se.fc.weight": np.zeros(3, "float32")}, other)
+    with pytest.raises(ValueError, match=r"also has 'se\.fc\.weight'"):
+        import_weights(other)
+
+    safetensors.save_file({"patch_embed.proj.weight": np.zeros(3, "float32")}, other)
+    with pytest.raises(ValueError, match="must be the state dict of an IResNet or a Mobile"):
+        import_weights(other)
