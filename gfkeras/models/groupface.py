@@ -7,6 +7,7 @@ from typing import Any
 import keras
 from keras import layers
 
+from gfkeras.backbones import Backbone
 from gfkeras.errors import one_of, positive_int
 from gfkeras.layers import GroupDecisionNetwork, GroupEnsemble
 from gfkeras.layers.group_ensemble import MODES
@@ -157,6 +158,55 @@ class GroupFace(SavableModel):
         self.group_initializer = ensemble.kernel_initializer
         self.bn_momentum = bn_momentum
         self.bn_epsilon = bn_epsilon
+
+    @classmethod
+    def from_backbone(cls, backbone: Backbone, **arguments: Any) -> GroupFace:
+        """A fresh GroupFace head on a trained backbone, whose embedding it starts with.
+
+        The backbone's embedding FC and its batch normalisation become the instance layer, and
+        the group FCs start at zero: v̄ = v is the backbone's embedding, from which training goes
+        on (the paper fine-tunes too).
+
+        Args:
+            backbone: with an `embedding_dim`; it is not changed, its weights are copied.
+            arguments: of `GroupFace` but `embedding_dim`, `shared_dim` and `bn_epsilon`, which
+                follow from the backbone.
+
+        Raises:
+            ValueError: for a backbone without an embedding, or arguments that do not fit it.
+        """
+        if not isinstance(backbone, Backbone) or backbone.embedding_dim is None:
+            raise ValueError(
+                "`backbone` must be a backbone of gfkeras with an embedding_dim. "
+                f"Received: backbone={backbone!r}"
+            )
+        if arguments.get("shared_dim") is not None:
+            raise ValueError(
+                "`shared_dim` must be None on a trained backbone: an embedding through a fresh FC "
+                f"is not the backbone's. Received: shared_dim={arguments['shared_dim']}"
+            )
+        wanted = arguments.pop("embedding_dim", backbone.embedding_dim)
+        if wanted != backbone.embedding_dim:
+            raise ValueError(
+                f"`embedding_dim` must be the trained backbone's, {backbone.embedding_dim}. "
+                f"Received: embedding_dim={wanted}"
+            )
+        config = {**backbone.get_config(), "embedding_dim": None}
+        feature = type(backbone).from_config(config)
+        for layer in feature.layers:
+            layer.set_weights(backbone.get_layer(layer.name).get_weights())
+        embedding_bn = backbone.get_layer("embedding_bn")
+        arguments = {
+            "group_initializer": "zeros",
+            **arguments,
+            "embedding_dim": backbone.embedding_dim,
+            "shared_dim": None,
+            "bn_epsilon": embedding_bn.epsilon,
+        }
+        model = cls(feature, **arguments)
+        model.get_layer("instance_fc").set_weights(backbone.get_layer("embedding_fc").get_weights())
+        model.get_layer("instance_bn").set_weights(embedding_bn.get_weights())
+        return model
 
     @property
     def mode(self) -> str:

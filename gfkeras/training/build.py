@@ -18,6 +18,7 @@ from gfkeras.saving import load_model
 from gfkeras.training.optimizers import OPTIMIZERS
 from gfkeras.training.recipe import Recipe
 from gfkeras.training.sections import NamedSection
+from gfkeras.training.starting import freeze, initial_model, rate_factors
 from gfkeras.training.warmup import Warmup
 
 # The name of [head] for training with losses on the embedding alone.
@@ -130,8 +131,10 @@ def _check_augmentation(place: str, section: NamedSection) -> None:
 
 
 def build_model(recipe: Recipe) -> keras.Model:
-    """The GroupFace or the plain backbone that the recipe describes, untrained."""
+    """The GroupFace or the plain backbone that the recipe describes: untrained, or as `init` is."""
     section = recipe.model
+    if section.init is not None:
+        return initial_model(section)
     arguments = section.backbone.arguments
     if section.name == "Backbone":
         return backbones.get(
@@ -153,6 +156,7 @@ def build_classifier(recipe: Recipe, num_classes: int, steps_per_epoch: int) -> 
         steps_per_epoch: batches an epoch, which the schedule counts in.
     """
     model = build_model(recipe)
+    freeze(model, recipe.model.freeze)
     head = None
     if recipe.head.name != NO_HEAD:
         head = build_head(recipe, num_classes)
@@ -165,6 +169,10 @@ def build_classifier(recipe: Recipe, num_classes: int, steps_per_epoch: int) -> 
         skip_nonfinite=recipe.training.nonfinite == "skip",
         jit_compile=_jit_compile(recipe.training.jit_compile),
     )
+    if recipe.optimizer.learning_rate_factors:
+        optimizer: Any = classifier.optimizer
+        optimizer = getattr(optimizer, "inner_optimizer", optimizer)
+        optimizer.set_rate_factors(rate_factors(classifier, recipe.optimizer.learning_rate_factors))
     return classifier
 
 

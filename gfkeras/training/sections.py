@@ -13,6 +13,7 @@ from pydantic import (
     NonNegativeInt,
     PositiveFloat,
     PositiveInt,
+    model_serializer,
     model_validator,
 )
 
@@ -66,8 +67,16 @@ class DataSection(Section):
 
 
 class ModelSection(Section):
-    """[model]: GroupFace, or a plain backbone with its embedding."""
+    """[model]: GroupFace, or a plain backbone with its embedding.
 
+    With `init` training starts from weights: the name of a preset, a model folder, or a file
+    that `gfkeras zoo import` reads. A backbone gets a fresh GroupFace head whose embedding is
+    the backbone's at first; a GroupFace goes on as it is. `freeze` names layers that are not
+    trained: "backbone", "backbone/stage1_*", "instance_*", with * for anything.
+    """
+
+    init: str | None = None
+    freeze: list[str] = Field(default_factory=list)
     name: Literal["GroupFace", "Backbone"] = "GroupFace"
     embedding_dim: PositiveInt = 512
     num_groups: PositiveInt | None = None
@@ -85,6 +94,28 @@ class ModelSection(Section):
         if self.name == "Backbone" and (given := list(self.group_arguments)):
             raise ValueError(f'expected `{given[0]}` only with name = "GroupFace"')
         return self
+
+    @model_validator(mode="after")
+    def _init_brings_the_network(self) -> ModelSection:
+        if self.init is None:
+            return self
+        if "backbone" in self.model_fields_set:
+            raise ValueError("expected no [model.backbone] with `init`, which brings its own")
+        if isinstance(self.shared_dim, int):
+            raise ValueError(
+                'expected shared_dim = "none" with `init`: an embedding through a fresh FC is not '
+                f"the one that was trained. Received: {self.shared_dim}"
+            )
+        return self
+
+    @model_serializer(mode="wrap")
+    def _without_what_init_brings(self, serialize: Any) -> dict[str, Any]:
+        values = serialize(self)
+        if self.init is not None:
+            # Defaults, which would say something else than `init` when they are read again.
+            for key in {"backbone", "embedding_dim"} - self.model_fields_set:
+                values.pop(key, None)
+        return values
 
     @property
     def group_arguments(self) -> dict[str, Any]:
@@ -123,6 +154,16 @@ class OptimizerSection(Section):
     global_clipnorm: PositiveFloat | None = None
     clipvalue: PositiveFloat | None = None
     accumulate_steps: PositiveInt = 1
+    learning_rate_factors: dict[str, PositiveFloat] = Field(default_factory=dict)
+
+    @model_validator(mode="after")
+    def _no_factors_with_accumulation(self) -> OptimizerSection:
+        if self.learning_rate_factors and self.accumulate_steps > 1:
+            raise ValueError(
+                "expected accumulate_steps = 1 with `learning_rate_factors`. "
+                f"Received: {self.accumulate_steps}"
+            )
+        return self
 
     @model_validator(mode="after")
     def _one_way_to_clip(self) -> OptimizerSection:

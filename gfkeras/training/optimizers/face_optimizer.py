@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 import keras
 from keras import ops
 
-from gfkeras.errors import in_range, one_of
+from gfkeras.errors import in_range, one_of, positive
 from gfkeras.layers.replica import global_sum, num_replicas
 from gfkeras.layers.rows import (
     SampledRows,
@@ -59,6 +60,7 @@ class FaceOptimizer(keras.optimizers.Optimizer):
 
     # What `FaceClassifier` looks for before it trains a `PartialFC`.
     updates_rows = True
+    weight_decay: float | None
 
     def __init__(
         self,
@@ -74,10 +76,36 @@ class FaceOptimizer(keras.optimizers.Optimizer):
         self.weight_decay_mode = one_of("weight_decay_mode", weight_decay_mode, DECAY_MODES)
         self.decay_norm_and_bias = bool(decay_norm_and_bias)
         self._own_rule = False
+        self._rate_factors: dict[int, float] = {}
 
     def exclude_from_weight_decay(self, var_list: Any = None, var_names: Any = None) -> None:
         self._own_rule = True
         super().exclude_from_weight_decay(var_list, var_names)
+
+    def set_rate_factors(self, factors: Mapping[int, float]) -> None:
+        """Learning rates of single variables, as factors of the learning rate.
+
+        Weight decay that is decoupled is multiplied by them as well, as it is by the learning
+        rate. Not part of the configuration: whoever makes the optimizer sets them again.
+
+        Args:
+            factors: from the place of a variable in `build` to its factor; 1 for all others.
+
+        Raises:
+            ValueError: for a factor that is not positive, or together with
+                `gradient_accumulation_steps`.
+        """
+        if factors and self.gradient_accumulation_steps:
+            raise ValueError(
+                "Learning rates of their own for some layers need `gradient_accumulation_steps` "
+                f"None. Received: gradient_accumulation_steps={self.gradient_accumulation_steps}"
+            )
+        self._rate_factors = {
+            int(place): positive("factor", factor) for place, factor in factors.items()
+        }
+
+    def _rate_factor(self, variable: Any) -> float:
+        return self._rate_factors.get(self._get_variable_index(variable), 1.0)
 
     def build(self, variables: list[Any]) -> None:
         if self.built:
@@ -131,6 +159,7 @@ class FaceOptimizer(keras.optimizers.Optimizer):
         super().apply([gradient for gradient, _ in pairs], [variable for _, variable in pairs])
 
     def update_step(self, gradient: Any, variable: Any, learning_rate: Any) -> None:
+        learning_rate = learning_rate * self._rate_factor(variable)
         rows = self._sampled.by_position.get(self._get_variable_index(variable))
         if rows is not None:
             self._update_rows(rows, gradient, learning_rate)
@@ -142,8 +171,19 @@ class FaceOptimizer(keras.optimizers.Optimizer):
 
     def _apply_weight_decay(self, variables: list[Any]) -> None:
         # Keras' own, which is the decoupled one.
-        if self.weight_decay and self.weight_decay_mode == "decoupled":
-            super()._apply_weight_decay([v for v in variables if not is_gradient(v)])
+        if not self.weight_decay or self.weight_decay_mode != "decoupled":
+            return
+        by_factor: dict[float, list[Any]] = {}
+        for variable in variables:
+            if not is_gradient(variable):
+                by_factor.setdefault(self._rate_factor(variable), []).append(variable)
+        whole: float = self.weight_decay
+        try:
+            for factor, group in by_factor.items():
+                self.weight_decay = whole * factor
+                super()._apply_weight_decay(group)
+        finally:
+            self.weight_decay = whole
 
     def _backend_apply_gradients(self, grads: list[Any], trainable_variables: list[Any]) -> None:
         if self.gradient_accumulation_steps and keras_cannot_accumulate():

@@ -1,0 +1,126 @@
+"""Starting from trained weights: where they come from, what is frozen, how fast layers learn."""
+
+from __future__ import annotations
+
+import fnmatch
+import importlib
+from collections.abc import Iterable, Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import keras
+
+from gfkeras.backbones import Backbone
+from gfkeras.errors import nearest
+from gfkeras.models import FaceClassifier, GroupFace
+from gfkeras.training.sections import ModelSection
+
+_BACKBONE = "backbone"
+_HEAD = "head"
+
+
+def initial_model(section: ModelSection) -> keras.Model:
+    """The model that `init` of [model] names, with its weights.
+
+    A backbone for a GroupFace gets a fresh head (`GroupFace.from_backbone`), whose embedding is
+    the backbone's.
+
+    Raises:
+        ValueError: if there is no such model, or it does not fit the other keys.
+    """
+    found = _load(str(section.init))
+    if section.name == "Backbone":
+        if not isinstance(found, Backbone) or found.embedding_dim is None:
+            raise ValueError(
+                f"`model.init` must be a backbone with an embedding. Received: {section.init!r}, "
+                f"a {type(found).__name__}"
+            )
+        _require_same("embedding_dim", found.embedding_dim, section)
+        return found
+    if isinstance(found, GroupFace):
+        for key, value in section.group_arguments.items():
+            if key == "mode":
+                found.mode = value
+            elif hasattr(found, key) and key != "group_initializer":
+                _require_same(key, getattr(found, key), section)
+        _require_same("embedding_dim", found.embedding_dim, section)
+        return found
+    arguments = section.group_arguments
+    if "embedding_dim" in section.model_fields_set:
+        arguments["embedding_dim"] = section.embedding_dim
+    return GroupFace.from_backbone(found, **arguments)
+
+
+def freeze(model: keras.Model, patterns: Iterable[str]) -> None:
+    """Leaves the layers that fit a pattern untrained, their batch statistics included.
+
+    Raises:
+        ValueError: for a pattern that fits no layer, with the nearest name.
+    """
+    layers = dict(named_layers(model))
+    for pattern in patterns:
+        for name in _fitting("model.freeze", pattern, layers):
+            layers[name].trainable = False
+
+
+def rate_factors(classifier: FaceClassifier, factors: Mapping[str, float]) -> dict[int, float]:
+    """From the place of each trainable variable to the factor of its learning rate.
+
+    Raises:
+        ValueError: for a pattern that fits no layer, with the nearest name.
+    """
+    layers = dict(named_layers(classifier.model))
+    if classifier.head is not None:
+        layers[_HEAD] = classifier.head
+    places = {id(v): i for i, v in enumerate(classifier.trainable_variables)}
+    found: dict[int, float] = {}
+    for pattern, factor in factors.items():
+        for name in _fitting("optimizer.learning_rate_factors", pattern, layers):
+            for variable in layers[name].trainable_variables:
+                found[places[id(variable)]] = factor
+    return found
+
+
+def named_layers(model: keras.Model) -> Iterator[tuple[str, keras.layers.Layer]]:
+    """The layers with weights: those of the backbone as "backbone/NAME"."""
+    for layer in model.layers:
+        if isinstance(layer, keras.Model):
+            yield _BACKBONE, layer
+            for inner in layer.layers:
+                if inner.weights:
+                    yield f"{_BACKBONE}/{inner.name}", inner
+        elif layer.weights:
+            yield layer.name, layer
+
+
+def _fitting(key: str, pattern: str, layers: Mapping[str, Any]) -> list[str]:
+    names = fnmatch.filter(layers, pattern)
+    if not names:
+        guess = nearest(pattern, layers)
+        hint = f"; did you mean {guess!r}?" if guess else ""
+        raise ValueError(f"`{key}` names no layer{hint} Received: {pattern!r}")
+    return names
+
+
+def _require_same(key: str, found: Any, section: ModelSection) -> None:
+    if key not in section.model_fields_set:
+        return
+    wanted = getattr(section, key)
+    wanted = None if wanted == "none" else wanted
+    if wanted != found:
+        raise ValueError(f"`model.{key}` must be that of `init`, {found!r}. Received: {wanted!r}")
+
+
+def _load(init: str) -> keras.Model:
+    # What a name or a foreign file stands for is the zoo's business, and rooms side by side do
+    # not know each other: the package's front door is asked, as a user would.
+    front_door: Any = importlib.import_module("gfkeras")
+    try:
+        if Path(init).is_file():
+            return front_door.zoo.import_weights(init)
+        return front_door.load(init)
+    except ValueError as error:
+        raise ValueError(
+            "`model.init` must be a preset, a model folder or a file of weights. "
+            f"Received: {init!r}: {error}"
+        ) from error
