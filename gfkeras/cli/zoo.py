@@ -41,18 +41,19 @@ def list_command(
         say(f"{markdown}: {'written' if changed else 'as before'}")
     else:
         grid = Table(box=None, pad_edge=False)
-        for heading in ("Preset", "Network", "Weights", "", "Licence of the weights"):
-            grid.add_column(heading, no_wrap=heading == "Preset", overflow="fold")
+        for heading, width in (("Preset", 0), ("Network", 16), ("Weights", 9), ("Licence", 14)):
+            grid.add_column(heading, no_wrap=heading == "Preset", min_width=width or None)
         for preset in found:
             size = size_text(preset.weights.size_bytes)
-            grid.add_row(preset.name, network(preset), size, _where(preset), preset.licence.name)
+            weights = f"{size}, {_where(preset)}"
+            grid.add_row(preset.name, network(preset), weights, preset.licence.name)
         Console(highlight=False, markup=False).print(grid)
     write_json(json, {"presets": [_described(preset) for preset in found]})
 
 
 @app.command("show")
 def show_command(name: NameArgument, json: JsonOption = None) -> None:
-    """Show what a preset is, where it comes from and what was measured."""
+    """Show a preset: licence, provenance, measured figures."""
     load_keras()
     from gfkeras.zoo.registry import read_preset
     from gfkeras.zoo.table import network, result_text, size_text
@@ -166,7 +167,11 @@ def export_command(
     out: Annotated[Path, typer.Option(metavar="FOLDER", help="Where to put the artefacts.")],
     json: JsonOption = None,
 ) -> None:
-    """Export a preset in all its variants, each checked against its golden embeddings."""
+    """Export a preset's artefacts, each checked.
+
+    All variants that its model.toml lists, with cards and thresholds; their embeddings are compared
+    with golden.npz.
+    """
     load_keras()
     from gfkeras.cli._preset_exports import export_variants
     from gfkeras.zoo.registry import read_preset
@@ -187,10 +192,11 @@ def pack_command(
     mode: Annotated[str | None, typer.Option(help="soft or hard; as trained by default.")] = None,
     json: JsonOption = None,
 ) -> None:
-    """Put a trained model into the zoo: weights in half precision, golden embeddings, model.toml.
+    """Put a trained model into the zoo.
 
-    Tables of a model.toml that is there are kept, but for [architecture] and [weights]; measure
-    [[results]] and [thresholds] anew.
+    Writes weights in half precision, golden embeddings and model.toml. Tables of a model.toml that
+    is there are kept, but for [architecture] and [weights]: measure [[results]] and [thresholds]
+    anew.
     """
     load_keras()
     import gfkeras

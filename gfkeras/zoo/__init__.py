@@ -2,6 +2,7 @@
 
 from gfkeras.zoo.foreign import import_weights
 from gfkeras.zoo.loading import load
+from gfkeras.zoo.packing import pack
 from gfkeras.zoo.registry import preset_names, zoo_folder
 
-__all__ = ["import_weights", "load", "preset_names", "zoo_folder"]
+__all__ = ["import_weights", "load", "pack", "preset_names", "zoo_folder"]

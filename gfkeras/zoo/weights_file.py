@@ -35,7 +35,7 @@ def save_half(model: keras.Model, path: str | os.PathLike[str]) -> Path:
         values = np.asarray(keras.ops.convert_to_numpy(variable), np.float32)
         arrays[name] = _half(name, values) if values.ndim > 1 else np.ascontiguousarray(values)
     with replacing(path) as temporary:
-        safetensors.numpy.save_file(arrays, temporary)
+        temporary.write_bytes(safetensors.numpy.save(arrays))
     return Path(path)
 
 

@@ -15,6 +15,7 @@ from PIL import Image
 
 import gfkeras
 from gfkeras.cli import main
+from gfkeras.cli._output import DEFAULT_MODEL
 from gfkeras.files import sha256
 
 pytestmark = pytest.mark.skipif(
@@ -270,9 +271,31 @@ def test_bench(tflite, tmp_path):
     assert found["images_per_second"] > 0
 
 
-def test_zoo_list(tmp_path):
+def test_zoo_list_and_show(tmp_path, capsys):
     assert main(["zoo", "list", "--json", str(tmp_path / "r.json")]) == 0
-    assert isinstance(results(tmp_path / "r.json")["presets"], list)
+    names = [preset["name"] for preset in results(tmp_path / "r.json")["presets"]]
+    printed = capsys.readouterr().out
+    for name in names:
+        assert name in printed
+        assert main(["zoo", "show", name, "--json", str(tmp_path / "s.json")]) == 0
+        shown = capsys.readouterr().out
+        described = results(tmp_path / "s.json")
+        assert described["weights"]["sha256"][:40] in shown
+        assert described["licence"]["name"] in " ".join(shown.split())
+
+
+def test_the_preset_brings_its_thresholds(faces, tmp_path, capsys):
+    a, b = sorted(faces.rglob("*.png"))[:2]
+    arguments = ["compare", str(a), str(b), "--aligned", "--json", str(tmp_path / "r.json")]
+    assert main([*arguments, "--far", "1e-2"]) == 0
+    decision = results(tmp_path / "r.json")["decision"]
+    assert decision["far"] == 1e-2
+    assert DEFAULT_MODEL in decision["origin"]
+    # A threshold by hand needs none of the preset's.
+    assert main([*arguments, "--threshold", "0.5"]) == 0
+    assert results(tmp_path / "r.json")["decision"]["origin"] == "given by hand"
+    assert main([*arguments, "--far", "1e-9"]) == 2
+    assert "`far` must be one of" in capsys.readouterr().err
 
 
 @pytest.mark.slow

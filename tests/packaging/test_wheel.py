@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
 import subprocess
@@ -25,21 +26,24 @@ print({name: tuple(value.shape) for name, value in sorted(out.items())})
 """
 
 
-def run(*command: str | Path, cwd: Path) -> str:
-    """Runs a command as a user outside the checkout would; returns what it prints."""
+def run(*command: str | Path, cwd: Path, status: int = 0, **settings: str) -> str:
+    """Runs a command as a user outside the checkout would; returns what it prints.
+
+    On stdout, or on stderr where it is to end with another status than 0.
+    """
     # The checkout must not be reachable, nor may this test's own environment leak in.
     hidden = ("PYTHON", "VIRTUAL_ENV", "UV_", "KERAS_", "GFKERAS_", "COV_", "PYTEST_")
     environment = {k: v for k, v in os.environ.items() if not k.startswith(hidden)}
     result = subprocess.run(
         [str(part) for part in command],
         cwd=cwd,
-        env=environment | {"KERAS_BACKEND": "tensorflow"},
+        env=environment | {"KERAS_BACKEND": "tensorflow"} | settings,
         capture_output=True,
         text=True,
         check=False,
     )
-    assert result.returncode == 0, f"{command}\n{result.stdout}\n{result.stderr}"
-    return result.stdout.strip()
+    assert result.returncode == status, f"{command}\n{result.stdout}\n{result.stderr}"
+    return (result.stderr if status else result.stdout).strip()
 
 
 @pytest.fixture(scope="module")
@@ -132,3 +136,27 @@ def test_installed_wheel_runs(wheel, environment, tmp_path):
     )
     zoo = 'from importlib.resources import files; print((files("gfkeras") / "zoo_data").is_dir())'
     assert run(environment / "python", "-c", zoo, cwd=tmp_path) == "True"
+
+
+@pytest.mark.timeout(1200)
+def test_the_model_in_the_box_compares_photos_offline(environment, shared_data, tmp_path):
+    people = {folder.name: sorted(folder.glob("*.jpg")) for folder in
+              sorted((shared_data / "lfw_raw250").iterdir()) if folder.is_dir()}  # fmt: skip
+    several = [photos for photos in people.values() if len(photos) > 1]
+    same, other = several[0][:2], [several[0][0], several[1][0]]
+    cache = str(tmp_path / "cache")
+    offline = {"GFKERAS_OFFLINE": "1", "GFKERAS_CACHE": cache}
+    for name, pair in (("same", same), ("other", other)):
+        said = run(
+            environment / "gfkeras", "compare", *pair, "--json", tmp_path / f"{name}.json",
+            cwd=tmp_path, GFKERAS_DATA=str(shared_data), **offline,
+        )  # fmt: skip
+        assert "Decision" in said
+    found = {n: json.loads((tmp_path / f"{n}.json").read_text()) for n in ("same", "other")}
+    assert found["same"]["cosine"] > found["other"]["cosine"]
+    assert found["same"]["faces"] == [1, 1]
+
+    # Without the detector: one line, with the command that fetches it.
+    said = run(environment / "gfkeras", "compare", *same, cwd=tmp_path, status=2, **offline)
+    assert len(said.splitlines()) == 1
+    assert "gfkeras zoo download face_detection_yunet --out DIR" in said

@@ -6,6 +6,7 @@ import copy
 
 import numpy as np
 import pytest
+from small_networks import SMALL_BACKBONE
 
 from gfkeras.data import Faces
 
@@ -32,7 +33,7 @@ def recipe_tables() -> dict:
             "group_dim": 16,
             "shared_dim": 32,
             "dropout": 0.2,
-            "backbone": {"name": "MobileFaceNet", "width": 0.0625},
+            "backbone": SMALL_BACKBONE,
         },
         "head": {"name": "ArcFace", "scale": 16.0, "margin": 0.1},
         "loss": [{"name": "SelfGroupingLoss", "expectation": "ema"}],

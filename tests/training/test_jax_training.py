@@ -14,6 +14,7 @@ SCRIPT = """
 import numpy as np, keras
 from gfkeras.data import Faces
 from gfkeras.training import Recipe, train
+from small_networks import SMALL_BACKBONE
 import gfkeras
 
 assert keras.backend.backend() == "jax"
@@ -22,7 +23,7 @@ faces = Faces(rng.integers(0, 256, (12, 112, 112, 3), np.uint8), np.repeat(np.ar
 recipe = Recipe.parse({
     "data": {"holdout_identities": 2},
     "model": {"embedding_dim": 16, "num_groups": 2, "group_dim": 16, "shared_dim": "none",
-              "backbone": {"name": "MobileFaceNet", "width": 0.0625}},
+              "backbone": SMALL_BACKBONE},
     "loss": [{"name": "SelfGroupingLoss"}],
     "training": {"epochs": 2, "batch_size": 4},
 })

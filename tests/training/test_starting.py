@@ -5,6 +5,7 @@ from __future__ import annotations
 import keras
 import numpy as np
 import pytest
+from small_networks import SMALL_BOTTLENECKS
 
 import gfkeras
 from gfkeras.training import Recipe, train
@@ -23,7 +24,9 @@ def embed(model):
 def backbone(tmp_path_factory):
     """A folder with a backbone whose statistics and epsilon are no defaults."""
     keras.utils.set_random_seed(1)
-    model = gfkeras.backbones.MobileFaceNet(16, width=0.0625, bn_epsilon=2e-4, bn_momentum=0.5)
+    model = gfkeras.backbones.MobileFaceNet(
+        16, width=0.0625, bottlenecks=SMALL_BOTTLENECKS, bn_epsilon=2e-4, bn_momentum=0.5
+    )
     for _ in range(3):
         model(IMAGES, training=True)
     return model.save_to(tmp_path_factory.mktemp("init") / "backbone")

@@ -10,6 +10,7 @@ import zipfile
 
 import numpy as np
 import pytest
+from torch_archive import tensor_pickle, torch_archive
 
 from gfkeras.zoo import import_weights
 from gfkeras.zoo.foreign import read_torch_state
@@ -23,15 +24,6 @@ class Command:
 
     def __reduce__(self):
         return os.system, (f"touch {self.marker}",)
-
-
-def torch_archive(path, data: bytes, storages: dict[str, bytes] | None = None) -> None:
-    """A zip archive as torch.save lays it out."""
-    with zipfile.ZipFile(path, "w") as archive:
-        archive.writestr("archive/data.pkl", data)
-        archive.writestr("archive/version", b"3\n")
-        for key, values in (storages or {}).items():
-            archive.writestr(f"archive/data/{key}", values)
 
 
 @pytest.fixture
@@ -54,7 +46,9 @@ def test_a_pickle_that_runs_a_command_runs_nothing(tmp_path, marker, form, proto
         path.write_bytes(data)
     else:
         torch_archive(path, data)
-    with pytest.raises(ValueError, match=r"refused.*nothing of it|damaged or no PyTorch"):
+    with pytest.raises(
+        ValueError, match=r"refused: its pickle asks for (posix|nt)\.system.*nothing of it"
+    ):
         import_weights(path, "torch")
     assert not marker.exists()
 
@@ -66,17 +60,6 @@ def test_names_beside_tensors_are_refused(tmp_path, name):
     torch_archive(tmp_path / "model.pt", data)
     with pytest.raises(ValueError, match=rf"{module}\.{function}"):
         read_torch_state(tmp_path / "model.pt")
-
-
-def tensor_pickle(size: tuple[int, ...], stride: tuple[int, ...], offset: int = 0) -> bytes:
-    """A state dict {"w": tensor} in protocol 0, with a storage "0" of four floats."""
-
-    def numbers(values: tuple[int, ...]) -> str:
-        return "(" + "".join(f"I{value}\n" for value in values) + "t"
-
-    storage = "(S'storage'\nctorch\nFloatStorage\nS'0'\nS'cpu'\nI4\ntQ"
-    rebuild = f"ctorch._utils\n_rebuild_tensor_v2\n({storage}I{offset}\n{numbers(size)}"
-    return f"(dS'w'\n{rebuild}{numbers(stride)}I00\n(dtRs.".encode()
 
 
 def test_a_tensor_is_read_with_its_strides(tmp_path):

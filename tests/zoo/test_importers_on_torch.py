@@ -25,13 +25,13 @@ CLASSES = {
 }
 
 
-def assert_same_embeddings(folder, name):
-    """Every format of one network gives PyTorch's embeddings."""
+def assert_same_embeddings(folder, name, endings=ENDINGS):
+    """Formats of one network give PyTorch's embeddings."""
     values = np.load(folder / f"{name}.npz")
     expected = values["embedding"]
     # Not a trivial network: images differ, and by how much the tolerance is small.
     assert np.std(expected, axis=0).mean() > 0.1
-    for ending in ENDINGS:
+    for ending in endings:
         model = import_weights(folder / f"{name}{ending}")
         assert type(model).__name__ == CLASSES[name]
         assert model.embedding_dim == 512
@@ -52,13 +52,16 @@ def small(write_torch_files):
     shutil.rmtree(folder)
 
 
-@pytest.mark.parametrize("name", ["mbf", "r18"])
-def test_every_format_gives_pytorchs_embeddings(small, name):
-    assert_same_embeddings(small, name)
+def test_every_format_gives_pytorchs_embeddings(small):
+    assert_same_embeddings(small, "mbf")
+
+
+def test_an_iresnet_gives_pytorchs_embeddings(small):
+    assert_same_embeddings(small, "r18", (".pt", ".onnx"))
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("name", ["mbf_large", "r34", "r50", "r100"])
+@pytest.mark.parametrize("name", ["mbf_large", "r18", "r34", "r50", "r100"])
 def test_the_larger_networks_too(write_torch_files, name):
     folder = write_torch_files(name)
     assert_same_embeddings(folder, name)

@@ -95,12 +95,34 @@ def import_weights(
     found = one_of("format", format, FORMATS) if format is not None else format_of(path)
     if symbol is not None and found != "mxnet":
         raise ValueError(f"`symbol` is of MXNet's files only. Received: a file of format {found!r}")
-    network = read_mxnet_network(path, symbol) if found == "mxnet" else FORMATS[found](path)
+    network = read_network(path, found, symbol)
     if pixel_scale is not None:
         network.pixel_scale = positive("pixel_scale", pixel_scale)
     model = backbone_for(network)
     assign(network, model)
     return model
+
+
+def read_network(
+    path: Path,
+    format: str,  # noqa: A002
+    symbol: str | os.PathLike[str] | None = None,
+) -> ForeignNetwork:
+    """The network in a file of a known format.
+
+    Raises:
+        ValueError: naming the file, for one that is damaged or refused.
+        ImportError: for "onnx" without the package.
+    """
+    try:
+        if format == "mxnet":
+            return read_mxnet_network(path, symbol)
+        return FORMATS[format](path)
+    except ValueError as error:
+        # A damaged text or number, found by Python or NumPy, says nothing of the file.
+        if str(path.parent) in str(error):
+            raise
+        raise ValueError(f"{path} is damaged or no file of {format}: {error}") from error
 
 
 def format_of(path: Path) -> str:

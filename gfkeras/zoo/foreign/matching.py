@@ -15,7 +15,7 @@ import numpy as np
 
 from gfkeras.backbones import Backbone
 from gfkeras.layers import GroupedConv2D, InputNormalization
-from gfkeras.zoo.foreign.network import Array, ForeignNetwork, Op
+from gfkeras.zoo.foreign.network import Array, Convolution, ForeignNetwork, Op
 
 _CONVOLUTIONS = (keras.layers.Conv2D, keras.layers.DepthwiseConv2D, GroupedConv2D)
 _NO_PADDING = (0, 0, 0, 0)
@@ -92,10 +92,10 @@ class _Matching:
 
     def _convolution(self, layer: Any) -> None:
         tensor, padding = self._place(layer)
-        expected = _expected_convolution(layer, padding)
-        op = self._counterpart(layer, "conv", tensor, expected)
-        if str(op).partition(" (")[2] != expected.partition(" (")[2] or set(op.dilation) != {1}:
-            raise self._differs(layer, expected, op)
+        expected = _convolution_of(layer, padding)
+        op = self._counterpart(layer, "conv", tensor, f"conv {expected}")
+        if op.convolution != expected:
+            raise self._differs(layer, f"conv {expected}", op)
         self._set(layer, op, [_kernel_for(layer, op)])
 
     def _dense(self, layer: Any) -> None:
@@ -216,27 +216,18 @@ def describe(model: Backbone) -> str:
     return name if variant == "paper" else f"{name}(variant={variant!r})"
 
 
-def _expected_convolution(layer: Any, padding: tuple[int, int, int, int]) -> str:
+def _convolution_of(layer: Any, padding: tuple[int, int, int, int]) -> Convolution:
+    """What a convolution of ours is, with the zeros that were padded before it."""
     channels, filters = int(layer.input.shape[-1]), int(layer.output.shape[-1])
-    kernel = layer.kernel.shape
-    if isinstance(layer, keras.layers.DepthwiseConv2D):
-        groups = channels
-    else:
-        groups = int(getattr(layer, "groups", 1))
+    height, width = layer.kernel.shape[:2]
+    depthwise = isinstance(layer, keras.layers.DepthwiseConv2D)
+    groups = channels if depthwise else int(getattr(layer, "groups", 1))
     if getattr(layer, "padding", "valid") == "same":
-        side = (kernel[0] - 1) // 2
-        padding = (side,) * 4
-    strides = layer.strides
-    # In the words of an op, so that the two can be compared.
-    return str(
-        Op(
-            "conv", "", [], "",
-            kernel=np.empty((kernel[0], kernel[1], channels // groups, filters), np.float32),
-            strides=strides if isinstance(strides, tuple) else (strides, strides),
-            padding=padding,
-            groups=groups,
-        )
-    )  # fmt: skip
+        # Ours has "same" at stride 1 only, where it is symmetric.
+        side = (height - 1) // 2
+        padding = (side, side, side, side)
+    strides = layer.strides if isinstance(layer.strides, tuple) else (layer.strides,) * 2
+    return Convolution(height, width, channels, filters, groups, strides, padding)
 
 
 def _kernel_for(layer: Any, op: Op) -> Any:

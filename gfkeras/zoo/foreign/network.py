@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Iterable
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -13,6 +14,27 @@ Array = npt.NDArray[np.float32]
 
 # InsightFace's pipelines in PyTorch: pixels become (x − 127.5) / 127.5 outside of the network.
 INSIGHTFACE_PIXEL_SCALE = 1 / 127.5
+
+
+class Convolution(NamedTuple):
+    """What a convolution is beside its numbers: equal ones take and give the same shapes."""
+
+    height: int
+    width: int
+    channels: int
+    filters: int
+    groups: int
+    strides: tuple[int, int]
+    padding: tuple[int, int, int, int]
+    dilation: tuple[int, int] = (1, 1)
+
+    def __str__(self) -> str:
+        dilation = "" if set(self.dilation) == {1} else f", dilation {_short(self.dilation)}"
+        return (
+            f"({self.height}x{self.width}, {self.channels} to {self.filters} channels, "
+            f"{self.groups} groups, stride {_short(self.strides)}, "
+            f"padding {_short(self.padding)}{dilation})"
+        )
 
 
 @dataclasses.dataclass
@@ -54,16 +76,28 @@ class Op:
     groups: int = 1
     dilation: tuple[int, int] = (1, 1)
 
+    @property
+    def convolution(self) -> Convolution | None:
+        """What it is as a convolution; None for anything else."""
+        if self.kind != "conv" or self.kernel is None:
+            return None
+        height, width, per_group, filters = self.kernel.shape
+        return Convolution(
+            height,
+            width,
+            per_group * self.groups,
+            filters,
+            self.groups,
+            self.strides,
+            self.padding,
+            self.dilation,
+        )
+
     def __str__(self) -> str:
         """What it is, in words for messages."""
-        said = f"{self.kind} {self.name!r}" if self.name else self.kind
-        if self.kind == "conv" and self.kernel is not None:
-            height, width, channels, filters = self.kernel.shape
-            return (
-                f"{said} ({height}x{width}, {channels * self.groups} to {filters} channels, "
-                f"{self.groups} groups, stride {_short(self.strides)}, "
-                f"padding {_short(self.padding)})"
-            )
+        said = f"{self.kind} {self.name!r}"
+        if self.convolution is not None:
+            return f"{said} {self.convolution}"
         if self.kind == "dense" and self.kernel is not None:
             return f"{said} ({self.kernel.shape[0]} to {self.kernel.shape[1]})"
         values = self.slopes if self.kind == "prelu" else self.mean

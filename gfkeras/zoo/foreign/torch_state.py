@@ -214,18 +214,20 @@ def _read_legacy(path: Path) -> Any:
     """The format before PyTorch 1.6: pickles in a row, then the storages."""
     with path.open("rb") as file:
         data = file.read()
-    pickles, position = [], 0
-    for _ in range(5):
-        end = _pickle_end(data, position, path)
-        pickles.append(data[position:end])
-        position = end
 
     def nothing(*_: Any) -> Any:
         raise ValueError("A storage where none belongs")
 
-    magic, protocol, _ = (_Unpickler(io.BytesIO(p), nothing).load() for p in pickles[:3])
-    if magic != _LEGACY_MAGIC or protocol != _LEGACY_PROTOCOL:
-        raise ValueError(f"{path} is no PyTorch file: its first pickle is not PyTorch's mark")
+    pickles, position = [], 0
+    for index in range(5):
+        end = _pickle_end(data, position, path)
+        pickles.append(data[position:end])
+        position = end
+        # A single pickle, harmless or not, has nothing after it.
+        if index == 0 and _Unpickler(io.BytesIO(pickles[0]), nothing).load() != _LEGACY_MAGIC:
+            raise ValueError(f"{path} is no PyTorch file: it does not begin with PyTorch's mark")
+    if _Unpickler(io.BytesIO(pickles[1]), nothing).load() != _LEGACY_PROTOCOL:
+        raise ValueError(f"{path} is of an unknown version of PyTorch's format")
     keys = _Unpickler(io.BytesIO(pickles[4]), nothing).load()
     kinds: dict[str, tuple[str, int]] = {}
 

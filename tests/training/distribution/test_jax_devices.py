@@ -187,9 +187,10 @@ def test_partial_fc_draws_and_updates_as_on_one_device():
 GROUPFACE = """
 from gfkeras.backbones import MobileFaceNet
 from gfkeras.models import GroupFace
+from small_networks import SMALL_BOTTLENECKS
 
 def model():
-    backbone = MobileFaceNet(width=0.0625, input_shape=(112, 112, 3), bn_epsilon=0.1)
+    backbone = MobileFaceNet(width=0.0625, bottlenecks=SMALL_BOTTLENECKS, bn_epsilon=0.1)
     return GroupFace(backbone, embedding_dim=16, num_groups=4, shared_dim=32, dropout=0.2,
                      bn_epsilon=0.1)
 

@@ -13,6 +13,7 @@ import keras, numpy as np
 import gfkeras
 from gfkeras.data import Faces
 from gfkeras.training import Recipe, train
+from small_networks import SMALL_BACKBONE
 
 rng = np.random.default_rng(0)
 labels = np.repeat(np.arange(6), 3)
@@ -21,7 +22,7 @@ faces = Faces((colours + rng.integers(-30, 31, (18, 112, 112, 3))).astype(np.uin
 recipe = Recipe.parse({
     "data": {"holdout_identities": 2},
     "model": {"embedding_dim": 16, "num_groups": 2, "group_dim": 16, "shared_dim": "none",
-              "dropout": 0.2, "backbone": {"name": "MobileFaceNet", "width": 0.0625}},
+              "dropout": 0.2, "backbone": SMALL_BACKBONE},
     "loss": [{"name": "SelfGroupingLoss", "expectation": "ema"}],
     "optimizer": {"learning_rate": 1e-4},
     "training": {"epochs": 2, "batch_size": 4, "strategy": "mirrored", "model_parallel": 2,

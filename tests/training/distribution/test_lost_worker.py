@@ -16,6 +16,7 @@ import os, signal, sys
 import numpy as np, keras
 from gfkeras.data import Faces
 from gfkeras.training import Recipe, train
+from small_networks import SMALL_BACKBONE
 
 out, resume, die_at = sys.argv[1], sys.argv[2] == "resume", int(sys.argv[3])
 rng = np.random.default_rng(0)
@@ -24,7 +25,7 @@ images = rng.integers(40, 216, (6, 1, 1, 3))[labels] + rng.integers(-30, 31, (24
 recipe = Recipe.parse({
     "data": {"holdout_identities": 2},
     "model": {"embedding_dim": 16, "num_groups": 2, "group_dim": 16, "shared_dim": "none",
-              "backbone": {"name": "MobileFaceNet", "width": 0.0625}},
+              "backbone": SMALL_BACKBONE},
     "loss": [{"name": "SelfGroupingLoss"}],
     "optimizer": {"learning_rate": 1e-4},
     "training": {"epochs": 2, "batch_size": 4, "strategy": "multi-worker", "checkpoint_steps": 1},

@@ -11,6 +11,7 @@ from pathlib import Path
 import numpy as np, keras
 from gfkeras.data import Faces
 from gfkeras.training import Recipe, train
+from small_networks import SMALL_BACKBONE
 from gfkeras.training.step_checkpoints import StepCheckpoints
 
 root = sys.argv[1]
@@ -20,7 +21,7 @@ colours = rng.integers(40, 216, (6, 1, 1, 3))[labels]
 faces = Faces((colours + rng.integers(-30, 31, (24, 112, 112, 3))).astype(np.uint8), labels)
 recipe = Recipe.parse({
     "model": {"embedding_dim": 16, "num_groups": 2, "group_dim": 16, "shared_dim": "none",
-              "dropout": 0.2, "backbone": {"name": "MobileFaceNet", "width": 0.0625}},
+              "dropout": 0.2, "backbone": SMALL_BACKBONE},
     "loss": [{"name": "SelfGroupingLoss", "expectation": "ema"}],
     "optimizer": {"learning_rate": 1e-4},
     "training": {"epochs": 2, "batch_size": 6, "strategy": "mirrored", "checkpoint_steps": 1},
