@@ -43,6 +43,11 @@ def load(name_or_folder: str | os.PathLike[str]) -> keras.Model:
     if Path(name_or_folder).is_dir():
         return load_model(name_or_folder)
     name, names = str(name_or_folder), preset_names()
+    if name not in names and Path(name).name != name:
+        raise ValueError(
+            "`name_or_folder` must be a folder that save_to wrote, or the name of a preset. "
+            f"Received: {name!r}, which is no folder"
+        )
     if name not in names:
         raise unknown_name("model folder or preset", name, names)
     return load_preset(read_preset(name))
