@@ -112,7 +112,7 @@ def download_command(
         path = out / path.name
     say(str(path))
     if preset.kind == "detector":
-        say(f"Elsewhere: GFKERAS_YUNET={path.name}, with its folder, or --detector")
+        say(f"To use this file: export GFKERAS_YUNET={path}")
     write_json(json, {"name": preset.name, "path": path, "sha256": preset.weights.sha256})
 
 

@@ -18,7 +18,7 @@ from gfkeras.cli import main
 from gfkeras.cli._output import DEFAULT_MODEL
 from gfkeras.data.alignment import yunet
 from gfkeras.training import Recipe
-from gfkeras.zoo import loading, registry
+from gfkeras.zoo import registry
 from gfkeras.zoo.golden import Golden
 from gfkeras.zoo.preset import GOLDEN_FILE, MODEL_FILE, OWN_FORMAT, RECIPE_FILE, Preset
 from gfkeras.zoo.table import BEGIN, END, markdown_table, write_into
@@ -140,8 +140,7 @@ def own_zoo(tmp_path, monkeypatch):
     """A copy of the zoo that a test may damage."""
     folder = tmp_path / "zoo"
     shutil.copytree(registry.zoo_folder(), folder)
-    for module in (registry, loading):
-        monkeypatch.setattr(module, "zoo_folder", lambda: folder, raising=False)
+    monkeypatch.setattr(registry, "zoo_folder", lambda: folder)
     return folder
 
 
