@@ -129,7 +129,7 @@ def build(architecture: Architecture) -> keras.Model:
         raise ValueError(f"[architecture] does not fit {architecture.name}: {error}") from error
 
 
-def describe(model: keras.Model) -> dict[str, Any]:
+def architecture_of(model: keras.Model) -> dict[str, Any]:
     """What [architecture] says of a model: its class and the arguments that are not defaults.
 
     Raises:
@@ -142,7 +142,7 @@ def describe(model: keras.Model) -> dict[str, Any]:
         )
     config = model.get_config()
     if isinstance(model, GroupFace):
-        config["backbone"] = describe(model.backbone)
+        config["backbone"] = architecture_of(model.backbone)
         config["shared_dim"] = "none" if model.shared_dim is None else model.shared_dim
     # How weights began does not matter to those that are there.
     left_out = ("kernel_initializer", "group_initializer", "name")

@@ -12,7 +12,7 @@ import tomli_w
 
 from gfkeras.files import replacing, sha256
 from gfkeras.zoo.golden import Golden
-from gfkeras.zoo.loading import describe, load_preset
+from gfkeras.zoo.loading import architecture_of, load_preset
 from gfkeras.zoo.preset import GOLDEN_FILE, MODEL_FILE, OWN_FORMAT, Preset
 from gfkeras.zoo.weights_file import save_half
 
@@ -51,7 +51,7 @@ def pack(model: keras.Model, folder: str | os.PathLike[str]) -> Preset:
             values = tomllib.loads(path.read_text(encoding="utf-8"))
         except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
             raise ValueError(f"{path} is not valid TOML: {error}") from error
-    values["architecture"] = describe(model)
+    values["architecture"] = architecture_of(model)
     folder.mkdir(parents=True, exist_ok=True)
     weights = save_half(model, folder / WEIGHTS_FILE)
     values["weights"] = {
