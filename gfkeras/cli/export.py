@@ -15,7 +15,24 @@ def command(
     model: Annotated[str, typer.Argument(metavar="MODEL", help="A preset or a model folder.")],
     format: Annotated[str, typer.Option(help="savedmodel, tflite or onnx.")],  # noqa: A002
     out: Annotated[Path, typer.Option(help="The file, or for savedmodel the folder, to write.")],
-    precision: Annotated[str, typer.Option(help="fp32 or fp16 (tflite).")] = "fp32",
+    precision: Annotated[
+        str, typer.Option(help="fp32; of tflite also fp16, int8, int8-dynamic or int8-weights.")
+    ] = "fp32",
+    calibration: Annotated[
+        Path | None, typer.Option(help="Of int8: a folder of at least 32 aligned faces.")
+    ] = None,
+    inputs: Annotated[str, typer.Option(help="Of int8: float32 or int8 images.")] = "float32",
+    outputs: Annotated[str, typer.Option(help="Of int8: float32 or int8 embeddings.")] = "float32",
+    integer_only: Annotated[
+        bool, typer.Option("--integer-only", help="Of int8: no float operator inside.")
+    ] = False,
+    max_latency_ratio: Annotated[
+        float | None,
+        typer.Option(help="Of int8: leave the costliest layers float up to this ratio to fp32."),
+    ] = None,
+    detector: Annotated[
+        Path | None, typer.Option(help="The YuNet file that checks the calibration faces.")
+    ] = None,
     mode: Annotated[str | None, typer.Option(help="soft or hard; as trained by default.")] = None,
     batch_size: Annotated[
         int | None, typer.Option(min=1, help="A fixed batch; any batch by default.")
@@ -25,15 +42,32 @@ def command(
     """Write an artefact that runs without gfkeras, and its .json card."""
     load_keras()
     import gfkeras
-    from gfkeras.export import export_model
+    from gfkeras.export import Int8Settings, check_precision, export_model
 
+    check_precision(precision, format)
+    settings = Int8Settings(inputs, outputs, integer_only, max_latency_ratio)
+    if precision != "int8" and (calibration is not None or settings != Int8Settings()):
+        raise ValueError(
+            "`--calibration`, `--inputs`, `--outputs`, `--integer-only` and `--max-latency-ratio` "
+            f"need --precision int8. Received: --precision {precision}"
+        )
+    if precision == "int8" and calibration is None:
+        raise ValueError("`--precision int8` needs --calibration DIR, a folder of aligned faces.")
+    loaded = gfkeras.load(model)
+    faces = None
+    if calibration is not None:
+        from gfkeras.cli._calibration import calibration_faces
+
+        faces = calibration_faces(calibration, loaded.input_shape[1:], detector)
     path = export_model(
-        gfkeras.load(model),
+        loaded,
         out,
         format=format,
         precision=precision,
         mode=mode,
         batch_size=batch_size,
+        calibration=faces,
+        int8=settings if precision == "int8" else None,
     )
     size = size_bytes(path)
     table([("Artefact", path), ("Size", f"{size / 2**20:.2f} MiB")])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import json
 import math
 import os
@@ -12,8 +13,9 @@ import keras
 
 from gfkeras.errors import one_of, require
 from gfkeras.export.card import card_path, describe
-from gfkeras.export.graph import export_form, exported_model
+from gfkeras.export.graph import export_form, exported_model, form_of
 from gfkeras.export.onnx import write_onnx
+from gfkeras.export.quantization import Calibration, Int8Settings, int8_tflite
 from gfkeras.export.quiet import quiet
 from gfkeras.export.savedmodel import write_savedmodel
 from gfkeras.export.tflite import write_tflite
@@ -21,7 +23,9 @@ from gfkeras.files import replacing
 from gfkeras.models import GroupFace
 
 FORMATS = ("savedmodel", "tflite", "onnx")
-PRECISIONS = ("fp32", "fp16")
+# Weights alone, or weights and activations.
+_WEIGHTS_ONLY = ("fp16", "int8-dynamic", "int8-weights")
+PRECISIONS = ("fp32", *_WEIGHTS_ONLY, "int8")
 # Some room is left for the graph.
 MAX_FILE_BYTES = 2**31 - 2**24
 
@@ -33,6 +37,8 @@ def export_model(
     precision: str = "fp32",
     mode: str | None = None,
     batch_size: int | None = None,
+    calibration: Any = None,
+    int8: Int8Settings | None = None,
 ) -> Path:
     """Writes an artefact that runs without gfkeras, and its card PATH.json.
 
@@ -48,11 +54,16 @@ def export_model(
             images to an embedding; on the TensorFlow backend.
         path: the file (.tflite, .onnx), or the folder of a SavedModel.
         format: "savedmodel", "tflite" or "onnx".
-        precision: "fp32", or for TFLite "fp16": weights stored as float16.
+        precision: "fp32", or for TFLite one of: "fp16": weights stored as float16. "int8":
+            weights and activations, in ranges seen on `calibration`. "int8-dynamic": weights,
+            and activations in ranges found for each image as it is computed. "int8-weights":
+            weights, read as floats.
         mode: "soft" or "hard" for a GroupFace; its own by default. Train soft,
             export hard is possible.
         batch_size: fixes the batch, which some runtimes need (LiteRT.js); any by
             default.
+        calibration: for "int8", at least 32 aligned faces, (N, H, W, 3), 0…255.
+        int8: further settings for "int8".
 
     Returns:
         The path.
@@ -63,32 +74,43 @@ def export_model(
         ImportError: without the extra `export`.
     """
     path = Path(path)
-    one_of("format", format, FORMATS)
-    _check_precision(precision, format)
+    check_precision(precision, format)
     _check_path(path, format)
     model = exported_model(model)
     if isinstance(model, GroupFace) and mode is None:
         mode = model.mode
+    seen = None
+    if precision == "int8":
+        seen = Calibration.of(calibration, model.input_shape[1:])
+    elif calibration is not None or int8 is not None:
+        raise ValueError(
+            f"`calibration` and `int8` are for precision='int8'. Received: precision={precision!r}"
+        )
     with quiet():
         form = export_form(model, mode=mode, batch_size=batch_size)
     _check_size(form, format)
     tf: Any = require("tensorflow", "export")
+    settings: dict[str, Any] = {
+        "format": format,
+        "precision": precision,
+        "mode": mode,
+        "batch_size": batch_size,
+    }
     # The artefact is renamed first: a card that does not match is refused by an
     # Embedder, while a new card beside an old artefact would describe another one.
     with replacing(card_path(path)) as card, replacing(path) as written:
         with quiet():
             if format == "savedmodel":
                 write_savedmodel(tf, form, written)
+            elif seen is not None:
+                write = functools.partial(_write_float, tf, batch_size)
+                made = int8_tflite(model, seen, write, mode, int8 or Int8Settings())
+                written.write_bytes(made.content)
+                settings["int8"] = made.to_json()
             elif format == "tflite":
                 write_tflite(tf, form, written, precision)
             else:
                 write_onnx(tf, form, written)
-        settings = {
-            "format": format,
-            "precision": precision,
-            "mode": mode,
-            "batch_size": batch_size,
-        }
         description = describe(written, form, model, settings)
         card.write_text(
             json.dumps(description, indent=1, ensure_ascii=False) + "\n", encoding="utf-8"
@@ -96,16 +118,17 @@ def export_model(
     return path
 
 
-def _check_precision(precision: str, format: str) -> None:  # noqa: A002
-    if precision == "int8":
-        raise ValueError(
-            "`precision` 'int8' is not there yet; use 'fp32', or 'fp16' with format='tflite'. "
-            f"Received: precision={precision!r}"
-        )
+def _write_float(tf: Any, batch_size: int | None, model: keras.Model, path: Path) -> None:
+    write_tflite(tf, form_of(model, batch_size), path, "fp32")
+
+
+def check_precision(precision: str, format: str) -> None:  # noqa: A002
+    """Raises ValueError for a precision that there is not, or not in this format."""
+    one_of("format", format, FORMATS)
     one_of("precision", precision, PRECISIONS)
-    if precision == "fp16" and format != "tflite":
+    if precision != "fp32" and format != "tflite":
         raise ValueError(
-            "`precision` 'fp16' is for format='tflite'; use 'fp32' with "
+            f"`precision` {precision!r} is for format='tflite'; use 'fp32' with "
             f"{format!r}. Received: precision={precision!r}, format={format!r}"
         )
 

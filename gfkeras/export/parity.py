@@ -11,10 +11,7 @@ import numpy as np
 from gfkeras.errors import one_of, positive_int
 from gfkeras.export.group_flip import GroupFlip
 from gfkeras.export.parity_result import ParityResult
-
-# A gap below this fraction of an image's range of logits is rounding: a hundred
-# times float32's own, and what float16 weights (11 bits) do to a sum of products.
-NEAR_TIE = {"fp32": 1e-5, "fp16": 2e-3}
+from gfkeras.export.tolerance import TOLERANCES
 
 
 def verify(
@@ -40,7 +37,7 @@ def verify(
             set to another `mode` it runs in the candidate's, and is then set back.
         candidate: an `Embedder` of the artefact.
         images: (N, 112, 112, 3) uint8 or float32, N ≥ 1.
-        precision: "fp32" or "fp16"; the candidate's `precision` by default, else fp32.
+        precision: a key of `TOLERANCES`; the candidate's `precision` by default, else fp32.
         batch_size: images given to both at once.
 
     Returns:
@@ -50,7 +47,7 @@ def verify(
         ValueError: without images, or if the two do not embed into the same width.
     """
     precision = precision or getattr(candidate, "precision", None) or "fp32"
-    one_of("precision", precision, tuple(NEAR_TIE))
+    one_of("precision", precision, tuple(TOLERANCES))
     positive_int("batch_size", batch_size)
     if not len(images):
         raise ValueError("`images` must hold at least one image. Received: none")
@@ -69,7 +66,7 @@ def verify(
                 )
             cosine.append((a * b).sum(axis=-1))
             max_abs.append(np.abs(a - b).max(axis=-1))
-            new = _flips(expected, found, start, NEAR_TIE[precision])
+            new = _flips(expected, found, start, TOLERANCES[precision].near_tie)
             ties = {flip.image for flip in new if hard and flip.near_tie}
             counted.append(np.array([start + i not in ties for i in range(len(a))]))
             flips += new

@@ -6,13 +6,16 @@ from pathlib import Path
 from typing import Any
 
 from gfkeras.export.frozen import frozen
+from gfkeras.export.quantization import compact, quantize
+
+_SCHEMES = {"int8-dynamic": "dynamic-int8", "int8-weights": "weight-int8"}
 
 
 def write_tflite(tf: Any, form: Any, path: Path, precision: str) -> None:
     """Writes a .tflite file of built-in operators, with the signature `serving_default`.
 
     "fp16" stores the weights as float16; the arithmetic stays float32 unless a
-    runtime chooses otherwise.
+    runtime chooses otherwise. "int8-dynamic" and "int8-weights" store them as int8.
     """
     module = frozen(tf, form)
     function = module.serve.get_concrete_function()
@@ -22,3 +25,5 @@ def write_tflite(tf: Any, form: Any, path: Path, precision: str) -> None:
         converter.optimizations = [tf.lite.Optimize.DEFAULT]
         converter.target_spec.supported_types = [tf.float16]
     path.write_bytes(converter.convert())
+    if precision in _SCHEMES:
+        path.write_bytes(compact(quantize(path, _SCHEMES[precision])))

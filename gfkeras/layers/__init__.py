@@ -6,6 +6,7 @@ from gfkeras.layers.group_decision import GroupDecisionNetwork
 from gfkeras.layers.group_ensemble import GroupEnsemble
 from gfkeras.layers.grouped_convolution import GroupedConv2D
 from gfkeras.layers.input_normalization import InputNormalization
+from gfkeras.layers.max_prelu import MaxPReLU
 from gfkeras.layers.prelu import PReLU
 from gfkeras.layers.replica import beside_centers, global_batch, global_mean, num_replicas
 
@@ -16,6 +17,7 @@ __all__ = [
     "GroupEnsemble",
     "GroupedConv2D",
     "InputNormalization",
+    "MaxPReLU",
     "PReLU",
     "beside_centers",
     "global_batch",

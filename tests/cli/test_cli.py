@@ -223,6 +223,29 @@ def test_export_refuses_and_leaves_what_was_there(model, tflite, tmp_path, capfd
         assert sha256(tflite) == before
 
 
+def test_export_in_int8_refuses(model, faces, tmp_path, capfd):
+    out = tmp_path / "int8.tflite"
+    command = ["export", model, "--format", "tflite", "--out", str(out)]
+    int8 = [*command, "--precision", "int8"]
+    assert "needs --calibration DIR" in fails(capfd, *int8)
+    assert "at least 32 faces" in fails(capfd, *int8, "--calibration", str(faces))
+    assert "must be a folder of faces" in fails(capfd, *int8, "--calibration", str(out))
+    assert "need --precision int8" in fails(capfd, *command, "--calibration", str(faces))
+    assert "need --precision int8" in fails(capfd, *command, "--inputs", "int8")
+    savedmodel = ["--format", "savedmodel", "--calibration", str(faces)]
+    assert "'int8' is for format='tflite'" in fails(capfd, *int8, *savedmodel)
+    photos = tmp_path / "photos"
+    photos.mkdir()
+    for index in range(33):
+        Image.new("RGB", (300, 200)).save(photos / f"{index}.png")
+    error = fails(capfd, *int8, "--calibration", str(photos))
+    assert "aligned faces of 112x112" in error
+    assert "of 200x300" in error
+    (photos / "0.png").write_bytes(b"<html>")
+    assert "what is no image" in fails(capfd, *int8, "--calibration", str(photos))
+    assert not out.exists()
+
+
 def test_embed(faces, tflite, tmp_path, capfd):
     (tmp_path / "text.jpg").write_text("text")
     out = tmp_path / "e.npz"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 
 import pytest
 
@@ -40,3 +41,80 @@ def test_lfw(form, imported, shared_data, tmp_path):
     assert figures["skipped"] == 0
     assert figures["accuracy"] == pytest.approx(0.9935, abs=0.0005)
     assert figures["tar_at_far"]["1e-3"] == pytest.approx(0.984, abs=0.002)
+
+
+def people_of_pairs(lists: Path) -> set[str]:
+    rows = [line.split("\t") for line in (lists / "pairs.txt").read_text().splitlines()[1:]]
+    return {name for row in rows for name in row if not name.strip().isdigit()}
+
+
+@pytest.fixture(scope="module")
+def calibration(shared_data, tmp_path_factory):
+    """A face each of 96 people who are in no pair that is scored."""
+    folder = tmp_path_factory.mktemp("calibration")
+    lists = shared_data / "lfw_lists"
+    scored = people_of_pairs(lists)
+    rows = (lists / "peopleDevTrain.txt").read_text().splitlines()[1:]
+    people = [row.split("\t")[0] for row in rows]
+    for name in [name for name in people if name not in scored][:96]:
+        first = min((shared_data / "lfw_aligned112" / name).iterdir())
+        (folder / first.name).symlink_to(first)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def int8(imported, calibration, shared_data, tmp_path_factory):
+    folder = tmp_path_factory.mktemp("int8")
+    detector = shared_data / "models" / "face_detection_yunet_2023mar.onnx"
+    command = ["export", str(imported), "--format", "tflite"]
+    assert main([*command, "--out", str(folder / "fp32.tflite")]) == 0
+    command += ["--precision", "int8", "--calibration", str(calibration)]
+    assert main([*command, "--detector", str(detector), "--out", str(folder / "int8.tflite")]) == 0
+    return folder
+
+
+def test_int8(int8, imported, shared_data, tmp_path):
+    """int8 of a network whose channels differ as those of real ones do."""
+    folder = tmp_path / "faces"
+    folder.mkdir()
+    rows = (shared_data / "lfw_lists" / "peopleDevTest.txt").read_text().splitlines()[1:]
+    for row in rows[:100]:
+        name = row.split("\t")[0]
+        (folder / name).symlink_to(shared_data / "lfw_aligned112" / name)
+    artefact, result = int8 / "int8.tflite", tmp_path / "result.json"
+    command = ["verify", str(artefact), str(imported), "--data", str(folder)]
+    assert main([*command, "--limit", "100", "--json", str(result)]) == 0
+    assert json.loads(result.read_text())["mean_cosine"] >= 0.995
+    assert artefact.stat().st_size <= 0.30 * (int8 / "fp32.tflite").stat().st_size
+
+
+@pytest.mark.slow
+def test_int8_on_lfw(int8, shared_data, tmp_path):
+    result = tmp_path / "result.json"
+    data, lists = shared_data / "lfw_aligned112", shared_data / "lfw_lists"
+    command = ["evaluate", str(int8 / "int8.tflite"), "--protocol", "pairs", "--data", str(data)]
+    assert main([*command, "--pairs", str(lists / "pairs.txt"), "--json", str(result)]) == 0
+    figures = json.loads(result.read_text())
+    assert figures["accuracy"] >= 0.9930
+    assert figures["tar_at_far"]["1e-3"] >= 0.982
+
+
+def test_calibration_without_faces(imported, calibration, shared_data, tmp_path, capfd):
+    import numpy as np
+    from PIL import Image
+
+    detector = str(shared_data / "models" / "face_detection_yunet_2023mar.onnx")
+    noise = tmp_path / "noise"
+    noise.mkdir()
+    rng = np.random.default_rng(0)
+    for index in range(40):
+        image = rng.integers(0, 256, (112, 112, 3), np.uint8)
+        Image.fromarray(image).save(noise / f"{index}.png")
+    out = tmp_path / "int8.tflite"
+    command = ["export", str(imported), "--format", "tflite", "--precision", "int8"]
+    command += ["--detector", detector, "--out", str(out), "--calibration"]
+    assert main([*command, str(noise)]) == 2
+    error = capfd.readouterr().err
+    assert "where 40 of 40 images show no face" in error
+    assert error.count("\n") == 1
+    assert not out.exists()

@@ -139,4 +139,19 @@ def test_wrong_arguments():
     with pytest.raises(ValueError, match="must embed as"):
         verify(Fake(rows()), Fake(rows(dim=4)), index(8))
     with pytest.raises(ValueError, match="precision"):
-        verify(Fake(rows()), Fake(rows()), index(8), precision="int8")
+        verify(Fake(rows()), Fake(rows()), index(8), precision="int4")
+
+
+@pytest.mark.parametrize(("flips", "passes"), [(0, True), (2, True), (3, False)])
+def test_int8_is_judged_by_its_mean_cosine_and_its_groups(flips, passes):
+    """98 % of the images must choose the model's group; no tie excuses another one."""
+    logits = np.tile([1.0, 0.0], (100, 1))
+    other = logits.copy()
+    other[:flips] = other[:flips, ::-1]
+    embeddings = rows(100)
+    noisy = embeddings + 0.02 * np.random.default_rng(1).normal(size=embeddings.shape)
+    result = verify(Fake(embeddings, logits), Fake(noisy, other), index(100), precision="int8")
+    assert result.max_abs_error > 1e-3
+    assert result.group_agreement == 1 - flips / 100
+    assert result.passed() == passes
+    assert not verify(Fake(embeddings), Fake(-noisy), index(100), precision="int8").passed()

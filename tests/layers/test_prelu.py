@@ -8,7 +8,7 @@ import pytest
 from differentiation import layer_value_and_gradients
 from keras import ops
 
-from gfkeras.layers import PReLU
+from gfkeras.layers import MaxPReLU, PReLU
 
 # What real networks hold: 1.5 below zero, and beyond 1.
 SLOPES = np.array([0.25, -1.5, 2.4, 0.0, 1.0], "float32")
@@ -103,3 +103,13 @@ def test_the_second_derivative_is_there():
     second = outer.gradient(gradient, x).numpy()
     slope = np.where(x > 0, 1, np.where(x < 0, SLOPES, 0))
     np.testing.assert_allclose(second, 2 * slope**2, rtol=1e-5)
+
+
+def test_the_maximum_is_prelu_up_to_a_slope_of_one_and_its_reflection_beyond():
+    x, _ = case((3, 4, 5, 5))
+    layer = MaxPReLU()
+    layer.build(x.shape)
+    layer.alpha.assign(SLOPES)
+    sign = np.where(SLOPES > 1, -1, 1)
+    expected = np.where(x > 0, x, SLOPES * x)
+    np.testing.assert_array_equal(sign * ops.convert_to_numpy(layer(sign * x)), expected)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -19,7 +20,7 @@ class LiteRTRuntime:
     """Runs a .tflite file on the processor with XNNPACK.
 
     A dynamic batch is run in parts of two images, and the input is resized only when their number
-    changes.
+    changes. Integer inputs and outputs are converted.
 
     Args:
         path: the file.
@@ -47,6 +48,11 @@ class LiteRTRuntime:
         self.image_size, self.batch_size = image_input(shape, str(path))
         names = named_outputs(list(outputs), str(path))
         self._outputs = dict(zip(names, outputs.values(), strict=True))
+        details = {d["index"]: d for d in self._interpreter.get_tensor_details()}
+        self._input_integers = _integers(details[self._input])
+        self._output_integers = {
+            name: _integers(details[index]) for name, index in self._outputs.items()
+        }
         self._allocated = 0
 
     def run(self, images: np.ndarray) -> dict[str, np.ndarray]:
@@ -63,9 +69,12 @@ class LiteRTRuntime:
                 self._interpreter.resize_tensor_input(self._input, images.shape, strict=True)
                 self._interpreter.allocate_tensors()
                 self._allocated = len(images)
-            self._interpreter.set_tensor(self._input, images)
+            self._interpreter.set_tensor(self._input, self._input_integers.of(images))
             self._interpreter.invoke()
-        return {name: self._interpreter.get_tensor(index) for name, index in self._outputs.items()}
+        return {
+            name: self._output_integers[name].values(self._interpreter.get_tensor(index))
+            for name, index in self._outputs.items()
+        }
 
     def copy(self) -> LiteRTRuntime:
         """The same model with one thread, for a thread of its own: an interpreter serves one."""
@@ -81,3 +90,31 @@ class LiteRTRuntime:
             (inputs,) = self._interpreter.get_input_details()
             outputs = {d["name"]: d["index"] for d in self._interpreter.get_output_details()}
         return inputs, outputs
+
+
+@dataclass(frozen=True, slots=True)
+class _Integers:
+    """How a tensor holds real numbers: (integer − zero point)·scale; a scale of 0 means floats."""
+
+    dtype: type
+    scale: float
+    zero_point: int
+
+    def of(self, values: np.ndarray) -> np.ndarray:
+        if not self.scale:
+            return values
+        limits = np.iinfo(self.dtype)
+        rounded = np.round(values / self.scale) + self.zero_point
+        return np.clip(rounded, limits.min, limits.max).astype(self.dtype)
+
+    def values(self, integers: np.ndarray) -> np.ndarray:
+        if not self.scale:
+            return integers
+        return (integers.astype(np.float32) - self.zero_point) * np.float32(self.scale)
+
+
+def _integers(detail: dict) -> _Integers:
+    """The quantisation of a tensor's details."""
+    scale, zero_point = detail["quantization"]
+    dtype = detail["dtype"]
+    return _Integers(dtype, 0.0 if dtype == np.float32 else float(scale), int(zero_point))

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 from keras import ops
 
-from gfkeras.export.affine import Affine
+from gfkeras.export.preparation.affine import Affine
 from gfkeras.models import GroupFace
 
 

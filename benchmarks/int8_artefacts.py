@@ -1,0 +1,208 @@
+"""int8 artefacts of a real network against its float one and against TensorFlow's own conversion.
+
+    python benchmarks/int8_artefacts.py MODEL --data DATA [--runs 300] [--lfw] [--json FILE]
+
+MODEL is a model folder, such as `gfkeras zoo import` writes of InsightFace's MobileFaceNet; DATA
+holds `lfw_aligned112` and `lfw_lists`. Latency: one image at a time on one thread, all files in
+turns in one process. Cosine to the float model: on a face of each of 300 people of pairsDevTest.
+With --lfw also accuracy and TAR on pairs.txt. Calibration takes people of peopleDevTrain who are
+in neither list, which is checked.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import tempfile
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+
+import numpy as np
+
+import gfkeras
+from gfkeras.backbones import MobileFaceNet
+from gfkeras.data import read_image
+from gfkeras.evaluation import evaluate_pairs, read_pairs
+from gfkeras.export import Int8Settings, export_form, export_model
+from gfkeras.export.frozen import frozen
+from gfkeras.inference import Embedder
+from gfkeras.inference.runtimes import LiteRTRuntime
+from gfkeras.models import GroupFace
+
+FACES = 200
+# Of latency to the float file's, of size to the float file's, of the stock file's to int8's.
+LATENCY, SIZE, STOCK = 0.75, 0.30, 6.0
+HEAD = {32: 1.20, 128: 1.25}
+
+
+def names(path: Path) -> set[str]:
+    """The people of one of LFW's lists."""
+    return {w for line in path.read_text().splitlines() for w in line.split() if not w.isdigit()}
+
+
+def calibration_faces(data: Path) -> np.ndarray:
+    """(200, 112, 112, 3) uint8, a face a person, none of whom is scored."""
+    lists = data / "lfw_lists"
+    scored = names(lists / "pairs.txt") | names(lists / "pairsDevTest.txt")
+    people = sorted(names(lists / "peopleDevTrain.txt") - scored)[:FACES]
+    assert len(people) == FACES
+    assert not scored & set(people)
+    return np.stack([read_image(min((data / "lfw_aligned112" / p).iterdir())) for p in people])
+
+
+def scored_faces(data: Path) -> np.ndarray:
+    """(300, 112, 112, 3) uint8 of other people."""
+    people = sorted(names(data / "lfw_lists" / "pairsDevTest.txt"))[:300]
+    return np.stack([read_image(min((data / "lfw_aligned112" / p).iterdir())) for p in people])
+
+
+def stock(model: Any, faces: np.ndarray, path: Path) -> Path:
+    """TensorFlow's own full-integer conversion, with the same calibration faces."""
+    import tensorflow as tf
+
+    module = frozen(tf, export_form(model, batch_size=1))
+    function = module.serve.get_concrete_function()
+    converter = tf.lite.TFLiteConverter.from_concrete_functions([function], module)
+    converter.optimizations = [tf.lite.Optimize.DEFAULT]
+    converter.target_spec.supported_ops = [tf.lite.OpsSet.TFLITE_BUILTINS_INT8]
+
+    def examples() -> Iterator[list[np.ndarray]]:
+        for face in faces:
+            yield [face[np.newaxis].astype(np.float32)]
+
+    converter.representative_dataset = examples
+    path.write_bytes(converter.convert())
+    return path
+
+
+def latencies(paths: dict[str, Path], faces: np.ndarray, runs: int) -> dict[str, float]:
+    """Median milliseconds of each, in turns, another face in each run."""
+    runtimes = {name: LiteRTRuntime(path, 1) for name, path in paths.items()}
+    seconds: dict[str, list[float]] = {name: [] for name in paths}
+    for run in range(-10, runs):
+        image = faces[run % len(faces)][np.newaxis].astype(np.float32)
+        for name, runtime in runtimes.items():
+            start = time.perf_counter()
+            runtime.run(image)
+            if run >= 0:
+                seconds[name].append(time.perf_counter() - start)
+    return {name: 1e3 * float(np.median(values)) for name, values in seconds.items()}
+
+
+def unit(path: Path, faces: np.ndarray) -> np.ndarray:
+    return Embedder(path)(faces).embedding
+
+
+def whole_network(model: Any, data: Path, runs: int, lfw: bool, folder: Path) -> dict[str, Any]:
+    """Every precision of one model: latency, size, cosine and, if asked for, LFW."""
+    calibration, faces = calibration_faces(data), scored_faces(data)
+    paths = {"fp32": export_model(model, folder / "fp32.tflite", batch_size=1)}
+    for name, arguments in {
+        "int8": {"precision": "int8", "calibration": calibration},
+        "int8, integer only": {
+            "precision": "int8",
+            "calibration": calibration,
+            "int8": Int8Settings(integer_only=True),
+        },
+        "int8-dynamic": {"precision": "int8-dynamic"},
+        "int8-weights": {"precision": "int8-weights"},
+    }.items():
+        file = folder / f"{name.replace(', ', '-').replace(' ', '-')}.tflite"
+        paths[name] = export_model(model, file, batch_size=1, **arguments)
+    paths["stock int8"] = stock(model, calibration, folder / "stock.tflite")
+    milliseconds = latencies(paths, faces, runs)
+    expected = unit(paths["fp32"], faces)
+    rows = {}
+    for name, path in paths.items():
+        row = {
+            "latency_ms_median": milliseconds[name],
+            "latency_ratio": milliseconds[name] / milliseconds["fp32"],
+            "size_bytes": path.stat().st_size,
+            "size_ratio": path.stat().st_size / paths["fp32"].stat().st_size,
+            "mean_cosine": float((unit(path, faces) * expected).sum(axis=1).mean()),
+        }
+        if lfw:
+            pairs = read_pairs(data / "lfw_lists" / "pairs.txt", data / "lfw_aligned112")
+            figures = evaluate_pairs(Embedder(path).embed_files, pairs).to_json()
+            row |= {"accuracy": figures["accuracy"], "tar_1e-3": figures["tar_at_far"]["1e-3"]}
+        rows[name] = row
+    return rows
+
+
+def group_head(groups: int, data: Path, runs: int, folder: Path) -> float:
+    """Latency of int8 H-GroupFace over that of its int8 backbone with an FC of 512."""
+    from h_groupface_latency import trained_like
+
+    calibration, faces = calibration_faces(data), scored_faces(data)
+    rng = np.random.default_rng(groups)
+    models = {
+        "plain": MobileFaceNet(embedding_dim=512),
+        "hard": GroupFace(MobileFaceNet(), num_groups=groups, shared_dim=None, mode="hard"),
+    }
+    paths = {}
+    for name, model in models.items():
+        trained_like(model, faces[:16], rng)
+        paths[name] = export_model(
+            model, folder / f"{name}.tflite", precision="int8", batch_size=1,
+            calibration=calibration[:48],
+        )  # fmt: skip
+    milliseconds = latencies(paths, faces, runs)
+    return milliseconds["hard"] / milliseconds["plain"]
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
+    parser.add_argument("model", nargs="?")
+    parser.add_argument("--data", type=Path)
+    parser.add_argument("--runs", type=int, default=300, help="measured runs of each file")
+    parser.add_argument("--lfw", action="store_true", help="accuracy on pairs.txt too")
+    parser.add_argument("--groups", type=int, nargs="*", default=[32, 128], metavar="K")
+    parser.add_argument("--json", type=Path, metavar="FILE", help="write the results here")
+    arguments = parser.parse_args()
+    if not (arguments.model and arguments.data):
+        print("left out: needs MODEL and --data (LFW is not in this repository)")
+        return
+    model = gfkeras.load(arguments.model)
+    with tempfile.TemporaryDirectory() as folder:
+        rows = whole_network(model, arguments.data, arguments.runs, arguments.lfw, Path(folder))
+    for name, row in rows.items():
+        lfw = (
+            f", LFW {100 * row['accuracy']:.2f} %, TAR@1e-3 {100 * row['tar_1e-3']:.2f} %"
+            if "accuracy" in row
+            else ""
+        )
+        print(
+            f"{name:20s} {row['latency_ms_median']:6.2f} ms = {row['latency_ratio']:.2f}×, "
+            f"{row['size_bytes'] / 2**20:.2f} MiB = {row['size_ratio']:.3f}×, "
+            f"cosine {row['mean_cosine']:.4f}{lfw}"
+        )
+    int8, original = rows["int8"], rows["stock int8"]
+    faster = original["latency_ms_median"] / int8["latency_ms_median"]
+    for text, reached in (
+        (f"latency at most {LATENCY} of fp32", int8["latency_ratio"] <= LATENCY),
+        (f"size at most {SIZE} of fp32", int8["size_ratio"] <= SIZE),
+        (f"at least {STOCK:g} times as fast as the stock conversion", faster >= STOCK),
+    ):
+        print(f"int8: {text}: {'yes' if reached else 'NO'}")
+    print(f"int8: {faster:.1f} times as fast as the stock conversion")
+    heads = {}
+    for groups in arguments.groups:
+        with tempfile.TemporaryDirectory() as folder:
+            heads[groups] = group_head(groups, arguments.data, arguments.runs, Path(folder))
+        limit = HEAD.get(groups, 1.25)
+        print(
+            f"int8 H-GroupFace, K={groups}: {heads[groups]:.3f}× its backbone with an FC of 512 "
+            f"(at most {limit:.2f}×: {'yes' if heads[groups] <= limit else 'NO'})"
+        )
+    if arguments.json:
+        results = {"precisions": rows, "head_ratio": heads}
+        arguments.json.write_text(json.dumps(results, indent=1) + "\n")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,29 @@
+"""What a model goes through before it is exported: exact rewritings, a file each."""
+
+from gfkeras.export.preparation.channel_folding import fold_channels
+from gfkeras.export.preparation.denormals import flush_denormals
+from gfkeras.export.preparation.flat import fix_flattening
+from gfkeras.export.preparation.flattening import flattened
+from gfkeras.export.preparation.network import Network, Node, NotRewritable, network_of
+from gfkeras.export.preparation.opening import open_batch_norms, open_input_normalization
+from gfkeras.export.preparation.prelu import rewrite_prelus
+from gfkeras.export.preparation.preparing import INTEGER_STEPS, STEPS, prepare
+from gfkeras.export.preparation.training_layers import drop_training_layers
+
+__all__ = [
+    "INTEGER_STEPS",
+    "STEPS",
+    "Network",
+    "Node",
+    "NotRewritable",
+    "drop_training_layers",
+    "fix_flattening",
+    "flattened",
+    "flush_denormals",
+    "fold_channels",
+    "network_of",
+    "open_batch_norms",
+    "open_input_normalization",
+    "prepare",
+    "rewrite_prelus",
+]

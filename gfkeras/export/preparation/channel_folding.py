@@ -1,0 +1,148 @@
+"""Scales and shifts of channels, taken in by the layers beside them."""
+
+from __future__ import annotations
+
+import math
+
+import keras
+import numpy as np
+
+from gfkeras.export.preparation.channels import ChannelScale, ChannelShift
+from gfkeras.export.preparation.linear import (
+    adapts_bias,
+    is_linear,
+    reads_linearly,
+    response,
+    scale_inputs,
+    scale_outputs,
+    shift_outputs,
+    takes_bias,
+)
+from gfkeras.export.preparation.network import IMAGES, Network, Node
+
+
+def fold_channels(network: Network) -> None:
+    """Moves every `ChannelScale` and `ChannelShift` into a neighbour that can hold it, exactly.
+
+    A scale goes into the kernels of all layers that read it, or of the one before it; zeros
+    that a convolution pads stay zero. A shift goes into the bias of the layer before it, or of
+    those that read it unless they pad: the zeros around the image would have to be shifted too.
+    On its way a scale passes shifts. What finds no place stays as it is.
+    """
+    while any(_fold(network, node) for node in network):
+        pass
+
+
+def _fold(network: Network, node: Node) -> bool:
+    """One move of one node, if there is one."""
+    if node.name not in network.nodes:
+        return False
+    node = network.nodes[node.name]
+    if issubclass(node.layer, ChannelScale):
+        return _drop(network, node, 1.0) or _scale_down(network, node) or _scale_up(network, node)
+    if issubclass(node.layer, ChannelShift):
+        return _drop(network, node, 0.0) or _shift_up(network, node) or _shift_down(network, node)
+    return False
+
+
+def _drop(network: Network, node: Node, neutral: float) -> bool:
+    if not np.all(node.weights[0] == neutral):
+        return False
+    network.remove(node.name)
+    return True
+
+
+def _scale_down(network: Network, node: Node) -> bool:
+    scale = np.asarray(node.weights[0], np.float64)
+    found, passed = [], []
+    for reader, source, repeats in _behind(network, node, through_padding=True):
+        if issubclass(reader.layer, ChannelShift) and np.all(np.abs(scale) == 1):
+            # s·x + t = s·(x + s·t) for signs s
+            passed.append(reader)
+            found += _behind(network, reader, through_padding=True)
+        else:
+            found.append((reader, source, repeats))
+    if not found or not all(reads_linearly(reader, source) for reader, source, _ in found):
+        return False
+    for shift in passed:
+        network.replace(shift, weights=(shift.weights[0] * scale,))
+    for reader, _, repeats in found:
+        network.nodes[reader.name] = scale_inputs(
+            network.nodes[reader.name], np.tile(scale, repeats)
+        )
+    network.remove(node.name)
+    return True
+
+
+def _scale_up(network: Network, node: Node) -> bool:
+    source = _only_source(network, node)
+    if source is None:
+        return False
+    scale = node.weights[0]
+    if issubclass(source.layer, ChannelShift):
+        # s·(x + t) = s·x + s·t
+        network.replace(source, weights=(source.weights[0] * scale.astype(np.float64),))
+        network.remove(node.name)
+        network.insert(node, source.inputs[0], reader=source.name)
+        return True
+    if not is_linear(source):
+        return False
+    network.nodes[source.name] = scale_outputs(source, scale)
+    network.remove(node.name)
+    return True
+
+
+def _shift_up(network: Network, node: Node) -> bool:
+    source = _only_source(network, node)
+    if source is None or not takes_bias(source):
+        return False
+    network.nodes[source.name] = shift_outputs(source, node.weights[0])
+    network.remove(node.name)
+    return True
+
+
+def _shift_down(network: Network, node: Node) -> bool:
+    found = _behind(network, node, through_padding=False)
+    if not found or not all(adapts_bias(reader, source) for reader, source, _ in found):
+        return False
+    for reader, _, repeats in found:
+        shift = response(reader, np.tile(node.weights[0], repeats))
+        network.nodes[reader.name] = shift_outputs(reader, shift)
+    network.remove(node.name)
+    return True
+
+
+def _only_source(network: Network, node: Node) -> Node | None:
+    """The node that this one reads, if nothing else does."""
+    (source,) = node.inputs
+    if source == IMAGES or network.is_output(source) or len(network.readers(source)) != 1:
+        return None
+    return network.nodes[source]
+
+
+def _behind(network: Network, node: Node, through_padding: bool) -> list[tuple[Node, str, int]]:
+    """The layers that a node's channels reach.
+
+    Returns:
+        The layer, the node that it reads them from, and how often each is repeated there. Empty
+        where the node, or padding or flattening behind it, is an output.
+    """
+    found: list[tuple[Node, str, int]] = []
+    waiting = [(node.name, 1)]
+    while waiting:
+        name, repeats = waiting.pop()
+        if network.is_output(name):
+            return []
+        for reader in network.readers(name):
+            if issubclass(reader.layer, keras.layers.ZeroPadding2D) and through_padding:
+                waiting.append((reader.name, repeats))
+            elif issubclass(reader.layer, keras.layers.Flatten):
+                waiting.append((reader.name, repeats * _places(network, name)))
+            else:
+                found.append((reader, name, repeats))
+    return found
+
+
+def _places(network: Network, name: str) -> int:
+    shape = network.input_shape if name == IMAGES else network.nodes[name].shape
+    return math.prod(shape[:-1])

@@ -1,0 +1,115 @@
+"""Channels brought to one range, so that one int8 scale fits all of a tensor."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import keras
+import numpy as np
+
+from gfkeras.export.preparation.linear import is_linear, scale_inputs, scale_outputs
+from gfkeras.export.preparation.network import Network, Node
+from gfkeras.layers import MaxPReLU
+
+# f(s·x) = s·f(x) for s > 0
+_ACTIVATIONS = (keras.layers.PReLU, MaxPReLU)
+# A channel that is all but dead is not blown up to the size of the others: its noise would be.
+WIDEST = 30.0
+
+
+def equalize(network: Network, largest: Mapping[str, np.ndarray]) -> None:
+    """Scales channels between layers, exactly, by what was seen to flow through them.
+
+    int8 activations have one scale for all channels of a tensor, and a network's channels differ
+    by orders of magnitude. PReLU hands on a positive factor, so one divided out of a convolution's
+    output channel can be multiplied into the next layer's input channel (cross-layer equalisation,
+    arXiv 1906.04721, by activations instead of weights):
+
+    - before a depthwise convolution all channels get the same range; its weights are quantised
+      channel by channel, so the factor costs nothing there;
+    - before a layer that mixes channels half of the way (the square root), since within one of
+      its filters the weights then differ as the channels did;
+    - channels of a residual stream likewise, all of its writers and readers together.
+
+    Args:
+        network: prepared, so that each activation stands between layers with kernels.
+        largest: (C,) largest absolute values seen, by node.
+    """
+    for node in network:
+        if issubclass(node.layer, _ACTIVATIONS) and node.inputs[0] in largest:
+            _around_activation(network, node, largest[node.inputs[0]])
+    for stream in _streams(network):
+        _along_stream(network, stream, largest)
+
+
+def _around_activation(network: Network, node: Node, seen: np.ndarray) -> None:
+    (source,) = node.inputs
+    readers = _kernels_behind(network, node.name)
+    if readers is None or not is_linear(network.nodes[source]) or network.readers(source) != [node]:
+        return
+    by_channel = all(issubclass(each.layer, keras.layers.DepthwiseConv2D) for each in readers)
+    factor = _factor(seen, 1.0 if by_channel else 0.5)
+    network.nodes[source] = scale_outputs(network.nodes[source], 1 / factor)
+    for each in readers:
+        network.nodes[each.name] = scale_inputs(network.nodes[each.name], factor)
+
+
+def _along_stream(network: Network, stream: set[str], largest: Mapping[str, np.ndarray]) -> None:
+    adders = {name for name in stream if issubclass(network.nodes[name].layer, keras.layers.Add)}
+    writers = stream - adders
+    readers: dict[str, Node] = {}
+    for name in stream:
+        outside = [each for each in network.readers(name) if each.name not in adders]
+        behind = _kernels_behind(network, name, outside)
+        if behind is None or name not in largest:
+            return
+        readers.update((each.name, each) for each in behind)
+    if not all(is_linear(network.nodes[name]) for name in writers):
+        return
+    factor = _factor(np.max([largest[name] for name in stream], axis=0), 0.5)
+    for name in writers:
+        network.nodes[name] = scale_outputs(network.nodes[name], 1 / factor)
+    for name in readers:
+        network.nodes[name] = scale_inputs(network.nodes[name], factor)
+
+
+def _factor(seen: np.ndarray, power: float) -> np.ndarray:
+    """By how much each channel exceeds the geometric mean, to a power."""
+    seen = np.asarray(seen, np.float64)
+    if not seen.max() > 0:
+        return np.ones_like(seen)
+    seen = np.maximum(seen, seen.max() / WIDEST)
+    return np.exp(power * (np.log(seen) - np.log(seen).mean()))
+
+
+def _kernels_behind(
+    network: Network, name: str, readers: list[Node] | None = None
+) -> list[Node] | None:
+    """The layers with kernels that read a node, past padding; None where anything else does."""
+    if network.is_output(name):
+        return None
+    found = []
+    for reader in network.readers(name) if readers is None else readers:
+        if issubclass(reader.layer, keras.layers.ZeroPadding2D):
+            behind = _kernels_behind(network, reader.name)
+            if behind is None:
+                return None
+            found += behind
+        elif is_linear(reader):
+            found.append(reader)
+        else:
+            return None
+    return found
+
+
+def _streams(network: Network) -> list[set[str]]:
+    """Nodes that additions join, their results included."""
+    streams: list[set[str]] = []
+    for node in network:
+        if issubclass(node.layer, keras.layers.Add):
+            joined = {node.name, *node.inputs}
+            for other in [each for each in streams if each & joined]:
+                streams.remove(other)
+                joined |= other
+            streams.append(joined)
+    return streams

@@ -1,0 +1,84 @@
+"""The ensembles of an artefact: what a folded group head multiplies by."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import keras
+
+# ai-edge-quantizer 0.10 quantises larger constants in parts, and fails if they have three axes.
+_LARGEST_QUANTISED = 32 * 2**20
+
+
+class _GroupProduct(keras.layers.Layer):
+    """Holds `kernel` and `bias`, (K, D), of K group FCs.
+
+    Call arguments:
+        feature: (B, F).
+        group_logits: (B, K).
+
+    Returns:
+        (B, D).
+    """
+
+    def __init__(self, embedding_dim: int, **kwargs: Any):
+        super().__init__(**kwargs)
+        self.embedding_dim = embedding_dim
+
+    def compute_output_shape(self, feature_shape: Any, group_logits_shape: Any) -> Any:
+        return (*feature_shape[:1], self.embedding_dim)
+
+    def get_config(self) -> dict[str, Any]:
+        return {**super().get_config(), "embedding_dim": self.embedding_dim}
+
+
+@keras.saving.register_keras_serializable("gfkeras")
+class ChosenGroupProduct(_GroupProduct):
+    """x·W_k + b_k of the group with the largest logit; the others are not computed.
+
+    The kernel is (K, D, F): a group is one run of memory, and each output one dot product along
+    it. Of the forms in docs/export.md this is the fastest that takes any batch.
+    """
+
+    def build(self, feature_shape: Any, group_logits_shape: Any) -> None:
+        groups = group_logits_shape[-1]
+        shape = (groups, self.embedding_dim, feature_shape[-1])
+        self.kernel = self.add_weight(name="kernel", shape=shape)
+        self.bias = self.add_weight(name="bias", shape=(groups, self.embedding_dim))
+
+    def call(self, feature: Any, group_logits: Any) -> Any:
+        import tensorflow as tf
+
+        # keras.ops.argmax becomes BitwiseAnd, which TFLite has not.
+        group = tf.math.argmax(group_logits, axis=-1, output_type=tf.int32)
+        kernel = tf.convert_to_tensor(self.kernel)
+        _, dim, features = kernel.shape
+        if 4 * math.prod(kernel.shape) > _LARGEST_QUANTISED:
+            rows = tf.gather(tf.reshape(kernel, (-1, dim * features)), group)
+            chosen = tf.reshape(rows, (-1, dim, features))
+        else:
+            chosen = tf.gather(kernel, group)
+        product = tf.matmul(tf.expand_dims(feature, 1), chosen, transpose_b=True)
+        return tf.squeeze(product, axis=1) + tf.gather(tf.convert_to_tensor(self.bias), group)
+
+
+@keras.saving.register_keras_serializable("gfkeras")
+class WeightedGroupsProduct(_GroupProduct):
+    """Σ p_k·(x·W_k + b_k) as one product (p ⊗ x)·W, with a kernel of (K·F, D)."""
+
+    def build(self, feature_shape: Any, group_logits_shape: Any) -> None:
+        groups = group_logits_shape[-1]
+        shape = (groups * feature_shape[-1], self.embedding_dim)
+        self.kernel = self.add_weight(name="kernel", shape=shape)
+        self.bias = self.add_weight(name="bias", shape=(groups, self.embedding_dim))
+
+    def call(self, feature: Any, group_logits: Any) -> Any:
+        import tensorflow as tf
+
+        p = tf.nn.softmax(group_logits, axis=-1)
+        weighted = tf.expand_dims(p, 2) * tf.expand_dims(feature, 1)
+        weighted = tf.reshape(weighted, (-1, self.kernel.shape[0]))
+        return tf.matmul(weighted, tf.convert_to_tensor(self.kernel)) + tf.matmul(
+            p, tf.convert_to_tensor(self.bias)
+        )

@@ -1,0 +1,58 @@
+"""The faces that int8 ranges come from."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+MIN_FACES = 32
+# One in four is kept back, to choose among ranges by.
+_KEPT_BACK = 4
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Calibration:
+    """Faces to see ranges on, and others to judge them by.
+
+    Attributes:
+        seen: (N, H, W, 3) float32.
+        kept_back: (M, H, W, 3) float32.
+    """
+
+    seen: np.ndarray
+    kept_back: np.ndarray
+
+    @classmethod
+    def of(cls, images: Any, shape: tuple[int, ...]) -> Calibration:
+        """Shares images out, every fourth to be kept back.
+
+        Args:
+            images: (N, H, W, 3) uint8 or float32, aligned faces, 0…255, N ≥ 32.
+            shape: (H, W, 3) that the model takes.
+
+        Raises:
+            ValueError: for other shapes or values, fewer than 32, or pictures without contrast.
+        """
+        images = np.asarray(images)
+        if images.ndim != 4 or images.shape[1:] != tuple(shape):
+            raise ValueError(
+                f"`calibration` must be aligned faces of shape (N, {', '.join(map(str, shape))}). "
+                f"Received: shape {images.shape}"
+            )
+        if len(images) < MIN_FACES:
+            raise ValueError(
+                f"`calibration` must hold at least {MIN_FACES} faces. Received: {len(images)}"
+            )
+        images = images.astype(np.float32)
+        if not np.isfinite(images).all() or images.min() < 0 or images.max() > 255:
+            raise ValueError(
+                "`calibration` must hold values of 0…255. "
+                f"Received: values of {images.min():g} to {images.max():g}"
+            )
+        if images.max() <= 1:
+            raise ValueError(
+                "`calibration` must hold values of 0…255. Received: none above 1, as if scaled"
+            )
+        return cls(np.delete(images, slice(None, None, _KEPT_BACK), 0), images[::_KEPT_BACK])

@@ -1,0 +1,105 @@
+"""Which layers int8 costs most, and how many of them a latency allows to stay float."""
+
+from __future__ import annotations
+
+import re
+import statistics
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from gfkeras.errors import require
+from gfkeras.export.quantization.running import Embeddings, embed
+
+Quantize = Callable[[Sequence[str]], bytes]
+_RUNS = 60
+
+
+@dataclass(frozen=True, slots=True)
+class Sensitivity:
+    """One layer's share in what int8 loses.
+
+    Attributes:
+        layer: its name.
+        gain: by how much the mean cosine to the float model grows where it alone stays float.
+    """
+
+    layer: str
+    gain: float
+
+
+def sensitivities(
+    quantize: Quantize, layers: Sequence[str], images: np.ndarray, expected: Embeddings
+) -> list[Sensitivity]:
+    """Leaves each layer float in turn; the costliest first.
+
+    Args:
+        quantize: gives the int8 file in which operators that match any of some regular
+            expressions stay float.
+        layers: names.
+        images: (N, H, W, 3) float32.
+        expected: what the float model gives for them.
+    """
+    base = embed(quantize(()), images).mean_cosine(expected)
+    found = []
+    for layer in layers:
+        cosine = embed(quantize((pattern(layer),)), images).mean_cosine(expected)
+        found.append(Sensitivity(layer, cosine - base))
+    return sorted(found, key=lambda each: -each.gain)
+
+
+def within_latency(
+    quantize: Quantize, ranked: Sequence[Sensitivity], reference: bytes, image: np.ndarray,
+    max_ratio: float,
+) -> tuple[str, ...]:  # fmt: skip
+    """As many of the costliest layers as may stay float.
+
+    Args:
+        quantize: as in `sensitivities`.
+        ranked: the costliest first; those without a gain are left out.
+        reference: the float .tflite.
+        image: (H, W, 3) float32.
+        max_ratio: of the int8 file's median latency to the reference's, measured in turns.
+
+    Returns:
+        The layers' names.
+    """
+    useful = [each.layer for each in ranked if each.gain > 0]
+    low, high = 0, len(useful)
+    # More float layers are slower, so the number that fits is found by halving.
+    while low < high:
+        middle = (low + high + 1) // 2
+        content = quantize([pattern(layer) for layer in useful[:middle]])
+        if latency_ratio(content, reference, image) <= max_ratio:
+            low = middle
+        else:
+            high = middle - 1
+    return tuple(useful[:low])
+
+
+def latency_ratio(content: bytes, reference: bytes, image: np.ndarray) -> float:
+    """Median latency of one .tflite over another's, run in turns on one thread."""
+    litert: Any = require("ai_edge_litert.interpreter", "export")
+    runs = []
+    for each in (content, reference):
+        interpreter = litert.Interpreter(model_content=each, num_threads=1)
+        interpreter.allocate_tensors()
+        interpreter.set_tensor(interpreter.get_input_details()[0]["index"], image[np.newaxis])
+        runs.append(interpreter)
+    seconds: list[list[float]] = [[], []]
+    for run in range(-5, _RUNS):
+        for interpreter, measured in zip(runs, seconds, strict=True):
+            start = time.perf_counter()
+            interpreter.invoke()
+            if run >= 0:
+                measured.append(time.perf_counter() - start)
+    return statistics.median(seconds[0]) / statistics.median(seconds[1])
+
+
+def pattern(layer: str) -> str:
+    """A regular expression for the operators that Keras' layer of this name became."""
+    # functional_3_1/stem_conv_1/BiasAdd;functional_3_1/stem_conv_1/convolution
+    return rf"(^|.*[/;]){re.escape(layer)}(_\d+)?/.*"

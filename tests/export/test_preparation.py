@@ -1,0 +1,219 @@
+"""Every step of preparation leaves the embeddings as they were, and what it says it leaves."""
+
+from __future__ import annotations
+
+from collections import Counter
+
+import keras
+import numpy as np
+import pytest
+
+from gfkeras.backbones import IResNet18, MobileFaceNet
+from gfkeras.export import prepare
+from gfkeras.export.preparation import (
+    INTEGER_STEPS,
+    STEPS,
+    NotRewritable,
+    drop_training_layers,
+    fix_flattening,
+    flattened,
+    flush_denormals,
+    fold_channels,
+    open_batch_norms,
+    open_input_normalization,
+    rewrite_prelus,
+)
+from gfkeras.export.preparation.channels import ChannelScale, ChannelShift
+from gfkeras.export.preparation.equalization import equalize
+from gfkeras.export.preparation.observation import observe_channels
+from gfkeras.layers import BatchNormalization, MaxPReLU
+from gfkeras.models import GroupFace
+
+SHAPE = (32, 32, 3)
+BACKBONES = {
+    "paper": lambda dim: MobileFaceNet(dim, width=0.125, input_shape=SHAPE),
+    "insightface": lambda dim: MobileFaceNet(
+        dim, variant="insightface", width=0.125, input_shape=SHAPE
+    ),
+    "iresnet": lambda dim: IResNet18(dim, input_shape=SHAPE, dropout=0.4),
+}
+TOLERANCE = 1e-5
+
+
+def unit(embedding) -> np.ndarray:
+    rows = np.asarray(embedding, np.float64)
+    return rows / np.linalg.norm(rows, axis=-1, keepdims=True)
+
+
+def difference(model: keras.Model, prepared: keras.Model, images: np.ndarray) -> float:
+    """Largest difference of the outputs that both have, each normalised."""
+    expected, found = model(images, training=False), prepared(images, training=False)
+    if not isinstance(expected, dict):
+        expected = {"embedding": expected}
+    return max(np.abs(unit(expected[key]) - unit(found[key])).max() for key in found)
+
+
+def kinds(model: keras.Model) -> Counter:
+    return Counter(type(layer) for layer in model.layers)
+
+
+@pytest.fixture(scope="module")
+def trained(as_trained, images):
+    """Each backbone once, its statistics and slopes as training leaves them."""
+    return {name: as_trained(make(16), images) for name, make in BACKBONES.items()}
+
+
+@pytest.mark.parametrize("name", BACKBONES)
+@pytest.mark.parametrize("steps", [STEPS, INTEGER_STEPS], ids=["float", "integer"])
+def test_embeddings_stay(trained, images, name, steps):
+    before = [weight.copy() for weight in trained[name].get_weights()]
+    prepared = prepare(trained[name], steps=steps)
+    assert difference(trained[name], prepared, images) <= TOLERANCE
+    for old, new in zip(before, trained[name].get_weights(), strict=True):
+        np.testing.assert_array_equal(old, new)
+
+
+@pytest.mark.parametrize(
+    "step",
+    [drop_training_layers, fix_flattening, open_batch_norms, open_input_normalization,
+     fold_channels, rewrite_prelus, flush_denormals],
+)  # fmt: skip
+@pytest.mark.parametrize("name", ["insightface", "iresnet"])
+def test_each_step_alone(trained, images, name, step):
+    assert difference(trained[name], prepare(trained[name], steps=[step]), images) <= TOLERANCE
+
+
+@pytest.mark.parametrize("mode", ["soft", "hard"])
+@pytest.mark.parametrize(
+    ("combine", "shared_dim"), [("add", None), ("concat", 16), ("add", 64), ("concat", None)]
+)
+def test_groupface(make_model, images, mode, combine, shared_dim):
+    model = make_model(combine=combine, shared_dim=shared_dim)
+    model.mode = mode
+    prepared = prepare(model, mode)
+    assert set(prepared.output) == {"embedding", "group_feature", "group_logits"}
+    assert difference(model, prepared, images) <= TOLERANCE
+
+
+def test_trunk_of_iresnet_enters_every_group(as_trained, images):
+    """Its last batch normalisation has the group FCs behind it, and nothing else to go to."""
+    backbone = IResNet18(input_shape=SHAPE)
+    model = GroupFace(backbone, embedding_dim=8, num_groups=3, shared_dim=None)
+    as_trained(model, images)
+    for mode in ("soft", "hard"):
+        model.mode = mode
+        prepared = prepare(model, mode)
+        assert difference(model, prepared, images) <= TOLERANCE
+        assert kinds(prepared)[ChannelScale] == 0
+
+
+@pytest.mark.parametrize("name", BACKBONES)
+def test_what_is_left(trained, name):
+    for steps, slopes in ((STEPS, keras.layers.PReLU), (INTEGER_STEPS, MaxPReLU)):
+        left = Counter()
+        for kind, number in kinds(prepare(trained[name], steps=steps)).items():
+            left["slopes" if issubclass(kind, slopes) else kind] += number
+        assert left[BatchNormalization] == left[keras.layers.BatchNormalization] == 0
+        assert left[keras.layers.Dropout] == left[keras.layers.Activation] == 0
+        assert left[ChannelScale] == 0
+        assert left["slopes"] == (9 if name == "iresnet" else 33)
+        # Grey; a grouped convolution has no bias; a convolution that pads takes no shift.
+        assert left[ChannelShift] == {"paper": 1, "insightface": 2, "iresnet": 9}[name]
+
+
+def test_slopes_over_one_are_turned(trained):
+    """max(x, α·x) of what is left is PReLU only because those channels changed their sign."""
+    network = flattened(trained["paper"])
+    slopes = [node.weights[0] for node in network if issubclass(node.layer, keras.layers.PReLU)]
+    assert any((each > 1).any() for each in slopes)
+    assert any((each < 0).any() for each in slopes)
+    kernel = flattened(prepare(trained["paper"])).nodes["stem_conv"].weights[0]
+    turned = flattened(prepare(trained["paper"], steps=INTEGER_STEPS))
+    signs = np.sign(kernel * turned.nodes["stem_conv"].weights[0]).reshape(-1, kernel.shape[-1])
+    steep = network.nodes["stem_prelu"].weights[0].reshape(-1) > 1
+    assert ((signs.sum(axis=0) < 0) == steep).all()
+
+
+@pytest.mark.parametrize("gamma", [0.0, 1e-6])
+def test_a_dead_channel_before_padding(gamma, images):
+    """β/γ would shift it out of float32's digits, or divide by zero."""
+    given = keras.Input(SHAPE)
+    x = keras.layers.Conv2D(4, 3, padding="same", activation="relu")(given)
+    bn = keras.layers.BatchNormalization(name="bn")
+    x = keras.layers.Conv2D(5, 3, padding="same")(bn(x))
+    model = keras.Model(given, keras.layers.Flatten()(x))
+    bn.gamma.assign([1.0, gamma, 0.5, 2.0])
+    bn.beta.assign([0.3, 0.7, -0.2, 0.1])
+    bn.moving_mean.assign([20.0, 30.0, -10.0, 5.0])
+    bn.moving_variance.assign([90.0, 50.0, 400.0, 10.0])
+    assert difference(model, prepare(model), images) <= TOLERANCE
+
+
+def test_what_a_branch_needs_stays(images):
+    """A batch normalisation with a second reader that is not linear can enter neither."""
+    given = keras.Input(SHAPE)
+    x = keras.layers.Conv2D(4, 3, padding="same", activation="relu")(given)
+    x = keras.layers.BatchNormalization(beta_initializer="ones", gamma_initializer="ones")(x)
+    x = keras.layers.Add()([keras.layers.Conv2D(4, 1)(x), keras.layers.ReLU()(x)])
+    model = keras.Model(given, keras.layers.Flatten()(x))
+    assert difference(model, prepare(model), images) <= TOLERANCE
+
+
+def test_operations_and_shared_layers_are_kept(images):
+    given = keras.Input(SHAPE)
+    conv = keras.layers.Conv2D(3, 3, padding="same")
+    x = conv(conv(given) / 255.0)
+    left, right = keras.ops.split(x, 2, axis=1)
+    x = keras.layers.Flatten()(keras.ops.concatenate([right, left], axis=1))
+    model = keras.Model(given, keras.layers.Dense(8)(x))
+    assert difference(model, prepare(model), images) <= TOLERANCE
+
+
+def test_a_model_that_is_not_functional():
+    class Own(keras.Model):
+        def call(self, inputs):
+            return inputs
+
+    with pytest.raises(NotRewritable, match=r"functional keras\.Model of one input"):
+        prepare(Own())
+
+
+def test_denormals_become_zero():
+    given = keras.Input((4,))
+    dense = keras.layers.Dense(2, name="dense")
+    model = keras.Model(given, dense(given))
+    dense.kernel.assign([[1e-31, 1.0], [1e-29, -1e-35], [0.0, 2.0], [-3.0, 1e-38]])
+    kernel = np.asarray(prepare(model, steps=[flush_denormals]).get_layer("dense").kernel)
+    np.testing.assert_array_equal(kernel != 0, [[0, 1], [1, 0], [0, 1], [1, 0]])
+
+
+@pytest.mark.parametrize("name", BACKBONES)
+@pytest.mark.parametrize("steps", [STEPS, INTEGER_STEPS], ids=["float", "integer"])
+def test_equalisation_is_exact_and_evens_out(trained, images, name, steps):
+    network = flattened(trained[name])
+    for step in steps:
+        step(network)
+
+    def unevenness():
+        """Of channels between a convolution and the depthwise one behind its activation."""
+        largest = observe_channels(network, images).largest
+        depthwise = [n for n in network if issubclass(n.layer, keras.layers.DepthwiseConv2D)]
+        slopes = [network.nodes[node.inputs[0]] for node in depthwise]
+        return [np.ptp(np.log(largest[node.inputs[0]])) for node in slopes if node.weights]
+
+    before = unevenness()
+    equalize(network, observe_channels(network, images).largest)
+    assert difference(trained[name], network.model(), images) <= TOLERANCE
+    if name != "iresnet":
+        assert np.mean(before) > 1
+        # All of it, but for channels that are 30 times smaller than the largest.
+        assert np.median(unevenness()) < 1e-3
+
+
+def test_observed_channels(images):
+    given = keras.Input(SHAPE)
+    model = keras.Model(given, keras.layers.Rescaling(-2.0, name="twice")(given))
+    seen = observe_channels(flattened(model), images)
+    pixels = images.astype(np.float64).reshape(-1, 3)
+    np.testing.assert_allclose(seen.largest["twice"], 2 * pixels.max(axis=0))
+    np.testing.assert_allclose(seen.mean["twice"], -2 * pixels.mean(axis=0), rtol=1e-5)
