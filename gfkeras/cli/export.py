@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -43,6 +43,7 @@ def command(
     load_keras()
     import gfkeras
     from gfkeras.export import Int8Settings, check_precision, export_model
+    from gfkeras.inference.artefact_card import read_card
 
     check_precision(precision, format)
     settings = Int8Settings(inputs, outputs, integer_only, max_latency_ratio)
@@ -70,6 +71,18 @@ def command(
         int8=settings if precision == "int8" else None,
     )
     size = size_bytes(path)
-    table([("Artefact", path), ("Size", f"{size / 2**20:.2f} MiB")])
+    rows: list[tuple[str, Any]] = [("Artefact", path), ("Size", f"{size / 2**20:.2f} MiB")]
+    results = {"path": path, "format": format, "precision": precision, "size_bytes": size}
+    if faces is not None:
+        made = (read_card(path) or {})["int8"]
+        chosen = made["statistic"]
+        cosine = made["mean_cosine"][chosen]
+        rows += [("Ranges", chosen), ("Cosine to float", f"{cosine:.4f} on faces kept back")]
+        if made["group_agreement"] is not None:
+            rows.append(("Same group", f"{100 * made['group_agreement']:.1f}%"))
+        if made["float_layers"]:
+            rows.append(("Float layers", ", ".join(made["float_layers"])))
+        results["int8"] = made
+    table(rows)
     say(f"Check it with: gfkeras verify {path} {model} --data DIR")
-    write_json(json, {"path": path, "format": format, "precision": precision, "size_bytes": size})
+    write_json(json, results)

@@ -21,7 +21,11 @@ def card_path(path: Path) -> Path:
 
 
 def describe(
-    written: Path, form: Any, model: keras.Model, settings: dict[str, Any]
+    written: Path,
+    form: Any,
+    model: keras.Model,
+    settings: dict[str, Any],
+    ends: tuple[str, str] = ("float32", "float32"),
 ) -> dict[str, Any]:
     """The card of an artefact just written.
 
@@ -30,6 +34,7 @@ def describe(
         form: what `export_form` returned.
         model: the Keras model it was made from.
         settings: format, precision, mode and batch_size.
+        ends: the types of its inputs and outputs.
     """
     signature = form.serve.input_signature[0]
     outputs = form.serve.get_concrete_function().structured_outputs
@@ -44,12 +49,14 @@ def describe(
             {
                 "name": signature.name,
                 "shape": signature.shape.as_list(),
-                "dtype": signature.dtype.name,
-                "values": "RGB, 0…255; normalised inside",
+                "dtype": ends[0],
+                "values": "RGB, 0…255"
+                + (", less 128" if ends[0] == "int8" else "")
+                + "; normalised inside",
             }
         ],
         "outputs": [
-            {"name": name, "shape": tensor.shape.as_list(), "dtype": tensor.dtype.name}
+            {"name": name, "shape": tensor.shape.as_list(), "dtype": ends[1]}
             for name, tensor in outputs.items()
         ],
         "model": _summary(model),

@@ -79,8 +79,10 @@ def export_model(
     model = exported_model(model)
     if isinstance(model, GroupFace) and mode is None:
         mode = model.mode
-    seen = None
+    seen, ends = None, ("float32", "float32")
     if precision == "int8":
+        int8 = int8 or Int8Settings()
+        ends = (int8.inputs, int8.outputs)
         seen = Calibration.of(calibration, model.input_shape[1:])
     elif calibration is not None or int8 is not None:
         raise ValueError(
@@ -111,7 +113,7 @@ def export_model(
                 write_tflite(tf, form, written, precision)
             else:
                 write_onnx(tf, form, written)
-        description = describe(written, form, model, settings)
+        description = describe(written, form, model, settings, ends)
         card.write_text(
             json.dumps(description, indent=1, ensure_ascii=False) + "\n", encoding="utf-8"
         )

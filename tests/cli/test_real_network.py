@@ -69,7 +69,8 @@ def int8(imported, calibration, shared_data, tmp_path_factory):
     command = ["export", str(imported), "--format", "tflite"]
     assert main([*command, "--out", str(folder / "fp32.tflite")]) == 0
     command += ["--precision", "int8", "--calibration", str(calibration)]
-    assert main([*command, "--detector", str(detector), "--out", str(folder / "int8.tflite")]) == 0
+    command += ["--detector", str(detector), "--json", str(folder / "export.json")]
+    assert main([*command, "--out", str(folder / "int8.tflite")]) == 0
     return folder
 
 
@@ -81,6 +82,9 @@ def test_int8(int8, imported, shared_data, tmp_path):
     for row in rows[:100]:
         name = row.split("\t")[0]
         (folder / name).symlink_to(shared_data / "lfw_aligned112" / name)
+    made = json.loads((int8 / "export.json").read_text())["int8"]
+    assert made["mean_cosine"][made["statistic"]] >= 0.995
+    assert made["group_agreement"] is None
     artefact, result = int8 / "int8.tflite", tmp_path / "result.json"
     command = ["verify", str(artefact), str(imported), "--data", str(folder)]
     assert main([*command, "--limit", "100", "--json", str(result)]) == 0

@@ -17,6 +17,9 @@ SIZE = 32
 # Distinct, so that a shape tells what a tensor is.
 GROUPS, DIM, FEATURE = 7, 20, 4 * 4 * 3
 
+# Every kind of bottleneck once: with a stride, with a shortcut, widening.
+BOTTLENECKS = ((64, 64, 1, 2), (64, 64, 2, 1), (128, 128, 1, 2))
+
 if keras.backend.backend() != "tensorflow":
     collect_ignore_glob = ["test_*.py"]
 
@@ -87,7 +90,7 @@ def as_trained() -> Callable[[keras.Model, np.ndarray], keras.Model]:
 
 @pytest.fixture(scope="session")
 def mobilefacenet() -> Callable[[], keras.Model]:
-    return lambda: MobileFaceNet(width=0.125, input_shape=(SIZE, SIZE, 3))
+    return lambda: MobileFaceNet(width=0.125, bottlenecks=BOTTLENECKS, input_shape=(SIZE, SIZE, 3))
 
 
 @pytest.fixture(scope="session")
@@ -95,5 +98,6 @@ def plain(images: np.ndarray) -> keras.Model:
     """A backbone without groups."""
     keras.utils.set_random_seed(4)
     return trained_like(
-        MobileFaceNet(embedding_dim=DIM, width=0.125, input_shape=(SIZE, SIZE, 3)), images
+        MobileFaceNet(DIM, width=0.125, bottlenecks=BOTTLENECKS, input_shape=(SIZE, SIZE, 3)),
+        images,
     )

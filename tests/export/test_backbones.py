@@ -12,7 +12,12 @@ from gfkeras.inference import Embedder
 BACKBONES = {
     "insightface": (
         "MobileFaceNet",
-        {"variant": "insightface", "width": 0.125, "input_shape": (32, 32, 3)},
+        {
+            "variant": "insightface",
+            "width": 0.125,
+            "bottlenecks": ((128, 128, 1, 2), (128, 128, 1, 1)),
+            "input_shape": (32, 32, 3),
+        },
     ),
     "iresnet": ("IResNet18", {"input_shape": (16, 16, 3), "dropout": 0.4}),
 }

@@ -84,6 +84,11 @@ def test_integers_at_both_ends(shallow, faces, images, tmp_path, integer_only):
     interpreter = Interpreter(model_path=str(path))
     ends = interpreter.get_input_details() + interpreter.get_output_details()
     assert [end["dtype"] for end in ends] == [np.int8, np.int8]
+    # A byte less 128, whatever the calibration images held.
+    assert ends[0]["quantization"] == (pytest.approx(1.0), -128)
+    card = json.loads((tmp_path / "int8.tflite.json").read_text())
+    assert card["inputs"][0]["dtype"] == card["outputs"][0]["dtype"] == "int8"
+    assert card["inputs"][0]["values"] == "RGB, 0…255, less 128; normalised inside"
     floats = [
         detail["name"] for detail in interpreter.get_tensor_details()
         if detail["dtype"] == np.float32 and detail["name"]

@@ -10,6 +10,8 @@ import numpy as np
 from gfkeras.errors import require
 from gfkeras.export.quantization.histogram import BINS, Histogram
 
+PIXELS = (0.0, 255.0)
+
 
 def observe(path: Path, images: np.ndarray) -> dict[str, Histogram]:
     """Runs each image twice: for the ends of each tensor's values, then to count them.
@@ -19,7 +21,8 @@ def observe(path: Path, images: np.ndarray) -> dict[str, Histogram]:
         images: (N, H, W, 3) float32.
 
     Returns:
-        By the name of each float tensor that is computed.
+        By the name of each float tensor that is computed, and of the input, whose range is that of
+        pixels.
     """
     litert: Any = require("ai_edge_litert.interpreter", "export")
     interpreter = litert.Interpreter(
@@ -46,7 +49,9 @@ def observe(path: Path, images: np.ndarray) -> dict[str, Histogram]:
             low, high = ends[name]
             if high > low:
                 counts[name] += _counts(interpreter.get_tensor(index), low, high)
-    return {name: Histogram(*ends[name], counts[name]) for name in computed}
+    histograms = {name: Histogram(*ends[name], counts[name]) for name in computed}
+    # Whatever these images hold, others hold black and white.
+    return histograms | {given["name"]: Histogram(*PIXELS, np.zeros(BINS))}
 
 
 def _computed(interpreter: Any) -> dict[str, int]:
