@@ -39,7 +39,9 @@ def command(
     folder.labels = folder.labels[chosen]
     faces = folder.load()
     result = verify(reference, candidate, faces.images)
-    results = result.to_json() | {"skipped": len(faces.skipped)}
+    # The folder also lists people without an image, and not everybody's were chosen.
+    unreadable = {path for path, _ in faces.skipped} & set(folder.paths)
+    results = result.to_json() | {"skipped": len(unreadable)}
     write_json(json, results)
     table(list(results.items()))
     result.require()

@@ -191,10 +191,12 @@ def test_evaluate(faces, model, tflite, tmp_path):
 
 
 def test_verify(faces, model, tflite, tmp_path, capfd):
-    arguments = ["verify", str(tflite), model, "--data", str(faces), "--limit", "6"]
+    arguments = ["verify", str(tflite), model, "--data", str(faces), "--limit", "3"]
     assert main([*arguments, "--json", str(tmp_path / "r.json")]) == 0
     found = results(tmp_path / "r.json")
-    assert found["images"] == 6
+    assert found["images"] == 3
+    # Of one of the four people no image was chosen, which is none that could not be read.
+    assert found["skipped"] == 0
     assert found["max_abs_error"] <= 1e-4
     assert set(found) >= {"mean_cosine", "min_cosine", "max_abs_error", "skipped"}
 
@@ -204,6 +206,8 @@ def test_verify(faces, model, tflite, tmp_path, capfd):
         weight.assign(weight + 0.3 * np.random.default_rng(0).normal(size=weight.shape))
     other.save_to(tmp_path / "other")
     arguments[2] = str(tmp_path / "other")
+    # LiteRT says once in a process what it computes with.
+    capfd.readouterr()
     assert "does not keep the tolerance" in fails(
         capfd, *arguments, "--json", str(tmp_path / "bad.json")
     )
