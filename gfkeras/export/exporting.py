@@ -23,9 +23,7 @@ from gfkeras.files import replacing
 from gfkeras.models import GroupFace
 
 FORMATS = ("savedmodel", "tflite", "onnx")
-# Weights alone, or weights and activations.
-_WEIGHTS_ONLY = ("fp16", "int8-dynamic", "int8-weights")
-PRECISIONS = ("fp32", *_WEIGHTS_ONLY, "int8")
+PRECISIONS = ("fp32", "fp16", "int8", "int8-dynamic", "int8-weights")
 # Some room is left for the graph.
 MAX_FILE_BYTES = 2**31 - 2**24
 

@@ -8,7 +8,8 @@ from typing import Any
 from gfkeras.export.frozen import frozen
 from gfkeras.export.quantization import compact, quantize
 
-_SCHEMES = {"int8-dynamic": "dynamic-int8", "int8-weights": "weight-int8"}
+# Without calibration.
+_INTEGER_WEIGHTS = ("int8-dynamic", "int8-weights")
 
 
 def write_tflite(tf: Any, form: Any, path: Path, precision: str) -> None:
@@ -25,5 +26,5 @@ def write_tflite(tf: Any, form: Any, path: Path, precision: str) -> None:
         converter.optimizations = [tf.lite.Optimize.DEFAULT]
         converter.target_spec.supported_types = [tf.float16]
     path.write_bytes(converter.convert())
-    if precision in _SCHEMES:
-        path.write_bytes(compact(quantize(path, _SCHEMES[precision])))
+    if precision in _INTEGER_WEIGHTS:
+        path.write_bytes(compact(quantize(path, precision)))

@@ -177,6 +177,27 @@ def test_what_a_branch_needs_stays(images):
     assert difference(model, prepare(model), images) <= TOLERANCE
 
 
+def test_a_sign_before_an_output_stays(images, as_trained):
+    """Behind a shift that is returned there is no kernel that could turn it back."""
+    given = keras.Input(SHAPE)
+    x = keras.layers.PReLU(shared_axes=[1, 2])(keras.layers.Conv2D(6, 3, strides=4)(given))
+    shifted = keras.layers.Flatten()(keras.layers.BatchNormalization()(x))
+    model = keras.Model(
+        given, {"embedding": shifted, "group_feature": keras.layers.Conv2D(4, 1)(x)}
+    )
+    as_trained(model, images)
+    assert (np.asarray(model.layers[2].alpha) > 1).any()
+    assert difference(model, prepare(model, steps=INTEGER_STEPS), images) <= TOLERANCE
+
+
+def test_a_normalisation_of_another_axis_is_left(images):
+    given = keras.Input(SHAPE)
+    bn = keras.layers.BatchNormalization(axis=1)
+    model = keras.Model(given, keras.layers.Flatten()(bn(given)))
+    bn.gamma.assign(np.linspace(0.5, 2, 32))
+    assert difference(model, prepare(model), images) <= TOLERANCE
+
+
 def test_operations_and_shared_layers_are_kept(images):
     given = keras.Input(SHAPE)
     conv = keras.layers.Conv2D(3, 3, padding="same")

@@ -108,7 +108,7 @@ def test_weights_alone(shallow, images, tmp_path, precision):
 
 def test_compact_changes_no_number(plain, images, tmp_path):
     path = export_model(plain, tmp_path / "model.tflite")
-    before = quantize(path, "weight-int8")
+    before = quantize(path, "int8-weights")
     after = compact(before)
     assert len(after) < 0.9 * len(before)
     given = images.astype(np.float32)

@@ -58,8 +58,12 @@ def _scale_down(network: Network, node: Node) -> bool:
     for reader, source, repeats in _behind(network, node, through_padding=True):
         if issubclass(reader.layer, ChannelShift) and np.all(np.abs(scale) == 1):
             # s·x + t = s·(x + s·t) for signs s
+            behind = _behind(network, reader, through_padding=True)
+            if not behind:
+                # An output lies there, which nothing would turn back.
+                return False
             passed.append(reader)
-            found += _behind(network, reader, through_padding=True)
+            found += behind
         else:
             found.append((reader, source, repeats))
     if not found or not all(reads_linearly(reader, source) for reader, source, _ in found):

@@ -25,6 +25,9 @@ def open_batch_norms(network: Network) -> None:
     for node in network:
         if not issubclass(node.layer, keras.layers.BatchNormalization):
             continue
+        if node.config["axis"] not in (-1, len(node.shape)):
+            # Of another axis than that of the channels here.
+            continue
         mean, deviation, gamma, beta = _statistics(node)
         scale = gamma / deviation
         source = node.inputs[0]

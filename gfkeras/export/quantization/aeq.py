@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import io
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -23,8 +23,8 @@ def quantize(
 
     Args:
         path: the float file.
-        scheme: "int8": weights and activations, by channel and by tensor. "dynamic-int8": weights,
-            and activations in ranges found for each image at run time. "weight-int8":
+        scheme: "int8": weights and activations, by channel and by tensor. "int8-dynamic": weights,
+            and activations in ranges found for each image at run time. "int8-weights":
             weights, read as floats.
         ranges: (low, high) of each tensor that is computed, for "int8".
         float_layers: regular expressions; operators whose output's name matches stay float.
@@ -36,8 +36,8 @@ def quantize(
     names = types.TFLOperationName
     recipes = {
         "int8": recipe.static_wi8_ai8,
-        "dynamic-int8": recipe.dynamic_wi8_afp32,
-        "weight-int8": recipe.weight_only_wi8_afp32,
+        "int8-dynamic": recipe.dynamic_wi8_afp32,
+        "int8-weights": recipe.weight_only_wi8_afp32,
     }
     with silent():
         work = quantizer.Quantizer(str(path), recipes[scheme]())
@@ -60,7 +60,7 @@ def quantize(
 
 
 @contextlib.contextmanager
-def silent() -> Any:
+def silent() -> Iterator[None]:
     """Without the quantiser's bars and summaries; errors say what they have to."""
     with contextlib.redirect_stdout(io.StringIO()), contextlib.redirect_stderr(io.StringIO()):
         yield
