@@ -13,6 +13,9 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import keras
+from forking import FORKS, ForkedRun
+
 TWO_CPUS = """
 import tensorflow as tf
 tf.config.set_logical_device_configuration(
@@ -24,14 +27,22 @@ tf.config.set_logical_device_configuration(
 class Process:
     """Python code running in a process of its own; made by `start_python`."""
 
-    def __init__(self, code: str, arguments: tuple[str, ...], environment: dict[str, str]):
-        self._run = subprocess.Popen(
-            [sys.executable, "-c", code, *arguments],
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            text=True,
-            env={**os.environ, "PYTHONPATH": str(Path(__file__).parent), **environment},
-        )
+    def __init__(
+        self, code: str, arguments: tuple[str, ...], environment: dict[str, str], forked: bool
+    ):
+        environment = {**os.environ, "PYTHONPATH": str(Path(__file__).parent), **environment}
+        # What is imported before the fork is Keras on this process's backend.
+        same = environment.get("KERAS_BACKEND") == os.environ.get("KERAS_BACKEND")
+        if forked and FORKS and same and keras.backend.backend() == "tensorflow":
+            self._run: Any = ForkedRun(code, arguments, environment)
+        else:
+            self._run = subprocess.Popen(
+                [sys.executable, "-c", code, *arguments],
+                stdout=subprocess.PIPE,
+                stderr=subprocess.PIPE,
+                text=True,
+                env=environment,
+            )
 
     def kill(self) -> None:
         self._run.kill()
@@ -61,7 +72,7 @@ class Process:
         """Exit status, and what it wrote to stdout and stderr."""
         try:
             out, error = self._run.communicate(timeout=timeout)
-        except subprocess.TimeoutExpired:
+        except (subprocess.TimeoutExpired, TimeoutError):
             self.kill()
             raise
         return self._run.returncode, out, error
@@ -82,17 +93,25 @@ class Process:
         return values
 
 
-def start_python(code: str, *arguments: str, two_cpus: bool = False, **environment: str) -> Process:
+def start_python(
+    code: str, *arguments: str, two_cpus: bool = False, forked: bool = False, **environment: str
+) -> Process:
     """Starts code that may import `tests/support`, as `run_python`, and does not wait for it."""
-    return Process((TWO_CPUS if two_cpus else "") + code, arguments, environment)
+    setup = TWO_CPUS if two_cpus else ""
+    return Process(setup + code, arguments, environment, forked or two_cpus)
 
 
-def run_python(code: str, *arguments: str, two_cpus: bool = False, **environment: str) -> list[Any]:
+def run_python(
+    code: str, *arguments: str, two_cpus: bool = False, forked: bool = False, **environment: str
+) -> list[Any]:
     """Runs code that may import `tests/support`; the literals of the lines that it printed.
 
-    With `two_cpus` TensorFlow has the devices CPU:0 and CPU:1, for two replicas.
+    With `two_cpus` TensorFlow has the devices CPU:0 and CPU:1, for two replicas. That code, and
+    code for which `forked` is asked, finds TensorFlow imported already (see `forking`): not for
+    code that measures memory or looks at what is imported. `lines_until` needs a fresh process.
     """
-    return start_python(code, *arguments, two_cpus=two_cpus, **environment).literals()
+    process = start_python(code, *arguments, two_cpus=two_cpus, forked=forked, **environment)
+    return process.literals()
 
 
 def free_ports(count: int) -> list[int]:
@@ -113,6 +132,7 @@ def start_workers(code: str, *arguments: str, count: int = 2, **environment: str
         start_python(
             code,
             *arguments,
+            forked=True,
             TF_CONFIG=json.dumps(
                 {"cluster": {"worker": workers}, "task": {"type": "worker", "index": index}}
             ),

@@ -1,0 +1,60 @@
+"""Python code in a process forked from one that has imported TensorFlow and begun nothing with it.
+
+Importing takes seconds, most of what a test in a process of its own costs. The process forked from
+has claimed no device and started no backend, so the code finds a TensorFlow to be set up at will.
+"""
+
+from __future__ import annotations
+
+import multiprocessing
+import os
+import sys
+import tempfile
+from pathlib import Path
+
+PRELOADED = ("tensorflow", "keras", "gfkeras.models", "gfkeras.training", "gfkeras.zoo")
+FORKS = "forkserver" in multiprocessing.get_all_start_methods()
+
+
+class ForkedRun:
+    """As much of `subprocess.Popen` as `processes.Process` needs; output is read at the end."""
+
+    def __init__(self, code: str, arguments: tuple[str, ...], environment: dict[str, str]):
+        context = multiprocessing.get_context("forkserver")
+        # Ignored once the server runs, which is one for each process of pytest.
+        context.set_forkserver_preload(list(PRELOADED))
+        self._folder = tempfile.TemporaryDirectory()
+        folder = self._folder.name
+        self._process = context.Process(target=_run, args=(code, arguments, environment, folder))
+        self._process.start()
+
+    def kill(self) -> None:
+        self._process.kill()
+
+    def communicate(self, timeout: float | None = None) -> tuple[str, str]:
+        """What it wrote to stdout and stderr.
+
+        Raises:
+            TimeoutError: if it has not ended in time.
+        """
+        self._process.join(timeout)
+        if self._process.exitcode is None:
+            raise TimeoutError(f"the process has not ended within {timeout} s")
+        with self._folder as folder:
+            out, error = (Path(folder, name).read_text() for name in ("stdout", "stderr"))
+        return out, error
+
+    @property
+    def returncode(self) -> int | None:
+        return self._process.exitcode
+
+
+def _run(code: str, arguments: tuple[str, ...], environment: dict[str, str], folder: str) -> None:
+    """In the new process: sets it up as a fresh one would be, and runs the code."""
+    for number, name in ((1, "stdout"), (2, "stderr")):
+        with Path(folder, name).open("wb") as file:
+            os.dup2(file.fileno(), number)
+    os.environ.clear()
+    os.environ.update(environment)
+    sys.argv = ["-c", *arguments]
+    exec(compile(code, "<forked>", "exec"), {"__name__": "__main__"})
