@@ -82,7 +82,8 @@ def interpreter(environment: Environment) -> Path:
     base = find_python(environment.python)
     say(f"installing {' '.join(environment.requirements)}")
     subprocess.run([base, "-m", "venv", "--clear", folder], check=True)
-    pip = [python, "-m", "pip", "install", "--quiet", "--disable-pip-version-check"]
+    # Compiling all modules takes as long as installing them, and few are ever imported.
+    pip = [python, "-m", "pip", "install", "--quiet", "--disable-pip-version-check", "--no-compile"]
     installers = [pip]
     if environment.uv and (uv := find_uv()):
         installers.insert(0, [uv, "pip", "install", "--quiet", "--python", python])
