@@ -9,6 +9,7 @@ import keras
 import numpy as np
 import pytest
 from differentiation import finite_differences, layer_value_and_gradients
+from eager_and_compiled import EAGER_AND_COMPILED
 from keras import ops
 
 from gfkeras import heads
@@ -121,7 +122,7 @@ def built(name, embedding, labels, rng):
     return head, centers, fixed
 
 
-@pytest.mark.parametrize("compiled", [False, True], ids=["eager", "compiled"])
+@EAGER_AND_COMPILED
 @pytest.mark.parametrize("name", CASES)
 def test_logits_and_gradients_are_those_of_the_formula(name, compiled):
     embedding, labels, rng = points()
@@ -187,7 +188,7 @@ def at_angles(angles):
 EDGES = [0.0, 1e-5, 1e-3, math.pi - 0.5 - 1e-3, math.pi - 0.5 + 1e-3, math.pi - 1e-3, math.pi]
 
 
-@pytest.mark.parametrize("compiled", [False, True], ids=["eager", "compiled"])
+@EAGER_AND_COMPILED
 @pytest.mark.parametrize("name", CASES)
 def test_edges_have_the_formulas_value_and_a_finite_gradient(name, compiled):
     embedding, labels = at_angles(EDGES), np.zeros(len(EDGES), "int32")

@@ -6,6 +6,7 @@ import keras
 import numpy as np
 import pytest
 from differentiation import layer_value_and_gradients
+from eager_and_compiled import EAGER_AND_COMPILED
 from keras import ops
 
 from gfkeras import heads
@@ -18,6 +19,12 @@ RNG = np.random.default_rng(3)
 EMBEDDING = RNG.normal(size=(6, DIMENSIONS), scale=2).astype("float32")
 LABELS = np.array([7, 59, 0, 7, 31, 12], "int32")
 INSIDE = sorted(set(HEADS) - {"PartialFC"})
+# Every head inside with centers in several parts; one part for one of a head's forms each.
+HEADS_AND_PARTS = [(name, 7) for name in INSIDE] + [
+    (name, 1024) if name in ("ArcFace", "SubCenterArcFace")
+    else pytest.param(name, 1024, marks=pytest.mark.slow)
+    for name in INSIDE
+]  # fmt: skip
 
 
 def built(sample_rate=0.3, **arguments):
@@ -82,9 +89,8 @@ def test_sampling_goes_on_where_saved_weights_left_it(tmp_path):
     )
 
 
-@pytest.mark.parametrize("part", [7, 1024])
-@pytest.mark.parametrize("compiled", [False, True], ids=["eager", "compiled"])
-@pytest.mark.parametrize("name", INSIDE)
+@EAGER_AND_COMPILED
+@pytest.mark.parametrize(("name", "part"), HEADS_AND_PARTS)
 def test_every_head_inside_is_that_head_on_the_drawn_centers(name, compiled, part, monkeypatch):
     """Logits, loss and gradients are those of the plain head whose centers are the sample."""
     monkeypatch.setattr(rows, "MIN_PART", part)

@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from differentiation import layer_value_and_gradients
+from eager_and_compiled import EAGER_AND_COMPILED
 from keras import ops
 
 from gfkeras import heads
@@ -33,7 +34,7 @@ def test_every_form_was_computed():
     assert {form for _, form, _ in SETTINGS} == set(FORMS)
 
 
-@pytest.mark.parametrize("compiled", [False, True], ids=["eager", "compiled"])
+@EAGER_AND_COMPILED
 @pytest.mark.parametrize(("case", "form", "numbers", "scale", "margin"), list(settings()))
 def test_logits_loss_and_gradients(case, form, numbers, scale, margin, compiled):
     labels, wanted = ORACLE[f"{case}/labels"], f"{case}/{form}/{numbers}"

@@ -6,6 +6,7 @@ import keras
 import numpy as np
 import pytest
 from differentiation import finite_differences
+from eager_and_compiled import EAGER_AND_COMPILED
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from keras import ops
@@ -13,7 +14,6 @@ from processes import run_python
 
 from gfkeras.losses import CenterLoss
 
-EAGER_AND_COMPILED = pytest.mark.parametrize("compiled", [False, True], ids=["eager", "compiled"])
 
 
 def loss_oracle(embedding, labels, centers):

@@ -8,6 +8,7 @@ import keras
 import numpy as np
 import pytest
 from differentiation import finite_differences, value_and_gradients
+from eager_and_compiled import EAGER_AND_COMPILED
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from keras import ops
@@ -15,7 +16,6 @@ from processes import run_python
 
 from gfkeras.losses import CosineDistillationLoss, RelationalDistillationLoss
 
-EAGER_AND_COMPILED = pytest.mark.parametrize("compiled", [False, True], ids=["eager", "compiled"])
 
 
 def normal(*shape, seed=0, dtype="float32"):

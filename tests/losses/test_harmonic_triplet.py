@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 from differentiation import finite_differences, value_and_gradients
+from eager_and_compiled import EAGER_AND_COMPILED
 from triplets import triplet_loss
 
 from gfkeras.losses import HarmonicTripletLoss, TripletLoss
@@ -42,7 +43,7 @@ def oracle(labels, new, old, **rule):
     )
 
 
-@pytest.mark.parametrize("compiled", [False, True], ids=["eager", "compiled"])
+@EAGER_AND_COMPILED
 @pytest.mark.parametrize("rule", RULES)
 def test_value_and_gradients(rule, compiled):
     arguments = batch()

@@ -12,6 +12,7 @@ from differentiation import (
     layer_value_and_gradients,
     value_and_gradients,
 )
+from eager_and_compiled import EAGER_AND_COMPILED
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from keras import ops
@@ -19,7 +20,6 @@ from processes import run_python
 
 from gfkeras.losses import InterLoss, IntraLoss
 
-EAGER_AND_COMPILED = pytest.mark.parametrize("compiled", [False, True], ids=["eager", "compiled"])
 
 
 def angle(a, b):

@@ -7,12 +7,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 from differentiation import finite_differences, value_and_gradients
+from eager_and_compiled import EAGER_AND_COMPILED
 from keras import ops
 
 from gfkeras.losses import NPairsLoss
 
 ORACLES = Path(__file__).parents[1] / "oracles" / "tensorflow_addons.npz"
-EAGER_AND_COMPILED = pytest.mark.parametrize("compiled", [False, True], ids=["eager", "compiled"])
 
 
 def oracle(labels, anchors, positives=None, l2_weight=0.0):

@@ -8,6 +8,7 @@ import keras
 import numpy as np
 import pytest
 from differentiation import finite_differences, value_and_gradients
+from eager_and_compiled import EAGER_AND_COMPILED
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from keras import ops
@@ -18,7 +19,6 @@ from gfkeras.losses import TripletLoss
 from gfkeras.losses.triplet_mining import SMALL_BATCH
 
 ORACLES = Path(__file__).parents[1] / "oracles" / "tensorflow_addons.npz"
-EAGER_AND_COMPILED = pytest.mark.parametrize("compiled", [False, True], ids=["eager", "compiled"])
 RULES = {
     "facenet": {},
     "hardest where no semi-hard": {"no_semi_hard": "hardest", "distance": "angular"},
