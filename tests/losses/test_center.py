@@ -15,7 +15,6 @@ from processes import run_python
 from gfkeras.losses import CenterLoss
 
 
-
 def loss_oracle(embedding, labels, centers):
     total = 0.0
     for x, y in zip(embedding, labels, strict=True):

@@ -17,7 +17,6 @@ from processes import run_python
 from gfkeras.losses import CosineDistillationLoss, RelationalDistillationLoss
 
 
-
 def normal(*shape, seed=0, dtype="float32"):
     """Normal numbers as `dtype` has them, in float32."""
     values = np.random.default_rng(seed).normal(size=shape)

@@ -21,7 +21,6 @@ from processes import run_python
 from gfkeras.losses import InterLoss, IntraLoss
 
 
-
 def angle(a, b):
     cosine = a @ b / math.sqrt((a @ a) * (b @ b))
     return math.acos(min(max(cosine, -1.0), 1.0))
