@@ -12,6 +12,7 @@ import keras
 import numpy as np
 import pytest
 from PIL import Image
+from small_networks import SMALL_BOTTLENECKS
 
 import gfkeras
 from gfkeras.cli import main
@@ -142,6 +143,7 @@ def test_train(faces, tmp_path, capfd):
         "[data]\nholdout_identities = 2\n[model]\nembedding_dim = 16\nnum_groups = 2\n"
         "group_dim = 16\nshared_dim = 'none'\n"
         "[model.backbone]\nname = 'MobileFaceNet'\nwidth = 0.0625\n"
+        f"bottlenecks = {SMALL_BOTTLENECKS}\n"
     )
     arguments = ["train", str(recipe), "--data", str(faces), "--out", str(tmp_path / "run")]
     settings = ["--set", "training.epochs=1", "--set", "training.batch_size=4"]

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import subprocess
-import sys
-
 import pytest
+from processes import start_python
 
 from gfkeras.training import Recipe
 from gfkeras.training.build import (
@@ -235,8 +233,8 @@ def test_reading_a_recipe_claims_no_device():
         "    two = [tf.config.LogicalDeviceConfiguration()] * 2\n"
         "    tf.config.set_logical_device_configuration(cpu, two)\n"
     )
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
-    assert done.returncode == 0, done.stderr
+    status, _, error = start_python(code, forked=True).wait()
+    assert status == 0, error
 
 
 def test_schedules(tmp_path):

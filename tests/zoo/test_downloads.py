@@ -119,7 +119,11 @@ registry.zoo_folder = lambda: Path({str(tmp_path / "zoo")!r})
 print(repr(str(loading.weights_path(registry.read_preset({NAME!r})))))
 """
     found: list = []
-    threads = [threading.Thread(target=lambda: found.extend(run_python(code))) for _ in range(2)]
+
+    def run() -> None:
+        found.extend(run_python(code, forked=True))
+
+    threads = [threading.Thread(target=run) for _ in range(2)]
     for thread in threads:
         thread.start()
     for thread in threads:
