@@ -10,7 +10,7 @@ ARGS ?=
 # One TensorFlow per core: more threads than cores only get in each other's way.
 WORKERS ?= $(shell n=$$(getconf _NPROCESSORS_ONLN 2>/dev/null || echo 2); echo $$((n < 4 ? n : 4)))
 PYTEST = env TF_NUM_INTRAOP_THREADS=1 TF_NUM_INTEROP_THREADS=1 OMP_NUM_THREADS=1 \
-	$(BIN)/python -m pytest -n $(WORKERS) --dist loadfile -r fEs --durations=5
+	$(BIN)/python -m pytest -n $(WORKERS) --dist loadfile --no-loadscope-reorder -r fEs --durations=5
 # What must not need TensorFlow.
 CORE_TESTS = $(wildcard tests/layers tests/heads tests/losses tests/backbones tests/models tests/data/augmentation \
 	tests/training/test_optimizers.py tests/training/test_sampled_rows.py)

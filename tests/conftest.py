@@ -7,10 +7,21 @@ from pathlib import Path
 
 import pytest
 
+# Folders whose files take longest, the longest first.
+LONG = ("training", "cli", "zoo", "packaging", "prepare", "models", "losses", "export")
+
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Files of long tests first, so that no worker is left alone with one at the end."""
-    items.sort(key=lambda item: "training" not in item.path.parts)
+    """Files of long tests first, so that no worker is left alone with one at the end.
+
+    With xdist that takes --no-loadscope-reorder: else files of few tests, such as those of long
+    trainings, come last.
+    """
+
+    def place(item: pytest.Item) -> int:
+        return next((i for i, name in enumerate(LONG) if name in item.path.parts), len(LONG))
+
+    items.sort(key=place)
 
 
 @pytest.fixture(scope="session")

@@ -6,12 +6,16 @@ import keras
 import numpy as np
 import pytest
 from keras import ops
+from small_networks import SMALL_BOTTLENECKS
 
 from gfkeras import backbones
 from gfkeras.models import count_macs
 
 SMALL = {
-    "paper": ("MobileFaceNet", {"width": 0.125, "input_shape": (32, 32, 3)}),
+    "paper": (
+        "MobileFaceNet",
+        {"width": 0.125, "bottlenecks": SMALL_BOTTLENECKS, "input_shape": (32, 32, 3)},
+    ),
     "insightface": (
         "MobileFaceNet",
         {"width": 0.125, "variant": "insightface", "input_shape": (32, 32, 3)},

@@ -44,7 +44,7 @@ def model(tmp_path_factory) -> str:
     """An untrained GroupFace in a folder."""
     keras.utils.set_random_seed(0)
     network = gfkeras.GroupFace(
-        gfkeras.backbones.MobileFaceNet(width=0.0625),
+        gfkeras.backbones.MobileFaceNet(width=0.0625, bottlenecks=SMALL_BOTTLENECKS),
         embedding_dim=16,
         num_groups=3,
         shared_dim=None,

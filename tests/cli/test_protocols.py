@@ -11,6 +11,7 @@ import keras
 import numpy as np
 import pytest
 from PIL import Image
+from small_networks import SMALL_BOTTLENECKS
 
 import gfkeras
 from gfkeras.cli import main
@@ -30,7 +31,7 @@ def model(tmp_path_factory) -> str:
     """An untrained GroupFace as ONNX, which opens at once."""
     keras.utils.set_random_seed(0)
     network = gfkeras.GroupFace(
-        gfkeras.backbones.MobileFaceNet(width=0.0625),
+        gfkeras.backbones.MobileFaceNet(width=0.0625, bottlenecks=SMALL_BOTTLENECKS),
         embedding_dim=16,
         num_groups=2,
         shared_dim=None,

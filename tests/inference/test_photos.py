@@ -5,6 +5,7 @@ from __future__ import annotations
 import keras
 import numpy as np
 import pytest
+from small_networks import SMALL_BOTTLENECKS
 
 from gfkeras.backbones import MobileFaceNet
 from gfkeras.data.alignment import FaceAligner, FaceDetector
@@ -15,7 +16,9 @@ from gfkeras.inference import Embedder
 @pytest.fixture(scope="module")
 def embedder() -> Embedder:
     keras.utils.set_random_seed(0)
-    return Embedder(MobileFaceNet(embedding_dim=16, width=0.0625), batch_size=2)
+    return Embedder(
+        MobileFaceNet(embedding_dim=16, width=0.0625, bottlenecks=SMALL_BOTTLENECKS), batch_size=2
+    )
 
 
 @pytest.fixture(scope="module")

@@ -10,6 +10,7 @@ import keras
 import numpy as np
 import pytest
 from PIL import Image
+from small_networks import SMALL_BOTTLENECKS
 
 from gfkeras.backbones import MobileFaceNet
 from gfkeras.data.alignment import FaceAligner, FaceDetector, align_face
@@ -46,7 +47,9 @@ class Listed:
 @pytest.fixture(scope="module")
 def embedder() -> Embedder:
     keras.utils.set_random_seed(0)
-    return Embedder(MobileFaceNet(embedding_dim=16, width=0.0625), batch_size=4)
+    return Embedder(
+        MobileFaceNet(embedding_dim=16, width=0.0625, bottlenecks=SMALL_BOTTLENECKS), batch_size=4
+    )
 
 
 def png(pixels: np.ndarray) -> bytes:

@@ -6,6 +6,7 @@ import time
 import keras
 import numpy as np
 import pytest
+from small_networks import SMALL_BOTTLENECKS
 
 import gfkeras
 from gfkeras.data.images import ImageError
@@ -20,8 +21,8 @@ pytestmark = pytest.mark.skipif(
 def model():
     keras.utils.set_random_seed(0)
     return gfkeras.GroupFace(
-        gfkeras.backbones.MobileFaceNet(width=0.0625), embedding_dim=16, num_groups=2,
-        shared_dim=None, group_dim=16, mode="hard",
+        gfkeras.backbones.MobileFaceNet(width=0.0625, bottlenecks=SMALL_BOTTLENECKS),
+        embedding_dim=16, num_groups=2, shared_dim=None, group_dim=16, mode="hard",
     )  # fmt: skip
 
 

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 from keras import ops
 from processes import run_python
+from small_networks import SMALL_BOTTLENECKS
 
 from gfkeras import layers
 from gfkeras.backbones import MobileFaceNet
@@ -79,7 +80,9 @@ def test_weights_configuration_and_inference_are_kerass(cls, make):
 
 
 def test_weights_saved_from_keras_layers_are_read(tmp_path):
-    backbone = MobileFaceNet(embedding_dim=8, width=0.125, input_shape=(32, 32, 3))
+    backbone = MobileFaceNet(
+        embedding_dim=8, width=0.125, bottlenecks=SMALL_BOTTLENECKS, input_shape=(32, 32, 3)
+    )
 
     def own(layer):
         return KERAS_LAYERS.get(type(layer), type(layer)).from_config(layer.get_config())

@@ -9,6 +9,7 @@ import keras
 import numpy as np
 import pytest
 from keras import ops
+from small_networks import SMALL_BOTTLENECKS
 
 import gfkeras
 from gfkeras.backbones import MobileFaceNet
@@ -109,7 +110,7 @@ def test_round_trip_through_a_folder_keeps_the_mode(images, tmp_path):
 
 
 def test_keras_format_round_trip(images, tmp_path):
-    backbone = MobileFaceNet(width=0.125, input_shape=(32, 32, 3))
+    backbone = MobileFaceNet(width=0.125, bottlenecks=SMALL_BOTTLENECKS, input_shape=(32, 32, 3))
     model = gfkeras.GroupFace(backbone, embedding_dim=4, num_groups=2, shared_dim=None)
     model.save(tmp_path / "model.keras")
     twin = keras.saving.load_model(tmp_path / "model.keras")

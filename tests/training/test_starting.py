@@ -195,6 +195,6 @@ def test_rates_of_no_layer_are_refused(tables):
 
 
 def test_a_backbone_without_an_embedding_is_refused():
-    feature = gfkeras.backbones.MobileFaceNet(width=0.0625)
+    feature = gfkeras.backbones.MobileFaceNet(width=0.0625, bottlenecks=SMALL_BOTTLENECKS)
     with pytest.raises(ValueError, match="with an embedding_dim"):
         gfkeras.GroupFace.from_backbone(feature)

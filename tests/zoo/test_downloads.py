@@ -8,6 +8,7 @@ import threading
 import pytest
 from download_server import Server, running
 from processes import run_python
+from small_networks import SMALL_BOTTLENECKS
 
 import gfkeras
 from gfkeras.cli import main
@@ -23,7 +24,7 @@ NAME = "far_away"
 def packed(tmp_path_factory):
     """A tiny preset."""
     folder = tmp_path_factory.mktemp("packed") / NAME
-    backbone = gfkeras.backbones.MobileFaceNet(16, width=0.0625)
+    backbone = gfkeras.backbones.MobileFaceNet(16, width=0.0625, bottlenecks=SMALL_BOTTLENECKS)
     return pack(backbone, folder).folder
 
 

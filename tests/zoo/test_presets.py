@@ -12,6 +12,7 @@ import keras
 import numpy as np
 import pytest
 from processes import run_python
+from small_networks import SMALL_BOTTLENECKS
 
 import gfkeras
 from gfkeras.cli import main
@@ -194,7 +195,7 @@ def test_a_misspelt_name_names_the_nearest():
 
 def tiny_model():
     keras.utils.set_random_seed(0)
-    backbone = gfkeras.backbones.MobileFaceNet(width=0.0625)
+    backbone = gfkeras.backbones.MobileFaceNet(width=0.0625, bottlenecks=SMALL_BOTTLENECKS)
     return gfkeras.GroupFace(
         backbone, embedding_dim=16, num_groups=3, shared_dim=8, mode="soft", combine="concat"
     )
