@@ -65,15 +65,15 @@ def write_json(path: Path | None, results: dict[str, Any]) -> None:
     from gfkeras.files import replacing
 
     with replacing(path) as temporary:
-        temporary.write_text(json.dumps(_plain(results), indent=1) + "\n", encoding="utf-8")
+        temporary.write_text(json.dumps(plain(results), indent=1) + "\n", encoding="utf-8")
 
 
-def _plain(value: Any) -> Any:
+def plain(value: Any) -> Any:
     """Numbers that JSON has: NaN and infinities become null."""
     if isinstance(value, dict):
-        return {str(key): _plain(item) for key, item in value.items()}
+        return {str(key): plain(item) for key, item in value.items()}
     if isinstance(value, (list, tuple)):
-        return [_plain(item) for item in value]
+        return [plain(item) for item in value]
     if isinstance(value, Path):
         return str(value)
     if hasattr(value, "item") and not hasattr(value, "__len__"):

@@ -37,11 +37,16 @@ def command(
     batch_size: Annotated[
         int | None, typer.Option(min=1, help="A fixed batch; any batch by default.")
     ] = None,
+    thresholds: Annotated[
+        Path | None,
+        typer.Option(metavar="FILE", help="For the card; those of the model by default."),
+    ] = None,
     json: JsonOption = None,
 ) -> None:
     """Write an artefact that runs without gfkeras, and its .json card."""
     load_keras()
     import gfkeras
+    from gfkeras.cli._about import about
     from gfkeras.export import Int8Settings, check_precision, export_model
     from gfkeras.inference.artefact_card import read_card
 
@@ -55,6 +60,7 @@ def command(
     if precision == "int8" and calibration is None:
         raise ValueError("`--precision int8` needs --calibration DIR, a folder of aligned faces.")
     loaded = gfkeras.load(model)
+    known = about(model, loaded, mode, thresholds)
     faces = None
     if calibration is not None:
         from gfkeras.cli._calibration import calibration_faces
@@ -69,6 +75,7 @@ def command(
         batch_size=batch_size,
         calibration=faces,
         int8=settings if precision == "int8" else None,
+        about=known,
     )
     size = size_bytes(path)
     rows: list[tuple[str, Any]] = [("Artefact", path), ("Size", f"{size / 2**20:.2f} MiB")]

@@ -1,5 +1,6 @@
 """Artefacts that run without gfkeras: SavedModel, TFLite and ONNX, and their verification."""
 
+from gfkeras.export.about import About
 from gfkeras.export.exporting import FORMATS, PRECISIONS, check_precision, export_model
 from gfkeras.export.graph import export_form
 from gfkeras.export.group_flip import GroupFlip
@@ -15,6 +16,7 @@ __all__ = [
     "MIN_FACES",
     "PRECISIONS",
     "TOLERANCES",
+    "About",
     "FoldedHead",
     "GroupFlip",
     "Int8Settings",
