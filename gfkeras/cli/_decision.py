@@ -121,7 +121,7 @@ def _found(model: str, embedder: Embedder, file: Path | None) -> tuple[str, Thre
         if not file.is_file() and "thresholds" not in card:
             return None
         if not file.is_file():
-            name = f"the card of {model}"
+            name = f"the card of {Path(model).name}"
             # The float model's, of which an int8 artefact has no thresholds of its own.
             fingerprint = str(card.get("fingerprint"))
             return name, Thresholds.from_json(card["thresholds"], name), fingerprint
