@@ -8,11 +8,12 @@ from gfkeras.export.parity import verify
 from gfkeras.export.parity_result import ParityResult
 from gfkeras.export.preparation import prepare
 from gfkeras.export.preparation.head_folding import FoldedHead, fold
-from gfkeras.export.quantization import MIN_FACES, Int8Settings
+from gfkeras.export.quantization import MAX_FACES, MIN_FACES, Int8Settings, QatSettings
 from gfkeras.export.tolerance import TOLERANCES
 
 __all__ = [
     "FORMATS",
+    "MAX_FACES",
     "MIN_FACES",
     "PRECISIONS",
     "TOLERANCES",
@@ -21,6 +22,7 @@ __all__ = [
     "GroupFlip",
     "Int8Settings",
     "ParityResult",
+    "QatSettings",
     "check_precision",
     "export_form",
     "export_model",

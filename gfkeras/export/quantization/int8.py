@@ -21,7 +21,9 @@ from gfkeras.export.quantization.calibration import Calibration
 from gfkeras.export.quantization.compact import compact
 from gfkeras.export.quantization.histogram import STATISTICS
 from gfkeras.export.quantization.int8_settings import Int8Settings
+from gfkeras.export.quantization.matching import by_nodes, by_tensors, tensors_of
 from gfkeras.export.quantization.observing import observe
+from gfkeras.export.quantization.qat import fine_tune, simulated
 from gfkeras.export.quantization.running import Embeddings, embed
 from gfkeras.export.quantization.sensitivity import (
     Sensitivity,
@@ -29,6 +31,9 @@ from gfkeras.export.quantization.sensitivity import (
     sensitivities,
     within_latency,
 )
+
+# In place of a statistic: ends that fine-tuning learned.
+QAT = "qat"
 
 WriteFloat = Callable[[keras.Model, Path], None]
 
@@ -39,11 +44,14 @@ class Int8Result:
 
     Attributes:
         content: of the .tflite.
-        statistic: which ranges were chosen.
-        mean_cosine: to the float model on the faces kept back, by statistic.
+        statistic: which ranges were chosen; "qat" for those learned by fine-tuning.
+        mean_cosine: to the float model on the faces kept back, by statistic, the earlier ones
+            before fine-tuning.
         group_agreement: how many of them choose the float model's group; None without groups.
         sensitivities: of each layer, where a latency was given; the costliest first.
         float_layers: those that stayed float.
+        simulated_cosine: of the fine-tuned simulation to the file, on the faces kept back; None
+            without fine-tuning.
     """
 
     content: bytes
@@ -52,6 +60,7 @@ class Int8Result:
     group_agreement: float | None = None
     sensitivities: tuple[Sensitivity, ...] = ()
     float_layers: tuple[str, ...] = ()
+    simulated_cosine: float | None = None
 
     def to_json(self) -> dict[str, Any]:
         """All but the content, for the artefact's card."""
@@ -61,6 +70,7 @@ class Int8Result:
             "group_agreement": self.group_agreement,
             "float_layers": list(self.float_layers),
             "sensitivities": {each.layer: each.gain for each in self.sensitivities},
+            "simulated_cosine": self.simulated_cosine,
         }
 
 
@@ -71,7 +81,7 @@ def int8_tflite(
     mode: str | None,
     settings: Int8Settings,
 ) -> Int8Result:
-    """Equalises, corrects biases, chooses ranges and quantises.
+    """Equalises, corrects biases, chooses ranges, fine-tunes where asked to, and quantises.
 
     Activations are int8 with one scale each, weights with one for each output channel. PReLU,
     which has no int8 kernel in XNNPACK, computes in float between two conversions; on CPUs that
@@ -92,8 +102,8 @@ def int8_tflite(
         step(network)
     kept_back = calibration.kept_back
     with tempfile.TemporaryDirectory() as folder:
-        reference = Path(folder) / "reference.tflite"
-        write_float(network.model(), reference)
+        reference, teacher = Path(folder) / "reference.tflite", network.model()
+        write_float(teacher, reference)
         expected = embed(reference.read_bytes(), kept_back)
         equalize(network, observe_channels(network, calibration.seen).largest)
         correct_biases(network, observe_channels(network, calibration.seen).mean)
@@ -113,6 +123,17 @@ def int8_tflite(
         }
         cosines = {name: found.mean_cosine(expected) for name, found in tried.items()}
         best = max(cosines, key=lambda name: cosines[name])
+        student = None
+        if settings.qat is not None:
+            by_node = by_nodes(ranges[best], tensors_of(network, path, kept_back[0]))
+            student = fine_tune(network, by_node, teacher, calibration.learned, settings.qat)
+            network, path = student.trained(), Path(folder) / "fine-tuned.tflite"
+            write_float(network.model(), path)
+            # Tensors inside a layer have no ends that were learned.
+            seen = observe(path, calibration.seen)
+            learned = by_tensors(student.ranges(), tensors_of(network, path, kept_back[0]))
+            ranges[QAT] = {name: each.range(best) for name, each in seen.items()} | learned
+            best = QAT
         ranked: list[Sensitivity] = []
         float_layers: tuple[str, ...] = ()
         if settings.max_latency_ratio is not None:
@@ -125,6 +146,7 @@ def int8_tflite(
         patterns = [pattern(layer) for layer in float_layers]
         content = quantized(best, patterns, settings.inputs, settings.outputs)
         found = embed(quantized(best, patterns), kept_back)
+        simulation = None if student is None else simulated(student, kept_back)
     return Int8Result(
         content=compact(content),
         statistic=best,
@@ -132,4 +154,7 @@ def int8_tflite(
         group_agreement=found.group_agreement(expected),
         sensitivities=tuple(ranked),
         float_layers=float_layers,
+        simulated_cosine=None
+        if student is None
+        else found.mean_cosine(simulated(student, kept_back)),
     )
