@@ -73,16 +73,16 @@ def _print(measured: Measurement) -> None:
     if measured.operators is None:
         say(f"No table of operators: {measured.operators_missing}.")
     else:
-        columns(
-            ("operator", "by", "count", "µs", "share"),
-            [
-                (
-                    each.name, each.runner, str(each.count), f"{each.microseconds:.0f}",
-                    f"{each.share:.1%}",
-                )
-                for each in measured.operators
-            ],
-        )  # fmt: skip
+        rows = [
+            (each.name, each.runner, str(each.count), f"{each.microseconds:.0f}",
+             f"{each.share:.1%}")
+            for each in measured.operators
+        ]  # fmt: skip
+        whole = measured.run_microseconds or 0.0
+        between = whole - sum(each.microseconds for each in measured.operators)
+        if whole:
+            rows.append(("between operators", "", "", f"{between:.0f}", f"{between / whole:.1%}"))
+        columns(("operator", "by", "count", "µs", "share"), rows)
     for kind in measured.not_taken or ():
         first = ", ".join(f"{op.index} {_name(op.tensor)}" for op in kind.operators[:_TENSORS])
         more = len(kind.operators) - _TENSORS

@@ -50,6 +50,8 @@ class Measurement:
         cannot be found out (it needs Linux' /proc).
     operators: the dearest kind first, one image on one thread; None for Keras models and
         SavedModels, or where the runtime's profiler failed.
+    run_microseconds: the whole run of which `operators` are parts, profiled; the rest of it is
+        what lies between operators.
     operators_missing: why `operators` is None, else "".
     not_taken: by XNNPACK, by kind, the dearest first; None for anything but a .tflite.
     """
@@ -59,6 +61,7 @@ class Measurement:
     size_bytes: int | None
     peak_memory_bytes: int | None
     operators: tuple[Operator, ...] | None
+    run_microseconds: float | None
     operators_missing: str
     not_taken: tuple[NotTaken, ...] | None
 
@@ -74,6 +77,7 @@ class Measurement:
             "operators": None if self.operators is None else [
                 dataclasses.asdict(operator) for operator in self.operators
             ],
+            "run_microseconds": self.run_microseconds,
             "not_taken_by_xnnpack": None if self.not_taken is None else [
                 dataclasses.asdict(kind) for kind in self.not_taken
             ],
@@ -124,6 +128,7 @@ def measure(
         size_bytes=size_bytes(path) if path.exists() else None,
         peak_memory_bytes=_peak_memory(source, counts[0] or 1),
         operators=None if profile is None else profile.operators(),
+        run_microseconds=None if profile is None else profile.microseconds,
         operators_missing=missing,
         not_taken=_not_taken(path, profile) if suffix == _LITERT else None,
     )
