@@ -36,9 +36,7 @@ def need(*paths: Path) -> None:
     """Ends the benchmark without a failure where what it needs is not in the repository."""
     for path in paths:
         if not path.exists():
-            print(
-                f"left out: there is no {path}; GFKERAS_DATA names the folder that holds such data"
-            )
+            print(f"left out: there is no {path}; GFKERAS_DATA names the folder of it")
             raise SystemExit(0)
 
 

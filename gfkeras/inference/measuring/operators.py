@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import statistics
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 
 
 @dataclass(frozen=True, slots=True)
@@ -16,8 +16,7 @@ class Operator:
             "Fully Connected".
         runner: whose kernel: "XNNPACK", "LiteRT" or an ONNX Runtime provider.
         count: how many of them one run calls.
-        microseconds: all of them together, each its median over the runs.
-        share: of the whole run's median.
+        microseconds: all of them together
     """
 
     name: str
@@ -45,16 +44,17 @@ class Profile:
     """Several runs of one model on one thread.
 
     Attributes:
-        calls: of one run, each with its median time over the runs.
-        microseconds: median of the whole run.
+        calls: of one run, each with its mean time over the faster half of the runs: unlike medians,
+            means of the same runs add up, and the slower half is where other programs ran.
+        microseconds: mean of these whole runs.
     """
 
     calls: tuple[Call, ...]
     microseconds: float
 
     @classmethod
-    def of_runs(cls, runs: Sequence[Sequence[Call]], totals: Iterable[float]) -> Profile:
-        """Medians over runs that all call the same operators in the same order.
+    def of_runs(cls, runs: Sequence[Sequence[Call]], totals: Sequence[float]) -> Profile:
+        """Means over the faster half of runs that all call the same operators in the same order.
 
         Raises:
             ValueError: if they do not.
@@ -62,14 +62,15 @@ class Profile:
         orders = {tuple((call.name, call.runner, call.index) for call in run) for run in runs}
         if len(orders) != 1:
             raise ValueError("the operators differ from run to run")
+        fast = sorted(range(len(runs)), key=lambda run: totals[run])[: (len(runs) + 1) // 2]
         calls = tuple(
-            Call(
-                same[0].name, same[0].runner, same[0].index,
-                statistics.median(call.microseconds for call in same),
+            replace(
+                runs[0][position],
+                microseconds=statistics.mean(runs[run][position].microseconds for run in fast),
             )
-            for same in zip(*runs, strict=True)
-        )  # fmt: skip
-        return cls(calls, statistics.median(totals))
+            for position in range(len(runs[0]))
+        )
+        return cls(calls, statistics.mean(totals[run] for run in fast))
 
     def operators(self) -> tuple[Operator, ...]:
         """By kernel, the dearest first."""
