@@ -16,7 +16,8 @@ class Operator:
             "Fully Connected".
         runner: whose kernel: "XNNPACK", "LiteRT" or an ONNX Runtime provider.
         count: how many of them one run calls.
-        microseconds: all of them together
+        microseconds: all of them together, the mean over the faster half of the runs.
+        share: of the whole of these runs.
     """
 
     name: str
