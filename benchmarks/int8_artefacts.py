@@ -1,8 +1,9 @@
 """int8 artefacts of a real network against its float one and against TensorFlow's own conversion.
 
-    python benchmarks/int8_artefacts.py MODEL --data DATA [--runs 300] [--lfw] [--json FILE]
+    python benchmarks/int8_artefacts.py [MODEL] [--data DATA] [--runs 300] [--lfw] [--json FILE]
 
-MODEL is a model folder, such as `gfkeras zoo import` writes of InsightFace's MobileFaceNet; DATA
+MODEL is a model folder, such as `gfkeras zoo import` writes; without it InsightFace's MobileFaceNet
+of MS1M is imported from $GFKERAS_DATA/models, and --lfw is on. DATA ($GFKERAS_DATA by default)
 holds `lfw_aligned112` and `lfw_lists`. Latency: one image at a time on one thread, all files in
 turns in one process. Cosine to the float model: on a face of each of 300 people of pairsDevTest.
 With --lfw also accuracy and TAR on pairs.txt. Calibration takes people of peopleDevTrain who are
@@ -23,6 +24,7 @@ from typing import Any
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 
 import numpy as np
+from _faces import SHARED, ms1m, need
 
 import gfkeras
 from gfkeras.backbones import MobileFaceNet
@@ -158,20 +160,21 @@ def group_head(groups: int, data: Path, runs: int, folder: Path) -> float:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("model", nargs="?")
-    parser.add_argument("--data", type=Path)
+    parser.add_argument("--data", type=Path, default=SHARED)
     parser.add_argument("--runs", type=int, default=300, help="measured runs of each file")
-    parser.add_argument("--lfw", action="store_true", help="accuracy on pairs.txt too")
+    parser.add_argument(
+        "--lfw", action=argparse.BooleanOptionalAction, help="accuracy on pairs.txt too"
+    )
     parser.add_argument("--groups", type=int, nargs="*", default=[32, 128], metavar="K")
     parser.add_argument("--json", type=Path, metavar="FILE", help="write the results here")
     arguments = parser.parse_args()
-    if not (arguments.model and arguments.data):
-        print("left out: needs MODEL and --data (LFW is not in this repository)")
-        return
-    model = gfkeras.load(arguments.model)
+    need(arguments.data / "lfw_aligned112", arguments.data / "lfw_lists")
+    model = gfkeras.load(arguments.model) if arguments.model else ms1m()
+    lfw = not arguments.model if arguments.lfw is None else arguments.lfw
     with tempfile.TemporaryDirectory() as folder:
-        rows = whole_network(model, arguments.data, arguments.runs, arguments.lfw, Path(folder))
+        rows = whole_network(model, arguments.data, arguments.runs, lfw, Path(folder))
     for name, row in rows.items():
-        lfw = (
+        accuracy = (
             f", LFW {100 * row['accuracy']:.2f} %, TAR@1e-3 {100 * row['tar_1e-3']:.2f} %"
             if "accuracy" in row
             else ""
@@ -179,7 +182,7 @@ def main() -> None:
         print(
             f"{name:20s} {row['latency_ms_median']:6.2f} ms = {row['latency_ratio']:.2f}×, "
             f"{row['size_bytes'] / 2**20:.2f} MiB = {row['size_ratio']:.3f}×, "
-            f"cosine {row['mean_cosine']:.4f}{lfw}"
+            f"cosine {row['mean_cosine']:.4f}{accuracy}"
         )
     int8, original = rows["int8"], rows["stock int8"]
     faster = original["latency_ms_median"] / int8["latency_ms_median"]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import math
 import sys
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -49,6 +49,19 @@ def table(rows: Iterable[tuple[str, Any]], title: str = "") -> None:
     Console(highlight=False, markup=False).print(grid)
 
 
+def columns(headings: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
+    """Prints a table with headings; all columns but the first to the right."""
+    from rich.console import Console
+    from rich.table import Table
+
+    grid = Table(box=None, pad_edge=False, header_style="dim")
+    for position, heading in enumerate(headings):
+        grid.add_column(heading, justify="right" if position else "left")
+    for row in rows:
+        grid.add_row(*row)
+    Console(highlight=False, markup=False).print(grid)
+
+
 def text(value: Any) -> str:
     """A figure as people read it."""
     if value is None:
@@ -86,10 +99,3 @@ def fit_verbosity(quiet: bool) -> int:
     if quiet:
         return 0
     return 1 if sys.stdout.isatty() else 2
-
-
-def size_bytes(path: Path) -> int:
-    """Bytes of a file, or of all files of a folder."""
-    if path.is_dir():
-        return sum(file.stat().st_size for file in path.rglob("*") if file.is_file())
-    return path.stat().st_size

@@ -6,7 +6,7 @@ import dataclasses
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from gfkeras.cli._output import size_bytes
+from gfkeras.files import size_bytes
 
 if TYPE_CHECKING:
     from gfkeras.zoo.preset import Preset

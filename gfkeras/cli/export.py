@@ -8,7 +8,8 @@ from typing import Annotated, Any
 import typer
 
 from gfkeras.cli._backend import load_keras
-from gfkeras.cli._output import JsonOption, say, size_bytes, table, write_json
+from gfkeras.cli._output import JsonOption, say, table, write_json
+from gfkeras.files import size_bytes
 
 
 def command(
