@@ -93,26 +93,28 @@ function warp(photo, { a, b, x, y }, size) {
   const square = a * a + b * b;
   for (let v = 0; v < size; v++) {
     for (let u = 0; u < size; u++) {
-      const [du, dv] = [u - x, v - y];
-      const sx = (a * du + b * dv) / square;
-      const sy = (a * dv - b * du) / square;
-      const [left, top] = [Math.floor(sx), Math.floor(sy)];
-      const [fx, fy] = [sx - left, sy - top];
+      const sx = (a * (u - x) + b * (v - y)) / square;
+      const sy = (a * (v - y) - b * (u - x)) / square;
+      const left = Math.floor(sx);
+      const top = Math.floor(sy);
+      const fx = sx - left;
+      const fy = sy - top;
       const to = (v * size + u) * 4;
       for (let c = 0; c < 3; c++) {
-        const upper = (1 - fx) * at(left, top, c) + fx * at(left + 1, top, c);
-        const lower = (1 - fx) * at(left, top + 1, c) + fx * at(left + 1, top + 1, c);
+        const upper = (1 - fx) * valueAt(photo, left, top, c) + fx * valueAt(photo, left + 1, top, c);
+        const lower =
+          (1 - fx) * valueAt(photo, left, top + 1, c) + fx * valueAt(photo, left + 1, top + 1, c);
         data[to + c] = (1 - fy) * upper + fy * lower;
       }
       data[to + 3] = 255;
     }
   }
   return { width: size, height: size, data };
+}
 
-  function at(column, row, channel) {
-    if (column < 0 || row < 0 || column >= photo.width || row >= photo.height) return 0;
-    return photo.data[(row * photo.width + column) * 4 + channel];
-  }
+function valueAt({ data, width, height }, column, row, channel) {
+  if (column < 0 || row < 0 || column >= width || row >= height) return 0;
+  return data[(row * width + column) * 4 + channel];
 }
 
 function mean(points) {

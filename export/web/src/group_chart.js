@@ -1,7 +1,7 @@
 /** The probabilities of the groups of two faces, drawn against each other. */
 
 const SVG = "http://www.w3.org/2000/svg";
-const [WIDTH, HALF, LABELS] = [480, 74, 18];
+const [HALF, LABELS] = [72, 18];
 const HEIGHT = 2 * HALF + 2 * LABELS;
 
 /**
@@ -9,13 +9,14 @@ const HEIGHT = 2 * HALF + 2 * LABELS;
  *
  * @param {number[]} first probabilities of K groups
  * @param {number[]} second as many
+ * @param {number} width of the picture in pixels
  * @returns {SVGSVGElement} a picture with a name that says the same
  */
-export function groupChart(first, second) {
-  const svg = element("svg", { viewBox: `0 0 ${WIDTH} ${HEIGHT}`, role: "img" });
+export function groupChart(first, second, width) {
+  const svg = element("svg", { viewBox: `0 0 ${width} ${HEIGHT}`, role: "img" });
   svg.setAttribute("aria-label", groupText(first, second));
   const middle = LABELS + HALF;
-  const step = WIDTH / first.length;
+  const step = width / first.length;
   const gap = Math.min(6, step * 0.25);
   [
     ["a", first, -1],
@@ -32,13 +33,13 @@ export function groupChart(first, second) {
       bar(value * HALF, name);
     });
     // Near an edge the number stays inside of the picture.
-    const x = Math.min(Math.max((chosen + 0.5) * step, 12), WIDTH - 12);
+    const x = Math.min(Math.max((chosen + 0.5) * step, 12), width - 12);
     const y = way < 0 ? LABELS - 5 : HEIGHT - 5;
     const label = element("text", { x, y, "text-anchor": "middle", class: "chosen" });
     label.textContent = String(chosen);
     svg.append(label);
   });
-  svg.append(element("line", { x1: 0, x2: WIDTH, y1: middle, y2: middle, class: "axis" }));
+  svg.append(element("line", { x1: 0, x2: width, y1: middle, y2: middle, class: "axis" }));
   return svg;
 }
 

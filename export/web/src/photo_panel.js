@@ -79,7 +79,7 @@ export class PhotoPanel {
     }
     this.preview.hidden = false;
     this.drop.classList.add("filled");
-    this.action.textContent = `Another photo ${this.name}`;
+    this.action.textContent = `Change photo ${this.name}`;
   }
 
   /** Shows an aligned face. */

@@ -16,8 +16,8 @@ export function showWaiting(text) {
 export function offerFars(thresholds, onChange) {
   const select = byId("far");
   for (const { far } of thresholds.points) {
-    const option = new Option(oneIn(far), String(far), far === thresholds.usual, far === thresholds.usual);
-    select.append(option);
+    const usual = far === thresholds.usual;
+    select.append(new Option(`1 in ${count(far)}`, String(far), usual, usual));
   }
   select.addEventListener("change", onChange);
   byId("origin").textContent = thresholds.origin && `Measured on: ${thresholds.origin}`;
@@ -31,23 +31,25 @@ export function offerFars(thresholds, onChange) {
 export function showResult(faces, thresholds) {
   const [a, b] = faces.map(({ embedding }) => embedding);
   const alike = cosine(a.embedding, b.embedding);
-  const lines = [`Cosine ${alike.toFixed(3)}`];
-  if (a.groupFeature) lines.push(`group-aware ${similarityOf(a, b, GROUP_AWARE).toFixed(3)}`);
+  let explanation = `Cosine ${alike.toFixed(3)}. `;
   if (thresholds) {
     const far = Number(byId("far").value);
     const { threshold } = thresholds.points.find((point) => point.far === far);
     const similarity = similarityOf(a, b, thresholds.similarity);
     const same = similarity >= threshold;
     showVerdict(same ? "Same person" : "Different people", same ? "same" : "other");
-    const compared = thresholds.similarity.beta ? "group-aware similarity" : "cosine";
-    lines.push(`threshold ${threshold.toFixed(3)} on the ${compared}, ${oneIn(far)} false accepts`);
+    const kind = thresholds.similarity.beta ? " of the group-aware similarity" : "";
+    explanation += `Threshold${kind} ${threshold.toFixed(3)} for 1 false accept in ${count(far)}. `;
     showScale(similarity, threshold, same ? "same" : "other");
   } else {
     showVerdict(`Similarity ${alike.toFixed(3)}`, "");
-    lines.push("no decision: the model has no thresholds");
+    explanation += "No decision: the model has no thresholds. ";
     showScale(alike, null, "");
   }
-  byId("explanation").textContent = `${lines.join(" · ")}.`;
+  if (a.groupFeature) {
+    explanation += `Group-aware similarity ${similarityOf(a, b, GROUP_AWARE).toFixed(3)}.`;
+  }
+  byId("explanation").textContent = explanation.trim();
   showGroups(a, b);
   showLatency(faces.map(({ latency }) => latency));
 }
@@ -74,16 +76,19 @@ function showGroups(a, b) {
   if (!a.groupLogits) return;
   const probabilities = [softmax(a.groupLogits), softmax(b.groupLogits)];
   byId("group-text").textContent = groupText(...probabilities);
-  byId("group-chart").replaceChildren(groupChart(...probabilities));
+  const chart = byId("group-chart");
+  chart.replaceChildren(groupChart(...probabilities, chart.clientWidth));
 }
 
 function showLatency(latencies) {
-  const rows = Object.keys(latencies[0]).map((name) => {
+  const totals = latencies.map((parts) => Object.values(parts).reduce((sum, ms) => sum + ms, 0));
+  const complete = latencies.map((parts, i) => ({ ...parts, Total: totals[i] }));
+  const rows = Object.keys(complete[0]).map((name) => {
     const row = document.createElement("tr");
     const head = document.createElement("th");
     head.scope = "row";
     head.textContent = name;
-    const cells = latencies.map((latency) => {
+    const cells = complete.map((latency) => {
       const cell = document.createElement("td");
       cell.textContent = latency[name].toFixed(1);
       return cell;
@@ -95,7 +100,7 @@ function showLatency(latencies) {
   byId("latency").hidden = false;
 }
 
-/** A FAR in words. */
-function oneIn(far) {
-  return `1 in ${Math.round(1 / far).toLocaleString("en")}`;
+/** Of how many impostors a FAR lets one pass. */
+function count(far) {
+  return Math.round(1 / far).toLocaleString("en");
 }
