@@ -17,6 +17,8 @@ const faces = { A: null, B: null };
 // Of photos chosen one after the other in the same place, the last one counts.
 const latest = { A: 0, B: 0 };
 let thresholds = null;
+// What is wrong with the model's thresholds stays on the page, whatever photos bring.
+let standing = null;
 
 const panels = [...document.querySelectorAll(".photo")].map((section) => {
   const panel = new PhotoPanel(section, (file) => take(panel, file));
@@ -41,6 +43,7 @@ async function load() {
       thresholds = readThresholds(content, card.fingerprints);
       if (thresholds) offerFars(thresholds, update);
     } catch (error) {
+      standing = error;
       complain(error);
     }
     const groups = card.outputs.includes("group_logits") ? `, ${card.mode ?? ""} groups` : "";
@@ -68,7 +71,8 @@ async function take(panel, file) {
     if (overtaken()) return;
     panel.showPhoto(photo);
     const { detector, embedder } = await loaded;
-    document.getElementById("problem").hidden = true;
+    if (standing) complain(standing);
+    else document.getElementById("problem").hidden = true;
     const found = await timed(() => detector.detect(photo));
     if (overtaken()) return;
     if (!found.value.length) throw new Error(`No face found in photo ${panel.name}.`);
@@ -87,7 +91,7 @@ async function take(panel, file) {
     update();
   } catch (error) {
     if (overtaken()) return;
-    panel.say("");
+    panel.say(error.message);
     complain(error);
     update();
   }
@@ -103,6 +107,7 @@ function update() {
   try {
     showResult([faces.A, faces.B], thresholds);
   } catch (error) {
+    showWaiting("These faces cannot be compared.");
     complain(error);
   }
 }
