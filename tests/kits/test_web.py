@@ -298,8 +298,9 @@ def test_what_is_missing_or_broken_is_said_in_one_line(
 def test_thresholds_of_the_card_decide_by_their_own_similarity(visit, server, artefact, photos):
     table = {"version": 1, "similarity": {"beta": 0.1, "gamma": 1 / 3, "distance": "l2"},
              "at_far": {"1e-2": -0.5, "1e-3": 1.5, "1e-4": 1.6}, "impostor": 99999,
-             "origin": "made up", "model": ""}  # fmt: skip
-    page = visit(server, {f"{MODEL}.json": changed(artefact, thresholds=table)})
+             "origin": "made up", "model": "the float one"}  # fmt: skip
+    card = changed(artefact, thresholds=table, fingerprint="the float one", precision="int8")
+    page = visit(server, {f"{MODEL}.json": card})
     page.locator("#file-a").set_input_files(photos[0])
     page.locator("#file-b").set_input_files(photos[1])
     wait_for(page, "#verdict", "Different people")

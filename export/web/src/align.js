@@ -19,7 +19,8 @@ const MARGIN = 3;
  *
  * @param {number[][]} points (x, y)
  * @param {number[][]} targets as many
- * @returns {{a: number, b: number, x: number, y: number}} (px, py) ↦ (a·px − b·py + x, b·px + a·py + y)
+ * @returns {{a: number, b: number, x: number, y: number}}
+ *   (px, py) ↦ (a·px − b·py + x, b·px + a·py + y)
  * @throws {Error} for points that fix no transform.
  */
 export function similarityTransform(points, targets) {

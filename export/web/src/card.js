@@ -8,7 +8,7 @@ const SMALLEST_USUAL_FAR = 1e-3;
  * @param {any} card parsed JSON
  * @param {string} url its address, for messages
  * @returns {{size: number, input: string, outputs: string[], precision: string, mode: ?string,
- *   sha256: string, fingerprints: string[], thresholds: any}}
+ *   sha256: string, fingerprints: string[], fingerprint: string, thresholds: any}}
  * @throws {Error} for something else, and for a model that LiteRT.js does not run.
  */
 export function readCard(card, url) {
@@ -36,7 +36,10 @@ export function readCard(card, url) {
     precision,
     mode: card.mode ?? null,
     sha256: card.sha256 ?? "",
+    // What thresholds beside it may name: a rounded model is another one than the float model.
     fingerprints: [card.sha256, ["fp32", "fp16"].includes(precision) && card.fingerprint].filter(Boolean),
+    // Its own thresholds name the float model at every precision, and say so in their origin.
+    fingerprint: card.fingerprint ?? "",
     thresholds: card.thresholds ?? null,
   };
 }
@@ -73,7 +76,7 @@ export function readThresholds(content, fingerprints) {
   const points = Object.entries(content.at_far ?? {})
     .map(([far, threshold]) => ({ far: Number(far), threshold }))
     .sort((a, b) => b.far - a.far);
-  const similarity = { beta: 0, gamma: 1 / 3, distance: "l2", ...named(content.similarity) };
+  const similarity = { beta: 0, gamma: 1 / 3, distance: "l2", ...content.similarity };
   if (!points.length || !points.every((p) => p.far > 0 && Number.isFinite(p.threshold))) {
     throw new Error("The thresholds are not as gfkeras evaluate --thresholds writes them.");
   }
@@ -83,10 +86,4 @@ export function readThresholds(content, fingerprints) {
   // Thresholds at the smallest FARs rest on a few pairs.
   const usual = points.filter(({ far }) => far >= SMALLEST_USUAL_FAR * 0.999).at(-1) ?? points[0];
   return { similarity, origin: content.origin ?? "", points, usual: usual.far };
-}
-
-function named(similarity) {
-  if (similarity === "cosine") return { beta: 0 };
-  if (similarity === "group-aware") return { beta: 0.1 };
-  return typeof similarity === "object" ? similarity : {};
 }

@@ -38,9 +38,10 @@ async function load() {
   try {
     const [detector, embedder] = await Promise.all([FaceDetector.load(DETECTOR), Embedder.load(MODEL)]);
     const { card } = embedder;
-    const content = card.thresholds ?? (await fetchJsonIfThere(`${MODEL}.thresholds.json`));
     try {
-      thresholds = readThresholds(content, card.fingerprints);
+      thresholds = card.thresholds
+        ? readThresholds(card.thresholds, [card.fingerprint])
+        : readThresholds(await fetchJsonIfThere(`${MODEL}.thresholds.json`), card.fingerprints);
       if (thresholds) offerFars(thresholds, update);
     } catch (error) {
       standing = error;
