@@ -154,7 +154,5 @@ def int8_tflite(
         group_agreement=found.group_agreement(expected),
         sensitivities=tuple(ranked),
         float_layers=float_layers,
-        simulated_cosine=None
-        if student is None
-        else found.mean_cosine(simulated(student, kept_back)),
+        simulated_cosine=simulation and found.mean_cosine(simulation),
     )
