@@ -154,5 +154,5 @@ def int8_tflite(
         group_agreement=found.group_agreement(expected),
         sensitivities=tuple(ranked),
         float_layers=float_layers,
-        simulated_cosine=simulation and found.mean_cosine(simulation),
+        simulated_cosine=None if simulation is None else found.mean_cosine(simulation),
     )
