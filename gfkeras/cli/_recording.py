@@ -1,7 +1,8 @@
-"""A measurement of `gfkeras evaluate` as entries of an artefact's card."""
+"""Measurements of `gfkeras evaluate` and `gfkeras bench` as entries of an artefact's card."""
 
 from __future__ import annotations
 
+import platform
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -10,6 +11,7 @@ from gfkeras.cli._output import plain
 
 if TYPE_CHECKING:
     from gfkeras.cli._protocols import Measured, Protocol, Request
+    from gfkeras.inference.measuring import Measurement
 
 # Of a result's JSON; the rest are lists of files and of folds.
 _FIGURES = (
@@ -41,6 +43,27 @@ def accuracy_entries(
         named = {"result": name} if name else {}
         entries.append(plain({"of": of | named, **kept, "command": command_line()}))
     return entries
+
+
+def latency_entries(measured: Measurement) -> list[dict[str, Any]]:
+    """One for each number of threads, for `gfkeras.inference.artefact_card.record`."""
+    machine = {"processor": _processor(), "system": f"{platform.system()} {platform.machine()}"}
+    entries = []
+    for each in measured.latencies:
+        found = {"latency_ms_median": each.latency_ms_median, "latency_ms_p95": each.latency_ms_p95}
+        of = {"machine": machine, "threads": each.threads, "batch_size": 1}
+        entries.append(plain({"of": of, **found, "command": command_line()}))
+    return entries
+
+
+def _processor() -> str:
+    """The processor's model, as far as the system says."""
+    try:
+        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
+    except OSError:
+        return platform.processor() or platform.machine()
+    names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
+    return names[0] if names else platform.machine()
 
 
 def _chosen(request: Request) -> dict[str, Any]:

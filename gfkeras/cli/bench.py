@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -28,6 +29,9 @@ def command(
     ] = None,
     batch_size: Annotated[int, typer.Option(min=1, help="Images at once for throughput.")] = 32,
     repeats: Annotated[int, typer.Option(min=3, help="Measured runs of each kind.")] = 50,
+    record: Annotated[
+        bool, typer.Option("--record", help="Write the latency into the artefact's card too.")
+    ] = False,
     json: JsonOption = None,
 ) -> None:
     """Measure latency, throughput and memory; of .tflite and .onnx files also each operator.
@@ -37,10 +41,17 @@ def command(
     """
     counts = _counts(threads)
     load_keras()
+    from gfkeras.cli._recording import latency_entries
+    from gfkeras.inference import artefact_card
     from gfkeras.inference.measuring import measure
 
+    if record:
+        # Refuses what has no card before the work.
+        artefact_card.recordable_card(Path(model))
     measured = measure(model, counts, repeats, batch_size)
     _print(measured)
+    for entry in latency_entries(measured) if record else ():
+        artefact_card.record(Path(model), "latency", entry)
     write_json(json, measured.to_json())
 
 

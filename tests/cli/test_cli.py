@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -290,9 +291,15 @@ def test_compare(faces, model, tmp_path, capfd):
 
 
 def test_bench(tflite, tmp_path, capfd):
+    tflite = Path(shutil.copy(tflite, tmp_path))
     arguments = ["bench", str(tflite), "--threads", "1,2", "--repeats", "3", "--batch-size", "2"]
-    assert main([*arguments, "--json", str(tmp_path / "r.json")]) == 0
+    assert main([*arguments, "--json", str(tmp_path / "r.json"), "--record"]) == 0
     found = results(tmp_path / "r.json")
+    card = results(tmp_path / f"{tflite.name}.json")
+    for entry, each in zip(card["measured"], found["threads"], strict=True):
+        assert entry["kind"] == "latency"
+        assert entry["of"]["threads"] == each["threads"]
+        assert entry["latency_ms_p95"] == each["latency_ms_p95"]
     assert found["size_bytes"] == tflite.stat().st_size
     assert 0 < found["latency_ms_median"] <= found["latency_ms_p95"]
     assert found["images_per_second"] > 0

@@ -21,6 +21,7 @@ from gfkeras.export.quantization.calibration import Calibration
 from gfkeras.export.quantization.compact import compact
 from gfkeras.export.quantization.histogram import STATISTICS
 from gfkeras.export.quantization.int8_settings import Int8Settings
+from gfkeras.export.quantization.integer_outputs import integer_outputs
 from gfkeras.export.quantization.matching import by_nodes, by_tensors, tensors_of
 from gfkeras.export.quantization.observing import observe
 from gfkeras.export.quantization.qat import fine_tune, simulated
@@ -145,6 +146,8 @@ def int8_tflite(
             )
         patterns = [pattern(layer) for layer in float_layers]
         content = quantized(best, patterns, settings.inputs, settings.outputs)
+        if settings.outputs == "int8":
+            content = integer_outputs(content)
         found = embed(quantized(best, patterns), kept_back)
         simulation = None if student is None else simulated(student, kept_back)
     return Int8Result(
