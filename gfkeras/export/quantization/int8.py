@@ -22,6 +22,7 @@ from gfkeras.export.quantization.compact import compact
 from gfkeras.export.quantization.histogram import STATISTICS
 from gfkeras.export.quantization.int8_settings import Int8Settings
 from gfkeras.export.quantization.integer_outputs import integer_outputs
+from gfkeras.export.quantization.integer_pixels import integer_pixels
 from gfkeras.export.quantization.matching import by_nodes, by_tensors, tensors_of
 from gfkeras.export.quantization.observing import observe
 from gfkeras.export.quantization.qat import fine_tune, simulated
@@ -106,13 +107,16 @@ def int8_tflite(
         reference, teacher = Path(folder) / "reference.tflite", network.model()
         write_float(teacher, reference)
         expected = embed(reference.read_bytes(), kept_back)
+        pixels = integer_pixels(network)
         equalize(network, observe_channels(network, calibration.seen).largest)
         correct_biases(network, observe_channels(network, calibration.seen).mean)
         path = Path(folder) / "equalized.tflite"
         write_float(network.model(), path)
         histograms = observe(path, calibration.seen)
+        nodes = tensors_of(network, path, kept_back[0])
+        exact = by_tensors(pixels, nodes)
         ranges = {
-            statistic: {name: seen.range(statistic) for name, seen in histograms.items()}
+            statistic: {name: seen.range(statistic) for name, seen in histograms.items()} | exact
             for statistic in STATISTICS
         }
 
@@ -126,14 +130,14 @@ def int8_tflite(
         best = max(cosines, key=lambda name: cosines[name])
         student = None
         if settings.qat is not None:
-            by_node = by_nodes(ranges[best], tensors_of(network, path, kept_back[0]))
+            by_node = by_nodes(ranges[best], nodes)
             student = fine_tune(network, by_node, teacher, calibration.learned, settings.qat)
             network, path = student.trained(), Path(folder) / "fine-tuned.tflite"
             write_float(network.model(), path)
             # Tensors inside a layer have no ends that were learned.
             seen = observe(path, calibration.seen)
             learned = by_tensors(student.ranges(), tensors_of(network, path, kept_back[0]))
-            ranges[QAT] = {name: each.range(best) for name, each in seen.items()} | learned
+            ranges[QAT] = {name: each.range(best) for name, each in seen.items()} | learned | exact
             best = QAT
         ranked: list[Sensitivity] = []
         float_layers: tuple[str, ...] = ()
