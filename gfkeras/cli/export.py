@@ -97,6 +97,8 @@ def command(
         rows += [("Ranges", chosen), ("Cosine to float", f"{cosine:.4f} on faces kept back")]
         if made["group_agreement"] is not None:
             rows.append(("Same group", f"{100 * made['group_agreement']:.1f}%"))
+        if qat and chosen != "qat":
+            rows.append(("Fine-tuning", f"undone: {made['mean_cosine']['qat']:.4f}"))
         if made["simulated_cosine"] is not None:
             rows.append(("As simulated", f"{made['simulated_cosine']:.4f}, cosine to the file's"))
         if made["float_layers"]:

@@ -47,7 +47,7 @@ def fine_tune(
     steps = -(-len(faces) // _BATCH_SIZE)
     names = list(network.outputs)
     student.compile(
-        optimizer=keras.optimizers.Adam(
+        optimizer=keras.optimizers.Lamb(
             keras.optimizers.schedules.CosineDecay(settings.learning_rate, steps * settings.epochs)
         ),
         loss={name: _loss(name) for name in names},

@@ -14,12 +14,13 @@ class QatSettings:
 
     Attributes:
         epochs: passes over the calibration faces.
-        learning_rate: of Adam in the beginning; it falls to nothing along a cosine.
+        learning_rate: of LAMB in the beginning; it falls to nothing along a cosine. LAMB steps by a
+            fraction of each kernel's size, so that one rate fits equalised layers.
         callbacks: of `keras.Model.fit`, such as one that shows how far it is.
     """
 
     epochs: int = 4
-    learning_rate: float = 1e-5
+    learning_rate: float = 2e-4
     callbacks: tuple[Any, ...] = ()
 
     def __post_init__(self) -> None:
