@@ -214,11 +214,17 @@ def test_the_file_computes_what_was_learned(shallow, calibration, plain):
 
 
 def test_what_does_not_help_is_undone(shallow, calibration, plain):
-    qat = QatSettings(epochs=2, learning_rate=1.0)
+    qat = QatSettings(epochs=2, learning_rate=0.05)
     tuned = int8_tflite(shallow, calibration, write, None, Int8Settings(qat=qat))
     assert tuned.statistic == plain.statistic
     assert tuned.mean_cosine["qat"] < tuned.mean_cosine[plain.statistic]
     assert tuned.content == plain.content
+
+
+def test_what_diverges_is_an_error(shallow, calibration):
+    qat = QatSettings(epochs=2, learning_rate=1e3)
+    with pytest.raises(ValueError, match=r"diverged.*learning_rate=1000"):
+        int8_tflite(shallow, calibration, write, None, Int8Settings(qat=qat))
 
 
 def test_ends_and_weights_learn(shallow, faces, tmp_path):

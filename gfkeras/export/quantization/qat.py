@@ -42,6 +42,9 @@ def fine_tune(
         teacher: the float network, giving the same outputs.
         faces: (N, H, W, 3), 0…255.
         settings: how long and how fast.
+
+    Raises:
+        ValueError: if it diverges.
     """
     student = Simulation(network, ranges)
     steps = -(-len(faces) // _BATCH_SIZE)
@@ -61,8 +64,13 @@ def fine_tune(
         epochs=settings.epochs,
         shuffle=False,
         verbose=0,
-        callbacks=list(settings.callbacks),
+        callbacks=[*settings.callbacks, keras.callbacks.TerminateOnNaN()],
     )
+    if not all(np.isfinite(ops.convert_to_numpy(each)).all() for each in student.variables):
+        raise ValueError(
+            "Fine-tuning diverged; `learning_rate` must be lower. "
+            f"Received: learning_rate={settings.learning_rate:g}"
+        )
     return student
 
 

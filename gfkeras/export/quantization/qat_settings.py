@@ -20,7 +20,7 @@ class QatSettings:
     """
 
     epochs: int = 4
-    learning_rate: float = 2e-4
+    learning_rate: float = 2e-5
     callbacks: tuple[Any, ...] = ()
 
     def __post_init__(self) -> None:
