@@ -45,8 +45,11 @@ format: $(VENV)/.installed-test ## mends what ruff can mend
 	@$(BIN)/ruff check --fix --quiet . ; $(BIN)/ruff format .
 
 bench: $(VENV)/.installed-bench ## the benchmarks, each against a peer measured in the same run
-	@for benchmark in benchmarks/[a-z]*.py; do \
-		printf '\n== %s\n' "$$benchmark"; $(BIN)/python "$$benchmark"; done
+	@failed=; for benchmark in benchmarks/[a-z]*.py; do \
+		printf '\n== %s\n' "$$benchmark"; \
+		$(BIN)/python "$$benchmark" || failed="$$failed $$benchmark"; \
+	done; \
+	if [ -n "$$failed" ]; then echo "make bench: failed:$$failed" >&2; exit 1; fi
 
 oracles: $(BIN)/python ## remakes tests/oracles/*.npz with tensorflow-addons and PyTorch, each in an environment of its own
 	@$(BIN)/python tests/oracles/make_oracles.py

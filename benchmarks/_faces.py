@@ -1,26 +1,64 @@
-"""Aligned faces for benchmarks: a folder of the user's, or synthetic ones."""
+"""Faces and networks for benchmarks: the user's, those beside the project, or synthetic ones."""
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import os
+import tempfile
+from collections.abc import Iterator
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from gfkeras.data.jpeg import encode_jpeg
 from gfkeras.data.sources import Item, NamedPair, Refused
 
+if TYPE_CHECKING:
+    import keras  # whose memory is not to be measured with that of the data's readers
+
 ROOT = Path(__file__).resolve().parents[1]
 SHARED = Path(os.environ.get("GFKERAS_DATA", ROOT.parent / "shared" / "data"))
 
 
 def aligned_folder(given: Path | None) -> Path:
-    """The folder given, else LFW beside the project."""
+    """The folder given, else LFW beside the project; without that the benchmark is left out."""
+    if given is None:
+        need(SHARED / "lfw_aligned112")
     folder = given or SHARED / "lfw_aligned112"
     if not folder.is_dir():
-        raise SystemExit(f"no folder of aligned faces at {folder}: give one with --data DIR")
+        raise SystemExit(f"no folder of aligned faces at {folder}")
     return folder
+
+
+def need(*paths: Path) -> None:
+    """Ends the benchmark without a failure where what it needs is not in the repository."""
+    for path in paths:
+        if not path.exists():
+            print(f"left out: there is no {path}; GFKERAS_DATA names the folder of it")
+            raise SystemExit(0)
+
+
+def ms1m() -> keras.Model:
+    """InsightFace's MobileFaceNet, trained on MS1M, imported; without it, left out."""
+    from gfkeras.zoo import import_weights
+
+    file = SHARED / "models" / "mobilefacenet_ms1m-0000.params"
+    need(file)
+    return import_weights(file)
+
+
+@contextlib.contextmanager
+def tflite_of(given: str | None) -> Iterator[Path]:
+    """The .tflite given, else that of `ms1m`, which goes at the end."""
+    if given:
+        yield Path(given)
+        return
+    from gfkeras.export import export_model
+
+    with tempfile.TemporaryDirectory() as folder:
+        yield export_model(ms1m(), Path(folder) / "ms1m.tflite")
 
 
 class MadeFaces:

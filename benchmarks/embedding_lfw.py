@@ -1,7 +1,9 @@
 r"""Embedding LFW's 7,701 images of pairs.txt: files to embeddings against the bare interpreter.
 
-    python benchmarks/embedding_lfw.py MODEL.tflite --data DATA/lfw_aligned112 \
-        --pairs DATA/lfw_lists/pairs.txt
+    python benchmarks/embedding_lfw.py [MODEL.tflite] [--data DATA/lfw_aligned112] \
+        [--pairs DATA/lfw_lists/pairs.txt]
+
+Without MODEL, InsightFace's MobileFaceNet of MS1M is imported from $GFKERAS_DATA/models.
 
 `Embedder.embed_files` reads, decodes, embeds and normalises; the peer runs LiteRT's interpreter
 alone, with two threads, over images that are in memory already, one at a time and eight at a time
@@ -21,9 +23,10 @@ from pathlib import Path
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 
 import numpy as np
+from _faces import SHARED, aligned_folder, need, tflite_of
 
 from gfkeras.data import read_image
-from gfkeras.evaluation import evaluate_pairs, read_pairs
+from gfkeras.evaluation import PairList, evaluate_pairs, read_pairs
 from gfkeras.inference import Embedder
 from gfkeras.inference.gallery.storage import STORAGES, decode, encode
 from gfkeras.inference.runtimes.litert import LiteRTRuntime
@@ -36,18 +39,22 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("model", nargs="?")
     parser.add_argument("--data", type=Path)
-    parser.add_argument("--pairs", type=Path)
+    parser.add_argument("--pairs", type=Path, default=SHARED / "lfw_lists" / "pairs.txt")
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--json", type=Path, metavar="FILE", help="write the results here")
     arguments = parser.parse_args()
-    if not (arguments.model and arguments.data and arguments.pairs):
-        print("left out: needs MODEL.tflite, --data and --pairs (LFW is not in this repository)")
-        return
-    pairs = read_pairs(arguments.pairs, arguments.data)
+    folder = aligned_folder(arguments.data)
+    need(arguments.pairs)
+    pairs = read_pairs(arguments.pairs, folder)
+    with tflite_of(arguments.model) as model:
+        measure(pairs, model, arguments.rounds, arguments.json)
+
+
+def measure(pairs: PairList, model: Path, rounds: int, json_file: Path | None) -> None:
     files = pairs.files()
     images = np.stack([read_image(file) for file in files]).astype(np.float32)
-    embedder = Embedder(arguments.model, num_threads=THREADS)
-    runtime = LiteRTRuntime(Path(arguments.model), THREADS)
+    embedder = Embedder(model, num_threads=THREADS)
+    runtime = LiteRTRuntime(model, THREADS)
 
     def bare(batch: int) -> Callable[[], None]:
         def run() -> None:
@@ -63,7 +70,7 @@ def main() -> None:
         "arrays": lambda: embedder(images),
     }
     taken: dict[str, list[float]] = {name: [] for name in ways}
-    for _ in range(arguments.rounds):
+    for _ in range(rounds):
         for name, run in ways.items():
             start = time.perf_counter()
             run()
@@ -93,9 +100,9 @@ def main() -> None:
             f"  {storage}, {size} bytes a face: {accuracy[storage]:.2%}, {100 * lost:+.3f} points "
             f"lost (at most {100 * LOSS:.2f}: {verdict})"
         )
-    if arguments.json:
+    if json_file:
         results = {"seconds": seconds, "accuracy": accuracy}
-        arguments.json.write_text(json.dumps(results, indent=1) + "\n")
+        json_file.write_text(json.dumps(results, indent=1) + "\n")
 
 
 if __name__ == "__main__":

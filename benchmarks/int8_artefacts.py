@@ -1,12 +1,13 @@
 """int8 artefacts of a real network against its float one and against TensorFlow's own conversion.
 
-    python benchmarks/int8_artefacts.py MODEL --data DATA [--runs 300] [--lfw] [--json FILE]
+    python benchmarks/int8_artefacts.py [MODEL] [--data DATA] [--runs 300] [--lfw] [--json FILE]
 
-MODEL is a model folder, such as `gfkeras zoo import` writes of InsightFace's MobileFaceNet; DATA
+MODEL is a model folder, such as `gfkeras zoo import` writes; without it InsightFace's MobileFaceNet
+of MS1M is imported from $GFKERAS_DATA/models, and --lfw is on. DATA ($GFKERAS_DATA by default)
 holds `lfw_aligned112` and `lfw_lists`. Latency: one image at a time on one thread, all files in
 turns in one process. Cosine to the float model: on a face of each of 300 people of pairsDevTest.
 With --lfw also accuracy and TAR on pairs.txt. Calibration takes people of peopleDevTrain who are
-in neither list, which is checked.
+in neither list, which is checked; fine-tuning takes all faces of such people.
 """
 
 from __future__ import annotations
@@ -23,14 +24,16 @@ from typing import Any
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 
 import numpy as np
+from _faces import SHARED, ms1m, need
 
 import gfkeras
 from gfkeras.backbones import MobileFaceNet
 from gfkeras.data import read_image
 from gfkeras.evaluation import evaluate_pairs, read_pairs
-from gfkeras.export import Int8Settings, export_form, export_model
+from gfkeras.export import Int8Settings, QatSettings, export_form, export_model
 from gfkeras.export.frozen import frozen
 from gfkeras.inference import Embedder
+from gfkeras.inference.artefact_card import read_card
 from gfkeras.inference.runtimes import LiteRTRuntime
 from gfkeras.models import GroupFace
 
@@ -45,14 +48,23 @@ def names(path: Path) -> set[str]:
     return {w for line in path.read_text().splitlines() for w in line.split() if not w.isdigit()}
 
 
-def calibration_faces(data: Path) -> np.ndarray:
-    """(200, 112, 112, 3) uint8, a face a person, none of whom is scored."""
+def calibration_faces(data: Path, per_person: int | None = 1) -> np.ndarray:
+    """(N, 112, 112, 3) uint8, a face of each of 200 people, none of whom is scored.
+
+    `per_person=None`: all faces of all such people.
+    """
     lists = data / "lfw_lists"
     scored = names(lists / "pairs.txt") | names(lists / "pairsDevTest.txt")
-    people = sorted(names(lists / "peopleDevTrain.txt") - scored)[:FACES]
-    assert len(people) == FACES
+    people = sorted(names(lists / "peopleDevTrain.txt") - scored)
+    if per_person is not None:
+        people = people[:FACES]
+        assert len(people) == FACES
     assert not scored & set(people)
-    return np.stack([read_image(min((data / "lfw_aligned112" / p).iterdir())) for p in people])
+    return np.stack([
+        read_image(file)
+        for person in people
+        for file in sorted((data / "lfw_aligned112" / person).iterdir())[:per_person]
+    ])  # fmt: skip
 
 
 def scored_faces(data: Path) -> np.ndarray:
@@ -94,6 +106,23 @@ def latencies(paths: dict[str, Path], faces: np.ndarray, runs: int) -> dict[str,
     return {name: 1e3 * float(np.median(values)) for name, values in seconds.items()}
 
 
+def two_kernels(path: Path, faces: np.ndarray) -> float:
+    """Mean cosine of what XNNPACK and LiteRT's own kernels give for the same int8 file."""
+    from ai_edge_litert.interpreter import Interpreter, OpResolverType
+
+    found = []
+    for resolver in (OpResolverType.AUTO, OpResolverType.BUILTIN_WITHOUT_DEFAULT_DELEGATES):
+        interpreter = Interpreter(
+            str(path), num_threads=1, experimental_op_resolver_type=resolver
+        )  # fmt: skip
+        run = interpreter.get_signature_runner()
+        (name,) = run.get_input_details()
+        rows = [run(**{name: face[np.newaxis].astype(np.float32)}) for face in faces[:100]]
+        embedding = np.concatenate([row["embedding"] for row in rows])
+        found.append(embedding / np.linalg.norm(embedding, axis=1, keepdims=True))
+    return float((found[0] * found[1]).sum(axis=1).mean())
+
+
 def unit(path: Path, faces: np.ndarray) -> np.ndarray:
     return Embedder(path)(faces).embedding
 
@@ -104,6 +133,11 @@ def whole_network(model: Any, data: Path, runs: int, lfw: bool, folder: Path) ->
     paths = {"fp32": export_model(model, folder / "fp32.tflite", batch_size=1)}
     for name, arguments in {
         "int8": {"precision": "int8", "calibration": calibration},
+        "int8, fine-tuned": {
+            "precision": "int8",
+            "calibration": calibration_faces(data, None),
+            "int8": Int8Settings(qat=QatSettings()),
+        },
         "int8, integer only": {
             "precision": "int8",
             "calibration": calibration,
@@ -114,10 +148,14 @@ def whole_network(model: Any, data: Path, runs: int, lfw: bool, folder: Path) ->
     }.items():
         file = folder / f"{name.replace(', ', '-').replace(' ', '-')}.tflite"
         paths[name] = export_model(model, file, batch_size=1, **arguments)
+        if (made := (read_card(file) or {}).get("int8")) is not None:
+            print(f"{name}: on faces kept back {made['mean_cosine']}, chosen {made['statistic']}, "
+                  f"file to its simulation {made['simulated_cosine']}", flush=True)  # fmt: skip
     paths["stock int8"] = stock(model, calibration, folder / "stock.tflite")
     milliseconds = latencies(paths, faces, runs)
     expected = unit(paths["fp32"], faces)
     rows = {}
+    print(f"int8: cosine of one file in two runtimes {two_kernels(paths['int8'], faces):.4f}")
     for name, path in paths.items():
         row = {
             "latency_ms_median": milliseconds[name],
@@ -158,20 +196,21 @@ def group_head(groups: int, data: Path, runs: int, folder: Path) -> float:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("model", nargs="?")
-    parser.add_argument("--data", type=Path)
+    parser.add_argument("--data", type=Path, default=SHARED)
     parser.add_argument("--runs", type=int, default=300, help="measured runs of each file")
-    parser.add_argument("--lfw", action="store_true", help="accuracy on pairs.txt too")
+    parser.add_argument(
+        "--lfw", action=argparse.BooleanOptionalAction, help="accuracy on pairs.txt too"
+    )
     parser.add_argument("--groups", type=int, nargs="*", default=[32, 128], metavar="K")
     parser.add_argument("--json", type=Path, metavar="FILE", help="write the results here")
     arguments = parser.parse_args()
-    if not (arguments.model and arguments.data):
-        print("left out: needs MODEL and --data (LFW is not in this repository)")
-        return
-    model = gfkeras.load(arguments.model)
+    need(arguments.data / "lfw_aligned112", arguments.data / "lfw_lists")
+    model = gfkeras.load(arguments.model) if arguments.model else ms1m()
+    lfw = not arguments.model if arguments.lfw is None else arguments.lfw
     with tempfile.TemporaryDirectory() as folder:
-        rows = whole_network(model, arguments.data, arguments.runs, arguments.lfw, Path(folder))
+        rows = whole_network(model, arguments.data, arguments.runs, lfw, Path(folder))
     for name, row in rows.items():
-        lfw = (
+        accuracy = (
             f", LFW {100 * row['accuracy']:.2f} %, TAR@1e-3 {100 * row['tar_1e-3']:.2f} %"
             if "accuracy" in row
             else ""
@@ -179,7 +218,7 @@ def main() -> None:
         print(
             f"{name:20s} {row['latency_ms_median']:6.2f} ms = {row['latency_ratio']:.2f}×, "
             f"{row['size_bytes'] / 2**20:.2f} MiB = {row['size_ratio']:.3f}×, "
-            f"cosine {row['mean_cosine']:.4f}{lfw}"
+            f"cosine {row['mean_cosine']:.4f}{accuracy}"
         )
     int8, original = rows["int8"], rows["stock int8"]
     faster = original["latency_ms_median"] / int8["latency_ms_median"]

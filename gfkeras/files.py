@@ -91,3 +91,10 @@ def natural_key(text: str) -> list[tuple[int, int, str]]:
         for part in re.split(r"(\d+)", str(text))
         if part
     ]
+
+
+def size_bytes(path: Path) -> int:
+    """Bytes of a file, or of all files of a folder."""
+    if path.is_dir():
+        return sum(file.stat().st_size for file in path.rglob("*") if file.is_file())
+    return path.stat().st_size

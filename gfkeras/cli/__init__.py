@@ -26,7 +26,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
     os.environ.setdefault("GRPC_VERBOSITY", "ERROR")
     import typer
 
+    from gfkeras.cli._command_line import remember
     from gfkeras.cli.app import app
+
+    remember(arguments)
 
     # Typer may carry a Click of its own, so the base of its usage errors is not click's.
     usage_error: Any = typer.BadParameter.__mro__[2]

@@ -7,19 +7,23 @@ from typing import Any
 
 from gfkeras.cli._output import say
 
-# Enough for ranges; more faces change them by less than rounding does.
-FACES = 256
 # A detector misses some faces too.
 _WITHOUT_FACE = 0.1
 
 
-def calibration_faces(folder: Path, shape: tuple[int, ...], detector: Path | None = None) -> Any:
+def calibration_faces(
+    folder: Path,
+    shape: tuple[int, ...],
+    detector: Path | None = None,
+    all_of_them: bool = False,
+) -> Any:
     """Aligned faces of a folder and its folders, evenly spread over their names.
 
     Args:
         folder: of images, aligned by five points.
         shape: (H, W, 3) that the model takes.
         detector: YuNet's file; found or downloaded as elsewhere by default.
+        all_of_them: and not only as many as ranges need.
 
     Returns:
         (N, H, W, 3) uint8.
@@ -32,7 +36,7 @@ def calibration_faces(folder: Path, shape: tuple[int, ...], detector: Path | Non
 
     from gfkeras.data import ImageError, read_photo
     from gfkeras.data.images import IMAGE_SUFFIXES
-    from gfkeras.export import MIN_FACES
+    from gfkeras.export import MAX_FACES, MIN_FACES
     from gfkeras.files import natural_key
 
     if not folder.is_dir():
@@ -44,7 +48,8 @@ def calibration_faces(folder: Path, shape: tuple[int, ...], detector: Path | Non
             f"`calibration` must hold at least {MIN_FACES} faces. "
             f"Received: {str(folder)!r} with {len(files)} images"
         )
-    chosen = [files[i] for i in np.linspace(0, len(files) - 1, min(FACES, len(files))).astype(int)]
+    enough = np.linspace(0, len(files) - 1, min(MAX_FACES, len(files))).astype(int)
+    chosen = files if all_of_them else [files[i] for i in enough]
     images = []
     for path in chosen:
         try:
@@ -59,7 +64,7 @@ def calibration_faces(folder: Path, shape: tuple[int, ...], detector: Path | Non
             )
         images.append(image)
     faces = np.stack(images)
-    _check_faces(faces, folder, detector)
+    _check_faces(faces[enough] if all_of_them else faces, folder, detector)
     return faces
 
 

@@ -64,9 +64,9 @@ def make_decision(
 ) -> Decision | None:
     """What the options ask for; None where there is nothing to decide by.
 
-    Without --thresholds those of the preset are taken, or those beside the model
-    (`thresholds.json` in its folder, MODEL.thresholds.json beside an artefact), without --far the
-    smallest FAR that they have, at most 1e-3.
+    In this order: --threshold; --thresholds; those of the preset; those beside the model
+    (`thresholds.json` in its folder, MODEL.thresholds.json beside an artefact); those in the
+    artefact's card. Without --far the smallest FAR that they have, 1e-3 or more.
 
     Args:
         similarity: what the command scores by, where its options say so.
@@ -75,38 +75,57 @@ def make_decision(
         ValueError: for a threshold by hand together with a FAR or a file, a FAR that is not there,
             a file of another model or of another similarity.
     """
-    from gfkeras.evaluation import COSINE, Thresholds
+    from gfkeras.evaluation import COSINE
     from gfkeras.evaluation.thresholds import beside
 
     if threshold is not None:
         if far is not None or thresholds is not None:
             raise ValueError("`threshold` is a choice by hand: leave out --far and --thresholds.")
         return Decision(threshold, similarity or COSINE, "given by hand", None)
-    file = thresholds or beside(model)
-    known = _of_preset(model) if thresholds is None else None
-    if known is not None:
-        file = Path(model)
-    elif thresholds is None and not file.is_file():
+    found = _found(model, embedder, thresholds)
+    if found is None:
         if far is not None:
-            raise ValueError(f"`far` needs thresholds: --thresholds FILE, or the file {file}")
+            raise ValueError(
+                f"`far` needs thresholds: --thresholds FILE, or the file {beside(model)}"
+            )
         return None
-    else:
-        known = Thresholds.load(file)
-    if known.model and known.model != embedder.fingerprint:
+    name, known, fingerprint = found
+    if known.model and known.model != fingerprint:
         raise ValueError(
-            f"`thresholds` must be of this model. {file} is of another one: {known.model[:12]}…, "
-            f"not {embedder.fingerprint[:12]}…"
+            f"`thresholds` must be of this model. {name} is of another one: {known.model[:12]}…, "
+            f"not {fingerprint[:12]}…"
         )
     if similarity is not None and similarity != known.similarity:
         raise ValueError(
             f"`thresholds` must be of the similarity that is used, {similarity}. "
-            f"Received: {file} of {known.similarity}"
+            f"Received: {name} of {known.similarity}"
         )
     if far is None:
         # Thresholds at the smallest FARs rest on a few pairs.
         usual = [float(name) for name in known.at_far if float(name) >= 1e-3]
         far = min(usual, default=max(float(name) for name in known.at_far))
-    return Decision(known.at(far), known.similarity, f"{file.name}: {known.origin}", far)
+    return Decision(known.at(far), known.similarity, f"{Path(name).name}: {known.origin}", far)
+
+
+def _found(model: str, embedder: Embedder, file: Path | None) -> tuple[str, Thresholds, str] | None:
+    """(name, thresholds, the fingerprint that they must be of) of the first place that has any."""
+    from gfkeras.evaluation import Thresholds
+    from gfkeras.evaluation.thresholds import beside
+
+    if file is None:
+        known = _of_preset(model)
+        if known is not None:
+            return model, known, embedder.fingerprint
+        file = beside(model)
+        card = embedder.card or {}
+        if not file.is_file() and "thresholds" not in card:
+            return None
+        if not file.is_file():
+            name = f"the card of {Path(model).name}"
+            # The float model's, of which an int8 artefact has no thresholds of its own.
+            fingerprint = str(card.get("fingerprint"))
+            return name, Thresholds.from_json(card["thresholds"], name), fingerprint
+    return str(file), Thresholds.load(file), embedder.fingerprint
 
 
 def _of_preset(model: str) -> Thresholds | None:

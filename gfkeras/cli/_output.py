@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import math
 import sys
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -49,6 +49,19 @@ def table(rows: Iterable[tuple[str, Any]], title: str = "") -> None:
     Console(highlight=False, markup=False).print(grid)
 
 
+def columns(headings: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
+    """Prints a table with headings; all columns but the first to the right."""
+    from rich.console import Console
+    from rich.table import Table
+
+    grid = Table(box=None, pad_edge=False, header_style="dim")
+    for position, heading in enumerate(headings):
+        grid.add_column(heading, justify="right" if position else "left")
+    for row in rows:
+        grid.add_row(*row)
+    Console(highlight=False, markup=False).print(grid)
+
+
 def text(value: Any) -> str:
     """A figure as people read it."""
     if value is None:
@@ -65,15 +78,15 @@ def write_json(path: Path | None, results: dict[str, Any]) -> None:
     from gfkeras.files import replacing
 
     with replacing(path) as temporary:
-        temporary.write_text(json.dumps(_plain(results), indent=1) + "\n", encoding="utf-8")
+        temporary.write_text(json.dumps(plain(results), indent=1) + "\n", encoding="utf-8")
 
 
-def _plain(value: Any) -> Any:
+def plain(value: Any) -> Any:
     """Numbers that JSON has: NaN and infinities become null."""
     if isinstance(value, dict):
-        return {str(key): _plain(item) for key, item in value.items()}
+        return {str(key): plain(item) for key, item in value.items()}
     if isinstance(value, (list, tuple)):
-        return [_plain(item) for item in value]
+        return [plain(item) for item in value]
     if isinstance(value, Path):
         return str(value)
     if hasattr(value, "item") and not hasattr(value, "__len__"):
@@ -86,10 +99,3 @@ def fit_verbosity(quiet: bool) -> int:
     if quiet:
         return 0
     return 1 if sys.stdout.isatty() else 2
-
-
-def size_bytes(path: Path) -> int:
-    """Bytes of a file, or of all files of a folder."""
-    if path.is_dir():
-        return sum(file.stat().st_size for file in path.rglob("*") if file.is_file())
-    return path.stat().st_size

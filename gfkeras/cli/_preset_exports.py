@@ -6,7 +6,7 @@ import dataclasses
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from gfkeras.cli._output import size_bytes
+from gfkeras.files import size_bytes
 
 if TYPE_CHECKING:
     from gfkeras.zoo.preset import Preset
@@ -27,22 +27,23 @@ def export_variants(preset: Preset, out: Path) -> list[dict[str, Any]]:
             the model did.
     """
     import gfkeras
+    from gfkeras.cli._about import about_preset
     from gfkeras.evaluation.thresholds import beside
     from gfkeras.export import export_model
     from gfkeras.zoo.golden import Golden
-    from gfkeras.zoo.loading import load_preset, preset_thresholds
+    from gfkeras.zoo.loading import load_preset
     from gfkeras.zoo.preset import GOLDEN_FILE
 
     if not preset.exports:
         raise ValueError(f"The preset {preset.name!r} lists no [[exports]] in its model.toml")
     golden = Golden.load(preset.folder / GOLDEN_FILE)
     model = load_preset(preset)
-    known = preset_thresholds(preset)
+    known = about_preset(preset, model)
     rows = []
     for variant in preset.exports:
         precision = "" if variant.precision == "fp32" else f"_{variant.precision}"
         path = out / f"{preset.name}{precision}{_SUFFIXES[variant.format]}"
-        export_model(model, path, format=variant.format, precision=variant.precision)
+        export_model(model, path, format=variant.format, precision=variant.precision, about=known)
         embedder = gfkeras.Embedder(path)
         embedding = embedder(golden.images).embedding
         cosine = golden.least_cosine(embedding)
@@ -51,8 +52,8 @@ def export_variants(preset: Preset, out: Path) -> list[dict[str, Any]]:
                 f"{path} gives other embeddings than {preset.name!r}: its least cosine to "
                 f"{GOLDEN_FILE} is {cosine:.6f}, expected {_LEAST_COSINE} or more"
             )
-        if known is not None:
-            dataclasses.replace(known, model=embedder.fingerprint).save(beside(path))
+        if known.thresholds is not None:
+            dataclasses.replace(known.thresholds, model=embedder.fingerprint).save(beside(path))
         rows.append(
             {
                 "path": str(path),

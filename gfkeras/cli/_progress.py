@@ -4,13 +4,26 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Callable, Iterator
+from typing import IO
 
-_TITLES = {"list": "Listing", "convert": "Converting", "write": "Writing shards"}
+_TITLES = {
+    "list": "Listing",
+    "convert": "Converting",
+    "write": "Writing shards",
+    "fine-tune": "Fine-tuning",
+}
 
 
 @contextlib.contextmanager
-def stages(quiet: bool) -> Iterator[Callable[[str, int, int | None], None] | None]:
-    """A function (stage, done, total) that moves a bar for each stage; None where quiet."""
+def stages(
+    quiet: bool, file: IO[str] | None = None
+) -> Iterator[Callable[[str, int, int | None], None] | None]:
+    """A function (stage, done, total) that moves a bar for each stage; None where quiet.
+
+    Args:
+        quiet: without bars.
+        file: where the bars are drawn; stderr by default.
+    """
     if quiet:
         yield None
         return
@@ -22,7 +35,7 @@ def stages(quiet: bool) -> Iterator[Callable[[str, int, int | None], None] | Non
     # On stderr, so that what a command prints can be piped.
     with Progress(
         TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), Remaining(),
-        console=Console(stderr=True),
+        console=Console(stderr=True, file=file),
     ) as bars:  # fmt: skip
 
         def move(stage: str, done: int, total: int | None) -> None:

@@ -2,60 +2,113 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from gfkeras.cli._backend import load_keras
-from gfkeras.cli._output import (
-    JsonOption,
-    ModelArgument,
-    ThreadsOption,
-    size_bytes,
-    table,
-    write_json,
-)
+from gfkeras.cli._output import JsonOption, ModelArgument, columns, say, table, text, write_json
+
+if TYPE_CHECKING:
+    from gfkeras.inference.measuring import Measurement
+
+# Of the rest, what they are called says little.
+_TENSORS = 3
 
 
 def command(
     model: ModelArgument,
-    threads: ThreadsOption = None,
+    threads: Annotated[
+        str | None,
+        typer.Option(
+            metavar="N,N,…",
+            help="Threads of LiteRT or ONNX Runtime, each measured; 1 and all processors by "
+            "default. TensorFlow's are set with TF_NUM_INTRAOP_THREADS.",
+        ),
+    ] = None,
     batch_size: Annotated[int, typer.Option(min=1, help="Images at once for throughput.")] = 32,
     repeats: Annotated[int, typer.Option(min=3, help="Measured runs of each kind.")] = 50,
+    record: Annotated[
+        bool, typer.Option("--record", help="Write the latency into the artefact's card too.")
+    ] = False,
     json: JsonOption = None,
 ) -> None:
-    """Measure the latency of one image and the throughput of batches."""
+    """Measure latency, throughput and memory; of .tflite and .onnx files also each operator.
+
+    Operators are timed on one thread by the runtime's own profiler; Keras models and SavedModels
+    have no such table. A warning names what XNNPACK leaves to slower kernels.
+    """
+    counts = _counts(threads)
     load_keras()
-    import numpy as np
+    from gfkeras.cli._recording import latency_entries
+    from gfkeras.inference import artefact_card
+    from gfkeras.inference.measuring import measure
 
-    from gfkeras.inference import Embedder
-
-    embedder = Embedder(model, batch_size=batch_size, num_threads=threads)
-    images = np.random.default_rng(0).integers(0, 256, (batch_size, 112, 112, 3), np.uint8)
-    single = _seconds(lambda: embedder(images[:1]), repeats)
-    batch = _seconds(lambda: embedder(images), max(3, repeats // 5))
-    results = {
-        "latency_ms_median": 1e3 * float(np.median(single)),
-        "latency_ms_p90": 1e3 * float(np.quantile(single, 0.9)),
-        "images_per_second": batch_size / float(np.median(batch)),
-        "batch_size": batch_size,
-        "threads": threads,
-        "size_bytes": size_bytes(Path(model)) if Path(model).exists() else None,
-    }
-    table(list(results.items()))
-    write_json(json, results)
+    if record:
+        # Refuses what has no card before the work.
+        artefact_card.recordable_card(Path(model))
+    measured = measure(model, counts, repeats, batch_size)
+    _print(measured)
+    for entry in latency_entries(measured) if record else ():
+        artefact_card.record(Path(model), "latency", entry)
+    write_json(json, measured.to_json())
 
 
-def _seconds(run: Callable[[], object], repeats: int) -> list[float]:
-    """Times of single calls, after a tenth as many to warm up."""
-    import time
+def _counts(threads: str | None) -> list[int] | None:
+    if threads is None:
+        return None
+    parts = [part.strip() for part in threads.split(",")]
+    if not all(part.isdecimal() and int(part) > 0 for part in parts):
+        raise ValueError(
+            "`threads` must be one number or several with commas between, each at least 1, such "
+            f"as 1,2,4. Received: threads={threads!r}"
+        )
+    return [int(part) for part in parts]
 
-    seconds = []
-    for index in range(repeats + max(2, repeats // 10)):
-        start = time.perf_counter()
-        run()
-        if index >= max(2, repeats // 10):
-            seconds.append(time.perf_counter() - start)
-    return seconds
+
+def _print(measured: Measurement) -> None:
+    columns(
+        ("threads", "median ms", "p95 ms", f"images/s in batches of {measured.batch_size}"),
+        [
+            (
+                "TensorFlow's" if each.threads is None else str(each.threads),
+                f"{each.latency_ms_median:.2f}",
+                f"{each.latency_ms_p95:.2f}",
+                f"{each.images_per_second:.1f}",
+            )
+            for each in measured.latencies
+        ],
+    )
+    table([("Size", _mib(measured.size_bytes)), ("Memory", _mib(measured.peak_memory_bytes))])
+    if measured.operators is None:
+        say(f"No table of operators: {measured.operators_missing}.")
+    else:
+        rows = [
+            (each.name, each.runner, str(each.count), f"{each.microseconds:.0f}",
+             f"{each.share:.1%}")
+            for each in measured.operators
+        ]  # fmt: skip
+        whole = measured.run_microseconds or 0.0
+        between = whole - sum(each.microseconds for each in measured.operators)
+        if whole:
+            rows.append(("between operators", "", "", f"{between:.0f}", f"{between / whole:.1%}"))
+        columns(("operator", "by", "count", "µs", "share"), rows)
+    for kind in measured.not_taken or ():
+        first = ", ".join(f"{op.index} {_name(op.tensor)}" for op in kind.operators[:_TENSORS])
+        more = len(kind.operators) - _TENSORS
+        share = "" if kind.share is None else f", {kind.share:.1%} of the time"
+        typer.echo(
+            f"warning: XNNPACK does not take {len(kind.operators)} × {kind.name} ({kind.dtype})"
+            f"{share}: operator {first}{f' and {more} more' if more > 0 else ''}",
+            err=True,
+        )
+
+
+def _name(tensor: str) -> str:
+    """The first of the names that the converter has joined."""
+    return tensor.partition(";")[0]
+
+
+def _mib(size: int | None) -> str:
+    return text(None) if size is None else f"{size / 2**20:.2f} MiB"

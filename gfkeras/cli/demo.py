@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from gfkeras.cli._backend import load_keras
-from gfkeras.cli._output import fit_verbosity, say, size_bytes, table, write_json
+from gfkeras.cli._output import fit_verbosity, say, table, write_json
+from gfkeras.files import size_bytes
 
 if TYPE_CHECKING:
     from gfkeras.data import FaceFolder

@@ -72,6 +72,9 @@ def command(
         Path | None,
         typer.Option(metavar="FILE", help="Write thresholds by FAR, for compare and search."),
     ] = None,
+    record: Annotated[
+        bool, typer.Option("--record", help="Add the result to the artefact's card, PATH.json.")
+    ] = False,
     threads: ThreadsOption = None,
     batch_size: Annotated[int | None, typer.Option(min=1, help="Images embedded at once.")] = None,
     seed: Annotated[int, typer.Option(help="Of drawn pairs and of folds.")] = 0,
@@ -103,11 +106,14 @@ def command(
     listed = listed_pairs(request)
 
     from gfkeras.inference import Embedder
+    from gfkeras.inference import artefact_card as cards
 
+    # Before the work, not after it.
+    if record:
+        cards.recordable_card(Path(model))
     if plots is not None:
         from gfkeras.errors import require
 
-        # Before the work, not after it.
         require("matplotlib", "plots")
     embedder = Embedder(model, flip=flip, batch_size=batch_size, num_threads=threads)
     aligner = make_aligner(align, detector, face, embedder.image_size)
@@ -130,6 +136,12 @@ def command(
             say(f"Picture: {path}")
     if thresholds is not None:
         _write_thresholds(thresholds, measured, running)
+    if record:
+        from gfkeras.cli._recording import accuracy_entries
+
+        for entry in accuracy_entries(measured, running, flip, align):
+            card = cards.record(Path(model), "accuracy", entry)
+        say(f"Recorded: {card}")
 
 
 def _report(measured: Measured, running: Protocol) -> None:

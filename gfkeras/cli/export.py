@@ -8,7 +8,8 @@ from typing import Annotated, Any
 import typer
 
 from gfkeras.cli._backend import load_keras
-from gfkeras.cli._output import JsonOption, say, size_bytes, table, write_json
+from gfkeras.cli._output import JsonOption, say, table, write_json
+from gfkeras.files import size_bytes
 
 
 def command(
@@ -30,6 +31,10 @@ def command(
         float | None,
         typer.Option(help="Of int8: leave the costliest layers float up to this ratio to fp32."),
     ] = None,
+    qat: Annotated[
+        bool, typer.Option("--qat", help="Of int8: fine-tune on all faces of --calibration.")
+    ] = False,
+    qat_epochs: Annotated[int, typer.Option(help="Of --qat: passes over the faces.")] = 4,
     detector: Annotated[
         Path | None, typer.Option(help="The YuNet file that checks the calibration faces.")
     ] = None,
@@ -37,39 +42,51 @@ def command(
     batch_size: Annotated[
         int | None, typer.Option(min=1, help="A fixed batch; any batch by default.")
     ] = None,
+    thresholds: Annotated[
+        Path | None,
+        typer.Option(metavar="FILE", help="For the card; those of the model by default."),
+    ] = None,
     json: JsonOption = None,
 ) -> None:
     """Write an artefact that runs without gfkeras, and its .json card."""
     load_keras()
     import gfkeras
-    from gfkeras.export import Int8Settings, check_precision, export_model
+    from gfkeras.cli._about import about
+    from gfkeras.cli._fine_tuning import fine_tuning
+    from gfkeras.export import Int8Settings, QatSettings, check_precision, export_model
     from gfkeras.inference.artefact_card import read_card
 
     check_precision(precision, format)
-    settings = Int8Settings(inputs, outputs, integer_only, max_latency_ratio)
+    settings = Int8Settings(
+        inputs, outputs, integer_only, max_latency_ratio, QatSettings(qat_epochs) if qat else None
+    )
     if precision != "int8" and (calibration is not None or settings != Int8Settings()):
         raise ValueError(
-            "`--calibration`, `--inputs`, `--outputs`, `--integer-only` and `--max-latency-ratio` "
-            f"need --precision int8. Received: --precision {precision}"
+            "`--calibration`, `--inputs`, `--outputs`, `--integer-only`, `--max-latency-ratio` and "
+            f"`--qat` need --precision int8. Received: --precision {precision}"
         )
     if precision == "int8" and calibration is None:
         raise ValueError("`--precision int8` needs --calibration DIR, a folder of aligned faces.")
     loaded = gfkeras.load(model)
+    known = about(model, loaded, mode, thresholds)
     faces = None
     if calibration is not None:
         from gfkeras.cli._calibration import calibration_faces
 
-        faces = calibration_faces(calibration, loaded.input_shape[1:], detector)
-    path = export_model(
-        loaded,
-        out,
-        format=format,
-        precision=precision,
-        mode=mode,
-        batch_size=batch_size,
-        calibration=faces,
-        int8=settings if precision == "int8" else None,
-    )
+        shape = loaded.input_shape[1:]
+        faces = calibration_faces(calibration, shape, detector, all_of_them=qat)
+    with fine_tuning(settings) as int8:
+        path = export_model(
+            loaded,
+            out,
+            format=format,
+            precision=precision,
+            mode=mode,
+            batch_size=batch_size,
+            calibration=faces,
+            int8=int8 if precision == "int8" else None,
+            about=known,
+        )
     size = size_bytes(path)
     rows: list[tuple[str, Any]] = [("Artefact", path), ("Size", f"{size / 2**20:.2f} MiB")]
     results = {"path": path, "format": format, "precision": precision, "size_bytes": size}
@@ -80,6 +97,10 @@ def command(
         rows += [("Ranges", chosen), ("Cosine to float", f"{cosine:.4f} on faces kept back")]
         if made["group_agreement"] is not None:
             rows.append(("Same group", f"{100 * made['group_agreement']:.1f}%"))
+        if qat and chosen != "qat":
+            rows.append(("Fine-tuning", f"undone: {made['mean_cosine']['qat']:.4f}"))
+        if made["simulated_cosine"] is not None:
+            rows.append(("As simulated", f"{made['simulated_cosine']:.4f}, cosine to the file's"))
         if made["float_layers"]:
             rows.append(("Float layers", ", ".join(made["float_layers"])))
         results["int8"] = made

@@ -74,9 +74,12 @@ class Thresholds:
     def save(self, path: str | os.PathLike[str]) -> Path:
         """Writes them as JSON, whole or not at all."""
         with replacing(path) as temporary:
-            content = {"version": _VERSION, **asdict(self)}
-            temporary.write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
+            temporary.write_text(json.dumps(self.to_json(), indent=1) + "\n", encoding="utf-8")
         return Path(path)
+
+    def to_json(self) -> dict[str, Any]:
+        """What `save` writes, and an artefact's card holds."""
+        return {"version": _VERSION, **asdict(self)}
 
     @classmethod
     def load(cls, path: str | os.PathLike[str]) -> Thresholds:
@@ -87,12 +90,25 @@ class Thresholds:
         """
         try:
             content = json.loads(Path(path).read_text(encoding="utf-8"))
+        except (OSError, ValueError) as error:
+            raise _not_thresholds(os.fspath(path), error) from error
+        return cls.from_json(content, os.fspath(path))
+
+    @classmethod
+    def from_json(cls, content: Any, name: str) -> Thresholds:
+        """What `to_json` gave.
+
+        Args:
+            content: parsed JSON.
+            name: what errors call it.
+
+        Raises:
+            ValueError: for something else.
+        """
+        try:
             return cls._parsed(content)
-        except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
-            raise ValueError(
-                f"{os.fspath(path)} must be thresholds as `gfkeras evaluate --thresholds` writes "
-                f"them. Received: {type(error).__name__}: {error}"
-            ) from error
+        except (ValueError, KeyError, TypeError, AttributeError) as error:
+            raise _not_thresholds(name, error) from error
 
     @classmethod
     def _parsed(cls, content: dict[str, Any]) -> Thresholds:
@@ -110,6 +126,13 @@ class Thresholds:
             str(content["origin"]),
             str(content["model"]),
         )
+
+
+def _not_thresholds(name: str, error: Exception) -> ValueError:
+    return ValueError(
+        f"{name} must be thresholds as `gfkeras evaluate --thresholds` writes them. "
+        f"Received: {type(error).__name__}: {error}"
+    )
 
 
 def beside(model: str | os.PathLike[str]) -> Path:

@@ -1,44 +1,37 @@
-"""The card of an artefact, PATH.json: what it is, what goes in and out, its hash."""
+"""The card of an artefact: what it is, what goes in and out, where it comes from."""
 
 from __future__ import annotations
 
 from datetime import UTC, datetime
-from pathlib import Path
 from typing import Any
 
 import keras
 
-from gfkeras.files import sha256
-from gfkeras.models.fingerprint import model_fingerprint
+from gfkeras.cards import CARD_FORMAT
+from gfkeras.layers import InputNormalization
 from gfkeras.version import __version__
-
-CARD_FORMAT = 1
-
-
-def card_path(path: Path) -> Path:
-    """Where the card of an artefact lies: beside it, with `.json` appended."""
-    return path.with_name(f"{path.name}.json")
 
 
 def describe(
-    written: Path,
     form: Any,
     model: keras.Model,
     settings: dict[str, Any],
-    ends: tuple[str, str] = ("float32", "float32"),
+    ends: tuple[str, str],
+    fingerprint: str,
+    about: dict[str, Any],
 ) -> dict[str, Any]:
-    """The card of an artefact just written.
+    """The card that goes into an artefact; the one beside it has `gfkeras.cards.file_facts` too.
 
     Args:
-        written: the file or folder.
         form: what `export_form` returned.
         model: the Keras model it was made from.
         settings: format, precision, mode and batch_size.
         ends: the types of its inputs and outputs.
+        fingerprint: of the model in the mode that is exported.
+        about: of `About.to_json`.
     """
     signature = form.serve.input_signature[0]
     outputs = form.serve.get_concrete_function().structured_outputs
-    files = [f for f in sorted(written.rglob("*")) if f.is_file()] if written.is_dir() else []
     return {
         "card": CARD_FORMAT,
         "gfkeras": __version__,
@@ -55,15 +48,26 @@ def describe(
                 + "; normalised inside",
             }
         ],
+        "normalisation": _normalisation(model),
         "outputs": [
             {"name": name, "shape": tensor.shape.as_list(), "dtype": ends[1]}
             for name, tensor in outputs.items()
         ],
         "model": _summary(model),
-        "fingerprint": model_fingerprint(model, settings["mode"]),
-        "size_bytes": sum(f.stat().st_size for f in files or [written]),
-        "sha256": {f.relative_to(written).as_posix(): sha256(f) for f in files} or sha256(written),
+        "fingerprint": fingerprint,
+        **about,
     }
+
+
+def _normalisation(model: keras.Model) -> dict[str, Any]:
+    """What the artefact does with pixels of 0…255 before its first convolution: x·scale + offset.
+
+    A model without our layer for it keeps to itself what it does.
+    """
+    for layer in model._flatten_layers(include_self=False, recursive=True):
+        if isinstance(layer, InputNormalization):
+            return {"inside": True, "scale": layer.scale, "offset": -layer.mean * layer.scale}
+    return {"inside": True}
 
 
 def _summary(model: keras.Model) -> dict[str, Any]:

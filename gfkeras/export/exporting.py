@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import functools
-import json
 import math
 import os
 from pathlib import Path
@@ -11,8 +10,10 @@ from typing import Any
 
 import keras
 
+from gfkeras.cards import card_path, card_text, embed_card, file_facts
 from gfkeras.errors import one_of, require
-from gfkeras.export.card import card_path, describe
+from gfkeras.export.about import About
+from gfkeras.export.card import describe
 from gfkeras.export.graph import export_form, exported_model, form_of
 from gfkeras.export.onnx import write_onnx
 from gfkeras.export.quantization import Calibration, Int8Settings, int8_tflite
@@ -21,6 +22,7 @@ from gfkeras.export.savedmodel import write_savedmodel
 from gfkeras.export.tflite import write_tflite
 from gfkeras.files import replacing
 from gfkeras.models import GroupFace
+from gfkeras.models.fingerprint import model_fingerprint
 
 FORMATS = ("savedmodel", "tflite", "onnx")
 PRECISIONS = ("fp32", "fp16", "int8", "int8-dynamic", "int8-weights")
@@ -37,8 +39,9 @@ def export_model(
     batch_size: int | None = None,
     calibration: Any = None,
     int8: Int8Settings | None = None,
+    about: About | None = None,
 ) -> Path:
-    """Writes an artefact that runs without gfkeras, and its card PATH.json.
+    """Writes an artefact that runs without gfkeras, and its card: PATH.json, and inside.
 
     The artefact takes `images`, (B, H, W, 3) float32 RGB, 0…255, normalises them
     itself and gives `embedding` (not L2-normalised) and, of a GroupFace,
@@ -62,6 +65,7 @@ def export_model(
             default.
         calibration: for "int8", at least 32 aligned faces, (N, H, W, 3), 0…255.
         int8: further settings for "int8".
+        about: thresholds, sources and results for the card.
 
     Returns:
         The path.
@@ -77,6 +81,8 @@ def export_model(
     model = exported_model(model)
     if isinstance(model, GroupFace) and mode is None:
         mode = model.mode
+    fingerprint = model_fingerprint(model, mode)
+    known = (about or About()).to_json(fingerprint, precision)
     seen, ends = None, ("float32", "float32")
     if precision == "int8":
         int8 = int8 or Int8Settings()
@@ -111,10 +117,9 @@ def export_model(
                 write_tflite(tf, form, written, precision)
             else:
                 write_onnx(tf, form, written)
-        description = describe(written, form, model, settings, ends)
-        card.write_text(
-            json.dumps(description, indent=1, ensure_ascii=False) + "\n", encoding="utf-8"
-        )
+        description = describe(form, model, settings, ends, fingerprint, known)
+        embed_card(written, description)
+        card.write_text(card_text(description | file_facts(written)), encoding="utf-8")
     return path
 
 

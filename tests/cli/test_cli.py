@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -291,13 +292,29 @@ def test_compare(faces, model, tmp_path, capfd):
     assert "no such file" in fails(capfd, *wrong)
 
 
-def test_bench(tflite, tmp_path):
-    arguments = ["bench", str(tflite), "--threads", "1", "--repeats", "3", "--batch-size", "2"]
-    assert main([*arguments, "--json", str(tmp_path / "r.json")]) == 0
+def test_bench(tflite, tmp_path, capfd):
+    tflite = Path(shutil.copy(tflite, tmp_path))
+    arguments = ["bench", str(tflite), "--threads", "1,2", "--repeats", "3", "--batch-size", "2"]
+    assert main([*arguments, "--json", str(tmp_path / "r.json"), "--record"]) == 0
     found = results(tmp_path / "r.json")
+    card = results(tmp_path / f"{tflite.name}.json")
+    for entry, each in zip(card["measured"], found["threads"], strict=True):
+        assert entry["kind"] == "latency"
+        assert entry["of"]["threads"] == each["threads"]
+        assert entry["latency_ms_p95"] == each["latency_ms_p95"]
     assert found["size_bytes"] == tflite.stat().st_size
-    assert found["latency_ms_median"] > 0
+    assert 0 < found["latency_ms_median"] <= found["latency_ms_p95"]
     assert found["images_per_second"] > 0
+    assert found["peak_memory_bytes"] > 0
+    assert [each["threads"] for each in found["threads"]] == [1, 2]
+    printed = capfd.readouterr()
+    for operator in found["operators"]:
+        assert operator["name"] in printed.out
+    # The chosen group's weights.
+    assert "warning: XNNPACK does not take 2 × GATHER (float32)" in printed.err
+    assert "`threads` must be one number or several" in fails(
+        capfd, "bench", str(tflite), "--threads", "1,zero"
+    )
 
 
 def test_zoo_list_and_show(tmp_path, capsys):

@@ -98,6 +98,17 @@ def test_integers_at_both_ends(shallow, faces, images, tmp_path, integer_only):
     assert result.mean_cosine >= 0.995
 
 
+def test_integer_outputs_of_groups(groupface, artefact, faces, images, tmp_path):
+    """The group's argmax reads an output too."""
+    path = export_model(
+        groupface, tmp_path / "int8.tflite", precision="int8", calibration=faces,
+        int8=Int8Settings(outputs="int8"),
+    )  # fmt: skip
+    found, expected = Embedder(path)(images), Embedder(artefact)(images)
+    np.testing.assert_allclose(found.embedding, expected.embedding, atol=1e-6)
+    np.testing.assert_array_equal(found.group, expected.group)
+
+
 @pytest.mark.parametrize("precision", ["int8-dynamic", "int8-weights"])
 def test_weights_alone(shallow, images, tmp_path, precision):
     path = export_model(shallow, tmp_path / "model.tflite", precision=precision)

@@ -1,16 +1,19 @@
 """int8 artefacts that embed as the float ones do."""
 
 from gfkeras.export.quantization.aeq import quantize
-from gfkeras.export.quantization.calibration import MIN_FACES, Calibration
+from gfkeras.export.quantization.calibration import MAX_FACES, MIN_FACES, Calibration
 from gfkeras.export.quantization.compact import compact
 from gfkeras.export.quantization.int8 import Int8Result, int8_tflite
 from gfkeras.export.quantization.int8_settings import Int8Settings
+from gfkeras.export.quantization.qat_settings import QatSettings
 
 __all__ = [
+    "MAX_FACES",
     "MIN_FACES",
     "Calibration",
     "Int8Result",
     "Int8Settings",
+    "QatSettings",
     "compact",
     "int8_tflite",
     "quantize",

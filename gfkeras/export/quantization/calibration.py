@@ -8,7 +8,9 @@ from typing import Any
 import numpy as np
 
 MIN_FACES = 32
-# One in four is kept back, to choose among ranges by.
+# More faces change ranges by less than rounding does.
+MAX_FACES = 256
+# One in four of them is kept back, to choose among ranges by.
 _KEPT_BACK = 4
 
 
@@ -17,16 +19,18 @@ class Calibration:
     """Faces to see ranges on, and others to judge them by.
 
     Attributes:
-        seen: (N, H, W, 3) float32.
-        kept_back: (M, H, W, 3) float32.
+        seen: (N, H, W, 3) float32, at most 192.
+        kept_back: (M, H, W, 3) float32, at most 64.
+        learned: (L, H, W, 3), all that are not kept back, to fine-tune on.
     """
 
     seen: np.ndarray
     kept_back: np.ndarray
+    learned: np.ndarray
 
     @classmethod
     def of(cls, images: Any, shape: tuple[int, ...]) -> Calibration:
-        """Shares images out, every fourth to be kept back.
+        """Shares images out: of 256, evenly spread over all, every fourth is kept back.
 
         Args:
             images: (N, H, W, 3) uint8 or float32, aligned faces, 0…255, N ≥ 32.
@@ -45,7 +49,6 @@ class Calibration:
             raise ValueError(
                 f"`calibration` must hold at least {MIN_FACES} faces. Received: {len(images)}"
             )
-        images = images.astype(np.float32)
         if not np.isfinite(images).all() or images.min() < 0 or images.max() > 255:
             raise ValueError(
                 "`calibration` must hold values of 0…255. "
@@ -55,4 +58,11 @@ class Calibration:
             raise ValueError(
                 "`calibration` must hold values of 0…255. Received: none above 1, as if scaled"
             )
-        return cls(np.delete(images, slice(None, None, _KEPT_BACK), 0), images[::_KEPT_BACK])
+        chosen = np.linspace(0, len(images) - 1, min(len(images), MAX_FACES)).astype(int)
+        kept_back = chosen[::_KEPT_BACK]
+        seen = np.setdiff1d(chosen, kept_back)
+        return cls(
+            images[seen].astype(np.float32),
+            images[kept_back].astype(np.float32),
+            np.delete(images, kept_back, axis=0),
+        )

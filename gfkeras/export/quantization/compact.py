@@ -4,9 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-import numpy as np
-
-from gfkeras.errors import require
+from gfkeras.export.quantization.flatbuffer import packed, unpacked
 
 
 def compact(content: bytes) -> bytes:
@@ -16,37 +14,10 @@ def compact(content: bytes) -> bytes:
     the converter names a tensor after every operation that it came from. Of MobileFaceNet in int8
     the two are 15 % of the file. Inputs and outputs keep their names.
     """
-    schema: Any = require("ai_edge_litert.schema_py_generated", "export")
-    flatbuffers: Any = require("flatbuffers", "export")
-    model = schema.ModelT.InitFromPackedBuf(bytearray(content), 0)
-    for buffer in model.buffers:
-        # Written behind the model instead of into it.
-        if buffer.offset > 1:
-            data = content[buffer.offset : buffer.offset + buffer.size]
-            buffer.data = np.frombuffer(data, np.uint8)
-            buffer.offset = buffer.size = 0
+    model = unpacked(content)
     for graph in model.subgraphs:
         _shorten(graph)
-    builder = _sharing_builder(flatbuffers)(len(content))
-    builder.Finish(model.Pack(builder), b"TFL3")
-    return bytes(builder.Output())
-
-
-def _sharing_builder(flatbuffers: Any) -> type:
-    class SharingBuilder(flatbuffers.Builder):  # type: ignore[name-defined,misc]
-        """Writes a vector that it has written before as a reference to that one."""
-
-        def __init__(self, size: int):
-            super().__init__(size)
-            self._vectors: dict[tuple[str, bytes], int] = {}
-
-        def CreateNumpyVector(self, x: np.ndarray) -> int:
-            key = (x.dtype.str, x.tobytes())
-            if key not in self._vectors:
-                self._vectors[key] = super().CreateNumpyVector(x)
-            return self._vectors[key]
-
-    return SharingBuilder
+    return packed(model)
 
 
 def _shorten(graph: Any) -> None:

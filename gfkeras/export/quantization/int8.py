@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import functools
 import tempfile
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -14,14 +13,19 @@ import keras
 from gfkeras.export.preparation import INTEGER_STEPS, STEPS, flattened
 from gfkeras.export.preparation.equalization import equalize
 from gfkeras.export.preparation.float32 import float32_model
+from gfkeras.export.preparation.network import Network
 from gfkeras.export.preparation.observation import observe_channels
-from gfkeras.export.quantization.aeq import quantize
+from gfkeras.export.quantization.aeq import Ranges, quantize
 from gfkeras.export.quantization.bias_correction import correct_biases
 from gfkeras.export.quantization.calibration import Calibration
 from gfkeras.export.quantization.compact import compact
 from gfkeras.export.quantization.histogram import STATISTICS
 from gfkeras.export.quantization.int8_settings import Int8Settings
+from gfkeras.export.quantization.integer_outputs import integer_outputs
+from gfkeras.export.quantization.integer_pixels import integer_pixels
+from gfkeras.export.quantization.matching import by_nodes, by_tensors, tensors_of
 from gfkeras.export.quantization.observing import observe
+from gfkeras.export.quantization.qat import fine_tune, simulated
 from gfkeras.export.quantization.running import Embeddings, embed
 from gfkeras.export.quantization.sensitivity import (
     Sensitivity,
@@ -29,6 +33,10 @@ from gfkeras.export.quantization.sensitivity import (
     sensitivities,
     within_latency,
 )
+from gfkeras.export.quantization.simulation import Simulation
+
+# In place of a statistic: ends that fine-tuning learned.
+QAT = "qat"
 
 WriteFloat = Callable[[keras.Model, Path], None]
 
@@ -39,11 +47,14 @@ class Int8Result:
 
     Attributes:
         content: of the .tflite.
-        statistic: which ranges were chosen.
-        mean_cosine: to the float model on the faces kept back, by statistic.
+        statistic: which ranges were chosen; "qat" for those learned by fine-tuning.
+        mean_cosine: to the float model on the faces kept back, by statistic, the earlier ones
+            before fine-tuning, which is undone where it does not raise them.
         group_agreement: how many of them choose the float model's group; None without groups.
         sensitivities: of each layer, where a latency was given; the costliest first.
         float_layers: those that stayed float.
+        simulated_cosine: of the fine-tuned simulation to the file, on the faces kept back; None
+            without it.
     """
 
     content: bytes
@@ -52,6 +63,7 @@ class Int8Result:
     group_agreement: float | None = None
     sensitivities: tuple[Sensitivity, ...] = ()
     float_layers: tuple[str, ...] = ()
+    simulated_cosine: float | None = None
 
     def to_json(self) -> dict[str, Any]:
         """All but the content, for the artefact's card."""
@@ -61,6 +73,7 @@ class Int8Result:
             "group_agreement": self.group_agreement,
             "float_layers": list(self.float_layers),
             "sensitivities": {each.layer: each.gain for each in self.sensitivities},
+            "simulated_cosine": self.simulated_cosine,
         }
 
 
@@ -71,7 +84,7 @@ def int8_tflite(
     mode: str | None,
     settings: Int8Settings,
 ) -> Int8Result:
-    """Equalises, corrects biases, chooses ranges and quantises.
+    """Equalises, corrects biases, chooses ranges, fine-tunes where asked to, and quantises.
 
     Activations are int8 with one scale each, weights with one for each output channel. PReLU,
     which has no int8 kernel in XNNPACK, computes in float between two conversions; on CPUs that
@@ -90,46 +103,120 @@ def int8_tflite(
     network = flattened(float32_model(model), mode)
     for step in INTEGER_STEPS if settings.integer_only else STEPS:
         step(network)
-    kept_back = calibration.kept_back
     with tempfile.TemporaryDirectory() as folder:
-        reference = Path(folder) / "reference.tflite"
-        write_float(network.model(), reference)
-        expected = embed(reference.read_bytes(), kept_back)
+        work = _Work(calibration, write_float, Path(folder))
+        teacher = network.model()
+        reference = work.write("reference", teacher).read_bytes()
+        expected = embed(reference, calibration.kept_back)
+        pixels = integer_pixels(network)
         equalize(network, observe_channels(network, calibration.seen).largest)
         correct_biases(network, observe_channels(network, calibration.seen).mean)
-        path = Path(folder) / "equalized.tflite"
-        write_float(network.model(), path)
-        histograms = observe(path, calibration.seen)
-        ranges = {
-            statistic: {name: seen.range(statistic) for name, seen in histograms.items()}
-            for statistic in STATISTICS
-        }
-
-        def quantized(statistic: str, float_layers: Sequence[str], *ends: str) -> bytes:
-            return quantize(path, "int8", ranges[statistic], float_layers, *ends)
-
-        tried: dict[str, Embeddings] = {
-            statistic: embed(quantized(statistic, ()), kept_back) for statistic in STATISTICS
-        }
-        cosines = {name: found.mean_cosine(expected) for name, found in tried.items()}
-        best = max(cosines, key=lambda name: cosines[name])
+        candidates = work.by_statistic(network, pixels)
+        cosines = {each.statistic: each.cosine(calibration, expected) for each in candidates}
+        best = max(candidates, key=lambda each: cosines[each.statistic])
+        simulation = None
+        if settings.qat is not None:
+            student = fine_tune(
+                network, best.by_node, teacher, calibration.learned, settings.qat
+            )  # fmt: skip
+            tuned = work.learned(student, pixels, best.statistic)
+            cosines[QAT] = tuned.cosine(calibration, expected)
+            if cosines[QAT] > cosines[best.statistic]:
+                best, simulation = tuned, simulated(student, calibration.kept_back)
         ranked: list[Sensitivity] = []
         float_layers: tuple[str, ...] = ()
         if settings.max_latency_ratio is not None:
-            with_float = functools.partial(quantized, best)
             layers = [node.name for node in network if node.weights]
-            ranked = sensitivities(with_float, layers, kept_back, expected)
+            ranked = sensitivities(best.quantized, layers, calibration.kept_back, expected)
             float_layers = within_latency(
-                with_float, ranked, reference.read_bytes(), kept_back[0], settings.max_latency_ratio
-            )
+                best.quantized, ranked, reference, calibration.kept_back[0],
+                settings.max_latency_ratio,
+            )  # fmt: skip
         patterns = [pattern(layer) for layer in float_layers]
-        content = quantized(best, patterns, settings.inputs, settings.outputs)
-        found = embed(quantized(best, patterns), kept_back)
+        content = best.quantized(patterns, settings.inputs, settings.outputs)
+        if settings.outputs == "int8":
+            content = integer_outputs(content)
+        found = embed(best.quantized(patterns), calibration.kept_back)
     return Int8Result(
         content=compact(content),
-        statistic=best,
-        mean_cosine=cosines | {best: found.mean_cosine(expected)},
+        statistic=best.statistic,
+        mean_cosine=cosines | {best.statistic: found.mean_cosine(expected)},
         group_agreement=found.group_agreement(expected),
         sensitivities=tuple(ranked),
         float_layers=float_layers,
+        simulated_cosine=None if simulation is None else found.mean_cosine(simulation),
     )
+
+
+@dataclass(frozen=True, slots=True)
+class _Candidate:
+    """A float file, and the range of each of its tensors.
+
+    Attributes:
+        statistic: how the ranges were found.
+        path: of the file.
+        ranges: (low, high) by tensor.
+        nodes: the node whose output a tensor holds.
+    """
+
+    statistic: str
+    path: Path
+    ranges: dict[str, tuple[float, float]]
+    nodes: dict[str, str]
+
+    @property
+    def by_node(self) -> dict[str, tuple[float, float]]:
+        return by_nodes(self.ranges, self.nodes)
+
+    def quantized(self, float_layers: Sequence[str] = (), *ends: str) -> bytes:
+        return quantize(self.path, "int8", self.ranges, float_layers, *ends)
+
+    def cosine(self, calibration: Calibration, expected: Embeddings) -> float:
+        """To the float model, on the faces kept back."""
+        return embed(self.quantized(), calibration.kept_back).mean_cosine(expected)
+
+
+@dataclass(frozen=True, slots=True)
+class _Work:
+    """What candidates are made with."""
+
+    calibration: Calibration
+    write_float: WriteFloat
+    folder: Path
+
+    def write(self, name: str, model: keras.Model) -> Path:
+        path = self.folder / f"{name}.tflite"
+        self.write_float(model, path)
+        return path
+
+    def by_statistic(self, network: Network, fixed: Ranges) -> list[_Candidate]:
+        """One for each statistic of what flows through a network.
+
+        Args:
+            network: prepared.
+            fixed: the ranges of nodes that no statistic chooses.
+        """
+        path = self.write("equalized", network.model())
+        nodes = tensors_of(network, path, self.calibration.kept_back[0])
+        seen = observe(path, self.calibration.seen)
+        exact = by_tensors(fixed, nodes)
+        return [
+            _Candidate(name, path, {k: v.range(name) for k, v in seen.items()} | exact, nodes)
+            for name in STATISTICS
+        ]
+
+    def learned(self, student: Simulation, fixed: Ranges, statistic: str) -> _Candidate:
+        """The network and the ranges of a student.
+
+        Args:
+            student: fine-tuned.
+            fixed: the ranges of nodes that were not to be learned.
+            statistic: for tensors inside a layer, which have no ends that were learned.
+        """
+        network = student.trained()
+        path = self.write("fine-tuned", network.model())
+        nodes = tensors_of(network, path, self.calibration.kept_back[0])
+        seen = observe(path, self.calibration.seen)
+        ranges = {name: each.range(statistic) for name, each in seen.items()}
+        learned = by_tensors({**student.ranges(), **fixed}, nodes)
+        return _Candidate(QAT, path, ranges | learned, nodes)

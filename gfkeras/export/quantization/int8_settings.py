@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from gfkeras.errors import one_of
+from gfkeras.export.quantization.qat_settings import QatSettings
 
 ENDS = ("float32", "int8")
 
@@ -19,12 +20,14 @@ class Int8Settings:
             of two products.
         max_latency_ratio: of int8 to float, one image on one thread here. The layers that int8
             costs most stay float, as many as fit; none by default.
+        qat: how the network is fine-tuned in int8; not at all by default.
     """
 
     inputs: str = "float32"
     outputs: str = "float32"
     integer_only: bool = False
     max_latency_ratio: float | None = None
+    qat: QatSettings | None = None
 
     def __post_init__(self) -> None:
         one_of("inputs", self.inputs, ENDS)

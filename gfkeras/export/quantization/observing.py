@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -24,45 +25,65 @@ def observe(path: Path, images: np.ndarray) -> dict[str, Histogram]:
         By the name of each float tensor that is computed, and of the input, whose range is that of
         pixels.
     """
-    litert: Any = require("ai_edge_litert.interpreter", "export")
-    interpreter = litert.Interpreter(
-        model_path=str(path),
-        num_threads=1,
-        # A delegate keeps what flows inside it to itself.
-        experimental_op_resolver_type=litert.OpResolverType.BUILTIN_WITHOUT_DEFAULT_DELEGATES,
-        experimental_preserve_all_tensors=True,
-    )
-    interpreter.allocate_tensors()
-    (given,) = interpreter.get_input_details()
-    computed = _computed(interpreter)
-    ends = dict.fromkeys(computed, (np.inf, -np.inf))
+    tensors = AllTensors(path)
+    ends = dict.fromkeys(tensors.computed, (np.inf, -np.inf))
     for image in images:
-        _run(interpreter, given["index"], image)
-        for name, index in computed.items():
-            value = interpreter.get_tensor(index)
+        for name, value in tensors(image):
             low, high = ends[name]
             ends[name] = (min(low, float(value.min())), max(high, float(value.max())))
-    counts = {name: np.zeros(BINS) for name in computed}
+    counts = {name: np.zeros(BINS) for name in tensors.computed}
     for image in images:
-        _run(interpreter, given["index"], image)
-        for name, index in computed.items():
+        for name, value in tensors(image):
             low, high = ends[name]
             if high > low:
-                counts[name] += _counts(interpreter.get_tensor(index), low, high)
-    histograms = {name: Histogram(*ends[name], counts[name]) for name in computed}
+                counts[name] += _counts(value, low, high)
+    histograms = {name: Histogram(*ends[name], counts[name]) for name in tensors.computed}
     # Whatever these images hold, others hold black and white.
-    return histograms | {given["name"]: Histogram(*PIXELS, np.zeros(BINS))}
+    return histograms | {tensors.given: Histogram(*PIXELS, np.zeros(BINS))}
 
 
-def _computed(interpreter: Any) -> dict[str, int]:
-    """The float tensors that operators write, and the input."""
-    written = {int(i) for op in interpreter._get_ops_details() for i in op["outputs"]}
-    written |= {detail["index"] for detail in interpreter.get_input_details()}
-    return {
-        detail["name"]: detail["index"]
-        for detail in interpreter.get_tensor_details()
-        if detail["index"] in written and detail["dtype"] == np.float32
-    }
+class AllTensors:
+    """A float .tflite that shows what it computes on the way.
+
+    Args:
+        path: of a file for one image at a time.
+
+    Call arguments:
+        image: (H, W, 3).
+
+    Returns:
+        The name and value of each float tensor that an operator writes, and of the input.
+
+    Attributes:
+        given: the input's name.
+        computed: the index of each of these tensors, by name.
+    """
+
+    def __init__(self, path: Path):
+        litert: Any = require("ai_edge_litert.interpreter", "export")
+        self._interpreter = litert.Interpreter(
+            model_path=str(path),
+            num_threads=1,
+            # A delegate keeps what flows inside it to itself.
+            experimental_op_resolver_type=litert.OpResolverType.BUILTIN_WITHOUT_DEFAULT_DELEGATES,
+            experimental_preserve_all_tensors=True,
+        )
+        self._interpreter.allocate_tensors()
+        (given,) = self._interpreter.get_input_details()
+        self.given: str = given["name"]
+        self._input = given["index"]
+        written = {int(i) for op in self._interpreter._get_ops_details() for i in op["outputs"]}
+        self.computed: dict[str, int] = {
+            detail["name"]: detail["index"]
+            for detail in self._interpreter.get_tensor_details()
+            if detail["index"] in written | {self._input} and detail["dtype"] == np.float32
+        }
+
+    def __call__(self, image: np.ndarray) -> Iterator[tuple[str, np.ndarray]]:
+        self._interpreter.set_tensor(self._input, image[np.newaxis].astype(np.float32))
+        self._interpreter.invoke()
+        for name, index in self.computed.items():
+            yield name, self._interpreter.get_tensor(index)
 
 
 def _counts(value: np.ndarray, low: float, high: float) -> np.ndarray:
@@ -71,8 +92,3 @@ def _counts(value: np.ndarray, low: float, high: float) -> np.ndarray:
         np.int32
     )
     return np.bincount(np.clip(bins, 0, BINS - 1), minlength=BINS)
-
-
-def _run(interpreter: Any, index: int, image: np.ndarray) -> None:
-    interpreter.set_tensor(index, image[np.newaxis].astype(np.float32))
-    interpreter.invoke()

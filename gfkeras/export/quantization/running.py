@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -19,6 +20,14 @@ class Embeddings:
 
     embedding: np.ndarray
     group: np.ndarray | None
+
+    @classmethod
+    def of(cls, outputs: Mapping[str, np.ndarray]) -> Embeddings:
+        """From an artefact's outputs."""
+        embedding = outputs["embedding"].astype(np.float64)
+        embedding /= np.maximum(np.linalg.norm(embedding, axis=-1, keepdims=True), 1e-12)
+        logits = outputs.get("group_logits")
+        return cls(embedding, None if logits is None else logits.argmax(axis=-1))
 
     def mean_cosine(self, expected: Embeddings) -> float:
         return float((self.embedding * expected.embedding).sum(axis=-1).mean())
@@ -42,8 +51,4 @@ def embed(content: bytes, images: np.ndarray) -> Embeddings:
     given = runner.get_input_details()
     (name,) = given
     rows = [runner(**{name: image[np.newaxis]}) for image in images]
-    embedding = np.concatenate([row["embedding"] for row in rows]).astype(np.float64)
-    embedding /= np.maximum(np.linalg.norm(embedding, axis=-1, keepdims=True), 1e-12)
-    if "group_logits" not in rows[0]:
-        return Embeddings(embedding, None)
-    return Embeddings(embedding, np.array([int(row["group_logits"].argmax()) for row in rows]))
+    return Embeddings.of({key: np.concatenate([row[key] for row in rows]) for key in rows[0]})

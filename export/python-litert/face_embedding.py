@@ -1,0 +1,373 @@
+"""Faces from a .tflite file, with NumPy and LiteRT only: embed and compare.
+
+    python face_embedding.py face.tflite a.png b.png
+
+The images are 112×112, aligned by five points. README.md has the rest.
+"""
+
+from __future__ import annotations
+
+import argparse
+import hashlib
+import json
+import sys
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+
+class Runtime:
+    """LiteRT on the processor: float32 images in, float32 arrays out, by name.
+
+    Attributes:
+        input_shape: [batch or None, height, width, 3].
+        input_dtype: "float32" or "int8".
+        output_names: of the outputs.
+    """
+
+    # What flows between two layers of two images stays in a core's cache.
+    good_batch = 2
+
+    def __init__(self, path: Path, threads: int | None):
+        from ai_edge_litert.interpreter import Interpreter
+
+        try:
+            self._interpreter = Interpreter(model_path=str(path), num_threads=threads)
+            if self._interpreter.get_signature_list():
+                runner = self._interpreter.get_signature_runner()
+                (given,) = runner.get_input_details().values()
+                outputs = {n: d["index"] for n, d in runner.get_output_details().items()}
+            else:
+                (given,) = self._interpreter.get_input_details()
+                outputs = {d["name"]: d["index"] for d in self._interpreter.get_output_details()}
+            details = {d["index"]: d for d in self._interpreter.get_tensor_details()}
+        # LiteRT raises this or that by the kind of damage.
+        except Exception as error:
+            reason = (str(error).splitlines() or [""])[0]
+            raise ValueError(f"{path} cannot be read as a TFLite model: {reason}") from error
+        self._input = details[given["index"]]
+        self._outputs = {name: details[index] for name, index in outputs.items()}
+        shape = given.get("shape_signature", given["shape"])
+        self.input_shape = [int(d) if d > 0 else None for d in shape]
+        self.input_dtype = np.dtype(given["dtype"]).name
+        self.output_names = list(outputs)
+        self._allocated = 0
+
+    def run(self, images: np.ndarray) -> dict[str, np.ndarray]:
+        if len(images) != self._allocated:
+            self._interpreter.resize_tensor_input(self._input["index"], images.shape, strict=True)
+            self._interpreter.allocate_tensors()
+            self._allocated = len(images)
+        self._interpreter.set_tensor(self._input["index"], _quantised(images, self._input))
+        self._interpreter.invoke()
+        return {
+            name: _real(self._interpreter.get_tensor(detail["index"]), detail)
+            for name, detail in self._outputs.items()
+        }
+
+
+def _quantised(values: np.ndarray, detail: dict) -> np.ndarray:
+    """Floats as a tensor holds them: an integer q stands for (q − zero point)·scale."""
+    if detail["dtype"] == np.float32:
+        return values
+    scale, zero_point = detail["quantization"]
+    limits = np.iinfo(detail["dtype"])
+    rounded = np.round(values / scale) + zero_point
+    return np.clip(rounded, limits.min, limits.max).astype(detail["dtype"])
+
+
+def _real(values: np.ndarray, detail: dict) -> np.ndarray:
+    """The floats that a tensor's values stand for."""
+    if detail["dtype"] == np.float32:
+        return values
+    scale, zero_point = detail["quantization"]
+    return (values.astype(np.float32) - zero_point) * np.float32(scale)
+
+
+# == From here on the same in every Python kit; tests/kits holds the copies equal. =================
+
+
+@dataclass(frozen=True)
+class Faces:
+    """Embedded faces; `faces[0]` and `faces[2:]` are Faces as well.
+
+    Attributes:
+        embedding: (N, D) float32, L2-normalised.
+        group_feature: (N, G) float32, or None for a model without groups.
+        group: (N,) int, the most likely group, or None.
+    """
+
+    embedding: np.ndarray
+    group_feature: np.ndarray | None = None
+    group: np.ndarray | None = None
+
+    def __len__(self) -> int:
+        return len(self.embedding)
+
+    def __getitem__(self, rows: int | slice | np.ndarray) -> Faces:
+        rows = np.atleast_1d(np.arange(len(self))[rows])
+        parts = (self.embedding, self.group_feature, self.group)
+        return Faces(*(None if part is None else part[rows] for part in parts))
+
+    @classmethod
+    def of(cls, outputs: dict[str, np.ndarray]) -> Faces:
+        """From a model's outputs; a single one is the embedding whatever its name."""
+        if len(outputs) == 1:
+            outputs = {"embedding": next(iter(outputs.values()))}
+        logits = outputs.get("group_logits")
+        group = None if logits is None else logits.argmax(axis=1)
+        return cls(_unit(outputs["embedding"]), outputs.get("group_feature"), group)
+
+
+class FaceEmbedder:
+    """Embeds aligned faces with an exported model.
+
+    Args:
+        path: the artefact. Its card, PATH.json, is checked where it is there.
+        threads: of the runtime; its own choice by default.
+
+    Attributes:
+        size: height and width of the images.
+        card: the card's content, {} without one.
+        thresholds: to decide by: PATH.thresholds.json, else those of the card; None without.
+
+    Raises:
+        ValueError: for what is no face model, or not what its card says.
+    """
+
+    def __init__(self, path: str | Path, threads: int | None = None):
+        path = Path(path)
+        if not path.exists():
+            raise ValueError(f"{path}: no such model")
+        self.card = _read_card(path)
+        self._runtime = Runtime(path, threads)
+        shape, names = list(self._runtime.input_shape), self._runtime.output_names
+        if len(shape) != 4 or shape[1] != shape[2] or not shape[1] or shape[3] != 3:
+            raise ValueError(f"{path} is not a face model: its input has the shape {shape}")
+        if len(names) != 1 and "embedding" not in names:
+            raise ValueError(f"{path} is not a face model: its outputs are {sorted(names)}")
+        for given in self.card.get("inputs", [])[:1]:
+            stated = (given.get("shape"), given.get("dtype"))
+            if stated != (shape, self._runtime.input_dtype):
+                raise ValueError(
+                    f"{path} takes {shape} {self._runtime.input_dtype}, its card says {stated}"
+                )
+        self.batch_size, self.size = shape[:2]
+        self.thresholds = _read_thresholds(path, self.card)
+
+    def embed(self, images: np.ndarray) -> Faces:
+        """Embeds (N, size, size, 3) RGB, 0…255, uint8 or float; any N, whatever the batch."""
+        images = np.asarray(images)
+        if images.ndim != 4 or images.shape[1:] != (self.size, self.size, 3) or not len(images):
+            raise ValueError(
+                f"`images` must be (N, {self.size}, {self.size}, 3). Received: {images.shape}"
+            )
+        if not (images.min() >= 0 and images.max() <= 255):
+            raise ValueError("`images` must be plain pixels, 0…255: the model normalises them")
+        step, parts = self.batch_size or Runtime.good_batch, []
+        for start in range(0, len(images), step):
+            part = images[start : start + step].astype(np.float32)
+            # A fixed batch is filled up; what comes of that is cut off again.
+            missing = step - len(part) if self.batch_size else 0
+            outputs = self._runtime.run(np.pad(part, ((0, missing), (0, 0), (0, 0), (0, 0))))
+            parts.append({name: value[: len(part)] for name, value in outputs.items()})
+        return Faces.of({name: np.concatenate([p[name] for p in parts]) for name in parts[0]})
+
+
+def compare(
+    a: Faces,
+    b: Faces,
+    group_aware: bool = False,
+    beta: float = 0.1,
+    gamma: float = 1 / 3,
+    distance: str = "l2",
+) -> np.ndarray:
+    """Similarities row by row, (N,); one face on either side is compared with all of the other.
+
+    The cosine, or with `group_aware` cos − β·D^γ (arXiv 2005.10497), where D is the "l2",
+    "squared-l2" or "cosine" distance of the normalised group features.
+    """
+    cosine = (a.embedding * b.embedding).sum(axis=1)
+    if not group_aware or beta == 0:
+        return cosine
+    if a.group_feature is None or b.group_feature is None:
+        raise ValueError("`group_aware` needs a model with groups, which this one has not")
+    first, second = _unit(a.group_feature), _unit(b.group_feature)
+    squared = ((first - second) ** 2).sum(axis=1)
+    apart = {"l2": np.sqrt(squared), "squared-l2": squared, "cosine": squared / 2}[distance]
+    return cosine - beta * apart**gamma
+
+
+def read_face(path: str | Path, size: int = 112) -> np.ndarray:
+    """One aligned face, (size, size, 3) uint8 RGB, of a picture (by Pillow) or a .npy file."""
+    path = Path(path)
+    if not path.is_file():
+        raise ValueError(f"{path}: no such file")
+    if path.suffix != ".npy":
+        from PIL import Image
+    try:
+        if path.suffix == ".npy":
+            pixels = np.load(path, allow_pickle=False)
+        else:
+            with Image.open(path) as image:
+                wrong = image.size != (size, size)
+                if wrong or image.mode not in ("RGB", "L") or "transparency" in image.info:
+                    raise ValueError(f"it has {image.width}x{image.height} pixels ({image.mode})")
+                pixels = np.asarray(image.convert("RGB"))
+        if pixels.shape != (size, size, 3) or pixels.dtype != np.uint8:
+            raise ValueError(f"it has the shape {pixels.shape} and type {pixels.dtype}")
+    # A damaged picture can make a decoder raise nearly anything.
+    except Exception as error:
+        raise ValueError(
+            f"{path} must be an aligned face, {size}x{size}, RGB or grey, of 8 bits: {error}"
+        ) from error
+    return pixels
+
+
+def threshold_at(thresholds: dict, far: float | None = None) -> tuple[str, float]:
+    """(FAR, threshold); without `far` the smallest FAR that is at least 1e-3."""
+    names = {float(name): name for name in thresholds["at_far"]}
+    if far is None:
+        far = min((value for value in names if value >= 1e-3), default=max(names))
+    nearest = min(names, key=lambda value: abs(value - far))
+    if abs(nearest - far) > 1e-6 * far:
+        raise ValueError(f"`far` must be one of {', '.join(names.values())}. Received: {far:g}")
+    return names[nearest], thresholds["at_far"][names[nearest]]
+
+
+def _unit(rows: np.ndarray) -> np.ndarray:
+    norm = np.linalg.norm(rows, axis=1, keepdims=True)
+    return rows / np.maximum(norm, np.finfo(np.float32).tiny)
+
+
+def _sha256(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def _read_json(path: Path) -> dict:
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+        return dict(content)
+    except (TypeError, ValueError) as error:
+        raise ValueError(f"{path} is damaged: {error}") from error
+
+
+def _read_card(path: Path) -> dict:
+    beside = path.with_name(f"{path.name}.json")
+    if not beside.is_file():
+        return {}
+    card = _read_json(beside)
+    hashes = card.get("sha256")
+    # Of a folder: one for each file.
+    for name, expected in (hashes if isinstance(hashes, dict) else {"": hashes}).items():
+        file = path / name
+        if not file.is_file() or _sha256(file) != expected:
+            raise ValueError(f"{file} is not the file that {beside} describes: damaged or replaced")
+    return card
+
+
+def _read_thresholds(path: Path, card: dict) -> dict | None:
+    beside = path.with_name(f"{path.name}.thresholds.json")
+    found = _read_json(beside) if beside.is_file() else card.get("thresholds")
+    if not found:
+        return None
+    try:
+        at_far = {str(name): float(value) for name, value in found["at_far"].items()}
+        threshold_at({"at_far": at_far})
+        similarity = {key: found["similarity"][key] for key in ("beta", "gamma", "distance")}
+        of, origin = str(found.get("model", "")), str(found["origin"])
+    except (KeyError, TypeError, ValueError, AttributeError) as error:
+        raise ValueError(f"the thresholds of {path} are damaged: {error!r}") from error
+    # int8 has thresholds of its own; those of its float model are another model's.
+    models = [card.get("fingerprint")] if card.get("precision") in ("fp32", "fp16") else []
+    models += [_sha256(path)] if path.is_file() else []
+    if beside.is_file() and of and models and of not in models:
+        raise ValueError(f"{beside} is of another model")
+    return {"at_far": at_far, "similarity": similarity, "origin": origin}
+
+
+def result_of(
+    embedder: FaceEmbedder,
+    faces: Faces,
+    group_aware: bool,
+    far: float | None,
+    by_hand: float | None,
+) -> dict:
+    """What is to be said of two faces: similarity, groups, decision."""
+    known = embedder.thresholds
+    known_by_groups = bool(known and known["similarity"]["beta"])
+    score = {"group_aware": group_aware}
+    if known_by_groups and (group_aware or by_hand is None):
+        score = {"group_aware": True, **known["similarity"]}
+    result: dict = {"cosine": float(compare(faces[0], faces[1])[0])}
+    similarity = float(compare(faces[0], faces[1], **score)[0])
+    if score["group_aware"]:
+        result["group_aware_similarity"] = similarity
+    if faces.group is not None:
+        result["groups"] = faces.group.tolist()
+    if by_hand is not None:
+        result |= {"threshold": by_hand, "origin": "given by hand"}
+    elif known and known_by_groups == score["group_aware"]:
+        result["far"], result["threshold"] = threshold_at(known, far)
+        result["origin"] = known["origin"]
+    elif far is not None:
+        raise ValueError("`far` needs thresholds of this model and of this similarity")
+    if "threshold" in result:
+        result["same"] = similarity >= result["threshold"]
+    return result
+
+
+def _print(result: dict) -> None:
+    print(f"Cosine         {result['cosine']:.4f}")
+    if "group_aware_similarity" in result:
+        print(f"Group-aware    {result['group_aware_similarity']:.4f}")
+    if "groups" in result:
+        print("Groups         {} and {}".format(*result["groups"]))
+    decision = "none: no thresholds of this similarity; --threshold gives one by hand"
+    if "same" in result:
+        at = f" at FAR {result['far']}" if "far" in result else ""
+        decision = ("same person" if result["same"] else "different people") + at
+        decision += f", threshold {result['threshold']:.4f} ({result['origin']})"
+    print(f"Decision       {decision}")
+    print(f"Latency        {result['latency_ms']:.2f} ms an image, median of {result['runs']}")
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Compares two aligned faces; returns the exit status."""
+    parser = argparse.ArgumentParser(description="Compare two aligned faces.")
+    parser.add_argument("model", help="an artefact of gfkeras")
+    parser.add_argument("images", nargs=2, metavar="IMAGE", help="112x112, aligned")
+    parser.add_argument("--group-aware", action="store_true", help="decide by cos − β·D^γ")
+    parser.add_argument("--far", type=float, help="decide at this FAR, such as 1e-3")
+    parser.add_argument("--threshold", type=float, help="decide by this similarity")
+    parser.add_argument("--threads", type=int, help="of the runtime")
+    parser.add_argument("--runs", type=int, default=20, help="to measure the latency")
+    parser.add_argument("--json", action="store_true", help="print the result as JSON")
+    given = parser.parse_args(arguments)
+    try:
+        for name in ("threads", "runs"):
+            if (value := getattr(given, name)) is not None and value < 1:
+                raise ValueError(f"`{name}` must be at least 1. Received: {value}")
+        embedder = FaceEmbedder(given.model, given.threads)
+        images = np.stack([read_face(path, embedder.size) for path in given.images])
+        faces = embedder.embed(images)
+        result = result_of(embedder, faces, given.group_aware, given.far, given.threshold)
+        times = []
+        for run in range(given.runs + 1):
+            start = time.perf_counter()
+            embedder.embed(images[run % 2 : run % 2 + 1])
+            times.append(1000 * (time.perf_counter() - start))
+    except (ValueError, OSError, ImportError) as error:
+        print(f"{parser.prog}: error: {' '.join(str(error).split())}", file=sys.stderr)
+        return 2
+    # The first one prepares for a single image.
+    result |= {"latency_ms": float(np.median(times[1:])), "runs": given.runs}
+    print(json.dumps(result)) if given.json else _print(result)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

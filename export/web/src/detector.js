@@ -1,0 +1,92 @@
+/** Finding faces on the device: YuNet on ONNX Runtime's WebAssembly. */
+
+import * as ort from "onnxruntime-web";
+import { fetchBytes } from "./files.js";
+import { resize } from "./photo.js";
+import { facesIn, withFreeSize, yunetInput } from "./yunet.js";
+
+const SCORE = 0.6;
+const OVERLAP = 0.3;
+// YuNet reliably finds faces of about 20 to 600 pixels, and nothing in a smaller photo than 96.
+const MOST = 640;
+const LEAST = 96;
+
+/** The faces of a photo, found as gfkeras' `FaceDetector` does: same network, same scales. */
+export class FaceDetector {
+  #session;
+
+  constructor(session) {
+    this.#session = session;
+  }
+
+  /**
+   * @param {string} url of face_detection_yunet_2023mar.onnx
+   * @throws {Error} where it is missing or another file.
+   */
+  static async load(url) {
+    const bytes = await fetchBytes(
+      url,
+      "Photos need this face detector: README.md says where to get it.",
+    );
+    ort.env.wasm.wasmPaths = new URL("../node_modules/onnxruntime-web/dist/", import.meta.url).href;
+    ort.env.logLevel = "error";
+    try {
+      const session = await ort.InferenceSession.create(withFreeSize(bytes), {
+        executionProviders: ["wasm"],
+        // The file states the outputs' sizes for 640×640, of which each other size would warn.
+        logSeverityLevel: 3,
+      });
+      const detector = new FaceDetector(session);
+      // The first run also compiles; its time would say nothing.
+      await detector.detect({ width: LEAST, height: LEAST, data: new Uint8ClampedArray(4 * LEAST ** 2) });
+      return detector;
+    } catch (error) {
+      throw new Error(`${url} cannot be read as a face detector: ${error.message}`);
+    }
+  }
+
+  /**
+   * @param {import("./photo.js").Pixels} photo
+   * @returns {Promise<import("./yunet.js").Face[]>} the surest first
+   */
+  async detect(photo) {
+    const longest = Math.max(photo.width, photo.height);
+    const side = Math.min(Math.max(longest, LEAST), MOST);
+    let found = await this.#search(photo, side / longest);
+    // A face that fills the photo is found at half the size.
+    if (!found.length && side >= 2 * LEAST) found = await this.#search(photo, side / 2 / longest);
+    return found;
+  }
+
+  async #search(photo, scale) {
+    const width = scale === 1 ? photo.width : Math.max(1, evenRound(photo.width * scale));
+    const height = scale === 1 ? photo.height : Math.max(1, evenRound(photo.height * scale));
+    const scaled = scale === 1 ? photo : resize(photo, width, height);
+    const input = yunetInput(scaled);
+    const tensor = new ort.Tensor("float32", input.values, [1, 3, input.height, input.width]);
+    const results = await this.#session.run({ input: tensor });
+    const outputs = Object.fromEntries(
+      Object.entries(results).map(([name, result]) => [name, result.data]),
+    );
+    const ratio = [photo.width / width, photo.height / height];
+    // A pixel's centre is at a whole number, at every scale.
+    const back = (point) => point.map((value, axis) => value * ratio[axis] + (ratio[axis] - 1) / 2);
+    return facesIn(outputs, input.width, SCORE, OVERLAP).map(({ box, landmarks, score }) => ({
+      box: [...back(box.slice(0, 2)), box[2] * ratio[0], box[3] * ratio[1]],
+      landmarks: landmarks.map(back),
+      score,
+    }));
+  }
+}
+
+/** The face with the largest box; the surest of equals. */
+export function largestFace(faces) {
+  const area = ({ box }) => box[2] * box[3];
+  return faces.reduce((best, face) => (area(face) > area(best) ? face : best), faces[0]);
+}
+
+/** Rounds as Python does: halves to the even neighbour. */
+function evenRound(value) {
+  const low = Math.floor(value);
+  return value - low === 0.5 ? low + (low % 2) : Math.round(value);
+}

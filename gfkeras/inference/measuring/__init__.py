@@ -1,0 +1,8 @@
+"""What a model or an artefact takes: latency, memory, and the time of each kind of operator."""
+
+from gfkeras.inference.measuring.latency import Latency
+from gfkeras.inference.measuring.measurement import Measurement, measure
+from gfkeras.inference.measuring.operators import Operator
+from gfkeras.inference.measuring.xnnpack import LeftOperator, left_operators
+
+__all__ = ["Latency", "LeftOperator", "Measurement", "Operator", "left_operators", "measure"]

@@ -1,0 +1,88 @@
+"""Prints by how many bytes opening and running a model raises this process's resident memory.
+
+    python _peak_child.py SOURCE THREADS
+
+A process of its own, for memory that another model has freed would be used again unseen. Files of
+LiteRT and ONNX Runtime are run by their runtime alone, as on a device.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+
+
+def _litert(path: str, threads: int) -> Callable[[], None]:
+    from ai_edge_litert.interpreter import Interpreter
+
+    def run() -> None:
+        interpreter = Interpreter(model_path=path, num_threads=threads)
+        interpreter.allocate_tensors()
+        given = interpreter.get_input_details()[0]
+        for _ in range(3):
+            interpreter.set_tensor(given["index"], np.ones(given["shape"], given["dtype"]))
+            interpreter.invoke()
+
+    return run
+
+
+def _onnx(path: str, threads: int) -> Callable[[], None]:
+    import onnxruntime
+
+    options = onnxruntime.SessionOptions()
+    options.log_severity_level = 3
+    options.intra_op_num_threads = threads
+
+    def run() -> None:
+        session = onnxruntime.InferenceSession(path, options, providers=["CPUExecutionProvider"])
+        (given,) = session.get_inputs()
+        shape = [d if isinstance(d, int) else 1 for d in given.shape]
+        for _ in range(3):
+            session.run(None, {given.name: np.ones(shape, np.float32)})
+
+    return run
+
+
+def _embedder(source: str) -> Callable[[], None]:
+    import tensorflow  # noqa: F401  # its memory is the runtime's, not the model's
+
+    from gfkeras.inference import Embedder
+
+    def run() -> None:
+        embedder = Embedder(source, batch_size=1)
+        size = embedder.image_size
+        for _ in range(3):
+            embedder(np.ones((1, size, size, 3), np.uint8))
+
+    return run
+
+
+def _resident(kind: str) -> int:
+    """VmRSS, what this process holds, or VmHWM, the most it has held, in bytes."""
+    # Not getrusage's ru_maxrss: a child starts with what its parent held when it was made.
+    lines = Path("/proc/self/status").read_text(encoding="ascii").splitlines()
+    return 1024 * int(next(line for line in lines if line.startswith(kind)).split()[1])
+
+
+def main() -> None:
+    source, threads = sys.argv[1], int(sys.argv[2])
+    suffix = Path(source).suffix.lower() if Path(source).is_file() else ""
+    if suffix == ".tflite":
+        run = _litert(source, threads)
+    elif suffix == ".onnx":
+        run = _onnx(source, threads)
+    else:
+        run = _embedder(source)
+    # Forgets the peak of what importing took.
+    Path("/proc/self/clear_refs").write_text("5", encoding="ascii")
+    before = _resident("VmRSS")
+    run()
+    print(json.dumps(max(0, _resident("VmHWM") - before)))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,169 @@
+"""Everything that is measured of one model."""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from gfkeras.errors import positive_int
+from gfkeras.files import size_bytes
+from gfkeras.inference.embedder import Embedder
+from gfkeras.inference.measuring.child import child_json
+from gfkeras.inference.measuring.latency import Latency, latencies
+from gfkeras.inference.measuring.operators import Operator, Profile
+from gfkeras.inference.measuring.profiles import litert_profile, onnx_profile
+from gfkeras.inference.measuring.xnnpack import LeftOperator, left_operators
+from gfkeras.inference.processors import usable_processors
+
+_LITERT, _ONNX = ".tflite", ".onnx"
+
+
+@dataclass(frozen=True, slots=True)
+class NotTaken:
+    """A kind of operator that XNNPACK leaves to LiteRT's kernels.
+
+    Attributes:
+        name: such as "PRELU".
+        dtype: such as "int8".
+        operators: all of that kind.
+        share: of one run's time; None without a profile.
+    """
+
+    name: str
+    dtype: str
+    operators: tuple[LeftOperator, ...]
+    share: float | None
+
+
+@dataclass(frozen=True, slots=True)
+class Measurement:
+    """Attributes:
+    latencies: one for each number of threads, in the order asked for.
+    batch_size: images of a batch, for `images_per_second`.
+    size_bytes: of the file or folder; None for a preset.
+    peak_memory_bytes: by how much opening the model and running one image raises a fresh
+        process's resident memory at its highest, runtime and imports left out; None where it
+        cannot be found out (it needs Linux' /proc).
+    operators: the dearest kind first, one image on one thread; None for Keras models and
+        SavedModels, or where the runtime's profiler failed.
+    run_microseconds: the whole run of which `operators` are parts, profiled; the rest of it is
+        what lies between operators.
+    operators_missing: why `operators` is None, else "".
+    not_taken: by XNNPACK, by kind, the dearest first; None for anything but a .tflite.
+    """
+
+    latencies: tuple[Latency, ...]
+    batch_size: int
+    size_bytes: int | None
+    peak_memory_bytes: int | None
+    operators: tuple[Operator, ...] | None
+    run_microseconds: float | None
+    operators_missing: str
+    not_taken: tuple[NotTaken, ...] | None
+
+    def to_json(self) -> dict[str, Any]:
+        """Plain values; the first latency's also at the top."""
+        first = dataclasses.asdict(self.latencies[0])
+        return {
+            **{name: value for name, value in first.items() if name != "threads"},
+            "size_bytes": self.size_bytes,
+            "peak_memory_bytes": self.peak_memory_bytes,
+            "batch_size": self.batch_size,
+            "threads": [dataclasses.asdict(latency) for latency in self.latencies],
+            "operators": None if self.operators is None else [
+                dataclasses.asdict(operator) for operator in self.operators
+            ],
+            "run_microseconds": self.run_microseconds,
+            "not_taken_by_xnnpack": None if self.not_taken is None else [
+                dataclasses.asdict(kind) for kind in self.not_taken
+            ],
+        }  # fmt: skip
+
+
+def measure(
+    source: str | os.PathLike[str],
+    threads: Sequence[int] | None = None,
+    repeats: int = 50,
+    batch_size: int = 32,
+) -> Measurement:
+    """Latency, memory, and which operators the time goes to.
+
+    Args:
+        source: a preset, a model folder, a SavedModel, a .tflite or an .onnx file.
+        threads: each is measured, in turns; by default 1 and all usable processors. TensorFlow's
+            threads belong to the process, so a Keras model or a SavedModel takes none.
+        repeats: measured calls with one image; at least 3.
+        batch_size: images at once for the throughput.
+
+    Raises:
+        ValueError: for what cannot be read, or threads where they cannot be chosen.
+    """
+    if positive_int("repeats", repeats) < 3:
+        raise ValueError(f"`repeats` must be at least 3. Received: repeats={repeats}")
+    path = Path(source)
+    suffix = "" if path.is_dir() else path.suffix.lower()
+    counts: list[int | None]
+    if suffix in (_LITERT, _ONNX):
+        counts = list(dict.fromkeys(threads or (1, usable_processors())))
+    elif threads:
+        raise ValueError(
+            "`threads` goes with a .tflite or an .onnx file: TensorFlow's are set for the whole "
+            "process, with TF_NUM_INTRAOP_THREADS in its environment. Received: threads="
+            f"{list(threads)} for {str(source)!r}"
+        )
+    else:
+        counts = [None]
+    for count in counts:
+        if count is not None:
+            positive_int("threads", count)
+    found = latencies(source, counts, repeats, batch_size)
+    profile, missing = _profile(path, suffix, repeats)
+    return Measurement(
+        latencies=tuple(found),
+        batch_size=batch_size,
+        size_bytes=size_bytes(path) if path.exists() else None,
+        peak_memory_bytes=_peak_memory(source, counts[0] or 1),
+        operators=None if profile is None else profile.operators(),
+        run_microseconds=None if profile is None else profile.microseconds,
+        operators_missing=missing,
+        not_taken=_not_taken(path, profile) if suffix == _LITERT else None,
+    )
+
+
+def _profile(path: Path, suffix: str, runs: int) -> tuple[Profile | None, str]:
+    """The operators' times, or why there are none."""
+    try:
+        if suffix == _LITERT:
+            return litert_profile(path, runs), ""
+        if suffix == _ONNX:
+            return onnx_profile(path, Embedder(path).image_size, runs), ""
+    except RuntimeError as error:
+        return None, f"the runtime's profiler does not work here: {error}"
+    return None, "only .tflite and .onnx files have their operators timed"
+
+
+def _peak_memory(source: str | os.PathLike[str], threads: int) -> int | None:
+    try:
+        return int(child_json("_peak_child.py", os.fspath(source), str(threads)))
+    except RuntimeError:
+        return None
+
+
+def _not_taken(path: Path, profile: Profile | None) -> tuple[NotTaken, ...]:
+    kinds: dict[tuple[str, str], list[LeftOperator]] = {}
+    for operator in left_operators(path):
+        kinds.setdefault((operator.name, operator.dtype), []).append(operator)
+    times = {} if profile is None else {c.index: c.microseconds for c in profile.calls}
+    rows = [
+        NotTaken(
+            name, dtype, tuple(operators),
+            None if profile is None
+            else profile.share(sum(times.get(each.index, 0.0) for each in operators)),
+        )
+        for (name, dtype), operators in kinds.items()
+    ]  # fmt: skip
+    return tuple(sorted(rows, key=lambda row: -(row.share or 0.0)))

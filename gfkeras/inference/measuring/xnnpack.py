@@ -1,0 +1,75 @@
+"""Which operators of a .tflite file XNNPACK leaves to LiteRT's own, slower kernels."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from gfkeras.errors import require
+
+_DELEGATE = "DELEGATE"
+
+
+@dataclass(frozen=True, slots=True)
+class LeftOperator:
+    """An operator that XNNPACK does not take.
+
+    Attributes:
+        index: its place in the file, from 0.
+        name: of the operator, such as "PRELU".
+        dtype: of its first output, such as "int8".
+        tensor: the name of its first output.
+    """
+
+    index: int
+    name: str
+    dtype: str
+    tensor: str
+
+
+def left_operators(path: Path) -> tuple[LeftOperator, ...]:
+    """What runs outside of the delegate, for one image, in the file's order: all if there is none.
+
+    Raises:
+        ImportError: without the extra `export`.
+    """
+    litert: Any = require("ai_edge_litert.interpreter", "export")
+    interpreter = litert.Interpreter(model_path=str(path), num_threads=1)
+    interpreter.allocate_tensors()
+    everything = interpreter._get_ops_details()
+    delegates = [op for op in everything if op["op_name"] == _DELEGATE]
+    operators = [op for op in everything if op["op_name"] != _DELEGATE]
+    taken = _taken(operators, delegates)
+    names = {detail["index"]: detail["name"] for detail in interpreter.get_tensor_details()}
+    return tuple(
+        LeftOperator(
+            index=int(op["index"]),
+            name=op["op_name"],
+            dtype=getattr(op["result_types"][0], "__name__", str(op["result_types"][0])),
+            tensor=names[int(op["outputs"][0])],
+        )
+        for op in operators
+        if int(op["index"]) not in taken
+    )
+
+
+def _taken(operators: list[dict], delegates: list[dict]) -> set[int]:
+    """The operators inside of a delegate: all that lies between its inputs and its outputs.
+
+    LiteRT lists the delegates behind the file's operators, of which it does not say who runs them.
+    """
+    producer = {int(tensor): op for op in operators for tensor in op["outputs"]}
+    taken: set[int] = set()
+    for delegate in delegates:
+        outside = {int(tensor) for tensor in delegate["inputs"]}
+        waiting = [int(tensor) for tensor in delegate["outputs"]]
+        while waiting:
+            tensor = waiting.pop()
+            op = producer.get(tensor)
+            # Without a producer it is a constant.
+            if op is None or tensor in outside or int(op["index"]) in taken:
+                continue
+            taken.add(int(op["index"]))
+            waiting += [int(each) for each in op["inputs"] if each >= 0]
+    return taken
