@@ -45,6 +45,4 @@ def pointwise_as_dense(network: Network) -> None:
             and config["activation"] in (None, "linear")
         ):
             arguments = {"units": config["filters"], "use_bias": config["use_bias"]}
-            network.replace(
-                node, layer=PixelDense, config=arguments, weights=(kernel[0, 0], *bias)
-            )
+            network.replace(node, layer=PixelDense, config=arguments, weights=(kernel[0, 0], *bias))

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
+from gfkeras.errors import require
+
 PRODUCTS = ("Conv", "MatMul")
 
 
@@ -39,3 +41,12 @@ def short_names(model: Any) -> None:
         node.output[:] = [short(name) for name in node.output]
         node.doc_string = ""
     del graph.value_info[:]
+
+
+def with_batch(content: bytes, batch_size: int) -> bytes:
+    """A file for any number of images as one for so many."""
+    onnx: Any = require("onnx", "export")
+    model = onnx.load_from_string(content)
+    for end in (*model.graph.input, *model.graph.output):
+        end.type.tensor_type.shape.dim[0].dim_value = batch_size
+    return bytes(model.SerializeToString())

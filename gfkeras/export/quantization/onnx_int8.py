@@ -11,7 +11,7 @@ import keras
 import numpy as np
 
 from gfkeras.errors import require
-from gfkeras.export.preparation import STEPS, flattened
+from gfkeras.export.preparation import INTEGER_STEPS, flattened
 from gfkeras.export.preparation.equalization import equalize
 from gfkeras.export.preparation.float32 import float32_model
 from gfkeras.export.preparation.observation import observe_channels
@@ -21,7 +21,7 @@ from gfkeras.export.quantization.calibration import Calibration
 from gfkeras.export.quantization.histogram import STATISTICS
 from gfkeras.export.quantization.int8 import Int8Result, WriteFloat
 from gfkeras.export.quantization.observing import count
-from gfkeras.export.quantization.onnx_graph import constants, products, short_names
+from gfkeras.export.quantization.onnx_graph import constants, products, short_names, with_batch
 from gfkeras.export.quantization.onnx_group_kernels import quantize_group_kernels
 from gfkeras.export.quantization.onnx_running import OnnxTensors, embed_onnx
 
@@ -29,27 +29,32 @@ Ranges = dict[str, tuple[float, float]]
 
 
 def int8_onnx(
-    model: keras.Model, calibration: Calibration, write_float: WriteFloat, mode: str | None
+    model: keras.Model,
+    calibration: Calibration,
+    write_float: WriteFloat,
+    mode: str | None,
+    batch_size: int | None = None,
 ) -> Int8Result:
     """Equalises, corrects biases, chooses ranges and quantises, as `int8_tflite` does.
 
     Convolutions and FCs are int8 by onnxruntime's own quantiser: weights with a scale for each
     output channel, what they read and give as uint8, which x86 multiplies by int8 in one
-    instruction. PReLU and additions compute in float. Of a hard ensemble the chosen group's
-    weights are gathered as int8 and multiplied in float, since the quantiser would round what is
-    gathered anew for each image.
+    instruction. PReLU, as max(x, αx), and additions compute in float. Of a hard ensemble the
+    chosen group's weights are gathered as int8 and multiplied in float, since the quantiser would
+    round what is gathered anew for each image.
 
     Args:
         model: a `GroupFace`, or a functional model from images to an embedding.
         calibration: faces.
-        write_float: writes a prepared Keras model as a float .onnx.
+        write_float: writes a prepared Keras model as a float .onnx, for any batch.
         mode: "soft" or "hard" of a GroupFace; its own by default.
+        batch_size: fixes the batch; any number of images by default.
 
     Raises:
         NotRewritable: for a model that is not functional.
     """
     network = flattened(float32_model(model), mode)
-    for step in STEPS:
+    for step in INTEGER_STEPS:
         step(network)
     kept_back = calibration.kept_back
     with tempfile.TemporaryDirectory() as folder:
@@ -68,7 +73,8 @@ def int8_onnx(
         found = {name: embed_onnx(content, kept_back) for name, content in made.items()}
     cosines = {name: each.mean_cosine(expected) for name, each in found.items()}
     best = max(cosines, key=lambda name: cosines[name])
-    return Int8Result(made[best], best, cosines, found[best].group_agreement(expected))
+    content = made[best] if batch_size is None else with_batch(made[best], batch_size)
+    return Int8Result(content, best, cosines, found[best].group_agreement(expected))
 
 
 def quantize_onnx(path: Path, ranges: Ranges, image: np.ndarray) -> bytes:

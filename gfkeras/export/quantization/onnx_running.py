@@ -25,7 +25,10 @@ def embed_onnx(content: bytes, images: np.ndarray) -> Embeddings:
     names = [output.name for output in session.get_outputs()]
     rows = [session.run(names, {given.name: image[np.newaxis]}) for image in images]
     return Embeddings.of(
-        {name: np.concatenate(each) for name, each in zip(names, zip(*rows, strict=True))}
+        {
+            name: np.concatenate(each)
+            for name, each in zip(names, zip(*rows, strict=True), strict=True)
+        }
     )
 
 

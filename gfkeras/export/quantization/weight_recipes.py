@@ -25,20 +25,16 @@ class Kernel:
     Attributes:
         operation: "CONV_2D" or "FULLY_CONNECTED".
         output: name of the tensor that the operator gives, by which a recipe knows it.
+        layer: the Keras layer's name, or that of the model's output.
         size: how many weights.
         inputs: length of the last axis.
     """
 
     operation: str
     output: str
+    layer: str
     size: int
     inputs: int
-
-    @property
-    def layer(self) -> str:
-        """The Keras layer's name."""
-        parts = self.output.partition(";")[0].split("/")
-        return (parts[1] if len(parts) > 2 else parts[-1]).removesuffix("_1")
 
 
 def weight_recipe(path: Path, scheme: str) -> list[dict[str, Any]]:
@@ -92,9 +88,8 @@ def int4_kernels(path: Path, scheme: str) -> list[Kernel]:
 def _kernels(path: Path) -> list[Kernel]:
     schema: Any = require("ai_edge_litert.schema_py_generated", "export")
     model = unpacked(path.read_bytes())
-    names = {
-        getattr(schema.BuiltinOperator, name): name for name in ("CONV_2D", "FULLY_CONNECTED")
-    }
+    names = {getattr(schema.BuiltinOperator, name): name for name in ("CONV_2D", "FULLY_CONNECTED")}
+    ends = {end.tensorIndex: end.name for key in model.signatureDefs for end in key.outputs}
     found = []
     for graph in model.subgraphs:
         for operator in graph.operators:
@@ -105,7 +100,15 @@ def _kernels(path: Path) -> list[Kernel]:
             data = model.buffers[weights.buffer].data
             if data is None or not len(data):
                 continue
-            output = graph.tensors[operator.outputs[0]].name.decode()
+            (index,) = operator.outputs
+            output = graph.tensors[index].name.decode()
+            layer = ends[index].decode() if index in ends else _layer(output)
             *_, inputs = weights.shape
-            found.append(Kernel(name, output, len(data) // 4, int(inputs)))
+            found.append(Kernel(name, output, layer, len(data) // 4, int(inputs)))
     return found
+
+
+def _layer(tensor: str) -> str:
+    # functional_3_1/stem_conv_1/BiasAdd;functional_3_1/stem_conv_1/convolution
+    parts = tensor.partition(";")[0].split("/")
+    return (parts[1] if len(parts) > 2 else parts[-1]).removesuffix("_1")
