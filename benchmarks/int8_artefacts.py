@@ -1,13 +1,14 @@
-"""int8 artefacts of a real network against its float one and against TensorFlow's own conversion.
+"""Artefacts of a real network in integers and float16 against its float ones and TensorFlow's own.
 
     python benchmarks/int8_artefacts.py [MODEL] [--data DATA] [--runs 300] [--lfw] [--json FILE]
 
 MODEL is a model folder, such as `gfkeras zoo import` writes; without it InsightFace's MobileFaceNet
 of MS1M is imported from $GFKERAS_DATA/models, and --lfw is on. DATA ($GFKERAS_DATA by default)
 holds `lfw_aligned112` and `lfw_lists`. Latency: one image at a time on one thread, all files in
-turns in one process. Cosine to the float model: on a face of each of 300 people of pairsDevTest.
-With --lfw also accuracy and TAR on pairs.txt. Calibration takes people of peopleDevTrain who are
-in neither list, which is checked; fine-tuning takes all faces of such people.
+turns in one process; ratios of an .onnx are to the fp32 .onnx. Cosine to the float model: on a face
+of each of 300 people of pairsDevTest. With --lfw also accuracy and TAR on pairs.txt. Calibration
+takes people of peopleDevTrain who are in neither list, which is checked; fine-tuning takes all
+faces of such people.
 """
 
 from __future__ import annotations
@@ -34,7 +35,7 @@ from gfkeras.export import Int8Settings, QatSettings, export_form, export_model
 from gfkeras.export.frozen import frozen
 from gfkeras.inference import Embedder
 from gfkeras.inference.artefact_card import read_card
-from gfkeras.inference.runtimes import LiteRTRuntime
+from gfkeras.inference.runtimes import LiteRTRuntime, OnnxRuntime, Runtime
 from gfkeras.models import GroupFace
 
 FACES = 200
@@ -94,7 +95,10 @@ def stock(model: Any, faces: np.ndarray, path: Path) -> Path:
 
 def latencies(paths: dict[str, Path], faces: np.ndarray, runs: int) -> dict[str, float]:
     """Median milliseconds of each, in turns, another face in each run."""
-    runtimes = {name: LiteRTRuntime(path, 1) for name, path in paths.items()}
+    runtimes: dict[str, Runtime] = {
+        name: (OnnxRuntime if path.suffix == ".onnx" else LiteRTRuntime)(path, 1)
+        for name, path in paths.items()
+    }
     seconds: dict[str, list[float]] = {name: [] for name in paths}
     for run in range(-10, runs):
         image = faces[run % len(faces)][np.newaxis].astype(np.float32)
@@ -145,23 +149,33 @@ def whole_network(model: Any, data: Path, runs: int, lfw: bool, folder: Path) ->
         },
         "int8-dynamic": {"precision": "int8-dynamic"},
         "int8-weights": {"precision": "int8-weights"},
+        "int4-dynamic": {"precision": "int4-dynamic"},
+        "int4-weights": {"precision": "int4-weights"},
     }.items():
         file = folder / f"{name.replace(', ', '-').replace(' ', '-')}.tflite"
         paths[name] = export_model(model, file, batch_size=1, **arguments)
         if (made := (read_card(file) or {}).get("int8")) is not None:
             print(f"{name}: on faces kept back {made['mean_cosine']}, chosen {made['statistic']}, "
-                  f"file to its simulation {made['simulated_cosine']}", flush=True)  # fmt: skip
+                  f"file to its simulation {made.get('simulated_cosine')}", flush=True)  # fmt: skip
+    for name, arguments in {
+        "onnx fp32": {},
+        "onnx fp16": {"precision": "fp16"},
+        "onnx int8": {"precision": "int8", "calibration": calibration},
+    }.items():
+        file = folder / f"{name.replace(' ', '-')}.onnx"
+        paths[name] = export_model(model, file, format="onnx", batch_size=1, **arguments)
     paths["stock int8"] = stock(model, calibration, folder / "stock.tflite")
     milliseconds = latencies(paths, faces, runs)
     expected = unit(paths["fp32"], faces)
     rows = {}
     print(f"int8: cosine of one file in two runtimes {two_kernels(paths['int8'], faces):.4f}")
     for name, path in paths.items():
+        float_file = "onnx fp32" if path.suffix == ".onnx" else "fp32"
         row = {
             "latency_ms_median": milliseconds[name],
-            "latency_ratio": milliseconds[name] / milliseconds["fp32"],
+            "latency_ratio": milliseconds[name] / milliseconds[float_file],
             "size_bytes": path.stat().st_size,
-            "size_ratio": path.stat().st_size / paths["fp32"].stat().st_size,
+            "size_ratio": path.stat().st_size / paths[float_file].stat().st_size,
             "mean_cosine": float((unit(path, faces) * expected).sum(axis=1).mean()),
         }
         if lfw:

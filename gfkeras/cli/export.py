@@ -17,22 +17,33 @@ def command(
     format: Annotated[str, typer.Option(help="savedmodel, tflite or onnx.")],  # noqa: A002
     out: Annotated[Path, typer.Option(help="The file, or for savedmodel the folder, to write.")],
     precision: Annotated[
-        str, typer.Option(help="fp32; of tflite also fp16, int8, int8-dynamic or int8-weights.")
+        str,
+        typer.Option(
+            help="fp32; of tflite and onnx also fp16 or int8; of tflite also int8-dynamic, "
+            "int8-weights, int4-dynamic or int4-weights."
+        ),
     ] = "fp32",
     calibration: Annotated[
         Path | None, typer.Option(help="Of int8: a folder of at least 32 aligned faces.")
     ] = None,
-    inputs: Annotated[str, typer.Option(help="Of int8: float32 or int8 images.")] = "float32",
-    outputs: Annotated[str, typer.Option(help="Of int8: float32 or int8 embeddings.")] = "float32",
+    inputs: Annotated[
+        str, typer.Option(help="Of int8 in tflite: float32 or int8 images.")
+    ] = "float32",
+    outputs: Annotated[
+        str, typer.Option(help="Of int8 in tflite: float32 or int8 embeddings.")
+    ] = "float32",
     integer_only: Annotated[
-        bool, typer.Option("--integer-only", help="Of int8: no float operator inside.")
+        bool, typer.Option("--integer-only", help="Of int8 in tflite: no float operator inside.")
     ] = False,
     max_latency_ratio: Annotated[
         float | None,
-        typer.Option(help="Of int8: leave the costliest layers float up to this ratio to fp32."),
+        typer.Option(
+            help="Of int8 in tflite: leave the costliest layers float up to this ratio to fp32."
+        ),
     ] = None,
     qat: Annotated[
-        bool, typer.Option("--qat", help="Of int8: fine-tune on all faces of --calibration.")
+        bool,
+        typer.Option("--qat", help="Of int8 in tflite: fine-tune on all faces of --calibration."),
     ] = False,
     qat_epochs: Annotated[int, typer.Option(help="Of --qat: passes over the faces.")] = 4,
     detector: Annotated[
@@ -67,6 +78,11 @@ def command(
         )
     if precision == "int8" and calibration is None:
         raise ValueError("`--precision int8` needs --calibration DIR, a folder of aligned faces.")
+    if format == "onnx" and settings != Int8Settings():
+        raise ValueError(
+            "`--inputs`, `--outputs`, `--integer-only`, `--max-latency-ratio` and `--qat` need "
+            f"--format tflite. Received: --format {format}"
+        )
     loaded = gfkeras.load(model)
     known = about(model, loaded, mode, thresholds)
     faces = None
@@ -89,9 +105,12 @@ def command(
         )
     size = size_bytes(path)
     rows: list[tuple[str, Any]] = [("Artefact", path), ("Size", f"{size / 2**20:.2f} MiB")]
+    card = read_card(path) or {}
+    if "int4_layers" in card:
+        rows.append(("Layers in int4", len(card["int4_layers"])))
     results = {"path": path, "format": format, "precision": precision, "size_bytes": size}
     if faces is not None:
-        made = (read_card(path) or {})["int8"]
+        made = card["int8"]
         chosen = made["statistic"]
         cosine = made["mean_cosine"][chosen]
         rows += [("Ranges", chosen), ("Cosine to float", f"{cosine:.4f} on faces kept back")]

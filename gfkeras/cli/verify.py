@@ -22,7 +22,7 @@ def command(
     """Compare an artefact's embeddings with the model's, image by image.
 
     Fails over the tolerance: a largest error of 1e-4 for fp32, a smallest cosine of 0.9995
-    for fp16, a mean cosine of 0.985 and 98% of the groups for int8.
+    for fp16, a mean cosine of 0.985 and 98% of the groups for int8; others in docs/export.md.
     """
     load_keras()
     import numpy as np

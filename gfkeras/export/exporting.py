@@ -16,7 +16,8 @@ from gfkeras.export.about import About
 from gfkeras.export.card import describe
 from gfkeras.export.graph import export_form, exported_model, form_of
 from gfkeras.export.onnx import write_onnx
-from gfkeras.export.quantization import Calibration, Int8Settings, int8_tflite
+from gfkeras.export.preparation import DENSE_STEPS, STEPS
+from gfkeras.export.quantization import Calibration, Int8Settings, int8_onnx, int8_tflite
 from gfkeras.export.quiet import quiet
 from gfkeras.export.savedmodel import write_savedmodel
 from gfkeras.export.tflite import write_tflite
@@ -25,7 +26,11 @@ from gfkeras.models import GroupFace
 from gfkeras.models.fingerprint import model_fingerprint
 
 FORMATS = ("savedmodel", "tflite", "onnx")
-PRECISIONS = ("fp32", "fp16", "int8", "int8-dynamic", "int8-weights")
+PRECISIONS = (
+    "fp32", "fp16", "int8", "int8-dynamic", "int8-weights", "int4-dynamic", "int4-weights",
+)  # fmt: skip
+# Of each format.
+_PRECISIONS = {"savedmodel": ("fp32",), "tflite": PRECISIONS, "onnx": ("fp32", "fp16", "int8")}
 # Some room is left for the graph.
 MAX_FILE_BYTES = 2**31 - 2**24
 
@@ -55,16 +60,18 @@ def export_model(
             images to an embedding; on the TensorFlow backend.
         path: the file (.tflite, .onnx), or the folder of a SavedModel.
         format: "savedmodel", "tflite" or "onnx".
-        precision: "fp32", or for TFLite one of: "fp16": weights stored as float16. "int8":
-            weights and activations, in ranges seen on `calibration`. "int8-dynamic": weights,
-            and activations in ranges found for each image as it is computed. "int8-weights":
-            weights, read as floats.
+        precision: "fp32", or for TFLite and ONNX "fp16": weights stored as float16, which ONNX
+            computes in as well; "int8": weights and activations, in ranges seen on
+            `calibration`. For TFLite also "int8-weights": weights, read as floats;
+            "int8-dynamic": the pixels that pointwise convolutions and FCs multiply as well, each
+            in its own range, found as it is computed; "int4-weights" and "int4-dynamic": the same
+            with most of these weights in four bits.
         mode: "soft" or "hard" for a GroupFace; its own by default. Train soft,
             export hard is possible.
         batch_size: fixes the batch, which some runtimes need (LiteRT.js); any by
             default.
         calibration: for "int8", at least 32 aligned faces, (N, H, W, 3), 0…255.
-        int8: further settings for "int8".
+        int8: further settings for "int8" of TFLite.
         about: thresholds, sources and results for the card.
 
     Returns:
@@ -92,8 +99,13 @@ def export_model(
         raise ValueError(
             f"`calibration` and `int8` are for precision='int8'. Received: precision={precision!r}"
         )
+    if format == "onnx" and int8 not in (None, Int8Settings()):
+        raise ValueError(
+            f"Settings of `int8` are for format='tflite'. Received: format={format!r}, {int8}"
+        )
+    steps = DENSE_STEPS if precision.endswith("-dynamic") else STEPS
     with quiet():
-        form = export_form(model, mode=mode, batch_size=batch_size)
+        form = export_form(model, mode=mode, batch_size=batch_size, steps=steps)
     _check_size(form, format)
     tf: Any = require("tensorflow", "export")
     settings: dict[str, Any] = {
@@ -109,14 +121,19 @@ def export_model(
             if format == "savedmodel":
                 write_savedmodel(tf, form, written)
             elif seen is not None:
-                write = functools.partial(_write_float, tf, batch_size)
-                made = int8_tflite(model, seen, write, mode, int8 or Int8Settings())
+                if format == "tflite":
+                    write = functools.partial(_write_float, tf, batch_size)
+                    made = int8_tflite(model, seen, write, mode, int8 or Int8Settings())
+                else:
+                    made = int8_onnx(
+                        model, seen, functools.partial(_write_onnx, tf), mode, batch_size
+                    )
                 written.write_bytes(made.content)
                 settings["int8"] = made.to_json()
             elif format == "tflite":
-                write_tflite(tf, form, written, precision)
+                settings |= write_tflite(tf, form, written, precision)
             else:
-                write_onnx(tf, form, written)
+                write_onnx(tf, form, written, precision)
         description = describe(form, model, settings, ends, fingerprint, known)
         embed_card(written, description)
         card.write_text(card_text(description | file_facts(written)), encoding="utf-8")
@@ -127,14 +144,20 @@ def _write_float(tf: Any, batch_size: int | None, model: keras.Model, path: Path
     write_tflite(tf, form_of(model, batch_size), path, "fp32")
 
 
+def _write_onnx(tf: Any, model: keras.Model, path: Path) -> None:
+    write_onnx(tf, form_of(model), path)
+
+
 def check_precision(precision: str, format: str) -> None:  # noqa: A002
     """Raises ValueError for a precision that there is not, or not in this format."""
     one_of("format", format, FORMATS)
     one_of("precision", precision, PRECISIONS)
-    if precision != "fp32" and format != "tflite":
+    if precision not in _PRECISIONS[format]:
+        holding = [f"format={each!r}" for each in _PRECISIONS if precision in _PRECISIONS[each]]
         raise ValueError(
-            f"`precision` {precision!r} is for format='tflite'; use 'fp32' with "
-            f"{format!r}. Received: precision={precision!r}, format={format!r}"
+            f"`precision` {precision!r} is for {' or '.join(holding)}; {format!r} has "
+            f"{', '.join(_PRECISIONS[format])}. "
+            f"Received: precision={precision!r}, format={format!r}"
         )
 
 

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import keras
 
 from gfkeras.errors import one_of, positive_int, require
-from gfkeras.export.preparation import NotRewritable, prepare
+from gfkeras.export.preparation import STEPS, NotRewritable, prepare
 from gfkeras.export.preparation.float32 import float32_model
+from gfkeras.export.preparation.preparing import Step
 from gfkeras.layers.group_ensemble import MODES
 from gfkeras.models import FaceClassifier, GroupFace
 from gfkeras.models.outputs import as_outputs
@@ -17,7 +19,12 @@ INPUT = "images"
 OUTPUTS = ("embedding", "group_feature", "group_logits")
 
 
-def export_form(model: keras.Model, mode: str | None = None, batch_size: int | None = None) -> Any:
+def export_form(
+    model: keras.Model,
+    mode: str | None = None,
+    batch_size: int | None = None,
+    steps: Sequence[Step] = STEPS,
+) -> Any:
     """A `tf.Module` with one method, `serve`, ready for SavedModel and the converters.
 
     Functional models are prepared (`gfkeras.export.preparation`), others taken as they are.
@@ -29,6 +36,7 @@ def export_form(model: keras.Model, mode: str | None = None, batch_size: int | N
             `keras.Model` from images to an embedding.
         mode: "soft" or "hard" for a GroupFace; its own by default.
         batch_size: fixes the batch; any number of images by default.
+        steps: of the preparation.
 
     Returns:
         The module. `serve(images)` takes (B, H, W, 3) float32, 0…255, and returns
@@ -58,7 +66,7 @@ def export_form(model: keras.Model, mode: str | None = None, batch_size: int | N
     elif mode is not None:
         raise ValueError(f"`mode` is for a GroupFace. Received: mode={mode!r}, {type(model)}")
     try:
-        prepared = prepare(model, mode)
+        prepared = prepare(model, mode, steps)
     except NotRewritable:
         prepared = float32_model(model)
     return form_of(prepared, batch_size)

@@ -32,11 +32,14 @@ class Tolerance:
 
 
 # The near tie of fp32 is a hundred times float32's own rounding, that of fp16 what weights of
-# 11 bits do to a sum of products.
+# 11 bits do to a sum of products. The means leave room under those of MobileFaceNets
+# (docs/export.md: 0.997 in int8, 0.999 in int8-dynamic and int8-weights, 0.958 and 0.940 in int4).
 TOLERANCES = {
     "fp32": Tolerance("max_abs_error", 1e-4, near_tie=1e-5),
     "fp16": Tolerance("min_cosine", 0.9995, near_tie=2e-3),
     "int8": Tolerance("mean_cosine", 0.985, group_agreement=0.98),
-    "int8-dynamic": Tolerance("mean_cosine", 0.95, group_agreement=0.95),
+    "int8-dynamic": Tolerance("mean_cosine", 0.99, group_agreement=0.97),
     "int8-weights": Tolerance("mean_cosine", 0.995, group_agreement=0.98),
+    "int4-dynamic": Tolerance("mean_cosine", 0.94, group_agreement=0.90),
+    "int4-weights": Tolerance("mean_cosine", 0.92, group_agreement=0.90),
 }

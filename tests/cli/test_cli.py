@@ -241,6 +241,12 @@ def test_export_in_int8_refuses(model, faces, tmp_path, capfd):
     assert "need --precision int8" in fails(capfd, *command, "--inputs", "int8")
     savedmodel = ["--format", "savedmodel", "--calibration", str(faces)]
     assert "'int8' is for format='tflite'" in fails(capfd, *int8, *savedmodel)
+    onnx = ["--format", "onnx", "--calibration", str(faces)]
+    for option in (["--inputs", "int8"], ["--integer-only"], ["--max-latency-ratio", "1"]):
+        assert "need --format tflite" in fails(capfd, *int8, *onnx, *option)
+    int4 = [*command, "--precision", "int4-weights"]
+    assert "'int4-weights' is for format='tflite'" in fails(capfd, *int4, "--format", "onnx")
+    assert "need --precision int8" in fails(capfd, *int4, "--calibration", str(faces))
     photos = tmp_path / "photos"
     photos.mkdir()
     for index in range(33):

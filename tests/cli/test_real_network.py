@@ -128,3 +128,43 @@ def test_calibration_without_faces(imported, calibration, shared_data, tmp_path,
     assert "where 40 of 40 images show no face" in error
     assert error.count("\n") == 1
     assert not out.exists()
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("form", "precision", "cosine", "size"),
+    [
+        ("onnx", "int8", 0.995, 0.31),
+        ("onnx", "fp16", 0.9999, 0.52),
+        ("tflite", "int8-dynamic", 0.998, 0.29),
+        ("tflite", "int4-dynamic", 0.95, 0.19),
+        ("tflite", "int4-weights", 0.93, 0.18),
+    ],
+)
+def test_further_precisions(
+    form, precision, cosine, size, imported, calibration, shared_data, tmp_path
+):
+    """Of a real network, and of the one in the box, whose groups they keep."""
+    people = (shared_data / "lfw_lists" / "peopleDevTest.txt").read_text().splitlines()[1:]
+    folder = tmp_path / "faces"
+    folder.mkdir()
+    for row in people[:200]:
+        name = row.split("\t")[0]
+        (folder / name).symlink_to(shared_data / "lfw_aligned112" / name)
+    for model in (str(imported), "h_groupface_mobilefacenet"):
+        command = ["export", model, "--format", form, "--out"]
+        assert main([*command, str(tmp_path / f"fp32.{form}")]) == 0
+        if precision == "int8":
+            detector = shared_data / "models" / "face_detection_yunet_2023mar.onnx"
+            command[-1:] = ["--calibration", str(calibration), "--detector", str(detector), "--out"]
+        path = tmp_path / f"a.{form}"
+        assert main([*command, str(path), "--precision", precision]) == 0
+        result = tmp_path / "result.json"
+        command = ["verify", str(path), model, "--data", str(folder), "--json", str(result)]
+        assert main([*command, "--limit", "200"]) == 0
+        found = json.loads(result.read_text())
+        assert found["mean_cosine"] >= cosine
+        assert found["group_agreement"] >= (0.96 if precision == "int4-dynamic" else 0.98)
+        # The network in the box keeps its groups' weights as floats in a .tflite of any of these.
+        if model == str(imported):
+            assert path.stat().st_size <= size * (tmp_path / f"fp32.{form}").stat().st_size

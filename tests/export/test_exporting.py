@@ -264,7 +264,7 @@ def test_a_failure_overwrites_nothing(models, tmp_path, monkeypatch):
         ("m.tflite", {"format": "tfllite"}, "did you mean 'tflite'"),
         ("m.tflite", {"precision": "int8"}, "`calibration` must be aligned faces"),
         ("m.tflite", {"precision": "fp8"}, "must be one of 'fp32', 'fp16'"),
-        ("m.onnx", {"format": "onnx", "precision": "fp16"}, "is for format='tflite'"),
+        ("m.onnx", {"format": "onnx", "precision": "int8-weights"}, "is for format='tflite'"),
         ("m", {"format": "savedmodel", "precision": "fp16"}, "is for format='tflite'"),
         ("m.onnx", {"format": "tflite"}, "ending in .tflite"),
         ("m.onnx", {"format": "savedmodel"}, "must be a folder"),

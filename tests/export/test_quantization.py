@@ -299,9 +299,8 @@ def test_calibration_that_is_none(plain, tmp_path, calibration, message):
 def test_settings_that_do_not_fit(plain, faces, tmp_path):
     with pytest.raises(ValueError, match="are for precision='int8'"):
         export_model(plain, tmp_path / "a.tflite", calibration=faces)
-    for format, suffix in (("savedmodel", ""), ("onnx", ".onnx")):  # noqa: A001
-        with pytest.raises(ValueError, match=f"'int8' is for format='tflite'.*{format}"):
-            export_model(plain, tmp_path / f"a{suffix}", format=format, precision="int8")
+    with pytest.raises(ValueError, match="'int8' is for format='tflite'.*savedmodel"):
+        export_model(plain, tmp_path / "a", format="savedmodel", precision="int8")
     with pytest.raises(ValueError, match="`inputs` must be"):
         Int8Settings(inputs="uint4")
     with pytest.raises(ValueError, match="`max_latency_ratio` must be positive"):

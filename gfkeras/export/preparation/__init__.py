@@ -6,11 +6,13 @@ from gfkeras.export.preparation.flat import fix_flattening
 from gfkeras.export.preparation.flattening import flattened
 from gfkeras.export.preparation.network import Network, Node, NotRewritable, network_of
 from gfkeras.export.preparation.opening import open_batch_norms, open_input_normalization
+from gfkeras.export.preparation.pointwise import pointwise_as_dense
 from gfkeras.export.preparation.prelu import rewrite_prelus
-from gfkeras.export.preparation.preparing import INTEGER_STEPS, STEPS, prepare
+from gfkeras.export.preparation.preparing import DENSE_STEPS, INTEGER_STEPS, STEPS, prepare
 from gfkeras.export.preparation.training_layers import drop_training_layers
 
 __all__ = [
+    "DENSE_STEPS",
     "INTEGER_STEPS",
     "STEPS",
     "Network",
@@ -24,6 +26,7 @@ __all__ = [
     "network_of",
     "open_batch_norms",
     "open_input_normalization",
+    "pointwise_as_dense",
     "prepare",
     "rewrite_prelus",
 ]

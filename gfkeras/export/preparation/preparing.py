@@ -13,6 +13,7 @@ from gfkeras.export.preparation.flattening import flattened
 from gfkeras.export.preparation.float32 import float32_model
 from gfkeras.export.preparation.network import Network
 from gfkeras.export.preparation.opening import open_batch_norms, open_input_normalization
+from gfkeras.export.preparation.pointwise import pointwise_as_dense
 from gfkeras.export.preparation.prelu import rewrite_prelus
 from gfkeras.export.preparation.training_layers import drop_training_layers
 
@@ -25,6 +26,8 @@ STEPS: tuple[Step, ...] = (
 )  # fmt: skip
 # For processors that know nothing but integers: without PReLU.
 INTEGER_STEPS: tuple[Step, ...] = (rewrite_prelus, *STEPS)
+# For integer weights times float pixels.
+DENSE_STEPS: tuple[Step, ...] = (*STEPS, pointwise_as_dense)
 
 
 def prepare(

@@ -5,6 +5,7 @@ from gfkeras.export.quantization.calibration import MAX_FACES, MIN_FACES, Calibr
 from gfkeras.export.quantization.compact import compact
 from gfkeras.export.quantization.int8 import Int8Result, int8_tflite
 from gfkeras.export.quantization.int8_settings import Int8Settings
+from gfkeras.export.quantization.onnx_int8 import int8_onnx
 from gfkeras.export.quantization.qat_settings import QatSettings
 
 __all__ = [
@@ -15,6 +16,7 @@ __all__ = [
     "Int8Settings",
     "QatSettings",
     "compact",
+    "int8_onnx",
     "int8_tflite",
     "quantize",
 ]

@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 
 from gfkeras.errors import require
+from gfkeras.export.quantization.weight_recipes import weight_recipe
 
 Ranges = Mapping[str, tuple[float, float]]
 
@@ -23,9 +24,8 @@ def quantize(
 
     Args:
         path: the float file.
-        scheme: "int8": weights and activations, by channel and by tensor. "int8-dynamic": weights,
-            and activations in ranges found for each image at run time. "int8-weights":
-            weights, read as floats.
+        scheme: "int8": weights and activations, by channel and by tensor; else one of
+            `weight_recipes.SCHEMES`.
         ranges: (low, high) of each tensor that is computed, for "int8".
         float_layers: regular expressions; operators whose output's name matches stay float.
         inputs, outputs: "float32" or "int8" at the model's ends, for "int8".
@@ -34,20 +34,16 @@ def quantize(
     recipe: Any = require("ai_edge_quantizer.recipe", "export")
     types: Any = require("ai_edge_quantizer.qtyping", "export")
     names = types.TFLOperationName
-    recipes = {
-        "int8": recipe.static_wi8_ai8,
-        "int8-dynamic": recipe.dynamic_wi8_afp32,
-        "int8-weights": recipe.weight_only_wi8_afp32,
-    }
     with silent():
-        work = quantizer.Quantizer(str(path), recipes[scheme]())
+        wanted = recipe.static_wi8_ai8() if scheme == "int8" else weight_recipe(path, scheme)
+        work = quantizer.Quantizer(str(path), wanted)
         for pattern in float_layers:
             work.update_quantization_recipe(
                 pattern, names.ALL_SUPPORTED, algorithm_key="no_quantize"
             )
         if scheme == "int8":
-            for operation, wanted in ((names.INPUT, inputs), (names.OUTPUT, outputs)):
-                if wanted == "float32":
+            for operation, end in ((names.INPUT, inputs), (names.OUTPUT, outputs)):
+                if end == "float32":
                     work.update_quantization_recipe(".*", operation, algorithm_key="no_quantize")
         statistics = None
         if ranges is not None:

@@ -46,7 +46,7 @@ class Int8Result:
     """An int8 file, and how it came about.
 
     Attributes:
-        content: of the .tflite.
+        content: of the .tflite or .onnx.
         statistic: which ranges were chosen; "qat" for those learned by fine-tuning.
         mean_cosine: to the float model on the faces kept back, by statistic, the earlier ones
             before fine-tuning, which is undone where it does not raise them.

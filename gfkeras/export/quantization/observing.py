@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 
@@ -14,8 +14,17 @@ from gfkeras.export.quantization.histogram import BINS, Histogram
 PIXELS = (0.0, 255.0)
 
 
+class Tensors(Protocol):
+    """A network that shows what it computes on the way, by name."""
+
+    @property
+    def computed(self) -> Collection[str]: ...
+
+    def __call__(self, image: np.ndarray) -> Iterator[tuple[str, np.ndarray]]: ...
+
+
 def observe(path: Path, images: np.ndarray) -> dict[str, Histogram]:
-    """Runs each image twice: for the ends of each tensor's values, then to count them.
+    """The values of a .tflite's tensors.
 
     Args:
         path: a float .tflite for one image at a time.
@@ -26,6 +35,12 @@ def observe(path: Path, images: np.ndarray) -> dict[str, Histogram]:
         pixels.
     """
     tensors = AllTensors(path)
+    # Whatever these images hold, others hold black and white.
+    return count(tensors, images) | {tensors.given: Histogram(*PIXELS, np.zeros(BINS))}
+
+
+def count(tensors: Tensors, images: np.ndarray) -> dict[str, Histogram]:
+    """Runs each image twice: for the ends of each tensor's values, then to count them."""
     ends = dict.fromkeys(tensors.computed, (np.inf, -np.inf))
     for image in images:
         for name, value in tensors(image):
@@ -37,9 +52,7 @@ def observe(path: Path, images: np.ndarray) -> dict[str, Histogram]:
             low, high = ends[name]
             if high > low:
                 counts[name] += _counts(value, low, high)
-    histograms = {name: Histogram(*ends[name], counts[name]) for name in tensors.computed}
-    # Whatever these images hold, others hold black and white.
-    return histograms | {tensors.given: Histogram(*PIXELS, np.zeros(BINS))}
+    return {name: Histogram(*ends[name], counts[name]) for name in tensors.computed}
 
 
 class AllTensors:
