@@ -299,7 +299,7 @@ def test_calibration_that_is_none(plain, tmp_path, calibration, message):
 def test_settings_that_do_not_fit(plain, faces, tmp_path):
     with pytest.raises(ValueError, match="are for precision='int8'"):
         export_model(plain, tmp_path / "a.tflite", calibration=faces)
-    with pytest.raises(ValueError, match="'int8' is for format='tflite'.*savedmodel"):
+    with pytest.raises(ValueError, match=r"'int8' is for format='tflite'.*savedmodel"):
         export_model(plain, tmp_path / "a", format="savedmodel", precision="int8")
     with pytest.raises(ValueError, match="`inputs` must be"):
         Int8Settings(inputs="uint4")
