@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 # Folders whose files take longest, the longest first.
-LONG = ("training", "cli", "zoo", "packaging", "prepare", "models", "losses", "export")
+LONG = ("training", "cli", "zoo", "kits", "packaging", "prepare", "models", "losses", "export")
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
