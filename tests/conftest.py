@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 # Folders whose files take longest, the longest first.
-LONG = ("training", "cli", "zoo", "packaging", "prepare", "models", "losses", "export")
+LONG = ("training", "cli", "zoo", "kits", "packaging", "prepare", "models", "losses", "export")
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
@@ -19,7 +19,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """
 
     def place(item: pytest.Item) -> int:
-        return next((i for i, name in enumerate(LONG) if name in item.path.parts), len(LONG))
+        return next((i for i, name in enumerate(LONG) if name in item.nodeid.split("/")), len(LONG))
 
     items.sort(key=place)
 

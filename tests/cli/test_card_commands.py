@@ -10,6 +10,7 @@ import keras
 import numpy as np
 import pytest
 from PIL import Image
+from small_networks import SMALL_BOTTLENECKS
 
 import gfkeras
 from gfkeras.cli import main
@@ -37,7 +38,8 @@ def folder(tmp_path_factory) -> Path:
     """An untrained GroupFace with thresholds and sources beside it."""
     keras.utils.set_random_seed(0)
     model = gfkeras.GroupFace(
-        gfkeras.backbones.MobileFaceNet(width=0.0625), embedding_dim=16, num_groups=2,
+        gfkeras.backbones.MobileFaceNet(width=0.0625, bottlenecks=SMALL_BOTTLENECKS),
+        embedding_dim=16, num_groups=2,
         shared_dim=None, group_dim=16, mode="hard",
     )  # fmt: skip
     path = model.save_to(tmp_path_factory.mktemp("cards") / "network")

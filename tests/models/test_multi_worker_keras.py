@@ -25,7 +25,6 @@ except (TypeError, ValueError) as error:
 
 
 @pytest.mark.skipif(keras.backend.backend() != "tensorflow", reason="once is enough")
-@pytest.mark.slow
 def test_fit_of_keras_still_fails_on_several_workers():
     processes = start_workers(CODE, KERAS_BACKEND="tensorflow")
     for process in processes:
