@@ -71,6 +71,13 @@ def images() -> np.ndarray:
 
 
 @pytest.fixture(scope="session")
+def faces(images: np.ndarray) -> np.ndarray:
+    """(60, 32, 32, 3) uint8 to calibrate on: `images`, shifted."""
+    rng = np.random.default_rng(5)
+    return np.concatenate([np.roll(images, rng.integers(-9, 9, 2), axis=(1, 2)) for _ in range(5)])
+
+
+@pytest.fixture(scope="session")
 def make_model(images: np.ndarray) -> Callable[..., GroupFace]:
     """Builds a trained-like GroupFace, on a tiny backbone unless given another."""
 

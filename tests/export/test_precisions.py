@@ -17,13 +17,6 @@ onnx = pytest.importorskip("onnx")
 
 
 @pytest.fixture(scope="module")
-def faces(images) -> np.ndarray:
-    """(60, 32, 32, 3): the session's images, shifted."""
-    rng = np.random.default_rng(5)
-    return np.concatenate([np.roll(images, rng.integers(-9, 9, 2), axis=(1, 2)) for _ in range(5)])
-
-
-@pytest.fixture(scope="module")
 def groupface(make_model):
     return make_model(mode="hard")
 

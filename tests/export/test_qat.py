@@ -32,12 +32,6 @@ def write(model, path):
 
 
 @pytest.fixture(scope="module")
-def faces(images) -> np.ndarray:
-    rng = np.random.default_rng(5)
-    return np.concatenate([np.roll(images, rng.integers(-9, 9, 2), axis=(1, 2)) for _ in range(5)])
-
-
-@pytest.fixture(scope="module")
 def shallow(as_trained, images):
     """Shallow, for rounding errors grow from layer to layer."""
     keras.utils.set_random_seed(6)

@@ -21,13 +21,6 @@ from gfkeras.inference import Embedder
 
 
 @pytest.fixture(scope="module")
-def faces(images) -> np.ndarray:
-    """(60, 32, 32, 3): the session's images, shifted."""
-    rng = np.random.default_rng(5)
-    return np.concatenate([np.roll(images, rng.integers(-9, 9, 2), axis=(1, 2)) for _ in range(5)])
-
-
-@pytest.fixture(scope="module")
 def groupface(make_model):
     """A shallow network: many layers of random weights make rounding errors grow."""
     return make_model(mode="hard")
