@@ -1,0 +1,1 @@
+"""The seed papers' experiments: ablations, figures, model inversion, data cleaning, studies."""
