@@ -71,7 +71,7 @@ def _page(package: ModuleType, home: dict[tuple[str, int], str]) -> str:
 
 
 def _index(packages: list[ModuleType]) -> str:
-    lines = ["API", "===", "", "From the docstrings, as ``help(gfkeras.GroupFace)`` shows them.", ""]
+    lines = ["API", "===", "", "What ``help(gfkeras.GroupFace)`` says.", ""]
     for package in packages:
         first = (package.__doc__ or "").strip().partition("\n")[0]
         lines.append(f"- :doc:`{package.__name__} <api/{package.__name__}>`: {first}")

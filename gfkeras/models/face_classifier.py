@@ -65,10 +65,15 @@ class FaceClassifier(keras.Model):
             give a NaN loss.
 
     Example:
-        >>> training = FaceClassifier(model, ArcFace(num_classes=100), SelfGroupingLoss())
-        >>> training.compile(keras.optimizers.SGD(0.005, momentum=0.9))
-        >>> training.fit(images, labels, batch_size=128)
-        >>> training.model.save_to("runs/first")
+        import gfkeras, keras
+        images, labels = gfkeras.data.synthetic.synthetic_faces(20, 8)
+        model = gfkeras.GroupFace(gfkeras.backbones.MobileFaceNet(width=0.25), shared_dim=None)
+        training = gfkeras.FaceClassifier(
+            model, gfkeras.heads.ArcFace(num_classes=20), gfkeras.losses.SelfGroupingLoss()
+        )
+        training.compile(keras.optimizers.SGD(0.005, momentum=0.9))
+        training.fit(images, labels, batch_size=32)
+        training.model.save_to("runs/first")
     """
 
     def __init__(

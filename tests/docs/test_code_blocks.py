@@ -1,0 +1,363 @@
+"""Every code block of the documentation is checked, and run."""
+
+from __future__ import annotations
+
+import ast
+import doctest
+import shlex
+import shutil
+import subprocess
+import sys
+import tomllib
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import command_lines
+import keras
+import numpy as np
+import pytest
+from code_names import names_of_gfkeras, resolve
+from command_lines import Command
+from documentation_folder import make_folder, small_groupface
+from markdown_blocks import ROOT, SHELL, SHOWN, Block, blocks, other_pages, pages
+
+import gfkeras
+from gfkeras.cli import main
+from gfkeras.training import Recipe
+
+pytestmark = pytest.mark.skipif(
+    keras.backend.backend() != "tensorflow", reason="the command line runs on TensorFlow"
+)
+
+# Commands that are read and not run, by how they begin, and why.
+NOT_RUN = {
+    "make": "runs these tests, or hours",
+    "pip install": "installs into the environment of these tests",
+    "export TF_CONFIG": "takes several machines; tests/training/distribution has two processes",
+    "python benchmarks/": "minutes to hours against a peer: `make bench`",
+    "gfkeras zoo import w600k_r50.onnx": "a download of 166 MB; tests/zoo imports its like",
+    "gfkeras zoo import backbone.pt": "written by PyTorch, in tests/zoo/test_importers_on_torch.py",
+    "gfkeras evaluate MODEL --protocol ijb": "tests/cli/test_protocols.py has the layout",
+    "gfkeras evaluate MODEL --protocol megaface": "tests/cli/test_protocols.py has the layout",
+}
+# What makes a command short enough, added to its options; of an option given twice the last holds.
+SHORTER = {
+    "train": ["--set", "training.epochs=1", "--quiet"],
+    "evaluate": ["--bootstrap", "20"],
+    "bench": ["--repeats", "3"],
+    "demo": ["--people", "8", "--images", "4", "--holdout", "3", "--set", "training.epochs=1"],
+}
+
+
+@dataclass(frozen=True)
+class Page:
+    """How the blocks of a page are run.
+
+    Attributes:
+        given: names that its Python takes as given, by what makes them.
+        shorter: texts of its Python that are replaced, so that it takes seconds.
+        slow: how commands begin that are run by `make test-all` only; what they write is then
+            taken from the folder of stand-ins. True for all.
+        quick_python: whether the Python is run without `make test-all` too.
+        holds: what must be true of the names afterwards.
+    """
+
+    given: Mapping[str, Callable[[Path], Any]] = field(default_factory=dict)
+    shorter: Mapping[str, str] = field(default_factory=dict)
+    slow: tuple[str, ...] | bool = ()
+    quick_python: bool = True
+    holds: Callable[[dict[str, Any]], None] = lambda names: None
+
+
+def _embedder(folder: Path) -> Any:
+    return gfkeras.Embedder(folder / "face.tflite")
+
+
+def _trained_finitely(*trainings: str) -> Callable[[dict[str, Any]], None]:
+    def holds(names: dict[str, Any]) -> None:
+        for training in trainings:
+            assert np.isfinite(names[training].history.history["loss"]).all()
+
+    return holds
+
+
+def _embedded_two(names: dict[str, Any]) -> None:
+    np.testing.assert_allclose(np.linalg.norm(names["emb"].embedding, axis=1), 1, rtol=1e-5)
+    assert names["emb"].group.shape == (2,)
+    _trained_finitely("training")(names)
+
+
+def _pooled(width: float, embedding_dim: int = 16) -> keras.Model:
+    """In place of a MobileFaceNet, which takes long to compile."""
+    images = keras.Input((112, 112, 3))
+    x = keras.layers.Flatten()(keras.layers.AveragePooling2D(16)(images))
+    return keras.Model(images, keras.layers.Dense(embedding_dim)(keras.layers.Rescaling(0.01)(x)))
+
+
+def _classifier(folder: Path) -> Any:
+    training = gfkeras.FaceClassifier(_pooled(1.0), gfkeras.heads.ArcFace(num_classes=20))
+    training.compile("adam")
+    return training
+
+
+PAGES = {
+    "README.md": Page(
+        shorter={"images_per_identity=20": "images_per_identity=2"},
+        slow=True,
+        holds=_embedded_two,
+    ),
+    "docs/data.md": Page(
+        given={
+            "gfkeras": lambda folder: gfkeras,
+            "photos": lambda folder: sorted((folder / "photos" / "Bob").iterdir()),
+            "model": _classifier,
+        },
+        shorter={"batch_size=128": "batch_size=8", "epochs=20": "epochs=2", "1234": "1"},
+        slow=True,
+    ),
+    "docs/evaluation.md": Page(
+        given={"embedder": _embedder},
+        shorter={"replicates=1000": "replicates=20"},
+        slow=("gfkeras",),
+    ),
+    "docs/export.md": Page(
+        given={
+            "gfkeras": lambda folder: gfkeras,
+            "model": lambda folder: small_groupface(),
+            "images": lambda folder: gfkeras.data.synthetic.synthetic_faces(4, 2)[0],
+        },
+        slow=True,
+        quick_python=False,
+    ),
+    "docs/galleries.md": Page(
+        given={
+            "gfkeras": lambda folder: gfkeras,
+            "embedder": _embedder,
+            "photos_of_ann": lambda folder: [folder / "a.jpg", folder / "b.jpg"],
+            "more": lambda folder: _embedder(folder).embed_files([folder / "a.png"]),
+        },
+        slow=("gfkeras cluster",),
+    ),
+    "docs/guide.md": Page(slow=True),
+    "docs/heads_and_losses.md": Page(holds=_trained_finitely("training", "own")),
+    "docs/index.md": Page(slow=True),
+    "docs/migrating_from_keras_insightface.md": Page(slow=("gfkeras",)),
+    "docs/migrating_from_tensorflow_addons.md": Page(
+        given={
+            "gfkeras": lambda folder: gfkeras,
+            "keras": lambda folder: keras,
+            "model": lambda folder: small_groupface().backbone,
+            # It cannot be imported with Keras 3, which is what the page is about.
+            "tfa": lambda folder: SimpleNamespace(
+                losses=SimpleNamespace(TripletSemiHardLoss=gfkeras.losses.TripletLoss)
+            ),
+        },
+    ),
+    "docs/training.md": Page(
+        given={"gfkeras": lambda folder: gfkeras, "model": lambda folder: small_groupface()},
+        shorter={"1_000_000": "1_000"},
+    ),
+    "docs/zoo.md": Page(
+        given={"gfkeras": lambda folder: gfkeras},
+        # A download of 166 MB.
+        shorter={"w600k_r50": "h_groupface_mobilefacenet"},
+        slow=True,
+    ),
+}
+
+
+def page_of(name: str) -> Page:
+    return PAGES.get(name, Page())
+
+
+ALL = [block for page in pages() for block in blocks(page)]
+CHECKED = ALL + [block for page in other_pages() for block in blocks(page)]
+
+
+def is_not_run(command: Command) -> bool:
+    return any(" ".join(command).startswith(beginning) for beginning in NOT_RUN)
+
+
+# -- what is checked without being run ----------------------------------------------------------
+
+
+def test_every_block_has_a_language_that_is_run_or_shown():
+    known = {"python", "toml"} | SHELL | SHOWN
+    assert [block.place for block in CHECKED if block.language not in known] == []
+
+
+@pytest.mark.parametrize(
+    "block", [b for b in CHECKED if b.language in SHELL], ids=lambda block: block.place
+)
+def test_commands_and_options_exist(block: Block):
+    for command in command_lines.commands(block.text):
+        command_lines.check(command)
+
+
+@pytest.mark.parametrize(
+    "command",
+    [
+        "gfkeras trian RECIPE.toml --data d --out o",
+        "gfkeras train RECIPE.toml --data d --out o --sett a=1",
+        "gfkeras train RECIPE.toml --data d",
+        "gfkeras zoo lst",
+        "gfkeras bench a.tflite --repeats many",
+        "python benchmarks/gone.py",
+        "python benchmarks/int8_artefacts.py --lfv",
+        "make tests",
+        "pip install '.[exprot]'",
+        "npm run server",
+        "curl example.org",
+    ],
+)
+def test_the_check_sees_what_does_not_exist(command):
+    with pytest.raises(command_lines.UnknownCommandError):
+        command_lines.check(command_lines.commands(command)[0])
+
+
+@pytest.mark.parametrize(
+    "block", [b for b in CHECKED if b.language == "toml"], ids=lambda block: block.place
+)
+def test_recipes_are_read(block: Block):
+    Recipe.parse(tomllib.loads(block.text))
+
+
+def source(block: Block) -> str:
+    """A block's Python, without the prompts and results of a session."""
+    if not block.text.startswith(">>>"):
+        return block.text
+    return "".join(example.source for example in doctest.DocTestParser().get_examples(block.text))
+
+
+@pytest.mark.parametrize(
+    "block", [b for b in CHECKED if b.language == "python"], ids=lambda block: block.place
+)
+def test_names_exist(block: Block):
+    for name in names_of_gfkeras(ast.parse(source(block), block.place)):
+        resolve(name)
+
+
+def test_no_exception_is_stale():
+    commands = [
+        " ".join(command)
+        for block in ALL if block.language in SHELL
+        for command in command_lines.commands(block.text)
+    ]  # fmt: skip
+    for beginning in NOT_RUN:
+        assert any(command.startswith(beginning) for command in commands), beginning
+    assert set(PAGES) <= set(pages())
+    for name, page in PAGES.items():
+        python = "".join(block.text for block in blocks(name) if block.language == "python")
+        shell = "".join(block.text for block in blocks(name) if block.language in SHELL)
+        for text in page.shorter:
+            assert text in python, (name, text)
+        for beginning in page.slow if isinstance(page.slow, tuple) else ():
+            assert beginning in shell, (name, beginning)
+
+
+# -- what is run ----------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="session")
+def stand_ins(tmp_path_factory, shared_data) -> Path:
+    """A folder with all that the pages name; each page gets a copy."""
+    root = tmp_path_factory.mktemp("documentation") / "folder"
+    return make_folder(root, shared_data / "models" / "face_detection_yunet_2023mar.onnx")
+
+
+class Run:
+    """The blocks of a page, in order, in one folder and one namespace."""
+
+    def __init__(self, name: str, folder: Path, whole: bool):
+        self.page = page_of(name)
+        self.whole = whole
+        self.folder = folder
+        self.names: dict[str, Any] = {"__name__": "page"}
+        if whole:
+            self._remove_what_is_written(blocks(name))
+        for given, make in self.page.given.items():
+            self.names[given] = make(folder)
+        for block in blocks(name):
+            getattr(self, f"_{'shell' if block.language in SHELL else block.language}")(block)
+        self.page.holds(self.names)
+
+    def _remove_what_is_written(self, all_blocks: list[Block]) -> None:
+        for block in all_blocks:
+            for command in self._commands(block) if block.language in SHELL else ():
+                for path in command_lines.written(command):
+                    place = self.folder / path
+                    shutil.rmtree(place) if place.is_dir() else place.unlink(missing_ok=True)
+
+    def _commands(self, block: Block) -> list[Command]:
+        return [c for c in command_lines.commands(block.text) if not is_not_run(c)]
+
+    def _is_slow(self, command: Command) -> bool:
+        slow = self.page.slow
+        beginnings = slow if isinstance(slow, tuple) else ("",) if slow else ()
+        return any(" ".join(command).startswith(beginning) for beginning in beginnings)
+
+    def _text(self, block: Block) -> None:
+        pass
+
+    def _toml(self, block: Block) -> None:
+        if block.saved_as:
+            (self.folder / block.saved_as).write_text(block.text)
+
+    def _python(self, block: Block) -> None:
+        if not (self.whole or self.page.quick_python):
+            return
+        if block.text.startswith(">>>"):
+            test = doctest.DocTestParser().get_doctest(
+                block.text, self.names, block.place, block.page, block.line
+            )
+            said: list[str] = []
+            doctest.DocTestRunner(verbose=False).run(test, out=said.append, clear_globs=False)
+            self.names.update(test.globs)
+            assert said == []
+            return
+        text = block.text
+        for old, new in self.page.shorter.items():
+            text = text.replace(old, new)
+        # Errors name the page and the line.
+        exec(compile("\n" * block.line + text, str(ROOT / block.page), "exec"), self.names)
+
+    def _shell(self, block: Block) -> None:
+        for command in self._commands(block):
+            if self.whole or not self._is_slow(command):
+                self._run(command, block)
+
+    def _run(self, command: Command, block: Block) -> None:
+        command = command_lines.without_environment(command)
+        words = ["0" if w == "SEED" else w.replace("=SEED", "=0") for w in command]
+        if words[0] == "gfkeras":
+            status = main([*words[1:], *SHORTER.get(words[1], [])])
+        else:
+            # Scripts are named from the root of the repository.
+            words[1] = str(ROOT / words[1])
+            status = subprocess.run([sys.executable, *words[1:]], check=False).returncode
+        assert status == 0, f"{block.place}: {shlex.join(command)}"
+
+
+def run(name: str, stand_ins: Path, tmp_path: Path, monkeypatch, whole: bool) -> None:
+    folder = tmp_path / "folder"
+    shutil.copytree(stand_ins, folder)
+    monkeypatch.chdir(folder)
+    monkeypatch.setenv("GFKERAS_YUNET", str(folder / "face_detection_yunet_2023mar.onnx"))
+    monkeypatch.setenv("GFKERAS_OFFLINE", "1")
+    monkeypatch.delenv("GFKERAS_CACHE", raising=False)
+    Run(name, folder, whole)
+
+
+@pytest.mark.parametrize("name", [p for p in pages() if any(b.page == p for b in ALL)])
+def test_page(name, stand_ins, tmp_path, monkeypatch):
+    monkeypatch.setattr(gfkeras.backbones, "MobileFaceNet", _pooled)
+    run(name, stand_ins, tmp_path, monkeypatch, whole=False)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", [name for name, page in PAGES.items() if page.slow])
+def test_whole_page(name, stand_ins, tmp_path, monkeypatch):
+    run(name, stand_ins, tmp_path, monkeypatch, whole=True)
