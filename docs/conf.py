@@ -19,6 +19,7 @@ from gfkeras.version import __version__  # noqa: E402
 
 project = "gfkeras"
 author = "The gfkeras authors"
+copyright = "the gfkeras authors; Apache-2.0"  # noqa: A001
 release = version = __version__
 language = "en"
 

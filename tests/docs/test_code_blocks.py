@@ -17,6 +17,7 @@ from typing import Any
 
 import command_lines
 import keras
+import keras_insightface
 import numpy as np
 import pytest
 from code_names import names_of_gfkeras, resolve
@@ -48,7 +49,18 @@ SHORTER = {
     "train": ["--set", "training.epochs=1", "--quiet"],
     "evaluate": ["--bootstrap", "20"],
     "bench": ["--repeats", "3"],
-    "demo": ["--people", "8", "--images", "4", "--holdout", "3", "--set", "training.epochs=1"],
+    "demo": [
+        "--people",
+        "8",
+        "--images",
+        "4",
+        "--holdout",
+        "3",
+        "--set",
+        "training.epochs=1",
+        "--set",
+        "training.batch_size=8",
+    ],
 }
 
 
@@ -61,6 +73,7 @@ class Page:
         shorter: texts of its Python that are replaced, so that it takes seconds.
         slow: how commands begin that are run by `make test-all` only; what they write is then
             taken from the folder of stand-ins. True for all.
+        files: what else there must be for slow commands, by what makes it.
         quick_python: whether the Python is run without `make test-all` too.
         holds: what must be true of the names afterwards.
     """
@@ -68,6 +81,7 @@ class Page:
     given: Mapping[str, Callable[[Path], Any]] = field(default_factory=dict)
     shorter: Mapping[str, str] = field(default_factory=dict)
     slow: tuple[str, ...] | bool = ()
+    files: Mapping[str, Callable[[Path], Any]] = field(default_factory=dict)
     quick_python: bool = True
     holds: Callable[[dict[str, Any]], None] = lambda names: None
 
@@ -144,7 +158,10 @@ PAGES = {
     "docs/guide.md": Page(slow=True),
     "docs/heads_and_losses.md": Page(holds=_trained_finitely("training", "own")),
     "docs/index.md": Page(slow=True),
-    "docs/migrating_from_keras_insightface.md": Page(slow=("gfkeras",)),
+    "docs/migrating_from_keras_insightface.md": Page(
+        slow=("gfkeras",),
+        files={"TT_r50_basic_model_latest.h5": lambda path: keras_insightface.resnet().save(path)},
+    ),
     "docs/migrating_from_tensorflow_addons.md": Page(
         given={
             "gfkeras": lambda folder: gfkeras,
@@ -265,7 +282,7 @@ def test_no_exception_is_stale():
 def stand_ins(tmp_path_factory, shared_data) -> Path:
     """A folder with all that the pages name; each page gets a copy."""
     root = tmp_path_factory.mktemp("documentation") / "folder"
-    return make_folder(root, shared_data / "models" / "face_detection_yunet_2023mar.onnx")
+    return make_folder(root, shared_data / "models")
 
 
 class Run:
@@ -278,8 +295,9 @@ class Run:
         self.names: dict[str, Any] = {"__name__": "page"}
         if whole:
             self._remove_what_is_written(blocks(name))
-        for given, make in self.page.given.items():
-            self.names[given] = make(folder)
+            for file, make in self.page.files.items():
+                make(folder / file)
+        self.names.update({given: make(folder) for given, make in self.page.given.items()})
         for block in blocks(name):
             getattr(self, f"_{'shell' if block.language in SHELL else block.language}")(block)
         self.page.holds(self.names)

@@ -30,6 +30,9 @@ RECIPE = {
     "training": {"epochs": 1, "batch_size": 16},
 }  # fmt: skip
 
+# With `model.init`, which brings the backbone.
+FINE_TUNING = {**RECIPE, "model": {"num_groups": 2, "group_dim": 16}}
+
 
 def small_groupface() -> keras.Model:
     """A GroupFace that compiles in a second."""
@@ -87,12 +90,12 @@ def _verification_bin(faces: np.ndarray, path: Path) -> None:
     path.write_bytes(pickle.dumps((content, [p % 2 == 0 for p in range(60)])))
 
 
-def make_folder(root: Path, detector: Path | None) -> Path:
+def make_folder(root: Path, models: Path) -> Path:
     """Fills a folder with all that the pages name.
 
     Args:
         root: a folder that does not exist.
-        detector: YuNet's file, for photos; None leaves out what takes it.
+        models: where YuNet's file and InsightFace's MobileFaceNet lie.
     """
     images, _ = synthetic_faces(num_identities=PEOPLE, images_per_identity=EACH, seed=0)
     faces = images.reshape(PEOPLE, EACH, *images.shape[1:])
@@ -119,11 +122,14 @@ def make_folder(root: Path, detector: Path | None) -> Path:
     _photo(faces[0, 3], faces[1, 3]).save(root / "party.jpg", quality=95)
     for name, number in (("a.png", 0), ("b.png", 1)):
         Image.fromarray(faces[0, number]).save(root / name)
-    if detector is not None:
-        shutil.copy(detector, root / "face_detection_yunet_2023mar.onnx")
+    (root / "DATA" / "models").symlink_to(models, target_is_directory=True)
+    shutil.copy(models / "face_detection_yunet_2023mar.onnx", root)
+    for end in ("0000.params", "symbol.json"):
+        shutil.copy(models / f"mobilefacenet_ms1m-{end}", root / f"model-{end}")
 
     for place in ("RECIPE", "RECIPE.toml"):
         (root / place).write_text(tomli_w.dumps(RECIPE))
+    (root / "mine.toml").write_text(tomli_w.dumps(FINE_TUNING))
     _make_models(root, faces)
     return root
 
