@@ -106,10 +106,14 @@ def make_folder(root: Path, models: Path) -> Path:
     (root / "DATA" / "lfw_lists").mkdir()
     (root / "pairs.txt").write_text(_lfw_pairs(names, FOLDS, PAIRS))
     (root / "DATA" / "lfw_lists" / "pairs.txt").write_text(_lfw_pairs(names, FOLDS, PAIRS))
-    (root / "pairsDevTest.txt").write_text(_lfw_pairs(names[: PEOPLE // 2], 1, 30))
-    (root / "pairsDevTrain.txt").write_text(_lfw_pairs(names[PEOPLE // 2 :], 1, 30))
-    (root / "group_a.txt").write_text("\n".join(names[: PEOPLE // 2]))
-    (root / "group_b.txt").write_text("\n".join(names[PEOPLE // 2 :]))
+    halves = {"Test": names[: PEOPLE // 2], "Train": names[PEOPLE // 2 :]}
+    for half, people in halves.items():
+        for place in (root, root / "DATA" / "lfw_lists"):
+            (place / f"pairsDev{half}.txt").write_text(_lfw_pairs(people, 1, 30))
+        listed = "\n".join([str(len(people)), *(f"{name}\t{EACH}" for name in people)])
+        (root / "DATA" / "lfw_lists" / f"peopleDev{half}.txt").write_text(listed)
+    for group, people in zip("ab", halves.values(), strict=True):
+        (root / f"group_{group}.txt").write_text("\n".join(people))
     _verification_bin(faces, root / "agedb_30.bin")
 
     people = ["Bob", "Cleo", "Ann Example", *names[3:]]
