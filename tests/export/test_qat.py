@@ -163,7 +163,7 @@ def simulate(model, faces, tmp_path, mode=None):
 
 def test_the_simulation_computes_what_the_file_does(shallow, faces, tmp_path):
     found, expected, network, nodes = simulate(shallow, faces, tmp_path)
-    assert found.mean_cosine(expected) > 0.99999
+    np.testing.assert_array_equal(found.embedding, expected.embedding)
     exact = Embeddings.of(
         {"embedding": np.asarray(network.model()(faces.astype(np.float32))["embedding"])}
     )
@@ -171,6 +171,23 @@ def test_the_simulation_computes_what_the_file_does(shallow, faces, tmp_path):
     assert exact.mean_cosine(expected) < found.mean_cosine(expected)
     kernels = {node.name for node in network if len(node.weights) == 2}
     assert kernels <= set(nodes.values())
+
+
+def test_it_does_so_to_the_last_bit_in_a_deep_network(as_trained, images, faces, tmp_path):
+    """Where a tie that is rounded otherwise in one layer changes most of the values behind it."""
+    keras.utils.set_random_seed(8)
+    given = keras.Input((32, 32, 3), name="images")
+    x = keras.layers.Conv2D(8, 3, strides=2)(InputNormalization()(given))
+    for _ in range(4):
+        y = keras.layers.Conv2D(12, 1)(x)
+        y = keras.layers.PReLU(shared_axes=[1, 2])(keras.layers.BatchNormalization()(y))
+        y = keras.layers.DepthwiseConv2D(3)(keras.layers.ZeroPadding2D(1)(y))
+        y = keras.layers.PReLU(shared_axes=[1, 2])(keras.layers.BatchNormalization()(y))
+        x = keras.layers.Add()([x, keras.layers.Conv2D(8, 1)(y)])
+    out = keras.layers.Dense(16)(keras.layers.Flatten()(x))
+    model = as_trained(keras.Model(given, out), images)
+    found, expected, _, _ = simulate(model, faces, tmp_path)
+    np.testing.assert_array_equal(found.embedding, expected.embedding)
 
 
 @pytest.mark.parametrize("mode", ["hard", "soft"])
@@ -203,7 +220,7 @@ def test_the_file_computes_what_was_learned(shallow, calibration, plain):
     tuned = int8_tflite(shallow, calibration, write, None, Int8Settings(qat=qat))
     assert len(epochs) == 8
     assert tuned.statistic == "qat"
-    assert tuned.simulated_cosine > 0.9999
+    assert tuned.simulated_cosine == pytest.approx(1, abs=1e-6)
     assert tuned.mean_cosine["qat"] > plain.mean_cosine[plain.statistic]
 
 

@@ -117,7 +117,7 @@ def int8_tflite(
         simulation = None
         if settings.qat is not None:
             student = fine_tune(
-                network, best.by_node, teacher, calibration.learned, settings.qat
+                network, best.by_node, teacher, calibration.learned, settings.qat, pixels
             )  # fmt: skip
             tuned = work.learned(student, pixels, best.statistic)
             cosines[QAT] = tuned.cosine(calibration, expected)

@@ -16,7 +16,7 @@ from gfkeras.export.quantization.observing import AllTensors
 # Of the largest value, between two runtimes.
 _TOLERANCE = 1e-4
 # What hands values on keeps their scale as well.
-_HANDS_ON = (keras.layers.ZeroPadding2D, keras.layers.Flatten, keras.layers.Reshape)
+HANDS_ON = (keras.layers.ZeroPadding2D, keras.layers.Flatten, keras.layers.Reshape)
 
 
 def tensors_of(network: Network, path: Path, image: np.ndarray) -> dict[str, str]:
@@ -40,7 +40,7 @@ def tensors_of(network: Network, path: Path, image: np.ndarray) -> dict[str, str
     outputs = {
         node.name: np.ravel(ops.convert_to_numpy(computed[node.name]))
         for node in network
-        if not issubclass(node.layer, _HANDS_ON)
+        if not issubclass(node.layer, HANDS_ON)
     }
     found = {}
     for tensor, value in AllTensors(path)(image):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from typing import Any
 
 import keras
@@ -28,6 +28,7 @@ def fine_tune(
     teacher: keras.Model,
     faces: np.ndarray,
     settings: QatSettings,
+    fixed: Collection[str] = (),
 ) -> Simulation:
     """Trains the simulation of an int8 network by the float network's embeddings; needs no labels.
 
@@ -42,11 +43,12 @@ def fine_tune(
         teacher: the float network, giving the same outputs.
         faces: (N, H, W, 3), 0…255.
         settings: how long and how fast.
+        fixed: nodes whose ends are not learned.
 
     Raises:
         ValueError: if it diverges.
     """
-    student = Simulation(network, ranges)
+    student = Simulation(network, ranges, fixed)
     steps = -(-len(faces) // _BATCH_SIZE)
     names = list(network.outputs)
     student.compile(

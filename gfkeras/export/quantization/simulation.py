@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import replace
 from typing import Any
 
 import keras
+import numpy as np
 from keras import ops
 
 from gfkeras.export.preparation.group_products import ChosenGroupProduct, WeightedGroupsProduct
 from gfkeras.export.preparation.linear import has_kernel
-from gfkeras.export.preparation.network import Network, Node
+from gfkeras.export.preparation.network import IMAGES, Network, Node
 from gfkeras.export.quantization.fake_quantization import FakeQuantization, fake_quantized_kernel
+from gfkeras.export.quantization.integer_layers import IntegerLinear, IntegerSum
+from gfkeras.export.quantization.matching import HANDS_ON
+from gfkeras.export.quantization.observing import PIXELS
 
 _SUFFIX = "_int8"
 
@@ -21,13 +25,15 @@ _SUFFIX = "_int8"
 class Simulation(keras.Model):
     """Embeds as the int8 file of a network does, and can be trained by `fit`.
 
-    Activations are rounded where the file rounds them (`FakeQuantization`), kernels as it holds
-    them; biases, which are int32 there, stay float. What a runtime does between two operators of
-    one layer, such as adding a chosen group's bias, is not simulated.
+    Convolutions, FCs and sums between two roundings are computed integer by integer as XNNPACK
+    does (`IntegerLinear`, `IntegerSum`), other activations are rounded where the file rounds
+    them (`FakeQuantization`), other kernels as it holds them. What a runtime does between two
+    operators of one layer, such as adding a chosen group's bias, is not simulated.
 
     Args:
         network: prepared.
         ranges: (low, high) of each node whose output the file rounds.
+        fixed: nodes of which they are not to be learned.
 
     Call arguments:
         images: (B, H, W, 3) float32, 0…255.
@@ -36,21 +42,36 @@ class Simulation(keras.Model):
         The dictionary of the network's outputs.
     """
 
-    def __init__(self, network: Network, ranges: Mapping[str, tuple[float, float]]):
+    def __init__(
+        self,
+        network: Network,
+        ranges: Mapping[str, tuple[float, float]],
+        fixed: Collection[str] = (),
+    ):
         super().__init__(dtype="float32")
         self._network = network
+        ranges, fixed = {IMAGES: PIXELS, **ranges}, {IMAGES, *fixed}
         self._rounded = tuple(name for name, (low, high) in ranges.items() if high > low)
-        self.inner = _with_rounding(network, {name: ranges[name] for name in self._rounded})
+        self._integer = {
+            node.name: sources
+            for node in network
+            if node.name in self._rounded and (sources := self._rounded_sources(node))
+        }
+        self.inner = self._with_rounding({name: ranges[name] for name in self._rounded}, fixed)
+        for name, sources in self._integer.items():
+            self._layer(name).read(*map(self._rounding, sources))
         self._channels: dict[str, int | None] = {}
         for node in network:
             # A chosen group's kernel is gathered, which takes one scale for all of them.
             if issubclass(node.layer, ChosenGroupProduct):
                 self._channels[node.name] = None
-            elif issubclass(node.layer, WeightedGroupsProduct) or has_kernel(node):
+            elif node.name not in self._integer and (
+                issubclass(node.layer, WeightedGroupsProduct) or has_kernel(node)
+            ):
                 self._channels[node.name] = int(node.shape[-1])
 
     def call(self, images: Any) -> Any:
-        kernels = {id(self.inner.get_layer(name).weights[0]): channels
+        kernels = {id(self._layer(name).weights[0]): channels
                    for name, channels in self._channels.items()}  # fmt: skip
         # An inner scope hides the outer one's values, so that it must name all variables.
         mapping = [
@@ -69,23 +90,59 @@ class Simulation(keras.Model):
         """The network with the weights as they are now."""
         nodes = {}
         for node in self._network:
-            layer = self.inner.get_layer(node.name) if node.weights else None
-            weights = () if layer is None else tuple(map(ops.convert_to_numpy, layer.weights))
-            nodes[node.name] = replace(node, weights=weights)
+            weights = self._layer(node.name).weights[: len(node.weights)] if node.weights else ()
+            nodes[node.name] = replace(node, weights=tuple(map(ops.convert_to_numpy, weights)))
         return replace(self._network, nodes=nodes)
 
     def ranges(self) -> dict[str, tuple[float, float]]:
         """(low, high) of each rounded node as they are now."""
-        layers = {name: self.inner.get_layer(name + _SUFFIX) for name in self._rounded}
-        return {
-            name: (float(low), float(high))
-            for name, (low, high) in ((name, layer.ends()) for name, layer in layers.items())
-        }
+        ends = {name: self._rounding(name).ends() for name in self._rounded if name != IMAGES}
+        return {name: (float(low), float(high)) for name, (low, high) in ends.items()}
 
+    def _layer(self, name: str) -> Any:
+        return self.inner.get_layer(name)
 
-def _with_rounding(network: Network, ranges: Mapping[str, tuple[float, float]]) -> keras.Model:
-    rounding = replace(network, nodes=dict(network.nodes), outputs=dict(network.outputs))
-    for name, (low, high) in ranges.items():
-        config = {"low": low, "high": high, "dtype": "float32"}
-        rounding.insert(Node(name + _SUFFIX, FakeQuantization, config), name)
-    return rounding.model()
+    def _rounding(self, name: str) -> Any:
+        """The layer that rounds a node's output: itself, or the one behind it."""
+        return self._layer(name if name in self._integer else name + _SUFFIX)
+
+    def _rounded_sources(self, node: Node) -> tuple[str, ...]:
+        """The nodes behind the inputs of one that integers can compute; none for any other."""
+        if issubclass(node.layer, keras.layers.Add):
+            expected = 2
+        elif IntegerLinear.arguments(node) is not None:
+            expected = 1
+        else:
+            return ()
+        sources = tuple(self._handed_on(name) for name in node.inputs)
+        known = len(sources) == expected and all(name in self._rounded for name in sources)
+        return sources if known else ()
+
+    def _handed_on(self, name: str) -> str:
+        """The node whose values another hands on, through padding and reshaping."""
+        while name != IMAGES and issubclass(self._network.nodes[name].layer, HANDS_ON):
+            if name in self._rounded:
+                break
+            (name,) = self._network.nodes[name].inputs
+        return name
+
+    def _with_rounding(
+        self, ranges: Mapping[str, tuple[float, float]], fixed: Collection[str]
+    ) -> keras.Model:
+        network = self._network
+        network = replace(network, nodes=dict(network.nodes), outputs=dict(network.outputs))
+        for name, (low, high) in ranges.items():
+            config = {"low": low, "high": high, "fixed": name in fixed, "dtype": "float32"}
+            if name not in self._integer:
+                network.insert(Node(name + _SUFFIX, FakeQuantization, config), name)
+                continue
+            node = network.nodes[name]
+            if issubclass(node.layer, keras.layers.Add):
+                network.replace(node, layer=IntegerSum, config=config)
+            else:
+                arguments = IntegerLinear.arguments(node) or {}
+                weights = (*node.weights, np.zeros(2))
+                network.replace(
+                    node, layer=IntegerLinear, config=config | arguments, weights=weights
+                )
+        return network.model()

@@ -1,0 +1,98 @@
+"""Do synthetic identities help the model in the box? The same recipe with and without them.
+
+    python examples/synthetic_identities.py --data DATA --teacher runs/ms1m --out runs/synthetic
+
+Trains from the recipe of `zoo/h_groupface_mobilefacenet` with fewer epochs, on LFW's
+peopleDevTrain, and scores on pairsDevTest by cosine: "lfw" for `--epochs`, "synthetic" for as many
+epochs with `--identities` people that never lived among the real ones, and "longer", without them,
+for as many steps as "synthetic" has. DATA holds `lfw_aligned112` and `lfw_lists`. A run that was
+cut goes on when the same command is given again; the table is that of the runs that are done.
+`--seeds` and `--arms` share the runs among several processes.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+from pathlib import Path
+
+import numpy as np
+
+from gfkeras.data import FaceFolder, Faces
+from gfkeras.data.synthetic import synthetic_faces
+from gfkeras.evaluation import evaluate_pairs, read_pairs
+from gfkeras.inference import Embedder
+from gfkeras.training import Recipe, train
+
+RECIPE = Path(__file__).resolve().parents[1] / "zoo" / "h_groupface_mobilefacenet" / "recipe.toml"
+ARMS = ("lfw", "synthetic", "longer")
+
+
+def together(real: Faces, images: np.ndarray, labels: np.ndarray) -> Faces:
+    """Real faces and synthetic ones, as people of their own."""
+    people = [f"synthetic-{i:05d}" for i in range(labels.max() + 1)]
+    return Faces(
+        images=np.concatenate([real.images, images]),
+        labels=np.concatenate([real.labels, labels + len(real.identities)]),
+        identities=[*real.identities, *people],
+    )
+
+
+def recipe(seed: int, epochs: int, teacher: str) -> Recipe:
+    tables = Recipe.read(RECIPE).model_dump(exclude_none=True)
+    tables["seed"] = seed
+    tables["training"]["epochs"] = epochs
+    tables["teacher"]["model"] = teacher
+    return Recipe.parse(tables)
+
+
+def table(out: Path) -> str:
+    """Mean ± standard deviation over the seeds, in Markdown, of all runs that are done."""
+    lines = ["| | cosine % | seeds |", "| --- | --- | --- |"]
+    for arm in ARMS:
+        found = [json.loads(file.read_text()) for file in sorted(out.glob(f"{arm}-*.json"))]
+        if found:
+            mean, spread = np.mean(found), np.std(found, ddof=1) if len(found) > 1 else 0.0
+            lines.append(f"| {arm} | {100 * mean:.2f} ± {100 * spread:.2f} | {len(found)} |")
+    return "\n".join(lines)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--data", type=Path, required=True)
+    parser.add_argument("--teacher", required=True, help="model folder of the network that teaches")
+    parser.add_argument("--out", type=Path, required=True)
+    parser.add_argument("--epochs", type=int, default=4)
+    parser.add_argument("--identities", type=int, default=1200, help="synthetic people")
+    parser.add_argument("--pictures", type=int, default=4, help="of each synthetic person")
+    parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
+    parser.add_argument("--arms", choices=ARMS, nargs="+", default=list(ARMS))
+    options = parser.parse_args()
+    lists, faces = options.data / "lfw_lists", options.data / "lfw_aligned112"
+    real = FaceFolder(faces, lists / "peopleDevTrain.txt").load()
+    pairs = read_pairs(lists / "pairsDevTest.txt", faces)
+    longer = options.epochs * (1 + options.identities * options.pictures / len(real))
+    for seed in options.seeds:
+        for arm in options.arms:
+            kept = options.out / f"{arm}-{seed}.json"
+            if not kept.is_file():
+                trained, epochs = real, options.epochs
+                if arm == "synthetic":
+                    drawn = synthetic_faces(options.identities, options.pictures, seed=seed)
+                    trained = together(real, *drawn)
+                elif arm == "longer":
+                    epochs = round(longer)
+                run = train(
+                    recipe(seed, epochs, options.teacher),
+                    trained,
+                    options.out / f"{arm}-{seed}",
+                    resume=True,
+                    verbose=2,
+                )
+                accuracy = evaluate_pairs(Embedder(run.last).embed_files, pairs).accuracy
+                kept.write_text(f"{accuracy}\n")
+            print(table(options.out), flush=True)
+
+
+if __name__ == "__main__":
+    main()
