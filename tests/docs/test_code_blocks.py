@@ -9,20 +9,16 @@ import shutil
 import subprocess
 import sys
 import tomllib
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
 import command_lines
 import keras
-import keras_insightface
-import numpy as np
 import pytest
 from code_names import names_of_gfkeras, resolve
 from command_lines import Command
-from documentation_folder import make_folder, small_groupface
+from documentation_folder import make_folder
+from documentation_pages import NOT_RUN, PAGES, SHORTER, TOML_READERS, page_of, pooled
 from markdown_blocks import ROOT, SHELL, SHOWN, Block, blocks, other_pages, pages
 
 import gfkeras
@@ -32,175 +28,6 @@ from gfkeras.training import Recipe
 pytestmark = pytest.mark.skipif(
     keras.backend.backend() != "tensorflow", reason="the command line runs on TensorFlow"
 )
-
-# Commands that are read and not run, by how they begin, and why.
-NOT_RUN = {
-    "make": "runs these tests, or hours",
-    "pip install": "installs into the environment of these tests",
-    "export TF_CONFIG": "takes several machines; tests/training/distribution has two processes",
-    "python benchmarks/": "minutes to hours against a peer: `make bench`",
-    "gfkeras zoo import w600k_r50.onnx": "a download of 166 MB; tests/zoo imports its like",
-    "gfkeras zoo import backbone.pt": "written by PyTorch, in tests/zoo/test_importers_on_torch.py",
-    "gfkeras evaluate MODEL --protocol ijb": "tests/cli/test_protocols.py has the layout",
-    "gfkeras evaluate MODEL --protocol megaface": "tests/cli/test_protocols.py has the layout",
-}
-# What makes a command short enough, added to its options; of an option given twice the last holds.
-SHORTER = {
-    "train": ["--set", "training.epochs=1", "--quiet"],
-    "evaluate": ["--bootstrap", "20"],
-    "bench": ["--repeats", "3"],
-    "ablate": ["--rows", "1", "--seeds", "0", "--set", "training.epochs=1", "--quiet"],
-    "clean": ["--set", "training.epochs=1", "--quiet"],
-    "invert": ["--steps", "2", "--quiet"],
-    "demo": [
-        "--people",
-        "8",
-        "--images",
-        "4",
-        "--holdout",
-        "3",
-        "--set",
-        "training.epochs=1",
-        "--set",
-        "training.batch_size=8",
-    ],
-}
-
-
-# Of TOML that is no recipe, by page.
-TOML_READERS: dict[str, Callable[[dict[str, Any]], Any]] = {}
-
-
-@dataclass(frozen=True)
-class Page:
-    """How the blocks of a page are run.
-
-    Attributes:
-        given: names that its Python takes as given, by what makes them.
-        shorter: texts of its Python that are replaced, so that it takes seconds.
-        slow: how commands begin that are run by `make test-all` only; what they write is then
-            taken from the folder of stand-ins. True for all.
-        files: what else there must be for slow commands, by what makes it.
-        quick_python: whether the Python is run without `make test-all` too.
-        holds: what must be true of the names afterwards.
-    """
-
-    given: Mapping[str, Callable[[Path], Any]] = field(default_factory=dict)
-    shorter: Mapping[str, str] = field(default_factory=dict)
-    slow: tuple[str, ...] | bool = ()
-    files: Mapping[str, Callable[[Path], Any]] = field(default_factory=dict)
-    quick_python: bool = True
-    holds: Callable[[dict[str, Any]], None] = lambda names: None
-
-
-def _embedder(folder: Path) -> Any:
-    return gfkeras.Embedder(folder / "face.tflite")
-
-
-def _trained_finitely(*trainings: str) -> Callable[[dict[str, Any]], None]:
-    def holds(names: dict[str, Any]) -> None:
-        for training in trainings:
-            assert np.isfinite(names[training].history.history["loss"]).all()
-
-    return holds
-
-
-def _embedded_two(names: dict[str, Any]) -> None:
-    np.testing.assert_allclose(np.linalg.norm(names["emb"].embedding, axis=1), 1, rtol=1e-5)
-    assert names["emb"].group.shape == (2,)
-    _trained_finitely("training")(names)
-
-
-def _pooled(width: float, embedding_dim: int = 16) -> keras.Model:
-    """In place of a MobileFaceNet, which takes long to compile."""
-    images = keras.Input((112, 112, 3))
-    x = keras.layers.Flatten()(keras.layers.AveragePooling2D(16)(images))
-    return keras.Model(images, keras.layers.Dense(embedding_dim)(keras.layers.Rescaling(0.01)(x)))
-
-
-def _classifier(folder: Path) -> Any:
-    training = gfkeras.FaceClassifier(_pooled(1.0), gfkeras.heads.ArcFace(num_classes=20))
-    training.compile("adam")
-    return training
-
-
-PAGES = {
-    "README.md": Page(
-        shorter={"images_per_identity=20": "images_per_identity=2"},
-        slow=True,
-        holds=_embedded_two,
-    ),
-    "docs/data.md": Page(
-        given={
-            "gfkeras": lambda folder: gfkeras,
-            "photos": lambda folder: sorted((folder / "photos" / "Bob").iterdir()),
-            "model": _classifier,
-        },
-        shorter={"batch_size=128": "batch_size=8", "epochs=20": "epochs=2", "1234": "1"},
-        slow=True,
-    ),
-    "docs/evaluation.md": Page(
-        given={"embedder": _embedder},
-        shorter={"replicates=1000": "replicates=20"},
-        slow=("gfkeras",),
-    ),
-    "docs/export.md": Page(
-        given={
-            "gfkeras": lambda folder: gfkeras,
-            "model": lambda folder: small_groupface(),
-            "images": lambda folder: gfkeras.data.synthetic.synthetic_faces(4, 2)[0],
-        },
-        slow=True,
-        quick_python=False,
-    ),
-    "docs/galleries.md": Page(
-        given={
-            "gfkeras": lambda folder: gfkeras,
-            "embedder": _embedder,
-            "photos_of_ann": lambda folder: [folder / "a.jpg", folder / "b.jpg"],
-            "more": lambda folder: _embedder(folder).embed_files([folder / "a.png"]),
-        },
-        slow=("gfkeras cluster",),
-    ),
-    "docs/guide.md": Page(slow=True),
-    "docs/heads_and_losses.md": Page(holds=_trained_finitely("training", "own")),
-    "docs/index.md": Page(slow=True),
-    "docs/migrating_from_keras_insightface.md": Page(
-        slow=("gfkeras",),
-        files={"TT_r50_basic_model_latest.h5": lambda path: keras_insightface.resnet().save(path)},
-    ),
-    "docs/migrating_from_tensorflow_addons.md": Page(
-        given={
-            "gfkeras": lambda folder: gfkeras,
-            "keras": lambda folder: keras,
-            "model": lambda folder: small_groupface().backbone,
-            # It cannot be imported with Keras 3, which is what the page is about.
-            "tfa": lambda folder: SimpleNamespace(
-                losses=SimpleNamespace(TripletSemiHardLoss=gfkeras.losses.TripletLoss)
-            ),
-        },
-    ),
-    "docs/privacy.md": Page(),
-    "docs/training.md": Page(
-        given={"gfkeras": lambda folder: gfkeras, "model": lambda folder: small_groupface()},
-        shorter={"1_000_000": "1_000"},
-    ),
-    "docs/zoo.md": Page(
-        given={"gfkeras": lambda folder: gfkeras},
-        # A download of 166 MB.
-        shorter={"w600k_r50": "h_groupface_mobilefacenet"},
-        slow=True,
-    ),
-}
-
-
-# A page that is not named: its Python is run by `make test`, its commands by `make test-all`.
-OTHER_PAGE = Page(given={"gfkeras": lambda folder: gfkeras}, slow=True)
-
-
-def page_of(name: str) -> Page:
-    return PAGES.get(name, OTHER_PAGE)
-
 
 ALL = [block for page in pages() for block in blocks(page)]
 CHECKED = ALL + [block for page in other_pages() for block in blocks(page)]
@@ -386,7 +213,7 @@ PAGES_WITH_BLOCKS = list(dict.fromkeys(block.page for block in ALL))
 
 @pytest.mark.parametrize("name", PAGES_WITH_BLOCKS)
 def test_page(name, stand_ins, tmp_path, monkeypatch):
-    monkeypatch.setattr(gfkeras.backbones, "MobileFaceNet", _pooled)
+    monkeypatch.setattr(gfkeras.backbones, "MobileFaceNet", pooled)
     run(name, stand_ins, tmp_path, monkeypatch, whole=False)
 
 

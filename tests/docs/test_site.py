@@ -9,7 +9,7 @@ import command_pages
 import contents
 import pytest
 import typer
-from markdown_blocks import ROOT, pages
+from markdown_blocks import ROOT, anchors, links, other_pages, pages
 from mathml import mathml
 from plain_docstrings import plain
 
@@ -21,6 +21,23 @@ def test_the_landing_page_links_every_page():
     linked = set(re.findall(r"\]\(([\w/.]+\.md)\)", index))
     wanted = {page.removeprefix("docs/") for page in pages() if page.startswith("docs/")}
     assert wanted - linked - {"index.md"} == set()
+
+
+@pytest.mark.parametrize("page", [*pages(), *other_pages()])
+def test_links_hold_on_github_too(page):
+    for link in links(page):
+        if "://" in link or link.startswith("mailto:"):
+            continue
+        path, _, anchor = link.partition("#")
+        target = (ROOT / page).parent / path if path else ROOT / page
+        assert target.exists(), link
+        if anchor:
+            assert anchor in anchors(str(target.resolve().relative_to(ROOT))), link
+
+
+def test_pictures_have_a_text():
+    for page in [*pages(), *other_pages()]:
+        assert not re.search(r"!\[\s*\]\(", (ROOT / page).read_text()), page
 
 
 def test_contents_leave_out_what_is_missing_and_lose_nothing(tmp_path):

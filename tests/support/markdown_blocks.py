@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import re
 from dataclasses import dataclass
 from pathlib import Path
@@ -38,9 +39,29 @@ class Block:
 
     @property
     def saved_as(self) -> str | None:
-        """The file that the reader is told to save it as: "Save this as `mine.toml`"."""
+        """The file that it is to be: "Save this as `mine.toml`", or a first line "# mine.toml"."""
         named = re.search(r"Save this as `([^`]+)`", self.before)
+        named = named or re.match(r"# (\S+\.toml)\n", self.text)
         return named[1] if named else None
+
+
+def anchors(page: str) -> set[str]:
+    """What GitHub calls the headings of a page."""
+    tokens = MarkdownIt().parse((ROOT / page).read_text())
+    titles = [
+        "".join(child.content for child in after.children or ())
+        for token, after in itertools.pairwise(tokens)
+        if token.type == "heading_open"
+    ]
+    return {re.sub(r"[^\w\- ]", "", title.lower()).replace(" ", "-") for title in titles}
+
+
+def links(page: str) -> list[str]:
+    """The targets of all links and pictures of a page."""
+    tokens = MarkdownIt().enable("table").parse((ROOT / page).read_text())
+    inline = [child for token in tokens for child in token.children or ()]
+    found = [child.attrGet("href") or child.attrGet("src") for child in inline]
+    return [str(target) for target in found if target]
 
 
 def blocks(page: str) -> list[Block]:
