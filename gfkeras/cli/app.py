@@ -15,6 +15,7 @@ from gfkeras.cli import (
     evaluate,
     export,
     gallery,
+    plot,
     prepare,
     search,
     train,
@@ -63,4 +64,5 @@ app.command("bench")(bench.command)
 app.command("demo")(demo.command)
 app.add_typer(data.app, name="data")
 app.add_typer(gallery.app, name="gallery")
+app.add_typer(plot.app, name="plot")
 app.add_typer(zoo.app, name="zoo")
