@@ -78,8 +78,8 @@ def tsne_command(
     check_out(out)
     if people is None and not identities:
         people = 10
-    folder = open_faces(data, identities)
     load_keras()
+    folder = open_faces(data, identities)
     from gfkeras.experiments.figures import choose_people, project, tsne_figure
     from gfkeras.inference import Embedder
 
@@ -160,8 +160,8 @@ def groups_command(
             "`sources` must be one model, with --data, or folders of runs. "
             f"Received: {', '.join(sources)}{'' if data else ', without --data'}"
         )
-    folder = open_faces(data, identities)
     load_keras()
+    folder = open_faces(data, identities)
     from gfkeras.experiments.figures import (
         GroupDistribution,
         draw_images,
@@ -211,8 +211,8 @@ def sheet_command(
     The picture shows faces of --data: mind who may see it.
     """
     check_out(out)
-    folder = open_faces(data, identities)
     load_keras()
+    folder = open_faces(data, identities)
     from gfkeras.experiments.figures import draw_images, group_sheet_figure, sheet_rows
     from gfkeras.inference import Embedder
 
@@ -314,6 +314,7 @@ def angles_command(
 
 
 def _draw_training(runs: list[str], out: Path, json: Path | None) -> None:
+    load_keras()
     from gfkeras.experiments.figures import GroupLog, group_training_figure
 
     logs = {Path(run).resolve().name: GroupLog.read(run) for run in runs}
