@@ -21,8 +21,9 @@ ANGLES = np.linspace(0.0, 180.0, 361)
 _NORM_BY_QUALITY = ("AdaFace", "MagFace")
 
 
-# Seven by six: no two of 42 curves are drawn alike.
+# Seven of each, as many as curves in a panel: in grey, lines are told apart by their dashes.
 _COLORS = (*COLORS, INK)
+_STYLES = (*STYLES, (0, (3, 1.2)))
 _WRAPPED = 38
 
 
@@ -117,14 +118,16 @@ def margin_figure(curves: Sequence[MarginCurve], angles: npt.ArrayLike = ANGLES)
         if place == 1:
             axes.set_ylabel("Target's logit / s", color=axes.xaxis.label.get_color(), fontsize=11)
         axes.plot(angles, np.cos(np.radians(angles)), color="0.8", linewidth=4, label="cos θ")
-        for i, (name, curve) in enumerate(_merged(chosen)):
+        i = 0
+        for name, curve in _merged(chosen):
             if curve.head == "NormSoftmax":
                 axes.lines[0].set_label(name)
                 continue
             axes.plot(
-                angles, curve.logit, color=_COLORS[i % len(_COLORS)], linewidth=1.9,
-                linestyle=STYLES[i % len(STYLES)], label=name,
+                angles, curve.logit, color=_COLORS[i], linewidth=1.9, linestyle=_STYLES[i],
+                label=name,
             )  # fmt: skip
+            i += 1
         axes.set_title(title, loc="left", color=INK, fontsize=12, fontweight="bold")
         axes.set_xlim(0, 180)
         axes.set_xticks(range(0, 181, 30))
