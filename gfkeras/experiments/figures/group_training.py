@@ -98,14 +98,14 @@ def group_training_figure(runs: Mapping[str, GroupLog]) -> Figure:
     markers = "os^Dv<"
     for i, (name, log) in enumerate(runs.items()):
         style: dict[str, Any] = {"color": COLORS[i], "marker": markers[i], "linewidth": 2}
-        many = len(log.epochs) > 40
+        size = 6.0 if len(log.epochs) <= 12 else 4.5 if len(log.epochs) <= 40 else 0.0
         axes.plot(
             log.epochs, log.effective, label=f"{name}  (ends at {log.effective[-1]:.1f})",
-            markersize=0 if many else 6, **style,
+            markersize=size, **style,
         )  # fmt: skip
         axes.plot(
             log.epochs, log.effective_soft, linestyle=(0, (4, 2)), markerfacecolor="white",
-            markersize=0 if many else 4, **(style | {"linewidth": 1.2}),
+            markersize=0.7 * size, **(style | {"linewidth": 1.2}),
         )  # fmt: skip
     sizes = {log.num_groups for log in runs.values()} - {None}
     highest = max(max(log.effective.max(), log.effective_soft.max()) for log in runs.values())
