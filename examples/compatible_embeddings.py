@@ -32,9 +32,16 @@ from gfkeras.training import Recipe, train
 
 ROWS = {
     "independent": "ArcFace, independent",
-    "harmonic": "ArcFace + harmonic triplets",
-    "distilled": "ArcFace + distillation of the old",
+    "harmonic": "ArcFace + 30 · harmonic triplets",
+    "harmonic_100": "ArcFace + 100 · harmonic triplets",
+    "distilled": "ArcFace + 100 · distillation of the old",
     "tuned": "independent, then harmonic triplets alone",
+}
+# What is added to ArcFace, and its weight.
+ADDED = {
+    "harmonic": ("HarmonicTripletLoss", 30.0),
+    "harmonic_100": ("HarmonicTripletLoss", 100.0),
+    "distilled": ("CosineDistillationLoss", 100.0),
 }
 FARS = (1e-1, 1e-2)
 # The embedding layer of a MobileFaceNet.
@@ -90,13 +97,9 @@ class Seed:
         recipe = tables(self.options, self.seed)
         if row == "tuned":
             return self.tuned()
-        if row == "harmonic":
-            weight = self.options.harmonic_weight
-            recipe["loss"] = [{"name": "HarmonicTripletLoss", "weight": weight}]
-        if row == "distilled":
-            weight = self.options.distillation_weight
-            recipe["loss"] = [{"name": "CosineDistillationLoss", "weight": weight}]
-        if row != "independent":
+        if row in ADDED:
+            name, weight = ADDED[row]
+            recipe["loss"] = [{"name": name, "weight": weight}]
             recipe["teacher"] = {"model": str(self.old())}
         return self.fit(row, recipe, self.everybody)
 
@@ -104,7 +107,7 @@ class Seed:
         """FaceNet's way, appendix: the embedding layer first, then the whole network."""
         recipe = tables(self.options, self.seed)
         recipe["head"] = {"name": "none"}
-        recipe["loss"] = [{"name": "HarmonicTripletLoss", "weight": self.options.harmonic_weight}]
+        recipe["loss"] = [{"name": "HarmonicTripletLoss"}]
         recipe["teacher"] = {"model": str(self.old())}
         recipe["training"]["epochs"] = max(1, self.options.epochs // 4)
         start = self.new("independent")
@@ -150,8 +153,6 @@ def main() -> None:
     parser.add_argument("--batch-size", type=int, default=64)
     parser.add_argument("--width", type=float, default=1.0, help="of the MobileFaceNets")
     parser.add_argument("--workers", type=int, default=1, help="processes that make batches")
-    parser.add_argument("--harmonic-weight", type=float, default=30.0)
-    parser.add_argument("--distillation-weight", type=float, default=100.0)
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
     parser.add_argument("--rows", choices=ROWS, nargs="+", default=list(ROWS))
     options = parser.parse_args()

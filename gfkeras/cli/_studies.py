@@ -199,8 +199,8 @@ def _report_study(study: Study) -> None:
     """The unchanged network, then a row for each point."""
     far = study.far
     several = len(study.series()) > 1
-    headings = [study.axis, *(["kept"] if several else []), *_HEADINGS, f"TAR @ FAR {far}", "95 %"]
-    rows = [["unchanged", *([""] if several else []), *_cells(study.reference, far)]]
+    headings = [study.axis, *(["kept"] if several else []), *_HEADINGS, f"TAR@{far}", "95 %"]
+    rows = [["–", *([""] if several else []), *_cells(study.reference, far)]]
     rows += [
         [str(point.value), *([series] if several else []), *_cells(point.result, far)]
         for series, points in study.series().items()
@@ -219,7 +219,7 @@ def _report_versions(found: CrossVersionResult) -> None:
         "old/new": "old probe, new gallery",
     }
     columns(
-        ["Embedded by", *_HEADINGS, f"TAR @ FAR {far}", "95 %"],
+        ["Embedded by", *_HEADINGS, f"TAR@{far}", "95 %"],
         [[names[name], *_cells(result, far)] for name, result in found.results.items()],
     )
 
@@ -231,7 +231,7 @@ def _cells(result: PairsResult, far: str) -> list[str]:
     known = result.intervals or {}
 
     def interval(bounds: Any) -> str:
-        return "" if bounds is None else f"{100 * bounds[0]:.2f} to {100 * bounds[1]:.2f}"
+        return "" if bounds is None else f"{100 * bounds[0]:.2f}–{100 * bounds[1]:.2f}"
 
     tar = result.tar_at_far.get(far)
     return [

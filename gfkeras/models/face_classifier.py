@@ -113,14 +113,21 @@ class FaceClassifier(keras.Model):
                 self.head.build(shapes["embedding"])
             shapes["centers"] = tuple(self.head.centers.shape)
         if self.teacher is not None:
-            taught = as_outputs(self.teacher.output)
-            shapes["teacher_embedding"] = tuple(taught["embedding"].shape)
+            outputs_of_teacher = as_outputs(self.teacher.output)
+            shapes["teacher_embedding"] = tuple(outputs_of_teacher["embedding"].shape)
         for loss, inputs in zip(self.extra_losses, self._loss_inputs, strict=True):
             for key in inputs:
                 if key not in shapes:
                     raise ValueError(
                         f"`extra_losses` {type(loss).__name__} needs {_WHO_GIVES.get(key, key)}. "
                         f"Received: a classifier with {sorted(shapes)}"
+                    )
+            if getattr(loss, "in_teacher_space", False):
+                own, taught = (shapes[key][-1] for key in ("embedding", "teacher_embedding"))
+                if own != taught:
+                    raise ValueError(
+                        f"`teacher` must give embeddings of the model's {own} numbers for "
+                        f"{type(loss).__name__}. Received: a teacher with {taught}"
                     )
             if "centers" in inputs and self._samples_classes():
                 raise ValueError(

@@ -55,7 +55,7 @@ def _panel(axes: Axes, study: Study, pick: Pick) -> None:
         x = [point.value for point in points]
         figures = [pick(point.result) for point in points]
         color = COLORS[i % len(COLORS)]
-        label = series if series != study.name else study.axis
+        label = "measured" if series == study.name else series
         axes.plot(
             x, [y for y, _ in figures], color=color, linestyle=STYLES[i % len(STYLES)],
             linewidth=2.2, marker="o", markersize=4.5, label=label,
@@ -64,7 +64,7 @@ def _panel(axes: Axes, study: Study, pick: Pick) -> None:
             bounds = np.array([interval for _, interval in figures])
             axes.fill_between(x, bounds[:, 0], bounds[:, 1], color=color, alpha=0.15, linewidth=0)
     reference, _ = pick(study.reference)
-    axes.axhline(reference, color=MUTED, linestyle="--", linewidth=1.5, label="unchanged")
+    axes.axhline(reference, color=MUTED, linestyle="--", linewidth=1.5, label="nothing changed")
     if study.name in _LOGARITHMIC:
         axes.set_xscale("log", base=2)
     ticks = sorted({point.value for point in study.points})

@@ -19,7 +19,7 @@ from gfkeras.experiments.studies.study import Study, StudyPoint
 # What is measured where nothing is named: FaceNet's qualities; sides below a face's 112.
 QUALITIES = (10, 20, 30, 50, 70, 90)
 SIDES = (12, 16, 20, 28, 40, 56, 80)
-BITS = (1, 4, 6, 8)
+BITS = (1, 2, 3, 4, 6, 8)
 
 # What each study of images does to one, and to which values unless others are named.
 IMAGE_STUDIES: Mapping[str, tuple[Callable[[int], Change], tuple[int, ...]]] = {
@@ -27,7 +27,7 @@ IMAGE_STUDIES: Mapping[str, tuple[Callable[[int], Change], tuple[int, ...]]] = {
     "size": (small_image, SIDES),
 }
 EMBEDDING_STUDIES = ("dimension", "bits")
-FIRST, PRINCIPAL = "first numbers", "principal directions"
+FIRST, PRINCIPAL = "first", "principal"
 
 
 def study_images(
