@@ -17,13 +17,14 @@ are missing). TensorFlow is not needed. One small JSON is written for each finis
 from __future__ import annotations
 
 import argparse
+import functools
 import json
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from gfkeras.data import FaceFolder
+from gfkeras.data import FaceFolder, Faces
 from gfkeras.data.folder import read_names
 from gfkeras.evaluation import read_pairs
 from gfkeras.experiments.studies import evaluate_cross_version
@@ -77,20 +78,18 @@ class Seed:
 
     def __init__(self, options: argparse.Namespace, seed: int):
         self.options, self.seed = options, seed
-        people = read_names(options.data / "lfw_lists" / "peopleDevTrain.txt")
-        images = options.data / "lfw_aligned112"
-        self.everybody = FaceFolder(images, people)
-        self.half = FaceFolder(images, people[: len(people) // 2])
+        self.old_embedder: Embedder | None = None
 
-    def fit(self, name: str, recipe: dict[str, Any], folder: FaceFolder) -> Path:
+    def fit(self, name: str, recipe: dict[str, Any], half: bool = False) -> Path:
         """The trained model; trained now where it is not there."""
         out = self.options.out / f"{name}-{self.seed}"
         if not (out / "summary.json").is_file():
-            train(Recipe.parse(recipe), folder, out, resume=True, verbose=2)
+            faces = people(self.options.data, half)
+            train(Recipe.parse(recipe), faces, out, resume=True, verbose=2)
         return out / "last"
 
     def old(self) -> Path:
-        return self.fit("old", tables(self.options, 1000 + self.seed), self.half)
+        return self.fit("old", tables(self.options, 1000 + self.seed), half=True)
 
     def new(self, row: str) -> Path:
         """The new network of a row."""
@@ -101,7 +100,7 @@ class Seed:
             name, weight = ADDED[row]
             recipe["loss"] = [{"name": name, "weight": weight}]
             recipe["teacher"] = {"model": str(self.old())}
-        return self.fit(row, recipe, self.everybody)
+        return self.fit(row, recipe)
 
     def tuned(self) -> Path:
         """FaceNet's way, appendix: the embedding layer first, then the whole network."""
@@ -113,26 +112,34 @@ class Seed:
         start = self.new("independent")
         for name, frozen in (("tuned_layer", body(start)), ("tuned", [])):
             recipe["model"] = {"name": "Backbone", "init": str(start), "freeze": frozen}
-            start = self.fit(name, recipe, self.everybody)
+            start = self.fit(name, recipe)
         return start
 
     def measure(self, row: str) -> dict[str, Any]:
         """Accuracy and TAR on pairsDevTest, by which network embedded probe and gallery."""
         data = self.options.data
         pairs = read_pairs(data / "lfw_lists" / "pairsDevTest.txt", data / "lfw_aligned112")
-        embed = [Embedder(model).embed_files for model in (self.new(row), self.old())]
-        found = evaluate_cross_version(*embed, pairs, FARS)
+        if self.old_embedder is None:
+            self.old_embedder = Embedder(self.old())
+        new = Embedder(self.new(row))
+        found = evaluate_cross_version(new.embed_files, self.old_embedder.embed_files, pairs, FARS)
         return {
             "row": row,
             "seed": self.seed,
-            "old_images": len(self.half.paths),
-            "new_images": len(self.everybody.paths),
             "cross_accuracy": found.cross_accuracy,
             **{
                 name: {key: each.to_json()[key] for key in ("accuracy", "auc", "eer", "tar_at_far")}
                 for name, each in found.results.items()
             },
         }
+
+
+@functools.cache
+def people(data: Path, half: bool) -> Faces:
+    """The faces of LFW's peopleDevTrain, decoded; those of its first half for the old network."""
+    names = read_names(data / "lfw_lists" / "peopleDevTrain.txt")
+    names = names[: len(names) // 2] if half else names
+    return FaceFolder(data / "lfw_aligned112", names).load()
 
 
 def body(folder: Path) -> list[str]:
@@ -152,7 +159,7 @@ def main() -> None:
     parser.add_argument("--epochs", type=int, default=24)
     parser.add_argument("--batch-size", type=int, default=64)
     parser.add_argument("--width", type=float, default=1.0, help="of the MobileFaceNets")
-    parser.add_argument("--workers", type=int, default=1, help="processes that make batches")
+    parser.add_argument("--workers", type=int, default=1, help="threads that make batches")
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
     parser.add_argument("--rows", choices=ROWS, nargs="+", default=list(ROWS))
     options = parser.parse_args()
