@@ -20,6 +20,13 @@ if TYPE_CHECKING:
 PROTOCOLS = ("pairs", "bin")
 STUDIES = ("jpeg", "size", "dimension", "bits")
 
+_VERSIONS = {
+    "old/old": "old probe, old gallery",
+    "new/new": "new probe, new gallery",
+    "new/old": "new probe, old gallery",
+    "old/new": "old probe, new gallery",
+}
+
 StudyOption = Annotated[
     str | None,
     typer.Option(
@@ -184,9 +191,10 @@ def _versions(running: Protocol, gallery: Protocol) -> Studied:
     found = evaluate_cross_version(
         new(None), old(None), listed, replicates=running.request.bootstrap
     )
+    titled = {_VERSIONS[name]: result for name, result in found.results.items()}
     figures: dict[str, Callable[[], Any]] = {
-        "roc": lambda: plots.roc_figure(found.results),
-        "det": lambda: plots.det_figure(found.results),
+        "roc": lambda: plots.roc_figure(titled),
+        "det": lambda: plots.det_figure(titled),
         "scores": lambda: plots.score_histogram(found.results["new/old"]),
     }
     measured = Measured(dict(found.results), None, figures, running.listed_name)
@@ -212,15 +220,9 @@ def _report_study(study: Study) -> None:
 def _report_versions(found: CrossVersionResult) -> None:
     """Both networks and the comparisons across them, a row each."""
     far = found.far
-    names = {
-        "old/old": "old probe, old gallery",
-        "new/new": "new probe, new gallery",
-        "new/old": "new probe, old gallery",
-        "old/new": "old probe, new gallery",
-    }
     columns(
         ["Embedded by", *_HEADINGS, f"TAR@{far}", "95 %"],
-        [[names[name], *_cells(result, far)] for name, result in found.results.items()],
+        [[_VERSIONS[name], *_cells(result, far)] for name, result in found.results.items()],
     )
 
 

@@ -11,6 +11,9 @@ from gfkeras.evaluation.metrics import FARS, far_name
 # Of FaceNet's tables.
 FACENET_FAR = 1e-3
 
+# The two series of "dimension": the first numbers of an embedding; those along the principal
+# directions of other faces.
+FIRST, PRINCIPAL = "first", "principal"
 AXES = {
     "jpeg": "JPEG quality",
     "size": "Image side in pixels",

@@ -9,7 +9,7 @@ import numpy as np
 
 from gfkeras.evaluation import PairsResult
 from gfkeras.evaluation.plots.style import COLORS, INK, MUTED, STYLES, dress, new_figure, percent
-from gfkeras.experiments.studies.study import Study
+from gfkeras.experiments.studies.study import FIRST, PRINCIPAL, Study
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 
 Interval = tuple[float, float] | None
 Pick = Callable[[PairsResult], tuple[float, Interval]]
+_LABELS = {FIRST: "first numbers", PRINCIPAL: "principal directions"}
 _LOGARITHMIC = ("size", "dimension")
 
 
@@ -55,10 +56,9 @@ def _panel(axes: Axes, study: Study, pick: Pick) -> None:
         x = [point.value for point in points]
         figures = [pick(point.result) for point in points]
         color = COLORS[i % len(COLORS)]
-        label = "measured" if series == study.name else series
         axes.plot(
             x, [y for y, _ in figures], color=color, linestyle=STYLES[i % len(STYLES)],
-            linewidth=2.2, marker="o", markersize=4.5, label=label,
+            linewidth=2.2, marker="o", markersize=4.5, label=_LABELS.get(series, "measured"),
         )  # fmt: skip
         if all(interval is not None for _, interval in figures):
             bounds = np.array([interval for _, interval in figures])

@@ -14,7 +14,7 @@ from gfkeras.evaluation.metrics import FARS
 from gfkeras.evaluation.pairs import RowSimilarity, embed_pairs
 from gfkeras.experiments.studies.degradations import Change, jpeg_compression, small_image
 from gfkeras.experiments.studies.reductions import principal_directions, quantize
-from gfkeras.experiments.studies.study import Study, StudyPoint
+from gfkeras.experiments.studies.study import FIRST, PRINCIPAL, Study, StudyPoint
 
 # What is measured where nothing is named: FaceNet's qualities; sides below a face's 112.
 QUALITIES = (10, 20, 30, 50, 70, 90)
@@ -27,7 +27,6 @@ IMAGE_STUDIES: Mapping[str, tuple[Callable[[int], Change], tuple[int, ...]]] = {
     "size": (small_image, SIDES),
 }
 EMBEDDING_STUDIES = ("dimension", "bits")
-FIRST, PRINCIPAL = "first", "principal"
 
 
 def study_images(
