@@ -84,7 +84,7 @@ class Seed:
         """The trained model; trained now where it is not there."""
         out = self.options.out / f"{name}-{self.seed}"
         if not (out / "summary.json").is_file():
-            faces = people(self.options.data, half)
+            faces = people(self.options.data, half, self.options.min_images)
             train(Recipe.parse(recipe), faces, out, resume=True, verbose=2)
         return out / "last"
 
@@ -135,11 +135,11 @@ class Seed:
 
 
 @functools.cache
-def people(data: Path, half: bool) -> Faces:
+def people(data: Path, half: bool, min_images: int) -> Faces:
     """The faces of LFW's peopleDevTrain, decoded; those of its first half for the old network."""
     names = read_names(data / "lfw_lists" / "peopleDevTrain.txt")
     names = names[: len(names) // 2] if half else names
-    return FaceFolder(data / "lfw_aligned112", names).load()
+    return FaceFolder(data / "lfw_aligned112", names, min_images).load()
 
 
 def body(folder: Path) -> list[str]:
@@ -159,6 +159,7 @@ def main() -> None:
     parser.add_argument("--epochs", type=int, default=24)
     parser.add_argument("--batch-size", type=int, default=64)
     parser.add_argument("--width", type=float, default=1.0, help="of the MobileFaceNets")
+    parser.add_argument("--min-images", type=int, default=1, help="leave out people with fewer")
     parser.add_argument("--workers", type=int, default=1, help="threads that make batches")
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
     parser.add_argument("--rows", choices=ROWS, nargs="+", default=list(ROWS))
