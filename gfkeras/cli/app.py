@@ -15,6 +15,7 @@ from gfkeras.cli import (
     evaluate,
     export,
     gallery,
+    invert,
     prepare,
     search,
     train,
@@ -59,6 +60,7 @@ app.command("compare")(compare.command)
 app.command("enroll")(enroll.command)
 app.command("search")(search.command)
 app.command("cluster")(cluster.command)
+app.command("invert")(invert.command)
 app.command("bench")(bench.command)
 app.command("demo")(demo.command)
 app.add_typer(data.app, name="data")
