@@ -56,12 +56,13 @@ def recorded_inputs(
 class BatchStatistics:
     """The statistics that a model's batch normalisations hold, as a prior on images.
 
-    Only layers that see several places of an image count: over one value an image, as after a
-    global pooling or an FC, the statistics of a batch say who is in it, and not whether these are
-    faces.
+    A layer counts where it gets enough values of a channel: of a feature map each image gives one
+    for each place, but after a global pooling or an FC an image gives a single one, and the
+    statistics of a small batch say who is in it rather than how faces are.
 
     Args:
         model: any with batch normalisation.
+        least_values: of each channel in a batch, for a layer to count.
 
     Attributes:
         layers: the batch normalisations of the model.
@@ -71,13 +72,14 @@ class BatchStatistics:
         ValueError: for a model without batch normalisation.
     """
 
-    def __init__(self, model: keras.Model):
+    def __init__(self, model: keras.Model, least_values: int = 1):
         self.layers = batch_normalizations(model)
         if not self.layers:
             raise ValueError(
                 "`model` must have batch normalisation, whose statistics are what says how a face "
                 f"looks. Received: {model.name!r}, which has none"
             )
+        self.least_values = least_values
         self.moving = {
             id(layer): (
                 np.asarray(ops.convert_to_numpy(layer.moving_mean), np.float32),
@@ -87,13 +89,13 @@ class BatchStatistics:
         }
 
     def distance(self, seen: list[tuple[keras.layers.BatchNormalization, Any]]) -> Any:
-        """Σ over the layers of ‖μ̃ − μ‖² + ‖σ̃ − σ‖², a scalar float32.
+        """Σ over the layers that count of ‖μ̃ − μ‖² + ‖σ̃ − σ‖², a scalar float32.
 
         Args:
             seen: of `recorded_inputs` around a call of the model.
         """
         total = ops.zeros((), "float32")
         for layer, inputs in seen:
-            if math.prod(inputs.shape[1:-1]) > 1:
+            if math.prod(inputs.shape[:-1]) >= self.least_values:
                 total = total + statistics_distance(inputs, *self.moving[id(layer)])
         return total

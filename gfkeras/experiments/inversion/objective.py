@@ -42,7 +42,7 @@ class Objective:
     ):
         self.model = model
         self.settings = settings
-        self.statistics = BatchStatistics(model)
+        self.statistics = BatchStatistics(model, settings.least_values)
         self.head: ArcFace | None = None
         if centers is not None:
             self.head = ArcFace(len(centers))

@@ -19,6 +19,8 @@ class InversionSettings:
         identity_weight: of the identity's term; None for 1 with class centers (the ArcFace
             loss) and `TEMPLATE_WEIGHT` with templates (a squared distance of at most 4).
         statistics_weight: of Σ ‖μ̃ − μ‖² + ‖σ̃ − σ‖² over the batch normalisations.
+        least_values: batch normalisations that get fewer values of a channel in a batch do not
+            count: those after the last feature map, in batches of fewer images.
         variation_weight: of the total variation.
         norm_weight: of ‖x‖².
         coarse: the image is first optimised at its size over each of these in turn, an equal part
@@ -34,6 +36,7 @@ class InversionSettings:
     learning_rate: float = 0.25
     identity_weight: float | None = None
     statistics_weight: float = 0.05
+    least_values: int = 16
     variation_weight: float = 1e-3
     norm_weight: float = 1e-4
     coarse: tuple[int, ...] = (4, 2, 1)
@@ -42,6 +45,7 @@ class InversionSettings:
 
     def __post_init__(self) -> None:
         positive_int("steps", self.steps)
+        positive_int("least_values", self.least_values)
         positive("learning_rate", self.learning_rate)
         if self.identity_weight is not None:
             positive("identity_weight", self.identity_weight)
