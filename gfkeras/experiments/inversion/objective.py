@@ -18,7 +18,7 @@ from gfkeras.losses.softmax import softmax_cross_entropy
 from gfkeras.models.outputs import as_outputs
 
 # Of ‖f/‖f‖ − t‖², where the ArcFace loss of 5,000 classes starts at about 60.
-TEMPLATE_WEIGHT = 20.0
+TEMPLATE_WEIGHT = 40.0
 
 
 class Objective:

@@ -32,7 +32,7 @@ class InversionSettings:
         ValueError: for a value out of range.
     """
 
-    steps: int = 1000
+    steps: int = 500
     learning_rate: float = 0.25
     identity_weight: float | None = None
     statistics_weight: float = 0.05
@@ -40,8 +40,8 @@ class InversionSettings:
     variation_weight: float = 1e-3
     norm_weight: float = 1e-4
     coarse: tuple[int, ...] = (4, 2, 1)
-    shift: float = 0.0
-    mirror: bool = False
+    shift: float = 3.0
+    mirror: bool = True
 
     def __post_init__(self) -> None:
         positive_int("steps", self.steps)
