@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import os
 import zipfile
@@ -12,6 +13,7 @@ import numpy as np
 
 from gfkeras.data import FaceFolder, read_image
 from gfkeras.data.alignment import FaceAligner
+from gfkeras.data.images import ImageError
 from gfkeras.errors import unknown_name
 from gfkeras.experiments.inversion.targets import Targets, unit
 from gfkeras.inference import Embedder
@@ -59,10 +61,9 @@ def of_people(embedder: Embedder, folder: FaceFolder, names: Sequence[str]) -> S
     Raises:
         ValueError: for a name that is no person of the folder, with the nearest.
     """
-    faces = folder.select(list(names)).load(size=embedder.image_size)
-    embedding = embedder(faces.images).embedding
-    means = np.stack([embedding[faces.labels == i].mean(0) for i in range(len(faces.identities))])
-    return Subjects(Targets(faces.identities, means), _by_person(faces.images, faces.labels))
+    faces = _faces(folder, names, embedder.image_size)
+    means = np.stack([embedder(images).embedding.mean(axis=0) for images in faces])
+    return Subjects(Targets(list(names), means), faces)
 
 
 def of_templates(path: str | os.PathLike[str]) -> Subjects:
@@ -108,8 +109,7 @@ def of_run_classes(
     targets = Targets.of_classes(list(names), _rows(names, head.identities), head.centers)
     if folder is None:
         return Subjects(targets)
-    faces = folder.select(list(names)).load(size=embedder.image_size)
-    return Subjects(targets, _by_person(faces.images, faces.labels))
+    return Subjects(targets, _faces(folder, names, embedder.image_size))
 
 
 def of_estimated_classes(
@@ -146,8 +146,7 @@ def of_estimated_classes(
     np.add.at(sums, labels, found.embedding)
     centers = unit("centers", sums[present])
     targets = Targets.of_classes(list(names), np.searchsorted(present, rows), centers)
-    faces = folder.select(list(names)).load(size=embedder.image_size)
-    return Subjects(targets, _by_person(faces.images, faces.labels))
+    return Subjects(targets, _faces(folder, names, embedder.image_size))
 
 
 def _rows(names: Sequence[str], known: list[str]) -> np.ndarray:
@@ -165,5 +164,15 @@ def _unknown(name: str, known: list[str]) -> ValueError:
     return ValueError(f"{guess} There are {len(known):,} classes.")
 
 
-def _by_person(images: np.ndarray, labels: np.ndarray) -> list[np.ndarray]:
-    return [images[labels == label] for label in range(int(labels.max()) + 1)]
+def _faces(folder: FaceFolder, names: Sequence[str], size: int) -> list[np.ndarray]:
+    """Each person's images, (M, size, size, 3) uint8; those that cannot be read are left out."""
+    chosen = folder.select(list(names))
+    found: list[list[np.ndarray]] = [[] for _ in names]
+    places = [list(names).index(name) for name in chosen.identities]
+    for path, label in zip(chosen.paths, chosen.labels, strict=True):
+        with contextlib.suppress(ImageError):
+            found[places[label]].append(read_image(path, size))
+    for name, images in zip(names, found, strict=True):
+        if not images:
+            raise ValueError(f"There is no image of {name!r} in {str(folder.root)!r} to be read")
+    return [np.stack(images) for images in found]

@@ -6,11 +6,20 @@ import keras
 import numpy as np
 import pytest
 from bn_networks import bn_network
+from PIL import Image
 
+from gfkeras.data import FaceFolder
 from gfkeras.experiments.inversion import InversionSettings, Targets, invert
 from gfkeras.experiments.inversion.inverting import as_pixels
 from gfkeras.experiments.inversion.judging import Likeness
+from gfkeras.experiments.inversion.subjects import (
+    of_estimated_classes,
+    of_people,
+    of_run_classes,
+    of_templates,
+)
 from gfkeras.inference import Embedder
+from gfkeras.training.trained_head import TrainedHead
 
 
 @pytest.fixture(scope="module")
@@ -34,7 +43,7 @@ def test_the_loss_falls_and_the_cosine_rises(network, targets, close_set):
     pictures = invert(
         network,
         targets,
-        InversionSettings(steps=60, coarse=(1,)),
+        InversionSettings(steps=60, coarse=(1,), shift=0.0, mirror=False),
         every=25,
         progress=lambda done, total, terms: seen.append((done, total, terms)),
         on_pictures=lambda step, places, images: shown.append((step, places.tolist())),
@@ -85,6 +94,45 @@ def test_pixels_of_small_images_are_enlarged():
     pixels = as_pixels(np.array([-1.0, 1.0, 3.0]) * np.ones((1, 4, 4, 3)), 8)
     assert pixels.shape == (1, 8, 8, 3)
     np.testing.assert_array_equal(np.unique(pixels.reshape(-1, 3), axis=0), [[0, 255, 255]])
+
+
+def test_stored_embeddings_become_targets(tmp_path):
+    file, rows = tmp_path / "stored.npz", np.array([[3.0, 4], [0, 2]])
+    np.savez(file, embedding=rows, path=np.array(["photos/ann.jpg", "bob.png"]))
+    subjects = of_templates(file)
+    assert subjects.targets.names == ["ann", "bob"]
+    np.testing.assert_allclose(subjects.targets.embedding, [[0.6, 0.8], [0, 1]], rtol=1e-6)
+    assert subjects.faces is None
+    np.savez(file, embedding=rows)
+    assert of_templates(file).targets.names == ["stored-0", "stored-1"]
+
+
+def test_estimated_centers_are_means_and_a_runs_those_of_its_head(network, tmp_path):
+    rng = np.random.default_rng(6)
+    for place, name in enumerate(["ann", "bob", "cy"]):
+        (tmp_path / name).mkdir()
+        for index in range(1 + place):
+            pixels = rng.integers(0, 256, (16, 16, 3), np.uint8)
+            Image.fromarray(pixels).save(tmp_path / name / f"{index}.png")
+    (tmp_path / "bob" / "0.png").write_bytes(b"no picture")
+    folder, embedder = FaceFolder(tmp_path), Embedder(network)
+    estimated = of_estimated_classes(embedder, folder, ["cy", "ann"])
+    np.testing.assert_array_equal(estimated.targets.labels, [2, 0])
+    for row, faces in zip([0, 1], estimated.faces, strict=True):
+        mean = embedder(faces).embedding.mean(axis=0)
+        np.testing.assert_allclose(
+            estimated.targets.embedding[row], mean / np.linalg.norm(mean), atol=1e-5
+        )
+    np.testing.assert_array_equal(of_people(embedder, folder, ["cy"]).faces[0], estimated.faces[0])
+    head = TrainedHead(["x", "cy", "ann"], rng.standard_normal((3, 8)), 9)
+    trained = of_run_classes(head, ["ann", "cy"], embedder)
+    np.testing.assert_array_equal(trained.targets.labels, [2, 1])
+    assert trained.faces is None
+    with pytest.raises(ValueError, match=r"Unknown class 'bo'; did you mean 'bob'\?"):
+        of_estimated_classes(embedder, folder, ["bo"])
+    several = TrainedHead(["cy"], np.ones((1, 3, 8)), 9)
+    with pytest.raises(ValueError, match=r"`run` must have one center a class.*\(1, 3, 8\)"):
+        of_run_classes(several, ["cy"], embedder)
 
 
 def test_likeness_counts_the_other_targets():
