@@ -8,6 +8,7 @@ import pytest
 from bn_networks import bn_network
 from PIL import Image
 
+import gfkeras
 from gfkeras.data import FaceFolder
 from gfkeras.experiments.inversion import InversionSettings, Targets, invert
 from gfkeras.experiments.inversion.inverting import as_pixels
@@ -160,3 +161,24 @@ def test_what_does_not_fit_is_named(network, targets):
         Targets(["a", "b"], np.array([[1.0, 0], [0, 0]]))
     with pytest.raises(ValueError, match="`labels` must be 1 rows of the 3 centers"):
         Targets(["a"], np.eye(3)[:1], np.eye(3), np.array([3]))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("backbone", "arguments"),
+    [("IResNet18", {}), ("MobileFaceNet", {"variant": "insightface"}), ("MobileFaceNet", {})],
+    ids=["iresnet", "insightface", "paper"],
+)
+def test_every_backbone_can_be_attacked(backbone, arguments):
+    network = gfkeras.backbones.get(backbone, embedding_dim=8, input_shape=(32, 32, 3), **arguments)
+    faces = np.random.default_rng(0).integers(0, 256, (2, 32, 32, 3), np.uint8)
+    embedder, terms = Embedder(network), []
+    targets = Targets(["a", "b"], embedder(faces).embedding)
+    pictures = invert(
+        network,
+        targets,
+        InversionSettings(steps=20, coarse=(1,), shift=0.0, mirror=False),
+        progress=lambda *found: terms.append(found[-1]),
+    )
+    assert pictures.shape == faces.shape
+    assert terms[-1]["loss"] < terms[0]["loss"]
