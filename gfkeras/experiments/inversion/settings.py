@@ -36,7 +36,7 @@ class InversionSettings:
     learning_rate: float = 0.25
     identity_weight: float | None = None
     statistics_weight: float = 0.05
-    least_values: int = 16
+    least_values: int = 64
     variation_weight: float = 1e-3
     norm_weight: float = 1e-4
     coarse: tuple[int, ...] = (4, 2, 1)
