@@ -6,6 +6,7 @@ import typer
 
 from gfkeras.cli import (
     bench,
+    clean,
     cluster,
     compare,
     data,
@@ -59,6 +60,7 @@ app.command("compare")(compare.command)
 app.command("enroll")(enroll.command)
 app.command("search")(search.command)
 app.command("cluster")(cluster.command)
+app.command("clean")(clean.command)
 app.command("bench")(bench.command)
 app.command("demo")(demo.command)
 app.add_typer(data.app, name="data")
