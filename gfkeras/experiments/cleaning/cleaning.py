@@ -12,9 +12,11 @@ import numpy as np
 
 from gfkeras.data import FaceFolder, Faces, RecordSet
 from gfkeras.errors import in_range
+from gfkeras.evaluation.plots.saving import save_figure
 from gfkeras.experiments.cleaning import reports
 from gfkeras.experiments.cleaning.manifest import image_name, write_manifest
 from gfkeras.experiments.cleaning.measuring import Measuring, Progress
+from gfkeras.experiments.cleaning.plots import angle_histogram
 from gfkeras.experiments.cleaning.recipes import (
     SUB_CENTER_HEAD,
     with_one_center,
@@ -28,6 +30,7 @@ from gfkeras.training.run_folder import RECIPE_FILE, check_folder
 from gfkeras.training.training_data import load_faces
 
 SUB_CENTERS_RUN, RETRAINED_RUN = "sub_centers", "retrained"
+HISTOGRAM_FILE = "angles.png"
 ANGLE = 75.0
 
 
@@ -52,9 +55,9 @@ def clean(
     changed: the result is a list of files, or a folder of records that shares the shards.
 
     In `out` stand `sub_centers/` (the run with K centers), `cleaned.txt` or `cleaned/`,
-    `dropped.csv`, `classes.csv`, `report.json`, `dropped_*.jpg` (each image dropped beside those
-    of the identity it was given and those of the one it looks like) and, with `retrain`,
-    `retrained/`.
+    `dropped.csv`, `classes.csv`, `report.json`, `angles.png` (their histogram), `dropped_*.jpg`
+    (each image dropped beside those of the identity it was given and those of the one it looks
+    like) and, with `retrain`, `retrained/`.
 
     Args:
         source: a recipe (its file, a built-in name) with the head ArcFace or SubCenterArcFace; or
@@ -97,6 +100,7 @@ def clean(
     emptied = _emptied(rows, faces)
     if retrain and (out / RETRAINED_RUN).exists():
         reports.require_same(out, dropped)
+    notes = [] if training is None else list(training.notes)
     result = CleaningResult(
         out=out,
         run=run,
@@ -109,7 +113,7 @@ def clean(
         manifest=write_manifest(data, faces, rows, out, {"angle": angle, "run": str(run)}),
         sheets=write_sheets(out, faces, dropped, centers),
         training=training,
-        notes=[] if training is None else list(training.notes),
+        notes=notes + _drawn(out, centers, angle),
     )
     reports.write(result)
     if retrain:
@@ -205,6 +209,15 @@ def _emptied(rows: np.ndarray, faces: Faces | RecordSet) -> list[str]:
             f"{count} identities; a network that has not learned yet has large angles"
         )
     return [faces.identities[label] for label in np.flatnonzero((before > 0) & (after == 0))]
+
+
+def _drawn(out: Path, centers: DominantCenters, angle: float) -> list[str]:
+    """Draws the histogram of the angles; a note where there is nothing to draw with."""
+    try:
+        save_figure(angle_histogram(centers.angles, angle), out / HISTOGRAM_FILE)
+    except ImportError as error:
+        return [f"No {HISTOGRAM_FILE} was drawn. {error}"]
+    return []
 
 
 def _retrain(

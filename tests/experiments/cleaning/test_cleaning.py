@@ -56,6 +56,7 @@ def test_the_report_says_what_was_dropped(photos, planted_run, tmp_path):
     assert [row["dominant_share"] for row in report["classes"]] == pytest.approx(
         [4 / 6, 4 / 5, 2 / 3], abs=1e-4
     )
+    assert Image.open(out / "angles.png").width > 1000
     (sheet,) = result.sheets
     page = np.asarray(Image.open(sheet)).astype(int)
     # The first row: eve's image that looks like ann, then images of eve, then of ann.
