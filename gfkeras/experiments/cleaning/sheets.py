@@ -43,9 +43,10 @@ def write_sheets(
             ]
             pictures = [_pictures(faces, np.array([image.row]))]
             pictures += [_padded(_pictures(faces, rows_)) for rows_ in examples]
-            note = f"{image.angle:.0f}°; {image.looks_like} {image.looks_like_angle:.0f}°"
-            rows.append((image.identity, note, [tile for group in pictures for tile in group]))
-        title = "Dropped · three of the person named · three of the person it looks like"
+            name = f"{image.identity}: {image.angle:.0f}°"
+            note = f"{image.looks_like}: {image.looks_like_angle:.0f}°"
+            rows.append((name, note, [tile for group in pictures for tile in group]))
+        title = "Dropped · three of the person it is called · three of the person it looks like"
         path = out / f"dropped_{page:03d}.jpg"
         with replacing(path) as temporary:
             contact_sheet(rows, title, 1 + 2 * _LIKENESSES).save(temporary, quality=88)
