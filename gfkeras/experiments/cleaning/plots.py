@@ -68,7 +68,8 @@ def operating_curves(
         axes = figure.add_subplot(1, len(curves), place, sharey=first)
         first = first or axes
         dress(axes, "Drop from (degrees)", "Share dropped" if place == 1 else "")
-        axes.set_title(f"{name}, {len(runs)} seeds", color=MUTED, fontsize=11)
+        seeds = "1 seed" if len(runs) == 1 else f"{len(runs)} seeds"
+        axes.set_title(f"{name}, {seeds}", color=MUTED, fontsize=11)
         angles = [point.angle for point in runs[0]]
         for number, (label, key) in enumerate((("wrong labels", "found"), ("right", "lost"))):
             values = np.array([[getattr(point, key) for point in run] for run in runs])

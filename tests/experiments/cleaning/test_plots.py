@@ -32,4 +32,4 @@ def test_the_curves_are_the_mean_of_the_seeds():
     np.testing.assert_allclose(found.get_xydata(), [[60, 0.95], [80, 0.7]])
     np.testing.assert_allclose(lost.get_xydata(), [[60, 0.3], [80, 0.1]])
     np.testing.assert_allclose(second.get_lines()[0].get_ydata(), [1.0, 0.8])
-    assert [axes.get_title() for axes in figure.axes] == ["one, 2 seeds", "two, 1 seeds"]
+    assert [axes.get_title() for axes in figure.axes] == ["one, 2 seeds", "two, 1 seed"]
