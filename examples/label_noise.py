@@ -16,6 +16,7 @@ The table, and the picture with `--plot`, are of the runs in --out that are done
 from __future__ import annotations
 
 import argparse
+import dataclasses
 import json
 import shutil
 from pathlib import Path
@@ -27,6 +28,7 @@ from gfkeras.data import FaceFolder
 from gfkeras.data.image_list import write_image_list
 from gfkeras.evaluation import PairList, all_pairs, evaluate_pairs, read_pairs
 from gfkeras.experiments.cleaning import clean, flip_labels, operating_curve
+from gfkeras.experiments.cleaning.cut import automatic_angle
 from gfkeras.inference import Embedder
 from gfkeras.training import Recipe, train
 
@@ -106,6 +108,9 @@ def run(faces: str, share: float, seed: int, options: argparse.Namespace) -> dic
     dropped = {image.image: image.looks_like for image in cleaning.dropped}
     true_name = dict(folder.listed())
     found = [name for name in dropped if name in wrong]
+    automatic = dataclasses.asdict(
+        operating_curve(angles, is_wrong, [automatic_angle(angles)[0]])[0]
+    )
     return {
         "faces": faces,
         "share": share,
@@ -119,6 +124,7 @@ def run(faces: str, share: float, seed: int, options: argparse.Namespace) -> dic
         },
         "dominant_share": float(np.nanmean(cleaning.centers.share)),
         "looks_like_right": float(np.mean([dropped[name] == true_name[name] for name in found])),
+        "automatic": automatic,
         "curve": [
             [point.angle, round(point.found, 4), round(point.lost, 4)]
             for point in operating_curve(angles, is_wrong, ANGLES)
@@ -138,6 +144,14 @@ def at_cut(result: dict[str, Any]) -> tuple[float, float]:
     return next((100 * found, 100 * lost) for a, found, lost in result["curve"] if a == CUT)
 
 
+def automatic_cut(results: list[dict[str, Any]]) -> str:
+    """The range of the angles that `--angle auto` takes, and what it finds and loses."""
+    cuts = [result["automatic"] for result in results]
+    angles = sorted(cut["angle"] for cut in cuts)
+    found, lost = (spread([100 * cut[key] for cut in cuts]) for key in ("found", "lost"))
+    return f"{angles[0]:.0f}° to {angles[-1]:.0f}°: {found} %, {lost} %"
+
+
 def best_cut(results: list[dict[str, Any]]) -> tuple[float, str, str]:
     """The angle at which found − lost, in the mean of all seeds, is greatest."""
     curves = 100 * np.array([result["curve"] for result in results])
@@ -155,9 +169,10 @@ def tables(results: list[dict[str, Any]]) -> str:
     for result in sorted(results, key=lambda r: (r["faces"], r["share"], r["seed"])):
         groups.setdefault((result["faces"], result["share"]), []).append(result)
     lines = [
-        f"| faces | flipped | found at {CUT:g}° | lost at {CUT:g}° | best angle: found, lost | "
+        f"| faces | flipped | found at {CUT:g}° | lost at {CUT:g}° | `auto`: found, lost | best: "
+        "found, lost | "
         "median angle right, wrong | seeds |",
-        "| --- | --- | --- | --- | --- | --- | --- |",
+        "| --- | --- | --- | --- | --- | --- | --- | --- |",
     ]
     for (faces, share), group in groups.items():
         found, lost = zip(*map(at_cut, group), strict=True)
@@ -165,6 +180,7 @@ def tables(results: list[dict[str, Any]]) -> str:
         medians = [np.mean([r["median_angle"][kind] for r in group]) for kind in ("right", "wrong")]
         lines.append(
             f"| {faces} | {share:.0%} | {spread(list(found))} % | {spread(list(lost))} % | "
+            f"{automatic_cut(group)} | "
             f"{angle:g}°: {best_found} %, {best_lost} % | {medians[0]:.0f}°, {medians[1]:.0f}° | "
             f"{len(group)} |"
         )

@@ -33,7 +33,13 @@ def command(
         typer.Option(help="Records that `gfkeras prepare` wrote, or one folder per person."),
     ],
     out: Annotated[Path, typer.Option(help="Folder for runs, report and cleaned manifest.")],
-    angle: Annotated[float, typer.Option(help="Drop images at this many degrees or more.")] = 75.0,
+    angle: Annotated[
+        str,
+        typer.Option(
+            help="Drop images at this many degrees or more; `auto`: cut between the two heaps of "
+            "angles, at 75 where there is one."
+        ),
+    ] = "75",
     sub_centers: Annotated[
         int | None, typer.Option(help="Centers for each identity; the recipe's, or 3.")
     ] = None,
@@ -75,7 +81,7 @@ def command(
     faces = open_faces(data, identities, images, min_images)
     with stages(quiet) as move:
         result = clean(
-            recipe, faces, out, angle=angle, sub_centers=sub_centers, retrain=retrain,
+            recipe, faces, out, angle=_degrees(angle), sub_centers=sub_centers, retrain=retrain,
             resume=resume, verbose=fit_verbosity(quiet), progress=move,
         )  # fmt: skip
     _print(result)
@@ -87,6 +93,13 @@ def command(
             how = f"--data {data} --images {result.manifest}"
         say(f"Train on it: gfkeras train RECIPE {how} --out DIR")
     write_json(json, result.to_json())
+
+
+def _degrees(angle: str) -> float | str:
+    try:
+        return float(angle)
+    except ValueError:
+        return angle
 
 
 def _print(result: CleaningResult) -> None:

@@ -14,6 +14,7 @@ from gfkeras.data import FaceFolder, Faces, RecordSet
 from gfkeras.errors import in_range
 from gfkeras.evaluation.plots.saving import save_figure
 from gfkeras.experiments.cleaning import reports
+from gfkeras.experiments.cleaning.cut import PAPER_ANGLE, automatic_angle
 from gfkeras.experiments.cleaning.manifest import image_name, write_manifest
 from gfkeras.experiments.cleaning.measuring import Measuring, Progress
 from gfkeras.experiments.cleaning.plots import angle_histogram
@@ -31,7 +32,7 @@ from gfkeras.training.training_data import load_faces
 
 SUB_CENTERS_RUN, RETRAINED_RUN = "sub_centers", "retrained"
 HISTOGRAM_FILE = "angles.png"
-ANGLE = 75.0
+AUTOMATIC = "auto"
 
 
 def clean(
@@ -39,7 +40,7 @@ def clean(
     data: FaceFolder | RecordSet,
     out: str | os.PathLike[str],
     *,
-    angle: float = ANGLE,
+    angle: float | str = PAPER_ANGLE,
     sub_centers: int | None = None,
     retrain: bool = False,
     resume: bool = False,
@@ -64,7 +65,8 @@ def clean(
             the folder of a run that was trained with SubCenterArcFace on the same data.
         data: what to clean.
         out: the folder of the cleaning; must not hold another one unless `resume`.
-        angle: degrees, in (0, 180).
+        angle: degrees, in (0, 180); or "auto" for the valley between the heaps of right and of
+            wrong labels, 75 where there is none (`cut.automatic_angle`).
         sub_centers: K, at least 2; by default that of the recipe, or 3.
         retrain: train the recipe with ArcFace on what is kept.
         resume: go on with an earlier call with the same arguments, as `train` does.
@@ -95,12 +97,15 @@ def clean(
     measuring = Measuring(classifier, faces, progress)
     _require_same_people(run, identities, faces)
     centers = measuring.dominant()
+    notes = [] if training is None else list(training.notes)
+    if isinstance(angle, str):
+        angle, why = automatic_angle(centers.angles)
+        notes.append(why)
     dropped = _dropped(measuring, centers, angle, data)
     rows = np.array([image.row for image in dropped], np.int64)
     emptied = _emptied(rows, faces)
     if retrain and (out / RETRAINED_RUN).exists():
         reports.require_same(out, dropped)
-    notes = [] if training is None else list(training.notes)
     result = CleaningResult(
         out=out,
         run=run,
@@ -124,7 +129,13 @@ def clean(
     return result
 
 
-def _check_angle(angle: float) -> None:
+def _check_angle(angle: float | str) -> None:
+    if isinstance(angle, str):
+        if angle != AUTOMATIC:
+            raise ValueError(
+                f"`angle` must be a number of degrees or {AUTOMATIC!r}. Received: angle={angle!r}"
+            )
+        return
     in_range("angle", angle, 0, 180, " degrees")
     if angle <= 0:
         raise ValueError(f"`angle` must be above 0 degrees. Received: angle={angle!r}")

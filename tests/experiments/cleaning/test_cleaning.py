@@ -14,6 +14,7 @@ from PIL import Image
 from gfkeras.data import FaceFolder, RecordSet
 from gfkeras.data.prepare import prepare
 from gfkeras.experiments.cleaning import clean
+from gfkeras.experiments.cleaning.cut import automatic_angle
 from gfkeras.files import tree_sha256
 from gfkeras.training import Recipe
 
@@ -73,6 +74,15 @@ def test_the_angle_is_an_argument(photos, planted_run, tmp_path, angle, count):
     result = clean(planted_run, FaceFolder(photos), tmp_path / "out", angle=angle)
     assert len(result.dropped) == count
     assert len(FaceFolder(photos, images=result.manifest)) == 14 - count
+
+
+def test_an_automatic_angle_cuts_between_the_heaps(photos, planted_run, tmp_path):
+    result = clean(planted_run, FaceFolder(photos), tmp_path / "out", angle="auto")
+    angles = result.centers.angles
+    assert result.angle == automatic_angle(angles)[0]
+    # Eleven images at up to 60 degrees but for one at 74, and three beyond.
+    assert {image.image for image in result.dropped} == {*DROPPED, "ann/5.png", "ann/3.png"}
+    assert "two heaps" in result.notes[-1]
 
 
 def turn_away(planted, first: int) -> None:
@@ -138,6 +148,7 @@ def test_what_is_refused(photos, planted_run, tmp_path, tables):
 
     refused(r"`angle` must be in \[0, 180\) degrees.*angle=180", angle=180)
     refused("`angle` must be above 0", angle=0)
+    refused("`angle` must be a number of degrees or 'auto'.*angle='best'", angle="best")
     refused("a run has its own.*sub_centers=4", sub_centers=4)
     recipe = Recipe.parse(tables)
     refused("`sub_centers` must be at least 2.*sub_centers=1", recipe, sub_centers=1)
