@@ -297,28 +297,34 @@ def check_options(request: Request) -> None:
 
 def listed_pairs(request: Request) -> PairList | None:
     """The pairs that --pairs names; None for a protocol that has its own."""
-    from gfkeras.data.folder import FaceFolder
-    from gfkeras.evaluation import all_pairs, read_pairs, sample_pairs
-
     if "pairs" not in OPTIONS[request.protocol].own:
         return None
-    pairs = request.pairs
-    if pairs is None:
+    if request.pairs is None:
         raise ValueError(
             f"`pairs` must name what to compare with --protocol {request.protocol}: a pairs "
             "file, all, or a number. Received: none"
         )
+    return named_pairs(request.pairs, request.data, request.identities, request.seed)
+
+
+def named_pairs(
+    pairs: str, data: Path, identities: Path | None, seed: int, option: str = "identities"
+) -> PairList:
+    """The pairs of a list, all pairs, or a number of them drawn from a folder of people."""
+    from gfkeras.data.folder import FaceFolder
+    from gfkeras.evaluation import all_pairs, read_pairs, sample_pairs
+
     if pairs != "all" and not pairs.isdigit():
-        if request.identities is not None:
+        if identities is not None:
             raise ValueError(
-                "`identities` goes with --pairs all or a number: a pairs file names its "
-                f"people. Received: identities={str(request.identities)!r}"
+                f"`{option}` goes with --pairs all or a number: a pairs file names its "
+                f"people. Received: {option}={str(identities)!r}"
             )
-        return read_pairs(pairs, request.data)
-    folder = FaceFolder(request.data, request.identities)
+        return read_pairs(pairs, data)
+    folder = FaceFolder(data, identities)
     if pairs == "all":
-        return all_pairs(folder.paths, folder.labels, seed=request.seed)
-    return sample_pairs(folder.paths, folder.labels, int(pairs), seed=request.seed)
+        return all_pairs(folder.paths, folder.labels, seed=seed)
+    return sample_pairs(folder.paths, folder.labels, int(pairs), seed=seed)
 
 
 @contextlib.contextmanager

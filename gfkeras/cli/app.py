@@ -5,6 +5,7 @@ from __future__ import annotations
 import typer
 
 from gfkeras.cli import (
+    ablate,
     bench,
     cluster,
     compare,
@@ -60,6 +61,7 @@ app.command("enroll")(enroll.command)
 app.command("search")(search.command)
 app.command("cluster")(cluster.command)
 app.command("bench")(bench.command)
+app.command("ablate")(ablate.command)
 app.command("demo")(demo.command)
 app.add_typer(data.app, name="data")
 app.add_typer(gallery.app, name="gallery")
