@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import re
+import tomllib
+
 import pytest
 from small_networks import SMALL_BACKBONE
 
 from gfkeras.evaluation import COSINE, GROUP_AWARE, Similarity
 from gfkeras.experiments.ablation import Grid
 from gfkeras.experiments.ablation.axes import AXES
+from gfkeras.training import Recipe
 
 RECIPE = {
     "data": {"holdout_identities": 2},
@@ -230,3 +234,23 @@ def test_the_papers_grid_has_the_papers_ablations():
 def test_every_word_is_documented(pytestconfig):
     page = (pytestconfig.rootpath / "docs" / "ablations.md").read_text(encoding="utf-8")
     assert [word for word in AXES if f"`{word}`" not in page] == []
+
+
+def test_the_grid_on_the_docs_page(pytestconfig):
+    page = (pytestconfig.rootpath / "docs" / "ablations.md").read_text(encoding="utf-8")
+    (block,) = re.findall(r"```toml\n(.*?)```", page, re.DOTALL)
+    grid = Grid.parse(tomllib.loads(block))
+    assert grid.reference == "without groups"
+    assert grid.rows[1].scoring.similarity == GROUP_AWARE
+    assert {row.recipe.training.epochs for row in grid.rows} == {10}
+
+
+def test_the_ladder_ends_at_the_recipe_of_the_box(pytestconfig):
+    root = pytestconfig.rootpath
+    ladder = Grid.read(root / "examples" / "zoo_ladder.toml")
+    box = Recipe.read(root / "zoo" / "h_groupface_mobilefacenet" / "recipe.toml")
+    last = ladder.rows[-1].recipe
+    assert last.model_dump(exclude={"training"}) == box.model_dump(exclude={"training"})
+    assert last.training.epochs == 3
+    assert trainings(ladder.rows) == [0, 1, 1, 3, 3, 5, 5]
+    assert all(row.recipe.teacher is None for row in ladder.rows[:5])

@@ -10,7 +10,9 @@ from typing import Any
 import keras
 import numpy as np
 
-from gfkeras.evaluation import effective_groups, evaluate_pairs
+from gfkeras.evaluation import effective_groups
+from gfkeras.evaluation.embedded import embed_images
+from gfkeras.evaluation.pairs import evaluate_pair_scores, score_rows
 from gfkeras.experiments.ablation.pair_faces import PairFaces
 from gfkeras.experiments.ablation.scoring import Scoring
 from gfkeras.inference import FileEmbeddings
@@ -115,10 +117,15 @@ def _scored(outputs: dict[str, np.ndarray], scoring: Scoring, faces: PairFaces) 
         index=faces.index,
         skipped=faces.skipped,
     )
-    result = evaluate_pairs(lambda files: found, faces.pairs, similarity=scoring.similarity)
-    kept = ("accuracy", "accuracy_std", "auc", "eer", "tar_at_far", "pairs", "skipped")
+    embedded = embed_images(lambda files: found, faces.files)
+    # Found once for all networks: a long list takes longer to look up than to score.
+    pairs = faces.measured
+    scores = score_rows(embedded, pairs.first, pairs.second, scoring.similarity)
+    result = evaluate_pair_scores(scores, pairs.same, pairs.fold)
+    kept = ("accuracy", "accuracy_std", "auc", "eer", "tar_at_far", "pairs")
     values = result.to_json()
     return {
         **{name: values[name] for name in kept},
+        "skipped": len(faces.pairs) - len(scores),
         "groups_used": None if group is None else effective_groups(np.bincount(group)),
     }
