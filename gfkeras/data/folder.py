@@ -5,13 +5,13 @@ from __future__ import annotations
 import os
 from collections import Counter
 from collections.abc import Iterable, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
 
+from gfkeras.data.decoding import decode_files
 from gfkeras.data.faces import Faces
-from gfkeras.data.images import IMAGE_SIZE, IMAGE_SUFFIXES, ImageError, read_image
+from gfkeras.data.images import IMAGE_SIZE, IMAGE_SUFFIXES
 from gfkeras.errors import nearest
 from gfkeras.files import natural_key
 
@@ -121,23 +121,8 @@ class FaceFolder:
         Raises:
             ValueError: if not one image can be read.
         """
-
-        def decode(path: Path) -> np.ndarray | ImageError:
-            try:
-                return read_image(path, size)
-            except ImageError as error:
-                return error
-
-        images = np.empty((len(self.paths), size, size, 3), np.uint8)
-        skipped = list(self.skipped)
-        kept: list[int] = []
-        with ThreadPoolExecutor(workers or os.cpu_count() or 1) as pool:
-            for index, result in enumerate(pool.map(decode, self.paths)):
-                if isinstance(result, ImageError):
-                    skipped.append((self.paths[index], result.reason))
-                else:
-                    images[len(kept)] = result
-                    kept.append(index)
+        images, kept, unread = decode_files(self.paths, size, workers)
+        skipped = self.skipped + unread
         if not kept:
             path, reason = skipped[-1]
             raise ValueError(
@@ -152,7 +137,7 @@ class FaceFolder:
             if label not in set(present.tolist())
         ]
         return Faces(
-            images=images[: len(kept)],
+            images=images,
             labels=np.searchsorted(present, labels),
             identities=[self.identities[i] for i in present],
             paths=[self.paths[i] for i in kept],

@@ -101,7 +101,7 @@ def _pairs(grid: Grid, faces: TrainingFaces, pairs: PairList | None) -> PairList
                 f"Received: (min_images, holdout_identities) of {sorted(selections)}"
             )
         pairs = faces.heldout_pairs(grid.rows[0].recipe)
-    files = set(pairs.files())
+    files = {path.resolve() for path in pairs.files()}
     for recipe in selections.values():
         trained = files & faces.trained_files(recipe)
         if trained:

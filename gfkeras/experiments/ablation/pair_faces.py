@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 import functools
-import os
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
-from gfkeras.data.images import IMAGE_SIZE, ImageError, read_image
+from gfkeras.data.decoding import decode_files
 from gfkeras.evaluation import PairList
 from gfkeras.experiments.ablation.scoring import pairs_fingerprint
 
@@ -92,20 +90,5 @@ class PairFaces:
 
     @functools.cached_property
     def _decoded(self) -> tuple[np.ndarray, np.ndarray, list[tuple[Path, str]]]:
-        def decode(path: Path) -> np.ndarray | ImageError:
-            try:
-                return read_image(path)
-            except ImageError as error:
-                return error
-
-        images = np.empty((len(self.files), IMAGE_SIZE, IMAGE_SIZE, 3), np.uint8)
-        index: list[int] = []
-        skipped: list[tuple[Path, str]] = []
-        with ThreadPoolExecutor(os.cpu_count() or 1) as pool:
-            for position, found in enumerate(pool.map(decode, self.files)):
-                if isinstance(found, ImageError):
-                    skipped.append((self.files[position], found.reason))
-                else:
-                    images[len(index)] = found
-                    index.append(position)
-        return images[: len(index)], np.asarray(index, np.int64), skipped
+        images, kept, skipped = decode_files(self.files)
+        return images, np.asarray(kept, np.int64), skipped

@@ -63,11 +63,12 @@ class TrainingFaces:
         return self._fingerprints[least]
 
     def trained_files(self, recipe: Recipe) -> set[Path]:
-        """The image files that a recipe trains on; empty for records."""
+        """The image files that a recipe trains on, links resolved; empty for records."""
         if self._records is not None:
             return set()
         folder, holdout = self._folder(recipe.data.min_images), recipe.data.holdout_identities
-        return set((folder.split(holdout)[0] if holdout else folder).paths)
+        part = folder.split(holdout)[0] if holdout else folder
+        return {path.resolve() for path in part.paths}
 
     def heldout_pairs(self, recipe: Recipe) -> PairList:
         """Pairs of the people that a recipe holds out, half of them genuine.
