@@ -67,9 +67,27 @@ def tables(ablation_tables):
 
 @pytest.fixture(scope="module")
 def done(tmp_path_factory, tables, people_folder):
-    """The grid with one seed, done: its result and its folder."""
-    out = tmp_path_factory.mktemp("ablation") / "out"
-    return ablate(Grid.parse(tables), TrainingFaces(people_folder), out), out
+    """The grid with one seed, done after a kill: its result, its folder, what was trained then."""
+    folder = tmp_path_factory.mktemp("ablation")
+    (folder / "grid.toml").write_text(tomli_w.dumps(tables))
+    # In the first training, after its first step of two.
+    arguments = (str(folder / "grid.toml"), str(people_folder), str(folder / "out"), "1")
+    process = start_python(SCRIPT, *arguments, forked=True)
+    assert process.wait()[0] == -9
+    steps = []
+
+    class Count(keras.callbacks.Callback):
+        def on_train_batch_end(self, batch, logs=None):
+            steps[-1][1] += 1
+
+    def counted(recipe, *given, **named):
+        steps.append([recipe.model.name, 0])
+        return train(recipe, *given, **named, callbacks=[Count()])
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(runs, "train", counted)
+        result = ablate(Grid.parse(tables), TrainingFaces(people_folder), folder / "out")
+    return result, folder / "out", steps
 
 
 @pytest.fixture
@@ -78,7 +96,7 @@ def copied(done, tmp_path):
 
 
 def test_each_training_runs_once_and_all_rows_are_scored(done):
-    result, out = done
+    result, out, _ = done
     assert result.trained == 2
     assert result.failures == []
     assert [list(row.scores) for row in result.rows] == [[0]] * 5
@@ -95,7 +113,7 @@ def test_each_training_runs_once_and_all_rows_are_scored(done):
 
 
 def test_scores_are_those_of_the_evaluation(done, people_folder):
-    result, out = done
+    result, out, _ = done
     model = gfkeras.load(out / "trainings" / f"{result.rows[1].training}-seed0" / "last")
     pairs = TrainingFaces(people_folder).heldout_pairs(result.rows[1].row.recipe)
     assert len(pairs) == 20
@@ -115,7 +133,7 @@ def test_scores_are_those_of_the_evaluation(done, people_folder):
 
 
 def test_what_a_row_costs(done):
-    result, out = done
+    result, out, _ = done
     plain, soft, hard, instance, aware = (row.scores[0] for row in result.rows)
     model = gfkeras.load(out / "trainings" / f"{result.rows[1].training}-seed0" / "last")
     assert soft["macs"] == count_macs(model, "soft")
@@ -175,27 +193,9 @@ def test_a_changed_recipe_or_other_data_is_trained_anew(copied, tables, people_f
     assert [len(row.scores) for row in again.rows] == [1] * 5
 
 
-def test_a_killed_process_is_gone_on_with(tmp_path, tables, people_folder, done, monkeypatch):
-    grid = tmp_path / "grid.toml"
-    grid.write_text(tomli_w.dumps({**tables, "row": tables["row"][:1]}))
-    out = tmp_path / "out"
-    # After its first step of two.
-    process = start_python(SCRIPT, str(grid), str(people_folder), str(out), "1", forked=True)
-    assert process.wait()[0] == -9
-    steps = []
-
-    class Count(keras.callbacks.Callback):
-        def on_train_batch_end(self, batch, logs=None):
-            steps.append(batch)
-
-    monkeypatch.setattr(
-        runs, "train", lambda *given, **named: train(*given, **named, callbacks=[Count()])
-    )
-    result = ablate(Grid.read(grid), TrainingFaces(people_folder), out)
-    assert len(steps) == 1
-    undisturbed = done[0].rows[0]
-    assert result.rows[0].training == undisturbed.training
-    assert result.rows[0].scores[0]["auc"] == undisturbed.scores[0]["auc"]
+def test_a_killed_process_is_gone_on_with(done):
+    # Two steps each: the first training had one of them when the process was killed.
+    assert done[2] == [["Backbone", 1], ["GroupFace", 2]]
 
 
 SHARING = """
