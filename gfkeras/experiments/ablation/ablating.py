@@ -137,7 +137,6 @@ class _Ablation:
     def run(self, jobs: list[_Job], verbose: str | int, progress: Progress) -> AblationResult:
         """Does all jobs, and waits for those that other processes are at."""
         pending, total = jobs, len(jobs)
-        self._write()
         while pending:
             busy: list[_Job] = []
             for place, job in enumerate(pending):
