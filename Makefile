@@ -13,12 +13,13 @@ PYTEST = env TF_NUM_INTRAOP_THREADS=1 TF_NUM_INTEROP_THREADS=1 OMP_NUM_THREADS=1
 	$(BIN)/python -m pytest -n $(WORKERS) --dist loadfile --no-loadscope-reorder -r fEs --durations=5
 # What must not need TensorFlow.
 CORE_TESTS = $(wildcard tests/layers tests/heads tests/losses tests/backbones tests/models tests/data/augmentation \
-	tests/training/test_optimizers.py tests/training/test_sampled_rows.py)
+	tests/experiments/inversion tests/experiments/test_ablation_grid.py tests/experiments/test_ablation_table.py \
+	tests/training/test_optimizers.py tests/training/test_sampled_rows.py tests/training/test_compatible_training.py)
 
 export TF_CPP_MIN_LOG_LEVEL ?= 2
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
-.PHONY: help demo test test-all lint bench oracles format clean
+.PHONY: help demo test test-all lint docs bench oracles format clean
 
 help: ## this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## (.*)/  make \1\t\2/' | expand -t 18
@@ -26,10 +27,10 @@ help: ## this list
 demo: $(VENV)/.installed-demo ## train, evaluate, export, verify; ARGS="--data DIR" takes your own faces
 	@$(BIN)/gfkeras demo $(ARGS)
 
-test: lint ## style, types, import rules, the tests on TensorFlow and the core's on JAX
+test: lint docs ## style, types, import rules, the site, the tests on TensorFlow and the core's on JAX
 	$(call run_tests,-m "not slow")
 
-test-all: lint ## the same, and the tests that take minutes
+test-all: lint docs ## the same, and the tests that take minutes
 	$(call run_tests,)
 
 lint: $(VENV)/.installed-test ## style, types and import rules only
@@ -40,6 +41,11 @@ lint: $(VENV)/.installed-test ## style, types and import rules only
 	@$(BIN)/mypy
 	@printf '\n== import rules\n'
 	@report=$$($(BIN)/lint-imports --no-cache) && tail -n 1 <<<"$$report" || { echo "$$report"; exit 1; }
+
+docs: $(VENV)/.installed-test ## builds the documentation as a site: build/site/index.html
+	@printf '\n== documentation\n'
+	@$(BIN)/python -m sphinx --quiet --fail-on-warning --keep-going -c docs . build/site
+	@echo 'build/site/index.html'
 
 format: $(VENV)/.installed-test ## mends what ruff can mend
 	@$(BIN)/ruff check --fix --quiet . ; $(BIN)/ruff format .
@@ -82,7 +88,7 @@ $(BIN)/python:
 
 $(VENV)/.installed-demo: EXTRAS := export,plots
 $(VENV)/.installed-bench: EXTRAS := export,plots,search
-$(VENV)/.installed-test: EXTRAS := all,test
+$(VENV)/.installed-test: EXTRAS := all,docs,test
 $(VENV)/.installed-%: setup.cfg pyproject.toml | $(BIN)/python
 	@echo "== installing gfkeras[$(EXTRAS)]"
 	@# uv takes seconds where pip takes minutes; without it, or where it fails, pip does the same.

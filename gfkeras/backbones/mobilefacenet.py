@@ -69,8 +69,9 @@ class MobileFaceNet(Backbone):
             input whose sides are not multiples of 16.
 
     Example:
-        >>> backbone = MobileFaceNet(embedding_dim=128)
-        >>> backbone(np.zeros((2, 112, 112, 3), "uint8")).shape
+        >>> import gfkeras, numpy as np
+        >>> backbone = gfkeras.backbones.MobileFaceNet(embedding_dim=128)
+        >>> tuple(backbone(np.zeros((2, 112, 112, 3), "uint8")).shape)
         (2, 128)
     """
 

@@ -33,14 +33,21 @@ def stages(
 
     tasks: dict[str, TaskID] = {}
     # On stderr, so that what a command prints can be piped.
-    with Progress(
+    bars = Progress(
         TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), Remaining(),
         console=Console(stderr=True, file=file),
-    ) as bars:  # fmt: skip
+    )  # fmt: skip
 
-        def move(stage: str, done: int, total: int | None) -> None:
-            if stage not in tasks:
-                tasks[stage] = bars.add_task(_TITLES.get(stage, stage), total=total)
-            bars.update(tasks[stage], completed=done, total=total)
+    def move(stage: str, done: int, total: int | None) -> None:
+        # Not before there is something to show: an empty display leaves an empty line, and a
+        # training before it prints a bar of its own.
+        bars.start()
+        if stage not in tasks:
+            tasks[stage] = bars.add_task(_TITLES.get(stage, stage), total=total)
+        bars.update(tasks[stage], completed=done, total=total)
 
+    try:
         yield move
+    finally:
+        if tasks:
+            bars.stop()

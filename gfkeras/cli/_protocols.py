@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import contextlib
+import dataclasses
+import functools
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,6 +14,8 @@ if TYPE_CHECKING:
     from gfkeras.data.alignment import FaceAligner
     from gfkeras.data.sources import Source
     from gfkeras.evaluation import PairList, PairsResult, Roc, Similarity, TunedSimilarity
+    from gfkeras.evaluation.embedded import Embed
+    from gfkeras.experiments.studies.degradations import Change
     from gfkeras.inference import Embedder, SourceFaces
 
 
@@ -81,31 +85,29 @@ class Protocol:
         return OPTIONS[self.request.protocol].run(self)
 
     def pairs(self) -> Measured:
-        """LFW and whatever has a list of pairs of files."""
+        """A list of pairs: LFW's and its like, or a verification set of InsightFace."""
         from gfkeras.evaluation import evaluate_pairs
 
-        listed = self.listed
-        assert listed is not None
-        similarity = self._similarity(listed)
+        listed, embed = self.pair_faces()
         result = evaluate_pairs(
-            self._embed_files, listed, similarity=similarity, replicates=self.request.bootstrap
-        )
-        return self._of_pairs(result, Path(self.request.pairs or "").name)
+            embed(None), listed, similarity=self.similarity(listed),
+            replicates=self.request.bootstrap,
+        )  # fmt: skip
+        return self.of_pairs(result)
 
-    def bin(self) -> Measured:
-        """A verification set of InsightFace."""
+    def pair_faces(self) -> tuple[PairList, Callable[[Change | None], Embed]]:
+        """The pairs, and from what is done to a face to what embeds the faces of their files."""
+        if self.listed is not None:
+            return self.listed, lambda change: functools.partial(self.embed_files, change=change)
         from gfkeras.data.sources import VerificationBinSource
-        from gfkeras.evaluation import evaluate_pairs
 
         source = VerificationBinSource(self.request.data)
-        listed = source_pairs(source)
-        similarity = self._similarity(listed)
-        faces = self._faces(source)
-        result = evaluate_pairs(
-            lambda paths: faces([path.as_posix() for path in paths]), listed,
-            similarity=similarity, replicates=self.request.bootstrap,
-        )  # fmt: skip
-        return self._of_pairs(result, self.request.data.name)
+
+        def embed(change: Change | None) -> Embed:
+            faces = self._faces(source, change)
+            return lambda paths: faces([path.as_posix() for path in paths])
+
+        return source_pairs(source), embed
 
     def facenet(self) -> Measured:
         """VAL at FAR over squared distances."""
@@ -113,11 +115,11 @@ class Protocol:
 
         listed = self.listed
         assert listed is not None
-        similarity = self._similarity(listed)
+        similarity = self.similarity(listed)
         result = evaluate_validation_rate(
-            self._embed_files, listed, similarity=similarity, replicates=self.request.bootstrap
+            self.embed_files, listed, similarity=similarity, replicates=self.request.bootstrap
         )
-        return Measured({"": result}, None, {}, Path(self.request.pairs or "").name)
+        return Measured({"": result}, None, {}, self.listed_name)
 
     def ytf(self) -> Measured:
         """YouTube Faces."""
@@ -125,13 +127,13 @@ class Protocol:
         from gfkeras.evaluation import evaluate_youtube_faces
 
         source = YouTubeFacesSource(self.request.data)
-        similarity = self._similarity(None)
+        similarity = self.similarity(None)
         faces = self._faces(source)
         result = evaluate_youtube_faces(
             faces, faces.items, source.video_pairs(), similarity,
             max_frames=self.request.max_frames, replicates=self.request.bootstrap,
         )  # fmt: skip
-        return self._of_pairs(result, "YouTube Faces")
+        return dataclasses.replace(self.of_pairs(result), measured="YouTube Faces")
 
     def ijb(self) -> Measured:
         """IJB-B or IJB-C: 1:1, 1:N, or both over the same templates."""
@@ -145,7 +147,7 @@ class Protocol:
 
         request = self.request
         task = one_of("task", request.task or "both", ("1:1", "1:N", "both"))
-        similarity = self._similarity(None)
+        similarity = self.similarity(None)
         meta = IJBMetadata.load(request.data, request.subset)
         templates, skipped = ijb_templates(self._faces(IJBSource(request.data, meta.subset)), meta)
         results: dict[str, Any] = {}
@@ -175,7 +177,7 @@ class Protocol:
         from gfkeras.evaluation.megaface import distractor_blocks
 
         request = self.request
-        similarity = self._similarity(None)
+        similarity = self.similarity(None)
         source = MegaFaceSource(
             request.data, refined=request.refined, distractors=request.distractors
         )
@@ -216,7 +218,7 @@ class Protocol:
         """The similarity that is measured."""
         return self.request.similarity if self.tuned is None else self.tuned.similarity
 
-    def _similarity(self, measured: PairList | None) -> Similarity:
+    def similarity(self, measured: PairList | None) -> Similarity:
         """That of the options, or the one chosen on development pairs."""
         from gfkeras.evaluation import read_pairs, tune_similarity
 
@@ -225,33 +227,41 @@ class Protocol:
             data = request.tune_data or request.data
             development = read_pairs(request.tune, data)
             self.tuned = tune_similarity(
-                self._embed_files, development, measured, distance=request.similarity.distance
+                self.embed_files, development, measured, distance=request.similarity.distance
             )
         return self.used
 
-    def _embed_files(self, paths: list[Path]) -> Any:
+    def embed_files(self, paths: list[Path], change: Change | None = None) -> Any:
+        """Embeds files, aligned or photos, after something is done to each face."""
         aligner = self.aligner
 
         def load(position: int) -> Any:
             from gfkeras.data.images import read_image
 
             path = paths[position]
-            return read_image(path, self.embedder.image_size) if aligner is None else aligner(path)
+            face = read_image(path, self.embedder.image_size) if aligner is None else aligner(path)
+            return face if change is None else change(face)
 
         return self.embedder.embed_loaded(paths, load, self.progress)
 
-    def _faces(self, source: Source) -> SourceFaces:
+    def _faces(self, source: Source, change: Change | None = None) -> SourceFaces:
         from gfkeras.inference import SourceFaces
 
-        return SourceFaces(self.embedder, source, self.aligner, self.progress)
+        return SourceFaces(self.embedder, source, self.aligner, self.progress, change)
 
-    def _of_pairs(self, result: PairsResult, measured: str) -> Measured:
+    @property
+    def listed_name(self) -> str:
+        """What the pairs are called."""
+        return Path(self.request.pairs or self.request.data).name
+
+    def of_pairs(self, result: PairsResult) -> Measured:
+        """A result on pairs with its pictures."""
         from gfkeras.evaluation import plots
 
         curve = result.roc()
         figures = _curve_figures(self._title, curve)
         figures["scores"] = lambda: plots.score_histogram(result)
-        return Measured({"": result}, curve, figures, measured)
+        return Measured({"": result}, curve, figures, self.listed_name)
 
 
 @dataclass(frozen=True)
@@ -265,7 +275,7 @@ class Options:
 OPTIONS = {
     "pairs": Options(Protocol.pairs, frozenset({"pairs", "identities"})),
     "facenet": Options(Protocol.facenet, frozenset({"pairs", "identities"})),
-    "bin": Options(Protocol.bin, frozenset()),
+    "bin": Options(Protocol.pairs, frozenset()),
     "ytf": Options(Protocol.ytf, frozenset({"max_frames"})),
     "ijb": Options(Protocol.ijb, frozenset({"subset", "task"})),
     "megaface": Options(Protocol.megaface, frozenset({"distractors", "refined"})),
@@ -297,28 +307,34 @@ def check_options(request: Request) -> None:
 
 def listed_pairs(request: Request) -> PairList | None:
     """The pairs that --pairs names; None for a protocol that has its own."""
-    from gfkeras.data.folder import FaceFolder
-    from gfkeras.evaluation import all_pairs, read_pairs, sample_pairs
-
     if "pairs" not in OPTIONS[request.protocol].own:
         return None
-    pairs = request.pairs
-    if pairs is None:
+    if request.pairs is None:
         raise ValueError(
             f"`pairs` must name what to compare with --protocol {request.protocol}: a pairs "
             "file, all, or a number. Received: none"
         )
+    return named_pairs(request.pairs, request.data, request.identities, request.seed)
+
+
+def named_pairs(
+    pairs: str, data: Path, identities: Path | None, seed: int, option: str = "identities"
+) -> PairList:
+    """The pairs of a list, all pairs, or a number of them drawn from a folder of people."""
+    from gfkeras.data.folder import FaceFolder
+    from gfkeras.evaluation import all_pairs, read_pairs, sample_pairs
+
     if pairs != "all" and not pairs.isdigit():
-        if request.identities is not None:
+        if identities is not None:
             raise ValueError(
-                "`identities` goes with --pairs all or a number: a pairs file names its "
-                f"people. Received: identities={str(request.identities)!r}"
+                f"`{option}` goes with --pairs all or a number: a pairs file names its "
+                f"people. Received: {option}={str(identities)!r}"
             )
-        return read_pairs(pairs, request.data)
-    folder = FaceFolder(request.data, request.identities)
+        return read_pairs(pairs, data)
+    folder = FaceFolder(data, identities)
     if pairs == "all":
-        return all_pairs(folder.paths, folder.labels, seed=request.seed)
-    return sample_pairs(folder.paths, folder.labels, int(pairs), seed=request.seed)
+        return all_pairs(folder.paths, folder.labels, seed=seed)
+    return sample_pairs(folder.paths, folder.labels, int(pairs), seed=seed)
 
 
 @contextlib.contextmanager

@@ -5,7 +5,9 @@ from __future__ import annotations
 import typer
 
 from gfkeras.cli import (
+    ablate,
     bench,
+    clean,
     cluster,
     compare,
     data,
@@ -15,6 +17,8 @@ from gfkeras.cli import (
     evaluate,
     export,
     gallery,
+    invert,
+    plot,
     prepare,
     search,
     train,
@@ -59,8 +63,12 @@ app.command("compare")(compare.command)
 app.command("enroll")(enroll.command)
 app.command("search")(search.command)
 app.command("cluster")(cluster.command)
+app.command("invert")(invert.command)
+app.command("clean")(clean.command)
 app.command("bench")(bench.command)
+app.command("ablate")(ablate.command)
 app.command("demo")(demo.command)
 app.add_typer(data.app, name="data")
 app.add_typer(gallery.app, name="gallery")
+app.add_typer(plot.app, name="plot")
 app.add_typer(zoo.app, name="zoo")

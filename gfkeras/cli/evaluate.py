@@ -11,9 +11,17 @@ from gfkeras.cli._align import AlignOption, DetectorOption, FaceOption, make_ali
 from gfkeras.cli._backend import load_keras
 from gfkeras.cli._output import JsonOption, ModelArgument, ThreadsOption, say, table, write_json
 from gfkeras.cli._similarity import BetaOption, DistanceOption, GammaOption, GroupAwareOption
+from gfkeras.cli._studies import (
+    AtOption,
+    FitDataOption,
+    FitIdentitiesOption,
+    GalleryModelOption,
+    StudyOption,
+)
 
 if TYPE_CHECKING:
     from gfkeras.cli._protocols import Measured, Protocol
+    from gfkeras.cli._studies import Studied
 
 
 def command(
@@ -59,6 +67,11 @@ def command(
         typer.Option(metavar="PAIRS", help="Choose beta and gamma on these development pairs."),
     ] = None,
     tune_data: Annotated[Path | None, typer.Option(help="Their images; --data by default.")] = None,
+    study: StudyOption = None,
+    at: AtOption = None,
+    fit_data: FitDataOption = None,
+    fit_identities: FitIdentitiesOption = None,
+    gallery_model: GalleryModelOption = None,
     align: AlignOption = False,
     detector: DetectorOption = None,
     face: FaceOption = None,
@@ -85,6 +98,9 @@ def command(
     pairs: ten-fold accuracy, TAR at FAR, AUC, EER. bin: the same on InsightFace's .bin sets. ytf:
     videos. ijb: templates, 1:1 and 1:N. megaface: identification among distractors. facenet: VAL
     at FAR over squared distances.
+
+    --study draws a robustness curve over the pairs, --gallery-model compares with the embeddings of
+    an older model.
     """
     from gfkeras.cli._protocols import (
         Protocol,
@@ -94,6 +110,7 @@ def command(
         listed_pairs,
     )
     from gfkeras.cli._similarity import make_similarity
+    from gfkeras.cli._studies import check_studying, run_study
 
     similarity = make_similarity(group_aware, beta, gamma, distance)
     request = Request(
@@ -101,6 +118,8 @@ def command(
         tune_data, similarity, bootstrap, seed,
     )  # fmt: skip
     check_options(request)
+    studying = check_studying(request, study, at, fit_data, fit_identities, gallery_model,
+                              {"record": record, "thresholds": thresholds})  # fmt: skip
     load_keras()
     # Before the model: a list that is wrong is found at once.
     listed = listed_pairs(request)
@@ -115,12 +134,20 @@ def command(
         from gfkeras.errors import require
 
         require("matplotlib", "plots")
-    embedder = Embedder(model, flip=flip, batch_size=batch_size, num_threads=threads)
-    aligner = make_aligner(align, detector, face, embedder.image_size)
+    embedders = [
+        Embedder(name, flip=flip, batch_size=batch_size, num_threads=threads)
+        for name in (model, gallery_model)
+        if name is not None
+    ]
+    aligners = [make_aligner(align, detector, face, each.image_size) for each in embedders]
     with embedding_bar(quiet=False) as progress:
-        running = Protocol(request, embedder, listed, aligner, progress)
-        measured = running.run()
-    _report(measured, running)
+        running, *gallery = [
+            Protocol(request, embedder, listed, aligner, progress)
+            for embedder, aligner in zip(embedders, aligners, strict=True)
+        ]
+        studied = None if studying is None else run_study(studying, running, *gallery)
+        measured = running.run() if studied is None else studied.measured
+    _report(measured, running, studied)
     results = {name: result.to_json() for name, result in measured.results.items()}
     shown: dict[str, Any] = results.get("", results)
     used = running.used
@@ -128,6 +155,7 @@ def command(
     shown["similarity"] = {"beta": used.beta, "gamma": used.gamma, "distance": used.distance}
     if running.tuned is not None:
         shown["tuned"] = running.tuned.to_json()
+    shown |= {} if studied is None else studied.json
     write_json(json, shown)
     if plots is not None:
         from gfkeras.evaluation.plots import write_figures
@@ -144,7 +172,7 @@ def command(
         say(f"Recorded: {card}")
 
 
-def _report(measured: Measured, running: Protocol) -> None:
+def _report(measured: Measured, running: Protocol, studied: Studied | None) -> None:
     if running.tuned is not None:
         tuned = running.tuned
         table([
@@ -154,13 +182,18 @@ def _report(measured: Measured, running: Protocol) -> None:
                 f"{tuned.pairs:,}: {tuned.accuracy:.2%}, by the cosine {tuned.cosine_accuracy:.2%}",
             ),
         ])  # fmt: skip
+    skipped: dict[Any, str] = {}
     for name, result in measured.results.items():
-        table(result.summary(), name.capitalize())
-        skipped = list(result.skipped_files)
-        for path, reason in skipped[:10]:
-            say(f"skipped {path}: {reason}")
-        if len(skipped) > 10:
-            say(f"and {len(skipped) - 10} more, see --json")
+        skipped |= dict(result.skipped_files)
+        # The comparison of several models has one table for all.
+        if studied is None or not name:
+            table(result.summary(), name.capitalize())
+    if studied is not None:
+        studied.report()
+    for path, reason in list(skipped.items())[:10]:
+        say(f"skipped {path}: {reason}")
+    if len(skipped) > 10:
+        say(f"and {len(skipped) - 10} more, see --json")
 
 
 def _write_thresholds(path: Path, measured: Measured, running: Protocol) -> None:

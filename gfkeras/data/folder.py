@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import os
 from collections import Counter
-from collections.abc import Iterable, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
 
+from gfkeras.data.decoding import decode_files
 from gfkeras.data.faces import Faces
-from gfkeras.data.images import IMAGE_SIZE, IMAGE_SUFFIXES, ImageError, read_image
+from gfkeras.data.image_list import read_image_list
+from gfkeras.data.images import IMAGE_SIZE, IMAGE_SUFFIXES
 from gfkeras.errors import nearest
 from gfkeras.files import natural_key
 
@@ -28,8 +29,12 @@ class FaceFolder:
             with one name a line. Lines of LFW's lists (`name<TAB>count`, and a first
             line holding a count) are understood. All folders by default.
         min_images: identities with fewer image files are left out.
+        images: which files to take, in what order, and whose they are: {path below `root`:
+            person}, or a text file that `read_image_list` reads. The identities then come in the
+            order of their first image. All files by default.
 
     Attributes:
+        images: the list given, {path: person}, or None.
         identities: the names, one per label.
         paths: the image files.
         labels: (N,) int32, index into `identities` of each file.
@@ -37,7 +42,7 @@ class FaceFolder:
 
     Raises:
         ValueError: if the folder is missing or holds no images, or a name in
-            `identities` is not a folder of it.
+            `identities` or `images` is not in it.
 
     Example:
         folder = FaceFolder("orl_faces")
@@ -50,6 +55,7 @@ class FaceFolder:
         root: str | os.PathLike[str],
         identities: Sequence[str] | str | os.PathLike[str] | None = None,
         min_images: int = 1,
+        images: Mapping[str, str] | str | os.PathLike[str] | None = None,
     ):
         self.root = Path(root)
         self.min_images = min_images
@@ -60,27 +66,30 @@ class FaceFolder:
                 f"`root` must be a folder with one folder of images per person. "
                 f"Received: root={str(self.root)!r}, which {reason}"
             )
-        folders = self._folders()
+        if isinstance(images, (str, os.PathLike)):
+            images = read_image_list(images)
+        self.images = None if images is None else dict(images)
+        people = self._folders() if self.images is None else self._listed(self.images)
         if identities is not None:
-            folders = self._chosen(folders, read_names(identities))
+            people = self._chosen(people, read_names(identities))
         self.identities: list[str] = []
         self.paths: list[Path] = []
         labels: list[int] = []
-        for name, folder in folders.items():
-            images = self._images(folder)
-            if len(images) < max(1, min_images):
-                reason = f"{len(images)} images, fewer than {min_images}" if images else "no images"
-                self.skipped.append((folder, reason))
+        for name, files in people.items():
+            found = self._images(self.root / name) if files is None else files
+            if len(found) < max(1, min_images):
+                reason = f"{len(found)} images, fewer than {min_images}" if found else "no images"
+                self.skipped.append((self.root / name, reason))
                 continue
-            labels += [len(self.identities)] * len(images)
+            labels += [len(self.identities)] * len(found)
             self.identities.append(name)
-            self.paths += images
+            self.paths += found
         self.labels = np.asarray(labels, np.int32)
         if not self.paths:
             raise ValueError(
                 f"`root` must hold one folder of images per person "
                 f"({', '.join(sorted(IMAGE_SUFFIXES))}). Received: root={str(self.root)!r}, "
-                f"which holds {len(folders)} folders and no usable image"
+                f"which holds {len(people)} folders and no usable image"
             )
 
     def __len__(self) -> int:
@@ -88,7 +97,14 @@ class FaceFolder:
 
     def select(self, identities: Sequence[str] | str | os.PathLike[str]) -> FaceFolder:
         """The same folder with these identities only (names, or a file of names)."""
-        return FaceFolder(self.root, read_names(identities), self.min_images)
+        return FaceFolder(self.root, read_names(identities), self.min_images, self.images)
+
+    def listed(self) -> list[tuple[str, str]]:
+        """(path below `root`, with "/"; person) of each file, as `write_image_list` takes them."""
+        return [
+            (path.relative_to(self.root).as_posix(), self.identities[label])
+            for path, label in zip(self.paths, self.labels, strict=True)
+        ]
 
     def split(self, holdout: int) -> tuple[FaceFolder, FaceFolder]:
         """All but the last `holdout` identities, and those.
@@ -121,23 +137,8 @@ class FaceFolder:
         Raises:
             ValueError: if not one image can be read.
         """
-
-        def decode(path: Path) -> np.ndarray | ImageError:
-            try:
-                return read_image(path, size)
-            except ImageError as error:
-                return error
-
-        images = np.empty((len(self.paths), size, size, 3), np.uint8)
-        skipped = list(self.skipped)
-        kept: list[int] = []
-        with ThreadPoolExecutor(workers or os.cpu_count() or 1) as pool:
-            for index, result in enumerate(pool.map(decode, self.paths)):
-                if isinstance(result, ImageError):
-                    skipped.append((self.paths[index], result.reason))
-                else:
-                    images[len(kept)] = result
-                    kept.append(index)
+        images, kept, unread = decode_files(self.paths, size, workers)
+        skipped = self.skipped + unread
         if not kept:
             path, reason = skipped[-1]
             raise ValueError(
@@ -152,25 +153,46 @@ class FaceFolder:
             if label not in set(present.tolist())
         ]
         return Faces(
-            images=images[: len(kept)],
+            images=images,
             labels=np.searchsorted(present, labels),
             identities=[self.identities[i] for i in present],
             paths=[self.paths[i] for i in kept],
             skipped=skipped,
         )
 
-    def _folders(self) -> dict[str, Path]:
-        folders = {}
+    def _folders(self) -> dict[str, list[Path] | None]:
+        """The names of the folders, whose images are not listed yet."""
+        folders: dict[str, list[Path] | None] = {}
         for entry in sorted(self.root.iterdir(), key=lambda path: natural_key(path.name)):
             if entry.name.startswith("."):
                 continue
             if entry.is_dir():
-                folders[entry.name] = entry
+                folders[entry.name] = None
             else:
                 self.skipped.append((entry, "not in a person's folder"))
         return folders
 
-    def _chosen(self, folders: dict[str, Path], names: list[str]) -> dict[str, Path]:
+    def _listed(self, images: dict[str, str]) -> dict[str, list[Path] | None]:
+        """The images of each person of a list, in its order."""
+        people: dict[str, list[Path] | None] = {}
+        missing = []
+        for name, person in images.items():
+            path = self.root / name
+            files = people.setdefault(person, [])
+            assert files is not None
+            files.append(path)
+            if not path.is_file():
+                missing.append(name)
+        if missing:
+            raise ValueError(
+                f"`images` must name files below {str(self.root)!r}. Received: {missing[0]!r}"
+                + (f" and {len(missing) - 1} more" if len(missing) > 1 else "")
+            )
+        return people
+
+    def _chosen(
+        self, folders: dict[str, list[Path] | None], names: list[str]
+    ) -> dict[str, list[Path] | None]:
         missing = [name for name in names if name not in folders]
         if missing:
             guess = nearest(missing[0], folders)

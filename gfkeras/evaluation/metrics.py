@@ -195,6 +195,7 @@ def tar_at_far(
         which this number of impostor pairs cannot resolve.
 
     Example:
+        >>> from gfkeras.evaluation import tar_at_far
         >>> tar_at_far([0.9, 0.4, 0.6, 0.1], [True, True, False, False], fars=(0.5, 0.1))
         {'5e-1': 1.0, '1e-1': None}
     """

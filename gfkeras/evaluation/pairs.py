@@ -22,7 +22,7 @@ from gfkeras.evaluation.pair_files import read_pairs
 from gfkeras.evaluation.pair_list import PairList, stratified_folds
 from gfkeras.evaluation.pair_sampling import all_pairs, sample_pairs
 from gfkeras.evaluation.pairs_result import PairsResult
-from gfkeras.evaluation.similarity import COSINE
+from gfkeras.evaluation.similarity import COSINE, unit
 
 __all__ = [
     "PairList",
@@ -49,16 +49,37 @@ class EmbeddedPairs:
         faces: the embeddings.
         pairs: those pairs.
         first, second: (P,) rows of `faces`.
+        skipped: how many pairs of the list are not among them.
     """
 
     faces: Embedded
     pairs: PairList
     first: npt.NDArray[np.int64]
     second: npt.NDArray[np.int64]
+    skipped: int = 0
 
     def scores(self, similarity: RowSimilarity = COSINE) -> npt.NDArray[np.float64]:
         """(P,) scores; see `score_rows`."""
         return score_rows(self.faces, self.first, self.second, similarity)
+
+    def measure(
+        self,
+        similarity: RowSimilarity = COSINE,
+        fars: Sequence[float] = FARS,
+        replicates: int = 0,
+    ) -> PairsResult:
+        """What `evaluate_pairs` gives for them."""
+        result = evaluate_pair_scores(
+            self.scores(similarity), self.pairs.same, self.pairs.fold, fars, replicates
+        )
+        return dataclasses.replace(
+            result, skipped=self.skipped, skipped_files=self.faces.skipped, kept=self.pairs
+        )
+
+    def with_embeddings(self, embedding: npt.NDArray[Any]) -> EmbeddedPairs:
+        """The same pairs by other embeddings (M, K) of the same faces."""
+        faces = dataclasses.replace(self.faces, embedding=unit(embedding))
+        return dataclasses.replace(self, faces=faces)
 
 
 def embed_pairs(embed: Embed, pairs: PairList) -> EmbeddedPairs:
@@ -86,7 +107,7 @@ def embed_pairs(embed: Embed, pairs: PairList) -> EmbeddedPairs:
             f"{len(faces.skipped)} of {len(files)} files could not be read{reason}"
         )
     kept = pairs if readable.all() else pairs.select(readable)
-    return EmbeddedPairs(faces, kept, first[readable], second[readable])
+    return EmbeddedPairs(faces, kept, first[readable], second[readable], len(pairs) - len(kept))
 
 
 def evaluate_pairs(
@@ -114,16 +135,7 @@ def evaluate_pairs(
         ValueError: where no pair, or no pair of one kind, could be read; where an embedding is
             not finite; where fewer than two folds are left.
     """
-    embedded = embed_pairs(embed, pairs)
-    kept = embedded.pairs
-    scores = embedded.scores(similarity)
-    result = evaluate_pair_scores(scores, kept.same, kept.fold, fars, replicates)
-    return dataclasses.replace(
-        result,
-        skipped=len(pairs) - len(kept),
-        skipped_files=embedded.faces.skipped,
-        kept=kept,
-    )
+    return embed_pairs(embed, pairs).measure(similarity, fars, replicates)
 
 
 def evaluate_pair_scores(

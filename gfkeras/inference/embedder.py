@@ -131,9 +131,7 @@ class Embedder:
         Raises:
             ValueError: for another shape, type or range, or no image at all.
         """
-        images = check_images(images, self.image_size)
-        if not len(images):
-            raise ValueError("`images` must hold at least one image. Received: none")
+        images = self._batch(images)
         if len(images) <= self.batch_size:
             return self._embed(images, self._runtimes.main)
         starts = range(0, len(images), self.batch_size)
@@ -141,6 +139,30 @@ class Embedder:
             starts, lambda start: images[start : start + self.batch_size], self._embed
         )
         return Embeddings.joined(list(found))
+
+    def outputs(self, images: Any) -> dict[str, np.ndarray]:
+        """What the network itself returns for a batch: nothing normalised, no `flip`.
+
+        Args:
+            images: as of the call.
+
+        Returns:
+            (N, …) float32 by output: "embedding" (v̄) and, of a GroupFace in Keras, "instance" (v),
+            "group_feature" (v̂) and "group_logits". An artefact has those that it was exported with.
+
+        Raises:
+            ValueError: as of the call.
+        """
+        images = self._batch(images)
+        starts = range(0, len(images), self.batch_size)
+        parts = list(
+            self._runtimes.map(
+                starts,
+                lambda start: images[start : start + self.batch_size].astype(np.float32),
+                self._run,
+            )
+        )
+        return {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
 
     def embed_files(
         self,
@@ -261,6 +283,12 @@ class Embedder:
         starts = range(0, len(images), self.batch_size)
         parts = [self._embed(images[s : s + self.batch_size], runtime) for s in starts]
         return batch, parts[0] if len(parts) == 1 else Embeddings.joined(parts)
+
+    def _batch(self, images: Any) -> np.ndarray:
+        images = check_images(images, self.image_size)
+        if not len(images):
+            raise ValueError("`images` must hold at least one image. Received: none")
+        return images
 
     def _checked(self, image: np.ndarray) -> np.ndarray:
         """What a reader gave, if it is an aligned face or several, as (F, 112, 112, 3)."""

@@ -26,6 +26,7 @@ class SourceFaces:
         source: of `gfkeras.data.open_source`.
         aligner: finds and aligns faces.
         progress: called with (images done, images) after each batch.
+        change: what is done to each face before it is embedded, from (S, S, 3) uint8 to the same.
 
     Raises:
         ValueError: for an aligner of another size than the model's, and for a damaged source.
@@ -45,9 +46,10 @@ class SourceFaces:
         source: Source,
         aligner: FaceAligner | None = None,
         progress: Callable[[int, int], None] | None = None,
+        change: Callable[[np.ndarray], np.ndarray] | None = None,
     ):
         self.embedder, self.source, self.progress = embedder, source, progress
-        self.aligner = aligner
+        self.aligner, self.change = aligner, change
         # Nothing is detected where landmarks are known, so this one needs no detector's file.
         self._by_landmarks = aligner_for(embedder, aligner)
         self.items: dict[str, Item] = {}
@@ -67,6 +69,10 @@ class SourceFaces:
         return self.embedder.embed_loaded(names, lambda i: self._load(names[i]), self.progress)
 
     def _load(self, name: str) -> np.ndarray:
+        face = self._face(name)
+        return face if self.change is None else self.change(face)
+
+    def _face(self, name: str) -> np.ndarray:
         item = self.items.get(name)
         if item is None:
             raise ImageError(name, self.refused.get(name, "not in the data set"), "missing")

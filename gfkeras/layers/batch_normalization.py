@@ -35,8 +35,9 @@ class BatchNormalization(keras.layers.BatchNormalization):
         A tensor of the input's shape, in the layer's compute dtype.
 
     Example:
-        >>> layer = BatchNormalization()
-        >>> layer(np.random.rand(8, 4, 4, 3), training=True).shape
+        >>> import gfkeras, numpy as np
+        >>> layer = gfkeras.layers.BatchNormalization()
+        >>> tuple(layer(np.random.rand(8, 4, 4, 3), training=True).shape)
         (8, 4, 4, 3)
     """
 

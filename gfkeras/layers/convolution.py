@@ -54,7 +54,9 @@ class Conv2D(keras.layers.Conv2D):
         (B, H', W', filters) in the layer's compute dtype.
 
     Example:
-        >>> Conv2D(8, 1, use_bias=False)(np.zeros((2, 4, 4, 3)), training=True).shape
+        >>> import gfkeras, numpy as np
+        >>> layer = gfkeras.layers.Conv2D(8, 1, use_bias=False)
+        >>> tuple(layer(np.zeros((2, 4, 4, 3)), training=True).shape)
         (2, 4, 4, 8)
     """
 

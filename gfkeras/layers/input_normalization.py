@@ -28,7 +28,9 @@ class InputNormalization(keras.layers.Layer):
         (B, H, W, C) in the layer's compute dtype. The arithmetic is float32.
 
     Example:
-        >>> InputNormalization()(np.full((1, 2, 2, 3), 255, "uint8"))[0, 0, 0, 0]
+        >>> import gfkeras, numpy as np
+        >>> layer = gfkeras.layers.InputNormalization()
+        >>> float(layer(np.full((1, 2, 2, 3), 255, "uint8"))[0, 0, 0, 0])
         1.0
     """
 

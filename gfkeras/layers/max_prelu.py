@@ -24,8 +24,10 @@ class MaxPReLU(keras.layers.Layer):
         (..., C).
 
     Example:
-        >>> MaxPReLU(alpha_initializer="ones")(np.full((1, 1), -2.0))
-        [[-2.]]
+        >>> import gfkeras, numpy as np
+        >>> layer = gfkeras.layers.MaxPReLU(alpha_initializer="ones")
+        >>> np.asarray(layer(np.full((1, 1), -2.0))).tolist()
+        [[-2.0]]
     """
 
     def __init__(self, alpha_initializer: Any = "zeros", **kwargs: Any):

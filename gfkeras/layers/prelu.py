@@ -69,8 +69,10 @@ class PReLU(keras.layers.PReLU):
         A tensor of the input's shape and dtype.
 
     Example:
-        >>> PReLU(alpha_initializer="ones", shared_axes=[1, 2])(np.full((1, 1, 1, 1), -2.0))
-        [[[[-2.]]]]
+        >>> import gfkeras, numpy as np
+        >>> layer = gfkeras.layers.PReLU(alpha_initializer="ones", shared_axes=[1, 2])
+        >>> np.asarray(layer(np.full((1, 1, 1, 1), -2.0))).tolist()
+        [[[[-2.0]]]]
     """
 
     def call(self, inputs: Any, training: bool | None = None) -> Any:

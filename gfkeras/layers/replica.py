@@ -67,7 +67,9 @@ def global_sum(tensors: list[Any]) -> list[Any]:
         return tensors
     import tensorflow as tf
 
-    return context.all_reduce(tf.distribute.ReduceOp.SUM, tensors)
+    # A variable of each replica's own has no device to reduce to; what is computed has.
+    computed = [tf.identity(tensor) for tensor in tensors]
+    return context.all_reduce(tf.distribute.ReduceOp.SUM, computed)
 
 
 def global_batch(values: Any) -> Any:

@@ -54,6 +54,7 @@ class CosineDistillationLoss(EmbeddingLoss):
     """
 
     inputs = ("teacher_embedding", "embedding")
+    in_teacher_space = True
 
     def batch_loss(self, teacher_embedding: Any, embedding: Any) -> Any:
         teacher = check_embeddings(teacher_embedding, "teacher_embedding")

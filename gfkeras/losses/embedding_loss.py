@@ -29,6 +29,8 @@ class EmbeddingLoss(keras.losses.Loss):
     """
 
     inputs: ClassVar[tuple[str, ...]] = ("labels", "embedding")
+    # Whether embeddings are compared with the teacher's, and must be as long as they.
+    in_teacher_space: ClassVar[bool] = False
 
     def __init__(self, weight: float = 1.0, name: str | None = None):
         super().__init__(name=name, reduction=None, dtype="float32")

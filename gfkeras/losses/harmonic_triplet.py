@@ -52,6 +52,7 @@ class HarmonicTripletLoss(TripletLoss):
     """
 
     inputs: ClassVar[tuple[str, ...]] = ("labels", "embedding", "teacher_embedding")
+    in_teacher_space = True
 
     # Shares the arguments with `TripletLoss`, not the call.
     def batch_loss(  # type: ignore[override]

@@ -3,6 +3,7 @@
 from gfkeras.models.batch_norm import synchronize_batch_norm
 from gfkeras.models.complexity import count_macs
 from gfkeras.models.face_classifier import FaceClassifier
+from gfkeras.models.group_usage import GroupUsage
 from gfkeras.models.groupface import GroupFace
 from gfkeras.models.loss_scaling import LossScaling
 from gfkeras.models.outputs import as_outputs
@@ -10,6 +11,7 @@ from gfkeras.models.outputs import as_outputs
 __all__ = [
     "FaceClassifier",
     "GroupFace",
+    "GroupUsage",
     "LossScaling",
     "as_outputs",
     "count_macs",

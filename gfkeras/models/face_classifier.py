@@ -14,6 +14,7 @@ from gfkeras.layers.checks import check_labels
 from gfkeras.layers.replica import on_all_replicas, replica_mean
 from gfkeras.losses.softmax import softmax_cross_entropy
 from gfkeras.models import multi_worker
+from gfkeras.models.group_usage import GroupUsage
 from gfkeras.models.loss_scaling import NEVER, LossScaling
 from gfkeras.models.outputs import as_outputs
 
@@ -42,9 +43,10 @@ class FaceClassifier(keras.Model):
     within the scope of a `tf.distribute` strategy, that of several workers included, it
     trains on all replicas, and losses and logs are those of the global batch.
     Logs: loss, identity_loss (L1), accuracy (of the cosines without a margin), and each
-    further loss under the name of its class: self_grouping_loss, triplet_loss, ... With
-    `PartialFC` loss and accuracy are over the identities drawn in `fit`, over all in
-    `evaluate`.
+    further loss under the name of its class: self_grouping_loss, triplet_loss, ...; of a model
+    with groups also how many are really used, `GroupUsage`'s effective_groups and
+    effective_groups_soft. With `PartialFC` loss and accuracy are over the identities drawn in
+    `fit`, over all in `evaluate`.
 
     Args:
         model: a `GroupFace`, or any model from images to an embedding.
@@ -65,10 +67,15 @@ class FaceClassifier(keras.Model):
             give a NaN loss.
 
     Example:
-        >>> training = FaceClassifier(model, ArcFace(num_classes=100), SelfGroupingLoss())
-        >>> training.compile(keras.optimizers.SGD(0.005, momentum=0.9))
-        >>> training.fit(images, labels, batch_size=128)
-        >>> training.model.save_to("runs/first")
+        import gfkeras, keras
+        images, labels = gfkeras.data.synthetic.synthetic_faces(20, 8)
+        model = gfkeras.GroupFace(gfkeras.backbones.MobileFaceNet(width=0.25), shared_dim=None)
+        training = gfkeras.FaceClassifier(
+            model, gfkeras.heads.ArcFace(num_classes=20), gfkeras.losses.SelfGroupingLoss()
+        )
+        training.compile(keras.optimizers.SGD(0.005, momentum=0.9))
+        training.fit(images, labels, batch_size=32)
+        training.model.save_to("runs/first")
     """
 
     def __init__(
@@ -100,6 +107,9 @@ class FaceClassifier(keras.Model):
             self._identity_loss = keras.metrics.Mean(name="identity_loss")
             self._accuracy = keras.metrics.Mean(name="accuracy")
         self._extra_means = [keras.metrics.Mean(name=name) for name in self._log_names()]
+        self._group_usage: Any = None
+        if (group_logits := as_outputs(model.output).get("group_logits")) is not None:
+            self._group_usage = GroupUsage(group_logits.shape[-1])
         self._compiled_mode: str | None = None
         self.skip_nonfinite = False
         self.built = True
@@ -113,14 +123,21 @@ class FaceClassifier(keras.Model):
                 self.head.build(shapes["embedding"])
             shapes["centers"] = tuple(self.head.centers.shape)
         if self.teacher is not None:
-            taught = as_outputs(self.teacher.output)
-            shapes["teacher_embedding"] = tuple(taught["embedding"].shape)
+            outputs_of_teacher = as_outputs(self.teacher.output)
+            shapes["teacher_embedding"] = tuple(outputs_of_teacher["embedding"].shape)
         for loss, inputs in zip(self.extra_losses, self._loss_inputs, strict=True):
             for key in inputs:
                 if key not in shapes:
                     raise ValueError(
                         f"`extra_losses` {type(loss).__name__} needs {_WHO_GIVES.get(key, key)}. "
                         f"Received: a classifier with {sorted(shapes)}"
+                    )
+            if getattr(loss, "in_teacher_space", False):
+                own, taught = (shapes[key][-1] for key in ("embedding", "teacher_embedding"))
+                if own != taught:
+                    raise ValueError(
+                        f"`teacher` must give embeddings of the model's {own} numbers for "
+                        f"{type(loss).__name__}. Received: a teacher with {taught}"
                     )
             if "centers" in inputs and self._samples_classes():
                 raise ValueError(
@@ -219,6 +236,8 @@ class FaceClassifier(keras.Model):
         y_pred = {**y_pred, "embedding": beside_centers(y_pred["embedding"])}
         if self.head is not None:
             loss = self._identity(y, y_pred["embedding"], sample_weight, training)
+        if self._group_usage is not None:
+            self._group_usage.update_state(y_pred["group_logits"])
         known = {**y_pred, "labels": y}
         if any("centers" in inputs for inputs in self._loss_inputs):
             known["centers"] = ops.convert_to_tensor(self.head.centers)

@@ -60,8 +60,10 @@ class GroupFace(SavableModel):
             flat feature.
 
     Example:
-        >>> model = GroupFace(MobileFaceNet(), num_groups=32, shared_dim=None)
-        >>> model(np.zeros((2, 112, 112, 3), "uint8"))["embedding"].shape
+        >>> import gfkeras, numpy as np
+        >>> backbone = gfkeras.backbones.MobileFaceNet()
+        >>> model = gfkeras.GroupFace(backbone, num_groups=32, shared_dim=None)
+        >>> tuple(model(np.zeros((2, 112, 112, 3), "uint8"))["embedding"].shape)
         (2, 512)
         >>> model.mode = "hard"
     """

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import tomllib
 from collections.abc import Iterable, Mapping
 from importlib import resources
 from pathlib import Path
@@ -12,8 +11,14 @@ from typing import Any, Literal
 import tomli_w
 from pydantic import Field, NonNegativeInt, ValidationError
 
-from gfkeras.errors import unknown_name
 from gfkeras.toml_errors import readable
+from gfkeras.training.recipe_source import (
+    assign,
+    built_in_names,
+    copied,
+    read_toml,
+    split_setting,
+)
 from gfkeras.training.sections import (
     DataSection,
     EvaluationSection,
@@ -70,20 +75,30 @@ class Recipe(Section):
             ValueError: in one line, for a file that is missing or not TOML, an unknown
                 key or name (with the nearest right one) or a value of a wrong type.
         """
-        return cls.parse(_read_toml(source), settings, str(source))
+        return cls.parse(read_toml(source, "recipe", _BUILT_IN), settings, str(source))
 
     @classmethod
     def parse(
-        cls, values: Mapping[str, Any], settings: Iterable[str] = (), source: str = "recipe"
+        cls,
+        values: Mapping[str, Any],
+        settings: Iterable[str] | Mapping[str, Any] = (),
+        source: str = "recipe",
     ) -> Recipe:
-        """Makes a recipe of nested dictionaries, changed by `settings` as in `read`.
+        """Makes a recipe of nested dictionaries, changed by `settings`.
+
+        Args:
+            values: the tables of a recipe file.
+            settings: as of `read`, or values by their dotted keys.
+            source: what messages begin with.
 
         Raises:
             ValueError: as `read`.
         """
-        changed = _copied(values)
-        for setting in settings:
-            _apply(changed, setting)
+        changed = copied(values)
+        if not isinstance(settings, Mapping):
+            settings = dict(split_setting(setting) for setting in settings)
+        for key, value in settings.items():
+            assign(changed, key, value)
         try:
             recipe = cls.model_validate(changed)
         except ValidationError as error:
@@ -101,11 +116,7 @@ class Recipe(Section):
     @staticmethod
     def built_in() -> list[str]:
         """The names of the recipes that come with gfkeras."""
-        return sorted(
-            entry.name.removesuffix(".toml")
-            for entry in _BUILT_IN.iterdir()
-            if entry.name.endswith(".toml")
-        )
+        return built_in_names(_BUILT_IN)
 
     def to_toml(self) -> str:
         """The recipe with every default written out; `Recipe.read` gives it back."""
@@ -114,65 +125,3 @@ class Recipe(Section):
     def write(self, path: str | os.PathLike[str]) -> None:
         """Writes `to_toml()` into a file."""
         Path(path).write_text(self.to_toml(), encoding="utf-8")
-
-
-def _read_toml(source: str | os.PathLike[str]) -> dict[str, Any]:
-    path = Path(source)
-    name = os.fspath(source)
-    try:
-        if path.is_file():
-            text = path.read_text(encoding="utf-8")
-        elif path.suffix == ".toml" or os.sep in name or path.is_dir():
-            reason = "is a folder" if path.is_dir() else "does not exist"
-            raise ValueError(
-                f"`recipe` must be a TOML file or the name of a built-in recipe "
-                f"({', '.join(Recipe.built_in())}). Received: {name!r}, which {reason}"
-            )
-        elif name in Recipe.built_in():
-            text = (_BUILT_IN / f"{name}.toml").read_text(encoding="utf-8")
-        else:
-            raise unknown_name("recipe", name, Recipe.built_in())
-        return tomllib.loads(text)
-    except UnicodeDecodeError as error:
-        raise ValueError(f"{name} is not a text file in UTF-8: {error}") from error
-    except tomllib.TOMLDecodeError as error:
-        raise ValueError(f"{name} is not valid TOML: {error}") from error
-
-
-def _copied(value: Any) -> Any:
-    if isinstance(value, Mapping):
-        return {key: _copied(item) for key, item in value.items()}
-    return [_copied(item) for item in value] if isinstance(value, list) else value
-
-
-def _apply(values: dict[str, Any], setting: str) -> None:
-    """Sets one `a.b=value` in nested dictionaries and lists."""
-    key, equals, text = setting.partition("=")
-    parts = [part.strip() for part in key.split(".")]
-    if not equals or not all(parts):
-        raise ValueError(f"A setting must look like a.b=value. Received: {setting!r}")
-    try:
-        value = tomllib.loads(f"value = {text}")["value"]
-    except tomllib.TOMLDecodeError:
-        value = text.strip()
-    place: Any = values
-    for depth, part in enumerate(parts):
-        last = depth == len(parts) - 1
-        if isinstance(place, list):
-            if not part.isdigit() or int(part) >= len(place):
-                raise ValueError(
-                    f"Setting {setting!r}: `{'.'.join(parts[:depth])}` has {len(place)} entries, "
-                    f"counted from 0. Received: {part!r}"
-                )
-            index: Any = int(part)
-        elif isinstance(place, dict):
-            index = part
-            if not last:
-                place.setdefault(part, {})
-        else:
-            raise ValueError(
-                f"Setting {setting!r}: `{'.'.join(parts[:depth])}` is a value, not a table"
-            )
-        if last:
-            place[index] = value
-        place = place[index]

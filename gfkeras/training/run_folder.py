@@ -14,6 +14,7 @@ RECIPE_FILE = "recipe.toml"
 SUMMARY_FILE = "summary.json"
 LOG_FILE = "log.csv"
 CHECKPOINTS = "checkpoints"
+IDENTITIES_FILE = "identities.txt"
 # What the variables of a checkpoint depend on.
 _FIXED = ("model", "head", "optimizer", "dtype_policy")
 _RUN_FILES = (RECIPE_FILE, LOG_FILE, CHECKPOINTS, "best", "last")
@@ -59,7 +60,7 @@ def write_inputs(
     """Makes the folder and writes what the run is made of."""
     out.mkdir(parents=True, exist_ok=True)
     recipe.write(out / RECIPE_FILE)
-    _write_lines(out / "identities.txt", faces.identities)
+    _write_lines(out / IDENTITIES_FILE, faces.identities)
     _write_lines(out / "heldout.txt", heldout.identities if heldout is not None else [])
     skipped = faces.skipped + (heldout.skipped if heldout is not None else [])
     with (out / "skipped.csv").open("w", newline="", encoding="utf-8") as file:

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import contextlib
 import importlib
 import json
 import os
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -30,6 +29,7 @@ from gfkeras.training.callbacks import (
     Verification,
 )
 from gfkeras.training.distribution import Distribution, open_distribution
+from gfkeras.training.dtype_scope import dtype_policy
 from gfkeras.training.recipe import Recipe
 from gfkeras.training.result import TrainingResult
 from gfkeras.training.step_checkpoints import StepCheckpoints
@@ -138,7 +138,7 @@ class _Run:
         self.checkpoints = checkpoints
         self.notes: list[str] = []
         self.first_step = 0
-        with _dtype_policy(recipe.dtype_policy):
+        with dtype_policy(recipe.dtype_policy):
             self.classifier = build_classifier(recipe, len(faces.identities), len(batches))
             _build_variables(self.classifier, batches)
         monitor = "loss" if heldout is None else "val_auc"
@@ -275,16 +275,6 @@ class _Run:
             metrics={key: float(values[-1]) for key, values in logs.items() if values},
             notes=self.notes,
         )
-
-
-@contextlib.contextmanager
-def _dtype_policy(name: str) -> Iterator[None]:
-    before = keras.config.dtype_policy()
-    keras.config.set_dtype_policy(name)
-    try:
-        yield
-    finally:
-        keras.config.set_dtype_policy(before)
 
 
 def _build_variables(classifier: FaceClassifier, batches: FaceBatches) -> None:

@@ -38,7 +38,10 @@ def load(name_or_folder: str | os.PathLike[str]) -> keras.Model:
         DownloadError: if weights cannot be downloaded.
 
     Example:
+        >>> import gfkeras
         >>> model = gfkeras.load("h_groupface_mobilefacenet")
+        >>> model.num_groups
+        16
     """
     if Path(name_or_folder).is_dir():
         return load_model(name_or_folder)

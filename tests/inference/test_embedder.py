@@ -57,6 +57,18 @@ def test_every_runtime_agrees(model, artefacts, images, kind, count):
 
 
 @pytest.mark.parametrize("kind", KINDS)
+def test_outputs_as_the_network_gives_them(model, artefacts, images, kind):
+    expected = model(images, training=False)
+    embedder = Embedder(artefacts[kind], flip=True, batch_size=4, num_threads=2)
+    found = embedder.outputs(images)
+    assert set(found) == set(expected) - ({"instance"} if kind != "keras" else set())
+    for name, value in found.items():
+        np.testing.assert_allclose(value, expected[name], atol=1e-4, err_msg=name)
+    with pytest.raises(ValueError, match="`images` must hold at least one"):
+        embedder.outputs(images[:0])
+
+
+@pytest.mark.parametrize("kind", KINDS)
 def test_sizes_one_after_the_other(artefacts, images, kind):
     embedder = Embedder(artefacts[kind])
     alone = np.concatenate([embedder(images[i : i + 1]).embedding for i in range(5)])

@@ -56,7 +56,8 @@ def test_the_log_has_a_row_an_epoch_and_callbacks_see_the_same(whole_run):
     assert [row["epoch"] for row in log] == ["1", "2", "3"]
     expected = {
         "loss", "identity_loss", "self_grouping_loss", "accuracy", "learning_rate", "seconds",
-        "images_per_second", "val_accuracy", "val_auc", "val_eer",
+        "images_per_second", "val_accuracy", "val_auc", "val_eer", "effective_groups",
+        "effective_groups_soft",
     }  # fmt: skip
     assert set(log[0]) - {"epoch"} == expected
     for row, logs in zip(log, seen, strict=True):

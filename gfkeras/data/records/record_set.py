@@ -77,10 +77,19 @@ class RecordSet:
         return self._index["label"] if self._labels is None else self._labels
 
     @property
+    def rows(self) -> np.ndarray:
+        """(N,) number of each record in the whole split, of which this may be a selection."""
+        return np.arange(len(self._index)) if self._rows is None else self._rows
+
+    @property
+    def entries(self) -> np.ndarray:
+        """(N,) of `gfkeras.data.records.index.ENTRY`, read-only: where each record lies."""
+        return self._index if self._rows is None else self._index[self._rows]
+
+    @property
     def image_bytes(self) -> np.ndarray:
         """(N,) length of each JPEG."""
-        lengths = self._index["image_length"]
-        return lengths if self._rows is None else lengths[self._rows]
+        return self.entries["image_length"]
 
     def read(self, number: int) -> bytes:
         """The JPEG of one record.

@@ -12,12 +12,13 @@ _INK, _FAINT = (32, 33, 36), (95, 99, 104)
 
 
 def contact_sheet(
-    rows: Sequence[tuple[str, int, Sequence[np.ndarray]]], title: str, columns: int = 8
+    rows: Sequence[tuple[str, int | str, Sequence[np.ndarray]]], title: str, columns: int = 8
 ) -> Image.Image:
     """A row for each person: the name, how many images there are, and some of them.
 
     Args:
-        rows: (name, number of images, some of the images, (H, W, 3) uint8).
+        rows: (name, number of images or what to say in its place, some of the images, (H, W, 3)
+            uint8).
         title: stands above.
         columns: images in a row at most.
 
@@ -40,8 +41,11 @@ def contact_sheet(
         y = top + row * step
         shown = _shortened(draw, name.replace("_", " "), small, _NAMES - 12)
         draw.text((_MARGIN, y + _TILE // 2 - 18), shown, _INK, small)
-        plural = "image" if count == 1 else "images"
-        draw.text((_MARGIN, y + _TILE // 2), f"{count:,} {plural}", _FAINT, small)
+        note = (
+            count if isinstance(count, str) else f"{count:,} {'image' if count == 1 else 'images'}"
+        )
+        note = _shortened(draw, note.replace("_", " "), small, _NAMES - 12)
+        draw.text((_MARGIN, y + _TILE // 2), note, _FAINT, small)
         for column, pixels in enumerate(images[:columns]):
             tile = Image.fromarray(pixels)
             tile.thumbnail((_TILE, _TILE))

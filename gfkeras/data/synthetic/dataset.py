@@ -39,6 +39,7 @@ def synthetic_faces(
         ValueError: an argument is not an integer or is too small.
 
     Example:
+        >>> from gfkeras.data.synthetic import synthetic_faces
         >>> images, labels = synthetic_faces(num_identities=3, images_per_identity=2)
         >>> images.shape, labels.tolist()
         ((6, 112, 112, 3), [0, 0, 1, 1, 2, 2])

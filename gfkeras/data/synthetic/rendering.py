@@ -42,6 +42,7 @@ def render_face(
             within [0, 1].
 
     Example:
+        >>> from gfkeras.data.synthetic import render_face
         >>> render_face(identity=7, variation=0).shape
         (112, 112, 3)
     """

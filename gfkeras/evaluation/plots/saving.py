@@ -18,13 +18,17 @@ if TYPE_CHECKING:
 
 
 def save_figure(figure: Figure, path: str | os.PathLike[str]) -> Path:
-    """Writes the figure as .png (two pixels to the point) or .svg, whole or not at all."""
+    """Writes the figure as .png (two pixels to the point) or .svg, whole or not at all.
+
+    Text in an .svg is text, which can be searched and read aloud.
+    """
     path = Path(path)
     if path.suffix.lower() not in (".png", ".svg"):
         raise ValueError(f"`path` must end in .png or .svg. Received: path={path}")
     matplotlib = require("matplotlib", "plots")
     # Without a salt the names inside an SVG are random.
-    with replacing(path) as temporary, matplotlib.rc_context({"svg.hashsalt": path.name}):
+    settings = {"svg.fonttype": "none", "svg.hashsalt": path.name}
+    with replacing(path) as temporary, matplotlib.rc_context(settings):
         figure.savefig(temporary, dpi=2 * DPI, facecolor="white", metadata=_undated(path.suffix))
     return path
 

@@ -20,10 +20,10 @@ THEME = {INK: "--ink", MUTED: "--muted", GRID: "--line"}
 WIDTH, HEIGHT, DPI = 7.2, 4.0, 100
 
 
-def new_figure(height: float = HEIGHT) -> Figure:
-    """An empty figure of the usual width."""
+def new_figure(height: float = HEIGHT, width: float = WIDTH) -> Figure:
+    """An empty figure, of the usual width by default; both in inches of `DPI` points."""
     figure_class = require("matplotlib.figure", "plots").Figure
-    figure: Figure = figure_class(figsize=(WIDTH, height), dpi=DPI, layout="constrained")
+    figure: Figure = figure_class(figsize=(width, height), dpi=DPI, layout="constrained")
     return figure
 
 

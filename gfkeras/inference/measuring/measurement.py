@@ -41,19 +41,21 @@ class NotTaken:
 
 @dataclass(frozen=True, slots=True)
 class Measurement:
-    """Attributes:
-    latencies: one for each number of threads, in the order asked for.
-    batch_size: images of a batch, for `images_per_second`.
-    size_bytes: of the file or folder; None for a preset.
-    peak_memory_bytes: by how much opening the model and running one image raises a fresh
-        process's resident memory at its highest, runtime and imports left out; None where it
-        cannot be found out (it needs Linux' /proc).
-    operators: the dearest kind first, one image on one thread; None for Keras models and
-        SavedModels, or where the runtime's profiler failed.
-    run_microseconds: the whole run of which `operators` are parts, profiled; the rest of it is
-        what lies between operators.
-    operators_missing: why `operators` is None, else "".
-    not_taken: by XNNPACK, by kind, the dearest first; None for anything but a .tflite.
+    """What `measure` found of one model.
+
+    Attributes:
+        latencies: one for each number of threads, in the order asked for.
+        batch_size: images of a batch, for `images_per_second`.
+        size_bytes: of the file or folder; None for a preset.
+        peak_memory_bytes: by how much opening the model and running one image raises a fresh
+            process's resident memory at its highest, runtime and imports left out; None where it
+            cannot be found out (it needs Linux' /proc).
+        operators: the dearest kind first, one image on one thread; None for Keras models and
+            SavedModels, or where the runtime's profiler failed.
+        run_microseconds: the whole run of which `operators` are parts, profiled; the rest of it is
+            what lies between operators.
+        operators_missing: why `operators` is None, else "".
+        not_taken: by XNNPACK, by kind, the dearest first; None for anything but a .tflite.
     """
 
     latencies: tuple[Latency, ...]

@@ -108,14 +108,6 @@ class StepBackup(keras.callbacks.Callback):
             ValueError: if it is of another architecture or, within an epoch, of other data.
         """
         state, arrays = checkpoint.state, checkpoint.arrays
-        variables = _variables(model)
-        values = [arrays[f"{i:05d}"] for i in range(state["variables"])]
-        shapes = [tuple(variable.shape) for variable in variables]
-        if [value.shape for value in values] != shapes:
-            raise ValueError(
-                f"{checkpoint.folder} belongs to another model or another number of identities: "
-                f"it holds {len(values)} variables, expected {len(shapes)} of the recipe's shapes"
-            )
         within = checkpoint.step % self.steps_per_epoch
         for name, now in self.data.items():
             if within and state[name] != now:
@@ -123,8 +115,7 @@ class StepBackup(keras.callbacks.Callback):
                     f"{checkpoint.folder} lies within an epoch and can only be gone on from with "
                     f"the {name} that it was made with, {state[name]}. Received: {now}"
                 )
-        for variable, value in zip(variables, values, strict=True):
-            variable.assign(value)
+        restore_variables(model, checkpoint)
         if within:
             self._metrics = [arrays[f"metric{i:05d}"] for i in range(state["metrics"])]
         self.kept_models.best = state["best"]
@@ -133,6 +124,24 @@ class StepBackup(keras.callbacks.Callback):
             self.patience.restore(state["patience"])
         self._first_step = checkpoint.step
         return checkpoint.step
+
+
+def restore_variables(model: keras.Model, checkpoint: Checkpoint) -> None:
+    """Puts the variables of a checkpoint into a built and compiled classifier.
+
+    Raises:
+        ValueError: if they are of another architecture.
+    """
+    variables = _variables(model)
+    values = [checkpoint.arrays[f"{i:05d}"] for i in range(checkpoint.state["variables"])]
+    shapes = [tuple(variable.shape) for variable in variables]
+    if [value.shape for value in values] != shapes:
+        raise ValueError(
+            f"{checkpoint.folder} belongs to another model or another number of identities: "
+            f"it holds {len(values)} variables, expected {len(shapes)} of the recipe's shapes"
+        )
+    for variable, value in zip(variables, values, strict=True):
+        variable.assign(value)
 
 
 def _variables(model: keras.Model) -> list[Any]:

@@ -27,10 +27,9 @@ class Cluster:
         """Reads the value of the environment variable TF_CONFIG.
 
         Args:
-            text: JSON such as
-                {"cluster": {"worker": ["10.0.0.1:2222", "10.0.0.2:2222"]},
-                 "task": {"type": "worker", "index": 0}},
-                the same on all but for the index. A "chief" beside the workers is one of them.
+            text: JSON, `{"cluster": {"worker": ["10.0.0.1:2222", "10.0.0.2:2222"]}, "task":
+                {"type": "worker", "index": 0}}`, the same on all but for the index. A "chief"
+                beside the workers is one of them.
 
         Raises:
             ValueError: in one line, for what is missing, not JSON or out of range.

@@ -51,10 +51,12 @@ def partial_fc():
 class Losses(keras.callbacks.Callback):
     def on_train_batch_end(self, batch, logs=None):
         found.append(float(np.asarray(logs["loss"])))
+    def on_epoch_end(self, epoch, logs=None):
+        found_logs.append({key: float(np.asarray(value)) for key, value in logs.items()})
 
 arrays = {}
 for make in (groupface, arcface, partial_fc):
-    found = []
+    found, found_logs = [], []
     with distribution.scope():
         keras.utils.set_random_seed(1)
         classifier = make()
@@ -68,7 +70,12 @@ for make in (groupface, arcface, partial_fc):
                 arrays[f"{make.__name__}/{i:03d} {variable.name}"] = np.asarray(variable)
         evaluated = classifier.evaluate(distribution.dataset(batches, 1), steps=len(batches),
                                         verbose=0, return_dict=True)
-        arrays[f"{make.__name__}/evaluated"] = [evaluated["loss"], evaluated["accuracy"]]
+        groups = ("effective_groups", "effective_groups_soft")
+        arrays[f"{make.__name__}/evaluated"] = [
+            evaluated[key] for key in ("loss", "accuracy", *groups) if key in evaluated]
+        if "effective_groups" in found_logs[-1]:
+            arrays[f"{make.__name__}/groups"] = [[logs[key] for key in groups]
+                                                 for logs in found_logs]
 if strategy == "multi-worker":
     out += f" {distribution.cluster.index}"
 np.savez(out + ".npz", **arrays)

@@ -1,0 +1,98 @@
+"""A page for each public package, from its docstrings: docs/reference/api*.rst.
+
+What is public is what a package's `__all__` names. A name that several packages hand on is
+described under the shortest of them, and the others refer to it.
+"""
+
+from __future__ import annotations
+
+import importlib
+import inspect
+import pkgutil
+from pathlib import Path
+from types import ModuleType
+
+from generated import write_if_changed
+from sphinx.application import Sphinx
+
+LONGEST_VALUE = 60
+
+
+def public_packages() -> list[ModuleType]:
+    """The packages with an `__all__`, but for the command line, which has its own pages."""
+    root = importlib.import_module("gfkeras")
+    found = [root]
+    for info in pkgutil.walk_packages(root.__path__, "gfkeras."):
+        parts = info.name.split(".")
+        if info.ispkg and not any(p.startswith("_") for p in parts) and parts[1] != "cli":
+            package = importlib.import_module(info.name)
+            if getattr(package, "__all__", None):
+                found.append(package)
+    return found
+
+
+def homes(packages: list[ModuleType]) -> dict[tuple[str, int], str]:
+    """Where each object is described: the shortest package but the root, then the first name."""
+    found: dict[tuple[str, int], str] = {}
+    for package in sorted(packages, key=lambda p: (p.__name__.count("."), p.__name__)):
+        if package.__name__ != "gfkeras":
+            for name in package.__all__:
+                found.setdefault((name, id(getattr(package, name))), package.__name__)
+    return found
+
+
+def _entry(package: str, name: str, value: object) -> list[str]:
+    path = f"{package}.{name}"
+    if inspect.isclass(value):
+        options = [":members:", ":show-inheritance:"]
+        return [f".. autoclass:: {path}", *(f"   {option}" for option in options), ""]
+    if callable(value) and hasattr(value, "__name__"):
+        return [f".. autofunction:: {path}", ""]
+    shown = [f"   :value: {value!r}"] if len(repr(value)) <= LONGEST_VALUE else []
+    return [f".. py:data:: {path}", f"   :type: {type(value).__name__}", *shown, ""]
+
+
+def _page(package: ModuleType, home: dict[tuple[str, int], str]) -> str:
+    title = f"``{package.__name__}``"
+    lines = [title, "=" * len(title), "", f".. automodule:: {package.__name__}", ""]
+    elsewhere = []
+    for name in package.__all__:
+        value = getattr(package, name)
+        if inspect.ismodule(value) or name == "__version__":
+            continue
+        where = home.get((name, id(value)), package.__name__)
+        if where == package.__name__:
+            lines += _entry(where, name, value)
+        else:
+            elsewhere.append(f"- :py:obj:`{name} <{where}.{name}>`, described in ``{where}``")
+    if elsewhere:
+        lines += ["Also from here", "--------------", "", *elsewhere, ""]
+    return "\n".join(lines)
+
+
+def _index(packages: list[ModuleType]) -> str:
+    lines = ["API", "===", "", "What ``help(gfkeras.GroupFace)`` says.", ""]
+    for package in packages:
+        first = (package.__doc__ or "").strip().partition("\n")[0]
+        lines.append(f"- :doc:`{package.__name__} <api/{package.__name__}>`: {first}")
+    lines += ["", ".. toctree::", "   :hidden:", ""]
+    lines += [f"   {p.__name__} <api/{p.__name__}>" for p in packages]
+    return "\n".join(lines) + "\n"
+
+
+def _write(app: Sphinx) -> None:
+    folder = Path(app.srcdir) / "docs" / "reference"
+    packages = public_packages()
+    home = homes(packages)
+    pages = {f"api/{p.__name__}.rst": _page(p, home) for p in packages}
+    pages["api.rst"] = _index(packages)
+    for stale in set((folder / "api").glob("*.rst")) - {folder / page for page in pages}:
+        stale.unlink()
+    for page, text in pages.items():
+        write_if_changed(folder / page, text)
+
+
+def setup(app: Sphinx) -> dict[str, bool]:
+    """Writes the pages before the sources are looked for."""
+    app.connect("builder-inited", _write)
+    return {"parallel_read_safe": True, "parallel_write_safe": True}

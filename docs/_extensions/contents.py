@@ -1,0 +1,69 @@
+"""The table of contents, put under the landing page when the site is built.
+
+It stands here and not in docs/index.md, which would show it as code on GitHub.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from sphinx.application import Sphinx
+
+# Pages by group, in order, from docs/. A page that does not exist is left out; one that exists
+# and is not named goes to the last group of pages, so that none is lost.
+GROUPS = {
+    "Start": ["Overview <../README>", "guide", "concepts"],
+    "Data to model": ["data", "heads_and_losses", "training", "zoo", "architecture"],
+    "Measure": ["evaluation", "results", "robustness", "training_speed"],
+    "Deploy": ["export", "galleries", "../export/README", "privacy"],
+    "The papers' experiments": [
+        "ablations", "figures", "inversion", "cleaning", "compatible_embeddings",
+    ],
+    "Coming from elsewhere": [
+        "migrating_from_tensorflow_addons", "migrating_from_keras_insightface",
+    ],
+    "Reference": ["reference/commands", "reference/api"],
+    "Project": ["../CONTRIBUTING", "../CHANGELOG", "../tests/oracles/README"],
+}  # fmt: skip
+REST = "The papers' experiments"
+# Pages of a folder, under the page that introduces it.
+BELOW = {"export/README": "*/README", "zoo/README": "*/README", "docs/zoo": "../zoo/README"}
+
+
+def _toctree(caption: str, pages: list[str]) -> str:
+    return "\n".join(["```{toctree}", ":hidden:", f":caption: {caption}", "", *pages, "```", ""])
+
+
+def _below(pattern: str) -> str:
+    return "\n".join(["```{toctree}", ":hidden:", ":glob:", "", pattern, "```", ""])
+
+
+def _exists(docs: Path, page: str) -> bool:
+    """Whether a page is there; those of the reference are made as the site is built."""
+    place = page.partition("<")[2].rstrip(">") or page
+    return place.startswith("reference/") or (docs / f"{place}.md").is_file()
+
+
+def contents(docs: Path) -> dict[str, list[str]]:
+    """The pages that there are, by group."""
+    named = {page for pages in GROUPS.values() for page in pages}
+    found = {
+        caption: [page for page in pages if _exists(docs, page)]
+        for caption, pages in GROUPS.items()
+    }
+    found[REST] += sorted({page.stem for page in docs.glob("*.md")} - named - {"index"})
+    return {caption: pages for caption, pages in found.items() if pages}
+
+
+def _add_contents(app: Sphinx, name: str, source: list[str]) -> None:
+    if name == app.config.root_doc:
+        groups = contents(Path(app.srcdir) / "docs")
+        source[0] += "\n" + "\n".join(_toctree(*group) for group in groups.items())
+    elif name in BELOW:
+        source[0] += "\n" + _below(BELOW[name])
+
+
+def setup(app: Sphinx) -> dict[str, bool]:
+    """Adds the contents to the landing page as it is read."""
+    app.connect("source-read", _add_contents)
+    return {"parallel_read_safe": True, "parallel_write_safe": True}

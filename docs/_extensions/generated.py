@@ -1,0 +1,24 @@
+"""What the steps that generate pages share."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+
+def write_if_changed(path: Path, text: str) -> None:
+    """Writes a page; one that is the same keeps its time, so that it is not built again."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    if not path.is_file() or path.read_text() != text:
+        path.write_text(text)
+
+
+def as_rst(prose: str) -> str:
+    """Plain prose with `code` in backticks, as reStructuredText that shows just that."""
+    pieces = re.split(r"(``.+?``|`(?:[^`\n]|\n(?!\s*\n))+`)", prose)
+    for i, piece in enumerate(pieces):
+        if i % 2:
+            pieces[i] = f"``{piece.strip('`')}``"
+        else:
+            pieces[i] = re.sub(r"[*|\\]|_(?!\w)", r"\\\g<0>", piece)
+    return "".join(pieces)

@@ -1,0 +1,60 @@
+"""Formulas as MathML, which browsers draw themselves.
+
+MathJax would be loaded from another server at each visit, and KaTeX takes Node.js to build.
+MathML needs neither, and is in Chromium since 109, in Firefox and in Safari.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from docutils import nodes
+from latex2mathml.converter import convert
+from sphinx.application import Sphinx
+from sphinx.util import logging
+
+logger = logging.getLogger(__name__)
+
+
+def mathml(latex: str, display: str) -> str:
+    """A formula as a `math` element.
+
+    Args:
+        latex: without dollars.
+        display: "inline" or "block".
+
+    Raises:
+        ValueError: for a command that latex2mathml does not know, which it leaves as it is.
+    """
+    made = convert(latex, display=display)
+    if "\\" in made:
+        raise ValueError(f"latex2mathml does not know all of {latex!r}: {made}")
+    return made
+
+
+def _element(node: Any, display: str) -> str:
+    try:
+        return mathml(node.astext(), display)
+    except ValueError as error:
+        logger.warning(str(error), location=node)
+        return ""
+
+
+def _inline(translator: Any, node: nodes.math) -> None:
+    translator.body.append(_element(node, "inline"))
+    raise nodes.SkipNode
+
+
+def _block(translator: Any, node: nodes.math_block) -> None:
+    translator.body.append(translator.starttag(node, "div", CLASS="math"))
+    translator.body.append(_element(node, "block"))
+    translator.body.append("</div>\n")
+    raise nodes.SkipNode
+
+
+def setup(app: Sphinx) -> dict[str, bool]:
+    """Registers the renderer under the name "mathml"."""
+    renderers = {"inline_renderers": (_inline, None), "block_renderers": (_block, None)}
+    app.add_html_math_renderer("mathml", **renderers)
+    app.config.html_math_renderer = "mathml"
+    return {"parallel_read_safe": True, "parallel_write_safe": True}

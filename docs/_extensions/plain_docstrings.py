@@ -1,0 +1,104 @@
+"""Docstrings are written for `help()`: plain text with Google's sections.
+
+Made ready here for reStructuredText, before sphinx.ext.napoleon reads the sections: signs that
+would be markup are escaped, examples become code, and what "Returns:" says stays prose.
+"""
+
+from __future__ import annotations
+
+import inspect
+import re
+from typing import Any
+
+from generated import as_rst
+from sphinx.application import Sphinx
+from sphinx.util.inspect import stringify_signature
+
+_SECTION = re.compile(r"^(\w[\w ]*):$")
+_NAMED = re.compile(r"^( +)(\w+): (?=\S)")
+# "scale: s." is no list that is counted by letters.
+_COUNTED = re.compile(r"^( +\w+: \w{1,4})(?=[.)](\s|$))", re.M)
+
+
+def _example(body: list[str]) -> list[str]:
+    if not body or body[0].lstrip().startswith(">>>"):
+        return body
+    return ["    .. code-block:: python", "", *(f"    {line}".rstrip() for line in body), ""]
+
+
+def _returns(body: list[str]) -> list[str]:
+    """Napoleon takes what stands before a colon for a type; an empty one keeps it from that."""
+    first, *rest = body
+    if first.endswith(":"):  # A dictionary, whose keys follow.
+        rest = ["", *(_NAMED.sub(r"\1- ``\2``: ", line) for line in rest)]
+    indent = first[: len(first) - len(first.lstrip())]
+    return [f"{indent}: {first.lstrip()}", *rest]
+
+
+def _prose(body: list[str]) -> list[str]:
+    return _COUNTED.sub(r"\1\\", as_rst("\n".join(body))).split("\n")
+
+
+def _paragraphs(body: list[str]) -> list[str]:
+    """Prose in which a paragraph that is indented is a formula or code."""
+    made: list[str] = []
+    for paragraph in "\n".join(body).split("\n\n"):
+        lines = paragraph.split("\n")
+        if lines[0].startswith("    "):
+            made += ["::", "", *lines, ""]
+        else:
+            made += [*_prose(lines), ""]
+    return made
+
+
+def sections(lines: list[str]) -> list[tuple[str, list[str]]]:
+    """A docstring's sections by heading, in order; what comes before them has none."""
+    found: list[tuple[str, list[str]]] = [("", [])]
+    for line in lines:
+        heading = _SECTION.match(line)
+        if heading and heading[1] in {"Args", "Attributes", "Call arguments", "Example", "Raises",
+                                      "Returns", "Yields"}:  # fmt: skip
+            found.append((heading[1], []))
+        elif line and not line.startswith(" ") and found[-1][0]:
+            found.append(("", [line]))
+        else:
+            found[-1][1].append(line)
+    return found
+
+
+def plain(lines: list[str]) -> list[str]:
+    """The lines of a docstring, ready for napoleon."""
+    made: list[str] = []
+    for heading, body in sections(lines):
+        made += [f"{heading}:"] if heading else []
+        if heading == "Example":
+            made += _example(body)
+        elif heading == "Returns":
+            made += _returns(_prose(body))
+        else:
+            made += _prose(body) if heading else _paragraphs(body)
+    return made
+
+
+def _process(app: Sphinx, what: str, name: str, value: Any, options: Any, lines: list[str]) -> None:
+    lines[:] = plain(lines)
+
+
+def _signature(app: Sphinx, what: str, name: str, value: Any, *_: Any) -> tuple[str, str] | None:
+    """A class' own arguments, where Keras' `__new__` would show (*args, **kwargs)."""
+    made = getattr(value, "__init__", None)
+    if what != "class" or not inspect.isfunction(made):
+        return None
+    signature = inspect.signature(made)
+    signature = signature.replace(
+        parameters=list(signature.parameters.values())[1:],
+        return_annotation=inspect.Signature.empty,
+    )
+    return stringify_signature(signature, unqualified_typehints=True), ""
+
+
+def setup(app: Sphinx) -> dict[str, bool]:
+    """Runs before napoleon, whose priority is 500."""
+    app.connect("autodoc-process-docstring", _process, priority=400)
+    app.connect("autodoc-process-signature", _signature)
+    return {"parallel_read_safe": True, "parallel_write_safe": True}

@@ -1,0 +1,92 @@
+"""How the documentation becomes a site: `make docs`.
+
+Sources are the Markdown pages where they lie (docs/, README.md, the cards in zoo/, the kits in
+export/), so that a link means the same on GitHub and on the site. What is generated, the API and
+the commands, goes to docs/reference/, which git ignores.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from pathlib import Path
+
+HERE = Path(__file__).resolve().parent
+sys.path[:0] = [str(HERE / "_extensions"), str(HERE.parent)]
+os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+
+from gfkeras.version import __version__  # noqa: E402
+
+project = "gfkeras"
+author = "The gfkeras authors"
+copyright = "the gfkeras authors; Apache-2.0"  # noqa: A001
+release = version = __version__
+language = "en"
+
+extensions = [
+    "myst_parser",
+    "sphinx.ext.autodoc",
+    "sphinx.ext.napoleon",
+    "api_pages",
+    "command_pages",
+    "contents",
+    "mathml",
+    "plain_docstrings",
+]
+
+# The source folder is the repository.
+root_doc = "docs/index"
+include_patterns = [
+    "README.md",
+    "CONTRIBUTING.md",
+    "CHANGELOG.md",
+    "docs/**.md",
+    "docs/reference/**.rst",
+    "export/**.md",
+    "tests/oracles/README.md",
+    "zoo/**.md",
+]
+exclude_patterns = [".*", "build", "dist", "runs", "**/node_modules", "**/__pycache__"]
+
+# Every link must lead somewhere. Names of the API are looked up too, but types of other packages
+# have no pages here, and ours are often written by the module that defines them.
+nitpicky = True
+nitpick_ignore_regex = [(r"py:.*", r".*")]
+
+myst_enable_extensions = ["dollarmath"]
+myst_dmath_double_inline = True
+# Heading levels that links such as `export.md#int8` may name, by the slugs that GitHub gives them.
+myst_heading_anchors = 4
+myst_update_mathjax = False
+
+autodoc_member_order = "bysource"
+autodoc_typehints_format = "short"
+autodoc_preserve_defaults = True
+# What Keras says of methods that we override is in its documentation.
+autodoc_inherit_docstrings = False
+autodoc_class_signature = "mixed"
+napoleon_google_docstring = True
+napoleon_numpy_docstring = False
+# Lists with these headings; attributes have no entries of their own.
+napoleon_custom_sections = [("Attributes", "params_style"), ("Call arguments", "params_style")]
+python_maximum_signature_line_length = 88
+add_module_names = False
+toc_object_entries_show_parents = "hide"
+# `x` in a docstring is code.
+default_role = "code"
+
+html_theme = "furo"
+html_title = f"gfkeras {release}"
+html_static_path = ["_static"]
+html_css_files = ["site.css"]
+html_copy_source = False
+html_show_sphinx = False
+html_theme_options = {
+    # Nothing is loaded from elsewhere.
+    "light_css_variables": {"color-brand-primary": "#0b6e4f", "color-brand-content": "#0b6e4f"},
+    "dark_css_variables": {"color-brand-primary": "#5bc8a0", "color-brand-content": "#5bc8a0"},
+    "navigation_with_keys": True,
+}
+# The landing page lies in docs/; the site's address leads there.
+html_additional_pages = {"index": "redirect.html"}
+templates_path = ["_templates"]

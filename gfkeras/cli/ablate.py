@@ -1,0 +1,130 @@
+"""`gfkeras ablate`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from gfkeras.cli._backend import load_keras
+from gfkeras.cli._output import JsonOption, columns, fit_verbosity, say, write_json
+
+if TYPE_CHECKING:
+    from gfkeras.experiments.ablation import Grid
+
+
+def command(
+    grid: Annotated[
+        str, typer.Argument(metavar="GRID", help="A TOML file, or the name of a built-in grid.")
+    ],
+    data: Annotated[
+        Path | None,
+        typer.Option(help="Records that `gfkeras prepare` wrote, or one folder per person."),
+    ] = None,
+    out: Annotated[Path | None, typer.Option(help="Folder of the trainings and the table.")] = None,
+    identities: Annotated[
+        Path | None,
+        typer.Option(help="Text file with the people to train on, one name a line."),
+    ] = None,
+    pairs: Annotated[
+        str | None,
+        typer.Option(
+            help="What to score on: a list of pairs, all, or a number to draw at random. Without "
+            "it, people that the recipe holds out."
+        ),
+    ] = None,
+    pairs_data: Annotated[
+        Path | None, typer.Option(help="The images of --pairs; those of --data by default.")
+    ] = None,
+    pairs_identities: Annotated[
+        Path | None,
+        typer.Option(help="With --pairs all or a number: text file with the people to take."),
+    ] = None,
+    seeds: Annotated[
+        str | None, typer.Option(metavar="N,N,…", help="Seeds; those of the grid by default.")
+    ] = None,
+    rows: Annotated[
+        list[str] | None,
+        typer.Option(metavar="ROW", help="Only these, by name or number: --rows 1,4-6."),
+    ] = None,
+    settings: Annotated[
+        list[str] | None,
+        typer.Option("--set", metavar="KEY=VALUE", help="Change the grid's recipe."),
+    ] = None,
+    plan: Annotated[
+        bool, typer.Option("--plan", help="List the rows and their trainings; train nothing.")
+    ] = False,
+    quiet: Annotated[bool, typer.Option("--quiet", help="No progress.")] = False,
+    json: JsonOption = None,
+) -> None:
+    """Train the rows of a grid with several seeds, and write the table.
+
+    Rows that differ only in how they are scored share one training. A run that was cut goes on
+    when the same command is given again; several of them, with other --seeds or --rows or the
+    same, may share one --out.
+    """
+    numbers = _numbers(seeds)
+    load_keras()
+    from gfkeras.cli._protocols import named_pairs
+    from gfkeras.experiments.ablation import Grid, TrainingFaces, ablate
+
+    read = Grid.read(grid, settings or [])
+    if plan:
+        _plan(read)
+        return
+    for name, value in (("data", data), ("out", out)):
+        if value is None:
+            raise ValueError(f"`{name}` must be given, unless --plan is. Received: none")
+    assert data is not None
+    assert out is not None
+    if pairs is None and (pairs_data or pairs_identities):
+        given = "pairs_data" if pairs_data else "pairs_identities"
+        raise ValueError(f"`{given}` goes with --pairs. Received: no --pairs")
+    listed = None
+    if pairs is not None:
+        listed = named_pairs(pairs, pairs_data or data, pairs_identities, 0, "pairs_identities")
+    result = ablate(
+        read,
+        TrainingFaces(data, identities),
+        out,
+        pairs=listed,
+        seeds=numbers,
+        rows=rows,
+        verbose=fit_verbosity(quiet),
+        progress=None if quiet else lambda what, done, total: say(f"[{done}/{total}] {what}"),
+    )
+    from gfkeras.experiments.ablation.table import cells, headings
+
+    # As much of the table as a terminal is wide.
+    shown = (0, 1, 2, -1)
+    names, lines = headings(result), [cells(result, row) for row in result.rows]
+    columns([names[i] for i in shown], [[line[i] for i in shown] for line in lines])
+    say(f"Table: {out / 'table.md'}, {out / 'table.csv'}")
+    write_json(json, result.to_json() | {"trained": result.trained})
+    if result.failures:
+        name, seed, reason = result.failures[0]
+        raise ValueError(
+            f"{len(result.failures)} rows failed, {name!r} with seed {seed} first: {reason}"
+        )
+
+
+def _numbers(seeds: str | None) -> list[int] | None:
+    if seeds is None:
+        return None
+    parts = seeds.replace(",", " ").split()
+    if not parts or not all(part.isdecimal() for part in parts):
+        raise ValueError(
+            f"`seeds` must be integers of at least 0, such as 0,1,2. Received: {seeds!r}"
+        )
+    return [int(part) for part in parts]
+
+
+def _plan(grid: Grid) -> None:
+    trainings: dict[str, str] = {}
+    lines = []
+    for row in grid.rows:
+        same = trainings.setdefault(row.training(""), row.name)
+        lines.append([str(row.number), row.section, row.name, "" if same == row.name else same])
+    columns(["#", "section", "row", "as trained for"], lines)
+    say(f"{len(trainings)} trainings × {len(grid.seeds)} seeds")

@@ -1,0 +1,136 @@
+"""`gfkeras clean`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from gfkeras.cli._backend import load_keras
+from gfkeras.cli._faces import IdentitiesOption, ImagesOption, open_faces
+from gfkeras.cli._output import JsonOption, columns, fit_verbosity, say, table, text, write_json
+from gfkeras.cli._progress import stages
+from gfkeras.cli._training_table import print_training
+
+if TYPE_CHECKING:
+    from gfkeras.experiments.cleaning import CleaningResult
+
+_SHOWN = 10
+
+
+def command(
+    source: Annotated[
+        str,
+        typer.Argument(
+            metavar="RECIPE_OR_RUN",
+            help="A recipe with ArcFace or SubCenterArcFace (a TOML file or a built-in name), or "
+            "the folder of a run with SubCenterArcFace.",
+        ),
+    ],
+    data: Annotated[
+        Path,
+        typer.Option(help="Records that `gfkeras prepare` wrote, or one folder per person."),
+    ],
+    out: Annotated[Path, typer.Option(help="Folder for runs, report and cleaned manifest.")],
+    angle: Annotated[
+        str,
+        typer.Option(
+            help="Drop images at this many degrees or more; `auto`: cut between the two heaps of "
+            "angles, at 75 where there is one."
+        ),
+    ] = "75",
+    sub_centers: Annotated[
+        int | None, typer.Option(help="Centers for each identity; the recipe's, or 3.")
+    ] = None,
+    retrain: Annotated[
+        bool, typer.Option("--retrain", help="Train with one center on what is kept.")
+    ] = False,
+    settings: Annotated[
+        list[str] | None,
+        typer.Option("--set", metavar="KEY=VALUE", help="Change the recipe: training.epochs=3."),
+    ] = None,
+    identities: IdentitiesOption = None,
+    images: ImagesOption = None,
+    resume: Annotated[
+        bool, typer.Option("--resume", help="Go on with what stands in --out.")
+    ] = False,
+    quiet: Annotated[bool, typer.Option("--quiet", help="No progress.")] = False,
+    json: JsonOption = None,
+) -> None:
+    """Find images under a wrong name, and list the others to train on.
+
+    Trains with sub-centers, finds each person's dominant one and drops the images far from it.
+    Writes dropped.csv (angle, and whom the image looks like), contact sheets, and a cleaned
+    manifest for `gfkeras train`. No photo is changed or deleted.
+    """
+    load_keras()
+    from gfkeras.experiments.cleaning import clean
+    from gfkeras.training import Recipe
+    from gfkeras.training.run_folder import RECIPE_FILE
+
+    recipe: Recipe | str = source
+    run_recipe = Path(source) / RECIPE_FILE
+    if run_recipe.is_file():
+        if settings:
+            raise ValueError(f"`--set` is for a recipe; {source!r} is a run, which has its own")
+        min_images = Recipe.read(run_recipe).data.min_images
+    else:
+        recipe = Recipe.read(source, settings or [])
+        min_images = recipe.data.min_images
+    faces = open_faces(data, identities, images, min_images)
+    with stages(quiet) as move:
+        result = clean(
+            recipe, faces, out, angle=_degrees(angle), sub_centers=sub_centers, retrain=retrain,
+            resume=resume, verbose=fit_verbosity(quiet), progress=move,
+        )  # fmt: skip
+    _print(result)
+    if result.retrained is not None:
+        print_training(result.retrained, f"Retrained on what is kept: {result.retrained.out}")
+    else:
+        how = f"--data {result.manifest}"
+        if result.manifest.is_file():
+            how = f"--data {data} --images {result.manifest}"
+        say(f"Train on it: gfkeras train RECIPE {how} --out DIR")
+    write_json(json, result.to_json())
+
+
+def _degrees(angle: str) -> float | str:
+    try:
+        return float(angle)
+    except ValueError:
+        return angle
+
+
+def _print(result: CleaningResult) -> None:
+    report = result.to_json()
+    table([
+        ("Images", f"{report['images']:,} of {report['identities']:,} people measured"),
+        ("Dropped", f"{report['dropped']:,} at {result.angle:g}° or more, "
+         f"{report['dropped'] / report['images']:.1%}"),
+        ("Median angle", f"{report['median_angle']:.1f}°"),
+        ("Dominant center", f"{report['dominant_share']:.1%} of a person's images in the mean, "
+         f"of {report['sub_centers']} centers"),
+        ("Report", f"{result.out / 'report.json'}, dropped.csv, classes.csv"),
+        ("To look at", f"{len(result.sheets)} contact sheets, {result.out / 'dropped_*.jpg'}"),
+        ("Kept", result.manifest),
+    ])  # fmt: skip
+    worst = sorted(report["classes"], key=lambda row: -row["dropped"])[:_SHOWN]
+    if worst and worst[0]["dropped"]:
+        columns(
+            ("Person", "images", "dropped", "dominant share"),
+            [
+                (
+                    row["identity"],
+                    text(row["images"]),
+                    text(row["dropped"]),
+                    f"{row['dominant_share']:.0%}",
+                )
+                for row in worst
+                if row["dropped"]
+            ],
+        )
+    if result.emptied:
+        say(f"Nothing is kept of {len(result.emptied)} people: {', '.join(result.emptied[:5])}")
+    for note in result.notes:
+        say(note)

@@ -1,0 +1,17 @@
+"""Ablations: a grid of rows over a recipe, trained with several seeds, and their table."""
+
+from gfkeras.experiments.ablation.ablating import ablate
+from gfkeras.experiments.ablation.grid import Grid
+from gfkeras.experiments.ablation.result import AblationResult, RowResult, Statistic
+from gfkeras.experiments.ablation.scoring import Scoring
+from gfkeras.experiments.ablation.training_faces import TrainingFaces
+
+__all__ = [
+    "AblationResult",
+    "Grid",
+    "RowResult",
+    "Scoring",
+    "Statistic",
+    "TrainingFaces",
+    "ablate",
+]

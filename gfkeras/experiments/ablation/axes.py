@@ -1,0 +1,216 @@
+"""The words of a grid: what each changes in a recipe, or in how it is scored."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from gfkeras import losses
+from gfkeras.errors import one_of, positive_int, unknown_name
+from gfkeras.evaluation import COSINE, GROUP_AWARE, Similarity
+from gfkeras.experiments.ablation.scoring import REPRESENTATIONS, Scoring
+from gfkeras.layers.group_ensemble import MODES
+from gfkeras.models.groupface import COMBINES
+from gfkeras.training import Recipe
+from gfkeras.training.recipe_source import assign, copied
+
+_LABELS = ("none", "naive", "self-distributed")
+_TRAINED = {
+    "soft": {"mode": "soft"},
+    "hard": {"mode": "hard", "hard_gradient": "stopped"},
+    "straight-through": {"mode": "hard", "hard_gradient": "straight-through"},
+    "soft-to-hard": {"mode": "soft"},
+}
+_GROUPING = losses.SelfGroupingLoss.__name__
+
+
+@dataclass
+class Draft:
+    """A row while its words are applied.
+
+    Attributes:
+        recipe: nested tables.
+        scoring: arguments of `Scoring` but `similarity`, and of `Similarity`.
+    """
+
+    recipe: dict[str, Any]
+    scoring: dict[str, Any] = field(default_factory=dict)
+
+    def finished(self) -> tuple[Recipe, Scoring]:
+        """The recipe and the scoring.
+
+        Raises:
+            ValueError: for what a recipe does not accept, and for a scoring that needs groups.
+        """
+        recipe = Recipe.parse(self.recipe)
+        arguments = dict(self.scoring)
+        given = {
+            name: arguments.pop(name) for name in ("beta", "gamma", "distance") if name in arguments
+        }
+        # γ or D alone would change nothing, for the cosine has neither.
+        similarity = Similarity(**{"beta": GROUP_AWARE.beta, **given}) if given else COSINE
+        scoring = Scoring(**arguments, similarity=similarity)
+        if scoring.needs_groups and recipe.model.name != "GroupFace":
+            raise ValueError(f"a network without groups cannot be scored by {scoring.to_json()}")
+        return recipe, scoring
+
+
+def apply(draft: Draft, changes: Mapping[str, Any]) -> None:
+    """Applies words and dotted keys of a recipe, whatever their order: the dotted keys last.
+
+    Raises:
+        ValueError: for an unknown word, with the nearest, and for a value that is none.
+    """
+    settings = _flattened(changes)
+    for word in settings:
+        check_word(word)
+    for word, change in AXES.items():
+        if word in settings:
+            change(draft, settings[word])
+    for key, value in settings.items():
+        if key not in AXES:
+            assign(draft.recipe, key, copied(value))
+
+
+def check_word(word: str) -> None:
+    """Raises ValueError, with the nearest, for what is neither a word nor a key of a recipe."""
+    if word not in AXES and word.partition(".")[0] not in Recipe.model_fields:
+        raise unknown_name("axis", word, [*AXES, *Recipe.model_fields])
+
+
+def _flattened(changes: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+    """`training.epochs = 3` of TOML is a table in a table; words may take tables."""
+    found: dict[str, Any] = {}
+    for key, value in changes.items():
+        name = prefix + key
+        if isinstance(value, Mapping) and name not in AXES:
+            found |= _flattened(value, f"{name}.")
+        else:
+            found[name] = value
+    return found
+
+
+def _groups(draft: Draft, value: Any) -> None:
+    """K, or "none": the backbone alone, without what groups bring."""
+    model = draft.recipe.setdefault("model", {})
+    if value != "none":
+        model.update(name="GroupFace", num_groups=positive_int("groups", value))
+        return
+    kept = ("init", "freeze", "embedding_dim", "backbone")
+    draft.recipe["model"] = {"name": "Backbone", **{k: model[k] for k in kept if k in model}}
+    _set_losses(draft, lambda loss: "group_logits" not in loss.inputs)
+    factors = draft.recipe.get("optimizer", {}).get("learning_rate_factors", {})
+    for layers in [name for name in factors if name.startswith(("group_", "shared_"))]:
+        del factors[layers]
+
+
+def _labels(draft: Draft, value: Any) -> None:
+    """How the self-grouping loss labels; "none" leaves it out."""
+    one_of("labels", value, _LABELS)
+    _need_groups(draft, "labels", value)
+    if value == "none":
+        _set_losses(draft, lambda loss: loss is not losses.SelfGroupingLoss)
+        return
+    found = [loss for loss in draft.recipe.get("loss", []) if loss.get("name") == _GROUPING]
+    if not found:
+        found = [{"name": _GROUPING}]
+        draft.recipe.setdefault("loss", []).extend(found)
+    found[0]["labeling"] = value
+
+
+def _mode(draft: Draft, value: Any) -> None:
+    """How groups are joined in training, and by "soft-to-hard" in scoring."""
+    one_of("mode", value, _TRAINED)
+    _need_groups(draft, "mode", value)
+    model = draft.recipe["model"]
+    model.pop("hard_gradient", None)
+    model.update(_TRAINED[value])
+    draft.scoring.pop("mode", None)
+    if value == "soft-to-hard":
+        draft.scoring["mode"] = "hard"
+
+
+def _combine(draft: Draft, value: Any) -> None:
+    one_of("combine", value, COMBINES)
+    _need_groups(draft, "combine", value)
+    draft.recipe["model"]["combine"] = value
+
+
+def _teacher(draft: Draft, value: Any) -> None:
+    """A model folder; "none" leaves out the teacher and what learns from it."""
+    if value != "none":
+        draft.recipe["teacher"] = {"model": value}
+        return
+    draft.recipe.pop("teacher", None)
+    _set_losses(draft, lambda loss: "teacher_embedding" not in loss.inputs)
+
+
+def _named(word: str, *place: str) -> Callable[[Draft, Any], None]:
+    """A class by name, with its own defaults; a table gives arguments, or changes some."""
+
+    def change(draft: Draft, value: Any) -> None:
+        table = draft.recipe
+        for part in place[:-1]:
+            table = table.setdefault(part, {})
+        if not isinstance(value, (str, Mapping)):
+            raise ValueError(
+                f"`{word}` must be a name, or a table of name and arguments. Received: {value!r}"
+            )
+        given = {"name": value} if isinstance(value, str) else copied(value)
+        before = table.get(place[-1], {})
+        same = given.get("name", before.get("name")) == before.get("name")
+        table[place[-1]] = {**before, **given} if same else given
+
+    return change
+
+
+def _scoring(word: str, check: Callable[[Any], Any]) -> Callable[[Draft, Any], None]:
+    def change(draft: Draft, value: Any) -> None:
+        check(value)
+        draft.scoring[word] = value
+
+    return change
+
+
+def _similarity(draft: Draft, value: Any) -> None:
+    """The cosine, or the group-aware similarity with the paper's β and γ."""
+    one_of("similarity", value, ("cosine", "group-aware"))
+    for word in ("beta", "gamma", "distance"):
+        draft.scoring.pop(word, None)
+    if value == "group-aware":
+        draft.scoring["beta"] = GROUP_AWARE.beta
+
+
+def _need_groups(draft: Draft, word: str, value: Any) -> None:
+    if draft.recipe.get("model", {}).get("name") == "Backbone":
+        raise ValueError(f"`{word}` needs groups. Received: {word}={value!r} without groups")
+
+
+def _set_losses(draft: Draft, keep: Callable[[Any], bool]) -> None:
+    draft.recipe["loss"] = [
+        loss
+        for loss in draft.recipe.get("loss", [])
+        # What is no loss stays, for the recipe to refuse.
+        if loss.get("name") not in losses.LOSSES or keep(losses.LOSSES[loss["name"]])
+    ]
+
+
+# In the order in which they are applied: `groups` decides what the others may change.
+AXES: dict[str, Callable[[Draft, Any], None]] = {
+    "backbone": _named("backbone", "model", "backbone"),
+    "head": _named("head", "head"),
+    "teacher": _teacher,
+    "groups": _groups,
+    "labels": _labels,
+    "mode": _mode,
+    "combine": _combine,
+    "score_mode": _scoring("mode", lambda value: one_of("score_mode", value, MODES)),
+    "representation": _scoring(
+        "representation", lambda value: one_of("representation", value, REPRESENTATIONS)
+    ),
+    "similarity": _similarity,
+    "beta": _scoring("beta", lambda value: Similarity(beta=value)),
+    "gamma": _scoring("gamma", lambda value: Similarity(gamma=value)),
+    "distance": _scoring("distance", lambda value: Similarity(distance=value)),
+}

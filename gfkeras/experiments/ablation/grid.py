@@ -1,0 +1,228 @@
+"""The file of an ablation: a base recipe, and what its rows change."""
+
+from __future__ import annotations
+
+import itertools
+import os
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from importlib import resources
+from pathlib import Path
+from typing import Any, Literal
+
+import tomli_w
+from pydantic import ConfigDict, Field, NonNegativeInt, ValidationError
+
+from gfkeras.errors import unknown_name
+from gfkeras.experiments.ablation.axes import AXES, Draft, apply, check_word
+from gfkeras.experiments.ablation.row import Row
+from gfkeras.toml_errors import readable
+from gfkeras.training import Recipe
+from gfkeras.training.recipe_source import built_in_names, copied, read_toml
+from gfkeras.training.sections import Section
+
+_BUILT_IN = resources.files("gfkeras.experiments.ablation") / "grids"
+
+
+class _RowTable(Section):
+    model_config = ConfigDict(extra="allow", strict=True)
+
+    name: str = Field(min_length=1)
+    section: str = ""
+
+    @property
+    def changes(self) -> dict[str, Any]:
+        return dict(self.model_extra or {})
+
+
+class _GridFile(Section):
+    title: str = "Ablation"
+    recipe: str | dict[str, Any]
+    seeds: list[NonNegativeInt] = Field(default_factory=lambda: [0, 1, 2], min_length=1)
+    reference: str | None = None
+    design: Literal["one-at-a-time", "product"] = "one-at-a-time"
+    base: dict[str, Any] = Field(default_factory=dict)
+    row: list[_RowTable] = Field(default_factory=list)
+    axes: dict[str, list[Any]] = Field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Grid:
+    """The rows of an ablation, all checked.
+
+    A grid file has `recipe` (the name of a built-in recipe, a recipe file, looked for beside
+    the grid file first, or a table with all of it), `[base]` with what all rows change of it, and
+    rows in either or both of two ways: `[[row]]` with a `name` and its changes, and `[axes]` with
+    lists of values, as a full product or, by default, one at a time around the base. A
+    change is a word of `axes.AXES`, such as `groups = 16`, or a key of a recipe,
+    `training.epochs = 3`. `reference` names the row that differences are to, the first by
+    default; `seeds` are what each training is repeated with.
+
+    Attributes:
+        title: heading of the table.
+        rows: at least one.
+        seeds: of each training.
+        reference: name of the row that others are compared with.
+        text: the grid as TOML, with the recipe in it.
+
+    Example:
+        grid = Grid.read("lfw", settings=["training.epochs=3"])
+    """
+
+    title: str
+    rows: tuple[Row, ...]
+    seeds: tuple[int, ...]
+    reference: str
+    text: str
+
+    @classmethod
+    def read(cls, source: str | os.PathLike[str], settings: Iterable[str] = ()) -> Grid:
+        """Reads a grid file, or one that comes with gfkeras.
+
+        Args:
+            source: a TOML file, or the name of a built-in grid (`Grid.built_in()`).
+            settings: changes of the base recipe, as of `Recipe.read`; what a row changes wins.
+
+        Raises:
+            ValueError: in one line, for a file that is missing or not TOML, an unknown word
+                or key (with the nearest right one), or a row that cannot be trained or scored.
+        """
+        folder = Path(source).parent if Path(source).is_file() else None
+        return cls.parse(read_toml(source, "grid", _BUILT_IN), settings, str(source), folder)
+
+    @classmethod
+    def parse(
+        cls,
+        values: Mapping[str, Any],
+        settings: Iterable[str] = (),
+        source: str = "grid",
+        folder: Path | None = None,
+    ) -> Grid:
+        """Makes a grid of the tables of its file.
+
+        Args:
+            values: the tables.
+            settings: as of `read`.
+            source: what messages begin with.
+            folder: where a recipe's file is looked for first.
+
+        Raises:
+            ValueError: as `read`.
+        """
+        try:
+            file = _GridFile.model_validate(copied(values))
+        except ValidationError as error:
+            raise ValueError(f"{source}: {readable(error, _GridFile, 'grid')}") from None
+        recipe = _recipe(file.recipe, settings, source, folder)
+        tables = recipe.model_dump(exclude_none=True)
+        try:
+            rows = tuple(_rows(file, tables))
+            reference = _reference(file, rows)
+        except ValueError as error:
+            raise ValueError(f"{source}: {error}") from None
+        text = tomli_w.dumps({**values, "recipe": tables})
+        return cls(file.title, rows, tuple(dict.fromkeys(file.seeds)), reference, text)
+
+    @staticmethod
+    def built_in() -> list[str]:
+        """The names of the grids that come with gfkeras."""
+        return built_in_names(_BUILT_IN)
+
+    def select(self, wanted: Iterable[str]) -> tuple[Row, ...]:
+        """Some of the rows, in the order of the grid.
+
+        Args:
+            wanted: names, numbers counted from 1, or several of those as "1,4-6".
+
+        Raises:
+            ValueError: for what is none of them, with the nearest name.
+        """
+        chosen: set[int] = set()
+        by_name = {row.name: row.number for row in self.rows}
+        for entry in wanted:
+            if entry in by_name:
+                chosen.add(by_name[entry])
+                continue
+            for part in entry.split(","):
+                low, dash, high = part.strip().partition("-")
+                if not low.isdecimal() or (dash and not high.isdecimal()):
+                    raise unknown_name("row", entry, by_name)
+                numbers = range(int(low), int(high if dash else low) + 1)
+                if not numbers or not 1 <= numbers[0] <= numbers[-1] <= len(self.rows):
+                    raise ValueError(
+                        f"`rows` must be from 1 to {len(self.rows)}. Received: {part.strip()!r}"
+                    )
+                chosen.update(numbers)
+        return tuple(row for row in self.rows if row.number in chosen)
+
+
+def _recipe(
+    recipe: str | dict[str, Any], settings: Iterable[str], source: str, folder: Path | None
+) -> Recipe:
+    if not isinstance(recipe, str):
+        return Recipe.parse(recipe, settings, f"{source}, [recipe]")
+    beside = folder / recipe if folder is not None else None
+    return Recipe.read(beside if beside is not None and beside.is_file() else recipe, settings)
+
+
+def _rows(file: _GridFile, tables: dict[str, Any]) -> Iterator[Row]:
+    number = 0
+    names: set[str] = set()
+    for name, section, changes in _written(file):
+        number += 1
+        if name in names:
+            raise ValueError(f"`row` must have different names. Received: {name!r} twice")
+        names.add(name)
+        draft = Draft(copied(tables))
+        try:
+            apply(draft, file.base)
+            apply(draft, changes)
+            recipe, scoring = draft.finished()
+        except ValueError as error:
+            raise ValueError(f"row {name!r}: {error}") from None
+        yield Row(number, name, section, recipe, scoring)
+    if not number:
+        raise ValueError("a grid needs a [[row]] or [axes]. Received: neither")
+
+
+def _written(file: _GridFile) -> Iterator[tuple[str, str, dict[str, Any]]]:
+    """(name, section, changes) of each row."""
+    for row in file.row:
+        yield row.name, row.section, row.changes
+    for word, values in file.axes.items():
+        check_word(word)
+        if not values:
+            raise ValueError(f"[axes] `{word}` must list at least one value. Received: []")
+    if file.design == "product":
+        for chosen in itertools.product(*file.axes.values()) if file.axes else ():
+            changes = dict(zip(file.axes, chosen, strict=True))
+            yield (
+                ", ".join(f"{word} {_text(value)}" for word, value in changes.items()),
+                "",
+                changes,
+            )
+        return
+    if file.axes:
+        yield "base", "", {}
+    for word, values in file.axes.items():
+        for value in values:
+            yield f"{word} {_text(value)}", word, {word: value}
+
+
+def _text(value: Any) -> str:
+    if isinstance(value, Mapping):
+        rest = [f"{key}={item}" for key, item in value.items() if key != "name"]
+        return " ".join([*([value["name"]] if "name" in value else []), *rest])
+    return str(value).lower() if isinstance(value, bool) else f"{value}"
+
+
+def _reference(file: _GridFile, rows: tuple[Row, ...]) -> str:
+    names = [row.name for row in rows]
+    if file.reference is None:
+        return names[0]
+    if file.reference not in names:
+        raise unknown_name("reference", file.reference, names)
+    return file.reference
+
+
+__all__ = ["AXES", "Grid"]

@@ -1,0 +1,152 @@
+"""What an ablation found: every score, and its mean and spread over the seeds."""
+
+from __future__ import annotations
+
+import math
+import statistics
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from gfkeras.experiments.ablation.row import Row
+
+
+@dataclass(frozen=True)
+class Statistic:
+    """A figure over several seeds.
+
+    Attributes:
+        mean: of those seeds.
+        spread: the sample standard deviation (n − 1); None for one seed.
+        count: n.
+    """
+
+    mean: float
+    spread: float | None
+    count: int
+
+    @classmethod
+    def of(cls, values: Sequence[float]) -> Statistic:
+        """Of one value or more."""
+        spread = statistics.stdev(values) if len(values) > 1 else None
+        return cls(statistics.fmean(values), spread, len(values))
+
+    @property
+    def standard_error(self) -> float | None:
+        """Of the mean: spread / √n; None for one seed."""
+        return None if self.spread is None else self.spread / math.sqrt(self.count)
+
+    def to_json(self) -> dict[str, Any]:
+        return {"mean": self.mean, "spread": self.spread, "seeds": self.count}
+
+
+@dataclass(frozen=True)
+class RowResult:
+    """A row with the scores of its seeds.
+
+    Attributes:
+        row: what was trained and how it was scored.
+        training: names the training; rows with the same one share it.
+        scores: by seed, as of `measuring.measure`, and "training", as of `Run.training`.
+    """
+
+    row: Row
+    training: str
+    scores: dict[int, dict[str, Any]]
+
+    def statistic(self, figure: str) -> Statistic | None:
+        """Of a figure, "tar_at_far.1e-2" among them; None where no seed has it."""
+        values = list(self.values(figure).values())
+        return Statistic.of(values) if values else None
+
+    def values(self, figure: str) -> dict[int, float]:
+        """A figure by seed, without the seeds that do not have it."""
+        found: dict[int, float] = {}
+        for seed, score in self.scores.items():
+            value: Any = score
+            for part in figure.split("."):
+                value = value.get(part) if isinstance(value, dict) else None
+            if value is not None:
+                found[seed] = float(value)
+        return found
+
+    def cost(self, figure: str) -> int | None:
+        """ "macs" or "parameters", which no seed changes; None before the first score."""
+        return next((int(score[figure]) for score in self.scores.values()), None)
+
+
+@dataclass(frozen=True)
+class AblationResult:
+    """All rows of a grid, as far as they are done.
+
+    Attributes:
+        title: of the grid.
+        reference: the row that differences are to.
+        rows: in the order of the grid.
+        failures: (row, seed, reason) of trainings that ended with an error.
+        trained: how many trainings this call ran, resumed ones included.
+    """
+
+    title: str
+    reference: str
+    rows: list[RowResult]
+    failures: list[tuple[str, int, str]]
+    trained: int = 0
+
+    def difference(self, result: RowResult, figure: str = "accuracy") -> Statistic | None:
+        """Of a row and the reference, seed by seed; None where they share no seed.
+
+        The seeds draw the order of the data and the first weights, so that what they change in
+        both cancels out.
+        """
+        reference = next(each for each in self.rows if each.row.name == self.reference)
+        if reference is result:
+            return None
+        ours, theirs = result.values(figure), reference.values(figure)
+        seeds = [seed for seed in ours if seed in theirs]
+        return Statistic.of([ours[seed] - theirs[seed] for seed in seeds]) if seeds else None
+
+    def fars(self) -> list[str]:
+        """The FARs of at most 1e-2 at which every score has a TAR."""
+        scores = [score for result in self.rows for score in result.scores.values()]
+        names = scores[0]["tar_at_far"] if scores else {}
+        return [
+            name
+            for name in names
+            if float(name) <= 1e-2
+            and all(score["tar_at_far"].get(name) is not None for score in scores)
+        ]
+
+    def to_json(self) -> dict[str, Any]:
+        """Everything, rates from 0 to 1, for `json.dump`."""
+        figures = [
+            "accuracy",
+            "auc",
+            "eer",
+            "groups_used",
+            *(f"tar_at_far.{f}" for f in self.fars()),
+        ]
+        rows = []
+        for result in self.rows:
+            summary = {name: result.statistic(name) for name in figures}
+            difference = self.difference(result)
+            rows.append(
+                {
+                    "number": result.row.number,
+                    "name": result.row.name,
+                    "section": result.row.section,
+                    "training": result.training,
+                    "scoring": result.row.scoring.to_json(),
+                    "macs": result.cost("macs"),
+                    "parameters": result.cost("parameters"),
+                    "summary": {k: None if v is None else v.to_json() for k, v in summary.items()},
+                    "difference": None if difference is None else difference.to_json(),
+                    "seeds": {str(seed): score for seed, score in result.scores.items()},
+                }
+            )
+        return {
+            "title": self.title,
+            "reference": self.reference,
+            "rows": rows,
+            "failures": [list(failure) for failure in self.failures],
+        }

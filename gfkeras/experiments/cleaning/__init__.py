@@ -1,0 +1,22 @@
+"""Sub-center data cleaning (Sub-center ArcFace, ECCV 2020): find images under a wrong name."""
+
+from gfkeras.experiments.cleaning.cleaning import clean
+from gfkeras.experiments.cleaning.label_noise import OperatingPoint, flip_labels, operating_curve
+from gfkeras.experiments.cleaning.result import CleaningResult, DroppedImage
+from gfkeras.experiments.cleaning.sub_centers import (
+    DominantCenters,
+    dominant_centers,
+    own_cosines,
+)
+
+__all__ = [
+    "CleaningResult",
+    "DominantCenters",
+    "DroppedImage",
+    "OperatingPoint",
+    "clean",
+    "dominant_centers",
+    "flip_labels",
+    "operating_curve",
+    "own_cosines",
+]

@@ -1,0 +1,255 @@
+"""Train with sub-centers, drop what is far from the dominant one, train again on the rest."""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+from collections.abc import Sequence
+from pathlib import Path
+
+import keras
+import numpy as np
+
+from gfkeras.data import FaceFolder, Faces, RecordSet
+from gfkeras.errors import in_range
+from gfkeras.evaluation.plots.saving import save_figure
+from gfkeras.experiments.cleaning import reports
+from gfkeras.experiments.cleaning.cut import PAPER_ANGLE, automatic_angle
+from gfkeras.experiments.cleaning.manifest import image_name, write_manifest
+from gfkeras.experiments.cleaning.measuring import Measuring, Progress
+from gfkeras.experiments.cleaning.plots import angle_histogram
+from gfkeras.experiments.cleaning.recipes import (
+    SUB_CENTER_HEAD,
+    with_one_center,
+    with_sub_centers,
+)
+from gfkeras.experiments.cleaning.result import CleaningResult, DroppedImage
+from gfkeras.experiments.cleaning.sheets import write_sheets
+from gfkeras.experiments.cleaning.sub_centers import DominantCenters
+from gfkeras.training import Recipe, TrainingResult, load_classifier, train
+from gfkeras.training.run_folder import RECIPE_FILE, check_folder
+from gfkeras.training.training_data import load_faces
+
+SUB_CENTERS_RUN, RETRAINED_RUN = "sub_centers", "retrained"
+HISTOGRAM_FILE = "angles.png"
+AUTOMATIC = "auto"
+
+
+def clean(
+    source: Recipe | str | os.PathLike[str],
+    data: FaceFolder | RecordSet,
+    out: str | os.PathLike[str],
+    *,
+    angle: float | str = PAPER_ANGLE,
+    sub_centers: int | None = None,
+    retrain: bool = False,
+    resume: bool = False,
+    verbose: str | int = "auto",
+    callbacks: Sequence[keras.callbacks.Callback] = (),
+    progress: Progress | None = None,
+) -> CleaningResult:
+    """Finds images under a wrong name by Sub-center ArcFace, and lists the others.
+
+    Of each identity's K centers the one that most of its images are nearest to is dominant.
+    Images at `angle` or more from it are dropped, those that cannot be read too. People held
+    out for verification are not measured and stay in the manifest. Nothing of `data` is
+    changed: the result is a list of files, or a folder of records that shares the shards.
+
+    In `out` stand `sub_centers/` (the run with K centers), `cleaned.txt` or `cleaned/`,
+    `dropped.csv`, `classes.csv`, `report.json`, `angles.png` (their histogram), `dropped_*.jpg`
+    (each image dropped beside those of the identity it was given and those of the one it looks
+    like) and, with `retrain`, `retrained/`.
+
+    Args:
+        source: a recipe (its file, a built-in name) with the head ArcFace or SubCenterArcFace; or
+            the folder of a run that was trained with SubCenterArcFace on the same data.
+        data: what to clean.
+        out: the folder of the cleaning; must not hold another one unless `resume`.
+        angle: degrees, in (0, 180); or "auto" for the valley between the heaps of right and of
+            wrong labels, 75 where there is none (`cut.automatic_angle`).
+        sub_centers: K, at least 2; by default that of the recipe, or 3.
+        retrain: train the recipe with ArcFace on what is kept.
+        resume: go on with an earlier call with the same arguments, as `train` does.
+        verbose, callbacks: as of `train`, for both trainings.
+        progress: called with (what, done, total) while images are measured.
+
+    Raises:
+        ValueError: if recipe, run, data or arguments do not fit, or fewer than two identities
+            would be left.
+
+    Example:
+        data = FaceFolder("photos")
+        result = clean("orl_arcface", data, "runs/clean")
+        train("orl_arcface", FaceFolder("photos", images=result.manifest), "runs/cleaned")
+    """
+    out = Path(out)
+    _check_angle(angle)
+    run, recipe, faces, heldout = _opened(source, data, out, sub_centers, resume)
+    if retrain:
+        check_folder(out / RETRAINED_RUN, resume, with_one_center(recipe))
+    training = None
+    if run is None:
+        run = out / SUB_CENTERS_RUN
+        training = train(
+            recipe, faces, run, heldout=heldout, resume=resume, verbose=verbose, callbacks=callbacks
+        )
+    classifier, identities = load_classifier(run)
+    measuring = Measuring(classifier, faces, progress)
+    _require_same_people(run, identities, faces)
+    centers = measuring.dominant()
+    notes = [] if training is None else list(training.notes)
+    if isinstance(angle, str):
+        angle, why = automatic_angle(centers.angles)
+        notes.append(why)
+    dropped = _dropped(measuring, centers, angle, data)
+    rows = np.array([image.row for image in dropped], np.int64)
+    emptied = _emptied(rows, faces)
+    if retrain and (out / RETRAINED_RUN).exists():
+        reports.require_same(out, dropped)
+    result = CleaningResult(
+        out=out,
+        run=run,
+        angle=float(angle),
+        identities=list(faces.identities),
+        labels=np.array(faces.labels),
+        centers=centers,
+        dropped=dropped,
+        emptied=emptied,
+        manifest=write_manifest(data, faces, rows, out, {"angle": angle, "run": str(run)}),
+        sheets=write_sheets(out, faces, dropped, centers),
+        training=training,
+        notes=notes + _drawn(out, centers, angle),
+    )
+    reports.write(result)
+    if retrain:
+        result = dataclasses.replace(
+            result, retrained=_retrain(recipe, data, result, resume, verbose, callbacks)
+        )
+        reports.write(result)
+    return result
+
+
+def _check_angle(angle: float | str) -> None:
+    if isinstance(angle, str):
+        if angle != AUTOMATIC:
+            raise ValueError(
+                f"`angle` must be a number of degrees or {AUTOMATIC!r}. Received: angle={angle!r}"
+            )
+        return
+    in_range("angle", angle, 0, 180, " degrees")
+    if angle <= 0:
+        raise ValueError(f"`angle` must be above 0 degrees. Received: angle={angle!r}")
+
+
+def _opened(
+    source: Recipe | str | os.PathLike[str],
+    data: FaceFolder | RecordSet,
+    out: Path,
+    sub_centers: int | None,
+    resume: bool,
+) -> tuple[Path | None, Recipe, Faces | RecordSet, Faces | None]:
+    """The run where there is one, the recipe with sub-centers, and the faces of both."""
+    run = None if isinstance(source, Recipe) else Path(source)
+    if run is not None and (run / RECIPE_FILE).is_file():
+        if sub_centers is not None:
+            raise ValueError(
+                "`sub_centers` is for training from a recipe; a run has its own. "
+                f"Received: sub_centers={sub_centers} with the run {str(run)!r}"
+            )
+        recipe = Recipe.read(run / RECIPE_FILE)
+        if recipe.head.name != SUB_CENTER_HEAD:
+            raise ValueError(
+                f"`source` must be a run with the head {SUB_CENTER_HEAD}. "
+                f"Received: {str(run)!r}, whose head {recipe.head.name} has no sub-centers"
+            )
+        recipe = with_sub_centers(recipe)
+    else:
+        run = None
+        read = source if isinstance(source, Recipe) else Recipe.read(source)
+        recipe = with_sub_centers(read, sub_centers)
+    if recipe.training.strategy == "multi-worker" and run is None:
+        raise ValueError(
+            'A recipe with training.strategy = "multi-worker" is trained by `gfkeras train` on '
+            f"each machine, with the head {SUB_CENTER_HEAD}; then clean its run"
+        )
+    if run is None:
+        check_folder(out / SUB_CENTERS_RUN, resume, recipe)
+    faces, heldout = load_faces(recipe, data, None)
+    return run, recipe, faces, heldout
+
+
+def _require_same_people(run: Path, identities: list[str], faces: Faces | RecordSet) -> None:
+    if identities != faces.identities:
+        different = sorted(set(identities) ^ set(faces.identities)) or ["their order"]
+        raise ValueError(
+            f"`data` must hold the {len(identities)} people that {str(run)!r} was trained on, in "
+            f"their order. Received: {len(faces.identities)} people; what differs: {different[0]}"
+        )
+
+
+def _dropped(
+    measuring: Measuring, centers: DominantCenters, angle: float, data: FaceFolder | RecordSet
+) -> list[DroppedImage]:
+    """What is at `angle` or more from its dominant center, or cannot be read."""
+    faces = measuring.faces
+    rows = np.flatnonzero(~(centers.angles < angle))
+    rows = rows[np.argsort(-centers.angles[rows], kind="stable")]
+    others, other_angles = measuring.nearest_others(rows, centers)
+    return [
+        DroppedImage(
+            image=image_name(data, faces, row),
+            identity=faces.identities[faces.labels[row]],
+            angle=float(centers.angles[row]),
+            looks_like=faces.identities[other] if other >= 0 else "",
+            looks_like_angle=float(other_angle),
+            row=row,
+        )
+        for row, other, other_angle in zip(rows.tolist(), others, other_angles, strict=True)
+    ]
+
+
+def _emptied(rows: np.ndarray, faces: Faces | RecordSet) -> list[str]:
+    """The identities of which nothing is kept; ValueError where fewer than two are left."""
+    count = len(faces.identities)
+    before = np.bincount(faces.labels, minlength=count)
+    after = before - np.bincount(np.asarray(faces.labels)[rows], minlength=count)
+    if (after > 0).sum() < 2:
+        raise ValueError(
+            f"`angle` must leave at least two identities to train on. Received: an angle that "
+            f"drops {len(rows)} of {len(faces)} images and leaves {(after > 0).sum()} of "
+            f"{count} identities; a network that has not learned yet has large angles"
+        )
+    return [faces.identities[label] for label in np.flatnonzero((before > 0) & (after == 0))]
+
+
+def _drawn(out: Path, centers: DominantCenters, angle: float) -> list[str]:
+    """Draws the histogram of the angles; a note where there is nothing to draw with."""
+    try:
+        save_figure(angle_histogram(centers.angles, angle), out / HISTOGRAM_FILE)
+    except ImportError as error:
+        return [f"No {HISTOGRAM_FILE} was drawn. {error}"]
+    return []
+
+
+def _retrain(
+    recipe: Recipe,
+    data: FaceFolder | RecordSet,
+    result: CleaningResult,
+    resume: bool,
+    verbose: str | int,
+    callbacks: Sequence[keras.callbacks.Callback],
+) -> TrainingResult:
+    """One center for each identity, on what the manifest keeps."""
+    kept: FaceFolder | RecordSet
+    if isinstance(data, RecordSet):
+        kept = RecordSet(result.manifest)
+    else:
+        kept = FaceFolder(data.root, None, data.min_images, result.manifest)
+    return train(
+        with_one_center(recipe),
+        kept,
+        result.out / RETRAINED_RUN,
+        resume=resume,
+        verbose=verbose,
+        callbacks=callbacks,
+    )

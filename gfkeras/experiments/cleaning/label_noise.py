@@ -1,0 +1,73 @@
+"""Labels made wrong on purpose, and how many of them a cleaning finds."""
+
+from __future__ import annotations
+
+import dataclasses
+
+import numpy as np
+
+from gfkeras.errors import in_range
+
+
+@dataclasses.dataclass(frozen=True)
+class OperatingPoint:
+    """What an angle does.
+
+    Attributes:
+        angle: degrees; images at this angle or more are dropped.
+        found: share of the wrong labels that are dropped.
+        lost: share of the right labels that are dropped.
+    """
+
+    angle: float
+    found: float
+    lost: float
+
+
+def flip_labels(labels: np.ndarray, share: float, seed: int) -> tuple[np.ndarray, np.ndarray]:
+    """Gives a share of the images the label of another identity, all others alike likely.
+
+    Args:
+        labels: (N,) int; the identities are those that occur.
+        share: of all images, in [0, 1); round(share · N) are flipped.
+        seed: the same one gives the same flips.
+
+    Returns:
+        (N,) labels and (N,) bool, which are wrong.
+
+    Raises:
+        ValueError: for a share outside its range, or fewer than two identities.
+    """
+    labels = np.array(labels)
+    in_range("share", share, 0, 1)
+    present = np.unique(labels)
+    if len(present) < 2:
+        raise ValueError(
+            f"`labels` must be of at least two identities. Received: {len(present)} of them"
+        )
+    rng = np.random.default_rng(seed)
+    chosen = rng.permutation(len(labels))[: round(share * len(labels))]
+    place = np.searchsorted(present, labels[chosen])
+    # A step of 1 … C − 1 around the circle of identities never ends at the own one.
+    place = (place + rng.integers(1, len(present), len(chosen))) % len(present)
+    labels[chosen] = present[place]
+    flipped = np.zeros(len(labels), bool)
+    flipped[chosen] = True
+    return labels, flipped
+
+
+def operating_curve(
+    angles: np.ndarray, flipped: np.ndarray, at: np.ndarray | list[float]
+) -> list[OperatingPoint]:
+    """Found wrong labels against lost right ones.
+
+    Args:
+        angles: (N,) degrees to the dominant centers.
+        flipped: (N,) bool, whether the label is wrong.
+        at: angles to drop from.
+    """
+    wrong, right = angles[flipped], angles[~flipped]
+    return [
+        OperatingPoint(float(angle), float((wrong >= angle).mean()), float((right >= angle).mean()))
+        for angle in at
+    ]

@@ -1,0 +1,68 @@
+"""The cleaned manifest: a list of files, or records that share the shards of the source."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from gfkeras.data import FaceFolder, Faces, ImageError, RecordSet
+from gfkeras.data.image_list import write_image_list
+from gfkeras.data.records.selection import write_selection
+
+LIST_FILE, RECORDS_FOLDER = "cleaned.txt", "cleaned"
+
+
+def image_name(data: FaceFolder | RecordSet, faces: Faces | RecordSet, row: int) -> str:
+    """What an image is called: the path below the folder of people, or the record's name."""
+    if isinstance(faces, RecordSet):
+        try:
+            return faces.record(row).name
+        except ImageError as error:
+            return error.path
+    assert isinstance(data, FaceFolder)
+    return faces.paths[row].relative_to(data.root).as_posix()
+
+
+def write_manifest(
+    data: FaceFolder | RecordSet,
+    faces: Faces | RecordSet,
+    dropped: np.ndarray,
+    out: Path,
+    note: Mapping[str, Any],
+) -> Path:
+    """Writes everything of `data` but some of `faces`, people held out included.
+
+    Args:
+        data: the whole.
+        faces: those of it that were measured.
+        dropped: rows of `faces`.
+        out: the folder of the cleaning.
+        note: kept in the manifest of records.
+
+    Returns:
+        `cleaned.txt` (`gfkeras train --data DIR --images cleaned.txt`), or the folder
+        `cleaned` (`gfkeras train --data cleaned`).
+    """
+    if isinstance(data, RecordSet):
+        assert isinstance(faces, RecordSet)
+        folder = out / RECORDS_FOLDER
+        # Links and an index that this command wrote.
+        shutil.rmtree(folder, ignore_errors=True)
+        keep = ~np.isin(data.rows, faces.rows[dropped])
+        return write_selection(data, keep, folder, note)
+    assert isinstance(faces, Faces)
+    left_out = {faces.paths[row] for row in dropped}
+    unreadable = {path for path, _ in faces.skipped}
+    write_image_list(
+        out / LIST_FILE,
+        [
+            named
+            for path, named in zip(data.paths, data.listed(), strict=True)
+            if path not in left_out and path not in unreadable
+        ],
+    )
+    return out / LIST_FILE

@@ -1,0 +1,117 @@
+"""What a cleaning came to."""
+
+from __future__ import annotations
+
+import dataclasses
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from gfkeras.experiments.cleaning.sub_centers import DominantCenters
+from gfkeras.training import TrainingResult
+
+
+@dataclasses.dataclass(frozen=True)
+class DroppedImage:
+    """An image that the cleaned manifest leaves out.
+
+    Attributes:
+        image: the path below the folder of people, or the record's name in its source.
+        identity: whose it was said to be.
+        angle: to that identity's dominant center, degrees; NaN where it could not be read.
+        looks_like: the other identity whose dominant center is nearest.
+        looks_like_angle: to that center, degrees.
+        row: its number among the faces that were measured.
+    """
+
+    image: str
+    identity: str
+    angle: float
+    looks_like: str
+    looks_like_angle: float
+    row: int
+
+
+@dataclasses.dataclass(frozen=True)
+class CleaningResult:
+    """What was kept and what was dropped.
+
+    Attributes:
+        out: the folder of the cleaning.
+        run: of the training with sub-centers, whose head was measured.
+        angle: images at this angle or more were dropped, degrees.
+        identities: that were measured, one for each row of `centers`.
+        labels: (N,) int32, index into `identities` of each image measured.
+        centers: dominant centers, shares and the (N,) angles.
+        dropped: the images left out, the largest angles first.
+        emptied: identities of which nothing was kept; the manifest leaves them out.
+        manifest: `cleaned.txt` for a folder of people, the folder `cleaned` for records.
+        sheets: pictures of what was dropped.
+        training: of the network with sub-centers; None where the run was there already.
+        notes: what a user should know besides.
+        retrained: on what was kept; None where that was not asked for.
+    """
+
+    out: Path
+    run: Path
+    angle: float
+    identities: list[str]
+    labels: np.ndarray
+    centers: DominantCenters
+    dropped: list[DroppedImage]
+    emptied: list[str]
+    manifest: Path
+    sheets: list[Path]
+    training: TrainingResult | None
+    notes: list[str]
+    retrained: TrainingResult | None = None
+
+    @property
+    def kept(self) -> np.ndarray:
+        """(N,) bool, which of the images measured were kept."""
+        kept = np.ones(len(self.labels), bool)
+        kept[[image.row for image in self.dropped]] = False
+        return kept
+
+    def classes(self) -> list[dict[str, Any]]:
+        """For each identity its images, the dominant center's share of them, and what went."""
+        images = np.bincount(self.labels, minlength=len(self.identities)).tolist()
+        kept = np.bincount(self.labels[self.kept], minlength=len(self.identities)).tolist()
+        return [
+            {
+                "identity": name,
+                "images": images[label],
+                "dominant_share": float(self.centers.share[label]),
+                "sub_center_images": self.centers.counts[label].tolist(),
+                "dropped": images[label] - kept[label],
+                "kept": kept[label],
+            }
+            for label, name in enumerate(self.identities)
+        ]
+
+    def to_json(self) -> dict[str, Any]:
+        """Everything but the angles of the images that were kept."""
+        read = self.centers.angles[~np.isnan(self.centers.angles)]
+        return {
+            "run": str(self.run),
+            "manifest": str(self.manifest),
+            "angle": self.angle,
+            "sub_centers": self.centers.counts.shape[1],
+            "images": len(self.labels),
+            "identities": len(self.identities),
+            "dropped": len(self.dropped),
+            "kept": int(self.kept.sum()),
+            "dominant_share": float(np.nanmean(self.centers.share)),
+            "median_angle": float(np.median(read)),
+            "emptied": self.emptied,
+            "classes": self.classes(),
+            "dropped_images": [
+                {k: v for k, v in dataclasses.asdict(image).items() if k != "row"}
+                for image in self.dropped
+            ],
+            "sheets": [str(sheet) for sheet in self.sheets],
+            "training": None if self.training is None else self.training.to_json(),
+            "retrained": None if self.retrained is None else self.retrained.to_json(),
+            "notes": self.notes,
+        }

@@ -1,0 +1,42 @@
+"""The figures of GroupFace's and ArcFace's papers: the numbers, and their pictures.
+
+Each picture is a function from numbers to a matplotlib Figure, made without pyplot; what gathers
+the numbers is beside it. `gfkeras.evaluation.plots.save_figure` writes .png and .svg.
+Matplotlib is an optional dependency: `pip install 'gfkeras[plots]'`.
+"""
+
+from gfkeras.experiments.figures.angles import PairAngles, angle_figure
+from gfkeras.experiments.figures.group_distribution import (
+    GroupDistribution,
+    group_distribution_figure,
+)
+from gfkeras.experiments.figures.group_sheet import SheetRow, group_sheet_figure, sheet_rows
+from gfkeras.experiments.figures.group_training import GroupLog, group_training_figure
+from gfkeras.experiments.figures.margins import MarginCurve, margin_curves, margin_figure
+from gfkeras.experiments.figures.network_outputs import NetworkOutputs, network_outputs
+from gfkeras.experiments.figures.people import ChosenImages, choose_people, draw_images
+from gfkeras.experiments.figures.projection import Projection, project
+from gfkeras.experiments.figures.tsne import tsne_figure
+
+__all__ = [
+    "ChosenImages",
+    "GroupDistribution",
+    "GroupLog",
+    "MarginCurve",
+    "NetworkOutputs",
+    "PairAngles",
+    "Projection",
+    "SheetRow",
+    "angle_figure",
+    "choose_people",
+    "draw_images",
+    "group_distribution_figure",
+    "group_sheet_figure",
+    "group_training_figure",
+    "margin_curves",
+    "margin_figure",
+    "network_outputs",
+    "project",
+    "sheet_rows",
+    "tsne_figure",
+]

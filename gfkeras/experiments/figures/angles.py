@@ -1,0 +1,123 @@
+"""Angles between the embeddings of genuine and of impostor pairs."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from gfkeras.errors import by_name
+from gfkeras.evaluation import PairsResult
+from gfkeras.evaluation.plots.scores import draw_kinds
+from gfkeras.evaluation.plots.style import INK, STYLES, figure_with_axes
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+EDGES = np.arange(0.0, 180.1, 2.0)
+
+
+@dataclass(frozen=True, eq=False)
+class PairAngles:
+    """Angles in degrees.
+
+    Attributes:
+        angle: (N,) float64 of each pair.
+        same: (N,) bool, true for genuine pairs.
+        accuracy: ten-fold accuracy, a fraction.
+        threshold: the mean of the folds' thresholds: a pair is accepted at this angle or less.
+        at_far: the thresholds by FAR, keyed "1e-3".
+    """
+
+    angle: np.ndarray
+    same: np.ndarray
+    accuracy: float
+    threshold: float
+    at_far: dict[str, float]
+
+    @classmethod
+    def of(cls, result: PairsResult, fars: Sequence[str] = ()) -> PairAngles:
+        """Those of pairs that were scored by the cosine.
+
+        Args:
+            result: of `evaluate_pairs` with `COSINE`.
+            fars: which of the result's thresholds to keep, such as "1e-2".
+
+        Raises:
+            ValueError: for a FAR that the result does not have, or that its impostor pairs are
+                too few to measure, and for scores that are no cosines.
+        """
+        if np.abs(result.scores).max() > 1 + 1e-4:
+            raise ValueError(
+                "`result` must be of the cosine, in −1…1. "
+                f"Received: scores up to {np.abs(result.scores).max():.4g} in size"
+            )
+        at_far = {}
+        for far in fars:
+            threshold = by_name("FAR", far, result.threshold_at_far)
+            if threshold is None:
+                raise ValueError(
+                    f"`fars` must be rates that {result.impostor:,} impostor pairs can measure. "
+                    f"Received: {far}"
+                )
+            at_far[far] = float(_degrees(threshold))
+        threshold = float(_degrees(result.threshold))
+        return cls(_degrees(result.scores), result.same, result.accuracy, threshold, at_far)
+
+    def to_json(self) -> dict[str, Any]:
+        """Degrees, and counts in bins of two degrees."""
+        kinds = {}
+        for name, angles in (
+            ("genuine", self.angle[self.same]), ("impostor", self.angle[~self.same]),
+        ):  # fmt: skip
+            kinds[name] = {
+                "pairs": len(angles),
+                "mean": float(angles.mean()),
+                "std": float(angles.std()),
+                "counts": np.histogram(angles, EDGES)[0].tolist(),
+            }
+        return {
+            **kinds,
+            "edges": EDGES.tolist(),
+            "accuracy": self.accuracy,
+            "threshold": self.threshold,
+            "threshold_at_far": dict(self.at_far),
+        }
+
+
+def angle_figure(angles: PairAngles) -> Figure:
+    """Histograms of both kinds in bins of two degrees, each as a share of its kind."""
+    figure, axes = figure_with_axes(
+        "Angle between the embeddings (degrees)", "Share of the pairs of a kind"
+    )
+    shares, labels = [], []
+    for kind, chosen in (("Impostor", ~angles.same), ("Genuine", angles.same)):
+        found = angles.angle[chosen]
+        shares.append(np.histogram(found, EDGES)[0] / len(found))
+        labels.append(f"{kind}: {len(found):,} pairs, {found.mean():.1f}° ± {found.std():.1f}°")
+    draw_kinds(axes, EDGES, shares[0], shares[1], *labels)
+    axes.axvline(
+        angles.threshold, color=INK, linewidth=1.5,
+        label=f"Threshold {angles.threshold:.1f}°: accuracy {angles.accuracy:.2%}",
+    )  # fmt: skip
+    for i, (far, angle) in enumerate(angles.at_far.items(), start=1):
+        axes.axvline(
+            angle, color=INK, linewidth=1.5, linestyle=STYLES[i % len(STYLES)],
+            label=f"Threshold {angle:.1f}°: FAR {100 * float(far):.3g}%",
+        )  # fmt: skip
+    shown = EDGES[np.flatnonzero(shares[0] + shares[1])]
+    low = min(30 * (shown[0] // 30), angles.threshold - 5)
+    axes.set_xlim(low, max(30 * (shown[-1] // 30 + 1), 90))
+    axes.set_xticks(np.arange(30 * (low // 30), axes.get_xlim()[1] + 1, 15))
+    axes.set_xlim(low, max(30 * (shown[-1] // 30 + 1), 90))
+    figure.legend(
+        loc="outside lower left", ncols=2, frameon=False, fontsize=10, labelcolor=INK,
+        handlelength=2.6,
+    )  # fmt: skip
+    return figure
+
+
+def _degrees(cosine: Any) -> Any:
+    return np.degrees(np.arccos(np.clip(np.asarray(cosine, np.float64), -1.0, 1.0)))

@@ -1,0 +1,175 @@
+"""Margin curves: the target's logit of each head over the angle to its center."""
+
+from __future__ import annotations
+
+import textwrap
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import numpy.typing as npt
+
+from gfkeras import heads
+from gfkeras.errors import by_name
+from gfkeras.evaluation.plots.style import COLORS, INK, STYLES, dress, new_figure
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+ANGLES = np.linspace(0.0, 180.0, 361)
+_NORM_BY_QUALITY = ("AdaFace", "MagFace")
+
+
+# Seven of each, as many as curves in a panel: in grey, lines are told apart by their dashes.
+_COLORS = (*COLORS, INK)
+_STYLES = (*STYLES, (0, (3, 1.2)))
+_WRAPPED = 38
+
+
+@dataclass(frozen=True, eq=False)
+class MarginCurve:
+    """The target's logit of a head.
+
+    Attributes:
+        head: of `gfkeras.heads`.
+        setting: its margin, and of which embeddings, in a few words.
+        norm: ‖x‖ of the embeddings.
+        logit: over s (over ‖x‖ for SphereFace, which has no s), one for each angle.
+    """
+
+    head: str
+    setting: str
+    norm: float
+    logit: np.ndarray
+
+
+# Head, what the legend says of it, its arguments, norm of the embeddings.
+_CURVES: tuple[tuple[str, str, dict[str, Any], float], ...] = (
+    ("NormSoftmax", "cos θ", {}, 1),
+    ("CosFace", "m = 0.35", {}, 1),
+    ("ArcFace", "m = 0.5", {}, 1),
+    ("SubCenterArcFace", "m = 0.5", {}, 1),
+    ("CurricularFace", "m = 0.5", {}, 1),
+    ("PartialFC", "m = 0.5", {"sample_rate": 1.0}, 1),
+    ("ArcFace", "easy margin", {"easy_margin": True}, 1),
+    ("CombinedMargin", "(1, 0.3, 0.2)", {}, 1),
+    ("CombinedMargin", "(0.9, 0.4, 0.15)", {"m1": 0.9, "m2": 0.4, "m3": 0.15}, 1),
+    ("SphereFaceR", "m = 1.5", {}, 1),
+    ("SphereFace", "m = 4, λ = 5", {"lambda_start": 0}, 1),
+    ("AdaFace", "low norm", {}, 1),
+    ("AdaFace", "mean norm", {}, 20),
+    ("AdaFace", "high norm", {}, 39),
+    ("MagFace", "‖x‖ = 10", {}, 10),
+    ("MagFace", "‖x‖ = 110", {}, 110),
+)
+
+
+def margin_curves(
+    names: Sequence[str] | None = None, angles: npt.ArrayLike = ANGLES
+) -> list[MarginCurve]:
+    """The curves of the heads of these names, with their default margins; of all by default.
+
+    What is returned comes out of the heads themselves: embeddings at each angle from their own
+    center, at right angles to the other.
+
+    Args:
+        names: heads of `gfkeras.heads`.
+        angles: in degrees, from 0 to 180.
+
+    Raises:
+        ValueError: for an unknown head, with the nearest name.
+    """
+    for name in names or ():
+        by_name("head", name, heads.HEADS)
+    radians = np.radians(np.asarray(angles, np.float64))
+    return [
+        MarginCurve(name, setting, norm, _logit(name, arguments, norm, radians))
+        for name, setting, arguments, norm in _CURVES
+        if names is None or name in names
+    ]
+
+
+def margin_figure(curves: Sequence[MarginCurve], angles: npt.ArrayLike = ANGLES) -> Figure:
+    """Curves that do not depend on the embedding's norm at left, those that do at right.
+
+    Curves that are the same are drawn once, under all their names.
+
+    Raises:
+        ValueError: where `curves` is empty.
+    """
+    if not curves:
+        raise ValueError("`curves` must hold at least one curve. Received: none")
+    panels = [
+        (title, chosen)
+        for title, quality in (
+            ("The same margin for every face", False),
+            ("A margin by the embedding's norm", True),
+        )
+        if (chosen := [c for c in curves if (c.head in _NORM_BY_QUALITY) == quality])
+    ]
+    # Twice the room for two panels, and a row of the legend for each curve.
+    width = 10.8 if len(panels) == 2 else 7.2
+    figure = new_figure(5.9, width)
+    lowest = min(float(curve.logit.min()) for curve in curves)
+    for place, (title, chosen) in enumerate(panels, start=1):
+        axes = figure.add_subplot(1, len(panels), place)
+        dress(axes, "θ, angle to the identity's center (degrees)", "")
+        if place == 1:
+            axes.set_ylabel("Target's logit / s", color=axes.xaxis.label.get_color(), fontsize=11)
+        axes.plot(angles, np.cos(np.radians(angles)), color="0.8", linewidth=4, label="cos θ")
+        i = 0
+        for name, curve in _merged(chosen):
+            if curve.head == "NormSoftmax":
+                axes.lines[0].set_label(name)
+                continue
+            axes.plot(
+                angles, curve.logit, color=_COLORS[i], linewidth=1.9, linestyle=_STYLES[i],
+                label=name,
+            )  # fmt: skip
+            i += 1
+        axes.set_title(title, loc="left", color=INK, fontsize=12, fontweight="bold")
+        axes.set_xlim(0, 180)
+        axes.set_xticks(range(0, 181, 30))
+        axes.set_ylim(lowest - 0.08, 1.08)
+        axes.legend(
+            loc="lower left", frameon=False, fontsize=9, labelcolor=INK, handlelength=3,
+        )  # fmt: skip
+    return figure
+
+
+def _merged(curves: Sequence[MarginCurve]) -> list[tuple[str, MarginCurve]]:
+    """Each curve once, under the names of all that are the same."""
+    merged: list[list[MarginCurve]] = []
+    for curve in curves:
+        for alike in merged:
+            if np.allclose(alike[0].logit, curve.logit, atol=1e-4):
+                alike.append(curve)
+                break
+        else:
+            merged.append([curve])
+    return [(_label(alike), alike[0]) for alike in merged]
+
+
+def _label(alike: Sequence[MarginCurve]) -> str:
+    settings = dict.fromkeys(curve.setting for curve in alike)
+    heads_ = dict.fromkeys(curve.head for curve in alike)
+    return textwrap.fill(f"{', '.join(heads_)}: {', '.join(settings)}", _WRAPPED)
+
+
+def _logit(name: str, arguments: dict[str, Any], norm: float, radians: np.ndarray) -> np.ndarray:
+    from keras import ops
+
+    head: Any = heads.get(name, num_classes=2, **arguments)
+    head.build((None, 3))
+    centers = np.array([[1, 0, 0], [0, 0, 1]], np.float32)
+    shape = tuple(head.centers.shape)
+    # All sub-centers of an identity in one place.
+    head.centers.assign(centers if len(shape) == 2 else np.repeat(centers[:, None], shape[1], 1))
+    if name == "AdaFace":
+        # So that the norms of the three curves span the range of its margins.
+        head.norm_std.assign(19 * 0.333)
+    embedding = norm * np.stack([np.cos(radians), np.sin(radians), 0 * radians], axis=1)
+    logits = head(embedding.astype(np.float32), np.zeros(len(radians), np.int32))
+    scale = norm if name == "SphereFace" else getattr(head, "scale", 64.0)
+    return ops.convert_to_numpy(logits)[:, 0].astype(np.float64) / scale

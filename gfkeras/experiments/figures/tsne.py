@@ -1,0 +1,87 @@
+"""t-SNE of embeddings: figure 4 of the paper."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING
+
+import numpy as np
+import numpy.typing as npt
+
+from gfkeras.evaluation.plots.style import COLORS, INK, MUTED, WIDTH, new_figure
+from gfkeras.experiments.figures.projection import Projection
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+# Each person has a colour and a form: seven times ten before any pair comes again.
+_COLORS = (*COLORS, INK)
+_MARKERS = ("o", "s", "^", "D", "v", "P", "X", "<", "*", ">")
+# In points²; a star is thin.
+_SIZES = {"*": 52, "D": 22}
+# Inches: a panel at least, a row of the legend, and there a marker and a letter.
+_PANEL, _ROW, _MARKER, _LETTER = 3.3, 0.22, 0.6, 0.083
+
+
+def tsne_figure(
+    panels: Mapping[str, Projection], labels: npt.ArrayLike, names: Sequence[str]
+) -> Figure:
+    """A panel for each embedding of the same images, people told apart by colour and form.
+
+    Args:
+        panels: by title, such as "Baseline", "v" and "v̄".
+        labels: (N,) int, index into `names` of each image.
+        names: of the people, as the legend has them.
+
+    Raises:
+        ValueError: where `panels` is empty or of another number of images than `labels`.
+    """
+    who = np.asarray(labels)
+    sizes = {len(panel.points) for panel in panels.values()}
+    if sizes != {len(who)}:
+        raise ValueError(
+            f"`panels` must each have a point for each of the {len(who)} images. "
+            f"Received: {sorted(sizes) or 'none'}"
+        )
+    width = max(WIDTH, _PANEL * len(panels))
+    room = _MARKER + _LETTER * max(len(name) for name in names)
+    columns = max(1, min(len(names), 5, int(width / room)))
+    legend_rows = math.ceil(len(names) / columns)
+    figure = new_figure(width / len(panels) + 0.75 + _ROW * legend_rows, width)
+    figure.get_layout_engine().set(w_pad=0.09, h_pad=0.06)  # type: ignore[union-attr]
+    for place, (title, panel) in enumerate(panels.items(), start=1):
+        axes = figure.add_subplot(1, len(panels), place)
+        for label, name in enumerate(names):
+            mine, marker = who == label, _MARKERS[label % len(_MARKERS)]
+            axes.scatter(
+                *panel.points[mine].T, s=_SIZES.get(marker, 26), marker=marker,
+                color=_COLORS[label % len(_COLORS)], edgecolors="white", linewidths=0.4,
+                label=name if place == 1 else None,
+            )  # fmt: skip
+        _frame(axes, panel.points)
+        # Fonts have no letter with a bar above; mathtext draws one.
+        shown = title.replace("v̄", r"$\mathbf{\bar{v}}$")
+        axes.set_title(shown, loc="left", color=INK, fontsize=12, fontweight="bold")
+        axes.set_xlabel(
+            f"Silhouette {panel.silhouette:.2f}\nNearest is the same person: {panel.nearest:.1%}",
+            color=MUTED, fontsize=10, loc="left",
+        )  # fmt: skip
+    figure.legend(
+        loc="outside lower center", ncols=columns, frameon=False, fontsize=10, labelcolor=INK,
+        handletextpad=0.3, columnspacing=1.4, markerscale=1.3,
+    )  # fmt: skip
+    return figure
+
+
+def _frame(axes: object, points: np.ndarray) -> None:
+    """A square around the points, without ticks: t-SNE's coordinates have no unit."""
+    middle = (points.max(axis=0) + points.min(axis=0)) / 2
+    half = 0.54 * float(np.ptp(points, axis=0).max())
+    axes.set(  # type: ignore[attr-defined]
+        xticks=[], yticks=[], aspect="equal", xlim=(middle[0] - half, middle[0] + half),
+        ylim=(middle[1] - half, middle[1] + half),
+    )  # fmt: skip
+    for spine in axes.spines.values():  # type: ignore[attr-defined]
+        spine.set_color(MUTED)
+        spine.set_linewidth(0.6)

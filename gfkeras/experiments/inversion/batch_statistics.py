@@ -1,0 +1,101 @@
+"""What a network's batch normalisations remember of the images that it was trained on."""
+
+from __future__ import annotations
+
+import contextlib
+import math
+from collections.abc import Iterator
+from typing import Any
+
+import keras
+import numpy as np
+from keras import ops
+
+from gfkeras.experiments.inversion.terms import statistics_distance
+
+
+def batch_normalizations(model: keras.Model) -> list[keras.layers.BatchNormalization]:
+    """All of a model, those within nested models and layers included, each once."""
+    found: dict[int, keras.layers.BatchNormalization] = {}
+    for layer in model._flatten_layers():
+        if isinstance(layer, keras.layers.BatchNormalization):
+            found[id(layer)] = layer
+    return list(found.values())
+
+
+@contextlib.contextmanager
+def recorded_inputs(
+    layers: list[keras.layers.BatchNormalization],
+) -> Iterator[list[tuple[keras.layers.BatchNormalization, Any]]]:
+    """A list that gets (layer, what it is called with) for each call within the block.
+
+    Works for layers wherever they are, functional or not, eagerly and while a step is traced,
+    for it is each layer's own `call` that takes the note.
+    """
+    seen: list[tuple[keras.layers.BatchNormalization, Any]] = []
+
+    def noting(layer: keras.layers.BatchNormalization) -> Any:
+        call = layer.call
+
+        def noted(inputs: Any, *arguments: Any, **named: Any) -> Any:
+            seen.append((layer, inputs))
+            return call(inputs, *arguments, **named)
+
+        return noted
+
+    for layer in layers:
+        layer.call = noting(layer)
+    try:
+        yield seen
+    finally:
+        for layer in layers:
+            # Uncovers the method of the class.
+            del layer.call
+
+
+class BatchStatistics:
+    """The statistics that a model's batch normalisations hold, as a prior on images.
+
+    A layer counts where it gets enough values of a channel: of a feature map each image gives one
+    for each place, but after a global pooling or an FC an image gives a single one, and the
+    statistics of a small batch say who is in it rather than how faces are.
+
+    Args:
+        model: any with batch normalisation.
+        least_values: of each channel in a batch, for a layer to count.
+
+    Attributes:
+        layers: the batch normalisations of the model.
+        moving: mean and standard deviation of each, (C,) float32.
+
+    Raises:
+        ValueError: for a model without batch normalisation.
+    """
+
+    def __init__(self, model: keras.Model, least_values: int = 1):
+        self.layers = batch_normalizations(model)
+        if not self.layers:
+            raise ValueError(
+                "`model` must have batch normalisation, whose statistics are what says how a face "
+                f"looks. Received: {model.name!r}, which has none"
+            )
+        self.least_values = least_values
+        self.moving = {
+            id(layer): (
+                np.asarray(ops.convert_to_numpy(layer.moving_mean), np.float32),
+                np.sqrt(np.asarray(ops.convert_to_numpy(layer.moving_variance), np.float32)),
+            )
+            for layer in self.layers
+        }
+
+    def distance(self, seen: list[tuple[keras.layers.BatchNormalization, Any]]) -> Any:
+        """Σ over the layers that count of ‖μ̃ − μ‖² + ‖σ̃ − σ‖², a scalar float32.
+
+        Args:
+            seen: of `recorded_inputs` around a call of the model.
+        """
+        total = ops.zeros((), "float32")
+        for layer, inputs in seen:
+            if math.prod(inputs.shape[:-1]) >= self.least_values:
+                total = total + statistics_distance(inputs, *self.moving[id(layer)])
+        return total

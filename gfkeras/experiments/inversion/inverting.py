@@ -1,0 +1,185 @@
+"""Images from embeddings: the optimisation."""
+
+from __future__ import annotations
+
+import importlib
+import math
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import keras
+import numpy as np
+from keras import ops
+
+from gfkeras.errors import positive_int
+from gfkeras.experiments.inversion.objective import Objective
+from gfkeras.experiments.inversion.settings import InversionSettings
+from gfkeras.experiments.inversion.targets import Targets
+from gfkeras.experiments.inversion.views import draw_view, seen_through, view_matrix
+from gfkeras.models.outputs import as_outputs
+
+BACKENDS = ("tensorflow", "jax")
+_BETAS, _EPSILON = (0.9, 0.999), 1e-8
+# Reading a step's terms waits for the device, which could have begun with the next one.
+_REPORT_EVERY = 10
+
+# Called with steps done, all steps, and the terms of the step.
+Progress = Callable[[int, int, dict[str, float]], None]
+# Called with steps done, the places of the images among all, and the images, uint8.
+Pictures = Callable[[int, np.ndarray, np.ndarray], None]
+
+
+def invert(
+    model: keras.Model,
+    targets: Targets,
+    settings: InversionSettings | None = None,
+    *,
+    batch_size: int = 16,
+    seed: int = 0,
+    every: int | None = None,
+    progress: Progress | None = None,
+    on_pictures: Pictures | None = None,
+) -> np.ndarray:
+    """Generates an image for each target from noise, with nothing but the model.
+
+    Images are optimised by Adam so that the model's embedding of them is the target's and
+    its batch normalisations see what they saw in training (ArcFace, arXiv 1801.07698v4,
+    section 3.3). The statistics are those of the images of a batch, so that a picture also depends
+    on the others in its batch: more of them, of different people, serve it better.
+
+    Args:
+        model: a backbone or a GroupFace, any with batch normalisation.
+        targets: whom to show.
+        settings: weights, steps and views.
+        batch_size: images optimised together; more targets are cut into even parts.
+        seed: of the noise and the views; the same one gives the same images on one machine, and
+            all but rounding on the other backend.
+        every: hand out pictures after so many steps too, beside the noise and the result.
+        progress: called after every tenth step and the last.
+        on_pictures: called with the pictures of a batch.
+
+    Returns:
+        (N, S, S, 3) uint8, RGB.
+
+    Raises:
+        ValueError: for a model without batch normalisation, or targets of another dimension.
+
+    Example:
+        faces = Embedder(model)(photos)
+        images = invert(model, Targets(["a", "b"], faces.embedding))
+    """
+    settings = settings or InversionSettings()
+    positive_int("batch_size", batch_size)
+    if every is not None:
+        positive_int("every", every)
+    size = _image_size(model)
+    coarsest = max(settings.coarse)
+    if size % coarsest or size // coarsest < 2:
+        raise ValueError(
+            f"`coarse` must divide the image's {size} pixels. Received: coarse={settings.coarse}"
+        )
+    targets.require_dimension(_embedding_dim(model))
+    objective = Objective(model, settings, targets.centers)
+    step = _compiled_step(objective)
+    count = len(targets.names)
+    parts = np.array_split(np.arange(count), math.ceil(count / batch_size))
+    images = np.zeros((count, size, size, 3), np.uint8)
+    total, done = settings.steps * len(parts), 0
+    for number, places in enumerate(parts):
+        for reached, values, terms in _optimized(
+            step, targets, places, settings, size, np.random.default_rng((seed, number))
+        ):
+            last = reached == settings.steps
+            done += bool(reached)
+            if progress is not None and reached and (last or reached % _REPORT_EVERY == 0):
+                progress(done, total, {k: float(ops.convert_to_numpy(v)) for k, v in terms.items()})
+            shown = not reached or last or (every is not None and reached % every == 0)
+            if shown and (last or on_pictures is not None):
+                pixels = as_pixels(ops.convert_to_numpy(values), size)
+                if on_pictures is not None:
+                    on_pictures(reached, places, pixels)
+                if last:
+                    images[places] = pixels
+    return images
+
+
+def _optimized(
+    step: Callable[..., Any],
+    targets: Targets,
+    places: np.ndarray,
+    settings: InversionSettings,
+    size: int,
+    rng: np.random.Generator,
+) -> Iterator[tuple[int, Any, dict[str, Any]]]:
+    """Steps done, images and terms: of the noise first, then after each step."""
+    embedding = targets.embedding[places]
+    labels = np.zeros(len(places), np.int32) if targets.labels is None else targets.labels[places]
+    spans = settings.spans()
+    resolution = size // spans[0][0]
+    images: Any = rng.standard_normal((len(places), resolution, resolution, 3)).astype(np.float32)
+    yield 0, images, {}
+    reached = 0
+    for divisor, steps in spans:
+        resolution = size // divisor
+        if images.shape[1] != resolution:
+            larger = view_matrix(resolution, images.shape[1])
+            images = seen_through(images, larger, larger)
+        first = second = np.zeros(images.shape, np.float32)
+        for number in range(steps):
+            rate = settings.learning_rate * 0.5 * (1 + math.cos(math.pi * number / steps))
+            # Adam's corrections of moments that began at zero.
+            rate *= math.sqrt(1 - _BETAS[1] ** (number + 1)) / (1 - _BETAS[0] ** (number + 1))
+            view = draw_view(rng, size, resolution, settings.shift, settings.mirror)
+            images, first, second, terms = step(
+                images, first, second, *view, np.float32(rate), embedding, labels
+            )
+            reached += 1
+            yield reached, images, terms
+
+
+def _compiled_step(objective: Objective) -> Callable[..., Any]:
+    """One step of Adam on the images, clipped to the range of pixels."""
+    backend = _backend()
+
+    def step(
+        images: Any, first: Any, second: Any, rows: Any, columns: Any, rate: Any, *target: Any
+    ) -> Any:
+        terms, gradient = backend.value_and_gradient(objective, images, rows, columns, *target)
+        first = _BETAS[0] * first + (1 - _BETAS[0]) * gradient
+        second = _BETAS[1] * second + (1 - _BETAS[1]) * ops.square(gradient)
+        images = images - rate * first / (ops.sqrt(second) + _EPSILON)
+        return ops.clip(images, -1.0, 1.0), first, second, terms
+
+    return backend.compiled(step, objective.variables)
+
+
+def _backend() -> Any:
+    name = keras.backend.backend()
+    if name not in BACKENDS:
+        raise ValueError(
+            f"Inversion needs the Keras backend tensorflow or jax. Received: KERAS_BACKEND={name}"
+        )
+    return importlib.import_module(f"gfkeras.experiments.inversion.{name}_steps")
+
+
+def as_pixels(images: np.ndarray, size: int) -> np.ndarray:
+    """From −1…1 at any resolution to (B, size, size, 3) uint8."""
+    images = np.clip(images, -1, 1)
+    if images.shape[1] != size:
+        larger = view_matrix(size, images.shape[1])
+        images = np.einsum("wv,hu,buvc->bhwc", larger, larger, images, optimize=True)
+    return np.clip(np.rint((images + 1) * 127.5), 0, 255).astype(np.uint8)
+
+
+def _image_size(model: keras.Model) -> int:
+    shape = getattr(model, "input_shape", None)
+    if not isinstance(shape, tuple) or len(shape) != 4 or shape[1] != shape[2] or not shape[1]:
+        raise ValueError(
+            "`model` must take square images (B, S, S, 3). "
+            f"Received: a model with input shape {shape}"
+        )
+    return int(shape[1])
+
+
+def _embedding_dim(model: keras.Model) -> int:
+    return int(as_outputs(model.output)["embedding"].shape[-1])

@@ -1,0 +1,79 @@
+"""How like the target the generated pictures are, as networks see it."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from gfkeras.experiments.inversion.targets import Targets, unit
+from gfkeras.inference import Embedder
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Likeness:
+    """Cosines of pictures under one network.
+
+    Attributes:
+        cosine: (N,), with each picture's own target.
+        others: (N,), the mean with the other targets, NaN where there are none: what the
+            network gives to a picture of anybody.
+    """
+
+    cosine: np.ndarray
+    others: np.ndarray
+
+    @classmethod
+    def between(cls, pictures: np.ndarray, targets: np.ndarray, owner: np.ndarray) -> Likeness:
+        """Of embeddings.
+
+        Args:
+            pictures: (N, D) unit rows.
+            targets: (T, D) unit rows.
+            owner: (N,), the row in `targets` of each picture.
+        """
+        table = pictures @ targets.T
+        own = table[np.arange(len(pictures)), owner]
+        count = targets.shape[0] - 1
+        others = (table.sum(axis=1) - own) / count if count else np.full(len(own), np.nan)
+        return cls(own.astype(np.float32), others.astype(np.float32))
+
+    def summary(self) -> dict[str, Any]:
+        """Mean, spread and least, for reports."""
+        return {
+            "mean_cosine": float(self.cosine.mean()),
+            "std_cosine": float(self.cosine.std()),
+            "min_cosine": float(self.cosine.min()),
+            "mean_cosine_others": float(self.others.mean()),
+        }
+
+
+def judged(
+    embedder: Embedder, pictures: np.ndarray, targets: Targets, owner: np.ndarray
+) -> Likeness:
+    """Under the attacked network, with the very embeddings that were to be reached.
+
+    Args:
+        embedder: of that network.
+        pictures: (N, S, S, 3) uint8.
+        targets: T of them.
+        owner: (N,), the target of each picture.
+    """
+    return Likeness.between(embedder(pictures).embedding, targets.embedding, owner)
+
+
+def judged_by_faces(
+    embedder: Embedder, pictures: np.ndarray, faces: Sequence[np.ndarray], owner: np.ndarray
+) -> Likeness:
+    """Under another network, with its own mean embedding of real faces of each target.
+
+    Args:
+        embedder: of that network.
+        pictures: (N, S, S, 3) uint8.
+        faces: for each target its photos, (M, S, S, 3) uint8, M ≥ 1.
+        owner: (N,), the target of each picture.
+    """
+    real = np.stack([embedder(images).embedding.mean(axis=0) for images in faces])
+    return Likeness.between(embedder(pictures).embedding, unit("faces", real), owner)

@@ -1,0 +1,29 @@
+"""FaceNet's studies: worse images, smaller embeddings, a new network for an old gallery."""
+
+from gfkeras.experiments.studies.cross_version import CrossVersionResult, evaluate_cross_version
+from gfkeras.experiments.studies.degradations import jpeg_compression, small_image
+from gfkeras.experiments.studies.reductions import principal_directions, quantize
+from gfkeras.experiments.studies.study import Study, StudyPoint
+from gfkeras.experiments.studies.study_figure import study_figure
+from gfkeras.experiments.studies.studying import (
+    EMBEDDING_STUDIES,
+    IMAGE_STUDIES,
+    study_embeddings,
+    study_images,
+)
+
+__all__ = [
+    "EMBEDDING_STUDIES",
+    "IMAGE_STUDIES",
+    "CrossVersionResult",
+    "Study",
+    "StudyPoint",
+    "evaluate_cross_version",
+    "jpeg_compression",
+    "principal_directions",
+    "quantize",
+    "small_image",
+    "study_embeddings",
+    "study_figure",
+    "study_images",
+]

@@ -1,0 +1,116 @@
+"""Faces embedded by a new network, compared with a gallery of an old one."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from gfkeras.evaluation import COSINE, PairList, PairsResult
+from gfkeras.evaluation.embedded import Embed, Embedded, embed_images
+from gfkeras.evaluation.metrics import FARS, far_name
+from gfkeras.evaluation.pairs import EmbeddedPairs
+from gfkeras.experiments.studies.study import readable_far
+
+# What each of the two networks embeds: "probe/gallery", the first and the second image of a pair.
+VERSIONS = ("old/old", "new/new", "new/old", "old/new")
+CROSS = ("new/old", "old/new")
+
+
+@dataclass(frozen=True, eq=False)
+class CrossVersionResult:
+    """Two networks on one list of pairs, alone and across versions.
+
+    Attributes:
+        results: by which network embeds the first and which the second image of a pair:
+            "old/old", "new/new", "new/old" (a new probe, an old gallery) and "old/new".
+    """
+
+    results: dict[str, PairsResult]
+
+    @property
+    def cross_accuracy(self) -> float:
+        """Accuracy across versions, the mean of "new/old" and "old/new"."""
+        return float(np.mean([self.results[name].accuracy for name in CROSS]))
+
+    @property
+    def far(self) -> str:
+        """The FAR to look at; see `readable_far`."""
+        return readable_far(self.results["old/old"])
+
+    def cross_tar(self, far: float) -> float | None:
+        """TAR at `far` across versions, the mean of both directions; None below 1 / impostors."""
+        tars = [self.results[name].tar_at_far.get(far_name(far)) for name in CROSS]
+        return None if None in tars else float(np.mean(tars))  # type: ignore[arg-type]
+
+
+def evaluate_cross_version(
+    new: Embed,
+    old: Embed,
+    pairs: PairList,
+    fars: Sequence[float] = FARS,
+    replicates: int = 0,
+) -> CrossVersionResult:
+    """Measures by the cosine, within each network and across them.
+
+    Each file is embedded once by either network. The cosine of a new and an old embedding says
+    something only where the new network was trained to be compatible with the old one
+    (FaceNet's harmonic embedding, arXiv 1503.03832, appendix); of independent networks it is
+    noise. Pairs of which a file could not be read by both are left out and counted.
+
+    Args:
+        new, old: take paths and return `ImageEmbeddings`, such as `Embedder.embed_files`.
+        pairs: what to compare.
+        fars: where to read the TAR.
+        replicates: draws of the bootstrap for `intervals`; 0 leaves them out.
+
+    Raises:
+        ValueError: for embeddings of unlike lengths, where no pair could be read, or as
+            `evaluate_pair_scores`.
+
+    Example:
+        found = evaluate_cross_version(new.embed_files, old.embed_files, read_pairs(list, faces))
+        found.results["new/old"].accuracy, found.results["old/old"].accuracy
+    """
+    files = pairs.files()
+    faces = {"new": embed_images(new, files), "old": embed_images(old, files)}
+    widths = {name: embedded.embedding.shape[1] for name, embedded in faces.items()}
+    if widths["new"] != widths["old"]:
+        raise ValueError(
+            "Two networks can be compared only with embeddings of one length: expected "
+            f"{widths['old']} numbers, as of the old network. Received: {widths['new']} of the new"
+        )
+    row = {
+        "new": faces["new"].row,
+        "old": np.where(faces["old"].row >= 0, faces["old"].row + len(faces["new"].embedding), -1),
+    }
+    position = {path: i for i, path in enumerate(files)}
+    first = np.array([position[path] for path in pairs.first])
+    second = np.array([position[path] for path in pairs.second])
+    read = (row["new"] >= 0) & (row["old"] >= 0)
+    readable = read[first] & read[second]
+    if not readable.any():
+        raise ValueError(f"None of the {len(pairs)} pairs could be read by both networks")
+    kept = pairs.select(readable)
+    both = _side_by_side(faces["new"], faces["old"])
+    results = {}
+    for name in VERSIONS:
+        probe, gallery = name.split("/")
+        compared = EmbeddedPairs(
+            both, kept, row[probe][first[readable]], row[gallery][second[readable]],
+            skipped=len(pairs) - len(kept),
+        )  # fmt: skip
+        results[name] = compared.measure(COSINE, fars, replicates)
+    return CrossVersionResult(results)
+
+
+def _side_by_side(new: Embedded, old: Embedded) -> Embedded:
+    """The embeddings of both, the old ones below the new ones; skipped files once each."""
+    return Embedded(
+        embedding=np.concatenate([new.embedding, old.embedding]),
+        group_feature=None,
+        norm=None,
+        row=np.concatenate([new.row, old.row]),
+        skipped=list(dict([*new.skipped, *old.skipped]).items()),
+    )

@@ -1,0 +1,68 @@
+"""How evenly the groups are used, as a metric of training."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import keras
+from keras import ops
+
+from gfkeras.layers.replica import global_sum
+
+
+@keras.saving.register_keras_serializable("gfkeras")
+class GroupUsage(keras.metrics.Metric):
+    """The effective number of groups over all faces seen, of all replicas.
+
+    exp of the entropy (in nats) of the groups' shares: K where K groups are used evenly, 1 where
+    one takes every face. `effective_groups` is of the shares of faces whose largest probability
+    a group has, `effective_groups_soft` of the mean probabilities.
+
+    Args:
+        num_groups: K.
+
+    Call arguments:
+        group_logits: (B, K) float.
+
+    Example:
+        >>> from gfkeras.models.group_usage import GroupUsage
+        >>> usage = GroupUsage(num_groups=4)
+        >>> usage.update_state([[9.0, 0, 0, 0], [0, 9.0, 0, 0]])
+        >>> round(float(usage.result()["effective_groups"]), 3)
+        2.0
+    """
+
+    def __init__(self, num_groups: int, name: str = "group_usage", **kwargs: Any):
+        super().__init__(name=name, **kwargs)
+        self.num_groups = num_groups
+        # Sums, which add up over replicas, workers and a resumed epoch.
+        self.faces = self.add_variable((num_groups,), "zeros", dtype="float32", name="faces")
+        self.probability = self.add_variable(
+            (num_groups,), "zeros", dtype="float32", name="probability"
+        )
+
+    def update_state(self, group_logits: Any, sample_weight: Any = None) -> None:
+        """Takes the faces of a batch in; `sample_weight` is not heeded."""
+        logits = ops.cast(group_logits, "float32")
+        chosen = ops.one_hot(ops.argmax(logits, axis=-1), self.num_groups, dtype="float32")
+        self.faces.assign_add(ops.sum(chosen, axis=0))
+        self.probability.assign_add(ops.sum(ops.softmax(logits, axis=-1), axis=0))
+
+    def result(self) -> dict[str, Any]:
+        """Scalars by name; 1 before any face was seen."""
+        faces, probability = global_sum(
+            [ops.convert_to_tensor(self.faces), ops.convert_to_tensor(self.probability)]
+        )
+        return {
+            "effective_groups": _effective(faces),
+            "effective_groups_soft": _effective(probability),
+        }
+
+    def get_config(self) -> dict[str, Any]:
+        return {**super().get_config(), "num_groups": self.num_groups}
+
+
+def _effective(counts: Any) -> Any:
+    """exp(−Σ p log p) of p = counts / Σ counts, where 0 log 0 is 0."""
+    shares = counts / ops.maximum(ops.sum(counts), 1e-12)
+    return ops.exp(-ops.sum(shares * ops.log(ops.maximum(shares, 1e-30))))

@@ -1,0 +1,31 @@
+"""What a piece of Python takes from gfkeras, and whether it exists."""
+
+from __future__ import annotations
+
+import ast
+import importlib
+from typing import Any
+
+import gfkeras
+
+
+def names_of_gfkeras(tree: ast.AST) -> list[str]:
+    """Everything that the code takes from gfkeras, as dotted names."""
+    found = []
+    for node in ast.walk(tree):
+        if isinstance(node, ast.ImportFrom) and (node.module or "").startswith("gfkeras"):
+            found += [f"{node.module}.{alias.name}" for alias in node.names]
+        elif isinstance(node, ast.Attribute):
+            dotted = ast.unparse(node)
+            if dotted.startswith("gfkeras.") and dotted.replace(".", "").isidentifier():
+                found.append(dotted)
+    return found
+
+
+def resolve(dotted: str) -> None:
+    """Fails where a name of gfkeras does not exist."""
+    value: Any = gfkeras
+    for part in dotted.split(".")[1:]:
+        if not hasattr(value, part):
+            importlib.import_module(f"{value.__name__}.{part}")
+        value = getattr(value, part)

@@ -1,0 +1,244 @@
+"""How the blocks of each page of the documentation are run, and which are not."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import keras
+import keras_insightface
+import numpy as np
+from documentation_folder import small_groupface
+
+import gfkeras
+from gfkeras.cli import main
+from gfkeras.experiments.ablation import Grid
+
+# Commands that are read and not run, by how they begin, and why.
+NOT_RUN = {
+    "make": "runs these tests, or hours",
+    "pip install": "installs into the environment of these tests",
+    "export TF_CONFIG": "takes several machines; tests/training/distribution has two processes",
+    "python benchmarks/": "minutes to hours against a peer: `make bench`",
+    "gfkeras zoo import w600k_r50.onnx": "a download of 166 MB; tests/zoo imports its like",
+    "gfkeras zoo import backbone.pt": "written by PyTorch, in tests/zoo/test_importers_on_torch.py",
+    "gfkeras evaluate MODEL --protocol ijb": "tests/cli/test_protocols.py has the layout",
+    "gfkeras evaluate MODEL --protocol megaface": "tests/cli/test_protocols.py has the layout",
+}
+# The stand-ins are some eighty pictures.
+SHORT = ["--set", "training.epochs=1", "--set", "training.batch_size=16"]
+# What makes a command short enough, added to its options; of an option given twice the last holds.
+SHORTER = {
+    "train": [*SHORT, "--quiet"],
+    "evaluate": ["--bootstrap", "20"],
+    "bench": ["--repeats", "3"],
+    "ablate": ["--rows", "1", "--seeds", "0", *SHORT, "--quiet"],
+    # After an epoch all angles are large.
+    "clean": ["--angle", "180", *SHORT, "--quiet"],
+    "invert": ["--steps", "2", "--quiet"],
+    "demo": [
+        "--people",
+        "8",
+        "--images",
+        "4",
+        "--holdout",
+        "3",
+        *SHORT,
+        "--set",
+        "training.batch_size=8",
+    ],
+}
+
+
+# Of TOML that is no recipe, by page.
+TOML_READERS: dict[str, Callable[[dict[str, Any]], Any]] = {"docs/ablations.md": Grid.parse}
+
+
+@dataclass(frozen=True)
+class Page:
+    """How the blocks of a page are run.
+
+    Attributes:
+        given: names that its Python takes as given, by what makes them.
+        shorter: texts of its Python that are replaced, so that it takes seconds.
+        slow: how commands begin that are run by `make test-all` only; what they write is then
+            taken from the folder of stand-ins. True for all.
+        files: what else there must be for slow commands, by what makes it.
+        absent: stand-ins of other pages that this one must not find.
+        quick_python: whether the Python is run without `make test-all` too.
+        holds: what must be true of the names afterwards.
+    """
+
+    given: Mapping[str, Callable[[Path], Any]] = field(default_factory=dict)
+    shorter: Mapping[str, str] = field(default_factory=dict)
+    slow: tuple[str, ...] | bool = ()
+    files: Mapping[str, Callable[[Path], Any]] = field(default_factory=dict)
+    absent: tuple[str, ...] = ()
+    quick_python: bool = True
+    holds: Callable[[dict[str, Any]], None] = lambda names: None
+
+
+def _embedder(folder: Path) -> Any:
+    return gfkeras.Embedder(folder / "face.tflite")
+
+
+def _model(path: Path) -> None:
+    small_groupface().save_to(path)
+
+
+def _people(path: Path, images: int = 4) -> None:
+    if path.is_dir():
+        shutil.rmtree(path)
+    gfkeras.data.synthetic.write_synthetic_folder(path, 20, images)
+
+
+def _ann_and_bob(path: Path) -> None:
+    _people(path)
+    for name, people in zip(("Ann", "Bob"), sorted(path.iterdir()), strict=False):
+        people.rename(path / name)
+
+
+def _run(path: Path) -> None:
+    """A training on DATA/faces, with its checkpoint."""
+    shutil.rmtree(path, ignore_errors=True)
+    root = path.parents[1]
+    recipe, data = str(root / "RECIPE.toml"), str(root / "DATA" / "faces")
+    assert main(["train", recipe, "--data", data, "--out", str(path), "--quiet"]) == 0
+
+
+def _embeddings(path: Path) -> None:
+    np.savez(path, embedding=np.random.default_rng(0).normal(size=(2, 16)).astype(np.float32))
+
+
+def _trained_finitely(*trainings: str) -> Callable[[dict[str, Any]], None]:
+    def holds(names: dict[str, Any]) -> None:
+        for training in trainings:
+            assert np.isfinite(names[training].history.history["loss"]).all()
+
+    return holds
+
+
+def _embedded_two(names: dict[str, Any]) -> None:
+    np.testing.assert_allclose(np.linalg.norm(names["emb"].embedding, axis=1), 1, rtol=1e-5)
+    assert names["emb"].group.shape == (2,)
+    _trained_finitely("training")(names)
+
+
+def pooled(width: float, embedding_dim: int = 16) -> keras.Model:
+    """In place of a MobileFaceNet, which takes long to compile."""
+    images = keras.Input((112, 112, 3))
+    x = keras.layers.Flatten()(keras.layers.AveragePooling2D(16)(images))
+    return keras.Model(images, keras.layers.Dense(embedding_dim)(keras.layers.Rescaling(0.01)(x)))
+
+
+def _classifier(folder: Path) -> Any:
+    training = gfkeras.FaceClassifier(pooled(1.0), gfkeras.heads.ArcFace(num_classes=20))
+    training.compile("adam")
+    return training
+
+
+PAGES = {
+    "README.md": Page(
+        shorter={"images_per_identity=20": "images_per_identity=2"},
+        slow=True,
+        holds=_embedded_two,
+    ),
+    # "lfw" is a built-in grid there.
+    "docs/ablations.md": Page(slow=("gfkeras ablate lfw --data",), absent=("lfw",)),
+    "docs/cleaning.md": Page(
+        slow=True,
+        files={"photos": lambda path: _people(path, images=8)},
+    ),
+    "docs/compatible_embeddings.md": Page(
+        slow=True,
+        files={
+            "runs/old/last": _model,
+            "runs/new/last": _model,
+            "runs/ms1m": lambda path: gfkeras.load("h_groupface_mobilefacenet").save_to(path),
+            "runs/ladder/arcface-0/last": lambda path: gfkeras.load(
+                "h_groupface_mobilefacenet"
+            ).save_to(path),
+        },
+    ),
+    "docs/data.md": Page(
+        given={
+            "gfkeras": lambda folder: gfkeras,
+            "photos": lambda folder: sorted((folder / "photos" / "Bob").iterdir()),
+            "model": _classifier,
+        },
+        shorter={"batch_size=128": "batch_size=8", "epochs=20": "epochs=2", "1234": "1"},
+        slow=True,
+    ),
+    "docs/evaluation.md": Page(
+        given={"embedder": _embedder},
+        shorter={"replicates=1000": "replicates=20"},
+        slow=("gfkeras",),
+    ),
+    "docs/export.md": Page(
+        given={
+            "gfkeras": lambda folder: gfkeras,
+            "model": lambda folder: small_groupface(),
+            "images": lambda folder: gfkeras.data.synthetic.synthetic_faces(4, 2)[0],
+        },
+        slow=True,
+        quick_python=False,
+    ),
+    "docs/figures.md": Page(
+        slow=True,
+        files={"photos/synthetic": _people, "runs/ladder/arcface-0/last": _model},
+    ),
+    "docs/galleries.md": Page(
+        given={
+            "gfkeras": lambda folder: gfkeras,
+            "embedder": _embedder,
+            "photos_of_ann": lambda folder: [folder / "a.jpg", folder / "b.jpg"],
+            "more": lambda folder: _embedder(folder).embed_files([folder / "a.png"]),
+        },
+        slow=("gfkeras cluster",),
+    ),
+    "docs/guide.md": Page(slow=True),
+    "docs/heads_and_losses.md": Page(holds=_trained_finitely("training", "own")),
+    "docs/index.md": Page(slow=True),
+    "docs/inversion.md": Page(
+        slow=True,
+        files={"DATA/faces": _ann_and_bob, "runs/first": _run, "stored.npz": _embeddings},
+    ),
+    "docs/migrating_from_keras_insightface.md": Page(
+        slow=("gfkeras",),
+        files={"TT_r50_basic_model_latest.h5": lambda path: keras_insightface.resnet().save(path)},
+    ),
+    "docs/migrating_from_tensorflow_addons.md": Page(
+        given={
+            "gfkeras": lambda folder: gfkeras,
+            "keras": lambda folder: keras,
+            "model": lambda folder: small_groupface().backbone,
+            # It cannot be imported with Keras 3, which is what the page is about.
+            "tfa": lambda folder: SimpleNamespace(
+                losses=SimpleNamespace(TripletSemiHardLoss=gfkeras.losses.TripletLoss)
+            ),
+        },
+    ),
+    "docs/privacy.md": Page(),
+    "docs/training.md": Page(
+        given={"gfkeras": lambda folder: gfkeras, "model": lambda folder: small_groupface()},
+        shorter={"1_000_000": "1_000"},
+    ),
+    "docs/zoo.md": Page(
+        given={"gfkeras": lambda folder: gfkeras},
+        # A download of 166 MB.
+        shorter={"w600k_r50": "h_groupface_mobilefacenet"},
+        slow=True,
+    ),
+}
+
+
+# A page that is not named: its Python is run by `make test`, its commands by `make test-all`.
+OTHER_PAGE = Page(given={"gfkeras": lambda folder: gfkeras}, slow=True)
+
+
+def page_of(name: str) -> Page:
+    return PAGES.get(name, OTHER_PAGE)
