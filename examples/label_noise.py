@@ -3,9 +3,10 @@
     python examples/label_noise.py --data DATA --faces orl lfw --out runs/label_noise
 
 Gives a share of the images the label of somebody else, by a seed, and runs the whole of
-`gfkeras clean --angle auto --retrain` on them. Trained besides, with one center: on the wrong labels as they
-are ("noisy") and, with `--known`, on the right ones among them alone, as if one knew which they
-are. Scored on people that nobody trained on: ORL's s31-s40 (all pairs), LFW's pairsDevTest.
+`gfkeras clean --angle auto --retrain` on them. Trained besides, with one center: on the wrong
+labels as they are ("noisy") and, with `--known`, on the right ones among them alone, as if one
+knew which they are; all with as many batches. Scored on people that nobody trained on: ORL's
+s31-s40 (all pairs), LFW's pairsDevTest.
 
 DATA holds `orl_faces`, `lfw_aligned112` and `lfw_lists`. Of LFW's peopleDevTrain those with at
 least 10 images are taken, with 30 each at most. A run that was cut goes on when the same command
