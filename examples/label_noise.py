@@ -3,9 +3,10 @@
     python examples/label_noise.py --data DATA --faces orl lfw --out runs/label_noise
 
 Gives a share of the images the label of somebody else, by a seed, and runs the whole of
-`gfkeras clean --retrain` on them. Trained besides, with one center: on the wrong labels as they
-are ("noisy") and, with `--known`, on the right ones among them alone, as if one knew which they
-are. Scored on people that nobody trained on: ORL's s31-s40 (all pairs), LFW's pairsDevTest.
+`gfkeras clean --angle auto --retrain` on them. Trained besides, with one center: on the wrong
+labels as they are ("noisy") and, with `--known`, on the right ones among them alone, as if one
+knew which they are; all with as many batches. Scored on people that nobody trained on: ORL's
+s31-s40 (all pairs), LFW's pairsDevTest.
 
 DATA holds `orl_faces`, `lfw_aligned112` and `lfw_lists`. Of LFW's peopleDevTrain those with at
 least 10 images are taken, with 30 each at most. A run that was cut goes on when the same command
@@ -29,6 +30,7 @@ from gfkeras.data.image_list import write_image_list
 from gfkeras.evaluation import PairList, all_pairs, evaluate_pairs, read_pairs
 from gfkeras.experiments.cleaning import clean, flip_labels, operating_curve
 from gfkeras.experiments.cleaning.cut import automatic_angle
+from gfkeras.experiments.cleaning.recipes import with_same_updates
 from gfkeras.inference import Embedder
 from gfkeras.training import Recipe, train
 
@@ -95,11 +97,14 @@ def run(faces: str, share: float, seed: int, options: argparse.Namespace) -> dic
     write_image_list(out / "known.txt", known)
     recipe = recipe_of(faces, seed, options.set)
     noisy = FaceFolder(folder.root, images=out / "noisy.txt")
-    cleaning = clean(recipe, noisy, out / "clean", angle=CUT, retrain=True, resume=True, verbose=2)
+    cleaning = clean(
+        recipe, noisy, out / "clean", angle="auto", retrain=True, resume=True, verbose=2
+    )
     models = {"sub-centers": cleaning.run / "last", "cleaned": cleaning.out / "retrained" / "last"}
     for kind in ("noisy", "known") if options.known else ("noisy",):
         chosen = FaceFolder(folder.root, images=out / f"{kind}.txt")
-        models[kind] = train(recipe, chosen, out / kind, resume=True, verbose=2).last
+        same = with_same_updates(recipe, len(noisy), len(chosen))
+        models[kind] = train(same, chosen, out / kind, resume=True, verbose=2).last
     wrong = {name for name, is_wrong in zip(names, flipped, strict=True) if is_wrong}
     # The list puts the people in the order of their first image, so rows are found by name.
     is_wrong = np.array([name in wrong for name, _ in noisy.listed()])

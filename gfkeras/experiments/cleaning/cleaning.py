@@ -21,6 +21,7 @@ from gfkeras.experiments.cleaning.plots import angle_histogram
 from gfkeras.experiments.cleaning.recipes import (
     SUB_CENTER_HEAD,
     with_one_center,
+    with_same_updates,
     with_sub_centers,
 )
 from gfkeras.experiments.cleaning.result import CleaningResult, DroppedImage
@@ -68,7 +69,8 @@ def clean(
         angle: degrees, in (0, 180); or "auto" for the valley between the heaps of right and of
             wrong labels, 75 where there is none (`cut.automatic_angle`).
         sub_centers: K, at least 2; by default that of the recipe, or 3.
-        retrain: train the recipe with ArcFace on what is kept.
+        retrain: train the recipe with ArcFace on what is kept, with as many batches as it would
+            have of all images.
         resume: go on with an earlier call with the same arguments, as `train` does.
         verbose, callbacks: as of `train`, for both trainings.
         progress: called with (what, done, total) while images are measured.
@@ -245,8 +247,10 @@ def _retrain(
         kept = RecordSet(result.manifest)
     else:
         kept = FaceFolder(data.root, None, data.min_images, result.manifest)
+    # People held out are in the manifest besides, and are not trained on.
+    left = len(result.labels) - len(result.dropped)
     return train(
-        with_one_center(recipe),
+        with_same_updates(with_one_center(recipe), len(result.labels), left),
         kept,
         result.out / RETRAINED_RUN,
         resume=resume,

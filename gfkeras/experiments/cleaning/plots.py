@@ -85,5 +85,5 @@ def operating_curves(
         axes.set_ylim(0, 1.02)
         axes.yaxis.set_major_formatter(percent)
         if place == 1:
-            legend(axes, "center left")
+            legend(axes, "upper right")
     return figure

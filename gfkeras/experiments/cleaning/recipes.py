@@ -42,6 +42,21 @@ def with_one_center(recipe: Recipe) -> Recipe:
     return _with_head(recipe, ONE_CENTER_HEAD, kept)
 
 
+def with_same_updates(recipe: Recipe, images: int, kept: int) -> Recipe:
+    """The recipe with so many epochs of `kept` images as make the batches of all `images`.
+
+    The schedule's epochs are stretched alike. Without this a network would be trained on fewer
+    images and for a shorter time at once, and small data shows the second more than the first.
+    """
+    batch = recipe.training.batch_size
+    stretch = (images // batch) / max(1, kept // batch)
+    tables = recipe.model_dump(exclude_none=True)
+    tables["training"]["epochs"] = max(1, round(stretch * recipe.training.epochs))
+    tables["schedule"]["warmup_epochs"] *= stretch
+    tables["schedule"]["milestones"] = [stretch * e for e in recipe.schedule.milestones]
+    return Recipe.parse(tables)
+
+
 def check_sub_centers(sub_centers: int) -> None:
     """Raises ValueError for K = 1, where all images of an identity share the only center."""
     if sub_centers < 2:
