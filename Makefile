@@ -27,10 +27,10 @@ help: ## this list
 demo: $(VENV)/.installed-demo ## train, evaluate, export, verify; ARGS="--data DIR" takes your own faces
 	@$(BIN)/gfkeras demo $(ARGS)
 
-test: lint docs ## style, types, import rules, the site, the tests on TensorFlow and the core's on JAX
+test: lint ## style, types, import rules, the tests on TensorFlow and the core's on JAX
 	$(call run_tests,-m "not slow")
 
-test-all: lint docs ## the same, and the tests that take minutes
+test-all: lint docs ## the same, the site, and the tests that take minutes
 	$(call run_tests,)
 
 lint: $(VENV)/.installed-test ## style, types and import rules only
