@@ -13,7 +13,8 @@ PYTEST = env TF_NUM_INTRAOP_THREADS=1 TF_NUM_INTEROP_THREADS=1 OMP_NUM_THREADS=1
 	$(BIN)/python -m pytest -n $(WORKERS) --dist loadfile --no-loadscope-reorder -r fEs --durations=5
 # What must not need TensorFlow.
 CORE_TESTS = $(wildcard tests/layers tests/heads tests/losses tests/backbones tests/models tests/data/augmentation \
-	tests/experiments/inversion tests/experiments/test_ablation_grid.py tests/experiments/test_ablation_table.py \
+	tests/experiments/inversion/test_objective.py tests/experiments/inversion/test_terms.py \
+	tests/experiments/test_ablation_grid.py tests/experiments/test_ablation_table.py \
 	tests/training/test_optimizers.py tests/training/test_sampled_rows.py tests/training/test_compatible_training.py)
 
 export TF_CPP_MIN_LOG_LEVEL ?= 2

@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 _BIN = 2.5
+_CURVES = (("wrong", "found"), ("right", "lost"))
 
 
 def angle_histogram(angles: np.ndarray, cut: float) -> Figure:
@@ -67,23 +68,26 @@ def operating_curves(
     for place, (name, runs) in enumerate(curves.items(), start=1):
         axes = figure.add_subplot(1, len(curves), place, sharey=first)
         first = first or axes
-        dress(axes, "Drop from (degrees)", "Share dropped" if place == 1 else "")
+        dress(axes, "Drop from (degrees)", "Share of labels dropped" if place == 1 else "")
         seeds = "1 seed" if len(runs) == 1 else f"{len(runs)} seeds"
         axes.set_title(f"{name}, {seeds}", color=MUTED, fontsize=11)
         angles = [point.angle for point in runs[0]]
-        for number, (label, key) in enumerate((("wrong labels", "found"), ("right", "lost"))):
+        for number, (label, key) in enumerate((("wrong", "found"), ("right", "lost"))):
             values = np.array([[getattr(point, key) for point in run] for run in runs])
             color, style = COLORS[number], STYLES[number]
             axes.fill_between(
                 angles, values.min(axis=0), values.max(axis=0), color=color, alpha=0.2, linewidth=0
             )
-            axes.plot(
-                angles, values.mean(axis=0), color=color, linestyle=style, linewidth=2, label=label
-            )
+            mean = values.mean(axis=0)
+            axes.plot(angles, mean, color=color, linestyle=style, linewidth=2)
+            # The name beside the curve, where it has fallen to a half.
+            half = min(int((mean > 0.5).sum()), len(angles) - 1)
+            axes.annotate(
+                label, (angles[half], mean[half]), (8, 4), textcoords="offset points",
+                color=color, fontsize=10,
+            )  # fmt: skip
         axes.axvline(cut, color=MUTED, linewidth=1)
         axes.axhline(most_lost, color=MUTED, linewidth=1, linestyle=":")
         axes.set_ylim(0, 1.02)
         axes.yaxis.set_major_formatter(percent)
-        if place == 1:
-            legend(axes, "upper right")
     return figure
