@@ -10,6 +10,9 @@ import typer
 if TYPE_CHECKING:
     from gfkeras.data import FaceFolder, RecordSet
 
+DataOption = Annotated[
+    Path, typer.Option(help="Records that `gfkeras prepare` wrote, or one folder per person.")
+]
 IdentitiesOption = Annotated[
     Path | None,
     typer.Option(help="Text file with the people to take, one name a line; all by default."),

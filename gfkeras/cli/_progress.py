@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import sys
 from collections.abc import Callable, Iterator
 from typing import IO
 
@@ -51,3 +52,10 @@ def stages(
     finally:
         if tasks:
             bars.stop()
+
+
+@contextlib.contextmanager
+def embedding_bar(quiet: bool) -> Iterator[Callable[[int, int], None] | None]:
+    """A function (done, total) that moves a bar; None where nobody sees it."""
+    with stages(quiet or not sys.stderr.isatty()) as move:
+        yield None if move is None else lambda done, total: move("Embedding", done, total)

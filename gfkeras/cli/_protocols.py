@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-import contextlib
 import dataclasses
 import functools
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+
+from gfkeras.cli._pairs import named_pairs, source_pairs
+from gfkeras.cli._protocol_figures import curve_figures, identification_figures
 
 if TYPE_CHECKING:
     from gfkeras.data.alignment import FaceAligner
@@ -159,12 +161,12 @@ class Protocol:
                 replicates=min(request.bootstrap, 200), skipped_files=skipped,
             )  # fmt: skip
             curve = found.curve
-            figures |= _curve_figures(self._title, curve)
+            figures |= curve_figures(self._title, curve)
         if task != "1:1":
             results["identification"] = identified = evaluate_ijb_identification(
                 templates, meta, similarity, request.bootstrap, skipped
             )
-            figures |= _identification_figures(identified)
+            figures |= identification_figures(identified)
         if len(results) == 1:
             results = {"": next(iter(results.values()))}
         return Measured(results, curve, figures, meta.subset)
@@ -259,7 +261,7 @@ class Protocol:
         from gfkeras.evaluation import plots
 
         curve = result.roc()
-        figures = _curve_figures(self._title, curve)
+        figures = curve_figures(self._title, curve)
         figures["scores"] = lambda: plots.score_histogram(result)
         return Measured({"": result}, curve, figures, self.listed_name)
 
@@ -317,52 +319,6 @@ def listed_pairs(request: Request) -> PairList | None:
     return named_pairs(request.pairs, request.data, request.identities, request.seed)
 
 
-def named_pairs(
-    pairs: str, data: Path, identities: Path | None, seed: int, option: str = "identities"
-) -> PairList:
-    """The pairs of a list, all pairs, or a number of them drawn from a folder of people."""
-    from gfkeras.data.folder import FaceFolder
-    from gfkeras.evaluation import all_pairs, read_pairs, sample_pairs
-
-    if pairs != "all" and not pairs.isdigit():
-        if identities is not None:
-            raise ValueError(
-                f"`{option}` goes with --pairs all or a number: a pairs file names its "
-                f"people. Received: {option}={str(identities)!r}"
-            )
-        return read_pairs(pairs, data)
-    folder = FaceFolder(data, identities)
-    if pairs == "all":
-        return all_pairs(folder.paths, folder.labels, seed=seed)
-    return sample_pairs(folder.paths, folder.labels, int(pairs), seed=seed)
-
-
-@contextlib.contextmanager
-def embedding_bar(quiet: bool) -> Iterator[Callable[[int, int], None] | None]:
-    """A function (done, total) that moves a bar; None where nobody sees it."""
-    import sys
-
-    from gfkeras.cli._progress import stages
-
-    with stages(quiet or not sys.stderr.isatty()) as move:
-        yield None if move is None else lambda done, total: move("Embedding", done, total)
-
-
-def source_pairs(source: Source) -> PairList:
-    """The pairs of a source that has its own, its names as paths."""
-    import numpy as np
-
-    from gfkeras.evaluation import PairList
-
-    pairs = list(source.pairs() or ())
-    return PairList(
-        [Path(pair.first) for pair in pairs],
-        [Path(pair.second) for pair in pairs],
-        np.array([pair.same for pair in pairs], np.bool_),
-        np.array([pair.fold for pair in pairs], np.int64),
-    )
-
-
 def _subjects(meta: Any) -> tuple[Any, Any] | None:
     """Templates and their subjects, as far as the lists of 1:N say; None where they are missing."""
     import numpy as np
@@ -373,32 +329,3 @@ def _subjects(meta: Any) -> tuple[Any, Any] | None:
         return None
     templates, subjects = (np.concatenate(column) for column in zip(*lists, strict=True))
     return templates, subjects
-
-
-def _curve_figures(title: str, curve: Roc) -> dict[str, Callable[[], Any]]:
-    from gfkeras.evaluation import plots
-
-    return {
-        "roc": lambda: plots.roc_figure({title: curve}),
-        "det": lambda: plots.det_figure({title: curve}),
-        "scores": lambda: plots.score_histogram(curve),
-        "thresholds": lambda: plots.threshold_table(curve),
-    }
-
-
-def _identification_figures(result: Any) -> dict[str, Callable[[], Any]]:
-    from gfkeras.evaluation import plots
-    from gfkeras.evaluation.identification import identification_errors
-
-    named = {f"Gallery {n}": found for n, found in enumerate(result.galleries, start=1)}
-    figures: dict[str, Callable[[], Any]] = {
-        "cmc": lambda: plots.cmc_figure({name: found.cmc for name, found in named.items()})
-    }
-    if all(found.non_mated for found in named.values()):
-        figures["identification_errors"] = lambda: plots.identification_error_figure(
-            {
-                name: identification_errors(found.scores, found.max_rank)[:2]
-                for name, found in named.items()
-            }
-        )
-    return figures

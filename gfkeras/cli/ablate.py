@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from gfkeras.cli._backend import load_keras
+from gfkeras.cli._options import QuietOption, SettingsOption
 from gfkeras.cli._output import JsonOption, columns, fit_verbosity, say, write_json
 
 if TYPE_CHECKING:
@@ -48,14 +49,11 @@ def command(
         list[str] | None,
         typer.Option(metavar="ROW", help="Only these, by name or number: --rows 1,4-6."),
     ] = None,
-    settings: Annotated[
-        list[str] | None,
-        typer.Option("--set", metavar="KEY=VALUE", help="Change the grid's recipe."),
-    ] = None,
+    settings: SettingsOption = None,
     plan: Annotated[
         bool, typer.Option("--plan", help="List the rows and their trainings; train nothing.")
     ] = False,
-    quiet: Annotated[bool, typer.Option("--quiet", help="No progress.")] = False,
+    quiet: QuietOption = False,
     json: JsonOption = None,
 ) -> None:
     """Train the rows of a grid with several seeds, and write the table.
@@ -66,7 +64,7 @@ def command(
     """
     numbers = _numbers(seeds)
     load_keras()
-    from gfkeras.cli._protocols import named_pairs
+    from gfkeras.cli._pairs import named_pairs
     from gfkeras.experiments.ablation import Grid, TrainingFaces, ablate
 
     read = Grid.read(grid, settings or [])

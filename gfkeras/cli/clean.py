@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from gfkeras.cli._backend import load_keras
-from gfkeras.cli._faces import IdentitiesOption, ImagesOption, open_faces
+from gfkeras.cli._faces import DataOption, IdentitiesOption, ImagesOption, open_faces
+from gfkeras.cli._options import QuietOption, SettingsOption
 from gfkeras.cli._output import JsonOption, columns, fit_verbosity, say, table, text, write_json
 from gfkeras.cli._progress import stages
 from gfkeras.cli._training_table import print_training
@@ -28,10 +29,7 @@ def command(
             "the folder of a run with SubCenterArcFace.",
         ),
     ],
-    data: Annotated[
-        Path,
-        typer.Option(help="Records that `gfkeras prepare` wrote, or one folder per person."),
-    ],
+    data: DataOption,
     out: Annotated[Path, typer.Option(help="Folder for runs, report and cleaned manifest.")],
     angle: Annotated[
         str,
@@ -46,16 +44,13 @@ def command(
     retrain: Annotated[
         bool, typer.Option("--retrain", help="Train with one center on what is kept.")
     ] = False,
-    settings: Annotated[
-        list[str] | None,
-        typer.Option("--set", metavar="KEY=VALUE", help="Change the recipe: training.epochs=3."),
-    ] = None,
+    settings: SettingsOption = None,
     identities: IdentitiesOption = None,
     images: ImagesOption = None,
     resume: Annotated[
         bool, typer.Option("--resume", help="Go on with what stands in --out.")
     ] = False,
-    quiet: Annotated[bool, typer.Option("--quiet", help="No progress.")] = False,
+    quiet: QuietOption = False,
     json: JsonOption = None,
 ) -> None:
     """Find images under a wrong name, and list the others to train on.

@@ -102,13 +102,8 @@ def command(
     --study draws a robustness curve over the pairs, --gallery-model compares with the embeddings of
     an older model.
     """
-    from gfkeras.cli._protocols import (
-        Protocol,
-        Request,
-        check_options,
-        embedding_bar,
-        listed_pairs,
-    )
+    from gfkeras.cli._progress import embedding_bar
+    from gfkeras.cli._protocols import Protocol, Request, check_options, listed_pairs
     from gfkeras.cli._similarity import make_similarity
     from gfkeras.cli._studies import check_studying, run_study
 

@@ -13,6 +13,7 @@ import typer
 from gfkeras.cli._align import AlignedOption, PhotoDetectorOption, PhotoFaceOption, photo_aligner
 from gfkeras.cli._backend import load_keras
 from gfkeras.cli._command_line import command_line
+from gfkeras.cli._options import QuietOption
 from gfkeras.cli._output import JsonOption, columns, say, write_json
 from gfkeras.cli._progress import stages
 
@@ -59,7 +60,9 @@ def command(
         list[str] | None,
         typer.Option(metavar="MODEL", help="Judge by another network too (several times)."),
     ] = None,
-    steps: Annotated[int | None, typer.Option(min=1, help="Of Adam, a batch.")] = None,
+    steps: Annotated[
+        int | None, typer.Option(min=1, help="Of Adam, for each batch; 500 by default.")
+    ] = None,
     batch: Annotated[
         int, typer.Option(min=1, help="Images optimised together, which share their statistics.")
     ] = 16,
@@ -71,7 +74,7 @@ def command(
     aligned: AlignedOption = False,
     detector: PhotoDetectorOption = None,
     face: PhotoFaceOption = None,
-    quiet: Annotated[bool, typer.Option("--quiet", help="No progress.")] = False,
+    quiet: QuietOption = False,
     json: JsonOption = None,
 ) -> None:
     """Generate faces from embeddings or class centers, with nothing but the model.

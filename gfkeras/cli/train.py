@@ -8,7 +8,8 @@ from typing import Annotated
 import typer
 
 from gfkeras.cli._backend import load_keras
-from gfkeras.cli._faces import IdentitiesOption, ImagesOption, open_faces
+from gfkeras.cli._faces import DataOption, IdentitiesOption, ImagesOption, open_faces
+from gfkeras.cli._options import QuietOption, SettingsOption
 from gfkeras.cli._output import JsonOption, fit_verbosity, write_json
 from gfkeras.cli._training_table import print_training
 
@@ -17,21 +18,15 @@ def command(
     recipe: Annotated[
         str, typer.Argument(metavar="RECIPE", help="A TOML file, or the name of a built-in recipe.")
     ],
-    data: Annotated[
-        Path,
-        typer.Option(help="Records that `gfkeras prepare` wrote, or one folder per person."),
-    ],
+    data: DataOption,
     out: Annotated[Path, typer.Option(help="Folder of the run: models, logs, summary.")],
-    settings: Annotated[
-        list[str] | None,
-        typer.Option("--set", metavar="KEY=VALUE", help="Change the recipe: training.epochs=3."),
-    ] = None,
+    settings: SettingsOption = None,
     identities: IdentitiesOption = None,
     images: ImagesOption = None,
     resume: Annotated[
         bool, typer.Option("--resume", help="Go on from the last checkpoint in --out.")
     ] = False,
-    quiet: Annotated[bool, typer.Option("--quiet", help="No progress.")] = False,
+    quiet: QuietOption = False,
     json: JsonOption = None,
 ) -> None:
     """Train a model as a recipe says."""

@@ -13,6 +13,7 @@ from gfkeras.data.decoding import decode_files
 from gfkeras.data.faces import Faces
 from gfkeras.data.image_list import read_image_list
 from gfkeras.data.images import IMAGE_SIZE, IMAGE_SUFFIXES
+from gfkeras.data.text_lines import read_lines
 from gfkeras.errors import nearest
 from gfkeras.files import natural_key
 
@@ -230,13 +231,7 @@ def read_names(identities: Iterable[str] | str | os.PathLike[str]) -> list[str]:
     """
     if not isinstance(identities, (str, os.PathLike)):
         return [str(name) for name in identities]
-    try:
-        lines = Path(identities).read_text(encoding="utf-8").splitlines()
-    except (OSError, UnicodeDecodeError) as error:
-        raise ValueError(
-            f"`identities` must be names or a text file of names. "
-            f"Received: identities={os.fspath(identities)!r} ({error})"
-        ) from error
+    lines = read_lines(identities, "identities", "names or a text file of names")
     rows = [line.strip().split("\t") for line in lines if line.strip()]
     # LFW's lists open with a count, or with the number of folds and a count per fold. A number
     # alone is a count only where the other lines carry one too: a person may be called "7".

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterable
-from pathlib import Path, PurePosixPath
+from pathlib import PurePosixPath
 
+from gfkeras.data.text_lines import read_lines
 from gfkeras.files import replacing
 
 
@@ -24,13 +25,7 @@ def read_image_list(path: str | os.PathLike[str]) -> dict[str, str]:
             folder or names no person, or an image that comes twice.
     """
     place = os.fspath(path)
-    try:
-        lines = Path(path).read_text(encoding="utf-8").splitlines()
-    except (OSError, UnicodeDecodeError) as error:
-        raise ValueError(
-            f"`images` must be a text file with one image a line. Received: images={place!r} "
-            f"({error})"
-        ) from error
+    lines = read_lines(path, "images", "a text file with one image a line")
     found: dict[str, str] = {}
     for number, line in enumerate(lines, start=1):
         if not line.strip():
