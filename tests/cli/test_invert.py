@@ -8,12 +8,14 @@ from pathlib import Path
 import keras
 import numpy as np
 import pytest
+from kept_run import write_run
 from PIL import Image
 from small_networks import SMALL_BOTTLENECKS
 
 import gfkeras
 from gfkeras.cli import main
 from gfkeras.data import read_image
+from gfkeras.training import Recipe
 
 pytestmark = pytest.mark.skipif(
     keras.backend.backend() != "tensorflow", reason="the command line runs on TensorFlow"
@@ -84,6 +86,25 @@ def test_people_and_copies(model, people, tmp_path, capfd):
     assert report["mean_cosine"] == pytest.approx(np.mean(cosines))
     assert report["min_cosine"] == pytest.approx(min(cosines))
     assert "4 pictures in" in capfd.readouterr().out
+
+
+def test_classes_of_a_run(tmp_path):
+    run, out = tmp_path / "run", tmp_path / "out"
+    backbone = {"name": "MobileFaceNet", "width": 0.0625, "bottlenecks": SMALL_BOTTLENECKS}
+    recipe = {
+        "model": {"name": "Backbone", "embedding_dim": 16, "backbone": backbone},
+        "head": {"name": "ArcFace"},
+        "optimizer": {"name": "AdamW"},
+    }
+    classifier = write_run(run, Recipe.parse(recipe), ["Ann", "Bob", "Cy"])
+    arguments = ["--classes", "Cy", "--run", str(run), "--steps", "1", "--quiet"]
+    assert main(["invert", str(run / "last"), *arguments, "--out", str(out)]) == 0
+    report = json.loads((out / "report.json").read_text())
+    assert (report["form"], report["centers"]) == ("close-set", "the head of a training run")
+    embedder = gfkeras.Embedder(str(run / "last"))
+    found = embedder(read_image(out / "Cy.png")[None]).embedding[0]
+    center = np.asarray(classifier.head.centers)[2]
+    assert report["mean_cosine"] == pytest.approx(found @ center / np.linalg.norm(center), abs=1e-5)
 
 
 @pytest.mark.slow

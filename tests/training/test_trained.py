@@ -4,11 +4,9 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from kept_run import write_run
 
 from gfkeras.training import Recipe, load_classifier
-from gfkeras.training.build import build_classifier
-from gfkeras.training.callbacks import KeptModels, StepBackup
-from gfkeras.training.step_checkpoints import StepCheckpoints
 
 NAMES = [f"person {i}" for i in range(6)]
 
@@ -18,19 +16,8 @@ def kept(tmp_path, tiny_recipe):
     """A run's folder after its first epoch, and the centers that it had."""
     # A loss with centers of the same shape, which are not the head's.
     tiny_recipe["loss"].append({"name": "CenterLoss"})
-    recipe = Recipe.parse(tiny_recipe)
-    classifier = build_classifier(recipe, len(NAMES), 2)
-    classifier.optimizer.build(classifier.trainable_variables)
     run = tmp_path / "run"
-    checkpoints = StepCheckpoints(run / "checkpoints")
-    backup = StepBackup(
-        checkpoints, every_steps=9, steps_per_epoch=2, batch_size=8, images=16,
-        kept_models=KeptModels(run, "loss", checkpoints),
-    )  # fmt: skip
-    backup.set_model(classifier)
-    backup.on_epoch_end(0)
-    recipe.write(run / "recipe.toml")
-    (run / "identities.txt").write_text("".join(f"{name}\n" for name in NAMES))
+    classifier = write_run(run, Recipe.parse(tiny_recipe), NAMES)
     return run, np.asarray(classifier.head.centers)
 
 

@@ -102,7 +102,7 @@ def centers_of_run(run: str | os.PathLike[str]) -> tuple[np.ndarray, list[str]]:
         raise ValueError(
             f"`run` must have been trained with a head. Received: {str(run)!r}, without one"
         )
-    return np.asarray(ops.convert_to_numpy(classifier.centers), np.float32), identities
+    return np.asarray(ops.convert_to_numpy(classifier.head.centers), np.float32), identities
 
 
 def of_run_classes(
