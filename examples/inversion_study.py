@@ -54,6 +54,7 @@ ROWS = {
     "identity-100": (changed(identity_weight=100.0), 32, "photo"),
     "smooth": (changed(variation_weight=1e-2), 32, "photo"),
     "slow": (changed(learning_rate=0.1), 32, "photo"),
+    "same-rate": (changed(finer_rate=1.0), 32, "photo"),
     "no-statistics": (changed(statistics_weight=0.0), 32, "photo"),
     "long": (changed(steps=5_000), 32, "photo"),
     "paper": (PAPER, 32, "photo"),

@@ -119,14 +119,14 @@ def _optimized(
     images: Any = rng.standard_normal((len(places), resolution, resolution, 3)).astype(np.float32)
     yield 0, images, {}
     reached = 0
-    for divisor, steps in spans:
+    for divisor, steps, full_rate in spans:
         resolution = size // divisor
         if images.shape[1] != resolution:
             larger = view_matrix(resolution, images.shape[1])
             images = seen_through(images, larger, larger)
         first = second = np.zeros(images.shape, np.float32)
         for number in range(steps):
-            rate = settings.learning_rate * 0.5 * (1 + math.cos(math.pi * number / steps))
+            rate = full_rate * 0.5 * (1 + math.cos(math.pi * number / steps))
             # Adam's corrections of moments that began at zero.
             rate *= math.sqrt(1 - _BETAS[1] ** (number + 1)) / (1 - _BETAS[0] ** (number + 1))
             view = draw_view(rng, size, resolution, settings.shift, settings.mirror)

@@ -16,6 +16,9 @@ class InversionSettings:
         steps: of Adam, over all resolutions.
         learning_rate: of Adam, in units of the image's −1…1; falls to 0 by half a cosine within
             each resolution.
+        finer_rate: what the learning rate is multiplied by at each finer resolution. Adam's first
+            steps move every pixel by the full rate, whatever its gradient; of small pixels that is
+            noise, from which a network with large activations does not come back.
         identity_weight: of the identity's term; None for 1 with class centers (the ArcFace
             loss) and `TEMPLATE_WEIGHT` with templates (a squared distance of at most 4).
         statistics_weight: of Σ ‖μ̃ − μ‖² + ‖σ̃ − σ‖² over the batch normalisations.
@@ -34,6 +37,7 @@ class InversionSettings:
 
     steps: int = 500
     learning_rate: float = 0.25
+    finer_rate: float = 0.25
     identity_weight: float | None = None
     statistics_weight: float = 0.05
     least_values: int = 64
@@ -47,6 +51,7 @@ class InversionSettings:
         positive_int("steps", self.steps)
         positive_int("least_values", self.least_values)
         positive("learning_rate", self.learning_rate)
+        positive("finer_rate", self.finer_rate)
         if self.identity_weight is not None:
             positive("identity_weight", self.identity_weight)
         for name in ("statistics_weight", "variation_weight", "norm_weight"):
@@ -58,9 +63,10 @@ class InversionSettings:
                 f"Received: coarse={self.coarse}"
             )
 
-    def spans(self) -> list[tuple[int, int]]:
-        """(divisor, steps) of each resolution that gets a step; the steps sum to `steps`."""
+    def spans(self) -> list[tuple[int, int, float]]:
+        """(divisor, steps, learning rate) of each resolution; the steps sum to `steps`."""
         count = len(self.coarse)
         # What does not divide goes to the last ones, where the picture is finished.
         shares = [(self.steps * (i + 1)) // count - (self.steps * i) // count for i in range(count)]
-        return [(part, share) for part, share in zip(self.coarse, shares, strict=True) if share]
+        rates = [self.learning_rate * self.finer_rate**i for i in range(count)]
+        return [span for span in zip(self.coarse, shares, rates, strict=True) if span[1]]

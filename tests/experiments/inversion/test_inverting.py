@@ -85,9 +85,14 @@ def test_batches_are_even_parts(network, targets):
     assert pictures.dtype == np.uint8
 
 
-def test_steps_are_shared_out_over_resolutions():
-    assert InversionSettings(steps=10, coarse=(4, 2, 1)).spans() == [(4, 3), (2, 3), (1, 4)]
-    assert InversionSettings(steps=1, coarse=(4, 2, 1)).spans() == [(1, 1)]
+def test_steps_are_shared_out_over_resolutions_and_finer_ones_go_slower():
+    spans = InversionSettings(steps=10, learning_rate=0.5).spans()
+    assert spans == [(4, 3, 0.5), (2, 3, 0.125), (1, 4, 0.03125)]
+    assert InversionSettings(steps=1).spans()[0][:2] == (1, 1)
+    same = InversionSettings(steps=4, coarse=(2, 1), finer_rate=1.0)
+    assert [rate for *_, rate in same.spans()] == [0.25, 0.25]
+    with pytest.raises(ValueError, match="`finer_rate`"):
+        InversionSettings(finer_rate=0.0)
 
 
 def test_pixels_of_small_images_are_enlarged():
