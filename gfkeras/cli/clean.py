@@ -61,9 +61,15 @@ def command(
     """
     load_keras()
     from gfkeras.experiments.cleaning import clean
+    from gfkeras.experiments.cleaning.manifest import LIST_FILE
     from gfkeras.training import Recipe
     from gfkeras.training.run_folder import RECIPE_FILE
 
+    if images is not None and images.resolve() == (out / LIST_FILE).resolve():
+        raise ValueError(
+            f"--out must be another folder than that of --images, whose {LIST_FILE} would be "
+            f"replaced by a shorter one. Received: {str(images)!r}"
+        )
     recipe: Recipe | str = source
     run_recipe = Path(source) / RECIPE_FILE
     if run_recipe.is_file():

@@ -15,6 +15,9 @@ from gfkeras.data.records.manifest import SKIPPED_FILE, FileEntry, Shard, Split
 from gfkeras.data.records.record_set import RecordSet
 from gfkeras.files import replacing, sha256
 
+# Where the manifest's options keep what a selection is of.
+SELECTION_NOTE = "selection"
+
 
 def write_selection(
     records: RecordSet,
@@ -33,7 +36,7 @@ def write_selection(
         records: a split, or a selection of one.
         keep: (N,) bool, which of them.
         out: a new folder; it appears when all is written.
-        note: kept in the manifest's `options` under "selection".
+        note: kept in the manifest's `options` under `SELECTION_NOTE`.
 
     Returns:
         The folder.
@@ -71,7 +74,7 @@ def write_selection(
                 "pairs": 0,
             }
         )
-        options = manifest.options | {"selection": dict(note or {})}
+        options = manifest.options | {SELECTION_NOTE: dict(note or {})}
         manifest.model_copy(update={"splits": splits, "counts": counts, "options": options}).write(
             folder
         )

@@ -15,7 +15,7 @@ from gfkeras.errors import in_range
 from gfkeras.evaluation.plots.saving import save_figure
 from gfkeras.experiments.cleaning import reports
 from gfkeras.experiments.cleaning.cut import PAPER_ANGLE, automatic_angle
-from gfkeras.experiments.cleaning.manifest import image_name, write_manifest
+from gfkeras.experiments.cleaning.manifest import image_name, require_place, write_manifest
 from gfkeras.experiments.cleaning.measuring import Measuring, Progress
 from gfkeras.experiments.cleaning.plots import angle_histogram
 from gfkeras.experiments.cleaning.recipes import (
@@ -76,8 +76,8 @@ def clean(
         progress: called with (what, done, total) while images are measured.
 
     Raises:
-        ValueError: if recipe, run, data or arguments do not fit, or fewer than two identities
-            would be left.
+        ValueError: if recipe, run, data or arguments do not fit, fewer than two identities
+            would be left, or `out` holds something that would be lost.
 
     Example:
         data = FaceFolder("photos")
@@ -86,6 +86,7 @@ def clean(
     """
     out = Path(out)
     _check_angle(angle)
+    require_place(data, out)
     run, recipe, faces, heldout = _opened(source, data, out, sub_centers, resume)
     if retrain:
         check_folder(out / RETRAINED_RUN, resume, with_one_center(recipe))

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -11,7 +10,9 @@ import numpy as np
 
 from gfkeras.data import FaceFolder, Faces, ImageError, RecordSet
 from gfkeras.data.image_list import write_image_list
-from gfkeras.data.records.selection import write_selection
+from gfkeras.data.records.manifest import Manifest
+from gfkeras.data.records.selection import SELECTION_NOTE, write_selection
+from gfkeras.files import replacing
 
 LIST_FILE, RECORDS_FOLDER = "cleaned.txt", "cleaned"
 
@@ -25,6 +26,32 @@ def image_name(data: FaceFolder | RecordSet, faces: Faces | RecordSet, row: int)
             return error.path
     assert isinstance(data, FaceFolder)
     return faces.paths[row].relative_to(data.root).as_posix()
+
+
+def require_place(data: FaceFolder | RecordSet, out: Path) -> None:
+    """Raises ValueError where the records kept would replace what no cleaning can make again.
+
+    Args:
+        data: what is to be cleaned.
+        out: the folder of the cleaning.
+    """
+    folder = out / RECORDS_FOLDER
+    if not isinstance(data, RecordSet) or not folder.exists():
+        return
+    if folder.samefile(data.folder):
+        raise ValueError(
+            f"`out` must not be the folder that `data` stands in: {str(folder)!r} would be "
+            f"replaced. Received: out={str(out)!r}"
+        )
+    try:
+        ours = SELECTION_NOTE in Manifest.read(folder).options
+    except ValueError:
+        ours = False
+    if not ours:
+        raise ValueError(
+            f"`out` must not hold a folder {RECORDS_FOLDER!r} of something else than an earlier "
+            f"cleaning, for it would be replaced. Received: out={str(out)!r}"
+        )
 
 
 def write_manifest(
@@ -49,11 +76,10 @@ def write_manifest(
     """
     if isinstance(data, RecordSet):
         assert isinstance(faces, RecordSet)
-        folder = out / RECORDS_FOLDER
-        # Links and an index that this command wrote.
-        shutil.rmtree(folder, ignore_errors=True)
         keep = ~np.isin(data.rows, faces.rows[dropped])
-        return write_selection(data, keep, folder, note)
+        with replacing(out / RECORDS_FOLDER) as folder:
+            write_selection(data, keep, folder, note)
+        return out / RECORDS_FOLDER
     assert isinstance(faces, Faces)
     left_out = {faces.paths[row] for row in dropped}
     unreadable = {path for path, _ in faces.skipped}

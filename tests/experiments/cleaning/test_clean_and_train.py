@@ -52,6 +52,11 @@ def test_from_photos_to_a_network_on_what_is_kept(photos, recipe_file, tmp_path,
     second = json_of(report)
     assert 0 < second["dropped"] < 14
 
+    listed = (half / "cleaned.txt").read_text()
+    assert main([*again, "--images", str(half / "cleaned.txt")]) == 2
+    assert "--out must be another folder than that of --images" in capsys.readouterr().err
+    assert (half / "cleaned.txt").read_text() == listed
+
     # The list in the hands of `gfkeras train`.
     train = ["train", str(recipe_file), "--data", str(photos), "--out", str(tmp_path / "trained")]
     images = ["--images", str(half / "cleaned.txt")]

@@ -139,6 +139,30 @@ def test_records_are_cleaned_without_copying_a_pixel(photos, planted_run, tmp_pa
     assert (result.manifest / shard).samefile(records / shard)
 
 
+def test_nothing_is_replaced_but_an_earlier_cleaning(photos, planted_run, tmp_path):
+    records, out = tmp_path / "records", tmp_path / "out"
+    prepare(photos, records, workers=1)
+    (out / "cleaned").mkdir(parents=True)
+    (out / "cleaned" / "notes.txt").write_text("by hand")
+    with pytest.raises(ValueError, match="`out` must not hold a folder 'cleaned' of something"):
+        clean(planted_run, RecordSet(records), out)
+    prepare(photos, tmp_path / "other" / "cleaned", workers=1)
+    with pytest.raises(ValueError, match="`out` must not hold a folder 'cleaned' of something"):
+        clean(planted_run, RecordSet(records), tmp_path / "other")
+    assert (out / "cleaned" / "notes.txt").read_text() == "by hand"
+    (out / "cleaned" / "notes.txt").unlink()
+    (out / "cleaned").rmdir()
+    # An earlier cleaning gives way, with nothing left beside it; but not to one of itself.
+    for angle in (70, 75):
+        result = clean(planted_run, RecordSet(records), out, angle=angle)
+    assert RecordSet(result.manifest).manifest.options["selection"]["angle"] == 75
+    assert not [path for path in out.iterdir() if path.name.startswith(".")]
+    before = tree_sha256(out)
+    with pytest.raises(ValueError, match="`out` must not be the folder that `data` stands in"):
+        clean(planted_run, RecordSet(result.manifest), out)
+    assert tree_sha256(out) == before
+
+
 def test_what_is_refused(photos, planted_run, tmp_path, tables):
     folder = FaceFolder(photos)
 
