@@ -149,7 +149,7 @@ def _write_sheets(
     from gfkeras.data.statistics import contact_sheet
     from gfkeras.files import replacing
 
-    for old in out.glob("sheet_*.jpg"):
+    for old in out.glob("sheet_[0-9][0-9][0-9].jpg"):
         old.unlink()
     written = []
     count = int(labels.max()) + 1

@@ -24,7 +24,7 @@ def write_sheets(
     A row shows the image dropped, three of the identity that it was given and three of the one
     that it looks like, each the nearest to their dominant centers.
     """
-    for old in out.glob("dropped_*.jpg"):
+    for old in out.glob("dropped_[0-9][0-9][0-9].jpg"):
         old.unlink()
     shown = [image for image in dropped if image.looks_like][: _ROWS * _PAGES]
     label_of = {name: label for label, name in enumerate(faces.identities)}
