@@ -98,9 +98,11 @@ def test_classes_of_a_run(tmp_path):
     }
     classifier = write_run(run, Recipe.parse(recipe), ["Ann", "Bob", "Cy"])
     arguments = ["--classes", "Cy", "--run", str(run), "--steps", "1", "--quiet"]
+    arguments += ["--finer-rate", "0.5"]
     assert main(["invert", str(run / "last"), *arguments, "--out", str(out)]) == 0
     report = json.loads((out / "report.json").read_text())
     assert (report["form"], report["centers"]) == ("close-set", "the head of a training run")
+    assert (report["settings"]["steps"], report["settings"]["finer_rate"]) == (1, 0.5)
     embedder = gfkeras.Embedder(str(run / "last"))
     found = embedder(read_image(out / "Cy.png")[None]).embedding[0]
     center = np.asarray(classifier.head.centers)[2]
@@ -136,6 +138,9 @@ def test_errors_are_one_line_and_nothing_is_written(model, people, tmp_path, cap
     assert "did you mean 'Ann'?" in fails(capfd, model, *data, "--classes", "Anne", *out)
     assert "did you mean 'Ann'?" in fails(capfd, model, *data, "--identity", "Anne", *out)
     run = ["--run", str(people), "--classes", "Ann"]
+    assert "`finer_rate` must be" in fails(
+        capfd, model, *data, "--identity", "Ann", "--finer-rate", "0", *out
+    )
     assert "`run` must be the folder of a run of `gfkeras train`" in fails(capfd, model, *run, *out)
     other = tmp_path / "other.npz"
     np.savez(other, embedding=np.ones((1, 5), np.float32))
