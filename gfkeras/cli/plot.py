@@ -268,7 +268,10 @@ def angles_command(
     out: OutOption,
     far: Annotated[
         list[float] | None,
-        typer.Option(help="Mark the threshold of this FAR too; again for each; 1e-2 by default."),
+        typer.Option(
+            help="Mark the threshold of this FAR too; again for each; 1e-2 by default where pairs "
+            "suffice."
+        ),
     ] = None,
     flip: Annotated[
         bool, typer.Option("--flip", help="Add the embedding of the mirrored image.")
@@ -298,7 +301,11 @@ def angles_command(
             lambda paths: embedder.embed_loaded(paths, lambda i: reader(paths[i]), progress),
             listed, fars, COSINE, replicates=0,
         )  # fmt: skip
-    angles = PairAngles.of(result, [far_name(value) for value in fars])
+    names = [far_name(value) for value in fars]
+    if far is None:
+        # What nobody asked for and so few pairs cannot measure is no error.
+        names = [name for name in names if result.threshold_at_far[name] is not None]
+    angles = PairAngles.of(result, names)
     found = angles.to_json()
     table(
         [

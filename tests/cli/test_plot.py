@@ -189,6 +189,9 @@ def test_angles(plain, folder, tmp_path):
     e = embedder.embed_files([a, b]).embedding.astype("float64")
     angle = np.degrees(np.arccos(e[0] @ e[1]))
     assert found["genuine"]["counts"][int(angle // 2)] >= 1
+    # 15 impostor pairs cannot measure the default, 1e-2.
+    found = plotted("angles", plain, "--data", folder, "--pairs", pairs, out=out)
+    assert found["threshold_at_far"] == {}
 
 
 @pytest.mark.parametrize(

@@ -40,7 +40,7 @@ SHORTER = {
     "bench": ["--repeats", "3"],
     "ablate": ["--rows", "1", "--seeds", "0", *SHORT, "--quiet"],
     # After an epoch all angles are large.
-    "clean": ["--angle", "180", *SHORT, "--quiet"],
+    "clean": ["--angle", "179", *SHORT, "--quiet"],
     "invert": ["--steps", "2", "--quiet"],
     "demo": [
         "--people",
