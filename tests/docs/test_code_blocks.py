@@ -195,8 +195,10 @@ class Run:
             status = main([*words[1:], *SHORTER.get(words[1], [])])
         else:
             # Scripts are named from the root of the repository.
-            words[1] = str(ROOT / words[1])
-            status = subprocess.run([sys.executable, *words[1:]], check=False).returncode
+            script, *options = words[1:]
+            options += SHORTER.get(script, [])
+            line = [sys.executable, str(ROOT / script), *options]
+            status = subprocess.run(line, check=False).returncode
         assert status == 0, f"{block.place}: {shlex.join(command)}"
 
 

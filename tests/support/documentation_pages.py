@@ -33,7 +33,7 @@ NOT_RUN = {
 }
 # The stand-ins are some eighty pictures.
 SHORT = ["--set", "training.epochs=1", "--set", "training.batch_size=16"]
-# What makes a command short enough, added to its options; of an option given twice the last holds.
+# What makes a command or a script short enough, added to its options; of an option given twice the last holds.
 SHORTER = {
     "train": [*SHORT, "--quiet"],
     "evaluate": ["--bootstrap", "20"],
@@ -42,6 +42,16 @@ SHORTER = {
     # After an epoch all angles are large.
     "clean": ["--angle", "179", *SHORT, "--quiet"],
     "invert": ["--steps", "2", "--quiet"],
+    "examples/compatible_embeddings.py": [
+        "--seeds",
+        "0",
+        "--epochs",
+        "1",
+        "--width",
+        "0.0625",
+        "--rows",
+        "independent",
+    ],
     "demo": [
         "--people",
         "8",
