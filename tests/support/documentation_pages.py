@@ -33,7 +33,8 @@ NOT_RUN = {
 }
 # The stand-ins are some eighty pictures.
 SHORT = ["--set", "training.epochs=1", "--set", "training.batch_size=16"]
-# What makes a command or a script short enough, added to its options; of an option given twice the last holds.
+# What makes a command or a script short enough, added to its options; of an option given twice
+# the last holds.
 SHORTER = {
     "train": [*SHORT, "--quiet"],
     "evaluate": ["--bootstrap", "20"],
@@ -51,6 +52,8 @@ SHORTER = {
         "0.0625",
         "--rows",
         "independent",
+        "--batch-size",
+        "8",
     ],
     "demo": [
         "--people",
