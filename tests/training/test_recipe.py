@@ -218,6 +218,7 @@ def test_augmentation_is_built_in_the_order_of_the_recipe(tmp_path):
     assert build_augmentation(read(tmp_path, "[data]\nflip = false")) is None
 
 
+@pytest.mark.slow
 def test_reading_a_recipe_claims_no_device():
     # A program may still set up its devices, or its cluster, after it has read its recipe.
     code = (

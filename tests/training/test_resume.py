@@ -209,6 +209,7 @@ def test_what_does_not_fit_the_checkpoint_is_named(tmp_path, tiny_faces, recipe)
         train(wider, tiny_faces, tmp_path / "run", resume=True, verbose=0)
 
 
+@pytest.mark.slow
 def test_a_run_that_patience_ended_is_done(tmp_path, tiny_faces, recipe_tables):
     recipe_tables = recipe_tables | {"data": {}}
     recipe = Recipe.parse(

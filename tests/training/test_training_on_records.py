@@ -69,6 +69,7 @@ def test_a_run_on_records_resumes_to_the_same_weights(photos, tmp_path, tiny_rec
         np.testing.assert_allclose(ours, theirs, rtol=1e-5, atol=1e-6)
 
 
+@pytest.mark.slow
 def test_a_damaged_record_is_listed(photos, tmp_path, tiny_recipe):
     out = tmp_path / "records"
     prepare(photos, out, PrepareOptions(holdout=2), workers=1)

@@ -105,6 +105,7 @@ for name, make in cases.items():
 
 
 @needs_jax
+@pytest.mark.slow
 def test_statistics_are_those_of_the_global_batch():
     cases = run(HEADS_AND_LOSSES)
     assert [case[0] for case in cases] == ["sub-centers", "norms", "pairs"]
