@@ -30,12 +30,12 @@ from _faces import SHARED, ms1m, need
 
 import gfkeras
 from gfkeras.backbones import MobileFaceNet
+from gfkeras.cards.card import read_card
 from gfkeras.data import read_image
 from gfkeras.evaluation import evaluate_pairs, read_pairs
 from gfkeras.export import Int8Settings, QatSettings, export_form, export_model
-from gfkeras.export.frozen import frozen
+from gfkeras.export.writers import frozen
 from gfkeras.inference import Embedder
-from gfkeras.inference.artefact_card import read_card
 from gfkeras.inference.runtimes import LiteRTRuntime, OnnxRuntime, Runtime
 from gfkeras.models import GroupFace
 

@@ -27,7 +27,7 @@ from _faces import MadeFaces
 
 from gfkeras.data.prepare import PrepareOptions, prepare
 from gfkeras.data.records import Manifest, RecordSet
-from gfkeras.data.records.index import ENTRY, write_index
+from gfkeras.data.records.shard_files import ENTRY, write_index
 from gfkeras.files import sha256
 
 SHARD = 8192

@@ -22,10 +22,8 @@ import numpy as np
 import gfkeras
 from gfkeras.data import FaceFolder
 from gfkeras.experiments.inversion import InversionSettings, invert
-from gfkeras.experiments.inversion.judging import judged, judged_by_faces
-from gfkeras.experiments.inversion.strip import course
-from gfkeras.experiments.inversion.subjects import of_estimated_classes, of_people
-from gfkeras.experiments.inversion.targets import Targets
+from gfkeras.experiments.inversion.judging import course, judged, judged_by_faces
+from gfkeras.experiments.inversion.targets import Targets, of_estimated_classes, of_people
 from gfkeras.files import replacing
 
 DEFAULTS = InversionSettings()

@@ -29,8 +29,8 @@ from gfkeras.data import FaceFolder
 from gfkeras.data.image_list import write_image_list
 from gfkeras.evaluation import PairList, all_pairs, evaluate_pairs, read_pairs
 from gfkeras.experiments.cleaning import clean, flip_labels, operating_curve
-from gfkeras.experiments.cleaning.cut import automatic_angle
 from gfkeras.experiments.cleaning.recipes import with_same_updates
+from gfkeras.experiments.cleaning.sub_centers import automatic_angle
 from gfkeras.inference import Embedder
 from gfkeras.training import Recipe, train
 
@@ -202,7 +202,7 @@ def tables(results: list[dict[str, Any]]) -> str:
 
 
 def plot(results: list[dict[str, Any]], path: Path) -> None:
-    from gfkeras.evaluation.plots.saving import save_figure
+    from gfkeras.evaluation.plots.style import save_figure
     from gfkeras.experiments.cleaning.label_noise import OperatingPoint
     from gfkeras.experiments.cleaning.plots import operating_curves
 

@@ -12,13 +12,13 @@ if TYPE_CHECKING:
     import keras
 
     from gfkeras.export import About
-    from gfkeras.zoo.preset import Preset
+    from gfkeras.zoo.registry import Preset
 
 
 def about_preset(preset: Preset, model: keras.Model) -> About:
     """What its `model.toml` says; its thresholds are of `model` in the mode it has."""
     from gfkeras.export import About
-    from gfkeras.models.fingerprint import model_fingerprint
+    from gfkeras.models.properties import model_fingerprint
     from gfkeras.zoo.loading import preset_thresholds
     from gfkeras.zoo.sources import preset_results, preset_sources
 
@@ -43,7 +43,7 @@ def about(name: str, model: keras.Model, mode: str | None, thresholds: Path | No
     from gfkeras.evaluation import Thresholds
     from gfkeras.evaluation.thresholds import beside
     from gfkeras.export import About
-    from gfkeras.models.fingerprint import model_fingerprint
+    from gfkeras.models.properties import model_fingerprint
     from gfkeras.zoo.registry import read_preset
     from gfkeras.zoo.sources import folder_sources
 

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from gfkeras.data import Faces
-from gfkeras.evaluation.pairs_result import PairsResult
+from gfkeras.evaluation.pairs import PairsResult
 from gfkeras.evaluation.report import ExportRow, FacePair, ReportContext, write_report
 from gfkeras.training import Recipe, TrainingResult
 from gfkeras.version import __version__

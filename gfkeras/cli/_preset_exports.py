@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from gfkeras.files import size_bytes
 
 if TYPE_CHECKING:
-    from gfkeras.zoo.preset import Preset
+    from gfkeras.zoo.registry import Preset
 
 _SUFFIXES = {"tflite": ".tflite", "onnx": ".onnx", "savedmodel": "_savedmodel"}
 # Of the embeddings in golden.npz; float16 rounds weights that are float16 already.
@@ -32,7 +32,7 @@ def export_variants(preset: Preset, out: Path) -> list[dict[str, Any]]:
     from gfkeras.export import export_model
     from gfkeras.zoo.golden import Golden
     from gfkeras.zoo.loading import load_preset
-    from gfkeras.zoo.preset import GOLDEN_FILE
+    from gfkeras.zoo.registry import GOLDEN_FILE
 
     if not preset.exports:
         raise ValueError(f"The preset {preset.name!r} lists no [[exports]] in its model.toml")

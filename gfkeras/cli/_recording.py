@@ -28,7 +28,7 @@ _CHOICES = {
 def accuracy_entries(
     measured: Measured, running: Protocol, flip: bool, align: bool
 ) -> list[dict[str, Any]]:
-    """One for each result of a protocol, for `gfkeras.inference.artefact_card.record`."""
+    """One for each result of a protocol, for `gfkeras.cards.card.record`."""
     used = running.used
     of = {
         **_chosen(running.request),
@@ -46,7 +46,7 @@ def accuracy_entries(
 
 
 def latency_entries(measured: Measurement) -> list[dict[str, Any]]:
-    """One for each number of threads, for `gfkeras.inference.artefact_card.record`."""
+    """One for each number of threads, for `gfkeras.cards.card.record`."""
     machine = {"processor": _processor(), "system": f"{platform.system()} {platform.machine()}"}
     entries = []
     for each in measured.latencies:

@@ -92,7 +92,7 @@ def command(
         verbose=fit_verbosity(quiet),
         progress=None if quiet else lambda what, done, total: say(f"[{done}/{total}] {what}"),
     )
-    from gfkeras.experiments.ablation.table import cells, headings
+    from gfkeras.experiments.ablation.result import cells, headings
 
     # As much of the table as a terminal is wide.
     shown = (0, 1, 2, -1)

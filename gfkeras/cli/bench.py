@@ -41,17 +41,17 @@ def command(
     """
     counts = _counts(threads)
     load_keras()
+    from gfkeras.cards import card as cards
     from gfkeras.cli._recording import latency_entries
-    from gfkeras.inference import artefact_card
     from gfkeras.inference.measuring import measure
 
     if record:
         # Refuses what has no card before the work.
-        artefact_card.recordable_card(Path(model))
+        cards.recordable_card(Path(model))
     measured = measure(model, counts, repeats, batch_size)
     _print(measured)
     for entry in latency_entries(measured) if record else ():
-        artefact_card.record(Path(model), "latency", entry)
+        cards.record(Path(model), "latency", entry)
     write_json(json, measured.to_json())
 
 

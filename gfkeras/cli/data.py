@@ -116,7 +116,7 @@ def extract_command(
 ) -> None:
     """Write records as files, a folder for each person."""
     from gfkeras.data import RecordSet
-    from gfkeras.data.records.extracting import extract
+    from gfkeras.data.records.selection import extract
 
     written, skipped = extract(RecordSet(folder, split), out)
     table([("Images", f"{written:,}"), ("Skipped", f"{len(skipped):,}"), ("Folder", out)])
@@ -166,8 +166,11 @@ def _draw_sheet(
     people: int,
     seed: int,
 ) -> None:
-    from gfkeras.data.statistics.contact_sheet import contact_sheet
-    from gfkeras.data.statistics.drawing import drawn_from_records, drawn_from_source
+    from gfkeras.data.statistics.contact_sheet import (
+        contact_sheet,
+        drawn_from_records,
+        drawn_from_source,
+    )
     from gfkeras.files import replacing
 
     records, source = opened

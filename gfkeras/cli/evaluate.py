@@ -119,8 +119,8 @@ def command(
     # Before the model: a list that is wrong is found at once.
     listed = listed_pairs(request)
 
+    from gfkeras.cards import card as cards
     from gfkeras.inference import Embedder
-    from gfkeras.inference import artefact_card as cards
 
     # Before the work, not after it.
     if record:

@@ -62,10 +62,10 @@ def command(
     """Write an artefact that runs without gfkeras, and its .json card."""
     load_keras()
     import gfkeras
+    from gfkeras.cards.card import read_card
     from gfkeras.cli._about import about
     from gfkeras.cli._fine_tuning import fine_tuning
     from gfkeras.export import Int8Settings, QatSettings, check_precision, export_model
-    from gfkeras.inference.artefact_card import read_card
 
     check_precision(precision, format)
     settings = Int8Settings(

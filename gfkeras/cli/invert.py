@@ -20,7 +20,7 @@ from gfkeras.cli._progress import stages
 if TYPE_CHECKING:
     import numpy as np
 
-    from gfkeras.experiments.inversion.subjects import Subjects
+    from gfkeras.experiments.inversion.targets import Subjects
     from gfkeras.inference import Embedder
 
 REPORT_FILE = "report.json"
@@ -218,7 +218,7 @@ def _subjects(
     progress: Any,
 ) -> Subjects:
     from gfkeras.data import FaceFolder
-    from gfkeras.experiments.inversion import subjects
+    from gfkeras.experiments.inversion import targets as subjects
 
     if photo:
         return subjects.of_photos(embedder, photo, aligner)
@@ -285,7 +285,7 @@ class _Course:
         self._write(lines)
 
     def _write(self, lines: list[str]) -> None:
-        from gfkeras.experiments.inversion.strip import course
+        from gfkeras.experiments.inversion.judging import course
         from gfkeras.files import replacing
 
         steps = sorted({step for images in self.images.values() for step in images})

@@ -11,7 +11,7 @@ from gfkeras.cli._backend import load_keras
 from gfkeras.cli._output import JsonOption, say, table, write_json
 
 if TYPE_CHECKING:
-    from gfkeras.zoo.preset import Preset
+    from gfkeras.zoo.registry import Preset
 
 app = typer.Typer(
     help="Models with weights, and the import of foreign ones.", no_args_is_help=False

@@ -14,10 +14,10 @@ if TYPE_CHECKING:
     from gfkeras.data import synthetic
     from gfkeras.data.alignment import FaceAligner, FaceDetector, align_face
     from gfkeras.data.batches import FaceBatches
-    from gfkeras.data.dataset import tf_dataset
     from gfkeras.data.prepare import PrepareOptions
     from gfkeras.data.records import RecordSet
     from gfkeras.data.sources import open_source
+    from gfkeras.data.tf_dataset import tf_dataset
 
 # Imported when first used: reading and rendering faces should not wait for Keras or OpenCV.
 _LAZY = {

@@ -9,11 +9,9 @@ from pathlib import Path
 
 import numpy as np
 
-from gfkeras.data.decoding import decode_files
-from gfkeras.data.faces import Faces
-from gfkeras.data.image_list import read_image_list
+from gfkeras.data.faces import Faces, decode_files
+from gfkeras.data.image_list import read_image_list, read_lines
 from gfkeras.data.images import IMAGE_SIZE, IMAGE_SUFFIXES
-from gfkeras.data.text_lines import read_lines
 from gfkeras.errors import nearest
 from gfkeras.files import natural_key
 

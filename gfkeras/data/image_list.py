@@ -1,13 +1,31 @@
-"""A list of images: which files of a folder to take, and whose they are."""
+"""Lists of images and other text lists."""
 
 from __future__ import annotations
 
 import os
 from collections.abc import Iterable
-from pathlib import PurePosixPath
+from pathlib import Path, PurePosixPath
 
-from gfkeras.data.text_lines import read_lines
 from gfkeras.files import replacing
+
+
+def read_lines(path: str | os.PathLike[str], argument: str, expected: str) -> list[str]:
+    """The lines of a UTF-8 text file.
+
+    Args:
+        path: the file.
+        argument: what an error calls it.
+        expected: what it must be, for an error.
+
+    Raises:
+        ValueError: for a file that cannot be read.
+    """
+    try:
+        return Path(path).read_text(encoding="utf-8").splitlines()
+    except (OSError, UnicodeDecodeError) as error:
+        raise ValueError(
+            f"`{argument}` must be {expected}. Received: {argument}={os.fspath(path)!r} ({error})"
+        ) from error
 
 
 def read_image_list(path: str | os.PathLike[str]) -> dict[str, str]:

@@ -1,10 +1,4 @@
-"""Reading and checking images.
-
-Everything in gfkeras takes RGB images of 112×112, aligned by five points, as
-`uint8` or `float32` in 0…255. `read_image` turns a file into one; `check_images`
-says in plain words what is wrong with an array that is not. `read_photo` reads a
-photo as it is, for `gfkeras.data.alignment` to find and align its faces.
-"""
+"""Images: reading, checking, JPEG."""
 
 from __future__ import annotations
 
@@ -15,10 +9,63 @@ import warnings
 from pathlib import Path
 from typing import Any
 
+import cv2
 import numpy as np
 from PIL import Image, ImageOps
 
-from gfkeras.data.plain_jpeg import decode_plain_jpeg
+# Start and end of an image, start of scan, baseline frame.
+_SOI, _EOI, _SOS, _SOF0 = b"\xff\xd8\xff", b"\xff\xd9", 0xDA, 0xC0
+# What may come before the scan and changes nothing: JFIF, tables, restart interval, comment.
+_PASSED = frozenset((0xE0, 0xDB, 0xC4, 0xDD, 0xFE))
+
+
+def decode_plain_jpeg(content: bytes, max_pixels: int) -> np.ndarray | None:
+    """Pixels (H, W, 3) uint8, RGB, of a baseline JPEG that says nothing unusual.
+
+    That is most aligned faces. Whatever else there is (an EXIF orientation, a colour profile, four
+    channels, progressive scans, too many pixels, an end that is missing) is not decided here:
+    Pillow knows the modes and says what is wrong.
+
+    Args:
+        content: of the file.
+        max_pixels: more than these are not decoded.
+
+    Returns:
+        None for any other file.
+    """
+    if content[:3] != _SOI or content[-2:] != _EOI:
+        return None
+    shape = _shape(content)
+    if shape is None or not 0 < shape[0] * shape[1] <= max_pixels:
+        return None
+    try:
+        pixels = cv2.imdecode(np.frombuffer(content, np.uint8), cv2.IMREAD_COLOR_RGB)
+    except cv2.error:
+        return None
+    return pixels if pixels is not None and pixels.shape[:2] == shape else None
+
+
+def _shape(content: bytes) -> tuple[int, int] | None:
+    """Height and width, if the markers up to the scan are those of a plain JPEG."""
+    position, shape = 2, None
+    while position + 10 <= len(content) and content[position] == 0xFF:
+        marker = content[position + 1]
+        if marker == _SOS:
+            # Of the data no byte looks like a marker but the end's: OpenCV passes over a stray one.
+            whole = content.count(b"\xff", position + 2) == 1 + content.count(
+                b"\xff\x00", position + 2
+            )
+            return shape if whole else None
+        if marker == _SOF0:
+            head = content[position + 4 : position + 10]
+            if shape is not None or head[0] != 8 or head[5] not in (1, 3):
+                return None
+            shape = int.from_bytes(head[1:3]), int.from_bytes(head[3:5])
+        elif marker not in _PASSED:
+            return None
+        position += 2 + int.from_bytes(content[position + 2 : position + 4])
+    return None
+
 
 IMAGE_SIZE = 112
 IMAGE_SUFFIXES = frozenset(
@@ -247,3 +294,37 @@ def _shape_hint(shape: tuple[int, ...], size: int) -> str | None:
     if len(shape) == 4 and shape[3] == 3:
         return f"faces must be aligned and cropped to {size}×{size} first"
     return f"that is not a batch of {size}×{size} RGB images"
+
+
+def decode_jpeg(content: bytes) -> np.ndarray:
+    """Pixels (H, W, 3) uint8, RGB, of a JPEG that was checked before.
+
+    A damaged one may give odd pixels in place of an error: `read_image` is for files of
+    unknown origin.
+
+    Raises:
+        ImageError: for what is no JPEG at all.
+    """
+    try:
+        pixels = cv2.imdecode(np.frombuffer(content, np.uint8), cv2.IMREAD_COLOR_RGB)
+    except cv2.error as error:
+        raise ImageError("<bytes>", f"cannot be decoded ({error})") from error
+    if pixels is None:
+        raise ImageError("<bytes>", "cannot be decoded")
+    return pixels
+
+
+def encode_jpeg(pixels: np.ndarray, quality: int = 95) -> bytes:
+    """A JPEG of (H, W, 3) uint8 RGB, colour at full resolution (4:4:4).
+
+    Halving the resolution of colour, as most encoders do unasked, blurs lips and eyes of a
+    face this small; equal pixels give equal bytes.
+    """
+    settings = (
+        cv2.IMWRITE_JPEG_QUALITY, quality,
+        cv2.IMWRITE_JPEG_SAMPLING_FACTOR, cv2.IMWRITE_JPEG_SAMPLING_FACTOR_444,
+    )  # fmt: skip
+    done, content = cv2.imencode(".jpg", pixels[:, :, ::-1], settings)
+    if not done:
+        raise ValueError(f"an image of shape {pixels.shape} cannot be encoded as JPEG")
+    return content.tobytes()

@@ -9,8 +9,7 @@ Four environment variables steer them:
 - `HTTPS_PROXY` and the like, as everywhere.
 """
 
-from gfkeras.downloads.download_error import DownloadError
-from gfkeras.downloads.fetch import fetch_file
-from gfkeras.downloads.settings import cache_folder
+from gfkeras.downloads.fetch import cache_folder, fetch_file
+from gfkeras.downloads.transfer import DownloadError
 
 __all__ = ["DownloadError", "cache_folder", "fetch_file"]

@@ -1,12 +1,15 @@
-"""Transferring one file over HTTP, going on where an earlier attempt was cut."""
+"""Transfer of one file over HTTP, continued after an interruption."""
 
 from __future__ import annotations
 
+import contextlib
 import json
 import logging
 import re
 import shutil
+import sys
 import time
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import requests
@@ -14,10 +17,65 @@ from requests.adapters import HTTPAdapter
 from urllib3.exceptions import HTTPError
 from urllib3.util.retry import Retry
 
-from gfkeras.downloads.download_error import DownloadError
-from gfkeras.downloads.progress import Report
 from gfkeras.files import replacing
 from gfkeras.version import __version__
+
+
+class DownloadError(OSError):
+    """A download that failed for good; nothing was put under the file's name.
+
+    Attributes:
+        url: what was asked for, after `GFKERAS_MIRROR`.
+        reason: what went wrong.
+    """
+
+    def __init__(self, url: str, reason: str):
+        super().__init__(f"{url}: {reason}")
+        self.url = url
+        self.reason = reason
+
+    def __reduce__(self) -> tuple[type[DownloadError], tuple[str, str]]:
+        return type(self), (self.url, self.reason)
+
+
+# Called with the bytes there are so far, and how many there will be (None: the server won't say).
+Report = Callable[[int, int | None], None]
+
+
+@contextlib.contextmanager
+def reporting(label: str, progress: bool | None) -> Iterator[Report]:
+    """Gives a function to report to.
+
+    Args:
+        label: the file's name.
+        progress: whether to draw a bar on stderr; None: where that is a terminal.
+    """
+    if progress is None:
+        progress = sys.stderr is not None and sys.stderr.isatty()
+    if not progress:
+        yield lambda done, total: None
+        return
+    from rich.console import Console
+    from rich.progress import (
+        BarColumn,
+        DownloadColumn,
+        Progress,
+        TextColumn,
+        TimeRemainingColumn,
+        TransferSpeedColumn,
+    )
+
+    columns = (
+        TextColumn("{task.description}", markup=False),
+        BarColumn(),
+        DownloadColumn(),
+        TransferSpeedColumn(),
+        TimeRemainingColumn(),
+    )
+    with Progress(*columns, console=Console(stderr=True)) as bar:
+        task = bar.add_task(label, total=None)
+        yield lambda done, total: bar.update(task, completed=done, total=total)
+
 
 # Attempts in a row that bring nothing new before a download fails.
 ATTEMPTS = 5

@@ -3,13 +3,13 @@
 from gfkeras.evaluation.embedded import ImageEmbeddings
 from gfkeras.evaluation.identification import IdentificationResult
 from gfkeras.evaluation.ijb import (
+    IJBIdentificationResult,
+    IJBVerificationResult,
     evaluate_ijb_identification,
     evaluate_ijb_verification,
     ijb_templates,
 )
-from gfkeras.evaluation.ijb_results import IJBIdentificationResult, IJBVerificationResult
-from gfkeras.evaluation.megaface import distractor_blocks, evaluate_megaface
-from gfkeras.evaluation.megaface_result import MegaFaceResult
+from gfkeras.evaluation.megaface import MegaFaceResult, distractor_blocks, evaluate_megaface
 from gfkeras.evaluation.metrics import (
     FoldAccuracy,
     Roc,

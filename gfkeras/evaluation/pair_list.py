@@ -1,7 +1,8 @@
-"""The pairs a verification protocol asks about."""
+"""Pairs of a verification protocol: listed, sampled or all of them."""
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -111,3 +112,131 @@ def stratified_folds(
             positions = rng.permutation(positions)
         result[positions] = np.arange(len(positions)) * count // max(1, len(positions))
     return result
+
+
+Paths = Sequence[str | os.PathLike[str]]
+
+
+def all_pairs(paths: Paths, labels: npt.ArrayLike, folds: int = 10, seed: int = 0) -> PairList:
+    """Every unordered pair of two images, N(N − 1)/2 of them, in a fixed order.
+
+    Each fold gets its share of genuine and of impostor pairs, dealt at random from `seed`.
+    Most pairs are impostors, so look at the balanced accuracy; for more than a few thousand
+    images take `sample_pairs`.
+
+    Args:
+        paths: N files.
+        labels: (N,) the person each file shows, integers or text.
+        folds: how many folds; fewer where there are not that many genuine pairs.
+        seed: of the dealing into folds.
+
+    Raises:
+        ValueError: where the lengths differ, or there is no genuine or no impostor pair.
+    """
+    files, person = _check(paths, labels)
+    first, second = np.triu_indices(len(files), 1)
+    return _pair_list(files, person, first, second, folds, np.random.default_rng(seed))
+
+
+def sample_pairs(
+    paths: Paths, labels: npt.ArrayLike, count: int, folds: int = 10, seed: int = 0
+) -> PairList:
+    """`count` different pairs, half of them genuine, drawn evenly from all pairs of their kind.
+
+    The same arguments give the same pairs. No pair appears twice, in either order; with an odd
+    count the impostors are one more.
+
+    Raises:
+        ValueError: where the lengths differ, or `count` is below 2 or more than there are.
+    """
+    files, person = _check(paths, labels)
+    if isinstance(count, bool) or int(count) != count or count < 2:
+        raise ValueError(f"`count` must be an integer of at least 2. Received: count={count!r}")
+    genuine, impostor = int(count) // 2, int(count) - int(count) // 2
+    sizes = np.bincount(person)
+    of_person = sizes * (sizes - 1) // 2
+    genuine_total = int(of_person.sum())
+    impostor_total = len(files) * (len(files) - 1) // 2 - genuine_total
+    if genuine > genuine_total or impostor > impostor_total:
+        raise ValueError(
+            f"`count` must be at most {2 * min(genuine_total, impostor_total)}: these images give "
+            f"{genuine_total} genuine and {impostor_total} impostor pairs. Received: count={count}"
+        )
+    rng = np.random.default_rng(seed)
+
+    # Genuine pairs are numbered through, person after person, and their numbers drawn.
+    drawn = rng.choice(genuine_total, size=genuine, replace=False)
+    ends = np.cumsum(of_person)
+    owner = np.searchsorted(ends, drawn, side="right")
+    low, high = _unrank(drawn - (ends - of_person)[owner])
+    by_person = np.argsort(person, kind="stable")
+    start = np.cumsum(sizes) - sizes
+    first, second = by_person[start[owner] + low], by_person[start[owner] + high]
+
+    other_first, other_second = _draw_impostors(person, impostor, impostor_total, rng)
+    first = np.concatenate([first, other_first])
+    second = np.concatenate([second, other_second])
+    return _pair_list(files, person, first, second, folds, rng)
+
+
+def _draw_impostors(
+    person: npt.NDArray[np.int64], count: int, total: int, rng: np.random.Generator
+) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]:
+    every = len(person) * (len(person) - 1) // 2
+    if 2 * count > total:
+        # Nearly all are wanted: list them, for drawing would meet the same ones over and over.
+        low, high = _unrank(np.arange(every))
+        impostors = np.flatnonzero(person[low] != person[high])
+        return _unrank(rng.permutation(impostors)[:count])
+    ranks = np.empty(0, dtype=np.int64)
+    while len(ranks) < count:
+        drawn = rng.integers(every, size=2 * count + 16)
+        low, high = _unrank(drawn)
+        ranks = np.concatenate([ranks, drawn[person[low] != person[high]]])
+        ranks = ranks[np.sort(np.unique(ranks, return_index=True)[1])]
+    return _unrank(ranks[:count])
+
+
+def _unrank(rank: npt.NDArray[np.int64]) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]:
+    """The pair (low, high), low < high, whose number is high(high − 1)/2 + low."""
+    high = ((1 + np.sqrt(1 + 8 * rank.astype(np.float64))) / 2).astype(np.int64)
+    # The square root may be off by one for large numbers.
+    high = np.where(high * (high - 1) // 2 > rank, high - 1, high)
+    high = np.where((high + 1) * high // 2 <= rank, high + 1, high)
+    return rank - high * (high - 1) // 2, high
+
+
+def _check(paths: Paths, labels: npt.ArrayLike) -> tuple[list[Path], npt.NDArray[np.int64]]:
+    files = [Path(path) for path in paths]
+    labels = np.asarray(labels)
+    if labels.shape != (len(files),):
+        raise ValueError(
+            f"`labels` must have one entry for each of the {len(files)} paths. "
+            f"Received: shape {labels.shape}"
+        )
+    if len(set(files)) != len(files):
+        raise ValueError("`paths` must name each file once. Received: a repeated path")
+    people, person = np.unique(labels, return_inverse=True)
+    if len(people) < 2 or len(people) == len(files):
+        raise ValueError(
+            "Pairs need at least two people, one of them with two images. "
+            f"Received: {len(files)} images of {len(people)} people"
+        )
+    return files, person.reshape(-1).astype(np.int64)
+
+
+def _pair_list(
+    files: list[Path],
+    person: npt.NDArray[np.int64],
+    first: npt.NDArray[np.int64],
+    second: npt.NDArray[np.int64],
+    folds: int,
+    rng: np.random.Generator,
+) -> PairList:
+    same = person[first] == person[second]
+    return PairList(
+        [files[i] for i in first],
+        [files[i] for i in second],
+        same,
+        stratified_folds(same, folds, rng),
+    )

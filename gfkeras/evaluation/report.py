@@ -19,7 +19,7 @@ import numpy.typing as npt
 from gfkeras.errors import require
 from gfkeras.evaluation import plots
 from gfkeras.evaluation.metrics import effective_groups
-from gfkeras.evaluation.pairs_result import PairsResult
+from gfkeras.evaluation.pairs import PairsResult
 from gfkeras.files import replacing
 
 # Inches; charts stand two in a row, or alone on a phone, and their text must stay readable.

@@ -12,18 +12,14 @@ import keras
 
 from gfkeras.cards import card_path, card_text, embed_card, file_facts
 from gfkeras.errors import one_of, require
-from gfkeras.export.about import About
-from gfkeras.export.card import describe
+from gfkeras.export.card_content import About, describe
 from gfkeras.export.graph import export_form, exported_model, form_of
-from gfkeras.export.onnx import write_onnx
 from gfkeras.export.preparation import DENSE_STEPS, STEPS
 from gfkeras.export.quantization import Calibration, Int8Settings, int8_onnx, int8_tflite
-from gfkeras.export.quiet import quiet
-from gfkeras.export.savedmodel import write_savedmodel
-from gfkeras.export.tflite import write_tflite
+from gfkeras.export.writers import quiet, write_onnx, write_savedmodel, write_tflite
 from gfkeras.files import replacing
 from gfkeras.models import GroupFace
-from gfkeras.models.fingerprint import model_fingerprint
+from gfkeras.models.properties import model_fingerprint
 
 FORMATS = ("savedmodel", "tflite", "onnx")
 PRECISIONS = (

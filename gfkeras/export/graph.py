@@ -9,11 +9,10 @@ import keras
 
 from gfkeras.errors import one_of, positive_int, require
 from gfkeras.export.preparation import STEPS, NotRewritable, prepare
-from gfkeras.export.preparation.float32 import float32_model
-from gfkeras.export.preparation.preparing import Step
+from gfkeras.export.preparation.preparing import Step, float32_model
 from gfkeras.layers.group_ensemble import MODES
 from gfkeras.models import FaceClassifier, GroupFace
-from gfkeras.models.outputs import as_outputs
+from gfkeras.models.properties import as_outputs
 
 INPUT = "images"
 OUTPUTS = ("embedding", "group_feature", "group_logits")

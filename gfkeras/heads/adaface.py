@@ -10,7 +10,7 @@ from keras import ops
 
 from gfkeras.errors import in_range, positive
 from gfkeras.heads.margin_head import MarginHead
-from gfkeras.heads.target import replace_target
+from gfkeras.heads.margins import replace_target
 from gfkeras.layers.angular import arccos
 from gfkeras.layers.checks import check_labels
 from gfkeras.layers.replica import global_batch

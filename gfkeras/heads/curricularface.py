@@ -10,8 +10,7 @@ from keras import ops
 
 from gfkeras.errors import in_range
 from gfkeras.heads.margin_head import MarginHead
-from gfkeras.heads.margins import additive_angular_margin
-from gfkeras.heads.target import target_of
+from gfkeras.heads.margins import additive_angular_margin, target_of
 from gfkeras.layers.replica import global_mean
 
 

@@ -10,8 +10,7 @@ from keras import ops
 
 from gfkeras.errors import in_range, positive
 from gfkeras.heads.margin_head import MarginHead
-from gfkeras.heads.margins import additive_angular_margin
-from gfkeras.heads.target import replace_target
+from gfkeras.heads.margins import additive_angular_margin, replace_target
 from gfkeras.layers.checks import check_labels
 
 

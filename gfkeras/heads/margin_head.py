@@ -8,7 +8,7 @@ import keras
 from keras import ops
 
 from gfkeras.errors import positive, positive_int
-from gfkeras.heads.target import replace_target
+from gfkeras.heads.margins import replace_target
 from gfkeras.layers.angular import project, row_norms, unit_rows
 from gfkeras.layers.checks import check_embeddings, check_labels
 

@@ -9,8 +9,7 @@ from keras import ops
 
 from gfkeras.errors import in_range
 from gfkeras.heads.margin_head import MarginHead
-from gfkeras.heads.margins import multiplicative_angular_margin
-from gfkeras.heads.target import replace_target
+from gfkeras.heads.margins import multiplicative_angular_margin, replace_target
 from gfkeras.layers.angular import project
 from gfkeras.layers.checks import check_embeddings, check_labels
 

@@ -1,10 +1,9 @@
 """Embedding faces with a model in any form, and comparing the embeddings."""
 
 from gfkeras.inference.embedder import Embedder
-from gfkeras.inference.embeddings import Embeddings
-from gfkeras.inference.file_embeddings import FileEmbeddings
+from gfkeras.inference.embeddings import Embeddings, FileEmbeddings
 from gfkeras.inference.gallery import Gallery, Match
-from gfkeras.inference.similarity import group_aware_similarity
+from gfkeras.inference.group_aware_similarity import group_aware_similarity
 from gfkeras.inference.source_faces import SourceFaces
 
 __all__ = [

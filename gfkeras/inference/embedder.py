@@ -15,14 +15,13 @@ from gfkeras.data.alignment import FaceAligner
 from gfkeras.data.images import check_images, read_image
 from gfkeras.errors import positive_int
 from gfkeras.files import sha256, tree_sha256
-from gfkeras.inference.embeddings import Embeddings
-from gfkeras.inference.file_embeddings import FileEmbeddings
-from gfkeras.inference.opening import open_model
+from gfkeras.inference.embeddings import Embeddings, FileEmbeddings
+from gfkeras.inference.open_model import open_model
 from gfkeras.inference.photos import Photo, PhotoFaces, embed_photos
 from gfkeras.inference.pipeline import Loaded, Runtimes
-from gfkeras.inference.processors import usable_processors
 from gfkeras.inference.runtimes import KerasModelRuntime, Runtime
-from gfkeras.models.fingerprint import model_fingerprint
+from gfkeras.models.properties import model_fingerprint
+from gfkeras.processors import usable_processors
 
 
 class Embedder:

@@ -1,10 +1,11 @@
-"""What an Embedder returns for images."""
+"""Results of an Embedder."""
 
 from __future__ import annotations
 
 import dataclasses
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -46,3 +47,25 @@ class Embeddings:
             values = [getattr(part, field.name) for part in parts]
             columns.append(None if values[0] is None else np.concatenate(values))
         return cls(*columns)
+
+
+@dataclass(frozen=True, slots=True)
+class FileEmbeddings:
+    """The embeddings of those M files of a list that could be read.
+
+    Attributes:
+        embedding: (M, D) float32, L2-normalised.
+        group_feature: (M, 256) float32, or None for a network without groups.
+        group: (M,) int32, or None.
+        index: (M,) int64, position in the list of each file read, ascending; once for each face
+            where a file gave several.
+        skipped: (file, reason) of the others.
+        norm: (M,) float32, length of each embedding before it was normalised.
+    """
+
+    embedding: np.ndarray
+    group_feature: np.ndarray | None
+    group: np.ndarray | None
+    index: np.ndarray
+    skipped: list[tuple[Path, str]]
+    norm: np.ndarray | None = None

@@ -11,8 +11,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from gfkeras.data.alignment import AlignedFace, FaceAligner, NoFaceError
-from gfkeras.inference.embeddings import Embeddings
-from gfkeras.inference.file_embeddings import FileEmbeddings
+from gfkeras.inference.embeddings import Embeddings, FileEmbeddings
 
 if TYPE_CHECKING:
     from gfkeras.inference.embedder import Embedder

@@ -10,7 +10,7 @@ from gfkeras.data.alignment import FaceAligner
 from gfkeras.data.images import ImageError, read_image
 from gfkeras.data.sources import Item, Source
 from gfkeras.inference.embedder import Embedder
-from gfkeras.inference.file_embeddings import FileEmbeddings
+from gfkeras.inference.embeddings import FileEmbeddings
 from gfkeras.inference.photos import aligner_for
 
 

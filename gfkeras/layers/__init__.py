@@ -1,13 +1,11 @@
 """Layers of which GroupFace and its backbones are built."""
 
-from gfkeras.layers.batch_normalization import BatchNormalization
-from gfkeras.layers.convolution import Conv2D
+from gfkeras.layers.cpu_layers import BatchNormalization, Conv2D
 from gfkeras.layers.group_decision import GroupDecisionNetwork
 from gfkeras.layers.group_ensemble import GroupEnsemble
 from gfkeras.layers.grouped_convolution import GroupedConv2D
 from gfkeras.layers.input_normalization import InputNormalization
-from gfkeras.layers.max_prelu import MaxPReLU
-from gfkeras.layers.prelu import PReLU
+from gfkeras.layers.prelu import MaxPReLU, PReLU
 from gfkeras.layers.replica import beside_centers, global_batch, global_mean, num_replicas
 
 __all__ = [

@@ -7,8 +7,7 @@ from typing import Any
 import keras
 from keras import ops
 
-from gfkeras.layers.row_projection import project_on_rows
-from gfkeras.layers.rows import DrawnRows
+from gfkeras.layers.rows import DrawnRows, project_on_rows
 
 # Squared norms below this are those of a zero vector: it has no direction, its
 # cosines are 0 and its gradient stays finite.

@@ -7,15 +7,14 @@ from typing import Any
 from gfkeras.errors import by_name
 from gfkeras.losses.center import CenterLoss
 from gfkeras.losses.cosine_distillation import CosineDistillationLoss
-from gfkeras.losses.group_labels import naive_labels, self_distributed_labels
+from gfkeras.losses.embedding_loss import softmax_cross_entropy
 from gfkeras.losses.harmonic_triplet import HarmonicTripletLoss
 from gfkeras.losses.inter import InterLoss
 from gfkeras.losses.intra import IntraLoss
 from gfkeras.losses.npairs import NPairsLoss
 from gfkeras.losses.pairwise import pairwise_distance
 from gfkeras.losses.relational_distillation import RelationalDistillationLoss
-from gfkeras.losses.self_grouping import SelfGroupingLoss
-from gfkeras.losses.softmax import softmax_cross_entropy
+from gfkeras.losses.self_grouping import SelfGroupingLoss, naive_labels, self_distributed_labels
 from gfkeras.losses.triplet import TripletLoss
 
 __all__ = [

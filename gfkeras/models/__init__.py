@@ -1,12 +1,10 @@
 """Whole models: GroupFace, and the classifier that trains it."""
 
-from gfkeras.models.batch_norm import synchronize_batch_norm
-from gfkeras.models.complexity import count_macs
 from gfkeras.models.face_classifier import FaceClassifier
 from gfkeras.models.group_usage import GroupUsage
 from gfkeras.models.groupface import GroupFace
-from gfkeras.models.loss_scaling import LossScaling
-from gfkeras.models.outputs import as_outputs
+from gfkeras.models.properties import as_outputs, count_macs
+from gfkeras.models.replicas import LossScaling, synchronize_batch_norm
 
 __all__ = [
     "FaceClassifier",

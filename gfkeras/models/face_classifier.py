@@ -12,11 +12,11 @@ from keras import ops
 from gfkeras.layers import beside_centers, num_replicas
 from gfkeras.layers.checks import check_labels
 from gfkeras.layers.replica import on_all_replicas, replica_mean
-from gfkeras.losses.softmax import softmax_cross_entropy
-from gfkeras.models import multi_worker
+from gfkeras.losses.embedding_loss import softmax_cross_entropy
+from gfkeras.models import replicas
 from gfkeras.models.group_usage import GroupUsage
-from gfkeras.models.loss_scaling import NEVER, LossScaling
-from gfkeras.models.outputs import as_outputs
+from gfkeras.models.properties import as_outputs
+from gfkeras.models.replicas import NEVER, LossScaling
 
 _WHO_GIVES = {
     "centers": "the centers of a `head`",
@@ -284,7 +284,7 @@ class FaceClassifier(keras.Model):
     @property
     def distribute_strategy(self) -> Any:
         """The `tf.distribute` strategy that this model was made under (TensorFlow only)."""
-        return multi_worker.for_fit(super().distribute_strategy)
+        return replicas.for_fit(super().distribute_strategy)
 
     def train_step(self, *arguments: Any) -> Any:
         """One step of `fit`: of a batch on TensorFlow, of state and batch on JAX."""

@@ -2,8 +2,7 @@
 
 from gfkeras.training.callbacks import Verification
 from gfkeras.training.recipe import Recipe
-from gfkeras.training.result import TrainingResult
-from gfkeras.training.trained import load_classifier
-from gfkeras.training.trainer import train
+from gfkeras.training.run_folder import TrainingResult
+from gfkeras.training.trainer import load_classifier, train
 
 __all__ = ["Recipe", "TrainingResult", "Verification", "load_classifier", "train"]

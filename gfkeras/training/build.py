@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import inspect
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -17,9 +18,9 @@ from gfkeras.models import FaceClassifier, GroupFace, synchronize_batch_norm
 from gfkeras.saving import load_model
 from gfkeras.training.optimizers import OPTIMIZERS
 from gfkeras.training.recipe import Recipe
-from gfkeras.training.sections import NamedSection
+from gfkeras.training.recipe_sections import NamedSection
+from gfkeras.training.schedules import Warmup
 from gfkeras.training.starting import freeze, initial_model, rate_factors
-from gfkeras.training.warmup import Warmup
 
 # The name of [head] for training with losses on the embedding alone.
 NO_HEAD = "none"
@@ -253,3 +254,14 @@ def _jit_compile(setting: bool | str) -> bool | str:
 
     # XLA over the whole step is several times slower than TensorFlow's own kernels on CPU.
     return "auto" if tf.config.list_physical_devices("GPU") else False
+
+
+@contextlib.contextmanager
+def dtype_policy(name: str) -> Iterator[None]:
+    """Sets the global dtype policy, and puts back what it was before."""
+    before = keras.config.dtype_policy()
+    keras.config.set_dtype_policy(name)
+    try:
+        yield
+    finally:
+        keras.config.set_dtype_policy(before)

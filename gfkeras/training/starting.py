@@ -13,7 +13,7 @@ import keras
 from gfkeras.backbones import Backbone
 from gfkeras.errors import nearest
 from gfkeras.models import FaceClassifier, GroupFace
-from gfkeras.training.sections import ModelSection
+from gfkeras.training.recipe_sections import ModelSection
 
 _BACKBONE = "backbone"
 _HEAD = "head"

@@ -12,7 +12,7 @@ import numpy.typing as npt
 
 from gfkeras.data.synthetic import synthetic_faces
 from gfkeras.files import replacing
-from gfkeras.models.outputs import as_outputs
+from gfkeras.models.properties import as_outputs
 
 # Synthetic people, who may be shown and shipped: four, two pictures of each.
 _PEOPLE, _PICTURES = 4, 2

@@ -16,8 +16,14 @@ from gfkeras.files import sha256
 from gfkeras.models import GroupFace
 from gfkeras.saving import load_model
 from gfkeras.zoo.foreign import import_weights
-from gfkeras.zoo.preset import AS_IT_IS, OWN_FORMAT, Architecture, Preset
-from gfkeras.zoo.registry import preset_names, read_preset
+from gfkeras.zoo.registry import (
+    AS_IT_IS,
+    OWN_FORMAT,
+    Architecture,
+    Preset,
+    preset_names,
+    read_preset,
+)
 from gfkeras.zoo.weights_file import load_half
 
 

@@ -13,7 +13,7 @@ import tomli_w
 from gfkeras.files import replacing, sha256
 from gfkeras.zoo.golden import Golden
 from gfkeras.zoo.loading import architecture_of, load_preset
-from gfkeras.zoo.preset import GOLDEN_FILE, MODEL_FILE, OWN_FORMAT, Preset
+from gfkeras.zoo.registry import GOLDEN_FILE, MODEL_FILE, OWN_FORMAT, Preset
 from gfkeras.zoo.weights_file import save_half
 
 WEIGHTS_FILE = "weights.safetensors"

@@ -1,12 +1,232 @@
-"""Which models the folder `zoo/` holds."""
+"""Presets: their description in `model.toml`, and which ones there are."""
 
 from __future__ import annotations
 
+import datetime
+import re
+import tomllib
 from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    ConfigDict,
+    Field,
+    PositiveInt,
+    ValidationError,
+    model_validator,
+)
 
 from gfkeras.errors import unknown_name
 from gfkeras.files import natural_key
-from gfkeras.zoo.preset import MODEL_FILE, Preset
+from gfkeras.toml_errors import readable
+from gfkeras.zoo.foreign import FORMATS
+
+MODEL_FILE = "model.toml"
+GOLDEN_FILE = "golden.npz"
+RECIPE_FILE = "recipe.toml"
+# Weights that this project wrote (`gfkeras.zoo.weights_file`).
+OWN_FORMAT = "gfkeras"
+# A file that gfkeras does not put into a network of its own, such as a face detector's.
+AS_IT_IS = "file"
+
+
+def _digest(value: str) -> str:
+    if not re.fullmatch(r"[0-9a-f]{64}", value):
+        raise ValueError("expected 64 lower-case hexadecimal digits, a SHA-256")
+    return value
+
+
+def _url(value: str) -> str:
+    if not value.startswith(("https://", "http://")):
+        raise ValueError("expected a URL that begins with https:// or http://")
+    return value
+
+
+def _plain_name(value: str) -> str:
+    if not value or Path(value).name != value:
+        raise ValueError("expected the name of a file in the model's folder")
+    return value
+
+
+def _weights_format(value: str) -> str:
+    if value not in (OWN_FORMAT, AS_IT_IS, *FORMATS):
+        known = ", ".join((OWN_FORMAT, AS_IT_IS, *FORMATS))
+        raise ValueError(f"expected one of {known}")
+    return value
+
+
+class _Table(BaseModel):
+    model_config = ConfigDict(extra="forbid", strict=True)
+
+
+class Architecture(_Table):
+    """[architecture]: a class of gfkeras.models or gfkeras.backbones and its arguments."""
+
+    model_config = ConfigDict(extra="allow", strict=True)
+
+    name: str
+
+    @property
+    def arguments(self) -> dict[str, Any]:
+        """The arguments beside the name."""
+        return dict(self.model_extra or {})
+
+
+class InputContract(_Table):
+    """[input]: what the model takes."""
+
+    height: PositiveInt = 112
+    width: PositiveInt = 112
+    channels: Literal["RGB", "BGR"] = "RGB"
+    range: tuple[float, float] = (0.0, 255.0)
+    alignment: str = "five points, ArcFace's template"
+
+
+class Weights(_Table):
+    """[weights]: one file, in the model's folder or at a URL."""
+
+    file: Annotated[str, AfterValidator(_plain_name)] | None = None
+    url: Annotated[str, AfterValidator(_url)] | None = None
+    size_bytes: PositiveInt
+    sha256: Annotated[str, AfterValidator(_digest)]
+    format: Annotated[str, AfterValidator(_weights_format)]
+
+    @model_validator(mode="after")
+    def _one_place(self) -> Weights:
+        if (self.file is None) == (self.url is None):
+            raise ValueError("expected either `file` or `url`")
+        return self
+
+    @property
+    def file_name(self) -> str:
+        """The name of the file, in the folder or in the cache."""
+        return self.file or str(self.url).rsplit("/", 1)[-1]
+
+
+class Licence(_Table):
+    """[licence]: of the weights, not of the code."""
+
+    name: str
+    commercial_use: bool
+    url: str = ""
+    note: str = ""
+
+
+class Provenance(_Table):
+    """[provenance]: who made the weights, and where they come from."""
+
+    by: str
+    source: str = ""
+    date: datetime.date | None = None
+    note: str = ""
+
+
+class TrainingData(_Table):
+    """[training_data]: what it was trained on."""
+
+    name: str
+    images: PositiveInt | None = None
+    identities: PositiveInt | None = None
+    note: str = ""
+
+
+class Result(_Table):
+    """[[results]]: one measured figure, with the command that gives it and the day it did.
+
+    `by` is empty where this project measured it, and names whoever claims it otherwise.
+    """
+
+    protocol: str
+    metric: str
+    value: float
+    spread: float | None = None
+    unit: str = "%"
+    command: str = ""
+    date: datetime.date | None = None
+    by: str = ""
+
+    @model_validator(mode="after")
+    def _measured_or_claimed(self) -> Result:
+        if not self.by and not (self.command and self.date):
+            raise ValueError("expected `command` and `date`, or `by` for a figure of others")
+        return self
+
+
+class ThresholdTable(_Table):
+    """[thresholds]: similarities to decide by, keyed by FAR such as "1e-3"."""
+
+    similarity: Literal["cosine"] = "cosine"
+    at_far: dict[str, float]
+    impostor: PositiveInt
+    origin: str
+
+
+class ExportVariant(_Table):
+    """[[exports]]: an artefact that `gfkeras zoo export` makes."""
+
+    format: Literal["tflite", "onnx", "savedmodel"]
+    precision: Literal["fp32", "fp16"] = "fp32"
+
+
+class Preset(_Table):
+    """A model of the zoo, as its `model.toml` describes it.
+
+    Attributes:
+        folder: the folder it was read from.
+    """
+
+    summary: str
+    kind: Literal["embedding", "detector"] = "embedding"
+    architecture: Architecture
+    input: InputContract = Field(default_factory=InputContract)
+    weights: Weights
+    licence: Licence
+    provenance: Provenance
+    training_data: TrainingData
+    results: list[Result] = Field(default_factory=list)
+    thresholds: ThresholdTable | None = None
+    exports: list[ExportVariant] = Field(default_factory=list)
+
+    _folder: Path = Path()
+
+    @property
+    def folder(self) -> Path:
+        """Where `model.toml` lies."""
+        return self._folder
+
+    @property
+    def name(self) -> str:
+        """The name of its folder, by which it is loaded."""
+        return self.folder.name
+
+    @property
+    def in_the_box(self) -> bool:
+        """Whether the weights come with gfkeras."""
+        return self.weights.file is not None
+
+    @classmethod
+    def read(cls, folder: Path) -> Preset:
+        """Reads `model.toml` in a folder.
+
+        Raises:
+            ValueError: in one line that names the file and the key, for a file that is missing
+                or is not what it should be.
+        """
+        path = folder / MODEL_FILE
+        try:
+            values = tomllib.loads(path.read_text(encoding="utf-8"))
+            preset = cls.model_validate(values)
+        except OSError as error:
+            raise ValueError(f"{path} cannot be read: {error.strerror or error}") from error
+        except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+            raise ValueError(f"{path} is not valid TOML: {error}") from error
+        except ValidationError as error:
+            raise ValueError(f"{path}: {readable(error, cls, 'model file')}") from error
+        preset._folder = folder
+        return preset
+
 
 # What commands take where no model is named.
 DEFAULT_PRESET = "h_groupface_mobilefacenet"

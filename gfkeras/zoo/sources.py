@@ -11,7 +11,7 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 
 from gfkeras.saving import CONFIG_FILE
 from gfkeras.toml_errors import readable
-from gfkeras.zoo.preset import Licence, Preset, Provenance, TrainingData
+from gfkeras.zoo.registry import Licence, Preset, Provenance, TrainingData
 
 # What the owner of a model folder may say of it, beside `config.json`.
 SOURCES_FILE = "sources.toml"

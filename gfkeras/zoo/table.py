@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from gfkeras.files import replacing
-from gfkeras.zoo.preset import Preset, Result
+from gfkeras.zoo.registry import Preset, Result
 
 BEGIN = "<!-- zoo: written by `gfkeras zoo list --markdown README.md` -->"
 END = "<!-- /zoo -->"

@@ -13,11 +13,11 @@ from PIL import Image
 from small_networks import SMALL_BOTTLENECKS
 
 import gfkeras
+from gfkeras.cards.card import read_card
 from gfkeras.cli import main
 from gfkeras.data.synthetic import synthetic_faces
 from gfkeras.evaluation import COSINE, Thresholds
-from gfkeras.inference.artefact_card import read_card
-from gfkeras.models.fingerprint import model_fingerprint
+from gfkeras.models.properties import model_fingerprint
 
 pytestmark = pytest.mark.skipif(
     keras.backend.backend() != "tensorflow", reason="the command line runs on TensorFlow"

@@ -92,7 +92,7 @@ def test_wrong_use(photos, tmp_path, monkeypatch, capfd, arguments, message):
 
 def test_extract_does_not_leave_the_folder(photos, tmp_path, monkeypatch):
     from gfkeras.data.records import record_set
-    from gfkeras.data.records.extracting import extract
+    from gfkeras.data.records.selection import extract
 
     prepare(photos, tmp_path / "records", workers=1)
     records = RecordSet(tmp_path / "records")

@@ -15,7 +15,7 @@ from small_networks import SMALL_BOTTLENECKS
 
 import gfkeras
 from gfkeras.cli import main
-from gfkeras.data.alignment.template import face_template
+from gfkeras.data.alignment.align import face_template
 from gfkeras.data.synthetic import synthetic_faces
 from gfkeras.evaluation import Thresholds
 

@@ -10,8 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
-from gfkeras.data.images import ImageError, read_photo
-from gfkeras.data.plain_jpeg import decode_plain_jpeg
+from gfkeras.data.images import ImageError, decode_plain_jpeg, read_photo
 
 MANY = 10**6
 

@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from gfkeras.evaluation import PairList, all_pairs, read_pairs, sample_pairs, stratified_folds
-from gfkeras.evaluation.pair_sampling import _unrank
+from gfkeras.evaluation.pair_list import _unrank
 
 
 def write(folder, text, name="pairs.txt"):

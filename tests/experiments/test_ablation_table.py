@@ -9,8 +9,8 @@ import json
 import pytest
 
 from gfkeras.experiments.ablation import AblationResult, RowResult, Scoring, Statistic
+from gfkeras.experiments.ablation.result import csv_text, markdown
 from gfkeras.experiments.ablation.row import Row
-from gfkeras.experiments.ablation.table import csv_text, markdown
 from gfkeras.training import Recipe
 
 

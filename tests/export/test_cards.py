@@ -11,12 +11,13 @@ import keras
 import numpy as np
 import pytest
 
-from gfkeras.cards import card_path, embed_card, embedded_card, inside, tflite
+from gfkeras.cards import card as card_module
+from gfkeras.cards import card_path, embed_card, embedded_card, tflite_metadata
+from gfkeras.cards.card import read_card, record
 from gfkeras.evaluation import COSINE, Thresholds
 from gfkeras.export import About, export_model
 from gfkeras.inference import Embedder
-from gfkeras.inference.artefact_card import read_card, record
-from gfkeras.models.fingerprint import model_fingerprint
+from gfkeras.models.properties import model_fingerprint
 
 SUFFIX = {"savedmodel": "", "tflite": ".tflite", "onnx": ".onnx"}
 SOURCES = {"licence": {"name": "research use"}}
@@ -111,7 +112,7 @@ def test_thresholds_of_another_model_or_mode(model, known, tmp_path):
 @pytest.mark.parametrize("content", ["{", "[]", '{"precision": "fp32"}', '{"precision": 3}', ""])
 def test_damaged_inside(artefacts, tmp_path, monkeypatch, name, content):
     path = copied(artefacts[name], tmp_path, card=False)
-    monkeypatch.setattr(inside.json, "dumps", lambda *args, **kwargs: content)
+    monkeypatch.setattr(card_module.json, "dumps", lambda *args, **kwargs: content)
     embed_card(path, {})
     monkeypatch.undo()
     with pytest.raises(ValueError, match=r"The card inside .* is damaged or not one"):
@@ -120,17 +121,19 @@ def test_damaged_inside(artefacts, tmp_path, monkeypatch, name, content):
 
 def test_a_tflite_file_keeps_every_byte_and_its_alignment(artefacts):
     before = artefacts["tflite"].read_bytes()
-    after = tflite.with_metadata(before, "a", b"x" * 33)
+    after = tflite_metadata.with_metadata(before, "a", b"x" * 33)
     front = len(after) - len(before) - (-len(before) % 64)
     assert front % 64 == 0
     assert after[front : front + len(before)] == before
     # The new root, one entry and a reference to each buffer.
     assert front < 1024
-    assert tflite.metadata(after, "a") == b"x" * 33
-    assert tflite.metadata(after, "min_runtime_version") is not None
-    assert tflite.metadata(after, inside.NAME) == tflite.metadata(before, inside.NAME)
-    assert tflite.metadata(tflite.with_metadata(after, "a", b""), "a") == b""
-    assert tflite.metadata(after, "b") is None
+    assert tflite_metadata.metadata(after, "a") == b"x" * 33
+    assert tflite_metadata.metadata(after, "min_runtime_version") is not None
+    assert tflite_metadata.metadata(after, card_module.NAME) == tflite_metadata.metadata(
+        before, card_module.NAME
+    )
+    assert tflite_metadata.metadata(tflite_metadata.with_metadata(after, "a", b""), "a") == b""
+    assert tflite_metadata.metadata(after, "b") is None
 
 
 def test_a_tflite_file_with_weights_behind_the_model(artefacts):
@@ -150,7 +153,7 @@ def test_a_tflite_file_with_weights_behind_the_model(artefacts):
         head = bytes(builder.Output())
         length = len(head) + -len(head) % 16
     behind = head.ljust(length, b"\0") + data
-    after = tflite.with_metadata(behind, "a", b"x")
+    after = tflite_metadata.with_metadata(behind, "a", b"x")
     buffer = schema.Model.GetRootAs(after, 0).Buffers(index)
     assert after[buffer.Offset() : buffer.Offset() + buffer.Size()] == data
 

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from gfkeras.export import fold
-from gfkeras.export.preparation.affine import Affine
+from gfkeras.export.preparation.flattening import Affine
 
 GROUPS, DIM, FEATURE = 7, 20, 48
 

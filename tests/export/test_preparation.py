@@ -23,9 +23,8 @@ from gfkeras.export.preparation import (
     open_input_normalization,
     rewrite_prelus,
 )
-from gfkeras.export.preparation.channels import ChannelScale, ChannelShift
-from gfkeras.export.preparation.equalization import equalize
-from gfkeras.export.preparation.observation import observe_channels
+from gfkeras.export.preparation.equalization import equalize, observe_channels
+from gfkeras.export.preparation.linear import ChannelScale, ChannelShift
 from gfkeras.layers import BatchNormalization, MaxPReLU
 from gfkeras.models import GroupFace
 

@@ -12,17 +12,15 @@ import tensorflow as tf
 from gfkeras.export import Int8Settings, QatSettings, export_model
 from gfkeras.export.graph import form_of
 from gfkeras.export.preparation import STEPS, flattened
-from gfkeras.export.preparation.float32 import float32_model
+from gfkeras.export.preparation.preparing import float32_model
 from gfkeras.export.quantization import Calibration, int8_tflite, quantize
-from gfkeras.export.quantization.bias_correction import rounded
-from gfkeras.export.quantization.fake_quantization import FakeQuantization, fake_quantized_kernel
-from gfkeras.export.quantization.integer_pixels import integer_pixels
-from gfkeras.export.quantization.matching import by_nodes, by_tensors, tensors_of
+from gfkeras.export.quantization.calibration import Embeddings, embed
+from gfkeras.export.quantization.int8 import integer_pixels, rounded
+from gfkeras.export.quantization.integer_layers import FakeQuantization, fake_quantized_kernel
 from gfkeras.export.quantization.observing import observe
 from gfkeras.export.quantization.qat import fine_tune, simulated
-from gfkeras.export.quantization.running import Embeddings, embed
-from gfkeras.export.quantization.simulation import Simulation
-from gfkeras.export.tflite import write_tflite
+from gfkeras.export.quantization.simulation import Simulation, by_nodes, by_tensors, tensors_of
+from gfkeras.export.writers import write_tflite
 from gfkeras.inference import Embedder
 from gfkeras.layers import InputNormalization
 

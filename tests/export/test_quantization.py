@@ -13,9 +13,9 @@ from hypothesis import strategies as st
 from gfkeras.export import TOLERANCES, Int8Settings, export_model, verify
 from gfkeras.export.preparation import flattened
 from gfkeras.export.quantization import Calibration, compact, int8_tflite, quantize
-from gfkeras.export.quantization.bias_correction import correct_biases, rounded
-from gfkeras.export.quantization.histogram import BINS, Histogram
-from gfkeras.export.quantization.running import embed
+from gfkeras.export.quantization.calibration import embed
+from gfkeras.export.quantization.int8 import correct_biases, rounded
+from gfkeras.export.quantization.observing import BINS, Histogram
 from gfkeras.export.quantization.sensitivity import Sensitivity, pattern, within_latency
 from gfkeras.inference import Embedder
 
@@ -123,7 +123,7 @@ def test_compact_changes_no_number(plain, images, tmp_path):
 
 def test_layers_stay_float_where_they_may(shallow, faces):
     from gfkeras.export.graph import form_of
-    from gfkeras.export.tflite import write_tflite
+    from gfkeras.export.writers import write_tflite
 
     def write(model, path):
         import tensorflow as tf

@@ -11,9 +11,9 @@ import numpy as np
 import pytest
 
 from gfkeras.inference import Embedder
-from gfkeras.inference import denormals as denormals_module
-from gfkeras.inference.denormals import flushed_denormals
 from gfkeras.inference.runtimes import LiteRTRuntime, OnnxRuntime
+from gfkeras.inference.runtimes import runtime as denormals_module
+from gfkeras.inference.runtimes.runtime import flushed_denormals
 from gfkeras.layers import InputNormalization
 
 pytestmark = pytest.mark.skipif(

@@ -8,8 +8,7 @@ import pytest
 
 from gfkeras.inference.measuring import Operator, left_operators, measure
 from gfkeras.inference.measuring import measurement as measuring
-from gfkeras.inference.measuring.operators import Call, Profile
-from gfkeras.inference.measuring.profiles import litert_profile
+from gfkeras.inference.measuring.profiles import Call, Profile, litert_profile
 
 if keras.backend.backend() != "tensorflow":
     pytest.skip("converting needs TensorFlow", allow_module_level=True)

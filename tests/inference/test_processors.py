@@ -6,8 +6,8 @@ import os
 
 import pytest
 
-from gfkeras.inference import processors
-from gfkeras.inference.processors import usable_processors
+from gfkeras import processors
+from gfkeras.processors import usable_processors
 
 
 @pytest.fixture

@@ -14,7 +14,7 @@ from small_networks import SMALL_BOTTLENECKS
 
 from gfkeras.backbones import MobileFaceNet
 from gfkeras.data.alignment import FaceAligner, FaceDetector, align_face
-from gfkeras.data.alignment.template import face_template
+from gfkeras.data.alignment.align import face_template
 from gfkeras.data.images import ImageError
 from gfkeras.data.sources import FolderSource, Item, Refused
 from gfkeras.data.synthetic import synthetic_faces

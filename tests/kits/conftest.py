@@ -16,7 +16,7 @@ from PIL import Image
 import gfkeras
 from gfkeras.zoo import registry
 from gfkeras.zoo.golden import Golden
-from gfkeras.zoo.preset import GOLDEN_FILE
+from gfkeras.zoo.registry import GOLDEN_FILE
 
 EXPORT = Path(__file__).resolve().parents[2] / "export"
 # `import face_embedding` and scripts as on a device that has the kit's requirements alone.

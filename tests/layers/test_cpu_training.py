@@ -13,7 +13,7 @@ from small_networks import SMALL_BOTTLENECKS
 
 from gfkeras import layers
 from gfkeras.backbones import MobileFaceNet
-from gfkeras.layers.cpu_training import trains_on_cpu
+from gfkeras.layers.cpu_layers import trains_on_cpu
 
 ON_TENSORFLOW = keras.backend.backend() == "tensorflow"
 needs_tensorflow = pytest.mark.skipif(not ON_TENSORFLOW, reason="the forms are TensorFlow's")

@@ -1,4 +1,4 @@
-"""Whether Keras still needs `gfkeras.models.multi_worker`."""
+"""Whether Keras still needs `gfkeras.models.replicas`."""
 
 from __future__ import annotations
 
@@ -31,6 +31,6 @@ def test_fit_of_keras_still_fails_on_several_workers():
     for process in processes:
         _, out, error = process.wait(timeout=120)
         assert "Error" in out, (
-            "This Keras trains on several workers by itself: delete gfkeras/models/multi_worker.py "
+            "This Keras trains on several workers by itself: delete gfkeras/models/replicas.py "
             f"and FaceClassifier.distribute_strategy. It printed {out!r} and {error[-500:]!r}"
         )

@@ -15,7 +15,7 @@ from gfkeras.cli import main
 from gfkeras.downloads import DownloadError, transfer
 from gfkeras.zoo import registry
 from gfkeras.zoo.packing import pack
-from gfkeras.zoo.preset import MODEL_FILE
+from gfkeras.zoo.registry import MODEL_FILE
 
 NAME = "far_away"
 

@@ -21,7 +21,7 @@ from gfkeras.data.alignment import yunet
 from gfkeras.training import Recipe
 from gfkeras.zoo import registry
 from gfkeras.zoo.golden import Golden
-from gfkeras.zoo.preset import GOLDEN_FILE, MODEL_FILE, OWN_FORMAT, RECIPE_FILE, Preset
+from gfkeras.zoo.registry import GOLDEN_FILE, MODEL_FILE, OWN_FORMAT, RECIPE_FILE, Preset
 from gfkeras.zoo.table import BEGIN, END, markdown_table, write_into
 
 ROOT = Path(__file__).resolve().parents[2]

@@ -1,14 +1,13 @@
 """Finding faces in photos and aligning them by five points."""
 
-from gfkeras.data.alignment.align import align_face
-from gfkeras.data.alignment.aligned_face import AlignedFace
-from gfkeras.data.alignment.aligner import FaceAligner
-from gfkeras.data.alignment.detections import Detections
-from gfkeras.data.alignment.detector import FaceDetector
-from gfkeras.data.alignment.no_face_error import NoFaceError
-from gfkeras.data.alignment.selection import choose_faces
-from gfkeras.data.alignment.similarity import similarity_transform
-from gfkeras.data.alignment.template import ARCFACE_TEMPLATE, face_template
+from gfkeras.data.alignment.align import (
+    ARCFACE_TEMPLATE,
+    align_face,
+    face_template,
+    similarity_transform,
+)
+from gfkeras.data.alignment.aligner import AlignedFace, FaceAligner, NoFaceError, choose_faces
+from gfkeras.data.alignment.detector import Detections, FaceDetector
 
 __all__ = [
     "ARCFACE_TEMPLATE",

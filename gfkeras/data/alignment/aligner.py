@@ -1,20 +1,73 @@
-"""From a photo to aligned faces."""
+"""Aligned faces of photos."""
 
 from __future__ import annotations
 
+import dataclasses
 import os
 from typing import Any
 
 import numpy as np
 
-from gfkeras.data.alignment.align import align_face, check_photo
-from gfkeras.data.alignment.aligned_face import AlignedFace
-from gfkeras.data.alignment.detector import FaceDetector
-from gfkeras.data.alignment.no_face_error import NoFaceError
-from gfkeras.data.alignment.selection import CHOICES, choose_faces
-from gfkeras.data.alignment.template import FaceSize, face_size
+from gfkeras.data.alignment.align import FaceSize, align_face, check_photo, face_size
+from gfkeras.data.alignment.detector import Detections, FaceDetector
 from gfkeras.data.images import ImageError, read_photo
 from gfkeras.errors import one_of
+
+
+@dataclasses.dataclass(frozen=True)
+class AlignedFace:
+    """An aligned face and where it was in the photo.
+
+    Attributes:
+        image: (height, width, 3) uint8, RGB.
+        landmarks: (5, 2) float32 points (x, y) in pixels of the photo.
+        box: (4,) float32 x, y, width and height in the photo; None for known landmarks.
+        score: how sure the detector was, 0…1; None for known landmarks.
+        faces: how many faces the photo has, this one included; 1 for known landmarks.
+    """
+
+    image: np.ndarray
+    landmarks: np.ndarray
+    box: np.ndarray | None
+    score: float | None
+    faces: int
+
+
+class NoFaceError(ImageError):
+    """A photo that can be read but in which no face was found.
+
+    What handles an `ImageError`, such as `Embedder.embed_files`, lists such a photo with the
+    ones that cannot be read. Nothing is ever cut out of the middle instead.
+    """
+
+
+CHOICES = ("largest", "central", "all")
+
+
+def choose_faces(detections: Detections, choose: str = "largest") -> np.ndarray:
+    """Indices of the faces that are meant.
+
+    Args:
+        detections: of one photo.
+        choose: "largest", the box with the greatest area: right for most photos, where
+            bystanders are further away. "central", the box whose middle is nearest to the
+            photo's: right for data sets whose photos were cut around the person named, such as
+            LFW. "all", every face, the surest first.
+
+    Returns:
+        int64 indices: one for "largest" and "central", none where no face was found. Of equals
+        the surest is taken.
+    """
+    one_of("choose", choose, CHOICES)
+    if choose == "all" or not len(detections):
+        return np.arange(len(detections))
+    corners, extents = np.split(detections.boxes.astype(np.float64), 2, axis=1)
+    if choose == "largest":
+        return np.array([np.argmax(np.prod(extents, axis=1))])
+    height, width = detections.photo_size
+    offsets = corners + extents / 2 - [width / 2, height / 2]
+    return np.array([np.argmin(np.square(offsets).sum(axis=1))])
+
 
 Photo = str | os.PathLike[str] | bytes | np.ndarray
 

@@ -1,7 +1,8 @@
-"""Finding faces and their five landmarks."""
+"""Face detection: boxes and five landmarks."""
 
 from __future__ import annotations
 
+import dataclasses
 import os
 import threading
 from typing import Any
@@ -10,9 +11,31 @@ import cv2
 import numpy as np
 
 from gfkeras.data.alignment.align import check_photo
-from gfkeras.data.alignment.detections import Detections
 from gfkeras.data.alignment.yunet import open_yunet, yunet_bytes
 from gfkeras.errors import in_range, positive_int
+
+
+@dataclasses.dataclass(frozen=True)
+class Detections:
+    """Faces of one photo, the surest first.
+
+    Attributes:
+        boxes: (N, 4) float32, x and y of the upper left corner, width and height in pixels; a
+            face at the photo's edge can reach beyond it.
+        landmarks: (N, 5, 2) float32 points (x, y): left eye, right eye, tip of the nose, left
+            and right corner of the mouth, as seen in the image.
+        scores: (N,) float32 in 0…1.
+        photo_size: height and width of the photo.
+    """
+
+    boxes: np.ndarray
+    landmarks: np.ndarray
+    scores: np.ndarray
+    photo_size: tuple[int, int]
+
+    def __len__(self) -> int:
+        return len(self.scores)
+
 
 # YuNet finds nothing in fewer pixels: a smaller photo is scaled up to this.
 _MIN_SIZE = 96

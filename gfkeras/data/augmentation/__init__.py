@@ -4,7 +4,6 @@
 only where layers are asked for, by `gfkeras.data.augmentation.catalog`, which lists them.
 """
 
-from gfkeras.data.augmentation.augmentation import Augmentation
-from gfkeras.data.augmentation.moves import flip_images, shift_images
+from gfkeras.data.augmentation.augmentation import Augmentation, flip_images, shift_images
 
 __all__ = ["Augmentation", "flip_images", "shift_images"]

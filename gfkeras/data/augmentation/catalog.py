@@ -1,18 +1,58 @@
-"""The layers a recipe can name under [[augmentation]], with their arguments."""
+"""Layers that a recipe can name under [[augmentation]]."""
 
 from __future__ import annotations
 
 import dataclasses
+import functools
 import inspect
 from collections.abc import Mapping
 from typing import Any, Literal
 
 import keras
+from keras import ops
 
-from gfkeras.data.augmentation.rand_augment import RandAugment
-from gfkeras.data.augmentation.random_low_resolution import RandomLowResolution
-from gfkeras.data.augmentation.random_resized_crop import RandomResizedCrop
-from gfkeras.errors import by_name, in_range, nearest
+from gfkeras.data.augmentation.resampling_layers import RandomLowResolution, RandomResizedCrop
+from gfkeras.errors import by_name, in_range, nearest, positive_int
+
+
+class RandAugment(keras.layers.RandAugment):
+    """`keras.layers.RandAugment`, with the same pictures, several times faster.
+
+    Keras computes all eleven operations `num_ops` times and keeps `num_ops` of the results;
+    this computes only those. The operations are chosen once a batch, as Keras does.
+
+    Args:
+        num_ops: operations applied one after the other.
+        **kwargs: of `keras.layers.RandAugment`.
+    """
+
+    def __init__(self, num_ops: int = 2, **kwargs: Any):
+        super().__init__(num_ops=positive_int("num_ops", num_ops), **kwargs)
+
+    def transform_images(self, images: Any, transformation: Any, training: bool = True) -> Any:
+        images = ops.cast(images, self.compute_dtype)
+        if not training:
+            return images
+        operations = [
+            functools.partial(self._operation, getattr(self, name), drawn)
+            for name, drawn in transformation["transforms"].items()
+        ]
+        for i in range(self.num_ops):
+            images = self._apply(operations, transformation["layer_idxes"][i], images)
+        return images
+
+    def _operation(self, layer: Any, drawn: Any, images: Any) -> Any:
+        changed = ops.cast(layer.transform_images(images, drawn), self.compute_dtype)
+        # All the same to the branches of a graph.
+        return ops.reshape(changed, ops.shape(images))
+
+    def _apply(self, operations: list[Any], chosen: Any, images: Any) -> Any:
+        try:
+            return operations[int(chosen)](images)
+        except TypeError:
+            # A tensor of a graph has no value yet: the choice becomes part of the graph.
+            return ops.switch(chosen, operations, images)
+
 
 # Set here and not by the recipe: images are 0…255 with channels last, seeds follow from keys.
 _OURS = {"self", "seed", "value_range", "data_format", "bounding_box_format", "kwargs"}

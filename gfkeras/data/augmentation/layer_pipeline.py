@@ -1,11 +1,12 @@
-"""Keras layers one after the other, on batches of bytes, with randomness from a key."""
+"""Pipelines of Keras layers on batches of bytes, with reproducible randomness."""
 
 from __future__ import annotations
 
 import contextlib
 import functools
 import sys
-from collections.abc import Callable, Mapping, Sequence
+import threading
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 import keras
@@ -13,7 +14,46 @@ import numpy as np
 from keras import ops
 
 from gfkeras.data.augmentation.catalog import AUGMENTATIONS, make_layer
-from gfkeras.data.augmentation.keyed_seeds import KeyedSeeds
+
+# Odd and near 2³¹ divided by the golden ratio: the seeds of a call, at multiples of it, lie
+# millions apart, so that calls whose keys count up by one do not meet each other's seeds.
+_STRIDE = 0x4F1BBCDD
+
+
+class KeyedSeeds(keras.random.SeedGenerator):
+    """A seed generator without state: its n-th seed since `start` is a function of key and n.
+
+    One object may serve many layers and threads; each thread has its own key and count.
+
+    Example:
+        seeds = KeyedSeeds()
+        layer.generator = seeds
+        with seeds.start(key):
+            pictures = layer(images)
+    """
+
+    def __init__(self) -> None:
+        super().__init__(seed=0)
+        self._local = threading.local()
+
+    @contextlib.contextmanager
+    def start(self, key: Any) -> Iterator[None]:
+        """For the block, seeds come from `key`, two integers of 31 bits (a tensor or not)."""
+        self._local.key = ops.cast(ops.convert_to_tensor(key), self.state.dtype)
+        self._local.count = 0
+        try:
+            yield
+        finally:
+            self._local.key = None
+
+    def next(self, ordered: bool = True) -> Any:
+        """The next seed, (2,) of integers."""
+        key = getattr(self._local, "key", None)
+        if key is None:
+            raise RuntimeError("KeyedSeeds gives seeds only within `with seeds.start(key):`")
+        self._local.count += 1
+        step = np.array([self._local.count * _STRIDE % 2**31, 0])
+        return ops.add(key, ops.convert_to_tensor(step, dtype=key.dtype))
 
 
 class LayerPipeline:

@@ -12,7 +12,7 @@ import sqlite3
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
-from gfkeras.data.prepare.chunk import Converted, Skipped, outcomes
+from gfkeras.data.prepare.conversion import Converted, Skipped, outcomes
 from gfkeras.data.prepare.options import PrepareOptions
 from gfkeras.data.prepare.plan import connected
 from gfkeras.data.records import NO_LABEL

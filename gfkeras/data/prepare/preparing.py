@@ -27,12 +27,10 @@ from filelock import FileLock, Timeout
 from gfkeras.data.alignment import FaceAligner, FaceDetector, face_template
 from gfkeras.data.prepare.catalogue import HELDOUT, Catalogue
 from gfkeras.data.prepare.conversion import Conversion, convert_chunk
-from gfkeras.data.prepare.options import PrepareOptions
+from gfkeras.data.prepare.options import PrepareOptions, PrepareResult
 from gfkeras.data.prepare.plan import Plan, connected
-from gfkeras.data.prepare.result import PrepareResult
 from gfkeras.data.prepare.shard import Sharding, ShardJob, write_shard
 from gfkeras.data.prepare.workers import run_all
-from gfkeras.data.records.index import write_index
 from gfkeras.data.records.manifest import (
     MANIFEST_FILE,
     PAIRS_FILE,
@@ -44,6 +42,7 @@ from gfkeras.data.records.manifest import (
     Shard,
     Split,
 )
+from gfkeras.data.records.shard_files import write_index
 from gfkeras.data.sources import Source, open_source
 from gfkeras.files import replacing, sha256
 from gfkeras.version import __version__

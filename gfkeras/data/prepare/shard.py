@@ -11,12 +11,10 @@ from pathlib import Path
 import numpy as np
 
 from gfkeras.data.prepare.catalogue import Catalogue
-from gfkeras.data.prepare.chunk import digest
-from gfkeras.data.records.example import Record, encode
-from gfkeras.data.records.index import ENTRY
+from gfkeras.data.prepare.conversion import digest
 from gfkeras.data.records.manifest import Shard
-from gfkeras.data.records.shard_files import ShardFiles
-from gfkeras.data.records.tfrecord import FOOTER_BYTES, HEADER_BYTES, frame
+from gfkeras.data.records.shard_files import ENTRY, ShardFiles
+from gfkeras.data.records.tfrecord import FOOTER_BYTES, HEADER_BYTES, Record, encode, frame
 from gfkeras.files import replacing
 
 

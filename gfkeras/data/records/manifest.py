@@ -40,7 +40,7 @@ class Split(_Part):
         images: how many records.
         identities: how many people.
         label_map: person → label, 0…identities − 1 in order.
-        index: the file of `gfkeras.data.records.index`.
+        index: the file of `gfkeras.data.records.shard_files`.
         shards: in the order of the index.
     """
 

@@ -10,14 +10,11 @@ from typing import Any
 import numpy as np
 
 from gfkeras.data.faces import Faces
-from gfkeras.data.images import ImageError
-from gfkeras.data.jpeg import decode_jpeg
-from gfkeras.data.records import example
-from gfkeras.data.records.example import Record
-from gfkeras.data.records.index import open_index
+from gfkeras.data.images import ImageError, decode_jpeg
+from gfkeras.data.records import tfrecord
 from gfkeras.data.records.manifest import Manifest
-from gfkeras.data.records.shard_files import ShardFiles
-from gfkeras.data.records.tfrecord import FOOTER_BYTES, HEADER_BYTES, unframe
+from gfkeras.data.records.shard_files import ShardFiles, open_index
+from gfkeras.data.records.tfrecord import FOOTER_BYTES, HEADER_BYTES, Record, unframe
 from gfkeras.errors import nearest, one_of
 from gfkeras.files import sha256
 
@@ -83,7 +80,7 @@ class RecordSet:
 
     @property
     def entries(self) -> np.ndarray:
-        """(N,) of `gfkeras.data.records.index.ENTRY`, read-only: where each record lies."""
+        """(N,) of `gfkeras.data.records.shard_files.ENTRY`, read-only: where each record lies."""
         return self._index if self._rows is None else self._index[self._rows]
 
     @property
@@ -110,7 +107,7 @@ class RecordSet:
         """
         data, _ = self._data(number)
         try:
-            return example.decode(data)
+            return tfrecord.decode(data)
         except ValueError as error:
             raise ImageError(self._place(number), str(error)) from error
 

@@ -1,13 +1,12 @@
 """Readers of the formats in which face data sets come, all streaming."""
 
 from gfkeras.data.sources.folder import FolderSource
-from gfkeras.data.sources.ijb import IJBSource
-from gfkeras.data.sources.ijb_metadata import IJBMetadata
+from gfkeras.data.sources.ijb import IJBMetadata, IJBSource
 from gfkeras.data.sources.image_list import ImageListSource
 from gfkeras.data.sources.lfw_pairs import LFWPairsSource
 from gfkeras.data.sources.megaface import MegaFaceSource
 from gfkeras.data.sources.mxnet_records import MXNetRecordsSource
-from gfkeras.data.sources.opening import SOURCES, detect_format, open_source
+from gfkeras.data.sources.open_source import SOURCES, detect_format, open_source
 from gfkeras.data.sources.restricted_pickle import UnsafePickleError
 from gfkeras.data.sources.source import Item, NamedPair, Refused, Source
 from gfkeras.data.sources.tfds import TFDSSource

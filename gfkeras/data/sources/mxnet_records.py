@@ -11,9 +11,29 @@ from typing import Any, NamedTuple
 
 from gfkeras.data.images import ImageError
 from gfkeras.data.sources import local
-from gfkeras.data.sources.key_set import KeySet
 from gfkeras.data.sources.recordio import RecordIOFile
 from gfkeras.data.sources.source import Item, NamedPair, Refused
+
+
+class KeySet:
+    """Remembers which keys were seen.
+
+    Millions of record keys fit into a megabyte, where a Python set would take hundreds: the
+    keys of a data set are nearly always 0…N, in whatever order.
+    """
+
+    _PAGE_BITS = 10
+
+    def __init__(self) -> None:
+        self._pages: dict[int, int] = {}
+
+    def add(self, key: int) -> bool:
+        """Adds `key`; False where it was there already."""
+        number, bit = key >> self._PAGE_BITS, 1 << (key & ((1 << self._PAGE_BITS) - 1))
+        page = self._pages.get(number, 0)
+        self._pages[number] = page | bit
+        return not page & bit
+
 
 # IRHeader: flag, label, id, id2. A flag over 0 is the number of float32 labels that follow.
 _IMAGE_HEADER = struct.Struct("<IfQQ")

@@ -8,9 +8,8 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-from gfkeras.data.synthetic.checks import check_count, check_strength
 from gfkeras.data.synthetic.identity import draw_identity
-from gfkeras.data.synthetic.rendering import SIZE, render_picture
+from gfkeras.data.synthetic.rendering import SIZE, check_count, check_strength, render_picture
 from gfkeras.files import replacing
 
 

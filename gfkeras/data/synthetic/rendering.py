@@ -1,17 +1,33 @@
-"""Render one picture of a synthetic person, from drawing to camera."""
+"""Images of synthetic people, from drawing to camera."""
 
 from __future__ import annotations
+
+import numbers
 
 import cv2
 import numpy as np
 
 from gfkeras.data.synthetic import accessories, features, head
 from gfkeras.data.synthetic.canvas import MARGIN, MIDLINE, Canvas
-from gfkeras.data.synthetic.checks import check_count, check_strength
 from gfkeras.data.synthetic.geometry import picture_to_face
 from gfkeras.data.synthetic.identity import Identity, draw_identity
 from gfkeras.data.synthetic.shading import light_face
 from gfkeras.data.synthetic.variation import Variation, draw_variation
+
+
+def check_count(name: str, value: object, least: int) -> None:
+    """Raise ValueError unless `value` is an integer of at least `least`."""
+    if isinstance(value, bool) or not isinstance(value, numbers.Integral) or value < least:
+        raise ValueError(f"`{name}` expected an integer >= {least}. Received: {name}={value!r}")
+
+
+def check_strength(value: object) -> None:
+    """Raise ValueError unless `value` is a number within [0, 1]."""
+    if isinstance(value, bool) or not isinstance(value, (int, float)) or not 0 <= value <= 1:
+        raise ValueError(
+            f"`strength` expected a number within [0, 1]. Received: strength={value!r}"
+        )
+
 
 SIZE = 112
 _OVERSAMPLING = 2

@@ -5,19 +5,16 @@ line styles and labels tell the same again. Texts are sized for a width of 720 p
 Matplotlib is an optional dependency: `pip install 'gfkeras[plots]'`.
 """
 
-from gfkeras.evaluation.plots.det import det_figure
+from gfkeras.evaluation.plots.curves import det_figure, roc_figure
 from gfkeras.evaluation.plots.faces import as_uint8, face_grid, image_data_uri
-from gfkeras.evaluation.plots.groups import group_usage_chart
 from gfkeras.evaluation.plots.identification import (
     cmc_figure,
     distractor_figure,
     identification_error_figure,
 )
-from gfkeras.evaluation.plots.roc import roc_figure
-from gfkeras.evaluation.plots.saving import figure_svg, save_figure, write_figures
-from gfkeras.evaluation.plots.scores import score_histogram
-from gfkeras.evaluation.plots.thresholds import threshold_table
-from gfkeras.evaluation.plots.training import training_curves
+from gfkeras.evaluation.plots.scores import score_histogram, threshold_table
+from gfkeras.evaluation.plots.style import figure_svg, save_figure, write_figures
+from gfkeras.evaluation.plots.training import group_usage_chart, training_curves
 
 __all__ = [
     "as_uint8",

@@ -1,10 +1,16 @@
-"""What all charts share: colours, sizes, axes."""
+"""Style of all plots, and plots as files."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+import io
+import os
+import re
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 from gfkeras.errors import require
+from gfkeras.files import replacing
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -55,3 +61,58 @@ def legend(axes: Axes, place: str) -> None:
 def percent(value: float, _position: float) -> str:
     """A formatter of ticks."""
     return f"{100 * value:.3g}%"
+
+
+def save_figure(figure: Figure, path: str | os.PathLike[str]) -> Path:
+    """Writes the figure as .png (two pixels to the point) or .svg, whole or not at all.
+
+    Text in an .svg is text, which can be searched and read aloud.
+    """
+    path = Path(path)
+    if path.suffix.lower() not in (".png", ".svg"):
+        raise ValueError(f"`path` must end in .png or .svg. Received: path={path}")
+    matplotlib = require("matplotlib", "plots")
+    # Without a salt the names inside an SVG are random.
+    settings = {"svg.fonttype": "none", "svg.hashsalt": path.name}
+    with replacing(path) as temporary, matplotlib.rc_context(settings):
+        figure.savefig(temporary, dpi=2 * DPI, facecolor="white", metadata=_undated(path.suffix))
+    return path
+
+
+def figure_svg(figure: Figure, title: str) -> str:
+    """An `<svg>` element to stand inside an HTML page, taking its font and its theme.
+
+    The ink, muted and grid colours become the CSS variables --ink, --muted and --line.
+
+    Args:
+        figure: what to draw; its background is left out.
+        title: what a screen reader says in place of the picture.
+    """
+    matplotlib = require("matplotlib", "plots")
+    stream = io.StringIO()
+    # The salt makes the names inside one picture differ from those of the next.
+    with matplotlib.rc_context({"svg.fonttype": "none", "svg.hashsalt": title}):
+        figure.savefig(stream, format="svg", transparent=True, metadata=_undated(".svg"))
+    svg = stream.getvalue()
+    svg = svg[svg.index("<svg") :]
+    svg = re.sub(r"<metadata>.*?</metadata>", "", svg, flags=re.DOTALL)
+    for color, variable in THEME.items():
+        svg = re.sub(color, f"var({variable}, {color})", svg, flags=re.IGNORECASE)
+    svg = re.sub(r'(<svg[^>]*?) width="[^"]*"', r"\1", svg, count=1)
+    svg = re.sub(r'(<svg[^>]*?) height="[^"]*"', r"\1", svg, count=1)
+    label = title.replace("&", "&amp;").replace("<", "&lt;").replace('"', "&quot;")
+    return svg.replace("<svg", f'<svg role="img" aria-label="{label}"', 1)
+
+
+def write_figures(
+    folder: str | os.PathLike[str], figures: Mapping[str, Figure], suffix: str = ".png"
+) -> list[Path]:
+    """Writes each figure as folder/NAME.png, and returns the files."""
+    return [
+        save_figure(figure, Path(folder) / f"{name}{suffix}") for name, figure in figures.items()
+    ]
+
+
+def _undated(suffix: str) -> dict[str, Any]:
+    # The same figures give the same file.
+    return {"Date": None} if suffix.lower() == ".svg" else {"Software": None}

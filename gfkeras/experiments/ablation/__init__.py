@@ -1,10 +1,10 @@
 """Ablations: a grid of rows over a recipe, trained with several seeds, and their table."""
 
 from gfkeras.experiments.ablation.ablating import ablate
+from gfkeras.experiments.ablation.faces import TrainingFaces
 from gfkeras.experiments.ablation.grid import Grid
 from gfkeras.experiments.ablation.result import AblationResult, RowResult, Statistic
-from gfkeras.experiments.ablation.scoring import Scoring
-from gfkeras.experiments.ablation.training_faces import TrainingFaces
+from gfkeras.experiments.ablation.row import Scoring
 
 __all__ = [
     "AblationResult",

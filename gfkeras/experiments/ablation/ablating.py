@@ -12,13 +12,12 @@ from pathlib import Path
 import filelock
 
 from gfkeras.evaluation import PairList
-from gfkeras.experiments.ablation import table
+from gfkeras.experiments.ablation import result as results
+from gfkeras.experiments.ablation.faces import PairFaces, TrainingFaces
 from gfkeras.experiments.ablation.grid import Grid
-from gfkeras.experiments.ablation.pair_faces import PairFaces
 from gfkeras.experiments.ablation.result import AblationResult, RowResult
 from gfkeras.experiments.ablation.row import Row
 from gfkeras.experiments.ablation.run import Run
-from gfkeras.experiments.ablation.training_faces import TrainingFaces
 from gfkeras.files import replacing
 
 RUNS = "trainings"
@@ -182,8 +181,8 @@ class _Ablation:
         with filelock.FileLock(self.out / "table.lock"):
             result = self._collect()
             texts = {
-                "table.md": table.markdown(result),
-                "table.csv": table.csv_text(result),
+                "table.md": results.markdown(result),
+                "table.csv": results.csv_text(result),
                 "results.json": json.dumps(result.to_json(), indent=1) + "\n",
             }
             for name, text in texts.items():

@@ -9,11 +9,11 @@ from typing import Any
 from gfkeras import losses
 from gfkeras.errors import one_of, positive_int, unknown_name
 from gfkeras.evaluation import COSINE, GROUP_AWARE, Similarity
-from gfkeras.experiments.ablation.scoring import REPRESENTATIONS, Scoring
+from gfkeras.experiments.ablation.row import REPRESENTATIONS, Scoring
 from gfkeras.layers.group_ensemble import MODES
 from gfkeras.models.groupface import COMBINES
 from gfkeras.training import Recipe
-from gfkeras.training.recipe_source import assign, copied
+from gfkeras.training.recipe import assign, copied
 
 _LABELS = ("none", "naive", "self-distributed")
 _TRAINED = {

@@ -18,8 +18,8 @@ from gfkeras.experiments.ablation.axes import AXES, Draft, apply, check_word
 from gfkeras.experiments.ablation.row import Row
 from gfkeras.toml_errors import readable
 from gfkeras.training import Recipe
-from gfkeras.training.recipe_source import built_in_names, copied, read_toml
-from gfkeras.training.sections import Section
+from gfkeras.training.recipe import built_in_names, copied, read_toml
+from gfkeras.training.recipe_sections import Section
 
 _BUILT_IN = resources.files("gfkeras.experiments.ablation") / "grids"
 

@@ -1,24 +1,144 @@
-"""One training of an ablation with one seed, in a folder of its own."""
+"""One training of an ablation with one seed, and its measurements."""
 
 from __future__ import annotations
 
+import contextlib
 import json
+import logging
 import shutil
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 import filelock
 import keras
+import numpy as np
 
 from gfkeras.data import Faces, RecordSet
-from gfkeras.experiments.ablation.measuring import measure
-from gfkeras.experiments.ablation.pair_faces import PairFaces
-from gfkeras.experiments.ablation.scoring import Scoring
+from gfkeras.evaluation import effective_groups
+from gfkeras.evaluation.embedded import embed_images
+from gfkeras.evaluation.pairs import evaluate_pair_scores, score_rows
+from gfkeras.experiments.ablation.faces import PairFaces
+from gfkeras.experiments.ablation.row import Scoring
 from gfkeras.files import replacing
+from gfkeras.inference import FileEmbeddings
+from gfkeras.inference.runtimes import KerasModelRuntime
+from gfkeras.models import GroupFace, count_macs
 from gfkeras.saving import load_model
 from gfkeras.training import Recipe, train
 from gfkeras.training.run_folder import CHECKPOINTS, SUMMARY_FILE
+
+_GROUP_FEATURE = "group_feature"
+# The output that each representation is.
+_OUTPUTS = {"both": "embedding", "instance": "instance", "group": "group"}
+_BATCH = 64
+
+
+def measure(
+    model: keras.Model, scorings: Sequence[Scoring], faces: PairFaces
+) -> list[dict[str, Any]]:
+    """Scores a network in several ways; its images go through it once for each mode.
+
+    Args:
+        model: a GroupFace, whose `mode` is left as it was, or a network without groups.
+        scorings: the ways.
+        faces: pairs of people who were not trained on.
+
+    Returns:
+        One dictionary for each scoring, all rates from 0 to 1: accuracy, accuracy_std (over
+        folds), auc, eer, tar_at_far, pairs, skipped; groups_used (exp of the entropy of the groups'
+        shares) or None; macs and parameters of what is exported.
+    """
+    trained = getattr(model, "mode", None)
+    outputs: dict[str | None, dict[str, np.ndarray]] = {}
+    results = []
+    try:
+        for scoring in scorings:
+            mode = scoring.mode or trained
+            if mode != getattr(model, "mode", None):
+                model.mode = mode
+            if mode not in outputs:
+                outputs[mode] = _run(model, faces.images)
+            results.append(_scored(outputs[mode], scoring, faces) | complexity(model, scoring))
+    finally:
+        if trained is not None:
+            model.mode = trained
+    return results
+
+
+def complexity(model: keras.Model, scoring: Scoring) -> dict[str, int]:
+    """{"macs", "parameters"} of the network that a scoring needs, for one image.
+
+    Without the classifier. Hard counts one group's FC (`count_macs`), but all groups'
+    parameters. Layers that the representation and the similarity do not need are left out: v by
+    the cosine needs no groups at all.
+    """
+    outputs = _outputs(model)
+    needed = [outputs[_OUTPUTS[scoring.representation]]]
+    if scoring.similarity.group_aware:
+        needed.append(outputs[_GROUP_FEATURE])
+    part = keras.Model(model.inputs, needed)
+    mode = (scoring.mode or model.mode) if isinstance(model, GroupFace) else None
+    return {"macs": count_macs(part, mode), "parameters": part.count_params()}
+
+
+def _outputs(model: keras.Model) -> dict[str, Any]:
+    """The symbolic tensors of each representation, and of v̂ and the group logits."""
+    if not isinstance(model, GroupFace):
+        return {"embedding": model.output}
+    return {**model.output, "group": model.ensemble.output}
+
+
+def _run(model: keras.Model, images: np.ndarray) -> dict[str, np.ndarray]:
+    runtime = KerasModelRuntime(keras.Model(model.inputs, _outputs(model)))
+    parts = []
+    for start in range(0, len(images), _BATCH):
+        batch = images[start : start + _BATCH]
+        count = len(batch)
+        if count < _BATCH:
+            # One size of batch is compiled.
+            batch = np.concatenate([batch, np.repeat(batch[-1:], _BATCH - count, axis=0)])
+        with _networks_in_turn():
+            found = runtime.run(batch.astype(np.float32))
+        parts.append({name: rows[:count] for name, rows in found.items()})
+    return {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
+
+
+@contextlib.contextmanager
+def _networks_in_turn() -> Iterator[None]:
+    """Without TensorFlow's warning that predictions are traced anew: each is another network's."""
+    logger = logging.getLogger("tensorflow")
+    before = logger.level
+    logger.setLevel(logging.ERROR)
+    try:
+        yield
+    finally:
+        logger.setLevel(before)
+
+
+def _scored(outputs: dict[str, np.ndarray], scoring: Scoring, faces: PairFaces) -> dict[str, Any]:
+    logits = outputs.get("group_logits")
+    group = None if logits is None else np.argmax(logits, axis=1).astype(np.int32)
+    found = FileEmbeddings(
+        embedding=outputs[_OUTPUTS[scoring.representation]],
+        group_feature=outputs.get(_GROUP_FEATURE),
+        group=group,
+        index=faces.index,
+        skipped=faces.skipped,
+    )
+    embedded = embed_images(lambda files: found, faces.files)
+    # Found once for all networks: a long list takes longer to look up than to score.
+    pairs = faces.measured
+    scores = score_rows(embedded, pairs.first, pairs.second, scoring.similarity)
+    result = evaluate_pair_scores(scores, pairs.same, pairs.fold)
+    kept = ("accuracy", "accuracy_std", "auc", "eer", "tar_at_far", "pairs")
+    values = result.to_json()
+    return {
+        **{name: values[name] for name in kept},
+        "skipped": len(faces.pairs) - len(scores),
+        "groups_used": None if group is None else effective_groups(np.bincount(group)),
+    }
+
 
 _SCORES_FILE = "scores.json"
 _FAILURE_FILE = "failure.txt"

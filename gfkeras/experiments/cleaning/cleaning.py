@@ -12,12 +12,10 @@ import numpy as np
 
 from gfkeras.data import FaceFolder, Faces, RecordSet
 from gfkeras.errors import in_range
-from gfkeras.evaluation.plots.saving import save_figure
-from gfkeras.experiments.cleaning import reports
-from gfkeras.experiments.cleaning.cut import PAPER_ANGLE, automatic_angle
+from gfkeras.evaluation.plots.style import save_figure
+from gfkeras.experiments.cleaning import result as reports
 from gfkeras.experiments.cleaning.manifest import image_name, require_place, write_manifest
-from gfkeras.experiments.cleaning.measuring import Measuring, Progress
-from gfkeras.experiments.cleaning.plots import angle_histogram
+from gfkeras.experiments.cleaning.plots import angle_histogram, write_sheets
 from gfkeras.experiments.cleaning.recipes import (
     SUB_CENTER_HEAD,
     with_one_center,
@@ -25,8 +23,13 @@ from gfkeras.experiments.cleaning.recipes import (
     with_sub_centers,
 )
 from gfkeras.experiments.cleaning.result import CleaningResult, DroppedImage
-from gfkeras.experiments.cleaning.sheets import write_sheets
-from gfkeras.experiments.cleaning.sub_centers import DominantCenters
+from gfkeras.experiments.cleaning.sub_centers import (
+    PAPER_ANGLE,
+    DominantCenters,
+    Measuring,
+    Progress,
+    automatic_angle,
+)
 from gfkeras.training import Recipe, TrainingResult, load_classifier, train
 from gfkeras.training.run_folder import RECIPE_FILE, check_folder
 from gfkeras.training.training_data import load_faces

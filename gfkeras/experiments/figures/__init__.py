@@ -15,8 +15,7 @@ from gfkeras.experiments.figures.group_training import GroupLog, group_training_
 from gfkeras.experiments.figures.margins import MarginCurve, margin_curves, margin_figure
 from gfkeras.experiments.figures.network_outputs import NetworkOutputs, network_outputs
 from gfkeras.experiments.figures.people import ChosenImages, choose_people, draw_images
-from gfkeras.experiments.figures.projection import Projection, project
-from gfkeras.experiments.figures.tsne import tsne_figure
+from gfkeras.experiments.figures.tsne import Projection, project, tsne_figure
 
 __all__ = [
     "ChosenImages",

@@ -12,11 +12,10 @@ import numpy as np
 from keras import ops
 
 from gfkeras.errors import positive_int
-from gfkeras.experiments.inversion.objective import Objective
-from gfkeras.experiments.inversion.settings import InversionSettings
+from gfkeras.experiments.inversion.objective import InversionSettings, Objective
 from gfkeras.experiments.inversion.targets import Targets
 from gfkeras.experiments.inversion.views import draw_view, seen_through, view_matrix
-from gfkeras.models.outputs import as_outputs
+from gfkeras.models.properties import as_outputs
 
 BACKENDS = ("tensorflow", "jax")
 _BETAS, _EPSILON = (0.9, 0.999), 1e-8

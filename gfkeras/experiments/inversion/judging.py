@@ -1,4 +1,4 @@
-"""How like the target the generated pictures are, as networks see it."""
+"""Judging inverted images: likeness to the target, and strips of their course."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
+from PIL import Image, ImageDraw, ImageFont
 
 from gfkeras.experiments.inversion.targets import Targets, unit
 from gfkeras.inference import Embedder
@@ -77,3 +78,43 @@ def judged_by_faces(
     """
     real = np.stack([embedder(images).embedding.mean(axis=0) for images in faces])
     return Likeness.between(embedder(pictures).embedding, unit("faces", real), owner)
+
+
+_GAP, _MARGIN, _NAMES = 6, 14, 170
+_INK, _FAINT = (32, 33, 36), (95, 99, 104)
+
+
+def course(
+    rows: Sequence[tuple[str, str, Sequence[np.ndarray]]], steps: Sequence[int]
+) -> Image.Image:
+    """One page.
+
+    Args:
+        rows: (name, a line below it, the image after each of `steps`, (S, S, 3) uint8).
+        steps: headings of the columns.
+
+    Raises:
+        ValueError: if there is no row.
+    """
+    if not rows:
+        raise ValueError("`rows` must hold at least one image. Received: none")
+    size = rows[0][2][0].shape[0]
+    top = _MARGIN + 22
+    page = Image.new(
+        "RGB",
+        (2 * _MARGIN + _NAMES + len(steps) * (size + _GAP), top + len(rows) * (size + _GAP) + 8),
+        "white",
+    )
+    draw = ImageDraw.Draw(page)
+    font = ImageFont.load_default(13)
+    for column, step in enumerate(steps):
+        x = _MARGIN + _NAMES + column * (size + _GAP)
+        heading = f"{step:,} steps" if column else "noise"
+        draw.text((x, _MARGIN), heading, _FAINT, font)
+    for row, (name, line, images) in enumerate(rows):
+        y = top + row * (size + _GAP)
+        draw.text((_MARGIN, y + size // 2 - 18), name.replace("_", " ")[:24], _INK, font)
+        draw.text((_MARGIN, y + size // 2), line, _FAINT, font)
+        for column, pixels in enumerate(images):
+            page.paste(Image.fromarray(pixels), (_MARGIN + _NAMES + column * (size + _GAP), y))
+    return page

@@ -1,10 +1,23 @@
-"""Whom the images are to show: embeddings, and the class centers that they stand among."""
+"""Inversion targets: embeddings of photos, people, templates or classes."""
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
+import os
+import zipfile
+from collections.abc import Callable, Sequence
+from pathlib import Path
 
 import numpy as np
+from keras import ops
+
+from gfkeras.data import FaceFolder, read_image
+from gfkeras.data.alignment import FaceAligner
+from gfkeras.data.images import ImageError
+from gfkeras.errors import unknown_name
+from gfkeras.inference import Embedder
+from gfkeras.training import load_classifier
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -86,3 +99,184 @@ def unit(name: str, vectors: np.ndarray) -> np.ndarray:
             f"{norms[bad[0], 0]}"
         )
     return (vectors / norms).astype(np.float32)
+
+
+Progress = Callable[[int, int], None]
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Subjects:
+    """Targets, and real faces of them where there are any.
+
+    Attributes:
+        targets: what the attack is given.
+        faces: photos of each target, (M, S, S, 3) uint8, for other networks to judge by; None
+            where only embeddings are known.
+    """
+
+    targets: Targets
+    faces: list[np.ndarray] | None = None
+
+
+def of_photos(
+    embedder: Embedder, photos: Sequence[Path], aligner: FaceAligner | None = None
+) -> Subjects:
+    """Open-set: one target for each photo.
+
+    Args:
+        embedder: of the model to be attacked.
+        photos: files.
+        aligner: finds and aligns the face; None for faces that are aligned already.
+
+    Raises:
+        ImageError: for a photo that cannot be read or shows no face.
+    """
+    read = aligner or (lambda path: read_image(path, embedder.image_size))
+    faces = np.stack([read(path) for path in photos])
+    names = [path.stem for path in photos]
+    return Subjects(Targets(names, embedder(faces).embedding), [face[None] for face in faces])
+
+
+def of_people(embedder: Embedder, folder: FaceFolder, names: Sequence[str]) -> Subjects:
+    """Open-set: the mean embedding of each person's images.
+
+    Raises:
+        ValueError: for a name that is no person of the folder, with the nearest.
+    """
+    faces = _faces(folder, names, embedder.image_size)
+    means = np.stack([embedder(images).embedding.mean(axis=0) for images in faces])
+    return Subjects(Targets(list(names), means), faces)
+
+
+def of_templates(path: str | os.PathLike[str]) -> Subjects:
+    """Open-set: embeddings that somebody stored, in the .npz that `gfkeras embed` writes.
+
+    Raises:
+        ValueError: for a file without `embedding` (N, D).
+    """
+    path = Path(path)
+    try:
+        with np.load(path, allow_pickle=False) as stored:
+            embedding = np.asarray(stored["embedding"], np.float32)
+            paths = [str(p) for p in stored["path"]] if "path" in stored.files else []
+    except (OSError, KeyError, ValueError, zipfile.BadZipFile) as error:
+        raise ValueError(
+            "`embeddings` must be an .npz with `embedding` (N, D), as `gfkeras embed` writes. "
+            f"Received: {str(path)!r} ({error})"
+        ) from error
+    if len(paths) != len(embedding):
+        paths = [f"{path.stem}-{i}" for i in range(len(embedding))]
+    return Subjects(Targets([Path(p).stem for p in paths], embedding))
+
+
+def centers_of_run(run: str | os.PathLike[str]) -> tuple[np.ndarray, list[str]]:
+    """The class centers that a run of `train` ended with, and the identities that they stand for.
+
+    Returns:
+        (N, D) float32, or (N, K, D) with K centers a class, as trained: not unit rows; N names.
+
+    Raises:
+        ValueError: as `load_classifier`, and for a run without a head.
+    """
+    classifier, identities = load_classifier(run)
+    if classifier.head is None:
+        raise ValueError(
+            f"`run` must have been trained with a head. Received: {str(run)!r}, without one"
+        )
+    return np.asarray(ops.convert_to_numpy(classifier.head.centers), np.float32), identities
+
+
+def of_run_classes(
+    centers: np.ndarray,
+    identities: Sequence[str],
+    names: Sequence[str],
+    embedder: Embedder,
+    folder: FaceFolder | None = None,
+) -> Subjects:
+    """Close-set: centers that a training ended with.
+
+    Args:
+        centers: (N, D) of the head, as `centers_of_run` reads them.
+        identities: the name of each.
+        names: those of them to show.
+        embedder: of the model, whose image size the faces get.
+        folder: where there are photos of the classes; None for none.
+
+    Raises:
+        ValueError: for a name that is no class, with the nearest, or several centers a class.
+    """
+    if centers.ndim != 2:
+        raise ValueError(
+            "`run` must have one center a class. Received: centers of shape "
+            f"{centers.shape}; train with one on the cleaned data"
+        )
+    targets = Targets.of_classes(list(names), _rows(names, identities), centers)
+    if folder is None:
+        return Subjects(targets)
+    return Subjects(targets, _faces(folder, names, embedder.image_size))
+
+
+def of_estimated_classes(
+    embedder: Embedder,
+    folder: FaceFolder,
+    names: Sequence[str],
+    progress: Progress | None = None,
+) -> Subjects:
+    """Close-set without a head: the center of each person of a folder is their mean embedding.
+
+    Args:
+        embedder: of the model.
+        folder: all people, those among whom the loss is to tell the targets apart.
+        names: of the targets.
+        progress: called with (images done, images).
+
+    Raises:
+        ValueError: for a name that is no person of the folder, with the nearest, or a person
+            without an image that can be read.
+    """
+    rows = _rows(names, folder.identities)
+    found = embedder.embed_loaded(
+        folder.paths, lambda i: read_image(folder.paths[i], embedder.image_size), progress
+    )
+    labels = folder.labels[found.index]
+    present = np.unique(labels)
+    missing = sorted(set(rows.tolist()) - set(present.tolist()))
+    if missing:
+        raise ValueError(
+            "`classes` must have an image that can be read. "
+            f"Received: {folder.identities[missing[0]]!r}, without one"
+        )
+    sums = np.zeros((len(folder.identities), found.embedding.shape[1]), np.float64)
+    np.add.at(sums, labels, found.embedding)
+    centers = unit("centers", sums[present])
+    targets = Targets.of_classes(list(names), np.searchsorted(present, rows), centers)
+    return Subjects(targets, _faces(folder, names, embedder.image_size))
+
+
+def _rows(names: Sequence[str], known: Sequence[str]) -> np.ndarray:
+    places = {name: place for place, name in enumerate(known)}
+    for name in names:
+        if name not in places:
+            raise _unknown(name, known)
+    return np.array([places[name] for name in names], np.int32)
+
+
+def _unknown(name: str, known: Sequence[str]) -> ValueError:
+    if len(known) <= 20:
+        return unknown_name("class", name, known)
+    guess = str(unknown_name("class", name, known)).partition(" Known:")[0]
+    return ValueError(f"{guess} There are {len(known):,} classes.")
+
+
+def _faces(folder: FaceFolder, names: Sequence[str], size: int) -> list[np.ndarray]:
+    """Each person's images, (M, size, size, 3) uint8; those that cannot be read are left out."""
+    chosen = folder.select(list(names))
+    found: list[list[np.ndarray]] = [[] for _ in names]
+    places = [list(names).index(name) for name in chosen.identities]
+    for path, label in zip(chosen.paths, chosen.labels, strict=True):
+        with contextlib.suppress(ImageError):
+            found[places[label]].append(read_image(path, size))
+    for name, images in zip(names, found, strict=True):
+        if not images:
+            raise ValueError(f"There is no image of {name!r} in {str(folder.root)!r} to be read")
+    return [np.stack(images) for images in found]

@@ -1,10 +1,13 @@
 """FaceNet's studies: worse images, smaller embeddings, a new network for an old gallery."""
 
 from gfkeras.experiments.studies.cross_version import CrossVersionResult, evaluate_cross_version
-from gfkeras.experiments.studies.degradations import jpeg_compression, small_image
-from gfkeras.experiments.studies.reductions import principal_directions, quantize
-from gfkeras.experiments.studies.study import Study, StudyPoint
-from gfkeras.experiments.studies.study_figure import study_figure
+from gfkeras.experiments.studies.degradations import (
+    jpeg_compression,
+    principal_directions,
+    quantize,
+    small_image,
+)
+from gfkeras.experiments.studies.study import Study, StudyPoint, study_figure
 from gfkeras.experiments.studies.studying import (
     EMBEDDING_STUDIES,
     IMAGE_STUDIES,

@@ -12,8 +12,13 @@ from gfkeras.evaluation import COSINE, PairList
 from gfkeras.evaluation.embedded import Embed
 from gfkeras.evaluation.metrics import FARS
 from gfkeras.evaluation.pairs import RowSimilarity, embed_pairs
-from gfkeras.experiments.studies.degradations import Change, jpeg_compression, small_image
-from gfkeras.experiments.studies.reductions import principal_directions, quantize
+from gfkeras.experiments.studies.degradations import (
+    Change,
+    jpeg_compression,
+    principal_directions,
+    quantize,
+    small_image,
+)
 from gfkeras.experiments.studies.study import FIRST, PRINCIPAL, Study, StudyPoint
 
 # What is measured where nothing is named: FaceNet's qualities; sides below a face's 112.

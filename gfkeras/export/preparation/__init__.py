@@ -1,15 +1,20 @@
 """What a model goes through before it is exported: exact rewritings, a file each."""
 
-from gfkeras.export.preparation.channel_folding import fold_channels
-from gfkeras.export.preparation.denormals import flush_denormals
-from gfkeras.export.preparation.flat import fix_flattening
+from gfkeras.export.preparation.channel_folding import (
+    fold_channels,
+    open_batch_norms,
+    open_input_normalization,
+)
 from gfkeras.export.preparation.flattening import flattened
 from gfkeras.export.preparation.network import Network, Node, NotRewritable, network_of
-from gfkeras.export.preparation.opening import open_batch_norms, open_input_normalization
-from gfkeras.export.preparation.pointwise import pointwise_as_dense
-from gfkeras.export.preparation.prelu import rewrite_prelus
 from gfkeras.export.preparation.preparing import DENSE_STEPS, INTEGER_STEPS, STEPS, prepare
-from gfkeras.export.preparation.training_layers import drop_training_layers
+from gfkeras.export.preparation.rewrites import (
+    drop_training_layers,
+    fix_flattening,
+    flush_denormals,
+    pointwise_as_dense,
+    rewrite_prelus,
+)
 
 __all__ = [
     "DENSE_STEPS",

@@ -1,16 +1,43 @@
-"""What scales and shifts the channels that a linear layer reads and writes."""
+"""Scales and shifts of the channels that a linear layer reads and writes."""
 
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import Any
 
 import keras
 import numpy as np
 
-from gfkeras.export.preparation.channels import ChannelScale
 from gfkeras.export.preparation.group_products import ChosenGroupProduct, WeightedGroupsProduct
 from gfkeras.export.preparation.network import Node
 from gfkeras.layers import GroupedConv2D
+
+
+class _PerChannel(keras.layers.Layer):
+    """Holds `values`, (C,); its output has its input's shape."""
+
+    def build(self, input_shape: tuple[int | None, ...]) -> None:
+        self.values = self.add_weight(name="values", shape=(input_shape[-1],))
+
+    def compute_output_shape(self, input_shape: tuple[int | None, ...]) -> tuple[int | None, ...]:
+        return input_shape
+
+
+@keras.saving.register_keras_serializable("gfkeras")
+class ChannelScale(_PerChannel):
+    """y = x·values over the last axis."""
+
+    def call(self, inputs: Any) -> Any:
+        return inputs * self.values
+
+
+@keras.saving.register_keras_serializable("gfkeras")
+class ChannelShift(_PerChannel):
+    """y = x + values over the last axis."""
+
+    def call(self, inputs: Any) -> Any:
+        return inputs + self.values
+
 
 _DEPTHWISE = keras.layers.DepthwiseConv2D
 _BIASED = (keras.layers.Conv2D, _DEPTHWISE, keras.layers.Dense)

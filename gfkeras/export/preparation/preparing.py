@@ -3,19 +3,71 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from typing import Any
 
 import keras
+import numpy as np
 
-from gfkeras.export.preparation.channel_folding import fold_channels
-from gfkeras.export.preparation.denormals import flush_denormals
-from gfkeras.export.preparation.flat import fix_flattening
+from gfkeras.export.preparation.channel_folding import (
+    fold_channels,
+    open_batch_norms,
+    open_input_normalization,
+)
 from gfkeras.export.preparation.flattening import flattened
-from gfkeras.export.preparation.float32 import float32_model
 from gfkeras.export.preparation.network import Network
-from gfkeras.export.preparation.opening import open_batch_norms, open_input_normalization
-from gfkeras.export.preparation.pointwise import pointwise_as_dense
-from gfkeras.export.preparation.prelu import rewrite_prelus
-from gfkeras.export.preparation.training_layers import drop_training_layers
+from gfkeras.export.preparation.rewrites import (
+    drop_training_layers,
+    fix_flattening,
+    flush_denormals,
+    pointwise_as_dense,
+    rewrite_prelus,
+)
+
+
+def float32_model(model: keras.Model) -> keras.Model:
+    """The model itself if all of it is float32; otherwise a float32 copy.
+
+    Artefacts are float32 inside whatever the training's policy was: runtimes on
+    phones and in browsers have no bfloat16, and float16 overflows in places.
+
+    Raises:
+        ValueError: if the model cannot be rebuilt from its configuration.
+    """
+    layers = list(model._flatten_layers(include_self=True, recursive=True))
+    if all(layer.dtype_policy.name == "float32" for layer in layers):
+        return model
+    before = keras.config.dtype_policy()
+    keras.config.set_dtype_policy("float32")
+    try:
+        config = _as_float32(keras.saving.serialize_keras_object(model))
+        copy = keras.saving.deserialize_keras_object(config, safe_mode=True)
+        copy.set_weights([np.asarray(value, np.float32) for value in model.get_weights()])
+    except (TypeError, ValueError, KeyError) as error:
+        raise ValueError(
+            f"`model` computes in {model.dtype_policy.name} and cannot be rebuilt in float32 from "
+            f"its configuration: {error}"
+        ) from error
+    finally:
+        keras.config.set_dtype_policy(before)
+    return copy
+
+
+def _as_float32(config: Any) -> Any:
+    """The configuration with every dtype policy replaced."""
+    if isinstance(config, list | tuple):
+        return type(config)(_as_float32(item) for item in config)
+    if not isinstance(config, dict):
+        return config
+    if config.get("class_name") in ("DTypePolicy", "DTypePolicyMap", "AutocastDTypePolicy"):
+        return keras.saving.serialize_keras_object(keras.DTypePolicy("float32"))
+    return {
+        # float32 for activations and casts named by a plain string as well.
+        key: "float32"
+        if key == "dtype" and value in ("bfloat16", "float16", "mixed_bfloat16", "mixed_float16")
+        else _as_float32(value)
+        for key, value in config.items()
+    }
+
 
 Step = Callable[[Network], None]
 

@@ -2,11 +2,10 @@
 
 from gfkeras.export.quantization.aeq import quantize
 from gfkeras.export.quantization.calibration import MAX_FACES, MIN_FACES, Calibration
-from gfkeras.export.quantization.compact import compact
+from gfkeras.export.quantization.flatbuffer import compact
 from gfkeras.export.quantization.int8 import Int8Result, int8_tflite
-from gfkeras.export.quantization.int8_settings import Int8Settings
 from gfkeras.export.quantization.onnx_int8 import int8_onnx
-from gfkeras.export.quantization.qat_settings import QatSettings
+from gfkeras.export.quantization.settings import Int8Settings, QatSettings
 
 __all__ = [
     "MAX_FACES",

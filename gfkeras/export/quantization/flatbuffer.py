@@ -1,4 +1,4 @@
-"""A TFLite file as objects and back."""
+"""TFLite files as objects and back, and edits of them."""
 
 from __future__ import annotations
 
@@ -45,3 +45,54 @@ def _sharing_builder(flatbuffers: Any) -> type:
             return self._vectors[key]
 
     return SharingBuilder
+
+
+def compact(content: bytes) -> bytes:
+    """The same model in fewer bytes: short names, and zero points of one kind written once.
+
+    A tensor quantised by channel has a zero point of 8 bytes for each channel, and all are zero;
+    the converter names a tensor after every operation that it came from. Of MobileFaceNet in int8
+    the two are 15 % of the file. Inputs and outputs keep their names.
+    """
+    model = unpacked(content)
+    for graph in model.subgraphs:
+        _shorten(graph)
+    return packed(model)
+
+
+def _shorten(graph: Any) -> None:
+    """Tensors named after their layer, numbered where it has several."""
+    kept = {*graph.inputs, *graph.outputs}
+    seen: dict[str, int] = {}
+    for index, tensor in enumerate(graph.tensors):
+        if index in kept:
+            continue
+        parts = (tensor.name or b"").decode().partition(";")[0].split("/")
+        # functional_3_1/stem_conv_1/BiasAdd
+        layer = parts[1] if len(parts) > 2 else parts[-1]
+        layer = layer.removesuffix("_1")
+        seen[layer] = number = seen.get(layer, 0) + 1
+        tensor.name = (layer if number == 1 else f"{layer}:{number}").encode()
+
+
+def integer_outputs(content: bytes) -> bytes:
+    """Makes each output that is converted to float at the end the int8 value before it.
+
+    ai-edge-quantizer leaves the conversion at the end of an output which other operators read in
+    float, such as the group logits with their argmax, and names the int8 value in the signature:
+    a file that no runtime answers.
+
+    Args:
+        content: of an int8 .tflite.
+    """
+    schema: Any = require("ai_edge_litert.schema_py_generated", "export")
+    model = unpacked(content)
+    dequantize = schema.BuiltinOperator.DEQUANTIZE
+    codes = {i for i, code in enumerate(model.operatorCodes) if code.builtinCode == dequantize}
+    (graph,) = model.subgraphs
+    before = {op.outputs[0]: op.inputs[0] for op in graph.operators if op.opcodeIndex in codes}
+    graph.outputs = [before.get(output, output) for output in graph.outputs]
+    for signature in model.signatureDefs:
+        for output in signature.outputs:
+            output.tensorIndex = before.get(output.tensorIndex, output.tensorIndex)
+    return packed(model)

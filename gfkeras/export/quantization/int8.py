@@ -3,37 +3,111 @@
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import keras
+import numpy as np
 
 from gfkeras.export.preparation import INTEGER_STEPS, STEPS, flattened
-from gfkeras.export.preparation.equalization import equalize
-from gfkeras.export.preparation.float32 import float32_model
-from gfkeras.export.preparation.network import Network
-from gfkeras.export.preparation.observation import observe_channels
+from gfkeras.export.preparation.equalization import equalize, observe_channels
+from gfkeras.export.preparation.linear import ChannelShift, response, shift_outputs, takes_bias
+from gfkeras.export.preparation.network import IMAGES, Network, Node
+from gfkeras.export.preparation.preparing import float32_model
 from gfkeras.export.quantization.aeq import Ranges, quantize
-from gfkeras.export.quantization.bias_correction import correct_biases
-from gfkeras.export.quantization.calibration import Calibration
-from gfkeras.export.quantization.compact import compact
-from gfkeras.export.quantization.histogram import STATISTICS
-from gfkeras.export.quantization.int8_settings import Int8Settings
-from gfkeras.export.quantization.integer_outputs import integer_outputs
-from gfkeras.export.quantization.integer_pixels import integer_pixels
-from gfkeras.export.quantization.matching import by_nodes, by_tensors, tensors_of
-from gfkeras.export.quantization.observing import observe
+from gfkeras.export.quantization.calibration import Calibration, Embeddings, embed
+from gfkeras.export.quantization.flatbuffer import compact, integer_outputs
+from gfkeras.export.quantization.observing import PIXELS, STATISTICS, observe
 from gfkeras.export.quantization.qat import fine_tune, simulated
-from gfkeras.export.quantization.running import Embeddings, embed
 from gfkeras.export.quantization.sensitivity import (
     Sensitivity,
     pattern,
     sensitivities,
     within_latency,
 )
-from gfkeras.export.quantization.simulation import Simulation
+from gfkeras.export.quantization.settings import Int8Settings
+from gfkeras.export.quantization.simulation import Simulation, by_nodes, by_tensors, tensors_of
+
+_LARGEST = 127
+
+
+def correct_biases(network: Network, means: Mapping[str, np.ndarray]) -> None:
+    """Subtracts E[Ŵx] − E[Wx] = (Ŵ − W)·E[x] from each bias (arXiv 1906.04721, section 4.2).
+
+    Ŵ are the weights as int8 holds them, by output channel. At the border of a convolution that
+    pads, where part of x is zero, the mean is taken as inside.
+
+    Args:
+        network: prepared and equalised.
+        means: (C,) mean of each channel, by node.
+    """
+    for node in network:
+        (source, *others) = node.inputs
+        if others or source not in means or not takes_bias(node):
+            continue
+        kernel = np.asarray(node.weights[0], np.float64)
+        # A depthwise kernel is (height, width, inputs, multiplier).
+        depthwise = issubclass(node.layer, keras.layers.DepthwiseConv2D)
+        axes = (2, 3) if depthwise else (kernel.ndim - 1,)
+        error = replace(node, weights=(rounded(kernel, axes) - kernel,))
+        network.nodes[node.name] = shift_outputs(node, -response(error, means[source]))
+
+
+def rounded(kernel: np.ndarray, axes: tuple[int, ...]) -> np.ndarray:
+    """A kernel after symmetric int8 quantisation with a scale for each place along `axes`."""
+    rest = tuple(axis for axis in range(kernel.ndim) if axis not in axes)
+    scale = np.abs(kernel).max(axis=rest, keepdims=True) / _LARGEST
+    scale = np.where(scale > 0, scale, 1.0)
+    return np.round(kernel / scale) * scale
+
+
+def integer_pixels(network: Network) -> dict[str, tuple[float, float]]:
+    """Makes what is subtracted from pixels whole numbers; biases take the rest.
+
+    127.5 less, every pixel would lie half way between two values of int8, which keeps zero for
+    the border. With 128 less it lies on one. At a border that is padded this changes the padding's
+    grey by the half, and nothing inside.
+
+    Args:
+        network: prepared.
+
+    Returns:
+        The range of each such node: int8 with a step of 1, whatever calibration faces hold.
+    """
+    found = {}
+    for node in network:
+        if node.inputs != (IMAGES,) or not issubclass(node.layer, ChannelShift):
+            continue
+        readers = _behind_padding(network, node.name)
+        shift = np.asarray(node.weights[0], np.float64)
+        whole = np.round(shift)
+        if not readers or not np.all(whole == whole[0]):
+            continue
+        network.replace(node, weights=(whole,))
+        for reader in readers:
+            network.nodes[reader.name] = shift_outputs(reader, response(reader, shift - whole))
+        low, high = PIXELS
+        found[node.name] = (low + float(whole[0]), high + float(whole[0]))
+    return found
+
+
+def _behind_padding(network: Network, name: str) -> list[Node]:
+    """The layers with biases that read a node, past padding; none where anything else does."""
+    if network.is_output(name):
+        return []
+    found = []
+    for reader in network.readers(name):
+        if issubclass(reader.layer, keras.layers.ZeroPadding2D):
+            behind = _behind_padding(network, reader.name)
+        else:
+            behind = [reader] if takes_bias(reader) else []
+        if not behind:
+            return []
+        found += behind
+    return found
+
 
 # In place of a statistic: ends that fine-tuning learned.
 QAT = "qat"

@@ -1,10 +1,15 @@
-"""What quantisation asks of an ONNX graph."""
+"""ONNX graphs: what quantization reads, rewrites and runs in them."""
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from gfkeras.errors import require
+from gfkeras.export.quantization.calibration import Embeddings
 
 PRODUCTS = ("Conv", "MatMul")
 
@@ -50,3 +55,113 @@ def with_batch(content: bytes, batch_size: int) -> bytes:
     for end in (*model.graph.input, *model.graph.output):
         end.type.tensor_type.shape.dim[0].dim_value = batch_size
     return bytes(model.SerializeToString())
+
+
+_LARGEST = 127
+
+
+def quantize_group_kernels(model: Any) -> None:
+    """Stores each kernel of three axes that is gathered from as int8, with a scale for each row.
+
+    One group's weights and scales are gathered and made float: W[k] = s[k]·Ŵ[k].
+
+    Args:
+        model: ONNX; changed in place.
+    """
+    onnx: Any = require("onnx", "export")
+    graph = model.graph
+    kernels = {
+        tensor.name: tensor
+        for tensor in graph.initializer
+        if tensor.data_type == onnx.TensorProto.FLOAT and len(tensor.dims) > 2
+    }
+    nodes: list[Any] = []
+    for node in graph.node:
+        if node.op_type != "Gather" or node.input[0] not in kernels:
+            nodes.append(node)
+            continue
+        kernel = kernels[node.input[0]]
+        values = onnx.numpy_helper.to_array(kernel)
+        scale = np.abs(values).max(axis=-1, keepdims=True) / _LARGEST
+        scale = np.where(scale > 0, scale, 1).astype(np.float32)
+        integers = np.round(values / scale).astype(np.int8)
+        name, index, result = kernel.name, node.input[1], node.output[0]
+        # Written with raw bytes, as protobuf would give an int8 a number of up to 10 bytes.
+        kernel.CopyFrom(onnx.numpy_helper.from_array(integers, name))
+        graph.initializer.append(onnx.numpy_helper.from_array(scale, f"{name}/scale"))
+        make = onnx.helper.make_node
+        nodes += [
+            make("Gather", [name, index], [f"{result}/int8"], axis=0),
+            make("Gather", [f"{name}/scale", index], [f"{result}/scale"], axis=0),
+            make("Cast", [f"{result}/int8"], [f"{result}/cast"], to=onnx.TensorProto.FLOAT),
+            make("Mul", [f"{result}/cast", f"{result}/scale"], [result]),
+        ]
+    del graph.node[:]
+    graph.node.extend(nodes)
+
+
+def embed_onnx(content: bytes, images: np.ndarray) -> Embeddings:
+    """Runs an .onnx with float ends, image by image.
+
+    Args:
+        content: of the file.
+        images: (N, H, W, 3) float32.
+    """
+    session = _session(content)
+    (given,) = session.get_inputs()
+    names = [output.name for output in session.get_outputs()]
+    rows = [session.run(names, {given.name: image[np.newaxis]}) for image in images]
+    return Embeddings.of(
+        {
+            name: np.concatenate(each)
+            for name, each in zip(names, zip(*rows, strict=True), strict=True)
+        }
+    )
+
+
+class OnnxTensors:
+    """A float .onnx that shows what its convolutions and FCs read and give.
+
+    Args:
+        path: of the file.
+
+    Call arguments:
+        image: (H, W, 3).
+
+    Returns:
+        The name and value of each such tensor.
+
+    Attributes:
+        given: the input's name.
+        computed: the names of these tensors.
+    """
+
+    def __init__(self, path: Path):
+        onnx: Any = require("onnx", "export")
+        model = onnx.load(str(path))
+        known = constants(model)
+        self.given: str = model.graph.input[0].name
+        ends = [name for n in products(model) for name in (*n.input[:2], *n.output)]
+        self.computed = tuple(dict.fromkeys(n for n in ends if n not in known))
+        outputs = {output.name for output in model.graph.output}
+        for name in self.computed:
+            if name not in outputs | {self.given}:
+                shown = onnx.helper.make_tensor_value_info(name, onnx.TensorProto.FLOAT, None)
+                model.graph.output.append(shown)
+        self._session = _session(model.SerializeToString())
+
+    def __call__(self, image: np.ndarray) -> Iterator[tuple[str, np.ndarray]]:
+        batch = image[np.newaxis].astype(np.float32)
+        names = [name for name in self.computed if name != self.given]
+        values = self._session.run(names, {self.given: batch})
+        yield from zip(names, values, strict=True)
+        if self.given in self.computed:
+            yield self.given, batch
+
+
+def _session(content: bytes) -> Any:
+    ort: Any = require("onnxruntime", "export")
+    options = ort.SessionOptions()
+    options.intra_op_num_threads = 1
+    options.log_severity_level = 3
+    return ort.InferenceSession(content, options, providers=["CPUExecutionProvider"])

@@ -12,18 +12,21 @@ import numpy as np
 
 from gfkeras.errors import require
 from gfkeras.export.preparation import INTEGER_STEPS, flattened
-from gfkeras.export.preparation.equalization import equalize
-from gfkeras.export.preparation.float32 import float32_model
-from gfkeras.export.preparation.observation import observe_channels
+from gfkeras.export.preparation.equalization import equalize, observe_channels
+from gfkeras.export.preparation.preparing import float32_model
 from gfkeras.export.quantization.aeq import silent
-from gfkeras.export.quantization.bias_correction import correct_biases
 from gfkeras.export.quantization.calibration import Calibration
-from gfkeras.export.quantization.histogram import STATISTICS
-from gfkeras.export.quantization.int8 import Int8Result, WriteFloat
-from gfkeras.export.quantization.observing import count
-from gfkeras.export.quantization.onnx_graph import constants, products, short_names, with_batch
-from gfkeras.export.quantization.onnx_group_kernels import quantize_group_kernels
-from gfkeras.export.quantization.onnx_running import OnnxTensors, embed_onnx
+from gfkeras.export.quantization.int8 import Int8Result, WriteFloat, correct_biases
+from gfkeras.export.quantization.observing import STATISTICS, count
+from gfkeras.export.quantization.onnx_graph import (
+    OnnxTensors,
+    constants,
+    embed_onnx,
+    products,
+    quantize_group_kernels,
+    short_names,
+    with_batch,
+)
 
 Ranges = dict[str, tuple[float, float]]
 

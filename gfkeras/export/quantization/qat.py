@@ -11,8 +11,8 @@ from keras import ops
 
 from gfkeras.errors import require
 from gfkeras.export.preparation.network import Network
-from gfkeras.export.quantization.qat_settings import QatSettings
-from gfkeras.export.quantization.running import Embeddings
+from gfkeras.export.quantization.calibration import Embeddings
+from gfkeras.export.quantization.settings import QatSettings
 from gfkeras.export.quantization.simulation import Simulation
 from gfkeras.losses import CosineDistillationLoss
 

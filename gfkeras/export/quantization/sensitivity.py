@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from gfkeras.errors import require
-from gfkeras.export.quantization.running import Embeddings, embed
+from gfkeras.export.quantization.calibration import Embeddings, embed
 
 Quantize = Callable[[Sequence[str]], bytes]
 _RUNS = 60

@@ -1,7 +1,6 @@
 """People by their faces: templates, an index that keeps them, and exact search."""
 
 from gfkeras.inference.gallery.gallery import Gallery
-from gfkeras.inference.gallery.match import Match
-from gfkeras.inference.gallery.templates import Templates
+from gfkeras.inference.gallery.templates import Match, Templates
 
 __all__ = ["Gallery", "Match", "Templates"]

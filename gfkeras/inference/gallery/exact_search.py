@@ -10,7 +10,7 @@ import numpy.typing as npt
 
 from gfkeras.evaluation.similarity import COSINE, Similarity
 from gfkeras.inference.gallery.face_index import Block, FaceIndex
-from gfkeras.inference.gallery.match import Match
+from gfkeras.inference.gallery.templates import Match
 
 Floats = npt.NDArray[np.float32]
 Integers = npt.NDArray[np.int64]

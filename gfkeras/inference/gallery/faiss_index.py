@@ -11,8 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from gfkeras.errors import require
-from gfkeras.inference.gallery.rows import Rows
-from gfkeras.inference.gallery.storage import decode
+from gfkeras.inference.gallery.rows import Rows, decode
 from gfkeras.inference.gallery.templates import Templates
 
 # Rows searched at once. Larger blocks take no less time, and each is decoded into memory.

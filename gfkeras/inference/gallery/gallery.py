@@ -10,15 +10,20 @@ import numpy as np
 
 from gfkeras.errors import nearest, one_of, positive_int
 from gfkeras.evaluation.similarity import COSINE, Similarity
+from gfkeras.inference.gallery.column import joined_names, split_names
 from gfkeras.inference.gallery.exact_search import exact_search
 from gfkeras.inference.gallery.face_index import FaceIndex
 from gfkeras.inference.gallery.faiss_index import FaissIndex
 from gfkeras.inference.gallery.gallery_file import read_gallery_file, write_gallery_file
-from gfkeras.inference.gallery.match import Match
-from gfkeras.inference.gallery.name_columns import joined_names, split_names
-from gfkeras.inference.gallery.rows import Rows
-from gfkeras.inference.gallery.storage import STORAGES
-from gfkeras.inference.gallery.templates import Embedded, Templates, average, merge, unit_rows
+from gfkeras.inference.gallery.rows import STORAGES, Rows
+from gfkeras.inference.gallery.templates import (
+    Embedded,
+    Match,
+    Templates,
+    average,
+    merge,
+    unit_rows,
+)
 
 Names = str | Sequence[str]
 

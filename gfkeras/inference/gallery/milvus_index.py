@@ -13,9 +13,9 @@ import numpy as np
 import numpy.typing as npt
 
 from gfkeras.errors import require
-from gfkeras.inference.gallery.milvus_block import MilvusBlock
-from gfkeras.inference.gallery.milvus_connection import (
+from gfkeras.inference.gallery.milvus_block import (
     TIMEOUT,
+    MilvusBlock,
     close,
     connect,
     is_lite,

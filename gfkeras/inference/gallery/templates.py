@@ -1,4 +1,4 @@
-"""Templates: what a gallery keeps of each person."""
+"""Templates of people, and matches with them."""
 
 from __future__ import annotations
 
@@ -201,3 +201,20 @@ def _direction(means: npt.NDArray[np.float64]) -> tuple[Floats, Floats]:
     length = np.linalg.norm(means, axis=1)
     directions = means / np.maximum(length, np.finfo(np.float64).tiny)[:, None]
     return directions.astype(np.float32), np.asarray(length, np.float32)
+
+
+@dataclass(frozen=True, slots=True)
+class Match:
+    """One person of a gallery beside a probe.
+
+    Attributes:
+        name: the person.
+        similarity: what the search ranks by: the cosine, or the group-aware similarity.
+        cosine: of the embeddings.
+        photos: how many photos the person's template is the mean of.
+    """
+
+    name: str
+    similarity: float
+    cosine: float
+    photos: int

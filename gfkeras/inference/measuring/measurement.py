@@ -12,12 +12,16 @@ from typing import Any
 from gfkeras.errors import positive_int
 from gfkeras.files import size_bytes
 from gfkeras.inference.embedder import Embedder
-from gfkeras.inference.measuring.child import child_json
 from gfkeras.inference.measuring.latency import Latency, latencies
-from gfkeras.inference.measuring.operators import Operator, Profile
-from gfkeras.inference.measuring.profiles import litert_profile, onnx_profile
+from gfkeras.inference.measuring.profiles import (
+    Operator,
+    Profile,
+    child_json,
+    litert_profile,
+    onnx_profile,
+)
 from gfkeras.inference.measuring.xnnpack import LeftOperator, left_operators
-from gfkeras.inference.processors import usable_processors
+from gfkeras.processors import usable_processors
 
 _LITERT, _ONNX = ".tflite", ".onnx"
 

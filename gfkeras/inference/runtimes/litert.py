@@ -8,8 +8,12 @@ from pathlib import Path
 import numpy as np
 
 from gfkeras.errors import require
-from gfkeras.inference.denormals import flushed_denormals
-from gfkeras.inference.runtimes.runtime import image_input, named_outputs, unreadable
+from gfkeras.inference.runtimes.runtime import (
+    flushed_denormals,
+    image_input,
+    named_outputs,
+    unreadable,
+)
 
 # So few images at once that what flows between two layers stays in a core's own cache; one by one,
 # the weights of a ResNet would be fetched for each.

@@ -7,8 +7,12 @@ from pathlib import Path
 import numpy as np
 
 from gfkeras.errors import require
-from gfkeras.inference.denormals import flushed_denormals
-from gfkeras.inference.runtimes.runtime import image_input, named_outputs, unreadable
+from gfkeras.inference.runtimes.runtime import (
+    flushed_denormals,
+    image_input,
+    named_outputs,
+    unreadable,
+)
 
 
 class OnnxRuntime:

@@ -1,13 +1,16 @@
-"""The log of a run."""
+"""Callbacks of each epoch: the log, the speed, the number of the epoch."""
 
 from __future__ import annotations
 
 import csv
+import time
 from pathlib import Path
 from typing import Any
 
 import keras
+import numpy as np
 
+from gfkeras.data import FaceBatches
 from gfkeras.files import replacing
 
 
@@ -44,3 +47,50 @@ class EpochLog(keras.callbacks.Callback):
             writer = csv.DictWriter(file, columns, restval="")
             writer.writeheader()
             writer.writerows(self.rows)
+
+
+class Throughput(keras.callbacks.Callback):
+    """Adds learning_rate, seconds and images_per_second of an epoch to its logs.
+
+    Seconds and images are those of this process: of an epoch that a resumed run finishes, the
+    rest of it.
+
+    Args:
+        batch_size: images a step, over all replicas.
+    """
+
+    def __init__(self, batch_size: int):
+        super().__init__()
+        self.batch_size = batch_size
+        self._start = 0.0
+        self._steps = 0
+
+    def on_epoch_begin(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
+        self._start = time.perf_counter()
+
+    def on_train_batch_end(self, batch: int, logs: dict[str, Any] | None = None) -> None:
+        self._steps = batch + 1
+
+    def on_epoch_end(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
+        if logs is not None:
+            seconds = time.perf_counter() - self._start
+            logs["learning_rate"] = float(np.asarray(self.model.optimizer.learning_rate))
+            logs["seconds"] = seconds
+            logs["images_per_second"] = self._steps * self.batch_size / seconds
+
+
+class DataEpoch(keras.callbacks.Callback):
+    """Tells the batches which epoch it is, so that a resumed run sees what it would have.
+
+    Keras itself also ends an "epoch" of the data set before the first one.
+
+    Args:
+        batches: a `FaceBatches`.
+    """
+
+    def __init__(self, batches: FaceBatches):
+        super().__init__()
+        self.batches = batches
+
+    def on_epoch_begin(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
+        self.batches.epoch = epoch

@@ -7,10 +7,36 @@ from contextlib import AbstractContextManager
 from typing import Any
 
 import keras
+import numpy as np
 
 from gfkeras.data import FaceBatches
-from gfkeras.data.dataset import tf_dataset
-from gfkeras.training.distribution.epoch_rest import EpochRest
+from gfkeras.data.tf_dataset import tf_dataset
+
+
+class EpochRest(keras.utils.PyDataset):
+    """The batches of one epoch from one of them on.
+
+    Args:
+        batches: of the whole epoch.
+        epoch: counted from 0.
+        first: index of the first batch to give.
+    """
+
+    def __init__(self, batches: FaceBatches, epoch: int, first: int):
+        super().__init__(
+            workers=batches.workers,
+            use_multiprocessing=batches.use_multiprocessing,
+            max_queue_size=batches.max_queue_size,
+        )
+        self.batches = batches
+        self.epoch = epoch
+        self.first = first
+
+    def __len__(self) -> int:
+        return len(self.batches) - self.first
+
+    def __getitem__(self, index: int) -> tuple[np.ndarray, np.ndarray]:
+        return self.batches.batch(self.epoch, self.first + index)
 
 
 class Distribution:

@@ -1,7 +1,6 @@
 """Keras' optimizers with what face recognition trains with: L2 decay, no decay on norms, rows."""
 
-from gfkeras.training.optimizers.adam import Adam
-from gfkeras.training.optimizers.adamw import AdamW
+from gfkeras.training.optimizers.adam import Adam, AdamW
 from gfkeras.training.optimizers.face_optimizer import FaceOptimizer
 from gfkeras.training.optimizers.sgd import SGD
 

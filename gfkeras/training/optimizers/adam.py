@@ -1,4 +1,4 @@
-"""Adam."""
+"""Adam and AdamW."""
 
 from __future__ import annotations
 
@@ -68,3 +68,22 @@ class Adam(FaceOptimizer, keras.optimizers.Adam):
         correction = ops.sqrt(1 - ops.power(self.beta_2, step)) / (1 - ops.power(self.beta_1, step))
         weights = weights - first * (rate * correction) / (ops.sqrt(second) + self.epsilon)
         return [weights, first, second]
+
+
+@keras.saving.register_keras_serializable("gfkeras")
+class AdamW(Adam):
+    """`Adam` (arXiv 1711.05101) with decoupled weight decay by default.
+
+    Args:
+        learning_rate: lr, a float or a schedule.
+        weight_decay: as of `FaceOptimizer`.
+        kwargs: of `Adam`.
+
+    Example:
+        >>> from gfkeras.training.optimizers import AdamW
+        >>> AdamW(0.001, weight_decay=0.05).weight_decay
+        0.05
+    """
+
+    def __init__(self, learning_rate: Any = 0.001, weight_decay: float = 0.004, **kwargs: Any):
+        super().__init__(learning_rate=learning_rate, weight_decay=weight_decay, **kwargs)

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from gfkeras.data.augmentation.catalog import AUGMENTATIONS, make_layer
-from gfkeras.data.augmentation.keyed_seeds import KeyedSeeds
+from gfkeras.data.augmentation.layer_pipeline import KeyedSeeds
 from gfkeras.data.synthetic import render_face
 
 NEEDED = {

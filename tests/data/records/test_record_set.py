@@ -17,7 +17,7 @@ from PIL import Image
 from gfkeras.data import FaceBatches, RecordSet
 from gfkeras.data.images import ImageError
 from gfkeras.data.prepare import PrepareOptions, prepare
-from gfkeras.data.records import example, tfrecord
+from gfkeras.data.records import tfrecord
 
 
 @pytest.fixture(scope="module")
@@ -88,7 +88,7 @@ def test_a_changed_bit_or_a_cut_is_found(data, draw):
 
 def test_not_a_record():
     with pytest.raises(ValueError, match="not a record"):
-        example.decode(b"\xff\xff\xff")
+        tfrecord.decode(b"\xff\xff\xff")
 
 
 def test_selections_label_anew(folder):

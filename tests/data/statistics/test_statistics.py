@@ -15,7 +15,7 @@ from gfkeras.data.prepare import PrepareOptions, prepare
 from gfkeras.data.records import RecordSet
 from gfkeras.data.sources import open_source
 from gfkeras.data.statistics import DataStatistics, contact_sheet, find_suspects
-from gfkeras.data.statistics.drawing import drawn_from_records, drawn_from_source
+from gfkeras.data.statistics.contact_sheet import drawn_from_records, drawn_from_source
 
 
 @pytest.fixture(scope="module")

@@ -14,7 +14,7 @@ from PIL import Image
 from gfkeras.data import FaceFolder, RecordSet
 from gfkeras.data.prepare import prepare
 from gfkeras.experiments.cleaning import clean
-from gfkeras.experiments.cleaning.cut import automatic_angle
+from gfkeras.experiments.cleaning.sub_centers import automatic_angle
 from gfkeras.files import tree_sha256
 from gfkeras.training import Recipe
 

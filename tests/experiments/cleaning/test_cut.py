@@ -7,7 +7,7 @@ import itertools
 import numpy as np
 import pytest
 
-from gfkeras.experiments.cleaning.cut import automatic_angle, valley
+from gfkeras.experiments.cleaning.sub_centers import automatic_angle, valley
 
 
 def slow_valley(angles: np.ndarray) -> float:

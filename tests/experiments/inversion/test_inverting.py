@@ -13,7 +13,7 @@ from gfkeras.data import FaceFolder
 from gfkeras.experiments.inversion import InversionSettings, Targets, invert
 from gfkeras.experiments.inversion.inverting import as_pixels
 from gfkeras.experiments.inversion.judging import Likeness
-from gfkeras.experiments.inversion.subjects import (
+from gfkeras.experiments.inversion.targets import (
     of_estimated_classes,
     of_people,
     of_run_classes,

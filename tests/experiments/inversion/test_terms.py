@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from keras import ops
 
-from gfkeras.experiments.inversion.terms import (
+from gfkeras.experiments.inversion.batch_statistics import (
     channel_statistics,
     squared_norm,
     statistics_distance,

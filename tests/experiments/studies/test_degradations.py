@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from gfkeras.data.augmentation.resampling import reduction_matrices
+from gfkeras.data.augmentation.resampling_layers import reduction_matrices
 from gfkeras.data.synthetic import synthetic_faces
 from gfkeras.experiments.studies import jpeg_compression, small_image
 

@@ -9,7 +9,7 @@ import pytest
 
 from gfkeras.training import Recipe, train
 from gfkeras.training.distribution import Cluster, open_distribution
-from gfkeras.training.sections import TrainingSection
+from gfkeras.training.recipe_sections import TrainingSection
 
 WORKERS = ["10.0.0.1:2222", "10.0.0.2:2222"]
 

@@ -1,0 +1,197 @@
+"""Layers that resample: random crops and low resolution."""
+
+from __future__ import annotations
+
+import functools
+import math
+import numbers
+from collections.abc import Sequence
+from typing import Any
+
+import keras
+import numpy as np
+from keras import ops
+
+
+def resample(images: Any, rows: Any, columns: Any) -> Any:
+    """Applies to each image its own two matrices.
+
+    Args:
+        images: (B, H, W, 3) float.
+        rows: (B, H', H), each row summing to 1.
+        columns: (B, W', W), likewise.
+
+    Returns:
+        (B, H', W', 3).
+    """
+    return ops.einsum("bij,bjkc,blk->bilc", rows, images, columns)
+
+
+def crop_matrix(starts: Any, lengths: Any, size: int) -> Any:
+    """The matrices that enlarge [start, start + length) of a line of pixels to the whole line.
+
+    Linear interpolation with pixels as intervals of length 1; beyond the border the
+    outermost pixel is repeated.
+
+    Args:
+        starts: (B,) float, in pixels.
+        lengths: (B,) float, at most `size`: this interpolates and does not average.
+        size: pixels in the line.
+
+    Returns:
+        (B, size, size) float32.
+    """
+    pixels = np.arange(size, dtype=np.float32)
+    centres = (pixels + 0.5) / size
+    positions = ops.expand_dims(starts, 1) + ops.expand_dims(lengths, 1) * centres - 0.5
+    positions = ops.clip(positions, 0.0, size - 1.0)
+    return ops.relu(1.0 - ops.abs(ops.expand_dims(positions, 2) - pixels))
+
+
+@functools.cache
+def reduction_matrices(size: int, smallest: int) -> np.ndarray:
+    """The matrices that shrink a line of pixels and enlarge it again, for each small size.
+
+    Shrinking averages with a triangle as wide as two pixels of the small line, enlarging
+    interpolates linearly: bilinear `keras.ops.image.resize`, with `antialias` on the way down.
+
+    Args:
+        size: pixels in the line.
+        smallest: the least number of pixels in between.
+
+    Returns:
+        (size − smallest + 1, size, size) float32, for smallest…size pixels.
+    """
+    return np.stack([_linear(n, size) @ _linear(size, n) for n in range(smallest, size + 1)])
+
+
+def _linear(source: int, target: int) -> np.ndarray:
+    """(target, source): linear resampling of a line, averaging where it shrinks."""
+    ratio = source / target
+    positions = (np.arange(target) + 0.5) * ratio - 0.5
+    distances = np.abs(positions[:, None] - np.arange(source)) / max(ratio, 1.0)
+    weights = np.maximum(1.0 - distances, 0.0)
+    return (weights / weights.sum(axis=1, keepdims=True)).astype(np.float32)
+
+
+def positive_range(argument: str, value: Any, largest: float = float("inf")) -> tuple[float, float]:
+    """Returns [low, high] as a tuple of floats.
+
+    Raises:
+        ValueError: unless 0 < low ≤ high ≤ `largest`, and finite.
+    """
+    pair = list(value) if isinstance(value, (list, tuple)) else []
+    if (
+        len(pair) != 2
+        or any(isinstance(v, bool) or not isinstance(v, numbers.Real) for v in pair)
+        or not 0 < pair[0] <= pair[1] <= largest
+        or pair[1] == float("inf")
+    ):
+        bound = f" ≤ {largest:g}" if largest < float("inf") else ""
+        raise ValueError(
+            f"`{argument}` must be two numbers, 0 < low ≤ high{bound}. "
+            f"Received: {argument}={value!r}"
+        )
+    return float(pair[0]), float(pair[1])
+
+
+class RandomResizedCrop(keras.layers.Layer):
+    """Cuts a random rectangle out of each image and enlarges it to the image's size.
+
+    The area is uniform in `scale`, the logarithm of width over height in `ratio`, the place
+    uniform; a side is cut to the image's. Corners lie anywhere, not at whole pixels.
+    What `RandomCrop` of Keras does not do is vary the size of the part.
+
+    Args:
+        scale: least and largest area of the part, as a fraction of the image's.
+        ratio: least and largest width over height.
+        seed: of the random numbers.
+
+    Call arguments:
+        images: (B, H, W, 3) float, H and W known.
+
+    Raises:
+        ValueError: for a range that is none.
+    """
+
+    def __init__(
+        self,
+        scale: Sequence[float] = (0.7, 1.0),
+        ratio: Sequence[float] = (0.9, 1.1),
+        seed: int | None = None,
+        **kwargs: Any,
+    ):
+        super().__init__(**kwargs)
+        self.scale = positive_range("scale", scale, largest=1.0)
+        self.ratio = positive_range("ratio", ratio)
+        self.seed = seed
+        self.generator = keras.random.SeedGenerator(seed)
+
+    def call(self, images: Any, training: bool = True) -> Any:
+        if not training:
+            return images
+        count, (height, width) = ops.shape(images)[0], images.shape[1:3]
+        area = self._uniform(count, *self.scale)
+        aspect = ops.exp(self._uniform(count, *map(math.log, self.ratio)))
+        heights = height * ops.minimum(ops.sqrt(area / aspect), 1.0)
+        widths = width * ops.minimum(ops.sqrt(area * aspect), 1.0)
+        tops = (height - heights) * self._uniform(count, 0.0, 1.0)
+        lefts = (width - widths) * self._uniform(count, 0.0, 1.0)
+        rows, columns = crop_matrix(tops, heights, height), crop_matrix(lefts, widths, width)
+        return resample(images, ops.cast(rows, images.dtype), ops.cast(columns, images.dtype))
+
+    def _uniform(self, count: Any, low: float, high: float) -> Any:
+        return keras.random.uniform((count,), low, high, dtype="float32", seed=self.generator)
+
+    def compute_output_shape(self, input_shape: tuple[int | None, ...]) -> tuple[int | None, ...]:
+        return input_shape
+
+    def get_config(self) -> dict[str, Any]:
+        own = {"scale": self.scale, "ratio": self.ratio, "seed": self.seed}
+        return super().get_config() | own
+
+
+class RandomLowResolution(keras.layers.Layer):
+    """Shrinks each image by a random factor and enlarges it again.
+
+    The small picture has n/S of the image's S pixels a side, n uniform over the whole
+    numbers that `scale` allows; it is shrunk with antialiasing and enlarged bilinearly.
+
+    Args:
+        scale: least and largest side of the small picture, as a fraction of the image's.
+        seed: of the random numbers.
+
+    Call arguments:
+        images: (B, S, S, 3) float, S known.
+
+    Raises:
+        ValueError: for a range that is none, or images that are not square.
+    """
+
+    def __init__(
+        self, scale: Sequence[float] = (0.25, 1.0), seed: int | None = None, **kwargs: Any
+    ):
+        super().__init__(**kwargs)
+        self.scale = positive_range("scale", scale, largest=1.0)
+        self.seed = seed
+        self.generator = keras.random.SeedGenerator(seed)
+
+    def call(self, images: Any, training: bool = True) -> Any:
+        if not training:
+            return images
+        height, width = images.shape[1:3]
+        if height != width or height is None:
+            raise ValueError(f"`images` must be square. Received: shape {tuple(images.shape)}")
+        smallest, largest = (max(1, round(bound * height)) for bound in self.scale)
+        sides = keras.random.randint(
+            (ops.shape(images)[0],), 0, largest - smallest + 1, seed=self.generator
+        )
+        table = ops.convert_to_tensor(reduction_matrices(height, smallest), dtype=images.dtype)
+        matrices = ops.take(table, sides, axis=0)
+        return resample(images, matrices, matrices)
+
+    def compute_output_shape(self, input_shape: tuple[int | None, ...]) -> tuple[int | None, ...]:
+        return input_shape
+
+    def get_config(self) -> dict[str, Any]:
+        return super().get_config() | {"scale": self.scale, "seed": self.seed}

@@ -1,0 +1,134 @@
+"""ROC and DET curves."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from gfkeras.evaluation.metrics import Roc
+from gfkeras.evaluation.pairs import PairsResult
+from gfkeras.evaluation.plots.style import COLORS, INK, STYLES, figure_with_axes
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+# Points drawn of a curve; more could not be told apart on 720 pixels.
+DRAWN = 2000
+
+
+def roc_figure(results: Mapping[str, PairsResult | Roc]) -> Figure:
+    """ROC curves, one for each name: TAR over FAR on a logarithmic axis.
+
+    The axis begins at the smallest FAR that the number of impostor pairs can resolve, and TAR
+    at 0 unless all curves lie above 0.8. Curves are steps, as measured; nothing is smoothed.
+
+    Raises:
+        ValueError: where `results` is empty.
+    """
+    if not results:
+        raise ValueError("`results` must hold at least one result. Received: none")
+    figure, axes = figure_with_axes("False accept rate (log)", "True accept rate")
+    curves = {name: r.roc() if isinstance(r, PairsResult) else r for name, r in results.items()}
+    lowest = min(1 / curve.impostor for curve in curves.values())
+    lowest = min(lowest, 0.1)
+    least = 1.0
+    for i, (name, curve) in enumerate(curves.items()):
+        # Of the points of one FAR the last has the largest TAR.
+        last = np.append(np.flatnonzero(np.diff(curve.far) > 0), len(curve.far) - 1)
+        start = max(lowest, 1 / curve.impostor)
+        grid = np.geomspace(start, 1, DRAWN)
+        tar = curve.tar[last][np.searchsorted(curve.far[last], grid, side="right") - 1]
+        least = min(least, float(tar[0]))
+        # The curve on top is the first: others drawn later would hide it where they agree.
+        axes.plot(
+            grid,
+            tar,
+            linestyle=STYLES[i % len(STYLES)],
+            color=COLORS[i % len(COLORS)],
+            linewidth=2.2,
+            label=f"{name}  (AUC {curve.auc:.4f})",
+            zorder=4 - i / (len(curves) + 1),
+        )
+    axes.set_xscale("log")
+    axes.set_xlim(lowest, 1)
+    # Where every curve is near the top, the upper part alone, for nothing else is seen there.
+    bottom = 0.0 if least < 0.8 else 1 - 2 * max(1 - least, 0.005)
+    axes.set_ylim(bottom, 1 + 0.02 * (1 - bottom))
+    # Below the axes: curves of good networks leave no corner free for certain.
+    figure.legend(
+        loc="outside lower left",
+        ncols=1 if len(curves) == 1 else 2,
+        frameon=False,
+        fontsize=10,
+        labelcolor=INK,
+        handlelength=2.6,
+    )
+    return figure
+
+
+_TICKS = (1e-6, 1e-5, 1e-4, 1e-3, 0.01, 0.05, 0.2, 0.5)
+_DRAWN = 2000
+
+
+def det_figure(results: Mapping[str, PairsResult | Roc]) -> Figure:
+    """DET curves (Martin et al., 1997), one for each name: false rejects over false accepts.
+
+    Both axes are normal deviates: where the scores of both kinds are normal, the curve is a
+    straight line, and good networks are told apart as well as poor ones. A dot marks the equal
+    error rate. Nothing is drawn where fewer than one pair would be accepted or rejected.
+
+    Raises:
+        ValueError: where `results` is empty.
+    """
+    from scipy.stats import norm
+
+    if not results:
+        raise ValueError("`results` must hold at least one result. Received: none")
+    figure, axes = figure_with_axes("False accept rate", "False reject rate")
+    curves = {name: r.roc() if isinstance(r, PairsResult) else r for name, r in results.items()}
+    # The smallest rates above 0 that the pairs can resolve.
+    least = [
+        1 / max(getattr(curve, kind) for curve in curves.values())
+        for kind in ("impostor", "genuine")
+    ]
+    for i, (name, curve) in enumerate(curves.items()):
+        far, frr = curve.far, 1 - curve.tar
+        kept = np.flatnonzero((far > 0) & (far < 1) & (frr > 0) & (frr < 1))
+        x, y = _thinned(norm.ppf(far[kept]), norm.ppf(frr[kept]))
+        color = COLORS[i % len(COLORS)]
+        axes.plot(
+            x, y, linestyle=STYLES[i % len(STYLES)], color=color, linewidth=2.2,
+            label=f"{name}  (EER {curve.eer:.2%})",
+        )  # fmt: skip
+        if 0 < curve.eer < 1:
+            at = norm.ppf(curve.eer)
+            axes.plot([at], [at], marker="o", color=color, markersize=6, linestyle="none")
+    limits = (axes.set_xlim, axes.set_ylim)
+    for axis, low, limit in zip((axes.xaxis, axes.yaxis), least, limits, strict=True):
+        low = min(low, 0.05)
+        ticks = [tick for tick in _TICKS if tick >= low / 1.5]
+        # The labels of the two rarest would touch.
+        labels = ["" if tick == 1e-5 and 1e-6 in ticks else f"{100 * tick:g}%" for tick in ticks]
+        axis.set_ticks(norm.ppf(ticks), labels)
+        limit(norm.ppf(low / 1.5), norm.ppf(0.55))
+    figure.legend(
+        loc="outside lower left", ncols=1 if len(curves) == 1 else 2, frameon=False, fontsize=10,
+        labelcolor=INK, handlelength=2.6,
+    )  # fmt: skip
+    return figure
+
+
+def _thinned(x: np.ndarray, y: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Points that can be told apart as drawn, evenly along the curve.
+
+    Most points of fifteen million pairs lie where both errors are large; of every thousandth one
+    hardly any would be left where few pairs are accepted.
+    """
+    if len(x) <= _DRAWN:
+        return x, y
+    length = np.concatenate([[0.0], np.cumsum(np.abs(np.diff(x)) + np.abs(np.diff(y)))])
+    kept = np.unique(np.searchsorted(length, np.linspace(0, length[-1], _DRAWN)))
+    kept = np.minimum(kept, len(x) - 1)
+    return x[kept], y[kept]

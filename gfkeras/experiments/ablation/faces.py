@@ -1,0 +1,198 @@
+"""Faces of an ablation, decoded once for all rows."""
+
+from __future__ import annotations
+
+import functools
+import hashlib
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from gfkeras.data import FaceFolder, Faces, RecordSet
+from gfkeras.data.faces import decode_files
+from gfkeras.data.folder import read_names
+from gfkeras.data.records.manifest import MANIFEST_FILE
+from gfkeras.evaluation import PairList, sample_pairs
+from gfkeras.experiments.ablation.row import pairs_fingerprint
+from gfkeras.files import sha256
+from gfkeras.training import Recipe
+
+
+@dataclass(frozen=True, eq=False)
+class MeasuredPairs:
+    """P pairs by the rows of their images.
+
+    Attributes:
+        first, second: (P,) int64, places in `PairFaces.images`.
+        same: (P,) true for genuine pairs.
+        fold: (P,) int64.
+    """
+
+    first: np.ndarray
+    second: np.ndarray
+    same: np.ndarray
+    fold: np.ndarray
+
+
+class PairFaces:
+    """Pairs, and the images of their files in memory.
+
+    Args:
+        pairs: of aligned faces.
+
+    Attributes:
+        files: every distinct file of the pairs.
+    """
+
+    def __init__(self, pairs: PairList):
+        self.pairs = pairs
+        self.files = pairs.files()
+
+    @functools.cached_property
+    def fingerprint(self) -> str:
+        """Names the pairs."""
+        return pairs_fingerprint(self.pairs)
+
+    @property
+    def images(self) -> np.ndarray:
+        """(M, 112, 112, 3) uint8 of those files that could be read."""
+        return self._decoded[0]
+
+    @property
+    def index(self) -> np.ndarray:
+        """(M,) int64, the position of each image in `files`."""
+        return self._decoded[1]
+
+    @property
+    def skipped(self) -> list[tuple[Path, str]]:
+        """(file, reason) of the others."""
+        return self._decoded[2]
+
+    @functools.cached_property
+    def measured(self) -> MeasuredPairs:
+        """The pairs of which both files could be read.
+
+        Raises:
+            ValueError: where there are none.
+        """
+        row = np.full(len(self.files), -1, np.int64)
+        row[self.index] = np.arange(len(self.index))
+        position = {path: place for place, path in enumerate(self.files)}
+        first = row[[position[path] for path in self.pairs.first]]
+        second = row[[position[path] for path in self.pairs.second]]
+        readable = (first >= 0) & (second >= 0)
+        if not readable.any():
+            raise ValueError(
+                f"None of the {len(self.pairs)} pairs could be measured: "
+                f"{len(self.skipped)} of {len(self.files)} files could not be read"
+            )
+        return MeasuredPairs(
+            first[readable],
+            second[readable],
+            self.pairs.same[readable],
+            self.pairs.fold[readable],
+        )
+
+    @functools.cached_property
+    def _decoded(self) -> tuple[np.ndarray, np.ndarray, list[tuple[Path, str]]]:
+        images, kept, skipped = decode_files(self.files)
+        return images, np.asarray(kept, np.int64), skipped
+
+
+class TrainingFaces:
+    """The training data of all rows.
+
+    A folder's images are decoded at the first training and stay in memory; records are read as
+    they are needed.
+
+    Args:
+        data: records that `gfkeras prepare` wrote, or one folder of images per person.
+        identities: which people: names, or a text file of names; all by default.
+
+    Raises:
+        ValueError: if the folder is missing or holds no images, or a name is not in it.
+    """
+
+    def __init__(
+        self,
+        data: str | os.PathLike[str],
+        identities: Sequence[str] | str | os.PathLike[str] | None = None,
+    ):
+        self._records: RecordSet | None = None
+        self._folders: dict[int, FaceFolder] = {}
+        self._decoded: dict[int, Faces] = {}
+        self._fingerprints: dict[int, str] = {}
+        if (Path(data) / MANIFEST_FILE).is_file():
+            records = RecordSet(data)
+            self._records = (
+                records if identities is None else records.select(read_names(identities))
+            )
+        else:
+            self._folders[1] = FaceFolder(data, identities)
+
+    def of(self, recipe: Recipe) -> Faces | RecordSet:
+        """What `gfkeras.training.train` takes for a recipe."""
+        if self._records is not None:
+            return self._records
+        least = recipe.data.min_images
+        if least not in self._decoded:
+            self._decoded[least] = self._folder(least).load()
+        return self._decoded[least]
+
+    def fingerprint(self, recipe: Recipe) -> str:
+        """Names the data: the manifest of records; people, files and sizes of a folder."""
+        least = recipe.data.min_images
+        if least not in self._fingerprints:
+            self._fingerprints[least] = self._fingerprint(least)
+        return self._fingerprints[least]
+
+    def trained_files(self, recipe: Recipe) -> set[Path]:
+        """The image files that a recipe trains on, links resolved; empty for records."""
+        if self._records is not None:
+            return set()
+        folder, holdout = self._folder(recipe.data.min_images), recipe.data.holdout_identities
+        part = folder.split(holdout)[0] if holdout else folder
+        return {path.resolve() for path in part.paths}
+
+    def heldout_pairs(self, recipe: Recipe) -> PairList:
+        """Pairs of the people that a recipe holds out, half of them genuine.
+
+        As many as `evaluation.pairs` says, or as they give.
+
+        Raises:
+            ValueError: where it holds nobody out, or records are trained on.
+        """
+        holdout = recipe.data.holdout_identities
+        if self._records is not None or not holdout:
+            reason = "records" if self._records is not None else "holdout_identities = 0"
+            raise ValueError(
+                "`pairs` must be given, unless the recipe's `data.holdout_identities` holds out "
+                f"people of a folder of images. Received: {reason}"
+            )
+        people = self._folder(recipe.data.min_images).split(holdout)[1]
+        sizes = [int((people.labels == label).sum()) for label in range(len(people.identities))]
+        genuine = sum(size * (size - 1) // 2 for size in sizes)
+        impostor = len(people) * (len(people) - 1) // 2 - genuine
+        count = min(recipe.evaluation.pairs, 2 * genuine, 2 * impostor)
+        return sample_pairs(people.paths, people.labels, count)
+
+    def _folder(self, least: int) -> FaceFolder:
+        if least not in self._folders:
+            whole = self._folders[1]
+            self._folders[least] = FaceFolder(whole.root, whole.identities, min_images=least)
+        return self._folders[least]
+
+    def _fingerprint(self, least: int) -> str:
+        digest = hashlib.sha256()
+        if self._records is not None:
+            digest.update(sha256(self._records.folder / MANIFEST_FILE).encode())
+            digest.update("\n".join(self._records.identities).encode())
+        else:
+            folder = self._folder(least)
+            for path, label in zip(folder.paths, folder.labels.tolist(), strict=True):
+                name = path.relative_to(folder.root).as_posix()
+                digest.update(f"{name}\0{path.stat().st_size} {label}\n".encode())
+        return digest.hexdigest()[:12]

@@ -1,0 +1,140 @@
+"""Content of an artefact's card."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime
+from typing import Any
+
+import keras
+
+from gfkeras.cards import CARD_FORMAT, FLOAT_PRECISIONS
+from gfkeras.evaluation import Thresholds
+from gfkeras.layers import InputNormalization
+from gfkeras.version import __version__
+
+
+def describe(
+    form: Any,
+    model: keras.Model,
+    settings: dict[str, Any],
+    ends: tuple[str, str],
+    fingerprint: str,
+    about: dict[str, Any],
+) -> dict[str, Any]:
+    """The card that goes into an artefact; the one beside it has `gfkeras.cards.file_facts` too.
+
+    Args:
+        form: what `export_form` returned.
+        model: the Keras model it was made from.
+        settings: format, precision, mode and batch_size.
+        ends: the types of its inputs and outputs.
+        fingerprint: of the model in the mode that is exported.
+        about: of `About.to_json`.
+    """
+    signature = form.serve.input_signature[0]
+    outputs = form.serve.get_concrete_function().structured_outputs
+    return {
+        "card": CARD_FORMAT,
+        "gfkeras": __version__,
+        "keras": keras.__version__,
+        "created": datetime.now(UTC).isoformat(timespec="seconds"),
+        **settings,
+        "inputs": [
+            {
+                "name": signature.name,
+                "shape": signature.shape.as_list(),
+                "dtype": ends[0],
+                "values": "RGB, 0…255"
+                + (", less 128" if ends[0] == "int8" else "")
+                + "; normalised inside",
+            }
+        ],
+        "normalisation": _normalisation(model),
+        "outputs": [
+            {"name": name, "shape": tensor.shape.as_list(), "dtype": ends[1]}
+            for name, tensor in outputs.items()
+        ],
+        "model": _summary(model),
+        "fingerprint": fingerprint,
+        **about,
+    }
+
+
+def _normalisation(model: keras.Model) -> dict[str, Any]:
+    """What the artefact does with pixels of 0…255 before its first convolution: x·scale + offset.
+
+    A model without our layer for it keeps to itself what it does.
+    """
+    for layer in model._flatten_layers(include_self=False, recursive=True):
+        if isinstance(layer, InputNormalization):
+            return {"inside": True, "scale": layer.scale, "offset": -layer.mean * layer.scale}
+    return {"inside": True}
+
+
+def _summary(model: keras.Model) -> dict[str, Any]:
+    """The architecture by its arguments, without weights or nested configurations."""
+    plain = (str, int, float, bool, type(None), list, tuple)
+    arguments = {
+        key: value
+        for key, value in model.get_config().items()
+        # The artefact's mode stands in the card itself and may be another.
+        if key != "mode" and isinstance(value, plain)
+    }
+    if not hasattr(model, "save_to"):
+        # A functional model's configuration lists each of its layers.
+        arguments = {"name": model.name}
+    summary = {"class": type(model).__name__, "parameters": model.count_params(), **arguments}
+    backbone = getattr(model, "backbone", None)
+    if isinstance(backbone, keras.Model):
+        summary["backbone"] = _summary(backbone)
+    return summary
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class About:
+    """What is known of a model, for `export_model`.
+
+    Attributes:
+        thresholds: by FAR, measured on this model in this mode.
+        sources: where the weights come from, in what JSON has: preset or folder, licence,
+            provenance, training data.
+        reference_results: figures measured on the model, not on the artefact.
+    """
+
+    thresholds: Thresholds | None = None
+    sources: Mapping[str, Any] = dataclasses.field(default_factory=dict)
+    reference_results: Sequence[Mapping[str, Any]] = ()
+
+    def to_json(self, fingerprint: str, precision: str) -> dict[str, Any]:
+        """Keys of the card, those alone of which something is known.
+
+        Args:
+            fingerprint: of the model that is exported, in the mode that it is exported in.
+            precision: of the artefact.
+
+        Raises:
+            ValueError: for thresholds of another model or mode.
+        """
+        card: dict[str, Any] = {}
+        if self.thresholds is not None:
+            card["thresholds"] = _of(self.thresholds, fingerprint, precision).to_json()
+        if self.sources:
+            card["sources"] = dict(self.sources)
+        if self.reference_results:
+            card["reference_results"] = [dict(result) for result in self.reference_results]
+        return card
+
+
+def _of(thresholds: Thresholds, fingerprint: str, precision: str) -> Thresholds:
+    if thresholds.model and thresholds.model != fingerprint:
+        raise ValueError(
+            "`thresholds` must be of the model and mode that are exported. Received: "
+            f"{thresholds.origin}, of another one: {thresholds.model[:12]}…, not "
+            f"{fingerprint[:12]}…"
+        )
+    origin = thresholds.origin
+    if precision not in FLOAT_PRECISIONS:
+        origin += f"; measured on the float model, not in {precision}"
+    return dataclasses.replace(thresholds, model=fingerprint, origin=origin)

@@ -1,0 +1,124 @@
+"""Small rewrites of a network: without training layers, without slow operators."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import keras
+import numpy as np
+from keras import ops
+
+from gfkeras.export.preparation.linear import ChannelScale
+from gfkeras.export.preparation.network import Network, Node
+from gfkeras.layers import MaxPReLU
+
+_TRAINING_ONLY = (
+    keras.layers.Dropout, keras.layers.SpatialDropout2D, keras.layers.AlphaDropout,
+    keras.layers.GaussianDropout, keras.layers.GaussianNoise, keras.layers.ActivityRegularization,
+    keras.layers.Identity,
+)  # fmt: skip
+
+
+def drop_training_layers(network: Network) -> None:
+    """Takes out dropout, noise and what hands on its input as it is."""
+    for node in network:
+        linear = (
+            issubclass(node.layer, keras.layers.Activation)
+            and node.config["activation"] == "linear"
+        )
+        if linear or issubclass(node.layer, _TRAINING_ONLY):
+            network.remove(node.name)
+
+
+# Far under float32's resolution of anything a network adds up, far above 1.2e-38, where
+# denormals begin and processors compute a hundred times slower.
+SMALLEST = 1e-30
+
+
+def flush_denormals(network: Network) -> None:
+    """Sets weights of less than 1e-30 to zero."""
+    for node in network:
+        weights = tuple(np.where(np.abs(w) < SMALLEST, 0.0, w) for w in node.weights)
+        network.replace(node, weights=weights)
+
+
+@keras.saving.register_keras_serializable("gfkeras")
+class FixedFlatten(keras.layers.Flatten):
+    """`keras.layers.Flatten` as one reshape to (-1, width).
+
+    Keras' reads the batch's size of each image it runs on, with four operators more, before which
+    an integer network has to become a float one.
+    """
+
+    def call(self, inputs: Any) -> Any:
+        return ops.reshape(inputs, (-1, math.prod(inputs.shape[1:])))
+
+
+def fix_flattening(network: Network) -> None:
+    """Replaces `Flatten` by `FixedFlatten` where all sides are known."""
+    for node in network:
+        if node.layer is keras.layers.Flatten and None not in node.shape:
+            network.replace(node, layer=FixedFlatten)
+
+
+def rewrite_prelus(network: Network) -> None:
+    """Writes each PReLU of channels as max(x, α·x).
+
+    That is PReLU for α ≤ 1. For α > 1 PReLU is min(x, α·x) = −max(−x, −α·x): such a channel's
+    sign is turned before and after, which `fold_channels` moves into the layers around it.
+    """
+    for node in network:
+        if not issubclass(node.layer, keras.layers.PReLU):
+            continue
+        (alpha,) = node.weights
+        if any(side != 1 for side in alpha.shape[:-1]):
+            # A slope per place: no channel has a sign of its own.
+            continue
+        alpha = alpha.reshape(-1)
+        network.replace(node, layer=MaxPReLU, config={"dtype": "float32"}, weights=(alpha,))
+        sign = np.where(alpha > 1, -1.0, 1.0)
+        for suffix, source, reader in (
+            ("in_sign", node.inputs[0], node.name),
+            ("out_sign", node.name, None),
+        ):
+            turned = Node(f"{node.name}_{suffix}", ChannelScale, {"dtype": "float32"}, (sign,))
+            network.insert(turned, source, reader)
+
+
+@keras.saving.register_keras_serializable("gfkeras")
+class PixelDense(keras.layers.Dense):
+    """`keras.layers.Dense` over the channels of each pixel, as one product of two matrices.
+
+    Keras' own computes the shape of its result while it runs if the batch is open, which takes
+    ten operators of a .tflite.
+
+    Call arguments:
+        inputs: (B, H, W, C), of which H and W are known.
+    """
+
+    def call(self, inputs: Any, training: bool | None = None) -> Any:
+        _, height, width, channels = inputs.shape
+        pixels = super().call(ops.reshape(inputs, (-1, channels)), training=training)
+        return ops.reshape(pixels, (-1, height, width, self.units))
+
+
+def pointwise_as_dense(network: Network) -> None:
+    """A convolution of 1×1 without strides is a dense layer over the channels of each pixel.
+
+    XNNPACK multiplies int8 and int4 weights by float pixels in its fully connected operator alone
+    (activations rounded pixel by pixel); a convolution with such weights leaves XNNPACK or
+    rounds a whole image with one scale.
+    """
+    for node in network:
+        if not issubclass(node.layer, keras.layers.Conv2D):
+            continue
+        config, (kernel, *bias) = node.config, node.weights
+        if (
+            tuple(config["kernel_size"]) == tuple(config["strides"]) == (1, 1)
+            and config["groups"] == 1
+            and config["data_format"] == "channels_last"
+            and config["activation"] in (None, "linear")
+        ):
+            arguments = {"units": config["filters"], "use_bias": config["use_bias"]}
+            network.replace(node, layer=PixelDense, config=arguments, weights=(kernel[0, 0], *bias))

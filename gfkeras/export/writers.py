@@ -1,0 +1,148 @@
+"""Writers of SavedModel, TFLite and ONNX."""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import os
+import sys
+import tempfile
+import warnings
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from gfkeras.errors import require
+from gfkeras.export.quantization import compact, quantize
+from gfkeras.export.quantization.aeq import SCHEMES, int4_kernels
+
+
+def frozen(tf: Any, form: Any) -> Any:
+    """The export form with its weights as constants.
+
+    Both converters otherwise leave some reads of variables in the graph: LiteRT then
+    reads every weight anew for each image, which makes it six times slower.
+
+    Args:
+        tf: TensorFlow.
+        form: what `export_form` returned.
+
+    Returns:
+        A `tf.Module` whose `serve` takes and returns the same.
+    """
+    from tensorflow.python.framework.convert_to_constants import (
+        convert_variables_to_constants_v2,
+    )
+
+    traced = form.serve.get_concrete_function()
+    names = sorted(traced.structured_outputs)
+    constant = convert_variables_to_constants_v2(traced)
+    module = tf.Module(name="gfkeras")
+
+    def serve(images: Any) -> dict[str, Any]:
+        outputs = constant(images)
+        # tf.nest, which flattened the dictionary, orders it by key.
+        if not isinstance(outputs, dict):
+            outputs = dict(zip(names, outputs, strict=True))
+        return {name: tf.identity(outputs[name], name) for name in traced.structured_outputs}
+
+    module.serve = tf.function(serve, input_signature=form.serve.input_signature, autograph=False)
+    return module
+
+
+def write_tflite(tf: Any, form: Any, path: Path, precision: str) -> dict[str, Any]:
+    """Writes a .tflite file of built-in operators, with the signature `serving_default`.
+
+    "fp16" stores the weights as float16; the arithmetic stays float32 unless a
+    runtime chooses otherwise. The `SCHEMES` store them as integers.
+
+    Returns:
+        What of it the card should say: which layers' weights are int4, where some are.
+    """
+    module = frozen(tf, form)
+    function = module.serve.get_concrete_function()
+    converter = tf.lite.TFLiteConverter.from_concrete_functions([function], module)
+    converter.target_spec.supported_ops = [tf.lite.OpsSet.TFLITE_BUILTINS]
+    if precision == "fp16":
+        converter.optimizations = [tf.lite.Optimize.DEFAULT]
+        converter.target_spec.supported_types = [tf.float16]
+    path.write_bytes(converter.convert())
+    if precision not in SCHEMES:
+        return {}
+    int4 = [kernel.layer for kernel in int4_kernels(path, precision)]
+    path.write_bytes(compact(quantize(path, precision)))
+    return {"int4_layers": int4} if int4 else {}
+
+
+def halve(path: Path) -> None:
+    """Rewrites a float32 .onnx in place: float16 inside, float32 at its ends.
+
+    Pixels of 0…255, and what a network of normalised layers makes of them, are far from float16's
+    65504; weights below 6e-8 become zero. A runtime without float16 kernels, such as onnxruntime
+    on x86, converts to float32 and back around each operator.
+    """
+    onnx: Any = require("onnx", "export")
+    float16: Any = require("onnxruntime.transformers.float16", "export")
+    tools: Any = require("onnxruntime.quantization.onnx_model", "export")
+    model = float16.convert_float_to_float16(onnx.load(str(path)), keep_io_types=True)
+    # The conversions at the ends are appended wherever they belong.
+    tools.ONNXModel(model).topological_sort()
+    onnx.checker.check_model(model)
+    path.write_bytes(model.SerializeToString())
+
+
+OPSET = 18
+
+
+def write_onnx(tf: Any, form: Any, path: Path, precision: str = "fp32") -> None:
+    """Writes an .onnx file, images in (B, H, W, 3) as everywhere.
+
+    "fp16" stores and computes float16; its ends stay float32.
+    """
+    tf2onnx: Any = require("tf2onnx", "export")
+    onnx: Any = require("onnx", "export")
+    model, _ = tf2onnx.convert.from_function(
+        form.serve, input_signature=form.serve.input_signature, opset=OPSET
+    )
+    model.producer_name = "gfkeras"
+    onnx.checker.check_model(model)
+    path.write_bytes(model.SerializeToString())
+    if precision == "fp16":
+        halve(path)
+
+
+def write_savedmodel(tf: Any, form: Any, path: Path) -> None:
+    """Writes the folder, with the signature `serving_default`."""
+    tf.saved_model.save(form, str(path), signatures={"serving_default": form.serve})
+
+
+@contextlib.contextmanager
+def quiet() -> Iterator[None]:
+    """Holds back what Python and native code write to stderr, unless the block fails.
+
+    Then the last lines are added to the error as a note. It works on the process's
+    file descriptor, for MLIR and absl know nothing of sys.stderr; other threads'
+    messages are held back as well while it lasts.
+    """
+    loggers = [logging.getLogger(name) for name in ("tensorflow", "absl", "tf2onnx")]
+    levels = [logger.level for logger in loggers]
+    with tempfile.TemporaryFile() as captured, warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        for logger in loggers:
+            logger.setLevel(logging.ERROR)
+        sys.stderr.flush()
+        original = os.dup(2)
+        os.dup2(captured.fileno(), 2)
+        try:
+            yield
+        except Exception as error:
+            captured.seek(0)
+            lines = captured.read().decode("utf-8", "replace").splitlines()
+            if lines:
+                error.add_note("\n".join(line[:500] for line in lines[-15:]))
+            raise
+        finally:
+            os.dup2(original, 2)
+            os.close(original)
+            for logger, level in zip(loggers, levels, strict=True):
+                logger.setLevel(level)

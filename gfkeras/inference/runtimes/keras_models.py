@@ -1,0 +1,79 @@
+"""Keras models on any backend, and SavedModels."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import keras
+import numpy as np
+
+from gfkeras.errors import require
+from gfkeras.inference.runtimes.runtime import image_input, named_outputs, unreadable
+from gfkeras.models.properties import as_outputs
+
+
+class KerasModelRuntime:
+    """Runs a `keras.Model` in memory, compiled by its Keras backend.
+
+    Args:
+        model: from images to an embedding or a dictionary with one.
+    """
+
+    compiles = True
+    good_batch = 64
+
+    def __init__(self, model: keras.Model):
+        self.model = model
+        shape = getattr(model, "input_shape", None)
+        self.image_size, self.batch_size = image_input(
+            shape if isinstance(shape, tuple) else None, f"`model` ({type(model).__name__})"
+        )
+
+    def run(self, images: np.ndarray) -> dict[str, np.ndarray]:
+        result: dict[str, Any] = as_outputs(self.model.predict_on_batch(images))
+        return {name: keras.ops.convert_to_numpy(value) for name, value in result.items()}
+
+
+SIGNATURE = "serving_default"
+
+
+class SavedModelRuntime:
+    """Runs the `serving_default` signature of a SavedModel folder.
+
+    Args:
+        path: holds `saved_model.pb` and `variables/`.
+
+    Raises:
+        ValueError: if it cannot be read, or takes or gives something else.
+        ImportError: without TensorFlow.
+    """
+
+    compiles = False
+    good_batch = 64
+
+    def __init__(self, path: Path):
+        tf = require("tensorflow", "export")
+        try:
+            # Kept, for the variables live as long as this object.
+            self._model = tf.saved_model.load(str(path))
+            self._function = self._model.signatures[SIGNATURE]
+        # TensorFlow raises a dozen kinds for damaged folders, KeyError and
+        # AttributeError among them.
+        except Exception as error:
+            raise unreadable(path, "a SavedModel", error) from error
+        inputs = self._function.structured_input_signature[1]
+        self._input = next(iter(inputs))
+        shape = inputs[self._input].shape
+        self.image_size, self.batch_size = image_input(
+            None if shape.rank is None else shape.as_list(), str(path)
+        )
+        self._outputs = list(self._function.structured_outputs)
+        self._names = named_outputs(self._outputs, str(path))
+        self._tensor = tf.constant
+
+    def run(self, images: np.ndarray) -> dict[str, np.ndarray]:
+        result = self._function(**{self._input: self._tensor(images)})
+        return {
+            name: result[key].numpy() for key, name in zip(self._outputs, self._names, strict=True)
+        }

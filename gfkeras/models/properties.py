@@ -1,0 +1,91 @@
+"""Properties of face models: outputs, fingerprint, multiply-accumulates."""
+
+from __future__ import annotations
+
+import hashlib
+from math import prod
+from typing import Any
+
+import keras
+import numpy as np
+from keras import layers
+
+from gfkeras.errors import one_of
+from gfkeras.layers import GroupDecisionNetwork, GroupedConv2D, GroupEnsemble
+from gfkeras.layers.group_ensemble import MODES
+
+
+def as_outputs(result: Any) -> dict[str, Any]:
+    """A dictionary with the key "embedding", from a model with or without groups.
+
+    Args:
+        result: what a backbone (a tensor) or `GroupFace` (a dictionary) returned.
+
+    Returns:
+        `{"embedding": result}`, or the dictionary as it is.
+
+    Raises:
+        ValueError: for a dictionary without "embedding" or anything else.
+    """
+    if isinstance(result, dict):
+        if "embedding" not in result:
+            raise ValueError(
+                f"A face model's outputs must hold 'embedding'. Received: {sorted(result)}"
+            )
+        return result
+    if not hasattr(result, "shape"):
+        raise ValueError(
+            "A face model must return the embedding or a dictionary with 'embedding'. "
+            f"Received: {type(result).__name__}"
+        )
+    return {"embedding": result}
+
+
+def model_fingerprint(model: keras.Model, mode: str | None = None) -> str:
+    """SHA-256 of a model's weights, 64 hexadecimal digits; other weights, another fingerprint.
+
+    Args:
+        model: any Keras model.
+        mode: "soft" or "hard" where the embedding depends on it; the model's own by default.
+    """
+    digest = hashlib.sha256(str(mode or getattr(model, "mode", None)).encode())
+    for weight in model.weights:
+        values = np.ascontiguousarray(keras.ops.convert_to_numpy(weight))
+        digest.update(f"{values.dtype.str}{values.shape}".encode())
+        digest.update(values.tobytes())
+    return digest.hexdigest()
+
+
+def count_macs(model: keras.Model, mode: str | None = None) -> int:
+    """Multiply-accumulates for one image: convolutions and FCs, as the field counts.
+
+    Activations, normalisations (which fold into the layer before them) and
+    additions count nothing. Twice the result is what papers call FLOPs.
+
+    Args:
+        model: a functional model, such as a backbone or `GroupFace`.
+        mode: count a GroupFace as "soft" or "hard", None as it stands. Hard counts
+            one group's FC, which is what exported artefacts compute.
+
+    Returns:
+        The count.
+    """
+    if mode is not None:
+        one_of("mode", mode, MODES)
+    return sum(_layer_macs(layer, mode) for layer in model.layers)
+
+
+def _layer_macs(layer: keras.layers.Layer, mode: str | None) -> int:
+    if isinstance(layer, keras.Model):
+        return count_macs(layer, mode)
+    if isinstance(layer, (layers.Conv2D, GroupedConv2D, layers.DepthwiseConv2D)):
+        places = prod(layer.output.shape[1:3])
+        return places * prod(layer.kernel.shape)
+    if isinstance(layer, layers.Dense):
+        return prod(layer.kernel.shape)
+    if isinstance(layer, GroupDecisionNetwork):
+        return sum(_layer_macs(fc, mode) for fc in (layer.fc1, layer.fc2, layer.classifier))
+    if isinstance(layer, GroupEnsemble):
+        groups = layer.num_groups if (mode or layer.mode) == "soft" else 1
+        return groups * prod(layer.kernel.shape[1:])
+    return 0
