@@ -12,6 +12,8 @@ import sys
 from collections.abc import Sequence
 from typing import Any
 
+from gfkeras.backend import set_defaults
+
 __all__ = ["main"]
 
 
@@ -21,9 +23,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     Args:
         arguments: without the program's name; those of the process by default.
     """
-    # Before anything imports TensorFlow, which reads them once.
-    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
-    os.environ.setdefault("GRPC_VERBOSITY", "ERROR")
+    set_defaults()
     import typer
 
     from gfkeras.cli._command_line import remember

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from gfkeras.backend import load_keras
 from gfkeras.cli._align import AlignedOption, PhotoDetectorOption, PhotoFaceOption, photo_aligner
-from gfkeras.cli._backend import load_keras
 from gfkeras.cli._decision import (
     HOW_TO_DECIDE,
     Decision,

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from gfkeras.backend import load_keras
 from gfkeras.cli._align import AlignedOption, PhotoDetectorOption, PhotoFaceOption, photo_aligner
-from gfkeras.cli._backend import load_keras
 from gfkeras.cli._gallery import GalleryArgument, TokenOption, require_model
 from gfkeras.cli._output import (
     DEFAULT_MODEL,

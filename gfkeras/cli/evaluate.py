@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from gfkeras.backend import load_keras
 from gfkeras.cli._align import AlignOption, DetectorOption, FaceOption, make_aligner
-from gfkeras.cli._backend import load_keras
 from gfkeras.cli._output import JsonOption, ModelArgument, ThreadsOption, say, table, write_json
 from gfkeras.cli._similarity import BetaOption, DistanceOption, GammaOption, GroupAwareOption
 from gfkeras.cli._studies import (

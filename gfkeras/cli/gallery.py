@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from gfkeras.cli._backend import load_keras
+from gfkeras.backend import load_keras
 from gfkeras.cli._gallery import GalleryArgument, TokenOption, open_gallery
 from gfkeras.cli._output import JsonOption, say, table, write_json
 
