@@ -12,7 +12,7 @@ import sys
 from collections.abc import Sequence
 from typing import Any
 
-from gfkeras.backend import set_defaults
+from gfkeras.backend import missing_package, set_defaults
 
 __all__ = ["main"]
 
@@ -46,6 +46,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except (usage_error, ValueError, OSError, ImportError) as error:
         if os.environ.get("GFKERAS_DEBUG"):
             raise
+        if isinstance(error, ModuleNotFoundError):
+            error = missing_package(error)
         described = getattr(error, "format_message", error.__str__)()
         message = " ".join(described.split()) or type(error).__name__
         print(f"gfkeras: error: {message}", file=sys.stderr)  # noqa: T201

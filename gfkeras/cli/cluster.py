@@ -113,7 +113,7 @@ def command(
 
 
 def _faces(paths: list[Path], embedder: Any, aligner: FaceAligner | None, move: Any) -> PhotoFaces:
-    from gfkeras.inference.photos import embed_photos, from_aligned
+    from gfkeras.inference.photos import from_aligned
 
     def progress(done: int, total: int) -> None:
         if move is not None:
@@ -121,7 +121,7 @@ def _faces(paths: list[Path], embedder: Any, aligner: FaceAligner | None, move: 
 
     if aligner is None:
         return from_aligned(embedder.embed_files(paths))
-    return embed_photos(embedder, paths, aligner, progress)
+    return embedder.embed_photos(paths, aligner, progress)
 
 
 def _write_csv(path: Path, paths: list[Path], faces: PhotoFaces, labels: np.ndarray) -> None:

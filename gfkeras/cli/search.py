@@ -74,12 +74,12 @@ def command(
     decision = make_decision(model, embedder, wanted, far, thresholds, threshold)
     aligner = photo_aligner(aligned, detector, face, embedder.image_size, choose="all")
     used = wanted or (COSINE if decision is None else decision.similarity)
-    from gfkeras.inference.photos import embed_photos, from_aligned
+    from gfkeras.inference.photos import from_aligned
 
     if aligner is None:
         faces = from_aligned(embedder.embed_files([photo]))
     else:
-        faces = embed_photos(embedder, [photo], aligner)
+        faces = embedder.embed_photos([photo], aligner)
     if faces.embeddings is None:
         raise ValueError(f"{photo}: {faces.skipped[0][1]}")
     matches = people.search(faces.embeddings, k, used)

@@ -101,7 +101,7 @@ def download_command(
     import shutil
 
     from gfkeras.files import replacing
-    from gfkeras.zoo.loading import weights_path
+    from gfkeras.zoo.preset_files import weights_path
     from gfkeras.zoo.registry import read_preset
 
     preset = read_preset(name)
