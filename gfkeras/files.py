@@ -1,16 +1,19 @@
-"""Writing without half-written results, hashing and ordering of files."""
+"""Writing without half-written results, JSON, hashing and ordering of files."""
 
 from __future__ import annotations
 
 import contextlib
 import errno
 import hashlib
+import json
+import math
 import os
 import re
 import shutil
 import uuid
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
+from typing import Any
 
 
 @contextlib.contextmanager
@@ -50,6 +53,25 @@ def replacing(path: str | os.PathLike[str]) -> Iterator[Path]:
                 shutil.rmtree(leftover, ignore_errors=True)
             else:
                 leftover.unlink(missing_ok=True)
+
+
+def write_json(path: str | os.PathLike[str], results: Mapping[str, Any]) -> None:
+    """Writes results as JSON, whole or not at all."""
+    with replacing(path) as temporary:
+        temporary.write_text(json.dumps(plain(results), indent=1) + "\n", encoding="utf-8")
+
+
+def plain(value: Any) -> Any:
+    """A value in the types that JSON has: NaN and infinities become null, paths become text."""
+    if isinstance(value, Mapping):
+        return {str(key): plain(item) for key, item in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [plain(item) for item in value]
+    if isinstance(value, Path):
+        return str(value)
+    if hasattr(value, "item") and not hasattr(value, "__len__"):
+        value = value.item()
+    return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
 def require_room(folder: str | os.PathLike[str], size: int) -> None:
