@@ -1,4 +1,4 @@
-"""Writing without half-written results, JSON, hashing and ordering of files."""
+"""Writing without half-written results, hashing and ordering of files."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import os
 import re
 import shutil
 import uuid
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -55,18 +55,18 @@ def replacing(path: str | os.PathLike[str]) -> Iterator[Path]:
                 leftover.unlink(missing_ok=True)
 
 
-def write_json(path: str | os.PathLike[str], results: Mapping[str, Any]) -> None:
-    """Writes results as JSON, whole or not at all."""
+def write_json(path: str | os.PathLike[str], results: dict[str, Any]) -> None:
+    """Writes results as JSON, whole or not at all; see `json_values`."""
     with replacing(path) as temporary:
-        temporary.write_text(json.dumps(plain(results), indent=1) + "\n", encoding="utf-8")
+        temporary.write_text(json.dumps(json_values(results), indent=1) + "\n", encoding="utf-8")
 
 
-def plain(value: Any) -> Any:
-    """A value in the types that JSON has: NaN and infinities become null, paths become text."""
-    if isinstance(value, Mapping):
-        return {str(key): plain(item) for key, item in value.items()}
+def json_values(value: Any) -> Any:
+    """Returns a value as JSON can hold it: NaN and infinities become null, paths text."""
+    if isinstance(value, dict):
+        return {str(key): json_values(item) for key, item in value.items()}
     if isinstance(value, (list, tuple)):
-        return [plain(item) for item in value]
+        return [json_values(item) for item in value]
     if isinstance(value, Path):
         return str(value)
     if hasattr(value, "item") and not hasattr(value, "__len__"):

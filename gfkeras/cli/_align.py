@@ -25,14 +25,14 @@ __all__ = [
 
 
 def make_aligner(align: bool, detector: Path | None, face: str | None, size: int) -> Any:
-    """`gfkeras.tasks.alignment.make_aligner`."""
-    from gfkeras.tasks import alignment
+    """`gfkeras.tasks.alignment.optional_alignment`."""
+    from gfkeras.tasks.alignment import optional_alignment
 
-    return alignment.make_aligner(align, detector, face, size)
+    return optional_alignment(align, detector, face)(size)
 
 
 def photo_aligner(aligned: bool, detector: Path | None, face: str | None, size: int) -> Any:
-    """`gfkeras.tasks.alignment.photo_aligner`."""
-    from gfkeras.tasks import alignment
+    """`gfkeras.tasks.alignment.photo_alignment`."""
+    from gfkeras.tasks.alignment import photo_alignment
 
-    return alignment.photo_aligner(aligned, detector, face, size)
+    return photo_alignment(aligned, detector, face)(size)

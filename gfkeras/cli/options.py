@@ -130,4 +130,5 @@ def chosen_similarity(
     group_aware: bool, beta: float | None, gamma: float | None
 ) -> Similarity | None:
     """The group-aware similarity; None where nothing asks for it, and the thresholds decide."""
-    return make_similarity(True, beta, gamma) if group_aware else None
+    similarity = make_similarity(group_aware, beta, gamma)
+    return similarity if group_aware else None

@@ -9,6 +9,11 @@ from typing import Any
 
 import typer
 
+HOW_TO_DECIDE = (
+    "No threshold, so no decision. Measure them once: gfkeras evaluate MODEL … --thresholds FILE; "
+    "then --thresholds FILE --far 1e-3, or by hand --threshold 0.4"
+)
+
 
 def say(text: str = "") -> None:
     """Prints one line on stdout."""

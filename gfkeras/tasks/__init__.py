@@ -1,6 +1,6 @@
-"""The work of the commands, for Python: plain arguments in, result objects out.
+"""The work of the commands, as functions: plain arguments in, a result object out.
 
-`gfkeras.tasks.compare.compare` does what `gfkeras compare` does, and so on: each command has the
-module of its name. A result has the numbers as attributes and `to_json()`, the content of
-`--json FILE`. Nothing is printed; long tasks report progress to a function.
+`gfkeras.tasks.evaluate.evaluate` does what `gfkeras evaluate` does, and so on: one module for
+each command. Results are dataclasses whose `to_json()` gives what the command writes for
+`--json`. Long tasks call `progress(stage, done, total)`; nothing here prints.
 """

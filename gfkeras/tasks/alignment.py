@@ -1,84 +1,72 @@
-"""Aligners for tasks that take photos, and for tasks that take aligned faces."""
+"""Alignment as commands choose it: of photos, or none for aligned faces."""
 
 from __future__ import annotations
 
 import os
-from typing import Any
+from collections.abc import Callable
 
 from gfkeras.data.alignment import FaceAligner, FaceDetector
 from gfkeras.errors import one_of
 
-Detector = str | os.PathLike[str] | None
+# From the side of the model's images to the aligner; None for faces that are aligned already.
+Alignment = Callable[[int], FaceAligner | None]
 
 
-def check_photo_options(
-    aligned: bool, detector: Detector, face: str | None, choices: tuple[str, ...]
-) -> None:
-    """Raises ValueError for a detector or a choice of face where nothing is detected.
+def optional_alignment(
+    align: bool, detector: str | os.PathLike[str] | None, face: str | None
+) -> Alignment:
+    """Returns the alignment of a command that takes aligned faces, and photos with `align`.
+
+    The detector is opened here, so that a missing file is an error before a model is opened.
 
     Args:
-        aligned: whether the images are aligned faces already.
-        detector, face: as of `photo_aligner`.
-        choices: the values of `face`.
+        align: find and align the face in each image.
+        detector: YuNet's file; downloaded once by default.
+        face: which of several faces to take, "largest" (default) or "central".
+
+    Raises:
+        ValueError: for `detector` or `face` without `align`, an unknown choice of face, and a
+            detector that cannot be read.
+    """
+    if not align:
+        for name, value in (("detector", detector), ("face", face)):
+            if value is not None:
+                raise ValueError(f"`{name}` needs --align. Received: {name}={str(value)!r}")
+        return lambda size: None
+    return _alignment(detector, one_of("face", face or "largest", ("largest", "central")))
+
+
+def photo_alignment(
+    aligned: bool,
+    detector: str | os.PathLike[str] | None,
+    face: str | None,
+    choose: str = "largest",
+    min_size: float = 0,
+) -> Alignment:
+    """Returns the alignment of a command that takes photos, and aligned faces with `aligned`.
+
+    Args:
+        aligned: the images are aligned faces already.
+        detector: YuNet's file; downloaded once by default.
+        face: which of several faces to take.
+        choose: the default of `face`; "all" allows "all".
+        min_size: leaves out faces of fewer pixels.
+
+    Raises:
+        ValueError: for `detector` or `face` with `aligned`, an unknown choice of face, and a
+            detector that cannot be read.
     """
     if aligned:
         for name, value in (("detector", detector), ("face", face)):
             if value is not None:
-                raise ValueError(f"`{name}` is of no use for aligned faces. Received: {value}")
-    elif face is not None:
-        one_of("face", face, choices)
+                raise ValueError(f"`{name}` is of no use with --aligned. Received: {value}")
+        return lambda size: None
+    allowed = ("largest", "central", "all") if choose == "all" else ("largest", "central")
+    return _alignment(detector, one_of("face", face or choose, allowed), min_size)
 
 
-ONE_FACE = ("largest", "central")
-ANY_FACES = ("largest", "central", "all")
-
-
-def photo_aligner(
-    aligned: bool,
-    detector: Detector,
-    face: str | None,
-    size: int,
-    choose: str = "largest",
-    min_size: float = 0,
-) -> FaceAligner | None:
-    """The aligner of a task that takes photos; None for faces that are aligned already.
-
-    Args:
-        aligned: whether the images are aligned faces already.
-        detector: YuNet's file; downloaded once by default.
-        face: which of several faces in a photo.
-        size: height and width of the aligned faces in pixels.
-        choose: the default of `face`; with "all", `face` may be "all" too.
-        min_size: faces of fewer pixels are left out.
-
-    Raises:
-        ValueError: for a detector or a face with `aligned`, an unknown choice of face, and a
-            detector that cannot be read.
-        DownloadError: if the detector's file cannot be downloaded.
-    """
-    check_photo_options(aligned, detector, face, ANY_FACES if choose == "all" else ONE_FACE)
-    if aligned:
-        return None
-    return FaceAligner(FaceDetector(detector, min_face_size=min_size), face or choose, size)
-
-
-def make_aligner(
-    align: bool, detector: Detector, face: str | None, size: int
-) -> FaceAligner | None:
-    """The aligner of a task that takes aligned faces; None unless `align`.
-
-    Args:
-        align: whether the images are photos.
-        detector, face, size: as of `photo_aligner`.
-
-    Raises:
-        ValueError: for a detector or a face without `align`, an unknown choice of face, and a
-            detector that cannot be read.
-    """
-    if align:
-        return photo_aligner(False, detector, face, size)
-    given: dict[str, Any] = {"detector": detector, "face": face}
-    for name, value in given.items():
-        if value is not None:
-            raise ValueError(f"`{name}` needs --align. Received: {name}={str(value)!r}")
-    return None
+def _alignment(
+    detector: str | os.PathLike[str] | None, choose: str, min_size: float = 0
+) -> Alignment:
+    found = FaceDetector(detector, min_face_size=min_size)
+    return lambda size: FaceAligner(found, choose=choose, size=size)
