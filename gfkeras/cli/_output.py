@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import json
-import math
 import sys
 from collections.abc import Iterable, Sequence
 from pathlib import Path
@@ -73,25 +71,10 @@ def text(value: Any) -> str:
 
 def write_json(path: Path | None, results: dict[str, Any]) -> None:
     """Writes results as JSON, whole or not at all; nothing where `path` is None."""
-    if path is None:
-        return
-    from gfkeras.files import replacing
+    if path is not None:
+        from gfkeras import files
 
-    with replacing(path) as temporary:
-        temporary.write_text(json.dumps(plain(results), indent=1) + "\n", encoding="utf-8")
-
-
-def plain(value: Any) -> Any:
-    """Numbers that JSON has: NaN and infinities become null."""
-    if isinstance(value, dict):
-        return {str(key): plain(item) for key, item in value.items()}
-    if isinstance(value, (list, tuple)):
-        return [plain(item) for item in value]
-    if isinstance(value, Path):
-        return str(value)
-    if hasattr(value, "item") and not hasattr(value, "__len__"):
-        value = value.item()
-    return None if isinstance(value, float) and not math.isfinite(value) else value
+        files.write_json(path, results)
 
 
 def fit_verbosity(quiet: bool) -> int:
