@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
-from pathlib import Path
 
 from gfkeras.data.alignment import FaceAligner, FaceDetector
 from gfkeras.errors import one_of
@@ -12,7 +12,9 @@ from gfkeras.errors import one_of
 Alignment = Callable[[int], FaceAligner | None]
 
 
-def optional_alignment(align: bool, detector: Path | None, face: str | None) -> Alignment:
+def optional_alignment(
+    align: bool, detector: str | os.PathLike[str] | None, face: str | None
+) -> Alignment:
     """Returns the alignment of a command that takes aligned faces, and photos with `align`.
 
     The detector is opened here, so that a missing file is an error before a model is opened.
@@ -35,9 +37,12 @@ def optional_alignment(align: bool, detector: Path | None, face: str | None) -> 
 
 
 def photo_alignment(
-    aligned: bool, detector: Path | None, face: str | None, choose: str = "largest",
+    aligned: bool,
+    detector: str | os.PathLike[str] | None,
+    face: str | None,
+    choose: str = "largest",
     min_size: float = 0,
-) -> Alignment:  # fmt: skip
+) -> Alignment:
     """Returns the alignment of a command that takes photos, and aligned faces with `aligned`.
 
     Args:
@@ -60,6 +65,8 @@ def photo_alignment(
     return _alignment(detector, one_of("face", face or choose, allowed), min_size)
 
 
-def _alignment(detector: Path | None, choose: str, min_size: float = 0) -> Alignment:
+def _alignment(
+    detector: str | os.PathLike[str] | None, choose: str, min_size: float = 0
+) -> Alignment:
     found = FaceDetector(detector, min_face_size=min_size)
     return lambda size: FaceAligner(found, choose=choose, size=size)
