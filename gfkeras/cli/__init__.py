@@ -8,13 +8,25 @@ so that `--help` and `--version` answer at once.
 from __future__ import annotations
 
 import os
+import shlex
 import sys
 from collections.abc import Sequence
+from contextvars import ContextVar
 from typing import Any
 
 from gfkeras.backend import missing_package, set_defaults
 
-__all__ = ["main"]
+__all__ = ["command_line", "main"]
+
+_ARGUMENTS: ContextVar[tuple[str, ...]] = ContextVar("arguments", default=())
+
+
+def command_line() -> str:
+    """The command that runs, as it can be typed again.
+
+    Such as `gfkeras evaluate face.tflite --data lfw --pairs pairs.txt`.
+    """
+    return shlex.join(["gfkeras", *_ARGUMENTS.get()])
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -26,10 +38,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     set_defaults()
     import typer
 
-    from gfkeras.cli._command_line import remember
     from gfkeras.cli.app import app
 
-    remember(arguments)
+    _ARGUMENTS.set(tuple(sys.argv[1:] if arguments is None else arguments))
 
     # Typer may carry a Click of its own, so the base of its usage errors is not click's.
     usage_error: Any = typer.BadParameter.__mro__[2]

@@ -64,8 +64,8 @@ def command(
     """
     numbers = _numbers(seeds)
     load_keras()
-    from gfkeras.cli._pairs import named_pairs
     from gfkeras.experiments.ablation import Grid, TrainingFaces, ablate
+    from gfkeras.tasks.pair_lists import named_pairs
 
     read = Grid.read(grid, settings or [])
     if plan:
