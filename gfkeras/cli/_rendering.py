@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import itertools
 import multiprocessing
-import os
 from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
 
 from gfkeras.data.synthetic import write_synthetic_folder
+from gfkeras.processors import usable_processors
 
 
 def render_people(root: Path, people: int, images: int, seed: int, strength: float = 1.0) -> Path:
@@ -21,7 +21,7 @@ def render_people(root: Path, people: int, images: int, seed: int, strength: flo
         seed: of the population.
         strength: how much pictures of a person differ, from 0 to 1.
     """
-    workers = min(os.cpu_count() or 1, people)
+    workers = min(usable_processors(), people)
     bounds = [people * i // workers for i in range(workers + 1)]
     jobs = [
         (root, last - first, images, seed, first, strength)

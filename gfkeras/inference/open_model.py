@@ -11,7 +11,6 @@ from gfkeras.backend import load_keras
 from gfkeras.cards.card import read_card
 from gfkeras.files import CONFIG_FILE
 from gfkeras.inference.runtimes import LiteRTRuntime, OnnxRuntime, Runtime
-from gfkeras.zoo.registry import read_preset
 
 if TYPE_CHECKING:
     import keras
@@ -90,6 +89,8 @@ def _open_folder(path: Path, source: Any) -> tuple[Runtime, dict[str, Any] | Non
 
 
 def _open_preset(name: str) -> Runtime:
+    from gfkeras.zoo.registry import read_preset
+
     try:
         preset = read_preset(name, "model folder or preset")
         load_keras()
