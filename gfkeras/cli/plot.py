@@ -7,8 +7,8 @@ from typing import Annotated, Any
 
 import typer
 
+from gfkeras.backend import load_keras
 from gfkeras.cli._align import AlignOption, DetectorOption, FaceOption
-from gfkeras.cli._backend import load_keras
 from gfkeras.cli._output import (
     JsonOption,
     ModelArgument,
@@ -294,7 +294,7 @@ def angles_command(
     fars = far or [1e-2]
     embedder = Embedder(model, flip=flip, num_threads=threads)
     reader = face_reader(embedder, align, detector, face)
-    from gfkeras.cli._progress import embedding_bar
+    from gfkeras.cli.progress import embedding_bar
 
     with embedding_bar(quiet=False) as progress:
         result = evaluate_pairs(

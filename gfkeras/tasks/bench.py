@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import platform
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 from gfkeras.cards import card as cards
-from gfkeras.files import json_values
 from gfkeras.inference.measuring import Measurement, measure
+from gfkeras.tasks.card_entries import latency_entries
 from gfkeras.tasks.photo_files import PathLike
 
 
@@ -48,27 +46,6 @@ def bench(
         # A model without a card is refused before the work.
         cards.recordable_card(Path(model))
     measured = measure(model, threads, repeats, batch_size)
-    for entry in _card_entries(measured, command) if record else ():
+    for entry in latency_entries(measured, command) if record else ():
         cards.record(Path(model), "latency", entry)
     return measured
-
-
-def _card_entries(measured: Measurement, command: str) -> list[dict[str, Any]]:
-    """One entry for each number of threads, for `gfkeras.cards.card.record`."""
-    machine = {"processor": _processor(), "system": f"{platform.system()} {platform.machine()}"}
-    entries = []
-    for each in measured.latencies:
-        found = {"latency_ms_median": each.latency_ms_median, "latency_ms_p95": each.latency_ms_p95}
-        of = {"machine": machine, "threads": each.threads, "batch_size": 1}
-        entries.append(json_values({"of": of, **found, "command": command}))
-    return entries
-
-
-def _processor() -> str:
-    """The processor's model, as far as the system says."""
-    try:
-        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
-    except OSError:
-        return platform.processor() or platform.machine()
-    names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
-    return names[0] if names else platform.machine()

@@ -21,7 +21,7 @@ def preset_facts(preset: Preset, model: keras.Model) -> About:
     """Returns what `model.toml` says; its thresholds are those of `model` in its present mode."""
     from gfkeras.export import About
     from gfkeras.models.properties import model_fingerprint
-    from gfkeras.zoo.loading import preset_thresholds
+    from gfkeras.zoo.preset_files import preset_thresholds
     from gfkeras.zoo.sources import preset_results, preset_sources
 
     known = preset_thresholds(preset)

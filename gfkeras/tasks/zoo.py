@@ -15,6 +15,7 @@ from gfkeras.files import replacing, size_bytes
 from gfkeras.inference import Embedder
 from gfkeras.tasks.card_facts import preset_facts
 from gfkeras.tasks.photo_files import PathLike
+from gfkeras.zoo.preset_files import weights_path
 from gfkeras.zoo.registry import GOLDEN_FILE, ExportVariant, Preset, presets, read_preset
 from gfkeras.zoo.table import write_into
 
@@ -176,8 +177,6 @@ def download_preset(
         ValueError: for an unknown name, and a damaged file.
         DownloadError: if the file cannot be downloaded.
     """
-    from gfkeras.zoo.loading import weights_path
-
     preset = read_preset(name)
     path = weights_path(preset, out, progress=progress)
     if preset.in_the_box and out is not None:
