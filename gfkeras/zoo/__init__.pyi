@@ -3,3 +3,5 @@ from .loading import load as load
 from .packing import pack as pack
 from .registry import preset_names as preset_names
 from .registry import zoo_folder as zoo_folder
+
+DEFAULT_PRESET: str

@@ -16,10 +16,9 @@ from small_networks import SMALL_BOTTLENECKS
 
 import gfkeras
 from gfkeras.cli import main
-from gfkeras.cli._output import DEFAULT_MODEL
 from gfkeras.data.alignment import yunet
 from gfkeras.training import Recipe
-from gfkeras.zoo import registry
+from gfkeras.zoo import DEFAULT_PRESET, registry
 from gfkeras.zoo.golden import Golden
 from gfkeras.zoo.registry import GOLDEN_FILE, MODEL_FILE, OWN_FORMAT, RECIPE_FILE, Preset
 from gfkeras.zoo.table import BEGIN, END, markdown_table, write_into
@@ -30,9 +29,8 @@ OURS = [name for name in NAMES if registry.read_preset(name).weights.format == O
 
 
 def test_the_zoo_is_there():
-    assert {DEFAULT_MODEL, "w600k_mbf", "w600k_r50", yunet.YUNET_PRESET} <= set(NAMES)
-    assert registry.DEFAULT_PRESET == DEFAULT_MODEL
-    assert OURS == [DEFAULT_MODEL]
+    assert {DEFAULT_PRESET, "w600k_mbf", "w600k_r50", yunet.YUNET_PRESET} <= set(NAMES)
+    assert OURS == [DEFAULT_PRESET]
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -165,31 +163,31 @@ def own_zoo(tmp_path, monkeypatch):
     ],
 )
 def test_a_wrong_description_is_named(own_zoo, before, after, message):
-    path = own_zoo / DEFAULT_MODEL / MODEL_FILE
+    path = own_zoo / DEFAULT_PRESET / MODEL_FILE
     text, count = re.subn(before, after, path.read_text(), count=1)
     assert count == 1
     path.write_text(text)
     with pytest.raises(ValueError, match=message):
-        gfkeras.load(DEFAULT_MODEL)
+        gfkeras.load(DEFAULT_PRESET)
 
 
 def test_damaged_weights_are_refused(own_zoo):
-    weights = own_zoo / DEFAULT_MODEL / registry.read_preset(DEFAULT_MODEL).weights.file_name
+    weights = own_zoo / DEFAULT_PRESET / registry.read_preset(DEFAULT_PRESET).weights.file_name
     data = bytearray(weights.read_bytes())
     data[len(data) // 2] ^= 1
     weights.write_bytes(data)
     with pytest.raises(ValueError, match="is damaged"):
-        gfkeras.load(DEFAULT_MODEL)
+        gfkeras.load(DEFAULT_PRESET)
     weights.write_bytes(data[:-1])
     with pytest.raises(ValueError, match="is damaged"):
-        gfkeras.load(DEFAULT_MODEL)
+        gfkeras.load(DEFAULT_PRESET)
     weights.unlink()
     with pytest.raises(ValueError, match="is missing"):
-        gfkeras.load(DEFAULT_MODEL)
+        gfkeras.load(DEFAULT_PRESET)
 
 
 def test_a_misspelt_name_names_the_nearest():
-    with pytest.raises(ValueError, match=f"did you mean '{DEFAULT_MODEL}'"):
+    with pytest.raises(ValueError, match=f"did you mean '{DEFAULT_PRESET}'"):
         gfkeras.load("h_groupface_mobilfacenet")
 
 
@@ -221,13 +219,13 @@ def test_a_packed_model_is_loaded_as_it_was(own_zoo, tmp_path):
 
 def test_packing_again_keeps_what_people_wrote(own_zoo, tmp_path):
     folder = tiny_model().save_to(tmp_path / "run")
-    before = tomllib.loads((own_zoo / DEFAULT_MODEL / MODEL_FILE).read_text())
-    assert main(["zoo", "pack", str(folder), str(own_zoo / DEFAULT_MODEL)]) == 0
-    after = tomllib.loads((own_zoo / DEFAULT_MODEL / MODEL_FILE).read_text())
+    before = tomllib.loads((own_zoo / DEFAULT_PRESET / MODEL_FILE).read_text())
+    assert main(["zoo", "pack", str(folder), str(own_zoo / DEFAULT_PRESET)]) == 0
+    after = tomllib.loads((own_zoo / DEFAULT_PRESET / MODEL_FILE).read_text())
     for key in before.keys() - {"architecture", "weights"}:
         assert after[key] == before[key]
     assert after["weights"]["sha256"] != before["weights"]["sha256"]
-    assert Preset.read(own_zoo / DEFAULT_MODEL).architecture.arguments["embedding_dim"] == 16
+    assert Preset.read(own_zoo / DEFAULT_PRESET).architecture.arguments["embedding_dim"] == 16
 
 
 def test_weights_that_float16_cannot_hold_are_refused(tmp_path):
