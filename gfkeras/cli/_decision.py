@@ -130,8 +130,7 @@ def _found(model: str, embedder: Embedder, file: Path | None) -> tuple[str, Thre
 
 def _of_preset(model: str) -> Thresholds | None:
     """The thresholds of a preset; None for any other model, and for one without."""
-    from gfkeras.zoo.loading import preset_thresholds
-    from gfkeras.zoo.registry import preset_names, read_preset
+    from gfkeras.zoo.registry import preset_names, preset_thresholds, read_preset
 
     # A folder of that name goes first, as it does in `gfkeras.load`.
     if Path(model).exists() or model not in preset_names():

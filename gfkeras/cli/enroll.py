@@ -10,7 +10,7 @@ import typer
 
 from gfkeras.cli._align import AlignedOption, PhotoDetectorOption, PhotoFaceOption, photo_aligner
 from gfkeras.cli._backend import load_keras
-from gfkeras.cli._gallery import GalleryArgument, TokenOption, require_model
+from gfkeras.cli._gallery import GalleryArgument, TokenOption
 from gfkeras.cli._output import (
     DEFAULT_MODEL,
     JsonOption,
@@ -69,7 +69,7 @@ def command(
     aligner = photo_aligner(aligned, detector, face, embedder.image_size)
     metadata = {"model": embedder.fingerprint, "model_name": Path(model).name}
     kept = Gallery(gallery, storage=storage, token=token, metadata=metadata)
-    require_model(kept, embedder)
+    kept.require_model(embedder.fingerprint)
     known = [name for name in people if not update and name in kept]
     work = {name: files for name, files in people.items() if name not in set(known)}
     several: dict[Path, int] = {}

@@ -1,8 +1,9 @@
-"""Presets: their description in `model.toml`, and which ones there are."""
+"""Presets: their description in `model.toml`, their names, their files and thresholds."""
 
 from __future__ import annotations
 
 import datetime
+import os
 import re
 import tomllib
 from pathlib import Path
@@ -18,16 +19,20 @@ from pydantic import (
     model_validator,
 )
 
+from gfkeras.downloads import fetch_file
 from gfkeras.errors import unknown_name
-from gfkeras.files import natural_key
+from gfkeras.evaluation.similarity import COSINE
+from gfkeras.evaluation.thresholds import Thresholds
+from gfkeras.files import natural_key, sha256
 from gfkeras.toml_errors import readable
-from gfkeras.zoo.foreign import FORMATS
 
 MODEL_FILE = "model.toml"
 GOLDEN_FILE = "golden.npz"
 RECIPE_FILE = "recipe.toml"
 # Weights that this project wrote (`gfkeras.zoo.weights_file`).
 OWN_FORMAT = "gfkeras"
+# Weights that `gfkeras.zoo.foreign` reads, which needs Keras.
+FOREIGN_FORMATS = ("mxnet", "onnx", "torch", "safetensors", "keras")
 # A file that gfkeras does not put into a network of its own, such as a face detector's.
 AS_IT_IS = "file"
 
@@ -51,9 +56,9 @@ def _plain_name(value: str) -> str:
 
 
 def _weights_format(value: str) -> str:
-    if value not in (OWN_FORMAT, AS_IT_IS, *FORMATS):
-        known = ", ".join((OWN_FORMAT, AS_IT_IS, *FORMATS))
-        raise ValueError(f"expected one of {known}")
+    known = (OWN_FORMAT, AS_IT_IS, *FOREIGN_FORMATS)
+    if value not in known:
+        raise ValueError(f"expected one of {', '.join(known)}")
     return value
 
 
@@ -164,10 +169,30 @@ class ThresholdTable(_Table):
 
 
 class ExportVariant(_Table):
-    """[[exports]]: an artefact that `gfkeras zoo export` makes."""
+    """[[exports]]: an artefact that `gfkeras zoo export` makes.
+
+    One that comes with gfkeras has `file`, in the model's folder, its size and its SHA-256.
+    """
 
     format: Literal["tflite", "onnx", "savedmodel"]
-    precision: Literal["fp32", "fp16"] = "fp32"
+    precision: Literal["fp32", "fp16", "int8"] = "fp32"
+    file: Annotated[str, AfterValidator(_plain_name)] | None = None
+    size_bytes: PositiveInt | None = None
+    sha256: Annotated[str, AfterValidator(_digest)] | None = None
+
+    @model_validator(mode="after")
+    def _whole(self) -> ExportVariant:
+        if self.format == "savedmodel" and (self.precision != "fp32" or self.file):
+            raise ValueError("expected a SavedModel in fp32 and without `file`")
+        if len({self.file is None, self.size_bytes is None, self.sha256 is None}) > 1:
+            raise ValueError("expected `file`, `size_bytes` and `sha256` together")
+        return self
+
+    def file_name(self, preset: str) -> str:
+        """The name of the artefact of a preset, such as "mine_fp16.tflite"."""
+        suffix = "_savedmodel" if self.format == "savedmodel" else f".{self.format}"
+        precision = "" if self.precision == "fp32" else f"_{self.precision}"
+        return f"{preset}{precision}{suffix}"
 
 
 class Preset(_Table):
@@ -266,3 +291,64 @@ def read_preset(name: str) -> Preset:
 def presets() -> list[Preset]:
     """All presets, in natural order."""
     return [read_preset(name) for name in preset_names()]
+
+
+def weights_path(
+    preset: Preset,
+    folder: str | os.PathLike[str] | None = None,
+    progress: bool | None = None,
+) -> Path:
+    """The file of a preset's weights, downloaded if need be.
+
+    Args:
+        preset: whose.
+        folder: where a download is kept; the cache by default.
+        progress: whether to draw a bar; by default where stderr is a terminal.
+
+    Raises:
+        ValueError: if a file that comes with gfkeras is missing or damaged.
+        DownloadError: if it cannot be downloaded, or is another file.
+    """
+    weights = preset.weights
+    if weights.url is not None:
+        return fetch_file(weights.url, weights.sha256, folder=folder, progress=progress)
+    return _checked(preset.folder / weights.file_name, weights.size_bytes, weights.sha256)
+
+
+def artefact_path(preset: Preset | str, precision: str = "fp32") -> Path | None:
+    """The .tflite file that comes with a preset, checked by its size and SHA-256.
+
+    Args:
+        preset: the preset, or its name.
+        precision: "fp32" or "int8".
+
+    Returns:
+        The file, which runs without Keras; None where none comes with gfkeras.
+
+    Raises:
+        ValueError: for an unknown preset, and for a file that is missing or damaged.
+    """
+    preset = read_preset(preset) if isinstance(preset, str) else preset
+    for export in preset.exports:
+        if (export.format, export.precision) == ("tflite", precision) and export.file:
+            return _checked(preset.folder / export.file, export.size_bytes, export.sha256)
+    return None
+
+
+def preset_thresholds(preset: Preset) -> Thresholds | None:
+    """The thresholds of a preset; None where nobody measured any."""
+    table = preset.thresholds
+    if table is None:
+        return None
+    return Thresholds(COSINE, dict(table.at_far), table.impostor, table.origin)
+
+
+def _checked(path: Path, expected_size: int | None, digest: str | None) -> Path:
+    if not path.is_file():
+        raise ValueError(f"{path} is missing: this copy of gfkeras is not whole")
+    size = path.stat().st_size
+    if size != expected_size or sha256(path) != digest:
+        raise ValueError(
+            f"{path} is damaged: {size} bytes that do not have the SHA-256 of {MODEL_FILE}"
+        )
+    return path
