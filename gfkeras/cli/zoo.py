@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from gfkeras.cli._backend import load_keras
+from gfkeras.backend import load_keras
 from gfkeras.cli._output import JsonOption, say, table, write_json
 
 if TYPE_CHECKING:
@@ -101,7 +101,8 @@ def download_command(
     import shutil
 
     from gfkeras.files import replacing
-    from gfkeras.zoo.registry import read_preset, weights_path
+    from gfkeras.zoo.preset_files import weights_path
+    from gfkeras.zoo.registry import read_preset
 
     preset = read_preset(name)
     path = weights_path(preset, out, progress=False if quiet else None)
@@ -164,10 +165,6 @@ def import_command(
 def export_command(
     name: NameArgument,
     out: Annotated[Path, typer.Option(metavar="FOLDER", help="Where to put the artefacts.")],
-    ship: Annotated[
-        bool,
-        typer.Option("--ship", help="Also put the .tflite files into the preset's own folder."),
-    ] = False,
     json: JsonOption = None,
 ) -> None:
     """Export a preset's artefacts, each checked.
@@ -179,12 +176,7 @@ def export_command(
     from gfkeras.cli._preset_exports import export_variants
     from gfkeras.zoo.registry import read_preset
 
-    preset = read_preset(name)
-    rows = export_variants(preset, out)
-    if ship:
-        from gfkeras.zoo.packing import ship as put_beside_weights
-
-        put_beside_weights(preset, out)
+    rows = export_variants(read_preset(name), out)
     for row in rows:
         say(
             f"{row['path']}: {row['size_bytes'] / 2**20:.2f} MiB, "

@@ -9,10 +9,10 @@ from typing import Any
 import keras
 
 from gfkeras import backbones
-from gfkeras.errors import unknown_name
 from gfkeras.models import GroupFace
 from gfkeras.saving import load_model
 from gfkeras.zoo.foreign import import_weights
+from gfkeras.zoo.preset_files import weights_path
 from gfkeras.zoo.registry import (
     AS_IT_IS,
     OWN_FORMAT,
@@ -20,10 +20,6 @@ from gfkeras.zoo.registry import (
     Preset,
     preset_names,
     read_preset,
-    weights_path,
-)
-from gfkeras.zoo.registry import (
-    preset_thresholds as preset_thresholds,
 )
 from gfkeras.zoo.weights_file import load_half
 
@@ -52,15 +48,13 @@ def load(name_or_folder: str | os.PathLike[str]) -> keras.Model:
     """
     if Path(name_or_folder).is_dir():
         return load_model(name_or_folder)
-    name, names = str(name_or_folder), preset_names()
-    if name not in names and Path(name).name != name:
+    name = str(name_or_folder)
+    if name not in preset_names() and Path(name).name != name:
         raise ValueError(
             "`name_or_folder` must be a folder that save_to wrote, or the name of a preset. "
             f"Received: {name!r}, which is no folder"
         )
-    if name not in names:
-        raise unknown_name("model folder or preset", name, names)
-    return load_preset(read_preset(name))
+    return load_preset(read_preset(name, "model folder or preset"))
 
 
 def load_preset(preset: Preset) -> keras.Model:

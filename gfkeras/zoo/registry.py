@@ -1,9 +1,8 @@
-"""Presets: their description in `model.toml`, their names, their files and thresholds."""
+"""Presets: their description in `model.toml`, and which ones there are."""
 
 from __future__ import annotations
 
 import datetime
-import os
 import re
 import tomllib
 from pathlib import Path
@@ -19,11 +18,8 @@ from pydantic import (
     model_validator,
 )
 
-from gfkeras.downloads import fetch_file
 from gfkeras.errors import unknown_name
-from gfkeras.evaluation.similarity import COSINE
-from gfkeras.evaluation.thresholds import Thresholds
-from gfkeras.files import natural_key, sha256
+from gfkeras.files import natural_key
 from gfkeras.toml_errors import readable
 
 MODEL_FILE = "model.toml"
@@ -31,10 +27,10 @@ GOLDEN_FILE = "golden.npz"
 RECIPE_FILE = "recipe.toml"
 # Weights that this project wrote (`gfkeras.zoo.weights_file`).
 OWN_FORMAT = "gfkeras"
-# Weights that `gfkeras.zoo.foreign` reads, which needs Keras.
-FOREIGN_FORMATS = ("mxnet", "onnx", "torch", "safetensors", "keras")
 # A file that gfkeras does not put into a network of its own, such as a face detector's.
 AS_IT_IS = "file"
+# Formats of other people's weights (`gfkeras.zoo.foreign`).
+FOREIGN_FORMATS = ("mxnet", "onnx", "torch", "safetensors", "keras")
 
 
 def _digest(value: str) -> str:
@@ -276,79 +272,22 @@ def preset_names() -> list[str]:
     return sorted((entry.parent.name for entry in folder.glob(f"*/{MODEL_FILE}")), key=natural_key)
 
 
-def read_preset(name: str) -> Preset:
+def read_preset(name: str, kind: str = "preset") -> Preset:
     """The description of a preset.
+
+    Args:
+        name: of the preset.
+        kind: what an error about an unknown name calls it.
 
     Raises:
         ValueError: for an unknown name, with the nearest one, and for a damaged description.
     """
     names = preset_names()
     if name not in names:
-        raise unknown_name("preset", name, names)
+        raise unknown_name(kind, name, names)
     return Preset.read(zoo_folder() / name)
 
 
 def presets() -> list[Preset]:
     """All presets, in natural order."""
     return [read_preset(name) for name in preset_names()]
-
-
-def weights_path(
-    preset: Preset,
-    folder: str | os.PathLike[str] | None = None,
-    progress: bool | None = None,
-) -> Path:
-    """The file of a preset's weights, downloaded if need be.
-
-    Args:
-        preset: whose.
-        folder: where a download is kept; the cache by default.
-        progress: whether to draw a bar; by default where stderr is a terminal.
-
-    Raises:
-        ValueError: if a file that comes with gfkeras is missing or damaged.
-        DownloadError: if it cannot be downloaded, or is another file.
-    """
-    weights = preset.weights
-    if weights.url is not None:
-        return fetch_file(weights.url, weights.sha256, folder=folder, progress=progress)
-    return _checked(preset.folder / weights.file_name, weights.size_bytes, weights.sha256)
-
-
-def artefact_path(preset: Preset | str, precision: str = "fp32") -> Path | None:
-    """The .tflite file that comes with a preset, checked by its size and SHA-256.
-
-    Args:
-        preset: the preset, or its name.
-        precision: "fp32" or "int8".
-
-    Returns:
-        The file, which runs without Keras; None where none comes with gfkeras.
-
-    Raises:
-        ValueError: for an unknown preset, and for a file that is missing or damaged.
-    """
-    preset = read_preset(preset) if isinstance(preset, str) else preset
-    for export in preset.exports:
-        if (export.format, export.precision) == ("tflite", precision) and export.file:
-            return _checked(preset.folder / export.file, export.size_bytes, export.sha256)
-    return None
-
-
-def preset_thresholds(preset: Preset) -> Thresholds | None:
-    """The thresholds of a preset; None where nobody measured any."""
-    table = preset.thresholds
-    if table is None:
-        return None
-    return Thresholds(COSINE, dict(table.at_far), table.impostor, table.origin)
-
-
-def _checked(path: Path, expected_size: int | None, digest: str | None) -> Path:
-    if not path.is_file():
-        raise ValueError(f"{path} is missing: this copy of gfkeras is not whole")
-    size = path.stat().st_size
-    if size != expected_size or sha256(path) != digest:
-        raise ValueError(
-            f"{path} is damaged: {size} bytes that do not have the SHA-256 of {MODEL_FILE}"
-        )
-    return path

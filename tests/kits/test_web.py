@@ -33,7 +33,8 @@ from gfkeras.data.images import read_photo
 from gfkeras.export import export_model
 from gfkeras.zoo import registry
 from gfkeras.zoo.golden import Golden
-from gfkeras.zoo.registry import GOLDEN_FILE, preset_thresholds
+from gfkeras.zoo.preset_files import preset_thresholds
+from gfkeras.zoo.registry import GOLDEN_FILE
 
 PRESET = registry.DEFAULT_PRESET
 YUNET = "face_detection_yunet_2023mar.onnx"
