@@ -95,7 +95,7 @@ class Faces:
 
         Others leave `chosen` and are said once; so all networks get the same pictures.
         """
-        from gfkeras.cli._progress import embedding_bar
+        from gfkeras.cli.progress import embedding_bar
         from gfkeras.experiments.figures import network_outputs
 
         with embedding_bar(quiet=False) as progress:

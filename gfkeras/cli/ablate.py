@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from gfkeras.backend import load_keras
-from gfkeras.cli._options import QuietOption, SettingsOption
 from gfkeras.cli._output import JsonOption, columns, fit_verbosity, say, write_json
+from gfkeras.cli.options import QuietOption, SettingsOption
 
 if TYPE_CHECKING:
     from gfkeras.experiments.ablation import Grid

@@ -9,10 +9,10 @@ import typer
 
 from gfkeras.backend import load_keras
 from gfkeras.cli._faces import DataOption, IdentitiesOption, ImagesOption, open_faces
-from gfkeras.cli._options import QuietOption, SettingsOption
 from gfkeras.cli._output import JsonOption, columns, fit_verbosity, say, table, text, write_json
-from gfkeras.cli._progress import stages
 from gfkeras.cli._training_table import print_training
+from gfkeras.cli.options import QuietOption, SettingsOption
+from gfkeras.cli.progress import stages
 
 if TYPE_CHECKING:
     from gfkeras.experiments.cleaning import CleaningResult

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from gfkeras.backend import load_keras
+from gfkeras.cli import command_line
 from gfkeras.cli._align import AlignOption, DetectorOption, FaceOption
-from gfkeras.cli._command_line import command_line
 from gfkeras.cli._output import (
     JsonOption,
     ModelArgument,
@@ -20,7 +20,6 @@ from gfkeras.cli._output import (
     table,
     write_json,
 )
-from gfkeras.cli._progress import stages
 from gfkeras.cli._similarity import (
     BetaOption,
     DistanceOption,
@@ -28,6 +27,7 @@ from gfkeras.cli._similarity import (
     GroupAwareOption,
     make_similarity,
 )
+from gfkeras.cli.progress import stages
 
 if TYPE_CHECKING:
     from gfkeras.evaluation import PairsResult

@@ -11,11 +11,11 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from gfkeras.backend import load_keras
+from gfkeras.cli import command_line
 from gfkeras.cli._align import AlignedOption, PhotoDetectorOption, PhotoFaceOption, photo_aligner
-from gfkeras.cli._command_line import command_line
-from gfkeras.cli._options import QuietOption
 from gfkeras.cli._output import JsonOption, columns, say, write_json
-from gfkeras.cli._progress import stages
+from gfkeras.cli.options import QuietOption
+from gfkeras.cli.progress import stages
 
 if TYPE_CHECKING:
     import numpy as np

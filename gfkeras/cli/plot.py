@@ -294,7 +294,7 @@ def angles_command(
     fars = far or [1e-2]
     embedder = Embedder(model, flip=flip, num_threads=threads)
     reader = face_reader(embedder, align, detector, face)
-    from gfkeras.cli._progress import embedding_bar
+    from gfkeras.cli.progress import embedding_bar
 
     with embedding_bar(quiet=False) as progress:
         result = evaluate_pairs(

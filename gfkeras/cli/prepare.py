@@ -71,7 +71,7 @@ def command(
     A run that was interrupted or killed goes on where it stopped when the same command is
     given again.
     """
-    from gfkeras.cli._progress import stages
+    from gfkeras.cli.progress import stages
     from gfkeras.data.prepare import PrepareOptions, prepare
     from gfkeras.data.sources import open_source
 

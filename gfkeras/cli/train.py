@@ -9,9 +9,9 @@ import typer
 
 from gfkeras.backend import load_keras
 from gfkeras.cli._faces import DataOption, IdentitiesOption, ImagesOption, open_faces
-from gfkeras.cli._options import QuietOption, SettingsOption
 from gfkeras.cli._output import JsonOption, fit_verbosity, write_json
 from gfkeras.cli._training_table import print_training
+from gfkeras.cli.options import QuietOption, SettingsOption
 
 
 def command(

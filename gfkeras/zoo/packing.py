@@ -64,7 +64,7 @@ def pack(model: keras.Model, folder: str | os.PathLike[str]) -> Preset:
         "sha256": sha256(weights),
         "format": OWN_FORMAT,
     }
-    # Artefacts of other weights must not come with these: `ship` puts new ones there.
+    # Artefacts of other weights must not come with these: `ship_artefacts` puts new ones there.
     exports = [ExportVariant.model_validate(export) for export in values.get("exports", [])]
     if exports:
         kept = {"format", "precision"}
@@ -81,7 +81,7 @@ def pack(model: keras.Model, folder: str | os.PathLike[str]) -> Preset:
     return preset
 
 
-def ship(preset: Preset, folder: str | os.PathLike[str]) -> Preset:
+def ship_artefacts(preset: Preset, folder: str | os.PathLike[str]) -> Preset:
     """Puts exported .tflite files beside a preset's weights, and describes them in `model.toml`.
 
     Args:

@@ -17,7 +17,7 @@ from small_networks import SMALL_BOTTLENECKS
 
 import gfkeras
 from gfkeras.cli import main
-from gfkeras.cli._output import DEFAULT_MODEL
+from gfkeras.cli.options import DEFAULT_MODEL
 from gfkeras.files import sha256
 
 pytestmark = pytest.mark.skipif(

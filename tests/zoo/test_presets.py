@@ -16,7 +16,7 @@ from small_networks import SMALL_BOTTLENECKS
 
 import gfkeras
 from gfkeras.cli import main
-from gfkeras.cli._output import DEFAULT_MODEL
+from gfkeras.cli.options import DEFAULT_MODEL
 from gfkeras.data.alignment import yunet
 from gfkeras.training import Recipe
 from gfkeras.zoo import registry
