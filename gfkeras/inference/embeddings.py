@@ -37,7 +37,7 @@ class Embeddings:
     def take(self, rows: Any) -> Embeddings:
         """Those at positions `rows`, or where a mask is true."""
         chosen: list[Any] = [None if column is None else column[rows] for column in self._columns()]
-        return Embeddings(*chosen, model=self.model)
+        return Embeddings(*chosen, self.model)
 
     @classmethod
     def joined(cls, parts: Sequence[Embeddings]) -> Embeddings:
@@ -46,7 +46,7 @@ class Embeddings:
         joined: list[Any] = [
             None if values[0] is None else np.concatenate(values) for values in columns
         ]
-        return cls(*joined, model=parts[0].model)
+        return cls(*joined, parts[0].model)
 
     def _columns(self) -> tuple[np.ndarray | None, ...]:
         return self.embedding, self.group_feature, self.group, self.group_logits, self.norm

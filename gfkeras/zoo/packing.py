@@ -93,7 +93,9 @@ def ship_artefacts(preset: Preset, folder: str | os.PathLike[str]) -> Preset:
     """
     path = preset.folder / MODEL_FILE
     values = tomllib.loads(path.read_text(encoding="utf-8"))
-    for export in values.get("exports", []):
+    # Last in the file: what a person reads first is not a list of artefacts.
+    values["exports"] = values.pop("exports", [])
+    for export in values["exports"]:
         variant = ExportVariant.model_validate(export)
         if variant.format == "tflite" and variant.precision in SHIPPED:
             name = variant.file_name(preset.name)
