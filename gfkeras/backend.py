@@ -44,15 +44,21 @@ def load_keras() -> None:
                 # The search for a GPU logs an error where there is none.
                 tensorflow.config.list_physical_devices()
     except ModuleNotFoundError as error:
-        missing = (error.name or "").partition(".")[0]
-        backend = os.environ.get("KERAS_BACKEND", "tensorflow")
-        extras = {"keras": backend, "jax": "jax", "jaxlib": "jax", "tensorflow": "tensorflow"}
-        if extras.get(missing) not in ("jax", "tensorflow"):
-            raise
-        raise ImportError(
-            f"This needs the package {missing!r}, which is not installed. "
-            f"Install it with: pip install 'gfkeras[{extras[missing]}]'"
-        ) from error
+        raise missing_package(error) from error
+
+
+def missing_package(error: ModuleNotFoundError) -> ImportError:
+    """The error that names the extra, where Keras or its backend is missing; else the same one."""
+    missing = (error.name or "").partition(".")[0]
+    backend = os.environ.get("KERAS_BACKEND", "tensorflow")
+    extras = {"jax": "jax", "jaxlib": "jax", "tensorflow": "tensorflow"}
+    extras |= dict.fromkeys(("h5py", "keras", "safetensors"), backend)
+    if extras.get(missing) not in ("jax", "tensorflow"):
+        return error
+    return ImportError(
+        f"This needs the package {missing!r}, which is not installed. "
+        f"Install it with: pip install 'gfkeras[{extras[missing]}]'"
+    )
 
 
 @contextlib.contextmanager

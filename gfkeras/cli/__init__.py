@@ -14,6 +14,8 @@ from collections.abc import Sequence
 from contextvars import ContextVar
 from typing import Any
 
+from gfkeras.backend import missing_package, set_defaults
+
 __all__ = ["command_line", "main"]
 
 _ARGUMENTS: ContextVar[tuple[str, ...]] = ContextVar("arguments", default=())
@@ -33,9 +35,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     Args:
         arguments: without the program's name; those of the process by default.
     """
-    # Before anything imports TensorFlow, which reads them once.
-    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
-    os.environ.setdefault("GRPC_VERBOSITY", "ERROR")
+    set_defaults()
     import typer
 
     from gfkeras.cli.app import app
@@ -57,6 +57,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except (usage_error, ValueError, OSError, ImportError) as error:
         if os.environ.get("GFKERAS_DEBUG"):
             raise
+        if isinstance(error, ModuleNotFoundError):
+            error = missing_package(error)
         described = getattr(error, "format_message", error.__str__)()
         message = " ".join(described.split()) or type(error).__name__
         print(f"gfkeras: error: {message}", file=sys.stderr)  # noqa: T201

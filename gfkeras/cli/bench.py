@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from gfkeras.cli._backend import load_keras
+from gfkeras.backend import load_keras
 from gfkeras.cli._output import JsonOption, ModelArgument, columns, say, table, text, write_json
 
 if TYPE_CHECKING:

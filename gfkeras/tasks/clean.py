@@ -62,11 +62,6 @@ def clean(
     from gfkeras.training import Recipe
     from gfkeras.training.run_folder import RECIPE_FILE
 
-    if images is not None and Path(images).resolve() == (Path(out) / LIST_FILE).resolve():
-        raise ValueError(
-            f"--out must be another folder than that of --images, whose {LIST_FILE} would be "
-            f"replaced by a shorter one. Received: {str(images)!r}"
-        )
     recipe: Recipe | str = os.fspath(source)
     run_recipe = Path(source) / RECIPE_FILE
     if run_recipe.is_file():
@@ -81,7 +76,13 @@ def clean(
     faces = training_faces(data, identities, images, min_images)
     load_keras()
     from gfkeras.experiments import cleaning
+    from gfkeras.experiments.cleaning.manifest import LIST_FILE
 
+    if images is not None and Path(images).resolve() == (Path(out) / LIST_FILE).resolve():
+        raise ValueError(
+            f"--out must be another folder than that of --images, whose {LIST_FILE} would be "
+            f"replaced by a shorter one. Received: {str(images)!r}"
+        )
     return cleaning.clean(
         recipe, faces, out, angle=angle, sub_centers=sub_centers, retrain=retrain, resume=resume,
         verbose=verbose, progress=progress,

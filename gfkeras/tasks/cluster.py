@@ -17,7 +17,7 @@ from gfkeras.errors import one_of
 from gfkeras.files import replacing
 from gfkeras.inference import Embedder
 from gfkeras.inference.clustering import METHODS, cluster_faces
-from gfkeras.inference.photos import PhotoFaces, embed_photos, from_aligned
+from gfkeras.inference.photos import PhotoFaces, from_aligned
 from gfkeras.tasks.alignment import photo_alignment
 from gfkeras.tasks.decision import check_decision, make_decision
 from gfkeras.tasks.embed import embed_faces
@@ -139,7 +139,7 @@ def cluster(
     if aligner is None:
         faces = from_aligned(embed_faces(embedder, paths, None, progress))
     else:
-        faces = embed_photos(embedder, paths, aligner, progress)
+        faces = embedder.embed_photos(paths, aligner, progress)
     if faces.embeddings is None:
         raise unusable(len(paths), "photos", "used", *faces.skipped[0])
     labels = cluster_faces(faces.embeddings.embedding, near, method, min_faces)

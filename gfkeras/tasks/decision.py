@@ -130,7 +130,7 @@ def _found(
 
 def _of_preset(model: str) -> Thresholds | None:
     """The thresholds of a preset; None for any other model, and for one without."""
-    from gfkeras.zoo.loading import preset_thresholds
+    from gfkeras.zoo.preset_files import preset_thresholds
     from gfkeras.zoo.registry import preset_names, read_preset
 
     # A folder of that name comes first, as in `gfkeras.load`.

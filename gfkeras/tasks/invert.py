@@ -152,9 +152,7 @@ def invert(
     embedder = Embedder(attacked)
     judges = {name: Embedder(name) for name in also}
     aligner = None if alignment is None else alignment(embedder.image_size)
-    subjects = _subjects(
-        choice, embedder, aligner, folder, stage_progress(progress, "Embedding")
-    )
+    subjects = _subjects(choice, embedder, aligner, folder, stage_progress(progress, "Embedding"))
     owner = np.tile(np.arange(len(subjects.targets.names)), copies)
     names = _file_names(subjects.targets.names, copies)
     course = _Course(out / COURSE_FILE, names)

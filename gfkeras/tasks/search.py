@@ -13,7 +13,7 @@ from gfkeras.data import read_photo
 from gfkeras.evaluation import COSINE, Similarity
 from gfkeras.files import replacing
 from gfkeras.inference import Embedder, Match
-from gfkeras.inference.photos import embed_photos, from_aligned
+from gfkeras.inference.photos import from_aligned
 from gfkeras.inference.pictures import NEUTRAL, OTHER, SAME, Mark, annotated_photo
 from gfkeras.tasks.alignment import photo_alignment
 from gfkeras.tasks.decision import Decision, check_decision, make_decision
@@ -166,7 +166,7 @@ def search(
     if aligner is None:
         faces = from_aligned(embedder.embed_files([source]))
     else:
-        faces = embed_photos(embedder, [source], aligner)
+        faces = embedder.embed_photos([source], aligner)
     if faces.embeddings is None:
         raise ValueError(f"{source}: {faces.skipped[0][1]}")
     used = similarity or (COSINE if decision is None else decision.similarity)

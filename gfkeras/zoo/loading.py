@@ -9,13 +9,10 @@ from typing import Any
 import keras
 
 from gfkeras import backbones
-from gfkeras.downloads import fetch_file
-from gfkeras.errors import unknown_name
-from gfkeras.evaluation import COSINE, Thresholds
-from gfkeras.files import sha256
 from gfkeras.models import GroupFace
 from gfkeras.saving import load_model
 from gfkeras.zoo.foreign import import_weights
+from gfkeras.zoo.preset_files import weights_path
 from gfkeras.zoo.registry import (
     AS_IT_IS,
     OWN_FORMAT,
@@ -51,15 +48,13 @@ def load(name_or_folder: str | os.PathLike[str]) -> keras.Model:
     """
     if Path(name_or_folder).is_dir():
         return load_model(name_or_folder)
-    name, names = str(name_or_folder), preset_names()
-    if name not in names and Path(name).name != name:
+    name = str(name_or_folder)
+    if name not in preset_names() and Path(name).name != name:
         raise ValueError(
             "`name_or_folder` must be a folder that save_to wrote, or the name of a preset. "
             f"Received: {name!r}, which is no folder"
         )
-    if name not in names:
-        raise unknown_name("model folder or preset", name, names)
-    return load_preset(read_preset(name))
+    return load_preset(read_preset(name, "model folder or preset"))
 
 
 def load_preset(preset: Preset) -> keras.Model:
@@ -80,44 +75,6 @@ def load_preset(preset: Preset) -> keras.Model:
     model = build(preset.architecture)
     load_half(model, path)
     return model
-
-
-def weights_path(
-    preset: Preset,
-    folder: str | os.PathLike[str] | None = None,
-    progress: bool | None = None,
-) -> Path:
-    """The file of a preset's weights, downloaded if need be.
-
-    Args:
-        preset: whose.
-        folder: where a download is kept; the cache by default.
-        progress: whether to draw a bar; by default where stderr is a terminal.
-
-    Raises:
-        ValueError: if a file that comes with gfkeras is missing or damaged.
-        DownloadError: if it cannot be downloaded, or is another file.
-    """
-    weights = preset.weights
-    if weights.url is not None:
-        return fetch_file(weights.url, weights.sha256, folder=folder, progress=progress)
-    path = preset.folder / weights.file_name
-    if not path.is_file():
-        raise ValueError(f"{path} is missing: this copy of gfkeras is not whole")
-    size = path.stat().st_size
-    if size != weights.size_bytes or sha256(path) != weights.sha256:
-        raise ValueError(
-            f"{path} is damaged: {size} bytes that do not have the SHA-256 of model.toml"
-        )
-    return path
-
-
-def preset_thresholds(preset: Preset) -> Thresholds | None:
-    """The thresholds of a preset; None where nobody measured any."""
-    table = preset.thresholds
-    if table is None:
-        return None
-    return Thresholds(COSINE, dict(table.at_far), table.impostor, table.origin)
 
 
 def build(architecture: Architecture) -> keras.Model:
