@@ -146,7 +146,7 @@ def invert(
     from gfkeras.zoo import load
 
     out = Path(out)
-    given = {"steps": steps, "finer_rate": finer_rate}
+    given: dict[str, Any] = {"steps": steps, "finer_rate": finer_rate}
     settings = inversion.InversionSettings(**{k: v for k, v in given.items() if v is not None})
     attacked = load(model)
     embedder = Embedder(attacked)
