@@ -16,6 +16,7 @@ from __future__ import annotations
 import importlib
 from typing import TYPE_CHECKING, Any
 
+import gfkeras.registration  # Saved models find our classes.
 from gfkeras.version import __version__
 
 _ROOMS = (

@@ -1,4 +1,4 @@
-"""From a preset's name or a folder to a model."""
+"""Models from the name of a preset, a folder or a file."""
 
 from __future__ import annotations
 
@@ -26,17 +26,20 @@ from gfkeras.zoo.registry import (
 )
 from gfkeras.zoo.weights_file import load_half
 
+# What `keras.Model.save` writes.
+KERAS_FILES = (".keras", ".h5")
+
 
 def load(name_or_folder: str | os.PathLike[str]) -> keras.Model:
     """A model with its weights.
 
     Args:
-        name_or_folder: the name of a preset (`gfkeras zoo list`), or a folder that
-            `model.save_to` wrote. Weights that do not come with gfkeras are downloaded once,
-            into the cache.
+        name_or_folder: the name of a preset (`gfkeras zoo list`), a folder that
+            `model.save_to` wrote, or a `.keras` or `.h5` file that `model.save` wrote. Weights
+            that do not come with gfkeras are downloaded once, into the cache.
 
     Returns:
-        A `keras.Model`: a `GroupFace` or a backbone.
+        A `keras.Model`: a `GroupFace`, a backbone, or what the file holds. It is not compiled.
 
     Raises:
         ValueError: if there is no such folder or preset, naming the nearest preset,
@@ -49,8 +52,11 @@ def load(name_or_folder: str | os.PathLike[str]) -> keras.Model:
         >>> model.num_groups
         16
     """
-    if Path(name_or_folder).is_dir():
-        return load_model(name_or_folder)
+    path = Path(name_or_folder)
+    if path.is_dir():
+        return load_model(path)
+    if path.is_file() and path.suffix in KERAS_FILES:
+        return _load_file(path)
     name, names = str(name_or_folder), preset_names()
     if name not in names and Path(name).name != name:
         raise ValueError(
@@ -60,6 +66,19 @@ def load(name_or_folder: str | os.PathLike[str]) -> keras.Model:
     if name not in names:
         raise unknown_name("model folder or preset", name, names)
     return load_preset(read_preset(name))
+
+
+def _load_file(path: Path) -> keras.Model:
+    # HDF5 files name the class of the model without its package.
+    classes = {**backbones.BACKBONES, GroupFace.__name__: GroupFace}
+    try:
+        return keras.saving.load_model(path, classes, compile=False)
+    except Exception as error:
+        # Damaged files fail anywhere in Keras, zipfile, JSON or HDF5.
+        reason = " ".join(str(error).split()) or repr(error)
+        raise ValueError(
+            f"{path} is damaged or not a model that model.save wrote: {reason[:200]}"
+        ) from error
 
 
 def load_preset(preset: Preset) -> keras.Model:
