@@ -90,7 +90,7 @@ $(BIN)/python:
 $(VENV)/.installed-demo: EXTRAS := export,plots
 $(VENV)/.installed-bench: EXTRAS := export,plots,search
 $(VENV)/.installed-test: EXTRAS := all,docs,test
-$(VENV)/.installed-%: setup.cfg pyproject.toml | $(BIN)/python
+$(VENV)/.installed-%: setup.cfg setup.py pyproject.toml | $(BIN)/python
 	@echo "== installing gfkeras[$(EXTRAS)]"
 	@# uv takes seconds where pip takes minutes; without it, or where it fails, pip does the same.
 	@$(BIN)/python -m pip install --quiet uv 2>/dev/null || true

@@ -11,10 +11,9 @@ from typing import Any
 
 import keras
 
-from gfkeras.files import replacing, require_room, sha256
+from gfkeras.files import CONFIG_FILE, replacing, require_room, sha256
 from gfkeras.version import __version__
 
-CONFIG_FILE = "config.json"
 WEIGHTS_FILE = "model.weights.h5"
 FORMAT = 1
 

@@ -19,7 +19,7 @@ def about_preset(preset: Preset, model: keras.Model) -> About:
     """What its `model.toml` says; its thresholds are of `model` in the mode it has."""
     from gfkeras.export import About
     from gfkeras.models.properties import model_fingerprint
-    from gfkeras.zoo.loading import preset_thresholds
+    from gfkeras.zoo.preset_files import preset_thresholds
     from gfkeras.zoo.sources import preset_results, preset_sources
 
     known = preset_thresholds(preset)

@@ -1,13 +1,5 @@
-"""Options of several commands that train."""
+"""Former names of `options`."""
 
-from __future__ import annotations
+from gfkeras.cli.options import QuietOption, SettingsOption
 
-from typing import Annotated
-
-import typer
-
-SettingsOption = Annotated[
-    list[str] | None,
-    typer.Option("--set", metavar="KEY=VALUE", help="Change the recipe: training.epochs=3."),
-]
-QuietOption = Annotated[bool, typer.Option("--quiet", help="No progress.")]
+__all__ = ["QuietOption", "SettingsOption"]

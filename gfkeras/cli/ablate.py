@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from gfkeras.cli._backend import load_keras
+from gfkeras.backend import load_keras
 from gfkeras.cli._options import QuietOption, SettingsOption
 from gfkeras.cli._output import JsonOption, columns, fit_verbosity, say, write_json
 
@@ -64,8 +64,8 @@ def command(
     """
     numbers = _numbers(seeds)
     load_keras()
-    from gfkeras.cli._pairs import named_pairs
     from gfkeras.experiments.ablation import Grid, TrainingFaces, ablate
+    from gfkeras.tasks.pair_lists import named_pairs
 
     read = Grid.read(grid, settings or [])
     if plan:

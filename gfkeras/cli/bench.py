@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from gfkeras.cli._backend import load_keras
+from gfkeras.backend import load_keras
 from gfkeras.cli._output import JsonOption, ModelArgument, columns, say, table, text, write_json
 
 if TYPE_CHECKING:
@@ -42,15 +42,16 @@ def command(
     counts = _counts(threads)
     load_keras()
     from gfkeras.cards import card as cards
-    from gfkeras.cli._recording import latency_entries
+    from gfkeras.cli._command_line import command_line
     from gfkeras.inference.measuring import measure
+    from gfkeras.tasks.card_entries import latency_entries
 
     if record:
         # Refuses what has no card before the work.
         cards.recordable_card(Path(model))
     measured = measure(model, counts, repeats, batch_size)
     _print(measured)
-    for entry in latency_entries(measured) if record else ():
+    for entry in latency_entries(measured, command_line()) if record else ():
         cards.record(Path(model), "latency", entry)
     write_json(json, measured.to_json())
 

@@ -7,7 +7,7 @@ from typing import Annotated, Any
 
 import typer
 
-from gfkeras.cli._backend import load_keras
+from gfkeras.backend import load_keras
 from gfkeras.cli._output import JsonOption, say, table, write_json
 from gfkeras.files import size_bytes
 

@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from gfkeras.backend import load_keras
 from gfkeras.cli._align import AlignedOption, PhotoDetectorOption, PhotoFaceOption, photo_aligner
-from gfkeras.cli._backend import load_keras
 from gfkeras.cli._command_line import command_line
 from gfkeras.cli._options import QuietOption
 from gfkeras.cli._output import JsonOption, columns, say, write_json

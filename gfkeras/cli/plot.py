@@ -7,8 +7,8 @@ from typing import Annotated, Any
 
 import typer
 
+from gfkeras.backend import load_keras
 from gfkeras.cli._align import AlignOption, DetectorOption, FaceOption
-from gfkeras.cli._backend import load_keras
 from gfkeras.cli._output import (
     JsonOption,
     ModelArgument,

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from gfkeras.cli._backend import load_keras
+from gfkeras.backend import load_keras
 from gfkeras.cli._faces import DataOption, IdentitiesOption, ImagesOption, open_faces
 from gfkeras.cli._options import QuietOption, SettingsOption
 from gfkeras.cli._output import JsonOption, fit_verbosity, write_json

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from gfkeras.cli._backend import load_keras
+from gfkeras.backend import load_keras
 from gfkeras.cli._output import JsonOption, ModelArgument, ThreadsOption, say, table, write_json
 
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from gfkeras.cli._backend import load_keras
+from gfkeras.backend import load_keras
 from gfkeras.cli._output import JsonOption, say, table, write_json
 
 if TYPE_CHECKING:
@@ -101,7 +101,7 @@ def download_command(
     import shutil
 
     from gfkeras.files import replacing
-    from gfkeras.zoo.loading import weights_path
+    from gfkeras.zoo.preset_files import weights_path
     from gfkeras.zoo.registry import read_preset
 
     preset = read_preset(name)

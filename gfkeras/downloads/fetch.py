@@ -8,7 +8,7 @@ from pathlib import Path
 from urllib.parse import SplitResult, unquote, urlsplit
 
 import filelock
-import pooch
+import platformdirs
 
 from gfkeras.downloads.transfer import DownloadError, discard, reporting, transfer
 from gfkeras.files import sha256 as file_sha256
@@ -17,7 +17,7 @@ from gfkeras.files import sha256 as file_sha256
 def cache_folder() -> Path:
     """The folder of the cache: GFKERAS_CACHE, else the platform's usual one for gfkeras."""
     named = os.environ.get("GFKERAS_CACHE")
-    return Path(named).expanduser() if named else Path(pooch.os_cache("gfkeras"))
+    return Path(named).expanduser() if named else platformdirs.user_cache_path("gfkeras")
 
 
 def is_offline() -> bool:

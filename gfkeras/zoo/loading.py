@@ -2,20 +2,21 @@
 
 from __future__ import annotations
 
+import json
 import os
 from pathlib import Path
 from typing import Any
 
+import h5py
 import keras
 
 from gfkeras import backbones
-from gfkeras.downloads import fetch_file
-from gfkeras.errors import unknown_name
-from gfkeras.evaluation import COSINE, Thresholds
-from gfkeras.files import sha256
+from gfkeras.errors import by_name
+from gfkeras.files import KERAS_FILES
 from gfkeras.models import GroupFace
 from gfkeras.saving import load_model
 from gfkeras.zoo.foreign import import_weights
+from gfkeras.zoo.preset_files import weights_path
 from gfkeras.zoo.registry import (
     AS_IT_IS,
     OWN_FORMAT,
@@ -25,9 +26,6 @@ from gfkeras.zoo.registry import (
     read_preset,
 )
 from gfkeras.zoo.weights_file import load_half
-
-# What `keras.Model.save` writes.
-KERAS_FILES = (".keras", ".h5")
 
 
 def load(name_or_folder: str | os.PathLike[str]) -> keras.Model:
@@ -57,28 +55,37 @@ def load(name_or_folder: str | os.PathLike[str]) -> keras.Model:
         return load_model(path)
     if path.is_file() and path.suffix in KERAS_FILES:
         return _load_file(path)
-    name, names = str(name_or_folder), preset_names()
-    if name not in names and Path(name).name != name:
+    name = str(name_or_folder)
+    if name not in preset_names() and Path(name).name != name:
         raise ValueError(
-            "`name_or_folder` must be a folder that save_to wrote, or the name of a preset. "
+            "`name_or_folder` must be a folder that save_to wrote, a .keras or .h5 file that "
+            "model.save wrote, or the name of a preset. "
             f"Received: {name!r}, which is no folder"
         )
-    if name not in names:
-        raise unknown_name("model folder or preset", name, names)
-    return load_preset(read_preset(name))
+    return load_preset(read_preset(name, "model folder or preset"))
 
 
 def _load_file(path: Path) -> keras.Model:
-    # HDF5 files name the class of the model without its package.
-    classes = {**backbones.BACKBONES, GroupFace.__name__: GroupFace}
     try:
-        return keras.saving.load_model(path, classes, compile=False)
+        if path.suffix == ".keras":
+            return keras.saving.load_model(path, compile=False)
+        return _load_hdf5(path)
     except Exception as error:
         # Damaged files fail anywhere in Keras, zipfile, JSON or HDF5.
         reason = " ".join(str(error).split()) or repr(error)
         raise ValueError(
-            f"{path} is damaged or not a model that model.save wrote: {reason[:200]}"
+            f"{path} is damaged or not a model of gfkeras that model.save wrote: {reason[:200]}"
         ) from error
+
+
+def _load_hdf5(path: Path) -> keras.Model:
+    # Keras' own reader takes arguments such as combine="add" for the names of functions.
+    with h5py.File(path) as file:
+        description = json.loads(file.attrs["model_config"])
+    classes = {**backbones.BACKBONES, GroupFace.__name__: GroupFace}
+    model = by_name("model", description["class_name"], classes).from_config(description["config"])
+    model.load_weights(path)
+    return model
 
 
 def load_preset(preset: Preset) -> keras.Model:
@@ -99,44 +106,6 @@ def load_preset(preset: Preset) -> keras.Model:
     model = build(preset.architecture)
     load_half(model, path)
     return model
-
-
-def weights_path(
-    preset: Preset,
-    folder: str | os.PathLike[str] | None = None,
-    progress: bool | None = None,
-) -> Path:
-    """The file of a preset's weights, downloaded if need be.
-
-    Args:
-        preset: whose.
-        folder: where a download is kept; the cache by default.
-        progress: whether to draw a bar; by default where stderr is a terminal.
-
-    Raises:
-        ValueError: if a file that comes with gfkeras is missing or damaged.
-        DownloadError: if it cannot be downloaded, or is another file.
-    """
-    weights = preset.weights
-    if weights.url is not None:
-        return fetch_file(weights.url, weights.sha256, folder=folder, progress=progress)
-    path = preset.folder / weights.file_name
-    if not path.is_file():
-        raise ValueError(f"{path} is missing: this copy of gfkeras is not whole")
-    size = path.stat().st_size
-    if size != weights.size_bytes or sha256(path) != weights.sha256:
-        raise ValueError(
-            f"{path} is damaged: {size} bytes that do not have the SHA-256 of model.toml"
-        )
-    return path
-
-
-def preset_thresholds(preset: Preset) -> Thresholds | None:
-    """The thresholds of a preset; None where nobody measured any."""
-    table = preset.thresholds
-    if table is None:
-        return None
-    return Thresholds(COSINE, dict(table.at_far), table.impostor, table.origin)
 
 
 def build(architecture: Architecture) -> keras.Model:

@@ -21,7 +21,6 @@ from pydantic import (
 from gfkeras.errors import unknown_name
 from gfkeras.files import natural_key
 from gfkeras.toml_errors import readable
-from gfkeras.zoo.foreign import FORMATS
 
 MODEL_FILE = "model.toml"
 GOLDEN_FILE = "golden.npz"
@@ -30,6 +29,8 @@ RECIPE_FILE = "recipe.toml"
 OWN_FORMAT = "gfkeras"
 # A file that gfkeras does not put into a network of its own, such as a face detector's.
 AS_IT_IS = "file"
+# Formats of other people's weights (`gfkeras.zoo.foreign`).
+FOREIGN_FORMATS = ("mxnet", "onnx", "torch", "safetensors", "keras")
 
 
 def _digest(value: str) -> str:
@@ -51,9 +52,9 @@ def _plain_name(value: str) -> str:
 
 
 def _weights_format(value: str) -> str:
-    if value not in (OWN_FORMAT, AS_IT_IS, *FORMATS):
-        known = ", ".join((OWN_FORMAT, AS_IT_IS, *FORMATS))
-        raise ValueError(f"expected one of {known}")
+    known = (OWN_FORMAT, AS_IT_IS, *FOREIGN_FORMATS)
+    if value not in known:
+        raise ValueError(f"expected one of {', '.join(known)}")
     return value
 
 
@@ -251,15 +252,19 @@ def preset_names() -> list[str]:
     return sorted((entry.parent.name for entry in folder.glob(f"*/{MODEL_FILE}")), key=natural_key)
 
 
-def read_preset(name: str) -> Preset:
+def read_preset(name: str, kind: str = "preset") -> Preset:
     """The description of a preset.
+
+    Args:
+        name: of the preset.
+        kind: what an error about an unknown name calls it.
 
     Raises:
         ValueError: for an unknown name, with the nearest one, and for a damaged description.
     """
     names = preset_names()
     if name not in names:
-        raise unknown_name("preset", name, names)
+        raise unknown_name(kind, name, names)
     return Preset.read(zoo_folder() / name)
 
 

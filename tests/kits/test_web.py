@@ -33,7 +33,7 @@ from gfkeras.data.images import read_photo
 from gfkeras.export import export_model
 from gfkeras.zoo import registry
 from gfkeras.zoo.golden import Golden
-from gfkeras.zoo.loading import preset_thresholds
+from gfkeras.zoo.preset_files import preset_thresholds
 from gfkeras.zoo.registry import GOLDEN_FILE
 
 PRESET = registry.DEFAULT_PRESET

@@ -1,0 +1,5 @@
+from .foreign import import_weights as import_weights
+from .loading import load as load
+from .packing import pack as pack
+from .registry import preset_names as preset_names
+from .registry import zoo_folder as zoo_folder
