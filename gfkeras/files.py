@@ -17,6 +17,8 @@ from typing import Any
 
 # The description in a folder that a model was saved to.
 CONFIG_FILE = "config.json"
+# The endings of the files that `keras.Model.save` writes.
+KERAS_FILES = (".keras", ".h5")
 
 
 @contextlib.contextmanager
