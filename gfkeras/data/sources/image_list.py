@@ -1,4 +1,4 @@
-"""A CSV or TSV file that names images, people and landmarks."""
+"""Images, people and landmarks named by a CSV or TSV file."""
 
 from __future__ import annotations
 

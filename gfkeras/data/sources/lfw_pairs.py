@@ -1,4 +1,4 @@
-"""The images that an LFW pairs file names."""
+"""Images named by an LFW pairs file."""
 
 from __future__ import annotations
 
