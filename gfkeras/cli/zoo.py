@@ -112,6 +112,12 @@ def import_command(
 def export_command(
     name: NameArgument,
     out: Annotated[Path, typer.Option(metavar="FOLDER", help="Where to put the artefacts.")],
+    ship: Annotated[
+        bool,
+        typer.Option(
+            "--ship", help="Also put the fp32 and int8 .tflite files beside the preset's weights."
+        ),
+    ] = False,
     json: JsonOption = None,
 ) -> None:
     """Export a preset's artefacts, each checked.
@@ -121,7 +127,7 @@ def export_command(
     """
     from gfkeras.tasks.zoo import export_preset
 
-    done = export_preset(name, out)
+    done = export_preset(name, out, ship)
     for each in done.exports:
         say(
             f"{each.path}: {mib(each.size_bytes)}, least cosine to golden.npz {each.min_cosine:.6f}"

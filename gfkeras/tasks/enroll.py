@@ -14,7 +14,6 @@ from gfkeras.errors import one_of
 from gfkeras.inference import Embedder, Gallery
 from gfkeras.inference.gallery.rows import STORAGES
 from gfkeras.tasks.alignment import photo_alignment
-from gfkeras.tasks.gallery import require_model
 from gfkeras.tasks.photo_files import PathLike, images_in, skipped_json, unusable
 from gfkeras.tasks.progress import Progress
 from gfkeras.zoo import DEFAULT_PRESET
@@ -117,7 +116,7 @@ def enroll(
     aligner = alignment(embedder.image_size)
     metadata = {"model": embedder.fingerprint, "model_name": Path(model).name}
     kept = Gallery(gallery, storage=storage, token=token, metadata=metadata)
-    require_model(kept, embedder)
+    kept.require_model(embedder.fingerprint)
     known = [name for name in people if not update and name in kept]
     work = {name: files for name, files in people.items() if name not in set(known)}
     several: dict[Path, int] = {}

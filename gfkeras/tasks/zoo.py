@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from gfkeras.backend import load_keras
+from gfkeras.data.synthetic import synthetic_faces
 from gfkeras.downloads import cache_folder
 from gfkeras.evaluation.thresholds import beside
 from gfkeras.files import replacing, size_bytes
@@ -23,9 +24,10 @@ if TYPE_CHECKING:
     from gfkeras.export import About
     from gfkeras.zoo.golden import Golden
 
-_SUFFIXES = {"tflite": ".tflite", "onnx": ".onnx", "savedmodel": "_savedmodel"}
 # Of the embeddings in golden.npz; float16 rounds weights that are float16 already.
-_LEAST_COSINE = 0.9999
+_LEAST_COSINE = {"fp32": 0.9999, "fp16": 0.9999, "int8": 0.99}
+# Faces for the ranges of int8. Everybody can draw them again; nobody of golden.npz is among them.
+_CALIBRATION = {"num_identities": 128, "images_per_identity": 2, "seed": 1}
 
 
 @dataclass(frozen=True)
@@ -219,12 +221,14 @@ def import_weights(
     return ImportedModel(Path(folder), describe(model), width, int(model.count_params()))
 
 
-def export_preset(name: str, out: PathLike) -> PresetExports:
+def export_preset(name: str, out: PathLike, ship: bool = False) -> PresetExports:
     """Writes all artefacts that a preset's model.toml lists, with cards and thresholds.
 
     Args:
         name: a preset.
         out: the folder to put them in.
+        ship: also put the .tflite files in float32 and int8 beside the preset's weights, and
+            describe them in its model.toml.
 
     Raises:
         ValueError: for a preset without exports, or an artefact whose embeddings are not those
@@ -240,9 +244,12 @@ def export_preset(name: str, out: PathLike) -> PresetExports:
     golden = Golden.load(preset.folder / GOLDEN_FILE)
     model = load_preset(preset)
     known = preset_facts(preset, model)
-    return PresetExports(
-        [_export(preset, variant, Path(out), model, known, golden) for variant in preset.exports]
-    )
+    done = [_export(preset, variant, Path(out), model, known, golden) for variant in preset.exports]
+    if ship:
+        from gfkeras.zoo.packing import ship_artefacts
+
+        ship_artefacts(preset, out)
+    return PresetExports(done)
 
 
 def _export(
@@ -250,16 +257,24 @@ def _export(
 ) -> CheckedArtefact:
     from gfkeras.export import export_model
 
-    precision = "" if variant.precision == "fp32" else f"_{variant.precision}"
-    path = out / f"{preset.name}{precision}{_SUFFIXES[variant.format]}"
-    export_model(model, path, format=variant.format, precision=variant.precision, about=known)
+    path = out / variant.file_name(preset.name)
+    faces = synthetic_faces(**_CALIBRATION)[0] if variant.precision == "int8" else None
+    export_model(
+        model,
+        path,
+        format=variant.format,
+        precision=variant.precision,
+        calibration=faces,
+        about=known,
+    )
     embedder = Embedder(path)
     embedding = embedder(golden.images).embedding
     cosine = golden.least_cosine(embedding)
-    if not cosine >= _LEAST_COSINE:
+    least = _LEAST_COSINE[variant.precision]
+    if not cosine >= least:
         raise ValueError(
             f"{path} gives other embeddings than {preset.name!r}: its least cosine to "
-            f"{GOLDEN_FILE} is {cosine:.6f}, expected {_LEAST_COSINE} or more"
+            f"{GOLDEN_FILE} is {cosine:.6f}, expected {least} or more"
         )
     if known.thresholds is not None:
         dataclasses.replace(known.thresholds, model=embedder.fingerprint).save(beside(path))
