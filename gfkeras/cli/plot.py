@@ -10,15 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from gfkeras.cli.options import (
-    AlignOption,
-    DetectorOption,
-    FaceOption,
-    FlipOption,
-    JsonOption,
-    ModelArgument,
-    ThreadsOption,
-)
+from gfkeras.cli import options
 from gfkeras.cli.output import columns, list_skipped, say, table, text, write_json
 from gfkeras.cli.progress import stages
 
@@ -49,7 +41,7 @@ SeedOption = Annotated[int, typer.Option(help="Of what is drawn.")]
 
 @app.command("tsne")
 def tsne_command(
-    model: ModelArgument,
+    model: options.ModelArgument,
     data: DataOption,
     out: OutOption,
     identities: IdentitiesOption = None,
@@ -72,12 +64,12 @@ def tsne_command(
     anonymous: Annotated[
         bool, typer.Option("--anonymous", help="Number the people in place of their names.")
     ] = False,
-    align: AlignOption = False,
-    detector: DetectorOption = None,
-    face: FaceOption = None,
-    threads: ThreadsOption = None,
+    align: options.AlignOption = False,
+    detector: options.DetectorOption = None,
+    face: options.FaceOption = None,
+    threads: options.ThreadsOption = None,
     seed: SeedOption = 0,
-    json: JsonOption = None,
+    json: options.JsonOption = None,
 ) -> None:
     """Draw the embeddings of some people by t-SNE: v beside v̄, and a baseline beside both.
 
@@ -121,12 +113,12 @@ def groups_command(
     ] = False,
     identities: IdentitiesOption = None,
     images: ImagesOption = None,
-    align: AlignOption = False,
-    detector: DetectorOption = None,
-    face: FaceOption = None,
-    threads: ThreadsOption = None,
+    align: options.AlignOption = False,
+    detector: options.DetectorOption = None,
+    face: options.FaceOption = None,
+    threads: options.ThreadsOption = None,
     seed: SeedOption = 0,
-    json: JsonOption = None,
+    json: options.JsonOption = None,
 ) -> None:
     """Draw how faces spread over the groups, or how evenly groups were used in training.
 
@@ -163,7 +155,7 @@ def groups_command(
 
 @app.command("sheet")
 def sheet_command(
-    model: ModelArgument,
+    model: options.ModelArgument,
     data: DataOption,
     out: OutOption,
     identities: IdentitiesOption = None,
@@ -174,12 +166,12 @@ def sheet_command(
     order: Annotated[
         str, typer.Option(help="random, or certain: those of largest probability first.")
     ] = "random",
-    align: AlignOption = False,
-    detector: DetectorOption = None,
-    face: FaceOption = None,
-    threads: ThreadsOption = None,
+    align: options.AlignOption = False,
+    detector: options.DetectorOption = None,
+    face: options.FaceOption = None,
+    threads: options.ThreadsOption = None,
     seed: SeedOption = 0,
-    json: JsonOption = None,
+    json: options.JsonOption = None,
 ) -> None:
     """Draw faces of each group, a row for each, a person once in a row where that is possible.
 
@@ -207,7 +199,7 @@ def margins_command(
         list[str] | None,
         typer.Option(metavar="NAME", help="A head, such as ArcFace; again for each; all at first."),
     ] = None,
-    json: JsonOption = None,
+    json: options.JsonOption = None,
 ) -> None:
     """Draw the target's logit of every head over the angle to the identity's center."""
     from gfkeras.tasks import plot
@@ -217,7 +209,7 @@ def margins_command(
 
 @app.command("angles")
 def angles_command(
-    model: ModelArgument,
+    model: options.ModelArgument,
     data: DataOption,
     pairs: Annotated[
         Path, typer.Option(metavar="FILE", help="A list of pairs: LFW's, CALFW's, CPLFW's, CSV.")
@@ -230,12 +222,12 @@ def angles_command(
             "suffice."
         ),
     ] = None,
-    flip: FlipOption = False,
-    align: AlignOption = False,
-    detector: DetectorOption = None,
-    face: FaceOption = None,
-    threads: ThreadsOption = None,
-    json: JsonOption = None,
+    flip: options.FlipOption = False,
+    align: options.AlignOption = False,
+    detector: options.DetectorOption = None,
+    face: options.FaceOption = None,
+    threads: options.ThreadsOption = None,
+    json: options.JsonOption = None,
 ) -> None:
     """Draw the angles of genuine and of impostor pairs, and the thresholds between them."""
     from gfkeras.tasks import plot
