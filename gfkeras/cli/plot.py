@@ -25,15 +25,11 @@ DataOption = Annotated[Path, typer.Option(help="A folder with one folder of face
 OutOption = Annotated[
     Path, typer.Option(metavar="FILE", help="The picture to write: .png or .svg.")
 ]
-IdentitiesOption = Annotated[
+NamesOption = Annotated[
     list[str] | None,
-    typer.Option(
-        metavar="NAME|FILE",
-        help="Whom to take: a name, again for each, or a text file with one a line; all by "
-        "default.",
-    ),
+    typer.Option("--identity", metavar="NAME", help="A person to take; again for each."),
 ]
-ImagesOption = Annotated[
+LimitOption = Annotated[
     int | None, typer.Option(min=1, help="At most so many images, drawn from all; all by default.")
 ]
 SeedOption = Annotated[int, typer.Option(help="Of what is drawn.")]
@@ -44,20 +40,21 @@ def tsne_command(
     model: options.ModelArgument,
     data: DataOption,
     out: OutOption,
-    identities: IdentitiesOption = None,
+    identities: options.IdentitiesOption = None,
+    names: NamesOption = None,
     people: Annotated[
         int | None,
         typer.Option(
             min=2,
             help="Take so many people of these, those with the most images; 10 without "
-            "--identities.",
+            "--identities and --identity.",
         ),
     ] = None,
     baseline: Annotated[
         str | None,
         typer.Option(metavar="MODEL", help="Draw the embedding of this model too, at left."),
     ] = None,
-    images: Annotated[int, typer.Option(min=2, help="Images of each person at most.")] = 40,
+    max_images: Annotated[int, typer.Option(min=2, help="Images of each person at most.")] = 40,
     perplexity: Annotated[
         float | None, typer.Option(help="Of t-SNE; 30, or a third of the images if fewer.")
     ] = None,
@@ -81,9 +78,9 @@ def tsne_command(
 
     with _bar() as progress:
         drawn = plot.tsne(
-            model, data, out, identities=identities or (), people=people, baseline=baseline,
-            images=images, perplexity=perplexity, anonymous=anonymous, align=align,
-            detector=detector, face=face, threads=threads, seed=seed, progress=progress,
+            model, data, out, identities=_people(identities, names), people=people,
+            baseline=baseline, max_images=max_images, perplexity=perplexity, anonymous=anonymous,
+            align=align, detector=detector, face=face, threads=threads, seed=seed, progress=progress,
         )  # fmt: skip
     rows = [
         (
@@ -111,8 +108,9 @@ def groups_command(
     over_training: Annotated[
         bool, typer.Option("--over-training", help="These are runs: draw the groups by epoch.")
     ] = False,
-    identities: IdentitiesOption = None,
-    images: ImagesOption = None,
+    identities: options.IdentitiesOption = None,
+    names: NamesOption = None,
+    limit: LimitOption = None,
     align: options.AlignOption = False,
     detector: options.DetectorOption = None,
     face: options.FaceOption = None,
@@ -139,7 +137,7 @@ def groups_command(
         )
     with _bar() as progress:
         drawn = plot.groups(
-            sources[0], data, out, identities=identities or (), images=images, align=align,
+            sources[0], data, out, identities=_people(identities, names), limit=limit, align=align,
             detector=detector, face=face, threads=threads, seed=seed, progress=progress,
         )  # fmt: skip
     found = drawn.numbers
@@ -158,8 +156,9 @@ def sheet_command(
     model: options.ModelArgument,
     data: DataOption,
     out: OutOption,
-    identities: IdentitiesOption = None,
-    images: ImagesOption = None,
+    identities: options.IdentitiesOption = None,
+    names: NamesOption = None,
+    limit: LimitOption = None,
     faces_shown: Annotated[
         int, typer.Option("--faces", min=1, help="Faces of each group at most.")
     ] = 10,
@@ -181,8 +180,8 @@ def sheet_command(
 
     with _bar() as progress:
         drawn = plot.sheet(
-            model, data, out, identities=identities or (), images=images, faces_shown=faces_shown,
-            order=order, align=align, detector=detector, face=face, threads=threads, seed=seed,
+            model, data, out, identities=_people(identities, names), limit=limit,
+            faces_shown=faces_shown, order=order, align=align, detector=detector, face=face, threads=threads, seed=seed,
             progress=progress,
         )  # fmt: skip
     rows = [
@@ -251,6 +250,13 @@ def angles_command(
 def _bar() -> contextlib.AbstractContextManager[Callable[[str, int, int | None], None] | None]:
     """A bar, where a terminal shows it."""
     return stages(quiet=not sys.stderr.isatty())
+
+
+def _people(file: Path | None, names: list[str] | None) -> Path | list[str] | None:
+    """The people of --identities or --identity; None for all."""
+    if file is not None and names:
+        raise ValueError(f"`identity` goes without --identities. Received: {names} and {file}")
+    return file or names
 
 
 def _report(

@@ -353,7 +353,7 @@ def test_the_preset_brings_its_thresholds(faces, tmp_path, capsys):
 @pytest.mark.slow
 def test_demo(tmp_path):
     arguments = [
-        "demo", "--out", str(tmp_path / "demo"), "--people", "8", "--images", "4", "--holdout", "3",
+        "demo", "--out", str(tmp_path / "demo"), "--people", "8", "--faces", "4", "--holdout", "3",
         "--set", "training.epochs=1", "--set", "training.batch_size=8",
         "--set", "data.min_images=2",
     ]  # fmt: skip
