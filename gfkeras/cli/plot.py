@@ -80,7 +80,8 @@ def tsne_command(
         drawn = plot.tsne(
             model, data, out, identities=_people(identities, names), people=people,
             baseline=baseline, max_images=max_images, perplexity=perplexity, anonymous=anonymous,
-            align=align, detector=detector, face=face, threads=threads, seed=seed, progress=progress,
+            align=align, detector=detector, face=face, threads=threads, seed=seed,
+            progress=progress,
         )  # fmt: skip
     rows = [
         (
@@ -181,8 +182,8 @@ def sheet_command(
     with _bar() as progress:
         drawn = plot.sheet(
             model, data, out, identities=_people(identities, names), limit=limit,
-            faces_shown=faces_shown, order=order, align=align, detector=detector, face=face, threads=threads, seed=seed,
-            progress=progress,
+            faces_shown=faces_shown, order=order, align=align, detector=detector, face=face,
+            threads=threads, seed=seed, progress=progress,
         )  # fmt: skip
     rows = [
         (f"Group {group['group']}", f"{group['faces']:,} faces, {group['share']:.1%}")
