@@ -7,10 +7,10 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from gfkeras.cli.options import JsonOption, QuietOption, SettingsOption
+from gfkeras.cli.options import IdentitiesOption, JsonOption, QuietOption, SettingsOption
 from gfkeras.cli.output import columns, fit_verbosity, say, table, text, write_json
 from gfkeras.cli.progress import stages
-from gfkeras.cli.train import DataOption, ListedImagesOption, PeopleOption, print_training
+from gfkeras.cli.train import DataOption, ListedImagesOption, print_training
 
 if TYPE_CHECKING:
     from gfkeras.experiments.cleaning import CleaningResult
@@ -43,7 +43,7 @@ def command(
         bool, typer.Option("--retrain", help="Train with one center on what is kept.")
     ] = False,
     settings: SettingsOption = None,
-    identities: PeopleOption = None,
+    identities: IdentitiesOption = None,
     images: ListedImagesOption = None,
     resume: Annotated[
         bool, typer.Option("--resume", help="Go on with what stands in --out.")

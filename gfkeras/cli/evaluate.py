@@ -8,21 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from gfkeras.cli import command_line
-from gfkeras.cli.options import (
-    AlignOption,
-    BetaOption,
-    DetectorOption,
-    DistanceOption,
-    FaceOption,
-    FlipOption,
-    GammaOption,
-    GroupAwareOption,
-    JsonOption,
-    ModelArgument,
-    ThreadsOption,
-    make_similarity,
-)
+from gfkeras.cli import command_line, options
 from gfkeras.cli.output import columns, list_skipped, say, table, write_json
 from gfkeras.cli.progress import stages
 
@@ -66,7 +52,7 @@ GalleryModelOption = Annotated[
 
 
 def command(
-    model: ModelArgument,
+    model: options.ModelArgument,
     data: Annotated[
         Path,
         typer.Option(help="The data set: a folder (one folder per person for pairs), or a .bin."),
@@ -96,11 +82,11 @@ def command(
     refined: Annotated[
         bool, typer.Option("--refined", help="megaface: leave out what the lists of noises name.")
     ] = False,
-    flip: FlipOption = False,
-    group_aware: GroupAwareOption = False,
-    beta: BetaOption = None,
-    gamma: GammaOption = None,
-    distance: DistanceOption = "l2",
+    flip: options.FlipOption = False,
+    group_aware: options.GroupAwareOption = False,
+    beta: options.BetaOption = None,
+    gamma: options.GammaOption = None,
+    distance: options.DistanceOption = "l2",
     tune: Annotated[
         str | None,
         typer.Option(metavar="PAIRS", help="Choose beta and gamma on these development pairs."),
@@ -111,9 +97,9 @@ def command(
     fit_data: FitDataOption = None,
     fit_identities: FitIdentitiesOption = None,
     gallery_model: GalleryModelOption = None,
-    align: AlignOption = False,
-    detector: DetectorOption = None,
-    face: FaceOption = None,
+    align: options.AlignOption = False,
+    detector: options.DetectorOption = None,
+    face: options.FaceOption = None,
     bootstrap: Annotated[
         int, typer.Option(min=0, help="Draws for the 95 % intervals; 0 leaves them out.")
     ] = 1000,
@@ -127,10 +113,10 @@ def command(
     record: Annotated[
         bool, typer.Option("--record", help="Add the result to the artefact's card, PATH.json.")
     ] = False,
-    threads: ThreadsOption = None,
+    threads: options.ThreadsOption = None,
     batch_size: Annotated[int | None, typer.Option(min=1, help="Images embedded at once.")] = None,
     seed: Annotated[int, typer.Option(help="Of drawn pairs and of folds.")] = 0,
-    json: JsonOption = None,
+    json: options.JsonOption = None,
 ) -> None:
     """Measure a model by one of the field's protocols.
 
@@ -148,7 +134,7 @@ def command(
         found = evaluate(
             model, data, protocol=protocol, pairs=pairs, identities=identities, subset=subset,
             task=task, max_frames=max_frames, distractors=distractors, refined=refined, flip=flip,
-            similarity=make_similarity(group_aware, beta, gamma, distance), tune=tune,
+            similarity=options.make_similarity(group_aware, beta, gamma, distance), tune=tune,
             tune_data=tune_data, study=study, at=at, fit_data=fit_data,
             fit_identities=fit_identities, gallery_model=gallery_model, align=align,
             detector=detector, face=face, bootstrap=bootstrap, threads=threads,

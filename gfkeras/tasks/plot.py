@@ -55,10 +55,10 @@ def tsne(
     data: PathLike,
     out: PathLike,
     *,
-    identities: Sequence[str] = (),
+    identities: Sequence[str] | PathLike | None = None,
     people: int | None = None,
     baseline: str | None = None,
-    images: int = 40,
+    max_images: int = 40,
     perplexity: float | None = None,
     anonymous: bool = False,
     align: bool = False,
@@ -77,10 +77,10 @@ def tsne(
         model: a preset, a model folder or an artefact.
         data: a folder with one folder of faces per person.
         out: the .png or .svg to write.
-        identities: names of people, or one text file of names; all by default.
+        identities: names of people, or a text file of names; all by default.
         people: how many of these to take, those with the most images; 10 without `identities`.
         baseline: another model, drawn at left.
-        images: of each person at most.
+        max_images: of each person at most.
         perplexity: of t-SNE; 30, or a third of the images if fewer.
         anonymous: numbers the people instead of naming them.
         align, detector, face: the images are photos; YuNet's file; which of several faces.
@@ -100,9 +100,9 @@ def tsne(
     out, alignment, folder = _opened(out, data, identities, align, detector, face)
     from gfkeras.experiments.figures import choose_people, project, tsne_figure
 
-    if people is None and not identities:
+    if people is None and identities is None:
         people = 10
-    faces = _Faces(choose_people(folder, people, images, seed), alignment, progress)
+    faces = _Faces(choose_people(folder, people, max_images, seed), alignment, progress)
     embeddings = {}
     if baseline is not None:
         found = faces.outputs(Embedder(baseline, num_threads=threads), "embedding")
@@ -140,8 +140,8 @@ def groups(
     data: PathLike,
     out: PathLike,
     *,
-    identities: Sequence[str] = (),
-    images: int | None = None,
+    identities: Sequence[str] | PathLike | None = None,
+    limit: int | None = None,
     align: bool = False,
     detector: Path | None = None,
     face: str | None = None,
@@ -152,7 +152,7 @@ def groups(
     """Draws the share of the faces of each group, by largest and by mean probability.
 
     Args:
-        images: at most so many, drawn from all by `seed`; all by default.
+        limit: at most so many images, drawn from all by `seed`; all by default.
         model, data, out, identities, align, detector, face, threads, progress: as of `tsne`.
 
     Raises:
@@ -168,7 +168,7 @@ def groups(
         group_distribution_figure,
     )
 
-    faces = _Faces(draw_images(folder, images, seed), alignment, progress)
+    faces = _Faces(draw_images(folder, limit, seed), alignment, progress)
     embedder = Embedder(model, num_threads=threads)
     distribution = GroupDistribution.of(faces.outputs(embedder, "group_logits")["group_logits"])
     path = save_figure(group_distribution_figure(distribution), out)
@@ -206,8 +206,8 @@ def sheet(
     data: PathLike,
     out: PathLike,
     *,
-    identities: Sequence[str] = (),
-    images: int | None = None,
+    identities: Sequence[str] | PathLike | None = None,
+    limit: int | None = None,
     faces_shown: int = 10,
     order: str = "random",
     align: bool = False,
@@ -225,7 +225,7 @@ def sheet(
     Args:
         faces_shown: faces of each group at most.
         order: "random", or "certain" for the largest probability first.
-        model, data, out, identities, images, align, detector, face, threads, seed, progress: as
+        model, data, out, identities, limit, align, detector, face, threads, seed, progress: as
             of `groups`.
 
     Raises:
@@ -237,7 +237,7 @@ def sheet(
     out, alignment, folder = _opened(out, data, identities, align, detector, face)
     from gfkeras.experiments.figures import draw_images, group_sheet_figure, sheet_rows
 
-    faces = _Faces(draw_images(folder, images, seed), alignment, progress)
+    faces = _Faces(draw_images(folder, limit, seed), alignment, progress)
     embedder = Embedder(model, num_threads=threads)
     logits = faces.outputs(embedder, "group_logits")["group_logits"]
     chosen = faces.chosen
@@ -342,17 +342,14 @@ def check_out(out: PathLike) -> Path:
 def _opened(
     out: PathLike,
     data: PathLike,
-    identities: Sequence[str],
+    identities: Sequence[str] | PathLike | None,
     align: bool,
     detector: Path | None,
     face: str | None,
 ) -> tuple[Path, Alignment, FaceFolder]:
     """What every figure of faces needs, checked before a model is opened."""
     out = check_out(out)
-    if len(identities) == 1 and Path(identities[0]).is_file():
-        folder = FaceFolder(data, identities[0])
-    else:
-        folder = FaceFolder(data, list(identities) or None)
+    folder = FaceFolder(data, identities)
     alignment = optional_alignment(align, detector, face)
     load_keras()
     return out, alignment, folder
