@@ -249,10 +249,6 @@ class Preset(_Table):
         return preset
 
 
-# What commands take where no model is named.
-DEFAULT_PRESET = "h_groupface_mobilefacenet"
-
-
 def zoo_folder() -> Path:
     """The folder with one folder per preset.
 

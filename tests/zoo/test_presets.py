@@ -18,11 +18,10 @@ from small_networks import SMALL_BOTTLENECKS
 import gfkeras
 from gfkeras.cards.card import read_card
 from gfkeras.cli import main
-from gfkeras.cli.options import DEFAULT_MODEL
 from gfkeras.data.alignment import yunet
 from gfkeras.models.properties import model_fingerprint
 from gfkeras.training import Recipe
-from gfkeras.zoo import registry
+from gfkeras.zoo import DEFAULT_PRESET, registry
 from gfkeras.zoo.foreign import FORMATS
 from gfkeras.zoo.golden import Golden
 from gfkeras.zoo.preset_files import artefact_path
@@ -43,9 +42,8 @@ OURS = [name for name in NAMES if registry.read_preset(name).weights.format == O
 
 
 def test_the_zoo_is_there():
-    assert {DEFAULT_MODEL, "w600k_mbf", "w600k_r50", yunet.YUNET_PRESET} <= set(NAMES)
-    assert registry.DEFAULT_PRESET == DEFAULT_MODEL
-    assert OURS == [DEFAULT_MODEL]
+    assert {DEFAULT_PRESET, "w600k_mbf", "w600k_r50", yunet.YUNET_PRESET} <= set(NAMES)
+    assert OURS == [DEFAULT_PRESET]
     assert tuple(FORMATS) == FOREIGN_FORMATS
 
 
@@ -150,7 +148,7 @@ def test_the_shipped_artefacts(name):
 @pytest.fixture
 def exported(own_zoo, tmp_path, request):
     """The command that made the shipped files, for some of a preset's artefacts."""
-    preset = registry.read_preset(DEFAULT_MODEL)
+    preset = registry.read_preset(DEFAULT_PRESET)
     path = preset.folder / MODEL_FILE
     values = tomllib.loads(path.read_text())
     values["exports"] = [
@@ -159,7 +157,7 @@ def exported(own_zoo, tmp_path, request):
     path.write_text(tomli_w.dumps(values))
     shipped = {p: artefact_path(preset, p).read_bytes() for p in ("fp32", "int8")}
     out, results = tmp_path / "out", tmp_path / "r.json"
-    command = ["zoo", "export", DEFAULT_MODEL, "--out", out, "--ship", "--json", results]
+    command = ["zoo", "export", DEFAULT_PRESET, "--out", out, "--ship", "--json", results]
     assert main([str(part) for part in command]) == 0
     rows = json.loads(results.read_text())["exports"]
     assert len(rows) == len(values["exports"])
@@ -170,14 +168,14 @@ def same_embeddings(path, content, tmp_path):
     """The embeddings of golden.npz by an artefact and by the shipped one."""
     shipped = tmp_path / "shipped.tflite"
     shipped.write_bytes(content)
-    images = Golden.load(registry.zoo_folder() / DEFAULT_MODEL / GOLDEN_FILE).images
+    images = Golden.load(registry.zoo_folder() / DEFAULT_PRESET / GOLDEN_FILE).images
     return [gfkeras.Embedder(each)(images).embedding for each in (path, shipped)]
 
 
 @pytest.mark.parametrize("exported", [("fp32", "fp16")], indirect=True)
 def test_every_artefact_gives_the_golden_embeddings(exported, tmp_path):
     rows, shipped = exported
-    preset = registry.read_preset(DEFAULT_MODEL)
+    preset = registry.read_preset(DEFAULT_PRESET)
     assert {(v.format, v.precision) for v in preset.exports} >= {
         ("tflite", "fp32"), ("tflite", "fp16"), ("onnx", "fp32"), ("savedmodel", "fp32"),
     }  # fmt: skip
@@ -260,41 +258,41 @@ def own_zoo(tmp_path, monkeypatch):
     ],
 )
 def test_a_wrong_description_is_named(own_zoo, before, after, message):
-    path = own_zoo / DEFAULT_MODEL / MODEL_FILE
+    path = own_zoo / DEFAULT_PRESET / MODEL_FILE
     text, count = re.subn(before, after, path.read_text(), count=1)
     assert count == 1
     path.write_text(text)
     with pytest.raises(ValueError, match=message):
-        gfkeras.load(DEFAULT_MODEL)
+        gfkeras.load(DEFAULT_PRESET)
 
 
 def test_damaged_weights_are_refused(own_zoo):
-    weights = own_zoo / DEFAULT_MODEL / registry.read_preset(DEFAULT_MODEL).weights.file_name
+    weights = own_zoo / DEFAULT_PRESET / registry.read_preset(DEFAULT_PRESET).weights.file_name
     data = bytearray(weights.read_bytes())
     data[len(data) // 2] ^= 1
     weights.write_bytes(data)
     with pytest.raises(ValueError, match="is damaged"):
-        gfkeras.load(DEFAULT_MODEL)
+        gfkeras.load(DEFAULT_PRESET)
     weights.write_bytes(data[:-1])
     with pytest.raises(ValueError, match="is damaged"):
-        gfkeras.load(DEFAULT_MODEL)
+        gfkeras.load(DEFAULT_PRESET)
     weights.unlink()
     with pytest.raises(ValueError, match="is missing"):
-        gfkeras.load(DEFAULT_MODEL)
+        gfkeras.load(DEFAULT_PRESET)
 
 
 def test_damaged_artefacts_are_refused(own_zoo):
-    path = artefact_path(DEFAULT_MODEL)
+    path = artefact_path(DEFAULT_PRESET)
     path.write_bytes(path.read_bytes()[:-1] + b"x")
     with pytest.raises(ValueError, match="is damaged"):
-        gfkeras.Embedder(DEFAULT_MODEL)
+        gfkeras.Embedder(DEFAULT_PRESET)
     path.unlink()
     with pytest.raises(ValueError, match="is missing"):
-        artefact_path(DEFAULT_MODEL)
+        artefact_path(DEFAULT_PRESET)
 
 
 def test_a_misspelt_name_names_the_nearest():
-    with pytest.raises(ValueError, match=f"did you mean '{DEFAULT_MODEL}'"):
+    with pytest.raises(ValueError, match=f"did you mean '{DEFAULT_PRESET}'"):
         gfkeras.load("h_groupface_mobilfacenet")
 
 
@@ -326,18 +324,18 @@ def test_a_packed_model_is_loaded_as_it_was(own_zoo, tmp_path):
 
 def test_packing_again_keeps_what_people_wrote(own_zoo, tmp_path):
     folder = tiny_model().save_to(tmp_path / "run")
-    before = tomllib.loads((own_zoo / DEFAULT_MODEL / MODEL_FILE).read_text())
-    assert main(["zoo", "pack", str(folder), str(own_zoo / DEFAULT_MODEL)]) == 0
-    after = tomllib.loads((own_zoo / DEFAULT_MODEL / MODEL_FILE).read_text())
+    before = tomllib.loads((own_zoo / DEFAULT_PRESET / MODEL_FILE).read_text())
+    assert main(["zoo", "pack", str(folder), str(own_zoo / DEFAULT_PRESET)]) == 0
+    after = tomllib.loads((own_zoo / DEFAULT_PRESET / MODEL_FILE).read_text())
     for key in before.keys() - {"architecture", "weights", "exports"}:
         assert after[key] == before[key]
     # Artefacts of the weights before do not come with the new ones.
     kept = [{k: v for k, v in e.items() if k in ("format", "precision")} for e in before["exports"]]
     assert [{"precision": "fp32", **export} for export in kept] == after["exports"]
-    assert artefact_path(DEFAULT_MODEL) is None
-    assert not list((own_zoo / DEFAULT_MODEL).glob("*.tflite*"))
+    assert artefact_path(DEFAULT_PRESET) is None
+    assert not list((own_zoo / DEFAULT_PRESET).glob("*.tflite*"))
     assert after["weights"]["sha256"] != before["weights"]["sha256"]
-    assert Preset.read(own_zoo / DEFAULT_MODEL).architecture.arguments["embedding_dim"] == 16
+    assert Preset.read(own_zoo / DEFAULT_PRESET).architecture.arguments["embedding_dim"] == 16
 
 
 def test_weights_that_float16_cannot_hold_are_refused(tmp_path):
