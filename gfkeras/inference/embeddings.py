@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -37,7 +38,7 @@ class Embeddings:
     def take(self, rows: Any) -> Embeddings:
         """Those at positions `rows`, or where a mask is true."""
         chosen: list[Any] = [None if column is None else column[rows] for column in self._columns()]
-        return Embeddings(*chosen, self.model)
+        return dataclasses.replace(Embeddings(*chosen), model=self.model)
 
     @classmethod
     def joined(cls, parts: Sequence[Embeddings]) -> Embeddings:
@@ -46,7 +47,7 @@ class Embeddings:
         joined: list[Any] = [
             None if values[0] is None else np.concatenate(values) for values in columns
         ]
-        return cls(*joined, parts[0].model)
+        return dataclasses.replace(cls(*joined), model=parts[0].model)
 
     def _columns(self) -> tuple[np.ndarray | None, ...]:
         return self.embedding, self.group_feature, self.group, self.group_logits, self.norm
