@@ -36,9 +36,9 @@ class Gallery:
 
     In this process, changes stay in memory until `save`, which replaces the file as a whole. A
     reader sees the old gallery or the new one, and a process that is killed loses only what came
-    after the last `save`. A file is mapped, not read into memory, and all processes that search it share
-    its pages. In Milvus every change is stored when its call returns: a process that is killed
-    loses no change that was acknowledged.
+    after the last `save`. A file is mapped, not read into memory, and all processes that search it
+    share its pages. In Milvus every change is stored when its call returns: a process that is
+    killed loses no change that was acknowledged.
 
     The embeddings of two models cannot be compared. A gallery is of the model that made its first
     embeddings, or that `metadata` names, and refuses those of another. Embeddings that do not name
