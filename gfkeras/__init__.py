@@ -16,6 +16,7 @@ from typing import Any
 
 import lazy_loader
 
+from gfkeras import registration  # Saved models find our classes.
 from gfkeras.backend import missing_package
 
 # TensorFlow reads it once, when it is first imported; a user's own setting stays.

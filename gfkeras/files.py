@@ -1,4 +1,4 @@
-"""Writing without half-written results, hashing and ordering of files."""
+"""Files: whole or no results, room on the disk, hashes and order."""
 
 from __future__ import annotations
 
@@ -17,6 +17,8 @@ from typing import Any
 
 # The description in a folder that a model was saved to.
 CONFIG_FILE = "config.json"
+# The endings of the files that `keras.Model.save` writes.
+KERAS_FILES = (".keras", ".h5")
 
 
 @contextlib.contextmanager

@@ -32,8 +32,8 @@ class Embedder:
     (`embed_photos`). Every runtime is given the same, RGB in 0…255: the model normalises.
 
     Args:
-        model_or_path: a `keras.Model`, a model folder, a SavedModel folder, a .tflite
-            or .onnx file, or the name of a preset. An artefact with a card beside it
+        model_or_path: a `keras.Model`, a model folder, a SavedModel folder, a .tflite, .onnx,
+            .keras or .h5 file, or the name of a preset. An artefact with a card beside it
             (PATH.json) must match the card's SHA-256.
         flip: add the embedding of the mirrored image, e(x) + e(flip x), before
             normalising: a little more accurate at twice the time. The group and its

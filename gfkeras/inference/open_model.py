@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from gfkeras.backend import load_keras
 from gfkeras.cards.card import read_card
-from gfkeras.files import CONFIG_FILE
+from gfkeras.files import CONFIG_FILE, KERAS_FILES
 from gfkeras.inference.runtimes import LiteRTRuntime, OnnxRuntime, Runtime
 from gfkeras.zoo.preset_files import artefact_path
 from gfkeras.zoo.registry import read_preset
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 ACCEPTED = (
     "a keras.Model, a model folder (config.json), a SavedModel folder (saved_model.pb), "
-    "a .tflite or .onnx file, or the name of a preset"
+    "a .tflite, .onnx, .keras or .h5 file, or the name of a preset"
 )
 
 
@@ -42,6 +42,11 @@ def open_model(
         card = read_card(path)
         kind = LiteRTRuntime if suffix == ".tflite" else OnnxRuntime
         return kind(path, num_threads), card
+    if path.is_file() and suffix in KERAS_FILES:
+        load_keras()
+        from gfkeras.zoo.loading import load
+
+        return _open_object(load(path)), None
     if path.is_file():
         raise ValueError(
             f"`model_or_path` must be {ACCEPTED}. Received: {str(path)!r}, a file with the "

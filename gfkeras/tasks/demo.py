@@ -234,7 +234,7 @@ def _run(
         # The last epoch's network: the best one was chosen by these very people.
         model = load(result.last)
         keras.utils.set_random_seed(recipe.seed)
-        untrained = build_model(recipe)
+        untrained = build_model(recipe.model)
         pairs = _pairs(heldout)
         embedder = Embedder(model)
         trained_result = evaluate_pairs(embedder.embed_files, pairs)

@@ -1,4 +1,4 @@
-"""Train with sub-centers, drop what is far from the dominant one, train again on the rest."""
+"""Cleaning with sub-centers: training, dropping distant images, training on the rest."""
 
 from __future__ import annotations
 
@@ -180,7 +180,7 @@ def _opened(
         )
     if run is None:
         check_folder(out / SUB_CENTERS_RUN, resume, recipe)
-    faces, heldout = load_faces(recipe, data, None)
+    faces, heldout = load_faces(recipe.data, data, None)
     return run, recipe, faces, heldout
 
 
