@@ -19,6 +19,7 @@ from gfkeras.evaluation.plots import save_figure
 from gfkeras.inference import Embedder
 from gfkeras.tasks.alignment import Alignment, optional_alignment
 from gfkeras.tasks.progress import Progress, stage_progress
+from gfkeras.zoo.preset_files import keras_source
 
 if TYPE_CHECKING:
     from gfkeras.experiments.figures import ChosenImages
@@ -107,7 +108,9 @@ def tsne(
     if baseline is not None:
         found = faces.outputs(Embedder(baseline, num_threads=threads), "embedding")
         embeddings["baseline"] = found["embedding"]
-    found = faces.outputs(Embedder(model, num_threads=threads), "embedding", optional=("instance",))
+    # A preset's artefact lacks v.
+    embedder = Embedder(keras_source(model), num_threads=threads)
+    found = faces.outputs(embedder, "embedding", optional=("instance",))
     if "instance" in found:
         embeddings["instance"] = found["instance"]
     embeddings["embedding"] = found["embedding"]
