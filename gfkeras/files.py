@@ -1,4 +1,4 @@
-"""Writing without half-written results, hashing and ordering of files."""
+"""Files: whole or no results, room on the disk, hashes and order."""
 
 from __future__ import annotations
 

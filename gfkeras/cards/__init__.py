@@ -1,4 +1,4 @@
-"""The card of an artefact: where it lies, and how it is kept inside the artefact as well."""
+"""Cards of artefacts, beside the file and inside it."""
 
 from gfkeras.cards.card import (
     CARD_FORMAT,

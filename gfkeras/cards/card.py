@@ -1,4 +1,4 @@
-"""Cards of artefacts: where they lie, and how they are written, embedded, checked and extended."""
+"""Cards of artefacts: writing, reading, embedding, checking and extending."""
 
 from __future__ import annotations
 

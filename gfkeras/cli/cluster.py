@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from gfkeras.cli.options import (
-    DEFAULT_MODEL,
     AlignedOption,
     FarOption,
     FlipOption,
@@ -20,7 +19,8 @@ from gfkeras.cli.options import (
     ThresholdsOption,
 )
 from gfkeras.cli.output import list_skipped, table, write_json
-from gfkeras.cli.progress import bar
+from gfkeras.cli.progress import stages
+from gfkeras.zoo import DEFAULT_PRESET
 
 if TYPE_CHECKING:
     from gfkeras.tasks.cluster import Clusters
@@ -31,7 +31,7 @@ def command(
         list[Path], typer.Argument(metavar="PHOTO…", help="Photos, or folders of them.")
     ],
     out: Annotated[Path, typer.Option(help="Folder for clusters.csv and the contact sheets.")],
-    model: ModelOption = DEFAULT_MODEL,
+    model: ModelOption = DEFAULT_PRESET,
     method: Annotated[str, typer.Option(help="dbscan or hdbscan.")] = "dbscan",
     threshold: Annotated[
         float | None,
@@ -58,7 +58,7 @@ def command(
     """
     from gfkeras.tasks.cluster import cluster
 
-    with bar("Embedding", quiet) as progress:
+    with stages(quiet) as progress:
         found = cluster(
             sources,
             out,

@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from gfkeras.cli.options import (
-    DEFAULT_MODEL,
     AlignedOption,
     BetaOption,
     FarOption,
@@ -25,6 +24,7 @@ from gfkeras.cli.options import (
     chosen_similarity,
 )
 from gfkeras.cli.output import HOW_TO_DECIDE, say, table, write_json
+from gfkeras.zoo import DEFAULT_PRESET
 
 if TYPE_CHECKING:
     from gfkeras.tasks.compare import Comparison
@@ -33,7 +33,7 @@ if TYPE_CHECKING:
 def command(
     first: Annotated[Path, typer.Argument(metavar="A", help="A photo.")],
     second: Annotated[Path, typer.Argument(metavar="B", help="Another photo.")],
-    model: ModelOption = DEFAULT_MODEL,
+    model: ModelOption = DEFAULT_PRESET,
     far: FarOption = None,
     thresholds: ThresholdsOption = None,
     threshold: ThresholdOption = None,

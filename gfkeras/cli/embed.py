@@ -8,7 +8,6 @@ from typing import Annotated
 import typer
 
 from gfkeras.cli.options import (
-    DEFAULT_MODEL,
     AlignedOption,
     FlipOption,
     JsonOption,
@@ -18,6 +17,7 @@ from gfkeras.cli.options import (
     ThreadsOption,
 )
 from gfkeras.cli.output import list_skipped, table, write_json
+from gfkeras.zoo import DEFAULT_PRESET
 
 
 def command(
@@ -26,7 +26,7 @@ def command(
         typer.Argument(metavar="IMAGE…", help="Photos, or folders of them."),
     ],
     out: Annotated[Path, typer.Option(help="The .npz file to write.")],
-    model: ModelOption = DEFAULT_MODEL,
+    model: ModelOption = DEFAULT_PRESET,
     aligned: AlignedOption = False,
     detector: PhotoDetectorOption = None,
     face: PhotoFaceOption = None,

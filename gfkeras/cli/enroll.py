@@ -8,7 +8,6 @@ from typing import Annotated
 import typer
 
 from gfkeras.cli.options import (
-    DEFAULT_MODEL,
     AlignedOption,
     FlipOption,
     GalleryArgument,
@@ -21,7 +20,8 @@ from gfkeras.cli.options import (
     TokenOption,
 )
 from gfkeras.cli.output import list_skipped, say, table, write_json
-from gfkeras.cli.progress import bar
+from gfkeras.cli.progress import stages
+from gfkeras.zoo import DEFAULT_PRESET
 
 
 def command(
@@ -29,7 +29,7 @@ def command(
         Path, typer.Argument(metavar="DIR", help="A folder per person, or one photo per person.")
     ],
     gallery: GalleryArgument,
-    model: ModelOption = DEFAULT_MODEL,
+    model: ModelOption = DEFAULT_PRESET,
     update: Annotated[
         bool, typer.Option("--update", help="Add photos to people who are in the gallery already.")
     ] = False,
@@ -54,7 +54,7 @@ def command(
     """
     from gfkeras.tasks.enroll import enroll
 
-    with bar("Enrolling", quiet) as progress:
+    with stages(quiet) as progress:
         done = enroll(
             photos,
             gallery,

@@ -8,26 +8,23 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from gfkeras.backend import load_keras
-from gfkeras.cli._align import AlignOption, DetectorOption, FaceOption
-from gfkeras.cli._command_line import command_line
-from gfkeras.cli._output import (
+from gfkeras.cli import command_line
+from gfkeras.cli.options import (
+    AlignOption,
+    BetaOption,
+    DetectorOption,
+    DistanceOption,
+    FaceOption,
+    FlipOption,
+    GammaOption,
+    GroupAwareOption,
     JsonOption,
     ModelArgument,
     ThreadsOption,
-    columns,
-    say,
-    table,
-    write_json,
-)
-from gfkeras.cli._progress import stages
-from gfkeras.cli._similarity import (
-    BetaOption,
-    DistanceOption,
-    GammaOption,
-    GroupAwareOption,
     make_similarity,
 )
+from gfkeras.cli.output import columns, list_skipped, say, table, write_json
+from gfkeras.cli.progress import stages
 
 if TYPE_CHECKING:
     from gfkeras.evaluation import PairsResult
@@ -99,9 +96,7 @@ def command(
     refined: Annotated[
         bool, typer.Option("--refined", help="megaface: leave out what the lists of noises name.")
     ] = False,
-    flip: Annotated[
-        bool, typer.Option("--flip", help="Add the embedding of the mirrored image.")
-    ] = False,
+    flip: FlipOption = False,
     group_aware: GroupAwareOption = False,
     beta: BetaOption = None,
     gamma: GammaOption = None,
@@ -146,7 +141,6 @@ def command(
     --study draws a robustness curve over the pairs, --gallery-model compares with the embeddings of
     an older model.
     """
-    load_keras()
     from gfkeras.tasks.evaluate import evaluate
 
     # No bar where nobody sees it.
@@ -190,8 +184,7 @@ def _report(found: Evaluation) -> None:
     if studied is not None:
         _report_study(studied.found)
     skipped = list(found.skipped.items())
-    for path, reason in skipped[:10]:
-        say(f"skipped {path}: {reason}")
+    list_skipped(skipped)
     if len(skipped) > 10:
         say(f"and {len(skipped) - 10} more, see --json")
 

@@ -10,9 +10,6 @@ import typer
 if TYPE_CHECKING:
     from gfkeras.evaluation import Similarity
 
-# The bundled model; a test holds it against `gfkeras.zoo.registry`.
-DEFAULT_MODEL = "h_groupface_mobilefacenet"
-
 # Results and progress.
 JsonOption = Annotated[
     Path | None, typer.Option("--json", metavar="FILE", help="Write the results here as JSON.")

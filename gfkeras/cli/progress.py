@@ -55,14 +55,7 @@ def stages(
 
 
 @contextlib.contextmanager
-def bar(title: str, quiet: bool) -> Iterator[Callable[[int, int], None] | None]:
-    """A function (done, total) that moves one bar; None if `quiet`."""
-    with stages(quiet) as move:
-        yield None if move is None else lambda done, total: move(title, done, total)
-
-
-def embedding_bar(
-    quiet: bool,
-) -> contextlib.AbstractContextManager[Callable[[int, int], None] | None]:
-    """The bar of embedding; None if `quiet`, or if stderr is no terminal."""
-    return bar("Embedding", quiet or not sys.stderr.isatty())
+def embedding_bar(quiet: bool) -> Iterator[Callable[[int, int], None] | None]:
+    """A function (done, total) that moves a bar; None if `quiet`, or if stderr is no terminal."""
+    with stages(quiet or not sys.stderr.isatty()) as move:
+        yield None if move is None else lambda done, total: move("Embedding", done, total)

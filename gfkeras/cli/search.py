@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from gfkeras.cli.options import (
-    DEFAULT_MODEL,
     AlignedOption,
     BetaOption,
     FarOption,
@@ -25,6 +24,7 @@ from gfkeras.cli.options import (
     chosen_similarity,
 )
 from gfkeras.cli.output import HOW_TO_DECIDE, say, table, write_json
+from gfkeras.zoo import DEFAULT_PRESET
 
 if TYPE_CHECKING:
     from gfkeras.tasks.search import FoundFace
@@ -35,7 +35,7 @@ def command(
     gallery: GalleryArgument,
     model: Annotated[
         str, typer.Option(metavar="MODEL", help="The model that the gallery was made with.")
-    ] = DEFAULT_MODEL,
+    ] = DEFAULT_PRESET,
     k: Annotated[int, typer.Option("--top", "-k", min=1, help="People listed for a face.")] = 5,
     far: FarOption = None,
     thresholds: ThresholdsOption = None,

@@ -1,4 +1,4 @@
-"""Faces as a folder of folders: one per person."""
+"""Folders of faces, one folder per person, and lists of their images."""
 
 from __future__ import annotations
 

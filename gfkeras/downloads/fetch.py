@@ -1,4 +1,4 @@
-"""Fetching a file whose SHA-256 is known, into a cache."""
+"""Cached downloads of files whose SHA-256 is known."""
 
 from __future__ import annotations
 

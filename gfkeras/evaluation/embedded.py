@@ -1,4 +1,4 @@
-"""What protocols get from an embedder, checked once for all of them."""
+"""Embeddings as protocols take them, checked once for all protocols."""
 
 from __future__ import annotations
 

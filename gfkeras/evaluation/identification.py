@@ -1,4 +1,4 @@
-"""1:N identification: which person of a gallery a probe shows, if any.
+"""1:N identification: the search for the person of a probe in a gallery.
 
 A probe is mated where its subject is in the gallery. Terms, as NIST uses them: CMC, the share of
 mated probes whose mate is among the first r; FPIR(t), the share of non-mated probes for which

@@ -1,4 +1,4 @@
-"""One HTML file that shows a run: figures, curves, faces and exports.
+"""Report of a run as one HTML file: results, curves, faces and exports.
 
 The file needs nothing beside it and asks nothing of the network. It needs the extra
 `plots` (matplotlib and Jinja).

@@ -1,4 +1,4 @@
-"""From the embeddings of images to templates: one vector for all images of a subject's set."""
+"""Template pooling: one vector for all images of a subject's set."""
 
 from __future__ import annotations
 

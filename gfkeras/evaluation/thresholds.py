@@ -1,4 +1,4 @@
-"""Thresholds to decide by, and where they come from."""
+"""Thresholds of a model by FAR, and their origin."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""From a Keras model to an artefact and its card."""
+"""Export of a Keras model as an artefact with its card."""
 
 from __future__ import annotations
 

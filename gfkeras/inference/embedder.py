@@ -117,6 +117,8 @@ class Embedder:
                 f"it should have. Received: mode={mode!r}"
             )
         self.model.mode = mode  # type: ignore[union-attr]
+        # Another mode gives other embeddings.
+        self.__dict__.pop("fingerprint", None)
 
     @property
     def precision(self) -> str:
@@ -275,6 +277,7 @@ class Embedder:
             index=np.asarray(index, np.int64),
             skipped=skipped,
             norm=joined.norm,
+            model=joined.model,
         )
 
     def _embed_loaded(self, batch: Loaded, runtime: Runtime) -> tuple[Loaded, Embeddings | None]:
@@ -320,6 +323,7 @@ class Embedder:
             group=None if logits is None else np.argmax(logits, axis=-1).astype(np.int32),
             group_logits=logits,
             norm=norm[:, 0].astype(np.float32),
+            model=self.fingerprint,
         )
 
     def _run(self, images: np.ndarray, runtime: Runtime) -> dict[str, np.ndarray]:

@@ -11,6 +11,7 @@ from gfkeras.backend import load_keras
 from gfkeras.cards.card import read_card
 from gfkeras.files import CONFIG_FILE, KERAS_FILES
 from gfkeras.inference.runtimes import LiteRTRuntime, OnnxRuntime, Runtime
+from gfkeras.zoo.preset_files import artefact_path
 from gfkeras.zoo.registry import read_preset
 
 if TYPE_CHECKING:
@@ -53,7 +54,7 @@ def open_model(
         )
     # Names of presets may hold a dot (architecture.tag), but no folder.
     if path.name == str(source) and suffix not in (".tflite", ".onnx"):
-        return _open_preset(path.name), None
+        return _open_preset(path.name, num_threads)
     raise ValueError(
         f"`model_or_path` must be {ACCEPTED}. Received: {str(path)!r}, which does not exist"
     )
@@ -94,13 +95,16 @@ def _open_folder(path: Path, source: Any) -> tuple[Runtime, dict[str, Any] | Non
     )
 
 
-def _open_preset(name: str) -> Runtime:
+def _open_preset(name: str, num_threads: int) -> tuple[Runtime, dict[str, Any] | None]:
     try:
         preset = read_preset(name, "model folder or preset")
+        artefact = artefact_path(preset)
+        if artefact is not None:
+            return LiteRTRuntime(artefact, num_threads), read_card(artefact)
         load_keras()
         from gfkeras.inference.runtimes import KerasModelRuntime
         from gfkeras.zoo.loading import load_preset
 
-        return KerasModelRuntime(load_preset(preset))
+        return KerasModelRuntime(load_preset(preset)), None
     except ValueError as error:
         raise ValueError(f"`model_or_path` must be {ACCEPTED}. {error}") from error

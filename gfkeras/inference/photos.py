@@ -118,7 +118,9 @@ def from_aligned(found: FileEmbeddings) -> PhotoFaces:
 def _embeddings(found: FileEmbeddings) -> Embeddings | None:
     if not len(found.index):
         return None
-    return Embeddings(found.embedding, found.group_feature, found.group, norm=found.norm)
+    return Embeddings(
+        found.embedding, found.group_feature, found.group, norm=found.norm, model=found.model
+    )
 
 
 def _without_image(face: AlignedFace) -> AlignedFace:

@@ -22,7 +22,8 @@ from gfkeras.tasks.alignment import photo_alignment
 from gfkeras.tasks.decision import check_decision, make_decision
 from gfkeras.tasks.embed import embed_faces
 from gfkeras.tasks.photo_files import PathLike, images_of, skipped_json, unusable
-from gfkeras.zoo.registry import DEFAULT_PRESET
+from gfkeras.tasks.progress import Progress, stage_progress
+from gfkeras.zoo import DEFAULT_PRESET
 
 # The best of LFW by BCubed F (benchmarks/clustering_lfw.py); at 0.4 chains join everybody.
 THRESHOLD = 0.5
@@ -92,7 +93,7 @@ def cluster(
     detector: PathLike | None = None,
     flip: bool = False,
     threads: int | None = None,
-    progress: Callable[[int, int], None] | None = None,
+    progress: Progress | None = None,
 ) -> Clusters:
     """Sorts unlabelled photos by the people in them.
 
@@ -113,7 +114,7 @@ def cluster(
         detector: YuNet's file; downloaded once by default.
         flip: add the embedding of the mirrored image.
         threads: threads of the runtime; its own choice by default.
-        progress: called with (photos done, photos) after each batch.
+        progress: called with ("Embedding", photos done, photos) after each batch.
 
     Raises:
         ValueError: where no photo can be used, for a model that cannot be read, and for arguments
@@ -136,10 +137,11 @@ def cluster(
             raise ValueError("`thresholds` must be of the cosine, by which faces are clustered.")
         near, origin = decision.threshold, decision.origin
     aligner = alignment(embedder.image_size)
+    moved = stage_progress(progress, "Embedding")
     if aligner is None:
-        faces = from_aligned(embed_faces(embedder, paths, None, progress))
+        faces = from_aligned(embed_faces(embedder, paths, None, moved))
     else:
-        faces = embedder.embed_photos(paths, aligner, progress)
+        faces = embedder.embed_photos(paths, aligner, moved)
     if faces.embeddings is None:
         raise unusable(len(paths), "photos", "used", *faces.skipped[0])
     labels = cluster_faces(faces.embeddings.embedding, near, method, min_faces)

@@ -17,7 +17,7 @@ from gfkeras.inference.pictures import NEUTRAL, OTHER, SAME, Mark, comparison_pi
 from gfkeras.tasks.alignment import photo_alignment
 from gfkeras.tasks.decision import Decision, check_decision, make_decision
 from gfkeras.tasks.photo_files import PathLike, check_drawn, require_photo
-from gfkeras.zoo.registry import DEFAULT_PRESET
+from gfkeras.zoo import DEFAULT_PRESET
 
 
 @dataclass(frozen=True, eq=False)

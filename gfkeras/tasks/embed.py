@@ -15,7 +15,8 @@ from gfkeras.files import replacing
 from gfkeras.inference import Embedder, FileEmbeddings
 from gfkeras.tasks.alignment import photo_alignment
 from gfkeras.tasks.photo_files import PathLike, images_of, skipped_json, unusable
-from gfkeras.zoo.registry import DEFAULT_PRESET
+from gfkeras.tasks.progress import Progress, stage_progress
+from gfkeras.zoo import DEFAULT_PRESET
 
 
 @dataclass(frozen=True, eq=False)
@@ -59,7 +60,7 @@ def embed(
     flip: bool = False,
     threads: int | None = None,
     batch_size: int | None = None,
-    progress: Callable[[int, int], None] | None = None,
+    progress: Progress | None = None,
 ) -> EmbeddedPhotos:
     """Embeds the faces of photos, one of each.
 
@@ -74,7 +75,7 @@ def embed(
         flip: add the embedding of the mirrored image.
         threads: threads of the runtime; its own choice by default.
         batch_size: images embedded at once; by default what is fast for the runtime.
-        progress: called with (images done, images) after each batch.
+        progress: called with ("Embedding", images done, images) after each batch.
 
     Raises:
         ValueError: where no image can be used, for a model that cannot be read, and an `out` that
@@ -89,7 +90,8 @@ def embed(
     paths = images_of(sources)
     alignment = photo_alignment(aligned, detector, face)
     embedder = Embedder(model, flip=flip, batch_size=batch_size, num_threads=threads)
-    found = embed_faces(embedder, paths, alignment(embedder.image_size), progress)
+    moved = stage_progress(progress, "Embedding")
+    found = embed_faces(embedder, paths, alignment(embedder.image_size), moved)
     if not len(found.index):
         raise unusable(len(paths), "images", "read" if aligned else "used", *found.skipped[0])
     photos = [paths[i] for i in found.index]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -14,9 +14,9 @@ from gfkeras.errors import one_of
 from gfkeras.inference import Embedder, Gallery
 from gfkeras.inference.gallery.rows import STORAGES
 from gfkeras.tasks.alignment import photo_alignment
-from gfkeras.tasks.gallery import require_model
 from gfkeras.tasks.photo_files import PathLike, images_in, skipped_json, unusable
-from gfkeras.zoo.registry import DEFAULT_PRESET
+from gfkeras.tasks.progress import Progress
+from gfkeras.zoo import DEFAULT_PRESET
 
 # Photos embedded before their people are added.
 _PHOTOS = 512
@@ -74,7 +74,7 @@ def enroll(
     face: str | None = None,
     flip: bool = False,
     threads: int | None = None,
-    progress: Callable[[int, int], None] | None = None,
+    progress: Progress | None = None,
 ) -> Enrolment:
     """Enrols people in a gallery from their photos.
 
@@ -94,7 +94,7 @@ def enroll(
         face: which of several faces in a photo, "largest" (default) or "central".
         flip: add the embedding of the mirrored image.
         threads: threads of the runtime; its own choice by default.
-        progress: called with (photos done, photos).
+        progress: called with ("Enrolling", photos done, photos).
 
     Returns:
         An `Enrolment`. Unusable photos are listed in it; its `require` raises where no photo could
@@ -116,7 +116,7 @@ def enroll(
     aligner = alignment(embedder.image_size)
     metadata = {"model": embedder.fingerprint, "model_name": Path(model).name}
     kept = Gallery(gallery, storage=storage, token=token, metadata=metadata)
-    require_model(kept, embedder)
+    kept.require_model(embedder.fingerprint)
     known = [name for name in people if not update and name in kept]
     work = {name: files for name, files in people.items() if name not in set(known)}
     several: dict[Path, int] = {}
@@ -142,7 +142,7 @@ def enroll(
             used += len(owners)
         done += len(files)
         if progress is not None:
-            progress(done, total)
+            progress("Enrolling", done, total)
         # An interruption loses what came after the last save, never what was saved.
         if len(kept) - saved >= max(1000, saved // 4):
             kept.save()

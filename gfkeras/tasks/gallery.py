@@ -110,16 +110,5 @@ def open_gallery(
     require_gallery(location)
     gallery = Gallery(location, token=token)
     if embedder is not None:
-        require_model(gallery, embedder)
+        gallery.require_model(embedder.fingerprint)
     return gallery
-
-
-def require_model(gallery: Gallery, embedder: Embedder) -> None:
-    """Raises ValueError for a gallery whose embeddings another model made."""
-    known = gallery.metadata.get("model", "")
-    if known and known != embedder.fingerprint:
-        name = gallery.metadata.get("model_name", "another model")
-        raise ValueError(
-            f"`model` must be the one that the gallery was made with, {name} ({known[:12]}…): "
-            f"embeddings of two models cannot be compared. Received: {embedder.fingerprint[:12]}…"
-        )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import keras
@@ -41,7 +42,7 @@ def _polynomial(
 
 
 # What makes the schedule of each name from rate, epochs, steps per epoch and its own keys.
-SCHEDULES = {
+SCHEDULES: dict[str, Callable[..., Any]] = {
     "constant": _constant,
     "step": _step,
     "cosine": _cosine,

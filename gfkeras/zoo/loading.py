@@ -82,7 +82,7 @@ def _load_hdf5(path: Path) -> keras.Model:
     # Keras' own reader takes arguments such as combine="add" for the names of functions.
     with h5py.File(path) as file:
         description = json.loads(file.attrs["model_config"])
-    classes = {**backbones.BACKBONES, GroupFace.__name__: GroupFace}
+    classes: dict[str, Any] = {**backbones.BACKBONES, GroupFace.__name__: GroupFace}
     model = by_name("model", description["class_name"], classes).from_config(description["config"])
     model.load_weights(path)
     return model

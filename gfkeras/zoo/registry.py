@@ -165,10 +165,30 @@ class ThresholdTable(_Table):
 
 
 class ExportVariant(_Table):
-    """[[exports]]: an artefact that `gfkeras zoo export` makes."""
+    """[[exports]]: an artefact that `gfkeras zoo export` makes.
+
+    One that comes with gfkeras has `file`, in the model's folder, its size and its SHA-256.
+    """
 
     format: Literal["tflite", "onnx", "savedmodel"]
-    precision: Literal["fp32", "fp16"] = "fp32"
+    precision: Literal["fp32", "fp16", "int8"] = "fp32"
+    file: Annotated[str, AfterValidator(_plain_name)] | None = None
+    size_bytes: PositiveInt | None = None
+    sha256: Annotated[str, AfterValidator(_digest)] | None = None
+
+    @model_validator(mode="after")
+    def _whole(self) -> ExportVariant:
+        if self.format == "savedmodel" and (self.precision != "fp32" or self.file):
+            raise ValueError("expected a SavedModel in fp32 and without `file`")
+        if len({self.file is None, self.size_bytes is None, self.sha256 is None}) > 1:
+            raise ValueError("expected `file`, `size_bytes` and `sha256` together")
+        return self
+
+    def file_name(self, preset: str) -> str:
+        """The name of the artefact of a preset, such as "mine_fp16.tflite"."""
+        suffix = "_savedmodel" if self.format == "savedmodel" else f".{self.format}"
+        precision = "" if self.precision == "fp32" else f"_{self.precision}"
+        return f"{preset}{precision}{suffix}"
 
 
 class Preset(_Table):
@@ -227,10 +247,6 @@ class Preset(_Table):
             raise ValueError(f"{path}: {readable(error, cls, 'model file')}") from error
         preset._folder = folder
         return preset
-
-
-# What commands take where no model is named.
-DEFAULT_PRESET = "h_groupface_mobilefacenet"
 
 
 def zoo_folder() -> Path:

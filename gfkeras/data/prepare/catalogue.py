@@ -1,4 +1,4 @@
-"""Third stage: which images become records, with which label and in which order.
+"""Third stage of `prepare`: the choice, labels and order of the records.
 
 Only now is the whole known: duplicates, people with too few images, who is held out. It is
 worked out in a database on disk, so that memory does not grow with the number of images.

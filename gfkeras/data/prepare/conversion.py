@@ -1,4 +1,4 @@
-"""Second stage: the images of one chunk of items as JPEGs of the records' size."""
+"""Second stage of `prepare`: the images of one chunk of items as JPEGs of the records' size."""
 
 from __future__ import annotations
 

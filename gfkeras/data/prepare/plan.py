@@ -1,4 +1,4 @@
-"""First stage: the items of a source, listed on disk in the order in which it gives them."""
+"""First stage of `prepare`: the items of a source, listed on disk in their order."""
 
 from __future__ import annotations
 

@@ -7,8 +7,8 @@
     manifest   and skipped.csv; then the work folder goes
 
 Each file of each stage is a function of the source and the options alone and appears under its
-name when it is whole. A run that finds files of an earlier one continues there and ends with the same
-bytes.
+name when it is whole. A run that finds files of an earlier one continues there and ends with
+the same bytes.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Last stage but one: the shards, each from its part of the catalogue; runs in workers."""
+"""Fourth stage of `prepare`: the shards, each from its part of the catalogue."""
 
 from __future__ import annotations
 

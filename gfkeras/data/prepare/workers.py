@@ -1,4 +1,4 @@
-"""Processes that do one job after another and end with the process that started them."""
+"""Worker processes that do one job after another and end with their parent."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""`manifest.json`: what a folder of training records holds."""
+"""Manifest of a folder of training records, `manifest.json`."""
 
 from __future__ import annotations
 

@@ -14,7 +14,7 @@ from gfkeras.data.images import ImageError
 from gfkeras.data.records.manifest import SKIPPED_FILE, FileEntry, Shard, Split
 from gfkeras.data.records.record_set import RecordSet
 from gfkeras.data.records.shard_files import write_index
-from gfkeras.data.sources.local import path_problem
+from gfkeras.data.sources.listing import path_problem
 from gfkeras.files import replacing, sha256
 
 # Where the manifest's options keep what a selection is of.

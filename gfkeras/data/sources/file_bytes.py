@@ -1,4 +1,4 @@
-"""Bytes at a place of a large file, safely shared by threads and processes."""
+"""Bytes of a large file at any offset, shared safely by threads and processes."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Opening a data set by its path: the format is seen from what lies there."""
+"""Sources by their path, with the format detected from the files there."""
 
 from __future__ import annotations
 

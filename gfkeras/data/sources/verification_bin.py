@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from gfkeras.data.images import ImageError
-from gfkeras.data.sources import local
+from gfkeras.data.sources import listing
 from gfkeras.data.sources.file_bytes import FileBytes
 from gfkeras.data.sources.restricted_pickle import CODINGS, Array, Span, read_pickle
 from gfkeras.data.sources.source import Item, NamedPair, Refused
@@ -44,7 +44,7 @@ class VerificationBinSource:
     format = "bin"
 
     def __init__(self, path: str | os.PathLike[str]):
-        self.path = local.existing_file("path", path, "a verification set in InsightFace's .bin")
+        self.path = listing.existing_file("path", path, "a verification set in InsightFace's .bin")
         self._bytes = FileBytes(self.path)
         images, same = self._lists(read_pickle(self._bytes))
         self._same = same

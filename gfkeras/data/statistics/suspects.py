@@ -1,4 +1,4 @@
-"""Images that look twice there, or like somebody else, by their embeddings."""
+"""Suspicious images by their embeddings: near duplicates, and faces like another person."""
 
 from __future__ import annotations
 

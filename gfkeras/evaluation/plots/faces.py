@@ -1,4 +1,4 @@
-"""Pictures of faces."""
+"""Plots of faces."""
 
 from __future__ import annotations
 

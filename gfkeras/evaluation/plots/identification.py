@@ -1,4 +1,4 @@
-"""1:N identification: by rank, by threshold, and among more and more strangers."""
+"""Plots of 1:N identification: by rank, by threshold and by the number of distractors."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Running a grid: each training once a seed, shared with other processes, and the table."""
+"""Runs of a grid: each training once per seed, shared with other processes, and the table."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The words of a grid: what each changes in a recipe, or in how it is scored."""
+"""Axes of a grid: the words that change a recipe or its scoring."""
 
 from __future__ import annotations
 

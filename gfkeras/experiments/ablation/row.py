@@ -1,4 +1,4 @@
-"""Rows of an ablation: what each trains and how it is scored."""
+"""Rows of an ablation: a recipe and its scoring."""
 
 from __future__ import annotations
 

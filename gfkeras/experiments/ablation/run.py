@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import json
 import logging
 import shutil
@@ -17,7 +18,6 @@ import numpy as np
 from gfkeras.data import Faces, RecordSet
 from gfkeras.evaluation import effective_groups
 from gfkeras.evaluation.embedded import embed_images
-from gfkeras.evaluation.pairs import evaluate_pair_scores, score_rows
 from gfkeras.experiments.ablation.faces import PairFaces
 from gfkeras.experiments.ablation.row import Scoring
 from gfkeras.files import replacing
@@ -128,14 +128,13 @@ def _scored(outputs: dict[str, np.ndarray], scoring: Scoring, faces: PairFaces) 
     )
     embedded = embed_images(lambda files: found, faces.files)
     # Found once for all networks: a long list takes longer to look up than to score.
-    pairs = faces.measured
-    scores = score_rows(embedded, pairs.first, pairs.second, scoring.similarity)
-    result = evaluate_pair_scores(scores, pairs.same, pairs.fold)
+    pairs = dataclasses.replace(faces.measured, faces=embedded)
+    result = pairs.measure(scoring.similarity)
     kept = ("accuracy", "accuracy_std", "auc", "eer", "tar_at_far", "pairs")
     values = result.to_json()
     return {
         **{name: values[name] for name in kept},
-        "skipped": len(faces.pairs) - len(scores),
+        "skipped": pairs.skipped,
         "groups_used": None if group is None else effective_groups(np.bincount(group)),
     }
 

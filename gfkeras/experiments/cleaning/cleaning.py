@@ -1,4 +1,4 @@
-"""Train with sub-centers, drop what is far from the dominant one, train again on the rest."""
+"""Cleaning with sub-centers: training, dropping distant images, training on the rest."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Labels made wrong on purpose, and how many of them a cleaning finds."""
+"""Label noise made on purpose, and the share of it that a cleaning finds."""
 
 from __future__ import annotations
 

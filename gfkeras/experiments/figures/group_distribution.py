@@ -1,4 +1,4 @@
-"""How faces spread over the groups: figure 5 of the paper."""
+"""Distribution of faces over the groups: figure 5 of the paper."""
 
 from __future__ import annotations
 

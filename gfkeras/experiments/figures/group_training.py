@@ -1,4 +1,4 @@
-"""How evenly groups are used in the course of training."""
+"""Use of the groups in the course of training."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Which people and which of their pictures a figure shows."""
+"""Choice of the people and images that a figure shows."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Runs a study: the pairs protocol once as it is, and once for each value."""
+"""Runs of a study: the pairs protocol as it is, and once for each value."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""From a trained model to the one that an artefact holds."""
+"""Preparation of a trained model as an artefact holds it."""
 
 from __future__ import annotations
 

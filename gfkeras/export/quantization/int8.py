@@ -1,4 +1,4 @@
-"""From a model to an int8 .tflite that embeds as the model does."""
+"""int8 .tflite files that embed as the model does."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""ONNX graphs: what quantization reads, rewrites and runs in them."""
+"""ONNX graphs: reading, rewriting and running for quantization."""
 
 from __future__ import annotations
 

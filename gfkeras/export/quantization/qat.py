@@ -1,4 +1,4 @@
-"""Quantisation-aware fine-tuning: an int8 network learns to embed as its float one does."""
+"""Quantization-aware fine-tuning of an int8 network by its float one."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Which layers int8 costs most, and how many of them a latency allows to stay float."""
+"""Sensitivity of layers to int8, and how many may stay float within a latency."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A network as int8 will compute it, in float and with gradients."""
+"""Simulation of an int8 network in float, with gradients."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Which of our backbones a foreign network is."""
+"""Architectures of foreign networks, as our backbones."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""From a file of foreign weights to one of our backbones."""
+"""Import of a file of foreign weights into one of our backbones."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Putting the weights of a foreign network into one of our backbones.
+"""Matching of the weights of a foreign network with one of our backbones.
 
 The two graphs are walked together from the images on. What a layer of ours gets is decided by
 where it stands, never by what the file calls it; a shortcut that goes elsewhere, another stride

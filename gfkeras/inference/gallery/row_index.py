@@ -1,21 +1,24 @@
-"""The index in process: rows in memory or in a mapped file, searched by FAISS."""
+"""The index in this process: rows in memory or in a mapped file, searched by NumPy or FAISS."""
 
 from __future__ import annotations
 
 import contextlib
 import functools
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-from gfkeras.errors import require
 from gfkeras.inference.gallery.rows import Rows, decode
 from gfkeras.inference.gallery.templates import Templates
 
 # Rows searched at once. Larger blocks take no less time, and each is decoded into memory.
 BLOCK = 65_536
+# Probes whose cosines NumPy holds at once: 16 MiB of a block.
+PROBES = 64
+# Of a row of cosines, runs whose largest are compared for each candidate that is asked for.
+_RUNS = 32
 # FAISS' settings while we search; a tile of cosines takes 16 MiB, as with its own ones.
 _TILES = {
     "distance_compute_blas_threshold": 1,
@@ -24,10 +27,15 @@ _TILES = {
 }
 
 
-class FaissIndex:
+Floats = npt.NDArray[np.float32]
+Integers = npt.NDArray[np.int64]
+
+
+class RowIndex:
     """Templates in memory, of which a part may lie in a file (`Rows`).
 
-    Searching needs the extra `search` (FAISS); everything else does not.
+    With the extra `search`, FAISS finds the candidates; without it, NumPy. The answers of a search
+    are the same.
 
     Args:
         storage: "float32", "float16" or "int8"; search is exact with respect to what is kept.
@@ -60,7 +68,7 @@ class FaissIndex:
     def remove(self, names: Sequence[str]) -> None:
         self.rows.remove(names)
 
-    def blocks(self) -> Iterator[FaissBlock]:
+    def blocks(self) -> Iterator[RowBlock]:
         columns, offset = self.rows.columns, 0
         for part, kept in enumerate(columns["embedding"].parts if columns else ()):
             group = columns["group_feature"].parts[part] if "group_feature" in columns else None
@@ -69,7 +77,7 @@ class FaissIndex:
                 rows = slice(start, stop)
                 photos = columns["photos"].parts[part][rows]
                 names = self.rows.names[offset + start : offset + stop]
-                yield FaissBlock(names, photos, kept[rows], None if group is None else group[rows])
+                yield RowBlock(names, photos, kept[rows], None if group is None else group[rows])
             offset += len(kept)
 
     def flush(self) -> None:
@@ -79,7 +87,7 @@ class FaissIndex:
         """Nothing: a mapped file keeps nobody waiting."""
 
 
-class FaissBlock:
+class RowBlock:
     """Rows that follow each other in an index.
 
     Args:
@@ -98,57 +106,94 @@ class FaissBlock:
     ):
         self._names, self._photos = names, photos
         self._embedding, self._group_feature = embedding, group_feature
-        self._sketched: tuple[npt.NDArray[np.float32], npt.NDArray[np.float32]] | None = None
+        self._sketched: tuple[Floats, Floats] | None = None
 
     def __len__(self) -> int:
         return len(self._names)
 
-    def nearest(
-        self, probes: npt.NDArray[np.float32], count: int
-    ) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.int64]]:
-        faiss = require("faiss", "search")
-        with _by_blas(faiss):
-            return faiss.knn(
-                np.ascontiguousarray(probes, np.float32),
-                self._directions,
-                count,
-                metric=faiss.METRIC_INNER_PRODUCT,
-            )
+    def nearest(self, probes: Floats, count: int) -> tuple[Floats, Integers]:
+        return _nearest_rows()(probes, self._directions, count)
 
-    def above(
-        self, probes: npt.NDArray[np.float32], least: npt.NDArray[np.float32]
-    ) -> Iterator[tuple[npt.NDArray[np.int64], npt.NDArray[np.int64], npt.NDArray[np.float32]]]:
+    def above(self, probes: Floats, least: Floats) -> Iterator[tuple[Integers, Integers, Floats]]:
         # FAISS can ask for one radius for all probes, not for one each.
         cosine = probes @ self._directions.T
         found = np.flatnonzero(cosine >= least[:, None])
         yield *np.divmod(found, len(self)), cosine.reshape(-1)[found]
 
     @functools.cached_property
-    def _directions(self) -> npt.NDArray[np.float32]:
+    def _directions(self) -> Floats:
         return _decoded(self._embedding)
 
-    def sketches(self, projection: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
+    def sketches(self, projection: Floats) -> Floats:
         if self._sketched is None or self._sketched[0] is not projection:
             assert self._group_feature is not None
             self._sketched = projection, _decoded(self._group_feature) @ projection
         return self._sketched[1]
 
-    def embedding(self, rows: npt.NDArray[np.int64]) -> npt.NDArray[np.float32]:
+    def embedding(self, rows: Integers) -> Floats:
         return decode(self._embedding[rows])
 
-    def group_feature(self, rows: npt.NDArray[np.int64]) -> npt.NDArray[np.float32] | None:
+    def group_feature(self, rows: Integers) -> Floats | None:
         return None if self._group_feature is None else decode(self._group_feature[rows])
 
-    def names(self, rows: npt.NDArray[np.int64]) -> list[str]:
+    def names(self, rows: Integers) -> list[str]:
         return [self._names[row] for row in rows.tolist()]
 
-    def photos(self, rows: npt.NDArray[np.int64]) -> npt.NDArray[np.int32]:
+    def photos(self, rows: Integers) -> npt.NDArray[np.int32]:
         return self._photos[rows]
 
 
-def _decoded(kept: npt.NDArray[Any]) -> npt.NDArray[np.float32]:
+def _decoded(kept: npt.NDArray[Any]) -> Floats:
     """Kept rows as directions: themselves, maybe in a mapped file, where they are float32."""
     return kept if kept.dtype == np.float32 else decode(kept)
+
+
+def _nearest_rows() -> Callable[[Floats, Floats, int], tuple[Floats, Integers]]:
+    """FAISS' search where it is installed, NumPy's otherwise."""
+    try:
+        import faiss
+    except ImportError:
+        return nearest_by_numpy
+    return functools.partial(_nearest_by_faiss, faiss)
+
+
+def nearest_by_numpy(probes: Floats, rows: Floats, count: int) -> tuple[Floats, Integers]:
+    """The largest dot products of probes with rows, some probes at a time.
+
+    Args:
+        probes: (P, D).
+        rows: (N, D), N ≥ count.
+        count: how many for each probe.
+
+    Returns:
+        (P, count) products, largest first, and (P, count) row numbers.
+    """
+    products = np.empty((len(probes), count), np.float32)
+    numbers = np.empty((len(probes), count), np.int64)
+    # Where runs of a row begin; of so many, `count` reach the bound below.
+    runs = np.linspace(0, len(rows), min(len(rows), _RUNS * count), endpoint=False, dtype=np.int64)
+    for start in range(0, len(probes), PROBES):
+        some = probes[start : start + PROBES] @ rows.T
+        largest = np.maximum.reduceat(some, runs, axis=1)
+        # Few products reach it, and sorting those is faster than partitioning all.
+        bound = np.partition(largest, len(runs) - count, axis=1)[:, len(runs) - count]
+        for probe, (row, least) in enumerate(zip(some, bound, strict=True), start):
+            near = np.flatnonzero(row >= least)
+            near = near[np.argsort(-row[near], kind="stable")[:count]]
+            products[probe], numbers[probe] = row[near], near
+    return products, numbers
+
+
+def _nearest_by_faiss(
+    faiss: Any, probes: Floats, rows: Floats, count: int
+) -> tuple[Floats, Integers]:
+    with _by_blas(faiss):
+        return faiss.knn(
+            np.ascontiguousarray(probes, np.float32),
+            rows,
+            count,
+            metric=faiss.METRIC_INNER_PRODUCT,
+        )
 
 
 @contextlib.contextmanager

@@ -1,4 +1,4 @@
-"""The demo's HTML report, put together from its results."""
+"""HTML report of the demo."""
 
 from __future__ import annotations
 
@@ -8,15 +8,17 @@ import importlib.metadata
 import platform
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from gfkeras.data import Faces
 from gfkeras.evaluation.pairs import PairsResult
 from gfkeras.evaluation.report import ExportRow, FacePair, ReportContext, write_report
-from gfkeras.training import Recipe, TrainingResult
 from gfkeras.version import __version__
+
+if TYPE_CHECKING:
+    from gfkeras.training import Recipe, TrainingResult
 
 
 def write_demo_report(
@@ -31,6 +33,7 @@ def write_demo_report(
     groups: np.ndarray | None,
     exports: Sequence[Mapping[str, Any]],
     seconds: float,
+    stages: Mapping[str, float],
 ) -> None:
     """Writes `report.html`.
 
@@ -45,6 +48,7 @@ def write_demo_report(
         groups: (N,) the group of each of them, or None.
         exports: one mapping for each artefact, as in report.json.
         seconds: of everything.
+        stages: seconds of each stage.
     """
     trained = next(iter(results.values()))
     model = recipe.model
@@ -60,6 +64,7 @@ def write_demo_report(
     }
     if training.images_per_second is not None:
         settings["Speed of training"] = f"{training.images_per_second:.0f} images a second"
+    settings["Seconds"] = ", ".join(f"{name} {spent:.0f}" for name, spent in stages.items())
     context = ReportContext(
         title="GroupFace, from training to artefacts" if grouped else "Face recognition",
         command=command,

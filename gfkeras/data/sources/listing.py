@@ -1,4 +1,4 @@
-"""What sources made of files share: safe names, reading under a root, lists by lines."""
+"""Listings of image files: safe names, reading under a root, lines of lists."""
 
 from __future__ import annotations
 

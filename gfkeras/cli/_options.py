@@ -1,5 +1,0 @@
-"""Former names of `options`."""
-
-from gfkeras.cli.options import QuietOption, SettingsOption
-
-__all__ = ["QuietOption", "SettingsOption"]
