@@ -20,7 +20,7 @@ import numpy.typing as npt
 from gfkeras.errors import positive_int
 from gfkeras.evaluation.embedded import Embed, embed_images
 from gfkeras.evaluation.identification import cumulative_match
-from gfkeras.evaluation.intervals import Interval, interval_text, percentile_interval
+from gfkeras.evaluation.intervals import Interval, interval_text, percentile_interval, tar_rows
 from gfkeras.evaluation.metrics import far_name
 from gfkeras.evaluation.similarity import COSINE, Similarity
 
@@ -96,17 +96,9 @@ class MegaFaceResult:
             )
             for size, value in self.rank_1.items()
         ]
-        rows += [
-            (
-                f"TAR @ FAR {name}",
-                "too few impostor pairs"
-                if tar is None
-                else f"{tar:.2%}" + interval_text(known.get("tar_at_far", {}).get(name)),
-            )
-            for name, tar in self.tar_at_far.items()
-        ]
         return [
             *rows,
+            *tar_rows(self.tar_at_far, known.get("tar_at_far", {})),
             ("Photos of actors", f"{self.probes:,}, {self.searches:,} searches"),
             ("Distractors", f"{self.distractors:,}" + (", refined lists" if self.refined else "")),
             ("Impostor pairs", f"{self.impostor:,}"),

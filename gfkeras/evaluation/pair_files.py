@@ -33,17 +33,17 @@ def read_two_line_list(file: Path, rows: Rows, root: Path) -> PairList:
         ValueError: for a malformed line, or a last line without its second.
     """
     if len(rows) % 2:
-        _other_lists_malformed(file, rows[-1][0], "two lines for each pair", rows[-1][1])
+        _malformed(file, rows[-1][0], "two lines for each pair", rows[-1][1])
     parsed = []
     for line, text in rows:
         fields = text.split()
         if len(fields) != 2 or not fields[1].isdecimal():
-            _other_lists_malformed(file, line, "an image and a number", text)
+            _malformed(file, line, "an image and a number", text)
         parsed.append((line, root / fields[0], fields[1] != "0"))
     pairs = list(zip(parsed[::2], parsed[1::2], strict=True))
     for (_, _, same), (line, _, again) in pairs:
         if same != again:
-            _other_lists_malformed(file, line, "the kind of the line before", rows[line - 1][1])
+            _malformed(file, line, "the kind of the line before", rows[line - 1][1])
     kinds = np.array([first[2] for first, _ in pairs])
     return PairList(
         [first[1] for first, _ in pairs],
@@ -76,7 +76,7 @@ def read_cfp(folder: Path, protocol: str = "FP") -> PairList:
                 fields = [field.strip() for field in text.split(",")]
                 known = len(fields) == 2 and all(field.isdecimal() for field in fields)
                 if not known or int(fields[0]) not in frontal or int(fields[1]) not in others:
-                    _other_lists_malformed(file, line, "two numbers of the lists of images", text)
+                    _malformed(file, line, "two numbers of the lists of images", text)
                 first.append(frontal[int(fields[0])])
                 second.append(others[int(fields[1])])
                 same.append(kind == "same")
@@ -90,7 +90,7 @@ def _images(file: Path) -> dict[int, Path]:
     for line, text in _lines(file):
         number, _, name = text.strip().partition(" ")
         if not number.isdecimal() or not name.strip():
-            _other_lists_malformed(file, line, "a number and the path of an image", text)
+            _malformed(file, line, "a number and the path of an image", text)
         found[int(number)] = file.parent / name.strip()
     return found
 
@@ -101,10 +101,6 @@ def _lines(file: Path) -> list[tuple[int, str]]:
     except (OSError, UnicodeDecodeError) as error:
         raise ValueError(f"{file} must be a list of CFP's protocol. Received: {error}") from error
     return [(number, text) for number, text in enumerate(lines, start=1) if text.strip()]
-
-
-def _other_lists_malformed(file: Path, line: int, expected: str, received: object) -> NoReturn:
-    raise ValueError(f"{file}, line {line}: expected {expected}. Received: {received!r}")
 
 
 SUFFIXES = (".jpg", ".jpeg", ".png", ".webp", ".bmp", ".ppm", ".pgm", ".tif", ".tiff")

@@ -12,7 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 from gfkeras.evaluation.embedded import Embed, Embedded, embed_images
-from gfkeras.evaluation.intervals import accuracy_interval, curve_intervals, interval_text
+from gfkeras.evaluation.intervals import accuracy_interval, curve_intervals, interval_text, tar_rows
 from gfkeras.evaluation.metrics import (
     FARS,
     FoldAccuracy,
@@ -139,7 +139,6 @@ class PairsResult:
     def summary(self) -> list[tuple[str, str]]:
         """Rows of (label, value) to print, percentages written out."""
         known = self.intervals or {}
-        tars = known.get("tar_at_far", {})
         accuracy = f"{self.accuracy:.2%} ± {self.accuracy_std:.2%}"
         rows = [
             ("Accuracy", accuracy + interval_text(known.get("accuracy"))),
@@ -147,11 +146,8 @@ class PairsResult:
             ("AUC", f"{self.auc:.5f}" + interval_text(known.get("auc"), ".5f")),
             ("EER", f"{self.eer:.2%}" + interval_text(known.get("eer"))),
         ]
-        rows += [
-            (f"TAR @ FAR {name}", f"{tar:.2%}" + interval_text(tars.get(name)))
-            for name, tar in self.tar_at_far.items()
-            if tar is not None
-        ]
+        measured = {name: tar for name, tar in self.tar_at_far.items() if tar is not None}
+        rows += tar_rows(measured, known.get("tar_at_far", {}))
         rows += [
             ("Threshold", f"{self.threshold:.4f}"),
             (

@@ -18,7 +18,7 @@ import re
 import struct
 from typing import Any, BinaryIO
 
-from gfkeras.data.sources.file_bytes import FileBytes
+from gfkeras.data.file_bytes import FileBytes
 
 # Enough for a million images as bytes, or 150,000 as arrays. Each instruction makes at most one
 # small value, so that this bounds time and memory.

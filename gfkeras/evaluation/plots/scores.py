@@ -17,6 +17,7 @@ from gfkeras.evaluation.plots.style import (
     MUTED,
     VERMILION,
     figure_with_axes,
+    legend_below,
     new_figure,
     percent,
 )
@@ -54,11 +55,7 @@ def score_histogram(result: PairsResult | Roc, threshold: float | None = None) -
         label = f"Threshold {threshold:.3f}"
         axes.axvline(threshold, color=INK, linestyle="--", linewidth=1.5, label=label)
     axes.set_xlim(edges[0], edges[-1])
-    # Below: neither a peak nor the threshold's line leaves a corner free for certain.
-    figure.legend(
-        loc="outside lower left", ncols=3, frameon=False, fontsize=10, labelcolor=INK,
-        handlelength=2.6,
-    )  # fmt: skip
+    legend_below(figure, 3)
     return figure
 
 

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from gfkeras.data import FaceFolder, Faces, ImageError, RecordSet
-from gfkeras.data.image_list import write_image_list
+from gfkeras.data.folder import write_image_list
 from gfkeras.data.records.manifest import Manifest
 from gfkeras.data.records.selection import SELECTION_NOTE, write_selection
 from gfkeras.files import replacing

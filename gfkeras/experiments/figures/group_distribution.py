@@ -16,6 +16,7 @@ from gfkeras.evaluation.plots.style import (
     MUTED,
     ORANGE,
     figure_with_axes,
+    legend_below,
     percent,
 )
 
@@ -125,8 +126,5 @@ def group_distribution_figure(distribution: GroupDistribution) -> Figure:
         f"{int(distribution.faces.sum()):,} faces in {count} groups, {unused} of them unused",
         loc="left", color=MUTED, fontsize=10.5,
     )  # fmt: skip
-    figure.legend(
-        handles=[bars, dots, line], loc="outside lower left", ncols=1, frameon=False, fontsize=10,
-        labelcolor=INK, handlelength=2.2,
-    )  # fmt: skip
+    legend_below(figure, 1, handles=[bars, dots, line], handlelength=2.2)
     return figure

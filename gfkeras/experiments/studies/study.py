@@ -10,7 +10,15 @@ import numpy as np
 
 from gfkeras.evaluation import PairsResult
 from gfkeras.evaluation.metrics import FARS, far_name
-from gfkeras.evaluation.plots.style import COLORS, INK, MUTED, STYLES, dress, new_figure, percent
+from gfkeras.evaluation.plots.style import (
+    COLORS,
+    MUTED,
+    STYLES,
+    dress,
+    legend_below,
+    new_figure,
+    percent,
+)
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -130,10 +138,7 @@ def study_figure(study: Study) -> Figure:
         dress(axes, study.axis, label)
         _panel(axes, study, pick)
     handles, labels = figure.axes[0].get_legend_handles_labels()
-    figure.legend(
-        handles, labels, loc="outside lower left", ncols=3, frameon=False, fontsize=10,
-        labelcolor=INK, handlelength=2.6,
-    )  # fmt: skip
+    legend_below(figure, 3, handles=handles, labels=labels)
     return figure
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
@@ -9,7 +10,7 @@ import keras
 import numpy as np
 
 from gfkeras.export.preparation.group_products import ChosenGroupProduct, WeightedGroupsProduct
-from gfkeras.export.preparation.network import Node
+from gfkeras.export.preparation.network import Network, Node
 from gfkeras.layers import GroupedConv2D
 
 
@@ -79,6 +80,34 @@ def adapts_bias(node: Node, source: str) -> bool:
 def adds_zeros(node: Node) -> bool:
     """Whether a convolution pads its input."""
     return node.config.get("padding", "valid") != "valid"
+
+
+def readers_past_padding(
+    network: Network,
+    name: str,
+    accepts: Callable[[Node], bool],
+    readers: list[Node] | None = None,
+) -> list[Node] | None:
+    """The layers that read a node, past padding; None where it is an output, or one is refused.
+
+    Args:
+        network: with the node.
+        name: of the node.
+        accepts: which layers are wanted.
+        readers: which readers of the node to look at; all by default.
+    """
+    if network.is_output(name):
+        return None
+    found = []
+    for reader in network.readers(name) if readers is None else readers:
+        if issubclass(reader.layer, keras.layers.ZeroPadding2D):
+            behind = readers_past_padding(network, reader.name, accepts)
+        else:
+            behind = [reader] if accepts(reader) else None
+        if behind is None:
+            return None
+        found += behind
+    return found
 
 
 def scale_outputs(node: Node, scale: np.ndarray) -> Node:

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from gfkeras.errors import require
-from gfkeras.export.quantization.flatbuffer import unpacked
+from gfkeras.export.quantization.flatbuffer import layer_name, unpacked
 
 SCHEMES = ("int8-dynamic", "int8-weights", "int4-dynamic", "int4-weights")
 # The smallest layers, which together hold no more than this share of the weights, stay int8: of
@@ -107,16 +107,10 @@ def _kernels(path: Path) -> list[Kernel]:
                 continue
             (index,) = operator.outputs
             output = graph.tensors[index].name.decode()
-            layer = ends[index].decode() if index in ends else _layer(output)
+            layer = ends[index].decode() if index in ends else layer_name(output)
             *_, inputs = weights.shape
             found.append(Kernel(name, output, layer, len(data) // 4, int(inputs)))
     return found
-
-
-def _layer(tensor: str) -> str:
-    # functional_3_1/stem_conv_1/BiasAdd;functional_3_1/stem_conv_1/convolution
-    parts = tensor.partition(";")[0].split("/")
-    return (parts[1] if len(parts) > 2 else parts[-1]).removesuffix("_1")
 
 
 Ranges = Mapping[str, tuple[float, float]]

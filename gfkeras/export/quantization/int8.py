@@ -13,8 +13,14 @@ import numpy as np
 
 from gfkeras.export.preparation import INTEGER_STEPS, STEPS, flattened
 from gfkeras.export.preparation.equalization import equalize, observe_channels
-from gfkeras.export.preparation.linear import ChannelShift, response, shift_outputs, takes_bias
-from gfkeras.export.preparation.network import IMAGES, Network, Node
+from gfkeras.export.preparation.linear import (
+    ChannelShift,
+    readers_past_padding,
+    response,
+    shift_outputs,
+    takes_bias,
+)
+from gfkeras.export.preparation.network import IMAGES, Network
 from gfkeras.export.preparation.preparing import float32_model
 from gfkeras.export.quantization.aeq import Ranges, quantize
 from gfkeras.export.quantization.calibration import Calibration, Embeddings, embed
@@ -80,7 +86,7 @@ def integer_pixels(network: Network) -> dict[str, tuple[float, float]]:
     for node in network:
         if node.inputs != (IMAGES,) or not issubclass(node.layer, ChannelShift):
             continue
-        readers = _behind_padding(network, node.name)
+        readers = readers_past_padding(network, node.name, takes_bias)
         shift = np.asarray(node.weights[0], np.float64)
         whole = np.round(shift)
         if not readers or not np.all(whole == whole[0]):
@@ -90,22 +96,6 @@ def integer_pixels(network: Network) -> dict[str, tuple[float, float]]:
             network.nodes[reader.name] = shift_outputs(reader, response(reader, shift - whole))
         low, high = PIXELS
         found[node.name] = (low + float(whole[0]), high + float(whole[0]))
-    return found
-
-
-def _behind_padding(network: Network, name: str) -> list[Node]:
-    """The layers with biases that read a node, past padding; none where anything else does."""
-    if network.is_output(name):
-        return []
-    found = []
-    for reader in network.readers(name):
-        if issubclass(reader.layer, keras.layers.ZeroPadding2D):
-            behind = _behind_padding(network, reader.name)
-        else:
-            behind = [reader] if takes_bias(reader) else []
-        if not behind:
-            return []
-        found += behind
     return found
 
 

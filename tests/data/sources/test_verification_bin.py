@@ -16,6 +16,7 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from gfkeras.data import ImageError
+from gfkeras.data.file_bytes import FileBytes
 from gfkeras.data.sources import (
     Item,
     Refused,
@@ -23,7 +24,6 @@ from gfkeras.data.sources import (
     VerificationBinSource,
     restricted_pickle,
 )
-from gfkeras.data.sources.file_bytes import FileBytes
 from gfkeras.data.sources.restricted_pickle import read_pickle
 
 IMAGES = [bytes([i, 255, 0, 10, 39, 92]) * (i + 1) for i in range(23)] + [b"\\n'\"\r\n\x80\xff"]
