@@ -17,6 +17,13 @@ CARD_FORMAT = 1
 # These embed as the model does, so what was measured on it holds for them.
 FLOAT_PRECISIONS = ("fp32", "fp16")
 
+# Of the metadata entry in TFLite and ONNX.
+NAME = "gfkeras.card"
+# TensorFlow keeps out of this folder of a SavedModel, and leaves it where it is.
+SAVEDMODEL_FILE = Path("assets.extra") / "card.json"
+# Of what `record` writes: what an entry is of, and the rest.
+_OF, _KIND, _MEASURED = "of", "kind", "measured"
+
 
 def card_path(path: Path) -> Path:
     """Where the card of an artefact lies: beside it, with `.json` appended."""
@@ -41,12 +48,6 @@ def file_facts(path: Path) -> dict[str, Any]:
         "size_bytes": sum(file.stat().st_size for file in files),
         "sha256": {file.relative_to(path).as_posix(): sha256(file) for file in files},
     }
-
-
-# Of the metadata entry in TFLite and ONNX.
-NAME = "gfkeras.card"
-# TensorFlow keeps out of this folder of a SavedModel, and leaves it where it is.
-SAVEDMODEL_FILE = Path("assets.extra") / "card.json"
 
 
 def embed_card(path: Path, card: Mapping[str, Any]) -> None:
@@ -116,10 +117,6 @@ def _embedded(path: Path) -> str | bytes | None:
 
 def _unreadable(path: Path, what: str, error: Exception) -> str:
     return f"{path} cannot be read as {what}; it is damaged or not one: {error}"
-
-
-# Of what `record` writes: what an entry is of, and the rest.
-_OF, _KIND, _MEASURED = "of", "kind", "measured"
 
 
 def read_card(path: Path) -> dict[str, Any] | None:

@@ -20,6 +20,20 @@ from urllib3.util.retry import Retry
 from gfkeras.files import replacing
 from gfkeras.version import __version__
 
+# Called with the bytes there are so far, and how many there will be (None: the server won't say).
+Report = Callable[[int, int | None], None]
+# Attempts in a row that bring nothing new before a download fails.
+ATTEMPTS = 5
+# Seconds before the second attempt; each further wait is twice as long.
+BACKOFF = 0.5
+# The longest wait that a server's Retry-After is granted.
+LONGEST_WAIT = 60.0
+# Seconds to connect, and of silence while reading.
+TIMEOUT = (10.0, 30.0)
+_CHUNK = 1 << 18
+_RETRIED = (429, 500, 502, 503, 504)
+_log = logging.getLogger(__name__)
+
 
 class DownloadError(OSError):
     """A download that failed for good; nothing was put under the file's name.
@@ -36,10 +50,6 @@ class DownloadError(OSError):
 
     def __reduce__(self) -> tuple[type[DownloadError], tuple[str, str]]:
         return type(self), (self.url, self.reason)
-
-
-# Called with the bytes there are so far, and how many there will be (None: the server won't say).
-Report = Callable[[int, int | None], None]
 
 
 @contextlib.contextmanager
@@ -75,19 +85,6 @@ def reporting(label: str, progress: bool | None) -> Iterator[Report]:
     with Progress(*columns, console=Console(stderr=True)) as bar:
         task = bar.add_task(label, total=None)
         yield lambda done, total: bar.update(task, completed=done, total=total)
-
-
-# Attempts in a row that bring nothing new before a download fails.
-ATTEMPTS = 5
-# Seconds before the second attempt; each further wait is twice as long.
-BACKOFF = 0.5
-# The longest wait that a server's Retry-After is granted.
-LONGEST_WAIT = 60.0
-# Seconds to connect, and of silence while reading.
-TIMEOUT = (10.0, 30.0)
-_CHUNK = 1 << 18
-_RETRIED = (429, 500, 502, 503, 504)
-_log = logging.getLogger(__name__)
 
 
 class _PatientRetry(Retry):

@@ -20,6 +20,12 @@ from gfkeras.evaluation.metrics import FARS, Roc, operating_points, roc
 from gfkeras.evaluation.similarity import COSINE, Similarity
 from gfkeras.evaluation.template_pooling import PooledTemplates, Pooling, pool_templates
 
+Integers = npt.NDArray[np.int64]
+# Templates whose pairs are scored at once, and probes of a search.
+_TEMPLATES, _PROBES = 1024, 1024
+# Where less than one in so many of all pairs is named, pairs are read one by one, so many at once.
+_SPARSE, _PAIRS = 200, 1024
+
 
 @dataclass(frozen=True, eq=False)
 class IJBVerificationResult:
@@ -137,14 +143,6 @@ class IJBIdentificationResult:
             ("Skipped", f"{len(self.missing):,} templates, {len(self.skipped_files):,} images")
         )
         return rows
-
-
-Integers = npt.NDArray[np.int64]
-
-# Templates whose pairs are scored at once, and probes of a search.
-_TEMPLATES, _PROBES = 1024, 1024
-# Where less than one in so many of all pairs is named, pairs are read one by one, so many at once.
-_SPARSE, _PAIRS = 200, 1024
 
 
 class IJBProtocol(Protocol):

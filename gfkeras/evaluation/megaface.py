@@ -28,6 +28,16 @@ RANKS = (1, 10)
 
 Integers = npt.NDArray[np.int64]
 
+SIZES = (10, 100, 1_000, 10_000, 100_000, 1_000_000)
+FARS = (1e-4, 1e-5, 1e-6)
+# Scores found at once: 64 MiB, and three times that for group features, which are compared in
+# float64.
+_SCORES = 1 << 24
+# Impostor scores that may be kept to find the thresholds of FARs.
+_MOST_KEPT = 50_000_000
+Floats = npt.NDArray[np.float32]
+Block = tuple[Floats, Floats | None]
+
 
 @dataclass(frozen=True, eq=False)
 class MegaFaceResult:
@@ -104,18 +114,6 @@ class MegaFaceResult:
             ("Impostor pairs", f"{self.impostor:,}"),
             ("Skipped", f"{len(self.skipped_files):,} images"),
         ]
-
-
-SIZES = (10, 100, 1_000, 10_000, 100_000, 1_000_000)
-FARS = (1e-4, 1e-5, 1e-6)
-# Scores found at once: 64 MiB, and three times that for group features, which are compared in
-# float64.
-_SCORES = 1 << 24
-# Impostor scores that may be kept to find the thresholds of FARs.
-_MOST_KEPT = 50_000_000
-
-Floats = npt.NDArray[np.float32]
-Block = tuple[Floats, Floats | None]
 
 
 def distractor_blocks(

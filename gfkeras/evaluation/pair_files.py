@@ -16,6 +16,10 @@ from gfkeras.evaluation.pair_list import PairList, stratified_folds
 Rows = Sequence[tuple[int, str]]
 CFP_PROTOCOLS = ("FP", "FF")
 
+SUFFIXES = (".jpg", ".jpeg", ".png", ".webp", ".bmp", ".ppm", ".pgm", ".tif", ".tiff")
+COLUMNS = ("first", "second", "same", "fold")
+_BOOLEANS = {"1": True, "true": True, "yes": True, "0": False, "false": False, "no": False}
+
 
 def is_two_line_list(rows: Rows) -> bool:
     """Whether lines are "image number", as CALFW's and CPLFW's are."""
@@ -101,11 +105,6 @@ def _lines(file: Path) -> list[tuple[int, str]]:
     except (OSError, UnicodeDecodeError) as error:
         raise ValueError(f"{file} must be a list of CFP's protocol. Received: {error}") from error
     return [(number, text) for number, text in enumerate(lines, start=1) if text.strip()]
-
-
-SUFFIXES = (".jpg", ".jpeg", ".png", ".webp", ".bmp", ".ppm", ".pgm", ".tif", ".tiff")
-COLUMNS = ("first", "second", "same", "fold")
-_BOOLEANS = {"1": True, "true": True, "yes": True, "0": False, "false": False, "no": False}
 
 
 def read_pairs(file: str | os.PathLike[str], root: str | os.PathLike[str]) -> PairList:

@@ -26,6 +26,10 @@ from gfkeras.evaluation.pair_files import read_pairs
 from gfkeras.evaluation.pair_list import PairList, all_pairs, sample_pairs, stratified_folds
 from gfkeras.evaluation.similarity import COSINE, unit
 
+# Rows scored together: the gathered embeddings stay small however many pairs there are.
+_CHUNK = 65_536
+RowSimilarity = Callable[[Any, Any, Any, Any], Any]
+
 
 @dataclass(frozen=True, eq=False)
 class PairsResult:
@@ -170,11 +174,6 @@ __all__ = [
     "sample_pairs",
     "stratified_folds",
 ]
-
-# Rows scored together: the gathered embeddings stay small however many pairs there are.
-_CHUNK = 65_536
-
-RowSimilarity = Callable[[Any, Any, Any, Any], Any]
 
 
 @dataclasses.dataclass(frozen=True, eq=False)

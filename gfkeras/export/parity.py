@@ -11,6 +11,9 @@ import numpy as np
 
 from gfkeras.errors import one_of, positive_int
 
+# Of hard ensembles no more than this share may sit on a tie.
+MAX_NEAR_TIES = 0.01
+
 
 @dataclass(frozen=True, slots=True)
 class GroupFlip:
@@ -69,10 +72,6 @@ TOLERANCES = {
     "int4-dynamic": Tolerance("mean_cosine", 0.94, group_agreement=0.90),
     "int4-weights": Tolerance("mean_cosine", 0.92, group_agreement=0.90),
 }
-
-
-# Of hard ensembles no more than this share may sit on a tie.
-MAX_NEAR_TIES = 0.01
 
 
 @dataclass(frozen=True)

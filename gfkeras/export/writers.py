@@ -16,6 +16,8 @@ from gfkeras.errors import require
 from gfkeras.export.quantization import compact, quantize
 from gfkeras.export.quantization.aeq import SCHEMES, int4_kernels
 
+OPSET = 18
+
 
 def frozen(tf: Any, form: Any) -> Any:
     """The export form with its weights as constants.
@@ -89,9 +91,6 @@ def halve(path: Path) -> None:
     tools.ONNXModel(model).topological_sort()
     onnx.checker.check_model(model)
     path.write_bytes(model.SerializeToString())
-
-
-OPSET = 18
 
 
 def write_onnx(tf: Any, form: Any, path: Path, precision: str = "fp32") -> None:

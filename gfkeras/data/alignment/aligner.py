@@ -13,6 +13,9 @@ from gfkeras.data.alignment.detector import Detections, FaceDetector
 from gfkeras.data.images import ImageError, read_photo
 from gfkeras.errors import one_of
 
+CHOICES = ("largest", "central", "all")
+Photo = str | os.PathLike[str] | bytes | np.ndarray
+
 
 @dataclasses.dataclass(frozen=True)
 class AlignedFace:
@@ -41,9 +44,6 @@ class NoFaceError(ImageError):
     """
 
 
-CHOICES = ("largest", "central", "all")
-
-
 def choose_faces(detections: Detections, choose: str = "largest") -> np.ndarray:
     """Indices of the faces that are meant.
 
@@ -67,9 +67,6 @@ def choose_faces(detections: Detections, choose: str = "largest") -> np.ndarray:
     height, width = detections.photo_size
     offsets = corners + extents / 2 - [width / 2, height / 2]
     return np.array([np.argmin(np.square(offsets).sum(axis=1))])
-
-
-Photo = str | os.PathLike[str] | bytes | np.ndarray
 
 
 class FaceAligner:

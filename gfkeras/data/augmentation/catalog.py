@@ -14,6 +14,9 @@ from keras import ops
 from gfkeras.data.augmentation.resampling_layers import RandomLowResolution, RandomResizedCrop
 from gfkeras.errors import by_name, in_range, nearest, positive_int
 
+# Set here and not by the recipe: images are 0…255 with channels last, seeds follow from keys.
+_OURS = {"self", "seed", "value_range", "data_format", "bounding_box_format", "kwargs"}
+
 
 class RandAugment(keras.layers.RandAugment):
     """`keras.layers.RandAugment`, with the same pictures, several times faster.
@@ -52,10 +55,6 @@ class RandAugment(keras.layers.RandAugment):
         except TypeError:
             # A tensor of a graph has no value yet: the choice becomes part of the graph.
             return ops.switch(chosen, operations, images)
-
-
-# Set here and not by the recipe: images are 0…255 with channels last, seeds follow from keys.
-_OURS = {"self", "seed", "value_range", "data_format", "bounding_box_format", "kwargs"}
 
 
 @dataclasses.dataclass(frozen=True)

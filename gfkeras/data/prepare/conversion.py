@@ -21,6 +21,8 @@ from gfkeras.files import replacing
 _END = struct.Struct("<Q")
 DIGEST_BYTES = 16
 
+_EXIF_ORIENTATION = 0x0112
+
 
 @dataclasses.dataclass(frozen=True)
 class Converted:
@@ -121,9 +123,6 @@ def outcomes(path: Path) -> Iterator[Converted | Skipped]:
             raise ValueError(f"{path} is damaged: {error}") from error
     for row in rows:
         yield Converted(*row) if len(row) == len(dataclasses.fields(Converted)) else Skipped(*row)
-
-
-_EXIF_ORIENTATION = 0x0112
 
 
 @dataclasses.dataclass(frozen=True)

@@ -15,6 +15,16 @@ from gfkeras.data.file_bytes import FileBytes
 # Far below the usual limit of 1,024 open files; a set may have more shards than that.
 _OPEN_FILES = 128
 
+ENTRY = np.dtype(
+    [
+        ("offset", "<u8"),  # of the record's data in its shard
+        ("length", "<u4"),  # of the record's data
+        ("image_offset", "<u4"),  # of the JPEG in the record's data
+        ("image_length", "<u4"),
+        ("label", "<i4"),
+    ]
+)
+
 
 class ShardFiles:
     """Files of which some are kept open.
@@ -52,17 +62,6 @@ class ShardFiles:
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         self.__init__(state["paths"])  # type: ignore[misc]
-
-
-ENTRY = np.dtype(
-    [
-        ("offset", "<u8"),  # of the record's data in its shard
-        ("length", "<u4"),  # of the record's data
-        ("image_offset", "<u4"),  # of the JPEG in the record's data
-        ("image_length", "<u4"),
-        ("label", "<i4"),
-    ]
-)
 
 
 def write_index(path: Path, entries: int, parts: list[Path]) -> None:

@@ -29,6 +29,30 @@ _CHUNK = 1 << 16
 # A Python 2 literal of bytes with the escapes that Python 2 writes.
 _LITERAL = re.compile(rb"(?:[^\\]++|\\(?:x[0-9a-fA-F]{2}|[\\'\"nrt]))*+")
 
+# The instructions of lists, tuples, numbers, text and bytes, and of calls by name.
+_NAMES = {opcode.code.encode("latin-1"): opcode.name for opcode in pickletools.opcodes}
+_ALLOWED_NAMES = re.compile(
+    "PROTO|FRAME|STOP|MARK|NONE|NEWTRUE|NEWFALSE|(BIN)?INT[12]?|LONG[14]?|MEMOIZE|REDUCE|BUILD|"
+    "((SHORT_)?BIN)?STRING|(SHORT_)?BINBYTES|BINBYTES8|BYTEARRAY8|((SHORT_)?BIN)?UNICODE8?|"
+    "(EMPTY_)?(LIST|TUPLE)|TUPLE[123]|APPENDS?|((LONG_)?BIN)?(PUT|GET)|(STACK_)?GLOBAL"
+)
+_OPCODES = {
+    opcode.code.encode("latin-1"): opcode
+    for opcode in pickletools.opcodes
+    if _ALLOWED_NAMES.fullmatch(opcode.name)
+}
+_LENGTHS = {
+    pickletools.TAKEN_FROM_ARGUMENT1: struct.Struct("<B"),
+    pickletools.TAKEN_FROM_ARGUMENT4: struct.Struct("<i"),
+    pickletools.TAKEN_FROM_ARGUMENT4U: struct.Struct("<I"),
+    pickletools.TAKEN_FROM_ARGUMENT8U: struct.Struct("<Q"),
+}
+# What the unpickler gets in place of some instructions.
+_SPAN = b"NQ"  # a persistent identifier, None: the span that was just passed over
+_GLOBAL = b"\x86Q"  # a persistent identifier, (module, name), for a name made of two spans
+_NOTHING = b"\x80\x02"  # a protocol that the unpickler knows
+_END = b"t."
+
 
 class UnsafePickleError(ValueError):
     """A pickle that asks for something other than lists of images and booleans."""
@@ -172,29 +196,6 @@ _ALLOWED = {
     **{(f"numpy.{core}.multiarray", "scalar"): _scalar for core in ("core", "_core")},
     **{(f"numpy.{core}.multiarray", "_reconstruct"): _reconstruct for core in ("core", "_core")},
 }
-# The instructions of lists, tuples, numbers, text and bytes, and of calls by name.
-_NAMES = {opcode.code.encode("latin-1"): opcode.name for opcode in pickletools.opcodes}
-_ALLOWED_NAMES = re.compile(
-    "PROTO|FRAME|STOP|MARK|NONE|NEWTRUE|NEWFALSE|(BIN)?INT[12]?|LONG[14]?|MEMOIZE|REDUCE|BUILD|"
-    "((SHORT_)?BIN)?STRING|(SHORT_)?BINBYTES|BINBYTES8|BYTEARRAY8|((SHORT_)?BIN)?UNICODE8?|"
-    "(EMPTY_)?(LIST|TUPLE)|TUPLE[123]|APPENDS?|((LONG_)?BIN)?(PUT|GET)|(STACK_)?GLOBAL"
-)
-_OPCODES = {
-    opcode.code.encode("latin-1"): opcode
-    for opcode in pickletools.opcodes
-    if _ALLOWED_NAMES.fullmatch(opcode.name)
-}
-_LENGTHS = {
-    pickletools.TAKEN_FROM_ARGUMENT1: struct.Struct("<B"),
-    pickletools.TAKEN_FROM_ARGUMENT4: struct.Struct("<i"),
-    pickletools.TAKEN_FROM_ARGUMENT4U: struct.Struct("<I"),
-    pickletools.TAKEN_FROM_ARGUMENT8U: struct.Struct("<Q"),
-}
-# What the unpickler gets in place of some instructions.
-_SPAN = b"NQ"  # a persistent identifier, None: the span that was just passed over
-_GLOBAL = b"\x86Q"  # a persistent identifier, (module, name), for a name made of two spans
-_NOTHING = b"\x80\x02"  # a protocol that the unpickler knows
-_END = b"t."
 
 
 class _Instructions:

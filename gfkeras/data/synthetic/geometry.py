@@ -23,6 +23,9 @@ TEMPLATE = np.array(
 )
 PIVOT_Y = 66.0  # The head turns about the point (0, PIVOT_Y, 0) of the face coordinates.
 
+_ANGLES = np.linspace(0.0, 2 * np.pi, 24, endpoint=False)
+_CIRCLE = np.stack([np.cos(_ANGLES), np.sin(_ANGLES)], 1).astype(np.float32)
+
 
 @lru_cache(maxsize=64)
 def _spline_basis(count: int, samples: int, closed: bool) -> np.ndarray:
@@ -63,10 +66,6 @@ def ellipse(x: float, y: float, width: float, height: float, angle: float = 0.0)
     cosine, sine = np.cos(angle), np.sin(angle)
     along, across = _CIRCLE[:, 0] * width, _CIRCLE[:, 1] * height
     return np.stack([x + along * cosine - across * sine, y + along * sine + across * cosine], 1)
-
-
-_ANGLES = np.linspace(0.0, 2 * np.pi, 24, endpoint=False)
-_CIRCLE = np.stack([np.cos(_ANGLES), np.sin(_ANGLES)], 1).astype(np.float32)
 
 
 def head_depth(person: Identity, x: np.ndarray, y: np.ndarray) -> np.ndarray:

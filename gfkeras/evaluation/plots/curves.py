@@ -17,6 +17,8 @@ if TYPE_CHECKING:
 # Points drawn of a curve; more could not be told apart on 720 pixels.
 DRAWN = 2000
 
+_TICKS = (1e-6, 1e-5, 1e-4, 1e-3, 0.01, 0.05, 0.2, 0.5)
+
 
 def roc_figure(results: Mapping[str, PairsResult | Roc]) -> Figure:
     """ROC curves, one for each name: TAR over FAR on a logarithmic axis.
@@ -56,9 +58,6 @@ def roc_figure(results: Mapping[str, PairsResult | Roc]) -> Figure:
     axes.set_ylim(bottom, 1 + 0.02 * (1 - bottom))
     legend_below(figure, 1 if len(curves) == 1 else 2)
     return figure
-
-
-_TICKS = (1e-6, 1e-5, 1e-4, 1e-3, 0.01, 0.05, 0.2, 0.5)
 
 
 def det_figure(results: Mapping[str, PairsResult | Roc]) -> Figure:

@@ -27,6 +27,9 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
+_ROW = 0.4
+_COLUMNS = (0.02, 0.52, 0.98)
+
 
 def score_histogram(result: PairsResult | Roc, threshold: float | None = None) -> Figure:
     """Scores of genuine and of impostor pairs, each as a share of its kind, and a threshold.
@@ -89,10 +92,6 @@ def draw_kinds(
             [], [], facecolor=(color, 0.22), edgecolor=color, hatch=hatch, label=label
         )
     axes.yaxis.set_major_formatter(percent)
-
-
-_ROW = 0.4
-_COLUMNS = (0.02, 0.52, 0.98)
 
 
 def threshold_table(curve: Roc, fars: Sequence[float] = FARS) -> Figure:

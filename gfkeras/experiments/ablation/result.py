@@ -13,6 +13,8 @@ from typing import Any
 
 from gfkeras.experiments.ablation.row import Row
 
+_NONE = "–"
+
 
 @dataclass(frozen=True)
 class Statistic:
@@ -153,9 +155,6 @@ class AblationResult:
             "rows": rows,
             "failures": [list(failure) for failure in self.failures],
         }
-
-
-_NONE = "–"
 
 
 def headings(result: AblationResult) -> list[str]:

@@ -33,6 +33,9 @@ _GROUP_FEATURE = "group_feature"
 _OUTPUTS = {"both": "embedding", "instance": "instance", "group": "group"}
 _BATCH = 64
 
+_SCORES_FILE = "scores.json"
+_FAILURE_FILE = "failure.txt"
+
 
 def measure(
     model: keras.Model, scorings: Sequence[Scoring], faces: PairFaces
@@ -137,10 +140,6 @@ def _scored(outputs: dict[str, np.ndarray], scoring: Scoring, faces: PairFaces) 
         "skipped": pairs.skipped,
         "groups_used": None if group is None else effective_groups(np.bincount(group)),
     }
-
-
-_SCORES_FILE = "scores.json"
-_FAILURE_FILE = "failure.txt"
 
 
 class Run:

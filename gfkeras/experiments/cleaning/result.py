@@ -16,6 +16,9 @@ from gfkeras.experiments.cleaning.sub_centers import DominantCenters
 from gfkeras.files import replacing
 from gfkeras.training import TrainingResult
 
+DROPPED_FILE, CLASSES_FILE, REPORT_FILE = "dropped.csv", "classes.csv", "report.json"
+_DROPPED = ("image", "identity", "angle", "looks_like", "looks_like_angle")
+
 
 @dataclasses.dataclass(frozen=True)
 class DroppedImage:
@@ -120,10 +123,6 @@ class CleaningResult:
             "retrained": None if self.retrained is None else self.retrained.to_json(),
             "notes": self.notes,
         }
-
-
-DROPPED_FILE, CLASSES_FILE, REPORT_FILE = "dropped.csv", "classes.csv", "report.json"
-_DROPPED = ("image", "identity", "angle", "looks_like", "looks_like_angle")
 
 
 def write(result: CleaningResult) -> None:

@@ -12,6 +12,9 @@ from PIL import Image, ImageDraw, ImageFont
 from gfkeras.experiments.inversion.targets import Targets, unit
 from gfkeras.inference import Embedder
 
+_GAP, _MARGIN, _NAMES = 6, 14, 170
+_INK, _FAINT = (32, 33, 36), (95, 99, 104)
+
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class Likeness:
@@ -78,10 +81,6 @@ def judged_by_faces(
     """
     real = np.stack([embedder(images).embedding.mean(axis=0) for images in faces])
     return Likeness.between(embedder(pictures).embedding, unit("faces", real), owner)
-
-
-_GAP, _MARGIN, _NAMES = 6, 14, 170
-_INK, _FAINT = (32, 33, 36), (95, 99, 104)
 
 
 def course(

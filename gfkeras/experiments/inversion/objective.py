@@ -23,6 +23,9 @@ from gfkeras.layers.angular import unit_rows
 from gfkeras.losses.embedding_loss import softmax_cross_entropy
 from gfkeras.models.properties import as_outputs
 
+# Of ‖f/‖f‖ − t‖², where the ArcFace loss of 5,000 classes starts at about 60.
+TEMPLATE_WEIGHT = 40.0
+
 
 @dataclasses.dataclass(frozen=True)
 class InversionSettings:
@@ -86,10 +89,6 @@ class InversionSettings:
         shares = [(self.steps * (i + 1)) // count - (self.steps * i) // count for i in range(count)]
         rates = [self.learning_rate * self.finer_rate**i for i in range(count)]
         return [span for span in zip(self.coarse, shares, rates, strict=True) if span[1]]
-
-
-# Of ‖f/‖f‖ − t‖², where the ArcFace loss of 5,000 classes starts at about 60.
-TEMPLATE_WEIGHT = 40.0
 
 
 class Objective:

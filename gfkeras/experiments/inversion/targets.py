@@ -19,6 +19,8 @@ from gfkeras.errors import unknown_name
 from gfkeras.inference import Embedder
 from gfkeras.training import load_classifier
 
+Progress = Callable[[int, int], None]
+
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class Targets:
@@ -99,9 +101,6 @@ def unit(name: str, vectors: np.ndarray) -> np.ndarray:
             f"{norms[bad[0], 0]}"
         )
     return (vectors / norms).astype(np.float32)
-
-
-Progress = Callable[[int, int], None]
 
 
 @dataclasses.dataclass(frozen=True, eq=False)

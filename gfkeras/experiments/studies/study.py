@@ -37,6 +37,11 @@ AXES = {
     "bits": "Bits a number",
 }
 
+Interval = tuple[float, float] | None
+Pick = Callable[[PairsResult], tuple[float, Interval]]
+_LABELS = {FIRST: "first numbers", PRINCIPAL: "principal directions"}
+_LOGARITHMIC = ("size", "dimension")
+
 
 @dataclass(frozen=True, eq=False)
 class StudyPoint:
@@ -107,12 +112,6 @@ def readable_far(result: PairsResult) -> str:
     if not measured:
         return far_name(max(FARS))
     return min(measured, key=lambda name: (float(name) < FACENET_FAR, float(name)))
-
-
-Interval = tuple[float, float] | None
-Pick = Callable[[PairsResult], tuple[float, Interval]]
-_LABELS = {FIRST: "first numbers", PRINCIPAL: "principal directions"}
-_LOGARITHMIC = ("size", "dimension")
 
 
 def study_figure(study: Study) -> Figure:

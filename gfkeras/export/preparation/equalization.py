@@ -23,6 +23,8 @@ _ACTIVATIONS = (keras.layers.PReLU, MaxPReLU)
 # A channel that is all but dead is not blown up to the size of the others: its noise would be.
 WIDEST = 30.0
 
+_AT_ONCE = 4
+
 
 def equalize(network: Network, largest: Mapping[str, np.ndarray]) -> None:
     """Scales channels between layers, exactly, by what was seen to flow through them.
@@ -100,9 +102,6 @@ def _streams(network: Network) -> list[set[str]]:
                 joined |= other
             streams.append(joined)
     return streams
-
-
-_AT_ONCE = 4
 
 
 @dataclass(frozen=True, slots=True, eq=False)

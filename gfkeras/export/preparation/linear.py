@@ -13,6 +13,10 @@ from gfkeras.export.preparation.group_products import ChosenGroupProduct, Weight
 from gfkeras.export.preparation.network import Network, Node
 from gfkeras.layers import GroupedConv2D
 
+_DEPTHWISE = keras.layers.DepthwiseConv2D
+_BIASED = (keras.layers.Conv2D, _DEPTHWISE, keras.layers.Dense)
+_GROUPS = (ChosenGroupProduct, WeightedGroupsProduct)
+
 
 class _PerChannel(keras.layers.Layer):
     """Holds `values`, (C,); its output has its input's shape."""
@@ -38,11 +42,6 @@ class ChannelShift(_PerChannel):
 
     def call(self, inputs: Any) -> Any:
         return inputs + self.values
-
-
-_DEPTHWISE = keras.layers.DepthwiseConv2D
-_BIASED = (keras.layers.Conv2D, _DEPTHWISE, keras.layers.Dense)
-_GROUPS = (ChosenGroupProduct, WeightedGroupsProduct)
 
 
 def is_linear(node: Node) -> bool:

@@ -22,6 +22,8 @@ _INT8_SHARE = 0.1
 # Inputs that share a scale in int4-dynamic. XNNPACK takes no fewer.
 _BLOCK = 32
 
+Ranges = Mapping[str, tuple[float, float]]
+
 
 @dataclass(frozen=True, slots=True)
 class Kernel:
@@ -111,9 +113,6 @@ def _kernels(path: Path) -> list[Kernel]:
             *_, inputs = weights.shape
             found.append(Kernel(name, output, layer, len(data) // 4, int(inputs)))
     return found
-
-
-Ranges = Mapping[str, tuple[float, float]]
 
 
 def quantize(

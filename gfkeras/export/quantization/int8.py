@@ -38,6 +38,10 @@ from gfkeras.export.quantization.simulation import Simulation, by_nodes, by_tens
 
 _LARGEST = 127
 
+# In place of a statistic: ends that fine-tuning learned.
+QAT = "qat"
+WriteFloat = Callable[[keras.Model, Path], None]
+
 
 def correct_biases(network: Network, means: Mapping[str, np.ndarray]) -> None:
     """Subtracts E[Ŵx] − E[Wx] = (Ŵ − W)·E[x] from each bias (arXiv 1906.04721, section 4.2).
@@ -97,12 +101,6 @@ def integer_pixels(network: Network) -> dict[str, tuple[float, float]]:
         low, high = PIXELS
         found[node.name] = (low + float(whole[0]), high + float(whole[0]))
     return found
-
-
-# In place of a statistic: ends that fine-tuning learned.
-QAT = "qat"
-
-WriteFloat = Callable[[keras.Model, Path], None]
 
 
 @dataclass(frozen=True, slots=True)

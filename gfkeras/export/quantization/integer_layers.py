@@ -14,6 +14,15 @@ from gfkeras.export.preparation.network import Node
 # Ends are learned as exponents; with this factor one learning rate fits them and the weights.
 _PACE = 10.0
 
+# XNNPACK adds with the larger of two factors in this many bits.
+_SUM_BITS = 20
+# Keras' depthwise convolution is none of its convolutions.
+_OPERATIONS = (
+    (keras.layers.DepthwiseConv2D, "depthwise"),
+    (keras.layers.Conv2D, "conv"),
+    (keras.layers.Dense, "dense"),
+)
+
 
 @keras.saving.register_keras_serializable("gfkeras")
 class FakeQuantization(keras.layers.Layer):
@@ -148,16 +157,6 @@ def fake_quantized_kernel(kernel: Any, channels: int | None) -> Any:
         return tf.quantization.fake_quant_with_min_max_vars(kernel, low, high)
     whole, scales = integer_kernel(kernel, channels)
     return ops.reshape(ops.reshape(whole, (-1, channels)) * scales, ops.shape(kernel))
-
-
-# XNNPACK adds with the larger of two factors in this many bits.
-_SUM_BITS = 20
-# Keras' depthwise convolution is none of its convolutions.
-_OPERATIONS = (
-    (keras.layers.DepthwiseConv2D, "depthwise"),
-    (keras.layers.Conv2D, "conv"),
-    (keras.layers.Dense, "dense"),
-)
 
 
 class _Integer(FakeQuantization):

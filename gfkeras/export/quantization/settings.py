@@ -7,6 +7,8 @@ from typing import Any
 
 from gfkeras.errors import one_of, positive, positive_int
 
+ENDS = ("float32", "int8")
+
 
 @dataclass(frozen=True, slots=True)
 class QatSettings:
@@ -26,9 +28,6 @@ class QatSettings:
     def __post_init__(self) -> None:
         positive_int("epochs", self.epochs)
         positive("learning_rate", self.learning_rate)
-
-
-ENDS = ("float32", "int8")
 
 
 @dataclass(frozen=True, slots=True)
