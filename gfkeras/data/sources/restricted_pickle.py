@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import codecs
 import dataclasses
-import functools
 import io
 import pickle
 import pickletools
@@ -179,19 +178,11 @@ def _encode(text: Span, name: Span) -> Span:
     return text.encoded()
 
 
-def _bytes(nothing: Span, *arguments: Span) -> Span:
-    if len(arguments) == 2:  # Python 2 wrote bytearray(text, "latin-1").
-        return _encode(*arguments)
-    (value,) = arguments or (nothing,)
-    _expect(_is_bytes(value), "bytes made of something else")
-    return value
-
-
 _ALLOWED = {
     ("numpy", "ndarray"): Array,
     ("numpy", "dtype"): DType,
     ("_codecs", "encode"): _encode,
-    **{(m, name): _bytes for m in ("builtins", "__builtin__") for name in ("bytes", "bytearray")},
+    **{(m, name): None for m in ("builtins", "__builtin__") for name in ("bytes", "bytearray")},
     **{(f"numpy.{core}.numeric", "_frombuffer"): _frombuffer for core in ("core", "_core")},
     **{(f"numpy.{core}.multiarray", "scalar"): _scalar for core in ("core", "_core")},
     **{(f"numpy.{core}.multiarray", "_reconstruct"): _reconstruct for core in ("core", "_core")},
@@ -312,12 +303,14 @@ class _Unpickler(pickle.Unpickler):
     def find_class(self, module: str, name: str) -> Any:
         if (module, name) not in _ALLOWED:
             raise UnsafePickleError(f"the name {module}.{name}")
-        found = _ALLOWED[module, name]
-        return (
-            functools.partial(found, Span(self._instructions.source, 0, 0))
-            if found is _bytes
-            else found
-        )
+        return _ALLOWED[module, name] or self._bytes
+
+    def _bytes(self, *arguments: Span) -> Span:
+        if len(arguments) == 2:  # Python 2 wrote bytearray(text, "latin-1").
+            return _encode(*arguments)
+        (value,) = arguments or (Span(self._instructions.source, 0, 0),)
+        _expect(_is_bytes(value), "bytes made of something else")
+        return value
 
 
 def read_pickle(file: FileBytes) -> Any:
