@@ -2,39 +2,49 @@
 
 from __future__ import annotations
 
+import contextlib
+import sys
+from collections.abc import Callable
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from gfkeras.cli._align import AlignOption, DetectorOption, FaceOption
-from gfkeras.cli._backend import load_keras
-from gfkeras.cli._output import (
+from gfkeras.cli.options import (
+    AlignOption,
+    DetectorOption,
+    FaceOption,
+    FlipOption,
     JsonOption,
     ModelArgument,
     ThreadsOption,
-    columns,
-    table,
-    text,
-    write_json,
 )
-from gfkeras.cli._plotting import (
-    DataOption,
-    Faces,
-    IdentitiesOption,
-    ImagesOption,
-    OutOption,
-    SeedOption,
-    check_out,
-    draw,
-    face_reader,
-    open_faces,
-)
+from gfkeras.cli.output import columns, list_skipped, say, table, text, write_json
+from gfkeras.cli.progress import stages
+
+if TYPE_CHECKING:
+    from gfkeras.tasks.plot import Plot
 
 app = typer.Typer(
     help="The papers' figures of your own models: t-SNE, groups, margins, angles; .png or .svg.",
     no_args_is_help=False,
 )
+DataOption = Annotated[Path, typer.Option(help="A folder with one folder of faces per person.")]
+OutOption = Annotated[
+    Path, typer.Option(metavar="FILE", help="The picture to write: .png or .svg.")
+]
+IdentitiesOption = Annotated[
+    list[str] | None,
+    typer.Option(
+        metavar="NAME|FILE",
+        help="Whom to take: a name, again for each, or a text file with one a line; all by "
+        "default.",
+    ),
+]
+ImagesOption = Annotated[
+    int | None, typer.Option(min=1, help="At most so many images, drawn from all; all by default.")
+]
+SeedOption = Annotated[int, typer.Option(help="Of what is drawn.")]
 
 
 @app.command("tsne")
@@ -75,49 +85,23 @@ def tsne_command(
     embedding. Silhouette and nearest neighbours are of the embeddings, by cosine, not of the
     picture.
     """
-    check_out(out)
-    if people is None and not identities:
-        people = 10
-    load_keras()
-    folder = open_faces(data, identities)
-    from gfkeras.experiments.figures import choose_people, project, tsne_figure
-    from gfkeras.inference import Embedder
+    from gfkeras.tasks import plot
 
-    faces = Faces(choose_people(folder, people, images, seed), align, detector, face)
-    embeddings = {}
-    if baseline is not None:
-        found = faces.outputs(Embedder(baseline, num_threads=threads), "embedding")
-        embeddings["baseline"] = found["embedding"]
-    found = faces.outputs(Embedder(model, num_threads=threads), "embedding", optional=("instance",))
-    if "instance" in found:
-        embeddings["instance"] = found["instance"]
-    embeddings["embedding"] = found["embedding"]
-    chosen = faces.chosen
-    panels = {
-        key: project(embedding, chosen.labels, perplexity, seed)
-        for key, embedding in embeddings.items()
-    }
-    titles = {
-        "baseline": "Baseline",
-        "instance": "v, of the person alone",
-        "embedding": "v̄, with the group" if "instance" in found else "Embedding",
-    }
-    table(
-        (titles[key], f"silhouette {p.silhouette:.3f}, nearest is the same person {p.nearest:.1%}")
-        for key, p in panels.items()
-    )
-    names = [
-        f"Person {number}" if anonymous else name.replace("_", " ")
-        for number, name in enumerate(chosen.names, start=1)
+    with _bar() as progress:
+        drawn = plot.tsne(
+            model, data, out, identities=identities or (), people=people, baseline=baseline,
+            images=images, perplexity=perplexity, anonymous=anonymous, align=align,
+            detector=detector, face=face, threads=threads, seed=seed, progress=progress,
+        )  # fmt: skip
+    rows = [
+        (
+            drawn.titles[key],
+            f"silhouette {panel['silhouette']:.3f}, "
+            f"nearest is the same person {panel['nearest_same']:.1%}",
+        )
+        for key, panel in drawn.numbers["panels"].items()
     ]
-    draw(out, tsne_figure({titles[k]: p for k, p in panels.items()}, chosen.labels, names))
-    results: dict[str, Any] = {
-        "images": len(chosen.paths),
-        "people": names,
-        "labels": chosen.labels.tolist(),
-        "panels": {key: panel.to_json() for key, panel in panels.items()},
-    }
-    write_json(json, results | faces.to_json())
+    _report(drawn, rows, json)
 
 
 @app.command("groups")
@@ -149,41 +133,32 @@ def groups_command(
     With --data: share of the faces of each group, by largest and by mean probability. Of runs:
     the effective number of groups, exp of the entropy of their shares, by epoch.
     """
-    check_out(out)
+    from gfkeras.tasks import plot
+
     if over_training or (data is None and all((Path(s) / "log.csv").is_file() for s in sources)):
         if data is not None:
             raise ValueError("`data` is for a model; the log of a run has its own faces.")
-        _draw_training(sources, out, json)
+        _report_training(plot.group_training(sources, out), json)
         return
     if data is None or len(sources) != 1:
         raise ValueError(
             "`sources` must be one model, with --data, or folders of runs. "
             f"Received: {', '.join(sources)}{'' if data else ', without --data'}"
         )
-    load_keras()
-    folder = open_faces(data, identities)
-    from gfkeras.experiments.figures import (
-        GroupDistribution,
-        draw_images,
-        group_distribution_figure,
-    )
-    from gfkeras.inference import Embedder
-
-    faces = Faces(draw_images(folder, images, seed), align, detector, face)
-    embedder = Embedder(sources[0], num_threads=threads)
-    distribution = GroupDistribution.of(faces.outputs(embedder, "group_logits")["group_logits"])
-    found = distribution.to_json()
-    table(
-        [
-            ("Faces", f"{found['images']:,}"),
-            ("Groups", f"{found['num_groups']}, {found['unused_groups']} of them unused"),
-            ("Effective groups", found["effective_groups"]),
-            ("by mean probability", found["effective_groups_soft"]),
-            ("Entropy", f"{found['entropy']:.3f} nats"),
-        ]
-    )
-    draw(out, group_distribution_figure(distribution))
-    write_json(json, found | faces.to_json())
+    with _bar() as progress:
+        drawn = plot.groups(
+            sources[0], data, out, identities=identities or (), images=images, align=align,
+            detector=detector, face=face, threads=threads, seed=seed, progress=progress,
+        )  # fmt: skip
+    found = drawn.numbers
+    rows = [
+        ("Faces", f"{found['images']:,}"),
+        ("Groups", f"{found['num_groups']}, {found['unused_groups']} of them unused"),
+        ("Effective groups", found["effective_groups"]),
+        ("by mean probability", found["effective_groups_soft"]),
+        ("Entropy", f"{found['entropy']:.3f} nats"),
+    ]
+    _report(drawn, rows, json)
 
 
 @app.command("sheet")
@@ -210,28 +185,19 @@ def sheet_command(
 
     The picture shows faces of --data: mind who may see it.
     """
-    check_out(out)
-    load_keras()
-    folder = open_faces(data, identities)
-    from gfkeras.experiments.figures import draw_images, group_sheet_figure, sheet_rows
-    from gfkeras.inference import Embedder
+    from gfkeras.tasks import plot
 
-    faces = Faces(draw_images(folder, images, seed), align, detector, face)
-    embedder = Embedder(model, num_threads=threads)
-    logits = faces.outputs(embedder, "group_logits")["group_logits"]
-    chosen = faces.chosen
-    rows = sheet_rows(logits, chosen.labels, faces_shown, order, seed)
-    table((f"Group {row.group}", f"{row.faces:,} faces, {row.share:.1%}") for row in rows)
-    draw(out, group_sheet_figure(rows, chosen.paths, faces.reader(embedder), logits.shape[1]))
-    groups = [
-        {
-            "group": row.group, "faces": row.faces, "share": row.share,
-            "shown": [str(chosen.paths[i]) for i in row.shown],
-        }
-        for row in rows
-    ]  # fmt: skip
-    found = {"images": len(logits), "num_groups": logits.shape[1], "groups": groups}
-    write_json(json, found | faces.to_json())
+    with _bar() as progress:
+        drawn = plot.sheet(
+            model, data, out, identities=identities or (), images=images, faces_shown=faces_shown,
+            order=order, align=align, detector=detector, face=face, threads=threads, seed=seed,
+            progress=progress,
+        )  # fmt: skip
+    rows = [
+        (f"Group {group['group']}", f"{group['faces']:,} faces, {group['share']:.1%}")
+        for group in drawn.numbers["groups"]
+    ]
+    _report(drawn, rows, json)
 
 
 @app.command("margins")
@@ -244,18 +210,9 @@ def margins_command(
     json: JsonOption = None,
 ) -> None:
     """Draw the target's logit of every head over the angle to the identity's center."""
-    check_out(out)
-    load_keras()
-    from gfkeras.experiments.figures import margin_curves, margin_figure
-    from gfkeras.experiments.figures.margins import ANGLES
+    from gfkeras.tasks import plot
 
-    curves = margin_curves(head)
-    draw(out, margin_figure(curves))
-    found = [
-        {"head": c.head, "setting": c.setting, "norm": c.norm, "logit": c.logit.tolist()}
-        for c in curves
-    ]
-    write_json(json, {"degrees": ANGLES.tolist(), "curves": found})
+    _report(plot.margins(out, head), [], json)
 
 
 @app.command("angles")
@@ -273,9 +230,7 @@ def angles_command(
             "suffice."
         ),
     ] = None,
-    flip: Annotated[
-        bool, typer.Option("--flip", help="Add the embedding of the mirrored image.")
-    ] = False,
+    flip: FlipOption = False,
     align: AlignOption = False,
     detector: DetectorOption = None,
     face: FaceOption = None,
@@ -283,61 +238,49 @@ def angles_command(
     json: JsonOption = None,
 ) -> None:
     """Draw the angles of genuine and of impostor pairs, and the thresholds between them."""
-    check_out(out)
-    load_keras()
-    from gfkeras.evaluation import COSINE, evaluate_pairs, read_pairs
-    from gfkeras.evaluation.metrics import far_name
-    from gfkeras.experiments.figures import PairAngles, angle_figure
-    from gfkeras.inference import Embedder
+    from gfkeras.tasks import plot
 
-    listed = read_pairs(pairs, data)
-    fars = far or [1e-2]
-    embedder = Embedder(model, flip=flip, num_threads=threads)
-    reader = face_reader(embedder, align, detector, face)
-    from gfkeras.cli._progress import embedding_bar
-
-    with embedding_bar(quiet=False) as progress:
-        result = evaluate_pairs(
-            lambda paths: embedder.embed_loaded(paths, lambda i: reader(paths[i]), progress),
-            listed, fars, COSINE, replicates=0,
+    with _bar() as progress:
+        drawn = plot.angles(
+            model, data, pairs, out, far=far, flip=flip, align=align, detector=detector, face=face,
+            threads=threads, progress=progress,
         )  # fmt: skip
-    names = [far_name(value) for value in fars]
-    if far is None:
-        # What nobody asked for and so few pairs cannot measure is no error.
-        names = [name for name in names if result.threshold_at_far[name] is not None]
-    angles = PairAngles.of(result, names)
-    found = angles.to_json()
-    table(
-        [
-            (kind.capitalize(), f"{found[kind]['mean']:.2f}° ± {found[kind]['std']:.2f}°")
-            for kind in ("genuine", "impostor")
-        ]
-        + [("Threshold", f"{angles.threshold:.2f}°, accuracy {angles.accuracy:.2%}")]
-        + [(f"at FAR {name}", f"{angle:.2f}°") for name, angle in angles.at_far.items()]
-    )
-    draw(out, angle_figure(angles))
-    files = [[str(path), reason] for path, reason in result.skipped_files]
-    write_json(json, found | {"skipped": result.skipped, "skipped_files": files})
+    found = drawn.numbers
+    rows = [
+        (kind.capitalize(), f"{found[kind]['mean']:.2f}° ± {found[kind]['std']:.2f}°")
+        for kind in ("genuine", "impostor")
+    ]
+    rows.append(("Threshold", f"{found['threshold']:.2f}°, accuracy {found['accuracy']:.2%}"))
+    at_far = found["threshold_at_far"].items()
+    rows += [(f"at FAR {name}", f"{angle:.2f}°") for name, angle in at_far]
+    _report(drawn, rows, json, list_files=False)
 
 
-def _draw_training(runs: list[str], out: Path, json: Path | None) -> None:
-    load_keras()
-    from gfkeras.experiments.figures import GroupLog, group_training_figure
+def _bar() -> contextlib.AbstractContextManager[Callable[[str, int, int | None], None] | None]:
+    """A bar, where a terminal shows it."""
+    return stages(quiet=not sys.stderr.isatty())
 
-    logs = {Path(run).resolve().name: GroupLog.read(run) for run in runs}
-    if len(logs) < len(runs):
-        raise ValueError(
-            f"`sources` must be folders of different names. Received: {', '.join(runs)}"
-        )
+
+def _report(
+    drawn: Plot, rows: list[tuple[str, Any]], json: Path | None, list_files: bool = True
+) -> None:
+    if list_files:
+        list_skipped(drawn.skipped or ())
+    if rows:
+        table(rows)
+    say(f"Picture: {drawn.path}")
+    write_json(json, drawn.to_json())
+
+
+def _report_training(drawn: Plot, json: Path | None) -> None:
     columns(
         ("run", "epochs", "effective groups, first epoch", "last", "of"),
         [
             (
-                name, str(len(log.epochs)), f"{log.effective[0]:.2f}", f"{log.effective[-1]:.2f}",
-                text(log.num_groups),
+                name, str(len(log["epochs"])), f"{log['effective_groups'][0]:.2f}",
+                f"{log['effective_groups'][-1]:.2f}", text(log["num_groups"]),
             )
-            for name, log in logs.items()
+            for name, log in drawn.numbers["runs"].items()
         ],
     )  # fmt: skip
-    draw(out, group_training_figure(logs))
-    write_json(json, {"runs": {name: log.to_json() for name, log in logs.items()}})
+    _report(drawn, [], json)

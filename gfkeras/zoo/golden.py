@@ -1,18 +1,19 @@
-"""`golden.npz`: a few images and the embeddings that a model gives them, for every runtime."""
+"""Golden embeddings (`golden.npz`): what a model gives a few images, for every runtime."""
 
 from __future__ import annotations
 
 import dataclasses
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import keras
 import numpy as np
 import numpy.typing as npt
 
 from gfkeras.data.synthetic import synthetic_faces
 from gfkeras.files import replacing
-from gfkeras.models.properties import as_outputs
+
+if TYPE_CHECKING:
+    import keras
 
 # Synthetic people, who may be shown and shipped: four, two pictures of each.
 _PEOPLE, _PICTURES = 4, 2
@@ -35,6 +36,10 @@ class Golden:
     @classmethod
     def of(cls, model: keras.Model) -> Golden:
         """What a model gives the usual images."""
+        import keras
+
+        from gfkeras.models.properties import as_outputs
+
         images, _ = synthetic_faces(_PEOPLE, _PICTURES)
         outputs = as_outputs(model(images, training=False))
         embedding = np.asarray(keras.ops.convert_to_numpy(outputs["embedding"]), np.float64)

@@ -9,7 +9,7 @@ from typing import Any
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
-from gfkeras.saving import CONFIG_FILE
+from gfkeras.files import CONFIG_FILE
 from gfkeras.toml_errors import readable
 from gfkeras.zoo.registry import Licence, Preset, Provenance, TrainingData
 

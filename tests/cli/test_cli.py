@@ -17,8 +17,8 @@ from small_networks import SMALL_BOTTLENECKS
 
 import gfkeras
 from gfkeras.cli import main
-from gfkeras.cli._output import DEFAULT_MODEL
 from gfkeras.files import sha256
+from gfkeras.zoo import DEFAULT_PRESET
 
 pytestmark = pytest.mark.skipif(
     keras.backend.backend() != "tensorflow", reason="the runtimes and exports need TensorFlow"
@@ -342,7 +342,7 @@ def test_the_preset_brings_its_thresholds(faces, tmp_path, capsys):
     assert main([*arguments, "--far", "1e-2"]) == 0
     decision = results(tmp_path / "r.json")["decision"]
     assert decision["far"] == 1e-2
-    assert DEFAULT_MODEL in decision["origin"]
+    assert DEFAULT_PRESET in decision["origin"]
     # A threshold by hand needs none of the preset's.
     assert main([*arguments, "--threshold", "0.5"]) == 0
     assert results(tmp_path / "r.json")["decision"]["origin"] == "given by hand"

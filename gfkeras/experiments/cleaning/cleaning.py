@@ -180,7 +180,7 @@ def _opened(
         )
     if run is None:
         check_folder(out / SUB_CENTERS_RUN, resume, recipe)
-    faces, heldout = load_faces(recipe, data, None)
+    faces, heldout = load_faces(recipe.data, data, None)
     return run, recipe, faces, heldout
 
 

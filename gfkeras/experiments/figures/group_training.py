@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from gfkeras.evaluation.plots.style import COLORS, INK, MUTED, dress, legend_below, new_figure
-from gfkeras.saving import CONFIG_FILE
+from gfkeras.files import CONFIG_FILE
 from gfkeras.training.run_folder import LOG_FILE
 
 if TYPE_CHECKING:

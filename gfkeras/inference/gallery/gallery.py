@@ -13,8 +13,8 @@ from gfkeras.evaluation.similarity import COSINE, Similarity
 from gfkeras.inference.gallery.column import joined_names, split_names
 from gfkeras.inference.gallery.exact_search import exact_search
 from gfkeras.inference.gallery.face_index import FaceIndex
-from gfkeras.inference.gallery.faiss_index import FaissIndex
 from gfkeras.inference.gallery.gallery_file import read_gallery_file, write_gallery_file
+from gfkeras.inference.gallery.row_index import RowIndex
 from gfkeras.inference.gallery.rows import STORAGES, Rows
 from gfkeras.inference.gallery.templates import (
     Embedded,
@@ -34,11 +34,15 @@ class Gallery:
     Of each person a template is kept: the mean of the unit embeddings of all photos, and of the
     unit group features v̂ where the network has groups.
 
-    In process (FAISS), changes are in memory until `save`, which replaces the file as a whole: a
+    In this process, changes are in memory until `save`, which replaces the file as a whole: a
     reader sees the old gallery or the new one, and a process killed meanwhile loses what came
     after the last `save` and no more. A file is mapped, not read into memory; its pages are shared
     by all processes that search it. In Milvus every change is kept when its call returns: a
     process killed at any moment loses nothing of what it was told is done.
+
+    The embeddings of two models cannot be compared. A gallery is of the model that made its first
+    embeddings, or that `metadata` names, and refuses those of another. Embeddings that do not name
+    a model (`Embeddings.model` is None) are accepted.
 
     One gallery object is not for several threads that change it; searching alone may be parallel.
 
@@ -50,12 +54,12 @@ class Gallery:
             a quarter of the memory. Search is exact with respect to what is kept. A gallery that
             is opened has the storage that it was made with. Milvus keeps float32 only.
         token: of a Milvus cluster.
-        metadata: texts kept with a new gallery, such as {"model": embedder.fingerprint}; one that
-            is opened keeps its own.
+        metadata: texts kept with a new gallery: "model", the fingerprint of its model
+            (`Embedder.fingerprint`), "model_name" and others. One that is opened keeps its own.
 
     Raises:
         ValueError: for a file that is damaged or no gallery, and for arguments out of range.
-        ImportError: naming the extra to install, `search` or `milvus`.
+        ImportError: naming the extra `milvus`, for a gallery in Milvus without it.
 
     Example:
         gallery = Gallery("faces.gallery")
@@ -88,7 +92,7 @@ class Gallery:
             self._open(Path(self.location), storage)
             return
         self.storage = storage or "float32"
-        self._index = FaissIndex(self.storage)
+        self._index = RowIndex(self.storage)
 
     @classmethod
     def load(cls, path: str | os.PathLike[str], token: str | None = None) -> Gallery:
@@ -145,16 +149,15 @@ class Gallery:
 
         Raises:
             ValueError: for somebody who is there already; for embeddings of another width than
-                the gallery's, not finite or zero; for names that are empty.
+                the gallery's or of another model, not finite or zero; for names that are empty.
         """
-        new = average(names, embeddings)
-        self._check_widths(new)
+        new = self._averaged(names, embeddings)
         if there := self._index.known(new.names):
             raise ValueError(
                 f"`names` must not be in the gallery yet; `update` adds photos. "
                 f"Received: {next(name for name in new.names if name in there)!r}"
             )
-        self._index.put(new)
+        self._put(new, embeddings)
 
     def update(self, names: Names, embeddings: Embedded) -> None:
         """Adds photos: each template becomes the mean over all photos of the person.
@@ -168,8 +171,7 @@ class Gallery:
         Raises:
             ValueError: as `add`, and where the photos of a person cancel out.
         """
-        new = average(names, embeddings)
-        self._check_widths(new)
+        new = self._averaged(names, embeddings)
         there = self._index.known(new.names)
         known = [row for row, name in enumerate(new.names) if name in there]
         others = [row for row, name in enumerate(new.names) if name not in there]
@@ -179,7 +181,7 @@ class Gallery:
             changed.append(merge(self._index.get(more.names), more))
         if others:
             changed.append(new.take(others))
-        self._index.put(changed[0] if len(changed) == 1 else joined(*changed))
+        self._put(changed[0] if len(changed) == 1 else joined(*changed), embeddings)
 
     def remove(self, names: Names) -> None:
         """Removes people; all of them or, in an error, none.
@@ -206,10 +208,11 @@ class Gallery:
             P lists of matches, best first, equal similarities by name.
 
         Raises:
-            ValueError: for probes of another width, not finite or zero, and where the similarity
-                needs group features that the probes or the gallery do not have.
+            ValueError: for probes of another width or another model, not finite or zero, and where
+                the similarity needs group features that the probes or the gallery do not have.
         """
         positive_int("k", k)
+        self.require_model(getattr(embeddings, "model", None))
         embedding, group = unit_rows(embeddings)
         widths = self._index.widths
         if widths is None:
@@ -223,6 +226,23 @@ class Gallery:
                 "probes do not have; use the cosine."
             )
         return exact_search(self._index, embedding, group, min(k, len(self)), similarity)
+
+    def require_model(self, model: str | None) -> None:
+        """Checks that a model may be used with this gallery.
+
+        Args:
+            model: its fingerprint (`Embedder.fingerprint`); None, an unknown one, is accepted.
+
+        Raises:
+            ValueError: where the gallery was made with another.
+        """
+        known = self.metadata.get("model")
+        if known and model and known != model:
+            name = self.metadata.get("model_name", "another model")
+            raise ValueError(
+                f"`model` must be the one that the gallery was made with, {name} ({known[:12]}…): "
+                f"embeddings of two models cannot be compared. Received: {model[:12]}…"
+            )
 
     def save(self, path: str | os.PathLike[str] | None = None) -> Path:
         """Writes the gallery, whole or not at all, and returns where.
@@ -238,7 +258,7 @@ class Gallery:
             ValueError: where there is neither.
             OSError: where it cannot be written; what was there before stays.
         """
-        if not isinstance(self._index, FaissIndex):
+        if not isinstance(self._index, RowIndex):
             if path is not None:
                 raise ValueError("`path` cannot be chosen for a gallery in Milvus.")
             self._index.flush()
@@ -272,7 +292,7 @@ class Gallery:
             )
         self.metadata = dict(description["metadata"])
         names = split_names(columns)
-        self._index = FaissIndex(self.storage, Rows.mapped(self.storage, names, columns))
+        self._index = RowIndex(self.storage, Rows.mapped(self.storage, names, columns))
 
     def _require_known(self, names: Sequence[str]) -> None:
         known = self._index.known(names)
@@ -283,10 +303,21 @@ class Gallery:
                 hint = f" (did you mean {guess!r}?)" if guess else ""
                 raise ValueError(f"`names` must be in the gallery. Received: {name!r}{hint}")
 
-    def _check_widths(self, new: Templates) -> None:
+    def _averaged(self, names: Names, embeddings: Embedded) -> Templates:
+        """The templates of people to enrol, whose model and widths are the gallery's."""
+        new = average(names, embeddings)
+        self.require_model(getattr(embeddings, "model", None))
         wanted = self._index.widths
         if wanted is not None and new.widths != wanted:
             raise _other_width(new.widths, wanted)
+        return new
+
+    def _put(self, templates: Templates, embeddings: Embedded) -> None:
+        model = getattr(embeddings, "model", None)
+        # People whose model is unknown may be there: then it stays unknown.
+        if model and self._index.widths is None:
+            self.metadata.setdefault("model", model)
+        self._index.put(templates)
 
 
 def _other_width(found: tuple[int, int | None], wanted: tuple[int, int | None]) -> ValueError:
