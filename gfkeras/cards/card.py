@@ -30,9 +30,9 @@ def card_path(path: Path) -> Path:
     return path.with_name(f"{path.name}.json")
 
 
-def card_text(card: Mapping[str, Any]) -> str:
-    """A card as it is written beside an artefact."""
-    return json.dumps(card, indent=1, ensure_ascii=False) + "\n"
+def write_card(path: Path, card: Mapping[str, Any]) -> None:
+    """Writes a card as a file of JSON, at the name that `card_path` gives or a temporary one."""
+    path.write_text(json.dumps(card, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
 
 
 def file_facts(path: Path) -> dict[str, Any]:
@@ -219,6 +219,5 @@ def record(path: Path, kind: str, entry: Mapping[str, Any]) -> Path:
     ]
     facts = {} if "sha256" in card else file_facts(path)
     with replacing(card_path(path)) as temporary:
-        text = card_text({**card, **facts, _MEASURED: [*kept, made]})
-        temporary.write_text(text, encoding="utf-8")
+        write_card(temporary, {**card, **facts, _MEASURED: [*kept, made]})
     return card_path(path)

@@ -17,7 +17,7 @@ from requests.adapters import HTTPAdapter
 from urllib3.exceptions import HTTPError
 from urllib3.util.retry import Retry
 
-from gfkeras.files import replacing
+from gfkeras.files import write_json
 from gfkeras.version import __version__
 
 # Called with the bytes there are so far, and how many there will be (None: the server won't say).
@@ -219,8 +219,7 @@ def _remember(partial: Path, response: requests.Response) -> None:
     etag = response.headers.get("ETag", "")
     # A weak ETag (W/"…") does not promise the same bytes, and If-Range must not use it.
     validator = etag if etag.startswith('"') else response.headers.get("Last-Modified", "")
-    with replacing(_notes(partial)) as temporary:
-        temporary.write_text(json.dumps({"validator": validator}), encoding="utf-8")
+    write_json(_notes(partial), {"validator": validator})
 
 
 def _validator(partial: Path) -> str:

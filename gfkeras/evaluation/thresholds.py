@@ -11,7 +11,7 @@ from typing import Any
 
 from gfkeras.evaluation.metrics import FARS, Roc, far_name, operating_points
 from gfkeras.evaluation.similarity import Similarity
-from gfkeras.files import replacing
+from gfkeras.files import write_json
 
 _VERSION = 1
 
@@ -73,8 +73,7 @@ class Thresholds:
 
     def save(self, path: str | os.PathLike[str]) -> Path:
         """Writes them as JSON, whole or not at all."""
-        with replacing(path) as temporary:
-            temporary.write_text(json.dumps(self.to_json(), indent=1) + "\n", encoding="utf-8")
+        write_json(path, self.to_json())
         return Path(path)
 
     def to_json(self) -> dict[str, Any]:

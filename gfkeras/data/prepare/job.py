@@ -11,7 +11,7 @@ from typing import Any
 from gfkeras.data.prepare.options import PrepareOptions
 from gfkeras.data.records.manifest import MANIFEST_FILE, Manifest
 from gfkeras.data.sources import Source
-from gfkeras.files import replacing, sha256
+from gfkeras.files import sha256, write_json
 from gfkeras.version import __version__
 
 WORK_FOLDER = ".prepare"
@@ -53,8 +53,7 @@ def begin_job(out: Path, job: dict[str, Any]) -> bool:
         )
     shutil.rmtree(work, ignore_errors=True)
     work.mkdir()
-    with replacing(work / JOB_FILE) as temporary:
-        temporary.write_text(json.dumps(job, indent=1) + "\n", encoding="utf-8")
+    write_json(work / JOB_FILE, job)
     return False
 
 

@@ -20,7 +20,7 @@ from gfkeras.evaluation import effective_groups
 from gfkeras.evaluation.embedded import embed_images
 from gfkeras.experiments.ablation.faces import PairFaces
 from gfkeras.experiments.ablation.row import Scoring
-from gfkeras.files import replacing
+from gfkeras.files import write_json, write_text
 from gfkeras.inference import FileEmbeddings
 from gfkeras.inference.runtimes import KerasModelRuntime
 from gfkeras.models import GroupFace, count_macs
@@ -174,8 +174,7 @@ class Run:
         if reason is None:
             (self.folder / _FAILURE_FILE).unlink(missing_ok=True)
             return
-        with replacing(self.folder / _FAILURE_FILE) as temporary:
-            temporary.write_text(reason, encoding="utf-8")
+        write_text(self.folder / _FAILURE_FILE, reason)
 
     def lock(self) -> filelock.BaseFileLock:
         """For one process at a time."""
@@ -202,8 +201,7 @@ class Run:
         scores = self._scores()
         for scoring, result in zip(missing, found, strict=True):
             scores[scoring.key(faces.fingerprint)] = result
-        with replacing(self.folder / _SCORES_FILE) as temporary:
-            temporary.write_text(json.dumps(scores, indent=1) + "\n", encoding="utf-8")
+        write_json(self.folder / _SCORES_FILE, scores)
 
     def scored(self, scoring: Scoring, pairs: str) -> dict[str, Any] | None:
         """A score on the pairs of a fingerprint; None where it is not there yet."""
