@@ -36,7 +36,7 @@ def write_card(path: Path, card: Mapping[str, Any]) -> None:
 
 
 def file_facts(path: Path) -> dict[str, Any]:
-    """What only the card beside an artefact can say of it: `size_bytes` and `sha256`.
+    """Facts that only the card beside an artefact can state: `size_bytes` and `sha256`.
 
     Args:
         path: a file; or a folder, of which `sha256` holds that of each file by its name.

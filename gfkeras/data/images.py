@@ -227,7 +227,7 @@ def check_images(images: Any, size: int = IMAGE_SIZE, name: str = "images") -> n
 
 
 def _shape_hint(shape: tuple[int, ...], size: int) -> str | None:
-    """What to do about a wrong shape; None for a right one."""
+    """Advice for a wrong shape; None for a right one."""
     if len(shape) == 4 and shape[1:] == (size, size, 3):
         return None
     if shape == (size, size, 3):

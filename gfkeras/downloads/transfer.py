@@ -200,7 +200,7 @@ def discard(partial: Path) -> None:
 
 
 def _write(file, chunk: bytes) -> None:  # type: ignore[no-untyped-def]
-    """All of a chunk: a raw file may take less, just before the disk is full."""
+    """Writes all of a chunk: a raw file may take less, just before the disk is full."""
     view = memoryview(chunk)
     while view:
         view = view[file.write(view) :]

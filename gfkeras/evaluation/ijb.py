@@ -146,7 +146,7 @@ class IJBIdentificationResult:
 
 
 class IJBProtocol(Protocol):
-    """What the files of IJB say; `gfkeras.data.sources.IJBMetadata` is one.
+    """The protocol files of IJB; `gfkeras.data.sources.IJBMetadata` is one.
 
     Attributes:
         names: (N,) the images.

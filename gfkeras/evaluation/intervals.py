@@ -32,7 +32,7 @@ def percentile_interval(values: npt.ArrayLike, confidence: float = CONFIDENCE) -
 
 
 def interval_text(interval: Interval | None, form: str = ".2%") -> str:
-    """What is printed behind a figure: "  (95 %: 98.1% to 98.9%)"; nothing where unknown."""
+    """An interval to print behind a number: "  (95 %: 98.1% to 98.9%)"; nothing where unknown."""
     if interval is None:
         return ""
     return f"  ({CONFIDENCE:.0%}: {interval[0]:{form}} to {interval[1]:{form}})"

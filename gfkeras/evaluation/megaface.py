@@ -243,7 +243,7 @@ def _genuine(
 
 
 class _Search:
-    """What has to be known of the distractors seen so far."""
+    """Ranks and highest scores over the distractors seen so far."""
 
     def __init__(
         self,

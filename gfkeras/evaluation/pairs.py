@@ -203,7 +203,7 @@ class EmbeddedPairs:
         fars: Sequence[float] = FARS,
         replicates: int = 0,
     ) -> PairsResult:
-        """What `evaluate_pairs` gives for them."""
+        """The result of `evaluate_pairs` for these pairs."""
         result = evaluate_pair_scores(
             self.scores(similarity), self.pairs.same, self.pairs.fold, fars, replicates
         )
@@ -280,7 +280,7 @@ def evaluate_pair_scores(
     fars: Sequence[float] = FARS,
     replicates: int = 0,
 ) -> PairsResult:
-    """Measures scores made elsewhere.
+    """Measures scores of pairs that were computed elsewhere.
 
     Args:
         scores: (N,), higher is more alike.

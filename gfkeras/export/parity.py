@@ -94,7 +94,7 @@ class ParityResult:
 
     @property
     def images(self) -> int:
-        """How many images were compared."""
+        """The number of images compared."""
         return len(self.cosine)
 
     @property

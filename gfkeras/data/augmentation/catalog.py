@@ -86,7 +86,7 @@ class Entry:
 
     @property
     def arguments(self) -> list[str]:
-        """Their names, and `probability`."""
+        """The names of `parameters`, and `probability`."""
         return sorted([*self.parameters, "probability"])
 
     @property

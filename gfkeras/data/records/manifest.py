@@ -52,7 +52,7 @@ class Split(_Part):
 
 
 class ImageFormat(_Part):
-    """How every image is stored."""
+    """Size and encoding of the stored images."""
 
     height: PositiveInt
     width: PositiveInt
@@ -60,7 +60,7 @@ class ImageFormat(_Part):
 
 
 class Counts(_Part):
-    """What became of the source's items.
+    """Counts of the source's items by their outcome.
 
     Attributes:
         items: images and other things that the source named.

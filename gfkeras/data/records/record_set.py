@@ -258,7 +258,7 @@ class RecordSet:
             raise ImageError(self._place(number), str(error)) from error
 
     def _place(self, number: int) -> str:
-        """Which record, for messages: its own name may be what cannot be read."""
+        """The shard and number of a record, for messages: its own name may be unreadable."""
         row = self._row(number)
         shard = int(np.searchsorted(self._ends, row, side="right"))
         first = int(self._ends[shard - 1]) if shard else 0

@@ -27,7 +27,7 @@ ENTRY = np.dtype(
 
 
 class ShardFiles:
-    """Files of which some are kept open.
+    """Shard files, some of which are kept open.
 
     A read releases Python's lock while it waits for the disk, which a mapped file would not.
 
@@ -80,7 +80,7 @@ def write_index(path: Path, entries: int, parts: list[Path]) -> None:
 
 
 def open_index(path: str | os.PathLike[str], entries: int) -> np.ndarray:
-    """Maps an index.
+    """Maps an index file.
 
     Returns:
         (entries,) of `ENTRY`, read-only.

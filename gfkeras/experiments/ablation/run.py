@@ -177,7 +177,7 @@ class Run:
         write_text(self.folder / _FAILURE_FILE, reason)
 
     def lock(self) -> filelock.BaseFileLock:
-        """For one process at a time."""
+        """A lock for one process at a time."""
         self.folder.parent.mkdir(parents=True, exist_ok=True)
         return filelock.FileLock(self.folder.with_name(f"{self.folder.name}.lock"))
 
@@ -208,7 +208,7 @@ class Run:
         return self._scores().get(scoring.key(pairs))
 
     def training(self) -> dict[str, Any]:
-        """How the finished training went: seconds, devices, and the logs of its last epoch."""
+        """Seconds, devices and the last epoch's logs of the finished training."""
         summary = json.loads((self.folder / SUMMARY_FILE).read_text(encoding="utf-8"))
         return {key: summary[key] for key in ("epochs", "images", "seconds", "devices", "metrics")}
 

@@ -18,7 +18,7 @@ LIST_FILE, RECORDS_FOLDER = "cleaned.txt", "cleaned"
 
 
 def image_name(data: FaceFolder | RecordSet, faces: Faces | RecordSet, row: int) -> str:
-    """What an image is called: the path below the folder of people, or the record's name."""
+    """The name of an image: its path below the folder of people, or the record's name."""
     if isinstance(faces, RecordSet):
         try:
             return faces.record(row).name

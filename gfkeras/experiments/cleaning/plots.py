@@ -39,7 +39,7 @@ _ROWS, _PAGES, _LIKENESSES = 20, 10, 3
 
 
 def angle_histogram(angles: np.ndarray, cut: float) -> Figure:
-    """How many images lie at which angle to their dominant center, and the cut.
+    """Histogram of the images' angles to their dominant centers, and the cut.
 
     Args:
         angles: (N,) degrees; NaN is left out.

@@ -42,7 +42,7 @@ class DroppedImage:
 
 @dataclasses.dataclass(frozen=True)
 class CleaningResult:
-    """What was kept and what was dropped.
+    """The images that a cleaning kept and dropped.
 
     Attributes:
         out: the folder of the cleaning.
@@ -125,7 +125,7 @@ class CleaningResult:
 
 
 def write(result: CleaningResult) -> None:
-    """Writes all three, each whole or not at all."""
+    """Writes `dropped.csv`, `classes.csv` and `report.json`, each whole or not at all."""
     _write_csv(
         result.out / DROPPED_FILE,
         _DROPPED,

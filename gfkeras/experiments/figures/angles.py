@@ -21,7 +21,7 @@ EDGES = np.arange(0.0, 180.1, 2.0)
 
 @dataclass(frozen=True, eq=False)
 class PairAngles:
-    """Angles in degrees.
+    """Angles between the embeddings of pairs, in degrees.
 
     Attributes:
         angle: (N,) float64 of each pair.
@@ -39,7 +39,7 @@ class PairAngles:
 
     @classmethod
     def of(cls, result: PairsResult, fars: Sequence[str] = ()) -> PairAngles:
-        """Those of pairs that were scored by the cosine.
+        """The angles of pairs that were scored by the cosine.
 
         Args:
             result: of `evaluate_pairs` with `COSINE`.

@@ -38,7 +38,7 @@ class GroupDistribution:
 
     @classmethod
     def of(cls, group_logits: npt.ArrayLike) -> GroupDistribution:
-        """That of logits (N, K), N at least 1.
+        """The distribution of logits (N, K), N at least 1.
 
         Raises:
             ValueError: for another shape.
@@ -66,12 +66,12 @@ class GroupDistribution:
 
     @property
     def effective(self) -> float:
-        """How many groups are really used: exp of the entropy of `share`."""
+        """The number of groups really used: exp of the entropy of `share`."""
         return effective_groups(self.faces)
 
     @property
     def effective_soft(self) -> float:
-        """The same of the mean probabilities."""
+        """The same number for the mean probabilities."""
         return effective_groups(self.probability)
 
     def to_json(self) -> dict[str, Any]:

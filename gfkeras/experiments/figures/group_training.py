@@ -41,7 +41,7 @@ class GroupLog:
 
     @classmethod
     def read(cls, run: str | os.PathLike[str]) -> GroupLog:
-        """That of a folder which `gfkeras train --out` wrote.
+        """The log of a folder that `gfkeras train --out` wrote.
 
         Raises:
             ValueError: for a folder without a log, or a log without groups.

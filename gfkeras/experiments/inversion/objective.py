@@ -29,7 +29,7 @@ TEMPLATE_WEIGHT = 40.0
 
 @dataclasses.dataclass(frozen=True)
 class InversionSettings:
-    """How images are optimised; the weights are the paper's where it states one.
+    """Settings of the optimisation; the weights are the paper's where it states one.
 
     Attributes:
         steps: of Adam, over all resolutions.
@@ -125,7 +125,7 @@ class Objective:
 
     @property
     def variables(self) -> list[Any]:
-        """Those that a compiled step reads."""
+        """The variables that a compiled step reads."""
         return [*self.model.variables, *(self.head.variables if self.head is not None else [])]
 
     def __call__(

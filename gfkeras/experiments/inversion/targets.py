@@ -76,7 +76,7 @@ class Targets:
         return cls(names, np.asarray(centers)[labels], centers, labels)
 
     def repeated(self, copies: int) -> Targets:
-        """All of them so many times, one after the other."""
+        """The targets repeated, one copy after the other."""
         labels = None if self.labels is None else np.tile(self.labels, copies)
         return Targets(
             self.names * copies, np.tile(self.embedding, (copies, 1)), self.centers, labels

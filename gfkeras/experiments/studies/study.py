@@ -45,7 +45,7 @@ _LOGARITHMIC = ("size", "dimension")
 
 @dataclass(frozen=True, eq=False)
 class StudyPoint:
-    """One measurement.
+    """One measurement of a study.
 
     Attributes:
         series: which way, where there are several; else the study's name.
@@ -60,7 +60,7 @@ class StudyPoint:
 
 @dataclass(frozen=True, eq=False)
 class Study:
-    """What came of it.
+    """The measurements of a study.
 
     Attributes:
         name: "jpeg", "size", "dimension" or "bits".
@@ -74,7 +74,7 @@ class Study:
 
     @property
     def axis(self) -> str:
-        """What the values are."""
+        """The name of the values."""
         return AXES[self.name]
 
     @property

@@ -106,7 +106,7 @@ def _streams(network: Network) -> list[set[str]]:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Channels:
-    """What was seen of each channel, by node.
+    """Largest and mean values of each channel, by node.
 
     Attributes:
         largest: (C,) largest absolute value.

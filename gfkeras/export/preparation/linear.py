@@ -132,7 +132,7 @@ def shift_outputs(node: Node, shift: np.ndarray) -> Node:
 
 
 def response(node: Node, values: np.ndarray) -> np.ndarray:
-    """What a layer that pads nothing adds to its outputs for a summand in each input channel."""
+    """The addition to a layer's outputs for a summand in each input channel, without padding."""
     kernel = np.asarray(node.weights[0], np.float64) * _by_input(node, values)
     if issubclass(node.layer, ChannelScale):
         return kernel

@@ -119,12 +119,12 @@ def quantize(
     path: Path, scheme: str, ranges: Ranges | None = None, float_layers: Sequence[str] = (),
     inputs: str = "float32", outputs: str = "float32",
 ) -> bytes:  # fmt: skip
-    """A float .tflite in integers.
+    """Quantizes a float .tflite.
 
     Args:
         path: the float file.
         scheme: "int8": weights and activations, by channel and by tensor; else one of
-            `weight_recipes.SCHEMES`.
+            `SCHEMES`.
         ranges: (low, high) of each tensor that is computed, for "int8".
         float_layers: regular expressions; operators whose output's name matches stay float.
         inputs, outputs: "float32" or "int8" at the model's ends, for "int8".

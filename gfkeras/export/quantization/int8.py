@@ -105,7 +105,7 @@ def integer_pixels(network: Network) -> dict[str, tuple[float, float]]:
 
 @dataclass(frozen=True, slots=True)
 class Int8Result:
-    """An int8 file, and how it came about.
+    """An int8 file and its measurements.
 
     Attributes:
         content: of the .tflite or .onnx.
@@ -240,7 +240,7 @@ class _Candidate:
 
 @dataclass(frozen=True, slots=True)
 class _Work:
-    """What candidates are made with."""
+    """Calibration faces, writer and folder that candidates are made with."""
 
     calibration: Calibration
     write_float: WriteFloat

@@ -86,7 +86,7 @@ class FakeQuantization(keras.layers.Layer):
 
 
 def integers(steps: Any, zero: Any) -> Any:
-    """What int8 holds for a number of steps: whole values of −128…127, as floats."""
+    """The int8 values of a number of steps: whole values of −128…127, as floats."""
     return ops.clip(ops.round(steps) + zero, -128.0, 127.0)
 
 
@@ -208,7 +208,7 @@ class IntegerLinear(_Integer):
 
     @classmethod
     def arguments(cls, node: Node) -> dict[str, Any] | None:
-        """What makes one of a node, beside its ends; None for a node that is none of these."""
+        """The arguments, beside the ends, for a node; None for a node of another kind."""
         kind = next((name for layer, name in _OPERATIONS if issubclass(node.layer, layer)), None)
         if kind is None or not has_kernel(node) or len(node.weights) != 2:
             return None

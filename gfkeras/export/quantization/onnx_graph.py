@@ -17,12 +17,12 @@ _LARGEST = 127
 
 
 def products(model: Any) -> list[Any]:
-    """The nodes that int8 is for."""
+    """The nodes that are computed in int8."""
     return [node for node in model.graph.node if node.op_type in PRODUCTS]
 
 
 def constants(model: Any) -> set[str]:
-    """The names of what is stored in the file."""
+    """The names of the tensors stored in the file."""
     return {tensor.name for tensor in model.graph.initializer}
 
 

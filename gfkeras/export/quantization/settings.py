@@ -12,7 +12,7 @@ ENDS = ("float32", "int8")
 
 @dataclass(frozen=True, slots=True)
 class QatSettings:
-    """How an int8 network learns to embed as its float one does.
+    """Settings of quantization-aware fine-tuning.
 
     Attributes:
         epochs: passes over the calibration faces.
@@ -32,7 +32,7 @@ class QatSettings:
 
 @dataclass(frozen=True, slots=True)
 class Int8Settings:
-    """How a model becomes int8.
+    """Settings of an int8 export.
 
     Attributes:
         inputs, outputs: "float32" or "int8" at the model's ends.
