@@ -246,12 +246,7 @@ class _Search:
     """Ranks and highest scores over the distractors seen so far."""
 
     def __init__(
-        self,
-        probes: int,
-        probe: Integers,
-        genuine: Floats,
-        fars: Sequence[float],
-        distractors: int,
+        self, probes: int, probe: Integers, genuine: Floats, fars: Sequence[float], distractors: int
     ) -> None:
         for far in fars:
             if not 0 < far <= 1:

@@ -198,10 +198,7 @@ class EmbeddedPairs:
         return score_rows(self.faces, self.first, self.second, similarity)
 
     def measure(
-        self,
-        similarity: RowSimilarity = COSINE,
-        fars: Sequence[float] = FARS,
-        replicates: int = 0,
+        self, similarity: RowSimilarity = COSINE, fars: Sequence[float] = FARS, replicates: int = 0
     ) -> PairsResult:
         """The result of `evaluate_pairs` for these pairs."""
         result = evaluate_pair_scores(

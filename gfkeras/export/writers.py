@@ -32,9 +32,7 @@ def frozen(tf: Any, form: Any) -> Any:
     Returns:
         A `tf.Module` whose `serve` takes and returns the same.
     """
-    from tensorflow.python.framework.convert_to_constants import (
-        convert_variables_to_constants_v2,
-    )
+    from tensorflow.python.framework.convert_to_constants import convert_variables_to_constants_v2
 
     traced = form.serve.get_concrete_function()
     names = sorted(traced.structured_outputs)

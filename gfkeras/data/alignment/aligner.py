@@ -92,10 +92,7 @@ class FaceAligner:
     """
 
     def __init__(
-        self,
-        detector: FaceDetector | None = None,
-        choose: str = "largest",
-        size: FaceSize = 112,
+        self, detector: FaceDetector | None = None, choose: str = "largest", size: FaceSize = 112
     ):
         self.detector = detector
         self.choose = one_of("choose", choose, CHOICES)

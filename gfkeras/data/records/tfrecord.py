@@ -122,8 +122,7 @@ def _example_class() -> Any:
     for field in feature.field:
         field.oneof_index = 0
     features = message(
-        "Features",
-        ("feature", 1, many, kinds.TYPE_MESSAGE, ".tensorflow.Features.FeatureEntry"),
+        "Features", ("feature", 1, many, kinds.TYPE_MESSAGE, ".tensorflow.Features.FeatureEntry")
     )
     entry = features.nested_type.add(name="FeatureEntry")
     entry.options.map_entry = True

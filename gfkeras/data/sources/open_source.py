@@ -35,13 +35,7 @@ SOURCES: dict[str, Callable[..., Source]] = {
     "tfds": TFDSSource,
 }
 
-_SUFFIXES = {
-    ".rec": "recordio",
-    ".bin": "bin",
-    ".csv": "list",
-    ".tsv": "list",
-    ".txt": "lfw-pairs",
-}
+_SUFFIXES = {".rec": "recordio", ".bin": "bin", ".csv": "list", ".tsv": "list", ".txt": "lfw-pairs"}
 # Not "facescrub" and "FaceScrub": a folder of data sets may have such a folder too.
 _MEGAFACE = (
     "FlickrFinal2",

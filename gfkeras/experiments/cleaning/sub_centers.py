@@ -127,10 +127,7 @@ class Measuring:
     """
 
     def __init__(
-        self,
-        classifier: FaceClassifier,
-        faces: Faces | RecordSet,
-        progress: Progress | None = None,
+        self, classifier: FaceClassifier, faces: Faces | RecordSet, progress: Progress | None = None
     ):
         self.centers = sub_centers_of(classifier)
         self.faces = faces

@@ -48,10 +48,7 @@ class Projection:
 
 
 def project(
-    embedding: npt.ArrayLike,
-    labels: npt.ArrayLike,
-    perplexity: float | None = None,
-    seed: int = 0,
+    embedding: npt.ArrayLike, labels: npt.ArrayLike, perplexity: float | None = None, seed: int = 0
 ) -> Projection:
     """t-SNE (van der Maaten and Hinton, 2008) of L2-normalised embeddings, by scikit-learn.
 

@@ -216,10 +216,7 @@ def of_run_classes(
 
 
 def of_estimated_classes(
-    embedder: Embedder,
-    folder: FaceFolder,
-    names: Sequence[str],
-    progress: Progress | None = None,
+    embedder: Embedder, folder: FaceFolder, names: Sequence[str], progress: Progress | None = None
 ) -> Subjects:
     """Close-set without a head: the center of each person of a folder is their mean embedding.
 

@@ -62,9 +62,7 @@ def study_images(
     reference = embed_pairs(embed(None), pairs).measure(similarity, fars, replicates)
     points = [
         StudyPoint(
-            name,
-            value,
-            embed_pairs(embed(change), pairs).measure(similarity, fars, replicates),
+            name, value, embed_pairs(embed(change), pairs).measure(similarity, fars, replicates)
         )
         for value, change in changes.items()
     ]

@@ -82,10 +82,7 @@ def adds_zeros(node: Node) -> bool:
 
 
 def readers_past_padding(
-    network: Network,
-    name: str,
-    accepts: Callable[[Node], bool],
-    readers: list[Node] | None = None,
+    network: Network, name: str, accepts: Callable[[Node], bool], readers: list[Node] | None = None
 ) -> list[Node] | None:
     """The layers that read a node, past padding; None where it is an output, or one is refused.
 
