@@ -13,7 +13,6 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import requests
-from requests.adapters import HTTPAdapter
 from urllib3.exceptions import HTTPError
 from urllib3.util.retry import Retry
 
@@ -87,12 +86,12 @@ def reporting(label: str, progress: bool | None) -> Iterator[Report]:
         yield lambda done, total: bar.update(task, completed=done, total=total)
 
 
-class _PatientRetry(Retry):
-    """Waits as long as the server asks, within reason."""
+class _Busy(Exception):
+    """A passing failure of the server, and the seconds to wait that it asks for."""
 
-    def get_retry_after(self, response):  # type: ignore[no-untyped-def]
-        wait = super().get_retry_after(response)
-        return None if wait is None else min(wait, LONGEST_WAIT)
+    def __init__(self, response: requests.Response):
+        super().__init__(f"the server answers {response.status_code} {response.reason}")
+        self.wait = min(Retry().get_retry_after(response.raw) or 0.0, LONGEST_WAIT)
 
 
 def transfer(url: str, partial: Path, report: Report) -> bool:
@@ -116,31 +115,19 @@ def transfer(url: str, partial: Path, report: Report) -> bool:
     pieces = 1 if partial.exists() and partial.stat().st_size else 0
     failures = 0
     with requests.Session() as session:
-        retry = _PatientRetry(
-            total=None,
-            # Broken connections are counted below, where it is known whether bytes came.
-            connect=0,
-            read=0,
-            other=0,
-            status=ATTEMPTS - 1,
-            backoff_factor=BACKOFF,
-            status_forcelist=_RETRIED,
-            allowed_methods=("GET",),
-            raise_on_status=False,
-        )
-        for scheme in ("http://", "https://"):
-            session.mount(scheme, HTTPAdapter(max_retries=retry))
         # The bytes as they are: a compressed transfer cannot be continued.
         session.headers.update(
             {"Accept-Encoding": "identity", "User-Agent": f"gfkeras/{__version__}"}
         )
         while True:
-            before = _size(partial)
+            before, wait = _size(partial), 0.0
             try:
                 pieces += 1
                 if _receive(session, url, partial, report):
                     return pieces > 1
                 reason = "the connection was closed early"
+            except _Busy as busy:
+                reason, wait = str(busy), busy.wait
             # Not its OSErrors in general: writing the file raises those as well.
             except (requests.exceptions.RequestException, HTTPError) as error:
                 reason = _plain(error)
@@ -150,7 +137,7 @@ def transfer(url: str, partial: Path, report: Report) -> bool:
                     url, f"{reason}; {ATTEMPTS} attempts in a row failed. What has arrived is kept"
                 )
             _log.debug("%s: %s, trying again", url, reason)
-            time.sleep(BACKOFF * 2**failures)
+            time.sleep(max(wait, BACKOFF * 2**failures))
 
 
 def _receive(session: requests.Session, url: str, partial: Path, report: Report) -> bool:
@@ -169,6 +156,8 @@ def _receive(session: requests.Session, url: str, partial: Path, report: Report)
                 return True
             discard(partial)
             return False
+        if response.status_code in _RETRIED:
+            raise _Busy(response)
         if response.status_code not in (200, 206):
             raise DownloadError(url, f"the server answers {response.status_code} {response.reason}")
         if response.status_code == 206:
