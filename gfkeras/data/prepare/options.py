@@ -16,7 +16,7 @@ FACES = ("largest", "central", "all")
 
 @dataclasses.dataclass(frozen=True)
 class PrepareOptions:
-    """How photos become records.
+    """Options for turning photos into records.
 
     Attributes:
         align: detect faces and warp them onto the template. Without it images are taken to be
