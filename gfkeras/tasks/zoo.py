@@ -13,13 +13,13 @@ from gfkeras.downloads import cache_folder
 from gfkeras.evaluation.thresholds import beside
 from gfkeras.files import replacing, size_bytes
 from gfkeras.tasks.card_facts import preset_facts
-from gfkeras.tasks.photo_files import PathLike
 from gfkeras.zoo.preset_files import weights_path
 from gfkeras.zoo.registry import GOLDEN_FILE, ExportVariant, Preset, presets, read_preset
 from gfkeras.zoo.table import write_into
 
 if TYPE_CHECKING:
     from gfkeras.export import About
+    from gfkeras.tasks.photo_files import PathLike
     from gfkeras.zoo.golden import Golden
 
 # Of the embeddings in golden.npz; float16 rounds weights that are float16 already.
