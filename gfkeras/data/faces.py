@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import os
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -11,6 +10,7 @@ from pathlib import Path
 import numpy as np
 
 from gfkeras.data.images import IMAGE_SIZE, ImageError, check_images, read_image
+from gfkeras.processors import usable_processors
 
 
 @dataclasses.dataclass
@@ -125,7 +125,7 @@ def decode_files(
     images = np.empty((len(paths), size, size, 3), np.uint8)
     kept: list[int] = []
     skipped: list[tuple[Path, str]] = []
-    with ThreadPoolExecutor(workers or os.cpu_count() or 1) as pool:
+    with ThreadPoolExecutor(workers or usable_processors()) as pool:
         for place, found in enumerate(pool.map(decode, paths)):
             if isinstance(found, ImageError):
                 skipped.append((paths[place], found.reason))

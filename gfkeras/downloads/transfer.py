@@ -17,26 +17,9 @@ from requests.adapters import HTTPAdapter
 from urllib3.exceptions import HTTPError
 from urllib3.util.retry import Retry
 
+from gfkeras.errors import DownloadError
 from gfkeras.files import replacing
 from gfkeras.version import __version__
-
-
-class DownloadError(OSError):
-    """A download that failed for good; nothing was put under the file's name.
-
-    Attributes:
-        url: what was asked for, after `GFKERAS_MIRROR`.
-        reason: what went wrong.
-    """
-
-    def __init__(self, url: str, reason: str):
-        super().__init__(f"{url}: {reason}")
-        self.url = url
-        self.reason = reason
-
-    def __reduce__(self) -> tuple[type[DownloadError], tuple[str, str]]:
-        return type(self), (self.url, self.reason)
-
 
 # Called with the bytes there are so far, and how many there will be (None: the server won't say).
 Report = Callable[[int, int | None], None]

@@ -14,7 +14,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import joblib
 import numpy as np
 
 from gfkeras.backend import load_keras
@@ -23,6 +22,7 @@ from gfkeras.data.synthetic import write_synthetic_folder
 from gfkeras.evaluation import PairList, all_pairs, evaluate_pairs, sample_pairs
 from gfkeras.files import size_bytes, write_json
 from gfkeras.inference import Embedder
+from gfkeras.processors import usable_processors
 from gfkeras.tasks.progress import Progress
 
 if TYPE_CHECKING:
@@ -34,7 +34,6 @@ if TYPE_CHECKING:
 _MOST_FOR_ALL_PAIRS = 100
 _DRAWN_PAIRS = 6000
 _VERIFIED_IMAGES = 200
-_TOLERANCES = {"fp32": "max error ≤ 1e-4", "fp16": "min cosine ≥ 0.9995"}
 _EXPORTS = (
     ("SavedModel", "savedmodel", "fp32", "savedmodel"),
     ("TFLite fp32", "tflite", "fp32", "model.tflite"),
@@ -158,7 +157,7 @@ def render_people(root: Path, people: int, images: int, seed: int, strength: flo
         seed: of the population.
         strength: how much images of a person differ, from 0 to 1.
     """
-    workers = min(joblib.cpu_count(), people)
+    workers = min(usable_processors(), people)
     bounds = [people * i // workers for i in range(workers + 1)]
     jobs = [
         (root, last - first, images, seed, first, strength)
@@ -316,7 +315,7 @@ def _exports(
     model: keras.Model, embedder: Embedder, images: np.ndarray, out: Path, clock: _Clock
 ) -> list[dict[str, Any]]:
     """Exports in every form, and verifies each."""
-    from gfkeras.export import export_model, verify
+    from gfkeras.export import TOLERANCES, export_model, verify
 
     chosen = np.linspace(0, len(images) - 1, min(len(images), _VERIFIED_IMAGES)).astype(int)
     exports = []
@@ -329,7 +328,7 @@ def _exports(
         exports.append(
             parity.to_json()
             | {
-                "tolerance": _TOLERANCES[precision],
+                "tolerance": str(TOLERANCES[precision]),
                 "name": name,
                 "path": str(path),
                 "size_bytes": size_bytes(path),
