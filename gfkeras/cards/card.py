@@ -65,7 +65,7 @@ def embed_card(path: Path, card: Mapping[str, Any]) -> None:
     elif path.suffix.lower() == ".tflite":
         path.write_bytes(tflite_metadata.with_metadata(path.read_bytes(), NAME, text.encode()))
     else:
-        onnx: Any = require("onnx", "export")
+        onnx: Any = require("onnx", "onnx")
         entry = onnx.StringStringEntryProto(key=NAME, value=text)
         # Protocol buffers that follow one another are read as one.
         with path.open("ab") as stream:
@@ -104,7 +104,7 @@ def _embedded(path: Path) -> str | bytes | None:
             return tflite_metadata.metadata(path.read_bytes(), NAME)
         except ValueError as error:
             raise ValueError(_unreadable(path, kind, error)) from error
-    onnx: Any = require("onnx", "export")
+    onnx: Any = require("onnx", "onnx")
     try:
         model = onnx.load_model(path, load_external_data=False)
     # Of protobuf's own kind, which is an Exception.

@@ -15,7 +15,7 @@ import numpy as np
 from PIL import Image
 
 from gfkeras.downloads import DownloadError, cache_folder, fetch_file
-from gfkeras.errors import by_name
+from gfkeras.errors import by_name, require
 from gfkeras.files import replacing
 
 _NOTE = "fetched.json"
@@ -64,11 +64,15 @@ def _unpack_lfw(files: dict[str, Path], folder: Path) -> None:
 
 
 def _unpack_olivetti(files: dict[str, Path], folder: Path) -> None:
-    from scipy.io import loadmat
-
     (path,) = files.values()
     # As scikit-learn reads them, but in their own 8 bits: it stretches them to 0…1.
-    faces = loadmat(path)["faces"].T.reshape(-1, 64, 64).transpose(0, 2, 1).astype(np.uint8)
+    faces = (
+        require("scipy.io", "sklearn")
+        .loadmat(path)["faces"]
+        .T.reshape(-1, 64, 64)
+        .transpose(0, 2, 1)
+        .astype(np.uint8)
+    )
     for index, face in enumerate(faces):
         person = folder / f"s{index // 10 + 1}"
         person.mkdir(exist_ok=True)

@@ -16,6 +16,7 @@ import requests
 from urllib3.exceptions import HTTPError
 from urllib3.util.retry import Retry
 
+from gfkeras.errors import DownloadError
 from gfkeras.files import write_json
 from gfkeras.version import __version__
 
@@ -32,23 +33,6 @@ TIMEOUT = (10.0, 30.0)
 _CHUNK = 1 << 18
 _RETRIED = (429, 500, 502, 503, 504)
 _log = logging.getLogger(__name__)
-
-
-class DownloadError(OSError):
-    """A download that failed for good; nothing was put under the file's name.
-
-    Attributes:
-        url: what was asked for, after `GFKERAS_MIRROR`.
-        reason: what went wrong.
-    """
-
-    def __init__(self, url: str, reason: str):
-        super().__init__(f"{url}: {reason}")
-        self.url = url
-        self.reason = reason
-
-    def __reduce__(self) -> tuple[type[DownloadError], tuple[str, str]]:
-        return type(self), (self.url, self.reason)
 
 
 @contextlib.contextmanager

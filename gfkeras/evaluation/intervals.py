@@ -149,8 +149,6 @@ def subject_intervals(
     Returns:
         Intervals keyed "1e-3"; None where 1 / impostors is larger, which cannot be measured.
     """
-    from scipy.sparse import coo_array
-
     positive_int("replicates", replicates)
     subjects, numbers = np.unique(np.concatenate([first, second]), return_inverse=True)
     first, second = numbers.reshape(2, -1)
@@ -159,9 +157,8 @@ def subject_intervals(
     values: dict[str, list[float]] = {far_name(far): [] for far in resolved}
     if resolved:
         count = len(subjects)
-        ones = np.ones(len(impostor), np.float32)
-        shape = (count, count)
-        of_two = coo_array((ones, (first[impostor], second[impostor])), shape=shape).tocsr()
+        keys, pairs = np.unique(first[impostor] * count + second[impostor], return_counts=True)
+        one, other = np.divmod(keys, count)
         top = impostor
         keep = min(len(impostor), int(reach * max(resolved) * len(impostor)) + 1000)
         if keep < len(impostor):
@@ -178,7 +175,7 @@ def subject_intervals(
         for _ in range(replicates):
             drawn = np.bincount(rng.integers(count, size=count), minlength=count).astype(np.float64)
             weight = drawn[left] * np.where(own, 1, drawn[right])
-            impostors = float(drawn @ (of_two @ drawn))
+            impostors = float(np.dot(drawn[one], pairs * drawn[other]))
             genuine = np.cumsum(np.where(kind, weight, 0))
             if not impostors or not genuine[-1]:
                 # A draw without a pair of one kind says nothing.

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from gfkeras.errors import require
 from gfkeras.evaluation.metrics import Roc
 from gfkeras.evaluation.pairs import PairsResult
 from gfkeras.evaluation.plots.style import figure_with_axes, legend_below, line_style
@@ -70,7 +71,7 @@ def det_figure(results: Mapping[str, PairsResult | Roc]) -> Figure:
     Raises:
         ValueError: where `results` is empty.
     """
-    from scipy.stats import norm
+    norm = require("scipy.stats", "plots").norm
 
     if not results:
         raise ValueError("`results` must hold at least one result. Received: none")

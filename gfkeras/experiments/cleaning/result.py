@@ -97,6 +97,21 @@ class CleaningResult:
             for label, name in enumerate(self.identities)
         ]
 
+    def summary(self) -> list[tuple[str, Any]]:
+        """Rows of (label, value) to print."""
+        report = self.to_json()
+        dropped = f"{report['dropped']:,} at {self.angle:g}° or more"
+        share = f"{report['dominant_share']:.1%} of a person's images in the mean"
+        return [
+            ("Images", f"{report['images']:,} of {report['identities']:,} people measured"),
+            ("Dropped", f"{dropped}, {report['dropped'] / report['images']:.1%}"),
+            ("Median angle", f"{report['median_angle']:.1f}°"),
+            ("Dominant center", f"{share}, of {report['sub_centers']} centers"),
+            ("Report", f"{self.out / 'report.json'}, dropped.csv, classes.csv"),
+            ("To look at", f"{len(self.sheets)} contact sheets, {self.out / 'dropped_*.jpg'}"),
+            ("Kept", self.manifest),
+        ]
+
     def to_json(self) -> dict[str, Any]:
         """Everything but the angles of the images that were kept."""
         read = self.centers.angles[~np.isnan(self.centers.angles)]

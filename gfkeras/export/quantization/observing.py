@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Protocol
 
 import numpy as np
 
-from gfkeras.errors import require
+from gfkeras.backend import load_litert
 
 STATISTICS = ("min-max", "percentile", "mse")
 BINS = 4096
@@ -132,7 +132,7 @@ class AllTensors:
     """
 
     def __init__(self, path: Path):
-        litert: Any = require("ai_edge_litert.interpreter", "export")
+        litert = load_litert()
         self._interpreter = litert.Interpreter(
             model_path=str(path),
             num_threads=1,
