@@ -22,7 +22,7 @@ CORE_TESTS = $(wildcard tests/layers tests/heads tests/losses tests/backbones te
 export TF_CPP_MIN_LOG_LEVEL ?= 2
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
-.PHONY: help demo test test-all lint docs bench oracles format clean
+.PHONY: help demo test test-all lint docs bench kits oracles format clean
 
 help: ## this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## (.*)/  make \1\t\2/' | expand -t 18
@@ -60,6 +60,9 @@ bench: $(VENV)/.installed-bench ## the benchmarks, each against a peer measured 
 	done; \
 	if [ -n "$$failed" ]; then echo "make bench: failed:$$failed" >&2; exit 1; fi
 
+kits: $(BIN)/python ## copies the common part of the Python kits in export/ into each of them
+	@$(BIN)/python export/make_kits.py
+
 oracles: $(BIN)/python ## remakes tests/oracles/*.npz with tensorflow-addons and PyTorch, each in an environment of its own
 	@$(BIN)/python tests/oracles/make_oracles.py
 
@@ -91,7 +94,7 @@ $(BIN)/python:
 $(VENV)/.installed-demo: EXTRAS := export,plots
 $(VENV)/.installed-bench: EXTRAS := export,plots,search
 $(VENV)/.installed-test: EXTRAS := all,docs,test
-$(VENV)/.installed-%: setup.cfg pyproject.toml | $(BIN)/python
+$(VENV)/.installed-%: setup.cfg setup.py pyproject.toml | $(BIN)/python
 	@echo "== installing gfkeras[$(EXTRAS)]"
 	@# uv takes seconds where pip takes minutes; without it, or where it fails, pip does the same.
 	@$(BIN)/python -m pip install --quiet uv 2>/dev/null || true

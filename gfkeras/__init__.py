@@ -11,56 +11,22 @@ Names are imported when first used, so that `import gfkeras` and the command
 line answer at once.
 """
 
-from __future__ import annotations
+import os
+from typing import Any
 
-import importlib
-from typing import TYPE_CHECKING, Any
+import lazy_loader
 
-from gfkeras.version import __version__
+from gfkeras import registration  # Saved models find our classes.
+from gfkeras.backend import missing_package
 
-_ROOMS = (
-    "backbones", "data", "evaluation", "export", "heads",
-    "inference", "layers", "losses", "models", "training", "zoo",
-)  # fmt: skip
-_NAMES = {
-    "Embedder": "gfkeras.inference",
-    "FaceClassifier": "gfkeras.models",
-    "Gallery": "gfkeras.inference",
-    "GroupFace": "gfkeras.models",
-    "group_aware_similarity": "gfkeras.inference",
-    "load": "gfkeras.zoo",
-    "self_distributed_labels": "gfkeras.losses",
-}
+# TensorFlow reads it once, when it is first imported; a user's own setting stays.
+os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "1")
 
-__all__ = ["__version__", *_ROOMS, *_NAMES]
-
-if TYPE_CHECKING:
-    from gfkeras import (
-        backbones,
-        data,
-        evaluation,
-        export,
-        heads,
-        inference,
-        layers,
-        losses,
-        models,
-        training,
-        zoo,
-    )
-    from gfkeras.inference import Embedder, Gallery, group_aware_similarity
-    from gfkeras.losses import self_distributed_labels
-    from gfkeras.models import FaceClassifier, GroupFace
-    from gfkeras.zoo import load
+_import, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)
 
 
 def __getattr__(name: str) -> Any:
-    if name in _ROOMS:
-        return importlib.import_module(f"gfkeras.{name}")
-    if name in _NAMES:
-        return getattr(importlib.import_module(_NAMES[name]), name)
-    raise AttributeError(f"module 'gfkeras' has no attribute {name!r}")
-
-
-def __dir__() -> list[str]:
-    return sorted({*globals(), *__all__})
+    try:
+        return _import(name)
+    except ModuleNotFoundError as error:
+        raise missing_package(error) from error

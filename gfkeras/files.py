@@ -1,16 +1,24 @@
-"""Writing without half-written results, hashing and ordering of files."""
+"""Files: whole or no results, room on the disk, hashes and order."""
 
 from __future__ import annotations
 
 import contextlib
 import errno
 import hashlib
+import json
+import math
 import os
 import re
 import shutil
 import uuid
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
+
+# The description in a folder that a model was saved to.
+CONFIG_FILE = "config.json"
+# The endings of the files that `keras.Model.save` writes.
+KERAS_FILES = (".keras", ".h5")
 
 
 @contextlib.contextmanager
@@ -50,6 +58,30 @@ def replacing(path: str | os.PathLike[str]) -> Iterator[Path]:
                 shutil.rmtree(leftover, ignore_errors=True)
             else:
                 leftover.unlink(missing_ok=True)
+
+
+def write_text(path: str | os.PathLike[str], text: str) -> None:
+    """Writes a UTF-8 text file, whole or not at all."""
+    with replacing(path) as temporary:
+        temporary.write_text(text, encoding="utf-8")
+
+
+def write_json(path: str | os.PathLike[str], results: dict[str, Any]) -> None:
+    """Writes results as JSON, whole or not at all; see `json_values`."""
+    write_text(path, json.dumps(json_values(results), indent=1) + "\n")
+
+
+def json_values(value: Any) -> Any:
+    """Returns a value as JSON can hold it: NaN and infinities become null, paths text."""
+    if isinstance(value, dict):
+        return {str(key): json_values(item) for key, item in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [json_values(item) for item in value]
+    if isinstance(value, Path):
+        return str(value)
+    if hasattr(value, "item") and not hasattr(value, "__len__"):
+        value = value.item()
+    return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
 def require_room(folder: str | os.PathLike[str], size: int) -> None:

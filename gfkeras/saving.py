@@ -5,20 +5,39 @@ from __future__ import annotations
 import json
 import math
 import os
+import warnings
 from pathlib import Path
+from typing import Any
 
 import keras
 
-from gfkeras.files import replacing, require_room, sha256
+from gfkeras.files import CONFIG_FILE, replacing, require_room, sha256
 from gfkeras.version import __version__
 
-CONFIG_FILE = "config.json"
 WEIGHTS_FILE = "model.weights.h5"
 FORMAT = 1
 
 
 class SavableModel(keras.Model):
-    """A `keras.Model` that can write itself into a folder with `save_to`."""
+    """A `keras.Model` that can write itself into a folder with `save_to`.
+
+    `keras.models.clone_model` makes a plain functional model of it, with a warning: Keras keeps
+    only classes that are made from inputs and outputs. `type(model).from_config(
+    model.get_config())` gives the same layers with new weights, and keeps the class.
+    """
+
+    def _run_through_graph(self, *args: Any, **kwargs: Any) -> Any:
+        # Keras runs and clones functional models by this; only cloning brings its own function.
+        operation = kwargs.get("operation_fn")
+        if getattr(operation, "__module__", None) == keras.models.clone_model.__module__:
+            name = type(self).__name__
+            warnings.warn(
+                f"keras.models.clone_model gives a plain functional model, not a {name}, which "
+                f"is not made from inputs and outputs. {name}.from_config(model.get_config()) "
+                "keeps the class",
+                stacklevel=4,
+            )
+        return super()._run_through_graph(*args, **kwargs)
 
     def save_to(self, folder: str | os.PathLike[str]) -> Path:
         """Writes architecture and weights, to be read back by `gfkeras.load`.
@@ -113,15 +132,6 @@ def load_model(folder: str | os.PathLike[str]) -> keras.Model:
         raise ValueError(
             f"{weights_path} is damaged: its SHA-256 is {digest}, expected {expected_hash}"
         )
-    _register_classes()
     model = keras.saving.deserialize_keras_object(config, safe_mode=True)
     model.load_weights(weights_path)
     return model
-
-
-def _register_classes() -> None:
-    """Imports the rooms whose classes a saved model can name."""
-    import importlib
-
-    for room in ("layers", "backbones", "models"):
-        importlib.import_module(f"gfkeras.{room}")

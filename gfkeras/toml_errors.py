@@ -1,4 +1,4 @@
-"""Pydantic's findings as one line that a person can act on."""
+"""Pydantic's errors as one readable line."""
 
 from __future__ import annotations
 

@@ -86,7 +86,7 @@ def _real(values: np.ndarray, detail: dict) -> np.ndarray:
     return (values.astype(np.float32) - zero_point) * np.float32(scale)
 
 
-# == From here on the same in every Python kit; tests/kits holds the copies equal. =================
+# == The common part of the Python kits; `make kits` copies it from python-litert. =================
 
 
 @dataclass(frozen=True)

@@ -60,7 +60,7 @@ class Runtime:
         return dict(zip(self.output_names, outputs, strict=True))
 
 
-# == From here on the same in every Python kit; tests/kits holds the copies equal. =================
+# == The common part of the Python kits; `make kits` copies it from python-litert. =================
 
 
 @dataclass(frozen=True)

@@ -57,7 +57,7 @@ class Runtime:
         return {name: value.numpy() for name, value in outputs.items()}
 
 
-# == From here on the same in every Python kit; tests/kits holds the copies equal. =================
+# == The common part of the Python kits; `make kits` copies it from python-litert. =================
 
 
 @dataclass(frozen=True)

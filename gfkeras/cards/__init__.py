@@ -1,21 +1,27 @@
-"""The card of an artefact: where it lies, and how it is kept inside the artefact as well."""
+"""Cards of artefacts, beside the file and inside it."""
 
 from gfkeras.cards.card import (
     CARD_FORMAT,
     FLOAT_PRECISIONS,
     card_path,
-    card_text,
     embed_card,
     embedded_card,
     file_facts,
+    read_card,
+    record,
+    recordable_card,
+    write_card,
 )
 
 __all__ = [
     "CARD_FORMAT",
     "FLOAT_PRECISIONS",
     "card_path",
-    "card_text",
     "embed_card",
     "embedded_card",
     "file_facts",
+    "read_card",
+    "record",
+    "recordable_card",
+    "write_card",
 ]

@@ -8,11 +8,25 @@ so that `--help` and `--version` answer at once.
 from __future__ import annotations
 
 import os
+import shlex
 import sys
 from collections.abc import Sequence
+from contextvars import ContextVar
 from typing import Any
 
-__all__ = ["main"]
+from gfkeras.backend import missing_package, set_defaults
+
+__all__ = ["command_line", "main"]
+
+_ARGUMENTS: ContextVar[tuple[str, ...]] = ContextVar("arguments", default=())
+
+
+def command_line() -> str:
+    """The command that runs, as it can be typed again.
+
+    Such as `gfkeras evaluate face.tflite --data lfw --pairs pairs.txt`.
+    """
+    return shlex.join(["gfkeras", *_ARGUMENTS.get()])
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -21,15 +35,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
     Args:
         arguments: without the program's name; those of the process by default.
     """
-    # Before anything imports TensorFlow, which reads them once.
-    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
-    os.environ.setdefault("GRPC_VERBOSITY", "ERROR")
+    set_defaults()
     import typer
 
-    from gfkeras.cli._command_line import remember
     from gfkeras.cli.app import app
 
-    remember(arguments)
+    _ARGUMENTS.set(tuple(sys.argv[1:] if arguments is None else arguments))
 
     # Typer may carry a Click of its own, so the base of its usage errors is not click's.
     usage_error: Any = typer.BadParameter.__mro__[2]
@@ -46,6 +57,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except (usage_error, ValueError, OSError, ImportError) as error:
         if os.environ.get("GFKERAS_DEBUG"):
             raise
+        if isinstance(error, ModuleNotFoundError):
+            error = missing_package(error)
         described = getattr(error, "format_message", error.__str__)()
         message = " ".join(described.split()) or type(error).__name__
         print(f"gfkeras: error: {message}", file=sys.stderr)  # noqa: T201

@@ -7,12 +7,11 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from gfkeras.cli._backend import load_keras
-from gfkeras.cli._options import QuietOption, SettingsOption
-from gfkeras.cli._output import JsonOption, columns, fit_verbosity, say, write_json
+from gfkeras.cli.options import JsonOption, QuietOption, SettingsOption
+from gfkeras.cli.output import columns, fit_verbosity, say, write_json
 
 if TYPE_CHECKING:
-    from gfkeras.experiments.ablation import Grid
+    from gfkeras.experiments.ablation import AblationResult, Grid
 
 
 def command(
@@ -62,36 +61,31 @@ def command(
     when the same command is given again; several of them, with other --seeds or --rows or the
     same, may share one --out.
     """
-    numbers = _numbers(seeds)
-    load_keras()
-    from gfkeras.cli._pairs import named_pairs
-    from gfkeras.experiments.ablation import Grid, TrainingFaces, ablate
+    from gfkeras.tasks.ablate import ablate, read_grid
 
-    read = Grid.read(grid, settings or [])
+    numbers = _numbers(seeds)
     if plan:
-        _plan(read)
+        _plan(read_grid(grid, settings or ()))
         return
-    for name, value in (("data", data), ("out", out)):
-        if value is None:
-            raise ValueError(f"`{name}` must be given, unless --plan is. Received: none")
-    assert data is not None
-    assert out is not None
-    if pairs is None and (pairs_data or pairs_identities):
-        given = "pairs_data" if pairs_data else "pairs_identities"
-        raise ValueError(f"`{given}` goes with --pairs. Received: no --pairs")
-    listed = None
-    if pairs is not None:
-        listed = named_pairs(pairs, pairs_data or data, pairs_identities, 0, "pairs_identities")
+    if data is None or out is None:
+        missing = "data" if data is None else "out"
+        raise ValueError(f"`{missing}` must be given, unless --plan is. Received: none")
     result = ablate(
-        read,
-        TrainingFaces(data, identities),
-        out,
-        pairs=listed,
-        seeds=numbers,
-        rows=rows,
+        grid, data, out, identities=identities, pairs=pairs, pairs_data=pairs_data,
+        pairs_identities=pairs_identities, seeds=numbers, rows=rows, settings=settings or (),
         verbose=fit_verbosity(quiet),
         progress=None if quiet else lambda what, done, total: say(f"[{done}/{total}] {what}"),
-    )
+    )  # fmt: skip
+    _print(result, out)
+    write_json(json, result.to_json() | {"trained": result.trained})
+    if result.failures:
+        name, seed, reason = result.failures[0]
+        raise ValueError(
+            f"{len(result.failures)} rows failed, {name!r} with seed {seed} first: {reason}"
+        )
+
+
+def _print(result: AblationResult, out: Path) -> None:
     from gfkeras.experiments.ablation.result import cells, headings
 
     # As much of the table as a terminal is wide.
@@ -99,12 +93,6 @@ def command(
     names, lines = headings(result), [cells(result, row) for row in result.rows]
     columns([names[i] for i in shown], [[line[i] for i in shown] for line in lines])
     say(f"Table: {out / 'table.md'}, {out / 'table.csv'}")
-    write_json(json, result.to_json() | {"trained": result.trained})
-    if result.failures:
-        name, seed, reason = result.failures[0]
-        raise ValueError(
-            f"{len(result.failures)} rows failed, {name!r} with seed {seed} first: {reason}"
-        )
 
 
 def _numbers(seeds: str | None) -> list[int] | None:

@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from gfkeras.cli._backend import load_keras
-from gfkeras.cli._output import JsonOption, ModelArgument, columns, say, table, text, write_json
+from gfkeras.cli import command_line
+from gfkeras.cli.options import JsonOption, ModelArgument
+from gfkeras.cli.output import columns, mib, say, table, write_json
 
 if TYPE_CHECKING:
     from gfkeras.inference.measuring import Measurement
 
-# Of the rest, what they are called says little.
+# Tensors of one kind that are named; the names of more say little.
 _TENSORS = 3
 
 
@@ -40,18 +40,17 @@ def command(
     have no such table. A warning names what XNNPACK leaves to slower kernels.
     """
     counts = _counts(threads)
-    load_keras()
-    from gfkeras.cards import card as cards
-    from gfkeras.cli._recording import latency_entries
-    from gfkeras.inference.measuring import measure
+    from gfkeras.tasks.bench import bench
 
-    if record:
-        # Refuses what has no card before the work.
-        cards.recordable_card(Path(model))
-    measured = measure(model, counts, repeats, batch_size)
+    measured = bench(
+        model,
+        counts,
+        batch_size=batch_size,
+        repeats=repeats,
+        record=record,
+        command=command_line(),
+    )
     _print(measured)
-    for entry in latency_entries(measured) if record else ():
-        cards.record(Path(model), "latency", entry)
     write_json(json, measured.to_json())
 
 
@@ -80,7 +79,7 @@ def _print(measured: Measurement) -> None:
             for each in measured.latencies
         ],
     )
-    table([("Size", _mib(measured.size_bytes)), ("Memory", _mib(measured.peak_memory_bytes))])
+    table([("Size", mib(measured.size_bytes)), ("Memory", mib(measured.peak_memory_bytes))])
     if measured.operators is None:
         say(f"No table of operators: {measured.operators_missing}.")
     else:
@@ -108,7 +107,3 @@ def _print(measured: Measurement) -> None:
 def _name(tensor: str) -> str:
     """The first of the names that the converter has joined."""
     return tensor.partition(";")[0]
-
-
-def _mib(size: int | None) -> str:
-    return text(None) if size is None else f"{size / 2**20:.2f} MiB"

@@ -7,12 +7,10 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from gfkeras.cli._backend import load_keras
-from gfkeras.cli._faces import DataOption, IdentitiesOption, ImagesOption, open_faces
-from gfkeras.cli._options import QuietOption, SettingsOption
-from gfkeras.cli._output import JsonOption, columns, fit_verbosity, say, table, text, write_json
-from gfkeras.cli._progress import stages
-from gfkeras.cli._training_table import print_training
+from gfkeras.cli.options import IdentitiesOption, JsonOption, QuietOption, SettingsOption
+from gfkeras.cli.output import columns, fit_verbosity, say, table, text, write_json
+from gfkeras.cli.progress import stages
+from gfkeras.cli.train import DataOption, ListedImagesOption, print_training
 
 if TYPE_CHECKING:
     from gfkeras.experiments.cleaning import CleaningResult
@@ -46,7 +44,7 @@ def command(
     ] = False,
     settings: SettingsOption = None,
     identities: IdentitiesOption = None,
-    images: ImagesOption = None,
+    images: ListedImagesOption = None,
     resume: Annotated[
         bool, typer.Option("--resume", help="Go on with what stands in --out.")
     ] = False,
@@ -59,31 +57,13 @@ def command(
     Writes dropped.csv (angle, and whom the image looks like), contact sheets, and a cleaned
     manifest for `gfkeras train`. No photo is changed or deleted.
     """
-    load_keras()
-    from gfkeras.experiments.cleaning import clean
-    from gfkeras.experiments.cleaning.manifest import LIST_FILE
-    from gfkeras.training import Recipe
-    from gfkeras.training.run_folder import RECIPE_FILE
+    from gfkeras.tasks.clean import clean
 
-    if images is not None and images.resolve() == (out / LIST_FILE).resolve():
-        raise ValueError(
-            f"--out must be another folder than that of --images, whose {LIST_FILE} would be "
-            f"replaced by a shorter one. Received: {str(images)!r}"
-        )
-    recipe: Recipe | str = source
-    run_recipe = Path(source) / RECIPE_FILE
-    if run_recipe.is_file():
-        if settings:
-            raise ValueError(f"`--set` is for a recipe; {source!r} is a run, which has its own")
-        min_images = Recipe.read(run_recipe).data.min_images
-    else:
-        recipe = Recipe.read(source, settings or [])
-        min_images = recipe.data.min_images
-    faces = open_faces(data, identities, images, min_images)
-    with stages(quiet) as move:
+    with stages(quiet) as progress:
         result = clean(
-            recipe, faces, out, angle=_degrees(angle), sub_centers=sub_centers, retrain=retrain,
-            resume=resume, verbose=fit_verbosity(quiet), progress=move,
+            source, data, out, angle=_degrees(angle), sub_centers=sub_centers, retrain=retrain,
+            settings=settings or (), identities=identities, images=images, resume=resume,
+            verbose=fit_verbosity(quiet), progress=progress,
         )  # fmt: skip
     _print(result)
     if result.retrained is not None:
@@ -104,19 +84,8 @@ def _degrees(angle: str) -> float | str:
 
 
 def _print(result: CleaningResult) -> None:
-    report = result.to_json()
-    table([
-        ("Images", f"{report['images']:,} of {report['identities']:,} people measured"),
-        ("Dropped", f"{report['dropped']:,} at {result.angle:g}° or more, "
-         f"{report['dropped'] / report['images']:.1%}"),
-        ("Median angle", f"{report['median_angle']:.1f}°"),
-        ("Dominant center", f"{report['dominant_share']:.1%} of a person's images in the mean, "
-         f"of {report['sub_centers']} centers"),
-        ("Report", f"{result.out / 'report.json'}, dropped.csv, classes.csv"),
-        ("To look at", f"{len(result.sheets)} contact sheets, {result.out / 'dropped_*.jpg'}"),
-        ("Kept", result.manifest),
-    ])  # fmt: skip
-    worst = sorted(report["classes"], key=lambda row: -row["dropped"])[:_SHOWN]
+    table(result.summary())
+    worst = sorted(result.classes(), key=lambda row: -row["dropped"])[:_SHOWN]
     if worst and worst[0]["dropped"]:
         columns(
             ("Person", "images", "dropped", "dominant share"),

@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from gfkeras.cli._output import JsonOption, say, table, write_json
+from gfkeras.cli.options import JsonOption
+from gfkeras.cli.output import list_skipped, say, table, write_json
 
 if TYPE_CHECKING:
-    from gfkeras.data import RecordSet
-    from gfkeras.data.sources import Source
+    from gfkeras.data.statistics import Suspects
 
 app = typer.Typer(
     help="Data sets: look at one, fetch public ones, take records apart.", no_args_is_help=False
@@ -33,22 +33,18 @@ def fetch_command(
     The result is a folder with one folder per person, for `gfkeras prepare`. A download that
     was cut goes on where it stopped.
     """
-    from gfkeras.data.fetching import DATA_SETS, fetch, fetchable
+    from gfkeras.data.fetching import fetchable
+    from gfkeras.tasks.data import fetch
 
     if name is None:
         table(list(fetchable().items()))
         write_json(json, {"names": fetchable()})
         return
-    path = fetch(name, out)
-    say(str(path))
-    results: dict[str, object] = {"name": name, "path": path}
-    if name in DATA_SETS:
-        people = [folder for folder in path.iterdir() if folder.is_dir()]
-        results["people"] = len(people)
-        results["images"] = sum(1 for folder in people for _ in folder.iterdir())
-        results["terms"] = DATA_SETS[name].terms
-        say(f"{results['images']:,} images of {results['people']:,} people; {results['terms']}")
-    write_json(json, results)
+    fetched = fetch(name, out)
+    say(str(fetched.path))
+    if fetched.people is not None:
+        say(f"{fetched.images:,} images of {fetched.people:,} people; {fetched.terms}")
+    write_json(json, fetched.to_json())
 
 
 @app.command("stats")
@@ -70,41 +66,21 @@ def stats_command(
     json: JsonOption = None,
 ) -> None:
     """Count a data set, draw it, and list images that look out of place."""
-    from gfkeras.data.statistics import DataStatistics
+    from gfkeras.tasks.data import stats
 
-    if sheet is not None and sheet.suffix.lower() != ".png":
-        raise ValueError(f"`sheet` must end in .png. Received: sheet={str(sheet)!r}")
-    opened = _opened(folder, split)
-    records, source = opened
-    statistics = (
-        DataStatistics.of_records(records)
-        if records is not None
-        else DataStatistics.of_source(source)  # type: ignore[arg-type]
-    )
-    results = statistics.to_json()
-    spread = results["images_per_identity"]
-    rows: list[tuple[str, Any]] = [
-        ("Images", f"{statistics.images:,} of {statistics.identities:,} people"),
-        ("Of nobody known", f"{statistics.unlabelled:,}"),
-        (
-            "Images a person",
-            f"{spread['min']:g} to {spread['max']:g}, median {spread['median']:g}",
-        ),
-        ("Size", ", ".join(f"{size}: {n:,}" for size, n in list(results["sizes"].items())[:4])),
-        ("Bytes an image", f"{statistics.bytes_per_image:,.0f} (median)"),
-        ("Unreadable", f"{len(statistics.unreadable):,}"),
-    ]
-    table(rows)
-    _print_histogram(statistics.histogram())
-    for name, reason in list(statistics.unreadable.items())[:10]:
+    found = stats(
+        folder, split=split, sheet=sheet, people=people, seed=seed, embeddings=embeddings,
+        duplicate_cosine=duplicate_cosine,
+    )  # fmt: skip
+    table(found.summary())
+    _print_histogram(found.statistics.histogram())
+    for name, reason in list(found.statistics.unreadable.items())[:10]:
         say(f"unreadable {name}: {reason}")
-    if sheet is not None:
-        title = f"{folder.name}: {statistics.images:,} images of {statistics.identities:,} people"
-        _draw_sheet(sheet, opened, title, people, seed)
-        say(f"contact sheet: {sheet}")
-    if embeddings is not None:
-        results |= _suspects(embeddings, duplicate_cosine)
-    write_json(json, results)
+    if found.sheet is not None:
+        say(f"contact sheet: {found.sheet}")
+    if found.suspects is not None:
+        _print_suspects(found.suspects)
+    write_json(json, found.to_json())
 
 
 @app.command("extract")
@@ -115,14 +91,13 @@ def extract_command(
     json: JsonOption = None,
 ) -> None:
     """Write records as files, a folder for each person."""
-    from gfkeras.data import RecordSet
-    from gfkeras.data.records.selection import extract
+    from gfkeras.tasks.data import extract
 
-    written, skipped = extract(RecordSet(folder, split), out)
-    table([("Images", f"{written:,}"), ("Skipped", f"{len(skipped):,}"), ("Folder", out)])
-    for name, reason in skipped[:10]:
-        say(f"skipped {name}: {reason}")
-    write_json(json, {"images": written, "skipped": len(skipped), "skipped_files": skipped})
+    found = extract(folder, out, split=split)
+    table([("Images", f"{found.images:,}"), ("Skipped", f"{len(found.skipped):,}"),
+           ("Folder", out)])  # fmt: skip
+    list_skipped(found.skipped)
+    write_json(json, found.to_json())
 
 
 @app.command("check")
@@ -131,24 +106,11 @@ def check_command(
     json: JsonOption = None,
 ) -> None:
     """Compare every file of records with its SHA-256."""
-    from gfkeras.data import RecordSet
-    from gfkeras.data.records import Manifest
+    from gfkeras.tasks.data import check
 
-    splits = list(Manifest.read(folder).splits)
-    for split in splits:
-        RecordSet(folder, split).verify()
-    say(f"{folder}: all shards and indices of {' and '.join(splits)} are whole")
-    write_json(json, {"splits": splits, "whole": True})
-
-
-def _opened(folder: Path, split: str) -> tuple[RecordSet | None, Source | None]:
-    from gfkeras.data import RecordSet
-    from gfkeras.data.records.manifest import MANIFEST_FILE
-    from gfkeras.data.sources import open_source
-
-    if (folder / MANIFEST_FILE).is_file():
-        return RecordSet(folder, split), None
-    return None, open_source(folder)
+    found = check(folder)
+    say(f"{folder}: all shards and indices of {' and '.join(found.splits)} are whole")
+    write_json(json, found.to_json())
 
 
 def _print_histogram(rows: list[tuple[int, int, int]]) -> None:
@@ -159,48 +121,8 @@ def _print_histogram(rows: list[tuple[int, int, int]]) -> None:
         say(f"{label:>12} images  {bar} {count:,}")
 
 
-def _draw_sheet(
-    path: Path,
-    opened: tuple[RecordSet | None, Source | None],
-    title: str,
-    people: int,
-    seed: int,
-) -> None:
-    from gfkeras.data.statistics.contact_sheet import (
-        contact_sheet,
-        drawn_from_records,
-        drawn_from_source,
-    )
-    from gfkeras.files import replacing
-
-    records, source = opened
-    rows = (
-        drawn_from_records(records, people, seed)
-        if records is not None
-        else drawn_from_source(source, people, seed)  # type: ignore[arg-type]
-    )
-    with replacing(path) as temporary:
-        contact_sheet(rows, title).save(temporary)
-
-
-def _suspects(embeddings: Path, duplicate_cosine: float) -> dict[str, Any]:
-    """Prints the most striking, returns all."""
-    import dataclasses
-
-    import numpy as np
-
-    from gfkeras.data.statistics import find_suspects
-
-    try:
-        with np.load(embeddings, allow_pickle=False) as stored:
-            embedding, paths = stored["embedding"], [Path(str(path)) for path in stored["path"]]
-    except (OSError, ValueError, KeyError) as error:
-        raise ValueError(
-            f"`embeddings` must be an .npz of `gfkeras embed`. "
-            f"Received: {str(embeddings)!r} ({error})"
-        ) from error
-    names = ["/".join(path.parts[-2:]) for path in paths]
-    found = find_suspects(embedding, names, [path.parent.name for path in paths], duplicate_cosine)
+def _print_suspects(found: Suspects) -> None:
+    """Prints the most striking ones."""
     say(f"Near-duplicates: {len(found.near_duplicates):,}")
     for pair in found.near_duplicates[:10]:
         note = "" if pair.same_identity else ", under two names"
@@ -211,7 +133,3 @@ def _suspects(embeddings: Path, duplicate_cosine: float) -> dict[str, Any]:
             f"  {image.name}: {image.cosine:.3f} to its own, "
             f"{image.cosine_other:.3f} to {image.looks_like}"
         )
-    return {
-        "near_duplicates": [dataclasses.asdict(pair) for pair in found.near_duplicates],
-        "mislabelled": [dataclasses.asdict(image) for image in found.mislabelled],
-    }

@@ -2,30 +2,53 @@
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from gfkeras.cli._align import AlignOption, DetectorOption, FaceOption, make_aligner
-from gfkeras.cli._backend import load_keras
-from gfkeras.cli._output import JsonOption, ModelArgument, ThreadsOption, say, table, write_json
-from gfkeras.cli._similarity import BetaOption, DistanceOption, GammaOption, GroupAwareOption
-from gfkeras.cli._studies import (
-    AtOption,
-    FitDataOption,
-    FitIdentitiesOption,
-    GalleryModelOption,
-    StudyOption,
-)
+from gfkeras.cli import command_line, options
+from gfkeras.cli.output import columns, list_skipped, say, table, write_json
+from gfkeras.cli.progress import stages
 
 if TYPE_CHECKING:
-    from gfkeras.cli._protocols import Measured, Protocol
-    from gfkeras.cli._studies import Studied
+    from gfkeras.tasks.evaluate import Evaluation
+
+StudyOption = Annotated[
+    str | None,
+    typer.Option(
+        metavar="NAME",
+        help="pairs, bin: measure again for each JPEG quality (jpeg), side of the image in pixels "
+        "(size), number of dimensions (dimension) or bits a number (bits).",
+    ),
+]
+AtOption = Annotated[
+    str | None, typer.Option(metavar="N,N,…", help="With --study: its values, instead of its own.")
+]
+FitDataOption = Annotated[
+    Path | None,
+    typer.Option(
+        metavar="DIR",
+        help="With --study dimension: one folder per person, to find the principal directions; by "
+        "default the people of --data in no pair.",
+    ),
+]
+FitIdentitiesOption = Annotated[
+    Path | None, typer.Option(metavar="FILE", help="Text file with the people of them to take.")
+]
+GalleryModelOption = Annotated[
+    str | None,
+    typer.Option(
+        metavar="OLD",
+        help="pairs, bin: the model that embedded the gallery; MODEL's embeddings are compared "
+        "with its.",
+    ),
+]
 
 
 def command(
-    model: ModelArgument,
+    model: options.ModelArgument,
     data: Annotated[
         Path,
         typer.Option(help="The data set: a folder (one folder per person for pairs), or a .bin."),
@@ -55,13 +78,11 @@ def command(
     refined: Annotated[
         bool, typer.Option("--refined", help="megaface: leave out what the lists of noises name.")
     ] = False,
-    flip: Annotated[
-        bool, typer.Option("--flip", help="Add the embedding of the mirrored image.")
-    ] = False,
-    group_aware: GroupAwareOption = False,
-    beta: BetaOption = None,
-    gamma: GammaOption = None,
-    distance: DistanceOption = "l2",
+    flip: options.FlipOption = False,
+    group_aware: options.GroupAwareOption = False,
+    beta: options.BetaOption = None,
+    gamma: options.GammaOption = None,
+    distance: options.DistanceOption = "l2",
     tune: Annotated[
         str | None,
         typer.Option(metavar="PAIRS", help="Choose beta and gamma on these development pairs."),
@@ -72,9 +93,9 @@ def command(
     fit_data: FitDataOption = None,
     fit_identities: FitIdentitiesOption = None,
     gallery_model: GalleryModelOption = None,
-    align: AlignOption = False,
-    detector: DetectorOption = None,
-    face: FaceOption = None,
+    align: options.AlignOption = False,
+    detector: options.DetectorOption = None,
+    face: options.FaceOption = None,
     bootstrap: Annotated[
         int, typer.Option(min=0, help="Draws for the 95 % intervals; 0 leaves them out.")
     ] = 1000,
@@ -88,10 +109,10 @@ def command(
     record: Annotated[
         bool, typer.Option("--record", help="Add the result to the artefact's card, PATH.json.")
     ] = False,
-    threads: ThreadsOption = None,
+    threads: options.ThreadsOption = None,
     batch_size: Annotated[int | None, typer.Option(min=1, help="Images embedded at once.")] = None,
     seed: Annotated[int, typer.Option(help="Of drawn pairs and of folds.")] = 0,
-    json: JsonOption = None,
+    json: options.JsonOption = None,
 ) -> None:
     """Measure a model by one of the field's protocols.
 
@@ -102,74 +123,34 @@ def command(
     --study draws a robustness curve over the pairs, --gallery-model compares with the embeddings of
     an older model.
     """
-    from gfkeras.cli._progress import embedding_bar
-    from gfkeras.cli._protocols import Protocol, Request, check_options, listed_pairs
-    from gfkeras.cli._similarity import make_similarity
-    from gfkeras.cli._studies import check_studying, run_study
+    from gfkeras.tasks.evaluate import evaluate
 
-    similarity = make_similarity(group_aware, beta, gamma, distance)
-    request = Request(
-        protocol, data, pairs, identities, subset, task, max_frames, distractors, refined, tune,
-        tune_data, similarity, bootstrap, seed,
-    )  # fmt: skip
-    check_options(request)
-    studying = check_studying(request, study, at, fit_data, fit_identities, gallery_model,
-                              {"record": record, "thresholds": thresholds})  # fmt: skip
-    load_keras()
-    # Before the model: a list that is wrong is found at once.
-    listed = listed_pairs(request)
-
-    from gfkeras.cards import card as cards
-    from gfkeras.inference import Embedder
-
-    # Before the work, not after it.
-    if record:
-        cards.recordable_card(Path(model))
-    if plots is not None:
-        from gfkeras.errors import require
-
-        require("matplotlib", "plots")
-    embedders = [
-        Embedder(name, flip=flip, batch_size=batch_size, num_threads=threads)
-        for name in (model, gallery_model)
-        if name is not None
-    ]
-    aligners = [make_aligner(align, detector, face, each.image_size) for each in embedders]
-    with embedding_bar(quiet=False) as progress:
-        running, *gallery = [
-            Protocol(request, embedder, listed, aligner, progress)
-            for embedder, aligner in zip(embedders, aligners, strict=True)
-        ]
-        studied = None if studying is None else run_study(studying, running, *gallery)
-        measured = running.run() if studied is None else studied.measured
-    _report(measured, running, studied)
-    results = {name: result.to_json() for name, result in measured.results.items()}
-    shown: dict[str, Any] = results.get("", results)
-    used = running.used
-    shown["protocol"] = protocol
-    shown["similarity"] = {"beta": used.beta, "gamma": used.gamma, "distance": used.distance}
-    if running.tuned is not None:
-        shown["tuned"] = running.tuned.to_json()
-    shown |= {} if studied is None else studied.json
-    write_json(json, shown)
-    if plots is not None:
-        from gfkeras.evaluation.plots import write_figures
-
-        for path in write_figures(plots, {n: make() for n, make in measured.figures.items()}):
-            say(f"Picture: {path}")
+    # No bar where nobody sees it.
+    with stages(quiet=not sys.stderr.isatty()) as progress:
+        found = evaluate(
+            model, data, protocol=protocol, pairs=pairs, identities=identities, subset=subset,
+            task=task, max_frames=max_frames, distractors=distractors, refined=refined, flip=flip,
+            similarity=options.make_similarity(group_aware, beta, gamma, distance), tune=tune,
+            tune_data=tune_data, study=study, at=at, fit_data=fit_data,
+            fit_identities=fit_identities, gallery_model=gallery_model, align=align,
+            detector=detector, face=face, bootstrap=bootstrap, threads=threads,
+            batch_size=batch_size, seed=seed, plots=plots is not None,
+            thresholds=thresholds is not None, record=record, progress=progress,
+        )  # fmt: skip
+    _report(found)
+    write_json(json, found.to_json())
+    for path in [] if plots is None else found.draw(plots):
+        say(f"Picture: {path}")
     if thresholds is not None:
-        _write_thresholds(thresholds, measured, running)
+        made = found.thresholds()
+        made.save(thresholds)
+        say(f"Thresholds: {thresholds} ({', '.join(made.at_far)})")
     if record:
-        from gfkeras.cli._recording import accuracy_entries
-
-        for entry in accuracy_entries(measured, running, flip, align):
-            card = cards.record(Path(model), "accuracy", entry)
-        say(f"Recorded: {card}")
+        say(f"Recorded: {found.record(command_line())}")
 
 
-def _report(measured: Measured, running: Protocol, studied: Studied | None) -> None:
-    if running.tuned is not None:
-        tuned = running.tuned
+def _report(found: Evaluation) -> None:
+    if (tuned := found.tuned) is not None:
         table([
             ("Tuned", f"beta {tuned.similarity.beta:g}, gamma {tuned.similarity.gamma:.3g}"),
             (
@@ -177,36 +158,14 @@ def _report(measured: Measured, running: Protocol, studied: Studied | None) -> N
                 f"{tuned.pairs:,}: {tuned.accuracy:.2%}, by the cosine {tuned.cosine_accuracy:.2%}",
             ),
         ])  # fmt: skip
-    skipped: dict[Any, str] = {}
-    for name, result in measured.results.items():
-        skipped |= dict(result.skipped_files)
+    studied = found.studied
+    for name, result in found.measured.results.items():
         # The comparison of several models has one table for all.
         if studied is None or not name:
             table(result.summary(), name.capitalize())
     if studied is not None:
-        studied.report()
-    for path, reason in list(skipped.items())[:10]:
-        say(f"skipped {path}: {reason}")
+        columns(*studied.table())
+    skipped = list(found.skipped.items())
+    list_skipped(skipped)
     if len(skipped) > 10:
         say(f"and {len(skipped) - 10} more, see --json")
-
-
-def _write_thresholds(path: Path, measured: Measured, running: Protocol) -> None:
-    import datetime
-
-    from gfkeras.evaluation import Thresholds
-    from gfkeras.version import __version__
-
-    if measured.curve is None:
-        raise ValueError(
-            "`thresholds` goes with the protocols pairs, bin, ytf and ijb (1:1). "
-            f"Received: --protocol {running.request.protocol}"
-        )
-    day = datetime.datetime.now(tz=datetime.UTC).date().isoformat()
-    origin = (
-        f"{measured.measured}, {measured.curve.impostor:,} impostor pairs, {day}, "
-        f"gfkeras {__version__}"
-    )
-    made = Thresholds.from_curve(measured.curve, running.used, origin, running.embedder.fingerprint)
-    made.save(path)
-    say(f"Thresholds: {path} ({', '.join(made.at_far)})")

@@ -7,7 +7,9 @@ from typing import Annotated, Any
 
 import typer
 
-from gfkeras.cli._output import JsonOption, say, table, write_json
+from gfkeras.cli.options import JsonOption, QuietOption
+from gfkeras.cli.output import say, table, write_json
+from gfkeras.cli.progress import stages
 
 
 def command(
@@ -63,7 +65,7 @@ def command(
     workers: Annotated[
         int | None, typer.Option(min=1, help="Processes; as many as processors by default.")
     ] = None,
-    quiet: Annotated[bool, typer.Option("--quiet", help="No progress.")] = False,
+    quiet: QuietOption = False,
     json: JsonOption = None,
 ) -> None:
     """Turn photos or a public data set into training records.
@@ -71,40 +73,17 @@ def command(
     A run that was interrupted or killed goes on where it stopped when the same command is
     given again.
     """
-    from gfkeras.cli._progress import stages
-    from gfkeras.data.prepare import PrepareOptions, prepare
-    from gfkeras.data.sources import open_source
+    from gfkeras.tasks.prepare import prepare
 
-    options = PrepareOptions(
-        align=align,
-        detector=detector,
-        face=face,
-        size=_size(size),
-        quality=quality,
-        shard_size=shard_size,
-        min_images=min_images,
-        max_images=max_images,
-        holdout=holdout,
-        shuffle=shuffle,
-        seed=seed,
-        keep_duplicates=keep_duplicates,
-    )
-    opened = open_source(source, format, **_settings(source_options or []))
-    try:
-        with stages(quiet) as progress:
-            result = prepare(opened, out, options, workers=workers, progress=progress)
-    except RuntimeError as error:
-        raise ValueError(str(error)) from error
-    reasons = ", ".join(f"{count:,} {kind}" for kind, count in result.skipped_reasons.items())
-    rows: list[tuple[str, Any]] = [
-        ("Images", f"{result.images:,} of {result.identities:,} people"),
-        ("Held out", f"{result.heldout_images:,} of {result.heldout_identities:,} people"),
-        ("Skipped", f"{result.skipped:,}" + (f" ({reasons}), see skipped.csv" if reasons else "")),
-        ("Shards", f"{result.shards}, {result.size_bytes / 2**20:,.1f} MiB"),
-        ("Seconds", result.seconds),
-        ("Records", out),
-    ]
-    table(rows)
+    with stages(quiet) as progress:
+        result = prepare(
+            source, out, format=format, source_options=_settings(source_options or []),
+            align=align, detector=detector, face=face, size=_size(size), min_images=min_images,
+            max_images=max_images, holdout=holdout, shard_size=shard_size, quality=quality,
+            shuffle=shuffle, seed=seed, keep_duplicates=keep_duplicates, workers=workers,
+            progress=progress,
+        )  # fmt: skip
+    table(result.summary())
     if result.fitted:
         say(
             f"{result.fitted:,} images were not {size} and were scaled to fit, as if they were "

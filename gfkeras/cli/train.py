@@ -3,15 +3,26 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from gfkeras.cli._backend import load_keras
-from gfkeras.cli._faces import DataOption, IdentitiesOption, ImagesOption, open_faces
-from gfkeras.cli._options import QuietOption, SettingsOption
-from gfkeras.cli._output import JsonOption, fit_verbosity, write_json
-from gfkeras.cli._training_table import print_training
+from gfkeras.cli import options
+from gfkeras.cli.output import fit_verbosity, say, table, write_json
+
+if TYPE_CHECKING:
+    from gfkeras.training import TrainingResult
+
+DataOption = Annotated[
+    Path, typer.Option(help="Records that `gfkeras prepare` wrote, or one folder per person.")
+]
+ListedImagesOption = Annotated[
+    Path | None,
+    typer.Option(
+        help="Text file with the images to take of a folder of people: PERSON/FILE a line, or "
+        "PATH, a tab and the person. All by default."
+    ),
+]
 
 
 def command(
@@ -20,21 +31,28 @@ def command(
     ],
     data: DataOption,
     out: Annotated[Path, typer.Option(help="Folder of the run: models, logs, summary.")],
-    settings: SettingsOption = None,
-    identities: IdentitiesOption = None,
-    images: ImagesOption = None,
+    settings: options.SettingsOption = None,
+    identities: options.IdentitiesOption = None,
+    images: ListedImagesOption = None,
     resume: Annotated[
         bool, typer.Option("--resume", help="Go on from the last checkpoint in --out.")
     ] = False,
-    quiet: QuietOption = False,
-    json: JsonOption = None,
+    quiet: options.QuietOption = False,
+    json: options.JsonOption = None,
 ) -> None:
     """Train a model as a recipe says."""
-    load_keras()
-    from gfkeras.training import Recipe, train
+    from gfkeras.tasks.train import train
 
-    checked = Recipe.read(recipe, settings or [])
-    faces = open_faces(data, identities, images, checked.data.min_images)
-    result = train(checked, faces, out, resume=resume, verbose=fit_verbosity(quiet))
+    result = train(
+        recipe, data, out, settings=settings or (), identities=identities, images=images,
+        resume=resume, verbose=fit_verbosity(quiet),
+    )  # fmt: skip
     print_training(result)
     write_json(json, result.to_json())
+
+
+def print_training(result: TrainingResult, title: str = "") -> None:
+    """Prints the results of a run and its notes."""
+    table(result.summary(), title)
+    for note in result.notes:
+        say(note)

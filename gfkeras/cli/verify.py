@@ -7,8 +7,8 @@ from typing import Annotated
 
 import typer
 
-from gfkeras.cli._backend import load_keras
-from gfkeras.cli._output import JsonOption, ModelArgument, ThreadsOption, say, table, write_json
+from gfkeras.cli.options import JsonOption, ModelArgument, ThreadsOption
+from gfkeras.cli.output import say, table, write_json
 
 
 def command(
@@ -21,28 +21,13 @@ def command(
 ) -> None:
     """Compare an artefact's embeddings with the model's, image by image.
 
-    Fails over the tolerance: a largest error of 1e-4 for fp32, a smallest cosine of 0.9995
-    for fp16, a mean cosine of 0.985 and 98% of the groups for int8; others in docs/export.md.
+    Fails over the tolerance of the artefact's precision; docs/export.md lists the tolerances.
     """
-    load_keras()
-    import numpy as np
+    from gfkeras.tasks.verify import verify
 
-    from gfkeras.data import FaceFolder
-    from gfkeras.export import verify
-    from gfkeras.inference import Embedder
-
-    candidate = Embedder(artefact, num_threads=threads)
-    reference = Embedder(model)
-    folder = FaceFolder(data)
-    chosen = np.linspace(0, len(folder) - 1, min(limit, len(folder))).astype(int)
-    folder.paths = [folder.paths[i] for i in chosen]
-    folder.labels = folder.labels[chosen]
-    faces = folder.load()
-    result = verify(reference, candidate, faces.images)
-    # The folder also lists people without an image, and not everybody's were chosen.
-    unreadable = {path for path, _ in faces.skipped} & set(folder.paths)
-    results = result.to_json() | {"skipped": len(unreadable)}
+    result = verify(artefact, model, data, limit=limit, threads=threads)
+    results = result.to_json()
     write_json(json, results)
     table(list(results.items()))
     result.require()
-    say(f"The artefact keeps the tolerance of {result.precision}.")
+    say(f"The artefact keeps the tolerance of {result.parity.precision}.")

@@ -7,11 +7,11 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from gfkeras.cli._backend import load_keras
-from gfkeras.cli._output import JsonOption, say, table, write_json
+from gfkeras.cli.options import JsonOption, ModeOption, QuietOption
+from gfkeras.cli.output import mib, say, show, table, write_json
 
 if TYPE_CHECKING:
-    from gfkeras.zoo.registry import Preset
+    from gfkeras.tasks.zoo import ListedPreset
 
 app = typer.Typer(
     help="Models with weights, and the import of foreign ones.", no_args_is_help=False
@@ -28,59 +28,25 @@ def list_command(
     json: JsonOption = None,
 ) -> None:
     """List the presets that this version ships."""
-    load_keras()
-    from rich.console import Console
-    from rich.table import Table
+    from gfkeras.tasks.zoo import list_presets
 
-    from gfkeras.zoo.registry import presets
-    from gfkeras.zoo.table import network, size_text, write_into
-
-    found = presets()
+    found = list_presets()
     if markdown is not None:
-        changed = write_into(markdown, found)
+        changed = found.write_markdown(markdown)
         say(f"{markdown}: {'written' if changed else 'as before'}")
     else:
-        grid = Table(box=None, pad_edge=False)
-        for heading, width in (("Preset", 0), ("Network", 16), ("Weights", 9), ("Licence", 14)):
-            grid.add_column(heading, no_wrap=heading == "Preset", min_width=width or None)
-        for preset in found:
-            size = size_text(preset.weights.size_bytes)
-            weights = f"{size}, {_where(preset)}"
-            grid.add_row(preset.name, network(preset), weights, preset.licence.name)
-        Console(highlight=False, markup=False).print(grid)
-    write_json(json, {"presets": [_described(preset) for preset in found]})
+        _print_list(found.presets)
+    write_json(json, found.to_json())
 
 
 @app.command("show")
 def show_command(name: NameArgument, json: JsonOption = None) -> None:
-    """Show a preset: licence, provenance, measured figures."""
-    load_keras()
-    from gfkeras.zoo.registry import read_preset
-    from gfkeras.zoo.table import network, result_text, size_text
+    """Show a preset: licence, provenance, measured results."""
+    from gfkeras.tasks.zoo import show_preset
 
-    preset = read_preset(name)
-    data, licence = preset.training_data, preset.licence
-    rows: list[tuple[str, Any]] = [
-        ("Preset", preset.name),
-        ("", preset.summary),
-        ("Network", network(preset)),
-        ("Weights", f"{size_text(preset.weights.size_bytes)}, {_where(preset)}"),
-        ("SHA-256", preset.weights.sha256),
-        ("Licence of the weights", f"{licence.name}. {licence.note}".strip()),
-        ("Commercial use", "allowed" if licence.commercial_use else "not allowed"),
-        ("Made by", f"{preset.provenance.by} {preset.provenance.source}".strip()),
-        ("Trained on", f"{data.name}. {data.note}".strip()),
-    ]
-    if preset.weights.url:
-        rows.append(("URL", preset.weights.url))
-    for result in preset.results:
-        rows.append(("Measured" if not result.by else "Claimed", result_text(result)))
-    if preset.thresholds is not None:
-        at = ", ".join(f"{far}: {value:.4f}" for far, value in preset.thresholds.at_far.items())
-        rows.append(("Thresholds at FAR", f"{at} ({preset.thresholds.origin})"))
-    rows.append(("Model card", preset.folder / "README.md"))
-    table(rows)
-    write_json(json, _described(preset))
+    found = show_preset(name)
+    table(_rows(found))
+    write_json(json, found.to_json())
 
 
 @app.command("download")
@@ -89,31 +55,21 @@ def download_command(
     out: Annotated[
         Path | None, typer.Option(metavar="FOLDER", help="Where to put it; the cache by default.")
     ] = None,
-    quiet: Annotated[bool, typer.Option("--quiet", help="No progress.")] = False,
+    quiet: QuietOption = False,
     json: JsonOption = None,
 ) -> None:
     """Download a preset's file, checked by its SHA-256.
 
-    What is cut goes on where it stopped. GFKERAS_CACHE names another cache, GFKERAS_MIRROR another
-    server, GFKERAS_OFFLINE=1 forbids downloads.
+    A download that was cut continues where it stopped. GFKERAS_CACHE names another cache,
+    GFKERAS_MIRROR another server, GFKERAS_OFFLINE=1 forbids downloads.
     """
-    load_keras()
-    import shutil
+    from gfkeras.tasks.zoo import download_preset
 
-    from gfkeras.files import replacing
-    from gfkeras.zoo.loading import weights_path
-    from gfkeras.zoo.registry import read_preset
-
-    preset = read_preset(name)
-    path = weights_path(preset, out, progress=False if quiet else None)
-    if preset.in_the_box and out is not None:
-        with replacing(out / path.name) as temporary:
-            shutil.copyfile(path, temporary)
-        path = out / path.name
-    say(str(path))
-    if preset.kind == "detector":
-        say(f"To use this file: export GFKERAS_YUNET={path}")
-    write_json(json, {"name": preset.name, "path": path, "sha256": preset.weights.sha256})
+    done = download_preset(name, out, progress=False if quiet else None)
+    say(str(done.path))
+    if done.preset.kind == "detector":
+        say(f"To use this file: export GFKERAS_YUNET={done.path}")
+    write_json(json, done.to_json())
 
 
 @app.command("import")
@@ -145,26 +101,23 @@ def import_command(
     IResNet-18/34/50/100 and MobileFaceNet of InsightFace (ONNX, PyTorch, MXNet) and of
     Keras_insightface, where its layers are ours. Nothing in the file is run.
     """
-    load_keras()
-    from gfkeras.zoo import import_weights
-    from gfkeras.zoo.foreign.matching import describe
+    from gfkeras.tasks.zoo import import_weights
 
-    model = import_weights(file, format, symbol=symbol, pixel_scale=pixel_scale)
-    model.save_to(out)
-    results = {
-        "path": str(out),
-        "network": describe(model),
-        "embedding_dim": int(model.output_shape[-1]),
-        "parameters": int(model.count_params()),
-    }
-    table(list(results.items()))
-    write_json(json, results)
+    model = import_weights(file, out, format, symbol=symbol, pixel_scale=pixel_scale)
+    table(list(model.to_json().items()))
+    write_json(json, model.to_json())
 
 
 @app.command("export")
 def export_command(
     name: NameArgument,
     out: Annotated[Path, typer.Option(metavar="FOLDER", help="Where to put the artefacts.")],
+    ship: Annotated[
+        bool,
+        typer.Option(
+            "--ship", help="Also put the fp32 and int8 .tflite files beside the preset's weights."
+        ),
+    ] = False,
     json: JsonOption = None,
 ) -> None:
     """Export a preset's artefacts, each checked.
@@ -172,53 +125,75 @@ def export_command(
     All variants that its model.toml lists, with cards and thresholds; their embeddings are compared
     with golden.npz.
     """
-    load_keras()
-    from gfkeras.cli._preset_exports import export_variants
-    from gfkeras.zoo.registry import read_preset
+    from gfkeras.tasks.zoo import export_preset
 
-    rows = export_variants(read_preset(name), out)
-    for row in rows:
+    done = export_preset(name, out, ship)
+    for each in done.exports:
         say(
-            f"{row['path']}: {row['size_bytes'] / 2**20:.2f} MiB, "
-            f"least cosine to golden.npz {row['min_cosine']:.6f}"
+            f"{each.path}: {mib(each.size_bytes)}, least cosine to golden.npz {each.min_cosine:.6f}"
         )
-    write_json(json, {"exports": rows})
+    write_json(json, done.to_json())
 
 
 @app.command("pack")
 def pack_command(
     model: Annotated[str, typer.Argument(metavar="MODEL", help="A model folder.")],
     folder: Annotated[Path, typer.Argument(metavar="FOLDER", help="zoo/NAME of a checkout.")],
-    mode: Annotated[str | None, typer.Option(help="soft or hard; as trained by default.")] = None,
+    mode: ModeOption = None,
     json: JsonOption = None,
 ) -> None:
     """Put a trained model into the zoo.
 
-    Writes weights in half precision, golden embeddings and model.toml. Tables of a model.toml that
-    is there are kept, but for [architecture] and [weights]: measure [[results]] and [thresholds]
-    anew.
+    Writes weights in half precision, golden embeddings and model.toml. The tables of an earlier
+    model.toml are kept, except [architecture] and [weights]: measure [[results]] and [thresholds]
+    again.
     """
-    load_keras()
-    import gfkeras
-    from gfkeras.zoo.packing import pack
+    from gfkeras.tasks.zoo import pack_model
 
-    loaded = gfkeras.load(model)
-    if mode is not None:
-        loaded.mode = mode
-    preset = pack(loaded, folder)
-    table([("Preset", preset.name), ("Weights", f"{preset.weights.size_bytes / 2**20:.2f} MiB"),
-           ("SHA-256", preset.weights.sha256)])  # fmt: skip
-    write_json(json, _described(preset))
+    packed = pack_model(model, folder, mode)
+    weights = packed.preset.weights
+    table([("Preset", packed.preset.name), ("Weights", mib(weights.size_bytes)),
+           ("SHA-256", weights.sha256)])  # fmt: skip
+    write_json(json, packed.to_json())
 
 
-def _where(preset: Preset) -> str:
-    if preset.in_the_box:
-        return "in the box"
-    from gfkeras.downloads import cache_folder
+def _print_list(presets: list[ListedPreset]) -> None:
+    from rich.table import Table
 
-    there = (cache_folder() / preset.weights.file_name).is_file()
-    return "in the cache" if there else "to download"
+    from gfkeras.zoo.table import network, size_text
+
+    grid = Table(box=None, pad_edge=False)
+    for heading, width in (("Preset", 0), ("Network", 16), ("Weights", 9), ("Licence", 14)):
+        grid.add_column(heading, no_wrap=heading == "Preset", min_width=width or None)
+    for each in presets:
+        weights = f"{size_text(each.preset.weights.size_bytes)}, {each.where}"
+        licence = each.preset.licence.name
+        grid.add_row(each.preset.name, network(each.preset), weights, licence)
+    show(grid)
 
 
-def _described(preset: Preset) -> dict[str, Any]:
-    return {"name": preset.name, **preset.model_dump(mode="json")}
+def _rows(found: ListedPreset) -> list[tuple[str, Any]]:
+    from gfkeras.zoo.table import network, result_text, size_text
+
+    preset = found.preset
+    data, licence = preset.training_data, preset.licence
+    rows: list[tuple[str, Any]] = [
+        ("Preset", preset.name),
+        ("", preset.summary),
+        ("Network", network(preset)),
+        ("Weights", f"{size_text(preset.weights.size_bytes)}, {found.where}"),
+        ("SHA-256", preset.weights.sha256),
+        ("Licence of the weights", f"{licence.name}. {licence.note}".strip()),
+        ("Commercial use", "allowed" if licence.commercial_use else "not allowed"),
+        ("Made by", f"{preset.provenance.by} {preset.provenance.source}".strip()),
+        ("Trained on", f"{data.name}. {data.note}".strip()),
+    ]
+    if preset.weights.url:
+        rows.append(("URL", preset.weights.url))
+    for result in preset.results:
+        rows.append(("Measured" if not result.by else "Claimed", result_text(result)))
+    if preset.thresholds is not None:
+        at = ", ".join(f"{far}: {value:.4f}" for far, value in preset.thresholds.at_far.items())
+        rows.append(("Thresholds at FAR", f"{at} ({preset.thresholds.origin})"))
+    rows.append(("Model card", preset.folder / "README.md"))
+    return rows

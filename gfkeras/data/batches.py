@@ -1,4 +1,4 @@
-"""Training batches out of memory or out of files."""
+"""Training batches from memory or from files."""
 
 from __future__ import annotations
 

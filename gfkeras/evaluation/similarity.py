@@ -1,4 +1,4 @@
-"""How alike two faces are: the cosine, or the group-aware similarity, in NumPy."""
+"""Cosine and group-aware similarity of arrays."""
 
 from __future__ import annotations
 

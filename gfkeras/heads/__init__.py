@@ -11,22 +11,15 @@ from gfkeras.heads.combined_margin import CombinedMargin
 from gfkeras.heads.cosface import CosFace
 from gfkeras.heads.curricularface import CurricularFace
 from gfkeras.heads.magface import MagFace
-from gfkeras.heads.margin_head import MarginHead
+from gfkeras.heads.margin_head import HEADS, MarginHead
 from gfkeras.heads.norm_softmax import NormSoftmax
 from gfkeras.heads.partial_fc import PartialFC
 from gfkeras.heads.sphereface import SphereFace
 from gfkeras.heads.sphereface_r import SphereFaceR
 from gfkeras.heads.subcenter_arcface import SubCenterArcFace
 
-HEADS: dict[str, type[MarginHead]] = {
-    cls.__name__: cls
-    for cls in (
-        AdaFace, ArcFace, CombinedMargin, CosFace, CurricularFace, MagFace, NormSoftmax,
-        PartialFC, SphereFace, SphereFaceR, SubCenterArcFace,
-    )
-}  # fmt: skip
-
 __all__ = [
+    "HEADS",
     "AdaFace",
     "ArcFace",
     "CombinedMargin",

@@ -5,14 +5,12 @@ from __future__ import annotations
 import math
 from typing import Any
 
-import keras
 from keras import ops
 
 from gfkeras.errors import in_range, positive
-from gfkeras.heads.margin_head import MarginHead
+from gfkeras.heads.margin_head import MarginHead, registered
 from gfkeras.heads.margins import replace_target
 from gfkeras.layers.angular import arccos
-from gfkeras.layers.checks import check_labels
 from gfkeras.layers.replica import global_batch
 
 # Bounds of the norms and what is added to their deviation, those of AdaFace's public code.
@@ -20,7 +18,7 @@ MIN_NORM, MAX_NORM = 1e-3, 100.0
 EPSILON = 1e-3
 
 
-@keras.saving.register_keras_serializable("gfkeras")
+@registered
 class AdaFace(MarginHead):
     """AdaFace (arXiv 2204.00964): s·(cos(θ_y + g_angle) − g_add), by the feature's norm.
 
@@ -76,7 +74,6 @@ class AdaFace(MarginHead):
     def with_margin(
         self, logits: Any, labels: Any, embedding: Any = None, training: bool | None = None
     ) -> Any:
-        labels = check_labels(labels, logits.shape[1], logits)
         quality = self.quality(embedding, training)
 
         def margin(target: Any) -> Any:

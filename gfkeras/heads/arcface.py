@@ -5,14 +5,12 @@ from __future__ import annotations
 import math
 from typing import Any
 
-import keras
-
 from gfkeras.errors import in_range
-from gfkeras.heads.margin_head import MarginHead
+from gfkeras.heads.margin_head import MarginHead, registered
 from gfkeras.heads.margins import additive_angular_margin
 
 
-@keras.saving.register_keras_serializable("gfkeras")
+@registered
 class ArcFace(MarginHead):
     """ArcFace (arXiv 1801.07698, equation 3): the target's logit is s·cos(θ_y + m).
 

@@ -5,14 +5,12 @@ from __future__ import annotations
 import math
 from typing import Any
 
-import keras
-
 from gfkeras.errors import in_range, positive
-from gfkeras.heads.margin_head import MarginHead
+from gfkeras.heads.margin_head import MarginHead, registered
 from gfkeras.heads.margins import combined_margin
 
 
-@keras.saving.register_keras_serializable("gfkeras")
+@registered
 class CombinedMargin(MarginHead):
     """Combined margin (arXiv 1801.07698, equation 4): s·(cos(m1·θ_y + m2) − m3).
 

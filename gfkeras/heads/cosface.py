@@ -4,13 +4,11 @@ from __future__ import annotations
 
 from typing import Any
 
-import keras
-
 from gfkeras.errors import in_range
-from gfkeras.heads.margin_head import MarginHead
+from gfkeras.heads.margin_head import MarginHead, registered
 
 
-@keras.saving.register_keras_serializable("gfkeras")
+@registered
 class CosFace(MarginHead):
     """CosFace (arXiv 1801.09414, equation 4): the target's logit is s·(cos θ_y − m).
 

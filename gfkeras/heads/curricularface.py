@@ -5,16 +5,15 @@ from __future__ import annotations
 import math
 from typing import Any
 
-import keras
 from keras import ops
 
 from gfkeras.errors import in_range
-from gfkeras.heads.margin_head import MarginHead
+from gfkeras.heads.margin_head import MarginHead, registered
 from gfkeras.heads.margins import additive_angular_margin, target_of
 from gfkeras.layers.replica import global_mean
 
 
-@keras.saving.register_keras_serializable("gfkeras")
+@registered
 class CurricularFace(MarginHead):
     """CurricularFace (arXiv 2004.00288): hard negatives weigh t + cos θ_j.
 
@@ -65,7 +64,6 @@ class CurricularFace(MarginHead):
     def with_margin(
         self, logits: Any, labels: Any, embedding: Any = None, training: bool | None = None
     ) -> Any:
-        labels = ops.convert_to_tensor(labels)
         replaced = super().with_margin(logits, labels, embedding, training)
         cosine = ops.stop_gradient(target_of(logits, labels) / self.scale)
         cosine = ops.clip(cosine, -1.0, 1.0)

@@ -5,16 +5,14 @@ from __future__ import annotations
 import math
 from typing import Any
 
-import keras
 from keras import ops
 
 from gfkeras.errors import in_range, positive
-from gfkeras.heads.margin_head import MarginHead
+from gfkeras.heads.margin_head import MarginHead, registered
 from gfkeras.heads.margins import additive_angular_margin, replace_target
-from gfkeras.layers.checks import check_labels
 
 
-@keras.saving.register_keras_serializable("gfkeras")
+@registered
 class MagFace(MarginHead):
     """MagFace (arXiv 2103.06627): ArcFace with m(a) of a = ‖x‖, plus λ_g·g(a) on the loss.
 
@@ -89,7 +87,6 @@ class MagFace(MarginHead):
     def with_margin(
         self, logits: Any, labels: Any, embedding: Any = None, training: bool | None = None
     ) -> Any:
-        labels = check_labels(labels, logits.shape[1], logits)
         slope = (self.upper_margin - self.lower_margin) / (self.upper_norm - self.lower_norm)
         margin = self.lower_margin + slope * (self.magnitude(embedding) - self.lower_norm)
 

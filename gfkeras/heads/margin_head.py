@@ -1,8 +1,8 @@
-"""What all margin heads share: normalising, clipping, scaling, checking."""
+"""The base of the margin heads, and their names."""
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, NamedTuple, TypeVar
 
 import keras
 from keras import ops
@@ -11,6 +11,32 @@ from gfkeras.errors import positive, positive_int
 from gfkeras.heads.margins import replace_target
 from gfkeras.layers.angular import project, row_norms, unit_rows
 from gfkeras.layers.checks import check_embeddings, check_labels
+
+Head = TypeVar("Head", bound="MarginHead")
+
+
+# The heads by name, which `registered` fills.
+HEADS: dict[str, type[MarginHead]] = {}
+
+
+def registered(head: type[Head]) -> type[Head]:
+    """Class decorator: makes a head known by its name to gfkeras and to Keras' saved models."""
+    HEADS[head.__name__] = keras.saving.register_keras_serializable("gfkeras")(head)
+    return head
+
+
+class HeadLogits(NamedTuple):
+    """What a head computes of a labelled batch.
+
+    Attributes:
+        margin: (B, N) float32, with the margin on each row's class.
+        plain: (B, N) float32, without it.
+        labels: (B,) int, the column of each row's class.
+    """
+
+    margin: Any
+    plain: Any
+    labels: Any
 
 
 class MarginHead(keras.layers.Layer):
@@ -71,8 +97,16 @@ class MarginHead(keras.layers.Layer):
     def call(self, embedding: Any, labels: Any = None, training: bool | None = None) -> Any:
         if labels is None:
             return self.logits(embedding)
+        return self.labelled_logits(embedding, labels, training).margin
+
+    def labelled_logits(
+        self, embedding: Any, labels: Any, training: bool | None = None
+    ) -> HeadLogits:
+        """The logits with and without the margin; arguments and errors as of `call`."""
         centers, labels = self.choose(labels, training)
-        return self.with_margin(self.logits(embedding, centers), labels, embedding, training)
+        plain = self.logits(embedding, centers)
+        labels = check_labels(labels, plain.shape[1], plain)
+        return HeadLogits(self.with_margin(plain, labels, embedding, training), plain, labels)
 
     @property
     def samples(self) -> int:
@@ -111,7 +145,7 @@ class MarginHead(keras.layers.Layer):
 
         Args:
             logits: (B, N) float32 of `logits`, or those of the classes that `choose` drew.
-            labels: (B,) int, the column of each row's class.
+            labels: (B,) int tensor, the column of each row's class.
             embedding: (B, D), what the logits are of; heads whose margin depends on
                 its norm need it.
             training: as of `call`.
@@ -119,7 +153,6 @@ class MarginHead(keras.layers.Layer):
         Returns:
             As the logits.
         """
-        labels = check_labels(labels, logits.shape[1], logits)
         return replace_target(
             logits,
             labels,

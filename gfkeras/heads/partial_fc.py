@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib
 import inspect
 from collections.abc import Mapping
 from typing import Any
@@ -11,9 +10,9 @@ import keras
 import numpy as np
 from keras import ops
 
-from gfkeras.errors import nearest, positive_int
+from gfkeras.errors import by_name, nearest, positive_int
 from gfkeras.heads.initializers import CentersInitializer, PlaceInitializer
-from gfkeras.heads.margin_head import MarginHead
+from gfkeras.heads.margin_head import HEADS, MarginHead, registered
 from gfkeras.layers.checks import check_labels, known_values
 from gfkeras.layers.replica import global_batch
 from gfkeras.layers.rows import DrawnRows, SampledRows
@@ -22,7 +21,7 @@ from gfkeras.layers.rows import DrawnRows, SampledRows
 MAX_CLASSES = 2**24
 
 
-@keras.saving.register_keras_serializable("gfkeras")
+@registered
 class PartialFC(MarginHead):
     """Partial FC (arXiv 2203.15565): all positive centers and random negatives, each step.
 
@@ -227,19 +226,19 @@ class PartialFC(MarginHead):
 
 
 def _inner_head(head: Any, arguments: Mapping[str, Any] | None, num_classes: int) -> MarginHead:
-    """The head of a name, a config or itself; raises ValueError for what is none of a use."""
+    """The head that a name or a config stands for; raises ValueError for anything else."""
     if isinstance(head, str):
-        # Not at the top: the room's index of heads imports this file.
-        heads = importlib.import_module("gfkeras.heads")
-        if head == PartialFC.__name__:
+        found = by_name("head", head, HEADS)
+        if found is PartialFC:
             raise ValueError(f"`head` must be another head than PartialFC. Received: head={head!r}")
-        accepted = inspect.signature(heads.by_name("head", head, heads.HEADS).__init__).parameters
+        accepted = set(inspect.signature(found.__init__).parameters)
+        accepted -= {"self", "kwargs", "num_classes"}
         for name in arguments or {}:
-            if name not in accepted or name in ("self", "kwargs", "num_classes"):
-                guess = nearest(name, set(accepted) - {"self", "kwargs", "num_classes"})
+            if name not in accepted:
+                guess = nearest(name, accepted)
                 hint = f"; did you mean {guess!r}?" if guess else ""
                 raise ValueError(f"Unknown key {name!r} in `head_arguments` of {head}{hint}")
-        return heads.get(head, num_classes=num_classes, **(arguments or {}))
+        return found(num_classes=num_classes, **(arguments or {}))
     if isinstance(head, Mapping):
         head = keras.saving.deserialize_keras_object(dict(head))
     if not isinstance(head, MarginHead) or isinstance(head, PartialFC):

@@ -4,17 +4,16 @@ from __future__ import annotations
 
 from typing import Any
 
-import keras
 from keras import ops
 
 from gfkeras.errors import in_range
-from gfkeras.heads.margin_head import MarginHead
+from gfkeras.heads.margin_head import MarginHead, registered
 from gfkeras.heads.margins import multiplicative_angular_margin, replace_target
 from gfkeras.layers.angular import project
-from gfkeras.layers.checks import check_embeddings, check_labels
+from gfkeras.layers.checks import check_embeddings
 
 
-@keras.saving.register_keras_serializable("gfkeras")
+@registered
 class SphereFace(MarginHead):
     """SphereFace, A-Softmax (arXiv 1704.08063): ‖x‖·(λ·cos θ_y + ψ(m·θ_y)) / (1 + λ).
 
@@ -79,7 +78,6 @@ class SphereFace(MarginHead):
     def with_margin(
         self, logits: Any, labels: Any, embedding: Any = None, training: bool | None = None
     ) -> Any:
-        labels = check_labels(labels, logits.shape[1], logits)
         norm = self.norms(embedding)
         annealing = self.annealing()
         if training:

@@ -5,15 +5,14 @@ from __future__ import annotations
 import math
 from typing import Any
 
-import keras
 from keras import ops
 
 from gfkeras.errors import in_range
-from gfkeras.heads.margin_head import MarginHead
+from gfkeras.heads.margin_head import MarginHead, registered
 from gfkeras.layers.angular import arccos
 
 
-@keras.saving.register_keras_serializable("gfkeras")
+@registered
 class SphereFaceR(MarginHead):
     """SphereFace-R, v1 with hard feature normalisation (arXiv 2109.05565).
 

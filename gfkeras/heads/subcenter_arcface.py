@@ -4,18 +4,18 @@ from __future__ import annotations
 
 from typing import Any
 
-import keras
 from keras import ops
 
 from gfkeras.errors import one_of, positive, positive_int
 from gfkeras.heads.arcface import ArcFace
+from gfkeras.heads.margin_head import registered
 from gfkeras.layers.angular import project, unit_rows
 from gfkeras.layers.checks import check_embeddings
 
 POOLINGS = ("max", "softmax")
 
 
-@keras.saving.register_keras_serializable("gfkeras")
+@registered
 class SubCenterArcFace(ArcFace):
     """Sub-center ArcFace (ECCV 2020): cos θ_j is that of the nearest of K centers.
 

@@ -1,17 +1,5 @@
 """Embedding faces with a model in any form, and comparing the embeddings."""
 
-from gfkeras.inference.embedder import Embedder
-from gfkeras.inference.embeddings import Embeddings, FileEmbeddings
-from gfkeras.inference.gallery import Gallery, Match
-from gfkeras.inference.group_aware_similarity import group_aware_similarity
-from gfkeras.inference.source_faces import SourceFaces
+import lazy_loader
 
-__all__ = [
-    "Embedder",
-    "Embeddings",
-    "FileEmbeddings",
-    "Gallery",
-    "Match",
-    "SourceFaces",
-    "group_aware_similarity",
-]
+__getattr__, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)

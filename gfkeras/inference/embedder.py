@@ -6,22 +6,24 @@ import functools
 import os
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import keras
 import numpy as np
 
+from gfkeras.cards import FLOAT_PRECISIONS
 from gfkeras.data.alignment import FaceAligner
 from gfkeras.data.images import check_images, read_image
 from gfkeras.errors import positive_int
 from gfkeras.files import sha256, tree_sha256
 from gfkeras.inference.embeddings import Embeddings, FileEmbeddings
 from gfkeras.inference.open_model import open_model
-from gfkeras.inference.photos import Photo, PhotoFaces, embed_photos
+from gfkeras.inference.photos import Photo, PhotoFaces, aligner_for, embed_photos
 from gfkeras.inference.pipeline import Loaded, Runtimes
-from gfkeras.inference.runtimes import KerasModelRuntime, Runtime
-from gfkeras.models.properties import model_fingerprint
+from gfkeras.inference.runtimes import Runtime
 from gfkeras.processors import usable_processors
+
+if TYPE_CHECKING:
+    import keras
 
 
 class Embedder:
@@ -31,14 +33,14 @@ class Embedder:
     (`embed_photos`). Every runtime is given the same, RGB in 0…255: the model normalises.
 
     Args:
-        model_or_path: a `keras.Model`, a model folder, a SavedModel folder, a .tflite
-            or .onnx file, or the name of a preset. An artefact with a card beside it
+        model_or_path: a `keras.Model`, a model folder, a SavedModel folder, a .tflite, .onnx,
+            .keras or .h5 file, or the name of a preset. An artefact with a card beside it
             (PATH.json) must match the card's SHA-256.
         flip: add the embedding of the mirrored image, e(x) + e(flip x), before
             normalising: a little more accurate at twice the time. The group and its
             feature are those of the image as it is.
-        batch_size: images run at once; by default what is fast for the runtime: 8 for LiteRT and
-            ONNX Runtime, 64 for Keras and SavedModels. An artefact of a fixed batch keeps its own.
+        batch_size: images run at once; by default what is fast for the runtime: 16 for LiteRT, 8
+            for ONNX Runtime, 64 for Keras and SavedModels. An artefact with a fixed batch keeps it.
         num_threads: that work at once: on the parts of a single batch, or, in LiteRT, on a batch
             each. By default all processors that this process may use. TensorFlow's own pools
             belong to the process (`tf.config.threading`), and are left as they are.
@@ -88,8 +90,10 @@ class Embedder:
         """
         card = self.card or {}
         if self.model is not None:
+            from gfkeras.models.properties import model_fingerprint
+
             return model_fingerprint(self.model)
-        if card.get("fingerprint") and self.precision in ("fp32", "fp16"):
+        if card.get("fingerprint") and self.precision in FLOAT_PRECISIONS:
             return str(card["fingerprint"])
         path = Path(os.fspath(self._source))  # type: ignore[arg-type]
         return tree_sha256(path) if path.is_dir() else sha256(path)
@@ -97,8 +101,7 @@ class Embedder:
     @property
     def model(self) -> keras.Model | None:
         """The Keras model inside; None for an artefact."""
-        runtime = self._runtimes.main
-        return runtime.model if isinstance(runtime, KerasModelRuntime) else None
+        return getattr(self._runtimes.main, "model", None)
 
     @property
     def mode(self) -> str | None:
@@ -115,6 +118,8 @@ class Embedder:
                 f"it should have. Received: mode={mode!r}"
             )
         self.model.mode = mode  # type: ignore[union-attr]
+        # Another mode gives other embeddings.
+        self.__dict__.pop("fingerprint", None)
 
     @property
     def precision(self) -> str:
@@ -222,7 +227,8 @@ class Embedder:
             faces = Embedder(model).embed_photos(["a.jpg", "b.jpg"])
             cosine = faces.embeddings.embedding[0] @ faces.embeddings.embedding[1]
         """
-        return embed_photos(self, photos, aligner, progress)
+        finder = aligner_for(self.image_size, aligner)
+        return embed_photos(self.embed_loaded, photos, finder, progress)
 
     def embed_loaded(
         self,
@@ -272,6 +278,7 @@ class Embedder:
             index=np.asarray(index, np.int64),
             skipped=skipped,
             norm=joined.norm,
+            model=joined.model,
         )
 
     def _embed_loaded(self, batch: Loaded, runtime: Runtime) -> tuple[Loaded, Embeddings | None]:
@@ -317,6 +324,7 @@ class Embedder:
             group=None if logits is None else np.argmax(logits, axis=-1).astype(np.int32),
             group_logits=logits,
             norm=norm[:, 0].astype(np.float32),
+            model=self.fingerprint,
         )
 
     def _run(self, images: np.ndarray, runtime: Runtime) -> dict[str, np.ndarray]:

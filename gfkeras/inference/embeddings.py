@@ -1,4 +1,4 @@
-"""Results of an Embedder."""
+"""Results of an `Embedder`."""
 
 from __future__ import annotations
 
@@ -22,6 +22,7 @@ class Embeddings:
         group_logits: (N, K) float32.
         norm: (N,) float32, length of the embedding before it was normalised; a low one goes
             with a poor image.
+        model: fingerprint of the model (`Embedder.fingerprint`), by which a `Gallery` knows it.
     """
 
     embedding: np.ndarray
@@ -29,24 +30,27 @@ class Embeddings:
     group: np.ndarray | None = None
     group_logits: np.ndarray | None = None
     norm: np.ndarray | None = None
+    model: str | None = None
 
     def __len__(self) -> int:
         return len(self.embedding)
 
     def take(self, rows: Any) -> Embeddings:
         """Those at positions `rows`, or where a mask is true."""
-        columns: list[Any] = [getattr(self, field.name) for field in dataclasses.fields(self)]
-        chosen: list[Any] = [None if column is None else column[rows] for column in columns]
-        return Embeddings(*chosen)
+        chosen: list[Any] = [None if column is None else column[rows] for column in self._columns()]
+        return dataclasses.replace(Embeddings(*chosen), model=self.model)
 
     @classmethod
     def joined(cls, parts: Sequence[Embeddings]) -> Embeddings:
         """Several of one network, one after another."""
-        columns: list[Any] = []
-        for field in dataclasses.fields(cls):
-            values = [getattr(part, field.name) for part in parts]
-            columns.append(None if values[0] is None else np.concatenate(values))
-        return cls(*columns)
+        columns = zip(*(part._columns() for part in parts), strict=True)
+        joined: list[Any] = [
+            None if values[0] is None else np.concatenate(values) for values in columns
+        ]
+        return dataclasses.replace(cls(*joined), model=parts[0].model)
+
+    def _columns(self) -> tuple[np.ndarray | None, ...]:
+        return self.embedding, self.group_feature, self.group, self.group_logits, self.norm
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,6 +65,7 @@ class FileEmbeddings:
             where a file gave several.
         skipped: (file, reason) of the others.
         norm: (M,) float32, length of each embedding before it was normalised.
+        model: fingerprint of the model, as of `Embeddings`.
     """
 
     embedding: np.ndarray
@@ -69,3 +74,4 @@ class FileEmbeddings:
     index: np.ndarray
     skipped: list[tuple[Path, str]]
     norm: np.ndarray | None = None
+    model: str | None = None

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from keras import ops
+import numpy as np
 
 from gfkeras.errors import one_of
 
@@ -36,14 +36,16 @@ def group_aware_similarity(
             "cosine" (1 − cos), or a function of both returning (B,) ≥ 0.
 
     Returns:
-        (B,) float32, at most 1; a tensor of the Keras backend.
+        (B,) float32, at most 1: an array for arrays and lists, which needs no Keras backend, and a
+        tensor for tensors.
 
     Raises:
         ValueError: if the shapes do not match or gamma is not positive.
     """
+    ops, rows_of = _operations(embedding_a, embedding_b, group_a, group_b)
     pairs = (
-        ("embedding_a", "embedding_b", _rows(embedding_a), _rows(embedding_b)),
-        ("group_a", "group_b", _rows(group_a), _rows(group_b)),
+        ("embedding_a", "embedding_b", rows_of(embedding_a), rows_of(embedding_b)),
+        ("group_a", "group_b", rows_of(group_a), rows_of(group_b)),
     )
     rows = pairs[0][2].shape[0]
     for name_a, name_b, a, b in pairs:
@@ -56,8 +58,8 @@ def group_aware_similarity(
         raise ValueError(f"`gamma` must be positive. Received: gamma={gamma!r}")
     if not callable(distance):
         one_of("distance", distance, DISTANCES)
-    cosine = ops.sum(_unit(pairs[0][2]) * _unit(pairs[0][3]), axis=-1)
-    a, b = _unit(pairs[1][2]), _unit(pairs[1][3])
+    cosine = ops.sum(_unit(ops, pairs[0][2]) * _unit(ops, pairs[0][3]), axis=-1)
+    a, b = _unit(ops, pairs[1][2]), _unit(ops, pairs[1][3])
     if callable(distance):
         apart = distance(a, b)
     elif distance == "cosine":
@@ -69,10 +71,15 @@ def group_aware_similarity(
     return cosine - beta * ops.power(ops.maximum(apart, 0.0), gamma)
 
 
-def _rows(values: Any) -> Any:
-    return ops.convert_to_tensor(values, dtype="float32")
+def _operations(*arguments: Any) -> tuple[Any, Callable[[Any], Any]]:
+    """The module of operations, NumPy's or Keras', and a function to float32 rows."""
+    if all(isinstance(values, np.ndarray | list | tuple) for values in arguments):
+        return np, lambda values: np.asarray(values, np.float32)
+    from keras import ops
+
+    return ops, lambda values: ops.convert_to_tensor(values, dtype="float32")
 
 
-def _unit(rows: Any) -> Any:
+def _unit(ops: Any, rows: Any) -> Any:
     norm = ops.sqrt(ops.sum(ops.square(rows), axis=-1, keepdims=True))
     return rows / ops.maximum(norm, 1e-12)

@@ -1,28 +1,25 @@
-"""From what a user names to a runtime for it."""
+"""From a model's name, path or object to a runtime for it."""
 
 from __future__ import annotations
 
-import importlib
 import os
+import sys
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import keras
+from gfkeras.backend import load_keras
+from gfkeras.cards import read_card
+from gfkeras.files import CONFIG_FILE, KERAS_FILES
+from gfkeras.inference.runtimes import LiteRTRuntime, OnnxRuntime, Runtime
+from gfkeras.zoo.preset_files import artefact_path
+from gfkeras.zoo.registry import read_preset
 
-from gfkeras.cards.card import read_card
-from gfkeras.inference.runtimes import (
-    KerasModelRuntime,
-    LiteRTRuntime,
-    OnnxRuntime,
-    Runtime,
-    SavedModelRuntime,
-)
-from gfkeras.models import FaceClassifier
-from gfkeras.saving import CONFIG_FILE, load_model
+if TYPE_CHECKING:
+    import keras
 
 ACCEPTED = (
     "a keras.Model, a model folder (config.json), a SavedModel folder (saved_model.pb), "
-    "a .tflite or .onnx file, or the name of a preset"
+    "a .tflite, .onnx, .keras or .h5 file, or the name of a preset"
 )
 
 
@@ -35,12 +32,8 @@ def open_model(
         ValueError: for a path that is missing, damaged or of an unknown kind.
         ImportError: for a runtime whose package is not installed.
     """
-    if isinstance(source, FaceClassifier):
-        source = source.model
-    if isinstance(source, keras.Model):
-        return KerasModelRuntime(source), None
     if not isinstance(source, (str, os.PathLike)):
-        raise ValueError(f"`model_or_path` must be {ACCEPTED}. Received: model_or_path={source!r}")
+        return _open_object(source), None
     path = Path(source)
     if path.is_dir():
         return _open_folder(path, source)
@@ -49,6 +42,11 @@ def open_model(
         card = read_card(path)
         kind = LiteRTRuntime if suffix == ".tflite" else OnnxRuntime
         return kind(path, num_threads), card
+    if path.is_file() and suffix in KERAS_FILES:
+        load_keras()
+        from gfkeras.zoo.loading import load
+
+        return _open_object(load(path)), None
     if path.is_file():
         raise ValueError(
             f"`model_or_path` must be {ACCEPTED}. Received: {str(path)!r}, a file with the "
@@ -56,18 +54,40 @@ def open_model(
         )
     # Names of presets may hold a dot (architecture.tag), but no folder.
     if path.name == str(source) and suffix not in (".tflite", ".onnx"):
-        return _open_preset(path.name), None
+        return _open_preset(path.name, num_threads)
     raise ValueError(
         f"`model_or_path` must be {ACCEPTED}. Received: {str(path)!r}, which does not exist"
     )
 
 
+def _open_object(source: Any) -> Runtime:
+    # Without Keras in the process, nothing is a model of Keras.
+    if "keras" in sys.modules:
+        import keras
+
+        from gfkeras.inference.runtimes import KerasModelRuntime
+        from gfkeras.models import FaceClassifier
+
+        if isinstance(source, FaceClassifier):
+            source = source.model
+        if isinstance(source, keras.Model):
+            return KerasModelRuntime(source)
+    raise ValueError(f"`model_or_path` must be {ACCEPTED}. Received: model_or_path={source!r}")
+
+
 def _open_folder(path: Path, source: Any) -> tuple[Runtime, dict[str, Any] | None]:
     if (path / CONFIG_FILE).is_file():
+        load_keras()
+        from gfkeras.inference.runtimes import KerasModelRuntime
+        from gfkeras.saving import load_model
+
         return KerasModelRuntime(load_model(path)), None
     if (path / "saved_model.pb").is_file():
         # Checked before anything of it is loaded.
         card = read_card(path)
+        load_keras()
+        from gfkeras.inference.runtimes import SavedModelRuntime
+
         return SavedModelRuntime(path), card
     raise ValueError(
         f"`model_or_path` must be {ACCEPTED}. Received: {str(source)!r}, a folder with neither "
@@ -75,11 +95,16 @@ def _open_folder(path: Path, source: Any) -> tuple[Runtime, dict[str, Any] | Non
     )
 
 
-def _open_preset(name: str) -> Runtime:
-    # What a name stands for is the zoo's business, and rooms side by side do not know
-    # each other: the package's front door is asked, as a user would.
-    front_door = importlib.import_module("gfkeras")
+def _open_preset(name: str, num_threads: int) -> tuple[Runtime, dict[str, Any] | None]:
     try:
-        return KerasModelRuntime(front_door.load(name))
+        preset = read_preset(name, "model folder or preset")
+        artefact = artefact_path(preset)
+        if artefact is not None:
+            return LiteRTRuntime(artefact, num_threads), read_card(artefact)
+        load_keras()
+        from gfkeras.inference.runtimes import KerasModelRuntime
+        from gfkeras.zoo.loading import load_preset
+
+        return KerasModelRuntime(load_preset(preset)), None
     except ValueError as error:
         raise ValueError(f"`model_or_path` must be {ACCEPTED}. {error}") from error

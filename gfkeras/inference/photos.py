@@ -6,15 +6,12 @@ import os
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any, Protocol
 
 import numpy as np
 
 from gfkeras.data.alignment import AlignedFace, FaceAligner, NoFaceError
 from gfkeras.inference.embeddings import Embeddings, FileEmbeddings
-
-if TYPE_CHECKING:
-    from gfkeras.inference.embedder import Embedder
 
 Photo = str | os.PathLike[str] | np.ndarray
 
@@ -42,33 +39,43 @@ class PhotoFaces:
         return len(self.photo)
 
 
+class EmbedLoaded(Protocol):
+    """`Embedder.embed_loaded`."""
+
+    def __call__(
+        self,
+        names: Sequence[Any],
+        load: Callable[[int], np.ndarray],
+        progress: Callable[[int, int], None] | None = None,
+    ) -> FileEmbeddings: ...
+
+
 def embed_photos(
-    embedder: Embedder,
+    embed: EmbedLoaded,
     photos: Sequence[Photo],
-    aligner: FaceAligner | None = None,
+    aligner: FaceAligner,
     progress: Callable[[int, int], None] | None = None,
 ) -> PhotoFaces:
     """Finds, aligns and embeds the faces of photos: `Embedder.embed_photos`.
 
     Args:
-        embedder: of the model.
+        embed: embeds what a function loads.
         photos, aligner, progress: as there.
     """
     if not len(photos):
         raise ValueError("`photos` must name at least one photo. Received: none")
-    finder = aligner_for(embedder, aligner)
     names = [n if isinstance(p, np.ndarray) else Path(p) for n, p in enumerate(photos)]
     found: dict[int, list[AlignedFace]] = {}
 
     def load(position: int) -> np.ndarray:
-        faces = finder.faces(photos[position])
+        faces = aligner.faces(photos[position])
         if not faces:
             raise NoFaceError(str(names[position]), "no face found")
         # Only where they are is kept: a hundred thousand aligned faces take 3.7 GB.
         found[position] = [_without_image(face) for face in faces]
         return np.stack([face.image for face in faces])
 
-    embedded = embedder.embed_loaded(names, load, progress)
+    embedded = embed(names, load, progress)
     faces = [face for position in sorted(found) for face in found[position]]
     unknown = np.full(4, np.nan, np.float32)
     return PhotoFaces(
@@ -80,13 +87,12 @@ def embed_photos(
     )
 
 
-def aligner_for(embedder: Embedder, aligner: FaceAligner | None) -> FaceAligner:
+def aligner_for(size: int, aligner: FaceAligner | None) -> FaceAligner:
     """The aligner given, or one of the model's size.
 
     Raises:
         ValueError: if its faces do not have the model's size.
     """
-    size = embedder.image_size
     if aligner is None:
         return FaceAligner(size=size)
     if aligner.size != (size, size):
@@ -112,7 +118,9 @@ def from_aligned(found: FileEmbeddings) -> PhotoFaces:
 def _embeddings(found: FileEmbeddings) -> Embeddings | None:
     if not len(found.index):
         return None
-    return Embeddings(found.embedding, found.group_feature, found.group, norm=found.norm)
+    return Embeddings(
+        found.embedding, found.group_feature, found.group, norm=found.norm, model=found.model
+    )
 
 
 def _without_image(face: AlignedFace) -> AlignedFace:

@@ -51,7 +51,7 @@ class SourceFaces:
         self.embedder, self.source, self.progress = embedder, source, progress
         self.aligner, self.change = aligner, change
         # Nothing is detected where landmarks are known, so this one needs no detector's file.
-        self._by_landmarks = aligner_for(embedder, aligner)
+        self._by_landmarks = aligner_for(embedder.image_size, aligner)
         self.items: dict[str, Item] = {}
         self.refused: dict[str, str] = {}
         for item in source.items():

@@ -259,8 +259,8 @@ class FaceClassifier(keras.Model):
         for own in self.losses:
             loss = loss + ops.sum(ops.cast(own, "float32"))
         if self.skip_nonfinite and training:
-            # NaN in every gradient of every replica, which a NaN that was selected, as that of a
-            # label that is no class, would not be.
+            # Multiply rather than select: a NaN chosen by `where` would not reach every replica's
+            # gradients.
             finite = on_all_replicas(ops.isfinite(loss))
             loss = loss * ops.where(finite, 1.0, float("nan"))
         # tf.distribute sums the replicas' gradients.
@@ -268,12 +268,10 @@ class FaceClassifier(keras.Model):
 
     def _identity(self, labels: Any, embedding: Any, sample_weight: Any, training: bool) -> Any:
         """L1, which also goes into the logs."""
-        centers, labels = self.head.choose(labels, training)
-        logits = self.head.logits(embedding, centers)
-        nearest = ops.cast(ops.argmax(logits, axis=-1), "int32")
-        hits = ops.cast(ops.equal(nearest, ops.cast(labels, "int32")), "float32")
-        logits = self.head.with_margin(logits, labels, embedding, training)
-        losses = softmax_cross_entropy(logits, labels)
+        logits = self.head.labelled_logits(embedding, labels, training)
+        nearest = ops.cast(ops.argmax(logits.plain, axis=-1), "int32")
+        hits = ops.cast(ops.equal(nearest, ops.cast(logits.labels, "int32")), "float32")
+        losses = softmax_cross_entropy(logits.margin, logits.labels)
         if sample_weight is not None:
             losses = losses * ops.cast(sample_weight, "float32")
         loss = ops.mean(losses)
@@ -325,11 +323,24 @@ class FaceClassifier(keras.Model):
 
     def fit(self, x: Any = None, y: Any = None, **kwargs: Any) -> Any:
         self._check_labels(y)
+        self._set_directions(kwargs.get("callbacks"))
         return super().fit(x, y, **kwargs)
 
     def evaluate(self, x: Any = None, y: Any = None, **kwargs: Any) -> Any:
         self._check_labels(y)
         return super().evaluate(x, y, **kwargs)
+
+    def _set_directions(self, callbacks: Any) -> None:
+        """Tells callbacks such as EarlyStopping whether more of a metric is better.
+
+        Keras can infer that only for metrics that are given to `compile`.
+        """
+        directions = {"identity_loss": "min", "accuracy": "max"}
+        directions.update((mean.name, "min") for mean in self._extra_means)
+        for callback in getattr(callbacks, "callbacks", keras.tree.flatten(callbacks)):
+            if getattr(callback, "mode", None) == "auto":
+                metric = callback.monitor.removeprefix("val_")
+                callback.mode = directions.get(metric, "auto")
 
     def _check_labels(self, y: Any) -> None:
         if isinstance(y, (list, tuple, np.ndarray)):

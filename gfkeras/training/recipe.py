@@ -1,4 +1,4 @@
-"""Training recipes: a TOML file, checked before anything is built."""
+"""Training recipes."""
 
 from __future__ import annotations
 
@@ -189,12 +189,18 @@ class Recipe(Section):
             recipe = cls.model_validate(changed)
         except ValidationError as error:
             raise ValueError(f"{source}: {readable(error, cls)}") from None
-        # Building needs Keras, so the names of classes and arguments are checked there;
-        # the import is here to keep reading a recipe cheap until it is complete.
-        from gfkeras.training.build import check_names
+        # Imports Keras, which a recipe with other mistakes does not need.
+        from gfkeras.training.recipe_names import check_names
 
         try:
-            check_names(recipe)
+            check_names(
+                recipe.model,
+                recipe.head,
+                recipe.loss,
+                recipe.teacher,
+                recipe.optimizer,
+                recipe.augmentation,
+            )
         except ValueError as error:
             raise ValueError(f"{source}: {error}") from None
         return recipe

@@ -174,6 +174,15 @@ class OptimizerSection(Section):
         return self
 
 
+# The keys of each schedule beside `warmup_epochs`, which all have.
+SCHEDULE_KEYS: dict[str, tuple[str, ...]] = {
+    "constant": (),
+    "step": ("milestones", "factor"),
+    "cosine": (),
+    "polynomial": ("power", "final_factor"),
+}
+
+
 class ScheduleSection(Section):
     """[schedule]: how the learning rate r goes over the steps, from r of [optimizer].
 
@@ -186,7 +195,7 @@ class ScheduleSection(Section):
       power 2 and e = 0).
 
     `warmup_epochs` scales the first steps by (t + 1)/warm-up steps, whatever the schedule
-    (arXiv 1706.02677).
+    (arXiv 1706.02677). A key of another schedule is an error.
     """
 
     name: Literal["constant", "step", "cosine", "polynomial"] = "constant"
@@ -195,6 +204,27 @@ class ScheduleSection(Section):
     factor: Annotated[float, Field(gt=0, le=1)] = 0.1
     power: PositiveFloat = 2.0
     final_factor: Annotated[float, Field(ge=0, le=1)] = 0.0
+
+    @property
+    def arguments(self) -> dict[str, Any]:
+        """The values of the schedule's own keys."""
+        return {key: getattr(self, key) for key in SCHEDULE_KEYS[self.name]}
+
+    @model_validator(mode="after")
+    def _keys_belong_to_the_schedule(self) -> ScheduleSection:
+        for owner, keys in SCHEDULE_KEYS.items():
+            for key in keys:
+                if owner != self.name and key in self.model_fields_set:
+                    taken = ", ".join((*SCHEDULE_KEYS[self.name], "warmup_epochs"))
+                    raise ValueError(
+                        f"`{key}` belongs to the schedule {owner!r}; {self.name!r} takes {taken}"
+                    )
+        return self
+
+    @model_serializer(mode="wrap")
+    def _without_keys_of_other_schedules(self, serialize: Any) -> dict[str, Any]:
+        kept = {"name", "warmup_epochs", *SCHEDULE_KEYS[self.name]}
+        return {key: value for key, value in serialize(self).items() if key in kept}
 
     @model_validator(mode="after")
     def _milestones_rise(self) -> ScheduleSection:

@@ -1,15 +1,72 @@
-"""A learning rate that rises linearly at first."""
+"""Learning-rate schedules."""
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import keras
 from keras import ops
+from keras.optimizers import schedules
+
+from gfkeras.training.recipe_sections import ScheduleSection
+
+
+def _constant(rate: float, epochs: int, steps_per_epoch: int) -> Any:
+    del epochs, steps_per_epoch
+    return rate
+
+
+def _step(
+    rate: float, epochs: int, steps_per_epoch: int, milestones: list[float], factor: float
+) -> Any:
+    del epochs
+    boundaries = [round(epoch * steps_per_epoch) for epoch in milestones]
+    values = [rate * factor**i for i in range(len(boundaries) + 1)]
+    return schedules.PiecewiseConstantDecay(boundaries, values)
+
+
+def _cosine(rate: float, epochs: int, steps_per_epoch: int) -> Any:
+    return schedules.CosineDecay(rate, decay_steps=epochs * steps_per_epoch)
+
+
+def _polynomial(
+    rate: float, epochs: int, steps_per_epoch: int, power: float, final_factor: float
+) -> Any:
+    return schedules.PolynomialDecay(
+        rate,
+        decay_steps=epochs * steps_per_epoch,
+        end_learning_rate=rate * final_factor,
+        power=power,
+    )
+
+
+# What makes the schedule of each name from rate, epochs, steps per epoch and its own keys.
+SCHEDULES: dict[str, Callable[..., Any]] = {
+    "constant": _constant,
+    "step": _step,
+    "cosine": _cosine,
+    "polynomial": _polynomial,
+}
+
+
+def build_schedule(
+    section: ScheduleSection, rate: float, epochs: int, steps_per_epoch: int
+) -> Warmup:
+    """The learning rate at each step.
+
+    Args:
+        section: which schedule, with its keys.
+        rate: the learning rate of [optimizer].
+        epochs: of the whole training.
+        steps_per_epoch: batches an epoch.
+    """
+    schedule = SCHEDULES[section.name](rate, epochs, steps_per_epoch, **section.arguments)
+    return Warmup(schedule, round(section.warmup_epochs * steps_per_epoch))
 
 
 @keras.saving.register_keras_serializable("gfkeras")
-class Warmup(keras.optimizers.schedules.LearningRateSchedule):
+class Warmup(schedules.LearningRateSchedule):
     """Another schedule, scaled by (step + 1) / steps until `steps` are done.
 
     Large margins and scales make the first updates of a face network violent; a few
@@ -35,7 +92,7 @@ class Warmup(keras.optimizers.schedules.LearningRateSchedule):
 
     def get_config(self) -> dict[str, Any]:
         schedule = self.schedule
-        if isinstance(schedule, keras.optimizers.schedules.LearningRateSchedule):
+        if isinstance(schedule, schedules.LearningRateSchedule):
             schedule = keras.saving.serialize_keras_object(schedule)
         return {"schedule": schedule, "steps": self.steps}
 

@@ -1,15 +1,15 @@
-"""Starting from trained weights: where they come from, what is frozen, how fast layers learn."""
+"""Starting weights, frozen layers and learning rates by layer."""
 
 from __future__ import annotations
 
 import fnmatch
-import importlib
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 import keras
 
+from gfkeras import zoo
 from gfkeras.backbones import Backbone
 from gfkeras.errors import nearest
 from gfkeras.models import FaceClassifier, GroupFace
@@ -112,13 +112,10 @@ def _require_same(key: str, found: Any, section: ModelSection) -> None:
 
 
 def _load(init: str) -> keras.Model:
-    # What a name or a foreign file stands for is the zoo's business, and rooms side by side do
-    # not know each other: the package's front door is asked, as a user would.
-    front_door: Any = importlib.import_module("gfkeras")
     try:
         if Path(init).is_file():
-            return front_door.zoo.import_weights(init)
-        return front_door.load(init)
+            return zoo.import_weights(init)
+        return zoo.load(init)
     except ValueError as error:
         raise ValueError(
             "`model.init` must be a preset, a model folder or a file of weights. "

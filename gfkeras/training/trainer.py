@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib
 import json
 import os
 import time
@@ -17,7 +16,7 @@ from gfkeras.data import FaceBatches, FaceFolder, Faces, RecordSet
 from gfkeras.files import replacing
 from gfkeras.models import FaceClassifier
 from gfkeras.training import run_folder
-from gfkeras.training.build import build_classifier, build_schedule, dtype_policy
+from gfkeras.training.build import build_augmentation, build_classifier, dtype_policy
 from gfkeras.training.callbacks import (
     DataEpoch,
     EpochLog,
@@ -32,6 +31,7 @@ from gfkeras.training.callbacks.step_backup import restore_variables
 from gfkeras.training.distribution import Distribution, open_distribution
 from gfkeras.training.recipe import Recipe
 from gfkeras.training.run_folder import TrainingResult
+from gfkeras.training.schedules import build_schedule
 from gfkeras.training.step_checkpoints import StepCheckpoints
 from gfkeras.training.training_data import build_batches, load_faces
 
@@ -88,8 +88,14 @@ def train(
     distribution = open_distribution(recipe.training)
     if distribution.is_chief:
         run_folder.check_folder(out, resume, recipe)
-    faces, heldout_faces = load_faces(recipe, data, heldout)
-    batches = build_batches(recipe, faces, distribution.num_replicas)
+    faces, heldout_faces = load_faces(recipe.data, data, heldout)
+    batches = build_batches(
+        recipe.training,
+        faces,
+        build_augmentation(recipe.data, recipe.augmentation),
+        recipe.seed,
+        distribution.num_replicas,
+    )
     checkpoints = StepCheckpoints(out / run_folder.CHECKPOINTS)
     try:
         with distribution.scope():
@@ -174,7 +180,10 @@ class _Run:
         """Trains what is left, keeps everything and says what came of it."""
         recipe, out, steps = self.recipe, self.out, len(self.batches)
         first_epoch, within = divmod(self.first_step, steps)
-        finite = FiniteLoss(self.checkpoints, build_schedule(recipe, steps))
+        schedule = build_schedule(
+            recipe.schedule, recipe.optimizer.learning_rate, recipe.training.epochs, steps
+        )
+        finite = FiniteLoss(self.checkpoints, schedule)
         all_callbacks = self._callbacks(first_epoch, finite)
         all_callbacks += callbacks
         # The folder is made only now that everything the user gave has been accepted.
@@ -289,7 +298,7 @@ def _build_variables(classifier: FaceClassifier, batches: FaceBatches) -> None:
 def _tensorboard(out: Path, notes: list[str]) -> list[keras.callbacks.Callback]:
     # Keras' callback writes through tf.summary.
     try:
-        importlib.import_module("tensorflow")
+        import tensorflow  # noqa: F401
     except ImportError:
         notes.append(
             "No tensorboard/ was written: that needs TensorFlow, which cannot be imported."

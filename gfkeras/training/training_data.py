@@ -1,4 +1,4 @@
-"""What a recipe trains on and verifies on."""
+"""Faces to train and to verify on, and their batches."""
 
 from __future__ import annotations
 
@@ -8,18 +8,17 @@ from pathlib import Path
 import numpy as np
 
 from gfkeras.data import IMAGE_SIZE, FaceBatches, FaceFolder, Faces, IdentitySampler, RecordSet
+from gfkeras.data.augmentation import Augmentation
 from gfkeras.data.records.manifest import MANIFEST_FILE
-from gfkeras.training.build import build_augmentation
-from gfkeras.training.recipe import Recipe
+from gfkeras.training.recipe_sections import DataSection, TrainingSection
 
 
 def load_faces(
-    recipe: Recipe,
+    section: DataSection,
     data: str | os.PathLike[str] | FaceFolder | Faces | RecordSet,
     heldout: FaceFolder | Faces | None,
 ) -> tuple[Faces | RecordSet, Faces | None]:
     """The faces to train on, and those to verify on, decoded."""
-    section = recipe.data
     if isinstance(data, (str, os.PathLike)):
         data = (
             RecordSet(data)
@@ -27,7 +26,7 @@ def load_faces(
             else FaceFolder(data, min_images=section.min_images)
         )
     if isinstance(data, RecordSet):
-        return _records(recipe, data, heldout)
+        return _records(section, data, heldout)
     loaded_holdout: FaceFolder | Faces | None = heldout
     skipped: list[tuple[Path, str]] = []
     if heldout is None and section.holdout_identities:
@@ -46,7 +45,7 @@ def load_faces(
 
 
 def _records(
-    recipe: Recipe, data: RecordSet, heldout: FaceFolder | Faces | None
+    section: DataSection, data: RecordSet, heldout: FaceFolder | Faces | None
 ) -> tuple[RecordSet, Faces | None]:
     """The records to train on, not decoded, and the faces to verify on."""
     if data.image_size != (IMAGE_SIZE, IMAGE_SIZE):
@@ -57,48 +56,58 @@ def _records(
     verified: RecordSet | None = None
     if heldout is None and "heldout" in data.manifest.splits:
         verified = RecordSet(data.folder, "heldout")
-    elif heldout is None and recipe.data.holdout_identities:
-        data, verified = data.split(recipe.data.holdout_identities)
-    data = data.labelled().at_least(recipe.data.min_images)
+    elif heldout is None and section.holdout_identities:
+        data, verified = data.split(section.holdout_identities)
+    data = data.labelled().at_least(section.min_images)
     data.require_trainable()
     if isinstance(heldout, FaceFolder):
         heldout = heldout.load()
     return data, verified.load() if verified is not None else heldout
 
 
-def _sampler(recipe: Recipe, faces: Faces | RecordSet) -> IdentitySampler | None:
-    """What draws the batches by identity, where the recipe asks for that."""
-    images = recipe.training.images_per_identity
+def _sampler(
+    section: TrainingSection, faces: Faces | RecordSet, seed: int
+) -> IdentitySampler | None:
+    """What draws the batches by identity, where [training] asks for that."""
+    images = section.images_per_identity
     if images is None:
         return None
-    wanted, present = recipe.training.batch_size // images, len(np.unique(faces.labels))
+    wanted, present = section.batch_size // images, len(np.unique(faces.labels))
     if wanted > present:
         raise ValueError(
             "`training.batch_size` / `training.images_per_identity` must be at most the "
-            f"{present} training identities. Received: {recipe.training.batch_size} / {images} = "
+            f"{present} training identities. Received: {section.batch_size} / {images} = "
             f"{wanted}"
         )
-    return IdentitySampler(faces.labels, wanted, images, seed=recipe.seed)
+    return IdentitySampler(faces.labels, wanted, images, seed=seed)
 
 
-def build_batches(recipe: Recipe, faces: Faces | RecordSet, num_replicas: int = 1) -> FaceBatches:
+def build_batches(
+    section: TrainingSection,
+    faces: Faces | RecordSet,
+    augmentation: Augmentation | None,
+    seed: int,
+    num_replicas: int = 1,
+) -> FaceBatches:
     """The batches to train on.
 
     Args:
-        recipe: says how large they are and how images are moved.
+        section: says how large they are and what is in each.
         faces: to train on.
+        augmentation: how images are varied.
+        seed: of order and augmentation.
         num_replicas: that share each batch.
 
     Raises:
         ValueError: if the batch is larger than the data, or cannot be shared.
     """
-    batch_size = recipe.training.batch_size
+    batch_size = section.batch_size
     if batch_size % num_replicas:
         raise ValueError(
             f"`training.batch_size` must be a multiple of the {num_replicas} replicas that share "
             f"it. Received: {batch_size}"
         )
-    least = 2 if recipe.training.synchronized_batch_norm else 2 * num_replicas
+    least = 2 if section.synchronized_batch_norm else 2 * num_replicas
     if batch_size < least:
         raise ValueError(
             f"`training.batch_size` must be at least {least}: batch normalisation and the groups' "
@@ -113,9 +122,9 @@ def build_batches(recipe: Recipe, faces: Faces | RecordSet, num_replicas: int = 
         faces.images if isinstance(faces, Faces) else faces,
         faces.labels,
         batch_size,
-        seed=recipe.seed,
-        augmentation=build_augmentation(recipe),
+        seed=seed,
+        augmentation=augmentation,
         drop_remainder=True,
-        sampler=_sampler(recipe, faces),
-        workers=recipe.training.workers,
+        sampler=_sampler(section, faces, seed),
+        workers=section.workers,
     )

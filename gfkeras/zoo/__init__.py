@@ -1,8 +1,8 @@
 """The zoo: models with weights, by name, and the import of foreign weights."""
 
-from gfkeras.zoo.foreign import import_weights
-from gfkeras.zoo.loading import load
-from gfkeras.zoo.packing import pack
-from gfkeras.zoo.registry import preset_names, zoo_folder
+import lazy_loader
 
-__all__ = ["import_weights", "load", "pack", "preset_names", "zoo_folder"]
+# The model that commands and tasks take where none is named; it comes with gfkeras.
+DEFAULT_PRESET = "h_groupface_mobilefacenet"
+
+__getattr__, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)

@@ -1,18 +1,19 @@
-"""`golden.npz`: a few images and the embeddings that a model gives them, for every runtime."""
+"""Golden embeddings (`golden.npz`): what a model gives a few images, for every runtime."""
 
 from __future__ import annotations
 
 import dataclasses
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import keras
 import numpy as np
 import numpy.typing as npt
 
 from gfkeras.data.synthetic import synthetic_faces
 from gfkeras.files import replacing
-from gfkeras.models.properties import as_outputs
+
+if TYPE_CHECKING:
+    import keras
 
 # Synthetic people, who may be shown and shipped: four, two pictures of each.
 _PEOPLE, _PICTURES = 4, 2
@@ -20,7 +21,7 @@ _PEOPLE, _PICTURES = 4, 2
 
 @dataclasses.dataclass(frozen=True)
 class Golden:
-    """What a model gives, as Keras on TensorFlow computed it.
+    """Images and their embeddings, as Keras on TensorFlow computed them.
 
     Attributes:
         images: (N, 112, 112, 3) uint8.
@@ -34,7 +35,11 @@ class Golden:
 
     @classmethod
     def of(cls, model: keras.Model) -> Golden:
-        """What a model gives the usual images."""
+        """Computes the golden embeddings of a model."""
+        import keras
+
+        from gfkeras.models.properties import as_outputs
+
         images, _ = synthetic_faces(_PEOPLE, _PICTURES)
         outputs = as_outputs(model(images, training=False))
         embedding = np.asarray(keras.ops.convert_to_numpy(outputs["embedding"]), np.float64)

@@ -1,21 +1,22 @@
-"""From a preset's name or a folder to a model."""
+"""Models from the name of a preset, a folder or a file."""
 
 from __future__ import annotations
 
+import json
 import os
 from pathlib import Path
 from typing import Any
 
+import h5py
 import keras
 
 from gfkeras import backbones
-from gfkeras.downloads import fetch_file
-from gfkeras.errors import unknown_name
-from gfkeras.evaluation import COSINE, Thresholds
-from gfkeras.files import sha256
+from gfkeras.errors import by_name
+from gfkeras.files import KERAS_FILES
 from gfkeras.models import GroupFace
 from gfkeras.saving import load_model
 from gfkeras.zoo.foreign import import_weights
+from gfkeras.zoo.preset_files import weights_path
 from gfkeras.zoo.registry import (
     AS_IT_IS,
     OWN_FORMAT,
@@ -31,12 +32,12 @@ def load(name_or_folder: str | os.PathLike[str]) -> keras.Model:
     """A model with its weights.
 
     Args:
-        name_or_folder: the name of a preset (`gfkeras zoo list`), or a folder that
-            `model.save_to` wrote. Weights that do not come with gfkeras are downloaded once,
-            into the cache.
+        name_or_folder: the name of a preset (`gfkeras zoo list`), a folder that
+            `model.save_to` wrote, or a `.keras` or `.h5` file that `model.save` wrote. Weights
+            that do not come with gfkeras are downloaded once, into the cache.
 
     Returns:
-        A `keras.Model`: a `GroupFace` or a backbone.
+        A `keras.Model`: a `GroupFace`, a backbone, or what the file holds. It is not compiled.
 
     Raises:
         ValueError: if there is no such folder or preset, naming the nearest preset,
@@ -49,17 +50,42 @@ def load(name_or_folder: str | os.PathLike[str]) -> keras.Model:
         >>> model.num_groups
         16
     """
-    if Path(name_or_folder).is_dir():
-        return load_model(name_or_folder)
-    name, names = str(name_or_folder), preset_names()
-    if name not in names and Path(name).name != name:
+    path = Path(name_or_folder)
+    if path.is_dir():
+        return load_model(path)
+    if path.is_file() and path.suffix in KERAS_FILES:
+        return _load_file(path)
+    name = str(name_or_folder)
+    if name not in preset_names() and Path(name).name != name:
         raise ValueError(
-            "`name_or_folder` must be a folder that save_to wrote, or the name of a preset. "
+            "`name_or_folder` must be a folder that save_to wrote, a .keras or .h5 file that "
+            "model.save wrote, or the name of a preset. "
             f"Received: {name!r}, which is no folder"
         )
-    if name not in names:
-        raise unknown_name("model folder or preset", name, names)
-    return load_preset(read_preset(name))
+    return load_preset(read_preset(name, "model folder or preset"))
+
+
+def _load_file(path: Path) -> keras.Model:
+    try:
+        if path.suffix == ".keras":
+            return keras.saving.load_model(path, compile=False)
+        return _load_hdf5(path)
+    except Exception as error:
+        # Damaged files fail anywhere in Keras, zipfile, JSON or HDF5.
+        reason = " ".join(str(error).split()) or repr(error)
+        raise ValueError(
+            f"{path} is damaged or not a model of gfkeras that model.save wrote: {reason[:200]}"
+        ) from error
+
+
+def _load_hdf5(path: Path) -> keras.Model:
+    # Keras' own reader takes arguments such as combine="add" for the names of functions.
+    with h5py.File(path) as file:
+        description = json.loads(file.attrs["model_config"])
+    classes: dict[str, Any] = {**backbones.BACKBONES, GroupFace.__name__: GroupFace}
+    model = by_name("model", description["class_name"], classes).from_config(description["config"])
+    model.load_weights(path)
+    return model
 
 
 def load_preset(preset: Preset) -> keras.Model:
@@ -80,44 +106,6 @@ def load_preset(preset: Preset) -> keras.Model:
     model = build(preset.architecture)
     load_half(model, path)
     return model
-
-
-def weights_path(
-    preset: Preset,
-    folder: str | os.PathLike[str] | None = None,
-    progress: bool | None = None,
-) -> Path:
-    """The file of a preset's weights, downloaded if need be.
-
-    Args:
-        preset: whose.
-        folder: where a download is kept; the cache by default.
-        progress: whether to draw a bar; by default where stderr is a terminal.
-
-    Raises:
-        ValueError: if a file that comes with gfkeras is missing or damaged.
-        DownloadError: if it cannot be downloaded, or is another file.
-    """
-    weights = preset.weights
-    if weights.url is not None:
-        return fetch_file(weights.url, weights.sha256, folder=folder, progress=progress)
-    path = preset.folder / weights.file_name
-    if not path.is_file():
-        raise ValueError(f"{path} is missing: this copy of gfkeras is not whole")
-    size = path.stat().st_size
-    if size != weights.size_bytes or sha256(path) != weights.sha256:
-        raise ValueError(
-            f"{path} is damaged: {size} bytes that do not have the SHA-256 of model.toml"
-        )
-    return path
-
-
-def preset_thresholds(preset: Preset) -> Thresholds | None:
-    """The thresholds of a preset; None where nobody measured any."""
-    table = preset.thresholds
-    if table is None:
-        return None
-    return Thresholds(COSINE, dict(table.at_far), table.impostor, table.origin)
 
 
 def build(architecture: Architecture) -> keras.Model:

@@ -1,8 +1,9 @@
-"""Putting a trained model into a folder of the zoo."""
+"""A trained model and its artefacts as a folder of the zoo."""
 
 from __future__ import annotations
 
 import os
+import shutil
 import tomllib
 from pathlib import Path
 from typing import Any
@@ -10,13 +11,16 @@ from typing import Any
 import keras
 import tomli_w
 
+from gfkeras.cards import card_path, file_facts
 from gfkeras.files import replacing, sha256
 from gfkeras.zoo.golden import Golden
 from gfkeras.zoo.loading import architecture_of, load_preset
-from gfkeras.zoo.registry import GOLDEN_FILE, MODEL_FILE, OWN_FORMAT, Preset
+from gfkeras.zoo.registry import GOLDEN_FILE, MODEL_FILE, OWN_FORMAT, ExportVariant, Preset
 from gfkeras.zoo.weights_file import save_half
 
 WEIGHTS_FILE = "weights.safetensors"
+# Precisions of the .tflite files that come with a preset.
+SHIPPED = ("fp32", "int8")
 _TO_FILL_IN = {
     "summary": "",
     "licence": {"name": "", "commercial_use": False, "note": ""},
@@ -28,9 +32,9 @@ _TO_FILL_IN = {
 def pack(model: keras.Model, folder: str | os.PathLike[str]) -> Preset:
     """Writes weights in half precision, their golden embeddings and `model.toml`.
 
-    Of a `model.toml` that is there, [architecture] and [weights] are replaced and everything
-    else stays; results and thresholds in it are those of the weights before, until they are
-    measured again. A new one has the tables that are to be filled in.
+    In a `model.toml` that exists, [architecture] and [weights] are replaced, and [[exports]] lose
+    their files. Its results and thresholds are those of the earlier weights until they are measured
+    again. A new `model.toml` has empty tables to fill in.
 
     Args:
         model: a `GroupFace` or a backbone.
@@ -60,10 +64,50 @@ def pack(model: keras.Model, folder: str | os.PathLike[str]) -> Preset:
         "sha256": sha256(weights),
         "format": OWN_FORMAT,
     }
+    # Artefacts of other weights must not come with these: `ship_artefacts` puts new ones there.
+    exports = [ExportVariant.model_validate(export) for export in values.get("exports", [])]
+    if exports:
+        kept = {"format", "precision"}
+        values["exports"] = [export.model_dump(include=kept) for export in exports]
     first = ("summary", "kind", "architecture", "input", "weights")
     ordered = {key: values[key] for key in (*first, *values) if key in values}
-    with replacing(path) as temporary:
-        temporary.write_text(tomli_w.dumps(ordered), encoding="utf-8")
+    _write(path, ordered)
+    for export in exports:
+        if export.file is not None:
+            (folder / export.file).unlink(missing_ok=True)
+            card_path(folder / export.file).unlink(missing_ok=True)
     preset = Preset.read(folder)
     Golden.of(load_preset(preset)).save(folder / GOLDEN_FILE)
     return preset
+
+
+def ship_artefacts(preset: Preset, folder: str | os.PathLike[str]) -> Preset:
+    """Puts exported .tflite files beside a preset's weights, and describes them in `model.toml`.
+
+    Args:
+        preset: the preset; the files of `SHIPPED` precisions that its [[exports]] list are taken.
+        folder: what `gfkeras zoo export` wrote.
+
+    Returns:
+        The preset, whose `artefact_path` gives the files.
+    """
+    path = preset.folder / MODEL_FILE
+    values = tomllib.loads(path.read_text(encoding="utf-8"))
+    # Last in the file: what a person reads first is not a list of artefacts.
+    values["exports"] = values.pop("exports", [])
+    for export in values["exports"]:
+        variant = ExportVariant.model_validate(export)
+        if variant.format == "tflite" and variant.precision in SHIPPED:
+            name = variant.file_name(preset.name)
+            artefact = Path(folder) / name
+            for file in (artefact, card_path(artefact)):
+                with replacing(preset.folder / file.name) as temporary:
+                    shutil.copyfile(file, temporary)
+            export |= {"file": name, **file_facts(artefact)}
+    _write(path, values)
+    return Preset.read(preset.folder)
+
+
+def _write(path: Path, values: dict[str, Any]) -> None:
+    with replacing(path) as temporary:
+        temporary.write_text(tomli_w.dumps(values), encoding="utf-8")

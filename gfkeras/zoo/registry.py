@@ -1,4 +1,4 @@
-"""Presets: their description in `model.toml`, and which ones there are."""
+"""Registry of presets: their names and their descriptions (`model.toml`)."""
 
 from __future__ import annotations
 
@@ -21,7 +21,6 @@ from pydantic import (
 from gfkeras.errors import unknown_name
 from gfkeras.files import natural_key
 from gfkeras.toml_errors import readable
-from gfkeras.zoo.foreign import FORMATS
 
 MODEL_FILE = "model.toml"
 GOLDEN_FILE = "golden.npz"
@@ -30,6 +29,8 @@ RECIPE_FILE = "recipe.toml"
 OWN_FORMAT = "gfkeras"
 # A file that gfkeras does not put into a network of its own, such as a face detector's.
 AS_IT_IS = "file"
+# Formats of other people's weights (`gfkeras.zoo.foreign`).
+FOREIGN_FORMATS = ("mxnet", "onnx", "torch", "safetensors", "keras")
 
 
 def _digest(value: str) -> str:
@@ -51,9 +52,9 @@ def _plain_name(value: str) -> str:
 
 
 def _weights_format(value: str) -> str:
-    if value not in (OWN_FORMAT, AS_IT_IS, *FORMATS):
-        known = ", ".join((OWN_FORMAT, AS_IT_IS, *FORMATS))
-        raise ValueError(f"expected one of {known}")
+    known = (OWN_FORMAT, AS_IT_IS, *FOREIGN_FORMATS)
+    if value not in known:
+        raise ValueError(f"expected one of {', '.join(known)}")
     return value
 
 
@@ -164,10 +165,30 @@ class ThresholdTable(_Table):
 
 
 class ExportVariant(_Table):
-    """[[exports]]: an artefact that `gfkeras zoo export` makes."""
+    """[[exports]]: an artefact that `gfkeras zoo export` makes.
+
+    One that comes with gfkeras has `file`, in the model's folder, its size and its SHA-256.
+    """
 
     format: Literal["tflite", "onnx", "savedmodel"]
-    precision: Literal["fp32", "fp16"] = "fp32"
+    precision: Literal["fp32", "fp16", "int8"] = "fp32"
+    file: Annotated[str, AfterValidator(_plain_name)] | None = None
+    size_bytes: PositiveInt | None = None
+    sha256: Annotated[str, AfterValidator(_digest)] | None = None
+
+    @model_validator(mode="after")
+    def _whole(self) -> ExportVariant:
+        if self.format == "savedmodel" and (self.precision != "fp32" or self.file):
+            raise ValueError("expected a SavedModel in fp32 and without `file`")
+        if len({self.file is None, self.size_bytes is None, self.sha256 is None}) > 1:
+            raise ValueError("expected `file`, `size_bytes` and `sha256` together")
+        return self
+
+    def file_name(self, preset: str) -> str:
+        """The name of the artefact of a preset, such as "mine_fp16.tflite"."""
+        suffix = "_savedmodel" if self.format == "savedmodel" else f".{self.format}"
+        precision = "" if self.precision == "fp32" else f"_{self.precision}"
+        return f"{preset}{precision}{suffix}"
 
 
 class Preset(_Table):
@@ -228,10 +249,6 @@ class Preset(_Table):
         return preset
 
 
-# What commands take where no model is named.
-DEFAULT_PRESET = "h_groupface_mobilefacenet"
-
-
 def zoo_folder() -> Path:
     """The folder with one folder per preset.
 
@@ -251,15 +268,19 @@ def preset_names() -> list[str]:
     return sorted((entry.parent.name for entry in folder.glob(f"*/{MODEL_FILE}")), key=natural_key)
 
 
-def read_preset(name: str) -> Preset:
+def read_preset(name: str, kind: str = "preset") -> Preset:
     """The description of a preset.
+
+    Args:
+        name: of the preset.
+        kind: what an error about an unknown name calls it.
 
     Raises:
         ValueError: for an unknown name, with the nearest one, and for a damaged description.
     """
     names = preset_names()
     if name not in names:
-        raise unknown_name("preset", name, names)
+        raise unknown_name(kind, name, names)
     return Preset.read(zoo_folder() / name)
 
 

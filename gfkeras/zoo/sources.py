@@ -1,4 +1,4 @@
-"""Where the weights of a preset or a model folder come from, for the card of an artefact."""
+"""Sources of the weights of a preset or a model folder, for the card of an artefact."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import Any
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
-from gfkeras.saving import CONFIG_FILE
+from gfkeras.files import CONFIG_FILE
 from gfkeras.toml_errors import readable
 from gfkeras.zoo.registry import Licence, Preset, Provenance, TrainingData
 

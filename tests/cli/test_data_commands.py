@@ -96,14 +96,14 @@ def test_extract_does_not_leave_the_folder(photos, tmp_path, monkeypatch):
 
     prepare(photos, tmp_path / "records", workers=1)
     records = RecordSet(tmp_path / "records")
-    decode = record_set.example.decode
+    decode = record_set.tfrecord.decode
 
     def hostile(data):
         import dataclasses
 
         return dataclasses.replace(decode(data), name="../../outside.jpg")
 
-    monkeypatch.setattr(record_set.example, "decode", hostile)
+    monkeypatch.setattr(record_set.tfrecord, "decode", hostile)
     written, skipped = extract(records, tmp_path / "files")
     assert written == 0
     assert len(skipped) == 12

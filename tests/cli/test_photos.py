@@ -113,6 +113,7 @@ def test_wrong_options(model, photos, yunet, tmp_path, capfd):
 
 def test_an_alignment_that_is_offline_says_what_to_do(model, photos, tmp_path, capfd, monkeypatch):
     monkeypatch.delenv("GFKERAS_YUNET", raising=False)
+    monkeypatch.delenv("GFKERAS_DATA", raising=False)
     monkeypatch.setenv("GFKERAS_OFFLINE", "1")
     monkeypatch.setenv("GFKERAS_CACHE", str(tmp_path))
     arguments = ["compare", str(photos[0]), str(photos[1]), "--model", model]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from keras import ops
 
 from gfkeras.inference import group_aware_similarity
 
@@ -29,6 +30,14 @@ def test_formula():
     np.testing.assert_allclose(found, oracle(*arguments), atol=1e-5)
     found = group_aware_similarity(*arguments, beta=0.3, gamma=0.5)
     np.testing.assert_allclose(found, oracle(*arguments, 0.3, 0.5), atol=1e-5)
+
+
+def test_tensors_give_a_tensor():
+    arguments = rows()
+    tensors = [ops.convert_to_tensor(values, "float32") for values in arguments]
+    found = group_aware_similarity(*tensors)
+    assert ops.is_tensor(found)
+    np.testing.assert_allclose(found, group_aware_similarity(*arguments), atol=1e-6)
 
 
 def test_identical_rows_are_one():

@@ -14,7 +14,7 @@ import pytest
 from PIL import Image
 
 import gfkeras
-from gfkeras.zoo import registry
+from gfkeras.zoo import DEFAULT_PRESET, registry
 from gfkeras.zoo.golden import Golden
 from gfkeras.zoo.registry import GOLDEN_FILE
 
@@ -71,7 +71,7 @@ def kit() -> Callable[[str], Kit]:
 
 @pytest.fixture(scope="session")
 def golden() -> Golden:
-    return Golden.load(registry.zoo_folder() / registry.DEFAULT_PRESET / GOLDEN_FILE)
+    return Golden.load(registry.zoo_folder() / DEFAULT_PRESET / GOLDEN_FILE)
 
 
 @pytest.fixture(scope="session")
@@ -80,7 +80,7 @@ def box(golden, tmp_path_factory) -> SimpleNamespace:
     from gfkeras.export import export_model
 
     folder = tmp_path_factory.mktemp("box")
-    model = gfkeras.load(registry.DEFAULT_PRESET)
+    model = gfkeras.load(DEFAULT_PRESET)
     made = SimpleNamespace(folder=folder, tflite=folder / "face.tflite", onnx=folder / "face.onnx",
                            savedmodel=folder / "face")  # fmt: skip
     export_model(model, made.tflite)

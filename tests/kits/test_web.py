@@ -31,12 +31,12 @@ import gfkeras
 from gfkeras.data import FaceAligner, FaceDetector
 from gfkeras.data.images import read_photo
 from gfkeras.export import export_model
-from gfkeras.zoo import registry
+from gfkeras.zoo import DEFAULT_PRESET, registry
 from gfkeras.zoo.golden import Golden
-from gfkeras.zoo.loading import preset_thresholds
+from gfkeras.zoo.preset_files import preset_thresholds
 from gfkeras.zoo.registry import GOLDEN_FILE
 
-PRESET = registry.DEFAULT_PRESET
+PRESET = DEFAULT_PRESET
 YUNET = "face_detection_yunet_2023mar.onnx"
 ORIENTATION = 0x0112
 # In place of a body: an answer that never comes; None: no such file.

@@ -53,7 +53,7 @@ def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
     ignore = shutil.ignore_patterns("__pycache__", ".*")
     for folder in ("gfkeras", "zoo", "tests"):
         shutil.copytree(ROOT / folder, source / folder, ignore=ignore)
-    for file in ("setup.cfg", "pyproject.toml", "README.md", "LICENSE"):
+    for file in ("setup.cfg", "setup.py", "pyproject.toml", "README.md", "LICENSE"):
         shutil.copy(ROOT / file, source)
     run(sys.executable, "-m", "build", "--wheel", "--no-isolation", source, cwd=source)
     (built,) = (source / "dist").glob("*.whl")

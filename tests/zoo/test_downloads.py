@@ -115,9 +115,9 @@ def test_two_processes_at_once_download_once(server, tmp_path):
     server.delay = 0.01
     code = f"""
 from pathlib import Path
-from gfkeras.zoo import registry, loading
+from gfkeras.zoo import preset_files, registry
 registry.zoo_folder = lambda: Path({str(tmp_path / "zoo")!r})
-print(repr(str(loading.weights_path(registry.read_preset({NAME!r})))))
+print(repr(str(preset_files.weights_path(registry.read_preset({NAME!r})))))
 """
     found: list = []
 

@@ -11,17 +11,29 @@ from pathlib import Path
 import keras
 import numpy as np
 import pytest
+import tomli_w
 from processes import run_python
 from small_networks import SMALL_BOTTLENECKS
 
 import gfkeras
+from gfkeras.cards.card import read_card
 from gfkeras.cli import main
-from gfkeras.cli._output import DEFAULT_MODEL
 from gfkeras.data.alignment import yunet
+from gfkeras.models.properties import model_fingerprint
 from gfkeras.training import Recipe
-from gfkeras.zoo import registry
+from gfkeras.zoo import DEFAULT_PRESET, registry
+from gfkeras.zoo.foreign import FORMATS
 from gfkeras.zoo.golden import Golden
-from gfkeras.zoo.registry import GOLDEN_FILE, MODEL_FILE, OWN_FORMAT, RECIPE_FILE, Preset
+from gfkeras.zoo.preset_files import artefact_path
+from gfkeras.zoo.registry import (
+    FOREIGN_FORMATS,
+    GOLDEN_FILE,
+    MODEL_FILE,
+    OWN_FORMAT,
+    RECIPE_FILE,
+    ExportVariant,
+    Preset,
+)
 from gfkeras.zoo.table import BEGIN, END, markdown_table, write_into
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -30,9 +42,9 @@ OURS = [name for name in NAMES if registry.read_preset(name).weights.format == O
 
 
 def test_the_zoo_is_there():
-    assert {DEFAULT_MODEL, "w600k_mbf", "w600k_r50", yunet.YUNET_PRESET} <= set(NAMES)
-    assert registry.DEFAULT_PRESET == DEFAULT_MODEL
-    assert OURS == [DEFAULT_MODEL]
+    assert {DEFAULT_PRESET, "w600k_mbf", "w600k_r50", yunet.YUNET_PRESET} <= set(NAMES)
+    assert OURS == [DEFAULT_PRESET]
+    assert tuple(FORMATS) == FOREIGN_FORMATS
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -71,7 +83,7 @@ def test_what_we_trained_comes_whole(name):
 @pytest.mark.parametrize("name", OURS)
 def test_keras_gives_the_golden_embeddings(name):
     golden = Golden.load(registry.zoo_folder() / name / GOLDEN_FILE)
-    found = gfkeras.Embedder(name)(golden.images)
+    found = gfkeras.Embedder(gfkeras.load(name))(golden.images)
     # People differ and pictures of one are alike: no constant network passes for this one.
     cosines = golden.embedding @ golden.embedding.T
     assert cosines[0, 1] > cosines[0, 2:].max()
@@ -87,7 +99,8 @@ import gfkeras
 from gfkeras.zoo import registry
 from gfkeras.zoo.golden import Golden
 golden = Golden.load(registry.zoo_folder() / {name!r} / {GOLDEN_FILE!r})
-print(golden.largest_error(gfkeras.Embedder({name!r})(golden.images).embedding))
+embedder = gfkeras.Embedder(gfkeras.load({name!r}))
+print(golden.largest_error(embedder(golden.images).embedding))
 """
     # Compiling takes longer than running here, and optimising is the longest part of compiling.
     (error,) = run_python(code, KERAS_BACKEND="jax", XLA_FLAGS="--xla_backend_optimization_level=0")
@@ -95,21 +108,95 @@ print(golden.largest_error(gfkeras.Embedder({name!r})(golden.images).embedding))
 
 
 @pytest.mark.parametrize("name", OURS)
-def test_every_artefact_gives_the_golden_embeddings(name, tmp_path):
+def test_a_preset_that_ships_its_artefact_needs_no_keras(name):
+    code = f"""
+import sys
+import gfkeras
+from gfkeras.zoo import registry
+from gfkeras.zoo.golden import Golden
+golden = Golden.load(registry.zoo_folder() / {name!r} / {GOLDEN_FILE!r})
+embedder = gfkeras.Embedder({name!r})
+found = embedder(golden.images)
+differ = int((found.group != golden.group).sum())
+print((golden.largest_error(found.embedding), differ, embedder.fingerprint))
+print(sorted({{"keras", "tensorflow", "jax"}} & set(sys.modules)))
+"""
+    (error, differ, fingerprint), heavy = run_python(code)
+    assert error < 1e-5
+    assert (differ, heavy) == (0, [])
+    # Galleries and thresholds are those of the model in Keras.
+    assert fingerprint == model_fingerprint(gfkeras.load(name))
+
+
+@pytest.mark.parametrize("name", OURS)
+def test_the_shipped_artefacts(name):
     preset = registry.read_preset(name)
+    golden = Golden.load(preset.folder / GOLDEN_FILE)
+    for precision, least in (("fp32", 0.999999), ("int8", 0.99)):
+        path = artefact_path(name, precision)
+        assert path is not None
+        assert path.name == ExportVariant(format="tflite", precision=precision).file_name(name)
+        card = read_card(path)
+        assert (card["precision"], card["mode"]) == (precision, "hard")
+        assert card["thresholds"]["at_far"] == preset.thresholds.at_far
+        assert golden.least_cosine(gfkeras.Embedder(path)(golden.images).embedding) > least
+    assert artefact_path(name, "fp16") is None
+
+
+@pytest.fixture
+def exported(own_zoo, tmp_path, request):
+    """The command that made the shipped files, for some of a preset's artefacts."""
+    preset = registry.read_preset(DEFAULT_PRESET)
+    path = preset.folder / MODEL_FILE
+    values = tomllib.loads(path.read_text())
+    values["exports"] = [
+        e for e in values["exports"] if e.get("precision", "fp32") in request.param
+    ]
+    path.write_text(tomli_w.dumps(values))
+    shipped = {p: artefact_path(preset, p).read_bytes() for p in ("fp32", "int8")}
+    out, results = tmp_path / "out", tmp_path / "r.json"
+    command = ["zoo", "export", DEFAULT_PRESET, "--out", out, "--ship", "--json", results]
+    assert main([str(part) for part in command]) == 0
+    rows = json.loads(results.read_text())["exports"]
+    assert len(rows) == len(values["exports"])
+    return rows, shipped
+
+
+def same_embeddings(path, content, tmp_path):
+    """The embeddings of golden.npz by an artefact and by the shipped one."""
+    shipped = tmp_path / "shipped.tflite"
+    shipped.write_bytes(content)
+    images = Golden.load(registry.zoo_folder() / DEFAULT_PRESET / GOLDEN_FILE).images
+    return [gfkeras.Embedder(each)(images).embedding for each in (path, shipped)]
+
+
+@pytest.mark.parametrize("exported", [("fp32", "fp16")], indirect=True)
+def test_every_artefact_gives_the_golden_embeddings(exported, tmp_path):
+    rows, shipped = exported
+    preset = registry.read_preset(DEFAULT_PRESET)
     assert {(v.format, v.precision) for v in preset.exports} >= {
         ("tflite", "fp32"), ("tflite", "fp16"), ("onnx", "fp32"), ("savedmodel", "fp32"),
     }  # fmt: skip
-    results = tmp_path / "r.json"
-    assert main(["zoo", "export", name, "--out", str(tmp_path), "--json", str(results)]) == 0
-    rows = json.loads(results.read_text())["exports"]
-    assert len(rows) == len(preset.exports)
     for row in rows:
         assert row["max_abs_error"] < (1e-4 if row["precision"] == "fp32" else 2e-3)
         # Thresholds come along, under the artefact's fingerprint.
         beside = json.loads(Path(f"{row['path']}.thresholds.json").read_text())
         assert beside["model"] == gfkeras.Embedder(row["path"]).fingerprint
         assert beside["at_far"] == preset.thresholds.at_far
+    # The shipped file is what the command gives, and `--ship` put it there.
+    again, before = same_embeddings(artefact_path(preset), shipped["fp32"], tmp_path)
+    np.testing.assert_allclose(again, before, atol=1e-5)
+    assert artefact_path(preset).read_bytes() == Path(rows[0]["path"]).read_bytes()
+
+
+# Choosing the ranges of int8 takes minutes.
+@pytest.mark.slow
+@pytest.mark.parametrize("exported", [("int8",)], indirect=True)
+def test_the_shipped_int8_artefact_is_what_the_command_gives(exported, tmp_path):
+    rows, shipped = exported
+    assert rows[0]["min_cosine"] > 0.99
+    again, before = same_embeddings(rows[0]["path"], shipped["int8"], tmp_path)
+    assert (again * before).sum(axis=1).min() >= 0.999
 
 
 def test_the_detector_is_the_one_that_photos_are_aligned_with():
@@ -162,34 +249,48 @@ def own_zoo(tmp_path, monkeypatch):
         (r'name = "GroupFace"', 'name = "GroupFase"', "Unknown backbone 'GroupFase'"),
         (r"num_groups =", "num_group =", "num_group"),
         (r"num_groups = \d+", "num_groups = 5", "is of another architecture at"),
+        (r'file = ".*tflite"\n', "", "`file`, `size_bytes` and `sha256` together"),
+        (r'file = ".*tflite"', 'file = "../x.tflite"', "the name of a file in the model's folder"),
+        (r'precision = "int8"', 'precision = "int7"', "exports"),
+        (r'format = "savedmodel"', 'format = "savedmodel"\nprecision = "int8"', "a SavedModel in"),
     ],
 )
 def test_a_wrong_description_is_named(own_zoo, before, after, message):
-    path = own_zoo / DEFAULT_MODEL / MODEL_FILE
+    path = own_zoo / DEFAULT_PRESET / MODEL_FILE
     text, count = re.subn(before, after, path.read_text(), count=1)
     assert count == 1
     path.write_text(text)
     with pytest.raises(ValueError, match=message):
-        gfkeras.load(DEFAULT_MODEL)
+        gfkeras.load(DEFAULT_PRESET)
 
 
 def test_damaged_weights_are_refused(own_zoo):
-    weights = own_zoo / DEFAULT_MODEL / registry.read_preset(DEFAULT_MODEL).weights.file_name
+    weights = own_zoo / DEFAULT_PRESET / registry.read_preset(DEFAULT_PRESET).weights.file_name
     data = bytearray(weights.read_bytes())
     data[len(data) // 2] ^= 1
     weights.write_bytes(data)
     with pytest.raises(ValueError, match="is damaged"):
-        gfkeras.load(DEFAULT_MODEL)
+        gfkeras.load(DEFAULT_PRESET)
     weights.write_bytes(data[:-1])
     with pytest.raises(ValueError, match="is damaged"):
-        gfkeras.load(DEFAULT_MODEL)
+        gfkeras.load(DEFAULT_PRESET)
     weights.unlink()
     with pytest.raises(ValueError, match="is missing"):
-        gfkeras.load(DEFAULT_MODEL)
+        gfkeras.load(DEFAULT_PRESET)
+
+
+def test_damaged_artefacts_are_refused(own_zoo):
+    path = artefact_path(DEFAULT_PRESET)
+    path.write_bytes(path.read_bytes()[:-1] + b"x")
+    with pytest.raises(ValueError, match="is damaged"):
+        gfkeras.Embedder(DEFAULT_PRESET)
+    path.unlink()
+    with pytest.raises(ValueError, match="is missing"):
+        artefact_path(DEFAULT_PRESET)
 
 
 def test_a_misspelt_name_names_the_nearest():
-    with pytest.raises(ValueError, match=f"did you mean '{DEFAULT_MODEL}'"):
+    with pytest.raises(ValueError, match=f"did you mean '{DEFAULT_PRESET}'"):
         gfkeras.load("h_groupface_mobilfacenet")
 
 
@@ -221,13 +322,18 @@ def test_a_packed_model_is_loaded_as_it_was(own_zoo, tmp_path):
 
 def test_packing_again_keeps_what_people_wrote(own_zoo, tmp_path):
     folder = tiny_model().save_to(tmp_path / "run")
-    before = tomllib.loads((own_zoo / DEFAULT_MODEL / MODEL_FILE).read_text())
-    assert main(["zoo", "pack", str(folder), str(own_zoo / DEFAULT_MODEL)]) == 0
-    after = tomllib.loads((own_zoo / DEFAULT_MODEL / MODEL_FILE).read_text())
-    for key in before.keys() - {"architecture", "weights"}:
+    before = tomllib.loads((own_zoo / DEFAULT_PRESET / MODEL_FILE).read_text())
+    assert main(["zoo", "pack", str(folder), str(own_zoo / DEFAULT_PRESET)]) == 0
+    after = tomllib.loads((own_zoo / DEFAULT_PRESET / MODEL_FILE).read_text())
+    for key in before.keys() - {"architecture", "weights", "exports"}:
         assert after[key] == before[key]
+    # Artefacts of the weights before do not come with the new ones.
+    kept = [{k: v for k, v in e.items() if k in ("format", "precision")} for e in before["exports"]]
+    assert [{"precision": "fp32", **export} for export in kept] == after["exports"]
+    assert artefact_path(DEFAULT_PRESET) is None
+    assert not list((own_zoo / DEFAULT_PRESET).glob("*.tflite*"))
     assert after["weights"]["sha256"] != before["weights"]["sha256"]
-    assert Preset.read(own_zoo / DEFAULT_MODEL).architecture.arguments["embedding_dim"] == 16
+    assert Preset.read(own_zoo / DEFAULT_PRESET).architecture.arguments["embedding_dim"] == 16
 
 
 def test_weights_that_float16_cannot_hold_are_refused(tmp_path):

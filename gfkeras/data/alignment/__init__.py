@@ -1,4 +1,4 @@
-"""Finding faces in photos and aligning them by five points."""
+"""Detection of faces in photos, and their alignment by five points."""
 
 from gfkeras.data.alignment.align import (
     ARCFACE_TEMPLATE,

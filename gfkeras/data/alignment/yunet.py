@@ -1,4 +1,4 @@
-"""OpenCV's YuNet network: where its file comes from, and how it is opened quietly."""
+"""OpenCV's YuNet network: its file, and opening it quietly."""
 
 from __future__ import annotations
 

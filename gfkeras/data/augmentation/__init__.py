@@ -1,4 +1,4 @@
-"""How training images are varied: cheap moves in NumPy, everything else by Keras layers.
+"""Augmentation of training images: cheap moves in NumPy, everything else by Keras layers.
 
 `Augmentation` is the whole of it, from the recipe's words to pictures. Keras is imported
 only where layers are asked for, by `gfkeras.data.augmentation.catalog`, which lists them.

@@ -1,4 +1,4 @@
-"""`prepare`: from photos and public formats to training records."""
+"""Preparation of training records from photos and public formats."""
 
 from gfkeras.data.prepare.options import PrepareOptions, PrepareResult
 from gfkeras.data.prepare.preparing import prepare

@@ -1,4 +1,4 @@
-"""From a source of photos to training records, in stages that a kill cannot spoil.
+"""Preparation of training records from a source of photos, in stages that survive a kill.
 
     plan       the source's items, listed on disk
     chunks     their images, aligned and encoded; in parallel
@@ -7,18 +7,17 @@
     manifest   and skipped.csv; then the work folder goes
 
 Each file of each stage is a function of the source and the options alone and appears under its
-name when it is whole. A run that finds files of an earlier one goes on from there and ends
-with the same bytes.
+name when it is whole. A run that finds files of an earlier one continues there and ends with
+the same bytes.
 """
 
 from __future__ import annotations
 
 import csv
-import json
 import os
 import shutil
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -27,6 +26,7 @@ from filelock import FileLock, Timeout
 from gfkeras.data.alignment import FaceAligner, FaceDetector, face_template
 from gfkeras.data.prepare.catalogue import HELDOUT, Catalogue
 from gfkeras.data.prepare.conversion import Conversion, convert_chunk
+from gfkeras.data.prepare.job import LOCK_FILE, WORK_FOLDER, begin_job, job_of
 from gfkeras.data.prepare.options import PrepareOptions, PrepareResult
 from gfkeras.data.prepare.plan import Plan, connected
 from gfkeras.data.prepare.shard import Sharding, ShardJob, write_shard
@@ -45,11 +45,8 @@ from gfkeras.data.records.manifest import (
 from gfkeras.data.records.shard_files import write_index
 from gfkeras.data.sources import Source, open_source
 from gfkeras.files import replacing, sha256
+from gfkeras.processors import usable_processors
 from gfkeras.version import __version__
-
-WORK_FOLDER = ".prepare"
-LOCK_FILE = ".prepare.lock"
-JOB_FILE = "job.json"
 
 Progress = Callable[[str, int, int | None], None]
 
@@ -95,7 +92,7 @@ def prepare(
         source = open_source(source)
     out = Path(out)
     _check_place(source, out)
-    job = _job(source, options)
+    job = job_of(source, options)
     out.mkdir(parents=True, exist_ok=True)
     lock = FileLock(out / LOCK_FILE)
     try:
@@ -105,9 +102,9 @@ def prepare(
             f"`out` is being written by another process. Received: out={str(out)!r}"
         ) from None
     try:
-        resumed = _check_job(out, job)
+        resumed = begin_job(out, job)
         if not (out / MANIFEST_FILE).is_file():
-            stages = _Stages(source, out, options, workers or os.cpu_count() or 1, progress)
+            stages = _Stages(source, out, options, workers or usable_processors(), progress)
             stages.run()
         shutil.rmtree(out / WORK_FOLDER, ignore_errors=True)
         return _result(out, time.perf_counter() - started, resumed)
@@ -150,9 +147,7 @@ class _Stages:
         if not self.options.align:
             return None
         return FaceAligner(
-            FaceDetector(self.options.detector),
-            choose=self.options.face,
-            size=self.options.size,
+            FaceDetector(self.options.detector), choose=self.options.face, size=self.options.size
         )
 
     def _plan(self) -> Plan:
@@ -254,7 +249,7 @@ class _Stages:
         Manifest(
             gfkeras=__version__,
             source=self.source.describe(),
-            options=_job(self.source, self.options)["options"],
+            options=job_of(self.source, self.options)["options"],
             template=None if aligner is None else _template(self.options.size),
             image=ImageFormat(height=height, width=width),
             counts=Counts(
@@ -309,77 +304,6 @@ def _check_place(source: Source, out: Path) -> None:
                 "`out` must lie outside of the source, or the next run would read what this one "
                 f"wrote. Received: source={str(source.path)!r}, out={str(out)!r}"
             )
-
-
-def _job(source: Source, options: PrepareOptions) -> dict[str, Any]:
-    """What the bytes of the result depend on, as JSON."""
-    settings = options.to_json()
-    if options.detector is not None and Path(options.detector).is_file():
-        settings["detector"] = sha256(options.detector)
-    job = {"format": 1, "gfkeras": __version__, "source": source.describe(), "options": settings}
-    return json.loads(json.dumps(job))
-
-
-def _check_job(out: Path, job: dict[str, Any]) -> bool:
-    """Whether an earlier run of the same job left something in `out`; else notes this job there.
-
-    Raises:
-        ValueError: if `out` holds something else.
-    """
-    work = out / WORK_FOLDER
-    if (out / MANIFEST_FILE).is_file():
-        manifest = Manifest.read(out)
-        found = {"source": manifest.source, "options": manifest.options}
-        _same_job(out, {**job, **found}, job)
-        return True
-    if (work / JOB_FILE).is_file():
-        _same_job(out, json.loads((work / JOB_FILE).read_text(encoding="utf-8")), job)
-        _remove_leftovers(out)
-        _remove_leftovers(work)
-        return True
-    strange = [entry.name for entry in out.iterdir() if entry.name not in (WORK_FOLDER, LOCK_FILE)]
-    if strange:
-        raise ValueError(
-            f"`out` must be new, empty or of an earlier run of prepare. "
-            f"Received: out={str(out)!r}, which holds {strange[0]!r}"
-        )
-    shutil.rmtree(work, ignore_errors=True)
-    work.mkdir()
-    with replacing(work / JOB_FILE) as temporary:
-        temporary.write_text(json.dumps(job, indent=1) + "\n", encoding="utf-8")
-    return False
-
-
-def _same_job(out: Path, earlier: dict[str, Any], job: dict[str, Any]) -> None:
-    for part in ("source", "options", "gfkeras", "format"):
-        before, now = earlier.get(part), job[part]
-        if before == now:
-            continue
-        if isinstance(before, dict) and isinstance(now, dict):
-            part, before, now = next(
-                (f"{part}.{key}", before.get(key), now.get(key))
-                for key in {**before, **now}
-                if before.get(key) != now.get(key)
-            )
-        raise ValueError(
-            f"`out` holds a run with another {part}, {before!r}; take another folder, or remove "
-            f"that one. Received: out={str(out)!r}, {part}={now!r}"
-        )
-
-
-def _remove_leftovers(folder: Path) -> None:
-    """What a killed run had not finished: `replacing` begins such names with a dot."""
-    for path in _walk(folder):
-        if path.name.startswith(".") and path.name not in (WORK_FOLDER, LOCK_FILE):
-            path.unlink(missing_ok=True)
-
-
-def _walk(folder: Path) -> Iterator[Path]:
-    for path in folder.iterdir():
-        if path.is_dir() and path.name == "chunks":
-            yield from path.iterdir()
-        elif path.is_file():
-            yield path
 
 
 def _result(out: Path, seconds: float, resumed: bool) -> PrepareResult:

@@ -1,4 +1,4 @@
-"""Processes that do one job after another and end with the process that started them."""
+"""Worker processes that do one job after another and end with their parent."""
 
 from __future__ import annotations
 
@@ -14,10 +14,7 @@ _state: list[Any] = []
 
 
 def run_all(
-    work: Callable[[Any, Any], Any],
-    jobs: Iterable[Any],
-    shared: Any,
-    workers: int,
+    work: Callable[[Any, Any], Any], jobs: Iterable[Any], shared: Any, workers: int
 ) -> Iterator[Any]:
     """Yields `work(shared, job)` of each job as they are done, in any order.
 

@@ -14,11 +14,13 @@ from gfkeras.data.images import ImageError
 from gfkeras.data.records.manifest import SKIPPED_FILE, FileEntry, Shard, Split
 from gfkeras.data.records.record_set import RecordSet
 from gfkeras.data.records.shard_files import write_index
-from gfkeras.data.sources.local import path_problem
+from gfkeras.data.sources.listing import path_problem
 from gfkeras.files import replacing, sha256
 
 # Where the manifest's options keep what a selection is of.
 SELECTION_NOTE = "selection"
+
+_JPEG = (".jpg", ".jpeg")
 
 
 def write_selection(
@@ -131,9 +133,6 @@ def _link(source: Path, target: Path) -> None:
             target.symlink_to(source)
         except OSError:
             shutil.copyfile(source, target)
-
-
-_JPEG = (".jpg", ".jpeg")
 
 
 def extract(records: RecordSet, out: str | os.PathLike[str]) -> tuple[int, list[tuple[str, str]]]:

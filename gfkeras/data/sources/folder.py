@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator
-from typing import Any
 
-from gfkeras.data.sources import local
-from gfkeras.data.sources.source import Item, NamedPair, Refused
+from gfkeras.data.sources import listing
+from gfkeras.data.sources.source import FileSource, Item, Refused
 
 
-class FolderSource:
+class FolderSource(FileSource):
     """Images as most data sets come: `root/person/image.jpg`.
 
     People and images come in natural order (s2 before s10). One person's folder is listed at
@@ -32,15 +31,15 @@ class FolderSource:
     format = "folder"
 
     def __init__(self, root: str | os.PathLike[str]):
-        self.root = self.path = local.existing_folder(
+        self.root = self.path = listing.existing_folder(
             "root", root, "one folder of images per person"
         )
 
     def items(self) -> Iterator[Item | Refused]:
         """Every image, person by person; the locator is the path under the root."""
-        for person in local.entries(self.root):
-            name = local.printable(person.name)
-            reason = local.folder_problem(person)
+        for person in listing.entries(self.root):
+            name = listing.printable(person.name)
+            reason = listing.folder_problem(person)
             if reason:
                 yield Refused(name, reason)
             else:
@@ -48,25 +47,13 @@ class FolderSource:
 
     def _person(self, person: str) -> Iterator[Item | Refused]:
         try:
-            found = local.entries(self.root / person)
+            found = listing.entries(self.root / person)
         except OSError as error:
             yield Refused(person, error.strerror or str(error))
             return
         if not found:
             yield Refused(person, "no images")
         for entry in found:
-            name = f"{person}/{local.printable(entry.name)}"
-            reason = local.entry_problem(entry)
+            name = f"{person}/{listing.printable(entry.name)}"
+            reason = listing.entry_problem(entry)
             yield Refused(name, reason) if reason else Item(name, person, name)
-
-    def read(self, locator: str) -> bytes:
-        """The bytes of the file `locator`, a path under the root."""
-        return local.read_under(self.root, locator)
-
-    def pairs(self) -> Iterator[NamedPair] | None:
-        """None: a folder says who is who, but names no pairs."""
-        return None
-
-    def describe(self) -> dict[str, Any]:
-        """Format and path."""
-        return {"format": self.format, "path": str(self.root.absolute())}

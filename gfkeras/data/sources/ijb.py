@@ -12,8 +12,8 @@ from typing import Any
 
 import numpy as np
 
-from gfkeras.data.sources import local
-from gfkeras.data.sources.source import Item, NamedPair, Refused
+from gfkeras.data.sources import listing
+from gfkeras.data.sources.source import FileSource, Item, Refused
 from gfkeras.errors import one_of
 
 SUBSETS = ("IJBB", "IJBC")
@@ -66,10 +66,10 @@ class IJBMetadata:
         subset = find_subset(root, subset)
         file = meta_file(root, subset, "face_tid_mid.txt")
         names, templates, medias = [], array("q"), array("q")
-        for line, text in local.lines(file):
+        for line, text in listing.lines(file):
             fields = text.split()
             if len(fields) != 3 or not all(map(_is_int, fields[1:])):
-                raise local.malformed(file, line, "name, template, media", text)
+                raise listing.malformed(file, line, "name, template, media", text)
             names.append(fields[0])
             templates.append(int(fields[1]))
             medias.append(int(fields[2]))
@@ -78,7 +78,7 @@ class IJBMetadata:
         for line, name, landmarks, score in image_rows(root, subset):
             if count >= len(names) or names[count] != name:
                 expected = f"{names[count]!r}, as in {file}" if count < len(names) else "no line"
-                raise local.malformed(_points_file(root, subset), line, expected, name)
+                raise listing.malformed(_points_file(root, subset), line, expected, name)
             points.extend(itertools.chain.from_iterable(landmarks))
             scores.append(score)
             count += 1
@@ -142,7 +142,7 @@ def find_subset(root: Path, subset: str | None) -> str:
     Raises:
         ValueError: where `root` holds none, or both and none is chosen.
     """
-    local.existing_folder("root", root, "meta/ and loose_crop/ of IJB-B or IJB-C")
+    listing.existing_folder("root", root, "meta/ and loose_crop/ of IJB-B or IJB-C")
     if subset is not None:
         return one_of("subset", subset, SUBSETS)
     found = [s for s in SUBSETS if (root / "meta" / f"{s.lower()}_face_tid_mid.txt").is_file()]
@@ -156,7 +156,7 @@ def find_subset(root: Path, subset: str | None) -> str:
 
 def meta_file(root: Path, subset: str, name: str) -> Path:
     """`meta/ijbc_NAME`; raises ValueError where it is missing."""
-    return local.existing_file("root", root / "meta" / f"{subset.lower()}_{name}", "IJB's list")
+    return listing.existing_file("root", root / "meta" / f"{subset.lower()}_{name}", "IJB's list")
 
 
 def image_rows(
@@ -168,12 +168,12 @@ def image_rows(
         ValueError: naming file, line, what was expected and received.
     """
     file = _points_file(root, subset)
-    for line, text in local.lines(file):
+    for line, text in listing.lines(file):
         name, *fields = text.split()
-        points = local.five_points(fields[:10])
-        score = local.finite(fields[10]) if len(fields) == 11 else None
+        points = listing.five_points(fields[:10])
+        score = listing.finite(fields[10]) if len(fields) == 11 else None
         if points is None or score is None:
-            raise local.malformed(file, line, "name, x1, y1, …, x5, y5, score", text)
+            raise listing.malformed(file, line, "name, x1, y1, …, x5, y5, score", text)
         yield line, name, points, score
 
 
@@ -182,12 +182,12 @@ def _points_file(root: Path, subset: str) -> Path:
 
 
 def _is_int(text: str) -> bool:
-    return local.is_count(text.removeprefix("-"))
+    return listing.is_count(text.removeprefix("-"))
 
 
 def _integer_blocks(file: Path) -> Iterator[np.ndarray]:
     """The rows "template template 0|1" of a long file, (≤ 100,000, 3) at a time."""
-    numbered = local.lines(file)
+    numbered = listing.lines(file)
     while block := list(itertools.islice(numbered, _CHUNK)):
         try:
             rows = np.loadtxt([text for _, text in block], np.int64, comments=None, ndmin=2)
@@ -196,7 +196,7 @@ def _integer_blocks(file: Path) -> Iterator[np.ndarray]:
             good = False
         if not good:
             line, text = next((n, t) for n, t in block if not _is_pair(t.split()))
-            raise local.malformed(file, line, "template, template, 0 or 1", text)
+            raise listing.malformed(file, line, "template, template, 0 or 1", text)
         yield rows
 
 
@@ -206,24 +206,24 @@ def _is_pair(fields: list[str]) -> bool:
 
 def _subjects(file: Path) -> tuple[np.ndarray, np.ndarray]:
     """(templates, subjects) of TEMPLATE_ID,SUBJECT_ID,…; a template of several images once."""
-    local.existing_file("root", file, "IJB's list of templates and subjects")
+    listing.existing_file("root", file, "IJB's list of templates and subjects")
     rows: dict[int, int] = {}
-    numbered = local.lines(file)
+    numbered = listing.lines(file)
     line, header = next(numbered, (1, ""))
     if [name.strip().upper() for name in header.split(",")[:2]] != ["TEMPLATE_ID", "SUBJECT_ID"]:
-        raise local.malformed(file, line, "the header TEMPLATE_ID,SUBJECT_ID,…", header)
+        raise listing.malformed(file, line, "the header TEMPLATE_ID,SUBJECT_ID,…", header)
     for line, text in numbered:
         fields = [field.strip() for field in text.split(",")]
         if len(fields) < 2 or not all(map(_is_int, fields[:2])):
-            raise local.malformed(file, line, "TEMPLATE_ID,SUBJECT_ID,…, integers", text)
+            raise listing.malformed(file, line, "TEMPLATE_ID,SUBJECT_ID,…, integers", text)
         template, subject = int(fields[0]), int(fields[1])
         if rows.setdefault(template, subject) != subject:
             expected = f"template {template} of one subject, {rows[template]}"
-            raise local.unexpected(file, line, expected, subject)
+            raise listing.unexpected(file, line, expected, subject)
     return np.array(list(rows), np.int64), np.array(list(rows.values()), np.int64)
 
 
-class IJBSource:
+class IJBSource(FileSource):
     """The loose crops of IJB-B or IJB-C with their landmarks.
 
     `root` holds `loose_crop/` with the images and `meta/` with the lists:
@@ -249,27 +249,18 @@ class IJBSource:
         self.root = self.path = Path(root)
         self.subset = find_subset(self.root, subset)
         meta_file(self.root, self.subset, "name_5pts_score.txt")
-        self.images = local.existing_folder("root", self.root / "loose_crop", "the images")
+        self.images = listing.existing_folder("root", self.root / "loose_crop", "the images")
 
     def items(self) -> Iterator[Item | Refused]:
         """The images in the list's order; the locator is the path under `loose_crop/`."""
         for _, listed, landmarks, _ in image_rows(self.root, self.subset):
-            name = local.posix(listed)
-            reason = local.image_problem(name)
+            name = listing.posix(listed)
+            reason = listing.image_problem(name)
             yield Refused(name, reason) if reason else Item(name, None, name, landmarks)
 
     def read(self, locator: str) -> bytes:
         """The bytes of the file `locator`, a path under `loose_crop/`."""
-        return local.read_under(self.images, locator)
-
-    def pairs(self) -> Iterator[NamedPair] | None:
-        """None: IJB's pairs are of templates; see `IJBMetadata.pairs`."""
-        return None
+        return listing.read_under(self.images, locator)
 
     def describe(self) -> dict[str, Any]:
-        """Format, path and subset."""
-        return {
-            "format": self.format,
-            "path": str(self.root.absolute()),
-            "subset": self.subset,
-        }
+        return {**super().describe(), "subset": self.subset}

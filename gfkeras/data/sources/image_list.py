@@ -1,4 +1,4 @@
-"""A CSV or TSV file that names images, people and landmarks."""
+"""Images, people and landmarks named by a CSV or TSV file."""
 
 from __future__ import annotations
 
@@ -8,14 +8,14 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from gfkeras.data.sources import local
-from gfkeras.data.sources.source import Item, NamedPair, Refused
+from gfkeras.data.sources import listing
+from gfkeras.data.sources.source import FileSource, Item, Refused
 
 IDENTITY_COLUMNS = ("identity", "label", "name", "person")
 LANDMARK_COLUMNS = tuple(f"{axis}{point}" for point in range(1, 6) for axis in "xy")
 
 
-class ImageListSource:
+class ImageListSource(FileSource):
     """Images named by a table with a header: `path`, and optionally who and where.
 
     Columns, in any order and case: `path` (required, relative to the root), one of `identity`,
@@ -41,8 +41,8 @@ class ImageListSource:
     format = "list"
 
     def __init__(self, file: str | os.PathLike[str], root: str | os.PathLike[str] | None = None):
-        self.file = self.path = local.existing_file("file", file, "a CSV or TSV list of images")
-        self.root = local.existing_folder(
+        self.file = self.path = listing.existing_file("file", file, "a CSV or TSV list of images")
+        self.root = listing.existing_folder(
             "root", self.file.parent if root is None else root, "the images of the list"
         )
         # Seen here, so that a wrong file fails before any work is done.
@@ -51,10 +51,10 @@ class ImageListSource:
     def items(self) -> Iterator[Item | Refused]:
         """The rows' images in their order; the locator is the path under the root."""
         for line, row in self._rows():
-            name = local.posix(row["path"])
+            name = listing.posix(row["path"])
             if not name:
-                raise local.unexpected(self.file, line, "a path", "an empty one")
-            reason = local.image_problem(name)
+                raise listing.unexpected(self.file, line, "a path", "an empty one")
+            reason = listing.image_problem(name)
             landmarks = self._landmarks(line, row)
             identity = next((row[c] for c in IDENTITY_COLUMNS if c in row), "") or None
             yield Refused(name, reason) if reason else Item(name, identity, name, landmarks)
@@ -66,14 +66,14 @@ class ImageListSource:
 
         def texts() -> Iterator[str]:
             nonlocal last
-            for number, text in local.lines(self.file):
+            for number, text in listing.lines(self.file):
                 last = number
                 yield text + "\n"
 
         source = texts()
         header = next(source, None)
         if header is None:
-            raise local.unexpected(self.file, 1, "a header with the column `path`", "no text")
+            raise listing.unexpected(self.file, 1, "a header with the column `path`", "no text")
         delimiter = "\t" if "\t" in header else ","
         columns = self._columns(next(csv.reader([header], delimiter=delimiter)))
         rows = csv.reader(source, delimiter=delimiter, strict=True)
@@ -82,11 +82,11 @@ class ImageListSource:
                 values = next(rows, None)
             except csv.Error as error:
                 wanted = "tab-separated" if delimiter == "\t" else "comma-separated"
-                raise local.unexpected(self.file, last, f"{wanted} values", error) from error
+                raise listing.unexpected(self.file, last, f"{wanted} values", error) from error
             if values is None:
                 return
             if len(values) != len(columns):
-                raise local.malformed(
+                raise listing.malformed(
                     self.file,
                     last,
                     f"{len(columns)} values ({', '.join(columns)})",
@@ -98,12 +98,12 @@ class ImageListSource:
         columns = [name.strip().lower() for name in header]
         if "path" not in columns or len(set(columns)) != len(columns):
             expected = "a header of different names with the column `path`"
-            raise local.malformed(self.file, 1, expected, ",".join(header))
+            raise listing.malformed(self.file, 1, expected, ",".join(header))
         landmarks = set(LANDMARK_COLUMNS) & set(columns)
         if landmarks and len(landmarks) != len(LANDMARK_COLUMNS):
             missing = [c for c in LANDMARK_COLUMNS if c not in landmarks]
             expected = f"all of {', '.join(LANDMARK_COLUMNS)} or none"
-            raise local.unexpected(self.file, 1, expected, f"no {', '.join(missing)}")
+            raise listing.unexpected(self.file, 1, expected, f"no {', '.join(missing)}")
         return columns
 
     def _landmarks(
@@ -112,25 +112,16 @@ class ImageListSource:
         values = [row[column] for column in LANDMARK_COLUMNS if column in row]
         if not any(values):
             return None
-        points = local.five_points(values)
+        points = listing.five_points(values)
         if points is None:
             expected = "ten finite numbers x1, y1, …, x5, y5"
-            raise local.malformed(self.file, line, expected, ", ".join(values))
+            raise listing.malformed(self.file, line, expected, ", ".join(values))
         return points
-
-    def read(self, locator: str) -> bytes:
-        """The bytes of the file `locator`, a path under the root."""
-        return local.read_under(self.root, locator)
-
-    def pairs(self) -> Iterator[NamedPair] | None:
-        """None: the list names no pairs."""
-        return None
 
     def describe(self) -> dict[str, Any]:
         """Format, list, its size in bytes, and root."""
         return {
-            "format": self.format,
-            "path": str(self.file.absolute()),
+            **super().describe(),
             "bytes": self.file.stat().st_size,
             "root": str(Path(self.root).absolute()),
         }

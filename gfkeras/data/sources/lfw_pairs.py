@@ -1,15 +1,14 @@
-"""The images that an LFW pairs file names."""
+"""Images named by an LFW pairs file."""
 
 from __future__ import annotations
 
 import os
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any, NamedTuple
 
 from gfkeras.data.images import IMAGE_SUFFIXES
-from gfkeras.data.sources import local
-from gfkeras.data.sources.source import Item, NamedPair, Refused
+from gfkeras.data.sources import listing
+from gfkeras.data.sources.source import FileSource, Item, NamedPair, Refused
 
 # LFW's own suffix first: of two files that differ by it only, the usual one counts.
 _SUFFIXES = (".jpg", *sorted(IMAGE_SUFFIXES - {".jpg"}))
@@ -22,7 +21,7 @@ class _Row(NamedTuple):
     fold: int
 
 
-class LFWPairsSource:
+class LFWPairsSource(FileSource):
     """The images of `pairs.txt` and lists like it, each once, in the order they first appear.
 
     The first line is "10 300" (folds; pairs of each kind in a fold) or "500" (one fold). Then
@@ -48,8 +47,8 @@ class LFWPairsSource:
     format = "lfw-pairs"
 
     def __init__(self, pairs_file: str | os.PathLike[str], root: str | os.PathLike[str]):
-        self.pairs_file = self.path = local.existing_file("pairs_file", pairs_file, "LFW's pairs")
-        self.root = local.existing_folder("root", root, "one folder of images per person")
+        self.pairs_file = self.path = listing.existing_file("pairs_file", pairs_file, "LFW's pairs")
+        self.root = listing.existing_folder("root", root, "one folder of images per person")
         next(self._rows(), None)
 
     def items(self) -> Iterator[Item | Refused]:
@@ -76,7 +75,7 @@ class LFWPairsSource:
 
     def _item(self, person: str, number: int) -> Item | Refused:
         stem = f"{person}/{person}_{number:04d}"
-        problem = local.path_problem(stem)
+        problem = listing.path_problem(stem)
         if problem or "/" in person or "\\" in person:
             return Refused(stem + _SUFFIXES[0], problem or "a person's name with a slash")
         for suffix in _SUFFIXES:
@@ -85,45 +84,40 @@ class LFWPairsSource:
         return Refused(stem + _SUFFIXES[0], "no such file")
 
     def _rows(self) -> Iterator[_Row]:
-        numbered = local.lines(self.pairs_file)
+        numbered = listing.lines(self.pairs_file)
         number, text = next(numbered, (1, ""))
         header = _fields(text)
-        if len(header) not in (1, 2) or not all(local.is_count(f) and int(f) for f in header):
+        if len(header) not in (1, 2) or not all(listing.is_count(f) and int(f) for f in header):
             expected = 'numbers of folds and of pairs, as "10 300" or "500"'
-            raise local.malformed(self.pairs_file, number, expected, text)
+            raise listing.malformed(self.pairs_file, number, expected, text)
         folds, each = (1, int(header[0])) if len(header) == 1 else map(int, header)
         count = 0
         for number, text in numbered:
             if count == folds * 2 * each:
                 expected = f"{count} pairs, as the first line says"
-                raise local.malformed(self.pairs_file, number, expected, text)
+                raise listing.malformed(self.pairs_file, number, expected, text)
             fold, within = divmod(count, 2 * each)
             yield self._row(number, text, within < each, fold)
             count += 1
         if count < folds * 2 * each:
             expected = f"{folds * 2 * each} pairs, as the first line says"
-            raise local.unexpected(self.pairs_file, number, expected, count)
+            raise listing.unexpected(self.pairs_file, number, expected, count)
 
     def _row(self, line: int, text: str, same: bool, fold: int) -> _Row:
         fields = _fields(text)
         wanted = "a genuine pair, name i j" if same else "an impostor pair, name i name j"
         numbers = (fields[1:3] if same else fields[1::2]) if len(fields) == 4 - same else []
-        if not numbers or not all(local.is_count(n) and int(n) for n in numbers):
-            raise local.malformed(self.pairs_file, line, f"{wanted} with numbers from 1", text)
+        if not numbers or not all(listing.is_count(n) and int(n) for n in numbers):
+            raise listing.malformed(self.pairs_file, line, f"{wanted} with numbers from 1", text)
         other = fields[0] if same else fields[2]
         if not same and other == fields[0]:
-            raise local.malformed(self.pairs_file, line, f"{wanted} of two people", text)
+            raise listing.malformed(self.pairs_file, line, f"{wanted} of two people", text)
         return _Row((fields[0], int(numbers[0])), (other, int(numbers[1])), same, fold)
-
-    def read(self, locator: str) -> bytes:
-        """The bytes of the file `locator`, a path under the root."""
-        return local.read_under(self.root, locator)
 
     def describe(self) -> dict[str, Any]:
         """Format, pairs file and its size in bytes, and root."""
         return {
-            "format": self.format,
-            "path": str(Path(self.pairs_file).absolute()),
+            **super().describe(),
             "bytes": self.pairs_file.stat().st_size,
             "root": str(self.root.absolute()),
         }

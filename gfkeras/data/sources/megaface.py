@@ -9,8 +9,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from gfkeras.data.sources import local
-from gfkeras.data.sources.source import Item, NamedPair, Refused
+from gfkeras.data.sources import listing
+from gfkeras.data.sources.source import FileSource, Item, Refused
 from gfkeras.errors import one_of
 
 PARTS = ("facescrub", "megaface")
@@ -32,7 +32,7 @@ _MAX_JSON = 1 << 29
 _DEPTH = 4
 
 
-class MegaFaceSource:
+class MegaFaceSource(FileSource):
     """FaceScrub, whose identity is the actor, then the distractors, which have none.
 
     Understood are InsightFace's files (`facescrub_images`, `megaface_images` with the lists
@@ -69,7 +69,7 @@ class MegaFaceSource:
         refined: bool = False,
         distractors: str | None = None,
     ):
-        self.root = self.path = local.existing_folder("root", root, "MegaFace or FaceScrub")
+        self.root = self.path = listing.existing_folder("root", root, "MegaFace or FaceScrub")
         self.part = None if part is None else one_of("part", part, PARTS)
         self.refined = refined
         self.distractors = distractors
@@ -86,20 +86,20 @@ class MegaFaceSource:
             )
         self._lists = {wanted: self._list(wanted) for wanted in self._folders}
         self._noise_files = {
-            wanted: local.existing_file("root", self.root / f"{wanted}_noises.txt", "the noises")
+            wanted: listing.existing_file("root", self.root / f"{wanted}_noises.txt", "the noises")
             for wanted in (self._folders if refined else ())
         }
 
     def _list(self, part: str) -> Path | None:
         places = (self.root, self.root / "templatelists")
         if part == "megaface" and self.distractors is not None:
-            if local.path_problem(self.distractors):
+            if listing.path_problem(self.distractors):
                 raise ValueError(
                     f"`distractors` must name a list. Received: distractors={self.distractors!r}"
                 )
             found = [place / self.distractors for place in places]
             chosen = next((file for file in found if file.is_file()), found[0])
-            return local.existing_file("distractors", chosen, "the list of distractors")
+            return listing.existing_file("distractors", chosen, "the list of distractors")
         for name in LISTS[part]:
             for place in places:
                 if (place / name).is_file():
@@ -126,8 +126,8 @@ class MegaFaceSource:
                 yield self._item(part, path.removeprefix(f"{folder}/"), noises)
 
     def _item(self, part: str, path: str, noises: set[str]) -> Item | Refused:
-        name = local.printable(f"{part}/{path}")
-        reason = local.image_problem(path)
+        name = listing.printable(f"{part}/{path}")
+        reason = listing.image_problem(path)
         if reason is None and name != f"{part}/{path}":
             reason = "the file's name is not UTF-8"
         actor, *files = path.split("/")
@@ -149,11 +149,11 @@ class MegaFaceSource:
         if file is None:
             return None
         if ".json" in file.name:
-            return map(local.posix, _json_paths(file))
-        return (local.posix(text) for _, text in local.lines(file))
+            return map(listing.posix, _json_paths(file))
+        return (listing.posix(text) for _, text in listing.lines(file))
 
     def _walk(self, folder: Path, prefix: str, depth: int = 1) -> Iterator[str]:
-        for entry in local.entries(folder):
+        for entry in listing.entries(folder):
             path = f"{prefix}{entry.name}"
             # Links could lead round in circles; the official depth is three.
             if entry.is_dir() and depth < _DEPTH:
@@ -165,22 +165,13 @@ class MegaFaceSource:
         """File names (FaceScrub) or the last three parts of paths; a few hundred of each."""
         if part not in self._noise_files:
             return set()
-        texts = (text.strip() for _, text in local.lines(self._noise_files[part]))
+        texts = (text.strip() for _, text in listing.lines(self._noise_files[part]))
         return {t.split("\t")[-1] for t in texts if not t.startswith("#")}
-
-    def read(self, locator: str) -> bytes:
-        """The bytes of the file `locator`, a path under the root."""
-        return local.read_under(self.root, locator)
-
-    def pairs(self) -> Iterator[NamedPair] | None:
-        """None: MegaFace compares every probe with every distractor."""
-        return None
 
     def describe(self) -> dict[str, Any]:
         """Format, path, options, and which lists are used."""
         return {
-            "format": self.format,
-            "path": str(self.root.absolute()),
+            **super().describe(),
             "part": self.part,
             "refined": self.refined,
             "lists": {part: file and file.name for part, file in self._lists.items()},

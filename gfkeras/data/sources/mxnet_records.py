@@ -10,9 +10,12 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from gfkeras.data.images import ImageError
-from gfkeras.data.sources import local
+from gfkeras.data.sources import listing
 from gfkeras.data.sources.recordio import RecordIOFile
 from gfkeras.data.sources.source import Item, NamedPair, Refused
+
+# IRHeader: flag, label, id, id2. A flag over 0 is the number of float32 labels that follow.
+_IMAGE_HEADER = struct.Struct("<IfQQ")
 
 
 class KeySet:
@@ -33,10 +36,6 @@ class KeySet:
         page = self._pages.get(number, 0)
         self._pages[number] = page | bit
         return not page & bit
-
-
-# IRHeader: flag, label, id, id2. A flag over 0 is the number of float32 labels that follow.
-_IMAGE_HEADER = struct.Struct("<IfQQ")
 
 
 class _Header(NamedTuple):
@@ -143,14 +142,14 @@ class MXNetRecordsSource:
 
     def _index_lines(self) -> Iterator[tuple[int, int]]:
         assert self.index is not None
-        for number, line in local.lines(self.index):
+        for number, line in listing.lines(self.index):
             fields = line.split("\t")
-            if len(fields) != 2 or not all(local.is_count(f, bits=64) for f in fields):
-                raise local.malformed(self.index, number, "key, tab, offset", line)
+            if len(fields) != 2 or not all(listing.is_count(f, bits=64) for f in fields):
+                raise listing.malformed(self.index, number, "key, tab, offset", line)
             key, offset = map(int, fields)
             if offset >= self._records.size:
                 expected = f"an offset under {self._records.size}, the size of {self.file}"
-                raise local.malformed(self.index, number, expected, line)
+                raise listing.malformed(self.index, number, expected, line)
             yield key, offset
 
     def _header(self, offset: int) -> _Header:
@@ -219,9 +218,9 @@ def _properties(file: Path) -> tuple[int | None, tuple[int, int] | None]:
     """(number of classes, (height, width)) of "85742,112,112"."""
     if not file.is_file():
         return None, None
-    line = next((text for _, text in local.lines(file)), "")
+    line = next((text for _, text in listing.lines(file)), "")
     fields = [field.strip() for field in line.split(",")]
-    if len(fields) != 3 or not all(map(local.is_count, fields)):
-        raise local.malformed(file, 1, "classes,height,width", line)
+    if len(fields) != 3 or not all(map(listing.is_count, fields)):
+        raise listing.malformed(file, 1, "classes,height,width", line)
     classes, height, width = map(int, fields)
     return classes, (height, width)

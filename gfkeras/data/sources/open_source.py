@@ -1,4 +1,4 @@
-"""Opening a data set by its path: the format is seen from what lies there."""
+"""Sources by their path, with the format detected from the files there."""
 
 from __future__ import annotations
 
@@ -34,6 +34,17 @@ SOURCES: dict[str, Callable[..., Source]] = {
     "megaface": MegaFaceSource,
     "tfds": TFDSSource,
 }
+
+_SUFFIXES = {".rec": "recordio", ".bin": "bin", ".csv": "list", ".tsv": "list", ".txt": "lfw-pairs"}
+# Not "facescrub" and "FaceScrub": a folder of data sets may have such a folder too.
+_MEGAFACE = (
+    "FlickrFinal2",
+    "facescrub_images",
+    "megaface_images",
+    "facescrub_lst",
+    "megaface_lst",
+    "templatelists",
+)
 
 
 def open_source(
@@ -106,26 +117,6 @@ def detect_format(path: str | os.PathLike[str]) -> str:
             )
         )
     return found
-
-
-_SUFFIXES = {
-    ".rec": "recordio",
-    ".bin": "bin",
-    ".csv": "list",
-    ".tsv": "list",
-    ".txt": "lfw-pairs",
-}
-
-
-# Not "facescrub" and "FaceScrub": a folder of data sets may have such a folder too.
-_MEGAFACE = (
-    "FlickrFinal2",
-    "facescrub_images",
-    "megaface_images",
-    "facescrub_lst",
-    "megaface_lst",
-    "templatelists",
-)
 
 
 def _folder_format(folder: Path) -> str | None:

@@ -1,297 +1,344 @@
-"""Reading lists of images out of a pickle without running any of it.
+"""Lists of images in a pickle, read without running any of it.
 
-A pickle is a program: `pickle.load` calls whatever functions the file names. This machine knows
-the instructions that make lists, tuples, numbers, text, bytes and NumPy's uint8 and boolean
-arrays, and refuses all others.
+A pickle is a program: `pickle.load` calls whatever functions the file names. Here the standard
+unpickler gets only the instructions that make lists, tuples, numbers, text, bytes and NumPy's
+uint8 and boolean arrays. The few functions that these name are replaced by those of this module,
+and bytes stay in the file.
 """
 
 from __future__ import annotations
 
+import codecs
 import dataclasses
+import io
+import pickle
 import pickletools
+import re
 import struct
-from collections.abc import Callable
-from typing import Any
+from typing import Any, BinaryIO
 
-from gfkeras.data.sources import pickle_values
-from gfkeras.data.sources.file_bytes import FileBytes
-from gfkeras.data.sources.pickle_values import NotAllowed, Span
+from gfkeras.data.file_bytes import FileBytes
 
-# Enough for a million images as bytes, or 150,000 as arrays. Each makes at most one small value,
-# so that this bounds time and memory, whatever the file says.
+# Enough for a million images as bytes, or 150,000 as arrays. Each instruction makes at most one
+# small value, so that this bounds time and memory.
 MAX_INSTRUCTIONS = 4_000_000
-_CHUNK = 4096
-_U1, _U2, _U4, _U8 = (struct.Struct(code) for code in ("<B", "<H", "<I", "<Q"))
-_I4 = struct.Struct("<i")
+CODINGS = ("raw", "utf8", "unicode", "string")
+_SHORT = 64
+_CHUNK = 1 << 16
+# A Python 2 literal of bytes with the escapes that Python 2 writes.
+_LITERAL = re.compile(rb"(?:[^\\]++|\\(?:x[0-9a-fA-F]{2}|[\\'\"nrt]))*+")
+
+# The instructions of lists, tuples, numbers, text and bytes, and of calls by name.
+_NAMES = {opcode.code.encode("latin-1"): opcode.name for opcode in pickletools.opcodes}
+_ALLOWED_NAMES = re.compile(
+    "PROTO|FRAME|STOP|MARK|NONE|NEWTRUE|NEWFALSE|(BIN)?INT[12]?|LONG[14]?|MEMOIZE|REDUCE|BUILD|"
+    "((SHORT_)?BIN)?STRING|(SHORT_)?BINBYTES|BINBYTES8|BYTEARRAY8|((SHORT_)?BIN)?UNICODE8?|"
+    "(EMPTY_)?(LIST|TUPLE)|TUPLE[123]|APPENDS?|((LONG_)?BIN)?(PUT|GET)|(STACK_)?GLOBAL"
+)
+_OPCODES = {
+    opcode.code.encode("latin-1"): opcode
+    for opcode in pickletools.opcodes
+    if _ALLOWED_NAMES.fullmatch(opcode.name)
+}
+_LENGTHS = {
+    pickletools.TAKEN_FROM_ARGUMENT1: struct.Struct("<B"),
+    pickletools.TAKEN_FROM_ARGUMENT4: struct.Struct("<i"),
+    pickletools.TAKEN_FROM_ARGUMENT4U: struct.Struct("<I"),
+    pickletools.TAKEN_FROM_ARGUMENT8U: struct.Struct("<Q"),
+}
+# What the unpickler gets in place of some instructions.
+_SPAN = b"NQ"  # a persistent identifier, None: the span that was just passed over
+_GLOBAL = b"\x86Q"  # a persistent identifier, (module, name), for a name made of two spans
+_NOTHING = b"\x80\x02"  # a protocol that the unpickler knows
+_END = b"t."
 
 
 class UnsafePickleError(ValueError):
     """A pickle that asks for something other than lists of images and booleans."""
 
 
-def read_pickle(file: FileBytes) -> Any:
-    """What a pickle of protocol 0 to 5 holds; nothing in it is run.
+@dataclasses.dataclass(slots=True, eq=False)
+class Span:
+    """Bytes or text left where they lie in a file.
 
-    Bytes and text come as `Span`: they are left in the file. NumPy's arrays come as `Array`, its
-    scalars as bool and int, and the rest as list, tuple, int, bool and None. Memory grows with
-    the number of values, not with the size of the bytes, and a length is believed only where the
-    file is that long.
-
-    Raises:
-        UnsafePickleError: naming the instruction or name that is not one of the few, and its
-            place in the file.
-        ValueError: for a file that is cut short, damaged or too large.
+    Attributes:
+        file, offset, length: the place.
+        coding: "raw"; "utf8" or "unicode" (protocol 0's escapes) for text whose characters 0…255
+            are the bytes; "string" for a Python 2 literal without its quotes.
+        is_text: whether the pickle calls them text.
     """
-    return _Machine(file).run()
+
+    file: FileBytes
+    offset: int
+    length: int
+    coding: str = "raw"
+    is_text: bool = False
+    _encoded: Span | None = None
+    _size: int | None = None
+
+    def read(self) -> bytes:
+        """The bytes meant; raises ValueError where they are not written as `coding` says."""
+        stored = self.file.read(self.offset, self.length)
+        if self.coding == "raw":
+            return stored
+        if self.coding == "string":
+            if not _LITERAL.fullmatch(stored):
+                raise ValueError("an unknown escape in a string")
+            return codecs.escape_decode(stored)[0]
+        escaped = "utf-8" if self.coding == "utf8" else "raw-unicode-escape"
+        return stored.decode(escaped).encode("latin-1")
+
+    # Both are kept: a file may ask for them again and again, and grow by a few bytes each time.
+
+    def encoded(self) -> Span:
+        """The same place as bytes."""
+        if self._encoded is None:
+            self._encoded = dataclasses.replace(self, is_text=False)
+        return self._encoded
+
+    def size(self) -> int:
+        """The number of bytes meant."""
+        if self._size is None:
+            self._size = self.length if self.coding == "raw" else len(self.read())
+        return self._size
+
+    def word(self) -> str:
+        """A name or another short text."""
+        if self.length > _SHORT:
+            raise UnsafePickleError("a long text where a short name belongs")
+        return self.read().decode("ascii")
 
 
-class _Machine:
-    """Pickle's stack, marks and memo."""
+class DType:
+    """NumPy's uint8 ("u1") or bool ("b1")."""
 
-    def __init__(self, file: FileBytes) -> None:
-        self.file = file
-        self.position = self.start = self.looked_at = 0
-        self.window, self.window_start = b"", 0
-        self.stack: list[Any] = []
-        self.marks: list[int] = []
-        self.memo: dict[int, Any] = {}
+    def __init__(self, name: Span, align: int, copy: int):
+        self.name = name.word()
+        if self.name not in ("u1", "b1"):
+            raise UnsafePickleError(f"the dtype {self.name!r}, expected u1 or b1")
+        _expect(align in (0, 1) and copy in (0, 1), "a dtype with unknown options")
 
-    def run(self) -> Any:
-        for _ in range(MAX_INSTRUCTIONS):
-            self.start = self.position
-            code = self.take(1)
-            if code == b".":
-                return self.stop()
-            instruction = _INSTRUCTIONS.get(code)
-            try:
-                if instruction is None:
-                    name = _NAMES.get(code, "unknown")
-                    raise NotAllowed(f"the instruction {name} ({code!r})")
-                instruction(self)
-            except NotAllowed as error:
-                raise UnsafePickleError(
-                    f"{self.file.path}, byte {self.start}: expected a pickle of images and "
-                    f"booleans, and nothing else is read. Received: {error}"
-                ) from None
-        raise self.damaged(f"at most {MAX_INSTRUCTIONS} instructions", "more")
+    def __setstate__(self, state: Any) -> None:
+        # Version, byte order, no sub-array, names or fields, size and alignment, flags.
+        _version, order, *rest = state
+        plain = len(rest) <= 7 and all(value in (None, -1, 0) for value in rest)
+        _expect(plain and order.word() == "|", "a dtype with fields or a byte order")
 
-    def stop(self) -> Any:
-        if len(self.stack) != 1 or self.marks:
-            raise self.damaged("one value at the end", f"{len(self.stack)} values")
-        if self.position != self.file.size:
-            left = self.file.size - self.position
-            raise self.damaged("the end of the file after the pickle", f"{left} further bytes")
-        return self.stack.pop()
 
-    def damaged(self, expected: str, received: object) -> ValueError:
-        return ValueError(
-            f"{self.file.path}, byte {self.start}: expected {expected}. Received: {received}"
-        )
+class Array:
+    """A one-dimensional NumPy array; `data` is None until the pickle gives it."""
+
+    def __init__(self) -> None:
+        self.dtype = ""
+        self.data: Span | None = None
+
+    def __setstate__(self, state: Any) -> None:
+        version, shape, dtype, fortran, data = state
+        _expect(version == 1 and fortran in (0, 1), "an array of an unknown version")
+        self.fill(data, dtype, shape)
+
+    def fill(self, data: Any, dtype: Any, shape: Any) -> None:
+        flat = type(shape) is tuple and len(shape) == 1 and type(shape[0]) is int
+        known = type(dtype) is DType and _is_bytes(data) and self.data is None
+        _expect(flat and known, "an array that is not one-dimensional, of uint8 or bool")
+        if data.size() != shape[0]:
+            raise UnsafePickleError(f"an array of {shape[0]} elements with {data.size()} bytes")
+        self.dtype, self.data = dtype.name, data
+
+
+def _expect(condition: bool, received: str) -> None:
+    if not condition:
+        raise UnsafePickleError(received)
+
+
+def _is_bytes(value: Any) -> bool:
+    return type(value) is Span and not value.is_text
+
+
+def _reconstruct(kind: Any, shape: Any, code: Span) -> Array:
+    _expect(kind is Array and shape == (0,) and code.word() == "b", "an array of another type")
+    return Array()
+
+
+def _frombuffer(data: Any, dtype: Any, shape: Any, order: Span) -> Array:
+    _expect(order.word() in ("C", "F"), "an array in an unknown order")
+    array = Array()
+    array.fill(data, dtype, shape)
+    return array
+
+
+def _scalar(dtype: DType, data: Any) -> bool | int:
+    _expect(type(dtype) is DType and _is_bytes(data) and data.length <= _SHORT, "a large scalar")
+    (value,) = data.read()
+    return value != 0 if dtype.name == "b1" else value
+
+
+def _encode(text: Span, name: Span) -> Span:
+    _expect(text.is_text and name.word() in ("latin1", "latin-1"), "a text in another encoding")
+    return text.encoded()
+
+
+_ALLOWED = {
+    ("numpy", "ndarray"): Array,
+    ("numpy", "dtype"): DType,
+    ("_codecs", "encode"): _encode,
+    **{(m, name): None for m in ("builtins", "__builtin__") for name in ("bytes", "bytearray")},
+    **{(f"numpy.{core}.numeric", "_frombuffer"): _frombuffer for core in ("core", "_core")},
+    **{(f"numpy.{core}.multiarray", "scalar"): _scalar for core in ("core", "_core")},
+    **{(f"numpy.{core}.multiarray", "_reconstruct"): _reconstruct for core in ("core", "_core")},
+}
+
+
+class _Instructions:
+    """The file that the unpickler sees: allowed instructions alone, bytes and text left out."""
+
+    def __init__(self, source: FileBytes, file: BinaryIO):
+        self.source, self.file = source, file
+        self.start = self.count = 0
+        self.span = Span(source, 0, 0)
+        # All values are put into one tuple, so that there can be no second one.
+        self.pending = b"("
+
+    def read(self, count: int) -> bytes:
+        if not self.pending:
+            self.pending = self.next_instruction()
+        taken, self.pending = self.pending[:count], self.pending[count:]
+        return taken
+
+    def readline(self) -> bytes:
+        line, end, self.pending = self.pending.partition(b"\n")
+        return line + end
+
+    def next_instruction(self) -> bytes:
+        self.start = self.file.tell()
+        self.count += 1
+        if self.count > MAX_INSTRUCTIONS:
+            raise ValueError(f"more than {MAX_INSTRUCTIONS} instructions")
+        code = self.take(1)
+        opcode = _OPCODES.get(code)
+        if opcode is None:
+            raise UnsafePickleError(f"the instruction {_NAMES.get(code, 'unknown')} ({code!r})")
+        size = opcode.arg.n if opcode.arg else 0
+        if size == pickletools.UP_TO_NEWLINE:
+            return self.lines(code, opcode.name)
+        if size in _LENGTHS:
+            prefix = self.take(_LENGTHS[size].size)
+            (length,) = _LENGTHS[size].unpack(prefix)
+            if opcode.name.startswith("LONG"):
+                if not 0 <= length <= 8:
+                    raise ValueError(f"an integer of {length} bytes")
+                return code + prefix + self.take(length)
+            self.expect_left(length)
+            begin = self.file.tell()
+            self.file.seek(length, io.SEEK_CUR)
+            return self.bytes_at(begin, length, "utf8" if "UNICODE" in opcode.name else "raw")
+        argument = self.take(size)
+        if opcode.name == "STOP":
+            if left := self.source.size - self.file.tell():
+                raise ValueError(f"{left} further bytes after its end")
+            return _END
+        if opcode.name == "FRAME":
+            self.expect_left(int.from_bytes(argument, "little"))
+            return _NOTHING
+        if opcode.name == "LONG_BINPUT":
+            self.expect_place(int.from_bytes(argument, "little"))
+        return _GLOBAL if opcode.name == "STACK_GLOBAL" else code + argument
+
+    def lines(self, code: bytes, name: str) -> bytes:
+        """The instruction `name`, whose argument ends with a line."""
+        if name not in ("STRING", "UNICODE"):
+            argument = self.line(_SHORT) + (self.line(_SHORT) if name == "GLOBAL" else b"")
+            if name == "PUT":
+                self.expect_place(int(argument))
+            return code + argument
+        begin = self.file.tell()
+        while not self.line(_CHUNK).endswith(b"\n"):
+            pass
+        length = self.file.tell() - begin - 1
+        if name == "UNICODE":
+            return self.bytes_at(begin, length, "unicode")
+        first, last = (self.source.upto(at, 1) for at in (begin, begin + length - 1))
+        if length < 2 or first != last or first not in (b"'", b'"'):
+            raise ValueError("a string without quotes")
+        return self.bytes_at(begin + 1, length - 2, "string")
+
+    def bytes_at(self, begin: int, length: int, coding: str) -> bytes:
+        is_text = coding in ("utf8", "unicode")
+        self.span = Span(self.source, begin, length, coding, is_text)
+        return _SPAN
 
     def take(self, count: int) -> bytes:
-        """The next few bytes."""
-        begin = self.position - self.window_start
-        if not 0 <= begin <= len(self.window) - count:
-            self.window = self.file.upto(self.position, _CHUNK)
-            self.window_start, begin = self.position, 0
-            if len(self.window) < count:
-                raise self.damaged(f"{count} bytes", "the end of the file")
-        self.position += count
-        return self.window[begin : begin + count]
+        self.expect_left(count)
+        return self.file.read(count)
 
-    def number(self, layout: struct.Struct) -> int:
-        return layout.unpack(self.take(layout.size))[0]
+    def line(self, limit: int) -> bytes:
+        line = self.file.readline(limit)
+        if not line or (limit == _SHORT and not line.endswith(b"\n")):
+            raise ValueError("a line without an end")
+        return line
 
-    def span(self, length: int, coding: str = "raw", text: bool = False) -> Span:
-        """The next bytes, passed over."""
-        left = self.file.size - self.position
-        if not 0 <= length <= left:
-            raise self.damaged(f"{length} bytes", f"the end of the file after {left}")
-        self.position += length
-        return Span(self.position - length, length, coding, text)
+    def expect_left(self, count: int) -> None:
+        left = self.source.size - self.file.tell()
+        if not 0 <= count <= left:
+            raise ValueError(f"the end of the file after {left} of {count} bytes")
 
-    def line(self, coding: str = "raw", text: bool = True) -> Span:
-        """The bytes up to a line's end, passed over with it."""
-        at = self.position
-        while chunk := self.file.upto(at, _CHUNK):
-            end = chunk.find(b"\n")
-            if end >= 0:
-                span = self.span(at + end - self.position, coding, text)
-                self.position += 1
-                return span
-            at += len(chunk)
-        raise self.damaged("the end of a line", "the end of the file")
-
-    def read(self, span: Span) -> bytes:
-        # Each image is looked at once at most; going back to a large one again and again would
-        # take for ever without growing the file.
-        self.looked_at += span.length
-        if self.looked_at > 2 * self.file.size + (1 << 20):
-            raise self.damaged("each image once", "one that is used over and over")
-        return self.file.read(span.offset, span.length)
-
-    def short(self, value: Any) -> str:
-        return pickle_values.short_text(value, self.read)
-
-    # The stack and the memo.
-
-    def push(self, value: Any) -> None:
-        self.stack.append(value)
-
-    def pop(self) -> Any:
-        if len(self.stack) <= (self.marks[-1] if self.marks else 0):
-            raise self.damaged("a value on the stack", "none")
-        return self.stack.pop()
-
-    def pop_marked(self) -> list[Any]:
-        if not self.marks:
-            raise self.damaged("a mark on the stack", "none")
-        mark = self.marks.pop()
-        values = self.stack[mark:]
-        del self.stack[mark:]
-        return values
-
-    def mark(self) -> None:
-        self.marks.append(len(self.stack))
-
-    def tuple_of(self, size: int) -> None:
-        values = [self.pop() for _ in range(size)]
-        self.push(tuple(values[::-1]))
-
-    def append(self, values: list[Any]) -> None:
-        target = self.pop()
-        if type(target) is not list:
-            raise NotAllowed(f"an append to {pickle_values.kind(target)}")
-        target.extend(values)
-        self.push(target)
-
-    def put(self, index: int) -> None:
-        value = self.pop()
-        self.memo[index] = value
-        self.push(value)
-
-    def get(self, index: int) -> None:
-        if index not in self.memo:
-            raise self.damaged("a value in the memo", f"none under {index}")
-        self.push(self.memo[index])
-
-    # Numbers and text.
-
-    def protocol(self) -> None:
-        version = self.number(_U1)
-        if version > 5 or self.start != 0:
-            raise self.damaged("a pickle of protocol 0 to 5, said once", f"protocol {version}")
-
-    def frame(self) -> None:
-        length, left = self.number(_U8), self.file.size - self.position
-        if length > left:
-            raise self.damaged(f"a frame of {length} bytes", f"the end of the file after {left}")
-
-    def integer_line(self) -> int:
-        word = self.short(self.line())
-        digits = word.removesuffix("L")
-        if not digits.removeprefix("-").isdigit() or len(digits) > 20:
-            raise self.damaged("an integer of 64 bits", repr(word))
-        return int(digits)
-
-    def integer_or_boolean(self) -> None:
-        place = self.position
-        value = self.integer_line()
-        # Protocol 0 and 1 write True and False as 01 and 00.
-        boolean = self.position - place == 3 and self.file.read(place, 1) == b"0"
-        self.push(bool(value) if boolean and value in (0, 1) else value)
-
-    def long(self, size: int) -> None:
-        if not 0 <= size <= 8:
-            raise self.damaged("an integer of up to 8 bytes", f"one of {size}")
-        self.push(int.from_bytes(self.take(size), "little", signed=True))
-
-    def string_line(self) -> None:
-        line = self.line("string", text=False)
-        first = self.file.read(line.offset, min(1, line.length))
-        last = self.file.read(line.offset + line.length - 1, 1) if line.length > 1 else b""
-        if first not in (b"'", b'"') or first != last:
-            raise self.damaged("a quoted string", "one without quotes")
-        self.push(dataclasses.replace(line, offset=line.offset + 1, length=line.length - 2))
-
-    # Names and calls.
-
-    def global_line(self) -> None:
-        module = self.short(self.line())
-        self.push(pickle_values.known_global(module, self.short(self.line())))
-
-    def global_stack(self) -> None:
-        name, module = self.pop(), self.pop()
-        for part in (module, name):
-            if type(part) is not Span or not part.text:
-                raise NotAllowed(f"a name made of {pickle_values.kind(part)}")
-        self.push(pickle_values.known_global(self.short(module), self.short(name)))
-
-    def reduce(self) -> None:
-        arguments, function = self.pop(), self.pop()
-        self.push(pickle_values.call(function, arguments, self.read))
-
-    def build(self) -> None:
-        state, target = self.pop(), self.pop()
-        pickle_values.set_state(target, state, self.read)
-        self.push(target)
+    def expect_place(self, index: int) -> None:
+        # The unpickler makes room for every place below.
+        if not 0 <= index <= self.count:
+            raise ValueError(f"place {index} after {self.count} instructions")
 
 
-_NAMES = {opcode.code.encode("latin-1"): opcode.name for opcode in pickletools.opcodes}
+class _Unpickler(pickle.Unpickler):
+    def __init__(self, instructions: _Instructions):
+        super().__init__(instructions)
+        self._instructions = instructions
+
+    def persistent_load(self, pid: tuple[Span, Span] | None) -> Any:
+        if pid is None:
+            return self._instructions.span
+        module, name = pid
+        _expect(module.is_text and name.is_text, "a name that is not text")
+        return self.find_class(module.word(), name.word())
+
+    def find_class(self, module: str, name: str) -> Any:
+        if (module, name) not in _ALLOWED:
+            raise UnsafePickleError(f"the name {module}.{name}")
+        return _ALLOWED[module, name] or self._bytes
+
+    def _bytes(self, *arguments: Span) -> Span:
+        if len(arguments) == 2:  # Python 2 wrote bytearray(text, "latin-1").
+            return _encode(*arguments)
+        (value,) = arguments or (Span(self._instructions.source, 0, 0),)
+        _expect(_is_bytes(value), "bytes made of something else")
+        return value
 
 
-def _bytes(layout: struct.Struct) -> Callable[[_Machine], None]:
-    return lambda m: m.push(m.span(m.number(layout)))
+def read_pickle(file: FileBytes) -> Any:
+    """The value in a pickle of protocol 0 to 5; nothing in it is run.
 
+    Bytes and text come as `Span`, NumPy's arrays as `Array`, its scalars as bool and int, and the
+    rest as list, tuple, int, bool and None. Memory grows with the number of values, not with the
+    size of the bytes, and a length is believed only where the file is that long.
 
-def _text(layout: struct.Struct) -> Callable[[_Machine], None]:
-    return lambda m: m.push(m.span(m.number(layout), "utf8", text=True))
-
-
-_BY_NAME: dict[str, Callable[[_Machine], None]] = {
-    "PROTO": _Machine.protocol,
-    "FRAME": _Machine.frame,
-    "NONE": lambda m: m.push(None),
-    "NEWTRUE": lambda m: m.push(True),
-    "NEWFALSE": lambda m: m.push(False),
-    "INT": _Machine.integer_or_boolean,
-    "LONG": lambda m: m.push(m.integer_line()),
-    "BININT": lambda m: m.push(m.number(_I4)),
-    "BININT1": lambda m: m.push(m.number(_U1)),
-    "BININT2": lambda m: m.push(m.number(_U2)),
-    "LONG1": lambda m: m.long(m.number(_U1)),
-    "LONG4": lambda m: m.long(m.number(_I4)),
-    "STRING": _Machine.string_line,
-    "BINSTRING": _bytes(_I4),
-    "SHORT_BINSTRING": _bytes(_U1),
-    "BINBYTES": _bytes(_U4),
-    "SHORT_BINBYTES": _bytes(_U1),
-    "BINBYTES8": _bytes(_U8),
-    "BYTEARRAY8": _bytes(_U8),
-    "UNICODE": lambda m: m.push(m.line("unicode")),
-    "BINUNICODE": _text(_U4),
-    "SHORT_BINUNICODE": _text(_U1),
-    "BINUNICODE8": _text(_U8),
-    "EMPTY_LIST": lambda m: m.push([]),
-    "EMPTY_TUPLE": lambda m: m.push(()),
-    "MARK": _Machine.mark,
-    "LIST": lambda m: m.push(m.pop_marked()),
-    "TUPLE": lambda m: m.push(tuple(m.pop_marked())),
-    "TUPLE1": lambda m: m.tuple_of(1),
-    "TUPLE2": lambda m: m.tuple_of(2),
-    "TUPLE3": lambda m: m.tuple_of(3),
-    "APPEND": lambda m: m.append([m.pop()]),
-    "APPENDS": lambda m: m.append(m.pop_marked()),
-    "PUT": lambda m: m.put(m.integer_line()),
-    "BINPUT": lambda m: m.put(m.number(_U1)),
-    "LONG_BINPUT": lambda m: m.put(m.number(_U4)),
-    "MEMOIZE": lambda m: m.put(len(m.memo)),
-    "GET": lambda m: m.get(m.integer_line()),
-    "BINGET": lambda m: m.get(m.number(_U1)),
-    "LONG_BINGET": lambda m: m.get(m.number(_U4)),
-    "GLOBAL": _Machine.global_line,
-    "STACK_GLOBAL": _Machine.global_stack,
-    "REDUCE": _Machine.reduce,
-    "BUILD": _Machine.build,
-}
-_INSTRUCTIONS = {code: _BY_NAME[name] for code, name in _NAMES.items() if name in _BY_NAME}
+    Raises:
+        UnsafePickleError: naming the instruction or name that is not allowed and its place in the
+            file.
+        ValueError: for a file that is cut short, damaged or too large.
+    """
+    with file.path.open("rb") as opened:
+        instructions = _Instructions(file, opened)
+        place = f"{file.path}, byte"
+        try:
+            values = _Unpickler(instructions).load()
+        except (UnsafePickleError, TypeError, AttributeError) as error:
+            raise UnsafePickleError(
+                f"{place} {instructions.start}: expected a pickle of images and booleans, and "
+                f"nothing else is read. Received: {error}"
+            ) from None
+        except (ValueError, LookupError, pickle.UnpicklingError, OverflowError, EOFError) as error:
+            raise ValueError(
+                f"{place} {instructions.start}: expected a whole pickle. Received: {error}"
+            ) from None
+    if len(values) != 1:
+        raise ValueError(f"{file.path}: expected one value. Received: {len(values)}")
+    return values[0]

@@ -1,4 +1,4 @@
-"""What every source of face images gives: items in a fixed order, and the bytes of each."""
+"""Sources of face images: items in a fixed order, and the bytes of each."""
 
 from __future__ import annotations
 
@@ -6,6 +6,8 @@ import dataclasses
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, Protocol, runtime_checkable
+
+from gfkeras.data.sources.listing import read_under
 
 
 @dataclasses.dataclass(frozen=True)
@@ -98,3 +100,27 @@ class Source(Protocol):
         Two sources that describe themselves alike give the same items.
         """
         ...
+
+
+class FileSource:
+    """A source of files under a root, without pairs; a subclass gives `items`.
+
+    Attributes:
+        root: the folder that locators are relative to.
+    """
+
+    format = ""
+    path: Path
+    root: Path
+
+    def read(self, locator: str) -> bytes:
+        """The bytes of the file `locator`, a path under the root."""
+        return read_under(self.root, locator)
+
+    def pairs(self) -> Iterator[NamedPair] | None:
+        """None: the source names no pairs of images."""
+        return None
+
+    def describe(self) -> dict[str, Any]:
+        """Format, path and options."""
+        return {"format": self.format, "path": str(self.path.absolute())}

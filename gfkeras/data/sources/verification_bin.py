@@ -9,11 +9,10 @@ from typing import Any
 
 import numpy as np
 
+from gfkeras.data.file_bytes import FileBytes
 from gfkeras.data.images import ImageError
-from gfkeras.data.sources import local
-from gfkeras.data.sources.file_bytes import FileBytes
-from gfkeras.data.sources.pickle_values import CODINGS, Array, Span, kind
-from gfkeras.data.sources.restricted_pickle import read_pickle
+from gfkeras.data.sources import listing
+from gfkeras.data.sources.restricted_pickle import CODINGS, Array, Span, read_pickle
 from gfkeras.data.sources.source import Item, NamedPair, Refused
 
 FOLDS = 10
@@ -23,8 +22,8 @@ class VerificationBinSource:
     """Pairs of encoded images in a pickle: a list of 2N images, and N times "same or not".
 
     Nothing in the file is run: a pickle may name any function for Python to call, and these
-    files are passed around. It is read by a machine of our own that knows lists, numbers, bytes
-    and NumPy's uint8 and boolean arrays, in all the forms that Python 2 and 3 write them.
+    files are passed around. Only lists, numbers, bytes and NumPy's uint8 and boolean arrays are
+    read, in all the forms that Python 2 and 3 write them.
 
     Images stay in the file; 17 bytes an image are kept of where they lie, since a pickle cannot
     be entered in its middle.
@@ -45,7 +44,7 @@ class VerificationBinSource:
     format = "bin"
 
     def __init__(self, path: str | os.PathLike[str]):
-        self.path = local.existing_file("path", path, "a verification set in InsightFace's .bin")
+        self.path = listing.existing_file("path", path, "a verification set in InsightFace's .bin")
         self._bytes = FileBytes(self.path)
         images, same = self._lists(read_pickle(self._bytes))
         self._same = same
@@ -60,16 +59,16 @@ class VerificationBinSource:
         images, answers = content
         if type(images) not in (list, tuple) or type(answers) not in (list, tuple, Array):
             raise self._wrong(
-                "a list of images and one of booleans", f"{kind(images)} and {kind(answers)}"
+                "a list of images and one of booleans", f"{_kind(images)} and {_kind(answers)}"
             )
         if type(answers) is Array:
             if answers.dtype != "b1" or answers.data is None:
                 raise self._wrong("booleans for the pairs", "an array of another kind")
-            answers = list(answers.data.decode(self._read(answers.data)))
+            answers = list(answers.data.read())
         same = [answer for answer in answers if type(answer) in (bool, int) and answer in (0, 1)]
         if len(same) != len(answers):
             wrong = next(a for a in answers if type(a) not in (bool, int) or a not in (0, 1))
-            raise self._wrong("a boolean for each pair", kind(wrong))
+            raise self._wrong("a boolean for each pair", _kind(wrong))
         if len(images) != 2 * len(same):
             raise self._wrong(
                 "two images for each answer", f"{len(images)} images and {len(same)} answers"
@@ -81,15 +80,12 @@ class VerificationBinSource:
             return image.data
         # Read with encoding="bytes", text of protocol 0 to 2 would be an image too; ours are
         # bytes, as pickle has them.
-        if type(image) is Span and not image.text:
+        if type(image) is Span and not image.is_text:
             return image
-        raise self._wrong(f"image {number} as bytes or a uint8 array", kind(image))
+        raise self._wrong(f"image {number} as bytes or a uint8 array", _kind(image))
 
     def _wrong(self, expected: str, received: str = "something else") -> ValueError:
         return ValueError(f"{self.path}: expected {expected}. Received: {received}")
-
-    def _read(self, span: Span) -> bytes:
-        return self._bytes.read(span.offset, span.length)
 
     def __len__(self) -> int:
         return len(self._offsets)
@@ -114,8 +110,7 @@ class VerificationBinSource:
             offset, length, coding = locator.split(":")
             if coding not in CODINGS:
                 raise ValueError(f"expected a coding of {', '.join(CODINGS)}")
-            span = Span(int(offset), int(length), coding)
-            return span.decode(self._read(span))
+            return Span(self._bytes, int(offset), int(length), coding).read()
         except ValueError as error:
             raise ImageError(place, str(error)) from error
 
@@ -147,3 +142,10 @@ class VerificationBinSource:
 
 def _name(number: int) -> str:
     return f"{number:06d}.jpg"
+
+
+def _kind(value: Any) -> str:
+    """The kind of a value, for messages; never its contents, which may be anything."""
+    if type(value) is Span:
+        return "text" if value.is_text else "bytes"
+    return {Array: "an array"}.get(type(value), type(value).__name__)

@@ -7,15 +7,15 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from gfkeras.data.sources import local
-from gfkeras.data.sources.source import Item, NamedPair, Refused
+from gfkeras.data.sources import listing
+from gfkeras.data.sources.source import FileSource, Item, Refused
 from gfkeras.errors import one_of
 
 FOLDERS = ("frame_images_DB", "aligned_images_DB")
 _BOXES = ".labeled_faces.txt"
 
 
-class YouTubeFacesSource:
+class YouTubeFacesSource(FileSource):
     """The frames of YouTube Faces, `frame_images_DB/Person_Name/VIDEO/FRAME.jpg`.
 
     People, videos and frames come in natural order, a video's folder listed at a time. The
@@ -37,42 +37,38 @@ class YouTubeFacesSource:
     format = "ytf"
 
     def __init__(self, root: str | os.PathLike[str], images: str | None = None):
-        self.root = self.path = local.existing_folder("root", root, " or ".join(FOLDERS))
+        self.root = self.path = listing.existing_folder("root", root, " or ".join(FOLDERS))
         if images is None:
             images = next((f for f in FOLDERS if (self.root / f).is_dir()), FOLDERS[0])
         self.images = one_of("images", images, FOLDERS)
-        self.folder = local.existing_folder("root", self.root / images, "a folder per person")
+        self.folder = listing.existing_folder("root", self.root / images, "a folder per person")
 
     def items(self) -> Iterator[Item | Refused]:
         """Every frame, named "Person/VIDEO/FRAME.jpg", which is the locator too."""
-        for person in local.entries(self.folder):
+        for person in listing.entries(self.folder):
             if person.name.endswith(_BOXES):
                 continue
-            reason = local.folder_problem(person)
+            reason = listing.folder_problem(person)
             if reason:
-                yield Refused(local.printable(person.name), reason)
+                yield Refused(listing.printable(person.name), reason)
                 continue
-            for video in local.entries(self.folder / person.name):
+            for video in listing.entries(self.folder / person.name):
                 yield from self._video(person.name, video)
 
     def _video(self, person: str, video: os.DirEntry[str]) -> Iterator[Item | Refused]:
-        name = f"{person}/{local.printable(video.name)}"
-        reason = local.folder_problem(video)
+        name = f"{person}/{listing.printable(video.name)}"
+        reason = listing.folder_problem(video)
         if reason:
             yield Refused(name, reason)
             return
-        for frame in local.entries(Path(video.path)):
-            full = f"{name}/{local.printable(frame.name)}"
-            reason = local.entry_problem(frame)
+        for frame in listing.entries(Path(video.path)):
+            full = f"{name}/{listing.printable(frame.name)}"
+            reason = listing.entry_problem(frame)
             yield Refused(full, reason) if reason else Item(full, person, full)
 
     def read(self, locator: str) -> bytes:
         """The bytes of the file `locator`, a path under the folder of images."""
-        return local.read_under(self.folder, locator)
-
-    def pairs(self) -> Iterator[NamedPair] | None:
-        """None: the pairs are of videos; see `video_pairs`."""
-        return None
+        return listing.read_under(self.folder, locator)
 
     def video_pairs(self) -> Iterator[tuple[str, str, bool, int]]:
         """(first video, second video, whether the same person, fold from 0) of `splits.txt`.
@@ -83,15 +79,15 @@ class YouTubeFacesSource:
             ValueError: where the file is missing, and for a malformed line, naming file, line,
                 what was expected and received.
         """
-        file = local.existing_file("root", self.root / "splits.txt", "YouTube Faces' pairs")
-        for line, text in local.lines(file):
+        file = listing.existing_file("root", self.root / "splits.txt", "YouTube Faces' pairs")
+        for line, text in listing.lines(file):
             fields = [field.strip() for field in text.split(",")]
             if fields[0].lower().startswith("split number"):
                 continue
-            well = len(fields) == 4 and local.is_count(fields[0]) and fields[3] in ("0", "1")
+            well = len(fields) == 4 and listing.is_count(fields[0]) and fields[3] in ("0", "1")
             if not well or int(fields[0]) < 1 or not all(map(_is_video, fields[1:3])):
                 expected = "split number from 1, Person/VIDEO, Person/VIDEO, 0 or 1"
-                raise local.malformed(file, line, expected, text)
+                raise listing.malformed(file, line, expected, text)
             yield fields[1], fields[2], fields[3] == "1", int(fields[0]) - 1
 
     def face_boxes(self, person: str) -> Iterator[tuple[str, tuple[float, float, float, float]]]:
@@ -100,27 +96,22 @@ class YouTubeFacesSource:
         Raises:
             ValueError: where the list is missing, and for a malformed line.
         """
-        if local.path_problem(person) or "/" in person:
+        if listing.path_problem(person) or "/" in person:
             raise ValueError(f"`person` must be a person's name. Received: person={person!r}")
         path = self.root / FOLDERS[0] / f"{person}{_BOXES}"
-        file = local.existing_file("person", path, "where the faces are")
-        for line, text in local.lines(file):
+        file = listing.existing_file("person", path, "where the faces are")
+        for line, text in listing.lines(file):
             fields = text.split(",")
-            box = [local.finite(field) for field in fields[2:6]]
+            box = [listing.finite(field) for field in fields[2:6]]
             if len(box) != 4 or None in box:
                 expected = "Person\\VIDEO\\FRAME.jpg, 0, x, y, width, height, 0, 0"
-                raise local.malformed(file, line, expected, text)
+                raise listing.malformed(file, line, expected, text)
             x, y, width, height = (value for value in box if value is not None)
-            yield local.posix(fields[0]), (x, y, width, height)
+            yield listing.posix(fields[0]), (x, y, width, height)
 
     def describe(self) -> dict[str, Any]:
-        """Format, path, and which images."""
-        return {
-            "format": self.format,
-            "path": str(self.root.absolute()),
-            "images": self.images,
-        }
+        return {**super().describe(), "images": self.images}
 
 
 def _is_video(name: str) -> bool:
-    return local.path_problem(name) is None and name.count("/") == 1
+    return listing.path_problem(name) is None and name.count("/") == 1

@@ -1,4 +1,4 @@
-"""What a data set holds: counts, sizes, a contact sheet, and images that look out of place."""
+"""Statistics of a data set: counts, sizes, a contact sheet, and suspicious images."""
 
 from gfkeras.data.statistics.contact_sheet import contact_sheet
 from gfkeras.data.statistics.data_statistics import DataStatistics

@@ -1,4 +1,4 @@
-"""Many synthetic faces: as arrays in memory or as a folder of files."""
+"""Sets of synthetic faces: arrays in memory or a folder of files."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What makes a synthetic person: every parameter that stays the same from picture to picture."""
+"""Identity of a synthetic person: the parameters that stay the same in every image."""
 
 from __future__ import annotations
 

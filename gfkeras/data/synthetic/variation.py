@@ -1,4 +1,4 @@
-"""What changes between two pictures of the same synthetic person."""
+"""Differences between two images of the same synthetic person."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Charts as matplotlib Figures, made without pyplot and so without any global state.
+"""Plots as matplotlib Figures, made without pyplot and its global state.
 
 Colours are Okabe and Ito's, which people with any form of colour blindness can tell apart;
 line styles and labels tell the same again. Texts are sized for a width of 720 pixels.

@@ -6,7 +6,6 @@ import functools
 import hashlib
 import os
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -16,25 +15,11 @@ from gfkeras.data.faces import decode_files
 from gfkeras.data.folder import read_names
 from gfkeras.data.records.manifest import MANIFEST_FILE
 from gfkeras.evaluation import PairList, sample_pairs
+from gfkeras.evaluation.pairs import EmbeddedPairs, embed_pairs
 from gfkeras.experiments.ablation.row import pairs_fingerprint
 from gfkeras.files import sha256
+from gfkeras.inference import FileEmbeddings
 from gfkeras.training import Recipe
-
-
-@dataclass(frozen=True, eq=False)
-class MeasuredPairs:
-    """P pairs by the rows of their images.
-
-    Attributes:
-        first, second: (P,) int64, places in `PairFaces.images`.
-        same: (P,) true for genuine pairs.
-        fold: (P,) int64.
-    """
-
-    first: np.ndarray
-    second: np.ndarray
-    same: np.ndarray
-    fold: np.ndarray
 
 
 class PairFaces:
@@ -72,29 +57,15 @@ class PairFaces:
         return self._decoded[2]
 
     @functools.cached_property
-    def measured(self) -> MeasuredPairs:
-        """The pairs of which both files could be read.
+    def measured(self) -> EmbeddedPairs:
+        """The pairs of which both files could be read; their embeddings are still to be put in.
 
         Raises:
             ValueError: where there are none.
         """
-        row = np.full(len(self.files), -1, np.int64)
-        row[self.index] = np.arange(len(self.index))
-        position = {path: place for place, path in enumerate(self.files)}
-        first = row[[position[path] for path in self.pairs.first]]
-        second = row[[position[path] for path in self.pairs.second]]
-        readable = (first >= 0) & (second >= 0)
-        if not readable.any():
-            raise ValueError(
-                f"None of the {len(self.pairs)} pairs could be measured: "
-                f"{len(self.skipped)} of {len(self.files)} files could not be read"
-            )
-        return MeasuredPairs(
-            first[readable],
-            second[readable],
-            self.pairs.same[readable],
-            self.pairs.fold[readable],
-        )
+        nothing = np.ones((len(self.index), 1), np.float32)
+        found = FileEmbeddings(nothing, None, None, self.index, self.skipped)
+        return embed_pairs(lambda files: found, self.pairs)
 
     @functools.cached_property
     def _decoded(self) -> tuple[np.ndarray, np.ndarray, list[tuple[Path, str]]]:
@@ -134,7 +105,7 @@ class TrainingFaces:
             self._folders[1] = FaceFolder(data, identities)
 
     def of(self, recipe: Recipe) -> Faces | RecordSet:
-        """What `gfkeras.training.train` takes for a recipe."""
+        """The data for `gfkeras.training.train` with a recipe."""
         if self._records is not None:
             return self._records
         least = recipe.data.min_images

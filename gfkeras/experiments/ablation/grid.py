@@ -1,4 +1,4 @@
-"""The file of an ablation: a base recipe, and what its rows change."""
+"""Grid of an ablation: a base recipe and the changes of each row."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Train with sub-centers, drop what is far from the dominant one, train again on the rest."""
+"""Cleaning with sub-centers: training, dropping distant images, training on the rest."""
 
 from __future__ import annotations
 
@@ -70,7 +70,7 @@ def clean(
         data: what to clean.
         out: the folder of the cleaning; must not hold another one unless `resume`.
         angle: degrees, in (0, 180); or "auto" for the valley between the heaps of right and of
-            wrong labels, 75 where there is none (`cut.automatic_angle`).
+            wrong labels, 75 where there is none (`sub_centers.automatic_angle`).
         sub_centers: K, at least 2; by default that of the recipe, or 3.
         retrain: train the recipe with ArcFace on what is kept, with as many batches as it would
             have of all images.
@@ -180,7 +180,7 @@ def _opened(
         )
     if run is None:
         check_folder(out / SUB_CENTERS_RUN, resume, recipe)
-    faces, heldout = load_faces(recipe, data, None)
+    faces, heldout = load_faces(recipe.data, data, None)
     return run, recipe, faces, heldout
 
 
@@ -196,7 +196,7 @@ def _require_same_people(run: Path, identities: list[str], faces: Faces | Record
 def _dropped(
     measuring: Measuring, centers: DominantCenters, angle: float, data: FaceFolder | RecordSet
 ) -> list[DroppedImage]:
-    """What is at `angle` or more from its dominant center, or cannot be read."""
+    """Images at `angle` or more from their dominant center, and unreadable ones."""
     faces = measuring.faces
     rows = np.flatnonzero(~(centers.angles < angle))
     rows = rows[np.argsort(-centers.angles[rows], kind="stable")]

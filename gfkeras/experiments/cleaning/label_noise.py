@@ -1,4 +1,4 @@
-"""Labels made wrong on purpose, and how many of them a cleaning finds."""
+"""Label noise made on purpose, and the share of it that a cleaning finds."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from gfkeras.errors import in_range
 
 @dataclasses.dataclass(frozen=True)
 class OperatingPoint:
-    """What an angle does.
+    """The effect of dropping images from an angle on.
 
     Attributes:
         angle: degrees; images at this angle or more are dropped.

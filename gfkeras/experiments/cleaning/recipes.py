@@ -53,7 +53,8 @@ def with_same_updates(recipe: Recipe, images: int, kept: int) -> Recipe:
     tables = recipe.model_dump(exclude_none=True)
     tables["training"]["epochs"] = max(1, round(stretch * recipe.training.epochs))
     tables["schedule"]["warmup_epochs"] *= stretch
-    tables["schedule"]["milestones"] = [stretch * e for e in recipe.schedule.milestones]
+    if recipe.schedule.milestones:
+        tables["schedule"]["milestones"] = [stretch * e for e in recipe.schedule.milestones]
     return Recipe.parse(tables)
 
 

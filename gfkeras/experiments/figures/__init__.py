@@ -1,4 +1,4 @@
-"""The figures of GroupFace's and ArcFace's papers: the numbers, and their pictures.
+"""Figures of GroupFace's and ArcFace's papers: the numbers and their plots.
 
 Each picture is a function from numbers to a matplotlib Figure, made without pyplot; what gathers
 the numbers is beside it. `gfkeras.evaluation.plots.save_figure` writes .png and .svg.

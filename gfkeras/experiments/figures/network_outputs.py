@@ -1,4 +1,4 @@
-"""What a network returns for many files, beyond the embedding."""
+"""Outputs of a network for many files, beyond the embedding."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Which people and which of their pictures a figure shows."""
+"""Choice of the people and images that a figure shows."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from gfkeras.errors import positive_int
 
 @dataclass(frozen=True, eq=False)
 class ChosenImages:
-    """Pictures of some people.
+    """Images of some people.
 
     Attributes:
         names: of the people.

@@ -1,8 +1,7 @@
-"""Images from embeddings: the optimisation."""
+"""Optimisation of images towards embeddings."""
 
 from __future__ import annotations
 
-import importlib
 import math
 from collections.abc import Callable, Iterator
 from typing import Any
@@ -13,11 +12,11 @@ from keras import ops
 
 from gfkeras.errors import positive_int
 from gfkeras.experiments.inversion.objective import InversionSettings, Objective
+from gfkeras.experiments.inversion.steps import compiled, require_backend, value_and_gradient
 from gfkeras.experiments.inversion.targets import Targets
 from gfkeras.experiments.inversion.views import draw_view, seen_through, view_matrix
 from gfkeras.models.properties import as_outputs
 
-BACKENDS = ("tensorflow", "jax")
 _BETAS, _EPSILON = (0.9, 0.999), 1e-8
 # Reading a step's terms waits for the device, which could have begun with the next one.
 _REPORT_EVERY = 10
@@ -138,27 +137,18 @@ def _optimized(
 
 def _compiled_step(objective: Objective) -> Callable[..., Any]:
     """One step of Adam on the images, clipped to the range of pixels."""
-    backend = _backend()
+    require_backend()
 
     def step(
         images: Any, first: Any, second: Any, rows: Any, columns: Any, rate: Any, *target: Any
     ) -> Any:
-        terms, gradient = backend.value_and_gradient(objective, images, rows, columns, *target)
+        terms, gradient = value_and_gradient(objective, images, rows, columns, *target)
         first = _BETAS[0] * first + (1 - _BETAS[0]) * gradient
         second = _BETAS[1] * second + (1 - _BETAS[1]) * ops.square(gradient)
         images = images - rate * first / (ops.sqrt(second) + _EPSILON)
         return ops.clip(images, -1.0, 1.0), first, second, terms
 
-    return backend.compiled(step, objective.variables)
-
-
-def _backend() -> Any:
-    name = keras.backend.backend()
-    if name not in BACKENDS:
-        raise ValueError(
-            f"Inversion needs the Keras backend tensorflow or jax. Received: KERAS_BACKEND={name}"
-        )
-    return importlib.import_module(f"gfkeras.experiments.inversion.{name}_steps")
+    return compiled(step, objective.variables)
 
 
 def as_pixels(images: np.ndarray, size: int) -> np.ndarray:

@@ -1,4 +1,4 @@
-"""How the network sees an image in a step: resized, shifted and mirrored, by two matrices."""
+"""Views of an image for the network: resized, shifted and mirrored by two matrices."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a model goes through before it is exported: exact rewritings, a file each."""
+"""Preparation of a model for export by exact rewrites."""
 
 from gfkeras.export.preparation.channel_folding import (
     fold_channels,

@@ -1,4 +1,4 @@
-"""Any of our models as one network of plain layers, GroupFace's head folded."""
+"""Flattening of a model into one network of plain layers, GroupFace's head folded."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The ensembles of an artefact: what a folded group head multiplies by."""
+"""Group products: the ensembles of an artefact with a folded head."""
 
 from __future__ import annotations
 

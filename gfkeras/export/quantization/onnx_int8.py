@@ -1,4 +1,4 @@
-"""From a model to an int8 .onnx of QuantizeLinear and DequantizeLinear."""
+"""int8 .onnx files of QuantizeLinear and DequantizeLinear."""
 
 from __future__ import annotations
 

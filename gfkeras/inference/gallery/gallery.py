@@ -1,4 +1,4 @@
-"""People by their faces: enrolment and exact search."""
+"""The gallery: enrolment of people and exact search by their faces."""
 
 from __future__ import annotations
 
@@ -13,8 +13,8 @@ from gfkeras.evaluation.similarity import COSINE, Similarity
 from gfkeras.inference.gallery.column import joined_names, split_names
 from gfkeras.inference.gallery.exact_search import exact_search
 from gfkeras.inference.gallery.face_index import FaceIndex
-from gfkeras.inference.gallery.faiss_index import FaissIndex
 from gfkeras.inference.gallery.gallery_file import read_gallery_file, write_gallery_file
+from gfkeras.inference.gallery.row_index import RowIndex
 from gfkeras.inference.gallery.rows import STORAGES, Rows
 from gfkeras.inference.gallery.templates import (
     Embedded,
@@ -31,31 +31,35 @@ Names = str | Sequence[str]
 class Gallery:
     """Enrols people and finds the most similar of them, exactly.
 
-    Of each person a template is kept: the mean of the unit embeddings of all photos, and of the
-    unit group features v̂ where the network has groups.
+    A gallery keeps one template of each person: the mean of the unit embeddings of all photos, and
+    of the unit group features v̂ where the network has groups.
 
-    In process (FAISS), changes are in memory until `save`, which replaces the file as a whole: a
-    reader sees the old gallery or the new one, and a process killed meanwhile loses what came
-    after the last `save` and no more. A file is mapped, not read into memory; its pages are shared
-    by all processes that search it. In Milvus every change is kept when its call returns: a
-    process killed at any moment loses nothing of what it was told is done.
+    In this process, changes stay in memory until `save`, which replaces the file as a whole. A
+    reader sees the old gallery or the new one, and a process that is killed loses only what came
+    after the last `save`. A file is mapped, not read into memory, and all processes that search it
+    share its pages. In Milvus every change is stored when its call returns: a process that is
+    killed loses no change that was acknowledged.
 
-    One gallery object is not for several threads that change it; searching alone may be parallel.
+    The embeddings of two models cannot be compared. A gallery is of the model that made its first
+    embeddings, or that `metadata` names, and refuses those of another. Embeddings that do not name
+    a model (`Embeddings.model` is None) are accepted.
+
+    Several threads may search a gallery at once, but only one may change it.
 
     Args:
-        location: None for memory; a file ("faces.gallery"), opened if it is there; a folder
-            ending in ".db" for Milvus Lite ("faces.milvus.db"), which one process has open at a
-            time; or the URL of a Milvus cluster ("http://host:19530/database"), for many.
-        storage: "float32", "float16", or "int8": one byte a dimension, FaceNet's 128 bytes a face,
-            a quarter of the memory. Search is exact with respect to what is kept. A gallery that
-            is opened has the storage that it was made with. Milvus keeps float32 only.
+        location: None for memory; a file ("faces.gallery"), opened if it exists; a folder ending
+            in ".db" for Milvus Lite ("faces.milvus.db"), which one process can open at a time; or
+            the URL of a Milvus cluster ("http://host:19530/database").
+        storage: "float32", "float16" or "int8". int8 takes one byte a dimension, a quarter of the
+            memory, as FaceNet does. Search is exact on the stored values. A gallery that exists
+            keeps its storage. Milvus stores float32 only.
         token: of a Milvus cluster.
-        metadata: texts kept with a new gallery, such as {"model": embedder.fingerprint}; one that
-            is opened keeps its own.
+        metadata: texts kept with a new gallery: "model", the fingerprint of its model
+            (`Embedder.fingerprint`), "model_name" and others. One that is opened keeps its own.
 
     Raises:
         ValueError: for a file that is damaged or no gallery, and for arguments out of range.
-        ImportError: naming the extra to install, `search` or `milvus`.
+        ImportError: naming the extra `milvus`, for a gallery in Milvus without it.
 
     Example:
         gallery = Gallery("faces.gallery")
@@ -88,14 +92,14 @@ class Gallery:
             self._open(Path(self.location), storage)
             return
         self.storage = storage or "float32"
-        self._index = FaissIndex(self.storage)
+        self._index = RowIndex(self.storage)
 
     @classmethod
     def load(cls, path: str | os.PathLike[str], token: str | None = None) -> Gallery:
-        """A gallery that must be there already.
+        """Opens a gallery that exists.
 
         Raises:
-            ValueError: where it is not, or is damaged.
+            ValueError: for a gallery that is missing or damaged.
         """
         location = os.fspath(path)
         if "://" not in location and not Path(location).exists():
@@ -137,30 +141,29 @@ class Gallery:
         return self.templates([name])
 
     def add(self, names: Names, embeddings: Embedded) -> None:
-        """Enrols people who are not in the gallery yet; all of them or, in an error, none.
+        """Enrols people who are not in the gallery yet. After an error nobody was enrolled.
 
         Args:
             names: one person, whose photos all rows are, or one name a row.
             embeddings: what an `Embedder` gave for the photos.
 
         Raises:
-            ValueError: for somebody who is there already; for embeddings of another width than
-                the gallery's, not finite or zero; for names that are empty.
+            ValueError: for somebody who is in the gallery; for embeddings of another width than
+                the gallery's or of another model, not finite or zero; for empty names.
         """
-        new = average(names, embeddings)
-        self._check_widths(new)
+        new = self._averaged(names, embeddings)
         if there := self._index.known(new.names):
             raise ValueError(
                 f"`names` must not be in the gallery yet; `update` adds photos. "
                 f"Received: {next(name for name in new.names if name in there)!r}"
             )
-        self._index.put(new)
+        self._put(new, embeddings)
 
     def update(self, names: Names, embeddings: Embedded) -> None:
         """Adds photos: each template becomes the mean over all photos of the person.
 
-        Who is not in the gallery yet is enrolled. With float16 and int8 what is kept of the
-        photos before is averaged, not they themselves.
+        People who are not in the gallery yet are enrolled. With float16 and int8 the mean is
+        taken with the rounded template, not with the earlier photos themselves.
 
         Args:
             names, embeddings: as of `add`.
@@ -168,8 +171,7 @@ class Gallery:
         Raises:
             ValueError: as `add`, and where the photos of a person cancel out.
         """
-        new = average(names, embeddings)
-        self._check_widths(new)
+        new = self._averaged(names, embeddings)
         there = self._index.known(new.names)
         known = [row for row, name in enumerate(new.names) if name in there]
         others = [row for row, name in enumerate(new.names) if name not in there]
@@ -179,10 +181,10 @@ class Gallery:
             changed.append(merge(self._index.get(more.names), more))
         if others:
             changed.append(new.take(others))
-        self._index.put(changed[0] if len(changed) == 1 else joined(*changed))
+        self._put(changed[0] if len(changed) == 1 else joined(*changed), embeddings)
 
     def remove(self, names: Names) -> None:
-        """Removes people; all of them or, in an error, none.
+        """Removes people. After an error nobody was removed.
 
         Raises:
             ValueError: for somebody who is not in the gallery, with the nearest name.
@@ -195,7 +197,7 @@ class Gallery:
     def search(
         self, embeddings: Embedded, k: int = 5, similarity: Similarity = COSINE
     ) -> list[list[Match]]:
-        """The k most similar people for each probe: what comparing with everybody would give.
+        """Finds the k most similar people for each probe, as a comparison with everybody would.
 
         Args:
             embeddings: of P probes.
@@ -206,10 +208,11 @@ class Gallery:
             P lists of matches, best first, equal similarities by name.
 
         Raises:
-            ValueError: for probes of another width, not finite or zero, and where the similarity
-                needs group features that the probes or the gallery do not have.
+            ValueError: for probes of another width or another model, not finite or zero, and where
+                the similarity needs group features that the probes or the gallery do not have.
         """
         positive_int("k", k)
+        self.require_model(getattr(embeddings, "model", None))
         embedding, group = unit_rows(embeddings)
         widths = self._index.widths
         if widths is None:
@@ -224,21 +227,37 @@ class Gallery:
             )
         return exact_search(self._index, embedding, group, min(k, len(self)), similarity)
 
-    def save(self, path: str | os.PathLike[str] | None = None) -> Path:
-        """Writes the gallery, whole or not at all, and returns where.
-
-        A gallery in Milvus is kept already, and `path` cannot be chosen for it. Milvus Lite moves
-        the log of its changes to its data files ("flush"), so that it opens sooner; a cluster
-        has times of its own for that.
+    def require_model(self, model: str | None) -> None:
+        """Checks that a model may be used with this gallery.
 
         Args:
-            path: the file; `location` by default, which it becomes otherwise.
+            model: its fingerprint (`Embedder.fingerprint`); None, an unknown one, is accepted.
 
         Raises:
-            ValueError: where there is neither.
-            OSError: where it cannot be written; what was there before stays.
+            ValueError: where the gallery was made with another.
         """
-        if not isinstance(self._index, FaissIndex):
+        known = self.metadata.get("model")
+        if known and model and known != model:
+            name = self.metadata.get("model_name", "another model")
+            raise ValueError(
+                f"`model` must be the one that the gallery was made with, {name} ({known[:12]}…): "
+                f"embeddings of two models cannot be compared. Received: {model[:12]}…"
+            )
+
+    def save(self, path: str | os.PathLike[str] | None = None) -> Path:
+        """Writes the gallery's file, whole or not at all, and returns its path.
+
+        A gallery in Milvus is stored already, and takes no `path`. Milvus Lite moves the log of its
+        changes to its data files ("flush"), so that it opens sooner.
+
+        Args:
+            path: the file, which becomes `location`; `location` by default.
+
+        Raises:
+            ValueError: without either.
+            OSError: for a file that cannot be written; the earlier one stays.
+        """
+        if not isinstance(self._index, RowIndex):
             if path is not None:
                 raise ValueError("`path` cannot be chosen for a gallery in Milvus.")
             self._index.flush()
@@ -257,9 +276,9 @@ class Gallery:
         return Path(place)
 
     def close(self) -> None:
-        """Lets another process open a gallery of Milvus Lite; this one cannot be used any more.
+        """Closes the gallery, so that another process can open a folder of Milvus Lite.
 
-        When the process ends, that is so anyhow. Galleries in files need no closing.
+        The end of the process does the same. Galleries in files need no closing.
         """
         self._index.close()
 
@@ -272,7 +291,7 @@ class Gallery:
             )
         self.metadata = dict(description["metadata"])
         names = split_names(columns)
-        self._index = FaissIndex(self.storage, Rows.mapped(self.storage, names, columns))
+        self._index = RowIndex(self.storage, Rows.mapped(self.storage, names, columns))
 
     def _require_known(self, names: Sequence[str]) -> None:
         known = self._index.known(names)
@@ -283,10 +302,21 @@ class Gallery:
                 hint = f" (did you mean {guess!r}?)" if guess else ""
                 raise ValueError(f"`names` must be in the gallery. Received: {name!r}{hint}")
 
-    def _check_widths(self, new: Templates) -> None:
+    def _averaged(self, names: Names, embeddings: Embedded) -> Templates:
+        """The templates of people to enrol, whose model and widths are the gallery's."""
+        new = average(names, embeddings)
+        self.require_model(getattr(embeddings, "model", None))
         wanted = self._index.widths
         if wanted is not None and new.widths != wanted:
             raise _other_width(new.widths, wanted)
+        return new
+
+    def _put(self, templates: Templates, embeddings: Embedded) -> None:
+        model = getattr(embeddings, "model", None)
+        # People whose model is unknown may be there: then it stays unknown.
+        if model and self._index.widths is None:
+            self.metadata.setdefault("model", model)
+        self._index.put(templates)
 
 
 def _other_width(found: tuple[int, int | None], wanted: tuple[int, int | None]) -> ValueError:

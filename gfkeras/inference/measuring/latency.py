@@ -6,11 +6,14 @@ import os
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
-import keras
 import numpy as np
 
 from gfkeras.inference.embedder import Embedder
+
+if TYPE_CHECKING:
+    import keras
 
 # A pool's threads spin for a while after their work; what is timed comes after they have stopped.
 _UNMEASURED = 2

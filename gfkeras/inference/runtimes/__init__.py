@@ -1,8 +1,5 @@
 """One adapter per way to run a model: float32 images in, named arrays out."""
 
-from gfkeras.inference.runtimes.keras_models import KerasModelRuntime, SavedModelRuntime
-from gfkeras.inference.runtimes.litert import LiteRTRuntime
-from gfkeras.inference.runtimes.onnx import OnnxRuntime
-from gfkeras.inference.runtimes.runtime import Runtime
+import lazy_loader
 
-__all__ = ["KerasModelRuntime", "LiteRTRuntime", "OnnxRuntime", "Runtime", "SavedModelRuntime"]
+__getattr__, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)

@@ -1,4 +1,4 @@
-"""From a file of foreign weights to one of our backbones."""
+"""Import of a file of foreign weights into one of our backbones."""
 
 from __future__ import annotations
 
@@ -20,6 +20,7 @@ from gfkeras.zoo.foreign.mxnet import is_mxnet, read_mxnet_network
 from gfkeras.zoo.foreign.network import ForeignNetwork, first_bytes
 from gfkeras.zoo.foreign.onnx_file import is_onnx, read_onnx_network
 from gfkeras.zoo.foreign.torch_state import is_torch, read_torch_state
+from gfkeras.zoo.registry import FOREIGN_FORMATS
 
 
 def _torch(path: Path) -> ForeignNetwork:
@@ -34,14 +35,14 @@ def _safetensors(path: Path) -> ForeignNetwork:
     return arcface_torch_network(path, arrays)
 
 
-# The names of formats, as users give them.
-FORMATS: dict[str, Callable[[Path], ForeignNetwork]] = {
-    "mxnet": read_mxnet_network,
-    "onnx": read_onnx_network,
-    "torch": _torch,
-    "safetensors": _safetensors,
-    "keras": read_keras_network,
-}
+_READERS: tuple[Callable[[Path], ForeignNetwork], ...] = (
+    read_mxnet_network,
+    read_onnx_network,
+    _torch,
+    _safetensors,
+    read_keras_network,
+)
+FORMATS = dict(zip(FOREIGN_FORMATS, _READERS, strict=True))
 
 
 def import_weights(

@@ -1,4 +1,4 @@
-"""Putting the weights of a foreign network into one of our backbones.
+"""Matching of the weights of a foreign network with one of our backbones.
 
 The two graphs are walked together from the images on. What a layer of ours gets is decided by
 where it stands, never by what the file calls it; a shortcut that goes elsewhere, another stride
@@ -217,7 +217,7 @@ def describe(model: Backbone) -> str:
 
 
 def _convolution_of(layer: Any, padding: tuple[int, int, int, int]) -> Convolution:
-    """What a convolution of ours is, with the zeros that were padded before it."""
+    """The shape of one of our convolutions, with the zeros that were padded before it."""
     channels, filters = int(layer.input.shape[-1]), int(layer.output.shape[-1])
     height, width = layer.kernel.shape[:2]
     depthwise = isinstance(layer, keras.layers.DepthwiseConv2D)

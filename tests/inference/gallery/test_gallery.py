@@ -1,5 +1,7 @@
 """Enrolling, updating and removing people."""
 
+import dataclasses
+
 import numpy as np
 import pytest
 from gallery_oracle import brute_force, random_faces
@@ -148,3 +150,49 @@ def test_arguments():
         Gallery(storage="int4")
     with pytest.raises(ValueError, match="token"):
         Gallery("faces.gallery", token="secret")
+
+
+def of_model(model, rows=2, seed=0):
+    return dataclasses.replace(random_faces(rows, seed), model=model)
+
+
+def test_a_gallery_refuses_embeddings_of_another_model(tmp_path):
+    gallery = Gallery(metadata={"model": "a" * 64, "model_name": "mine"})
+    gallery.add("Ann", of_model("a" * 64))
+    message = r"made with, mine \(aaaaaaaaaaaa…\).*Received: bbbbbbbbbbbb…"
+    again = Gallery.load(gallery.save(tmp_path / "faces.gallery"))
+    for kept in (gallery, again):
+        with pytest.raises(ValueError, match=message):
+            kept.add("Bob", of_model("b" * 64))
+        with pytest.raises(ValueError, match=message):
+            kept.update("Ann", of_model("b" * 64))
+        with pytest.raises(ValueError, match=message):
+            kept.search(of_model("b" * 64))
+        with pytest.raises(ValueError, match=message):
+            kept.require_model("b" * 64)
+        assert kept.template("Ann").photos == [2]
+        # What names no model is taken, as arrays are.
+        kept.update("Ann", of_model(None))
+        assert kept.search(of_model(None))[0][0].name == "Ann"
+
+
+def test_the_first_embeddings_say_whose_a_gallery_is():
+    gallery = Gallery()
+    gallery.add("Ann", of_model("a" * 64))
+    assert gallery.metadata == {"model": "a" * 64}
+    with pytest.raises(ValueError, match="another model"):
+        gallery.search(of_model("b" * 64))
+    unknown = Gallery()
+    unknown.add("Ann", of_model(None))
+    unknown.add("Bob", of_model("a" * 64))
+    assert unknown.metadata == {}
+    unknown.search(of_model("b" * 64))
+
+
+def test_rows_and_joined_batches_keep_the_model():
+    faces = of_model("a" * 64, rows=4)
+    assert faces.take([1, 2]).model == faces.model
+    joined = Embeddings.joined([faces.take([0]), faces.take([1, 2, 3])])
+    assert joined.model == faces.model
+    np.testing.assert_array_equal(joined.embedding, faces.embedding)
+    assert joined.group is None

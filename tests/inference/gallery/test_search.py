@@ -5,12 +5,12 @@ import sys
 import numpy as np
 import pytest
 from gallery_oracle import adversarial_faces, brute_force, random_faces
-from hypothesis import given, settings
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from gfkeras.evaluation import COSINE, GROUP_AWARE, Similarity
 from gfkeras.inference import Embeddings, Gallery
-from gfkeras.inference.gallery import exact_search, faiss_index
+from gfkeras.inference.gallery import exact_search, row_index
 
 SIMILARITIES = (
     COSINE, GROUP_AWARE, Similarity(5.0, 0.25), Similarity(0.3, 2.0, "squared-l2"),
@@ -19,10 +19,15 @@ SIMILARITIES = (
 )  # fmt: skip
 
 
-@pytest.fixture(autouse=True)
-def small_blocks(monkeypatch):
+@pytest.fixture(autouse=True, params=["numpy", "faiss"])
+def small_blocks(request, monkeypatch):
+    if request.param == "numpy":
+        monkeypatch.setitem(sys.modules, "faiss", None)
+    else:
+        pytest.importorskip("faiss")
     # So that a few hundred people fill several blocks, and lists have to grow.
-    monkeypatch.setattr(faiss_index, "BLOCK", 64)
+    monkeypatch.setattr(row_index, "PROBES", 2)
+    monkeypatch.setattr(row_index, "BLOCK", 64)
     monkeypatch.setattr(exact_search, "FIRST", 4)
     monkeypatch.setattr(exact_search, "CHUNK", 37)
     monkeypatch.setattr(exact_search, "PROBES", 3)
@@ -43,7 +48,9 @@ def test_random_faces(storage, similarity):
         assert gallery.search(probes, k, similarity) == brute_force(gallery, probes, k, similarity)
 
 
-@settings(max_examples=60, deadline=None)
+@settings(
+    max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+)
 @given(
     seed=st.integers(0, 2**32 - 1),
     count=st.integers(1, 200),
@@ -71,7 +78,7 @@ def test_few_people_are_looked_at_where_the_cosine_decides():
     faces = random_faces(300, 0, width=32)
     faces = Embeddings(faces.embedding, np.ones((300, 8), np.float32))
     gallery, seen = gallery_of(faces), []
-    above = faiss_index.FaissBlock.above
+    above = row_index.RowBlock.above
 
     def counted(block, probes, least):
         seen.append(len(probes))
@@ -79,7 +86,7 @@ def test_few_people_are_looked_at_where_the_cosine_decides():
 
     probes = Embeddings(faces.embedding[:5] + 0.1, faces.group_feature[:5])
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(faiss_index.FaissBlock, "above", counted)
+        patch.setattr(row_index.RowBlock, "above", counted)
         found = gallery.search(probes, 1, GROUP_AWARE)
     assert found == brute_force(gallery, probes, 1, GROUP_AWARE)
     assert sum(seen) < 5
@@ -100,14 +107,26 @@ def test_a_block_finds_all_that_reach_a_cosine():
     assert len(pairs) > 60
 
 
-def test_without_faiss_only_search_fails(monkeypatch, tmp_path):
-    gallery = gallery_of(random_faces(5, 0))
-    monkeypatch.setitem(sys.modules, "faiss", None)
-    gallery.update("p0", random_faces(1, 1))
-    gallery.remove("p0")
-    again = Gallery.load(gallery.save(tmp_path / "faces.gallery"))
-    with pytest.raises(ImportError, match=r"gfkeras\[search\]"):
-        again.search(random_faces(1, 1))
+@pytest.mark.parametrize("storage", ["float32", "float16", "int8"])
+def test_a_gallery_in_a_file_and_in_memory(storage, tmp_path):
+    first = gallery_of(random_faces(150, 0), storage)
+    gallery = Gallery.load(first.save(tmp_path / "faces.gallery"))
+    gallery.update(["new", "p0"], random_faces(2, 1))
+    probes = random_faces(3, 2)
+    found = gallery.search(probes, 7, GROUP_AWARE)
+    assert found == brute_force(gallery, probes, 7, GROUP_AWARE)
+
+
+def test_the_largest_products_are_found_among_equal_ones():
+    rng = np.random.default_rng(0)
+    rows = rng.integers(-1, 2, (501, 4)).astype(np.float32)
+    probes = rng.integers(-1, 2, (5, 4)).astype(np.float32)
+    expected = np.sort(probes @ rows.T, axis=1)[:, ::-1]
+    for count in (1, 20, 500, 501):
+        products, numbers = row_index.nearest_by_numpy(probes, rows, count)
+        np.testing.assert_array_equal(products, expected[:, :count])
+        np.testing.assert_array_equal(np.take_along_axis(probes @ rows.T, numbers, 1), products)
+        assert all(len(set(row)) == count for row in numbers.tolist())
 
 
 def test_what_cannot_be_searched():

@@ -1,0 +1,31 @@
+"""The Python kits' common part, copied from the LiteRT kit into the others.
+
+    python export/make_kits.py
+
+A kit is one file that is copied onto a device as it stands, so it cannot import what it shares
+with the others.
+"""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+SOURCE = "python-litert"
+KITS = ("python-onnx", "savedmodel")
+MARK = "# == The common part of the Python kits; `make kits` copies it from python-litert. "
+
+
+def make_kits(folder: Path) -> None:
+    """Gives each kit in a folder the LiteRT kit's lines from the mark on."""
+    _, mark, common = (folder / SOURCE / "face_embedding.py").read_text("utf-8").partition(MARK)
+    for kit in KITS:
+        path = folder / kit / "face_embedding.py"
+        own, found, _ = path.read_text("utf-8").partition(MARK)
+        if not mark or not found:
+            raise SystemExit(f"{path} and the LiteRT kit must have the line {MARK!r}")
+        path.write_text(own + mark + common, "utf-8")
+
+
+if __name__ == "__main__":
+    make_kits(Path(sys.argv[1]) if len(sys.argv) > 1 else Path(__file__).parent)

@@ -1,0 +1,86 @@
+"""Printing of results, and the files of `--json`."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import Any
+
+import typer
+
+HOW_TO_DECIDE = (
+    "No threshold, so no decision. Measure them once: gfkeras evaluate MODEL … --thresholds FILE; "
+    "then --thresholds FILE --far 1e-3, or by hand --threshold 0.4"
+)
+
+
+def say(text: str = "") -> None:
+    """Prints one line on stdout."""
+    typer.echo(text)
+
+
+def table(rows: Iterable[tuple[str, Any]], title: str = "") -> None:
+    """Prints labels and values in two columns."""
+    from rich.table import Table
+
+    grid = Table(title=title or None, title_justify="left", show_header=False, box=None)
+    grid.add_column(style="dim", no_wrap=True)
+    grid.add_column(overflow="fold")
+    for label, value in rows:
+        grid.add_row(label, text(value))
+    show(grid)
+
+
+def columns(headings: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
+    """Prints a table with headings; all columns but the first are aligned to the right."""
+    from rich.table import Table
+
+    grid = Table(box=None, pad_edge=False, header_style="dim")
+    for position, heading in enumerate(headings):
+        grid.add_column(heading, justify="right" if position else "left")
+    for row in rows:
+        grid.add_row(*row)
+    show(grid)
+
+
+def show(grid: Any) -> None:
+    """Prints a table of rich as it is."""
+    from rich.console import Console
+
+    Console(highlight=False, markup=False).print(grid)
+
+
+def text(value: Any) -> str:
+    """A number or another value as people read it."""
+    if value is None:
+        return "–"
+    if isinstance(value, float):
+        return f"{value:.5g}"
+    return str(value)
+
+
+def mib(size: int | None) -> str:
+    """Bytes as MiB."""
+    return text(None) if size is None else f"{size / 2**20:.2f} MiB"
+
+
+def list_skipped(skipped: Sequence[tuple[Any, str]], most: int = 10) -> None:
+    """Names the first of the files that were left out, each with its reason."""
+    for path, reason in skipped[:most]:
+        say(f"skipped {path}: {reason}")
+
+
+def write_json(path: Path | None, results: dict[str, Any]) -> None:
+    """Writes results as JSON; nothing where `path` is None."""
+    from gfkeras import files
+
+    if path is not None:
+        files.write_json(path, results)
+
+
+def fit_verbosity(quiet: bool) -> int:
+    """Keras' `verbose`: a moving bar for a terminal, a line an epoch for a file."""
+    if quiet:
+        return 0
+    return 1 if sys.stdout.isatty() else 2

@@ -1,0 +1,53 @@
+"""Progress bars of long tasks, with an estimate of the time left."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Callable, Iterator
+from typing import IO
+
+_TITLES = {
+    "list": "Listing",
+    "convert": "Converting",
+    "write": "Writing shards",
+    "fine-tune": "Fine-tuning",
+}
+
+
+@contextlib.contextmanager
+def stages(
+    quiet: bool, file: IO[str] | None = None
+) -> Iterator[Callable[[str, int, int | None], None] | None]:
+    """A function (stage, done, total) that moves a bar for each stage; None if `quiet`.
+
+    Args:
+        quiet: whether to show nothing.
+        file: the stream for the bars; stderr by default.
+    """
+    if quiet:
+        yield None
+        return
+    from rich.console import Console
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn
+    from rich.progress import TimeRemainingColumn as Remaining
+
+    tasks: dict[str, TaskID] = {}
+    # On stderr, so that what a command prints can be piped.
+    bars = Progress(
+        TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), Remaining(),
+        console=Console(stderr=True, file=file),
+    )  # fmt: skip
+
+    def move(stage: str, done: int, total: int | None) -> None:
+        # The display starts with the first move: an empty one leaves an empty line, and a
+        # training before it prints a bar of its own.
+        bars.start()
+        if stage not in tasks:
+            tasks[stage] = bars.add_task(_TITLES.get(stage, stage), total=total)
+        bars.update(tasks[stage], completed=done, total=total)
+
+    try:
+        yield move
+    finally:
+        if tasks:
+            bars.stop()

@@ -1,0 +1,17 @@
+from . import synthetic as synthetic
+from .alignment import FaceAligner as FaceAligner
+from .alignment import FaceDetector as FaceDetector
+from .alignment import align_face as align_face
+from .batches import FaceBatches as FaceBatches
+from .faces import Faces as Faces
+from .folder import FaceFolder as FaceFolder
+from .identity_sampler import IdentitySampler as IdentitySampler
+from .images import IMAGE_SIZE as IMAGE_SIZE
+from .images import ImageError as ImageError
+from .images import check_images as check_images
+from .images import read_image as read_image
+from .images import read_photo as read_photo
+from .prepare import PrepareOptions as PrepareOptions
+from .records import RecordSet as RecordSet
+from .sources import open_source as open_source
+from .tf_dataset import tf_dataset as tf_dataset

@@ -1,0 +1,89 @@
+"""Job of a run of `prepare`: the source and options that its files depend on."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from gfkeras.data.prepare.options import PrepareOptions
+from gfkeras.data.records.manifest import MANIFEST_FILE, Manifest
+from gfkeras.data.sources import Source
+from gfkeras.files import sha256, write_json
+from gfkeras.version import __version__
+
+WORK_FOLDER = ".prepare"
+LOCK_FILE = ".prepare.lock"
+JOB_FILE = "job.json"
+
+
+def job_of(source: Source, options: PrepareOptions) -> dict[str, Any]:
+    """The inputs that the bytes of the result depend on, as JSON."""
+    settings = options.to_json()
+    if options.detector is not None and Path(options.detector).is_file():
+        settings["detector"] = sha256(options.detector)
+    job = {"format": 1, "gfkeras": __version__, "source": source.describe(), "options": settings}
+    return json.loads(json.dumps(job))
+
+
+def begin_job(out: Path, job: dict[str, Any]) -> bool:
+    """Whether an earlier run of the same job left something in `out`; else notes this job there.
+
+    Raises:
+        ValueError: if `out` holds something else.
+    """
+    work = out / WORK_FOLDER
+    if (out / MANIFEST_FILE).is_file():
+        manifest = Manifest.read(out)
+        found = {"source": manifest.source, "options": manifest.options}
+        _same_job(out, {**job, **found}, job)
+        return True
+    if (work / JOB_FILE).is_file():
+        _same_job(out, json.loads((work / JOB_FILE).read_text(encoding="utf-8")), job)
+        _remove_leftovers(out)
+        _remove_leftovers(work)
+        return True
+    strange = [entry.name for entry in out.iterdir() if entry.name not in (WORK_FOLDER, LOCK_FILE)]
+    if strange:
+        raise ValueError(
+            f"`out` must be new, empty or of an earlier run of prepare. "
+            f"Received: out={str(out)!r}, which holds {strange[0]!r}"
+        )
+    shutil.rmtree(work, ignore_errors=True)
+    work.mkdir()
+    write_json(work / JOB_FILE, job)
+    return False
+
+
+def _same_job(out: Path, earlier: dict[str, Any], job: dict[str, Any]) -> None:
+    for part in ("source", "options", "gfkeras", "format"):
+        before, now = earlier.get(part), job[part]
+        if before == now:
+            continue
+        if isinstance(before, dict) and isinstance(now, dict):
+            part, before, now = next(
+                (f"{part}.{key}", before.get(key), now.get(key))
+                for key in {**before, **now}
+                if before.get(key) != now.get(key)
+            )
+        raise ValueError(
+            f"`out` holds a run with another {part}, {before!r}; take another folder, or remove "
+            f"that one. Received: out={str(out)!r}, {part}={now!r}"
+        )
+
+
+def _remove_leftovers(folder: Path) -> None:
+    """Removes unfinished files of a killed run: `replacing` begins their names with a dot."""
+    for path in _walk(folder):
+        if path.name.startswith(".") and path.name not in (WORK_FOLDER, LOCK_FILE):
+            path.unlink(missing_ok=True)
+
+
+def _walk(folder: Path) -> Iterator[Path]:
+    for path in folder.iterdir():
+        if path.is_dir() and path.name == "chunks":
+            yield from path.iterdir()
+        elif path.is_file():
+            yield path

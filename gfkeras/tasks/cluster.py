@@ -1,0 +1,206 @@
+"""Photos sorted by the people in them."""
+
+from __future__ import annotations
+
+import csv
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from gfkeras.data import read_image
+from gfkeras.data.alignment import FaceAligner
+from gfkeras.data.statistics import contact_sheet
+from gfkeras.errors import one_of
+from gfkeras.files import replacing
+from gfkeras.inference import Embedder
+from gfkeras.inference.clustering import METHODS, cluster_faces
+from gfkeras.inference.photos import PhotoFaces, from_aligned
+from gfkeras.tasks.alignment import photo_alignment
+from gfkeras.tasks.decision import check_decision, make_decision
+from gfkeras.tasks.embed import embed_faces
+from gfkeras.tasks.photo_files import PathLike, images_of, skipped_json, unusable
+from gfkeras.tasks.progress import Progress, stage_progress
+from gfkeras.zoo import DEFAULT_PRESET
+
+# The best of LFW by BCubed F (benchmarks/clustering_lfw.py); at 0.4 chains join everybody.
+THRESHOLD = 0.5
+_ROWS, _COLUMNS = 20, 10
+
+
+@dataclass(frozen=True, eq=False)
+class Clusters:
+    """The faces of photos, and the cluster of each.
+
+    Attributes:
+        photos: the files.
+        faces: the faces: `faces.photo` is the position of each one's photo in `photos`.
+        labels: (F,) int64, the cluster of each face, the largest cluster first; −1 for none.
+        method: "dbscan" or "hdbscan".
+        threshold: the cosine from which two faces are neighbours; None for "hdbscan".
+        origin: where the threshold comes from.
+        table: the .csv file that was written, if any.
+        sheets: the contact sheets that were written.
+    """
+
+    photos: list[Path]
+    faces: PhotoFaces
+    labels: np.ndarray
+    method: str
+    threshold: float | None
+    origin: str
+    table: Path | None = None
+    sheets: list[Path] = field(default_factory=list)
+
+    @property
+    def count(self) -> int:
+        """The number of clusters."""
+        return int(self.labels.max()) + 1
+
+    @property
+    def in_none(self) -> int:
+        """The number of faces that belong to no cluster."""
+        return int((self.labels < 0).sum())
+
+    def to_json(self) -> dict[str, Any]:
+        """The content of `gfkeras cluster --json`."""
+        return {
+            "faces": len(self.faces),
+            "photos": len(self.photos),
+            "clusters": self.count,
+            "in_none": self.in_none,
+            "threshold": self.threshold,
+            "method": self.method,
+            **skipped_json(self.faces.skipped),
+            "sheets": [str(sheet) for sheet in self.sheets],
+        }
+
+
+def cluster(
+    sources: PathLike | Sequence[PathLike],
+    out: PathLike | None = None,
+    model: PathLike = DEFAULT_PRESET,
+    *,
+    method: str = "dbscan",
+    threshold: float | None = None,
+    far: float | None = None,
+    thresholds: PathLike | None = None,
+    min_faces: int = 2,
+    min_size: int = 40,
+    aligned: bool = False,
+    detector: PathLike | None = None,
+    flip: bool = False,
+    threads: int | None = None,
+    progress: Progress | None = None,
+) -> Clusters:
+    """Sorts unlabelled photos by the people in them.
+
+    Every face of every photo is found, aligned and embedded; faces that are alike make a cluster.
+
+    Args:
+        sources: photos, or folders of them.
+        out: a folder for clusters.csv (photo, face, box, cluster) and contact sheets, the largest
+            clusters first; None writes nothing.
+        model: a preset, a model folder or an artefact.
+        method: "dbscan" or "hdbscan".
+        threshold: for "dbscan", the cosine from which two faces are neighbours; 0.5 by default.
+        far, thresholds: take the threshold at this false accept rate; as of
+            `gfkeras.tasks.compare.compare`.
+        min_faces: faces that make a cluster.
+        min_size: faces of fewer pixels, those in the background, are left out.
+        aligned: the images are faces of the model's size, aligned by five points already.
+        detector: YuNet's file; downloaded once by default.
+        flip: add the embedding of the mirrored image.
+        threads: threads of the runtime; its own choice by default.
+        progress: called with ("Embedding", photos done, photos) after each batch.
+
+    Raises:
+        ValueError: where no photo can be used, for a model that cannot be read, and for arguments
+            that are out of range or do not fit together.
+
+    Example:
+        clusters = cluster("holiday", "sorted")
+        largest = [clusters.photos[i] for i in clusters.faces.photo[clusters.labels == 0]]
+    """
+    one_of("method", method, METHODS)
+    check_decision(far, thresholds, threshold)
+    paths = images_of(sources)
+    alignment = photo_alignment(aligned, detector, None, "all", min_size)
+    embedder = Embedder(model, flip=flip, num_threads=threads)
+    near, origin = (THRESHOLD, "default") if threshold is None else (threshold, "given by hand")
+    if far is not None or thresholds is not None:
+        decision = make_decision(model, embedder, None, far, thresholds, None)
+        assert decision is not None
+        if decision.similarity.group_aware:
+            raise ValueError("`thresholds` must be of the cosine, by which faces are clustered.")
+        near, origin = decision.threshold, decision.origin
+    aligner = alignment(embedder.image_size)
+    moved = stage_progress(progress, "Embedding")
+    if aligner is None:
+        faces = from_aligned(embed_faces(embedder, paths, None, moved))
+    else:
+        faces = embedder.embed_photos(paths, aligner, moved)
+    if faces.embeddings is None:
+        raise unusable(len(paths), "photos", "used", *faces.skipped[0])
+    labels = cluster_faces(faces.embeddings.embedding, near, method, min_faces)
+    table, sheets = None, []
+    if out is not None:
+        table = Path(out) / "clusters.csv"
+        _write_table(table, paths, faces, labels)
+        sheets = _write_sheets(Path(out), labels, _reader(paths, faces, aligner, embedder))
+    kept = near if method == "dbscan" else None
+    return Clusters(paths, faces, labels, method, kept, origin, table, sheets)
+
+
+def _write_table(path: Path, paths: list[Path], faces: PhotoFaces, labels: np.ndarray) -> None:
+    with replacing(path) as temporary, temporary.open("w", newline="", encoding="utf-8") as file:
+        writer = csv.writer(file)
+        writer.writerow(["photo", "face", "x", "y", "width", "height", "cluster"])
+        count: dict[int, int] = {}
+        for photo, box, label in zip(faces.photo.tolist(), faces.box, labels, strict=True):
+            count[photo] = count.get(photo, 0) + 1
+            place = ["" if value != value else f"{value:.1f}" for value in box.tolist()]
+            writer.writerow([paths[photo], count[photo], *place, int(label)])
+
+
+def _reader(
+    paths: list[Path], faces: PhotoFaces, aligner: FaceAligner | None, embedder: Embedder
+) -> Callable[[int], np.ndarray]:
+    """From a face's number to its aligned image, read again."""
+
+    def read(number: int) -> np.ndarray:
+        path = paths[faces.photo[number]]
+        if aligner is None:
+            return read_image(path, embedder.image_size)
+        return aligner.faces(path, faces.landmarks[number])[0].image
+
+    return read
+
+
+def _write_sheets(out: Path, labels: np.ndarray, read: Callable[[int], np.ndarray]) -> list[Path]:
+    for old in out.glob("sheet_[0-9][0-9][0-9].jpg"):
+        old.unlink()
+    written = []
+    count = int(labels.max()) + 1
+    for page, start in enumerate(range(0, count, _ROWS), start=1):
+        end = min(start + _ROWS, count)
+        rows = list(_sheet_rows(labels, range(start, end), read))
+        title = f"Clusters {start} to {end - 1} of {count:,}, largest first"
+        path = out / f"sheet_{page:03d}.jpg"
+        with replacing(path) as temporary:
+            contact_sheet(rows, title, _COLUMNS).save(temporary, quality=88)
+        written.append(path)
+    return written
+
+
+def _sheet_rows(
+    labels: np.ndarray, clusters: range, read: Callable[[int], np.ndarray]
+) -> Iterator[tuple[str, int, list[np.ndarray]]]:
+    """(title, faces, some of their images) of each cluster."""
+    for number in clusters:
+        members = np.flatnonzero(labels == number)
+        spread = np.linspace(0, len(members) - 1, min(_COLUMNS, len(members)))
+        shown = members[spread.astype(int)].tolist()
+        yield f"Cluster {number}", len(members), [read(face) for face in shown]

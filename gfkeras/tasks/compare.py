@@ -1,0 +1,188 @@
+"""Comparison of the faces in two photos."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from gfkeras.data import read_image, read_photo
+from gfkeras.data.alignment import AlignedFace
+from gfkeras.evaluation import COSINE, GROUP_AWARE, Similarity
+from gfkeras.files import replacing
+from gfkeras.inference import Embedder, Embeddings
+from gfkeras.inference.pictures import NEUTRAL, OTHER, SAME, Mark, comparison_picture
+from gfkeras.tasks.alignment import photo_alignment
+from gfkeras.tasks.decision import Decision, check_decision, make_decision
+from gfkeras.tasks.photo_files import PathLike, check_drawn, require_photo
+from gfkeras.zoo import DEFAULT_PRESET
+
+
+@dataclass(frozen=True, eq=False)
+class Comparison:
+    """The faces of two photos, compared.
+
+    Attributes:
+        photos: the two files.
+        images: the two aligned faces, (2, S, S, 3) uint8, RGB.
+        embeddings: of the two faces.
+        found: the aligned faces and their places in the photos; None for images that were aligned
+            already.
+        similarity: the similarity that decides.
+        cosine: the cosine of the two embeddings.
+        group_aware_similarity: None for a model without groups.
+        decision: the threshold and its origin; None where there are no thresholds.
+    """
+
+    photos: tuple[Path, Path]
+    images: np.ndarray
+    embeddings: Embeddings
+    found: tuple[AlignedFace, AlignedFace] | None
+    similarity: float
+    cosine: float
+    group_aware_similarity: float | None
+    decision: Decision | None
+
+    @property
+    def same(self) -> bool | None:
+        """Whether both faces are one person's; None where there is nothing to decide by."""
+        return None if self.decision is None else self.decision.same(self.similarity)
+
+    @property
+    def verdict(self) -> str:
+        """The decision in words."""
+        if self.same is None:
+            return "No decision"
+        return "Same person" if self.same else "Different people"
+
+    @property
+    def groups(self) -> tuple[int, int] | None:
+        """The group of each face; None for a model without groups."""
+        group = self.embeddings.group
+        return None if group is None else (int(group[0]), int(group[1]))
+
+    @property
+    def faces(self) -> tuple[int, int] | None:
+        """How many faces each photo shows; None for images that were aligned already."""
+        return None if self.found is None else (self.found[0].faces, self.found[1].faces)
+
+    def to_json(self) -> dict[str, Any]:
+        """The content of `gfkeras compare --json`."""
+        results: dict[str, Any] = {"cosine": self.cosine}
+        if self.groups is not None:
+            results["group_aware_similarity"] = self.group_aware_similarity
+            results["groups"] = list(self.groups)
+        if self.faces is not None:
+            results["faces"] = list(self.faces)
+        results["similarity"] = self.similarity
+        if self.decision is not None:
+            results |= {"same": self.same, "decision": self.decision.to_json()}
+        return results
+
+    def draw(self, path: PathLike) -> Path:
+        """Draws both photos with their faces and the result.
+
+        Args:
+            path: the image to write, .png or .jpg.
+        """
+        check_drawn(path, "path")
+        color, lines = NEUTRAL, [f"Similarity {self.similarity:.3f}"]
+        if self.decision is not None:
+            color = SAME if self.same else OTHER
+            at = "" if self.decision.far is None else f" at FAR {self.decision.far:g}"
+            lines = [f"{lines[0]}, threshold {self.decision.threshold:.3f}{at}",
+                     self.decision.origin]  # fmt: skip
+        marks = [
+            None if face.box is None else Mark(face.box, face.landmarks, "", color)
+            for face in self.found or ()
+        ]
+        shown = (
+            list(self.images)
+            if self.found is None
+            else [read_photo(photo) for photo in self.photos]
+        )
+        drawn = comparison_picture(shown, marks or (None, None), self.verdict, lines, color)
+        with replacing(path) as temporary:
+            drawn.save(temporary, quality=92)
+        return Path(path)
+
+
+def compare(
+    first: PathLike,
+    second: PathLike,
+    model: PathLike = DEFAULT_PRESET,
+    *,
+    far: float | None = None,
+    thresholds: PathLike | None = None,
+    threshold: float | None = None,
+    similarity: Similarity | None = None,
+    aligned: bool = False,
+    detector: PathLike | None = None,
+    face: str | None = None,
+    flip: bool = False,
+    threads: int | None = None,
+) -> Comparison:
+    """Compares the faces of two photos.
+
+    The face of each photo is found, aligned and embedded. A threshold decides whether both are
+    one person's: `threshold`, or the one at `far` of the thresholds that `gfkeras evaluate`
+    measured for the model.
+
+    Args:
+        first, second: photos.
+        model: a preset, a model folder or an artefact.
+        far: the false accept rate to decide at, such as 1e-3.
+        thresholds: a file that `gfkeras evaluate --thresholds` wrote; those of the model by
+            default.
+        threshold: a similarity chosen by hand, in place of `far` and `thresholds`.
+        similarity: what decides; by default the similarity of the thresholds, or the cosine.
+        aligned: the images are faces of the model's size, aligned by five points already.
+        detector: YuNet's file; downloaded once by default.
+        face: which of several faces in a photo, "largest" (default) or "central".
+        flip: add the embedding of the mirrored image.
+        threads: threads of the runtime; its own choice by default.
+
+    Returns:
+        A `Comparison`; its `same` is None where the model has no thresholds.
+
+    Raises:
+        ImageError: for a photo that cannot be read or shows no face. It is a ValueError.
+        ValueError: for a model that cannot be read, and arguments that do not fit together.
+
+    Example:
+        comparison = compare("a.jpg", "b.jpg", far=1e-3)
+        print(comparison.same, comparison.similarity)
+        comparison.draw("both.png")
+    """
+    photos = (require_photo(first), require_photo(second))
+    check_decision(far, thresholds, threshold)
+    alignment = photo_alignment(aligned, detector, face)
+    embedder = Embedder(model, flip=flip, num_threads=threads)
+    decision = make_decision(model, embedder, similarity, far, thresholds, threshold)
+    aligner = alignment(embedder.image_size)
+    found = None
+    if aligner is None:
+        images = np.stack([read_image(photo, embedder.image_size) for photo in photos])
+    else:
+        found = (aligner.face(photos[0]), aligner.face(photos[1]))
+        images = np.stack([face.image for face in found])
+    embeddings = embedder(images)
+    group = embeddings.group_feature
+    groups = (None, None) if group is None else (group[:1], group[1:])
+    pair = (embeddings.embedding[:1], embeddings.embedding[1:], *groups)
+    used = similarity or (COSINE if decision is None else decision.similarity)
+    aware = None
+    if group is not None and embeddings.group is not None:
+        aware = float((used if used.group_aware else GROUP_AWARE)(*pair)[0])
+    return Comparison(
+        photos=photos,
+        images=images,
+        embeddings=embeddings,
+        found=found,
+        similarity=float(used(*pair)[0]),
+        cosine=float(COSINE(*pair)[0]),
+        group_aware_similarity=aware,
+        decision=decision,
+    )

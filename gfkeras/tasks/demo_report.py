@@ -1,0 +1,168 @@
+"""HTML report of the demo."""
+
+from __future__ import annotations
+
+import csv
+import datetime
+import importlib.metadata
+import platform
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from gfkeras.data import Faces
+from gfkeras.evaluation.pairs import PairsResult
+from gfkeras.evaluation.report import ExportRow, FacePair, ReportContext, write_report
+from gfkeras.version import __version__
+
+if TYPE_CHECKING:
+    from gfkeras.training import Recipe, TrainingResult
+
+
+def write_demo_report(
+    path: Path,
+    *,
+    command: str,
+    results: Mapping[str, PairsResult],
+    training: TrainingResult,
+    recipe: Recipe,
+    source: str,
+    faces: Faces,
+    groups: np.ndarray | None,
+    exports: Sequence[Mapping[str, Any]],
+    seconds: float,
+    stages: Mapping[str, float],
+) -> None:
+    """Writes `report.html`.
+
+    Args:
+        path: the file.
+        command: as typed.
+        results: name → result, the trained network first, the untrained one last.
+        training: summary of the run.
+        recipe: what was trained.
+        source: where the faces come from.
+        faces: the held-out people.
+        groups: (N,) the group of each of them, or None.
+        exports: one mapping for each artefact, as in report.json.
+        seconds: of everything.
+        stages: seconds of each stage.
+    """
+    trained = next(iter(results.values()))
+    model = recipe.model
+    grouped = model.name == "GroupFace"
+    settings: dict[str, object] = {
+        "Faces": source,
+        "Trained on": f"{training.images:,} faces of {training.identities:,} people",
+        "Held out": f"{len(faces):,} faces of {len(faces.identities):,} people",
+        "Network": f"{model.name} on {model.backbone.name}, {training.parameters:,} parameters",
+        "Embedding": model.embedding_dim,
+        "Head": recipe.head.name,
+        "Epochs": f"{training.epochs} of {recipe.training.batch_size} images a batch",
+    }
+    if training.images_per_second is not None:
+        settings["Speed of training"] = f"{training.images_per_second:.0f} images a second"
+    settings["Seconds"] = ", ".join(f"{name} {spent:.0f}" for name, spent in stages.items())
+    context = ReportContext(
+        title="GroupFace, from training to artefacts" if grouped else "Face recognition",
+        command=command,
+        created=datetime.datetime.now().astimezone().strftime("%Y-%m-%d %H:%M %Z"),
+        lead="Every figure is of people that the network never saw in training.",
+        results=results,
+        baseline=list(results)[-1],
+        seconds=seconds,
+        settings=settings,
+        versions=_versions(),
+        group_counts=_counts(groups, recipe),
+        training_log=_log(training.out / "log.csv"),
+        faces=_samples(faces),
+        genuine=_pairs(faces, trained, _easy_genuine(trained)),
+        hardest=_pairs(
+            faces, trained, [*trained.hardest(same=True, count=4), *trained.hardest(False, 4)]
+        ),
+        exports=[_row(export) for export in exports],
+        notes=training.notes,
+    )
+    write_report(path, context)
+
+
+def _counts(groups: np.ndarray | None, recipe: Recipe) -> np.ndarray | None:
+    if groups is None:
+        return None
+    count = recipe.model.num_groups or int(groups.max()) + 1
+    return np.bincount(groups, minlength=count)
+
+
+def _log(path: Path) -> list[dict[str, Any]]:
+    """The rows of log.csv with epochs counted from 0, as Keras logs have them."""
+    with path.open(newline="", encoding="utf-8") as file:
+        return [row | {"epoch": int(row["epoch"]) - 1} for row in csv.DictReader(file)]
+
+
+def _samples(faces: Faces, people: int = 5, images: int = 6) -> list[tuple[np.ndarray, str]]:
+    return [
+        (faces.images[index], faces.identities[label])
+        for label in range(min(people, len(faces.identities)))
+        for index in np.flatnonzero(faces.labels == label)[:images]
+    ]
+
+
+def _easy_genuine(result: PairsResult, count: int = 4) -> list[int]:
+    """Genuine pairs from the middle of their scores: what a usual one looks like."""
+    rows = np.flatnonzero(result.same)
+    rows = rows[np.argsort(result.scores[rows])]
+    start = max(0, len(rows) // 2 - count // 2)
+    return rows[start : start + count].tolist()
+
+
+def _pairs(faces: Faces, result: PairsResult, rows: Sequence[int]) -> list[FacePair]:
+    if result.kept is None:
+        return []
+    position = {path: index for index, path in enumerate(faces.paths)}
+    pairs = []
+    for row in rows:
+        first, second = (position[side[row]] for side in (result.kept.first, result.kept.second))
+        names = [faces.identities[faces.labels[index]] for index in (first, second)]
+        same = bool(result.same[row])
+        pairs.append(
+            FacePair(
+                first=faces.images[first],
+                second=faces.images[second],
+                score=float(result.scores[row]),
+                same=same,
+                caption=names[0] if same else " / ".join(names),
+            )
+        )
+    return pairs
+
+
+def _row(export: Mapping[str, Any]) -> ExportRow:
+    return ExportRow(
+        name=export["name"],
+        size_bytes=export["size_bytes"],
+        max_abs_error=export["max_abs_error"],
+        min_cosine=export["min_cosine"],
+        passed=export["passed"],
+        tolerance=export["tolerance"],
+        images=export["images"],
+        file=Path(export["path"]).name,
+    )
+
+
+def _versions() -> dict[str, str]:
+    versions = {"gfkeras": __version__, "Python": platform.python_version()}
+    for package in (
+        "keras",
+        "tensorflow",
+        "tensorflow-cpu",
+        "jax",
+        "ai-edge-litert",
+        "onnxruntime",
+    ):
+        try:
+            versions[package] = importlib.metadata.version(package)
+        except importlib.metadata.PackageNotFoundError:
+            continue
+    return versions

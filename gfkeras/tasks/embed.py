@@ -1,0 +1,126 @@
+"""Embeddings of the faces in photos."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from gfkeras.data import read_image
+from gfkeras.data.alignment import FaceAligner
+from gfkeras.files import replacing
+from gfkeras.inference import Embedder, FileEmbeddings
+from gfkeras.tasks.alignment import photo_alignment
+from gfkeras.tasks.photo_files import PathLike, images_of, skipped_json, unusable
+from gfkeras.tasks.progress import Progress, stage_progress
+from gfkeras.zoo import DEFAULT_PRESET
+
+
+@dataclass(frozen=True, eq=False)
+class EmbeddedPhotos:
+    """The embeddings of M photos.
+
+    Attributes:
+        photos: (M) files, in the order of the rows.
+        embedding: (M, D) float32, L2-normalised.
+        group_feature: (M, 256) float32; None for a model without groups.
+        group: (M,) int32; None for a model without groups.
+        skipped: (file, reason) of photos that cannot be read or show no face.
+        path: the .npz file that was written, if any.
+    """
+
+    photos: list[Path]
+    embedding: np.ndarray
+    group_feature: np.ndarray | None
+    group: np.ndarray | None
+    skipped: list[tuple[Path, str]]
+    path: Path | None = None
+
+    def to_json(self) -> dict[str, Any]:
+        """The content of `gfkeras embed --json`."""
+        return {
+            "images": len(self.photos),
+            "embedding_dim": self.embedding.shape[1],
+            **skipped_json(self.skipped),
+            "path": None if self.path is None else str(self.path),
+        }
+
+
+def embed(
+    sources: PathLike | Sequence[PathLike],
+    out: PathLike | None = None,
+    model: PathLike = DEFAULT_PRESET,
+    *,
+    aligned: bool = False,
+    detector: PathLike | None = None,
+    face: str | None = None,
+    flip: bool = False,
+    threads: int | None = None,
+    batch_size: int | None = None,
+    progress: Progress | None = None,
+) -> EmbeddedPhotos:
+    """Embeds the faces of photos, one of each.
+
+    Args:
+        sources: photos, or folders of them.
+        out: the .npz file to write, with `embedding`, `path` and, of a model with groups,
+            `group_feature` and `group`; None writes nothing.
+        model: a preset, a model folder or an artefact.
+        aligned: the images are faces of the model's size, aligned by five points already.
+        detector: YuNet's file; downloaded once by default.
+        face: which of several faces in a photo, "largest" (default) or "central".
+        flip: add the embedding of the mirrored image.
+        threads: threads of the runtime; its own choice by default.
+        batch_size: images embedded at once; by default what is fast for the runtime.
+        progress: called with ("Embedding", images done, images) after each batch.
+
+    Raises:
+        ValueError: where no image can be used, for a model that cannot be read, and an `out` that
+            does not end in .npz.
+
+    Example:
+        found = embed("photos")
+        cosine = found.embedding[0] @ found.embedding[1]
+    """
+    if out is not None and Path(out).suffix.lower() != ".npz":
+        raise ValueError(f"`out` must end in .npz. Received: out={str(out)!r}")
+    paths = images_of(sources)
+    alignment = photo_alignment(aligned, detector, face)
+    embedder = Embedder(model, flip=flip, batch_size=batch_size, num_threads=threads)
+    moved = stage_progress(progress, "Embedding")
+    found = embed_faces(embedder, paths, alignment(embedder.image_size), moved)
+    if not len(found.index):
+        raise unusable(len(paths), "images", "read" if aligned else "used", *found.skipped[0])
+    photos = [paths[i] for i in found.index]
+    arrays = {"embedding": found.embedding, "path": np.array([str(photo) for photo in photos])}
+    if found.group_feature is not None and found.group is not None:
+        arrays |= {"group_feature": found.group_feature, "group": found.group}
+    if out is not None:
+        with replacing(out) as temporary:
+            np.savez(temporary, **arrays)  # type: ignore[arg-type]
+    return EmbeddedPhotos(
+        photos=photos,
+        embedding=found.embedding,
+        group_feature=found.group_feature,
+        group=found.group,
+        skipped=found.skipped,
+        path=None if out is None else Path(out),
+    )
+
+
+def embed_faces(
+    embedder: Embedder,
+    paths: Sequence[Path],
+    aligner: FaceAligner | None,
+    progress: Callable[[int, int], None] | None = None,
+) -> FileEmbeddings:
+    """Embeds one face of each file; the images are aligned already where `aligner` is None."""
+
+    def load(position: int) -> np.ndarray:
+        path = paths[position]
+        return read_image(path, embedder.image_size) if aligner is None else aligner(path)
+
+    return embedder.embed_loaded(paths, load, progress)

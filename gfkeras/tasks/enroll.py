@@ -1,0 +1,182 @@
+"""Enrolment of people in a gallery."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from gfkeras.data import read_image
+from gfkeras.errors import one_of
+from gfkeras.inference import Embedder, Gallery
+from gfkeras.inference.gallery.rows import STORAGES
+from gfkeras.tasks.alignment import photo_alignment
+from gfkeras.tasks.photo_files import PathLike, images_in, skipped_json, unusable
+from gfkeras.tasks.progress import Progress
+from gfkeras.zoo import DEFAULT_PRESET
+
+# Photos embedded before their people are added.
+_PHOTOS = 512
+
+
+@dataclass(frozen=True, eq=False)
+class Enrolment:
+    """The people and photos that were added to a gallery.
+
+    Attributes:
+        gallery: the gallery, open.
+        enrolled: people who were added or got further photos.
+        photos: photos that were used.
+        already_there: people who were in the gallery before and were left as they are.
+        skipped: (file, reason) of photos that cannot be read or show no face.
+        several_faces: photos that show more than one face, and how many they show.
+        chosen: which of several faces was taken, "largest" or "central"; None for aligned faces.
+    """
+
+    gallery: Gallery
+    enrolled: int
+    photos: int
+    already_there: list[str]
+    skipped: list[tuple[Path, str]]
+    several_faces: dict[Path, int]
+    chosen: str | None
+
+    def require(self) -> None:
+        """Raises ValueError where no photo could be used and nobody was there before."""
+        if not self.photos and not self.already_there:
+            raise unusable(len(self.skipped), "photos", "used", *self.skipped[0])
+
+    def to_json(self) -> dict[str, Any]:
+        """The content of `gfkeras enroll --json`."""
+        return {
+            "enrolled": self.enrolled,
+            "photos": self.photos,
+            "people": len(self.gallery),
+            "already_there": self.already_there,
+            **skipped_json(self.skipped),
+            "several_faces": {str(path): count for path, count in self.several_faces.items()},
+        }
+
+
+def enroll(
+    photos: PathLike,
+    gallery: PathLike,
+    model: PathLike = DEFAULT_PRESET,
+    *,
+    update: bool = False,
+    storage: str | None = None,
+    token: str | None = None,
+    aligned: bool = False,
+    detector: PathLike | None = None,
+    face: str | None = None,
+    flip: bool = False,
+    threads: int | None = None,
+    progress: Progress | None = None,
+) -> Enrolment:
+    """Enrols people in a gallery from their photos.
+
+    The face of each photo is found, aligned and embedded; a person's template is the mean of the
+    photos. The gallery is saved from time to time, so that an interruption keeps what was saved.
+
+    Args:
+        photos: a folder: PERSON/*.jpg, any number of photos of each, or PERSON.jpg.
+        gallery: a file; one ending in .db for Milvus Lite; or a Milvus URL. Made where it is not
+            there.
+        model: a preset, a model folder or an artefact.
+        update: add photos to people who are in the gallery already.
+        storage: of a new gallery: "float32" (default), "float16" or "int8", a byte a number.
+        token: token of a Milvus cluster.
+        aligned: the images are faces of the model's size, aligned by five points already.
+        detector: YuNet's file; downloaded once by default.
+        face: which of several faces in a photo, "largest" (default) or "central".
+        flip: add the embedding of the mirrored image.
+        threads: threads of the runtime; its own choice by default.
+        progress: called with ("Enrolling", photos done, photos).
+
+    Returns:
+        An `Enrolment`. Unusable photos are listed in it; its `require` raises where no photo could
+        be used.
+
+    Raises:
+        ValueError: for a folder without photos, a gallery that is damaged or was made with another
+            model, and a model that cannot be read.
+
+    Example:
+        enrolment = enroll("people", "faces.gallery")
+        print(enrolment.enrolled, enrolment.skipped)
+    """
+    people = _people(Path(photos))
+    if storage is not None:
+        one_of("storage", storage, STORAGES)
+    alignment = photo_alignment(aligned, detector, face)
+    embedder = Embedder(model, flip=flip, num_threads=threads)
+    aligner = alignment(embedder.image_size)
+    metadata = {"model": embedder.fingerprint, "model_name": Path(model).name}
+    kept = Gallery(gallery, storage=storage, token=token, metadata=metadata)
+    kept.require_model(embedder.fingerprint)
+    known = [name for name in people if not update and name in kept]
+    work = {name: files for name, files in people.items() if name not in set(known)}
+    several: dict[Path, int] = {}
+
+    def read(path: Path) -> np.ndarray:
+        if aligner is None:
+            return read_image(path, embedder.image_size)
+        found = aligner.face(path)
+        if found.faces > 1:
+            several[path] = found.faces
+        return found.image
+
+    skipped: list[tuple[Path, str]] = []
+    enrolled, used, done, saved = 0, 0, 0, len(kept)
+    total = sum(len(files) for files in work.values())
+    for names, files in _portions(work):
+        found = embedder.embed_files(files, read)
+        skipped += found.skipped
+        if len(found.index):
+            owners = [names[i] for i in found.index.tolist()]
+            kept.update(owners, found)
+            enrolled += len(set(owners))
+            used += len(owners)
+        done += len(files)
+        if progress is not None:
+            progress("Enrolling", done, total)
+        # An interruption loses what came after the last save, never what was saved.
+        if len(kept) - saved >= max(1000, saved // 4):
+            kept.save()
+            saved = len(kept)
+    if used:
+        kept.save()
+    chosen = None if aligner is None else aligner.choose
+    return Enrolment(kept, enrolled, used, known, skipped, several, chosen)
+
+
+def _people(folder: Path) -> dict[str, list[Path]]:
+    """The photos of each person, in natural order."""
+    if not folder.is_dir():
+        raise ValueError(f"`DIR` must be a folder of photos. Received: {str(folder)!r}")
+    people: dict[str, list[Path]] = {}
+    for path in images_in(folder):
+        if not path.name.startswith("."):
+            inside = path.relative_to(folder).parts
+            name = path.stem if len(inside) == 1 else inside[0]
+            people.setdefault(name, []).append(path)
+    if not people:
+        raise ValueError(f"`DIR` must hold photos. Received: {str(folder)!r} without any")
+    return people
+
+
+def _portions(people: dict[str, list[Path]]) -> Iterator[tuple[list[str], list[Path]]]:
+    """(person, photo) of some people after others, a person's photos together."""
+    names: list[str] = []
+    files: list[Path] = []
+    for name, photos in people.items():
+        names += [name] * len(photos)
+        files += photos
+        if len(files) >= _PHOTOS:
+            yield names, files
+            names, files = [], []
+    if files:
+        yield names, files

@@ -1,0 +1,172 @@
+"""Export of a model to an artefact that runs without gfkeras."""
+
+from __future__ import annotations
+
+import dataclasses
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from gfkeras.backend import load_keras
+from gfkeras.cards import read_card
+from gfkeras.files import size_bytes
+from gfkeras.tasks.calibration_faces import calibration_faces
+from gfkeras.tasks.card_facts import model_facts
+from gfkeras.tasks.photo_files import PathLike
+from gfkeras.tasks.progress import Progress
+
+if TYPE_CHECKING:
+    from gfkeras.export import Int8Settings
+
+
+@dataclass(frozen=True)
+class Export:
+    """An artefact that was written.
+
+    Attributes:
+        path: the file, or the folder of a SavedModel.
+        format: "savedmodel", "tflite" or "onnx".
+        precision: such as "fp32" or "int8".
+        size_bytes: bytes of the artefact.
+        card: the artefact's card.
+        notes: sentences on what was left out or could not be checked.
+    """
+
+    path: Path
+    format: str
+    precision: str
+    size_bytes: int
+    card: dict[str, Any]
+    notes: list[str] = dataclasses.field(default_factory=list)
+
+    @property
+    def int8(self) -> dict[str, Any] | None:
+        """Measurements of the quantisation to int8; None for another precision."""
+        return self.card["int8"] if self.precision == "int8" else None
+
+    def to_json(self) -> dict[str, Any]:
+        """The content of `gfkeras export --json`."""
+        return {
+            "path": str(self.path),
+            "format": self.format,
+            "precision": self.precision,
+            "size_bytes": self.size_bytes,
+        } | ({} if self.int8 is None else {"int8": self.int8})
+
+
+def export(
+    model: PathLike,
+    out: PathLike,
+    format: str = "tflite",  # noqa: A002
+    precision: str = "fp32",
+    *,
+    calibration: PathLike | None = None,
+    int8: Int8Settings | None = None,
+    detector: PathLike | None = None,
+    mode: str | None = None,
+    batch_size: int | None = None,
+    thresholds: PathLike | None = None,
+    progress: Progress | None = None,
+) -> Export:
+    """Writes an artefact that runs without gfkeras, and its .json card.
+
+    Args:
+        model: a preset or a model folder.
+        out: the file, or for "savedmodel" the folder, to write.
+        format: "savedmodel", "tflite" or "onnx".
+        precision: "fp32"; for TFLite and ONNX also "fp16" and "int8"; for TFLite also
+            "int8-dynamic", "int8-weights", "int4-dynamic" and "int4-weights".
+        calibration: for "int8", a folder of at least 32 aligned faces.
+        int8: for "int8" of TFLite, a `gfkeras.export.Int8Settings`: inputs, outputs, fine-tuning.
+        detector: the YuNet file that checks the calibration faces; downloaded once by default.
+        mode: "soft" or "hard"; as trained by default.
+        batch_size: a fixed batch; any batch by default.
+        thresholds: a file of thresholds for the card; those of the model by default.
+        progress: called with ("fine-tune", batches done, batches) in fine-tuning.
+
+    Raises:
+        ValueError: for arguments that do not fit together, a model that cannot be read, and
+            calibration images that are no aligned faces.
+        ImportError: naming the extra to install.
+
+    Example:
+        artefact = export("runs/orl/last", "face.onnx", format="onnx")
+        print(artefact.size_bytes)
+    """
+    load_keras()
+    from gfkeras.export import Int8Settings, check_precision, export_model
+    from gfkeras.zoo.loading import load
+
+    check_precision(precision, format)
+    settings = int8 or Int8Settings()
+    _check_int8(precision, format, calibration, settings != Int8Settings())
+    loaded = load(model)
+    known, note = model_facts(str(model), loaded, mode, thresholds)
+    notes = [note]
+    faces: np.ndarray | None = None
+    if calibration is not None:
+        tuned = settings.qat is not None
+        faces, note = calibration_faces(calibration, loaded.input_shape[1:], detector, tuned)
+        notes.append(note)
+    path = export_model(
+        loaded,
+        out,
+        format=format,
+        precision=precision,
+        mode=mode,
+        batch_size=batch_size,
+        calibration=faces,
+        int8=_reporting(settings, progress) if precision == "int8" else None,
+        about=known,
+    )
+    card = read_card(path) or {}
+    kept = [note for note in notes if note is not None]
+    return Export(path, format, precision, size_bytes(path), card, kept)
+
+
+def _check_int8(
+    precision: str,
+    format: str,  # noqa: A002
+    calibration: PathLike | None,
+    changed: bool,
+) -> None:
+    """Raises ValueError for arguments that do not belong to a precision or a format."""
+    if precision != "int8" and (calibration is not None or changed):
+        raise ValueError(
+            "`--calibration`, `--inputs`, `--outputs`, `--integer-only`, `--max-latency-ratio` and "
+            f"`--qat` need --precision int8. Received: --precision {precision}"
+        )
+    if precision == "int8" and calibration is None:
+        raise ValueError("`--precision int8` needs --calibration DIR, a folder of aligned faces.")
+    if format == "onnx" and changed:
+        raise ValueError(
+            "`--inputs`, `--outputs`, `--integer-only`, `--max-latency-ratio` and `--qat` need "
+            f"--format tflite. Received: --format {format}"
+        )
+
+
+def _reporting(settings: Int8Settings, progress: Progress | None) -> Int8Settings:
+    """The same settings; a fine-tuning among them reports its batches."""
+    if settings.qat is None or progress is None:
+        return settings
+    import keras
+
+    epochs, report = settings.qat.epochs, progress
+
+    class Reporting(keras.callbacks.Callback):
+        """Reports each batch."""
+
+        def __init__(self) -> None:
+            super().__init__()
+            self.done = 0
+
+        def on_train_batch_end(self, batch: int, logs: object = None) -> None:
+            self.done += 1
+            # The number of batches is known after an epoch.
+            total = self.params["steps"]
+            report("fine-tune", self.done, total and epochs * total)
+
+    qat = dataclasses.replace(settings.qat, callbacks=(*settings.qat.callbacks, Reporting()))
+    return dataclasses.replace(settings, qat=qat)

@@ -1,0 +1,114 @@
+"""Content of a gallery: the people in it, and their removal."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from gfkeras.inference import Embedder, Gallery
+from gfkeras.tasks.photo_files import PathLike
+
+
+@dataclass(frozen=True)
+class GalleryContent:
+    """The people of a gallery.
+
+    Attributes:
+        people: each person's number of photos, sorted by name.
+        storage: "float32", "float16" or "int8".
+        widths: width of the embeddings and of the group features, None without groups; None for a
+            gallery without people.
+        metadata: the texts kept with the gallery, such as "model_name".
+    """
+
+    people: dict[str, int]
+    storage: str
+    widths: tuple[int, int | None] | None
+    metadata: dict[str, str]
+
+    def to_json(self) -> dict[str, Any]:
+        """The content of `gfkeras gallery list --json`."""
+        return {"people": self.people, "storage": self.storage, "metadata": self.metadata}
+
+
+@dataclass(frozen=True)
+class Removal:
+    """People removed from a gallery.
+
+    Attributes:
+        removed: how many were removed.
+        left: how many people the gallery still has.
+    """
+
+    removed: int
+    left: int
+
+    def to_json(self) -> dict[str, Any]:
+        """Both numbers."""
+        return {"removed": self.removed, "left": self.left}
+
+
+def list_people(gallery: PathLike, token: str | None = None) -> GalleryContent:
+    """Lists the people of a gallery, and of how many photos their templates are made.
+
+    Args:
+        gallery: a file, one ending in .db for Milvus Lite, or a Milvus URL.
+        token: token of a Milvus cluster.
+
+    Raises:
+        ValueError: for a gallery that is not there or is damaged.
+
+    Example:
+        for name, photos in list_people("faces.gallery").people.items():
+            print(name, photos)
+    """
+    opened = open_gallery(gallery, token)
+    kept = opened.templates() if len(opened) else None
+    people = {} if kept is None else dict(zip(kept.names, kept.photos.tolist(), strict=True))
+    return GalleryContent(people, opened.storage, opened.widths, opened.metadata)
+
+
+def remove_people(
+    gallery: PathLike, names: str | Sequence[str], token: str | None = None
+) -> Removal:
+    """Removes people from a gallery; all of them or, in an error, none.
+
+    Args:
+        gallery, token: as of `list_people`.
+        names: one person, or several.
+
+    Raises:
+        ValueError: for a gallery that is not there, and for somebody who is not in it.
+
+    Example:
+        remove_people("faces.gallery", ["Ann", "Bob"])
+    """
+    opened = open_gallery(gallery, token)
+    opened.remove(names)
+    opened.save()
+    return Removal(len({names} if isinstance(names, str) else set(names)), len(opened))
+
+
+def require_gallery(location: PathLike) -> None:
+    """Raises ValueError for a gallery's file that is not there."""
+    name = os.fspath(location)
+    if "://" not in name and not Path(name).exists():
+        raise ValueError(f"`gallery` must be there; `gfkeras enroll` makes it. Received: {name}")
+
+
+def open_gallery(
+    location: PathLike, token: str | None = None, embedder: Embedder | None = None
+) -> Gallery:
+    """Opens a gallery that must be there, and made with the model of `embedder`.
+
+    Raises:
+        ValueError: where it is not there, damaged, or made with another model.
+    """
+    require_gallery(location)
+    gallery = Gallery(location, token=token)
+    if embedder is not None:
+        gallery.require_model(embedder.fingerprint)
+    return gallery

@@ -1,0 +1,311 @@
+"""Model inversion: faces from embeddings or class centers, judged and saved."""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+import re
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from PIL import Image
+
+from gfkeras.backend import load_keras
+from gfkeras.data import FaceFolder, read_image
+from gfkeras.data.alignment import FaceAligner
+from gfkeras.files import replacing, write_json
+from gfkeras.inference import Embedder
+from gfkeras.tasks.alignment import photo_alignment
+from gfkeras.tasks.photo_files import require_photo
+from gfkeras.tasks.progress import Progress, stage_progress
+
+if TYPE_CHECKING:
+    from gfkeras.experiments.inversion.judging import Likeness
+    from gfkeras.experiments.inversion.targets import Subjects
+
+REPORT_FILE = "report.json"
+COURSE_FILE = "course.png"
+# Nobody looks at more rows.
+_SHOWN = 40
+
+
+@dataclass(frozen=True)
+class Inversion:
+    """Faces that `invert` generated.
+
+    Attributes:
+        out: the folder of the images, `report.json` and `course.png`.
+        files: the images.
+        likeness: by network, the attacked one first: cosines of each image with its target.
+        seconds: of the optimisation.
+        has_faces: whether photos of the targets are known, for other networks to judge by.
+        report: what `report.json` holds.
+    """
+
+    out: Path
+    files: list[Path]
+    likeness: dict[str, Likeness]
+    seconds: float
+    has_faces: bool
+    report: dict[str, Any]
+
+    def to_json(self) -> dict[str, Any]:
+        """The content of `report.json`."""
+        return self.report
+
+
+@dataclass(frozen=True)
+class _Choice:
+    """Whom to show; exactly one of the first four."""
+
+    photos: Sequence[Path]
+    identities: Sequence[str]
+    embeddings: Path | None
+    classes: Sequence[str]
+    data: Path | None
+    run: Path | None
+
+    @property
+    def centers(self) -> str | None:
+        """Where the centers of `classes` come from."""
+        if not self.classes:
+            return None
+        in_run = self.run is not None
+        return "the head of a training run" if in_run else "mean embeddings of people"
+
+
+def invert(
+    model: str,
+    out: str | os.PathLike[str],
+    *,
+    photos: Sequence[Path] = (),
+    identities: Sequence[str] = (),
+    embeddings: Path | None = None,
+    classes: Sequence[str] = (),
+    data: Path | None = None,
+    run: Path | None = None,
+    also: Sequence[str] = (),
+    steps: int | None = None,
+    finer_rate: float | None = None,
+    batch: int = 16,
+    copies: int = 1,
+    seed: int = 0,
+    every: int | None = None,
+    aligned: bool = False,
+    detector: Path | None = None,
+    face: str | None = None,
+    command: str = "",
+    progress: Progress | None = None,
+) -> Inversion:
+    """Generates faces from embeddings or class centers, with nothing but the model.
+
+    Open-set from `photos`, `identities` or `embeddings`, close-set from `classes`. The images are
+    biometric data of the people they show: see docs/inversion.md.
+
+    Args:
+        model: the attacked model, a preset or a model folder.
+        out: folder of the images, `report.json` and `course.png`.
+        photos: shows the face of each photo.
+        identities: people of `data`, each by the mean embedding.
+        embeddings: an .npz of `gfkeras embed`.
+        classes: classes, each by its center among all.
+        data: a folder of aligned faces, one folder per person.
+        run: the training run whose head has the centers of `classes`; by default they are the
+            mean embeddings of the people of `data`.
+        also: other networks that judge the images too.
+        steps: of Adam, for each batch; 500 by default.
+        finer_rate: factor of the learning rate at each finer size; 0.25 by default.
+        batch: images optimised together, which share their statistics.
+        copies: images for each target, from other noise.
+        seed: of the noise.
+        every: intermediate images after so many steps each; five times by default.
+        aligned, detector, face: the photos are aligned faces; YuNet's file; which of several.
+        command: the command line, for the report.
+        progress: called with ("Embedding" or "Optimising", done, total).
+
+    Raises:
+        ValueError: for choices that do not go together, and files, people or classes that are
+            missing.
+
+    Example:
+        invert("h_groupface_mobilefacenet", "inverted", photos=[Path("a.jpg")]).files
+    """
+    choice = _Choice(photos, identities, embeddings, classes, data, run)
+    _check(choice)
+    alignment = photo_alignment(aligned, detector, face) if photos else None
+    folder = None if data is None else FaceFolder(data)
+    load_keras()
+    import keras
+
+    from gfkeras.experiments import inversion
+    from gfkeras.experiments.inversion.judging import judged, judged_by_faces
+    from gfkeras.zoo import load
+
+    out = Path(out)
+    given: dict[str, Any] = {"steps": steps, "finer_rate": finer_rate}
+    settings = inversion.InversionSettings(**{k: v for k, v in given.items() if v is not None})
+    attacked = load(model)
+    embedder = Embedder(attacked)
+    judges = {name: Embedder(name) for name in also}
+    aligner = None if alignment is None else alignment(embedder.image_size)
+    subjects = _subjects(choice, embedder, aligner, folder, stage_progress(progress, "Embedding"))
+    owner = np.tile(np.arange(len(subjects.targets.names)), copies)
+    names = _file_names(subjects.targets.names, copies)
+    course = _Course(out / COURSE_FILE, names)
+    optimising = stage_progress(progress, "Optimising")
+    started = time.perf_counter()
+    images = inversion.invert(
+        attacked,
+        subjects.targets.repeated(copies),
+        settings,
+        batch_size=batch,
+        seed=seed,
+        every=every or max(1, -(-settings.steps // 5)),
+        progress=None if optimising is None else lambda n, total, _: optimising(n, total),
+        on_pictures=course.add,
+    )
+    seconds = time.perf_counter() - started
+    images = _saved(out, names, images, embedder.image_size)
+    own = judged(embedder, images, subjects.targets, owner)
+    others = {
+        name: judged_by_faces(judge, images, subjects.faces, owner)
+        for name, judge in judges.items()
+        if subjects.faces is not None
+    }
+    course.finish([f"cosine {value:.3f}" for value in own.cosine])
+    report = {
+        "model": model,
+        "form": "close-set" if subjects.targets.centers is not None else "open-set",
+        "centers": choice.centers,
+        **own.summary(),
+        "other_networks": {name: likeness.summary() for name, likeness in others.items()},
+        "images": [
+            {
+                "file": f"{names[i]}.png",
+                "target": subjects.targets.names[owner[i]],
+                "cosine": float(own.cosine[i]),
+                "other_networks": {name: float(each.cosine[i]) for name, each in others.items()},
+            }
+            for i in range(len(names))
+        ],
+        "settings": dataclasses.asdict(settings),
+        "batch": batch,
+        "seed": seed,
+        "seconds": seconds,
+        "backend": keras.backend.backend(),
+        "command": command,
+    }
+    write_json(out / REPORT_FILE, report)
+    files = [out / f"{name}.png" for name in names]
+    has_faces = subjects.faces is not None
+    return Inversion(out, files, {model: own, **others}, seconds, has_faces, report)
+
+
+def _check(choice: _Choice) -> None:
+    """Raises ValueError for choices that do not go together, and files that are missing."""
+    given = [
+        name
+        for name, value in (
+            ("--photo", choice.photos), ("--identity", choice.identities),
+            ("--embeddings", choice.embeddings), ("--classes", choice.classes),
+        )
+        if value
+    ]  # fmt: skip
+    if len(given) != 1:
+        raise ValueError(
+            "One of --photo, --identity, --embeddings and --classes must be given. "
+            f"Received: {' and '.join(given) or 'none'}"
+        )
+    if choice.identities and choice.data is None:
+        raise ValueError("--identity needs --data, the folder of people. Received: none")
+    if choice.run is not None and not choice.classes:
+        raise ValueError(f"--run needs --classes. Received: {given[0]}")
+    if choice.classes and choice.run is None and choice.data is None:
+        raise ValueError(
+            "--classes needs --run, whose head has their centers, or --data, whose people's mean "
+            "embeddings stand for them. Received: neither"
+        )
+    for photo in choice.photos:
+        require_photo(photo)
+    if choice.embeddings is not None and not choice.embeddings.is_file():
+        raise ValueError(
+            "`embeddings` must be an .npz with `embedding` (N, D), as `gfkeras embed` writes. "
+            f"Received: {str(choice.embeddings)!r} (no such file)"
+        )
+
+
+def _subjects(
+    choice: _Choice,
+    embedder: Embedder,
+    aligner: FaceAligner | None,
+    folder: FaceFolder | None,
+    progress: Callable[[int, int], None] | None,
+) -> Subjects:
+    from gfkeras.experiments.inversion import targets as subjects
+
+    if choice.photos:
+        return subjects.of_photos(embedder, choice.photos, aligner)
+    if choice.embeddings is not None:
+        return subjects.of_templates(choice.embeddings)
+    if choice.classes and choice.run is not None:
+        centers, known = subjects.centers_of_run(choice.run)
+        return subjects.of_run_classes(centers, known, choice.classes, embedder, folder)
+    assert folder is not None  # of _check
+    if choice.classes:
+        return subjects.of_estimated_classes(embedder, folder, choice.classes, progress)
+    return subjects.of_people(embedder, folder, choice.identities)
+
+
+def _file_names(names: list[str], copies: int) -> list[str]:
+    """A file name for each picture, none of them twice."""
+    found: list[str] = []
+    for copy in range(copies):
+        for name in names:
+            plain = re.sub(r"[^\w.-]+", "_", name).strip("._") or "face"
+            stem = plain if copies == 1 else f"{plain}-{copy + 1}"
+            number, unique = 2, stem
+            while unique in found or unique in ("course",):
+                unique, number = f"{stem}_{number}", number + 1
+            found.append(unique)
+    return found
+
+
+def _saved(out: Path, names: list[str], images: np.ndarray, size: int) -> np.ndarray:
+    """Writes the images and reads them again, so that the files are judged."""
+    for name, pixels in zip(names, images, strict=True):
+        with replacing(out / f"{name}.png") as temporary:
+            Image.fromarray(pixels).save(temporary)
+    return np.stack([read_image(out / f"{name}.png", size) for name in names])
+
+
+class _Course:
+    """The page of intermediate images, written again whenever some come."""
+
+    def __init__(self, path: Path, names: list[str]):
+        self.path = path
+        self.names = names
+        self.images: dict[int, dict[int, np.ndarray]] = {}
+
+    def add(self, step: int, places: np.ndarray, pixels: np.ndarray) -> None:
+        for place, image in zip(places[:_SHOWN], pixels, strict=False):
+            if place < _SHOWN:
+                self.images.setdefault(int(place), {})[step] = image
+        self._write([""] * len(self.names))
+
+    def finish(self, lines: list[str]) -> None:
+        self._write(lines)
+
+    def _write(self, lines: list[str]) -> None:
+        from gfkeras.experiments.inversion.judging import course
+
+        steps = sorted({step for images in self.images.values() for step in images})
+        rows = [
+            (self.names[place], lines[place], [images[s] for s in steps if s in images])
+            for place, images in sorted(self.images.items())
+        ]
+        with replacing(self.path) as temporary:
+            course(rows, steps).save(temporary)

@@ -1,0 +1,398 @@
+"""Protocols of `evaluate`: what each reads, embeds and measures."""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from gfkeras.data import read_image
+from gfkeras.data.alignment import FaceAligner
+from gfkeras.data.sources import (
+    IJBMetadata,
+    IJBSource,
+    MegaFaceSource,
+    Source,
+    VerificationBinSource,
+    YouTubeFacesSource,
+)
+from gfkeras.errors import one_of
+from gfkeras.evaluation import (
+    PairList,
+    PairsResult,
+    Roc,
+    Similarity,
+    TunedSimilarity,
+    distractor_blocks,
+    evaluate_ijb_identification,
+    evaluate_ijb_verification,
+    evaluate_megaface,
+    evaluate_pairs,
+    evaluate_validation_rate,
+    evaluate_youtube_faces,
+    ijb_templates,
+    plots,
+    read_pairs,
+    tune_similarity,
+)
+from gfkeras.evaluation.embedded import Embed, embed_images
+from gfkeras.evaluation.identification import identification_errors
+from gfkeras.inference import Embedder, SourceFaces
+from gfkeras.tasks.pair_lists import named_pairs, source_pairs
+
+if TYPE_CHECKING:
+    from gfkeras.experiments.studies.degradations import Change
+
+TASKS = ("1:1", "1:N", "both")
+
+
+@dataclass(frozen=True)
+class ProtocolOptions:
+    """What to measure on; the arguments of `gfkeras.tasks.evaluate.evaluate`."""
+
+    protocol: str
+    data: Path
+    pairs: str | int | None
+    identities: Path | None
+    subset: str | None
+    task: str | None
+    max_frames: int | None
+    distractors: str | None
+    refined: bool
+    tune: str | None
+    tune_data: Path | None
+    similarity: Similarity
+    bootstrap: int
+    seed: int
+
+
+@dataclass(frozen=True)
+class Measured:
+    """Results of a protocol.
+
+    Attributes:
+        results: by name; the name is empty where there is one.
+        curve: the ROC to choose thresholds by.
+        figures: functions that draw the plots, by file name.
+        measured: a few words on what was measured.
+    """
+
+    results: dict[str, Any]
+    curve: Roc | None
+    figures: dict[str, Callable[[], Any]]
+    measured: str
+
+
+@dataclass(frozen=True)
+class ProtocolData:
+    """A data set, opened before any model is.
+
+    Attributes:
+        images: the pairs, or a source of images.
+        development: pairs to choose β and γ on, if asked for.
+        meta: the lists of IJB.
+    """
+
+    images: PairList | Source
+    development: PairList | None
+    meta: IJBMetadata | None = None
+
+
+class Protocol:
+    """A protocol on a data set with one model.
+
+    Args:
+        options: the data set and how to measure.
+        data: of `open_data`.
+        embedder: of the model.
+        aligner: finds and aligns faces, where the images are photos.
+        progress: called with (images done, images).
+    """
+
+    def __init__(
+        self,
+        options: ProtocolOptions,
+        data: ProtocolData,
+        embedder: Embedder,
+        aligner: FaceAligner | None,
+        progress: Callable[[int, int], None] | None,
+    ):
+        self.options, self.data, self.embedder = options, data, embedder
+        self.aligner, self.progress = aligner, progress
+        self.tuned: TunedSimilarity | None = None
+
+    def run(self) -> Measured:
+        """Measures, after choosing β and γ if asked to."""
+        return PROTOCOLS[self.options.protocol].run(self)
+
+    def pairs(self) -> Measured:
+        """A list of pairs, or a verification set of InsightFace."""
+        listed, embed = self.pair_faces()
+        result = evaluate_pairs(
+            embed(None), listed, similarity=self.similarity(listed),
+            replicates=self.options.bootstrap,
+        )  # fmt: skip
+        return self.of_pairs(result)
+
+    def pair_faces(self) -> tuple[PairList, Callable[[Change | None], Embed]]:
+        """The pairs, and a function from a change of the faces to what embeds their files."""
+        images = self.data.images
+        if isinstance(images, PairList):
+            return images, lambda change: functools.partial(self.embed_files, change=change)
+
+        def embed(change: Change | None) -> Embed:
+            faces = self._faces(images, change)
+            return lambda paths: faces([path.as_posix() for path in paths])
+
+        return source_pairs(images), embed
+
+    def facenet(self) -> Measured:
+        """VAL at FAR over squared distances."""
+        listed = self.data.images
+        assert isinstance(listed, PairList)
+        result = evaluate_validation_rate(
+            self.embed_files, listed, similarity=self.similarity(listed),
+            replicates=self.options.bootstrap,
+        )  # fmt: skip
+        return Measured({"": result}, None, {}, self.listed_name)
+
+    def ytf(self) -> Measured:
+        """YouTube Faces."""
+        source = self.data.images
+        assert isinstance(source, YouTubeFacesSource)
+        similarity = self.similarity(None)
+        faces = self._faces(source)
+        result = evaluate_youtube_faces(
+            faces, faces.items, source.video_pairs(), similarity,
+            max_frames=self.options.max_frames, replicates=self.options.bootstrap,
+        )  # fmt: skip
+        return dataclasses.replace(self.of_pairs(result), measured="YouTube Faces")
+
+    def ijb(self) -> Measured:
+        """IJB-B or IJB-C: 1:1, 1:N, or both over the same templates."""
+        source, meta = self.data.images, self.data.meta
+        assert isinstance(source, IJBSource)
+        assert meta is not None
+        task, bootstrap = self.options.task or "both", self.options.bootstrap
+        similarity = self.similarity(None)
+        templates, skipped = ijb_templates(self._faces(source), meta)
+        results: dict[str, Any] = {}
+        figures: dict[str, Callable[[], Any]] = {}
+        curve = None
+        if task != "1:N":
+            results["verification"] = found = evaluate_ijb_verification(
+                templates, meta.pairs(), similarity, subjects=_subjects(meta),
+                replicates=min(bootstrap, 200), skipped_files=skipped,
+            )  # fmt: skip
+            curve = found.curve
+            figures |= curve_figures(self._title, curve)
+        if task != "1:1":
+            results["identification"] = identified = evaluate_ijb_identification(
+                templates, meta, similarity, bootstrap, skipped
+            )
+            figures |= identification_figures(identified)
+        if len(results) == 1:
+            results = {"": next(iter(results.values()))}
+        return Measured(results, curve, figures, meta.subset)
+
+    def megaface(self) -> Measured:
+        """FaceScrub among a million strangers."""
+        options, source = self.options, self.data.images
+        assert isinstance(source, MegaFaceSource)
+        similarity = self.similarity(None)
+        faces = self._faces(source)
+        actors = [name for name, item in faces.items.items() if item.identity is not None]
+        strangers = [name for name, item in faces.items.items() if item.identity is None]
+        if not actors or not strangers:
+            raise ValueError(
+                "`data` must hold FaceScrub's images and MegaFace's distractors. Received: "
+                f"{len(actors)} images of actors, {len(strangers)} distractors"
+            )
+        probes = embed_images(faces, actors)
+        kept = [name for name, row in zip(actors, probes.row.tolist(), strict=True) if row >= 0]
+        skipped = [*faces.refused.items(), *probes.skipped]
+
+        result = evaluate_megaface(
+            probes.embedding, probes.group_feature, [faces.items[n].identity for n in kept],
+            distractor_blocks(faces, strangers, skipped), len(strangers), similarity,
+            replicates=options.bootstrap, refined=options.refined, skipped_files=skipped,
+        )  # fmt: skip
+        most = max(result.cmc)
+        figures = {
+            "distractors": lambda: plots.distractor_figure({self._title: result.rank_1}),
+            "cmc": lambda: plots.cmc_figure({f"{most:,} distractors": result.cmc[most]}),
+        }
+        return Measured({"": result}, None, figures, "MegaFace")
+
+    @property
+    def _title(self) -> str:
+        return "group-aware" if self.used.group_aware else "cosine"
+
+    @property
+    def used(self) -> Similarity:
+        """The similarity that is measured."""
+        return self.options.similarity if self.tuned is None else self.tuned.similarity
+
+    def similarity(self, measured: PairList | None) -> Similarity:
+        """That of the options, or the one chosen on development pairs."""
+        if (pairs := self.data.development) is not None:
+            distance = self.options.similarity.distance
+            self.tuned = tune_similarity(self.embed_files, pairs, measured, distance=distance)
+        return self.used
+
+    def embed_files(self, paths: list[Path], change: Change | None = None) -> Any:
+        """Embeds files, aligned or photos, after something is done to each face."""
+        aligner = self.aligner
+
+        def load(position: int) -> Any:
+            path = paths[position]
+            face = read_image(path, self.embedder.image_size) if aligner is None else aligner(path)
+            return face if change is None else change(face)
+
+        return self.embedder.embed_loaded(paths, load, self.progress)
+
+    def _faces(self, source: Source, change: Change | None = None) -> SourceFaces:
+        return SourceFaces(self.embedder, source, self.aligner, self.progress, change)
+
+    @property
+    def listed_name(self) -> str:
+        """What the pairs are called."""
+        return Path(str(self.options.pairs or self.options.data)).name
+
+    def of_pairs(self, result: PairsResult) -> Measured:
+        """A result on pairs with its plots."""
+        curve = result.roc()
+        figures = curve_figures(self._title, curve)
+        figures["scores"] = lambda: plots.score_histogram(result)
+        return Measured({"": result}, curve, figures, self.listed_name)
+
+
+@dataclass(frozen=True)
+class ProtocolEntry:
+    """A protocol in the registry.
+
+    Attributes:
+        run: measures.
+        open: opens the data set.
+        own: the options that only some protocols have.
+        has_curve: whether thresholds can be chosen by its result.
+    """
+
+    run: Callable[[Protocol], Measured]
+    open: Callable[[ProtocolOptions], PairList | Source]
+    own: frozenset[str] = frozenset()
+    has_curve: bool = True
+
+
+def _listed(options: ProtocolOptions) -> PairList:
+    if options.pairs is None:
+        raise ValueError(
+            f"`pairs` must name what to compare with --protocol {options.protocol}: a pairs "
+            "file, all, or a number. Received: none"
+        )
+    return named_pairs(options.pairs, options.data, options.identities, options.seed)
+
+
+PROTOCOLS = {
+    "pairs": ProtocolEntry(Protocol.pairs, _listed, frozenset({"pairs", "identities"})),
+    "facenet": ProtocolEntry(
+        Protocol.facenet, _listed, frozenset({"pairs", "identities"}), has_curve=False
+    ),
+    "bin": ProtocolEntry(Protocol.pairs, lambda options: VerificationBinSource(options.data)),
+    "ytf": ProtocolEntry(
+        Protocol.ytf, lambda options: YouTubeFacesSource(options.data), frozenset({"max_frames"})
+    ),
+    "ijb": ProtocolEntry(
+        Protocol.ijb,
+        lambda options: IJBSource(options.data, options.subset),
+        frozenset({"subset", "task"}),
+    ),
+    "megaface": ProtocolEntry(
+        Protocol.megaface,
+        lambda options: MegaFaceSource(
+            options.data, refined=options.refined, distractors=options.distractors
+        ),
+        frozenset({"distractors", "refined"}),
+        has_curve=False,
+    ),
+}
+
+
+def open_data(options: ProtocolOptions) -> ProtocolData:
+    """Opens the data set of a protocol, and the development pairs.
+
+    Raises:
+        ValueError: if something is missing or damaged.
+    """
+    development = meta = None
+    if options.protocol == "ijb":
+        meta = IJBMetadata.load(options.data, options.subset)
+        options = dataclasses.replace(options, subset=meta.subset)
+    images = PROTOCOLS[options.protocol].open(options)
+    if options.tune is not None:
+        development = read_pairs(options.tune, options.tune_data or options.data)
+    return ProtocolData(images, development, meta)
+
+
+def check_options(options: ProtocolOptions) -> None:
+    """Raises ValueError for an option of another protocol, and an unknown protocol."""
+    one_of("protocol", options.protocol, PROTOCOLS)
+    mine = PROTOCOLS[options.protocol].own
+    for name in sorted(frozenset().union(*(entry.own for entry in PROTOCOLS.values()))):
+        value = getattr(options, name)
+        if value not in (None, False) and name not in mine:
+            others = [key for key, entry in PROTOCOLS.items() if name in entry.own]
+            raise ValueError(
+                f"`{name}` goes with --protocol {' or '.join(others)}. Received: {name}={value} "
+                f"with --protocol {options.protocol}"
+            )
+    if options.task is not None:
+        one_of("task", options.task, TASKS)
+    if options.tune is None and options.tune_data is not None:
+        raise ValueError("`tune_data` goes with --tune.")
+    if options.tune is not None and options.similarity.group_aware:
+        raise ValueError("`tune` chooses beta and gamma: leave out --group-aware, --beta, --gamma.")
+    needed = options.protocol not in ("pairs", "facenet")
+    if options.tune is not None and needed and options.tune_data is None:
+        raise ValueError("`tune` needs --tune-data, the folder of the images of its pairs.")
+
+
+def _subjects(meta: IJBMetadata) -> tuple[Any, Any] | None:
+    """Templates and their subjects, as far as the lists of 1:N say; None where they are missing."""
+    try:
+        lists = [meta.gallery(1), meta.gallery(2), meta.probes()]
+    except ValueError:
+        return None
+    templates, subjects = (np.concatenate(column) for column in zip(*lists, strict=True))
+    return templates, subjects
+
+
+def curve_figures(title: str, curve: Roc) -> dict[str, Callable[[], Any]]:
+    """Functions that draw a ROC curve and what follows from it, by file name."""
+    return {
+        "roc": lambda: plots.roc_figure({title: curve}),
+        "det": lambda: plots.det_figure({title: curve}),
+        "scores": lambda: plots.score_histogram(curve),
+        "thresholds": lambda: plots.threshold_table(curve),
+    }
+
+
+def identification_figures(result: Any) -> dict[str, Callable[[], Any]]:
+    """Functions that draw an identification result, by file name."""
+    named = {f"Gallery {n}": found for n, found in enumerate(result.galleries, start=1)}
+    figures: dict[str, Callable[[], Any]] = {
+        "cmc": lambda: plots.cmc_figure({name: found.cmc for name, found in named.items()})
+    }
+    if all(found.non_mated for found in named.values()):
+        figures["identification_errors"] = lambda: plots.identification_error_figure(
+            {
+                name: identification_errors(found.scores, found.max_rank)[:2]
+                for name, found in named.items()
+            }
+        )
+    return figures

@@ -1,0 +1,227 @@
+"""Studies of `evaluate`: robustness curves, and two models' embeddings compared."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from gfkeras.data import FaceFolder
+from gfkeras.errors import one_of
+from gfkeras.evaluation import PairList, PairsResult, plots
+from gfkeras.evaluation.embedded import embed_images
+from gfkeras.tasks.protocols import Measured, Protocol, ProtocolOptions
+
+if TYPE_CHECKING:
+    from gfkeras.experiments.studies import CrossVersionResult, Study
+
+# The protocols with a list of pairs that is measured by accuracy and TAR.
+STUDY_PROTOCOLS = ("pairs", "bin")
+STUDIES = ("jpeg", "size", "dimension", "bits")
+VERSIONS = {
+    "old/old": "old probe, old gallery",
+    "new/new": "new probe, new gallery",
+    "new/old": "new probe, old gallery",
+    "old/new": "old probe, new gallery",
+}
+
+
+@dataclass(frozen=True)
+class StudyOptions:
+    """A study, its options checked.
+
+    Attributes:
+        name: of the study; None with a gallery's model.
+        values: to measure at; empty for the study's own.
+        fit_folder: whose principal directions, for the study of dimensions.
+        gallery_model: compared with, instead of a study.
+    """
+
+    name: str | None
+    values: tuple[int, ...]
+    fit_folder: FaceFolder | None
+    gallery_model: str | None
+
+
+@dataclass(frozen=True)
+class Studied:
+    """Results of a study.
+
+    Attributes:
+        measured: results and plots, as of a protocol.
+        found: the study, or the comparison of two models.
+        json: what the JSON has besides the results.
+    """
+
+    measured: Measured
+    found: Study | CrossVersionResult
+    json: dict[str, Any]
+
+    def table(self) -> tuple[list[str], list[list[str]]]:
+        """Headings, and a row for each point of a study or each comparison of two networks."""
+        from gfkeras.experiments.studies import Study
+
+        found, far = self.found, self.found.far
+        measures = ["Accuracy", "95 %", "EER", f"TAR@{far}", "95 %"]
+        if not isinstance(found, Study):
+            rows = [[VERSIONS[name], *_cells(each, far)] for name, each in found.results.items()]
+            return ["Embedded by", *measures], rows
+        several = len(found.series()) > 1
+        rows = [["–", *([""] if several else []), *_cells(found.reference, far)]]
+        rows += [
+            [str(point.value), *([series] if several else []), *_cells(point.result, far)]
+            for series, points in found.series().items()
+            for point in points
+        ]
+        return [found.axis, *(["kept"] if several else []), *measures], rows
+
+
+def study_options(
+    options: ProtocolOptions,
+    study: str | None,
+    at: str | None,
+    fit_data: Path | None,
+    fit_identities: Path | None,
+    gallery_model: str | None,
+    of_one_model: Mapping[str, Any],
+) -> StudyOptions | None:
+    """Checks the options of a study; None where neither a study nor another model is asked for.
+
+    Args:
+        options: of the protocol.
+        study, at, fit_data, fit_identities, gallery_model: as given to `evaluate`.
+        of_one_model: options that keep results of a single model, by name, as given.
+
+    Raises:
+        ValueError: for options that do not go together, and a folder that is missing.
+    """
+    dimension = ("--study dimension", study == "dimension")
+    for name, value, (needed, given) in (
+        ("at", at, ("--study", study is not None)),
+        ("fit_data", fit_data, dimension),
+        ("fit_identities", fit_identities, dimension),
+    ):
+        if value is not None and not given:
+            raise ValueError(f"`{name}` goes with {needed}. Received: {name}={value}")
+    if study is None and gallery_model is None:
+        return None
+    asked = f"study={study}" if study is not None else f"gallery_model={gallery_model}"
+    if options.protocol not in STUDY_PROTOCOLS:
+        raise ValueError(
+            f"`{asked.partition('=')[0]}` goes with --protocol {' or '.join(STUDY_PROTOCOLS)}. "
+            f"Received: {asked} with --protocol {options.protocol}"
+        )
+    for name, value in ({"study": study} | dict(of_one_model)).items():
+        if gallery_model is not None and value:
+            raise ValueError(
+                f"`{name}` is of one model, without --gallery-model. Received: {name}={value}, "
+                f"gallery_model={gallery_model}"
+            )
+    if gallery_model is not None and (options.similarity.group_aware or options.tune is not None):
+        raise ValueError(
+            "`gallery_model` is compared by the cosine: two networks have different groups. "
+            "Received: --group-aware or --tune"
+        )
+    if study is not None:
+        one_of("study", study, STUDIES)
+    if study == "dimension" and options.protocol == "bin" and fit_data is None:
+        raise ValueError("`fit_data` must name a folder of faces with --protocol bin.")
+    values = _numbers(at)
+    folder = FaceFolder(fit_data or options.data, fit_identities) if dimension[1] else None
+    return StudyOptions(study, values, folder, gallery_model)
+
+
+def run_study(options: StudyOptions, running: Protocol, *gallery: Protocol) -> Studied:
+    """Runs a study.
+
+    Args:
+        options: of `study_options`.
+        running: the protocol with the model.
+        gallery: the same with the gallery's model, if there is one.
+    """
+    return _versions(running, *gallery) if gallery else _study(options, running)
+
+
+def _study(options: StudyOptions, running: Protocol) -> Studied:
+    """The protocol as it is, and for each value of the study."""
+    from gfkeras.experiments import studies
+
+    listed, embed = running.pair_faces()
+    name = options.name
+    assert name is not None
+    common: dict[str, Any] = {
+        "values": options.values,
+        "similarity": running.similarity(listed),
+        "replicates": running.options.bootstrap,
+    }
+    if name in studies.IMAGE_STUDIES:
+        found = studies.study_images(name, embed, listed, **common)
+    else:
+        folder = options.fit_folder
+        fitted_on = None if folder is None else _fitting_faces(running, listed, folder)
+        found = studies.study_embeddings(name, embed(None), listed, fitted_on=fitted_on, **common)
+    measured = running.of_pairs(found.reference)
+    measured.figures[f"study_{name}"] = lambda: studies.study_figure(found)
+    return Studied(measured, found, {"study": found.to_json()})
+
+
+def _versions(running: Protocol, gallery: Protocol) -> Studied:
+    """Both models by themselves, and each one's probes against the other's gallery."""
+    from gfkeras.experiments.studies import evaluate_cross_version
+
+    listed, new = running.pair_faces()
+    _, old = gallery.pair_faces()
+    found = evaluate_cross_version(
+        new(None), old(None), listed, replicates=running.options.bootstrap
+    )
+    titled = {VERSIONS[name]: result for name, result in found.results.items()}
+    figures: dict[str, Callable[[], Any]] = {
+        "roc": lambda: plots.roc_figure(titled),
+        "det": lambda: plots.det_figure(titled),
+        "scores": lambda: plots.score_histogram(found.results["new/old"]),
+    }
+    measured = Measured(dict(found.results), None, figures, running.listed_name)
+    return Studied(measured, found, {"cross_accuracy": found.cross_accuracy})
+
+
+def _cells(result: PairsResult, far: str) -> list[str]:
+    known = result.intervals or {}
+
+    def interval(bounds: Any) -> str:
+        return "" if bounds is None else f"{100 * bounds[0]:.2f}–{100 * bounds[1]:.2f}"
+
+    tar = result.tar_at_far.get(far)
+    return [
+        f"{result.accuracy:.2%}",
+        interval(known.get("accuracy")),
+        f"{result.eer:.2%}",
+        "–" if tar is None else f"{tar:.2%}",
+        interval(known.get("tar_at_far", {}).get(far)),
+    ]
+
+
+def _numbers(at: str | None) -> tuple[int, ...]:
+    if at is None:
+        return ()
+    parts = [part.strip() for part in at.split(",")]
+    if not all(part.isascii() and part.isdigit() and int(part) for part in parts):
+        raise ValueError(
+            f"`at` must be whole numbers of at least 1 with commas, 10,20,30. Received: at={at!r}"
+        )
+    return tuple(int(part) for part in parts)
+
+
+def _fitting_faces(running: Protocol, listed: PairList, folder: FaceFolder) -> Any:
+    """Embeddings of faces in no pair."""
+    # By resolved files, and the people they show: another image of a scored person is not
+    # another face.
+    scored = {path.resolve().parent for path in listed.files()}
+    paths = [path for path in folder.paths if path.resolve().parent not in scored]
+    if not paths:
+        raise ValueError(
+            "`fit_data` must hold people that no pair shows, to find principal directions. "
+            f"Received: {str(folder.root)!r} with {len(folder.paths)} images, all of people in "
+            "pairs"
+        )
+    return embed_images(running.embed_files, paths).embedding

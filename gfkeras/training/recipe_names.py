@@ -1,0 +1,130 @@
+"""Names of classes and arguments in a recipe."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+import keras
+
+from gfkeras import backbones, heads, losses
+from gfkeras.data.augmentation.catalog import AUGMENTATIONS, make_layer
+from gfkeras.errors import nearest, unknown_name
+from gfkeras.training.recipe_sections import (
+    ModelSection,
+    NamedSection,
+    OptimizerSection,
+    TeacherSection,
+)
+
+# The name of [head] for training with losses on the embedding alone.
+NO_HEAD = "none"
+
+
+def check_names(
+    model: ModelSection,
+    head: NamedSection,
+    extra_losses: Sequence[NamedSection],
+    teacher: TeacherSection | None,
+    optimizer: OptimizerSection,
+    augmentation: Sequence[NamedSection],
+) -> None:
+    """Raises ValueError for a class or an argument that does not exist, naming the nearest.
+
+    So do losses that need what the recipe does not have, such as groups, and values that a layer
+    of [[augmentation]] refuses.
+    """
+    for index, section in enumerate(augmentation):
+        _check_augmentation(f"augmentation.{index}", section)
+    _check("model.backbone", "backbone", model.backbone, backbones.BACKBONES)
+    if head.name != NO_HEAD:
+        _check("head", "head", head, heads.HEADS)
+        if head.name == heads.PartialFC.__name__:
+            _check_partial_fc(head, extra_losses, optimizer)
+    elif head.arguments:
+        raise ValueError(
+            f'`head` "{NO_HEAD}" takes no arguments. Received: {sorted(head.arguments)}'
+        )
+    elif not extra_losses:
+        raise ValueError(f'`head` "{NO_HEAD}" needs a [[loss]] to train with. Received: none')
+    needs = {
+        "group_logits": (
+            model.name == "GroupFace",
+            f'needs groups: expected model.name = "GroupFace", not "{model.name}"',
+        ),
+        "centers": (head.name != NO_HEAD, "needs the centers of a [head]"),
+        "teacher_embedding": (
+            teacher is not None,
+            "needs a [teacher] with the `model` to learn from",
+        ),
+    }
+    for index, section in enumerate(extra_losses):
+        _check(f"loss.{index}", "loss", section, losses.LOSSES)
+        for key in losses.LOSSES[section.name].inputs:
+            given, hint = needs.get(key, (True, ""))
+            if not given:
+                raise ValueError(f"`loss` {section.name} {hint}")
+    names = [section.name for section in extra_losses]
+    if len(names) > len(set(names)):
+        raise ValueError(f"`loss` must name each loss once. Received: {names}")
+    taught = any("teacher_embedding" in losses.LOSSES[name].inputs for name in names)
+    if teacher is not None and not taught:
+        raise ValueError(
+            "[teacher] is given, but no [[loss]] learns from it: expected "
+            "CosineDistillationLoss, RelationalDistillationLoss or HarmonicTripletLoss. "
+            f"Received: {names}"
+        )
+
+
+def _check(place: str, kind: str, section: NamedSection, known: Mapping[str, Any]) -> None:
+    if section.name not in known:
+        raise unknown_name(kind, section.name, known)
+    # Set by the data or by [model], not by this table.
+    reserved = {"self", "num_classes", "embedding_dim", "name", "batch_size"}
+    parameters = inspect.signature(known[section.name].__init__).parameters.values()
+    accepted = [
+        p.name for p in parameters if p.kind is not p.VAR_KEYWORD and p.name not in reserved
+    ]
+    _check_keys(place, section, accepted)
+
+
+def _check_partial_fc(
+    head: NamedSection, extra_losses: Sequence[NamedSection], optimizer: OptimizerSection
+) -> None:
+    # Checks the head inside and its arguments, by names and by values.
+    heads.PartialFC(num_classes=2, **head.arguments)
+    for section in extra_losses:
+        loss = losses.LOSSES.get(section.name)
+        if loss is not None and "centers" in loss.inputs:
+            raise ValueError(
+                f"`loss` {section.name} takes all centers, of which PartialFC has a sample: "
+                "expected another head or another loss"
+            )
+    if optimizer.accumulate_steps > 1:
+        raise ValueError(
+            "`optimizer.accumulate_steps` must be 1 with the head PartialFC, each step of which "
+            f"draws other centers. Received: {optimizer.accumulate_steps}"
+        )
+
+
+def _check_keys(place: str, section: NamedSection, accepted: Iterable[str]) -> None:
+    accepted = sorted(accepted)
+    for argument in section.arguments:
+        if argument not in accepted:
+            guess = nearest(argument, accepted)
+            hint = f"did you mean {guess!r}?" if guess else f"known: {', '.join(accepted)}."
+            raise ValueError(f"Unknown key {argument!r} in [{place}] for {section.name}; {hint}")
+
+
+def _check_augmentation(place: str, section: NamedSection) -> None:
+    if section.name not in AUGMENTATIONS:
+        raise unknown_name("augmentation", section.name, AUGMENTATIONS)
+    _check_keys(place, section, AUGMENTATIONS[section.name].arguments)
+    try:
+        # Within the scope variables get no values: reading a recipe must not be what claims
+        # the devices, which a caller may still want to configure.
+        with keras.StatelessScope(initialize_variables=False):
+            make_layer(section.name, section.arguments)
+    except ValueError as error:
+        raise ValueError(f"`{place}`: {error}") from None

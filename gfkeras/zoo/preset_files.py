@@ -1,0 +1,98 @@
+"""The files of a preset, and the thresholds that come with it."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Any
+
+from gfkeras.backend import load_keras
+from gfkeras.downloads import fetch_file
+from gfkeras.evaluation import COSINE, Thresholds
+from gfkeras.files import sha256
+from gfkeras.zoo.registry import MODEL_FILE, Preset, preset_names, read_preset
+
+
+def preset_named(source: object) -> Preset | None:
+    """The preset that a user names as a model; None for any other model.
+
+    A file or folder of that name goes first, as in `gfkeras.load`.
+    """
+    name = str(source)
+    return read_preset(name) if name in preset_names() and not Path(name).exists() else None
+
+
+def keras_source(source: Any) -> Any:
+    """The Keras model of a preset; any other source of an `Embedder` as it is.
+
+    For comparisons with the weights themselves, and for outputs that an artefact lacks.
+    """
+    preset = preset_named(source)
+    if preset is None:
+        return source
+    load_keras()
+    from gfkeras.zoo.loading import load_preset
+
+    return load_preset(preset)
+
+
+def weights_path(
+    preset: Preset,
+    folder: str | os.PathLike[str] | None = None,
+    progress: bool | None = None,
+) -> Path:
+    """The file of a preset's weights, downloaded if need be.
+
+    Args:
+        preset: whose.
+        folder: where a download is kept; the cache by default.
+        progress: whether to draw a bar; by default where stderr is a terminal.
+
+    Raises:
+        ValueError: if a file that comes with gfkeras is missing or damaged.
+        DownloadError: if it cannot be downloaded, or is another file.
+    """
+    weights = preset.weights
+    if weights.url is not None:
+        return fetch_file(weights.url, weights.sha256, folder=folder, progress=progress)
+    return _checked(preset.folder / weights.file_name, weights.size_bytes, weights.sha256)
+
+
+def artefact_path(preset: Preset | str, precision: str = "fp32") -> Path | None:
+    """The .tflite file that comes with a preset, checked by its size and SHA-256.
+
+    Args:
+        preset: the preset, or its name.
+        precision: "fp32" or "int8".
+
+    Returns:
+        The file, which runs without Keras; None where none comes with gfkeras.
+
+    Raises:
+        ValueError: for an unknown preset, and for a file that is missing or damaged.
+    """
+    preset = read_preset(preset) if isinstance(preset, str) else preset
+    for export in preset.exports:
+        if (export.format, export.precision) == ("tflite", precision) and export.file:
+            return _checked(preset.folder / export.file, export.size_bytes, export.sha256)
+    return None
+
+
+def preset_thresholds(preset: Preset) -> Thresholds | None:
+    """The thresholds of a preset; None where nobody measured any."""
+    table = preset.thresholds
+    if table is None:
+        return None
+    return Thresholds(COSINE, dict(table.at_far), table.impostor, table.origin)
+
+
+def _checked(path: Path, size_bytes: int | None, digest: str | None) -> Path:
+    """A file that comes with gfkeras, if it is the one that `model.toml` describes."""
+    if not path.is_file():
+        raise ValueError(f"{path} is missing: this copy of gfkeras is not whole")
+    size = path.stat().st_size
+    if size != size_bytes or sha256(path) != digest:
+        raise ValueError(
+            f"{path} is damaged: {size} bytes that do not have the SHA-256 of {MODEL_FILE}"
+        )
+    return path
