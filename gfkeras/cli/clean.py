@@ -84,19 +84,8 @@ def _degrees(angle: str) -> float | str:
 
 
 def _print(result: CleaningResult) -> None:
-    report = result.to_json()
-    table([
-        ("Images", f"{report['images']:,} of {report['identities']:,} people measured"),
-        ("Dropped", f"{report['dropped']:,} at {result.angle:g}° or more, "
-         f"{report['dropped'] / report['images']:.1%}"),
-        ("Median angle", f"{report['median_angle']:.1f}°"),
-        ("Dominant center", f"{report['dominant_share']:.1%} of a person's images in the mean, "
-         f"of {report['sub_centers']} centers"),
-        ("Report", f"{result.out / 'report.json'}, dropped.csv, classes.csv"),
-        ("To look at", f"{len(result.sheets)} contact sheets, {result.out / 'dropped_*.jpg'}"),
-        ("Kept", result.manifest),
-    ])  # fmt: skip
-    worst = sorted(report["classes"], key=lambda row: -row["dropped"])[:_SHOWN]
+    table(result.summary())
+    worst = sorted(result.classes(), key=lambda row: -row["dropped"])[:_SHOWN]
     if worst and worst[0]["dropped"]:
         columns(
             ("Person", "images", "dropped", "dominant share"),

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -13,11 +13,7 @@ from gfkeras.cli.output import columns, list_skipped, say, table, write_json
 from gfkeras.cli.progress import stages
 
 if TYPE_CHECKING:
-    from gfkeras.evaluation import PairsResult
-    from gfkeras.experiments.studies import CrossVersionResult, Study
     from gfkeras.tasks.evaluate import Evaluation
-
-_HEADINGS = ("Accuracy", "95 %", "EER")
 
 StudyOption = Annotated[
     str | None,
@@ -168,44 +164,8 @@ def _report(found: Evaluation) -> None:
         if studied is None or not name:
             table(result.summary(), name.capitalize())
     if studied is not None:
-        _report_study(studied.found)
+        columns(*studied.table())
     skipped = list(found.skipped.items())
     list_skipped(skipped)
     if len(skipped) > 10:
         say(f"and {len(skipped) - 10} more, see --json")
-
-
-def _report_study(found: Study | CrossVersionResult) -> None:
-    """A row for each point of a study, or for each comparison of two networks."""
-    from gfkeras.experiments.studies import Study
-    from gfkeras.tasks.studies import VERSIONS
-
-    measures = [*_HEADINGS, f"TAR@{found.far}", "95 %"]
-    if not isinstance(found, Study):
-        rows = [[VERSIONS[n], *_cells(result, found.far)] for n, result in found.results.items()]
-        columns(["Embedded by", *measures], rows)
-        return
-    several = len(found.series()) > 1
-    rows = [["–", *([""] if several else []), *_cells(found.reference, found.far)]]
-    rows += [
-        [str(point.value), *([series] if several else []), *_cells(point.result, found.far)]
-        for series, points in found.series().items()
-        for point in points
-    ]
-    columns([found.axis, *(["kept"] if several else []), *measures], rows)
-
-
-def _cells(result: PairsResult, far: str) -> list[str]:
-    known = result.intervals or {}
-
-    def interval(bounds: Any) -> str:
-        return "" if bounds is None else f"{100 * bounds[0]:.2f}–{100 * bounds[1]:.2f}"
-
-    tar = result.tar_at_far.get(far)
-    return [
-        f"{result.accuracy:.2%}",
-        interval(known.get("accuracy")),
-        f"{result.eer:.2%}",
-        "–" if tar is None else f"{tar:.2%}",
-        interval(known.get("tar_at_far", {}).get(far)),
-    ]

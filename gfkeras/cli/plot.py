@@ -6,7 +6,7 @@ import contextlib
 import sys
 from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -83,15 +83,7 @@ def tsne_command(
             align=align, detector=detector, face=face, threads=threads, seed=seed,
             progress=progress,
         )  # fmt: skip
-    rows = [
-        (
-            drawn.titles[key],
-            f"silhouette {panel['silhouette']:.3f}, "
-            f"nearest is the same person {panel['nearest_same']:.1%}",
-        )
-        for key, panel in drawn.numbers["panels"].items()
-    ]
-    _report(drawn, rows, json)
+    _report(drawn, json)
 
 
 @app.command("groups")
@@ -141,15 +133,7 @@ def groups_command(
             sources[0], data, out, identities=_people(identities, names), limit=limit, align=align,
             detector=detector, face=face, threads=threads, seed=seed, progress=progress,
         )  # fmt: skip
-    found = drawn.numbers
-    rows = [
-        ("Faces", f"{found['images']:,}"),
-        ("Groups", f"{found['num_groups']}, {found['unused_groups']} of them unused"),
-        ("Effective groups", found["effective_groups"]),
-        ("by mean probability", found["effective_groups_soft"]),
-        ("Entropy", f"{found['entropy']:.3f} nats"),
-    ]
-    _report(drawn, rows, json)
+    _report(drawn, json)
 
 
 @app.command("sheet")
@@ -185,11 +169,7 @@ def sheet_command(
             faces_shown=faces_shown, order=order, align=align, detector=detector, face=face,
             threads=threads, seed=seed, progress=progress,
         )  # fmt: skip
-    rows = [
-        (f"Group {group['group']}", f"{group['faces']:,} faces, {group['share']:.1%}")
-        for group in drawn.numbers["groups"]
-    ]
-    _report(drawn, rows, json)
+    _report(drawn, json)
 
 
 @app.command("margins")
@@ -204,7 +184,7 @@ def margins_command(
     """Draw the target's logit of every head over the angle to the identity's center."""
     from gfkeras.tasks import plot
 
-    _report(plot.margins(out, head), [], json)
+    _report(plot.margins(out, head), json)
 
 
 @app.command("angles")
@@ -237,15 +217,7 @@ def angles_command(
             model, data, pairs, out, far=far, flip=flip, align=align, detector=detector, face=face,
             threads=threads, progress=progress,
         )  # fmt: skip
-    found = drawn.numbers
-    rows = [
-        (kind.capitalize(), f"{found[kind]['mean']:.2f}° ± {found[kind]['std']:.2f}°")
-        for kind in ("genuine", "impostor")
-    ]
-    rows.append(("Threshold", f"{found['threshold']:.2f}°, accuracy {found['accuracy']:.2%}"))
-    at_far = found["threshold_at_far"].items()
-    rows += [(f"at FAR {name}", f"{angle:.2f}°") for name, angle in at_far]
-    _report(drawn, rows, json, list_files=False)
+    _report(drawn, json, list_files=False)
 
 
 def _bar() -> contextlib.AbstractContextManager[Callable[[str, int, int | None], None] | None]:
@@ -260,13 +232,11 @@ def _people(file: Path | None, names: list[str] | None) -> Path | list[str] | No
     return file or names
 
 
-def _report(
-    drawn: Plot, rows: list[tuple[str, Any]], json: Path | None, list_files: bool = True
-) -> None:
+def _report(drawn: Plot, json: Path | None, list_files: bool = True) -> None:
     if list_files:
         list_skipped(drawn.skipped or ())
-    if rows:
-        table(rows)
+    if drawn.summary:
+        table(drawn.summary)
     say(f"Picture: {drawn.path}")
     write_json(json, drawn.to_json())
 
@@ -282,4 +252,4 @@ def _report_training(drawn: Plot, json: Path | None) -> None:
             for name, log in drawn.numbers["runs"].items()
         ],
     )  # fmt: skip
-    _report(drawn, [], json)
+    _report(drawn, json)

@@ -22,6 +22,10 @@ _NOTE = "fetched.json"
 # YuNet is no data set, but what aligning photos needs.
 _DETECTOR = "yunet"
 
+# Addresses and hashes are those that scikit-learn publishes in its fetch_lfw_people,
+# fetch_lfw_pairs and fetch_olivetti_faces, whose own downloads cannot be resumed.
+_FIGSHARE = "https://ndownloader.figshare.com/files/"
+
 
 @dataclasses.dataclass(frozen=True)
 class RemoteFile:
@@ -75,9 +79,6 @@ def _unpack_olivetti(files: dict[str, Path], folder: Path) -> None:
         Image.fromarray(face).save(person / f"{index % 10 + 1}.png")
 
 
-# Addresses and hashes are those that scikit-learn publishes in its fetch_lfw_people,
-# fetch_lfw_pairs and fetch_olivetti_faces, whose own downloads cannot be resumed.
-_FIGSHARE = "https://ndownloader.figshare.com/files/"
 DATA_SETS = {
     "lfw": DataSet(
         title="Labeled Faces in the Wild, funneled: 13,233 photos of 5,749 people",

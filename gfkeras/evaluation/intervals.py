@@ -8,7 +8,7 @@ are, people are drawn and not pairs (the subsets bootstrap of Bolle, Ratha and P
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -32,10 +32,25 @@ def percentile_interval(values: npt.ArrayLike, confidence: float = CONFIDENCE) -
 
 
 def interval_text(interval: Interval | None, form: str = ".2%") -> str:
-    """What is printed behind a figure: "  (95 %: 98.1% to 98.9%)"; nothing where unknown."""
+    """An interval to print behind a number: "  (95 %: 98.1% to 98.9%)"; nothing where unknown."""
     if interval is None:
         return ""
     return f"  ({CONFIDENCE:.0%}: {interval[0]:{form}} to {interval[1]:{form}})"
+
+
+def tar_rows(
+    tar_at_far: Mapping[str, float | None], intervals: Mapping[str, Interval | None]
+) -> list[tuple[str, str]]:
+    """Rows to print of TAR at each FAR, with what is known of its interval."""
+    return [
+        (
+            f"TAR @ FAR {name}",
+            "too few impostor pairs"
+            if tar is None
+            else f"{tar:.2%}" + interval_text(intervals.get(name)),
+        )
+        for name, tar in tar_at_far.items()
+    ]
 
 
 def accuracy_interval(

@@ -311,7 +311,7 @@ def _best_threshold(
 
 
 def effective_groups(counts: npt.ArrayLike) -> float:
-    """How many groups are really used: exp of the entropy of their shares.
+    """The number of groups really used: exp of the entropy of their shares.
 
     K for even use of K groups, 1 where one group takes every face.
 

@@ -1,4 +1,4 @@
-"""Who is who among faces without names: clusters of embeddings."""
+"""Clusters of embeddings: faces without names, grouped by person."""
 
 from __future__ import annotations
 
@@ -19,7 +19,9 @@ def cluster_faces(
     method: str = "dbscan",
     min_faces: int = 2,
 ) -> npt.NDArray[np.int64]:
-    """The cluster of each face, the largest first; −1 for faces that belong to none.
+    """Groups faces by person: the number of each face's cluster, −1 for faces without one.
+
+    Cluster 0 is the largest.
 
     Args:
         embedding: (N, D), normalised or not.

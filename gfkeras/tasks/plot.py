@@ -19,6 +19,7 @@ from gfkeras.files import PathLike
 from gfkeras.inference import Embedder
 from gfkeras.tasks.alignment import Alignment, optional_alignment
 from gfkeras.tasks.progress import Progress, stage_progress
+from gfkeras.zoo.preset_files import keras_source
 
 if TYPE_CHECKING:
     from gfkeras.experiments.figures import ChosenImages
@@ -32,13 +33,13 @@ class Plot:
         path: the file.
         numbers: what the figure shows, for JSON.
         skipped: (file, reason) of images that could not be used; None where no images are read.
-        titles: what the figure calls its panels, by their keys in `numbers`.
+        summary: (label, text) of the most important numbers.
     """
 
     path: Path
     numbers: dict[str, Any]
     skipped: list[tuple[Path, str]] | None = None
-    titles: dict[str, str] = field(default_factory=dict)
+    summary: list[tuple[str, str]] = field(default_factory=list)
 
     def to_json(self) -> dict[str, Any]:
         """The numbers, and the images that were left out."""
@@ -105,7 +106,9 @@ def tsne(
     if baseline is not None:
         found = faces.outputs(Embedder(baseline, num_threads=threads), "embedding")
         embeddings["baseline"] = found["embedding"]
-    found = faces.outputs(Embedder(model, num_threads=threads), "embedding", optional=("instance",))
+    # A preset's artefact lacks v.
+    embedder = Embedder(keras_source(model), num_threads=threads)
+    found = faces.outputs(embedder, "embedding", optional=("instance",))
     if "instance" in found:
         embeddings["instance"] = found["instance"]
     embeddings["embedding"] = found["embedding"]
@@ -130,7 +133,14 @@ def tsne(
         "labels": chosen.labels.tolist(),
         "panels": {key: panel.to_json() for key, panel in panels.items()},
     }
-    return Plot(save_figure(figure, out), numbers, faces.skipped, titles)
+    summary = [
+        (
+            titles[key],
+            f"silhouette {panel.silhouette:.3f}, nearest is the same person {panel.nearest:.1%}",
+        )
+        for key, panel in panels.items()
+    ]
+    return Plot(save_figure(figure, out), numbers, faces.skipped, summary)
 
 
 def groups(
@@ -170,7 +180,15 @@ def groups(
     embedder = Embedder(model, num_threads=threads)
     distribution = GroupDistribution.of(faces.outputs(embedder, "group_logits")["group_logits"])
     path = save_figure(group_distribution_figure(distribution), out)
-    return Plot(path, distribution.to_json(), faces.skipped)
+    found = distribution.to_json()
+    summary = [
+        ("Faces", f"{found['images']:,}"),
+        ("Groups", f"{found['num_groups']}, {found['unused_groups']} of them unused"),
+        ("Effective groups", f"{found['effective_groups']:.5g}"),
+        ("by mean probability", f"{found['effective_groups_soft']:.5g}"),
+        ("Entropy", f"{found['entropy']:.3f} nats"),
+    ]
+    return Plot(path, found, faces.skipped, summary)
 
 
 def group_training(runs: Sequence[PathLike], out: PathLike) -> Plot:
@@ -249,7 +267,8 @@ def sheet(
         for row in rows
     ]  # fmt: skip
     numbers = {"images": len(logits), "num_groups": logits.shape[1], "groups": shown}
-    return Plot(save_figure(figure, out), numbers, faces.skipped)
+    summary = [(f"Group {row.group}", f"{row.faces:,} faces, {row.share:.1%}") for row in rows]
+    return Plot(save_figure(figure, out), numbers, faces.skipped, summary)
 
 
 def margins(out: PathLike, heads: Sequence[str] | None = None) -> Plot:
@@ -326,7 +345,14 @@ def angles(
         # The default FAR is left out where so few pairs cannot measure it.
         names = [name for name in names if result.threshold_at_far[name] is not None]
     found = PairAngles.of(result, names)
-    return Plot(save_figure(angle_figure(found), out), found.to_json(), result.skipped_files)
+    numbers = found.to_json()
+    summary = [
+        (kind.capitalize(), f"{numbers[kind]['mean']:.2f}° ± {numbers[kind]['std']:.2f}°")
+        for kind in ("genuine", "impostor")
+    ]
+    summary.append(("Threshold", f"{found.threshold:.2f}°, accuracy {found.accuracy:.2%}"))
+    summary += [(f"at FAR {name}", f"{angle:.2f}°") for name, angle in found.at_far.items()]
+    return Plot(save_figure(angle_figure(found), out), numbers, result.skipped_files, summary)
 
 
 def check_out(out: PathLike) -> Path:

@@ -1,8 +1,5 @@
 """Training: recipes, the trainer, its callbacks and schedules."""
 
-from gfkeras.training.callbacks import Verification
-from gfkeras.training.recipe import Recipe
-from gfkeras.training.run_folder import TrainingResult
-from gfkeras.training.trainer import load_classifier, train
+import lazy_loader
 
-__all__ = ["Recipe", "TrainingResult", "Verification", "load_classifier", "train"]
+__getattr__, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)

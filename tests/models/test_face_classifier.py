@@ -217,3 +217,19 @@ def test_keras_callbacks_work_unchanged(data, tmp_path):
     )
     assert (tmp_path / "best.keras").is_file()
     assert "val_identity_loss" in (tmp_path / "log.csv").read_text().splitlines()[0]
+
+
+@pytest.mark.parametrize(
+    ("metric", "higher_is_better"),
+    [("accuracy", True), ("identity_loss", False), ("self_grouping_loss", False)],
+)
+def test_early_stopping_knows_the_direction(metric, higher_is_better, data):
+    images, labels = data
+    training = classifier()
+    training.compile("sgd")
+    stop = keras.callbacks.EarlyStopping(monitor=f"val_{metric}", patience=1)
+    training.fit(
+        images[:4], labels[:4], validation_data=(images[:4], labels[:4]), verbose=0,
+        callbacks=[stop],
+    )  # fmt: skip
+    assert bool(stop.monitor_op(2.0, 1.0)) == higher_is_better

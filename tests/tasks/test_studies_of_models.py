@@ -27,7 +27,7 @@ def test_plots_of_an_artefact(people, tmp_path):
     assert (drawn.path, drawn.path.is_file()) == (tmp_path / "t.svg", True)
     assert drawn.numbers["people"] == ["Person 1", "Person 2", "Person 3"]
     assert drawn.to_json()["skipped"] == 0
-    assert drawn.titles["embedding"] == "Embedding"
+    assert [label for label, _ in drawn.summary] == ["Embedding"]
     rows = [f"p{i}/p{i}_0001.jpg,p{(i + k) % PEOPLE}/p{(i + k) % PEOPLE}_0002.jpg,{int(not k)}"
             for i in range(PEOPLE) for k in (0, 1)]  # fmt: skip
     (tmp_path / "pairs.csv").write_text("\n".join(["first,second,same", *rows]))

@@ -36,7 +36,7 @@ class Pooled(SavableModel):
 
 @pytest.fixture
 def pooled(monkeypatch):
-    monkeypatch.setattr(build, "build_model", lambda recipe: Pooled(recipe.model.embedding_dim))
+    monkeypatch.setattr(build, "build_model", lambda section: Pooled(section.embedding_dim))
 
 
 @pytest.fixture(scope="module")

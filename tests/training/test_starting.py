@@ -44,7 +44,7 @@ def tables(tiny_recipe, backbone):
 @pytest.mark.parametrize("mode", ["soft", "hard"])
 def test_the_first_embedding_is_the_backbones(tables, backbone, mode):
     tables["model"]["mode"] = mode
-    model = build_model(Recipe.parse(tables))
+    model = build_model(Recipe.parse(tables).model)
     assert (model.embedding_dim, model.num_groups, model.mode) == (16, 3, mode)
     np.testing.assert_allclose(embed(model), embed(gfkeras.load(backbone)), atol=1e-6)
 
@@ -57,14 +57,14 @@ def test_a_real_network_too(shared_data):
 
 
 def test_a_groupface_goes_on_as_it_is(tables, tmp_path):
-    folder = build_model(Recipe.parse(tables)).save_to(tmp_path / "groupface")
+    folder = build_model(Recipe.parse(tables).model).save_to(tmp_path / "groupface")
     tables["model"] = {"init": str(folder), "mode": "soft"}
-    model = build_model(Recipe.parse(tables))
+    model = build_model(Recipe.parse(tables).model)
     assert (model.num_groups, model.mode) == (3, "soft")
     np.testing.assert_array_equal(embed(model), embed_soft(folder))
     tables["model"]["num_groups"] = 5
     with pytest.raises(ValueError, match=r"`model\.num_groups` must be that of `init`, 3"):
-        build_model(Recipe.parse(tables))
+        build_model(Recipe.parse(tables).model)
 
 
 def embed_soft(folder):
@@ -77,7 +77,7 @@ def test_a_backbone_alone_goes_on_too(tables, backbone):
     tables["model"] = {"name": "Backbone", "init": str(backbone), "embedding_dim": 16}
     tables["loss"] = []
     np.testing.assert_array_equal(
-        embed(build_model(Recipe.parse(tables))), embed(gfkeras.load(backbone))
+        embed(build_model(Recipe.parse(tables).model)), embed(gfkeras.load(backbone))
     )
 
 
@@ -102,7 +102,7 @@ def changed(before, after):
 
 def test_training_leaves_frozen_layers_as_they_are(tables, tiny_faces, tmp_path):
     tables["model"]["freeze"] = ["backbone/stage*", "instance_*"]
-    before = weights(build_model(Recipe.parse(tables)))
+    before = weights(build_model(Recipe.parse(tables).model))
     result = train(Recipe.parse(tables), tiny_faces, tmp_path / "run", verbose=0)
     moved = changed(before, weights(gfkeras.load(result.last)))
     # Statistics of batch normalisations included, which no gradient moves.

@@ -147,9 +147,7 @@ class _Stages:
         if not self.options.align:
             return None
         return FaceAligner(
-            FaceDetector(self.options.detector),
-            choose=self.options.face,
-            size=self.options.size,
+            FaceDetector(self.options.detector), choose=self.options.face, size=self.options.size
         )
 
     def _plan(self) -> Plan:

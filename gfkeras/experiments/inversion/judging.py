@@ -7,15 +7,16 @@ from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
-from PIL import Image, ImageDraw, ImageFont
+from PIL import Image
 
+from gfkeras.data.statistics import contact_sheet
 from gfkeras.experiments.inversion.targets import Targets, unit
 from gfkeras.inference import Embedder
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class Likeness:
-    """Cosines of pictures under one network.
+    """Cosines of inverted images with their targets under one network.
 
     Attributes:
         cosine: (N,), with each picture's own target.
@@ -28,7 +29,7 @@ class Likeness:
 
     @classmethod
     def between(cls, pictures: np.ndarray, targets: np.ndarray, owner: np.ndarray) -> Likeness:
-        """Of embeddings.
+        """The likeness of embeddings.
 
         Args:
             pictures: (N, D) unit rows.
@@ -80,14 +81,10 @@ def judged_by_faces(
     return Likeness.between(embedder(pictures).embedding, unit("faces", real), owner)
 
 
-_GAP, _MARGIN, _NAMES = 6, 14, 170
-_INK, _FAINT = (32, 33, 36), (95, 99, 104)
-
-
 def course(
     rows: Sequence[tuple[str, str, Sequence[np.ndarray]]], steps: Sequence[int]
 ) -> Image.Image:
-    """One page.
+    """One page with the course of each inversion.
 
     Args:
         rows: (name, a line below it, the image after each of `steps`, (S, S, 3) uint8).
@@ -96,25 +93,5 @@ def course(
     Raises:
         ValueError: if there is no row.
     """
-    if not rows:
-        raise ValueError("`rows` must hold at least one image. Received: none")
-    size = rows[0][2][0].shape[0]
-    top = _MARGIN + 22
-    page = Image.new(
-        "RGB",
-        (2 * _MARGIN + _NAMES + len(steps) * (size + _GAP), top + len(rows) * (size + _GAP) + 8),
-        "white",
-    )
-    draw = ImageDraw.Draw(page)
-    font = ImageFont.load_default(13)
-    for column, step in enumerate(steps):
-        x = _MARGIN + _NAMES + column * (size + _GAP)
-        heading = f"{step:,} steps" if column else "noise"
-        draw.text((x, _MARGIN), heading, _FAINT, font)
-    for row, (name, line, images) in enumerate(rows):
-        y = top + row * (size + _GAP)
-        draw.text((_MARGIN, y + size // 2 - 18), name.replace("_", " ")[:24], _INK, font)
-        draw.text((_MARGIN, y + size // 2), line, _FAINT, font)
-        for column, pixels in enumerate(images):
-            page.paste(Image.fromarray(pixels), (_MARGIN + _NAMES + column * (size + _GAP), y))
-    return page
+    headings = ["noise", *(f"{step:,} steps" for step in steps[1:])]
+    return contact_sheet(rows, "", len(steps), headings)

@@ -73,9 +73,11 @@ class Calibration:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Embeddings:
-    """Attributes:
-    embedding: (N, D), L2-normalised.
-    group: (N,) the group of the largest logit, or None.
+    """Embeddings of faces and their groups.
+
+    Attributes:
+        embedding: (N, D), L2-normalised.
+        group: (N,) the group of the largest logit, or None.
     """
 
     embedding: np.ndarray

@@ -20,6 +20,8 @@ _TAIL = 1e-5
 # How far in "mse" looks for its ends, as a fraction of what was seen.
 _CUTS = np.linspace(1.0, 0.4, 25)
 
+PIXELS = (0.0, 255.0)
+
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Histogram:
@@ -69,9 +71,6 @@ class Histogram:
             low = min(lows, key=lambda end: error(end, high))
             high = min(highs, key=lambda end: error(low, end))
         return float(low), float(high)
-
-
-PIXELS = (0.0, 255.0)
 
 
 class Tensors(Protocol):

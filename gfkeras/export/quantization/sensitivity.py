@@ -19,7 +19,7 @@ _RUNS = 60
 
 @dataclass(frozen=True, slots=True)
 class Sensitivity:
-    """One layer's share in what int8 loses.
+    """One layer's share in the loss of int8.
 
     Attributes:
         layer: its name.
