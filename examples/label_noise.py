@@ -26,7 +26,7 @@ from typing import Any
 import numpy as np
 
 from gfkeras.data import FaceFolder
-from gfkeras.data.image_list import write_image_list
+from gfkeras.data.folder import write_image_list
 from gfkeras.evaluation import PairList, all_pairs, evaluate_pairs, read_pairs
 from gfkeras.experiments.cleaning import clean, flip_labels, operating_curve
 from gfkeras.experiments.cleaning.recipes import with_same_updates

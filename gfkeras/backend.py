@@ -1,12 +1,17 @@
-"""Keras and its backend, imported quietly and only when they are needed."""
+"""Keras, its backend and LiteRT, imported quietly and only when they are needed."""
 
 from __future__ import annotations
 
+import base64
 import contextlib
+import functools
 import os
 import sys
 import tempfile
+import threading
+import zlib
 from collections.abc import Iterator
+from types import ModuleType
 
 # TensorFlow reads them once, when it is first imported.
 _DEFAULTS = {
@@ -61,6 +66,32 @@ def missing_package(error: ModuleNotFoundError) -> ImportError:
     )
 
 
+# A .tflite of one operator, ABS, which XNNPACK takes.
+_SMALLEST_TFLITE = (
+    "eNqTYGBgCHHzMWZg4GMQYRBg4GHgAIqwAHkMQB4DgwwQbwFiZiBmBGKILAhC+CA1PHCdLEASImYDxA5A7IKkjoGBCywP"
+    "UscFNYsHKg/DDFj4TECsALaXgeHd////WVDk2cDmsUHlkfVC3MbDwA1WB3FbKsTIVABheAlR"
+)
+
+
+@functools.cache
+def load_litert() -> ModuleType:
+    """`ai_edge_litert.interpreter`, which has said already that it uses XNNPACK.
+
+    LiteRT logs that line once in a process, when it first prepares a model, and has no setting for
+    it.
+    """
+    from ai_edge_litert import interpreter
+
+    content = zlib.decompress(base64.b64decode(_SMALLEST_TFLITE))
+    with held_stderr():
+        interpreter.Interpreter(model_content=content, num_threads=1).allocate_tensors()
+    return interpreter
+
+
+# Descriptor 2 belongs to the process: two threads that held it would lose it.
+_holding = threading.RLock()
+
+
 @contextlib.contextmanager
 def held_stderr() -> Iterator[None]:
     """Holds back what libraries write to file descriptor 2; an error shows it after all.
@@ -68,23 +99,24 @@ def held_stderr() -> Iterator[None]:
     TensorFlow's libraries log while they are loaded, before they read any setting. A missing
     module needs no log to explain it.
     """
-    if sys.stderr is not None:
-        sys.stderr.flush()
-    try:
-        kept = os.dup(2)
-    except OSError:
-        # There is no stderr to keep clean.
-        yield
-        return
-    with tempfile.TemporaryFile() as held:
-        os.dup2(held.fileno(), 2)
+    with _holding:
+        if sys.stderr is not None:
+            sys.stderr.flush()
         try:
+            kept = os.dup(2)
+        except OSError:
+            # There is no stderr to keep clean.
             yield
-        except BaseException as error:
-            if not isinstance(error, ModuleNotFoundError):
-                held.seek(0)
-                os.write(kept, held.read())
-            raise
-        finally:
-            os.dup2(kept, 2)
-            os.close(kept)
+            return
+        with tempfile.TemporaryFile() as held:
+            os.dup2(held.fileno(), 2)
+            try:
+                yield
+            except BaseException as error:
+                if not isinstance(error, ModuleNotFoundError):
+                    held.seek(0)
+                    os.write(kept, held.read())
+                raise
+            finally:
+                os.dup2(kept, 2)
+                os.close(kept)

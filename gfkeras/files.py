@@ -60,10 +60,15 @@ def replacing(path: str | os.PathLike[str]) -> Iterator[Path]:
                 leftover.unlink(missing_ok=True)
 
 
+def write_text(path: str | os.PathLike[str], text: str) -> None:
+    """Writes a UTF-8 text file, whole or not at all."""
+    with replacing(path) as temporary:
+        temporary.write_text(text, encoding="utf-8")
+
+
 def write_json(path: str | os.PathLike[str], results: dict[str, Any]) -> None:
     """Writes results as JSON, whole or not at all; see `json_values`."""
-    with replacing(path) as temporary:
-        temporary.write_text(json.dumps(json_values(results), indent=1) + "\n", encoding="utf-8")
+    write_text(path, json.dumps(json_values(results), indent=1) + "\n")
 
 
 def json_values(value: Any) -> Any:

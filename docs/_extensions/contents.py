@@ -12,7 +12,7 @@ from sphinx.application import Sphinx
 # Pages by group, in order, from docs/. A page that does not exist is left out; one that exists
 # and is not named goes to the last group of pages, so that none is lost.
 GROUPS = {
-    "Start": ["Overview <../README>", "guide", "concepts"],
+    "Start": ["Overview <../README>", "guide", "python", "concepts"],
     "Data to model": ["data", "heads_and_losses", "training", "zoo", "architecture"],
     "Measure": ["evaluation", "results", "robustness", "training_speed"],
     "Deploy": ["export", "galleries", "../export/README", "privacy"],

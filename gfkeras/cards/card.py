@@ -17,19 +17,26 @@ CARD_FORMAT = 1
 # These embed as the model does, so what was measured on it holds for them.
 FLOAT_PRECISIONS = ("fp32", "fp16")
 
+# Of the metadata entry in TFLite and ONNX.
+NAME = "gfkeras.card"
+# TensorFlow keeps out of this folder of a SavedModel, and leaves it where it is.
+SAVEDMODEL_FILE = Path("assets.extra") / "card.json"
+# Of what `record` writes: what an entry is of, and the rest.
+_OF, _KIND, _MEASURED = "of", "kind", "measured"
+
 
 def card_path(path: Path) -> Path:
     """Where the card of an artefact lies: beside it, with `.json` appended."""
     return path.with_name(f"{path.name}.json")
 
 
-def card_text(card: Mapping[str, Any]) -> str:
-    """A card as it is written beside an artefact."""
-    return json.dumps(card, indent=1, ensure_ascii=False) + "\n"
+def write_card(path: Path, card: Mapping[str, Any]) -> None:
+    """Writes a card as a file of JSON, at the name that `card_path` gives or a temporary one."""
+    path.write_text(json.dumps(card, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
 
 
 def file_facts(path: Path) -> dict[str, Any]:
-    """What only the card beside an artefact can say of it: `size_bytes` and `sha256`.
+    """Facts that only the card beside an artefact can state: `size_bytes` and `sha256`.
 
     Args:
         path: a file; or a folder, of which `sha256` holds that of each file by its name.
@@ -41,12 +48,6 @@ def file_facts(path: Path) -> dict[str, Any]:
         "size_bytes": sum(file.stat().st_size for file in files),
         "sha256": {file.relative_to(path).as_posix(): sha256(file) for file in files},
     }
-
-
-# Of the metadata entry in TFLite and ONNX.
-NAME = "gfkeras.card"
-# TensorFlow keeps out of this folder of a SavedModel, and leaves it where it is.
-SAVEDMODEL_FILE = Path("assets.extra") / "card.json"
 
 
 def embed_card(path: Path, card: Mapping[str, Any]) -> None:
@@ -64,7 +65,7 @@ def embed_card(path: Path, card: Mapping[str, Any]) -> None:
     elif path.suffix.lower() == ".tflite":
         path.write_bytes(tflite_metadata.with_metadata(path.read_bytes(), NAME, text.encode()))
     else:
-        onnx: Any = require("onnx", "export")
+        onnx: Any = require("onnx", "onnx")
         entry = onnx.StringStringEntryProto(key=NAME, value=text)
         # Protocol buffers that follow one another are read as one.
         with path.open("ab") as stream:
@@ -103,7 +104,7 @@ def _embedded(path: Path) -> str | bytes | None:
             return tflite_metadata.metadata(path.read_bytes(), NAME)
         except ValueError as error:
             raise ValueError(_unreadable(path, kind, error)) from error
-    onnx: Any = require("onnx", "export")
+    onnx: Any = require("onnx", "onnx")
     try:
         model = onnx.load_model(path, load_external_data=False)
     # Of protobuf's own kind, which is an Exception.
@@ -116,10 +117,6 @@ def _embedded(path: Path) -> str | bytes | None:
 
 def _unreadable(path: Path, what: str, error: Exception) -> str:
     return f"{path} cannot be read as {what}; it is damaged or not one: {error}"
-
-
-# Of what `record` writes: what an entry is of, and the rest.
-_OF, _KIND, _MEASURED = "of", "kind", "measured"
 
 
 def read_card(path: Path) -> dict[str, Any] | None:
@@ -222,6 +219,5 @@ def record(path: Path, kind: str, entry: Mapping[str, Any]) -> Path:
     ]
     facts = {} if "sha256" in card else file_facts(path)
     with replacing(card_path(path)) as temporary:
-        text = card_text({**card, **facts, _MEASURED: [*kept, made]})
-        temporary.write_text(text, encoding="utf-8")
+        write_card(temporary, {**card, **facts, _MEASURED: [*kept, made]})
     return card_path(path)

@@ -53,22 +53,10 @@ def _root(
         typer.echo(context.get_help())
 
 
-app.command("prepare")(prepare.command)
-app.command("train")(train.command)
-app.command("evaluate")(evaluate.command)
-app.command("export")(export.command)
-app.command("verify")(verify.command)
-app.command("embed")(embed.command)
-app.command("compare")(compare.command)
-app.command("enroll")(enroll.command)
-app.command("search")(search.command)
-app.command("cluster")(cluster.command)
-app.command("invert")(invert.command)
-app.command("clean")(clean.command)
-app.command("bench")(bench.command)
-app.command("ablate")(ablate.command)
-app.command("demo")(demo.command)
-app.add_typer(data.app, name="data")
-app.add_typer(gallery.app, name="gallery")
-app.add_typer(plot.app, name="plot")
-app.add_typer(zoo.app, name="zoo")
+for module in (
+    prepare, train, evaluate, export, verify, embed, compare, enroll, search, cluster, invert,
+    clean, bench, ablate, demo,
+):  # fmt: skip
+    app.command(module.__name__.rpartition(".")[2])(module.command)
+for group in (data, gallery, plot, zoo):
+    app.add_typer(group.app, name=group.__name__.rpartition(".")[2])

@@ -7,10 +7,10 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from gfkeras.cli.options import JsonOption, QuietOption, SettingsOption
+from gfkeras.cli.options import IdentitiesOption, JsonOption, QuietOption, SettingsOption
 from gfkeras.cli.output import columns, fit_verbosity, say, table, text, write_json
 from gfkeras.cli.progress import stages
-from gfkeras.cli.train import DataOption, ListedImagesOption, PeopleOption, print_training
+from gfkeras.cli.train import DataOption, ListedImagesOption, print_training
 
 if TYPE_CHECKING:
     from gfkeras.experiments.cleaning import CleaningResult
@@ -43,7 +43,7 @@ def command(
         bool, typer.Option("--retrain", help="Train with one center on what is kept.")
     ] = False,
     settings: SettingsOption = None,
-    identities: PeopleOption = None,
+    identities: IdentitiesOption = None,
     images: ListedImagesOption = None,
     resume: Annotated[
         bool, typer.Option("--resume", help="Go on with what stands in --out.")
@@ -84,19 +84,8 @@ def _degrees(angle: str) -> float | str:
 
 
 def _print(result: CleaningResult) -> None:
-    report = result.to_json()
-    table([
-        ("Images", f"{report['images']:,} of {report['identities']:,} people measured"),
-        ("Dropped", f"{report['dropped']:,} at {result.angle:g}° or more, "
-         f"{report['dropped'] / report['images']:.1%}"),
-        ("Median angle", f"{report['median_angle']:.1f}°"),
-        ("Dominant center", f"{report['dominant_share']:.1%} of a person's images in the mean, "
-         f"of {report['sub_centers']} centers"),
-        ("Report", f"{result.out / 'report.json'}, dropped.csv, classes.csv"),
-        ("To look at", f"{len(result.sheets)} contact sheets, {result.out / 'dropped_*.jpg'}"),
-        ("Kept", result.manifest),
-    ])  # fmt: skip
-    worst = sorted(report["classes"], key=lambda row: -row["dropped"])[:_SHOWN]
+    table(result.summary())
+    worst = sorted(result.classes(), key=lambda row: -row["dropped"])[:_SHOWN]
     if worst and worst[0]["dropped"]:
         columns(
             ("Person", "images", "dropped", "dominant share"),

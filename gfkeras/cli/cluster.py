@@ -7,17 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from gfkeras.cli.options import (
-    AlignedOption,
-    FarOption,
-    FlipOption,
-    JsonOption,
-    ModelOption,
-    PhotoDetectorOption,
-    QuietOption,
-    ThreadsOption,
-    ThresholdsOption,
-)
+from gfkeras.cli import options
 from gfkeras.cli.output import list_skipped, table, write_json
 from gfkeras.cli.progress import stages
 from gfkeras.zoo import DEFAULT_PRESET
@@ -31,24 +21,24 @@ def command(
         list[Path], typer.Argument(metavar="PHOTO…", help="Photos, or folders of them.")
     ],
     out: Annotated[Path, typer.Option(help="Folder for clusters.csv and the contact sheets.")],
-    model: ModelOption = DEFAULT_PRESET,
+    model: options.ModelOption = DEFAULT_PRESET,
     method: Annotated[str, typer.Option(help="dbscan or hdbscan.")] = "dbscan",
     threshold: Annotated[
         float | None,
         typer.Option(help="dbscan: cosine from which two faces are neighbours (0.5)."),
     ] = None,
-    far: FarOption = None,
-    thresholds: ThresholdsOption = None,
+    far: options.FarOption = None,
+    thresholds: options.ThresholdsOption = None,
     min_faces: Annotated[int, typer.Option(min=1, help="Faces that make a cluster.")] = 2,
     min_size: Annotated[
         int, typer.Option(min=0, help="Leave out faces of fewer pixels: those in the background.")
     ] = 40,
-    aligned: AlignedOption = False,
-    detector: PhotoDetectorOption = None,
-    flip: FlipOption = False,
-    threads: ThreadsOption = None,
-    quiet: QuietOption = False,
-    json: JsonOption = None,
+    aligned: options.AlignedOption = False,
+    detector: options.PhotoDetectorOption = None,
+    flip: options.FlipOption = False,
+    threads: options.ThreadsOption = None,
+    quiet: options.QuietOption = False,
+    json: options.JsonOption = None,
 ) -> None:
     """Sort unlabelled photos by the people in them.
 
@@ -60,21 +50,10 @@ def command(
 
     with stages(quiet) as progress:
         found = cluster(
-            sources,
-            out,
-            model,
-            method=method,
-            threshold=threshold,
-            far=far,
-            thresholds=thresholds,
-            min_faces=min_faces,
-            min_size=min_size,
-            aligned=aligned,
-            detector=detector,
-            flip=flip,
-            threads=threads,
-            progress=progress,
-        )
+            sources, out, model, method=method, threshold=threshold, far=far, thresholds=thresholds,
+            min_faces=min_faces, min_size=min_size, aligned=aligned, detector=detector, flip=flip,
+            threads=threads, progress=progress,
+        )  # fmt: skip
     table(_rows(found))
     list_skipped(found.faces.skipped)
     write_json(json, found.to_json())

@@ -7,22 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from gfkeras.cli.options import (
-    AlignedOption,
-    BetaOption,
-    FarOption,
-    FlipOption,
-    GammaOption,
-    GroupAwareOption,
-    JsonOption,
-    ModelOption,
-    PhotoDetectorOption,
-    PhotoFaceOption,
-    ThreadsOption,
-    ThresholdOption,
-    ThresholdsOption,
-    chosen_similarity,
-)
+from gfkeras.cli import options
 from gfkeras.cli.output import HOW_TO_DECIDE, say, table, write_json
 from gfkeras.zoo import DEFAULT_PRESET
 
@@ -33,23 +18,23 @@ if TYPE_CHECKING:
 def command(
     first: Annotated[Path, typer.Argument(metavar="A", help="A photo.")],
     second: Annotated[Path, typer.Argument(metavar="B", help="Another photo.")],
-    model: ModelOption = DEFAULT_PRESET,
-    far: FarOption = None,
-    thresholds: ThresholdsOption = None,
-    threshold: ThresholdOption = None,
-    group_aware: GroupAwareOption = False,
-    beta: BetaOption = None,
-    gamma: GammaOption = None,
+    model: options.ModelOption = DEFAULT_PRESET,
+    far: options.FarOption = None,
+    thresholds: options.ThresholdsOption = None,
+    threshold: options.ThresholdOption = None,
+    group_aware: options.GroupAwareOption = False,
+    beta: options.BetaOption = None,
+    gamma: options.GammaOption = None,
     picture: Annotated[
         Path | None,
         typer.Option(metavar="FILE", help="Draw both photos, faces and result (.png, .jpg)."),
     ] = None,
-    aligned: AlignedOption = False,
-    detector: PhotoDetectorOption = None,
-    face: PhotoFaceOption = None,
-    flip: FlipOption = False,
-    threads: ThreadsOption = None,
-    json: JsonOption = None,
+    aligned: options.AlignedOption = False,
+    detector: options.PhotoDetectorOption = None,
+    face: options.PhotoFaceOption = None,
+    flip: options.FlipOption = False,
+    threads: options.ThreadsOption = None,
+    json: options.JsonOption = None,
 ) -> None:
     """Compare the faces of two photos.
 
@@ -61,19 +46,10 @@ def command(
 
     check_drawn(picture)
     found = compare(
-        first,
-        second,
-        model,
-        far=far,
-        thresholds=thresholds,
-        threshold=threshold,
-        similarity=chosen_similarity(group_aware, beta, gamma),
-        aligned=aligned,
-        detector=detector,
-        face=face,
-        flip=flip,
-        threads=threads,
-    )
+        first, second, model, far=far, thresholds=thresholds, threshold=threshold,
+        similarity=options.chosen_similarity(group_aware, beta, gamma), aligned=aligned,
+        detector=detector, face=face, flip=flip, threads=threads,
+    )  # fmt: skip
     table(_rows(found))
     if found.decision is None:
         say(HOW_TO_DECIDE)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -11,7 +11,7 @@ from gfkeras.cli.options import JsonOption
 from gfkeras.cli.output import list_skipped, say, table, write_json
 
 if TYPE_CHECKING:
-    from gfkeras.data.statistics import DataStatistics, Suspects
+    from gfkeras.data.statistics import Suspects
 
 app = typer.Typer(
     help="Data sets: look at one, fetch public ones, take records apart.", no_args_is_help=False
@@ -72,7 +72,7 @@ def stats_command(
         folder, split=split, sheet=sheet, people=people, seed=seed, embeddings=embeddings,
         duplicate_cosine=duplicate_cosine,
     )  # fmt: skip
-    table(_rows(found.statistics))
+    table(found.summary())
     _print_histogram(found.statistics.histogram())
     for name, reason in list(found.statistics.unreadable.items())[:10]:
         say(f"unreadable {name}: {reason}")
@@ -111,22 +111,6 @@ def check_command(
     found = check(folder)
     say(f"{folder}: all shards and indices of {' and '.join(found.splits)} are whole")
     write_json(json, found.to_json())
-
-
-def _rows(statistics: DataStatistics) -> list[tuple[str, Any]]:
-    results = statistics.to_json()
-    spread = results["images_per_identity"]
-    return [
-        ("Images", f"{statistics.images:,} of {statistics.identities:,} people"),
-        ("Of nobody known", f"{statistics.unlabelled:,}"),
-        (
-            "Images a person",
-            f"{spread['min']:g} to {spread['max']:g}, median {spread['median']:g}",
-        ),
-        ("Size", ", ".join(f"{size}: {n:,}" for size, n in list(results["sizes"].items())[:4])),
-        ("Bytes an image", f"{statistics.bytes_per_image:,.0f} (median)"),
-        ("Unreadable", f"{len(statistics.unreadable):,}"),
-    ]
 
 
 def _print_histogram(rows: list[tuple[int, int, int]]) -> None:

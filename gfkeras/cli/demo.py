@@ -25,7 +25,7 @@ def command(
     recipe: Annotated[str, typer.Option(help="A TOML file, or a built-in recipe.")] = "demo",
     settings: SettingsOption = None,
     people: Annotated[int, typer.Option(min=4, help="Synthetic people.")] = 320,
-    images: Annotated[int, typer.Option(min=2, help="Synthetic faces of each.")] = 8,
+    faces: Annotated[int, typer.Option(min=2, help="Synthetic faces of each person.")] = 8,
     strength: Annotated[
         float,
         typer.Option(
@@ -43,7 +43,7 @@ def command(
 
     found = demo(
         out, data, holdout=holdout, recipe=recipe, settings=settings or (), people=people,
-        images=images, strength=strength, verbose=fit_verbosity(quiet=False),
+        faces=faces, strength=strength, verbose=fit_verbosity(quiet=False),
         command=command_line(), progress=lambda stage, done, total: say(stage),
     )  # fmt: skip
     results = found.to_json()

@@ -7,15 +7,7 @@ from typing import Annotated
 
 import typer
 
-from gfkeras.cli.options import (
-    AlignedOption,
-    FlipOption,
-    JsonOption,
-    ModelOption,
-    PhotoDetectorOption,
-    PhotoFaceOption,
-    ThreadsOption,
-)
+from gfkeras.cli import options
 from gfkeras.cli.output import list_skipped, table, write_json
 from gfkeras.zoo import DEFAULT_PRESET
 
@@ -26,14 +18,14 @@ def command(
         typer.Argument(metavar="IMAGE…", help="Photos, or folders of them."),
     ],
     out: Annotated[Path, typer.Option(help="The .npz file to write.")],
-    model: ModelOption = DEFAULT_PRESET,
-    aligned: AlignedOption = False,
-    detector: PhotoDetectorOption = None,
-    face: PhotoFaceOption = None,
-    flip: FlipOption = False,
-    threads: ThreadsOption = None,
+    model: options.ModelOption = DEFAULT_PRESET,
+    aligned: options.AlignedOption = False,
+    detector: options.PhotoDetectorOption = None,
+    face: options.PhotoFaceOption = None,
+    flip: options.FlipOption = False,
+    threads: options.ThreadsOption = None,
     batch_size: Annotated[int | None, typer.Option(min=1, help="Images embedded at once.")] = None,
-    json: JsonOption = None,
+    json: options.JsonOption = None,
 ) -> None:
     """Embed the faces of photos into an .npz file.
 
@@ -46,16 +38,9 @@ def command(
     from gfkeras.tasks.embed import embed
 
     found = embed(
-        sources,
-        out,
-        model,
-        aligned=aligned,
-        detector=detector,
-        face=face,
-        flip=flip,
-        threads=threads,
-        batch_size=batch_size,
-    )
+        sources, out, model, aligned=aligned, detector=detector, face=face, flip=flip,
+        threads=threads, batch_size=batch_size,
+    )  # fmt: skip
     count, width = found.embedding.shape
     table(
         [

@@ -7,18 +7,7 @@ from typing import Annotated
 
 import typer
 
-from gfkeras.cli.options import (
-    AlignedOption,
-    FlipOption,
-    GalleryArgument,
-    JsonOption,
-    ModelOption,
-    PhotoDetectorOption,
-    PhotoFaceOption,
-    QuietOption,
-    ThreadsOption,
-    TokenOption,
-)
+from gfkeras.cli import options
 from gfkeras.cli.output import list_skipped, say, table, write_json
 from gfkeras.cli.progress import stages
 from gfkeras.zoo import DEFAULT_PRESET
@@ -28,8 +17,8 @@ def command(
     photos: Annotated[
         Path, typer.Argument(metavar="DIR", help="A folder per person, or one photo per person.")
     ],
-    gallery: GalleryArgument,
-    model: ModelOption = DEFAULT_PRESET,
+    gallery: options.GalleryArgument,
+    model: options.ModelOption = DEFAULT_PRESET,
     update: Annotated[
         bool, typer.Option("--update", help="Add photos to people who are in the gallery already.")
     ] = False,
@@ -37,14 +26,14 @@ def command(
         str | None,
         typer.Option(help="Of a new gallery: float32 (default), float16, int8 (a byte a number)."),
     ] = None,
-    token: TokenOption = None,
-    aligned: AlignedOption = False,
-    detector: PhotoDetectorOption = None,
-    face: PhotoFaceOption = None,
-    flip: FlipOption = False,
-    threads: ThreadsOption = None,
-    quiet: QuietOption = False,
-    json: JsonOption = None,
+    token: options.TokenOption = None,
+    aligned: options.AlignedOption = False,
+    detector: options.PhotoDetectorOption = None,
+    face: options.PhotoFaceOption = None,
+    flip: options.FlipOption = False,
+    threads: options.ThreadsOption = None,
+    quiet: options.QuietOption = False,
+    json: options.JsonOption = None,
 ) -> None:
     """Enrol people in a gallery from their photos.
 
@@ -56,19 +45,9 @@ def command(
 
     with stages(quiet) as progress:
         done = enroll(
-            photos,
-            gallery,
-            model,
-            update=update,
-            storage=storage,
-            token=token,
-            aligned=aligned,
-            detector=detector,
-            face=face,
-            flip=flip,
-            threads=threads,
-            progress=progress,
-        )
+            photos, gallery, model, update=update, storage=storage, token=token, aligned=aligned,
+            detector=detector, face=face, flip=flip, threads=threads, progress=progress,
+        )  # fmt: skip
     table([
         ("Enrolled", f"{done.enrolled:,} people, {done.photos:,} photos"),
         ("Already there", f"{len(done.already_there):,} people"),

@@ -4,34 +4,16 @@ from __future__ import annotations
 
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from gfkeras.cli import command_line
-from gfkeras.cli.options import (
-    AlignOption,
-    BetaOption,
-    DetectorOption,
-    DistanceOption,
-    FaceOption,
-    FlipOption,
-    GammaOption,
-    GroupAwareOption,
-    JsonOption,
-    ModelArgument,
-    ThreadsOption,
-    make_similarity,
-)
+from gfkeras.cli import command_line, options
 from gfkeras.cli.output import columns, list_skipped, say, table, write_json
 from gfkeras.cli.progress import stages
 
 if TYPE_CHECKING:
-    from gfkeras.evaluation import PairsResult
-    from gfkeras.experiments.studies import CrossVersionResult, Study
     from gfkeras.tasks.evaluate import Evaluation
-
-_HEADINGS = ("Accuracy", "95 %", "EER")
 
 StudyOption = Annotated[
     str | None,
@@ -66,7 +48,7 @@ GalleryModelOption = Annotated[
 
 
 def command(
-    model: ModelArgument,
+    model: options.ModelArgument,
     data: Annotated[
         Path,
         typer.Option(help="The data set: a folder (one folder per person for pairs), or a .bin."),
@@ -96,11 +78,11 @@ def command(
     refined: Annotated[
         bool, typer.Option("--refined", help="megaface: leave out what the lists of noises name.")
     ] = False,
-    flip: FlipOption = False,
-    group_aware: GroupAwareOption = False,
-    beta: BetaOption = None,
-    gamma: GammaOption = None,
-    distance: DistanceOption = "l2",
+    flip: options.FlipOption = False,
+    group_aware: options.GroupAwareOption = False,
+    beta: options.BetaOption = None,
+    gamma: options.GammaOption = None,
+    distance: options.DistanceOption = "l2",
     tune: Annotated[
         str | None,
         typer.Option(metavar="PAIRS", help="Choose beta and gamma on these development pairs."),
@@ -111,9 +93,9 @@ def command(
     fit_data: FitDataOption = None,
     fit_identities: FitIdentitiesOption = None,
     gallery_model: GalleryModelOption = None,
-    align: AlignOption = False,
-    detector: DetectorOption = None,
-    face: FaceOption = None,
+    align: options.AlignOption = False,
+    detector: options.DetectorOption = None,
+    face: options.FaceOption = None,
     bootstrap: Annotated[
         int, typer.Option(min=0, help="Draws for the 95 % intervals; 0 leaves them out.")
     ] = 1000,
@@ -127,10 +109,10 @@ def command(
     record: Annotated[
         bool, typer.Option("--record", help="Add the result to the artefact's card, PATH.json.")
     ] = False,
-    threads: ThreadsOption = None,
+    threads: options.ThreadsOption = None,
     batch_size: Annotated[int | None, typer.Option(min=1, help="Images embedded at once.")] = None,
     seed: Annotated[int, typer.Option(help="Of drawn pairs and of folds.")] = 0,
-    json: JsonOption = None,
+    json: options.JsonOption = None,
 ) -> None:
     """Measure a model by one of the field's protocols.
 
@@ -148,7 +130,7 @@ def command(
         found = evaluate(
             model, data, protocol=protocol, pairs=pairs, identities=identities, subset=subset,
             task=task, max_frames=max_frames, distractors=distractors, refined=refined, flip=flip,
-            similarity=make_similarity(group_aware, beta, gamma, distance), tune=tune,
+            similarity=options.make_similarity(group_aware, beta, gamma, distance), tune=tune,
             tune_data=tune_data, study=study, at=at, fit_data=fit_data,
             fit_identities=fit_identities, gallery_model=gallery_model, align=align,
             detector=detector, face=face, bootstrap=bootstrap, threads=threads,
@@ -182,44 +164,8 @@ def _report(found: Evaluation) -> None:
         if studied is None or not name:
             table(result.summary(), name.capitalize())
     if studied is not None:
-        _report_study(studied.found)
+        columns(*studied.table())
     skipped = list(found.skipped.items())
     list_skipped(skipped)
     if len(skipped) > 10:
         say(f"and {len(skipped) - 10} more, see --json")
-
-
-def _report_study(found: Study | CrossVersionResult) -> None:
-    """A row for each point of a study, or for each comparison of two networks."""
-    from gfkeras.experiments.studies import Study
-    from gfkeras.tasks.studies import VERSIONS
-
-    measures = [*_HEADINGS, f"TAR@{found.far}", "95 %"]
-    if not isinstance(found, Study):
-        rows = [[VERSIONS[n], *_cells(result, found.far)] for n, result in found.results.items()]
-        columns(["Embedded by", *measures], rows)
-        return
-    several = len(found.series()) > 1
-    rows = [["–", *([""] if several else []), *_cells(found.reference, found.far)]]
-    rows += [
-        [str(point.value), *([series] if several else []), *_cells(point.result, found.far)]
-        for series, points in found.series().items()
-        for point in points
-    ]
-    columns([found.axis, *(["kept"] if several else []), *measures], rows)
-
-
-def _cells(result: PairsResult, far: str) -> list[str]:
-    known = result.intervals or {}
-
-    def interval(bounds: Any) -> str:
-        return "" if bounds is None else f"{100 * bounds[0]:.2f}–{100 * bounds[1]:.2f}"
-
-    tar = result.tar_at_far.get(far)
-    return [
-        f"{result.accuracy:.2%}",
-        interval(known.get("accuracy")),
-        f"{result.eer:.2%}",
-        "–" if tar is None else f"{tar:.2%}",
-        interval(known.get("tar_at_far", {}).get(far)),
-    ]

@@ -7,14 +7,7 @@ from typing import Annotated
 
 import typer
 
-from gfkeras.cli import command_line
-from gfkeras.cli.options import (
-    AlignedOption,
-    JsonOption,
-    PhotoDetectorOption,
-    PhotoFaceOption,
-    QuietOption,
-)
+from gfkeras.cli import command_line, options
 from gfkeras.cli.output import columns, say, write_json
 from gfkeras.cli.progress import stages
 
@@ -68,11 +61,11 @@ def command(
     every: Annotated[
         int | None, typer.Option(min=1, help="Intermediate pictures after so many steps each.")
     ] = None,
-    aligned: AlignedOption = False,
-    detector: PhotoDetectorOption = None,
-    face: PhotoFaceOption = None,
-    quiet: QuietOption = False,
-    json: JsonOption = None,
+    aligned: options.AlignedOption = False,
+    detector: options.PhotoDetectorOption = None,
+    face: options.PhotoFaceOption = None,
+    quiet: options.QuietOption = False,
+    json: options.JsonOption = None,
 ) -> None:
     """Generate faces from embeddings or class centers, with nothing but the model.
 

@@ -40,6 +40,14 @@ SettingsOption = Annotated[
     typer.Option("--set", metavar="KEY=VALUE", help="Change the recipe: training.epochs=3."),
 ]
 
+# People.
+IdentitiesOption = Annotated[
+    Path | None,
+    typer.Option(
+        metavar="FILE", help="Text file with the people to take, one name a line; all by default."
+    ),
+]
+
 # Faces that are aligned already, unless --align.
 AlignOption = Annotated[
     bool, typer.Option("--align", help="These are photos: find the face in each and align it.")

@@ -6,19 +6,11 @@ import contextlib
 import sys
 from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from gfkeras.cli.options import (
-    AlignOption,
-    DetectorOption,
-    FaceOption,
-    FlipOption,
-    JsonOption,
-    ModelArgument,
-    ThreadsOption,
-)
+from gfkeras.cli import options
 from gfkeras.cli.output import columns, list_skipped, say, table, text, write_json
 from gfkeras.cli.progress import stages
 
@@ -33,15 +25,11 @@ DataOption = Annotated[Path, typer.Option(help="A folder with one folder of face
 OutOption = Annotated[
     Path, typer.Option(metavar="FILE", help="The picture to write: .png or .svg.")
 ]
-IdentitiesOption = Annotated[
+NamesOption = Annotated[
     list[str] | None,
-    typer.Option(
-        metavar="NAME|FILE",
-        help="Whom to take: a name, again for each, or a text file with one a line; all by "
-        "default.",
-    ),
+    typer.Option("--identity", metavar="NAME", help="A person to take; again for each."),
 ]
-ImagesOption = Annotated[
+LimitOption = Annotated[
     int | None, typer.Option(min=1, help="At most so many images, drawn from all; all by default.")
 ]
 SeedOption = Annotated[int, typer.Option(help="Of what is drawn.")]
@@ -49,35 +37,36 @@ SeedOption = Annotated[int, typer.Option(help="Of what is drawn.")]
 
 @app.command("tsne")
 def tsne_command(
-    model: ModelArgument,
+    model: options.ModelArgument,
     data: DataOption,
     out: OutOption,
-    identities: IdentitiesOption = None,
+    identities: options.IdentitiesOption = None,
+    names: NamesOption = None,
     people: Annotated[
         int | None,
         typer.Option(
             min=2,
             help="Take so many people of these, those with the most images; 10 without "
-            "--identities.",
+            "--identities and --identity.",
         ),
     ] = None,
     baseline: Annotated[
         str | None,
         typer.Option(metavar="MODEL", help="Draw the embedding of this model too, at left."),
     ] = None,
-    images: Annotated[int, typer.Option(min=2, help="Images of each person at most.")] = 40,
+    max_images: Annotated[int, typer.Option(min=2, help="Images of each person at most.")] = 40,
     perplexity: Annotated[
         float | None, typer.Option(help="Of t-SNE; 30, or a third of the images if fewer.")
     ] = None,
     anonymous: Annotated[
         bool, typer.Option("--anonymous", help="Number the people in place of their names.")
     ] = False,
-    align: AlignOption = False,
-    detector: DetectorOption = None,
-    face: FaceOption = None,
-    threads: ThreadsOption = None,
+    align: options.AlignOption = False,
+    detector: options.DetectorOption = None,
+    face: options.FaceOption = None,
+    threads: options.ThreadsOption = None,
     seed: SeedOption = 0,
-    json: JsonOption = None,
+    json: options.JsonOption = None,
 ) -> None:
     """Draw the embeddings of some people by t-SNE: v beside v̄, and a baseline beside both.
 
@@ -89,19 +78,12 @@ def tsne_command(
 
     with _bar() as progress:
         drawn = plot.tsne(
-            model, data, out, identities=identities or (), people=people, baseline=baseline,
-            images=images, perplexity=perplexity, anonymous=anonymous, align=align,
-            detector=detector, face=face, threads=threads, seed=seed, progress=progress,
+            model, data, out, identities=_people(identities, names), people=people,
+            baseline=baseline, max_images=max_images, perplexity=perplexity, anonymous=anonymous,
+            align=align, detector=detector, face=face, threads=threads, seed=seed,
+            progress=progress,
         )  # fmt: skip
-    rows = [
-        (
-            drawn.titles[key],
-            f"silhouette {panel['silhouette']:.3f}, "
-            f"nearest is the same person {panel['nearest_same']:.1%}",
-        )
-        for key, panel in drawn.numbers["panels"].items()
-    ]
-    _report(drawn, rows, json)
+    _report(drawn, json)
 
 
 @app.command("groups")
@@ -119,14 +101,15 @@ def groups_command(
     over_training: Annotated[
         bool, typer.Option("--over-training", help="These are runs: draw the groups by epoch.")
     ] = False,
-    identities: IdentitiesOption = None,
-    images: ImagesOption = None,
-    align: AlignOption = False,
-    detector: DetectorOption = None,
-    face: FaceOption = None,
-    threads: ThreadsOption = None,
+    identities: options.IdentitiesOption = None,
+    names: NamesOption = None,
+    limit: LimitOption = None,
+    align: options.AlignOption = False,
+    detector: options.DetectorOption = None,
+    face: options.FaceOption = None,
+    threads: options.ThreadsOption = None,
     seed: SeedOption = 0,
-    json: JsonOption = None,
+    json: options.JsonOption = None,
 ) -> None:
     """Draw how faces spread over the groups, or how evenly groups were used in training.
 
@@ -147,39 +130,32 @@ def groups_command(
         )
     with _bar() as progress:
         drawn = plot.groups(
-            sources[0], data, out, identities=identities or (), images=images, align=align,
+            sources[0], data, out, identities=_people(identities, names), limit=limit, align=align,
             detector=detector, face=face, threads=threads, seed=seed, progress=progress,
         )  # fmt: skip
-    found = drawn.numbers
-    rows = [
-        ("Faces", f"{found['images']:,}"),
-        ("Groups", f"{found['num_groups']}, {found['unused_groups']} of them unused"),
-        ("Effective groups", found["effective_groups"]),
-        ("by mean probability", found["effective_groups_soft"]),
-        ("Entropy", f"{found['entropy']:.3f} nats"),
-    ]
-    _report(drawn, rows, json)
+    _report(drawn, json)
 
 
 @app.command("sheet")
 def sheet_command(
-    model: ModelArgument,
+    model: options.ModelArgument,
     data: DataOption,
     out: OutOption,
-    identities: IdentitiesOption = None,
-    images: ImagesOption = None,
+    identities: options.IdentitiesOption = None,
+    names: NamesOption = None,
+    limit: LimitOption = None,
     faces_shown: Annotated[
         int, typer.Option("--faces", min=1, help="Faces of each group at most.")
     ] = 10,
     order: Annotated[
         str, typer.Option(help="random, or certain: those of largest probability first.")
     ] = "random",
-    align: AlignOption = False,
-    detector: DetectorOption = None,
-    face: FaceOption = None,
-    threads: ThreadsOption = None,
+    align: options.AlignOption = False,
+    detector: options.DetectorOption = None,
+    face: options.FaceOption = None,
+    threads: options.ThreadsOption = None,
     seed: SeedOption = 0,
-    json: JsonOption = None,
+    json: options.JsonOption = None,
 ) -> None:
     """Draw faces of each group, a row for each, a person once in a row where that is possible.
 
@@ -189,15 +165,11 @@ def sheet_command(
 
     with _bar() as progress:
         drawn = plot.sheet(
-            model, data, out, identities=identities or (), images=images, faces_shown=faces_shown,
-            order=order, align=align, detector=detector, face=face, threads=threads, seed=seed,
-            progress=progress,
+            model, data, out, identities=_people(identities, names), limit=limit,
+            faces_shown=faces_shown, order=order, align=align, detector=detector, face=face,
+            threads=threads, seed=seed, progress=progress,
         )  # fmt: skip
-    rows = [
-        (f"Group {group['group']}", f"{group['faces']:,} faces, {group['share']:.1%}")
-        for group in drawn.numbers["groups"]
-    ]
-    _report(drawn, rows, json)
+    _report(drawn, json)
 
 
 @app.command("margins")
@@ -207,17 +179,17 @@ def margins_command(
         list[str] | None,
         typer.Option(metavar="NAME", help="A head, such as ArcFace; again for each; all at first."),
     ] = None,
-    json: JsonOption = None,
+    json: options.JsonOption = None,
 ) -> None:
     """Draw the target's logit of every head over the angle to the identity's center."""
     from gfkeras.tasks import plot
 
-    _report(plot.margins(out, head), [], json)
+    _report(plot.margins(out, head), json)
 
 
 @app.command("angles")
 def angles_command(
-    model: ModelArgument,
+    model: options.ModelArgument,
     data: DataOption,
     pairs: Annotated[
         Path, typer.Option(metavar="FILE", help="A list of pairs: LFW's, CALFW's, CPLFW's, CSV.")
@@ -230,12 +202,12 @@ def angles_command(
             "suffice."
         ),
     ] = None,
-    flip: FlipOption = False,
-    align: AlignOption = False,
-    detector: DetectorOption = None,
-    face: FaceOption = None,
-    threads: ThreadsOption = None,
-    json: JsonOption = None,
+    flip: options.FlipOption = False,
+    align: options.AlignOption = False,
+    detector: options.DetectorOption = None,
+    face: options.FaceOption = None,
+    threads: options.ThreadsOption = None,
+    json: options.JsonOption = None,
 ) -> None:
     """Draw the angles of genuine and of impostor pairs, and the thresholds between them."""
     from gfkeras.tasks import plot
@@ -245,15 +217,7 @@ def angles_command(
             model, data, pairs, out, far=far, flip=flip, align=align, detector=detector, face=face,
             threads=threads, progress=progress,
         )  # fmt: skip
-    found = drawn.numbers
-    rows = [
-        (kind.capitalize(), f"{found[kind]['mean']:.2f}° ± {found[kind]['std']:.2f}°")
-        for kind in ("genuine", "impostor")
-    ]
-    rows.append(("Threshold", f"{found['threshold']:.2f}°, accuracy {found['accuracy']:.2%}"))
-    at_far = found["threshold_at_far"].items()
-    rows += [(f"at FAR {name}", f"{angle:.2f}°") for name, angle in at_far]
-    _report(drawn, rows, json, list_files=False)
+    _report(drawn, json, list_files=False)
 
 
 def _bar() -> contextlib.AbstractContextManager[Callable[[str, int, int | None], None] | None]:
@@ -261,13 +225,18 @@ def _bar() -> contextlib.AbstractContextManager[Callable[[str, int, int | None],
     return stages(quiet=not sys.stderr.isatty())
 
 
-def _report(
-    drawn: Plot, rows: list[tuple[str, Any]], json: Path | None, list_files: bool = True
-) -> None:
+def _people(file: Path | None, names: list[str] | None) -> Path | list[str] | None:
+    """The people of --identities or --identity; None for all."""
+    if file is not None and names:
+        raise ValueError(f"`identity` goes without --identities. Received: {names} and {file}")
+    return file or names
+
+
+def _report(drawn: Plot, json: Path | None, list_files: bool = True) -> None:
     if list_files:
         list_skipped(drawn.skipped or ())
-    if rows:
-        table(rows)
+    if drawn.summary:
+        table(drawn.summary)
     say(f"Picture: {drawn.path}")
     write_json(json, drawn.to_json())
 
@@ -283,4 +252,4 @@ def _report_training(drawn: Plot, json: Path | None) -> None:
             for name, log in drawn.numbers["runs"].items()
         ],
     )  # fmt: skip
-    _report(drawn, [], json)
+    _report(drawn, json)

@@ -3,16 +3,13 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated, Any
 
 import typer
 
 from gfkeras.cli.options import JsonOption, QuietOption
 from gfkeras.cli.output import say, table, write_json
 from gfkeras.cli.progress import stages
-
-if TYPE_CHECKING:
-    from gfkeras.data.prepare import PrepareResult
 
 
 def command(
@@ -86,26 +83,13 @@ def command(
             shuffle=shuffle, seed=seed, keep_duplicates=keep_duplicates, workers=workers,
             progress=progress,
         )  # fmt: skip
-    _report(result, size)
-    write_json(json, result.to_json())
-
-
-def _report(result: PrepareResult, size: str) -> None:
-    reasons = ", ".join(f"{count:,} {kind}" for kind, count in result.skipped_reasons.items())
-    rows: list[tuple[str, Any]] = [
-        ("Images", f"{result.images:,} of {result.identities:,} people"),
-        ("Held out", f"{result.heldout_images:,} of {result.heldout_identities:,} people"),
-        ("Skipped", f"{result.skipped:,}" + (f" ({reasons}), see skipped.csv" if reasons else "")),
-        ("Shards", f"{result.shards}, {result.size_bytes / 2**20:,.1f} MiB"),
-        ("Seconds", result.seconds),
-        ("Records", result.out),
-    ]
-    table(rows)
+    table(result.summary())
     if result.fitted:
         say(
             f"{result.fitted:,} images were not {size} and were scaled to fit, as if they were "
             "aligned already. For photos give --align: misaligned faces cost accuracy."
         )
+    write_json(json, result.to_json())
 
 
 def _size(text: str) -> tuple[int, int]:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import sys
 from collections.abc import Callable, Iterator
 from typing import IO
 
@@ -52,10 +51,3 @@ def stages(
     finally:
         if tasks:
             bars.stop()
-
-
-@contextlib.contextmanager
-def embedding_bar(quiet: bool) -> Iterator[Callable[[int, int], None] | None]:
-    """A function (done, total) that moves a bar; None if `quiet`, or if stderr is no terminal."""
-    with stages(quiet or not sys.stderr.isatty()) as move:
-        yield None if move is None else lambda done, total: move("Embedding", done, total)

@@ -7,22 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from gfkeras.cli.options import (
-    AlignedOption,
-    BetaOption,
-    FarOption,
-    FlipOption,
-    GalleryArgument,
-    GammaOption,
-    GroupAwareOption,
-    JsonOption,
-    PhotoDetectorOption,
-    ThreadsOption,
-    ThresholdOption,
-    ThresholdsOption,
-    TokenOption,
-    chosen_similarity,
-)
+from gfkeras.cli import options
 from gfkeras.cli.output import HOW_TO_DECIDE, say, table, write_json
 from gfkeras.zoo import DEFAULT_PRESET
 
@@ -32,30 +17,30 @@ if TYPE_CHECKING:
 
 def command(
     photo: Annotated[Path, typer.Argument(metavar="PHOTO", help="A photo of anybody.")],
-    gallery: GalleryArgument,
+    gallery: options.GalleryArgument,
     model: Annotated[
         str, typer.Option(metavar="MODEL", help="The model that the gallery was made with.")
     ] = DEFAULT_PRESET,
     k: Annotated[int, typer.Option("--top", "-k", min=1, help="People listed for a face.")] = 5,
-    far: FarOption = None,
-    thresholds: ThresholdsOption = None,
-    threshold: ThresholdOption = None,
-    group_aware: GroupAwareOption = False,
-    beta: BetaOption = None,
-    gamma: GammaOption = None,
+    far: options.FarOption = None,
+    thresholds: options.ThresholdsOption = None,
+    threshold: options.ThresholdOption = None,
+    group_aware: options.GroupAwareOption = False,
+    beta: options.BetaOption = None,
+    gamma: options.GammaOption = None,
     picture: Annotated[
         Path | None,
         typer.Option(metavar="FILE", help="Draw the photo with faces and names (.png, .jpg)."),
     ] = None,
-    token: TokenOption = None,
-    aligned: AlignedOption = False,
-    detector: PhotoDetectorOption = None,
+    token: options.TokenOption = None,
+    aligned: options.AlignedOption = False,
+    detector: options.PhotoDetectorOption = None,
     face: Annotated[
         str | None, typer.Option(help="all (default), largest or central: which faces.")
     ] = None,
-    flip: FlipOption = False,
-    threads: ThreadsOption = None,
-    json: JsonOption = None,
+    flip: options.FlipOption = False,
+    threads: options.ThreadsOption = None,
+    json: options.JsonOption = None,
 ) -> None:
     """Find the people of a photo in a gallery, exactly.
 
@@ -69,21 +54,10 @@ def command(
     if picture is not None and aligned:
         raise ValueError("`picture` shows where faces are in a photo: leave out --aligned.")
     found = search(
-        photo,
-        gallery,
-        model,
-        top=k,
-        far=far,
-        thresholds=thresholds,
-        threshold=threshold,
-        similarity=chosen_similarity(group_aware, beta, gamma),
-        token=token,
-        aligned=aligned,
-        detector=detector,
-        face=face,
-        flip=flip,
-        threads=threads,
-    )
+        photo, gallery, model, top=k, far=far, thresholds=thresholds, threshold=threshold,
+        similarity=options.chosen_similarity(group_aware, beta, gamma), token=token,
+        aligned=aligned, detector=detector, face=face, flip=flip, threads=threads,
+    )  # fmt: skip
     for number, each in enumerate(found.faces, start=1):
         place = "" if each.box is None else " at {:.0f}, {:.0f}, {:.0f}×{:.0f} pixels"
         title = f"Face {number} of {len(found.faces)}{place.format(*each.to_json()['box'] or ())}"

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from gfkeras.cli.options import JsonOption, QuietOption, SettingsOption
+from gfkeras.cli import options
 from gfkeras.cli.output import fit_verbosity, say, table, write_json
 
 if TYPE_CHECKING:
@@ -15,10 +15,6 @@ if TYPE_CHECKING:
 
 DataOption = Annotated[
     Path, typer.Option(help="Records that `gfkeras prepare` wrote, or one folder per person.")
-]
-PeopleOption = Annotated[
-    Path | None,
-    typer.Option(help="Text file with the people to take, one name a line; all by default."),
 ]
 ListedImagesOption = Annotated[
     Path | None,
@@ -35,14 +31,14 @@ def command(
     ],
     data: DataOption,
     out: Annotated[Path, typer.Option(help="Folder of the run: models, logs, summary.")],
-    settings: SettingsOption = None,
-    identities: PeopleOption = None,
+    settings: options.SettingsOption = None,
+    identities: options.IdentitiesOption = None,
     images: ListedImagesOption = None,
     resume: Annotated[
         bool, typer.Option("--resume", help="Go on from the last checkpoint in --out.")
     ] = False,
-    quiet: QuietOption = False,
-    json: JsonOption = None,
+    quiet: options.QuietOption = False,
+    json: options.JsonOption = None,
 ) -> None:
     """Train a model as a recipe says."""
     from gfkeras.tasks.train import train
@@ -57,25 +53,6 @@ def command(
 
 def print_training(result: TrainingResult, title: str = "") -> None:
     """Prints the results of a run and its notes."""
-    metrics = result.metrics
-    rows = [
-        ("Epochs", f"{result.epochs}, best {result.best_epoch} by {result.monitor}"),
-        ("Loss", metrics.get("loss")),
-        ("Training accuracy", metrics.get("accuracy")),
-        ("Held-out accuracy", metrics.get("val_accuracy")),
-        ("Held-out AUC", metrics.get("val_auc")),
-        ("Images", f"{result.images:,} of {result.identities:,} people"),
-        ("Held out", f"{result.heldout_images:,} of {result.heldout_identities:,} people"),
-        (
-            "Skipped",
-            f"{result.skipped:,}, see {result.out / 'skipped.csv'}" if result.skipped else 0,
-        ),
-        ("Parameters", f"{result.parameters:,}"),
-        ("Trained on", result.devices),
-        ("Images a second", result.images_per_second),
-        ("Seconds", result.seconds),
-        ("Model", result.last),
-    ]
-    table([(label, value) for label, value in rows if value is not None], title)
+    table(result.summary(), title)
     for note in result.notes:
         say(note)

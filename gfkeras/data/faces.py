@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import os
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -11,6 +10,7 @@ from pathlib import Path
 import numpy as np
 
 from gfkeras.data.images import IMAGE_SIZE, ImageError, check_images, read_image
+from gfkeras.processors import usable_processors
 
 
 @dataclasses.dataclass
@@ -62,12 +62,7 @@ class Faces:
 
     def require_trainable(self) -> None:
         """Raises ValueError where there are fewer than two identities to tell apart."""
-        present = len(np.unique(self.labels))
-        if present < 2:
-            raise ValueError(
-                "Training needs at least two identities with images. "
-                f"Received: {present} with {len(self)} images"
-            )
+        check_trainable(len(np.unique(self.labels)), len(self))
 
     def select(self, identities: Sequence[int]) -> Faces:
         """The faces of some identities, with labels 0…n − 1 in the order given.
@@ -91,14 +86,27 @@ class Faces:
         Raises:
             ValueError: if `holdout` leaves no identity on either side.
         """
-        total = len(self.identities)
-        if not 0 < holdout < total:
-            raise ValueError(
-                f"`holdout` must be from 1 to {total - 1}, fewer than the {total} identities. "
-                f"Received: holdout={holdout}"
-            )
-        order = list(range(total))
-        return self.select(order[: total - holdout]), self.select(order[total - holdout :])
+        check_holdout(holdout, len(self.identities))
+        order = list(range(len(self.identities)))
+        return self.select(order[:-holdout]), self.select(order[-holdout:])
+
+
+def check_trainable(identities: int, images: int) -> None:
+    """Raises ValueError where there are fewer than two identities to tell apart."""
+    if identities < 2:
+        raise ValueError(
+            "Training needs at least two identities with images. "
+            f"Received: {identities} with {images} images"
+        )
+
+
+def check_holdout(holdout: int, identities: int, place: str = "") -> None:
+    """Raises ValueError where holding out so many of the identities leaves one side empty."""
+    if not 0 < holdout < identities:
+        raise ValueError(
+            f"`holdout` must be from 1 to {identities - 1}, fewer than the {identities} "
+            f"identities{place}. Received: holdout={holdout}"
+        )
 
 
 def decode_files(
@@ -125,7 +133,7 @@ def decode_files(
     images = np.empty((len(paths), size, size, 3), np.uint8)
     kept: list[int] = []
     skipped: list[tuple[Path, str]] = []
-    with ThreadPoolExecutor(workers or os.cpu_count() or 1) as pool:
+    with ThreadPoolExecutor(workers or usable_processors()) as pool:
         for place, found in enumerate(pool.map(decode, paths)):
             if isinstance(found, ImageError):
                 skipped.append((paths[place], found.reason))

@@ -15,12 +15,16 @@ import numpy as np
 from PIL import Image
 
 from gfkeras.downloads import DownloadError, cache_folder, fetch_file
-from gfkeras.errors import by_name
+from gfkeras.errors import by_name, require
 from gfkeras.files import replacing
 
 _NOTE = "fetched.json"
 # YuNet is no data set, but what aligning photos needs.
 _DETECTOR = "yunet"
+
+# Addresses and hashes are those that scikit-learn publishes in its fetch_lfw_people,
+# fetch_lfw_pairs and fetch_olivetti_faces, whose own downloads cannot be resumed.
+_FIGSHARE = "https://ndownloader.figshare.com/files/"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -60,20 +64,21 @@ def _unpack_lfw(files: dict[str, Path], folder: Path) -> None:
 
 
 def _unpack_olivetti(files: dict[str, Path], folder: Path) -> None:
-    from scipy.io import loadmat
-
     (path,) = files.values()
     # As scikit-learn reads them, but in their own 8 bits: it stretches them to 0…1.
-    faces = loadmat(path)["faces"].T.reshape(-1, 64, 64).transpose(0, 2, 1).astype(np.uint8)
+    faces = (
+        require("scipy.io", "sklearn")
+        .loadmat(path)["faces"]
+        .T.reshape(-1, 64, 64)
+        .transpose(0, 2, 1)
+        .astype(np.uint8)
+    )
     for index, face in enumerate(faces):
         person = folder / f"s{index // 10 + 1}"
         person.mkdir(exist_ok=True)
         Image.fromarray(face).save(person / f"{index % 10 + 1}.png")
 
 
-# Addresses and hashes are those that scikit-learn publishes in its fetch_lfw_people,
-# fetch_lfw_pairs and fetch_olivetti_faces, whose own downloads cannot be resumed.
-_FIGSHARE = "https://ndownloader.figshare.com/files/"
 DATA_SETS = {
     "lfw": DataSet(
         title="Labeled Faces in the Wild, funneled: 13,233 photos of 5,749 people",

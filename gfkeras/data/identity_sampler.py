@@ -11,7 +11,7 @@ from gfkeras.errors import positive_int
 
 
 class IdentitySampler:
-    """Which images make up each batch: P identities with K images each.
+    """Images of each batch: P identities with K images each.
 
     A loss on pairs or triplets needs positives in its batch, and a shuffled batch of a
     large set has next to none; FaceNet (Schroff, Kalenichenko and Philbin, CVPR 2015) takes
@@ -112,7 +112,7 @@ class IdentitySampler:
 
     @property
     def num_identities(self) -> int:
-        """How many identities there are to draw from."""
+        """The number of identities to draw from."""
         return len(self._sizes)
 
     def __len__(self) -> int:

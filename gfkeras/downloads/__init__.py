@@ -10,6 +10,6 @@ Four environment variables steer them:
 """
 
 from gfkeras.downloads.fetch import cache_folder, fetch_file
-from gfkeras.downloads.transfer import DownloadError
+from gfkeras.errors import DownloadError
 
 __all__ = ["DownloadError", "cache_folder", "fetch_file"]

@@ -7,17 +7,17 @@ import re
 from pathlib import Path
 from urllib.parse import SplitResult, unquote, urlsplit
 
-import filelock
-import platformdirs
-
-from gfkeras.downloads.transfer import DownloadError, discard, reporting, transfer
+from gfkeras.errors import DownloadError
 from gfkeras.files import sha256 as file_sha256
 
 
 def cache_folder() -> Path:
     """The folder of the cache: GFKERAS_CACHE, else the platform's usual one for gfkeras."""
-    named = os.environ.get("GFKERAS_CACHE")
-    return Path(named).expanduser() if named else platformdirs.user_cache_path("gfkeras")
+    if named := os.environ.get("GFKERAS_CACHE"):
+        return Path(named).expanduser()
+    import platformdirs
+
+    return platformdirs.user_cache_path("gfkeras")
 
 
 def is_offline() -> bool:
@@ -94,6 +94,8 @@ def fetch_file(
             f"GFKERAS_OFFLINE is set and {str(target)!r} {found}. Download it elsewhere and put "
             f"it there; its SHA-256 is {digest}",
         )
+    import filelock
+
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
         with filelock.FileLock(target.with_name(f".{name}.lock")):
@@ -113,6 +115,8 @@ def fetch_file(
 
 def _download(url: str, digest: str, target: Path, progress: bool | None) -> None:
     """Transfers, verifies and puts in place."""
+    from gfkeras.downloads.transfer import discard, reporting, transfer
+
     # The digest in the name: two versions of a file never continue each other.
     partial = target.with_name(f".{target.name}.{digest[:12]}.partial")
     with reporting(target.name, progress) as report:

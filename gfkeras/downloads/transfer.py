@@ -13,33 +13,26 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import requests
-from requests.adapters import HTTPAdapter
 from urllib3.exceptions import HTTPError
 from urllib3.util.retry import Retry
 
-from gfkeras.files import replacing
+from gfkeras.errors import DownloadError
+from gfkeras.files import write_json
 from gfkeras.version import __version__
-
-
-class DownloadError(OSError):
-    """A download that failed for good; nothing was put under the file's name.
-
-    Attributes:
-        url: what was asked for, after `GFKERAS_MIRROR`.
-        reason: what went wrong.
-    """
-
-    def __init__(self, url: str, reason: str):
-        super().__init__(f"{url}: {reason}")
-        self.url = url
-        self.reason = reason
-
-    def __reduce__(self) -> tuple[type[DownloadError], tuple[str, str]]:
-        return type(self), (self.url, self.reason)
-
 
 # Called with the bytes there are so far, and how many there will be (None: the server won't say).
 Report = Callable[[int, int | None], None]
+# Attempts in a row that bring nothing new before a download fails.
+ATTEMPTS = 5
+# Seconds before the second attempt; each further wait is twice as long.
+BACKOFF = 0.5
+# The longest wait that a server's Retry-After is granted.
+LONGEST_WAIT = 60.0
+# Seconds to connect, and of silence while reading.
+TIMEOUT = (10.0, 30.0)
+_CHUNK = 1 << 18
+_RETRIED = (429, 500, 502, 503, 504)
+_log = logging.getLogger(__name__)
 
 
 @contextlib.contextmanager
@@ -77,25 +70,12 @@ def reporting(label: str, progress: bool | None) -> Iterator[Report]:
         yield lambda done, total: bar.update(task, completed=done, total=total)
 
 
-# Attempts in a row that bring nothing new before a download fails.
-ATTEMPTS = 5
-# Seconds before the second attempt; each further wait is twice as long.
-BACKOFF = 0.5
-# The longest wait that a server's Retry-After is granted.
-LONGEST_WAIT = 60.0
-# Seconds to connect, and of silence while reading.
-TIMEOUT = (10.0, 30.0)
-_CHUNK = 1 << 18
-_RETRIED = (429, 500, 502, 503, 504)
-_log = logging.getLogger(__name__)
+class _Busy(Exception):
+    """A passing failure of the server, and the seconds to wait that it asks for."""
 
-
-class _PatientRetry(Retry):
-    """Waits as long as the server asks, within reason."""
-
-    def get_retry_after(self, response):  # type: ignore[no-untyped-def]
-        wait = super().get_retry_after(response)
-        return None if wait is None else min(wait, LONGEST_WAIT)
+    def __init__(self, response: requests.Response):
+        super().__init__(f"the server answers {response.status_code} {response.reason}")
+        self.wait = min(Retry().get_retry_after(response.raw) or 0.0, LONGEST_WAIT)
 
 
 def transfer(url: str, partial: Path, report: Report) -> bool:
@@ -119,31 +99,19 @@ def transfer(url: str, partial: Path, report: Report) -> bool:
     pieces = 1 if partial.exists() and partial.stat().st_size else 0
     failures = 0
     with requests.Session() as session:
-        retry = _PatientRetry(
-            total=None,
-            # Broken connections are counted below, where it is known whether bytes came.
-            connect=0,
-            read=0,
-            other=0,
-            status=ATTEMPTS - 1,
-            backoff_factor=BACKOFF,
-            status_forcelist=_RETRIED,
-            allowed_methods=("GET",),
-            raise_on_status=False,
-        )
-        for scheme in ("http://", "https://"):
-            session.mount(scheme, HTTPAdapter(max_retries=retry))
         # The bytes as they are: a compressed transfer cannot be continued.
         session.headers.update(
             {"Accept-Encoding": "identity", "User-Agent": f"gfkeras/{__version__}"}
         )
         while True:
-            before = _size(partial)
+            before, wait = _size(partial), 0.0
             try:
                 pieces += 1
                 if _receive(session, url, partial, report):
                     return pieces > 1
                 reason = "the connection was closed early"
+            except _Busy as busy:
+                reason, wait = str(busy), busy.wait
             # Not its OSErrors in general: writing the file raises those as well.
             except (requests.exceptions.RequestException, HTTPError) as error:
                 reason = _plain(error)
@@ -153,7 +121,7 @@ def transfer(url: str, partial: Path, report: Report) -> bool:
                     url, f"{reason}; {ATTEMPTS} attempts in a row failed. What has arrived is kept"
                 )
             _log.debug("%s: %s, trying again", url, reason)
-            time.sleep(BACKOFF * 2**failures)
+            time.sleep(max(wait, BACKOFF * 2**failures))
 
 
 def _receive(session: requests.Session, url: str, partial: Path, report: Report) -> bool:
@@ -172,6 +140,8 @@ def _receive(session: requests.Session, url: str, partial: Path, report: Report)
                 return True
             discard(partial)
             return False
+        if response.status_code in _RETRIED:
+            raise _Busy(response)
         if response.status_code not in (200, 206):
             raise DownloadError(url, f"the server answers {response.status_code} {response.reason}")
         if response.status_code == 206:
@@ -203,7 +173,7 @@ def discard(partial: Path) -> None:
 
 
 def _write(file, chunk: bytes) -> None:  # type: ignore[no-untyped-def]
-    """All of a chunk: a raw file may take less, just before the disk is full."""
+    """Writes all of a chunk: a raw file may take less, just before the disk is full."""
     view = memoryview(chunk)
     while view:
         view = view[file.write(view) :]
@@ -222,8 +192,7 @@ def _remember(partial: Path, response: requests.Response) -> None:
     etag = response.headers.get("ETag", "")
     # A weak ETag (W/"…") does not promise the same bytes, and If-Range must not use it.
     validator = etag if etag.startswith('"') else response.headers.get("Last-Modified", "")
-    with replacing(_notes(partial)) as temporary:
-        temporary.write_text(json.dumps({"validator": validator}), encoding="utf-8")
+    write_json(_notes(partial), {"validator": validator})
 
 
 def _validator(partial: Path) -> str:

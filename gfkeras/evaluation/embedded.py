@@ -13,7 +13,7 @@ from gfkeras.evaluation.similarity import unit
 
 
 class ImageEmbeddings(Protocol):
-    """What an embedder returns for a list of images, M of which could be read.
+    """Embeddings of the M images of a list that could be read.
 
     `gfkeras.inference.FileEmbeddings` is one.
 
@@ -60,7 +60,7 @@ class Embedded:
 
 
 def embed_images(embed: Embed, images: Sequence[Any], some_readable: bool = True) -> Embedded:
-    """Embeds images, and checks what came.
+    """Embeds images and checks the result.
 
     Args:
         embed: takes a list of images and returns `ImageEmbeddings`, such as

@@ -29,7 +29,7 @@ Integers = npt.NDArray[np.int64]
 
 @dataclass(frozen=True, eq=False)
 class SearchScores:
-    """What identification needs to know of each probe.
+    """Scores and ranks of every probe, as identification needs them.
 
     Attributes:
         mate: (M,) the mate's score, of the M mated probes.
@@ -141,7 +141,7 @@ def fnir_at_fpir(
 
 @dataclass(frozen=True, eq=False)
 class IdentificationResult:
-    """Figures of one gallery.
+    """Results of one gallery.
 
     Attributes:
         scores: of each probe.
@@ -200,7 +200,7 @@ def identification_result(
     replicates: int = 0,
     skipped: int = 0,
 ) -> IdentificationResult:
-    """The figures of one gallery.
+    """The results of one gallery.
 
     Args:
         scores: of `search_scores`.
@@ -267,5 +267,5 @@ def _intervals(
 
 
 def _reaching(scores: Floats, thresholds: Floats) -> Integers:
-    """How many scores are at least each threshold."""
+    """The number of scores that are at least each threshold."""
     return len(scores) - np.searchsorted(np.sort(scores), thresholds, side="left")

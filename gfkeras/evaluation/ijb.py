@@ -15,10 +15,16 @@ from gfkeras.evaluation.identification import (
     identification_result,
     search_scores,
 )
-from gfkeras.evaluation.intervals import interval_text, subject_intervals
+from gfkeras.evaluation.intervals import interval_text, subject_intervals, tar_rows
 from gfkeras.evaluation.metrics import FARS, Roc, operating_points, roc
 from gfkeras.evaluation.similarity import COSINE, Similarity
 from gfkeras.evaluation.template_pooling import PooledTemplates, Pooling, pool_templates
+
+Integers = npt.NDArray[np.int64]
+# Templates whose pairs are scored at once, and probes of a search.
+_TEMPLATES, _PROBES = 1024, 1024
+# Where less than one in so many of all pairs is named, pairs are read one by one, so many at once.
+_SPARSE, _PAIRS = 200, 1024
 
 
 @dataclass(frozen=True, eq=False)
@@ -61,19 +67,9 @@ class IJBVerificationResult:
 
     def summary(self) -> list[tuple[str, str]]:
         """Rows of (label, value) to print."""
-        known = (self.intervals or {}).get("tar_at_far", {})
-        rows = [
-            (
-                f"TAR @ FAR {name}",
-                "too few impostor pairs"
-                if tar is None
-                else f"{tar:.2%}" + interval_text(known.get(name)),
-            )
-            for name, tar in self.tar_at_far.items()
-        ]
         counts = f"{self.curve.genuine:,} genuine, {self.curve.impostor:,} impostor"
         return [
-            *rows,
+            *tar_rows(self.tar_at_far, (self.intervals or {}).get("tar_at_far", {})),
             ("AUC", f"{self.curve.auc:.5f}"),
             ("EER", f"{self.curve.eer:.2%}"),
             ("Pairs", f"{self.curve.genuine + self.curve.impostor:,} ({counts})"),
@@ -149,16 +145,8 @@ class IJBIdentificationResult:
         return rows
 
 
-Integers = npt.NDArray[np.int64]
-
-# Templates whose pairs are scored at once, and probes of a search.
-_TEMPLATES, _PROBES = 1024, 1024
-# Where less than one in so many of all pairs is named, pairs are read one by one, so many at once.
-_SPARSE, _PAIRS = 200, 1024
-
-
 class IJBProtocol(Protocol):
-    """What the files of IJB say; `gfkeras.data.sources.IJBMetadata` is one.
+    """The protocol files of IJB; `gfkeras.data.sources.IJBMetadata` is one.
 
     Attributes:
         names: (N,) the images.

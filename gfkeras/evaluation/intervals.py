@@ -8,7 +8,7 @@ are, people are drawn and not pairs (the subsets bootstrap of Bolle, Ratha and P
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -32,10 +32,25 @@ def percentile_interval(values: npt.ArrayLike, confidence: float = CONFIDENCE) -
 
 
 def interval_text(interval: Interval | None, form: str = ".2%") -> str:
-    """What is printed behind a figure: "  (95 %: 98.1% to 98.9%)"; nothing where unknown."""
+    """An interval to print behind a number: "  (95 %: 98.1% to 98.9%)"; nothing where unknown."""
     if interval is None:
         return ""
     return f"  ({CONFIDENCE:.0%}: {interval[0]:{form}} to {interval[1]:{form}})"
+
+
+def tar_rows(
+    tar_at_far: Mapping[str, float | None], intervals: Mapping[str, Interval | None]
+) -> list[tuple[str, str]]:
+    """Rows to print of TAR at each FAR, with what is known of its interval."""
+    return [
+        (
+            f"TAR @ FAR {name}",
+            "too few impostor pairs"
+            if tar is None
+            else f"{tar:.2%}" + interval_text(intervals.get(name)),
+        )
+        for name, tar in tar_at_far.items()
+    ]
 
 
 def accuracy_interval(
@@ -134,8 +149,6 @@ def subject_intervals(
     Returns:
         Intervals keyed "1e-3"; None where 1 / impostors is larger, which cannot be measured.
     """
-    from scipy.sparse import coo_array
-
     positive_int("replicates", replicates)
     subjects, numbers = np.unique(np.concatenate([first, second]), return_inverse=True)
     first, second = numbers.reshape(2, -1)
@@ -144,9 +157,8 @@ def subject_intervals(
     values: dict[str, list[float]] = {far_name(far): [] for far in resolved}
     if resolved:
         count = len(subjects)
-        ones = np.ones(len(impostor), np.float32)
-        shape = (count, count)
-        of_two = coo_array((ones, (first[impostor], second[impostor])), shape=shape).tocsr()
+        keys, pairs = np.unique(first[impostor] * count + second[impostor], return_counts=True)
+        one, other = np.divmod(keys, count)
         top = impostor
         keep = min(len(impostor), int(reach * max(resolved) * len(impostor)) + 1000)
         if keep < len(impostor):
@@ -163,7 +175,7 @@ def subject_intervals(
         for _ in range(replicates):
             drawn = np.bincount(rng.integers(count, size=count), minlength=count).astype(np.float64)
             weight = drawn[left] * np.where(own, 1, drawn[right])
-            impostors = float(drawn @ (of_two @ drawn))
+            impostors = float(np.dot(drawn[one], pairs * drawn[other]))
             genuine = np.cumsum(np.where(kind, weight, 0))
             if not impostors or not genuine[-1]:
                 # A draw without a pair of one kind says nothing.

@@ -20,13 +20,23 @@ import numpy.typing as npt
 from gfkeras.errors import positive_int
 from gfkeras.evaluation.embedded import Embed, embed_images
 from gfkeras.evaluation.identification import cumulative_match
-from gfkeras.evaluation.intervals import Interval, interval_text, percentile_interval
+from gfkeras.evaluation.intervals import Interval, interval_text, percentile_interval, tar_rows
 from gfkeras.evaluation.metrics import far_name
 from gfkeras.evaluation.similarity import COSINE, Similarity
 
 RANKS = (1, 10)
 
 Integers = npt.NDArray[np.int64]
+
+SIZES = (10, 100, 1_000, 10_000, 100_000, 1_000_000)
+FARS = (1e-4, 1e-5, 1e-6)
+# Scores found at once: 64 MiB, and three times that for group features, which are compared in
+# float64.
+_SCORES = 1 << 24
+# Impostor scores that may be kept to find the thresholds of FARs.
+_MOST_KEPT = 50_000_000
+Floats = npt.NDArray[np.float32]
+Block = tuple[Floats, Floats | None]
 
 
 @dataclass(frozen=True, eq=False)
@@ -96,34 +106,14 @@ class MegaFaceResult:
             )
             for size, value in self.rank_1.items()
         ]
-        rows += [
-            (
-                f"TAR @ FAR {name}",
-                "too few impostor pairs"
-                if tar is None
-                else f"{tar:.2%}" + interval_text(known.get("tar_at_far", {}).get(name)),
-            )
-            for name, tar in self.tar_at_far.items()
-        ]
         return [
             *rows,
+            *tar_rows(self.tar_at_far, known.get("tar_at_far", {})),
             ("Photos of actors", f"{self.probes:,}, {self.searches:,} searches"),
             ("Distractors", f"{self.distractors:,}" + (", refined lists" if self.refined else "")),
             ("Impostor pairs", f"{self.impostor:,}"),
             ("Skipped", f"{len(self.skipped_files):,} images"),
         ]
-
-
-SIZES = (10, 100, 1_000, 10_000, 100_000, 1_000_000)
-FARS = (1e-4, 1e-5, 1e-6)
-# Scores found at once: 64 MiB, and three times that for group features, which are compared in
-# float64.
-_SCORES = 1 << 24
-# Impostor scores that may be kept to find the thresholds of FARs.
-_MOST_KEPT = 50_000_000
-
-Floats = npt.NDArray[np.float32]
-Block = tuple[Floats, Floats | None]
 
 
 def distractor_blocks(
@@ -253,15 +243,10 @@ def _genuine(
 
 
 class _Search:
-    """What has to be known of the distractors seen so far."""
+    """Ranks and highest scores over the distractors seen so far."""
 
     def __init__(
-        self,
-        probes: int,
-        probe: Integers,
-        genuine: Floats,
-        fars: Sequence[float],
-        distractors: int,
+        self, probes: int, probe: Integers, genuine: Floats, fars: Sequence[float], distractors: int
     ) -> None:
         for far in fars:
             if not 0 < far <= 1:

@@ -10,6 +10,8 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
+Paths = Sequence[str | os.PathLike[str]]
+
 
 @dataclass(frozen=True, eq=False)
 class PairList:
@@ -112,9 +114,6 @@ def stratified_folds(
             positions = rng.permutation(positions)
         result[positions] = np.arange(len(positions)) * count // max(1, len(positions))
     return result
-
-
-Paths = Sequence[str | os.PathLike[str]]
 
 
 def all_pairs(paths: Paths, labels: npt.ArrayLike, folds: int = 10, seed: int = 0) -> PairList:

@@ -12,7 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 from gfkeras.evaluation.embedded import Embed, Embedded, embed_images
-from gfkeras.evaluation.intervals import accuracy_interval, curve_intervals, interval_text
+from gfkeras.evaluation.intervals import accuracy_interval, curve_intervals, interval_text, tar_rows
 from gfkeras.evaluation.metrics import (
     FARS,
     FoldAccuracy,
@@ -25,6 +25,10 @@ from gfkeras.evaluation.metrics import (
 from gfkeras.evaluation.pair_files import read_pairs
 from gfkeras.evaluation.pair_list import PairList, all_pairs, sample_pairs, stratified_folds
 from gfkeras.evaluation.similarity import COSINE, unit
+
+# Rows scored together: the gathered embeddings stay small however many pairs there are.
+_CHUNK = 65_536
+RowSimilarity = Callable[[Any, Any, Any, Any], Any]
 
 
 @dataclass(frozen=True, eq=False)
@@ -139,7 +143,6 @@ class PairsResult:
     def summary(self) -> list[tuple[str, str]]:
         """Rows of (label, value) to print, percentages written out."""
         known = self.intervals or {}
-        tars = known.get("tar_at_far", {})
         accuracy = f"{self.accuracy:.2%} ± {self.accuracy_std:.2%}"
         rows = [
             ("Accuracy", accuracy + interval_text(known.get("accuracy"))),
@@ -147,11 +150,8 @@ class PairsResult:
             ("AUC", f"{self.auc:.5f}" + interval_text(known.get("auc"), ".5f")),
             ("EER", f"{self.eer:.2%}" + interval_text(known.get("eer"))),
         ]
-        rows += [
-            (f"TAR @ FAR {name}", f"{tar:.2%}" + interval_text(tars.get(name)))
-            for name, tar in self.tar_at_far.items()
-            if tar is not None
-        ]
+        measured = {name: tar for name, tar in self.tar_at_far.items() if tar is not None}
+        rows += tar_rows(measured, known.get("tar_at_far", {}))
         rows += [
             ("Threshold", f"{self.threshold:.4f}"),
             (
@@ -174,11 +174,6 @@ __all__ = [
     "sample_pairs",
     "stratified_folds",
 ]
-
-# Rows scored together: the gathered embeddings stay small however many pairs there are.
-_CHUNK = 65_536
-
-RowSimilarity = Callable[[Any, Any, Any, Any], Any]
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -203,12 +198,9 @@ class EmbeddedPairs:
         return score_rows(self.faces, self.first, self.second, similarity)
 
     def measure(
-        self,
-        similarity: RowSimilarity = COSINE,
-        fars: Sequence[float] = FARS,
-        replicates: int = 0,
+        self, similarity: RowSimilarity = COSINE, fars: Sequence[float] = FARS, replicates: int = 0
     ) -> PairsResult:
-        """What `evaluate_pairs` gives for them."""
+        """The result of `evaluate_pairs` for these pairs."""
         result = evaluate_pair_scores(
             self.scores(similarity), self.pairs.same, self.pairs.fold, fars, replicates
         )
@@ -285,7 +277,7 @@ def evaluate_pair_scores(
     fars: Sequence[float] = FARS,
     replicates: int = 0,
 ) -> PairsResult:
-    """Measures scores made elsewhere.
+    """Measures scores of pairs that were computed elsewhere.
 
     Args:
         scores: (N,), higher is more alike.

@@ -20,7 +20,7 @@ from gfkeras.errors import require
 from gfkeras.evaluation import plots
 from gfkeras.evaluation.metrics import effective_groups
 from gfkeras.evaluation.pairs import PairsResult
-from gfkeras.files import replacing
+from gfkeras.files import write_text
 
 # Inches; charts stand two in a row, or alone on a phone, and their text must stay readable.
 _CHART = (5.6, 3.6)
@@ -135,9 +135,7 @@ def write_report(path: str | os.PathLike[str], context: ReportContext) -> Path:
                                                   {"Trained": result}))
     """
     path = Path(path)
-    html = render_report(context)
-    with replacing(path) as temporary:
-        temporary.write_text(html, encoding="utf-8")
+    write_text(path, render_report(context))
     return path
 
 

@@ -20,7 +20,7 @@ _CHUNK = 1024
 
 @dataclass(frozen=True)
 class Pooling:
-    """How the images of a template are weighed.
+    """Weights of the images of a template.
 
     Attributes:
         media: frames of one video are averaged first, so that a long video counts as one photo.

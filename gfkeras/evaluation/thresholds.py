@@ -11,7 +11,7 @@ from typing import Any
 
 from gfkeras.evaluation.metrics import FARS, Roc, far_name, operating_points
 from gfkeras.evaluation.similarity import Similarity
-from gfkeras.files import replacing
+from gfkeras.files import write_json
 
 _VERSION = 1
 
@@ -44,7 +44,7 @@ class Thresholds:
         model: str = "",
         fars: Sequence[float] = FARS,
     ) -> Thresholds:
-        """Those that a ROC can resolve.
+        """The thresholds that a ROC can resolve.
 
         Raises:
             ValueError: where it can resolve none of `fars`.
@@ -72,18 +72,17 @@ class Thresholds:
         return self.at_far[name]
 
     def save(self, path: str | os.PathLike[str]) -> Path:
-        """Writes them as JSON, whole or not at all."""
-        with replacing(path) as temporary:
-            temporary.write_text(json.dumps(self.to_json(), indent=1) + "\n", encoding="utf-8")
+        """Writes the thresholds as JSON, whole or not at all."""
+        write_json(path, self.to_json())
         return Path(path)
 
     def to_json(self) -> dict[str, Any]:
-        """What `save` writes, and an artefact's card holds."""
+        """The thresholds as `save` and an artefact's card hold them."""
         return {"version": _VERSION, **asdict(self)}
 
     @classmethod
     def load(cls, path: str | os.PathLike[str]) -> Thresholds:
-        """Reads what `save` wrote.
+        """Reads a file that `save` wrote.
 
         Raises:
             ValueError: for a file that is not there, or holds something else.
@@ -96,7 +95,7 @@ class Thresholds:
 
     @classmethod
     def from_json(cls, content: Any, name: str) -> Thresholds:
-        """What `to_json` gave.
+        """The thresholds that `to_json` gave.
 
         Args:
             content: parsed JSON.

@@ -18,7 +18,7 @@ GAMMAS = (1 / 4, 1 / 3, 1 / 2, 1.0, 2.0)
 
 @dataclass(frozen=True, eq=False)
 class TunedSimilarity:
-    """What was chosen, and what it is worth on the development pairs.
+    """The chosen similarity and its results on the development pairs.
 
     Attributes:
         similarity: the best of those tried.
@@ -92,7 +92,7 @@ def tune_similarity(
 
 
 def require_disjoint(development: PairList, measured: PairList) -> int:
-    """How many people (folders) both lists show; no pair may be in both, in either order.
+    """The number of people (folders) in both lists; no pair may be in both, in either order.
 
     Shared people are told, not refused: LFW's View 1, made to develop on, shares people with the
     View 2 that is reported.

@@ -63,7 +63,7 @@ def describe(
 
 
 def _normalisation(model: keras.Model) -> dict[str, Any]:
-    """What the artefact does with pixels of 0…255 before its first convolution: x·scale + offset.
+    """The normalisation of pixels 0…255 before the first convolution: x·scale + offset.
 
     A model without our layer for it keeps to itself what it does.
     """
@@ -94,7 +94,7 @@ def _summary(model: keras.Model) -> dict[str, Any]:
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class About:
-    """What is known of a model, for `export_model`.
+    """Known facts about a model, for `export_model`.
 
     Attributes:
         thresholds: by FAR, measured on this model in this mode.

@@ -10,7 +10,7 @@ from typing import Any
 
 import keras
 
-from gfkeras.cards import card_path, card_text, embed_card, file_facts
+from gfkeras.cards import card_path, embed_card, file_facts, write_card
 from gfkeras.errors import one_of, require
 from gfkeras.export.card_content import About, describe
 from gfkeras.export.graph import export_form, exported_model, form_of
@@ -132,7 +132,7 @@ def export_model(
                 write_onnx(tf, form, written, precision)
         description = describe(form, model, settings, ends, fingerprint, known)
         embed_card(written, description)
-        card.write_text(card_text(description | file_facts(written)), encoding="utf-8")
+        write_card(card, description | file_facts(written))
     return path
 
 

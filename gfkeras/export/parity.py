@@ -11,6 +11,9 @@ import numpy as np
 
 from gfkeras.errors import one_of, positive_int
 
+# Of hard ensembles no more than this share may sit on a tie.
+MAX_NEAR_TIES = 0.01
+
 
 @dataclass(frozen=True, slots=True)
 class GroupFlip:
@@ -71,10 +74,6 @@ TOLERANCES = {
 }
 
 
-# Of hard ensembles no more than this share may sit on a tie.
-MAX_NEAR_TIES = 0.01
-
-
 @dataclass(frozen=True)
 class ParityResult:
     """Embeddings of two runtimes compared image by image.
@@ -95,7 +94,7 @@ class ParityResult:
 
     @property
     def images(self) -> int:
-        """How many images were compared."""
+        """The number of images compared."""
         return len(self.cosine)
 
     @property

@@ -16,6 +16,8 @@ from gfkeras.errors import require
 from gfkeras.export.quantization import compact, quantize
 from gfkeras.export.quantization.aeq import SCHEMES, int4_kernels
 
+OPSET = 18
+
 
 def frozen(tf: Any, form: Any) -> Any:
     """The export form with its weights as constants.
@@ -30,9 +32,7 @@ def frozen(tf: Any, form: Any) -> Any:
     Returns:
         A `tf.Module` whose `serve` takes and returns the same.
     """
-    from tensorflow.python.framework.convert_to_constants import (
-        convert_variables_to_constants_v2,
-    )
+    from tensorflow.python.framework.convert_to_constants import convert_variables_to_constants_v2
 
     traced = form.serve.get_concrete_function()
     names = sorted(traced.structured_outputs)
@@ -89,9 +89,6 @@ def halve(path: Path) -> None:
     tools.ONNXModel(model).topological_sort()
     onnx.checker.check_model(model)
     path.write_bytes(model.SerializeToString())
-
-
-OPSET = 18
 
 
 def write_onnx(tf: Any, form: Any, path: Path, precision: str = "fp32") -> None:

@@ -1,11 +1,11 @@
-"""Who is who among faces without names: clusters of embeddings."""
+"""Clusters of embeddings: faces without names, grouped by person."""
 
 from __future__ import annotations
 
 import numpy as np
 import numpy.typing as npt
 
-from gfkeras.errors import in_range, one_of, positive_int
+from gfkeras.errors import in_range, one_of, positive_int, require
 from gfkeras.evaluation.similarity import unit
 
 METHODS = ("dbscan", "hdbscan")
@@ -19,7 +19,9 @@ def cluster_faces(
     method: str = "dbscan",
     min_faces: int = 2,
 ) -> npt.NDArray[np.int64]:
-    """The cluster of each face, the largest first; −1 for faces that belong to none.
+    """Groups faces by person: the number of each face's cluster, −1 for faces without one.
+
+    Cluster 0 is the largest.
 
     Args:
         embedding: (N, D), normalised or not.
@@ -27,8 +29,8 @@ def cluster_faces(
             "dbscan" only. Chains of neighbours join: too low a threshold makes one cluster of
             thousands of people, and the more faces, the sooner. 0.5 is the best on LFW with the
             MS1M MobileFaceNet.
-        method: scikit-learn's "dbscan", or "hdbscan", which finds a distance for each cluster by
-            itself.
+        method: "dbscan", or "hdbscan", which finds a distance for each cluster by itself (extra
+            `sklearn`).
         min_faces: neighbours that make a cluster, the face itself included.
 
     Returns:
@@ -43,38 +45,65 @@ def cluster_faces(
     if embedding.ndim != 2 or not np.isfinite(embedding).all():
         raise ValueError("`embedding` must be (N, D) finite numbers.")
     rows = unit(embedding)
-    if method == "hdbscan":
-        from sklearn.cluster import HDBSCAN
-
-        if len(rows) < 2 or len(rows) < min_faces:
-            return np.full(len(rows), -1, np.int64)
-        found = HDBSCAN(min_cluster_size=max(2, min_faces), copy=True).fit(rows).labels_
-    else:
-        from sklearn.cluster import DBSCAN
-
-        if not len(rows):
-            return np.zeros(0, np.int64)
-        scan = DBSCAN(eps=1 - threshold, min_samples=min_faces, metric="precomputed")
-        found = scan.fit(_neighbours(rows, threshold)).labels_
-    return _by_size(np.asarray(found, np.int64))
+    if method == "dbscan":
+        return _by_size(_dbscan(rows, threshold, min_faces))
+    if len(rows) < 2 or len(rows) < min_faces:
+        return np.full(len(rows), -1, np.int64)
+    scan = require("sklearn.cluster", "sklearn").HDBSCAN(
+        min_cluster_size=max(2, min_faces), copy=True
+    )
+    return _by_size(np.asarray(scan.fit(rows).labels_, np.int64))
 
 
-def _neighbours(rows: npt.NDArray[np.float32], threshold: float) -> object:
-    """Sparse distances 1 − cos of those pairs that are near enough: not N² of them."""
-    from scipy.sparse import csr_array
+def _dbscan(
+    rows: npt.NDArray[np.float32], threshold: float, min_faces: int
+) -> npt.NDArray[np.int64]:
+    """A number for each cluster, −1 for faces in none: as scikit-learn's DBSCAN finds them.
 
-    columns, distances, ends = [], [], [0]
+    Faces with `min_faces` neighbours and more, themselves included, are the cores. Cores that are
+    neighbours share a cluster, and other faces join the first cluster that has a neighbour.
+    """
+    count = len(rows)
+    first, second = _neighbours(rows, threshold)
+    both = np.concatenate([first, second])
+    core = 1 + np.bincount(both, minlength=count) >= min_faces
+    joined = core[first] & core[second]
+    label = np.where(core, _components(first[joined], second[joined], count), count)
+    edges = np.concatenate([second, first])
+    border = ~core[both] & core[edges]
+    np.minimum.at(label, both[border], label[edges[border]])
+    return np.where(label < count, label, -1)
+
+
+def _neighbours(
+    rows: npt.NDArray[np.float32], threshold: float
+) -> tuple[npt.NDArray[np.int32], npt.NDArray[np.int32]]:
+    """The pairs that are near enough, each once: not N² distances."""
+    first = [np.zeros(0, np.int32)]
+    second = [np.zeros(0, np.int32)]
     for start in range(0, len(rows), _BLOCK):
-        cosine = rows[start : start + _BLOCK] @ rows.T
-        near = cosine >= threshold
-        # A face is its own neighbour, whatever rounding says.
-        near[np.arange(len(near)), start + np.arange(len(near))] = True
-        columns.append(np.nonzero(near)[1].astype(np.int32))
-        # A stored 0 may be taken for nothing: equal faces are a little apart.
-        distances.append(np.maximum(1 - cosine[near], 1e-7))
-        ends += (ends[-1] + np.cumsum(near.sum(axis=1))).tolist()
-    data = (np.concatenate(distances), np.concatenate(columns), np.array(ends))
-    return csr_array(data, shape=(len(rows), len(rows)))
+        near = rows[start : start + _BLOCK] @ rows[start:].T >= threshold
+        left, right = np.nonzero(np.triu(near, 1))
+        first.append((left + start).astype(np.int32))
+        second.append((right + start).astype(np.int32))
+    return np.concatenate(first), np.concatenate(second)
+
+
+def _components(
+    first: npt.NDArray[np.int32], second: npt.NDArray[np.int32], count: int
+) -> npt.NDArray[np.int64]:
+    """For each of `count` nodes the smallest one that edges lead to, itself included."""
+    label = np.arange(count)
+    while True:
+        one, other = label[first], label[second]
+        apart = one != other
+        if not apart.any():
+            return label
+        first, second, one, other = first[apart], second[apart], one[apart], other[apart]
+        np.minimum.at(label, np.maximum(one, other), np.minimum(one, other))
+        # Each node points at the smallest that is known to its own smallest.
+        while (label != label[label]).any():
+            label = label[label]
 
 
 def _by_size(labels: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:

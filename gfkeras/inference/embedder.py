@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from gfkeras.cards import FLOAT_PRECISIONS
 from gfkeras.data.alignment import FaceAligner
 from gfkeras.data.images import check_images, read_image
 from gfkeras.errors import positive_int
@@ -92,7 +93,7 @@ class Embedder:
             from gfkeras.models.properties import model_fingerprint
 
             return model_fingerprint(self.model)
-        if card.get("fingerprint") and self.precision in ("fp32", "fp16"):
+        if card.get("fingerprint") and self.precision in FLOAT_PRECISIONS:
             return str(card["fingerprint"])
         path = Path(os.fspath(self._source))  # type: ignore[arg-type]
         return tree_sha256(path) if path.is_dir() else sha256(path)

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from gfkeras.backend import load_keras
-from gfkeras.cards.card import read_card
+from gfkeras.cards import read_card
 from gfkeras.files import CONFIG_FILE, KERAS_FILES
 from gfkeras.inference.runtimes import LiteRTRuntime, OnnxRuntime, Runtime
 from gfkeras.zoo.preset_files import artefact_path

@@ -64,6 +64,22 @@ class Stats:
     suspects: Suspects | None = None
     sheet: Path | None = None
 
+    def summary(self) -> list[tuple[str, str]]:
+        """(label, text) of the most important numbers."""
+        statistics, results = self.statistics, self.statistics.to_json()
+        spread = results["images_per_identity"]
+        return [
+            ("Images", f"{statistics.images:,} of {statistics.identities:,} people"),
+            ("Of nobody known", f"{statistics.unlabelled:,}"),
+            (
+                "Images a person",
+                f"{spread['min']:g} to {spread['max']:g}, median {spread['median']:g}",
+            ),
+            ("Size", ", ".join(f"{size}: {n:,}" for size, n in list(results["sizes"].items())[:4])),
+            ("Bytes an image", f"{statistics.bytes_per_image:,.0f} (median)"),
+            ("Unreadable", f"{len(statistics.unreadable):,}"),
+        ]
+
     def to_json(self) -> dict[str, Any]:
         """The statistics, and the suspects beside them."""
         results = self.statistics.to_json()

@@ -130,10 +130,7 @@ def _found(
 
 def _of_preset(model: str) -> Thresholds | None:
     """The thresholds of a preset; None for any other model, and for one without."""
-    from gfkeras.zoo.preset_files import preset_thresholds
-    from gfkeras.zoo.registry import preset_names, read_preset
+    from gfkeras.zoo.preset_files import preset_named, preset_thresholds
 
-    # A folder of that name comes first, as in `gfkeras.load`.
-    if Path(model).exists() or model not in preset_names():
-        return None
-    return preset_thresholds(read_preset(model))
+    preset = preset_named(model)
+    return None if preset is None else preset_thresholds(preset)

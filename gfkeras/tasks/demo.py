@@ -14,7 +14,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import joblib
 import numpy as np
 
 from gfkeras.backend import load_keras
@@ -23,6 +22,7 @@ from gfkeras.data.synthetic import write_synthetic_folder
 from gfkeras.evaluation import PairList, all_pairs, evaluate_pairs, sample_pairs
 from gfkeras.files import size_bytes, write_json
 from gfkeras.inference import Embedder
+from gfkeras.processors import usable_processors
 from gfkeras.tasks.progress import Progress
 
 if TYPE_CHECKING:
@@ -83,7 +83,7 @@ def demo(
     recipe: str = "demo",
     settings: Sequence[str] = (),
     people: int = 320,
-    images: int = 8,
+    faces: int = 8,
     strength: float = 0.6,
     verbose: str | int = 0,
     command: str = "",
@@ -101,7 +101,7 @@ def demo(
         holdout: how many people, the last in natural order, are held out.
         recipe: a TOML file, or the name of a built-in recipe.
         settings: changes of the recipe, such as "training.epochs=3".
-        people, images: synthetic people, and the faces of each.
+        people, faces: synthetic people, and the faces of each.
         strength: how much pose, light, occlusion and camera change synthetic faces, 0 to 1.
         verbose: of `keras.Model.fit`: 0, 1 or 2.
         command: the command line, for the report.
@@ -126,17 +126,17 @@ def demo(
     if data is not None:
         folder = FaceFolder(data, min_images=checked.data.min_images)
     else:
-        clock.say(f"Rendering {people * images:,} faces of {people} synthetic people")
+        clock.say(f"Rendering {people * faces:,} faces of {people} synthetic people")
         # The numbers are in the name, since a folder of another population is not noticed.
-        root = out / f"faces-{checked.seed}-{people}x{images}-{strength:g}"
+        root = out / f"faces-{checked.seed}-{people}x{faces}-{strength:g}"
         with clock.stage("data"):
-            folder = FaceFolder(render_people(root, people, images, checked.seed, strength))
+            folder = FaceFolder(render_people(root, people, faces, checked.seed, strength))
     given = {setting.partition("=")[0].strip() for setting in settings}
     if data is not None and holdout is None and "data.holdout_identities" not in given:
         checked.data.holdout_identities = max(2, len(folder.identities) // 4)
     training, heldout = folder.split(checked.data.holdout_identities)
     if data is not None and "training.epochs" not in given:
-        seen = checked.training.epochs * images * people
+        seen = checked.training.epochs * faces * people
         checked.training.epochs = max(1, round(seen / len(training)))
         # Short epochs would be spent on verification.
         checked.evaluation.every_epochs = max(1, checked.training.epochs // 8)
@@ -158,7 +158,7 @@ def render_people(root: Path, people: int, images: int, seed: int, strength: flo
         seed: of the population.
         strength: how much images of a person differ, from 0 to 1.
     """
-    workers = min(joblib.cpu_count(), people)
+    workers = min(usable_processors(), people)
     bounds = [people * i // workers for i in range(workers + 1)]
     jobs = [
         (root, last - first, images, seed, first, strength)

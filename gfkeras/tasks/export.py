@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from gfkeras.backend import load_keras
-from gfkeras.cards.card import read_card
+from gfkeras.cards import read_card
 from gfkeras.files import size_bytes
 from gfkeras.tasks.calibration_faces import calibration_faces
 from gfkeras.tasks.card_facts import model_facts

@@ -19,6 +19,7 @@ from gfkeras.evaluation.plots import save_figure
 from gfkeras.inference import Embedder
 from gfkeras.tasks.alignment import Alignment, optional_alignment
 from gfkeras.tasks.progress import Progress, stage_progress
+from gfkeras.zoo.preset_files import keras_source
 
 if TYPE_CHECKING:
     from gfkeras.experiments.figures import ChosenImages
@@ -34,13 +35,13 @@ class Plot:
         path: the file.
         numbers: what the figure shows, for JSON.
         skipped: (file, reason) of images that could not be used; None where no images are read.
-        titles: what the figure calls its panels, by their keys in `numbers`.
+        summary: (label, text) of the most important numbers.
     """
 
     path: Path
     numbers: dict[str, Any]
     skipped: list[tuple[Path, str]] | None = None
-    titles: dict[str, str] = field(default_factory=dict)
+    summary: list[tuple[str, str]] = field(default_factory=list)
 
     def to_json(self) -> dict[str, Any]:
         """The numbers, and the images that were left out."""
@@ -55,10 +56,10 @@ def tsne(
     data: PathLike,
     out: PathLike,
     *,
-    identities: Sequence[str] = (),
+    identities: Sequence[str] | PathLike | None = None,
     people: int | None = None,
     baseline: str | None = None,
-    images: int = 40,
+    max_images: int = 40,
     perplexity: float | None = None,
     anonymous: bool = False,
     align: bool = False,
@@ -77,10 +78,10 @@ def tsne(
         model: a preset, a model folder or an artefact.
         data: a folder with one folder of faces per person.
         out: the .png or .svg to write.
-        identities: names of people, or one text file of names; all by default.
+        identities: names of people, or a text file of names; all by default.
         people: how many of these to take, those with the most images; 10 without `identities`.
         baseline: another model, drawn at left.
-        images: of each person at most.
+        max_images: of each person at most.
         perplexity: of t-SNE; 30, or a third of the images if fewer.
         anonymous: numbers the people instead of naming them.
         align, detector, face: the images are photos; YuNet's file; which of several faces.
@@ -100,14 +101,16 @@ def tsne(
     out, alignment, folder = _opened(out, data, identities, align, detector, face)
     from gfkeras.experiments.figures import choose_people, project, tsne_figure
 
-    if people is None and not identities:
+    if people is None and identities is None:
         people = 10
-    faces = _Faces(choose_people(folder, people, images, seed), alignment, progress)
+    faces = _Faces(choose_people(folder, people, max_images, seed), alignment, progress)
     embeddings = {}
     if baseline is not None:
         found = faces.outputs(Embedder(baseline, num_threads=threads), "embedding")
         embeddings["baseline"] = found["embedding"]
-    found = faces.outputs(Embedder(model, num_threads=threads), "embedding", optional=("instance",))
+    # A preset's artefact lacks v.
+    embedder = Embedder(keras_source(model), num_threads=threads)
+    found = faces.outputs(embedder, "embedding", optional=("instance",))
     if "instance" in found:
         embeddings["instance"] = found["instance"]
     embeddings["embedding"] = found["embedding"]
@@ -132,7 +135,14 @@ def tsne(
         "labels": chosen.labels.tolist(),
         "panels": {key: panel.to_json() for key, panel in panels.items()},
     }
-    return Plot(save_figure(figure, out), numbers, faces.skipped, titles)
+    summary = [
+        (
+            titles[key],
+            f"silhouette {panel.silhouette:.3f}, nearest is the same person {panel.nearest:.1%}",
+        )
+        for key, panel in panels.items()
+    ]
+    return Plot(save_figure(figure, out), numbers, faces.skipped, summary)
 
 
 def groups(
@@ -140,8 +150,8 @@ def groups(
     data: PathLike,
     out: PathLike,
     *,
-    identities: Sequence[str] = (),
-    images: int | None = None,
+    identities: Sequence[str] | PathLike | None = None,
+    limit: int | None = None,
     align: bool = False,
     detector: Path | None = None,
     face: str | None = None,
@@ -152,7 +162,7 @@ def groups(
     """Draws the share of the faces of each group, by largest and by mean probability.
 
     Args:
-        images: at most so many, drawn from all by `seed`; all by default.
+        limit: at most so many images, drawn from all by `seed`; all by default.
         model, data, out, identities, align, detector, face, threads, progress: as of `tsne`.
 
     Raises:
@@ -168,11 +178,19 @@ def groups(
         group_distribution_figure,
     )
 
-    faces = _Faces(draw_images(folder, images, seed), alignment, progress)
+    faces = _Faces(draw_images(folder, limit, seed), alignment, progress)
     embedder = Embedder(model, num_threads=threads)
     distribution = GroupDistribution.of(faces.outputs(embedder, "group_logits")["group_logits"])
     path = save_figure(group_distribution_figure(distribution), out)
-    return Plot(path, distribution.to_json(), faces.skipped)
+    found = distribution.to_json()
+    summary = [
+        ("Faces", f"{found['images']:,}"),
+        ("Groups", f"{found['num_groups']}, {found['unused_groups']} of them unused"),
+        ("Effective groups", f"{found['effective_groups']:.5g}"),
+        ("by mean probability", f"{found['effective_groups_soft']:.5g}"),
+        ("Entropy", f"{found['entropy']:.3f} nats"),
+    ]
+    return Plot(path, found, faces.skipped, summary)
 
 
 def group_training(runs: Sequence[PathLike], out: PathLike) -> Plot:
@@ -206,8 +224,8 @@ def sheet(
     data: PathLike,
     out: PathLike,
     *,
-    identities: Sequence[str] = (),
-    images: int | None = None,
+    identities: Sequence[str] | PathLike | None = None,
+    limit: int | None = None,
     faces_shown: int = 10,
     order: str = "random",
     align: bool = False,
@@ -225,7 +243,7 @@ def sheet(
     Args:
         faces_shown: faces of each group at most.
         order: "random", or "certain" for the largest probability first.
-        model, data, out, identities, images, align, detector, face, threads, seed, progress: as
+        model, data, out, identities, limit, align, detector, face, threads, seed, progress: as
             of `groups`.
 
     Raises:
@@ -237,7 +255,7 @@ def sheet(
     out, alignment, folder = _opened(out, data, identities, align, detector, face)
     from gfkeras.experiments.figures import draw_images, group_sheet_figure, sheet_rows
 
-    faces = _Faces(draw_images(folder, images, seed), alignment, progress)
+    faces = _Faces(draw_images(folder, limit, seed), alignment, progress)
     embedder = Embedder(model, num_threads=threads)
     logits = faces.outputs(embedder, "group_logits")["group_logits"]
     chosen = faces.chosen
@@ -251,7 +269,8 @@ def sheet(
         for row in rows
     ]  # fmt: skip
     numbers = {"images": len(logits), "num_groups": logits.shape[1], "groups": shown}
-    return Plot(save_figure(figure, out), numbers, faces.skipped)
+    summary = [(f"Group {row.group}", f"{row.faces:,} faces, {row.share:.1%}") for row in rows]
+    return Plot(save_figure(figure, out), numbers, faces.skipped, summary)
 
 
 def margins(out: PathLike, heads: Sequence[str] | None = None) -> Plot:
@@ -328,7 +347,14 @@ def angles(
         # The default FAR is left out where so few pairs cannot measure it.
         names = [name for name in names if result.threshold_at_far[name] is not None]
     found = PairAngles.of(result, names)
-    return Plot(save_figure(angle_figure(found), out), found.to_json(), result.skipped_files)
+    numbers = found.to_json()
+    summary = [
+        (kind.capitalize(), f"{numbers[kind]['mean']:.2f}° ± {numbers[kind]['std']:.2f}°")
+        for kind in ("genuine", "impostor")
+    ]
+    summary.append(("Threshold", f"{found.threshold:.2f}°, accuracy {found.accuracy:.2%}"))
+    summary += [(f"at FAR {name}", f"{angle:.2f}°") for name, angle in found.at_far.items()]
+    return Plot(save_figure(angle_figure(found), out), numbers, result.skipped_files, summary)
 
 
 def check_out(out: PathLike) -> Path:
@@ -342,17 +368,14 @@ def check_out(out: PathLike) -> Path:
 def _opened(
     out: PathLike,
     data: PathLike,
-    identities: Sequence[str],
+    identities: Sequence[str] | PathLike | None,
     align: bool,
     detector: Path | None,
     face: str | None,
 ) -> tuple[Path, Alignment, FaceFolder]:
     """What every figure of faces needs, checked before a model is opened."""
     out = check_out(out)
-    if len(identities) == 1 and Path(identities[0]).is_file():
-        folder = FaceFolder(data, identities[0])
-    else:
-        folder = FaceFolder(data, list(identities) or None)
+    folder = FaceFolder(data, identities)
     alignment = optional_alignment(align, detector, face)
     load_keras()
     return out, alignment, folder

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from gfkeras.data import FaceFolder
 from gfkeras.errors import one_of
-from gfkeras.evaluation import PairList, plots
+from gfkeras.evaluation import PairList, PairsResult, plots
 from gfkeras.evaluation.embedded import embed_images
 from gfkeras.tasks.protocols import Measured, Protocol, ProtocolOptions
 
@@ -57,6 +57,24 @@ class Studied:
     measured: Measured
     found: Study | CrossVersionResult
     json: dict[str, Any]
+
+    def table(self) -> tuple[list[str], list[list[str]]]:
+        """Headings, and a row for each point of a study or each comparison of two networks."""
+        from gfkeras.experiments.studies import Study
+
+        found, far = self.found, self.found.far
+        measures = ["Accuracy", "95 %", "EER", f"TAR@{far}", "95 %"]
+        if not isinstance(found, Study):
+            rows = [[VERSIONS[name], *_cells(each, far)] for name, each in found.results.items()]
+            return ["Embedded by", *measures], rows
+        several = len(found.series()) > 1
+        rows = [["–", *([""] if several else []), *_cells(found.reference, far)]]
+        rows += [
+            [str(point.value), *([series] if several else []), *_cells(point.result, far)]
+            for series, points in found.series().items()
+            for point in points
+        ]
+        return [found.axis, *(["kept"] if several else []), *measures], rows
 
 
 def study_options(
@@ -165,6 +183,22 @@ def _versions(running: Protocol, gallery: Protocol) -> Studied:
     }
     measured = Measured(dict(found.results), None, figures, running.listed_name)
     return Studied(measured, found, {"cross_accuracy": found.cross_accuracy})
+
+
+def _cells(result: PairsResult, far: str) -> list[str]:
+    known = result.intervals or {}
+
+    def interval(bounds: Any) -> str:
+        return "" if bounds is None else f"{100 * bounds[0]:.2f}–{100 * bounds[1]:.2f}"
+
+    tar = result.tar_at_far.get(far)
+    return [
+        f"{result.accuracy:.2%}",
+        interval(known.get("accuracy")),
+        f"{result.eer:.2%}",
+        "–" if tar is None else f"{tar:.2%}",
+        interval(known.get("tar_at_far", {}).get(far)),
+    ]
 
 
 def _numbers(at: str | None) -> tuple[int, ...]:

@@ -10,6 +10,7 @@ import numpy as np
 from gfkeras.data import FaceFolder
 from gfkeras.inference import Embedder
 from gfkeras.tasks.photo_files import PathLike
+from gfkeras.zoo.preset_files import keras_source
 
 if TYPE_CHECKING:
     from gfkeras.export import ParityResult
@@ -71,7 +72,7 @@ def verify(
     """
     folder = FaceFolder(data)
     candidate = Embedder(artefact, num_threads=threads)
-    reference = Embedder(model)
+    reference = Embedder(keras_source(model))
     from gfkeras.export.parity import verify as compare_embeddings
 
     chosen = np.linspace(0, len(folder) - 1, min(limit, len(folder))).astype(int)

@@ -9,11 +9,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from gfkeras.backend import load_keras
-from gfkeras.data.synthetic import synthetic_faces
 from gfkeras.downloads import cache_folder
 from gfkeras.evaluation.thresholds import beside
 from gfkeras.files import replacing, size_bytes
-from gfkeras.inference import Embedder
 from gfkeras.tasks.card_facts import preset_facts
 from gfkeras.tasks.photo_files import PathLike
 from gfkeras.zoo.preset_files import weights_path
@@ -255,7 +253,9 @@ def export_preset(name: str, out: PathLike, ship: bool = False) -> PresetExports
 def _export(
     preset: Preset, variant: ExportVariant, out: Path, model: Any, known: About, golden: Golden
 ) -> CheckedArtefact:
+    from gfkeras.data.synthetic import synthetic_faces
     from gfkeras.export import export_model
+    from gfkeras.inference import Embedder
 
     path = out / variant.file_name(preset.name)
     faces = synthetic_faces(**_CALIBRATION)[0] if variant.precision == "int8" else None

@@ -122,6 +122,29 @@ class TrainingResult:
     metrics: dict[str, float]
     notes: list[str]
 
+    def summary(self) -> list[tuple[str, Any]]:
+        """Rows of (label, value) to print."""
+        metrics = self.metrics
+        rows: list[tuple[str, Any]] = [
+            ("Epochs", f"{self.epochs}, best {self.best_epoch} by {self.monitor}"),
+            ("Loss", metrics.get("loss")),
+            ("Training accuracy", metrics.get("accuracy")),
+            ("Held-out accuracy", metrics.get("val_accuracy")),
+            ("Held-out AUC", metrics.get("val_auc")),
+            ("Images", f"{self.images:,} of {self.identities:,} people"),
+            ("Held out", f"{self.heldout_images:,} of {self.heldout_identities:,} people"),
+            (
+                "Skipped",
+                f"{self.skipped:,}, see {self.out / 'skipped.csv'}" if self.skipped else 0,
+            ),
+            ("Parameters", f"{self.parameters:,}"),
+            ("Trained on", self.devices),
+            ("Images a second", self.images_per_second),
+            ("Seconds", self.seconds),
+            ("Model", self.last),
+        ]
+        return [(label, value) for label, value in rows if value is not None]
+
     def to_json(self) -> dict[str, Any]:
         """All fields, with paths as text."""
         return {

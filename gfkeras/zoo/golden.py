@@ -21,7 +21,7 @@ _PEOPLE, _PICTURES = 4, 2
 
 @dataclasses.dataclass(frozen=True)
 class Golden:
-    """What a model gives, as Keras on TensorFlow computed it.
+    """Images and their embeddings, as Keras on TensorFlow computed them.
 
     Attributes:
         images: (N, 112, 112, 3) uint8.
@@ -35,7 +35,7 @@ class Golden:
 
     @classmethod
     def of(cls, model: keras.Model) -> Golden:
-        """What a model gives the usual images."""
+        """Computes the golden embeddings of a model."""
         import keras
 
         from gfkeras.models.properties import as_outputs

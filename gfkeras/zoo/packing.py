@@ -32,9 +32,9 @@ _TO_FILL_IN = {
 def pack(model: keras.Model, folder: str | os.PathLike[str]) -> Preset:
     """Writes weights in half precision, their golden embeddings and `model.toml`.
 
-    Of a `model.toml` that is there, [architecture] and [weights] are replaced and everything
-    else stays; results and thresholds in it are those of the weights before, until they are
-    measured again. A new one has the tables that are to be filled in.
+    In a `model.toml` that exists, [architecture] and [weights] are replaced, and [[exports]] lose
+    their files. Its results and thresholds are those of the earlier weights until they are measured
+    again. A new `model.toml` has empty tables to fill in.
 
     Args:
         model: a `GroupFace` or a backbone.

@@ -4,11 +4,36 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
+from typing import Any
 
+from gfkeras.backend import load_keras
 from gfkeras.downloads import fetch_file
 from gfkeras.evaluation import COSINE, Thresholds
 from gfkeras.files import sha256
-from gfkeras.zoo.registry import MODEL_FILE, Preset, read_preset
+from gfkeras.zoo.registry import MODEL_FILE, Preset, preset_names, read_preset
+
+
+def preset_named(source: object) -> Preset | None:
+    """The preset that a user names as a model; None for any other model.
+
+    A file or folder of that name goes first, as in `gfkeras.load`.
+    """
+    name = str(source)
+    return read_preset(name) if name in preset_names() and not Path(name).exists() else None
+
+
+def keras_source(source: Any) -> Any:
+    """The Keras model of a preset; any other source of an `Embedder` as it is.
+
+    For comparisons with the weights themselves, and for outputs that an artefact lacks.
+    """
+    preset = preset_named(source)
+    if preset is None:
+        return source
+    load_keras()
+    from gfkeras.zoo.loading import load_preset
+
+    return load_preset(preset)
 
 
 def weights_path(

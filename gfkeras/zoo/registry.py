@@ -1,4 +1,4 @@
-"""Presets: their description in `model.toml`, and which ones there are."""
+"""Registry of presets: their names and their descriptions (`model.toml`)."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Where the weights of a preset or a model folder come from, for the card of an artefact."""
+"""Sources of the weights of a preset or a model folder, for the card of an artefact."""
 
 from __future__ import annotations
 

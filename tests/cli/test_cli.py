@@ -89,6 +89,28 @@ def test_help_and_version_do_not_load_keras():
     assert run.stdout == f"gfkeras {gfkeras.__version__}\n"
 
 
+def test_missing_files_are_found_before_keras_is_imported(tmp_path):
+    (tmp_path / "b.jpg").touch()
+    script = (
+        "import sys; from gfkeras.cli import main\n"
+        "for command in (\n"
+        "    'compare none.jpg b.jpg', 'embed none.jpg --out e.npz', 'enroll none faces.gallery',\n"
+        "    'search none.jpg faces.gallery', 'search b.jpg faces.gallery',\n"
+        "    'cluster none.jpg --out c', 'verify none.tflite m --data none',\n"
+        "    'bench none.tflite', 'gallery list faces.gallery',\n"
+        "):\n"
+        "    assert main(command.split()) == 2\n"
+        "assert not {'keras', 'tensorflow', 'jax'} & set(sys.modules)\n"
+    )
+    run = subprocess.run(
+        [sys.executable, "-c", script],
+        capture_output=True, text=True, check=False, timeout=60, cwd=tmp_path,
+    )  # fmt: skip
+    assert run.returncode == 0, run.stderr
+    assert run.stderr.count("\n") == run.stderr.count("gfkeras: error: ") == 9
+    assert [path.name for path in tmp_path.iterdir()] == ["b.jpg"]
+
+
 def test_an_error_is_one_line_even_in_a_fresh_process(tmp_path):
     run = subprocess.run(
         [sys.executable, "-m", "gfkeras", "train", "orll", "--data", "a", "--out", str(tmp_path)],
@@ -353,7 +375,7 @@ def test_the_preset_brings_its_thresholds(faces, tmp_path, capsys):
 @pytest.mark.slow
 def test_demo(tmp_path):
     arguments = [
-        "demo", "--out", str(tmp_path / "demo"), "--people", "8", "--images", "4", "--holdout", "3",
+        "demo", "--out", str(tmp_path / "demo"), "--people", "8", "--faces", "4", "--holdout", "3",
         "--set", "training.epochs=1", "--set", "training.batch_size=8",
         "--set", "data.min_images=2",
     ]  # fmt: skip

@@ -113,7 +113,7 @@ def test_tsne_of_named_people_numbered(plain, folder, tmp_path):
     assert list(by_file["panels"]) == ["embedding"]
     assert {"Embedding", "Person 1", "Person 2"} <= set(svg_texts(out))
     by_name = plotted(
-        "tsne", plain, "--data", folder, "--identities", "person_3", "--identities", "person_1",
+        "tsne", plain, "--data", folder, "--identity", "person_3", "--identity", "person_1",
         out=out,
     )  # fmt: skip
     assert by_name["people"] == ["person 3", "person 1"]
@@ -138,7 +138,7 @@ def test_groups_and_their_sheet(model, folder, tmp_path):
         assert len(group["shown"]) == min(3, group["faces"])
     with Image.open(out) as image:
         assert len(image.convert("RGB").getcolors(1 << 22)) > 1000
-    some = plotted("groups", model, "--data", folder, "--images", 7, out=tmp_path / "some.png")
+    some = plotted("groups", model, "--data", folder, "--limit", 7, out=tmp_path / "some.png")
     assert some["images"] == 7
 
 
@@ -203,7 +203,7 @@ def test_angles(plain, folder, tmp_path):
         (["groups", "{plain}", "--over-training"], "with log.csv"),
         (["groups", "{plain}", "--over-training", "--data", "{folder}"], "`data` is for a model"),
         (["tsne", "{plain}", "--data", "{folder}", "--people", "6"], "from 2 to 5"),
-        (["tsne", "{plain}", "--data", "{folder}", "--identities", "persn_1"],
+        (["tsne", "{plain}", "--data", "{folder}", "--identity", "persn_1"],
          "did you mean 'person_1'"),
         (["margins", "--head", "ArkFace"], "did you mean 'ArcFace'"),
         (["margins", "--out", "{tmp}/m.jpg"], "`out` must end in .png or .svg"),

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 import json
 import pickle
 from pathlib import Path
@@ -10,20 +9,24 @@ from pathlib import Path
 import keras
 import numpy as np
 import pytest
-from PIL import Image
+from data_sets import (
+    EACH,
+    PEOPLE,
+    jpegs,
+    write_ijb,
+    write_megaface,
+    write_people,
+    write_youtube_faces,
+)
 from small_networks import SMALL_BOTTLENECKS
 
 import gfkeras
 from gfkeras.cli import main
-from gfkeras.data.alignment.align import face_template
-from gfkeras.data.synthetic import synthetic_faces
 from gfkeras.evaluation import Thresholds
 
 pytestmark = pytest.mark.skipif(
     keras.backend.backend() != "tensorflow", reason="the command line runs on TensorFlow"
 )
-
-PEOPLE, EACH = 8, 4
 
 
 @pytest.fixture(scope="module")
@@ -43,30 +46,12 @@ def model(tmp_path_factory) -> str:
 
 @pytest.fixture(scope="module")
 def faces() -> list[bytes]:
-    """JPEGs of eight people, four of each, one person after another."""
-    images, _ = synthetic_faces(num_identities=PEOPLE, images_per_identity=EACH, seed=0)
-    return [jpeg(image) for image in images]
-
-
-def jpeg(image: np.ndarray) -> bytes:
-    stream = io.BytesIO()
-    Image.fromarray(np.asarray(image, np.uint8)).save(stream, "JPEG", quality=95)
-    return stream.getvalue()
-
-
-def write(path: Path, content: bytes) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_bytes(content)
+    return jpegs()
 
 
 @pytest.fixture(scope="module")
 def folder(faces, tmp_path_factory) -> Path:
-    root = tmp_path_factory.mktemp("protocols") / "people"
-    for number, content in enumerate(faces):
-        write(
-            root / f"p{number // EACH}" / f"p{number // EACH}_{number % EACH + 1:04d}.jpg", content
-        )
-    return root
+    return write_people(tmp_path_factory.mktemp("protocols") / "people", faces)
 
 
 def measured(*arguments: str, tmp_path: Path) -> dict:
@@ -146,14 +131,8 @@ def test_bin(model, faces, tmp_path):
 
 
 def test_ytf(model, faces, tmp_path):
-    root, lines = tmp_path / "ytf", ["split number, first, second, same"]
-    for number, content in enumerate(faces):
-        person, frame = number // EACH, number % EACH
-        write(root / "aligned_images_DB" / f"P_{person}" / str(frame % 2) / f"{frame}.jpg", content)
-    for person in range(PEOPLE):
-        lines += [f"{person % 2 + 1}, P_{person}/0, P_{person}/1, 1",
-                  f"{person % 2 + 1}, P_{person}/0, P_{(person + 1) % PEOPLE}/1, 0"]  # fmt: skip
-    (root / "splits.txt").write_text("\n".join(lines))
+    root = tmp_path / "ytf"
+    write_youtube_faces(root, faces)
     base = [model, "--data", str(root), "--protocol", "ytf", "--group-aware"]
     found = measured(*base, "--max-frames", "1", tmp_path=tmp_path)
     assert (found["pairs"], found["folds"], found["skipped"]) == (16, 2, 0)
@@ -162,26 +141,7 @@ def test_ytf(model, faces, tmp_path):
 
 def test_ijb(model, faces, tmp_path):
     root = tmp_path / "IJBC"
-    # Where the points are in a face that is aligned already.
-    points = " ".join(f"{value:.4f}" for value in face_template((112, 112)).reshape(-1))
-    lists, scores = [], []
-    for number, content in enumerate(faces):
-        write(root / "loose_crop" / f"{number}.jpg", content)
-        lists.append(f"{number}.jpg {10 * (number // EACH) + number % 2} {number}")
-        scores.append(f"{number}.jpg {points} 0.{90 - number}")
-    meta = root / "meta"
-    meta.mkdir()
-    (meta / "ijbc_face_tid_mid.txt").write_text("\n".join(lists))
-    (meta / "ijbc_name_5pts_score.txt").write_text("\n".join(scores))
-    ids = [10 * person + half for person in range(PEOPLE) for half in (0, 1)]
-    pairs = [f"{a} {b} {int(a // 10 == b // 10)}" for i, a in enumerate(ids) for b in ids[:i]]
-    (meta / "ijbc_template_pair_label.txt").write_text("\n".join(pairs))
-    for name, chosen in (
-        ("gallery_G1", [0, 10, 20]), ("gallery_G2", [30, 40, 50]),
-        ("probe_mixed", [10 * person + 1 for person in range(PEOPLE)]),
-    ):  # fmt: skip
-        rows = ["TEMPLATE_ID,SUBJECT_ID,FILENAME", *(f"{t},{t // 10},x" for t in chosen)]
-        (meta / f"ijbc_1N_{name}.csv").write_text("\n".join(rows))
+    write_ijb(root, faces)
     base = [model, "--data", str(root), "--protocol", "ijb", "--plots", str(tmp_path / "plots")]
     found = measured(*base, tmp_path=tmp_path)
     assert found["verification"]["pairs"] == 120
@@ -196,19 +156,7 @@ def test_ijb(model, faces, tmp_path):
 
 def test_megaface(model, faces, tmp_path):
     root = tmp_path / "pack"
-    actors, strangers = [], []
-    for number, content in enumerate(faces):
-        person, index = number // EACH, number % EACH
-        if person < 3:
-            actors.append(f"Actor_{person}/Actor_{person}_{index}.jpg")
-            write(root / "facescrub_images" / actors[-1], content)
-        else:
-            strangers.append(f"100/{person}@N00/{index}.jpg")
-            write(root / "megaface_images" / strangers[-1], content)
-    (root / "facescrub_lst").write_text("\n".join(actors))
-    (root / "megaface_lst").write_text("\n".join(strangers))
-    (root / "facescrub_noises.txt").write_text("Actor_0_3.jpg\n")
-    (root / "megaface_noises.txt").write_text(f"{strangers[0]}\n")
+    write_megaface(root, faces)
     base = [model, "--data", str(root), "--protocol", "megaface"]
     plots = ["--plots", str(tmp_path / "plots")]
     found = measured(*base, *plots, tmp_path=tmp_path)

@@ -190,7 +190,8 @@ def test_yunet(server, tmp_path, monkeypatch):
 def test_the_detector_downloads_itself_once(server, shared_data, monkeypatch):
     from gfkeras.data.alignment import FaceDetector, yunet
 
-    monkeypatch.delenv("GFKERAS_YUNET", raising=False)
+    for name in ("GFKERAS_YUNET", "GFKERAS_DATA"):
+        monkeypatch.delenv(name, raising=False)
     content = (shared_data / "models" / yunet.YUNET_NAME).read_bytes()
     server.files[urlsplit(yunet.YUNET_URL).path] = content
     for _ in range(2):

@@ -58,7 +58,7 @@ SHORTER = {
     "demo": [
         "--people",
         "8",
-        "--images",
+        "--faces",
         "4",
         "--holdout",
         "3",

@@ -97,7 +97,6 @@ def test_jax_gives_the_golden_embeddings(name):
     code = f"""
 import gfkeras
 from gfkeras.zoo import registry
-from gfkeras.zoo.foreign import FORMATS
 from gfkeras.zoo.golden import Golden
 golden = Golden.load(registry.zoo_folder() / {name!r} / {GOLDEN_FILE!r})
 embedder = gfkeras.Embedder(gfkeras.load({name!r}))
@@ -114,7 +113,6 @@ def test_a_preset_that_ships_its_artefact_needs_no_keras(name):
 import sys
 import gfkeras
 from gfkeras.zoo import registry
-from gfkeras.zoo.foreign import FORMATS
 from gfkeras.zoo.golden import Golden
 golden = Golden.load(registry.zoo_folder() / {name!r} / {GOLDEN_FILE!r})
 embedder = gfkeras.Embedder({name!r})

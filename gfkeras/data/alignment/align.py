@@ -12,6 +12,23 @@ from gfkeras.errors import positive_int
 
 _LARGEST = 1e9
 
+FaceSize = int | tuple[int, int] | Sequence[int]
+# Left eye, right eye, tip of the nose, left and right corner of the mouth, left and right as
+# seen in the image: the points that ArcFace and nearly every network since was trained with.
+ARCFACE_TEMPLATE = np.array(
+    [
+        [38.2946, 51.6963],
+        [73.5318, 51.5014],
+        [56.0252, 71.7366],
+        [41.5493, 92.3655],
+        [70.7299, 92.2041],
+    ]
+)
+ARCFACE_TEMPLATE.flags.writeable = False
+_TEMPLATE_SIZE = 112
+# Beyond the outermost pixel that bilinear sampling reads, so that cutting changes nothing.
+_MARGIN = 3
+
 
 def similarity_transform(landmarks: Any, template: Any) -> np.ndarray:
     """The least-squares similarity (rotation, scale, shift; no reflection) of points to points.
@@ -79,23 +96,6 @@ def similarity_transform(landmarks: Any, template: Any) -> np.ndarray:
     return matrix
 
 
-FaceSize = int | tuple[int, int] | Sequence[int]
-
-# Left eye, right eye, tip of the nose, left and right corner of the mouth, left and right as
-# seen in the image: the points that ArcFace and nearly every network since was trained with.
-ARCFACE_TEMPLATE = np.array(
-    [
-        [38.2946, 51.6963],
-        [73.5318, 51.5014],
-        [56.0252, 71.7366],
-        [41.5493, 92.3655],
-        [70.7299, 92.2041],
-    ]
-)
-ARCFACE_TEMPLATE.flags.writeable = False
-_TEMPLATE_SIZE = 112
-
-
 def face_size(size: FaceSize) -> tuple[int, int]:
     """Height and width from one number or two.
 
@@ -126,10 +126,6 @@ def face_template(size: FaceSize = _TEMPLATE_SIZE) -> np.ndarray:
     # A pixel's centre is at a whole number, so the middle of n pixels is at (n - 1) / 2.
     middle = (_TEMPLATE_SIZE - 1) / 2
     return (ARCFACE_TEMPLATE - middle) * scale + [(width - 1) / 2, (height - 1) / 2]
-
-
-# Beyond the outermost pixel that bilinear sampling reads, so that cutting changes nothing.
-_MARGIN = 3
 
 
 def align_face(image: Any, landmarks: Any, size: FaceSize = 112) -> np.ndarray:

@@ -13,6 +13,9 @@ from gfkeras.data.alignment.detector import Detections, FaceDetector
 from gfkeras.data.images import ImageError, read_photo
 from gfkeras.errors import one_of
 
+CHOICES = ("largest", "central", "all")
+Photo = str | os.PathLike[str] | bytes | np.ndarray
+
 
 @dataclasses.dataclass(frozen=True)
 class AlignedFace:
@@ -41,9 +44,6 @@ class NoFaceError(ImageError):
     """
 
 
-CHOICES = ("largest", "central", "all")
-
-
 def choose_faces(detections: Detections, choose: str = "largest") -> np.ndarray:
     """Indices of the faces that are meant.
 
@@ -69,9 +69,6 @@ def choose_faces(detections: Detections, choose: str = "largest") -> np.ndarray:
     return np.array([np.argmin(np.square(offsets).sum(axis=1))])
 
 
-Photo = str | os.PathLike[str] | bytes | np.ndarray
-
-
 class FaceAligner:
     """Finds the faces of photos and aligns them as the models need them.
 
@@ -95,10 +92,7 @@ class FaceAligner:
     """
 
     def __init__(
-        self,
-        detector: FaceDetector | None = None,
-        choose: str = "largest",
-        size: FaceSize = 112,
+        self, detector: FaceDetector | None = None, choose: str = "largest", size: FaceSize = 112
     ):
         self.detector = detector
         self.choose = one_of("choose", choose, CHOICES)

@@ -14,6 +14,9 @@ from gfkeras.data.alignment.align import check_photo
 from gfkeras.data.alignment.yunet import open_yunet, yunet_bytes
 from gfkeras.errors import in_range, positive_int
 
+# YuNet finds nothing in fewer pixels: a smaller photo is scaled up to this.
+_MIN_SIZE = 96
+
 
 @dataclasses.dataclass(frozen=True)
 class Detections:
@@ -35,10 +38,6 @@ class Detections:
 
     def __len__(self) -> int:
         return len(self.scores)
-
-
-# YuNet finds nothing in fewer pixels: a smaller photo is scaled up to this.
-_MIN_SIZE = 96
 
 
 class FaceDetector:

@@ -100,7 +100,7 @@ class Augmentation:
 
     @property
     def has_layers(self) -> bool:
-        """Whether `apply_layers` does anything."""
+        """Whether `apply_layers` changes images."""
         return self._pipeline is not None
 
     def __call__(self, images: np.ndarray, rng: np.random.Generator) -> np.ndarray:

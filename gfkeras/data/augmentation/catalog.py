@@ -14,6 +14,9 @@ from keras import ops
 from gfkeras.data.augmentation.resampling_layers import RandomLowResolution, RandomResizedCrop
 from gfkeras.errors import by_name, in_range, nearest, positive_int
 
+# Set here and not by the recipe: images are 0…255 with channels last, seeds follow from keys.
+_OURS = {"self", "seed", "value_range", "data_format", "bounding_box_format", "kwargs"}
+
 
 class RandAugment(keras.layers.RandAugment):
     """`keras.layers.RandAugment`, with the same pictures, several times faster.
@@ -54,10 +57,6 @@ class RandAugment(keras.layers.RandAugment):
             return ops.switch(chosen, operations, images)
 
 
-# Set here and not by the recipe: images are 0…255 with channels last, seeds follow from keys.
-_OURS = {"self", "seed", "value_range", "data_format", "bounding_box_format", "kwargs"}
-
-
 @dataclasses.dataclass(frozen=True)
 class Entry:
     """A layer and what there is to know about it.
@@ -87,7 +86,7 @@ class Entry:
 
     @property
     def arguments(self) -> list[str]:
-        """Their names, and `probability`."""
+        """The names of `parameters`, and `probability`."""
         return sorted([*self.parameters, "probability"])
 
     @property

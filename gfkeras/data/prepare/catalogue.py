@@ -100,7 +100,7 @@ class Catalogue:
             )
 
     def skipped_kinds(self) -> dict[str, int]:
-        """How many of each kind."""
+        """The number of skipped items of each kind."""
         with connected(self.path) as database:
             return dict(
                 database.execute(
@@ -147,7 +147,7 @@ def _image_row(number: int, chunk: int, image: Converted) -> tuple[object, ...]:
 
 
 def _shuffle_key(options: PrepareOptions) -> Callable[[int], int]:
-    """Of the number of an image, a number to sort by."""
+    """A function from the number of an image to a number to sort by."""
     if not options.shuffle:
         return lambda number: number
     seed = options.seed.to_bytes(8, "little")
@@ -161,7 +161,7 @@ def _shuffle_key(options: PrepareOptions) -> Callable[[int], int]:
 
 
 def _drop_duplicates(database: sqlite3.Connection) -> None:
-    """Of equal images the first stays. The same image under two names is a mistake of one."""
+    """Keeps the first of equal images; the same image under two names is a mistake in one."""
     database.executescript(
         """
         CREATE INDEX by_digest ON images (digest, id);

@@ -21,6 +21,8 @@ from gfkeras.files import replacing
 _END = struct.Struct("<Q")
 DIGEST_BYTES = 16
 
+_EXIF_ORIENTATION = 0x0112
+
 
 @dataclasses.dataclass(frozen=True)
 class Converted:
@@ -62,7 +64,7 @@ class Skipped:
 
 
 def digest(jpeg: bytes) -> str:
-    """What tells equal JPEGs from others."""
+    """A digest that is equal for equal JPEGs."""
     return hashlib.blake2b(jpeg, digest_size=DIGEST_BYTES).hexdigest()
 
 
@@ -83,14 +85,14 @@ class ChunkWriter:
         return self
 
     def add(self, item: int, name: str, identity: str | None, jpeg: bytes, fitted: bool) -> None:
-        """Adds a JPEG."""
+        """Adds a JPEG of an item."""
         self._file.write(jpeg)
         row = [item, name, identity, self._length, len(jpeg), digest(jpeg), fitted]
         self._outcomes.append(json.dumps(row))
         self._length += len(jpeg)
 
     def skip(self, item: int, name: str, kind: str, reason: str) -> None:
-        """Notes an item that gives none."""
+        """Notes an item that gives no JPEG."""
         self._outcomes.append(json.dumps([item, name, kind, reason]))
 
     def __exit__(self, *error: object) -> None:
@@ -104,7 +106,7 @@ class ChunkWriter:
 
 
 def outcomes(path: Path) -> Iterator[Converted | Skipped]:
-    """What became of each item of a chunk, in order.
+    """The outcome of each item of a chunk, in order.
 
     Raises:
         ValueError: if the file is not a whole chunk.
@@ -123,12 +125,9 @@ def outcomes(path: Path) -> Iterator[Converted | Skipped]:
         yield Converted(*row) if len(row) == len(dataclasses.fields(Converted)) else Skipped(*row)
 
 
-_EXIF_ORIENTATION = 0x0112
-
-
 @dataclasses.dataclass(frozen=True)
 class Conversion:
-    """What a worker needs for any chunk.
+    """Everything that a worker needs for any chunk.
 
     Attributes:
         source: where the bytes come from.

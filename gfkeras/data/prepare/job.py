@@ -11,7 +11,7 @@ from typing import Any
 from gfkeras.data.prepare.options import PrepareOptions
 from gfkeras.data.records.manifest import MANIFEST_FILE, Manifest
 from gfkeras.data.sources import Source
-from gfkeras.files import replacing, sha256
+from gfkeras.files import sha256, write_json
 from gfkeras.version import __version__
 
 WORK_FOLDER = ".prepare"
@@ -20,7 +20,7 @@ JOB_FILE = "job.json"
 
 
 def job_of(source: Source, options: PrepareOptions) -> dict[str, Any]:
-    """What the bytes of the result depend on, as JSON."""
+    """The inputs that the bytes of the result depend on, as JSON."""
     settings = options.to_json()
     if options.detector is not None and Path(options.detector).is_file():
         settings["detector"] = sha256(options.detector)
@@ -53,8 +53,7 @@ def begin_job(out: Path, job: dict[str, Any]) -> bool:
         )
     shutil.rmtree(work, ignore_errors=True)
     work.mkdir()
-    with replacing(work / JOB_FILE) as temporary:
-        temporary.write_text(json.dumps(job, indent=1) + "\n", encoding="utf-8")
+    write_json(work / JOB_FILE, job)
     return False
 
 
@@ -76,7 +75,7 @@ def _same_job(out: Path, earlier: dict[str, Any], job: dict[str, Any]) -> None:
 
 
 def _remove_leftovers(folder: Path) -> None:
-    """What a killed run had not finished: `replacing` begins such names with a dot."""
+    """Removes unfinished files of a killed run: `replacing` begins their names with a dot."""
     for path in _walk(folder):
         if path.name.startswith(".") and path.name not in (WORK_FOLDER, LOCK_FILE):
             path.unlink(missing_ok=True)

@@ -16,7 +16,7 @@ FACES = ("largest", "central", "all")
 
 @dataclasses.dataclass(frozen=True)
 class PrepareOptions:
-    """How photos become records.
+    """Options for turning photos into records.
 
     Attributes:
         align: detect faces and warp them onto the template. Without it images are taken to be
@@ -131,6 +131,21 @@ class PrepareResult:
     size_bytes: int
     seconds: float
     resumed: bool
+
+    def summary(self) -> list[tuple[str, Any]]:
+        """Rows of (label, value) to print."""
+        reasons = ", ".join(f"{count:,} {kind}" for kind, count in self.skipped_reasons.items())
+        return [
+            ("Images", f"{self.images:,} of {self.identities:,} people"),
+            ("Held out", f"{self.heldout_images:,} of {self.heldout_identities:,} people"),
+            (
+                "Skipped",
+                f"{self.skipped:,}" + (f" ({reasons}), see skipped.csv" if reasons else ""),
+            ),
+            ("Shards", f"{self.shards}, {self.size_bytes / 2**20:,.1f} MiB"),
+            ("Seconds", self.seconds),
+            ("Records", self.out),
+        ]
 
     def to_json(self) -> dict[str, Any]:
         """All fields, the path as text."""

@@ -34,7 +34,7 @@ class Plan:
 
     @property
     def chunks(self) -> int:
-        """How many chunks the items make."""
+        """The number of chunks that the items make."""
         return -(-self.items // CHUNK_ITEMS)
 
     def chunk(self, number: int) -> list[tuple[int, Item | None, str, str]]:

@@ -45,6 +45,7 @@ from gfkeras.data.records.manifest import (
 from gfkeras.data.records.shard_files import write_index
 from gfkeras.data.sources import Source, open_source
 from gfkeras.files import replacing, sha256
+from gfkeras.processors import usable_processors
 from gfkeras.version import __version__
 
 Progress = Callable[[str, int, int | None], None]
@@ -103,7 +104,7 @@ def prepare(
     try:
         resumed = begin_job(out, job)
         if not (out / MANIFEST_FILE).is_file():
-            stages = _Stages(source, out, options, workers or os.cpu_count() or 1, progress)
+            stages = _Stages(source, out, options, workers or usable_processors(), progress)
             stages.run()
         shutil.rmtree(out / WORK_FOLDER, ignore_errors=True)
         return _result(out, time.perf_counter() - started, resumed)
@@ -146,9 +147,7 @@ class _Stages:
         if not self.options.align:
             return None
         return FaceAligner(
-            FaceDetector(self.options.detector),
-            choose=self.options.face,
-            size=self.options.size,
+            FaceDetector(self.options.detector), choose=self.options.face, size=self.options.size
         )
 
     def _plan(self) -> Plan:

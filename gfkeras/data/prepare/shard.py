@@ -20,7 +20,7 @@ from gfkeras.files import replacing
 
 @dataclasses.dataclass(frozen=True)
 class ShardJob:
-    """Which records a shard holds.
+    """The records of one shard.
 
     Attributes:
         split: such as "train".
@@ -43,7 +43,7 @@ class ShardJob:
 
 @dataclasses.dataclass(frozen=True)
 class Sharding:
-    """What a worker needs for any shard.
+    """Everything that a worker needs for any shard.
 
     Attributes:
         catalogue: says what goes where.
@@ -64,7 +64,7 @@ class Sharding:
         return self.work / f"{job.file}.index"
 
     def summary(self, job: ShardJob) -> Path:
-        """What the manifest says of a shard."""
+        """The file with a shard's entry of the manifest."""
         return self.work / f"{job.file}.json"
 
     def is_done(self, job: ShardJob) -> bool:

@@ -14,10 +14,7 @@ _state: list[Any] = []
 
 
 def run_all(
-    work: Callable[[Any, Any], Any],
-    jobs: Iterable[Any],
-    shared: Any,
-    workers: int,
+    work: Callable[[Any, Any], Any], jobs: Iterable[Any], shared: Any, workers: int
 ) -> Iterator[Any]:
     """Yields `work(shared, job)` of each job as they are done, in any order.
 

@@ -8,7 +8,7 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, NonNegativeInt, PositiveInt, ValidationError
 
-from gfkeras.files import replacing
+from gfkeras.files import write_text
 
 MANIFEST_FILE = "manifest.json"
 SKIPPED_FILE = "skipped.csv"
@@ -52,7 +52,7 @@ class Split(_Part):
 
 
 class ImageFormat(_Part):
-    """How every image is stored."""
+    """Size and encoding of the stored images."""
 
     height: PositiveInt
     width: PositiveInt
@@ -60,7 +60,7 @@ class ImageFormat(_Part):
 
 
 class Counts(_Part):
-    """What became of the source's items.
+    """Counts of the source's items by their outcome.
 
     Attributes:
         items: images and other things that the source named.
@@ -134,5 +134,4 @@ class Manifest(_Part):
 
     def write(self, folder: str | os.PathLike[str]) -> None:
         """Writes `manifest.json`, whole or not at all."""
-        with replacing(Path(folder) / MANIFEST_FILE) as temporary:
-            temporary.write_text(self.model_dump_json(indent=1) + "\n", encoding="utf-8")
+        write_text(Path(folder) / MANIFEST_FILE, self.model_dump_json(indent=1) + "\n")

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from gfkeras.data.faces import Faces
+from gfkeras.data.faces import Faces, check_holdout, check_trainable
 from gfkeras.data.images import ImageError, decode_jpeg
 from gfkeras.data.records import tfrecord
 from gfkeras.data.records.manifest import Manifest
@@ -162,11 +162,7 @@ class RecordSet:
 
     def require_trainable(self) -> None:
         """Raises ValueError where there are fewer than two identities to tell apart."""
-        if len(self.identities) < 2:
-            raise ValueError(
-                "Training needs at least two identities with images. "
-                f"Received: {len(self.identities)} with {len(self)} images"
-            )
+        check_trainable(len(self.identities), len(self))
 
     def labelled(self) -> RecordSet:
         """The records whose source names the person."""
@@ -205,13 +201,8 @@ class RecordSet:
         Raises:
             ValueError: if that leaves no identity on either side.
         """
-        total = len(self.identities)
-        if not 0 < holdout < total:
-            raise ValueError(
-                f"`holdout` must be from 1 to {total - 1}, fewer than the {total} identities of "
-                f"{str(self.folder)!r}. Received: holdout={holdout}"
-            )
-        labels = np.arange(total)
+        check_holdout(holdout, len(self.identities), f" of {str(self.folder)!r}")
+        labels = np.arange(len(self.identities))
         return self._of(labels[:-holdout]), self._of(labels[-holdout:])
 
     def verify(self) -> None:
@@ -267,7 +258,7 @@ class RecordSet:
             raise ImageError(self._place(number), str(error)) from error
 
     def _place(self, number: int) -> str:
-        """Which record, for messages: its own name may be what cannot be read."""
+        """The shard and number of a record, for messages: its own name may be unreadable."""
         row = self._row(number)
         shard = int(np.searchsorted(self._ends, row, side="right"))
         first = int(self._ends[shard - 1]) if shard else 0

@@ -20,6 +20,8 @@ from gfkeras.files import replacing, sha256
 # Where the manifest's options keep what a selection is of.
 SELECTION_NOTE = "selection"
 
+_JPEG = (".jpg", ".jpeg")
+
 
 def write_selection(
     records: RecordSet,
@@ -131,9 +133,6 @@ def _link(source: Path, target: Path) -> None:
             target.symlink_to(source)
         except OSError:
             shutil.copyfile(source, target)
-
-
-_JPEG = (".jpg", ".jpeg")
 
 
 def extract(records: RecordSet, out: str | os.PathLike[str]) -> tuple[int, list[tuple[str, str]]]:

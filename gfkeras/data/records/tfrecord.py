@@ -15,6 +15,9 @@ FOOTER_BYTES = 4
 _LENGTH = struct.Struct("<Q")
 _CRC = struct.Struct("<I")
 
+NO_LABEL = -1
+"""The label of an image whose source names no person."""
+
 
 def masked_crc(data: bytes) -> int:
     """The CRC-32C of `data`, rotated by 15 bits plus a constant, as TFRecord stores it."""
@@ -63,10 +66,6 @@ def read_frames(file: BinaryIO) -> Iterator[tuple[int, bytes]]:
         except ValueError as error:
             raise ValueError(f"the record at byte {offset}: {error}") from error
         offset += HEADER_BYTES + length + FOOTER_BYTES
-
-
-NO_LABEL = -1
-"""The label of an image whose source names no person."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -123,8 +122,7 @@ def _example_class() -> Any:
     for field in feature.field:
         field.oneof_index = 0
     features = message(
-        "Features",
-        ("feature", 1, many, kinds.TYPE_MESSAGE, ".tensorflow.Features.FeatureEntry"),
+        "Features", ("feature", 1, many, kinds.TYPE_MESSAGE, ".tensorflow.Features.FeatureEntry")
     )
     entry = features.nested_type.add(name="FeatureEntry")
     entry.options.map_entry = True

@@ -126,7 +126,7 @@ def read_under(root: Path, locator: str) -> bytes:
 
 
 def entries(folder: Path) -> list[os.DirEntry[str]]:
-    """What a folder holds in natural order, dot files left out."""
+    """The entries of a folder in natural order, without dot files."""
     with os.scandir(folder) as found:
         kept = [entry for entry in found if not entry.name.startswith(".")]
     # Natural order ignores case; the name itself decides between "A" and "a".

@@ -14,6 +14,9 @@ from gfkeras.data.sources import listing
 from gfkeras.data.sources.recordio import RecordIOFile
 from gfkeras.data.sources.source import Item, NamedPair, Refused
 
+# IRHeader: flag, label, id, id2. A flag over 0 is the number of float32 labels that follow.
+_IMAGE_HEADER = struct.Struct("<IfQQ")
+
 
 class KeySet:
     """Remembers which keys were seen.
@@ -33,10 +36,6 @@ class KeySet:
         page = self._pages.get(number, 0)
         self._pages[number] = page | bit
         return not page & bit
-
-
-# IRHeader: flag, label, id, id2. A flag over 0 is the number of float32 labels that follow.
-_IMAGE_HEADER = struct.Struct("<IfQQ")
 
 
 class _Header(NamedTuple):

@@ -35,6 +35,17 @@ SOURCES: dict[str, Callable[..., Source]] = {
     "tfds": TFDSSource,
 }
 
+_SUFFIXES = {".rec": "recordio", ".bin": "bin", ".csv": "list", ".tsv": "list", ".txt": "lfw-pairs"}
+# Not "facescrub" and "FaceScrub": a folder of data sets may have such a folder too.
+_MEGAFACE = (
+    "FlickrFinal2",
+    "facescrub_images",
+    "megaface_images",
+    "facescrub_lst",
+    "megaface_lst",
+    "templatelists",
+)
+
 
 def open_source(
     path: str | os.PathLike[str],
@@ -106,26 +117,6 @@ def detect_format(path: str | os.PathLike[str]) -> str:
             )
         )
     return found
-
-
-_SUFFIXES = {
-    ".rec": "recordio",
-    ".bin": "bin",
-    ".csv": "list",
-    ".tsv": "list",
-    ".txt": "lfw-pairs",
-}
-
-
-# Not "facescrub" and "FaceScrub": a folder of data sets may have such a folder too.
-_MEGAFACE = (
-    "FlickrFinal2",
-    "facescrub_images",
-    "megaface_images",
-    "facescrub_lst",
-    "megaface_lst",
-    "templatelists",
-)
 
 
 def _folder_format(folder: Path) -> str | None:

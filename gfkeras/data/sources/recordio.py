@@ -12,7 +12,7 @@ import struct
 from collections.abc import Iterator
 from pathlib import Path
 
-from gfkeras.data.sources.file_bytes import FileBytes
+from gfkeras.data.file_bytes import FileBytes
 
 MAGIC = struct.pack("<I", 0xCED7230A)
 # The length has 29 bits and the format's writer refuses records that are longer.

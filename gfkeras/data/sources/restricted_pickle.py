@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import codecs
 import dataclasses
-import functools
 import io
 import pickle
 import pickletools
@@ -18,7 +17,7 @@ import re
 import struct
 from typing import Any, BinaryIO
 
-from gfkeras.data.sources.file_bytes import FileBytes
+from gfkeras.data.file_bytes import FileBytes
 
 # Enough for a million images as bytes, or 150,000 as arrays. Each instruction makes at most one
 # small value, so that this bounds time and memory.
@@ -28,6 +27,30 @@ _SHORT = 64
 _CHUNK = 1 << 16
 # A Python 2 literal of bytes with the escapes that Python 2 writes.
 _LITERAL = re.compile(rb"(?:[^\\]++|\\(?:x[0-9a-fA-F]{2}|[\\'\"nrt]))*+")
+
+# The instructions of lists, tuples, numbers, text and bytes, and of calls by name.
+_NAMES = {opcode.code.encode("latin-1"): opcode.name for opcode in pickletools.opcodes}
+_ALLOWED_NAMES = re.compile(
+    "PROTO|FRAME|STOP|MARK|NONE|NEWTRUE|NEWFALSE|(BIN)?INT[12]?|LONG[14]?|MEMOIZE|REDUCE|BUILD|"
+    "((SHORT_)?BIN)?STRING|(SHORT_)?BINBYTES|BINBYTES8|BYTEARRAY8|((SHORT_)?BIN)?UNICODE8?|"
+    "(EMPTY_)?(LIST|TUPLE)|TUPLE[123]|APPENDS?|((LONG_)?BIN)?(PUT|GET)|(STACK_)?GLOBAL"
+)
+_OPCODES = {
+    opcode.code.encode("latin-1"): opcode
+    for opcode in pickletools.opcodes
+    if _ALLOWED_NAMES.fullmatch(opcode.name)
+}
+_LENGTHS = {
+    pickletools.TAKEN_FROM_ARGUMENT1: struct.Struct("<B"),
+    pickletools.TAKEN_FROM_ARGUMENT4: struct.Struct("<i"),
+    pickletools.TAKEN_FROM_ARGUMENT4U: struct.Struct("<I"),
+    pickletools.TAKEN_FROM_ARGUMENT8U: struct.Struct("<Q"),
+}
+# What the unpickler gets in place of some instructions.
+_SPAN = b"NQ"  # a persistent identifier, None: the span that was just passed over
+_GLOBAL = b"\x86Q"  # a persistent identifier, (module, name), for a name made of two spans
+_NOTHING = b"\x80\x02"  # a protocol that the unpickler knows
+_END = b"t."
 
 
 class UnsafePickleError(ValueError):
@@ -155,46 +178,15 @@ def _encode(text: Span, name: Span) -> Span:
     return text.encoded()
 
 
-def _bytes(nothing: Span, *arguments: Span) -> Span:
-    if len(arguments) == 2:  # Python 2 wrote bytearray(text, "latin-1").
-        return _encode(*arguments)
-    (value,) = arguments or (nothing,)
-    _expect(_is_bytes(value), "bytes made of something else")
-    return value
-
-
 _ALLOWED = {
     ("numpy", "ndarray"): Array,
     ("numpy", "dtype"): DType,
     ("_codecs", "encode"): _encode,
-    **{(m, name): _bytes for m in ("builtins", "__builtin__") for name in ("bytes", "bytearray")},
+    **{(m, name): None for m in ("builtins", "__builtin__") for name in ("bytes", "bytearray")},
     **{(f"numpy.{core}.numeric", "_frombuffer"): _frombuffer for core in ("core", "_core")},
     **{(f"numpy.{core}.multiarray", "scalar"): _scalar for core in ("core", "_core")},
     **{(f"numpy.{core}.multiarray", "_reconstruct"): _reconstruct for core in ("core", "_core")},
 }
-# The instructions of lists, tuples, numbers, text and bytes, and of calls by name.
-_NAMES = {opcode.code.encode("latin-1"): opcode.name for opcode in pickletools.opcodes}
-_ALLOWED_NAMES = re.compile(
-    "PROTO|FRAME|STOP|MARK|NONE|NEWTRUE|NEWFALSE|(BIN)?INT[12]?|LONG[14]?|MEMOIZE|REDUCE|BUILD|"
-    "((SHORT_)?BIN)?STRING|(SHORT_)?BINBYTES|BINBYTES8|BYTEARRAY8|((SHORT_)?BIN)?UNICODE8?|"
-    "(EMPTY_)?(LIST|TUPLE)|TUPLE[123]|APPENDS?|((LONG_)?BIN)?(PUT|GET)|(STACK_)?GLOBAL"
-)
-_OPCODES = {
-    opcode.code.encode("latin-1"): opcode
-    for opcode in pickletools.opcodes
-    if _ALLOWED_NAMES.fullmatch(opcode.name)
-}
-_LENGTHS = {
-    pickletools.TAKEN_FROM_ARGUMENT1: struct.Struct("<B"),
-    pickletools.TAKEN_FROM_ARGUMENT4: struct.Struct("<i"),
-    pickletools.TAKEN_FROM_ARGUMENT4U: struct.Struct("<I"),
-    pickletools.TAKEN_FROM_ARGUMENT8U: struct.Struct("<Q"),
-}
-# What the unpickler gets in place of some instructions.
-_SPAN = b"NQ"  # a persistent identifier, None: the span that was just passed over
-_GLOBAL = b"\x86Q"  # a persistent identifier, (module, name), for a name made of two spans
-_NOTHING = b"\x80\x02"  # a protocol that the unpickler knows
-_END = b"t."
 
 
 class _Instructions:
@@ -311,12 +303,14 @@ class _Unpickler(pickle.Unpickler):
     def find_class(self, module: str, name: str) -> Any:
         if (module, name) not in _ALLOWED:
             raise UnsafePickleError(f"the name {module}.{name}")
-        found = _ALLOWED[module, name]
-        return (
-            functools.partial(found, Span(self._instructions.source, 0, 0))
-            if found is _bytes
-            else found
-        )
+        return _ALLOWED[module, name] or self._bytes
+
+    def _bytes(self, *arguments: Span) -> Span:
+        if len(arguments) == 2:  # Python 2 wrote bytearray(text, "latin-1").
+            return _encode(*arguments)
+        (value,) = arguments or (Span(self._instructions.source, 0, 0),)
+        _expect(_is_bytes(value), "bytes made of something else")
+        return value
 
 
 def read_pickle(file: FileBytes) -> Any:

@@ -9,9 +9,9 @@ from typing import Any
 
 import numpy as np
 
+from gfkeras.data.file_bytes import FileBytes
 from gfkeras.data.images import ImageError
 from gfkeras.data.sources import listing
-from gfkeras.data.sources.file_bytes import FileBytes
 from gfkeras.data.sources.restricted_pickle import CODINGS, Array, Span, read_pickle
 from gfkeras.data.sources.source import Item, NamedPair, Refused
 

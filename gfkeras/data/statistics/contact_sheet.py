@@ -16,6 +16,9 @@ from gfkeras.data.sources import Item, Source
 _TILE, _GAP, _MARGIN, _NAMES = 112, 6, 16, 210
 _INK, _FAINT = (32, 33, 36), (95, 99, 104)
 
+Rows = list[tuple[str, int, list[np.ndarray]]]
+COLUMNS = 8
+
 
 def contact_sheet(
     rows: Sequence[tuple[str, int | str, Sequence[np.ndarray]]], title: str, columns: int = 8
@@ -70,10 +73,6 @@ def _shortened(
     while text and draw.textlength(text + "…", font) > width:
         text = text[:-1]
     return text + "…"
-
-
-Rows = list[tuple[str, int, list[np.ndarray]]]
-COLUMNS = 8
 
 
 def drawn_from_records(records: RecordSet, people: int, seed: int) -> Rows:

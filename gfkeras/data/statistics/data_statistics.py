@@ -17,7 +17,7 @@ from gfkeras.data.sources import Item, Source
 
 @dataclasses.dataclass(frozen=True)
 class DataStatistics:
-    """What a data set holds.
+    """Counts and sizes of a data set.
 
     Attributes:
         images: how many, those of no known person included.
@@ -41,7 +41,7 @@ class DataStatistics:
 
     @classmethod
     def of_records(cls, records: RecordSet) -> DataStatistics:
-        """Of training records: read off the index."""
+        """Statistics of training records, read from the index."""
         labels = np.asarray(records.labels)
         counts = np.bincount(labels[labels >= 0], minlength=len(records.identities))
         lengths = records.image_bytes
@@ -59,7 +59,7 @@ class DataStatistics:
 
     @classmethod
     def of_source(cls, source: Source) -> DataStatistics:
-        """Of any source: every image's header is read."""
+        """Statistics of any source; every image's header is read."""
         per_identity: Counter[str] = Counter()
         sizes: Counter[tuple[int, int]] = Counter()
         lengths: list[int] = []
@@ -106,7 +106,7 @@ class DataStatistics:
         return rows
 
     def to_json(self) -> dict[str, Any]:
-        """All of it but the counts of each person, of which the quartiles are given."""
+        """Everything but the counts of each person, whose quartiles are given."""
         counts = list(self.per_identity.values())
         quartiles = np.percentile(counts, [0, 25, 50, 75, 100]) if counts else np.zeros(5)
         return {

@@ -50,7 +50,7 @@ class Mislabelled:
 
 @dataclasses.dataclass(frozen=True)
 class Suspects:
-    """What `find_suspects` found, the most striking first.
+    """The findings of `find_suspects`, the most striking first.
 
     Attributes:
         near_duplicates: pairs above the cosine asked for.

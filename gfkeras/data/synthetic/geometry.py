@@ -6,22 +6,17 @@ from functools import lru_cache
 
 import numpy as np
 
+from gfkeras.data.alignment.align import ARCFACE_TEMPLATE
 from gfkeras.data.synthetic.canvas import MIDLINE
 from gfkeras.data.synthetic.identity import Identity
 from gfkeras.data.synthetic.variation import Variation
 
 # ArcFace's template for a 112x112 picture: eyes, nose tip, mouth corners (x, y).
-TEMPLATE = np.array(
-    [
-        (38.2946, 51.6963),
-        (73.5318, 51.5014),
-        (56.0252, 71.7366),
-        (41.5493, 92.3655),
-        (70.7299, 92.2041),
-    ],
-    np.float32,
-)
+TEMPLATE = ARCFACE_TEMPLATE.astype(np.float32)
 PIVOT_Y = 66.0  # The head turns about the point (0, PIVOT_Y, 0) of the face coordinates.
+
+_ANGLES = np.linspace(0.0, 2 * np.pi, 24, endpoint=False)
+_CIRCLE = np.stack([np.cos(_ANGLES), np.sin(_ANGLES)], 1).astype(np.float32)
 
 
 @lru_cache(maxsize=64)
@@ -63,10 +58,6 @@ def ellipse(x: float, y: float, width: float, height: float, angle: float = 0.0)
     cosine, sine = np.cos(angle), np.sin(angle)
     along, across = _CIRCLE[:, 0] * width, _CIRCLE[:, 1] * height
     return np.stack([x + along * cosine - across * sine, y + along * sine + across * cosine], 1)
-
-
-_ANGLES = np.linspace(0.0, 2 * np.pi, 24, endpoint=False)
-_CIRCLE = np.stack([np.cos(_ANGLES), np.sin(_ANGLES)], 1).astype(np.float32)
 
 
 def head_depth(person: Identity, x: np.ndarray, y: np.ndarray) -> np.ndarray:

@@ -51,7 +51,7 @@ def draw_skin(canvas: Canvas, person: Identity, variation: Variation) -> None:
 
 
 def draw_back_hair(canvas: Canvas, person: Identity) -> None:
-    """What hangs behind the head; drawn before the skin."""
+    """The hair behind the head; drawn before the skin."""
     p = person
     if p.baldness > 0:
         return

@@ -14,6 +14,9 @@ from gfkeras.data.synthetic.identity import Identity, draw_identity
 from gfkeras.data.synthetic.shading import light_face
 from gfkeras.data.synthetic.variation import Variation, draw_variation
 
+SIZE = 112
+_OVERSAMPLING = 2
+
 
 def check_count(name: str, value: object, least: int) -> None:
     """Raise ValueError unless `value` is an integer of at least `least`."""
@@ -27,10 +30,6 @@ def check_strength(value: object) -> None:
         raise ValueError(
             f"`strength` expected a number within [0, 1]. Received: strength={value!r}"
         )
-
-
-SIZE = 112
-_OVERSAMPLING = 2
 
 
 def render_face(

@@ -7,15 +7,18 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from gfkeras.errors import require
 from gfkeras.evaluation.metrics import Roc
 from gfkeras.evaluation.pairs import PairsResult
-from gfkeras.evaluation.plots.style import COLORS, INK, STYLES, figure_with_axes
+from gfkeras.evaluation.plots.style import figure_with_axes, legend_below, line_style
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 # Points drawn of a curve; more could not be told apart on 720 pixels.
 DRAWN = 2000
+
+_TICKS = (1e-6, 1e-5, 1e-4, 1e-3, 0.01, 0.05, 0.2, 0.5)
 
 
 def roc_figure(results: Mapping[str, PairsResult | Roc]) -> Figure:
@@ -45,9 +48,7 @@ def roc_figure(results: Mapping[str, PairsResult | Roc]) -> Figure:
         axes.plot(
             grid,
             tar,
-            linestyle=STYLES[i % len(STYLES)],
-            color=COLORS[i % len(COLORS)],
-            linewidth=2.2,
+            **line_style(i),
             label=f"{name}  (AUC {curve.auc:.4f})",
             zorder=4 - i / (len(curves) + 1),
         )
@@ -56,20 +57,8 @@ def roc_figure(results: Mapping[str, PairsResult | Roc]) -> Figure:
     # Where every curve is near the top, the upper part alone, for nothing else is seen there.
     bottom = 0.0 if least < 0.8 else 1 - 2 * max(1 - least, 0.005)
     axes.set_ylim(bottom, 1 + 0.02 * (1 - bottom))
-    # Below the axes: curves of good networks leave no corner free for certain.
-    figure.legend(
-        loc="outside lower left",
-        ncols=1 if len(curves) == 1 else 2,
-        frameon=False,
-        fontsize=10,
-        labelcolor=INK,
-        handlelength=2.6,
-    )
+    legend_below(figure, 1 if len(curves) == 1 else 2)
     return figure
-
-
-_TICKS = (1e-6, 1e-5, 1e-4, 1e-3, 0.01, 0.05, 0.2, 0.5)
-_DRAWN = 2000
 
 
 def det_figure(results: Mapping[str, PairsResult | Roc]) -> Figure:
@@ -82,7 +71,7 @@ def det_figure(results: Mapping[str, PairsResult | Roc]) -> Figure:
     Raises:
         ValueError: where `results` is empty.
     """
-    from scipy.stats import norm
+    norm = require("scipy.stats", "plots").norm
 
     if not results:
         raise ValueError("`results` must hold at least one result. Received: none")
@@ -97,14 +86,11 @@ def det_figure(results: Mapping[str, PairsResult | Roc]) -> Figure:
         far, frr = curve.far, 1 - curve.tar
         kept = np.flatnonzero((far > 0) & (far < 1) & (frr > 0) & (frr < 1))
         x, y = _thinned(norm.ppf(far[kept]), norm.ppf(frr[kept]))
-        color = COLORS[i % len(COLORS)]
-        axes.plot(
-            x, y, linestyle=STYLES[i % len(STYLES)], color=color, linewidth=2.2,
-            label=f"{name}  (EER {curve.eer:.2%})",
-        )  # fmt: skip
+        style = line_style(i)
+        axes.plot(x, y, **style, label=f"{name}  (EER {curve.eer:.2%})")
         if 0 < curve.eer < 1:
             at = norm.ppf(curve.eer)
-            axes.plot([at], [at], marker="o", color=color, markersize=6, linestyle="none")
+            axes.plot([at], [at], marker="o", color=style["color"], markersize=6, linestyle="none")
     limits = (axes.set_xlim, axes.set_ylim)
     for axis, low, limit in zip((axes.xaxis, axes.yaxis), least, limits, strict=True):
         low = min(low, 0.05)
@@ -113,10 +99,7 @@ def det_figure(results: Mapping[str, PairsResult | Roc]) -> Figure:
         labels = ["" if tick == 1e-5 and 1e-6 in ticks else f"{100 * tick:g}%" for tick in ticks]
         axis.set_ticks(norm.ppf(ticks), labels)
         limit(norm.ppf(low / 1.5), norm.ppf(0.55))
-    figure.legend(
-        loc="outside lower left", ncols=1 if len(curves) == 1 else 2, frameon=False, fontsize=10,
-        labelcolor=INK, handlelength=2.6,
-    )  # fmt: skip
+    legend_below(figure, 1 if len(curves) == 1 else 2)
     return figure
 
 
@@ -126,9 +109,9 @@ def _thinned(x: np.ndarray, y: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     Most points of fifteen million pairs lie where both errors are large; of every thousandth one
     hardly any would be left where few pairs are accepted.
     """
-    if len(x) <= _DRAWN:
+    if len(x) <= DRAWN:
         return x, y
     length = np.concatenate([[0.0], np.cumsum(np.abs(np.diff(x)) + np.abs(np.diff(y)))])
-    kept = np.unique(np.searchsorted(length, np.linspace(0, length[-1], _DRAWN)))
+    kept = np.unique(np.searchsorted(length, np.linspace(0, length[-1], DRAWN)))
     kept = np.minimum(kept, len(x) - 1)
     return x[kept], y[kept]

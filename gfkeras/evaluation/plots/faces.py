@@ -64,7 +64,7 @@ def as_uint8(images: npt.ArrayLike) -> npt.NDArray[np.uint8]:
 
 
 def image_data_uri(image: npt.ArrayLike) -> str:
-    """One picture (H, W, 3), 0..255, as a JPEG inside a data: address."""
+    """An image (H, W, 3), 0..255, as a JPEG inside a data: address."""
     from PIL import Image
 
     stream = io.BytesIO()

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import numpy.typing as npt
 
-from gfkeras.evaluation.plots.style import COLORS, STYLES, figure_with_axes, legend, percent
+from gfkeras.evaluation.plots.style import figure_with_axes, legend, line_style, percent
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -31,7 +31,8 @@ def cmc_figure(curves: Mapping[str, npt.ArrayLike], ranks: int = 20) -> Figure:
     for i, (name, rate) in enumerate(rates.items()):
         least = min(least, float(rate[0]))
         label = f"{name}  (rank-1 {rate[0]:.2%})"
-        _line(axes, i, np.arange(1, len(rate) + 1), rate, label, marker="o")
+        numbers = np.arange(1, len(rate) + 1)
+        axes.plot(numbers, rate, label=label, marker="o", markersize=4, **line_style(i))
     axes.set_xticks([rank for rank in (1, 5, 10, 15, 20, 50, 100) if rank <= ranks])
     _upper_part(axes, least)
     legend(axes, "lower right")
@@ -54,7 +55,8 @@ def distractor_figure(curves: Mapping[str, Mapping[int, float]]) -> Figure:
         sizes = sorted(curve)
         rates = [curve[size] for size in sizes]
         least = min(least, *rates)
-        _line(axes, i, sizes, rates, f"{name}  ({rates[-1]:.2%} of {sizes[-1]:,})", marker="o")
+        label = f"{name}  ({rates[-1]:.2%} of {sizes[-1]:,})"
+        axes.plot(sizes, rates, label=label, marker="o", markersize=4, **line_style(i))
     axes.set_xscale("log")
     _upper_part(axes, least)
     legend(axes, "lower left")
@@ -82,10 +84,7 @@ def identification_error_figure(
         kept = (fpir > 0) & (fnir > 0)
         for axis, values in enumerate((fpir[kept], fnir[kept])):
             low[axis] = min(low[axis], float(values.min(initial=1.0)))
-        axes.step(
-            fpir[kept], fnir[kept], where="post", color=COLORS[i % len(COLORS)], linewidth=2.2,
-            linestyle=STYLES[i % len(STYLES)], label=name,
-        )  # fmt: skip
+        axes.step(fpir[kept], fnir[kept], where="post", label=name, **line_style(i))
     axes.set_xscale("log")
     axes.set_yscale("log")
     axes.set_xlim(min(low[0], 0.1), 1)
@@ -103,13 +102,6 @@ def _require(curves: Mapping[str, Sized]) -> None:
     for name, curve in curves.items():
         if not len(curve):
             raise ValueError(f"`curves` must have points. Received: none for {name!r}")
-
-
-def _line(axes: Axes, i: int, x: npt.ArrayLike, y: npt.ArrayLike, label: str, marker: str) -> None:
-    axes.plot(
-        x, y, color=COLORS[i % len(COLORS)], linestyle=STYLES[i % len(STYLES)], linewidth=2.2,
-        marker=marker, markersize=4, label=label,
-    )  # fmt: skip
 
 
 def _upper_part(axes: Axes, least: float) -> None:

@@ -17,6 +17,7 @@ from gfkeras.evaluation.plots.style import (
     MUTED,
     VERMILION,
     figure_with_axes,
+    legend_below,
     new_figure,
     percent,
 )
@@ -25,6 +26,9 @@ from gfkeras.evaluation.thresholds import threshold_rows
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
+
+_ROW = 0.4
+_COLUMNS = (0.02, 0.52, 0.98)
 
 
 def score_histogram(result: PairsResult | Roc, threshold: float | None = None) -> Figure:
@@ -54,11 +58,7 @@ def score_histogram(result: PairsResult | Roc, threshold: float | None = None) -
         label = f"Threshold {threshold:.3f}"
         axes.axvline(threshold, color=INK, linestyle="--", linewidth=1.5, label=label)
     axes.set_xlim(edges[0], edges[-1])
-    # Below: neither a peak nor the threshold's line leaves a corner free for certain.
-    figure.legend(
-        loc="outside lower left", ncols=3, frameon=False, fontsize=10, labelcolor=INK,
-        handlelength=2.6,
-    )  # fmt: skip
+    legend_below(figure, 3)
     return figure
 
 
@@ -92,10 +92,6 @@ def draw_kinds(
             [], [], facecolor=(color, 0.22), edgecolor=color, hatch=hatch, label=label
         )
     axes.yaxis.set_major_formatter(percent)
-
-
-_ROW = 0.4
-_COLUMNS = (0.02, 0.52, 0.98)
 
 
 def threshold_table(curve: Roc, fars: Sequence[float] = FARS) -> Figure:

@@ -58,6 +58,23 @@ def legend(axes: Axes, place: str) -> None:
     axes.legend(loc=place, frameon=False, fontsize=10, labelcolor=INK, handlelength=2.6)
 
 
+def legend_below(figure: Figure, columns: int, **more: Any) -> None:
+    """A legend below the axes: curves of good networks leave no corner free for certain."""
+    figure.legend(
+        loc="outside lower left", ncols=columns, frameon=False, fontsize=10, labelcolor=INK,
+        **{"handlelength": 2.6, **more},
+    )  # fmt: skip
+
+
+def line_style(number: int) -> dict[str, Any]:
+    """Colour, dashes and width of the curve of that number."""
+    return {
+        "color": COLORS[number % len(COLORS)],
+        "linestyle": STYLES[number % len(STYLES)],
+        "linewidth": 2.2,
+    }
+
+
 def percent(value: float, _position: float) -> str:
     """A formatter of ticks."""
     return f"{100 * value:.3g}%"

@@ -18,7 +18,7 @@ from gfkeras.experiments.ablation.grid import Grid
 from gfkeras.experiments.ablation.result import AblationResult, RowResult
 from gfkeras.experiments.ablation.row import Row
 from gfkeras.experiments.ablation.run import Run
-from gfkeras.files import replacing
+from gfkeras.files import write_text
 
 RUNS = "trainings"
 # Seconds between two looks at a lock that another process holds.
@@ -81,8 +81,7 @@ def ablate(
     ablation = _Ablation(grid, faces, test, out)
     jobs = ablation.jobs(chosen, grid.seeds if seeds is None else seeds)
     out.mkdir(parents=True, exist_ok=True)
-    with replacing(out / "grid.toml") as temporary:
-        temporary.write_text(grid.text, encoding="utf-8")
+    write_text(out / "grid.toml", grid.text)
     return ablation.run(jobs, verbose, progress or (lambda what, done, total: None))
 
 
@@ -186,8 +185,7 @@ class _Ablation:
                 "results.json": json.dumps(result.to_json(), indent=1) + "\n",
             }
             for name, text in texts.items():
-                with replacing(self.out / name) as temporary:
-                    temporary.write_text(text, encoding="utf-8")
+                write_text(self.out / name, text)
         return result
 
     def _collect(self) -> AblationResult:

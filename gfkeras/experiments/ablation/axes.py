@@ -106,7 +106,7 @@ def _groups(draft: Draft, value: Any) -> None:
 
 
 def _labels(draft: Draft, value: Any) -> None:
-    """How the self-grouping loss labels; "none" leaves it out."""
+    """Labels of the self-grouping loss; "none" leaves it out."""
     one_of("labels", value, _LABELS)
     _need_groups(draft, "labels", value)
     if value == "none":
@@ -120,7 +120,7 @@ def _labels(draft: Draft, value: Any) -> None:
 
 
 def _mode(draft: Draft, value: Any) -> None:
-    """How groups are joined in training, and by "soft-to-hard" in scoring."""
+    """The form of the groups in training, and by "soft-to-hard" in scoring."""
     one_of("mode", value, _TRAINED)
     _need_groups(draft, "mode", value)
     model = draft.recipe["model"]

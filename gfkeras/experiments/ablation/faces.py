@@ -105,7 +105,7 @@ class TrainingFaces:
             self._folders[1] = FaceFolder(data, identities)
 
     def of(self, recipe: Recipe) -> Faces | RecordSet:
-        """What `gfkeras.training.train` takes for a recipe."""
+        """The data for `gfkeras.training.train` with a recipe."""
         if self._records is not None:
             return self._records
         least = recipe.data.min_images

@@ -13,10 +13,12 @@ from typing import Any
 
 from gfkeras.experiments.ablation.row import Row
 
+_NONE = "–"
+
 
 @dataclass(frozen=True)
 class Statistic:
-    """A figure over several seeds.
+    """A result over several seeds.
 
     Attributes:
         mean: of those seeds.
@@ -30,13 +32,13 @@ class Statistic:
 
     @classmethod
     def of(cls, values: Sequence[float]) -> Statistic:
-        """Of one value or more."""
+        """The statistic of one value or more."""
         spread = statistics.stdev(values) if len(values) > 1 else None
         return cls(statistics.fmean(values), spread, len(values))
 
     @property
     def standard_error(self) -> float | None:
-        """Of the mean: spread / √n; None for one seed."""
+        """The mean's standard error, spread / √n; None for one seed."""
         return None if self.spread is None else self.spread / math.sqrt(self.count)
 
     def to_json(self) -> dict[str, Any]:
@@ -50,7 +52,7 @@ class RowResult:
     Attributes:
         row: what was trained and how it was scored.
         training: names the training; rows with the same one share it.
-        scores: by seed, as of `measuring.measure`, and "training", as of `Run.training`.
+        scores: by seed, as of `run.measure`, and "training", as of `Run.training`.
     """
 
     row: Row
@@ -58,7 +60,7 @@ class RowResult:
     scores: dict[int, dict[str, Any]]
 
     def statistic(self, figure: str) -> Statistic | None:
-        """Of a figure, "tar_at_far.1e-2" among them; None where no seed has it."""
+        """The statistic of a result, "tar_at_far.1e-2" among them; None where no seed has it."""
         values = list(self.values(figure).values())
         return Statistic.of(values) if values else None
 
@@ -97,7 +99,7 @@ class AblationResult:
     trained: int = 0
 
     def difference(self, result: RowResult, figure: str = "accuracy") -> Statistic | None:
-        """Of a row and the reference, seed by seed; None where they share no seed.
+        """The difference of a row to the reference, seed by seed; None where they share no seed.
 
         The seeds draw the order of the data and the first weights, so that what they change in
         both cancels out.
@@ -153,9 +155,6 @@ class AblationResult:
             "rows": rows,
             "failures": [list(failure) for failure in self.failures],
         }
-
-
-_NONE = "–"
 
 
 def headings(result: AblationResult) -> list[str]:

@@ -41,7 +41,7 @@ class Scoring:
         return self.mode is not None or self.representation != "both" or self.similarity.group_aware
 
     def to_json(self) -> dict[str, Any]:
-        """All of it, as names and numbers."""
+        """Every option, as names and numbers."""
         similarity = self.similarity
         return {
             "mode": self.mode,
@@ -52,7 +52,7 @@ class Scoring:
         }
 
     def key(self, pairs: str) -> str:
-        """What a score is kept under: every option, and `pairs_fingerprint` of what was scored."""
+        """The key of a score: every option, and `pairs_fingerprint` of the pairs scored."""
         return " ".join(
             f"{name}={value}" for name, value in {**self.to_json(), "pairs": pairs}.items()
         )

@@ -20,7 +20,7 @@ from gfkeras.evaluation import effective_groups
 from gfkeras.evaluation.embedded import embed_images
 from gfkeras.experiments.ablation.faces import PairFaces
 from gfkeras.experiments.ablation.row import Scoring
-from gfkeras.files import replacing
+from gfkeras.files import write_json, write_text
 from gfkeras.inference import FileEmbeddings
 from gfkeras.inference.runtimes import KerasModelRuntime
 from gfkeras.models import GroupFace, count_macs
@@ -32,6 +32,9 @@ _GROUP_FEATURE = "group_feature"
 # The output that each representation is.
 _OUTPUTS = {"both": "embedding", "instance": "instance", "group": "group"}
 _BATCH = 64
+
+_SCORES_FILE = "scores.json"
+_FAILURE_FILE = "failure.txt"
 
 
 def measure(
@@ -139,10 +142,6 @@ def _scored(outputs: dict[str, np.ndarray], scoring: Scoring, faces: PairFaces) 
     }
 
 
-_SCORES_FILE = "scores.json"
-_FAILURE_FILE = "failure.txt"
-
-
 class Run:
     """A training and its scores.
 
@@ -175,11 +174,10 @@ class Run:
         if reason is None:
             (self.folder / _FAILURE_FILE).unlink(missing_ok=True)
             return
-        with replacing(self.folder / _FAILURE_FILE) as temporary:
-            temporary.write_text(reason, encoding="utf-8")
+        write_text(self.folder / _FAILURE_FILE, reason)
 
     def lock(self) -> filelock.BaseFileLock:
-        """For one process at a time."""
+        """A lock for one process at a time."""
         self.folder.parent.mkdir(parents=True, exist_ok=True)
         return filelock.FileLock(self.folder.with_name(f"{self.folder.name}.lock"))
 
@@ -203,15 +201,14 @@ class Run:
         scores = self._scores()
         for scoring, result in zip(missing, found, strict=True):
             scores[scoring.key(faces.fingerprint)] = result
-        with replacing(self.folder / _SCORES_FILE) as temporary:
-            temporary.write_text(json.dumps(scores, indent=1) + "\n", encoding="utf-8")
+        write_json(self.folder / _SCORES_FILE, scores)
 
     def scored(self, scoring: Scoring, pairs: str) -> dict[str, Any] | None:
         """A score on the pairs of a fingerprint; None where it is not there yet."""
         return self._scores().get(scoring.key(pairs))
 
     def training(self) -> dict[str, Any]:
-        """How the finished training went: seconds, devices, and the logs of its last epoch."""
+        """Seconds, devices and the last epoch's logs of the finished training."""
         summary = json.loads((self.folder / SUMMARY_FILE).read_text(encoding="utf-8"))
         return {key: summary[key] for key in ("epochs", "images", "seconds", "devices", "metrics")}
 

@@ -70,7 +70,7 @@ def clean(
         data: what to clean.
         out: the folder of the cleaning; must not hold another one unless `resume`.
         angle: degrees, in (0, 180); or "auto" for the valley between the heaps of right and of
-            wrong labels, 75 where there is none (`cut.automatic_angle`).
+            wrong labels, 75 where there is none (`sub_centers.automatic_angle`).
         sub_centers: K, at least 2; by default that of the recipe, or 3.
         retrain: train the recipe with ArcFace on what is kept, with as many batches as it would
             have of all images.
@@ -196,7 +196,7 @@ def _require_same_people(run: Path, identities: list[str], faces: Faces | Record
 def _dropped(
     measuring: Measuring, centers: DominantCenters, angle: float, data: FaceFolder | RecordSet
 ) -> list[DroppedImage]:
-    """What is at `angle` or more from its dominant center, or cannot be read."""
+    """Images at `angle` or more from their dominant center, and unreadable ones."""
     faces = measuring.faces
     rows = np.flatnonzero(~(centers.angles < angle))
     rows = rows[np.argsort(-centers.angles[rows], kind="stable")]

@@ -11,7 +11,7 @@ from gfkeras.errors import in_range
 
 @dataclasses.dataclass(frozen=True)
 class OperatingPoint:
-    """What an angle does.
+    """The effect of dropping images from an angle on.
 
     Attributes:
         angle: degrees; images at this angle or more are dropped.

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from gfkeras.data import FaceFolder, Faces, ImageError, RecordSet
-from gfkeras.data.image_list import write_image_list
+from gfkeras.data.folder import write_image_list
 from gfkeras.data.records.manifest import Manifest
 from gfkeras.data.records.selection import SELECTION_NOTE, write_selection
 from gfkeras.files import replacing
@@ -18,7 +18,7 @@ LIST_FILE, RECORDS_FOLDER = "cleaned.txt", "cleaned"
 
 
 def image_name(data: FaceFolder | RecordSet, faces: Faces | RecordSet, row: int) -> str:
-    """What an image is called: the path below the folder of people, or the record's name."""
+    """The name of an image: its path below the folder of people, or the record's name."""
     if isinstance(faces, RecordSet):
         try:
             return faces.record(row).name

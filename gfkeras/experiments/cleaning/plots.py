@@ -35,9 +35,11 @@ if TYPE_CHECKING:
 _BIN = 2.5
 _CURVES = (("wrong", "found"), ("right", "lost"))
 
+_ROWS, _PAGES, _LIKENESSES = 20, 10, 3
+
 
 def angle_histogram(angles: np.ndarray, cut: float) -> Figure:
-    """How many images lie at which angle to their dominant center, and the cut.
+    """Histogram of the images' angles to their dominant centers, and the cut.
 
     Args:
         angles: (N,) degrees; NaN is left out.
@@ -97,9 +99,6 @@ def operating_curves(
         axes.set_ylim(0, 1.02)
         axes.yaxis.set_major_formatter(percent)
     return figure
-
-
-_ROWS, _PAGES, _LIKENESSES = 20, 10, 3
 
 
 def write_sheets(

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import csv
 import dataclasses
-import json
 import math
 from collections.abc import Iterable, Sequence
 from pathlib import Path
@@ -13,8 +12,11 @@ from typing import Any
 import numpy as np
 
 from gfkeras.experiments.cleaning.sub_centers import DominantCenters
-from gfkeras.files import replacing
+from gfkeras.files import replacing, write_json
 from gfkeras.training import TrainingResult
+
+DROPPED_FILE, CLASSES_FILE, REPORT_FILE = "dropped.csv", "classes.csv", "report.json"
+_DROPPED = ("image", "identity", "angle", "looks_like", "looks_like_angle")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -40,7 +42,7 @@ class DroppedImage:
 
 @dataclasses.dataclass(frozen=True)
 class CleaningResult:
-    """What was kept and what was dropped.
+    """The images that a cleaning kept and dropped.
 
     Attributes:
         out: the folder of the cleaning.
@@ -95,6 +97,21 @@ class CleaningResult:
             for label, name in enumerate(self.identities)
         ]
 
+    def summary(self) -> list[tuple[str, Any]]:
+        """Rows of (label, value) to print."""
+        report = self.to_json()
+        dropped = f"{report['dropped']:,} at {self.angle:g}° or more"
+        share = f"{report['dominant_share']:.1%} of a person's images in the mean"
+        return [
+            ("Images", f"{report['images']:,} of {report['identities']:,} people measured"),
+            ("Dropped", f"{dropped}, {report['dropped'] / report['images']:.1%}"),
+            ("Median angle", f"{report['median_angle']:.1f}°"),
+            ("Dominant center", f"{share}, of {report['sub_centers']} centers"),
+            ("Report", f"{self.out / 'report.json'}, dropped.csv, classes.csv"),
+            ("To look at", f"{len(self.sheets)} contact sheets, {self.out / 'dropped_*.jpg'}"),
+            ("Kept", self.manifest),
+        ]
+
     def to_json(self) -> dict[str, Any]:
         """Everything but the angles of the images that were kept."""
         read = self.centers.angles[~np.isnan(self.centers.angles)]
@@ -122,12 +139,8 @@ class CleaningResult:
         }
 
 
-DROPPED_FILE, CLASSES_FILE, REPORT_FILE = "dropped.csv", "classes.csv", "report.json"
-_DROPPED = ("image", "identity", "angle", "looks_like", "looks_like_angle")
-
-
 def write(result: CleaningResult) -> None:
-    """Writes all three, each whole or not at all."""
+    """Writes `dropped.csv`, `classes.csv` and `report.json`, each whole or not at all."""
     _write_csv(
         result.out / DROPPED_FILE,
         _DROPPED,
@@ -144,9 +157,7 @@ def write(result: CleaningResult) -> None:
             for c in result.classes()
         ),
     )
-    with replacing(result.out / REPORT_FILE) as temporary:
-        text = json.dumps(_without_nan(result.to_json()), indent=1)
-        temporary.write_text(text + "\n", encoding="utf-8")
+    write_json(result.out / REPORT_FILE, result.to_json())
 
 
 def require_same(out: Path, dropped: Sequence[DroppedImage]) -> None:
@@ -174,12 +185,3 @@ def _write_csv(path: Path, headings: Sequence[str], rows: Iterable[Sequence[Any]
 
 def _degrees(angle: float) -> str:
     return "" if math.isnan(angle) else f"{angle:.2f}"
-
-
-def _without_nan(value: Any) -> Any:
-    """JSON has no NaN."""
-    if isinstance(value, dict):
-        return {key: _without_nan(item) for key, item in value.items()}
-    if isinstance(value, list):
-        return [_without_nan(item) for item in value]
-    return None if isinstance(value, float) and math.isnan(value) else value

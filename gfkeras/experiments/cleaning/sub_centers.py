@@ -11,6 +11,14 @@ from gfkeras.data import Faces, RecordSet
 from gfkeras.inference import Embedder
 from gfkeras.models import FaceClassifier
 
+Progress = Callable[[str, int, int | None], None]
+# Images decoded and embedded together: 40 MB of pixels.
+_CHUNK = 1024
+PAPER_ANGLE = 75.0
+# Two halves of one normal distribution have 2.65; heaps of right and of wrong labels, 3.2 to 4.2
+# on ORL with 6 to 40 % of the labels wrong.
+LEAST_SEPARATION = 3.0
+
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class DominantCenters:
@@ -100,12 +108,6 @@ def unit(rows: np.ndarray) -> np.ndarray:
     return rows / np.where(length > 0, length, 1.0)
 
 
-Progress = Callable[[str, int, int | None], None]
-
-# Images decoded and embedded together: 40 MB of pixels.
-_CHUNK = 1024
-
-
 class Measuring:
     """A classifier with sub-centers, and the faces that it was trained on.
 
@@ -125,10 +127,7 @@ class Measuring:
     """
 
     def __init__(
-        self,
-        classifier: FaceClassifier,
-        faces: Faces | RecordSet,
-        progress: Progress | None = None,
+        self, classifier: FaceClassifier, faces: Faces | RecordSet, progress: Progress | None = None
     ):
         self.centers = sub_centers_of(classifier)
         self.faces = faces
@@ -189,12 +188,6 @@ def sub_centers_of(classifier: FaceClassifier) -> np.ndarray:
             f"SubCenterArcFace. Received: {received}{shape}"
         )
     return centers
-
-
-PAPER_ANGLE = 75.0
-# Two halves of one normal distribution have 2.65; heaps of right and of wrong labels, 3.2 to 4.2
-# on ORL with 6 to 40 % of the labels wrong.
-LEAST_SEPARATION = 3.0
 
 
 def valley(angles: np.ndarray) -> tuple[float, float]:

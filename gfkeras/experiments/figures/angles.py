@@ -11,7 +11,7 @@ import numpy as np
 from gfkeras.errors import by_name
 from gfkeras.evaluation import PairsResult
 from gfkeras.evaluation.plots.scores import draw_kinds
-from gfkeras.evaluation.plots.style import INK, STYLES, figure_with_axes
+from gfkeras.evaluation.plots.style import INK, STYLES, figure_with_axes, legend_below
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -21,7 +21,7 @@ EDGES = np.arange(0.0, 180.1, 2.0)
 
 @dataclass(frozen=True, eq=False)
 class PairAngles:
-    """Angles in degrees.
+    """Angles between the embeddings of pairs, in degrees.
 
     Attributes:
         angle: (N,) float64 of each pair.
@@ -39,7 +39,7 @@ class PairAngles:
 
     @classmethod
     def of(cls, result: PairsResult, fars: Sequence[str] = ()) -> PairAngles:
-        """Those of pairs that were scored by the cosine.
+        """The angles of pairs that were scored by the cosine.
 
         Args:
             result: of `evaluate_pairs` with `COSINE`.
@@ -112,10 +112,7 @@ def angle_figure(angles: PairAngles) -> Figure:
     axes.set_xlim(low, max(30 * (shown[-1] // 30 + 1), 90))
     axes.set_xticks(np.arange(30 * (low // 30), axes.get_xlim()[1] + 1, 15))
     axes.set_xlim(low, max(30 * (shown[-1] // 30 + 1), 90))
-    figure.legend(
-        loc="outside lower left", ncols=2, frameon=False, fontsize=10, labelcolor=INK,
-        handlelength=2.6,
-    )  # fmt: skip
+    legend_below(figure, 2)
     return figure
 
 

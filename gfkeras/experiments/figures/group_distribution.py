@@ -16,6 +16,7 @@ from gfkeras.evaluation.plots.style import (
     MUTED,
     ORANGE,
     figure_with_axes,
+    legend_below,
     percent,
 )
 
@@ -37,7 +38,7 @@ class GroupDistribution:
 
     @classmethod
     def of(cls, group_logits: npt.ArrayLike) -> GroupDistribution:
-        """That of logits (N, K), N at least 1.
+        """The distribution of logits (N, K), N at least 1.
 
         Raises:
             ValueError: for another shape.
@@ -65,12 +66,12 @@ class GroupDistribution:
 
     @property
     def effective(self) -> float:
-        """How many groups are really used: exp of the entropy of `share`."""
+        """The number of groups really used: exp of the entropy of `share`."""
         return effective_groups(self.faces)
 
     @property
     def effective_soft(self) -> float:
-        """The same of the mean probabilities."""
+        """The same number for the mean probabilities."""
         return effective_groups(self.probability)
 
     def to_json(self) -> dict[str, Any]:
@@ -125,8 +126,5 @@ def group_distribution_figure(distribution: GroupDistribution) -> Figure:
         f"{int(distribution.faces.sum()):,} faces in {count} groups, {unused} of them unused",
         loc="left", color=MUTED, fontsize=10.5,
     )  # fmt: skip
-    figure.legend(
-        handles=[bars, dots, line], loc="outside lower left", ncols=1, frameon=False, fontsize=10,
-        labelcolor=INK, handlelength=2.2,
-    )  # fmt: skip
+    legend_below(figure, 1, handles=[bars, dots, line], handlelength=2.2)
     return figure

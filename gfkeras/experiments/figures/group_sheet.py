@@ -45,7 +45,7 @@ def sheet_rows(
     order: str = "random",
     seed: int = 0,
 ) -> list[SheetRow]:
-    """Which faces of each group to show; groups of most faces first, unused ones left out.
+    """The faces to show of each group; largest groups first, unused ones left out.
 
     A person stands once in a row as long as there are others.
 

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from gfkeras.evaluation.plots.style import COLORS, INK, MUTED, dress, new_figure
+from gfkeras.evaluation.plots.style import COLORS, INK, MUTED, dress, legend_below, new_figure
 from gfkeras.files import CONFIG_FILE
 from gfkeras.training.run_folder import LOG_FILE
 
@@ -41,7 +41,7 @@ class GroupLog:
 
     @classmethod
     def read(cls, run: str | os.PathLike[str]) -> GroupLog:
-        """That of a folder which `gfkeras train --out` wrote.
+        """The log of a folder that `gfkeras train --out` wrote.
 
         Raises:
             ValueError: for a folder without a log, or a log without groups.
@@ -130,10 +130,7 @@ def group_training_figure(runs: Mapping[str, GroupLog]) -> Figure:
     dress(right, "", "Entropy (nats)")
     right.grid(False)
     right.set_ylim(math.log(low), math.log(high))
-    figure.legend(
-        loc="outside lower left", ncols=2, frameon=False, fontsize=10, labelcolor=INK,
-        handlelength=2.6,
-    )  # fmt: skip
+    legend_below(figure, 2)
     return figure
 
 

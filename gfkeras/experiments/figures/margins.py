@@ -20,29 +20,10 @@ if TYPE_CHECKING:
 ANGLES = np.linspace(0.0, 180.0, 361)
 _NORM_BY_QUALITY = ("AdaFace", "MagFace")
 
-
 # Seven of each, as many as curves in a panel: in grey, lines are told apart by their dashes.
 _COLORS = (*COLORS, INK)
 _STYLES = (*STYLES, (0, (3, 1.2)))
 _WRAPPED = 38
-
-
-@dataclass(frozen=True, eq=False)
-class MarginCurve:
-    """The target's logit of a head.
-
-    Attributes:
-        head: of `gfkeras.heads`.
-        setting: its margin, and of which embeddings, in a few words.
-        norm: ‖x‖ of the embeddings.
-        logit: over s (over ‖x‖ for SphereFace, which has no s), one for each angle.
-    """
-
-    head: str
-    setting: str
-    norm: float
-    logit: np.ndarray
-
 
 # Head, what the legend says of it, its arguments, norm of the embeddings.
 _CURVES: tuple[tuple[str, str, dict[str, Any], float], ...] = (
@@ -63,6 +44,23 @@ _CURVES: tuple[tuple[str, str, dict[str, Any], float], ...] = (
     ("MagFace", "‖x‖ = 10", {}, 10),
     ("MagFace", "‖x‖ = 110", {}, 110),
 )
+
+
+@dataclass(frozen=True, eq=False)
+class MarginCurve:
+    """The target's logit of a head.
+
+    Attributes:
+        head: of `gfkeras.heads`.
+        setting: its margin, and of which embeddings, in a few words.
+        norm: ‖x‖ of the embeddings.
+        logit: over s (over ‖x‖ for SphereFace, which has no s), one for each angle.
+    """
+
+    head: str
+    setting: str
+    norm: float
+    logit: np.ndarray
 
 
 def margin_curves(

@@ -14,7 +14,7 @@ from gfkeras.errors import positive_int
 
 @dataclass(frozen=True, eq=False)
 class ChosenImages:
-    """Pictures of some people.
+    """Images of some people.
 
     Attributes:
         names: of the people.

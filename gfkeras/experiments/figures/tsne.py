@@ -15,6 +15,14 @@ from gfkeras.evaluation.plots.style import COLORS, INK, MUTED, WIDTH, new_figure
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
+# Each person has a colour and a form: seven times ten before any pair comes again.
+_COLORS = (*COLORS, INK)
+_MARKERS = ("o", "s", "^", "D", "v", "P", "X", "<", "*", ">")
+# In points²; a star is thin.
+_SIZES = {"*": 52, "D": 22}
+# Inches: a panel at least, a row of the legend, and there a marker and a letter.
+_PANEL, _ROW, _MARKER, _LETTER = 3.3, 0.22, 0.6, 0.083
+
 
 @dataclass(frozen=True, eq=False)
 class Projection:
@@ -40,10 +48,7 @@ class Projection:
 
 
 def project(
-    embedding: npt.ArrayLike,
-    labels: npt.ArrayLike,
-    perplexity: float | None = None,
-    seed: int = 0,
+    embedding: npt.ArrayLike, labels: npt.ArrayLike, perplexity: float | None = None, seed: int = 0
 ) -> Projection:
     """t-SNE (van der Maaten and Hinton, 2008) of L2-normalised embeddings, by scikit-learn.
 
@@ -91,15 +96,6 @@ def project(
         silhouette=float(silhouette_score(unit, who, metric="cosine")),
         nearest=float(np.mean(who[cosines.argmax(axis=1)] == who)),
     )
-
-
-# Each person has a colour and a form: seven times ten before any pair comes again.
-_COLORS = (*COLORS, INK)
-_MARKERS = ("o", "s", "^", "D", "v", "P", "X", "<", "*", ">")
-# In points²; a star is thin.
-_SIZES = {"*": 52, "D": 22}
-# Inches: a panel at least, a row of the legend, and there a marker and a letter.
-_PANEL, _ROW, _MARKER, _LETTER = 3.3, 0.22, 0.6, 0.083
 
 
 def tsne_figure(

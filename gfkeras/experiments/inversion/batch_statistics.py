@@ -62,7 +62,7 @@ def squared_norm(images: Any) -> Any:
 
 
 def batch_normalizations(model: keras.Model) -> list[keras.layers.BatchNormalization]:
-    """All of a model, those within nested models and layers included, each once."""
+    """Every batch normalisation of a model, once; also those inside nested models and layers."""
     found: dict[int, keras.layers.BatchNormalization] = {}
     for layer in model._flatten_layers():
         if isinstance(layer, keras.layers.BatchNormalization):

@@ -12,10 +12,13 @@ from PIL import Image, ImageDraw, ImageFont
 from gfkeras.experiments.inversion.targets import Targets, unit
 from gfkeras.inference import Embedder
 
+_GAP, _MARGIN, _NAMES = 6, 14, 170
+_INK, _FAINT = (32, 33, 36), (95, 99, 104)
+
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class Likeness:
-    """Cosines of pictures under one network.
+    """Cosines of inverted images with their targets under one network.
 
     Attributes:
         cosine: (N,), with each picture's own target.
@@ -28,7 +31,7 @@ class Likeness:
 
     @classmethod
     def between(cls, pictures: np.ndarray, targets: np.ndarray, owner: np.ndarray) -> Likeness:
-        """Of embeddings.
+        """The likeness of embeddings.
 
         Args:
             pictures: (N, D) unit rows.
@@ -80,14 +83,10 @@ def judged_by_faces(
     return Likeness.between(embedder(pictures).embedding, unit("faces", real), owner)
 
 
-_GAP, _MARGIN, _NAMES = 6, 14, 170
-_INK, _FAINT = (32, 33, 36), (95, 99, 104)
-
-
 def course(
     rows: Sequence[tuple[str, str, Sequence[np.ndarray]]], steps: Sequence[int]
 ) -> Image.Image:
-    """One page.
+    """One page with the course of each inversion.
 
     Args:
         rows: (name, a line below it, the image after each of `steps`, (S, S, 3) uint8).

@@ -23,10 +23,13 @@ from gfkeras.layers.angular import unit_rows
 from gfkeras.losses.embedding_loss import softmax_cross_entropy
 from gfkeras.models.properties import as_outputs
 
+# Of ‖f/‖f‖ − t‖², where the ArcFace loss of 5,000 classes starts at about 60.
+TEMPLATE_WEIGHT = 40.0
+
 
 @dataclasses.dataclass(frozen=True)
 class InversionSettings:
-    """How images are optimised; the weights are the paper's where it states one.
+    """Settings of the optimisation; the weights are the paper's where it states one.
 
     Attributes:
         steps: of Adam, over all resolutions.
@@ -88,10 +91,6 @@ class InversionSettings:
         return [span for span in zip(self.coarse, shares, rates, strict=True) if span[1]]
 
 
-# Of ‖f/‖f‖ − t‖², where the ArcFace loss of 5,000 classes starts at about 60.
-TEMPLATE_WEIGHT = 40.0
-
-
 class Objective:
     """identity + λ·statistics + total variation + ‖x‖², as ArcFace's inversion has it.
 
@@ -126,7 +125,7 @@ class Objective:
 
     @property
     def variables(self) -> list[Any]:
-        """Those that a compiled step reads."""
+        """The variables that a compiled step reads."""
         return [*self.model.variables, *(self.head.variables if self.head is not None else [])]
 
     def __call__(

@@ -19,6 +19,8 @@ from gfkeras.errors import unknown_name
 from gfkeras.inference import Embedder
 from gfkeras.training import load_classifier
 
+Progress = Callable[[int, int], None]
+
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class Targets:
@@ -74,7 +76,7 @@ class Targets:
         return cls(names, np.asarray(centers)[labels], centers, labels)
 
     def repeated(self, copies: int) -> Targets:
-        """All of them so many times, one after the other."""
+        """The targets repeated, one copy after the other."""
         labels = None if self.labels is None else np.tile(self.labels, copies)
         return Targets(
             self.names * copies, np.tile(self.embedding, (copies, 1)), self.centers, labels
@@ -99,9 +101,6 @@ def unit(name: str, vectors: np.ndarray) -> np.ndarray:
             f"{norms[bad[0], 0]}"
         )
     return (vectors / norms).astype(np.float32)
-
-
-Progress = Callable[[int, int], None]
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -217,10 +216,7 @@ def of_run_classes(
 
 
 def of_estimated_classes(
-    embedder: Embedder,
-    folder: FaceFolder,
-    names: Sequence[str],
-    progress: Progress | None = None,
+    embedder: Embedder, folder: FaceFolder, names: Sequence[str], progress: Progress | None = None
 ) -> Subjects:
     """Close-set without a head: the center of each person of a folder is their mean embedding.
 

@@ -46,11 +46,7 @@ class CrossVersionResult:
 
 
 def evaluate_cross_version(
-    new: Embed,
-    old: Embed,
-    pairs: PairList,
-    fars: Sequence[float] = FARS,
-    replicates: int = 0,
+    new: Embed, old: Embed, pairs: PairList, fars: Sequence[float] = FARS, replicates: int = 0
 ) -> CrossVersionResult:
     """Measures by the cosine, within each network and across them.
 

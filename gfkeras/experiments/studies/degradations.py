@@ -16,6 +16,8 @@ from gfkeras.evaluation.similarity import unit
 
 Change = Callable[[np.ndarray], np.ndarray]
 
+Floats = npt.NDArray[np.floating[Any]]
+
 
 def jpeg_compression(quality: int) -> Change:
     """A function that writes a face as JPEG and reads it again.
@@ -71,9 +73,6 @@ def small_image(side: int) -> Change:
         return np.asarray(small.resize((size, size), Image.Resampling.BILINEAR))
 
     return change
-
-
-Floats = npt.NDArray[np.floating[Any]]
 
 
 def principal_directions(embedding: npt.ArrayLike) -> npt.NDArray[np.float64]:

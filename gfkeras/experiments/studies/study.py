@@ -10,7 +10,15 @@ import numpy as np
 
 from gfkeras.evaluation import PairsResult
 from gfkeras.evaluation.metrics import FARS, far_name
-from gfkeras.evaluation.plots.style import COLORS, INK, MUTED, STYLES, dress, new_figure, percent
+from gfkeras.evaluation.plots.style import (
+    COLORS,
+    MUTED,
+    STYLES,
+    dress,
+    legend_below,
+    new_figure,
+    percent,
+)
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -29,10 +37,15 @@ AXES = {
     "bits": "Bits a number",
 }
 
+Interval = tuple[float, float] | None
+Pick = Callable[[PairsResult], tuple[float, Interval]]
+_LABELS = {FIRST: "first numbers", PRINCIPAL: "principal directions"}
+_LOGARITHMIC = ("size", "dimension")
+
 
 @dataclass(frozen=True, eq=False)
 class StudyPoint:
-    """One measurement.
+    """One measurement of a study.
 
     Attributes:
         series: which way, where there are several; else the study's name.
@@ -47,7 +60,7 @@ class StudyPoint:
 
 @dataclass(frozen=True, eq=False)
 class Study:
-    """What came of it.
+    """The measurements of a study.
 
     Attributes:
         name: "jpeg", "size", "dimension" or "bits".
@@ -61,7 +74,7 @@ class Study:
 
     @property
     def axis(self) -> str:
-        """What the values are."""
+        """The name of the values."""
         return AXES[self.name]
 
     @property
@@ -101,12 +114,6 @@ def readable_far(result: PairsResult) -> str:
     return min(measured, key=lambda name: (float(name) < FACENET_FAR, float(name)))
 
 
-Interval = tuple[float, float] | None
-Pick = Callable[[PairsResult], tuple[float, Interval]]
-_LABELS = {FIRST: "first numbers", PRINCIPAL: "principal directions"}
-_LOGARITHMIC = ("size", "dimension")
-
-
 def study_figure(study: Study) -> Figure:
     """Accuracy, and beside it TAR at FAR, over the values; bands are 95 % intervals.
 
@@ -130,10 +137,7 @@ def study_figure(study: Study) -> Figure:
         dress(axes, study.axis, label)
         _panel(axes, study, pick)
     handles, labels = figure.axes[0].get_legend_handles_labels()
-    figure.legend(
-        handles, labels, loc="outside lower left", ncols=3, frameon=False, fontsize=10,
-        labelcolor=INK, handlelength=2.6,
-    )  # fmt: skip
+    legend_below(figure, 3, handles=handles, labels=labels)
     return figure
 
 

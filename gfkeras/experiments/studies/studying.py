@@ -43,7 +43,7 @@ def study_images(
     fars: Sequence[float] = FARS,
     replicates: int = 0,
 ) -> Study:
-    """How a network bears worse images (FaceNet, arXiv 1503.03832, section 5.2).
+    """The effect of worse images on a network (FaceNet, arXiv 1503.03832, section 5.2).
 
     Both images of a pair are changed alike.
 
@@ -62,9 +62,7 @@ def study_images(
     reference = embed_pairs(embed(None), pairs).measure(similarity, fars, replicates)
     points = [
         StudyPoint(
-            name,
-            value,
-            embed_pairs(embed(change), pairs).measure(similarity, fars, replicates),
+            name, value, embed_pairs(embed(change), pairs).measure(similarity, fars, replicates)
         )
         for value, change in changes.items()
     ]
@@ -81,7 +79,7 @@ def study_embeddings(
     replicates: int = 0,
     fitted_on: npt.NDArray[Any] | None = None,
 ) -> Study:
-    """How small a trained network's embeddings may be made (FaceNet, sections 5.4 and 6).
+    """The effect of smaller embeddings of a trained network (FaceNet, sections 5.4 and 6).
 
     "dimension" keeps the first numbers of each embedding, and those along the principal directions
     of other faces' embeddings; "bits" makes each number an integer of few bits. FaceNet trained

@@ -23,6 +23,10 @@ from gfkeras.export.preparation.linear import (
 from gfkeras.export.preparation.network import IMAGES, Network, Node
 from gfkeras.layers import InputNormalization
 
+# β·σ/γ is by how many standard deviations a shift before the scale moves a channel. Beyond, a
+# float32 of the shifted channel has too few digits left for the channel itself.
+LARGEST_SHIFT = 64.0
+
 
 def fold_channels(network: Network) -> None:
     """Moves every `ChannelScale` and `ChannelShift` into a neighbour that can hold it, exactly.
@@ -153,11 +157,6 @@ def _behind(network: Network, node: Node, through_padding: bool) -> list[tuple[N
 def _places(network: Network, name: str) -> int:
     shape = network.input_shape if name == IMAGES else network.nodes[name].shape
     return math.prod(shape[:-1])
-
-
-# β·σ/γ is by how many standard deviations a shift before the scale moves a channel. Beyond, a
-# float32 of the shifted channel has too few digits left for the channel itself.
-LARGEST_SHIFT = 64.0
 
 
 def open_batch_norms(network: Network) -> None:

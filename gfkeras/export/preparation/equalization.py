@@ -9,7 +9,12 @@ import keras
 import numpy as np
 from keras import ops
 
-from gfkeras.export.preparation.linear import is_linear, scale_inputs, scale_outputs
+from gfkeras.export.preparation.linear import (
+    is_linear,
+    readers_past_padding,
+    scale_inputs,
+    scale_outputs,
+)
 from gfkeras.export.preparation.network import Network, Node
 from gfkeras.layers import MaxPReLU
 
@@ -17,6 +22,8 @@ from gfkeras.layers import MaxPReLU
 _ACTIVATIONS = (keras.layers.PReLU, MaxPReLU)
 # A channel that is all but dead is not blown up to the size of the others: its noise would be.
 WIDEST = 30.0
+
+_AT_ONCE = 4
 
 
 def equalize(network: Network, largest: Mapping[str, np.ndarray]) -> None:
@@ -46,7 +53,7 @@ def equalize(network: Network, largest: Mapping[str, np.ndarray]) -> None:
 
 def _around_activation(network: Network, node: Node, seen: np.ndarray) -> None:
     (source,) = node.inputs
-    readers = _kernels_behind(network, node.name)
+    readers = readers_past_padding(network, node.name, is_linear)
     if readers is None or not is_linear(network.nodes[source]) or network.readers(source) != [node]:
         return
     by_channel = all(issubclass(each.layer, keras.layers.DepthwiseConv2D) for each in readers)
@@ -62,7 +69,7 @@ def _along_stream(network: Network, stream: set[str], largest: Mapping[str, np.n
     readers: dict[str, Node] = {}
     for name in stream:
         outside = [each for each in network.readers(name) if each.name not in adders]
-        behind = _kernels_behind(network, name, outside)
+        behind = readers_past_padding(network, name, is_linear, outside)
         if behind is None or name not in largest:
             return
         readers.update((each.name, each) for each in behind)
@@ -84,26 +91,6 @@ def _factor(seen: np.ndarray, power: float) -> np.ndarray:
     return np.exp(power * (np.log(seen) - np.log(seen).mean()))
 
 
-def _kernels_behind(
-    network: Network, name: str, readers: list[Node] | None = None
-) -> list[Node] | None:
-    """The layers with kernels that read a node, past padding; None where anything else does."""
-    if network.is_output(name):
-        return None
-    found = []
-    for reader in network.readers(name) if readers is None else readers:
-        if issubclass(reader.layer, keras.layers.ZeroPadding2D):
-            behind = _kernels_behind(network, reader.name)
-            if behind is None:
-                return None
-            found += behind
-        elif is_linear(reader):
-            found.append(reader)
-        else:
-            return None
-    return found
-
-
 def _streams(network: Network) -> list[set[str]]:
     """Nodes that additions join, their results included."""
     streams: list[set[str]] = []
@@ -117,12 +104,9 @@ def _streams(network: Network) -> list[set[str]]:
     return streams
 
 
-_AT_ONCE = 4
-
-
 @dataclass(frozen=True, slots=True, eq=False)
 class Channels:
-    """What was seen of each channel, by node.
+    """Largest and mean values of each channel, by node.
 
     Attributes:
         largest: (C,) largest absolute value.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
@@ -9,8 +10,12 @@ import keras
 import numpy as np
 
 from gfkeras.export.preparation.group_products import ChosenGroupProduct, WeightedGroupsProduct
-from gfkeras.export.preparation.network import Node
+from gfkeras.export.preparation.network import Network, Node
 from gfkeras.layers import GroupedConv2D
+
+_DEPTHWISE = keras.layers.DepthwiseConv2D
+_BIASED = (keras.layers.Conv2D, _DEPTHWISE, keras.layers.Dense)
+_GROUPS = (ChosenGroupProduct, WeightedGroupsProduct)
 
 
 class _PerChannel(keras.layers.Layer):
@@ -37,11 +42,6 @@ class ChannelShift(_PerChannel):
 
     def call(self, inputs: Any) -> Any:
         return inputs + self.values
-
-
-_DEPTHWISE = keras.layers.DepthwiseConv2D
-_BIASED = (keras.layers.Conv2D, _DEPTHWISE, keras.layers.Dense)
-_GROUPS = (ChosenGroupProduct, WeightedGroupsProduct)
 
 
 def is_linear(node: Node) -> bool:
@@ -81,6 +81,31 @@ def adds_zeros(node: Node) -> bool:
     return node.config.get("padding", "valid") != "valid"
 
 
+def readers_past_padding(
+    network: Network, name: str, accepts: Callable[[Node], bool], readers: list[Node] | None = None
+) -> list[Node] | None:
+    """The layers that read a node, past padding; None where it is an output, or one is refused.
+
+    Args:
+        network: with the node.
+        name: of the node.
+        accepts: which layers are wanted.
+        readers: which readers of the node to look at; all by default.
+    """
+    if network.is_output(name):
+        return None
+    found = []
+    for reader in network.readers(name) if readers is None else readers:
+        if issubclass(reader.layer, keras.layers.ZeroPadding2D):
+            behind = readers_past_padding(network, reader.name, accepts)
+        else:
+            behind = [reader] if accepts(reader) else None
+        if behind is None:
+            return None
+        found += behind
+    return found
+
+
 def scale_outputs(node: Node, scale: np.ndarray) -> Node:
     """The node with each of its output channels multiplied."""
     kernel, *bias = node.weights
@@ -104,7 +129,7 @@ def shift_outputs(node: Node, shift: np.ndarray) -> Node:
 
 
 def response(node: Node, values: np.ndarray) -> np.ndarray:
-    """What a layer that pads nothing adds to its outputs for a summand in each input channel."""
+    """The addition to a layer's outputs for a summand in each input channel, without padding."""
     kernel = np.asarray(node.weights[0], np.float64) * _by_input(node, values)
     if issubclass(node.layer, ChannelScale):
         return kernel

@@ -52,7 +52,7 @@ class Node:
 
     @classmethod
     def of(cls, layer: keras.layers.Layer, inputs: tuple[str, ...], shape: Any) -> Node:
-        """From a layer that is built."""
+        """The node of a layer that is built."""
         config = {key: value for key, value in layer.get_config().items() if key != "name"}
         weights = tuple(np.asarray(ops.convert_to_numpy(weight)) for weight in layer.weights)
         return cls(layer.name, type(layer), config, weights, inputs, tuple(shape))

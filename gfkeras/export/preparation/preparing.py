@@ -23,6 +23,17 @@ from gfkeras.export.preparation.rewrites import (
     rewrite_prelus,
 )
 
+Step = Callable[[Network], None]
+# What every artefact gets.
+STEPS: tuple[Step, ...] = (
+    drop_training_layers, fix_flattening, open_batch_norms, open_input_normalization,
+    fold_channels, flush_denormals,
+)  # fmt: skip
+# For processors that know nothing but integers: without PReLU.
+INTEGER_STEPS: tuple[Step, ...] = (rewrite_prelus, *STEPS)
+# For integer weights times float pixels.
+DENSE_STEPS: tuple[Step, ...] = (*STEPS, pointwise_as_dense)
+
 
 def float32_model(model: keras.Model) -> keras.Model:
     """The model itself if all of it is float32; otherwise a float32 copy.
@@ -67,19 +78,6 @@ def _as_float32(config: Any) -> Any:
         else _as_float32(value)
         for key, value in config.items()
     }
-
-
-Step = Callable[[Network], None]
-
-# What every artefact gets.
-STEPS: tuple[Step, ...] = (
-    drop_training_layers, fix_flattening, open_batch_norms, open_input_normalization,
-    fold_channels, flush_denormals,
-)  # fmt: skip
-# For processors that know nothing but integers: without PReLU.
-INTEGER_STEPS: tuple[Step, ...] = (rewrite_prelus, *STEPS)
-# For integer weights times float pixels.
-DENSE_STEPS: tuple[Step, ...] = (*STEPS, pointwise_as_dense)
 
 
 def prepare(

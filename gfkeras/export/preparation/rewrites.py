@@ -19,6 +19,10 @@ _TRAINING_ONLY = (
     keras.layers.Identity,
 )  # fmt: skip
 
+# Far under float32's resolution of anything a network adds up, far above 1.2e-38, where
+# denormals begin and processors compute a hundred times slower.
+SMALLEST = 1e-30
+
 
 def drop_training_layers(network: Network) -> None:
     """Takes out dropout, noise and what hands on its input as it is."""
@@ -29,11 +33,6 @@ def drop_training_layers(network: Network) -> None:
         )
         if linear or issubclass(node.layer, _TRAINING_ONLY):
             network.remove(node.name)
-
-
-# Far under float32's resolution of anything a network adds up, far above 1.2e-38, where
-# denormals begin and processors compute a hundred times slower.
-SMALLEST = 1e-30
 
 
 def flush_denormals(network: Network) -> None:

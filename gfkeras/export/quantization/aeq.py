@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from gfkeras.errors import require
-from gfkeras.export.quantization.flatbuffer import unpacked
+from gfkeras.export.quantization.flatbuffer import layer_name, unpacked
 
 SCHEMES = ("int8-dynamic", "int8-weights", "int4-dynamic", "int4-weights")
 # The smallest layers, which together hold no more than this share of the weights, stay int8: of
@@ -21,6 +21,8 @@ SCHEMES = ("int8-dynamic", "int8-weights", "int4-dynamic", "int4-weights")
 _INT8_SHARE = 0.1
 # Inputs that share a scale in int4-dynamic. XNNPACK takes no fewer.
 _BLOCK = 32
+
+Ranges = Mapping[str, tuple[float, float]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,31 +109,22 @@ def _kernels(path: Path) -> list[Kernel]:
                 continue
             (index,) = operator.outputs
             output = graph.tensors[index].name.decode()
-            layer = ends[index].decode() if index in ends else _layer(output)
+            layer = ends[index].decode() if index in ends else layer_name(output)
             *_, inputs = weights.shape
             found.append(Kernel(name, output, layer, len(data) // 4, int(inputs)))
     return found
-
-
-def _layer(tensor: str) -> str:
-    # functional_3_1/stem_conv_1/BiasAdd;functional_3_1/stem_conv_1/convolution
-    parts = tensor.partition(";")[0].split("/")
-    return (parts[1] if len(parts) > 2 else parts[-1]).removesuffix("_1")
-
-
-Ranges = Mapping[str, tuple[float, float]]
 
 
 def quantize(
     path: Path, scheme: str, ranges: Ranges | None = None, float_layers: Sequence[str] = (),
     inputs: str = "float32", outputs: str = "float32",
 ) -> bytes:  # fmt: skip
-    """A float .tflite in integers.
+    """Quantizes a float .tflite.
 
     Args:
         path: the float file.
         scheme: "int8": weights and activations, by channel and by tensor; else one of
-            `weight_recipes.SCHEMES`.
+            `SCHEMES`.
         ranges: (low, high) of each tensor that is computed, for "int8".
         float_layers: regular expressions; operators whose output's name matches stay float.
         inputs, outputs: "float32" or "int8" at the model's ends, for "int8".

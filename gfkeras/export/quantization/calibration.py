@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from gfkeras.errors import require
+from gfkeras.backend import load_litert
 
 MIN_FACES = 32
 # More faces change ranges by less than rounding does.
@@ -73,9 +73,11 @@ class Calibration:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Embeddings:
-    """Attributes:
-    embedding: (N, D), L2-normalised.
-    group: (N,) the group of the largest logit, or None.
+    """Embeddings of faces and their groups.
+
+    Attributes:
+        embedding: (N, D), L2-normalised.
+        group: (N,) the group of the largest logit, or None.
     """
 
     embedding: np.ndarray
@@ -106,7 +108,7 @@ def embed(content: bytes, images: np.ndarray) -> Embeddings:
         content: of the file.
         images: (N, H, W, 3) float32.
     """
-    litert: Any = require("ai_edge_litert.interpreter", "export")
+    litert = load_litert()
     runner = litert.Interpreter(model_content=content, num_threads=1).get_signature_runner()
     given = runner.get_input_details()
     (name,) = given

@@ -67,12 +67,16 @@ def _shorten(graph: Any) -> None:
     for index, tensor in enumerate(graph.tensors):
         if index in kept:
             continue
-        parts = (tensor.name or b"").decode().partition(";")[0].split("/")
-        # functional_3_1/stem_conv_1/BiasAdd
-        layer = parts[1] if len(parts) > 2 else parts[-1]
-        layer = layer.removesuffix("_1")
+        layer = layer_name((tensor.name or b"").decode())
         seen[layer] = number = seen.get(layer, 0) + 1
         tensor.name = (layer if number == 1 else f"{layer}:{number}").encode()
+
+
+def layer_name(tensor: str) -> str:
+    """The Keras layer that a tensor is named after."""
+    # functional_3_1/stem_conv_1/BiasAdd;functional_3_1/stem_conv_1/convolution
+    parts = tensor.partition(";")[0].split("/")
+    return (parts[1] if len(parts) > 2 else parts[-1]).removesuffix("_1")
 
 
 def integer_outputs(content: bytes) -> bytes:

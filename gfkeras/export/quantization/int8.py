@@ -13,8 +13,14 @@ import numpy as np
 
 from gfkeras.export.preparation import INTEGER_STEPS, STEPS, flattened
 from gfkeras.export.preparation.equalization import equalize, observe_channels
-from gfkeras.export.preparation.linear import ChannelShift, response, shift_outputs, takes_bias
-from gfkeras.export.preparation.network import IMAGES, Network, Node
+from gfkeras.export.preparation.linear import (
+    ChannelShift,
+    readers_past_padding,
+    response,
+    shift_outputs,
+    takes_bias,
+)
+from gfkeras.export.preparation.network import IMAGES, Network
 from gfkeras.export.preparation.preparing import float32_model
 from gfkeras.export.quantization.aeq import Ranges, quantize
 from gfkeras.export.quantization.calibration import Calibration, Embeddings, embed
@@ -31,6 +37,10 @@ from gfkeras.export.quantization.settings import Int8Settings
 from gfkeras.export.quantization.simulation import Simulation, by_nodes, by_tensors, tensors_of
 
 _LARGEST = 127
+
+# In place of a statistic: ends that fine-tuning learned.
+QAT = "qat"
+WriteFloat = Callable[[keras.Model, Path], None]
 
 
 def correct_biases(network: Network, means: Mapping[str, np.ndarray]) -> None:
@@ -80,7 +90,7 @@ def integer_pixels(network: Network) -> dict[str, tuple[float, float]]:
     for node in network:
         if node.inputs != (IMAGES,) or not issubclass(node.layer, ChannelShift):
             continue
-        readers = _behind_padding(network, node.name)
+        readers = readers_past_padding(network, node.name, takes_bias)
         shift = np.asarray(node.weights[0], np.float64)
         whole = np.round(shift)
         if not readers or not np.all(whole == whole[0]):
@@ -93,31 +103,9 @@ def integer_pixels(network: Network) -> dict[str, tuple[float, float]]:
     return found
 
 
-def _behind_padding(network: Network, name: str) -> list[Node]:
-    """The layers with biases that read a node, past padding; none where anything else does."""
-    if network.is_output(name):
-        return []
-    found = []
-    for reader in network.readers(name):
-        if issubclass(reader.layer, keras.layers.ZeroPadding2D):
-            behind = _behind_padding(network, reader.name)
-        else:
-            behind = [reader] if takes_bias(reader) else []
-        if not behind:
-            return []
-        found += behind
-    return found
-
-
-# In place of a statistic: ends that fine-tuning learned.
-QAT = "qat"
-
-WriteFloat = Callable[[keras.Model, Path], None]
-
-
 @dataclass(frozen=True, slots=True)
 class Int8Result:
-    """An int8 file, and how it came about.
+    """An int8 file and its measurements.
 
     Attributes:
         content: of the .tflite or .onnx.
@@ -252,7 +240,7 @@ class _Candidate:
 
 @dataclass(frozen=True, slots=True)
 class _Work:
-    """What candidates are made with."""
+    """Calibration faces, writer and folder that candidates are made with."""
 
     calibration: Calibration
     write_float: WriteFloat

@@ -14,6 +14,15 @@ from gfkeras.export.preparation.network import Node
 # Ends are learned as exponents; with this factor one learning rate fits them and the weights.
 _PACE = 10.0
 
+# XNNPACK adds with the larger of two factors in this many bits.
+_SUM_BITS = 20
+# Keras' depthwise convolution is none of its convolutions.
+_OPERATIONS = (
+    (keras.layers.DepthwiseConv2D, "depthwise"),
+    (keras.layers.Conv2D, "conv"),
+    (keras.layers.Dense, "dense"),
+)
+
 
 @keras.saving.register_keras_serializable("gfkeras")
 class FakeQuantization(keras.layers.Layer):
@@ -77,7 +86,7 @@ class FakeQuantization(keras.layers.Layer):
 
 
 def integers(steps: Any, zero: Any) -> Any:
-    """What int8 holds for a number of steps: whole values of −128…127, as floats."""
+    """The int8 values of a number of steps: whole values of −128…127, as floats."""
     return ops.clip(ops.round(steps) + zero, -128.0, 127.0)
 
 
@@ -150,16 +159,6 @@ def fake_quantized_kernel(kernel: Any, channels: int | None) -> Any:
     return ops.reshape(ops.reshape(whole, (-1, channels)) * scales, ops.shape(kernel))
 
 
-# XNNPACK adds with the larger of two factors in this many bits.
-_SUM_BITS = 20
-# Keras' depthwise convolution is none of its convolutions.
-_OPERATIONS = (
-    (keras.layers.DepthwiseConv2D, "depthwise"),
-    (keras.layers.Conv2D, "conv"),
-    (keras.layers.Dense, "dense"),
-)
-
-
 class _Integer(FakeQuantization):
     """Rounds what it computes from inputs that other layers have rounded."""
 
@@ -209,7 +208,7 @@ class IntegerLinear(_Integer):
 
     @classmethod
     def arguments(cls, node: Node) -> dict[str, Any] | None:
-        """What makes one of a node, beside its ends; None for a node that is none of these."""
+        """The arguments, beside the ends, for a node; None for a node of another kind."""
         kind = next((name for layer, name in _OPERATIONS if issubclass(node.layer, layer)), None)
         if kind is None or not has_kernel(node) or len(node.weights) != 2:
             return None

@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Protocol
 
 import numpy as np
 
-from gfkeras.errors import require
+from gfkeras.backend import load_litert
 
 STATISTICS = ("min-max", "percentile", "mse")
 BINS = 4096
@@ -19,6 +19,8 @@ _LEVELS = 255
 _TAIL = 1e-5
 # How far in "mse" looks for its ends, as a fraction of what was seen.
 _CUTS = np.linspace(1.0, 0.4, 25)
+
+PIXELS = (0.0, 255.0)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -69,9 +71,6 @@ class Histogram:
             low = min(lows, key=lambda end: error(end, high))
             high = min(highs, key=lambda end: error(low, end))
         return float(low), float(high)
-
-
-PIXELS = (0.0, 255.0)
 
 
 class Tensors(Protocol):
@@ -133,7 +132,7 @@ class AllTensors:
     """
 
     def __init__(self, path: Path):
-        litert: Any = require("ai_edge_litert.interpreter", "export")
+        litert = load_litert()
         self._interpreter = litert.Interpreter(
             model_path=str(path),
             num_threads=1,

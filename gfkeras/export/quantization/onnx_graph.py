@@ -13,14 +13,16 @@ from gfkeras.export.quantization.calibration import Embeddings
 
 PRODUCTS = ("Conv", "MatMul")
 
+_LARGEST = 127
+
 
 def products(model: Any) -> list[Any]:
-    """The nodes that int8 is for."""
+    """The nodes that are computed in int8."""
     return [node for node in model.graph.node if node.op_type in PRODUCTS]
 
 
 def constants(model: Any) -> set[str]:
-    """The names of what is stored in the file."""
+    """The names of the tensors stored in the file."""
     return {tensor.name for tensor in model.graph.initializer}
 
 
@@ -55,9 +57,6 @@ def with_batch(content: bytes, batch_size: int) -> bytes:
     for end in (*model.graph.input, *model.graph.output):
         end.type.tensor_type.shape.dim[0].dim_value = batch_size
     return bytes(model.SerializeToString())
-
-
-_LARGEST = 127
 
 
 def quantize_group_kernels(model: Any) -> None:

@@ -77,7 +77,7 @@ def fine_tune(
 
 
 def simulated(student: Simulation, faces: np.ndarray) -> Embeddings:
-    """What a student gives for faces, (N, H, W, 3) of 0…255."""
+    """The student's embeddings of faces, (N, H, W, 3) of 0…255."""
     return Embeddings.of(_outputs(student, faces))
 
 
@@ -88,7 +88,7 @@ def _loss(output: str) -> keras.losses.Loss:
 
 
 def _targets(teacher: keras.Model, faces: np.ndarray) -> dict[str, np.ndarray]:
-    """What the teacher gives for faces: embeddings, features and the groups' probabilities."""
+    """The teacher's outputs for faces: embeddings, features and the groups' probabilities."""
     targets = _outputs(teacher, faces)
     if "group_logits" in targets:
         targets["group_logits"] = ops.convert_to_numpy(ops.softmax(targets["group_logits"]))

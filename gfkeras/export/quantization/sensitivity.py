@@ -7,11 +7,10 @@ import statistics
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 
-from gfkeras.errors import require
+from gfkeras.backend import load_litert
 from gfkeras.export.quantization.calibration import Embeddings, embed
 
 Quantize = Callable[[Sequence[str]], bytes]
@@ -20,7 +19,7 @@ _RUNS = 60
 
 @dataclass(frozen=True, slots=True)
 class Sensitivity:
-    """One layer's share in what int8 loses.
+    """One layer's share in the loss of int8.
 
     Attributes:
         layer: its name.
@@ -82,7 +81,7 @@ def within_latency(
 
 def latency_ratio(content: bytes, reference: bytes, image: np.ndarray) -> float:
     """Median latency of one .tflite over another's, run in turns on one thread."""
-    litert: Any = require("ai_edge_litert.interpreter", "export")
+    litert = load_litert()
     runs = []
     for each in (content, reference):
         interpreter = litert.Interpreter(model_content=each, num_threads=1)

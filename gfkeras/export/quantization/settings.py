@@ -7,10 +7,12 @@ from typing import Any
 
 from gfkeras.errors import one_of, positive, positive_int
 
+ENDS = ("float32", "int8")
+
 
 @dataclass(frozen=True, slots=True)
 class QatSettings:
-    """How an int8 network learns to embed as its float one does.
+    """Settings of quantization-aware fine-tuning.
 
     Attributes:
         epochs: passes over the calibration faces.
@@ -28,12 +30,9 @@ class QatSettings:
         positive("learning_rate", self.learning_rate)
 
 
-ENDS = ("float32", "int8")
-
-
 @dataclass(frozen=True, slots=True)
 class Int8Settings:
-    """How a model becomes int8.
+    """Settings of an int8 export.
 
     Attributes:
         inputs, outputs: "float32" or "int8" at the model's ends.

@@ -28,6 +28,8 @@ _TOLERANCE = 1e-4
 # What hands values on keeps their scale as well.
 HANDS_ON = (keras.layers.ZeroPadding2D, keras.layers.Flatten, keras.layers.Reshape)
 
+_SUFFIX = "_int8"
+
 
 def tensors_of(network: Network, path: Path, image: np.ndarray) -> dict[str, str]:
     """Compares what both compute for an image: names say little after a converter's fusions.
@@ -73,9 +75,6 @@ def by_nodes(ranges: Ranges, nodes: Mapping[str, str]) -> dict[str, tuple[float,
 def by_tensors(ranges: Ranges, nodes: Mapping[str, str]) -> dict[str, tuple[float, float]]:
     """Ranges of nodes as those of the tensors that hold their outputs."""
     return {tensor: ranges[node] for tensor, node in nodes.items() if node in ranges}
-
-
-_SUFFIX = "_int8"
 
 
 @keras.saving.register_keras_serializable("gfkeras")

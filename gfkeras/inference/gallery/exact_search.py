@@ -1,4 +1,4 @@
-"""The exact k best of an index by the group-aware similarity, which no index knows."""
+"""Exact search of an index by the group-aware similarity, which no index knows."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from gfkeras.inference.gallery.templates import Match
 Floats = npt.NDArray[np.float32]
 Integers = npt.NDArray[np.int64]
 
-# How far an index's figures and ours may lie apart: both are sums of a few hundred products.
+# How far an index's cosines and ours may lie apart: both are sums of a few hundred products.
 SLACK = 2e-5
 # Candidates of each probe that a block is first asked for, where k is not larger.
 FIRST = 32
@@ -34,7 +34,7 @@ def exact_search(
     k: int,
     similarity: Similarity = COSINE,
 ) -> list[list[Match]]:
-    """The k most similar people for each probe: what comparing with everybody would give.
+    """Finds the k most similar people for each probe, as a comparison with everybody would.
 
     An index gives candidates by their cosine. Since S* = cos − β·D^γ ≤ cos, nobody whose cosine
     lies below the k-th best S* found so far can be among the k best, and nobody else is left out.
@@ -57,19 +57,19 @@ def exact_search(
 
 
 class _Search:
-    """The best of each probe so far, best first."""
+    """The best people of each probe so far, best first."""
 
     def __init__(
         self, embedding: Floats, group: Floats | None, k: int, similarity: Similarity
     ) -> None:
         self.embedding, self.group, self.k, self.similarity = embedding, group, k, similarity
         self.best: list[list[Match]] = [[] for _ in embedding]
-        # What a newcomer must reach; minus infinity while there is room.
+        # The similarity that a newcomer must reach; minus infinity while there is room.
         self.least = np.full(len(embedding), -np.inf, np.float32)
         self._short_lists = True
 
     def look_at(self, block: Block) -> None:
-        """Takes from a block whoever belongs to the best."""
+        """Takes the people of a block who belong to the best."""
         unsure = np.arange(len(self.embedding))
         # A short list is enough where its last cosine cannot enter any more. Where it was not for
         # most probes in the block before, it will not be in this one.
@@ -91,7 +91,7 @@ class _Search:
                 self._consider(block, part[probes], rows, cosine)
 
     def _consider(self, block: Block, probes: Integers, rows: Integers, cosine: Floats) -> None:
-        """Takes candidates, sifted by ever dearer bounds of how similar they can be."""
+        """Takes candidates, after bounds of their similarity, each more expensive than the last."""
         bound = cosine + np.float32(SLACK)
         chosen = self._possible(np.arange(len(rows)), probes, bound)
         if self.group is not None:
@@ -127,7 +127,7 @@ class _Search:
         return self.similarity.penalty(power[self.similarity.distance]) * np.float32(1 - 1e-6)
 
     def _score(self, block: Block, probes: Integers, rows: Integers) -> None:
-        """Takes candidates by their exact figures."""
+        """Takes candidates by their exact similarities."""
         mine, kept = self.embedding[probes], block.embedding(rows)
         cosine = similarities = COSINE(mine, kept, None, None)
         if self.group is not None:
@@ -137,14 +137,14 @@ class _Search:
         for found in np.split(order, np.flatnonzero(np.diff(probes[order])) + 1):
             probe = int(probes[found[0]])
             found = found[similarities[found] >= self.least[probe]]
-            # Named is only what may stay: all that reach the k-th, ties included.
+            # Only people who may stay are named: all that reach the k-th, ties included.
             if len(found) > self.k:
                 kth = np.partition(similarities[found], len(found) - self.k)[len(found) - self.k]
                 found = found[similarities[found] >= kth]
             names, photos = block.names(rows[found]), block.photos(rows[found])
             figures = (similarities[found].tolist(), cosine[found].tolist(), photos.tolist())
             matches = [Match(name, *row) for name, *row in zip(names, *figures, strict=True)]
-            # Who was in a short list comes again with the rest of the block.
+            # People of a short list come again with the rest of the block.
             people = {match.name: match for match in (*self.best[probe], *matches)}
             self.best[probe] = matches = sorted(people.values(), key=_order)[: self.k]
             if len(matches) == self.k:

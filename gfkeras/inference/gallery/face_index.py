@@ -1,4 +1,4 @@
-"""What a gallery asks of the index that keeps its templates."""
+"""Interface of the index that keeps a gallery's templates."""
 
 from __future__ import annotations
 

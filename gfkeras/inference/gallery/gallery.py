@@ -1,4 +1,4 @@
-"""People by their faces: enrolment and exact search."""
+"""The gallery: enrolment of people and exact search by their faces."""
 
 from __future__ import annotations
 
@@ -31,28 +31,28 @@ Names = str | Sequence[str]
 class Gallery:
     """Enrols people and finds the most similar of them, exactly.
 
-    Of each person a template is kept: the mean of the unit embeddings of all photos, and of the
-    unit group features v̂ where the network has groups.
+    A gallery keeps one template of each person: the mean of the unit embeddings of all photos, and
+    of the unit group features v̂ where the network has groups.
 
-    In this process, changes are in memory until `save`, which replaces the file as a whole: a
-    reader sees the old gallery or the new one, and a process killed meanwhile loses what came
-    after the last `save` and no more. A file is mapped, not read into memory; its pages are shared
-    by all processes that search it. In Milvus every change is kept when its call returns: a
-    process killed at any moment loses nothing of what it was told is done.
+    In this process, changes stay in memory until `save`, which replaces the file as a whole. A
+    reader sees the old gallery or the new one, and a process that is killed loses only what came
+    after the last `save`. A file is mapped, not read into memory, and all processes that search it
+    share its pages. In Milvus every change is stored when its call returns: a process that is
+    killed loses no change that was acknowledged.
 
     The embeddings of two models cannot be compared. A gallery is of the model that made its first
     embeddings, or that `metadata` names, and refuses those of another. Embeddings that do not name
     a model (`Embeddings.model` is None) are accepted.
 
-    One gallery object is not for several threads that change it; searching alone may be parallel.
+    Several threads may search a gallery at once, but only one may change it.
 
     Args:
-        location: None for memory; a file ("faces.gallery"), opened if it is there; a folder
-            ending in ".db" for Milvus Lite ("faces.milvus.db"), which one process has open at a
-            time; or the URL of a Milvus cluster ("http://host:19530/database"), for many.
-        storage: "float32", "float16", or "int8": one byte a dimension, FaceNet's 128 bytes a face,
-            a quarter of the memory. Search is exact with respect to what is kept. A gallery that
-            is opened has the storage that it was made with. Milvus keeps float32 only.
+        location: None for memory; a file ("faces.gallery"), opened if it exists; a folder ending
+            in ".db" for Milvus Lite ("faces.milvus.db"), which one process can open at a time; or
+            the URL of a Milvus cluster ("http://host:19530/database").
+        storage: "float32", "float16" or "int8". int8 takes one byte a dimension, a quarter of the
+            memory, as FaceNet does. Search is exact on the stored values. A gallery that exists
+            keeps its storage. Milvus stores float32 only.
         token: of a Milvus cluster.
         metadata: texts kept with a new gallery: "model", the fingerprint of its model
             (`Embedder.fingerprint`), "model_name" and others. One that is opened keeps its own.
@@ -96,10 +96,10 @@ class Gallery:
 
     @classmethod
     def load(cls, path: str | os.PathLike[str], token: str | None = None) -> Gallery:
-        """A gallery that must be there already.
+        """Opens a gallery that exists.
 
         Raises:
-            ValueError: where it is not, or is damaged.
+            ValueError: for a gallery that is missing or damaged.
         """
         location = os.fspath(path)
         if "://" not in location and not Path(location).exists():
@@ -141,15 +141,15 @@ class Gallery:
         return self.templates([name])
 
     def add(self, names: Names, embeddings: Embedded) -> None:
-        """Enrols people who are not in the gallery yet; all of them or, in an error, none.
+        """Enrols people who are not in the gallery yet. After an error nobody was enrolled.
 
         Args:
             names: one person, whose photos all rows are, or one name a row.
             embeddings: what an `Embedder` gave for the photos.
 
         Raises:
-            ValueError: for somebody who is there already; for embeddings of another width than
-                the gallery's or of another model, not finite or zero; for names that are empty.
+            ValueError: for somebody who is in the gallery; for embeddings of another width than
+                the gallery's or of another model, not finite or zero; for empty names.
         """
         new = self._averaged(names, embeddings)
         if there := self._index.known(new.names):
@@ -162,8 +162,8 @@ class Gallery:
     def update(self, names: Names, embeddings: Embedded) -> None:
         """Adds photos: each template becomes the mean over all photos of the person.
 
-        Who is not in the gallery yet is enrolled. With float16 and int8 what is kept of the
-        photos before is averaged, not they themselves.
+        People who are not in the gallery yet are enrolled. With float16 and int8 the mean is
+        taken with the rounded template, not with the earlier photos themselves.
 
         Args:
             names, embeddings: as of `add`.
@@ -184,7 +184,7 @@ class Gallery:
         self._put(changed[0] if len(changed) == 1 else joined(*changed), embeddings)
 
     def remove(self, names: Names) -> None:
-        """Removes people; all of them or, in an error, none.
+        """Removes people. After an error nobody was removed.
 
         Raises:
             ValueError: for somebody who is not in the gallery, with the nearest name.
@@ -197,7 +197,7 @@ class Gallery:
     def search(
         self, embeddings: Embedded, k: int = 5, similarity: Similarity = COSINE
     ) -> list[list[Match]]:
-        """The k most similar people for each probe: what comparing with everybody would give.
+        """Finds the k most similar people for each probe, as a comparison with everybody would.
 
         Args:
             embeddings: of P probes.
@@ -245,18 +245,17 @@ class Gallery:
             )
 
     def save(self, path: str | os.PathLike[str] | None = None) -> Path:
-        """Writes the gallery, whole or not at all, and returns where.
+        """Writes the gallery's file, whole or not at all, and returns its path.
 
-        A gallery in Milvus is kept already, and `path` cannot be chosen for it. Milvus Lite moves
-        the log of its changes to its data files ("flush"), so that it opens sooner; a cluster
-        has times of its own for that.
+        A gallery in Milvus is stored already, and takes no `path`. Milvus Lite moves the log of its
+        changes to its data files ("flush"), so that it opens sooner.
 
         Args:
-            path: the file; `location` by default, which it becomes otherwise.
+            path: the file, which becomes `location`; `location` by default.
 
         Raises:
-            ValueError: where there is neither.
-            OSError: where it cannot be written; what was there before stays.
+            ValueError: without either.
+            OSError: for a file that cannot be written; the earlier one stays.
         """
         if not isinstance(self._index, RowIndex):
             if path is not None:
@@ -277,9 +276,9 @@ class Gallery:
         return Path(place)
 
     def close(self) -> None:
-        """Lets another process open a gallery of Milvus Lite; this one cannot be used any more.
+        """Closes the gallery, so that another process can open a folder of Milvus Lite.
 
-        When the process ends, that is so anyhow. Galleries in files need no closing.
+        The end of the process does the same. Galleries in files need no closing.
         """
         self._index.close()
 

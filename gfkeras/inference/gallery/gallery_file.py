@@ -37,7 +37,7 @@ Parts = Sequence[npt.NDArray[Any]]
 def write_gallery_file(
     path: str | os.PathLike[str], description: dict[str, Any], columns: dict[str, Parts]
 ) -> None:
-    """Writes a file whole or not at all; who has the old one open goes on reading that.
+    """Writes a file whole or not at all; processes that have the old one open keep reading it.
 
     Args:
         path: where.
@@ -73,13 +73,13 @@ def write_gallery_file(
 
 
 def read_gallery_file(path: str | os.PathLike[str]) -> tuple[dict[str, Any], Columns]:
-    """What `write_gallery_file` wrote; the columns lie in the mapped file and can only be read.
+    """Reads what `write_gallery_file` wrote; the columns lie in the mapped, read-only file.
 
     Every checksum is computed, which reads the whole file once.
 
     Raises:
         ValueError: for a file that is truncated, damaged, of another version or no gallery.
-        OSError: where it cannot be opened.
+        OSError: for a file that cannot be opened.
     """
     path = Path(path)
     with path.open("rb") as file:

@@ -1,4 +1,4 @@
-"""Rows of templates, in memory and in a file, and how directions are stored."""
+"""Rows of templates, in memory and in a file, and the storage of directions."""
 
 from __future__ import annotations
 

@@ -22,6 +22,7 @@ from gfkeras.inference.measuring.profiles import (
 )
 from gfkeras.inference.measuring.xnnpack import LeftOperator, left_operators
 from gfkeras.processors import usable_processors
+from gfkeras.zoo.preset_files import artefact_path, preset_named
 
 _LITERT, _ONNX = ".tflite", ".onnx"
 
@@ -50,7 +51,7 @@ class Measurement:
     Attributes:
         latencies: one for each number of threads, in the order asked for.
         batch_size: images of a batch, for `images_per_second`.
-        size_bytes: of the file or folder; None for a preset.
+        size_bytes: of the file or folder; None for a preset that comes without an artefact.
         peak_memory_bytes: by how much opening the model and running one image raises a fresh
             process's resident memory at its highest, runtime and imports left out; None where it
             cannot be found out (it needs Linux' /proc).
@@ -110,6 +111,8 @@ def measure(
     """
     if positive_int("repeats", repeats) < 3:
         raise ValueError(f"`repeats` must be at least 3. Received: repeats={repeats}")
+    if preset := preset_named(source):
+        source = artefact_path(preset) or source
     path = Path(source)
     suffix = "" if path.is_dir() else path.suffix.lower()
     counts: list[int | None]

@@ -150,7 +150,7 @@ def onnx_profile(path: Path, image_size: int, runs: int) -> Profile:
     Raises:
         RuntimeError: if runs differ.
     """
-    ort: Any = require("onnxruntime", "export")
+    ort: Any = require("onnxruntime", "onnx")
     options = ort.SessionOptions()
     options.log_severity_level = 3
     options.intra_op_num_threads = 1

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
-from gfkeras.errors import require
+from gfkeras.backend import load_litert
 
 _DELEGATE = "DELEGATE"
 
@@ -29,12 +28,8 @@ class LeftOperator:
 
 
 def left_operators(path: Path) -> tuple[LeftOperator, ...]:
-    """What runs outside of the delegate, for one image, in the file's order: all if there is none.
-
-    Raises:
-        ImportError: without the extra `export`.
-    """
-    litert: Any = require("ai_edge_litert.interpreter", "export")
+    """What runs outside of the delegate, for one image, in the file's order; all without one."""
+    litert = load_litert()
     interpreter = litert.Interpreter(model_path=str(path), num_threads=1)
     interpreter.allocate_tensors()
     everything = interpreter._get_ops_details()

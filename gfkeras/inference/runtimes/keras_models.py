@@ -53,7 +53,7 @@ class SavedModelRuntime:
     good_batch = 64
 
     def __init__(self, path: Path):
-        tf = require("tensorflow", "export")
+        tf = require("tensorflow", "tensorflow")
         try:
             # Kept, for the variables live as long as this object.
             self._model = tf.saved_model.load(str(path))

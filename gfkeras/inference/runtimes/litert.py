@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
-from gfkeras.errors import require
+from gfkeras.backend import load_litert
 from gfkeras.inference.runtimes.runtime import (
     flushed_denormals,
     image_input,
@@ -32,14 +32,13 @@ class LiteRTRuntime:
 
     Raises:
         ValueError: if the file cannot be read, or takes or gives something else.
-        ImportError: without the extra `export`.
     """
 
     compiles = False
     good_batch = 16
 
     def __init__(self, path: Path, num_threads: int = 1):
-        litert = require("ai_edge_litert.interpreter", "export")
+        litert = load_litert()
         self._path = path
         try:
             self._interpreter = litert.Interpreter(model_path=str(path), num_threads=num_threads)

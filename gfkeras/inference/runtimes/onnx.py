@@ -24,14 +24,14 @@ class OnnxRuntime:
 
     Raises:
         ValueError: if the file cannot be read, or takes or gives something else.
-        ImportError: without the extra `export`.
+        ImportError: without the extra `onnx`.
     """
 
     compiles = False
     good_batch = 8
 
     def __init__(self, path: Path, num_threads: int = 1):
-        ort = require("onnxruntime", "export")
+        ort = require("onnxruntime", "onnx")
         options = ort.SessionOptions()
         options.log_severity_level = 3
         # For the session's own threads; the one that calls it is `flushed_denormals`' business.

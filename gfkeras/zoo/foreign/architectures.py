@@ -6,19 +6,8 @@ from collections import Counter
 from collections.abc import Iterable
 from typing import Any
 
-from gfkeras.backbones import (
-    Backbone,
-    IResNet18,
-    IResNet34,
-    IResNet50,
-    IResNet100,
-    MobileFaceNet,
-)
-from gfkeras.backbones.mobilefacenet import (
-    INSIGHTFACE_BOTTLENECKS,
-    PAPER_BOTTLENECKS,
-    STEMS,
-)
+from gfkeras.backbones import Backbone, IResNet18, IResNet34, IResNet50, IResNet100, MobileFaceNet
+from gfkeras.backbones.mobilefacenet import INSIGHTFACE_BOTTLENECKS, PAPER_BOTTLENECKS, STEMS
 from gfkeras.zoo.foreign.network import ForeignNetwork, Op
 
 _IRESNETS = (IResNet18, IResNet34, IResNet50, IResNet100)

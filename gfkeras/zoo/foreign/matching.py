@@ -217,7 +217,7 @@ def describe(model: Backbone) -> str:
 
 
 def _convolution_of(layer: Any, padding: tuple[int, int, int, int]) -> Convolution:
-    """What a convolution of ours is, with the zeros that were padded before it."""
+    """The shape of one of our convolutions, with the zeros that were padded before it."""
     channels, filters = int(layer.input.shape[-1]), int(layer.output.shape[-1])
     height, width = layer.kernel.shape[:2]
     depthwise = isinstance(layer, keras.layers.DepthwiseConv2D)

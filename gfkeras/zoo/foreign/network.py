@@ -17,7 +17,7 @@ INSIGHTFACE_PIXEL_SCALE = 1 / 127.5
 
 
 class Convolution(NamedTuple):
-    """What a convolution is beside its numbers: equal ones take and give the same shapes."""
+    """The shape of a convolution: equal ones take and give the same shapes."""
 
     height: int
     width: int
@@ -78,7 +78,7 @@ class Op:
 
     @property
     def convolution(self) -> Convolution | None:
-        """What it is as a convolution; None for anything else."""
+        """The shape of the op as a convolution; None for another op."""
         if self.kind != "conv" or self.kernel is None:
             return None
         height, width, per_group, filters = self.kernel.shape
@@ -94,7 +94,7 @@ class Op:
         )
 
     def __str__(self) -> str:
-        """What it is, in words for messages."""
+        """A description for messages."""
         said = f"{self.kind} {self.name!r}"
         if self.convolution is not None:
             return f"{said} {self.convolution}"
@@ -110,7 +110,7 @@ def _short(values: tuple[int, ...]) -> str:
 
 @dataclasses.dataclass
 class ForeignNetwork:
-    """What a reader found in a file.
+    """A network read from a file.
 
     Attributes:
         path: the file, for messages.
@@ -139,7 +139,7 @@ class ForeignNetwork:
         return [op for op in self.ops if op.kind == "conv"]
 
     def count(self, kind: str) -> int:
-        """How many ops are of a kind."""
+        """The number of ops of a kind."""
         return sum(op.kind == kind for op in self.ops)
 
 

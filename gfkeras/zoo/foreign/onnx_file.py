@@ -35,9 +35,9 @@ def read_onnx_network(path: str | os.PathLike[str]) -> ForeignNetwork:
         ImportError: without the package `onnx`.
     """
     path = Path(path)
-    onnx = require("onnx", "export")
+    onnx = require("onnx", "onnx")
     # Named here so that importing this module needs no onnx.
-    numpy_helper = require("onnx.numpy_helper", "export")
+    numpy_helper = require("onnx.numpy_helper", "onnx")
     try:
         # Weights beside the file are not looked for: a path in it could lead anywhere.
         model = onnx.load(path, load_external_data=False)

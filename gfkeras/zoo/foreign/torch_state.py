@@ -11,7 +11,6 @@ import io
 import math
 import os
 import pickle
-import pickletools
 import struct
 import zipfile
 from pathlib import Path
@@ -177,6 +176,14 @@ class _Unpickler(pickle.Unpickler):
         return self._storage(kind.name, str(pid[2]), int(pid[4]))
 
 
+class _Scanner(_Unpickler):
+    """Notes the storages that a pickle names; tensors are not put together yet."""
+
+    def find_class(self, module: str, name: str) -> Any:
+        found = super().find_class(module, name)
+        return (lambda *_: None) if found is _rebuild_tensor else found
+
+
 def _read_zip(path: Path) -> Any:
     """The format since PyTorch 1.6: a zip archive, stored, a member for each storage."""
     with zipfile.ZipFile(path) as archive:
@@ -212,31 +219,32 @@ def _read_zip(path: Path) -> Any:
 
 def _read_legacy(path: Path) -> Any:
     """The format before PyTorch 1.6: pickles in a row, then the storages."""
-    with path.open("rb") as file:
-        data = file.read()
+    data = path.read_bytes()
+    stream = io.BytesIO(data)
 
     def nothing(*_: Any) -> Any:
         raise ValueError("A storage where none belongs")
 
-    pickles, position = [], 0
-    for index in range(5):
-        end = _pickle_end(data, position, path)
-        pickles.append(data[position:end])
-        position = end
-        # A single pickle, harmless or not, has nothing after it.
-        if index == 0 and _Unpickler(io.BytesIO(pickles[0]), nothing).load() != _LEGACY_MAGIC:
-            raise ValueError(f"{path} is no PyTorch file: it does not begin with PyTorch's mark")
-    if _Unpickler(io.BytesIO(pickles[1]), nothing).load() != _LEGACY_PROTOCOL:
+    def load() -> Any:
+        return _Unpickler(stream, nothing).load()
+
+    # A single pickle, harmless or not, has nothing after it.
+    if load() != _LEGACY_MAGIC:
+        raise ValueError(f"{path} is no PyTorch file: it does not begin with PyTorch's mark")
+    if load() != _LEGACY_PROTOCOL:
         raise ValueError(f"{path} is of an unknown version of PyTorch's format")
-    keys = _Unpickler(io.BytesIO(pickles[4]), nothing).load()
+    load()  # The sizes of types on the machine that wrote it.
     kinds: dict[str, tuple[str, int]] = {}
 
     def note(kind: str, key: str, count: int) -> Any:
         kinds[key] = (kind, count)
         return _Storage(kind, b"")
 
-    # Twice: what a storage is made of stands in the pickle before it.
-    _scan(pickles[3], note)
+    # Read twice: the storages that this pickle names stand behind it.
+    tensors = stream.tell()
+    _Scanner(stream, note).load()
+    keys = load()
+    position = stream.tell()
     storages: dict[str, _Storage] = {}
     for key in keys:
         kind, count = kinds[str(key)]
@@ -246,29 +254,5 @@ def _read_legacy(path: Path) -> Any:
             raise ValueError(f"{path} is truncated or damaged at its storage {key!r}")
         storages[str(key)] = _Storage(kind, data[position + 8 : position + 8 + size])
         position += 8 + size
-    return _Unpickler(io.BytesIO(pickles[3]), lambda kind, key, count: storages[key]).load()
-
-
-def _scan(data: bytes, note: Any) -> None:
-    """Reads a pickle for the storages that it names."""
-
-    class Scanner(_Unpickler):
-        def find_class(self, module: str, name: str) -> Any:
-            found = super().find_class(module, name)
-            # Tensors are not put together yet: their numbers come later.
-            return (lambda *_: None) if found is _rebuild_tensor else found
-
-    Scanner(io.BytesIO(data), note).load()
-
-
-def _pickle_end(data: bytes, start: int, path: Path) -> int:
-    """Where the pickle that begins at `start` ends; nothing of it is run."""
-    stream = io.BytesIO(data)
-    stream.seek(start)
-    try:
-        for opcode, _, _ in pickletools.genops(stream):
-            if opcode.name == "STOP":
-                return stream.tell()
-    except ValueError as error:
-        raise ValueError(f"{path} is damaged or no PyTorch file: {error}") from error
-    raise ValueError(f"{path} is truncated or no PyTorch file")
+    stream.seek(tensors)
+    return _Unpickler(stream, lambda kind, key, count: storages[key]).load()

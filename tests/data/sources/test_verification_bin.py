@@ -16,6 +16,7 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from gfkeras.data import ImageError
+from gfkeras.data.file_bytes import FileBytes
 from gfkeras.data.sources import (
     Item,
     Refused,
@@ -23,7 +24,6 @@ from gfkeras.data.sources import (
     VerificationBinSource,
     restricted_pickle,
 )
-from gfkeras.data.sources.file_bytes import FileBytes
 from gfkeras.data.sources.restricted_pickle import read_pickle
 
 IMAGES = [bytes([i, 255, 0, 10, 39, 92]) * (i + 1) for i in range(23)] + [b"\\n'\"\r\n\x80\xff"]
@@ -253,6 +253,8 @@ def attacks(canary):
     yield "a call without arguments", b"cnumpy\nndarray\n)R."
     yield "state of a list", b"](K\x01tb."
     yield "state of a name", b"cnumpy\nndarray\n}b."
+    yield "state of a function", b"c__builtin__\nbytes\nq\x00(h\x00)NNtbh\x00)R."
+    yield "state of a class", b"cnumpy\ndtype\n(K\x03X\x01\x00\x00\x00|tb."
     yield "other type made", reconstruct + b"(cnumpy\ndtype\n(K\x00tC\x01btR."
     yield "matrix", reconstruct + b"(cnumpy\nmatrix\n(K\x00tC\x01btR."
     yield "other shape made", reconstruct + b"(cnumpy\nndarray\n(K\x05tC\x01btR."

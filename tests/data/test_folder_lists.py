@@ -7,7 +7,7 @@ import pytest
 from PIL import Image
 
 from gfkeras.data import FaceFolder
-from gfkeras.data.image_list import read_image_list, write_image_list
+from gfkeras.data.folder import read_image_list, write_image_list
 
 
 @pytest.fixture
