@@ -12,7 +12,7 @@ import numpy as np
 from gfkeras.data import read_image
 from gfkeras.errors import one_of
 from gfkeras.inference import Embedder, Gallery
-from gfkeras.inference.gallery.rows import STORAGES
+from gfkeras.inference.gallery.column import STORAGES
 from gfkeras.tasks.alignment import photo_alignment
 from gfkeras.tasks.photo_files import PathLike, images_in, skipped_json, unusable
 from gfkeras.tasks.progress import Progress
