@@ -125,7 +125,7 @@ def test_a_run_stopped_within_an_epoch_goes_on_to_the_bit(
 
 @pytest.fixture(scope="module")
 def killed(tmp_path_factory, recipe):
-    """The folder of a run whose process was killed after three of its six steps, within an epoch."""
+    """The folder of a run whose process was killed within an epoch, after three of six steps."""
     folder = tmp_path_factory.mktemp("killed")
     recipe.write(folder / "recipe.toml")
     arguments = (str(folder / "run"), "3", "new", str(folder / "recipe.toml"))
