@@ -1,4 +1,4 @@
-"""All three margins at once."""
+"""The combined margin: multiplicative, angular and additive."""
 
 from __future__ import annotations
 

@@ -8,12 +8,12 @@ from typing import TYPE_CHECKING
 
 from gfkeras.evaluation import Thresholds
 from gfkeras.evaluation.thresholds import beside
+from gfkeras.files import PathLike
 
 if TYPE_CHECKING:
     import keras
 
     from gfkeras.export import About
-    from gfkeras.tasks.photo_files import PathLike
     from gfkeras.zoo.registry import Preset
 
 

@@ -40,12 +40,20 @@ ROWS = sorted(runpy.run_path(str(EXAMPLE))["parts"](PEOPLE_TRAINED))
 
 
 def test_all_are_there():
+    assert set(ROWS) >= QUICK
     named = {word for row in ROWS for word in row.replace(",", "").split()}
     # The self-grouping loss is no loss of the embedding.
     assert set(heads.HEADS) | set(losses.LOSSES) - {"SelfGroupingLoss"} <= named
 
 
-@pytest.mark.parametrize("row", ROWS)
+# A head and a loss; `test_heads_and_losses.py` and `models/test_extra_losses.py` train with each.
+QUICK = {"ArcFace", "TripletLoss, semi-hard"}
+
+
+@pytest.mark.parametrize(
+    "row",
+    [pytest.param(row, marks=[] if row in QUICK else pytest.mark.slow) for row in ROWS],
+)
 def test_people_never_seen_are_told_apart_better(row, example, orl, teacher, untrained):
     train, heldout = orl
     arguments = example["parts"](PEOPLE_TRAINED)[row](teacher)

@@ -1,4 +1,4 @@
-"""From the keys of a recipe to devices."""
+"""The distribution of a recipe."""
 
 from __future__ import annotations
 
