@@ -5,6 +5,7 @@ from __future__ import annotations
 import keras
 import numpy as np
 import pytest
+from eager_and_compiled import JAX, slow_on_jax
 from keras import ops
 from processes import run_python
 
@@ -111,7 +112,15 @@ def make_like(loss):
     return type(loss).from_config(loss.get_config())
 
 
-@pytest.mark.parametrize("name", [n for n in LOG_NAMES if "centers" not in losses.LOSSES[n].inputs])
+# A loss without a head is the same code whatever the loss: one on JAX.
+@pytest.mark.parametrize(
+    "name",
+    [
+        pytest.param(n, marks=pytest.mark.slow if JAX and n != "TripletLoss" else [])
+        for n in LOG_NAMES
+        if "centers" not in losses.LOSSES[n].inputs
+    ],
+)
 def test_the_loss_trains_alone(name, data):
     inputs, labels = data
     model = network(groups=True)
@@ -127,6 +136,7 @@ def test_the_loss_trains_alone(name, data):
     assert after["loss"] < before["loss"] or name == "SelfGroupingLoss"
 
 
+@slow_on_jax
 def test_losses_are_summed_with_their_weights(data):
     inputs, labels = data
     extra = [
