@@ -191,7 +191,7 @@ def test_the_base_install_does_the_commands_of_photos(environment, tmp_path):
     assert face["matches"][0]["name"] == people[0].name
     clusters = gfkeras("cluster", "faces", "--out", "clusters", "--aligned", "--quiet")
     assert clusters["faces"] == 9
-    evaluated = gfkeras("evaluate", PRESET, "--data", "faces", "--pairs", "all", "--quiet")
+    evaluated = gfkeras("evaluate", PRESET, "--data", "faces", "--pairs", "all")
     assert evaluated["auc"] > 0.5
     run(environment / "python", "-c", EMBEDDER, cwd=tmp_path)
 
