@@ -95,6 +95,9 @@ def int8(imported, calibration, shared_data, tmp_path_factory):
     return folder
 
 
+# Choosing the ranges takes a minute. `export/test_quantization.py` has int8 of small networks, and
+# `zoo/test_presets.py` the int8 file of the bundled model.
+@pytest.mark.slow
 def test_int8(int8, imported, tflite, shared_data, tmp_path):
     """int8 of a network whose channels differ as those of real ones do."""
     folder = tmp_path / "faces"

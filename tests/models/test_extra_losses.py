@@ -5,7 +5,7 @@ from __future__ import annotations
 import keras
 import numpy as np
 import pytest
-from eager_and_compiled import JAX, slow_on_jax
+from eager_and_compiled import slow_on_jax
 from keras import ops
 from processes import run_python
 
@@ -112,11 +112,11 @@ def make_like(loss):
     return type(loss).from_config(loss.get_config())
 
 
-# A loss without a head is the same code whatever the loss: one on JAX.
+# `test_the_loss_is_added_and_trains` trains with each; without a head the code is one.
 @pytest.mark.parametrize(
     "name",
     [
-        pytest.param(n, marks=pytest.mark.slow if JAX and n != "TripletLoss" else [])
+        pytest.param(n, marks=[] if n == "TripletLoss" else pytest.mark.slow)
         for n in LOG_NAMES
         if "centers" not in losses.LOSSES[n].inputs
     ],
