@@ -90,6 +90,7 @@ def write_shard(sharding: Sharding, job: ShardJob) -> int:
             file.flush()
             os.fsync(file.fileno())
         index.write_bytes(entries.tobytes())
-        entry = {"file": job.path.name, "size_bytes": position, "sha256": hashed.hexdigest()}
-        summary.write_text(Shard(**entry, records=job.count).model_dump_json(), encoding="utf-8")
+        name, sha256 = job.path.name, hashed.hexdigest()
+        shard = Shard(file=name, size_bytes=position, sha256=sha256, records=job.count)
+        summary.write_text(shard.model_dump_json(), encoding="utf-8")
     return job.count
