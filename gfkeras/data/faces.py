@@ -65,11 +65,7 @@ class Faces:
         check_trainable(len(np.unique(self.labels)), len(self))
 
     def select(self, identities: Sequence[int]) -> Faces:
-        """The faces of some identities, with labels 0…n − 1 in the order given.
-
-        Args:
-            identities: labels of this object.
-        """
+        """The faces of some identities, given by label, with labels 0…n − 1 in that order."""
         new_label = np.full(len(self.identities), -1, np.int32)
         new_label[list(identities)] = np.arange(len(identities))
         keep = np.flatnonzero(new_label[self.labels] >= 0)
@@ -112,16 +108,10 @@ def check_holdout(holdout: int, identities: int, place: str = "") -> None:
 def decode_files(
     paths: Sequence[Path], size: int = IMAGE_SIZE, workers: int | None = None
 ) -> tuple[np.ndarray, list[int], list[tuple[Path, str]]]:
-    """Decodes files with `read_image`, on several threads.
+    """Decodes files with `read_image`, on `workers` threads: by default one for each processor.
 
-    Args:
-        paths: N image files.
-        size: height and width of the images.
-        workers: threads; the number of processors by default.
-
-    Returns:
-        (M, size, size, 3) uint8 of those that could be read, the place in `paths` of each, and
-        (path, reason) of the others.
+    Returns (M, size, size, 3) uint8 of those that could be read, the place in `paths` of each, and
+    (path, reason) of the others.
     """
 
     def decode(path: Path) -> np.ndarray | ImageError:

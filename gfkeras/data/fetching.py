@@ -8,7 +8,7 @@ import os
 import tarfile
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import filelock
 import numpy as np
@@ -27,8 +27,7 @@ _DETECTOR = "yunet"
 _FIGSHARE = "https://ndownloader.figshare.com/files/"
 
 
-@dataclasses.dataclass(frozen=True)
-class RemoteFile:
+class RemoteFile(NamedTuple):
     """A public file: where it is, and what proves that it is the right one."""
 
     name: str
@@ -38,14 +37,10 @@ class RemoteFile:
 
 @dataclasses.dataclass(frozen=True)
 class DataSet:
-    """A public data set.
+    """A public data set: what it is, and what may be done with it, naming whom.
 
-    Attributes:
-        title: what it is, for people.
-        terms: what may be done with it, and whom to name.
-        files: what is downloaded; the first holds the faces.
-        faces: the folder of the result that holds one folder per person; "" for the result itself.
-        unpack: makes the result: called with the downloaded files by name and an empty folder.
+    The first of `files` holds the faces. `unpack` makes the result from the downloaded files by
+    name, in an empty folder; `faces` is its folder with one folder per person, "" for itself.
     """
 
     title: str
@@ -66,13 +61,8 @@ def _unpack_lfw(files: dict[str, Path], folder: Path) -> None:
 def _unpack_olivetti(files: dict[str, Path], folder: Path) -> None:
     (path,) = files.values()
     # As scikit-learn reads them, but in their own 8 bits: it stretches them to 0…1.
-    faces = (
-        require("scipy.io", "sklearn")
-        .loadmat(path)["faces"]
-        .T.reshape(-1, 64, 64)
-        .transpose(0, 2, 1)
-        .astype(np.uint8)
-    )
+    columns = require("scipy.io", "sklearn").loadmat(path)["faces"].T
+    faces = columns.reshape(-1, 64, 64).transpose(0, 2, 1).astype(np.uint8)
     for index, face in enumerate(faces):
         person = folder / f"s{index // 10 + 1}"
         person.mkdir(exist_ok=True)
@@ -133,18 +123,17 @@ def fetchable() -> dict[str, str]:
 def fetch(name: str, out: str | os.PathLike[str] | None = None) -> Path:
     """Downloads a public data set and unpacks it.
 
-    Downloads are verified, resumed, and steered by environment variables as
-    `gfkeras.downloads` describes. The result appears whole or not at all; a second call finds
-    it and downloads nothing. Archives are deleted when they have been unpacked.
+    Downloads are verified, resumed, and steered by environment variables as `gfkeras.downloads`
+    describes. The result appears whole or not at all; a second call finds it and downloads nothing.
+    Archives are deleted when they have been unpacked.
 
     Args:
         name: one of `fetchable()`.
-        out: the folder to make; `<cache>/datasets/<name>` by default (and for "yunet" the
-            cache itself).
+        out: the folder to make; `<cache>/datasets/<name>` by default (for "yunet" the cache).
 
     Returns:
-        The folder with one folder per person, for `gfkeras prepare`; for "lfw" the pairs files
-        of its protocols lie beside it. For "yunet" the detector's file.
+        The folder with one folder per person, for `gfkeras prepare`; for "lfw" the pairs files of
+        its protocols lie beside it. For "yunet" the detector's file.
 
     Raises:
         ValueError: for an unknown name, or where `out` holds anything else.

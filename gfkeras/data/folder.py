@@ -11,6 +11,7 @@ import numpy as np
 
 from gfkeras.data.faces import Faces, check_holdout, decode_files
 from gfkeras.data.images import IMAGE_SIZE, IMAGE_SUFFIXES
+from gfkeras.data.sources.listing import existing_folder
 from gfkeras.errors import nearest
 from gfkeras.files import natural_key, replacing
 
@@ -18,14 +19,14 @@ from gfkeras.files import natural_key, replacing
 class FaceFolder:
     """A folder that holds one folder of images per identity.
 
-    Nothing is decoded until `load`. Identities and images come in natural order
-    (s2 before s10), so that the same folder gives the same labels everywhere.
+    Nothing is decoded until `load`. Identities and images come in natural order (s2 before s10),
+    so that the same folder gives the same labels everywhere.
 
     Args:
         root: the folder of folders.
-        identities: which folders to take and in what order: names, or a text file
-            with one name a line. Lines of LFW's lists (`name<TAB>count`, and a first
-            line holding a count) are understood. All folders by default.
+        identities: which folders to take and in what order: names, or a text file with one name a
+            line. Lines of LFW's lists (`name<TAB>count`, and a first line holding a count) are
+            understood. All folders by default.
         min_images: identities with fewer image files are left out.
         images: which files to take, in what order, and whose they are: {path below `root`:
             person}, or a text file that `read_image_list` reads. The identities then come in the
@@ -39,8 +40,8 @@ class FaceFolder:
         skipped: (path, reason) for each thing in the folder that is not used.
 
     Raises:
-        ValueError: if the folder is missing or holds no images, or a name in
-            `identities` or `images` is not in it.
+        ValueError: if the folder is missing or holds no images, or lacks a name in `identities`
+            or `images`.
 
     Example:
         folder = FaceFolder("orl_faces")
@@ -58,12 +59,7 @@ class FaceFolder:
         self.root = Path(root)
         self.min_images = min_images
         self.skipped: list[tuple[Path, str]] = []
-        if not self.root.is_dir():
-            reason = "is not a folder" if self.root.exists() else "does not exist"
-            raise ValueError(
-                f"`root` must be a folder with one folder of images per person. "
-                f"Received: root={str(self.root)!r}, which {reason}"
-            )
+        existing_folder("root", self.root, "one folder of images per person")
         if isinstance(images, (str, os.PathLike)):
             images = read_image_list(images)
         self.images = None if images is None else dict(images)
@@ -115,17 +111,14 @@ class FaceFolder:
         return self.select(first), self.select(last)
 
     def load(self, workers: int | None = None, size: int = IMAGE_SIZE) -> Faces:
-        """Decodes every image into memory.
+        """Decodes every image into memory, 37 KiB each at 112×112.
 
-        An image that cannot be read is listed in the result's `skipped`, and an
-        identity left without any is dropped.
+        An image that cannot be read is listed in the result's `skipped`, and an identity left
+        without any is dropped.
 
         Args:
             workers: threads; the number of processors by default.
             size: height and width of the images.
-
-        Returns:
-            The faces, 37 KiB each at 112×112.
 
         Raises:
             ValueError: if not one image can be read.
@@ -216,11 +209,7 @@ class FaceFolder:
 
 
 def read_names(identities: Iterable[str] | str | os.PathLike[str]) -> list[str]:
-    """Names as they are, or from the lines of a file.
-
-    Raises:
-        ValueError: for a file that cannot be read.
-    """
+    """Names as they are, or from the lines of a file."""
     if not isinstance(identities, (str, os.PathLike)):
         return [str(name) for name in identities]
     lines = read_lines(identities, "identities", "names or a text file of names")
@@ -233,16 +222,7 @@ def read_names(identities: Iterable[str] | str | os.PathLike[str]) -> list[str]:
 
 
 def read_lines(path: str | os.PathLike[str], argument: str, expected: str) -> list[str]:
-    """The lines of a UTF-8 text file.
-
-    Args:
-        path: the file.
-        argument: what an error calls it.
-        expected: what it must be, for an error.
-
-    Raises:
-        ValueError: for a file that cannot be read.
-    """
+    """The lines of a UTF-8 text file; ValueError, naming `argument`, if it cannot be read."""
     try:
         return Path(path).read_text(encoding="utf-8").splitlines()
     except (OSError, UnicodeDecodeError) as error:
@@ -254,16 +234,12 @@ def read_lines(path: str | os.PathLike[str], argument: str, expected: str) -> li
 def read_image_list(path: str | os.PathLike[str]) -> dict[str, str]:
     """Reads a text file with one image a line: `PERSON/FILE`, or `PATH<TAB>PERSON`.
 
-    The path is that below the folder of people, with `/`. Without a second column the person
-    is the folder that the image lies in; with one it is whoever stands there, so that a label can
-    be corrected without moving the file.
+    The path is that below the folder of people, with `/`. Without a second column the person is the
+    image's folder; a second column names the person, so that a label can be corrected without
+    moving the file. The result is {path: person} in the order of the lines.
 
-    Returns:
-        {path: person} in the order of the lines.
-
-    Raises:
-        ValueError: naming the line, for a file that cannot be read, a path that leads out of the
-            folder or names no person, or an image that comes twice.
+    Raises ValueError, naming the line, for a file that cannot be read, a path that leads out of the
+    folder or names no person, or an image that comes twice.
     """
     place = os.fspath(path)
     lines = read_lines(path, "images", "a text file with one image a line")
@@ -289,12 +265,9 @@ def read_image_list(path: str | os.PathLike[str]) -> dict[str, str]:
 
 
 def write_image_list(path: str | os.PathLike[str], images: Iterable[tuple[str, str]]) -> None:
-    """Writes what `read_image_list` reads, whole or not at all.
+    """Writes (path, person) as `read_image_list` reads them, whole or not at all.
 
-    Args:
-        path: the text file.
-        images: (path below the folder of people, person). The person is left out where it
-            is the folder's name.
+    The person is left out where it is the folder's name.
     """
     with replacing(path) as temporary, temporary.open("w", encoding="utf-8", newline="\n") as file:
         for name, person in images:

@@ -12,6 +12,7 @@ import itertools
 import sqlite3
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 from gfkeras.data.prepare.conversion import Skipped, outcomes
 from gfkeras.data.prepare.options import PrepareOptions
@@ -70,7 +71,7 @@ class Catalogue:
             query = "SELECT name, label FROM identities WHERE split = ? ORDER BY label"
             return dict(database.execute(query, (split,)))
 
-    def records(self, split: str, first: int, count: int) -> Iterator[tuple[object, ...]]:
+    def records(self, split: str, first: int, count: int) -> Iterator[tuple[Any, ...]]:
         """(label, identity, name, chunk, offset, length, digest) of records in their order."""
         with connected(self.path) as database:
             yield from database.execute(

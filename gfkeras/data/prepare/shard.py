@@ -71,13 +71,13 @@ def write_shard(sharding: Sharding, job: ShardJob) -> int:
         with temporary.open("wb") as file:
             rows = sharding.catalogue.records(job.split, job.first, job.count)
             for number, (label, identity, name, chunk, offset, length, expected) in enumerate(rows):
-                jpeg = chunks.read(chunk, offset, length)  # type: ignore[arg-type]
-                if digest(jpeg) != str(expected).lower():
+                jpeg = chunks.read(chunk, offset, length)
+                if digest(jpeg) != expected.lower():
                     raise ValueError(
-                        f"{chunks.paths[chunk]} is damaged at {name}; remove "  # type: ignore[call-overload]
+                        f"{chunks.paths[chunk]} is damaged at {name}; remove "
                         f"{job.out / WORK_FOLDER} and prepare again"
                     )
-                record = Record(jpeg, label, identity or "", name, *sharding.size)  # type: ignore[arg-type]
+                record = Record(jpeg, label, identity or "", name, *sharding.size)
                 data = encode(record)
                 entries[number] = (
                     position + HEADER_BYTES, len(data), data.index(jpeg), len(jpeg), label,

@@ -83,10 +83,11 @@ class IJBMetadata:
                 f"{_points_file(root, subset)}: expected {len(names)} images, as in {file}. "
                 f"Received: {len(scores)}"
             )
-        landmarks = np.array(points, np.float32).reshape(-1, 5, 2)
-        numbers = (np.array(column, np.int64) for column in (templates, medias))
-        kept = np.array(names, np.str_)
-        return cls(root, subset, kept, *numbers, landmarks, np.array(scores, np.float32))
+        return cls(
+            root, subset, np.array(names, np.str_),
+            np.array(templates, np.int64), np.array(medias, np.int64),
+            np.array(points, np.float32).reshape(-1, 5, 2), np.array(scores, np.float32),
+        )  # fmt: skip
 
     def pairs(self) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """1:1 verification: two templates (P,) int64 each, and whether they are one subject."""

@@ -111,7 +111,7 @@ class VerificationBinSource(FileSource):
     def pairs(self) -> Iterator[NamedPair] | None:
         """The pairs in order, in ten contiguous folds as even as can be.
 
-        That is `sklearn.model_selection.KFold(10, shuffle=False)`, as InsightFace's evaluation uses.
+        That is `sklearn.model_selection.KFold(10, shuffle=False)`, as in InsightFace's evaluation.
         """
         parts = np.array_split(self._same, FOLDS)
         folds = np.repeat(np.arange(FOLDS), [len(part) for part in parts]).tolist()

@@ -20,13 +20,12 @@ class DataStatistics:
     """Counts and sizes of a data set.
 
     Attributes:
-        images: how many, those of no known person included.
+        images: how many, including those of no known person.
         identities: how many people.
         per_identity: {identity: images}.
         unlabelled: images whose source names no person.
         sizes: {(width, height): images}.
-        bytes_per_image: median size of the encoded images.
-        total_bytes: of all of them.
+        bytes_per_image, total_bytes: median and sum of the encoded images' sizes.
         unreadable: {name: reason} of what is no image.
     """
 
