@@ -22,9 +22,15 @@ _NOTE = "fetched.json"
 # YuNet is no data set, but what aligning photos needs.
 _DETECTOR = "yunet"
 
-# Addresses and hashes are those that scikit-learn publishes in its fetch_lfw_people,
+# Name, number at figshare and SHA-256, as scikit-learn publishes them in its fetch_lfw_people,
 # fetch_lfw_pairs and fetch_olivetti_faces, whose own downloads cannot be resumed.
-_FIGSHARE = "https://ndownloader.figshare.com/files/"
+_LFW = """\
+lfw-funneled.tgz 5976015 b47c8422c8cded889dc5a13418c4bc2abbda121092b3533a83306f90d900100a
+pairsDevTrain.txt 5976012 1d454dada7dfeca0e7eab6f65dc4e97a6312d44cf142207be28d688be92aabfa
+pairsDevTest.txt 5976009 7cb06600ea8b2814ac26e946201cdb304296262aad67d046a16a7ec85d0ff87c
+pairs.txt 5976006 ea42330c62c92989f9d7c03237ed5d591365e89b3e649747777b70e692dc1592"""
+_OLIVETTI = """\
+olivettifaces.mat 5976027 b612fb967f2dc77c9c62d3e1266e0c73d5fca46a4b8906c18e454d41af987794"""
 
 
 class RemoteFile(NamedTuple):
@@ -69,45 +75,24 @@ def _unpack_olivetti(files: dict[str, Path], folder: Path) -> None:
         Image.fromarray(face).save(person / f"{index % 10 + 1}.png")
 
 
+def _figshare(table: str) -> tuple[RemoteFile, ...]:
+    rows = (line.split() for line in table.splitlines())
+    address = "https://ndownloader.figshare.com/files/"
+    return tuple(RemoteFile(name, address + number, sha256) for name, number, sha256 in rows)
+
+
 DATA_SETS = {
     "lfw": DataSet(
         title="Labeled Faces in the Wild, funneled: 13,233 photos of 5,749 people",
         terms="research benchmark of the University of Massachusetts",
-        files=(
-            RemoteFile(
-                "lfw-funneled.tgz",
-                _FIGSHARE + "5976015",
-                "b47c8422c8cded889dc5a13418c4bc2abbda121092b3533a83306f90d900100a",
-            ),
-            RemoteFile(
-                "pairsDevTrain.txt",
-                _FIGSHARE + "5976012",
-                "1d454dada7dfeca0e7eab6f65dc4e97a6312d44cf142207be28d688be92aabfa",
-            ),
-            RemoteFile(
-                "pairsDevTest.txt",
-                _FIGSHARE + "5976009",
-                "7cb06600ea8b2814ac26e946201cdb304296262aad67d046a16a7ec85d0ff87c",
-            ),
-            RemoteFile(
-                "pairs.txt",
-                _FIGSHARE + "5976006",
-                "ea42330c62c92989f9d7c03237ed5d591365e89b3e649747777b70e692dc1592",
-            ),
-        ),
+        files=_figshare(_LFW),
         faces="lfw_funneled",
         unpack=_unpack_lfw,
     ),
     "olivetti": DataSet(
         title="Olivetti (AT&T) faces: 400 grey images of 40 people, 64×64",
         terms="free for research; credit AT&T Laboratories Cambridge",
-        files=(
-            RemoteFile(
-                "olivettifaces.mat",
-                _FIGSHARE + "5976027",
-                "b612fb967f2dc77c9c62d3e1266e0c73d5fca46a4b8906c18e454d41af987794",
-            ),
-        ),
+        files=_figshare(_OLIVETTI),
         faces="",
         unpack=_unpack_olivetti,
     ),

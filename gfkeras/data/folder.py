@@ -3,16 +3,14 @@
 from __future__ import annotations
 
 import os
-from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path, PurePosixPath
 
 import numpy as np
 
-from gfkeras.data.faces import Faces, check_holdout, decode_files
+from gfkeras.data.faces import Faces, check_holdout, check_names, decode_files
 from gfkeras.data.images import IMAGE_SIZE, IMAGE_SUFFIXES
 from gfkeras.data.sources.listing import existing_folder
-from gfkeras.errors import nearest
 from gfkeras.files import natural_key, replacing
 
 
@@ -65,7 +63,9 @@ class FaceFolder:
         self.images = None if images is None else dict(images)
         people = self._folders() if self.images is None else self._listed(self.images)
         if identities is not None:
-            people = self._chosen(people, read_names(identities))
+            names = read_names(identities)
+            check_names(names, people, "folders", self.root)
+            people = {name: people[name] for name in names}
         self.identities: list[str] = []
         self.paths: list[Path] = []
         labels: list[int] = []
@@ -149,9 +149,7 @@ class FaceFolder:
     def _folders(self) -> dict[str, list[Path] | None]:
         """The names of the folders, whose images are not listed yet."""
         folders: dict[str, list[Path] | None] = {}
-        for entry in sorted(self.root.iterdir(), key=lambda path: natural_key(path.name)):
-            if entry.name.startswith("."):
-                continue
+        for entry in _entries(self.root):
             if entry.is_dir():
                 folders[entry.name] = None
             else:
@@ -176,29 +174,9 @@ class FaceFolder:
             )
         return people
 
-    def _chosen(
-        self, folders: dict[str, list[Path] | None], names: list[str]
-    ) -> dict[str, list[Path] | None]:
-        missing = [name for name in names if name not in folders]
-        if missing:
-            guess = nearest(missing[0], folders)
-            hint = f" (did you mean {guess!r}?)" if guess else ""
-            raise ValueError(
-                f"`identities` must name folders of {str(self.root)!r}. Received: {missing[0]!r}"
-                f"{hint}" + (f" and {len(missing) - 1} more" if len(missing) > 1 else "")
-            )
-        twice = [name for name, count in Counter(names).items() if count > 1]
-        if twice:
-            raise ValueError(
-                f"`identities` must name each folder once. Received: {twice[0]!r} twice"
-            )
-        return {name: folders[name] for name in names}
-
     def _images(self, folder: Path) -> list[Path]:
         images = []
-        for entry in sorted(folder.iterdir(), key=lambda path: natural_key(path.name)):
-            if entry.name.startswith("."):
-                continue
+        for entry in _entries(folder):
             if entry.is_dir():
                 self.skipped.append((entry, "a folder inside a person's folder"))
             elif entry.suffix.lower() not in IMAGE_SUFFIXES:
@@ -206,6 +184,12 @@ class FaceFolder:
             else:
                 images.append(entry)
         return images
+
+
+def _entries(folder: Path) -> list[Path]:
+    """The entries of a folder in natural order, without dot files."""
+    shown = (entry for entry in folder.iterdir() if not entry.name.startswith("."))
+    return sorted(shown, key=lambda path: natural_key(path.name))
 
 
 def read_names(identities: Iterable[str] | str | os.PathLike[str]) -> list[str]:

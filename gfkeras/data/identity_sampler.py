@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from gfkeras.data.faces import check_labels
 from gfkeras.errors import positive_int
 
 
@@ -71,13 +72,7 @@ class IdentitySampler:
         seed: int = 0,
         batches_per_epoch: int | None = None,
     ):
-        labels = np.asarray(labels)
-        if labels.ndim != 1 or not np.issubdtype(labels.dtype, np.integer):
-            raise ValueError(
-                "`labels` must be a vector of integers. "
-                f"Received: labels of shape {labels.shape} and type {labels.dtype}"
-            )
-        self.labels = labels
+        self.labels = labels = check_labels(labels)
         self.identities_per_batch = positive_int("identities_per_batch", identities_per_batch)
         self.images_per_identity = positive_int("images_per_identity", images_per_identity)
         self.seed = _not_negative("seed", seed)
@@ -125,8 +120,9 @@ class IdentitySampler:
         """
         rng = np.random.default_rng((self.seed, _not_negative("epoch", epoch), 0))
         per_identity = self.images_per_identity
-        people = (self.num_identities, self.identities_per_batch, self._steps)
-        identities = _deal(*np.array(people)[:, None], rng)
+        one_deck = (self.num_identities, self.identities_per_batch, self._steps)
+        sizes, hand, hands = np.array(one_deck)[:, None]
+        identities = _deal(sizes, hand, hands, rng)
         # From here on by identity, and for each in the order of the batches.
         place = np.argsort(identities, kind="stable")
         drawn = identities[place]

@@ -54,39 +54,6 @@ def digest(jpeg: bytes) -> str:
     return hashlib.blake2b(jpeg, digest_size=16).hexdigest()
 
 
-class ChunkWriter:
-    """Writes one chunk file; use it in a `with` block."""
-
-    def __init__(self, path: Path):
-        self._replacing = replacing(path)
-        self._outcomes: list[str] = []
-        self._length = 0
-
-    def __enter__(self) -> ChunkWriter:
-        self._file = self._replacing.__enter__().open("wb")
-        return self
-
-    def add(self, item: int, name: str, identity: str | None, jpeg: bytes, fitted: bool) -> None:
-        """Adds a JPEG of an item."""
-        self._file.write(jpeg)
-        row = [item, name, identity, self._length, len(jpeg), digest(jpeg), fitted]
-        self._outcomes.append(json.dumps(row))
-        self._length += len(jpeg)
-
-    def skip(self, item: int, name: str, kind: str, reason: str) -> None:
-        """Notes an item that gives no JPEG."""
-        self._outcomes.append(json.dumps([item, name, kind, reason]))
-
-    def __exit__(self, *error: object) -> None:
-        try:
-            if error[0] is None:
-                self._file.write("".join(f"{line}\n" for line in self._outcomes).encode())
-                self._file.write(_END.pack(self._length))
-        finally:
-            self._file.close()
-            self._replacing.__exit__(*error)  # type: ignore[arg-type]
-
-
 def outcomes(path: Path) -> Iterator[Converted | Skipped]:
     """The outcome of each item of a chunk, in order; ValueError if the file is damaged."""
     with path.open("rb") as file:
@@ -122,17 +89,22 @@ class Conversion:
 def convert_chunk(conversion: Conversion, chunk: int) -> int:
     """Converts the items of a chunk into its file; returns how many items those were."""
     items = conversion.plan.chunk(chunk)
-    with ChunkWriter(conversion.path(chunk)) as writer:
+    rows: list[tuple[object, ...]] = []
+    with replacing(conversion.path(chunk)) as temporary, temporary.open("wb") as file:
         for number, item, name, refused in items:
             if item is None:
-                writer.skip(number, name, "refused", refused)
+                rows.append((number, name, "refused", refused))
                 continue
             try:
                 for position, (jpeg, fitted) in enumerate(_converted(conversion, item)):
                     face = f"{name}#{position + 1}" if position else name
-                    writer.add(number, face, item.identity, jpeg, fitted)
+                    place = (file.tell(), len(jpeg), digest(jpeg))
+                    rows.append((number, face, item.identity, *place, fitted))
+                    file.write(jpeg)
             except ImageError as error:
-                writer.skip(number, name, error.kind, error.reason)
+                rows.append((number, name, error.kind, error.reason))
+        end = _END.pack(file.tell())
+        file.write("".join(f"{json.dumps(row)}\n" for row in rows).encode() + end)
     return len(items)
 
 

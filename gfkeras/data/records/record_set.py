@@ -9,13 +9,13 @@ from typing import Any
 
 import numpy as np
 
-from gfkeras.data.faces import Faces, check_holdout, check_trainable
+from gfkeras.data.faces import Faces, check_holdout, check_names, check_trainable
 from gfkeras.data.images import ImageError, decode_batch, decode_jpeg
 from gfkeras.data.records import tfrecord
 from gfkeras.data.records.manifest import Manifest
 from gfkeras.data.records.shard_files import ShardFiles, open_index
 from gfkeras.data.records.tfrecord import FOOTER_BYTES, HEADER_BYTES, Record, unframe
-from gfkeras.errors import nearest, one_of
+from gfkeras.errors import one_of
 from gfkeras.files import sha256
 
 
@@ -165,16 +165,7 @@ class RecordSet:
         """
         names = list(identities)
         label_of = {name: label for label, name in enumerate(self.identities)}
-        for name in names:
-            if name not in label_of:
-                guess = nearest(name, label_of)
-                hint = f" (did you mean {guess!r}?)" if guess else ""
-                raise ValueError(
-                    f"`identities` must name people of {str(self.folder)!r}. "
-                    f"Received: {name!r}{hint}"
-                )
-        if len(set(names)) < len(names):
-            raise ValueError("`identities` must name each person once. Received: a name twice")
+        check_names(names, label_of, "people", self.folder)
         return self._of(np.array([label_of[name] for name in names], np.int64))
 
     def split(self, holdout: int) -> tuple[RecordSet, RecordSet]:

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
+import functools
 import os
-import threading
-from collections import OrderedDict
 from pathlib import Path
 from typing import Any
 
@@ -34,21 +33,12 @@ class ShardFiles:
 
     def __init__(self, paths: list[Path]):
         self.paths = paths
-        self._open: OrderedDict[int, FileBytes] = OrderedDict()
-        self._lock = threading.Lock()
+        # A file that falls out is closed as soon as no thread reads it any more.
+        self._file = functools.lru_cache(_OPEN_FILES)(lambda number: FileBytes(paths[number]))
 
     def read(self, file: int, offset: int, length: int) -> bytes:
         """`length` bytes of a file from `offset` on, or fewer at its end."""
-        with self._lock:
-            found = self._open.get(file)
-            if found is None:
-                found = self._open[file] = FileBytes(self.paths[file])
-                if len(self._open) > _OPEN_FILES:
-                    # Another thread may be reading it: it is closed when that is done.
-                    self._open.popitem(last=False)
-            else:
-                self._open.move_to_end(file)
-        return found.upto(offset, length)
+        return self._file(file).upto(offset, length)
 
     def __getstate__(self) -> dict[str, Any]:
         return {"paths": self.paths}

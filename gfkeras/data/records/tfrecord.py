@@ -65,48 +65,36 @@ class Record:
     width: int
 
 
+_EXAMPLE_PROTO = """
+name: "tensorflow/core/example/example.proto" package: "tensorflow" syntax: "proto3"
+message_type { name: "BytesList"
+  field { name: "value" number: 1 label: LABEL_REPEATED type: TYPE_BYTES } }
+message_type { name: "FloatList"
+  field { name: "value" number: 1 label: LABEL_REPEATED type: TYPE_FLOAT } }
+message_type { name: "Int64List"
+  field { name: "value" number: 1 label: LABEL_REPEATED type: TYPE_INT64 } }
+message_type { name: "Feature" oneof_decl { name: "kind" }
+  field { name: "bytes_list" number: 1 type_name: ".tensorflow.BytesList" oneof_index: 0 }
+  field { name: "float_list" number: 2 type_name: ".tensorflow.FloatList" oneof_index: 0 }
+  field { name: "int64_list" number: 3 type_name: ".tensorflow.Int64List" oneof_index: 0 } }
+message_type { name: "Features"
+  field { name: "feature" number: 1 label: LABEL_REPEATED type_name: "Features.FeatureEntry" }
+  nested_type { name: "FeatureEntry" options { map_entry: true }
+    field { name: "key" number: 1 label: LABEL_OPTIONAL type: TYPE_STRING }
+    field { name: "value" number: 2 label: LABEL_OPTIONAL type_name: ".tensorflow.Feature" } } }
+message_type { name: "Example" field { name: "features" number: 1 type_name: "Features" } }
+"""
+
+
 @functools.cache
 def _example_class() -> Any:
     """The message class of `tensorflow.Example`, from its published definition.
 
     It has a pool of its own, since TensorFlow registers the same names in the common one.
     """
-    from google.protobuf import descriptor_pb2, descriptor_pool, message_factory
+    from google.protobuf import descriptor_pb2, descriptor_pool, message_factory, text_format
 
-    kinds = descriptor_pb2.FieldDescriptorProto
-    file = descriptor_pb2.FileDescriptorProto(
-        name="tensorflow/core/example/example.proto", package="tensorflow", syntax="proto3"
-    )
-
-    def message(name: str, *fields: tuple[str, int, int, int, str | None]) -> Any:
-        added = file.message_type.add(name=name)
-        for field, number, label, kind, type_name in fields:
-            added.field.add(name=field, number=number, label=label, type=kind, type_name=type_name)
-        return added
-
-    one, many = kinds.LABEL_OPTIONAL, kinds.LABEL_REPEATED
-    message("BytesList", ("value", 1, many, kinds.TYPE_BYTES, None))
-    message("FloatList", ("value", 1, many, kinds.TYPE_FLOAT, None))
-    message("Int64List", ("value", 1, many, kinds.TYPE_INT64, None))
-    feature = message(
-        "Feature",
-        ("bytes_list", 1, one, kinds.TYPE_MESSAGE, ".tensorflow.BytesList"),
-        ("float_list", 2, one, kinds.TYPE_MESSAGE, ".tensorflow.FloatList"),
-        ("int64_list", 3, one, kinds.TYPE_MESSAGE, ".tensorflow.Int64List"),
-    )
-    feature.oneof_decl.add(name="kind")
-    for field in feature.field:
-        field.oneof_index = 0
-    features = message(
-        "Features", ("feature", 1, many, kinds.TYPE_MESSAGE, ".tensorflow.Features.FeatureEntry")
-    )
-    entry = features.nested_type.add(name="FeatureEntry")
-    entry.options.map_entry = True
-    entry.field.add(name="key", number=1, label=one, type=kinds.TYPE_STRING)
-    entry.field.add(
-        name="value", number=2, label=one, type=kinds.TYPE_MESSAGE, type_name=".tensorflow.Feature"
-    )
-    message("Example", ("features", 1, one, kinds.TYPE_MESSAGE, ".tensorflow.Features"))
+    file = text_format.Parse(_EXAMPLE_PROTO, descriptor_pb2.FileDescriptorProto())
     pool = descriptor_pool.DescriptorPool()
     pool.Add(file)
     return message_factory.GetMessageClass(pool.FindMessageTypeByName("tensorflow.Example"))

@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 from gfkeras.data.images import ImageError
 from gfkeras.data.sources import listing
 from gfkeras.data.sources.recordio import RecordIOFile
-from gfkeras.data.sources.source import FileSource, Item, Refused
+from gfkeras.data.sources.source import Item, Refused, Source
 
 # IRHeader: flag, label, id, id2. A flag over 0 is the number of float32 labels that follow.
 _IMAGE_HEADER = struct.Struct("<IfQQ")
@@ -44,7 +44,7 @@ class _Header(NamedTuple):
     has_data: bool
 
 
-class MXNetRecordsSource(FileSource):
+class MXNetRecordsSource(Source):
     """Images in MXNet's RecordIO, as InsightFace publishes MS1M, Glint360K, WebFace and others.
 
     With an index (`train.idx` beside `train.rec`: key, tab, offset) the images come in the index's

@@ -77,31 +77,21 @@ class Source(Protocol):
 
     def pairs(self) -> Iterator[NamedPair] | None:
         """The pairs of a verification protocol; None for a source that has none."""
-        ...
+        return None
 
     def describe(self) -> dict[str, Any]:
         """Format, path and options, as plain JSON, for `manifest.json`.
 
         Two sources that describe themselves alike give the same items.
         """
-        ...
+        return {"format": self.format, "path": str(self.path.absolute())}
 
 
-class FileSource:
-    """A source of files under the folder `root`, without pairs; a subclass gives `items`."""
+class FileSource(Source):
+    """A source of files under the folder `root`; a subclass gives `items`."""
 
-    format = ""
-    path: Path
     root: Path
 
     def read(self, locator: str) -> bytes:
         """The bytes of the file `locator`, a path under the root."""
         return read_under(self.root, locator)
-
-    def pairs(self) -> Iterator[NamedPair] | None:
-        """None: the source names no pairs of images."""
-        return None
-
-    def describe(self) -> dict[str, Any]:
-        """Format, path and options."""
-        return {"format": self.format, "path": str(self.path.absolute())}

@@ -13,14 +13,14 @@ import numpy as np
 from PIL import Image
 
 from gfkeras.data.images import ImageError
-from gfkeras.data.sources.source import FileSource, Item, Refused
+from gfkeras.data.sources.source import Item, Refused, Source
 from gfkeras.errors import by_name, require
 
 # Reading on to a record that is so far ahead is quicker than setting up a new reader.
 _AHEAD = 256
 
 
-class TFDSSource(FileSource):
+class TFDSSource(Source):
     """One split of a data set of `tensorflow_datasets` that lies prepared on disk.
 
     Nothing is downloaded. Images that are stored encoded come as their own bytes; arrays come as

@@ -12,12 +12,12 @@ from gfkeras.data.file_bytes import FileBytes
 from gfkeras.data.images import ImageError
 from gfkeras.data.sources import listing
 from gfkeras.data.sources.restricted_pickle import CODINGS, Array, Span, read_pickle
-from gfkeras.data.sources.source import FileSource, Item, NamedPair, Refused
+from gfkeras.data.sources.source import Item, NamedPair, Refused, Source
 
 FOLDS = 10
 
 
-class VerificationBinSource(FileSource):
+class VerificationBinSource(Source):
     """Pairs of encoded images in a pickle: a list of 2N images, and N times "same or not".
 
     Nothing in the file is run: a pickle may name any function for Python to call, and these files

@@ -42,8 +42,7 @@ def synthetic_faces(
         >>> images.shape, labels.tolist()
         ((6, 112, 112, 3), [0, 0, 1, 1, 2, 2])
     """
-    _check(num_identities, images_per_identity, seed, first_identity)
-    check_strength(strength)
+    _check(num_identities, images_per_identity, seed, first_identity, strength)
     images = np.empty((num_identities, images_per_identity, SIZE, SIZE, 3), np.uint8)
     for person in range(num_identities):
         identity = int(first_identity + person)
@@ -80,8 +79,7 @@ def write_synthetic_folder(
         ValueError: as `synthetic_faces`.
         NotADirectoryError or FileExistsError: `root` is a file.
     """
-    _check(num_identities, images_per_identity, seed, first_identity)
-    check_strength(strength)
+    _check(num_identities, images_per_identity, seed, first_identity, strength)
     root = Path(root)
     for person in range(num_identities):
         identity = int(first_identity + person)
@@ -99,8 +97,11 @@ def write_synthetic_folder(
     return root
 
 
-def _check(num_identities: int, images_per_identity: int, seed: int, first_identity: int) -> None:
+def _check(
+    num_identities: int, images_per_identity: int, seed: int, first_identity: int, strength: float
+) -> None:
     check_count("num_identities", num_identities, 1)
     check_count("images_per_identity", images_per_identity, 1)
     check_count("seed", seed, 0)
     check_count("first_identity", first_identity, 0)
+    check_strength(strength)

@@ -76,20 +76,10 @@ def draw_identity(identity: int, seed: int = 0) -> Identity:
         long_hair = 0.4 * long_hair**3
     freckle_count = int(maybe(0.28 * (tone < 0.55), 14, 60))
     mole_count = int(rng.integers(0, 4))
-    freckles = np.column_stack(
-        [
-            rng.normal(0, 17, freckle_count),
-            rng.normal(67, 6, freckle_count),
-            rng.uniform(0.35, 0.7, freckle_count),
-        ]
-    )
-    moles = np.column_stack(
-        [
-            rng.uniform(-33, 33, mole_count),
-            rng.uniform(26, 104, mole_count),
-            rng.uniform(0.55, 1.1, mole_count),
-        ]
-    )
+    # x, y and radius of each
+    count = freckle_count
+    freckles = [rng.normal(0, 17, count), rng.normal(67, 6, count), rng.uniform(0.35, 0.7, count)]
+    moles = [rng.uniform(*ends, mole_count) for ends in ((-33, 33), (26, 104), (0.55, 1.1))]
     cheek_width = between(35.5, 41.5) + 1.0 * masculine
     return Identity(
         masculine=masculine,
@@ -153,8 +143,8 @@ def draw_identity(identity: int, seed: int = 0) -> Identity:
         moustache=bearded * maybe(0.75, 0.4, 1.0),
         goatee=bearded * maybe(0.7, 0.4, 1.0),
         beard=bearded * maybe(0.55, 0.5, 1.0),
-        freckles=freckles.astype(np.float32),
-        moles=moles.astype(np.float32),
+        freckles=np.column_stack(freckles).astype(np.float32),
+        moles=np.column_stack(moles).astype(np.float32),
         wrinkles=float(np.clip(age * 1.25 - 0.2 + between(-0.15, 0.15), 0.0, 1.0)),
         blush=between(0.0, 1.0),
         make_up=make_up,
