@@ -50,8 +50,8 @@ class FaceBatches(keras.utils.PyDataset):
             stands in for each, with a sampler one of the same identity where there is one.
 
     Raises:
-        ValueError: if images and labels do not match, if the sampler has other labels or another
-            batch size, or if a whole batch of files cannot be read.
+        ValueError: if images, labels, sampler and batch size do not match, or if a whole batch of
+            files cannot be read.
 
     Example:
         faces = FaceFolder("orl_faces").load()

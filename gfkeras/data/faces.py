@@ -75,11 +75,7 @@ class Faces:
         )
 
     def split(self, holdout: int) -> tuple[Faces, Faces]:
-        """Splits by identity: all but the last `holdout` of them, and those.
-
-        Raises:
-            ValueError: if `holdout` leaves no identity on either side.
-        """
+        """All but the last `holdout` identities, and those; ValueError if either is empty."""
         check_holdout(holdout, len(self.identities))
         order = list(range(len(self.identities)))
         return self.select(order[:-holdout]), self.select(order[-holdout:])

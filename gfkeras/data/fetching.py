@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 import json
-import os
 import tarfile
 from collections.abc import Callable
 from pathlib import Path
@@ -16,7 +15,7 @@ from PIL import Image
 
 from gfkeras.downloads import DownloadError, cache_folder, fetch_file
 from gfkeras.errors import by_name, require
-from gfkeras.files import replacing
+from gfkeras.files import PathLike, replacing, write_json
 
 _NOTE = "fetched.json"
 # YuNet is no data set, but what aligning photos needs.
@@ -105,7 +104,7 @@ def fetchable() -> dict[str, str]:
     return titles | {_DETECTOR: "YuNet, the face detector that aligning photos needs (233 KB)"}
 
 
-def fetch(name: str, out: str | os.PathLike[str] | None = None) -> Path:
+def fetch(name: str, out: PathLike | None = None) -> Path:
     """Downloads a public data set and unpacks it.
 
     Downloads are verified, resumed, and steered by environment variables as `gfkeras.downloads`
@@ -165,8 +164,7 @@ def _make(data_set: DataSet, archives: Path, target: Path, note: dict[str, Any])
             data_set.unpack(files, temporary)
             if not (temporary / data_set.faces).is_dir():
                 raise ValueError(f"no folder {data_set.faces!r} in it")
-            text = json.dumps(note, indent=1, ensure_ascii=False)
-            (temporary / _NOTE).write_text(text + "\n", encoding="utf-8")
+            write_json(temporary / _NOTE, note)
     except (OSError, ValueError, KeyError, tarfile.TarError) as error:
         raise DownloadError(
             data_set.files[0].url,

@@ -11,7 +11,7 @@ import numpy as np
 from gfkeras.data.faces import Faces, check_holdout, check_names, decode_files
 from gfkeras.data.images import IMAGE_SIZE, IMAGE_SUFFIXES
 from gfkeras.data.sources.listing import existing_folder
-from gfkeras.files import natural_key, replacing
+from gfkeras.files import PathLike, natural_key, replacing
 
 
 class FaceFolder:
@@ -49,10 +49,10 @@ class FaceFolder:
 
     def __init__(
         self,
-        root: str | os.PathLike[str],
-        identities: Sequence[str] | str | os.PathLike[str] | None = None,
+        root: PathLike,
+        identities: Sequence[str] | PathLike | None = None,
         min_images: int = 1,
-        images: Mapping[str, str] | str | os.PathLike[str] | None = None,
+        images: Mapping[str, str] | PathLike | None = None,
     ):
         self.root = Path(root)
         self.min_images = min_images
@@ -89,7 +89,7 @@ class FaceFolder:
     def __len__(self) -> int:
         return len(self.paths)
 
-    def select(self, identities: Sequence[str] | str | os.PathLike[str]) -> FaceFolder:
+    def select(self, identities: Sequence[str] | PathLike) -> FaceFolder:
         """The same folder with these identities only (names, or a file of names)."""
         return FaceFolder(self.root, read_names(identities), self.min_images, self.images)
 
@@ -101,27 +101,16 @@ class FaceFolder:
         ]
 
     def split(self, holdout: int) -> tuple[FaceFolder, FaceFolder]:
-        """All but the last `holdout` identities, and those.
-
-        Raises:
-            ValueError: if that leaves no identity on either side.
-        """
+        """All but the last `holdout` identities, and those; ValueError if either is empty."""
         check_holdout(holdout, len(self.identities), f" of {str(self.root)!r}")
         first, last = self.identities[:-holdout], self.identities[-holdout:]
         return self.select(first), self.select(last)
 
     def load(self, workers: int | None = None, size: int = IMAGE_SIZE) -> Faces:
-        """Decodes every image into memory, 37 KiB each at 112×112.
+        """Decodes every image into memory, 37 KiB each at 112×112, on `workers` threads.
 
-        An image that cannot be read is listed in the result's `skipped`, and an identity left
-        without any is dropped.
-
-        Args:
-            workers: threads; the number of processors by default.
-            size: height and width of the images.
-
-        Raises:
-            ValueError: if not one image can be read.
+        The result's `skipped` lists images that cannot be read, and an identity left without any is
+        dropped. ValueError if no image can be read.
         """
         images, kept, unread = decode_files(self.paths, size, workers)
         skipped = self.skipped + unread
@@ -192,7 +181,7 @@ def _entries(folder: Path) -> list[Path]:
     return sorted(shown, key=lambda path: natural_key(path.name))
 
 
-def read_names(identities: Iterable[str] | str | os.PathLike[str]) -> list[str]:
+def read_names(identities: Iterable[str] | PathLike) -> list[str]:
     """Names as they are, or from the lines of a file."""
     if not isinstance(identities, (str, os.PathLike)):
         return [str(name) for name in identities]
@@ -205,7 +194,7 @@ def read_names(identities: Iterable[str] | str | os.PathLike[str]) -> list[str]:
     return [row[0] for row in rows]
 
 
-def read_lines(path: str | os.PathLike[str], argument: str, expected: str) -> list[str]:
+def read_lines(path: PathLike, argument: str, expected: str) -> list[str]:
     """The lines of a UTF-8 text file; ValueError, naming `argument`, if it cannot be read."""
     try:
         return Path(path).read_text(encoding="utf-8").splitlines()
@@ -215,7 +204,7 @@ def read_lines(path: str | os.PathLike[str], argument: str, expected: str) -> li
         ) from error
 
 
-def read_image_list(path: str | os.PathLike[str]) -> dict[str, str]:
+def read_image_list(path: PathLike) -> dict[str, str]:
     """Reads a text file with one image a line: `PERSON/FILE`, or `PATH<TAB>PERSON`.
 
     The path is that below the folder of people, with `/`. Without a second column the person is the
@@ -248,7 +237,7 @@ def read_image_list(path: str | os.PathLike[str]) -> dict[str, str]:
     return found
 
 
-def write_image_list(path: str | os.PathLike[str], images: Iterable[tuple[str, str]]) -> None:
+def write_image_list(path: PathLike, images: Iterable[tuple[str, str]]) -> None:
     """Writes (path, person) as `read_image_list` reads them, whole or not at all.
 
     The person is left out where it is the folder's name.

@@ -16,17 +16,15 @@ class IdentitySampler:
 
     A loss on pairs or triplets needs positives in its batch, and a shuffled batch of a large set
     has next to none; FaceNet (Schroff, Kalenichenko and Philbin, CVPR 2015) takes some 40 images of
-    each identity in a batch. The sampler knows the labels only, so it serves any data set whose
-    images have a number: pass it to `FaceBatches`, or gather the images by `order(epoch)`.
+    each identity in a batch. Pass the sampler to `FaceBatches`, or gather images by `order(epoch)`.
 
-    - An identity is never twice in a batch. Over an epoch all identities are drawn equally often:
-      their counts differ by at most 1.
+    - An identity is never twice in a batch. Over an epoch the counts of identities differ by at
+      most 1.
     - The images of an identity are dealt like a deck of cards, shuffled anew when it is used up:
       over an epoch their counts differ by at most 1. An image comes twice in a batch only if its
       identity has fewer than K, and then all of them come as equally often as K allows. A lone
       image gives pairs at distance 0 only: `FaceFolder(min_images=2)` leaves such people out.
-    - The order depends on the labels, `seed` and the epoch only: it is the same for any number of
-      workers and replicas, and after a resume.
+    - The order depends on the labels, `seed` and the epoch only, not on workers or replicas.
     - The K rows of an identity lie together, so that where the number of replicas divides P, the
       contiguous share of the batch that each gets holds whole identities.
 
@@ -38,8 +36,7 @@ class IdentitySampler:
         batches_per_epoch: by default as many as the images would fill, N // (P·K), and at least 1.
 
     Raises:
-        ValueError: if `labels` are not a vector of integers or hold fewer than P identities, or
-            another argument is out of its range.
+        ValueError: for other labels, fewer than P identities, or an argument out of its range.
 
     Example:
         >>> import numpy as np
@@ -109,14 +106,8 @@ class IdentitySampler:
     def order(self, epoch: int) -> np.ndarray:
         """The images of every batch of an epoch, counted from 0.
 
-        It is made in one go, in a second or two for millions of images: keep it for the epoch
-        rather than asking for it in each batch.
-
-        Returns:
-            (batches, P·K) int64, indices into `labels`; each row P runs of K images.
-
-        Raises:
-            ValueError: if `epoch` is no integer of at least 0.
+        It is made in one go, in a second or two for millions of images: keep it for the epoch.
+        Returns (batches, P·K) int64, indices into `labels`; each row is P runs of K images.
         """
         rng = np.random.default_rng((self.seed, _not_negative("epoch", epoch), 0))
         per_identity = self.images_per_identity

@@ -37,16 +37,14 @@ def tf_dataset(
             part, runs without Python's lock.
         prefetch: batches kept ready.
         input_context: of `strategy.distribute_datasets_from_function`: each worker then reads its
-            part of every batch, cut into the batches of its replicas, so that no image comes twice
-            in an epoch.
+            part of every batch, cut into the batches of its replicas.
 
     Returns:
         A data set of (images (B, H, W, 3) uint8, labels (B,) int32); give `fit`
         `steps_per_epoch=len(batches)`.
 
     Raises:
-        ValueError: if an argument is out of its range, or the batch cannot be cut into equal parts
-            for all replicas.
+        ValueError: for an argument out of its range, or replicas that do not divide the batch.
 
     Example:
         batches = FaceBatches(RecordSet("records"), batch_size=128, drop_remainder=True)

@@ -123,8 +123,7 @@ def align_face(image: Any, landmarks: Any, size: FaceSize = 112) -> np.ndarray:
         image: (H, W, 3) uint8 photo.
         landmarks: (5, 2) points (x, y) in pixels of the photo: left eye, right eye, tip of the
             nose, left and right corner of the mouth, as seen in the image.
-        size: height and width of the result, or one number for both; (112, 96) gives CosFace's
-            format, height first.
+        size: height and width of the result, or one number for both; (112, 96) is CosFace's format.
 
     Returns:
         (height, width, 3) uint8, channels in the photo's order.

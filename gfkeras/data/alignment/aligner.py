@@ -101,9 +101,7 @@ class FaceAligner:
     def face(self, photo: Photo, landmarks: Any = None) -> AlignedFace:
         """The one face of a photo with its place in it; arguments and errors are as of `faces`.
 
-        Raises:
-            NoFaceError: where no face is found.
-            ValueError: if all faces are asked for (`choose="all"`).
+        Raises NoFaceError where no face is found, and ValueError with `choose="all"`.
         """
         if self.choose == "all":
             raise ValueError(
@@ -119,12 +117,10 @@ class FaceAligner:
         """The faces of a photo that `choose` names, the surest first; none where none is found.
 
         Args:
-            photo: a file, the bytes of one, or an (H, W, 3) uint8 RGB array.
-            landmarks: (5, 2) points in pixels, if they are known: nothing is detected then.
-
-        Raises:
-            ImageError: naming the file, for a photo that cannot be read, and for landmarks that are
-                not five distinct points in the photo.
+            photo: a file, the bytes of one, or an (H, W, 3) uint8 RGB array; ImageError names a
+                file that cannot be read.
+            landmarks: (5, 2) distinct points in pixels, else ImageError, if they are known: then
+                nothing is detected.
         """
         pixels = check_photo(photo) if isinstance(photo, np.ndarray) else read_photo(photo)
         if landmarks is not None:
@@ -133,16 +129,12 @@ class FaceAligner:
         if self.detector is None:
             self.detector = FaceDetector()
         found = self.detector.detect(pixels)
-        return [
-            AlignedFace(
-                image=self._align(photo, pixels, found.landmarks[index]),
-                landmarks=found.landmarks[index],
-                box=found.boxes[index],
-                score=float(found.scores[index]),
-                faces=len(found),
-            )
-            for index in choose_faces(found, self.choose)
-        ]
+        faces = []
+        for index in choose_faces(found, self.choose):
+            box, points, score = found.boxes[index], found.landmarks[index], found.scores[index]
+            image = self._align(photo, pixels, points)
+            faces.append(AlignedFace(image, points, box, float(score), len(found)))
+        return faces
 
     def _align(self, photo: Photo, pixels: np.ndarray, landmarks: Any) -> np.ndarray:
         try:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import os
 import threading
 from typing import Any
 
@@ -13,6 +12,7 @@ import numpy as np
 from gfkeras.data.alignment.align import check_photo
 from gfkeras.data.alignment.yunet import open_yunet, yunet_bytes
 from gfkeras.errors import in_range, positive_int
+from gfkeras.files import PathLike
 
 # YuNet finds nothing in fewer pixels: a smaller photo is scaled up to this.
 _MIN_SIZE = 96
@@ -74,7 +74,7 @@ class FaceDetector:
 
     def __init__(
         self,
-        model: str | os.PathLike[str] | None = None,
+        model: PathLike | None = None,
         score_threshold: float = 0.6,
         nms_threshold: float = 0.3,
         max_size: int = 640,

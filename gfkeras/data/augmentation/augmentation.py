@@ -69,13 +69,11 @@ class Augmentation:
         flip: mirror each image with probability one half.
         shift: move each image by up to that many pixels, repeating its border.
         layers: one table a layer: its `name` in `gfkeras.data.augmentation.catalog`, the layer's
-            own arguments, and `probability`, that an image is changed by it.
+            own arguments, and `probability`, that an image is changed by it. ValueError names
+            the nearest of an unknown name or argument.
 
     Attributes:
         draws: uniform numbers that `host` needs an image.
-
-    Raises:
-        ValueError: for an unknown name or argument, with the nearest, or a wrong value.
 
     Example:
         augmentation = Augmentation(

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import functools
 import inspect
+import numbers
 from collections.abc import Mapping
 from typing import Any, Literal
 
@@ -12,7 +13,7 @@ import keras
 from keras import ops
 
 from gfkeras.data.augmentation.resampling_layers import RandomLowResolution, RandomResizedCrop
-from gfkeras.errors import by_name, in_range, nearest, positive_int
+from gfkeras.errors import by_name, nearest, positive_int
 
 # Set here and not by the recipe: images are 0…255 with channels last, seeds follow from keys.
 _OURS = {"self", "seed", "value_range", "data_format", "bounding_box_format", "kwargs"}
@@ -154,11 +155,7 @@ def _check_arguments(name: str, entry: Entry, arguments: Mapping[str, Any]) -> N
 
 
 def _probability(value: Any) -> float:
-    if value == 1 and not isinstance(value, bool):
-        return 1.0
-    try:
-        return in_range("probability", value, 0, 1)
-    except ValueError:
-        raise ValueError(
-            f"`probability` must be in [0, 1]. Received: probability={value!r}"
-        ) from None
+    number = isinstance(value, numbers.Real) and not isinstance(value, bool)
+    if not number or not 0 <= value <= 1:
+        raise ValueError(f"`probability` must be in [0, 1]. Received: probability={value!r}")
+    return float(value)

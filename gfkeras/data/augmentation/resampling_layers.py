@@ -58,12 +58,8 @@ def _linear(source: int, target: int) -> np.ndarray:
 def positive_range(argument: str, value: Any, largest: float = float("inf")) -> tuple[float, float]:
     """Returns [low, high] as floats; ValueError unless 0 < low ≤ high ≤ `largest`, and finite."""
     pair = list(value) if isinstance(value, (list, tuple)) else []
-    if (
-        len(pair) != 2
-        or any(isinstance(v, bool) or not isinstance(v, numbers.Real) for v in pair)
-        or not 0 < pair[0] <= pair[1] <= largest
-        or pair[1] == float("inf")
-    ):
+    wrong = any(isinstance(v, bool) or not isinstance(v, numbers.Real) for v in pair)
+    if len(pair) != 2 or wrong or not 0 < pair[0] <= pair[1] <= largest or math.isinf(pair[1]):
         bound = f" ≤ {largest:g}" if largest < float("inf") else ""
         raise ValueError(
             f"`{argument}` must be two numbers, 0 < low ≤ high{bound}. "

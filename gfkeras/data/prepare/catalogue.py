@@ -59,45 +59,43 @@ class Catalogue:
             database.commit()
         return Catalogue(path)
 
+    def _rows(self, query: str, *arguments: object) -> Iterator[tuple[Any, ...]]:
+        with connected(self.path) as database:
+            yield from database.execute(query, arguments)
+
     def splits(self) -> dict[str, int]:
         """Records of each split: "train" always, "heldout" where there are any."""
-        with connected(self.path) as database:
-            counted = dict(database.execute("SELECT split, COUNT(*) FROM records GROUP BY split"))
+        counted = dict(self._rows("SELECT split, COUNT(*) FROM records GROUP BY split"))
         return {name: counted[name] for name in (TRAIN, HELDOUT) if name in counted}
 
     def label_map(self, split: str) -> dict[str, int]:
         """Person → label of a split, by label."""
-        with connected(self.path) as database:
-            query = "SELECT name, label FROM identities WHERE split = ? ORDER BY label"
-            return dict(database.execute(query, (split,)))
+        query = "SELECT name, label FROM identities WHERE split = ? ORDER BY label"
+        return dict(self._rows(query, split))
 
     def records(self, split: str, first: int, count: int) -> Iterator[tuple[Any, ...]]:
         """(label, identity, name, chunk, offset, length, digest) of records in their order."""
-        with connected(self.path) as database:
-            yield from database.execute(
-                "SELECT r.label, i.identity, i.name, i.chunk, i.offset, i.length, hex(i.digest) "
-                "FROM records r JOIN images i ON i.id = r.image "
-                "WHERE r.split = ? AND r.position >= ? AND r.position < ? ORDER BY r.position",
-                (split, first, first + count),
-            )
+        return self._rows(
+            "SELECT r.label, i.identity, i.name, i.chunk, i.offset, i.length, hex(i.digest) "
+            "FROM records r JOIN images i ON i.id = r.image "
+            "WHERE r.split = ? AND r.position >= ? AND r.position < ? ORDER BY r.position",
+            split, first, first + count,
+        )  # fmt: skip
 
-    def skipped(self) -> Iterator[tuple[str, str, str]]:
+    def skipped(self) -> Iterator[tuple[Any, ...]]:
         """(name, kind, reason) of everything that gave no record, in the source's order."""
-        with connected(self.path) as database:
-            query = f"SELECT name, kind, reason FROM ({_SKIPPED}) ORDER BY place, name"
-            yield from database.execute(query)
+        return self._rows(f"SELECT name, kind, reason FROM ({_SKIPPED}) ORDER BY place, name")
 
     def skipped_kinds(self) -> dict[str, int]:
         """The number of skipped items of each kind."""
-        with connected(self.path) as database:
-            query = f"SELECT kind, COUNT(*) FROM ({_SKIPPED}) GROUP BY kind ORDER BY kind"
-            return dict(database.execute(query))
+        query = f"SELECT kind, COUNT(*) FROM ({_SKIPPED}) GROUP BY kind ORDER BY kind"
+        return dict(self._rows(query))
 
     def fitted(self) -> int:
         """Records of images that were scaled to fit."""
-        with connected(self.path) as database:
-            query = "SELECT COUNT(*) FROM images WHERE reason IS NULL AND fitted"
-            return int(database.execute(query).fetchone()[0])
+        query = "SELECT COUNT(*) FROM images WHERE reason IS NULL AND fitted"
+        ((count,),) = self._rows(query)
+        return int(count)
 
     def has(self, database: sqlite3.Connection, name: str) -> bool:
         """Whether a record of this name is kept; `database` from `connected(self.path)`."""

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import dataclasses
-import os
 from pathlib import Path
 from typing import Any
 
 from gfkeras.data.images import IMAGE_SIZE
 from gfkeras.errors import one_of, positive_int
+from gfkeras.files import PathLike
 
 SIZES = ((IMAGE_SIZE, IMAGE_SIZE), (IMAGE_SIZE, 96))
 FACES = ("largest", "central", "all")
@@ -40,7 +40,7 @@ class PrepareOptions:
     """
 
     align: bool = False
-    detector: str | os.PathLike[str] | None = None
+    detector: PathLike | None = None
     face: str = "largest"
     size: tuple[int, int] = (IMAGE_SIZE, IMAGE_SIZE)
     quality: int = 95

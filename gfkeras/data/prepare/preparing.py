@@ -15,7 +15,6 @@ from __future__ import annotations
 import contextlib
 import csv
 import dataclasses
-import os
 import shutil
 import time
 from collections.abc import Callable, Iterator
@@ -32,20 +31,11 @@ from gfkeras.data.prepare.options import PrepareOptions, PrepareResult
 from gfkeras.data.prepare.plan import Plan, connected
 from gfkeras.data.prepare.shard import Sharding, ShardJob, write_shard
 from gfkeras.data.prepare.workers import run_all
-from gfkeras.data.records.manifest import (
-    MANIFEST_FILE,
-    PAIRS_FILE,
-    SKIPPED_FILE,
-    Counts,
-    FileEntry,
-    ImageFormat,
-    Manifest,
-    Shard,
-    Split,
-)
+from gfkeras.data.records import manifest
+from gfkeras.data.records.manifest import MANIFEST_FILE, PAIRS_FILE, SKIPPED_FILE
 from gfkeras.data.records.shard_files import write_index
 from gfkeras.data.sources import Source, open_source
-from gfkeras.files import replacing
+from gfkeras.files import PathLike, replacing
 from gfkeras.processors import usable_processors
 from gfkeras.version import __version__
 
@@ -53,8 +43,8 @@ Progress = Callable[[str, int, int | None], None]
 
 
 def prepare(
-    source: Source | str | os.PathLike[str],
-    out: str | os.PathLike[str],
+    source: Source | PathLike,
+    out: PathLike,
     options: PrepareOptions | None = None,
     *,
     workers: int | None = None,
@@ -215,24 +205,26 @@ class _Stages:
             with replacing(index) as temporary:
                 write_index(temporary, images, [job.index_part for job in of_split])
             label_map = catalogue.label_map(split)
-            splits[split] = Split(
+            splits[split] = manifest.Split(
                 images=images,
                 identities=len(label_map),
                 label_map=label_map,
-                index=FileEntry.of(index),
-                shards=[Shard.model_validate_json(job.summary.read_bytes()) for job in of_split],
+                index=manifest.FileEntry.of(index),
+                shards=[
+                    manifest.Shard.model_validate_json(job.summary.read_bytes()) for job in of_split
+                ],
             )
         kinds = catalogue.skipped_kinds()
         with _csv(self.out / SKIPPED_FILE, "path", "kind", "reason") as writer:
             writer.writerows(catalogue.skipped())
         height, width = self.options.size
-        Manifest(
+        manifest.Manifest(
             gfkeras=__version__,
             source=self.source.describe(),
             options=job_of(self.source, self.options)["options"],
             template=_template(self.options.size) if self.options.align else None,
-            image=ImageFormat(height=height, width=width),
-            counts=Counts(
+            image=manifest.ImageFormat(height=height, width=width),
+            counts=manifest.Counts(
                 items=plan.items,
                 images=sum(split.images for split in splits.values()),
                 identities=sum(split.identities for split in splits.values()),
@@ -293,15 +285,15 @@ def _check_place(source: Source, out: Path) -> None:
 
 
 def _result(out: Path, seconds: float, resumed: bool) -> PrepareResult:
-    manifest = Manifest.read(out)
-    heldout = manifest.splits.get(HELDOUT)
-    shards = [shard for split in manifest.splits.values() for shard in split.shards]
+    written = manifest.Manifest.read(out)
+    heldout = written.splits.get(HELDOUT)
+    shards = [shard for split in written.splits.values() for shard in split.shards]
     return PrepareResult(
         out=out,
-        **manifest.counts.model_dump(exclude={"pairs"}),
+        **written.counts.model_dump(exclude={"pairs"}),
         heldout_images=0 if heldout is None else heldout.images,
         heldout_identities=0 if heldout is None else heldout.identities,
-        skipped_reasons=manifest.skipped_reasons,
+        skipped_reasons=written.skipped_reasons,
         shards=len(shards),
         size_bytes=sum(shard.size_bytes for shard in shards),
         seconds=seconds,

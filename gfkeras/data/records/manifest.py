@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, NonNegativeInt, PositiveInt, ValidationError
 
-from gfkeras.files import sha256, write_text
+from gfkeras.files import PathLike, sha256, write_text
 
 MANIFEST_FILE = "manifest.json"
 SKIPPED_FILE = "skipped.csv"
@@ -101,12 +100,8 @@ class Manifest(_Part):
     splits: dict[str, Split]
 
     @classmethod
-    def read(cls, folder: str | os.PathLike[str]) -> Manifest:
-        """Reads the manifest of a folder.
-
-        Raises:
-            ValueError: where there is none, or it is damaged or of another version.
-        """
+    def read(cls, folder: PathLike) -> Manifest:
+        """Reads the manifest of a folder; ValueError if missing, damaged or of another version."""
         path = Path(folder) / MANIFEST_FILE
         try:
             text = path.read_text(encoding="utf-8")
@@ -126,6 +121,6 @@ class Manifest(_Part):
                 f"{path} is damaged or of another version of gfkeras: {place}: {first['msg']}"
             ) from None
 
-    def write(self, folder: str | os.PathLike[str]) -> None:
+    def write(self, folder: PathLike) -> None:
         """Writes `manifest.json`, whole or not at all."""
         write_text(Path(folder) / MANIFEST_FILE, self.model_dump_json(indent=1) + "\n")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
@@ -16,7 +15,7 @@ from gfkeras.data.records.manifest import Manifest
 from gfkeras.data.records.shard_files import ShardFiles, open_index
 from gfkeras.data.records.tfrecord import FOOTER_BYTES, HEADER_BYTES, Record, unframe
 from gfkeras.errors import one_of
-from gfkeras.files import sha256
+from gfkeras.files import PathLike, sha256
 
 
 class RecordSet:
@@ -46,7 +45,7 @@ class RecordSet:
         images, read, reasons = records.decode([0, 17, 4])
     """
 
-    def __init__(self, folder: str | os.PathLike[str], split: str = "train"):
+    def __init__(self, folder: PathLike, split: str = "train"):
         self.folder = Path(folder)
         self.split_name = split
         self.manifest = Manifest.read(self.folder)
@@ -89,12 +88,7 @@ class RecordSet:
         return self.entries["image_length"]
 
     def read(self, number: int) -> bytes:
-        """The JPEG of one record.
-
-        Raises:
-            IndexError: if there is no such record.
-            ImageError: if its checksum does not match, or its shard ends before it.
-        """
+        """The JPEG of one record; ImageError if it is damaged, IndexError if there is none."""
         data, entry = self._data(number)
         start = int(entry["image_offset"])
         return data[start : start + int(entry["image_length"])]
@@ -112,20 +106,15 @@ class RecordSet:
     ) -> tuple[np.ndarray, np.ndarray, dict[str, str]]:
         """Decodes B records, in any order.
 
-        Returns:
-            Images (B, height, width, 3) uint8; (B,) bool, false where one could not be read and its
-            image is black; {place: reason} of those.
+        Returns images (B, height, width, 3) uint8; (B,) bool, false for a record that could not be
+        read, whose image is black; {place: reason} of those.
         """
         return decode_batch(
             numbers, self.image_size, lambda number: decode_jpeg(self.read(number)), self._place
         )
 
     def load(self) -> Faces:
-        """Decodes every labelled record into memory, 37 KiB each at 112×112.
-
-        Raises:
-            ValueError: if none can be read.
-        """
+        """Decodes all labelled records, 37 KiB each at 112×112; ValueError if none can be read."""
         labelled = np.flatnonzero(self.labels >= 0)
         images, read, reasons = self.decode(labelled)
         if not read.any():
@@ -158,32 +147,20 @@ class RecordSet:
         return self._of(np.flatnonzero(counts >= images))
 
     def select(self, identities: Iterable[str]) -> RecordSet:
-        """The records of these people, with labels in the order given.
-
-        Raises:
-            ValueError: for a name given twice or not there, with the nearest one.
-        """
+        """The records of these people, labelled in the order given; ValueError for a wrong name."""
         names = list(identities)
         label_of = {name: label for label, name in enumerate(self.identities)}
         check_names(names, label_of, "people", self.folder)
         return self._of(np.array([label_of[name] for name in names], np.int64))
 
     def split(self, holdout: int) -> tuple[RecordSet, RecordSet]:
-        """All but the last `holdout` identities, and those.
-
-        Raises:
-            ValueError: if that leaves no identity on either side.
-        """
+        """All but the last `holdout` identities, and those; ValueError if either is empty."""
         check_holdout(holdout, len(self.identities), f" of {str(self.folder)!r}")
         labels = np.arange(len(self.identities))
         return self._of(labels[:-holdout]), self._of(labels[-holdout:])
 
     def verify(self) -> None:
-        """Compares the SHA-256 of index and shards with the manifest.
-
-        Raises:
-            ValueError: naming the first file that differs.
-        """
+        """Compares the files' SHA-256 with the manifest; ValueError names the first to differ."""
         part = self.manifest.splits[self.split_name]
         for entry in (part.index, *part.shards):
             if (digest := sha256(self.folder / entry.file)) != entry.sha256:

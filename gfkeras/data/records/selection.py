@@ -15,7 +15,7 @@ from gfkeras.data.records.manifest import SKIPPED_FILE, FileEntry, Split
 from gfkeras.data.records.record_set import RecordSet
 from gfkeras.data.records.shard_files import write_index
 from gfkeras.data.sources.listing import path_problem
-from gfkeras.files import replacing
+from gfkeras.files import PathLike, replacing
 
 # Where the manifest's options keep what a selection is of.
 SELECTION_NOTE = "selection"
@@ -24,10 +24,7 @@ _JPEG = (".jpg", ".jpeg")
 
 
 def write_selection(
-    records: RecordSet,
-    keep: np.ndarray,
-    out: str | os.PathLike[str],
-    note: Mapping[str, Any] | None = None,
+    records: RecordSet, keep: np.ndarray, out: PathLike, note: Mapping[str, Any] | None = None
 ) -> Path:
     """Writes a folder of records that holds some of `records`.
 
@@ -118,7 +115,7 @@ def _link(source: Path, target: Path) -> None:
             shutil.copyfile(source, target)
 
 
-def extract(records: RecordSet, out: str | os.PathLike[str]) -> tuple[int, list[tuple[str, str]]]:
+def extract(records: RecordSet, out: PathLike) -> tuple[int, list[tuple[str, str]]]:
     """Writes every record as a JPEG under its name in the source, byte for byte.
 
     A name that does not end in .jpg or .jpeg gets .jpg behind it. The folder must be new or empty,

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import functools
-import os
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from gfkeras.data.file_bytes import FileBytes
+from gfkeras.files import PathLike
 
 # Far below the usual limit of 1,024 open files; a set may have more shards than that.
 _OPEN_FILES = 128
@@ -56,7 +56,7 @@ def write_index(path: Path, entries: int, parts: list[Path]) -> None:
             file.write(part.read_bytes())
 
 
-def open_index(path: str | os.PathLike[str], entries: int) -> np.ndarray:
+def open_index(path: PathLike, entries: int) -> np.ndarray:
     """Maps an index file: (entries,) of `ENTRY`, read-only; ValueError if it does not fit."""
     try:
         # An empty file cannot be mapped.

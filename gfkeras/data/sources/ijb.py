@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 import itertools
-import os
 from array import array
 from collections.abc import Iterator
 from pathlib import Path
@@ -15,6 +14,7 @@ import numpy as np
 from gfkeras.data.sources import listing
 from gfkeras.data.sources.source import FileSource, Item, Refused
 from gfkeras.errors import one_of
+from gfkeras.files import PathLike
 
 SUBSETS = ("IJBB", "IJBC")
 _CHUNK = 100_000
@@ -52,7 +52,7 @@ class IJBMetadata:
     scores: np.ndarray
 
     @classmethod
-    def load(cls, root: str | os.PathLike[str], subset: str | None = None) -> IJBMetadata:
+    def load(cls, root: PathLike, subset: str | None = None) -> IJBMetadata:
         """Reads the two lists of images, which must name the same ones.
 
         Args:
@@ -207,8 +207,7 @@ class IJBSource(FileSource):
         subset: "IJBB" or "IJBC"; by default the one whose lists are there.
 
     Raises:
-        ValueError: for missing lists; from `items` for a malformed line, naming file, line, what
-            was expected and received.
+        ValueError: naming file and line, for missing lists and a malformed line.
 
     Example:
         next(IJBSource("IJBC").items()).landmarks       # five points in the loose crop
@@ -216,7 +215,7 @@ class IJBSource(FileSource):
 
     format = "ijb"
 
-    def __init__(self, root: str | os.PathLike[str], subset: str | None = None):
+    def __init__(self, root: PathLike, subset: str | None = None):
         self.root = self.path = Path(root)
         self.subset = find_subset(self.root, subset)
         meta_file(self.root, self.subset, "name_5pts_score.txt")

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import csv
-import os
 from collections.abc import Iterator, Mapping
 from typing import Any
 
 from gfkeras.data.sources import listing
 from gfkeras.data.sources.source import FileSource, Item, Refused
+from gfkeras.files import PathLike
 
 IDENTITY_COLUMNS = ("identity", "label", "name", "person")
 LANDMARK_COLUMNS = tuple(f"{axis}{point}" for point in range(1, 6) for axis in "xy")
@@ -30,8 +30,7 @@ class ImageListSource(FileSource):
         root: the folder the paths are relative to; the table's folder by default.
 
     Raises:
-        ValueError: for a file or root that is not there, and for a header without `path`; from
-            `items` for a malformed row, naming file, line, what was expected and received.
+        ValueError: naming file and line, for a missing file or root and a malformed row.
 
     Example:
         ImageListSource("train.csv", root="images")     # path,identity,x1,y1,…
@@ -39,7 +38,7 @@ class ImageListSource(FileSource):
 
     format = "list"
 
-    def __init__(self, file: str | os.PathLike[str], root: str | os.PathLike[str] | None = None):
+    def __init__(self, file: PathLike, root: PathLike | None = None):
         self.file = self.path = listing.existing_file("file", file, "a CSV or TSV list of images")
         self.root = listing.existing_folder(
             "root", self.file.parent if root is None else root, "the images of the list"

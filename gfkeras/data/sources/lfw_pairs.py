@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import functools
-import os
 from collections.abc import Iterator
 from typing import Any, NamedTuple
 
 from gfkeras.data.images import IMAGE_SUFFIXES
 from gfkeras.data.sources import listing
 from gfkeras.data.sources.source import FileSource, Item, NamedPair, Refused
+from gfkeras.files import PathLike
 
 # LFW's own suffix first: of two files that differ by it only, the usual one counts.
 _SUFFIXES = (".jpg", *sorted(IMAGE_SUFFIXES - {".jpg"}))
@@ -35,8 +35,7 @@ class LFWPairsSource(FileSource):
         root: the folder with one folder of images per person.
 
     Raises:
-        ValueError: for a file or root that is not there; from `items` and `pairs` for a malformed
-            line, naming file, line, what was expected and received.
+        ValueError: naming file and line, for a missing file or root and a malformed line.
 
     Example:
         source = LFWPairsSource("pairs.txt", "lfw")
@@ -45,7 +44,7 @@ class LFWPairsSource(FileSource):
 
     format = "lfw-pairs"
 
-    def __init__(self, pairs_file: str | os.PathLike[str], root: str | os.PathLike[str]):
+    def __init__(self, pairs_file: PathLike, root: PathLike):
         self.pairs_file = self.path = listing.existing_file("pairs_file", pairs_file, "LFW's pairs")
         self.root = listing.existing_folder("root", root, "one folder of images per person")
         next(self._rows(), None)

@@ -6,39 +6,36 @@ import math
 import os
 import re
 import stat
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 from gfkeras.data.images import IMAGE_SUFFIXES, MAX_BYTES, ImageError
-from gfkeras.files import natural_key
+from gfkeras.files import PathLike, natural_key
 
 # No list of images has a longer line; without a bound, a file without line ends would be read
 # into memory whole.
 MAX_LINE = 1 << 16
 
 
-def existing_folder(argument: str, path: str | os.PathLike[str], holding: str) -> Path:
+def existing_folder(argument: str, path: PathLike, holding: str) -> Path:
     """`path` if it is a folder; else ValueError, naming what the folder should hold."""
-    folder = Path(path)
-    if not folder.is_dir():
-        reason = "is not a folder" if folder.exists() else "does not exist"
-        raise ValueError(
-            f"`{argument}` must be a folder with {holding}. "
-            f"Received: {argument}={str(folder)!r}, which {reason}"
-        )
-    return folder
+    return _existing(argument, Path(path), f"a folder with {holding}", "a folder", Path.is_dir)
 
 
-def existing_file(argument: str, path: str | os.PathLike[str], holding: str) -> Path:
+def existing_file(argument: str, path: PathLike, holding: str) -> Path:
     """`path` if it is a regular file; else ValueError as of `existing_folder`."""
-    file = Path(path)
-    if not file.is_file():
-        reason = "is not a regular file" if file.exists() else "does not exist"
+    return _existing(argument, Path(path), f"a file: {holding}", "a regular file", Path.is_file)
+
+
+def _existing(
+    argument: str, path: Path, expected: str, kind: str, is_kind: Callable[[Path], bool]
+) -> Path:
+    if not is_kind(path):
+        reason = f"is not {kind}" if path.exists() else "does not exist"
         raise ValueError(
-            f"`{argument}` must be a file: {holding}. "
-            f"Received: {argument}={str(file)!r}, which {reason}"
+            f"`{argument}` must be {expected}. Received: {argument}={str(path)!r}, which {reason}"
         )
-    return file
+    return path
 
 
 def path_problem(name: str) -> str | None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import re
 from collections.abc import Iterator
 from pathlib import Path
@@ -12,6 +11,7 @@ from typing import Any
 from gfkeras.data.sources import listing
 from gfkeras.data.sources.source import FileSource, Item, Refused
 from gfkeras.errors import one_of
+from gfkeras.files import PathLike
 
 PARTS = ("facescrub", "megaface")
 FOLDERS = {
@@ -62,7 +62,7 @@ class MegaFaceSource(FileSource):
 
     def __init__(
         self,
-        root: str | os.PathLike[str],
+        root: PathLike,
         part: str | None = None,
         refined: bool = False,
         distractors: str | None = None,

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import os
 import struct
 from collections.abc import Iterator
 from pathlib import Path
@@ -13,6 +12,7 @@ from gfkeras.data.images import ImageError
 from gfkeras.data.sources import listing
 from gfkeras.data.sources.recordio import RecordIOFile
 from gfkeras.data.sources.source import Item, Refused, Source
+from gfkeras.files import PathLike
 
 # IRHeader: flag, label, id, id2. A flag over 0 is the number of float32 labels that follow.
 _IMAGE_HEADER = struct.Struct("<IfQQ")
@@ -50,8 +50,7 @@ class MXNetRecordsSource(Source):
     With an index (`train.idx` beside `train.rec`: key, tab, offset) the images come in the index's
     order. If record 0 is a header record, whose first label says at which key the images end, only
     the keys from 1 up to that are images, as in InsightFace's own reader; else every record is one.
-    Without an index the file is scanned from its start, passing over records without data: the
-    header and the identities' ranges.
+    Without an index the file is scanned from its start, passing over records without data.
 
     The identity is the first label; a name is "identity/key.jpg". `items` reads only headers, and
     memory grows by about a bit an image, which finds keys that come twice.
@@ -64,8 +63,7 @@ class MXNetRecordsSource(Source):
         num_classes, image_size: what the file `property` says, or None without one.
 
     Raises:
-        ValueError: for a path without records and a malformed `property`; from `items` for a
-            damaged file or index, naming file and place.
+        ValueError: naming file and place, for missing or damaged records, index or `property`.
 
     Example:
         MXNetRecordsSource("faces_emore").num_classes       # 85742
@@ -73,7 +71,7 @@ class MXNetRecordsSource(Source):
 
     format = "recordio"
 
-    def __init__(self, path: str | os.PathLike[str]):
+    def __init__(self, path: PathLike):
         self.path = Path(path)
         self.file = _record_file(self.path)
         self._records = RecordIOFile(self.file)

@@ -8,13 +8,12 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from gfkeras.data.sources.folder import FolderSource
 from gfkeras.data.sources.ijb import IJBSource
 from gfkeras.data.sources.image_list import ImageListSource
 from gfkeras.data.sources.lfw_pairs import LFWPairsSource
 from gfkeras.data.sources.megaface import MegaFaceSource
 from gfkeras.data.sources.mxnet_records import MXNetRecordsSource
-from gfkeras.data.sources.source import Source
+from gfkeras.data.sources.source import FolderSource, Source
 from gfkeras.data.sources.tfds import TFDSSource
 from gfkeras.data.sources.verification_bin import VerificationBinSource
 from gfkeras.data.sources.youtube_faces import FOLDERS as YOUTUBE_FOLDERS
@@ -23,17 +22,11 @@ from gfkeras.errors import by_name, nearest, unknown_name
 
 _TFDS = "tfds:"
 
-SOURCES: dict[str, Callable[..., Source]] = {
-    "folder": FolderSource,
-    "list": ImageListSource,
-    "recordio": MXNetRecordsSource,
-    "bin": VerificationBinSource,
-    "lfw-pairs": LFWPairsSource,
-    "ijb": IJBSource,
-    "ytf": YouTubeFacesSource,
-    "megaface": MegaFaceSource,
-    "tfds": TFDSSource,
-}
+_READERS: tuple[type[Source], ...] = (
+    FolderSource, ImageListSource, MXNetRecordsSource, VerificationBinSource, LFWPairsSource,
+    IJBSource, YouTubeFacesSource, MegaFaceSource, TFDSSource,
+)  # fmt: skip
+SOURCES: dict[str, Callable[..., Source]] = {reader.format: reader for reader in _READERS}
 
 _SUFFIXES = {".rec": "recordio", ".bin": "bin", ".csv": "list", ".tsv": "list", ".txt": "lfw-pairs"}
 # Not "facescrub" and "FaceScrub": a folder of data sets may have such a folder too.

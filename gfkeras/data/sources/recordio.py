@@ -7,12 +7,12 @@ or 3 (last). A whole record has flag 0. https://github.com/dmlc/dmlc-core (src/r
 
 from __future__ import annotations
 
-import os
 import struct
 from collections.abc import Iterator
 from pathlib import Path
 
 from gfkeras.data.file_bytes import FileBytes
+from gfkeras.files import PathLike
 
 MAGIC = struct.pack("<I", 0xCED7230A)
 # The length has 29 bits and the format's writer refuses records that are longer.
@@ -30,7 +30,7 @@ class RecordIOFile:
     every method a damaged one, raises ValueError, naming file and offset.
     """
 
-    def __init__(self, path: str | os.PathLike[str]):
+    def __init__(self, path: PathLike):
         self.path = Path(path)
         self._bytes = FileBytes(path)
         self.size = self._bytes.size

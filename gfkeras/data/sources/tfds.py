@@ -200,14 +200,8 @@ class TFDSSource(Source):
     def describe(self) -> dict[str, Any]:
         """Format, folder, name, version, split and features."""
         info = self._opened().info
-        return {
-            **super().describe(),
-            "name": info.name,
-            "version": str(info.version),
-            "split": self.split,
-            "image": self.image,
-            "label": self.label,
-        }
+        chosen = {"split": self.split, "image": self.image, "label": self.label}
+        return super().describe() | {"name": info.name, "version": str(info.version)} | chosen
 
 
 def _png(pixels: Any, place: str) -> bytes:

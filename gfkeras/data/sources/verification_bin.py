@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterator
 from typing import Any
 
@@ -13,6 +12,7 @@ from gfkeras.data.images import ImageError
 from gfkeras.data.sources import listing
 from gfkeras.data.sources.restricted_pickle import CODINGS, Array, Span, read_pickle
 from gfkeras.data.sources.source import Item, NamedPair, Refused, Source
+from gfkeras.files import PathLike
 
 FOLDS = 10
 
@@ -20,18 +20,17 @@ FOLDS = 10
 class VerificationBinSource(Source):
     """Pairs of encoded images in a pickle: a list of 2N images, and N times "same or not".
 
-    Nothing in the file is run: a pickle may name any function for Python to call, and these files
-    are passed around. Only lists, numbers, bytes and NumPy's uint8 and boolean arrays are read, in
-    all the forms that Python 2 and 3 write them. Images stay in the file; 17 bytes an image tell
-    where they lie, since a pickle cannot be entered in its middle.
+    Nothing in the file is run, since a pickle may name any function for Python to call. Only lists,
+    numbers, bytes and NumPy's uint8 and boolean arrays are read, in all the forms that Python 2 and
+    3 write them. Images stay in the file; 17 bytes an image tell where they lie.
 
     Args:
         path: the `.bin` file.
 
     Raises:
         UnsafePickleError: for a pickle that holds or does anything else.
-        ValueError: for a file that is not there, cut short or damaged, or holds other than two
-            images for each answer.
+        ValueError: for a file that is missing, cut short or damaged, or without two images for each
+            answer.
 
     Example:
         source = VerificationBinSource("lfw.bin")
@@ -40,7 +39,7 @@ class VerificationBinSource(Source):
 
     format = "bin"
 
-    def __init__(self, path: str | os.PathLike[str]):
+    def __init__(self, path: PathLike):
         self.path = listing.existing_file("path", path, "a verification set in InsightFace's .bin")
         self._bytes = FileBytes(self.path)
         images, self._same = self._lists(read_pickle(self._bytes))

@@ -84,10 +84,7 @@ class YouTubeFacesSource(FileSource):
             yield fields[1], fields[2], fields[3] == "1", int(fields[0]) - 1
 
     def face_boxes(self, person: str) -> Iterator[tuple[str, tuple[float, float, float, float]]]:
-        """(frame's name, (centre x, centre y, width, height) in pixels) of a person's frames.
-
-        Errors are as of `video_pairs`.
-        """
+        """(frame's name, (centre x, centre y, width, height) in pixels) of a person's frames."""
         if listing.path_problem(person) or "/" in person:
             raise ValueError(f"`person` must be a person's name. Received: person={person!r}")
         path = self.root / FOLDERS[0] / f"{person}{_BOXES}"

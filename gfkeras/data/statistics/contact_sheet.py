@@ -30,8 +30,8 @@ def contact_sheet(
     """A row for each person: the name, how many images there are, and some of them.
 
     Args:
-        rows: (name, number of images or what to say in its place, some of the images, (H, W, 3)
-            uint8); ValueError if empty.
+        rows: (name, number of images or a text in its place, some images, (H, W, 3) uint8); at
+            least one.
         title: stands above.
         columns: images in a row at most.
         headings: of the columns; none by default.

@@ -108,17 +108,13 @@ class DataStatistics:
         """Everything but the counts of each person, whose quartiles are given."""
         counts = list(self.per_identity.values())
         quartiles = np.percentile(counts, [0, 25, 50, 75, 100]) if counts else np.zeros(5)
+        names, columns = ("min", "q1", "median", "q3", "max"), ("from", "to", "identities")
         return {
             "images": self.images,
             "identities": self.identities,
             "unlabelled": self.unlabelled,
-            "images_per_identity": dict(
-                zip(("min", "q1", "median", "q3", "max"), quartiles.tolist(), strict=True)
-            ),
-            "histogram": [
-                {"from": low, "to": high, "identities": count}
-                for low, high, count in self.histogram()
-            ],
+            "images_per_identity": dict(zip(names, quartiles.tolist(), strict=True)),
+            "histogram": [dict(zip(columns, row, strict=True)) for row in self.histogram()],
             "sizes": {f"{width}x{height}": n for (width, height), n in self.sizes.items()},
             "bytes_per_image_median": self.bytes_per_image,
             "total_bytes": self.total_bytes,

@@ -73,8 +73,7 @@ def find_suspects(
         lead: how much nearer the other person must be.
 
     Raises:
-        ValueError: for lengths that differ, embeddings that are not finite, or a bound out of its
-            range.
+        ValueError: for lengths that differ, infinite embeddings, or a bound out of its range.
     """
     embedding = np.asarray(embedding, np.float32)
     if embedding.ndim != 2 or not len(embedding) == len(names) == len(identities):

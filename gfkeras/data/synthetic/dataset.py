@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 
 import cv2
@@ -10,7 +9,7 @@ import numpy as np
 
 from gfkeras.data.synthetic.identity import draw_identity
 from gfkeras.data.synthetic.rendering import SIZE, check_count, check_strength, render_picture
-from gfkeras.files import replacing
+from gfkeras.files import PathLike, replacing
 
 
 def synthetic_faces(
@@ -55,7 +54,7 @@ def synthetic_faces(
 
 
 def write_synthetic_folder(
-    root: str | os.PathLike[str],
+    root: PathLike,
     num_identities: int,
     images_per_identity: int,
     seed: int = 0,

@@ -77,9 +77,10 @@ def draw_identity(identity: int, seed: int = 0) -> Identity:
     freckle_count = int(maybe(0.28 * (tone < 0.55), 14, 60))
     mole_count = int(rng.integers(0, 4))
     # x, y and radius of each
-    count = freckle_count
-    freckles = [rng.normal(0, 17, count), rng.normal(67, 6, count), rng.uniform(0.35, 0.7, count)]
-    moles = [rng.uniform(*ends, mole_count) for ends in ((-33, 33), (26, 104), (0.55, 1.1))]
+    freckles = [rng.normal(middle, sigma, freckle_count) for middle, sigma in ((0, 17), (67, 6))]
+    freckles.append(rng.uniform(0.35, 0.7, freckle_count))
+    ranges = ((-33.0, 33.0), (26.0, 104.0), (0.55, 1.1))
+    moles = [rng.uniform(low, high, mole_count) for low, high in ranges]
     cheek_width = between(35.5, 41.5) + 1.0 * masculine
     return Identity(
         masculine=masculine,
