@@ -116,8 +116,8 @@ def fetch(name: str, out: PathLike | None = None) -> Path:
         out: the folder to make; `<cache>/datasets/<name>` by default (for "yunet" the cache).
 
     Returns:
-        The folder with one folder per person, for `gfkeras prepare`; for "lfw" the pairs files of
-        its protocols lie beside it. For "yunet" the detector's file.
+        The folder with one folder per person, for "lfw" beside the pairs files of its protocols.
+        For "yunet" the detector's file.
 
     Raises:
         ValueError: for an unknown name, or where `out` holds anything else.

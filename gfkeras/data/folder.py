@@ -147,21 +147,16 @@ class FaceFolder:
 
     def _listed(self, images: dict[str, str]) -> dict[str, list[Path] | None]:
         """The images of each person of a list, in its order."""
-        people: dict[str, list[Path] | None] = {}
-        missing = []
-        for name, person in images.items():
-            path = self.root / name
-            files = people.setdefault(person, [])
-            assert files is not None
-            files.append(path)
-            if not path.is_file():
-                missing.append(name)
+        missing = [name for name in images if not (self.root / name).is_file()]
         if missing:
+            more = f" and {len(missing) - 1} more" if len(missing) > 1 else ""
             raise ValueError(
-                f"`images` must name files below {str(self.root)!r}. Received: {missing[0]!r}"
-                + (f" and {len(missing) - 1} more" if len(missing) > 1 else "")
+                f"`images` must name files below {str(self.root)!r}. Received: {missing[0]!r}{more}"
             )
-        return people
+        people: dict[str, list[Path]] = {}
+        for name, person in images.items():
+            people.setdefault(person, []).append(self.root / name)
+        return {**people}
 
     def _images(self, folder: Path) -> list[Path]:
         images = []

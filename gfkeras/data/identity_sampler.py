@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import operator
 from typing import Any
 
 import numpy as np
@@ -178,11 +177,8 @@ def _argsort(deck: np.ndarray, last: np.ndarray, rng: np.random.Generator) -> np
 
 
 def _not_negative(argument: str, value: Any) -> int:
-    try:
-        if not isinstance(value, bool) and operator.index(value) >= 0:
-            return operator.index(value)
-    except TypeError:
-        pass
-    raise ValueError(
-        f"`{argument}` must be an integer of at least 0. Received: {argument}={value!r}"
-    )
+    if isinstance(value, bool) or not hasattr(value, "__index__") or value.__index__() < 0:
+        raise ValueError(
+            f"`{argument}` must be an integer of at least 0. Received: {argument}={value!r}"
+        )
+    return value.__index__()

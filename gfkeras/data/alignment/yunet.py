@@ -16,9 +16,8 @@ from gfkeras.downloads import DownloadError, fetch_file
 
 YUNET_NAME = "face_detection_yunet_2023mar.onnx"
 YUNET_SHA256 = "8f2383e4dd3cfbb4553ea8718107fc0423210dc964f9f4280604804ed2552fa4"
-YUNET_URL = (
-    f"https://github.com/opencv/opencv_zoo/raw/main/models/face_detection_yunet/{YUNET_NAME}"
-)
+_ZOO = "https://github.com/opencv/opencv_zoo/raw/main/models"
+YUNET_URL = f"{_ZOO}/face_detection_yunet/{YUNET_NAME}"
 YUNET_VARIABLE = "GFKERAS_YUNET"
 # Where data sets and models lie; also of the tests.
 DATA_VARIABLE = "GFKERAS_DATA"

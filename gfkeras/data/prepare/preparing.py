@@ -120,20 +120,16 @@ class _Stages:
 
     def run(self) -> None:
         """Does what is not done yet."""
-        aligner = self._aligner()
+        options, aligner = self.options, None
+        if options.align:
+            aligner = FaceAligner(FaceDetector(options.detector), options.face, options.size)
         plan = self._plan()
         chunks = self._convert(plan, aligner)
         catalogue = self._catalogue(chunks)
         jobs = self._shard_jobs(catalogue)
-        sharding = Sharding(catalogue, chunks, self.options.size)
+        sharding = Sharding(catalogue, chunks, options.size)
         self._write_shards(sharding, jobs)
         self._finish(plan, sharding, jobs)
-
-    def _aligner(self) -> FaceAligner | None:
-        options = self.options
-        if not options.align:
-            return None
-        return FaceAligner(FaceDetector(options.detector), options.face, options.size)
 
     def _plan(self) -> Plan:
         path = self.work / "plan.sqlite"

@@ -53,11 +53,9 @@ class IJBMetadata:
 
     @classmethod
     def load(cls, root: PathLike, subset: str | None = None) -> IJBMetadata:
-        """Reads the two lists of images, which must name the same ones.
+        """Reads the two lists of images in `meta/`, which must name the same ones.
 
-        Args:
-            root: the folder with `meta/`.
-            subset: "IJBB" or "IJBC"; by default the one whose lists are there.
+        The subset is "IJBB" or "IJBC", by default the one whose lists are there.
         """
         root = Path(root)
         subset = find_subset(root, subset)

@@ -24,14 +24,13 @@ class KeySet:
     The keys of a data set are nearly always 0…N, in whatever order.
     """
 
-    _PAGE_BITS = 10
-
     def __init__(self) -> None:
         self._pages: dict[int, int] = {}
 
     def add(self, key: int) -> bool:
         """Adds `key`; False where it was there already."""
-        number, bit = key >> self._PAGE_BITS, 1 << (key & ((1 << self._PAGE_BITS) - 1))
+        # A page is a number whose 1,024 bits are keys.
+        number, bit = key >> 10, 1 << (key & 1023)
         page = self._pages.get(number, 0)
         self._pages[number] = page | bit
         return not page & bit

@@ -103,8 +103,8 @@ class RecordIOFile:
             raise self._damaged(offset, f"a record, {MAGIC.hex()}", magic.hex())
         flag, length = word >> 29, word & MAX_RECORD
         if offset + _FRAME.size + _padded(length) > self.size:
-            expected = f"a record of {length} bytes"
-            raise self._damaged(offset, expected, f"the end of a file of {self.size} bytes")
+            end = f"the end of a file of {self.size} bytes"
+            raise self._damaged(offset, f"a record of {length} bytes", end)
         return flag, length
 
     def _damaged(self, offset: int, expected: str, received: object) -> ValueError:

@@ -116,9 +116,8 @@ class FolderSource(FileSource):
     format = "folder"
 
     def __init__(self, root: PathLike):
-        self.root = self.path = listing.existing_folder(
-            "root", root, "one folder of images per person"
-        )
+        holding = "one folder of images per person"
+        self.root = self.path = listing.existing_folder("root", root, holding)
 
     def items(self) -> Iterator[Item | Refused]:
         """Every image, person by person; the locator is the path under the root."""

@@ -111,12 +111,8 @@ class TFDSSource(Source):
     def _image_feature(features: Any) -> str:
         tfds = require("tensorflow_datasets", "datasets")
         images = [k for k, f in features.items() if isinstance(f, tfds.features.Image)]
-        arrays = [
-            k
-            for k, f in features.items()
-            if f.shape is not None and len(f.shape) == 3 and f.np_dtype == np.uint8
-        ]
-        found = images or arrays
+        solid = [(k, f) for k, f in features.items() if f.shape is not None and len(f.shape) == 3]
+        found = images or [k for k, f in solid if f.np_dtype == np.uint8]
         if len(found) != 1:
             raise ValueError(
                 f"`image` must name the feature that is the image, of {', '.join(features)}. "

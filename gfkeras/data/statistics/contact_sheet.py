@@ -89,10 +89,8 @@ def drawn_from_records(records: RecordSet, people: int, seed: int) -> Rows:
 
 def drawn_from_source(source: Source, people: int, seed: int) -> Rows:
     """The same of any source, which is listed twice and held in memory by names only."""
-    counts: Counter[str] = Counter()
-    for item in source.items():
-        if isinstance(item, Item):
-            counts[item.identity or "(no name)"] += 1
+    items = (item for item in source.items() if isinstance(item, Item))
+    counts = Counter(item.identity or "(no name)" for item in items)
     names = list(counts)
     rng = np.random.default_rng(seed)
     sizes = np.array(list(counts.values()), np.int64)

@@ -93,8 +93,7 @@ def draw_in_front(canvas: Canvas, person: Identity, variation: Variation) -> Non
             canvas.soft_lines([np.stack([root, tip])], skin * (0.93 + 0.03 * finger), 5.2, 1.0, 0.3)
     elif variation.occluder == "lock":
         start = side * (14 + 10 * float(place[1]))
-        for strand in range(9):
-            shift = 1.3 * strand
+        for strand, shift in enumerate(1.3 * np.arange(9)):
             path = curve(
                 (start + side * shift, -14),
                 (start + side * (shift + 7), 24),
