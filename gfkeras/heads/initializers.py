@@ -1,7 +1,5 @@
 """First values of large variables that take no more memory than they must."""
 
-from __future__ import annotations
-
 from typing import Any
 
 import keras
