@@ -1,7 +1,5 @@
 """What a triplet costs, and its slope, as functions of two distances."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 from typing import Any
 
