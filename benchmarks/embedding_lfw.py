@@ -28,7 +28,7 @@ from _faces import SHARED, aligned_folder, need, tflite_of
 from gfkeras.data import read_image
 from gfkeras.evaluation import PairList, evaluate_pairs, read_pairs
 from gfkeras.inference import Embedder
-from gfkeras.inference.gallery.rows import STORAGES, decode, encode
+from gfkeras.inference.gallery.column import STORAGES, decode, encode
 from gfkeras.inference.runtimes.litert import LiteRTRuntime
 
 TARGET, LOSS = 1.1, 0.0005

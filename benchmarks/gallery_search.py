@@ -78,7 +78,7 @@ def measure(kind: str, people: int, rounds: int) -> dict[str, Any]:
         noisy(first.embedding[:PROBES], 1.2, rng), noisy(first.group_feature[:PROBES], 0.7, rng)
     )
     # What a gallery keeps of each person is what FAISS is given.
-    columns = {name: gallery._index.rows.columns for name, gallery in galleries.items()}
+    columns = {name: gallery._index.columns for name, gallery in galleries.items()}
     index = faiss.IndexFlatIP(WIDTH)
     for part in columns["float32"]["embedding"].parts:
         index.add(part)

@@ -20,6 +20,8 @@ CONFIG_FILE = "config.json"
 # The endings of the files that `keras.Model.save` writes.
 KERAS_FILES = (".keras", ".h5")
 
+PathLike = str | os.PathLike[str]
+
 
 @contextlib.contextmanager
 def replacing(path: str | os.PathLike[str]) -> Iterator[Path]:

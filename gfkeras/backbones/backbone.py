@@ -1,4 +1,4 @@
-"""What all backbones share: the input contract, the embedding FC, the building blocks."""
+"""The base of the backbones: input contract, embedding FC and building blocks."""
 
 from typing import Any, Self
 

@@ -55,7 +55,7 @@ class ExportRow:
         max_abs_error: largest difference of L2-normalised embeddings.
         min_cosine: smallest cosine between the two embeddings of an image.
         passed: whether it keeps the tolerance.
-        tolerance: what had to be kept, such as "max error ≤ 1e-4".
+        tolerance: what had to be kept, such as "max_abs_error at most 0.0001".
         images: how many images were compared.
         file: its name, without the folder; may be empty.
     """

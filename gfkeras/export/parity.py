@@ -125,10 +125,8 @@ class ParityResult:
     def passed(self, precision: str | None = None) -> bool:
         """Whether the tolerance is kept; `precision` overrides the result's own.
 
-        fp32: max_abs_error ≤ 1e-4. fp16: min_cosine ≥ 0.9995. In both at most 1 % of
-        the images (but one in any case) may be near ties. int8: mean_cosine ≥ 0.985, and
-        98 % of the images choose the model's group; int8-dynamic: 0.99 and 97 %;
-        int8-weights: 0.995 and 98 %; int4-dynamic: 0.94 and 90 %; int4-weights: 0.92 and 90 %.
+        `TOLERANCES` has the limits. Besides, at most 1 % of the images, but one in any case, may be
+        near ties.
         """
         tolerance = TOLERANCES[precision or self.precision]
         return (

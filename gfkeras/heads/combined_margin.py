@@ -1,4 +1,4 @@
-"""All three margins at once."""
+"""The combined margin: multiplicative, angular and additive."""
 
 import math
 from typing import Any

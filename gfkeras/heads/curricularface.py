@@ -1,4 +1,4 @@
-"""CurricularFace: ArcFace that turns to hard negatives as training goes on."""
+"""CurricularFace: ArcFace that turns to hard negatives in the course of training."""
 
 import math
 from typing import Any

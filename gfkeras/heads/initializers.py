@@ -1,4 +1,4 @@
-"""First values of large variables that take no more memory than they must."""
+"""Initializers of large variables, with little memory beside them."""
 
 from typing import Any
 

@@ -11,8 +11,6 @@ from gfkeras.backend import load_keras
 from gfkeras.cards import read_card
 from gfkeras.files import CONFIG_FILE, KERAS_FILES
 from gfkeras.inference.runtimes import LiteRTRuntime, OnnxRuntime, Runtime
-from gfkeras.zoo.preset_files import artefact_path
-from gfkeras.zoo.registry import read_preset
 
 if TYPE_CHECKING:
     import keras
@@ -96,6 +94,10 @@ def _open_folder(path: Path, source: Any) -> tuple[Runtime, dict[str, Any] | Non
 
 
 def _open_preset(name: str, num_threads: int) -> tuple[Runtime, dict[str, Any] | None]:
+    # Pydantic reads presets; a file needs none of it.
+    from gfkeras.zoo.preset_files import artefact_path
+    from gfkeras.zoo.registry import read_preset
+
     try:
         preset = read_preset(name, "model folder or preset")
         artefact = artefact_path(preset)

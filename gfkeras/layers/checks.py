@@ -1,4 +1,4 @@
-"""Checks of what heads and losses are called with.
+"""Checks of the arguments of heads and losses.
 
 Shapes and dtypes are always known. Values are known eagerly only: inside a compiled step
 each head and loss documents what becomes of a wrong one.

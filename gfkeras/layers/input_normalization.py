@@ -1,4 +1,4 @@
-"""Pixels in, normalised floats out: the first layer of every model."""
+"""The first layer of every model: from pixels to normalised floats."""
 
 from typing import Any
 

@@ -1,4 +1,4 @@
-"""Statistics over the global batch, whatever it is spread over."""
+"""Statistics over the global batch, however many replicas share it."""
 
 import sys
 from typing import Any

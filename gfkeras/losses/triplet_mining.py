@@ -1,4 +1,4 @@
-"""Which triplets count, what they cost and their gradient, without an array of all triplets.
+"""Triplets of a batch, their loss and its gradient, without an array of all triplets.
 
 Anchors are on the last axis throughout and the pairs of an anchor are taken some ranks at
 a time, so the largest arrays are of the batch squared. Written for XLA, which makes one

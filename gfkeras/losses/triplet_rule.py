@@ -1,4 +1,4 @@
-"""What a triplet costs, and its slope, as functions of two distances."""
+"""The loss of a triplet and its slopes, as functions of two distances."""
 
 from dataclasses import dataclass
 from typing import Any

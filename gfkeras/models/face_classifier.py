@@ -1,4 +1,4 @@
-"""The model that trains: a face model, a margin head, and the losses between them."""
+"""The classifier that trains a face model: model, margin head and losses."""
 
 import re
 from typing import Any, Self

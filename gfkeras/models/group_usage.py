@@ -1,4 +1,4 @@
-"""How evenly the groups are used, as a metric of training."""
+"""The number of groups in use, as a metric of training."""
 
 from typing import Any
 

@@ -1,4 +1,4 @@
-"""Training on several replicas: batch normalization, loss scaling, and what Keras lacks."""
+"""Batch normalization, loss scaling and logs on several replicas."""
 
 from typing import Any
 

@@ -6,9 +6,9 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from gfkeras.cards import card as cards
+from gfkeras.files import PathLike
 from gfkeras.inference.measuring import Measurement, measure
 from gfkeras.tasks.card_entries import latency_entries
-from gfkeras.tasks.photo_files import PathLike
 
 
 def bench(

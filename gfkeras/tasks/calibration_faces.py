@@ -8,7 +8,8 @@ import numpy as np
 
 from gfkeras.data import FaceDetector, ImageError, read_photo
 from gfkeras.downloads import DownloadError
-from gfkeras.tasks.photo_files import PathLike, images_in
+from gfkeras.files import PathLike
+from gfkeras.tasks.photo_files import images_in
 
 # The detector misses some faces too.
 _WITHOUT_FACE = 0.1

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from gfkeras.evaluation import Thresholds
 from gfkeras.evaluation.thresholds import beside
-from gfkeras.tasks.photo_files import PathLike
+from gfkeras.files import PathLike
 
 if TYPE_CHECKING:
     import keras

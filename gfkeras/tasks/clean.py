@@ -8,8 +8,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from gfkeras.backend import load_keras
+from gfkeras.files import PathLike
 from gfkeras.tasks.progress import Progress
-from gfkeras.tasks.train import PathLike, training_faces
+from gfkeras.tasks.train import training_faces
 
 if TYPE_CHECKING:
     from gfkeras.experiments.cleaning import CleaningResult

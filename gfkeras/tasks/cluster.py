@@ -14,14 +14,14 @@ from gfkeras.data import read_image
 from gfkeras.data.alignment import FaceAligner
 from gfkeras.data.statistics import contact_sheet
 from gfkeras.errors import one_of
-from gfkeras.files import replacing
+from gfkeras.files import PathLike, replacing
 from gfkeras.inference import Embedder
 from gfkeras.inference.clustering import METHODS, cluster_faces
 from gfkeras.inference.photos import PhotoFaces, from_aligned
 from gfkeras.tasks.alignment import photo_alignment
 from gfkeras.tasks.decision import check_decision, make_decision
 from gfkeras.tasks.embed import embed_faces
-from gfkeras.tasks.photo_files import PathLike, images_of, skipped_json, unusable
+from gfkeras.tasks.photo_files import images_of, skipped_json, unusable
 from gfkeras.tasks.progress import Progress, stage_progress
 from gfkeras.zoo import DEFAULT_PRESET
 

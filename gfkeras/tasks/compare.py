@@ -11,12 +11,12 @@ import numpy as np
 from gfkeras.data import read_image, read_photo
 from gfkeras.data.alignment import AlignedFace
 from gfkeras.evaluation import COSINE, GROUP_AWARE, Similarity
-from gfkeras.files import replacing
+from gfkeras.files import PathLike, replacing
 from gfkeras.inference import Embedder, Embeddings
 from gfkeras.inference.pictures import NEUTRAL, OTHER, SAME, Mark, comparison_picture
 from gfkeras.tasks.alignment import photo_alignment
 from gfkeras.tasks.decision import Decision, check_decision, make_decision
-from gfkeras.tasks.photo_files import PathLike, check_drawn, require_photo
+from gfkeras.tasks.photo_files import check_drawn, require_photo
 from gfkeras.zoo import DEFAULT_PRESET
 
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 import functools
-import os
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -22,9 +21,7 @@ from gfkeras.data.statistics.contact_sheet import (
     drawn_from_records,
     drawn_from_source,
 )
-from gfkeras.files import replacing
-
-PathLike = str | os.PathLike[str]
+from gfkeras.files import PathLike, replacing
 
 
 @dataclass(frozen=True)

@@ -34,7 +34,6 @@ if TYPE_CHECKING:
 _MOST_FOR_ALL_PAIRS = 100
 _DRAWN_PAIRS = 6000
 _VERIFIED_IMAGES = 200
-_TOLERANCES = {"fp32": "max error ≤ 1e-4", "fp16": "min cosine ≥ 0.9995"}
 _EXPORTS = (
     ("SavedModel", "savedmodel", "fp32", "savedmodel"),
     ("TFLite fp32", "tflite", "fp32", "model.tflite"),
@@ -316,7 +315,7 @@ def _exports(
     model: keras.Model, embedder: Embedder, images: np.ndarray, out: Path, clock: _Clock
 ) -> list[dict[str, Any]]:
     """Exports in every form, and verifies each."""
-    from gfkeras.export import export_model, verify
+    from gfkeras.export import TOLERANCES, export_model, verify
 
     chosen = np.linspace(0, len(images) - 1, min(len(images), _VERIFIED_IMAGES)).astype(int)
     exports = []
@@ -329,7 +328,7 @@ def _exports(
         exports.append(
             parity.to_json()
             | {
-                "tolerance": _TOLERANCES[precision],
+                "tolerance": str(TOLERANCES[precision]),
                 "name": name,
                 "path": str(path),
                 "size_bytes": size_bytes(path),

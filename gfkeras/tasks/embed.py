@@ -11,10 +11,10 @@ import numpy as np
 
 from gfkeras.data import read_image
 from gfkeras.data.alignment import FaceAligner
-from gfkeras.files import replacing
+from gfkeras.files import PathLike, replacing
 from gfkeras.inference import Embedder, FileEmbeddings
 from gfkeras.tasks.alignment import photo_alignment
-from gfkeras.tasks.photo_files import PathLike, images_of, skipped_json, unusable
+from gfkeras.tasks.photo_files import images_of, skipped_json, unusable
 from gfkeras.tasks.progress import Progress, stage_progress
 from gfkeras.zoo import DEFAULT_PRESET
 

@@ -11,10 +11,11 @@ import numpy as np
 
 from gfkeras.data import read_image
 from gfkeras.errors import one_of
+from gfkeras.files import PathLike
 from gfkeras.inference import Embedder, Gallery
-from gfkeras.inference.gallery.rows import STORAGES
+from gfkeras.inference.gallery.column import STORAGES
 from gfkeras.tasks.alignment import photo_alignment
-from gfkeras.tasks.photo_files import PathLike, images_in, skipped_json, unusable
+from gfkeras.tasks.photo_files import images_in, skipped_json, unusable
 from gfkeras.tasks.progress import Progress
 from gfkeras.zoo import DEFAULT_PRESET
 

@@ -11,10 +11,9 @@ import numpy as np
 
 from gfkeras.backend import load_keras
 from gfkeras.cards import read_card
-from gfkeras.files import size_bytes
+from gfkeras.files import PathLike, size_bytes
 from gfkeras.tasks.calibration_faces import calibration_faces
 from gfkeras.tasks.card_facts import model_facts
-from gfkeras.tasks.photo_files import PathLike
 from gfkeras.tasks.progress import Progress
 
 if TYPE_CHECKING:

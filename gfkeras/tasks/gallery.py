@@ -8,8 +8,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from gfkeras.files import PathLike
 from gfkeras.inference import Embedder, Gallery
-from gfkeras.tasks.photo_files import PathLike
 
 
 @dataclass(frozen=True)

@@ -7,9 +7,8 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from gfkeras.data.images import IMAGE_SUFFIXES, ImageError
-from gfkeras.files import natural_key
+from gfkeras.files import PathLike, natural_key
 
-PathLike = str | os.PathLike[str]
 # Formats that drawn images are written in.
 _DRAWN = (".png", ".jpg", ".jpeg")
 

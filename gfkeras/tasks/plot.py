@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -16,6 +15,7 @@ from gfkeras.errors import require
 from gfkeras.evaluation import COSINE, evaluate_pairs, read_pairs
 from gfkeras.evaluation.metrics import far_name
 from gfkeras.evaluation.plots import save_figure
+from gfkeras.files import PathLike
 from gfkeras.inference import Embedder
 from gfkeras.tasks.alignment import Alignment, optional_alignment
 from gfkeras.tasks.progress import Progress, stage_progress
@@ -23,8 +23,6 @@ from gfkeras.zoo.preset_files import keras_source
 
 if TYPE_CHECKING:
     from gfkeras.experiments.figures import ChosenImages
-
-PathLike = str | os.PathLike[str]
 
 
 @dataclass(frozen=True)

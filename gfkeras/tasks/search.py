@@ -11,14 +11,14 @@ import numpy as np
 
 from gfkeras.data import read_photo
 from gfkeras.evaluation import COSINE, Similarity
-from gfkeras.files import replacing
+from gfkeras.files import PathLike, replacing
 from gfkeras.inference import Embedder, Match
 from gfkeras.inference.photos import from_aligned
 from gfkeras.inference.pictures import NEUTRAL, OTHER, SAME, Mark, annotated_photo
 from gfkeras.tasks.alignment import photo_alignment
 from gfkeras.tasks.decision import Decision, check_decision, make_decision
 from gfkeras.tasks.gallery import open_gallery, require_gallery
-from gfkeras.tasks.photo_files import PathLike, check_drawn, require_photo
+from gfkeras.tasks.photo_files import check_drawn, require_photo
 from gfkeras.zoo import DEFAULT_PRESET
 
 

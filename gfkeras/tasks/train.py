@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -11,11 +10,10 @@ from gfkeras.backend import load_keras
 from gfkeras.data import FaceFolder, RecordSet
 from gfkeras.data.folder import read_names
 from gfkeras.data.records.manifest import MANIFEST_FILE
+from gfkeras.files import PathLike
 
 if TYPE_CHECKING:
     from gfkeras.training import TrainingResult
-
-PathLike = str | os.PathLike[str]
 
 
 def train(

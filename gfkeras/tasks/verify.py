@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from gfkeras.data import FaceFolder
+from gfkeras.files import PathLike
 from gfkeras.inference import Embedder
-from gfkeras.tasks.photo_files import PathLike
 from gfkeras.zoo.preset_files import keras_source
 
 if TYPE_CHECKING:

@@ -10,11 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from gfkeras.backend import load_keras
 from gfkeras.downloads import cache_folder
-from gfkeras.evaluation.thresholds import beside
-from gfkeras.files import replacing, size_bytes
-from gfkeras.tasks.card_facts import preset_facts
-from gfkeras.tasks.photo_files import PathLike
-from gfkeras.zoo.preset_files import weights_path
+from gfkeras.files import PathLike, replacing, size_bytes
 from gfkeras.zoo.registry import GOLDEN_FILE, ExportVariant, Preset, presets, read_preset
 from gfkeras.zoo.table import write_into
 
@@ -177,6 +173,8 @@ def download_preset(
         ValueError: for an unknown name, and a damaged file.
         DownloadError: if the file cannot be downloaded.
     """
+    from gfkeras.zoo.preset_files import weights_path
+
     preset = read_preset(name)
     path = weights_path(preset, out, progress=progress)
     if preset.in_the_box and out is not None:
@@ -236,6 +234,7 @@ def export_preset(name: str, out: PathLike, ship: bool = False) -> PresetExports
     if not preset.exports:
         raise ValueError(f"The preset {preset.name!r} lists no [[exports]] in its model.toml")
     load_keras()
+    from gfkeras.tasks.card_facts import preset_facts
     from gfkeras.zoo.golden import Golden
     from gfkeras.zoo.loading import load_preset
 
@@ -254,6 +253,7 @@ def _export(
     preset: Preset, variant: ExportVariant, out: Path, model: Any, known: About, golden: Golden
 ) -> CheckedArtefact:
     from gfkeras.data.synthetic import synthetic_faces
+    from gfkeras.evaluation.thresholds import beside
     from gfkeras.export import export_model
     from gfkeras.inference import Embedder
 

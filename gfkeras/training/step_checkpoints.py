@@ -1,4 +1,4 @@
-"""The checkpoints of a run: written whole or not at all, checked when read."""
+"""The checkpoints of a run, written whole or not at all and checked when read."""
 
 import dataclasses
 import errno

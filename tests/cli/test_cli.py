@@ -198,7 +198,7 @@ def test_evaluate(faces, model, tflite, tmp_path):
         (["--pairs", str(pairs), "--flip", "--plots", str(tmp_path / "plots")], len(rows)),
         (["--pairs", "all", "--identities", str(names), "--group-aware"], 28),
     ):
-        base = ["evaluate", model, "--protocol", "pairs", "--data", str(faces)]
+        base = ["evaluate", str(tflite), "--protocol", "pairs", "--data", str(faces)]
         assert main([*base, *extra, "--json", str(json_file)]) == 0
         found = results(json_file)
         assert found["pairs"] == count

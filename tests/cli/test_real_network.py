@@ -25,27 +25,42 @@ def tflite(imported, tmp_path_factory):
     return path
 
 
-@pytest.mark.parametrize(
-    "form",
-    [
-        "tflite",
-        pytest.param("onnx", marks=pytest.mark.slow),
-        pytest.param("keras", marks=pytest.mark.slow),
-    ],
-)
+@pytest.fixture(scope="module")
+def some_pairs(shared_data, tmp_path_factory):
+    """Of each of the ten folds' pairs a tenth: 30 of one person and 30 of two."""
+    lines = (shared_data / "lfw_lists" / "pairs.txt").read_text().splitlines()[1:]
+    kept = [line for start in range(0, 6000, 300) for line in lines[start : start + 30]]
+    path = tmp_path_factory.mktemp("pairs") / "pairs.txt"
+    path.write_text("\n".join(["10\t30", *kept]) + "\n")
+    return path
+
+
+def on_lfw(model: Path, pairs: Path, shared_data: Path, tmp_path: Path) -> dict:
+    result = tmp_path / "result.json"
+    arguments = ["--data", str(shared_data / "lfw_aligned112"), "--json", str(result)]
+    command = ["evaluate", str(model), "--protocol", "pairs", "--pairs", str(pairs)]
+    assert main(command + arguments) == 0
+    figures = json.loads(result.read_text())
+    assert figures["skipped"] == 0
+    return figures
+
+
+def test_some_of_lfw(tflite, some_pairs, shared_data, tmp_path):
+    figures = on_lfw(tflite, some_pairs, shared_data, tmp_path)
+    assert figures["pairs"] == 600
+    assert figures["accuracy"] >= 0.985
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("form", ["tflite", "onnx", "keras"])
 def test_lfw(form, imported, tflite, shared_data, tmp_path):
     model = {"keras": imported, "tflite": tflite}.get(form)
     if model is None:
         model = tmp_path / f"ms1m.{form}"
         assert main(["export", str(imported), "--format", form, "--out", str(model)]) == 0
-    result = tmp_path / "result.json"
-    arguments = ["--data", str(shared_data / "lfw_aligned112"), "--json", str(result)]
-    pairs = str(shared_data / "lfw_lists" / "pairs.txt")
-    command = ["evaluate", str(model), "--protocol", "pairs", "--pairs", pairs]
-    assert main(command + arguments) == 0
-    figures = json.loads(result.read_text())
+    pairs = shared_data / "lfw_lists" / "pairs.txt"
+    figures = on_lfw(model, pairs, shared_data, tmp_path)
     assert figures["pairs"] == 6000
-    assert figures["skipped"] == 0
     assert figures["accuracy"] == pytest.approx(0.9935, abs=0.0005)
     assert figures["tar_at_far"]["1e-3"] == pytest.approx(0.984, abs=0.002)
 
@@ -80,6 +95,9 @@ def int8(imported, calibration, shared_data, tmp_path_factory):
     return folder
 
 
+# Choosing the ranges takes a minute. `export/test_quantization.py` has int8 of small networks, and
+# `zoo/test_presets.py` the int8 file of the bundled model.
+@pytest.mark.slow
 def test_int8(int8, imported, tflite, shared_data, tmp_path):
     """int8 of a network whose channels differ as those of real ones do."""
     folder = tmp_path / "faces"

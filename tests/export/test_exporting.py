@@ -41,8 +41,8 @@ def models(make_model):
     ("combine", "shared_dim"),
     [
         ("add", None),
-        ("add", 64),
         ("concat", 16),
+        pytest.param("add", 64, marks=pytest.mark.slow),
         pytest.param("add", 16, marks=pytest.mark.slow),
         pytest.param("concat", None, marks=pytest.mark.slow),
         pytest.param("concat", 64, marks=pytest.mark.slow),
@@ -58,7 +58,11 @@ def test_round_trip(models, images, tmp_path, format, mode, combine, shared_dim)
     assert result.near_ties == 0
 
 
-@pytest.mark.parametrize("format", SUFFIX)
+# `test_backbone_has_the_embedding_alone` has a MobileFaceNet in every format.
+@pytest.mark.parametrize(
+    "format",
+    [pytest.param(f, marks=[] if f == "tflite" else pytest.mark.slow) for f in SUFFIX],
+)
 def test_mobilefacenet(make_model, mobilefacenet, images, tmp_path, format):  # noqa: A002
     model = make_model(mobilefacenet(), mode="hard")
     result = verify(Embedder(model), Embedder(exported(model, tmp_path, format)), images)
@@ -181,9 +185,14 @@ def test_own_mode_by_default(models, tmp_path):
         assert json.loads((tmp_path / f"{path.name}.json").read_text())["mode"] == mode
 
 
-@pytest.mark.parametrize("groups", [True, False])
 @pytest.mark.parametrize(
-    "policy", ["mixed_bfloat16", pytest.param("mixed_float16", marks=pytest.mark.slow)]
+    ("policy", "groups"),
+    [
+        ("mixed_bfloat16", True),
+        pytest.param("mixed_bfloat16", False, marks=pytest.mark.slow),
+        pytest.param("mixed_float16", True, marks=pytest.mark.slow),
+        pytest.param("mixed_float16", False, marks=pytest.mark.slow),
+    ],
 )
 def test_mixed_precision_exports_float32(
     make_model, mobilefacenet, images, tmp_path, policy, groups

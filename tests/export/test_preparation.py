@@ -85,7 +85,8 @@ def test_embeddings_stay(trained, images, name, steps):
     [drop_training_layers, fix_flattening, open_batch_norms, open_input_normalization,
      fold_channels, rewrite_prelus, flush_denormals],
 )  # fmt: skip
-@pytest.mark.parametrize("name", ["insightface", "iresnet"])
+# All steps together have every backbone in `test_embeddings_stay`.
+@pytest.mark.parametrize("name", ["insightface", pytest.param("iresnet", marks=pytest.mark.slow)])
 def test_each_step_alone(trained, images, name, step):
     assert difference(trained[name], prepare(trained[name], steps=[step]), images) <= TOLERANCE
 
@@ -228,8 +229,15 @@ def test_denormals_become_zero():
     np.testing.assert_array_equal(kernel != 0, [[0, 1], [1, 0], [0, 1], [1, 0]])
 
 
+# Float or integer steps, what equalisation sees are the same kinds of layers.
 @pytest.mark.parametrize("name", BACKBONES)
-@pytest.mark.parametrize("steps", [STEPS, INTEGER_STEPS], ids=["float", "integer"])
+@pytest.mark.parametrize(
+    "steps",
+    [
+        pytest.param(STEPS, marks=pytest.mark.slow, id="float"),
+        pytest.param(INTEGER_STEPS, id="integer"),
+    ],
+)
 def test_equalisation_is_exact_and_evens_out(trained, images, name, steps):
     network = flattened(trained[name])
     for step in steps:

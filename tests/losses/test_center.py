@@ -6,7 +6,7 @@ import keras
 import numpy as np
 import pytest
 from differentiation import finite_differences
-from eager_and_compiled import EAGER_AND_COMPILED
+from eager_and_compiled import EAGER_AND_COMPILED, slow_on_jax
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from keras import ops
@@ -145,6 +145,7 @@ def test_a_bad_batch_is_refused_or_shows_and_moves_no_center(labels, spoiled, is
     assert not np.array_equal(ops.convert_to_numpy(loss.centers), centers)
 
 
+@slow_on_jax
 @settings(max_examples=10, deadline=None)
 @given(seed=st.integers(0, 2**16))
 def test_the_order_of_a_batch_does_not_matter_and_translation_moves_all(seed):
@@ -162,6 +163,7 @@ def test_the_order_of_a_batch_does_not_matter_and_translation_moves_all(seed):
     np.testing.assert_allclose(ops.convert_to_numpy(moved.centers), after + shift, atol=1e-5)
 
 
+@slow_on_jax
 def test_centers_go_to_the_means_of_their_classes():
     rng = np.random.default_rng(3)
     embedding = rng.normal(size=(9, 4)).astype("float32")

@@ -8,7 +8,7 @@ import keras
 import numpy as np
 import pytest
 from differentiation import finite_differences, value_and_gradients
-from eager_and_compiled import EAGER_AND_COMPILED
+from eager_and_compiled import EAGER_AND_COMPILED, slow_on_jax
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from keras import ops
@@ -187,6 +187,7 @@ def test_relational_of_equal_and_zero_rows(compiled):
             assert gradient.any(), name
 
 
+@slow_on_jax
 @settings(max_examples=3, deadline=None)
 @given(seed=st.integers(0, 2**16))
 def test_relations_do_not_depend_on_order_rotation_scale_and_place(seed):
@@ -202,6 +203,7 @@ def test_relations_do_not_depend_on_order_rotation_scale_and_place(seed):
         )
 
 
+@slow_on_jax
 def test_a_student_of_the_teachers_relations_has_no_loss():
     # A teacher in a subspace, which a student of fewer dimensions can follow.
     basis = np.linalg.qr(np.random.default_rng(0).normal(size=(6, 3)))[0]
@@ -212,6 +214,7 @@ def test_a_student_of_the_teachers_relations_has_no_loss():
     assert float(loss(teacher, normal(7, 3, seed=1))) > 0.01
 
 
+@slow_on_jax
 def test_xla_gives_the_same():
     teacher, student = normal(5, 4), normal(5, 3, seed=1)
     loss = RelationalDistillationLoss()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import docstrings
 import pytest
+from eager_and_compiled import slow_on_jax
 
 from gfkeras import losses
 
@@ -14,6 +15,7 @@ def test_every_class_has_an_example():
     assert set(losses.LOSSES) <= set(EXAMPLES)
 
 
+@slow_on_jax
 @pytest.mark.parametrize("name", EXAMPLES)
 def test_example(name):
     assert docstrings.run(EXAMPLES[name]) == ""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 from differentiation import finite_differences, value_and_gradients
-from eager_and_compiled import EAGER_AND_COMPILED
+from eager_and_compiled import EAGER_AND_COMPILED, slow_on_jax
 from triplets import triplet_loss
 
 from gfkeras.losses import HarmonicTripletLoss, TripletLoss
@@ -56,6 +56,7 @@ def test_value_and_gradients(rule, compiled):
     assert np.abs(right[2]).max() > 0.01
 
 
+@slow_on_jax
 def test_old_triplets_alone_are_left_out():
     # New rows coincide at the right places; among the old, positives are far apart.
     labels = np.array([0, 0, 1], "int32")

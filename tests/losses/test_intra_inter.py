@@ -12,7 +12,7 @@ from differentiation import (
     layer_value_and_gradients,
     value_and_gradients,
 )
-from eager_and_compiled import EAGER_AND_COMPILED
+from eager_and_compiled import EAGER_AND_COMPILED, slow_on_jax
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from keras import ops
@@ -177,6 +177,7 @@ def test_inter_of_few_equal_opposite_and_zero_centers(labels, compiled):
             np.testing.assert_array_equal(found, 0)
 
 
+@slow_on_jax
 @settings(max_examples=3, deadline=None)
 @given(seed=st.integers(0, 2**16), block_size=st.sampled_from([2, 5]))
 def test_only_directions_relative_to_each_other_matter(seed, block_size):
@@ -200,6 +201,7 @@ def test_only_directions_relative_to_each_other_matter(seed, block_size):
         assert float(before) == pytest.approx(float(after), abs=1e-5)
 
 
+@slow_on_jax
 def test_all_classes_once_is_the_mean_over_all_classes():
     centers = normal(9, 4)
     loss = InterLoss(block_size=4)
@@ -239,6 +241,7 @@ def test_gradients_reach_a_heads_centers(compiled):
     np.testing.assert_allclose(by_centers, expected[1], rtol=1e-4, atol=1e-5)
 
 
+@slow_on_jax
 def test_xla_gives_the_same():
     labels, embedding, centers = np.array([5, 1, 1]), normal(3, 4), normal(6, 4, seed=2)
 

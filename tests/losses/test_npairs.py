@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from differentiation import finite_differences, value_and_gradients
-from eager_and_compiled import EAGER_AND_COMPILED
+from eager_and_compiled import EAGER_AND_COMPILED, slow_on_jax
 from keras import ops
 
 from gfkeras.losses import NPairsLoss
@@ -55,6 +55,7 @@ def test_value_and_gradients(two, l2_weight, compiled):
             np.testing.assert_allclose(found, right, atol=1e-5)
 
 
+@slow_on_jax
 @pytest.mark.parametrize("case", ["distinct", "repeated"])
 def test_agrees_with_tensorflow_addons(case):
     oracles = np.load(ORACLES)

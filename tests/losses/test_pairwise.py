@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 import triplets
 from differentiation import finite_differences, value_and_gradients
+from eager_and_compiled import slow_on_jax
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from keras import ops
@@ -72,6 +73,7 @@ def test_edges_have_finite_gradients(distance, edge):
             np.testing.assert_allclose(gradient, 0, atol=1e-6)
 
 
+@slow_on_jax
 @settings(max_examples=10, deadline=None)
 @given(seed=st.integers(0, 2**16))
 def test_angles_and_normalised_distances_know_no_scale(seed):
@@ -92,6 +94,7 @@ def test_half_precision_is_computed_in_float32():
     np.testing.assert_allclose(ops.convert_to_numpy(found), expected, atol=2e-6)
 
 
+@slow_on_jax
 @pytest.mark.parametrize("case", ["identical_rows", "one_image_class", "collapsed"])
 @pytest.mark.parametrize(("distance", "theirs"), [("l2", "L2"), ("squared-l2", "squared-L2")])
 def test_agrees_with_tensorflow_addons(case, distance, theirs):

@@ -8,7 +8,7 @@ import keras
 import numpy as np
 import pytest
 from differentiation import finite_differences, value_and_gradients
-from eager_and_compiled import EAGER_AND_COMPILED
+from eager_and_compiled import EAGER_AND_COMPILED, slow_on_jax
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from keras import ops
@@ -175,6 +175,7 @@ def test_half_precision_is_computed_in_float32(dtype):
     assert float(value) == pytest.approx(triplet_loss(labels, rounded), rel=2e-6)
 
 
+@slow_on_jax
 @settings(max_examples=8, deadline=None)
 @given(seed=st.integers(0, 2**16))
 def test_order_rotation_names_and_scale_do_not_matter(seed):
@@ -223,6 +224,7 @@ COMPARED = [
 ]
 
 
+@slow_on_jax
 @pytest.mark.parametrize(("kind", "case", "distance"), COMPARED)
 def test_agrees_with_tensorflow_addons(kind, case, distance):
     oracles = np.load(ORACLES)
@@ -238,6 +240,7 @@ def test_agrees_with_tensorflow_addons(kind, case, distance):
         np.testing.assert_allclose(value, oracles[key], rtol=1e-5, atol=1e-5)
 
 
+@slow_on_jax
 @pytest.mark.parametrize(
     ("case", "distance"), [("random", "L2"), ("random", "squared-L2"), ("clustered", "L2")]
 )
@@ -249,6 +252,7 @@ def test_agrees_with_the_soft_loss_of_tensorflow_addons(case, distance):
     )
 
 
+@slow_on_jax
 def test_differs_from_tensorflow_addons_where_documented():
     oracles = np.load(ORACLES)
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import keras
 import numpy as np
 import pytest
+from eager_and_compiled import slow_on_jax
 from keras import ops
 from processes import run_python
 
@@ -111,7 +112,15 @@ def make_like(loss):
     return type(loss).from_config(loss.get_config())
 
 
-@pytest.mark.parametrize("name", [n for n in LOG_NAMES if "centers" not in losses.LOSSES[n].inputs])
+# `test_the_loss_is_added_and_trains` trains with each; without a head the code is one.
+@pytest.mark.parametrize(
+    "name",
+    [
+        pytest.param(n, marks=[] if n == "TripletLoss" else pytest.mark.slow)
+        for n in LOG_NAMES
+        if "centers" not in losses.LOSSES[n].inputs
+    ],
+)
 def test_the_loss_trains_alone(name, data):
     inputs, labels = data
     model = network(groups=True)
@@ -127,6 +136,7 @@ def test_the_loss_trains_alone(name, data):
     assert after["loss"] < before["loss"] or name == "SelfGroupingLoss"
 
 
+@slow_on_jax
 def test_losses_are_summed_with_their_weights(data):
     inputs, labels = data
     extra = [

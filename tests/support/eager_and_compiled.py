@@ -1,17 +1,31 @@
-"""Eager and compiled, as the parameter `compiled` of a test of values and gradients."""
+"""What JAX, which compiles whatever it runs, leaves to `make test-all`."""
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from typing import Any
+
 import keras
 import pytest
+
+JAX = keras.backend.backend() == "jax"
 
 # JAX compiles each operation of an eager run on its own, which takes several times as long as the
 # test itself, and the operations are those of the compiled run. TensorFlow's eager tapes and its
 # graphs are different code, so both are always tested there. On JAX the quick tests that run both
 # are those of distances (`losses/test_pairwise.py`) and of state (`heads/test_head_state.py`).
-_eager = [pytest.mark.slow] if keras.backend.backend() == "jax" else []
+_eager = [pytest.mark.slow] if JAX else []
 
 EAGER_AND_COMPILED = pytest.mark.parametrize(
     "compiled",
     [pytest.param(False, id="eager", marks=_eager), pytest.param(True, id="compiled")],
 )
+
+
+def slow_on_jax(test: Callable[..., Any]) -> Callable[..., Any]:
+    """Leaves a test to `make test-all` on JAX.
+
+    For what follows from a formula whose values and gradients other tests compare with an oracle
+    on both backends: invariances, agreement with another package, the examples of docstrings.
+    """
+    return pytest.mark.slow(test) if JAX else test

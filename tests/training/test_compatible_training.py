@@ -7,11 +7,12 @@ import csv
 import keras
 import numpy as np
 import pytest
+from small_networks import SMALL_BOTTLENECKS
 
 import gfkeras
 from gfkeras.training import Recipe, train
 
-BACKBONE = {"width": 0.0625, "bottlenecks": [[128, 64, 1, 2], [256, 128, 1, 2]]}
+BACKBONE = {"width": 0.0625, "bottlenecks": SMALL_BOTTLENECKS}
 
 
 def embed(model, faces) -> np.ndarray:

@@ -61,7 +61,24 @@ def table(name, teacher):
     return {"loss": [{"name": name}], **({"teacher": {"model": teacher}} if needs else {})}
 
 
-@pytest.mark.parametrize("name", heads.HEADS)
+def test_every_name_builds(tables, teacher, pooled):
+    for head in heads.HEADS:
+        classifier = build.build_classifier(Recipe.parse({**tables, "head": {"name": head}}), 6, 3)
+        assert type(classifier.head) is heads.HEADS[head]
+    for loss in losses.LOSSES:
+        recipe = Recipe.parse({**tables, **table(loss, teacher)})
+        assert type(build.build_classifier(recipe, 6, 3).extra_losses[0]) is losses.LOSSES[loss]
+
+
+# Those with a state or a teacher; `models/test_extra_losses.py` trains with every one.
+QUICK = {"ArcFace", "PartialFC", "SphereFace", "CenterLoss", "CosineDistillationLoss"}
+
+
+def by_name(names):
+    return [pytest.param(n, marks=[] if n in QUICK else pytest.mark.slow) for n in names]
+
+
+@pytest.mark.parametrize("name", by_name(heads.HEADS))
 def test_every_head_by_name(name, tables, pooled, tiny_faces, tmp_path):
     recipe = Recipe.parse({**tables, "head": {"name": name}})
     result = train(recipe, tiny_faces, tmp_path / "run", verbose=0)
@@ -69,7 +86,7 @@ def test_every_head_by_name(name, tables, pooled, tiny_faces, tmp_path):
     assert Recipe.read(tmp_path / "run" / "recipe.toml") == recipe
 
 
-@pytest.mark.parametrize("name", losses.LOSSES)
+@pytest.mark.parametrize("name", by_name(losses.LOSSES))
 def test_every_loss_by_name_beside_a_head(name, tables, teacher, pooled, tiny_faces, tmp_path):
     recipe = Recipe.parse({**tables, **table(name, teacher)})
     result = train(recipe, tiny_faces, tmp_path / "run", verbose=0)

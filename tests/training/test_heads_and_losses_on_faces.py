@@ -40,14 +40,23 @@ ROWS = sorted(runpy.run_path(str(EXAMPLE))["parts"](PEOPLE_TRAINED))
 
 
 def test_all_are_there():
+    assert set(ROWS) >= QUICK
     named = {word for row in ROWS for word in row.replace(",", "").split()}
     # The self-grouping loss is no loss of the embedding.
     assert set(heads.HEADS) | set(losses.LOSSES) - {"SelfGroupingLoss"} <= named
 
 
-@pytest.mark.parametrize("row", ROWS)
-def test_people_never_seen_are_told_apart_better(row, example, orl, teacher, untrained):
+# A head and a loss; `test_heads_and_losses.py` and `models/test_extra_losses.py` train with each.
+QUICK = {"ArcFace", "TripletLoss, semi-hard"}
+
+
+@pytest.mark.parametrize(
+    "row",
+    [pytest.param(row, marks=[] if row in QUICK else pytest.mark.slow) for row in ROWS],
+)
+def test_people_never_seen_are_told_apart_better(row, example, orl, untrained, request):
     train, heldout = orl
+    teacher = request.getfixturevalue("teacher") if row.endswith("of ArcFace's") else None
     arguments = example["parts"](PEOPLE_TRAINED)[row](teacher)
     auc, _ = example["verify"](example["train"](train, arguments, seed=0, epochs=8), heldout)
     assert auc > untrained + 0.01

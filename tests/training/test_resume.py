@@ -123,16 +123,28 @@ def test_a_run_stopped_within_an_epoch_goes_on_to_the_bit(
     assert len(list((tmp_path / "run" / "checkpoints").iterdir())) == 2
 
 
-def test_a_killed_process_goes_on_to_the_bit(tmp_path, tiny_faces, recipe, undisturbed):
-    recipe.write(tmp_path / "recipe.toml")
-    arguments = (str(tmp_path / "run"), "3", "new", str(tmp_path / "recipe.toml"))
+@pytest.fixture(scope="module")
+def killed(tmp_path_factory, recipe):
+    """The folder of a run whose process was killed within an epoch, after three of six steps."""
+    folder = tmp_path_factory.mktemp("killed")
+    recipe.write(folder / "recipe.toml")
+    arguments = (str(folder / "run"), "3", "new", str(folder / "recipe.toml"))
     assert start_python(SCRIPT, *arguments, forked=True).wait()[0] == -9
-    assert not (tmp_path / "run" / "summary.json").exists()
+    assert not (folder / "run" / "summary.json").exists()
+    return folder / "run"
+
+
+@pytest.fixture
+def copied(killed, tmp_path):
+    return shutil.copytree(killed, tmp_path / "run")
+
+
+def test_a_killed_process_goes_on_to_the_bit(copied, tiny_faces, recipe, undisturbed):
     # Resumed, and compared with a run, in another process: this one.
     counted = CountSteps()
-    train(recipe, tiny_faces, tmp_path / "run", resume=True, verbose=0, callbacks=[counted])
+    train(recipe, tiny_faces, copied, resume=True, verbose=0, callbacks=[counted])
     assert counted.steps == STEPS - 3
-    assert_same_run(tmp_path / "run", undisturbed)
+    assert_same_run(copied, undisturbed)
 
 
 @pytest.mark.slow
@@ -153,21 +165,19 @@ def test_killed_at_any_moment_thirty_times(tmp_path, recipe):
 
 
 def test_a_damaged_checkpoint_is_refused_and_the_one_before_used(
-    tmp_path, tiny_faces, recipe, undisturbed
+    copied, tiny_faces, recipe, undisturbed
 ):
-    stopped(recipe, tiny_faces, tmp_path / "run", 4)
-    # The older one lies within an epoch.
-    older, newer = sorted((tmp_path / "run" / "checkpoints").iterdir())
+    older, newer = sorted((copied / "checkpoints").iterdir())
     arrays = newer / "variables.npz"
     arrays.write_bytes(arrays.read_bytes()[:-1000])
     # Whatever was drawn in between must not matter.
     keras.utils.set_random_seed(99)
-    result = train(recipe, tiny_faces, tmp_path / "run", resume=True, verbose=0)
+    result = train(recipe, tiny_faces, copied, resume=True, verbose=0)
     (damaged, resumed) = (note for note in result.notes if "step-" in note)
     assert str(newer) in damaged
     assert "cut short" in damaged
     assert str(older) in resumed
-    assert_same_run(tmp_path / "run", undisturbed)
+    assert_same_run(copied, undisturbed)
 
 
 @pytest.mark.parametrize(
@@ -197,16 +207,15 @@ def test_no_room_on_the_disk(done, what, tmp_path, tiny_faces, recipe):
     assert (found.step, notes) == (done, [])
 
 
-def test_what_does_not_fit_the_checkpoint_is_named(tmp_path, tiny_faces, recipe):
-    stopped(recipe, tiny_faces, tmp_path / "run", 3)
+def test_what_does_not_fit_the_checkpoint_is_named(copied, tiny_faces, recipe):
     tables = recipe.model_dump(exclude_none=True)
     # Within an epoch the place in the data depends on these.
     smaller = Recipe.parse(tables, ["training.batch_size=4"])
     with pytest.raises(ValueError, match=r"batch_size that it was made with, 8\. Received: 4"):
-        train(smaller, tiny_faces, tmp_path / "run", resume=True, verbose=0)
+        train(smaller, tiny_faces, copied, resume=True, verbose=0)
     wider = Recipe.parse(tables, ["model.backbone.width=0.125"])
     with pytest.raises(ValueError, match=r"another \[model\]"):
-        train(wider, tiny_faces, tmp_path / "run", resume=True, verbose=0)
+        train(wider, tiny_faces, copied, resume=True, verbose=0)
 
 
 @pytest.mark.slow

@@ -21,7 +21,10 @@ COLUMNS = 8
 
 
 def contact_sheet(
-    rows: Sequence[tuple[str, int | str, Sequence[np.ndarray]]], title: str, columns: int = 8
+    rows: Sequence[tuple[str, int | str, Sequence[np.ndarray]]],
+    title: str,
+    columns: int = 8,
+    headings: Sequence[str] = (),
 ) -> Image.Image:
     """A row for each person: the name, how many images there are, and some of them.
 
@@ -30,6 +33,7 @@ def contact_sheet(
             uint8).
         title: stands above.
         columns: images in a row at most.
+        headings: of the columns; none by default.
 
     Raises:
         ValueError: if `rows` is empty.
@@ -46,6 +50,9 @@ def contact_sheet(
     draw = ImageDraw.Draw(page)
     large, small = ImageFont.load_default(18), ImageFont.load_default(13)
     draw.text((_MARGIN, _MARGIN - 4), title, _INK, large)
+    for column, heading in enumerate(headings):
+        x = _MARGIN + _NAMES + column * step
+        draw.text((x, top - 18), _shortened(draw, heading, small, _TILE), _FAINT, small)
     for row, (name, count, images) in enumerate(rows):
         y = top + row * step
         shown = _shortened(draw, name.replace("_", " "), small, _NAMES - 12)

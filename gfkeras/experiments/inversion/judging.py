@@ -7,13 +7,11 @@ from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
-from PIL import Image, ImageDraw, ImageFont
+from PIL import Image
 
+from gfkeras.data.statistics import contact_sheet
 from gfkeras.experiments.inversion.targets import Targets, unit
 from gfkeras.inference import Embedder
-
-_GAP, _MARGIN, _NAMES = 6, 14, 170
-_INK, _FAINT = (32, 33, 36), (95, 99, 104)
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -95,25 +93,5 @@ def course(
     Raises:
         ValueError: if there is no row.
     """
-    if not rows:
-        raise ValueError("`rows` must hold at least one image. Received: none")
-    size = rows[0][2][0].shape[0]
-    top = _MARGIN + 22
-    page = Image.new(
-        "RGB",
-        (2 * _MARGIN + _NAMES + len(steps) * (size + _GAP), top + len(rows) * (size + _GAP) + 8),
-        "white",
-    )
-    draw = ImageDraw.Draw(page)
-    font = ImageFont.load_default(13)
-    for column, step in enumerate(steps):
-        x = _MARGIN + _NAMES + column * (size + _GAP)
-        heading = f"{step:,} steps" if column else "noise"
-        draw.text((x, _MARGIN), heading, _FAINT, font)
-    for row, (name, line, images) in enumerate(rows):
-        y = top + row * (size + _GAP)
-        draw.text((_MARGIN, y + size // 2 - 18), name.replace("_", " ")[:24], _INK, font)
-        draw.text((_MARGIN, y + size // 2), line, _FAINT, font)
-        for column, pixels in enumerate(images):
-            page.paste(Image.fromarray(pixels), (_MARGIN + _NAMES + column * (size + _GAP), y))
-    return page
+    headings = ["noise", *(f"{step:,} steps" for step in steps[1:])]
+    return contact_sheet(rows, "", len(steps), headings)

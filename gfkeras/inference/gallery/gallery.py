@@ -10,12 +10,11 @@ import numpy as np
 
 from gfkeras.errors import nearest, one_of, positive_int
 from gfkeras.evaluation.similarity import COSINE, Similarity
-from gfkeras.inference.gallery.column import joined_names, split_names
+from gfkeras.inference.gallery.column import STORAGES, joined_names, split_names
 from gfkeras.inference.gallery.exact_search import exact_search
 from gfkeras.inference.gallery.face_index import FaceIndex
 from gfkeras.inference.gallery.gallery_file import read_gallery_file, write_gallery_file
 from gfkeras.inference.gallery.row_index import RowIndex
-from gfkeras.inference.gallery.rows import STORAGES, Rows
 from gfkeras.inference.gallery.templates import (
     Embedded,
     Match,
@@ -267,10 +266,9 @@ class Gallery:
             raise ValueError("`path` must say where to write a gallery made without `location`.")
         if is_milvus(place):
             raise ValueError(f"`path` must be a file that does not end in .db. Received: {place!r}")
-        rows = self._index.rows
         description = {"storage": self.storage, "metadata": self.metadata}
-        columns = {name: (column,) for name, column in joined_names(rows.names).items()}
-        kept = {name: column.parts for name, column in rows.columns.items()}
+        columns = {name: (column,) for name, column in joined_names(self._index.people).items()}
+        kept = {name: column.parts for name, column in self._index.columns.items()}
         write_gallery_file(place, description, {**columns, **kept})
         self.location = place
         return Path(place)
@@ -291,7 +289,7 @@ class Gallery:
             )
         self.metadata = dict(description["metadata"])
         names = split_names(columns)
-        self._index = RowIndex(self.storage, Rows.mapped(self.storage, names, columns))
+        self._index = RowIndex.mapped(self.storage, names, columns)
 
     def _require_known(self, names: Sequence[str]) -> None:
         known = self._index.known(names)

@@ -1,82 +1,132 @@
-"""The index in this process: rows in memory or in a mapped file, searched by NumPy or FAISS."""
+"""The index in this process: templates in memory or in a mapped file."""
 
 from __future__ import annotations
 
-import contextlib
-import functools
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-from gfkeras.inference.gallery.rows import Rows, decode
+from gfkeras.inference.gallery.column import Column, decode, encode
+from gfkeras.inference.gallery.row_block import RowBlock
 from gfkeras.inference.gallery.templates import Templates
 
 # Rows searched at once. Larger blocks take no less time, and each is decoded into memory.
 BLOCK = 65_536
-# Probes whose cosines NumPy holds at once: 16 MiB of a block.
-PROBES = 64
-# Of a row of cosines, runs whose largest are compared for each candidate that is asked for.
-_RUNS = 32
-# FAISS' settings while we search; a tile of cosines takes 16 MiB, as with its own ones.
-_TILES = {
-    "distance_compute_blas_threshold": 1,
-    "distance_compute_blas_query_bs": 256,
-    "distance_compute_blas_database_bs": 16_384,
-}
-
-
-Floats = npt.NDArray[np.float32]
-Integers = npt.NDArray[np.int64]
 
 
 class RowIndex:
-    """Templates in memory, of which a part may lie in a file (`Rows`).
-
-    With the extra `search`, FAISS finds the candidates; without it, NumPy. The answers of a search
-    are the same.
+    """Templates in columns that grow, without holes; a part of them may lie in a file.
 
     Args:
-        storage: "float32", "float16" or "int8"; search is exact with respect to what is kept.
-        rows: what a file held.
+        storage: "float32", "float16" or "int8", of embeddings and group features. Search is exact
+            on the stored values.
+
+    Attributes:
+        people: person of each row.
+        row_of: row of each person.
+        columns: by name: "embedding" (N, D) and "group_feature" (N, G), as kept, the latter only
+            with groups; "photos" (N,) int32; "length" and "group_length" (N,) float32, see
+            `Templates`. Empty while there are no rows.
     """
 
-    def __init__(self, storage: str = "float32", rows: Rows | None = None):
+    def __init__(self, storage: str):
         self.storage = storage
-        self.rows = Rows(storage) if rows is None else rows
+        self.people: list[str] = []
+        self.row_of: dict[str, int] = {}
+        self.columns: dict[str, Column] = {}
+
+    @classmethod
+    def mapped(
+        cls, storage: str, names: list[str], columns: dict[str, npt.NDArray[Any]]
+    ) -> RowIndex:
+        """Makes an index whose columns lie in a file."""
+        rows = cls(storage)
+        rows.people = names
+        rows.row_of = {name: row for row, name in enumerate(names)}
+        rows.columns = {name: Column(column) for name, column in columns.items()}
+        return rows
+
+    def __len__(self) -> int:
+        return len(self.people)
 
     @property
     def widths(self) -> tuple[int, int | None] | None:
-        return self.rows.widths
-
-    def __len__(self) -> int:
-        return len(self.rows)
+        """(D, G), G being None without groups; None while there are no rows."""
+        if not self.columns:
+            return None
+        group = self.columns.get("group_feature")
+        return self.columns["embedding"].width, None if group is None else group.width
 
     def names(self) -> list[str]:
-        return list(self.rows.row_of)
+        return list(self.row_of)
 
     def known(self, names: Sequence[str]) -> set[str]:
-        return {name for name in names if name in self.rows.row_of}
+        return self.row_of.keys() & set(names)
 
     def get(self, names: Sequence[str]) -> Templates:
-        return self.rows.templates([self.rows.row_of[name] for name in names])
+        chosen = np.array([self.row_of[name] for name in names], np.int64)
+        kept = {name: column.take(chosen) for name, column in self.columns.items()}
+        group = kept.get("group_feature")
+        return Templates(
+            list(names),
+            decode(kept["embedding"]),
+            None if group is None else decode(group),
+            kept["photos"],
+            kept["length"],
+            kept["group_length"],
+        )
 
     def put(self, templates: Templates) -> None:
-        self.rows.put(templates)
+        """Adds people or replaces them."""
+        values = self._encoded(templates)
+        known = np.array([name in self.row_of for name in templates.names], bool)
+        rows = [self.row_of[name] for name in templates.names if name in self.row_of]
+        columns = self.columns or {
+            # Not a view, which would keep all of the first templates alive.
+            name: Column(np.empty((0, *column.shape[1:]), column.dtype))
+            for name, column in values.items()
+        }
+        for name, column in columns.items():
+            if rows:
+                column.put(np.array(rows, np.int64), values[name][known])
+            column.extend(values[name][~known])
+        self.columns = columns
+        for name in templates.names:
+            if name not in self.row_of:
+                self.row_of[name] = len(self.people)
+                self.people.append(name)
 
     def remove(self, names: Sequence[str]) -> None:
-        self.rows.remove(names)
+        """Removes people; the last rows take the places of theirs."""
+        gone = {self.row_of[name] for name in names}
+        count = len(self) - len(gone)
+        holes = sorted(row for row in gone if row < count)
+        moved = [row for row in range(count, len(self)) if row not in gone]
+        for column in self.columns.values():
+            if holes:
+                column.put(np.array(holes), column.take(np.array(moved)))
+            column.truncate(count)
+        for name in names:
+            del self.row_of[name]
+        for row, hole in zip(moved, holes, strict=True):
+            self.people[hole] = self.people[row]
+            self.row_of[self.people[row]] = hole
+        del self.people[count:]
+        if not self.people:
+            # The next to come may have other widths.
+            self.columns = {}
 
     def blocks(self) -> Iterator[RowBlock]:
-        columns, offset = self.rows.columns, 0
+        columns, offset = self.columns, 0
         for part, kept in enumerate(columns["embedding"].parts if columns else ()):
             group = columns["group_feature"].parts[part] if "group_feature" in columns else None
             for start in range(0, len(kept), BLOCK):
                 stop = min(start + BLOCK, len(kept))
                 rows = slice(start, stop)
                 photos = columns["photos"].parts[part][rows]
-                names = self.rows.names[offset + start : offset + stop]
+                names = self.people[offset + start : offset + stop]
                 yield RowBlock(names, photos, kept[rows], None if group is None else group[rows])
             offset += len(kept)
 
@@ -86,131 +136,13 @@ class RowIndex:
     def close(self) -> None:
         """Nothing: a mapped file keeps nobody waiting."""
 
-
-class RowBlock:
-    """Rows that follow each other in an index.
-
-    Args:
-        names: N people.
-        photos: (N,).
-        embedding: (N, D) as kept.
-        group_feature: (N, G) as kept, or None.
-    """
-
-    def __init__(
-        self,
-        names: list[str],
-        photos: npt.NDArray[np.int32],
-        embedding: npt.NDArray[Any],
-        group_feature: npt.NDArray[Any] | None,
-    ):
-        self._names, self._photos = names, photos
-        self._embedding, self._group_feature = embedding, group_feature
-        self._sketched: tuple[Floats, Floats] | None = None
-
-    def __len__(self) -> int:
-        return len(self._names)
-
-    def nearest(self, probes: Floats, count: int) -> tuple[Floats, Integers]:
-        return _nearest_rows()(probes, self._directions, count)
-
-    def above(self, probes: Floats, least: Floats) -> Iterator[tuple[Integers, Integers, Floats]]:
-        # FAISS can ask for one radius for all probes, not for one each.
-        cosine = probes @ self._directions.T
-        found = np.flatnonzero(cosine >= least[:, None])
-        yield *np.divmod(found, len(self)), cosine.reshape(-1)[found]
-
-    @functools.cached_property
-    def _directions(self) -> Floats:
-        return _decoded(self._embedding)
-
-    def sketches(self, projection: Floats) -> Floats:
-        if self._sketched is None or self._sketched[0] is not projection:
-            assert self._group_feature is not None
-            self._sketched = projection, _decoded(self._group_feature) @ projection
-        return self._sketched[1]
-
-    def embedding(self, rows: Integers) -> Floats:
-        return decode(self._embedding[rows])
-
-    def group_feature(self, rows: Integers) -> Floats | None:
-        return None if self._group_feature is None else decode(self._group_feature[rows])
-
-    def names(self, rows: Integers) -> list[str]:
-        return [self._names[row] for row in rows.tolist()]
-
-    def photos(self, rows: Integers) -> npt.NDArray[np.int32]:
-        return self._photos[rows]
-
-
-def _decoded(kept: npt.NDArray[Any]) -> Floats:
-    """Kept rows as directions: themselves, maybe in a mapped file, where they are float32."""
-    return kept if kept.dtype == np.float32 else decode(kept)
-
-
-def _nearest_rows() -> Callable[[Floats, Floats, int], tuple[Floats, Integers]]:
-    """FAISS' search where it is installed, NumPy's otherwise."""
-    try:
-        import faiss
-    except ImportError:
-        return nearest_by_numpy
-    return functools.partial(_nearest_by_faiss, faiss)
-
-
-def nearest_by_numpy(probes: Floats, rows: Floats, count: int) -> tuple[Floats, Integers]:
-    """The largest dot products of probes with rows, some probes at a time.
-
-    Args:
-        probes: (P, D).
-        rows: (N, D), N ≥ count.
-        count: how many for each probe.
-
-    Returns:
-        (P, count) products, largest first, and (P, count) row numbers.
-    """
-    products = np.empty((len(probes), count), np.float32)
-    numbers = np.empty((len(probes), count), np.int64)
-    # Where runs of a row begin; of so many, `count` reach the bound below.
-    runs = np.linspace(0, len(rows), min(len(rows), _RUNS * count), endpoint=False, dtype=np.int64)
-    for start in range(0, len(probes), PROBES):
-        some = probes[start : start + PROBES] @ rows.T
-        largest = np.maximum.reduceat(some, runs, axis=1)
-        # Few products reach it, and sorting those is faster than partitioning all.
-        bound = np.partition(largest, len(runs) - count, axis=1)[:, len(runs) - count]
-        for probe, (row, least) in enumerate(zip(some, bound, strict=True), start):
-            near = np.flatnonzero(row >= least)
-            near = near[np.argsort(-row[near], kind="stable")[:count]]
-            products[probe], numbers[probe] = row[near], near
-    return products, numbers
-
-
-def _nearest_by_faiss(
-    faiss: Any, probes: Floats, rows: Floats, count: int
-) -> tuple[Floats, Integers]:
-    with _by_blas(faiss):
-        return faiss.knn(
-            np.ascontiguousarray(probes, np.float32),
-            rows,
-            count,
-            metric=faiss.METRIC_INNER_PRODUCT,
-        )
-
-
-@contextlib.contextmanager
-def _by_blas(faiss: Any) -> Iterator[None]:
-    """FAISS by matrix products, however few probes there are, in few large tiles.
-
-    For fewer than 250 probes of 512 dimensions FAISS 1.15 takes a kernel of its own, which was
-    measured to take five times as long. Its tiles of 1024 rows make its threads wait for each
-    other 64 times in a block; where other processes took the cores, that was measured to take
-    three times as long as tiles of 16,384. The settings are the process's; they change nothing but
-    speed.
-    """
-    before = {name: getattr(faiss.cvar, name) for name in _TILES}
-    for name, value in _TILES.items():
-        setattr(faiss.cvar, name, value)
-    try:
-        yield
-    finally:
-        for name, value in before.items():
-            setattr(faiss.cvar, name, value)
+    def _encoded(self, templates: Templates) -> dict[str, npt.NDArray[Any]]:
+        columns = {
+            "embedding": encode(templates.embedding, self.storage),
+            "photos": templates.photos,
+            "length": templates.length,
+            "group_length": templates.group_length,
+        }
+        if templates.group_feature is not None:
+            columns["group_feature"] = encode(templates.group_feature, self.storage)
+        return columns

@@ -1,4 +1,4 @@
-"""What happens around the steps of a run: logs, models kept, checkpoints, early ends."""
+"""The callbacks of a run: logs, kept models, checkpoints and early ends."""
 
 from gfkeras.training.callbacks.epoch_log import DataEpoch, EpochLog, Throughput
 from gfkeras.training.callbacks.step_backup import KeptModels, StepBackup

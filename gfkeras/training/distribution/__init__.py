@@ -1,4 +1,4 @@
-"""Where a model trains: devices, replicas and workers."""
+"""Devices, replicas and workers of a training."""
 
 from gfkeras.training.distribution.distribution import Distribution
 from gfkeras.training.distribution.jax_devices import JaxDevices

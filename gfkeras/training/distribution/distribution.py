@@ -1,4 +1,4 @@
-"""Where a model trains: one device of one process, and the base of the others."""
+"""Training on one device of one process, the base of the other distributions."""
 
 import contextlib
 from contextlib import AbstractContextManager

@@ -1,4 +1,4 @@
-"""From the keys of a recipe to devices."""
+"""The distribution of a recipe."""
 
 import json
 import os

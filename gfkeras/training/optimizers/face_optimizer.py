@@ -1,4 +1,4 @@
-"""What the optimizers of gfkeras have over Keras' own."""
+"""The base of the optimizers: what they add to Keras' own."""
 
 from collections.abc import Mapping
 from typing import Any

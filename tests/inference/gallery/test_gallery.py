@@ -95,7 +95,7 @@ def test_one_byte_a_dimension_keeps_directions():
     faces = random_faces(200, 3, width=128)
     gallery = Gallery(storage="int8")
     gallery.add([str(i) for i in range(200)], faces)
-    parts = gallery._index.rows.columns["embedding"].parts
+    parts = gallery._index.columns["embedding"].parts
     assert sum(part.nbytes for part in parts) == 200 * 128
     kept = gallery.templates([str(i) for i in range(200)])
     cosine = np.einsum("nd,nd->n", unit(faces.embedding), kept.embedding)

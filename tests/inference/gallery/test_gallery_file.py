@@ -45,14 +45,14 @@ def test_a_loaded_gallery_is_mapped_and_can_be_changed(tmp_path):
     path = made().save(tmp_path / "faces.gallery")
     before = path.read_bytes()
     gallery = Gallery.load(path)
-    (kept, added) = gallery._index.rows.columns["embedding"].parts
+    (kept, added) = gallery._index.columns["embedding"].parts
     assert not kept.flags.writeable
     assert not len(added)
     gallery.add("first", random_faces(1, 8))
     # Enrolling copies nothing of what lies in the file.
     assert all(
         column.parts[0].base is not None and not column.parts[0].flags.writeable
-        for column in gallery._index.rows.columns.values()
+        for column in gallery._index.columns.values()
     )
     gallery.remove("Ann")
     gallery.update(["Bär", "new"], random_faces(2, 9))

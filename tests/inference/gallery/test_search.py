@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from gfkeras.evaluation import COSINE, GROUP_AWARE, Similarity
 from gfkeras.inference import Embeddings, Gallery
-from gfkeras.inference.gallery import exact_search, row_index
+from gfkeras.inference.gallery import exact_search, row_block, row_index
 
 SIMILARITIES = (
     COSINE, GROUP_AWARE, Similarity(5.0, 0.25), Similarity(0.3, 2.0, "squared-l2"),
@@ -26,7 +26,7 @@ def small_blocks(request, monkeypatch):
     else:
         pytest.importorskip("faiss")
     # So that a few hundred people fill several blocks, and lists have to grow.
-    monkeypatch.setattr(row_index, "PROBES", 2)
+    monkeypatch.setattr(row_block, "PROBES", 2)
     monkeypatch.setattr(row_index, "BLOCK", 64)
     monkeypatch.setattr(exact_search, "FIRST", 4)
     monkeypatch.setattr(exact_search, "CHUNK", 37)
@@ -78,7 +78,7 @@ def test_few_people_are_looked_at_where_the_cosine_decides():
     faces = random_faces(300, 0, width=32)
     faces = Embeddings(faces.embedding, np.ones((300, 8), np.float32))
     gallery, seen = gallery_of(faces), []
-    above = row_index.RowBlock.above
+    above = row_block.RowBlock.above
 
     def counted(block, probes, least):
         seen.append(len(probes))
@@ -86,7 +86,7 @@ def test_few_people_are_looked_at_where_the_cosine_decides():
 
     probes = Embeddings(faces.embedding[:5] + 0.1, faces.group_feature[:5])
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(row_index.RowBlock, "above", counted)
+        patch.setattr(row_block.RowBlock, "above", counted)
         found = gallery.search(probes, 1, GROUP_AWARE)
     assert found == brute_force(gallery, probes, 1, GROUP_AWARE)
     assert sum(seen) < 5
@@ -123,7 +123,7 @@ def test_the_largest_products_are_found_among_equal_ones():
     probes = rng.integers(-1, 2, (5, 4)).astype(np.float32)
     expected = np.sort(probes @ rows.T, axis=1)[:, ::-1]
     for count in (1, 20, 500, 501):
-        products, numbers = row_index.nearest_by_numpy(probes, rows, count)
+        products, numbers = row_block.nearest_by_numpy(probes, rows, count)
         np.testing.assert_array_equal(products, expected[:, :count])
         np.testing.assert_array_equal(np.take_along_axis(probes @ rows.T, numbers, 1), products)
         assert all(len(set(row)) == count for row in numbers.tolist())

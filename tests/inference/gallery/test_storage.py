@@ -6,7 +6,7 @@ from gfkeras.evaluation import evaluate_pair_scores, read_pairs
 from gfkeras.evaluation.pairs import embed_pairs
 from gfkeras.evaluation.similarity import COSINE, unit
 from gfkeras.inference import Embedder
-from gfkeras.inference.gallery.rows import decode, encode
+from gfkeras.inference.gallery.column import decode, encode
 from gfkeras.zoo import import_weights
 
 

@@ -75,7 +75,7 @@ def run(code: str, *arguments: str, optimize: int = 0) -> list:
         *arguments,
         KERAS_BACKEND="jax",
         XLA_FLAGS=f"--xla_backend_optimization_level={optimize} "
-        "--xla_force_host_platform_device_count=4",
+        "--xla_cpu_use_fusion_emitters=false --xla_force_host_platform_device_count=4",
     )
 
 

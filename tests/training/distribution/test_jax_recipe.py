@@ -59,6 +59,7 @@ def test_a_resumed_run_on_four_devices_is_the_uninterrupted_one(tmp_path):
         WITHOUT_TENSORFLOW + CODE,
         str(tmp_path),
         KERAS_BACKEND="jax",
-        XLA_FLAGS="--xla_backend_optimization_level=0 --xla_force_host_platform_device_count=4",
+        XLA_FLAGS="--xla_backend_optimization_level=0 --xla_cpu_use_fusion_emitters=false "
+        "--xla_force_host_platform_device_count=4",
     )
     assert result == [2, 0.0]
