@@ -250,6 +250,7 @@ PAGES = {
         },
     ),
     "docs/privacy.md": Page(),
+    "docs/python.md": Page(),
     "docs/training.md": Page(
         given={"gfkeras": lambda folder: gfkeras, "model": lambda folder: small_groupface()},
         shorter={"1_000_000": "1_000"},
