@@ -266,10 +266,8 @@ def _best_threshold(
     impostor_below = np.arange(len(scores) + 1) - genuine_below
     genuine, impostor = int(genuine_below[-1]), int(impostor_below[-1])
     # Cut c accepts scores[c:]. Counts stay integers, so that equal merits are equal.
-    merit = genuine - genuine_below, impostor_below
-    if balanced and genuine and impostor:
-        merit = merit[0] * impostor, merit[1] * genuine
-    merit = merit[0] + merit[1]
+    factors = (impostor, genuine) if balanced and genuine and impostor else (1, 1)
+    merit = factors[0] * (genuine - genuine_below) + factors[1] * impostor_below
     gaps = np.diff(scores)
     inner = np.flatnonzero(gaps > 0) + 1
     outer = int(max(merit[0], merit[-1]))

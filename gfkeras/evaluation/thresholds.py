@@ -74,7 +74,7 @@ class Thresholds:
 
     @classmethod
     def load(cls, path: str | os.PathLike[str]) -> Thresholds:
-        """Reads a file that `save` wrote; ValueError where it is missing or holds something else."""
+        """Reads a file that `save` wrote; ValueError if it is missing or holds something else."""
         try:
             content = json.loads(Path(path).read_text(encoding="utf-8"))
         except (OSError, ValueError) as error:
