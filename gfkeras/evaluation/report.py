@@ -128,8 +128,8 @@ def write_report(path: str | os.PathLike[str], context: ReportContext) -> Path:
 
     Example:
         result = evaluate_pairs(embedder.embed_files, pairs)
-        write_report("report.html", ReportContext("Faces", "gfkeras demo", "today", {"Trained":
-            result}))
+        context = ReportContext("Faces", "gfkeras demo", "today", {"Trained": result})
+        write_report("report.html", context)
     """
     path = Path(path)
     write_text(path, render_report(context))

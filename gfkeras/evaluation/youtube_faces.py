@@ -58,7 +58,8 @@ def evaluate_youtube_faces(
     faces = embed_images(embed, names)
     templates = pool_templates(faces, videos, pooling=Pooling(False, False, False))
     rows = templates.rows(np.arange(len(number)))
-    left, right = (rows[[number[pair[side]] for pair in listed]] for side in (0, 1))
+    left = rows[[number[pair[0]] for pair in listed]]
+    right = rows[[number[pair[1]] for pair in listed]]
     readable = (left >= 0) & (right >= 0)
     left, right = left[readable], right[readable]
     same = np.array([pair[2] for pair in listed], np.bool_)[readable]
