@@ -31,12 +31,7 @@ def set_defaults() -> None:
 def load_keras() -> None:
     """Imports Keras and its backend, and keeps their log lines off stderr.
 
-    Raises:
-        ImportError: naming the extra to install, where Keras or its backend is missing.
-
-    Example:
-        load_keras()
-        import keras
+    Call it before `import keras`. An ImportError names the extra to install.
     """
     if "keras" in sys.modules:
         return

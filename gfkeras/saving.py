@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import json
 import math
 import os
@@ -16,6 +17,25 @@ from gfkeras.version import __version__
 
 WEIGHTS_FILE = "model.weights.h5"
 FORMAT = 1
+
+
+def init_arguments(thing: Any) -> dict[str, Any]:
+    """The arguments of `__init__` that an object holds under their names, ready for JSON."""
+    names = [name for name in inspect.signature(type(thing).__init__).parameters if name != "self"]
+    values = {name: getattr(thing, name) for name in names if hasattr(thing, name)}
+    serialize = keras.saving.serialize_keras_object
+    # Models, initializers and the like can be called; numbers, names and tables cannot.
+    return {name: serialize(value) if callable(value) else value for name, value in values.items()}
+
+
+class Configured:
+    """Mixin of Keras layers and metrics: `get_config` holds every argument of `__init__`.
+
+    Stands before the Keras class among the bases. Each argument is an attribute of its name.
+    """
+
+    def get_config(self) -> dict[str, Any]:
+        return {**super().get_config(), **init_arguments(self)}  # type: ignore[misc]
 
 
 class SavableModel(keras.Model):
@@ -40,17 +60,10 @@ class SavableModel(keras.Model):
         return super()._run_through_graph(*args, **kwargs)
 
     def save_to(self, folder: str | os.PathLike[str]) -> Path:
-        """Writes architecture and weights, to be read back by `gfkeras.load`.
+        """Writes architecture and weights, to be read back by `gfkeras.load`; returns the folder.
 
-        Both files are written under temporary names and then renamed, so that an
-        interrupted save leaves the earlier model readable. Other files in the
-        folder are left alone.
-
-        Args:
-            folder: made where it does not exist.
-
-        Returns:
-            The folder.
+        Both files are renamed into place when they are whole, so that an interrupted save leaves
+        the earlier model readable. Other files in the folder are left alone.
 
         Raises:
             OSError: if there is no room for it, or it cannot be written.
@@ -89,17 +102,11 @@ def _file_size(model: keras.Model) -> int:
 
 
 def load_model(folder: str | os.PathLike[str]) -> keras.Model:
-    """Reads a model that `save_to` wrote.
-
-    Args:
-        folder: holds `config.json` and `model.weights.h5`.
-
-    Returns:
-        The `keras.Model` with its weights.
+    """Reads a model with its weights from a folder that `save_to` wrote.
 
     Raises:
-        ValueError: if a file is missing, is not what `save_to` writes, or does
-            not have the size and SHA-256 that `config.json` states.
+        ValueError: if a file is missing, is not what `save_to` writes, or does not have the size
+            and SHA-256 that `config.json` states.
     """
     folder = Path(folder)
     config_path = folder / CONFIG_FILE

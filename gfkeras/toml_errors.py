@@ -25,10 +25,7 @@ _EXPECTED = {
 def readable(error: ValidationError, file: type[BaseModel], what: str = "recipe") -> str:
     """The first finding in one line, with the number of further ones.
 
-    Args:
-        error: what validation raised.
-        file: the model that was validated; its fields give the nearest keys.
-        what: what the file is called in messages.
+    `file` is the validated class, whose fields give the nearest keys; `what` names it in messages.
     """
     findings = error.errors()
     # A misspelt key also makes the right one "missing" or a value odd: name it first.

@@ -8,7 +8,9 @@ from pathlib import Path
 import pytest
 
 # Folders whose files take longest, the longest first.
-LONG = ("training", "cli", "zoo", "kits", "packaging", "prepare", "models", "losses", "export")
+LONG = (
+    "training", "models", "export", "cli", "tasks", "losses", "zoo", "kits", "packaging", "prepare",
+)  # fmt: skip
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
@@ -49,3 +51,13 @@ def dtype_policy():
     before = keras.config.dtype_policy()
     yield keras.config.set_dtype_policy
     keras.config.set_dtype_policy(before)
+
+
+@pytest.fixture
+def pooled(monkeypatch):
+    """Recipes train a pooled image's embedding: no backbone to wait for."""
+    from pooled_network import Pooled
+
+    from gfkeras.training import build
+
+    monkeypatch.setattr(build, "build_model", lambda section: Pooled(section.embedding_dim))

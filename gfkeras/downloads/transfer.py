@@ -37,11 +37,9 @@ _log = logging.getLogger(__name__)
 
 @contextlib.contextmanager
 def reporting(label: str, progress: bool | None) -> Iterator[Report]:
-    """Gives a function to report to.
+    """Gives a function to report to, which draws a bar on stderr if `progress` says so.
 
-    Args:
-        label: the file's name.
-        progress: whether to draw a bar on stderr; None: where that is a terminal.
+    The default, None, draws where stderr is a terminal.
     """
     if progress is None:
         progress = sys.stderr is not None and sys.stderr.isatty()
@@ -81,13 +79,8 @@ class _Busy(Exception):
 def transfer(url: str, partial: Path, report: Report) -> bool:
     """Completes the file `partial`, which may hold the beginning already.
 
-    Beside it stands `<partial>.json` with what the server said identifies the content, so that
-    a file which changed in the meantime is not continued but begun again.
-
-    Args:
-        url: http or https.
-        partial: stays, with what was received, when the transfer fails.
-        report: is told of progress.
+    Beside it, `<partial>.json` keeps what identifies the content to the server: a file that has
+    changed since is not continued but begun again. When a transfer fails, what was received stays.
 
     Returns:
         Whether the file was put together from more than one transfer.

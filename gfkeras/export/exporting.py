@@ -44,28 +44,25 @@ def export_model(
 ) -> Path:
     """Writes an artefact that runs without gfkeras, and its card: PATH.json, and inside.
 
-    The artefact takes `images`, (B, H, W, 3) float32 RGB, 0…255, normalises them
-    itself and gives `embedding` (not L2-normalised) and, of a GroupFace,
-    `group_feature` and `group_logits`. It computes in float32 whatever the model's
-    dtype policy. In hard mode only the chosen group's FC is computed. The model is
-    not changed. Both files appear under their names when they are whole, replacing
-    earlier ones; on an error nothing is.
+    The artefact takes `images`, (B, H, W, 3) float32 RGB, 0…255, normalises them itself and gives
+    `embedding` (not L2-normalised) and, for a GroupFace, `group_feature` and `group_logits`. It
+    computes in float32 whatever the model's dtype policy. In hard mode only the chosen group's FC
+    is computed. The model is not changed. Artefact and card replace earlier ones when both are
+    whole; an error leaves everything as it was.
 
     Args:
-        model: a `GroupFace`, `FaceClassifier`, backbone, or any `keras.Model` from
-            images to an embedding; on the TensorFlow backend.
+        model: a `GroupFace`, `FaceClassifier`, backbone, or any `keras.Model` from images to an
+            embedding; on the TensorFlow backend.
         path: the file (.tflite, .onnx), or the folder of a SavedModel.
         format: "savedmodel", "tflite" or "onnx".
-        precision: "fp32", or for TFLite and ONNX "fp16": weights stored as float16, which ONNX
-            computes in as well; "int8": weights and activations, in ranges seen on
-            `calibration`. For TFLite also "int8-weights": weights, read as floats;
-            "int8-dynamic": the pixels that pointwise convolutions and FCs multiply as well, each
-            in its own range, found as it is computed; "int4-weights" and "int4-dynamic": the same
-            with most of these weights in four bits.
-        mode: "soft" or "hard" for a GroupFace; its own by default. Train soft,
-            export hard is possible.
-        batch_size: fixes the batch, which some runtimes need (LiteRT.js); any by
-            default.
+        precision: "fp32". For TFLite and ONNX also "fp16": weights stored as float16, in which ONNX
+            computes too; and "int8": weights and activations, in ranges seen on `calibration`. For
+            TFLite also "int8-weights": weights, read as floats; "int8-dynamic": also the pixels
+            that pointwise convolutions and FCs multiply, each in its own range, found at run time;
+            "int4-weights" and "int4-dynamic": the same with most of these weights in four bits.
+        mode: "soft" or "hard" for a GroupFace; its own by default. Train soft, export hard is
+            possible.
+        batch_size: fixes the batch, which some runtimes need (LiteRT.js); any by default.
         calibration: for "int8", at least 32 aligned faces, (N, H, W, 3), 0…255.
         int8: further settings for "int8" of TFLite.
         about: thresholds, sources and results for the card.
@@ -74,8 +71,7 @@ def export_model(
         The path.
 
     Raises:
-        ValueError: for arguments that do not fit together, or a path that holds
-            something else.
+        ValueError: for arguments that do not fit together, or a path that holds something else.
         ImportError: without the extra `export`.
     """
     path = Path(path)

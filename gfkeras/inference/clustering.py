@@ -19,22 +19,16 @@ def cluster_faces(
     method: str = "dbscan",
     min_faces: int = 2,
 ) -> npt.NDArray[np.int64]:
-    """Groups faces by person: the number of each face's cluster, −1 for faces without one.
-
-    Cluster 0 is the largest.
+    """Groups faces by person: (N,) int64, each face's cluster, the largest 0; −1 for none.
 
     Args:
         embedding: (N, D), normalised or not.
         threshold: cosine from which two faces are neighbours (DBSCAN's eps is 1 − threshold); of
             "dbscan" only. Chains of neighbours join: too low a threshold makes one cluster of
-            thousands of people, and the more faces, the sooner. 0.5 is the best on LFW with the
-            MS1M MobileFaceNet.
-        method: "dbscan", or "hdbscan", which finds a distance for each cluster by itself (extra
-            `sklearn`).
+            thousands of people, and the more faces, the sooner. 0.5 is best on LFW (MS1M
+            MobileFaceNet).
+        method: "dbscan", or "hdbscan", which finds a distance for each cluster (extra `sklearn`).
         min_faces: neighbours that make a cluster, the face itself included.
-
-    Returns:
-        (N,) int64.
 
     Raises:
         ValueError: for arguments out of range, and embeddings that are not finite.
@@ -60,8 +54,8 @@ def _dbscan(
 ) -> npt.NDArray[np.int64]:
     """A number for each cluster, −1 for faces in none: as scikit-learn's DBSCAN finds them.
 
-    Faces with `min_faces` neighbours and more, themselves included, are the cores. Cores that are
-    neighbours share a cluster, and other faces join the first cluster that has a neighbour.
+    Faces with at least `min_faces` neighbours, themselves included, are cores. Neighbouring cores
+    share a cluster; other faces join the first cluster that has a neighbour.
     """
     count = len(rows)
     first, second = _neighbours(rows, threshold)

@@ -29,25 +29,23 @@ if TYPE_CHECKING:
 class Embedder:
     """Embeds faces with a Keras model or an exported artefact, all alike.
 
-    Aligned faces as arrays (calling it) or files (`embed_files`), or the faces of photos
-    (`embed_photos`). Every runtime is given the same, RGB in 0…255: the model normalises.
+    It takes aligned faces as arrays (calling it) or files (`embed_files`), or the faces of photos
+    (`embed_photos`). Every runtime gets RGB in 0…255: the model normalises.
 
     Args:
         model_or_path: a `keras.Model`, a model folder, a SavedModel folder, a .tflite, .onnx,
             .keras or .h5 file, or the name of a preset. An artefact with a card beside it
             (PATH.json) must match the card's SHA-256.
-        flip: add the embedding of the mirrored image, e(x) + e(flip x), before
-            normalising: a little more accurate at twice the time. The group and its
-            feature are those of the image as it is.
+        flip: add the embedding of the mirrored image, e(x) + e(flip x), before normalising: a
+            little more accurate at twice the time. The group and its feature are the image's own.
         batch_size: images run at once; by default what is fast for the runtime: 16 for LiteRT, 8
             for ONNX Runtime, 64 for Keras and SavedModels. An artefact with a fixed batch keeps it.
-        num_threads: that work at once: on the parts of a single batch, or, in LiteRT, on a batch
-            each. By default all processors that this process may use. TensorFlow's own pools
-            belong to the process (`tf.config.threading`), and are left as they are.
+        num_threads: that work at once, on one batch, or in LiteRT on a batch each; all usable
+            processors by default. TensorFlow's own pools belong to the process
+            (`tf.config.threading`), and are left as they are.
 
     Attributes:
         card: the artefact's card, or None.
-        model: the Keras model that is run, or None for an artefact.
         image_size: height and width of the images, usually 112.
 
     Raises:
@@ -82,11 +80,10 @@ class Embedder:
 
     @functools.cached_property
     def fingerprint(self) -> str:
-        """SHA-256 that names the model: two with another one cannot be compared.
+        """SHA-256 that names the model; galleries and thresholds keep it.
 
-        Of its weights, or of those that a float artefact was exported from, as its card states;
-        without a card, and for other precisions, of the artefact's files. Galleries and thresholds
-        keep it.
+        It is that of the weights, or of those that a float artefact was exported from, as its card
+        states; without a card, and for other precisions, that of the artefact's files.
         """
         card = self.card or {}
         if self.model is not None:
@@ -127,13 +124,9 @@ class Embedder:
         return (self.card or {}).get("precision", "fp32")
 
     def __call__(self, images: Any) -> Embeddings:
-        """Embeds a batch.
+        """Embeds (N, 112, 112, 3) RGB images, uint8 or float32, 0…255, N ≥ 1.
 
-        Args:
-            images: (N, 112, 112, 3) RGB, uint8 or float32, 0…255, N ≥ 1.
-
-        Raises:
-            ValueError: for another shape, type or range, or no image at all.
+        Raises ValueError for another shape, type or range, or no image at all.
         """
         images = self._batch(images)
         if len(images) <= self.batch_size:
@@ -145,17 +138,11 @@ class Embedder:
         return Embeddings.joined(list(found))
 
     def outputs(self, images: Any) -> dict[str, np.ndarray]:
-        """What the network itself returns for a batch: nothing normalised, no `flip`.
+        """The network's own outputs for a batch: nothing normalised, no `flip`.
 
-        Args:
-            images: as of the call.
-
-        Returns:
-            (N, …) float32 by output: "embedding" (v̄) and, of a GroupFace in Keras, "instance" (v),
-            "group_feature" (v̂) and "group_logits". An artefact has those that it was exported with.
-
-        Raises:
-            ValueError: as of the call.
+        Takes what the call takes. Returns (N, …) float32 by output: "embedding" (v̄) and, for a
+        GroupFace in Keras, "instance" (v), "group_feature" (v̂) and "group_logits". An artefact has
+        those that it was exported with.
         """
         images = self._batch(images)
         starts = range(0, len(images), self.batch_size)
@@ -175,20 +162,17 @@ class Embedder:
     ) -> FileEmbeddings:
         """Embeds files, reading the next batch while one is embedded.
 
-        A file that is missing, damaged or no image is left out and listed, and so is a
-        photo without a face where `reader` looks for one.
+        A file that is missing, damaged or no image is left out and listed, and so is a photo
+        without a face where `reader` looks for one. With no file left, `embedding` is (0, 0).
 
         Args:
             paths: images of aligned faces, any number; or of what `reader` takes.
-            reader: turns a file into an aligned face, (112, 112, 3) uint8; several threads call
-                it at once, and an `ImageError` of it lists the file. A
-                `gfkeras.data.FaceAligner()` finds and aligns the face of a photo;
-                `read_image`, for faces that are aligned already, by default.
+            reader: turns a file into an aligned face, (112, 112, 3) uint8; several threads call it
+                at once, and an `ImageError` of it lists the file. A `gfkeras.data.FaceAligner()`
+                finds and aligns the face of a photo; `read_image`, the default, takes faces.
 
         Raises:
-            ValueError: if `paths` is empty, or `reader` gives another shape or type. Files
-                that cannot be read raise nothing, even when that is all of them:
-                `embedding` is then (0, 0).
+            ValueError: if `paths` is empty, or `reader` gives another shape or type.
         """
         files = [Path(path) for path in paths]
         if not files:
@@ -209,18 +193,16 @@ class Embedder:
     ) -> PhotoFaces:
         """Finds, aligns and embeds the faces of photos, any number of them.
 
+        Photos that cannot be read or show no face are listed in the result.
+
         Args:
             photos: files, or (H, W, 3) uint8 arrays, RGB.
             aligner: its `choose` says which faces of a photo: "all", or one. By default the largest
                 of each, found with the public YuNet.
             progress: called with (photos done, photos) after each batch.
 
-        Returns:
-            The faces with their places; photos that cannot be read or show no face are listed.
-
         Raises:
-            ValueError: for an array that is no photo, or an aligner of another size than the
-                model's.
+            ValueError: for an array that is no photo, or an aligner of another size.
             DownloadError: where the detector's file is not there and cannot be downloaded.
 
         Example:
@@ -241,15 +223,9 @@ class Embedder:
         Args:
             names: what the images are called, in `skipped`.
             load: from a position in `names` to an aligned face, (112, 112, 3) uint8, or to several
-                of one photo, (F, 112, 112, 3), which all get its position; an `ImageError` of it
-                lists the image.
+                of one photo, (F, 112, 112, 3), which all get its position; its `ImageError` lists
+                the image.
             progress: called with (images done, images) after each batch.
-
-        Returns:
-            As `embed_files`.
-
-        Raises:
-            ValueError: if `load` gives another shape or type.
         """
         starts = range(0, len(names), self.batch_size)
         results: list[Embeddings] = []

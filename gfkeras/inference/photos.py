@@ -18,10 +18,10 @@ Photo = str | os.PathLike[str] | np.ndarray
 
 @dataclass(frozen=True, eq=False)
 class PhotoFaces:
-    """The faces found in photos.
+    """The F faces found in photos.
 
     Attributes:
-        embeddings: of F faces; None where F is 0.
+        embeddings: of the faces; None where F is 0.
         photo: (F,) int64, position in the list of photos, ascending.
         box: (F, 4) float32, x, y, width and height in the photo; NaN for aligned faces.
         landmarks: (F, 5, 2) float32, likewise.
@@ -56,12 +56,7 @@ def embed_photos(
     aligner: FaceAligner,
     progress: Callable[[int, int], None] | None = None,
 ) -> PhotoFaces:
-    """Finds, aligns and embeds the faces of photos: `Embedder.embed_photos`.
-
-    Args:
-        embed: embeds what a function loads.
-        photos, aligner, progress: as there.
-    """
+    """`Embedder.embed_photos`; `embed` embeds what a function loads."""
     if not len(photos):
         raise ValueError("`photos` must name at least one photo. Received: none")
     names = [n if isinstance(p, np.ndarray) else Path(p) for n, p in enumerate(photos)]
@@ -88,11 +83,7 @@ def embed_photos(
 
 
 def aligner_for(size: int, aligner: FaceAligner | None) -> FaceAligner:
-    """The aligner given, or one of the model's size.
-
-    Raises:
-        ValueError: if its faces do not have the model's size.
-    """
+    """The aligner given, which must have the model's size, or one that has."""
     if aligner is None:
         return FaceAligner(size=size)
     if aligner.size != (size, size):

@@ -33,7 +33,7 @@ def pack(model: keras.Model, folder: str | os.PathLike[str]) -> Preset:
     """Writes weights in half precision, their golden embeddings and `model.toml`.
 
     In a `model.toml` that exists, [architecture] and [weights] are replaced, and [[exports]] lose
-    their files. Its results and thresholds are those of the earlier weights until they are measured
+    their files. Its results and thresholds stay those of the earlier weights until you measure them
     again. A new `model.toml` has empty tables to fill in.
 
     Args:
@@ -44,8 +44,8 @@ def pack(model: keras.Model, folder: str | os.PathLike[str]) -> Preset:
         The preset, whose embeddings are those of the rounded weights.
 
     Raises:
-        ValueError: for another kind of model, weights that float16 cannot hold, or a
-            `model.toml` that cannot be read.
+        ValueError: for another kind of model, weights beyond float16, or an unreadable
+            `model.toml`.
     """
     folder = Path(folder)
     path = folder / MODEL_FILE
@@ -84,12 +84,7 @@ def pack(model: keras.Model, folder: str | os.PathLike[str]) -> Preset:
 def ship_artefacts(preset: Preset, folder: str | os.PathLike[str]) -> Preset:
     """Puts exported .tflite files beside a preset's weights, and describes them in `model.toml`.
 
-    Args:
-        preset: the preset; the files of `SHIPPED` precisions that its [[exports]] list are taken.
-        folder: what `gfkeras zoo export` wrote.
-
-    Returns:
-        The preset, whose `artefact_path` gives the files.
+    `folder` is what `gfkeras zoo export` wrote; the `SHIPPED` precisions of [[exports]] are taken.
     """
     path = preset.folder / MODEL_FILE
     values = tomllib.loads(path.read_text(encoding="utf-8"))

@@ -37,16 +37,9 @@ def keras_source(source: Any) -> Any:
 
 
 def weights_path(
-    preset: Preset,
-    folder: str | os.PathLike[str] | None = None,
-    progress: bool | None = None,
+    preset: Preset, folder: str | os.PathLike[str] | None = None, progress: bool | None = None
 ) -> Path:
-    """The file of a preset's weights, downloaded if need be.
-
-    Args:
-        preset: whose.
-        folder: where a download is kept; the cache by default.
-        progress: whether to draw a bar; by default where stderr is a terminal.
+    """The file of a preset's weights, downloaded into `folder` (the cache) if need be.
 
     Raises:
         ValueError: if a file that comes with gfkeras is missing or damaged.
@@ -59,14 +52,11 @@ def weights_path(
 
 
 def artefact_path(preset: Preset | str, precision: str = "fp32") -> Path | None:
-    """The .tflite file that comes with a preset, checked by its size and SHA-256.
+    """The .tflite file that comes with a preset and runs without Keras; None where there is none.
 
     Args:
         preset: the preset, or its name.
         precision: "fp32" or "int8".
-
-    Returns:
-        The file, which runs without Keras; None where none comes with gfkeras.
 
     Raises:
         ValueError: for an unknown preset, and for a file that is missing or damaged.

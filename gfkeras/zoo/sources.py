@@ -39,11 +39,7 @@ def preset_results(preset: Preset) -> list[dict[str, Any]]:
 
 
 def folder_sources(folder: Path) -> dict[str, Any]:
-    """Name and weights of a model folder, and what its `sources.toml` says.
-
-    Raises:
-        ValueError: in one line, for a `sources.toml` that is not as it should be.
-    """
+    """Name and weights of a model folder, and what its `sources.toml` says."""
     weights = json.loads((folder / CONFIG_FILE).read_text(encoding="utf-8"))["weights"]
     found = {"folder": folder.resolve().name, "weights": weights}
     path = folder / SOURCES_FILE

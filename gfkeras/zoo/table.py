@@ -47,14 +47,7 @@ def size_text(size: int) -> str:
 
 
 def write_into(path: str | os.PathLike[str], presets: Iterable[Preset]) -> bool:
-    """Puts the table between its marks in a Markdown file.
-
-    Returns:
-        Whether the file changed.
-
-    Raises:
-        ValueError: if the file has not each mark once, in order.
-    """
+    """Puts the table between its marks in a Markdown file; returns whether the file changed."""
     path = Path(path)
     text = path.read_text(encoding="utf-8")
     if text.count(BEGIN) != 1 or text.count(END) != 1 or text.index(BEGIN) > text.index(END):

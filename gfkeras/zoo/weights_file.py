@@ -22,13 +22,9 @@ _BACKBONE = "backbone"
 
 
 def save_half(model: keras.Model, path: str | os.PathLike[str]) -> Path:
-    """Writes a model's weights, kernels in float16.
+    """Writes a model's weights, kernels in float16. Equal weights give equal bytes.
 
-    Equal weights give equal bytes. What is loaded again differs from the model by the rounding
-    of its kernels.
-
-    Raises:
-        ValueError: if a kernel has values that float16 cannot hold.
+    Raises ValueError if a kernel has values that float16 cannot hold.
     """
     arrays: dict[str, np.ndarray] = {}
     for name, variable in _named(model):
@@ -42,9 +38,7 @@ def save_half(model: keras.Model, path: str | os.PathLike[str]) -> Path:
 def load_half(model: keras.Model, path: str | os.PathLike[str]) -> None:
     """Gives a model the weights that `save_half` wrote.
 
-    Raises:
-        ValueError: for a damaged file, or one of another architecture, naming the first weight
-            that differs.
+    A ValueError says that the file is damaged, or names the first weight that differs.
     """
     try:
         arrays = safetensors.numpy.load_file(path)

@@ -31,10 +31,9 @@ LARGEST_SHIFT = 64.0
 def fold_channels(network: Network) -> None:
     """Moves every `ChannelScale` and `ChannelShift` into a neighbour that can hold it, exactly.
 
-    A scale goes into the kernels of all layers that read it, or of the one before it; zeros
-    that a convolution pads stay zero. A shift goes into the bias of the layer before it, or of
-    those that read it unless they pad: the zeros around the image would have to be shifted too.
-    On its way a scale passes shifts. What finds no place stays as it is.
+    A scale enters the kernels of all layers that read it, or of the one before it. A shift enters
+    the bias of the layer before it, or of those that read it unless they pad: padded zeros would
+    have to be shifted too. A scale passes shifts on its way. What finds no place stays.
     """
     while any(_fold(network, node) for node in network):
         pass
@@ -132,11 +131,9 @@ def _only_source(network: Network, node: Node) -> Node | None:
 
 
 def _behind(network: Network, node: Node, through_padding: bool) -> list[tuple[Node, str, int]]:
-    """The layers that a node's channels reach.
+    """The layers that a node's channels reach: layer, node it reads, repeats of a channel there.
 
-    Returns:
-        The layer, the node that it reads them from, and how often each is repeated there. Empty
-        where the node, or padding or flattening behind it, is an output.
+    Empty where the node, or padding or flattening behind it, is an output.
     """
     found: list[tuple[Node, str, int]] = []
     waiting = [(node.name, 1)]
@@ -163,8 +160,8 @@ def open_batch_norms(network: Network) -> None:
     """Turns each batch normalisation into a scale and a shift by its moving statistics.
 
     y = x·s + t with s = γ/√(σ² + ε), t = β − mean·s. In this order behind a layer with a kernel,
-    which both enter. Elsewhere as (x + t/s)·s where no channel's s is too small for that: the scale
-    then enters the next convolution even where that pads.
+    which takes in both. Elsewhere as (x + t/s)·s where no channel's s is too small for that: the
+    scale then enters the next convolution even where that pads.
     """
     for node in network:
         if not issubclass(node.layer, keras.layers.BatchNormalization):
@@ -190,8 +187,7 @@ def open_batch_norms(network: Network) -> None:
 def open_input_normalization(network: Network) -> None:
     """Turns (x − mean)·scale into a shift, which stays, and a scale, which the stem takes in.
 
-    The shift cannot enter a convolution that pads: the zeros around the image stand for grey,
-    not for black.
+    The shift cannot enter a convolution that pads: zeros around the image mean grey, not black.
     """
     for node in network:
         if issubclass(node.layer, InputNormalization):

@@ -12,15 +12,7 @@ _LARGEST_QUANTISED = 32 * 2**20
 
 
 class _GroupProduct(keras.layers.Layer):
-    """Holds `kernel` and `bias`, (K, D), of K group FCs.
-
-    Call arguments:
-        feature: (B, F).
-        group_logits: (B, K).
-
-    Returns:
-        (B, D).
-    """
+    """K group FCs, `kernel` and `bias` (K, D): feature (B, F) and logits (B, K) to (B, D)."""
 
     def __init__(self, embedding_dim: int, **kwargs: Any):
         super().__init__(**kwargs)
@@ -37,8 +29,8 @@ class _GroupProduct(keras.layers.Layer):
 class ChosenGroupProduct(_GroupProduct):
     """x·W_k + b_k of the group with the largest logit; the others are not computed.
 
-    The kernel is (K, D, F): a group is one run of memory, and each output one dot product along
-    it. Of the forms in docs/export.md this is the fastest that takes any batch.
+    The kernel is (K, D, F): a group is one run of memory, and each output one dot product along it.
+    Of the forms in docs/export.md this is the fastest that takes any batch.
     """
 
     def build(self, feature_shape: Any, group_logits_shape: Any) -> None:

@@ -86,11 +86,7 @@ def readers_past_padding(
 ) -> list[Node] | None:
     """The layers that read a node, past padding; None where it is an output, or one is refused.
 
-    Args:
-        network: with the node.
-        name: of the node.
-        accepts: which layers are wanted.
-        readers: which readers of the node to look at; all by default.
+    `readers` limits which readers of the node are looked at.
     """
     if network.is_output(name):
         return None

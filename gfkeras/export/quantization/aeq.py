@@ -31,9 +31,8 @@ class Kernel:
 
     Attributes:
         operation: "CONV_2D" or "FULLY_CONNECTED".
-        output: name of the tensor that the operator gives, by which a recipe knows it.
+        output: name of the operator's output tensor, by which a recipe knows it.
         layer: the Keras layer's name, or that of the model's output.
-        size: how many weights.
         inputs: length of the last axis.
     """
 
@@ -45,15 +44,11 @@ class Kernel:
 
 
 def weight_recipe(path: Path, scheme: str) -> list[dict[str, Any]]:
-    """The recipe of a scheme for a float .tflite.
+    """The quantiser's recipe of one of the `SCHEMES` for a float .tflite.
 
     Weights are read as floats, or in "-dynamic" multiplied as integers in fully connected
     operators, whose inputs are rounded with a scale for each row: for each pixel, where pointwise
     convolutions have become such operators. Convolutions read theirs as floats in every scheme.
-
-    Args:
-        path: of the float file.
-        scheme: one of `SCHEMES`.
     """
     recipes: Any = require("ai_edge_quantizer.recipe_manager", "export")
     types: Any = require("ai_edge_quantizer.qtyping", "export")
@@ -123,8 +118,7 @@ def quantize(
 
     Args:
         path: the float file.
-        scheme: "int8": weights and activations, by channel and by tensor; else one of
-            `SCHEMES`.
+        scheme: "int8" (weights by channel, activations by tensor), or one of `SCHEMES`.
         ranges: (low, high) of each tensor that is computed, for "int8".
         float_layers: regular expressions; operators whose output's name matches stay float.
         inputs, outputs: "float32" or "int8" at the model's ends, for "int8".

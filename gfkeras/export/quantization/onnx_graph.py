@@ -29,8 +29,7 @@ def constants(model: Any) -> set[str]:
 def short_names(model: Any) -> None:
     """Numbers in place of the names inside; a quantised graph has six for each operator.
 
-    Inputs and outputs keep theirs. Of nothing but names and shapes that follow from the graph
-    MobileFaceNet's int8 file has a fifth.
+    Inputs and outputs keep theirs. Names and shapes are a fifth of MobileFaceNet's int8 file.
     """
     graph = model.graph
     names = {each.name: each.name for each in (*graph.input, *graph.output)}
@@ -60,12 +59,9 @@ def with_batch(content: bytes, batch_size: int) -> bytes:
 
 
 def quantize_group_kernels(model: Any) -> None:
-    """Stores each kernel of three axes that is gathered from as int8, with a scale for each row.
+    """Stores each gathered kernel of three axes as int8, with a scale for each row, in place.
 
     One group's weights and scales are gathered and made float: W[k] = s[k]·Ŵ[k].
-
-    Args:
-        model: ONNX; changed in place.
     """
     onnx: Any = require("onnx", "export")
     graph = model.graph
@@ -100,12 +96,7 @@ def quantize_group_kernels(model: Any) -> None:
 
 
 def embed_onnx(content: bytes, images: np.ndarray) -> Embeddings:
-    """Runs an .onnx with float ends, image by image.
-
-    Args:
-        content: of the file.
-        images: (N, H, W, 3) float32.
-    """
+    """Runs an .onnx with float ends on (N, H, W, 3) float32, image by image."""
     session = _session(content)
     (given,) = session.get_inputs()
     names = [output.name for output in session.get_outputs()]
@@ -119,21 +110,7 @@ def embed_onnx(content: bytes, images: np.ndarray) -> Embeddings:
 
 
 class OnnxTensors:
-    """A float .onnx that shows what its convolutions and FCs read and give.
-
-    Args:
-        path: of the file.
-
-    Call arguments:
-        image: (H, W, 3).
-
-    Returns:
-        The name and value of each such tensor.
-
-    Attributes:
-        given: the input's name.
-        computed: the names of these tensors.
-    """
+    """A float .onnx that gives the inputs and outputs of its convolutions and FCs by name."""
 
     def __init__(self, path: Path):
         onnx: Any = require("onnx", "export")

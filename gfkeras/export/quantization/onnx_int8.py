@@ -42,19 +42,9 @@ def int8_onnx(
 
     Convolutions and FCs are int8 by onnxruntime's own quantiser: weights with a scale for each
     output channel, what they read and give as uint8, which x86 multiplies by int8 in one
-    instruction. PReLU, as max(x, αx), and additions compute in float. Of a hard ensemble the
-    chosen group's weights are gathered as int8 and multiplied in float, since the quantiser would
-    round what is gathered anew for each image.
-
-    Args:
-        model: a `GroupFace`, or a functional model from images to an embedding.
-        calibration: faces.
-        write_float: writes a prepared Keras model as a float .onnx, for any batch.
-        mode: "soft" or "hard" of a GroupFace; its own by default.
-        batch_size: fixes the batch; any number of images by default.
-
-    Raises:
-        NotRewritable: for a model that is not functional.
+    instruction. PReLU, as max(x, αx), and additions compute in float. In a hard ensemble the chosen
+    group's weights are gathered as int8 and multiplied in float, since the quantiser would round
+    what is gathered anew for each image.
     """
     network = flattened(float32_model(model), mode)
     for step in INTEGER_STEPS:
@@ -83,10 +73,8 @@ def int8_onnx(
 def quantize_onnx(path: Path, ranges: Ranges, image: np.ndarray) -> bytes:
     """A float .onnx with its convolutions and FCs in integers.
 
-    Args:
-        path: the float file.
-        ranges: (low, high) of each tensor that these read or give.
-        image: (H, W, 3), any; onnxruntime wants to see one.
+    `ranges` are (low, high) of each tensor that these read or give; `image`, (H, W, 3), is any one
+    that onnxruntime can look at.
     """
     onnx: Any = require("onnx", "export")
     quantization: Any = require("onnxruntime.quantization", "export")

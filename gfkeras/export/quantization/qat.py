@@ -32,21 +32,11 @@ def fine_tune(
 ) -> Simulation:
     """Trains the simulation of an int8 network by the float network's embeddings; needs no labels.
 
-    The loss is 1 − cos(t, x) of the embeddings and, of a GroupFace, a tenth of the same for the
+    The loss is 1 − cos(t, x) of the embeddings and, for a GroupFace, a tenth of the same for the
     group features and of the cross-entropy to the teacher's group probabilities. Batch
-    normalisations are folded beforehand, so that what is trained is what the file computes. Half
-    of the faces are mirrored, others in each epoch.
-
-    Args:
-        network: prepared.
-        ranges: where the ends of each node's output begin.
-        teacher: the float network, giving the same outputs.
-        faces: (N, H, W, 3), 0…255.
-        settings: how long and how fast.
-        fixed: nodes whose ends are not learned.
-
-    Raises:
-        ValueError: if it diverges.
+    normalisations are folded beforehand, so that what is trained is what the file computes. Half of
+    the `faces`, (N, H, W, 3) of 0…255, are mirrored, others in each epoch. The ends of `fixed`
+    nodes are not learned. Raises ValueError if it diverges.
     """
     student = Simulation(network, ranges, fixed)
     steps = -(-len(faces) // _BATCH_SIZE)

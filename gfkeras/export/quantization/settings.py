@@ -16,9 +16,9 @@ class QatSettings:
 
     Attributes:
         epochs: passes over the calibration faces.
-        learning_rate: of LAMB in the beginning; it falls to nothing along a cosine. LAMB steps by a
-            fraction of each kernel's size, so that one rate fits equalised layers.
-        callbacks: of `keras.Model.fit`, such as one that shows how far it is.
+        learning_rate: of LAMB at first; it falls to zero along a cosine. LAMB steps by a fraction
+            of each kernel's size, so that one rate fits equalised layers.
+        callbacks: of `keras.Model.fit`, such as one that shows progress.
     """
 
     epochs: int = 4
@@ -36,10 +36,10 @@ class Int8Settings:
 
     Attributes:
         inputs, outputs: "float32" or "int8" at the model's ends.
-        integer_only: no float in between, for processors that have none: PReLU as the maximum
-            of two products.
-        max_latency_ratio: of int8 to float, one image on one thread here. The layers that int8
-            costs most stay float, as many as fit; none by default.
+        integer_only: no float in between, for processors that have none: PReLU as the maximum of
+            two products.
+        max_latency_ratio: of int8 to float, one image on one thread. The layers that int8 costs
+            most stay float, as many as fit; none by default.
         qat: how the network is fine-tuned in int8; not at all by default.
     """
 

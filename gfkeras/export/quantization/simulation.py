@@ -32,17 +32,11 @@ _SUFFIX = "_int8"
 
 
 def tensors_of(network: Network, path: Path, image: np.ndarray) -> dict[str, str]:
-    """Compares what both compute for an image: names say little after a converter's fusions.
+    """The node of each tensor of a float .tflite whose values are that node's output.
 
-    Args:
-        network: prepared.
-        path: the float .tflite of it, for one image at a time.
-        image: (H, W, 3), 0…255.
-
-    Returns:
-        The node of each tensor whose values are that node's output, the first of several (what
-        reshapes gives the same values). Tensors inside a layer, and of layers that only hand on
-        values, are left out.
+    Both compute an image, (H, W, 3), and are compared: names say little after a converter's
+    fusions. Of several nodes with equal values the first counts. Tensors inside a layer, and of
+    layers that only hand on values, are left out.
     """
     model = network.model()
     observer = keras.Model(
@@ -81,21 +75,12 @@ def by_tensors(ranges: Ranges, nodes: Mapping[str, str]) -> dict[str, tuple[floa
 class Simulation(keras.Model):
     """Embeds as the int8 file of a network does, and can be trained by `fit`.
 
-    Convolutions, FCs and sums between two roundings are computed integer by integer as XNNPACK
-    does (`IntegerLinear`, `IntegerSum`), other activations are rounded where the file rounds
-    them (`FakeQuantization`), other kernels as it holds them. What a runtime does between two
-    operators of one layer, such as adding a chosen group's bias, is not simulated.
+    Convolutions, FCs and sums between two roundings are computed integer by integer as XNNPACK does
+    (`IntegerLinear`, `IntegerSum`), other activations are rounded where the file rounds them
+    (`FakeQuantization`), other kernels as it holds them. What a runtime does between two operators
+    of one layer, such as adding a chosen group's bias, is not simulated.
 
-    Args:
-        network: prepared.
-        ranges: (low, high) of each node whose output the file rounds.
-        fixed: nodes of which they are not to be learned.
-
-    Call arguments:
-        images: (B, H, W, 3) float32, 0…255.
-
-    Returns:
-        The dictionary of the network's outputs.
+    `ranges` are (low, high) of each rounded node; `fixed` ones are not learned.
     """
 
     def __init__(

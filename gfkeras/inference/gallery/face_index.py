@@ -19,30 +19,19 @@ class Block(Protocol):
     def nearest(
         self, probes: npt.NDArray[np.float32], count: int
     ) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.int64]]:
-        """The rows of the largest cosine with each probe, largest first.
+        """(P, count) cosines of the nearest rows, good to 1e-5, largest first, and row numbers.
 
-        Args:
-            probes: (P, D), of length 1.
-            count: how many, at most the block's length.
-
-        Returns:
-            (P, count) cosines, good to 1e-5, and (P, count) row numbers in the block.
+        Probes are (P, D) of length 1; `count` is at most the block's length.
         """
         ...
 
     def above(
         self, probes: npt.NDArray[np.float32], least: npt.NDArray[np.float32]
     ) -> Iterator[tuple[npt.NDArray[np.int64], npt.NDArray[np.int64], npt.NDArray[np.float32]]]:
-        """Every row whose cosine with a probe is at least what is asked for that probe, and maybe
-        others.
+        """Every row whose cosine with a probe is at least its `least`, (P,), maybe others.
 
-        Args:
-            probes: (P, D), of length 1.
-            least: (P,).
-
-        Yields:
-            (C,) positions of probes, (C,) row numbers and (C,) cosines, good to 1e-5, of some
-            candidates, any number of times.
+        Yields (C,) positions of probes, (C,) row numbers and (C,) cosines, good to 1e-5, of some
+        candidates, any number of times.
         """
         ...
 
@@ -55,10 +44,7 @@ class Block(Protocol):
         ...
 
     def sketches(self, projection: npt.NDArray[np.float32]) -> npt.NDArray[np.float32] | None:
-        """(rows of the block, S): every group feature times a projection (G, S).
-
-        None where that would be dear.
-        """
+        """All group features times a projection (G, S); None where that would be dear."""
         ...
 
     def names(self, rows: npt.NDArray[np.int64]) -> list[str]:
@@ -73,9 +59,7 @@ class Block(Protocol):
 class FaceIndex(Protocol):
     """Templates by name. Rows have no order that matters.
 
-    Attributes:
-        widths: (D, G) of the templates, G being None without groups; None while it is empty and
-            has no widths yet.
+    `widths` are (D, G), G being None without groups; None while it is empty.
     """
 
     @property

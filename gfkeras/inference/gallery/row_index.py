@@ -19,10 +19,6 @@ BLOCK = 65_536
 class RowIndex:
     """Templates in columns that grow, without holes; a part of them may lie in a file.
 
-    Args:
-        storage: "float32", "float16" or "int8", of embeddings and group features. Search is exact
-            on the stored values.
-
     Attributes:
         people: person of each row.
         row_of: row of each person.

@@ -27,11 +27,10 @@ class Embedded(Protocol):
 class Templates:
     """The templates of N people.
 
-    A template is the mean of the unit embeddings of a person's photos, as direction and length:
-    the length says how much the photos agree, and lets further photos be averaged in exactly.
+    A template is the mean of the unit embeddings of a person's photos, as direction and length: the
+    length says how much the photos agree, and lets further photos be averaged in exactly.
 
     Attributes:
-        names: the people.
         embedding: (N, D) float32, of length 1.
         group_feature: (N, G) float32, of length 1 (0 where v̂ was 0), or None.
         photos: (N,) int32, how many photos were averaged.
@@ -72,13 +71,8 @@ class Templates:
 def average(names: str | Sequence[str], embeddings: Embedded) -> Templates:
     """Templates of photos, in the order in which people first appear.
 
-    Args:
-        names: one person, whose photos all rows are, or one name for each row.
-        embeddings: of N ≥ 1 photos.
-
-    Raises:
-        ValueError: for names that are no texts or not as many as rows; for embeddings that are
-            not (N, D), not finite or zero; for photos of one person that cancel out.
+    `names` is one person, whose photos all rows are, or one name for each row. Raises ValueError
+    for names and embeddings as `Gallery.add` does, and for photos of one person that cancel out.
     """
     embedding, group = unit_rows(embeddings)
     listed = [names] * len(embedding) if isinstance(names, str) else list(names)
@@ -104,11 +98,7 @@ def average(names: str | Sequence[str], embeddings: Embedded) -> Templates:
 
 
 def merge(old: Templates, new: Templates) -> Templates:
-    """The templates of the same people, over the photos of both.
-
-    Raises:
-        ValueError: where they cancel out.
-    """
+    """The templates of the same people, over the photos of both, which must not cancel out."""
     weights = (old.photos, new.photos)
     photos = old.photos + new.photos
     embedding, length = _joined((old.embedding, old.length), (new.embedding, new.length), *weights)
@@ -145,11 +135,7 @@ def require_direction(templates: Templates) -> None:
 
 
 def unit_rows(embeddings: Embedded) -> tuple[Floats, Floats | None]:
-    """Embeddings and group features (or None) of length 1.
-
-    Raises:
-        ValueError: unless they are (N, D) and (N, G), N ≥ 1, finite, no embedding zero.
-    """
+    """Embeddings and group features (or None) of length 1, finite, no embedding zero."""
     embedding = np.asarray(embeddings.embedding, np.float32)
     if embedding.ndim != 2 or not embedding.size:
         raise ValueError(
@@ -208,9 +194,7 @@ class Match:
     """One person of a gallery beside a probe.
 
     Attributes:
-        name: the person.
         similarity: what the search ranks by: the cosine, or the group-aware similarity.
-        cosine: of the embeddings.
         photos: how many photos the person's template is the mean of.
     """
 

@@ -44,11 +44,7 @@ def latencies(
 ) -> list[Latency]:
     """Measures all numbers of threads in one process, in turns of ten calls each.
 
-    Args:
-        source: what an `Embedder` takes.
-        threads: of each; None for the runtime's own choice.
-        repeats: calls of one image each; a fifth as many (at least 3) of batches.
-        batch_size: images of a batch.
+    `repeats` calls of one image each, a fifth as many (at least 3) of batches; None threads: any.
     """
     embedders = [Embedder(source, batch_size=batch_size, num_threads=each) for each in threads]
     size = embedders[0].image_size

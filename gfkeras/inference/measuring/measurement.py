@@ -29,13 +29,9 @@ _LITERT, _ONNX = ".tflite", ".onnx"
 
 @dataclass(frozen=True, slots=True)
 class NotTaken:
-    """A kind of operator that XNNPACK leaves to LiteRT's kernels.
+    """A kind of operator that XNNPACK leaves to LiteRT's kernels, such as int8 "PRELU".
 
-    Attributes:
-        name: such as "PRELU".
-        dtype: such as "int8".
-        operators: all of that kind.
-        share: of one run's time; None without a profile.
+    `share` is of one run's time; None without a profile.
     """
 
     name: str
@@ -46,19 +42,17 @@ class NotTaken:
 
 @dataclass(frozen=True, slots=True)
 class Measurement:
-    """What `measure` found of one model.
+    """The measurements of one model.
 
     Attributes:
         latencies: one for each number of threads, in the order asked for.
         batch_size: images of a batch, for `images_per_second`.
         size_bytes: of the file or folder; None for a preset that comes without an artefact.
         peak_memory_bytes: by how much opening the model and running one image raises a fresh
-            process's resident memory at its highest, runtime and imports left out; None where it
-            cannot be found out (it needs Linux' /proc).
+            process's resident memory at its highest, without runtime and imports; None off Linux.
         operators: the dearest kind first, one image on one thread; None for Keras models and
             SavedModels, or where the runtime's profiler failed.
-        run_microseconds: the whole run of which `operators` are parts, profiled; the rest of it is
-            what lies between operators.
+        run_microseconds: the whole profiled run; the rest of it lies between `operators`.
         operators_missing: why `operators` is None, else "".
         not_taken: by XNNPACK, by kind, the dearest first; None for anything but a .tflite.
     """

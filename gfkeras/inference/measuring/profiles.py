@@ -21,12 +21,10 @@ _ROOT = Path(__file__).resolve().parents[3]
 
 
 def child_json(script: str, *arguments: str) -> Any:
-    """What the file prints on its last line, as JSON.
+    """The JSON on the last line that a script beside this file prints, in a process of its own.
 
-    It is started by its path, so that nothing of the library is imported unless it asks for it.
-
-    Raises:
-        RuntimeError: if it fails or dies; the last line of what it said is in the message.
+    It is started by its path, so that nothing of the library is imported unless it asks for it. A
+    failure is a RuntimeError with the last line of its stderr.
     """
     paths = [str(_ROOT), *filter(None, [os.environ.get("PYTHONPATH")])]
     run = subprocess.run(
@@ -64,10 +62,7 @@ class Operator:
 
 @dataclass(frozen=True, slots=True)
 class Call:
-    """One operator in one run: its kernel's name and owner, its place in the file, its time.
-
-    `index` is -1 where the runtime does not say which operator of the file it was.
-    """
+    """One operator in one run; `index` is its place in the file, -1 where that is unknown."""
 
     name: str
     runner: str
@@ -90,11 +85,7 @@ class Profile:
 
     @classmethod
     def of_runs(cls, runs: Sequence[Sequence[Call]], totals: Sequence[float]) -> Profile:
-        """Means over the faster half of runs that all call the same operators in the same order.
-
-        Raises:
-            ValueError: if they do not.
-        """
+        """Means over the faster half of runs, which must call the same operators in one order."""
         orders = {tuple((call.name, call.runner, call.index) for call in run) for run in runs}
         if len(orders) != 1:
             raise ValueError("the operators differ from run to run")
@@ -130,10 +121,8 @@ _WARM_UP = 5
 def litert_profile(path: Path, runs: int) -> Profile:
     """One image on one thread; XNNPACK's operators by its own names, the others by LiteRT's.
 
-    Times are whole microseconds, rounded down by LiteRT.
-
-    Raises:
-        RuntimeError: where this version of LiteRT has no such profiler, with the reason.
+    Times are whole microseconds, rounded down by LiteRT. Raises RuntimeError where this version of
+    LiteRT has no such profiler.
     """
     found = child_json("_litert_profiler.py", str(path), str(runs))
     try:
@@ -145,11 +134,7 @@ def litert_profile(path: Path, runs: int) -> Profile:
 
 
 def onnx_profile(path: Path, image_size: int, runs: int) -> Profile:
-    """One image on one thread, after ONNX Runtime has fused what it fuses.
-
-    Raises:
-        RuntimeError: if runs differ.
-    """
+    """One image on one thread, after ONNX Runtime has fused operators."""
     ort: Any = require("onnxruntime", "onnx")
     options = ort.SessionOptions()
     options.log_severity_level = 3

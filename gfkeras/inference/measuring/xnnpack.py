@@ -12,13 +12,9 @@ _DELEGATE = "DELEGATE"
 
 @dataclass(frozen=True, slots=True)
 class LeftOperator:
-    """An operator that XNNPACK does not take.
+    """An operator that XNNPACK does not take, by its place in the file, from 0.
 
-    Attributes:
-        index: its place in the file, from 0.
-        name: of the operator, such as "PRELU".
-        dtype: of its first output, such as "int8".
-        tensor: the name of its first output.
+    `name` is such as "PRELU"; `dtype` and `tensor` are those of its first output.
     """
 
     index: int
@@ -52,7 +48,7 @@ def left_operators(path: Path) -> tuple[LeftOperator, ...]:
 def _taken(operators: list[dict], delegates: list[dict]) -> set[int]:
     """The operators inside of a delegate: all that lies between its inputs and its outputs.
 
-    LiteRT lists the delegates behind the file's operators, of which it does not say who runs them.
+    LiteRT lists the delegates behind the file's operators and does not say who runs those.
     """
     producer = {int(tensor): op for op in operators for tensor in op["outputs"]}
     taken: set[int] = set()

@@ -14,11 +14,7 @@ from gfkeras.models.properties import as_outputs
 
 
 class KerasModelRuntime:
-    """Runs a `keras.Model` in memory, compiled by its Keras backend.
-
-    Args:
-        model: from images to an embedding or a dictionary with one.
-    """
+    """Runs a `keras.Model` in memory, compiled by its Keras backend."""
 
     compiles = True
     good_batch = 64
@@ -39,15 +35,7 @@ SIGNATURE = "serving_default"
 
 
 class SavedModelRuntime:
-    """Runs the `serving_default` signature of a SavedModel folder.
-
-    Args:
-        path: holds `saved_model.pb` and `variables/`.
-
-    Raises:
-        ValueError: if it cannot be read, or takes or gives something else.
-        ImportError: without TensorFlow.
-    """
+    """Runs the `serving_default` signature of a SavedModel folder."""
 
     compiles = False
     good_batch = 64

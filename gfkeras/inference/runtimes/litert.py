@@ -21,17 +21,10 @@ _AT_ONCE = 2
 
 
 class LiteRTRuntime:
-    """Runs a .tflite file on the processor with XNNPACK.
+    """Runs a .tflite file on the processor with XNNPACK; `num_threads` share a batch.
 
     A dynamic batch is run in parts of two images, and the input is resized only when their number
     changes. Integer inputs and outputs are converted.
-
-    Args:
-        path: the file.
-        num_threads: that share the work on one batch.
-
-    Raises:
-        ValueError: if the file cannot be read, or takes or gives something else.
     """
 
     compiles = False

@@ -16,16 +16,7 @@ from gfkeras.inference.runtimes.runtime import (
 
 
 class OnnxRuntime:
-    """Runs an .onnx file on the processor.
-
-    Args:
-        path: the file.
-        num_threads: that share the work on one batch.
-
-    Raises:
-        ValueError: if the file cannot be read, or takes or gives something else.
-        ImportError: without the extra `onnx`.
-    """
+    """Runs an .onnx file on the processor; `num_threads` share a batch."""
 
     compiles = False
     good_batch = 8

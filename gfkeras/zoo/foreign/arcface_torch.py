@@ -28,14 +28,9 @@ _PREFIXES = ("module.", "backbone.", "model.", "net.")
 
 
 def arcface_torch_network(path: Path, arrays: Mapping[str, np.ndarray]) -> ForeignNetwork:
-    """The network whose state dict this is.
+    """The network whose state dict this is: names to values, in PyTorch's layouts.
 
-    Args:
-        path: the file, for messages.
-        arrays: names to values, in PyTorch's layouts.
-
-    Raises:
-        ValueError: if the names are those of neither network, or some are missing or left over.
+    Raises ValueError if names belong to neither network, are missing or left over.
     """
     arrays = _without_prefix(arrays)
     builder = _Builder(path, arrays)

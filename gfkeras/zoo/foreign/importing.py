@@ -54,33 +54,32 @@ def import_weights(
 ) -> Backbone:
     """A backbone of ours with the weights of a public face network.
 
-    What is read, without the framework that wrote it:
+    Files are read without the framework that wrote them:
 
-    - "onnx": InsightFace's exports (IResNet, MobileFaceNet), by the structure of the graph;
-      needs the package `onnx`.
-    - "torch", "safetensors": state dicts of arcface_torch, IResNet-18/34/50/100 and `mbf`. Of
-      a pickle only tensors are read; anything else in it is refused and not run.
+    - "onnx": InsightFace's exports (IResNet, MobileFaceNet), by the graph's structure; needs
+      `onnx`.
+    - "torch", "safetensors": state dicts of arcface_torch, IResNet-18/34/50/100 and `mbf`. In a
+      pickle only tensors are read; anything else in it is refused and not run.
     - "mxnet": a `.params` file with its `-symbol.json`.
     - "keras": whole models of Keras_insightface, `.h5` or `.keras`, where their layers are ours.
 
-    The embedding is the same up to float32's rounding: batch normalisations that were folded
-    into convolutions, other epsilons, `fix_gamma` and channels-first features are all accounted
-    for.
+    The embedding is the same up to float32's rounding: folded batch normalisations, other epsilons,
+    `fix_gamma` and channels-first features are all accounted for.
 
     Args:
         path: the file.
         format: one of `FORMATS`; None looks into the file.
         symbol: of "mxnet", the `-symbol.json`; the one beside the file by default.
         pixel_scale: pixels become (x − 127.5)·pixel_scale, where the network was trained with
-            another scale than its format's usual one: 1/127.5, or 1/128 for "keras". Not for
-            graphs that normalise themselves.
+            another scale than its format's usual one: 1/127.5, or 1/128 for "keras". Not for graphs
+            that normalise themselves.
 
     Returns:
         An `IResNet` or `MobileFaceNet` with its `embedding_dim`.
 
     Raises:
-        ValueError: for a file that is missing, damaged, of another kind or refused; for a
-            network that is none of ours, naming the first layer that differs.
+        ValueError: for a file that is missing, damaged, of another kind or refused; for a network
+            that is none of ours, naming the first layer that differs.
         ImportError: for "onnx" without the package.
 
     Example:
@@ -109,12 +108,7 @@ def read_network(
     format: str,  # noqa: A002
     symbol: str | os.PathLike[str] | None = None,
 ) -> ForeignNetwork:
-    """The network in a file of a known format.
-
-    Raises:
-        ValueError: naming the file, for one that is damaged or refused.
-        ImportError: for "onnx" without the package.
-    """
+    """The network in a file of a known format; errors name the file."""
     try:
         if format == "mxnet":
             return read_mxnet_network(path, symbol)
@@ -127,11 +121,7 @@ def read_network(
 
 
 def format_of(path: Path) -> str:
-    """The format of a file, by what it begins with.
-
-    Raises:
-        ValueError: if it is none of `FORMATS`, saying what it looks like.
-    """
+    """The format of a file, by its first bytes; an error says what another file looks like."""
     data = first_bytes(path)
     if is_mxnet(data):
         return "mxnet"

@@ -50,12 +50,7 @@ def is_keras_archive(path: Path) -> bool:
 
 
 def read_keras_network(path: str | os.PathLike[str]) -> ForeignNetwork:
-    """The network of a whole model's `.h5` or `.keras` file.
-
-    Raises:
-        ValueError: for a file that is damaged, holds weights without a configuration, or a
-            model that is not functional.
-    """
+    """The network of a whole model's `.h5` or `.keras` file, which must be functional."""
     path = Path(path)
     try:
         if is_keras_archive(path):

@@ -42,21 +42,15 @@ class Op:
     """One step of a network that takes part in the comparison with ours.
 
     Attributes:
-        kind: "conv", "dense", "bn", "prelu", "add", or the file's own word for anything else,
-            which fits no layer of ours.
+        kind: "conv", "dense", "bn", "prelu", "add", or the file's own word for another.
         name: what the file calls it, for messages.
-        inputs: names of the tensors it takes.
-        output: name of the tensor it gives.
-        kernel: of "conv", (height, width, channels / groups, filters); of "dense",
-            (features, units).
-        bias: (filters,), where it has one; a batch normalisation may have been folded into it.
+        inputs, output: names of tensors.
+        kernel: of "conv", (height, width, channels / groups, filters); of "dense", (inputs, units).
+        bias: (filters,); a batch normalisation may have been folded into it.
         slopes: of "prelu", (channels,); zeros stand for a ReLU.
         gamma, beta, mean, variance: of "bn", (channels,).
-        epsilon: of "bn".
-        strides: of "conv".
         padding: of "conv", zeros added (top, left, bottom, right).
         groups: of "conv"; as many as channels make it depthwise.
-        dilation: of "conv".
     """
 
     kind: str
@@ -94,7 +88,6 @@ class Op:
         )
 
     def __str__(self) -> str:
-        """A description for messages."""
         said = f"{self.kind} {self.name!r}"
         if self.convolution is not None:
             return f"{said} {self.convolution}"
@@ -110,16 +103,13 @@ def _short(values: tuple[int, ...]) -> str:
 
 @dataclasses.dataclass
 class ForeignNetwork:
-    """A network read from a file.
+    """A network read from a file; ops in the order in which they are computed.
 
     Attributes:
-        path: the file, for messages.
-        ops: in the order in which they are computed.
-        input: name of the images' tensor.
-        output: name of the embedding's tensor.
+        input, output: names of the images' and the embedding's tensors.
         pixel_scale: pixels x become (x − 127.5)·pixel_scale, in the graph or before it.
-        channels_first: whether a feature map is flattened with its channels outermost, so
-            that the rows of the FC after it come in that order.
+        channels_first: whether a feature map is flattened with its channels outermost, so that the
+            rows of the FC after it come in that order.
     """
 
     path: Path

@@ -27,12 +27,8 @@ def is_onnx(path: Path, data: bytes) -> bool:
 def read_onnx_network(path: str | os.PathLike[str]) -> ForeignNetwork:
     """The network of an `.onnx` file.
 
-    A normalisation (x − 127.5)·s at the beginning of the graph is taken from it; a graph
-    without one is taken to be fed with (x − 127.5)/127.5, as InsightFace feeds it.
-
-    Raises:
-        ValueError: for a file that is no ONNX model, truncated or damaged.
-        ImportError: without the package `onnx`.
+    A normalisation (x − 127.5)·s at the beginning of the graph is taken from it; a graph without
+    one is taken to be fed with (x − 127.5)/127.5, as InsightFace feeds it.
     """
     path = Path(path)
     onnx = require("onnx", "onnx")

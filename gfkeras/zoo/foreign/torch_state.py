@@ -45,13 +45,11 @@ def is_torch(data: bytes) -> bool:
 def read_torch_state(path: str | os.PathLike[str]) -> dict[str, np.ndarray]:
     """The tensors of a state dict, by name, in the file's order.
 
-    Args:
-        path: what `torch.save(model.state_dict(), path)` wrote, or a checkpoint with one
-            state dict in it, under "state_dict", "model" and the like.
+    The file is what `torch.save(model.state_dict(), path)` wrote, or a checkpoint with one state
+    dict in it, under "state_dict", "model" and the like.
 
-    Raises:
-        ValueError: for a file that is damaged, is none of PyTorch's, or whose pickle names
-            anything but tensors. Nothing of it is run.
+    Raises ValueError for a damaged file, none of PyTorch's, or a pickle that names anything but
+    tensors. Nothing in it is run.
     """
     path = Path(path)
     try:
