@@ -177,11 +177,8 @@ def _written(file: _GridFile) -> Iterator[tuple[str, str, dict[str, Any]]]:
     if file.design == "product":
         for chosen in itertools.product(*file.axes.values()) if file.axes else ():
             changes = dict(zip(file.axes, chosen, strict=True))
-            yield (
-                ", ".join(f"{word} {_text(value)}" for word, value in changes.items()),
-                "",
-                changes,
-            )
+            name = ", ".join(f"{word} {_text(value)}" for word, value in changes.items())
+            yield name, "", changes
         return
     if file.axes:
         yield "base", "", {}

@@ -98,8 +98,7 @@ class Measuring:
     """A classifier with sub-centers, and the faces that it was trained on.
 
     Images are read as they are needed and embeddings are not kept, so that a million records take
-    no more memory than a thousand. `read` (N,), known after `dominant`, is false for records that
-    cannot be read.
+    no more memory than a thousand.
     """
 
     def __init__(
@@ -109,7 +108,6 @@ class Measuring:
         self.faces = faces
         self.progress = progress
         self.labels = np.asarray(faces.labels)
-        self.read = np.ones(len(faces), bool)
         self._embedder = Embedder(classifier.model)
 
     def dominant(self) -> DominantCenters:
@@ -140,7 +138,6 @@ class Measuring:
                 images = self.faces.images[chosen]
             else:
                 images, read, _ = self.faces.decode(chosen)
-                self.read[chosen[~read]] = False
                 chosen, images = chosen[read], images[read]
             if len(chosen):
                 yield chosen, self._embedder(images).embedding

@@ -7,11 +7,13 @@ from gfkeras.experiments.studies.degradations import (
     quantize,
     small_image,
 )
-from gfkeras.experiments.studies.study import Study, StudyPoint, study_figure
-from gfkeras.experiments.studies.studying import (
+from gfkeras.experiments.studies.study import (
     EMBEDDING_STUDIES,
     IMAGE_STUDIES,
+    Study,
+    StudyPoint,
     study_embeddings,
+    study_figure,
     study_images,
 )
 

@@ -2,22 +2,33 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+import numpy.typing as npt
 
-from gfkeras.evaluation import PairsResult
+from gfkeras.errors import one_of, positive_int
+from gfkeras.evaluation import COSINE, PairList, PairsResult
+from gfkeras.evaluation.embedded import Embed
 from gfkeras.evaluation.metrics import FARS, far_name
+from gfkeras.evaluation.pairs import RowSimilarity, embed_pairs
 from gfkeras.evaluation.plots.style import (
     COLORS,
     MUTED,
-    STYLES,
     dress,
     legend_below,
+    line_style,
     new_figure,
     percent,
+)
+from gfkeras.experiments.studies.degradations import (
+    Change,
+    jpeg_compression,
+    principal_directions,
+    quantize,
+    small_image,
 )
 
 if TYPE_CHECKING:
@@ -45,12 +56,8 @@ _LOGARITHMIC = ("size", "dimension")
 
 @dataclass(frozen=True, eq=False)
 class StudyPoint:
-    """One measurement of a study.
-
-    Attributes:
-        series: which way, where there are several; else the study's name.
-        value: what was changed to.
-        result: what the pairs protocol gave.
+    """One measurement of a study: the series (the study's name where there is only one), what was
+    changed to, and what the pairs protocol gave.
     """
 
     series: str
@@ -60,12 +67,9 @@ class StudyPoint:
 
 @dataclass(frozen=True, eq=False)
 class Study:
-    """The measurements of a study.
+    """The measurements of a study: "jpeg", "size", "dimension" or "bits".
 
-    Attributes:
-        name: "jpeg", "size", "dimension" or "bits".
-        reference: the same pairs with nothing changed.
-        points: by series and value.
+    `reference` are the same pairs with nothing changed.
     """
 
     name: str
@@ -118,9 +122,6 @@ def study_figure(study: Study) -> Figure:
     """Accuracy, and beside it TAR at FAR, over the values; bands are 95 % intervals.
 
     The dashed line is the unchanged network on unchanged images.
-
-    Raises:
-        ValueError: for a study without points.
     """
     if not study.points:
         raise ValueError("`study` must have at least one point. Received: none")
@@ -147,8 +148,8 @@ def _panel(axes: Axes, study: Study, pick: Pick) -> None:
         figures = [pick(point.result) for point in points]
         color = COLORS[i % len(COLORS)]
         axes.plot(
-            x, [y for y, _ in figures], color=color, linestyle=STYLES[i % len(STYLES)],
-            linewidth=2.2, marker="o", markersize=4.5, label=_LABELS.get(series, "measured"),
+            x, [y for y, _ in figures], **line_style(i), marker="o", markersize=4.5,
+            label=_LABELS.get(series, "measured"),
         )  # fmt: skip
         if all(interval is not None for _, interval in figures):
             bounds = np.array([interval for _, interval in figures])
@@ -161,3 +162,98 @@ def _panel(axes: Axes, study: Study, pick: Pick) -> None:
     axes.set_xticks(ticks, [str(tick) for tick in ticks])
     axes.minorticks_off()
     axes.yaxis.set_major_formatter(percent)
+
+
+# What is measured where nothing is named: FaceNet's qualities; sides below a face's 112.
+QUALITIES = (10, 20, 30, 50, 70, 90)
+SIDES = (12, 16, 20, 28, 40, 56, 80)
+BITS = (1, 2, 3, 4, 6, 8)
+
+# What each study of images does to one, and to which values unless others are named.
+IMAGE_STUDIES: Mapping[str, tuple[Callable[[int], Change], tuple[int, ...]]] = {
+    "jpeg": (jpeg_compression, QUALITIES),
+    "size": (small_image, SIDES),
+}
+EMBEDDING_STUDIES = ("dimension", "bits")
+
+
+def study_images(
+    name: str,
+    embed: Callable[[Change | None], Embed],
+    pairs: PairList,
+    values: Sequence[int] = (),
+    similarity: RowSimilarity = COSINE,
+    fars: Sequence[float] = FARS,
+    replicates: int = 0,
+) -> Study:
+    """The effect of worse images on a network (FaceNet, arXiv 1503.03832, section 5.2).
+
+    Both images of a pair are changed alike.
+
+    Args:
+        name: "jpeg" or "size".
+        embed: from what is done to each face before it is embedded, None for nothing, to a function
+            that takes paths and returns `ImageEmbeddings`.
+        pairs, similarity, fars, replicates: as of `evaluate_pairs`.
+        values: JPEG qualities, or pixels a side; see `jpeg_compression` and `small_image`.
+    """
+    make, usual = IMAGE_STUDIES[one_of("name", name, IMAGE_STUDIES)]
+    changes = {value: make(value) for value in sorted(set(values or usual))}
+    reference = embed_pairs(embed(None), pairs).measure(similarity, fars, replicates)
+    points = [
+        StudyPoint(name, n, embed_pairs(embed(change), pairs).measure(similarity, fars, replicates))
+        for n, change in changes.items()
+    ]
+    return Study(name, reference, points)
+
+
+def study_embeddings(
+    name: str,
+    embed: Embed,
+    pairs: PairList,
+    values: Sequence[int] = (),
+    similarity: RowSimilarity = COSINE,
+    fars: Sequence[float] = FARS,
+    replicates: int = 0,
+    fitted_on: npt.NDArray[Any] | None = None,
+) -> Study:
+    """The effect of smaller embeddings of a trained network (FaceNet, sections 5.4 and 6).
+
+    "dimension" keeps the first numbers of each embedding, and those along the principal directions
+    of other faces' embeddings; "bits" makes each number an integer of few bits. FaceNet trained a
+    network for each dimension, which is `model.embedding_dim` of a recipe.
+
+    Args:
+        name: "dimension" or "bits".
+        embed, pairs, similarity, fars, replicates: as of `evaluate_pairs`.
+        values: dimensions, 16, 32, … and all by default; or bits.
+        fitted_on: (N, D) embeddings of faces in none of the pairs, for "dimension".
+    """
+    one_of("name", name, EMBEDDING_STUDIES)
+    whole = embed_pairs(embed, pairs)
+    rows = whole.faces.embedding
+    width = rows.shape[1]
+    if name == "dimension":
+        values = values or [*(2**i for i in range(4, 16) if 2**i < width), width]
+        if max(values) > width:
+            raise ValueError(
+                f"`values` must be at most the embedding's {width} numbers. Received: {max(values)}"
+            )
+        if fitted_on is None:
+            raise ValueError("`fitted_on` must hold embeddings of other faces. Received: None")
+        ways: dict[str, npt.NDArray[Any]] = {
+            FIRST: rows,
+            PRINCIPAL: rows @ principal_directions(fitted_on),
+        }
+        made: dict[tuple[str, int], npt.NDArray[Any]] = {
+            (series, value): numbers[:, : positive_int("values", value)]
+            for series, numbers in ways.items()
+            for value in sorted(set(values))
+        }
+    else:
+        made = {(name, bits): quantize(rows, bits) for bits in sorted(set(values or BITS))}
+    points = [
+        StudyPoint(series, value, whole.with_embeddings(less).measure(similarity, fars, replicates))
+        for (series, value), less in made.items()
+    ]
+    return Study(name, whole.measure(similarity, fars, replicates), points)
