@@ -165,10 +165,8 @@ def ijb_templates(
 ) -> tuple[PooledTemplates, Sequence[tuple[Any, str]]]:
     """The templates of a protocol, and the images that could not be read.
 
-    Args:
-        embed: takes the protocol's names and returns `ImageEmbeddings`.
-        protocol: `gfkeras.data.sources.IJBMetadata`.
-        pooling: how images are weighed; by media, detector's score and norm by default.
+    `embed` takes the protocol's names and returns `ImageEmbeddings`; `pooling` is how images are
+    weighed, by media, detector's score and norm by default.
     """
     faces = embed_images(embed, protocol.names.tolist())
     columns = protocol.templates, protocol.medias, protocol.scores
@@ -189,11 +187,9 @@ def evaluate_ijb_verification(
     Args:
         templates: of `ijb_templates`.
         pairs: (first, second, same), (P,) each: `IJBMetadata.pairs()`.
-        similarity: the cosine or group-aware.
-        fars: targets.
+        similarity, fars, replicates: as of `evaluate_pairs`.
         subjects: (templates, their subjects), of which intervals draw; without them each template
             is taken for a subject of its own.
-        replicates: draws of the bootstrap; 0 leaves intervals out.
         skipped_files: to be listed in the result.
 
     Raises:

@@ -22,8 +22,7 @@ from gfkeras.evaluation.metrics import (
     operating_points,
     roc,
 )
-from gfkeras.evaluation.pair_files import read_pairs
-from gfkeras.evaluation.pair_list import PairList, all_pairs, sample_pairs, stratified_folds
+from gfkeras.evaluation.pair_list import PairList, stratified_folds
 from gfkeras.evaluation.similarity import COSINE, unit
 
 # Rows scored together: the gathered embeddings stay small however many pairs there are.
@@ -154,18 +153,6 @@ class PairsResult:
             ("Skipped", f"{self.skipped:,} pairs, {len(self.skipped_files):,} files"),
         ]
         return rows
-
-
-__all__ = [
-    "PairList",
-    "PairsResult",
-    "all_pairs",
-    "evaluate_pair_scores",
-    "evaluate_pairs",
-    "read_pairs",
-    "sample_pairs",
-    "stratified_folds",
-]
 
 
 @dataclass(frozen=True, eq=False)

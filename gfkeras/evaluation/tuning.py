@@ -62,12 +62,7 @@ def tune_similarity(
         development: the pairs to choose by.
         measured: the pairs that will be measured, none of which may be among them.
         betas: with or without 0, which is always tried.
-        gammas: exponents.
-        distance: D, as of `Similarity`.
-
-    Raises:
-        ValueError: where a development pair is measured too, for networks without groups, and as
-            `evaluate_pairs`.
+        gammas, distance: exponents, and D, as of `Similarity`.
     """
     if measured is not None:
         require_disjoint(development, measured)

@@ -14,7 +14,7 @@ import tomli_w
 from pydantic import ConfigDict, Field, NonNegativeInt, ValidationError
 
 from gfkeras.errors import unknown_name
-from gfkeras.experiments.ablation.axes import AXES, Draft, apply, check_word
+from gfkeras.experiments.ablation.axes import Draft, apply, check_word
 from gfkeras.experiments.ablation.row import Row
 from gfkeras.toml_errors import readable
 from gfkeras.training import Recipe
@@ -201,6 +201,3 @@ def _reference(file: _GridFile, rows: tuple[Row, ...]) -> str:
     if file.reference not in names:
         raise unknown_name("reference", file.reference, names)
     return file.reference
-
-
-__all__ = ["AXES", "Grid"]

@@ -13,15 +13,10 @@ import numpy as np
 from gfkeras.data import FaceFolder, Faces, RecordSet
 from gfkeras.errors import in_range
 from gfkeras.evaluation.plots.style import save_figure
+from gfkeras.experiments.cleaning import recipes
 from gfkeras.experiments.cleaning import result as reports
 from gfkeras.experiments.cleaning.manifest import image_name, require_place, write_manifest
 from gfkeras.experiments.cleaning.plots import angle_histogram, write_sheets
-from gfkeras.experiments.cleaning.recipes import (
-    SUB_CENTER_HEAD,
-    with_one_center,
-    with_same_updates,
-    with_sub_centers,
-)
 from gfkeras.experiments.cleaning.result import CleaningResult, DroppedImage
 from gfkeras.experiments.cleaning.sub_centers import (
     PAPER_ANGLE,
@@ -92,7 +87,7 @@ def clean(
     require_place(data, out)
     run, recipe, faces, heldout = _opened(source, data, out, sub_centers, resume)
     if retrain:
-        check_folder(out / RETRAINED_RUN, resume, with_one_center(recipe))
+        check_folder(out / RETRAINED_RUN, resume, recipes.with_one_center(recipe))
     training = None
     if run is None:
         run = out / SUB_CENTERS_RUN
@@ -162,20 +157,20 @@ def _opened(
                 f"Received: sub_centers={sub_centers} with the run {str(run)!r}"
             )
         recipe = Recipe.read(run / RECIPE_FILE)
-        if recipe.head.name != SUB_CENTER_HEAD:
+        if recipe.head.name != recipes.SUB_CENTER_HEAD:
             raise ValueError(
-                f"`source` must be a run with the head {SUB_CENTER_HEAD}. "
+                f"`source` must be a run with the head {recipes.SUB_CENTER_HEAD}. "
                 f"Received: {str(run)!r}, whose head {recipe.head.name} has no sub-centers"
             )
-        recipe = with_sub_centers(recipe)
+        recipe = recipes.with_sub_centers(recipe)
     else:
         run = None
         read = source if isinstance(source, Recipe) else Recipe.read(source)
-        recipe = with_sub_centers(read, sub_centers)
+        recipe = recipes.with_sub_centers(read, sub_centers)
     if recipe.training.strategy == "multi-worker" and run is None:
         raise ValueError(
             'A recipe with training.strategy = "multi-worker" is trained by `gfkeras train` on '
-            f"each machine, with the head {SUB_CENTER_HEAD}; then clean its run"
+            f"each machine, with the head {recipes.SUB_CENTER_HEAD}; then clean its run"
         )
     if run is None:
         check_folder(out / SUB_CENTERS_RUN, resume, recipe)
@@ -252,6 +247,6 @@ def _retrain(
         kept = FaceFolder(data.root, None, data.min_images, result.manifest)
     # People held out are in the manifest besides, and are not trained on.
     left = len(result.labels) - len(result.dropped)
-    recipe = with_same_updates(with_one_center(recipe), len(result.labels), left)
+    recipe = recipes.with_same_updates(recipes.with_one_center(recipe), len(result.labels), left)
     out = result.out / RETRAINED_RUN
     return train(recipe, kept, out, resume=resume, verbose=verbose, callbacks=callbacks)

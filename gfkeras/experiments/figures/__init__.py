@@ -26,24 +26,8 @@ from gfkeras.experiments.figures.margins import MarginCurve, margin_curves, marg
 from gfkeras.experiments.figures.tsne import Projection, project, tsne_figure
 
 __all__ = [
-    "ChosenImages",
-    "GroupDistribution",
-    "GroupLog",
-    "MarginCurve",
-    "NetworkOutputs",
-    "PairAngles",
-    "Projection",
-    "SheetRow",
-    "angle_figure",
-    "choose_people",
-    "draw_images",
-    "group_distribution_figure",
-    "group_sheet_figure",
-    "group_training_figure",
-    "margin_curves",
-    "margin_figure",
-    "network_outputs",
-    "project",
-    "sheet_rows",
-    "tsne_figure",
-]
+    "ChosenImages", "GroupDistribution", "GroupLog", "MarginCurve", "NetworkOutputs", "PairAngles",
+    "Projection", "SheetRow", "angle_figure", "choose_people", "draw_images",
+    "group_distribution_figure", "group_sheet_figure", "group_training_figure", "margin_curves",
+    "margin_figure", "network_outputs", "project", "sheet_rows", "tsne_figure",
+]  # fmt: skip

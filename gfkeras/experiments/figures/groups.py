@@ -17,18 +17,7 @@ import numpy.typing as npt
 
 from gfkeras.errors import one_of, positive_int
 from gfkeras.evaluation.metrics import effective_groups
-from gfkeras.evaluation.plots.style import (
-    BLUE,
-    COLORS,
-    INK,
-    MUTED,
-    ORANGE,
-    dress,
-    figure_with_axes,
-    legend_below,
-    new_figure,
-    percent,
-)
+from gfkeras.evaluation.plots import style
 from gfkeras.files import CONFIG_FILE
 from gfkeras.training.run_folder import LOG_FILE
 
@@ -103,23 +92,23 @@ def group_distribution_figure(distribution: GroupDistribution) -> Figure:
     order = distribution.order
     count = len(order)
     places = np.arange(count)
-    figure, axes = figure_with_axes("Group, the most used first", "Share of the faces")
+    figure, axes = style.figure_with_axes("Group, the most used first", "Share of the faces")
     share, probability = distribution.share[order], distribution.probability[order]
     bars = axes.bar(
-        places, share, width=0.72, color=BLUE,
+        places, share, width=0.72, color=style.BLUE,
         label=f"Largest probability here: {distribution.effective:.1f} effective groups "
         f"(entropy {math.log(distribution.effective):.2f} nats)",
     )  # fmt: skip
     (dots,) = axes.plot(
-        places, probability, linestyle="none", marker="D", markersize=6.5, color=ORANGE,
-        markeredgecolor=INK, markeredgewidth=0.8, clip_on=False, zorder=5,
+        places, probability, linestyle="none", marker="D", markersize=6.5, color=style.ORANGE,
+        markeredgecolor=style.INK, markeredgewidth=0.8, clip_on=False, zorder=5,
         label=f"Mean probability: {distribution.effective_soft:.1f} effective groups "
         f"(entropy {math.log(distribution.effective_soft):.2f} nats)",
     )  # fmt: skip
     even = 1 / count
     line = axes.axhline(
-        even, color=INK, linestyle="--", linewidth=1.3, zorder=1,
-        label=f"Even use of {count} groups: {percent(even, 0)} each (entropy "
+        even, color=style.INK, linestyle="--", linewidth=1.3, zorder=1,
+        label=f"Even use of {count} groups: {style.percent(even, 0)} each (entropy "
         f"{math.log(count):.2f} nats)",
     )  # fmt: skip
     axes.set_xticks(places, [str(group) for group in order], fontsize=10 if count <= 24 else 7)
@@ -127,14 +116,14 @@ def group_distribution_figure(distribution: GroupDistribution) -> Figure:
     axes.tick_params(axis="x", pad=9)
     axes.set_xlim(-0.7, count - 0.3)
     axes.set_ylim(0, 1.08 * max(float(share.max()), float(probability.max()), even))
-    axes.yaxis.set_major_formatter(percent)
+    axes.yaxis.set_major_formatter(style.percent)
     axes.grid(False, axis="x")
     unused = int((distribution.faces == 0).sum())
     axes.set_title(
         f"{int(distribution.faces.sum()):,} faces in {count} groups, {unused} of them unused",
-        loc="left", color=MUTED, fontsize=10.5,
+        loc="left", color=style.MUTED, fontsize=10.5,
     )  # fmt: skip
-    legend_below(figure, 1, handles=[bars, dots, line], handlelength=2.2)
+    style.legend_below(figure, 1, handles=[bars, dots, line], handlelength=2.2)
     return figure
 
 
@@ -231,19 +220,19 @@ def group_sheet_figure(
     left, top = 1.25, 0.42
     width = left + columns * (_TILE + _GAP)
     height = top + len(rows) * (_TILE + _GAP)
-    figure = new_figure(height, width)
+    figure = style.new_figure(height, width)
     # Everything stands where it is put: there are no labels to make room for.
     figure.set_layout_engine("none")
     total = sum(row.faces for row in rows)
     heading = f"{total:,} faces: {len(rows)} of {num_groups} groups are used"
-    style = {"color": INK, "fontsize": 12, "fontweight": "bold", "va": "top"}
-    figure.text(0.06 / width, 1 - 0.14 / height, heading, **style)
+    look = {"color": style.INK, "fontsize": 12, "fontweight": "bold", "va": "top"}
+    figure.text(0.06 / width, 1 - 0.14 / height, heading, **look)
     for place, row in enumerate(rows):
         bottom = height - top - (place + 1) * (_TILE + _GAP) + _GAP
         middle = (bottom + _TILE / 2) / height
         texts = f"Group {row.group}", f"{row.faces:,} ({row.share:.1%})"
-        figure.text(0.06 / width, middle, texts[0], color=INK, fontsize=11, va="bottom")
-        figure.text(0.06 / width, middle, texts[1], color=MUTED, fontsize=9.5, va="top")
+        figure.text(0.06 / width, middle, texts[0], color=style.INK, fontsize=11, va="bottom")
+        figure.text(0.06 / width, middle, texts[1], color=style.MUTED, fontsize=9.5, va="top")
         for column, position in enumerate(row.shown):
             start = (left + column * (_TILE + _GAP)) / width
             axes = figure.add_axes((start, bottom / height, _TILE / width, _TILE / height))
@@ -313,33 +302,33 @@ def group_training_figure(runs: Mapping[str, GroupLog]) -> Figure:
     A solid line with dots is of the shares of faces, a dashed one of the mean probabilities. `runs`
     are by name, six at most.
     """
-    if not 0 < len(runs) <= len(COLORS):
-        raise ValueError(f"`runs` must be from 1 to {len(COLORS)}. Received: {len(runs)}")
-    figure = new_figure()
+    if not 0 < len(runs) <= len(style.COLORS):
+        raise ValueError(f"`runs` must be from 1 to {len(style.COLORS)}. Received: {len(runs)}")
+    figure = style.new_figure()
     axes = figure.add_subplot()
-    dress(axes, "Epoch", "Effective number of groups (log)")
+    style.dress(axes, "Epoch", "Effective number of groups (log)")
     markers = "os^Dv<"
     for i, (name, log) in enumerate(runs.items()):
-        style: dict[str, Any] = {"color": COLORS[i], "marker": markers[i], "linewidth": 2}
+        look: dict[str, Any] = {"color": style.COLORS[i], "marker": markers[i], "linewidth": 2}
         size = 6.0 if len(log.epochs) <= 12 else 4.5 if len(log.epochs) <= 40 else 0.0
         axes.plot(
             log.epochs, log.effective, label=f"{name}  (ends at {log.effective[-1]:.1f})",
-            markersize=size, **style,
+            markersize=size, **look,
         )  # fmt: skip
         axes.plot(
             log.epochs, log.effective_soft, linestyle=(0, (4, 2)), markerfacecolor="white",
-            markersize=0.7 * size, **(style | {"linewidth": 1.2}),
+            markersize=0.7 * size, **(look | {"linewidth": 1.2}),
         )  # fmt: skip
     sizes = {log.num_groups for log in runs.values()} - {None}
     highest = max(max(log.effective.max(), log.effective_soft.max()) for log in runs.values())
     for size in sorted(size for size in sizes if size is not None):
         axes.axhline(
-            size, color=INK, linestyle=":", linewidth=1.3, label=f"Even use of {size} groups"
+            size, color=style.INK, linestyle=":", linewidth=1.3, label=f"Even use of {size} groups"
         )
         highest = max(highest, size)
-    axes.plot([], [], color=MUTED, linewidth=2, marker="o", markersize=6, label="by faces")
+    axes.plot([], [], color=style.MUTED, linewidth=2, marker="o", markersize=6, label="by faces")
     axes.plot(
-        [], [], color=MUTED, linewidth=1.2, linestyle=(0, (4, 2)), marker="o", markersize=4,
+        [], [], color=style.MUTED, linewidth=1.2, linestyle=(0, (4, 2)), marker="o", markersize=4,
         markerfacecolor="white", label="by mean probability",
     )  # fmt: skip
     axes.set_yscale("log", base=2)
@@ -350,10 +339,10 @@ def group_training_figure(runs: Mapping[str, GroupLog]) -> Figure:
     axes.set_ylim(low, high)
     axes.locator_params(axis="x", integer=True)
     right = axes.twinx()
-    dress(right, "", "Entropy (nats)")
+    style.dress(right, "", "Entropy (nats)")
     right.grid(False)
     right.set_ylim(math.log(low), math.log(high))
-    legend_below(figure, 2)
+    style.legend_below(figure, 2)
     return figure
 
 

@@ -18,17 +18,7 @@ from gfkeras.experiments.studies.study import (
 )
 
 __all__ = [
-    "EMBEDDING_STUDIES",
-    "IMAGE_STUDIES",
-    "CrossVersionResult",
-    "Study",
-    "StudyPoint",
-    "evaluate_cross_version",
-    "jpeg_compression",
-    "principal_directions",
-    "quantize",
-    "small_image",
-    "study_embeddings",
-    "study_figure",
-    "study_images",
-]
+    "EMBEDDING_STUDIES", "IMAGE_STUDIES", "CrossVersionResult", "Study", "StudyPoint",
+    "evaluate_cross_version", "jpeg_compression", "principal_directions", "quantize", "small_image",
+    "study_embeddings", "study_figure", "study_images",
+]  # fmt: skip

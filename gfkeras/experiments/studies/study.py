@@ -14,15 +14,7 @@ from gfkeras.evaluation import COSINE, PairList, PairsResult
 from gfkeras.evaluation.embedded import Embed
 from gfkeras.evaluation.metrics import FARS, far_name
 from gfkeras.evaluation.pairs import RowSimilarity, embed_pairs
-from gfkeras.evaluation.plots.style import (
-    COLORS,
-    MUTED,
-    dress,
-    legend_below,
-    line_style,
-    new_figure,
-    percent,
-)
+from gfkeras.evaluation.plots import style
 from gfkeras.experiments.studies.degradations import (
     Change,
     jpeg_compression,
@@ -125,7 +117,7 @@ def study_figure(study: Study) -> Figure:
     """
     if not study.points:
         raise ValueError("`study` must have at least one point. Received: none")
-    figure = new_figure()
+    figure = style.new_figure()
     far = study.far
     panels: Mapping[str, Pick] = {
         "Accuracy": lambda r: (r.accuracy, (r.intervals or {}).get("accuracy")),
@@ -135,10 +127,10 @@ def study_figure(study: Study) -> Figure:
     }  # fmt: skip
     for place, (label, pick) in enumerate(panels.items(), start=1):
         axes = figure.add_subplot(1, len(panels), place)
-        dress(axes, study.axis, label)
+        style.dress(axes, study.axis, label)
         _panel(axes, study, pick)
     handles, labels = figure.axes[0].get_legend_handles_labels()
-    legend_below(figure, 3, handles=handles, labels=labels)
+    style.legend_below(figure, 3, handles=handles, labels=labels)
     return figure
 
 
@@ -146,22 +138,24 @@ def _panel(axes: Axes, study: Study, pick: Pick) -> None:
     for i, (series, points) in enumerate(study.series().items()):
         x = [point.value for point in points]
         figures = [pick(point.result) for point in points]
-        color = COLORS[i % len(COLORS)]
+        color = style.COLORS[i % len(style.COLORS)]
         axes.plot(
-            x, [y for y, _ in figures], **line_style(i), marker="o", markersize=4.5,
+            x, [y for y, _ in figures], **style.line_style(i), marker="o", markersize=4.5,
             label=_LABELS.get(series, "measured"),
         )  # fmt: skip
         if all(interval is not None for _, interval in figures):
             bounds = np.array([interval for _, interval in figures])
             axes.fill_between(x, bounds[:, 0], bounds[:, 1], color=color, alpha=0.15, linewidth=0)
     reference, _ = pick(study.reference)
-    axes.axhline(reference, color=MUTED, linestyle="--", linewidth=1.5, label="nothing changed")
+    axes.axhline(
+        reference, color=style.MUTED, linestyle="--", linewidth=1.5, label="nothing changed"
+    )
     if study.name in _LOGARITHMIC:
         axes.set_xscale("log", base=2)
     ticks = sorted({point.value for point in study.points})
     axes.set_xticks(ticks, [str(tick) for tick in ticks])
     axes.minorticks_off()
-    axes.yaxis.set_major_formatter(percent)
+    axes.yaxis.set_major_formatter(style.percent)
 
 
 # What is measured where nothing is named: FaceNet's qualities; sides below a face's 112.
