@@ -21,7 +21,7 @@ from gfkeras.errors import positive_int
 from gfkeras.evaluation.embedded import Embed, embed_images
 from gfkeras.evaluation.identification import cumulative_match
 from gfkeras.evaluation.intervals import Interval, interval_text, percentile_interval, tar_rows
-from gfkeras.evaluation.metrics import far_name
+from gfkeras.evaluation.metrics import far_name, parted
 from gfkeras.evaluation.similarity import COSINE, Similarity
 
 RANKS = (1, 10)
@@ -183,18 +183,10 @@ def evaluate_megaface(
         raise ValueError("`distractors` must hold at least one face. Received: none")
     if not asked or asked[-1] > at:
         ranks[at] = search.rank
-    points = search.operating_points(fars)
-    result = MegaFaceResult(
-        ranks,
-        {size: cumulative_match(rank) for size, rank in ranks.items()},
-        {name: point and point[0] for name, point in points.items()},
-        {name: point and point[1] for name, point in points.items()},
-        len(embedding),
-        at,
-        at * len(embedding),
-        refined,
-        skipped_files,
-    )
+    cmc = {size: cumulative_match(rank) for size, rank in ranks.items()}
+    points = parted(search.operating_points(fars))
+    counts = len(embedding), at, at * len(embedding)
+    result = MegaFaceResult(ranks, cmc, *points, *counts, refined, skipped_files)
     if not replicates:
         return result
     intervals = _intervals(result, genuine, actor[probe], len(names), replicates)
@@ -204,9 +196,7 @@ def evaluate_megaface(
 def _genuine(
     embedding: Floats, group: Floats | None, actor: Integers, similarity: Similarity
 ) -> tuple[Integers, Floats]:
-    """(S,) the probe and the score of every photo with every other one of its actor, by probe and
-    then by mate.
-    """
+    """(S,) the probe and the score of every photo with every other of its actor, by probe and mate."""
     probes, mates, scores = [], [], []
     order = np.argsort(actor, kind="stable")
     # By the actor: of all photos with all others, few are of one actor.

@@ -20,6 +20,7 @@ from gfkeras.evaluation.metrics import (
     check_scores,
     kfold_accuracy,
     operating_points,
+    parted,
     roc,
 )
 from gfkeras.evaluation.pair_list import PairList, stratified_folds
@@ -257,7 +258,7 @@ def evaluate_pair_scores(
     fold = np.asarray(stratified_folds(same) if folds is None else folds)
     accuracy = kfold_accuracy(scores, same, fold)
     curve = roc(scores, same)
-    points = operating_points(curve, fars)
+    tars, thresholds = parted(operating_points(curve, fars))
     result = PairsResult(
         scores=scores,
         same=same,
@@ -266,8 +267,8 @@ def evaluate_pair_scores(
         balanced_folds=kfold_accuracy(scores, same, fold, balanced=True),
         auc=curve.auc,
         eer=curve.eer,
-        tar_at_far={name: point and point[0] for name, point in points.items()},
-        threshold_at_far={name: point and point[1] for name, point in points.items()},
+        tar_at_far=tars,
+        threshold_at_far=thresholds,
     )
     if not replicates:
         return result
