@@ -41,15 +41,12 @@ def tar_rows(
     tar_at_far: Mapping[str, float | None], intervals: Mapping[str, Interval | None]
 ) -> list[tuple[str, str]]:
     """Rows to print of TAR at each FAR, with what is known of its interval."""
-    return [
-        (
-            f"TAR @ FAR {name}",
-            "too few impostor pairs"
-            if tar is None
-            else f"{tar:.2%}" + interval_text(intervals.get(name)),
-        )
-        for name, tar in tar_at_far.items()
-    ]
+    rows = []
+    for name, tar in tar_at_far.items():
+        known = interval_text(intervals.get(name))
+        text = "too few impostor pairs" if tar is None else f"{tar:.2%}{known}"
+        rows.append((f"TAR @ FAR {name}", text))
+    return rows
 
 
 def accuracy_interval(
@@ -140,7 +137,7 @@ def subject_intervals(
     first, second = numbers.reshape(2, -1)
     impostor = np.flatnonzero(~same)
     resolved = [far for far in fars if 1 / len(impostor) <= far]
-    values: dict[str, list[float]] = {far_name(far): [] for far in resolved}
+    values: dict[str, list[float]] = {far_name(far): [] for far in fars}
     if resolved:
         count = len(subjects)
         keys, pairs = np.unique(first[impostor] * count + second[impostor], return_counts=True)
@@ -176,8 +173,7 @@ def subject_intervals(
                 last = int(np.searchsorted(far, target, side="right")) - 1
                 tar = genuine[ends[last]] / genuine[-1] if last >= 0 else 0.0
                 values[far_name(target)].append(float(tar))
-    drawn_values = {far_name(far): values.get(far_name(far)) for far in fars}
     return {
         name: percentile_interval(found, confidence) if found else None
-        for name, found in drawn_values.items()
+        for name, found in values.items()
     }

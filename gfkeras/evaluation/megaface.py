@@ -196,7 +196,7 @@ def evaluate_megaface(
 def _genuine(
     embedding: Floats, group: Floats | None, actor: Integers, similarity: Similarity
 ) -> tuple[Integers, Floats]:
-    """(S,) the probe and the score of every photo with every other of its actor, by probe and mate."""
+    """(S,) the probe and the score of every photo with every other of its actor, probe by probe."""
     probes, mates, scores = [], [], []
     order = np.argsort(actor, kind="stable")
     # By the actor: of all photos with all others, few are of one actor.

@@ -115,13 +115,10 @@ def evaluate_validation_rate(
     folds other than one the largest distance is chosen whose FAR is at most the target, and
     VAL(d) = |accepted genuine| / |genuine| is measured on that one.
     """
-    embedded = embed_pairs(embed, pairs)
-    kept = embedded.pairs
-    scores = embedded.scores(similarity)
+    found = embed_pairs(embed, pairs)
+    scores, kept = found.scores(similarity), found.pairs
     result = validation_rate_of_scores(scores, kept.same, kept.fold, fars, replicates)
-    return dataclasses.replace(
-        result, skipped=len(pairs) - len(kept), skipped_files=embedded.faces.skipped
-    )
+    return dataclasses.replace(result, skipped=found.skipped, skipped_files=found.faces.skipped)
 
 
 def validation_rate_of_scores(

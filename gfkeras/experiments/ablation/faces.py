@@ -23,7 +23,11 @@ from gfkeras.training import Recipe
 
 
 class PairFaces:
-    """Pairs of aligned faces, and the images of their distinct `files` in memory."""
+    """Pairs of aligned faces, and the images of their distinct `files` in memory.
+
+    `images` (M, 112, 112, 3) uint8 are of those files that could be read, `index` (M,) are their
+    positions in `files`, and `skipped` are (file, reason) of the others.
+    """
 
     def __init__(self, pairs: PairList):
         self.pairs = pairs
@@ -34,32 +38,19 @@ class PairFaces:
         """Names the pairs."""
         return pairs_fingerprint(self.pairs)
 
-    @property
-    def images(self) -> np.ndarray:
-        """(M, 112, 112, 3) uint8 of those files that could be read."""
-        return self._decoded[0]
-
-    @property
-    def index(self) -> np.ndarray:
-        """(M,) int64, the position of each image in `files`."""
-        return self._decoded[1]
-
-    @property
-    def skipped(self) -> list[tuple[Path, str]]:
-        """(file, reason) of the others."""
-        return self._decoded[2]
+    @functools.cached_property
+    def decoded(self) -> tuple[np.ndarray, np.ndarray, list[tuple[Path, str]]]:
+        """Images, index and skipped, read at the first use."""
+        images, kept, skipped = decode_files(self.files)
+        return images, np.asarray(kept, np.int64), skipped
 
     @functools.cached_property
     def measured(self) -> EmbeddedPairs:
         """The pairs of which both files could be read; their embeddings are still to be put in."""
-        nothing = np.ones((len(self.index), 1), np.float32)
-        found = FileEmbeddings(nothing, None, None, self.index, self.skipped)
+        _, index, skipped = self.decoded
+        nothing = np.ones((len(index), 1), np.float32)
+        found = FileEmbeddings(nothing, None, None, index, skipped)
         return embed_pairs(lambda files: found, self.pairs)
-
-    @functools.cached_property
-    def _decoded(self) -> tuple[np.ndarray, np.ndarray, list[tuple[Path, str]]]:
-        images, kept, skipped = decode_files(self.files)
-        return images, np.asarray(kept, np.int64), skipped
 
 
 class TrainingFaces:

@@ -106,10 +106,10 @@ def group_distribution_figure(distribution: GroupDistribution) -> Figure:
         f"(entropy {math.log(distribution.effective_soft):.2f} nats)",
     )  # fmt: skip
     even = 1 / count
+    each = f"{style.percent(even, 0)} each (entropy {math.log(count):.2f} nats)"
     line = axes.axhline(
         even, color=style.INK, linestyle="--", linewidth=1.3, zorder=1,
-        label=f"Even use of {count} groups: {style.percent(even, 0)} each (entropy "
-        f"{math.log(count):.2f} nats)",
+        label=f"Even use of {count} groups: {each}",
     )  # fmt: skip
     axes.set_xticks(places, [str(group) for group in order], fontsize=10 if count <= 24 else 7)
     # The dots of unused groups reach below the axis.
@@ -118,11 +118,9 @@ def group_distribution_figure(distribution: GroupDistribution) -> Figure:
     axes.set_ylim(0, 1.08 * max(float(share.max()), float(probability.max()), even))
     axes.yaxis.set_major_formatter(style.percent)
     axes.grid(False, axis="x")
-    unused = int((distribution.faces == 0).sum())
-    axes.set_title(
-        f"{int(distribution.faces.sum()):,} faces in {count} groups, {unused} of them unused",
-        loc="left", color=style.MUTED, fontsize=10.5,
-    )  # fmt: skip
+    faces, unused = int(distribution.faces.sum()), int((distribution.faces == 0).sum())
+    heading = f"{faces:,} faces in {count} groups, {unused} of them unused"
+    axes.set_title(heading, loc="left", color=style.MUTED, fontsize=10.5)
     style.legend_below(figure, 1, handles=[bars, dots, line], handlelength=2.2)
     return figure
 
@@ -133,12 +131,9 @@ _TILE, _GAP = 0.62, 0.05
 
 @dataclass(frozen=True)
 class SheetRow:
-    """A group on a contact sheet.
+    """A group on a contact sheet: its number, share of all faces and number of them.
 
-    Attributes:
-        group: its number.
-        share, faces: of all faces, and how many it has.
-        shown: positions of those that are shown.
+    `shown` are the positions of those that are shown.
     """
 
     group: int
@@ -156,14 +151,9 @@ def sheet_rows(
 ) -> list[SheetRow]:
     """The faces to show of each group; largest groups first, unused ones left out.
 
-    A person stands once in a row as long as there are others.
-
-    Args:
-        group_logits: (N, K) float.
-        labels: (N,) who each face shows.
-        columns: faces of a group at most.
-        order: "random" for any faces of the group, drawn by `seed`, "certain" for those of largest
-            probability.
+    A person stands once in a row as long as there are others. `group_logits` are (N, K), `labels`
+    (N,) say who each face shows. The order "random" takes any `columns` faces of the group, drawn
+    by `seed`, "certain" those of largest probability.
     """
     one_of("order", order, ORDERS)
     positive_int("columns", columns)
@@ -206,13 +196,9 @@ def group_sheet_figure(
     reader: Callable[[Path], np.ndarray],
     num_groups: int,
 ) -> Figure:
-    """A row of faces for each group.
+    """A row of faces for each group in `rows`, used or not one of `num_groups`.
 
-    Args:
-        rows: of `sheet_rows`; at least one.
-        paths: the files that `shown` counts.
-        reader: from a file to a face, (H, W, 3) uint8.
-        num_groups: K, used or not.
+    `paths` are the files that `shown` counts, `reader` makes of each a face (H, W, 3) uint8.
     """
     if not rows:
         raise ValueError("`rows` must hold at least one group. Received: none")

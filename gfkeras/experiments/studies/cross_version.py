@@ -79,7 +79,13 @@ def evaluate_cross_version(
     if not readable.any():
         raise ValueError(f"None of the {len(pairs)} pairs could be read by both networks")
     kept = pairs.select(readable)
-    both = _side_by_side(faces["new"], faces["old"])
+    new_faces, old_faces = faces.values()
+    # The old embeddings below the new ones; skipped files once each.
+    both = Embedded(
+        np.concatenate([new_faces.embedding, old_faces.embedding]), None, None,
+        np.concatenate([new_faces.row, old_faces.row]),
+        list(dict([*new_faces.skipped, *old_faces.skipped]).items()),
+    )  # fmt: skip
     results = {}
     for name in VERSIONS:
         probe, gallery = name.split("/")
@@ -89,14 +95,3 @@ def evaluate_cross_version(
         )  # fmt: skip
         results[name] = compared.measure(COSINE, fars, replicates)
     return CrossVersionResult(results)
-
-
-def _side_by_side(new: Embedded, old: Embedded) -> Embedded:
-    """The embeddings of both, the old ones below the new ones; skipped files once each."""
-    return Embedded(
-        embedding=np.concatenate([new.embedding, old.embedding]),
-        group_feature=None,
-        norm=None,
-        row=np.concatenate([new.row, old.row]),
-        skipped=list(dict([*new.skipped, *old.skipped]).items()),
-    )
