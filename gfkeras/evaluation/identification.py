@@ -67,9 +67,8 @@ def search_scores(
         other_columns.append((scores[~mated].max(axis=1), subject[~mated]))
     mate, rank, subjects = (np.concatenate(column) for column in zip(*mated_columns, strict=True))
     others, strangers = (np.concatenate(column) for column in zip(*other_columns, strict=True))
-    return SearchScores(
-        mate.astype(np.float64), rank, others.astype(np.float64), subjects, strangers
-    )
+    mate, others = mate.astype(np.float64), others.astype(np.float64)
+    return SearchScores(mate, rank, others, subjects, strangers)
 
 
 def cumulative_match(rank: Integers, length: int = 100) -> Floats:
@@ -98,19 +97,15 @@ def identification_errors(
     thresholds = np.unique(np.concatenate([listed, scores.impostor]))[::-1]
     thresholds = np.concatenate([[np.nextafter(thresholds[0], np.inf)], thresholds])
     # Counts are divided once: 1 / 100 is the float 0.01, which 1 − 99 / 100 is not.
-    return (
-        _reaching(scores.impostor, thresholds) / others,
-        (mated - _reaching(listed, thresholds)) / mated,
-        thresholds,
-    )
+    fnir = (mated - _reaching(listed, thresholds)) / mated
+    return _reaching(scores.impostor, thresholds) / others, fnir, thresholds
 
 
 def fnir_at_fpir(
     scores: SearchScores, fpirs: Sequence[float] = FPIRS, max_rank: int = MAX_RANK
 ) -> dict[str, tuple[float, float] | None]:
-    """(FNIR, threshold) of the least FNIR whose FPIR is at most each target.
-
-    None where the target is below 1 / non-mated probes, which cannot be measured.
+    """(FNIR, threshold) of the least FNIR whose FPIR is at most each target; None below 1 /
+    non-mated.
     """
     found: dict[str, tuple[float, float] | None] = {}
     if len(scores.impostor):
@@ -186,10 +181,9 @@ def identification_result(
     replicates: int = 0,
     skipped: int = 0,
 ) -> IdentificationResult:
-    """The results of one gallery of so many templates.
+    """The results of one gallery of so many templates; ValueError without a mated probe.
 
-    `replicates` are draws of the bootstrap over the probes' subjects, 0 for no intervals; `skipped`
-    is stated in the result. Without a mated probe this raises ValueError.
+    `replicates` are draws of the bootstrap over the probes' subjects, 0 for no intervals.
     """
     cmc = cumulative_match(scores.rank, max(100, *ranks))
     rates = {str(rank): float(cmc[rank - 1]) for rank in ranks}

@@ -86,8 +86,7 @@ def tune_similarity(
 def require_disjoint(development: PairList, measured: PairList) -> int:
     """The number of people (folders) in both lists; ValueError for a pair in both, in either order.
 
-    Shared people are told, not refused: LFW's View 1, made to develop on, shares people with the
-    View 2 that is reported.
+    Shared people are told, not refused: LFW's View 1, made to develop on, shares some with View 2.
     """
     known = {frozenset(pair) for pair in _pairs(measured)}
     for pair in _pairs(development):

@@ -128,10 +128,7 @@ def validation_rate_of_scores(
     fars: Sequence[float] = (1e-1, 1e-2, 1e-3),
     replicates: int = 0,
 ) -> ValidationRateResult:
-    """VAL at FAR of similarities (N,) made elsewhere; without folds (N,), ten are dealt.
-
-    Raises ValueError as `check_scores`; with fewer than two folds, or a fold of one kind only.
-    """
+    """VAL at FAR of similarities (N,) made elsewhere; without folds, ten of neighbouring pairs."""
     scores, same = check_scores(scores, same)
     fold = np.asarray(stratified_folds(same) if folds is None else folds)
     distances = 2 - 2 * scores

@@ -40,10 +40,8 @@ def score_histogram(result: PairsResult | Roc, threshold: float | None = None) -
     impostor, genuine = (
         np.histogram(scores, edges, weights=np.diff(rates))[0] for rates in (result.far, result.tar)
     )
-    draw_kinds(
-        axes, edges, impostor, genuine, f"Impostor ({result.impostor:,})",
-        f"Genuine ({result.genuine:,})",
-    )  # fmt: skip
+    labels = f"Impostor ({result.impostor:,})", f"Genuine ({result.genuine:,})"
+    draw_kinds(axes, edges, impostor, genuine, *labels)
     if threshold is not None:
         label = f"Threshold {threshold:.3f}"
         axes.axvline(threshold, color=style.INK, linestyle="--", linewidth=1.5, label=label)
@@ -68,21 +66,17 @@ def draw_kinds(
         (impostor, style.VERMILION, "////", impostor_label),
         (genuine, style.BLUE, None, genuine_label),
     ):
-        axes.stairs(
-            shares, edges, fill=True, facecolor=(color, 0.22), edgecolor=(color, 0.55),
-            linewidth=0, hatch=hatch,
-        )  # fmt: skip
+        box = {"facecolor": (color, 0.22), "hatch": hatch}
+        axes.stairs(shares, edges, fill=True, edgecolor=(color, 0.55), linewidth=0, **box)
         axes.stairs(shares, edges, color=color, linewidth=1.8)
         # For the legend: a box as the bars are.
-        axes.fill_between(
-            [], [], facecolor=(color, 0.22), edgecolor=color, hatch=hatch, label=label
-        )
+        axes.fill_between([], [], edgecolor=color, label=label, **box)
     axes.yaxis.set_major_formatter(style.percent)
 
 
 def threshold_table(curve: Roc, fars: Sequence[float] = FARS) -> Figure:
-    """For one false accept in a million use 0.43: false accepts allowed, threshold, and what share
-    of genuine pairs is accepted then. Rows that the impostor pairs are too few to resolve say so.
+    """False accepts allowed, threshold, and the share of genuine pairs that it accepts; rows that
+    the impostor pairs are too few to resolve say so.
     """
     rows = threshold_rows(curve, fars)
     known = [row for row in rows if row[1] is not None]

@@ -106,9 +106,8 @@ class TrainingFaces:
         return {path.resolve() for path in part.paths}
 
     def heldout_pairs(self, recipe: Recipe) -> PairList:
-        """Pairs of the people that a recipe holds out, half of them genuine: as many as
-        `evaluation.pairs` says, or as they give. ValueError where it holds nobody out, or records
-        are trained on.
+        """As many pairs of the people that a recipe holds out, half of them genuine, as
+        `evaluation.pairs` says, or as they give; ValueError where there are none.
         """
         holdout = recipe.data.holdout_identities
         if self._records is not None or not holdout:

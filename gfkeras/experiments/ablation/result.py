@@ -96,8 +96,7 @@ class AblationResult:
     def difference(self, result: RowResult, figure: str = "accuracy") -> Statistic | None:
         """The difference of a row to the reference, seed by seed; None where they share no seed.
 
-        The seeds draw the order of the data and the first weights: what they change in both cancels
-        out.
+        The seeds draw the order of the data and the first weights: their part in both cancels out.
         """
         reference = next(each for each in self.rows if each.row.name == self.reference)
         if reference is result:

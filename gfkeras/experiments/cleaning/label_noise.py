@@ -11,9 +11,7 @@ from gfkeras.errors import in_range
 
 @dataclasses.dataclass(frozen=True)
 class OperatingPoint:
-    """The shares of the wrong labels `found` and of the right ones `lost` by dropping images at
-    `angle` degrees or more.
-    """
+    """Shares of the wrong labels `found` and the right ones `lost` by dropping from `angle` on."""
 
     angle: float
     found: float

@@ -38,10 +38,7 @@ class DominantCenters:
 
 
 def own_cosines(embeddings: np.ndarray, labels: np.ndarray, centers: np.ndarray) -> np.ndarray:
-    """cos θ (N, K) float64 of each image with the centers of its own identity.
-
-    `embeddings` (N, D) and `centers` (C, K, D) are of any length, `labels` (N,) int in [0, C).
-    """
+    """cos θ (N, K) float64 of images (N, D) with the centers (C, K, D) of their own identities."""
     return np.einsum("nd,nkd->nk", unit(embeddings), unit(centers)[labels])
 
 
@@ -146,9 +143,7 @@ class Measuring:
 
 
 def sub_centers_of(classifier: FaceClassifier) -> np.ndarray:
-    """The centers of the head, (C, K, D) float32; ValueError for one center for each identity, or
-    none.
-    """
+    """The centers of the head, (C, K, D) float32; ValueError where an identity has one, or none."""
     head = classifier.head
     centers = None if head is None else np.asarray(head.centers, np.float32)
     if centers is None or centers.ndim != 3 or centers.shape[1] < 2:

@@ -20,9 +20,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, eq=False)
 class ChosenImages:
-    """Images of some people: the files, one person's after another's, and for each its index into
-    `names`, (N,) int.
-    """
+    """Images of some people, one person's after another's; `labels` (N,) are rows of `names`."""
 
     names: list[str]
     paths: list[Path]
@@ -89,10 +87,9 @@ _AT_ONCE = 256
 class NetworkOutputs:
     """Outputs of a network for those M files of a list that could be read.
 
-    Attributes:
-        values: (M, …) float32 by output, as the network gives them: not normalised.
-        index: (M,) int64, position in the list of each file, ascending.
-        skipped: (file, reason) of the others.
+    `values` are (M, …) float32 by output, as the network gives them: not normalised. `index` (M,)
+    int64 ascends: the position in the list of each file. `skipped` are (file, reason) of the
+    others.
     """
 
     values: dict[str, np.ndarray]

@@ -131,10 +131,7 @@ _TILE, _GAP = 0.62, 0.05
 
 @dataclass(frozen=True)
 class SheetRow:
-    """A group on a contact sheet: its number, share of all faces and number of them.
-
-    `shown` are the positions of those that are shown.
-    """
+    """A group on a contact sheet, with the positions of the faces that are shown."""
 
     group: int
     share: float
@@ -285,8 +282,7 @@ class GroupLog:
 def group_training_figure(runs: Mapping[str, GroupLog]) -> Figure:
     """The effective number of groups by epoch, at right its logarithm, the entropy.
 
-    A solid line with dots is of the shares of faces, a dashed one of the mean probabilities. `runs`
-    are by name, six at most.
+    A solid line with dots is of the shares of faces, a dashed one of the mean probabilities.
     """
     if not 0 < len(runs) <= len(style.COLORS):
         raise ValueError(f"`runs` must be from 1 to {len(style.COLORS)}. Received: {len(runs)}")

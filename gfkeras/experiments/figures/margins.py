@@ -48,13 +48,9 @@ _CURVES: tuple[tuple[str, str, dict[str, Any], float], ...] = (
 
 @dataclass(frozen=True, eq=False)
 class MarginCurve:
-    """The target's logit of a head.
+    """The target's logit of a head, its margin and the ‖x‖ of the embeddings in a few words.
 
-    Attributes:
-        head: of `gfkeras.heads`.
-        setting: its margin, and of which embeddings, in a few words.
-        norm: ‖x‖ of the embeddings.
-        logit: over s (over ‖x‖ for SphereFace, which has no s), one for each angle.
+    `logit` is over s (over ‖x‖ for SphereFace, which has no s), one for each angle.
     """
 
     head: str

@@ -26,11 +26,7 @@ def channel_statistics(inputs: Any) -> tuple[Any, Any]:
 
 
 def statistics_distance(inputs: Any, mean: Any, deviation: Any) -> Any:
-    """‖μ̃ − μ‖² + ‖σ̃ − σ‖² of one layer (ArcFace, equation 8), a scalar.
-
-    `inputs` are what the layer is given; μ (C,) is its moving mean, σ (C,) the root of its moving
-    variance.
-    """
+    """‖μ̃ − μ‖² + ‖σ̃ − σ‖² of one layer (ArcFace, equation 8), a scalar; all are (C,)."""
     found_mean, found_deviation = channel_statistics(inputs)
     return ops.sum(ops.square(found_mean - mean)) + ops.sum(ops.square(found_deviation - deviation))
 
@@ -111,9 +107,8 @@ class BatchStatistics:
         }
 
     def distance(self, seen: list[tuple[keras.layers.BatchNormalization, Any]]) -> Any:
-        """Σ over the layers that count of ‖μ̃ − μ‖² + ‖σ̃ − σ‖², a scalar float32.
-
-        `seen` is of `recorded_inputs` around a call of the model.
+        """Σ ‖μ̃ − μ‖² + ‖σ̃ − σ‖² over the layers that count, a scalar, of inputs as
+        `recorded_inputs` saw.
         """
         total = ops.zeros((), "float32")
         for layer, inputs in seen:

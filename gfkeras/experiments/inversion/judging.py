@@ -67,9 +67,6 @@ def judged_by_faces(
 def course(
     rows: Sequence[tuple[str, str, Sequence[np.ndarray]]], steps: Sequence[int]
 ) -> Image.Image:
-    """One page with the course of each inversion.
-
-    A row is (name, a line below it, the image (S, S, 3) uint8 after each of `steps`).
-    """
+    """One page of rows (name, a line below it, the image (S, S, 3) uint8 after each of `steps`)."""
     headings = ["noise", *(f"{step:,} steps" for step in steps[1:])]
     return contact_sheet(rows, "", len(steps), headings)

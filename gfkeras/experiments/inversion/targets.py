@@ -101,8 +101,8 @@ def unit(name: str, vectors: np.ndarray) -> np.ndarray:
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class Subjects:
-    """Targets, and for other networks to judge by the photos of each, (M, S, S, 3) uint8; None
-    where only embeddings are known.
+    """Targets, and the photos of each, (M, S, S, 3) uint8, for other networks to judge by, if
+    known.
     """
 
     targets: Targets
@@ -163,11 +163,7 @@ def of_run_classes(
     embedder: Embedder,
     folder: FaceFolder | None = None,
 ) -> Subjects:
-    """Close-set: centers (N, D) that a training ended with, as `centers_of_run` reads them.
-
-    `names` are those of the identities to show; `folder` has photos of them, of which the faces
-    come.
-    """
+    """Close-set: centers (N, D) that a training ended with; `folder` has photos of the people."""
     if centers.ndim != 2:
         raise ValueError(
             "`run` must have one center a class. Received: centers of shape "

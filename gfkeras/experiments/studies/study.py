@@ -40,6 +40,15 @@ AXES = {
     "bits": "Bits a number",
 }
 
+# What each study of images does to one, and to which values unless others are named: FaceNet's
+# qualities; sides below a face's 112.
+IMAGE_STUDIES: Mapping[str, tuple[Callable[[int], Change], tuple[int, ...]]] = {
+    "jpeg": (jpeg_compression, (10, 20, 30, 50, 70, 90)),
+    "size": (small_image, (12, 16, 20, 28, 40, 56, 80)),
+}
+EMBEDDING_STUDIES = ("dimension", "bits")
+BITS = (1, 2, 3, 4, 6, 8)
+
 Interval = tuple[float, float] | None
 Pick = Callable[[PairsResult], tuple[float, Interval]]
 _LABELS = {FIRST: "first numbers", PRINCIPAL: "principal directions"}
@@ -48,9 +57,7 @@ _LOGARITHMIC = ("size", "dimension")
 
 @dataclass(frozen=True, eq=False)
 class StudyPoint:
-    """One measurement of a study: the series (the study's name where there is only one), what was
-    changed to, and what the pairs protocol gave.
-    """
+    """One measurement of a study: in a series (or the study's own name), what was changed to."""
 
     series: str
     value: int
@@ -87,19 +94,15 @@ class Study:
 
     def to_json(self) -> dict[str, Any]:
         """The figures of each point, for `json.dump`."""
-        kept = (
-            "accuracy", "accuracy_std", "auc", "eer", "tar_at_far", "intervals", "pairs", "skipped",
-        )  # fmt: skip
-        return {
-            "name": self.name,
-            "axis": self.axis,
-            "points": [
-                {"series": point.series, "value": point.value}
-                | {key: value for key, value in point.result.to_json().items() if key in kept}
-                for points in self.series().values()
-                for point in points
-            ],
-        }
+        kept = ("accuracy", "accuracy_std", "auc", "eer", "tar_at_far")
+        kept += ("intervals", "pairs", "skipped")
+        points = [
+            {"series": point.series, "value": point.value}
+            | {key: value for key, value in point.result.to_json().items() if key in kept}
+            for points in self.series().values()
+            for point in points
+        ]
+        return {"name": self.name, "axis": self.axis, "points": points}
 
 
 def readable_far(result: PairsResult) -> str:
@@ -138,37 +141,19 @@ def _panel(axes: Axes, study: Study, pick: Pick) -> None:
     for i, (series, points) in enumerate(study.series().items()):
         x = [point.value for point in points]
         figures = [pick(point.result) for point in points]
-        color = style.COLORS[i % len(style.COLORS)]
-        axes.plot(
-            x, [y for y, _ in figures], **style.line_style(i), marker="o", markersize=4.5,
-            label=_LABELS.get(series, "measured"),
-        )  # fmt: skip
+        look, label = style.line_style(i), _LABELS.get(series, "measured")
+        axes.plot(x, [y for y, _ in figures], **look, marker="o", markersize=4.5, label=label)
         if all(interval is not None for _, interval in figures):
-            bounds = np.array([interval for _, interval in figures])
-            axes.fill_between(x, bounds[:, 0], bounds[:, 1], color=color, alpha=0.15, linewidth=0)
-    reference, _ = pick(study.reference)
-    axes.axhline(
-        reference, color=style.MUTED, linestyle="--", linewidth=1.5, label="nothing changed"
-    )
+            low, high = np.array([interval for _, interval in figures]).T
+            axes.fill_between(x, low, high, color=look["color"], alpha=0.15, linewidth=0)
+    look = {"color": style.MUTED, "linestyle": "--", "linewidth": 1.5}
+    axes.axhline(pick(study.reference)[0], **look, label="nothing changed")
     if study.name in _LOGARITHMIC:
         axes.set_xscale("log", base=2)
     ticks = sorted({point.value for point in study.points})
     axes.set_xticks(ticks, [str(tick) for tick in ticks])
     axes.minorticks_off()
     axes.yaxis.set_major_formatter(style.percent)
-
-
-# What is measured where nothing is named: FaceNet's qualities; sides below a face's 112.
-QUALITIES = (10, 20, 30, 50, 70, 90)
-SIDES = (12, 16, 20, 28, 40, 56, 80)
-BITS = (1, 2, 3, 4, 6, 8)
-
-# What each study of images does to one, and to which values unless others are named.
-IMAGE_STUDIES: Mapping[str, tuple[Callable[[int], Change], tuple[int, ...]]] = {
-    "jpeg": (jpeg_compression, QUALITIES),
-    "size": (small_image, SIDES),
-}
-EMBEDDING_STUDIES = ("dimension", "bits")
 
 
 def study_images(
@@ -235,10 +220,7 @@ def study_embeddings(
             )
         if fitted_on is None:
             raise ValueError("`fitted_on` must hold embeddings of other faces. Received: None")
-        ways: dict[str, npt.NDArray[Any]] = {
-            FIRST: rows,
-            PRINCIPAL: rows @ principal_directions(fitted_on),
-        }
+        ways = {FIRST: rows, PRINCIPAL: rows @ principal_directions(fitted_on)}
         made: dict[tuple[str, int], npt.NDArray[Any]] = {
             (series, value): numbers[:, : positive_int("values", value)]
             for series, numbers in ways.items()
