@@ -52,7 +52,7 @@ def tar_rows(
 def accuracy_interval(
     right: npt.NDArray[np.bool_], fold: Integers, replicates: int = REPLICATES
 ) -> Interval:
-    """Interval of the mean accuracy: whether each pair was judged `right`, drawn within its fold."""
+    """Interval of the mean accuracy over folds, pairs judged `right` or not drawn in each fold."""
     rng = np.random.default_rng(0)
     means = np.zeros(positive_int("replicates", replicates))
     numbers = np.unique(fold)
@@ -66,9 +66,7 @@ def accuracy_interval(
 def curve_intervals(
     curve: Roc, fars: Sequence[float] = FARS, replicates: int = REPLICATES
 ) -> dict[str, Any]:
-    """{"auc", "eer": (low, high), "tar_at_far": {"1e-3": …, or None}}, pairs drawn within each
-    kind.
-    """
+    """Intervals of "auc", "eer" and, by FAR, "tar_at_far"; pairs are drawn within each kind."""
     positive_int("replicates", replicates)
     rng = np.random.default_rng(0)
     # The pairs at each distinct score, most alike first.

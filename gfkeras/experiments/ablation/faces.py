@@ -106,8 +106,10 @@ class TrainingFaces:
         return {path.resolve() for path in part.paths}
 
     def heldout_pairs(self, recipe: Recipe) -> PairList:
-        """As many pairs of the people that a recipe holds out, half of them genuine, as
-        `evaluation.pairs` says, or as they give; ValueError where there are none.
+        """Pairs of the people that a recipe holds out, half of them genuine; ValueError without
+        any.
+
+        As many as `evaluation.pairs` says, or as they give.
         """
         holdout = recipe.data.holdout_identities
         if self._records is not None or not holdout:

@@ -11,9 +11,10 @@ from gfkeras.errors import in_range
 
 @dataclasses.dataclass(frozen=True)
 class OperatingPoint:
-    """Shares of the wrong labels `found` and the right ones `lost` by dropping from `angle` on."""
+    """The effect of dropping images from an angle on (degrees), as shares of the labels."""
 
     angle: float
+    # Of the wrong labels, those dropped; of the right ones, those dropped too.
     found: float
     lost: float
 

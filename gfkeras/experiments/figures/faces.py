@@ -17,6 +17,8 @@ from gfkeras.errors import positive_int
 if TYPE_CHECKING:
     from gfkeras.inference import Embedder
 
+_AT_ONCE = 256
+
 
 @dataclass(frozen=True, eq=False)
 class ChosenImages:
@@ -78,9 +80,6 @@ def draw_images(folder: FaceFolder, images: int | None, seed: int = 0) -> Chosen
     if images is not None and len(index) > positive_int("images", images):
         index = np.sort(np.random.default_rng(seed).choice(index, images, replace=False))
     return ChosenImages(folder.identities, folder.paths, np.asarray(folder.labels)).take(index)
-
-
-_AT_ONCE = 256
 
 
 @dataclass(frozen=True, eq=False)

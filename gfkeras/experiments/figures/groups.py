@@ -24,6 +24,12 @@ from gfkeras.training.run_folder import LOG_FILE
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
+ORDERS = ("random", "certain")
+# Columns of a run's log.
+HARD, SOFT = "effective_groups", "effective_groups_soft"
+# Inches.
+_TILE, _GAP = 0.62, 0.05
+
 
 @dataclass(frozen=True, eq=False)
 class GroupDistribution:
@@ -125,10 +131,6 @@ def group_distribution_figure(distribution: GroupDistribution) -> Figure:
     return figure
 
 
-ORDERS = ("random", "certain")
-_TILE, _GAP = 0.62, 0.05
-
-
 @dataclass(frozen=True)
 class SheetRow:
     """A group on a contact sheet, with the positions of the faces that are shown."""
@@ -193,9 +195,9 @@ def group_sheet_figure(
     reader: Callable[[Path], np.ndarray],
     num_groups: int,
 ) -> Figure:
-    """A row of faces for each group in `rows`, used or not one of `num_groups`.
+    """A row of faces for each group that is used, of `num_groups` in all.
 
-    `paths` are the files that `shown` counts, `reader` makes of each a face (H, W, 3) uint8.
+    `paths` are the files that `shown` counts; `reader` turns one into a face, (H, W, 3) uint8.
     """
     if not rows:
         raise ValueError("`rows` must hold at least one group. Received: none")
@@ -222,9 +224,6 @@ def group_sheet_figure(
             axes.imshow(reader(paths[position]), interpolation="antialiased")
             axes.set_axis_off()
     return figure
-
-
-HARD, SOFT = "effective_groups", "effective_groups_soft"
 
 
 @dataclass(frozen=True, eq=False)

@@ -48,7 +48,7 @@ _CURVES: tuple[tuple[str, str, dict[str, Any], float], ...] = (
 
 @dataclass(frozen=True, eq=False)
 class MarginCurve:
-    """The target's logit of a head, its margin and the ‖x‖ of the embeddings in a few words.
+    """The target's logit of a head; `setting` has its margin in a few words, `norm` is ‖x‖.
 
     `logit` is over s (over ‖x‖ for SphereFace, which has no s), one for each angle.
     """

@@ -15,13 +15,8 @@ from gfkeras.evaluation.embedded import Embed
 from gfkeras.evaluation.metrics import FARS, far_name
 from gfkeras.evaluation.pairs import RowSimilarity, embed_pairs
 from gfkeras.evaluation.plots import style
-from gfkeras.experiments.studies.degradations import (
-    Change,
-    jpeg_compression,
-    principal_directions,
-    quantize,
-    small_image,
-)
+from gfkeras.experiments.studies import degradations
+from gfkeras.experiments.studies.degradations import Change
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -43,8 +38,8 @@ AXES = {
 # What each study of images does to one, and to which values unless others are named: FaceNet's
 # qualities; sides below a face's 112.
 IMAGE_STUDIES: Mapping[str, tuple[Callable[[int], Change], tuple[int, ...]]] = {
-    "jpeg": (jpeg_compression, (10, 20, 30, 50, 70, 90)),
-    "size": (small_image, (12, 16, 20, 28, 40, 56, 80)),
+    "jpeg": (degradations.jpeg_compression, (10, 20, 30, 50, 70, 90)),
+    "size": (degradations.small_image, (12, 16, 20, 28, 40, 56, 80)),
 }
 EMBEDDING_STUDIES = ("dimension", "bits")
 BITS = (1, 2, 3, 4, 6, 8)
@@ -57,7 +52,7 @@ _LOGARITHMIC = ("size", "dimension")
 
 @dataclass(frozen=True, eq=False)
 class StudyPoint:
-    """One measurement of a study: in a series (or the study's own name), what was changed to."""
+    """One measurement of a study: its series (one may be all), the value and the result."""
 
     series: str
     value: int
@@ -94,8 +89,9 @@ class Study:
 
     def to_json(self) -> dict[str, Any]:
         """The figures of each point, for `json.dump`."""
-        kept = ("accuracy", "accuracy_std", "auc", "eer", "tar_at_far")
-        kept += ("intervals", "pairs", "skipped")
+        kept = (
+            "accuracy", "accuracy_std", "auc", "eer", "tar_at_far", "intervals", "pairs", "skipped",
+        )  # fmt: skip
         points = [
             {"series": point.series, "value": point.value}
             | {key: value for key, value in point.result.to_json().items() if key in kept}
@@ -220,14 +216,15 @@ def study_embeddings(
             )
         if fitted_on is None:
             raise ValueError("`fitted_on` must hold embeddings of other faces. Received: None")
-        ways = {FIRST: rows, PRINCIPAL: rows @ principal_directions(fitted_on)}
+        turned: npt.NDArray[Any] = rows @ degradations.principal_directions(fitted_on)
         made: dict[tuple[str, int], npt.NDArray[Any]] = {
             (series, value): numbers[:, : positive_int("values", value)]
-            for series, numbers in ways.items()
+            for series, numbers in ((FIRST, rows), (PRINCIPAL, turned))
             for value in sorted(set(values))
         }
     else:
-        made = {(name, bits): quantize(rows, bits) for bits in sorted(set(values or BITS))}
+        bits = sorted(set(values or BITS))
+        made = {(name, count): degradations.quantize(rows, count) for count in bits}
     points = [
         StudyPoint(series, value, whole.with_embeddings(less).measure(similarity, fars, replicates))
         for (series, value), less in made.items()
