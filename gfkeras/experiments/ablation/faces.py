@@ -23,11 +23,7 @@ from gfkeras.training import Recipe
 
 
 class PairFaces:
-    """Pairs of aligned faces, and the images of their distinct `files` in memory.
-
-    `images` (M, 112, 112, 3) uint8 are of those files that could be read, `index` (M,) are their
-    positions in `files`, and `skipped` are (file, reason) of the others.
-    """
+    """Pairs of aligned faces, and the images of their distinct `files` in memory."""
 
     def __init__(self, pairs: PairList):
         self.pairs = pairs
@@ -40,7 +36,7 @@ class PairFaces:
 
     @functools.cached_property
     def decoded(self) -> tuple[np.ndarray, np.ndarray, list[tuple[Path, str]]]:
-        """Images, index and skipped, read at the first use."""
+        """(M, 112, 112, 3) uint8 of the readable files, their places; (file, reason) of others."""
         images, kept, skipped = decode_files(self.files)
         return images, np.asarray(kept, np.int64), skipped
 
@@ -106,8 +102,7 @@ class TrainingFaces:
         return {path.resolve() for path in part.paths}
 
     def heldout_pairs(self, recipe: Recipe) -> PairList:
-        """Pairs of the people that a recipe holds out, half of them genuine; ValueError without
-        any.
+        """Pairs of the people that a recipe holds out, half of them genuine; ValueError if none.
 
         As many as `evaluation.pairs` says, or as they give.
         """
