@@ -16,7 +16,7 @@ from gfkeras.evaluation.identification import (
     search_scores,
 )
 from gfkeras.evaluation.intervals import interval_text, subject_intervals, tar_rows
-from gfkeras.evaluation.metrics import FARS, Roc, operating_points, roc
+from gfkeras.evaluation.metrics import FARS, Roc, operating_points, parted, roc
 from gfkeras.evaluation.similarity import COSINE, Similarity
 from gfkeras.evaluation.template_pooling import PooledTemplates, Pooling, pool_templates
 
@@ -165,10 +165,8 @@ def ijb_templates(
 ) -> tuple[PooledTemplates, Sequence[tuple[Any, str]]]:
     """The templates of a protocol, and the images that could not be read.
 
-    Args:
-        embed: takes the protocol's names and returns `ImageEmbeddings`.
-        protocol: `gfkeras.data.sources.IJBMetadata`.
-        pooling: how images are weighed; by media, detector's score and norm by default.
+    `embed` takes the protocol's names and returns `ImageEmbeddings`; `pooling` is how images are
+    weighed, by media, detector's score and norm by default.
     """
     faces = embed_images(embed, protocol.names.tolist())
     columns = protocol.templates, protocol.medias, protocol.scores
@@ -189,11 +187,9 @@ def evaluate_ijb_verification(
     Args:
         templates: of `ijb_templates`.
         pairs: (first, second, same), (P,) each: `IJBMetadata.pairs()`.
-        similarity: the cosine or group-aware.
-        fars: targets.
+        similarity, fars, replicates: as of `evaluate_pairs`.
         subjects: (templates, their subjects), of which intervals draw; without them each template
             is taken for a subject of its own.
-        replicates: draws of the bootstrap; 0 leaves intervals out.
         skipped_files: to be listed in the result.
 
     Raises:
@@ -212,20 +208,14 @@ def evaluate_ijb_verification(
     same = same.astype(np.bool_)
     scores = _pair_scores(templates, *rows, similarity)
     curve = roc(scores, same)
-    points = operating_points(curve, fars)
     intervals = None
     if replicates:
         owner = templates.ids if subjects is None else _owners(templates.ids, *subjects)
         mine = owner[rows[0]], owner[rows[1]]
         intervals = {"tar_at_far": subject_intervals(scores, same, *mine, fars, replicates)}
+    points = parted(operating_points(curve, fars))
     return IJBVerificationResult(
-        curve,
-        {name: point and point[0] for name, point in points.items()},
-        {name: point and point[1] for name, point in points.items()},
-        skipped,
-        missing.tolist(),
-        skipped_files,
-        intervals,
+        curve, *points, skipped, missing.tolist(), skipped_files, intervals
     )
 
 

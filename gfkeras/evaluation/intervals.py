@@ -41,51 +41,34 @@ def tar_rows(
     tar_at_far: Mapping[str, float | None], intervals: Mapping[str, Interval | None]
 ) -> list[tuple[str, str]]:
     """Rows to print of TAR at each FAR, with what is known of its interval."""
-    return [
-        (
-            f"TAR @ FAR {name}",
-            "too few impostor pairs"
-            if tar is None
-            else f"{tar:.2%}" + interval_text(intervals.get(name)),
-        )
-        for name, tar in tar_at_far.items()
-    ]
+    rows = []
+    for name, tar in tar_at_far.items():
+        known = interval_text(intervals.get(name))
+        text = "too few impostor pairs" if tar is None else f"{tar:.2%}{known}"
+        rows.append((f"TAR @ FAR {name}", text))
+    return rows
 
 
 def accuracy_interval(
-    right: npt.NDArray[np.bool_],
-    fold: Integers,
-    replicates: int = REPLICATES,
-    confidence: float = CONFIDENCE,
-    seed: int = 0,
+    right: npt.NDArray[np.bool_], fold: Integers, replicates: int = REPLICATES
 ) -> Interval:
-    """Interval of the mean accuracy over folds, pairs drawn within each fold, thresholds kept.
-
-    `right` (N,) is whether each pair was judged rightly, `fold` (N,) its fold.
-    """
-    rng = np.random.default_rng(seed)
+    """Interval of the mean accuracy over folds, pairs judged `right` or not drawn in each fold."""
+    rng = np.random.default_rng(0)
     means = np.zeros(positive_int("replicates", replicates))
     numbers = np.unique(fold)
     for number in numbers:
         mine = right[fold == number]
         # How many of n pairs drawn from a fold are right is binomial.
         means += rng.binomial(len(mine), mine.mean(), size=replicates) / len(mine)
-    return percentile_interval(means / len(numbers), confidence)
+    return percentile_interval(means / len(numbers))
 
 
 def curve_intervals(
-    curve: Roc,
-    fars: Sequence[float] = FARS,
-    replicates: int = REPLICATES,
-    confidence: float = CONFIDENCE,
-    seed: int = 0,
+    curve: Roc, fars: Sequence[float] = FARS, replicates: int = REPLICATES
 ) -> dict[str, Any]:
-    """Intervals of AUC, EER and TAR at FAR, pairs drawn within each kind.
-
-    {"auc": (low, high), "eer": (low, high), "tar_at_far": {"1e-3": (low, high) or None}}.
-    """
+    """Intervals of "auc", "eer" and, by FAR, "tar_at_far"; pairs are drawn within each kind."""
     positive_int("replicates", replicates)
-    rng = np.random.default_rng(seed)
+    rng = np.random.default_rng(0)
     # The pairs at each distinct score, most alike first.
     impostor = np.rint(np.diff(curve.far) * curve.impostor).astype(np.int64)
     genuine = np.rint(np.diff(curve.tar) * curve.genuine).astype(np.int64)
@@ -103,11 +86,9 @@ def curve_intervals(
         for far in fars:
             last = int(np.searchsorted(again.far, far, side="right")) - 1
             tars[far_name(far)].append(float(again.tar[last]))
-    found: dict[str, Any] = {
-        name: percentile_interval(values, confidence) for name, values in figures.items()
-    }
+    found: dict[str, Any] = {name: percentile_interval(each) for name, each in figures.items()}
     found["tar_at_far"] = {
-        name: None if 1 / curve.impostor > far else percentile_interval(tars[name], confidence)
+        name: None if 1 / curve.impostor > far else percentile_interval(tars[name])
         for far, name in zip(fars, tars, strict=True)
     }
     return found
@@ -120,8 +101,6 @@ def subject_intervals(
     second: Integers,
     fars: Sequence[float] = FARS,
     replicates: int = 200,
-    confidence: float = CONFIDENCE,
-    seed: int = 0,
     reach: float = 1.2,
 ) -> dict[str, Interval | None]:
     """Intervals of TAR at FAR keyed "1e-3", subjects drawn and not pairs; None below 1 / impostors.
@@ -140,7 +119,7 @@ def subject_intervals(
     first, second = numbers.reshape(2, -1)
     impostor = np.flatnonzero(~same)
     resolved = [far for far in fars if 1 / len(impostor) <= far]
-    values: dict[str, list[float]] = {far_name(far): [] for far in resolved}
+    values: dict[str, list[float]] = {far_name(far): [] for far in fars}
     if resolved:
         count = len(subjects)
         keys, pairs = np.unique(first[impostor] * count + second[impostor], return_counts=True)
@@ -157,7 +136,7 @@ def subject_intervals(
         left, right = first[looked_at], second[looked_at]
         own = left == right
         ends = np.flatnonzero(np.append(np.diff(score) != 0, True))
-        rng = np.random.default_rng(seed)
+        rng = np.random.default_rng(0)
         for _ in range(replicates):
             drawn = np.bincount(rng.integers(count, size=count), minlength=count).astype(np.float64)
             weight = drawn[left] * np.where(own, 1, drawn[right])
@@ -169,15 +148,9 @@ def subject_intervals(
             # At the end of each run of equal scores: all of them are accepted, or none.
             far = np.cumsum(np.where(kind, 0, weight))[ends] / impostors
             if far[-1] <= max(resolved) and keep < len(impostor):
-                return subject_intervals(
-                    scores, same, first, second, fars, replicates, confidence, seed, 2 * reach
-                )
+                return subject_intervals(scores, same, first, second, fars, replicates, 2 * reach)
             for target in resolved:
                 last = int(np.searchsorted(far, target, side="right")) - 1
                 tar = genuine[ends[last]] / genuine[-1] if last >= 0 else 0.0
                 values[far_name(target)].append(float(tar))
-    drawn_values = {far_name(far): values.get(far_name(far)) for far in fars}
-    return {
-        name: percentile_interval(found, confidence) if found else None
-        for name, found in drawn_values.items()
-    }
+    return {name: percentile_interval(v) if v else None for name, v in values.items()}

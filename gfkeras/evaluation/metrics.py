@@ -8,7 +8,7 @@ on the order of the pairs. FAR is the share of impostor pairs accepted, TAR that
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -173,6 +173,14 @@ def operating_points(
     return points
 
 
+def parted(
+    points: Mapping[str, tuple[float, float] | None],
+) -> tuple[dict[str, float | None], dict[str, float | None]]:
+    """The rates and the thresholds of operating points, None where a point is None."""
+    rates = {name: point and point[0] for name, point in points.items()}
+    return rates, {name: point and point[1] for name, point in points.items()}
+
+
 def tar_at_far(
     scores: npt.ArrayLike, same: npt.ArrayLike, fars: Sequence[float] = FARS
 ) -> dict[str, float | None]:
@@ -186,8 +194,7 @@ def tar_at_far(
         >>> tar_at_far([0.9, 0.4, 0.6, 0.1], [True, True, False, False], fars=(0.5, 0.1))
         {'5e-1': 1.0, '1e-1': None}
     """
-    points = operating_points(roc(scores, same), fars)
-    return {name: None if point is None else point[0] for name, point in points.items()}
+    return parted(operating_points(roc(scores, same), fars))[0]
 
 
 def area_under_curve(scores: npt.ArrayLike, same: npt.ArrayLike) -> float:

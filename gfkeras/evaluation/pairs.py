@@ -20,10 +20,10 @@ from gfkeras.evaluation.metrics import (
     check_scores,
     kfold_accuracy,
     operating_points,
+    parted,
     roc,
 )
-from gfkeras.evaluation.pair_files import read_pairs
-from gfkeras.evaluation.pair_list import PairList, all_pairs, sample_pairs, stratified_folds
+from gfkeras.evaluation.pair_list import PairList, stratified_folds
 from gfkeras.evaluation.similarity import COSINE, unit
 
 # Rows scored together: the gathered embeddings stay small however many pairs there are.
@@ -156,18 +156,6 @@ class PairsResult:
         return rows
 
 
-__all__ = [
-    "PairList",
-    "PairsResult",
-    "all_pairs",
-    "evaluate_pair_scores",
-    "evaluate_pairs",
-    "read_pairs",
-    "sample_pairs",
-    "stratified_folds",
-]
-
-
 @dataclass(frozen=True, eq=False)
 class EmbeddedPairs:
     """The pairs of a list whose files could both be read."""
@@ -270,7 +258,7 @@ def evaluate_pair_scores(
     fold = np.asarray(stratified_folds(same) if folds is None else folds)
     accuracy = kfold_accuracy(scores, same, fold)
     curve = roc(scores, same)
-    points = operating_points(curve, fars)
+    tars, thresholds = parted(operating_points(curve, fars))
     result = PairsResult(
         scores=scores,
         same=same,
@@ -279,8 +267,8 @@ def evaluate_pair_scores(
         balanced_folds=kfold_accuracy(scores, same, fold, balanced=True),
         auc=curve.auc,
         eer=curve.eer,
-        tar_at_far={name: point and point[0] for name, point in points.items()},
-        threshold_at_far={name: point and point[1] for name, point in points.items()},
+        tar_at_far=tars,
+        threshold_at_far=thresholds,
     )
     if not replicates:
         return result

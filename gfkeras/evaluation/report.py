@@ -28,13 +28,9 @@ _CHART = (5.6, 3.6)
 
 @dataclass(frozen=True, eq=False)
 class FacePair:
-    """Two faces and what the network made of them.
+    """Two faces (H, W, 3), 0..255, and the similarity that the network gave them.
 
-    Args:
-        first, second: (H, W, 3), 0..255.
-        score: their similarity.
-        same: whether they show one person.
-        caption: a short text below, such as the two names; may be empty.
+    `same` is whether they show one person; `caption` a short text below, such as the two names.
     """
 
     first: npt.ArrayLike
@@ -53,8 +49,7 @@ class ExportRow:
         size_bytes: of the file, or of all files of a folder.
         max_abs_error: largest difference of L2-normalised embeddings.
         min_cosine: smallest cosine between the two embeddings of an image.
-        passed: whether it keeps the tolerance.
-        tolerance: what had to be kept, such as "max_abs_error at most 0.0001".
+        passed, tolerance: whether it keeps a tolerance such as "max_abs_error at most 0.0001".
         images: how many images were compared.
         file: its name, without the folder; may be empty.
     """
@@ -74,14 +69,12 @@ class ReportContext:
     """Everything a report shows. What is left empty leaves its section out.
 
     Args:
-        title: heading of the page.
+        title, lead: heading of the page, and one or two sentences below it.
         command: the command line that was run.
-        created: when, as text.
+        created, seconds: when, as text, and how long the run took.
         results: name → result on the same pairs; the first is the one the page is about.
         baseline: name in `results` of what the first is compared with, usually the untrained
             network.
-        lead: one or two sentences below the title.
-        seconds: how long the run took.
         settings: label → text: data, identities, network, recipe.
         versions: package → version.
         group_counts: (K,) how many held-out faces each group took.

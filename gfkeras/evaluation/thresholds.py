@@ -85,21 +85,17 @@ class Thresholds:
     def from_json(cls, content: Any, name: str) -> Thresholds:
         """The thresholds that `to_json` gave; ValueError, calling it `name`, for something else."""
         try:
-            return cls._parsed(content)
+            if content["version"] != _VERSION:
+                raise ValueError(f"version {content['version']!r}, expected {_VERSION}")
+            at_far = {str(far): float(value) for far, value in content["at_far"].items()}
+            for far in at_far:
+                # "0.001" would never be found under the name of 1e-3.
+                if far_name(float(far)) != far:
+                    raise ValueError(f"a FAR called {far!r}, expected {far_name(float(far))!r}")
+            similarity, impostor = Similarity(**content["similarity"]), int(content["impostor"])
+            return cls(similarity, at_far, impostor, str(content["origin"]), str(content["model"]))
         except (ValueError, KeyError, TypeError, AttributeError) as error:
             raise _not_thresholds(name, error) from error
-
-    @classmethod
-    def _parsed(cls, content: dict[str, Any]) -> Thresholds:
-        if content["version"] != _VERSION:
-            raise ValueError(f"version {content['version']!r}, expected {_VERSION}")
-        at_far = {str(name): float(value) for name, value in content["at_far"].items()}
-        for far in at_far:
-            # "0.001" would never be found under the name of 1e-3.
-            if far_name(float(far)) != far:
-                raise ValueError(f"a FAR called {far!r}, expected {far_name(float(far))!r}")
-        similarity, impostor = Similarity(**content["similarity"]), int(content["impostor"])
-        return cls(similarity, at_far, impostor, str(content["origin"]), str(content["model"]))
 
 
 def _not_thresholds(name: str, error: Exception) -> ValueError:

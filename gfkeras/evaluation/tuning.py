@@ -62,12 +62,7 @@ def tune_similarity(
         development: the pairs to choose by.
         measured: the pairs that will be measured, none of which may be among them.
         betas: with or without 0, which is always tried.
-        gammas: exponents.
-        distance: D, as of `Similarity`.
-
-    Raises:
-        ValueError: where a development pair is measured too, for networks without groups, and as
-            `evaluate_pairs`.
+        gammas, distance: exponents, and D, as of `Similarity`.
     """
     if measured is not None:
         require_disjoint(development, measured)
@@ -91,8 +86,7 @@ def tune_similarity(
 def require_disjoint(development: PairList, measured: PairList) -> int:
     """The number of people (folders) in both lists; ValueError for a pair in both, in either order.
 
-    Shared people are told, not refused: LFW's View 1, made to develop on, shares people with the
-    View 2 that is reported.
+    Shared people are told, not refused: LFW's View 1, made to develop on, shares some with View 2.
     """
     known = {frozenset(pair) for pair in _pairs(measured)}
     for pair in _pairs(development):

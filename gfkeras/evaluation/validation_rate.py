@@ -115,13 +115,10 @@ def evaluate_validation_rate(
     folds other than one the largest distance is chosen whose FAR is at most the target, and
     VAL(d) = |accepted genuine| / |genuine| is measured on that one.
     """
-    embedded = embed_pairs(embed, pairs)
-    kept = embedded.pairs
-    scores = embedded.scores(similarity)
+    found = embed_pairs(embed, pairs)
+    scores, kept = found.scores(similarity), found.pairs
     result = validation_rate_of_scores(scores, kept.same, kept.fold, fars, replicates)
-    return dataclasses.replace(
-        result, skipped=len(pairs) - len(kept), skipped_files=embedded.faces.skipped
-    )
+    return dataclasses.replace(result, skipped=found.skipped, skipped_files=found.faces.skipped)
 
 
 def validation_rate_of_scores(
@@ -131,10 +128,7 @@ def validation_rate_of_scores(
     fars: Sequence[float] = (1e-1, 1e-2, 1e-3),
     replicates: int = 0,
 ) -> ValidationRateResult:
-    """VAL at FAR of similarities (N,) made elsewhere; without folds (N,), ten are dealt.
-
-    Raises ValueError as `check_scores`; with fewer than two folds, or a fold of one kind only.
-    """
+    """VAL at FAR of similarities (N,) made elsewhere; without folds, ten of neighbouring pairs."""
     scores, same = check_scores(scores, same)
     fold = np.asarray(stratified_folds(same) if folds is None else folds)
     distances = 2 - 2 * scores

@@ -24,7 +24,7 @@ def evaluate_youtube_faces(
     max_frames: int | None = None,
     replicates: int = 0,
 ) -> PairsResult:
-    """Ten-fold verification of videos.
+    """Ten-fold verification of videos; pairs of a video without a readable frame are skipped.
 
     A video's template is the mean of the unit embeddings of its frames, normalised.
 
@@ -34,9 +34,6 @@ def evaluate_youtube_faces(
         pairs: (first video, second video, same, fold), of `YouTubeFacesSource.video_pairs`.
         similarity, fars, replicates: as of `evaluate_pairs`.
         max_frames: of each video, evenly spread over it; all by default.
-
-    Returns:
-        As `evaluate_pairs`; pairs of a video without a frame that could be read are skipped.
     """
     listed = list(pairs)
     if not listed:

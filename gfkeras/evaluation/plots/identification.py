@@ -16,10 +16,7 @@ if TYPE_CHECKING:
 
 
 def cmc_figure(curves: Mapping[str, npt.ArrayLike], ranks: int = 20) -> Figure:
-    """Cumulative match: the share of probes whose mate is among the first 1 … `ranks`.
-
-    `curves` are identification rates at rank 1, 2, … by name.
-    """
+    """The share of probes whose mate is among the first 1 … `ranks` (CMC), by name."""
     rates = {name: np.asarray(values, np.float64)[:ranks] for name, values in curves.items()}
     _require(rates)
     figure, axes = figure_with_axes("Rank", "Identification rate")
@@ -36,10 +33,7 @@ def cmc_figure(curves: Mapping[str, npt.ArrayLike], ranks: int = 20) -> Figure:
 
 
 def distractor_figure(curves: Mapping[str, Mapping[int, float]]) -> Figure:
-    """MegaFace: rank-1 identification over the number of distractors, on a logarithmic axis.
-
-    `curves` are {distractors: rate} by name, such as `MegaFaceResult.rank_1`.
-    """
+    """MegaFace: `MegaFaceResult.rank_1` over the number of distractors (logarithmic), by name."""
     _require(curves)
     figure, axes = figure_with_axes("Distractors (log)", "Rank-1 identification rate")
     least = 1.0
@@ -58,9 +52,8 @@ def distractor_figure(curves: Mapping[str, Mapping[int, float]]) -> Figure:
 def identification_error_figure(
     curves: Mapping[str, tuple[npt.ArrayLike, npt.ArrayLike]],
 ) -> Figure:
-    """Open-set identification: FNIR over FPIR, both on logarithmic axes.
-
-    `curves` are (FPIR, FNIR) by name, of `identification_errors`.
+    """Open-set identification: FNIR over FPIR by name, of `identification_errors`, on logarithmic
+    axes.
     """
     _require(curves)
     figure, axes = figure_with_axes(

@@ -10,16 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from gfkeras.evaluation.metrics import effective_groups
-from gfkeras.evaluation.plots.style import (
-    BLUE,
-    INK,
-    dress,
-    figure_with_axes,
-    legend,
-    line_style,
-    new_figure,
-    percent,
-)
+from gfkeras.evaluation.plots import style
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -49,22 +40,22 @@ def training_curves(rows: Sequence[Mapping[str, Any]]) -> Figure:
             "`rows` must hold a column ending in loss or accuracy. "
             f"Received: {len(rows)} rows, columns {sorted({n for row in rows for n in row})}"
         )
-    figure = new_figure()
+    figure = style.new_figure()
     for place, (label, names) in enumerate(panels, start=1):
         axes = figure.add_subplot(1, len(panels), place)
-        dress(axes, "Epoch", label)
+        style.dress(axes, "Epoch", label)
         for i, name in enumerate(names):
             points = np.array(series[name])
             marker = "o" if len(points) < 40 else None
-            style = line_style(i) | {"linewidth": 2, "marker": marker, "markersize": 3.5}
-            axes.plot(*points.T, label=name.replace("_", " "), **style)
+            look = style.line_style(i) | {"linewidth": 2, "marker": marker, "markersize": 3.5}
+            axes.plot(*points.T, label=name.replace("_", " "), **look)
         axes.locator_params(axis="x", integer=True)
         if label == "Accuracy":
             axes.set_ylim(0, 1.02)
-            axes.yaxis.set_major_formatter(percent)
+            axes.yaxis.set_major_formatter(style.percent)
         else:
             axes.set_ylim(bottom=0)
-        legend(axes, "best")
+        style.legend(axes, "best")
     return figure
 
 
@@ -84,16 +75,16 @@ def group_usage_chart(counts: npt.ArrayLike, title: str = "Group usage") -> Figu
     counts = np.asarray(counts, dtype=np.float64)
     effective = effective_groups(counts)
     shares = counts / counts.sum()
-    figure, axes = figure_with_axes("Group", "Share of the faces")
-    axes.bar(np.arange(len(shares)), shares, width=0.8, color=BLUE)
+    figure, axes = style.figure_with_axes("Group", "Share of the faces")
+    axes.bar(np.arange(len(shares)), shares, width=0.8, color=style.BLUE)
     label = f"Even use, {1 / len(shares):.1%} each"
-    axes.axhline(1 / len(shares), color=INK, linestyle="--", linewidth=1.5, label=label)
+    axes.axhline(1 / len(shares), color=style.INK, linestyle="--", linewidth=1.5, label=label)
     heading = f"{title}: {effective:.1f} effective groups of {len(shares)}"
-    axes.set_title(heading, loc="left", color=INK, fontsize=12, fontweight="bold")
+    axes.set_title(heading, loc="left", color=style.INK, fontsize=12, fontweight="bold")
     axes.set_xlim(-0.7, len(shares) - 0.3)
     axes.set_ylim(0, 1.25 * max(float(shares.max()), 1 / len(shares)))
     axes.locator_params(axis="x", integer=True)
-    axes.yaxis.set_major_formatter(percent)
+    axes.yaxis.set_major_formatter(style.percent)
     axes.grid(False, axis="x")
-    legend(axes, "upper right")
+    style.legend(axes, "upper right")
     return figure

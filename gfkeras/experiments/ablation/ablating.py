@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import os
 import re
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -86,10 +86,8 @@ def ablate(
 def _pairs(grid: Grid, faces: TrainingFaces, pairs: PairList | None) -> PairList:
     """The pairs to score on, of images that no row trains on."""
     # One recipe for each selection of people.
-    selections = {
-        (row.recipe.data.min_images, row.recipe.data.holdout_identities): row.recipe
-        for row in grid.rows
-    }
+    recipes = [row.recipe for row in grid.rows]
+    selections = {(r.data.min_images, r.data.holdout_identities): r for r in recipes}
     if pairs is None:
         if len(selections) > 1:
             raise ValueError(
@@ -199,9 +197,9 @@ class _Ablation:
     def _folder(self, row: Row, seed: int) -> Path:
         return self.out / RUNS / f"{self.names[row.number]}-seed{seed}"
 
-    def _seeds(self, row: Row) -> Iterator[int]:
+    def _seeds(self, row: Row) -> list[int]:
         """Every seed with which a row's training lies in the folder, this call's or not."""
         name = self.names[row.number]
         paths = (self.out / RUNS).glob(f"{name}-seed*")
         found = (re.fullmatch(rf"{name}-seed(\d+)", path.name) for path in paths)
-        yield from sorted(int(match[1]) for match in found if match)
+        return sorted(int(match[1]) for match in found if match)

@@ -198,8 +198,7 @@ AXES: dict[str, Callable[[Draft, Any], None]] = {
         "representation", lambda value: one_of("representation", value, REPRESENTATIONS)
     ),
     "similarity": _similarity,
-    **{
-        word: _scoring(word, lambda value, word=word: Similarity(**{word: value}))
-        for word in ("beta", "gamma", "distance")
-    },
+    "beta": _scoring("beta", lambda value: Similarity(beta=value)),
+    "gamma": _scoring("gamma", lambda value: Similarity(gamma=value)),
+    "distance": _scoring("distance", lambda value: Similarity(distance=value)),
 }

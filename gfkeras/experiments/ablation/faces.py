@@ -34,32 +34,19 @@ class PairFaces:
         """Names the pairs."""
         return pairs_fingerprint(self.pairs)
 
-    @property
-    def images(self) -> np.ndarray:
-        """(M, 112, 112, 3) uint8 of those files that could be read."""
-        return self._decoded[0]
-
-    @property
-    def index(self) -> np.ndarray:
-        """(M,) int64, the position of each image in `files`."""
-        return self._decoded[1]
-
-    @property
-    def skipped(self) -> list[tuple[Path, str]]:
-        """(file, reason) of the others."""
-        return self._decoded[2]
+    @functools.cached_property
+    def decoded(self) -> tuple[np.ndarray, np.ndarray, list[tuple[Path, str]]]:
+        """(M, 112, 112, 3) uint8 of the readable files, their places; (file, reason) of others."""
+        images, kept, skipped = decode_files(self.files)
+        return images, np.asarray(kept, np.int64), skipped
 
     @functools.cached_property
     def measured(self) -> EmbeddedPairs:
         """The pairs of which both files could be read; their embeddings are still to be put in."""
-        nothing = np.ones((len(self.index), 1), np.float32)
-        found = FileEmbeddings(nothing, None, None, self.index, self.skipped)
+        _, index, skipped = self.decoded
+        nothing = np.ones((len(index), 1), np.float32)
+        found = FileEmbeddings(nothing, None, None, index, skipped)
         return embed_pairs(lambda files: found, self.pairs)
-
-    @functools.cached_property
-    def _decoded(self) -> tuple[np.ndarray, np.ndarray, list[tuple[Path, str]]]:
-        images, kept, skipped = decode_files(self.files)
-        return images, np.asarray(kept, np.int64), skipped
 
 
 class TrainingFaces:
@@ -115,9 +102,9 @@ class TrainingFaces:
         return {path.resolve() for path in part.paths}
 
     def heldout_pairs(self, recipe: Recipe) -> PairList:
-        """Pairs of the people that a recipe holds out, half of them genuine: as many as
-        `evaluation.pairs` says, or as they give. ValueError where it holds nobody out, or records
-        are trained on.
+        """Pairs of the people that a recipe holds out, half of them genuine; ValueError if none.
+
+        As many as `evaluation.pairs` says, or as they give.
         """
         holdout = recipe.data.holdout_identities
         if self._records is not None or not holdout:

@@ -14,7 +14,7 @@ import tomli_w
 from pydantic import ConfigDict, Field, NonNegativeInt, ValidationError
 
 from gfkeras.errors import unknown_name
-from gfkeras.experiments.ablation.axes import AXES, Draft, apply, check_word
+from gfkeras.experiments.ablation.axes import Draft, apply, check_word
 from gfkeras.experiments.ablation.row import Row
 from gfkeras.toml_errors import readable
 from gfkeras.training import Recipe
@@ -177,11 +177,8 @@ def _written(file: _GridFile) -> Iterator[tuple[str, str, dict[str, Any]]]:
     if file.design == "product":
         for chosen in itertools.product(*file.axes.values()) if file.axes else ():
             changes = dict(zip(file.axes, chosen, strict=True))
-            yield (
-                ", ".join(f"{word} {_text(value)}" for word, value in changes.items()),
-                "",
-                changes,
-            )
+            name = ", ".join(f"{word} {_text(value)}" for word, value in changes.items())
+            yield name, "", changes
         return
     if file.axes:
         yield "base", "", {}
@@ -204,6 +201,3 @@ def _reference(file: _GridFile, rows: tuple[Row, ...]) -> str:
     if file.reference not in names:
         raise unknown_name("reference", file.reference, names)
     return file.reference
-
-
-__all__ = ["AXES", "Grid"]

@@ -96,8 +96,7 @@ class AblationResult:
     def difference(self, result: RowResult, figure: str = "accuracy") -> Statistic | None:
         """The difference of a row to the reference, seed by seed; None where they share no seed.
 
-        The seeds draw the order of the data and the first weights: what they change in both cancels
-        out.
+        The seeds draw the order of the data and the first weights: their part in both cancels out.
         """
         reference = next(each for each in self.rows if each.row.name == self.reference)
         if reference is result:
@@ -118,22 +117,21 @@ class AblationResult:
         figures = ["accuracy", "auc", "eer", "groups_used", *tars]
         rows = []
         for result in self.rows:
-            summary = {name: result.statistic(name) for name in figures}
+            row, summary = result.row, {name: result.statistic(name) for name in figures}
             difference = self.difference(result)
-            rows.append(
-                {
-                    "number": result.row.number,
-                    "name": result.row.name,
-                    "section": result.row.section,
-                    "training": result.training,
-                    "scoring": result.row.scoring.to_json(),
-                    "macs": result.cost("macs"),
-                    "parameters": result.cost("parameters"),
-                    "summary": {k: None if v is None else v.to_json() for k, v in summary.items()},
-                    "difference": None if difference is None else difference.to_json(),
-                    "seeds": {str(seed): score for seed, score in result.scores.items()},
-                }
-            )
+            found = {
+                "number": row.number,
+                "name": row.name,
+                "section": row.section,
+                "training": result.training,
+                "scoring": row.scoring.to_json(),
+                "macs": result.cost("macs"),
+                "parameters": result.cost("parameters"),
+                "summary": {name: each and each.to_json() for name, each in summary.items()},
+                "difference": difference and difference.to_json(),
+                "seeds": {str(seed): score for seed, score in result.scores.items()},
+            }
+            rows.append(found)
         return {
             "title": self.title,
             "reference": self.reference,
@@ -171,8 +169,7 @@ def markdown(result: AblationResult) -> str:
     lines = [f"# {result.title}"]
     for section, rows in itertools.groupby(result.rows, key=lambda each: each.row.section):
         lines += [""] if not section else ["", f"**{section}**", ""]
-        lines.append(_line(names))
-        lines.append(_line(["---"] * len(names)))
+        lines += [_line(names), _line(["---"] * len(names))]
         lines += [_line(cells(result, row)) for row in rows]
     lines += [
         "",
@@ -186,8 +183,8 @@ def markdown(result: AblationResult) -> str:
 
 def csv_text(result: AblationResult) -> str:
     """One line a row, all rates from 0 to 1, spreads in columns of their own."""
-    figures = ["accuracy", "auc", "eer", *(f"tar_at_far.{far}" for far in result.fars())]
-    figures.append("groups_used")
+    tars = [f"tar_at_far.{far}" for far in result.fars()]
+    figures = ["accuracy", "auc", "eer", *tars, "groups_used"]
     file = io.StringIO()
     writer = csv.writer(file, lineterminator="\n")
     writer.writerow(
@@ -196,13 +193,11 @@ def csv_text(result: AblationResult) -> str:
         + ["difference", "difference_standard_error"]
     )
     for row in result.rows:
-        statistics = [row.statistic(name) for name in figures]
-        difference = result.difference(row)
-        macs = row.cost("macs")
+        difference, macs = result.difference(row), row.cost("macs")
         writer.writerow(
             [row.row.number, row.row.section, row.row.name, row.training, len(row.scores)]
             + [macs, None if macs is None else 2 * macs, row.cost("parameters")]
-            + [value for each in statistics for value in _pair(each)]
+            + [value for name in figures for value in _pair(row.statistic(name))]
             + ([None, None] if difference is None else [difference.mean, difference.standard_error])
         )
     return file.getvalue()

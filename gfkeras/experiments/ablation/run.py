@@ -56,7 +56,7 @@ def measure(
             if mode != getattr(model, "mode", None):
                 model.mode = mode
             if mode not in outputs:
-                outputs[mode] = _run(model, faces.images)
+                outputs[mode] = _run(model, faces.decoded[0])
             results.append(_scored(outputs[mode], scoring, faces) | complexity(model, scoring))
     finally:
         if trained is not None:
@@ -119,7 +119,7 @@ def _scored(outputs: dict[str, np.ndarray], scoring: Scoring, faces: PairFaces) 
     logits = outputs.get("group_logits")
     group = None if logits is None else np.argmax(logits, axis=1).astype(np.int32)
     embedding, feature = outputs[_OUTPUTS[scoring.representation]], outputs.get(_GROUP_FEATURE)
-    found = FileEmbeddings(embedding, feature, group, faces.index, faces.skipped)
+    found = FileEmbeddings(embedding, feature, group, *faces.decoded[1:])
     embedded = embed_images(lambda files: found, faces.files)
     # Found once for all networks: a long list takes longer to look up than to score.
     pairs = dataclasses.replace(faces.measured, faces=embedded)

@@ -11,25 +11,19 @@ from gfkeras.errors import in_range
 
 @dataclasses.dataclass(frozen=True)
 class OperatingPoint:
-    """The shares of the wrong labels `found` and of the right ones `lost` by dropping images at
-    `angle` degrees or more.
-    """
+    """The effect of dropping images from an angle on (degrees), as shares of the labels."""
 
     angle: float
+    # Of the wrong labels, those dropped; of the right ones, those dropped too.
     found: float
     lost: float
 
 
 def flip_labels(labels: np.ndarray, share: float, seed: int) -> tuple[np.ndarray, np.ndarray]:
-    """Gives a share of the images the label of another identity, all others alike likely.
+    """Gives round(share · N) of the images the label of another identity, all others alike likely.
 
-    Args:
-        labels: (N,) int; the identities are those that occur.
-        share: of all images, in [0, 1); round(share · N) are flipped.
-        seed: the same one gives the same flips.
-
-    Returns:
-        (N,) labels and (N,) bool, which are wrong.
+    `labels` (N,) are int, of identities that occur; `share` is in [0, 1), and the same `seed` gives
+    the same flips. Returned are the labels and (N,) bool, which of them are wrong.
     """
     labels = np.array(labels)
     in_range("share", share, 0, 1)

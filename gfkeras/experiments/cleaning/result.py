@@ -49,16 +49,15 @@ class CleaningResult:
         out: the folder of the cleaning.
         run: of the training with sub-centers, whose head was measured.
         angle: images at this angle or more were dropped, degrees.
-        identities: that were measured, one for each row of `centers`.
-        labels: (N,) int32, index into `identities` of each image measured.
+        identities, labels: that were measured, and (N,) int32 the index into them of each image.
         centers: dominant centers, shares and the (N,) angles.
         dropped: the images left out, the largest angles first.
         emptied: identities of which nothing was kept; the manifest leaves them out.
         manifest: `cleaned.txt` for a folder of people, the folder `cleaned` for records.
         sheets: contact sheets of what was dropped.
-        training: of the network with sub-centers; None where the run was there already.
+        training, retrained: with sub-centers, None where the run was there already; and on what was
+            kept, None where that was not asked for.
         notes: what a user should know besides.
-        retrained: on what was kept; None where that was not asked for.
     """
 
     out: Path

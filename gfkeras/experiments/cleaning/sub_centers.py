@@ -38,10 +38,7 @@ class DominantCenters:
 
 
 def own_cosines(embeddings: np.ndarray, labels: np.ndarray, centers: np.ndarray) -> np.ndarray:
-    """cos θ (N, K) float64 of each image with the centers of its own identity.
-
-    `embeddings` (N, D) and `centers` (C, K, D) are of any length, `labels` (N,) int in [0, C).
-    """
+    """cos θ (N, K) float64 of images (N, D) with the centers (C, K, D) of their own identities."""
     return np.einsum("nd,nkd->nk", unit(embeddings), unit(centers)[labels])
 
 
@@ -98,8 +95,7 @@ class Measuring:
     """A classifier with sub-centers, and the faces that it was trained on.
 
     Images are read as they are needed and embeddings are not kept, so that a million records take
-    no more memory than a thousand. `read` (N,), known after `dominant`, is false for records that
-    cannot be read.
+    no more memory than a thousand.
     """
 
     def __init__(
@@ -109,7 +105,6 @@ class Measuring:
         self.faces = faces
         self.progress = progress
         self.labels = np.asarray(faces.labels)
-        self.read = np.ones(len(faces), bool)
         self._embedder = Embedder(classifier.model)
 
     def dominant(self) -> DominantCenters:
@@ -140,7 +135,6 @@ class Measuring:
                 images = self.faces.images[chosen]
             else:
                 images, read, _ = self.faces.decode(chosen)
-                self.read[chosen[~read]] = False
                 chosen, images = chosen[read], images[read]
             if len(chosen):
                 yield chosen, self._embedder(images).embedding
@@ -149,9 +143,7 @@ class Measuring:
 
 
 def sub_centers_of(classifier: FaceClassifier) -> np.ndarray:
-    """The centers of the head, (C, K, D) float32; ValueError for one center for each identity, or
-    none.
-    """
+    """The centers of the head, (C, K, D) float32; ValueError where an identity has one, or none."""
     head = classifier.head
     centers = None if head is None else np.asarray(head.centers, np.float32)
     if centers is None or centers.ndim != 3 or centers.shape[1] < 2:
