@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import functools
 import math
 import os
 from pathlib import Path
@@ -16,7 +15,7 @@ from gfkeras.export.card_content import About, describe
 from gfkeras.export.graph import export_form, exported_model, form_of
 from gfkeras.export.preparation import DENSE_STEPS, STEPS
 from gfkeras.export.quantization import Calibration, Int8Settings, int8_onnx, int8_tflite
-from gfkeras.export.writers import quiet, write_onnx, write_savedmodel, write_tflite
+from gfkeras.export.writers import quiet, write_onnx, write_tflite
 from gfkeras.files import replacing
 from gfkeras.models import GroupFace
 from gfkeras.models.properties import model_fingerprint
@@ -106,20 +105,24 @@ def export_model(
         "mode": mode,
         "batch_size": batch_size,
     }
+
+    def write_float(prepared: keras.Model, file: Path) -> None:
+        if format == "onnx":
+            write_onnx(tf, form_of(prepared), file)
+        else:
+            write_tflite(tf, form_of(prepared, batch_size), file, "fp32")
+
     # The artefact is renamed first: a card that does not match is refused by an
     # Embedder, while a new card beside an old artefact would describe another one.
     with replacing(card_path(path)) as card, replacing(path) as written:
         with quiet():
             if format == "savedmodel":
-                write_savedmodel(tf, form, written)
+                tf.saved_model.save(form, str(written), signatures={"serving_default": form.serve})
             elif seen is not None:
                 if format == "tflite":
-                    write = functools.partial(_write_float, tf, batch_size)
-                    made = int8_tflite(model, seen, write, mode, int8 or Int8Settings())
+                    made = int8_tflite(model, seen, write_float, mode, int8 or Int8Settings())
                 else:
-                    made = int8_onnx(
-                        model, seen, functools.partial(_write_onnx, tf), mode, batch_size
-                    )
+                    made = int8_onnx(model, seen, write_float, mode, batch_size)
                 written.write_bytes(made.content)
                 settings["int8"] = made.to_json()
             elif format == "tflite":
@@ -130,14 +133,6 @@ def export_model(
         embed_card(written, description)
         write_card(card, description | file_facts(written))
     return path
-
-
-def _write_float(tf: Any, batch_size: int | None, model: keras.Model, path: Path) -> None:
-    write_tflite(tf, form_of(model, batch_size), path, "fp32")
-
-
-def _write_onnx(tf: Any, model: keras.Model, path: Path) -> None:
-    write_onnx(tf, form_of(model), path)
 
 
 def check_precision(precision: str, format: str) -> None:  # noqa: A002

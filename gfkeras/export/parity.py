@@ -137,7 +137,6 @@ class ParityResult:
         if self.passed(precision):
             return
         precision = precision or self.precision
-        limit = str(TOLERANCES[precision])
         worst = int(np.argmin(self.cosine))
         flips = (
             f"; another group chosen for {len(self.group_disagreements)}, "
@@ -146,11 +145,10 @@ class ParityResult:
             else ""
         )
         raise ValueError(
-            f"The artefact does not keep the tolerance of {precision} ({limit}): over "
-            f"{self.images} images max_abs_error {self.max_abs_error:.3g}, mean_cosine "
+            f"The artefact does not keep the tolerance of {precision} ({TOLERANCES[precision]}): "
+            f"over {self.images} images max_abs_error {self.max_abs_error:.3g}, mean_cosine "
             f"{self.mean_cosine:.6f}, min_cosine {self.min_cosine:.6f}; worst image {worst} with "
-            f"cosine {self.cosine[worst]:.6f}"
-            f"{flips}"
+            f"cosine {self.cosine[worst]:.6f}{flips}"
         )
 
     def to_json(self) -> dict[str, Any]:

@@ -94,11 +94,6 @@ def write_onnx(tf: Any, form: Any, path: Path, precision: str = "fp32") -> None:
         halve(path)
 
 
-def write_savedmodel(tf: Any, form: Any, path: Path) -> None:
-    """Writes the folder, with the signature `serving_default`."""
-    tf.saved_model.save(form, str(path), signatures={"serving_default": form.serve})
-
-
 @contextlib.contextmanager
 def quiet() -> Iterator[None]:
     """Holds back what Python and native code write to stderr, unless the block fails.

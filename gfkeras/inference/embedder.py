@@ -18,7 +18,7 @@ from gfkeras.files import sha256, tree_sha256
 from gfkeras.inference.embeddings import Embeddings, FileEmbeddings
 from gfkeras.inference.open_model import open_model
 from gfkeras.inference.photos import Photo, PhotoFaces, aligner_for, embed_photos
-from gfkeras.inference.pipeline import Loaded, Runtimes
+from gfkeras.inference.pipeline import Loaded, Result, Runtimes
 from gfkeras.inference.runtimes import Runtime
 from gfkeras.processors import usable_processors
 
@@ -131,11 +131,7 @@ class Embedder:
         images = self._batch(images)
         if len(images) <= self.batch_size:
             return self._embed(images, self._runtimes.main)
-        starts = range(0, len(images), self.batch_size)
-        found = self._runtimes.map(
-            starts, lambda start: images[start : start + self.batch_size], self._embed
-        )
-        return Embeddings.joined(list(found))
+        return Embeddings.joined(self._in_parts(images, self._embed))
 
     def outputs(self, images: Any) -> dict[str, np.ndarray]:
         """The network's own outputs for a batch: nothing normalised, no `flip`.
@@ -144,15 +140,7 @@ class Embedder:
         GroupFace in Keras, "instance" (v), "group_feature" (v̂) and "group_logits". An artefact has
         those that it was exported with.
         """
-        images = self._batch(images)
-        starts = range(0, len(images), self.batch_size)
-        parts = list(
-            self._runtimes.map(
-                starts,
-                lambda start: images[start : start + self.batch_size].astype(np.float32),
-                self._run,
-            )
-        )
+        parts = self._in_parts(self._batch(images), self._run)
         return {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
 
     def embed_files(
@@ -265,6 +253,14 @@ class Embedder:
         starts = range(0, len(images), self.batch_size)
         parts = [self._embed(images[s : s + self.batch_size], runtime) for s in starts]
         return batch, parts[0] if len(parts) == 1 else Embeddings.joined(parts)
+
+    def _in_parts(self, images: np.ndarray, run: Callable[[Any, Runtime], Result]) -> list[Result]:
+        """What `run` gives for the images, `batch_size` of them at once."""
+
+        def load(start: int) -> np.ndarray:
+            return images[start : start + self.batch_size].astype(np.float32)
+
+        return list(self._runtimes.map(range(0, len(images), self.batch_size), load, run))
 
     def _batch(self, images: Any) -> np.ndarray:
         images = check_images(images, self.image_size)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -13,6 +13,7 @@ import numpy as np
 from gfkeras.data.alignment import AlignedFace, FaceAligner, NoFaceError
 from gfkeras.inference.embeddings import Embeddings, FileEmbeddings
 
+_NOTHING = np.zeros((0, 0, 3), np.uint8)
 Photo = str | os.PathLike[str] | np.ndarray
 
 
@@ -67,7 +68,7 @@ def embed_photos(
         if not faces:
             raise NoFaceError(str(names[position]), "no face found")
         # Only where they are is kept: a hundred thousand aligned faces take 3.7 GB.
-        found[position] = [_without_image(face) for face in faces]
+        found[position] = [replace(face, image=_NOTHING) for face in faces]
         return np.stack([face.image for face in faces])
 
     embedded = embed(names, load, progress)
@@ -96,14 +97,9 @@ def aligner_for(size: int, aligner: FaceAligner | None) -> FaceAligner:
 
 def from_aligned(found: FileEmbeddings) -> PhotoFaces:
     """The same of files that are aligned faces already: one each, without a place."""
-    count = len(found.index)
-    return PhotoFaces(
-        _embeddings(found),
-        found.index,
-        np.full((count, 4), np.nan, np.float32),
-        np.full((count, 5, 2), np.nan, np.float32),
-        found.skipped,
-    )
+    box = np.full((len(found.index), 4), np.nan, np.float32)
+    landmarks = np.full((len(found.index), 5, 2), np.nan, np.float32)
+    return PhotoFaces(_embeddings(found), found.index, box, landmarks, found.skipped)
 
 
 def _embeddings(found: FileEmbeddings) -> Embeddings | None:
@@ -112,8 +108,3 @@ def _embeddings(found: FileEmbeddings) -> Embeddings | None:
     return Embeddings(
         found.embedding, found.group_feature, found.group, norm=found.norm, model=found.model
     )
-
-
-def _without_image(face: AlignedFace) -> AlignedFace:
-    nothing = np.zeros((0, 0, 3), np.uint8)
-    return AlignedFace(nothing, face.landmarks, face.box, face.score, face.faces)

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import json
-import tomllib
 from pathlib import Path
 from typing import Any
 
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import BaseModel, ConfigDict
 
 from gfkeras.files import CONFIG_FILE
-from gfkeras.toml_errors import readable
+from gfkeras.toml_errors import read_toml
 from gfkeras.zoo.registry import Licence, Preset, Provenance, TrainingData
 
 # What the owner of a model folder may say of it, beside `config.json`.
@@ -41,23 +40,16 @@ def preset_results(preset: Preset) -> list[dict[str, Any]]:
 def folder_sources(folder: Path) -> dict[str, Any]:
     """Name and weights of a model folder, and what its `sources.toml` says."""
     weights = json.loads((folder / CONFIG_FILE).read_text(encoding="utf-8"))["weights"]
-    found = {"folder": folder.resolve().name, "weights": weights}
+    found: dict[str, Any] = {"folder": folder.resolve().name, "weights": weights}
     path = folder / SOURCES_FILE
-    if not path.is_file():
-        return found
-    try:
-        told = FolderSources.model_validate(tomllib.loads(path.read_text(encoding="utf-8")))
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise ValueError(f"{path} is not valid TOML: {error}") from error
-    except ValidationError as error:
-        raise ValueError(f"{path}: {readable(error, FolderSources, 'sources file')}") from error
-    return {**found, **_plain(told)}
+    if path.is_file():
+        found |= _plain(read_toml(path, FolderSources, "sources file"))
+    return found
 
 
 def _plain(table: BaseModel, keys: set[str] | None = None) -> dict[str, Any]:
     """Without what nobody filled in."""
-    values = table.model_dump(mode="json", include=keys, exclude_none=True)
-    return _filled(values)
+    return _filled(table.model_dump(mode="json", include=keys, exclude_none=True))
 
 
 def _filled(values: dict[str, Any]) -> dict[str, Any]:

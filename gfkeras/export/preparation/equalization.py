@@ -110,10 +110,7 @@ class Channels:
 
 def observe_channels(network: Network, images: np.ndarray) -> Channels:
     """Runs images, (N, H, W, 3) of 0…255, through a network and looks at each node's channels."""
-    model = network.model()
-    observer = keras.Model(
-        model.input, {name: model.get_layer(name).output for name in network.nodes}
-    )
+    observer = network.observer()
     largest: dict[str, np.ndarray] = {}
     total: dict[str, np.ndarray] = {}
     for start in range(0, len(images), _AT_ONCE):

@@ -93,7 +93,12 @@ def prepare(
     Raises:
         NotRewritable: for a model that is not functional, or calls layers with more than tensors.
     """
+    return prepared_network(model, mode, steps).model()
+
+
+def prepared_network(model: keras.Model, mode: str | None, steps: Sequence[Step]) -> Network:
+    """The network that `prepare` makes a model of."""
     network = flattened(float32_model(model), mode)
     for step in steps:
         step(network)
-    return network.model()
+    return network

@@ -11,9 +11,9 @@ import keras
 import numpy as np
 
 from gfkeras.errors import require
-from gfkeras.export.preparation import INTEGER_STEPS, flattened
+from gfkeras.export.preparation import INTEGER_STEPS
 from gfkeras.export.preparation.equalization import equalize, observe_channels
-from gfkeras.export.preparation.preparing import float32_model
+from gfkeras.export.preparation.preparing import prepared_network
 from gfkeras.export.quantization.aeq import silent
 from gfkeras.export.quantization.calibration import Calibration
 from gfkeras.export.quantization.int8 import Int8Result, WriteFloat, correct_biases
@@ -46,9 +46,7 @@ def int8_onnx(
     group's weights are gathered as int8 and multiplied in float, since the quantiser would round
     what is gathered anew for each image.
     """
-    network = flattened(float32_model(model), mode)
-    for step in INTEGER_STEPS:
-        step(network)
+    network = prepared_network(model, mode, INTEGER_STEPS)
     kept_back = calibration.kept_back
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "float.onnx"

@@ -38,11 +38,7 @@ def tensors_of(network: Network, path: Path, image: np.ndarray) -> dict[str, str
     fusions. Of several nodes with equal values the first counts. Tensors inside a layer, and of
     layers that only hand on values, are left out.
     """
-    model = network.model()
-    observer = keras.Model(
-        model.input, {name: model.get_layer(name).output for name in network.nodes}
-    )
-    computed = observer(image[np.newaxis].astype(np.float32), training=False)
+    computed = network.observer()(image[np.newaxis].astype(np.float32), training=False)
     outputs = {
         node.name: np.ravel(ops.convert_to_numpy(computed[node.name]))
         for node in network

@@ -153,27 +153,24 @@ def onnx_profile(path: Path, image_size: int, runs: int) -> Profile:
     marks = sorted(
         (e["ts"], e["dur"]) for e in events if e["cat"] == "Session" and e["name"] == "model_run"
     )[_WARM_UP:]
-    called: list[list[Call]] = []
-    for start, length in marks:
-        within = [
-            e
-            for e in events
-            if e["cat"] == "Node"
-            and e["name"].endswith("_kernel_time")
-            and start <= e["ts"] <= start + length
-        ]
-        called.append(
-            [
-                Call(
-                    e["args"]["op_name"],
-                    e["args"]["provider"].removesuffix("ExecutionProvider"),
-                    int(e["args"]["node_index"]),
-                    float(e["dur"]),
-                )
-                for e in sorted(within, key=lambda e: int(e["args"]["node_index"]))
-            ]
+    kernels = [
+        (e["ts"], _onnx_call(e["args"], float(e["dur"])))
+        for e in events
+        if e["cat"] == "Node" and e["name"].endswith("_kernel_time")
+    ]
+    called = [
+        sorted(
+            (call for began, call in kernels if start <= began <= start + length),
+            key=lambda call: call.index,
         )
+        for start, length in marks
+    ]
     try:
         return Profile.of_runs(called, [float(length) for _, length in marks])
     except ValueError as error:
         raise RuntimeError(str(error)) from error
+
+
+def _onnx_call(node: dict[str, Any], microseconds: float) -> Call:
+    runner = node["provider"].removesuffix("ExecutionProvider")
+    return Call(node["op_name"], runner, int(node["node_index"]), microseconds)

@@ -14,7 +14,7 @@ from gfkeras.backbones import Backbone
 from gfkeras.errors import one_of, positive
 from gfkeras.zoo.foreign.arcface_torch import arcface_torch_network
 from gfkeras.zoo.foreign.architectures import backbone_for
-from gfkeras.zoo.foreign.keras_file import is_hdf5, is_keras_archive, read_keras_network
+from gfkeras.zoo.foreign.keras_file import HDF5_MARK, is_keras_archive, read_keras_network
 from gfkeras.zoo.foreign.matching import assign
 from gfkeras.zoo.foreign.mxnet import is_mxnet, read_mxnet_network
 from gfkeras.zoo.foreign.network import ForeignNetwork, first_bytes
@@ -35,14 +35,10 @@ def _safetensors(path: Path) -> ForeignNetwork:
     return arcface_torch_network(path, arrays)
 
 
-_READERS: tuple[Callable[[Path], ForeignNetwork], ...] = (
-    read_mxnet_network,
-    read_onnx_network,
-    _torch,
-    _safetensors,
-    read_keras_network,
+_READERS = (read_mxnet_network, read_onnx_network, _torch, _safetensors, read_keras_network)
+FORMATS: dict[str, Callable[[Path], ForeignNetwork]] = dict(
+    zip(FOREIGN_FORMATS, _READERS, strict=True)
 )
-FORMATS = dict(zip(FOREIGN_FORMATS, _READERS, strict=True))
 
 
 def import_weights(
@@ -125,7 +121,7 @@ def format_of(path: Path) -> str:
     data = first_bytes(path)
     if is_mxnet(data):
         return "mxnet"
-    if is_hdf5(data) or (zipfile.is_zipfile(path) and is_keras_archive(path)):
+    if data.startswith(HDF5_MARK) or (zipfile.is_zipfile(path) and is_keras_archive(path)):
         return "keras"
     # The length of a header of JSON, then the header.
     if data[8:9] == b"{" and path.suffix.lower() != ".onnx":
@@ -141,8 +137,7 @@ def format_of(path: Path) -> str:
         return "torch"
     if is_onnx(path, data):
         return "onnx"
-    size = path.stat().st_size
     raise ValueError(
         f"{path} is of no known format: expected one of {', '.join(FORMATS)}. Received: "
-        f"{size} bytes that begin with {bytes(data[:8])!r}"
+        f"{path.stat().st_size} bytes that begin with {bytes(data[:8])!r}"
     )
