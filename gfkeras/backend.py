@@ -1,7 +1,5 @@
 """Keras, its backend and LiteRT, imported quietly and only when they are needed."""
 
-from __future__ import annotations
-
 import base64
 import contextlib
 import functools

@@ -1,7 +1,5 @@
 """TOML files as validated tables, with Pydantic's errors as one readable line."""
 
-from __future__ import annotations
-
 import tomllib
 from pathlib import Path
 from typing import Any, TypeVar, get_args

@@ -1,7 +1,5 @@
 """Cards of artefacts: writing, reading, embedding, checking and extending."""
 
-from __future__ import annotations
-
 import datetime
 import json
 from collections.abc import Mapping

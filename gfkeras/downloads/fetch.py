@@ -1,7 +1,5 @@
 """Cached downloads of files whose SHA-256 is known."""
 
-from __future__ import annotations
-
 import os
 import re
 from pathlib import Path

@@ -1,7 +1,5 @@
 """Transfer of one file over HTTP, continued after an interruption."""
 
-from __future__ import annotations
-
 import contextlib
 import json
 import logging

@@ -1,7 +1,5 @@
 """Export of a Keras model as an artefact with its card."""
 
-from __future__ import annotations
-
 import math
 import os
 from pathlib import Path

@@ -1,7 +1,5 @@
 """Parity of an artefact with its model, image by image."""
 
-from __future__ import annotations
-
 import contextlib
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field

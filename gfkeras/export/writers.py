@@ -1,7 +1,5 @@
 """Writers of SavedModel, TFLite and ONNX."""
 
-from __future__ import annotations
-
 import contextlib
 import logging
 import os

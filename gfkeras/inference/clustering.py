@@ -1,7 +1,5 @@
 """Clusters of embeddings: faces without names, grouped by person."""
 
-from __future__ import annotations
-
 import numpy as np
 import numpy.typing as npt
 

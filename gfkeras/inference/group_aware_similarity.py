@@ -1,7 +1,5 @@
 """Similarity of faces that also weighs the distance of their groups."""
 
-from __future__ import annotations
-
 from collections.abc import Callable
 from typing import Any
 

@@ -1,7 +1,5 @@
 """The faces of many photos: where they are, and their embeddings."""
 
-from __future__ import annotations
-
 import os
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace

@@ -1,7 +1,5 @@
 """Models from the name of a preset, a folder or a file."""
 
-from __future__ import annotations
-
 import json
 import os
 from pathlib import Path

@@ -1,7 +1,5 @@
 """A trained model and its artefacts as a folder of the zoo."""
 
-from __future__ import annotations
-
 import os
 import shutil
 from pathlib import Path

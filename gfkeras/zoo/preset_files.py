@@ -1,7 +1,5 @@
 """The files of a preset, and the thresholds that come with it."""
 
-from __future__ import annotations
-
 import os
 from pathlib import Path
 from typing import Any

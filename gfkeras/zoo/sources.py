@@ -1,7 +1,5 @@
 """Sources of the weights of a preset or a model folder, for the card of an artefact."""
 
-from __future__ import annotations
-
 import json
 from pathlib import Path
 from typing import Any

@@ -4,8 +4,6 @@ Arrays of two dimensions and more, kernels, are float16; vectors, among them the
 batch normalisations, whose range float16 does not have, stay float32.
 """
 
-from __future__ import annotations
-
 import os
 from collections.abc import Iterator
 from pathlib import Path

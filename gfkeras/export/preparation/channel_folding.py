@@ -1,7 +1,5 @@
 """Folding of batch normalization and other scales and shifts into the layers beside them."""
 
-from __future__ import annotations
-
 import math
 
 import keras

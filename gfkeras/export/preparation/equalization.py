@@ -1,7 +1,5 @@
 """Equalization: channels brought to one range, so that one int8 scale fits a tensor."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from dataclasses import dataclass
 

@@ -1,7 +1,5 @@
 """Group products: the ensembles of an artefact with a folded head."""
 
-from __future__ import annotations
-
 import math
 from typing import Any
 

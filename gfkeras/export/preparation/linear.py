@@ -1,7 +1,5 @@
 """Scales and shifts of the channels that a linear layer reads and writes."""
 
-from __future__ import annotations
-
 from collections.abc import Callable
 from dataclasses import replace
 from typing import Any

@@ -1,7 +1,5 @@
 """Preparation of a trained model as an artefact holds it."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Sequence
 from typing import Any
 

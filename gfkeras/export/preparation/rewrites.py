@@ -1,7 +1,5 @@
 """Small rewrites of a network: without training layers, without slow operators."""
 
-from __future__ import annotations
-
 import math
 from typing import Any
 

@@ -1,7 +1,5 @@
 """Calls to `ai-edge-quantizer` and recipes for it."""
 
-from __future__ import annotations
-
 import contextlib
 import io
 import re

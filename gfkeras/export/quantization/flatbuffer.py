@@ -1,7 +1,5 @@
 """TFLite files as objects and back, and edits of them."""
 
-from __future__ import annotations
-
 from typing import Any
 
 import numpy as np

@@ -1,7 +1,5 @@
 """int8 .tflite files that embed as the model does."""
 
-from __future__ import annotations
-
 import tempfile
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace

@@ -1,7 +1,5 @@
 """Layers that compute as int8 does, with gradients."""
 
-from __future__ import annotations
-
 from typing import Any
 
 import keras

@@ -1,7 +1,5 @@
 """ONNX graphs: reading, rewriting and running for quantization."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any

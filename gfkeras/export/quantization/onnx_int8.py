@@ -1,7 +1,5 @@
 """int8 .onnx files of QuantizeLinear and DequantizeLinear."""
 
-from __future__ import annotations
-
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path

@@ -1,7 +1,5 @@
 """Quantization-aware fine-tuning of an int8 network by its float one."""
 
-from __future__ import annotations
-
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from typing import Any

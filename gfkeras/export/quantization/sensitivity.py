@@ -1,7 +1,5 @@
 """Sensitivity of layers to int8, and how many may stay float within a latency."""
 
-from __future__ import annotations
-
 import re
 import statistics
 import time

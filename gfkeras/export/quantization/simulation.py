@@ -1,7 +1,5 @@
 """Simulation of an int8 network in float, with gradients."""
 
-from __future__ import annotations
-
 from collections.abc import Collection, Mapping
 from dataclasses import replace
 from pathlib import Path

@@ -1,7 +1,5 @@
 """Exact search of an index by the group-aware similarity, which no index knows."""
 
-from __future__ import annotations
-
 import functools
 from collections.abc import Iterator
 

@@ -1,7 +1,5 @@
 """Interface of the index that keeps a gallery's templates."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator, Sequence
 from typing import Protocol
 

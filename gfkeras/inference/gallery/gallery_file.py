@@ -7,8 +7,6 @@ The header names each column with its type, shape, place and CRC32C; gaps are ze
 little-endian.
 """
 
-from __future__ import annotations
-
 import json
 import mmap
 import os

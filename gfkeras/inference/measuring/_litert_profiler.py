@@ -9,8 +9,6 @@ version of LiteRT lay out its structures differently, this process dies and not 
 Printed: {"runs": [[[name, runner, index, µs], …], …], "totals": [µs, …]}.
 """
 
-from __future__ import annotations
-
 import ctypes
 import json
 import sys

@@ -6,8 +6,6 @@ A process of its own, for memory that another model has freed would be used agai
 LiteRT and ONNX Runtime are run by their runtime alone, as on a device.
 """
 
-from __future__ import annotations
-
 import json
 import sys
 from collections.abc import Callable

@@ -1,7 +1,5 @@
 """Everything that is measured of one model."""
 
-from __future__ import annotations
-
 import dataclasses
 import os
 from collections.abc import Sequence

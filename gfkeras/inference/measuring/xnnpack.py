@@ -1,7 +1,5 @@
 """Which operators of a .tflite file XNNPACK leaves to LiteRT's own, slower kernels."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 from pathlib import Path
 

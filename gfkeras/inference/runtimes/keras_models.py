@@ -1,7 +1,5 @@
 """Keras models on any backend, and SavedModels."""
 
-from __future__ import annotations
-
 from pathlib import Path
 from typing import Any
 

@@ -1,7 +1,5 @@
 """ONNX Runtime, which runs .onnx files."""
 
-from __future__ import annotations
-
 from pathlib import Path
 
 import numpy as np

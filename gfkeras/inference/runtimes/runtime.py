@@ -1,7 +1,5 @@
 """What an Embedder asks of a runtime, and checks all of them share."""
 
-from __future__ import annotations
-
 import contextlib
 import ctypes
 import functools

@@ -4,8 +4,6 @@ A state dict has names and no graph. The graph is that of the published code
 (`recognition/arcface_torch/backbones`), written down here by the names of its modules.
 """
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from pathlib import Path
 

@@ -1,7 +1,5 @@
 """Import of a file of foreign weights into one of our backbones."""
 
-from __future__ import annotations
-
 import os
 import zipfile
 from collections.abc import Callable

@@ -4,8 +4,6 @@ Neither Keras 2 nor the code of the network is needed: the file's configuration 
 and no layer of it is made, so that a Lambda layer in it is never run.
 """
 
-from __future__ import annotations
-
 import dataclasses
 import io
 import json

@@ -1,7 +1,5 @@
 """A network of another framework, in one form whatever file it came from."""
 
-from __future__ import annotations
-
 import dataclasses
 from collections.abc import Iterable
 from pathlib import Path

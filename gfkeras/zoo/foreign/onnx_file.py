@@ -4,8 +4,6 @@ Exporters number or rename tensors and fold batch normalisations into convolutio
 nothing here: each operator says which initialisers are its weights.
 """
 
-from __future__ import annotations
-
 import os
 from pathlib import Path
 from typing import Any

@@ -4,8 +4,6 @@ A `.pt` file is a pickle, and a pickle can name any function to be called. Here 
 few that put a tensor together; anything else ends the reading.
 """
 
-from __future__ import annotations
-
 import collections
 import io
 import math
