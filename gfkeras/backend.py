@@ -70,7 +70,7 @@ _SMALLEST_TFLITE = (
 def load_litert() -> ModuleType:
     """`ai_edge_litert.interpreter`, which has said already that it uses XNNPACK.
 
-    LiteRT logs that line once in a process, when it first prepares a model, and has no setting for
+    LiteRT logs that line once in a process, when it first prepares a model, without a setting for
     it.
     """
     from ai_edge_litert import interpreter

@@ -57,8 +57,8 @@ def export_model(
             TFLite also "int8-weights": weights, read as floats; "int8-dynamic": also the pixels
             that pointwise convolutions and FCs multiply, each in its own range, found at run time;
             "int4-weights" and "int4-dynamic": the same with most of these weights in four bits.
-        mode: "soft" or "hard" for a GroupFace; its own by default. Train soft, export hard is
-            possible.
+        mode: "soft" or "hard" for a GroupFace; its own by default. You may train soft and export
+            hard.
         batch_size: fixes the batch, which some runtimes need (LiteRT.js); any by default.
         calibration: for "int8", at least 32 aligned faces, (N, H, W, 3), 0…255.
         int8: further settings for "int8" of TFLite.
@@ -97,12 +97,7 @@ def export_model(
         form = export_form(model, mode=mode, batch_size=batch_size, steps=steps)
     _check_size(form, format)
     tf: Any = require("tensorflow", "export")
-    settings: dict[str, Any] = {
-        "format": format,
-        "precision": precision,
-        "mode": mode,
-        "batch_size": batch_size,
-    }
+    settings = {"format": format, "precision": precision, "mode": mode, "batch_size": batch_size}
 
     def write_float(prepared: keras.Model, file: Path) -> None:
         if format == "onnx":

@@ -219,13 +219,8 @@ def verify(
             ties = {flip.image for flip in new if hard and flip.near_tie}
             counted.append(np.array([start + i not in ties for i in range(len(a))]))
             flips += new
-    return ParityResult(
-        precision=precision,
-        cosine=np.concatenate(cosine),
-        max_abs=np.concatenate(max_abs),
-        counted=np.concatenate(counted),
-        group_disagreements=flips,
-    )
+    joined = [np.concatenate(rows) for rows in (cosine, max_abs, counted)]
+    return ParityResult(precision, joined[0], joined[1], joined[2], flips)
 
 
 def _unit(embedding: Any) -> np.ndarray:

@@ -24,8 +24,7 @@ def cluster_faces(
         embedding: (N, D), normalised or not.
         threshold: cosine from which two faces are neighbours (DBSCAN's eps is 1 − threshold); of
             "dbscan" only. Chains of neighbours join: too low a threshold makes one cluster of
-            thousands of people, and the more faces, the sooner. 0.5 is best on LFW (MS1M
-            MobileFaceNet).
+            thousands of people, and the more faces, the sooner. 0.5 is best on LFW.
         method: "dbscan", or "hdbscan", which finds a distance for each cluster (extra `sklearn`).
         min_faces: neighbours that make a cluster, the face itself included.
 

@@ -211,8 +211,8 @@ class Embedder:
         Args:
             names: what the images are called, in `skipped`.
             load: from a position in `names` to an aligned face, (112, 112, 3) uint8, or to several
-                of one photo, (F, 112, 112, 3), which all get its position; its `ImageError` lists
-                the image.
+                of one photo, (F, 112, 112, 3), which all get its position; its `ImageError`s are
+                listed.
             progress: called with (images done, images) after each batch.
         """
         starts = range(0, len(names), self.batch_size)
@@ -235,15 +235,9 @@ class Embedder:
             if progress is not None:
                 progress(min(start + self.batch_size, len(names)), len(names))
         joined = Embeddings.joined(results) if results else Embeddings(np.zeros((0, 0), np.float32))
-        return FileEmbeddings(
-            embedding=joined.embedding,
-            group_feature=joined.group_feature,
-            group=joined.group,
-            index=np.asarray(index, np.int64),
-            skipped=skipped,
-            norm=joined.norm,
-            model=joined.model,
-        )
+        columns = (joined.embedding, joined.group_feature, joined.group)
+        positions = np.asarray(index, np.int64)
+        return FileEmbeddings(*columns, positions, skipped, norm=joined.norm, model=joined.model)
 
     def _embed_loaded(self, batch: Loaded, runtime: Runtime) -> tuple[Loaded, Embeddings | None]:
         images, batch.images = batch.images, None

@@ -4,7 +4,7 @@ import os
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
 
@@ -38,22 +38,17 @@ class PhotoFaces:
         return len(self.photo)
 
 
-class EmbedLoaded(Protocol):
-    """`Embedder.embed_loaded`."""
-
-    def __call__(
-        self,
-        names: Sequence[Any],
-        load: Callable[[int], np.ndarray],
-        progress: Callable[[int, int], None] | None = None,
-    ) -> FileEmbeddings: ...
+Progress = Callable[[int, int], None]
+Load = Callable[[int], np.ndarray]
+# `Embedder.embed_loaded`.
+EmbedLoaded = Callable[[Sequence[Any], Load, Progress | None], FileEmbeddings]
 
 
 def embed_photos(
     embed: EmbedLoaded,
     photos: Sequence[Photo],
     aligner: FaceAligner,
-    progress: Callable[[int, int], None] | None = None,
+    progress: Progress | None = None,
 ) -> PhotoFaces:
     """`Embedder.embed_photos`; `embed` embeds what a function loads."""
     if not len(photos):

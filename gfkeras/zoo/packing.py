@@ -42,8 +42,7 @@ def pack(model: keras.Model, folder: str | os.PathLike[str]) -> Preset:
         The preset, whose embeddings are those of the rounded weights.
 
     Raises:
-        ValueError: for another kind of model, weights beyond float16, or an unreadable
-            `model.toml`.
+        ValueError: for another kind of model, weights beyond float16, or a damaged `model.toml`.
     """
     folder = Path(folder)
     path = folder / MODEL_FILE

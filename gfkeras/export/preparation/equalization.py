@@ -7,7 +7,7 @@ import keras
 import numpy as np
 from keras import ops
 
-from gfkeras.export.preparation.linear import (
+from gfkeras.export.preparation.channels import (
     is_linear,
     readers_past_padding,
     scale_inputs,

@@ -172,11 +172,8 @@ def flattened(model: keras.Model, mode: str | None = None) -> Network:
         joined = Node("embedding", keras.layers.Concatenate, {"dtype": "float32"}, listed=True)
         shape = (2 * model.embedding_dim,)
         embedding = network.add(replace(joined, inputs=(source, embedding), shape=shape))
-    network.outputs = {
-        "embedding": embedding,
-        "group_feature": group_feature,
-        "group_logits": group_logits,
-    }
+    network.outputs = {"embedding": embedding, "group_feature": group_feature}
+    network.outputs["group_logits"] = group_logits
     return network
 
 

@@ -6,7 +6,7 @@ from typing import Any
 import keras
 import numpy as np
 
-from gfkeras.export.preparation.channel_folding import (
+from gfkeras.export.preparation.channels import (
     fold_channels,
     open_batch_norms,
     open_input_normalization,

@@ -11,14 +11,14 @@ import numpy as np
 
 from gfkeras.errors import one_of
 from gfkeras.export.preparation import INTEGER_STEPS, STEPS
-from gfkeras.export.preparation.equalization import equalize, observe_channels
-from gfkeras.export.preparation.linear import (
+from gfkeras.export.preparation.channels import (
     ChannelShift,
     readers_past_padding,
     response,
     shift_outputs,
     takes_bias,
 )
+from gfkeras.export.preparation.equalization import equalize, observe_channels
 from gfkeras.export.preparation.network import IMAGES, Network
 from gfkeras.export.preparation.preparing import prepared_network
 from gfkeras.export.quantization.aeq import Ranges, quantize
@@ -49,8 +49,8 @@ class Int8Settings:
 
     Attributes:
         inputs, outputs: "float32" or "int8" at the model's ends.
-        integer_only: no float in between, for processors that have none: PReLU as the maximum of
-            two products.
+        integer_only: no float in between, for processors without: PReLU as the larger of two
+            products.
         max_latency_ratio: of int8 to float, one image on one thread. The layers that int8 costs
             most stay float, as many as fit; none by default.
         qat: how the network is fine-tuned in int8; not at all by default.

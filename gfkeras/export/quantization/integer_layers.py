@@ -6,7 +6,7 @@ import keras
 from keras import ops
 
 from gfkeras.errors import require
-from gfkeras.export.preparation.linear import has_kernel
+from gfkeras.export.preparation.channels import has_kernel
 from gfkeras.export.preparation.network import Node
 
 # Ends are learned as exponents; with this factor one learning rate fits them and the weights.
@@ -29,8 +29,7 @@ class FakeQuantization(keras.layers.Layer):
     x̂ = S·(q − Z) with q = round(x·(1/S)) + Z clipped to −128…127, S = (high − low)/255 and Z =
     round(−128 − low/S): XNNPACK's arithmetic to the last bit, ties to even. The gradient passes
     straight through the rounding; where x lies outside it goes to the end that clipped it. The ends
-    begin at low ≤ 0 ≤ high, and are learned, unless `fixed`, as factors of that, which keeps their
-    signs.
+    begin at low ≤ 0 ≤ high, and are learned, unless `fixed`, as factors, which keeps signs.
     """
 
     def __init__(self, low: float, high: float, fixed: bool = False, **kwargs: Any):

@@ -47,8 +47,8 @@ class Gallery:
             ".db" for Milvus Lite ("faces.milvus.db"), which one process can open at a time; or the
             URL of a Milvus cluster ("http://host:19530/database").
         storage: "float32", "float16" or "int8". int8 takes one byte a dimension, as FaceNet does.
-            Search is exact on the stored values. An existing gallery keeps its storage. Milvus has
-            float32 only.
+            Search is exact on the stored values. A gallery keeps its storage. Milvus has float32
+            only.
         token: of a Milvus cluster.
         metadata: texts kept with a new gallery: "model", the fingerprint of its model
             (`Embedder.fingerprint`), "model_name" and others. One that is opened keeps its own.

@@ -6,8 +6,8 @@ from typing import Any
 import keras
 import numpy as np
 
-from gfkeras.errors import require
-from gfkeras.inference.runtimes.runtime import image_input, named_outputs, unreadable
+from gfkeras.errors import require, unreadable
+from gfkeras.inference.runtimes.runtime import image_input, named_outputs
 from gfkeras.models.properties import as_outputs
 
 

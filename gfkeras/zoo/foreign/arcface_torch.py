@@ -9,13 +9,7 @@ from pathlib import Path
 
 import numpy as np
 
-from gfkeras.zoo.foreign.network import (
-    INSIGHTFACE_PIXEL_SCALE,
-    ForeignNetwork,
-    Op,
-    float32,
-    listing,
-)
+from gfkeras.zoo.foreign.network import ForeignNetwork, Op, float32, listing
 
 # Of PyTorch's batch normalisation, which arcface_torch leaves as it is.
 _EPSILON = 1e-5
@@ -51,7 +45,7 @@ def arcface_torch_network(path: Path, arrays: Mapping[str, np.ndarray]) -> Forei
         raise ValueError(
             f"{path} differs from arcface_torch's network: it also has {listing(left)}"
         )
-    return ForeignNetwork(path, builder.ops, "images", output, INSIGHTFACE_PIXEL_SCALE)
+    return ForeignNetwork(path, builder.ops, "images", output)
 
 
 def _without_prefix(arrays: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:

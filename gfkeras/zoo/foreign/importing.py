@@ -5,9 +5,6 @@ import zipfile
 from collections.abc import Callable
 from pathlib import Path
 
-import safetensors
-import safetensors.numpy
-
 from gfkeras.backbones import Backbone
 from gfkeras.errors import one_of, positive
 from gfkeras.zoo.foreign.arcface_torch import arcface_torch_network
@@ -19,6 +16,7 @@ from gfkeras.zoo.foreign.network import ForeignNetwork, first_bytes
 from gfkeras.zoo.foreign.onnx_file import is_onnx, read_onnx_network
 from gfkeras.zoo.foreign.torch_state import is_torch, read_torch_state
 from gfkeras.zoo.registry import FOREIGN_FORMATS
+from gfkeras.zoo.weights_file import read_safetensors
 
 
 def _torch(path: Path) -> ForeignNetwork:
@@ -26,11 +24,7 @@ def _torch(path: Path) -> ForeignNetwork:
 
 
 def _safetensors(path: Path) -> ForeignNetwork:
-    try:
-        arrays = safetensors.numpy.load_file(path)
-    except (safetensors.SafetensorError, KeyError, TypeError, OSError) as error:
-        raise ValueError(f"{path} is truncated, damaged or no safetensors file: {error}") from error
-    return arcface_torch_network(path, arrays)
+    return arcface_torch_network(path, read_safetensors(path))
 
 
 _READERS = (read_mxnet_network, read_onnx_network, _torch, _safetensors, read_keras_network)

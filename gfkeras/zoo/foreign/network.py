@@ -106,7 +106,7 @@ class ForeignNetwork:
     ops: list[Op]
     input: str
     output: str
-    pixel_scale: float
+    pixel_scale: float = INSIGHTFACE_PIXEL_SCALE
     channels_first: bool = True
 
     def consumers(self, tensor: str) -> list[Op]:
