@@ -97,7 +97,8 @@ def export_model(
         form = export_form(model, mode=mode, batch_size=batch_size, steps=steps)
     _check_size(form, format)
     tf: Any = require("tensorflow", "export")
-    settings = {"format": format, "precision": precision, "mode": mode, "batch_size": batch_size}
+    settings: dict[str, Any] = {"format": format, "precision": precision}
+    settings |= {"mode": mode, "batch_size": batch_size}
 
     def write_float(prepared: keras.Model, file: Path) -> None:
         if format == "onnx":

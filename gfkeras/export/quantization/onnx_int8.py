@@ -47,11 +47,10 @@ def int8_onnx(
         correct_biases(network, observe_channels(network, calibration.seen).mean)
         write_float(network.model(), path)
         histograms = count(OnnxTensors(path), calibration.seen)
-        image = calibration.seen[0]
         made = {}
         for statistic in STATISTICS:
             ranges = {name: seen.range(statistic) for name, seen in histograms.items()}
-            made[statistic] = quantize_onnx(path, ranges, image)
+            made[statistic] = quantize_onnx(path, ranges, calibration.seen[0])
         found = {name: embed_onnx(content, kept_back) for name, content in made.items()}
     cosines = {name: each.mean_cosine(expected) for name, each in found.items()}
     best = max(cosines, key=lambda name: cosines[name])
