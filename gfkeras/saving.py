@@ -1,5 +1,6 @@
 """Models as folders: `config.json` beside `model.weights.h5`."""
 
+import inspect
 import json
 import math
 import os
@@ -14,6 +15,25 @@ from gfkeras.version import __version__
 
 WEIGHTS_FILE = "model.weights.h5"
 FORMAT = 1
+
+
+def init_arguments(thing: Any) -> dict[str, Any]:
+    """The arguments of `__init__` that an object holds under their names, ready for JSON."""
+    names = [name for name in inspect.signature(type(thing).__init__).parameters if name != "self"]
+    values = {name: getattr(thing, name) for name in names if hasattr(thing, name)}
+    serialize = keras.saving.serialize_keras_object
+    # Models, initializers and the like can be called; numbers, names and tables cannot.
+    return {name: serialize(value) if callable(value) else value for name, value in values.items()}
+
+
+class Configured:
+    """Mixin of Keras layers and metrics: `get_config` holds every argument of `__init__`.
+
+    Stands before the Keras class among the bases. Each argument is an attribute of its name.
+    """
+
+    def get_config(self) -> dict[str, Any]:
+        return {**super().get_config(), **init_arguments(self)}  # type: ignore[misc]
 
 
 class SavableModel(keras.Model):

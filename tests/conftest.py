@@ -51,3 +51,13 @@ def dtype_policy():
     before = keras.config.dtype_policy()
     yield keras.config.set_dtype_policy
     keras.config.set_dtype_policy(before)
+
+
+@pytest.fixture
+def pooled(monkeypatch):
+    """Recipes train a pooled image's embedding: no backbone to wait for."""
+    from pooled_network import Pooled
+
+    from gfkeras.training import build
+
+    monkeypatch.setattr(build, "build_model", lambda section: Pooled(section.embedding_dim))

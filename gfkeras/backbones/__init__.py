@@ -1,7 +1,5 @@
 """Backbones: a 112×112 face in, a feature or an embedding out."""
 
-from __future__ import annotations
-
 from typing import Any
 
 from gfkeras.backbones.backbone import Backbone
@@ -9,15 +7,7 @@ from gfkeras.backbones.iresnet import IResNet18, IResNet34, IResNet50, IResNet10
 from gfkeras.backbones.mobilefacenet import MobileFaceNet
 from gfkeras.errors import by_name
 
-__all__ = [
-    "Backbone",
-    "IResNet18",
-    "IResNet34",
-    "IResNet50",
-    "IResNet100",
-    "MobileFaceNet",
-    "get",
-]
+__all__ = ["Backbone", "IResNet18", "IResNet34", "IResNet50", "IResNet100", "MobileFaceNet", "get"]
 
 BACKBONES: dict[str, type[Backbone]] = {
     cls.__name__: cls for cls in (IResNet18, IResNet34, IResNet50, IResNet100, MobileFaceNet)
@@ -25,9 +15,5 @@ BACKBONES: dict[str, type[Backbone]] = {
 
 
 def get(name: str, **arguments: Any) -> Backbone:
-    """Builds the backbone called `name`, such as "MobileFaceNet".
-
-    Raises:
-        ValueError: for an unknown name, with the nearest known one.
-    """
+    """Builds the backbone called `name`, as "MobileFaceNet"; a ValueError names the nearest."""
     return by_name("backbone", name, BACKBONES)(**arguments)

@@ -1,29 +1,17 @@
 """The base of the backbones: input contract, embedding FC and building blocks."""
 
-from __future__ import annotations
-
-from typing import Any
+from typing import Any, Self
 
 import keras
 from keras import layers
 
 from gfkeras.errors import positive_int
-from gfkeras.layers import (
-    BatchNormalization,
-    Conv2D,
-    InputNormalization,
-    PReLU,
-)
+from gfkeras.layers import BatchNormalization, Conv2D, InputNormalization, PReLU
 from gfkeras.saving import SavableModel
 
 
 class Blocks:
-    """The layers of a backbone with its settings bound, each named after its place.
-
-    Args:
-        bn_momentum, bn_epsilon: of every batch normalisation.
-        kernel_initializer: of every convolution.
-    """
+    """The layers of a backbone with its settings bound, each named after its place."""
 
     def __init__(self, bn_momentum: float, bn_epsilon: float, kernel_initializer: Any):
         self.bn_momentum = bn_momentum
@@ -53,13 +41,15 @@ class Blocks:
         """
         return layers.ZeroPadding2D(1, name=f"{name}_pad")(x)
 
+    def _padded(self, x: Any, size: int, strides: int, name: str) -> tuple[Any, str]:
+        """What a convolution takes, and its `padding`: 1 on all sides for 3×3, else none."""
+        # Symmetric already at stride 1, where "same" saves an op at inference.
+        if size == 3 and strides == 1:
+            return x, "same"
+        return self.pad(x, name) if size == 3 else x, "valid"
+
     def conv(self, x: Any, filters: int, size: int, name: str, strides: int = 1) -> Any:
-        if size == 3:
-            # Symmetric already at stride 1, where "same" saves an op at inference.
-            padding = "same" if strides == 1 else "valid"
-            x = x if strides == 1 else self.pad(x, name)
-        else:
-            padding = "valid"
+        x, padding = self._padded(x, size, strides, name)
         return Conv2D(
             filters,
             size,
@@ -71,10 +61,7 @@ class Blocks:
         )(x)
 
     def depthwise(self, x: Any, name: str, size: int = 3, strides: int = 1) -> Any:
-        padding = "valid"
-        if size == 3:
-            padding = "same" if strides == 1 else "valid"
-            x = x if strides == 1 else self.pad(x, name)
+        x, padding = self._padded(x, size, strides, name)
         return layers.DepthwiseConv2D(
             size,
             strides=strides,
@@ -96,8 +83,11 @@ class Backbone(SavableModel):
         embedding_dim: None gives the flat feature, (B, F); a number adds the FC and
             batch normalisation of ArcFace's option E and gives (B, embedding_dim).
         input_shape: (height, width, 3), each side a multiple of 16: strides halve it four times.
-        pixel_scale: of `InputNormalization`; 1/127.5 unless imported weights need
-            another.
+        bn_momentum, bn_epsilon: of every batch normalisation; an epsilon of 1e-5 is PyTorch's,
+            MXNet's networks have 2e-5.
+        pixel_scale: pixels become (x − 127.5)·pixel_scale; 1/127.5 unless imported weights
+            need another.
+        kernel_initializer: of every convolution.
         arguments: the subclass's own arguments, by name.
 
     Call arguments:
@@ -156,5 +146,5 @@ class Backbone(SavableModel):
         return {"name": self.name, **self._arguments}
 
     @classmethod
-    def from_config(cls, config: dict[str, Any], custom_objects: Any = None) -> Backbone:
+    def from_config(cls, config: dict[str, Any], custom_objects: Any = None) -> Self:
         return cls(**config)

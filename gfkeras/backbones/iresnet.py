@@ -1,7 +1,5 @@
 """The improved residual networks of ArcFace: IResNet-18, -34, -50 and -100."""
 
-from __future__ import annotations
-
 from typing import Any
 
 import keras
@@ -23,11 +21,7 @@ class IResNet(Backbone):
     Args:
         embedding_dim: None for the feature (B, 25088), or the width of the embedding.
         dropout: rate of the dropout before the embedding FC.
-        input_shape: (height, width, 3), each side a multiple of 16.
-        bn_momentum, bn_epsilon: of every batch normalisation; 1e-5 is PyTorch's,
-            MXNet's networks have 2e-5.
-        pixel_scale: pixels become (x − 127.5)·pixel_scale.
-        kernel_initializer: of every convolution.
+        input_shape, bn_momentum, bn_epsilon, pixel_scale, kernel_initializer: as of `Backbone`.
 
     Call arguments:
         images: (B, height, width, 3), uint8 or float32, 0…255.

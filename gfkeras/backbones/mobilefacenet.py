@@ -1,7 +1,5 @@
 """MobileFaceNet, the paper's and InsightFace's."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from typing import Any
 
@@ -53,10 +51,7 @@ class MobileFaceNet(Backbone):
         bottlenecks: the inverted residual bottlenecks as (width of the depthwise convolution,
             channels, repeats, stride of the first); by default the variant's. Relatives of
             InsightFace's networks differ in these.
-        input_shape: (height, width, 3), each side a multiple of 16.
-        bn_momentum, bn_epsilon: of every batch normalisation.
-        pixel_scale: pixels become (x − 127.5)·pixel_scale.
-        kernel_initializer: of every convolution.
+        input_shape, bn_momentum, bn_epsilon, pixel_scale, kernel_initializer: as of `Backbone`.
 
     Call arguments:
         images: (B, height, width, 3), uint8 or float32, 0…255.
@@ -118,11 +113,10 @@ class MobileFaceNet(Backbone):
         bottlenecks: Sequence[Sequence[int]] | None = None,
         **_: Any,
     ) -> Any:
-        channels, groups = stem or STEMS[variant]
-        whole = groups == channels
-        channels = _scaled(channels, width)
+        unscaled, groups = stem or STEMS[variant]
+        channels = _scaled(unscaled, width)
         x = _conv_bn_prelu(x, blocks, channels, 3, "stem", strides=2)
-        if whole:
+        if groups == unscaled:
             x = blocks.depthwise(x, "stem_depthwise")
             x = blocks.prelu(blocks.bn(x, "stem_depthwise"), "stem_depthwise")
         elif groups:
@@ -131,19 +125,15 @@ class MobileFaceNet(Backbone):
             x = GroupedConv2D(
                 channels,
                 3,
-                groups=channels * groups // (stem or STEMS[variant])[0],
+                groups=channels * groups // unscaled,
                 kernel_initializer=blocks.kernel_initializer,
                 name="stem_grouped_conv",
             )(x)
             x = blocks.prelu(blocks.bn(x, "stem_grouped"), "stem_grouped")
-        if bottlenecks is not None:
-            x = _stages(x, blocks, bottlenecks, width)
+        if bottlenecks is None and variant == "paper":
+            x = _paper(x, blocks, width)
         else:
-            x = (
-                _paper(x, blocks, width)
-                if variant == "paper"
-                else _stages(x, blocks, INSIGHTFACE_BOTTLENECKS, width)
-            )
+            x = _stages(x, blocks, bottlenecks or INSIGHTFACE_BOTTLENECKS, width)
         x = _conv_bn_prelu(x, blocks, _scaled(512, width), 1, "head")
         # Linear global depthwise convolution: one learned weight per place, where
         # average pooling would treat the corner like the centre of a face.
@@ -172,15 +162,10 @@ def _paper(x: Any, blocks: Blocks, width: float) -> Any:
 def _stages(x: Any, blocks: Blocks, stages: Sequence[Sequence[int]], width: float) -> Any:
     """Bottlenecks that state their middle's width, and not its ratio to what comes in."""
     for stage, (expanded, channels, repeats, stride) in enumerate(stages, start=1):
+        sizes = _scaled(expanded, width), _scaled(channels, width)
         for index in range(repeats):
-            x = _bottleneck(
-                x,
-                blocks,
-                _scaled(expanded, width),
-                _scaled(channels, width),
-                stride if index == 0 else 1,
-                f"stage{stage}_block{index + 1}",
-            )
+            strides, name = stride if index == 0 else 1, f"stage{stage}_block{index + 1}"
+            x = _bottleneck(x, blocks, *sizes, strides, name)
     return x
 
 

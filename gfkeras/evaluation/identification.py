@@ -29,19 +29,15 @@ Integers = npt.NDArray[np.int64]
 
 @dataclass(frozen=True, eq=False)
 class SearchScores:
-    """Scores and ranks of every probe, as identification needs them.
+    """Scores and ranks of M mated and U non-mated probes, as identification needs them."""
 
-    Attributes:
-        mate: (M,) the mate's score, of the M mated probes.
-        rank: (M,) the mate's rank: 1 + how many others score at least as high; ties count against.
-        impostor: (U,) the highest score of anybody, of the U non-mated probes.
-        subject: (M,) the subject of each mated probe.
-        impostor_subject: (U,) of each non-mated one.
-    """
-
+    # (M,), the mate's score.
     mate: Floats
+    # (M,), the mate's rank: 1 + how many others score at least as high; ties count against.
     rank: Integers
+    # (U,), the highest score of anybody.
     impostor: Floats
+    # (M,) and (U,), the subject of each probe.
     subject: Integers
     impostor_subject: Integers
 
@@ -51,12 +47,9 @@ def search_scores(
 ) -> SearchScores:
     """Goes through scores of probes with everybody in the gallery.
 
-    Args:
-        blocks: (P, G) scores of some probes, and their (P,) subjects.
-        gallery: (G,) subject of each gallery template; of several of one subject the best counts.
-
-    Raises:
-        ValueError: for a score that is not finite, and an empty gallery.
+    `blocks` are (P, G) scores of some probes and their (P,) subjects; `gallery` (G,) is the subject
+    of each gallery template, of several of one subject the best counts. An empty gallery and scores
+    that are not finite raise ValueError.
     """
     if not len(gallery):
         raise ValueError("`gallery` must hold at least one template. Received: none")
@@ -80,11 +73,7 @@ def search_scores(
 
 
 def cumulative_match(rank: Integers, length: int = 100) -> Floats:
-    """CMC (length,): the share of mated probes whose mate is among the first 1, 2, … r.
-
-    Raises:
-        ValueError: without any mated probe.
-    """
+    """CMC (length,): the share of mated probes whose mate is among the first 1, 2, … r."""
     if not len(rank):
         raise ValueError("Identification needs at least one probe whose subject is in the gallery.")
     counts = np.bincount(np.minimum(rank, length + 1), minlength=length + 2)[1 : length + 1]
@@ -96,10 +85,8 @@ def identification_errors(
 ) -> tuple[Floats, Floats, Floats]:
     """(FPIR, FNIR, thresholds) at every threshold that is a score, FPIR rising from 0.
 
-    Exact: between two thresholds nothing changes. The first lies just above every score.
-
-    Raises:
-        ValueError: without mated probes, or without non-mated ones.
+    Exact: between two thresholds nothing changes. The first lies just above every score. Without
+    mated or without non-mated probes this raises ValueError.
     """
     mated, others = len(scores.mate), len(scores.impostor)
     if not mated or not others:
@@ -147,8 +134,7 @@ class IdentificationResult:
         scores: of each probe.
         cmc: (R,) identification rate at rank 1, 2, … R.
         rank: identification rate keyed "1", "5", "10".
-        fnir_at_fpir: keyed "1e-2"; None where there are too few non-mated probes.
-        threshold_at_fpir: likewise.
+        fnir_at_fpir, threshold_at_fpir: keyed "1e-2"; None with too few non-mated probes.
         max_rank: how long a candidate list is.
         gallery: how many templates it holds.
         skipped: probes left out: no image of theirs, or of their mate, could be read.
@@ -200,16 +186,10 @@ def identification_result(
     replicates: int = 0,
     skipped: int = 0,
 ) -> IdentificationResult:
-    """The results of one gallery.
+    """The results of one gallery of so many templates.
 
-    Args:
-        scores: of `search_scores`.
-        gallery: how many templates were searched.
-        replicates: draws of the bootstrap, over the probes' subjects; 0 leaves intervals out.
-        skipped: to be stated in the result.
-
-    Raises:
-        ValueError: without any mated probe.
+    `replicates` are draws of the bootstrap over the probes' subjects, 0 for no intervals; `skipped`
+    is stated in the result. Without a mated probe this raises ValueError.
     """
     cmc = cumulative_match(scores.rank, max(100, *ranks))
     points = fnir_at_fpir(scores, fpirs, max_rank)

@@ -1,9 +1,8 @@
-"""Confidence intervals by the bootstrap.
+"""Confidence intervals by the bootstrap: scores drawn again, percentiles over many draws.
 
-Scores are drawn again with replacement, and the interval is between the percentiles of the
-figure over many draws. Pairs that share people are not independent: where it is known whose they
-are, people are drawn and not pairs (the subsets bootstrap of Bolle, Ratha and Pankanti, CVIU
-2004), since drawing pairs would understate how far the figure may be off.
+Pairs that share people are not independent. Where it is known whose they are, people are drawn and
+not pairs (the subsets bootstrap of Bolle, Ratha and Pankanti, CVIU 2004), since drawing pairs would
+understate how far the number may be off.
 """
 
 from __future__ import annotations
@@ -60,13 +59,9 @@ def accuracy_interval(
     confidence: float = CONFIDENCE,
     seed: int = 0,
 ) -> Interval:
-    """Interval of the mean accuracy over folds, pairs drawn within each fold.
+    """Interval of the mean accuracy over folds, pairs drawn within each fold, thresholds kept.
 
-    The folds' thresholds stay as they were chosen.
-
-    Args:
-        right: (N,) whether each pair was judged rightly.
-        fold: (N,) its fold.
+    `right` (N,) is whether each pair was judged rightly, `fold` (N,) its fold.
     """
     rng = np.random.default_rng(seed)
     means = np.zeros(positive_int("replicates", replicates))
@@ -87,8 +82,7 @@ def curve_intervals(
 ) -> dict[str, Any]:
     """Intervals of AUC, EER and TAR at FAR, pairs drawn within each kind.
 
-    Returns:
-        {"auc": (low, high), "eer": (low, high), "tar_at_far": {"1e-3": (low, high) or None}}.
+    {"auc": (low, high), "eer": (low, high), "tar_at_far": {"1e-3": (low, high) or None}}.
     """
     positive_int("replicates", replicates)
     rng = np.random.default_rng(seed)
@@ -113,10 +107,8 @@ def curve_intervals(
         name: percentile_interval(values, confidence) for name, values in figures.items()
     }
     found["tar_at_far"] = {
-        far_name(far): None
-        if 1 / curve.impostor > far
-        else percentile_interval(tars[far_name(far)], confidence)
-        for far in fars
+        name: None if 1 / curve.impostor > far else percentile_interval(tars[name], confidence)
+        for far, name in zip(fars, tars, strict=True)
     }
     return found
 
@@ -132,22 +124,16 @@ def subject_intervals(
     seed: int = 0,
     reach: float = 1.2,
 ) -> dict[str, Interval | None]:
-    """Intervals of TAR at FAR, subjects drawn and not pairs.
+    """Intervals of TAR at FAR keyed "1e-3", subjects drawn and not pairs; None below 1 / impostors.
 
-    A pair counts as often as both its subjects were drawn: the product of how often, or, for a
-    pair of one subject, how often that one was. Of the impostor pairs only the most alike are
-    looked at; the others count by how many there are of each two subjects.
+    A pair counts as often as both its subjects were drawn: the product of how often, or, for a pair
+    of one subject, how often that one was. Of the impostor pairs only the most alike are looked at;
+    the others count by how many there are of each two subjects.
 
     Args:
-        scores: (N,).
-        same: (N,).
         first, second: (N,) the subject of either side, any integers.
-        fars: targets.
-        reach: how far below the largest FAR impostor pairs are looked at first; where a draw
-            needs more, all is done again with twice as many.
-
-    Returns:
-        Intervals keyed "1e-3"; None where 1 / impostors is larger, which cannot be measured.
+        reach: how far below the largest FAR impostor pairs are looked at first; where a draw needs
+            more, all is done again with twice as many.
     """
     positive_int("replicates", replicates)
     subjects, numbers = np.unique(np.concatenate([first, second]), return_inverse=True)
@@ -190,9 +176,8 @@ def subject_intervals(
                 last = int(np.searchsorted(far, target, side="right")) - 1
                 tar = genuine[ends[last]] / genuine[-1] if last >= 0 else 0.0
                 values[far_name(target)].append(float(tar))
+    drawn_values = {far_name(far): values.get(far_name(far)) for far in fars}
     return {
-        far_name(far): percentile_interval(values[far_name(far)], confidence)
-        if values.get(far_name(far))
-        else None
-        for far in fars
+        name: percentile_interval(found, confidence) if found else None
+        for name, found in drawn_values.items()
     }

@@ -25,9 +25,6 @@ from gfkeras.evaluation.metrics import far_name
 from gfkeras.evaluation.similarity import COSINE, Similarity
 
 RANKS = (1, 10)
-
-Integers = npt.NDArray[np.int64]
-
 SIZES = (10, 100, 1_000, 10_000, 100_000, 1_000_000)
 FARS = (1e-4, 1e-5, 1e-6)
 # Scores found at once: 64 MiB, and three times that for group features, which are compared in
@@ -35,6 +32,8 @@ FARS = (1e-4, 1e-5, 1e-6)
 _SCORES = 1 << 24
 # Impostor scores that may be kept to find the thresholds of FARs.
 _MOST_KEPT = 50_000_000
+
+Integers = npt.NDArray[np.int64]
 Floats = npt.NDArray[np.float32]
 Block = tuple[Floats, Floats | None]
 
@@ -46,8 +45,8 @@ class MegaFaceResult:
     Attributes:
         ranks: {number of distractors: (S,) rank of the mate in each search}.
         cmc: {number of distractors: (R,) identification rate at rank 1 … R}.
-        tar_at_far: verification, among all distractors, keyed "1e-6"; None below 1 / impostors.
-        threshold_at_far: likewise.
+        tar_at_far, threshold_at_far: verification, among all distractors, keyed "1e-6"; None below
+            1 / impostors.
         probes: photos of actors.
         distractors: how many there were.
         impostor: pairs of a photo and a distractor.
@@ -99,15 +98,12 @@ class MegaFaceResult:
     def summary(self) -> list[tuple[str, str]]:
         """Rows of (label, value) to print."""
         known = self.intervals or {}
-        rows = [
-            (
-                f"Rank-1, {size:,} distractors",
-                f"{value:.2%}" + interval_text(known.get("rank_1", {}).get(str(size))),
-            )
-            for size, value in self.rank_1.items()
-        ]
+        first = known.get("rank_1", {})
         return [
-            *rows,
+            *(
+                (f"Rank-1, {n:,} distractors", f"{rate:.2%}" + interval_text(first.get(str(n))))
+                for n, rate in self.rank_1.items()
+            ),
             *tar_rows(self.tar_at_far, known.get("tar_at_far", {})),
             ("Photos of actors", f"{self.probes:,}, {self.searches:,} searches"),
             ("Distractors", f"{self.distractors:,}" + (", refined lists" if self.refined else "")),
@@ -157,8 +153,8 @@ def evaluate_megaface(
         embedding: (P, D) of the photos of actors.
         group_feature: (P, G), or None.
         actors: P names, the actor of each photo.
-        distractors: (embedding, group feature) of some distractors after others: of however many
-            there are, only one block has to be in memory. `distractor_blocks` makes them.
+        distractors: (embedding, group feature) of some distractors after others, of
+            `distractor_blocks`; only one block has to be in memory.
         count: how many distractors there are at most.
         similarity: the cosine or group-aware.
         sizes: how many distractors, the first ones, to look among; larger ones than there are
@@ -210,18 +206,15 @@ def evaluate_megaface(
     )
     if not replicates:
         return result
-    owner = actor[probe]
-    return dataclasses.replace(
-        result, intervals=_intervals(result, genuine, owner, len(names), replicates)
-    )
+    intervals = _intervals(result, genuine, actor[probe], len(names), replicates)
+    return dataclasses.replace(result, intervals=intervals)
 
 
 def _genuine(
     embedding: Floats, group: Floats | None, actor: Integers, similarity: Similarity
 ) -> tuple[Integers, Floats]:
-    """(S,) the probe and the score of every photo with every other one of its actor.
-
-    In the order of the probes, and for each in that of its mates.
+    """(S,) the probe and the score of every photo with every other one of its actor, by probe and
+    then by mate.
     """
     probes, mates, scores = [], [], []
     order = np.argsort(actor, kind="stable")

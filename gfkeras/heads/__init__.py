@@ -1,7 +1,5 @@
 """Margin heads: embeddings and labels in, logits out."""
 
-from __future__ import annotations
-
 from typing import Any
 
 from gfkeras.errors import by_name
@@ -19,27 +17,12 @@ from gfkeras.heads.sphereface_r import SphereFaceR
 from gfkeras.heads.subcenter_arcface import SubCenterArcFace
 
 __all__ = [
-    "HEADS",
-    "AdaFace",
-    "ArcFace",
-    "CombinedMargin",
-    "CosFace",
-    "CurricularFace",
-    "MagFace",
-    "MarginHead",
-    "NormSoftmax",
-    "PartialFC",
-    "SphereFace",
-    "SphereFaceR",
-    "SubCenterArcFace",
+    "HEADS", "AdaFace", "ArcFace", "CombinedMargin", "CosFace", "CurricularFace", "MagFace",
+    "MarginHead", "NormSoftmax", "PartialFC", "SphereFace", "SphereFaceR", "SubCenterArcFace",
     "get",
-]
+]  # fmt: skip
 
 
 def get(name: str, **arguments: Any) -> MarginHead:
-    """Builds the head called `name`, such as "ArcFace".
-
-    Raises:
-        ValueError: for an unknown name, with the nearest known one.
-    """
+    """Builds the head called `name`, such as "ArcFace"; a ValueError names the nearest."""
     return by_name("head", name, HEADS)(**arguments)

@@ -1,7 +1,5 @@
 """AdaFace: a margin that depends on image quality."""
 
-from __future__ import annotations
-
 import math
 from typing import Any
 
@@ -11,6 +9,7 @@ from gfkeras.errors import in_range, positive
 from gfkeras.heads.margin_head import MarginHead, registered
 from gfkeras.heads.margins import replace_target
 from gfkeras.layers.angular import arccos
+from gfkeras.layers.checks import Shape
 from gfkeras.layers.replica import global_batch
 
 # Bounds of the norms and what is added to their deviation, those of AdaFace's public code.
@@ -29,8 +28,7 @@ class AdaFace(MarginHead):
     gradient flows through ẑ, and θ_y + g_angle is kept in [0, π].
 
     Args:
-        num_classes: N, the number of identities.
-        scale: s.
+        num_classes, scale: N, the number of identities, and s.
         margin: m, in [0, 1).
         concentration: h, how much of the norms lies within ẑ's range: 68 % within ±h.
         momentum: of μ and σ: μ ← momentum·μ + (1 − momentum)·batch mean, over the batch of
@@ -66,14 +64,12 @@ class AdaFace(MarginHead):
         self.concentration = positive("concentration", concentration)
         self.momentum = in_range("momentum", momentum, 0, 1)
 
-    def build(self, embedding_shape: tuple[int | None, ...], labels_shape: Any = None) -> None:
+    def build(self, embedding_shape: Shape, labels_shape: Any = None) -> None:
         super().build(embedding_shape, labels_shape)
         self.norm_mean = self.add_state("norm_mean", 20.0)
         self.norm_std = self.add_state("norm_std", 100.0)
 
-    def with_margin(
-        self, logits: Any, labels: Any, embedding: Any = None, training: bool | None = None
-    ) -> Any:
+    def with_margin(self, logits: Any, labels: Any, embedding: Any, training: bool | None) -> Any:
         quality = self.quality(embedding, training)
 
         def margin(target: Any) -> Any:
@@ -84,15 +80,12 @@ class AdaFace(MarginHead):
         return replace_target(logits, labels, margin)
 
     def quality(self, embedding: Any, training: bool | None = None) -> Any:
-        """ẑ in [−1, 1] of each embedding, (B, 1) float32, without a gradient.
+        """ẑ in [−1, 1] of each embedding (B, D), as (B, 1) float32, without a gradient.
 
-        Args:
-            embedding: (B, D) float.
-            training: whether μ and σ take the batch in first.
+        In training μ and σ take the batch in first.
         """
         norm = ops.stop_gradient(ops.clip(self.norms(embedding), MIN_NORM, MAX_NORM))
-        mean = ops.convert_to_tensor(self.norm_mean)
-        std = ops.convert_to_tensor(self.norm_std)
+        mean, std = ops.convert_to_tensor(self.norm_mean), ops.convert_to_tensor(self.norm_std)
         if training:
             batch = global_batch(norm)
             count = ops.cast(ops.shape(batch)[0], "float32")
@@ -104,11 +97,3 @@ class AdaFace(MarginHead):
             self.norm_mean.assign(mean)
             self.norm_std.assign(std)
         return ops.clip((norm - mean) / (std + EPSILON) * self.concentration, -1.0, 1.0)
-
-    def get_config(self) -> dict[str, Any]:
-        return {
-            **super().get_config(),
-            "margin": self.margin,
-            "concentration": self.concentration,
-            "momentum": self.momentum,
-        }

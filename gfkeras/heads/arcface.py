@@ -1,7 +1,5 @@
 """ArcFace: an additive angular margin."""
 
-from __future__ import annotations
-
 import math
 from typing import Any
 
@@ -15,8 +13,7 @@ class ArcFace(MarginHead):
     """ArcFace (arXiv 1801.07698, equation 3): the target's logit is s·cos(θ_y + m).
 
     Args:
-        num_classes: N, the number of identities.
-        scale: s.
+        num_classes, scale: N, the number of identities, and s.
         margin: m in radians, in [0, π).
         threshold: where θ + m > π, go on with cos θ − m·sin m, as ArcFace's public code;
             False keeps cos(θ + m), which rises again there.
@@ -50,11 +47,3 @@ class ArcFace(MarginHead):
         return additive_angular_margin(
             cosine, self.margin, threshold=self.threshold, easy_margin=self.easy_margin
         )
-
-    def get_config(self) -> dict[str, Any]:
-        return {
-            **super().get_config(),
-            "margin": self.margin,
-            "threshold": self.threshold,
-            "easy_margin": self.easy_margin,
-        }

@@ -1,7 +1,5 @@
 """The combined margin: multiplicative, angular and additive."""
 
-from __future__ import annotations
-
 import math
 from typing import Any
 
@@ -18,8 +16,7 @@ class CombinedMargin(MarginHead):
     as it is; public code that knows the formula ignores m1 and m2 where m3 > 0.
 
     Args:
-        num_classes: N, the number of identities.
-        scale: s.
+        num_classes, scale: N, the number of identities, and s.
         m1: SphereFace's factor of the angle, positive.
         m2: ArcFace's angle in radians, in [0, π).
         m3: CosFace's cosine, in [0, 1).
@@ -55,12 +52,3 @@ class CombinedMargin(MarginHead):
 
     def target_cosine(self, cosine: Any) -> Any:
         return combined_margin(cosine, self.m1, self.m2, self.m3, threshold=self.threshold)
-
-    def get_config(self) -> dict[str, Any]:
-        return {
-            **super().get_config(),
-            "m1": self.m1,
-            "m2": self.m2,
-            "m3": self.m3,
-            "threshold": self.threshold,
-        }

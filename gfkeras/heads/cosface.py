@@ -1,7 +1,5 @@
 """CosFace: an additive cosine margin."""
 
-from __future__ import annotations
-
 from typing import Any
 
 from gfkeras.errors import in_range
@@ -13,8 +11,7 @@ class CosFace(MarginHead):
     """CosFace (arXiv 1801.09414, equation 4): the target's logit is s·(cos θ_y − m).
 
     Args:
-        num_classes: N, the number of identities.
-        scale: s.
+        num_classes, scale: N, the number of identities, and s.
         margin: m in [0, 1). The paper bounds it by N/(N − 1), hardly above 1, and
             training on faces diverged above 0.45.
 
@@ -34,6 +31,3 @@ class CosFace(MarginHead):
 
     def target_cosine(self, cosine: Any) -> Any:
         return cosine - self.margin
-
-    def get_config(self) -> dict[str, Any]:
-        return {**super().get_config(), "margin": self.margin}

@@ -1,7 +1,5 @@
 """CurricularFace: ArcFace that turns to hard negatives in the course of training."""
 
-from __future__ import annotations
-
 import math
 from typing import Any
 
@@ -10,6 +8,7 @@ from keras import ops
 from gfkeras.errors import in_range
 from gfkeras.heads.margin_head import MarginHead, registered
 from gfkeras.heads.margins import additive_angular_margin, target_of
+from gfkeras.layers.checks import Shape
 from gfkeras.layers.replica import global_mean
 
 
@@ -23,8 +22,7 @@ class CurricularFace(MarginHead):
     network learns.
 
     Args:
-        num_classes: N, the number of identities.
-        scale: s.
+        num_classes, scale: N, the number of identities, and s.
         margin: m in radians, in [0, π).
         momentum: of t: t ← momentum·t + (1 − momentum)·mean cos θ_y, over the batch of
             all replicas and before t is used.
@@ -57,16 +55,13 @@ class CurricularFace(MarginHead):
         self.momentum = in_range("momentum", momentum, 0, 1)
         self.threshold = bool(threshold)
 
-    def build(self, embedding_shape: tuple[int | None, ...], labels_shape: Any = None) -> None:
+    def build(self, embedding_shape: Shape, labels_shape: Any = None) -> None:
         super().build(embedding_shape, labels_shape)
         self.t = self.add_state("t", 0.0)
 
-    def with_margin(
-        self, logits: Any, labels: Any, embedding: Any = None, training: bool | None = None
-    ) -> Any:
+    def with_margin(self, logits: Any, labels: Any, embedding: Any, training: bool | None) -> Any:
         replaced = super().with_margin(logits, labels, embedding, training)
-        cosine = ops.stop_gradient(target_of(logits, labels) / self.scale)
-        cosine = ops.clip(cosine, -1.0, 1.0)
+        cosine = ops.clip(ops.stop_gradient(target_of(logits, labels) / self.scale), -1.0, 1.0)
         t = ops.convert_to_tensor(self.t)
         if training:
             t = self.momentum * t + (1 - self.momentum) * global_mean(cosine[:, 0])
@@ -74,19 +69,9 @@ class CurricularFace(MarginHead):
         # Against the bare cos(θ_y + m), without the rule beyond π, as the paper has it.
         bound = self.scale * additive_angular_margin(cosine, self.margin, threshold=False)
         # `replaced` holds the target's new logit, which is no negative.
-        is_negative = ops.not_equal(
-            ops.expand_dims(labels, -1), ops.arange(logits.shape[1], dtype=labels.dtype)
-        )
+        is_negative = labels[:, None] != ops.arange(logits.shape[1], dtype=labels.dtype)
         hard = ops.logical_and(replaced > bound, is_negative)
         return ops.where(hard, replaced * (t + replaced / self.scale), replaced)
 
     def target_cosine(self, cosine: Any) -> Any:
         return additive_angular_margin(cosine, self.margin, threshold=self.threshold)
-
-    def get_config(self) -> dict[str, Any]:
-        return {
-            **super().get_config(),
-            "margin": self.margin,
-            "momentum": self.momentum,
-            "threshold": self.threshold,
-        }

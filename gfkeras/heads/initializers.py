@@ -1,7 +1,5 @@
 """Initializers of large variables, with little memory beside them."""
 
-from __future__ import annotations
-
 from typing import Any
 
 import keras

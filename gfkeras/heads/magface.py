@@ -1,7 +1,5 @@
 """MagFace: a margin that grows with the feature's magnitude."""
 
-from __future__ import annotations
-
 import math
 from typing import Any
 
@@ -23,15 +21,13 @@ class MagFace(MarginHead):
     22.6 with the defaults.
 
     Args:
-        num_classes: N, the number of identities.
-        scale: s.
+        num_classes, scale: N, the number of identities, and s.
         lower_norm: l_a, positive.
         upper_norm: u_a, greater than l_a.
         lower_margin: l_m in radians, in [0, π).
         upper_margin: u_m in radians, in [l_m, π).
         regularization_weight: λ_g.
-        threshold: as of `ArcFace`.
-        easy_margin: as of `ArcFace`; the public code's default is True.
+        threshold, easy_margin: as of `ArcFace`; the public code has easy_margin=True.
 
     Call arguments, returns and errors: as of `MarginHead`. A call with labels and
     training=True adds λ_g·mean g(a) to `losses`, which `model.fit` sums.
@@ -66,12 +62,10 @@ class MagFace(MarginHead):
                 f"Received: upper_norm={upper_norm!r}"
             )
         self.lower_margin = in_range("lower_margin", lower_margin, 0, math.pi, " radians")
-        self.upper_margin = in_range(
-            "upper_margin", upper_margin, self.lower_margin, math.pi, " radians"
-        )
-        self.regularization_weight = in_range(
-            "regularization_weight", regularization_weight, 0, math.inf
-        )
+        least = self.lower_margin
+        self.upper_margin = in_range("upper_margin", upper_margin, least, math.pi, " radians")
+        weight = in_range("regularization_weight", regularization_weight, 0, math.inf)
+        self.regularization_weight = weight
         self.threshold = bool(threshold)
         self.easy_margin = bool(easy_margin)
 
@@ -84,9 +78,7 @@ class MagFace(MarginHead):
         """a = ‖x‖ kept in [l_a, u_a], (B, 1) float32."""
         return ops.clip(self.norms(embedding), self.lower_norm, self.upper_norm)
 
-    def with_margin(
-        self, logits: Any, labels: Any, embedding: Any = None, training: bool | None = None
-    ) -> Any:
+    def with_margin(self, logits: Any, labels: Any, embedding: Any, training: bool | None) -> Any:
         slope = (self.upper_margin - self.lower_margin) / (self.upper_norm - self.lower_norm)
         margin = self.lower_margin + slope * (self.magnitude(embedding) - self.lower_norm)
 
@@ -105,10 +97,3 @@ class MagFace(MarginHead):
         magnitude = self.magnitude(embedding)
         g = 1.0 / magnitude + magnitude / self.upper_norm**2
         return self.regularization_weight * ops.mean(g)
-
-    def get_config(self) -> dict[str, Any]:
-        names = (
-            "lower_norm", "upper_norm", "lower_margin", "upper_margin",
-            "regularization_weight", "threshold", "easy_margin",
-        )  # fmt: skip
-        return {**super().get_config(), **{name: getattr(self, name) for name in names}}

@@ -1,7 +1,5 @@
 """The base of the margin heads, and their names."""
 
-from __future__ import annotations
-
 from typing import Any, NamedTuple, TypeVar
 
 import keras
@@ -10,13 +8,13 @@ from keras import ops
 from gfkeras.errors import positive, positive_int
 from gfkeras.heads.margins import replace_target
 from gfkeras.layers.angular import project, row_norms, unit_rows
-from gfkeras.layers.checks import check_embeddings, check_labels
+from gfkeras.layers.checks import Shape, check_embeddings, check_labels, check_two_axes
+from gfkeras.saving import Configured
 
 Head = TypeVar("Head", bound="MarginHead")
 
-
 # The heads by name, which `registered` fills.
-HEADS: dict[str, type[MarginHead]] = {}
+HEADS: dict[str, "type[MarginHead]"] = {}
 
 
 def registered(head: type[Head]) -> type[Head]:
@@ -39,7 +37,7 @@ class HeadLogits(NamedTuple):
     labels: Any
 
 
-class MarginHead(keras.layers.Layer):
+class MarginHead(Configured, keras.layers.Layer):
     """Base of the margin heads: one center per identity, logits s·f(cos θ).
 
     A subclass states in `target_cosine` what becomes of the target's cosine, or, where
@@ -77,15 +75,11 @@ class MarginHead(keras.layers.Layer):
         self.num_classes = positive_int("num_classes", num_classes)
         self.scale = positive("scale", scale)
 
-    def build(self, embedding_shape: tuple[int | None, ...], labels_shape: Any = None) -> None:
-        if len(embedding_shape) != 2 or embedding_shape[-1] is None:
-            raise ValueError(
-                "`embedding` must have the shape (batch, dimensions). "
-                f"Received: a shape of {tuple(embedding_shape)}"
-            )
+    def build(self, embedding_shape: Shape, labels_shape: Any = None) -> None:
+        dimensions = check_two_axes("embedding", embedding_shape, known=True)
         self.centers = self.add_weight(
             name="centers",
-            shape=self.centers_shape(embedding_shape[-1]),
+            shape=self.centers_shape(dimensions),
             initializer=self.centers_initializer or keras.initializers.RandomNormal(stddev=0.01),
             dtype="float32",
         )
@@ -114,15 +108,9 @@ class MarginHead(keras.layers.Layer):
         return self.num_classes
 
     def choose(self, labels: Any, training: bool | None = None) -> tuple[Any, Any]:
-        """The classes of a step.
+        """The centers that `logits` takes in a step, and the labels as columns of these logits.
 
-        Args:
-            labels: (B,) int.
-            training: as of `call`.
-
-        Returns:
-            The centers that `logits` is to take, None for all, and the labels as columns of
-            these logits. All centers and the labels as they are but for `PartialFC`.
+        None, for all centers, and the labels as they are but for `PartialFC`.
         """
         del training
         return None, labels
@@ -130,37 +118,24 @@ class MarginHead(keras.layers.Layer):
     def logits(self, embedding: Any, centers: Any = None) -> Any:
         """s·cos θ_j of each embedding with each center, (B, N) float32.
 
-        Args:
-            embedding: (B, D) float.
-            centers: those of `choose`, R classes for (B, R) logits; None for all.
+        `centers` are those of `choose`, R classes for (B, R) logits; None for all.
         """
         # Scaling (B, D) instead of (B, N) saves two passes over the larger array.
         embedding = unit_rows(check_embeddings(embedding)) * self.scale
         return project(embedding, self.centers if centers is None else centers)
 
-    def with_margin(
-        self, logits: Any, labels: Any, embedding: Any = None, training: bool | None = None
-    ) -> Any:
-        """The logits with the margin on the target class.
+    def with_margin(self, logits: Any, labels: Any, embedding: Any, training: bool | None) -> Any:
+        """The logits (B, N) with the margin on the target class.
 
-        Args:
-            logits: (B, N) float32 of `logits`, or those of the classes that `choose` drew.
-            labels: (B,) int tensor, the column of each row's class.
-            embedding: (B, D), what the logits are of; heads whose margin depends on
-                its norm need it.
-            training: as of `call`.
-
-        Returns:
-            As the logits.
+        `labels` are the columns of the rows' classes. Heads whose margin depends on the norm of
+        the embedding (B, D) need it.
         """
-        return replace_target(
-            logits,
-            labels,
+
+        def with_its_margin(target: Any) -> Any:
             # Rounding puts cosines outside [−1, 1], where there is no angle.
-            lambda target: (
-                self.scale * self.target_cosine(ops.clip(target / self.scale, -1.0, 1.0))
-            ),
-        )
+            return self.scale * self.target_cosine(ops.clip(target / self.scale, -1.0, 1.0))
+
+        return replace_target(logits, labels, with_its_margin)
 
     def target_cosine(self, cosine: Any) -> Any:
         """What replaces the target's cosine in [−1, 1], (B, 1) in and out."""
@@ -197,6 +172,3 @@ class MarginHead(keras.layers.Layer):
         self, embedding: Any, labels: Any = None, training: bool | None = None
     ) -> keras.KerasTensor:
         return keras.KerasTensor((embedding.shape[0], self.num_classes), dtype="float32")
-
-    def get_config(self) -> dict[str, Any]:
-        return {**super().get_config(), "num_classes": self.num_classes, "scale": self.scale}

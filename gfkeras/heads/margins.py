@@ -1,7 +1,5 @@
 """Margins as pure functions, and their place among the logits."""
 
-from __future__ import annotations
-
 import math
 from collections.abc import Callable
 from typing import Any
@@ -9,6 +7,7 @@ from typing import Any
 from keras import ops
 
 from gfkeras.layers.angular import arccos, sine
+from gfkeras.layers.checks import in_classes
 
 
 def additive_angular_margin(
@@ -25,10 +24,9 @@ def additive_angular_margin(
         threshold: whether to go on with cos θ − m·sin m where θ + m > π, or else with
             the bare formula, which pulls the target the wrong way there.
         easy_margin: take the margin only where θ < π/2, and cos θ elsewhere; θ + m > π
-            then cannot be for m ≤ π/2, and `threshold` has no say.
+            then cannot be for m ≤ π/2, and `threshold` is ignored.
 
-    Returns:
-        The same shape; finite, with finite gradients, at θ = 0 and π too.
+    Values and gradients are finite at θ = 0 and π too.
     """
     if isinstance(margin, float):
         cos_m, sin_m, edge = math.cos(margin), math.sin(margin), math.cos(math.pi - margin)
@@ -45,11 +43,7 @@ def additive_angular_margin(
 def falling_cosine(angle: Any) -> Any:
     """ψ = (−1)^k cos α − 2k with k = ⌊α/π⌋: cos α up to π, falling on beyond.
 
-    Args:
-        angle: α ≥ 0 in radians, float32, any shape.
-
-    Returns:
-        The same shape.
+    α ≥ 0 in radians, float32, any shape.
     """
     k = ops.floor(ops.stop_gradient(angle) / math.pi)
     sign = 1.0 - 2.0 * ops.mod(k, 2.0)
@@ -57,32 +51,16 @@ def falling_cosine(angle: Any) -> Any:
 
 
 def multiplicative_angular_margin(cosine: Any, margin: float) -> Any:
-    """ψ(m·θ), the margin of SphereFace (arXiv 1704.08063, equation 7).
-
-    Args:
-        cosine: cos θ in [−1, 1], float32, any shape.
-        margin: m ≥ 1.
-
-    Returns:
-        The same shape.
-    """
+    """ψ(m·θ) of cos θ in [−1, 1], the margin of SphereFace (arXiv 1704.08063, equation 7)."""
     return falling_cosine(margin * arccos(cosine))
 
 
 def combined_margin(cosine: Any, m1: float, m2: float, m3: float, *, threshold: bool = True) -> Any:
     """cos(m1·θ + m2) − m3 (arXiv 1801.07698, equation 4), with no m ignored.
 
-    Args:
-        cosine: cos θ in [−1, 1], float32, any shape.
-        m1: multiplies the angle.
-        m2: is added to it, in radians.
-        m3: is taken from the cosine.
-        threshold: whether to fall on where m1·θ + m2 > π: as ArcFace,
-            cos θ − m2·sin m2 − m3, where m1 = 1, and as SphereFace,
-            (−1)^k cos(m1·θ + m2) − 2k − m3, elsewhere. The paper is silent there.
-
-    Returns:
-        The same shape.
+    `threshold` makes it fall on where m1·θ + m2 > π, of which the paper says nothing: as
+    ArcFace, cos θ − m2·sin m2 − m3, where m1 = 1, and as SphereFace,
+    (−1)^k cos(m1·θ + m2) − 2k − m3, elsewhere.
     """
     if m1 == 1:
         angular = additive_angular_margin(cosine, m2, threshold=threshold)
@@ -93,15 +71,7 @@ def combined_margin(cosine: Any, m1: float, m2: float, m3: float, *, threshold: 
 
 
 def target_of(logits: Any, labels: Any) -> Any:
-    """The logit of each row's label.
-
-    Args:
-        logits: (B, N) float.
-        labels: (B,) int; those outside [0, N) are taken as the nearest class.
-
-    Returns:
-        (B, 1).
-    """
+    """The logit of each row's label, (B, 1); labels outside [0, N) count as the nearest class."""
     return ops.take_along_axis(logits, _columns(logits, labels), axis=1)
 
 
@@ -116,13 +86,9 @@ def replace_target(logits: Any, labels: Any, function: Callable[[Any], Any]) -> 
         logits: (B, N) float32.
         labels: (B,) int. A row whose label is no class stays as it is.
         function: from (B, 1) to (B, 1); may use other tensors, gradients reach them.
-
-    Returns:
-        (B, N) float32.
     """
     columns = _columns(logits, labels)
-    classes = ops.cast(logits.shape[1], labels.dtype)
-    is_class = ops.expand_dims(ops.logical_and(labels >= 0, labels < classes), -1)
+    is_class = ops.expand_dims(in_classes(labels, ops.cast(logits.shape[1], labels.dtype)), -1)
     rows = ops.arange(ops.shape(logits)[0], dtype=columns.dtype)
     places = ops.stack([rows, columns[:, 0]], axis=1)
 
@@ -139,11 +105,10 @@ def replace_target(logits: Any, labels: Any, function: Callable[[Any], Any]) -> 
 
     @ops.custom_gradient
     def put(logits: Any, target: Any) -> Any:
-        def gradient(*arguments: Any, upstream: Any = None) -> Any:
-            upstream = arguments[0] if upstream is None else upstream
-            return upstream, ops.take_along_axis(upstream, columns, axis=1)
-
-        return ops.scatter_update(logits, places, target[:, 0]), gradient
+        return ops.scatter_update(logits, places, target[:, 0]), lambda upstream: (
+            upstream,
+            ops.take_along_axis(upstream, columns, axis=1),
+        )
 
     logits, target = take(logits)
     return put(logits, ops.where(is_class, function(target), target))

@@ -1,7 +1,5 @@
 """NormSoftmax: normalised softmax without a margin."""
 
-from __future__ import annotations
-
 from typing import Any
 
 from gfkeras.heads.margin_head import MarginHead, registered
@@ -14,8 +12,7 @@ class NormSoftmax(MarginHead):
     The baseline that margins are compared with.
 
     Args:
-        num_classes: N, the number of identities.
-        scale: s.
+        num_classes, scale: N, the number of identities, and s.
 
     Call arguments, returns and errors: as of `MarginHead`.
 
@@ -27,7 +24,5 @@ class NormSoftmax(MarginHead):
         (4, 10)
     """
 
-    def with_margin(
-        self, logits: Any, labels: Any, embedding: Any = None, training: bool | None = None
-    ) -> Any:
+    def with_margin(self, logits: Any, labels: Any, embedding: Any, training: bool | None) -> Any:
         return logits

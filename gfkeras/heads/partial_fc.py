@@ -1,7 +1,5 @@
 """Partial FC: a margin head over a sample of the identities."""
 
-from __future__ import annotations
-
 import inspect
 from collections.abc import Mapping
 from typing import Any
@@ -13,7 +11,7 @@ from keras import ops
 from gfkeras.errors import by_name, nearest, positive_int
 from gfkeras.heads.initializers import CentersInitializer, PlaceInitializer
 from gfkeras.heads.margin_head import HEADS, MarginHead, registered
-from gfkeras.layers.checks import check_labels, known_values
+from gfkeras.layers.checks import Shape, check_labels, in_classes, known_values
 from gfkeras.layers.replica import global_batch
 from gfkeras.layers.rows import DrawnRows, SampledRows
 
@@ -98,11 +96,8 @@ class PartialFC(MarginHead):
         self.batch_size = None if batch_size is None else positive_int("batch_size", batch_size)
         self.seed = int(seed)
         self.inner = inner
-        self._samples = self._sample_size(self.batch_size)
-
-    def _sample_size(self, batch: int | None) -> int:
-        wanted = max(1, round(self.sample_rate * self.num_classes), batch or 0)
-        return min(wanted, self.num_classes)
+        wanted = max(1, round(self.sample_rate * self.num_classes), self.batch_size or 0)
+        self._samples = min(wanted, self.num_classes)
 
     @property
     def samples(self) -> int:
@@ -113,7 +108,7 @@ class PartialFC(MarginHead):
         """(N, D) or (N, K, D), those of the head inside."""
         return self.inner.centers
 
-    def build(self, embedding_shape: tuple[int | None, ...], labels_shape: Any = None) -> None:
+    def build(self, embedding_shape: Shape, labels_shape: Any = None) -> None:
         if self.samples == self.num_classes:
             self.inner.build(embedding_shape)
             return
@@ -152,13 +147,9 @@ class PartialFC(MarginHead):
         return DrawnRows(self._rows, index), column
 
     def sample(self, labels: Any) -> Any:
-        """Draws R identities and counts the step.
+        """Draws R identities, (R,) int32, rising and the same on every replica; counts the step.
 
-        Args:
-            labels: (B,) int32, of this replica.
-
-        Returns:
-            (R,) int32, rising; the same on every replica.
+        `labels` (B,) int32 are those of this replica.
         """
         positives = ops.clip(global_batch(labels), 0, self.num_classes - 1)
         step = ops.cast(self.step, "int32")
@@ -171,9 +162,7 @@ class PartialFC(MarginHead):
         return ops.sort(ops.cast(index, "int32"))
 
     def _check_all_found(self, labels: Any, column: Any) -> None:
-        missing = ops.logical_and(
-            column < 0, ops.logical_and(labels >= 0, labels < self.num_classes)
-        )
+        missing = ops.logical_and(column < 0, in_classes(labels, self.num_classes))
         message = (
             f"`sample_rate` must give room for all identities of a batch; sample_rate="
             f"{self.sample_rate} of {self.num_classes} gives {self.samples}. Set `batch_size` "
@@ -191,9 +180,7 @@ class PartialFC(MarginHead):
     def logits(self, embedding: Any, centers: Any = None) -> Any:
         return self.inner.logits(embedding, centers)
 
-    def with_margin(
-        self, logits: Any, labels: Any, embedding: Any = None, training: bool | None = None
-    ) -> Any:
+    def with_margin(self, logits: Any, labels: Any, embedding: Any, training: bool | None) -> Any:
         return self.inner.with_margin(logits, labels, embedding, training)
 
     def regularization(self, embedding: Any) -> Any:
@@ -218,12 +205,6 @@ class PartialFC(MarginHead):
         if self.samples < self.num_classes:
             self.step.assign(store["step"])
 
-    def get_config(self) -> dict[str, Any]:
-        config = super().get_config()
-        del config["scale"]
-        names = ("sample_rate", "head", "head_arguments", "batch_size", "seed")
-        return {**config, **{name: getattr(self, name) for name in names}}
-
 
 def _inner_head(head: Any, arguments: Mapping[str, Any] | None, num_classes: int) -> MarginHead:
     """The head that a name or a config stands for; raises ValueError for anything else."""
@@ -231,8 +212,11 @@ def _inner_head(head: Any, arguments: Mapping[str, Any] | None, num_classes: int
         found = by_name("head", head, HEADS)
         if found is PartialFC:
             raise ValueError(f"`head` must be another head than PartialFC. Received: head={head!r}")
-        accepted = set(inspect.signature(found.__init__).parameters)
-        accepted -= {"self", "kwargs", "num_classes"}
+        accepted = {*inspect.signature(found.__init__).parameters} - {
+            "self",
+            "kwargs",
+            "num_classes",
+        }
         for name in arguments or {}:
             if name not in accepted:
                 guess = nearest(name, accepted)

@@ -1,7 +1,6 @@
 """SphereFace: a multiplicative angular margin, annealed."""
 
-from __future__ import annotations
-
+import math
 from typing import Any
 
 from keras import ops
@@ -10,7 +9,7 @@ from gfkeras.errors import in_range
 from gfkeras.heads.margin_head import MarginHead, registered
 from gfkeras.heads.margins import multiplicative_angular_margin, replace_target
 from gfkeras.layers.angular import project
-from gfkeras.layers.checks import check_embeddings
+from gfkeras.layers.checks import Shape, check_embeddings
 
 
 @registered
@@ -55,12 +54,12 @@ class SphereFace(MarginHead):
         **kwargs: Any,
     ):
         super().__init__(num_classes, scale=1.0, **kwargs)
-        self.margin = in_range("margin", margin, 1, float("inf"))
-        self.lambda_start = in_range("lambda_start", lambda_start, 0, float("inf"))
-        self.lambda_decay = in_range("lambda_decay", lambda_decay, 0, float("inf"))
-        self.lambda_min = in_range("lambda_min", lambda_min, 0, float("inf"))
+        self.margin = in_range("margin", margin, 1, math.inf)
+        self.lambda_start = in_range("lambda_start", lambda_start, 0, math.inf)
+        self.lambda_decay = in_range("lambda_decay", lambda_decay, 0, math.inf)
+        self.lambda_min = in_range("lambda_min", lambda_min, 0, math.inf)
 
-    def build(self, embedding_shape: tuple[int | None, ...], labels_shape: Any = None) -> None:
+    def build(self, embedding_shape: Shape, labels_shape: Any = None) -> None:
         super().build(embedding_shape, labels_shape)
         # A float counts exactly to 16 million steps, when λ has long been at its minimum;
         # integer variables have no kernel on every device.
@@ -75,9 +74,7 @@ class SphereFace(MarginHead):
         """‖x‖·cos θ_j, (B, N) float32."""
         return project(check_embeddings(embedding), self.centers if centers is None else centers)
 
-    def with_margin(
-        self, logits: Any, labels: Any, embedding: Any = None, training: bool | None = None
-    ) -> Any:
+    def with_margin(self, logits: Any, labels: Any, embedding: Any, training: bool | None) -> Any:
         norm = self.norms(embedding)
         annealing = self.annealing()
         if training:
@@ -89,14 +86,3 @@ class SphereFace(MarginHead):
             return norm * (annealing * cosine + psi) / (1.0 + annealing)
 
         return replace_target(logits, labels, margin)
-
-    def get_config(self) -> dict[str, Any]:
-        config = super().get_config()
-        del config["scale"]
-        return {
-            **config,
-            "margin": self.margin,
-            "lambda_start": self.lambda_start,
-            "lambda_decay": self.lambda_decay,
-            "lambda_min": self.lambda_min,
-        }

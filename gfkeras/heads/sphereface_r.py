@@ -1,7 +1,5 @@
 """SphereFace-R: SphereFace made stable."""
 
-from __future__ import annotations
-
 import math
 from typing import Any
 
@@ -23,8 +21,7 @@ class SphereFaceR(MarginHead):
     cos(mθ) is flat.
 
     Args:
-        num_classes: N, the number of identities.
-        scale: s.
+        num_classes, scale: N, the number of identities, and s.
         margin: m, at least 1.
         detach_gradient: take the gradient of s·cos θ_y; False that of the margin itself,
             which is 0 where m·θ ≥ π.
@@ -56,10 +53,3 @@ class SphereFaceR(MarginHead):
         if self.detach_gradient:
             return cosine + ops.stop_gradient(with_margin - cosine)
         return with_margin
-
-    def get_config(self) -> dict[str, Any]:
-        return {
-            **super().get_config(),
-            "margin": self.margin,
-            "detach_gradient": self.detach_gradient,
-        }

@@ -1,7 +1,5 @@
 """Sub-center ArcFace: several centers an identity, for noisy labels."""
 
-from __future__ import annotations
-
 from typing import Any
 
 from keras import ops
@@ -25,16 +23,14 @@ class SubCenterArcFace(ArcFace):
     a head with one center is trained on the rest.
 
     Args:
-        num_classes: N, the number of identities.
-        scale: s.
+        num_classes, scale: N, the number of identities, and s.
         margin: m in radians, in [0, π), as of `ArcFace`.
         sub_centers: K.
         pooling: "max" takes the nearest center (the paper); "softmax" the mean of the K
             cosines weighted by softmax(cos θ / temperature), so that all centers
             learn from the first step (SoftTriple, arXiv 1909.05235, equation 6).
         temperature: of "softmax".
-        threshold: as of `ArcFace`.
-        easy_margin: as of `ArcFace`.
+        threshold, easy_margin: as of `ArcFace`.
 
     Attributes:
         centers: (N, K, D).
@@ -81,11 +77,3 @@ class SubCenterArcFace(ArcFace):
         """cos θ of each embedding with each center of each identity, (B, N, K) float32."""
         embedding = unit_rows(check_embeddings(embedding))
         return project(embedding, self.centers if centers is None else centers)
-
-    def get_config(self) -> dict[str, Any]:
-        return {
-            **super().get_config(),
-            "sub_centers": self.sub_centers,
-            "pooling": self.pooling,
-            "temperature": self.temperature,
-        }

@@ -9,16 +9,7 @@ from gfkeras.layers.prelu import MaxPReLU, PReLU
 from gfkeras.layers.replica import beside_centers, global_batch, global_mean, num_replicas
 
 __all__ = [
-    "BatchNormalization",
-    "Conv2D",
-    "GroupDecisionNetwork",
-    "GroupEnsemble",
-    "GroupedConv2D",
-    "InputNormalization",
-    "MaxPReLU",
-    "PReLU",
-    "beside_centers",
-    "global_batch",
-    "global_mean",
+    "BatchNormalization", "Conv2D", "GroupDecisionNetwork", "GroupEnsemble", "GroupedConv2D",
+    "InputNormalization", "MaxPReLU", "PReLU", "beside_centers", "global_batch", "global_mean",
     "num_replicas",
-]
+]  # fmt: skip

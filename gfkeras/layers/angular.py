@@ -1,7 +1,5 @@
 """Unit vectors, cosines and angles, in float32 and with finite gradients everywhere."""
 
-from __future__ import annotations
-
 from typing import Any
 
 import keras
@@ -18,16 +16,8 @@ MIN_SQUARED_SINE = 1e-7
 
 
 def row_norms(vectors: Any) -> Any:
-    """‖x‖ of each row.
-
-    Args:
-        vectors: (..., D) float.
-
-    Returns:
-        (..., 1) float32; at least 1e-6, so that a zero row can be divided by it.
-    """
-    vectors = ops.cast(vectors, "float32")
-    squared = ops.sum(ops.square(vectors), axis=-1, keepdims=True)
+    """‖x‖ of each row of (..., D), as (..., 1) float32; at least 1e-6, so that zero rows divide."""
+    squared = ops.sum(ops.square(ops.cast(vectors, "float32")), axis=-1, keepdims=True)
     return ops.sqrt(ops.maximum(squared, MIN_SQUARED_NORM))
 
 
@@ -39,14 +29,9 @@ def unit_rows(vectors: Any) -> Any:
 
 
 def project(vectors: Any, directions: Any) -> Any:
-    """x · ŵ: how far each vector goes along each direction.
+    """x · ŵ = ‖x‖·cos θ of vectors (A, D) and directions (..., D), as (A, ...) float32.
 
-    Args:
-        vectors: (A, D) float32.
-        directions: (..., D) float, of any length; a zero row gives zeros. Or `DrawnRows`.
-
-    Returns:
-        (A, ...) float32, ‖x‖·cos θ.
+    Directions may be of any length, or `DrawnRows`; a zero row gives zeros.
     """
     shape = directions.shape
     if isinstance(directions, DrawnRows) and keras.backend.backend() == "tensorflow":
@@ -62,51 +47,34 @@ def project(vectors: Any, directions: Any) -> Any:
 
 
 def sine(cosine: Any) -> Any:
-    """sin θ = √(1 − cos²θ) for θ in [0, π].
+    """sin θ = √(1 − cos²θ) for θ in [0, π], from float32 cosines in [−1, 1].
 
-    Args:
-        cosine: cos θ in [−1, 1], float32, any shape.
-
-    Returns:
-        The same shape. The derivative −cos θ / sin θ, infinite at 0 and π, is cut
-        off where sin²θ < 1e-7.
+    The derivative −cos θ / sin θ, infinite at 0 and π, is cut off where sin²θ < 1e-7.
     """
 
     @ops.custom_gradient
     def with_finite_gradient(cosine: Any) -> Any:
         # (1 − c)(1 + c) keeps the digits near ±1 that 1 − c² loses.
         squared = (1.0 - cosine) * (1.0 + cosine)
-        value = ops.sqrt(ops.maximum(squared, 0.0))
-
-        def gradient(*arguments: Any, upstream: Any = None) -> Any:
-            upstream = arguments[0] if upstream is None else upstream
-            return -upstream * cosine * ops.rsqrt(ops.maximum(squared, MIN_SQUARED_SINE))
-
-        return value, gradient
+        return ops.sqrt(
+            ops.maximum(squared, 0.0)
+        ), lambda upstream: -upstream * cosine * ops.rsqrt(ops.maximum(squared, MIN_SQUARED_SINE))
 
     return with_finite_gradient(cosine)
 
 
 def arccos(cosine: Any) -> Any:
-    """θ in [0, π] of its cosine.
+    """θ in [0, π], in radians, from float32 cosines; those outside [−1, 1] are taken as the ends.
 
-    Args:
-        cosine: cos θ, float32, any shape; values outside [−1, 1] are taken as the ends.
-
-    Returns:
-        Radians, the same shape. The derivative −1 / sin θ, infinite at 0 and π, is cut
-        off where sin²θ < 1e-7.
+    The derivative −1 / sin θ, infinite at 0 and π, is cut off where sin²θ < 1e-7.
     """
 
     @ops.custom_gradient
     def with_finite_gradient(cosine: Any) -> Any:
         clipped = ops.clip(cosine, -1.0, 1.0)
         squared = (1.0 - clipped) * (1.0 + clipped)
-
-        def gradient(*arguments: Any, upstream: Any = None) -> Any:
-            upstream = arguments[0] if upstream is None else upstream
-            return -upstream * ops.rsqrt(ops.maximum(squared, MIN_SQUARED_SINE))
-
-        return ops.arccos(clipped), gradient
+        return ops.arccos(
+            clipped
+        ), lambda upstream: -upstream * ops.rsqrt(ops.maximum(squared, MIN_SQUARED_SINE))
 
     return with_finite_gradient(cosine)

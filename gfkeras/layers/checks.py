@@ -4,13 +4,13 @@ Shapes and dtypes are always known. Values are known eagerly only: inside a comp
 each head and loss documents what becomes of a wrong one.
 """
 
-from __future__ import annotations
-
 from typing import Any
 
 import keras
 import numpy as np
 from keras import ops
+
+Shape = tuple[int | None, ...]
 
 
 def known_values(tensor: Any) -> np.ndarray | None:
@@ -23,23 +23,43 @@ def known_values(tensor: Any) -> np.ndarray | None:
         return None
 
 
-def check_embeddings(embeddings: Any, name: str = "embedding") -> Any:
-    """The embeddings as a float32 tensor.
+def check_two_axes(name: str, shape: Shape, second: str = "dimensions", known: bool = False) -> Any:
+    """The second axis of a shape (batch, `second`).
 
-    Args:
-        embeddings: (B, D) float.
-        name: what the argument is called.
+    Raises:
+        ValueError: for any other shape and, with `known`, where that axis is None.
+    """
+    if len(shape) != 2 or (known and shape[1] is None):
+        raise ValueError(
+            f"`{name}` must have the shape (batch, {second}). Received: a shape of {tuple(shape)}"
+        )
+    return shape[1]
+
+
+def same_where_known(shape: Shape, other: Shape) -> bool:
+    """Whether two shapes of as many axes agree; None in either agrees with anything."""
+    return all(a == b or None in (a, b) for a, b in zip(shape, other, strict=True))
+
+
+def in_classes(labels: Any, count: Any) -> Any:
+    """Which labels lie in [0, count), elementwise."""
+    return ops.logical_and(labels >= 0, labels < count)
+
+
+def rows_of(labels: Any, rows: Any) -> Any:
+    """The row of each label, (B, ...); labels outside [0, N) count as the nearest one."""
+    return ops.take(rows, ops.clip(labels, 0, rows.shape[0] - 1), axis=0)
+
+
+def check_embeddings(embeddings: Any, name: str = "embedding") -> Any:
+    """The embeddings (B, D) as a float32 tensor.
 
     Raises:
         ValueError: if they are not 2-D or not floats, or, where values are known, hold
             NaN or infinity.
     """
     embeddings = ops.convert_to_tensor(embeddings)
-    if len(embeddings.shape) != 2:
-        raise ValueError(
-            f"`{name}` must have the shape (batch, dimensions). "
-            f"Received: a shape of {tuple(embeddings.shape)}"
-        )
+    check_two_axes(name, embeddings.shape)
     dtype = keras.backend.standardize_dtype(embeddings.dtype)
     if "float" not in dtype:
         raise ValueError(f"`{name}` must be floats. Received: {name} of dtype {dtype}")
@@ -57,17 +77,11 @@ def check_embeddings(embeddings: Any, name: str = "embedding") -> Any:
 def check_labels(
     labels: Any, num_classes: int | None = None, embeddings: Any = None, name: str = "labels"
 ) -> Any:
-    """The labels as an integer tensor.
-
-    Args:
-        labels: (B,) int.
-        num_classes: where given, labels lie in [0, num_classes).
-        embeddings: what the labels are of, (B, D).
-        name: what the argument is called.
+    """The labels (B,) of embeddings (B, D) as an integer tensor.
 
     Raises:
         ValueError: if they are not integers of shape (B,), or, where values are known,
-            some are no class.
+            some are outside [0, num_classes).
     """
     labels = ops.convert_to_tensor(labels)
     dtype = keras.backend.standardize_dtype(labels.dtype)
@@ -80,13 +94,11 @@ def check_labels(
         raise ValueError(
             f"`{name}` must have the shape (batch,). Received: a shape of {tuple(labels.shape)}"
         )
-    if embeddings is not None:
-        count, expected = labels.shape[0], embeddings.shape[0]
-        if count is not None and expected is not None and count != expected:
-            raise ValueError(
-                f"`{name}` must have one entry per embedding. Received: {count} {name} and "
-                f"{expected} embeddings"
-            )
+    if embeddings is not None and not same_where_known(labels.shape, embeddings.shape[:1]):
+        raise ValueError(
+            f"`{name}` must have one entry per embedding. Received: {labels.shape[0]} {name} and "
+            f"{embeddings.shape[0]} embeddings"
+        )
     values = None if num_classes is None else known_values(labels)
     if values is not None and values.size and (values.min() < 0 or values.max() >= num_classes):
         raise ValueError(

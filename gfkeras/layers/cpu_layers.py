@@ -1,7 +1,5 @@
 """Convolution and batch normalization that train faster on CPUs."""
 
-from __future__ import annotations
-
 import functools
 from typing import Any
 
@@ -18,9 +16,6 @@ def trains_on_cpu(training: Any) -> bool:
     batch as E[x²] − E[x]², which loses digits.
 
     Claims no device: asking for the visible ones does not initialise them.
-
-    Args:
-        training: as given to the layer's `call`.
     """
     if not training or keras.backend.backend() != "tensorflow":
         return False
@@ -52,18 +47,11 @@ def xla_compiles() -> bool:
 
 
 def pointwise_product(x: Any, kernel: Any) -> Any:
-    """A 1×1 convolution as a matrix product.
+    """A 1×1 convolution as a matrix product: x (B, H, W, I) with kernel (1, 1, I, O).
 
     TensorFlow's matrix products of tall matrices are fastest where the narrower one comes
     first. In the kernel's gradient that is the input or the output's gradient, which the
     form of the product chooses here.
-
-    Args:
-        x: (B, H, W, I), its height, width and channels known.
-        kernel: (1, 1, I, O).
-
-    Returns:
-        (B, H, W, O).
     """
     import tensorflow as tf
 

@@ -1,17 +1,16 @@
 """The group decision network of GroupFace."""
 
-from __future__ import annotations
-
 from typing import Any
 
 import keras
 from keras import ops
 
 from gfkeras.errors import positive_int
+from gfkeras.saving import Configured
 
 
 @keras.saving.register_keras_serializable("gfkeras")
-class GroupDecisionNetwork(keras.layers.Layer):
+class GroupDecisionNetwork(Configured, keras.layers.Layer):
     """Decides from the instance embedding which latent group a face belongs to.
 
     BN → FC → activation → BN → FC = v̂ (the intermediate feature), then FC → K
@@ -59,26 +58,22 @@ class GroupDecisionNetwork(keras.layers.Layer):
 
         self.bn1 = normalization("bn1")
         self.fc1 = dense(hidden_dim, "fc1")
-        self.nonlinearity = (
-            keras.layers.PReLU(
-                alpha_initializer=keras.initializers.Constant(0.25),
-                dtype=self.dtype_policy,
-                name="prelu",
+        if activation == "prelu":
+            quarter = keras.initializers.Constant(0.25)
+            self.nonlinearity = keras.layers.PReLU(quarter, dtype=self.dtype_policy, name="prelu")
+        else:
+            self.nonlinearity = keras.layers.Activation(
+                activation, dtype=self.dtype_policy, name="activation"
             )
-            if activation == "prelu"
-            else keras.layers.Activation(activation, dtype=self.dtype_policy, name="activation")
-        )
         self.bn2 = normalization("bn2")
         self.fc2 = dense(hidden_dim, "fc2")
         self.classifier = dense(num_groups, "classifier")
 
     def build(self, input_shape: tuple[int | None, ...]) -> None:
-        shape = input_shape
-        for layer in (
-            self.bn1, self.fc1, self.nonlinearity, self.bn2, self.fc2, self.classifier,
-        ):  # fmt: skip
-            layer.build(shape)
-            shape = layer.compute_output_shape(shape)
+        parts = (self.bn1, self.fc1, self.nonlinearity, self.bn2, self.fc2, self.classifier)
+        for layer in parts:
+            layer.build(input_shape)
+            input_shape = layer.compute_output_shape(input_shape)
 
     def call(self, instance: Any, training: bool | None = None) -> tuple[Any, Any]:
         x = self.fc1(self.bn1(instance, training=training))
@@ -93,13 +88,3 @@ class GroupDecisionNetwork(keras.layers.Layer):
             keras.KerasTensor((batch, self.hidden_dim), dtype="float32"),
             keras.KerasTensor((batch, self.num_groups), dtype="float32"),
         )
-
-    def get_config(self) -> dict[str, Any]:
-        return {
-            **super().get_config(),
-            "num_groups": self.num_groups,
-            "hidden_dim": self.hidden_dim,
-            "activation": self.activation,
-            "bn_momentum": self.bn_momentum,
-            "bn_epsilon": self.bn_epsilon,
-        }

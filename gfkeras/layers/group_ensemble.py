@@ -1,38 +1,29 @@
 """The ensemble of group-aware representations of GroupFace."""
 
-from __future__ import annotations
-
 from typing import Any
 
 import keras
 from keras import ops
 
 from gfkeras.errors import one_of, positive_int
+from gfkeras.layers.checks import Shape
+from gfkeras.saving import Configured
 
 MODES = ("soft", "hard")
 HARD_GRADIENTS = ("straight-through", "stopped")
 
 
 def group_weights(group_logits: Any, mode: str, hard_gradient: str) -> Any:
-    """The weight of each group's representation in the ensemble.
+    """The weight of each group's representation in the ensemble, (B, K) float32.
 
     soft: p = softmax(logits). hard: the one-hot of argmax p, **not** scaled by p;
     its gradient to the logits is p's ("straight-through") or none ("stopped").
-
-    Args:
-        group_logits: (B, K) float.
-        mode: "soft" or "hard".
-        hard_gradient: "straight-through" or "stopped"; unused when soft.
-
-    Returns:
-        (B, K) float32.
     """
     probabilities = ops.softmax(ops.cast(group_logits, "float32"), axis=-1)
     if mode == "soft":
         return probabilities
-    chosen = ops.one_hot(
-        ops.argmax(probabilities, axis=-1), probabilities.shape[-1], dtype="float32"
-    )
+    winner = ops.argmax(probabilities, axis=-1)
+    chosen = ops.one_hot(winner, probabilities.shape[-1], dtype="float32")
     if hard_gradient == "straight-through":
         # The bracket is exactly zero forward, so the value stays one-hot to the bit.
         return chosen + (probabilities - ops.stop_gradient(probabilities))
@@ -40,11 +31,7 @@ def group_weights(group_logits: Any, mode: str, hard_gradient: str) -> Any:
 
 
 class _EachGroup(keras.initializers.Initializer):
-    """An initializer for (K, F, D) with the fans of one group's FC, not of a convolution.
-
-    Args:
-        initializer: for each group's (F, D).
-    """
+    """An initializer for (K, F, D) with the fans of one group's FC, not of a convolution."""
 
     # A class, for with `keras.distribution` on JAX Keras compiles the `__call__` of the
     # initializers of large variables, which fails for a function's.
@@ -62,7 +49,7 @@ class _EachGroup(keras.initializers.Initializer):
 
 
 @keras.saving.register_keras_serializable("gfkeras")
-class GroupEnsemble(keras.layers.Layer):
+class GroupEnsemble(Configured, keras.layers.Layer):
     """K group FCs and their soft or hard combination v^G.
 
     Soft (S-GroupFace): v^G = Σ_k p_k·v^{G_k}. Hard (H-GroupFace): the v^{G_k} of
@@ -106,14 +93,10 @@ class GroupEnsemble(keras.layers.Layer):
         self.hard_gradient = one_of("hard_gradient", hard_gradient, HARD_GRADIENTS)
         self.kernel_initializer = keras.initializers.get(kernel_initializer)
 
-    def build(
-        self, feature_shape: tuple[int | None, ...], group_logits_shape: tuple[int | None, ...]
-    ) -> None:
-        features = feature_shape[-1]
-
+    def build(self, feature_shape: Shape, group_logits_shape: Shape) -> None:
         self.kernel = self.add_weight(
             name="kernel",
-            shape=(self.num_groups, features, self.embedding_dim),
+            shape=(self.num_groups, feature_shape[-1], self.embedding_dim),
             initializer=_EachGroup(self.kernel_initializer),
         )
         self.bias = self.add_weight(
@@ -121,25 +104,13 @@ class GroupEnsemble(keras.layers.Layer):
         )
 
     def call(self, feature: Any, group_logits: Any) -> Any:
-        weights = ops.cast(
-            group_weights(group_logits, self.mode, self.hard_gradient), feature.dtype
-        )
+        weights = group_weights(group_logits, self.mode, self.hard_gradient)
+        weights = ops.cast(weights, feature.dtype)
         weighted = ops.expand_dims(weights, -1) * ops.expand_dims(feature, 1)
         width = self.num_groups * feature.shape[-1]
         kernel = ops.reshape(self.kernel, (width, self.embedding_dim))
         ensemble = ops.matmul(ops.reshape(weighted, (-1, width)), kernel)
-        ensemble = ensemble + ops.matmul(weights, self.bias)
-        return ops.cast(ensemble, "float32")
+        return ops.cast(ensemble + ops.matmul(weights, self.bias), "float32")
 
     def compute_output_spec(self, feature: Any, group_logits: Any) -> keras.KerasTensor:
         return keras.KerasTensor((feature.shape[0], self.embedding_dim), dtype="float32")
-
-    def get_config(self) -> dict[str, Any]:
-        return {
-            **super().get_config(),
-            "num_groups": self.num_groups,
-            "embedding_dim": self.embedding_dim,
-            "mode": self.mode,
-            "hard_gradient": self.hard_gradient,
-            "kernel_initializer": keras.initializers.serialize(self.kernel_initializer),
-        }

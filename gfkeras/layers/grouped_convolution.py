@@ -1,17 +1,16 @@
 """A grouped convolution that trains on any device and exports everywhere."""
 
-from __future__ import annotations
-
 from typing import Any
 
 import keras
 from keras import ops
 
 from gfkeras.errors import positive_int
+from gfkeras.saving import Configured
 
 
 @keras.saving.register_keras_serializable("gfkeras")
-class GroupedConv2D(keras.layers.Layer):
+class GroupedConv2D(Configured, keras.layers.Layer):
     """Convolution of `groups` separate channel groups, without a bias.
 
     `keras.layers.Conv2D(groups=…)` falls back to an XLA cluster on TensorFlow's
@@ -89,13 +88,3 @@ class GroupedConv2D(keras.layers.Layer):
             for side in (height, width)
         )
         return batch, height, width, self.filters
-
-    def get_config(self) -> dict[str, Any]:
-        return {
-            **super().get_config(),
-            "filters": self.filters,
-            "kernel_size": self.kernel_size,
-            "groups": self.groups,
-            "strides": self.strides,
-            "kernel_initializer": keras.initializers.serialize(self.kernel_initializer),
-        }

@@ -1,15 +1,15 @@
 """The first layer of every model: from pixels to normalised floats."""
 
-from __future__ import annotations
-
 from typing import Any
 
 import keras
 from keras import ops
 
+from gfkeras.saving import Configured
+
 
 @keras.saving.register_keras_serializable("gfkeras")
-class InputNormalization(keras.layers.Layer):
+class InputNormalization(Configured, keras.layers.Layer):
     """Maps pixels of 0…255 to (x − mean)·scale, as the field's networks expect.
 
     It lives inside every model and every exported artefact, since preprocessing
@@ -48,6 +48,3 @@ class InputNormalization(keras.layers.Layer):
 
     def compute_output_spec(self, images: Any) -> keras.KerasTensor:
         return keras.KerasTensor(images.shape, dtype=self.compute_dtype)
-
-    def get_config(self) -> dict[str, Any]:
-        return {**super().get_config(), "mean": self.mean, "scale": self.scale}

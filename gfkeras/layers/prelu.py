@@ -1,7 +1,5 @@
 """PReLU: a form that trains faster on CPUs, and one as a maximum for int8."""
 
-from __future__ import annotations
-
 import functools
 from collections.abc import Callable
 from typing import Any
@@ -10,6 +8,7 @@ import keras
 from keras import ops
 
 from gfkeras.layers.cpu_layers import trains_on_cpu, xla_compiles
+from gfkeras.saving import Configured
 
 
 @functools.cache
@@ -90,7 +89,7 @@ class PReLU(keras.layers.PReLU):
 
 
 @keras.saving.register_keras_serializable("gfkeras")
-class MaxPReLU(keras.layers.Layer):
+class MaxPReLU(Configured, keras.layers.Layer):
     """max(x, α·x) with one slope per channel: PReLU where α ≤ 1, its reflection where α > 1.
 
     int8 runtimes have kernels for products and maxima, but not for PReLU.
@@ -125,9 +124,3 @@ class MaxPReLU(keras.layers.Layer):
 
     def compute_output_shape(self, input_shape: tuple[int | None, ...]) -> tuple[int | None, ...]:
         return input_shape
-
-    def get_config(self) -> dict[str, Any]:
-        return {
-            **super().get_config(),
-            "alpha_initializer": keras.initializers.serialize(self.alpha_initializer),
-        }

@@ -1,7 +1,5 @@
 """Statistics over the global batch, however many replicas share it."""
 
-from __future__ import annotations
-
 import sys
 from typing import Any
 
@@ -23,9 +21,7 @@ def _replica_context() -> Any:
     import tensorflow as tf
 
     context = tf.distribute.get_replica_context()
-    if context is None or context.num_replicas_in_sync == 1:
-        return None
-    return context
+    return None if context is None or context.num_replicas_in_sync == 1 else context
 
 
 def num_replicas() -> int:
@@ -35,33 +31,17 @@ def num_replicas() -> int:
 
 
 def global_mean(values: Any, axis: int = 0) -> Any:
-    """Mean over `axis` of the batches of all replicas.
+    """Mean over `axis`, the batch's, of all replicas: a tensor without it, the same on all.
 
-    Args:
-        values: float tensor, its batch on `axis`; replicas hold equally many.
-        axis: the axis to average over.
-
-    Returns:
-        Tensor without `axis`, the same on all replicas.
+    Replicas hold equally many.
     """
     mean = ops.mean(values, axis=axis)
     context = _replica_context()
-    if context is None:
-        return mean
-    import tensorflow as tf
-
-    return context.all_reduce(tf.distribute.ReduceOp.MEAN, mean)
+    return mean if context is None else context.all_reduce("MEAN", mean)
 
 
 def global_sum(tensors: list[Any]) -> list[Any]:
-    """Each tensor summed over all replicas.
-
-    Args:
-        tensors: of any shapes, the same ones on each replica.
-
-    Returns:
-        As many tensors; `tensors` itself outside `tf.distribute`.
-    """
+    """Each tensor, of the same shape on each replica, summed over all replicas."""
     context = _replica_context()
     if context is None:
         return tensors
@@ -69,7 +49,7 @@ def global_sum(tensors: list[Any]) -> list[Any]:
 
     # A variable of each replica's own has no device to reduce to; what is computed has.
     computed = [tf.identity(tensor) for tensor in tensors]
-    return context.all_reduce(tf.distribute.ReduceOp.SUM, computed)
+    return context.all_reduce("SUM", computed)
 
 
 def global_batch(values: Any) -> Any:
@@ -106,10 +86,7 @@ def on_all_replicas(flag: Any) -> Any:
     context = _replica_context()
     if context is None:
         return flag
-    import tensorflow as tf
-
-    failing = context.all_reduce(tf.distribute.ReduceOp.SUM, 1 - tf.cast(flag, tf.int32))
-    return tf.equal(failing, 0)
+    return context.all_reduce("SUM", 1 - ops.cast(flag, "int32")) == 0
 
 
 def replica_mean(values: dict[str, Any]) -> dict[str, Any]:
@@ -117,22 +94,17 @@ def replica_mean(values: dict[str, Any]) -> dict[str, Any]:
     context = _replica_context()
     if context is None or not values:
         return values
-    import tensorflow as tf
-
-    stacked = tf.stack([tf.cast(value, tf.float32) for value in values.values()])
-    means = tf.unstack(context.all_reduce(tf.distribute.ReduceOp.MEAN, stacked), len(values))
+    stacked = ops.stack([ops.cast(value, "float32") for value in values.values()])
+    means = ops.unstack(context.all_reduce("MEAN", stacked), len(values))
     return dict(zip(values, means, strict=True))
 
 
 def beside_centers(embedding: Any) -> Any:
-    """The same embedding, laid out on the devices for its products with class centers.
+    """The same embedding (B, D), laid out on the devices for its products with class centers.
 
     Where a `keras.distribution` cuts the centers over devices, XLA may else gather all
     centers on every device to meet each device's few embeddings. Which layout is for the
     distribution to say, in `get_tensor_layout(BESIDE_CENTERS)`; without one nothing is done.
-
-    Args:
-        embedding: (B, D) float.
     """
     distribution = keras.distribution.distribution()
     layout = None if distribution is None else distribution.get_tensor_layout(BESIDE_CENTERS)

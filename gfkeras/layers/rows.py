@@ -1,7 +1,5 @@
 """Rows of a large variable: reading, training and writing a few of them."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
@@ -40,9 +38,8 @@ class SampledRows:
 class DrawnRows:
     """What a step drew of a table, in place of the (R, ..., D) array of these rows.
 
-    Attributes:
-        variables: the table, and where the gradient of its rows goes.
-        index: (R,) int32, rising.
+    `variables` hold the table and where the gradient of its rows goes; `index` is (R,) int32,
+    rising.
     """
 
     variables: SampledRows
@@ -64,26 +61,19 @@ class DrawnRows:
         @ops.custom_gradient
         def with_gradient_elsewhere(gradient_place: Any, index_place: Any) -> Any:
             del gradient_place, index_place
-
-            def gradient(*arguments: Any, upstream: Any = None) -> Any:
-                upstream = arguments[0] if upstream is None else upstream
-                return upstream, ops.cast(self.index, "float32")
-
-            return rows, gradient
+            return rows, lambda upstream: (upstream, ops.cast(self.index, "float32"))
 
         return with_gradient_elsewhere(*self.gradient_places())
 
 
 def is_table(variable: Any) -> bool:
     """Whether a variable is the `table` of some `SampledRows`."""
-    rows = getattr(variable, "sampled_rows", None)
-    return rows is not None and variable is rows.table
+    return variable is getattr(getattr(variable, "sampled_rows", None), "table", None)
 
 
 def is_gradient(variable: Any) -> bool:
     """Whether a variable is the `gradient` of some `SampledRows`."""
-    rows = getattr(variable, "sampled_rows", None)
-    return rows is not None and variable is rows.gradient
+    return variable is getattr(getattr(variable, "sampled_rows", None), "gradient", None)
 
 
 def holds_nothing(variable: Any) -> bool:
@@ -101,15 +91,7 @@ def chunks(count: int) -> Iterator[tuple[int, int]]:
 
 
 def gather_rows(variable: Any, index: Any) -> Any:
-    """Rows of a variable, no gradient.
-
-    Args:
-        variable: a `keras.Variable`, (N, ...).
-        index: (R,) int.
-
-    Returns:
-        (R, ...).
-    """
+    """Rows (R, ...) of a `keras.Variable` (N, ...) by their index (R,); without a gradient."""
     if keras.backend.backend() == "tensorflow":
         import tensorflow as tf
 
@@ -119,13 +101,7 @@ def gather_rows(variable: Any, index: Any) -> Any:
 
 
 def set_rows(variable: Any, index: Any, values: Any) -> None:
-    """Overwrites rows of a variable in place.
-
-    Args:
-        variable: a `keras.Variable`, (N, ...).
-        index: (R,) int, no row twice.
-        values: (R, ...).
-    """
+    """Overwrites rows of a `keras.Variable` in place; `index` (R,) names no row twice."""
     if keras.backend.backend() == "tensorflow":
         import tensorflow as tf
 
@@ -135,17 +111,11 @@ def set_rows(variable: Any, index: Any, values: Any) -> None:
 
 
 def project_on_rows(vectors: Any, rows: DrawnRows, min_squared_norm: float) -> Any:
-    """x · ŵ of each vector and each row, with the rows read part by part, forward and backward.
+    """x · ŵ of each vector (A, D) and each row (R, ..., D), as (A, R·...) float32.
 
-    Of all that is of the rows' size only their gradient is ever in memory, once.
-
-    Args:
-        vectors: (A, D) float32.
-        rows: of shape (R, ..., D).
-        min_squared_norm: a row's squared norm is taken as at least this.
-
-    Returns:
-        (A, R·...) float32.
+    The rows are read part by part, forward and backward: of all that is of their size only
+    their gradient is ever in memory, once. A row's squared norm is taken as at least
+    `min_squared_norm`.
     """
     import tensorflow as tf
 

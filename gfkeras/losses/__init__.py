@@ -1,7 +1,5 @@
 """Losses on embeddings and group decisions."""
 
-from __future__ import annotations
-
 from typing import Any
 
 from gfkeras.errors import by_name
@@ -18,42 +16,20 @@ from gfkeras.losses.self_grouping import SelfGroupingLoss, naive_labels, self_di
 from gfkeras.losses.triplet import TripletLoss
 
 __all__ = [
-    "CenterLoss",
-    "CosineDistillationLoss",
-    "HarmonicTripletLoss",
-    "InterLoss",
-    "IntraLoss",
-    "NPairsLoss",
-    "RelationalDistillationLoss",
-    "SelfGroupingLoss",
-    "TripletLoss",
-    "get",
-    "naive_labels",
-    "pairwise_distance",
-    "self_distributed_labels",
-    "softmax_cross_entropy",
-]
+    "CenterLoss", "CosineDistillationLoss", "HarmonicTripletLoss", "InterLoss", "IntraLoss",
+    "NPairsLoss", "RelationalDistillationLoss", "SelfGroupingLoss", "TripletLoss", "get",
+    "naive_labels", "pairwise_distance", "self_distributed_labels", "softmax_cross_entropy",
+]  # fmt: skip
 
 LOSSES: dict[str, Any] = {
     cls.__name__: cls
     for cls in (
-        CenterLoss,
-        CosineDistillationLoss,
-        HarmonicTripletLoss,
-        InterLoss,
-        IntraLoss,
-        NPairsLoss,
-        RelationalDistillationLoss,
-        SelfGroupingLoss,
-        TripletLoss,
+        CenterLoss, CosineDistillationLoss, HarmonicTripletLoss, InterLoss, IntraLoss, NPairsLoss,
+        RelationalDistillationLoss, SelfGroupingLoss, TripletLoss,
     )
-}
+}  # fmt: skip
 
 
 def get(name: str, **arguments: Any) -> Any:
-    """Builds the loss called `name`, such as "SelfGroupingLoss".
-
-    Raises:
-        ValueError: for an unknown name, with the nearest known one.
-    """
+    """Builds the loss called `name`, such as "SelfGroupingLoss"; a ValueError names the nearest."""
     return by_name("loss", name, LOSSES)(**arguments)

@@ -1,7 +1,5 @@
 """The center loss."""
 
-from __future__ import annotations
-
 import math
 from typing import Any
 
@@ -9,34 +7,34 @@ import keras
 from keras import ops
 
 from gfkeras.errors import in_range, positive_int
-from gfkeras.layers.checks import check_embeddings, check_labels
+from gfkeras.layers.checks import (
+    Shape,
+    check_embeddings,
+    check_labels,
+    check_two_axes,
+    in_classes,
+    rows_of,
+)
 from gfkeras.layers.replica import global_batch
+from gfkeras.saving import Configured
 
 
 def moved_centers(centers: Any, labels: Any, embedding: Any, alpha: float) -> Any:
     """Each row's center after its step towards the batch's embeddings of that class.
 
     c_j − α·Σ_{i: y_i = j}(c_j − x_i) / (1 + n_j), with n_j the class's images in the batch.
-
-    Args:
-        centers: (B, D) float32, the center of each row's class before the step.
-        labels: (B,) int.
-        embedding: (B, D) float32.
-        alpha: α.
-
-    Returns:
-        (B, D) float32; rows of the same class hold the same bits, so that writing them to
-        the same place in any order gives one result.
+    Rows of the same class get the same bits, so that writing them to the same place in any
+    order gives one result. `centers` (B, D) are those of the rows' classes before the step.
     """
-    same = ops.expand_dims(labels, 1) == ops.expand_dims(labels, 0)
-    count = ops.sum(ops.cast(same, "float32"), axis=1, keepdims=True)
-    delta = ops.matmul(ops.cast(same, "float32"), centers - embedding) / (1.0 + count)
-    first = ops.argmax(ops.cast(same, "int32"), axis=1)
+    same = ops.cast(labels[:, None] == labels[None], "float32")
+    count = ops.sum(same, axis=1, keepdims=True)
+    delta = ops.matmul(same, centers - embedding) / (1.0 + count)
+    first = ops.argmax(same, axis=1)
     return ops.take(centers - alpha * delta, first, axis=0)
 
 
 @keras.saving.register_keras_serializable("gfkeras")
-class CenterLoss(keras.layers.Layer):
+class CenterLoss(Configured, keras.layers.Layer):
     """weight · ½ mean_i ‖x_i − c_{y_i}‖², which draws embeddings to their class's center.
 
     Equation 2 of Wen et al., "A Discriminative Feature Learning Approach for Deep Face
@@ -70,8 +68,7 @@ class CenterLoss(keras.layers.Layer):
             infinite, and no center moves: one bad batch would spoil them for good.
 
     Example:
-        >>> import numpy as np
-        >>> import gfkeras
+        >>> import gfkeras, numpy as np
         >>> loss = gfkeras.losses.get("CenterLoss", num_classes=3, alpha=0.5, weight=1.0)
         >>> embedding = np.array([[3.0, 0.0], [0.0, 1.0]], "float32")
         >>> float(loss(np.array([0, 2]), embedding, training=True))
@@ -99,17 +96,11 @@ class CenterLoss(keras.layers.Layer):
         self.weight = in_range("weight", weight, 0, math.inf)
         self.center_initializer = keras.initializers.get(center_initializer)
 
-    def build(
-        self, labels_shape: tuple[int | None, ...], embedding_shape: tuple[int | None, ...]
-    ) -> None:
-        if len(embedding_shape) != 2 or embedding_shape[-1] is None:
-            raise ValueError(
-                "`embedding` must have the shape (batch, dimensions). "
-                f"Received: a shape of {tuple(embedding_shape)}"
-            )
+    def build(self, labels_shape: Shape, embedding_shape: Shape) -> None:
+        dimensions = check_two_axes("embedding", embedding_shape, known=True)
         self.centers = self.add_weight(
             name="centers",
-            shape=(self.num_classes, embedding_shape[-1]),
+            shape=(self.num_classes, dimensions),
             initializer=self.center_initializer,
             dtype="float32",
             trainable=False,
@@ -127,33 +118,18 @@ class CenterLoss(keras.layers.Layer):
 
     def _half_squared_distances(self, labels: Any, embedding: Any) -> Any:
         """½‖x − c_y‖² of each row; NaN where the label is no class."""
-        difference = embedding - ops.stop_gradient(self._centers_of(labels))
+        difference = embedding - ops.stop_gradient(rows_of(labels, self.centers))
         half = 0.5 * ops.sum(ops.square(difference), axis=-1)
-        valid = ops.logical_and(labels >= 0, labels < self.num_classes)
-        return ops.where(valid, half, float("nan"))
-
-    def _centers_of(self, labels: Any) -> Any:
-        return ops.take(self.centers, ops.clip(labels, 0, self.num_classes - 1), axis=0)
+        return ops.where(in_classes(labels, self.num_classes), half, float("nan"))
 
     def _move(self, labels: Any, embedding: Any) -> None:
         sound = ops.all(ops.isfinite(self._half_squared_distances(labels, embedding)))
-        before = self._centers_of(labels)
-        after = moved_centers(before, labels, embedding, self.alpha)
+        before = rows_of(labels, self.centers)
+        after = ops.where(sound, moved_centers(before, labels, embedding, self.alpha), before)
         index = ops.expand_dims(ops.clip(labels, 0, self.num_classes - 1), -1)
-        self.centers.assign(
-            ops.scatter_update(self.centers, index, ops.where(sound, after, before))
-        )
+        self.centers.assign(ops.scatter_update(self.centers, index, after))
 
     def compute_output_spec(
         self, labels: Any, embedding: Any, training: bool | None = None
     ) -> keras.KerasTensor:
         return keras.KerasTensor((), dtype="float32")
-
-    def get_config(self) -> dict[str, Any]:
-        return {
-            **super().get_config(),
-            "num_classes": self.num_classes,
-            "alpha": self.alpha,
-            "weight": self.weight,
-            "center_initializer": keras.initializers.serialize(self.center_initializer),
-        }

@@ -1,20 +1,13 @@
 """Distillation of embeddings by their directions."""
 
-from __future__ import annotations
-
 from typing import Any
 
 import keras
 from keras import ops
 
 from gfkeras.layers.angular import unit_rows
-from gfkeras.layers.checks import check_embeddings
+from gfkeras.layers.checks import check_embeddings, same_where_known
 from gfkeras.losses.embedding_loss import EmbeddingLoss
-
-
-def cosine_distances(teacher: Any, embedding: Any) -> Any:
-    """1 − cos(t_i, x_i) of each row, (B,) float32; 1 where a row is zero."""
-    return 1.0 - ops.sum(unit_rows(teacher) * unit_rows(embedding), axis=-1)
 
 
 @keras.saving.register_keras_serializable("gfkeras")
@@ -28,8 +21,7 @@ class CosineDistillationLoss(EmbeddingLoss):
     `model.compile(loss=CosineDistillationLoss())`.
 
     Args:
-        weight: what the loss is multiplied by.
-        name: as of `keras.losses.Loss`.
+        weight, name: as of `EmbeddingLoss`.
 
     Call arguments:
         teacher_embedding: (B, D) float, not normalised.
@@ -39,13 +31,10 @@ class CosineDistillationLoss(EmbeddingLoss):
         Scalar float32 in [0, 2·weight].
 
     Raises:
-        ValueError: for embeddings that are not 2-D floats of one shape and, where values
-            are known (eagerly), not finite. In a compiled step embeddings that are not
-            finite give a loss that is not.
+        ValueError: as of `EmbeddingLoss`, and for embeddings of unlike shapes.
 
     Example:
-        >>> import numpy as np
-        >>> import gfkeras
+        >>> import gfkeras, numpy as np
         >>> loss = gfkeras.losses.get("CosineDistillationLoss")
         >>> teacher = np.array([[1.0, 0.0], [0.0, 2.0]], "float32")
         >>> student = np.array([[3.0, 0.0], [1.0, 1.0]], "float32")
@@ -59,10 +48,10 @@ class CosineDistillationLoss(EmbeddingLoss):
     def batch_loss(self, teacher_embedding: Any, embedding: Any) -> Any:
         teacher = check_embeddings(teacher_embedding, "teacher_embedding")
         embedding = check_embeddings(embedding)
-        for given, own in zip(teacher.shape, embedding.shape, strict=True):
-            if given is not None and own is not None and given != own:
-                raise ValueError(
-                    "`teacher_embedding` and `embedding` must have the same shape. Received: "
-                    f"shapes of {tuple(teacher.shape)} and {tuple(embedding.shape)}"
-                )
-        return ops.mean(cosine_distances(ops.stop_gradient(teacher), embedding))
+        if not same_where_known(teacher.shape, embedding.shape):
+            raise ValueError(
+                "`teacher_embedding` and `embedding` must have the same shape. Received: "
+                f"shapes of {tuple(teacher.shape)} and {tuple(embedding.shape)}"
+            )
+        cosine = ops.sum(unit_rows(ops.stop_gradient(teacher)) * unit_rows(embedding), axis=-1)
+        return ops.mean(1.0 - cosine)

@@ -1,7 +1,5 @@
 """Shared parts of the losses."""
 
-from __future__ import annotations
-
 import inspect
 import math
 from typing import Any, ClassVar
@@ -11,6 +9,8 @@ from keras import ops
 
 from gfkeras.errors import in_range
 from gfkeras.layers import num_replicas
+from gfkeras.layers.checks import in_classes
+from gfkeras.saving import init_arguments
 
 
 class EmbeddingLoss(keras.losses.Loss):
@@ -27,6 +27,12 @@ class EmbeddingLoss(keras.losses.Loss):
     Args:
         weight: what the loss is multiplied by.
         name: as of `keras.losses.Loss`.
+
+    Raises:
+        ValueError: for a negative weight, embeddings or centers that are not 2-D floats, labels
+            that are not integers, one per embedding, and, where values are known (eagerly),
+            labels that are no class and embeddings or centers that are not finite. In a
+            compiled step these make the loss NaN or infinite.
     """
 
     inputs: ClassVar[tuple[str, ...]] = ("labels", "embedding")
@@ -56,26 +62,19 @@ class EmbeddingLoss(keras.losses.Loss):
         return self.call(*inputs) / num_replicas()
 
     def get_config(self) -> dict[str, Any]:
-        return {"name": self.name, "weight": self.weight}
+        return {"name": self.name, "weight": self.weight, **init_arguments(self)}
 
 
 def softmax_cross_entropy(logits: Any, labels: Any) -> Any:
-    """−log softmax(logits)[label], per row, in float32.
+    """−log softmax(logits)[label] of each row of (B, N), as (B,) float32.
 
-    Args:
-        logits: (B, N) float.
-        labels: (B,) int.
-
-    Returns:
-        (B,) float32. A label outside [0, N) gives NaN on every backend and device,
-        in compiled steps too: a wrong label must not train silently.
+    A label outside [0, N) gives NaN on every backend and device, in compiled steps too: a wrong
+    label must not train silently.
     """
     logits = ops.cast(logits, "float32")
     labels = ops.cast(labels, "int32")
     classes = logits.shape[-1]
     # Keras' own is one fused kernel where the backend has one, but takes a wrong label as it likes.
-    loss = ops.sparse_categorical_crossentropy(
-        ops.clip(labels, 0, classes - 1), logits, from_logits=True
-    )
-    valid = ops.logical_and(labels >= 0, labels < classes)
-    return ops.where(valid, loss, float("nan"))
+    nearest = ops.clip(labels, 0, classes - 1)
+    loss = ops.sparse_categorical_crossentropy(nearest, logits, from_logits=True)
+    return ops.where(in_classes(labels, classes), loss, float("nan"))

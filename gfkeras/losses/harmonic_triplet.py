@@ -1,14 +1,12 @@
 """The triplet loss that keeps a new network's embeddings comparable with an old one's."""
 
-from __future__ import annotations
-
 from typing import Any, ClassVar
 
 import keras
 from keras import ops
 
 from gfkeras.layers import global_batch
-from gfkeras.layers.checks import check_embeddings, check_labels
+from gfkeras.layers.checks import check_embeddings, check_labels, same_where_known
 from gfkeras.losses.triplet import TripletLoss
 from gfkeras.losses.triplet_mining import mean_triplet_loss
 
@@ -42,8 +40,7 @@ class HarmonicTripletLoss(TripletLoss):
             shapes.
 
     Example:
-        >>> import numpy as np
-        >>> import gfkeras
+        >>> import gfkeras, numpy as np
         >>> old = np.array([[1.0, 0.0], [0.8, 0.6], [0.6, 0.8], [0.0, 1.0]])
         >>> loss = gfkeras.losses.HarmonicTripletLoss(margin=0.2, mining="hard")
         >>> labels = np.array([0, 0, 1, 1])
@@ -61,12 +58,11 @@ class HarmonicTripletLoss(TripletLoss):
         embeddings = check_embeddings(embeddings, "embeddings")
         teacher = check_embeddings(teacher_embeddings, "teacher_embeddings")
         labels = check_labels(labels, embeddings=embeddings)
-        for size, expected in zip(teacher.shape, embeddings.shape, strict=True):
-            if size is not None and expected is not None and size != expected:
-                raise ValueError(
-                    "`teacher_embeddings` must have the shape of the embeddings, "
-                    f"{tuple(embeddings.shape)}. Received: a shape of {tuple(teacher.shape)}"
-                )
+        if not same_where_known(teacher.shape, embeddings.shape):
+            raise ValueError(
+                "`teacher_embeddings` must have the shape of the embeddings, "
+                f"{tuple(embeddings.shape)}. Received: a shape of {tuple(teacher.shape)}"
+            )
         new = global_batch(self._rows(embeddings))
         old = ops.stop_gradient(global_batch(self._rows(teacher)))
         labels = global_batch(labels)

@@ -1,7 +1,5 @@
 """The inter-class loss of the ArcFace paper."""
 
-from __future__ import annotations
-
 import math
 from typing import Any
 
@@ -10,7 +8,7 @@ from keras import ops
 
 from gfkeras.errors import positive_int
 from gfkeras.layers.angular import MIN_SQUARED_SINE, unit_rows
-from gfkeras.layers.checks import check_embeddings, check_labels
+from gfkeras.layers.checks import check_embeddings, check_labels, in_classes, rows_of
 from gfkeras.losses.embedding_loss import EmbeddingLoss
 
 
@@ -29,17 +27,10 @@ def _added(blocks: Any, i: Any, summand: Any) -> Any:
 
 
 def _angles_to_block(rows: Any, own: Any, block: Any, start: Any, count: int) -> Any:
-    """Σ arccos(row · center) over a block's centers, and the summands' slopes.
+    """Σ arccos(row · center) over a block's centers, (R,), and d arccos / d cosine, (R, S).
 
-    Args:
-        rows: (R, D), unit vectors.
-        own: (R,) int32, the index of the center that each row does not count.
-        block: (S, D), unit vectors: centers start to start + S − 1.
-        start: int32.
-        count: N; what comes after in the block is filling.
-
-    Returns:
-        (R,) and d arccos / d cosine, (R, S).
+    `rows` (R, D) and `block` (S, D), the centers from `start` on, are unit vectors. A row does
+    not count the center with the index `own`; what comes after `count` centers is filling.
     """
     cosine = ops.clip(ops.matmul(rows, ops.transpose(block)), -1.0, 1.0)
     index = ops.expand_dims(start + ops.arange(block.shape[0], dtype="int32"), 0)
@@ -82,24 +73,17 @@ def angles_of_rows(rows: Any, centers: Any, labels: Any, block_size: int) -> Any
                 _added(by_blocks, i, by_column),
             )
 
+        sums = (ops.zeros_like(rows[:, 0]), ops.zeros_like(rows), ops.zeros_like(blocks))
         _, totals, by_rows, by_blocks = ops.while_loop(
-            lambda i, *_: i < blocks.shape[0],
-            step,
-            (
-                ops.zeros((), "int32"),
-                ops.zeros_like(rows[:, 0]),
-                ops.zeros_like(rows),
-                ops.zeros_like(blocks),
-            ),
+            lambda i, *_: i < blocks.shape[0], step, (ops.zeros((), "int32"), *sums)
         )
         share = 1.0 / ops.cast(ops.shape(rows)[0], "float32")
         by_centers = ops.reshape(by_blocks, (-1, centers.shape[1]))[:count]
 
-        def gradient(*arguments: Any, upstream: Any = None) -> Any:
-            upstream = (arguments[0] if upstream is None else upstream) * share
-            return upstream * by_rows, upstream * by_centers
-
-        return ops.mean(totals), gradient
+        return ops.mean(totals), lambda upstream: (
+            upstream * share * by_rows,
+            upstream * share * by_centers,
+        )
 
     return blockwise(rows, centers)
 
@@ -135,37 +119,22 @@ def angles_of_all(centers: Any, block_size: int) -> Any:
                 _added(_added(by_blocks, i, by_row), j, by_column),
             )
 
+        first = ops.zeros((), "int32")
         _, _, total, by_blocks = ops.while_loop(
             lambda i, *_: i <= last,
             step,
-            (
-                ops.zeros((), "int32"),
-                ops.zeros((), "int32"),
-                ops.zeros((), "float32"),
-                ops.zeros_like(blocks),
-            ),
+            (first, first, ops.zeros((), "float32"), ops.zeros_like(blocks)),
         )
         by_centers = ops.reshape(by_blocks, (-1, centers.shape[1]))[:count]
 
-        def gradient(*arguments: Any, upstream: Any = None) -> Any:
-            upstream = arguments[0] if upstream is None else upstream
-            # A pair's angle is counted from both its ends.
-            return (2.0 / count) * upstream * by_centers
-
-        return total, gradient
+        # A pair's angle is counted from both its ends.
+        return total, lambda upstream: (2.0 / count) * upstream * by_centers
 
     return blockwise(centers)
 
 
 def inter_loss(labels: Any, centers: Any, block_size: int) -> Any:
-    """−1 / (π(N − 1)) · mean_y Σ_{j ≠ y} arccos(W_y · W_j), scalar float32.
-
-    Args:
-        labels: (B,) int, the y to average over, or None for all N classes. A label outside
-            [0, N) makes the loss NaN.
-        centers: (N, D) float, not normalised.
-        block_size: of how many centers angles are taken at a time.
-    """
+    """−1 / (π(N − 1)) · mean_y Σ_{j ≠ y} arccos(W_y · W_j), arguments as of `InterLoss`."""
     centers = unit_rows(centers)
     count = centers.shape[0]
     block_size = min(block_size, count)
@@ -173,10 +142,8 @@ def inter_loss(labels: Any, centers: Any, block_size: int) -> Any:
     if labels is None:
         return scale * angles_of_all(centers, block_size)
     labels = ops.cast(labels, "int32")
-    rows = ops.take(centers, ops.clip(labels, 0, count - 1), axis=0)
-    loss = scale * angles_of_rows(rows, centers, labels, block_size)
-    valid = ops.all(ops.logical_and(labels >= 0, labels < count))
-    return ops.where(valid, loss, float("nan"))
+    loss = scale * angles_of_rows(rows_of(labels, centers), centers, labels, block_size)
+    return ops.where(ops.all(in_classes(labels, count)), loss, float("nan"))
 
 
 @keras.saving.register_keras_serializable("gfkeras")
@@ -189,11 +156,10 @@ class InterLoss(EmbeddingLoss):
     than their centers.
 
     Args:
-        weight: what the loss is multiplied by; 1 in the paper.
+        weight, name: as of `EmbeddingLoss`; the paper's weight is 1.
         block_size: of how many centers angles are taken at a time. A larger one is faster
             where memory allows: (B, block_size) floats a few times over, or
             (block_size, block_size) without labels.
-        name: as of `keras.losses.Loss`.
 
     Call arguments:
         labels: (B,) int in [0, N), the batch's classes, as in the paper; None takes the
@@ -205,13 +171,10 @@ class InterLoss(EmbeddingLoss):
         where two centers coincide, is cut off where sin²θ < 1e-7.
 
     Raises:
-        ValueError: for centers that are not 2-D floats, labels that are not 1-D integers,
-            and, where values are known (eagerly), labels outside [0, N) and centers that
-            are not finite. In a compiled step a label outside [0, N) makes the loss NaN.
+        ValueError: as of `EmbeddingLoss`.
 
     Example:
-        >>> import numpy as np
-        >>> import gfkeras
+        >>> import gfkeras, numpy as np
         >>> loss = gfkeras.losses.get("InterLoss")
         >>> centers = np.array([[2.0, 0.0], [0.0, 1.0], [-1.0, 0.0]], "float32")
         >>> round(float(loss(np.array([0, 0]), centers)), 4)
@@ -231,6 +194,3 @@ class InterLoss(EmbeddingLoss):
         if labels is not None:
             labels = check_labels(labels, centers.shape[0])
         return inter_loss(labels, centers, self.block_size)
-
-    def get_config(self) -> dict[str, Any]:
-        return {**super().get_config(), "block_size": self.block_size}

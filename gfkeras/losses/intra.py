@@ -1,7 +1,5 @@
 """The intra-class loss of the ArcFace paper."""
 
-from __future__ import annotations
-
 import math
 from typing import Any
 
@@ -9,7 +7,7 @@ import keras
 from keras import ops
 
 from gfkeras.layers.angular import unit_rows
-from gfkeras.layers.checks import check_embeddings, check_labels
+from gfkeras.layers.checks import check_embeddings, check_labels, in_classes, rows_of
 from gfkeras.losses.embedding_loss import EmbeddingLoss
 
 
@@ -21,18 +19,12 @@ def _lengths(vectors: Any) -> Any:
 
 
 def paired_angles(a: Any, b: Any) -> Any:
-    """θ between each row of `a` and the same row of `b`.
+    """θ between each row of `a` and the same row of `b`, (B,) float32 radians.
 
     θ = 2·atan2(‖u − v‖, ‖u + v‖) of the unit vectors u, v. An arccos of a float32 cosine
     knows angles near 0 and π to 3e-4 only and has an infinite derivative there; this knows
     them to float32's precision, and its derivative has norm 1 for unit vectors, 0 where u = ±v.
-
-    Args:
-        a: (B, D) float.
-        b: (B, D) float.
-
-    Returns:
-        Radians in [0, π], (B,) float32; π/2 for a zero row, which has no direction.
+    A zero row, which has no direction, has π/2 to all others.
     """
     u, v = unit_rows(a), unit_rows(b)
     apart, along = _lengths(u - v), _lengths(u + v)
@@ -41,19 +33,11 @@ def paired_angles(a: Any, b: Any) -> Any:
 
 
 def intra_loss(labels: Any, embedding: Any, centers: Any) -> Any:
-    """mean_i θ_{y_i} / π, scalar float32; NaN where a label is no center's index.
-
-    Args:
-        labels: (B,) int.
-        embedding: (B, D) float.
-        centers: (N, D) float.
-    """
+    """mean_i θ_{y_i} / π, a scalar float32; NaN where a label is no center's index."""
     labels = ops.cast(labels, "int32")
-    count = centers.shape[0]
-    own = ops.take(centers, ops.clip(labels, 0, count - 1), axis=0)
-    valid = ops.logical_and(labels >= 0, labels < count)
-    angles = ops.where(valid, paired_angles(embedding, own), float("nan"))
-    return ops.mean(angles) / math.pi
+    angles = paired_angles(embedding, rows_of(labels, centers))
+    known = in_classes(labels, centers.shape[0])
+    return ops.mean(ops.where(known, angles, float("nan"))) / math.pi
 
 
 @keras.saving.register_keras_serializable("gfkeras")
@@ -65,8 +49,7 @@ class IntraLoss(EmbeddingLoss):
     head's centers. Of the N centers only the batch's B are read.
 
     Args:
-        weight: what the loss is multiplied by; 1 in the paper.
-        name: as of `keras.losses.Loss`.
+        weight, name: as of `EmbeddingLoss`; the paper's weight is 1.
 
     Call arguments:
         labels: (B,) int in [0, N).
@@ -77,14 +60,10 @@ class IntraLoss(EmbeddingLoss):
         Scalar float32.
 
     Raises:
-        ValueError: for embeddings or centers that are not 2-D floats of one width, float
-            labels, labels of another length, and, where values are known (eagerly), labels
-            outside [0, N) and embeddings or centers that are not finite. In a compiled
-            step a label outside [0, N) makes the loss NaN.
+        ValueError: as of `EmbeddingLoss`, and for centers of another width than the embeddings.
 
     Example:
-        >>> import numpy as np
-        >>> import gfkeras
+        >>> import gfkeras, numpy as np
         >>> loss = gfkeras.losses.get("IntraLoss")
         >>> embedding = np.array([[2.0, 0.0], [0.0, 1.0]], "float32")
         >>> centers = np.array([[0.0, 1.0], [0.0, 3.0]], "float32")

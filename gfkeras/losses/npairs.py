@@ -1,14 +1,12 @@
 """The multi-class N-pair loss."""
 
-from __future__ import annotations
-
 from typing import Any
 
 import keras
 from keras import ops
 
 from gfkeras.layers import global_batch
-from gfkeras.layers.checks import check_embeddings, check_labels
+from gfkeras.layers.checks import check_embeddings, check_labels, same_where_known
 from gfkeras.losses.embedding_loss import EmbeddingLoss
 
 # In place of the similarity of a row to itself: its exponential is 0, and its gradient finite.
@@ -29,10 +27,9 @@ class NPairsLoss(EmbeddingLoss):
     row to itself is left out, and rows without another one of their label are no anchors.
 
     Args:
-        weight: what the loss is multiplied by.
+        weight, name: as of `EmbeddingLoss`.
         l2_weight: adds l2_weight · mean ‖x‖² of all embeddings, which keeps unnormalised
             ones from growing; the paper's regulariser.
-        name: as of `keras.losses.Loss`.
 
     Call arguments:
         labels: (B,) int.
@@ -41,17 +38,14 @@ class NPairsLoss(EmbeddingLoss):
             against themselves.
 
     Returns:
-        Scalar float32, 0 without anchors. In a compiled step NaN or infinity in an
-        embedding gives NaN.
+        Scalar float32, 0 without anchors.
 
     Raises:
-        ValueError: for a negative weight, labels that are not (B,) integers, embeddings
-            that are not (B, D) floats or, where values are known, not finite, and anchors
-            and positives of unlike shapes.
+        ValueError: as of `EmbeddingLoss`, for a negative `l2_weight`, and for anchors and
+            positives of unlike shapes.
 
     Example:
-        >>> import numpy as np
-        >>> import gfkeras
+        >>> import gfkeras, numpy as np
         >>> anchors = np.array([[2.0, 0.0], [0.0, 2.0]])
         >>> loss = gfkeras.losses.NPairsLoss()
         >>> round(float(loss(np.array([0, 1]), anchors, anchors)), 4)
@@ -69,12 +63,11 @@ class NPairsLoss(EmbeddingLoss):
         labels = check_labels(labels, embeddings=anchors)
         if positives is not None:
             positives = check_embeddings(positives, "positives")
-            for size, expected in zip(positives.shape, anchors.shape, strict=True):
-                if size is not None and expected is not None and size != expected:
-                    raise ValueError(
-                        f"`positives` must have the shape of the anchors, {tuple(anchors.shape)}. "
-                        f"Received: a shape of {tuple(positives.shape)}"
-                    )
+            if not same_where_known(positives.shape, anchors.shape):
+                raise ValueError(
+                    f"`positives` must have the shape of the anchors, {tuple(anchors.shape)}. "
+                    f"Received: a shape of {tuple(positives.shape)}"
+                )
             positives = global_batch(positives)
         anchors, labels = global_batch(anchors), global_batch(labels)
         loss = n_pairs_loss(labels, anchors, positives)
@@ -83,9 +76,6 @@ class NPairsLoss(EmbeddingLoss):
             squares = [ops.mean(ops.sum(ops.square(rows), axis=1)) for rows in both]
             loss = loss + self.l2_weight * sum(squares) / len(squares)
         return loss
-
-    def get_config(self) -> dict[str, Any]:
-        return {**super().get_config(), "l2_weight": self.l2_weight}
 
 
 def n_pairs_loss(labels: Any, anchors: Any, positives: Any = None) -> Any:

@@ -1,7 +1,5 @@
 """Distances between all pairs of embeddings."""
 
-from __future__ import annotations
-
 import math
 from typing import Any
 
@@ -42,8 +40,7 @@ def pairwise_distance(
             `gfkeras.layers.checks.check_embeddings` refuses.
 
     Example:
-        >>> import numpy as np
-        >>> import gfkeras
+        >>> import gfkeras, numpy as np
         >>> rows = np.array([[3.0, 4.0], [3.0, 0.0]])
         >>> distances = gfkeras.losses.pairwise_distance(rows, "l2", normalize=False)
         >>> round(float(distances[0, 1]), 4)
@@ -51,38 +48,26 @@ def pairwise_distance(
     """
     one_of("distance", distance, DISTANCES)
     rows = check_embeddings(embeddings, "embeddings")
-    unit = normalize or distance == "angular"
-    rows = unit_rows(rows) if unit else rows
-    if other is None:
-        columns = rows
-    else:
-        columns = check_embeddings(other, "other")
-        if columns.shape[1] != rows.shape[1]:
-            raise ValueError(
-                "`other` must have as many dimensions as `embeddings`. Received: "
-                f"{columns.shape[1]} and {rows.shape[1]}"
-            )
-        columns = unit_rows(columns) if unit else columns
+    columns = rows if other is None else check_embeddings(other, "other")
+    if columns.shape[1] != rows.shape[1]:
+        raise ValueError(
+            "`other` must have as many dimensions as `embeddings`. Received: "
+            f"{columns.shape[1]} and {rows.shape[1]}"
+        )
+    if normalize or distance == "angular":
+        rows, columns = unit_rows(rows), unit_rows(columns)
     products = ops.matmul(rows, ops.transpose(columns))
     if distance == "angular":
-        angles = arccos(products)
-        if other is None:
-            count = ops.shape(products)[0]
-            angles = ops.where(ops.eye(count, dtype="bool"), 0.0, angles)
-        return angles
+        itself = other is None and ops.eye(ops.shape(products)[0], dtype="bool")
+        return ops.where(itself, 0.0, arccos(products))
     if other is None:
         # Squared norms as the product has them, so that equal rows are at exactly 0.
-        squares = ops.diagonal(products)
-        squared = squares[:, None] + squares[None] - 2.0 * products
+        of_rows = of_columns = ops.diagonal(products)
     else:
-        squared = (
-            ops.sum(ops.square(rows), axis=1)[:, None]
-            + ops.sum(ops.square(columns), axis=1)[None]
-            - 2.0 * products
-        )
+        of_rows, of_columns = (ops.sum(ops.square(each), axis=1) for each in (rows, columns))
+    squared = of_rows[:, None] + of_columns[None] - 2.0 * products
     if distance == "squared-l2":
         return ops.maximum(squared, 0.0)
-    apart = squared > 0.0
-    # Not a NaN: `apart` is false for it, and 0 would hide it.
-    apart = ops.logical_or(apart, ops.isnan(squared))
+    # A NaN is not above 0, and 0 in its place would hide it.
+    apart = ops.logical_or(squared > 0.0, ops.isnan(squared))
     return ops.where(apart, ops.sqrt(ops.where(apart, squared, 1.0)), 0.0)

@@ -1,7 +1,5 @@
 """Distillation of the relations between embeddings."""
 
-from __future__ import annotations
-
 import math
 from typing import Any
 
@@ -10,7 +8,7 @@ from keras import ops
 
 from gfkeras.errors import in_range
 from gfkeras.layers.angular import MIN_SQUARED_NORM, unit_rows
-from gfkeras.layers.checks import check_embeddings
+from gfkeras.layers.checks import check_embeddings, same_where_known
 from gfkeras.layers.replica import global_batch
 from gfkeras.losses.embedding_loss import EmbeddingLoss
 
@@ -40,12 +38,8 @@ def _directions(embedding: Any, j: Any) -> Any:
 def pair_distances(embedding: Any) -> Any:
     """‖x_i − x_j‖ of all pairs, from differences, not products, which lose small distances.
 
-    Args:
-        embedding: (B, D) float32.
-
-    Returns:
-        (B, B) float32. Row by row, so that no (B, B, D) array exists. Rows that coincide
-        pass no gradient to each other.
+    Taken row by row, so that no (B, B, D) array exists. Rows that coincide pass no gradient to
+    each other.
     """
 
     @ops.custom_gradient
@@ -60,8 +54,7 @@ def pair_distances(embedding: Any) -> Any:
         square = ops.matmul(embedding, ops.transpose(embedding))
         found = ops.fori_loop(0, count, distances, ops.zeros_like(square))
 
-        def gradient(*arguments: Any, upstream: Any = None) -> Any:
-            upstream = arguments[0] if upstream is None else upstream
+        def gradient(upstream: Any) -> Any:
             both = upstream + ops.transpose(upstream)
 
             def pulls(j: Any, total: Any) -> Any:
@@ -93,9 +86,7 @@ def _relative_distances(embedding: Any, others: Any) -> Any:
 def distance_wise(teacher: Any, student: Any) -> Any:
     """Huber loss between relative distances, the mean over the pairs i ≠ j; a scalar.
 
-    Args:
-        teacher: (B, Dt) float32; no gradient goes to it.
-        student: (B, Ds) float32.
+    No gradient goes to the teacher.
     """
     index = ops.arange(ops.shape(student)[0])
     others = ops.cast(ops.expand_dims(index, 0) != ops.expand_dims(index, 1), "float32")
@@ -108,11 +99,7 @@ def angle_wise(teacher: Any, student: Any) -> Any:
     """Huber loss between cos ∠(x_i, x_j, x_k), the mean over the triplets of three rows; a scalar.
 
     Value and gradient come from one pass over the middle points j, so that of the B³
-    angles no more than B² exist at a time.
-
-    Args:
-        teacher: (B, Dt) float32; no gradient goes to it.
-        student: (B, Ds) float32.
+    angles no more than B² exist at a time. No gradient goes to the teacher.
     """
 
     @ops.custom_gradient
@@ -142,11 +129,10 @@ def angle_wise(teacher: Any, student: Any) -> Any:
         size = ops.cast(count, "float32")
         triplets = ops.maximum(size * (size - 1.0) * (size - 2.0), 1.0)
 
-        def gradient(*arguments: Any, upstream: Any = None) -> Any:
-            upstream = arguments[0] if upstream is None else upstream
-            return ops.zeros_like(teacher), upstream / triplets * by_student
-
-        return total / triplets, gradient
+        return total / triplets, lambda upstream: (
+            ops.zeros_like(teacher),
+            upstream / triplets * by_student,
+        )
 
     return by_middle_point(teacher, student)
 
@@ -170,10 +156,9 @@ class RelationalDistillationLoss(EmbeddingLoss):
     Args:
         distance_weight: of L_D.
         angle_weight: of L_A; its default 2 to the distances' 1 is the paper's.
-        weight: what the whole is multiplied by.
+        weight, name: as of `EmbeddingLoss`.
         normalize: whether embeddings are divided by their norms first; both terms ignore
             a common scale anyway.
-        name: as of `keras.losses.Loss`.
 
     Call arguments:
         teacher_embedding: (B, Dt) float.
@@ -183,13 +168,10 @@ class RelationalDistillationLoss(EmbeddingLoss):
         Scalar float32; 0 for fewer than three embeddings, which have no relations.
 
     Raises:
-        ValueError: for embeddings that are not 2-D floats, batches of different sizes
-            and, where values are known (eagerly), embeddings that are not finite. In a
-            compiled step these give a loss that is not finite.
+        ValueError: as of `EmbeddingLoss`, and for batches of different sizes.
 
     Example:
-        >>> import numpy as np
-        >>> import gfkeras
+        >>> import gfkeras, numpy as np
         >>> loss = gfkeras.losses.get("RelationalDistillationLoss", normalize=False)
         >>> teacher = np.array([[0.0], [1.0], [2.0]], "float32")
         >>> student = np.array([[0.0, 0.0], [3.0, 0.0], [3.0, 3.0]], "float32")
@@ -217,11 +199,10 @@ class RelationalDistillationLoss(EmbeddingLoss):
     def batch_loss(self, teacher_embedding: Any, embedding: Any) -> Any:
         teacher = check_embeddings(teacher_embedding, "teacher_embedding")
         student = check_embeddings(embedding)
-        sizes = teacher.shape[0], student.shape[0]
-        if None not in sizes and sizes[0] != sizes[1]:
+        if not same_where_known(teacher.shape[:1], student.shape[:1]):
             raise ValueError(
                 "`teacher_embedding` and `embedding` must be of the same images. Received: "
-                f"{sizes[0]} and {sizes[1]} rows"
+                f"{teacher.shape[0]} and {student.shape[0]} rows"
             )
         if self.normalize:
             teacher, student = unit_rows(teacher), unit_rows(student)
@@ -233,11 +214,3 @@ class RelationalDistillationLoss(EmbeddingLoss):
         if self.angle_weight:
             loss = loss + self.angle_weight * angle_wise(teacher, student)
         return loss
-
-    def get_config(self) -> dict[str, Any]:
-        return {
-            **super().get_config(),
-            "distance_weight": self.distance_weight,
-            "angle_weight": self.angle_weight,
-            "normalize": self.normalize,
-        }

@@ -1,7 +1,5 @@
 """The self-grouping loss of GroupFace."""
 
-from __future__ import annotations
-
 import math
 from typing import Any, ClassVar
 
@@ -10,7 +8,9 @@ from keras import ops
 
 from gfkeras.errors import in_range, one_of
 from gfkeras.layers import global_mean
+from gfkeras.layers.checks import Shape, check_two_axes
 from gfkeras.losses.embedding_loss import softmax_cross_entropy
+from gfkeras.saving import Configured
 
 
 def self_distributed_labels(probabilities: Any, expectation: Any = None) -> Any:
@@ -37,11 +37,7 @@ def self_distributed_labels(probabilities: Any, expectation: Any = None) -> Any:
         [1, 0]
     """
     probabilities = ops.convert_to_tensor(probabilities)
-    if len(probabilities.shape) != 2:
-        raise ValueError(
-            "`probabilities` must have the shape (batch, groups). "
-            f"Received: a shape of {tuple(probabilities.shape)}"
-        )
+    check_two_axes("probabilities", probabilities.shape, "groups")
     if expectation is None:
         expectation = ops.mean(probabilities, axis=0)
     advantage = ops.stop_gradient(probabilities - expectation)
@@ -49,14 +45,7 @@ def self_distributed_labels(probabilities: Any, expectation: Any = None) -> Any:
 
 
 def naive_labels(probabilities: Any) -> Any:
-    """argmax p, the paper's ablation: labels that tend to collapse on few groups.
-
-    Args:
-        probabilities: (B, K) float.
-
-    Returns:
-        (B,) int32.
-    """
+    """argmax p of (B, K), the paper's ablation: (B,) int32 that tend to collapse on few groups."""
     probabilities = ops.convert_to_tensor(probabilities)
     return ops.cast(ops.argmax(ops.stop_gradient(probabilities), axis=-1), "int32")
 
@@ -66,7 +55,7 @@ EXPECTATIONS = ("batch", "ema")
 
 
 @keras.saving.register_keras_serializable("gfkeras")
-class SelfGroupingLoss(keras.layers.Layer):
+class SelfGroupingLoss(Configured, keras.layers.Layer):
     """weight · CE(softmax(f(x)), G*), which trains the group decision network.
 
     L2 of arXiv 2005.10497, equation 9, with the paper's λ = 0.1 as weight. G* is
@@ -113,15 +102,10 @@ class SelfGroupingLoss(keras.layers.Layer):
         self.expectation = one_of("expectation", expectation, EXPECTATIONS)
         self.momentum = in_range("momentum", momentum, 0, 1)
 
-    def build(self, group_logits_shape: tuple[int | None, ...]) -> None:
-        if len(group_logits_shape) != 2 or group_logits_shape[-1] is None:
-            raise ValueError(
-                "`group_logits` must have the shape (batch, groups). "
-                f"Received: a shape of {tuple(group_logits_shape)}"
-            )
+    def build(self, group_logits_shape: Shape) -> None:
+        groups = check_two_axes("group_logits", group_logits_shape, "groups", known=True)
         self.moving_expectation = None
         if self.labeling == "self-distributed" and self.expectation == "ema":
-            groups = group_logits_shape[-1]
             self.moving_expectation = self.add_weight(
                 name="moving_expectation",
                 shape=(groups,),
@@ -137,9 +121,8 @@ class SelfGroupingLoss(keras.layers.Layer):
         if self.labeling == "naive":
             labels = naive_labels(probabilities)
         else:
-            labels = self_distributed_labels(
-                probabilities, self._expectation_of(probabilities, training)
-            )
+            expectation = self._expectation_of(probabilities, training)
+            labels = self_distributed_labels(probabilities, expectation)
         return self.weight * ops.mean(softmax_cross_entropy(group_logits, labels))
 
     def _expectation_of(self, probabilities: Any, training: bool | None) -> Any:
@@ -156,12 +139,3 @@ class SelfGroupingLoss(keras.layers.Layer):
         self, group_logits: Any, training: bool | None = None
     ) -> keras.KerasTensor:
         return keras.KerasTensor((), dtype="float32")
-
-    def get_config(self) -> dict[str, Any]:
-        return {
-            **super().get_config(),
-            "weight": self.weight,
-            "labeling": self.labeling,
-            "expectation": self.expectation,
-            "momentum": self.momentum,
-        }

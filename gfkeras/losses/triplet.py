@@ -1,7 +1,5 @@
 """The triplet loss with FaceNet's semi-hard and other mining inside the batch."""
 
-from __future__ import annotations
-
 import math
 from typing import Any
 
@@ -44,14 +42,8 @@ class TripletLoss(EmbeddingLoss):
     takes the gradient. No array is larger than the batch squared. Where the step is not
     compiled by XLA, mining is, once per batch size.
 
-    tensorflow-addons' losses differ in the defaults and at the edges. `TripletLoss(m,
-    distance="l2", normalize=False, no_semi_hard="easiest")` is its `TripletSemiHardLoss(m)`
-    and `TripletLoss(m, mining="hard", positives="hardest", distance="l2", normalize=False)`
-    its `TripletHardLoss(m)`, whose "angular" distance 1 − cos θ is half the "squared-l2" of
-    unit rows. Semi-hard there takes the farthest negative where none is farther than the
-    positive, which FaceNet does not, so "skip" is the default here; it gives NaN without a
-    positive pair, 0 here; and both count anchors that are in no triplet, as a pair with an
-    invented distance, which are left out here.
+    tensorflow-addons' losses differ in the defaults and at the edges: the page "Migrating from
+    tensorflow-addons" of the documentation gives the arguments that equal them.
 
     Args:
         margin: of the distance; ignored with `soft`. Not above the largest distance where
@@ -64,8 +56,7 @@ class TripletLoss(EmbeddingLoss):
             "skip" lets the pair cost nothing, "hardest" takes the nearest negative,
             "easiest" the farthest.
         soft: softplus(d(a, p) − d(a, n)) in place of the hinge; there is no margin then.
-        weight: what the loss is multiplied by.
-        name: as of `keras.losses.Loss`.
+        weight, name: as of `EmbeddingLoss`.
 
     Call arguments:
         labels: (B,) int.
@@ -73,15 +64,13 @@ class TripletLoss(EmbeddingLoss):
 
     Returns:
         Scalar float32, the same on every replica but for the division by their number that
-        Keras expects. In a compiled step NaN or infinity in an embedding gives NaN.
+        Keras expects.
 
     Raises:
-        ValueError: for arguments out of range, labels that are not (B,) integers, and
-            embeddings that are not (B, D) floats or, where values are known, not finite.
+        ValueError: as of `EmbeddingLoss`, and for arguments out of range.
 
     Example:
-        >>> import numpy as np
-        >>> import gfkeras
+        >>> import gfkeras, numpy as np
         >>> rows = np.array([[1.0, 0.0], [0.8, 0.6], [0.6, 0.8], [0.0, 1.0]])
         >>> labels = np.array([0, 0, 1, 1])
         >>> round(float(gfkeras.losses.TripletLoss(margin=0.5)(labels, rows)), 4)
@@ -129,22 +118,5 @@ class TripletLoss(EmbeddingLoss):
 
     def _rule(self) -> TripletRule:
         return TripletRule(
-            margin=self.margin,
-            mining=self.mining,
-            distance=self.distance,
-            positives=self.positives,
-            no_semi_hard=self.no_semi_hard,
-            soft=self.soft,
+            self.margin, self.mining, self.distance, self.positives, self.no_semi_hard, self.soft
         )
-
-    def get_config(self) -> dict[str, Any]:
-        return {
-            **super().get_config(),
-            "margin": self.margin,
-            "mining": self.mining,
-            "distance": self.distance,
-            "normalize": self.normalize,
-            "positives": self.positives,
-            "no_semi_hard": self.no_semi_hard,
-            "soft": self.soft,
-        }

@@ -6,8 +6,6 @@ pass over the distances of each block of ranks: `mean_triplet_loss` compiles it 
 where the caller does not.
 """
 
-from __future__ import annotations
-
 import functools
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -56,36 +54,26 @@ def mean_triplet_loss(
     # The first place of a label among the ordered stands for the label from here on.
     first = ops.cast(ops.searchsorted(ordered, labels, side="left"), "int32")
     size = ops.cast(ops.searchsorted(ordered, labels, side="right"), "int32") - first
-    kernels = _kernels(rule, _is_small(ops.shape(products)[0]))
+    value_kernel, gradient_kernel = _kernels(rule, _is_small(ops.shape(products)[0]))
 
     @ops.custom_gradient
     def loss(products: Any) -> Any:
         # Or TensorFlow, eager, would differentiate the kernels too, which XLA cannot compile.
         products = ops.stop_gradient(products)
-        total, pairs = kernels.value(products, order, first, size, sides, passes)
+        batch = (products, order, first, size, sides)
+        total, pairs = value_kernel(passes, *batch)
         pairs = ops.maximum(pairs, 1.0)
-
-        def gradient(*arguments: Any, upstream: Any = None) -> Any:
-            upstream = arguments[0] if upstream is None else upstream
-            return kernels.gradient(products, order, first, size, sides, passes, upstream / pairs)
-
-        return total / pairs, gradient
+        return total / pairs, lambda upstream: gradient_kernel(upstream / pairs, passes, *batch)
 
     # Comparisons with NaN are false and would leave its triplets out.
     finite = ops.all(ops.isfinite(ops.diagonal(products)))
     return loss(products) * ops.where(finite, 1.0, float("nan"))
 
 
-@dataclass(frozen=True)
-class _Kernels:
-    value: Callable[..., Any]
-    gradient: Callable[..., Any]
-
-
 @functools.cache
-def _kernels(rule: TripletRule, small: bool) -> _Kernels:
-    value, gradient = functools.partial(_value, rule), functools.partial(_gradient, rule)
-    return _Kernels(_compiled(value, small), _compiled(gradient, small))
+def _kernels(rule: TripletRule, small: bool) -> list[Callable[..., Any]]:
+    """`_value` and `_gradient` of the rule."""
+    return [_compiled(functools.partial(kernel, rule), small) for kernel in (_value, _gradient)]
 
 
 def _is_small(count: Any) -> bool:
@@ -99,26 +87,16 @@ def _compiled(function: Callable[..., Any], small: bool) -> Callable[..., Any]:
 
         # None, not False, leaves it to a step that is compiled as a whole.
         return tf.function(function, jit_compile=None if small else True, autograph=False)
-    if keras.backend.backend() == "jax":
-        import jax
+    import jax
 
-        return jax.jit(function)
-    return function
+    return jax.jit(function)
 
 
-def _value(
-    rule: TripletRule,
-    products: Any,
-    order: Any,
-    first: Any,
-    size: Any,
-    sides: Any,
-    passes: Any,
-) -> tuple[Any, Any]:
-    """Sum of the costs and number of the triplets."""
+def _value(rule: TripletRule, passes: Any, *batch: Any) -> tuple[Any, Any]:
+    """Sum of the costs and number of the triplets; `batch` is what `_Mining` takes."""
     total = pairs = ops.zeros((), "float32")
     for bits in passes:
-        mining = _Mining(rule, products, order, first, size, sides, *bits)
+        mining = _Mining(rule, *bits, *batch)
 
         def add(positives: _Positives, state: Any, mining: _Mining = mining) -> Any:
             cost, count = mining.cost_of(positives)
@@ -128,31 +106,21 @@ def _value(
     return total, pairs
 
 
-def _gradient(
-    rule: TripletRule,
-    products: Any,
-    order: Any,
-    first: Any,
-    size: Any,
-    sides: Any,
-    passes: Any,
-    scale: Any,
-) -> Any:
-    """The gradient of scale · sum by the products."""
-    by_key = ops.zeros_like(products)
+def _gradient(rule: TripletRule, scale: Any, passes: Any, *batch: Any) -> Any:
+    """The gradient of scale · sum by the products, the first of the `batch`."""
+    by_key = ops.zeros_like(batch[0])
     for bits in passes:
-        mining = _Mining(rule, products, order, first, size, sides, *bits)
-        (by_key,) = mining.over_positives(
-            lambda positives, state, mining=mining: (
-                mining.add_gradient(positives, state[0], scale),
-            ),
-            (by_key,),
-        )
+        mining = _Mining(rule, *bits, *batch)
+
+        def add(positives: _Positives, state: Any, mining: _Mining = mining) -> Any:
+            return (mining.add_gradient(positives, state[0], scale),)
+
+        (by_key,) = mining.over_positives(add, (by_key,))
     if rule.distance == "angular":
         return -by_key
     # Squared norms are the diagonal of the products.
     by_squares = ops.sum(by_key, axis=0) + ops.sum(by_key, axis=1)
-    rows = ops.arange(ops.shape(products)[0], dtype="int32")
+    rows = ops.arange(ops.shape(by_key)[0], dtype="int32")
     return ops.where(rows[:, None] == rows[None], by_squares[None], 0.0) - 2.0 * by_key
 
 
@@ -171,13 +139,13 @@ class _Mining:
     def __init__(
         self,
         rule: TripletRule,
+        positive_sides: Any,
+        negative_sides: Any,
         products: Any,
         order: Any,
         first: Any,
         size: Any,
         sides: Any,
-        positive_sides: Any,
-        negative_sides: Any,
     ):
         self.rule = rule
         self.products = products
@@ -195,14 +163,13 @@ class _Mining:
                 negative, ops.bitwise_and(sides[:, None], negative_sides[None]) != 0
             )
         self.negative = negative
-        key = rule.key(products, self.squares[:, None], self.squares[None])
-        self.keys = key
+        self.keys = key = rule.key(products, self.squares[:, None], self.squares[None])
         if rule.mining == "all":
             distances = ops.where(negative, rule.distance_of(key), INFINITY)
             self.segments = self._segments(distances, INFINITY)
             self.negatives = ops.sum(ops.cast(negative, "float32"), axis=0)
         elif rule.mining == "semi-hard":
-            bits = ops.where(negative, _bits(key), ops.zeros((), "uint32"))
+            bits = ops.where(negative, _same_bits(key, "uint32"), ops.zeros((), "uint32"))
             self.segments = self._segments(bits, 0)
 
     def _segments(self, values: Any, neutral: float) -> Any:
@@ -268,14 +235,15 @@ class _Mining:
         """The least key of a negative above `key`, and whether there is one."""
         # As unsigned integers, whatever is not above wraps around and is large: one
         # subtraction and one minimum for each.
-        above = _bits(key) + ops.ones((), "uint32")
+        above = _same_bits(key, "uint32") + ops.ones((), "uint32")
         least = ops.min(self._fold(ops.minimum, lambda negatives: negatives - above), axis=0)
         found = least < ops.cast(NOT_ABOVE, "uint32")
-        return _float(ops.where(found, least + above, ops.zeros((), "uint32"))), found
+        bits = ops.where(found, least + above, ops.zeros((), "uint32"))
+        return _same_bits(bits, "float32"), found
 
     def _row_of(self, key: Any) -> Any:
         """The row of the negative with `key`, of several the last segment's first."""
-        bits = _bits(key)
+        bits = _same_bits(key, "uint32")
         segment = ops.full_like(bits, -1, dtype="int32")[None]
         for number in range(self.num_segments):
             segment = ops.where(self.segments[number][:, None] == bits, number, segment)
@@ -313,9 +281,8 @@ class _Mining:
         rule = self.rule
         distances = rule.distance_of(positives.key)
         if rule.mining == "all":
-            each = ops.sum(
-                self._fold(ops.add, lambda negatives: rule.cost(distances - negatives)), axis=0
-            )
+            costs = self._fold(ops.add, lambda negatives: rule.cost(distances - negatives))
+            each = ops.sum(costs, axis=0)
             counts = ops.where(positives.valid, self.negatives, 0.0)
             return ops.sum(ops.where(positives.valid, each, 0.0)), ops.sum(counts)
         key, active, _ = self._selected(positives, with_index=False)
@@ -343,10 +310,8 @@ class _Mining:
         self, positives: _Positives, distances: Any, by_key: Any, scale: Any
     ) -> Any:
         rule = self.rule
-        slopes = ops.sum(
-            self._fold(ops.add, lambda negatives: rule.slope(distances - negatives)), axis=0
-        )
-        slopes = ops.where(positives.valid, scale * slopes, 0.0)
+        slopes = self._fold(ops.add, lambda negatives: rule.slope(distances - negatives))
+        slopes = ops.where(positives.valid, scale * ops.sum(slopes, axis=0), 0.0)
         by_key = _scatter_add(by_key, positives.index, slopes * rule.distance_slope(positives.key))
         # Invalid pairs are infinitely near: no negative costs them anything.
         distances = ops.where(positives.valid, distances, -INFINITY)
@@ -357,23 +322,14 @@ class _Mining:
         return by_key - scale * by_distance * rule.distance_slope(self.keys)
 
 
-def _bits(values: Any) -> Any:
-    """The bits of floats as unsigned integers."""
+def _same_bits(values: Any, dtype: str) -> Any:
+    """The bits of floats as unsigned integers, or back."""
     if keras.backend.backend() == "tensorflow":
         import tensorflow as tf
 
         # `ops.view` needs to know the shape.
-        return tf.bitcast(values, tf.uint32)
-    return ops.view(values, "uint32")
-
-
-def _float(bits: Any) -> Any:
-    """The floats with these bits."""
-    if keras.backend.backend() == "tensorflow":
-        import tensorflow as tf
-
-        return tf.bitcast(bits, tf.float32)
-    return ops.view(bits, "float32")
+        return tf.bitcast(values, dtype)
+    return ops.view(values, dtype)
 
 
 def _scatter_add(matrix: Any, rows: Any, values: Any) -> Any:
@@ -383,6 +339,4 @@ def _scatter_add(matrix: Any, rows: Any, values: Any) -> Any:
         import tensorflow as tf
 
         return tf.tensor_scatter_nd_add(matrix, tf.stack([rows, columns], axis=-1), values)
-    if keras.backend.backend() == "jax":
-        return matrix.at[rows, columns].add(values)
-    return matrix + ops.scatter(ops.stack([rows, columns], axis=-1), values, matrix.shape)
+    return matrix.at[rows, columns].add(values)

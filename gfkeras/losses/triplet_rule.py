@@ -1,7 +1,5 @@
 """The loss of a triplet and its slopes, as functions of two distances."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 from typing import Any
 

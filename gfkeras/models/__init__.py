@@ -7,11 +7,6 @@ from gfkeras.models.properties import as_outputs, count_macs
 from gfkeras.models.replicas import LossScaling, synchronize_batch_norm
 
 __all__ = [
-    "FaceClassifier",
-    "GroupFace",
-    "GroupUsage",
-    "LossScaling",
-    "as_outputs",
-    "count_macs",
+    "FaceClassifier", "GroupFace", "GroupUsage", "LossScaling", "as_outputs", "count_macs",
     "synchronize_batch_norm",
-]
+]  # fmt: skip

@@ -1,9 +1,7 @@
 """The classifier that trains a face model: model, margin head and losses."""
 
-from __future__ import annotations
-
 import re
-from typing import Any
+from typing import Any, Self
 
 import keras
 import numpy as np
@@ -101,8 +99,6 @@ class FaceClassifier(keras.Model):
             tuple(getattr(loss, "inputs", ("labels", "embedding"))) for loss in self.extra_losses
         ]
         self._build_parts(as_outputs(model.output))
-        self._identity_loss: Any = None
-        self._accuracy: Any = None
         if head is not None:
             self._identity_loss = keras.metrics.Mean(name="identity_loss")
             self._accuracy = keras.metrics.Mean(name="accuracy")
@@ -123,13 +119,15 @@ class FaceClassifier(keras.Model):
                 self.head.build(shapes["embedding"])
             shapes["centers"] = tuple(self.head.centers.shape)
         if self.teacher is not None:
-            outputs_of_teacher = as_outputs(self.teacher.output)
-            shapes["teacher_embedding"] = tuple(outputs_of_teacher["embedding"].shape)
+            taught = as_outputs(self.teacher.output)["embedding"]
+            shapes["teacher_embedding"] = tuple(taught.shape)
+        head = type(self.head).__name__
         for loss, inputs in zip(self.extra_losses, self._loss_inputs, strict=True):
+            name = type(loss).__name__
             for key in inputs:
                 if key not in shapes:
                     raise ValueError(
-                        f"`extra_losses` {type(loss).__name__} needs {_WHO_GIVES.get(key, key)}. "
+                        f"`extra_losses` {name} needs {_WHO_GIVES.get(key, key)}. "
                         f"Received: a classifier with {sorted(shapes)}"
                     )
             if getattr(loss, "in_teacher_space", False):
@@ -137,19 +135,17 @@ class FaceClassifier(keras.Model):
                 if own != taught:
                     raise ValueError(
                         f"`teacher` must give embeddings of the model's {own} numbers for "
-                        f"{type(loss).__name__}. Received: a teacher with {taught}"
+                        f"{name}. Received: a teacher with {taught}"
                     )
             if "centers" in inputs and self._samples_classes():
                 raise ValueError(
-                    f"`extra_losses` {type(loss).__name__} takes all centers, of which a step of "
-                    f"{type(self.head).__name__} has a sample. Received: {self.head.samples} of "
-                    f"{self.head.num_classes} classes"
+                    f"`extra_losses` {name} takes all centers, of which a step of {head} has a "
+                    f"sample. Received: {self.head.samples} of {self.head.num_classes} classes"
                 )
             if "centers" in inputs and len(shapes["centers"]) != 2:
                 raise ValueError(
-                    f"`extra_losses` {type(loss).__name__} needs a head with one center per "
-                    f"identity. Received: {type(self.head).__name__} with centers of shape "
-                    f"{shapes['centers']}"
+                    f"`extra_losses` {name} needs a head with one center per identity. "
+                    f"Received: {head} with centers of shape {shapes['centers']}"
                 )
             if isinstance(loss, keras.layers.Layer) and not loss.built:
                 loss.build(*(shapes[key] for key in inputs))
@@ -244,9 +240,8 @@ class FaceClassifier(keras.Model):
         if self.teacher is not None:
             taught = as_outputs(self.teacher(x, training=False))
             known["teacher_embedding"] = ops.stop_gradient(taught["embedding"])
-        for extra, inputs, mean in zip(
-            self.extra_losses, self._loss_inputs, self._extra_means, strict=True
-        ):
+        parts = zip(self.extra_losses, self._loss_inputs, self._extra_means, strict=True)
+        for extra, inputs, mean in parts:
             arguments = [known[key] for key in inputs]
             if isinstance(extra, keras.layers.Layer):
                 value = extra(*arguments, training=training)
@@ -310,9 +305,8 @@ class FaceClassifier(keras.Model):
         moved, metrics = keras.tree.map_structure(
             lambda new, old: ops.where(finite, new, old), (moved, metrics), (state[1], state[3])
         )
-        with keras.StatelessScope(
-            state_mapping=list(zip(self.metrics_variables, metrics, strict=True))
-        ):
+        kept = list(zip(self.metrics_variables, metrics, strict=True))
+        with keras.StatelessScope(state_mapping=kept):
             logs = self.get_metrics_result()
         return logs, (trainable, moved, optimizer, metrics)
 
@@ -374,7 +368,7 @@ class FaceClassifier(keras.Model):
         return config
 
     @classmethod
-    def from_config(cls, config: dict[str, Any], custom_objects: Any = None) -> FaceClassifier:
+    def from_config(cls, config: dict[str, Any], custom_objects: Any = None) -> Self:
         config = dict(config)
         for key in ("model", "head", "teacher", "extra_losses"):
             config[key] = keras.saving.deserialize_keras_object(config[key], custom_objects)

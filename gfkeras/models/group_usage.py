@@ -1,17 +1,16 @@
 """The number of groups in use, as a metric of training."""
 
-from __future__ import annotations
-
 from typing import Any
 
 import keras
 from keras import ops
 
 from gfkeras.layers.replica import global_sum
+from gfkeras.saving import Configured
 
 
 @keras.saving.register_keras_serializable("gfkeras")
-class GroupUsage(keras.metrics.Metric):
+class GroupUsage(Configured, keras.metrics.Metric):
     """The effective number of groups over all faces seen, of all replicas.
 
     exp of the entropy (in nats) of the groups' shares: K where K groups are used evenly, 1 where
@@ -57,9 +56,6 @@ class GroupUsage(keras.metrics.Metric):
             "effective_groups": _effective(faces),
             "effective_groups_soft": _effective(probability),
         }
-
-    def get_config(self) -> dict[str, Any]:
-        return {**super().get_config(), "num_groups": self.num_groups}
 
 
 def _effective(counts: Any) -> Any:

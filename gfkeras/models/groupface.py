@@ -1,8 +1,6 @@
 """GroupFace: latent groups on top of any backbone."""
 
-from __future__ import annotations
-
-from typing import Any
+from typing import Any, Self
 
 import keras
 from keras import layers
@@ -11,7 +9,7 @@ from gfkeras.backbones import Backbone
 from gfkeras.errors import one_of, positive_int
 from gfkeras.layers import GroupDecisionNetwork, GroupEnsemble
 from gfkeras.layers.group_ensemble import MODES
-from gfkeras.saving import SavableModel
+from gfkeras.saving import SavableModel, init_arguments
 
 COMBINES = ("add", "concat")
 
@@ -117,22 +115,11 @@ class GroupFace(SavableModel):
         instance = layers.Dense(embedding_dim, use_bias=False, name="instance_fc")(feature)
         instance = bn("instance_bn")(instance)
         decide = GroupDecisionNetwork(
-            num_groups,
-            hidden_dim=group_dim,
-            activation=group_activation,
-            bn_momentum=bn_momentum,
-            bn_epsilon=bn_epsilon,
-            name="group_decision",
+            num_groups, group_dim, group_activation, bn_momentum, bn_epsilon, name="group_decision"
         )
         group_feature, group_logits = decide(instance)
-        ensemble = GroupEnsemble(
-            num_groups,
-            embedding_dim,
-            mode=mode,
-            hard_gradient=hard_gradient,
-            kernel_initializer=group_initializer,
-            name="group_ensemble",
-        )
+        settings = (mode, hard_gradient, group_initializer)
+        ensemble = GroupEnsemble(num_groups, embedding_dim, *settings, name="group_ensemble")
         group = ensemble(feature, group_logits)
         instance = layers.Activation("linear", dtype="float32", name="instance")(instance)
         join = layers.Add if combine == "add" else layers.Concatenate
@@ -162,7 +149,7 @@ class GroupFace(SavableModel):
         self.bn_epsilon = bn_epsilon
 
     @classmethod
-    def from_backbone(cls, backbone: Backbone, **arguments: Any) -> GroupFace:
+    def from_backbone(cls, backbone: Backbone, **arguments: Any) -> Self:
         """A fresh GroupFace head on a trained backbone, whose embedding it starts with.
 
         The backbone's embedding FC and its batch normalisation become the instance layer, and
@@ -193,8 +180,7 @@ class GroupFace(SavableModel):
                 f"`embedding_dim` must be the trained backbone's, {backbone.embedding_dim}. "
                 f"Received: embedding_dim={wanted}"
             )
-        config = {**backbone.get_config(), "embedding_dim": None}
-        feature = type(backbone).from_config(config)
+        feature = type(backbone).from_config({**backbone.get_config(), "embedding_dim": None})
         for layer in feature.layers:
             layer.set_weights(backbone.get_layer(layer.name).get_weights())
         embedding_bn = backbone.get_layer("embedding_bn")
@@ -224,28 +210,11 @@ class GroupFace(SavableModel):
             self.train_function = self.test_function = self.predict_function = None
 
     def get_config(self) -> dict[str, Any]:
-        return {
-            "name": self.name,
-            "backbone": keras.saving.serialize_keras_object(self.backbone),
-            "embedding_dim": self.embedding_dim,
-            "num_groups": self.num_groups,
-            "shared_dim": self.shared_dim,
-            "mode": self.mode,
-            "combine": self.combine,
-            "hard_gradient": self.hard_gradient,
-            "dropout": self.dropout,
-            "group_dim": self.group_dim,
-            "group_activation": self.group_activation,
-            "group_initializer": keras.initializers.serialize(self.group_initializer),
-            "bn_momentum": self.bn_momentum,
-            "bn_epsilon": self.bn_epsilon,
-        }
+        return init_arguments(self)
 
     @classmethod
-    def from_config(cls, config: dict[str, Any], custom_objects: Any = None) -> GroupFace:
-        config = dict(config)
-        if isinstance(config["backbone"], dict):
-            config["backbone"] = keras.saving.deserialize_keras_object(
-                config["backbone"], custom_objects
-            )
-        return cls(**config)
+    def from_config(cls, config: dict[str, Any], custom_objects: Any = None) -> Self:
+        backbone = config["backbone"]
+        if isinstance(backbone, dict):
+            backbone = keras.saving.deserialize_keras_object(backbone, custom_objects)
+        return cls(**{**config, "backbone": backbone})

@@ -1,7 +1,5 @@
 """Properties of face models: outputs, fingerprint, multiply-accumulates."""
 
-from __future__ import annotations
-
 import hashlib
 from math import prod
 from typing import Any
@@ -16,13 +14,10 @@ from gfkeras.layers.group_ensemble import MODES
 
 
 def as_outputs(result: Any) -> dict[str, Any]:
-    """A dictionary with the key "embedding", from a model with or without groups.
+    """What a model returned as a dictionary with the key "embedding".
 
-    Args:
-        result: what a backbone (a tensor) or `GroupFace` (a dictionary) returned.
-
-    Returns:
-        `{"embedding": result}`, or the dictionary as it is.
+    A tensor, as of a backbone, becomes `{"embedding": tensor}`; the dictionary of a `GroupFace`
+    stays as it is.
 
     Raises:
         ValueError: for a dictionary without "embedding" or anything else.
@@ -42,11 +37,9 @@ def as_outputs(result: Any) -> dict[str, Any]:
 
 
 def model_fingerprint(model: keras.Model, mode: str | None = None) -> str:
-    """SHA-256 of a model's weights, 64 hexadecimal digits; other weights, another fingerprint.
+    """SHA-256 of a model's weights and mode, 64 hexadecimal digits.
 
-    Args:
-        model: any Keras model.
-        mode: "soft" or "hard" where the embedding depends on it; the model's own by default.
+    `mode` is "soft" or "hard" where the embedding depends on it; the model's own by default.
     """
     digest = hashlib.sha256(str(mode or getattr(model, "mode", None)).encode())
     for weight in model.weights:
@@ -62,13 +55,8 @@ def count_macs(model: keras.Model, mode: str | None = None) -> int:
     Activations, normalisations (which fold into the layer before them) and
     additions count nothing. Twice the result is what papers call FLOPs.
 
-    Args:
-        model: a functional model, such as a backbone or `GroupFace`.
-        mode: count a GroupFace as "soft" or "hard", None as it stands. Hard counts
-            one group's FC, which is what exported artefacts compute.
-
-    Returns:
-        The count.
+    `mode` counts a GroupFace as "soft" or "hard", None as it stands. Hard counts one group's FC,
+    which is what exported artefacts compute.
     """
     if mode is not None:
         one_of("mode", mode, MODES)
@@ -79,8 +67,7 @@ def _layer_macs(layer: keras.layers.Layer, mode: str | None) -> int:
     if isinstance(layer, keras.Model):
         return count_macs(layer, mode)
     if isinstance(layer, (layers.Conv2D, GroupedConv2D, layers.DepthwiseConv2D)):
-        places = prod(layer.output.shape[1:3])
-        return places * prod(layer.kernel.shape)
+        return prod(layer.output.shape[1:3]) * prod(layer.kernel.shape)
     if isinstance(layer, layers.Dense):
         return prod(layer.kernel.shape)
     if isinstance(layer, GroupDecisionNetwork):

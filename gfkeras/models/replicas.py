@@ -1,7 +1,5 @@
 """Batch normalization, loss scaling and logs on several replicas."""
 
-from __future__ import annotations
-
 from typing import Any
 
 import keras
@@ -18,9 +16,6 @@ class LocalValues:
     `FaceClassifier` makes equal on all workers before they leave the step.
 
     tests/models/test_multi_worker_keras.py fails once Keras itself can do it.
-
-    Args:
-        strategy: what everything else is asked of.
     """
 
     def __init__(self, strategy: Any):

@@ -1,10 +1,8 @@
 """Keras objects of the sections of a recipe."""
 
-from __future__ import annotations
-
 import contextlib
 import inspect
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -14,62 +12,41 @@ from gfkeras import backbones, heads, losses
 from gfkeras.data.augmentation import Augmentation
 from gfkeras.models import FaceClassifier, GroupFace, synchronize_batch_norm
 from gfkeras.saving import load_model
+from gfkeras.training import recipe_sections as sections
 from gfkeras.training.optimizers import OPTIMIZERS
 from gfkeras.training.recipe import Recipe
 from gfkeras.training.recipe_names import NO_HEAD
-from gfkeras.training.recipe_sections import (
-    DataSection,
-    ModelSection,
-    NamedSection,
-    OptimizerSection,
-)
 from gfkeras.training.schedules import build_schedule
 from gfkeras.training.starting import freeze, initial_model, rate_factors
 
 
-def build_model(section: ModelSection) -> keras.Model:
+def build_model(section: sections.ModelSection) -> keras.Model:
     """The GroupFace or the plain backbone of [model]: untrained, or as `init` is."""
     if section.init is not None:
         return initial_model(section)
-    arguments = section.backbone.arguments
+    name, arguments = section.backbone.name, section.backbone.arguments
     if section.name == "Backbone":
-        return backbones.get(
-            section.backbone.name, embedding_dim=section.embedding_dim, **arguments
-        )
-    return GroupFace(
-        backbones.get(section.backbone.name, **arguments),
-        embedding_dim=section.embedding_dim,
-        **section.group_arguments,
-    )
+        return backbones.get(name, embedding_dim=section.embedding_dim, **arguments)
+    backbone = backbones.get(name, **arguments)
+    return GroupFace(backbone, section.embedding_dim, **section.group_arguments)
 
 
 def build_classifier(recipe: Recipe, num_classes: int, steps_per_epoch: int) -> FaceClassifier:
-    """Model, head and losses, compiled.
-
-    Args:
-        recipe: what to build.
-        num_classes: identities in the training data.
-        steps_per_epoch: batches an epoch, which the schedule counts in.
-    """
+    """Model, head and losses, compiled; the schedule counts in `steps_per_epoch`."""
     model = build_model(recipe.model)
     freeze(model, recipe.model.freeze)
     head = None
     if recipe.head.name != NO_HEAD:
-        head = build_head(recipe.head, num_classes, recipe.training.batch_size)
-    extra_losses = [build_loss(section, num_classes) for section in recipe.loss]
+        batch_size = recipe.training.batch_size
+        head = _build(heads.HEADS, recipe.head, num_classes=num_classes, batch_size=batch_size)
+    extra_losses = [_build(losses.LOSSES, each, num_classes=num_classes) for each in recipe.loss]
     teacher = None if recipe.teacher is None else load_model(Path(recipe.teacher.model))
     classifier = FaceClassifier(model, head, extra_losses, teacher)
     synchronize_batch_norm(classifier, recipe.training.synchronized_batch_norm)
+    rate, epochs = recipe.optimizer.learning_rate, recipe.training.epochs
+    schedule = build_schedule(recipe.schedule, rate, epochs, steps_per_epoch)
     classifier.compile(
-        optimizer=build_optimizer(
-            recipe.optimizer,
-            build_schedule(
-                recipe.schedule,
-                recipe.optimizer.learning_rate,
-                recipe.training.epochs,
-                steps_per_epoch,
-            ),
-        ),
+        optimizer=build_optimizer(recipe.optimizer, schedule),
         skip_nonfinite=recipe.training.nonfinite == "skip",
         jit_compile=_jit_compile(recipe.training.jit_compile),
     )
@@ -77,50 +54,34 @@ def build_classifier(recipe: Recipe, num_classes: int, steps_per_epoch: int) -> 
         optimizer: Any = classifier.optimizer
         optimizer = getattr(optimizer, "inner_optimizer", optimizer)
         optimizer.set_rate_factors(rate_factors(classifier, recipe.optimizer.learning_rate_factors))
+    # So that a kept state can be put into its variables.
+    if not classifier.optimizer.built:
+        classifier.optimizer.build(classifier.trainable_variables)
     return classifier
 
 
-def build_head(section: NamedSection, num_classes: int, batch_size: int) -> heads.MarginHead:
-    """The head, with the batch size where it has to hold a batch's identities."""
-    arguments = section.arguments
-    if "batch_size" in inspect.signature(heads.HEADS[section.name].__init__).parameters:
-        arguments["batch_size"] = batch_size
-    return heads.get(section.name, num_classes=num_classes, **arguments)
+def _build(known: Mapping[str, Any], section: sections.NamedSection, **given: int) -> Any:
+    """The head or loss of a table, with those of the `given` arguments that it takes."""
+    found = known[section.name]
+    taken = inspect.signature(found.__init__).parameters
+    return found(**section.arguments | {key: given[key] for key in given if key in taken})
 
 
-def build_loss(section: NamedSection, num_classes: int) -> Any:
-    """A loss of `gfkeras.losses`, with the number of classes where it has centers of its own."""
-    arguments = section.arguments
-    if "num_classes" in inspect.signature(losses.LOSSES[section.name].__init__).parameters:
-        arguments["num_classes"] = num_classes
-    return losses.get(section.name, **arguments)
-
-
-def build_optimizer(section: OptimizerSection, schedule: Any) -> keras.optimizers.Optimizer:
-    """The optimizer of [optimizer].
-
-    Args:
-        section: what to build.
-        schedule: the learning rate, a number or that of each step (`build_schedule`).
-    """
-    arguments: dict[str, Any] = {
-        # Adam's first moment plays the part of momentum.
-        "momentum" if section.name == "SGD" else "beta_1": section.momentum,
-        "learning_rate": schedule,
-        "weight_decay": section.weight_decay,
-        "weight_decay_mode": section.weight_decay_mode,
-        "decay_norm_and_bias": section.decay_norm_and_bias,
-        "clipnorm": section.clipnorm,
-        "global_clipnorm": section.global_clipnorm,
-        "clipvalue": section.clipvalue,
-    }
+def build_optimizer(
+    section: sections.OptimizerSection, schedule: Any
+) -> keras.optimizers.Optimizer:
+    """The optimizer of [optimizer]; `schedule` is a learning rate or that of each step."""
+    renamed = {"name", "learning_rate", "momentum", "accumulate_steps", "learning_rate_factors"}
+    arguments = section.model_dump(exclude=renamed)
+    # Adam's first moment plays the part of momentum.
+    arguments["momentum" if section.name == "SGD" else "beta_1"] = section.momentum
     if section.accumulate_steps > 1:
         arguments["gradient_accumulation_steps"] = section.accumulate_steps
-    return OPTIMIZERS[section.name](**arguments)
+    return OPTIMIZERS[section.name](learning_rate=schedule, **arguments)
 
 
 def build_augmentation(
-    data: DataSection, layers: Iterable[NamedSection] = ()
+    data: sections.DataSection, layers: Iterable[sections.NamedSection] = ()
 ) -> Augmentation | None:
     """What [data] and [[augmentation]] do to images; None where they do nothing."""
     augmentation = Augmentation(

@@ -1,31 +1,19 @@
 """Training recipes."""
 
-from __future__ import annotations
-
 import os
 import tomllib
 from collections.abc import Iterable, Mapping
 from importlib import resources
 from importlib.resources.abc import Traversable
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, Self
 
 import tomli_w
 from pydantic import Field, NonNegativeInt, ValidationError
 
 from gfkeras.errors import unknown_name
 from gfkeras.toml_errors import readable
-from gfkeras.training.recipe_sections import (
-    DataSection,
-    EvaluationSection,
-    ModelSection,
-    NamedSection,
-    OptimizerSection,
-    ScheduleSection,
-    Section,
-    TeacherSection,
-    TrainingSection,
-)
+from gfkeras.training import recipe_sections as sections
 
 
 def built_in_names(folder: Traversable) -> list[str]:
@@ -35,20 +23,15 @@ def built_in_names(folder: Traversable) -> list[str]:
 
 
 def read_toml(source: str | os.PathLike[str], kind: str, folder: Traversable) -> dict[str, Any]:
-    """The tables of a TOML file, or of one that comes with gfkeras.
+    """The tables of a TOML file, or of a built-in one of that name in `folder`.
 
-    Args:
-        source: the file, or the name of a built-in one.
-        kind: what it is called in messages, such as "recipe".
-        folder: where the built-in ones lie.
+    `kind` is what messages call it, such as "recipe".
 
     Raises:
         ValueError: in one line, for a file that is missing or not TOML, and for an unknown
             name, with the nearest right one.
     """
-    path = Path(source)
-    name = os.fspath(source)
-    known = built_in_names(folder)
+    path, name, known = Path(source), os.fspath(source), built_in_names(folder)
     try:
         if path.is_file():
             text = path.read_text(encoding="utf-8")
@@ -120,7 +103,7 @@ def assign(values: dict[str, Any], key: str, value: Any) -> None:
 _BUILT_IN = resources.files("gfkeras.training") / "recipes"
 
 
-class Recipe(Section):
+class Recipe(sections.Section):
     """Everything a training run is made of but the data.
 
     The keys of each table are those of the classes in `gfkeras.training.recipe_sections`;
@@ -137,19 +120,19 @@ class Recipe(Section):
 
     seed: NonNegativeInt = 0
     dtype_policy: Literal["float32", "mixed_bfloat16", "mixed_float16"] = "float32"
-    data: DataSection = Field(default_factory=DataSection)
-    augmentation: list[NamedSection] = Field(default_factory=list)
-    model: ModelSection = Field(default_factory=ModelSection)
-    head: NamedSection = Field(default_factory=lambda: NamedSection(name="ArcFace"))
-    loss: list[NamedSection] = Field(default_factory=list)
-    teacher: TeacherSection | None = None
-    optimizer: OptimizerSection = Field(default_factory=OptimizerSection)
-    schedule: ScheduleSection = Field(default_factory=ScheduleSection)
-    training: TrainingSection = Field(default_factory=TrainingSection)
-    evaluation: EvaluationSection = Field(default_factory=EvaluationSection)
+    data: sections.DataSection = Field(default_factory=sections.DataSection)
+    augmentation: list[sections.NamedSection] = Field(default_factory=list)
+    model: sections.ModelSection = Field(default_factory=sections.ModelSection)
+    head: sections.NamedSection = sections.NamedSection(name="ArcFace")
+    loss: list[sections.NamedSection] = Field(default_factory=list)
+    teacher: sections.TeacherSection | None = None
+    optimizer: sections.OptimizerSection = Field(default_factory=sections.OptimizerSection)
+    schedule: sections.ScheduleSection = Field(default_factory=sections.ScheduleSection)
+    training: sections.TrainingSection = Field(default_factory=sections.TrainingSection)
+    evaluation: sections.EvaluationSection = Field(default_factory=sections.EvaluationSection)
 
     @classmethod
-    def read(cls, source: str | os.PathLike[str], settings: Iterable[str] = ()) -> Recipe:
+    def read(cls, source: str | os.PathLike[str], settings: Iterable[str] = ()) -> Self:
         """Reads a recipe file, or one that comes with gfkeras.
 
         Args:
@@ -169,16 +152,13 @@ class Recipe(Section):
         values: Mapping[str, Any],
         settings: Iterable[str] | Mapping[str, Any] = (),
         source: str = "recipe",
-    ) -> Recipe:
-        """Makes a recipe of nested dictionaries, changed by `settings`.
+    ) -> Self:
+        """Makes a recipe of nested dictionaries, the tables of a recipe file.
 
         Args:
-            values: the tables of a recipe file.
+            values: the tables.
             settings: as of `read`, or values by their dotted keys.
-            source: what messages begin with.
-
-        Raises:
-            ValueError: as `read`.
+            source: what messages begin with. Errors are those of `read`.
         """
         changed = copied(values)
         if not isinstance(settings, Mapping):
@@ -192,15 +172,9 @@ class Recipe(Section):
         # Imports Keras, which a recipe with other mistakes does not need.
         from gfkeras.training.recipe_names import check_names
 
+        named = (recipe.model, recipe.head, recipe.loss, recipe.teacher, recipe.optimizer)
         try:
-            check_names(
-                recipe.model,
-                recipe.head,
-                recipe.loss,
-                recipe.teacher,
-                recipe.optimizer,
-                recipe.augmentation,
-            )
+            check_names(*named, recipe.augmentation)
         except ValueError as error:
             raise ValueError(f"{source}: {error}") from None
         return recipe

@@ -1,7 +1,5 @@
 """Names of classes and arguments in a recipe."""
 
-from __future__ import annotations
-
 import inspect
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
@@ -11,24 +9,19 @@ import keras
 from gfkeras import backbones, heads, losses
 from gfkeras.data.augmentation.catalog import AUGMENTATIONS, make_layer
 from gfkeras.errors import nearest, unknown_name
-from gfkeras.training.recipe_sections import (
-    ModelSection,
-    NamedSection,
-    OptimizerSection,
-    TeacherSection,
-)
+from gfkeras.training import recipe_sections as sections
 
 # The name of [head] for training with losses on the embedding alone.
 NO_HEAD = "none"
 
 
 def check_names(
-    model: ModelSection,
-    head: NamedSection,
-    extra_losses: Sequence[NamedSection],
-    teacher: TeacherSection | None,
-    optimizer: OptimizerSection,
-    augmentation: Sequence[NamedSection],
+    model: sections.ModelSection,
+    head: sections.NamedSection,
+    extra_losses: Sequence[sections.NamedSection],
+    teacher: sections.TeacherSection | None,
+    optimizer: sections.OptimizerSection,
+    augmentation: Sequence[sections.NamedSection],
 ) -> None:
     """Raises ValueError for a class or an argument that does not exist, naming the nearest.
 
@@ -48,16 +41,14 @@ def check_names(
         )
     elif not extra_losses:
         raise ValueError(f'`head` "{NO_HEAD}" needs a [[loss]] to train with. Received: none')
+    no_teacher = "needs a [teacher] with the `model` to learn from"
     needs = {
         "group_logits": (
             model.name == "GroupFace",
             f'needs groups: expected model.name = "GroupFace", not "{model.name}"',
         ),
         "centers": (head.name != NO_HEAD, "needs the centers of a [head]"),
-        "teacher_embedding": (
-            teacher is not None,
-            "needs a [teacher] with the `model` to learn from",
-        ),
+        "teacher_embedding": (teacher is not None, no_teacher),
     }
     for index, section in enumerate(extra_losses):
         _check(f"loss.{index}", "loss", section, losses.LOSSES)
@@ -77,20 +68,20 @@ def check_names(
         )
 
 
-def _check(place: str, kind: str, section: NamedSection, known: Mapping[str, Any]) -> None:
+def _check(place: str, kind: str, section: sections.NamedSection, known: Mapping[str, Any]) -> None:
     if section.name not in known:
         raise unknown_name(kind, section.name, known)
     # Set by the data or by [model], not by this table.
     reserved = {"self", "num_classes", "embedding_dim", "name", "batch_size"}
     parameters = inspect.signature(known[section.name].__init__).parameters.values()
-    accepted = [
-        p.name for p in parameters if p.kind is not p.VAR_KEYWORD and p.name not in reserved
-    ]
-    _check_keys(place, section, accepted)
+    accepted = {p.name for p in parameters if p.kind is not p.VAR_KEYWORD}
+    _check_keys(place, section, accepted - reserved)
 
 
 def _check_partial_fc(
-    head: NamedSection, extra_losses: Sequence[NamedSection], optimizer: OptimizerSection
+    head: sections.NamedSection,
+    extra_losses: Sequence[sections.NamedSection],
+    optimizer: sections.OptimizerSection,
 ) -> None:
     # Checks the head inside and its arguments, by names and by values.
     heads.PartialFC(num_classes=2, **head.arguments)
@@ -108,7 +99,7 @@ def _check_partial_fc(
         )
 
 
-def _check_keys(place: str, section: NamedSection, accepted: Iterable[str]) -> None:
+def _check_keys(place: str, section: sections.NamedSection, accepted: Iterable[str]) -> None:
     accepted = sorted(accepted)
     for argument in section.arguments:
         if argument not in accepted:
@@ -117,7 +108,7 @@ def _check_keys(place: str, section: NamedSection, accepted: Iterable[str]) -> N
             raise ValueError(f"Unknown key {argument!r} in [{place}] for {section.name}; {hint}")
 
 
-def _check_augmentation(place: str, section: NamedSection) -> None:
+def _check_augmentation(place: str, section: sections.NamedSection) -> None:
     if section.name not in AUGMENTATIONS:
         raise unknown_name("augmentation", section.name, AUGMENTATIONS)
     _check_keys(place, section, AUGMENTATIONS[section.name].arguments)

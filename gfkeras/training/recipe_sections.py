@@ -1,8 +1,6 @@
 """The sections of a recipe, each with its keys, types and defaults."""
 
-from __future__ import annotations
-
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, Self
 
 from pydantic import (
     BaseModel,
@@ -90,18 +88,12 @@ class ModelSection(Section):
     backbone: NamedSection = Field(default_factory=lambda: NamedSection(name="MobileFaceNet"))
 
     @model_validator(mode="after")
-    def _groups_belong_to_groupface(self) -> ModelSection:
+    def _keys_go_together(self) -> Self:
         if self.name == "Backbone" and (given := list(self.group_arguments)):
             raise ValueError(f'expected `{given[0]}` only with name = "GroupFace"')
-        return self
-
-    @model_validator(mode="after")
-    def _init_brings_the_network(self) -> ModelSection:
-        if self.init is None:
-            return self
-        if "backbone" in self.model_fields_set:
+        if self.init is not None and "backbone" in self.model_fields_set:
             raise ValueError("expected no [model.backbone] with `init`, which brings its own")
-        if isinstance(self.shared_dim, int):
+        if self.init is not None and isinstance(self.shared_dim, int):
             raise ValueError(
                 'expected shared_dim = "none" with `init`: an embedding through a fresh FC is not '
                 f"the one that was trained. Received: {self.shared_dim}"
@@ -157,16 +149,12 @@ class OptimizerSection(Section):
     learning_rate_factors: dict[str, PositiveFloat] = Field(default_factory=dict)
 
     @model_validator(mode="after")
-    def _no_factors_with_accumulation(self) -> OptimizerSection:
+    def _keys_go_together(self) -> Self:
         if self.learning_rate_factors and self.accumulate_steps > 1:
             raise ValueError(
                 "expected accumulate_steps = 1 with `learning_rate_factors`. "
                 f"Received: {self.accumulate_steps}"
             )
-        return self
-
-    @model_validator(mode="after")
-    def _one_way_to_clip(self) -> OptimizerSection:
         names = ("clipnorm", "global_clipnorm", "clipvalue")
         given = [name for name in names if getattr(self, name) is not None]
         if len(given) > 1:
@@ -211,7 +199,7 @@ class ScheduleSection(Section):
         return {key: getattr(self, key) for key in SCHEDULE_KEYS[self.name]}
 
     @model_validator(mode="after")
-    def _keys_belong_to_the_schedule(self) -> ScheduleSection:
+    def _keys_fit_the_schedule(self) -> Self:
         for owner, keys in SCHEDULE_KEYS.items():
             for key in keys:
                 if owner != self.name and key in self.model_fields_set:
@@ -219,20 +207,16 @@ class ScheduleSection(Section):
                     raise ValueError(
                         f"`{key}` belongs to the schedule {owner!r}; {self.name!r} takes {taken}"
                     )
+        if self.name == "step" and not self.milestones:
+            raise ValueError('expected `milestones`, a list of epochs, with name = "step"')
+        if self.milestones != sorted(set(self.milestones)):
+            raise ValueError(f"expected rising `milestones`. Received: {self.milestones}")
         return self
 
     @model_serializer(mode="wrap")
     def _without_keys_of_other_schedules(self, serialize: Any) -> dict[str, Any]:
         kept = {"name", "warmup_epochs", *SCHEDULE_KEYS[self.name]}
         return {key: value for key, value in serialize(self).items() if key in kept}
-
-    @model_validator(mode="after")
-    def _milestones_rise(self) -> ScheduleSection:
-        if self.name == "step" and not self.milestones:
-            raise ValueError('expected `milestones`, a list of epochs, with name = "step"')
-        if self.milestones != sorted(set(self.milestones)):
-            raise ValueError(f"expected rising `milestones`. Received: {self.milestones}")
-        return self
 
 
 class TrainingSection(Section):
@@ -267,7 +251,7 @@ class TrainingSection(Section):
     workers: PositiveInt = 1
 
     @model_validator(mode="after")
-    def _batches_hold_whole_identities(self) -> TrainingSection:
+    def _batches_hold_whole_identities(self) -> Self:
         images = self.images_per_identity
         # Among the images of one identity no loss could tell anyone apart.
         if images and (self.batch_size % images or self.batch_size == images):

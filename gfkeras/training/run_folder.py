@@ -1,7 +1,5 @@
 """The folder of a run and its result."""
 
-from __future__ import annotations
-
 import csv
 import dataclasses
 from collections.abc import Mapping
@@ -48,10 +46,8 @@ def _leaves(table: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
     """The values of nested tables by their dotted keys."""
     found: dict[str, Any] = {}
     for key, value in table.items():
-        if isinstance(value, Mapping):
-            found |= _leaves(value, f"{prefix}{key}.")
-        else:
-            found[f"{prefix}{key}"] = value
+        nested = isinstance(value, Mapping)
+        found |= _leaves(value, f"{prefix}{key}.") if nested else {f"{prefix}{key}": value}
     return found
 
 
@@ -86,14 +82,12 @@ class TrainingResult:
 
     Attributes:
         out: the folder of the run.
-        best: model folder of the best epoch.
-        last: model folder of the last epoch.
+        best, last: model folders of the best and of the last epoch.
         epochs: epochs done in all, those before a resume included.
         best_epoch: counted from 1.
         monitor: what best means: "val_auc" or "loss".
         best_value: the monitored value of that epoch.
-        images, identities: what was trained on.
-        heldout_images, heldout_identities: what was verified on.
+        images, identities, heldout_images, heldout_identities: trained and verified on.
         skipped: images and folders left out; `skipped.csv` lists them.
         parameters: of the model, without the class centers.
         devices: where it was trained: "one device", "2 replicas".
@@ -125,6 +119,7 @@ class TrainingResult:
     def summary(self) -> list[tuple[str, Any]]:
         """Rows of (label, value) to print."""
         metrics = self.metrics
+        skipped = f"{self.skipped:,}, see {self.out / 'skipped.csv'}" if self.skipped else 0
         rows: list[tuple[str, Any]] = [
             ("Epochs", f"{self.epochs}, best {self.best_epoch} by {self.monitor}"),
             ("Loss", metrics.get("loss")),
@@ -133,10 +128,7 @@ class TrainingResult:
             ("Held-out AUC", metrics.get("val_auc")),
             ("Images", f"{self.images:,} of {self.identities:,} people"),
             ("Held out", f"{self.heldout_images:,} of {self.heldout_identities:,} people"),
-            (
-                "Skipped",
-                f"{self.skipped:,}, see {self.out / 'skipped.csv'}" if self.skipped else 0,
-            ),
+            ("Skipped", skipped),
             ("Parameters", f"{self.parameters:,}"),
             ("Trained on", self.devices),
             ("Images a second", self.images_per_second),
@@ -147,7 +139,5 @@ class TrainingResult:
 
     def to_json(self) -> dict[str, Any]:
         """All fields, with paths as text."""
-        return {
-            key: str(value) if isinstance(value, Path) else value
-            for key, value in dataclasses.asdict(self).items()
-        }
+        paths = {"out": str(self.out), "best": str(self.best), "last": str(self.last)}
+        return dataclasses.asdict(self) | paths

@@ -1,9 +1,7 @@
 """Learning-rate schedules."""
 
-from __future__ import annotations
-
 from collections.abc import Callable
-from typing import Any
+from typing import Any, Self
 
 import keras
 from keras import ops
@@ -12,15 +10,11 @@ from keras.optimizers import schedules
 from gfkeras.training.recipe_sections import ScheduleSection
 
 
-def _constant(rate: float, epochs: int, steps_per_epoch: int) -> Any:
-    del epochs, steps_per_epoch
+def _constant(rate: float, *_: int) -> Any:
     return rate
 
 
-def _step(
-    rate: float, epochs: int, steps_per_epoch: int, milestones: list[float], factor: float
-) -> Any:
-    del epochs
+def _step(rate: float, _: int, steps_per_epoch: int, milestones: list[float], factor: float) -> Any:
     boundaries = [round(epoch * steps_per_epoch) for epoch in milestones]
     values = [rate * factor**i for i in range(len(boundaries) + 1)]
     return schedules.PiecewiseConstantDecay(boundaries, values)
@@ -33,12 +27,7 @@ def _cosine(rate: float, epochs: int, steps_per_epoch: int) -> Any:
 def _polynomial(
     rate: float, epochs: int, steps_per_epoch: int, power: float, final_factor: float
 ) -> Any:
-    return schedules.PolynomialDecay(
-        rate,
-        decay_steps=epochs * steps_per_epoch,
-        end_learning_rate=rate * final_factor,
-        power=power,
-    )
+    return schedules.PolynomialDecay(rate, epochs * steps_per_epoch, rate * final_factor, power)
 
 
 # What makes the schedule of each name from rate, epochs, steps per epoch and its own keys.
@@ -48,21 +37,6 @@ SCHEDULES: dict[str, Callable[..., Any]] = {
     "cosine": _cosine,
     "polynomial": _polynomial,
 }
-
-
-def build_schedule(
-    section: ScheduleSection, rate: float, epochs: int, steps_per_epoch: int
-) -> Warmup:
-    """The learning rate at each step.
-
-    Args:
-        section: which schedule, with its keys.
-        rate: the learning rate of [optimizer].
-        epochs: of the whole training.
-        steps_per_epoch: batches an epoch.
-    """
-    schedule = SCHEDULES[section.name](rate, epochs, steps_per_epoch, **section.arguments)
-    return Warmup(schedule, round(section.warmup_epochs * steps_per_epoch))
 
 
 @keras.saving.register_keras_serializable("gfkeras")
@@ -97,8 +71,16 @@ class Warmup(schedules.LearningRateSchedule):
         return {"schedule": schedule, "steps": self.steps}
 
     @classmethod
-    def from_config(cls, config: dict[str, Any]) -> Warmup:
+    def from_config(cls, config: dict[str, Any]) -> Self:
         schedule = config["schedule"]
         if isinstance(schedule, dict):
             schedule = keras.saving.deserialize_keras_object(schedule)
         return cls(schedule, config["steps"])
+
+
+def build_schedule(
+    section: ScheduleSection, rate: float, epochs: int, steps_per_epoch: int
+) -> Warmup:
+    """The learning rate at each step; `rate` is that of [optimizer]."""
+    schedule = SCHEDULES[section.name](rate, epochs, steps_per_epoch, **section.arguments)
+    return Warmup(schedule, round(section.warmup_epochs * steps_per_epoch))

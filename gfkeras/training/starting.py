@@ -1,7 +1,5 @@
 """Starting weights, frozen layers and learning rates by layer."""
 
-from __future__ import annotations
-
 import fnmatch
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
@@ -16,7 +14,6 @@ from gfkeras.models import FaceClassifier, GroupFace
 from gfkeras.training.recipe_sections import ModelSection
 
 _BACKBONE = "backbone"
-_HEAD = "head"
 
 
 def initial_model(section: ModelSection) -> keras.Model:
@@ -71,7 +68,7 @@ def rate_factors(classifier: FaceClassifier, factors: Mapping[str, float]) -> di
     """
     layers = dict(named_layers(classifier.model))
     if classifier.head is not None:
-        layers[_HEAD] = classifier.head
+        layers["head"] = classifier.head
     places = {id(v): i for i, v in enumerate(classifier.trainable_variables)}
     found: dict[int, float] = {}
     for pattern, factor in factors.items():

@@ -1,7 +1,5 @@
 """The checkpoints of a run, written whole or not at all and checked when read."""
 
-from __future__ import annotations
-
 import dataclasses
 import errno
 import json
@@ -29,14 +27,7 @@ class DamagedCheckpoint(Exception):
 
 @dataclasses.dataclass(frozen=True)
 class Checkpoint:
-    """What one of them holds.
-
-    Attributes:
-        folder: where it lies.
-        step: steps done, over all epochs.
-        arrays: values of the variables by name.
-        state: whatever JSON holds.
-    """
+    """What a folder holds after `step` steps over all epochs: variables by name, and JSON."""
 
     folder: Path
     step: int
@@ -61,12 +52,9 @@ class StepCheckpoints:
         self.keep = keep
 
     def save(self, step: int, arrays: Mapping[str, Any], state: dict[str, Any]) -> Path:
-        """Adds one and removes the oldest.
+        """Adds one after `step` steps over all epochs, and removes the oldest.
 
-        Args:
-            step: steps done, over all epochs.
-            arrays: by name, arrays or what becomes one as it is written, such as variables.
-            state: whatever JSON holds.
+        `arrays` become arrays only as they are written, such as variables do.
 
         Raises:
             OSError: in one line, naming what is kept, if the disk is full or cannot be written.
@@ -111,10 +99,7 @@ class StepCheckpoints:
                     shutil.rmtree(path, ignore_errors=True)
 
     def load(self) -> tuple[Checkpoint | None, list[str]]:
-        """The newest that is whole, and a line about each newer one that is not.
-
-        Returns:
-            (None, []) where there is none.
+        """The newest that is whole, and a line about each newer one; (None, []) without any.
 
         Raises:
             ValueError: if there are some, but none is whole.

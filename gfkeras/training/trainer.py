@@ -1,7 +1,6 @@
 """Training from a recipe with `model.fit`."""
 
-from __future__ import annotations
-
+import dataclasses
 import json
 import os
 import time
@@ -89,13 +88,9 @@ def train(
     if distribution.is_chief:
         run_folder.check_folder(out, resume, recipe)
     faces, heldout_faces = load_faces(recipe.data, data, heldout)
-    batches = build_batches(
-        recipe.training,
-        faces,
-        build_augmentation(recipe.data, recipe.augmentation),
-        recipe.seed,
-        distribution.num_replicas,
-    )
+    augmentation = build_augmentation(recipe.data, recipe.augmentation)
+    replicas = distribution.num_replicas
+    batches = build_batches(recipe.training, faces, augmentation, recipe.seed, replicas)
     checkpoints = StepCheckpoints(out / run_folder.CHECKPOINTS)
     try:
         with distribution.scope():
@@ -108,58 +103,46 @@ def train(
         cause = distribution.lost_worker(error)
         if cause is None:
             raise
-        newest = checkpoints.newest()
-        raise ConnectionError(
-            f"Another worker was lost: {cause}. "
-            + (
-                f"Start all workers again with resume (--resume), to go on from {newest}"
-                if newest
-                else "There is no checkpoint yet: start all workers again"
-            )
-        ) from error
+        advice = "There is no checkpoint yet: start all workers again"
+        if newest := checkpoints.newest():
+            advice = f"Start all workers again with resume (--resume), to go on from {newest}"
+        raise ConnectionError(f"Another worker was lost: {cause}. {advice}") from error
 
 
+@dataclasses.dataclass
 class _Run:
     """A classifier with its data and callbacks, on its devices.
 
     Made, restored and fitted within the scope of the distribution.
     """
 
-    def __init__(
-        self,
-        recipe: Recipe,
-        out: Path,
-        distribution: Distribution,
-        batches: FaceBatches,
-        faces: Faces | RecordSet,
-        heldout: Faces | None,
-        checkpoints: StepCheckpoints,
-    ):
-        self.recipe = recipe
-        self.out = out
-        self.distribution = distribution
-        self.batches = batches
-        self.faces = faces
-        self.heldout = heldout
-        self.checkpoints = checkpoints
+    recipe: Recipe
+    out: Path
+    distribution: Distribution
+    batches: FaceBatches
+    faces: Faces | RecordSet
+    heldout: Faces | None
+    checkpoints: StepCheckpoints
+
+    def __post_init__(self) -> None:
+        recipe, out, batches, faces = self.recipe, self.out, self.batches, self.faces
         self.notes: list[str] = []
         self.first_step = 0
         with dtype_policy(recipe.dtype_policy):
             self.classifier = build_classifier(recipe, len(faces.identities), len(batches))
-            _build_variables(self.classifier, batches)
-        monitor = "loss" if heldout is None else "val_auc"
-        self.kept_models = KeptModels(out, monitor, checkpoints)
+        monitor = "loss" if self.heldout is None else "val_auc"
+        self.kept_models = KeptModels(out, monitor, self.checkpoints)
         patience = recipe.training.patience
         self.patience = None if patience is None else Patience(monitor, patience)
         self.backup = StepBackup(
-            checkpoints,
+            self.checkpoints,
             every_steps=recipe.training.checkpoint_steps,
             steps_per_epoch=len(batches),
             batch_size=batches.batch_size,
             images=len(faces),
             kept_models=self.kept_models,
             patience=self.patience,
-            writes=distribution.is_chief,
+            writes=self.distribution.is_chief,
         )
 
     def restore(self) -> None:
@@ -180,12 +163,10 @@ class _Run:
         """Trains what is left, keeps everything and says what came of it."""
         recipe, out, steps = self.recipe, self.out, len(self.batches)
         first_epoch, within = divmod(self.first_step, steps)
-        schedule = build_schedule(
-            recipe.schedule, recipe.optimizer.learning_rate, recipe.training.epochs, steps
-        )
+        rate, epochs = recipe.optimizer.learning_rate, recipe.training.epochs
+        schedule = build_schedule(recipe.schedule, rate, epochs, steps)
         finite = FiniteLoss(self.checkpoints, schedule)
-        all_callbacks = self._callbacks(first_epoch, finite)
-        all_callbacks += callbacks
+        all_callbacks = [*self._callbacks(first_epoch, finite), *callbacks]
         # The folder is made only now that everything the user gave has been accepted.
         if self.distribution.is_chief:
             run_folder.write_inputs(out, recipe, self.faces, self.heldout)
@@ -193,24 +174,22 @@ class _Run:
         histories = []
         ended = self.patience is not None and self.patience.stopped
         spans = [(first_epoch, first_epoch + 1, steps - within)] if within else []
-        spans.append((first_epoch + bool(within), recipe.training.epochs, steps))
+        spans.append((first_epoch + bool(within), epochs, steps))
         step = self.first_step
         for begin, end, span_steps in spans:
             if begin >= end or ended:
                 continue
-            histories.append(
-                self.classifier.fit(
-                    self.distribution.dataset(self.batches, end, step),
-                    epochs=end,
-                    initial_epoch=begin,
-                    steps_per_epoch=span_steps,
-                    callbacks=all_callbacks,
-                    verbose=verbose if self.distribution.is_chief else 0,
-                    # Keras would shuffle the order of the batches by a generator that no
-                    # resume restores.
-                    shuffle=False,
-                )
+            history = self.classifier.fit(
+                self.distribution.dataset(self.batches, end, step),
+                epochs=end,
+                initial_epoch=begin,
+                steps_per_epoch=span_steps,
+                callbacks=all_callbacks,
+                verbose=verbose if self.distribution.is_chief else 0,
+                # Keras would shuffle the batches by a generator that no resume restores.
+                shuffle=False,
             )
+            histories.append(history)
             ended = bool(self.classifier.stop_training)
             step = end * steps
         if not histories:
@@ -228,40 +207,27 @@ class _Run:
 
     def _callbacks(self, first_epoch: int, finite: FiniteLoss) -> list[keras.callbacks.Callback]:
         recipe = self.recipe
-        found: list[keras.callbacks.Callback] = [
-            DataEpoch(self.batches),
-            finite,
-            Throughput(self.batches.batch_size),
-        ]
+        speed = Throughput(self.batches.batch_size)
+        found: list[keras.callbacks.Callback] = [DataEpoch(self.batches), finite, speed]
         if self.heldout is not None:
-            settings = recipe.evaluation
-            found.append(
-                Verification(
-                    self.heldout,
-                    settings.pairs,
-                    settings.every_epochs,
-                    last_epoch=recipe.training.epochs,
-                )
-            )
+            pairs, every = recipe.evaluation.pairs, recipe.evaluation.every_epochs
+            last = recipe.training.epochs
+            found.append(Verification(self.heldout, pairs, every, last_epoch=last))
         if self.distribution.is_chief:
-            found += [
-                self.kept_models,
-                EpochLog(self.out / run_folder.LOG_FILE, first_epoch),
-                *_tensorboard(self.out, self.notes),
-            ]
+            log = EpochLog(self.out / run_folder.LOG_FILE, first_epoch)
+            found += [self.kept_models, log, *_tensorboard(self.out, self.notes)]
         if self.patience is not None:
             found.append(self.patience)
         return [*found, self.backup]
 
     def _result(self, first_epoch: int, histories: list[Any], seconds: float) -> TrainingResult:
         epochs = [epoch for history in histories for epoch in history.epoch]
-        speeds = [
-            float(speed)
-            for history in histories
-            for speed in history.history.get("images_per_second", [])
-        ]
+        speeds: list[float] = []
+        for history in histories:
+            speeds += history.history.get("images_per_second", [])
         logs = histories[-1].history if histories else {}
         faces, heldout = self.faces, self.heldout
+        skipped = [self.batches.skipped, faces.skipped, [] if heldout is None else heldout.skipped]
         return TrainingResult(
             out=self.out,
             best=self.out / "best",
@@ -274,9 +240,7 @@ class _Run:
             identities=len(faces.identities),
             heldout_images=0 if heldout is None else len(heldout),
             heldout_identities=0 if heldout is None else len(heldout.identities),
-            skipped=len(faces.skipped)
-            + len(self.batches.skipped)
-            + (0 if heldout is None else len(heldout.skipped)),
+            skipped=sum(map(len, skipped)),
             parameters=self.classifier.model.count_params(),
             devices=self.distribution.describe(),
             seconds=seconds,
@@ -284,15 +248,6 @@ class _Run:
             metrics={key: float(values[-1]) for key, values in logs.items() if values},
             notes=self.notes,
         )
-
-
-def _build_variables(classifier: FaceClassifier, batches: FaceBatches) -> None:
-    """Makes every variable of model and optimizer, so that a kept state can be put into them."""
-    if not classifier.built:
-        images, labels = batches.batch(0, 0)
-        classifier((images[:2], labels[:2]))
-    if not classifier.optimizer.built:
-        classifier.optimizer.build(classifier.trainable_variables)
 
 
 def _tensorboard(out: Path, notes: list[str]) -> list[keras.callbacks.Callback]:
@@ -308,13 +263,9 @@ def _tensorboard(out: Path, notes: list[str]) -> list[keras.callbacks.Callback]:
 
 
 def load_classifier(run: str | os.PathLike[str]) -> tuple[FaceClassifier, list[str]]:
-    """Model, head and losses of a run of `train`, from its last whole checkpoint.
+    """Model, head and losses of a run of `train`, and the identities of the head's centers.
 
-    Args:
-        run: the folder of the run.
-
-    Returns:
-        The classifier, and the identities that its head has centers of.
+    They come from the last whole checkpoint in the folder of the run.
 
     Raises:
         ValueError: if the folder holds no run or no whole checkpoint, or the checkpoint is of
@@ -339,7 +290,5 @@ def load_classifier(run: str | os.PathLike[str]) -> tuple[FaceClassifier, list[s
     with dtype_policy(recipe.dtype_policy):
         # How long an epoch is only sets the learning rate.
         classifier = build_classifier(recipe, len(identities), steps_per_epoch=1)
-        if not classifier.optimizer.built:
-            classifier.optimizer.build(classifier.trainable_variables)
     restore_variables(classifier, checkpoint)
     return classifier, identities

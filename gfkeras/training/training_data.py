@@ -1,7 +1,5 @@
 """Faces to train and to verify on, and their batches."""
 
-from __future__ import annotations
-
 import os
 from pathlib import Path
 
@@ -20,11 +18,8 @@ def load_faces(
 ) -> tuple[Faces | RecordSet, Faces | None]:
     """The faces to train on, and those to verify on, decoded."""
     if isinstance(data, (str, os.PathLike)):
-        data = (
-            RecordSet(data)
-            if (Path(data) / MANIFEST_FILE).is_file()
-            else FaceFolder(data, min_images=section.min_images)
-        )
+        records = (Path(data) / MANIFEST_FILE).is_file()
+        data = RecordSet(data) if records else FaceFolder(data, min_images=section.min_images)
     if isinstance(data, RecordSet):
         return _records(section, data, heldout)
     loaded_holdout: FaceFolder | Faces | None = heldout
@@ -76,8 +71,7 @@ def _sampler(
     if wanted > present:
         raise ValueError(
             "`training.batch_size` / `training.images_per_identity` must be at most the "
-            f"{present} training identities. Received: {section.batch_size} / {images} = "
-            f"{wanted}"
+            f"{present} training identities. Received: {section.batch_size} / {images} = {wanted}"
         )
     return IdentitySampler(faces.labels, wanted, images, seed=seed)
 
@@ -89,17 +83,10 @@ def build_batches(
     seed: int,
     num_replicas: int = 1,
 ) -> FaceBatches:
-    """The batches to train on.
-
-    Args:
-        section: says how large they are and what is in each.
-        faces: to train on.
-        augmentation: how images are varied.
-        seed: of order and augmentation.
-        num_replicas: that share each batch.
+    """The batches to train on; `seed` is that of order and augmentation.
 
     Raises:
-        ValueError: if the batch is larger than the data, or cannot be shared.
+        ValueError: if the batch is larger than the data, or the replicas cannot share it.
     """
     batch_size = section.batch_size
     if batch_size % num_replicas:

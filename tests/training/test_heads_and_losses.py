@@ -5,38 +5,13 @@ from __future__ import annotations
 import keras
 import numpy as np
 import pytest
+from pooled_network import Pooled
 
 from gfkeras import heads, losses
-from gfkeras.saving import SavableModel
 from gfkeras.training import Recipe, build, train
 
 # The group logits of `Pooled` are there for one loss only.
 pytestmark = pytest.mark.filterwarnings("ignore:Gradients do not exist")
-
-
-@keras.saving.register_keras_serializable("gfkeras-tests")
-class Pooled(SavableModel):
-    """An embedding and group logits from a pooled image: no backbone to wait for."""
-
-    def __init__(self, embedding_dim: int, seed: int = 0, **kwargs):
-        keras.utils.set_random_seed(seed)
-        images = keras.Input((112, 112, 3))
-        x = keras.layers.AveragePooling2D(16)(keras.layers.Rescaling(1 / 127.5, -1.0)(images))
-        x = keras.layers.Flatten()(x)
-        outputs = {
-            "embedding": keras.layers.Dense(embedding_dim, dtype="float32")(x),
-            "group_logits": keras.layers.Dense(3, dtype="float32")(x),
-        }
-        super().__init__(images, outputs, **kwargs)
-        self.embedding_dim, self.seed = embedding_dim, seed
-
-    def get_config(self):
-        return {"embedding_dim": self.embedding_dim, "seed": self.seed}
-
-
-@pytest.fixture
-def pooled(monkeypatch):
-    monkeypatch.setattr(build, "build_model", lambda section: Pooled(section.embedding_dim))
 
 
 @pytest.fixture(scope="module")

@@ -231,7 +231,7 @@ def test_a_run_that_patience_ended_is_done(tmp_path, tiny_faces, recipe_tables):
     assert "were ended early: nothing to resume" in again.notes[-1]
 
 
-def test_a_loss_that_is_not_finite_ends_the_run(tmp_path, tiny_faces, recipe):
+def test_a_loss_that_is_not_finite_ends_the_run(tmp_path, tiny_faces, recipe, pooled):
     class Poison(keras.callbacks.Callback):
         def on_train_batch_begin(self, batch, logs=None):
             if int(self.model.optimizer.iterations) == 3:

@@ -136,7 +136,9 @@ def watched_batches(monkeypatch):
     return seen
 
 
-def test_batches_by_identity(tmp_path, tiny_faces, tiny_recipe, watched_batches):
+# The group logits of `pooled` are there for the losses of other tests.
+@pytest.mark.filterwarnings("ignore:Gradients do not exist")
+def test_batches_by_identity(tmp_path, tiny_faces, tiny_recipe, watched_batches, pooled):
     tiny_recipe |= {"data": {}, "loss": []}
     tiny_recipe["model"] = {"name": "Backbone", "embedding_dim": 16} | {
         "backbone": tiny_recipe["model"]["backbone"]
@@ -151,7 +153,7 @@ def test_batches_by_identity(tmp_path, tiny_faces, tiny_recipe, watched_batches)
             assert watched_batches[epoch, index] == sampler.labels[rows].tolist()
 
 
-def test_a_folder_with_damage_trains_and_lists_it(tmp_path, tiny_faces, tiny_recipe):
+def test_a_folder_with_damage_trains_and_lists_it(tmp_path, tiny_faces, tiny_recipe, pooled):
     root = tmp_path / "faces"
     for index, (image, label) in enumerate(zip(tiny_faces.images, tiny_faces.labels, strict=True)):
         (root / f"p{label}").mkdir(parents=True, exist_ok=True)
@@ -167,7 +169,9 @@ def test_a_folder_with_damage_trains_and_lists_it(tmp_path, tiny_faces, tiny_rec
     assert (tmp_path / "run" / "heldout.txt").read_text() == "p4\np5\n"
 
 
-def test_a_loss_that_explodes_is_named_and_the_good_model_kept(tmp_path, tiny_faces, tiny_recipe):
+def test_a_loss_that_explodes_is_named_and_the_good_model_kept(
+    tmp_path, tiny_faces, tiny_recipe, pooled
+):
     tiny_recipe["optimizer"] = {"name": "SGD", "learning_rate": 1e30}
     tiny_recipe["schedule"] = {"name": "constant"}
     tiny_recipe["data"]["holdout_identities"] = 0

@@ -19,22 +19,15 @@ from gfkeras.data.sources import Item, Source
 from gfkeras.files import replacing
 
 _END = struct.Struct("<Q")
-DIGEST_BYTES = 16
-
 _EXIF_ORIENTATION = 0x0112
 
 
 @dataclasses.dataclass(frozen=True)
 class Converted:
-    """A JPEG in a chunk file.
+    """A JPEG in a chunk file, of item number `item` of the source.
 
-    Attributes:
-        item: the number of the item it comes from.
-        name: of the image; the item's, with "#2" and so on for further faces of a photo.
-        identity: the person, or None.
-        offset, length: of the JPEG in the chunk file.
-        digest: BLAKE2b of the JPEG, hexadecimal.
-        fitted: whether it had another size and was scaled to fit, unaligned.
+    The name is the item's, with "#2" and so on for further faces of a photo. `fitted` images had
+    another size and were scaled to fit, unaligned.
     """
 
     item: int
@@ -48,14 +41,7 @@ class Converted:
 
 @dataclasses.dataclass(frozen=True)
 class Skipped:
-    """An item that gave no JPEG.
-
-    Attributes:
-        item: its number.
-        name: its name.
-        kind: a word for counting, such as "truncated".
-        reason: in words.
-    """
+    """An item that gave no JPEG: `kind` is a word for counting, `reason` a text."""
 
     item: int
     name: str
@@ -65,15 +51,11 @@ class Skipped:
 
 def digest(jpeg: bytes) -> str:
     """A digest that is equal for equal JPEGs."""
-    return hashlib.blake2b(jpeg, digest_size=DIGEST_BYTES).hexdigest()
+    return hashlib.blake2b(jpeg, digest_size=16).hexdigest()
 
 
 class ChunkWriter:
-    """Writes one chunk file; use it in a `with` block.
-
-    Args:
-        path: the file.
-    """
+    """Writes one chunk file; use it in a `with` block."""
 
     def __init__(self, path: Path):
         self._replacing = replacing(path)
@@ -106,11 +88,7 @@ class ChunkWriter:
 
 
 def outcomes(path: Path) -> Iterator[Converted | Skipped]:
-    """The outcome of each item of a chunk, in order.
-
-    Raises:
-        ValueError: if the file is not a whole chunk.
-    """
+    """The outcome of each item of a chunk, in order; ValueError if the file is damaged."""
     with path.open("rb") as file:
         size = file.seek(0, 2)
         try:
@@ -127,16 +105,7 @@ def outcomes(path: Path) -> Iterator[Converted | Skipped]:
 
 @dataclasses.dataclass(frozen=True)
 class Conversion:
-    """Everything that a worker needs for any chunk.
-
-    Attributes:
-        source: where the bytes come from.
-        plan: the list of items.
-        folder: of the chunk files.
-        aligner: finds and warps faces; None where images are aligned already.
-        size: side of the images where there is no aligner.
-        quality: of JPEGs encoded anew.
-    """
+    """Everything that a worker needs for any chunk; no aligner where images are aligned already."""
 
     source: Source
     plan: Plan

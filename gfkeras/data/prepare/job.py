@@ -31,8 +31,7 @@ def job_of(source: Source, options: PrepareOptions) -> dict[str, Any]:
 def begin_job(out: Path, job: dict[str, Any]) -> bool:
     """Whether an earlier run of the same job left something in `out`; else notes this job there.
 
-    Raises:
-        ValueError: if `out` holds something else.
+    Raises ValueError if `out` holds something else.
     """
     work = out / WORK_FOLDER
     if (out / MANIFEST_FILE).is_file():

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from gfkeras.data.faces import Faces, check_holdout, check_trainable
-from gfkeras.data.images import ImageError, decode_jpeg
+from gfkeras.data.images import ImageError, decode_batch, decode_jpeg
 from gfkeras.data.records import tfrecord
 from gfkeras.data.records.manifest import Manifest
 from gfkeras.data.records.shard_files import ShardFiles, open_index
@@ -23,8 +23,8 @@ class RecordSet:
     """One split of a folder that `gfkeras prepare` wrote.
 
     Opening reads the manifest and maps the index; nothing is scanned, however many records there
-    are. Any record is read by itself, its checksum compared. Reading is safe from
-    several threads, and a set can be sent to other processes.
+    are. Any record is read by itself and its checksum compared. Reading is safe from several
+    threads, and a set can be sent to other processes.
 
     Args:
         folder: holds `manifest.json`.
@@ -38,8 +38,8 @@ class RecordSet:
         skipped: always empty: `skipped.csv` beside the manifest lists what was left out.
 
     Raises:
-        ValueError: if there is no manifest, no such split, or a file is missing or not as
-            long as the manifest says.
+        ValueError: if there is no manifest, no such split, or a file is missing or has another
+            length than the manifest says.
 
     Example:
         records = RecordSet("records")
@@ -100,11 +100,7 @@ class RecordSet:
         return data[start : start + int(entry["image_length"])]
 
     def record(self, number: int) -> Record:
-        """One record with its name and identity.
-
-        Raises:
-            IndexError, ImageError: as `read`.
-        """
+        """One record with its name and identity; raises as `read`."""
         data, _ = self._data(number)
         try:
             return tfrecord.decode(data)
@@ -114,35 +110,21 @@ class RecordSet:
     def decode(
         self, numbers: Sequence[int] | np.ndarray
     ) -> tuple[np.ndarray, np.ndarray, dict[str, str]]:
-        """Decodes several records.
-
-        Args:
-            numbers: B of them, in any order.
+        """Decodes B records, in any order.
 
         Returns:
-            Images (B, height, width, 3) uint8; (B,) bool, false where one could not be read and
-            its image is black; {place: reason} of those.
+            Images (B, height, width, 3) uint8; (B,) bool, false where one could not be read and its
+            image is black; {place: reason} of those.
         """
-        height, width = self.image_size
-        images = np.zeros((len(numbers), height, width, 3), np.uint8)
-        read = np.ones(len(numbers), bool)
-        reasons: dict[str, str] = {}
-        for position, number in enumerate(numbers):
-            try:
-                pixels = decode_jpeg(self.read(number))
-                if pixels.shape != images.shape[1:]:
-                    raise ImageError("", f"has shape {pixels.shape}, not {images.shape[1:]}")
-                images[position] = pixels
-            except ImageError as error:
-                read[position] = False
-                reasons[self._place(number)] = error.reason
-        return images, read, reasons
+        return decode_batch(
+            numbers, self.image_size, lambda number: decode_jpeg(self.read(number)), self._place
+        )
 
     def load(self) -> Faces:
-        """Decodes every record into memory, 37 KiB each at 112×112.
+        """Decodes every labelled record into memory, 37 KiB each at 112×112.
 
         Raises:
-            ValueError: if not one can be read.
+            ValueError: if none can be read.
         """
         labelled = np.flatnonzero(self.labels >= 0)
         images, read, reasons = self.decode(labelled)
@@ -179,7 +161,7 @@ class RecordSet:
         """The records of these people, with labels in the order given.
 
         Raises:
-            ValueError: for a name that is not there, with the nearest one, or given twice.
+            ValueError: for a name given twice or not there, with the nearest one.
         """
         names = list(identities)
         label_of = {name: label for label, name in enumerate(self.identities)}
@@ -241,15 +223,16 @@ class RecordSet:
             state = "missing" if size is None else f"{size} bytes long, expected {expected}"
             raise ValueError(f"{path} is {state}; prepare the records again")
 
-    def _row(self, number: int) -> int:
+    def _row(self, number: int) -> tuple[int, int]:
+        """The row of a record in the index, and the number of its shard."""
         if not 0 <= number < len(self):
             raise IndexError(f"there are {len(self)} records, counted from 0. Received: {number}")
-        return int(number) if self._rows is None else int(self._rows[number])
+        row = int(number) if self._rows is None else int(self._rows[number])
+        return row, int(np.searchsorted(self._ends, row, side="right"))
 
     def _data(self, number: int) -> tuple[bytes, Any]:
-        row = self._row(number)
+        row, shard = self._row(number)
         entry = self._index[row]
-        shard = int(np.searchsorted(self._ends, row, side="right"))
         length = HEADER_BYTES + int(entry["length"]) + FOOTER_BYTES
         try:
             framed = self._shards.read(shard, int(entry["offset"]) - HEADER_BYTES, length)
@@ -259,7 +242,6 @@ class RecordSet:
 
     def _place(self, number: int) -> str:
         """The shard and number of a record, for messages: its own name may be unreadable."""
-        row = self._row(number)
-        shard = int(np.searchsorted(self._ends, row, side="right"))
+        row, shard = self._row(number)
         first = int(self._ends[shard - 1]) if shard else 0
         return f"{self._shards.paths[shard]}#{row - first}"

@@ -30,9 +30,6 @@ class ShardFiles:
     """Shard files, some of which are kept open.
 
     A read releases Python's lock while it waits for the disk, which a mapped file would not.
-
-    Args:
-        paths: the files.
     """
 
     def __init__(self, paths: list[Path]):
@@ -41,11 +38,7 @@ class ShardFiles:
         self._lock = threading.Lock()
 
     def read(self, file: int, offset: int, length: int) -> bytes:
-        """`length` bytes of a file from `offset` on, or fewer at its end.
-
-        Raises:
-            OSError, ValueError: if the file cannot be read there.
-        """
+        """`length` bytes of a file from `offset` on, or fewer at its end."""
         with self._lock:
             found = self._open.get(file)
             if found is None:
@@ -65,13 +58,7 @@ class ShardFiles:
 
 
 def write_index(path: Path, entries: int, parts: list[Path]) -> None:
-    """Joins raw parts, arrays of `ENTRY` without a header, into one `.npy` file.
-
-    Args:
-        path: the file; written in place, so give a temporary name.
-        entries: how many there are in all.
-        parts: in order.
-    """
+    """Joins raw parts, arrays of `ENTRY` without a header, into one `.npy` file, in place."""
     header = {"descr": np.lib.format.dtype_to_descr(ENTRY), "fortran_order": False}
     with path.open("wb") as file:
         np.lib.format.write_array_header_1_0(file, header | {"shape": (entries,)})
@@ -80,14 +67,7 @@ def write_index(path: Path, entries: int, parts: list[Path]) -> None:
 
 
 def open_index(path: str | os.PathLike[str], entries: int) -> np.ndarray:
-    """Maps an index file.
-
-    Returns:
-        (entries,) of `ENTRY`, read-only.
-
-    Raises:
-        ValueError: if the file is missing, damaged or of another length.
-    """
+    """Maps an index file: (entries,) of `ENTRY`, read-only; ValueError if it does not fit."""
     try:
         # An empty file cannot be mapped.
         index = np.load(path, mmap_mode="r" if entries else None, allow_pickle=False)

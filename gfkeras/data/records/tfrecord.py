@@ -5,8 +5,7 @@ from __future__ import annotations
 import dataclasses
 import functools
 import struct
-from collections.abc import Iterator
-from typing import Any, BinaryIO
+from typing import Any
 
 import google_crc32c
 
@@ -40,32 +39,10 @@ def unframe(framed: bytes) -> bytes:
     data = framed[HEADER_BYTES:-FOOTER_BYTES]
     if len(framed) < HEADER_BYTES + FOOTER_BYTES or _LENGTH.unpack_from(framed)[0] != len(data):
         raise ValueError("the record's length is not the one it states")
-    if _CRC.unpack_from(framed, len(framed) - FOOTER_BYTES)[0] != masked_crc(data):
-        raise ValueError("the record's checksum (CRC-32C) does not match its data")
+    for start, part in ((8, framed[:8]), (len(framed) - FOOTER_BYTES, data)):
+        if _CRC.unpack_from(framed, start)[0] != masked_crc(part):
+            raise ValueError("the record's checksum (CRC-32C) does not match its data")
     return data
-
-
-def read_frames(file: BinaryIO) -> Iterator[tuple[int, bytes]]:
-    """(offset of the data, data) of each record of a file, one after another.
-
-    Raises:
-        ValueError: at the first record that is cut short or damaged, naming its offset.
-    """
-    offset = 0
-    while header := file.read(HEADER_BYTES):
-        whole = len(header) == HEADER_BYTES
-        # The length is believed only once its own checksum has been seen to match.
-        if not whole or _CRC.unpack_from(header, 8)[0] != masked_crc(header[:8]):
-            raise ValueError(f"the record at byte {offset} is cut short or damaged")
-        length = _LENGTH.unpack_from(header)[0]
-        rest = file.read(length + FOOTER_BYTES)
-        if len(rest) < length + FOOTER_BYTES:
-            raise ValueError(f"the record at byte {offset} is cut short")
-        try:
-            yield offset + HEADER_BYTES, unframe(header + rest)
-        except ValueError as error:
-            raise ValueError(f"the record at byte {offset}: {error}") from error
-        offset += HEADER_BYTES + length + FOOTER_BYTES
 
 
 @dataclasses.dataclass(frozen=True)
@@ -92,8 +69,7 @@ class Record:
 def _example_class() -> Any:
     """The message class of `tensorflow.Example`, from its published definition.
 
-    It is put into a pool of its own, since TensorFlow, where it is loaded too, registers the
-    same names in the common one.
+    It has a pool of its own, since TensorFlow registers the same names in the common one.
     """
     from google.protobuf import descriptor_pb2, descriptor_pool, message_factory
 
@@ -151,11 +127,7 @@ def encode(record: Record) -> bytes:
 
 
 def decode(data: bytes) -> Record:
-    """Reads what `encode` wrote.
-
-    Raises:
-        ValueError: for bytes that are no such record.
-    """
+    """Reads what `encode` wrote; ValueError for bytes that are no such record."""
     from google.protobuf.message import DecodeError
 
     try:

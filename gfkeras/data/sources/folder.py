@@ -12,16 +12,13 @@ from gfkeras.data.sources.source import FileSource, Item, Refused
 class FolderSource(FileSource):
     """Images as most data sets come: `root/person/image.jpg`.
 
-    People and images come in natural order (s2 before s10). One person's folder is listed at
-    a time, so that memory does not grow with the number of images. Dot files are left out
-    without a word; whatever else is no image of a person is refused with a reason. Links may
-    lead out of the root: whoever made the folder made them.
+    People and images come in natural order (s2 before s10). One person's folder is listed at a
+    time, so that memory does not grow with the number of images. Dot files are left out without a
+    word; anything else that is no image of a person is refused with a reason. Links may lead out of
+    the root, since whoever made the folder made them.
 
     Args:
-        root: the folder of folders.
-
-    Raises:
-        ValueError: if the folder is not there.
+        root: the folder of folders; ValueError if it is not there.
 
     Example:
         for item in FolderSource("lfw").items():

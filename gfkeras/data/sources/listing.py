@@ -18,11 +18,7 @@ MAX_LINE = 1 << 16
 
 
 def existing_folder(argument: str, path: str | os.PathLike[str], holding: str) -> Path:
-    """`path` if it is a folder.
-
-    Raises:
-        ValueError: naming the argument, what the folder should hold, and what is there.
-    """
+    """`path` if it is a folder; else ValueError, naming what the folder should hold."""
     folder = Path(path)
     if not folder.is_dir():
         reason = "is not a folder" if folder.exists() else "does not exist"
@@ -34,11 +30,7 @@ def existing_folder(argument: str, path: str | os.PathLike[str], holding: str) -
 
 
 def existing_file(argument: str, path: str | os.PathLike[str], holding: str) -> Path:
-    """`path` if it is a regular file.
-
-    Raises:
-        ValueError: naming the argument, what the file should hold, and what is there.
-    """
+    """`path` if it is a regular file; else ValueError as of `existing_folder`."""
     file = Path(path)
     if not file.is_file():
         reason = "is not a regular file" if file.exists() else "does not exist"
@@ -95,9 +87,8 @@ def printable(name: str) -> str:
 def read_under(root: Path, locator: str) -> bytes:
     """The bytes of the file `locator`, a path relative to `root`.
 
-    Raises:
-        ImageError: where the path leaves the root or the file is not there, cannot be read, is
-            empty, or is no regular file (opening a pipe would wait for ever).
+    Raises ImageError where the path leaves the root or the file is missing, unreadable, empty, or
+    no regular file (opening a pipe would wait for ever).
     """
     problem = path_problem(locator)
     path = root / locator
@@ -108,17 +99,14 @@ def read_under(root: Path, locator: str) -> bytes:
         if not stat.S_ISREG(status.st_mode):
             raise ImageError(str(path), "not a regular file")
         if status.st_size > MAX_BYTES:
-            raise ImageError(
-                locator,
-                f"{status.st_size:,} bytes, more than the {MAX_BYTES:,} allowed",
-                "too-large",
-            )
+            reason = f"{status.st_size:,} bytes, more than the {MAX_BYTES:,} allowed"
+            raise ImageError(locator, reason, "too-large")
         content = path.read_bytes()
+    except ImageError:
+        raise
     except FileNotFoundError as error:
         raise ImageError(str(path), "no such file", "missing") from error
     except (OSError, ValueError) as error:
-        if isinstance(error, ImageError):
-            raise
         raise ImageError(str(path), getattr(error, "strerror", None) or str(error)) from error
     if not content:
         raise ImageError(str(path), "the file is empty", "empty")
@@ -156,8 +144,7 @@ def entry_problem(entry: os.DirEntry[str]) -> str | None:
 def lines(path: Path) -> Iterator[tuple[int, str]]:
     """(line number, text without the line's end) of the lines that are not blank.
 
-    Raises:
-        ValueError: naming file and line, for a line that is not UTF-8 or has no end in sight.
+    Raises ValueError for a line that is not UTF-8 or has no end in sight.
     """
     with path.open("rb") as file:
         number = 0

@@ -17,10 +17,10 @@ class Item:
     Attributes:
         name: unique in the source, parts separated by "/": "Abel_Pacheco/Abel_Pacheco_0001.jpg".
         identity: the name of the person, or None where the source does not say.
-        locator: where `Source.read` finds the bytes; plain text, such as a path
-            relative to the source's root or "offset:length".
-        landmarks: five points (x, y) in pixels of the image: left eye, right eye, nose, left
-            and right corner of the mouth as seen in the image; None where the source has none.
+        locator: where `Source.read` finds the bytes: plain text, such as a path relative to the
+            source's root or "offset:length".
+        landmarks: five points (x, y) in pixels of the image: left eye, right eye, nose, left and
+            right corner of the mouth as seen in the image; None where the source has none.
     """
 
     name: str
@@ -31,12 +31,7 @@ class Item:
 
 @dataclasses.dataclass(frozen=True)
 class Refused:
-    """Something in a source that is no image: listed, never silently left out.
-
-    Attributes:
-        name: as of an item.
-        reason: why it is not used.
-    """
+    """Something in a source that is no image: listed with a reason, never silently left out."""
 
     name: str
     reason: str
@@ -44,13 +39,7 @@ class Refused:
 
 @dataclasses.dataclass(frozen=True)
 class NamedPair:
-    """Two images of a verification protocol.
-
-    Attributes:
-        first, second: names of items.
-        same: whether both show one person.
-        fold: counted from 0.
-    """
+    """Two images of a verification protocol, by the names of items; folds count from 0."""
 
     first: str
     second: str
@@ -62,9 +51,9 @@ class NamedPair:
 class Source(Protocol):
     """A data set of face images in some format.
 
-    `items` streams: it holds neither the images nor the list of them in memory, and gives
-    the same items in the same order each time. A source is pickled into worker processes, so it
-    keeps paths, not open files; `read` may open a file on first use and keep it.
+    `items` streams: it holds neither the images nor the list of them in memory, and gives the same
+    items in the same order each time. A source is pickled into worker processes, so it keeps paths,
+    not open files; `read` may open a file on first use and keep it.
 
     Attributes:
         format: the name of the format, such as "folder" or "recordio".
@@ -83,11 +72,7 @@ class Source(Protocol):
         ...
 
     def read(self, locator: str) -> bytes:
-        """The encoded image (JPEG, PNG, …) of one item.
-
-        Raises:
-            ImageError: where that one image cannot be read.
-        """
+        """The encoded image (JPEG, PNG, …) of one item; ImageError where it cannot be read."""
         ...
 
     def pairs(self) -> Iterator[NamedPair] | None:
@@ -95,7 +80,7 @@ class Source(Protocol):
         ...
 
     def describe(self) -> dict[str, Any]:
-        """Format, path and options, as plain JSON: what `manifest.json` says of the source.
+        """Format, path and options, as plain JSON, for `manifest.json`.
 
         Two sources that describe themselves alike give the same items.
         """
@@ -103,11 +88,7 @@ class Source(Protocol):
 
 
 class FileSource:
-    """A source of files under a root, without pairs; a subclass gives `items`.
-
-    Attributes:
-        root: the folder that locators are relative to.
-    """
+    """A source of files under the folder `root`, without pairs; a subclass gives `items`."""
 
     format = ""
     path: Path

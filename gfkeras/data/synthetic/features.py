@@ -30,39 +30,34 @@ def draw_marks(canvas: Canvas, person: Identity, variation: Variation) -> None:
     line = p.skin * np.array((0.66, 0.54, 0.50), np.float32)
     fold = 0.10 + 0.38 * p.wrinkles + 0.28 * smile
     mouth_width, _ = mouth_shape(p, variation)
+    outer = p.eye_spacing + p.eye_width + 1.5
     folds, crows = [], []
     for side in (-1.0, 1.0):
         folds.append(
             curve(
-                [
-                    (side * (p.nose_width + 1.6), p.nose_y + 0.5),
-                    (side * (p.nose_width + 5.0 + smile), p.nose_y + 7.5),
-                    (side * (mouth_width + 3.6), p.mouth_y - 3.5),
-                    (side * (mouth_width + 4.2), p.mouth_y + 1.5),
-                ]
+                (side * (p.nose_width + 1.6), p.nose_y + 0.5),
+                (side * (p.nose_width + 5.0 + smile), p.nose_y + 7.5),
+                (side * (mouth_width + 3.6), p.mouth_y - 3.5),
+                (side * (mouth_width + 4.2), p.mouth_y + 1.5),
             )
         )
-        outer = p.eye_spacing + p.eye_width + 1.5
-        for bend in (-2.2, 0.2, 2.4):
-            crows.append(
-                curve(
-                    [
-                        (side * outer, p.eye_y + 0.5 * bend),
-                        (side * (outer + 2.6), p.eye_y + 0.9 * bend),
-                        (side * (outer + 4.8), p.eye_y + 1.9 * bend),
-                    ]
-                )
+        crows += [
+            curve(
+                (side * outer, p.eye_y + 0.5 * bend),
+                (side * (outer + 2.6), p.eye_y + 0.9 * bend),
+                (side * (outer + 4.8), p.eye_y + 1.9 * bend),
             )
+            for bend in (-2.2, 0.2, 2.4)
+        ]
     canvas.soft_lines(folds, line, 1.3, fold, blur=0.75)
     canvas.soft_lines(crows, line, 0.7, 0.6 * p.wrinkles * (0.5 + smile), blur=0.35)
     furrow = 0.42 * p.wrinkles + 0.3 * p.wrinkles * max(variation.brow_raise, 0.0)
     if furrow > 0.08:
-        forehead = []
-        for level in range(3):
-            y = p.eye_y - p.brow_height - 7.0 - 5.2 * level
-            forehead.append(
-                curve([(-16 + 2 * level, y + 0.8), (-7, y - 0.6), (6, y), (17 - level, y + 0.9)])
-            )
+        levels = [(level, p.eye_y - p.brow_height - 7.0 - 5.2 * level) for level in range(3)]
+        forehead = [
+            curve((-16 + 2 * level, y + 0.8), (-7, y - 0.6), (6, y), (17 - level, y + 0.9))
+            for level, y in levels
+        ]
         canvas.soft_lines(forehead, line, 0.8, furrow, blur=0.5)
 
 
@@ -75,31 +70,18 @@ def draw_nose(canvas: Canvas, person: Identity) -> None:
     for side in (-1.0, 1.0):
         creases.append(
             curve(
-                [
-                    (side * (p.nose_width - 0.9), p.nose_y - 2.6),
-                    (side * (p.nose_width + 0.4), p.nose_y - 0.2),
-                    (side * (p.nose_width - 0.1), p.nose_y + 2.6),
-                    (side * (p.nose_width - 2.4), p.nose_y + 3.6),
-                ]
+                (side * (p.nose_width - 0.9), p.nose_y - 2.6),
+                (side * (p.nose_width + 0.4), p.nose_y - 0.2),
+                (side * (p.nose_width - 0.1), p.nose_y + 2.6),
+                (side * (p.nose_width - 2.4), p.nose_y + 3.6),
             )
         )
-        opening = ellipse(
-            side * p.nose_width * 0.48,
-            p.nose_y + 3.1,
-            p.nose_width * 0.24,
-            0.65 + 0.65 * p.nostril,
-            -0.30 * side,
-        )
-        openings.append(opening)
+        x, y, height = side * p.nose_width * 0.48, p.nose_y + 3.1, 0.65 + 0.65 * p.nostril
+        openings.append(ellipse(x, y, p.nose_width * 0.24, height, -0.30 * side))
     canvas.soft_fill(openings, hole, 0.85, blur=0.4)
     canvas.soft_lines(creases, crease, 0.9, 0.5, blur=0.45)
-    base = curve(
-        [
-            (-p.nose_width * 0.4, p.nose_y + 3.7),
-            (0, p.nose_y + 4.6),
-            (p.nose_width * 0.4, p.nose_y + 3.7),
-        ]
-    )
+    half, y = p.nose_width * 0.4, p.nose_y + 3.7
+    base = curve((-half, y), (0, p.nose_y + 4.6), (half, y))
     canvas.soft_lines([base], crease, 0.9, 0.45, blur=0.5)
 
 
@@ -118,22 +100,18 @@ def draw_mouth(canvas: Canvas, person: Identity, variation: Variation) -> None:
     centre = y + 0.25 * lift
 
     def across(middle: float, side: float, reach: float = 0.45) -> np.ndarray:
-        return curve(
-            [corner_l, (-reach * width, side), (0, middle), (reach * width, side), corner_r], 8
-        )
+        out = reach * width
+        return curve(corner_l, (-out, side), (0, middle), (out, side), corner_r, samples=8)
 
     bow = 0.9 * p.cupid_bow
     top = curve(
-        [
-            corner_l,
-            (-0.55 * width, centre - 0.62 * upper - 0.35 * lift),
-            (-0.19 * width, centre - upper - bow * 0.6),
-            (0, centre - upper + bow * 0.6),
-            (0.19 * width, centre - upper - bow * 0.6),
-            (0.55 * width, centre - 0.62 * upper - 0.35 * lift),
-            corner_r,
-        ],
-        6,
+        corner_l,
+        (-0.55 * width, centre - 0.62 * upper - 0.35 * lift),
+        (-0.19 * width, centre - upper - bow * 0.6),
+        (0, centre - upper + bow * 0.6),
+        (0.19 * width, centre - upper - bow * 0.6),
+        (0.55 * width, centre - 0.62 * upper - 0.35 * lift),
+        corner_r,
     )
     upper_edge = across(centre + 0.35, centre - 0.15 * lift)
     lower_edge = across(centre + gap + 0.35, centre + 0.85 * gap - 0.15 * lift)

@@ -18,11 +18,7 @@ if TYPE_CHECKING:
 def cmc_figure(curves: Mapping[str, npt.ArrayLike], ranks: int = 20) -> Figure:
     """Cumulative match: the share of probes whose mate is among the first 1 … `ranks`.
 
-    Args:
-        curves: identification rate at rank 1, 2, … by name.
-
-    Raises:
-        ValueError: where `curves` or one of them is empty.
+    `curves` are identification rates at rank 1, 2, … by name.
     """
     rates = {name: np.asarray(values, np.float64)[:ranks] for name, values in curves.items()}
     _require(rates)
@@ -42,11 +38,7 @@ def cmc_figure(curves: Mapping[str, npt.ArrayLike], ranks: int = 20) -> Figure:
 def distractor_figure(curves: Mapping[str, Mapping[int, float]]) -> Figure:
     """MegaFace: rank-1 identification over the number of distractors, on a logarithmic axis.
 
-    Args:
-        curves: {distractors: rate} by name, such as `MegaFaceResult.rank_1`.
-
-    Raises:
-        ValueError: where `curves` or one of them is empty.
+    `curves` are {distractors: rate} by name, such as `MegaFaceResult.rank_1`.
     """
     _require(curves)
     figure, axes = figure_with_axes("Distractors (log)", "Rank-1 identification rate")
@@ -68,11 +60,7 @@ def identification_error_figure(
 ) -> Figure:
     """Open-set identification: FNIR over FPIR, both on logarithmic axes.
 
-    Args:
-        curves: (FPIR, FNIR) by name, of `identification_errors`.
-
-    Raises:
-        ValueError: where `curves` is empty.
+    `curves` are (FPIR, FNIR) by name, of `identification_errors`.
     """
     _require(curves)
     figure, axes = figure_with_axes(

@@ -72,11 +72,7 @@ def draw_kinds(
 ) -> None:
     """Both kinds of pairs over the same bins, told apart by colour and, in grey, by hatching.
 
-    Args:
-        axes: to draw on.
-        edges: (B + 1,) of the bins.
-        impostor, genuine: (B,) share of the pairs of the kind in each bin.
-        impostor_label, genuine_label: for the legend.
+    `edges` (B + 1,) are of the bins, `impostor` and `genuine` (B,) the share of each kind in them.
     """
     for shares, color, hatch, label in (
         (impostor, VERMILION, "////", impostor_label),
@@ -96,9 +92,7 @@ def draw_kinds(
 
 def threshold_table(curve: Roc, fars: Sequence[float] = FARS) -> Figure:
     """For one false accept in a million use 0.43: false accepts allowed, threshold, and what share
-    of genuine pairs is accepted then.
-
-    Rows that the number of impostor pairs cannot resolve say so.
+    of genuine pairs is accepted then. Rows that the impostor pairs are too few to resolve say so.
     """
     rows = threshold_rows(curve, fars)
     known = [row for row in rows if row[1] is not None]

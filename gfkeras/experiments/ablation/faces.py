@@ -23,14 +23,7 @@ from gfkeras.training import Recipe
 
 
 class PairFaces:
-    """Pairs, and the images of their files in memory.
-
-    Args:
-        pairs: of aligned faces.
-
-    Attributes:
-        files: every distinct file of the pairs.
-    """
+    """Pairs of aligned faces, and the images of their distinct `files` in memory."""
 
     def __init__(self, pairs: PairList):
         self.pairs = pairs
@@ -58,11 +51,7 @@ class PairFaces:
 
     @functools.cached_property
     def measured(self) -> EmbeddedPairs:
-        """The pairs of which both files could be read; their embeddings are still to be put in.
-
-        Raises:
-            ValueError: where there are none.
-        """
+        """The pairs of which both files could be read; their embeddings are still to be put in."""
         nothing = np.ones((len(self.index), 1), np.float32)
         found = FileEmbeddings(nothing, None, None, self.index, self.skipped)
         return embed_pairs(lambda files: found, self.pairs)
@@ -76,15 +65,12 @@ class PairFaces:
 class TrainingFaces:
     """The training data of all rows.
 
-    A folder's images are decoded at the first training and stay in memory; records are read as
-    they are needed.
+    A folder's images are decoded at the first training and stay in memory; records are read as they
+    are needed.
 
     Args:
         data: records that `gfkeras prepare` wrote, or one folder of images per person.
         identities: which people: names, or a text file of names; all by default.
-
-    Raises:
-        ValueError: if the folder is missing or holds no images, or a name is not in it.
     """
 
     def __init__(
@@ -98,9 +84,9 @@ class TrainingFaces:
         self._fingerprints: dict[int, str] = {}
         if (Path(data) / MANIFEST_FILE).is_file():
             records = RecordSet(data)
-            self._records = (
-                records if identities is None else records.select(read_names(identities))
-            )
+            if identities is not None:
+                records = records.select(read_names(identities))
+            self._records = records
         else:
             self._folders[1] = FaceFolder(data, identities)
 
@@ -129,12 +115,9 @@ class TrainingFaces:
         return {path.resolve() for path in part.paths}
 
     def heldout_pairs(self, recipe: Recipe) -> PairList:
-        """Pairs of the people that a recipe holds out, half of them genuine.
-
-        As many as `evaluation.pairs` says, or as they give.
-
-        Raises:
-            ValueError: where it holds nobody out, or records are trained on.
+        """Pairs of the people that a recipe holds out, half of them genuine: as many as
+        `evaluation.pairs` says, or as they give. ValueError where it holds nobody out, or records
+        are trained on.
         """
         holdout = recipe.data.holdout_identities
         if self._records is not None or not holdout:

@@ -54,10 +54,10 @@ def clean(
 ) -> CleaningResult:
     """Finds images under a wrong name by Sub-center ArcFace, and lists the others.
 
-    Of each identity's K centers the one that most of its images are nearest to is dominant.
-    Images at `angle` or more from it are dropped, those that cannot be read too. People held
-    out for verification are not measured and stay in the manifest. Nothing of `data` is
-    changed: the result is a list of files, or a folder of records that shares the shards.
+    Of each identity's K centers the one that most of its images are nearest to is dominant. Images
+    at `angle` or more from it are dropped, those that cannot be read too. People held out for
+    verification are not measured and stay in the manifest. Nothing of `data` is changed: the result
+    is a list of files, or a folder of records that shares the shards.
 
     In `out` stand `sub_centers/` (the run with K centers), `cleaned.txt` or `cleaned/`,
     `dropped.csv`, `classes.csv`, `report.json`, `angles.png` (their histogram), `dropped_*.jpg`
@@ -79,8 +79,8 @@ def clean(
         progress: called with (what, done, total) while images are measured.
 
     Raises:
-        ValueError: if recipe, run, data or arguments do not fit, fewer than two identities
-            would be left, or `out` holds something that would be lost.
+        ValueError: if recipe, run, data or arguments do not fit, fewer than two identities would be
+            left, or `out` holds something that would be lost.
 
     Example:
         data = FaceFolder("photos")
@@ -128,9 +128,8 @@ def clean(
     )
     reports.write(result)
     if retrain:
-        result = dataclasses.replace(
-            result, retrained=_retrain(recipe, data, result, resume, verbose, callbacks)
-        )
+        again = _retrain(recipe, data, result, resume, verbose, callbacks)
+        result = dataclasses.replace(result, retrained=again)
         reports.write(result)
     return result
 
@@ -253,11 +252,6 @@ def _retrain(
         kept = FaceFolder(data.root, None, data.min_images, result.manifest)
     # People held out are in the manifest besides, and are not trained on.
     left = len(result.labels) - len(result.dropped)
-    return train(
-        with_same_updates(with_one_center(recipe), len(result.labels), left),
-        kept,
-        result.out / RETRAINED_RUN,
-        resume=resume,
-        verbose=verbose,
-        callbacks=callbacks,
-    )
+    recipe = with_same_updates(with_one_center(recipe), len(result.labels), left)
+    out = result.out / RETRAINED_RUN
+    return train(recipe, kept, out, resume=resume, verbose=verbose, callbacks=callbacks)

@@ -11,12 +11,8 @@ from gfkeras.errors import in_range
 
 @dataclasses.dataclass(frozen=True)
 class OperatingPoint:
-    """The effect of dropping images from an angle on.
-
-    Attributes:
-        angle: degrees; images at this angle or more are dropped.
-        found: share of the wrong labels that are dropped.
-        lost: share of the right labels that are dropped.
+    """The shares of the wrong labels `found` and of the right ones `lost` by dropping images at
+    `angle` degrees or more.
     """
 
     angle: float
@@ -34,17 +30,12 @@ def flip_labels(labels: np.ndarray, share: float, seed: int) -> tuple[np.ndarray
 
     Returns:
         (N,) labels and (N,) bool, which are wrong.
-
-    Raises:
-        ValueError: for a share outside its range, or fewer than two identities.
     """
     labels = np.array(labels)
     in_range("share", share, 0, 1)
     present = np.unique(labels)
-    if len(present) < 2:
-        raise ValueError(
-            f"`labels` must be of at least two identities. Received: {len(present)} of them"
-        )
+    if (count := len(present)) < 2:
+        raise ValueError(f"`labels` must be of at least two identities. Received: {count} of them")
     rng = np.random.default_rng(seed)
     chosen = rng.permutation(len(labels))[: round(share * len(labels))]
     place = np.searchsorted(present, labels[chosen])
@@ -59,12 +50,9 @@ def flip_labels(labels: np.ndarray, share: float, seed: int) -> tuple[np.ndarray
 def operating_curve(
     angles: np.ndarray, flipped: np.ndarray, at: np.ndarray | list[float]
 ) -> list[OperatingPoint]:
-    """Found wrong labels against lost right ones.
+    """Found wrong labels against lost right ones, for images dropped from each angle in `at` on.
 
-    Args:
-        angles: (N,) degrees to the dominant centers.
-        flipped: (N,) bool, whether the label is wrong.
-        at: angles to drop from.
+    `angles` (N,) are degrees to the dominant centers; `flipped` (N,) is true for wrong labels.
     """
     wrong, right = angles[flipped], angles[~flipped]
     return [

@@ -15,11 +15,11 @@ from gfkeras.evaluation.plots.style import (
     COLORS,
     INK,
     MUTED,
-    STYLES,
     VERMILION,
     dress,
     figure_with_axes,
     legend,
+    line_style,
     new_figure,
     percent,
 )
@@ -39,12 +39,7 @@ _ROWS, _PAGES, _LIKENESSES = 20, 10, 3
 
 
 def angle_histogram(angles: np.ndarray, cut: float) -> Figure:
-    """Histogram of the images' angles to their dominant centers, and the cut.
-
-    Args:
-        angles: (N,) degrees; NaN is left out.
-        cut: the angle that images are dropped from.
-    """
+    """Histogram of the images' angles (N,) to their dominant centers in degrees, and the cut."""
     figure, axes = figure_with_axes("Angle to the dominant center (degrees)", "Images")
     edges = np.arange(0, 180 + _BIN, _BIN)
     angles = angles[~np.isnan(angles)]
@@ -65,11 +60,9 @@ def operating_curves(
 ) -> Figure:
     """Wrong labels found and right ones lost over the angle, a panel for each setting.
 
-    Args:
-        curves: for each setting the curves of several seeds, over the same angles; drawn are
-            their mean and, shaded, their range.
-        cut: marked: the default.
-        most_lost: marked: the share of right labels that may be lost.
+    `curves` are, for each setting, those of several seeds over the same angles; drawn are their
+    mean and, shaded, their range. Marked are the default `cut` and `most_lost`, the share of right
+    labels that may be lost.
     """
     figure = new_figure()
     first: Axes | None = None
@@ -80,14 +73,12 @@ def operating_curves(
         seeds = "1 seed" if len(runs) == 1 else f"{len(runs)} seeds"
         axes.set_title(f"{name}, {seeds}", color=MUTED, fontsize=11)
         angles = [point.angle for point in runs[0]]
-        for number, (label, key) in enumerate((("wrong", "found"), ("right", "lost"))):
+        for number, (label, key) in enumerate(_CURVES):
             values = np.array([[getattr(point, key) for point in run] for run in runs])
-            color, style = COLORS[number], STYLES[number]
-            axes.fill_between(
-                angles, values.min(axis=0), values.max(axis=0), color=color, alpha=0.2, linewidth=0
-            )
+            color, low, high = COLORS[number], values.min(axis=0), values.max(axis=0)
+            axes.fill_between(angles, low, high, color=color, alpha=0.2, linewidth=0)
             mean = values.mean(axis=0)
-            axes.plot(angles, mean, color=color, linestyle=style, linewidth=2)
+            axes.plot(angles, mean, **line_style(number) | {"linewidth": 2})
             # The name beside the curve, where it has fallen to a half.
             half = min(int((mean > 0.5).sum()), len(angles) - 1)
             axes.annotate(
@@ -106,8 +97,8 @@ def write_sheets(
 ) -> list[Path]:
     """Writes `dropped_001.jpg` …, 20 images a page, at most 200: the largest angles first.
 
-    A row shows the image dropped, three of the identity that it was given and three of the one
-    that it looks like, each the nearest to their dominant centers.
+    A row shows the image dropped, three of the identity that it was given and three of the one that
+    it looks like, each the nearest to their dominant centers.
     """
     for old in out.glob("dropped_[0-9][0-9][0-9].jpg"):
         old.unlink()
@@ -122,15 +113,13 @@ def write_sheets(
     for page, start in enumerate(range(0, len(shown), _ROWS), start=1):
         rows = []
         for image in shown[start : start + _ROWS]:
-            examples = [
-                by_angle[labels[by_angle] == label_of[name]][:_LIKENESSES]
-                for name in (image.identity, image.looks_like)
-            ]
-            pictures = [_pictures(faces, np.array([image.row]))]
-            pictures += [_padded(_pictures(faces, rows_)) for rows_ in examples]
+            tiles = _pictures(faces, np.array([image.row]))
+            for name in (image.identity, image.looks_like):
+                nearest = by_angle[labels[by_angle] == label_of[name]][:_LIKENESSES]
+                tiles += _padded(_pictures(faces, nearest))
             name = f"{image.identity}: {image.angle:.0f}°"
             note = f"{image.looks_like}: {image.looks_like_angle:.0f}°"
-            rows.append((name, note, [tile for group in pictures for tile in group]))
+            rows.append((name, note, tiles))
         title = "Dropped · three of the person it is called · three of the person it looks like"
         path = out / f"dropped_{page:03d}.jpg"
         with replacing(path) as temporary:

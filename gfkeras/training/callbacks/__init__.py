@@ -6,12 +6,6 @@ from gfkeras.training.callbacks.stopping import FiniteLoss, Patience
 from gfkeras.training.callbacks.verification import Verification
 
 __all__ = [
-    "DataEpoch",
-    "EpochLog",
-    "FiniteLoss",
-    "KeptModels",
-    "Patience",
-    "StepBackup",
-    "Throughput",
+    "DataEpoch", "EpochLog", "FiniteLoss", "KeptModels", "Patience", "StepBackup", "Throughput",
     "Verification",
-]
+]  # fmt: skip

@@ -1,7 +1,5 @@
 """Callbacks of each epoch: the log, the speed, the number of the epoch."""
 
-from __future__ import annotations
-
 import csv
 import time
 from pathlib import Path
@@ -18,11 +16,8 @@ class EpochLog(keras.callbacks.Callback):
     """Writes the logs of each epoch into a CSV file, one row an epoch.
 
     Unlike keras.callbacks.CSVLogger it takes columns that first come in a later epoch,
-    and on a resumed run drops the rows that the run will do again.
-
-    Args:
-        path: the file.
-        first_epoch: rows of this epoch and later ones in an existing file are dropped.
+    and on a resumed run drops the rows that the run will do again: those of `first_epoch` and
+    later ones.
     """
 
     def __init__(self, path: Path, first_epoch: int = 0):
@@ -31,9 +26,8 @@ class EpochLog(keras.callbacks.Callback):
         self.rows: list[dict[str, Any]] = []
         if path.is_file():
             with path.open(newline="", encoding="utf-8") as file:
-                self.rows = [
-                    row for row in csv.DictReader(file) if int(row["epoch"]) <= first_epoch
-                ]
+                rows = csv.DictReader(file)
+                self.rows = [row for row in rows if int(row["epoch"]) <= first_epoch]
 
     def on_epoch_end(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
         row: dict[str, Any] = {"epoch": epoch + 1}
@@ -53,10 +47,7 @@ class Throughput(keras.callbacks.Callback):
     """Adds learning_rate, seconds and images_per_second of an epoch to its logs.
 
     Seconds and images are those of this process: of an epoch that a resumed run finishes, the
-    rest of it.
-
-    Args:
-        batch_size: images a step, over all replicas.
+    rest of it. `batch_size` is that of all replicas.
     """
 
     def __init__(self, batch_size: int):
@@ -83,9 +74,6 @@ class DataEpoch(keras.callbacks.Callback):
     """Tells the batches which epoch it is, so that a resumed run sees what it would have.
 
     Keras itself also ends an "epoch" of the data set before the first one.
-
-    Args:
-        batches: a `FaceBatches`.
     """
 
     def __init__(self, batches: FaceBatches):

@@ -1,7 +1,5 @@
 """Callbacks that save: checkpoints to resume from, and the models a run keeps."""
 
-from __future__ import annotations
-
 import math
 from pathlib import Path
 from typing import Any
@@ -17,13 +15,9 @@ from gfkeras.training.step_checkpoints import Checkpoint, StepCheckpoints
 class KeptModels(keras.callbacks.Callback):
     """Saves the model inside the classifier as `best/` and `last/`.
 
-    Best is the highest val_auc where identities are held out, else the lowest loss.
-    Epochs with a loss that is not finite are not saved.
-
-    Args:
-        out: the folder of the run.
-        monitor: "val_auc" or "loss".
-        checkpoints: of the run; an error of writing says what they hold.
+    Best is the highest `monitor` "val_auc" where identities are held out, else the lowest
+    "loss". Epochs with a loss that is not finite are not saved. An error of writing says what
+    `checkpoints` hold.
 
     Attributes:
         best: the value of the best epoch, None before the first.
@@ -72,10 +66,8 @@ class StepBackup(keras.callbacks.Callback):
         checkpoints: where to.
         every_steps: how often within an epoch; there is one after each epoch besides.
         steps_per_epoch: of a whole epoch.
-        batch_size: of all replicas, which the place in the data depends on.
-        images: trained on.
-        kept_models: whose best value is kept too.
-        patience: whose count is kept too, where there is one.
+        batch_size, images: of all replicas and of the data, which the place in it depends on.
+        kept_models, patience: whose best value and count are kept too.
         writes: whether this process is the one that does.
     """
 
@@ -144,10 +136,7 @@ class StepBackup(keras.callbacks.Callback):
         self.checkpoints.save(self._step, arrays, state)
 
     def restore(self, model: keras.Model, checkpoint: Checkpoint) -> int:
-        """Puts a checkpoint into a built and compiled classifier.
-
-        Returns:
-            How many steps are done, over all epochs.
+        """Puts a checkpoint into a built and compiled classifier; gives the steps done in all.
 
         Raises:
             ValueError: if it is of another architecture or, within an epoch, of other data.
@@ -191,11 +180,8 @@ def restore_variables(model: keras.Model, checkpoint: Checkpoint) -> None:
 
 def _variables(model: keras.Model) -> list[Any]:
     """Every variable that the next step depends on, but for the metrics."""
-    return [
-        variable
-        for variable in (*model.variables, *model.optimizer.variables)
-        if not holds_nothing(variable)
-    ]
+    everything = (*model.variables, *model.optimizer.variables)
+    return [variable for variable in everything if not holds_nothing(variable)]
 
 
 def _finite(value: np.ndarray) -> bool:

@@ -1,7 +1,5 @@
 """Callbacks that end a run: patience, and a loss that is not finite."""
 
-from __future__ import annotations
-
 import math
 from collections.abc import Callable
 from typing import Any
@@ -58,17 +56,15 @@ MOST_SKIPPED = 100
 class FiniteLoss(keras.callbacks.Callback):
     """Ends the run at the step whose loss is not finite, saying where and what is kept.
 
-    The model's optimizer must be one of `gfkeras.training.optimizers`.
+    A ValueError out of `fit` names the last checkpoint. The model's optimizer must be one of
+    `gfkeras.training.optimizers`.
 
     Args:
-        checkpoints: of the run; the last of them is named.
+        checkpoints: of the run.
         learning_rate: from the number of steps done to the rate of the next.
 
     Attributes:
         skipped: steps left out so far, where the recipe asks for that.
-
-    Raises:
-        ValueError: out of `fit`.
     """
 
     def __init__(self, checkpoints: StepCheckpoints, learning_rate: Callable[[int], Any]):

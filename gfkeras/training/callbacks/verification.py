@@ -1,7 +1,5 @@
 """Verification of held-out identities while training."""
 
-from __future__ import annotations
-
 from pathlib import Path
 from typing import Any
 
@@ -23,9 +21,9 @@ class Verification(keras.callbacks.Callback):
         faces: of people that are not trained on.
         pairs: how many pairs; fewer where the faces do not give as many.
         every_epochs: on which epochs; the last one always counts.
-        last_epoch: how many epochs there are in all; those of the call of `fit` by default.
         seed: of the drawing of pairs.
         batch_size: images embedded at once.
+        last_epoch: how many epochs there are in all; those of the call of `fit` by default.
 
     Raises:
         ValueError: if the faces give no genuine or no impostor pair.
@@ -54,9 +52,8 @@ class Verification(keras.callbacks.Callback):
                 "Held-out identities must be at least two people with at least two images each. "
                 f"Received: {len(faces)} images of {len(faces.identities)} people"
             )
-        drawn = sample_pairs(
-            [Path(str(i)) for i in range(len(faces))], faces.labels, count, seed=seed
-        )
+        names = [Path(str(i)) for i in range(len(faces))]
+        drawn = sample_pairs(names, faces.labels, count, seed=seed)
         self._first = np.array([int(path.name) for path in drawn.first])
         self._second = np.array([int(path.name) for path in drawn.second])
         self._same, self._fold = drawn.same, drawn.fold
@@ -70,9 +67,7 @@ class Verification(keras.callbacks.Callback):
             return
         scores = np.einsum("nd,nd->n", embedding[self._first], embedding[self._second])
         result = evaluate_pair_scores(scores, self._same, self._fold)
-        logs["val_accuracy"] = result.accuracy
-        logs["val_auc"] = result.auc
-        logs["val_eer"] = result.eer
+        logs |= {"val_accuracy": result.accuracy, "val_auc": result.auc, "val_eer": result.eer}
 
 
 def embed(model: keras.Model, images: np.ndarray, batch_size: int = 64) -> np.ndarray:
@@ -82,10 +77,8 @@ def embed(model: keras.Model, images: np.ndarray, batch_size: int = 64) -> np.nd
     and in the same order on all. Within the scope of a `keras.distribution` batches are made
     to divide by its replicas.
     """
-    if _replicated():
-        embedding = _local_predict(model, images, batch_size)
-    else:
-        embedding = _predict(model, images, batch_size)
+    predict = _local_predict if _replicated() else _predict
+    embedding = predict(model, images, batch_size)
     norm = np.linalg.norm(embedding, axis=1, keepdims=True)
     return embedding / np.maximum(norm, np.finfo(np.float32).tiny)
 

@@ -1,7 +1,5 @@
 """Training on one device of one process, the base of the other distributions."""
 
-from __future__ import annotations
-
 import contextlib
 from contextlib import AbstractContextManager
 from typing import Any
@@ -14,13 +12,7 @@ from gfkeras.data.tf_dataset import tf_dataset
 
 
 class EpochRest(keras.utils.PyDataset):
-    """The batches of one epoch from one of them on.
-
-    Args:
-        batches: of the whole epoch.
-        epoch: counted from 0.
-        first: index of the first batch to give.
-    """
+    """The batches of one epoch, counted from 0, from the batch `first` on."""
 
     def __init__(self, batches: FaceBatches, epoch: int, first: int):
         super().__init__(

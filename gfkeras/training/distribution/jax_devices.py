@@ -1,7 +1,6 @@
 """Training on several devices of one process with JAX."""
 
-from __future__ import annotations
-
+import contextlib
 from collections.abc import Sequence
 from contextlib import AbstractContextManager
 from typing import Any
@@ -50,11 +49,9 @@ class JaxDevices(Distribution):
             XLA_FLAGS=--xla_force_host_platform_device_count=4 gives four.
 
     Raises:
-        ValueError: if Keras does not run on JAX, in one of several processes, for devices
-            that are not there or named twice, for a `model_parallel` that does not divide
-            their number; in `scope`, when a head is built, for centers that cannot be cut
-            into equal parts; in `dataset`, for batches that the replicas cannot share
-            equally.
+        ValueError: without JAX, in one of several processes, for devices that are not there or
+            named twice, for a `model_parallel` that does not divide their number; when a head is
+            built, for centers, and in `dataset`, for batches that cannot be cut equally.
 
     Example:
         distribution = JaxDevices(model_parallel=2)
@@ -83,13 +80,9 @@ class JaxDevices(Distribution):
         if model_parallel == 1:
             self._keras: Any = keras.distribution.DataParallel(devices=self.devices)
         else:
-            self._keras = _CentersParallel(
-                keras.distribution.DeviceMesh(
-                    (count // model_parallel, model_parallel),
-                    (BATCH_AXIS, MODEL_AXIS),
-                    self.devices,
-                )
-            )
+            grid = (count // model_parallel, model_parallel)
+            mesh = keras.distribution.DeviceMesh(grid, (BATCH_AXIS, MODEL_AXIS), self.devices)
+            self._keras = _CentersParallel(mesh)
         if self._keras.num_processes > 1:
             raise ValueError(
                 "Training on JAX is supported in one process, which drives all its devices. "
@@ -206,18 +199,12 @@ def _checked_devices(devices: Sequence[str] | None) -> list[str]:
     if len(kinds) > 1:
         raise ValueError(f"`devices` must be of one kind. Received: {names}")
     for kind in sorted(kinds - {name.partition(":")[0] for name in present}):
-        present += _devices_of(kind)
+        # JAX's answer for a kind of device that it does not have or know.
+        with contextlib.suppress(RuntimeError):
+            present += keras.distribution.list_devices(kind)
     missing = [name for name in names if name not in present]
     if missing:
         raise ValueError(
             f"`devices` must be among {', '.join(present)}. Received: {', '.join(missing)}"
         )
     return names
-
-
-def _devices_of(kind: str) -> list[str]:
-    try:
-        return list(keras.distribution.list_devices(kind))
-    # JAX's answer for a kind of device that it does not have or know.
-    except RuntimeError:
-        return []

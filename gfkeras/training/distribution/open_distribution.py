@@ -1,7 +1,5 @@
 """The distribution of a recipe."""
 
-from __future__ import annotations
-
 import json
 import os
 
@@ -14,10 +12,7 @@ from gfkeras.training.recipe_sections import TrainingSection
 
 
 def open_distribution(section: TrainingSection) -> Distribution:
-    """The devices that [training] asks for.
-
-    Args:
-        section: `strategy`, `devices` and `model_parallel` of it.
+    """The devices that `strategy`, `devices` and `model_parallel` of [training] ask for.
 
     Raises:
         ValueError: for devices or workers that are not there, a TF_CONFIG that does not fit,

@@ -128,12 +128,8 @@ class TensorFlowReplicas(Distribution):
     def mirrored(cls, devices: int | Sequence[str] | None = None) -> TensorFlowReplicas:
         """On several devices of this process, by `tf.distribute.MirroredStrategy`.
 
-        Args:
-            devices: how many, or their names such as "GPU:0"; all visible GPUs by default,
-                or all CPU devices where there is no GPU.
-
-        Raises:
-            ValueError: for devices that are not there.
+        `devices` are how many, or their names such as "GPU:0"; all visible GPUs by default, or all
+        CPU devices where there is no GPU. Those that are not there are a ValueError.
         """
         return cls(_mirrored_strategy(tuple(_chosen(devices))))
 
@@ -161,11 +157,10 @@ class TensorFlowReplicas(Distribution):
         return self.strategy.scope()
 
     def dataset(self, batches: FaceBatches, epochs: int, first_step: int = 0) -> Any:
-        return self.strategy.distribute_datasets_from_function(
-            lambda context: tf_dataset(
-                batches, epochs, first_step=first_step, input_context=context
-            )
-        )
+        def of_worker(context: Any) -> Any:
+            return tf_dataset(batches, epochs, first_step=first_step, input_context=context)
+
+        return self.strategy.distribute_datasets_from_function(of_worker)
 
     def require_equal(self, name: str, value: int) -> None:
         if self.cluster is None:
@@ -187,13 +182,9 @@ class TensorFlowReplicas(Distribution):
         import tensorflow as tf
 
         lost = (
-            tf.errors.AbortedError,
-            tf.errors.CancelledError,
-            tf.errors.DeadlineExceededError,
-            tf.errors.InternalError,
-            tf.errors.UnavailableError,
-            tf.errors.UnknownError,
-        )
+            tf.errors.AbortedError, tf.errors.CancelledError, tf.errors.DeadlineExceededError,
+            tf.errors.InternalError, tf.errors.UnavailableError, tf.errors.UnknownError,
+        )  # fmt: skip
         if self.cluster is None or not isinstance(error, lost):
             return None
         # Above it stands where in the graph the exchange was, several screens of it.

@@ -1,7 +1,5 @@
 """Adam and AdamW."""
 
-from __future__ import annotations
-
 from typing import Any
 
 import keras
@@ -23,9 +21,8 @@ class Adam(FaceOptimizer, keras.optimizers.Adam):
         beta_2: of the second.
         epsilon: added to the second moment's root.
         weight_decay: as of `FaceOptimizer`.
-        weight_decay_mode: as of `FaceOptimizer`.
-        decay_norm_and_bias: as of `FaceOptimizer`.
-        kwargs: of `keras.optimizers.Adam`; `amsgrad` is refused with sampled rows.
+        kwargs: of `FaceOptimizer` and `keras.optimizers.Adam`; `amsgrad` is refused with
+            sampled rows.
 
     Example:
         >>> from gfkeras.training.optimizers import Adam
@@ -40,8 +37,6 @@ class Adam(FaceOptimizer, keras.optimizers.Adam):
         beta_2: float = 0.999,
         epsilon: float = 1e-7,
         weight_decay: float | None = None,
-        weight_decay_mode: str = "decoupled",
-        decay_norm_and_bias: bool = False,
         **kwargs: Any,
     ):
         super().__init__(
@@ -50,8 +45,6 @@ class Adam(FaceOptimizer, keras.optimizers.Adam):
             beta_2=beta_2,
             epsilon=epsilon,
             weight_decay=weight_decay,
-            weight_decay_mode=weight_decay_mode,
-            decay_norm_and_bias=decay_norm_and_bias,
             **kwargs,
         )
 

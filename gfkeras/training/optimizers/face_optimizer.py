@@ -1,7 +1,5 @@
 """The base of the optimizers: what they add to Keras' own."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from typing import Any
 
@@ -10,14 +8,7 @@ from keras import ops
 
 from gfkeras.errors import in_range, one_of, positive
 from gfkeras.layers.replica import global_sum, num_replicas
-from gfkeras.layers.rows import (
-    SampledRows,
-    chunks,
-    gather_rows,
-    is_gradient,
-    is_table,
-    set_rows,
-)
+from gfkeras.layers.rows import SampledRows, chunks, gather_rows, is_gradient, is_table, set_rows
 
 
 def keras_cannot_accumulate() -> bool:
@@ -30,10 +21,8 @@ def keras_cannot_accumulate() -> bool:
         return False
     import tensorflow as tf
 
-    return (
-        tf.distribute.has_strategy()
-        and not tf.__internal__.distribute.strategy_supports_no_merge_call()
-    )
+    internal = tf.__internal__.distribute
+    return tf.distribute.has_strategy() and not internal.strategy_supports_no_merge_call()
 
 
 def accumulate_or_update(optimizer: Any, gradients: list[Any], variables: list[Any]) -> None:
@@ -129,13 +118,10 @@ class FaceOptimizer(keras.optimizers.Optimizer):
         super().exclude_from_weight_decay(var_list, var_names)
 
     def set_rate_factors(self, factors: Mapping[int, float]) -> None:
-        """Learning rates of single variables, as factors of the learning rate.
+        """Factors of the learning rate by the place of a variable in `build`; 1 for all others.
 
         Weight decay that is decoupled is multiplied by them as well, as it is by the learning
         rate. Not part of the configuration: whoever makes the optimizer sets them again.
-
-        Args:
-            factors: from the place of a variable in `build` to its factor; 1 for all others.
 
         Raises:
             ValueError: for a factor that is not positive, or together with
@@ -146,9 +132,7 @@ class FaceOptimizer(keras.optimizers.Optimizer):
                 "Learning rates of their own for some layers need `gradient_accumulation_steps` "
                 f"None. Received: gradient_accumulation_steps={self.gradient_accumulation_steps}"
             )
-        self._rate_factors = {
-            int(place): positive("factor", factor) for place, factor in factors.items()
-        }
+        self._rate_factors = {int(i): positive("factor", factor) for i, factor in factors.items()}
 
     def _rate_factor(self, variable: Any) -> float:
         return self._rate_factors.get(self._get_variable_index(variable), 1.0)
@@ -178,8 +162,8 @@ class FaceOptimizer(keras.optimizers.Optimizer):
             spared = [v for v in variables if v.name in NORM_AND_BIAS]
             super().exclude_from_weight_decay(var_list=spared)
         super().build(variables)
-        # A plain object, in which no optimizer looks for variables of its own.
-        self._sampled = _Sampled(sampled)
+        # In a function, where no optimizer looks for variables of its own.
+        self._sampled_at = sampled.get
 
     def add_variable_from_reference(
         self, reference_variable: Any, name: str | None = None, initializer: Any = "zeros"
@@ -192,21 +176,17 @@ class FaceOptimizer(keras.optimizers.Optimizer):
     def apply(self, grads: Any, trainable_variables: Any = None) -> None:
         if trainable_variables is None:
             trainable_variables = self._trainable_variables
-        grads, variables = list(grads), list(trainable_variables)
+        variables = list(trainable_variables)
         if not self.built:
             with keras.name_scope(self.name):
                 self.build(variables)
         # A table has no gradient, or zeros of its size, which are not to be computed.
-        pairs = [
-            (gradient, variable)
-            for gradient, variable in zip(grads, variables, strict=True)
-            if not is_table(variable)
-        ]
-        super().apply([gradient for gradient, _ in pairs], [variable for _, variable in pairs])
+        kept = [(g, v) for g, v in zip(grads, variables, strict=True) if not is_table(v)]
+        super().apply([gradient for gradient, _ in kept], [variable for _, variable in kept])
 
     def update_step(self, gradient: Any, variable: Any, learning_rate: Any) -> None:
         learning_rate = learning_rate * self._rate_factor(variable)
-        rows = self._sampled.by_position.get(self._get_variable_index(variable))
+        rows = self._sampled_at(self._get_variable_index(variable))
         if rows is not None:
             self._update_rows(rows, gradient, learning_rate)
             return
@@ -261,11 +241,8 @@ class FaceOptimizer(keras.optimizers.Optimizer):
         return clipped if count == 1 else [gradient / count for gradient in clipped]
 
     def _has_decay(self, mode: str, variable: Any) -> bool:
-        return bool(
-            self.weight_decay
-            and self.weight_decay_mode == mode
-            and self._use_weight_decay(variable)
-        )
+        active = self.weight_decay and self.weight_decay_mode == mode
+        return bool(active and self._use_weight_decay(variable))
 
     def _update_rows(self, rows: SampledRows, gradient: Any, learning_rate: Any) -> None:
         index = ops.cast(rows.index, "int32")
@@ -288,16 +265,9 @@ class FaceOptimizer(keras.optimizers.Optimizer):
         raise NotImplementedError
 
     def updated(self, weights: Any, slots: list[Any], gradient: Any, rate: Any) -> list[Any]:
-        """One step of some rows, without weight decay.
+        """One step of some rows without weight decay: the new weights, then the new slots.
 
-        Args:
-            weights: (R, ...) float32.
-            slots: the same rows of `slots`, (R, ...) each.
-            gradient: (R, ...) float32.
-            rate: the learning rate, a scalar float32.
-
-        Returns:
-            The new weights, then the new slots.
+        Weights, gradient and the same rows of each of `slots` are (R, ...) float32.
         """
         raise NotImplementedError
 
@@ -307,8 +277,3 @@ class FaceOptimizer(keras.optimizers.Optimizer):
             "weight_decay_mode": self.weight_decay_mode,
             "decay_norm_and_bias": self.decay_norm_and_bias,
         }
-
-
-class _Sampled:
-    def __init__(self, by_position: dict[int, SampledRows]):
-        self.by_position = by_position

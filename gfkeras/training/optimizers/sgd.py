@@ -1,7 +1,5 @@
 """SGD with momentum."""
 
-from __future__ import annotations
-
 from typing import Any
 
 import keras
@@ -20,10 +18,8 @@ class SGD(FaceOptimizer, keras.optimizers.SGD):
         momentum: in [0, 1).
         nesterov: whether the step looks ahead.
         weight_decay: as of `FaceOptimizer`.
-        weight_decay_mode: as of `FaceOptimizer`.
-        decay_norm_and_bias: as of `FaceOptimizer`.
-        kwargs: of `keras.optimizers.SGD`, such as `clipnorm` (of each variable),
-            `global_clipnorm` (of all together), `clipvalue`, `gradient_accumulation_steps`.
+        kwargs: of `FaceOptimizer` and of `keras.optimizers.SGD`, such as `clipnorm` (of each
+            variable), `global_clipnorm` (of all), `clipvalue`, `gradient_accumulation_steps`.
 
     Example:
         >>> from gfkeras.training.optimizers import SGD
@@ -38,8 +34,6 @@ class SGD(FaceOptimizer, keras.optimizers.SGD):
         momentum: float = 0.0,
         nesterov: bool = False,
         weight_decay: float | None = None,
-        weight_decay_mode: str = "decoupled",
-        decay_norm_and_bias: bool = False,
         **kwargs: Any,
     ):
         super().__init__(
@@ -47,8 +41,6 @@ class SGD(FaceOptimizer, keras.optimizers.SGD):
             momentum=momentum,
             nesterov=nesterov,
             weight_decay=weight_decay,
-            weight_decay_mode=weight_decay_mode,
-            decay_norm_and_bias=decay_norm_and_bias,
             **kwargs,
         )
 
