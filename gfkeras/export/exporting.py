@@ -39,7 +39,7 @@ def export_model(
     int8: Int8Settings | None = None,
     about: About | None = None,
 ) -> Path:
-    """Writes an artefact that runs without gfkeras, and its card: PATH.json, and inside.
+    """Writes an artefact that runs without gfkeras, and its card (PATH.json, and inside).
 
     The artefact takes `images`, (B, H, W, 3) float32 RGB, 0…255, normalises them itself and gives
     `embedding` (not L2-normalised) and, for a GroupFace, `group_feature` and `group_logits`. It
@@ -63,9 +63,6 @@ def export_model(
         calibration: for "int8", at least 32 aligned faces, (N, H, W, 3), 0…255.
         int8: further settings for "int8" of TFLite.
         about: thresholds, sources and results for the card.
-
-    Returns:
-        The path.
 
     Raises:
         ValueError: for arguments that do not fit together, or a path that holds something else.

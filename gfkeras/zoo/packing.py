@@ -28,7 +28,7 @@ _TO_FILL_IN = {
 
 
 def pack(model: keras.Model, folder: str | os.PathLike[str]) -> Preset:
-    """Writes weights in half precision, their golden embeddings and `model.toml`.
+    """Writes half-precision weights, their golden embeddings and `model.toml`; returns the preset.
 
     In a `model.toml` that exists, [architecture] and [weights] are replaced, and [[exports]] lose
     their files. Its results and thresholds stay those of the earlier weights until you measure them
@@ -37,9 +37,6 @@ def pack(model: keras.Model, folder: str | os.PathLike[str]) -> Preset:
     Args:
         model: a `GroupFace` or a backbone.
         folder: `zoo/<name>`; made where it does not exist.
-
-    Returns:
-        The preset, whose embeddings are those of the rounded weights.
 
     Raises:
         ValueError: for another kind of model, weights beyond float16, or a damaged `model.toml`.

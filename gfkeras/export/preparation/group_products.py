@@ -5,11 +5,13 @@ from typing import Any
 
 import keras
 
+from gfkeras.saving import Configured
+
 # ai-edge-quantizer 0.10 quantises larger constants in parts, and fails if they have three axes.
 _LARGEST_QUANTISED = 32 * 2**20
 
 
-class _GroupProduct(keras.layers.Layer):
+class _GroupProduct(Configured, keras.layers.Layer):
     """K group FCs, `kernel` and `bias` (K, D): feature (B, F) and logits (B, K) to (B, D)."""
 
     def __init__(self, embedding_dim: int, **kwargs: Any):
@@ -27,9 +29,6 @@ class _GroupProduct(keras.layers.Layer):
 
     def compute_output_shape(self, feature_shape: Any, group_logits_shape: Any) -> Any:
         return (*feature_shape[:1], self.embedding_dim)
-
-    def get_config(self) -> dict[str, Any]:
-        return {**super().get_config(), "embedding_dim": self.embedding_dim}
 
 
 @keras.saving.register_keras_serializable("gfkeras")

@@ -101,9 +101,7 @@ def _one_image(quantization: Any, name: str, image: np.ndarray) -> Any:
         """The quantiser's own calibration, of which nothing is used: all ranges are given."""
 
         def __init__(self) -> None:
-            self._batches: Iterator[dict[str, np.ndarray]] = iter(
-                [{name: image[np.newaxis].astype(np.float32)}]
-            )
+            self._batches = iter([{name: image[np.newaxis].astype(np.float32)}])
 
         def get_next(self) -> dict[str, np.ndarray] | None:
             return next(self._batches, None)

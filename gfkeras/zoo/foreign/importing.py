@@ -40,7 +40,7 @@ def import_weights(
     symbol: str | os.PathLike[str] | None = None,
     pixel_scale: float | None = None,
 ) -> Backbone:
-    """A backbone of ours with the weights of a public face network.
+    """An `IResNet` or `MobileFaceNet` with the weights of a public face network.
 
     Files are read without the framework that wrote them:
 
@@ -61,9 +61,6 @@ def import_weights(
         pixel_scale: pixels become (x − 127.5)·pixel_scale, where the network was trained with
             another scale than its format's usual one: 1/127.5, or 1/128 for "keras". Not for graphs
             that normalise themselves.
-
-    Returns:
-        An `IResNet` or `MobileFaceNet` with its `embedding_dim`.
 
     Raises:
         ValueError: for a file that is missing, damaged, of another kind or refused; for a network
