@@ -36,12 +36,8 @@ def arcface_torch_network(path: Path, arrays: Mapping[str, np.ndarray]) -> Forei
             f"Received: the names {listing(arrays) or 'of nothing'}"
         )
     # `num_batches_tracked` counts training steps, which no result depends on.
-    left = [
-        name
-        for name in arrays
-        if name not in builder.used and not name.endswith("num_batches_tracked")
-    ]
-    if left:
+    unused = [name for name in arrays if name not in builder.used]
+    if left := [name for name in unused if not name.endswith("num_batches_tracked")]:
         raise ValueError(
             f"{path} differs from arcface_torch's network: it also has {listing(left)}"
         )
