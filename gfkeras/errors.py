@@ -7,6 +7,7 @@ import importlib
 import math
 import numbers
 from collections.abc import Iterable, Mapping
+from pathlib import Path
 from types import ModuleType
 from typing import Any, TypeVar
 
@@ -81,6 +82,13 @@ def positive(argument: str, value: Any) -> float:
 
 def _is_number(value: Any) -> bool:
     return isinstance(value, numbers.Real) and not isinstance(value, bool)
+
+
+def unreadable(path: Path, what: str, error: BaseException | str) -> ValueError:
+    """The error for an artefact that is truncated, garbage or not what its name says."""
+    lines = str(error).strip().splitlines()
+    reason = lines[0][:300] if lines else type(error).__name__
+    return ValueError(f"{path} cannot be read as {what}; it is damaged or not one: {reason}")
 
 
 class DownloadError(OSError):

@@ -1,7 +1,5 @@
 """Files: whole or no results, room on the disk, hashes and order."""
 
-from __future__ import annotations
-
 import contextlib
 import errno
 import hashlib

@@ -1,7 +1,5 @@
 """Models as folders: `config.json` beside `model.weights.h5`."""
 
-from __future__ import annotations
-
 import inspect
 import json
 import math

@@ -1,12 +1,14 @@
-"""Pydantic's errors as one readable line."""
+"""TOML files as validated tables, with Pydantic's errors as one readable line."""
 
-from __future__ import annotations
-
-from typing import Any, get_args
+import tomllib
+from pathlib import Path
+from typing import Any, TypeVar, get_args
 
 from pydantic import BaseModel, ValidationError
 
 from gfkeras.errors import nearest
+
+Table = TypeVar("Table", bound=BaseModel)
 
 _EXPECTED = {
     "int_type": "an integer",
@@ -20,6 +22,24 @@ _EXPECTED = {
     "model_attributes_type": "a table",
     "finite_number": "a finite number",
 }
+
+
+def read_toml(path: Path, file: type[Table], what: str) -> Table:
+    """A TOML file as a `file`; a ValueError of one line names the path and the key."""
+    try:
+        return file.model_validate(toml_values(path))
+    except ValidationError as error:
+        raise ValueError(f"{path}: {readable(error, file, what)}") from error
+
+
+def toml_values(path: Path) -> dict[str, Any]:
+    """The values of a TOML file; a ValueError of one line where it cannot be read."""
+    try:
+        return tomllib.loads(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise ValueError(f"{path} cannot be read: {error.strerror or error}") from error
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise ValueError(f"{path} is not valid TOML: {error}") from error
 
 
 def readable(error: ValidationError, file: type[BaseModel], what: str = "recipe") -> str:

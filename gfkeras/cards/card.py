@@ -1,7 +1,5 @@
 """Cards of artefacts: writing, reading, embedding, checking and extending."""
 
-from __future__ import annotations
-
 import datetime
 import json
 from collections.abc import Mapping
@@ -9,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from gfkeras.cards import tflite_metadata
-from gfkeras.errors import require
+from gfkeras.errors import require, unreadable
 from gfkeras.files import replacing, sha256
 from gfkeras.version import __version__
 
@@ -93,24 +91,19 @@ def _embedded(path: Path) -> str | bytes | None:
         file = path / SAVEDMODEL_FILE
         return file.read_bytes() if file.is_file() else None
     if path.suffix.lower() == ".tflite":
-        kind = "a TFLite model"
         try:
             return tflite_metadata.metadata(path.read_bytes(), NAME)
         except ValueError as error:
-            raise ValueError(_unreadable(path, kind, error)) from error
+            raise unreadable(path, "a TFLite model", error) from error
     onnx: Any = require("onnx", "onnx")
     try:
         model = onnx.load_model(path, load_external_data=False)
     # Of protobuf's own kind, which is an Exception.
     except Exception as error:
-        raise ValueError(_unreadable(path, "an ONNX model", error)) from error
+        raise unreadable(path, "an ONNX model", error) from error
     # The last, for what is put in is put behind.
     found = [entry.value for entry in model.metadata_props if entry.key == NAME]
     return found[-1] if found else None
-
-
-def _unreadable(path: Path, what: str, error: Exception) -> str:
-    return f"{path} cannot be read as {what}; it is damaged or not one: {error}"
 
 
 def read_card(path: Path) -> dict[str, Any] | None:
@@ -119,8 +112,7 @@ def read_card(path: Path) -> dict[str, Any] | None:
     Without PATH.json, the card inside is returned, which states no hash; without either, None.
 
     Raises:
-        ValueError: if a card cannot be read, or a file is missing or has another SHA-256 than
-            stated.
+        ValueError: if a card cannot be read, or a file is missing or has another SHA-256.
     """
     beside = card_path(path)
     if not beside.is_file():

@@ -1,7 +1,5 @@
 """Metadata of a TFLite file, added and read without touching the model."""
 
-from __future__ import annotations
-
 import struct
 from typing import Any
 

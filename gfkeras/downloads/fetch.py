@@ -1,7 +1,5 @@
 """Cached downloads of files whose SHA-256 is known."""
 
-from __future__ import annotations
-
 import os
 import re
 from pathlib import Path
@@ -73,7 +71,9 @@ def fetch_file(
     Example:
         path = fetch_file("https://example.org/model.onnx", "9cc6e4a7…")
     """
-    digest = _checked_digest(sha256)
+    digest = str(sha256).lower()
+    if not re.fullmatch(r"[0-9a-f]{64}", digest):
+        raise ValueError(f"`sha256` must be 64 hexadecimal digits. Received: sha256={sha256!r}")
     name = _checked_name(url, file_name)
     target = (cache_folder() if folder is None else Path(folder)) / name
     source = mirrored(url)
@@ -128,13 +128,6 @@ def _download(url: str, digest: str, target: Path, progress: bool | None) -> Non
         )
     partial.replace(target)
     discard(partial)
-
-
-def _checked_digest(sha256: str) -> str:
-    digest = str(sha256).lower()
-    if not re.fullmatch(r"[0-9a-f]{64}", digest):
-        raise ValueError(f"`sha256` must be 64 hexadecimal digits. Received: sha256={sha256!r}")
-    return digest
 
 
 def _checked_name(url: str, file_name: str | None) -> str:

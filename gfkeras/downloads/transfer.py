@@ -1,7 +1,5 @@
 """Transfer of one file over HTTP, continued after an interruption."""
 
-from __future__ import annotations
-
 import contextlib
 import json
 import logging
@@ -46,24 +44,13 @@ def reporting(label: str, progress: bool | None) -> Iterator[Report]:
     if not progress:
         yield lambda done, total: None
         return
+    from rich import progress as bars
     from rich.console import Console
-    from rich.progress import (
-        BarColumn,
-        DownloadColumn,
-        Progress,
-        TextColumn,
-        TimeRemainingColumn,
-        TransferSpeedColumn,
-    )
 
-    columns = (
-        TextColumn("{task.description}", markup=False),
-        BarColumn(),
-        DownloadColumn(),
-        TransferSpeedColumn(),
-        TimeRemainingColumn(),
-    )
-    with Progress(*columns, console=Console(stderr=True)) as bar:
+    label_column = bars.TextColumn("{task.description}", markup=False)
+    figures = (bars.DownloadColumn(), bars.TransferSpeedColumn(), bars.TimeRemainingColumn())
+    columns = (label_column, bars.BarColumn(), *figures)
+    with bars.Progress(*columns, console=Console(stderr=True)) as bar:
         task = bar.add_task(label, total=None)
         yield lambda done, total: bar.update(task, completed=done, total=total)
 

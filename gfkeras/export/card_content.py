@@ -1,7 +1,5 @@
 """Content of an artefact's card."""
 
-from __future__ import annotations
-
 import dataclasses
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime

@@ -1,7 +1,5 @@
 """The graph that is exported: images in, named outputs out, as little work as possible."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from typing import Any
 

@@ -1,7 +1,5 @@
 """Parity of an artefact with its model, image by image."""
 
-from __future__ import annotations
-
 import contextlib
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
@@ -137,7 +135,6 @@ class ParityResult:
         if self.passed(precision):
             return
         precision = precision or self.precision
-        limit = str(TOLERANCES[precision])
         worst = int(np.argmin(self.cosine))
         flips = (
             f"; another group chosen for {len(self.group_disagreements)}, "
@@ -146,11 +143,10 @@ class ParityResult:
             else ""
         )
         raise ValueError(
-            f"The artefact does not keep the tolerance of {precision} ({limit}): over "
-            f"{self.images} images max_abs_error {self.max_abs_error:.3g}, mean_cosine "
+            f"The artefact does not keep the tolerance of {precision} ({TOLERANCES[precision]}): "
+            f"over {self.images} images max_abs_error {self.max_abs_error:.3g}, mean_cosine "
             f"{self.mean_cosine:.6f}, min_cosine {self.min_cosine:.6f}; worst image {worst} with "
-            f"cosine {self.cosine[worst]:.6f}"
-            f"{flips}"
+            f"cosine {self.cosine[worst]:.6f}{flips}"
         )
 
     def to_json(self) -> dict[str, Any]:
@@ -223,13 +219,8 @@ def verify(
             ties = {flip.image for flip in new if hard and flip.near_tie}
             counted.append(np.array([start + i not in ties for i in range(len(a))]))
             flips += new
-    return ParityResult(
-        precision=precision,
-        cosine=np.concatenate(cosine),
-        max_abs=np.concatenate(max_abs),
-        counted=np.concatenate(counted),
-        group_disagreements=flips,
-    )
+    joined = [np.concatenate(rows) for rows in (cosine, max_abs, counted)]
+    return ParityResult(precision, joined[0], joined[1], joined[2], flips)
 
 
 def _unit(embedding: Any) -> np.ndarray:

@@ -1,7 +1,5 @@
 """Writers of SavedModel, TFLite and ONNX."""
 
-from __future__ import annotations
-
 import contextlib
 import logging
 import os
@@ -92,11 +90,6 @@ def write_onnx(tf: Any, form: Any, path: Path, precision: str = "fp32") -> None:
     path.write_bytes(model.SerializeToString())
     if precision == "fp16":
         halve(path)
-
-
-def write_savedmodel(tf: Any, form: Any, path: Path) -> None:
-    """Writes the folder, with the signature `serving_default`."""
-    tf.saved_model.save(form, str(path), signatures={"serving_default": form.serve})
 
 
 @contextlib.contextmanager

@@ -18,7 +18,7 @@ from gfkeras.files import sha256, tree_sha256
 from gfkeras.inference.embeddings import Embeddings, FileEmbeddings
 from gfkeras.inference.open_model import open_model
 from gfkeras.inference.photos import Photo, PhotoFaces, aligner_for, embed_photos
-from gfkeras.inference.pipeline import Loaded, Runtimes
+from gfkeras.inference.pipeline import Loaded, Result, Runtimes
 from gfkeras.inference.runtimes import Runtime
 from gfkeras.processors import usable_processors
 
@@ -131,11 +131,7 @@ class Embedder:
         images = self._batch(images)
         if len(images) <= self.batch_size:
             return self._embed(images, self._runtimes.main)
-        starts = range(0, len(images), self.batch_size)
-        found = self._runtimes.map(
-            starts, lambda start: images[start : start + self.batch_size], self._embed
-        )
-        return Embeddings.joined(list(found))
+        return Embeddings.joined(self._in_parts(images, self._embed))
 
     def outputs(self, images: Any) -> dict[str, np.ndarray]:
         """The network's own outputs for a batch: nothing normalised, no `flip`.
@@ -144,15 +140,7 @@ class Embedder:
         GroupFace in Keras, "instance" (v), "group_feature" (v̂) and "group_logits". An artefact has
         those that it was exported with.
         """
-        images = self._batch(images)
-        starts = range(0, len(images), self.batch_size)
-        parts = list(
-            self._runtimes.map(
-                starts,
-                lambda start: images[start : start + self.batch_size].astype(np.float32),
-                self._run,
-            )
-        )
+        parts = self._in_parts(self._batch(images), self._run)
         return {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
 
     def embed_files(
@@ -223,8 +211,8 @@ class Embedder:
         Args:
             names: what the images are called, in `skipped`.
             load: from a position in `names` to an aligned face, (112, 112, 3) uint8, or to several
-                of one photo, (F, 112, 112, 3), which all get its position; its `ImageError` lists
-                the image.
+                of one photo, (F, 112, 112, 3), which all get its position; its `ImageError`s are
+                listed.
             progress: called with (images done, images) after each batch.
         """
         starts = range(0, len(names), self.batch_size)
@@ -247,15 +235,9 @@ class Embedder:
             if progress is not None:
                 progress(min(start + self.batch_size, len(names)), len(names))
         joined = Embeddings.joined(results) if results else Embeddings(np.zeros((0, 0), np.float32))
-        return FileEmbeddings(
-            embedding=joined.embedding,
-            group_feature=joined.group_feature,
-            group=joined.group,
-            index=np.asarray(index, np.int64),
-            skipped=skipped,
-            norm=joined.norm,
-            model=joined.model,
-        )
+        columns = (joined.embedding, joined.group_feature, joined.group)
+        positions = np.asarray(index, np.int64)
+        return FileEmbeddings(*columns, positions, skipped, norm=joined.norm, model=joined.model)
 
     def _embed_loaded(self, batch: Loaded, runtime: Runtime) -> tuple[Loaded, Embeddings | None]:
         images, batch.images = batch.images, None
@@ -265,6 +247,14 @@ class Embedder:
         starts = range(0, len(images), self.batch_size)
         parts = [self._embed(images[s : s + self.batch_size], runtime) for s in starts]
         return batch, parts[0] if len(parts) == 1 else Embeddings.joined(parts)
+
+    def _in_parts(self, images: np.ndarray, run: Callable[[Any, Runtime], Result]) -> list[Result]:
+        """What `run` gives for the images, `batch_size` of them at once."""
+
+        def load(start: int) -> np.ndarray:
+            return images[start : start + self.batch_size].astype(np.float32)
+
+        return list(self._runtimes.map(range(0, len(images), self.batch_size), load, run))
 
     def _batch(self, images: Any) -> np.ndarray:
         images = check_images(images, self.image_size)

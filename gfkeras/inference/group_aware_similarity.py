@@ -1,7 +1,5 @@
 """Similarity of faces that also weighs the distance of their groups."""
 
-from __future__ import annotations
-
 from collections.abc import Callable
 from typing import Any
 
@@ -35,8 +33,7 @@ def group_aware_similarity(
             a function of both returning (B,) ≥ 0.
 
     Returns:
-        (B,) float32, at most 1: an array for arrays and lists, without Keras, and a tensor for
-            tensors.
+        (B,) float32, at most 1: an array for arrays and lists (no Keras needed), else a tensor.
 
     Raises:
         ValueError: if the shapes do not match or gamma is not positive.

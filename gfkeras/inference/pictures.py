@@ -1,7 +1,5 @@
 """Photos with what was found drawn into them."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from dataclasses import dataclass
 

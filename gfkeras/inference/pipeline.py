@@ -1,7 +1,5 @@
 """Loading images on some threads while others run the network."""
 
-from __future__ import annotations
-
 import queue
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator

@@ -1,7 +1,5 @@
 """The faces of a data source, embedded by name: what protocols ask for."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Sequence
 
 import numpy as np

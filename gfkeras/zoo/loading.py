@@ -1,7 +1,5 @@
 """Models from the name of a preset, a folder or a file."""
 
-from __future__ import annotations
-
 import json
 import os
 from pathlib import Path
@@ -37,8 +35,7 @@ def load(name_or_folder: str | os.PathLike[str]) -> keras.Model:
             with gfkeras are downloaded once, into the cache.
 
     Raises:
-        ValueError: if there is no such folder or preset, naming the nearest, or if files are
-            damaged.
+        ValueError: if there is no such folder or preset, naming the nearest; for damaged files.
         DownloadError: if weights cannot be downloaded.
 
     Example:

@@ -4,23 +4,14 @@ from __future__ import annotations
 
 import datetime
 import re
-import tomllib
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import (
-    AfterValidator,
-    BaseModel,
-    ConfigDict,
-    Field,
-    PositiveInt,
-    ValidationError,
-    model_validator,
-)
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, PositiveInt, model_validator
 
 from gfkeras.errors import unknown_name
 from gfkeras.files import natural_key
-from gfkeras.toml_errors import readable
+from gfkeras.toml_errors import read_toml
 
 MODEL_FILE = "model.toml"
 GOLDEN_FILE = "golden.npz"
@@ -226,16 +217,7 @@ class Preset(_Table):
     @classmethod
     def read(cls, folder: Path) -> Preset:
         """Reads `model.toml` in a folder; a ValueError of one line names the file and the key."""
-        path = folder / MODEL_FILE
-        try:
-            values = tomllib.loads(path.read_text(encoding="utf-8"))
-            preset = cls.model_validate(values)
-        except OSError as error:
-            raise ValueError(f"{path} cannot be read: {error.strerror or error}") from error
-        except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-            raise ValueError(f"{path} is not valid TOML: {error}") from error
-        except ValidationError as error:
-            raise ValueError(f"{path}: {readable(error, cls, 'model file')}") from error
+        preset = read_toml(folder / MODEL_FILE, cls, "model file")
         preset._folder = folder
         return preset
 

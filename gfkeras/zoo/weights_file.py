@@ -4,8 +4,6 @@ Arrays of two dimensions and more, kernels, are float16; vectors, among them the
 batch normalisations, whose range float16 does not have, stay float32.
 """
 
-from __future__ import annotations
-
 import os
 from collections.abc import Iterator
 from pathlib import Path
@@ -40,10 +38,7 @@ def load_half(model: keras.Model, path: str | os.PathLike[str]) -> None:
 
     A ValueError says that the file is damaged, or names the first weight that differs.
     """
-    try:
-        arrays = safetensors.numpy.load_file(path)
-    except (safetensors.SafetensorError, OSError, KeyError, TypeError) as error:
-        raise ValueError(f"{os.fspath(path)} is damaged or no safetensors file: {error}") from error
+    arrays = read_safetensors(path)
     for name, variable in _named(model):
         expected = tuple(variable.shape)
         received = arrays.pop(name, None)
@@ -58,6 +53,16 @@ def load_half(model: keras.Model, path: str | os.PathLike[str]) -> None:
         raise ValueError(
             f"{os.fspath(path)} is of another architecture: it also has {next(iter(arrays))!r}"
         )
+
+
+def read_safetensors(path: str | os.PathLike[str]) -> dict[str, np.ndarray]:
+    """The arrays of a file, by name; raises ValueError for a damaged one."""
+    try:
+        return safetensors.numpy.load_file(path)
+    except (safetensors.SafetensorError, OSError, KeyError, TypeError) as error:
+        raise ValueError(
+            f"{os.fspath(path)} is truncated, damaged or no safetensors file: {error}"
+        ) from error
 
 
 def _half(name: str, values: np.ndarray) -> np.ndarray:

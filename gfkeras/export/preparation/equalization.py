@@ -1,7 +1,5 @@
 """Equalization: channels brought to one range, so that one int8 scale fits a tensor."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from dataclasses import dataclass
 
@@ -9,7 +7,7 @@ import keras
 import numpy as np
 from keras import ops
 
-from gfkeras.export.preparation.linear import (
+from gfkeras.export.preparation.channels import (
     is_linear,
     readers_past_padding,
     scale_inputs,
@@ -110,10 +108,7 @@ class Channels:
 
 def observe_channels(network: Network, images: np.ndarray) -> Channels:
     """Runs images, (N, H, W, 3) of 0…255, through a network and looks at each node's channels."""
-    model = network.model()
-    observer = keras.Model(
-        model.input, {name: model.get_layer(name).output for name in network.nodes}
-    )
+    observer = network.observer()
     largest: dict[str, np.ndarray] = {}
     total: dict[str, np.ndarray] = {}
     for start in range(0, len(images), _AT_ONCE):

@@ -156,8 +156,7 @@ def flattened(model: keras.Model, mode: str | None = None) -> Network:
         if affine is None:
             return source
         config = {"units": affine.kernel.shape[1], "dtype": "float32"}
-        weights = (affine.kernel, affine.bias)
-        shape = affine.bias.shape
+        weights, shape = (affine.kernel, affine.bias), affine.bias.shape
         return network.add(Node(name, keras.layers.Dense, config, weights, (source,), shape))
 
     feature = dense(head.shared, "shared", feature)
@@ -170,17 +169,11 @@ def flattened(model: keras.Model, mode: str | None = None) -> Network:
     group_logits = dense(head.classifier, "group_logits", group_feature)
     embedding = network.add(_ensemble(head, mode or model.mode, feature, group_logits))
     if head.instance is not None:
-        width = (2 * model.embedding_dim,)
-        inputs = (source, embedding)
-        joined = Node(
-            "embedding", keras.layers.Concatenate, {"dtype": "float32"}, (), inputs, width
-        )
-        embedding = network.add(replace(joined, listed=True))
-    network.outputs = {
-        "embedding": embedding,
-        "group_feature": group_feature,
-        "group_logits": group_logits,
-    }
+        joined = Node("embedding", keras.layers.Concatenate, {"dtype": "float32"}, listed=True)
+        shape = (2 * model.embedding_dim,)
+        embedding = network.add(replace(joined, inputs=(source, embedding), shape=shape))
+    network.outputs = {"embedding": embedding, "group_feature": group_feature}
+    network.outputs["group_logits"] = group_logits
     return network
 
 

@@ -133,6 +133,11 @@ class Network:
                 layer.set_weights([weight.astype(np.float32) for weight in node.weights])
         return keras.Model(images, {key: tensors[name] for key, name in self.outputs.items()})
 
+    def observer(self) -> keras.Model:
+        """A model that returns the output of every node, by name."""
+        model = self.model()
+        return keras.Model(model.input, {name: model.get_layer(name).output for name in self.nodes})
+
 
 def network_of(model: keras.Model) -> Network:
     """Takes a functional model apart, and those inside it; raises NotRewritable for any other."""

@@ -1,14 +1,12 @@
 """Preparation of a trained model as an artefact holds it."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Sequence
 from typing import Any
 
 import keras
 import numpy as np
 
-from gfkeras.export.preparation.channel_folding import (
+from gfkeras.export.preparation.channels import (
     fold_channels,
     open_batch_norms,
     open_input_normalization,
@@ -93,7 +91,12 @@ def prepare(
     Raises:
         NotRewritable: for a model that is not functional, or calls layers with more than tensors.
     """
+    return prepared_network(model, mode, steps).model()
+
+
+def prepared_network(model: keras.Model, mode: str | None, steps: Sequence[Step]) -> Network:
+    """The network that `prepare` makes a model of."""
     network = flattened(float32_model(model), mode)
     for step in steps:
         step(network)
-    return network.model()
+    return network

@@ -1,7 +1,5 @@
 """Small rewrites of a network: without training layers, without slow operators."""
 
-from __future__ import annotations
-
 import math
 from typing import Any
 
@@ -9,7 +7,7 @@ import keras
 import numpy as np
 from keras import ops
 
-from gfkeras.export.preparation.linear import ChannelScale
+from gfkeras.export.preparation.channels import ChannelScale
 from gfkeras.export.preparation.network import Network, Node
 from gfkeras.layers import MaxPReLU
 

@@ -1,7 +1,5 @@
 """Calls to `ai-edge-quantizer` and recipes for it."""
 
-from __future__ import annotations
-
 import contextlib
 import io
 import re
@@ -138,13 +136,11 @@ def quantize(
             for operation, end in ((names.INPUT, inputs), (names.OUTPUT, outputs)):
                 if end == "float32":
                     work.update_quantization_recipe(".*", operation, algorithm_key="no_quantize")
-        statistics = None
-        if ranges is not None:
-            statistics = {
-                name: {"min": np.float32(low).reshape(1, 1, 1, 1),
-                       "max": np.float32(high).reshape(1, 1, 1, 1)}
-                for name, (low, high) in ranges.items()
-            }  # fmt: skip
+        statistics = None if ranges is None else {
+            name: {"min": np.full((1, 1, 1, 1), low, np.float32),
+                   "max": np.full((1, 1, 1, 1), high, np.float32)}
+            for name, (low, high) in ranges.items()
+        }  # fmt: skip
         return bytes(work.quantize(statistics).quantized_model)
 
 

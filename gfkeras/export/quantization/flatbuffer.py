@@ -1,7 +1,5 @@
 """TFLite files as objects and back, and edits of them."""
 
-from __future__ import annotations
-
 from typing import Any
 
 import numpy as np
@@ -83,8 +81,8 @@ def integer_outputs(content: bytes) -> bytes:
     """Makes each output that is converted to float at the end the int8 value before it.
 
     ai-edge-quantizer leaves that conversion where other operators read the output in float, such as
-    the group logits with their argmax, and names the int8 value in the signature, which no runtime
-    runs.
+    the group logits with their argmax, but names the int8 value in the signature: no runtime runs
+    it.
     """
     schema: Any = require("ai_edge_litert.schema_py_generated", "export")
     model = unpacked(content)

@@ -1,7 +1,5 @@
 """int8 .tflite files that embed as the model does."""
 
-from __future__ import annotations
-
 import tempfile
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -11,36 +9,70 @@ from typing import Any
 import keras
 import numpy as np
 
-from gfkeras.export.preparation import INTEGER_STEPS, STEPS, flattened
-from gfkeras.export.preparation.equalization import equalize, observe_channels
-from gfkeras.export.preparation.linear import (
+from gfkeras.errors import one_of
+from gfkeras.export.preparation import INTEGER_STEPS, STEPS
+from gfkeras.export.preparation.channels import (
     ChannelShift,
     readers_past_padding,
     response,
     shift_outputs,
     takes_bias,
 )
+from gfkeras.export.preparation.equalization import equalize, observe_channels
 from gfkeras.export.preparation.network import IMAGES, Network
-from gfkeras.export.preparation.preparing import float32_model
+from gfkeras.export.preparation.preparing import prepared_network
 from gfkeras.export.quantization.aeq import Ranges, quantize
 from gfkeras.export.quantization.calibration import Calibration, Embeddings, embed
 from gfkeras.export.quantization.flatbuffer import compact, integer_outputs
 from gfkeras.export.quantization.observing import PIXELS, STATISTICS, observe
-from gfkeras.export.quantization.qat import fine_tune, simulated
+from gfkeras.export.quantization.qat import QatSettings, fine_tune, simulated
 from gfkeras.export.quantization.sensitivity import (
     Sensitivity,
     pattern,
     sensitivities,
     within_latency,
 )
-from gfkeras.export.quantization.settings import Int8Settings
 from gfkeras.export.quantization.simulation import Simulation, by_nodes, by_tensors, tensors_of
 
 _LARGEST = 127
+# Types at a model's ends.
+ENDS = ("float32", "int8")
 
 # In place of a statistic: ends that fine-tuning learned.
 QAT = "qat"
 WriteFloat = Callable[[keras.Model, Path], None]
+
+
+@dataclass(frozen=True, slots=True)
+class Int8Settings:
+    """Settings of an int8 export.
+
+    Attributes:
+        inputs, outputs: "float32" or "int8" at the model's ends.
+        integer_only: no float in between, for processors without: PReLU as the larger of two
+            products.
+        max_latency_ratio: of int8 to float, one image on one thread. The layers that int8 costs
+            most stay float, as many as fit; none by default.
+        qat: how the network is fine-tuned in int8; not at all by default.
+    """
+
+    inputs: str = "float32"
+    outputs: str = "float32"
+    integer_only: bool = False
+    max_latency_ratio: float | None = None
+    qat: QatSettings | None = None
+
+    def __post_init__(self) -> None:
+        one_of("inputs", self.inputs, ENDS)
+        one_of("outputs", self.outputs, ENDS)
+        ratio = self.max_latency_ratio
+        if ratio is not None and not ratio > 0:
+            raise ValueError(f"`max_latency_ratio` must be positive. Received: {ratio}")
+        if self.integer_only and ratio is not None:
+            raise ValueError(
+                "`max_latency_ratio` leaves layers float, which `integer_only` forbids. "
+                f"Received: integer_only=True, max_latency_ratio={ratio}"
+            )
 
 
 def correct_biases(network: Network, means: Mapping[str, np.ndarray]) -> None:
@@ -141,9 +173,8 @@ def int8_tflite(
     int8 kernel in XNNPACK and computes in float between two conversions; on CPUs that is faster
     than a product and a maximum in int8, and exact.
     """
-    network = flattened(float32_model(model), mode)
-    for step in INTEGER_STEPS if settings.integer_only else STEPS:
-        step(network)
+    steps = INTEGER_STEPS if settings.integer_only else STEPS
+    network = prepared_network(model, mode, steps)
     with tempfile.TemporaryDirectory() as folder:
         work = _Work(calibration, write_float, Path(folder))
         teacher = network.model()

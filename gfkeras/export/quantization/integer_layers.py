@@ -1,15 +1,14 @@
 """Layers that compute as int8 does, with gradients."""
 
-from __future__ import annotations
-
 from typing import Any
 
 import keras
 from keras import ops
 
 from gfkeras.errors import require
-from gfkeras.export.preparation.linear import has_kernel
+from gfkeras.export.preparation.channels import has_kernel
 from gfkeras.export.preparation.network import Node
+from gfkeras.saving import Configured
 
 # Ends are learned as exponents; with this factor one learning rate fits them and the weights.
 _PACE = 10.0
@@ -25,14 +24,13 @@ _OPERATIONS = (
 
 
 @keras.saving.register_keras_serializable("gfkeras")
-class FakeQuantization(keras.layers.Layer):
+class FakeQuantization(Configured, keras.layers.Layer):
     """Rounds activations of any shape to the 256 values that int8 has between two learned ends.
 
     x̂ = S·(q − Z) with q = round(x·(1/S)) + Z clipped to −128…127, S = (high − low)/255 and Z =
     round(−128 − low/S): XNNPACK's arithmetic to the last bit, ties to even. The gradient passes
     straight through the rounding; where x lies outside it goes to the end that clipped it. The ends
-    begin at low ≤ 0 ≤ high, and are learned, unless `fixed`, as factors of that, which keeps their
-    signs.
+    begin at low ≤ 0 ≤ high, and are learned, unless `fixed`, as factors, which keeps signs.
     """
 
     def __init__(self, low: float, high: float, fixed: bool = False, **kwargs: Any):
@@ -68,9 +66,6 @@ class FakeQuantization(keras.layers.Layer):
 
     def compute_output_shape(self, input_shape: Any) -> Any:
         return input_shape
-
-    def get_config(self) -> dict[str, Any]:
-        return {**super().get_config(), "low": self.low, "high": self.high, "fixed": self.fixed}
 
 
 def integers(steps: Any, zero: Any) -> Any:
@@ -212,10 +207,6 @@ class IntegerLinear(_Integer):
         # Without `call`, which reads layers that are not named yet.
         kernel = keras.KerasTensor(self.kernel_shape)
         return self._product(keras.KerasTensor(input_shape), kernel).shape
-
-    def get_config(self) -> dict[str, Any]:
-        names = ("operation", "kernel_shape", "strides", "padding", "dilation_rate")
-        return {**super().get_config(), **{name: getattr(self, name) for name in names}}
 
 
 @keras.saving.register_keras_serializable("gfkeras")

@@ -1,7 +1,5 @@
 """The values of every tensor of a TFLite file, counted over calibration images."""
 
-from __future__ import annotations
-
 from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 from pathlib import Path

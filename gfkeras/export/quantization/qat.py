@@ -1,18 +1,16 @@
 """Quantization-aware fine-tuning of an int8 network by its float one."""
 
-from __future__ import annotations
-
 from collections.abc import Collection, Mapping
+from dataclasses import dataclass
 from typing import Any
 
 import keras
 import numpy as np
 from keras import ops
 
-from gfkeras.errors import require
+from gfkeras.errors import positive, positive_int, require
 from gfkeras.export.preparation.network import Network
 from gfkeras.export.quantization.calibration import Embeddings
-from gfkeras.export.quantization.settings import QatSettings
 from gfkeras.export.quantization.simulation import Simulation
 from gfkeras.losses import CosineDistillationLoss
 
@@ -20,6 +18,26 @@ _BATCH_SIZE = 32
 _SEED = 0
 # What the groups' outputs count for, beside the embedding.
 _GROUPS_WEIGHT = 0.1
+
+
+@dataclass(frozen=True, slots=True)
+class QatSettings:
+    """Settings of quantization-aware fine-tuning.
+
+    Attributes:
+        epochs: passes over the calibration faces.
+        learning_rate: of LAMB at first; it falls to zero along a cosine. LAMB steps by a fraction
+            of each kernel's size, so that one rate fits equalised layers.
+        callbacks: of `keras.Model.fit`, such as one that shows progress.
+    """
+
+    epochs: int = 4
+    learning_rate: float = 2e-5
+    callbacks: tuple[Any, ...] = ()
+
+    def __post_init__(self) -> None:
+        positive_int("epochs", self.epochs)
+        positive("learning_rate", self.learning_rate)
 
 
 def fine_tune(

@@ -1,7 +1,6 @@
 """Sensitivity of layers to int8, and how many may stay float within a latency."""
 
-from __future__ import annotations
-
+import bisect
 import re
 import statistics
 import time
@@ -51,16 +50,13 @@ def within_latency(
     Layers without a gain are left out.
     """
     useful = [each.layer for each in ranked if each.gain > 0]
-    low, high = 0, len(useful)
+
+    def ratio(count: int) -> float:
+        content = quantize([pattern(layer) for layer in useful[:count]])
+        return latency_ratio(content, reference, image)
+
     # More float layers are slower, so the number that fits is found by halving.
-    while low < high:
-        middle = (low + high + 1) // 2
-        content = quantize([pattern(layer) for layer in useful[:middle]])
-        if latency_ratio(content, reference, image) <= max_ratio:
-            low = middle
-        else:
-            high = middle - 1
-    return tuple(useful[:low])
+    return tuple(useful[: bisect.bisect_right(range(1, len(useful) + 1), max_ratio, key=ratio)])
 
 
 def latency_ratio(content: bytes, reference: bytes, image: np.ndarray) -> float:

@@ -1,7 +1,5 @@
 """Columns of rows that grow, whose beginning may lie in a file, and the storage of directions."""
 
-from __future__ import annotations
-
 from typing import Any
 
 import numpy as np

@@ -1,7 +1,5 @@
 """Exact search of an index by the group-aware similarity, which no index knows."""
 
-from __future__ import annotations
-
 import functools
 from collections.abc import Iterator
 
@@ -137,13 +135,10 @@ class _Search:
             matches = [Match(name, *row) for name, *row in zip(names, *figures, strict=True)]
             # People of a short list come again with the rest of the block.
             people = {match.name: match for match in (*self.best[probe], *matches)}
-            self.best[probe] = matches = sorted(people.values(), key=_order)[: self.k]
+            matches = sorted(people.values(), key=lambda match: (-match.similarity, match.name))
+            self.best[probe] = matches = matches[: self.k]
             if len(matches) == self.k:
                 self.least[probe] = matches[-1].similarity
-
-
-def _order(match: Match) -> tuple[float, str]:
-    return -match.similarity, match.name
 
 
 def _parts(chosen: Integers, size: int) -> Iterator[Integers]:

@@ -1,7 +1,5 @@
 """Interface of the index that keeps a gallery's templates."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator, Sequence
 from typing import Protocol
 
@@ -23,7 +21,6 @@ class Block(Protocol):
 
         Probes are (P, D) of length 1; `count` is at most the block's length.
         """
-        ...
 
     def above(
         self, probes: npt.NDArray[np.float32], least: npt.NDArray[np.float32]
@@ -33,27 +30,21 @@ class Block(Protocol):
         Yields (C,) positions of probes, (C,) row numbers and (C,) cosines, good to 1e-5, of some
         candidates, any number of times.
         """
-        ...
 
     def embedding(self, rows: npt.NDArray[np.int64]) -> npt.NDArray[np.float32]:
         """(R, D) embeddings of rows, exactly as they are kept."""
-        ...
 
     def group_feature(self, rows: npt.NDArray[np.int64]) -> npt.NDArray[np.float32] | None:
         """(R, G) group features of rows, or None without groups."""
-        ...
 
     def sketches(self, projection: npt.NDArray[np.float32]) -> npt.NDArray[np.float32] | None:
         """All group features times a projection (G, S); None where that would be dear."""
-        ...
 
     def names(self, rows: npt.NDArray[np.int64]) -> list[str]:
         """The people of rows."""
-        ...
 
     def photos(self, rows: npt.NDArray[np.int64]) -> npt.NDArray[np.int32]:
         """How many photos each template is the mean of."""
-        ...
 
 
 class FaceIndex(Protocol):
@@ -69,32 +60,24 @@ class FaceIndex(Protocol):
 
     def names(self) -> list[str]:
         """Everybody's name, in any order."""
-        ...
 
     def known(self, names: Sequence[str]) -> set[str]:
         """Which of these names are in it."""
-        ...
 
     def get(self, names: Sequence[str]) -> Templates:
         """The templates of people who are in it, in the order asked for."""
-        ...
 
     def put(self, templates: Templates) -> None:
         """Adds people, replacing those who are there; all or none of them."""
-        ...
 
     def remove(self, names: Sequence[str]) -> None:
         """Removes people who are in it; all or none of them."""
-        ...
 
     def blocks(self) -> Iterator[Block]:
         """The parts that together hold every template once."""
-        ...
 
     def flush(self) -> None:
         """Brings what was put into its final form, where that is not done at once."""
-        ...
 
     def close(self) -> None:
         """Frees what other processes may wait for."""
-        ...

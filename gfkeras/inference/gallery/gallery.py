@@ -6,8 +6,6 @@ import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-import numpy as np
-
 from gfkeras.errors import nearest, one_of, positive_int
 from gfkeras.evaluation.similarity import COSINE, Similarity
 from gfkeras.inference.gallery.column import STORAGES, joined_names, split_names
@@ -49,8 +47,8 @@ class Gallery:
             ".db" for Milvus Lite ("faces.milvus.db"), which one process can open at a time; or the
             URL of a Milvus cluster ("http://host:19530/database").
         storage: "float32", "float16" or "int8". int8 takes one byte a dimension, as FaceNet does.
-            Search is exact on the stored values. An existing gallery keeps its storage. Milvus has
-            float32 only.
+            Search is exact on the stored values. A gallery keeps its storage. Milvus has float32
+            only.
         token: of a Milvus cluster.
         metadata: texts kept with a new gallery: "model", the fingerprint of its model
             (`Embedder.fingerprint`), "model_name" and others. One that is opened keeps its own.
@@ -159,13 +157,11 @@ class Gallery:
         there = self._index.known(new.names)
         known = [row for row, name in enumerate(new.names) if name in there]
         others = [row for row, name in enumerate(new.names) if name not in there]
-        changed = []
         if known:
             more = new.take(known)
-            changed.append(merge(self._index.get(more.names), more))
-        if others:
-            changed.append(new.take(others))
-        self._put(changed[0] if len(changed) == 1 else joined(*changed), embeddings)
+            changed = merge(self._index.get(more.names), more)
+            new = changed.joined(new.take(others)) if others else changed
+        self._put(new, embeddings)
 
     def remove(self, names: Names) -> None:
         """Removes people. After an error, which names the nearest, nobody was removed."""
@@ -288,21 +284,6 @@ def _other_width(found: tuple[int, int | None], wanted: tuple[int, int | None]) 
         f"`embeddings` must have the gallery's widths, {wanted[0]} numbers and "
         f"{wanted[1] or 'no'} of group features. Received: {found[0]} and {found[1] or 'no'}; "
         "were they made by another model?"
-    )
-
-
-def joined(first: Templates, second: Templates) -> Templates:
-    """The templates of both."""
-    group = first.group_feature
-    if group is not None and second.group_feature is not None:
-        group = np.concatenate([group, second.group_feature])
-    return Templates(
-        first.names + second.names,
-        np.concatenate([first.embedding, second.embedding]),
-        group,
-        np.concatenate([first.photos, second.photos]),
-        np.concatenate([first.length, second.length]),
-        np.concatenate([first.group_length, second.group_length]),
     )
 
 

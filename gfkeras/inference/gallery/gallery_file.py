@@ -3,11 +3,8 @@
     magic (8 bytes) · version (u32) · length of the header (u32) · CRC32C of what comes before and
     of the header (u32) · header (JSON) · columns, each from a multiple of 64 bytes on
 
-The header names each column with its type, shape, place and CRC32C; gaps are zeros, numbers
-little-endian.
+The header names each column, its type, shape, place and CRC32C. Gaps are zeros. Little-endian.
 """
-
-from __future__ import annotations
 
 import json
 import mmap

@@ -1,7 +1,5 @@
 """Milvus: the connection, its errors as ours, and a collection as blocks for the exact search."""
 
-from __future__ import annotations
-
 import contextlib
 import functools
 import logging

@@ -1,7 +1,5 @@
 """The index in Milvus: past one process and one machine, and kept with every call."""
 
-from __future__ import annotations
-
 import hashlib
 import json
 import shutil

@@ -1,7 +1,5 @@
 """Rows of an index that are searched at once, by NumPy or FAISS."""
 
-from __future__ import annotations
-
 import contextlib
 import functools
 from collections.abc import Callable, Iterator

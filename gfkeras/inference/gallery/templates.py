@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from typing import Any, Protocol
 
 import numpy as np
@@ -57,15 +57,17 @@ class Templates:
     def take(self, rows: npt.ArrayLike) -> Templates:
         """Those at positions `rows`."""
         rows = np.asarray(rows, np.int64)
-        group = None if self.group_feature is None else self.group_feature[rows]
-        return Templates(
-            [self.names[row] for row in rows],
-            self.embedding[rows],
-            group,
-            self.photos[rows],
-            self.length[rows],
-            self.group_length[rows],
-        )
+        kept: list[Any] = [None if column is None else column[rows] for column in self._columns()]
+        return Templates([self.names[row] for row in rows], *kept)
+
+    def joined(self, other: Templates) -> Templates:
+        """These, then the others; both have group features or neither has."""
+        pairs = zip(self._columns(), other._columns(), strict=True)
+        joined: list[Any] = [None if pair[0] is None else np.concatenate(pair) for pair in pairs]
+        return Templates(self.names + other.names, *joined)
+
+    def _columns(self) -> list[Any]:
+        return [getattr(self, field.name) for field in fields(self)[1:]]
 
 
 def average(names: str | Sequence[str], embeddings: Embedded) -> Templates:

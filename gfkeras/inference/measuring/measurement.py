@@ -1,7 +1,5 @@
 """Everything that is measured of one model."""
 
-from __future__ import annotations
-
 import dataclasses
 import os
 from collections.abc import Sequence
@@ -68,21 +66,12 @@ class Measurement:
 
     def to_json(self) -> dict[str, Any]:
         """Plain values; the first latency's also at the top."""
-        first = dataclasses.asdict(self.latencies[0])
-        return {
-            **{name: value for name, value in first.items() if name != "threads"},
-            "size_bytes": self.size_bytes,
-            "peak_memory_bytes": self.peak_memory_bytes,
-            "batch_size": self.batch_size,
-            "threads": [dataclasses.asdict(latency) for latency in self.latencies],
-            "operators": None if self.operators is None else [
-                dataclasses.asdict(operator) for operator in self.operators
-            ],
-            "run_microseconds": self.run_microseconds,
-            "not_taken_by_xnnpack": None if self.not_taken is None else [
-                dataclasses.asdict(kind) for kind in self.not_taken
-            ],
-        }  # fmt: skip
+        values = dataclasses.asdict(self)
+        first = {name: value for name, value in values["latencies"][0].items() if name != "threads"}
+        values |= {"threads": values["latencies"], "not_taken_by_xnnpack": values["not_taken"]}
+        names = ("size_bytes", "peak_memory_bytes", "batch_size", "threads", "operators",
+                 "run_microseconds", "not_taken_by_xnnpack")  # fmt: skip
+        return first | {name: values[name] for name in names}
 
 
 def measure(
@@ -109,20 +98,17 @@ def measure(
         source = artefact_path(preset) or source
     path = Path(source)
     suffix = "" if path.is_dir() else path.suffix.lower()
-    counts: list[int | None]
+    counts: list[int | None] = [None]
     if suffix in (_LITERT, _ONNX):
         counts = list(dict.fromkeys(threads or (1, usable_processors())))
+        for count in counts:
+            positive_int("threads", count)
     elif threads:
         raise ValueError(
             "`threads` goes with a .tflite or an .onnx file: TensorFlow's are set for the whole "
             "process, with TF_NUM_INTRAOP_THREADS in its environment. Received: threads="
             f"{list(threads)} for {str(source)!r}"
         )
-    else:
-        counts = [None]
-    for count in counts:
-        if count is not None:
-            positive_int("threads", count)
     found = latencies(source, counts, repeats, batch_size)
     profile, missing = _profile(path, suffix, repeats)
     return Measurement(

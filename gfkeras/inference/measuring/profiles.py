@@ -45,8 +45,7 @@ class Operator:
     """One kind of operator.
 
     Attributes:
-        name: as the runtime calls the kernel that ran; XNNPACK, for one, runs a 1×1 convolution as
-            "Fully Connected".
+        name: of the kernel that ran; XNNPACK runs a 1×1 convolution as "Fully Connected".
         runner: whose kernel: "XNNPACK", "LiteRT" or an ONNX Runtime provider.
         count: how many of them one run calls.
         microseconds: all of them together, the mean over the faster half of the runs.
@@ -88,7 +87,7 @@ class Profile:
         """Means over the faster half of runs, which must call the same operators in one order."""
         orders = {tuple((call.name, call.runner, call.index) for call in run) for run in runs}
         if len(orders) != 1:
-            raise ValueError("the operators differ from run to run")
+            raise RuntimeError("the operators differ from run to run")
         fast = sorted(range(len(runs)), key=lambda run: totals[run])[: (len(runs) + 1) // 2]
         calls = tuple(
             replace(
@@ -125,12 +124,8 @@ def litert_profile(path: Path, runs: int) -> Profile:
     LiteRT has no such profiler.
     """
     found = child_json("_litert_profiler.py", str(path), str(runs))
-    try:
-        return Profile.of_runs(
-            [[Call(*call) for call in run] for run in found["runs"]], found["totals"]
-        )
-    except ValueError as error:
-        raise RuntimeError(str(error)) from error
+    runs_called = [[Call(*call) for call in run] for run in found["runs"]]
+    return Profile.of_runs(runs_called, found["totals"])
 
 
 def onnx_profile(path: Path, image_size: int, runs: int) -> Profile:
@@ -153,27 +148,21 @@ def onnx_profile(path: Path, image_size: int, runs: int) -> Profile:
     marks = sorted(
         (e["ts"], e["dur"]) for e in events if e["cat"] == "Session" and e["name"] == "model_run"
     )[_WARM_UP:]
-    called: list[list[Call]] = []
-    for start, length in marks:
-        within = [
-            e
-            for e in events
-            if e["cat"] == "Node"
-            and e["name"].endswith("_kernel_time")
-            and start <= e["ts"] <= start + length
-        ]
-        called.append(
-            [
-                Call(
-                    e["args"]["op_name"],
-                    e["args"]["provider"].removesuffix("ExecutionProvider"),
-                    int(e["args"]["node_index"]),
-                    float(e["dur"]),
-                )
-                for e in sorted(within, key=lambda e: int(e["args"]["node_index"]))
-            ]
+    kernels = [
+        (e["ts"], _onnx_call(e["args"], float(e["dur"])))
+        for e in events
+        if e["cat"] == "Node" and e["name"].endswith("_kernel_time")
+    ]
+    called = [
+        sorted(
+            (call for began, call in kernels if start <= began <= start + length),
+            key=lambda call: call.index,
         )
-    try:
-        return Profile.of_runs(called, [float(length) for _, length in marks])
-    except ValueError as error:
-        raise RuntimeError(str(error)) from error
+        for start, length in marks
+    ]
+    return Profile.of_runs(called, [float(length) for _, length in marks])
+
+
+def _onnx_call(node: dict[str, Any], microseconds: float) -> Call:
+    runner = node["provider"].removesuffix("ExecutionProvider")
+    return Call(node["op_name"], runner, int(node["node_index"]), microseconds)

@@ -1,7 +1,5 @@
 """Which operators of a .tflite file XNNPACK leaves to LiteRT's own, slower kernels."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -33,16 +31,13 @@ def left_operators(path: Path) -> tuple[LeftOperator, ...]:
     operators = [op for op in everything if op["op_name"] != _DELEGATE]
     taken = _taken(operators, delegates)
     names = {detail["index"]: detail["name"] for detail in interpreter.get_tensor_details()}
-    return tuple(
-        LeftOperator(
-            index=int(op["index"]),
-            name=op["op_name"],
-            dtype=getattr(op["result_types"][0], "__name__", str(op["result_types"][0])),
-            tensor=names[int(op["outputs"][0])],
-        )
-        for op in operators
-        if int(op["index"]) not in taken
-    )
+    found = []
+    for op in operators:
+        if int(op["index"]) not in taken:
+            dtype = getattr(op["result_types"][0], "__name__", str(op["result_types"][0]))
+            tensor = names[int(op["outputs"][0])]
+            found.append(LeftOperator(int(op["index"]), op["op_name"], dtype, tensor))
+    return tuple(found)
 
 
 def _taken(operators: list[dict], delegates: list[dict]) -> set[int]:

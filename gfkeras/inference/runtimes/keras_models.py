@@ -1,15 +1,13 @@
 """Keras models on any backend, and SavedModels."""
 
-from __future__ import annotations
-
 from pathlib import Path
 from typing import Any
 
 import keras
 import numpy as np
 
-from gfkeras.errors import require
-from gfkeras.inference.runtimes.runtime import image_input, named_outputs, unreadable
+from gfkeras.errors import require, unreadable
+from gfkeras.inference.runtimes.runtime import image_input, named_outputs
 from gfkeras.models.properties import as_outputs
 
 

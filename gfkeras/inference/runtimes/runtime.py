@@ -1,13 +1,10 @@
 """What an Embedder asks of a runtime, and checks all of them share."""
 
-from __future__ import annotations
-
 import contextlib
 import ctypes
 import functools
 import platform
 from collections.abc import Iterator, Sequence
-from pathlib import Path
 from typing import Any, Protocol
 
 import numpy as np
@@ -31,14 +28,6 @@ class Runtime(Protocol):
 
     def run(self, images: np.ndarray) -> dict[str, np.ndarray]:
         """From (B, H, W, 3) float32, 0…255, to arrays by output name."""
-        ...
-
-
-def unreadable(path: Path, what: str, error: BaseException | str) -> ValueError:
-    """The error for an artefact that is truncated, garbage or not what its name says."""
-    lines = str(error).strip().splitlines()
-    reason = lines[0][:300] if lines else type(error).__name__
-    return ValueError(f"{path} cannot be read as {what}; it is damaged or not one: {reason}")
 
 
 def image_input(shape: Sequence[int | str | None] | None, origin: str) -> tuple[int, int | None]:

@@ -1,7 +1,5 @@
 """Architectures of foreign networks, as our backbones."""
 
-from __future__ import annotations
-
 from collections import Counter
 from collections.abc import Iterable
 from typing import Any

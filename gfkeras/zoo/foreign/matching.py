@@ -5,8 +5,6 @@ where it stands, never by what the file calls it; a shortcut that goes elsewhere
 or padding is found as a missing layer is. Our first layer without a counterpart ends the import.
 """
 
-from __future__ import annotations
-
 from typing import Any
 
 import keras

@@ -1,7 +1,5 @@
 """InsightFace's MXNet networks, read without MXNet: `.params` beside `-symbol.json`."""
 
-from __future__ import annotations
-
 import json
 import os
 import struct

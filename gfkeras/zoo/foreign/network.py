@@ -1,7 +1,5 @@
 """A network of another framework, in one form whatever file it came from."""
 
-from __future__ import annotations
-
 import dataclasses
 from collections.abc import Iterable
 from pathlib import Path
@@ -76,16 +74,8 @@ class Op:
         if self.kind != "conv" or self.kernel is None:
             return None
         height, width, per_group, filters = self.kernel.shape
-        return Convolution(
-            height,
-            width,
-            per_group * self.groups,
-            filters,
-            self.groups,
-            self.strides,
-            self.padding,
-            self.dilation,
-        )
+        ends = (per_group * self.groups, filters, self.groups)
+        return Convolution(height, width, *ends, self.strides, self.padding, self.dilation)
 
     def __str__(self) -> str:
         said = f"{self.kind} {self.name!r}"
@@ -116,7 +106,7 @@ class ForeignNetwork:
     ops: list[Op]
     input: str
     output: str
-    pixel_scale: float
+    pixel_scale: float = INSIGHTFACE_PIXEL_SCALE
     channels_first: bool = True
 
     def consumers(self, tensor: str) -> list[Op]:
@@ -127,10 +117,6 @@ class ForeignNetwork:
     def convolutions(self) -> list[Op]:
         """All convolutions, in order."""
         return [op for op in self.ops if op.kind == "conv"]
-
-    def count(self, kind: str) -> int:
-        """The number of ops of a kind."""
-        return sum(op.kind == kind for op in self.ops)
 
 
 def float32(array: object) -> Array:

@@ -4,8 +4,6 @@ Exporters number or rename tensors and fold batch normalisations into convolutio
 nothing here: each operator says which initialisers are its weights.
 """
 
-from __future__ import annotations
-
 import os
 from pathlib import Path
 from typing import Any
@@ -53,9 +51,7 @@ class _Graph:
     def __init__(self, path: Path, graph: Any, helper: Any):
         self.path = path
         self.helper = helper
-        self.constants: dict[str, np.ndarray] = {}
-        for tensor in graph.initializer:
-            self.constants[tensor.name] = self._array(tensor)
+        self.constants = {tensor.name: self._array(tensor) for tensor in graph.initializer}
         inputs = [value.name for value in graph.input if value.name not in self.constants]
         if len(inputs) != 1 or len(graph.output) != 1:
             raise ValueError(

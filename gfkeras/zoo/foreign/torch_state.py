@@ -4,8 +4,6 @@ A `.pt` file is a pickle, and a pickle can name any function to be called. Here 
 few that put a tensor together; anything else ends the reading.
 """
 
-from __future__ import annotations
-
 import collections
 import io
 import math
@@ -104,11 +102,6 @@ class _Storage:
         self.values = np.frombuffer(data[: len(data) // dtype.itemsize * dtype.itemsize], dtype)
 
 
-class _StorageKind:
-    def __init__(self, name: str):
-        self.name = name
-
-
 def _rebuild_tensor(
     storage: Any, offset: int, size: tuple[int, ...], stride: tuple[int, ...], *_: Any
 ) -> np.ndarray:
@@ -138,17 +131,13 @@ def _rebuild_tensor(
     return np.ascontiguousarray(array)
 
 
-def _rebuild_parameter(data: Any, *_: Any) -> Any:
-    return data
-
-
 _ALLOWED: dict[tuple[str, str], Any] = {
     ("collections", "OrderedDict"): collections.OrderedDict,
     ("torch._utils", "_rebuild_tensor_v2"): _rebuild_tensor,
     ("torch._utils", "_rebuild_tensor"): _rebuild_tensor,
-    ("torch._utils", "_rebuild_parameter"): _rebuild_parameter,
+    ("torch._utils", "_rebuild_parameter"): lambda data, *_: data,
     ("torch", "Size"): tuple,
-    **{("torch", name): _StorageKind(name) for name in _STORAGES},
+    **{("torch", name): name for name in _STORAGES},
 }
 
 
@@ -168,10 +157,9 @@ class _Unpickler(pickle.Unpickler):
     def persistent_load(self, pid: Any) -> Any:
         if not isinstance(pid, tuple) or len(pid) < 5 or pid[0] != "storage":
             raise ValueError("A storage of unknown form")
-        kind = pid[1]
-        if not isinstance(kind, _StorageKind):
+        if pid[1] not in _STORAGES:
             raise ValueError("A storage of unknown kind")
-        return self._storage(kind.name, str(pid[2]), int(pid[4]))
+        return self._storage(pid[1], str(pid[2]), int(pid[4]))
 
 
 class _Scanner(_Unpickler):
