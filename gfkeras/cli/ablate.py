@@ -5,9 +5,9 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
-import typer
+from typer import Argument, Option
 
-from gfkeras.cli.options import JsonOption, QuietOption, SettingsOption
+from gfkeras.cli import options
 from gfkeras.cli.output import columns, fit_verbosity, say, write_json
 
 if TYPE_CHECKING:
@@ -16,44 +16,40 @@ if TYPE_CHECKING:
 
 def command(
     grid: Annotated[
-        str, typer.Argument(metavar="GRID", help="A TOML file, or the name of a built-in grid.")
+        str, Argument(metavar="GRID", help="A TOML file, or the name of a built-in grid.")
     ],
     data: Annotated[
-        Path | None,
-        typer.Option(help="Records that `gfkeras prepare` wrote, or one folder per person."),
+        Path | None, Option(help="Records that `gfkeras prepare` wrote, or one folder per person.")
     ] = None,
-    out: Annotated[Path | None, typer.Option(help="Folder of the trainings and the table.")] = None,
+    out: Annotated[Path | None, Option(help="Folder of the trainings and the table.")] = None,
     identities: Annotated[
-        Path | None,
-        typer.Option(help="Text file with the people to train on, one name a line."),
+        Path | None, Option(help="Text file with the people to train on, one name a line.")
     ] = None,
     pairs: Annotated[
         str | None,
-        typer.Option(
+        Option(
             help="What to score on: a list of pairs, all, or a number to draw at random. Without "
             "it, people that the recipe holds out."
         ),
     ] = None,
     pairs_data: Annotated[
-        Path | None, typer.Option(help="The images of --pairs; those of --data by default.")
+        Path | None, Option(help="The images of --pairs; those of --data by default.")
     ] = None,
     pairs_identities: Annotated[
-        Path | None,
-        typer.Option(help="With --pairs all or a number: text file with the people to take."),
+        Path | None, Option(help="With --pairs all or a number: text file with the people to take.")
     ] = None,
     seeds: Annotated[
-        str | None, typer.Option(metavar="N,N,…", help="Seeds; those of the grid by default.")
+        str | None, Option(metavar="N,N,…", help="Seeds; those of the grid by default.")
     ] = None,
     rows: Annotated[
-        list[str] | None,
-        typer.Option(metavar="ROW", help="Only these, by name or number: --rows 1,4-6."),
+        list[str] | None, Option(metavar="ROW", help="Only these, by name or number: --rows 1,4-6.")
     ] = None,
-    settings: SettingsOption = None,
+    settings: options.Settings = None,
     plan: Annotated[
-        bool, typer.Option("--plan", help="List the rows and their trainings; train nothing.")
+        bool, Option("--plan", help="List the rows and their trainings; train nothing.")
     ] = False,
-    quiet: QuietOption = False,
-    json: JsonOption = None,
+    quiet: options.Quiet = False,
+    json: options.Json = None,
 ) -> None:
     """Train the rows of a grid with several seeds, and write the table.
 

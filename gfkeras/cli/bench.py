@@ -5,9 +5,9 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Annotated
 
 import typer
+from typer import Option
 
-from gfkeras.cli import command_line
-from gfkeras.cli.options import JsonOption, ModelArgument
+from gfkeras.cli import command_line, options
 from gfkeras.cli.output import columns, mib, say, table, write_json
 
 if TYPE_CHECKING:
@@ -18,21 +18,21 @@ _TENSORS = 3
 
 
 def command(
-    model: ModelArgument,
+    model: options.ModelArgument,
     threads: Annotated[
         str | None,
-        typer.Option(
+        Option(
             metavar="N,N,…",
             help="Threads of LiteRT or ONNX Runtime, each measured; 1 and all processors by "
             "default. TensorFlow's are set with TF_NUM_INTRAOP_THREADS.",
         ),
     ] = None,
-    batch_size: Annotated[int, typer.Option(min=1, help="Images at once for throughput.")] = 32,
-    repeats: Annotated[int, typer.Option(min=3, help="Measured runs of each kind.")] = 50,
+    batch_size: Annotated[int, Option(min=1, help="Images at once for throughput.")] = 32,
+    repeats: Annotated[int, Option(min=3, help="Measured runs of each kind.")] = 50,
     record: Annotated[
-        bool, typer.Option("--record", help="Write the latency into the artefact's card too.")
+        bool, Option("--record", help="Write the latency into the artefact's card too.")
     ] = False,
-    json: JsonOption = None,
+    json: options.Json = None,
 ) -> None:
     """Measure latency, throughput and memory; of .tflite and .onnx files also each operator.
 
@@ -43,12 +43,7 @@ def command(
     from gfkeras.tasks.bench import bench
 
     measured = bench(
-        model,
-        counts,
-        batch_size=batch_size,
-        repeats=repeats,
-        record=record,
-        command=command_line(),
+        model, counts, batch_size=batch_size, repeats=repeats, record=record, command=command_line()
     )
     _print(measured)
     write_json(json, measured.to_json())

@@ -5,9 +5,9 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
-import typer
+from typer import Argument, Option
 
-from gfkeras.cli.options import IdentitiesOption, JsonOption, QuietOption, SettingsOption
+from gfkeras.cli import options
 from gfkeras.cli.output import columns, fit_verbosity, say, table, text, write_json
 from gfkeras.cli.progress import stages
 from gfkeras.cli.train import DataOption, ListedImagesOption, print_training
@@ -21,35 +21,33 @@ _SHOWN = 10
 def command(
     source: Annotated[
         str,
-        typer.Argument(
+        Argument(
             metavar="RECIPE_OR_RUN",
             help="A recipe with ArcFace or SubCenterArcFace (a TOML file or a built-in name), or "
             "the folder of a run with SubCenterArcFace.",
         ),
     ],
     data: DataOption,
-    out: Annotated[Path, typer.Option(help="Folder for runs, report and cleaned manifest.")],
+    out: Annotated[Path, Option(help="Folder for runs, report and cleaned manifest.")],
     angle: Annotated[
         str,
-        typer.Option(
+        Option(
             help="Drop images at this many degrees or more; `auto`: cut between the two heaps of "
             "angles, at 75 where there is one."
         ),
     ] = "75",
     sub_centers: Annotated[
-        int | None, typer.Option(help="Centers for each identity; the recipe's, or 3.")
+        int | None, Option(help="Centers for each identity; the recipe's, or 3.")
     ] = None,
     retrain: Annotated[
-        bool, typer.Option("--retrain", help="Train with one center on what is kept.")
+        bool, Option("--retrain", help="Train with one center on what is kept.")
     ] = False,
-    settings: SettingsOption = None,
-    identities: IdentitiesOption = None,
+    settings: options.Settings = None,
+    identities: options.Identities = None,
     images: ListedImagesOption = None,
-    resume: Annotated[
-        bool, typer.Option("--resume", help="Go on with what stands in --out.")
-    ] = False,
-    quiet: QuietOption = False,
-    json: JsonOption = None,
+    resume: Annotated[bool, Option("--resume", help="Go on with what stands in --out.")] = False,
+    quiet: options.Quiet = False,
+    json: options.Json = None,
 ) -> None:
     """Find images under a wrong name, and list the others to train on.
 

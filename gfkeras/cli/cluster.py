@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
-import typer
+from typer import Option
 
 from gfkeras.cli import options
 from gfkeras.cli.output import list_skipped, table, write_json
@@ -17,28 +17,25 @@ if TYPE_CHECKING:
 
 
 def command(
-    sources: Annotated[
-        list[Path], typer.Argument(metavar="PHOTO…", help="Photos, or folders of them.")
-    ],
-    out: Annotated[Path, typer.Option(help="Folder for clusters.csv and the contact sheets.")],
-    model: options.ModelOption = DEFAULT_PRESET,
-    method: Annotated[str, typer.Option(help="dbscan or hdbscan.")] = "dbscan",
+    sources: options.Photos,
+    out: Annotated[Path, Option(help="Folder for clusters.csv and the contact sheets.")],
+    model: options.Model = DEFAULT_PRESET,
+    method: Annotated[str, Option(help="dbscan or hdbscan.")] = "dbscan",
     threshold: Annotated[
-        float | None,
-        typer.Option(help="dbscan: cosine from which two faces are neighbours (0.5)."),
+        float | None, Option(help="dbscan: cosine from which two faces are neighbours (0.5).")
     ] = None,
-    far: options.FarOption = None,
-    thresholds: options.ThresholdsOption = None,
-    min_faces: Annotated[int, typer.Option(min=1, help="Faces that make a cluster.")] = 2,
+    far: options.Far = None,
+    thresholds: options.Thresholds = None,
+    min_faces: Annotated[int, Option(min=1, help="Faces that make a cluster.")] = 2,
     min_size: Annotated[
-        int, typer.Option(min=0, help="Leave out faces of fewer pixels: those in the background.")
+        int, Option(min=0, help="Leave out faces of fewer pixels: those in the background.")
     ] = 40,
-    aligned: options.AlignedOption = False,
-    detector: options.PhotoDetectorOption = None,
-    flip: options.FlipOption = False,
-    threads: options.ThreadsOption = None,
-    quiet: options.QuietOption = False,
-    json: options.JsonOption = None,
+    aligned: options.Aligned = False,
+    detector: options.PhotoDetector = None,
+    flip: options.Flip = False,
+    threads: options.Threads = None,
+    quiet: options.Quiet = False,
+    json: options.Json = None,
 ) -> None:
     """Sort unlabelled photos by the people in them.
 

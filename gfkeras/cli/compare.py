@@ -5,10 +5,11 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
-import typer
+from typer import Argument
 
 from gfkeras.cli import options
 from gfkeras.cli.output import HOW_TO_DECIDE, say, table, write_json
+from gfkeras.tasks.photo_files import require_photo
 from gfkeras.zoo import DEFAULT_PRESET
 
 if TYPE_CHECKING:
@@ -16,25 +17,22 @@ if TYPE_CHECKING:
 
 
 def command(
-    first: Annotated[Path, typer.Argument(metavar="A", help="A photo.")],
-    second: Annotated[Path, typer.Argument(metavar="B", help="Another photo.")],
-    model: options.ModelOption = DEFAULT_PRESET,
-    far: options.FarOption = None,
-    thresholds: options.ThresholdsOption = None,
-    threshold: options.ThresholdOption = None,
-    group_aware: options.GroupAwareOption = False,
-    beta: options.BetaOption = None,
-    gamma: options.GammaOption = None,
-    picture: Annotated[
-        Path | None,
-        typer.Option(metavar="FILE", help="Draw both photos, faces and result (.png, .jpg)."),
-    ] = None,
-    aligned: options.AlignedOption = False,
-    detector: options.PhotoDetectorOption = None,
-    face: options.PhotoFaceOption = None,
-    flip: options.FlipOption = False,
-    threads: options.ThreadsOption = None,
-    json: options.JsonOption = None,
+    first: Annotated[Path, Argument(metavar="A", callback=require_photo, help="A photo.")],
+    second: Annotated[Path, Argument(metavar="B", callback=require_photo, help="Another photo.")],
+    model: options.Model = DEFAULT_PRESET,
+    far: options.Far = None,
+    thresholds: options.Thresholds = None,
+    threshold: options.Threshold = None,
+    group_aware: options.GroupAware = False,
+    beta: options.Beta = None,
+    gamma: options.Gamma = None,
+    picture: options.Picture = None,
+    aligned: options.Aligned = False,
+    detector: options.PhotoDetector = None,
+    face: options.PhotoFace = None,
+    flip: options.Flip = False,
+    threads: options.Threads = None,
+    json: options.Json = None,
 ) -> None:
     """Compare the faces of two photos.
 
@@ -42,9 +40,7 @@ def command(
     FAR by thresholds that `gfkeras evaluate` measured.
     """
     from gfkeras.tasks.compare import compare
-    from gfkeras.tasks.photo_files import check_drawn
 
-    check_drawn(picture)
     found = compare(
         first, second, model, far=far, thresholds=thresholds, threshold=threshold,
         similarity=options.chosen_similarity(group_aware, beta, gamma), aligned=aligned,

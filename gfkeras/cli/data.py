@@ -6,8 +6,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
+from typer import Argument, Option
 
-from gfkeras.cli.options import JsonOption
+from gfkeras.cli import options
 from gfkeras.cli.output import list_skipped, say, table, write_json
 
 if TYPE_CHECKING:
@@ -20,13 +21,11 @@ app = typer.Typer(
 
 @app.command("fetch")
 def fetch_command(
-    name: Annotated[
-        str | None, typer.Argument(metavar="NAME", help="lfw, olivetti or yunet.")
-    ] = None,
+    name: Annotated[str | None, Argument(metavar="NAME", help="lfw, olivetti or yunet.")] = None,
     out: Annotated[
-        Path | None, typer.Option(help="The folder to make; one in the cache by default.")
+        Path | None, Option(help="The folder to make; one in the cache by default.")
     ] = None,
-    json: JsonOption = None,
+    json: options.Json = None,
 ) -> None:
     """Download a public data set; without NAME, list what there is.
 
@@ -50,20 +49,19 @@ def fetch_command(
 @app.command("stats")
 def stats_command(
     folder: Annotated[
-        Path, typer.Argument(metavar="DIR", help="Records, a folder per person, or any source.")
+        Path, Argument(metavar="DIR", help="Records, a folder per person, or any source.")
     ],
-    split: Annotated[str, typer.Option(help="Of records: train or heldout.")] = "train",
+    split: Annotated[str, Option(help="Of records: train or heldout.")] = "train",
     sheet: Annotated[
-        Path | None, typer.Option(metavar="FILE", help="Draw a contact sheet here (.png).")
+        Path | None, Option(metavar="FILE", help="Draw a contact sheet here (.png).")
     ] = None,
-    people: Annotated[int, typer.Option(min=1, help="Rows of the sheet.")] = 10,
-    seed: Annotated[int, typer.Option(help="Of the people and images drawn.")] = 0,
+    people: Annotated[int, Option(min=1, help="Rows of the sheet.")] = 10,
+    seed: Annotated[int, Option(help="Of the people and images drawn.")] = 0,
     embeddings: Annotated[
-        Path | None,
-        typer.Option(help="An .npz of `gfkeras embed`: look for doubles and wrong names."),
+        Path | None, Option(help="An .npz of `gfkeras embed`: look for doubles and wrong names.")
     ] = None,
-    duplicate_cosine: Annotated[float, typer.Option(help="Least cosine of near-duplicates.")] = 0.9,
-    json: JsonOption = None,
+    duplicate_cosine: Annotated[float, Option(help="Least cosine of near-duplicates.")] = 0.9,
+    json: options.Json = None,
 ) -> None:
     """Count a data set, draw it, and list images that look out of place."""
     from gfkeras.tasks.data import stats
@@ -85,10 +83,10 @@ def stats_command(
 
 @app.command("extract")
 def extract_command(
-    folder: Annotated[Path, typer.Argument(metavar="RECORDS", help="What `prepare` wrote.")],
-    out: Annotated[Path, typer.Argument(metavar="DIR", help="A new folder.")],
-    split: Annotated[str, typer.Option(help="train or heldout.")] = "train",
-    json: JsonOption = None,
+    folder: Annotated[Path, Argument(metavar="RECORDS", help="What `prepare` wrote.")],
+    out: Annotated[Path, Argument(metavar="DIR", help="A new folder.")],
+    split: Annotated[str, Option(help="train or heldout.")] = "train",
+    json: options.Json = None,
 ) -> None:
     """Write records as files, a folder for each person."""
     from gfkeras.tasks.data import extract
@@ -102,8 +100,8 @@ def extract_command(
 
 @app.command("check")
 def check_command(
-    folder: Annotated[Path, typer.Argument(metavar="RECORDS", help="What `prepare` wrote.")],
-    json: JsonOption = None,
+    folder: Annotated[Path, Argument(metavar="RECORDS", help="What `prepare` wrote.")],
+    json: options.Json = None,
 ) -> None:
     """Compare every file of records with its SHA-256."""
     from gfkeras.tasks.data import check

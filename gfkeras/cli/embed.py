@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Annotated
 
-import typer
+from typer import Option
 
 from gfkeras.cli import options
 from gfkeras.cli.output import list_skipped, table, write_json
@@ -13,19 +13,16 @@ from gfkeras.zoo import DEFAULT_PRESET
 
 
 def command(
-    sources: Annotated[
-        list[Path],
-        typer.Argument(metavar="IMAGE…", help="Photos, or folders of them."),
-    ],
-    out: Annotated[Path, typer.Option(help="The .npz file to write.")],
-    model: options.ModelOption = DEFAULT_PRESET,
-    aligned: options.AlignedOption = False,
-    detector: options.PhotoDetectorOption = None,
-    face: options.PhotoFaceOption = None,
-    flip: options.FlipOption = False,
-    threads: options.ThreadsOption = None,
-    batch_size: Annotated[int | None, typer.Option(min=1, help="Images embedded at once.")] = None,
-    json: options.JsonOption = None,
+    sources: options.Photos,
+    out: Annotated[Path, Option(help="The .npz file to write.")],
+    model: options.Model = DEFAULT_PRESET,
+    aligned: options.Aligned = False,
+    detector: options.PhotoDetector = None,
+    face: options.PhotoFace = None,
+    flip: options.Flip = False,
+    threads: options.Threads = None,
+    batch_size: Annotated[int | None, Option(min=1, help="Images embedded at once.")] = None,
+    json: options.Json = None,
 ) -> None:
     """Embed the faces of photos into an .npz file.
 

@@ -5,35 +5,41 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Annotated
 
-import typer
+from typer import Argument, Option
 
 from gfkeras.cli import options
 from gfkeras.cli.output import list_skipped, say, table, write_json
 from gfkeras.cli.progress import stages
+from gfkeras.tasks.photo_files import require_folder
 from gfkeras.zoo import DEFAULT_PRESET
 
 
 def command(
     photos: Annotated[
-        Path, typer.Argument(metavar="DIR", help="A folder per person, or one photo per person.")
+        Path,
+        Argument(
+            metavar="DIR",
+            callback=require_folder,
+            help="A folder per person, or one photo per person.",
+        ),
     ],
-    gallery: options.GalleryArgument,
-    model: options.ModelOption = DEFAULT_PRESET,
+    gallery: options.Gallery,
+    model: options.Model = DEFAULT_PRESET,
     update: Annotated[
-        bool, typer.Option("--update", help="Add photos to people who are in the gallery already.")
+        bool, Option("--update", help="Add photos to people who are in the gallery already.")
     ] = False,
     storage: Annotated[
         str | None,
-        typer.Option(help="Of a new gallery: float32 (default), float16, int8 (a byte a number)."),
+        Option(help="Of a new gallery: float32 (default), float16, int8 (a byte a number)."),
     ] = None,
-    token: options.TokenOption = None,
-    aligned: options.AlignedOption = False,
-    detector: options.PhotoDetectorOption = None,
-    face: options.PhotoFaceOption = None,
-    flip: options.FlipOption = False,
-    threads: options.ThreadsOption = None,
-    quiet: options.QuietOption = False,
-    json: options.JsonOption = None,
+    token: options.Token = None,
+    aligned: options.Aligned = False,
+    detector: options.PhotoDetector = None,
+    face: options.PhotoFace = None,
+    flip: options.Flip = False,
+    threads: options.Threads = None,
+    quiet: options.Quiet = False,
+    json: options.Json = None,
 ) -> None:
     """Enrol people in a gallery from their photos.
 
@@ -52,7 +58,7 @@ def command(
         ("Enrolled", f"{done.enrolled:,} people, {done.photos:,} photos"),
         ("Already there", f"{len(done.already_there):,} people"),
         ("Skipped", f"{len(done.skipped):,} photos"),
-        ("Gallery", f"{gallery}: {len(done.gallery):,} people, {done.gallery.storage}"),
+        ("Gallery", f"{gallery}: {len(done.gallery):,} people, {done.gallery.storage}")
     ])  # fmt: skip
     for name in done.already_there[:5]:
         say(f"already there: {name} (--update adds photos)")

@@ -6,9 +6,9 @@ import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
-import typer
+from typer import Argument, Option
 
-from gfkeras.cli.options import JsonOption, ModeOption
+from gfkeras.cli import options
 from gfkeras.cli.output import mib, say, table, write_json
 from gfkeras.cli.progress import stages
 
@@ -17,52 +17,45 @@ if TYPE_CHECKING:
 
 
 def command(
-    model: Annotated[str, typer.Argument(metavar="MODEL", help="A preset or a model folder.")],
-    format: Annotated[str, typer.Option(help="savedmodel, tflite or onnx.")],  # noqa: A002
-    out: Annotated[Path, typer.Option(help="The file, or for savedmodel the folder, to write.")],
+    model: Annotated[str, Argument(metavar="MODEL", help="A preset or a model folder.")],
+    format: Annotated[str, Option(help="savedmodel, tflite or onnx.")],  # noqa: A002
+    out: Annotated[Path, Option(help="The file, or for savedmodel the folder, to write.")],
     precision: Annotated[
         str,
-        typer.Option(
+        Option(
             help="fp32; for tflite and onnx also fp16 or int8; for tflite also int8-dynamic, "
             "int8-weights, int4-dynamic or int4-weights."
         ),
     ] = "fp32",
     calibration: Annotated[
-        Path | None, typer.Option(help="For int8: a folder of at least 32 aligned faces.")
+        Path | None, Option(help="For int8: a folder of at least 32 aligned faces.")
     ] = None,
-    inputs: Annotated[
-        str, typer.Option(help="For int8 tflite: float32 or int8 images.")
-    ] = "float32",
+    inputs: Annotated[str, Option(help="For int8 tflite: float32 or int8 images.")] = "float32",
     outputs: Annotated[
-        str, typer.Option(help="For int8 tflite: float32 or int8 embeddings.")
+        str, Option(help="For int8 tflite: float32 or int8 embeddings.")
     ] = "float32",
     integer_only: Annotated[
-        bool,
-        typer.Option("--integer-only", help="For int8 tflite: use integer operators throughout."),
+        bool, Option("--integer-only", help="For int8 tflite: use integer operators throughout.")
     ] = False,
     max_latency_ratio: Annotated[
         float | None,
-        typer.Option(
-            help="For int8 tflite: leave the costliest layers float up to this ratio to fp32."
-        ),
+        Option(help="For int8 tflite: leave the costliest layers float up to this ratio to fp32."),
     ] = None,
     qat: Annotated[
-        bool,
-        typer.Option("--qat", help="For int8 tflite: fine-tune on all faces of --calibration."),
+        bool, Option("--qat", help="For int8 tflite: fine-tune on all faces of --calibration.")
     ] = False,
-    qat_epochs: Annotated[int, typer.Option(help="With --qat: passes over the faces.")] = 4,
+    qat_epochs: Annotated[int, Option(help="With --qat: passes over the faces.")] = 4,
     detector: Annotated[
-        Path | None, typer.Option(help="The YuNet file that checks the calibration faces.")
+        Path | None, Option(help="The YuNet file that checks the calibration faces.")
     ] = None,
-    mode: ModeOption = None,
+    mode: options.Mode = None,
     batch_size: Annotated[
-        int | None, typer.Option(min=1, help="A fixed batch; any batch by default.")
+        int | None, Option(min=1, help="A fixed batch; any batch by default.")
     ] = None,
     thresholds: Annotated[
-        Path | None,
-        typer.Option(metavar="FILE", help="For the card; those of the model by default."),
+        Path | None, Option(metavar="FILE", help="For the card; those of the model by default.")
     ] = None,
-    json: JsonOption = None,
+    json: options.Json = None,
 ) -> None:
     """Write an artefact that runs without gfkeras, and its .json card."""
     from gfkeras.backend import load_keras

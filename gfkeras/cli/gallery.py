@@ -5,8 +5,9 @@ from __future__ import annotations
 from typing import Annotated
 
 import typer
+from typer import Argument
 
-from gfkeras.cli.options import GalleryArgument, JsonOption, TokenOption
+from gfkeras.cli import options
 from gfkeras.cli.output import say, table, write_json
 
 app = typer.Typer(help="Look into a gallery, and remove people from it.", no_args_is_help=True)
@@ -14,7 +15,7 @@ app = typer.Typer(help="Look into a gallery, and remove people from it.", no_arg
 
 @app.command("list")
 def list_command(
-    gallery: GalleryArgument, token: TokenOption = None, json: JsonOption = None
+    gallery: options.ExistingGallery, token: options.Token = None, json: options.Json = None
 ) -> None:
     """List the people of a gallery, and of how many photos their templates are made."""
     from gfkeras.tasks.gallery import list_people
@@ -24,7 +25,7 @@ def list_command(
     table([
         ("People", f"{len(content.people):,}"),
         ("Model", content.metadata.get("model_name") or "unknown"),
-        ("Storage", f"{content.storage}, {width} numbers, {groups or 'no'} of groups"),
+        ("Storage", f"{content.storage}, {width} numbers, {groups or 'no'} of groups")
     ])  # fmt: skip
     for name, count in content.people.items():
         say(f"{name}\t{count}")
@@ -33,9 +34,9 @@ def list_command(
 
 @app.command("remove")
 def remove_command(
-    gallery: GalleryArgument,
-    names: Annotated[list[str], typer.Argument(metavar="NAME…", help="Whom to remove.")],
-    token: TokenOption = None,
+    gallery: options.ExistingGallery,
+    names: Annotated[list[str], Argument(metavar="NAME…", help="Whom to remove.")],
+    token: options.Token = None,
 ) -> None:
     """Remove people from a gallery."""
     from gfkeras.tasks.gallery import remove_people

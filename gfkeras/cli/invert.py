@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Annotated
 
-import typer
+from typer import Argument, Option
 
 from gfkeras.cli import command_line, options
 from gfkeras.cli.output import columns, say, write_json
@@ -14,58 +14,58 @@ from gfkeras.cli.progress import stages
 
 def command(
     model: Annotated[
-        str, typer.Argument(metavar="MODEL", help="A preset or a model folder: the attacked one.")
+        str, Argument(metavar="MODEL", help="A preset or a model folder: the attacked one.")
     ],
-    out: Annotated[Path, typer.Option(help="Folder of the pictures and of report.json.")],
+    out: Annotated[Path, Option(help="Folder of the pictures and of report.json.")],
     photo: Annotated[
-        list[Path] | None, typer.Option(help="Show the face of this photo (several times).")
+        list[Path] | None, Option(help="Show the face of this photo (several times).")
     ] = None,
-    data: Annotated[Path | None, typer.Option(help="Aligned faces, one folder per person.")] = None,
+    data: Annotated[Path | None, Option(help="Aligned faces, one folder per person.")] = None,
     identity: Annotated[
         list[str] | None,
-        typer.Option(metavar="NAME", help="A person of --data, by mean embedding (several times)."),
+        Option(metavar="NAME", help="A person of --data, by mean embedding (several times)."),
     ] = None,
     embeddings: Annotated[
-        Path | None, typer.Option(metavar="FILE", help="Embeddings that `gfkeras embed` wrote.")
+        Path | None, Option(metavar="FILE", help="Embeddings that `gfkeras embed` wrote.")
     ] = None,
     classes: Annotated[
         list[str] | None,
-        typer.Option(metavar="NAME", help="A class, by its center among all (several times)."),
+        Option(metavar="NAME", help="A class, by its center among all (several times)."),
     ] = None,
     run: Annotated[
         Path | None,
-        typer.Option(
+        Option(
             help="With --classes: the training run whose head has the centers; without "
             "it they are the mean embeddings of the people of --data."
         ),
     ] = None,
     also: Annotated[
         list[str] | None,
-        typer.Option(metavar="MODEL", help="Judge by another network too (several times)."),
+        Option(metavar="MODEL", help="Judge by another network too (several times)."),
     ] = None,
     steps: Annotated[
-        int | None, typer.Option(min=1, help="Of Adam, for each batch; 500 by default.")
+        int | None, Option(min=1, help="Of Adam, for each batch; 500 by default.")
     ] = None,
     finer_rate: Annotated[
         float | None,
-        typer.Option(
+        Option(
             help="What multiplies the learning rate at each finer size; 0.25 by default. 1 gives "
             "more lifelike pictures of well trained networks."
         ),
     ] = None,
     batch: Annotated[
-        int, typer.Option(min=1, help="Images optimised together, which share their statistics.")
+        int, Option(min=1, help="Images optimised together, which share their statistics.")
     ] = 16,
-    copies: Annotated[int, typer.Option(min=1, help="Images a target, from other noise.")] = 1,
-    seed: Annotated[int, typer.Option(min=0, help="Of the noise.")] = 0,
+    copies: Annotated[int, Option(min=1, help="Images a target, from other noise.")] = 1,
+    seed: Annotated[int, Option(min=0, help="Of the noise.")] = 0,
     every: Annotated[
-        int | None, typer.Option(min=1, help="Intermediate pictures after so many steps each.")
+        int | None, Option(min=1, help="Intermediate pictures after so many steps each.")
     ] = None,
-    aligned: options.AlignedOption = False,
-    detector: options.PhotoDetectorOption = None,
-    face: options.PhotoFaceOption = None,
-    quiet: options.QuietOption = False,
-    json: options.JsonOption = None,
+    aligned: options.Aligned = False,
+    detector: options.PhotoDetector = None,
+    face: options.PhotoFace = None,
+    quiet: options.Quiet = False,
+    json: options.Json = None,
 ) -> None:
     """Generate faces from embeddings or class centers, with nothing but the model.
 

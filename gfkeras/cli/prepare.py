@@ -5,9 +5,9 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Annotated, Any
 
-import typer
+from typer import Argument, Option
 
-from gfkeras.cli.options import JsonOption, QuietOption
+from gfkeras.cli import options
 from gfkeras.cli.output import say, table, write_json
 from gfkeras.cli.progress import stages
 
@@ -15,58 +15,51 @@ from gfkeras.cli.progress import stages
 def command(
     source: Annotated[
         str,
-        typer.Argument(
+        Argument(
             metavar="SRC",
             help="A folder with a folder per person, a CSV/TSV list, train.rec, a .bin set, LFW "
             "pairs, an IJB, YouTube Faces or MegaFace folder, or tfds:NAME.",
         ),
     ],
     out: Annotated[
-        Path, typer.Argument(metavar="DST", help="Folder for the records; new, or to go on with.")
+        Path, Argument(metavar="DST", help="Folder for the records; new, or to go on with.")
     ],
     align: Annotated[
-        bool, typer.Option("--align", help="Detect faces in photos and align them.")
+        bool, Option("--align", help="Detect faces in photos and align them.")
     ] = False,
     detector: Annotated[
-        Path | None, typer.Option(help="YuNet's file; downloaded once by default.")
+        Path | None, Option(help="YuNet's file; downloaded once by default.")
     ] = None,
     face: Annotated[
-        str, typer.Option(help="Which face of a photo: largest, central or all.")
+        str, Option(help="Which face of a photo: largest, central or all.")
     ] = "largest",
-    size: Annotated[str, typer.Option(help="Height x width: 112x112 or 112x96.")] = "112x112",
+    size: Annotated[str, Option(help="Height x width: 112x112 or 112x96.")] = "112x112",
     format: Annotated[  # noqa: A002
-        str | None, typer.Option(help="Of the source; seen from what lies there by default.")
+        str | None, Option(help="Of the source; seen from what lies there by default.")
     ] = None,
     source_options: Annotated[
         list[str] | None,
-        typer.Option("--source", metavar="KEY=VALUE", help="For the source: root=DIR, refined=1."),
+        Option("--source", metavar="KEY=VALUE", help="For the source: root=DIR, refined=1."),
     ] = None,
     min_images: Annotated[
-        int, typer.Option(min=1, help="Leave out people with fewer usable images.")
+        int, Option(min=1, help="Leave out people with fewer usable images.")
     ] = 1,
     max_images: Annotated[
-        int | None, typer.Option(min=1, help="Keep only so many images of a person.")
+        int | None, Option(min=1, help="Keep only so many images of a person.")
     ] = None,
-    holdout: Annotated[
-        int, typer.Option(min=0, help="Hold out so many people, the last ones.")
-    ] = 0,
-    shard_size: Annotated[int, typer.Option(min=1, help="Records in a shard.")] = 8192,
-    quality: Annotated[
-        int, typer.Option(min=1, max=100, help="Of JPEGs that are encoded anew.")
-    ] = 95,
-    shuffle: Annotated[
-        bool, typer.Option(help="Random order in the shards, or the source's.")
-    ] = True,
-    seed: Annotated[int, typer.Option(min=0, help="Of that order.")] = 0,
+    holdout: Annotated[int, Option(min=0, help="Hold out so many people, the last ones.")] = 0,
+    shard_size: Annotated[int, Option(min=1, help="Records in a shard.")] = 8192,
+    quality: Annotated[int, Option(min=1, max=100, help="Of JPEGs that are encoded anew.")] = 95,
+    shuffle: Annotated[bool, Option(help="Random order in the shards, or the source's.")] = True,
+    seed: Annotated[int, Option(min=0, help="Of that order.")] = 0,
     keep_duplicates: Annotated[
-        bool | None,
-        typer.Option(help="Keep equal images; by default only where the source has pairs."),
+        bool | None, Option(help="Keep equal images; by default only where the source has pairs.")
     ] = None,
     workers: Annotated[
-        int | None, typer.Option(min=1, help="Processes; as many as processors by default.")
+        int | None, Option(min=1, help="Processes; as many as processors by default.")
     ] = None,
-    quiet: QuietOption = False,
-    json: JsonOption = None,
+    quiet: options.Quiet = False,
+    json: options.Json = None,
 ) -> None:
     """Turn photos or a public data set into training records.
 

@@ -5,10 +5,11 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
-import typer
+from typer import Argument, Option
 
 from gfkeras.cli import options
 from gfkeras.cli.output import HOW_TO_DECIDE, say, table, write_json
+from gfkeras.tasks.photo_files import require_photo
 from gfkeras.zoo import DEFAULT_PRESET
 
 if TYPE_CHECKING:
@@ -16,41 +17,36 @@ if TYPE_CHECKING:
 
 
 def command(
-    photo: Annotated[Path, typer.Argument(metavar="PHOTO", help="A photo of anybody.")],
-    gallery: options.GalleryArgument,
+    photo: Annotated[Path, Argument(metavar="PHOTO", callback=require_photo, help="A photo.")],
+    gallery: options.ExistingGallery,
     model: Annotated[
-        str, typer.Option(metavar="MODEL", help="The model that the gallery was made with.")
+        str, Option(metavar="MODEL", help="The model that the gallery was made with.")
     ] = DEFAULT_PRESET,
-    k: Annotated[int, typer.Option("--top", "-k", min=1, help="People listed for a face.")] = 5,
-    far: options.FarOption = None,
-    thresholds: options.ThresholdsOption = None,
-    threshold: options.ThresholdOption = None,
-    group_aware: options.GroupAwareOption = False,
-    beta: options.BetaOption = None,
-    gamma: options.GammaOption = None,
-    picture: Annotated[
-        Path | None,
-        typer.Option(metavar="FILE", help="Draw the photo with faces and names (.png, .jpg)."),
-    ] = None,
-    token: options.TokenOption = None,
-    aligned: options.AlignedOption = False,
-    detector: options.PhotoDetectorOption = None,
+    k: Annotated[int, Option("--top", "-k", min=1, help="People listed for a face.")] = 5,
+    far: options.Far = None,
+    thresholds: options.Thresholds = None,
+    threshold: options.Threshold = None,
+    group_aware: options.GroupAware = False,
+    beta: options.Beta = None,
+    gamma: options.Gamma = None,
+    picture: options.Picture = None,
+    token: options.Token = None,
+    aligned: options.Aligned = False,
+    detector: options.PhotoDetector = None,
     face: Annotated[
-        str | None, typer.Option(help="all (default), largest or central: which faces.")
+        str | None, Option(help="all (default), largest or central: which faces.")
     ] = None,
-    flip: options.FlipOption = False,
-    threads: options.ThreadsOption = None,
-    json: options.JsonOption = None,
+    flip: options.Flip = False,
+    threads: options.Threads = None,
+    json: options.Json = None,
 ) -> None:
     """Find the people of a photo in a gallery, exactly.
 
     Every face is found, aligned, embedded and compared with everybody enrolled. With thresholds a
     face whose best match does not reach them is said to be unknown.
     """
-    from gfkeras.tasks.photo_files import check_drawn
     from gfkeras.tasks.search import search
 
-    check_drawn(picture)
     if picture is not None and aligned:
         raise ValueError("`picture` shows where faces are in a photo: leave out --aligned.")
     found = search(

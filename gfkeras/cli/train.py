@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
-import typer
+from typer import Argument, Option
 
 from gfkeras.cli import options
 from gfkeras.cli.output import fit_verbosity, say, table, write_json
@@ -14,11 +14,11 @@ if TYPE_CHECKING:
     from gfkeras.training import TrainingResult
 
 DataOption = Annotated[
-    Path, typer.Option(help="Records that `gfkeras prepare` wrote, or one folder per person.")
+    Path, Option(help="Records that `gfkeras prepare` wrote, or one folder per person.")
 ]
 ListedImagesOption = Annotated[
     Path | None,
-    typer.Option(
+    Option(
         help="Text file with the images to take of a folder of people: PERSON/FILE a line, or "
         "PATH, a tab and the person. All by default."
     ),
@@ -27,18 +27,18 @@ ListedImagesOption = Annotated[
 
 def command(
     recipe: Annotated[
-        str, typer.Argument(metavar="RECIPE", help="A TOML file, or the name of a built-in recipe.")
+        str, Argument(metavar="RECIPE", help="A TOML file, or the name of a built-in recipe.")
     ],
     data: DataOption,
-    out: Annotated[Path, typer.Option(help="Folder of the run: models, logs, summary.")],
-    settings: options.SettingsOption = None,
-    identities: options.IdentitiesOption = None,
+    out: Annotated[Path, Option(help="Folder of the run: models, logs, summary.")],
+    settings: options.Settings = None,
+    identities: options.Identities = None,
     images: ListedImagesOption = None,
     resume: Annotated[
-        bool, typer.Option("--resume", help="Go on from the last checkpoint in --out.")
+        bool, Option("--resume", help="Go on from the last checkpoint in --out.")
     ] = False,
-    quiet: options.QuietOption = False,
-    json: options.JsonOption = None,
+    quiet: options.Quiet = False,
+    json: options.Json = None,
 ) -> None:
     """Train a model as a recipe says."""
     from gfkeras.tasks.train import train

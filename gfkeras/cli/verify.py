@@ -5,19 +5,19 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Annotated
 
-import typer
+from typer import Argument, Option
 
-from gfkeras.cli.options import JsonOption, ModelArgument, ThreadsOption
+from gfkeras.cli import options
 from gfkeras.cli.output import say, table, write_json
 
 
 def command(
-    artefact: Annotated[str, typer.Argument(metavar="ARTEFACT", help="What `export` wrote.")],
-    model: ModelArgument,
-    data: Annotated[Path, typer.Option(help="Folder with one folder of images per person.")],
-    limit: Annotated[int, typer.Option(min=1, help="How many images, evenly spread.")] = 200,
-    threads: ThreadsOption = None,
-    json: JsonOption = None,
+    artefact: Annotated[str, Argument(metavar="ARTEFACT", help="What `export` wrote.")],
+    model: options.ModelArgument,
+    data: Annotated[Path, Option(help="Folder with one folder of images per person.")],
+    limit: Annotated[int, Option(min=1, help="How many images, evenly spread.")] = 200,
+    threads: options.Threads = None,
+    json: options.Json = None,
 ) -> None:
     """Compare an artefact's embeddings with the model's, image by image.
 

@@ -10,9 +10,9 @@ from pathlib import Path, PurePosixPath
 import numpy as np
 
 from gfkeras.data.faces import Faces, check_holdout, decode_files
-from gfkeras.data.images import IMAGE_SIZE, IMAGE_SUFFIXES
+from gfkeras.data.images import IMAGE_SIZE
 from gfkeras.errors import nearest
-from gfkeras.files import natural_key, replacing
+from gfkeras.files import IMAGE_SUFFIXES, natural_key, replacing
 
 
 class FaceFolder:

@@ -16,14 +16,9 @@ if TYPE_CHECKING:
 
 
 def read_grid(grid: PathLike, settings: Sequence[str] = ()) -> Grid:
-    """Reads a grid, whose rows `ablate` trains.
+    """Reads the grid of a TOML file or a built-in name, whose rows `ablate` trains.
 
-    Args:
-        grid: a TOML file, or the name of a built-in grid.
-        settings: changes of its recipe, such as "training.epochs=3".
-
-    Raises:
-        ValueError: for an unknown name or setting, and a file that is no grid.
+    `settings` change its recipe, such as "training.epochs=3".
 
     Example:
         [row.name for row in read_grid("paper").rows]
@@ -80,7 +75,7 @@ def ablate(
     """
     if pairs is None and (pairs_data or pairs_identities):
         given = "pairs_data" if pairs_data else "pairs_identities"
-        raise ValueError(f"`{given}` goes with --pairs. Received: no --pairs")
+        raise ValueError(f"`{given}` goes with `pairs` (--pairs). Received: no `pairs`")
     read = read_grid(grid, settings)
     from gfkeras.experiments import ablation
 

@@ -23,18 +23,9 @@ def calibration_faces(
 ) -> tuple[np.ndarray, str | None]:
     """Reads the aligned faces in a folder and its folders, spread evenly over their names.
 
-    Args:
-        folder: images, aligned by five points.
-        shape: (H, W, 3) that the model takes.
-        detector: YuNet's file; found or downloaded as elsewhere by default.
-        all_of_them: read all images, and not only as many as ranges need.
-
-    Returns:
-        (N, H, W, 3) uint8, and a note where it was not checked that they show faces.
-
-    Raises:
-        ValueError: where there is no folder, fewer than 32 faces, images of another size, files
-            that are no images, or faces that the detector does not see.
+    Returns (N, H, W, 3) uint8 of the model's `shape` (H, W, 3), and a note where it was not checked
+    that they show faces. Raises ValueError where there is no folder, fewer than 32 faces, images of
+    another size, files that are no images, or faces that the detector does not see.
     """
     from gfkeras.export import MAX_FACES, MIN_FACES
 

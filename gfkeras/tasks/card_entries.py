@@ -30,11 +30,8 @@ def accuracy_entries(
 ) -> list[dict[str, Any]]:
     """Returns an entry for each result of a protocol.
 
-    Args:
-        options: the protocol and its data; files are recorded by their names.
-        results: by name, as of `Measured`.
-        of: how it was measured besides, such as the similarity.
-        command: the command line that measured.
+    `results` are by name, `of` says how they were measured besides the options, such as the
+    similarity, and `command` is the command line. Files are recorded by their names.
     """
     chosen: dict[str, Any] = {"protocol": options.protocol}
     for field, name in _CHOICES.items():

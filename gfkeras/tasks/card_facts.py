@@ -33,16 +33,10 @@ def preset_facts(preset: Preset, model: keras.Model) -> About:
 def model_facts(
     name: str, model: keras.Model, mode: str | None, thresholds: PathLike | None
 ) -> tuple[About, str | None]:
-    """Returns what is known of a model that a task names, and a note on what was left out.
+    """Returns what is known of a preset or a model folder, and a note on what was left out.
 
-    Args:
-        name: a preset or a model folder.
-        model: the model that it loads.
-        mode: the mode that is exported; None for the model's own.
-        thresholds: a file to take in place of the model's own thresholds.
-
-    Raises:
-        ValueError: for files that cannot be read.
+    `mode` is the one that is exported, None for the model's own; `thresholds` is a file to take in
+    place of the model's own thresholds.
     """
     from gfkeras.export import About
     from gfkeras.models.properties import model_fingerprint

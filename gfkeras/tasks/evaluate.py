@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+import dataclasses
 import datetime
-import os
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -12,35 +12,29 @@ from gfkeras.cards import card as cards
 from gfkeras.errors import require
 from gfkeras.evaluation import COSINE, Similarity, Thresholds, TunedSimilarity
 from gfkeras.evaluation.plots import write_figures
+from gfkeras.files import PathLike
 from gfkeras.inference import Embedder
+from gfkeras.tasks import protocols
 from gfkeras.tasks.alignment import optional_alignment
 from gfkeras.tasks.card_entries import accuracy_entries
 from gfkeras.tasks.progress import Progress, stage_progress
-from gfkeras.tasks.protocols import (
-    PROTOCOLS,
-    Measured,
-    Protocol,
-    ProtocolOptions,
-    check_options,
-    open_data,
-)
+from gfkeras.tasks.protocols import Measured, Protocol, ProtocolOptions
 from gfkeras.tasks.studies import Studied, run_study, study_options
 from gfkeras.version import __version__
 
 
 @dataclass(frozen=True)
 class Evaluation:
-    """What `evaluate` measured.
+    """Measurements of a model.
 
     Attributes:
-        model: as given.
+        model, flip, align: as given.
         options: the protocol and its data.
         measured: results by name, the ROC curve, and functions that draw the plots.
         studied: the study, or the comparison with an older model.
         similarity: the one that was measured.
         tuned: how β and γ were chosen, if they were.
         embedder: of the model.
-        flip, align: as given.
     """
 
     model: str
@@ -67,42 +61,35 @@ class Evaluation:
         results = {name: result.to_json() for name, result in self.measured.results.items()}
         shown: dict[str, Any] = results.get("", results)
         shown["protocol"] = self.options.protocol
-        shown["similarity"] = _similarity_json(self.similarity)
+        shown["similarity"] = dataclasses.asdict(self.similarity)
         if self.tuned is not None:
             shown["tuned"] = self.tuned.to_json()
         return shown | ({} if self.studied is None else self.studied.json)
 
-    def draw(self, folder: str | os.PathLike[str]) -> list[Path]:
+    def draw(self, folder: PathLike) -> list[Path]:
         """Draws ROC, DET, scores and what else the protocol has into a folder."""
         return write_figures(folder, {name: make() for name, make in self.measured.figures.items()})
 
     def thresholds(self) -> Thresholds:
         """Thresholds by FAR, for `compare` and `search`.
 
-        Raises:
-            ValueError: for a protocol without a ROC curve, and too few impostor pairs.
+        Raises ValueError for a protocol without a ROC curve, and too few impostor pairs.
         """
         curve = self.measured.curve
         if curve is None:
             raise _no_thresholds(self.options.protocol)
         day = datetime.datetime.now(tz=datetime.UTC).date().isoformat()
-        origin = (
-            f"{self.measured.measured}, {curve.impostor:,} impostor pairs, {day}, "
-            f"gfkeras {__version__}"
-        )
+        pairs = f"{self.measured.measured}, {curve.impostor:,} impostor pairs"
+        origin = f"{pairs}, {day}, gfkeras {__version__}"
         return Thresholds.from_curve(curve, self.similarity, origin, self.embedder.fingerprint)
 
     def record(self, command: str = "") -> Path:
         """Adds the results to the artefact's card and returns the card's path.
 
-        Args:
-            command: the command line that measured, for the card.
+        `command` is the command line that measured, for the card.
         """
-        of = {
-            "flip": self.flip,
-            "align": self.align,
-            "similarity": _similarity_json(self.similarity),
-        }
+        similarity = dataclasses.asdict(self.similarity)
+        of = {"flip": self.flip, "align": self.align, "similarity": similarity}
         path = Path(self.model)
         for entry in accuracy_entries(self.options, self.measured.results, of, command):
             path = cards.record(Path(self.model), "accuracy", entry)
@@ -111,7 +98,7 @@ class Evaluation:
 
 def evaluate(
     model: str,
-    data: str | os.PathLike[str],
+    data: PathLike,
     *,
     protocol: str = "pairs",
     pairs: str | int | None = None,
@@ -186,16 +173,16 @@ def evaluate(
         protocol, Path(data), pairs, identities, subset, task, max_frames, distractors, refined,
         tune, tune_data, similarity, bootstrap, seed,
     )  # fmt: skip
-    check_options(options)
+    protocols.check_options(options)
     kept = {"record": record, "thresholds": thresholds}
     studying = study_options(options, study, at, fit_data, fit_identities, gallery_model, kept)
-    if thresholds and not PROTOCOLS[protocol].has_curve:
+    if thresholds and not protocols.PROTOCOLS[protocol].has_curve:
         raise _no_thresholds(protocol)
     if record:
         cards.recordable_card(Path(model))
     if plots:
         require("matplotlib", "plots")
-    opened = open_data(options)
+    opened = protocols.open_data(options)
     alignment = optional_alignment(align, detector, face)
     moved = stage_progress(progress, "Embedding")
     running, *gallery = [
@@ -214,14 +201,8 @@ def evaluate(
     )  # fmt: skip
 
 
-def _similarity_json(similarity: Similarity) -> dict[str, Any]:
-    return {
-        "beta": similarity.beta, "gamma": similarity.gamma, "distance": similarity.distance,
-    }  # fmt: skip
-
-
 def _no_thresholds(protocol: str) -> ValueError:
     return ValueError(
         "`thresholds` goes with the protocols pairs, bin, ytf and ijb (1:1). "
-        f"Received: --protocol {protocol}"
+        f"Received: protocol={protocol} (--protocol)"
     )

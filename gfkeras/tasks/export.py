@@ -11,7 +11,7 @@ import numpy as np
 
 from gfkeras.backend import load_keras
 from gfkeras.cards import read_card
-from gfkeras.files import PathLike, size_bytes
+from gfkeras.files import PathLike, json_values, size_bytes
 from gfkeras.tasks.calibration_faces import calibration_faces
 from gfkeras.tasks.card_facts import model_facts
 from gfkeras.tasks.progress import Progress
@@ -26,10 +26,8 @@ class Export:
 
     Attributes:
         path: the file, or the folder of a SavedModel.
-        format: "savedmodel", "tflite" or "onnx".
-        precision: such as "fp32" or "int8".
-        size_bytes: bytes of the artefact.
-        card: the artefact's card.
+        format, precision: such as "tflite" and "int8".
+        size_bytes, card: bytes of the artefact, and its card.
         notes: sentences on what was left out or could not be checked.
     """
 
@@ -47,12 +45,8 @@ class Export:
 
     def to_json(self) -> dict[str, Any]:
         """The content of `gfkeras export --json`."""
-        return {
-            "path": str(self.path),
-            "format": self.format,
-            "precision": self.precision,
-            "size_bytes": self.size_bytes,
-        } | ({} if self.int8 is None else {"int8": self.int8})
+        names = ("path", "format", "precision", "size_bytes", *(["int8"] if self.int8 else []))
+        return {name: json_values(getattr(self, name)) for name in names}
 
 
 def export(
@@ -110,39 +104,33 @@ def export(
         faces, note = calibration_faces(calibration, loaded.input_shape[1:], detector, tuned)
         notes.append(note)
     path = export_model(
-        loaded,
-        out,
-        format=format,
-        precision=precision,
-        mode=mode,
-        batch_size=batch_size,
-        calibration=faces,
+        loaded, out, format=format, precision=precision, mode=mode, batch_size=batch_size,
+        calibration=faces, about=known,
         int8=_reporting(settings, progress) if precision == "int8" else None,
-        about=known,
-    )
+    )  # fmt: skip
     card = read_card(path) or {}
     kept = [note for note in notes if note is not None]
     return Export(path, format, precision, size_bytes(path), card, kept)
 
 
-def _check_int8(
-    precision: str,
-    format: str,  # noqa: A002
-    calibration: PathLike | None,
-    changed: bool,
-) -> None:
+# With the options of the command line that set it.
+_INT8 = "`int8` (--inputs, --outputs, --integer-only, --max-latency-ratio, --qat)"
+
+
+def _check_int8(precision: str, format: str, calibration: PathLike | None, changed: bool) -> None:  # noqa: A002
     """Raises ValueError for arguments that do not belong to a precision or a format."""
     if precision != "int8" and (calibration is not None or changed):
         raise ValueError(
-            "`--calibration`, `--inputs`, `--outputs`, `--integer-only`, `--max-latency-ratio` and "
-            f"`--qat` need --precision int8. Received: --precision {precision}"
+            f"`calibration` (--calibration) and {_INT8} need `precision` int8 (--precision int8). "
+            f"Received: precision={precision}"
         )
     if precision == "int8" and calibration is None:
-        raise ValueError("`--precision int8` needs --calibration DIR, a folder of aligned faces.")
+        raise ValueError(
+            "`precision` int8 needs `calibration` (--calibration DIR), a folder of aligned faces."
+        )
     if format == "onnx" and changed:
         raise ValueError(
-            "`--inputs`, `--outputs`, `--integer-only`, `--max-latency-ratio` and `--qat` need "
-            f"--format tflite. Received: --format {format}"
+            f"{_INT8} needs `format` tflite (--format tflite). Received: format={format}"
         )
 
 

@@ -16,22 +16,15 @@ def named_pairs(
 ) -> PairList:
     """Returns the pairs that a user names.
 
-    Args:
-        pairs: a pairs file, "all", or the number of pairs to draw.
-        data: the folder of images, one folder per person for "all" and a number.
-        identities: a text file with the people to take, for "all" and a number.
-        seed: of the draw and of the folds.
-        option: what the errors call `identities`.
-
-    Raises:
-        ValueError: if the list or the folder is missing or damaged, or `identities` is given
-            with a pairs file.
+    `pairs` is a pairs file, "all" or a number to draw from the people in `data`; for the last two,
+    `identities` is a file with the people to take, and `option` what errors call it. `seed` is of
+    the draw and of the folds.
     """
     pairs = str(pairs)
     if pairs != "all" and not pairs.isdigit():
         if identities is not None:
             raise ValueError(
-                f"`{option}` goes with --pairs all or a number: a pairs file names its "
+                f"`{option}` goes with `pairs` all or a number (--pairs): a pairs file names its "
                 f"people. Received: {option}={str(identities)!r}"
             )
         return read_pairs(pairs, data)

@@ -17,8 +17,8 @@ from gfkeras.inference.photos import from_aligned
 from gfkeras.inference.pictures import NEUTRAL, OTHER, SAME, Mark, annotated_photo
 from gfkeras.tasks.alignment import photo_alignment
 from gfkeras.tasks.decision import Decision, check_decision, make_decision
-from gfkeras.tasks.gallery import open_gallery, require_gallery
-from gfkeras.tasks.photo_files import check_drawn, require_photo
+from gfkeras.tasks.gallery import open_gallery
+from gfkeras.tasks.photo_files import check_drawn, require_gallery, require_photo
 from gfkeras.zoo import DEFAULT_PRESET
 
 
@@ -27,8 +27,8 @@ class FoundFace:
     """A face of a photo, and the people of the gallery who are most like it.
 
     Attributes:
-        box: x, y, width and height in pixels of the photo; None for an aligned face.
-        landmarks: (5, 2) points in the photo; None for an aligned face.
+        box, landmarks: x, y, width and height, and (5, 2) points, in pixels of the photo; None for
+            an aligned face.
         matches: the most similar people, the best first; empty for an empty gallery.
         known: whether the best match reaches the threshold; None where there is no decision.
     """
@@ -50,9 +50,8 @@ class FoundFace:
             {"name": m.name, "similarity": m.similarity, "cosine": m.cosine, "photos": m.photos}
             for m in self.matches
         ]
-        return {"box": box, "matches": matches} | (
-            {} if self.known is None else {"name": self.name}
-        )
+        named = {} if self.known is None else {"name": self.name}
+        return {"box": box, "matches": matches, **named}
 
     def mark(self) -> Mark:
         """The face's box and label in a drawn photo."""
@@ -94,13 +93,9 @@ class PhotoSearch:
         }
 
     def draw(self, path: PathLike) -> Path:
-        """Draws the photo with its faces and their names.
+        """Draws the photo with its faces and their names into a .png or .jpg.
 
-        Args:
-            path: the image to write, .png or .jpg.
-
-        Raises:
-            ValueError: for a face that was aligned already: its place is not known.
+        Raises ValueError for a face that was aligned already: its place is not known.
         """
         check_drawn(path, "path")
         if any(face.box is None for face in self.faces):
@@ -138,13 +133,10 @@ def search(
         gallery: a file, one ending in .db for Milvus Lite, or a Milvus URL.
         model: the model that the gallery was made with.
         top: people listed for a face.
-        far, thresholds, threshold, similarity: as of `gfkeras.tasks.compare.compare`.
+        far, thresholds, threshold, similarity, aligned, detector, flip, threads: as of
+            `gfkeras.tasks.compare.compare`.
         token: token of a Milvus cluster.
-        aligned: the image is a face of the model's size, aligned by five points already.
-        detector: YuNet's file; downloaded once by default.
         face: which faces of the photo, "all" (default), "largest" or "central".
-        flip: add the embedding of the mirrored image.
-        threads: threads of the runtime; its own choice by default.
 
     Raises:
         ImageError: for a photo that cannot be read. It is a ValueError.

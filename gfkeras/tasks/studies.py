@@ -86,19 +86,14 @@ def study_options(
     gallery_model: str | None,
     of_one_model: Mapping[str, Any],
 ) -> StudyOptions | None:
-    """Checks the options of a study; None where neither a study nor another model is asked for.
+    """Checks the arguments of `evaluate` for a study; None where there is no study.
 
-    Args:
-        options: of the protocol.
-        study, at, fit_data, fit_identities, gallery_model: as given to `evaluate`.
-        of_one_model: options that keep results of a single model, by name, as given.
-
-    Raises:
-        ValueError: for options that do not go together, and a folder that is missing.
+    `of_one_model` are arguments that keep results of a single model, by name, as given. Raises
+    ValueError for arguments that do not go together, and a folder that is missing.
     """
-    dimension = ("--study dimension", study == "dimension")
+    dimension = ("study=dimension (--study)", study == "dimension")
     for name, value, (needed, given) in (
-        ("at", at, ("--study", study is not None)),
+        ("at", at, ("`study` (--study)", study is not None)),
         ("fit_data", fit_data, dimension),
         ("fit_identities", fit_identities, dimension),
     ):
@@ -109,37 +104,31 @@ def study_options(
     asked = f"study={study}" if study is not None else f"gallery_model={gallery_model}"
     if options.protocol not in STUDY_PROTOCOLS:
         raise ValueError(
-            f"`{asked.partition('=')[0]}` goes with --protocol {' or '.join(STUDY_PROTOCOLS)}. "
-            f"Received: {asked} with --protocol {options.protocol}"
+            f"`{asked.partition('=')[0]}` goes with the protocols {' and '.join(STUDY_PROTOCOLS)} "
+            f"(--protocol). Received: {asked} with protocol={options.protocol}"
         )
     for name, value in ({"study": study} | dict(of_one_model)).items():
         if gallery_model is not None and value:
             raise ValueError(
-                f"`{name}` is of one model, without --gallery-model. Received: {name}={value}, "
-                f"gallery_model={gallery_model}"
+                f"`{name}` is of one model, without `gallery_model` (--gallery-model). "
+                f"Received: {name}={value}, gallery_model={gallery_model}"
             )
     if gallery_model is not None and (options.similarity.group_aware or options.tune is not None):
         raise ValueError(
             "`gallery_model` is compared by the cosine: two networks have different groups. "
-            "Received: --group-aware or --tune"
+            "Received: a group-aware `similarity` or `tune` (--group-aware, --tune)"
         )
     if study is not None:
         one_of("study", study, STUDIES)
     if study == "dimension" and options.protocol == "bin" and fit_data is None:
-        raise ValueError("`fit_data` must name a folder of faces with --protocol bin.")
+        raise ValueError("`fit_data` must name a folder of faces with protocol=bin (--protocol).")
     values = _numbers(at)
     folder = FaceFolder(fit_data or options.data, fit_identities) if dimension[1] else None
     return StudyOptions(study, values, folder, gallery_model)
 
 
 def run_study(options: StudyOptions, running: Protocol, *gallery: Protocol) -> Studied:
-    """Runs a study.
-
-    Args:
-        options: of `study_options`.
-        running: the protocol with the model.
-        gallery: the same with the gallery's model, if there is one.
-    """
+    """Runs a study on the protocol with the model, and with the gallery's model if there is one."""
     return _versions(running, *gallery) if gallery else _study(options, running)
 
 
@@ -150,11 +139,10 @@ def _study(options: StudyOptions, running: Protocol) -> Studied:
     listed, embed = running.pair_faces()
     name = options.name
     assert name is not None
+    similarity, draws = running.similarity(listed), running.options.bootstrap
     common: dict[str, Any] = {
-        "values": options.values,
-        "similarity": running.similarity(listed),
-        "replicates": running.options.bootstrap,
-    }
+        "values": options.values, "similarity": similarity, "replicates": draws
+    }  # fmt: skip
     if name in studies.IMAGE_STUDIES:
         found = studies.study_images(name, embed, listed, **common)
     else:

@@ -286,7 +286,7 @@ def test_a_row_that_fails_does_not_keep_the_others(tmp_path, copied, tables, peo
         (["--data", "{data}", "--out", "{out}", "--rows", "9"], "`rows` must be from 1 to 5"),
         (["--data", "{data}", "--out", "{out}", "--pairs", "30", "--pairs-data", "{data}"],
          "`pairs` must show people who are not trained on. Received: "),
-        (["--data", "{data}", "--out", "{out}", "--pairs-data", "{data}"], "goes with --pairs"),
+        (["--data", "{data}", "--out", "{out}", "--pairs-data", "{data}"], "(--pairs)"),
         (["--data", "{data}", "--out", "{out}", "--set", "data.holdout_identities=0"],
          "`pairs` must be given, unless the recipe's `data.holdout_identities`"),
     ],
