@@ -17,19 +17,16 @@ def command(
         Option(help="Folder with one folder of faces per person; synthetic by default."),
     ] = None,
     out: Annotated[Path, Option(help="Folder for everything it makes.")] = Path("runs/demo"),
-    holdout: Annotated[
-        int | None, Option(min=2, help="How many people, the last in natural order, are held out.")
-    ] = None,
-    recipe: Annotated[str, Option(help="A TOML file, or a built-in recipe.")] = "demo",
+    holdout: int | None = Option(
+        None, min=2, help="How many people, the last in natural order, are held out."
+    ),
+    recipe: str = Option("demo", help="A TOML file, or a built-in recipe."),
     settings: options.Settings = None,
-    people: Annotated[int, Option(min=4, help="Synthetic people.")] = 320,
-    faces: Annotated[int, Option(min=2, help="Synthetic faces of each person.")] = 8,
-    strength: Annotated[
-        float,
-        Option(
-            min=0, max=1, help="How much pose, light, occlusion and camera change synthetic faces."
-        ),
-    ] = 0.6,
+    people: int = Option(320, min=4, help="Synthetic people."),
+    faces: int = Option(8, min=2, help="Synthetic faces of each person."),
+    strength: float = Option(
+        0.6, min=0, max=1, help="How much pose, light, occlusion and camera change synthetic faces."
+    ),
 ) -> None:
     """Train, evaluate, export, verify and report in one go.
 

@@ -52,39 +52,32 @@ def command(
     data: Annotated[
         Path, Option(help="The data set: a folder (one folder per person for pairs), or a .bin.")
     ],
-    protocol: Annotated[
-        str, Option(help="pairs, bin, ytf, ijb, megaface, or facenet (VAL at FAR).")
-    ] = "pairs",
-    pairs: Annotated[
-        str | None,
-        Option(
-            help="pairs, facenet: a list (LFW's, CALFW's, CPLFW's, CSV), cfp-fp or cfp-ff, all, or "
-            "a number to draw at random."
-        ),
-    ] = None,
+    protocol: str = Option(
+        "pairs", help="pairs, bin, ytf, ijb, megaface, or facenet (VAL at FAR)."
+    ),
+    pairs: str | None = Option(
+        None,
+        help="pairs, facenet: a list (LFW's, CALFW's, CPLFW's, CSV), cfp-fp or cfp-ff, all, or "
+        "a number to draw at random.",
+    ),
     identities: Annotated[
         Path | None, Option(help="With --pairs all or a number: text file with the people to take.")
     ] = None,
-    subset: Annotated[str | None, Option(help="ijb: IJBB or IJBC.")] = None,
-    task: Annotated[str | None, Option(help="ijb: 1:1, 1:N or both (default).")] = None,
-    max_frames: Annotated[
-        int | None, Option(min=1, help="ytf: frames of each video, evenly spread.")
-    ] = None,
-    distractors: Annotated[
-        str | None, Option(help="megaface: the list of distractors, of several.")
-    ] = None,
-    refined: Annotated[
-        bool, Option("--refined", help="megaface: leave out what the lists of noises name.")
-    ] = False,
+    subset: str | None = Option(None, help="ijb: IJBB or IJBC."),
+    task: str | None = Option(None, help="ijb: 1:1, 1:N or both (default)."),
+    max_frames: int | None = Option(None, min=1, help="ytf: frames of each video, evenly spread."),
+    distractors: str | None = Option(None, help="megaface: the list of distractors, of several."),
+    refined: bool = Option(
+        False, "--refined", help="megaface: leave out what the lists of noises name."
+    ),
     flip: options.Flip = False,
     group_aware: options.GroupAware = False,
     beta: options.Beta = None,
     gamma: options.Gamma = None,
     distance: options.Distance = "l2",
-    tune: Annotated[
-        str | None,
-        Option(metavar="PAIRS", help="Choose beta and gamma on these development pairs."),
-    ] = None,
+    tune: str | None = Option(
+        None, metavar="PAIRS", help="Choose beta and gamma on these development pairs."
+    ),
     tune_data: Annotated[Path | None, Option(help="Their images; --data by default.")] = None,
     study: StudyOption = None,
     at: AtOption = None,
@@ -94,21 +87,19 @@ def command(
     align: options.Align = False,
     detector: options.Detector = None,
     face: options.Face = None,
-    bootstrap: Annotated[
-        int, Option(min=0, help="Draws for the 95 % intervals; 0 leaves them out.")
-    ] = 1000,
+    bootstrap: int = Option(1000, min=0, help="Draws for the 95 % intervals; 0 leaves them out."),
     plots: Annotated[
         Path | None, Option(metavar="FOLDER", help="Draw ROC, DET, scores and more here.")
     ] = None,
     thresholds: Annotated[
         Path | None, Option(metavar="FILE", help="Write thresholds by FAR, for compare and search.")
     ] = None,
-    record: Annotated[
-        bool, Option("--record", help="Add the result to the artefact's card, PATH.json.")
-    ] = False,
+    record: bool = Option(
+        False, "--record", help="Add the result to the artefact's card, PATH.json."
+    ),
     threads: options.Threads = None,
-    batch_size: Annotated[int | None, Option(min=1, help="Images embedded at once.")] = None,
-    seed: Annotated[int, Option(help="Of drawn pairs and of folds.")] = 0,
+    batch_size: int | None = Option(None, min=1, help="Images embedded at once."),
+    seed: int = Option(0, help="Of drawn pairs and of folds."),
     json: options.Json = None,
 ) -> None:
     """Measure a model by one of the field's protocols.

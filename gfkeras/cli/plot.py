@@ -40,24 +40,22 @@ def tsne_command(
     out: OutOption,
     identities: options.Identities = None,
     names: NamesOption = None,
-    people: Annotated[
-        int | None,
-        Option(
-            min=2,
-            help="Take so many people of these, those with the most images; 10 without "
-            "--identities and --identity.",
-        ),
-    ] = None,
-    baseline: Annotated[
-        str | None, Option(metavar="MODEL", help="Draw the embedding of this model too, at left.")
-    ] = None,
-    max_images: Annotated[int, Option(min=2, help="Images of each person at most.")] = 40,
-    perplexity: Annotated[
-        float | None, Option(help="Of t-SNE; 30, or a third of the images if fewer.")
-    ] = None,
-    anonymous: Annotated[
-        bool, Option("--anonymous", help="Number the people in place of their names.")
-    ] = False,
+    people: int | None = Option(
+        None,
+        min=2,
+        help="Take so many people of these, those with the most images; 10 without "
+        "--identities and --identity.",
+    ),
+    baseline: str | None = Option(
+        None, metavar="MODEL", help="Draw the embedding of this model too, at left."
+    ),
+    max_images: int = Option(40, min=2, help="Images of each person at most."),
+    perplexity: float | None = Option(
+        None, help="Of t-SNE; 30, or a third of the images if fewer."
+    ),
+    anonymous: bool = Option(
+        False, "--anonymous", help="Number the people in place of their names."
+    ),
     align: options.Align = False,
     detector: options.Detector = None,
     face: options.Face = None,
@@ -95,9 +93,9 @@ def groups_command(
     data: Annotated[
         Path | None, Option(help="Of a model: a folder with one folder of faces per person.")
     ] = None,
-    over_training: Annotated[
-        bool, Option("--over-training", help="These are runs: draw the groups by epoch.")
-    ] = False,
+    over_training: bool = Option(
+        False, "--over-training", help="These are runs: draw the groups by epoch."
+    ),
     identities: options.Identities = None,
     names: NamesOption = None,
     limit: LimitOption = None,
@@ -141,10 +139,8 @@ def sheet_command(
     identities: options.Identities = None,
     names: NamesOption = None,
     limit: LimitOption = None,
-    faces_shown: Annotated[int, Option("--faces", min=1, help="Faces of each group at most.")] = 10,
-    order: Annotated[
-        str, Option(help="random, or certain: those of largest probability first.")
-    ] = "random",
+    faces_shown: int = Option(10, "--faces", min=1, help="Faces of each group at most."),
+    order: str = Option("random", help="random, or certain: those of largest probability first."),
     align: options.Align = False,
     detector: options.Detector = None,
     face: options.Face = None,

@@ -80,17 +80,15 @@ def import_command(
         Argument(metavar="FILE", help=".onnx, .pt, .safetensors, .params (MXNet), .h5 or .keras."),
     ],
     out: Annotated[Path, Option(metavar="FOLDER", help="The model folder to write.")],
-    format: Annotated[  # noqa: A002
-        str | None,
-        Option(help="onnx, torch, safetensors, mxnet or keras; seen from the file by default."),
-    ] = None,
+    format: str | None = Option(  # noqa: A002
+        None, help="onnx, torch, safetensors, mxnet or keras; seen from the file by default."
+    ),
     symbol: Annotated[
         Path | None, Option(help="mxnet: the -symbol.json; the one beside FILE by default.")
     ] = None,
-    pixel_scale: Annotated[
-        float | None,
-        Option(help="Pixels x become (x - 127.5) times this; the format's usual by default."),
-    ] = None,
+    pixel_scale: float | None = Option(
+        None, help="Pixels x become (x - 127.5) times this; the format's usual by default."
+    ),
     json: options.Json = None,
 ) -> None:
     """Turn the weights of a public face network into a model folder.
@@ -109,12 +107,11 @@ def import_command(
 def export_command(
     name: NameArgument,
     out: Annotated[Path, Option(metavar="FOLDER", help="Where to put the artefacts.")],
-    ship: Annotated[
-        bool,
-        Option(
-            "--ship", help="Also put the fp32 and int8 .tflite files beside the preset's weights."
-        ),
-    ] = False,
+    ship: bool = Option(
+        False,
+        "--ship",
+        help="Also put the fp32 and int8 .tflite files beside the preset's weights.",
+    ),
     json: options.Json = None,
 ) -> None:
     """Export a preset's artefacts, each checked.

@@ -32,24 +32,18 @@ _ROWS, _COLUMNS = 20, 10
 
 @dataclass(frozen=True, eq=False)
 class Clusters:
-    """The faces of photos, and the cluster of each.
-
-    Attributes:
-        photos: the files.
-        faces: the faces: `faces.photo` is the position of each one's photo in `photos`.
-        labels: (F,) int64, the cluster of each face, the largest cluster first; −1 for none.
-        method: "dbscan" or "hdbscan".
-        threshold: the cosine from which two faces are neighbours; None for "hdbscan".
-        origin: where the threshold comes from.
-        table, sheets: the .csv file and the contact sheets that were written, if any.
-    """
+    """The faces of photos, and the cluster of each."""
 
     photos: list[Path]
+    # `faces.photo` is the position of each one's photo in `photos`.
     faces: PhotoFaces
+    # (F,) int64, the cluster of each face, the largest cluster first; −1 for none.
     labels: np.ndarray
     method: str
+    # The cosine from which two faces are neighbours, None for "hdbscan", and where it comes from.
     threshold: float | None
     origin: str
+    # The .csv file and the contact sheets that were written, if any.
     table: Path | None = None
     sheets: list[Path] = field(default_factory=list)
 

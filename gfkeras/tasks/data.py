@@ -46,15 +46,10 @@ class Fetched:
 
 @dataclass(frozen=True)
 class Stats:
-    """What `stats` counted.
-
-    Attributes:
-        statistics: of the images.
-        suspects: near-duplicates and likely wrong names; None without embeddings.
-        sheet: the contact sheet; None where none was asked for.
-    """
+    """The statistics of a data set, and the contact sheet that was drawn, if any."""
 
     statistics: DataStatistics
+    # Near-duplicates and likely wrong names; None without embeddings.
     suspects: Suspects | None = None
     sheet: Path | None = None
 
@@ -73,12 +68,8 @@ class Stats:
 
     def to_json(self) -> dict[str, Any]:
         """The statistics, and the suspects beside them."""
-        results = self.statistics.to_json()
-        if self.suspects is not None:
-            for name in ("near_duplicates", "mislabelled"):
-                listed = getattr(self.suspects, name)
-                results[name] = [dataclasses.asdict(each) for each in listed]
-        return results
+        suspects = {} if self.suspects is None else dataclasses.asdict(self.suspects)
+        return self.statistics.to_json() | suspects
 
 
 @dataclass(frozen=True)

@@ -21,20 +21,15 @@ from gfkeras.zoo import DEFAULT_PRESET
 
 @dataclass(frozen=True, eq=False)
 class EmbeddedPhotos:
-    """The embeddings of M photos.
-
-    Attributes:
-        photos: (M) files, in the order of the rows.
-        embedding: (M, D) float32, L2-normalised.
-        group_feature, group: (M, 256) float32 and (M,) int32; None for a model without groups.
-        skipped: (file, reason) of photos that cannot be read or show no face.
-        path: the .npz file that was written, if any.
-    """
+    """The embeddings of M photos, and the .npz file that was written, if any."""
 
     photos: list[Path]
+    # (M, D) float32, L2-normalised.
     embedding: np.ndarray
+    # (M, 256) float32 and (M,) int32; None for a model without groups.
     group_feature: np.ndarray | None
     group: np.ndarray | None
+    # (file, reason) of photos that cannot be read or show no face.
     skipped: list[tuple[Path, str]]
     path: Path | None = None
 

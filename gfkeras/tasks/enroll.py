@@ -26,22 +26,18 @@ _PHOTOS = 512
 
 @dataclass(frozen=True, eq=False)
 class Enrolment:
-    """The people and photos that were added to a gallery.
-
-    Attributes:
-        enrolled, photos: numbers of people who were added or got further photos, and of photos.
-        already_there: people who were in the gallery before and were left as they are.
-        skipped: (file, reason) of photos that cannot be read or show no face.
-        several_faces: photos that show more than one face, and how many they show.
-        chosen: which of several faces was taken, "largest" or "central"; None for aligned faces.
-    """
+    """How many people and photos were added to a gallery."""
 
     gallery: Gallery
     enrolled: int
     photos: int
+    # People who were in the gallery before and were left as they are.
     already_there: list[str]
+    # (file, reason) of photos that cannot be read or show no face.
     skipped: list[tuple[Path, str]]
+    # Photos that show more than one face, and how many they show.
     several_faces: dict[Path, int]
+    # Which of several faces was taken, "largest" or "central"; None for aligned faces.
     chosen: str | None
 
     def require(self) -> None:

@@ -25,23 +25,14 @@ from gfkeras.version import __version__
 
 @dataclass(frozen=True)
 class Evaluation:
-    """Measurements of a model.
-
-    Attributes:
-        model, flip, align: as given.
-        options: the protocol and its data.
-        measured: results by name, the ROC curve, and functions that draw the plots.
-        studied: the study, or the comparison with an older model.
-        similarity: the one that was measured.
-        tuned: how β and γ were chosen, if they were.
-        embedder: of the model.
-    """
+    """Measurements of a model by a protocol or a study."""
 
     model: str
     options: ProtocolOptions
     measured: Measured
     studied: Studied | None
     similarity: Similarity
+    # How β and γ were chosen, if they were.
     tuned: TunedSimilarity | None
     embedder: Embedder
     flip: bool

@@ -22,20 +22,14 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Export:
-    """An artefact that was written.
-
-    Attributes:
-        path: the file, or the folder of a SavedModel.
-        format, precision: such as "tflite" and "int8".
-        size_bytes, card: bytes of the artefact, and its card.
-        notes: sentences on what was left out or could not be checked.
-    """
+    """An artefact that was written: a file, or the folder of a SavedModel."""
 
     path: Path
     format: str
     precision: str
     size_bytes: int
     card: dict[str, Any]
+    # Sentences on what was left out or could not be checked.
     notes: list[str] = dataclasses.field(default_factory=list)
 
     @property

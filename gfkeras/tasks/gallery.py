@@ -14,18 +14,12 @@ from gfkeras.tasks.results import Result
 
 @dataclass(frozen=True)
 class GalleryContent:
-    """The people of a gallery.
+    """The people of a gallery, and the texts kept with it, such as "model_name"."""
 
-    Attributes:
-        people: each person's number of photos, sorted by name.
-        storage: "float32", "float16" or "int8".
-        widths: width of the embeddings and of the group features, None without groups; None for a
-            gallery without people.
-        metadata: the texts kept with the gallery, such as "model_name".
-    """
-
+    # Each person's number of photos, sorted by name.
     people: dict[str, int]
     storage: str
+    # Of embeddings and group features, None without groups; None for a gallery without people.
     widths: tuple[int, int | None] | None
     metadata: dict[str, str]
 

@@ -34,20 +34,15 @@ _SHOWN = 40
 
 @dataclass(frozen=True)
 class Inversion:
-    """Faces that `invert` generated.
-
-    Attributes:
-        out, files: the folder of `report.json` and `course.png`, and the images in it.
-        likeness: by network, the attacked one first: cosines of each image with its target.
-        seconds: of the optimisation.
-        has_faces: whether photos of the targets are known, for other networks to judge by.
-        report: what `report.json` holds.
-    """
+    """Faces that `invert` generated, and the content of `report.json` in the folder `out`."""
 
     out: Path
     files: list[Path]
+    # By network, the attacked one first: cosines of each image with its target.
     likeness: dict[str, Likeness]
+    # Of the optimisation.
     seconds: float
+    # Whether photos of the targets are known, for other networks to judge by.
     has_faces: bool
     report: dict[str, Any]
 
@@ -263,10 +258,11 @@ def _file_names(names: list[str], copies: int) -> list[str]:
 
 def _saved(out: Path, names: list[str], images: np.ndarray, size: int) -> np.ndarray:
     """Writes the images and reads them again, so that the files are judged."""
-    for name, pixels in zip(names, images, strict=True):
-        with replacing(out / f"{name}.png") as temporary:
+    files = [out / f"{name}.png" for name in names]
+    for file, pixels in zip(files, images, strict=True):
+        with replacing(file) as temporary:
             Image.fromarray(pixels).save(temporary)
-    return np.stack([read_image(out / f"{name}.png", size) for name in names])
+    return np.stack([read_image(file, size) for file in files])
 
 
 class _Course:

@@ -29,18 +29,14 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Plot:
-    """A figure that was drawn.
-
-    Attributes:
-        path: the file.
-        numbers: what the figure shows, for JSON.
-        skipped: (file, reason) of images that could not be used; None where no images are read.
-        summary: (label, text) of the most important numbers.
-    """
+    """A figure that was drawn."""
 
     path: Path
+    # What the figure shows, for JSON.
     numbers: dict[str, Any]
+    # (file, reason) of images that could not be used; None where no images are read.
     skipped: list[tuple[Path, str]] | None = None
+    # (label, text) of the most important numbers.
     summary: list[tuple[str, str]] = field(default_factory=list)
 
     def to_json(self) -> dict[str, Any]:
@@ -252,7 +248,7 @@ def sheet(
     shown = [
         {
             "group": row.group, "faces": row.faces, "share": row.share,
-            "shown": [str(chosen.paths[i]) for i in row.shown],
+            "shown": [str(chosen.paths[i]) for i in row.shown]
         }
         for row in rows
     ]  # fmt: skip

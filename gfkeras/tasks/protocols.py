@@ -265,14 +265,14 @@ PROTOCOLS = {
     ),
     "ijb": ProtocolEntry(
         Protocol.ijb, lambda of: sources.IJBSource(of.data, of.subset),
-        frozenset({"subset", "task"}),
+        frozenset({"subset", "task"})
     ),
     "megaface": ProtocolEntry(
         Protocol.megaface,
         lambda of: sources.MegaFaceSource(
             of.data, refined=of.refined, distractors=of.distractors
         ),
-        frozenset({"distractors", "refined"}), has_curve=False,
+        frozenset({"distractors", "refined"}), has_curve=False
     ),
 }  # fmt: skip
 

@@ -24,18 +24,14 @@ from gfkeras.zoo import DEFAULT_PRESET
 
 @dataclass(frozen=True, eq=False)
 class FoundFace:
-    """A face of a photo, and the people of the gallery who are most like it.
+    """A face of a photo, and the people of the gallery who are most like it."""
 
-    Attributes:
-        box, landmarks: x, y, width and height, and (5, 2) points, in pixels of the photo; None for
-            an aligned face.
-        matches: the most similar people, the best first; empty for an empty gallery.
-        known: whether the best match reaches the threshold; None where there is no decision.
-    """
-
+    # x, y, width and height, and (5, 2) points, in pixels of the photo; None for an aligned face.
     box: np.ndarray | None
     landmarks: np.ndarray | None
+    # The best first; empty for an empty gallery.
     matches: Sequence[Match]
+    # Whether the best match reaches the threshold; None where there is no decision.
     known: bool | None
 
     @property
@@ -54,29 +50,21 @@ class FoundFace:
         return {"box": box, "matches": matches, **named}
 
     def mark(self) -> Mark:
-        """The face's box and label in a drawn photo."""
-        label, color = "", NEUTRAL
-        if self.known is not None:
-            color = SAME if self.known else OTHER
-        if self.matches:
-            best = self.matches[0]
-            label = f"{best.name.replace('_', ' ')} {best.similarity:.2f}"
-        if self.known is False:
-            label = "unknown"
+        """The box and label of a face that was found in a photo."""
         assert self.box is not None
         assert self.landmarks is not None
-        return Mark(self.box, self.landmarks, label, color)
+        if self.known is False:
+            return Mark(self.box, self.landmarks, "unknown", OTHER)
+        best = self.matches[0] if self.matches else None
+        label = "" if best is None else f"{best.name.replace('_', ' ')} {best.similarity:.2f}"
+        return Mark(self.box, self.landmarks, label, SAME if self.known else NEUTRAL)
 
 
 @dataclass(frozen=True, eq=False)
 class PhotoSearch:
-    """The faces of a photo with their matches.
+    """The faces of a photo, the surest first, with their matches among `people` in a gallery.
 
-    Attributes:
-        photo: the file.
-        faces: the faces, the surest first.
-        people: how many people the gallery has.
-        decision: the threshold and its origin; None where there are no thresholds.
+    `decision` is None where there are no thresholds.
     """
 
     photo: Path

@@ -29,33 +29,22 @@ VERSIONS = {
 
 @dataclass(frozen=True)
 class StudyOptions:
-    """A study, its options checked.
-
-    Attributes:
-        name: of the study; None with a gallery's model.
-        values: to measure at; empty for the study's own.
-        fit_folder: whose principal directions, for the study of dimensions.
-        gallery_model: compared with, instead of a study.
-    """
+    """A study, its options checked; `name` is None where another model is compared with."""
 
     name: str | None
+    # Empty for the study's own.
     values: tuple[int, ...]
+    # Whose principal directions, for the study of dimensions.
     fit_folder: FaceFolder | None
-    gallery_model: str | None
 
 
 @dataclass(frozen=True)
 class Studied:
-    """Results of a study.
-
-    Attributes:
-        measured: results and plots, as of a protocol.
-        found: the study, or the comparison of two models.
-        json: what the JSON has besides the results.
-    """
+    """Results and plots of a study or of the comparison of two models."""
 
     measured: Measured
     found: Study | CrossVersionResult
+    # What the JSON has besides the results.
     json: dict[str, Any]
 
     def table(self) -> tuple[list[str], list[list[str]]]:
@@ -124,7 +113,7 @@ def study_options(
         raise ValueError("`fit_data` must name a folder of faces with protocol=bin (--protocol).")
     values = _numbers(at)
     folder = FaceFolder(fit_data or options.data, fit_identities) if dimension[1] else None
-    return StudyOptions(study, values, folder, gallery_model)
+    return StudyOptions(study, values, folder)
 
 
 def run_study(options: StudyOptions, running: Protocol, *gallery: Protocol) -> Studied:

@@ -54,10 +54,7 @@ def train(
 
 
 def training_faces(
-    data: PathLike,
-    identities: PathLike | None,
-    images: PathLike | None,
-    min_images: int,
+    data: PathLike, identities: PathLike | None, images: PathLike | None, min_images: int
 ) -> FaceFolder | RecordSet:
     """Returns the faces to train on, undecoded; `data`, `identities` and `images` as of `train`.
 
