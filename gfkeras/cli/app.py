@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import typer
 
 from gfkeras.cli import artefacts, data, demo, evaluate, experiments, photos, plot, training, zoo
@@ -33,7 +35,7 @@ def _root(
         typer.echo(context.get_help())
 
 
-_COMMANDS = {
+_COMMANDS: dict[str, Callable[..., None]] = {
     "prepare": data.prepare_command,
     "train": training.train_command,
     "evaluate": evaluate.command,

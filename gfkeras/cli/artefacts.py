@@ -63,18 +63,10 @@ def export_command(
     # An export holds back what converters write to stderr; the bar goes past it.
     with os.fdopen(os.dup(2), "w") as stderr, stages(False, stderr) as progress:
         done = export(
-            model,
-            out,
-            format,
-            precision,
-            calibration=calibration,
+            model, out, format, precision, calibration=calibration, detector=detector, mode=mode,
             int8=Int8Settings(inputs, outputs, integer_only, max_latency_ratio, tuning),
-            detector=detector,
-            mode=mode,
-            batch_size=batch_size,
-            thresholds=thresholds,
-            progress=progress,
-        )
+            batch_size=batch_size, thresholds=thresholds, progress=progress,
+        )  # fmt: skip
     for note in done.notes:
         say(note)
     table(_rows_export(done))
@@ -149,26 +141,15 @@ def bench_command(
     Operators are timed on one thread by the runtime's own profiler; Keras models and SavedModels
     have no such table. A warning names what XNNPACK leaves to slower kernels.
     """
-    counts = _counts(threads)
+    counts = options.numbers("threads", threads)
     from gfkeras.tasks.bench import bench
 
     measured = bench(
-        model, counts, batch_size=batch_size, repeats=repeats, record=record, command=command_line()
-    )
+        model, counts, batch_size=batch_size, repeats=repeats, record=record,
+        command=command_line(),
+    )  # fmt: skip
     _print_bench(measured)
     write_json(json, measured.to_json())
-
-
-def _counts(threads: str | None) -> list[int] | None:
-    if threads is None:
-        return None
-    parts = [part.strip() for part in threads.split(",")]
-    if not all(part.isdecimal() and int(part) > 0 for part in parts):
-        raise ValueError(
-            "`threads` must be one number or several with commas between, each at least 1, such "
-            f"as 1,2,4. Received: threads={threads!r}"
-        )
-    return [int(part) for part in parts]
 
 
 def _print_bench(measured: Measurement) -> None:

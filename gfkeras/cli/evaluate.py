@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -14,37 +13,6 @@ from gfkeras.cli.progress import stages
 
 if TYPE_CHECKING:
     from gfkeras.tasks.evaluate import Evaluation
-
-StudyOption = Annotated[
-    str | None,
-    Option(
-        metavar="NAME",
-        help="pairs, bin: measure again for each JPEG quality (jpeg), side of the image in pixels "
-        "(size), number of dimensions (dimension) or bits a number (bits).",
-    ),
-]
-AtOption = Annotated[
-    str | None, Option(metavar="N,N,…", help="With --study: its values, instead of its own.")
-]
-FitDataOption = Annotated[
-    Path | None,
-    Option(
-        metavar="DIR",
-        help="With --study dimension: one folder per person, to find the principal directions; by "
-        "default the people of --data in no pair.",
-    ),
-]
-FitIdentitiesOption = Annotated[
-    Path | None, Option(metavar="FILE", help="Text file with the people of them to take.")
-]
-GalleryModelOption = Annotated[
-    str | None,
-    Option(
-        metavar="OLD",
-        help="pairs, bin: the model that embedded the gallery; MODEL's embeddings are compared "
-        "with its.",
-    ),
-]
 
 
 def command(
@@ -79,11 +47,32 @@ def command(
         None, metavar="PAIRS", help="Choose beta and gamma on these development pairs."
     ),
     tune_data: Annotated[Path | None, Option(help="Their images; --data by default.")] = None,
-    study: StudyOption = None,
-    at: AtOption = None,
-    fit_data: FitDataOption = None,
-    fit_identities: FitIdentitiesOption = None,
-    gallery_model: GalleryModelOption = None,
+    study: str | None = Option(
+        None,
+        metavar="NAME",
+        help="pairs, bin: measure again for each JPEG quality (jpeg), side of the image in pixels "
+        "(size), number of dimensions (dimension) or bits a number (bits).",
+    ),
+    at: str | None = Option(
+        None, metavar="N,N,…", help="With --study: its values, instead of its own."
+    ),
+    fit_data: Annotated[
+        Path | None,
+        Option(
+            metavar="DIR",
+            help="With --study dimension: one folder per person, to find the principal "
+            "directions; by default the people of --data in no pair.",
+        ),
+    ] = None,
+    fit_identities: Annotated[
+        Path | None, Option(metavar="FILE", help="Text file with the people of them to take.")
+    ] = None,
+    gallery_model: str | None = Option(
+        None,
+        metavar="OLD",
+        help="pairs, bin: the model that embedded the gallery; MODEL's embeddings are compared "
+        "with its.",
+    ),
     align: options.Align = False,
     detector: options.Detector = None,
     face: options.Face = None,
@@ -113,13 +102,12 @@ def command(
     """
     from gfkeras.tasks.evaluate import evaluate
 
-    # No bar where nobody sees it.
-    with stages(quiet=not sys.stderr.isatty()) as progress:
+    with stages() as progress:
         found = evaluate(
             model, data, protocol=protocol, pairs=pairs, identities=identities, subset=subset,
             task=task, max_frames=max_frames, distractors=distractors, refined=refined, flip=flip,
             similarity=options.make_similarity(group_aware, beta, gamma, distance), tune=tune,
-            tune_data=tune_data, study=study, at=at, fit_data=fit_data,
+            tune_data=tune_data, study=study, at=options.numbers("at", at), fit_data=fit_data,
             fit_identities=fit_identities, gallery_model=gallery_model, align=align,
             detector=detector, face=face, bootstrap=bootstrap, threads=threads,
             batch_size=batch_size, seed=seed, plots=plots is not None,

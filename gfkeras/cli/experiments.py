@@ -52,7 +52,7 @@ def ablate_command(
     """
     from gfkeras.tasks.ablate import ablate, read_grid
 
-    numbers = _numbers(seeds)
+    numbers = options.numbers("seeds", seeds, 0)
     if plan:
         _plan(read_grid(grid, settings or ()))
         return
@@ -82,17 +82,6 @@ def _print(result: AblationResult, out: Path) -> None:
     names, lines = headings(result), [cells(result, row) for row in result.rows]
     columns([names[i] for i in shown], [[line[i] for i in shown] for line in lines])
     say(f"Table: {out / 'table.md'}, {out / 'table.csv'}")
-
-
-def _numbers(seeds: str | None) -> list[int] | None:
-    if seeds is None:
-        return None
-    parts = seeds.replace(",", " ").split()
-    if not parts or not all(part.isdecimal() for part in parts):
-        raise ValueError(
-            f"`seeds` must be integers of at least 0, such as 0,1,2. Received: {seeds!r}"
-        )
-    return [int(part) for part in parts]
 
 
 def _plan(grid: Grid) -> None:

@@ -114,6 +114,19 @@ Picture = Annotated[
 ]
 
 
+def numbers(name: str, text: str | None, least: int = 1) -> list[int] | None:
+    """The whole numbers of an option such as `--threads 1,2,4`; None where it is not given."""
+    if text is None:
+        return None
+    parts = text.replace(",", " ").split()
+    if not parts or not all(part.isdecimal() and int(part) >= least for part in parts):
+        raise ValueError(
+            f"`{name}` must be whole numbers of at least {least} with commas between, such as "
+            f"1,2,4. Received: {name}={text!r}"
+        )
+    return [int(part) for part in parts]
+
+
 def make_similarity(
     group_aware: bool, beta: float | None, gamma: float | None, distance: str = "l2"
 ) -> Similarity:

@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
-import sys
-from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -71,7 +68,7 @@ def tsne_command(
     """
     from gfkeras.tasks import plot
 
-    with _bar() as progress:
+    with stages() as progress:
         drawn = plot.tsne(
             model, data, out, identities=_people(identities, names), people=people,
             baseline=baseline, max_images=max_images, perplexity=perplexity, anonymous=anonymous,
@@ -123,7 +120,7 @@ def groups_command(
             "`sources` must be one model, with --data, or folders of runs. "
             f"Received: {', '.join(sources)}{'' if data else ', without --data'}"
         )
-    with _bar() as progress:
+    with stages() as progress:
         drawn = plot.groups(
             sources[0], data, out, identities=_people(identities, names), limit=limit, align=align,
             detector=detector, face=face, threads=threads, seed=seed, progress=progress,
@@ -154,7 +151,7 @@ def sheet_command(
     """
     from gfkeras.tasks import plot
 
-    with _bar() as progress:
+    with stages() as progress:
         drawn = plot.sheet(
             model, data, out, identities=_people(identities, names), limit=limit,
             faces_shown=faces_shown, order=order, align=align, detector=detector, face=face,
@@ -203,17 +200,12 @@ def angles_command(
     """Draw the angles of genuine and of impostor pairs, and the thresholds between them."""
     from gfkeras.tasks import plot
 
-    with _bar() as progress:
+    with stages() as progress:
         drawn = plot.angles(
             model, data, pairs, out, far=far, flip=flip, align=align, detector=detector, face=face,
             threads=threads, progress=progress,
         )  # fmt: skip
     _report(drawn, json, list_files=False)
-
-
-def _bar() -> contextlib.AbstractContextManager[Callable[[str, int, int | None], None] | None]:
-    """A bar, where a terminal shows it."""
-    return stages(quiet=not sys.stderr.isatty())
 
 
 def _people(file: Path | None, names: list[str] | None) -> Path | list[str] | None:

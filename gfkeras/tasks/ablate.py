@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING
 
 from gfkeras.backend import load_keras
 from gfkeras.files import PathLike
-from gfkeras.tasks.pair_lists import named_pairs
-from gfkeras.tasks.progress import Progress
+from gfkeras.tasks.protocols import named_pairs
+from gfkeras.tasks.reporting import Progress
 
 if TYPE_CHECKING:
     from gfkeras.experiments.ablation import AblationResult, Grid

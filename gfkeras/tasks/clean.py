@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from gfkeras.backend import load_keras
 from gfkeras.files import PathLike
-from gfkeras.tasks.progress import Progress
+from gfkeras.tasks.reporting import Progress
 from gfkeras.tasks.train import training_faces
 
 if TYPE_CHECKING:

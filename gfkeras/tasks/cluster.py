@@ -21,8 +21,7 @@ from gfkeras.tasks.alignment import face_reader, photo_alignment
 from gfkeras.tasks.decision import check_decision, make_decision
 from gfkeras.tasks.embed import embed_faces
 from gfkeras.tasks.photo_files import images_of, unusable
-from gfkeras.tasks.progress import Progress, stage_progress
-from gfkeras.tasks.results import skipped_json
+from gfkeras.tasks.reporting import Progress, skipped_json, stage_progress
 from gfkeras.zoo import DEFAULT_PRESET
 
 # The best of LFW by BCubed F (benchmarks/clustering_lfw.py); at 0.4 chains join everybody.

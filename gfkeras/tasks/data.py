@@ -22,7 +22,7 @@ from gfkeras.data.statistics.contact_sheet import (
     drawn_from_source,
 )
 from gfkeras.files import PathLike, replacing
-from gfkeras.tasks.results import Result, skipped_json
+from gfkeras.tasks.reporting import Result, skipped_json
 
 
 @dataclass(frozen=True)

@@ -23,7 +23,7 @@ from gfkeras.evaluation import PairList, all_pairs, evaluate_pairs, sample_pairs
 from gfkeras.files import size_bytes, write_json
 from gfkeras.inference import Embedder
 from gfkeras.processors import usable_processors
-from gfkeras.tasks.progress import Progress
+from gfkeras.tasks.reporting import Progress
 
 if TYPE_CHECKING:
     import keras

@@ -14,8 +14,7 @@ from gfkeras.files import PathLike, replacing
 from gfkeras.inference import Embedder, FileEmbeddings
 from gfkeras.tasks.alignment import face_reader, photo_alignment
 from gfkeras.tasks.photo_files import images_of, unusable
-from gfkeras.tasks.progress import Progress, stage_progress
-from gfkeras.tasks.results import skipped_json
+from gfkeras.tasks.reporting import Progress, skipped_json, stage_progress
 from gfkeras.zoo import DEFAULT_PRESET
 
 

@@ -16,8 +16,7 @@ from gfkeras.inference import Embedder, Gallery
 from gfkeras.inference.gallery.column import STORAGES
 from gfkeras.tasks.alignment import photo_alignment
 from gfkeras.tasks.photo_files import photos_of_people, unusable
-from gfkeras.tasks.progress import Progress
-from gfkeras.tasks.results import skipped_json
+from gfkeras.tasks.reporting import Progress, skipped_json
 from gfkeras.zoo import DEFAULT_PRESET
 
 # Photos embedded before their people are added.

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import datetime
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -16,9 +17,9 @@ from gfkeras.files import PathLike
 from gfkeras.inference import Embedder
 from gfkeras.tasks import protocols
 from gfkeras.tasks.alignment import optional_alignment
-from gfkeras.tasks.card_entries import accuracy_entries
-from gfkeras.tasks.progress import Progress, stage_progress
+from gfkeras.tasks.card_content import accuracy_entries
 from gfkeras.tasks.protocols import Measured, Protocol, ProtocolOptions
+from gfkeras.tasks.reporting import Progress, stage_progress
 from gfkeras.tasks.studies import Studied, run_study, study_options
 from gfkeras.version import __version__
 
@@ -104,7 +105,7 @@ def evaluate(
     tune: str | None = None,
     tune_data: Path | None = None,
     study: str | None = None,
-    at: str | None = None,
+    at: Sequence[int] | None = None,
     fit_data: Path | None = None,
     fit_identities: Path | None = None,
     gallery_model: str | None = None,
@@ -138,7 +139,7 @@ def evaluate(
         similarity: what scores a pair.
         tune, tune_data: choose β and γ on these development pairs, and the folder of their images.
         study, at: measure again for each JPEG quality ("jpeg"), image side in pixels ("size"),
-            number of dimensions ("dimension") or bits a number ("bits"); values such as "10,20".
+            number of dimensions ("dimension") or bits a number ("bits"); values such as [10, 20].
         fit_data, fit_identities: for the study "dimension": whose principal directions.
         gallery_model: an older model, whose embeddings this model's are compared with.
         align, detector, face: the images are photos; YuNet's file; which of several faces.

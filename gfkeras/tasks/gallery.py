@@ -9,7 +9,7 @@ from typing import Any
 from gfkeras.files import PathLike
 from gfkeras.inference import Embedder, Gallery
 from gfkeras.tasks.photo_files import require_gallery
-from gfkeras.tasks.results import Result
+from gfkeras.tasks.reporting import Result
 
 
 @dataclass(frozen=True)

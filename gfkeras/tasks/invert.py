@@ -20,7 +20,7 @@ from gfkeras.files import PathLike, replacing, write_json
 from gfkeras.inference import Embedder
 from gfkeras.tasks.alignment import photo_alignment
 from gfkeras.tasks.photo_files import require_photo
-from gfkeras.tasks.progress import Progress, stage_progress
+from gfkeras.tasks.reporting import Progress, stage_progress
 
 if TYPE_CHECKING:
     from gfkeras.experiments.inversion.judging import Likeness
@@ -61,14 +61,6 @@ class _Choice:
     classes: Sequence[str]
     data: Path | None
     run: Path | None
-
-    @property
-    def centers(self) -> str | None:
-        """Where the centers of `classes` come from."""
-        if not self.classes:
-            return None
-        in_run = self.run is not None
-        return "the head of a training run" if in_run else "mean embeddings of people"
 
 
 def invert(
@@ -163,10 +155,11 @@ def invert(
         if subjects.faces is not None
     }
     course.write([f"cosine {value:.3f}" for value in own.cosine])
+    centers = "mean embeddings of people" if run is None else "the head of a training run"
     report = {
         "model": model,
         "form": "close-set" if subjects.targets.centers is not None else "open-set",
-        "centers": choice.centers,
+        "centers": centers if classes else None,
         **own.summary(),
         "other_networks": {name: likeness.summary() for name, likeness in others.items()},
         "images": [
@@ -179,12 +172,9 @@ def invert(
             for i in range(len(names))
         ],
         "settings": dataclasses.asdict(settings),
-        "batch": batch,
-        "seed": seed,
-        "seconds": seconds,
+        "batch": batch, "seed": seed, "seconds": seconds, "command": command,
         "backend": keras.backend.backend(),
-        "command": command,
-    }
+    }  # fmt: skip
     write_json(out / REPORT_FILE, report)
     files = [out / f"{name}.png" for name in names]
     has_faces = subjects.faces is not None

@@ -19,8 +19,7 @@ from gfkeras.evaluation.plots import save_figure
 from gfkeras.files import PathLike
 from gfkeras.inference import Embedder
 from gfkeras.tasks.alignment import Alignment, face_reader, optional_alignment
-from gfkeras.tasks.progress import Progress, stage_progress
-from gfkeras.tasks.results import skipped_json
+from gfkeras.tasks.reporting import Progress, skipped_json, stage_progress
 from gfkeras.zoo.preset_files import keras_source
 
 if TYPE_CHECKING:

@@ -9,7 +9,7 @@ from gfkeras.data.prepare import PrepareOptions, PrepareResult
 from gfkeras.data.prepare import prepare as prepare_records
 from gfkeras.data.sources import open_source
 from gfkeras.files import PathLike
-from gfkeras.tasks.progress import Progress
+from gfkeras.tasks.reporting import Progress
 
 
 def prepare(

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from gfkeras import evaluation
-from gfkeras.data import sources
+from gfkeras.data import FaceFolder, sources
 from gfkeras.data.alignment import FaceAligner
 from gfkeras.data.sources import IJBMetadata, Source
 from gfkeras.errors import one_of
@@ -21,7 +21,6 @@ from gfkeras.evaluation.embedded import Embed, embed_images
 from gfkeras.evaluation.identification import identification_errors
 from gfkeras.inference import Embedder, SourceFaces
 from gfkeras.tasks.alignment import face_reader
-from gfkeras.tasks.pair_lists import named_pairs, source_pairs
 
 if TYPE_CHECKING:
     from gfkeras.experiments.studies.degradations import Change
@@ -72,20 +71,16 @@ class ProtocolData:
     meta: IJBMetadata | None = None
 
 
+@dataclass(eq=False)
 class Protocol:
     """A protocol on a data set with one model; `aligner` is for images that are photos."""
 
-    def __init__(
-        self,
-        options: ProtocolOptions,
-        data: ProtocolData,
-        embedder: Embedder,
-        aligner: FaceAligner | None,
-        progress: Callable[[int, int], None] | None,
-    ):
-        self.options, self.data, self.embedder = options, data, embedder
-        self.aligner, self.progress = aligner, progress
-        self.tuned: TunedSimilarity | None = None
+    options: ProtocolOptions
+    data: ProtocolData
+    embedder: Embedder
+    aligner: FaceAligner | None
+    progress: Callable[[int, int], None] | None
+    tuned: TunedSimilarity | None = None
 
     def run(self) -> Measured:
         """Measures, after choosing β and γ if asked to."""
@@ -94,11 +89,10 @@ class Protocol:
     def pairs(self) -> Measured:
         """A list of pairs, or a verification set of InsightFace."""
         listed, embed = self.pair_faces()
-        result = evaluation.evaluate_pairs(
-            embed(None), listed, similarity=self.similarity(listed),
-            replicates=self.options.bootstrap,
-        )  # fmt: skip
-        return self.of_pairs(result)
+        similarity, draws = self.similarity(listed), self.options.bootstrap
+        return self.of_pairs(
+            evaluation.evaluate_pairs(embed(None), listed, similarity=similarity, replicates=draws)
+        )
 
     def pair_faces(self) -> tuple[PairList, Callable[[Change | None], Embed]]:
         """The pairs, and a function from a change of the faces to what embeds their files."""
@@ -244,6 +238,40 @@ class ProtocolEntry:
     own: frozenset[str] = frozenset()
     # Whether thresholds can be chosen by the result.
     has_curve: bool = True
+
+
+def named_pairs(
+    pairs: str | int, data: Path, identities: Path | None, seed: int, option: str = "identities"
+) -> PairList:
+    """Returns the pairs that a user names.
+
+    `pairs` is a pairs file, "all" or a number to draw from the people in `data`; for the last two,
+    `identities` is a file with the people to take, and `option` what errors call it. `seed` is of
+    the draw and of the folds.
+    """
+    pairs = str(pairs)
+    if pairs != "all" and not pairs.isdigit():
+        if identities is not None:
+            raise ValueError(
+                f"`{option}` goes with `pairs` all or a number (--pairs): a pairs file names its "
+                f"people. Received: {option}={str(identities)!r}"
+            )
+        return evaluation.read_pairs(pairs, data)
+    folder = FaceFolder(data, identities)
+    if pairs == "all":
+        return evaluation.all_pairs(folder.paths, folder.labels, seed=seed)
+    return evaluation.sample_pairs(folder.paths, folder.labels, int(pairs), seed=seed)
+
+
+def source_pairs(source: Source) -> PairList:
+    """Returns the pairs of a source that has its own; their names stand as paths."""
+    pairs = list(source.pairs() or ())
+    return PairList(
+        [Path(pair.first) for pair in pairs],
+        [Path(pair.second) for pair in pairs],
+        np.array([pair.same for pair in pairs], np.bool_),
+        np.array([pair.fold for pair in pairs], np.int64),
+    )
 
 
 def _listed(options: ProtocolOptions) -> PairList:

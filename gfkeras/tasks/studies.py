@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -69,7 +69,7 @@ class Studied:
 def study_options(
     options: ProtocolOptions,
     study: str | None,
-    at: str | None,
+    at: Sequence[int] | None,
     fit_data: Path | None,
     fit_identities: Path | None,
     gallery_model: str | None,
@@ -111,9 +111,8 @@ def study_options(
         one_of("study", study, STUDIES)
     if study == "dimension" and options.protocol == "bin" and fit_data is None:
         raise ValueError("`fit_data` must name a folder of faces with protocol=bin (--protocol).")
-    values = _numbers(at)
     folder = FaceFolder(fit_data or options.data, fit_identities) if dimension[1] else None
-    return StudyOptions(study, values, folder)
+    return StudyOptions(study, tuple(at or ()), folder)
 
 
 def run_study(options: StudyOptions, running: Protocol, *gallery: Protocol) -> Studied:
@@ -176,17 +175,6 @@ def _cells(result: PairsResult, far: str) -> list[str]:
         "–" if tar is None else f"{tar:.2%}",
         interval(known.get("tar_at_far", {}).get(far)),
     ]
-
-
-def _numbers(at: str | None) -> tuple[int, ...]:
-    if at is None:
-        return ()
-    parts = [part.strip() for part in at.split(",")]
-    if not all(part.isascii() and part.isdigit() and int(part) for part in parts):
-        raise ValueError(
-            f"`at` must be whole numbers of at least 1 with commas, 10,20,30. Received: at={at!r}"
-        )
-    return tuple(int(part) for part in parts)
 
 
 def _fitting_faces(running: Protocol, listed: PairList, folder: FaceFolder) -> Any:

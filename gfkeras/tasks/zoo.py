@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from gfkeras.backend import load_keras
 from gfkeras.downloads import cache_folder
 from gfkeras.files import PathLike, replacing, size_bytes
-from gfkeras.tasks.results import Result
+from gfkeras.tasks.reporting import Result
 from gfkeras.zoo.registry import GOLDEN_FILE, ExportVariant, Preset, presets, read_preset
 from gfkeras.zoo.table import write_into
 
@@ -199,7 +199,7 @@ def export_preset(name: str, out: PathLike, ship: bool = False) -> PresetExports
     if not preset.exports:
         raise ValueError(f"The preset {preset.name!r} lists no [[exports]] in its model.toml")
     load_keras()
-    from gfkeras.tasks.card_facts import preset_facts
+    from gfkeras.tasks.card_content import preset_facts
     from gfkeras.zoo.golden import Golden
     from gfkeras.zoo.loading import load_preset
 

@@ -340,7 +340,7 @@ def test_bench(tflite, tmp_path, capfd):
         assert operator["name"] in printed.out
     # The chosen group's weights.
     assert "warning: XNNPACK does not take 2 × GATHER (float32)" in printed.err
-    assert "`threads` must be one number or several" in fails(
+    assert "`threads` must be whole numbers of at least 1" in fails(
         capfd, "bench", str(tflite), "--threads", "1,zero"
     )
 

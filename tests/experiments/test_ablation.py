@@ -281,7 +281,7 @@ def test_a_row_that_fails_does_not_keep_the_others(tmp_path, copied, tables, peo
     [
         ([], "`data` must be given, unless --plan is"),
         (["--data", "{data}"], "`out` must be given"),
-        (["--seeds", "0,x"], "`seeds` must be integers of at least 0, such as 0,1,2"),
+        (["--seeds", "0,x"], "`seeds` must be whole numbers of at least 0"),
         (["--set", "training.epoch=1"], "did you mean 'epochs'"),
         (["--data", "{data}", "--out", "{out}", "--rows", "9"], "`rows` must be from 1 to 5"),
         (["--data", "{data}", "--out", "{out}", "--pairs", "30", "--pairs-data", "{data}"],

@@ -1,12 +1,22 @@
-"""Results of tasks as JSON."""
+"""Reports of tasks: their progress, and results as JSON."""
 
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from gfkeras.files import json_values
+
+# Called with the stage, how much of it is done, and how much there is; None where unknown.
+Progress = Callable[[str, int, int | None], None]
+
+
+def stage_progress(progress: Progress | None, stage: str) -> Callable[[int, int], None] | None:
+    """Returns a callback (done, total) for one stage; None where nobody listens."""
+    if progress is None:
+        return None
+    return lambda done, total: progress(stage, done, total)
 
 
 @dataclasses.dataclass(frozen=True)
