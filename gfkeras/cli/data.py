@@ -209,7 +209,5 @@ def _print_suspects(found: Suspects) -> None:
         say(f"  {pair.cosine:.3f} {pair.first} {pair.second}{note}")
     say(f"Likely mislabelled: {len(found.mislabelled):,}")
     for image in found.mislabelled[:10]:
-        say(
-            f"  {image.name}: {image.cosine:.3f} to its own, "
-            f"{image.cosine_other:.3f} to {image.looks_like}"
-        )
+        other = f"{image.cosine_other:.3f} to {image.looks_like}"
+        say(f"  {image.name}: {image.cosine:.3f} to its own, {other}")

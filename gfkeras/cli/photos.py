@@ -100,13 +100,8 @@ def embed_command(
         threads=threads, batch_size=batch_size,
     )  # fmt: skip
     count, width = found.embedding.shape
-    table(
-        [
-            ("Embedded", f"{count:,} images, {width} numbers each"),
-            ("Skipped", f"{len(found.skipped):,}"),
-            ("File", found.path),
-        ]
-    )
+    table([("Embedded", f"{count:,} images, {width} numbers each"),
+           ("Skipped", f"{len(found.skipped):,}"), ("File", found.path)])  # fmt: skip
     list_skipped(found.skipped)
     write_json(json, found.to_json())
 

@@ -17,7 +17,7 @@ from gfkeras.files import PathLike, replacing
 from gfkeras.inference import Embedder
 from gfkeras.inference.clustering import METHODS, cluster_faces
 from gfkeras.inference.photos import PhotoFaces, from_aligned
-from gfkeras.tasks.alignment import face_reader, photo_alignment
+from gfkeras.tasks.alignment import face_reader, make_alignment
 from gfkeras.tasks.decision import check_decision, make_decision
 from gfkeras.tasks.embed import embed_faces
 from gfkeras.tasks.photo_files import images_of, unusable
@@ -114,7 +114,7 @@ def cluster(
     one_of("method", method, METHODS)
     check_decision(far, thresholds, threshold)
     paths = images_of(sources)
-    alignment = photo_alignment(aligned, detector, None, "all", min_size)
+    alignment = make_alignment(not aligned, detector, None, "all", min_size)
     embedder = Embedder(model, flip=flip, num_threads=threads)
     near, origin = (THRESHOLD, "default") if threshold is None else (threshold, "given by hand")
     if far is not None or thresholds is not None:

@@ -14,7 +14,7 @@ from gfkeras.evaluation import COSINE, GROUP_AWARE, Similarity
 from gfkeras.files import PathLike, replacing
 from gfkeras.inference import Embedder, Embeddings
 from gfkeras.inference.pictures import NEUTRAL, OTHER, SAME, Mark, comparison_picture
-from gfkeras.tasks.alignment import face_reader, photo_alignment
+from gfkeras.tasks.alignment import face_reader, make_alignment
 from gfkeras.tasks.decision import Decision, check_decision, make_decision
 from gfkeras.tasks.photo_files import check_drawn, require_photo
 from gfkeras.zoo import DEFAULT_PRESET
@@ -151,7 +151,7 @@ def compare(
     """
     photos = (require_photo(first), require_photo(second))
     check_decision(far, thresholds, threshold)
-    alignment = photo_alignment(aligned, detector, face)
+    alignment = make_alignment(not aligned, detector, face)
     embedder = Embedder(model, flip=flip, num_threads=threads)
     decision = make_decision(model, embedder, similarity, far, thresholds, threshold)
     aligner = alignment(embedder.image_size)

@@ -105,7 +105,10 @@ def _found(
     """(name, thresholds, the fingerprint that they must be of) of the first place that has any."""
     if file is not None:
         return str(file), Thresholds.load(file), embedder.fingerprint
-    known = _of_preset(model)
+    from gfkeras.zoo.preset_files import preset_named, preset_thresholds
+
+    preset = preset_named(model)
+    known = None if preset is None else preset_thresholds(preset)
     if known is not None:
         return model, known, embedder.fingerprint
     own = beside(model)
@@ -117,11 +120,3 @@ def _found(
     name = f"the card of {Path(model).name}"
     # They are the float model's: an int8 artefact has no thresholds of its own.
     return name, Thresholds.from_json(card["thresholds"], name), str(card.get("fingerprint"))
-
-
-def _of_preset(model: str) -> Thresholds | None:
-    """The thresholds of a preset; None for any other model, and for one without."""
-    from gfkeras.zoo.preset_files import preset_named, preset_thresholds
-
-    preset = preset_named(model)
-    return None if preset is None else preset_thresholds(preset)

@@ -12,7 +12,7 @@ import numpy as np
 from gfkeras.data.alignment import FaceAligner
 from gfkeras.files import PathLike, replacing
 from gfkeras.inference import Embedder, FileEmbeddings
-from gfkeras.tasks.alignment import face_reader, photo_alignment
+from gfkeras.tasks.alignment import face_reader, make_alignment
 from gfkeras.tasks.photo_files import images_of, unusable
 from gfkeras.tasks.reporting import Progress, skipped_json, stage_progress
 from gfkeras.zoo import DEFAULT_PRESET
@@ -77,7 +77,7 @@ def embed(
     if out is not None and Path(out).suffix.lower() != ".npz":
         raise ValueError(f"`out` must end in .npz. Received: out={str(out)!r}")
     paths = images_of(sources)
-    alignment = photo_alignment(aligned, detector, face)
+    alignment = make_alignment(not aligned, detector, face)
     embedder = Embedder(model, flip=flip, batch_size=batch_size, num_threads=threads)
     moved = stage_progress(progress, "Embedding")
     found = embed_faces(embedder, paths, alignment(embedder.image_size), moved)

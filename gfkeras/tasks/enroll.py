@@ -14,7 +14,7 @@ from gfkeras.errors import one_of
 from gfkeras.files import PathLike
 from gfkeras.inference import Embedder, Gallery
 from gfkeras.inference.gallery.column import STORAGES
-from gfkeras.tasks.alignment import photo_alignment
+from gfkeras.tasks.alignment import make_alignment
 from gfkeras.tasks.photo_files import photos_of_people, unusable
 from gfkeras.tasks.reporting import Progress, skipped_json
 from gfkeras.zoo import DEFAULT_PRESET
@@ -101,7 +101,7 @@ def enroll(
     people = photos_of_people(Path(photos))
     if storage is not None:
         one_of("storage", storage, STORAGES)
-    alignment = photo_alignment(aligned, detector, face)
+    alignment = make_alignment(not aligned, detector, face)
     embedder = Embedder(model, flip=flip, num_threads=threads)
     aligner = alignment(embedder.image_size)
     metadata = {"model": embedder.fingerprint, "model_name": Path(model).name}

@@ -16,7 +16,7 @@ from gfkeras.evaluation.plots import write_figures
 from gfkeras.files import PathLike
 from gfkeras.inference import Embedder
 from gfkeras.tasks import protocols
-from gfkeras.tasks.alignment import optional_alignment
+from gfkeras.tasks.alignment import make_alignment
 from gfkeras.tasks.card_content import accuracy_entries
 from gfkeras.tasks.protocols import Measured, Protocol, ProtocolOptions
 from gfkeras.tasks.reporting import Progress, stage_progress
@@ -175,7 +175,7 @@ def evaluate(
     if plots:
         require("matplotlib", "plots")
     opened = protocols.open_data(options)
-    alignment = optional_alignment(align, detector, face)
+    alignment = make_alignment(align, detector, face)
     moved = stage_progress(progress, "Embedding")
     running, *gallery = [
         Protocol(options, opened, embedder, alignment(embedder.image_size), moved)

@@ -18,7 +18,7 @@ from gfkeras.data import FaceFolder, read_image
 from gfkeras.data.alignment import FaceAligner
 from gfkeras.files import PathLike, replacing, write_json
 from gfkeras.inference import Embedder
-from gfkeras.tasks.alignment import photo_alignment
+from gfkeras.tasks.alignment import make_alignment
 from gfkeras.tasks.photo_files import require_photo
 from gfkeras.tasks.reporting import Progress, stage_progress
 
@@ -119,7 +119,7 @@ def invert(
     """
     choice = _Choice(list(map(Path, photos)), identities, embeddings, classes, data, run)
     _check(choice)
-    alignment = photo_alignment(aligned, detector, face) if photos else None
+    alignment = make_alignment(not aligned, detector, face) if photos else None
     folder = None if data is None else FaceFolder(data)
     load_keras()
     import keras

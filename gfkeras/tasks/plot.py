@@ -18,7 +18,7 @@ from gfkeras.evaluation.metrics import far_name
 from gfkeras.evaluation.plots import save_figure
 from gfkeras.files import PathLike
 from gfkeras.inference import Embedder
-from gfkeras.tasks.alignment import Alignment, face_reader, optional_alignment
+from gfkeras.tasks.alignment import Alignment, face_reader, make_alignment
 from gfkeras.tasks.reporting import Progress, skipped_json, stage_progress
 from gfkeras.zoo.preset_files import keras_source
 
@@ -311,7 +311,7 @@ def angles(
     """
     out = check_out(out)
     listed = read_pairs(pairs, data)
-    alignment = optional_alignment(align, detector, face)
+    alignment = make_alignment(align, detector, face)
     load_keras()
     from gfkeras.experiments.figures import PairAngles, angle_figure
 
@@ -358,7 +358,7 @@ def _opened(
     """What every figure of faces needs, checked before a model is opened."""
     out = check_out(out)
     folder = FaceFolder(data, identities)
-    alignment = optional_alignment(align, detector, face)
+    alignment = make_alignment(align, detector, face)
     load_keras()
     return out, alignment, folder
 

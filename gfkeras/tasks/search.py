@@ -15,7 +15,7 @@ from gfkeras.files import PathLike, replacing
 from gfkeras.inference import Embedder, Match
 from gfkeras.inference.photos import from_aligned
 from gfkeras.inference.pictures import NEUTRAL, OTHER, SAME, Mark, annotated_photo
-from gfkeras.tasks.alignment import photo_alignment
+from gfkeras.tasks.alignment import make_alignment
 from gfkeras.tasks.decision import Decision, check_decision, make_decision
 from gfkeras.tasks.gallery import open_gallery
 from gfkeras.tasks.photo_files import check_drawn, require_gallery, require_photo
@@ -138,7 +138,7 @@ def search(
     source = require_photo(photo)
     require_gallery(gallery)
     check_decision(far, thresholds, threshold)
-    alignment = photo_alignment(aligned, detector, face, choose="all")
+    alignment = make_alignment(not aligned, detector, face, choose="all")
     embedder = Embedder(model, flip=flip, num_threads=threads)
     people = open_gallery(gallery, token, embedder)
     decision = make_decision(model, embedder, similarity, far, thresholds, threshold)
