@@ -103,6 +103,26 @@ class DownloadError(OSError):
         return type(self), (self.url, self.reason)
 
 
+class ImageError(ValueError):
+    """An image that cannot be read; the message names the file and the reason.
+
+    Attributes:
+        path: the file, or "<bytes>".
+        reason: what is wrong with it.
+        kind: the same in a word, for counting: "missing", "empty", "not-an-image",
+            "truncated", "too-large", "unreadable".
+    """
+
+    def __init__(self, path: str, reason: str, kind: str = "unreadable"):
+        super().__init__(f"{path}: {reason}")
+        self.path = path
+        self.reason = reason
+        self.kind = kind
+
+    def __reduce__(self) -> tuple[type[ImageError], tuple[str, str, str]]:
+        return type(self), (self.path, self.reason, self.kind)
+
+
 def require(module: str, extra: str) -> ModuleType:
     """Imports an optional dependency; an ImportError names the command that installs its extra."""
     try:

@@ -15,6 +15,10 @@ from typing import Any
 
 # The description in a folder that a model was saved to.
 CONFIG_FILE = "config.json"
+# The endings of images in a folder.
+IMAGE_SUFFIXES = frozenset(
+    {".jpg", ".jpeg", ".png", ".pgm", ".ppm", ".bmp", ".webp", ".tif", ".tiff"}
+)
 # The endings of the files that `keras.Model.save` writes.
 KERAS_FILES = (".keras", ".h5")
 

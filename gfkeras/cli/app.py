@@ -1,30 +1,12 @@
-"""The command line's commands, one module each."""
+"""The command line's commands, by name."""
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import typer
 
-from gfkeras.cli import (
-    ablate,
-    bench,
-    clean,
-    cluster,
-    compare,
-    data,
-    demo,
-    embed,
-    enroll,
-    evaluate,
-    export,
-    gallery,
-    invert,
-    plot,
-    prepare,
-    search,
-    train,
-    verify,
-    zoo,
-)
+from gfkeras.cli import artefacts, data, demo, evaluate, experiments, photos, plot, training, zoo
 from gfkeras.version import __version__
 
 app = typer.Typer(
@@ -53,10 +35,25 @@ def _root(
         typer.echo(context.get_help())
 
 
-for module in (
-    prepare, train, evaluate, export, verify, embed, compare, enroll, search, cluster, invert,
-    clean, bench, ablate, demo,
-):  # fmt: skip
-    app.command(module.__name__.rpartition(".")[2])(module.command)
-for group in (data, gallery, plot, zoo):
-    app.add_typer(group.app, name=group.__name__.rpartition(".")[2])
+_COMMANDS: dict[str, Callable[..., None]] = {
+    "prepare": data.prepare_command,
+    "train": training.train_command,
+    "evaluate": evaluate.command,
+    "export": artefacts.export_command,
+    "verify": artefacts.verify_command,
+    "embed": photos.embed_command,
+    "compare": photos.compare_command,
+    "enroll": photos.enroll_command,
+    "search": photos.search_command,
+    "cluster": photos.cluster_command,
+    "invert": experiments.invert_command,
+    "clean": training.clean_command,
+    "bench": artefacts.bench_command,
+    "ablate": experiments.ablate_command,
+    "demo": demo.command,
+}
+_GROUPS = {"data": data.app, "gallery": photos.gallery_app, "plot": plot.app, "zoo": zoo.app}
+for name, command in _COMMANDS.items():
+    app.command(name)(command)
+for name, group in _GROUPS.items():
+    app.add_typer(group, name=name)

@@ -1,17 +1,100 @@
-"""`gfkeras data`."""
+"""`gfkeras prepare` and `data`."""
 
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
+from typer import Argument, Option
 
-from gfkeras.cli.options import JsonOption
+from gfkeras.cli import options
 from gfkeras.cli.output import list_skipped, say, table, write_json
+from gfkeras.cli.progress import stages
 
 if TYPE_CHECKING:
     from gfkeras.data.statistics import Suspects
+
+
+def prepare_command(
+    source: Annotated[
+        str,
+        Argument(
+            metavar="SRC",
+            help="A folder with a folder per person, a CSV/TSV list, train.rec, a .bin set, LFW "
+            "pairs, an IJB, YouTube Faces or MegaFace folder, or tfds:NAME.",
+        ),
+    ],
+    out: Annotated[
+        Path, Argument(metavar="DST", help="Folder for the records; new, or to go on with.")
+    ],
+    align: bool = Option(False, "--align", help="Detect faces in photos and align them."),
+    detector: Annotated[
+        Path | None, Option(help="YuNet's file; downloaded once by default.")
+    ] = None,
+    face: str = Option("largest", help="Which face of a photo: largest, central or all."),
+    size: str = Option("112x112", help="Height x width: 112x112 or 112x96."),
+    format: str | None = Option(None, help="Of the source; seen from what lies there by default."),  # noqa: A002
+    source_options: Annotated[
+        list[str] | None,
+        Option("--source", metavar="KEY=VALUE", help="For the source: root=DIR, refined=1."),
+    ] = None,
+    min_images: int = Option(1, min=1, help="Leave out people with fewer usable images."),
+    max_images: int | None = Option(None, min=1, help="Keep only so many images of a person."),
+    holdout: int = Option(0, min=0, help="Hold out so many people, the last ones."),
+    shard_size: int = Option(8192, min=1, help="Records in a shard."),
+    quality: int = Option(95, min=1, max=100, help="Of JPEGs that are encoded anew."),
+    shuffle: bool = Option(True, help="Random order in the shards, or the source's."),
+    seed: int = Option(0, min=0, help="Of that order."),
+    keep_duplicates: bool | None = Option(
+        None, help="Keep equal images; by default only where the source has pairs."
+    ),
+    workers: int | None = Option(None, min=1, help="Processes; as many as processors by default."),
+    quiet: options.Quiet = False,
+    json: options.Json = None,
+) -> None:
+    """Turn photos or a public data set into training records.
+
+    A run that was interrupted or killed goes on where it stopped when the same command is
+    given again.
+    """
+    from gfkeras.tasks.prepare import prepare
+
+    with stages(quiet) as progress:
+        result = prepare(
+            source, out, format=format, source_options=_settings(source_options or []),
+            align=align, detector=detector, face=face, size=_size(size), min_images=min_images,
+            max_images=max_images, holdout=holdout, shard_size=shard_size, quality=quality,
+            shuffle=shuffle, seed=seed, keep_duplicates=keep_duplicates, workers=workers,
+            progress=progress,
+        )  # fmt: skip
+    table(result.summary())
+    if result.fitted:
+        say(
+            f"{result.fitted:,} images were not {size} and were scaled to fit, as if they were "
+            "aligned already. For photos give --align: misaligned faces cost accuracy."
+        )
+    write_json(json, result.to_json())
+
+
+def _size(text: str) -> tuple[int, int]:
+    height, _, width = text.partition("x")
+    if not (height.isdigit() and width.isdigit()):
+        raise ValueError(f"`size` must be 112x112 or 112x96. Received: size={text!r}")
+    return int(height), int(width)
+
+
+def _settings(settings: list[str]) -> dict[str, Any]:
+    """KEY=VALUE as arguments: true, false and whole numbers as such, all else as text."""
+    arguments: dict[str, Any] = {}
+    for setting in settings:
+        key, equals, value = setting.partition("=")
+        if not equals or not key.isidentifier():
+            raise ValueError(f"`source` settings must look like key=value. Received: {setting!r}")
+        words = {"true": True, "false": False}
+        arguments[key] = words.get(value.lower(), int(value) if value.isdigit() else value)
+    return arguments
+
 
 app = typer.Typer(
     help="Data sets: look at one, fetch public ones, take records apart.", no_args_is_help=False
@@ -20,13 +103,11 @@ app = typer.Typer(
 
 @app.command("fetch")
 def fetch_command(
-    name: Annotated[
-        str | None, typer.Argument(metavar="NAME", help="lfw, olivetti or yunet.")
-    ] = None,
+    name: str | None = Argument(None, metavar="NAME", help="lfw, olivetti or yunet."),
     out: Annotated[
-        Path | None, typer.Option(help="The folder to make; one in the cache by default.")
+        Path | None, Option(help="The folder to make; one in the cache by default.")
     ] = None,
-    json: JsonOption = None,
+    json: options.Json = None,
 ) -> None:
     """Download a public data set; without NAME, list what there is.
 
@@ -50,20 +131,19 @@ def fetch_command(
 @app.command("stats")
 def stats_command(
     folder: Annotated[
-        Path, typer.Argument(metavar="DIR", help="Records, a folder per person, or any source.")
+        Path, Argument(metavar="DIR", help="Records, a folder per person, or any source.")
     ],
-    split: Annotated[str, typer.Option(help="Of records: train or heldout.")] = "train",
+    split: str = Option("train", help="Of records: train or heldout."),
     sheet: Annotated[
-        Path | None, typer.Option(metavar="FILE", help="Draw a contact sheet here (.png).")
+        Path | None, Option(metavar="FILE", help="Draw a contact sheet here (.png).")
     ] = None,
-    people: Annotated[int, typer.Option(min=1, help="Rows of the sheet.")] = 10,
-    seed: Annotated[int, typer.Option(help="Of the people and images drawn.")] = 0,
+    people: int = Option(10, min=1, help="Rows of the sheet."),
+    seed: int = Option(0, help="Of the people and images drawn."),
     embeddings: Annotated[
-        Path | None,
-        typer.Option(help="An .npz of `gfkeras embed`: look for doubles and wrong names."),
+        Path | None, Option(help="An .npz of `gfkeras embed`: look for doubles and wrong names.")
     ] = None,
-    duplicate_cosine: Annotated[float, typer.Option(help="Least cosine of near-duplicates.")] = 0.9,
-    json: JsonOption = None,
+    duplicate_cosine: float = Option(0.9, help="Least cosine of near-duplicates."),
+    json: options.Json = None,
 ) -> None:
     """Count a data set, draw it, and list images that look out of place."""
     from gfkeras.tasks.data import stats
@@ -85,10 +165,10 @@ def stats_command(
 
 @app.command("extract")
 def extract_command(
-    folder: Annotated[Path, typer.Argument(metavar="RECORDS", help="What `prepare` wrote.")],
-    out: Annotated[Path, typer.Argument(metavar="DIR", help="A new folder.")],
-    split: Annotated[str, typer.Option(help="train or heldout.")] = "train",
-    json: JsonOption = None,
+    folder: Annotated[Path, Argument(metavar="RECORDS", help="What `prepare` wrote.")],
+    out: Annotated[Path, Argument(metavar="DIR", help="A new folder.")],
+    split: str = Option("train", help="train or heldout."),
+    json: options.Json = None,
 ) -> None:
     """Write records as files, a folder for each person."""
     from gfkeras.tasks.data import extract
@@ -102,8 +182,8 @@ def extract_command(
 
 @app.command("check")
 def check_command(
-    folder: Annotated[Path, typer.Argument(metavar="RECORDS", help="What `prepare` wrote.")],
-    json: JsonOption = None,
+    folder: Annotated[Path, Argument(metavar="RECORDS", help="What `prepare` wrote.")],
+    json: options.Json = None,
 ) -> None:
     """Compare every file of records with its SHA-256."""
     from gfkeras.tasks.data import check
@@ -129,7 +209,5 @@ def _print_suspects(found: Suspects) -> None:
         say(f"  {pair.cosine:.3f} {pair.first} {pair.second}{note}")
     say(f"Likely mislabelled: {len(found.mislabelled):,}")
     for image in found.mislabelled[:10]:
-        say(
-            f"  {image.name}: {image.cosine:.3f} to its own, "
-            f"{image.cosine_other:.3f} to {image.looks_like}"
-        )
+        other = f"{image.cosine_other:.3f} to {image.looks_like}"
+        say(f"  {image.name}: {image.cosine:.3f} to its own, {other}")

@@ -5,33 +5,28 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Annotated
 
-import typer
+from typer import Option
 
-from gfkeras.cli import command_line
-from gfkeras.cli.options import SettingsOption
+from gfkeras.cli import command_line, options
 from gfkeras.cli.output import fit_verbosity, say, table
 
 
 def command(
     data: Annotated[
         Path | None,
-        typer.Option(help="Folder with one folder of faces per person; synthetic by default."),
+        Option(help="Folder with one folder of faces per person; synthetic by default."),
     ] = None,
-    out: Annotated[Path, typer.Option(help="Folder for everything it makes.")] = Path("runs/demo"),
-    holdout: Annotated[
-        int | None,
-        typer.Option(min=2, help="How many people, the last in natural order, are held out."),
-    ] = None,
-    recipe: Annotated[str, typer.Option(help="A TOML file, or a built-in recipe.")] = "demo",
-    settings: SettingsOption = None,
-    people: Annotated[int, typer.Option(min=4, help="Synthetic people.")] = 320,
-    faces: Annotated[int, typer.Option(min=2, help="Synthetic faces of each person.")] = 8,
-    strength: Annotated[
-        float,
-        typer.Option(
-            min=0, max=1, help="How much pose, light, occlusion and camera change synthetic faces."
-        ),
-    ] = 0.6,
+    out: Annotated[Path, Option(help="Folder for everything it makes.")] = Path("runs/demo"),
+    holdout: int | None = Option(
+        None, min=2, help="How many people, the last in natural order, are held out."
+    ),
+    recipe: str = Option("demo", help="A TOML file, or a built-in recipe."),
+    settings: options.Settings = None,
+    people: int = Option(320, min=4, help="Synthetic people."),
+    faces: int = Option(8, min=2, help="Synthetic faces of each person."),
+    strength: float = Option(
+        0.6, min=0, max=1, help="How much pose, light, occlusion and camera change synthetic faces."
+    ),
 ) -> None:
     """Train, evaluate, export, verify and report in one go.
 

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
-import typer
+from typer import Option
 
 from gfkeras.cli import command_line, options
 from gfkeras.cli.output import columns, list_skipped, say, table, write_json
@@ -15,104 +14,82 @@ from gfkeras.cli.progress import stages
 if TYPE_CHECKING:
     from gfkeras.tasks.evaluate import Evaluation
 
-StudyOption = Annotated[
-    str | None,
-    typer.Option(
-        metavar="NAME",
-        help="pairs, bin: measure again for each JPEG quality (jpeg), side of the image in pixels "
-        "(size), number of dimensions (dimension) or bits a number (bits).",
-    ),
-]
-AtOption = Annotated[
-    str | None, typer.Option(metavar="N,N,…", help="With --study: its values, instead of its own.")
-]
-FitDataOption = Annotated[
-    Path | None,
-    typer.Option(
-        metavar="DIR",
-        help="With --study dimension: one folder per person, to find the principal directions; by "
-        "default the people of --data in no pair.",
-    ),
-]
-FitIdentitiesOption = Annotated[
-    Path | None, typer.Option(metavar="FILE", help="Text file with the people of them to take.")
-]
-GalleryModelOption = Annotated[
-    str | None,
-    typer.Option(
-        metavar="OLD",
-        help="pairs, bin: the model that embedded the gallery; MODEL's embeddings are compared "
-        "with its.",
-    ),
-]
-
 
 def command(
     model: options.ModelArgument,
     data: Annotated[
-        Path,
-        typer.Option(help="The data set: a folder (one folder per person for pairs), or a .bin."),
+        Path, Option(help="The data set: a folder (one folder per person for pairs), or a .bin.")
     ],
-    protocol: Annotated[
-        str, typer.Option(help="pairs, bin, ytf, ijb, megaface, or facenet (VAL at FAR).")
-    ] = "pairs",
-    pairs: Annotated[
-        str | None,
-        typer.Option(
-            help="pairs, facenet: a list (LFW's, CALFW's, CPLFW's, CSV), cfp-fp or cfp-ff, all, or "
-            "a number to draw at random."
+    protocol: str = Option(
+        "pairs", help="pairs, bin, ytf, ijb, megaface, or facenet (VAL at FAR)."
+    ),
+    pairs: str | None = Option(
+        None,
+        help="pairs, facenet: a list (LFW's, CALFW's, CPLFW's, CSV), cfp-fp or cfp-ff, all, or "
+        "a number to draw at random.",
+    ),
+    identities: Annotated[
+        Path | None, Option(help="With --pairs all or a number: text file with the people to take.")
+    ] = None,
+    subset: str | None = Option(None, help="ijb: IJBB or IJBC."),
+    task: str | None = Option(None, help="ijb: 1:1, 1:N or both (default)."),
+    max_frames: int | None = Option(None, min=1, help="ytf: frames of each video, evenly spread."),
+    distractors: str | None = Option(None, help="megaface: the list of distractors, of several."),
+    refined: bool = Option(
+        False, "--refined", help="megaface: leave out what the lists of noises name."
+    ),
+    flip: options.Flip = False,
+    group_aware: options.GroupAware = False,
+    beta: options.Beta = None,
+    gamma: options.Gamma = None,
+    distance: options.Distance = "l2",
+    tune: str | None = Option(
+        None, metavar="PAIRS", help="Choose beta and gamma on these development pairs."
+    ),
+    tune_data: Annotated[Path | None, Option(help="Their images; --data by default.")] = None,
+    study: str | None = Option(
+        None,
+        metavar="NAME",
+        help="pairs, bin: measure again for each JPEG quality (jpeg), side of the image in pixels "
+        "(size), number of dimensions (dimension) or bits a number (bits).",
+    ),
+    at: str | None = Option(
+        None, metavar="N,N,…", help="With --study: its values, instead of its own."
+    ),
+    fit_data: Annotated[
+        Path | None,
+        Option(
+            metavar="DIR",
+            help="With --study dimension: one folder per person, to find the principal "
+            "directions; by default the people of --data in no pair.",
         ),
     ] = None,
-    identities: Annotated[
-        Path | None,
-        typer.Option(help="With --pairs all or a number: text file with the people to take."),
+    fit_identities: Annotated[
+        Path | None, Option(metavar="FILE", help="Text file with the people of them to take.")
     ] = None,
-    subset: Annotated[str | None, typer.Option(help="ijb: IJBB or IJBC.")] = None,
-    task: Annotated[str | None, typer.Option(help="ijb: 1:1, 1:N or both (default).")] = None,
-    max_frames: Annotated[
-        int | None, typer.Option(min=1, help="ytf: frames of each video, evenly spread.")
-    ] = None,
-    distractors: Annotated[
-        str | None, typer.Option(help="megaface: the list of distractors, of several.")
-    ] = None,
-    refined: Annotated[
-        bool, typer.Option("--refined", help="megaface: leave out what the lists of noises name.")
-    ] = False,
-    flip: options.FlipOption = False,
-    group_aware: options.GroupAwareOption = False,
-    beta: options.BetaOption = None,
-    gamma: options.GammaOption = None,
-    distance: options.DistanceOption = "l2",
-    tune: Annotated[
-        str | None,
-        typer.Option(metavar="PAIRS", help="Choose beta and gamma on these development pairs."),
-    ] = None,
-    tune_data: Annotated[Path | None, typer.Option(help="Their images; --data by default.")] = None,
-    study: StudyOption = None,
-    at: AtOption = None,
-    fit_data: FitDataOption = None,
-    fit_identities: FitIdentitiesOption = None,
-    gallery_model: GalleryModelOption = None,
-    align: options.AlignOption = False,
-    detector: options.DetectorOption = None,
-    face: options.FaceOption = None,
-    bootstrap: Annotated[
-        int, typer.Option(min=0, help="Draws for the 95 % intervals; 0 leaves them out.")
-    ] = 1000,
+    gallery_model: str | None = Option(
+        None,
+        metavar="OLD",
+        help="pairs, bin: the model that embedded the gallery; MODEL's embeddings are compared "
+        "with its.",
+    ),
+    align: options.Align = False,
+    detector: options.Detector = None,
+    face: options.Face = None,
+    bootstrap: int = Option(1000, min=0, help="Draws for the 95 % intervals; 0 leaves them out."),
     plots: Annotated[
-        Path | None, typer.Option(metavar="FOLDER", help="Draw ROC, DET, scores and more here.")
+        Path | None, Option(metavar="FOLDER", help="Draw ROC, DET, scores and more here.")
     ] = None,
     thresholds: Annotated[
-        Path | None,
-        typer.Option(metavar="FILE", help="Write thresholds by FAR, for compare and search."),
+        Path | None, Option(metavar="FILE", help="Write thresholds by FAR, for compare and search.")
     ] = None,
-    record: Annotated[
-        bool, typer.Option("--record", help="Add the result to the artefact's card, PATH.json.")
-    ] = False,
-    threads: options.ThreadsOption = None,
-    batch_size: Annotated[int | None, typer.Option(min=1, help="Images embedded at once.")] = None,
-    seed: Annotated[int, typer.Option(help="Of drawn pairs and of folds.")] = 0,
-    json: options.JsonOption = None,
+    record: bool = Option(
+        False, "--record", help="Add the result to the artefact's card, PATH.json."
+    ),
+    threads: options.Threads = None,
+    batch_size: int | None = Option(None, min=1, help="Images embedded at once."),
+    seed: int = Option(0, help="Of drawn pairs and of folds."),
+    json: options.Json = None,
 ) -> None:
     """Measure a model by one of the field's protocols.
 
@@ -125,13 +102,12 @@ def command(
     """
     from gfkeras.tasks.evaluate import evaluate
 
-    # No bar where nobody sees it.
-    with stages(quiet=not sys.stderr.isatty()) as progress:
+    with stages() as progress:
         found = evaluate(
             model, data, protocol=protocol, pairs=pairs, identities=identities, subset=subset,
             task=task, max_frames=max_frames, distractors=distractors, refined=refined, flip=flip,
             similarity=options.make_similarity(group_aware, beta, gamma, distance), tune=tune,
-            tune_data=tune_data, study=study, at=at, fit_data=fit_data,
+            tune_data=tune_data, study=study, at=options.numbers("at", at), fit_data=fit_data,
             fit_identities=fit_identities, gallery_model=gallery_model, align=align,
             detector=detector, face=face, bootstrap=bootstrap, threads=threads,
             batch_size=batch_size, seed=seed, plots=plots is not None,
@@ -155,8 +131,8 @@ def _report(found: Evaluation) -> None:
             ("Tuned", f"beta {tuned.similarity.beta:g}, gamma {tuned.similarity.gamma:.3g}"),
             (
                 "Development pairs",
-                f"{tuned.pairs:,}: {tuned.accuracy:.2%}, by the cosine {tuned.cosine_accuracy:.2%}",
-            ),
+                f"{tuned.pairs:,}: {tuned.accuracy:.2%}, by the cosine {tuned.cosine_accuracy:.2%}"
+            )
         ])  # fmt: skip
     studied = found.studied
     for name, result in found.measured.results.items():

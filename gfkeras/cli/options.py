@@ -5,108 +5,126 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
-import typer
+from typer import Argument, Option
+
+from gfkeras.tasks import photo_files
 
 if TYPE_CHECKING:
     from gfkeras.evaluation import Similarity
 
 # Results and progress.
-JsonOption = Annotated[
-    Path | None, typer.Option("--json", metavar="FILE", help="Write the results here as JSON.")
+Json = Annotated[
+    Path | None, Option("--json", metavar="FILE", help="Write the results here as JSON.")
 ]
-QuietOption = Annotated[bool, typer.Option("--quiet", help="No progress.")]
+Quiet = Annotated[bool, Option("--quiet", help="No progress.")]
 
 # Models.
 ModelArgument = Annotated[
     str,
-    typer.Argument(
+    Argument(
         metavar="MODEL", help="A preset, a model folder, a SavedModel, a .tflite or a .onnx file."
     ),
 ]
-ModelOption = Annotated[
-    str, typer.Option(metavar="MODEL", help="A preset, a model folder or an artefact.")
+Model = Annotated[str, Option(metavar="MODEL", help="A preset, a model folder or an artefact.")]
+Threads = Annotated[
+    int | None, Option(min=1, help="Threads of the runtime; its own choice by default.")
 ]
-ThreadsOption = Annotated[
-    int | None, typer.Option(min=1, help="Threads of the runtime; its own choice by default.")
-]
-FlipOption = Annotated[
-    bool, typer.Option("--flip", help="Add the embedding of the mirrored image.")
-]
-ModeOption = Annotated[str | None, typer.Option(help="soft or hard; as trained by default.")]
+Flip = Annotated[bool, Option("--flip", help="Add the embedding of the mirrored image.")]
+Mode = Annotated[str | None, Option(help="soft or hard; as trained by default.")]
 
 # Recipes.
-SettingsOption = Annotated[
+Settings = Annotated[
     list[str] | None,
-    typer.Option("--set", metavar="KEY=VALUE", help="Change the recipe: training.epochs=3."),
+    Option("--set", metavar="KEY=VALUE", help="Change the recipe: training.epochs=3."),
 ]
 
 # People.
-IdentitiesOption = Annotated[
+Identities = Annotated[
     Path | None,
-    typer.Option(
+    Option(
         metavar="FILE", help="Text file with the people to take, one name a line; all by default."
     ),
 ]
 
 # Faces that are aligned already, unless --align.
-AlignOption = Annotated[
-    bool, typer.Option("--align", help="These are photos: find the face in each and align it.")
+Align = Annotated[
+    bool, Option("--align", help="These are photos: find the face in each and align it.")
 ]
-DetectorOption = Annotated[
-    Path | None, typer.Option(help="With --align: the YuNet file; downloaded once by default.")
+Detector = Annotated[
+    Path | None, Option(help="With --align: the YuNet file; downloaded once by default.")
 ]
-FaceOption = Annotated[
+Face = Annotated[
     str | None,
-    typer.Option(help="With --align: largest (default) or central, of several faces in a photo."),
+    Option(help="With --align: largest (default) or central, of several faces in a photo."),
 ]
 
 # Photos, unless --aligned.
-AlignedOption = Annotated[
-    bool,
-    typer.Option("--aligned", help="Not photos: faces of 112x112, aligned by five points already."),
+Aligned = Annotated[
+    bool, Option("--aligned", help="Not photos: faces of 112x112, aligned by five points already.")
 ]
-PhotoDetectorOption = Annotated[
-    Path | None, typer.Option("--detector", help="The YuNet file; downloaded once by default.")
+PhotoDetector = Annotated[
+    Path | None, Option("--detector", help="The YuNet file; downloaded once by default.")
 ]
-PhotoFaceOption = Annotated[
-    str | None, typer.Option("--face", help="largest (default) or central, of several in a photo.")
+PhotoFace = Annotated[
+    str | None, Option("--face", help="largest (default) or central, of several in a photo.")
 ]
 
 # Decisions.
-FarOption = Annotated[
+Far = Annotated[
     float | None,
-    typer.Option(help="Decide at this FAR, such as 1e-3, by --thresholds or those of the model."),
+    Option(help="Decide at this FAR, such as 1e-3, by --thresholds or those of the model."),
 ]
-ThresholdsOption = Annotated[
-    Path | None,
-    typer.Option(metavar="FILE", help="What `gfkeras evaluate --thresholds` wrote."),
+Thresholds = Annotated[
+    Path | None, Option(metavar="FILE", help="What `gfkeras evaluate --thresholds` wrote.")
 ]
-ThresholdOption = Annotated[
-    float | None, typer.Option(help="Decide by this similarity, chosen by hand.")
-]
+Threshold = Annotated[float | None, Option(help="Decide by this similarity, chosen by hand.")]
 
 # Similarities.
-GroupAwareOption = Annotated[
-    bool, typer.Option("--group-aware", help="Score by the group-aware similarity.")
+GroupAware = Annotated[bool, Option("--group-aware", help="Score by the group-aware similarity.")]
+Beta = Annotated[
+    float | None, Option(help="With --group-aware: weight of the groups' distance (0.1).")
 ]
-BetaOption = Annotated[
-    float | None, typer.Option(help="With --group-aware: weight of the groups' distance (0.1).")
-]
-GammaOption = Annotated[
-    float | None, typer.Option(help="With --group-aware: exponent of the distance (1/3).")
-]
-DistanceOption = Annotated[str, typer.Option(help="Distance of groups: l2, squared-l2 or cosine.")]
+Gamma = Annotated[float | None, Option(help="With --group-aware: exponent of the distance (1/3).")]
+Distance = Annotated[str, Option(help="Distance of groups: l2, squared-l2 or cosine.")]
 
 # Galleries.
-GalleryArgument = Annotated[
-    str,
-    typer.Argument(
-        metavar="GALLERY", help="A file; one ending in .db for Milvus Lite; or a Milvus URL."
-    ),
+_PLACE = "A file; one ending in .db for Milvus Lite; or a Milvus URL."
+Gallery = Annotated[str, Argument(metavar="GALLERY", help=_PLACE)]
+ExistingGallery = Annotated[
+    str, Argument(metavar="GALLERY", callback=photo_files.require_gallery, help=_PLACE)
 ]
-TokenOption = Annotated[
-    str | None, typer.Option(envvar="GFKERAS_MILVUS_TOKEN", help="Token of a Milvus cluster.")
+Token = Annotated[
+    str | None, Option(envvar="GFKERAS_MILVUS_TOKEN", help="Token of a Milvus cluster.")
 ]
+
+
+def _drawn(picture: Path | None) -> Path | None:
+    photo_files.check_drawn(picture)
+    return picture
+
+
+# Files, looked for before a task imports what it needs.
+Photos = Annotated[
+    list[Path],
+    Argument(metavar="PHOTO…", callback=photo_files.images_of, help="Photos, or folders of them."),
+]
+Picture = Annotated[
+    Path | None,
+    Option(metavar="FILE", callback=_drawn, help="Draw photo, faces and result here (.png, .jpg)."),
+]
+
+
+def numbers(name: str, text: str | None, least: int = 1) -> list[int] | None:
+    """The whole numbers of an option such as `--threads 1,2,4`; None where it is not given."""
+    if text is None:
+        return None
+    parts = text.replace(",", " ").split()
+    if not parts or not all(part.isdecimal() and int(part) >= least for part in parts):
+        raise ValueError(
+            f"`{name}` must be whole numbers of at least {least} with commas between, such as "
+            f"1,2,4. Received: {name}={text!r}"
+        )
+    return [int(part) for part in parts]
 
 
 def make_similarity(

@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import contextlib
-import sys
-from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
+from typer import Argument, Option
 
 from gfkeras.cli import options
 from gfkeras.cli.output import columns, list_skipped, say, table, text, write_json
@@ -21,18 +19,15 @@ app = typer.Typer(
     help="The papers' figures of your own models: t-SNE, groups, margins, angles; .png or .svg.",
     no_args_is_help=False,
 )
-DataOption = Annotated[Path, typer.Option(help="A folder with one folder of faces per person.")]
-OutOption = Annotated[
-    Path, typer.Option(metavar="FILE", help="The picture to write: .png or .svg.")
-]
+DataOption = Annotated[Path, Option(help="A folder with one folder of faces per person.")]
+OutOption = Annotated[Path, Option(metavar="FILE", help="The picture to write: .png or .svg.")]
 NamesOption = Annotated[
-    list[str] | None,
-    typer.Option("--identity", metavar="NAME", help="A person to take; again for each."),
+    list[str] | None, Option("--identity", metavar="NAME", help="A person to take; again for each.")
 ]
 LimitOption = Annotated[
-    int | None, typer.Option(min=1, help="At most so many images, drawn from all; all by default.")
+    int | None, Option(min=1, help="At most so many images, drawn from all; all by default.")
 ]
-SeedOption = Annotated[int, typer.Option(help="Of what is drawn.")]
+SeedOption = Annotated[int, Option(help="Of what is drawn.")]
 
 
 @app.command("tsne")
@@ -40,33 +35,30 @@ def tsne_command(
     model: options.ModelArgument,
     data: DataOption,
     out: OutOption,
-    identities: options.IdentitiesOption = None,
+    identities: options.Identities = None,
     names: NamesOption = None,
-    people: Annotated[
-        int | None,
-        typer.Option(
-            min=2,
-            help="Take so many people of these, those with the most images; 10 without "
-            "--identities and --identity.",
-        ),
-    ] = None,
-    baseline: Annotated[
-        str | None,
-        typer.Option(metavar="MODEL", help="Draw the embedding of this model too, at left."),
-    ] = None,
-    max_images: Annotated[int, typer.Option(min=2, help="Images of each person at most.")] = 40,
-    perplexity: Annotated[
-        float | None, typer.Option(help="Of t-SNE; 30, or a third of the images if fewer.")
-    ] = None,
-    anonymous: Annotated[
-        bool, typer.Option("--anonymous", help="Number the people in place of their names.")
-    ] = False,
-    align: options.AlignOption = False,
-    detector: options.DetectorOption = None,
-    face: options.FaceOption = None,
-    threads: options.ThreadsOption = None,
+    people: int | None = Option(
+        None,
+        min=2,
+        help="Take so many people of these, those with the most images; 10 without "
+        "--identities and --identity.",
+    ),
+    baseline: str | None = Option(
+        None, metavar="MODEL", help="Draw the embedding of this model too, at left."
+    ),
+    max_images: int = Option(40, min=2, help="Images of each person at most."),
+    perplexity: float | None = Option(
+        None, help="Of t-SNE; 30, or a third of the images if fewer."
+    ),
+    anonymous: bool = Option(
+        False, "--anonymous", help="Number the people in place of their names."
+    ),
+    align: options.Align = False,
+    detector: options.Detector = None,
+    face: options.Face = None,
+    threads: options.Threads = None,
     seed: SeedOption = 0,
-    json: options.JsonOption = None,
+    json: options.Json = None,
 ) -> None:
     """Draw the embeddings of some people by t-SNE: v beside v̄, and a baseline beside both.
 
@@ -76,7 +68,7 @@ def tsne_command(
     """
     from gfkeras.tasks import plot
 
-    with _bar() as progress:
+    with stages() as progress:
         drawn = plot.tsne(
             model, data, out, identities=_people(identities, names), people=people,
             baseline=baseline, max_images=max_images, perplexity=perplexity, anonymous=anonymous,
@@ -90,26 +82,26 @@ def tsne_command(
 def groups_command(
     sources: Annotated[
         list[str],
-        typer.Argument(
+        Argument(
             metavar="MODEL|RUN…", help="A model; or run folders of `gfkeras train`, six at most."
         ),
     ],
     out: OutOption,
     data: Annotated[
-        Path | None, typer.Option(help="Of a model: a folder with one folder of faces per person.")
+        Path | None, Option(help="Of a model: a folder with one folder of faces per person.")
     ] = None,
-    over_training: Annotated[
-        bool, typer.Option("--over-training", help="These are runs: draw the groups by epoch.")
-    ] = False,
-    identities: options.IdentitiesOption = None,
+    over_training: bool = Option(
+        False, "--over-training", help="These are runs: draw the groups by epoch."
+    ),
+    identities: options.Identities = None,
     names: NamesOption = None,
     limit: LimitOption = None,
-    align: options.AlignOption = False,
-    detector: options.DetectorOption = None,
-    face: options.FaceOption = None,
-    threads: options.ThreadsOption = None,
+    align: options.Align = False,
+    detector: options.Detector = None,
+    face: options.Face = None,
+    threads: options.Threads = None,
     seed: SeedOption = 0,
-    json: options.JsonOption = None,
+    json: options.Json = None,
 ) -> None:
     """Draw how faces spread over the groups, or how evenly groups were used in training.
 
@@ -128,7 +120,7 @@ def groups_command(
             "`sources` must be one model, with --data, or folders of runs. "
             f"Received: {', '.join(sources)}{'' if data else ', without --data'}"
         )
-    with _bar() as progress:
+    with stages() as progress:
         drawn = plot.groups(
             sources[0], data, out, identities=_people(identities, names), limit=limit, align=align,
             detector=detector, face=face, threads=threads, seed=seed, progress=progress,
@@ -141,21 +133,17 @@ def sheet_command(
     model: options.ModelArgument,
     data: DataOption,
     out: OutOption,
-    identities: options.IdentitiesOption = None,
+    identities: options.Identities = None,
     names: NamesOption = None,
     limit: LimitOption = None,
-    faces_shown: Annotated[
-        int, typer.Option("--faces", min=1, help="Faces of each group at most.")
-    ] = 10,
-    order: Annotated[
-        str, typer.Option(help="random, or certain: those of largest probability first.")
-    ] = "random",
-    align: options.AlignOption = False,
-    detector: options.DetectorOption = None,
-    face: options.FaceOption = None,
-    threads: options.ThreadsOption = None,
+    faces_shown: int = Option(10, "--faces", min=1, help="Faces of each group at most."),
+    order: str = Option("random", help="random, or certain: those of largest probability first."),
+    align: options.Align = False,
+    detector: options.Detector = None,
+    face: options.Face = None,
+    threads: options.Threads = None,
     seed: SeedOption = 0,
-    json: options.JsonOption = None,
+    json: options.Json = None,
 ) -> None:
     """Draw faces of each group, a row for each, a person once in a row where that is possible.
 
@@ -163,7 +151,7 @@ def sheet_command(
     """
     from gfkeras.tasks import plot
 
-    with _bar() as progress:
+    with stages() as progress:
         drawn = plot.sheet(
             model, data, out, identities=_people(identities, names), limit=limit,
             faces_shown=faces_shown, order=order, align=align, detector=detector, face=face,
@@ -177,9 +165,9 @@ def margins_command(
     out: OutOption,
     head: Annotated[
         list[str] | None,
-        typer.Option(metavar="NAME", help="A head, such as ArcFace; again for each; all at first."),
+        Option(metavar="NAME", help="A head, such as ArcFace; again for each; all at first."),
     ] = None,
-    json: options.JsonOption = None,
+    json: options.Json = None,
 ) -> None:
     """Draw the target's logit of every head over the angle to the identity's center."""
     from gfkeras.tasks import plot
@@ -192,37 +180,32 @@ def angles_command(
     model: options.ModelArgument,
     data: DataOption,
     pairs: Annotated[
-        Path, typer.Option(metavar="FILE", help="A list of pairs: LFW's, CALFW's, CPLFW's, CSV.")
+        Path, Option(metavar="FILE", help="A list of pairs: LFW's, CALFW's, CPLFW's, CSV.")
     ],
     out: OutOption,
     far: Annotated[
         list[float] | None,
-        typer.Option(
+        Option(
             help="Mark the threshold of this FAR too; again for each; 1e-2 by default where pairs "
             "suffice."
         ),
     ] = None,
-    flip: options.FlipOption = False,
-    align: options.AlignOption = False,
-    detector: options.DetectorOption = None,
-    face: options.FaceOption = None,
-    threads: options.ThreadsOption = None,
-    json: options.JsonOption = None,
+    flip: options.Flip = False,
+    align: options.Align = False,
+    detector: options.Detector = None,
+    face: options.Face = None,
+    threads: options.Threads = None,
+    json: options.Json = None,
 ) -> None:
     """Draw the angles of genuine and of impostor pairs, and the thresholds between them."""
     from gfkeras.tasks import plot
 
-    with _bar() as progress:
+    with stages() as progress:
         drawn = plot.angles(
             model, data, pairs, out, far=far, flip=flip, align=align, detector=detector, face=face,
             threads=threads, progress=progress,
         )  # fmt: skip
     _report(drawn, json, list_files=False)
-
-
-def _bar() -> contextlib.AbstractContextManager[Callable[[str, int, int | None], None] | None]:
-    """A bar, where a terminal shows it."""
-    return stages(quiet=not sys.stderr.isatty())
 
 
 def _people(file: Path | None, names: list[str] | None) -> Path | list[str] | None:
@@ -247,7 +230,7 @@ def _report_training(drawn: Plot, json: Path | None) -> None:
         [
             (
                 name, str(len(log["epochs"])), f"{log['effective_groups'][0]:.2f}",
-                f"{log['effective_groups'][-1]:.2f}", text(log["num_groups"]),
+                f"{log['effective_groups'][-1]:.2f}", text(log["num_groups"])
             )
             for name, log in drawn.numbers["runs"].items()
         ],

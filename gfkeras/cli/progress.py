@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import sys
 from collections.abc import Callable, Iterator
 from typing import IO
 
@@ -16,15 +17,13 @@ _TITLES = {
 
 @contextlib.contextmanager
 def stages(
-    quiet: bool, file: IO[str] | None = None
+    quiet: bool | None = None, file: IO[str] | None = None
 ) -> Iterator[Callable[[str, int, int | None], None] | None]:
     """A function (stage, done, total) that moves a bar for each stage; None if `quiet`.
 
-    Args:
-        quiet: whether to show nothing.
-        file: the stream for the bars; stderr by default.
+    By default, `quiet` is false where stderr is a terminal. The bars go to `file`, or to stderr.
     """
-    if quiet:
+    if not sys.stderr.isatty() if quiet is None else quiet:
         yield None
         return
     from rich.console import Console

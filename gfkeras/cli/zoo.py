@@ -6,8 +6,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
+from typer import Argument, Option
 
-from gfkeras.cli.options import JsonOption, ModeOption, QuietOption
+from gfkeras.cli import options
 from gfkeras.cli.output import mib, say, show, table, write_json
 
 if TYPE_CHECKING:
@@ -16,16 +17,16 @@ if TYPE_CHECKING:
 app = typer.Typer(
     help="Models with weights, and the import of foreign ones.", no_args_is_help=False
 )
-NameArgument = Annotated[str, typer.Argument(metavar="NAME", help="A preset.")]
+NameArgument = Annotated[str, Argument(metavar="NAME", help="A preset.")]
 
 
 @app.command("list")
 def list_command(
     markdown: Annotated[
         Path | None,
-        typer.Option(metavar="FILE", help="Write the table into this file, between its marks."),
+        Option(metavar="FILE", help="Write the table into this file, between its marks."),
     ] = None,
-    json: JsonOption = None,
+    json: options.Json = None,
 ) -> None:
     """List the presets that this version ships."""
     from gfkeras.tasks.zoo import list_presets
@@ -40,7 +41,7 @@ def list_command(
 
 
 @app.command("show")
-def show_command(name: NameArgument, json: JsonOption = None) -> None:
+def show_command(name: NameArgument, json: options.Json = None) -> None:
     """Show a preset: licence, provenance, measured results."""
     from gfkeras.tasks.zoo import show_preset
 
@@ -53,10 +54,10 @@ def show_command(name: NameArgument, json: JsonOption = None) -> None:
 def download_command(
     name: NameArgument,
     out: Annotated[
-        Path | None, typer.Option(metavar="FOLDER", help="Where to put it; the cache by default.")
+        Path | None, Option(metavar="FOLDER", help="Where to put it; the cache by default.")
     ] = None,
-    quiet: QuietOption = False,
-    json: JsonOption = None,
+    quiet: options.Quiet = False,
+    json: options.Json = None,
 ) -> None:
     """Download a preset's file, checked by its SHA-256.
 
@@ -76,25 +77,19 @@ def download_command(
 def import_command(
     file: Annotated[
         Path,
-        typer.Argument(
-            metavar="FILE", help=".onnx, .pt, .safetensors, .params (MXNet), .h5 or .keras."
-        ),
+        Argument(metavar="FILE", help=".onnx, .pt, .safetensors, .params (MXNet), .h5 or .keras."),
     ],
-    out: Annotated[Path, typer.Option(metavar="FOLDER", help="The model folder to write.")],
-    format: Annotated[  # noqa: A002
-        str | None,
-        typer.Option(
-            help="onnx, torch, safetensors, mxnet or keras; seen from the file by default."
-        ),
-    ] = None,
+    out: Annotated[Path, Option(metavar="FOLDER", help="The model folder to write.")],
+    format: str | None = Option(  # noqa: A002
+        None, help="onnx, torch, safetensors, mxnet or keras; seen from the file by default."
+    ),
     symbol: Annotated[
-        Path | None, typer.Option(help="mxnet: the -symbol.json; the one beside FILE by default.")
+        Path | None, Option(help="mxnet: the -symbol.json; the one beside FILE by default.")
     ] = None,
-    pixel_scale: Annotated[
-        float | None,
-        typer.Option(help="Pixels x become (x - 127.5) times this; the format's usual by default."),
-    ] = None,
-    json: JsonOption = None,
+    pixel_scale: float | None = Option(
+        None, help="Pixels x become (x - 127.5) times this; the format's usual by default."
+    ),
+    json: options.Json = None,
 ) -> None:
     """Turn the weights of a public face network into a model folder.
 
@@ -111,14 +106,13 @@ def import_command(
 @app.command("export")
 def export_command(
     name: NameArgument,
-    out: Annotated[Path, typer.Option(metavar="FOLDER", help="Where to put the artefacts.")],
-    ship: Annotated[
-        bool,
-        typer.Option(
-            "--ship", help="Also put the fp32 and int8 .tflite files beside the preset's weights."
-        ),
-    ] = False,
-    json: JsonOption = None,
+    out: Annotated[Path, Option(metavar="FOLDER", help="Where to put the artefacts.")],
+    ship: bool = Option(
+        False,
+        "--ship",
+        help="Also put the fp32 and int8 .tflite files beside the preset's weights.",
+    ),
+    json: options.Json = None,
 ) -> None:
     """Export a preset's artefacts, each checked.
 
@@ -137,10 +131,10 @@ def export_command(
 
 @app.command("pack")
 def pack_command(
-    model: Annotated[str, typer.Argument(metavar="MODEL", help="A model folder.")],
-    folder: Annotated[Path, typer.Argument(metavar="FOLDER", help="zoo/NAME of a checkout.")],
-    mode: ModeOption = None,
-    json: JsonOption = None,
+    model: Annotated[str, Argument(metavar="MODEL", help="A model folder.")],
+    folder: Annotated[Path, Argument(metavar="FOLDER", help="zoo/NAME of a checkout.")],
+    mode: options.Mode = None,
+    json: options.Json = None,
 ) -> None:
     """Put a trained model into the zoo.
 

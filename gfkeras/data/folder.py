@@ -9,9 +9,9 @@ from pathlib import Path, PurePosixPath
 import numpy as np
 
 from gfkeras.data.faces import Faces, check_holdout, check_names, decode_files
-from gfkeras.data.images import IMAGE_SIZE, IMAGE_SUFFIXES
+from gfkeras.data.images import IMAGE_SIZE
 from gfkeras.data.sources.listing import existing_folder
-from gfkeras.files import PathLike, natural_key, replacing
+from gfkeras.files import IMAGE_SUFFIXES, PathLike, natural_key, replacing
 
 
 class FaceFolder:

@@ -14,41 +14,20 @@ import cv2
 import numpy as np
 from PIL import Image, ImageOps
 
+from gfkeras.errors import ImageError as ImageError
+
 # Start and end of an image, start of scan, baseline frame.
 _SOI, _EOI, _SOS, _SOF0 = b"\xff\xd8\xff", b"\xff\xd9", 0xDA, 0xC0
 # What may come before the scan and changes nothing: JFIF, tables, restart interval, comment.
 _PASSED = frozenset((0xE0, 0xDB, 0xC4, 0xDD, 0xFE))
 
 IMAGE_SIZE = 112
-IMAGE_SUFFIXES = frozenset(
-    {".jpg", ".jpeg", ".png", ".pgm", ".ppm", ".bmp", ".webp", ".tif", ".tiff"}
-)
 # An aligned face never needs more; a small file that claims more is a decompression bomb.
 MAX_PIXELS = 64_000_000
 # No photo has as many bytes: a file that has is not read into memory to find that out.
 MAX_BYTES = 256 * 2**20
 # Only plain picture formats: Pillow would also hand files to Ghostscript and other interpreters.
 _FORMATS = ("JPEG", "PNG", "PPM", "BMP", "WEBP", "TIFF")
-
-
-class ImageError(ValueError):
-    """An image that cannot be read; the message names the file and the reason.
-
-    Attributes:
-        path: the file, or "<bytes>".
-        reason: what is wrong with it.
-        kind: the same in a word, for counting: "missing", "empty", "not-an-image",
-            "truncated", "too-large", "unreadable".
-    """
-
-    def __init__(self, path: str, reason: str, kind: str = "unreadable"):
-        super().__init__(f"{path}: {reason}")
-        self.path = path
-        self.reason = reason
-        self.kind = kind
-
-    def __reduce__(self) -> tuple[type[ImageError], tuple[str, str, str]]:
-        return type(self), (self.path, self.reason, self.kind)
 
 
 def read_image(source: str | os.PathLike[str] | bytes, size: int = IMAGE_SIZE) -> np.ndarray:

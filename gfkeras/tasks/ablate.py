@@ -9,22 +9,17 @@ from typing import TYPE_CHECKING
 
 from gfkeras.backend import load_keras
 from gfkeras.files import PathLike
-from gfkeras.tasks.pair_lists import named_pairs
-from gfkeras.tasks.progress import Progress
+from gfkeras.tasks.protocols import named_pairs
+from gfkeras.tasks.reporting import Progress
 
 if TYPE_CHECKING:
     from gfkeras.experiments.ablation import AblationResult, Grid
 
 
 def read_grid(grid: PathLike, settings: Sequence[str] = ()) -> Grid:
-    """Reads a grid, whose rows `ablate` trains.
+    """Reads the grid of a TOML file or a built-in name, whose rows `ablate` trains.
 
-    Args:
-        grid: a TOML file, or the name of a built-in grid.
-        settings: changes of its recipe, such as "training.epochs=3".
-
-    Raises:
-        ValueError: for an unknown name or setting, and a file that is no grid.
+    `settings` change its recipe, such as "training.epochs=3".
 
     Example:
         [row.name for row in read_grid("paper").rows]
@@ -81,7 +76,7 @@ def ablate(
     """
     if pairs is None and (pairs_data or pairs_identities):
         given = "pairs_data" if pairs_data else "pairs_identities"
-        raise ValueError(f"`{given}` goes with --pairs. Received: no --pairs")
+        raise ValueError(f"`{given}` goes with `pairs` (--pairs). Received: no `pairs`")
     read = read_grid(grid, settings) if isinstance(grid, (str, os.PathLike)) else grid
     from gfkeras.experiments import ablation
 

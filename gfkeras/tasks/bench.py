@@ -8,7 +8,7 @@ from pathlib import Path
 from gfkeras.cards import card as cards
 from gfkeras.files import PathLike
 from gfkeras.inference.measuring import Measurement, measure
-from gfkeras.tasks.card_entries import latency_entries
+from gfkeras.tasks.card_content import latency_entries
 
 
 def bench(

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from gfkeras.backend import load_keras
 from gfkeras.files import PathLike
-from gfkeras.tasks.progress import Progress
+from gfkeras.tasks.reporting import Progress
 from gfkeras.tasks.train import training_faces
 
 if TYPE_CHECKING:
@@ -47,10 +46,8 @@ def clean(
             between the two heaps of angles, at 75 where there is one.
         sub_centers: centers for each identity; the recipe's, or 3.
         retrain: train with one center on what is kept.
-        settings: changes of the recipe, such as "training.epochs=3".
-        identities, images: text files with the people and the images to take; all by default.
+        settings, identities, images, verbose: as of `gfkeras.tasks.train.train`.
         resume: continue what stands in `out`.
-        verbose: of `keras.Model.fit`: 0, 1 or 2.
         progress: called with (what, images done, images) while images are measured.
 
     Raises:
@@ -63,12 +60,12 @@ def clean(
     from gfkeras.training import Recipe
     from gfkeras.training.run_folder import RECIPE_FILE
 
-    recipe: Recipe | str = os.fspath(source)
+    recipe: Recipe | str = str(source)
     run_recipe = Path(source) / RECIPE_FILE
     if run_recipe.is_file():
         if settings:
             raise ValueError(
-                f"`--set` is for a recipe; {str(source)!r} is a run, which has its own"
+                f"`settings` (--set) are for a recipe; {str(source)!r} is a run, which has its own"
             )
         min_images = Recipe.read(run_recipe).data.min_images
     else:
@@ -81,8 +78,8 @@ def clean(
 
     if images is not None and Path(images).resolve() == (Path(out) / LIST_FILE).resolve():
         raise ValueError(
-            f"--out must be another folder than that of --images, whose {LIST_FILE} would be "
-            f"replaced by a shorter one. Received: {str(images)!r}"
+            "`out` (--out) must be another folder than that of `images` (--images), whose "
+            f"{LIST_FILE} would be replaced by a shorter one. Received: {str(images)!r}"
         )
     return cleaning.clean(
         recipe, faces, out, angle=angle, sub_centers=sub_centers, retrain=retrain, resume=resume,

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import csv
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from gfkeras.data import read_image
 from gfkeras.data.alignment import FaceAligner
 from gfkeras.data.statistics import contact_sheet
 from gfkeras.errors import one_of
@@ -18,11 +17,11 @@ from gfkeras.files import PathLike, replacing
 from gfkeras.inference import Embedder
 from gfkeras.inference.clustering import METHODS, cluster_faces
 from gfkeras.inference.photos import PhotoFaces, from_aligned
-from gfkeras.tasks.alignment import photo_alignment
+from gfkeras.tasks.alignment import face_reader, make_alignment
 from gfkeras.tasks.decision import check_decision, make_decision
 from gfkeras.tasks.embed import embed_faces
-from gfkeras.tasks.photo_files import images_of, skipped_json, unusable
-from gfkeras.tasks.progress import Progress, stage_progress
+from gfkeras.tasks.photo_files import images_of, unusable
+from gfkeras.tasks.reporting import Progress, skipped_json, stage_progress
 from gfkeras.zoo import DEFAULT_PRESET
 
 # The best of LFW by BCubed F (benchmarks/clustering_lfw.py); at 0.4 chains join everybody.
@@ -32,25 +31,18 @@ _ROWS, _COLUMNS = 20, 10
 
 @dataclass(frozen=True, eq=False)
 class Clusters:
-    """The faces of photos, and the cluster of each.
-
-    Attributes:
-        photos: the files.
-        faces: the faces: `faces.photo` is the position of each one's photo in `photos`.
-        labels: (F,) int64, the cluster of each face, the largest cluster first; −1 for none.
-        method: "dbscan" or "hdbscan".
-        threshold: the cosine from which two faces are neighbours; None for "hdbscan".
-        origin: where the threshold comes from.
-        table: the .csv file that was written, if any.
-        sheets: the contact sheets that were written.
-    """
+    """The faces of photos, and the cluster of each."""
 
     photos: list[Path]
+    # `faces.photo` is the position of each one's photo in `photos`.
     faces: PhotoFaces
+    # (F,) int64, the cluster of each face, the largest cluster first; −1 for none.
     labels: np.ndarray
     method: str
+    # The cosine from which two faces are neighbours, None for "hdbscan", and where it comes from.
     threshold: float | None
     origin: str
+    # The .csv file and the contact sheets that were written, if any.
     table: Path | None = None
     sheets: list[Path] = field(default_factory=list)
 
@@ -106,14 +98,9 @@ def cluster(
         model: a preset, a model folder or an artefact.
         method: "dbscan" or "hdbscan".
         threshold: for "dbscan", the cosine from which two faces are neighbours; 0.5 by default.
-        far, thresholds: take the threshold at this false accept rate; as of
-            `gfkeras.tasks.compare.compare`.
+        far, thresholds, aligned, detector, flip, threads: as of `gfkeras.tasks.compare.compare`.
         min_faces: faces that make a cluster.
         min_size: faces of fewer pixels, those in the background, are left out.
-        aligned: the images are faces of the model's size, aligned by five points already.
-        detector: YuNet's file; downloaded once by default.
-        flip: add the embedding of the mirrored image.
-        threads: threads of the runtime; its own choice by default.
         progress: called with ("Embedding", photos done, photos) after each batch.
 
     Raises:
@@ -127,7 +114,7 @@ def cluster(
     one_of("method", method, METHODS)
     check_decision(far, thresholds, threshold)
     paths = images_of(sources)
-    alignment = photo_alignment(aligned, detector, None, "all", min_size)
+    alignment = make_alignment(not aligned, detector, None, "all", min_size)
     embedder = Embedder(model, flip=flip, num_threads=threads)
     near, origin = (THRESHOLD, "default") if threshold is None else (threshold, "given by hand")
     if far is not None or thresholds is not None:
@@ -169,14 +156,10 @@ def _reader(
     paths: list[Path], faces: PhotoFaces, aligner: FaceAligner | None, embedder: Embedder
 ) -> Callable[[int], np.ndarray]:
     """From a face's number to its aligned image, read again."""
-
-    def read(number: int) -> np.ndarray:
-        path = paths[faces.photo[number]]
-        if aligner is None:
-            return read_image(path, embedder.image_size)
-        return aligner.faces(path, faces.landmarks[number])[0].image
-
-    return read
+    if aligner is None:
+        read = face_reader(None, embedder.image_size)
+        return lambda number: read(paths[faces.photo[number]])
+    return lambda n: aligner.faces(paths[faces.photo[n]], faces.landmarks[n])[0].image
 
 
 def _write_sheets(out: Path, labels: np.ndarray, read: Callable[[int], np.ndarray]) -> list[Path]:
@@ -186,7 +169,10 @@ def _write_sheets(out: Path, labels: np.ndarray, read: Callable[[int], np.ndarra
     count = int(labels.max()) + 1
     for page, start in enumerate(range(0, count, _ROWS), start=1):
         end = min(start + _ROWS, count)
-        rows = list(_sheet_rows(labels, range(start, end), read))
+        rows = [
+            _sheet_row(number, np.flatnonzero(labels == number), read)
+            for number in range(start, end)
+        ]
         title = f"Clusters {start} to {end - 1} of {count:,}, largest first"
         path = out / f"sheet_{page:03d}.jpg"
         with replacing(path) as temporary:
@@ -195,12 +181,9 @@ def _write_sheets(out: Path, labels: np.ndarray, read: Callable[[int], np.ndarra
     return written
 
 
-def _sheet_rows(
-    labels: np.ndarray, clusters: range, read: Callable[[int], np.ndarray]
-) -> Iterator[tuple[str, int, list[np.ndarray]]]:
-    """(title, faces, some of their images) of each cluster."""
-    for number in clusters:
-        members = np.flatnonzero(labels == number)
-        spread = np.linspace(0, len(members) - 1, min(_COLUMNS, len(members)))
-        shown = members[spread.astype(int)].tolist()
-        yield f"Cluster {number}", len(members), [read(face) for face in shown]
+def _sheet_row(
+    number: int, members: np.ndarray, read: Callable[[int], np.ndarray]
+) -> tuple[str, int, list[np.ndarray]]:
+    """(title, faces, some of their images) of a cluster."""
+    spread = np.linspace(0, len(members) - 1, min(_COLUMNS, len(members)))
+    return f"Cluster {number}", len(members), [read(n) for n in members[spread.astype(int)]]

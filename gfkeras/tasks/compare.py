@@ -8,13 +8,13 @@ from typing import Any
 
 import numpy as np
 
-from gfkeras.data import read_image, read_photo
+from gfkeras.data import read_photo
 from gfkeras.data.alignment import AlignedFace
 from gfkeras.evaluation import COSINE, GROUP_AWARE, Similarity
 from gfkeras.files import PathLike, replacing
 from gfkeras.inference import Embedder, Embeddings
 from gfkeras.inference.pictures import NEUTRAL, OTHER, SAME, Mark, comparison_picture
-from gfkeras.tasks.alignment import photo_alignment
+from gfkeras.tasks.alignment import face_reader, make_alignment
 from gfkeras.tasks.decision import Decision, check_decision, make_decision
 from gfkeras.tasks.photo_files import check_drawn, require_photo
 from gfkeras.zoo import DEFAULT_PRESET
@@ -28,8 +28,7 @@ class Comparison:
         photos: the two files.
         images: the two aligned faces, (2, S, S, 3) uint8, RGB.
         embeddings: of the two faces.
-        found: the aligned faces and their places in the photos; None for images that were aligned
-            already.
+        found: the aligned faces and their places; None for images that were aligned already.
         similarity: the similarity that decides.
         cosine: the cosine of the two embeddings.
         group_aware_similarity: None for a model without groups.
@@ -82,28 +81,22 @@ class Comparison:
         return results
 
     def draw(self, path: PathLike) -> Path:
-        """Draws both photos with their faces and the result.
-
-        Args:
-            path: the image to write, .png or .jpg.
-        """
+        """Draws both photos with their faces and the result into a .png or .jpg."""
         check_drawn(path, "path")
         color, lines = NEUTRAL, [f"Similarity {self.similarity:.3f}"]
-        if self.decision is not None:
+        if (decision := self.decision) is not None:
             color = SAME if self.same else OTHER
-            at = "" if self.decision.far is None else f" at FAR {self.decision.far:g}"
-            lines = [f"{lines[0]}, threshold {self.decision.threshold:.3f}{at}",
-                     self.decision.origin]  # fmt: skip
-        marks = [
-            None if face.box is None else Mark(face.box, face.landmarks, "", color)
-            for face in self.found or ()
-        ]
-        shown = (
-            list(self.images)
-            if self.found is None
-            else [read_photo(photo) for photo in self.photos]
-        )
-        drawn = comparison_picture(shown, marks or (None, None), self.verdict, lines, color)
+            at = "" if decision.far is None else f" at FAR {decision.far:g}"
+            lines = [f"{lines[0]}, threshold {decision.threshold:.3f}{at}", decision.origin]
+        shown = list(self.images)
+        marks: list[Mark | None] = [None, None]
+        if self.found is not None:
+            shown = [read_photo(photo) for photo in self.photos]
+            marks = [
+                None if face.box is None else Mark(face.box, face.landmarks, "", color)
+                for face in self.found
+            ]
+        drawn = comparison_picture(shown, marks, self.verdict, lines, color)
         with replacing(path) as temporary:
             drawn.save(temporary, quality=92)
         return Path(path)
@@ -158,15 +151,14 @@ def compare(
     """
     photos = (require_photo(first), require_photo(second))
     check_decision(far, thresholds, threshold)
-    alignment = photo_alignment(aligned, detector, face)
+    alignment = make_alignment(not aligned, detector, face)
     embedder = Embedder(model, flip=flip, num_threads=threads)
     decision = make_decision(model, embedder, similarity, far, thresholds, threshold)
     aligner = alignment(embedder.image_size)
-    found = None
-    if aligner is None:
-        images = np.stack([read_image(photo, embedder.image_size) for photo in photos])
+    found = None if aligner is None else (aligner.face(photos[0]), aligner.face(photos[1]))
+    if found is None:
+        images = np.stack(list(map(face_reader(None, embedder.image_size), photos)))
     else:
-        found = (aligner.face(photos[0]), aligner.face(photos[1]))
         images = np.stack([face.image for face in found])
     embeddings = embedder(images)
     group = embeddings.group_feature
@@ -176,13 +168,5 @@ def compare(
     aware = None
     if group is not None and embeddings.group is not None:
         aware = float((used if used.group_aware else GROUP_AWARE)(*pair)[0])
-    return Comparison(
-        photos=photos,
-        images=images,
-        embeddings=embeddings,
-        found=found,
-        similarity=float(used(*pair)[0]),
-        cosine=float(COSINE(*pair)[0]),
-        group_aware_similarity=aware,
-        decision=decision,
-    )
+    score, cosine = float(used(*pair)[0]), float(COSINE(*pair)[0])
+    return Comparison(photos, images, embeddings, found, score, cosine, aware, decision)

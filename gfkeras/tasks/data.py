@@ -22,16 +22,14 @@ from gfkeras.data.statistics.contact_sheet import (
     drawn_from_source,
 )
 from gfkeras.files import PathLike, replacing
+from gfkeras.tasks.reporting import Result, skipped_json
 
 
 @dataclass(frozen=True)
 class Fetched:
-    """A public data set on disk.
+    """A public data set, or the detector's file, on disk.
 
-    Attributes:
-        name: of the data set.
-        path: its folder, or the detector's file.
-        people, images, terms: how many, and the terms of use; None for a model.
+    `people`, `images` and `terms`, how many and the terms of use, are None for the detector.
     """
 
     name: str
@@ -42,36 +40,27 @@ class Fetched:
 
     def to_json(self) -> dict[str, Any]:
         """All that is known."""
-        found = {"name": self.name, "path": self.path}
-        counted = {"people": self.people, "images": self.images, "terms": self.terms}
-        return found | ({} if self.people is None else counted)
+        known = dataclasses.asdict(self) | {"path": str(self.path)}
+        return {name: value for name, value in known.items() if value is not None}
 
 
 @dataclass(frozen=True)
 class Stats:
-    """What `stats` counted.
-
-    Attributes:
-        statistics: of the images.
-        suspects: near-duplicates and likely wrong names; None without embeddings.
-        sheet: the contact sheet; None where none was asked for.
-    """
+    """The statistics of a data set, and the contact sheet that was drawn, if any."""
 
     statistics: DataStatistics
+    # Near-duplicates and likely wrong names; None without embeddings.
     suspects: Suspects | None = None
     sheet: Path | None = None
 
     def summary(self) -> list[tuple[str, str]]:
         """(label, text) of the most important numbers."""
         statistics, results = self.statistics, self.statistics.to_json()
-        spread = results["images_per_identity"]
+        spread = "{min:g} to {max:g}, median {median:g}"
         return [
             ("Images", f"{statistics.images:,} of {statistics.identities:,} people"),
             ("Of nobody known", f"{statistics.unlabelled:,}"),
-            (
-                "Images a person",
-                f"{spread['min']:g} to {spread['max']:g}, median {spread['median']:g}",
-            ),
+            ("Images a person", spread.format(**results["images_per_identity"])),
             ("Size", ", ".join(f"{size}: {n:,}" for size, n in list(results["sizes"].items())[:4])),
             ("Bytes an image", f"{statistics.bytes_per_image:,.0f} (median)"),
             ("Unreadable", f"{len(statistics.unreadable):,}"),
@@ -79,46 +68,29 @@ class Stats:
 
     def to_json(self) -> dict[str, Any]:
         """The statistics, and the suspects beside them."""
-        results = self.statistics.to_json()
-        if self.suspects is not None:
-            for name in ("near_duplicates", "mislabelled"):
-                listed = getattr(self.suspects, name)
-                results[name] = [dataclasses.asdict(each) for each in listed]
-        return results
+        suspects = {} if self.suspects is None else dataclasses.asdict(self.suspects)
+        return self.statistics.to_json() | suspects
 
 
 @dataclass(frozen=True)
 class Extracted:
-    """Images written as files.
-
-    Attributes:
-        images: how many.
-        skipped: (name, reason) of the others.
-    """
+    """How many images were written as files, and (name, reason) of the others."""
 
     images: int
     skipped: list[tuple[str, str]]
 
     def to_json(self) -> dict[str, Any]:
         """Counts, and the files left out."""
-        return {
-            "images": self.images, "skipped": len(self.skipped), "skipped_files": self.skipped,
-        }  # fmt: skip
+        return {"images": self.images, **skipped_json(self.skipped)}
 
 
 @dataclass(frozen=True)
-class Checked:
-    """Records whose files all have their SHA-256.
-
-    Attributes:
-        splits: that were read.
-    """
+class Checked(Result):
+    """The splits of records whose files all have their SHA-256."""
 
     splits: list[str]
-
-    def to_json(self) -> dict[str, Any]:
-        """The splits; `whole` is always true, since damage is an error."""
-        return {"splits": self.splits, "whole": True}
+    # Damage is an error.
+    whole: bool = True
 
 
 def fetch(name: str, out: PathLike | None = None) -> Fetched:

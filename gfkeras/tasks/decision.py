@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import os
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from gfkeras.evaluation import COSINE, Similarity, Thresholds
 from gfkeras.evaluation.thresholds import beside
+from gfkeras.files import PathLike
 
 if TYPE_CHECKING:
     from gfkeras.inference import Embedder
@@ -22,7 +22,7 @@ class Decision:
         threshold: two faces are one person's from this similarity on.
         similarity: the similarity that is compared with the threshold.
         origin: the file, preset or card that the threshold comes from.
-        far: the false accept rate of the threshold; None for a threshold given by hand.
+        far: its false accept rate; None for a threshold given by hand.
     """
 
     threshold: float
@@ -40,27 +40,19 @@ class Decision:
 
 
 def make_decision(
-    model: str | os.PathLike[str],
+    model: PathLike,
     embedder: Embedder,
     similarity: Similarity | None,
     far: float | None,
-    thresholds: str | os.PathLike[str] | None,
+    thresholds: PathLike | None,
     threshold: float | None,
 ) -> Decision | None:
     """The decision that a task is asked for; None where there are no thresholds.
 
     The first of these that is there counts: `threshold`; `thresholds`; those of the preset; those
     beside the model (`thresholds.json` in its folder, MODEL.thresholds.json beside an artefact);
-    those in the artefact's card.
-
-    Args:
-        model: the model's name or path.
-        embedder: the opened model.
-        similarity: the similarity that the task must score by; None takes that of the thresholds.
-        far: the false accept rate; by default the smallest that the thresholds have, but at least
-            1e-3.
-        thresholds: a file that `gfkeras evaluate --thresholds` wrote.
-        threshold: a similarity chosen by hand.
+    those in the artefact's card. `far` is by default the smallest that the thresholds have, but at
+    least 1e-3.
 
     Raises:
         ValueError: for a threshold by hand together with a FAR or a file, a FAR that is not there,
@@ -69,12 +61,13 @@ def make_decision(
     check_decision(far, thresholds, threshold)
     if threshold is not None:
         return Decision(threshold, similarity or COSINE, "given by hand", None)
-    name = os.fspath(model)
+    name = str(model)
     found = _found(name, embedder, thresholds)
     if found is None:
         if far is not None:
             raise ValueError(
-                f"`far` needs thresholds: --thresholds FILE, or the file {beside(name)}"
+                "`far` needs thresholds: give `thresholds` (--thresholds FILE), or have the file "
+                f"{beside(name)}"
             )
         return None
     source, known, fingerprint = found
@@ -95,26 +88,27 @@ def make_decision(
     return Decision(known.at(far), known.similarity, f"{Path(source).name}: {known.origin}", far)
 
 
-def check_decision(
-    far: float | None, thresholds: str | os.PathLike[str] | None, threshold: float | None
-) -> None:
-    """Raises ValueError for arguments of `make_decision` that do not fit together.
-
-    Also for a file of thresholds that cannot be read. No model is needed.
-    """
+def check_decision(far: float | None, thresholds: PathLike | None, threshold: float | None) -> None:
+    """Raises ValueError for arguments that do not fit together, or thresholds that are damaged."""
     if threshold is not None and (far is not None or thresholds is not None):
-        raise ValueError("`threshold` is a choice by hand: leave out --far and --thresholds.")
+        raise ValueError(
+            "`threshold` is a choice by hand: leave out `far` (--far) and `thresholds` "
+            "(--thresholds)."
+        )
     if thresholds is not None:
         Thresholds.load(thresholds)
 
 
 def _found(
-    model: str, embedder: Embedder, file: str | os.PathLike[str] | None
+    model: str, embedder: Embedder, file: PathLike | None
 ) -> tuple[str, Thresholds, str] | None:
     """(name, thresholds, the fingerprint that they must be of) of the first place that has any."""
     if file is not None:
-        return os.fspath(file), Thresholds.load(file), embedder.fingerprint
-    known = _of_preset(model)
+        return str(file), Thresholds.load(file), embedder.fingerprint
+    from gfkeras.zoo.preset_files import preset_named, preset_thresholds
+
+    preset = preset_named(model)
+    known = None if preset is None else preset_thresholds(preset)
     if known is not None:
         return model, known, embedder.fingerprint
     own = beside(model)
@@ -126,11 +120,3 @@ def _found(
     name = f"the card of {Path(model).name}"
     # They are the float model's: an int8 artefact has no thresholds of its own.
     return name, Thresholds.from_json(card["thresholds"], name), str(card.get("fingerprint"))
-
-
-def _of_preset(model: str) -> Thresholds | None:
-    """The thresholds of a preset; None for any other model, and for one without."""
-    from gfkeras.zoo.preset_files import preset_named, preset_thresholds
-
-    preset = preset_named(model)
-    return None if preset is None else preset_thresholds(preset)

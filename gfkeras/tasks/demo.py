@@ -25,7 +25,7 @@ from gfkeras.files import size_bytes, write_json
 from gfkeras.inference import Embedder, Embeddings, FileEmbeddings
 from gfkeras.processors import usable_processors
 from gfkeras.saving import WEIGHTS_FILE
-from gfkeras.tasks.progress import Progress
+from gfkeras.tasks.reporting import Progress
 
 if TYPE_CHECKING:
     import keras

@@ -9,33 +9,26 @@ from typing import Any
 
 import numpy as np
 
-from gfkeras.data import read_image
 from gfkeras.data.alignment import FaceAligner
 from gfkeras.files import PathLike, replacing
 from gfkeras.inference import Embedder, FileEmbeddings
-from gfkeras.tasks.alignment import photo_alignment
-from gfkeras.tasks.photo_files import images_of, skipped_json, unusable
-from gfkeras.tasks.progress import Progress, stage_progress
+from gfkeras.tasks.alignment import face_reader, make_alignment
+from gfkeras.tasks.photo_files import images_of, unusable
+from gfkeras.tasks.reporting import Progress, skipped_json, stage_progress
 from gfkeras.zoo import DEFAULT_PRESET
 
 
 @dataclass(frozen=True, eq=False)
 class EmbeddedPhotos:
-    """The embeddings of M photos.
-
-    Attributes:
-        photos: (M) files, in the order of the rows.
-        embedding: (M, D) float32, L2-normalised.
-        group_feature: (M, 256) float32; None for a model without groups.
-        group: (M,) int32; None for a model without groups.
-        skipped: (file, reason) of photos that cannot be read or show no face.
-        path: the .npz file that was written, if any.
-    """
+    """The embeddings of M photos, and the .npz file that was written, if any."""
 
     photos: list[Path]
+    # (M, D) float32, L2-normalised.
     embedding: np.ndarray
+    # (M, 256) float32 and (M,) int32; None for a model without groups.
     group_feature: np.ndarray | None
     group: np.ndarray | None
+    # (file, reason) of photos that cannot be read or show no face.
     skipped: list[tuple[Path, str]]
     path: Path | None = None
 
@@ -69,11 +62,7 @@ def embed(
         out: the .npz file to write, with `embedding`, `path` and, of a model with groups,
             `group_feature` and `group`; None writes nothing.
         model: a preset, a model folder or an artefact.
-        aligned: the images are faces of the model's size, aligned by five points already.
-        detector: YuNet's file; downloaded once by default.
-        face: which of several faces in a photo, "largest" (default) or "central".
-        flip: add the embedding of the mirrored image.
-        threads: threads of the runtime; its own choice by default.
+        aligned, detector, face, flip, threads: as of `gfkeras.tasks.compare.compare`.
         batch_size: images embedded at once; by default what is fast for the runtime.
         progress: called with ("Embedding", images done, images) after each batch.
 
@@ -88,7 +77,7 @@ def embed(
     if out is not None and Path(out).suffix.lower() != ".npz":
         raise ValueError(f"`out` must end in .npz. Received: out={str(out)!r}")
     paths = images_of(sources)
-    alignment = photo_alignment(aligned, detector, face)
+    alignment = make_alignment(not aligned, detector, face)
     embedder = Embedder(model, flip=flip, batch_size=batch_size, num_threads=threads)
     moved = stage_progress(progress, "Embedding")
     found = embed_faces(embedder, paths, alignment(embedder.image_size), moved)
@@ -101,13 +90,9 @@ def embed(
     if out is not None:
         with replacing(out) as temporary:
             np.savez(temporary, **arrays)  # type: ignore[arg-type]
+    path = None if out is None else Path(out)
     return EmbeddedPhotos(
-        photos=photos,
-        embedding=found.embedding,
-        group_feature=found.group_feature,
-        group=found.group,
-        skipped=found.skipped,
-        path=None if out is None else Path(out),
+        photos, found.embedding, found.group_feature, found.group, found.skipped, path
     )
 
 
@@ -118,9 +103,5 @@ def embed_faces(
     progress: Callable[[int, int], None] | None = None,
 ) -> FileEmbeddings:
     """Embeds one face of each file; the images are aligned already where `aligner` is None."""
-
-    def load(position: int) -> np.ndarray:
-        path = paths[position]
-        return read_image(path, embedder.image_size) if aligner is None else aligner(path)
-
-    return embedder.embed_loaded(paths, load, progress)
+    read = face_reader(aligner, embedder.image_size)
+    return embedder.embed_loaded(paths, lambda position: read(paths[position]), progress)

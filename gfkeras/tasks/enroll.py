@@ -14,9 +14,9 @@ from gfkeras.errors import one_of
 from gfkeras.files import PathLike
 from gfkeras.inference import Embedder, Gallery
 from gfkeras.inference.gallery.column import STORAGES
-from gfkeras.tasks.alignment import photo_alignment
-from gfkeras.tasks.photo_files import images_in, skipped_json, unusable
-from gfkeras.tasks.progress import Progress
+from gfkeras.tasks.alignment import make_alignment
+from gfkeras.tasks.photo_files import photos_of_people, unusable
+from gfkeras.tasks.reporting import Progress, skipped_json
 from gfkeras.zoo import DEFAULT_PRESET
 
 # Photos embedded before their people are added.
@@ -25,24 +25,18 @@ _PHOTOS = 512
 
 @dataclass(frozen=True, eq=False)
 class Enrolment:
-    """The people and photos that were added to a gallery.
-
-    Attributes:
-        gallery: the gallery, open.
-        enrolled: people who were added or got further photos.
-        photos: photos that were used.
-        already_there: people who were in the gallery before and were left as they are.
-        skipped: (file, reason) of photos that cannot be read or show no face.
-        several_faces: photos that show more than one face, and how many they show.
-        chosen: which of several faces was taken, "largest" or "central"; None for aligned faces.
-    """
+    """How many people and photos were added to a gallery."""
 
     gallery: Gallery
     enrolled: int
     photos: int
+    # People who were in the gallery before and were left as they are.
     already_there: list[str]
+    # (file, reason) of photos that cannot be read or show no face.
     skipped: list[tuple[Path, str]]
+    # Photos that show more than one face, and how many they show.
     several_faces: dict[Path, int]
+    # Which of several faces was taken, "largest" or "central"; None for aligned faces.
     chosen: str | None
 
     def require(self) -> None:
@@ -90,16 +84,11 @@ def enroll(
         update: add photos to people who are in the gallery already.
         storage: of a new gallery: "float32" (default), "float16" or "int8", a byte a number.
         token: token of a Milvus cluster.
-        aligned: the images are faces of the model's size, aligned by five points already.
-        detector: YuNet's file; downloaded once by default.
-        face: which of several faces in a photo, "largest" (default) or "central".
-        flip: add the embedding of the mirrored image.
-        threads: threads of the runtime; its own choice by default.
+        aligned, detector, face, flip, threads: as of `gfkeras.tasks.compare.compare`.
         progress: called with ("Enrolling", photos done, photos).
 
     Returns:
-        An `Enrolment`. Unusable photos are listed in it; its `require` raises where no photo could
-        be used.
+        An `Enrolment`, which lists unusable photos. Its `require` raises where none could be used.
 
     Raises:
         ValueError: for a folder without photos, a gallery that is damaged or was made with another
@@ -109,10 +98,10 @@ def enroll(
         enrolment = enroll("people", "faces.gallery")
         print(enrolment.enrolled, enrolment.skipped)
     """
-    people = _people(Path(photos))
+    people = photos_of_people(Path(photos))
     if storage is not None:
         one_of("storage", storage, STORAGES)
-    alignment = photo_alignment(aligned, detector, face)
+    alignment = make_alignment(not aligned, detector, face)
     embedder = Embedder(model, flip=flip, num_threads=threads)
     aligner = alignment(embedder.image_size)
     metadata = {"model": embedder.fingerprint, "model_name": Path(model).name}
@@ -152,21 +141,6 @@ def enroll(
         kept.save()
     chosen = None if aligner is None else aligner.choose
     return Enrolment(kept, enrolled, used, known, skipped, several, chosen)
-
-
-def _people(folder: Path) -> dict[str, list[Path]]:
-    """The photos of each person, in natural order."""
-    if not folder.is_dir():
-        raise ValueError(f"`DIR` must be a folder of photos. Received: {str(folder)!r}")
-    people: dict[str, list[Path]] = {}
-    for path in images_in(folder):
-        if not path.name.startswith("."):
-            inside = path.relative_to(folder).parts
-            name = path.stem if len(inside) == 1 else inside[0]
-            people.setdefault(name, []).append(path)
-    if not people:
-        raise ValueError(f"`DIR` must hold photos. Received: {str(folder)!r} without any")
-    return people
 
 
 def _portions(people: dict[str, list[Path]]) -> Iterator[tuple[list[str], list[Path]]]:

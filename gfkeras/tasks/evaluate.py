@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import dataclasses
 import datetime
-import os
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -12,42 +13,27 @@ from gfkeras.cards import card as cards
 from gfkeras.errors import require
 from gfkeras.evaluation import COSINE, Similarity, Thresholds, TunedSimilarity
 from gfkeras.evaluation.plots import write_figures
+from gfkeras.files import PathLike
 from gfkeras.inference import Embedder
-from gfkeras.tasks.alignment import optional_alignment
-from gfkeras.tasks.card_entries import accuracy_entries
-from gfkeras.tasks.progress import Progress, stage_progress
-from gfkeras.tasks.protocols import (
-    PROTOCOLS,
-    Measured,
-    Protocol,
-    ProtocolOptions,
-    check_options,
-    open_data,
-)
+from gfkeras.tasks import protocols
+from gfkeras.tasks.alignment import make_alignment
+from gfkeras.tasks.card_content import accuracy_entries
+from gfkeras.tasks.protocols import Measured, Protocol, ProtocolOptions
+from gfkeras.tasks.reporting import Progress, stage_progress
 from gfkeras.tasks.studies import Studied, run_study, study_options
 from gfkeras.version import __version__
 
 
 @dataclass(frozen=True)
 class Evaluation:
-    """What `evaluate` measured.
-
-    Attributes:
-        model: as given.
-        options: the protocol and its data.
-        measured: results by name, the ROC curve, and functions that draw the plots.
-        studied: the study, or the comparison with an older model.
-        similarity: the one that was measured.
-        tuned: how β and γ were chosen, if they were.
-        embedder: of the model.
-        flip, align: as given.
-    """
+    """Measurements of a model by a protocol or a study."""
 
     model: str
     options: ProtocolOptions
     measured: Measured
     studied: Studied | None
     similarity: Similarity
+    # How β and γ were chosen, if they were.
     tuned: TunedSimilarity | None
     embedder: Embedder
     flip: bool
@@ -67,42 +53,35 @@ class Evaluation:
         results = {name: result.to_json() for name, result in self.measured.results.items()}
         shown: dict[str, Any] = results.get("", results)
         shown["protocol"] = self.options.protocol
-        shown["similarity"] = _similarity_json(self.similarity)
+        shown["similarity"] = dataclasses.asdict(self.similarity)
         if self.tuned is not None:
             shown["tuned"] = self.tuned.to_json()
         return shown | ({} if self.studied is None else self.studied.json)
 
-    def draw(self, folder: str | os.PathLike[str]) -> list[Path]:
+    def draw(self, folder: PathLike) -> list[Path]:
         """Draws ROC, DET, scores and what else the protocol has into a folder."""
         return write_figures(folder, {name: make() for name, make in self.measured.figures.items()})
 
     def thresholds(self) -> Thresholds:
         """Thresholds by FAR, for `compare` and `search`.
 
-        Raises:
-            ValueError: for a protocol without a ROC curve, and too few impostor pairs.
+        Raises ValueError for a protocol without a ROC curve, and too few impostor pairs.
         """
         curve = self.measured.curve
         if curve is None:
             raise _no_thresholds(self.options.protocol)
         day = datetime.datetime.now(tz=datetime.UTC).date().isoformat()
-        origin = (
-            f"{self.measured.measured}, {curve.impostor:,} impostor pairs, {day}, "
-            f"gfkeras {__version__}"
-        )
+        pairs = f"{self.measured.measured}, {curve.impostor:,} impostor pairs"
+        origin = f"{pairs}, {day}, gfkeras {__version__}"
         return Thresholds.from_curve(curve, self.similarity, origin, self.embedder.fingerprint)
 
     def record(self, command: str = "") -> Path:
         """Adds the results to the artefact's card and returns the card's path.
 
-        Args:
-            command: the command line that measured, for the card.
+        `command` is the command line that measured, for the card.
         """
-        of = {
-            "flip": self.flip,
-            "align": self.align,
-            "similarity": _similarity_json(self.similarity),
-        }
+        similarity = dataclasses.asdict(self.similarity)
+        of = {"flip": self.flip, "align": self.align, "similarity": similarity}
         path = Path(self.model)
         for entry in accuracy_entries(self.options, self.measured.results, of, command):
             path = cards.record(Path(self.model), "accuracy", entry)
@@ -111,7 +90,7 @@ class Evaluation:
 
 def evaluate(
     model: str,
-    data: str | os.PathLike[str],
+    data: PathLike,
     *,
     protocol: str = "pairs",
     pairs: str | int | None = None,
@@ -126,7 +105,7 @@ def evaluate(
     tune: str | None = None,
     tune_data: Path | None = None,
     study: str | None = None,
-    at: str | None = None,
+    at: Sequence[int] | None = None,
     fit_data: Path | None = None,
     fit_identities: Path | None = None,
     gallery_model: str | None = None,
@@ -160,7 +139,7 @@ def evaluate(
         similarity: what scores a pair.
         tune, tune_data: choose β and γ on these development pairs, and the folder of their images.
         study, at: measure again for each JPEG quality ("jpeg"), image side in pixels ("size"),
-            number of dimensions ("dimension") or bits a number ("bits"); values such as "10,20".
+            number of dimensions ("dimension") or bits a number ("bits"); values such as [10, 20].
         fit_data, fit_identities: for the study "dimension": whose principal directions.
         gallery_model: an older model, whose embeddings this model's are compared with.
         align, detector, face: the images are photos; YuNet's file; which of several faces.
@@ -186,17 +165,17 @@ def evaluate(
         protocol, Path(data), pairs, identities, subset, task, max_frames, distractors, refined,
         tune, tune_data, similarity, bootstrap, seed,
     )  # fmt: skip
-    check_options(options)
+    protocols.check_options(options)
     kept = {"record": record, "thresholds": thresholds}
     studying = study_options(options, study, at, fit_data, fit_identities, gallery_model, kept)
-    if thresholds and not PROTOCOLS[protocol].has_curve:
+    if thresholds and not protocols.PROTOCOLS[protocol].has_curve:
         raise _no_thresholds(protocol)
     if record:
         cards.recordable_card(Path(model))
     if plots:
         require("matplotlib", "plots")
-    opened = open_data(options)
-    alignment = optional_alignment(align, detector, face)
+    opened = protocols.open_data(options)
+    alignment = make_alignment(align, detector, face)
     moved = stage_progress(progress, "Embedding")
     running, *gallery = [
         Protocol(options, opened, embedder, alignment(embedder.image_size), moved)
@@ -214,14 +193,8 @@ def evaluate(
     )  # fmt: skip
 
 
-def _similarity_json(similarity: Similarity) -> dict[str, Any]:
-    return {
-        "beta": similarity.beta, "gamma": similarity.gamma, "distance": similarity.distance,
-    }  # fmt: skip
-
-
 def _no_thresholds(protocol: str) -> ValueError:
     return ValueError(
         "`thresholds` goes with the protocols pairs, bin, ytf and ijb (1:1). "
-        f"Received: --protocol {protocol}"
+        f"Received: protocol={protocol} (--protocol)"
     )

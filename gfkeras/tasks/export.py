@@ -11,10 +11,12 @@ import numpy as np
 
 from gfkeras.backend import load_keras
 from gfkeras.cards import read_card
-from gfkeras.files import PathLike, size_bytes
-from gfkeras.tasks.calibration_faces import calibration_faces
-from gfkeras.tasks.card_facts import model_facts
-from gfkeras.tasks.progress import Progress
+from gfkeras.data import FaceDetector, ImageError, read_photo
+from gfkeras.errors import DownloadError
+from gfkeras.files import PathLike, json_values, size_bytes
+from gfkeras.tasks.card_content import model_facts
+from gfkeras.tasks.photo_files import images_in
+from gfkeras.tasks.reporting import Progress
 
 if TYPE_CHECKING:
     from gfkeras.export import Int8Settings
@@ -22,22 +24,14 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Export:
-    """An artefact that was written.
-
-    Attributes:
-        path: the file, or the folder of a SavedModel.
-        format: "savedmodel", "tflite" or "onnx".
-        precision: such as "fp32" or "int8".
-        size_bytes: bytes of the artefact.
-        card: the artefact's card.
-        notes: sentences on what was left out or could not be checked.
-    """
+    """An artefact that was written: a file, or the folder of a SavedModel."""
 
     path: Path
     format: str
     precision: str
     size_bytes: int
     card: dict[str, Any]
+    # Sentences on what was left out or could not be checked.
     notes: list[str] = dataclasses.field(default_factory=list)
 
     @property
@@ -47,12 +41,8 @@ class Export:
 
     def to_json(self) -> dict[str, Any]:
         """The content of `gfkeras export --json`."""
-        return {
-            "path": str(self.path),
-            "format": self.format,
-            "precision": self.precision,
-            "size_bytes": self.size_bytes,
-        } | ({} if self.int8 is None else {"int8": self.int8})
+        names = ("path", "format", "precision", "size_bytes", *(["int8"] if self.int8 else []))
+        return {name: json_values(getattr(self, name)) for name in names}
 
 
 def export(
@@ -110,39 +100,33 @@ def export(
         faces, note = calibration_faces(calibration, loaded.input_shape[1:], detector, tuned)
         notes.append(note)
     path = export_model(
-        loaded,
-        out,
-        format=format,
-        precision=precision,
-        mode=mode,
-        batch_size=batch_size,
-        calibration=faces,
+        loaded, out, format=format, precision=precision, mode=mode, batch_size=batch_size,
+        calibration=faces, about=known,
         int8=_reporting(settings, progress) if precision == "int8" else None,
-        about=known,
-    )
+    )  # fmt: skip
     card = read_card(path) or {}
     kept = [note for note in notes if note is not None]
     return Export(path, format, precision, size_bytes(path), card, kept)
 
 
-def _check_int8(
-    precision: str,
-    format: str,  # noqa: A002
-    calibration: PathLike | None,
-    changed: bool,
-) -> None:
+# With the options of the command line that set it.
+_INT8 = "`int8` (--inputs, --outputs, --integer-only, --max-latency-ratio, --qat)"
+
+
+def _check_int8(precision: str, format: str, calibration: PathLike | None, changed: bool) -> None:  # noqa: A002
     """Raises ValueError for arguments that do not belong to a precision or a format."""
     if precision != "int8" and (calibration is not None or changed):
         raise ValueError(
-            "`--calibration`, `--inputs`, `--outputs`, `--integer-only`, `--max-latency-ratio` and "
-            f"`--qat` need --precision int8. Received: --precision {precision}"
+            f"`calibration` (--calibration) and {_INT8} need `precision` int8 (--precision int8). "
+            f"Received: precision={precision}"
         )
     if precision == "int8" and calibration is None:
-        raise ValueError("`--precision int8` needs --calibration DIR, a folder of aligned faces.")
+        raise ValueError(
+            "`precision` int8 needs `calibration` (--calibration DIR), a folder of aligned faces."
+        )
     if format == "onnx" and changed:
         raise ValueError(
-            "`--inputs`, `--outputs`, `--integer-only`, `--max-latency-ratio` and `--qat` need "
-            f"--format tflite. Received: --format {format}"
+            f"{_INT8} needs `format` tflite (--format tflite). Received: format={format}"
         )
 
 
@@ -169,3 +153,64 @@ def _reporting(settings: Int8Settings, progress: Progress | None) -> Int8Setting
 
     qat = dataclasses.replace(settings.qat, callbacks=(*settings.qat.callbacks, Reporting()))
     return dataclasses.replace(settings, qat=qat)
+
+
+# The detector misses some faces too.
+_WITHOUT_FACE = 0.1
+
+
+def calibration_faces(
+    folder: PathLike,
+    shape: tuple[int, ...],
+    detector: PathLike | None = None,
+    all_of_them: bool = False,
+) -> tuple[np.ndarray, str | None]:
+    """Reads the aligned faces in a folder and its folders, spread evenly over their names.
+
+    Returns (N, H, W, 3) uint8 of the model's `shape` (H, W, 3), and a note where it was not checked
+    that they show faces. Raises ValueError where there is no folder, fewer than 32 faces, images of
+    another size, files that are no images, or faces that the detector does not see.
+    """
+    from gfkeras.export import MAX_FACES, MIN_FACES
+
+    root = Path(folder)
+    if not root.is_dir():
+        raise ValueError(f"`calibration` must be a folder of faces. Received: {str(root)!r}")
+    files = images_in(root)
+    if len(files) < MIN_FACES:
+        raise ValueError(
+            f"`calibration` must hold at least {MIN_FACES} faces. "
+            f"Received: {str(root)!r} with {len(files)} images"
+        )
+    enough = np.linspace(0, len(files) - 1, min(MAX_FACES, len(files))).astype(int)
+    chosen = files if all_of_them else [files[i] for i in enough]
+    faces = np.stack([_read(path, shape) for path in chosen])
+    return faces, _check_faces(faces[enough] if all_of_them else faces, root, detector)
+
+
+def _read(path: Path, shape: tuple[int, ...]) -> np.ndarray:
+    try:
+        image = read_photo(path)
+    except ImageError as error:
+        raise ValueError(f"`calibration` holds what is no image: {error}") from error
+    if image.shape != tuple(shape):
+        raise ValueError(
+            f"`calibration` must hold aligned faces of {shape[0]}x{shape[1]}; "
+            "`gfkeras prepare PHOTOS DIR --align` makes them. "
+            f"Received: {path} of {image.shape[0]}x{image.shape[1]}"
+        )
+    return image
+
+
+def _check_faces(images: np.ndarray, folder: Path, detector: PathLike | None) -> str | None:
+    try:
+        detect = FaceDetector(detector).detect
+    except DownloadError as error:
+        return f"Whether the calibration images show faces was not checked: {error}"
+    without = sum(not len(detect(image)) for image in images)
+    if without > _WITHOUT_FACE * len(images):
+        raise ValueError(
+            "`calibration` must hold faces: ranges of other pictures fit none. "
+            f"Received: {str(folder)!r}, where {without} of {len(images)} images show no face"
+        )
+    return None

@@ -2,30 +2,24 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 from gfkeras.files import PathLike
 from gfkeras.inference import Embedder, Gallery
+from gfkeras.tasks.photo_files import require_gallery
+from gfkeras.tasks.reporting import Result
 
 
 @dataclass(frozen=True)
 class GalleryContent:
-    """The people of a gallery.
+    """The people of a gallery, and the texts kept with it, such as "model_name"."""
 
-    Attributes:
-        people: each person's number of photos, sorted by name.
-        storage: "float32", "float16" or "int8".
-        widths: width of the embeddings and of the group features, None without groups; None for a
-            gallery without people.
-        metadata: the texts kept with the gallery, such as "model_name".
-    """
-
+    # Each person's number of photos, sorted by name.
     people: dict[str, int]
     storage: str
+    # Of embeddings and group features, None without groups; None for a gallery without people.
     widths: tuple[int, int | None] | None
     metadata: dict[str, str]
 
@@ -35,20 +29,11 @@ class GalleryContent:
 
 
 @dataclass(frozen=True)
-class Removal:
-    """People removed from a gallery.
-
-    Attributes:
-        removed: how many were removed.
-        left: how many people the gallery still has.
-    """
+class Removal(Result):
+    """The number of people removed from a gallery, and of those who are left in it."""
 
     removed: int
     left: int
-
-    def to_json(self) -> dict[str, Any]:
-        """Both numbers."""
-        return {"removed": self.removed, "left": self.left}
 
 
 def list_people(gallery: PathLike, token: str | None = None) -> GalleryContent:
@@ -92,23 +77,11 @@ def remove_people(
     return Removal(len({names} if isinstance(names, str) else set(names)), len(opened))
 
 
-def require_gallery(location: PathLike) -> None:
-    """Raises ValueError for a gallery's file that is not there."""
-    name = os.fspath(location)
-    if "://" not in name and not Path(name).exists():
-        raise ValueError(f"`gallery` must be there; `gfkeras enroll` makes it. Received: {name}")
-
-
 def open_gallery(
     location: PathLike, token: str | None = None, embedder: Embedder | None = None
 ) -> Gallery:
-    """Opens a gallery that must be there, and made with the model of `embedder`.
-
-    Raises:
-        ValueError: where it is not there, damaged, or made with another model.
-    """
-    require_gallery(location)
-    gallery = Gallery(location, token=token)
+    """Opens a gallery that must be there, and made with the model of `embedder`."""
+    gallery = Gallery(require_gallery(location), token=token)
     if embedder is not None:
         gallery.require_model(embedder.fingerprint)
     return gallery

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import os
 import re
 import time
 from collections.abc import Callable, Sequence
@@ -17,11 +16,11 @@ from PIL import Image
 from gfkeras.backend import load_keras
 from gfkeras.data import FaceFolder, read_image
 from gfkeras.data.alignment import FaceAligner
-from gfkeras.files import replacing, write_json
+from gfkeras.files import PathLike, replacing, write_json
 from gfkeras.inference import Embedder
-from gfkeras.tasks.alignment import photo_alignment
+from gfkeras.tasks.alignment import make_alignment
 from gfkeras.tasks.photo_files import require_photo
-from gfkeras.tasks.progress import Progress, stage_progress
+from gfkeras.tasks.reporting import Progress, stage_progress
 
 if TYPE_CHECKING:
     from gfkeras.experiments.inversion.judging import Likeness
@@ -35,21 +34,15 @@ _SHOWN = 40
 
 @dataclass(frozen=True)
 class Inversion:
-    """Faces that `invert` generated.
-
-    Attributes:
-        out: the folder of the images, `report.json` and `course.png`.
-        files: the images.
-        likeness: by network, the attacked one first: cosines of each image with its target.
-        seconds: of the optimisation.
-        has_faces: whether photos of the targets are known, for other networks to judge by.
-        report: what `report.json` holds.
-    """
+    """Faces that `invert` generated, and the content of `report.json` in the folder `out`."""
 
     out: Path
     files: list[Path]
+    # By network, the attacked one first: cosines of each image with its target.
     likeness: dict[str, Likeness]
+    # Of the optimisation.
     seconds: float
+    # Whether photos of the targets are known, for other networks to judge by.
     has_faces: bool
     report: dict[str, Any]
 
@@ -69,20 +62,12 @@ class _Choice:
     data: Path | None
     run: Path | None
 
-    @property
-    def centers(self) -> str | None:
-        """Where the centers of `classes` come from."""
-        if not self.classes:
-            return None
-        in_run = self.run is not None
-        return "the head of a training run" if in_run else "mean embeddings of people"
-
 
 def invert(
     model: str,
-    out: str | os.PathLike[str],
+    out: PathLike,
     *,
-    photos: Sequence[Path] = (),
+    photos: Sequence[PathLike] = (),
     identities: Sequence[str] = (),
     embeddings: Path | None = None,
     classes: Sequence[str] = (),
@@ -109,10 +94,8 @@ def invert(
     Args:
         model: the attacked model, a preset or a model folder.
         out: folder of the images, `report.json` and `course.png`.
-        photos: shows the face of each photo.
-        identities: people of `data`, each by the mean embedding.
-        embeddings: an .npz of `gfkeras embed`.
-        classes: classes, each by its center among all.
+        photos, identities, embeddings, classes: whose faces: those of photos; people of `data`, by
+            mean embedding; an .npz of `gfkeras embed`; or classes, each by its center among all.
         data: a folder of aligned faces, one folder per person.
         run: the training run whose head has the centers of `classes`; by default they are the
             mean embeddings of the people of `data`.
@@ -132,11 +115,11 @@ def invert(
             missing.
 
     Example:
-        invert("h_groupface_mobilefacenet", "inverted", photos=[Path("a.jpg")]).files
+        invert("h_groupface_mobilefacenet", "inverted", photos=["a.jpg"]).files
     """
-    choice = _Choice(photos, identities, embeddings, classes, data, run)
+    choice = _Choice(list(map(Path, photos)), identities, embeddings, classes, data, run)
     _check(choice)
-    alignment = photo_alignment(aligned, detector, face) if photos else None
+    alignment = make_alignment(not aligned, detector, face) if photos else None
     folder = None if data is None else FaceFolder(data)
     load_keras()
     import keras
@@ -159,15 +142,10 @@ def invert(
     optimising = stage_progress(progress, "Optimising")
     started = time.perf_counter()
     images = inversion.invert(
-        attacked,
-        subjects.targets.repeated(copies),
-        settings,
-        batch_size=batch,
-        seed=seed,
-        every=every or max(1, -(-settings.steps // 5)),
+        attacked, subjects.targets.repeated(copies), settings, batch_size=batch, seed=seed,
+        every=every or max(1, -(-settings.steps // 5)), on_pictures=course.add,
         progress=None if optimising is None else lambda n, total, _: optimising(n, total),
-        on_pictures=course.add,
-    )
+    )  # fmt: skip
     seconds = time.perf_counter() - started
     images = _saved(out, names, images, embedder.image_size)
     own = judged(embedder, images, subjects.targets, owner)
@@ -176,11 +154,12 @@ def invert(
         for name, judge in judges.items()
         if subjects.faces is not None
     }
-    course.finish([f"cosine {value:.3f}" for value in own.cosine])
+    course.write([f"cosine {value:.3f}" for value in own.cosine])
+    centers = "mean embeddings of people" if run is None else "the head of a training run"
     report = {
         "model": model,
         "form": "close-set" if subjects.targets.centers is not None else "open-set",
-        "centers": choice.centers,
+        "centers": centers if classes else None,
         **own.summary(),
         "other_networks": {name: likeness.summary() for name, likeness in others.items()},
         "images": [
@@ -193,12 +172,9 @@ def invert(
             for i in range(len(names))
         ],
         "settings": dataclasses.asdict(settings),
-        "batch": batch,
-        "seed": seed,
-        "seconds": seconds,
+        "batch": batch, "seed": seed, "seconds": seconds, "command": command,
         "backend": keras.backend.backend(),
-        "command": command,
-    }
+    }  # fmt: skip
     write_json(out / REPORT_FILE, report)
     files = [out / f"{name}.png" for name in names]
     has_faces = subjects.faces is not None
@@ -207,27 +183,23 @@ def invert(
 
 def _check(choice: _Choice) -> None:
     """Raises ValueError for choices that do not go together, and files that are missing."""
-    given = [
-        name
-        for name, value in (
-            ("--photo", choice.photos), ("--identity", choice.identities),
-            ("--embeddings", choice.embeddings), ("--classes", choice.classes),
-        )
-        if value
-    ]  # fmt: skip
+    named = {
+        "`photos` (--photo)": choice.photos, "`identities` (--identity)": choice.identities,
+        "`embeddings` (--embeddings)": choice.embeddings, "`classes` (--classes)": choice.classes,
+    }  # fmt: skip
+    given = [name for name, value in named.items() if value]
     if len(given) != 1:
         raise ValueError(
-            "One of --photo, --identity, --embeddings and --classes must be given. "
-            f"Received: {' and '.join(given) or 'none'}"
+            f"One of {', '.join(named)} must be given. Received: {' and '.join(given) or 'none'}"
         )
     if choice.identities and choice.data is None:
-        raise ValueError("--identity needs --data, the folder of people. Received: none")
+        raise ValueError(f"{given[0]} needs `data` (--data), the folder of people. Received: none")
     if choice.run is not None and not choice.classes:
-        raise ValueError(f"--run needs --classes. Received: {given[0]}")
+        raise ValueError(f"`run` (--run) needs `classes` (--classes). Received: {given[0]}")
     if choice.classes and choice.run is None and choice.data is None:
         raise ValueError(
-            "--classes needs --run, whose head has their centers, or --data, whose people's mean "
-            "embeddings stand for them. Received: neither"
+            f"{given[0]} needs `run` (--run), whose head has their centers, or `data` (--data), "
+            "whose people's mean embeddings stand for them. Received: neither"
         )
     for photo in choice.photos:
         require_photo(photo)
@@ -268,7 +240,7 @@ def _file_names(names: list[str], copies: int) -> list[str]:
             plain = re.sub(r"[^\w.-]+", "_", name).strip("._") or "face"
             stem = plain if copies == 1 else f"{plain}-{copy + 1}"
             number, unique = 2, stem
-            while unique in found or unique in ("course",):
+            while unique in (*found, "course"):
                 unique, number = f"{stem}_{number}", number + 1
             found.append(unique)
     return found
@@ -276,30 +248,28 @@ def _file_names(names: list[str], copies: int) -> list[str]:
 
 def _saved(out: Path, names: list[str], images: np.ndarray, size: int) -> np.ndarray:
     """Writes the images and reads them again, so that the files are judged."""
-    for name, pixels in zip(names, images, strict=True):
-        with replacing(out / f"{name}.png") as temporary:
+    files = [out / f"{name}.png" for name in names]
+    for file, pixels in zip(files, images, strict=True):
+        with replacing(file) as temporary:
             Image.fromarray(pixels).save(temporary)
-    return np.stack([read_image(out / f"{name}.png", size) for name in names])
+    return np.stack([read_image(file, size) for file in files])
 
 
 class _Course:
     """The page of intermediate images, written again whenever some come."""
 
     def __init__(self, path: Path, names: list[str]):
-        self.path = path
-        self.names = names
+        self.path, self.names = path, names
         self.images: dict[int, dict[int, np.ndarray]] = {}
 
     def add(self, step: int, places: np.ndarray, pixels: np.ndarray) -> None:
         for place, image in zip(places[:_SHOWN], pixels, strict=False):
             if place < _SHOWN:
                 self.images.setdefault(int(place), {})[step] = image
-        self._write([""] * len(self.names))
+        self.write([""] * len(self.names))
 
-    def finish(self, lines: list[str]) -> None:
-        self._write(lines)
-
-    def _write(self, lines: list[str]) -> None:
+    def write(self, lines: list[str]) -> None:
+        """Writes the page, with a line below each row."""
         from gfkeras.experiments.inversion.judging import course
 
         steps = sorted({step for images in self.images.values() for step in images})

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -10,15 +11,15 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from gfkeras.backend import load_keras
-from gfkeras.data import FaceFolder, read_image
+from gfkeras.data import FaceFolder
 from gfkeras.errors import require
 from gfkeras.evaluation import COSINE, evaluate_pairs, read_pairs
 from gfkeras.evaluation.metrics import far_name
 from gfkeras.evaluation.plots import save_figure
 from gfkeras.files import PathLike
 from gfkeras.inference import Embedder
-from gfkeras.tasks.alignment import Alignment, optional_alignment
-from gfkeras.tasks.progress import Progress, stage_progress
+from gfkeras.tasks.alignment import Alignment, face_reader, make_alignment
+from gfkeras.tasks.reporting import Progress, skipped_json, stage_progress
 from gfkeras.zoo.preset_files import keras_source
 
 if TYPE_CHECKING:
@@ -27,26 +28,19 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Plot:
-    """A figure that was drawn.
-
-    Attributes:
-        path: the file.
-        numbers: what the figure shows, for JSON.
-        skipped: (file, reason) of images that could not be used; None where no images are read.
-        summary: (label, text) of the most important numbers.
-    """
+    """A figure that was drawn."""
 
     path: Path
+    # What the figure shows, for JSON.
     numbers: dict[str, Any]
+    # (file, reason) of images that could not be used; None where no images are read.
     skipped: list[tuple[Path, str]] | None = None
+    # (label, text) of the most important numbers.
     summary: list[tuple[str, str]] = field(default_factory=list)
 
     def to_json(self) -> dict[str, Any]:
         """The numbers, and the images that were left out."""
-        if self.skipped is None:
-            return self.numbers
-        files = [[str(path), reason] for path, reason in self.skipped]
-        return self.numbers | {"skipped": len(files), "skipped_files": files}
+        return self.numbers | ({} if self.skipped is None else skipped_json(self.skipped))
 
 
 def tsne(
@@ -82,7 +76,7 @@ def tsne(
         max_images: of each person at most.
         perplexity: of t-SNE; 30, or a third of the images if fewer.
         anonymous: numbers the people instead of naming them.
-        align, detector, face: the images are photos; YuNet's file; which of several faces.
+        align, detector, face: as of `gfkeras.tasks.evaluate.evaluate`.
         threads: of the runtime.
         seed: of the draw and of t-SNE.
         progress: called with ("Embedding", images done, images).
@@ -104,8 +98,8 @@ def tsne(
     faces = _Faces(choose_people(folder, people, max_images, seed), alignment, progress)
     embeddings = {}
     if baseline is not None:
-        found = faces.outputs(Embedder(baseline, num_threads=threads), "embedding")
-        embeddings["baseline"] = found["embedding"]
+        other = Embedder(baseline, num_threads=threads)
+        embeddings["baseline"] = faces.outputs(other, "embedding")["embedding"]
     # A preset's artefact lacks v.
     embedder = Embedder(keras_source(model), num_threads=threads)
     found = faces.outputs(embedder, "embedding", optional=("instance",))
@@ -133,13 +127,8 @@ def tsne(
         "labels": chosen.labels.tolist(),
         "panels": {key: panel.to_json() for key, panel in panels.items()},
     }
-    summary = [
-        (
-            titles[key],
-            f"silhouette {panel.silhouette:.3f}, nearest is the same person {panel.nearest:.1%}",
-        )
-        for key, panel in panels.items()
-    ]
+    measured = "silhouette {0.silhouette:.3f}, nearest is the same person {0.nearest:.1%}"
+    summary = [(titles[key], measured.format(panel)) for key, panel in panels.items()]
     return Plot(save_figure(figure, out), numbers, faces.skipped, summary)
 
 
@@ -159,9 +148,10 @@ def groups(
 ) -> Plot:
     """Draws the share of the faces of each group, by largest and by mean probability.
 
+    The arguments that are not listed are those of `tsne`.
+
     Args:
         limit: at most so many images, drawn from all by `seed`; all by default.
-        model, data, out, identities, align, detector, face, threads, progress: as of `tsne`.
 
     Raises:
         ValueError: for a model without groups, and a missing folder or model.
@@ -170,16 +160,13 @@ def groups(
         groups("h_groupface_mobilefacenet", "lfw", "groups.png").numbers["effective_groups"]
     """
     out, alignment, folder = _opened(out, data, identities, align, detector, face)
-    from gfkeras.experiments.figures import (
-        GroupDistribution,
-        draw_images,
-        group_distribution_figure,
-    )
+    from gfkeras.experiments import figures
 
-    faces = _Faces(draw_images(folder, limit, seed), alignment, progress)
+    faces = _Faces(figures.draw_images(folder, limit, seed), alignment, progress)
     embedder = Embedder(model, num_threads=threads)
-    distribution = GroupDistribution.of(faces.outputs(embedder, "group_logits")["group_logits"])
-    path = save_figure(group_distribution_figure(distribution), out)
+    logits = faces.outputs(embedder, "group_logits")["group_logits"]
+    distribution = figures.GroupDistribution.of(logits)
+    path = save_figure(figures.group_distribution_figure(distribution), out)
     found = distribution.to_json()
     summary = [
         ("Faces", f"{found['images']:,}"),
@@ -236,13 +223,11 @@ def sheet(
     """Draws faces of each group, a row for each group.
 
     A person appears once in a row where that is possible. The plot shows faces of `data`: mind
-    who may see it.
+    who may see it. The arguments that are not listed are those of `groups`.
 
     Args:
         faces_shown: faces of each group at most.
         order: "random", or "certain" for the largest probability first.
-        model, data, out, identities, limit, align, detector, face, threads, seed, progress: as
-            of `groups`.
 
     Raises:
         ValueError: for a model without groups, and a missing folder or model.
@@ -262,7 +247,7 @@ def sheet(
     shown = [
         {
             "group": row.group, "faces": row.faces, "share": row.share,
-            "shown": [str(chosen.paths[i]) for i in row.shown],
+            "shown": [str(chosen.paths[i]) for i in row.shown]
         }
         for row in rows
     ]  # fmt: skip
@@ -290,10 +275,7 @@ def margins(out: PathLike, heads: Sequence[str] | None = None) -> Plot:
     from gfkeras.experiments.figures.margins import ANGLES
 
     curves = margin_curves(heads)
-    found = [
-        {"head": c.head, "setting": c.setting, "norm": c.norm, "logit": c.logit.tolist()}
-        for c in curves
-    ]
+    found = [dataclasses.asdict(curve) | {"logit": curve.logit.tolist()} for curve in curves]
     path = save_figure(margin_figure(curves), out)
     return Plot(path, {"degrees": ANGLES.tolist(), "curves": found})
 
@@ -314,11 +296,12 @@ def angles(
 ) -> Plot:
     """Draws the angles of genuine and of impostor pairs, and the thresholds between them.
 
+    The arguments that are not listed are those of `tsne`.
+
     Args:
         pairs: a list of pairs: LFW's, CALFW's, CPLFW's, CSV.
         far: marks the threshold of these FARs too; 1e-2 by default where the pairs suffice.
         flip: add the embedding of the mirrored image.
-        model, data, out, align, detector, face, threads, progress: as of `tsne`.
 
     Raises:
         ValueError: for a missing list, folder or model, and a FAR that the pairs cannot measure.
@@ -328,18 +311,19 @@ def angles(
     """
     out = check_out(out)
     listed = read_pairs(pairs, data)
-    alignment = optional_alignment(align, detector, face)
+    alignment = make_alignment(align, detector, face)
     load_keras()
     from gfkeras.experiments.figures import PairAngles, angle_figure
 
     embedder = Embedder(model, flip=flip, num_threads=threads)
-    read = _reader(embedder, alignment)
+    read = face_reader(alignment(embedder.image_size), embedder.image_size)
     moved = stage_progress(progress, "Embedding")
     fars = list(far or [1e-2])
-    result = evaluate_pairs(
-        lambda paths: embedder.embed_loaded(paths, lambda i: read(paths[i]), moved),
-        listed, fars, COSINE, replicates=0,
-    )  # fmt: skip
+
+    def embed(paths: list[Path]) -> Any:
+        return embedder.embed_loaded(paths, lambda i: read(paths[i]), moved)
+
+    result = evaluate_pairs(embed, listed, fars, COSINE, replicates=0)
     names = [far_name(value) for value in fars]
     if far is None:
         # The default FAR is left out where so few pairs cannot measure it.
@@ -374,15 +358,9 @@ def _opened(
     """What every figure of faces needs, checked before a model is opened."""
     out = check_out(out)
     folder = FaceFolder(data, identities)
-    alignment = optional_alignment(align, detector, face)
+    alignment = make_alignment(align, detector, face)
     load_keras()
     return out, alignment, folder
-
-
-def _reader(embedder: Embedder, alignment: Alignment) -> Callable[[Path], np.ndarray]:
-    """From a file to a face of the size that the network takes."""
-    aligner = alignment(embedder.image_size)
-    return aligner or (lambda path: read_image(path, embedder.image_size))
 
 
 class _Faces:
@@ -393,7 +371,8 @@ class _Faces:
         self.skipped: list[tuple[Path, str]] = []
 
     def reader(self, embedder: Embedder) -> Callable[[Path], np.ndarray]:
-        return _reader(embedder, self._alignment)
+        """From a file to a face of the size that the network takes."""
+        return face_reader(self._alignment(embedder.image_size), embedder.image_size)
 
     def outputs(
         self, embedder: Embedder, *keys: str, optional: Sequence[str] = ()

@@ -2,19 +2,19 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Mapping
 from typing import Any
 
 from gfkeras.data.prepare import PrepareOptions, PrepareResult
 from gfkeras.data.prepare import prepare as prepare_records
 from gfkeras.data.sources import open_source
-from gfkeras.tasks.progress import Progress
+from gfkeras.files import PathLike
+from gfkeras.tasks.reporting import Progress
 
 
 def prepare(
-    source: str | os.PathLike[str],
-    out: str | os.PathLike[str],
+    source: PathLike,
+    out: PathLike,
     *,
     format: str | None = None,  # noqa: A002
     source_options: Mapping[str, Any] | None = None,

@@ -11,39 +11,16 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from gfkeras.data import read_image
+from gfkeras import evaluation
+from gfkeras.data import FaceFolder, sources
 from gfkeras.data.alignment import FaceAligner
-from gfkeras.data.sources import (
-    IJBMetadata,
-    IJBSource,
-    MegaFaceSource,
-    Source,
-    VerificationBinSource,
-    YouTubeFacesSource,
-)
+from gfkeras.data.sources import IJBMetadata, Source
 from gfkeras.errors import one_of
-from gfkeras.evaluation import (
-    PairList,
-    PairsResult,
-    Roc,
-    Similarity,
-    TunedSimilarity,
-    distractor_blocks,
-    evaluate_ijb_identification,
-    evaluate_ijb_verification,
-    evaluate_megaface,
-    evaluate_pairs,
-    evaluate_validation_rate,
-    evaluate_youtube_faces,
-    ijb_templates,
-    plots,
-    read_pairs,
-    tune_similarity,
-)
+from gfkeras.evaluation import PairList, PairsResult, Roc, Similarity, TunedSimilarity, plots
 from gfkeras.evaluation.embedded import Embed, embed_images
 from gfkeras.evaluation.identification import identification_errors
 from gfkeras.inference import Embedder, SourceFaces
-from gfkeras.tasks.pair_lists import named_pairs, source_pairs
+from gfkeras.tasks.alignment import face_reader
 
 if TYPE_CHECKING:
     from gfkeras.experiments.studies.degradations import Change
@@ -73,58 +50,37 @@ class ProtocolOptions:
 
 @dataclass(frozen=True)
 class Measured:
-    """Results of a protocol.
+    """Results of a protocol."""
 
-    Attributes:
-        results: by name; the name is empty where there is one.
-        curve: the ROC to choose thresholds by.
-        figures: functions that draw the plots, by file name.
-        measured: a few words on what was measured.
-    """
-
+    # By name; the name is empty where there is one.
     results: dict[str, Any]
+    # The ROC to choose thresholds by.
     curve: Roc | None
+    # Functions that draw the plots, by file name.
     figures: dict[str, Callable[[], Any]]
+    # A few words on what was measured.
     measured: str
 
 
 @dataclass(frozen=True)
 class ProtocolData:
-    """A data set, opened before any model is.
-
-    Attributes:
-        images: the pairs, or a source of images.
-        development: pairs to choose β and γ on, if asked for.
-        meta: the lists of IJB.
-    """
+    """A data set, opened before any model is; with the pairs to choose β and γ on."""
 
     images: PairList | Source
     development: PairList | None
     meta: IJBMetadata | None = None
 
 
+@dataclass(eq=False)
 class Protocol:
-    """A protocol on a data set with one model.
+    """A protocol on a data set with one model; `aligner` is for images that are photos."""
 
-    Args:
-        options: the data set and how to measure.
-        data: of `open_data`.
-        embedder: of the model.
-        aligner: finds and aligns faces, where the images are photos.
-        progress: called with (images done, images).
-    """
-
-    def __init__(
-        self,
-        options: ProtocolOptions,
-        data: ProtocolData,
-        embedder: Embedder,
-        aligner: FaceAligner | None,
-        progress: Callable[[int, int], None] | None,
-    ):
-        self.options, self.data, self.embedder = options, data, embedder
-        self.aligner, self.progress = aligner, progress
-        self.tuned: TunedSimilarity | None = None
+    options: ProtocolOptions
+    data: ProtocolData
+    embedder: Embedder
+    aligner: FaceAligner | None
+    progress: Callable[[int, int], None] | None
+    tuned: TunedSimilarity | None = None
 
     def run(self) -> Measured:
         """Measures, after choosing β and γ if asked to."""
@@ -133,11 +89,10 @@ class Protocol:
     def pairs(self) -> Measured:
         """A list of pairs, or a verification set of InsightFace."""
         listed, embed = self.pair_faces()
-        result = evaluate_pairs(
-            embed(None), listed, similarity=self.similarity(listed),
-            replicates=self.options.bootstrap,
-        )  # fmt: skip
-        return self.of_pairs(result)
+        similarity, draws = self.similarity(listed), self.options.bootstrap
+        return self.of_pairs(
+            evaluation.evaluate_pairs(embed(None), listed, similarity=similarity, replicates=draws)
+        )
 
     def pair_faces(self) -> tuple[PairList, Callable[[Change | None], Embed]]:
         """The pairs, and a function from a change of the faces to what embeds their files."""
@@ -155,7 +110,7 @@ class Protocol:
         """VAL at FAR over squared distances."""
         listed = self.data.images
         assert isinstance(listed, PairList)
-        result = evaluate_validation_rate(
+        result = evaluation.evaluate_validation_rate(
             self.embed_files, listed, similarity=self.similarity(listed),
             replicates=self.options.bootstrap,
         )  # fmt: skip
@@ -164,10 +119,10 @@ class Protocol:
     def ytf(self) -> Measured:
         """YouTube Faces."""
         source = self.data.images
-        assert isinstance(source, YouTubeFacesSource)
+        assert isinstance(source, sources.YouTubeFacesSource)
         similarity = self.similarity(None)
         faces = self._faces(source)
-        result = evaluate_youtube_faces(
+        result = evaluation.evaluate_youtube_faces(
             faces, faces.items, source.video_pairs(), similarity,
             max_frames=self.options.max_frames, replicates=self.options.bootstrap,
         )  # fmt: skip
@@ -176,34 +131,34 @@ class Protocol:
     def ijb(self) -> Measured:
         """IJB-B or IJB-C: 1:1, 1:N, or both over the same templates."""
         source, meta = self.data.images, self.data.meta
-        assert isinstance(source, IJBSource)
+        assert isinstance(source, sources.IJBSource)
         assert meta is not None
         task, bootstrap = self.options.task or "both", self.options.bootstrap
         similarity = self.similarity(None)
-        templates, skipped = ijb_templates(self._faces(source), meta)
+        templates, skipped = evaluation.ijb_templates(self._faces(source), meta)
         results: dict[str, Any] = {}
         figures: dict[str, Callable[[], Any]] = {}
         curve = None
         if task != "1:N":
-            results["verification"] = found = evaluate_ijb_verification(
+            results["verification"] = found = evaluation.evaluate_ijb_verification(
                 templates, meta.pairs(), similarity, subjects=_subjects(meta),
                 replicates=min(bootstrap, 200), skipped_files=skipped,
             )  # fmt: skip
             curve = found.curve
             figures |= curve_figures(self._title, curve)
         if task != "1:1":
-            results["identification"] = identified = evaluate_ijb_identification(
+            results["identification"] = identified = evaluation.evaluate_ijb_identification(
                 templates, meta, similarity, bootstrap, skipped
             )
             figures |= identification_figures(identified)
         if len(results) == 1:
-            results = {"": next(iter(results.values()))}
+            results = {"": results.popitem()[1]}
         return Measured(results, curve, figures, meta.subset)
 
     def megaface(self) -> Measured:
         """FaceScrub among a million strangers."""
         options, source = self.options, self.data.images
-        assert isinstance(source, MegaFaceSource)
+        assert isinstance(source, sources.MegaFaceSource)
         similarity = self.similarity(None)
         faces = self._faces(source)
         actors = [name for name, item in faces.items.items() if item.identity is not None]
@@ -217,9 +172,9 @@ class Protocol:
         kept = [name for name, row in zip(actors, probes.row.tolist(), strict=True) if row >= 0]
         skipped = [*faces.refused.items(), *probes.skipped]
 
-        result = evaluate_megaface(
+        result = evaluation.evaluate_megaface(
             probes.embedding, probes.group_feature, [faces.items[n].identity for n in kept],
-            distractor_blocks(faces, strangers, skipped), len(strangers), similarity,
+            evaluation.distractor_blocks(faces, strangers, skipped), len(strangers), similarity,
             replicates=options.bootstrap, refined=options.refined, skipped_files=skipped,
         )  # fmt: skip
         most = max(result.cmc)
@@ -242,16 +197,17 @@ class Protocol:
         """That of the options, or the one chosen on development pairs."""
         if (pairs := self.data.development) is not None:
             distance = self.options.similarity.distance
-            self.tuned = tune_similarity(self.embed_files, pairs, measured, distance=distance)
+            self.tuned = evaluation.tune_similarity(
+                self.embed_files, pairs, measured, distance=distance
+            )
         return self.used
 
     def embed_files(self, paths: list[Path], change: Change | None = None) -> Any:
         """Embeds files, aligned or photos, after something is done to each face."""
-        aligner = self.aligner
+        read = face_reader(self.aligner, self.embedder.image_size)
 
         def load(position: int) -> Any:
-            path = paths[position]
-            face = read_image(path, self.embedder.image_size) if aligner is None else aligner(path)
+            face = read(paths[position])
             return face if change is None else change(face)
 
         return self.embedder.embed_loaded(paths, load, self.progress)
@@ -274,68 +230,90 @@ class Protocol:
 
 @dataclass(frozen=True)
 class ProtocolEntry:
-    """A protocol in the registry.
-
-    Attributes:
-        run: measures.
-        open: opens the data set.
-        own: the options that only some protocols have.
-        has_curve: whether thresholds can be chosen by its result.
-    """
+    """A protocol in the registry: how it measures, and how it opens its data set."""
 
     run: Callable[[Protocol], Measured]
     open: Callable[[ProtocolOptions], PairList | Source]
+    # The options that only some protocols have.
     own: frozenset[str] = frozenset()
+    # Whether thresholds can be chosen by the result.
     has_curve: bool = True
+
+
+def named_pairs(
+    pairs: str | int, data: Path, identities: Path | None, seed: int, option: str = "identities"
+) -> PairList:
+    """Returns the pairs that a user names.
+
+    `pairs` is a pairs file, "all" or a number to draw from the people in `data`; for the last two,
+    `identities` is a file with the people to take, and `option` what errors call it. `seed` is of
+    the draw and of the folds.
+    """
+    pairs = str(pairs)
+    if pairs != "all" and not pairs.isdigit():
+        if identities is not None:
+            raise ValueError(
+                f"`{option}` goes with `pairs` all or a number (--pairs): a pairs file names its "
+                f"people. Received: {option}={str(identities)!r}"
+            )
+        return evaluation.read_pairs(pairs, data)
+    folder = FaceFolder(data, identities)
+    if pairs == "all":
+        return evaluation.all_pairs(folder.paths, folder.labels, seed=seed)
+    return evaluation.sample_pairs(folder.paths, folder.labels, int(pairs), seed=seed)
+
+
+def source_pairs(source: Source) -> PairList:
+    """Returns the pairs of a source that has its own; their names stand as paths."""
+    pairs = list(source.pairs() or ())
+    return PairList(
+        [Path(pair.first) for pair in pairs],
+        [Path(pair.second) for pair in pairs],
+        np.array([pair.same for pair in pairs], np.bool_),
+        np.array([pair.fold for pair in pairs], np.int64),
+    )
 
 
 def _listed(options: ProtocolOptions) -> PairList:
     if options.pairs is None:
         raise ValueError(
-            f"`pairs` must name what to compare with --protocol {options.protocol}: a pairs "
-            "file, all, or a number. Received: none"
+            "`pairs` must name what to compare: a pairs file, all, or a number. "
+            f"Received: none with protocol={options.protocol} (--protocol)"
         )
     return named_pairs(options.pairs, options.data, options.identities, options.seed)
 
 
+_PAIRS = frozenset({"pairs", "identities"})
 PROTOCOLS = {
-    "pairs": ProtocolEntry(Protocol.pairs, _listed, frozenset({"pairs", "identities"})),
-    "facenet": ProtocolEntry(
-        Protocol.facenet, _listed, frozenset({"pairs", "identities"}), has_curve=False
-    ),
-    "bin": ProtocolEntry(Protocol.pairs, lambda options: VerificationBinSource(options.data)),
+    "pairs": ProtocolEntry(Protocol.pairs, _listed, _PAIRS),
+    "facenet": ProtocolEntry(Protocol.facenet, _listed, _PAIRS, has_curve=False),
+    "bin": ProtocolEntry(Protocol.pairs, lambda of: sources.VerificationBinSource(of.data)),
     "ytf": ProtocolEntry(
-        Protocol.ytf, lambda options: YouTubeFacesSource(options.data), frozenset({"max_frames"})
+        Protocol.ytf, lambda of: sources.YouTubeFacesSource(of.data), frozenset({"max_frames"})
     ),
     "ijb": ProtocolEntry(
-        Protocol.ijb,
-        lambda options: IJBSource(options.data, options.subset),
-        frozenset({"subset", "task"}),
+        Protocol.ijb, lambda of: sources.IJBSource(of.data, of.subset),
+        frozenset({"subset", "task"})
     ),
     "megaface": ProtocolEntry(
         Protocol.megaface,
-        lambda options: MegaFaceSource(
-            options.data, refined=options.refined, distractors=options.distractors
+        lambda of: sources.MegaFaceSource(
+            of.data, refined=of.refined, distractors=of.distractors
         ),
-        frozenset({"distractors", "refined"}),
-        has_curve=False,
+        frozenset({"distractors", "refined"}), has_curve=False
     ),
-}
+}  # fmt: skip
 
 
 def open_data(options: ProtocolOptions) -> ProtocolData:
-    """Opens the data set of a protocol, and the development pairs.
-
-    Raises:
-        ValueError: if something is missing or damaged.
-    """
+    """Opens the data set of a protocol, and the development pairs."""
     development = meta = None
     if options.protocol == "ijb":
         meta = IJBMetadata.load(options.data, options.subset)
         options = dataclasses.replace(options, subset=meta.subset)
     images = PROTOCOLS[options.protocol].open(options)
     if options.tune is not None:
-        development = read_pairs(options.tune, options.tune_data or options.data)
+        development = evaluation.read_pairs(options.tune, options.tune_data or options.data)
     return ProtocolData(images, development, meta)
 
 
@@ -348,18 +326,23 @@ def check_options(options: ProtocolOptions) -> None:
         if value not in (None, False) and name not in mine:
             others = [key for key, entry in PROTOCOLS.items() if name in entry.own]
             raise ValueError(
-                f"`{name}` goes with --protocol {' or '.join(others)}. Received: {name}={value} "
-                f"with --protocol {options.protocol}"
+                f"`{name}` goes with protocol {' or '.join(others)} (--protocol). "
+                f"Received: {name}={value} with protocol={options.protocol}"
             )
     if options.task is not None:
         one_of("task", options.task, TASKS)
     if options.tune is None and options.tune_data is not None:
-        raise ValueError("`tune_data` goes with --tune.")
+        raise ValueError("`tune_data` goes with `tune` (--tune).")
     if options.tune is not None and options.similarity.group_aware:
-        raise ValueError("`tune` chooses beta and gamma: leave out --group-aware, --beta, --gamma.")
+        raise ValueError(
+            "`tune` chooses beta and gamma: leave out a group-aware `similarity` (--group-aware, "
+            "--beta, --gamma)."
+        )
     needed = options.protocol not in ("pairs", "facenet")
     if options.tune is not None and needed and options.tune_data is None:
-        raise ValueError("`tune` needs --tune-data, the folder of the images of its pairs.")
+        raise ValueError(
+            "`tune` needs `tune_data` (--tune-data), the folder of the images of its pairs."
+        )
 
 
 def _subjects(meta: IJBMetadata) -> tuple[Any, Any] | None:

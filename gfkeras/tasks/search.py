@@ -15,27 +15,23 @@ from gfkeras.files import PathLike, replacing
 from gfkeras.inference import Embedder, Match
 from gfkeras.inference.photos import from_aligned
 from gfkeras.inference.pictures import NEUTRAL, OTHER, SAME, Mark, annotated_photo
-from gfkeras.tasks.alignment import photo_alignment
+from gfkeras.tasks.alignment import make_alignment
 from gfkeras.tasks.decision import Decision, check_decision, make_decision
-from gfkeras.tasks.gallery import open_gallery, require_gallery
-from gfkeras.tasks.photo_files import check_drawn, require_photo
+from gfkeras.tasks.gallery import open_gallery
+from gfkeras.tasks.photo_files import check_drawn, require_gallery, require_photo
 from gfkeras.zoo import DEFAULT_PRESET
 
 
 @dataclass(frozen=True, eq=False)
 class FoundFace:
-    """A face of a photo, and the people of the gallery who are most like it.
+    """A face of a photo, and the people of the gallery who are most like it."""
 
-    Attributes:
-        box: x, y, width and height in pixels of the photo; None for an aligned face.
-        landmarks: (5, 2) points in the photo; None for an aligned face.
-        matches: the most similar people, the best first; empty for an empty gallery.
-        known: whether the best match reaches the threshold; None where there is no decision.
-    """
-
+    # x, y, width and height, and (5, 2) points, in pixels of the photo; None for an aligned face.
     box: np.ndarray | None
     landmarks: np.ndarray | None
+    # The best first; empty for an empty gallery.
     matches: Sequence[Match]
+    # Whether the best match reaches the threshold; None where there is no decision.
     known: bool | None
 
     @property
@@ -50,34 +46,25 @@ class FoundFace:
             {"name": m.name, "similarity": m.similarity, "cosine": m.cosine, "photos": m.photos}
             for m in self.matches
         ]
-        return {"box": box, "matches": matches} | (
-            {} if self.known is None else {"name": self.name}
-        )
+        named = {} if self.known is None else {"name": self.name}
+        return {"box": box, "matches": matches, **named}
 
     def mark(self) -> Mark:
-        """The face's box and label in a drawn photo."""
-        label, color = "", NEUTRAL
-        if self.known is not None:
-            color = SAME if self.known else OTHER
-        if self.matches:
-            best = self.matches[0]
-            label = f"{best.name.replace('_', ' ')} {best.similarity:.2f}"
-        if self.known is False:
-            label = "unknown"
+        """The box and label of a face that was found in a photo."""
         assert self.box is not None
         assert self.landmarks is not None
-        return Mark(self.box, self.landmarks, label, color)
+        if self.known is False:
+            return Mark(self.box, self.landmarks, "unknown", OTHER)
+        best = self.matches[0] if self.matches else None
+        label = "" if best is None else f"{best.name.replace('_', ' ')} {best.similarity:.2f}"
+        return Mark(self.box, self.landmarks, label, SAME if self.known else NEUTRAL)
 
 
 @dataclass(frozen=True, eq=False)
 class PhotoSearch:
-    """The faces of a photo with their matches.
+    """The faces of a photo, the surest first, with their matches among `people` in a gallery.
 
-    Attributes:
-        photo: the file.
-        faces: the faces, the surest first.
-        people: how many people the gallery has.
-        decision: the threshold and its origin; None where there are no thresholds.
+    `decision` is None where there are no thresholds.
     """
 
     photo: Path
@@ -94,13 +81,9 @@ class PhotoSearch:
         }
 
     def draw(self, path: PathLike) -> Path:
-        """Draws the photo with its faces and their names.
+        """Draws the photo with its faces and their names into a .png or .jpg.
 
-        Args:
-            path: the image to write, .png or .jpg.
-
-        Raises:
-            ValueError: for a face that was aligned already: its place is not known.
+        Raises ValueError for a face that was aligned already: its place is not known.
         """
         check_drawn(path, "path")
         if any(face.box is None for face in self.faces):
@@ -138,13 +121,10 @@ def search(
         gallery: a file, one ending in .db for Milvus Lite, or a Milvus URL.
         model: the model that the gallery was made with.
         top: people listed for a face.
-        far, thresholds, threshold, similarity: as of `gfkeras.tasks.compare.compare`.
+        far, thresholds, threshold, similarity, aligned, detector, flip, threads: as of
+            `gfkeras.tasks.compare.compare`.
         token: token of a Milvus cluster.
-        aligned: the image is a face of the model's size, aligned by five points already.
-        detector: YuNet's file; downloaded once by default.
         face: which faces of the photo, "all" (default), "largest" or "central".
-        flip: add the embedding of the mirrored image.
-        threads: threads of the runtime; its own choice by default.
 
     Raises:
         ImageError: for a photo that cannot be read. It is a ValueError.
@@ -158,7 +138,7 @@ def search(
     source = require_photo(photo)
     require_gallery(gallery)
     check_decision(far, thresholds, threshold)
-    alignment = photo_alignment(aligned, detector, face, choose="all")
+    alignment = make_alignment(not aligned, detector, face, choose="all")
     embedder = Embedder(model, flip=flip, num_threads=threads)
     people = open_gallery(gallery, token, embedder)
     decision = make_decision(model, embedder, similarity, far, thresholds, threshold)

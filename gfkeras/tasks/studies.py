@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -29,33 +29,22 @@ VERSIONS = {
 
 @dataclass(frozen=True)
 class StudyOptions:
-    """A study, its options checked.
-
-    Attributes:
-        name: of the study; None with a gallery's model.
-        values: to measure at; empty for the study's own.
-        fit_folder: whose principal directions, for the study of dimensions.
-        gallery_model: compared with, instead of a study.
-    """
+    """A study, its options checked; `name` is None where another model is compared with."""
 
     name: str | None
+    # Empty for the study's own.
     values: tuple[int, ...]
+    # Whose principal directions, for the study of dimensions.
     fit_folder: FaceFolder | None
-    gallery_model: str | None
 
 
 @dataclass(frozen=True)
 class Studied:
-    """Results of a study.
-
-    Attributes:
-        measured: results and plots, as of a protocol.
-        found: the study, or the comparison of two models.
-        json: what the JSON has besides the results.
-    """
+    """Results and plots of a study or of the comparison of two models."""
 
     measured: Measured
     found: Study | CrossVersionResult
+    # What the JSON has besides the results.
     json: dict[str, Any]
 
     def table(self) -> tuple[list[str], list[list[str]]]:
@@ -80,25 +69,20 @@ class Studied:
 def study_options(
     options: ProtocolOptions,
     study: str | None,
-    at: str | None,
+    at: Sequence[int] | None,
     fit_data: Path | None,
     fit_identities: Path | None,
     gallery_model: str | None,
     of_one_model: Mapping[str, Any],
 ) -> StudyOptions | None:
-    """Checks the options of a study; None where neither a study nor another model is asked for.
+    """Checks the arguments of `evaluate` for a study; None where there is no study.
 
-    Args:
-        options: of the protocol.
-        study, at, fit_data, fit_identities, gallery_model: as given to `evaluate`.
-        of_one_model: options that keep results of a single model, by name, as given.
-
-    Raises:
-        ValueError: for options that do not go together, and a folder that is missing.
+    `of_one_model` are arguments that keep results of a single model, by name, as given. Raises
+    ValueError for arguments that do not go together, and a folder that is missing.
     """
-    dimension = ("--study dimension", study == "dimension")
+    dimension = ("study=dimension (--study)", study == "dimension")
     for name, value, (needed, given) in (
-        ("at", at, ("--study", study is not None)),
+        ("at", at, ("`study` (--study)", study is not None)),
         ("fit_data", fit_data, dimension),
         ("fit_identities", fit_identities, dimension),
     ):
@@ -109,37 +93,30 @@ def study_options(
     asked = f"study={study}" if study is not None else f"gallery_model={gallery_model}"
     if options.protocol not in STUDY_PROTOCOLS:
         raise ValueError(
-            f"`{asked.partition('=')[0]}` goes with --protocol {' or '.join(STUDY_PROTOCOLS)}. "
-            f"Received: {asked} with --protocol {options.protocol}"
+            f"`{asked.partition('=')[0]}` goes with the protocols {' and '.join(STUDY_PROTOCOLS)} "
+            f"(--protocol). Received: {asked} with protocol={options.protocol}"
         )
     for name, value in ({"study": study} | dict(of_one_model)).items():
         if gallery_model is not None and value:
             raise ValueError(
-                f"`{name}` is of one model, without --gallery-model. Received: {name}={value}, "
-                f"gallery_model={gallery_model}"
+                f"`{name}` is of one model, without `gallery_model` (--gallery-model). "
+                f"Received: {name}={value}, gallery_model={gallery_model}"
             )
     if gallery_model is not None and (options.similarity.group_aware or options.tune is not None):
         raise ValueError(
             "`gallery_model` is compared by the cosine: two networks have different groups. "
-            "Received: --group-aware or --tune"
+            "Received: a group-aware `similarity` or `tune` (--group-aware, --tune)"
         )
     if study is not None:
         one_of("study", study, STUDIES)
     if study == "dimension" and options.protocol == "bin" and fit_data is None:
-        raise ValueError("`fit_data` must name a folder of faces with --protocol bin.")
-    values = _numbers(at)
+        raise ValueError("`fit_data` must name a folder of faces with protocol=bin (--protocol).")
     folder = FaceFolder(fit_data or options.data, fit_identities) if dimension[1] else None
-    return StudyOptions(study, values, folder, gallery_model)
+    return StudyOptions(study, tuple(at or ()), folder)
 
 
 def run_study(options: StudyOptions, running: Protocol, *gallery: Protocol) -> Studied:
-    """Runs a study.
-
-    Args:
-        options: of `study_options`.
-        running: the protocol with the model.
-        gallery: the same with the gallery's model, if there is one.
-    """
+    """Runs a study on the protocol with the model, and with the gallery's model if there is one."""
     return _versions(running, *gallery) if gallery else _study(options, running)
 
 
@@ -150,11 +127,10 @@ def _study(options: StudyOptions, running: Protocol) -> Studied:
     listed, embed = running.pair_faces()
     name = options.name
     assert name is not None
+    similarity, draws = running.similarity(listed), running.options.bootstrap
     common: dict[str, Any] = {
-        "values": options.values,
-        "similarity": running.similarity(listed),
-        "replicates": running.options.bootstrap,
-    }
+        "values": options.values, "similarity": similarity, "replicates": draws
+    }  # fmt: skip
     if name in studies.IMAGE_STUDIES:
         found = studies.study_images(name, embed, listed, **common)
     else:
@@ -199,17 +175,6 @@ def _cells(result: PairsResult, far: str) -> list[str]:
         "–" if tar is None else f"{tar:.2%}",
         interval(known.get("tar_at_far", {}).get(far)),
     ]
-
-
-def _numbers(at: str | None) -> tuple[int, ...]:
-    if at is None:
-        return ()
-    parts = [part.strip() for part in at.split(",")]
-    if not all(part.isascii() and part.isdigit() and int(part) for part in parts):
-        raise ValueError(
-            f"`at` must be whole numbers of at least 1 with commas, 10,20,30. Received: at={at!r}"
-        )
-    return tuple(int(part) for part in parts)
 
 
 def _fitting_faces(running: Protocol, listed: PairList, folder: FaceFolder) -> Any:

@@ -54,25 +54,17 @@ def train(
 
 
 def training_faces(
-    data: PathLike,
-    identities: PathLike | None,
-    images: PathLike | None,
-    min_images: int,
+    data: PathLike, identities: PathLike | None, images: PathLike | None, min_images: int
 ) -> FaceFolder | RecordSet:
-    """Returns the faces to train on, undecoded.
+    """Returns the faces to train on, undecoded; `data`, `identities` and `images` as of `train`.
 
-    Args:
-        data, identities, images: as of `train`.
-        min_images: people with fewer images are left out of a folder.
-
-    Raises:
-        ValueError: for a list of images with records, and as `FaceFolder` and `RecordSet`.
+    People with fewer than `min_images` are left out of a folder.
     """
     if not (Path(data) / MANIFEST_FILE).is_file():
         return FaceFolder(data, identities, min_images, images)
     if images is not None:
         raise ValueError(
-            "`--images` chooses files of a folder with one folder per person. "
+            "`images` (--images) chooses files of a folder with one folder per person. "
             f"Received: {str(data)!r}, which holds records"
         )
     records = RecordSet(data)

@@ -18,12 +18,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Verification:
-    """An artefact's embeddings compared with the model's.
-
-    Attributes:
-        parity: cosines and errors, image by image.
-        skipped: images that could not be read.
-    """
+    """Cosines and errors of an artefact's embeddings, and how many images could not be read."""
 
     parity: ParityResult
     skipped: int
@@ -60,8 +55,8 @@ def verify(
         threads: threads of the artefact's runtime; its own choice by default.
 
     Returns:
-        A `Verification`. Its `require` raises where the artefact does not keep the tolerance
-        (`gfkeras.export.TOLERANCES`).
+        A `Verification`. Its `require` raises where the artefact does not keep the tolerance of its
+        precision (`gfkeras.export.TOLERANCES`).
 
     Raises:
         ValueError: for a folder without images, and models that cannot be read.

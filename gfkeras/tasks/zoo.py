@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 from gfkeras.backend import load_keras
 from gfkeras.downloads import cache_folder
 from gfkeras.files import PathLike, replacing, size_bytes
+from gfkeras.tasks.reporting import Result
 from gfkeras.zoo.registry import GOLDEN_FILE, ExportVariant, Preset, presets, read_preset
 from gfkeras.zoo.table import write_into
 
@@ -26,12 +27,7 @@ _CALIBRATION = {"num_identities": 128, "images_per_identity": 2, "seed": 1}
 
 @dataclass(frozen=True)
 class ListedPreset:
-    """A preset and the place of its weights.
-
-    Attributes:
-        preset: licence, provenance, results, thresholds.
-        where: "in the box", "in the cache" or "to download".
-    """
+    """A preset, and where its weights are: "in the box", "in the cache" or "to download"."""
 
     preset: Preset
     where: str
@@ -60,11 +56,7 @@ class ZooList:
         return {"presets": [each.to_json() for each in self.presets]}
 
     def write_markdown(self, path: PathLike) -> bool:
-        """Writes the table into a Markdown file, between its marks.
-
-        Returns:
-            Whether the file changed.
-        """
+        """Writes the table into a Markdown file, between its marks; returns whether it changed."""
         return write_into(path, [each.preset for each in self.presets])
 
 
@@ -82,37 +74,18 @@ class Download:
 
 
 @dataclass(frozen=True)
-class ImportedModel:
-    """A model folder made of foreign weights.
-
-    Attributes:
-        path: the folder.
-        network: class and variant of the network.
-        embedding_dim: length of its embeddings.
-        parameters: how many weights it has.
-    """
+class ImportedModel(Result):
+    """A model folder made of foreign weights: its class and variant, and its numbers."""
 
     path: Path
     network: str
     embedding_dim: int
     parameters: int
 
-    def to_json(self) -> dict[str, Any]:
-        """The content of `gfkeras zoo import --json`."""
-        return dataclasses.asdict(self) | {"path": str(self.path)}
-
 
 @dataclass(frozen=True)
-class CheckedArtefact:
-    """An artefact of a preset, compared with its golden embeddings.
-
-    Attributes:
-        path: the artefact.
-        format, precision: as of `gfkeras.tasks.export.export`.
-        size_bytes: bytes of the artefact.
-        min_cosine: the least cosine to the golden embeddings.
-        max_abs_error: the largest difference from them.
-    """
+class CheckedArtefact(Result):
+    """An artefact of a preset; least cosine to its golden embeddings, and largest error."""
 
     path: Path
     format: str
@@ -121,20 +94,12 @@ class CheckedArtefact:
     min_cosine: float
     max_abs_error: float
 
-    def to_json(self) -> dict[str, Any]:
-        """One entry of `gfkeras zoo export --json`."""
-        return dataclasses.asdict(self) | {"path": str(self.path)}
-
 
 @dataclass(frozen=True)
-class PresetExports:
+class PresetExports(Result):
     """The artefacts of a preset."""
 
     exports: list[CheckedArtefact]
-
-    def to_json(self) -> dict[str, Any]:
-        """The content of `gfkeras zoo export --json`."""
-        return {"exports": [each.to_json() for each in self.exports]}
 
 
 def list_presets() -> ZooList:
@@ -234,7 +199,7 @@ def export_preset(name: str, out: PathLike, ship: bool = False) -> PresetExports
     if not preset.exports:
         raise ValueError(f"The preset {preset.name!r} lists no [[exports]] in its model.toml")
     load_keras()
-    from gfkeras.tasks.card_facts import preset_facts
+    from gfkeras.tasks.card_content import preset_facts
     from gfkeras.zoo.golden import Golden
     from gfkeras.zoo.loading import load_preset
 
@@ -260,13 +225,9 @@ def _export(
     path = out / variant.file_name(preset.name)
     faces = synthetic_faces(**_CALIBRATION)[0] if variant.precision == "int8" else None
     export_model(
-        model,
-        path,
-        format=variant.format,
-        precision=variant.precision,
-        calibration=faces,
+        model, path, format=variant.format, precision=variant.precision, calibration=faces,
         about=known,
-    )
+    )  # fmt: skip
     embedder = Embedder(path)
     embedding = embedder(golden.images).embedding
     cosine = golden.least_cosine(embedding)
@@ -278,14 +239,8 @@ def _export(
         )
     if known.thresholds is not None:
         dataclasses.replace(known.thresholds, model=embedder.fingerprint).save(beside(path))
-    return CheckedArtefact(
-        path=path,
-        format=variant.format,
-        precision=variant.precision,
-        size_bytes=size_bytes(path),
-        min_cosine=cosine,
-        max_abs_error=golden.largest_error(embedding),
-    )
+    error = golden.largest_error(embedding)
+    return CheckedArtefact(path, variant.format, variant.precision, size_bytes(path), cosine, error)
 
 
 def pack_model(model: PathLike, folder: PathLike, mode: str | None = None) -> ListedPreset:

@@ -136,7 +136,7 @@ def test_an_error_is_one_line_even_in_a_fresh_process(tmp_path):
         (["evaluate", "m", "--data", "."], "`pairs` must name what to compare"),
         (
             ["evaluate", "m", "--data", ".", "--protocol", "ijb", "--pairs", "all"],
-            "`pairs` goes with --protocol pairs or facenet",
+            "`pairs` goes with protocol pairs or facenet (--protocol)",
         ),
         (["evaluate", "m", "--data", ".", "--pairs", "all", "--beta", "0.2"], "--group-aware"),
         (["evaluate", "m", "--data", ".", "--protocol", "ijbc"], "did you mean 'ijb'"),
@@ -256,19 +256,19 @@ def test_export_in_int8_refuses(model, faces, tmp_path, capfd):
     out = tmp_path / "int8.tflite"
     command = ["export", model, "--format", "tflite", "--out", str(out)]
     int8 = [*command, "--precision", "int8"]
-    assert "needs --calibration DIR" in fails(capfd, *int8)
+    assert "needs `calibration` (--calibration DIR)" in fails(capfd, *int8)
     assert "at least 32 faces" in fails(capfd, *int8, "--calibration", str(faces))
     assert "must be a folder of faces" in fails(capfd, *int8, "--calibration", str(out))
-    assert "need --precision int8" in fails(capfd, *command, "--calibration", str(faces))
-    assert "need --precision int8" in fails(capfd, *command, "--inputs", "int8")
+    assert "(--precision int8)" in fails(capfd, *command, "--calibration", str(faces))
+    assert "(--precision int8)" in fails(capfd, *command, "--inputs", "int8")
     savedmodel = ["--format", "savedmodel", "--calibration", str(faces)]
     assert "'int8' is for format='tflite'" in fails(capfd, *int8, *savedmodel)
     onnx = ["--format", "onnx", "--calibration", str(faces)]
     for option in (["--inputs", "int8"], ["--integer-only"], ["--max-latency-ratio", "1"]):
-        assert "need --format tflite" in fails(capfd, *int8, *onnx, *option)
+        assert "needs `format` tflite (--format tflite)" in fails(capfd, *int8, *onnx, *option)
     int4 = [*command, "--precision", "int4-weights"]
     assert "'int4-weights' is for format='tflite'" in fails(capfd, *int4, "--format", "onnx")
-    assert "need --precision int8" in fails(capfd, *int4, "--calibration", str(faces))
+    assert "(--precision int8)" in fails(capfd, *int4, "--calibration", str(faces))
     photos = tmp_path / "photos"
     photos.mkdir()
     for index in range(33):
@@ -340,7 +340,7 @@ def test_bench(tflite, tmp_path, capfd):
         assert operator["name"] in printed.out
     # The chosen group's weights.
     assert "warning: XNNPACK does not take 2 × GATHER (float32)" in printed.err
-    assert "`threads` must be one number or several" in fails(
+    assert "`threads` must be whole numbers of at least 1" in fails(
         capfd, "bench", str(tflite), "--threads", "1,zero"
     )
 

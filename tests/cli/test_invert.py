@@ -130,11 +130,11 @@ def test_classes_and_photos(model, people, tmp_path):
 def test_errors_are_one_line_and_nothing_is_written(model, people, tmp_path, capfd):
     out = ["--out", str(tmp_path / "out"), "--quiet"]
     data = ["--data", str(people)]
-    assert "One of --photo" in fails(capfd, model, *out)
+    assert "One of `photos` (--photo), `identities` (--identity)" in fails(capfd, model, *out)
     both = ["--identity", "Ann", "--classes", "Bob"]
-    assert "Received: --identity and --classes" in fails(capfd, model, *data, *both, *out)
-    assert "--identity needs --data" in fails(capfd, model, "--identity", "Ann", *out)
-    assert "--classes needs --run" in fails(capfd, model, "--classes", "Ann", *out)
+    assert "(--identity) and `classes` (--classes)" in fails(capfd, model, *data, *both, *out)
+    assert "(--identity) needs `data` (--data)" in fails(capfd, model, "--identity", "Ann", *out)
+    assert "(--classes) needs `run` (--run)" in fails(capfd, model, "--classes", "Ann", *out)
     assert "did you mean 'Ann'?" in fails(capfd, model, *data, "--classes", "Anne", *out)
     assert "did you mean 'Ann'?" in fails(capfd, model, *data, "--identity", "Anne", *out)
     run = ["--run", str(people), "--classes", "Ann"]

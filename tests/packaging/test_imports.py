@@ -75,6 +75,17 @@ heavy = ("faiss", "h5py", "jax", "keras", "matplotlib", "onnx", "scipy", "sklear
 print(json.dumps([status, [name for name in heavy if name in sys.modules]]))
 """
 
+MISSING = """
+import sys
+from gfkeras.cli import main
+for command in (
+    "compare none.jpg b.jpg", "embed none.jpg --out a.npz", "enroll none a.gallery",
+    "search none.jpg a.gallery", "cluster none.jpg --out out", "gallery list none.gallery",
+):
+    assert main(command.split()) == 2
+print([name for name in ("PIL", "ai_edge_litert", "cv2", "numpy") if name in sys.modules])
+"""
+
 
 def python(code: str, *arguments: str, **settings: str) -> subprocess.CompletedProcess[str]:
     environment = {k: v for k, v in os.environ.items() if not k.startswith(("TF_", "KERAS_"))}
@@ -113,6 +124,12 @@ def test_compare_imports_what_it_uses_and_is_quiet(faces):
     run = python(MODULES, "compare", *photos, "--aligned")
     assert run.stderr == ""
     assert json.loads(run.stdout.splitlines()[-1]) == [0, []]
+
+
+def test_a_missing_photo_or_gallery_is_an_error_before_the_imports():
+    run = python(MISSING)
+    assert run.stdout == "[]\n", run.stderr
+    assert run.stderr.count("none") == run.stderr.count("\n") == 6
 
 
 def test_a_command_that_needs_tensorflow_is_quiet(faces):

@@ -86,8 +86,8 @@ def test_an_artefact_that_is_not_the_models(people, tmp_path):
     ("arguments", "message"),
     [
         ({"precision": "int3"}, "`precision` must be one of"),
-        ({"precision": "int8"}, "needs --calibration DIR"),
-        ({"calibration": "faces"}, "need --precision int8"),
+        ({"precision": "int8"}, r"needs `calibration` \(--calibration DIR\)"),
+        ({"calibration": "faces"}, r"need `precision` int8 \(--precision int8\)"),
         ({"format": "tf"}, "`format` must be one of"),
     ],
 )

@@ -48,7 +48,7 @@ def test_pairs(model, people, tmp_path):
 
 
 def test_a_study_and_an_older_model(model, people, tmp_path):
-    found = evaluate(model, people, pairs="all", bootstrap=0, study="size", at="16,112")
+    found = evaluate(model, people, pairs="all", bootstrap=0, study="size", at=[16, 112])
     points = found.to_json()["study"]["points"]
     assert [point["value"] for point in points] == [16, 112]
     assert points[1]["accuracy"] == found.to_json()["accuracy"]
@@ -102,7 +102,7 @@ def test_every_protocol_without_keras(model, people, tmp_path):
         "    data = people if name is None else f'{root}/{name}'\n"
         "    return evaluate(model, data, protocol=protocol, bootstrap=0, **options).to_json()\n"
         "assert accuracy(None, 'pairs', pairs='all')['pairs'] == 496\n"
-        "assert accuracy(None, 'pairs', pairs='all', study='jpeg', at='50')['study']\n"
+        "assert accuracy(None, 'pairs', pairs='all', study='jpeg', at=[50])['study']\n"
         "assert accuracy(None, 'facenet', pairs='all')['validation_rate']\n"
         "assert accuracy('some.bin', 'bin')['pairs'] == 20\n"
         "assert accuracy('ytf', 'ytf')['pairs'] == 16\n"

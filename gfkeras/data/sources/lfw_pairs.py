@@ -6,10 +6,9 @@ import functools
 from collections.abc import Iterator
 from typing import Any, NamedTuple
 
-from gfkeras.data.images import IMAGE_SUFFIXES
 from gfkeras.data.sources import listing
 from gfkeras.data.sources.source import FileSource, Item, NamedPair, Refused
-from gfkeras.files import PathLike
+from gfkeras.files import IMAGE_SUFFIXES, PathLike
 
 # LFW's own suffix first: of two files that differ by it only, the usual one counts.
 _SUFFIXES = (".jpg", *sorted(IMAGE_SUFFIXES - {".jpg"}))

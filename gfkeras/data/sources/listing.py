@@ -9,8 +9,8 @@ import stat
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
-from gfkeras.data.images import IMAGE_SUFFIXES, MAX_BYTES, ImageError
-from gfkeras.files import PathLike, natural_key
+from gfkeras.data.images import MAX_BYTES, ImageError
+from gfkeras.files import IMAGE_SUFFIXES, PathLike, natural_key
 
 # No list of images has a longer line; without a bound, a file without line ends would be read
 # into memory whole.

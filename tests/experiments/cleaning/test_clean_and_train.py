@@ -54,7 +54,8 @@ def test_from_photos_to_a_network_on_what_is_kept(photos, recipe_file, tmp_path,
 
     listed = (half / "cleaned.txt").read_text()
     assert main([*again, "--images", str(half / "cleaned.txt")]) == 2
-    assert "--out must be another folder than that of --images" in capsys.readouterr().err
+    error = capsys.readouterr().err
+    assert "`out` (--out) must be another folder than that of `images` (--images)" in error
     assert (half / "cleaned.txt").read_text() == listed
 
     # The list in the hands of `gfkeras train`.

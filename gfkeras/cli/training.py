@@ -1,55 +1,91 @@
-"""`gfkeras clean`."""
+"""`gfkeras train` and `clean`."""
 
 from __future__ import annotations
 
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
-import typer
+from typer import Argument, Option
 
-from gfkeras.cli.options import IdentitiesOption, JsonOption, QuietOption, SettingsOption
+from gfkeras.cli import options
 from gfkeras.cli.output import columns, fit_verbosity, say, table, text, write_json
 from gfkeras.cli.progress import stages
-from gfkeras.cli.train import DataOption, ListedImagesOption, print_training
 
 if TYPE_CHECKING:
     from gfkeras.experiments.cleaning import CleaningResult
+    from gfkeras.training import TrainingResult
+
+
+DataOption = Annotated[
+    Path, Option(help="Records that `gfkeras prepare` wrote, or one folder per person.")
+]
+ListedImagesOption = Annotated[
+    Path | None,
+    Option(
+        help="Text file with the images to take of a folder of people: PERSON/FILE a line, or "
+        "PATH, a tab and the person. All by default."
+    ),
+]
+
+
+def train_command(
+    recipe: Annotated[
+        str, Argument(metavar="RECIPE", help="A TOML file, or the name of a built-in recipe.")
+    ],
+    data: DataOption,
+    out: Annotated[Path, Option(help="Folder of the run: models, logs, summary.")],
+    settings: options.Settings = None,
+    identities: options.Identities = None,
+    images: ListedImagesOption = None,
+    resume: bool = Option(False, "--resume", help="Go on from the last checkpoint in --out."),
+    quiet: options.Quiet = False,
+    json: options.Json = None,
+) -> None:
+    """Train a model as a recipe says."""
+    from gfkeras.tasks.train import train
+
+    result = train(
+        recipe, data, out, settings=settings or (), identities=identities, images=images,
+        resume=resume, verbose=fit_verbosity(quiet),
+    )  # fmt: skip
+    print_training(result)
+    write_json(json, result.to_json())
+
+
+def print_training(result: TrainingResult, title: str = "") -> None:
+    """Prints the results of a run and its notes."""
+    table(result.summary(), title)
+    for note in result.notes:
+        say(note)
+
 
 _SHOWN = 10
 
 
-def command(
+def clean_command(
     source: Annotated[
         str,
-        typer.Argument(
+        Argument(
             metavar="RECIPE_OR_RUN",
             help="A recipe with ArcFace or SubCenterArcFace (a TOML file or a built-in name), or "
             "the folder of a run with SubCenterArcFace.",
         ),
     ],
     data: DataOption,
-    out: Annotated[Path, typer.Option(help="Folder for runs, report and cleaned manifest.")],
-    angle: Annotated[
-        str,
-        typer.Option(
-            help="Drop images at this many degrees or more; `auto`: cut between the two heaps of "
-            "angles, at 75 where there is one."
-        ),
-    ] = "75",
-    sub_centers: Annotated[
-        int | None, typer.Option(help="Centers for each identity; the recipe's, or 3.")
-    ] = None,
-    retrain: Annotated[
-        bool, typer.Option("--retrain", help="Train with one center on what is kept.")
-    ] = False,
-    settings: SettingsOption = None,
-    identities: IdentitiesOption = None,
+    out: Annotated[Path, Option(help="Folder for runs, report and cleaned manifest.")],
+    angle: str = Option(
+        "75",
+        help="Drop images at this many degrees or more; `auto`: cut between the two heaps of "
+        "angles, at 75 where there is one.",
+    ),
+    sub_centers: int | None = Option(None, help="Centers for each identity; the recipe's, or 3."),
+    retrain: bool = Option(False, "--retrain", help="Train with one center on what is kept."),
+    settings: options.Settings = None,
+    identities: options.Identities = None,
     images: ListedImagesOption = None,
-    resume: Annotated[
-        bool, typer.Option("--resume", help="Go on with what stands in --out.")
-    ] = False,
-    quiet: QuietOption = False,
-    json: JsonOption = None,
+    resume: bool = Option(False, "--resume", help="Go on with what stands in --out."),
+    quiet: options.Quiet = False,
+    json: options.Json = None,
 ) -> None:
     """Find images under a wrong name, and list the others to train on.
 
@@ -65,7 +101,7 @@ def command(
             settings=settings or (), identities=identities, images=images, resume=resume,
             verbose=fit_verbosity(quiet), progress=progress,
         )  # fmt: skip
-    _print(result)
+    _print_clean(result)
     if result.retrained is not None:
         print_training(result.retrained, f"Retrained on what is kept: {result.retrained.out}")
     else:
@@ -83,7 +119,7 @@ def _degrees(angle: str) -> float | str:
         return angle
 
 
-def _print(result: CleaningResult) -> None:
+def _print_clean(result: CleaningResult) -> None:
     table(result.summary())
     worst = sorted(result.classes(), key=lambda row: -row["dropped"])[:_SHOWN]
     if worst and worst[0]["dropped"]:

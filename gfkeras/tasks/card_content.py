@@ -1,17 +1,24 @@
-"""Measurements as entries of an artefact's card, for `gfkeras.cards.card.record`."""
+"""Content of an artefact's card: measurements, and facts about its model."""
 
 from __future__ import annotations
 
+import dataclasses
 import platform
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from gfkeras.files import json_values
+from gfkeras.evaluation import Thresholds
+from gfkeras.evaluation.thresholds import beside
+from gfkeras.files import PathLike, json_values
 
 if TYPE_CHECKING:
+    import keras
+
+    from gfkeras.export import About
     from gfkeras.inference.measuring import Measurement
     from gfkeras.tasks.protocols import ProtocolOptions
+    from gfkeras.zoo.registry import Preset
 
 # Of a result's JSON; the rest are lists of files and of folds.
 _NUMBERS = (
@@ -30,11 +37,8 @@ def accuracy_entries(
 ) -> list[dict[str, Any]]:
     """Returns an entry for each result of a protocol.
 
-    Args:
-        options: the protocol and its data; files are recorded by their names.
-        results: by name, as of `Measured`.
-        of: how it was measured besides, such as the similarity.
-        command: the command line that measured.
+    `results` are by name, `of` says how they were measured besides the options, such as the
+    similarity, and `command` is the command line. Files are recorded by their names.
     """
     chosen: dict[str, Any] = {"protocol": options.protocol}
     for field, name in _CHOICES.items():
@@ -69,3 +73,46 @@ def _processor() -> str:
         return platform.processor() or platform.machine()
     names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
     return names[0] if names else platform.machine()
+
+
+def preset_facts(preset: Preset, model: keras.Model) -> About:
+    """Returns what `model.toml` says; its thresholds are those of `model` in its present mode."""
+    from gfkeras.export import About
+    from gfkeras.models.properties import model_fingerprint
+    from gfkeras.zoo.preset_files import preset_results, preset_sources, preset_thresholds
+
+    known = preset_thresholds(preset)
+    if known is not None:
+        known = dataclasses.replace(known, model=model_fingerprint(model))
+    return About(known, preset_sources(preset), preset_results(preset))
+
+
+def model_facts(
+    name: str, model: keras.Model, mode: str | None, thresholds: PathLike | None
+) -> tuple[About, str | None]:
+    """Returns what is known of a preset or a model folder, and a note on what was left out.
+
+    `mode` is the one that is exported, None for the model's own; `thresholds` is a file to take in
+    place of the model's own thresholds.
+    """
+    from gfkeras.export import About
+    from gfkeras.models.properties import model_fingerprint
+    from gfkeras.zoo.preset_files import folder_sources
+    from gfkeras.zoo.registry import read_preset
+
+    folder = Path(name)
+    # A folder of that name comes first, as in `gfkeras.load`.
+    if folder.is_dir():
+        file = beside(folder)
+        own = Thresholds.load(file) if file.is_file() and thresholds is None else None
+        found = About(own, folder_sources(folder))
+    else:
+        found = preset_facts(read_preset(name), model)
+    if thresholds is not None:
+        # The user asked for these, so the export refuses them if they are of another model.
+        return dataclasses.replace(found, thresholds=Thresholds.load(thresholds)), None
+    known = found.thresholds
+    if known is not None and known.model and known.model != model_fingerprint(model, mode):
+        note = f"No thresholds in the card: those of {name} are of other weights or another mode."
+        return dataclasses.replace(found, thresholds=None), note
+    return found, None

@@ -1,0 +1,195 @@
+"""`gfkeras export`, `verify` and `bench`: artefacts of a model."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+from typer import Argument, Option
+
+from gfkeras.cli import command_line, options
+from gfkeras.cli.output import columns, mib, say, table, write_json
+from gfkeras.cli.progress import stages
+
+if TYPE_CHECKING:
+    from gfkeras.inference.measuring import Measurement
+    from gfkeras.tasks.export import Export
+
+
+def export_command(
+    model: Annotated[str, Argument(metavar="MODEL", help="A preset or a model folder.")],
+    format: Annotated[str, Option(help="savedmodel, tflite or onnx.")],  # noqa: A002
+    out: Annotated[Path, Option(help="The file, or for savedmodel the folder, to write.")],
+    precision: str = Option(
+        "fp32",
+        help="fp32; for tflite and onnx also fp16 or int8; for tflite also int8-dynamic, "
+        "int8-weights, int4-dynamic or int4-weights.",
+    ),
+    calibration: Annotated[
+        Path | None, Option(help="For int8: a folder of at least 32 aligned faces.")
+    ] = None,
+    inputs: str = Option("float32", help="For int8 tflite: float32 or int8 images."),
+    outputs: str = Option("float32", help="For int8 tflite: float32 or int8 embeddings."),
+    integer_only: bool = Option(
+        False, "--integer-only", help="For int8 tflite: use integer operators throughout."
+    ),
+    max_latency_ratio: float | None = Option(
+        None, help="For int8 tflite: leave the costliest layers float up to this ratio to fp32."
+    ),
+    qat: bool = Option(
+        False, "--qat", help="For int8 tflite: fine-tune on all faces of --calibration."
+    ),
+    qat_epochs: int = Option(4, help="With --qat: passes over the faces."),
+    detector: Annotated[
+        Path | None, Option(help="The YuNet file that checks the calibration faces.")
+    ] = None,
+    mode: options.Mode = None,
+    batch_size: int | None = Option(None, min=1, help="A fixed batch; any batch by default."),
+    thresholds: Annotated[
+        Path | None, Option(metavar="FILE", help="For the card; those of the model by default.")
+    ] = None,
+    json: options.Json = None,
+) -> None:
+    """Write an artefact that runs without gfkeras, and its .json card."""
+    from gfkeras.backend import load_keras
+    from gfkeras.tasks.export import export
+
+    load_keras()
+    from gfkeras.export import Int8Settings, QatSettings
+
+    tuning = QatSettings(qat_epochs) if qat else None
+    # An export holds back what converters write to stderr; the bar goes past it.
+    with os.fdopen(os.dup(2), "w") as stderr, stages(False, stderr) as progress:
+        done = export(
+            model, out, format, precision, calibration=calibration, detector=detector, mode=mode,
+            int8=Int8Settings(inputs, outputs, integer_only, max_latency_ratio, tuning),
+            batch_size=batch_size, thresholds=thresholds, progress=progress,
+        )  # fmt: skip
+    for note in done.notes:
+        say(note)
+    table(_rows_export(done))
+    say(f"Check it with: gfkeras verify {done.path} {model} --data DIR")
+    write_json(json, done.to_json())
+
+
+def _rows_export(done: Export) -> list[tuple[str, Any]]:
+    rows: list[tuple[str, Any]] = [("Artefact", done.path), ("Size", mib(done.size_bytes))]
+    if "int4_layers" in done.card:
+        rows.append(("Layers in int4", len(done.card["int4_layers"])))
+    made = done.int8
+    if made is None:
+        return rows
+    chosen, cosine = made["statistic"], made["mean_cosine"]
+    rows.append(("Ranges", chosen))
+    rows.append(("Cosine to float", f"{cosine[chosen]:.4f} on faces kept back"))
+    if made["group_agreement"] is not None:
+        rows.append(("Same group", f"{100 * made['group_agreement']:.1f}%"))
+    if "qat" in cosine and chosen != "qat":
+        rows.append(("Fine-tuning", f"undone: {cosine['qat']:.4f}"))
+    if made["simulated_cosine"] is not None:
+        rows.append(("As simulated", f"{made['simulated_cosine']:.4f}, cosine to the file's"))
+    if made["float_layers"]:
+        rows.append(("Float layers", ", ".join(made["float_layers"])))
+    return rows
+
+
+def verify_command(
+    artefact: Annotated[str, Argument(metavar="ARTEFACT", help="What `export` wrote.")],
+    model: options.ModelArgument,
+    data: Annotated[Path, Option(help="Folder with one folder of images per person.")],
+    limit: int = Option(200, min=1, help="How many images, evenly spread."),
+    threads: options.Threads = None,
+    json: options.Json = None,
+) -> None:
+    """Compare an artefact's embeddings with the model's, image by image.
+
+    Fails over the tolerance of the artefact's precision; docs/export.md lists the tolerances.
+    """
+    from gfkeras.tasks.verify import verify
+
+    result = verify(artefact, model, data, limit=limit, threads=threads)
+    results = result.to_json()
+    write_json(json, results)
+    table(list(results.items()))
+    result.require()
+    say(f"The artefact keeps the tolerance of {result.parity.precision}.")
+
+
+# Tensors of one kind that are named; the names of more say little.
+_TENSORS = 3
+
+
+def bench_command(
+    model: options.ModelArgument,
+    threads: str | None = Option(
+        None,
+        metavar="N,N,…",
+        help="Threads of LiteRT or ONNX Runtime, each measured; 1 and all processors by "
+        "default. TensorFlow's are set with TF_NUM_INTRAOP_THREADS.",
+    ),
+    batch_size: int = Option(32, min=1, help="Images at once for throughput."),
+    repeats: int = Option(50, min=3, help="Measured runs of each kind."),
+    record: bool = Option(
+        False, "--record", help="Write the latency into the artefact's card too."
+    ),
+    json: options.Json = None,
+) -> None:
+    """Measure latency, throughput and memory; of .tflite and .onnx files also each operator.
+
+    Operators are timed on one thread by the runtime's own profiler; Keras models and SavedModels
+    have no such table. A warning names what XNNPACK leaves to slower kernels.
+    """
+    counts = options.numbers("threads", threads)
+    from gfkeras.tasks.bench import bench
+
+    measured = bench(
+        model, counts, batch_size=batch_size, repeats=repeats, record=record,
+        command=command_line(),
+    )  # fmt: skip
+    _print_bench(measured)
+    write_json(json, measured.to_json())
+
+
+def _print_bench(measured: Measurement) -> None:
+    columns(
+        ("threads", "median ms", "p95 ms", f"images/s in batches of {measured.batch_size}"),
+        [
+            (
+                "TensorFlow's" if each.threads is None else str(each.threads),
+                f"{each.latency_ms_median:.2f}",
+                f"{each.latency_ms_p95:.2f}",
+                f"{each.images_per_second:.1f}",
+            )
+            for each in measured.latencies
+        ],
+    )
+    table([("Size", mib(measured.size_bytes)), ("Memory", mib(measured.peak_memory_bytes))])
+    if measured.operators is None:
+        say(f"No table of operators: {measured.operators_missing}.")
+    else:
+        rows = [
+            (each.name, each.runner, str(each.count), f"{each.microseconds:.0f}",
+             f"{each.share:.1%}")
+            for each in measured.operators
+        ]  # fmt: skip
+        whole = measured.run_microseconds or 0.0
+        between = whole - sum(each.microseconds for each in measured.operators)
+        if whole:
+            rows.append(("between operators", "", "", f"{between:.0f}", f"{between / whole:.1%}"))
+        columns(("operator", "by", "count", "µs", "share"), rows)
+    for kind in measured.not_taken or ():
+        first = ", ".join(f"{op.index} {_name(op.tensor)}" for op in kind.operators[:_TENSORS])
+        more = len(kind.operators) - _TENSORS
+        share = "" if kind.share is None else f", {kind.share:.1%} of the time"
+        typer.echo(
+            f"warning: XNNPACK does not take {len(kind.operators)} × {kind.name} ({kind.dtype})"
+            f"{share}: operator {first}{f' and {more} more' if more > 0 else ''}",
+            err=True,
+        )
+
+
+def _name(tensor: str) -> str:
+    """The first of the names that the converter has joined."""
+    return tensor.partition(";")[0]

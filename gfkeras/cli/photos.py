@@ -1,0 +1,310 @@
+"""`gfkeras compare`, `embed`, `enroll`, `search`, `cluster` and `gallery`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+from typer import Argument, Option
+
+from gfkeras.cli import options
+from gfkeras.cli.output import HOW_TO_DECIDE, list_skipped, say, table, write_json
+from gfkeras.cli.progress import stages
+from gfkeras.tasks.photo_files import require_folder, require_photo
+from gfkeras.zoo import DEFAULT_PRESET
+
+if TYPE_CHECKING:
+    from gfkeras.tasks.cluster import Clusters
+    from gfkeras.tasks.compare import Comparison
+    from gfkeras.tasks.search import FoundFace
+
+
+def compare_command(
+    first: Annotated[Path, Argument(metavar="A", callback=require_photo, help="A photo.")],
+    second: Annotated[Path, Argument(metavar="B", callback=require_photo, help="Another photo.")],
+    model: options.Model = DEFAULT_PRESET,
+    far: options.Far = None,
+    thresholds: options.Thresholds = None,
+    threshold: options.Threshold = None,
+    group_aware: options.GroupAware = False,
+    beta: options.Beta = None,
+    gamma: options.Gamma = None,
+    picture: options.Picture = None,
+    aligned: options.Aligned = False,
+    detector: options.PhotoDetector = None,
+    face: options.PhotoFace = None,
+    flip: options.Flip = False,
+    threads: options.Threads = None,
+    json: options.Json = None,
+) -> None:
+    """Compare the faces of two photos.
+
+    The face of each photo is found, aligned and embedded. Whether it is one person is decided at a
+    FAR by thresholds that `gfkeras evaluate` measured.
+    """
+    from gfkeras.tasks.compare import compare
+
+    found = compare(
+        first, second, model, far=far, thresholds=thresholds, threshold=threshold,
+        similarity=options.chosen_similarity(group_aware, beta, gamma), aligned=aligned,
+        detector=detector, face=face, flip=flip, threads=threads,
+    )  # fmt: skip
+    table(_rows_compare(found))
+    if found.decision is None:
+        say(HOW_TO_DECIDE)
+    write_json(json, found.to_json())
+    if picture is not None:
+        say(f"Picture: {found.draw(picture)}")
+
+
+def _rows_compare(found: Comparison) -> list[tuple[str, Any]]:
+    rows: list[tuple[str, Any]] = [("Cosine", found.cosine)]
+    if found.groups is not None:
+        rows.append(("Group-aware similarity", found.group_aware_similarity))
+        rows.append(("Groups", "{} and {}".format(*found.groups)))
+    if found.faces is not None:
+        # Where there are several, another one may have been meant.
+        rows.append(("Faces in the photos", "{} and {}".format(*found.faces)))
+    if found.decision is not None:
+        at = "" if found.decision.far is None else f" at FAR {found.decision.far:g}"
+        rows.append(("Decision", f"{found.verdict}{at}"))
+        rows.append(("Threshold", f"{found.decision.threshold:.4f} ({found.decision.origin})"))
+    return rows
+
+
+def embed_command(
+    sources: options.Photos,
+    out: Annotated[Path, Option(help="The .npz file to write.")],
+    model: options.Model = DEFAULT_PRESET,
+    aligned: options.Aligned = False,
+    detector: options.PhotoDetector = None,
+    face: options.PhotoFace = None,
+    flip: options.Flip = False,
+    threads: options.Threads = None,
+    batch_size: int | None = Option(None, min=1, help="Images embedded at once."),
+    json: options.Json = None,
+) -> None:
+    """Embed the faces of photos into an .npz file.
+
+    The face of each photo is found and aligned first, and a photo without one is listed as
+    skipped; with --aligned the images are faces of 112x112, aligned by five points already.
+
+    The file holds `embedding` (N, D), L2-normalised, `path` (N,) and, of a model with groups,
+    `group_feature` (N, 256) and `group` (N,).
+    """
+    from gfkeras.tasks.embed import embed
+
+    found = embed(
+        sources, out, model, aligned=aligned, detector=detector, face=face, flip=flip,
+        threads=threads, batch_size=batch_size,
+    )  # fmt: skip
+    count, width = found.embedding.shape
+    table([("Embedded", f"{count:,} images, {width} numbers each"),
+           ("Skipped", f"{len(found.skipped):,}"), ("File", found.path)])  # fmt: skip
+    list_skipped(found.skipped)
+    write_json(json, found.to_json())
+
+
+def enroll_command(
+    photos: Annotated[
+        Path,
+        Argument(
+            metavar="DIR",
+            callback=require_folder,
+            help="A folder per person, or one photo per person.",
+        ),
+    ],
+    gallery: options.Gallery,
+    model: options.Model = DEFAULT_PRESET,
+    update: bool = Option(
+        False, "--update", help="Add photos to people who are in the gallery already."
+    ),
+    storage: str | None = Option(
+        None, help="Of a new gallery: float32 (default), float16, int8 (a byte a number)."
+    ),
+    token: options.Token = None,
+    aligned: options.Aligned = False,
+    detector: options.PhotoDetector = None,
+    face: options.PhotoFace = None,
+    flip: options.Flip = False,
+    threads: options.Threads = None,
+    quiet: options.Quiet = False,
+    json: options.Json = None,
+) -> None:
+    """Enrol people in a gallery from their photos.
+
+    DIR/PERSON/*.jpg, any number of photos of each, or DIR/PERSON.jpg. The face of each photo is
+    found, aligned and embedded; a person's template is the mean of the photos. Who is in the
+    gallery already is left as is and listed, or gets the further photos with --update.
+    """
+    from gfkeras.tasks.enroll import enroll
+
+    with stages(quiet) as progress:
+        done = enroll(
+            photos, gallery, model, update=update, storage=storage, token=token, aligned=aligned,
+            detector=detector, face=face, flip=flip, threads=threads, progress=progress,
+        )  # fmt: skip
+    table([
+        ("Enrolled", f"{done.enrolled:,} people, {done.photos:,} photos"),
+        ("Already there", f"{len(done.already_there):,} people"),
+        ("Skipped", f"{len(done.skipped):,} photos"),
+        ("Gallery", f"{gallery}: {len(done.gallery):,} people, {done.gallery.storage}")
+    ])  # fmt: skip
+    for name in done.already_there[:5]:
+        say(f"already there: {name} (--update adds photos)")
+    list_skipped(done.skipped)
+    for path, count in list(done.several_faces.items())[:10]:
+        say(f"{path} shows {count} faces; the {done.chosen} one was taken")
+    write_json(json, done.to_json())
+    done.require()
+
+
+def search_command(
+    photo: Annotated[Path, Argument(metavar="PHOTO", callback=require_photo, help="A photo.")],
+    gallery: options.ExistingGallery,
+    model: str = Option(
+        DEFAULT_PRESET, metavar="MODEL", help="The model that the gallery was made with."
+    ),
+    k: int = Option(5, "--top", "-k", min=1, help="People listed for a face."),
+    far: options.Far = None,
+    thresholds: options.Thresholds = None,
+    threshold: options.Threshold = None,
+    group_aware: options.GroupAware = False,
+    beta: options.Beta = None,
+    gamma: options.Gamma = None,
+    picture: options.Picture = None,
+    token: options.Token = None,
+    aligned: options.Aligned = False,
+    detector: options.PhotoDetector = None,
+    face: str | None = Option(None, help="all (default), largest or central: which faces."),
+    flip: options.Flip = False,
+    threads: options.Threads = None,
+    json: options.Json = None,
+) -> None:
+    """Find the people of a photo in a gallery, exactly.
+
+    Every face is found, aligned, embedded and compared with everybody enrolled. With thresholds a
+    face whose best match does not reach them is said to be unknown.
+    """
+    from gfkeras.tasks.search import search
+
+    if picture is not None and aligned:
+        raise ValueError("`picture` shows where faces are in a photo: leave out --aligned.")
+    found = search(
+        photo, gallery, model, top=k, far=far, thresholds=thresholds, threshold=threshold,
+        similarity=options.chosen_similarity(group_aware, beta, gamma), token=token,
+        aligned=aligned, detector=detector, face=face, flip=flip, threads=threads,
+    )  # fmt: skip
+    for number, each in enumerate(found.faces, start=1):
+        place = "" if each.box is None else " at {:.0f}, {:.0f}, {:.0f}×{:.0f} pixels"
+        title = f"Face {number} of {len(found.faces)}{place.format(*each.to_json()['box'] or ())}"
+        table(_rows_search(each), title)
+    if found.decision is None:
+        say(HOW_TO_DECIDE)
+    else:
+        at = "" if found.decision.far is None else f", FAR {found.decision.far:g} a comparison"
+        say(f"Threshold {found.decision.threshold:.4f}{at} ({found.decision.origin})")
+    write_json(json, found.to_json())
+    if picture is not None:
+        say(f"Picture: {found.draw(picture)}")
+
+
+def _rows_search(face: FoundFace) -> list[tuple[str, Any]]:
+    rows: list[tuple[str, Any]] = []
+    for match in face.matches:
+        cosine = f"  (cosine {match.cosine:.4f})" if match.similarity != match.cosine else ""
+        rows.append((match.name, f"{match.similarity:.4f}{cosine}"))
+    if not face.matches:
+        rows.append(("Nobody", "the gallery is empty"))
+    if face.known is not None:
+        rows.append(("Decision", face.name or "unknown: nobody reaches the threshold"))
+    return rows
+
+
+def cluster_command(
+    sources: options.Photos,
+    out: Annotated[Path, Option(help="Folder for clusters.csv and the contact sheets.")],
+    model: options.Model = DEFAULT_PRESET,
+    method: str = Option("dbscan", help="dbscan or hdbscan."),
+    threshold: float | None = Option(
+        None, help="dbscan: cosine from which two faces are neighbours (0.5)."
+    ),
+    far: options.Far = None,
+    thresholds: options.Thresholds = None,
+    min_faces: int = Option(2, min=1, help="Faces that make a cluster."),
+    min_size: int = Option(
+        40, min=0, help="Leave out faces of fewer pixels: those in the background."
+    ),
+    aligned: options.Aligned = False,
+    detector: options.PhotoDetector = None,
+    flip: options.Flip = False,
+    threads: options.Threads = None,
+    quiet: options.Quiet = False,
+    json: options.Json = None,
+) -> None:
+    """Sort unlabelled photos by the people in them.
+
+    Every face of every photo is found, aligned and embedded; faces that are alike make a
+    cluster. Writes clusters.csv (photo, face, box, cluster) and contact sheets, the largest
+    clusters first.
+    """
+    from gfkeras.tasks.cluster import cluster
+
+    with stages(quiet) as progress:
+        found = cluster(
+            sources, out, model, method=method, threshold=threshold, far=far, thresholds=thresholds,
+            min_faces=min_faces, min_size=min_size, aligned=aligned, detector=detector, flip=flip,
+            threads=threads, progress=progress,
+        )  # fmt: skip
+    table(_rows_cluster(found))
+    list_skipped(found.faces.skipped)
+    write_json(json, found.to_json())
+
+
+def _rows_cluster(found: Clusters) -> list[tuple[str, Any]]:
+    near = "by HDBSCAN" if found.threshold is None else f"{found.threshold:.4f} ({found.origin})"
+    return [
+        ("Faces", f"{len(found.faces):,} in {len(found.photos):,} photos"),
+        ("Clusters", f"{found.count:,}; {found.in_none:,} faces in none"),
+        ("Neighbours from", near),
+        ("Skipped", f"{len(found.faces.skipped):,} photos"),
+        ("Written", f"{found.table} and {len(found.sheets)} contact sheets"),
+    ]
+
+
+gallery_app = typer.Typer(
+    help="Look into a gallery, and remove people from it.", no_args_is_help=True
+)
+
+
+@gallery_app.command("list")
+def list_command(
+    gallery: options.ExistingGallery, token: options.Token = None, json: options.Json = None
+) -> None:
+    """List the people of a gallery, and of how many photos their templates are made."""
+    from gfkeras.tasks.gallery import list_people
+
+    content = list_people(gallery, token)
+    width, groups = content.widths or (0, None)
+    table([
+        ("People", f"{len(content.people):,}"),
+        ("Model", content.metadata.get("model_name") or "unknown"),
+        ("Storage", f"{content.storage}, {width} numbers, {groups or 'no'} of groups")
+    ])  # fmt: skip
+    for name, count in content.people.items():
+        say(f"{name}\t{count}")
+    write_json(json, content.to_json())
+
+
+@gallery_app.command("remove")
+def remove_command(
+    gallery: options.ExistingGallery,
+    names: Annotated[list[str], Argument(metavar="NAME…", help="Whom to remove.")],
+    token: options.Token = None,
+) -> None:
+    """Remove people from a gallery."""
+    from gfkeras.tasks.gallery import remove_people
+
+    done = remove_people(gallery, names, token)
+    say(f"Removed {done.removed:,} of the people; {done.left:,} are left.")

@@ -1,0 +1,36 @@
+"""Reports of tasks: their progress, and results as JSON."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from gfkeras.files import json_values
+
+# Called with the stage, how much of it is done, and how much there is; None where unknown.
+Progress = Callable[[str, int, int | None], None]
+
+
+def stage_progress(progress: Progress | None, stage: str) -> Callable[[int, int], None] | None:
+    """Returns a callback (done, total) for one stage; None where nobody listens."""
+    if progress is None:
+        return None
+    return lambda done, total: progress(stage, done, total)
+
+
+@dataclasses.dataclass(frozen=True)
+class Result:
+    """A result whose fields are the content of `--json`."""
+
+    def to_json(self) -> dict[str, Any]:
+        """The fields by name, as JSON can hold them."""
+        return json_values(dataclasses.asdict(self))
+
+
+def skipped_json(skipped: Sequence[tuple[object, str]]) -> dict[str, Any]:
+    """The keys of files that were left out: how many, and each with its reason."""
+    return {
+        "skipped": len(skipped),
+        "skipped_files": [[str(path), reason] for path, reason in skipped],
+    }
