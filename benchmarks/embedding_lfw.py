@@ -29,7 +29,7 @@ from gfkeras.data import read_image
 from gfkeras.evaluation import PairList, evaluate_pairs, read_pairs
 from gfkeras.inference import Embedder
 from gfkeras.inference.gallery.column import STORAGES, decode, encode
-from gfkeras.inference.runtimes.litert import LiteRTRuntime
+from gfkeras.inference.runtimes import LiteRTRuntime
 
 TARGET, LOSS = 1.1, 0.0005
 THREADS = 2

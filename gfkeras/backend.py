@@ -1,7 +1,5 @@
 """Keras, its backend and LiteRT, imported quietly and only when they are needed."""
 
-from __future__ import annotations
-
 import base64
 import contextlib
 import functools
@@ -31,12 +29,7 @@ def set_defaults() -> None:
 def load_keras() -> None:
     """Imports Keras and its backend, and keeps their log lines off stderr.
 
-    Raises:
-        ImportError: naming the extra to install, where Keras or its backend is missing.
-
-    Example:
-        load_keras()
-        import keras
+    Call it before `import keras`. An ImportError names the extra to install.
     """
     if "keras" in sys.modules:
         return
@@ -77,7 +70,7 @@ _SMALLEST_TFLITE = (
 def load_litert() -> ModuleType:
     """`ai_edge_litert.interpreter`, which has said already that it uses XNNPACK.
 
-    LiteRT logs that line once in a process, when it first prepares a model, and has no setting for
+    LiteRT logs that line once in a process, when it first prepares a model, without a setting for
     it.
     """
     from ai_edge_litert import interpreter

@@ -7,6 +7,7 @@ import importlib
 import math
 import numbers
 from collections.abc import Iterable, Mapping
+from pathlib import Path
 from types import ModuleType
 from typing import Any, TypeVar
 
@@ -24,13 +25,7 @@ def nearest(name: str, known: Iterable[str]) -> str | None:
 
 
 def unknown_name(kind: str, name: str, known: Iterable[str]) -> ValueError:
-    """A ValueError for a name that is not known, with the nearest one.
-
-    Args:
-        kind: what the name stands for, such as "head".
-        name: what was received.
-        known: every name that would have been accepted.
-    """
+    """A ValueError for a name that is not known, with the nearest one; `kind` is such as "head"."""
     known = sorted(known)
     guess = nearest(name, known)
     hint = f"; did you mean {guess!r}?" if guess else "."
@@ -69,12 +64,7 @@ def positive_int(argument: str, value: Any) -> int:
 def in_range(argument: str, value: Any, low: float, high: float, unit: str = "") -> float:
     """Returns `value` as a float if it lies in [low, high); raises ValueError otherwise.
 
-    Args:
-        argument: what the value is called.
-        value: what was received.
-        low: the least that is accepted.
-        high: the bound that is not; infinity asks for any finite number.
-        unit: such as " radians".
+    An infinite `high` asks for any finite number; `unit` is such as " radians".
     """
     if not _is_number(value) or not low <= value < high:
         end = "π" if high == math.pi else f"{high:g}"
@@ -94,13 +84,15 @@ def _is_number(value: Any) -> bool:
     return isinstance(value, numbers.Real) and not isinstance(value, bool)
 
 
-class DownloadError(OSError):
-    """A download that failed for good; nothing was put under the file's name.
+def unreadable(path: Path, what: str, error: BaseException | str) -> ValueError:
+    """The error for an artefact that is truncated, garbage or not what its name says."""
+    lines = str(error).strip().splitlines()
+    reason = lines[0][:300] if lines else type(error).__name__
+    return ValueError(f"{path} cannot be read as {what}; it is damaged or not one: {reason}")
 
-    Attributes:
-        url: what was asked for, after `GFKERAS_MIRROR`.
-        reason: what went wrong.
-    """
+
+class DownloadError(OSError):
+    """A download of `url` (after `GFKERAS_MIRROR`) that failed for good, leaving no file."""
 
     def __init__(self, url: str, reason: str):
         super().__init__(f"{url}: {reason}")
@@ -132,15 +124,7 @@ class ImageError(ValueError):
 
 
 def require(module: str, extra: str) -> ModuleType:
-    """Imports an optional dependency.
-
-    Args:
-        module: what to import, such as "ai_edge_litert.interpreter".
-        extra: the extra of gfkeras that brings it.
-
-    Raises:
-        ImportError: naming the command that installs it.
-    """
+    """Imports an optional dependency; an ImportError names the command that installs its extra."""
     try:
         return importlib.import_module(module)
     except ImportError as error:

@@ -1,7 +1,5 @@
 """Files: whole or no results, room on the disk, hashes and order."""
 
-from __future__ import annotations
-
 import contextlib
 import errno
 import hashlib
@@ -31,10 +29,9 @@ PathLike = str | os.PathLike[str]
 def replacing(path: str | os.PathLike[str]) -> Iterator[Path]:
     """Gives a temporary name beside `path` and renames it over `path` at the end.
 
-    What is written under the temporary name, a file or a folder, appears under
-    `path` only when the block ends without an error; an error removes it and
-    leaves what was at `path` as it was. The name's end is kept, since
-    many writers choose their format by it.
+    A file or folder written under the temporary name appears under `path` only when the block ends
+    without an error; an error leaves what was at `path`. The name's end is kept, since many writers
+    choose their format by it.
 
     Example:
         with replacing("model.tflite") as temporary:

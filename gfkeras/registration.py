@@ -5,8 +5,6 @@ module adds the missing step: the first time that Keras is asked for an unknown 
 packages with such classes are imported. Nothing is imported earlier, Keras included.
 """
 
-from __future__ import annotations
-
 from typing import Any
 
 import wrapt

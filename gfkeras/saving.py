@@ -1,7 +1,5 @@
 """Models as folders: `config.json` beside `model.weights.h5`."""
 
-from __future__ import annotations
-
 import inspect
 import json
 import math
@@ -60,17 +58,10 @@ class SavableModel(keras.Model):
         return super()._run_through_graph(*args, **kwargs)
 
     def save_to(self, folder: str | os.PathLike[str]) -> Path:
-        """Writes architecture and weights, to be read back by `gfkeras.load`.
+        """Writes architecture and weights, to be read back by `gfkeras.load`; returns the folder.
 
-        Both files are written under temporary names and then renamed, so that an
-        interrupted save leaves the earlier model readable. Other files in the
-        folder are left alone.
-
-        Args:
-            folder: made where it does not exist.
-
-        Returns:
-            The folder.
+        Both files are renamed into place when they are whole, so that an interrupted save leaves
+        the earlier model readable. Other files in the folder are left alone.
 
         Raises:
             OSError: if there is no room for it, or it cannot be written.
@@ -109,17 +100,11 @@ def _file_size(model: keras.Model) -> int:
 
 
 def load_model(folder: str | os.PathLike[str]) -> keras.Model:
-    """Reads a model that `save_to` wrote.
-
-    Args:
-        folder: holds `config.json` and `model.weights.h5`.
-
-    Returns:
-        The `keras.Model` with its weights.
+    """Reads a model with its weights from a folder that `save_to` wrote.
 
     Raises:
-        ValueError: if a file is missing, is not what `save_to` writes, or does
-            not have the size and SHA-256 that `config.json` states.
+        ValueError: if a file is missing, is not what `save_to` writes, or does not have the size
+            and SHA-256 that `config.json` states.
     """
     folder = Path(folder)
     config_path = folder / CONFIG_FILE

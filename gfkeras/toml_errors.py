@@ -1,12 +1,14 @@
-"""Pydantic's errors as one readable line."""
+"""TOML files as validated tables, with Pydantic's errors as one readable line."""
 
-from __future__ import annotations
-
-from typing import Any, get_args
+import tomllib
+from pathlib import Path
+from typing import Any, TypeVar, get_args
 
 from pydantic import BaseModel, ValidationError
 
 from gfkeras.errors import nearest
+
+Table = TypeVar("Table", bound=BaseModel)
 
 _EXPECTED = {
     "int_type": "an integer",
@@ -22,13 +24,28 @@ _EXPECTED = {
 }
 
 
+def read_toml(path: Path, file: type[Table], what: str) -> Table:
+    """A TOML file as a `file`; a ValueError of one line names the path and the key."""
+    try:
+        return file.model_validate(toml_values(path))
+    except ValidationError as error:
+        raise ValueError(f"{path}: {readable(error, file, what)}") from error
+
+
+def toml_values(path: Path) -> dict[str, Any]:
+    """The values of a TOML file; a ValueError of one line where it cannot be read."""
+    try:
+        return tomllib.loads(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise ValueError(f"{path} cannot be read: {error.strerror or error}") from error
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise ValueError(f"{path} is not valid TOML: {error}") from error
+
+
 def readable(error: ValidationError, file: type[BaseModel], what: str = "recipe") -> str:
     """The first finding in one line, with the number of further ones.
 
-    Args:
-        error: what validation raised.
-        file: the model that was validated; its fields give the nearest keys.
-        what: what the file is called in messages.
+    `file` is the validated class, whose fields give the nearest keys; `what` names it in messages.
     """
     findings = error.errors()
     # A misspelt key also makes the right one "missing" or a value odd: name it first.

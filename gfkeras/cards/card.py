@@ -1,7 +1,5 @@
 """Cards of artefacts: writing, reading, embedding, checking and extending."""
 
-from __future__ import annotations
-
 import datetime
 import json
 from collections.abc import Mapping
@@ -9,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from gfkeras.cards import tflite_metadata
-from gfkeras.errors import require
+from gfkeras.errors import require, unreadable
 from gfkeras.files import replacing, sha256
 from gfkeras.version import __version__
 
@@ -38,8 +36,7 @@ def write_card(path: Path, card: Mapping[str, Any]) -> None:
 def file_facts(path: Path) -> dict[str, Any]:
     """Facts that only the card beside an artefact can state: `size_bytes` and `sha256`.
 
-    Args:
-        path: a file; or a folder, of which `sha256` holds that of each file by its name.
+    A folder has one `sha256` for each of its files, by name.
     """
     if not path.is_dir():
         return {"size_bytes": path.stat().st_size, "sha256": sha256(path)}
@@ -51,12 +48,7 @@ def file_facts(path: Path) -> dict[str, Any]:
 
 
 def embed_card(path: Path, card: Mapping[str, Any]) -> None:
-    """Puts a card into an artefact that was just written; what it computes stays the same.
-
-    Args:
-        path: a .tflite or .onnx file, or the folder of a SavedModel.
-        card: without what only a finished file has, its size and hash.
-    """
+    """Puts a card into an artefact that was just written; what it computes stays the same."""
     text = json.dumps(card, ensure_ascii=False, separators=(",", ":"))
     if path.is_dir():
         file = path / SAVEDMODEL_FILE
@@ -99,39 +91,28 @@ def _embedded(path: Path) -> str | bytes | None:
         file = path / SAVEDMODEL_FILE
         return file.read_bytes() if file.is_file() else None
     if path.suffix.lower() == ".tflite":
-        kind = "a TFLite model"
         try:
             return tflite_metadata.metadata(path.read_bytes(), NAME)
         except ValueError as error:
-            raise ValueError(_unreadable(path, kind, error)) from error
+            raise unreadable(path, "a TFLite model", error) from error
     onnx: Any = require("onnx", "onnx")
     try:
         model = onnx.load_model(path, load_external_data=False)
     # Of protobuf's own kind, which is an Exception.
     except Exception as error:
-        raise ValueError(_unreadable(path, "an ONNX model", error)) from error
+        raise unreadable(path, "an ONNX model", error) from error
     # The last, for what is put in is put behind.
     found = [entry.value for entry in model.metadata_props if entry.key == NAME]
     return found[-1] if found else None
 
 
-def _unreadable(path: Path, what: str, error: Exception) -> str:
-    return f"{path} cannot be read as {what}; it is damaged or not one: {error}"
-
-
 def read_card(path: Path) -> dict[str, Any] | None:
-    """Reads PATH.json and checks the artefact against it; without one, the card inside.
+    """Reads PATH.json and checks the artefact, a file or a SavedModel folder, against it.
 
-    Args:
-        path: the artefact, a file or a SavedModel folder.
-
-    Returns:
-        The card, or None where there is none. The one inside states no hash, so nothing is
-        checked by it.
+    Without PATH.json, the card inside is returned, which states no hash; without either, None.
 
     Raises:
-        ValueError: if a card cannot be read, or a file is missing or does not have the SHA-256
-            that PATH.json states.
+        ValueError: if a card cannot be read, or a file is missing or has another SHA-256.
     """
     beside = card_path(path)
     if not beside.is_file():
@@ -158,10 +139,10 @@ def read_card(path: Path) -> dict[str, Any] | None:
 
 
 def recordable_card(path: Path) -> dict[str, Any]:
-    """The card that `record` would add to; asked before a measurement, not after it.
+    """The card that `record` would add to; ask for it before a measurement, not after.
 
     Raises:
-        ValueError: for what is no artefact with a card, or does not match it.
+        ValueError: for a path that is no artefact with a card, or does not match it.
     """
     artefact = path.is_file() or (path / "saved_model.pb").is_file()
     card = read_card(path) if artefact else None
@@ -177,24 +158,19 @@ def recordable_card(path: Path) -> dict[str, Any]:
 
 
 def record(path: Path, kind: str, entry: Mapping[str, Any]) -> Path:
-    """Adds a measurement to the list `measured` of PATH.json.
+    """Adds a measurement to the list `measured` of PATH.json, and returns PATH.json.
 
-    The card inside the artefact stays as it is: with it, the artefact's hash would change. Where
-    there is only that one, PATH.json is made from it.
+    The card inside the artefact stays as it is: to change it would change the artefact's hash.
+    Where there is only that one, PATH.json is made from it.
 
     Args:
         path: the artefact.
         kind: "accuracy" or "latency".
-        entry: figures in what JSON has. `entry["of"]` says what was measured, such as protocol and
-            list, or machine and threads: an earlier entry of the same kind and the same `of` is
-            replaced.
-
-    Returns:
-        PATH.json, written whole or not at all.
+        entry: values that JSON has. `entry["of"]` says what was measured, such as protocol and
+            list, or machine and threads; an earlier entry of the same kind and `of` is replaced.
 
     Raises:
-        ValueError: for what is no artefact with a card, or does not match it; for an entry without
-            `of`, or with what JSON does not have.
+        ValueError: as `recordable_card`; for an entry without `of`, or with values that JSON lacks.
     """
     if not isinstance(entry.get(_OF), Mapping) or not entry[_OF]:
         raise ValueError(

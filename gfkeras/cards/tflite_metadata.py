@@ -1,7 +1,5 @@
 """Metadata of a TFLite file, added and read without touching the model."""
 
-from __future__ import annotations
-
 import struct
 from typing import Any
 
@@ -19,12 +17,8 @@ _ALIGNMENT = 64
 def with_metadata(content: bytes, name: str, value: bytes) -> bytes:
     """The same model with one more entry of metadata, or another value for it.
 
-    A flatbuffer is written from its end to its beginning, and refers forwards only. So a new root
-    is put before the file, which refers to the parts of the old one: those stay as they are, byte
-    for byte, and where they were in memory relative to their alignment.
-
-    Raises:
-        ValueError: for what is no TFLite file.
+    A flatbuffer is written from its end to its beginning and refers forwards only. So a new root
+    goes before the file and refers to parts of the old one, which keep their bytes and alignment.
     """
     schema, flatbuffers = _packages()
     model = _model(schema, content)
@@ -64,11 +58,7 @@ def with_metadata(content: bytes, name: str, value: bytes) -> bytes:
 
 
 def metadata(content: bytes, name: str) -> bytes | None:
-    """An entry of a file's metadata; None where it has none of that name.
-
-    Raises:
-        ValueError: for what is no TFLite file.
-    """
+    """An entry of a file's metadata; None where it has none of that name."""
     schema, _ = _packages()
     model = _model(schema, content)
     try:

@@ -49,16 +49,17 @@ def ablate_command(
     from gfkeras.tasks.ablate import ablate, read_grid
 
     numbers = options.numbers("seeds", seeds, 0)
+    # Before anything else is asked for: an error of the recipe says what to correct.
+    read = read_grid(grid, settings or ())
     if plan:
-        _plan(read_grid(grid, settings or ()))
+        _plan(read)
         return
     if data is None or out is None:
         missing = "data" if data is None else "out"
         raise ValueError(f"`{missing}` must be given, unless --plan is. Received: none")
     result = ablate(
-        grid, data, out, identities=identities, pairs=pairs, pairs_data=pairs_data,
-        pairs_identities=pairs_identities, seeds=numbers, rows=rows, settings=settings or (),
-        verbose=fit_verbosity(quiet),
+        read, data, out, identities=identities, pairs=pairs, pairs_data=pairs_data,
+        pairs_identities=pairs_identities, seeds=numbers, rows=rows, verbose=fit_verbosity(quiet),
         progress=None if quiet else lambda what, done, total: say(f"[{done}/{total}] {what}"),
     )  # fmt: skip
     _print(result, out)

@@ -14,7 +14,7 @@ import numpy as np
 
 from gfkeras.data.augmentation import Augmentation
 from gfkeras.data.identity_sampler import IdentitySampler
-from gfkeras.data.images import IMAGE_SIZE, ImageError, check_images, read_image
+from gfkeras.data.images import IMAGE_SIZE, check_images, decode_batch, read_image
 from gfkeras.data.records import RecordSet
 from gfkeras.errors import positive_int
 
@@ -24,36 +24,34 @@ Change = Callable[[np.ndarray, np.random.Generator], np.ndarray]
 class FaceBatches(keras.utils.PyDataset):
     """Batches (images uint8, labels int32) for `model.fit`, on any Keras backend.
 
-    The order of an epoch depends on `seed` and the epoch only, and what happens to
-    a batch on `seed`, the epoch and its index: the number of workers changes nothing,
-    and setting `epoch` continues where an earlier run stopped. Give `fit` shuffle=False, or
-    Keras shuffles the order of the batches besides, from a generator of its own.
+    The order of an epoch depends on `seed` and the epoch only, and the augmentation of a batch on
+    `seed`, the epoch and its index. The number of workers changes nothing, and setting `epoch`
+    continues where an earlier run stopped. Give `fit` shuffle=False, or Keras also shuffles the
+    order of the batches, from a generator of its own.
 
     Args:
-        images: (N, 112, 112, 3) uint8, or what to decode as it is needed: files, or a
-            `RecordSet`.
+        images: (N, 112, 112, 3) uint8, or what to decode as needed: files, or a `RecordSet`.
         labels: (N,) integers; those of the records by default.
-        batch_size: images a batch; with a sampler the sampler's, and may be left out.
+        batch_size: images a batch; by default that of the sampler.
         shuffle: draw a new order every epoch.
         seed: of the order and of the augmentation.
         augmentation: an `Augmentation`, or any function of (images, generator), for each batch.
-            Of several shards only an `Augmentation`'s moves are those of the whole batch.
+            With several shards, only `Augmentation` reproduces the transforms of the whole batch.
         drop_remainder: leave out the last, smaller batch, so that all have one shape.
-        sampler: says which images make up each batch, from the same labels; then `shuffle`
-            and `drop_remainder` have nothing to say, and the order has the sampler's own seed.
+        sampler: says which images make up each batch, from the same labels and with its own seed;
+            `shuffle` and `drop_remainder` are then ignored.
         shard: (index, count): of every batch only the index-th of `count` equal parts, for the
             index-th of `count` workers. Together they see the batches that a single one would.
         **kwargs: `workers`, `use_multiprocessing`, `max_queue_size` of PyDataset.
 
     Attributes:
         epoch: counts up at the end of each epoch.
-        skipped: {file: reason} of files met so far that cannot be read; another image
-            of the batch stands in for each, with a sampler one of the same identity
-            where the batch has one.
+        skipped: {file: reason} of files met so far that cannot be read. Another image of the batch
+            stands in for each, with a sampler one of the same identity where there is one.
 
     Raises:
-        ValueError: if images and labels do not match, if the sampler has other labels or
-            another batch size, or if a whole batch of files cannot be read.
+        ValueError: if images, labels, sampler and batch size do not match, or if a whole batch of
+            files cannot be read.
 
     Example:
         faces = FaceFolder("orl_faces").load()
@@ -129,22 +127,16 @@ class FaceBatches(keras.utils.PyDataset):
         return self.batch(self.epoch, index)
 
     def batch(self, epoch: int, index: int) -> tuple[np.ndarray, np.ndarray]:
-        """The batch of any epoch: what `epoch` is now does not matter.
-
-        Args:
-            epoch: counted from 0.
-            index: of the batch in the epoch.
-        """
+        """Batch number `index` of any epoch, counted from 0, whatever `epoch` is now."""
         images, labels, key = self.moved_batch(epoch, index)
         if isinstance(self.augmentation, Augmentation):
             images = self.augmentation.apply_layers(images, key)
         return images, labels
 
     def moved_batch(self, epoch: int, index: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        """As `batch`, but without the layers of an `Augmentation`, and with the key for them.
+        """As `batch`, without the layers of an `Augmentation`: images, labels, and the layers' key.
 
-        Returns:
-            Images, labels, and the two integers for `Augmentation.apply_layers`.
+        The key is the two integers for `Augmentation.apply_layers`.
         """
         whole = self._order(epoch)[index * self.batch_size : (index + 1) * self.batch_size]
         part, parts = self.shard
@@ -216,7 +208,12 @@ class FaceBatches(keras.utils.PyDataset):
         if isinstance(self.images, RecordSet):
             images, read, reasons = self.images.decode(chosen)
         else:
-            images, read, reasons = self._read_files(chosen)
+            images, read, reasons = decode_batch(
+                [os.fspath(self.images[index]) for index in chosen],
+                (IMAGE_SIZE, IMAGE_SIZE),
+                read_image,
+                str,
+            )
         if read.all():
             return images, chosen
         self.skipped |= {Path(place): reason for place, reason in reasons.items()}
@@ -234,19 +231,6 @@ class FaceBatches(keras.utils.PyDataset):
             same = labels[:, None] == labels[good]
             source = np.where(~read & same.any(axis=1), good[same.argmax(axis=1)], source)
         return images[source], chosen[source]
-
-    def _read_files(self, chosen: np.ndarray) -> tuple[np.ndarray, np.ndarray, dict[str, str]]:
-        images = np.zeros((len(chosen), IMAGE_SIZE, IMAGE_SIZE, 3), np.uint8)
-        read = np.ones(len(chosen), bool)
-        reasons: dict[str, str] = {}
-        for position, index in enumerate(chosen):
-            path = os.fspath(self.images[index])
-            try:
-                images[position] = read_image(path, IMAGE_SIZE)
-            except ImageError as error:
-                read[position] = False
-                reasons[path] = error.reason
-        return images, read, reasons
 
 
 def _checked_shard(shard: tuple[int, int], batch_size: int) -> tuple[int, int]:

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Collection, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
 from gfkeras.data.images import IMAGE_SIZE, ImageError, check_images, read_image
+from gfkeras.errors import nearest
 from gfkeras.processors import usable_processors
 
 
@@ -36,12 +39,7 @@ class Faces:
 
     def __post_init__(self) -> None:
         self.images = check_images(self.images)
-        labels = np.asarray(self.labels)
-        if labels.ndim != 1 or not np.issubdtype(labels.dtype, np.integer):
-            raise ValueError(
-                "`labels` must be a vector of integers. "
-                f"Received: labels of shape {labels.shape} and type {labels.dtype}"
-            )
+        labels = check_labels(self.labels)
         if len(labels) != len(self.images):
             raise ValueError(
                 f"`labels` must have one entry per image. Received: {len(labels)} labels "
@@ -65,11 +63,7 @@ class Faces:
         check_trainable(len(np.unique(self.labels)), len(self))
 
     def select(self, identities: Sequence[int]) -> Faces:
-        """The faces of some identities, with labels 0…n − 1 in the order given.
-
-        Args:
-            identities: labels of this object.
-        """
+        """The faces of some identities, given by label, with labels 0…n − 1 in that order."""
         new_label = np.full(len(self.identities), -1, np.int32)
         new_label[list(identities)] = np.arange(len(identities))
         keep = np.flatnonzero(new_label[self.labels] >= 0)
@@ -81,14 +75,38 @@ class Faces:
         )
 
     def split(self, holdout: int) -> tuple[Faces, Faces]:
-        """Splits by identity: all but the last `holdout` of them, and those.
-
-        Raises:
-            ValueError: if `holdout` leaves no identity on either side.
-        """
+        """All but the last `holdout` identities, and those; ValueError if either is empty."""
         check_holdout(holdout, len(self.identities))
         order = list(range(len(self.identities)))
         return self.select(order[:-holdout]), self.select(order[-holdout:])
+
+
+def check_labels(labels: Any) -> np.ndarray:
+    """Returns labels as an array; ValueError for anything but a vector of integers."""
+    labels = np.asarray(labels)
+    if labels.ndim != 1 or not np.issubdtype(labels.dtype, np.integer):
+        raise ValueError(
+            "`labels` must be a vector of integers. "
+            f"Received: labels of shape {labels.shape} and type {labels.dtype}"
+        )
+    return labels
+
+
+def check_names(names: list[str], known: Collection[str], kind: str, place: Path) -> None:
+    """Raises ValueError for a name that is not there, with the nearest one, or given twice."""
+    missing = [name for name in names if name not in known]
+    if missing:
+        guess = nearest(missing[0], known)
+        hint = f" (did you mean {guess!r}?)" if guess else ""
+        more = f" and {len(missing) - 1} more" if len(missing) > 1 else ""
+        raise ValueError(
+            f"`identities` must name {kind} of {str(place)!r}. Received: {missing[0]!r}{hint}{more}"
+        )
+    if len(set(names)) < len(names):
+        ((twice, _),) = Counter(names).most_common(1)
+        raise ValueError(
+            f"`identities` must name each of the {kind} once. Received: {twice!r} twice"
+        )
 
 
 def check_trainable(identities: int, images: int) -> None:
@@ -112,16 +130,10 @@ def check_holdout(holdout: int, identities: int, place: str = "") -> None:
 def decode_files(
     paths: Sequence[Path], size: int = IMAGE_SIZE, workers: int | None = None
 ) -> tuple[np.ndarray, list[int], list[tuple[Path, str]]]:
-    """Decodes files with `read_image`, on several threads.
+    """Decodes files with `read_image`, on `workers` threads: by default one for each processor.
 
-    Args:
-        paths: N image files.
-        size: height and width of the images.
-        workers: threads; the number of processors by default.
-
-    Returns:
-        (M, size, size, 3) uint8 of those that could be read, the place in `paths` of each, and
-        (path, reason) of the others.
+    Returns (M, size, size, 3) uint8 of those that could be read, the place in `paths` of each, and
+    (path, reason) of the others.
     """
 
     def decode(path: Path) -> np.ndarray | ImageError:

@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import dataclasses
 import json
-import os
 import tarfile
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import filelock
 import numpy as np
@@ -16,19 +15,24 @@ from PIL import Image
 
 from gfkeras.downloads import DownloadError, cache_folder, fetch_file
 from gfkeras.errors import by_name, require
-from gfkeras.files import replacing
+from gfkeras.files import PathLike, replacing, write_json
 
 _NOTE = "fetched.json"
 # YuNet is no data set, but what aligning photos needs.
 _DETECTOR = "yunet"
 
-# Addresses and hashes are those that scikit-learn publishes in its fetch_lfw_people,
+# Name, number at figshare and SHA-256, as scikit-learn publishes them in its fetch_lfw_people,
 # fetch_lfw_pairs and fetch_olivetti_faces, whose own downloads cannot be resumed.
-_FIGSHARE = "https://ndownloader.figshare.com/files/"
+_LFW = """\
+lfw-funneled.tgz 5976015 b47c8422c8cded889dc5a13418c4bc2abbda121092b3533a83306f90d900100a
+pairsDevTrain.txt 5976012 1d454dada7dfeca0e7eab6f65dc4e97a6312d44cf142207be28d688be92aabfa
+pairsDevTest.txt 5976009 7cb06600ea8b2814ac26e946201cdb304296262aad67d046a16a7ec85d0ff87c
+pairs.txt 5976006 ea42330c62c92989f9d7c03237ed5d591365e89b3e649747777b70e692dc1592"""
+_OLIVETTI = """\
+olivettifaces.mat 5976027 b612fb967f2dc77c9c62d3e1266e0c73d5fca46a4b8906c18e454d41af987794"""
 
 
-@dataclasses.dataclass(frozen=True)
-class RemoteFile:
+class RemoteFile(NamedTuple):
     """A public file: where it is, and what proves that it is the right one."""
 
     name: str
@@ -38,14 +42,10 @@ class RemoteFile:
 
 @dataclasses.dataclass(frozen=True)
 class DataSet:
-    """A public data set.
+    """A public data set: what it is, and what may be done with it, naming whom.
 
-    Attributes:
-        title: what it is, for people.
-        terms: what may be done with it, and whom to name.
-        files: what is downloaded; the first holds the faces.
-        faces: the folder of the result that holds one folder per person; "" for the result itself.
-        unpack: makes the result: called with the downloaded files by name and an empty folder.
+    The first of `files` holds the faces. `unpack` makes the result from the downloaded files by
+    name, in an empty folder; `faces` is its folder with one folder per person, "" for itself.
     """
 
     title: str
@@ -66,58 +66,32 @@ def _unpack_lfw(files: dict[str, Path], folder: Path) -> None:
 def _unpack_olivetti(files: dict[str, Path], folder: Path) -> None:
     (path,) = files.values()
     # As scikit-learn reads them, but in their own 8 bits: it stretches them to 0…1.
-    faces = (
-        require("scipy.io", "sklearn")
-        .loadmat(path)["faces"]
-        .T.reshape(-1, 64, 64)
-        .transpose(0, 2, 1)
-        .astype(np.uint8)
-    )
+    columns = require("scipy.io", "sklearn").loadmat(path)["faces"].T
+    faces = columns.reshape(-1, 64, 64).transpose(0, 2, 1).astype(np.uint8)
     for index, face in enumerate(faces):
         person = folder / f"s{index // 10 + 1}"
         person.mkdir(exist_ok=True)
         Image.fromarray(face).save(person / f"{index % 10 + 1}.png")
 
 
+def _figshare(table: str) -> tuple[RemoteFile, ...]:
+    rows = (line.split() for line in table.splitlines())
+    address = "https://ndownloader.figshare.com/files/"
+    return tuple(RemoteFile(name, address + number, sha256) for name, number, sha256 in rows)
+
+
 DATA_SETS = {
     "lfw": DataSet(
         title="Labeled Faces in the Wild, funneled: 13,233 photos of 5,749 people",
         terms="research benchmark of the University of Massachusetts",
-        files=(
-            RemoteFile(
-                "lfw-funneled.tgz",
-                _FIGSHARE + "5976015",
-                "b47c8422c8cded889dc5a13418c4bc2abbda121092b3533a83306f90d900100a",
-            ),
-            RemoteFile(
-                "pairsDevTrain.txt",
-                _FIGSHARE + "5976012",
-                "1d454dada7dfeca0e7eab6f65dc4e97a6312d44cf142207be28d688be92aabfa",
-            ),
-            RemoteFile(
-                "pairsDevTest.txt",
-                _FIGSHARE + "5976009",
-                "7cb06600ea8b2814ac26e946201cdb304296262aad67d046a16a7ec85d0ff87c",
-            ),
-            RemoteFile(
-                "pairs.txt",
-                _FIGSHARE + "5976006",
-                "ea42330c62c92989f9d7c03237ed5d591365e89b3e649747777b70e692dc1592",
-            ),
-        ),
+        files=_figshare(_LFW),
         faces="lfw_funneled",
         unpack=_unpack_lfw,
     ),
     "olivetti": DataSet(
         title="Olivetti (AT&T) faces: 400 grey images of 40 people, 64×64",
         terms="free for research; credit AT&T Laboratories Cambridge",
-        files=(
-            RemoteFile(
-                "olivettifaces.mat",
-                _FIGSHARE + "5976027",
-                "b612fb967f2dc77c9c62d3e1266e0c73d5fca46a4b8906c18e454d41af987794",
-            ),
-        ),
+        files=_figshare(_OLIVETTI),
         faces="",
         unpack=_unpack_olivetti,
     ),
@@ -130,21 +104,20 @@ def fetchable() -> dict[str, str]:
     return titles | {_DETECTOR: "YuNet, the face detector that aligning photos needs (233 KB)"}
 
 
-def fetch(name: str, out: str | os.PathLike[str] | None = None) -> Path:
+def fetch(name: str, out: PathLike | None = None) -> Path:
     """Downloads a public data set and unpacks it.
 
-    Downloads are verified, resumed, and steered by environment variables as
-    `gfkeras.downloads` describes. The result appears whole or not at all; a second call finds
-    it and downloads nothing. Archives are deleted when they have been unpacked.
+    Downloads are verified, resumed, and steered by environment variables as `gfkeras.downloads`
+    describes. The result appears whole or not at all; a second call finds it and downloads nothing.
+    Archives are deleted when they have been unpacked.
 
     Args:
         name: one of `fetchable()`.
-        out: the folder to make; `<cache>/datasets/<name>` by default (and for "yunet" the
-            cache itself).
+        out: the folder to make; `<cache>/datasets/<name>` by default (for "yunet" the cache).
 
     Returns:
-        The folder with one folder per person, for `gfkeras prepare`; for "lfw" the pairs files
-        of its protocols lie beside it. For "yunet" the detector's file.
+        The folder with one folder per person, for "lfw" beside the pairs files of its protocols.
+        For "yunet" the detector's file.
 
     Raises:
         ValueError: for an unknown name, or where `out` holds anything else.
@@ -191,8 +164,7 @@ def _make(data_set: DataSet, archives: Path, target: Path, note: dict[str, Any])
             data_set.unpack(files, temporary)
             if not (temporary / data_set.faces).is_dir():
                 raise ValueError(f"no folder {data_set.faces!r} in it")
-            text = json.dumps(note, indent=1, ensure_ascii=False)
-            (temporary / _NOTE).write_text(text + "\n", encoding="utf-8")
+            write_json(temporary / _NOTE, note)
     except (OSError, ValueError, KeyError, tarfile.TarError) as error:
         raise DownloadError(
             data_set.files[0].url,

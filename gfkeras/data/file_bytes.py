@@ -11,18 +11,10 @@ from typing import Any, BinaryIO
 class FileBytes:
     """A file read at any offset; opened on first use, so that it can be pickled.
 
-    Reads never move a shared position where the system has `pread`: threads and forked
-    processes may read at once. A length is compared with the file's size before memory is
-    asked for, since lengths that come out of files are not to be trusted.
-
-    Args:
-        path: an existing file.
-
-    Attributes:
-        size: of the file in bytes, when it was first seen.
-
-    Raises:
-        ValueError: if the file cannot be read.
+    Reads never move a shared position where the system has `pread`: threads and forked processes
+    may read at once. A length is compared with the file's size before memory is asked for, since
+    lengths that come out of files are not to be trusted. `size` is that of the file when it was
+    first seen; an unreadable file raises ValueError.
     """
 
     def __init__(self, path: str | os.PathLike[str]):
@@ -35,11 +27,7 @@ class FileBytes:
         self._lock = threading.Lock()
 
     def read(self, offset: int, count: int) -> bytes:
-        """Exactly `count` bytes from `offset` on.
-
-        Raises:
-            ValueError: naming file and offset, where the file ends before.
-        """
+        """Exactly `count` bytes from `offset` on; ValueError where the file ends before."""
         if offset < 0 or count < 0 or offset + count > self.size:
             raise ValueError(
                 f"{self.path}, byte {offset}: expected {count} bytes. "
@@ -56,12 +44,6 @@ class FileBytes:
     def upto(self, offset: int, count: int) -> bytes:
         """As `read`, but fewer bytes at the end of the file."""
         return self.read(offset, max(0, min(count, self.size - offset)))
-
-    def close(self) -> None:
-        """Closes the file; a later read opens it again."""
-        if self._file is not None:
-            self._file.close()
-            self._file = None
 
     def _read(self, offset: int, count: int) -> bytes:
         with self._lock:
@@ -87,5 +69,5 @@ class FileBytes:
 
     def __del__(self) -> None:
         # `__init__` may have failed before there was a file.
-        if self.__dict__.get("_file") is not None:
-            self.close()
+        if (file := self.__dict__.get("_file")) is not None:
+            file.close()

@@ -3,29 +3,28 @@
 from __future__ import annotations
 
 import os
-from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path, PurePosixPath
 
 import numpy as np
 
-from gfkeras.data.faces import Faces, check_holdout, decode_files
+from gfkeras.data.faces import Faces, check_holdout, check_names, decode_files
 from gfkeras.data.images import IMAGE_SIZE
-from gfkeras.errors import nearest
-from gfkeras.files import IMAGE_SUFFIXES, natural_key, replacing
+from gfkeras.data.sources.listing import existing_folder
+from gfkeras.files import IMAGE_SUFFIXES, PathLike, natural_key, replacing
 
 
 class FaceFolder:
     """A folder that holds one folder of images per identity.
 
-    Nothing is decoded until `load`. Identities and images come in natural order
-    (s2 before s10), so that the same folder gives the same labels everywhere.
+    Nothing is decoded until `load`. Identities and images come in natural order (s2 before s10),
+    so that the same folder gives the same labels everywhere.
 
     Args:
         root: the folder of folders.
-        identities: which folders to take and in what order: names, or a text file
-            with one name a line. Lines of LFW's lists (`name<TAB>count`, and a first
-            line holding a count) are understood. All folders by default.
+        identities: which folders to take and in what order: names, or a text file with one name a
+            line. Lines of LFW's lists (`name<TAB>count`, and a first line holding a count) are
+            understood. All folders by default.
         min_images: identities with fewer image files are left out.
         images: which files to take, in what order, and whose they are: {path below `root`:
             person}, or a text file that `read_image_list` reads. The identities then come in the
@@ -39,8 +38,8 @@ class FaceFolder:
         skipped: (path, reason) for each thing in the folder that is not used.
 
     Raises:
-        ValueError: if the folder is missing or holds no images, or a name in
-            `identities` or `images` is not in it.
+        ValueError: if the folder is missing or holds no images, or lacks a name in `identities`
+            or `images`.
 
     Example:
         folder = FaceFolder("orl_faces")
@@ -50,26 +49,23 @@ class FaceFolder:
 
     def __init__(
         self,
-        root: str | os.PathLike[str],
-        identities: Sequence[str] | str | os.PathLike[str] | None = None,
+        root: PathLike,
+        identities: Sequence[str] | PathLike | None = None,
         min_images: int = 1,
-        images: Mapping[str, str] | str | os.PathLike[str] | None = None,
+        images: Mapping[str, str] | PathLike | None = None,
     ):
         self.root = Path(root)
         self.min_images = min_images
         self.skipped: list[tuple[Path, str]] = []
-        if not self.root.is_dir():
-            reason = "is not a folder" if self.root.exists() else "does not exist"
-            raise ValueError(
-                f"`root` must be a folder with one folder of images per person. "
-                f"Received: root={str(self.root)!r}, which {reason}"
-            )
+        existing_folder("root", self.root, "one folder of images per person")
         if isinstance(images, (str, os.PathLike)):
             images = read_image_list(images)
         self.images = None if images is None else dict(images)
         people = self._folders() if self.images is None else self._listed(self.images)
         if identities is not None:
-            people = self._chosen(people, read_names(identities))
+            names = read_names(identities)
+            check_names(names, people, "folders", self.root)
+            people = {name: people[name] for name in names}
         self.identities: list[str] = []
         self.paths: list[Path] = []
         labels: list[int] = []
@@ -93,7 +89,7 @@ class FaceFolder:
     def __len__(self) -> int:
         return len(self.paths)
 
-    def select(self, identities: Sequence[str] | str | os.PathLike[str]) -> FaceFolder:
+    def select(self, identities: Sequence[str] | PathLike) -> FaceFolder:
         """The same folder with these identities only (names, or a file of names)."""
         return FaceFolder(self.root, read_names(identities), self.min_images, self.images)
 
@@ -105,30 +101,16 @@ class FaceFolder:
         ]
 
     def split(self, holdout: int) -> tuple[FaceFolder, FaceFolder]:
-        """All but the last `holdout` identities, and those.
-
-        Raises:
-            ValueError: if that leaves no identity on either side.
-        """
+        """All but the last `holdout` identities, and those; ValueError if either is empty."""
         check_holdout(holdout, len(self.identities), f" of {str(self.root)!r}")
         first, last = self.identities[:-holdout], self.identities[-holdout:]
         return self.select(first), self.select(last)
 
     def load(self, workers: int | None = None, size: int = IMAGE_SIZE) -> Faces:
-        """Decodes every image into memory.
+        """Decodes every image into memory, 37 KiB each at 112×112, on `workers` threads.
 
-        An image that cannot be read is listed in the result's `skipped`, and an
-        identity left without any is dropped.
-
-        Args:
-            workers: threads; the number of processors by default.
-            size: height and width of the images.
-
-        Returns:
-            The faces, 37 KiB each at 112×112.
-
-        Raises:
-            ValueError: if not one image can be read.
+        The result's `skipped` lists images that cannot be read, and an identity left without any is
+        dropped. ValueError if no image can be read.
         """
         images, kept, unread = decode_files(self.paths, size, workers)
         skipped = self.skipped + unread
@@ -156,9 +138,7 @@ class FaceFolder:
     def _folders(self) -> dict[str, list[Path] | None]:
         """The names of the folders, whose images are not listed yet."""
         folders: dict[str, list[Path] | None] = {}
-        for entry in sorted(self.root.iterdir(), key=lambda path: natural_key(path.name)):
-            if entry.name.startswith("."):
-                continue
+        for entry in _entries(self.root):
             if entry.is_dir():
                 folders[entry.name] = None
             else:
@@ -167,45 +147,20 @@ class FaceFolder:
 
     def _listed(self, images: dict[str, str]) -> dict[str, list[Path] | None]:
         """The images of each person of a list, in its order."""
-        people: dict[str, list[Path] | None] = {}
-        missing = []
+        missing = [name for name in images if not (self.root / name).is_file()]
+        if missing:
+            more = f" and {len(missing) - 1} more" if len(missing) > 1 else ""
+            raise ValueError(
+                f"`images` must name files below {str(self.root)!r}. Received: {missing[0]!r}{more}"
+            )
+        people: dict[str, list[Path]] = {}
         for name, person in images.items():
-            path = self.root / name
-            files = people.setdefault(person, [])
-            assert files is not None
-            files.append(path)
-            if not path.is_file():
-                missing.append(name)
-        if missing:
-            raise ValueError(
-                f"`images` must name files below {str(self.root)!r}. Received: {missing[0]!r}"
-                + (f" and {len(missing) - 1} more" if len(missing) > 1 else "")
-            )
-        return people
-
-    def _chosen(
-        self, folders: dict[str, list[Path] | None], names: list[str]
-    ) -> dict[str, list[Path] | None]:
-        missing = [name for name in names if name not in folders]
-        if missing:
-            guess = nearest(missing[0], folders)
-            hint = f" (did you mean {guess!r}?)" if guess else ""
-            raise ValueError(
-                f"`identities` must name folders of {str(self.root)!r}. Received: {missing[0]!r}"
-                f"{hint}" + (f" and {len(missing) - 1} more" if len(missing) > 1 else "")
-            )
-        twice = [name for name, count in Counter(names).items() if count > 1]
-        if twice:
-            raise ValueError(
-                f"`identities` must name each folder once. Received: {twice[0]!r} twice"
-            )
-        return {name: folders[name] for name in names}
+            people.setdefault(person, []).append(self.root / name)
+        return {**people}
 
     def _images(self, folder: Path) -> list[Path]:
         images = []
-        for entry in sorted(folder.iterdir(), key=lambda path: natural_key(path.name)):
-            if entry.name.startswith("."):
-                continue
+        for entry in _entries(folder):
             if entry.is_dir():
                 self.skipped.append((entry, "a folder inside a person's folder"))
             elif entry.suffix.lower() not in IMAGE_SUFFIXES:
@@ -215,12 +170,14 @@ class FaceFolder:
         return images
 
 
-def read_names(identities: Iterable[str] | str | os.PathLike[str]) -> list[str]:
-    """Names as they are, or from the lines of a file.
+def _entries(folder: Path) -> list[Path]:
+    """The entries of a folder in natural order, without dot files."""
+    shown = (entry for entry in folder.iterdir() if not entry.name.startswith("."))
+    return sorted(shown, key=lambda path: natural_key(path.name))
 
-    Raises:
-        ValueError: for a file that cannot be read.
-    """
+
+def read_names(identities: Iterable[str] | PathLike) -> list[str]:
+    """Names as they are, or from the lines of a file."""
     if not isinstance(identities, (str, os.PathLike)):
         return [str(name) for name in identities]
     lines = read_lines(identities, "identities", "names or a text file of names")
@@ -232,17 +189,8 @@ def read_names(identities: Iterable[str] | str | os.PathLike[str]) -> list[str]:
     return [row[0] for row in rows]
 
 
-def read_lines(path: str | os.PathLike[str], argument: str, expected: str) -> list[str]:
-    """The lines of a UTF-8 text file.
-
-    Args:
-        path: the file.
-        argument: what an error calls it.
-        expected: what it must be, for an error.
-
-    Raises:
-        ValueError: for a file that cannot be read.
-    """
+def read_lines(path: PathLike, argument: str, expected: str) -> list[str]:
+    """The lines of a UTF-8 text file; ValueError, naming `argument`, if it cannot be read."""
     try:
         return Path(path).read_text(encoding="utf-8").splitlines()
     except (OSError, UnicodeDecodeError) as error:
@@ -251,19 +199,15 @@ def read_lines(path: str | os.PathLike[str], argument: str, expected: str) -> li
         ) from error
 
 
-def read_image_list(path: str | os.PathLike[str]) -> dict[str, str]:
+def read_image_list(path: PathLike) -> dict[str, str]:
     """Reads a text file with one image a line: `PERSON/FILE`, or `PATH<TAB>PERSON`.
 
-    The path is that below the folder of people, with `/`. Without a second column the person
-    is the folder that the image lies in; with one it is whoever stands there, so that a label can
-    be corrected without moving the file.
+    The path is that below the folder of people, with `/`. Without a second column the person is the
+    image's folder; a second column names the person, so that a label can be corrected without
+    moving the file. The result is {path: person} in the order of the lines.
 
-    Returns:
-        {path: person} in the order of the lines.
-
-    Raises:
-        ValueError: naming the line, for a file that cannot be read, a path that leads out of the
-            folder or names no person, or an image that comes twice.
+    Raises ValueError, naming the line, for a file that cannot be read, a path that leads out of the
+    folder or names no person, or an image that comes twice.
     """
     place = os.fspath(path)
     lines = read_lines(path, "images", "a text file with one image a line")
@@ -288,13 +232,10 @@ def read_image_list(path: str | os.PathLike[str]) -> dict[str, str]:
     return found
 
 
-def write_image_list(path: str | os.PathLike[str], images: Iterable[tuple[str, str]]) -> None:
-    """Writes what `read_image_list` reads, whole or not at all.
+def write_image_list(path: PathLike, images: Iterable[tuple[str, str]]) -> None:
+    """Writes (path, person) as `read_image_list` reads them, whole or not at all.
 
-    Args:
-        path: the text file.
-        images: (path below the folder of people, person). The person is left out where it
-            is the folder's name.
+    The person is left out where it is the folder's name.
     """
     with replacing(path) as temporary, temporary.open("w", encoding="utf-8", newline="\n") as file:
         for name, person in images:

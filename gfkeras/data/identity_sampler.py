@@ -2,46 +2,40 @@
 
 from __future__ import annotations
 
-import operator
 from typing import Any
 
 import numpy as np
 
+from gfkeras.data.faces import check_labels
 from gfkeras.errors import positive_int
 
 
 class IdentitySampler:
     """Images of each batch: P identities with K images each.
 
-    A loss on pairs or triplets needs positives in its batch, and a shuffled batch of a
-    large set has next to none; FaceNet (Schroff, Kalenichenko and Philbin, CVPR 2015) takes
-    some 40 images of each identity in a batch. The sampler knows the labels only, so it
-    serves any data set whose images have a number: pass it to `FaceBatches`, or
-    gather the images by `order(epoch)`.
+    A loss on pairs or triplets needs positives in its batch, and a shuffled batch of a large set
+    has next to none; FaceNet (Schroff, Kalenichenko and Philbin, CVPR 2015) takes some 40 images of
+    each identity in a batch. Pass the sampler to `FaceBatches`, or gather images by `order(epoch)`.
 
-    - An identity is never twice in a batch. Over an epoch all identities are drawn
-      equally often: their counts differ by at most 1.
-    - The images of an identity are dealt like a deck of cards, shuffled anew when it is used
-      up: over an epoch their counts differ by at most 1. An image comes twice in a batch only
-      if its identity has fewer than K, and then all of them come as equally often as K
-      allows. A lone image gives pairs at distance 0 only: `FaceFolder(min_images=2)` leaves
-      such people out.
-    - The order depends on the labels, `seed` and the epoch, on nothing else: it is the same for
-      any number of workers and replicas, and after a resume.
-    - The K rows of an identity lie together, so that where the number of replicas
-      divides P, the contiguous share of the batch that each gets holds whole identities.
+    - An identity is never twice in a batch. Over an epoch the counts of identities differ by at
+      most 1.
+    - The images of an identity are dealt like a deck of cards, shuffled anew when it is used up:
+      over an epoch their counts differ by at most 1. An image comes twice in a batch only if its
+      identity has fewer than K, and then all of them come as equally often as K allows. A lone
+      image gives pairs at distance 0 only: `FaceFolder(min_images=2)` leaves such people out.
+    - The order depends on the labels, `seed` and the epoch only, not on workers or replicas.
+    - The K rows of an identity lie together, so that where the number of replicas divides P, the
+      contiguous share of the batch that each gets holds whole identities.
 
     Args:
         labels: (N,) integers, the identity of each image; they need not be consecutive.
         identities_per_batch: P.
         images_per_identity: K.
         seed: of the order.
-        batches_per_epoch: by default as many as the images would fill, N // (P·K), and
-            at least 1.
+        batches_per_epoch: by default as many as the images would fill, N // (P·K), and at least 1.
 
     Raises:
-        ValueError: if `labels` are not a vector of integers or hold fewer than P
-            identities, or another argument is out of its range.
+        ValueError: for other labels, fewer than P identities, or an argument out of its range.
 
     Example:
         >>> import numpy as np
@@ -55,19 +49,14 @@ class IdentitySampler:
         >>> bool(batch[0] == batch[1]), bool(batch[1] == batch[2]), bool(batch[2] == batch[3])
         (True, False, True)
 
-    With tf.data, one epoch or many (images and labels here are arrays; `map` may as well
-    read files):
-
-        def read(rows):
-            return tf.gather(images, rows), tf.gather(labels, rows)
-
-        epoch = tf.data.Dataset.from_tensor_slices(sampler.order(0)).map(read)
+    With tf.data, many epochs (images and labels here are arrays; `map` may as well read files):
 
         def rows_of(number):
             rows = tf.numpy_function(sampler.order, [number], tf.int64)
             return tf.data.Dataset.from_tensor_slices(rows)
 
-        epochs = tf.data.Dataset.range(20).flat_map(rows_of).map(read)
+        epochs = tf.data.Dataset.range(20).flat_map(rows_of)
+        batches = epochs.map(lambda rows: (tf.gather(images, rows), tf.gather(labels, rows)))
     """
 
     def __init__(
@@ -79,13 +68,7 @@ class IdentitySampler:
         seed: int = 0,
         batches_per_epoch: int | None = None,
     ):
-        labels = np.asarray(labels)
-        if labels.ndim != 1 or not np.issubdtype(labels.dtype, np.integer):
-            raise ValueError(
-                "`labels` must be a vector of integers. "
-                f"Received: labels of shape {labels.shape} and type {labels.dtype}"
-            )
-        self.labels = labels
+        self.labels = labels = check_labels(labels)
         self.identities_per_batch = positive_int("identities_per_batch", identities_per_batch)
         self.images_per_identity = positive_int("images_per_identity", images_per_identity)
         self.seed = _not_negative("seed", seed)
@@ -120,28 +103,16 @@ class IdentitySampler:
         return self._steps
 
     def order(self, epoch: int) -> np.ndarray:
-        """The images of every batch of an epoch.
+        """The images of every batch of an epoch, counted from 0.
 
-        It is made in one go, in a second or two for millions of images: keep it
-        for the epoch rather than asking for it in each batch.
-
-        Args:
-            epoch: counted from 0.
-
-        Returns:
-            (batches, P·K) int64, indices into `labels`; each row P runs of K images.
-
-        Raises:
-            ValueError: if `epoch` is no integer of at least 0.
+        It is made in one go, in a second or two for millions of images: keep it for the epoch.
+        Returns (batches, P·K) int64, indices into `labels`; each row is P runs of K images.
         """
         rng = np.random.default_rng((self.seed, _not_negative("epoch", epoch), 0))
         per_identity = self.images_per_identity
-        identities = _deal(
-            np.array([self.num_identities]),
-            np.array([self.identities_per_batch]),
-            np.array([self._steps]),
-            rng,
-        )
+        one_deck = (self.num_identities, self.identities_per_batch, self._steps)
+        sizes, hand, hands = np.array(one_deck)[:, None]
+        identities = _deal(sizes, hand, hands, rng)
         # From here on by identity, and for each in the order of the batches.
         place = np.argsort(identities, kind="stable")
         drawn = identities[place]
@@ -149,12 +120,9 @@ class IdentitySampler:
         column = np.arange(per_identity)
         # K images out of fewer: all of them as often as they fit whole, the rest from the deck.
         local = column % sizes
-        local[column >= per_identity // sizes * sizes] = _deal(
-            self._sizes,
-            per_identity % self._sizes,
-            np.bincount(identities, minlength=self.num_identities),
-            rng,
-        )
+        hands = np.bincount(identities, minlength=self.num_identities)
+        dealt = _deal(self._sizes, per_identity % self._sizes, hands, rng)
+        local[column >= per_identity // sizes * sizes] = dealt
         order = np.empty(local.shape, np.int64)
         order[place] = self._images[self._first[drawn, None] + local]
         return order.reshape(self._steps, self.batch_size)
@@ -165,19 +133,13 @@ def _deal(
 ) -> np.ndarray:
     """Deals from many decks of cards at once, hand after hand.
 
-    A deck that is used up is shuffled anew. Where that happens within a hand, the cards which
-    that hand already has are kept from its rest, so that no hand holds a card twice; among
-    the orders which this allows, all are equally likely.
+    A deck that is used up is shuffled anew. Where that happens within a hand, the cards which that
+    hand already has are kept from its rest, so that no hand holds a card twice; among the orders
+    which this allows, all are equally likely.
 
-    Args:
-        sizes: (D,) cards in each deck.
-        hand: (D,) cards in a hand, at most `sizes`.
-        hands: (D,) how many hands each deck deals.
-        rng: what shuffles.
-
-    Returns:
-        (Σ hand·hands,) int64: the cards, 0 to size - 1, of the first deck's hands,
-        then of the second's, and so on.
+    `sizes`, `hand` and `hands` are (D,): cards in each deck, cards in a hand, at most `sizes`, and
+    how many hands each deck deals. Returns (Σ hand·hands,) int64, the cards, 0 to size - 1, of the
+    first deck's hands, then of the second's, and so on.
     """
     total = hand * hands
     first_dealt = np.cumsum(total) - total
@@ -215,11 +177,8 @@ def _argsort(deck: np.ndarray, last: np.ndarray, rng: np.random.Generator) -> np
 
 
 def _not_negative(argument: str, value: Any) -> int:
-    try:
-        if not isinstance(value, bool) and operator.index(value) >= 0:
-            return operator.index(value)
-    except TypeError:
-        pass
-    raise ValueError(
-        f"`{argument}` must be an integer of at least 0. Received: {argument}={value!r}"
-    )
+    if isinstance(value, bool) or not hasattr(value, "__index__") or value.__index__() < 0:
+        raise ValueError(
+            f"`{argument}` must be an integer of at least 0. Received: {argument}={value!r}"
+        )
+    return value.__index__()

@@ -6,6 +6,7 @@ import io
 import os
 import stat
 import warnings
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -32,13 +33,11 @@ _FORMATS = ("JPEG", "PNG", "PPM", "BMP", "WEBP", "TIFF")
 def read_image(source: str | os.PathLike[str] | bytes, size: int = IMAGE_SIZE) -> np.ndarray:
     """Reads one aligned face as RGB.
 
-    Grey, 16-bit, palette, CMYK and transparent images become RGB (16 bits keep
-    their upper 8; transparent parts become black, which is also what an alignment
-    leaves outside of the photo), and the EXIF orientation is applied. An image of
-    `size`×`size` keeps its decoded pixels. Any other is taken for a face that is
-    already cropped: it is scaled to fit, keeping its proportions, centred, and the
-    rest filled by repeating its border pixels; a 92×112 image of the ORL database
-    so gets 10 columns on either side and no resampling.
+    Grey, 16-bit, palette, CMYK and transparent images become RGB: 16 bits keep their upper 8, and
+    transparent parts become black, as alignment leaves what lies outside of the photo. The EXIF
+    orientation is applied. An image of `size`×`size` keeps its decoded pixels. Any other is taken
+    for a face that is already cropped: it is scaled to fit, keeping its proportions, centred, and
+    its border pixels repeated. A 92×112 image of the ORL database gets 10 columns on either side.
 
     Args:
         source: a file, or the bytes of one.
@@ -48,26 +47,17 @@ def read_image(source: str | os.PathLike[str] | bytes, size: int = IMAGE_SIZE) -
         uint8 array of shape (size, size, 3), values 0…255.
 
     Raises:
-        ImageError: for a file that is missing, empty, truncated, not an image, or
-            of more than `MAX_PIXELS` pixels.
+        ImageError: for a file that is missing, empty, truncated, not an image, or of more than
+            `MAX_PIXELS` pixels.
     """
     pixels = read_photo(source)
     return pixels if pixels.shape[:2] == (size, size) else _fit(pixels, size)
 
 
 def read_photo(source: str | os.PathLike[str] | bytes) -> np.ndarray:
-    """Reads a photo as RGB at its own size.
+    """Reads a photo as RGB, uint8 (height, width, 3), at its own size.
 
-    Modes and EXIF orientation are treated as `read_image` does; nothing is scaled.
-
-    Args:
-        source: a file, or the bytes of one.
-
-    Returns:
-        uint8 array of shape (height, width, 3), values 0…255.
-
-    Raises:
-        ImageError: as `read_image`.
+    Modes and EXIF orientation are treated and errors raised as by `read_image`.
     """
     name = "<bytes>" if isinstance(source, bytes) else os.fspath(source)
     try:
@@ -80,11 +70,8 @@ def read_photo(source: str | os.PathLike[str] | bytes) -> np.ndarray:
         with Image.open(io.BytesIO(content), formats=_FORMATS) as image:
             width, height = image.size
             if width * height > MAX_PIXELS:
-                raise ImageError(
-                    name,
-                    f"{width}x{height} pixels are more than the {MAX_PIXELS} allowed",
-                    "too-large",
-                )
+                reason = f"{width}x{height} pixels are more than the {MAX_PIXELS} allowed"
+                raise ImageError(name, reason, "too-large")
             # In place: a photo that stands upright would be copied for nothing.
             ImageOps.exif_transpose(image, in_place=True)
             return np.array(_as_rgb(image))
@@ -140,19 +127,13 @@ def _fit(pixels: np.ndarray, size: int) -> np.ndarray:
     """Scales (H, W, 3) to fit a square and repeats the border around it."""
     height, width = pixels.shape[:2]
     scale = size / max(height, width)
-    new_height = max(1, round(height * scale))
-    new_width = max(1, round(width * scale))
+    new_height, new_width = max(1, round(height * scale)), max(1, round(width * scale))
     if (new_height, new_width) != (height, width):
-        resized = Image.fromarray(pixels).resize(
-            (new_width, new_height), Image.Resampling.BILINEAR, reducing_gap=3.0
-        )
-        pixels = np.asarray(resized)
+        new_size, way = (new_width, new_height), Image.Resampling.BILINEAR
+        pixels = np.asarray(Image.fromarray(pixels).resize(new_size, way, reducing_gap=3.0))
     top, left = (size - new_height) // 2, (size - new_width) // 2
-    return np.pad(
-        pixels,
-        ((top, size - new_height - top), (left, size - new_width - left), (0, 0)),
-        mode="edge",
-    )
+    below, right = size - new_height - top, size - new_width - left
+    return np.pad(pixels, ((top, below), (left, right), (0, 0)), mode="edge")
 
 
 def check_images(images: Any, size: int = IMAGE_SIZE, name: str = "images") -> np.ndarray:
@@ -164,8 +145,8 @@ def check_images(images: Any, size: int = IMAGE_SIZE, name: str = "images") -> n
         name: the argument's name, for messages.
 
     Returns:
-        The images as `uint8` where integers came, else as `float32`. Floats that
-        all lie in 0…1 are taken as they are with a warning: they are nearly black.
+        The images as `uint8` where integers came, else as `float32`. Floats that all lie in 0…1
+        are taken as they are with a warning: they are nearly black.
 
     Raises:
         ValueError: naming the argument, what was expected and what was received.
@@ -229,11 +210,8 @@ def _shape_hint(shape: tuple[int, ...], size: int) -> str | None:
 def decode_jpeg(content: bytes) -> np.ndarray:
     """Pixels (H, W, 3) uint8, RGB, of a JPEG that was checked before.
 
-    A damaged one may give odd pixels in place of an error: `read_image` is for files of
-    unknown origin.
-
-    Raises:
-        ImageError: for what is no JPEG at all.
+    A damaged one may give odd pixels: `read_image` is for files of unknown origin. What is no JPEG
+    at all raises ImageError.
     """
     try:
         pixels = cv2.imdecode(np.frombuffer(content, np.uint8), cv2.IMREAD_COLOR_RGB)
@@ -244,11 +222,36 @@ def decode_jpeg(content: bytes) -> np.ndarray:
     return pixels
 
 
-def encode_jpeg(pixels: np.ndarray, quality: int = 95) -> bytes:
-    """A JPEG of (H, W, 3) uint8 RGB, colour at full resolution (4:4:4).
+def decode_batch(
+    sources: Sequence[Any] | np.ndarray,
+    image_size: tuple[int, int],
+    decode: Callable[[Any], np.ndarray],
+    place: Callable[[Any], str],
+) -> tuple[np.ndarray, np.ndarray, dict[str, str]]:
+    """Images (B, height, width, 3) uint8, which of them could be read, and why others not.
 
-    Halving the resolution of colour, as most encoders do unasked, blurs lips and eyes of a
-    face this small; equal pixels give equal bytes.
+    An image that cannot be read is black, and its reason is listed under its place.
+    """
+    images = np.zeros((len(sources), *image_size, 3), np.uint8)
+    read = np.ones(len(sources), bool)
+    reasons: dict[str, str] = {}
+    for position, source in enumerate(sources):
+        try:
+            pixels = decode(source)
+            if pixels.shape != images.shape[1:]:
+                raise ImageError("", f"has shape {pixels.shape}, not {images.shape[1:]}")
+            images[position] = pixels
+        except ImageError as error:
+            read[position] = False
+            reasons[place(source)] = error.reason
+    return images, read, reasons
+
+
+def encode_jpeg(pixels: np.ndarray, quality: int = 95) -> bytes:
+    """A JPEG of (H, W, 3) uint8 RGB, colour at full resolution (4:4:4); equal pixels, equal bytes.
+
+    Halving the resolution of colour, as most encoders do unasked, blurs lips and eyes of a face
+    this small.
     """
     settings = (
         cv2.IMWRITE_JPEG_QUALITY, quality,
@@ -261,18 +264,11 @@ def encode_jpeg(pixels: np.ndarray, quality: int = 95) -> bytes:
 
 
 def decode_plain_jpeg(content: bytes, max_pixels: int) -> np.ndarray | None:
-    """Pixels (H, W, 3) uint8, RGB, of a baseline JPEG that says nothing unusual.
+    """Pixels (H, W, 3) uint8, RGB, of a baseline JPEG that says nothing unusual; else None.
 
-    That is most aligned faces. Whatever else there is (an EXIF orientation, a colour profile, four
-    channels, progressive scans, too many pixels, an end that is missing) is not decided here:
-    Pillow knows the modes and says what is wrong.
-
-    Args:
-        content: of the file.
-        max_pixels: more than these are not decoded.
-
-    Returns:
-        None for any other file.
+    Most aligned faces are such. Anything else (an EXIF orientation, a colour profile, progressive
+    scans, four channels, too many pixels, a missing end) is left to Pillow, which knows the modes
+    and says what is wrong.
     """
     if content[:3] != _SOI or content[-2:] != _EOI:
         return None
@@ -280,10 +276,10 @@ def decode_plain_jpeg(content: bytes, max_pixels: int) -> np.ndarray | None:
     if shape is None or not 0 < shape[0] * shape[1] <= max_pixels:
         return None
     try:
-        pixels = cv2.imdecode(np.frombuffer(content, np.uint8), cv2.IMREAD_COLOR_RGB)
-    except cv2.error:
+        pixels = decode_jpeg(content)
+    except ImageError:
         return None
-    return pixels if pixels is not None and pixels.shape[:2] == shape else None
+    return pixels if pixels.shape[:2] == shape else None
 
 
 def _plain_shape(content: bytes) -> tuple[int, int] | None:

@@ -25,28 +25,26 @@ def tf_dataset(
 ) -> tf.data.Dataset:
     """The batches of several epochs, one after another, without a pause between epochs.
 
-    They are those of `batches`, in their order, with the same augmentation, whatever is done
-    in parallel. A run that stopped after n steps, in the middle of an epoch or not, goes
-    on with `first_step=n` and sees exactly what it would have seen.
+    They are those of `batches`, in their order, with the same augmentation, whatever is done in
+    parallel. A run that stopped after n steps, in the middle of an epoch or not, continues with
+    `first_step=n` and sees exactly what it would have seen.
 
     Args:
-        batches: whose `epoch` is not looked at: the data set begins with epoch 0.
+        batches: what to read, from epoch 0 on; their `epoch` is ignored.
         epochs: how many.
         first_step: batches to leave out, counted over all epochs; they are not read.
-        parallel: batches made at once; the number of processors by default. Decoding, the
-            larger part, runs without Python's lock.
+        parallel: batches made at once; the number of processors by default. Decoding, the larger
+            part, runs without Python's lock.
         prefetch: batches kept ready.
-        input_context: of `strategy.distribute_datasets_from_function`: each worker then reads
-            its part of every batch, cut into the batches of its replicas, so that no image comes
-            twice in an epoch however many there are.
+        input_context: of `strategy.distribute_datasets_from_function`: each worker then reads its
+            part of every batch, cut into the batches of its replicas.
 
     Returns:
         A data set of (images (B, H, W, 3) uint8, labels (B,) int32); give `fit`
         `steps_per_epoch=len(batches)`.
 
     Raises:
-        ValueError: if an argument is out of its range, or the batch cannot be cut into equal
-            parts for all replicas.
+        ValueError: for an argument out of its range, or replicas that do not divide the batch.
 
     Example:
         batches = FaceBatches(RecordSet("records"), batch_size=128, drop_remainder=True)
@@ -66,9 +64,7 @@ def tf_dataset(
 
     whole = batches.drop_remainder or batches.sampler is not None
     rows = batches.batch_size // batches.shard[1] if whole else None
-    shape = batches.image_shape
-
-    augmentation = batches.augmentation
+    shape, augmentation = batches.image_shape, batches.augmentation
 
     def read(step: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         epoch, index = divmod(int(step), len(batches))

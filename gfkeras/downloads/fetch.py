@@ -1,7 +1,5 @@
 """Cached downloads of files whose SHA-256 is known."""
 
-from __future__ import annotations
-
 import os
 import re
 from pathlib import Path
@@ -26,11 +24,7 @@ def is_offline() -> bool:
 
 
 def mirrored(url: str) -> str:
-    """The URL with the base of GFKERAS_MIRROR in place of its scheme and host.
-
-    Raises:
-        ValueError: for a mirror, or a URL, that is not http or https.
-    """
+    """The URL with the base of GFKERAS_MIRROR in place of its scheme and host."""
     parts = _http("url", url)
     mirror = os.environ.get("GFKERAS_MIRROR", "").strip()
     if not mirror:
@@ -57,10 +51,10 @@ def fetch_file(
 ) -> Path:
     """A public file in the cache, downloaded if it is not there yet.
 
-    The file appears under its name only whole and with the right SHA-256. A transfer that is
-    cut, even by killing the process, goes on where it stopped, next time too. Cut connections and
-    the server's passing failures are tried again, a few times and ever later. Of several
-    processes that ask for one file, one downloads and the others wait.
+    The file appears under its name only whole and with the right SHA-256. An interrupted transfer
+    continues where it stopped, also after the process was killed. Closed connections and passing
+    failures of the server are tried again. Of several processes that ask for one file, one
+    downloads and the others wait.
 
     Args:
         url: http or https; `GFKERAS_MIRROR` names another place to get it from.
@@ -69,18 +63,17 @@ def fetch_file(
         folder: where to keep it; the cache (see `cache_folder`) by default.
         progress: whether to draw a bar on stderr; by default where that is a terminal.
 
-    Returns:
-        The path of the file.
-
     Raises:
-        ValueError: for a URL, hash or name that is none.
+        ValueError: for a malformed URL, hash or name.
         DownloadError: naming URL and reason: refused by the server, wrong SHA-256, no space, no
             place to write, or offline (`GFKERAS_OFFLINE=1`).
 
     Example:
         path = fetch_file("https://example.org/model.onnx", "9cc6e4a7…")
     """
-    digest = _checked_digest(sha256)
+    digest = str(sha256).lower()
+    if not re.fullmatch(r"[0-9a-f]{64}", digest):
+        raise ValueError(f"`sha256` must be 64 hexadecimal digits. Received: sha256={sha256!r}")
     name = _checked_name(url, file_name)
     target = (cache_folder() if folder is None else Path(folder)) / name
     source = mirrored(url)
@@ -135,13 +128,6 @@ def _download(url: str, digest: str, target: Path, progress: bool | None) -> Non
         )
     partial.replace(target)
     discard(partial)
-
-
-def _checked_digest(sha256: str) -> str:
-    digest = str(sha256).lower()
-    if not re.fullmatch(r"[0-9a-f]{64}", digest):
-        raise ValueError(f"`sha256` must be 64 hexadecimal digits. Received: sha256={sha256!r}")
-    return digest
 
 
 def _checked_name(url: str, file_name: str | None) -> str:

@@ -1,7 +1,5 @@
 """Transfer of one file over HTTP, continued after an interruption."""
 
-from __future__ import annotations
-
 import contextlib
 import json
 import logging
@@ -37,35 +35,22 @@ _log = logging.getLogger(__name__)
 
 @contextlib.contextmanager
 def reporting(label: str, progress: bool | None) -> Iterator[Report]:
-    """Gives a function to report to.
+    """Gives a function to report to, which draws a bar on stderr if `progress` says so.
 
-    Args:
-        label: the file's name.
-        progress: whether to draw a bar on stderr; None: where that is a terminal.
+    The default, None, draws where stderr is a terminal.
     """
     if progress is None:
         progress = sys.stderr is not None and sys.stderr.isatty()
     if not progress:
         yield lambda done, total: None
         return
+    from rich import progress as bars
     from rich.console import Console
-    from rich.progress import (
-        BarColumn,
-        DownloadColumn,
-        Progress,
-        TextColumn,
-        TimeRemainingColumn,
-        TransferSpeedColumn,
-    )
 
-    columns = (
-        TextColumn("{task.description}", markup=False),
-        BarColumn(),
-        DownloadColumn(),
-        TransferSpeedColumn(),
-        TimeRemainingColumn(),
-    )
-    with Progress(*columns, console=Console(stderr=True)) as bar:
+    label_column = bars.TextColumn("{task.description}", markup=False)
+    figures = (bars.DownloadColumn(), bars.TransferSpeedColumn(), bars.TimeRemainingColumn())
+    columns = (label_column, bars.BarColumn(), *figures)
+    with bars.Progress(*columns, console=Console(stderr=True)) as bar:
         task = bar.add_task(label, total=None)
         yield lambda done, total: bar.update(task, completed=done, total=total)
 
@@ -81,13 +66,8 @@ class _Busy(Exception):
 def transfer(url: str, partial: Path, report: Report) -> bool:
     """Completes the file `partial`, which may hold the beginning already.
 
-    Beside it stands `<partial>.json` with what the server said identifies the content, so that
-    a file which changed in the meantime is not continued but begun again.
-
-    Args:
-        url: http or https.
-        partial: stays, with what was received, when the transfer fails.
-        report: is told of progress.
+    Beside it, `<partial>.json` keeps what identifies the content to the server: a file that has
+    changed since is not continued but begun again. When a transfer fails, what was received stays.
 
     Returns:
         Whether the file was put together from more than one transfer.

@@ -13,9 +13,7 @@ from gfkeras.evaluation.similarity import unit
 
 
 class ImageEmbeddings(Protocol):
-    """Embeddings of the M images of a list that could be read.
-
-    `gfkeras.inference.FileEmbeddings` is one.
+    """Embeddings of the M images of a list that could be read; `gfkeras.inference.FileEmbeddings`.
 
     Attributes:
         embedding: (M, D), L2-normalised.
@@ -42,35 +40,21 @@ Embed = Callable[[list[Any]], ImageEmbeddings]
 
 @dataclass(frozen=True, eq=False)
 class Embedded:
-    """The embeddings of N images, M of which could be read.
-
-    Attributes:
-        embedding: (M, D) float32, L2-normalised.
-        group_feature: (M, G) float32 as the network gave it, or None.
-        norm: (M,) float32, or None.
-        row: (N,) int64, the row of each image in the arrays above; −1 where it was not read.
-        skipped: each image not read, with the reason.
-    """
+    """The embeddings of N images, M of which could be read; as `ImageEmbeddings`, checked."""
 
     embedding: npt.NDArray[np.float32]
     group_feature: npt.NDArray[np.float32] | None
     norm: npt.NDArray[np.float32] | None
+    # (N,), the row of each image in the arrays above; −1 where it was not read.
     row: npt.NDArray[np.int64]
     skipped: list[tuple[Any, str]]
 
 
 def embed_images(embed: Embed, images: Sequence[Any], some_readable: bool = True) -> Embedded:
-    """Embeds images and checks the result.
+    """Embeds images with a function such as `Embedder.embed_files`, and checks the result.
 
-    Args:
-        embed: takes a list of images and returns `ImageEmbeddings`, such as
-            `Embedder.embed_files`.
-        images: what it takes: paths, or names in a source.
-        some_readable: whether to refuse images none of which could be read.
-
-    Raises:
-        ValueError: where there are no images, none could be read, the arrays do not fit
-            each other, or an embedding is not finite.
+    Raises ValueError where there are no images, none could be read (unless `some_readable` is
+    false), the arrays do not fit each other, or an embedding is not finite.
     """
     images = list(images)
     if not images:

@@ -16,7 +16,7 @@ import numpy as np
 import numpy.typing as npt
 
 from gfkeras.evaluation.intervals import Interval, percentile_interval
-from gfkeras.evaluation.metrics import far_name
+from gfkeras.evaluation.metrics import far_name, parted
 
 RANKS = (1, 5, 10)
 FPIRS = (0.01, 0.1)
@@ -29,19 +29,15 @@ Integers = npt.NDArray[np.int64]
 
 @dataclass(frozen=True, eq=False)
 class SearchScores:
-    """Scores and ranks of every probe, as identification needs them.
+    """Scores and ranks of M mated and U non-mated probes, as identification needs them."""
 
-    Attributes:
-        mate: (M,) the mate's score, of the M mated probes.
-        rank: (M,) the mate's rank: 1 + how many others score at least as high; ties count against.
-        impostor: (U,) the highest score of anybody, of the U non-mated probes.
-        subject: (M,) the subject of each mated probe.
-        impostor_subject: (U,) of each non-mated one.
-    """
-
+    # (M,), the mate's score.
     mate: Floats
+    # (M,), the mate's rank: 1 + how many others score at least as high; ties count against.
     rank: Integers
+    # (U,), the highest score of anybody.
     impostor: Floats
+    # (M,) and (U,), the subject of each probe.
     subject: Integers
     impostor_subject: Integers
 
@@ -51,12 +47,9 @@ def search_scores(
 ) -> SearchScores:
     """Goes through scores of probes with everybody in the gallery.
 
-    Args:
-        blocks: (P, G) scores of some probes, and their (P,) subjects.
-        gallery: (G,) subject of each gallery template; of several of one subject the best counts.
-
-    Raises:
-        ValueError: for a score that is not finite, and an empty gallery.
+    `blocks` are (P, G) scores of some probes and their (P,) subjects; `gallery` (G,) is the subject
+    of each gallery template, of several of one subject the best counts. An empty gallery and scores
+    that are not finite raise ValueError.
     """
     if not len(gallery):
         raise ValueError("`gallery` must hold at least one template. Received: none")
@@ -74,17 +67,12 @@ def search_scores(
         other_columns.append((scores[~mated].max(axis=1), subject[~mated]))
     mate, rank, subjects = (np.concatenate(column) for column in zip(*mated_columns, strict=True))
     others, strangers = (np.concatenate(column) for column in zip(*other_columns, strict=True))
-    return SearchScores(
-        mate.astype(np.float64), rank, others.astype(np.float64), subjects, strangers
-    )
+    mate, others = mate.astype(np.float64), others.astype(np.float64)
+    return SearchScores(mate, rank, others, subjects, strangers)
 
 
 def cumulative_match(rank: Integers, length: int = 100) -> Floats:
-    """CMC (length,): the share of mated probes whose mate is among the first 1, 2, … r.
-
-    Raises:
-        ValueError: without any mated probe.
-    """
+    """CMC (length,): the share of mated probes whose mate is among the first 1, 2, … r."""
     if not len(rank):
         raise ValueError("Identification needs at least one probe whose subject is in the gallery.")
     counts = np.bincount(np.minimum(rank, length + 1), minlength=length + 2)[1 : length + 1]
@@ -96,10 +84,8 @@ def identification_errors(
 ) -> tuple[Floats, Floats, Floats]:
     """(FPIR, FNIR, thresholds) at every threshold that is a score, FPIR rising from 0.
 
-    Exact: between two thresholds nothing changes. The first lies just above every score.
-
-    Raises:
-        ValueError: without mated probes, or without non-mated ones.
+    Exact: between two thresholds nothing changes. The first lies just above every score. Without
+    mated or without non-mated probes this raises ValueError.
     """
     mated, others = len(scores.mate), len(scores.impostor)
     if not mated or not others:
@@ -111,19 +97,15 @@ def identification_errors(
     thresholds = np.unique(np.concatenate([listed, scores.impostor]))[::-1]
     thresholds = np.concatenate([[np.nextafter(thresholds[0], np.inf)], thresholds])
     # Counts are divided once: 1 / 100 is the float 0.01, which 1 − 99 / 100 is not.
-    return (
-        _reaching(scores.impostor, thresholds) / others,
-        (mated - _reaching(listed, thresholds)) / mated,
-        thresholds,
-    )
+    fnir = (mated - _reaching(listed, thresholds)) / mated
+    return _reaching(scores.impostor, thresholds) / others, fnir, thresholds
 
 
 def fnir_at_fpir(
     scores: SearchScores, fpirs: Sequence[float] = FPIRS, max_rank: int = MAX_RANK
 ) -> dict[str, tuple[float, float] | None]:
-    """(FNIR, threshold) of the least FNIR whose FPIR is at most each target.
-
-    None where the target is below 1 / non-mated probes, which cannot be measured.
+    """(FNIR, threshold) of the least FNIR whose FPIR is at most each target; None below 1 /
+    non-mated.
     """
     found: dict[str, tuple[float, float] | None] = {}
     if len(scores.impostor):
@@ -147,8 +129,7 @@ class IdentificationResult:
         scores: of each probe.
         cmc: (R,) identification rate at rank 1, 2, … R.
         rank: identification rate keyed "1", "5", "10".
-        fnir_at_fpir: keyed "1e-2"; None where there are too few non-mated probes.
-        threshold_at_fpir: likewise.
+        fnir_at_fpir, threshold_at_fpir: keyed "1e-2"; None with too few non-mated probes.
         max_rank: how long a candidate list is.
         gallery: how many templates it holds.
         skipped: probes left out: no image of theirs, or of their mate, could be read.
@@ -200,30 +181,15 @@ def identification_result(
     replicates: int = 0,
     skipped: int = 0,
 ) -> IdentificationResult:
-    """The results of one gallery.
+    """The results of one gallery of so many templates; ValueError without a mated probe.
 
-    Args:
-        scores: of `search_scores`.
-        gallery: how many templates were searched.
-        replicates: draws of the bootstrap, over the probes' subjects; 0 leaves intervals out.
-        skipped: to be stated in the result.
-
-    Raises:
-        ValueError: without any mated probe.
+    `replicates` are draws of the bootstrap over the probes' subjects, 0 for no intervals.
     """
     cmc = cumulative_match(scores.rank, max(100, *ranks))
-    points = fnir_at_fpir(scores, fpirs, max_rank)
-    return IdentificationResult(
-        scores,
-        cmc,
-        {str(rank): float(cmc[rank - 1]) for rank in ranks},
-        {name: point and point[0] for name, point in points.items()},
-        {name: point and point[1] for name, point in points.items()},
-        max_rank,
-        gallery,
-        skipped,
-        _intervals(scores, ranks, fpirs, max_rank, replicates) if replicates else None,
-    )
+    rates = {str(rank): float(cmc[rank - 1]) for rank in ranks}
+    points = parted(fnir_at_fpir(scores, fpirs, max_rank))
+    drawn = _intervals(scores, ranks, fpirs, max_rank, replicates) if replicates else None
+    return IdentificationResult(scores, cmc, rates, *points, max_rank, gallery, skipped, drawn)
 
 
 def _intervals(
@@ -238,7 +204,10 @@ def _intervals(
         np.concatenate([scores.subject, scores.impostor_subject]), return_inverse=True
     )
     mated, others = number[: len(scores.mate)], number[len(scores.mate) :]
-    values: dict[str, dict[str, list[float]]] = {"rank": {}, "fnir_at_fpir": {}}
+    values: dict[str, dict[str, list[float]]] = {
+        "rank": {str(rank): [] for rank in ranks},
+        "fnir_at_fpir": {far_name(fpir): [] for fpir in fpirs},
+    }
     for _ in range(replicates):
         weight = np.bincount(rng.integers(len(names), size=len(names)), minlength=len(names))
         again = SearchScores(
@@ -251,18 +220,13 @@ def _intervals(
         if not len(again.rank):
             continue
         for rank in ranks:
-            share = float((again.rank <= rank).mean())
-            values["rank"].setdefault(str(rank), []).append(share)
+            values["rank"][str(rank)].append(float((again.rank <= rank).mean()))
         for name, point in fnir_at_fpir(again, fpirs, max_rank).items():
             if point is not None:
-                values["fnir_at_fpir"].setdefault(name, []).append(point[0])
-    keys = {"rank": [str(rank) for rank in ranks], "fnir_at_fpir": [far_name(f) for f in fpirs]}
+                values["fnir_at_fpir"][name].append(point[0])
     return {
-        kind: {
-            name: percentile_interval(values[kind][name]) if name in values[kind] else None
-            for name in names_of_kind
-        }
-        for kind, names_of_kind in keys.items()
+        kind: {name: percentile_interval(found) if found else None for name, found in drawn.items()}
+        for kind, drawn in values.items()
     }
 
 

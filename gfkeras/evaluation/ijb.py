@@ -16,7 +16,7 @@ from gfkeras.evaluation.identification import (
     search_scores,
 )
 from gfkeras.evaluation.intervals import interval_text, subject_intervals, tar_rows
-from gfkeras.evaluation.metrics import FARS, Roc, operating_points, roc
+from gfkeras.evaluation.metrics import FARS, Roc, operating_points, parted, roc
 from gfkeras.evaluation.similarity import COSINE, Similarity
 from gfkeras.evaluation.template_pooling import PooledTemplates, Pooling, pool_templates
 
@@ -33,8 +33,7 @@ class IJBVerificationResult:
 
     Attributes:
         curve: the exact ROC.
-        tar_at_far: keyed "1e-6"; None below 1 / impostors.
-        threshold_at_far: likewise.
+        tar_at_far, threshold_at_far: keyed "1e-6"; None below 1 / impostors.
         skipped: pairs left out because no image of a template could be read.
         missing: templates without any image read.
         skipped_files: images not read, each with the reason.
@@ -83,9 +82,9 @@ class IJBIdentificationResult:
     """1:N identification in both galleries.
 
     Attributes:
-        galleries: the figures of gallery 1 and 2.
-        missing: templates without any image read. Their probes are left out, and those whose
-            mate they were.
+        galleries: the results of gallery 1 and 2.
+        missing: templates without any image read. Their probes are left out, and those whose mate
+            they were.
         skipped_files: images not read, each with the reason.
     """
 
@@ -102,12 +101,11 @@ class IJBIdentificationResult:
     @property
     def fnir_at_fpir(self) -> dict[str, float | None]:
         """FNIR, mean of both galleries; None where one cannot be measured."""
-        means: dict[str, float | None] = {}
-        for name in self.galleries[0].fnir_at_fpir:
-            values = [gallery.fnir_at_fpir[name] for gallery in self.galleries]
-            known = [value for value in values if value is not None]
-            means[name] = sum(known) / 2 if len(known) == 2 else None
-        return means
+        first, second = (gallery.fnir_at_fpir for gallery in self.galleries)
+        return {
+            name: None if value is None or (other := second[name]) is None else (value + other) / 2
+            for name, value in first.items()
+        }
 
     def to_json(self) -> dict[str, Any]:
         """For `json.dump`."""
@@ -139,19 +137,14 @@ class IJBIdentificationResult:
             left_out = f", {gallery.skipped:,} left out" if gallery.skipped else ""
             probes = f"{gallery.mated:,} mated and {gallery.non_mated:,} non-mated probes"
             rows.append((f"Gallery {number}", f"{gallery.gallery:,} templates; {probes}{left_out}"))
-        rows.append(
-            ("Skipped", f"{len(self.missing):,} templates, {len(self.skipped_files):,} images")
-        )
-        return rows
+        skipped = f"{len(self.missing):,} templates, {len(self.skipped_files):,} images"
+        return [*rows, ("Skipped", skipped)]
 
 
 class IJBProtocol(Protocol):
     """The protocol files of IJB; `gfkeras.data.sources.IJBMetadata` is one.
 
-    Attributes:
-        names: (N,) the images.
-        templates, medias: (N,) integers.
-        scores: (N,) the detector's.
+    The N images have `names`, integer `templates` and `medias`, and the detector's `scores`.
     """
 
     @property
@@ -172,17 +165,12 @@ def ijb_templates(
 ) -> tuple[PooledTemplates, Sequence[tuple[Any, str]]]:
     """The templates of a protocol, and the images that could not be read.
 
-    Args:
-        embed: takes the protocol's names and returns `ImageEmbeddings`.
-        protocol: `gfkeras.data.sources.IJBMetadata`.
-        pooling: how images are weighed; by media, detector's score and norm by default.
+    `embed` takes the protocol's names and returns `ImageEmbeddings`; `pooling` is how images are
+    weighed, by media, detector's score and norm by default.
     """
     faces = embed_images(embed, protocol.names.tolist())
-    weighing = Pooling() if pooling is None else pooling
-    templates = pool_templates(
-        faces, protocol.templates, protocol.medias, protocol.scores, weighing
-    )
-    return templates, faces.skipped
+    columns = protocol.templates, protocol.medias, protocol.scores
+    return pool_templates(faces, *columns, pooling or Pooling()), faces.skipped
 
 
 def evaluate_ijb_verification(
@@ -199,11 +187,9 @@ def evaluate_ijb_verification(
     Args:
         templates: of `ijb_templates`.
         pairs: (first, second, same), (P,) each: `IJBMetadata.pairs()`.
-        similarity: the cosine or group-aware.
-        fars: targets.
-        subjects: (templates, their subjects), of which intervals draw; without them each
-            template is taken for a subject of its own.
-        replicates: draws of the bootstrap; 0 leaves intervals out.
+        similarity, fars, replicates: as of `evaluate_pairs`.
+        subjects: (templates, their subjects), of which intervals draw; without them each template
+            is taken for a subject of its own.
         skipped_files: to be listed in the result.
 
     Raises:
@@ -222,23 +208,14 @@ def evaluate_ijb_verification(
     same = same.astype(np.bool_)
     scores = _pair_scores(templates, *rows, similarity)
     curve = roc(scores, same)
-    points = operating_points(curve, fars)
     intervals = None
     if replicates:
-        owner = templates.ids
-        if subjects is not None:
-            owner = _owners(templates.ids, *subjects)
+        owner = templates.ids if subjects is None else _owners(templates.ids, *subjects)
         mine = owner[rows[0]], owner[rows[1]]
-        tars = subject_intervals(scores, same, *mine, fars, replicates)
-        intervals = {"tar_at_far": tars}
+        intervals = {"tar_at_far": subject_intervals(scores, same, *mine, fars, replicates)}
+    points = parted(operating_points(curve, fars))
     return IJBVerificationResult(
-        curve,
-        {name: point and point[0] for name, point in points.items()},
-        {name: point and point[1] for name, point in points.items()},
-        skipped,
-        missing.tolist(),
-        skipped_files,
-        intervals,
+        curve, *points, skipped, missing.tolist(), skipped_files, intervals
     )
 
 
@@ -251,15 +228,8 @@ def evaluate_ijb_identification(
 ) -> IJBIdentificationResult:
     """Every probe searched in both galleries; mated where its subject is in that one.
 
-    Args:
-        templates: of `ijb_templates`.
-        protocol: for its galleries and probes.
-        similarity: the cosine or group-aware.
-        replicates: draws of the bootstrap, over the probes' subjects; 0 leaves intervals out.
-        skipped_files: to be listed in the result.
-
-    Raises:
-        ValueError: for an empty gallery, or one without a mated probe.
+    The arguments are as of `evaluate_ijb_verification`; the bootstrap draws the probes' subjects.
+    An empty gallery, or one without a mated probe, raises ValueError.
     """
     probes, missing = protocol.probes(), templates.missing
     found = []
@@ -285,12 +255,8 @@ def _search(
     lost = np.setdiff1d(gallery[1], subjects)
     kept = (searched >= 0) & ~np.isin(probes[1], lost)
     blocks = _score_blocks(templates, searched[kept], probes[1][kept], rows[rows >= 0], similarity)
-    return identification_result(
-        search_scores(blocks, subjects),
-        len(subjects),
-        replicates=replicates,
-        skipped=int((~kept).sum()),
-    )
+    scores, skipped = search_scores(blocks, subjects), int((~kept).sum())
+    return identification_result(scores, len(subjects), replicates=replicates, skipped=skipped)
 
 
 def _pair_scores(

@@ -1,9 +1,8 @@
-"""Confidence intervals by the bootstrap.
+"""Confidence intervals by the bootstrap: scores drawn again, percentiles over many draws.
 
-Scores are drawn again with replacement, and the interval is between the percentiles of the
-figure over many draws. Pairs that share people are not independent: where it is known whose they
-are, people are drawn and not pairs (the subsets bootstrap of Bolle, Ratha and Pankanti, CVIU
-2004), since drawing pairs would understate how far the figure may be off.
+Pairs that share people are not independent. Where it is known whose they are, people are drawn and
+not pairs (the subsets bootstrap of Bolle, Ratha and Pankanti, CVIU 2004), since drawing pairs would
+understate how far the number may be off.
 """
 
 from __future__ import annotations
@@ -42,56 +41,34 @@ def tar_rows(
     tar_at_far: Mapping[str, float | None], intervals: Mapping[str, Interval | None]
 ) -> list[tuple[str, str]]:
     """Rows to print of TAR at each FAR, with what is known of its interval."""
-    return [
-        (
-            f"TAR @ FAR {name}",
-            "too few impostor pairs"
-            if tar is None
-            else f"{tar:.2%}" + interval_text(intervals.get(name)),
-        )
-        for name, tar in tar_at_far.items()
-    ]
+    rows = []
+    for name, tar in tar_at_far.items():
+        known = interval_text(intervals.get(name))
+        text = "too few impostor pairs" if tar is None else f"{tar:.2%}{known}"
+        rows.append((f"TAR @ FAR {name}", text))
+    return rows
 
 
 def accuracy_interval(
-    right: npt.NDArray[np.bool_],
-    fold: Integers,
-    replicates: int = REPLICATES,
-    confidence: float = CONFIDENCE,
-    seed: int = 0,
+    right: npt.NDArray[np.bool_], fold: Integers, replicates: int = REPLICATES
 ) -> Interval:
-    """Interval of the mean accuracy over folds, pairs drawn within each fold.
-
-    The folds' thresholds stay as they were chosen.
-
-    Args:
-        right: (N,) whether each pair was judged rightly.
-        fold: (N,) its fold.
-    """
-    rng = np.random.default_rng(seed)
+    """Interval of the mean accuracy over folds, pairs judged `right` or not drawn in each fold."""
+    rng = np.random.default_rng(0)
     means = np.zeros(positive_int("replicates", replicates))
     numbers = np.unique(fold)
     for number in numbers:
         mine = right[fold == number]
         # How many of n pairs drawn from a fold are right is binomial.
         means += rng.binomial(len(mine), mine.mean(), size=replicates) / len(mine)
-    return percentile_interval(means / len(numbers), confidence)
+    return percentile_interval(means / len(numbers))
 
 
 def curve_intervals(
-    curve: Roc,
-    fars: Sequence[float] = FARS,
-    replicates: int = REPLICATES,
-    confidence: float = CONFIDENCE,
-    seed: int = 0,
+    curve: Roc, fars: Sequence[float] = FARS, replicates: int = REPLICATES
 ) -> dict[str, Any]:
-    """Intervals of AUC, EER and TAR at FAR, pairs drawn within each kind.
-
-    Returns:
-        {"auc": (low, high), "eer": (low, high), "tar_at_far": {"1e-3": (low, high) or None}}.
-    """
+    """Intervals of "auc", "eer" and, by FAR, "tar_at_far"; pairs are drawn within each kind."""
     positive_int("replicates", replicates)
-    rng = np.random.default_rng(seed)
+    rng = np.random.default_rng(0)
     # The pairs at each distinct score, most alike first.
     impostor = np.rint(np.diff(curve.far) * curve.impostor).astype(np.int64)
     genuine = np.rint(np.diff(curve.tar) * curve.genuine).astype(np.int64)
@@ -109,14 +86,10 @@ def curve_intervals(
         for far in fars:
             last = int(np.searchsorted(again.far, far, side="right")) - 1
             tars[far_name(far)].append(float(again.tar[last]))
-    found: dict[str, Any] = {
-        name: percentile_interval(values, confidence) for name, values in figures.items()
-    }
+    found: dict[str, Any] = {name: percentile_interval(each) for name, each in figures.items()}
     found["tar_at_far"] = {
-        far_name(far): None
-        if 1 / curve.impostor > far
-        else percentile_interval(tars[far_name(far)], confidence)
-        for far in fars
+        name: None if 1 / curve.impostor > far else percentile_interval(tars[name])
+        for far, name in zip(fars, tars, strict=True)
     }
     return found
 
@@ -128,33 +101,25 @@ def subject_intervals(
     second: Integers,
     fars: Sequence[float] = FARS,
     replicates: int = 200,
-    confidence: float = CONFIDENCE,
-    seed: int = 0,
     reach: float = 1.2,
 ) -> dict[str, Interval | None]:
-    """Intervals of TAR at FAR, subjects drawn and not pairs.
+    """Intervals of TAR at FAR keyed "1e-3", subjects drawn and not pairs; None below 1 / impostors.
 
-    A pair counts as often as both its subjects were drawn: the product of how often, or, for a
-    pair of one subject, how often that one was. Of the impostor pairs only the most alike are
-    looked at; the others count by how many there are of each two subjects.
+    A pair counts as often as both its subjects were drawn: the product of how often, or, for a pair
+    of one subject, how often that one was. Of the impostor pairs only the most alike are looked at;
+    the others count by how many there are of each two subjects.
 
     Args:
-        scores: (N,).
-        same: (N,).
         first, second: (N,) the subject of either side, any integers.
-        fars: targets.
-        reach: how far below the largest FAR impostor pairs are looked at first; where a draw
-            needs more, all is done again with twice as many.
-
-    Returns:
-        Intervals keyed "1e-3"; None where 1 / impostors is larger, which cannot be measured.
+        reach: how far below the largest FAR impostor pairs are looked at first; where a draw needs
+            more, all is done again with twice as many.
     """
     positive_int("replicates", replicates)
     subjects, numbers = np.unique(np.concatenate([first, second]), return_inverse=True)
     first, second = numbers.reshape(2, -1)
     impostor = np.flatnonzero(~same)
     resolved = [far for far in fars if 1 / len(impostor) <= far]
-    values: dict[str, list[float]] = {far_name(far): [] for far in resolved}
+    values: dict[str, list[float]] = {far_name(far): [] for far in fars}
     if resolved:
         count = len(subjects)
         keys, pairs = np.unique(first[impostor] * count + second[impostor], return_counts=True)
@@ -171,7 +136,7 @@ def subject_intervals(
         left, right = first[looked_at], second[looked_at]
         own = left == right
         ends = np.flatnonzero(np.append(np.diff(score) != 0, True))
-        rng = np.random.default_rng(seed)
+        rng = np.random.default_rng(0)
         for _ in range(replicates):
             drawn = np.bincount(rng.integers(count, size=count), minlength=count).astype(np.float64)
             weight = drawn[left] * np.where(own, 1, drawn[right])
@@ -183,16 +148,9 @@ def subject_intervals(
             # At the end of each run of equal scores: all of them are accepted, or none.
             far = np.cumsum(np.where(kind, 0, weight))[ends] / impostors
             if far[-1] <= max(resolved) and keep < len(impostor):
-                return subject_intervals(
-                    scores, same, first, second, fars, replicates, confidence, seed, 2 * reach
-                )
+                return subject_intervals(scores, same, first, second, fars, replicates, 2 * reach)
             for target in resolved:
                 last = int(np.searchsorted(far, target, side="right")) - 1
                 tar = genuine[ends[last]] / genuine[-1] if last >= 0 else 0.0
                 values[far_name(target)].append(float(tar))
-    return {
-        far_name(far): percentile_interval(values[far_name(far)], confidence)
-        if values.get(far_name(far))
-        else None
-        for far in fars
-    }
+    return {name: percentile_interval(v) if v else None for name, v in values.items()}

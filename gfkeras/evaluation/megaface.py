@@ -21,13 +21,10 @@ from gfkeras.errors import positive_int
 from gfkeras.evaluation.embedded import Embed, embed_images
 from gfkeras.evaluation.identification import cumulative_match
 from gfkeras.evaluation.intervals import Interval, interval_text, percentile_interval, tar_rows
-from gfkeras.evaluation.metrics import far_name
+from gfkeras.evaluation.metrics import far_name, parted
 from gfkeras.evaluation.similarity import COSINE, Similarity
 
 RANKS = (1, 10)
-
-Integers = npt.NDArray[np.int64]
-
 SIZES = (10, 100, 1_000, 10_000, 100_000, 1_000_000)
 FARS = (1e-4, 1e-5, 1e-6)
 # Scores found at once: 64 MiB, and three times that for group features, which are compared in
@@ -35,6 +32,8 @@ FARS = (1e-4, 1e-5, 1e-6)
 _SCORES = 1 << 24
 # Impostor scores that may be kept to find the thresholds of FARs.
 _MOST_KEPT = 50_000_000
+
+Integers = npt.NDArray[np.int64]
 Floats = npt.NDArray[np.float32]
 Block = tuple[Floats, Floats | None]
 
@@ -44,12 +43,11 @@ class MegaFaceResult:
     """Identification and verification among distractors.
 
     Attributes:
-        ranks: {number of distractors: (S,) rank of the mate in each search}.
-        cmc: {number of distractors: (R,) identification rate at rank 1 … R}.
-        tar_at_far: verification, among all distractors, keyed "1e-6"; None below 1 / impostors.
-        threshold_at_far: likewise.
-        probes: photos of actors.
-        distractors: how many there were.
+        ranks, cmc: {number of distractors: (S,) rank of the mate in each search, and (R,)
+            identification rate at rank 1 … R}.
+        tar_at_far, threshold_at_far: verification among all distractors, keyed "1e-6"; None below 1
+            / impostors.
+        probes, distractors: photos of actors, and how many distractors there were.
         impostor: pairs of a photo and a distractor.
         refined: whether the refined lists were used.
         skipped_files: images not read, each with the reason.
@@ -99,15 +97,12 @@ class MegaFaceResult:
     def summary(self) -> list[tuple[str, str]]:
         """Rows of (label, value) to print."""
         known = self.intervals or {}
-        rows = [
-            (
-                f"Rank-1, {size:,} distractors",
-                f"{value:.2%}" + interval_text(known.get("rank_1", {}).get(str(size))),
-            )
-            for size, value in self.rank_1.items()
-        ]
+        first = known.get("rank_1", {})
         return [
-            *rows,
+            *(
+                (f"Rank-1, {n:,} distractors", f"{rate:.2%}" + interval_text(first.get(str(n))))
+                for n, rate in self.rank_1.items()
+            ),
             *tar_rows(self.tar_at_far, known.get("tar_at_far", {})),
             ("Photos of actors", f"{self.probes:,}, {self.searches:,} searches"),
             ("Distractors", f"{self.distractors:,}" + (", refined lists" if self.refined else "")),
@@ -119,15 +114,10 @@ class MegaFaceResult:
 def distractor_blocks(
     embed: Embed, images: Iterable[Any], skipped: list[tuple[Any, str]], size: int = 16_384
 ) -> Iterator[Block]:
-    """Embeds distractors as they are asked for, so that a million are never held.
+    """Embeds distractors, `size` at once, as they are asked for, so that a million are never held.
 
-    Those that cannot be read are left out, and the ones behind them move up.
-
-    Args:
-        embed: takes a list of images and returns `ImageEmbeddings`.
-        images: what it takes.
-        skipped: filled with each image not read and the reason.
-        size: images embedded at once.
+    Those that cannot be read are left out, and the ones behind them move up; `skipped` is filled
+    with each and the reason. `embed` takes a list of `images` and returns `ImageEmbeddings`.
     """
     positive_int("size", size)
     left = iter(images)
@@ -154,19 +144,16 @@ def evaluate_megaface(
     """Both parts of the challenge, exact, in one pass over the distractors.
 
     Args:
-        embedding: (P, D) of the photos of actors.
-        group_feature: (P, G), or None.
+        embedding, group_feature: (P, D) and (P, G) or None, of the photos of actors.
         actors: P names, the actor of each photo.
-        distractors: (embedding, group feature) of some distractors after others: of however many
-            there are, only one block has to be in memory. `distractor_blocks` makes them.
+        distractors: (embedding, group feature) of some distractors after others, of
+            `distractor_blocks`; only one block has to be in memory.
         count: how many distractors there are at most.
-        similarity: the cosine or group-aware.
+        similarity, fars, replicates: as of `evaluate_pairs`.
         sizes: how many distractors, the first ones, to look among; larger ones than there are
             become all.
-        fars: of verification.
-        replicates: draws of the bootstrap; 0 leaves intervals out.
-        refined: to be stated in the result.
-        skipped_files: to be listed in the result; a list may be filled while distractors are read.
+        refined, skipped_files: to be stated in the result; a list may be filled while distractors
+            are read.
 
     Raises:
         ValueError: without an actor with two photos, without distractors, or for a score that is
@@ -196,33 +183,20 @@ def evaluate_megaface(
         raise ValueError("`distractors` must hold at least one face. Received: none")
     if not asked or asked[-1] > at:
         ranks[at] = search.rank
-    points = search.operating_points(fars)
-    result = MegaFaceResult(
-        ranks,
-        {size: cumulative_match(rank) for size, rank in ranks.items()},
-        {name: point and point[0] for name, point in points.items()},
-        {name: point and point[1] for name, point in points.items()},
-        len(embedding),
-        at,
-        at * len(embedding),
-        refined,
-        skipped_files,
-    )
+    cmc = {size: cumulative_match(rank) for size, rank in ranks.items()}
+    points = parted(search.operating_points(fars))
+    counts = len(embedding), at, at * len(embedding)
+    result = MegaFaceResult(ranks, cmc, *points, *counts, refined, skipped_files)
     if not replicates:
         return result
-    owner = actor[probe]
-    return dataclasses.replace(
-        result, intervals=_intervals(result, genuine, owner, len(names), replicates)
-    )
+    intervals = _intervals(result, genuine, actor[probe], len(names), replicates)
+    return dataclasses.replace(result, intervals=intervals)
 
 
 def _genuine(
     embedding: Floats, group: Floats | None, actor: Integers, similarity: Similarity
 ) -> tuple[Integers, Floats]:
-    """(S,) the probe and the score of every photo with every other one of its actor.
-
-    In the order of the probes, and for each in that of its mates.
-    """
+    """(S,) the probe and the score of every photo with every other of its actor, probe by probe."""
     probes, mates, scores = [], [], []
     order = np.argsort(actor, kind="stable")
     # By the actor: of all photos with all others, few are of one actor.

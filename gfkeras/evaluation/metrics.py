@@ -1,16 +1,14 @@
 """Verification metrics over scores: plain functions of NumPy arrays.
 
-Every function takes `scores` (N,), higher meaning more alike, and `same` (N,), true for a
-genuine pair (one person) and false for an impostor pair (two people). A pair is accepted
-when its score is at least the threshold. With equal scores all of them are accepted or
-none is, so nothing here depends on the order of the pairs.
-
-Terms: FAR, the share of impostor pairs accepted; TAR, the share of genuine pairs accepted.
+Every function takes `scores` (N,), higher meaning more alike, and `same` (N,), true for a genuine
+pair (one person) and false for an impostor pair (two people). A pair is accepted when its score
+is at least the threshold. All pairs of one score are accepted, or none is, so nothing here depends
+on the order of the pairs. FAR is the share of impostor pairs accepted, TAR that of genuine pairs.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -25,11 +23,9 @@ class Roc:
     """An exact ROC: one point for each distinct score, after a first point at (0, 0).
 
     Attributes:
-        far: (P,) share of impostor pairs accepted, rising from 0 to 1.
-        tar: (P,) share of genuine pairs accepted, rising from 0 to 1.
+        far, tar: (P,) shares of impostor and of genuine pairs accepted, rising from 0 to 1.
         thresholds: (P,) falling; the first lies just above every score.
-        genuine: number of genuine pairs.
-        impostor: number of impostor pairs; FAR comes in steps of 1 / impostor.
+        genuine, impostor: numbers of pairs; FAR comes in steps of 1 / impostor.
     """
 
     far: npt.NDArray[np.float64]
@@ -60,7 +56,7 @@ class FoldAccuracy:
     """Accuracy of each left-out fold.
 
     Attributes:
-        accuracies: (F,) accuracy on each left-out fold, as a fraction.
+        accuracies: (F,) fractions.
         thresholds: (F,) the threshold chosen on the other folds.
         folds: (F,) the folds' numbers, ascending.
     """
@@ -71,7 +67,7 @@ class FoldAccuracy:
 
     @property
     def mean(self) -> float:
-        """Mean accuracy over the folds: the figure LFW tables show."""
+        """Mean accuracy over the folds, which LFW tables show."""
         return float(self.accuracies.mean())
 
     @property
@@ -90,9 +86,8 @@ def check_scores(
 ) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.bool_]]:
     """Returns scores (N,) float64 and same (N,) bool once they can be measured.
 
-    Raises:
-        ValueError: where the shapes differ, a score is not finite, `same` holds anything
-            but true and false, or one of the two kinds of pair is missing.
+    Raises ValueError where the shapes differ, a score is not finite, `same` holds anything but true
+    and false, or one of the two kinds of pair is missing.
     """
     scores, same = _checked(scores, same)
     return scores.astype(np.float64), same
@@ -132,11 +127,7 @@ def _checked(
 
 
 def roc(scores: npt.ArrayLike, same: npt.ArrayLike) -> Roc:
-    """The exact ROC of the scores, no point dropped and none interpolated.
-
-    Raises:
-        ValueError: as `check_scores`.
-    """
+    """The exact ROC of the scores: no point is dropped, none interpolated."""
     # float32 is exact to sort: of fifteen million scores, 0.2 GiB less at the peak.
     scores, same = _checked(scores, same)
     order = np.argsort(scores, kind="stable")[::-1]
@@ -148,13 +139,10 @@ def roc(scores: npt.ArrayLike, same: npt.ArrayLike) -> Roc:
     impostor = len(same) - genuine
     # The first point accepts nobody; infinity would be no JSON.
     above = np.nextafter(np.float64(scores[0]), np.inf)
-    return Roc(
-        np.append(0.0, (ends + 1 - accepted) / impostor),
-        np.append(0.0, accepted / genuine),
-        np.append(above, scores[ends].astype(np.float64)),
-        genuine,
-        impostor,
-    )
+    far = np.append(0.0, (ends + 1 - accepted) / impostor)
+    tar = np.append(0.0, accepted / genuine)
+    thresholds = np.append(above, scores[ends].astype(np.float64))
+    return Roc(far, tar, thresholds, genuine, impostor)
 
 
 def far_name(far: float) -> str:
@@ -166,13 +154,10 @@ def far_name(far: float) -> str:
 def operating_points(
     curve: Roc, fars: Sequence[float] = FARS
 ) -> dict[str, tuple[float, float] | None]:
-    """The (TAR, threshold) of the largest TAR whose FAR is at most each target.
+    """The (TAR, threshold) of the largest TAR whose FAR is at most each target, keyed "1e-3".
 
-    None stands where the target is below 1 / impostors: too few impostor pairs to measure
-    it, since the only threshold left is one above every impostor.
-
-    Raises:
-        ValueError: where a target is not above 0 and at most 1.
+    None stands where the target is below 1 / impostors: too few impostor pairs to measure it. A
+    target that is not above 0 and at most 1 raises ValueError.
     """
     points: dict[str, tuple[float, float] | None] = {}
     for far in fars:
@@ -188,33 +173,33 @@ def operating_points(
     return points
 
 
+def parted(
+    points: Mapping[str, tuple[float, float] | None],
+) -> tuple[dict[str, float | None], dict[str, float | None]]:
+    """The rates and the thresholds of operating points, None where a point is None."""
+    rates = {name: point and point[0] for name, point in points.items()}
+    return rates, {name: point and point[1] for name, point in points.items()}
+
+
 def tar_at_far(
     scores: npt.ArrayLike, same: npt.ArrayLike, fars: Sequence[float] = FARS
 ) -> dict[str, float | None]:
     """TAR at each FAR: the largest TAR whose FAR is at most the target, never interpolated.
 
-    Args:
-        scores: (N,), higher is more alike.
-        same: (N,), true for genuine pairs.
-        fars: targets in (0, 1].
-
     Returns:
-        Fractions keyed "1e-1", "1e-2", …; None where the target is below 1 / impostors,
-        which this number of impostor pairs cannot resolve.
+        Fractions keyed "1e-1", "1e-2", …; None as in `operating_points`.
 
     Example:
         >>> from gfkeras.evaluation import tar_at_far
         >>> tar_at_far([0.9, 0.4, 0.6, 0.1], [True, True, False, False], fars=(0.5, 0.1))
         {'5e-1': 1.0, '1e-1': None}
     """
-    points = operating_points(roc(scores, same), fars)
-    return {name: None if point is None else point[0] for name, point in points.items()}
+    return parted(operating_points(roc(scores, same), fars))[0]
 
 
 def area_under_curve(scores: npt.ArrayLike, same: npt.ArrayLike) -> float:
-    """Area under the ROC, by trapezoids.
-
-    It is the chance that a genuine pair scores above an impostor pair, a tie counting half.
+    """Area under the ROC by trapezoids: the chance that a genuine pair scores above an impostor
+    pair, a tie counting half.
     """
     return roc(scores, same).auc
 
@@ -222,8 +207,8 @@ def area_under_curve(scores: npt.ArrayLike, same: npt.ArrayLike) -> float:
 def equal_error_rate(scores: npt.ArrayLike, same: npt.ArrayLike) -> float:
     """The error rate at which FAR equals FRR = 1 − TAR.
 
-    FAR − FRR rises along the ROC from −1 to 1. Where no point has exactly 0, the two
-    neighbouring points are joined by a straight line and the crossing is taken on it.
+    Where no point has equal rates, the neighbouring points are joined by a straight line and the
+    crossing is taken on it.
     """
     return roc(scores, same).eer
 
@@ -233,21 +218,21 @@ def kfold_accuracy(
 ) -> FoldAccuracy:
     """Accuracy as LFW prescribes: each fold judged by a threshold chosen on the others.
 
-    Every cut between two distinct scores of the other folds is tried. Of the cuts with the
-    best accuracy the one in the widest gap between scores is taken (of equally wide gaps the
-    lowest), and the threshold is the middle of that gap. Accepting everything or nothing is
-    chosen only where it is strictly better than every cut between scores.
+    Every cut between two distinct scores of the other folds is tried. Of the cuts with the best
+    accuracy the one in the widest gap between scores is taken (of equally wide gaps the lowest),
+    and the threshold is the middle of that gap. Accepting everything or nothing is chosen only
+    where it is strictly better than every cut between scores.
 
     Args:
         scores: (N,), higher is more alike.
         same: (N,), true for genuine pairs.
-        folds: (N,) integers, the fold of each pair. They need not be contiguous.
-        balanced: choose and measure by (TAR + 1 − FAR) / 2 in place of accuracy, for sets
-            that are mostly impostors. A fold with one kind of pair only is measured on it.
+        folds: (N,) integers, the fold of each pair, in any order.
+        balanced: choose and measure by (TAR + 1 − FAR) / 2 in place of accuracy, for sets that are
+            mostly impostors. A fold with one kind of pair only is measured on it.
 
     Raises:
-        ValueError: as `check_scores`; also with fewer than two folds, or where `folds`
-            differs in length or is not of integers.
+        ValueError: for scores that cannot be measured, fewer than two folds, or `folds` of another
+            length or type.
     """
     scores, same = check_scores(scores, same)
     folds = np.asarray(folds)
@@ -264,8 +249,7 @@ def kfold_accuracy(
             "K-fold accuracy needs pairs in at least two folds, the threshold being chosen on "
             f"the others. Received: {len(scores)} pairs in fold {numbers[0]} only"
         )
-    accuracies = np.empty(len(numbers))
-    thresholds = np.empty(len(numbers))
+    accuracies, thresholds = np.empty((2, len(numbers)))
     for position, number in enumerate(numbers):
         left_out = folds == number
         threshold = _best_threshold(scores[~left_out], same[~left_out], balanced)
@@ -289,12 +273,8 @@ def _best_threshold(
     impostor_below = np.arange(len(scores) + 1) - genuine_below
     genuine, impostor = int(genuine_below[-1]), int(impostor_below[-1])
     # Cut c accepts scores[c:]. Counts stay integers, so that equal merits are equal.
-    merit_genuine = genuine - genuine_below
-    merit_impostor = impostor_below
-    if balanced and genuine and impostor:
-        merit = merit_genuine * impostor + merit_impostor * genuine
-    else:
-        merit = merit_genuine + merit_impostor
+    factors = (impostor, genuine) if balanced and genuine and impostor else (1, 1)
+    merit = factors[0] * (genuine - genuine_below) + factors[1] * impostor_below
     gaps = np.diff(scores)
     inner = np.flatnonzero(gaps > 0) + 1
     outer = int(max(merit[0], merit[-1]))
@@ -313,10 +293,8 @@ def _best_threshold(
 def effective_groups(counts: npt.ArrayLike) -> float:
     """The number of groups really used: exp of the entropy of their shares.
 
-    K for even use of K groups, 1 where one group takes every face.
-
-    Args:
-        counts: (K,) how many faces each group took, or shares; not negative, not all 0.
+    K for even use of K groups, 1 where one group takes every face. `counts` (K,) are faces of each
+    group, or shares; not negative, not all 0.
     """
     counts = np.asarray(counts, dtype=np.float64)
     if counts.ndim != 1 or not len(counts) or not np.isfinite(counts).all() or counts.min() < 0:

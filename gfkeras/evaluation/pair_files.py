@@ -24,10 +24,9 @@ _BOOLEANS = {"1": True, "true": True, "yes": True, "0": False, "false": False, "
 def read_pairs(file: str | os.PathLike[str], root: str | os.PathLike[str]) -> PairList:
     """Reads a list of pairs; the format is seen from its first line.
 
-    LFW: a first line "10 300" (folds, pairs of each kind in a fold) or "500" (one fold), then
-    for each fold the genuine pairs as "name i j" and the impostor pairs as "name i name j",
-    separated by tabs or blanks. Image i of a person is root/name/name_0001.jpg; any other
-    usual image suffix is found too.
+    LFW: a first line "10 300" (folds, pairs of each kind in a fold) or "500" (one fold), then for
+    each fold the genuine pairs as "name i j" and the impostor pairs as "name i name j", separated
+    by tabs or blanks. Image i of a person is root/name/name_0001.jpg, or with another usual suffix.
 
     CSV or TSV: a first line naming the columns first, second, same and optionally fold, in any
     order, separated by commas or tabs. Paths are relative to root; same is 1/0, true/false or
@@ -37,15 +36,13 @@ def read_pairs(file: str | os.PathLike[str], root: str | os.PathLike[str]) -> Pa
     "cfp-fp" or "cfp-ff", and as root the folder with `Protocol/` and `Data/`. InsightFace's .bin
     sets, AgeDB-30's among them, are read by `gfkeras.data.sources.VerificationBinSource`.
 
-    A list in one fold, or without folds, is dealt into ten of neighbouring pairs, each with
-    its share of both kinds (see `stratified_folds`), since the threshold has to be chosen on
-    pairs other than those it is measured on.
-
-    A file that is named but not there is no error here: evaluation skips and lists it.
+    A list in one fold, or without folds, is dealt into ten of neighbouring pairs
+    (`stratified_folds`), since the threshold has to be chosen on pairs other than those it is
+    measured on. A file that is named but not there is no error here: evaluation skips and lists it.
 
     Raises:
-        ValueError: for a file or root that is not there, and for a malformed line, with the
-            file, the line, what was expected and what was received.
+        ValueError: for a file or root that is not there, and for a malformed line, with the file,
+            the line, what was expected and what was received.
     """
     file, root = Path(file), Path(root)
     if not root.is_dir():
@@ -147,12 +144,9 @@ def _read_table(file: Path, rows: Sequence[tuple[int, str]], root: Path) -> Pair
     header = [name.strip().lower() for name in text.split(delimiter)]
     missing = set(COLUMNS[:3]) - set(header)
     if missing or set(header) - set(COLUMNS) or len(set(header)) != len(header):
+        columns = "the columns first, second, same and optionally fold"
         _malformed(
-            file,
-            number,
-            'the first line of LFW\'s format ("10 300" or "500") or the columns first, second, '
-            "same and optionally fold",
-            text,
+            file, number, f'the first line of LFW\'s format ("10 300" or "500") or {columns}', text
         )
     first, second, same, fold = [], [], [], []
     for number, text in rows[1:]:
@@ -180,8 +174,7 @@ def _read_table(file: Path, rows: Sequence[tuple[int, str]], root: Path) -> Pair
                 _malformed(file, number, "fold to be an integer", row["fold"])
     if not first:
         raise ValueError(f"{file}: expected pairs after the first line. Received: none")
-    several = len(set(fold)) > 1
-    folds = np.array(fold) if several else stratified_folds(same)
+    folds = np.array(fold) if len(set(fold)) > 1 else stratified_folds(same)
     return PairList(first, second, np.array(same), folds)
 
 
@@ -192,14 +185,7 @@ def is_two_line_list(rows: Rows) -> bool:
 
 
 def read_two_line_list(file: Path, rows: Rows, root: Path) -> PairList:
-    """CALFW's and CPLFW's lists: a pair is two lines "image number", 0 for two people.
-
-    The lists have no folds of their own; the ten that are used are neighbouring pairs of each
-    kind, 300 and 300.
-
-    Raises:
-        ValueError: for a malformed line, or a last line without its second.
-    """
+    """CALFW's and CPLFW's lists: a pair is two lines "image number", 0 for two people."""
     if len(rows) % 2:
         _malformed(file, rows[-1][0], "two lines for each pair", rows[-1][1])
     parsed = []
@@ -213,24 +199,15 @@ def read_two_line_list(file: Path, rows: Rows, root: Path) -> PairList:
         if same != again:
             _malformed(file, line, "the kind of the line before", rows[line - 1][1])
     kinds = np.array([first[2] for first, _ in pairs])
-    return PairList(
-        [first[1] for first, _ in pairs],
-        [second[1] for _, second in pairs],
-        kinds,
-        stratified_folds(kinds),
-    )
+    files = [first[1] for first, _ in pairs], [second[1] for _, second in pairs]
+    return PairList(*files, kinds, stratified_folds(kinds))
 
 
 def read_cfp(folder: Path, protocol: str = "FP") -> PairList:
-    """CFP's ten folds, frontal-profile or frontal-frontal.
+    """CFP's ten folds, frontal-profile ("FP") or frontal-frontal ("FF").
 
-    Args:
-        folder: with `Protocol/` (`Pair_list_F.txt`, `Pair_list_P.txt`, `Split/FP/01/same.txt`…)
-            and `Data/Images/`.
-        protocol: "FP" or "FF".
-
-    Raises:
-        ValueError: for a missing file or a malformed line, naming both.
+    `folder` has `Protocol/` (`Pair_list_F.txt`, `Pair_list_P.txt`, `Split/FP/01/same.txt`…) and
+    `Data/Images/`. A missing file or malformed line raises ValueError, naming both.
     """
     one_of("protocol", protocol, CFP_PROTOCOLS)
     lists = folder / "Protocol"

@@ -15,16 +15,12 @@ Paths = Sequence[str | os.PathLike[str]]
 
 @dataclass(frozen=True, eq=False)
 class PairList:
-    """Pairs of image files with their kind and their fold.
+    """Pairs of image files with their kind and their fold, four sequences of one length.
 
     Args:
-        first: N paths.
-        second: N paths.
-        same: (N,) true where both show one person (a genuine pair).
+        first, second: N paths each.
+        same: (N,) bool, true where both show one person (a genuine pair).
         fold: (N,) integers, the fold each pair belongs to.
-
-    Raises:
-        ValueError: where the four differ in length or hold something else.
     """
 
     first: Sequence[Path]
@@ -34,12 +30,11 @@ class PairList:
 
     def __post_init__(self) -> None:
         same, fold = np.asarray(self.same), np.asarray(self.fold)
-        lengths = (len(self.first), len(self.second), same.shape, fold.shape)
-        if len(self.first) != len(self.second) or {same.shape, fold.shape} != {(len(self.first),)}:
+        one, other = len(self.first), len(self.second)
+        if one != other or {same.shape, fold.shape} != {(one,)}:
             raise ValueError(
-                "`first`, `second`, `same` and `fold` must be equally long. "
-                f"Received: lengths {lengths[0]} and {lengths[1]}, shapes {same.shape} and "
-                f"{fold.shape}"
+                "`first`, `second`, `same` and `fold` must be equally long. Received: lengths "
+                f"{one} and {other}, shapes {same.shape} and {fold.shape}"
             )
         if len(same) and (same.dtype != np.bool_ or fold.dtype.kind not in "iu"):
             raise ValueError(
@@ -95,12 +90,10 @@ def stratified_folds(
 ) -> npt.NDArray[np.int64]:
     """Folds (N,) numbered from 0, each with its share of genuine and of impostor pairs.
 
-    Pairs of a kind are dealt in blocks of neighbours, which in a list sorted by name keeps
-    most of a person's pairs in one fold; with `rng` they are shuffled first. There are never
-    more folds than pairs of the rarer kind, so that every fold has both kinds.
-
-    Raises:
-        ValueError: where `folds` is below 2.
+    Pairs of a kind are dealt in blocks of neighbours, which in a list sorted by name keeps most of
+    a person's pairs in one fold; with `rng` they are shuffled first. There are never more folds
+    than pairs of the rarer kind, so that every fold has both kinds. `folds` below 2 raises
+    ValueError.
     """
     if isinstance(folds, bool) or int(folds) != folds or folds < 2:
         raise ValueError(f"`folds` must be an integer of at least 2. Received: folds={folds!r}")
@@ -119,15 +112,13 @@ def stratified_folds(
 def all_pairs(paths: Paths, labels: npt.ArrayLike, folds: int = 10, seed: int = 0) -> PairList:
     """Every unordered pair of two images, N(N − 1)/2 of them, in a fixed order.
 
-    Each fold gets its share of genuine and of impostor pairs, dealt at random from `seed`.
-    Most pairs are impostors, so look at the balanced accuracy; for more than a few thousand
-    images take `sample_pairs`.
+    Each fold gets its share of genuine and of impostor pairs, dealt at random from `seed`; there
+    are fewer folds where there are not that many genuine pairs. Most pairs are impostors, so look
+    at the balanced accuracy; for more than a few thousand images take `sample_pairs`.
 
     Args:
-        paths: N files.
+        paths: N files, each once.
         labels: (N,) the person each file shows, integers or text.
-        folds: how many folds; fewer where there are not that many genuine pairs.
-        seed: of the dealing into folds.
 
     Raises:
         ValueError: where the lengths differ, or there is no genuine or no impostor pair.
@@ -143,10 +134,8 @@ def sample_pairs(
     """`count` different pairs, half of them genuine, drawn evenly from all pairs of their kind.
 
     The same arguments give the same pairs. No pair appears twice, in either order; with an odd
-    count the impostors are one more.
-
-    Raises:
-        ValueError: where the lengths differ, or `count` is below 2 or more than there are.
+    count the impostors are one more. Raises ValueError as `all_pairs`, and where `count` is below 2
+    or more than there are.
     """
     files, person = _check(paths, labels)
     if isinstance(count, bool) or int(count) != count or count < 2:

@@ -20,10 +20,10 @@ from gfkeras.evaluation.metrics import (
     check_scores,
     kfold_accuracy,
     operating_points,
+    parted,
     roc,
 )
-from gfkeras.evaluation.pair_files import read_pairs
-from gfkeras.evaluation.pair_list import PairList, all_pairs, sample_pairs, stratified_folds
+from gfkeras.evaluation.pair_list import PairList, stratified_folds
 from gfkeras.evaluation.similarity import COSINE, unit
 
 # Rows scored together: the gathered embeddings stay small however many pairs there are.
@@ -33,21 +33,18 @@ RowSimilarity = Callable[[Any, Any, Any, Any], Any]
 
 @dataclass(frozen=True, eq=False)
 class PairsResult:
-    """Figures of one network on one list of pairs; every rate is a fraction, 0 to 1.
+    """Results of one network on one list of pairs; every rate is a fraction, 0 to 1.
 
     Attributes:
         scores: (N,) similarity of each measured pair, higher is more alike.
-        same: (N,) true for genuine pairs.
-        fold: (N,) fold of each pair.
+        same, fold: (N,) true for genuine pairs, and the fold of each pair.
         folds: k-fold accuracy, its thresholds and standard error.
-        balanced_folds: the same with (TAR + 1 − FAR) / 2 in place of accuracy, for lists
-            that are mostly impostors.
-        auc: area under the ROC.
-        eer: equal error rate.
-        tar_at_far: keyed "1e-3"; None below 1 / impostors, which cannot be measured.
-        threshold_at_far: the thresholds of those points; None likewise.
-        skipped: how many pairs were left out because a file could not be read.
-        skipped_files: those files, each with the reason.
+        balanced_folds: the same with (TAR + 1 − FAR) / 2 in place of accuracy, for lists that are
+            mostly impostors.
+        auc, eer: area under the ROC and equal error rate.
+        tar_at_far, threshold_at_far: keyed "1e-3"; None below 1 / impostors, too few to measure.
+        skipped, skipped_files: how many pairs were left out, and the files that could not be read,
+            each with the reason.
         kept: the pairs measured, row for row as `scores`; None where only scores were given.
         intervals: 95 % intervals by the bootstrap: "accuracy", "auc" and "eer", and "tar_at_far"
             by name of the FAR; None where not asked for.
@@ -107,10 +104,8 @@ class PairsResult:
         return roc(self.scores, self.same)
 
     def hardest(self, same: bool, count: int = 10) -> npt.NDArray[np.int64]:
-        """Rows of the pairs that look most like the other kind.
-
-        The genuine pairs of lowest score (same=True) or the impostors of highest score
-        (same=False), hardest first.
+        """Rows of the pairs that look most like the other kind, hardest first: the genuine pairs of
+        lowest score (same=True) or the impostors of highest score (same=False).
         """
         rows = np.flatnonzero(self.same == same)
         scores = self.scores[rows] if same else -self.scores[rows]
@@ -144,6 +139,7 @@ class PairsResult:
         """Rows of (label, value) to print, percentages written out."""
         known = self.intervals or {}
         accuracy = f"{self.accuracy:.2%} ± {self.accuracy_std:.2%}"
+        kinds = f"{self.genuine:,} genuine, {self.impostor:,} impostor"
         rows = [
             ("Accuracy", accuracy + interval_text(known.get("accuracy"))),
             ("Balanced accuracy", f"{self.balanced_accuracy:.2%}"),
@@ -154,58 +150,43 @@ class PairsResult:
         rows += tar_rows(measured, known.get("tar_at_far", {}))
         rows += [
             ("Threshold", f"{self.threshold:.4f}"),
-            (
-                "Pairs",
-                f"{self.pairs:,} ({self.genuine:,} genuine, {self.impostor:,} impostor, "
-                f"{len(self.folds.folds)} folds)",
-            ),
+            ("Pairs", f"{self.pairs:,} ({kinds}, {len(self.folds.folds)} folds)"),
             ("Skipped", f"{self.skipped:,} pairs, {len(self.skipped_files):,} files"),
         ]
         return rows
 
 
-__all__ = [
-    "PairList",
-    "PairsResult",
-    "all_pairs",
-    "evaluate_pair_scores",
-    "evaluate_pairs",
-    "read_pairs",
-    "sample_pairs",
-    "stratified_folds",
-]
-
-
-@dataclasses.dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False)
 class EmbeddedPairs:
-    """The pairs of a list whose files could both be read.
-
-    Attributes:
-        faces: the embeddings.
-        pairs: those pairs.
-        first, second: (P,) rows of `faces`.
-        skipped: how many pairs of the list are not among them.
-    """
+    """The pairs of a list whose files could both be read."""
 
     faces: Embedded
     pairs: PairList
+    # (P,) rows of `faces`.
     first: npt.NDArray[np.int64]
     second: npt.NDArray[np.int64]
+    # How many pairs of the list are not among them.
     skipped: int = 0
 
     def scores(self, similarity: RowSimilarity = COSINE) -> npt.NDArray[np.float64]:
-        """(P,) scores; see `score_rows`."""
-        return score_rows(self.faces, self.first, self.second, similarity)
+        """(P,) scores, a chunk of rows at a time."""
+        embedding, group = self.faces.embedding, self.faces.group_feature
+        scores = np.empty(len(self.first), dtype=np.float64)
+        for start in range(0, len(scores), _CHUNK):
+            rows = slice(start, start + _CHUNK)
+            a, b = self.first[rows], self.second[rows]
+            groups = (None, None) if group is None else (group[a], group[b])
+            scores[rows] = np.asarray(similarity(embedding[a], embedding[b], *groups)).reshape(-1)
+        return scores
 
     def measure(
         self, similarity: RowSimilarity = COSINE, fars: Sequence[float] = FARS, replicates: int = 0
     ) -> PairsResult:
         """The result of `evaluate_pairs` for these pairs."""
-        result = evaluate_pair_scores(
-            self.scores(similarity), self.pairs.same, self.pairs.fold, fars, replicates
-        )
+        scores, listed = self.scores(similarity), self.pairs
+        result = evaluate_pair_scores(scores, listed.same, listed.fold, fars, replicates)
         return dataclasses.replace(
-            result, skipped=self.skipped, skipped_files=self.faces.skipped, kept=self.pairs
+            result, skipped=self.skipped, skipped_files=self.faces.skipped, kept=listed
         )
 
     def with_embeddings(self, embedding: npt.NDArray[Any]) -> EmbeddedPairs:
@@ -215,15 +196,7 @@ class EmbeddedPairs:
 
 
 def embed_pairs(embed: Embed, pairs: PairList) -> EmbeddedPairs:
-    """Embeds each distinct file of a list of pairs once.
-
-    Args:
-        embed: takes paths and returns `ImageEmbeddings`, such as `Embedder.embed_files`.
-        pairs: what to compare.
-
-    Raises:
-        ValueError: where no pair could be read, or an embedding is not finite.
-    """
+    """Embeds each distinct file of a list of pairs once; ValueError where no pair could be read."""
     files = pairs.files()
     if not files:
         raise ValueError("`pairs` must hold at least one pair. Received: none")
@@ -258,14 +231,13 @@ def evaluate_pairs(
         embed: takes paths and returns `ImageEmbeddings`, such as `Embedder.embed_files`.
         pairs: what to compare.
         fars: where to read the TAR.
-        similarity: scores rows of (embedding_a, embedding_b, group_a, group_b) to (B,): the
-            cosine, `GROUP_AWARE`, or another function; group features are None for networks
-            without groups.
+        similarity: scores rows of (embedding_a, embedding_b, group_a, group_b) to (B,): the cosine,
+            `GROUP_AWARE`, or another function; group features are None for networks without groups.
         replicates: draws of the bootstrap for `intervals`; 0 leaves them out.
 
     Raises:
-        ValueError: where no pair, or no pair of one kind, could be read; where an embedding is
-            not finite; where fewer than two folds are left.
+        ValueError: where no pair, or no pair of one kind, could be read; where an embedding is not
+            finite; where fewer than two folds are left.
     """
     return embed_pairs(embed, pairs).measure(similarity, fars, replicates)
 
@@ -277,24 +249,16 @@ def evaluate_pair_scores(
     fars: Sequence[float] = FARS,
     replicates: int = 0,
 ) -> PairsResult:
-    """Measures scores of pairs that were computed elsewhere.
+    """Measures scores (N,) of pairs that were computed elsewhere; higher is more alike.
 
-    Args:
-        scores: (N,), higher is more alike.
-        same: (N,), true for genuine pairs.
-        folds: (N,) integers; None deals ten stratified folds of neighbouring pairs.
-        fars: where to read the TAR.
-        replicates: draws of the bootstrap for `intervals`; 0 leaves them out.
-
-    Raises:
-        ValueError: for scores that are not finite, lengths that differ, a missing kind of pair,
-            or fewer than two folds.
+    `same` (N,) and `folds` (N,) are as of `PairList`; without folds ten stratified ones of
+    neighbouring pairs are dealt. `fars`, `replicates` and errors are as of `evaluate_pairs`.
     """
     scores, same = check_scores(scores, same)
     fold = np.asarray(stratified_folds(same) if folds is None else folds)
     accuracy = kfold_accuracy(scores, same, fold)
     curve = roc(scores, same)
-    points = operating_points(curve, fars)
+    tars, thresholds = parted(operating_points(curve, fars))
     result = PairsResult(
         scores=scores,
         same=same,
@@ -303,8 +267,8 @@ def evaluate_pair_scores(
         balanced_folds=kfold_accuracy(scores, same, fold, balanced=True),
         auc=curve.auc,
         eer=curve.eer,
-        tar_at_far={name: point and point[0] for name, point in points.items()},
-        threshold_at_far={name: point and point[1] for name, point in points.items()},
+        tar_at_far=tars,
+        threshold_at_far=thresholds,
     )
     if not replicates:
         return result
@@ -315,21 +279,3 @@ def evaluate_pair_scores(
         **curve_intervals(curve, fars, replicates),
     }
     return dataclasses.replace(result, intervals=intervals)
-
-
-def score_rows(
-    faces: Embedded,
-    first: npt.NDArray[np.int64],
-    second: npt.NDArray[np.int64],
-    similarity: RowSimilarity = COSINE,
-) -> npt.NDArray[np.float64]:
-    """Scores (P,) float64 of the faces in rows `first` (P,) with those in rows `second` (P,)."""
-    embedding, group = faces.embedding, faces.group_feature
-    scores = np.empty(len(first), dtype=np.float64)
-    for start in range(0, len(first), _CHUNK):
-        rows = slice(start, start + _CHUNK)
-        a, b = first[rows], second[rows]
-        group_a, group_b = (None, None) if group is None else (group[a], group[b])
-        found = similarity(embedding[a], embedding[b], group_a, group_b)
-        scores[rows] = np.asarray(found).reshape(-1)
-    return scores

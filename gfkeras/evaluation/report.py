@@ -1,7 +1,7 @@
 """Report of a run as one HTML file: results, curves, faces and exports.
 
-The file needs nothing beside it and asks nothing of the network. It needs the extra
-`plots` (matplotlib and Jinja).
+The file needs nothing beside it and asks nothing of the network. Writing it needs the extra `plots`
+(matplotlib and Jinja).
 """
 
 from __future__ import annotations
@@ -28,14 +28,9 @@ _CHART = (5.6, 3.6)
 
 @dataclass(frozen=True, eq=False)
 class FacePair:
-    """Two faces and what the network made of them.
+    """Two faces (H, W, 3), 0..255, and the similarity that the network gave them.
 
-    Args:
-        first: (H, W, 3), 0..255.
-        second: likewise.
-        score: their similarity.
-        same: whether they show one person.
-        caption: a short text below, such as the two names; may be empty.
+    `same` is whether they show one person; `caption` a short text below, such as the two names.
     """
 
     first: npt.ArrayLike
@@ -54,8 +49,7 @@ class ExportRow:
         size_bytes: of the file, or of all files of a folder.
         max_abs_error: largest difference of L2-normalised embeddings.
         min_cosine: smallest cosine between the two embeddings of an image.
-        passed: whether it keeps the tolerance.
-        tolerance: what had to be kept, such as "max_abs_error at most 0.0001".
+        passed, tolerance: whether it keeps a tolerance such as "max_abs_error at most 0.0001".
         images: how many images were compared.
         file: its name, without the folder; may be empty.
     """
@@ -75,14 +69,12 @@ class ReportContext:
     """Everything a report shows. What is left empty leaves its section out.
 
     Args:
-        title: heading of the page.
+        title, lead: heading of the page, and one or two sentences below it.
         command: the command line that was run.
-        created: when, as text.
+        created, seconds: when, as text, and how long the run took.
         results: name → result on the same pairs; the first is the one the page is about.
         baseline: name in `results` of what the first is compared with, usually the untrained
             network.
-        lead: one or two sentences below the title.
-        seconds: how long the run took.
         settings: label → text: data, identities, network, recipe.
         versions: package → version.
         group_counts: (K,) how many held-out faces each group took.
@@ -91,7 +83,7 @@ class ReportContext:
         genuine: some genuine pairs.
         hardest: the pairs the network gets most wrong, `PairsResult.hardest`.
         exports: one row for each artefact.
-        notes: further sentences: what the figures do not show.
+        notes: further sentences on what the numbers do not show.
     """
 
     title: str
@@ -124,15 +116,13 @@ class ReportContext:
 def write_report(path: str | os.PathLike[str], context: ReportContext) -> Path:
     """Writes the report as one HTML file, whole or not at all, and returns its path.
 
-    Text from the context is escaped, whatever it holds.
-
-    Raises:
-        ImportError: naming the extra to install, where matplotlib or Jinja is missing.
+    Text from the context is escaped, whatever it holds. Without matplotlib or Jinja an ImportError
+    names the extra to install.
 
     Example:
         result = evaluate_pairs(embedder.embed_files, pairs)
-        write_report("report.html", ReportContext("Faces", "gfkeras demo", "today",
-                                                  {"Trained": result}))
+        context = ReportContext("Faces", "gfkeras demo", "today", {"Trained": result})
+        write_report("report.html", context)
     """
     path = Path(path)
     write_text(path, render_report(context))
@@ -179,12 +169,12 @@ def _tiles(
 ) -> list[tuple[str, str, str]]:
     """(label, value, what it is compared with) of the figures under the headline."""
 
-    def against(text: str) -> str:
-        return "" if baseline is None else f"{context.baseline}: {text}"
-
     def row(label: str, pick: Any, form: str) -> tuple[str, str, str]:
-        other = "" if baseline is None else against(format(pick(baseline), form))
-        return label, format(pick(main), form), other
+        if baseline is None:
+            return label, format(pick(main), form), ""
+        before = pick(baseline)
+        other = "not measured" if before is None else format(before, form)
+        return label, format(pick(main), form), f"{context.baseline}: {other}"
 
     tiles = [
         row("Balanced accuracy", lambda r: r.balanced_accuracy, ".2%"),
@@ -195,14 +185,11 @@ def _tiles(
     if measured:
         # The last but one: the smallest FAR rests on a few impostor pairs.
         far = measured[max(0, len(measured) - 2)]
-        before = None if baseline is None else baseline.tar_at_far.get(far)
-        other = against("not measured" if before is None else f"{before:.2%}")
-        tiles.append((f"TAR at FAR {far}", f"{main.tar_at_far[far]:.2%}", other))
+        tiles.append(row(f"TAR at FAR {far}", lambda r: r.tar_at_far.get(far), ".2%"))
     if context.group_counts is not None:
         groups = len(list(context.group_counts))  # type: ignore[arg-type]
-        tiles.append(
-            ("Effective groups", f"{effective_groups(context.group_counts):.1f}", f"of {groups}")
-        )
+        effective = f"{effective_groups(context.group_counts):.1f}"
+        tiles.append(("Effective groups", effective, f"of {groups}"))
     return tiles
 
 

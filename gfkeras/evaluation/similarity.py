@@ -20,16 +20,13 @@ Rows = npt.NDArray[Any]
 class Similarity:
     """S* = cos(v̄_a, v̄_b) − β·D(v̂_a, v̂_b)^γ (arXiv 2005.10497, section 3.4).
 
-    The same figures as `gfkeras.group_aware_similarity`, for arrays, without a Keras backend.
+    The same numbers as `gfkeras.group_aware_similarity`, for arrays, without a Keras backend.
     With β = 0, `COSINE`, group features are neither needed nor looked at.
 
     Args:
         beta: weight of the distance, at least 0, so that S* never exceeds the cosine.
         gamma: exponent of the distance, above 0.
         distance: D of the L2-normalised group features: "l2", "squared-l2" or "cosine" (1 − cos).
-
-    Raises:
-        ValueError: for arguments out of range.
 
     Example:
         scores = GROUP_AWARE(a.embedding, b.embedding, a.group_feature, b.group_feature)
@@ -52,17 +49,11 @@ class Similarity:
     def __call__(
         self, embedding_a: Rows, embedding_b: Rows, group_a: Rows | None, group_b: Rows | None
     ) -> npt.NDArray[np.float32]:
-        """Scores row by row.
+        """Scores row by row, (N,) float32; embeddings (N, D) and group features (N, G) have any
+        length.
 
-        Args:
-            embedding_a, embedding_b: (N, D), of any length.
-            group_a, group_b: (N, G), of any length; None where β is 0.
-
-        Returns:
-            (N,) float32. An all-zero embedding, which has no direction, has the cosine 0.
-
-        Raises:
-            ValueError: where group features are needed and missing.
+        Group features may be None where β is 0, else that raises ValueError. An all-zero embedding,
+        which has no direction, has the cosine 0.
         """
         cosine = _dots(unit(embedding_a), unit(embedding_b))
         return cosine - self.penalties(group_a, group_b) if self.group_aware else cosine

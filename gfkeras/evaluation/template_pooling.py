@@ -25,8 +25,8 @@ class Pooling:
     Attributes:
         media: frames of one video are averaged first, so that a long video counts as one photo.
         detector: images count by the detector's score.
-        norm: images count by the length of their embedding before it was normalised, which is
-            small for poor images.
+        norm: images count by the length of their embedding before it was normalised, which is small
+            for poor images.
     """
 
     media: bool = True
@@ -36,13 +36,9 @@ class Pooling:
 
 @dataclass(frozen=True, eq=False)
 class PooledTemplates:
-    """The templates of which at least one image could be read.
+    """The T templates of which at least one image could be read, and the ids of the others.
 
-    Attributes:
-        ids: (T,) ascending.
-        embedding: (T, D) float32, of length 1.
-        group_feature: (T, G) float32, of length 1, or None.
-        missing: ids without any image read.
+    `ids` (T,) ascend; `embedding` (T, D) and `group_feature` (T, G) or None have length 1.
     """
 
     ids: Integers
@@ -66,22 +62,16 @@ def pool_templates(
     scores: npt.ArrayLike | None = None,
     pooling: Pooling = Pooling(),
 ) -> PooledTemplates:
-    """Pools images into templates, as InsightFace's evaluation of IJB does.
+    """Pools N images into templates, as InsightFace's evaluation of IJB does.
 
-    An image counts w·e, e its unit embedding and w the product of the weights asked for. Images
-    of one media of a template are averaged, the medias summed, the sum normalised. Group features
-    are pooled in the same way, without the norm's weight, which is the embedding's. A template
-    whose sum is 0 has no direction, and the cosine 0 with every other.
+    An image counts w·e, e its unit embedding and w the product of the weights asked for. Images of
+    one media of a template are averaged, the medias summed, the sum normalised. Group features are
+    pooled in the same way, without the norm's weight, which is the embedding's. A template whose
+    sum is 0 has no direction, and the cosine 0 with every other.
 
-    Args:
-        faces: of N images.
-        templates: (N,) the template of each image.
-        medias: (N,) the media of each image; needed for `pooling.media`.
-        scores: (N,) the detector's; needed for `pooling.detector`.
-
-    Raises:
-        ValueError: where what is asked for is not there, lengths differ, or a score is not a
-            finite number of at least 0.
+    `templates`, `medias` (for `pooling.media`) and the detector's `scores` (for `pooling.detector`)
+    are (N,). ValueError where one is missing or of another length, or a score is not a finite
+    number of at least 0.
     """
     ids = _column("templates", templates, len(faces.row))
     weight = np.ones(len(ids), np.float32)
@@ -90,9 +80,7 @@ def pool_templates(
         if not ((weight >= 0) & np.isfinite(weight)).all():
             bad = weight[~((weight >= 0) & np.isfinite(weight))][0]
             raise ValueError(f"`scores` must be finite and at least 0. Received: {bad}")
-    media = np.arange(len(ids))
-    if pooling.media:
-        media = _column("medias", medias, len(ids))
+    media = _column("medias", medias, len(ids)) if pooling.media else np.arange(len(ids))
     if pooling.norm and faces.norm is None:
         raise ValueError("`pooling.norm` needs the norms of embeddings. Received: none")
     read = np.flatnonzero(faces.row >= 0)

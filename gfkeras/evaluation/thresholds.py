@@ -18,7 +18,7 @@ _VERSION = 1
 
 @dataclass(frozen=True)
 class Thresholds:
-    """For one false accept in a thousand use 0.31: thresholds of one model by FAR.
+    """Thresholds of one model by FAR: for one false accept in a thousand use 0.31.
 
     Attributes:
         similarity: what is compared with a threshold.
@@ -44,11 +44,7 @@ class Thresholds:
         model: str = "",
         fars: Sequence[float] = FARS,
     ) -> Thresholds:
-        """The thresholds that a ROC can resolve.
-
-        Raises:
-            ValueError: where it can resolve none of `fars`.
-        """
+        """The thresholds that a ROC can resolve; ValueError where it can resolve none of `fars`."""
         points = operating_points(curve, fars)
         at_far = {name: point[1] for name, point in points.items() if point is not None}
         if not at_far:
@@ -58,11 +54,7 @@ class Thresholds:
         return cls(similarity, at_far, curve.impostor, origin, model)
 
     def at(self, far: float) -> float:
-        """The threshold at a FAR.
-
-        Raises:
-            ValueError: for one that is not there, listing those that are.
-        """
+        """The threshold at a FAR; ValueError for one that is not there, listing those that are."""
         name = far_name(far)
         if name not in self.at_far:
             raise ValueError(
@@ -82,11 +74,7 @@ class Thresholds:
 
     @classmethod
     def load(cls, path: str | os.PathLike[str]) -> Thresholds:
-        """Reads a file that `save` wrote.
-
-        Raises:
-            ValueError: for a file that is not there, or holds something else.
-        """
+        """Reads a file that `save` wrote; ValueError if it is missing or holds something else."""
         try:
             content = json.loads(Path(path).read_text(encoding="utf-8"))
         except (OSError, ValueError) as error:
@@ -95,36 +83,19 @@ class Thresholds:
 
     @classmethod
     def from_json(cls, content: Any, name: str) -> Thresholds:
-        """The thresholds that `to_json` gave.
-
-        Args:
-            content: parsed JSON.
-            name: what errors call it.
-
-        Raises:
-            ValueError: for something else.
-        """
+        """The thresholds that `to_json` gave; ValueError, calling it `name`, for something else."""
         try:
-            return cls._parsed(content)
+            if content["version"] != _VERSION:
+                raise ValueError(f"version {content['version']!r}, expected {_VERSION}")
+            at_far = {str(far): float(value) for far, value in content["at_far"].items()}
+            for far in at_far:
+                # "0.001" would never be found under the name of 1e-3.
+                if far_name(float(far)) != far:
+                    raise ValueError(f"a FAR called {far!r}, expected {far_name(float(far))!r}")
+            similarity, impostor = Similarity(**content["similarity"]), int(content["impostor"])
+            return cls(similarity, at_far, impostor, str(content["origin"]), str(content["model"]))
         except (ValueError, KeyError, TypeError, AttributeError) as error:
             raise _not_thresholds(name, error) from error
-
-    @classmethod
-    def _parsed(cls, content: dict[str, Any]) -> Thresholds:
-        if content["version"] != _VERSION:
-            raise ValueError(f"version {content['version']!r}, expected {_VERSION}")
-        at_far = {str(name): float(value) for name, value in content["at_far"].items()}
-        for name in at_far:
-            # "0.001" would never be found under the name of 1e-3.
-            if far_name(float(name)) != name:
-                raise ValueError(f"a FAR called {name!r}, expected {far_name(float(name))!r}")
-        return cls(
-            Similarity(**content["similarity"]),
-            at_far,
-            int(content["impostor"]),
-            str(content["origin"]),
-            str(content["model"]),
-        )
 
 
 def _not_thresholds(name: str, error: Exception) -> ValueError:
@@ -155,9 +126,8 @@ def threshold_rows(
 ) -> list[tuple[str, float | None, float | None]]:
     """(false accepts allowed in words, threshold, TAR) for each FAR; None where the number of
     impostor pairs cannot resolve it."""
-    points = operating_points(curve, fars)
-    rows: list[tuple[str, float | None, float | None]] = []
-    for far, point in zip(fars, points.values(), strict=True):
-        tar, threshold = point or (None, None)
-        rows.append((one_in(far), threshold, tar))
-    return rows
+    points = operating_points(curve, fars).values()
+    return [
+        (one_in(far), point and point[1], point and point[0])
+        for far, point in zip(fars, points, strict=True)
+    ]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import Any
 
 from gfkeras.evaluation.embedded import Embed
@@ -22,8 +22,7 @@ class TunedSimilarity:
 
     Attributes:
         similarity: the best of those tried.
-        accuracy: its k-fold accuracy.
-        cosine_accuracy: that of the plain cosine, β = 0.
+        accuracy, cosine_accuracy: its k-fold accuracy, and that of the plain cosine, β = 0.
         table: (β, γ, accuracy, AUC) of everything tried.
         pairs: how many development pairs were measured.
     """
@@ -37,9 +36,7 @@ class TunedSimilarity:
     def to_json(self) -> dict[str, Any]:
         """For `json.dump`."""
         return {
-            "beta": self.similarity.beta,
-            "gamma": self.similarity.gamma,
-            "distance": self.similarity.distance,
+            **asdict(self.similarity),
             "accuracy": self.accuracy,
             "cosine_accuracy": self.cosine_accuracy,
             "pairs": self.pairs,
@@ -65,12 +62,7 @@ def tune_similarity(
         development: the pairs to choose by.
         measured: the pairs that will be measured, none of which may be among them.
         betas: with or without 0, which is always tried.
-        gammas: exponents.
-        distance: D, as of `Similarity`.
-
-    Raises:
-        ValueError: where a development pair is measured too, for networks without groups,
-            and as `evaluate_pairs`.
+        gammas, distance: exponents, and D, as of `Similarity`.
     """
     if measured is not None:
         require_disjoint(development, measured)
@@ -92,13 +84,9 @@ def tune_similarity(
 
 
 def require_disjoint(development: PairList, measured: PairList) -> int:
-    """The number of people (folders) in both lists; no pair may be in both, in either order.
+    """The number of people (folders) in both lists; ValueError for a pair in both, in either order.
 
-    Shared people are told, not refused: LFW's View 1, made to develop on, shares people with the
-    View 2 that is reported.
-
-    Raises:
-        ValueError: naming a pair of both lists.
+    Shared people are told, not refused: LFW's View 1, made to develop on, shares some with View 2.
     """
     known = {frozenset(pair) for pair in _pairs(measured)}
     for pair in _pairs(development):
@@ -107,11 +95,8 @@ def require_disjoint(development: PairList, measured: PairList) -> int:
                 "`development` must not hold pairs that are measured: β and γ would be chosen "
                 f"by the answer. Received: {pair[0]} with {pair[1]} in both"
             )
-    people = [
-        {path.parent for pair in _pairs(pairs) for path in pair}
-        for pairs in (development, measured)
-    ]
-    return len(people[0] & people[1])
+    ours, theirs = ({path.parent for path in pairs.files()} for pairs in (development, measured))
+    return len(ours & theirs)
 
 
 def _pairs(pairs: PairList) -> Any:

@@ -22,13 +22,11 @@ Floats = npt.NDArray[np.float64]
 
 @dataclass(frozen=True, eq=False)
 class ValidationRate:
-    """VAL at one FAR, fold by fold.
+    """VAL at one FAR, the target, on each of F left-out folds.
 
-    Attributes:
-        target: the FAR aimed at.
-        rates: (F,) VAL on each left-out fold: the share of its genuine pairs accepted.
-        fars: (F,) the share of its impostor pairs accepted, which may be another than the target.
-        thresholds: (F,) squared distances, chosen on the other folds.
+    `rates` (F,) is the share of its genuine pairs accepted, `fars` (F,) that of its impostor pairs,
+    which may be another than the target, and `thresholds` (F,) are squared distances chosen on the
+    other folds.
     """
 
     target: float
@@ -49,15 +47,14 @@ class ValidationRate:
 
 @dataclass(frozen=True, eq=False)
 class ValidationRateResult:
-    """FaceNet's figures of one network on one list of pairs.
+    """FaceNet's validation rate of one network on one list of pairs.
 
     Attributes:
         distances: (N,) squared L2 distance of each measured pair.
         same: (N,) true for genuine pairs.
         at_far: keyed "1e-3"; None where the other folds have too few impostor pairs.
         intervals: 95 % intervals of VAL, folds drawn again; None where not asked for.
-        skipped: pairs left out because a file could not be read.
-        skipped_files: those files, each with the reason.
+        skipped, skipped_files: pairs left out, and the files that could not be read, with reasons.
     """
 
     distances: Floats
@@ -112,27 +109,16 @@ def evaluate_validation_rate(
     similarity: RowSimilarity = COSINE,
     replicates: int = 0,
 ) -> ValidationRateResult:
-    """Embeds each distinct file once and measures VAL at FAR.
+    """Embeds each distinct file once and measures VAL at FAR; arguments as of `evaluate_pairs`.
 
     d² = ‖a − b‖² = 2 − 2 cos for unit embeddings; of a group-aware similarity 2 − 2 S*. On the
     folds other than one the largest distance is chosen whose FAR is at most the target, and
     VAL(d) = |accepted genuine| / |genuine| is measured on that one.
-
-    Args:
-        embed, pairs, similarity: as of `evaluate_pairs`.
-        fars: targets.
-        replicates: draws of the bootstrap; 0 leaves intervals out.
-
-    Raises:
-        ValueError: as `evaluate_pairs`.
     """
-    embedded = embed_pairs(embed, pairs)
-    kept = embedded.pairs
-    scores = embedded.scores(similarity)
+    found = embed_pairs(embed, pairs)
+    scores, kept = found.scores(similarity), found.pairs
     result = validation_rate_of_scores(scores, kept.same, kept.fold, fars, replicates)
-    return dataclasses.replace(
-        result, skipped=len(pairs) - len(kept), skipped_files=embedded.faces.skipped
-    )
+    return dataclasses.replace(result, skipped=found.skipped, skipped_files=found.faces.skipped)
 
 
 def validation_rate_of_scores(
@@ -142,18 +128,7 @@ def validation_rate_of_scores(
     fars: Sequence[float] = (1e-1, 1e-2, 1e-3),
     replicates: int = 0,
 ) -> ValidationRateResult:
-    """VAL at FAR of similarities made elsewhere.
-
-    Args:
-        scores: (N,) cosines, or group-aware similarities.
-        same: (N,), true for genuine pairs.
-        folds: (N,) integers; None deals ten folds of neighbouring pairs.
-        fars: targets.
-        replicates: draws of the bootstrap, over folds; 0 leaves intervals out.
-
-    Raises:
-        ValueError: as `check_scores`; with fewer than two folds, or a fold of one kind only.
-    """
+    """VAL at FAR of similarities (N,) made elsewhere; without folds, ten of neighbouring pairs."""
     scores, same = check_scores(scores, same)
     fold = np.asarray(stratified_folds(same) if folds is None else folds)
     distances = 2 - 2 * scores
@@ -191,11 +166,9 @@ def _left_out(
     allowed = int(np.floor(far * len(impostors) * (1 + 1e-12)))
     if not allowed:
         return None
-    # Just below the first impostor that must not be accepted: ties are refused together.
+    threshold = distances.max()
     if allowed < len(impostors):
+        # Just below the first impostor that must not be accepted: ties are refused together.
         threshold = np.nextafter(impostors[allowed], -np.inf)
-    else:
-        threshold = distances.max()
-    accepted = distances[left_out] <= threshold
-    mine = same[left_out]
+    accepted, mine = distances[left_out] <= threshold, same[left_out]
     return float(accepted[mine].mean()), float(accepted[~mine].mean()), float(threshold)

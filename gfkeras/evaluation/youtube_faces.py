@@ -24,7 +24,7 @@ def evaluate_youtube_faces(
     max_frames: int | None = None,
     replicates: int = 0,
 ) -> PairsResult:
-    """Ten-fold verification of videos.
+    """Ten-fold verification of videos; pairs of a video without a readable frame are skipped.
 
     A video's template is the mean of the unit embeddings of its frames, normalised.
 
@@ -32,24 +32,14 @@ def evaluate_youtube_faces(
         embed: takes names of frames and returns `ImageEmbeddings`.
         frames: names "Person/VIDEO/FRAME", those of `YouTubeFacesSource.items`.
         pairs: (first video, second video, same, fold), of `YouTubeFacesSource.video_pairs`.
-        similarity: the cosine or group-aware.
-        fars: where to read the TAR.
+        similarity, fars, replicates: as of `evaluate_pairs`.
         max_frames: of each video, evenly spread over it; all by default.
-        replicates: draws of the bootstrap; 0 leaves intervals out.
-
-    Returns:
-        As `evaluate_pairs`; pairs of a video without a frame that could be read are skipped.
-
-    Raises:
-        ValueError: where no frame belongs to a pair, and as `evaluate_pairs`.
     """
     listed = list(pairs)
     if not listed:
         raise ValueError("`pairs` must hold at least one pair of videos. Received: none")
-    number: dict[str, int] = {}
-    for first, second, _, _ in listed:
-        number.setdefault(first, len(number))
-        number.setdefault(second, len(number))
+    videos_in_pairs = dict.fromkeys(video for pair in listed for video in pair[:2])
+    number = {video: place for place, video in enumerate(videos_in_pairs)}
     of_video: list[list[str]] = [[] for _ in number]
     for frame in frames:
         video = frame.rpartition("/")[0]
@@ -63,8 +53,7 @@ def evaluate_youtube_faces(
         raise ValueError("`frames` must hold frames of the videos in `pairs`. Received: none")
     videos = np.repeat(np.arange(len(number)), [len(found) for found in of_video])
     faces = embed_images(embed, names)
-    plain = Pooling(media=False, detector=False, norm=False)
-    templates = pool_templates(faces, videos, pooling=plain)
+    templates = pool_templates(faces, videos, pooling=Pooling(False, False, False))
     rows = templates.rows(np.arange(len(number)))
     left = rows[[number[pair[0]] for pair in listed]]
     right = rows[[number[pair[1]] for pair in listed]]

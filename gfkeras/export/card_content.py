@@ -1,7 +1,5 @@
 """Content of an artefact's card."""
 
-from __future__ import annotations
-
 import dataclasses
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
@@ -25,13 +23,8 @@ def describe(
 ) -> dict[str, Any]:
     """The card that goes into an artefact; the one beside it has `gfkeras.cards.file_facts` too.
 
-    Args:
-        form: what `export_form` returned.
-        model: the Keras model it was made from.
-        settings: format, precision, mode and batch_size.
-        ends: the types of its inputs and outputs.
-        fingerprint: of the model in the mode that is exported.
-        about: of `About.to_json`.
+    `form` is what `export_form` made of `model`; `settings` are format, precision, mode and
+    batch_size; `ends` the types of inputs and outputs; `about` comes from `About.to_json`.
     """
     signature = form.serve.input_signature[0]
     outputs = form.serve.get_concrete_function().structured_outputs
@@ -65,7 +58,7 @@ def describe(
 def _normalisation(model: keras.Model) -> dict[str, Any]:
     """The normalisation of pixels 0…255 before the first convolution: x·scale + offset.
 
-    A model without our layer for it keeps to itself what it does.
+    A model without our layer for it does not tell how it normalises.
     """
     for layer in model._flatten_layers(include_self=False, recursive=True):
         if isinstance(layer, InputNormalization):
@@ -98,9 +91,8 @@ class About:
 
     Attributes:
         thresholds: by FAR, measured on this model in this mode.
-        sources: where the weights come from, in what JSON has: preset or folder, licence,
-            provenance, training data.
-        reference_results: figures measured on the model, not on the artefact.
+        sources: where the weights come from, as JSON: preset or folder, licence, provenance, data.
+        reference_results: results measured on the model, not on the artefact.
     """
 
     thresholds: Thresholds | None = None
@@ -108,11 +100,9 @@ class About:
     reference_results: Sequence[Mapping[str, Any]] = ()
 
     def to_json(self, fingerprint: str, precision: str) -> dict[str, Any]:
-        """Keys of the card, those alone of which something is known.
+        """Keys of the card, only those of which something is known.
 
-        Args:
-            fingerprint: of the model that is exported, in the mode that it is exported in.
-            precision: of the artefact.
+        `fingerprint` is that of the model in the exported mode.
 
         Raises:
             ValueError: for thresholds of another model or mode.

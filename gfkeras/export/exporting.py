@@ -1,8 +1,5 @@
 """Export of a Keras model as an artefact with its card."""
 
-from __future__ import annotations
-
-import functools
 import math
 import os
 from pathlib import Path
@@ -16,7 +13,7 @@ from gfkeras.export.card_content import About, describe
 from gfkeras.export.graph import export_form, exported_model, form_of
 from gfkeras.export.preparation import DENSE_STEPS, STEPS
 from gfkeras.export.quantization import Calibration, Int8Settings, int8_onnx, int8_tflite
-from gfkeras.export.writers import quiet, write_onnx, write_savedmodel, write_tflite
+from gfkeras.export.writers import quiet, write_onnx, write_tflite
 from gfkeras.files import replacing
 from gfkeras.models import GroupFace
 from gfkeras.models.properties import model_fingerprint
@@ -42,40 +39,33 @@ def export_model(
     int8: Int8Settings | None = None,
     about: About | None = None,
 ) -> Path:
-    """Writes an artefact that runs without gfkeras, and its card: PATH.json, and inside.
+    """Writes an artefact that runs without gfkeras, and its card (PATH.json, and inside).
 
-    The artefact takes `images`, (B, H, W, 3) float32 RGB, 0…255, normalises them
-    itself and gives `embedding` (not L2-normalised) and, of a GroupFace,
-    `group_feature` and `group_logits`. It computes in float32 whatever the model's
-    dtype policy. In hard mode only the chosen group's FC is computed. The model is
-    not changed. Both files appear under their names when they are whole, replacing
-    earlier ones; on an error nothing is.
+    The artefact takes `images`, (B, H, W, 3) float32 RGB, 0…255, normalises them itself and gives
+    `embedding` (not L2-normalised) and, for a GroupFace, `group_feature` and `group_logits`. It
+    computes in float32 whatever the model's dtype policy. In hard mode only the chosen group's FC
+    is computed. The model is not changed. Artefact and card replace earlier ones when both are
+    whole; an error leaves everything as it was.
 
     Args:
-        model: a `GroupFace`, `FaceClassifier`, backbone, or any `keras.Model` from
-            images to an embedding; on the TensorFlow backend.
+        model: a `GroupFace`, `FaceClassifier`, backbone, or any `keras.Model` from images to an
+            embedding; on the TensorFlow backend.
         path: the file (.tflite, .onnx), or the folder of a SavedModel.
         format: "savedmodel", "tflite" or "onnx".
-        precision: "fp32", or for TFLite and ONNX "fp16": weights stored as float16, which ONNX
-            computes in as well; "int8": weights and activations, in ranges seen on
-            `calibration`. For TFLite also "int8-weights": weights, read as floats;
-            "int8-dynamic": the pixels that pointwise convolutions and FCs multiply as well, each
-            in its own range, found as it is computed; "int4-weights" and "int4-dynamic": the same
-            with most of these weights in four bits.
-        mode: "soft" or "hard" for a GroupFace; its own by default. Train soft,
-            export hard is possible.
-        batch_size: fixes the batch, which some runtimes need (LiteRT.js); any by
-            default.
+        precision: "fp32". For TFLite and ONNX also "fp16": weights stored as float16, in which ONNX
+            computes too; and "int8": weights and activations, in ranges seen on `calibration`. For
+            TFLite also "int8-weights": weights, read as floats; "int8-dynamic": also the pixels
+            that pointwise convolutions and FCs multiply, each in its own range, found at run time;
+            "int4-weights" and "int4-dynamic": the same with most of these weights in four bits.
+        mode: "soft" or "hard" for a GroupFace; its own by default. You may train soft and export
+            hard.
+        batch_size: fixes the batch, which some runtimes need (LiteRT.js); any by default.
         calibration: for "int8", at least 32 aligned faces, (N, H, W, 3), 0…255.
         int8: further settings for "int8" of TFLite.
         about: thresholds, sources and results for the card.
 
-    Returns:
-        The path.
-
     Raises:
-        ValueError: for arguments that do not fit together, or a path that holds
-            something else.
+        ValueError: for arguments that do not fit together, or a path that holds something else.
         ImportError: without the extra `export`.
     """
     path = Path(path)
@@ -104,26 +94,26 @@ def export_model(
         form = export_form(model, mode=mode, batch_size=batch_size, steps=steps)
     _check_size(form, format)
     tf: Any = require("tensorflow", "export")
-    settings: dict[str, Any] = {
-        "format": format,
-        "precision": precision,
-        "mode": mode,
-        "batch_size": batch_size,
-    }
+    settings: dict[str, Any] = {"format": format, "precision": precision}
+    settings |= {"mode": mode, "batch_size": batch_size}
+
+    def write_float(prepared: keras.Model, file: Path) -> None:
+        if format == "onnx":
+            write_onnx(tf, form_of(prepared), file)
+        else:
+            write_tflite(tf, form_of(prepared, batch_size), file, "fp32")
+
     # The artefact is renamed first: a card that does not match is refused by an
     # Embedder, while a new card beside an old artefact would describe another one.
     with replacing(card_path(path)) as card, replacing(path) as written:
         with quiet():
             if format == "savedmodel":
-                write_savedmodel(tf, form, written)
+                tf.saved_model.save(form, str(written), signatures={"serving_default": form.serve})
             elif seen is not None:
                 if format == "tflite":
-                    write = functools.partial(_write_float, tf, batch_size)
-                    made = int8_tflite(model, seen, write, mode, int8 or Int8Settings())
+                    made = int8_tflite(model, seen, write_float, mode, int8 or Int8Settings())
                 else:
-                    made = int8_onnx(
-                        model, seen, functools.partial(_write_onnx, tf), mode, batch_size
-                    )
+                    made = int8_onnx(model, seen, write_float, mode, batch_size)
                 written.write_bytes(made.content)
                 settings["int8"] = made.to_json()
             elif format == "tflite":
@@ -134,14 +124,6 @@ def export_model(
         embed_card(written, description)
         write_card(card, description | file_facts(written))
     return path
-
-
-def _write_float(tf: Any, batch_size: int | None, model: keras.Model, path: Path) -> None:
-    write_tflite(tf, form_of(model, batch_size), path, "fp32")
-
-
-def _write_onnx(tf: Any, model: keras.Model, path: Path) -> None:
-    write_onnx(tf, form_of(model), path)
 
 
 def check_precision(precision: str, format: str) -> None:  # noqa: A002

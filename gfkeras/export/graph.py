@@ -1,7 +1,5 @@
 """The graph that is exported: images in, named outputs out, as little work as possible."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from typing import Any
 
@@ -26,25 +24,19 @@ def export_form(
 ) -> Any:
     """A `tf.Module` with one method, `serve`, ready for SavedModel and the converters.
 
-    Functional models are prepared (`gfkeras.export.preparation`), others taken as they are.
-    The hard mode gathers the chosen group's weights and multiplies by them alone; the soft
-    mode is one product (p ⊗ x)·W without K representations at once.
+    Functional models are prepared (`gfkeras.export.preparation`), others taken as they are. The
+    hard mode gathers the chosen group's weights and multiplies by them alone; the soft mode is one
+    product (p ⊗ x)·W without K representations at once.
+
+    `serve(images)` takes (B, H, W, 3) float32, 0…255, and returns the dictionary of `embedding`,
+    `group_feature` and `group_logits`; a model without groups has only the first.
 
     Args:
-        model: a `GroupFace`, a `FaceClassifier` with one inside, a backbone, or any
-            `keras.Model` from images to an embedding.
-        mode: "soft" or "hard" for a GroupFace; its own by default.
-        batch_size: fixes the batch; any number of images by default.
+        model, mode, batch_size: as of `export_model`.
         steps: of the preparation.
 
-    Returns:
-        The module. `serve(images)` takes (B, H, W, 3) float32, 0…255, and returns
-        the dictionary of `embedding`, `group_feature` and `group_logits`, of which a
-        model without groups has the first alone.
-
     Raises:
-        ValueError: for a model or mode that does not fit, or on another Keras backend
-            than TensorFlow.
+        ValueError: for a model or mode that does not fit, or another backend than TensorFlow.
     """
     if keras.backend.backend() != "tensorflow":
         raise ValueError(
@@ -72,12 +64,7 @@ def export_form(
 
 
 def form_of(model: keras.Model, batch_size: int | None = None) -> Any:
-    """The `tf.Module` of a model that is ready to be exported.
-
-    Args:
-        model: from images to an embedding, or to the dictionary of an artefact's outputs.
-        batch_size: fixes the batch; any number of images by default.
-    """
+    """The `tf.Module` of a prepared model, from images to an embedding or an artefact's outputs."""
     tf: Any = require("tensorflow", "export")
     form = tf.Module(name="gfkeras")
     # What the graph reads must be reachable from the module, or it is not saved.

@@ -1,7 +1,5 @@
 """Parity of an artefact with its model, image by image."""
 
-from __future__ import annotations
-
 import contextlib
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
@@ -20,10 +18,8 @@ class GroupFlip:
     """One image whose chosen group differs between reference and candidate.
 
     Attributes:
-        image: its position.
-        reference, candidate: the groups chosen.
-        gap: the reference's logit of its own choice less that of the candidate's,
-            as a fraction of the image's range of logits.
+        gap: the reference's logit of its own choice less that of the candidate's, as a fraction of
+            the image's range of logits.
         near_tie: whether the gap is within numerical noise.
     """
 
@@ -41,8 +37,8 @@ class Tolerance:
     Attributes:
         figure: attribute of `ParityResult` that is limited.
         limit: at most for errors, at least for cosines.
-        near_tie: two group logits closer than this fraction of an image's range of logits are
-            equally likely; 0 where a group chosen otherwise counts in full.
+        near_tie: two group logits closer than this fraction of an image's range are equally likely;
+            0 counts every other choice in full.
         group_agreement: share of the images that must choose the model's group.
     """
 
@@ -79,7 +75,7 @@ class ParityResult:
     """Embeddings of two runtimes compared image by image.
 
     Attributes:
-        precision: which of `TOLERANCES` holds.
+        precision: key of `TOLERANCES`.
         cosine: (N,) cosine of each image's two embeddings.
         max_abs: (N,) largest difference of an element of the normalised embeddings.
         counted: (N,) bool; all but the near ties of a hard ensemble.
@@ -125,8 +121,7 @@ class ParityResult:
     def passed(self, precision: str | None = None) -> bool:
         """Whether the tolerance is kept; `precision` overrides the result's own.
 
-        `TOLERANCES` has the limits. Besides, at most 1 % of the images, but one in any case, may be
-        near ties.
+        At most 1 % of the images, but one in any case, may be near ties.
         """
         tolerance = TOLERANCES[precision or self.precision]
         return (
@@ -140,7 +135,6 @@ class ParityResult:
         if self.passed(precision):
             return
         precision = precision or self.precision
-        limit = str(TOLERANCES[precision])
         worst = int(np.argmin(self.cosine))
         flips = (
             f"; another group chosen for {len(self.group_disagreements)}, "
@@ -149,11 +143,10 @@ class ParityResult:
             else ""
         )
         raise ValueError(
-            f"The artefact does not keep the tolerance of {precision} ({limit}): over "
-            f"{self.images} images max_abs_error {self.max_abs_error:.3g}, mean_cosine "
+            f"The artefact does not keep the tolerance of {precision} ({TOLERANCES[precision]}): "
+            f"over {self.images} images max_abs_error {self.max_abs_error:.3g}, mean_cosine "
             f"{self.mean_cosine:.6f}, min_cosine {self.min_cosine:.6f}; worst image {worst} with "
-            f"cosine {self.cosine[worst]:.6f}"
-            f"{flips}"
+            f"cosine {self.cosine[worst]:.6f}{flips}"
         )
 
     def to_json(self) -> dict[str, Any]:
@@ -180,18 +173,17 @@ def verify(
 ) -> ParityResult:
     """Embeds the same images with both and compares them one by one.
 
-    A hard ensemble jumps where two groups are equally likely, and there the order of
-    additions in a runtime decides. Such an image is no error of the artefact, and
-    neither can it be compared. It is left out of the figures if (and only if) the
-    candidate is hard, the groups differ, and the reference's own logits of the two
-    groups are within numerical noise; it stands in `group_disagreements`, is counted
-    in `near_ties`, and over 1 % of such images fail. Any other disagreement of groups
-    counts in full, which fails.
+    A hard ensemble jumps where two groups are equally likely: there the order of additions in a
+    runtime decides. Such an image is no error of the artefact, but it cannot be compared. It is
+    left out of the numbers if (and only if) the candidate is hard, the groups differ, and the
+    reference's own logits of the two groups are within numerical noise. It stands in
+    `group_disagreements`, is counted in `near_ties`, and over 1 % of such images fail. Any other
+    disagreement counts in full, which fails.
 
     Args:
-        reference: an `Embedder` of the Keras model, or any callable from images to an
-            object with `embedding`, and `group_logits` if there are groups. If it can be
-            set to another `mode` it runs in the candidate's, and is then set back.
+        reference: an `Embedder` of the Keras model, or any callable from images to an object with
+            `embedding`, and `group_logits` if there are groups. If it has another `mode`, it runs
+            in the candidate's, and is then set back.
         candidate: an `Embedder` of the artefact.
         images: (N, 112, 112, 3) uint8 or float32, N ≥ 1.
         precision: a key of `TOLERANCES`; the candidate's `precision` by default, else fp32.
@@ -227,13 +219,8 @@ def verify(
             ties = {flip.image for flip in new if hard and flip.near_tie}
             counted.append(np.array([start + i not in ties for i in range(len(a))]))
             flips += new
-    return ParityResult(
-        precision=precision,
-        cosine=np.concatenate(cosine),
-        max_abs=np.concatenate(max_abs),
-        counted=np.concatenate(counted),
-        group_disagreements=flips,
-    )
+    joined = [np.concatenate(rows) for rows in (cosine, max_abs, counted)]
+    return ParityResult(precision, joined[0], joined[1], joined[2], flips)
 
 
 def _unit(embedding: Any) -> np.ndarray:
@@ -258,7 +245,7 @@ def _flips(expected: Any, found: Any, start: int, noise: float) -> list[GroupFli
 
 @contextlib.contextmanager
 def _in_mode(reference: Any, mode: str | None) -> Iterator[None]:
-    """The reference in the candidate's mode, for the length of the comparison."""
+    """The reference in the candidate's mode during the comparison."""
     before = getattr(reference, "mode", None)
     if mode is None or before is None or mode == before:
         yield

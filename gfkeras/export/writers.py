@@ -1,7 +1,5 @@
 """Writers of SavedModel, TFLite and ONNX."""
 
-from __future__ import annotations
-
 import contextlib
 import logging
 import os
@@ -20,17 +18,10 @@ OPSET = 18
 
 
 def frozen(tf: Any, form: Any) -> Any:
-    """The export form with its weights as constants.
+    """The export form with its weights as constants; a `tf.Module` with the same `serve`.
 
-    Both converters otherwise leave some reads of variables in the graph: LiteRT then
-    reads every weight anew for each image, which makes it six times slower.
-
-    Args:
-        tf: TensorFlow.
-        form: what `export_form` returned.
-
-    Returns:
-        A `tf.Module` whose `serve` takes and returns the same.
+    Both converters otherwise leave some reads of variables in the graph: LiteRT then reads every
+    weight anew for each image, which makes it six times slower.
     """
     from tensorflow.python.framework.convert_to_constants import convert_variables_to_constants_v2
 
@@ -51,13 +42,10 @@ def frozen(tf: Any, form: Any) -> Any:
 
 
 def write_tflite(tf: Any, form: Any, path: Path, precision: str) -> dict[str, Any]:
-    """Writes a .tflite file of built-in operators, with the signature `serving_default`.
+    """Writes a .tflite of built-in operators; returns what the card should say of int4 layers.
 
-    "fp16" stores the weights as float16; the arithmetic stays float32 unless a
-    runtime chooses otherwise. The `SCHEMES` store them as integers.
-
-    Returns:
-        What of it the card should say: which layers' weights are int4, where some are.
+    "fp16" stores the weights as float16, and the arithmetic stays float32 unless a runtime chooses
+    otherwise. The `SCHEMES` store them as integers.
     """
     module = frozen(tf, form)
     function = module.serve.get_concrete_function()
@@ -77,9 +65,8 @@ def write_tflite(tf: Any, form: Any, path: Path, precision: str) -> dict[str, An
 def halve(path: Path) -> None:
     """Rewrites a float32 .onnx in place: float16 inside, float32 at its ends.
 
-    Pixels of 0…255, and what a network of normalised layers makes of them, are far from float16's
-    65504; weights below 6e-8 become zero. A runtime without float16 kernels, such as onnxruntime
-    on x86, converts to float32 and back around each operator.
+    Pixels and normalised activations are far from float16's 65504; weights below 6e-8 become zero.
+    A runtime without float16 kernels, such as onnxruntime on x86, converts around each operator.
     """
     onnx: Any = require("onnx", "export")
     float16: Any = require("onnxruntime.transformers.float16", "export")
@@ -92,10 +79,7 @@ def halve(path: Path) -> None:
 
 
 def write_onnx(tf: Any, form: Any, path: Path, precision: str = "fp32") -> None:
-    """Writes an .onnx file, images in (B, H, W, 3) as everywhere.
-
-    "fp16" stores and computes float16; its ends stay float32.
-    """
+    """Writes an .onnx file; "fp16" stores and computes float16, its ends stay float32."""
     tf2onnx: Any = require("tf2onnx", "export")
     onnx: Any = require("onnx", "export")
     model, _ = tf2onnx.convert.from_function(
@@ -108,18 +92,12 @@ def write_onnx(tf: Any, form: Any, path: Path, precision: str = "fp32") -> None:
         halve(path)
 
 
-def write_savedmodel(tf: Any, form: Any, path: Path) -> None:
-    """Writes the folder, with the signature `serving_default`."""
-    tf.saved_model.save(form, str(path), signatures={"serving_default": form.serve})
-
-
 @contextlib.contextmanager
 def quiet() -> Iterator[None]:
     """Holds back what Python and native code write to stderr, unless the block fails.
 
-    Then the last lines are added to the error as a note. It works on the process's
-    file descriptor, for MLIR and absl know nothing of sys.stderr; other threads'
-    messages are held back as well while it lasts.
+    Then the last lines become a note of the error. It redirects the process's file descriptor,
+    since MLIR and absl do not use sys.stderr, so other threads' messages are held back as well.
     """
     loggers = [logging.getLogger(name) for name in ("tensorflow", "absl", "tf2onnx")]
     levels = [logger.level for logger in loggers]

@@ -1,12 +1,14 @@
 """Clusters of embeddings: faces without names, grouped by person."""
 
-from __future__ import annotations
-
 import numpy as np
 import numpy.typing as npt
 
 from gfkeras.errors import in_range, one_of, positive_int, require
 from gfkeras.evaluation.similarity import unit
+
+Rows = npt.NDArray[np.float32]
+Nodes = npt.NDArray[np.int32]
+Labels = npt.NDArray[np.int64]
 
 METHODS = ("dbscan", "hdbscan")
 # Faces compared with all others at once.
@@ -14,27 +16,17 @@ _BLOCK = 2048
 
 
 def cluster_faces(
-    embedding: npt.NDArray[np.float32],
-    threshold: float = 0.5,
-    method: str = "dbscan",
-    min_faces: int = 2,
-) -> npt.NDArray[np.int64]:
-    """Groups faces by person: the number of each face's cluster, −1 for faces without one.
-
-    Cluster 0 is the largest.
+    embedding: Rows, threshold: float = 0.5, method: str = "dbscan", min_faces: int = 2
+) -> Labels:
+    """Groups faces by person: (N,) int64, each face's cluster, the largest 0; −1 for none.
 
     Args:
         embedding: (N, D), normalised or not.
         threshold: cosine from which two faces are neighbours (DBSCAN's eps is 1 − threshold); of
             "dbscan" only. Chains of neighbours join: too low a threshold makes one cluster of
-            thousands of people, and the more faces, the sooner. 0.5 is the best on LFW with the
-            MS1M MobileFaceNet.
-        method: "dbscan", or "hdbscan", which finds a distance for each cluster by itself (extra
-            `sklearn`).
+            thousands of people, and the more faces, the sooner. 0.5 is best on LFW.
+        method: "dbscan", or "hdbscan", which finds a distance for each cluster (extra `sklearn`).
         min_faces: neighbours that make a cluster, the face itself included.
-
-    Returns:
-        (N,) int64.
 
     Raises:
         ValueError: for arguments out of range, and embeddings that are not finite.
@@ -55,13 +47,11 @@ def cluster_faces(
     return _by_size(np.asarray(scan.fit(rows).labels_, np.int64))
 
 
-def _dbscan(
-    rows: npt.NDArray[np.float32], threshold: float, min_faces: int
-) -> npt.NDArray[np.int64]:
+def _dbscan(rows: Rows, threshold: float, min_faces: int) -> Labels:
     """A number for each cluster, −1 for faces in none: as scikit-learn's DBSCAN finds them.
 
-    Faces with `min_faces` neighbours and more, themselves included, are the cores. Cores that are
-    neighbours share a cluster, and other faces join the first cluster that has a neighbour.
+    Faces with at least `min_faces` neighbours, themselves included, are cores. Neighbouring cores
+    share a cluster; other faces join the first cluster that has a neighbour.
     """
     count = len(rows)
     first, second = _neighbours(rows, threshold)
@@ -75,9 +65,7 @@ def _dbscan(
     return np.where(label < count, label, -1)
 
 
-def _neighbours(
-    rows: npt.NDArray[np.float32], threshold: float
-) -> tuple[npt.NDArray[np.int32], npt.NDArray[np.int32]]:
+def _neighbours(rows: Rows, threshold: float) -> tuple[Nodes, Nodes]:
     """The pairs that are near enough, each once: not N² distances."""
     first = [np.zeros(0, np.int32)]
     second = [np.zeros(0, np.int32)]
@@ -89,9 +77,7 @@ def _neighbours(
     return np.concatenate(first), np.concatenate(second)
 
 
-def _components(
-    first: npt.NDArray[np.int32], second: npt.NDArray[np.int32], count: int
-) -> npt.NDArray[np.int64]:
+def _components(first: Nodes, second: Nodes, count: int) -> Labels:
     """For each of `count` nodes the smallest one that edges lead to, itself included."""
     label = np.arange(count)
     while True:
@@ -106,7 +92,7 @@ def _components(
             label = label[label]
 
 
-def _by_size(labels: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
+def _by_size(labels: Labels) -> Labels:
     """The same clusters, numbered from the largest on; equal ones by their first face."""
     numbers, first, counts = np.unique(labels, return_index=True, return_counts=True)
     kept = numbers >= 0

@@ -18,7 +18,7 @@ from gfkeras.files import sha256, tree_sha256
 from gfkeras.inference.embeddings import Embeddings, FileEmbeddings
 from gfkeras.inference.open_model import open_model
 from gfkeras.inference.photos import Photo, PhotoFaces, aligner_for, embed_photos
-from gfkeras.inference.pipeline import Loaded, Runtimes
+from gfkeras.inference.pipeline import Loaded, Result, Runtimes
 from gfkeras.inference.runtimes import Runtime
 from gfkeras.processors import usable_processors
 
@@ -29,25 +29,23 @@ if TYPE_CHECKING:
 class Embedder:
     """Embeds faces with a Keras model or an exported artefact, all alike.
 
-    Aligned faces as arrays (calling it) or files (`embed_files`), or the faces of photos
-    (`embed_photos`). Every runtime is given the same, RGB in 0…255: the model normalises.
+    It takes aligned faces as arrays (calling it) or files (`embed_files`), or the faces of photos
+    (`embed_photos`). Every runtime gets RGB in 0…255: the model normalises.
 
     Args:
         model_or_path: a `keras.Model`, a model folder, a SavedModel folder, a .tflite, .onnx,
             .keras or .h5 file, or the name of a preset. An artefact with a card beside it
             (PATH.json) must match the card's SHA-256.
-        flip: add the embedding of the mirrored image, e(x) + e(flip x), before
-            normalising: a little more accurate at twice the time. The group and its
-            feature are those of the image as it is.
+        flip: add the embedding of the mirrored image, e(x) + e(flip x), before normalising: a
+            little more accurate at twice the time. The group and its feature are the image's own.
         batch_size: images run at once; by default what is fast for the runtime: 16 for LiteRT, 8
             for ONNX Runtime, 64 for Keras and SavedModels. An artefact with a fixed batch keeps it.
-        num_threads: that work at once: on the parts of a single batch, or, in LiteRT, on a batch
-            each. By default all processors that this process may use. TensorFlow's own pools
-            belong to the process (`tf.config.threading`), and are left as they are.
+        num_threads: that work at once, on one batch, or in LiteRT on a batch each; all usable
+            processors by default. TensorFlow's own pools belong to the process
+            (`tf.config.threading`), and are left as they are.
 
     Attributes:
         card: the artefact's card, or None.
-        model: the Keras model that is run, or None for an artefact.
         image_size: height and width of the images, usually 112.
 
     Raises:
@@ -82,11 +80,10 @@ class Embedder:
 
     @functools.cached_property
     def fingerprint(self) -> str:
-        """SHA-256 that names the model: two with another one cannot be compared.
+        """SHA-256 that names the model; galleries and thresholds keep it.
 
-        Of its weights, or of those that a float artefact was exported from, as its card states;
-        without a card, and for other precisions, of the artefact's files. Galleries and thresholds
-        keep it.
+        It is that of the weights, or of those that a float artefact was exported from, as its card
+        states; without a card, and for other precisions, that of the artefact's files.
         """
         card = self.card or {}
         if self.model is not None:
@@ -127,45 +124,23 @@ class Embedder:
         return (self.card or {}).get("precision", "fp32")
 
     def __call__(self, images: Any) -> Embeddings:
-        """Embeds a batch.
+        """Embeds (N, 112, 112, 3) RGB images, uint8 or float32, 0…255, N ≥ 1.
 
-        Args:
-            images: (N, 112, 112, 3) RGB, uint8 or float32, 0…255, N ≥ 1.
-
-        Raises:
-            ValueError: for another shape, type or range, or no image at all.
+        Raises ValueError for another shape, type or range, or no image at all.
         """
         images = self._batch(images)
         if len(images) <= self.batch_size:
             return self._embed(images, self._runtimes.main)
-        starts = range(0, len(images), self.batch_size)
-        found = self._runtimes.map(
-            starts, lambda start: images[start : start + self.batch_size], self._embed
-        )
-        return Embeddings.joined(list(found))
+        return Embeddings.joined(self._in_parts(images, self._embed))
 
     def outputs(self, images: Any) -> dict[str, np.ndarray]:
-        """What the network itself returns for a batch: nothing normalised, no `flip`.
+        """The network's own outputs for a batch: nothing normalised, no `flip`.
 
-        Args:
-            images: as of the call.
-
-        Returns:
-            (N, …) float32 by output: "embedding" (v̄) and, of a GroupFace in Keras, "instance" (v),
-            "group_feature" (v̂) and "group_logits". An artefact has those that it was exported with.
-
-        Raises:
-            ValueError: as of the call.
+        Takes what the call takes. Returns (N, …) float32 by output: "embedding" (v̄) and, for a
+        GroupFace in Keras, "instance" (v), "group_feature" (v̂) and "group_logits". An artefact has
+        those that it was exported with.
         """
-        images = self._batch(images)
-        starts = range(0, len(images), self.batch_size)
-        parts = list(
-            self._runtimes.map(
-                starts,
-                lambda start: images[start : start + self.batch_size].astype(np.float32),
-                self._run,
-            )
-        )
+        parts = self._in_parts(self._batch(images), self._run)
         return {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
 
     def embed_files(
@@ -175,20 +150,17 @@ class Embedder:
     ) -> FileEmbeddings:
         """Embeds files, reading the next batch while one is embedded.
 
-        A file that is missing, damaged or no image is left out and listed, and so is a
-        photo without a face where `reader` looks for one.
+        A file that is missing, damaged or no image is left out and listed, and so is a photo
+        without a face where `reader` looks for one. With no file left, `embedding` is (0, 0).
 
         Args:
             paths: images of aligned faces, any number; or of what `reader` takes.
-            reader: turns a file into an aligned face, (112, 112, 3) uint8; several threads call
-                it at once, and an `ImageError` of it lists the file. A
-                `gfkeras.data.FaceAligner()` finds and aligns the face of a photo;
-                `read_image`, for faces that are aligned already, by default.
+            reader: turns a file into an aligned face, (112, 112, 3) uint8; several threads call it
+                at once, and an `ImageError` of it lists the file. A `gfkeras.data.FaceAligner()`
+                finds and aligns the face of a photo; `read_image`, the default, takes faces.
 
         Raises:
-            ValueError: if `paths` is empty, or `reader` gives another shape or type. Files
-                that cannot be read raise nothing, even when that is all of them:
-                `embedding` is then (0, 0).
+            ValueError: if `paths` is empty, or `reader` gives another shape or type.
         """
         files = [Path(path) for path in paths]
         if not files:
@@ -209,18 +181,16 @@ class Embedder:
     ) -> PhotoFaces:
         """Finds, aligns and embeds the faces of photos, any number of them.
 
+        Photos that cannot be read or show no face are listed in the result.
+
         Args:
             photos: files, or (H, W, 3) uint8 arrays, RGB.
             aligner: its `choose` says which faces of a photo: "all", or one. By default the largest
                 of each, found with the public YuNet.
             progress: called with (photos done, photos) after each batch.
 
-        Returns:
-            The faces with their places; photos that cannot be read or show no face are listed.
-
         Raises:
-            ValueError: for an array that is no photo, or an aligner of another size than the
-                model's.
+            ValueError: for an array that is no photo, or an aligner of another size.
             DownloadError: where the detector's file is not there and cannot be downloaded.
 
         Example:
@@ -241,15 +211,9 @@ class Embedder:
         Args:
             names: what the images are called, in `skipped`.
             load: from a position in `names` to an aligned face, (112, 112, 3) uint8, or to several
-                of one photo, (F, 112, 112, 3), which all get its position; an `ImageError` of it
-                lists the image.
+                of one photo, (F, 112, 112, 3), which all get its position; its `ImageError`s are
+                listed.
             progress: called with (images done, images) after each batch.
-
-        Returns:
-            As `embed_files`.
-
-        Raises:
-            ValueError: if `load` gives another shape or type.
         """
         starts = range(0, len(names), self.batch_size)
         results: list[Embeddings] = []
@@ -271,15 +235,9 @@ class Embedder:
             if progress is not None:
                 progress(min(start + self.batch_size, len(names)), len(names))
         joined = Embeddings.joined(results) if results else Embeddings(np.zeros((0, 0), np.float32))
-        return FileEmbeddings(
-            embedding=joined.embedding,
-            group_feature=joined.group_feature,
-            group=joined.group,
-            index=np.asarray(index, np.int64),
-            skipped=skipped,
-            norm=joined.norm,
-            model=joined.model,
-        )
+        columns = (joined.embedding, joined.group_feature, joined.group)
+        positions = np.asarray(index, np.int64)
+        return FileEmbeddings(*columns, positions, skipped, norm=joined.norm, model=joined.model)
 
     def _embed_loaded(self, batch: Loaded, runtime: Runtime) -> tuple[Loaded, Embeddings | None]:
         images, batch.images = batch.images, None
@@ -289,6 +247,14 @@ class Embedder:
         starts = range(0, len(images), self.batch_size)
         parts = [self._embed(images[s : s + self.batch_size], runtime) for s in starts]
         return batch, parts[0] if len(parts) == 1 else Embeddings.joined(parts)
+
+    def _in_parts(self, images: np.ndarray, run: Callable[[Any, Runtime], Result]) -> list[Result]:
+        """What `run` gives for the images, `batch_size` of them at once."""
+
+        def load(start: int) -> np.ndarray:
+            return images[start : start + self.batch_size].astype(np.float32)
+
+        return list(self._runtimes.map(range(0, len(images), self.batch_size), load, run))
 
     def _batch(self, images: Any) -> np.ndarray:
         images = check_images(images, self.image_size)

@@ -20,8 +20,7 @@ class Embeddings:
         group_feature: v̂, (N, 256) float32, not normalised.
         group: (N,) int32, the group of the largest probability.
         group_logits: (N, K) float32.
-        norm: (N,) float32, length of the embedding before it was normalised; a low one goes
-            with a poor image.
+        norm: (N,) float32, length before normalising; a low one goes with a poor image.
         model: fingerprint of the model (`Embedder.fingerprint`), by which a `Gallery` knows it.
     """
 
@@ -55,17 +54,12 @@ class Embeddings:
 
 @dataclass(frozen=True, slots=True)
 class FileEmbeddings:
-    """The embeddings of those M files of a list that could be read.
+    """The embeddings of those M files of a list that could be read; see `Embeddings`.
 
     Attributes:
-        embedding: (M, D) float32, L2-normalised.
-        group_feature: (M, 256) float32, or None for a network without groups.
-        group: (M,) int32, or None.
         index: (M,) int64, position in the list of each file read, ascending; once for each face
             where a file gave several.
         skipped: (file, reason) of the others.
-        norm: (M,) float32, length of each embedding before it was normalised.
-        model: fingerprint of the model, as of `Embeddings`.
     """
 
     embedding: np.ndarray

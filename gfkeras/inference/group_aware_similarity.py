@@ -1,7 +1,5 @@
 """Similarity of faces that also weighs the distance of their groups."""
 
-from __future__ import annotations
-
 from collections.abc import Callable
 from typing import Any
 
@@ -23,21 +21,19 @@ def group_aware_similarity(
 ) -> Any:
     """S* = cos(v̄_a, v̄_b) − β·D(v̂_a, v̂_b)^γ, row by row (arXiv 2005.10497, section 3.4).
 
-    Faces of different groups are pushed apart. The paper gains with it on IJB-B and
-    on IJB-C at most points, but loses at IJB-C's FAR of 1e-6: measure before using
-    it. The paper does not name the distance D.
+    Faces of different groups are pushed apart. The paper gains with it on IJB-B and on IJB-C at
+    most points, but loses at IJB-C's FAR of 1e-6: measure before using it. It does not name D.
 
     Args:
         embedding_a, embedding_b: (B, D), normalised or not.
         group_a, group_b: (B, G), the group features v̂, normalised or not.
         beta: weight of the distance; 0 gives the plain cosine.
         gamma: exponent of the distance.
-        distance: D of the L2-normalised group features: "l2", "squared-l2",
-            "cosine" (1 − cos), or a function of both returning (B,) ≥ 0.
+        distance: D of the L2-normalised group features: "l2", "squared-l2", "cosine" (1 − cos), or
+            a function of both returning (B,) ≥ 0.
 
     Returns:
-        (B,) float32, at most 1: an array for arrays and lists, which needs no Keras backend, and a
-        tensor for tensors.
+        (B,) float32, at most 1: an array for arrays and lists (no Keras needed), else a tensor.
 
     Raises:
         ValueError: if the shapes do not match or gamma is not positive.

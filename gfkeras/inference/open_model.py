@@ -24,12 +24,7 @@ ACCEPTED = (
 def open_model(
     source: keras.Model | str | os.PathLike[str], num_threads: int
 ) -> tuple[Runtime, dict[str, Any] | None]:
-    """A runtime for a model in any form, and its card where an artefact has one.
-
-    Raises:
-        ValueError: for a path that is missing, damaged or of an unknown kind.
-        ImportError: for a runtime whose package is not installed.
-    """
+    """A runtime for a model in any form, and its card where an artefact has one."""
     if not isinstance(source, (str, os.PathLike)):
         return _open_object(source), None
     path = Path(source)

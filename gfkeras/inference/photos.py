@@ -1,27 +1,26 @@
 """The faces of many photos: where they are, and their embeddings."""
 
-from __future__ import annotations
-
 import os
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
 
 from gfkeras.data.alignment import AlignedFace, FaceAligner, NoFaceError
 from gfkeras.inference.embeddings import Embeddings, FileEmbeddings
 
+_NOTHING = np.zeros((0, 0, 3), np.uint8)
 Photo = str | os.PathLike[str] | np.ndarray
 
 
 @dataclass(frozen=True, eq=False)
 class PhotoFaces:
-    """The faces found in photos.
+    """The F faces found in photos.
 
     Attributes:
-        embeddings: of F faces; None where F is 0.
+        embeddings: of the faces; None where F is 0.
         photo: (F,) int64, position in the list of photos, ascending.
         box: (F, 4) float32, x, y, width and height in the photo; NaN for aligned faces.
         landmarks: (F, 5, 2) float32, likewise.
@@ -39,29 +38,19 @@ class PhotoFaces:
         return len(self.photo)
 
 
-class EmbedLoaded(Protocol):
-    """`Embedder.embed_loaded`."""
-
-    def __call__(
-        self,
-        names: Sequence[Any],
-        load: Callable[[int], np.ndarray],
-        progress: Callable[[int, int], None] | None = None,
-    ) -> FileEmbeddings: ...
+Progress = Callable[[int, int], None]
+Load = Callable[[int], np.ndarray]
+# `Embedder.embed_loaded`.
+EmbedLoaded = Callable[[Sequence[Any], Load, Progress | None], FileEmbeddings]
 
 
 def embed_photos(
     embed: EmbedLoaded,
     photos: Sequence[Photo],
     aligner: FaceAligner,
-    progress: Callable[[int, int], None] | None = None,
+    progress: Progress | None = None,
 ) -> PhotoFaces:
-    """Finds, aligns and embeds the faces of photos: `Embedder.embed_photos`.
-
-    Args:
-        embed: embeds what a function loads.
-        photos, aligner, progress: as there.
-    """
+    """`Embedder.embed_photos`; `embed` embeds what a function loads."""
     if not len(photos):
         raise ValueError("`photos` must name at least one photo. Received: none")
     names = [n if isinstance(p, np.ndarray) else Path(p) for n, p in enumerate(photos)]
@@ -72,7 +61,7 @@ def embed_photos(
         if not faces:
             raise NoFaceError(str(names[position]), "no face found")
         # Only where they are is kept: a hundred thousand aligned faces take 3.7 GB.
-        found[position] = [_without_image(face) for face in faces]
+        found[position] = [replace(face, image=_NOTHING) for face in faces]
         return np.stack([face.image for face in faces])
 
     embedded = embed(names, load, progress)
@@ -88,11 +77,7 @@ def embed_photos(
 
 
 def aligner_for(size: int, aligner: FaceAligner | None) -> FaceAligner:
-    """The aligner given, or one of the model's size.
-
-    Raises:
-        ValueError: if its faces do not have the model's size.
-    """
+    """The aligner given, which must have the model's size, or one that has."""
     if aligner is None:
         return FaceAligner(size=size)
     if aligner.size != (size, size):
@@ -105,14 +90,9 @@ def aligner_for(size: int, aligner: FaceAligner | None) -> FaceAligner:
 
 def from_aligned(found: FileEmbeddings) -> PhotoFaces:
     """The same of files that are aligned faces already: one each, without a place."""
-    count = len(found.index)
-    return PhotoFaces(
-        _embeddings(found),
-        found.index,
-        np.full((count, 4), np.nan, np.float32),
-        np.full((count, 5, 2), np.nan, np.float32),
-        found.skipped,
-    )
+    box = np.full((len(found.index), 4), np.nan, np.float32)
+    landmarks = np.full((len(found.index), 5, 2), np.nan, np.float32)
+    return PhotoFaces(_embeddings(found), found.index, box, landmarks, found.skipped)
 
 
 def _embeddings(found: FileEmbeddings) -> Embeddings | None:
@@ -121,8 +101,3 @@ def _embeddings(found: FileEmbeddings) -> Embeddings | None:
     return Embeddings(
         found.embedding, found.group_feature, found.group, norm=found.norm, model=found.model
     )
-
-
-def _without_image(face: AlignedFace) -> AlignedFace:
-    nothing = np.zeros((0, 0, 3), np.uint8)
-    return AlignedFace(nothing, face.landmarks, face.box, face.score, face.faces)

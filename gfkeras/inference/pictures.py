@@ -1,7 +1,5 @@
 """Photos with what was found drawn into them."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -22,7 +20,6 @@ class Mark:
         box: x, y, width and height in pixels of the photo.
         landmarks: (5, 2) points.
         label: a short text above; may be empty.
-        color: of the box, RGB.
     """
 
     box: np.ndarray
@@ -32,12 +29,7 @@ class Mark:
 
 
 def annotated_photo(photo: np.ndarray, marks: Sequence[Mark], longest: int = 1600) -> Image.Image:
-    """A photo with boxes, landmarks and labels, its longer side at most `longest` pixels.
-
-    Args:
-        photo: (H, W, 3) uint8, RGB.
-        marks: the faces.
-    """
+    """A photo, (H, W, 3) uint8 RGB, with marked faces; at most `longest` pixels long."""
     scale = min(1.0, longest / max(photo.shape[:2]))
     # Small photos are enlarged, so that labels do not cover them.
     scale = max(scale, min(4.0, 640 / max(photo.shape[:2]))) if scale == 1 else scale
@@ -51,14 +43,9 @@ def comparison_picture(
     lines: Sequence[str] = (),
     color: tuple[int, int, int] = NEUTRAL,
 ) -> Image.Image:
-    """Two photos side by side, a verdict below, and lines that say how it came about.
+    """Two photos, (H, W, 3) uint8 RGB, side by side, a verdict below, and lines of explanation.
 
-    Args:
-        photos: two of (H, W, 3) uint8, RGB.
-        marks: the face in each; None for a face that is aligned already.
-        title: the verdict.
-        lines: figures and origins.
-        color: of the verdict.
+    A face that is aligned already has no mark.
     """
     pictures = [
         _marked(photo, [] if mark is None else [mark], _HEIGHT / photo.shape[0])

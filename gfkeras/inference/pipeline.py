@@ -1,7 +1,5 @@
 """Loading images on some threads while others run the network."""
 
-from __future__ import annotations
-
 import queue
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
@@ -20,9 +18,7 @@ Result = TypeVar("Result")
 class Loaded:
     """The images of one batch: those that could be loaded, and why the others could not.
 
-    Args:
-        positions: of the batch.
-        load: from a position to one or more images, (F, H, W, 3) uint8.
+    `load` gives one or more images, (F, H, W, 3) uint8, of a position.
 
     Attributes:
         index: the position of each image.
@@ -48,12 +44,8 @@ class Loaded:
 class Runtimes:
     """One runtime for a single batch, and for many batches as many as there are threads.
 
-    Two interpreters of one thread each take two batches in less time than one of two threads
-    takes them one after another, and need not wait for each other's images.
-
-    Args:
-        runtime: what was opened.
-        num_threads: how many may work at once.
+    Two interpreters of one thread each take two batches in less time than one of two threads takes
+    them one after another, and need not wait for each other's images.
     """
 
     def __init__(self, runtime: Runtime, num_threads: int):
@@ -93,10 +85,7 @@ class Runtimes:
 
 
 def _in_order(
-    pool: ThreadPoolExecutor,
-    function: Callable[[Task], Result],
-    tasks: Iterable[Task],
-    ahead: int,
+    pool: ThreadPoolExecutor, function: Callable[[Task], Result], tasks: Iterable[Task], ahead: int
 ) -> Iterator[Result]:
     """As `pool.map`, but no more than so many tasks ahead of who takes the results."""
     coming: deque[Future[Result]] = deque()

@@ -1,7 +1,5 @@
 """The faces of a data source, embedded by name: what protocols ask for."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Sequence
 
 import numpy as np
@@ -24,16 +22,13 @@ class SourceFaces:
     Args:
         embedder: of the model.
         source: of `gfkeras.data.open_source`.
-        aligner: finds and aligns faces.
+        aligner: finds and aligns faces; of the model's size.
         progress: called with (images done, images) after each batch.
         change: what is done to each face before it is embedded, from (S, S, 3) uint8 to the same.
 
-    Raises:
-        ValueError: for an aligner of another size than the model's, and for a damaged source.
-
     Attributes:
         items: by name.
-        refused: (name, reason) of what the source has and is no image.
+        refused: the reason for each name in the source that is no image.
 
     Example:
         faces = SourceFaces(Embedder("model.tflite"), IJBSource("IJBC"))
@@ -61,11 +56,7 @@ class SourceFaces:
                 self.refused[item.name] = item.reason
 
     def __call__(self, names: Sequence[str]) -> FileEmbeddings:
-        """The embeddings of those items that can be read; the others listed with the reason.
-
-        Args:
-            names: as of the source's items; a name that it does not have is listed too.
-        """
+        """The embeddings of items that can be read; other names are listed with the reason."""
         return self.embedder.embed_loaded(names, lambda i: self._load(names[i]), self.progress)
 
     def _load(self, name: str) -> np.ndarray:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -30,7 +31,7 @@ def read_grid(grid: PathLike, settings: Sequence[str] = ()) -> Grid:
 
 
 def ablate(
-    grid: PathLike,
+    grid: PathLike | Grid,
     data: PathLike,
     out: PathLike,
     *,
@@ -50,7 +51,7 @@ def ablate(
     arguments to continue a run that was cut; several processes may share one `out`.
 
     Args:
-        grid: a TOML file, or the name of a built-in grid.
+        grid: a TOML file, the name of a built-in grid, or what `read_grid` returned.
         data: records that `prepare` wrote, or a folder with one folder per person.
         out: the folder of the trainings and of `table.md`, `table.csv` and `results.json`.
         identities: a text file with the people to train on; all by default.
@@ -60,7 +61,7 @@ def ablate(
         pairs_identities: with pairs "all" or a number: a text file with the people to take.
         seeds: those of the grid by default.
         rows: names or numbers such as "1,4-6"; all by default.
-        settings: changes of the grid's recipe.
+        settings: changes of the grid's recipe, where `ablate` reads the grid.
         verbose: of `keras.Model.fit`: 0, 1 or 2.
         progress: called with (what is being done, trainings done, trainings).
 
@@ -76,7 +77,7 @@ def ablate(
     if pairs is None and (pairs_data or pairs_identities):
         given = "pairs_data" if pairs_data else "pairs_identities"
         raise ValueError(f"`{given}` goes with `pairs` (--pairs). Received: no `pairs`")
-    read = read_grid(grid, settings)
+    read = read_grid(grid, settings) if isinstance(grid, (str, os.PathLike)) else grid
     from gfkeras.experiments import ablation
 
     listed = None

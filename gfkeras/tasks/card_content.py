@@ -79,8 +79,7 @@ def preset_facts(preset: Preset, model: keras.Model) -> About:
     """Returns what `model.toml` says; its thresholds are those of `model` in its present mode."""
     from gfkeras.export import About
     from gfkeras.models.properties import model_fingerprint
-    from gfkeras.zoo.preset_files import preset_thresholds
-    from gfkeras.zoo.sources import preset_results, preset_sources
+    from gfkeras.zoo.preset_files import preset_results, preset_sources, preset_thresholds
 
     known = preset_thresholds(preset)
     if known is not None:
@@ -98,8 +97,8 @@ def model_facts(
     """
     from gfkeras.export import About
     from gfkeras.models.properties import model_fingerprint
+    from gfkeras.zoo.preset_files import folder_sources
     from gfkeras.zoo.registry import read_preset
-    from gfkeras.zoo.sources import folder_sources
 
     folder = Path(name)
     # A folder of that name comes first, as in `gfkeras.load`.

@@ -8,7 +8,7 @@ import multiprocessing
 import os
 import shutil
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,12 +17,14 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from gfkeras.backend import load_keras
-from gfkeras.data import FaceFolder
+from gfkeras.data import FaceFolder, Faces
 from gfkeras.data.synthetic import write_synthetic_folder
 from gfkeras.evaluation import PairList, all_pairs, evaluate_pairs, sample_pairs
+from gfkeras.evaluation.embedded import Embed
 from gfkeras.files import size_bytes, write_json
-from gfkeras.inference import Embedder
+from gfkeras.inference import Embedder, Embeddings, FileEmbeddings
 from gfkeras.processors import usable_processors
+from gfkeras.saving import WEIGHTS_FILE
 from gfkeras.tasks.reporting import Progress
 
 if TYPE_CHECKING:
@@ -129,7 +131,9 @@ def demo(
         # The numbers are in the name, since a folder of another population is not noticed.
         root = out / f"faces-{checked.seed}-{people}x{faces}-{strength:g}"
         with clock.stage("data"):
-            folder = FaceFolder(render_people(root, people, faces, checked.seed, strength))
+            folder = FaceFolder(
+                render_people(root, people, faces, checked.seed, strength, load_keras)
+            )
     given = {setting.partition("=")[0].strip() for setting in settings}
     if data is not None and holdout is None and "data.holdout_identities" not in given:
         checked.data.holdout_identities = max(2, len(folder.identities) // 4)
@@ -147,7 +151,14 @@ def demo(
     return made
 
 
-def render_people(root: Path, people: int, images: int, seed: int, strength: float = 1.0) -> Path:
+def render_people(
+    root: Path,
+    people: int,
+    images: int,
+    seed: int,
+    strength: float = 1.0,
+    meanwhile: Callable[[], None] | None = None,
+) -> Path:
     """Writes `people` folders of `images` faces each; existing files are kept.
 
     Args:
@@ -156,6 +167,7 @@ def render_people(root: Path, people: int, images: int, seed: int, strength: flo
         images: of each.
         seed: of the population.
         strength: how much images of a person differ, from 0 to 1.
+        meanwhile: is called while other processes render.
     """
     workers = min(usable_processors(), people)
     bounds = [people * i // workers for i in range(workers + 1)]
@@ -169,7 +181,10 @@ def render_people(root: Path, people: int, images: int, seed: int, strength: flo
     # Spawned, not forked: the parent's threads would be copied in whatever state they are in.
     context = multiprocessing.get_context("spawn")
     with ProcessPoolExecutor(workers, mp_context=context) as pool:
-        for job in [pool.submit(write_synthetic_folder, *job) for job in jobs]:
+        running = [pool.submit(write_synthetic_folder, *job) for job in jobs]
+        if meanwhile is not None:
+            meanwhile()
+        for job in running:
             job.result()
     return root
 
@@ -220,7 +235,6 @@ def _run(
 
     from gfkeras.tasks.demo_report import write_demo_report
     from gfkeras.training.build import build_model
-    from gfkeras.zoo import load
 
     clock.say(
         f"Training on {len(training):,} faces of {len(training.identities)} people, "
@@ -230,36 +244,34 @@ def _run(
 
     clock.say("Evaluating on the held-out people")
     with clock.stage("evaluation"):
-        # The last epoch's network: the best one was chosen by these very people.
-        model = load(result.last)
         keras.utils.set_random_seed(recipe.seed)
-        untrained = build_model(recipe.model)
-        pairs = _pairs(heldout)
-        embedder = Embedder(model)
-        trained_result = evaluate_pairs(embedder.embed_files, pairs)
-        untrained_result = evaluate_pairs(Embedder(untrained).embed_files, pairs)
-
-    faces = heldout.load()
-    exports = _exports(model, embedder, faces.images, out, clock)
-    results = trained_result.to_json() | {
-        "untrained": untrained_result.to_json(),
+        # One network, traced once: first as it was before the training.
+        model = build_model(recipe.model)
+        embedder, faces, pairs = Embedder(model), heldout.load(), _pairs(heldout)
+        untrained = evaluate_pairs(_embed(embedder(faces.images), faces), pairs)
+        # The last epoch's weights: the best ones were chosen by these very people.
+        model.load_weights(result.last / WEIGHTS_FILE)
+        embedded = embedder(faces.images)
+        trained = evaluate_pairs(_embed(embedded, faces), pairs)
+    exports = _exports(model, embedded, faces.images, out, clock)
+    results = trained.to_json() | {
+        "untrained": untrained.to_json(),
         "training": result.to_json(),
         "exports": exports,
     }
     clock.say("Writing the report")
     with clock.stage("report"):
-        groups = embedder(faces.images).group
         results["seconds"] = clock.total
         results["stages"] = clock.seconds
         write_demo_report(
             out / "report.html",
             command=command,
-            results={"Trained": trained_result, "Untrained": untrained_result},
+            results={"Trained": trained, "Untrained": untrained},
             training=result,
             recipe=recipe,
             source=source,
             faces=faces,
-            groups=groups,
+            groups=embedded.group,
             exports=exports,
             seconds=results["seconds"],
             stages=clock.seconds,
@@ -312,19 +324,23 @@ def _train(
 
 
 def _exports(
-    model: keras.Model, embedder: Embedder, images: np.ndarray, out: Path, clock: _Clock
+    model: keras.Model, embedded: Embeddings, images: np.ndarray, out: Path, clock: _Clock
 ) -> list[dict[str, Any]]:
-    """Exports in every form, and verifies each."""
+    """Exports in every form, and verifies each against the model's embeddings of the images."""
     from gfkeras.export import TOLERANCES, export_model, verify
 
     chosen = np.linspace(0, len(images) - 1, min(len(images), _VERIFIED_IMAGES)).astype(int)
+    expected = embedded.take(chosen)
     exports = []
     for name, form, precision, file in _EXPORTS:
         clock.say(f"Exporting and verifying {name}")
         with clock.stage(f"export {name}"):
             path = export_model(model, out / file, format=form, precision=precision)
         with clock.stage("verification"):
-            parity = verify(embedder, Embedder(path), images[chosen])
+            # The model embeds once, not once for each artefact.
+            parity = verify(
+                lambda _: expected, Embedder(path), images[chosen], batch_size=len(chosen)
+            )
         exports.append(
             parity.to_json()
             | {
@@ -337,6 +353,19 @@ def _exports(
             }
         )
     return exports
+
+
+def _embed(embedded: Embeddings, faces: Faces) -> Embed:
+    """What gives files the embeddings that their faces have already."""
+    rows = {path: row for row, path in enumerate(faces.paths)}
+
+    def embed(paths: Sequence[Path]) -> FileEmbeddings:
+        index = np.array([i for i, path in enumerate(paths) if path in rows], np.int64)
+        found = embedded.take([rows[paths[i]] for i in index])
+        skipped = [(path, "unreadable") for path in paths if path not in rows]
+        return FileEmbeddings(found.embedding, found.group_feature, found.group, index, skipped)
+
+    return embed
 
 
 def _pairs(heldout: FaceFolder) -> PairList:

@@ -52,11 +52,7 @@ class Golden:
 
     @classmethod
     def load(cls, path: Path) -> Golden:
-        """Reads what `save` wrote.
-
-        Raises:
-            ValueError: for a file that is missing or damaged.
-        """
+        """Reads what `save` wrote; raises ValueError for a file that is missing or damaged."""
         try:
             with np.load(path, allow_pickle=False) as values:
                 return cls(values["images"], values["embedding"], values.get("group"))
@@ -72,11 +68,7 @@ class Golden:
             np.savez_compressed(temporary, **values)
 
     def least_cosine(self, embedding: Any) -> float:
-        """The smallest cosine between an embedding here and the same image's there.
-
-        Args:
-            embedding: (N, D), L2-normalised.
-        """
+        """The smallest cosine of an image's embedding, (N, D) of length 1, with its golden one."""
         given = np.asarray(embedding, np.float64)
         return float(np.sum(self.embedding.astype(np.float64) * given, axis=1).min())
 

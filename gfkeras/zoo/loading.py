@@ -1,7 +1,5 @@
 """Models from the name of a preset, a folder or a file."""
 
-from __future__ import annotations
-
 import json
 import os
 from pathlib import Path
@@ -29,19 +27,15 @@ from gfkeras.zoo.weights_file import load_half
 
 
 def load(name_or_folder: str | os.PathLike[str]) -> keras.Model:
-    """A model with its weights.
+    """A model with its weights, not compiled: a `GroupFace`, a backbone, or what the file holds.
 
     Args:
-        name_or_folder: the name of a preset (`gfkeras zoo list`), a folder that
-            `model.save_to` wrote, or a `.keras` or `.h5` file that `model.save` wrote. Weights
-            that do not come with gfkeras are downloaded once, into the cache.
-
-    Returns:
-        A `keras.Model`: a `GroupFace`, a backbone, or what the file holds. It is not compiled.
+        name_or_folder: the name of a preset (`gfkeras zoo list`), a folder that `model.save_to`
+            wrote, or a `.keras` or `.h5` file that `model.save` wrote. Weights that do not come
+            with gfkeras are downloaded once, into the cache.
 
     Raises:
-        ValueError: if there is no such folder or preset, naming the nearest preset,
-            or if the files are damaged.
+        ValueError: if there is no such folder or preset, naming the nearest; for damaged files.
         DownloadError: if weights cannot be downloaded.
 
     Example:
@@ -89,12 +83,7 @@ def _load_hdf5(path: Path) -> keras.Model:
 
 
 def load_preset(preset: Preset) -> keras.Model:
-    """The model of a preset, its weights checked by size and SHA-256.
-
-    Raises:
-        ValueError: for a preset that is no network of ours, or whose files are damaged.
-        DownloadError: if weights cannot be downloaded.
-    """
+    """The model of a preset; raises ValueError for one that does not embed, or damaged files."""
     if preset.weights.format == AS_IT_IS:
         raise ValueError(
             f"The preset {preset.name!r} is a {preset.kind}, not a model that gives embeddings: "
@@ -109,11 +98,7 @@ def load_preset(preset: Preset) -> keras.Model:
 
 
 def build(architecture: Architecture) -> keras.Model:
-    """The untrained network of an [architecture].
-
-    Raises:
-        ValueError: for a class or an argument that does not exist.
-    """
+    """The untrained network of an [architecture]; raises ValueError for one that does not exist."""
     arguments = architecture.arguments
     try:
         if architecture.name != GroupFace.__name__:
@@ -127,11 +112,7 @@ def build(architecture: Architecture) -> keras.Model:
 
 
 def architecture_of(model: keras.Model) -> dict[str, Any]:
-    """What [architecture] says of a model: its class and the arguments that are not defaults.
-
-    Raises:
-        ValueError: for a model that is neither a `GroupFace` nor a backbone.
-    """
+    """The [architecture] of a model: its class and the arguments that are not defaults."""
     if not isinstance(model, (GroupFace, backbones.Backbone)):
         raise ValueError(
             "`model` must be a GroupFace or a backbone of gfkeras. "

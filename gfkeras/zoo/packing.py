@@ -1,10 +1,7 @@
 """A trained model and its artefacts as a folder of the zoo."""
 
-from __future__ import annotations
-
 import os
 import shutil
-import tomllib
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +9,8 @@ import keras
 import tomli_w
 
 from gfkeras.cards import card_path, file_facts
-from gfkeras.files import replacing, sha256
+from gfkeras.files import replacing, sha256, write_text
+from gfkeras.toml_errors import toml_values
 from gfkeras.zoo.golden import Golden
 from gfkeras.zoo.loading import architecture_of, load_preset
 from gfkeras.zoo.registry import GOLDEN_FILE, MODEL_FILE, OWN_FORMAT, ExportVariant, Preset
@@ -30,31 +28,22 @@ _TO_FILL_IN = {
 
 
 def pack(model: keras.Model, folder: str | os.PathLike[str]) -> Preset:
-    """Writes weights in half precision, their golden embeddings and `model.toml`.
+    """Writes half-precision weights, their golden embeddings and `model.toml`; returns the preset.
 
     In a `model.toml` that exists, [architecture] and [weights] are replaced, and [[exports]] lose
-    their files. Its results and thresholds are those of the earlier weights until they are measured
+    their files. Its results and thresholds stay those of the earlier weights until you measure them
     again. A new `model.toml` has empty tables to fill in.
 
     Args:
         model: a `GroupFace` or a backbone.
         folder: `zoo/<name>`; made where it does not exist.
 
-    Returns:
-        The preset, whose embeddings are those of the rounded weights.
-
     Raises:
-        ValueError: for another kind of model, weights that float16 cannot hold, or a
-            `model.toml` that cannot be read.
+        ValueError: for another kind of model, weights beyond float16, or a damaged `model.toml`.
     """
     folder = Path(folder)
     path = folder / MODEL_FILE
-    values: dict[str, Any] = dict(_TO_FILL_IN)
-    if path.is_file():
-        try:
-            values = tomllib.loads(path.read_text(encoding="utf-8"))
-        except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-            raise ValueError(f"{path} is not valid TOML: {error}") from error
+    values: dict[str, Any] = toml_values(path) if path.is_file() else dict(_TO_FILL_IN)
     values["architecture"] = architecture_of(model)
     folder.mkdir(parents=True, exist_ok=True)
     weights = save_half(model, folder / WEIGHTS_FILE)
@@ -71,7 +60,7 @@ def pack(model: keras.Model, folder: str | os.PathLike[str]) -> Preset:
         values["exports"] = [export.model_dump(include=kept) for export in exports]
     first = ("summary", "kind", "architecture", "input", "weights")
     ordered = {key: values[key] for key in (*first, *values) if key in values}
-    _write(path, ordered)
+    write_text(path, tomli_w.dumps(ordered))
     for export in exports:
         if export.file is not None:
             (folder / export.file).unlink(missing_ok=True)
@@ -84,15 +73,10 @@ def pack(model: keras.Model, folder: str | os.PathLike[str]) -> Preset:
 def ship_artefacts(preset: Preset, folder: str | os.PathLike[str]) -> Preset:
     """Puts exported .tflite files beside a preset's weights, and describes them in `model.toml`.
 
-    Args:
-        preset: the preset; the files of `SHIPPED` precisions that its [[exports]] list are taken.
-        folder: what `gfkeras zoo export` wrote.
-
-    Returns:
-        The preset, whose `artefact_path` gives the files.
+    `folder` is what `gfkeras zoo export` wrote; the `SHIPPED` precisions of [[exports]] are taken.
     """
     path = preset.folder / MODEL_FILE
-    values = tomllib.loads(path.read_text(encoding="utf-8"))
+    values = toml_values(path)
     # Last in the file: what a person reads first is not a list of artefacts.
     values["exports"] = values.pop("exports", [])
     for export in values["exports"]:
@@ -104,10 +88,5 @@ def ship_artefacts(preset: Preset, folder: str | os.PathLike[str]) -> Preset:
                 with replacing(preset.folder / file.name) as temporary:
                     shutil.copyfile(file, temporary)
             export |= {"file": name, **file_facts(artefact)}
-    _write(path, values)
+    write_text(path, tomli_w.dumps(values))
     return Preset.read(preset.folder)
-
-
-def _write(path: Path, values: dict[str, Any]) -> None:
-    with replacing(path) as temporary:
-        temporary.write_text(tomli_w.dumps(values), encoding="utf-8")

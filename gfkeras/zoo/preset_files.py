@@ -1,16 +1,29 @@
-"""The files of a preset, and the thresholds that come with it."""
+"""What comes with a preset: files, thresholds, results and the sources of its weights."""
 
-from __future__ import annotations
-
+import json
 import os
 from pathlib import Path
 from typing import Any
 
+from pydantic import BaseModel, ConfigDict
+
 from gfkeras.backend import load_keras
 from gfkeras.downloads import fetch_file
 from gfkeras.evaluation import COSINE, Thresholds
-from gfkeras.files import sha256
-from gfkeras.zoo.registry import MODEL_FILE, Preset, preset_names, read_preset
+from gfkeras.files import CONFIG_FILE, sha256
+from gfkeras.toml_errors import read_toml
+from gfkeras.zoo.registry import (
+    MODEL_FILE,
+    Licence,
+    Preset,
+    Provenance,
+    TrainingData,
+    preset_names,
+    read_preset,
+)
+
+# What the owner of a model folder may say of it, beside `config.json`.
+SOURCES_FILE = "sources.toml"
 
 
 def preset_named(source: object) -> Preset | None:
@@ -37,16 +50,9 @@ def keras_source(source: Any) -> Any:
 
 
 def weights_path(
-    preset: Preset,
-    folder: str | os.PathLike[str] | None = None,
-    progress: bool | None = None,
+    preset: Preset, folder: str | os.PathLike[str] | None = None, progress: bool | None = None
 ) -> Path:
-    """The file of a preset's weights, downloaded if need be.
-
-    Args:
-        preset: whose.
-        folder: where a download is kept; the cache by default.
-        progress: whether to draw a bar; by default where stderr is a terminal.
+    """The file of a preset's weights, downloaded into `folder` (the cache) if need be.
 
     Raises:
         ValueError: if a file that comes with gfkeras is missing or damaged.
@@ -59,14 +65,11 @@ def weights_path(
 
 
 def artefact_path(preset: Preset | str, precision: str = "fp32") -> Path | None:
-    """The .tflite file that comes with a preset, checked by its size and SHA-256.
+    """The .tflite file that comes with a preset and runs without Keras; None where there is none.
 
     Args:
         preset: the preset, or its name.
         precision: "fp32" or "int8".
-
-    Returns:
-        The file, which runs without Keras; None where none comes with gfkeras.
 
     Raises:
         ValueError: for an unknown preset, and for a file that is missing or damaged.
@@ -96,3 +99,44 @@ def _checked(path: Path, size_bytes: int | None, digest: str | None) -> Path:
             f"{path} is damaged: {size} bytes that do not have the SHA-256 of {MODEL_FILE}"
         )
     return path
+
+
+class FolderSources(BaseModel):
+    """`sources.toml`: the tables of a preset's `model.toml` that say where weights come from."""
+
+    model_config = ConfigDict(extra="forbid", strict=True)
+
+    licence: Licence | None = None
+    provenance: Provenance | None = None
+    training_data: TrainingData | None = None
+
+
+def preset_sources(preset: Preset) -> dict[str, Any]:
+    """Name, weights, licence, provenance and training data, in what JSON has."""
+    keys = {"weights", "licence", "provenance", "training_data"}
+    return {"preset": preset.name, **_plain(preset, keys)}
+
+
+def preset_results(preset: Preset) -> list[dict[str, Any]]:
+    """The figures of a preset, in what JSON has."""
+    return [_plain(result) for result in preset.results]
+
+
+def folder_sources(folder: Path) -> dict[str, Any]:
+    """Name and weights of a model folder, and what its `sources.toml` says."""
+    weights = json.loads((folder / CONFIG_FILE).read_text(encoding="utf-8"))["weights"]
+    found: dict[str, Any] = {"folder": folder.resolve().name, "weights": weights}
+    path = folder / SOURCES_FILE
+    if path.is_file():
+        found |= _plain(read_toml(path, FolderSources, "sources file"))
+    return found
+
+
+def _plain(table: BaseModel, keys: set[str] | None = None) -> dict[str, Any]:
+    """Without what nobody filled in."""
+    return _filled(table.model_dump(mode="json", include=keys, exclude_none=True))
+
+
+def _filled(values: dict[str, Any]) -> dict[str, Any]:
+    kept = {k: _filled(v) if isinstance(v, dict) else v for k, v in values.items()}
+    return {key: value for key, value in kept.items() if value not in ("", {})}

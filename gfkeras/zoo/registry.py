@@ -4,23 +4,14 @@ from __future__ import annotations
 
 import datetime
 import re
-import tomllib
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import (
-    AfterValidator,
-    BaseModel,
-    ConfigDict,
-    Field,
-    PositiveInt,
-    ValidationError,
-    model_validator,
-)
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, PositiveInt, model_validator
 
 from gfkeras.errors import unknown_name
 from gfkeras.files import natural_key
-from gfkeras.toml_errors import readable
+from gfkeras.toml_errors import read_toml
 
 MODEL_FILE = "model.toml"
 GOLDEN_FILE = "golden.npz"
@@ -192,11 +183,7 @@ class ExportVariant(_Table):
 
 
 class Preset(_Table):
-    """A model of the zoo, as its `model.toml` describes it.
-
-    Attributes:
-        folder: the folder it was read from.
-    """
+    """A model of the zoo, as its `model.toml` describes it."""
 
     summary: str
     kind: Literal["embedding", "detector"] = "embedding"
@@ -229,22 +216,8 @@ class Preset(_Table):
 
     @classmethod
     def read(cls, folder: Path) -> Preset:
-        """Reads `model.toml` in a folder.
-
-        Raises:
-            ValueError: in one line that names the file and the key, for a file that is missing
-                or is not what it should be.
-        """
-        path = folder / MODEL_FILE
-        try:
-            values = tomllib.loads(path.read_text(encoding="utf-8"))
-            preset = cls.model_validate(values)
-        except OSError as error:
-            raise ValueError(f"{path} cannot be read: {error.strerror or error}") from error
-        except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-            raise ValueError(f"{path} is not valid TOML: {error}") from error
-        except ValidationError as error:
-            raise ValueError(f"{path}: {readable(error, cls, 'model file')}") from error
+        """Reads `model.toml` in a folder; a ValueError of one line names the file and the key."""
+        preset = read_toml(folder / MODEL_FILE, cls, "model file")
         preset._folder = folder
         return preset
 
@@ -252,8 +225,7 @@ class Preset(_Table):
 def zoo_folder() -> Path:
     """The folder with one folder per preset.
 
-    In a wheel it is the package data `gfkeras/zoo_data`, in a checkout the folder
-    `zoo/` beside the package.
+    That is the package data `gfkeras/zoo_data` in a wheel, the folder `zoo/` in a checkout.
     """
     package = Path(__file__).parents[1]
     installed = package / "zoo_data"
@@ -269,15 +241,7 @@ def preset_names() -> list[str]:
 
 
 def read_preset(name: str, kind: str = "preset") -> Preset:
-    """The description of a preset.
-
-    Args:
-        name: of the preset.
-        kind: what an error about an unknown name calls it.
-
-    Raises:
-        ValueError: for an unknown name, with the nearest one, and for a damaged description.
-    """
+    """The description of a preset; an error about an unknown name calls it a `kind`."""
     names = preset_names()
     if name not in names:
         raise unknown_name(kind, name, names)

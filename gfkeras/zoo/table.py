@@ -1,12 +1,10 @@
 """The zoo as a table, for the README."""
 
-from __future__ import annotations
-
 import os
 from collections.abc import Iterable
 from pathlib import Path
 
-from gfkeras.files import replacing
+from gfkeras.files import write_text
 from gfkeras.zoo.registry import Preset, Result
 
 BEGIN = "<!-- zoo: written by `gfkeras zoo list --markdown README.md` -->"
@@ -47,14 +45,7 @@ def size_text(size: int) -> str:
 
 
 def write_into(path: str | os.PathLike[str], presets: Iterable[Preset]) -> bool:
-    """Puts the table between its marks in a Markdown file.
-
-    Returns:
-        Whether the file changed.
-
-    Raises:
-        ValueError: if the file has not each mark once, in order.
-    """
+    """Puts the table between its marks in a Markdown file; returns whether the file changed."""
     path = Path(path)
     text = path.read_text(encoding="utf-8")
     if text.count(BEGIN) != 1 or text.count(END) != 1 or text.index(BEGIN) > text.index(END):
@@ -62,23 +53,15 @@ def write_into(path: str | os.PathLike[str], presets: Iterable[Preset]) -> bool:
     before, _, rest = text.partition(BEGIN)
     after = rest.partition(END)[2]
     new = f"{before}{BEGIN}\n{markdown_table(presets)}{END}{after}"
-    if new == text:
-        return False
-    with replacing(path) as temporary:
-        temporary.write_text(new, encoding="utf-8")
-    return True
+    if new != text:
+        write_text(path, new)
+    return new != text
 
 
 def _row(preset: Preset) -> tuple[str, ...]:
-    where = "in the box" if preset.in_the_box else "downloaded once"
     own = [result for result in preset.results if not result.by]
     measured = "; ".join(result_text(result) for result in own[:2]) or "not here"
-    licence = preset.licence.name
-    return (
-        f"[`{preset.name}`](zoo/{preset.name}/README.md)",
-        network(preset),
-        size_text(preset.weights.size_bytes),
-        where,
-        licence,
-        measured,
-    )
+    where = "in the box" if preset.in_the_box else "downloaded once"
+    link = f"[`{preset.name}`](zoo/{preset.name}/README.md)"
+    size = size_text(preset.weights.size_bytes)
+    return link, network(preset), size, where, preset.licence.name, measured

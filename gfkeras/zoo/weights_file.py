@@ -4,8 +4,6 @@ Arrays of two dimensions and more, kernels, are float16; vectors, among them the
 batch normalisations, whose range float16 does not have, stay float32.
 """
 
-from __future__ import annotations
-
 import os
 from collections.abc import Iterator
 from pathlib import Path
@@ -22,13 +20,9 @@ _BACKBONE = "backbone"
 
 
 def save_half(model: keras.Model, path: str | os.PathLike[str]) -> Path:
-    """Writes a model's weights, kernels in float16.
+    """Writes a model's weights, kernels in float16. Equal weights give equal bytes.
 
-    Equal weights give equal bytes. What is loaded again differs from the model by the rounding
-    of its kernels.
-
-    Raises:
-        ValueError: if a kernel has values that float16 cannot hold.
+    Raises ValueError if a kernel has values that float16 cannot hold.
     """
     arrays: dict[str, np.ndarray] = {}
     for name, variable in _named(model):
@@ -42,14 +36,9 @@ def save_half(model: keras.Model, path: str | os.PathLike[str]) -> Path:
 def load_half(model: keras.Model, path: str | os.PathLike[str]) -> None:
     """Gives a model the weights that `save_half` wrote.
 
-    Raises:
-        ValueError: for a damaged file, or one of another architecture, naming the first weight
-            that differs.
+    A ValueError says that the file is damaged, or names the first weight that differs.
     """
-    try:
-        arrays = safetensors.numpy.load_file(path)
-    except (safetensors.SafetensorError, OSError, KeyError, TypeError) as error:
-        raise ValueError(f"{os.fspath(path)} is damaged or no safetensors file: {error}") from error
+    arrays = read_safetensors(path)
     for name, variable in _named(model):
         expected = tuple(variable.shape)
         received = arrays.pop(name, None)
@@ -64,6 +53,16 @@ def load_half(model: keras.Model, path: str | os.PathLike[str]) -> None:
         raise ValueError(
             f"{os.fspath(path)} is of another architecture: it also has {next(iter(arrays))!r}"
         )
+
+
+def read_safetensors(path: str | os.PathLike[str]) -> dict[str, np.ndarray]:
+    """The arrays of a file, by name; raises ValueError for a damaged one."""
+    try:
+        return safetensors.numpy.load_file(path)
+    except (safetensors.SafetensorError, OSError, KeyError, TypeError) as error:
+        raise ValueError(
+            f"{os.fspath(path)} is truncated, damaged or no safetensors file: {error}"
+        ) from error
 
 
 def _half(name: str, values: np.ndarray) -> np.ndarray:

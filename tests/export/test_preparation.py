@@ -10,21 +10,21 @@ import pytest
 
 from gfkeras.backbones import IResNet18, MobileFaceNet
 from gfkeras.export import prepare
-from gfkeras.export.preparation import (
-    INTEGER_STEPS,
-    STEPS,
-    NotRewritable,
-    drop_training_layers,
-    fix_flattening,
-    flattened,
-    flush_denormals,
+from gfkeras.export.preparation import INTEGER_STEPS, STEPS, NotRewritable, flattened
+from gfkeras.export.preparation.channels import (
+    ChannelScale,
+    ChannelShift,
     fold_channels,
     open_batch_norms,
     open_input_normalization,
-    rewrite_prelus,
 )
 from gfkeras.export.preparation.equalization import equalize, observe_channels
-from gfkeras.export.preparation.linear import ChannelScale, ChannelShift
+from gfkeras.export.preparation.rewrites import (
+    drop_training_layers,
+    fix_flattening,
+    flush_denormals,
+    rewrite_prelus,
+)
 from gfkeras.layers import BatchNormalization, MaxPReLU
 from gfkeras.models import GroupFace
 

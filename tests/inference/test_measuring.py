@@ -134,7 +134,7 @@ def test_means_over_the_faster_half():
         Operator("A", "X", 2, 6.0, 0.5),
         Operator("B", "L", 1, 1.0, pytest.approx(1 / 12)),
     )
-    with pytest.raises(ValueError, match="differ"):
+    with pytest.raises(RuntimeError, match="differ"):
         Profile.of_runs([*runs, runs[0][:2]], [1.0] * 4)
 
 

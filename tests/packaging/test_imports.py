@@ -27,7 +27,7 @@ import pkgutil
 import gfkeras
 import gfkeras.cli.app, gfkeras.data.prepare, gfkeras.data.statistics, gfkeras.data.synthetic
 import gfkeras.evaluation.plots, gfkeras.inference.measuring, gfkeras.inference.source_faces
-import gfkeras.zoo.sources, gfkeras.zoo.table
+import gfkeras.zoo.preset_files, gfkeras.zoo.table
 
 for room, heavy in {WITH_KERAS!r}.items():
     package = __import__(room, fromlist=["x"])

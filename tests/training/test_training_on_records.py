@@ -33,8 +33,7 @@ def losses(run: Path) -> list[float]:
         return [float(row["loss"]) for row in csv.DictReader(file)]
 
 
-@pytest.mark.slow
-def test_records_train_as_the_folder_does(photos, tmp_path, tiny_recipe):
+def test_records_train_as_the_folder_does(photos, tmp_path, tiny_recipe, pooled):
     # In the source's order both number the images alike, so that batches are the same.
     out = tmp_path / "records"
     prepare(photos, out, PrepareOptions(shuffle=False, holdout=2), workers=1)
@@ -69,8 +68,7 @@ def test_a_run_on_records_resumes_to_the_same_weights(photos, tmp_path, tiny_rec
         np.testing.assert_allclose(ours, theirs, rtol=1e-5, atol=1e-6)
 
 
-@pytest.mark.slow
-def test_a_damaged_record_is_listed(photos, tmp_path, tiny_recipe):
+def test_a_damaged_record_is_listed(photos, tmp_path, tiny_recipe, pooled):
     out = tmp_path / "records"
     prepare(photos, out, PrepareOptions(holdout=2), workers=1)
     (name,) = (shard.file for shard in RecordSet(out).manifest.splits["train"].shards)

@@ -10,14 +10,6 @@ from gfkeras.data.alignment.aligner import AlignedFace, FaceAligner, NoFaceError
 from gfkeras.data.alignment.detector import Detections, FaceDetector
 
 __all__ = [
-    "ARCFACE_TEMPLATE",
-    "AlignedFace",
-    "Detections",
-    "FaceAligner",
-    "FaceDetector",
-    "NoFaceError",
-    "align_face",
-    "choose_faces",
-    "face_template",
-    "similarity_transform",
-]
+    "ARCFACE_TEMPLATE", "AlignedFace", "Detections", "FaceAligner", "FaceDetector", "NoFaceError",
+    "align_face", "choose_faces", "face_template", "similarity_transform",
+]  # fmt: skip

@@ -16,14 +16,8 @@ FaceSize = int | tuple[int, int] | Sequence[int]
 # Left eye, right eye, tip of the nose, left and right corner of the mouth, left and right as
 # seen in the image: the points that ArcFace and nearly every network since was trained with.
 ARCFACE_TEMPLATE = np.array(
-    [
-        [38.2946, 51.6963],
-        [73.5318, 51.5014],
-        [56.0252, 71.7366],
-        [41.5493, 92.3655],
-        [70.7299, 92.2041],
-    ]
-)
+    [38.2946, 51.6963, 73.5318, 51.5014, 56.0252, 71.7366, 41.5493, 92.3655, 70.7299, 92.2041]
+).reshape(5, 2)
 ARCFACE_TEMPLATE.flags.writeable = False
 _TEMPLATE_SIZE = 112
 # Beyond the outermost pixel that bilinear sampling reads, so that cutting changes nothing.
@@ -33,8 +27,8 @@ _MARGIN = 3
 def similarity_transform(landmarks: Any, template: Any) -> np.ndarray:
     """The least-squares similarity (rotation, scale, shift; no reflection) of points to points.
 
-    Umeyama's estimate, which in two dimensions has a closed form. With points p and template
-    points q, both less their means, and the complex numbers z = p_x + i·p_y, w = q_x + i·q_y:
+    Umeyama's estimate, which in two dimensions has a closed form. With points p and template points
+    q, both less their means, and the complex numbers z = p_x + i·p_y, w = q_x + i·q_y:
 
         s·exp(iθ) = Σ conj(z)·w / Σ |z|²
 
@@ -58,9 +52,8 @@ def similarity_transform(landmarks: Any, template: Any) -> np.ndarray:
             f"`template` must have shape (N, 2), N ≥ 2. Received: template of shape {target.shape}"
         )
     if source.ndim < 2 or source.shape[-2:] != target.shape:
-        count = len(target)
         raise ValueError(
-            f"`landmarks` must have shape (..., {count}, 2), {count} points (x, y). "
+            f"`landmarks` must have shape (..., {len(target)}, 2), {len(target)} points (x, y). "
             f"Received: landmarks of shape {source.shape}"
         )
     # Larger numbers are no pixels, and their squares would overflow.
@@ -71,8 +64,7 @@ def similarity_transform(landmarks: Any, template: Any) -> np.ndarray:
         )
     source_mean = source.mean(axis=-2)
     target_mean = target.mean(axis=0)
-    z = source - source_mean[..., None, :]
-    w = target - target_mean
+    z, w = source - source_mean[..., None, :], target - target_mean
     spread = np.square(z).sum(axis=(-2, -1))
     # Of rounding's size next to the coordinates themselves, it is no spread at all.
     least = 1e-20 * np.square(source).sum(axis=(-2, -1)) + 1e-12
@@ -91,17 +83,12 @@ def similarity_transform(landmarks: Any, template: Any) -> np.ndarray:
     matrix[..., 0, 0] = matrix[..., 1, 1] = real / spread
     matrix[..., 1, 0] = imaginary / spread
     matrix[..., 0, 1] = -matrix[..., 1, 0]
-    turned = np.einsum("...ij,...j->...i", matrix[..., :2], source_mean)
-    matrix[..., 2] = target_mean - turned
+    matrix[..., 2] = target_mean - np.einsum("...ij,...j->...i", matrix[..., :2], source_mean)
     return matrix
 
 
 def face_size(size: FaceSize) -> tuple[int, int]:
-    """Height and width from one number or two.
-
-    Raises:
-        ValueError: for anything but one or two integers of at least 1.
-    """
+    """Height and width, each at least 1, from one number or two."""
     if isinstance(size, str) or not isinstance(size, Sequence):
         size = (size, size)
     if len(size) != 2:
@@ -114,12 +101,9 @@ def face_size(size: FaceSize) -> tuple[int, int]:
 def face_template(size: FaceSize = _TEMPLATE_SIZE) -> np.ndarray:
     """The five points (x, y) of the standard template, as a (5, 2) float64 array.
 
-    At 112×112 they are ArcFace's. At 112×96 (height 112, width 96, as CosFace and
-    SphereFace use it) eight columns are gone on either side, so x is less by 8. Any
-    other size scales by its height and keeps the face in the middle.
-
-    Args:
-        size: height and width of the aligned image, or one number for both.
+    At 112×112 they are ArcFace's. At 112×96 (height 112, width 96, as CosFace and SphereFace use
+    it) eight columns are gone on either side, so x is less by 8. Any other `size` (height and
+    width, or one number for both) scales by its height and keeps the face in the middle.
     """
     height, width = face_size(size)
     scale = height / _TEMPLATE_SIZE
@@ -131,23 +115,22 @@ def face_template(size: FaceSize = _TEMPLATE_SIZE) -> np.ndarray:
 def align_face(image: Any, landmarks: Any, size: FaceSize = 112) -> np.ndarray:
     """The face of a photo, turned, scaled and shifted onto the standard template.
 
-    Sampling is bilinear. A face that shrinks to half or less is averaged over blocks of
-    pixels first: bilinear sampling alone would skip pixels and leave jagged edges. What lies
-    outside of the photo becomes black.
+    Sampling is bilinear. A face that shrinks to half or less is averaged over blocks of pixels
+    first: bilinear sampling alone would skip pixels and leave jagged edges. Pixels outside of the
+    photo become black.
 
     Args:
         image: (H, W, 3) uint8 photo.
         landmarks: (5, 2) points (x, y) in pixels of the photo: left eye, right eye, tip of the
             nose, left and right corner of the mouth, as seen in the image.
-        size: height and width of the result, or one number for both; (112, 96) gives CosFace's
-            format, height first.
+        size: height and width of the result, or one number for both; (112, 96) is CosFace's format.
 
     Returns:
         (height, width, 3) uint8, channels in the photo's order.
 
     Raises:
-        ValueError: for another shape or type, landmarks that are not finite or all the same, or
-            a face that lies wholly outside of the photo.
+        ValueError: for another shape or type, landmarks that are not finite or all the same, or a
+            face that lies wholly outside of the photo.
 
     Example:
         face = align_face(read_photo("photo.jpg"), landmarks)
@@ -182,11 +165,7 @@ def align_face(image: Any, landmarks: Any, size: FaceSize = 112) -> np.ndarray:
 
 
 def check_photo(image: Any) -> np.ndarray:
-    """Returns a photo as an array, or says what is wrong with it.
-
-    Raises:
-        ValueError: for anything but a (H, W, 3) uint8 array with at least one pixel.
-    """
+    """Returns a photo as an array; ValueError for anything but (H, W, 3) uint8 with a pixel."""
     photo = np.asarray(image)
     if photo.ndim != 3 or photo.shape[2] != 3 or photo.dtype != np.uint8 or not photo.size:
         raise ValueError(

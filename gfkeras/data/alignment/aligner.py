@@ -39,24 +39,20 @@ class AlignedFace:
 class NoFaceError(ImageError):
     """A photo that can be read but in which no face was found.
 
-    What handles an `ImageError`, such as `Embedder.embed_files`, lists such a photo with the
-    ones that cannot be read. Nothing is ever cut out of the middle instead.
+    Code that handles an `ImageError`, such as `Embedder.embed_files`, lists such a photo with the
+    unreadable ones. Nothing is ever cut out of the middle instead.
     """
 
 
 def choose_faces(detections: Detections, choose: str = "largest") -> np.ndarray:
-    """Indices of the faces that are meant.
+    """Indices of the faces that are meant: int64, the surest first.
 
     Args:
         detections: of one photo.
-        choose: "largest", the box with the greatest area: right for most photos, where
-            bystanders are further away. "central", the box whose middle is nearest to the
-            photo's: right for data sets whose photos were cut around the person named, such as
-            LFW. "all", every face, the surest first.
-
-    Returns:
-        int64 indices: one for "largest" and "central", none where no face was found. Of equals
-        the surest is taken.
+        choose: "largest", the box with the greatest area: right for most photos, where bystanders
+            are further away. "central", the box whose middle is nearest to the photo's: right for
+            data sets whose photos were cut around the person named, such as LFW. "all", every
+            face. Of equals the surest is taken.
     """
     one_of("choose", choose, CHOICES)
     if choose == "all" or not len(detections):
@@ -75,13 +71,13 @@ class FaceAligner:
     Can be pickled, and used by several threads, as `FaceDetector`.
 
     Args:
-        detector: finds the faces; a `FaceDetector()` by default, made for the first photo
-            without known landmarks, so that photos that all have them need no detector's file.
+        detector: finds the faces; a `FaceDetector()` by default, made for the first photo without
+            known landmarks, so that photos that all have them need no detector's file.
         choose: "largest" (default: right for most photos), "central" (for photos cut around the
-            person named; with it all 807 raw photos of LFW's first fold give the published
-            aligned faces, with "largest" 806 do), or "all".
-        size: height and width of the aligned faces, or one number for both. (112, 96) is the
-            format of CosFace and SphereFace.
+            person named; with it all 807 raw photos of LFW's first fold give the published aligned
+            faces, with "largest" 806 do), or "all".
+        size: height and width of the aligned faces, or one number for both. (112, 96) is the format
+            of CosFace and SphereFace.
 
     Raises:
         ValueError: for an unknown choice or a wrong size.
@@ -99,23 +95,14 @@ class FaceAligner:
         self.size = face_size(size)
 
     def __call__(self, photo: Photo, landmarks: Any = None) -> np.ndarray:
-        """The one aligned face of a photo, in place of `read_image`.
-
-        Args:
-            photo, landmarks: as of `faces`.
-
-        Returns:
-            (height, width, 3) uint8, RGB.
-
-        Raises:
-            NoFaceError: where no face is found.
-            ImageError: for a photo that cannot be read, or landmarks that fit no face.
-            ValueError: if all faces are asked for (`choose="all"`).
-        """
+        """The image of `face`, (height, width, 3) uint8 RGB, in place of `read_image`."""
         return self.face(photo, landmarks).image
 
     def face(self, photo: Photo, landmarks: Any = None) -> AlignedFace:
-        """The one face of a photo with its place in it; as calling the aligner otherwise."""
+        """The one face of a photo with its place in it; arguments and errors are as of `faces`.
+
+        Raises NoFaceError where no face is found, and ValueError with `choose="all"`.
+        """
         if self.choose == "all":
             raise ValueError(
                 "`choose` must be 'largest' or 'central' for a single face; `faces` gives them "
@@ -127,18 +114,13 @@ class FaceAligner:
         return found[0]
 
     def faces(self, photo: Photo, landmarks: Any = None) -> list[AlignedFace]:
-        """The faces of a photo that `choose` names, the surest first.
+        """The faces of a photo that `choose` names, the surest first; none where none is found.
 
         Args:
-            photo: a file, the bytes of one, or an (H, W, 3) uint8 RGB array.
-            landmarks: (5, 2) points in pixels, if they are known: nothing is detected then.
-
-        Returns:
-            A list; empty where no face is found.
-
-        Raises:
-            ImageError: for a photo that cannot be read, and for landmarks that are not five
-                distinct points in the photo: the message names the file.
+            photo: a file, the bytes of one, or an (H, W, 3) uint8 RGB array; ImageError names a
+                file that cannot be read.
+            landmarks: (5, 2) distinct points in pixels, else ImageError, if they are known: then
+                nothing is detected.
         """
         pixels = check_photo(photo) if isinstance(photo, np.ndarray) else read_photo(photo)
         if landmarks is not None:
@@ -147,16 +129,12 @@ class FaceAligner:
         if self.detector is None:
             self.detector = FaceDetector()
         found = self.detector.detect(pixels)
-        return [
-            AlignedFace(
-                image=self._align(photo, pixels, found.landmarks[index]),
-                landmarks=found.landmarks[index],
-                box=found.boxes[index],
-                score=float(found.scores[index]),
-                faces=len(found),
-            )
-            for index in choose_faces(found, self.choose)
-        ]
+        faces = []
+        for index in choose_faces(found, self.choose):
+            box, points, score = found.boxes[index], found.landmarks[index], found.scores[index]
+            image = self._align(photo, pixels, points)
+            faces.append(AlignedFace(image, points, box, float(score), len(found)))
+        return faces
 
     def _align(self, photo: Photo, pixels: np.ndarray, landmarks: Any) -> np.ndarray:
         try:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import os
 import threading
 from typing import Any
 
@@ -13,6 +12,7 @@ import numpy as np
 from gfkeras.data.alignment.align import check_photo
 from gfkeras.data.alignment.yunet import open_yunet, yunet_bytes
 from gfkeras.errors import in_range, positive_int
+from gfkeras.files import PathLike
 
 # YuNet finds nothing in fewer pixels: a smaller photo is scaled up to this.
 _MIN_SIZE = 96
@@ -23,10 +23,10 @@ class Detections:
     """Faces of one photo, the surest first.
 
     Attributes:
-        boxes: (N, 4) float32, x and y of the upper left corner, width and height in pixels; a
-            face at the photo's edge can reach beyond it.
-        landmarks: (N, 5, 2) float32 points (x, y): left eye, right eye, tip of the nose, left
-            and right corner of the mouth, as seen in the image.
+        boxes: (N, 4) float32, x and y of the upper left corner, width and height in pixels; a face
+            at the photo's edge can reach beyond it.
+        landmarks: (N, 5, 2) float32 points (x, y): left eye, right eye, tip of the nose, left and
+            right corner of the mouth, as seen in the image.
         scores: (N,) float32 in 0…1.
         photo_size: height and width of the photo.
     """
@@ -43,14 +43,14 @@ class Detections:
 class FaceDetector:
     """Finds faces and five landmarks of each with YuNet, through OpenCV.
 
-    YuNet reliably finds faces of about 20 to 600 pixels. So a photo is scaled down to
-    `max_size` first, and what is found is scaled back; a face of less than 1/30 of the photo's
-    longer side then needs a larger `max_size`. Where nothing is found, a photo is tried
-    once more at half the size, for a face that fills it. The same photo gives the same faces
-    in every thread and process; landmarks are precise to about 2 % of the face's width.
+    YuNet reliably finds faces of about 20 to 600 pixels. So a photo is scaled down to `max_size`
+    first; a face of less than 1/30 of the photo's longer side needs a larger `max_size`. Where
+    nothing is found, a photo is tried once more at half the size, for a face that fills it. The
+    same photo gives the same faces in every thread and process; landmarks are precise to about 2 %
+    of the face's width.
 
-    A detector can be pickled and used by several threads: each thread and each process opens
-    an OpenCV network of its own. OpenCV spreads a single photo over all cores; where threads or
+    A detector can be pickled and used by several threads: each thread and each process opens an
+    OpenCV network of its own. OpenCV spreads a single photo over all cores; where threads or
     processes of yours share the cores, `cv2.setNumThreads(1)` is faster.
 
     Args:
@@ -74,7 +74,7 @@ class FaceDetector:
 
     def __init__(
         self,
-        model: str | os.PathLike[str] | None = None,
+        model: PathLike | None = None,
         score_threshold: float = 0.6,
         nms_threshold: float = 0.3,
         max_size: int = 640,
@@ -98,13 +98,9 @@ class FaceDetector:
         self._local = threading.local()
 
     def detect(self, image: Any) -> Detections:
-        """The faces of one photo, the surest first.
+        """The faces of one upright photo, (H, W, 3) uint8 RGB, the surest first.
 
-        Args:
-            image: (H, W, 3) uint8, RGB, upright (`read_photo` applies the EXIF orientation).
-
-        Raises:
-            ValueError: for another shape or type.
+        `read_photo` applies the EXIF orientation. Another shape or type raises ValueError.
         """
         photo = check_photo(image)
         longest = max(photo.shape[:2])
@@ -117,12 +113,8 @@ class FaceDetector:
         # By score; equal scores by place, so that the order never depends on the network's.
         order = np.lexsort((boxes[:, 1], boxes[:, 0], -scores))
         order = order[kept[order]]
-        return Detections(
-            boxes=boxes[order],
-            landmarks=landmarks[order],
-            scores=scores[order],
-            photo_size=(photo.shape[0], photo.shape[1]),
-        )
+        photo_size = (photo.shape[0], photo.shape[1])
+        return Detections(boxes[order], landmarks[order], scores[order], photo_size)
 
     def _search(self, photo: np.ndarray, scale: float) -> np.ndarray:
         """YuNet's rows (box, landmarks, score) in the photo's pixels, searched at a scale."""
@@ -147,10 +139,7 @@ class FaceDetector:
 
     def _network(self) -> Any:
         """This thread's own network."""
-        network = getattr(self._local, "network", None)
-        if network is None:
-            network = open_yunet(
-                self._content, self._name, self.score_threshold, self.nms_threshold
-            )
-            self._local.network = network
-        return network
+        if not hasattr(self._local, "network"):
+            thresholds = (self.score_threshold, self.nms_threshold)
+            self._local.network = open_yunet(self._content, self._name, *thresholds)
+        return self._local.network

@@ -16,9 +16,8 @@ from gfkeras.downloads import DownloadError, fetch_file
 
 YUNET_NAME = "face_detection_yunet_2023mar.onnx"
 YUNET_SHA256 = "8f2383e4dd3cfbb4553ea8718107fc0423210dc964f9f4280604804ed2552fa4"
-YUNET_URL = (
-    f"https://github.com/opencv/opencv_zoo/raw/main/models/face_detection_yunet/{YUNET_NAME}"
-)
+_ZOO = "https://github.com/opencv/opencv_zoo/raw/main/models"
+YUNET_URL = f"{_ZOO}/face_detection_yunet/{YUNET_NAME}"
 YUNET_VARIABLE = "GFKERAS_YUNET"
 # Where data sets and models lie; also of the tests.
 DATA_VARIABLE = "GFKERAS_DATA"
@@ -29,16 +28,11 @@ _log_level = threading.Lock()
 
 
 def yunet_bytes(model: str | os.PathLike[str] | None = None) -> tuple[bytes, str]:
-    """The network's file and its name for messages.
+    """The network's file and its name for messages; ValueError if it cannot be read.
 
-    Args:
-        model: the file; None takes the one that the environment variable GFKERAS_YUNET names,
-            else the one in `models/` of the folder that GFKERAS_DATA names, else the public one,
-            which is downloaded once and checked by its SHA-256.
-
-    Raises:
-        ValueError: for a file that cannot be read.
-        DownloadError: where the public file is missing and cannot be downloaded.
+    Without `model` it is the file that the environment variable GFKERAS_YUNET names, else the one
+    in `models/` of the folder that GFKERAS_DATA names, else the public one, which is downloaded
+    once and checked by its SHA-256 (DownloadError if it cannot be).
     """
     named = os.environ.get(YUNET_VARIABLE)
     if model is None and named:
@@ -74,21 +68,13 @@ def _found_or_fetched() -> tuple[Path, str]:
 
 
 def open_yunet(content: bytes, name: str, score_threshold: float, nms_threshold: float) -> Any:
-    """An OpenCV detector from the bytes of a YuNet file.
-
-    Raises:
-        ValueError: where OpenCV cannot read them, or they are another network.
-    """
+    """An OpenCV detector from the bytes of a YuNet file; ValueError for anything else."""
     try:
         with _quiet():
+            model, no_config = np.frombuffer(content, np.uint8), np.zeros(0, np.uint8)
+            thresholds = (score_threshold, nms_threshold)
             detector = cv2.FaceDetectorYN.create(
-                "onnx",
-                np.frombuffer(content, np.uint8),
-                np.zeros(0, np.uint8),
-                (32, 32),
-                score_threshold,
-                nms_threshold,
-                5000,
+                "onnx", model, no_config, (32, 32), *thresholds, 5000
             )
             # Another network opens as well, and fails with the first image only.
             detector.detect(np.zeros((32, 32, 3), np.uint8))

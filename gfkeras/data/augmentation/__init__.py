@@ -1,7 +1,6 @@
 """Augmentation of training images: cheap moves in NumPy, everything else by Keras layers.
 
-`Augmentation` is the whole of it, from the recipe's words to pictures. Keras is imported
-only where layers are asked for, by `gfkeras.data.augmentation.catalog`, which lists them.
+Only layers need Keras; `gfkeras.data.augmentation.catalog` lists them.
 """
 
 from gfkeras.data.augmentation.augmentation import Augmentation, flip_images, shift_images

@@ -20,8 +20,8 @@ def flip_images(images: np.ndarray, u: np.ndarray, in_place: bool = False) -> np
     Args:
         images: (B, H, W, 3) uint8; not changed unless `in_place`.
         u: (B,) in [0, 1).
-        in_place: change `images`, contiguous in memory, and give it back: touching new
-            memory takes longer than all the rest.
+        in_place: change `images`, contiguous in memory, and give it back: touching new memory
+            takes longer than all the rest.
     """
     flipped = images if in_place else images.copy()
     # NumPy's reversed copy goes pixel by pixel and takes ten times as long.
@@ -33,16 +33,13 @@ def flip_images(images: np.ndarray, u: np.ndarray, in_place: bool = False) -> np
 def shift_images(images: np.ndarray, pixels: int, u: np.ndarray) -> np.ndarray:
     """Moves each image by up to `pixels` up or down and left or right, repeating its border.
 
-    y[i, j] = x[i + d, j + e], d and e uniform in −pixels…pixels: a random crop of the image
-    padded with its own border.
+    y[i, j] = x[i + d, j + e], d and e uniform in −pixels…pixels: a random crop of the image padded
+    with its own border.
 
     Args:
         images: (B, H, W, 3) uint8; not changed.
-        pixels: the largest move, less than the image's sides.
+        pixels: the largest move; ValueError unless less than the image's sides.
         u: (B, 2) in [0, 1), for rows and columns.
-
-    Raises:
-        ValueError: if a move could leave nothing of the image.
     """
     height, width = images.shape[1:3]
     in_range("pixels", pixels, 0, min(height, width))
@@ -60,25 +57,23 @@ def shift_images(images: np.ndarray, pixels: int, u: np.ndarray) -> np.ndarray:
 class Augmentation:
     """Varies batches of training images: first shift and flip, then Keras layers in order.
 
-    Both parts are pure: the same images and the same numbers give the same pictures, so
-    that a run that is resumed in the middle of an epoch sees what it would have seen. Flip
-    and shift treat each image by its own row of numbers, however a batch is split over
-    workers; the layers draw for the batch they are given, from its key.
+    Both parts are pure: the same images and the same numbers give the same images, so that a run
+    resumed in the middle of an epoch sees what it would have seen. Flip and shift treat each image
+    by its own row of numbers, however a batch is split over workers; the layers draw for the batch
+    they are given, from its key.
 
-    Call it to have both parts with numbers of one generator, which is what `FaceBatches`
-    does; pipelines that run the parts in different places call `host` and `apply_layers`.
+    Call it to have both parts with numbers of one generator, as `FaceBatches` does; pipelines that
+    run the parts in different places call `host` and `apply_layers`.
 
     Args:
         flip: mirror each image with probability one half.
         shift: move each image by up to that many pixels, repeating its border.
-        layers: one table a layer: its `name` in `gfkeras.data.augmentation.catalog`, the
-            layer's own arguments, and `probability`, that an image is changed by it.
+        layers: one table a layer: its `name` in `gfkeras.data.augmentation.catalog`, the layer's
+            own arguments, and `probability`, that an image is changed by it. ValueError names
+            the nearest of an unknown name or argument.
 
     Attributes:
         draws: uniform numbers that `host` needs an image.
-
-    Raises:
-        ValueError: for a name, an argument or a value that is none; names with the nearest.
 
     Example:
         augmentation = Augmentation(
@@ -104,11 +99,9 @@ class Augmentation:
         return self._pipeline is not None
 
     def __call__(self, images: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-        """Both parts, drawing from a generator.
+        """Both parts, drawing from a generator: (B, draws) uniform numbers, then the layers' key.
 
-        Args:
-            images: (B, H, W, 3) uint8; not changed.
-            rng: gives (B, draws) uniform numbers, then the layers' key.
+        The images, (B, H, W, 3) uint8, are not changed.
         """
         images = self.host(images, rng.random((len(images), self.draws)))
         if self.has_layers:
@@ -120,11 +113,8 @@ class Augmentation:
 
         Args:
             images: (B, H, W, 3) uint8; not changed.
-            uniforms: (B, draws) in [0, 1): the rows of these images in the table drawn for
-                the global batch.
-
-        Raises:
-            ValueError: if the table has another shape.
+            uniforms: (B, draws) in [0, 1), else ValueError: the rows of these images in the table
+                drawn for the global batch.
         """
         expected = (len(images), self.draws)
         if uniforms.shape != expected:
@@ -143,12 +133,9 @@ class Augmentation:
         """The Keras layers, on any backend, eagerly or in the graph of a `tf.data` map.
 
         Args:
-            images: (B, H, W, 3) uint8, an array or a tensor of a TensorFlow graph whose
-                height and width are known.
-            key: two integers, all that the randomness depends on; in a graph a tensor (2,).
-
-        Returns:
-            What came in, uint8, of the same shape: an array or a tensor of that graph.
+            images: (B, H, W, 3) uint8, an array or a tensor of a TensorFlow graph whose height and
+                width are known; the result is of the same kind and shape.
+            key: two integers that determine the randomness; in a graph a tensor (2,).
         """
         return images if self._pipeline is None else self._pipeline(images, key)
 

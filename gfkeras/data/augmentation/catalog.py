@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import functools
 import inspect
+import numbers
 from collections.abc import Mapping
 from typing import Any, Literal
 
@@ -12,7 +13,7 @@ import keras
 from keras import ops
 
 from gfkeras.data.augmentation.resampling_layers import RandomLowResolution, RandomResizedCrop
-from gfkeras.errors import by_name, in_range, nearest, positive_int
+from gfkeras.errors import by_name, nearest, positive_int
 
 # Set here and not by the recipe: images are 0…255 with channels last, seeds follow from keys.
 _OURS = {"self", "seed", "value_range", "data_format", "bounding_box_format", "kwargs"}
@@ -21,12 +22,8 @@ _OURS = {"self", "seed", "value_range", "data_format", "bounding_box_format", "k
 class RandAugment(keras.layers.RandAugment):
     """`keras.layers.RandAugment`, with the same pictures, several times faster.
 
-    Keras computes all eleven operations `num_ops` times and keeps `num_ops` of the results;
-    this computes only those. The operations are chosen once a batch, as Keras does.
-
-    Args:
-        num_ops: operations applied one after the other.
-        **kwargs: of `keras.layers.RandAugment`.
+    Keras computes all eleven operations `num_ops` times and keeps `num_ops` of the results; this
+    computes only those. The operations are chosen once a batch, as Keras does.
     """
 
     def __init__(self, num_ops: int = 2, **kwargs: Any):
@@ -61,12 +58,9 @@ class RandAugment(keras.layers.RandAugment):
 class Entry:
     """A layer and what there is to know about it.
 
-    Attributes:
-        layer: the class.
-        probability: how the layer takes the probability that an image is changed: as the
-            number `factor`, as both ends of the range `factor`, or not at all; then the
-            images to change are drawn here.
-        compiled_by_jax: whether compiling it with JAX pays.
+    `probability` says how the layer takes the probability that an image is changed: as the number
+    `factor`, as both ends of the range `factor`, or not at all; then the images to change are drawn
+    here. `compiled_by_jax` says whether compiling it with JAX pays.
     """
 
     layer: type[keras.layers.Layer]
@@ -116,18 +110,11 @@ AUGMENTATIONS: dict[str, Entry] = {
 
 
 def make_layer(name: str, arguments: Mapping[str, Any]) -> tuple[keras.layers.Layer, float]:
-    """Builds a layer by its name.
+    """Builds a layer of `AUGMENTATIONS` from its own arguments and perhaps `probability`.
 
-    Args:
-        name: a key of `AUGMENTATIONS`.
-        arguments: the layer's own, and perhaps `probability`.
-
-    Returns:
-        The layer and the probability that is left to draw with: 1 where the layer does.
-
-    Raises:
-        ValueError: in one line, for a name or argument that is none, with the nearest, an
-            argument that is missing, or a value that the layer refuses.
+    Returns the layer and the probability that is left to draw with: 1 where the layer does. An
+    unknown name or argument, with the nearest, a missing argument, or a value that the layer
+    refuses raises ValueError in one line.
     """
     entry = by_name("augmentation", name, AUGMENTATIONS)
     _check_arguments(name, entry, arguments)
@@ -168,11 +155,7 @@ def _check_arguments(name: str, entry: Entry, arguments: Mapping[str, Any]) -> N
 
 
 def _probability(value: Any) -> float:
-    if value == 1 and not isinstance(value, bool):
-        return 1.0
-    try:
-        return in_range("probability", value, 0, 1)
-    except ValueError:
-        raise ValueError(
-            f"`probability` must be in [0, 1]. Received: probability={value!r}"
-        ) from None
+    number = isinstance(value, numbers.Real) and not isinstance(value, bool)
+    if not number or not 0 <= value <= 1:
+        raise ValueError(f"`probability` must be in [0, 1]. Received: probability={value!r}")
+    return float(value)

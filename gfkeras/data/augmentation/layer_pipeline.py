@@ -23,13 +23,8 @@ _STRIDE = 0x4F1BBCDD
 class KeyedSeeds(keras.random.SeedGenerator):
     """A seed generator without state: its n-th seed since `start` is a function of key and n.
 
-    One object may serve many layers and threads; each thread has its own key and count.
-
-    Example:
-        seeds = KeyedSeeds()
-        layer.generator = seeds
-        with seeds.start(key):
-            pictures = layer(images)
+    One object may serve many layers and threads; each thread has its own key and count. Set it as a
+    layer's `generator` and call the layer within `with seeds.start(key):`.
     """
 
     def __init__(self) -> None:
@@ -57,23 +52,14 @@ class KeyedSeeds(keras.random.SeedGenerator):
 
 
 class LayerPipeline:
-    """Applies the layers that a recipe names to uint8 images.
+    """Applies the layers that a recipe names, as `catalog.make_layer` takes them, to uint8 images.
 
-    A key fully determines what happens, and to the images of `tf.data` happens the same as
-    to arrays, up to one grey level: arrays go through the same compiled function. It runs on
-    the processor, so that it neither waits for the accelerator nor differs with it. With
-    another backend than TensorFlow a graph calls out to that backend. Between layers images are
-    float32, clipped to 0…255, whatever the dtype policy; at the end they are rounded.
-
-    Args:
-        layers: one table a layer, with its `name` and arguments (`catalog.make_layer`).
-
-    Call arguments:
-        images: (B, H, W, 3) uint8, an array or a tensor of a TensorFlow graph with known H, W.
-        key: two integers (counted modulo 2³¹), in a graph a tensor (2,).
-
-    Raises:
-        ValueError: as `make_layer`.
+    A key, two integers modulo 2³¹, fully determines what happens. The images of `tf.data` (a tensor
+    of a graph with known height and width) and arrays get the same, up to one grey level: arrays go
+    through the same compiled function. It runs on the processor, so that it neither waits for the
+    accelerator nor differs with it. With another backend than TensorFlow a graph calls out to that
+    backend. Between layers images are float32, clipped to 0…255, whatever the dtype policy; at the
+    end they are rounded.
     """
 
     def __init__(self, layers: Sequence[Mapping[str, Any]]):

@@ -14,15 +14,9 @@ from keras import ops
 
 
 def resample(images: Any, rows: Any, columns: Any) -> Any:
-    """Applies to each image its own two matrices.
+    """Applies to each image, (B, H, W, 3) float, its own matrices, (B, H', H) and (B, W', W).
 
-    Args:
-        images: (B, H, W, 3) float.
-        rows: (B, H', H), each row summing to 1.
-        columns: (B, W', W), likewise.
-
-    Returns:
-        (B, H', W', 3).
+    Their rows sum to 1.
     """
     return ops.einsum("bij,bjkc,blk->bilc", rows, images, columns)
 
@@ -30,16 +24,9 @@ def resample(images: Any, rows: Any, columns: Any) -> Any:
 def crop_matrix(starts: Any, lengths: Any, size: int) -> Any:
     """The matrices that enlarge [start, start + length) of a line of pixels to the whole line.
 
-    Linear interpolation with pixels as intervals of length 1; beyond the border the
-    outermost pixel is repeated.
-
-    Args:
-        starts: (B,) float, in pixels.
-        lengths: (B,) float, at most `size`: this interpolates and does not average.
-        size: pixels in the line.
-
-    Returns:
-        (B, size, size) float32.
+    Linear interpolation with pixels as intervals of length 1; beyond the border the outermost pixel
+    is repeated. `starts` and `lengths` are (B,) float in pixels, lengths at most `size`: this
+    interpolates and does not average. Returns (B, size, size) float32.
     """
     pixels = np.arange(size, dtype=np.float32)
     centres = (pixels + 0.5) / size
@@ -54,13 +41,7 @@ def reduction_matrices(size: int, smallest: int) -> np.ndarray:
 
     Shrinking averages with a triangle as wide as two pixels of the small line, enlarging
     interpolates linearly: bilinear `keras.ops.image.resize`, with `antialias` on the way down.
-
-    Args:
-        size: pixels in the line.
-        smallest: the least number of pixels in between.
-
-    Returns:
-        (size − smallest + 1, size, size) float32, for smallest…size pixels.
+    Returns (size − smallest + 1, size, size) float32, for smallest…size pixels in between.
     """
     return np.stack([_linear(n, size) @ _linear(size, n) for n in range(smallest, size + 1)])
 
@@ -75,18 +56,10 @@ def _linear(source: int, target: int) -> np.ndarray:
 
 
 def positive_range(argument: str, value: Any, largest: float = float("inf")) -> tuple[float, float]:
-    """Returns [low, high] as a tuple of floats.
-
-    Raises:
-        ValueError: unless 0 < low ≤ high ≤ `largest`, and finite.
-    """
+    """Returns [low, high] as floats; ValueError unless 0 < low ≤ high ≤ `largest`, and finite."""
     pair = list(value) if isinstance(value, (list, tuple)) else []
-    if (
-        len(pair) != 2
-        or any(isinstance(v, bool) or not isinstance(v, numbers.Real) for v in pair)
-        or not 0 < pair[0] <= pair[1] <= largest
-        or pair[1] == float("inf")
-    ):
+    wrong = any(isinstance(v, bool) or not isinstance(v, numbers.Real) for v in pair)
+    if len(pair) != 2 or wrong or not 0 < pair[0] <= pair[1] <= largest or math.isinf(pair[1]):
         bound = f" ≤ {largest:g}" if largest < float("inf") else ""
         raise ValueError(
             f"`{argument}` must be two numbers, 0 < low ≤ high{bound}. "
@@ -99,19 +72,13 @@ class RandomResizedCrop(keras.layers.Layer):
     """Cuts a random rectangle out of each image and enlarges it to the image's size.
 
     The area is uniform in `scale`, the logarithm of width over height in `ratio`, the place
-    uniform; a side is cut to the image's. Corners lie anywhere, not at whole pixels.
-    What `RandomCrop` of Keras does not do is vary the size of the part.
+    uniform; a side is cut to the image's. Corners lie anywhere, not at whole pixels. `RandomCrop`
+    of Keras does not vary the size of the part. Images are (B, H, W, 3) float, H and W known.
 
     Args:
         scale: least and largest area of the part, as a fraction of the image's.
         ratio: least and largest width over height.
         seed: of the random numbers.
-
-    Call arguments:
-        images: (B, H, W, 3) float, H and W known.
-
-    Raises:
-        ValueError: for a range that is none.
     """
 
     def __init__(
@@ -154,18 +121,13 @@ class RandomResizedCrop(keras.layers.Layer):
 class RandomLowResolution(keras.layers.Layer):
     """Shrinks each image by a random factor and enlarges it again.
 
-    The small picture has n/S of the image's S pixels a side, n uniform over the whole
-    numbers that `scale` allows; it is shrunk with antialiasing and enlarged bilinearly.
+    The small image has n/S of the image's S pixels a side, n uniform over the whole numbers that
+    `scale` allows; it is shrunk with antialiasing and enlarged bilinearly. Images are (B, S, S, 3)
+    float, S known; others raise ValueError.
 
     Args:
-        scale: least and largest side of the small picture, as a fraction of the image's.
+        scale: least and largest side of the small image, as a fraction of the image's.
         seed: of the random numbers.
-
-    Call arguments:
-        images: (B, S, S, 3) float, S known.
-
-    Raises:
-        ValueError: for a range that is none, or images that are not square.
     """
 
     def __init__(

@@ -1,18 +1,20 @@
 """Third stage of `prepare`: the choice, labels and order of the records.
 
-Only now is the whole known: duplicates, people with too few images, who is held out. It is
-worked out in a database on disk, so that memory does not grow with the number of images.
+Duplicates, people with too few images and the held-out people are known only now. A database on
+disk works them out, so that memory does not grow with the number of images.
 """
 
 from __future__ import annotations
 
 import dataclasses
 import hashlib
+import itertools
 import sqlite3
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
-from gfkeras.data.prepare.conversion import Converted, Skipped, outcomes
+from gfkeras.data.prepare.conversion import Skipped, outcomes
 from gfkeras.data.prepare.options import PrepareOptions
 from gfkeras.data.prepare.plan import connected
 from gfkeras.data.records import NO_LABEL
@@ -29,14 +31,14 @@ CREATE TABLE identities (id INTEGER PRIMARY KEY, name TEXT UNIQUE, split TEXT, l
 CREATE TABLE records (split TEXT, position INTEGER, image INTEGER, label INTEGER,
                       PRIMARY KEY (split, position)) WITHOUT ROWID;
 """
+_SKIPPED = """
+SELECT item AS place, name, kind, reason FROM skipped UNION ALL
+SELECT place, name, kind, reason FROM images WHERE reason IS NOT NULL
+"""
 
 
 class Catalogue:
-    """The records to write, in a file.
-
-    Args:
-        path: of the finished catalogue.
-    """
+    """The records to write, in a file."""
 
     def __init__(self, path: Path):
         self.path = path
@@ -45,14 +47,7 @@ class Catalogue:
     def write(
         chunks: list[Path], options: PrepareOptions, keep_duplicates: bool, path: Path
     ) -> Catalogue:
-        """Works out the records of all chunks; the file appears when it is whole.
-
-        Args:
-            chunks: the files, in order.
-            options: limits, split and order.
-            keep_duplicates: whether equal images all stay.
-            path: the file.
-        """
+        """Works out the records of all chunks, in order; the file appears when it is whole."""
         with replacing(path) as temporary, connected(temporary) as database:
             database.executescript(_TABLES)
             _collect(database, chunks)
@@ -64,58 +59,43 @@ class Catalogue:
             database.commit()
         return Catalogue(path)
 
+    def _rows(self, query: str, *arguments: object) -> Iterator[tuple[Any, ...]]:
+        with connected(self.path) as database:
+            yield from database.execute(query, arguments)
+
     def splits(self) -> dict[str, int]:
         """Records of each split: "train" always, "heldout" where there are any."""
-        with connected(self.path) as database:
-            counted = dict(database.execute("SELECT split, COUNT(*) FROM records GROUP BY split"))
+        counted = dict(self._rows("SELECT split, COUNT(*) FROM records GROUP BY split"))
         return {name: counted[name] for name in (TRAIN, HELDOUT) if name in counted}
 
     def label_map(self, split: str) -> dict[str, int]:
         """Person → label of a split, by label."""
-        with connected(self.path) as database:
-            return dict(
-                database.execute(
-                    "SELECT name, label FROM identities WHERE split = ? ORDER BY label", (split,)
-                )
-            )
+        query = "SELECT name, label FROM identities WHERE split = ? ORDER BY label"
+        return dict(self._rows(query, split))
 
-    def records(self, split: str, first: int, count: int) -> Iterator[tuple[object, ...]]:
+    def records(self, split: str, first: int, count: int) -> Iterator[tuple[Any, ...]]:
         """(label, identity, name, chunk, offset, length, digest) of records in their order."""
-        with connected(self.path) as database:
-            yield from database.execute(
-                "SELECT r.label, i.identity, i.name, i.chunk, i.offset, i.length, hex(i.digest) "
-                "FROM records r JOIN images i ON i.id = r.image "
-                "WHERE r.split = ? AND r.position >= ? AND r.position < ? ORDER BY r.position",
-                (split, first, first + count),
-            )
+        return self._rows(
+            "SELECT r.label, i.identity, i.name, i.chunk, i.offset, i.length, hex(i.digest) "
+            "FROM records r JOIN images i ON i.id = r.image "
+            "WHERE r.split = ? AND r.position >= ? AND r.position < ? ORDER BY r.position",
+            split, first, first + count,
+        )  # fmt: skip
 
-    def skipped(self) -> Iterator[tuple[str, str, str]]:
+    def skipped(self) -> Iterator[tuple[Any, ...]]:
         """(name, kind, reason) of everything that gave no record, in the source's order."""
-        with connected(self.path) as database:
-            yield from database.execute(
-                "SELECT name, kind, reason FROM ("
-                "SELECT item AS place, name, kind, reason FROM skipped UNION ALL "
-                "SELECT place, name, kind, reason FROM images WHERE reason IS NOT NULL"
-                ") ORDER BY place, name"
-            )
+        return self._rows(f"SELECT name, kind, reason FROM ({_SKIPPED}) ORDER BY place, name")
 
     def skipped_kinds(self) -> dict[str, int]:
         """The number of skipped items of each kind."""
-        with connected(self.path) as database:
-            return dict(
-                database.execute(
-                    "SELECT kind, COUNT(*) FROM ("
-                    "SELECT kind FROM skipped UNION ALL "
-                    "SELECT kind FROM images WHERE reason IS NOT NULL"
-                    ") GROUP BY kind ORDER BY kind"
-                )
-            )
+        query = f"SELECT kind, COUNT(*) FROM ({_SKIPPED}) GROUP BY kind ORDER BY kind"
+        return dict(self._rows(query))
 
     def fitted(self) -> int:
         """Records of images that were scaled to fit."""
-        with connected(self.path) as database:
-            query = "SELECT COUNT(*) FROM images WHERE reason IS NULL AND fitted"
-            return int(database.execute(query).fetchone()[0])
+        query = "SELECT COUNT(*) FROM images WHERE reason IS NULL AND fitted"
+        ((count,),) = self._rows(query)
+        return int(count)
 
     def has(self, database: sqlite3.Connection, name: str) -> bool:
         """Whether a record of this name is kept; `database` from `connected(self.path)`."""
@@ -133,17 +113,12 @@ def _collect(database: sqlite3.Connection, chunks: list[Path]) -> None:
             if isinstance(outcome, Skipped):
                 left_out.append(dataclasses.astuple(outcome))
             else:
-                kept.append(_image_row(images + len(kept), number, outcome))
+                place = (number, outcome.offset, outcome.length, bytes.fromhex(outcome.digest))
+                row = (images + len(kept), outcome.name, outcome.identity, *place)
+                kept.append((*row, outcome.fitted, outcome.item))
         database.executemany("INSERT INTO images VALUES (?,?,?,?,?,?,?,?,?,NULL,NULL)", kept)
         database.executemany("INSERT INTO skipped VALUES (?, ?, ?, ?)", left_out)
         images += len(kept)
-
-
-def _image_row(number: int, chunk: int, image: Converted) -> tuple[object, ...]:
-    return (
-        number, image.name, image.identity, chunk, image.offset, image.length,
-        bytes.fromhex(image.digest), image.fitted, image.item,
-    )  # fmt: skip
 
 
 def _shuffle_key(options: PrepareOptions) -> Callable[[int], int]:
@@ -237,10 +212,8 @@ def _order(database: sqlite3.Connection, options: PrepareOptions) -> None:
         "WHERE i.reason IS NULL ORDER BY shuffled(i.id), i.id"
     )
 
-    def records() -> Iterator[tuple[object, ...]]:
-        counts = {TRAIN: 0, HELDOUT: 0}
-        for image, split, label in rows:
-            yield split, counts[split], image, label
-            counts[split] += 1
-
-    database.executemany("INSERT INTO records VALUES (?, ?, ?, ?)", records())
+    position = {TRAIN: itertools.count(), HELDOUT: itertools.count()}
+    database.executemany(
+        "INSERT INTO records VALUES (?, ?, ?, ?)",
+        ((split, next(position[split]), image, label) for image, split, label in rows),
+    )

@@ -19,22 +19,15 @@ from gfkeras.data.sources import Item, Source
 from gfkeras.files import replacing
 
 _END = struct.Struct("<Q")
-DIGEST_BYTES = 16
-
 _EXIF_ORIENTATION = 0x0112
 
 
 @dataclasses.dataclass(frozen=True)
 class Converted:
-    """A JPEG in a chunk file.
+    """A JPEG in a chunk file, of item number `item` of the source.
 
-    Attributes:
-        item: the number of the item it comes from.
-        name: of the image; the item's, with "#2" and so on for further faces of a photo.
-        identity: the person, or None.
-        offset, length: of the JPEG in the chunk file.
-        digest: BLAKE2b of the JPEG, hexadecimal.
-        fitted: whether it had another size and was scaled to fit, unaligned.
+    The name is the item's, with "#2" and so on for further faces of a photo. `fitted` images had
+    another size and were scaled to fit, unaligned.
     """
 
     item: int
@@ -48,14 +41,7 @@ class Converted:
 
 @dataclasses.dataclass(frozen=True)
 class Skipped:
-    """An item that gave no JPEG.
-
-    Attributes:
-        item: its number.
-        name: its name.
-        kind: a word for counting, such as "truncated".
-        reason: in words.
-    """
+    """An item that gave no JPEG: `kind` is a word for counting, `reason` a text."""
 
     item: int
     name: str
@@ -65,52 +51,11 @@ class Skipped:
 
 def digest(jpeg: bytes) -> str:
     """A digest that is equal for equal JPEGs."""
-    return hashlib.blake2b(jpeg, digest_size=DIGEST_BYTES).hexdigest()
-
-
-class ChunkWriter:
-    """Writes one chunk file; use it in a `with` block.
-
-    Args:
-        path: the file.
-    """
-
-    def __init__(self, path: Path):
-        self._replacing = replacing(path)
-        self._outcomes: list[str] = []
-        self._length = 0
-
-    def __enter__(self) -> ChunkWriter:
-        self._file = self._replacing.__enter__().open("wb")
-        return self
-
-    def add(self, item: int, name: str, identity: str | None, jpeg: bytes, fitted: bool) -> None:
-        """Adds a JPEG of an item."""
-        self._file.write(jpeg)
-        row = [item, name, identity, self._length, len(jpeg), digest(jpeg), fitted]
-        self._outcomes.append(json.dumps(row))
-        self._length += len(jpeg)
-
-    def skip(self, item: int, name: str, kind: str, reason: str) -> None:
-        """Notes an item that gives no JPEG."""
-        self._outcomes.append(json.dumps([item, name, kind, reason]))
-
-    def __exit__(self, *error: object) -> None:
-        try:
-            if error[0] is None:
-                self._file.write("".join(f"{line}\n" for line in self._outcomes).encode())
-                self._file.write(_END.pack(self._length))
-        finally:
-            self._file.close()
-            self._replacing.__exit__(*error)  # type: ignore[arg-type]
+    return hashlib.blake2b(jpeg, digest_size=16).hexdigest()
 
 
 def outcomes(path: Path) -> Iterator[Converted | Skipped]:
-    """The outcome of each item of a chunk, in order.
-
-    Raises:
-        ValueError: if the file is not a whole chunk.
-    """
+    """The outcome of each item of a chunk, in order; ValueError if the file is damaged."""
     with path.open("rb") as file:
         size = file.seek(0, 2)
         try:
@@ -127,16 +72,7 @@ def outcomes(path: Path) -> Iterator[Converted | Skipped]:
 
 @dataclasses.dataclass(frozen=True)
 class Conversion:
-    """Everything that a worker needs for any chunk.
-
-    Attributes:
-        source: where the bytes come from.
-        plan: the list of items.
-        folder: of the chunk files.
-        aligner: finds and warps faces; None where images are aligned already.
-        size: side of the images where there is no aligner.
-        quality: of JPEGs encoded anew.
-    """
+    """Everything that a worker needs for any chunk; no aligner where images are aligned already."""
 
     source: Source
     plan: Plan
@@ -153,17 +89,22 @@ class Conversion:
 def convert_chunk(conversion: Conversion, chunk: int) -> int:
     """Converts the items of a chunk into its file; returns how many items those were."""
     items = conversion.plan.chunk(chunk)
-    with ChunkWriter(conversion.path(chunk)) as writer:
+    rows: list[tuple[object, ...]] = []
+    with replacing(conversion.path(chunk)) as temporary, temporary.open("wb") as file:
         for number, item, name, refused in items:
             if item is None:
-                writer.skip(number, name, "refused", refused)
+                rows.append((number, name, "refused", refused))
                 continue
             try:
                 for position, (jpeg, fitted) in enumerate(_converted(conversion, item)):
                     face = f"{name}#{position + 1}" if position else name
-                    writer.add(number, face, item.identity, jpeg, fitted)
+                    place = (file.tell(), len(jpeg), digest(jpeg))
+                    rows.append((number, face, item.identity, *place, fitted))
+                    file.write(jpeg)
             except ImageError as error:
-                writer.skip(number, name, error.kind, error.reason)
+                rows.append((number, name, error.kind, error.reason))
+        end = _END.pack(file.tell())
+        file.write("".join(f"{json.dumps(row)}\n" for row in rows).encode() + end)
     return len(items)
 
 

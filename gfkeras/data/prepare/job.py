@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import shutil
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -31,8 +30,7 @@ def job_of(source: Source, options: PrepareOptions) -> dict[str, Any]:
 def begin_job(out: Path, job: dict[str, Any]) -> bool:
     """Whether an earlier run of the same job left something in `out`; else notes this job there.
 
-    Raises:
-        ValueError: if `out` holds something else.
+    Raises ValueError if `out` holds something else.
     """
     work = out / WORK_FOLDER
     if (out / MANIFEST_FILE).is_file():
@@ -76,14 +74,6 @@ def _same_job(out: Path, earlier: dict[str, Any], job: dict[str, Any]) -> None:
 
 def _remove_leftovers(folder: Path) -> None:
     """Removes unfinished files of a killed run: `replacing` begins their names with a dot."""
-    for path in _walk(folder):
-        if path.name.startswith(".") and path.name not in (WORK_FOLDER, LOCK_FILE):
+    for path in (*folder.glob(".*"), *folder.glob("chunks/.*")):
+        if path.is_file() and path.name != LOCK_FILE:
             path.unlink(missing_ok=True)
-
-
-def _walk(folder: Path) -> Iterator[Path]:
-    for path in folder.iterdir():
-        if path.is_dir() and path.name == "chunks":
-            yield from path.iterdir()
-        elif path.is_file():
-            yield path

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import dataclasses
-import os
 from pathlib import Path
 from typing import Any
 
 from gfkeras.data.images import IMAGE_SIZE
 from gfkeras.errors import one_of, positive_int
+from gfkeras.files import PathLike
 
 SIZES = ((IMAGE_SIZE, IMAGE_SIZE), (IMAGE_SIZE, 96))
 FACES = ("largest", "central", "all")
@@ -23,16 +23,14 @@ class PrepareOptions:
             aligned already; one of another size is scaled to fit, and counted.
         detector: path of a YuNet model; by default it is downloaded once.
         face: which face of a photo counts: "largest", "central" or "all".
-        size: (height, width) of the records, (112, 112) or (112, 96); the latter with
-            `align` only.
-        quality: of the JPEGs that have to be encoded anew. A JPEG that needs no
-            change is stored byte for byte.
+        size: (height, width) of the records: (112, 112), or with `align` (112, 96).
+        quality: of newly encoded JPEGs. A JPEG that needs no change is stored byte for byte.
         shard_size: records in a shard.
         min_images: people with fewer usable images are left out.
-        max_images: of a person with more, only so many are kept, the first ones.
+        max_images: only the first so many images of a person are kept.
         holdout: so many people, the last ones, go into the split "heldout".
-        shuffle: write the records of a split in a random order, so that reading them one after
-            another is reading them at random; else in the order of the source.
+        shuffle: write the records of a split in random order, so that reading them in turn is
+            reading them at random; else in the order of the source.
         seed: of that order.
         keep_duplicates: keep images that are equal byte for byte; by default only where the
             source has pairs, which may name them.
@@ -42,7 +40,7 @@ class PrepareOptions:
     """
 
     align: bool = False
-    detector: str | os.PathLike[str] | None = None
+    detector: PathLike | None = None
     face: str = "largest"
     size: tuple[int, int] = (IMAGE_SIZE, IMAGE_SIZE)
     quality: int = 95
@@ -63,25 +61,23 @@ class PrepareOptions:
                 f"Received: size={self.size!r}"
             )
         if not self.align:
-            given = {
-                "detector": self.detector is not None,
-                "face": self.face != "largest",
-                "size": self.size != SIZES[0],
-            }
-            for argument, present in given.items():
-                if present:
+            for argument, default in {
+                "detector": None,
+                "face": "largest",
+                "size": SIZES[0],
+            }.items():
+                if (value := getattr(self, argument)) != default:
                     raise ValueError(
                         f"`{argument}` belongs to alignment: give align (--align) too. "
-                        f"Received: {argument}={getattr(self, argument)!r}"
+                        f"Received: {argument}={value!r}"
                     )
         positive_int("shard_size", self.shard_size)
         positive_int("min_images", self.min_images)
-        if self.max_images is not None and positive_int("max_images", self.max_images) < (
-            self.min_images
-        ):
+        most = self.max_images
+        if most is not None and positive_int("max_images", most) < self.min_images:
             raise ValueError(
                 f"`max_images` must be at least min_images={self.min_images}. "
-                f"Received: max_images={self.max_images}"
+                f"Received: max_images={most}"
             )
         for argument, low, high in (("quality", 1, 100), ("holdout", 0, 2**31), ("seed", 0, 2**63)):
             value = getattr(self, argument)
@@ -93,29 +89,17 @@ class PrepareOptions:
 
     def to_json(self) -> dict[str, Any]:
         """What bears on the result, as JSON; the detector by its file's name."""
-        values = dataclasses.asdict(self)
-        values["size"] = list(self.size)
-        values["detector"] = None if self.detector is None else Path(self.detector).name
-        return values
+        detector = None if self.detector is None else Path(self.detector).name
+        return dataclasses.asdict(self) | {"size": list(self.size), "detector": detector}
 
 
 @dataclasses.dataclass(frozen=True)
 class PrepareResult:
     """The summary of a run of `prepare`.
 
-    Attributes:
-        out: the folder of the records.
-        items: what the source named.
-        images: records written, over all splits.
-        identities: people, over all splits.
-        heldout_images, heldout_identities: those of the split "heldout".
-        skipped: items without a record; `skipped.csv` lists them.
-        skipped_reasons: how many of each kind.
-        fitted: records of images that were scaled to fit, unaligned.
-        shards: files written.
-        size_bytes: of the shards.
-        seconds: of this run.
-        resumed: whether an earlier run had done a part, or all.
+    Counts of images and identities are over all splits. `skipped` items gave no record, as
+    `skipped.csv` lists; `fitted` images were scaled to fit, unaligned. `size_bytes` are those of
+    the shards, `seconds` those of this run; `resumed` says that an earlier run did a part, or all.
     """
 
     out: Path
@@ -135,13 +119,11 @@ class PrepareResult:
     def summary(self) -> list[tuple[str, Any]]:
         """Rows of (label, value) to print."""
         reasons = ", ".join(f"{count:,} {kind}" for kind, count in self.skipped_reasons.items())
+        detail = f" ({reasons}), see skipped.csv" if reasons else ""
         return [
             ("Images", f"{self.images:,} of {self.identities:,} people"),
             ("Held out", f"{self.heldout_images:,} of {self.heldout_identities:,} people"),
-            (
-                "Skipped",
-                f"{self.skipped:,}" + (f" ({reasons}), see skipped.csv" if reasons else ""),
-            ),
+            ("Skipped", f"{self.skipped:,}{detail}"),
             ("Shards", f"{self.shards}, {self.size_bytes / 2**20:,.1f} MiB"),
             ("Seconds", self.seconds),
             ("Records", self.out),

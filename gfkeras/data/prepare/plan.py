@@ -21,11 +21,7 @@ CREATE TABLE items (seq INTEGER PRIMARY KEY, name TEXT NOT NULL, identity TEXT,
 
 
 class Plan:
-    """The list of a source's items, in a file: memory does not grow with it.
-
-    Args:
-        path: of the finished list.
-    """
+    """The list of a source's items, in a file: memory does not grow with it."""
 
     def __init__(self, path: Path):
         self.path = path
@@ -46,16 +42,18 @@ class Plan:
                 "WHERE seq >= ? AND seq < ? ORDER BY seq",
                 (first, first + CHUNK_ITEMS),
             ).fetchall()
-        return [_row(*row) for row in rows]
+        return [
+            (seq, None, name, refused or "")
+            if locator is None
+            else (seq, Item(name, identity, locator, _points(landmarks)), name, "")
+            for seq, name, identity, locator, landmarks, refused in rows
+        ]
 
     @staticmethod
     def write(source: Source, path: Path, progress: Callable[[int], None]) -> Plan:
         """Lists a source; the file appears when the list is whole.
 
-        Args:
-            source: what to list.
-            path: the file.
-            progress: called now and then with the number of items so far.
+        `progress` is called now and then with the number of items so far.
         """
         with replacing(path) as temporary, connected(temporary) as database:
             database.executescript(_ITEMS)
@@ -77,26 +75,16 @@ def _rows(source: Source, progress: Callable[[int], None]) -> Iterator[tuple[obj
             yield number, item.name, None, None, None, item.reason
 
 
-def _row(
-    seq: int,
-    name: str,
-    identity: str | None,
-    locator: str | None,
-    landmarks: str | None,
-    refused: str | None,
-) -> tuple[int, Item | None, str, str]:
-    if locator is None:
-        return seq, None, name, refused or ""
-    points = None if landmarks is None else tuple(map(tuple, json.loads(landmarks)))
-    return seq, Item(name, identity, locator, points), name, ""
+def _points(landmarks: str | None) -> tuple[tuple[float, float], ...] | None:
+    return None if landmarks is None else tuple(map(tuple, json.loads(landmarks)))
 
 
 @contextlib.contextmanager
 def connected(path: Path) -> Iterator[sqlite3.Connection]:
     """A connection to a database of the work folder, closed at the end.
 
-    The files are temporary and written anew where a run was killed, so they need no
-    journal; what does not fit into a small cache is sorted on disk, beside the file.
+    The files are temporary and a killed run writes them anew, so they need no journal. What does
+    not fit into a small cache is sorted on disk, beside the file.
     """
     database = sqlite3.connect(path)
     try:

@@ -6,18 +6,18 @@
     shards     TFRecord files; in parallel
     manifest   and skipped.csv; then the work folder goes
 
-Each file of each stage is a function of the source and the options alone and appears under its
-name when it is whole. A run that finds files of an earlier one continues there and ends with
-the same bytes.
+Each file of each stage depends on the source and the options alone and appears under its name
+when it is whole. A run that finds files of an earlier one continues there, to the same bytes.
 """
 
 from __future__ import annotations
 
+import contextlib
 import csv
-import os
+import dataclasses
 import shutil
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -31,20 +31,11 @@ from gfkeras.data.prepare.options import PrepareOptions, PrepareResult
 from gfkeras.data.prepare.plan import Plan, connected
 from gfkeras.data.prepare.shard import Sharding, ShardJob, write_shard
 from gfkeras.data.prepare.workers import run_all
-from gfkeras.data.records.manifest import (
-    MANIFEST_FILE,
-    PAIRS_FILE,
-    SKIPPED_FILE,
-    Counts,
-    FileEntry,
-    ImageFormat,
-    Manifest,
-    Shard,
-    Split,
-)
+from gfkeras.data.records import manifest
+from gfkeras.data.records.manifest import MANIFEST_FILE, PAIRS_FILE, SKIPPED_FILE
 from gfkeras.data.records.shard_files import write_index
 from gfkeras.data.sources import Source, open_source
-from gfkeras.files import replacing, sha256
+from gfkeras.files import PathLike, replacing
 from gfkeras.processors import usable_processors
 from gfkeras.version import __version__
 
@@ -52,8 +43,8 @@ Progress = Callable[[str, int, int | None], None]
 
 
 def prepare(
-    source: Source | str | os.PathLike[str],
-    out: str | os.PathLike[str],
+    source: Source | PathLike,
+    out: PathLike,
     options: PrepareOptions | None = None,
     *,
     workers: int | None = None,
@@ -62,12 +53,10 @@ def prepare(
     """Turns a source of face images into sharded training records.
 
     The folder then holds `train-00000-of-00002.tfrecord` and so on, `train.index.npy`, the same
-    for "heldout" where identities were held out, `skipped.csv`, `pairs.csv` where the source
-    has pairs, and `manifest.json`, which appears last. While it is made, a folder
-    `.prepare` in it takes as much room again as the images.
-
-    Equal sources and options give equal bytes, whatever the number of workers and however often
-    the run was killed and begun again.
+    for "heldout" where identities were held out, `skipped.csv`, `pairs.csv` where the source has
+    pairs, and `manifest.json`, which appears last. Meanwhile a folder `.prepare` in it takes as
+    much room again as the images. Equal sources and options give equal bytes, whatever the number
+    of workers and however often the run was killed and begun again.
 
     Args:
         source: a source, or a path for `gfkeras.data.sources.open_source`.
@@ -104,8 +93,8 @@ def prepare(
     try:
         resumed = begin_job(out, job)
         if not (out / MANIFEST_FILE).is_file():
-            stages = _Stages(source, out, options, workers or usable_processors(), progress)
-            stages.run()
+            report = progress or (lambda stage, done, total: None)
+            _Stages(source, out, options, workers or usable_processors(), report).run()
         shutil.rmtree(out / WORK_FOLDER, ignore_errors=True)
         return _result(out, time.perf_counter() - started, resumed)
     finally:
@@ -114,41 +103,33 @@ def prepare(
         lock.release()
 
 
+@dataclasses.dataclass(frozen=True)
 class _Stages:
     """The stages of one run."""
 
-    def __init__(
-        self,
-        source: Source,
-        out: Path,
-        options: PrepareOptions,
-        workers: int,
-        progress: Progress | None,
-    ):
-        self.source = source
-        self.out = out
-        self.work = out / WORK_FOLDER
-        self.options = options
-        self.workers = workers
-        self.progress: Progress = progress or (lambda stage, done, total: None)
+    source: Source
+    out: Path
+    options: PrepareOptions
+    workers: int
+    progress: Progress
+
+    @property
+    def work(self) -> Path:
+        """The folder of the files that the stages leave for each other."""
+        return self.out / WORK_FOLDER
 
     def run(self) -> None:
         """Does what is not done yet."""
-        aligner = self._aligner()
+        options, aligner = self.options, None
+        if options.align:
+            aligner = FaceAligner(FaceDetector(options.detector), options.face, options.size)
         plan = self._plan()
         chunks = self._convert(plan, aligner)
         catalogue = self._catalogue(chunks)
         jobs = self._shard_jobs(catalogue)
-        sharding = Sharding(catalogue, chunks, self.out, self.work, self.options.size)
+        sharding = Sharding(catalogue, chunks, options.size)
         self._write_shards(sharding, jobs)
-        self._finish(plan, catalogue, sharding, jobs, aligner)
-
-    def _aligner(self) -> FaceAligner | None:
-        if not self.options.align:
-            return None
-        return FaceAligner(
-            FaceDetector(self.options.detector), choose=self.options.face, size=self.options.size
-        )
+        self._finish(plan, sharding, jobs)
 
     def _plan(self) -> Plan:
         path = self.work / "plan.sqlite"
@@ -178,12 +159,12 @@ class _Stages:
 
     def _catalogue(self, chunks: list[Path]) -> Catalogue:
         path = self.work / "catalogue.sqlite"
-        if path.is_file():
-            return Catalogue(path)
-        keep = self.options.keep_duplicates
-        if keep is None:
-            keep = self.source.pairs() is not None
-        return Catalogue.write(chunks, self.options, keep, path)
+        if not path.is_file():
+            keep = self.options.keep_duplicates
+            if keep is None:
+                keep = self.source.pairs() is not None
+            Catalogue.write(chunks, self.options, keep, path)
+        return Catalogue(path)
 
     def _shard_jobs(self, catalogue: Catalogue) -> list[ShardJob]:
         splits = catalogue.splits()
@@ -196,13 +177,14 @@ class _Stages:
             )
         size = self.options.shard_size
         return [
-            ShardJob(split, number, -(-total // size), first, min(size, total - first))
+            ShardJob(self.out, split, number, -(-total // size), first, min(size, total - first))
             for split, total in splits.items()
             for number, first in enumerate(range(0, total, size))
         ]
 
     def _write_shards(self, sharding: Sharding, jobs: list[ShardJob]) -> None:
-        missing = [job for job in jobs if not sharding.is_done(job)]
+        # A shard appears under its name after all that goes with it.
+        missing = [job for job in jobs if not job.path.is_file()]
         total = sum(job.count for job in jobs)
         written = total - sum(job.count for job in missing)
         self.progress("write", written, total)
@@ -210,49 +192,35 @@ class _Stages:
             written += records
             self.progress("write", written, total)
 
-    def _finish(
-        self,
-        plan: Plan,
-        catalogue: Catalogue,
-        sharding: Sharding,
-        jobs: list[ShardJob],
-        aligner: FaceAligner | None,
-    ) -> None:
+    def _finish(self, plan: Plan, sharding: Sharding, jobs: list[ShardJob]) -> None:
+        catalogue = sharding.catalogue
         splits = {}
         for split, images in catalogue.splits().items():
             of_split = [job for job in jobs if job.split == split]
             index = self.out / f"{split}.index.npy"
             with replacing(index) as temporary:
-                write_index(temporary, images, [sharding.index_part(job) for job in of_split])
+                write_index(temporary, images, [job.index_part for job in of_split])
             label_map = catalogue.label_map(split)
-            splits[split] = Split(
+            splits[split] = manifest.Split(
                 images=images,
                 identities=len(label_map),
                 label_map=label_map,
-                index=FileEntry(
-                    file=index.name, size_bytes=index.stat().st_size, sha256=sha256(index)
-                ),
+                index=manifest.FileEntry.of(index),
                 shards=[
-                    Shard.model_validate_json(sharding.summary(job).read_bytes())
-                    for job in of_split
+                    manifest.Shard.model_validate_json(job.summary.read_bytes()) for job in of_split
                 ],
             )
         kinds = catalogue.skipped_kinds()
-        with (
-            replacing(self.out / SKIPPED_FILE) as temporary,
-            temporary.open("w", newline="", encoding="utf-8") as file,
-        ):
-            writer = csv.writer(file, lineterminator="\n")
-            writer.writerow(["path", "kind", "reason"])
+        with _csv(self.out / SKIPPED_FILE, "path", "kind", "reason") as writer:
             writer.writerows(catalogue.skipped())
         height, width = self.options.size
-        Manifest(
+        manifest.Manifest(
             gfkeras=__version__,
             source=self.source.describe(),
             options=job_of(self.source, self.options)["options"],
-            template=None if aligner is None else _template(self.options.size),
-            image=ImageFormat(height=height, width=width),
-            counts=Counts(
+            template=_template(self.options.size) if self.options.align else None,
+            image=manifest.ImageFormat(height=height, width=width),
+            counts=manifest.Counts(
                 items=plan.items,
                 images=sum(split.images for split in splits.values()),
                 identities=sum(split.identities for split in splits.values()),
@@ -271,13 +239,10 @@ class _Stages:
             return 0
         count = 0
         with (
-            replacing(self.out / PAIRS_FILE) as temporary,
-            temporary.open("w", newline="", encoding="utf-8") as file,
+            _csv(self.out / PAIRS_FILE, "first", "second", "same", "fold") as writer,
             connected(catalogue.path) as database,
         ):
             database.execute("CREATE INDEX IF NOT EXISTS by_name ON images (name)")
-            writer = csv.writer(file, lineterminator="\n")
-            writer.writerow(["first", "second", "same", "fold"])
             for pair in pairs:
                 if all(catalogue.has(database, name) for name in (pair.first, pair.second)):
                     writer.writerow([pair.first, pair.second, int(pair.same), pair.fold])
@@ -287,6 +252,15 @@ class _Stages:
     def _processes(self, jobs: int) -> int:
         """Starting a process takes longer than a job or two."""
         return max(1, min(self.workers, jobs // 2))
+
+
+@contextlib.contextmanager
+def _csv(path: Path, *header: str) -> Iterator[Any]:
+    """A writer of a CSV file that appears when it is whole."""
+    with replacing(path) as temporary, temporary.open("w", newline="", encoding="utf-8") as file:
+        writer = csv.writer(file, lineterminator="\n")
+        writer.writerow(header)
+        yield writer
 
 
 def _template(size: tuple[int, int]) -> dict[str, Any]:
@@ -307,19 +281,15 @@ def _check_place(source: Source, out: Path) -> None:
 
 
 def _result(out: Path, seconds: float, resumed: bool) -> PrepareResult:
-    manifest = Manifest.read(out)
-    heldout = manifest.splits.get(HELDOUT)
-    shards = [shard for split in manifest.splits.values() for shard in split.shards]
+    written = manifest.Manifest.read(out)
+    heldout = written.splits.get(HELDOUT)
+    shards = [shard for split in written.splits.values() for shard in split.shards]
     return PrepareResult(
         out=out,
-        items=manifest.counts.items,
-        images=manifest.counts.images,
-        identities=manifest.counts.identities,
+        **written.counts.model_dump(exclude={"pairs"}),
         heldout_images=0 if heldout is None else heldout.images,
         heldout_identities=0 if heldout is None else heldout.identities,
-        skipped=manifest.counts.skipped,
-        skipped_reasons=manifest.skipped_reasons,
-        fitted=manifest.counts.fitted,
+        skipped_reasons=written.skipped_reasons,
         shards=len(shards),
         size_bytes=sum(shard.size_bytes for shard in shards),
         seconds=seconds,

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 import hashlib
-import json
 import os
 from pathlib import Path
 
@@ -12,6 +11,7 @@ import numpy as np
 
 from gfkeras.data.prepare.catalogue import Catalogue
 from gfkeras.data.prepare.conversion import digest
+from gfkeras.data.prepare.job import WORK_FOLDER
 from gfkeras.data.records.manifest import Shard
 from gfkeras.data.records.shard_files import ENTRY, ShardFiles
 from gfkeras.data.records.tfrecord import FOOTER_BYTES, HEADER_BYTES, Record, encode, frame
@@ -20,15 +20,9 @@ from gfkeras.files import replacing
 
 @dataclasses.dataclass(frozen=True)
 class ShardJob:
-    """The records of one shard.
+    """The `count` records from position `first` of a split, as shard `number` of `of`."""
 
-    Attributes:
-        split: such as "train".
-        number: of the shard, from 0.
-        of: how many shards the split has.
-        first, count: of the records, by their position in the split.
-    """
-
+    out: Path
     split: str
     number: int
     of: int
@@ -36,69 +30,55 @@ class ShardJob:
     count: int
 
     @property
-    def file(self) -> str:
-        """Its name, as TensorFlow's tools name shards."""
-        return f"{self.split}-{self.number:05d}-of-{self.of:05d}.tfrecord"
+    def path(self) -> Path:
+        """The shard, named as TensorFlow's tools name shards."""
+        return self.out / f"{self.split}-{self.number:05d}-of-{self.of:05d}.tfrecord"
+
+    @property
+    def index_part(self) -> Path:
+        """The shard's index entries, without a header."""
+        return self.out / WORK_FOLDER / f"{self.path.name}.index"
+
+    @property
+    def summary(self) -> Path:
+        """The shard's entry of the manifest."""
+        return self.out / WORK_FOLDER / f"{self.path.name}.json"
 
 
 @dataclasses.dataclass(frozen=True)
 class Sharding:
-    """Everything that a worker needs for any shard.
-
-    Attributes:
-        catalogue: says what goes where.
-        chunks: the files with the images, in order.
-        out: folder of the shards.
-        work: folder of their index parts and summaries.
-        size: (height, width) of the images.
-    """
+    """Everything that a worker needs for any shard: what goes where, and the images' files."""
 
     catalogue: Catalogue
     chunks: list[Path]
-    out: Path
-    work: Path
     size: tuple[int, int]
-
-    def index_part(self, job: ShardJob) -> Path:
-        """The index entries of a shard, without a header."""
-        return self.work / f"{job.file}.index"
-
-    def summary(self, job: ShardJob) -> Path:
-        """The file with a shard's entry of the manifest."""
-        return self.work / f"{job.file}.json"
-
-    def is_done(self, job: ShardJob) -> bool:
-        """Whether the shard is whole: it appears under its name after all that goes with it."""
-        return (self.out / job.file).is_file()
 
 
 def write_shard(sharding: Sharding, job: ShardJob) -> int:
     """Writes a shard, its part of the index and its summary; returns how many records.
 
-    Raises:
-        ValueError: if an image in a chunk is not the one that was put there.
+    Raises ValueError if an image in a chunk is not the one that was put there.
     """
     entries = np.zeros(job.count, ENTRY)
     hashed = hashlib.sha256()
     position = 0
     chunks = ShardFiles(sharding.chunks)
     with (
-        replacing(sharding.out / job.file) as temporary,
-        replacing(sharding.index_part(job)) as index,
-        replacing(sharding.summary(job)) as summary,
+        replacing(job.path) as temporary,
+        replacing(job.index_part) as index,
+        replacing(job.summary) as summary,
     ):
         with temporary.open("wb") as file:
             rows = sharding.catalogue.records(job.split, job.first, job.count)
             for number, (label, identity, name, chunk, offset, length, expected) in enumerate(rows):
-                jpeg = chunks.read(chunk, offset, length)  # type: ignore[arg-type]
-                if digest(jpeg) != str(expected).lower():
+                jpeg = chunks.read(chunk, offset, length)
+                if digest(jpeg) != expected.lower():
                     raise ValueError(
-                        f"{chunks.paths[chunk]} is damaged at {name}; remove "  # type: ignore[call-overload]
-                        f"{sharding.work} and prepare again"
+                        f"{chunks.paths[chunk]} is damaged at {name}; remove "
+                        f"{job.out / WORK_FOLDER} and prepare again"
                     )
-                data = encode(
-                    Record(jpeg, label, identity or "", name, *sharding.size)  # type: ignore[arg-type]
-                )
+                record = Record(jpeg, label, identity or "", name, *sharding.size)
+                data = encode(record)
                 entries[number] = (
                     position + HEADER_BYTES, len(data), data.index(jpeg), len(jpeg), label,
                 )  # fmt: skip
@@ -110,8 +90,7 @@ def write_shard(sharding: Sharding, job: ShardJob) -> int:
             file.flush()
             os.fsync(file.fileno())
         index.write_bytes(entries.tobytes())
-        shard = Shard(
-            file=job.file, size_bytes=position, sha256=hashed.hexdigest(), records=job.count
-        )
-        summary.write_text(json.dumps(shard.model_dump()), encoding="utf-8")
+        name, sha256 = job.path.name, hashed.hexdigest()
+        shard = Shard(file=name, size_bytes=position, sha256=sha256, records=job.count)
+        summary.write_text(shard.model_dump_json(), encoding="utf-8")
     return job.count

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import multiprocessing
 import os
 import threading
@@ -18,15 +19,9 @@ def run_all(
 ) -> Iterator[Any]:
     """Yields `work(shared, job)` of each job as they are done, in any order.
 
-    Args:
-        work: a function of a module; it must not depend on the order of the jobs.
-        jobs: taken one by one as processes become free, so there may be any number.
-        shared: sent to each process once.
-        workers: processes; with 1 the work is done in this one.
-
-    Raises:
-        RuntimeError: if a process was killed, for want of memory perhaps.
-        Exception: whatever `work` raises.
+    `work` is a function of a module. Each process gets `shared` once and takes jobs as it becomes
+    free, so there may be any number of them; with one worker this process does them all. Raises
+    what `work` raises, and RuntimeError if a process was killed, perhaps for want of memory.
     """
     if workers == 1:
         for job in jobs:
@@ -39,11 +34,8 @@ def run_all(
         waiting: set[Future[Any]] = set()
         remaining = iter(jobs)
         while True:
-            while len(waiting) < 2 * workers:
-                try:
-                    waiting.add(pool.submit(_work, work, next(remaining)))
-                except StopIteration:
-                    break
+            for job in itertools.islice(remaining, 2 * workers - len(waiting)):
+                waiting.add(pool.submit(_work, work, job))
             if not waiting:
                 return
             done, waiting = wait(waiting, return_when=FIRST_COMPLETED)

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, NonNegativeInt, PositiveInt, ValidationError
 
-from gfkeras.files import write_text
+from gfkeras.files import PathLike, sha256, write_text
 
 MANIFEST_FILE = "manifest.json"
 SKIPPED_FILE = "skipped.csv"
@@ -26,6 +25,11 @@ class FileEntry(_Part):
     size_bytes: NonNegativeInt
     sha256: str
 
+    @classmethod
+    def of(cls, path: Path) -> FileEntry:
+        """The entry of a finished file."""
+        return cls(file=path.name, size_bytes=path.stat().st_size, sha256=sha256(path))
+
 
 class Shard(FileEntry):
     """A TFRecord file and how many records it holds."""
@@ -36,12 +40,8 @@ class Shard(FileEntry):
 class Split(_Part):
     """Records that are used together: "train", or "heldout".
 
-    Attributes:
-        images: how many records.
-        identities: how many people.
-        label_map: person → label, 0…identities − 1 in order.
-        index: the file of `gfkeras.data.records.shard_files`.
-        shards: in the order of the index.
+    `label_map` gives each person's label, 0…identities − 1 in order; `index` is the file of
+    `gfkeras.data.records.shard_files`, and `shards` come in its order.
     """
 
     images: NonNegativeInt
@@ -60,15 +60,10 @@ class ImageFormat(_Part):
 
 
 class Counts(_Part):
-    """Counts of the source's items by their outcome.
+    """Counts of the source's items by their outcome, over all splits.
 
-    Attributes:
-        items: images and other things that the source named.
-        images: records written, over all splits.
-        identities: people, over all splits.
-        skipped: items that gave no record; `skipped.csv` lists them.
-        fitted: records of images that had another size and were scaled to fit, unaligned.
-        pairs: of a verification protocol, in `pairs.csv`.
+    `items` are all that the source named. `skipped` ones gave no record, as `skipped.csv` lists;
+    `fitted` ones had another size and were scaled to fit, unaligned. `pairs` are in `pairs.csv`.
     """
 
     items: NonNegativeInt
@@ -87,10 +82,8 @@ class Manifest(_Part):
         gfkeras: the version that wrote them.
         source: format and path of what was prepared.
         options: those of `prepare` that bear on the result.
-        template: name and five points (x, y) of the alignment; None where images
-            were taken as they came.
-        image: size and encoding.
-        counts: totals.
+        template: name and five points (x, y) of the alignment; None for images taken as they came.
+        image, counts: size and encoding; totals.
         skipped_reasons: how many items were skipped for each kind of reason.
         splits: "train" and, where identities were held out, "heldout".
     """
@@ -107,12 +100,8 @@ class Manifest(_Part):
     splits: dict[str, Split]
 
     @classmethod
-    def read(cls, folder: str | os.PathLike[str]) -> Manifest:
-        """Reads the manifest of a folder.
-
-        Raises:
-            ValueError: where there is none, or it is damaged or of another version.
-        """
+    def read(cls, folder: PathLike) -> Manifest:
+        """Reads the manifest of a folder; ValueError if missing, damaged or of another version."""
         path = Path(folder) / MANIFEST_FILE
         try:
             text = path.read_text(encoding="utf-8")
@@ -132,6 +121,6 @@ class Manifest(_Part):
                 f"{path} is damaged or of another version of gfkeras: {place}: {first['msg']}"
             ) from None
 
-    def write(self, folder: str | os.PathLike[str]) -> None:
+    def write(self, folder: PathLike) -> None:
         """Writes `manifest.json`, whole or not at all."""
         write_text(Path(folder) / MANIFEST_FILE, self.model_dump_json(indent=1) + "\n")

@@ -2,29 +2,28 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from gfkeras.data.faces import Faces, check_holdout, check_trainable
-from gfkeras.data.images import ImageError, decode_jpeg
+from gfkeras.data.faces import Faces, check_holdout, check_names, check_trainable
+from gfkeras.data.images import ImageError, decode_batch, decode_jpeg
 from gfkeras.data.records import tfrecord
 from gfkeras.data.records.manifest import Manifest
 from gfkeras.data.records.shard_files import ShardFiles, open_index
 from gfkeras.data.records.tfrecord import FOOTER_BYTES, HEADER_BYTES, Record, unframe
-from gfkeras.errors import nearest, one_of
-from gfkeras.files import sha256
+from gfkeras.errors import one_of
+from gfkeras.files import PathLike, sha256
 
 
 class RecordSet:
     """One split of a folder that `gfkeras prepare` wrote.
 
     Opening reads the manifest and maps the index; nothing is scanned, however many records there
-    are. Any record is read by itself, its checksum compared. Reading is safe from
-    several threads, and a set can be sent to other processes.
+    are. Any record is read by itself and its checksum compared. Reading is safe from several
+    threads, and a set can be sent to other processes.
 
     Args:
         folder: holds `manifest.json`.
@@ -38,15 +37,15 @@ class RecordSet:
         skipped: always empty: `skipped.csv` beside the manifest lists what was left out.
 
     Raises:
-        ValueError: if there is no manifest, no such split, or a file is missing or not as
-            long as the manifest says.
+        ValueError: if there is no manifest, no such split, or a file is missing or has another
+            length than the manifest says.
 
     Example:
         records = RecordSet("records")
         images, read, reasons = records.decode([0, 17, 4])
     """
 
-    def __init__(self, folder: str | os.PathLike[str], split: str = "train"):
+    def __init__(self, folder: PathLike, split: str = "train"):
         self.folder = Path(folder)
         self.split_name = split
         self.manifest = Manifest.read(self.folder)
@@ -89,22 +88,13 @@ class RecordSet:
         return self.entries["image_length"]
 
     def read(self, number: int) -> bytes:
-        """The JPEG of one record.
-
-        Raises:
-            IndexError: if there is no such record.
-            ImageError: if its checksum does not match, or its shard ends before it.
-        """
+        """The JPEG of one record; ImageError if it is damaged, IndexError if there is none."""
         data, entry = self._data(number)
         start = int(entry["image_offset"])
         return data[start : start + int(entry["image_length"])]
 
     def record(self, number: int) -> Record:
-        """One record with its name and identity.
-
-        Raises:
-            IndexError, ImageError: as `read`.
-        """
+        """One record with its name and identity; raises as `read`."""
         data, _ = self._data(number)
         try:
             return tfrecord.decode(data)
@@ -114,36 +104,17 @@ class RecordSet:
     def decode(
         self, numbers: Sequence[int] | np.ndarray
     ) -> tuple[np.ndarray, np.ndarray, dict[str, str]]:
-        """Decodes several records.
+        """Decodes B records, in any order.
 
-        Args:
-            numbers: B of them, in any order.
-
-        Returns:
-            Images (B, height, width, 3) uint8; (B,) bool, false where one could not be read and
-            its image is black; {place: reason} of those.
+        Returns images (B, height, width, 3) uint8; (B,) bool, false for a record that could not be
+        read, whose image is black; {place: reason} of those.
         """
-        height, width = self.image_size
-        images = np.zeros((len(numbers), height, width, 3), np.uint8)
-        read = np.ones(len(numbers), bool)
-        reasons: dict[str, str] = {}
-        for position, number in enumerate(numbers):
-            try:
-                pixels = decode_jpeg(self.read(number))
-                if pixels.shape != images.shape[1:]:
-                    raise ImageError("", f"has shape {pixels.shape}, not {images.shape[1:]}")
-                images[position] = pixels
-            except ImageError as error:
-                read[position] = False
-                reasons[self._place(number)] = error.reason
-        return images, read, reasons
+        return decode_batch(
+            numbers, self.image_size, lambda number: decode_jpeg(self.read(number)), self._place
+        )
 
     def load(self) -> Faces:
-        """Decodes every record into memory, 37 KiB each at 112×112.
-
-        Raises:
-            ValueError: if not one can be read.
-        """
+        """Decodes all labelled records, 37 KiB each at 112×112; ValueError if none can be read."""
         labelled = np.flatnonzero(self.labels >= 0)
         images, read, reasons = self.decode(labelled)
         if not read.any():
@@ -176,41 +147,20 @@ class RecordSet:
         return self._of(np.flatnonzero(counts >= images))
 
     def select(self, identities: Iterable[str]) -> RecordSet:
-        """The records of these people, with labels in the order given.
-
-        Raises:
-            ValueError: for a name that is not there, with the nearest one, or given twice.
-        """
+        """The records of these people, labelled in the order given; ValueError for a wrong name."""
         names = list(identities)
         label_of = {name: label for label, name in enumerate(self.identities)}
-        for name in names:
-            if name not in label_of:
-                guess = nearest(name, label_of)
-                hint = f" (did you mean {guess!r}?)" if guess else ""
-                raise ValueError(
-                    f"`identities` must name people of {str(self.folder)!r}. "
-                    f"Received: {name!r}{hint}"
-                )
-        if len(set(names)) < len(names):
-            raise ValueError("`identities` must name each person once. Received: a name twice")
+        check_names(names, label_of, "people", self.folder)
         return self._of(np.array([label_of[name] for name in names], np.int64))
 
     def split(self, holdout: int) -> tuple[RecordSet, RecordSet]:
-        """All but the last `holdout` identities, and those.
-
-        Raises:
-            ValueError: if that leaves no identity on either side.
-        """
+        """All but the last `holdout` identities, and those; ValueError if either is empty."""
         check_holdout(holdout, len(self.identities), f" of {str(self.folder)!r}")
         labels = np.arange(len(self.identities))
         return self._of(labels[:-holdout]), self._of(labels[-holdout:])
 
     def verify(self) -> None:
-        """Compares the SHA-256 of index and shards with the manifest.
-
-        Raises:
-            ValueError: naming the first file that differs.
-        """
+        """Compares the files' SHA-256 with the manifest; ValueError names the first to differ."""
         part = self.manifest.splits[self.split_name]
         for entry in (part.index, *part.shards):
             if (digest := sha256(self.folder / entry.file)) != entry.sha256:
@@ -241,15 +191,16 @@ class RecordSet:
             state = "missing" if size is None else f"{size} bytes long, expected {expected}"
             raise ValueError(f"{path} is {state}; prepare the records again")
 
-    def _row(self, number: int) -> int:
+    def _row(self, number: int) -> tuple[int, int]:
+        """The row of a record in the index, and the number of its shard."""
         if not 0 <= number < len(self):
             raise IndexError(f"there are {len(self)} records, counted from 0. Received: {number}")
-        return int(number) if self._rows is None else int(self._rows[number])
+        row = int(number) if self._rows is None else int(self._rows[number])
+        return row, int(np.searchsorted(self._ends, row, side="right"))
 
     def _data(self, number: int) -> tuple[bytes, Any]:
-        row = self._row(number)
+        row, shard = self._row(number)
         entry = self._index[row]
-        shard = int(np.searchsorted(self._ends, row, side="right"))
         length = HEADER_BYTES + int(entry["length"]) + FOOTER_BYTES
         try:
             framed = self._shards.read(shard, int(entry["offset"]) - HEADER_BYTES, length)
@@ -259,7 +210,6 @@ class RecordSet:
 
     def _place(self, number: int) -> str:
         """The shard and number of a record, for messages: its own name may be unreadable."""
-        row = self._row(number)
-        shard = int(np.searchsorted(self._ends, row, side="right"))
+        row, shard = self._row(number)
         first = int(self._ends[shard - 1]) if shard else 0
         return f"{self._shards.paths[shard]}#{row - first}"

@@ -11,11 +11,11 @@ from typing import Any
 import numpy as np
 
 from gfkeras.data.images import ImageError
-from gfkeras.data.records.manifest import SKIPPED_FILE, FileEntry, Shard, Split
+from gfkeras.data.records.manifest import SKIPPED_FILE, FileEntry, Split
 from gfkeras.data.records.record_set import RecordSet
 from gfkeras.data.records.shard_files import write_index
 from gfkeras.data.sources.listing import path_problem
-from gfkeras.files import replacing, sha256
+from gfkeras.files import PathLike, replacing
 
 # Where the manifest's options keep what a selection is of.
 SELECTION_NOTE = "selection"
@@ -24,29 +24,20 @@ _JPEG = (".jpg", ".jpeg")
 
 
 def write_selection(
-    records: RecordSet,
-    keep: np.ndarray,
-    out: str | os.PathLike[str],
-    note: Mapping[str, Any] | None = None,
+    records: RecordSet, keep: np.ndarray, out: PathLike, note: Mapping[str, Any] | None = None
 ) -> Path:
     """Writes a folder of records that holds some of `records`.
 
     It has an index and a manifest of its own; the shards are those of `records`, as hard links
-    where the file system allows it, else as symbolic links, else as copies. So `RecordSet` and
-    `gfkeras train` read it as any other folder. A program that scans the shards instead of
-    reading the index sees all records. Other splits of the folder come along as they are.
+    where the file system allows it, else as symbolic links, else as copies. `RecordSet` and
+    `gfkeras train` read it as any other folder, but a program that scans the shards sees all
+    records. Other splits of the folder come along as they are.
 
     Args:
         records: a split, or a selection of one.
-        keep: (N,) bool, which of them.
-        out: a new folder; it appears when all is written.
+        keep: (N,) bool, the records to keep; ValueError if it keeps none.
+        out: a new folder, else ValueError; it appears when all is written.
         note: kept in the manifest's `options` under `SELECTION_NOTE`.
-
-    Returns:
-        The folder.
-
-    Raises:
-        ValueError: if `keep` is not one bool a record, or keeps none, or `out` exists.
     """
     keep, out = np.asarray(keep), Path(out)
     if keep.dtype != bool or keep.shape != (len(records),) or not keep.any():
@@ -59,36 +50,25 @@ def write_selection(
     manifest = records.manifest
     with replacing(out) as folder:
         folder.mkdir()
-        splits = {
-            name: _whole(records, name, folder)
-            if name != records.split_name
-            else _selected(records, keep, folder)
-            for name in manifest.splits
-        }
-        for split in splits.values():
-            for shard in split.shards:
-                _link(records.folder / shard.file, folder / shard.file)
+        splits = dict(manifest.splits)
+        splits[records.split_name] = _selected(records, keep, folder)
+        for name, split in splits.items():
+            own_index = name == records.split_name
+            for entry in split.shards if own_index else (split.index, *split.shards):
+                _link(records.folder / entry.file, folder / entry.file)
         if (records.folder / SKIPPED_FILE).is_file():
             shutil.copyfile(records.folder / SKIPPED_FILE, folder / SKIPPED_FILE)
-        counts = manifest.counts.model_copy(
-            update={
-                "images": sum(split.images for split in splits.values()),
-                "identities": sum(split.identities for split in splits.values()),
-                # pairs.csv does not come along.
-                "pairs": 0,
-            }
-        )
-        options = manifest.options | {SELECTION_NOTE: dict(note or {})}
-        manifest.model_copy(update={"splits": splits, "counts": counts, "options": options}).write(
-            folder
-        )
+        images = sum(split.images for split in splits.values())
+        identities = sum(split.identities for split in splits.values())
+        # pairs.csv does not come along.
+        totals = {"images": images, "identities": identities, "pairs": 0}
+        changes = {
+            "splits": splits,
+            "counts": manifest.counts.model_copy(update=totals),
+            "options": manifest.options | {SELECTION_NOTE: dict(note or {})},
+        }
+        manifest.model_copy(update=changes).write(folder)
     return out
-
-
-def _whole(records: RecordSet, name: str, folder: Path) -> Split:
-    split = records.manifest.splits[name]
-    _link(records.folder / split.index.file, folder / split.index.file)
-    return split
 
 
 def _selected(records: RecordSet, keep: np.ndarray, folder: Path) -> Split:
@@ -115,9 +95,9 @@ def _selected(records: RecordSet, keep: np.ndarray, folder: Path) -> Split:
         images=len(entries),
         identities=len(names),
         label_map={name: label for label, name in enumerate(names)},
-        index=FileEntry(file=index.name, size_bytes=index.stat().st_size, sha256=sha256(index)),
+        index=FileEntry.of(index),
         shards=[
-            Shard(**{**shard.model_dump(), "records": count})
+            shard.model_copy(update={"records": count})
             for shard, count in zip(split.shards, counts, strict=True)
             if count
         ],
@@ -135,20 +115,14 @@ def _link(source: Path, target: Path) -> None:
             shutil.copyfile(source, target)
 
 
-def extract(records: RecordSet, out: str | os.PathLike[str]) -> tuple[int, list[tuple[str, str]]]:
+def extract(records: RecordSet, out: PathLike) -> tuple[int, list[tuple[str, str]]]:
     """Writes every record as a JPEG under its name in the source, byte for byte.
 
-    A name that does not end in .jpg or .jpeg gets .jpg behind it.
-
-    Args:
-        records: what to write.
-        out: a new or empty folder; it appears when all is written.
+    A name that does not end in .jpg or .jpeg gets .jpg behind it. The folder must be new or empty,
+    else ValueError; it appears when all is written.
 
     Returns:
         How many files, and (name, reason) of records that could not be read.
-
-    Raises:
-        ValueError: if `out` holds something.
     """
     out = Path(out)
     if out.exists() and (not out.is_dir() or any(out.iterdir())):
@@ -166,8 +140,8 @@ def extract(records: RecordSet, out: str | os.PathLike[str]) -> tuple[int, list[
             if (problem := path_problem(record.name)) is not None:
                 skipped.append((record.name, problem))
                 continue
-            name = record.name
-            path = folder / (name if name.lower().endswith(_JPEG) else f"{name}.jpg")
+            suffix = "" if record.name.lower().endswith(_JPEG) else ".jpg"
+            path = folder / f"{record.name}{suffix}"
             path.parent.mkdir(parents=True, exist_ok=True)
             path.write_bytes(record.image)
             written += 1

@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import os
-import threading
-from collections import OrderedDict
+import functools
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from gfkeras.data.file_bytes import FileBytes
+from gfkeras.files import PathLike
 
 # Far below the usual limit of 1,024 open files; a set may have more shards than that.
 _OPEN_FILES = 128
@@ -30,32 +29,16 @@ class ShardFiles:
     """Shard files, some of which are kept open.
 
     A read releases Python's lock while it waits for the disk, which a mapped file would not.
-
-    Args:
-        paths: the files.
     """
 
     def __init__(self, paths: list[Path]):
         self.paths = paths
-        self._open: OrderedDict[int, FileBytes] = OrderedDict()
-        self._lock = threading.Lock()
+        # A file that falls out is closed as soon as no thread reads it any more.
+        self._file = functools.lru_cache(_OPEN_FILES)(lambda number: FileBytes(paths[number]))
 
     def read(self, file: int, offset: int, length: int) -> bytes:
-        """`length` bytes of a file from `offset` on, or fewer at its end.
-
-        Raises:
-            OSError, ValueError: if the file cannot be read there.
-        """
-        with self._lock:
-            found = self._open.get(file)
-            if found is None:
-                found = self._open[file] = FileBytes(self.paths[file])
-                if len(self._open) > _OPEN_FILES:
-                    # Another thread may be reading it: it is closed when that is done.
-                    self._open.popitem(last=False)
-            else:
-                self._open.move_to_end(file)
-        return found.upto(offset, length)
+        """`length` bytes of a file from `offset` on, or fewer at its end."""
+        return self._file(file).upto(offset, length)
 
     def __getstate__(self) -> dict[str, Any]:
         return {"paths": self.paths}
@@ -65,13 +48,7 @@ class ShardFiles:
 
 
 def write_index(path: Path, entries: int, parts: list[Path]) -> None:
-    """Joins raw parts, arrays of `ENTRY` without a header, into one `.npy` file.
-
-    Args:
-        path: the file; written in place, so give a temporary name.
-        entries: how many there are in all.
-        parts: in order.
-    """
+    """Joins raw parts, arrays of `ENTRY` without a header, into one `.npy` file, in place."""
     header = {"descr": np.lib.format.dtype_to_descr(ENTRY), "fortran_order": False}
     with path.open("wb") as file:
         np.lib.format.write_array_header_1_0(file, header | {"shape": (entries,)})
@@ -79,15 +56,8 @@ def write_index(path: Path, entries: int, parts: list[Path]) -> None:
             file.write(part.read_bytes())
 
 
-def open_index(path: str | os.PathLike[str], entries: int) -> np.ndarray:
-    """Maps an index file.
-
-    Returns:
-        (entries,) of `ENTRY`, read-only.
-
-    Raises:
-        ValueError: if the file is missing, damaged or of another length.
-    """
+def open_index(path: PathLike, entries: int) -> np.ndarray:
+    """Maps an index file: (entries,) of `ENTRY`, read-only; ValueError if it does not fit."""
     try:
         # An empty file cannot be mapped.
         index = np.load(path, mmap_mode="r" if entries else None, allow_pickle=False)

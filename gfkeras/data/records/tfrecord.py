@@ -5,8 +5,7 @@ from __future__ import annotations
 import dataclasses
 import functools
 import struct
-from collections.abc import Iterator
-from typing import Any, BinaryIO
+from typing import Any
 
 import google_crc32c
 
@@ -40,32 +39,10 @@ def unframe(framed: bytes) -> bytes:
     data = framed[HEADER_BYTES:-FOOTER_BYTES]
     if len(framed) < HEADER_BYTES + FOOTER_BYTES or _LENGTH.unpack_from(framed)[0] != len(data):
         raise ValueError("the record's length is not the one it states")
-    if _CRC.unpack_from(framed, len(framed) - FOOTER_BYTES)[0] != masked_crc(data):
-        raise ValueError("the record's checksum (CRC-32C) does not match its data")
+    for start, part in ((8, framed[:8]), (len(framed) - FOOTER_BYTES, data)):
+        if _CRC.unpack_from(framed, start)[0] != masked_crc(part):
+            raise ValueError("the record's checksum (CRC-32C) does not match its data")
     return data
-
-
-def read_frames(file: BinaryIO) -> Iterator[tuple[int, bytes]]:
-    """(offset of the data, data) of each record of a file, one after another.
-
-    Raises:
-        ValueError: at the first record that is cut short or damaged, naming its offset.
-    """
-    offset = 0
-    while header := file.read(HEADER_BYTES):
-        whole = len(header) == HEADER_BYTES
-        # The length is believed only once its own checksum has been seen to match.
-        if not whole or _CRC.unpack_from(header, 8)[0] != masked_crc(header[:8]):
-            raise ValueError(f"the record at byte {offset} is cut short or damaged")
-        length = _LENGTH.unpack_from(header)[0]
-        rest = file.read(length + FOOTER_BYTES)
-        if len(rest) < length + FOOTER_BYTES:
-            raise ValueError(f"the record at byte {offset} is cut short")
-        try:
-            yield offset + HEADER_BYTES, unframe(header + rest)
-        except ValueError as error:
-            raise ValueError(f"the record at byte {offset}: {error}") from error
-        offset += HEADER_BYTES + length + FOOTER_BYTES
 
 
 @dataclasses.dataclass(frozen=True)
@@ -88,49 +65,36 @@ class Record:
     width: int
 
 
+_EXAMPLE_PROTO = """
+name: "tensorflow/core/example/example.proto" package: "tensorflow" syntax: "proto3"
+message_type { name: "BytesList"
+  field { name: "value" number: 1 label: LABEL_REPEATED type: TYPE_BYTES } }
+message_type { name: "FloatList"
+  field { name: "value" number: 1 label: LABEL_REPEATED type: TYPE_FLOAT } }
+message_type { name: "Int64List"
+  field { name: "value" number: 1 label: LABEL_REPEATED type: TYPE_INT64 } }
+message_type { name: "Feature" oneof_decl { name: "kind" }
+  field { name: "bytes_list" number: 1 type_name: ".tensorflow.BytesList" oneof_index: 0 }
+  field { name: "float_list" number: 2 type_name: ".tensorflow.FloatList" oneof_index: 0 }
+  field { name: "int64_list" number: 3 type_name: ".tensorflow.Int64List" oneof_index: 0 } }
+message_type { name: "Features"
+  field { name: "feature" number: 1 label: LABEL_REPEATED type_name: "Features.FeatureEntry" }
+  nested_type { name: "FeatureEntry" options { map_entry: true }
+    field { name: "key" number: 1 label: LABEL_OPTIONAL type: TYPE_STRING }
+    field { name: "value" number: 2 label: LABEL_OPTIONAL type_name: ".tensorflow.Feature" } } }
+message_type { name: "Example" field { name: "features" number: 1 type_name: "Features" } }
+"""
+
+
 @functools.cache
 def _example_class() -> Any:
     """The message class of `tensorflow.Example`, from its published definition.
 
-    It is put into a pool of its own, since TensorFlow, where it is loaded too, registers the
-    same names in the common one.
+    It has a pool of its own, since TensorFlow registers the same names in the common one.
     """
-    from google.protobuf import descriptor_pb2, descriptor_pool, message_factory
+    from google.protobuf import descriptor_pb2, descriptor_pool, message_factory, text_format
 
-    kinds = descriptor_pb2.FieldDescriptorProto
-    file = descriptor_pb2.FileDescriptorProto(
-        name="tensorflow/core/example/example.proto", package="tensorflow", syntax="proto3"
-    )
-
-    def message(name: str, *fields: tuple[str, int, int, int, str | None]) -> Any:
-        added = file.message_type.add(name=name)
-        for field, number, label, kind, type_name in fields:
-            added.field.add(name=field, number=number, label=label, type=kind, type_name=type_name)
-        return added
-
-    one, many = kinds.LABEL_OPTIONAL, kinds.LABEL_REPEATED
-    message("BytesList", ("value", 1, many, kinds.TYPE_BYTES, None))
-    message("FloatList", ("value", 1, many, kinds.TYPE_FLOAT, None))
-    message("Int64List", ("value", 1, many, kinds.TYPE_INT64, None))
-    feature = message(
-        "Feature",
-        ("bytes_list", 1, one, kinds.TYPE_MESSAGE, ".tensorflow.BytesList"),
-        ("float_list", 2, one, kinds.TYPE_MESSAGE, ".tensorflow.FloatList"),
-        ("int64_list", 3, one, kinds.TYPE_MESSAGE, ".tensorflow.Int64List"),
-    )
-    feature.oneof_decl.add(name="kind")
-    for field in feature.field:
-        field.oneof_index = 0
-    features = message(
-        "Features", ("feature", 1, many, kinds.TYPE_MESSAGE, ".tensorflow.Features.FeatureEntry")
-    )
-    entry = features.nested_type.add(name="FeatureEntry")
-    entry.options.map_entry = True
-    entry.field.add(name="key", number=1, label=one, type=kinds.TYPE_STRING)
-    entry.field.add(
-        name="value", number=2, label=one, type=kinds.TYPE_MESSAGE, type_name=".tensorflow.Feature"
-    )
-    message("Example", ("features", 1, one, kinds.TYPE_MESSAGE, ".tensorflow.Features"))
+    file = text_format.Parse(_EXAMPLE_PROTO, descriptor_pb2.FileDescriptorProto())
     pool = descriptor_pool.DescriptorPool()
     pool.Add(file)
     return message_factory.GetMessageClass(pool.FindMessageTypeByName("tensorflow.Example"))
@@ -151,11 +115,7 @@ def encode(record: Record) -> bytes:
 
 
 def decode(data: bytes) -> Record:
-    """Reads what `encode` wrote.
-
-    Raises:
-        ValueError: for bytes that are no such record.
-    """
+    """Reads what `encode` wrote; ValueError for bytes that are no such record."""
     from google.protobuf.message import DecodeError
 
     try:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 import itertools
-import os
 from array import array
 from collections.abc import Iterator
 from pathlib import Path
@@ -15,6 +14,7 @@ import numpy as np
 from gfkeras.data.sources import listing
 from gfkeras.data.sources.source import FileSource, Item, Refused
 from gfkeras.errors import one_of
+from gfkeras.files import PathLike
 
 SUBSETS = ("IJBB", "IJBC")
 _CHUNK = 100_000
@@ -25,8 +25,9 @@ class IJBMetadata:
     """The protocol files in `meta/`, as arrays; row i of each is image i.
 
     A template is a set of images and video frames of one subject; frames of one video share a
-    media number. Files are read line by line into typed arrays: IJB-C's 469,375 images take
-    about 45 MB, its 15,658,489 pairs of templates 270 MB when asked for.
+    media number. Files are read line by line into typed arrays: IJB-C's 469,375 images take about
+    45 MB, its 15,658,489 pairs of templates 270 MB when asked for. Missing and malformed files
+    raise ValueError, naming file, line, what was expected and received.
 
     Attributes:
         root: the folder with `meta/` and `loose_crop/`.
@@ -51,16 +52,10 @@ class IJBMetadata:
     scores: np.ndarray
 
     @classmethod
-    def load(cls, root: str | os.PathLike[str], subset: str | None = None) -> IJBMetadata:
-        """Reads the two lists of images.
+    def load(cls, root: PathLike, subset: str | None = None) -> IJBMetadata:
+        """Reads the two lists of images in `meta/`, which must name the same ones.
 
-        Args:
-            root: the folder with `meta/`.
-            subset: "IJBB" or "IJBC"; by default the one whose lists are there.
-
-        Raises:
-            ValueError: for files that are missing, malformed (naming file, line, what was
-                expected and received), or name other images than each other.
+        The subset is "IJBB" or "IJBC", by default the one whose lists are there.
         """
         root = Path(root)
         subset = find_subset(root, subset)
@@ -74,35 +69,26 @@ class IJBMetadata:
             templates.append(int(fields[1]))
             medias.append(int(fields[2]))
         points, scores = array("f"), array("f")
-        count = 0
-        for line, name, landmarks, score in image_rows(root, subset):
+        for line, name, five, score in image_rows(root, subset):
+            count = len(scores)
             if count >= len(names) or names[count] != name:
                 expected = f"{names[count]!r}, as in {file}" if count < len(names) else "no line"
                 raise listing.malformed(_points_file(root, subset), line, expected, name)
-            points.extend(itertools.chain.from_iterable(landmarks))
+            points.extend(itertools.chain.from_iterable(five))
             scores.append(score)
-            count += 1
-        if count != len(names):
+        if len(scores) != len(names):
             raise ValueError(
                 f"{_points_file(root, subset)}: expected {len(names)} images, as in {file}. "
-                f"Received: {count}"
+                f"Received: {len(scores)}"
             )
         return cls(
-            root,
-            subset,
-            np.array(names, np.str_),
-            np.array(templates, np.int64),
-            np.array(medias, np.int64),
-            np.array(points, np.float32).reshape(-1, 5, 2),
-            np.array(scores, np.float32),
-        )
+            root, subset, np.array(names, np.str_),
+            np.array(templates, np.int64), np.array(medias, np.int64),
+            np.array(points, np.float32).reshape(-1, 5, 2), np.array(scores, np.float32),
+        )  # fmt: skip
 
     def pairs(self) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        """1:1 verification: two templates (P,) int64 each, and whether they are one subject.
-
-        Raises:
-            ValueError: for a missing or malformed file.
-        """
+        """1:1 verification: two templates (P,) int64 each, and whether they are one subject."""
         file = meta_file(self.root, self.subset, "template_pair_label.txt")
         # Grown in place: joining blocks at the end would take twice the memory.
         columns = (array("q"), array("q"), array("b"))
@@ -113,11 +99,7 @@ class IJBMetadata:
         return first, second, same == 1
 
     def gallery(self, number: int) -> tuple[np.ndarray, np.ndarray]:
-        """Gallery 1 or 2 of 1:N identification: its templates and their subjects, int64.
-
-        Raises:
-            ValueError: for another number, and a missing or malformed file.
-        """
+        """Gallery 1 or 2 of 1:N identification: its templates and their subjects, int64."""
         if number not in (1, 2):
             raise ValueError(f"`number` must be 1 or 2. Received: number={number!r}")
         # IJB-C calls them G, IJB-B S.
@@ -128,20 +110,12 @@ class IJBMetadata:
         return _subjects(next((file for file in files if file.is_file()), files[0]))
 
     def probes(self) -> tuple[np.ndarray, np.ndarray]:
-        """The probes of 1:N identification: templates and their subjects, int64.
-
-        Raises:
-            ValueError: for a missing or malformed file.
-        """
+        """The probes of 1:N identification: templates and their subjects, int64."""
         return _subjects(self.root / "meta" / f"{self.subset.lower()}_1N_probe_mixed.csv")
 
 
 def find_subset(root: Path, subset: str | None) -> str:
-    """The subset asked for, or the one whose list of images is there.
-
-    Raises:
-        ValueError: where `root` holds none, or both and none is chosen.
-    """
+    """The subset asked for, or the one whose list of images is there; ValueError if in doubt."""
     listing.existing_folder("root", root, "meta/ and loose_crop/ of IJB-B or IJB-C")
     if subset is not None:
         return one_of("subset", subset, SUBSETS)
@@ -162,11 +136,7 @@ def meta_file(root: Path, subset: str, name: str) -> Path:
 def image_rows(
     root: Path, subset: str
 ) -> Iterator[tuple[int, str, tuple[tuple[float, float], ...], float]]:
-    """(line, name, landmarks, detector's score) of each image, read as it goes.
-
-    Raises:
-        ValueError: naming file, line, what was expected and received.
-    """
+    """(line, name, landmarks, detector's score) of each image, read as it goes."""
     file = _points_file(root, subset)
     for line, text in listing.lines(file):
         name, *fields = text.split()
@@ -227,17 +197,15 @@ class IJBSource(FileSource):
     """The loose crops of IJB-B or IJB-C with their landmarks.
 
     `root` holds `loose_crop/` with the images and `meta/` with the lists:
-    `ijbc_name_5pts_score.txt` (name, five points, detector's score: read here) and the
-    protocols, which `IJBMetadata` reads. Identities are unknown: the protocols speak of
-    templates, and so are its pairs.
+    `ijbc_name_5pts_score.txt` (name, five points, detector's score: read here) and the protocols,
+    which `IJBMetadata` reads. Protocols speak of templates, so identities and pairs are unknown.
 
     Args:
         root: the folder.
         subset: "IJBB" or "IJBC"; by default the one whose lists are there.
 
     Raises:
-        ValueError: for missing lists; from `items` for a malformed line, naming file, line, what
-            was expected and received.
+        ValueError: naming file and line, for missing lists and a malformed line.
 
     Example:
         next(IJBSource("IJBC").items()).landmarks       # five points in the loose crop
@@ -245,7 +213,7 @@ class IJBSource(FileSource):
 
     format = "ijb"
 
-    def __init__(self, root: str | os.PathLike[str], subset: str | None = None):
+    def __init__(self, root: PathLike, subset: str | None = None):
         self.root = self.path = Path(root)
         self.subset = find_subset(self.root, subset)
         meta_file(self.root, self.subset, "name_5pts_score.txt")

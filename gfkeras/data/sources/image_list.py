@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import csv
-import os
 from collections.abc import Iterator, Mapping
-from pathlib import Path
 from typing import Any
 
 from gfkeras.data.sources import listing
 from gfkeras.data.sources.source import FileSource, Item, Refused
+from gfkeras.files import PathLike
 
 IDENTITY_COLUMNS = ("identity", "label", "name", "person")
 LANDMARK_COLUMNS = tuple(f"{axis}{point}" for point in range(1, 6) for axis in "xy")
@@ -20,8 +19,8 @@ class ImageListSource(FileSource):
 
     Columns, in any order and case: `path` (required, relative to the root), one of `identity`,
     `label`, `name` and `person` (the first of these that is there; an empty value is an unknown
-    person), and `x1, y1, …, x5, y5` (all ten or none; ten empty values are no landmarks).
-    Further columns are ignored. Tabs part the columns if the header has one, else commas.
+    person), and `x1, y1, …, x5, y5` (all ten or none; ten empty values are no landmarks). Further
+    columns are ignored. Tabs part the columns if the header has one, else commas.
 
     Rows are read one at a time. A path that is absolute or climbs out of the root is refused:
     lists come from the internet. A path listed twice gives two items of one name.
@@ -31,8 +30,7 @@ class ImageListSource(FileSource):
         root: the folder the paths are relative to; the table's folder by default.
 
     Raises:
-        ValueError: for a file or root that is not there, and for a header without `path`; from
-            `items` for a malformed row, naming file, line, what was expected and received.
+        ValueError: naming file and line, for a missing file or root and a malformed row.
 
     Example:
         ImageListSource("train.csv", root="images")     # path,identity,x1,y1,…
@@ -40,7 +38,7 @@ class ImageListSource(FileSource):
 
     format = "list"
 
-    def __init__(self, file: str | os.PathLike[str], root: str | os.PathLike[str] | None = None):
+    def __init__(self, file: PathLike, root: PathLike | None = None):
         self.file = self.path = listing.existing_file("file", file, "a CSV or TSV list of images")
         self.root = listing.existing_folder(
             "root", self.file.parent if root is None else root, "the images of the list"
@@ -86,12 +84,8 @@ class ImageListSource(FileSource):
             if values is None:
                 return
             if len(values) != len(columns):
-                raise listing.malformed(
-                    self.file,
-                    last,
-                    f"{len(columns)} values ({', '.join(columns)})",
-                    delimiter.join(values),
-                )
+                expected = f"{len(columns)} values ({', '.join(columns)})"
+                raise listing.malformed(self.file, last, expected, delimiter.join(values))
             yield last, {c: v.strip() for c, v in zip(columns, values, strict=True)}
 
     def _columns(self, header: list[str]) -> list[str]:
@@ -120,8 +114,5 @@ class ImageListSource(FileSource):
 
     def describe(self) -> dict[str, Any]:
         """Format, list, its size in bytes, and root."""
-        return {
-            **super().describe(),
-            "bytes": self.file.stat().st_size,
-            "root": str(Path(self.root).absolute()),
-        }
+        size = self.file.stat().st_size
+        return {**super().describe(), "bytes": size, "root": str(self.root.absolute())}

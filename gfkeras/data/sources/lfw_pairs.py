@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import os
+import functools
 from collections.abc import Iterator
 from typing import Any, NamedTuple
 
 from gfkeras.data.sources import listing
 from gfkeras.data.sources.source import FileSource, Item, NamedPair, Refused
-from gfkeras.files import IMAGE_SUFFIXES
+from gfkeras.files import IMAGE_SUFFIXES, PathLike
 
 # LFW's own suffix first: of two files that differ by it only, the usual one counts.
 _SUFFIXES = (".jpg", *sorted(IMAGE_SUFFIXES - {".jpg"}))
@@ -24,20 +24,17 @@ class _Row(NamedTuple):
 class LFWPairsSource(FileSource):
     """The images of `pairs.txt` and lists like it, each once, in the order they first appear.
 
-    The first line is "10 300" (folds; pairs of each kind in a fold) or "500" (one fold). Then
-    come, for each fold, genuine pairs "name i j" and impostor pairs "name i name j", parted by
-    tabs or blanks. Image i of a person is `root/name/name_0001.jpg`; another usual suffix is
-    found too. Images that are not there are refused; their pairs stay, for evaluation to count.
-
-    Lines are read one at a time; which images were given already is remembered, two per pair.
+    The first line is "10 300" (folds; pairs of each kind in a fold) or "500" (one fold). Then come,
+    for each fold, genuine pairs "name i j" and impostor pairs "name i name j", parted by tabs or
+    blanks. Image i of a person is `root/name/name_0001.jpg`; other usual suffixes are found too.
+    Missing images are refused; their pairs stay, for evaluation to count.
 
     Args:
         pairs_file: the list.
         root: the folder with one folder of images per person.
 
     Raises:
-        ValueError: for a file or root that is not there; from `items` and `pairs` for a
-            malformed line, naming file, line, what was expected and received.
+        ValueError: naming file and line, for a missing file or root and a malformed line.
 
     Example:
         source = LFWPairsSource("pairs.txt", "lfw")
@@ -46,7 +43,7 @@ class LFWPairsSource(FileSource):
 
     format = "lfw-pairs"
 
-    def __init__(self, pairs_file: str | os.PathLike[str], root: str | os.PathLike[str]):
+    def __init__(self, pairs_file: PathLike, root: PathLike):
         self.pairs_file = self.path = listing.existing_file("pairs_file", pairs_file, "LFW's pairs")
         self.root = listing.existing_folder("root", root, "one folder of images per person")
         next(self._rows(), None)
@@ -62,13 +59,7 @@ class LFWPairsSource(FileSource):
 
     def pairs(self) -> Iterator[NamedPair] | None:
         """The pairs in the file's order, with its folds; a list in one fold has fold 0 alone."""
-        names: dict[tuple[str, int], str] = {}
-
-        def name(image: tuple[str, int]) -> str:
-            if image not in names:
-                names[image] = self._item(*image).name
-            return names[image]
-
+        name = functools.cache(lambda image: self._item(*image).name)
         return (
             NamedPair(name(row.first), name(row.second), row.same, row.fold) for row in self._rows()
         )
@@ -116,11 +107,8 @@ class LFWPairsSource(FileSource):
 
     def describe(self) -> dict[str, Any]:
         """Format, pairs file and its size in bytes, and root."""
-        return {
-            **super().describe(),
-            "bytes": self.pairs_file.stat().st_size,
-            "root": str(self.root.absolute()),
-        }
+        size = self.pairs_file.stat().st_size
+        return {**super().describe(), "bytes": size, "root": str(self.root.absolute())}
 
 
 def _fields(text: str) -> list[str]:

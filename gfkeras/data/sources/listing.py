@@ -6,47 +6,36 @@ import math
 import os
 import re
 import stat
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 from gfkeras.data.images import MAX_BYTES, ImageError
-from gfkeras.files import IMAGE_SUFFIXES, natural_key
+from gfkeras.files import IMAGE_SUFFIXES, PathLike, natural_key
 
 # No list of images has a longer line; without a bound, a file without line ends would be read
 # into memory whole.
 MAX_LINE = 1 << 16
 
 
-def existing_folder(argument: str, path: str | os.PathLike[str], holding: str) -> Path:
-    """`path` if it is a folder.
+def existing_folder(argument: str, path: PathLike, holding: str) -> Path:
+    """`path` if it is a folder; else ValueError, naming what the folder should hold."""
+    return _existing(argument, Path(path), f"a folder with {holding}", "a folder", Path.is_dir)
 
-    Raises:
-        ValueError: naming the argument, what the folder should hold, and what is there.
-    """
-    folder = Path(path)
-    if not folder.is_dir():
-        reason = "is not a folder" if folder.exists() else "does not exist"
+
+def existing_file(argument: str, path: PathLike, holding: str) -> Path:
+    """`path` if it is a regular file; else ValueError as of `existing_folder`."""
+    return _existing(argument, Path(path), f"a file: {holding}", "a regular file", Path.is_file)
+
+
+def _existing(
+    argument: str, path: Path, expected: str, kind: str, is_kind: Callable[[Path], bool]
+) -> Path:
+    if not is_kind(path):
+        reason = f"is not {kind}" if path.exists() else "does not exist"
         raise ValueError(
-            f"`{argument}` must be a folder with {holding}. "
-            f"Received: {argument}={str(folder)!r}, which {reason}"
+            f"`{argument}` must be {expected}. Received: {argument}={str(path)!r}, which {reason}"
         )
-    return folder
-
-
-def existing_file(argument: str, path: str | os.PathLike[str], holding: str) -> Path:
-    """`path` if it is a regular file.
-
-    Raises:
-        ValueError: naming the argument, what the file should hold, and what is there.
-    """
-    file = Path(path)
-    if not file.is_file():
-        reason = "is not a regular file" if file.exists() else "does not exist"
-        raise ValueError(
-            f"`{argument}` must be a file: {holding}. "
-            f"Received: {argument}={str(file)!r}, which {reason}"
-        )
-    return file
+    return path
 
 
 def path_problem(name: str) -> str | None:
@@ -95,9 +84,8 @@ def printable(name: str) -> str:
 def read_under(root: Path, locator: str) -> bytes:
     """The bytes of the file `locator`, a path relative to `root`.
 
-    Raises:
-        ImageError: where the path leaves the root or the file is not there, cannot be read, is
-            empty, or is no regular file (opening a pipe would wait for ever).
+    Raises ImageError where the path leaves the root or the file is missing, unreadable, empty, or
+    no regular file (opening a pipe would wait for ever).
     """
     problem = path_problem(locator)
     path = root / locator
@@ -108,17 +96,14 @@ def read_under(root: Path, locator: str) -> bytes:
         if not stat.S_ISREG(status.st_mode):
             raise ImageError(str(path), "not a regular file")
         if status.st_size > MAX_BYTES:
-            raise ImageError(
-                locator,
-                f"{status.st_size:,} bytes, more than the {MAX_BYTES:,} allowed",
-                "too-large",
-            )
+            reason = f"{status.st_size:,} bytes, more than the {MAX_BYTES:,} allowed"
+            raise ImageError(locator, reason, "too-large")
         content = path.read_bytes()
+    except ImageError:
+        raise
     except FileNotFoundError as error:
         raise ImageError(str(path), "no such file", "missing") from error
     except (OSError, ValueError) as error:
-        if isinstance(error, ImageError):
-            raise
         raise ImageError(str(path), getattr(error, "strerror", None) or str(error)) from error
     if not content:
         raise ImageError(str(path), "the file is empty", "empty")
@@ -156,8 +141,7 @@ def entry_problem(entry: os.DirEntry[str]) -> str | None:
 def lines(path: Path) -> Iterator[tuple[int, str]]:
     """(line number, text without the line's end) of the lines that are not blank.
 
-    Raises:
-        ValueError: naming file and line, for a line that is not UTF-8 or has no end in sight.
+    Raises ValueError for a line that is not UTF-8 or has no end in sight.
     """
     with path.open("rb") as file:
         number = 0

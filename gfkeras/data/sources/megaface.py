@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import re
 from collections.abc import Iterator
 from pathlib import Path
@@ -12,6 +11,7 @@ from typing import Any
 from gfkeras.data.sources import listing
 from gfkeras.data.sources.source import FileSource, Item, Refused
 from gfkeras.errors import one_of
+from gfkeras.files import PathLike
 
 PARTS = ("facescrub", "megaface")
 FOLDERS = {
@@ -19,12 +19,12 @@ FOLDERS = {
     "megaface": ("megaface_images", "FlickrFinal2"),
 }
 LISTS = {
-    "facescrub": (
+    "facescrub": [
         "facescrub_lst",
         "facescrub_features_list.json",
         "facescrub_uncropped_features_list.json",
-    ),
-    "megaface": ("megaface_lst",),
+    ],
+    "megaface": ["megaface_lst"],
 }
 _DISTRACTORS = re.compile(r"megaface_features_list\.json_(\d+)_(\d+)")
 # A list of a million paths takes 40 MB.
@@ -37,10 +37,9 @@ class MegaFaceSource(FileSource):
 
     Understood are InsightFace's files (`facescrub_images`, `megaface_images` with the lists
     `facescrub_lst`, `megaface_lst`: a relative path a line) and the official ones (`FlickrFinal2`,
-    `facescrub`, and the JSON lists of the development kit, {"path": […], "id": […]}, in the root
-    or its `templatelists`). Of several distractor lists the longest of set 1 is taken. Without a
-    list the folder is walked, one folder at a time; the annotations `*.json` beside
-    MegaFace's images are passed over.
+    `facescrub`, and the JSON lists of the development kit, {"path": […], "id": […]}, in the root or
+    its `templatelists`). Of several distractor lists the longest of set 1 is taken. Without a list
+    the folder is walked, without the annotations `*.json` beside MegaFace's images.
 
     Text lists and folders stream. A JSON list is read whole: 150 MB for its million paths while
     `items` runs.
@@ -50,8 +49,7 @@ class MegaFaceSource(FileSource):
         part: "facescrub" or "megaface"; both by default.
         refined: whether to refuse what `facescrub_noises.txt` and `megaface_noises.txt` name, as
             the refined protocol MegaFace (R) does.
-        distractors: the name of the list of distractors, such as
-            "megaface_features_list.json_1000_1".
+        distractors: the list's name, such as "megaface_features_list.json_1000_1".
 
     Raises:
         ValueError: for a root without such folders or lists; from `items` for a malformed list.
@@ -64,7 +62,7 @@ class MegaFaceSource(FileSource):
 
     def __init__(
         self,
-        root: str | os.PathLike[str],
+        root: PathLike,
         part: str | None = None,
         refined: bool = False,
         distractors: str | None = None,
@@ -73,15 +71,15 @@ class MegaFaceSource(FileSource):
         self.part = None if part is None else one_of("part", part, PARTS)
         self.refined = refined
         self.distractors = distractors
+        parts = PARTS if part is None else (part,)
+        names = [(wanted, name) for wanted in parts for name in FOLDERS[wanted]]
         self._folders: dict[str, str] = {}
-        for wanted in PARTS if part is None else (part,):
-            folder = next((f for f in FOLDERS[wanted] if (self.root / f).is_dir()), None)
-            if folder is not None:
-                self._folders[wanted] = folder
+        for wanted, name in names:
+            if (self.root / name).is_dir():
+                self._folders.setdefault(wanted, name)
         if not self._folders:
-            names = [f for p in (PARTS if part is None else (part,)) for f in FOLDERS[p]]
             raise ValueError(
-                f"`root` must hold one of the folders {', '.join(names)}. "
+                f"`root` must hold one of the folders {', '.join(name for _, name in names)}. "
                 f"Received: root={str(self.root)!r}"
             )
         self._lists = {wanted: self._list(wanted) for wanted in self._folders}
@@ -104,19 +102,18 @@ class MegaFaceSource(FileSource):
             for place in places:
                 if (place / name).is_file():
                     return place / name
-        sizes = []
-        for place in places if part == "megaface" else ():
-            for file in place.glob("megaface_features_list.json_*"):
-                match = _DISTRACTORS.fullmatch(file.name)
-                if match:
-                    sizes.append((-int(match[2]), int(match[1]), file))
+        sizes = [
+            (-int(match[2]), int(match[1]), file)
+            for place in (places if part == "megaface" else ())
+            for file in place.glob("megaface_features_list.json_*")
+            if (match := _DISTRACTORS.fullmatch(file.name))
+        ]
         return max(sizes)[2] if sizes else None
 
     def items(self) -> Iterator[Item | Refused]:
         """FaceScrub's images, then the distractors, each in the order of its list.
 
-        Names are "facescrub/Actor/file" and "megaface/…/file"; the locator is the path under
-        the root.
+        Names are "facescrub/Actor/file" and "megaface/…/file"; locators are paths under the root.
         """
         for part, folder in self._folders.items():
             noises = self._noises(part)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import os
 import struct
 from collections.abc import Iterator
 from pathlib import Path
@@ -12,27 +11,26 @@ from typing import Any, NamedTuple
 from gfkeras.data.images import ImageError
 from gfkeras.data.sources import listing
 from gfkeras.data.sources.recordio import RecordIOFile
-from gfkeras.data.sources.source import Item, NamedPair, Refused
+from gfkeras.data.sources.source import Item, Refused, Source
+from gfkeras.files import PathLike
 
 # IRHeader: flag, label, id, id2. A flag over 0 is the number of float32 labels that follow.
 _IMAGE_HEADER = struct.Struct("<IfQQ")
 
 
 class KeySet:
-    """Remembers which keys were seen.
+    """Remembers which keys were seen, in about a bit each where a Python set takes tens of bytes.
 
-    Millions of record keys fit into a megabyte, where a Python set would take hundreds: the
-    keys of a data set are nearly always 0…N, in whatever order.
+    The keys of a data set are nearly always 0…N, in whatever order.
     """
-
-    _PAGE_BITS = 10
 
     def __init__(self) -> None:
         self._pages: dict[int, int] = {}
 
     def add(self, key: int) -> bool:
         """Adds `key`; False where it was there already."""
-        number, bit = key >> self._PAGE_BITS, 1 << (key & ((1 << self._PAGE_BITS) - 1))
+        # A page is a number whose 1,024 bits are keys.
+        number, bit = key >> 10, 1 << (key & 1023)
         page = self._pages.get(number, 0)
         self._pages[number] = page | bit
         return not page & bit
@@ -45,17 +43,16 @@ class _Header(NamedTuple):
     has_data: bool
 
 
-class MXNetRecordsSource:
+class MXNetRecordsSource(Source):
     """Images in MXNet's RecordIO, as InsightFace publishes MS1M, Glint360K, WebFace and others.
 
-    With an index (`train.idx` beside `train.rec`: key, tab, offset) the images come in the
-    index's order. If record 0 is a header record, whose first label says at which key the
-    images end, only the keys from 1 up to that are images, as in InsightFace's own reader; else
-    every record is one. Without an index the file is scanned from its start; records without
-    data are the header and the identities' ranges, and are passed over.
+    With an index (`train.idx` beside `train.rec`: key, tab, offset) the images come in the index's
+    order. If record 0 is a header record, whose first label says at which key the images end, only
+    the keys from 1 up to that are images, as in InsightFace's own reader; else every record is one.
+    Without an index the file is scanned from its start, passing over records without data.
 
-    The identity is the first label; a name is "identity/key.jpg". Only headers are read by
-    `items`, and memory grows by about a bit an image, which finds keys that come twice.
+    The identity is the first label; a name is "identity/key.jpg". `items` reads only headers, and
+    memory grows by about a bit an image, which finds keys that come twice.
 
     Args:
         path: the `.rec` file, or its folder: `train.rec` there, or the only `.rec` file.
@@ -65,8 +62,7 @@ class MXNetRecordsSource:
         num_classes, image_size: what the file `property` says, or None without one.
 
     Raises:
-        ValueError: for a path without records and a malformed `property`; from `items` for a
-            damaged file or index, naming file and place.
+        ValueError: naming file and place, for missing or damaged records, index or `property`.
 
     Example:
         MXNetRecordsSource("faces_emore").num_classes       # 85742
@@ -74,7 +70,7 @@ class MXNetRecordsSource:
 
     format = "recordio"
 
-    def __init__(self, path: str | os.PathLike[str]):
+    def __init__(self, path: PathLike):
         self.path = Path(path)
         self.file = _record_file(self.path)
         self._records = RecordIOFile(self.file)
@@ -85,7 +81,8 @@ class MXNetRecordsSource:
     def items(self) -> Iterator[Item | Refused]:
         """Every image; the locator is the record's offset."""
         keys = KeySet()
-        for key, offset in self._scanned() if self.index is None else self._indexed():
+        scanned = ((None, offset) for offset in self._records.offsets())
+        for key, offset in scanned if self.index is None else self._indexed():
             try:
                 header = self._header(offset)
             except _BadHeader as error:
@@ -111,9 +108,6 @@ class MXNetRecordsSource:
             # Some writers give every record the id 0; the offset tells them apart.
             return Item(f"{name}-{offset}.jpg", identity, str(offset))
         return Refused(f"{name}.jpg", f"the key {key} stands twice in {self.index}")
-
-    def _scanned(self) -> Iterator[tuple[None, int]]:
-        return ((None, offset) for offset in self._records.offsets())
 
     def _indexed(self) -> Iterator[tuple[int, int]]:
         """(key, offset) of the images in the index."""
@@ -179,14 +173,10 @@ class MXNetRecordsSource:
             raise ImageError(place, "a record without an image")
         return content
 
-    def pairs(self) -> Iterator[NamedPair] | None:
-        """None: training records name no pairs."""
-        return None
-
     def describe(self) -> dict[str, Any]:
         """Format, file, its size in bytes, whether there is an index, and `property`."""
         return {
-            "format": self.format,
+            **super().describe(),
             "path": str(self.file.absolute()),
             "bytes": self._records.size,
             "index": self.index is not None,

@@ -8,13 +8,12 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from gfkeras.data.sources.folder import FolderSource
 from gfkeras.data.sources.ijb import IJBSource
 from gfkeras.data.sources.image_list import ImageListSource
 from gfkeras.data.sources.lfw_pairs import LFWPairsSource
 from gfkeras.data.sources.megaface import MegaFaceSource
 from gfkeras.data.sources.mxnet_records import MXNetRecordsSource
-from gfkeras.data.sources.source import Source
+from gfkeras.data.sources.source import FolderSource, Source
 from gfkeras.data.sources.tfds import TFDSSource
 from gfkeras.data.sources.verification_bin import VerificationBinSource
 from gfkeras.data.sources.youtube_faces import FOLDERS as YOUTUBE_FOLDERS
@@ -23,28 +22,15 @@ from gfkeras.errors import by_name, nearest, unknown_name
 
 _TFDS = "tfds:"
 
-SOURCES: dict[str, Callable[..., Source]] = {
-    "folder": FolderSource,
-    "list": ImageListSource,
-    "recordio": MXNetRecordsSource,
-    "bin": VerificationBinSource,
-    "lfw-pairs": LFWPairsSource,
-    "ijb": IJBSource,
-    "ytf": YouTubeFacesSource,
-    "megaface": MegaFaceSource,
-    "tfds": TFDSSource,
-}
+_READERS: tuple[type[Source], ...] = (
+    FolderSource, ImageListSource, MXNetRecordsSource, VerificationBinSource, LFWPairsSource,
+    IJBSource, YouTubeFacesSource, MegaFaceSource, TFDSSource,
+)  # fmt: skip
+SOURCES: dict[str, Callable[..., Source]] = {reader.format: reader for reader in _READERS}
 
 _SUFFIXES = {".rec": "recordio", ".bin": "bin", ".csv": "list", ".tsv": "list", ".txt": "lfw-pairs"}
 # Not "facescrub" and "FaceScrub": a folder of data sets may have such a folder too.
-_MEGAFACE = (
-    "FlickrFinal2",
-    "facescrub_images",
-    "megaface_images",
-    "facescrub_lst",
-    "megaface_lst",
-    "templatelists",
-)
+_MEGAFACE = "FlickrFinal2 facescrub_images megaface_images facescrub_lst megaface_lst templatelists"
 
 
 def open_source(
@@ -83,15 +69,12 @@ def open_source(
 
 
 def detect_format(path: str | os.PathLike[str]) -> str:
-    """The format that what lies at `path` shows, a name in `SOURCES`.
+    """The format that the file or folder at `path` shows, a name in `SOURCES`.
 
-    Files by their suffix: .rec, .bin, .csv and .tsv, .txt (LFW's pairs). Folders by what is in
-    them: that of MegaFace or FaceScrub, IJB's `meta`, YouTube Faces' `frame_images_DB`, a .rec
-    file, `dataset_info.json` of TensorFlow Datasets; any other with folders in it is a folder
-    per person.
-
-    Raises:
-        ValueError: for a path that is not there, and one that shows none of these.
+    Files by their suffix: .rec, .bin, .csv and .tsv, .txt (LFW's pairs). Folders by their contents:
+    that of MegaFace or FaceScrub, IJB's `meta`, YouTube Faces' `frame_images_DB`, a .rec file,
+    `dataset_info.json` of TensorFlow Datasets; any other with folders in it is a folder per person.
+    A path that is not there or shows none of these raises ValueError.
     """
     text = os.fspath(path)
     if text.startswith(_TFDS):
@@ -107,20 +90,17 @@ def detect_format(path: str | os.PathLike[str]) -> str:
         )
     found = _folder_format(place) if place.is_dir() else _SUFFIXES.get(place.suffix.lower())
     if found is None:
+        kind = f"a file that ends with {place.suffix!r}, not {', '.join(_SUFFIXES)}"
         raise ValueError(
             f"`path` must show one of the known formats, or `format` name it: "
             f"{', '.join(SOURCES)}. Received: path={text!r}, "
-            + (
-                "a folder without folders or known files"
-                if place.is_dir()
-                else f"a file that ends with {place.suffix!r}, not {', '.join(_SUFFIXES)}"
-            )
+            + ("a folder without folders or known files" if place.is_dir() else kind)
         )
     return found
 
 
 def _folder_format(folder: Path) -> str | None:
-    if any((folder / name).exists() for name in _MEGAFACE):
+    if any((folder / name).exists() for name in _MEGAFACE.split()):
         return "megaface"
     if any(folder.glob("meta/ijb[bc]_face_tid_mid.txt")):
         return "ijb"

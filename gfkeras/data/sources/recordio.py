@@ -7,12 +7,12 @@ or 3 (last). A whole record has flag 0. https://github.com/dmlc/dmlc-core (src/r
 
 from __future__ import annotations
 
-import os
 import struct
 from collections.abc import Iterator
 from pathlib import Path
 
 from gfkeras.data.file_bytes import FileBytes
+from gfkeras.files import PathLike
 
 MAGIC = struct.pack("<I", 0xCED7230A)
 # The length has 29 bits and the format's writer refuses records that are longer.
@@ -24,31 +24,20 @@ _HEAD = 64
 
 
 class RecordIOFile:
-    """The records of one `.rec` file by their offsets.
+    """The records of one `.rec` file by their offsets; no list of records is kept.
 
-    Keeps no list of records. Every length is compared with the file's size before it is used.
-
-    Args:
-        path: the file.
-
-    Attributes:
-        size: of the file in bytes.
-
-    Raises:
-        ValueError: if the file cannot be read; from every method, naming file and offset, where
-            the file is damaged there.
+    Every length is compared with the file's size before it is used. An unreadable file, and from
+    every method a damaged one, raises ValueError, naming file and offset.
     """
 
-    def __init__(self, path: str | os.PathLike[str]):
+    def __init__(self, path: PathLike):
         self.path = Path(path)
         self._bytes = FileBytes(path)
         self.size = self._bytes.size
 
     def read(self, offset: int) -> bytes:
         """The data of the record at `offset`, parts joined by the magic number."""
-        return MAGIC.join(
-            self._bytes.read(start, length) for start, length, _ in self._parts(offset)
-        )
+        return MAGIC.join(self._bytes.read(*part) for part in self._parts(offset))
 
     def head(self, offset: int, count: int) -> tuple[bytes, int]:
         """The first `count` bytes of a record's data, or all it has, and how long the data is.
@@ -64,40 +53,30 @@ class RecordIOFile:
                 data = self._bytes.read(offset + _FRAME.size, wanted)
             return data, length
         joined, total = bytearray(), 0
-        for start, length, _ in self._parts(offset):
+        for start, length in self._parts(offset):
             joint = MAGIC if start != offset + _FRAME.size else b""
             total += len(joint) + length
             if len(joined) < count:
                 joined += joint + self._bytes.read(start, min(length, count))
         return bytes(joined[:count]), total
 
-    def end(self, offset: int) -> int:
-        """Where the record at `offset` ends and the next one starts."""
-        end = offset
-        for start, length, _ in self._parts(offset):
-            end = start + _padded(length)
-        return end
-
     def offsets(self) -> Iterator[int]:
         """Where each record starts, in the file's order; reads the frames only."""
         offset = 0
         while offset < self.size:
             yield offset
-            offset = self.end(offset)
+            for start, length in self._parts(offset):
+                offset = start + _padded(length)
 
-    def _parts(self, offset: int) -> Iterator[tuple[int, int, bool]]:
-        """(start of the data, its length, whether it is the last) of each part of a record."""
+    def _parts(self, offset: int) -> Iterator[tuple[int, int]]:
+        """(start of the data, its length) of each part of a record."""
         record, first, total = offset, True, 0
         while True:
-            flag, length = self._frame(
-                offset, self._bytes.read(offset, _FRAME.size) if self._holds(offset) else b""
-            )
+            head = self._bytes.read(offset, _FRAME.size) if self._holds(offset) else b""
+            flag, length = self._frame(offset, head)
             if flag not in ((_WHOLE, _FIRST) if first else (_MIDDLE, _LAST)):
-                expected = (
-                    "a record's start, flag 0 or 1"
-                    if first
-                    else f"flag 2 or 3, a further part of the record at byte {record}"
-                )
+                further = f"flag 2 or 3, a further part of the record at byte {record}"
+                expected = "a record's start, flag 0 or 1" if first else further
                 raise self._damaged(offset, expected, f"flag {flag}")
             total += length + len(MAGIC) * (not first)
             if total > MAX_RECORD:
@@ -106,7 +85,7 @@ class RecordIOFile:
             # Only the last part can need padding: the others end where an aligned word stood.
             if not last and length % 4:
                 raise self._damaged(offset, "a part of whole four bytes", f"{length} bytes")
-            yield offset + _FRAME.size, length, last
+            yield offset + _FRAME.size, length
             if last:
                 return
             offset += _FRAME.size + length
@@ -124,8 +103,8 @@ class RecordIOFile:
             raise self._damaged(offset, f"a record, {MAGIC.hex()}", magic.hex())
         flag, length = word >> 29, word & MAX_RECORD
         if offset + _FRAME.size + _padded(length) > self.size:
-            expected = f"a record of {length} bytes"
-            raise self._damaged(offset, expected, f"the end of a file of {self.size} bytes")
+            end = f"the end of a file of {self.size} bytes"
+            raise self._damaged(offset, f"a record of {length} bytes", end)
         return flag, length
 
     def _damaged(self, offset: int, expected: str, received: object) -> ValueError:

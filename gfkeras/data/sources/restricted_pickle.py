@@ -2,8 +2,8 @@
 
 A pickle is a program: `pickle.load` calls whatever functions the file names. Here the standard
 unpickler gets only the instructions that make lists, tuples, numbers, text, bytes and NumPy's
-uint8 and boolean arrays. The few functions that these name are replaced by those of this module,
-and bytes stay in the file.
+uint8 and boolean arrays. Functions of this module replace the few that these name, and bytes
+stay in the file.
 """
 
 from __future__ import annotations
@@ -59,13 +59,10 @@ class UnsafePickleError(ValueError):
 
 @dataclasses.dataclass(slots=True, eq=False)
 class Span:
-    """Bytes or text left where they lie in a file.
+    """Bytes or text left where they lie in a file; `is_text` if the pickle calls them text.
 
-    Attributes:
-        file, offset, length: the place.
-        coding: "raw"; "utf8" or "unicode" (protocol 0's escapes) for text whose characters 0…255
-            are the bytes; "string" for a Python 2 literal without its quotes.
-        is_text: whether the pickle calls them text.
+    The coding is "raw"; "utf8" or "unicode" (protocol 0's escapes) for text whose characters 0…255
+    are the bytes; "string" for a Python 2 literal without its quotes.
     """
 
     file: FileBytes
@@ -320,10 +317,8 @@ def read_pickle(file: FileBytes) -> Any:
     rest as list, tuple, int, bool and None. Memory grows with the number of values, not with the
     size of the bytes, and a length is believed only where the file is that long.
 
-    Raises:
-        UnsafePickleError: naming the instruction or name that is not allowed and its place in the
-            file.
-        ValueError: for a file that is cut short, damaged or too large.
+    Raises UnsafePickleError with the instruction or name that is not allowed and its place, and
+    ValueError for a file that is cut short, damaged or too large.
     """
     with file.path.open("rb") as opened:
         instructions = _Instructions(file, opened)

@@ -1,4 +1,4 @@
-"""Sources of face images: items in a fixed order, and the bytes of each."""
+"""Sources of face images: items in a fixed order and their bytes; a folder per person."""
 
 from __future__ import annotations
 
@@ -7,7 +7,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, Protocol, runtime_checkable
 
-from gfkeras.data.sources.listing import read_under
+from gfkeras.data.sources import listing
+from gfkeras.files import PathLike
 
 
 @dataclasses.dataclass(frozen=True)
@@ -17,10 +18,10 @@ class Item:
     Attributes:
         name: unique in the source, parts separated by "/": "Abel_Pacheco/Abel_Pacheco_0001.jpg".
         identity: the name of the person, or None where the source does not say.
-        locator: where `Source.read` finds the bytes; plain text, such as a path
-            relative to the source's root or "offset:length".
-        landmarks: five points (x, y) in pixels of the image: left eye, right eye, nose, left
-            and right corner of the mouth as seen in the image; None where the source has none.
+        locator: where `Source.read` finds the bytes: plain text, such as a path relative to the
+            source's root or "offset:length".
+        landmarks: five points (x, y) in pixels of the image: left eye, right eye, nose, left and
+            right corner of the mouth as seen in the image; None where the source has none.
     """
 
     name: str
@@ -31,12 +32,7 @@ class Item:
 
 @dataclasses.dataclass(frozen=True)
 class Refused:
-    """Something in a source that is no image: listed, never silently left out.
-
-    Attributes:
-        name: as of an item.
-        reason: why it is not used.
-    """
+    """Something in a source that is no image: listed with a reason, never silently left out."""
 
     name: str
     reason: str
@@ -44,13 +40,7 @@ class Refused:
 
 @dataclasses.dataclass(frozen=True)
 class NamedPair:
-    """Two images of a verification protocol.
-
-    Attributes:
-        first, second: names of items.
-        same: whether both show one person.
-        fold: counted from 0.
-    """
+    """Two images of a verification protocol, by the names of items; folds count from 0."""
 
     first: str
     second: str
@@ -62,9 +52,9 @@ class NamedPair:
 class Source(Protocol):
     """A data set of face images in some format.
 
-    `items` streams: it holds neither the images nor the list of them in memory, and gives
-    the same items in the same order each time. A source is pickled into worker processes, so it
-    keeps paths, not open files; `read` may open a file on first use and keep it.
+    `items` streams: it holds neither the images nor the list of them in memory, and gives the same
+    items in the same order each time. A source is pickled into worker processes, so it keeps paths,
+    not open files; `read` may open a file on first use and keep it.
 
     Attributes:
         format: the name of the format, such as "folder" or "recordio".
@@ -77,50 +67,77 @@ class Source(Protocol):
     def items(self) -> Iterator[Item | Refused]:
         """Every image in a fixed order, and what was refused.
 
-        Raises:
-            ValueError: where the source itself is damaged, naming file, place and reason.
+        Raises ValueError where the source itself is damaged, naming file, place and reason.
         """
         ...
 
     def read(self, locator: str) -> bytes:
-        """The encoded image (JPEG, PNG, …) of one item.
-
-        Raises:
-            ImageError: where that one image cannot be read.
-        """
+        """The encoded image (JPEG, PNG, …) of one item; ImageError where it cannot be read."""
         ...
 
     def pairs(self) -> Iterator[NamedPair] | None:
         """The pairs of a verification protocol; None for a source that has none."""
-        ...
+        return None
 
     def describe(self) -> dict[str, Any]:
-        """Format, path and options, as plain JSON: what `manifest.json` says of the source.
+        """Format, path and options, as plain JSON, for `manifest.json`.
 
         Two sources that describe themselves alike give the same items.
         """
-        ...
+        return {"format": self.format, "path": str(self.path.absolute())}
 
 
-class FileSource:
-    """A source of files under a root, without pairs; a subclass gives `items`.
+class FileSource(Source):
+    """A source of files under the folder `root`; a subclass gives `items`."""
 
-    Attributes:
-        root: the folder that locators are relative to.
-    """
-
-    format = ""
-    path: Path
     root: Path
 
     def read(self, locator: str) -> bytes:
         """The bytes of the file `locator`, a path under the root."""
-        return read_under(self.root, locator)
+        return listing.read_under(self.root, locator)
 
-    def pairs(self) -> Iterator[NamedPair] | None:
-        """None: the source names no pairs of images."""
-        return None
 
-    def describe(self) -> dict[str, Any]:
-        """Format, path and options."""
-        return {"format": self.format, "path": str(self.path.absolute())}
+class FolderSource(FileSource):
+    """Images as most data sets come: `root/person/image.jpg`.
+
+    People and images come in natural order (s2 before s10). One person's folder is listed at a
+    time, so that memory does not grow with the number of images. Dot files are left out without a
+    word; anything else that is no image of a person is refused with a reason. Links may lead out of
+    the root, since whoever made the folder made them.
+
+    Args:
+        root: the folder of folders; ValueError if it is not there.
+
+    Example:
+        for item in FolderSource("lfw").items():
+            ...                     # Item("Abel_Pacheco/Abel_Pacheco_0001.jpg", "Abel_Pacheco", …)
+    """
+
+    format = "folder"
+
+    def __init__(self, root: PathLike):
+        holding = "one folder of images per person"
+        self.root = self.path = listing.existing_folder("root", root, holding)
+
+    def items(self) -> Iterator[Item | Refused]:
+        """Every image, person by person; the locator is the path under the root."""
+        for person in listing.entries(self.root):
+            name = listing.printable(person.name)
+            reason = listing.folder_problem(person)
+            if reason:
+                yield Refused(name, reason)
+            else:
+                yield from self._person(name)
+
+    def _person(self, person: str) -> Iterator[Item | Refused]:
+        try:
+            found = listing.entries(self.root / person)
+        except OSError as error:
+            yield Refused(person, error.strerror or str(error))
+            return
+        if not found:
+            yield Refused(person, "no images")
+        for entry in found:
+            name = f"{person}/{listing.printable(entry.name)}"
+            reason = listing.entry_problem(entry)
+            yield Refused(name, reason) if reason else Item(name, person, name)

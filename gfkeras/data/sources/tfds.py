@@ -13,26 +13,25 @@ import numpy as np
 from PIL import Image
 
 from gfkeras.data.images import ImageError
-from gfkeras.data.sources.source import Item, NamedPair, Refused
+from gfkeras.data.sources.source import Item, Refused, Source
 from gfkeras.errors import by_name, require
 
 # Reading on to a record that is so far ahead is quicker than setting up a new reader.
 _AHEAD = 256
 
 
-class TFDSSource:
+class TFDSSource(Source):
     """One split of a data set of `tensorflow_datasets` that lies prepared on disk.
 
-    Nothing is downloaded. Images that are stored encoded come as their own bytes; arrays come
-    as PNG, which loses nothing. The order is that of the files, not shuffled.
+    Nothing is downloaded. Images that are stored encoded come as their own bytes; arrays come as
+    PNG, which loses nothing. The order is that of the files, not shuffled.
 
-    The locator is the record's number in the split. Records cannot be entered at any place:
-    `read` keeps a reader, goes on from where it stands, and starts another further ahead or
-    back. Reading in the order of `items` is quick, in random order slow.
+    The locator is the record's number in the split. Records cannot be entered at any place: `read`
+    keeps a reader, continues from where it stands, and starts another further ahead or back.
+    Reading in the order of `items` is quick, in random order slow.
 
     Args:
-        name: "lfw", "lfw:0.1.1", or the folder of a prepared version (it holds
-            `dataset_info.json`).
+        name: "lfw", "lfw:0.1.1", or the folder of a prepared version, with `dataset_info.json`.
         split: such as "train" or "train[:10%]".
         data_dir: where prepared data sets lie; the package's own place by default.
         image: the feature that is the image; by default the only one that is.
@@ -65,8 +64,12 @@ class TFDSSource:
         self.path = Path(builder.data_path)
         features = builder.info.features
         by_name("split", split.partition("[")[0], builder.info.splits)
-        self.image = self._image_feature(features, image)
-        self.label = self._label_feature(features, label)
+        for chosen in (image, label):
+            if chosen is not None:
+                by_name("feature", chosen, features)
+        self.image = self._image_feature(features) if image is None else image
+        usual = ("label", "name", "identity", "person")
+        self.label = next((k for k in usual if k in features), None) if label is None else label
 
     def _forget(self) -> None:
         self._builder: Any = None
@@ -105,31 +108,17 @@ class TFDSSource:
         return self._builder
 
     @staticmethod
-    def _image_feature(features: Any, chosen: str | None) -> str:
-        if chosen is not None:
-            by_name("feature", chosen, features)
-            return chosen
+    def _image_feature(features: Any) -> str:
         tfds = require("tensorflow_datasets", "datasets")
         images = [k for k, f in features.items() if isinstance(f, tfds.features.Image)]
-        arrays = [
-            k
-            for k, f in features.items()
-            if f.shape is not None and len(f.shape) == 3 and f.np_dtype == np.uint8
-        ]
-        found = images or arrays
+        solid = [(k, f) for k, f in features.items() if f.shape is not None and len(f.shape) == 3]
+        found = images or [k for k, f in solid if f.np_dtype == np.uint8]
         if len(found) != 1:
             raise ValueError(
                 f"`image` must name the feature that is the image, of {', '.join(features)}. "
                 f"Received: image=None, and {len(found)} could be it"
             )
         return found[0]
-
-    @staticmethod
-    def _label_feature(features: Any, chosen: str | None) -> str | None:
-        if chosen is not None:
-            by_name("feature", chosen, features)
-            return chosen
-        return next((k for k in ("label", "name", "identity", "person") if k in features), None)
 
     def _records(self, first: int = 0) -> Iterator[Any]:
         """The records from number `first` on, as dicts of NumPy values, images not decoded."""
@@ -204,22 +193,11 @@ class TFDSSource:
             self._reader, self._next = reader, number + 1
         return record
 
-    def pairs(self) -> Iterator[NamedPair] | None:
-        """None: these data sets name no pairs."""
-        return None
-
     def describe(self) -> dict[str, Any]:
         """Format, folder, name, version, split and features."""
         info = self._opened().info
-        return {
-            "format": self.format,
-            "path": str(self.path.absolute()),
-            "name": info.name,
-            "version": str(info.version),
-            "split": self.split,
-            "image": self.image,
-            "label": self.label,
-        }
+        chosen = {"split": self.split, "image": self.image, "label": self.label}
+        return super().describe() | {"name": info.name, "version": str(info.version)} | chosen
 
 
 def _png(pixels: Any, place: str) -> bytes:

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -13,28 +11,26 @@ from gfkeras.data.file_bytes import FileBytes
 from gfkeras.data.images import ImageError
 from gfkeras.data.sources import listing
 from gfkeras.data.sources.restricted_pickle import CODINGS, Array, Span, read_pickle
-from gfkeras.data.sources.source import Item, NamedPair, Refused
+from gfkeras.data.sources.source import Item, NamedPair, Refused, Source
+from gfkeras.files import PathLike
 
 FOLDS = 10
 
 
-class VerificationBinSource:
+class VerificationBinSource(Source):
     """Pairs of encoded images in a pickle: a list of 2N images, and N times "same or not".
 
-    Nothing in the file is run: a pickle may name any function for Python to call, and these
-    files are passed around. Only lists, numbers, bytes and NumPy's uint8 and boolean arrays are
-    read, in all the forms that Python 2 and 3 write them.
-
-    Images stay in the file; 17 bytes an image are kept of where they lie, since a pickle cannot
-    be entered in its middle.
+    Nothing in the file is run, since a pickle may name any function for Python to call. Only lists,
+    numbers, bytes and NumPy's uint8 and boolean arrays are read, in all the forms that Python 2 and
+    3 write them. Images stay in the file; 17 bytes an image tell where they lie.
 
     Args:
         path: the `.bin` file.
 
     Raises:
         UnsafePickleError: for a pickle that holds or does anything else.
-        ValueError: for a file that is not there, cut short or damaged, or holds other than two
-            images for each answer.
+        ValueError: for a file that is missing, cut short or damaged, or without two images for each
+            answer.
 
     Example:
         source = VerificationBinSource("lfw.bin")
@@ -43,11 +39,10 @@ class VerificationBinSource:
 
     format = "bin"
 
-    def __init__(self, path: str | os.PathLike[str]):
+    def __init__(self, path: PathLike):
         self.path = listing.existing_file("path", path, "a verification set in InsightFace's .bin")
         self._bytes = FileBytes(self.path)
-        images, same = self._lists(read_pickle(self._bytes))
-        self._same = same
+        images, self._same = self._lists(read_pickle(self._bytes))
         spans = [self._image(number, image) for number, image in enumerate(images)]
         self._offsets = np.array([span.offset for span in spans], np.int64)
         self._lengths = np.array([span.length for span in spans], np.int64)
@@ -58,9 +53,8 @@ class VerificationBinSource:
             raise self._wrong("a pickle of two lists: images, and whether pairs are the same")
         images, answers = content
         if type(images) not in (list, tuple) or type(answers) not in (list, tuple, Array):
-            raise self._wrong(
-                "a list of images and one of booleans", f"{_kind(images)} and {_kind(answers)}"
-            )
+            received = f"{_kind(images)} and {_kind(answers)}"
+            raise self._wrong("a list of images and one of booleans", received)
         if type(answers) is Array:
             if answers.dtype != "b1" or answers.data is None:
                 raise self._wrong("booleans for the pairs", "an array of another kind")
@@ -70,9 +64,8 @@ class VerificationBinSource:
             wrong = next(a for a in answers if type(a) not in (bool, int) or a not in (0, 1))
             raise self._wrong("a boolean for each pair", _kind(wrong))
         if len(images) != 2 * len(same):
-            raise self._wrong(
-                "two images for each answer", f"{len(images)} images and {len(same)} answers"
-            )
+            received = f"{len(images)} images and {len(same)} answers"
+            raise self._wrong("two images for each answer", received)
         return images, np.array(same, np.bool_)
 
     def _image(self, number: int, image: Any) -> Span:
@@ -117,27 +110,18 @@ class VerificationBinSource:
     def pairs(self) -> Iterator[NamedPair] | None:
         """The pairs in order, in ten contiguous folds as even as can be.
 
-        That is `sklearn.model_selection.KFold(10, shuffle=False)` over the pairs, which
-        InsightFace's own evaluation uses.
+        That is `sklearn.model_selection.KFold(10, shuffle=False)`, as in InsightFace's evaluation.
         """
-        return self._pairs()
-
-    def _pairs(self) -> Iterator[NamedPair]:
-        count = len(self._same)
-        size, larger = divmod(count, FOLDS)
-        for number, same in enumerate(self._same.tolist()):
-            # The first `larger` folds have one pair more.
-            in_larger = number < larger * (size + 1)
-            fold = number // (size + 1) if in_larger else (number - larger) // size
-            yield NamedPair(_name(2 * number), _name(2 * number + 1), same, fold)
+        parts = np.array_split(self._same, FOLDS)
+        folds = np.repeat(np.arange(FOLDS), [len(part) for part in parts]).tolist()
+        return (
+            NamedPair(_name(2 * number), _name(2 * number + 1), same, fold)
+            for number, (same, fold) in enumerate(zip(self._same.tolist(), folds, strict=True))
+        )
 
     def describe(self) -> dict[str, Any]:
         """Format, path, and the file's size in bytes."""
-        return {
-            "format": self.format,
-            "path": str(Path(self.path).absolute()),
-            "bytes": self._bytes.size,
-        }
+        return {**super().describe(), "bytes": self._bytes.size}
 
 
 def _name(number: int) -> str:

@@ -18,16 +18,12 @@ _BOXES = ".labeled_faces.txt"
 class YouTubeFacesSource(FileSource):
     """The frames of YouTube Faces, `frame_images_DB/Person_Name/VIDEO/FRAME.jpg`.
 
-    People, videos and frames come in natural order, a video's folder listed at a time. The
-    protocol's pairs are of videos: `video_pairs`. Where the face is in a whole frame:
-    `face_boxes`.
+    People, videos and frames come in natural order, a video's folder listed at a time.
+    `video_pairs` are the protocol's pairs; `face_boxes` say where a whole frame's face is.
 
     Args:
-        root: the folder with `frame_images_DB` or `aligned_images_DB`.
+        root: the folder with `frame_images_DB` or `aligned_images_DB`, else ValueError.
         images: which of the two; by default the first of them that is there.
-
-    Raises:
-        ValueError: for a root without the folder.
 
     Example:
         source = YouTubeFacesSource("YouTubeFaces", images="aligned_images_DB")
@@ -73,11 +69,8 @@ class YouTubeFacesSource(FileSource):
     def video_pairs(self) -> Iterator[tuple[str, str, bool, int]]:
         """(first video, second video, whether the same person, fold from 0) of `splits.txt`.
 
-        A video is "Person/VIDEO", what the names of its frames start with.
-
-        Raises:
-            ValueError: where the file is missing, and for a malformed line, naming file, line,
-                what was expected and received.
+        A video is "Person/VIDEO", what the names of its frames start with. A missing file or a
+        malformed line raises ValueError, naming file, line, what was expected and received.
         """
         file = listing.existing_file("root", self.root / "splits.txt", "YouTube Faces' pairs")
         for line, text in listing.lines(file):
@@ -91,11 +84,7 @@ class YouTubeFacesSource(FileSource):
             yield fields[1], fields[2], fields[3] == "1", int(fields[0]) - 1
 
     def face_boxes(self, person: str) -> Iterator[tuple[str, tuple[float, float, float, float]]]:
-        """(frame's name, (centre x, centre y, width, height) in pixels) of a person's frames.
-
-        Raises:
-            ValueError: where the list is missing, and for a malformed line.
-        """
+        """(frame's name, (centre x, centre y, width, height) in pixels) of a person's frames."""
         if listing.path_problem(person) or "/" in person:
             raise ValueError(f"`person` must be a person's name. Received: person={person!r}")
         path = self.root / FOLDERS[0] / f"{person}{_BOXES}"

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 from collections import Counter
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
@@ -29,52 +30,41 @@ def contact_sheet(
     """A row for each person: the name, how many images there are, and some of them.
 
     Args:
-        rows: (name, number of images or what to say in its place, some of the images, (H, W, 3)
-            uint8).
+        rows: (name, number of images or a text in its place, some images, (H, W, 3) uint8); at
+            least one.
         title: stands above.
         columns: images in a row at most.
         headings: of the columns; none by default.
-
-    Raises:
-        ValueError: if `rows` is empty.
     """
     if not rows:
         raise ValueError("`rows` must hold at least one person. Received: none")
     step = _TILE + _GAP
     top = _MARGIN + 34
-    page = Image.new(
-        "RGB",
-        (2 * _MARGIN + _NAMES + columns * step - _GAP, top + len(rows) * step - _GAP + _MARGIN),
-        "white",
-    )
+    left = _MARGIN + _NAMES
+    width, height = left + columns * step - _GAP + _MARGIN, top + len(rows) * step - _GAP + _MARGIN
+    page = Image.new("RGB", (width, height), "white")
     draw = ImageDraw.Draw(page)
     large, small = ImageFont.load_default(18), ImageFont.load_default(13)
     draw.text((_MARGIN, _MARGIN - 4), title, _INK, large)
     for column, heading in enumerate(headings):
-        x = _MARGIN + _NAMES + column * step
-        draw.text((x, top - 18), _shortened(draw, heading, small, _TILE), _FAINT, small)
+        heading = _shortened(draw, heading, small, _TILE)
+        draw.text((left + column * step, top - 18), heading, _FAINT, small)
     for row, (name, count, images) in enumerate(rows):
         y = top + row * step
         shown = _shortened(draw, name.replace("_", " "), small, _NAMES - 12)
         draw.text((_MARGIN, y + _TILE // 2 - 18), shown, _INK, small)
-        note = (
-            count if isinstance(count, str) else f"{count:,} {'image' if count == 1 else 'images'}"
-        )
+        images_of = f"{count:,} {'image' if count == 1 else 'images'}"
+        note = count if isinstance(count, str) else images_of
         note = _shortened(draw, note.replace("_", " "), small, _NAMES - 12)
         draw.text((_MARGIN, y + _TILE // 2), note, _FAINT, small)
         for column, pixels in enumerate(images[:columns]):
             tile = Image.fromarray(pixels)
             tile.thumbnail((_TILE, _TILE))
-            page.paste(tile, (_MARGIN + _NAMES + column * step, y))
+            page.paste(tile, (left + column * step, y))
     return page
 
 
-def _shortened(
-    draw: ImageDraw.ImageDraw,
-    text: str,
-    font: ImageFont.FreeTypeFont | ImageFont.ImageFont,
-    width: int,
-) -> str:
+def _shortened(draw: ImageDraw.ImageDraw, text: str, font: Any, width: int) -> str:
     if draw.textlength(text, font) <= width:
         return text
     while text and draw.textlength(text + "…", font) > width:
@@ -99,10 +89,8 @@ def drawn_from_records(records: RecordSet, people: int, seed: int) -> Rows:
 
 def drawn_from_source(source: Source, people: int, seed: int) -> Rows:
     """The same of any source, which is listed twice and held in memory by names only."""
-    counts: Counter[str] = Counter()
-    for item in source.items():
-        if isinstance(item, Item):
-            counts[item.identity or "(no name)"] += 1
+    items = (item for item in source.items() if isinstance(item, Item))
+    counts = Counter(item.identity or "(no name)" for item in items)
     names = list(counts)
     rng = np.random.default_rng(seed)
     sizes = np.array(list(counts.values()), np.int64)

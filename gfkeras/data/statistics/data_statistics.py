@@ -20,13 +20,12 @@ class DataStatistics:
     """Counts and sizes of a data set.
 
     Attributes:
-        images: how many, those of no known person included.
+        images: how many, including those of no known person.
         identities: how many people.
         per_identity: {identity: images}.
         unlabelled: images whose source names no person.
         sizes: {(width, height): images}.
-        bytes_per_image: median size of the encoded images.
-        total_bytes: of all of them.
+        bytes_per_image, total_bytes: median and sum of the encoded images' sizes.
         unreadable: {name: reason} of what is no image.
     """
 
@@ -109,17 +108,13 @@ class DataStatistics:
         """Everything but the counts of each person, whose quartiles are given."""
         counts = list(self.per_identity.values())
         quartiles = np.percentile(counts, [0, 25, 50, 75, 100]) if counts else np.zeros(5)
+        names, columns = ("min", "q1", "median", "q3", "max"), ("from", "to", "identities")
         return {
             "images": self.images,
             "identities": self.identities,
             "unlabelled": self.unlabelled,
-            "images_per_identity": dict(
-                zip(("min", "q1", "median", "q3", "max"), quartiles.tolist(), strict=True)
-            ),
-            "histogram": [
-                {"from": low, "to": high, "identities": count}
-                for low, high, count in self.histogram()
-            ],
+            "images_per_identity": dict(zip(names, quartiles.tolist(), strict=True)),
+            "histogram": [dict(zip(columns, row, strict=True)) for row in self.histogram()],
             "sizes": {f"{width}x{height}": n for (width, height), n in self.sizes.items()},
             "bytes_per_image_median": self.bytes_per_image,
             "total_bytes": self.total_bytes,

@@ -15,12 +15,9 @@ _BLOCK = 512
 
 @dataclasses.dataclass(frozen=True)
 class NearDuplicate:
-    """Two images that are nearly one: the same photo, or frames of a moment.
+    """Two images, by name, that are nearly one: the same photo, or frames of a moment.
 
-    Attributes:
-        first, second: their names.
-        cosine: of their embeddings.
-        same_identity: whether they are filed under one person.
+    `cosine` is that of their embeddings; `same_identity` if both are filed under one person.
     """
 
     first: str
@@ -33,12 +30,8 @@ class NearDuplicate:
 class Mislabelled:
     """An image that is nearer to another person's images than to those of its own.
 
-    Attributes:
-        name: of the image.
-        identity: under which it is filed.
-        cosine: to the mean of that person's other images.
-        looks_like: the person whose images it is nearest to.
-        cosine_other: to the mean of those.
+    `cosine` is to the mean of the other images of `identity`, under which it is filed;
+    `cosine_other` to the mean of those of `looks_like`, the nearest person.
     """
 
     name: str
@@ -52,9 +45,7 @@ class Mislabelled:
 class Suspects:
     """The findings of `find_suspects`, the most striking first.
 
-    Attributes:
-        near_duplicates: pairs above the cosine asked for.
-        mislabelled: images of people with two images or more.
+    Pairs above the cosine asked for, and images of people with two images or more.
     """
 
     near_duplicates: list[NearDuplicate]
@@ -71,8 +62,8 @@ def find_suspects(
     """Compares every image with every other, and with every person.
 
     An image is likely mislabelled if cos(x, m_j) > cos(x, m_y) + lead, with m_j the direction of
-    the mean of another person's embeddings and m_y that of its own person's without x itself.
-    The time grows with the square of the number of images.
+    the mean of another person's embeddings and m_y that of its own person's without x itself. The
+    time grows with the square of the number of images.
 
     Args:
         embedding: (N, D); need not be normalised.
@@ -82,8 +73,7 @@ def find_suspects(
         lead: how much nearer the other person must be.
 
     Raises:
-        ValueError: for lengths that differ, embeddings that are not finite, or a bound out of
-            its range.
+        ValueError: for lengths that differ, infinite embeddings, or a bound out of its range.
     """
     embedding = np.asarray(embedding, np.float32)
     if embedding.ndim != 2 or not len(embedding) == len(names) == len(identities):
@@ -116,16 +106,11 @@ def _near_duplicates(
         # Each pair once: a block against what comes after each of its rows.
         scores = unit[start : start + _BLOCK] @ unit[start:].T
         rows, columns = np.nonzero(np.triu(scores, 1) >= least)
-        found += [
-            NearDuplicate(
-                str(names[start + row]),
-                str(names[start + column]),
-                float(scores[row, column]),
-                bool(person[start + row] == person[start + column]),
-            )
-            for row, column in zip(rows.tolist(), columns.tolist(), strict=True)
-            if column > row
-        ]
+        for row, column in zip(rows.tolist(), columns.tolist(), strict=True):
+            first, second = start + row, start + column
+            if column > row:
+                same, score = bool(person[first] == person[second]), float(scores[row, column])
+                found.append(NearDuplicate(str(names[first]), str(names[second]), score, same))
     return sorted(found, key=lambda pair: (-pair.cosine, pair.first, pair.second))
 
 
@@ -148,13 +133,6 @@ def _mislabelled(
         other = scores.argmax(axis=1)
         nearest = scores[rows, other]
         for row in np.flatnonzero((counts[owner] > 1) & (nearest > own + lead)).tolist():
-            found.append(
-                Mislabelled(
-                    str(names[start + row]),
-                    str(people[owner[row]]),
-                    float(own[row]),
-                    str(people[other[row]]),
-                    float(nearest[row]),
-                )
-            )
+            filed = (str(names[start + row]), str(people[owner[row]]), float(own[row]))
+            found.append(Mislabelled(*filed, str(people[other[row]]), float(nearest[row])))
     return sorted(found, key=lambda image: (image.cosine - image.cosine_other, image.name))

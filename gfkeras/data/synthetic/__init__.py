@@ -1,8 +1,7 @@
 """Procedural faces: people that never lived, for tests, benchmarks, demos and documentation.
 
-Every person has fixed parameters (skin, bones, eyes, hair, habits); pose, expression, light,
-occlusion and camera change from picture to picture. All of it follows from three numbers: seed,
-identity, variation.
+Every person has fixed parameters (skin, bones, eyes, hair, habits). Pose, expression, light,
+occlusion and camera change from image to image. Seed, identity and variation determine it all.
 """
 
 from gfkeras.data.synthetic.dataset import synthetic_faces, write_synthetic_folder

@@ -26,29 +26,31 @@ class Canvas:
         side = round(SPAN * scale)
         self.pixels = np.zeros((side, side, 4), np.uint8)
 
-    def to_pixels(self, points: np.ndarray) -> np.ndarray:
+    def _to_pixels(self, points: np.ndarray) -> np.ndarray:
         """Face coordinates (..., 2) to canvas pixel coordinates (..., 2)."""
         offset = np.array((MIDLINE + MARGIN, MARGIN), np.float32)
         return (np.asarray(points, np.float32) + offset) * self.scale - 0.5
 
-    def _fixed(self, points: np.ndarray, corner: tuple[int, int] = (0, 0)) -> np.ndarray:
-        return np.rint((self.to_pixels(points) - corner) * (1 << _SHIFT)).astype(np.int32)
-
-    def _fixed_all(
+    def _fixed(
         self, lines: Sequence[np.ndarray], corner: tuple[int, int] = (0, 0)
     ) -> list[np.ndarray]:
-        if len({len(line) for line in lines}) == 1:
-            return list(self._fixed(np.stack(lines), corner))
-        return [self._fixed(line, corner) for line in lines]
+        """Lines in the fixed-point pixel coordinates that OpenCV draws by."""
+        # Lines of equal length are converted in one go.
+        groups = [np.stack(lines)] if len({len(line) for line in lines}) == 1 else lines
+        fixed = [
+            np.rint((self._to_pixels(group) - corner) * (1 << _SHIFT)).astype(np.int32)
+            for group in groups
+        ]
+        return list(fixed[0]) if fixed[0].ndim == 3 else fixed
 
     def fill(self, points: np.ndarray, colour: np.ndarray) -> None:
         """Fill the polygon `points` (N, 2) with an opaque colour."""
-        cv2.fillPoly(self.pixels, [self._fixed(points)], _rgba(colour), cv2.LINE_AA, _SHIFT)
+        cv2.fillPoly(self.pixels, self._fixed([points]), _rgba(colour), cv2.LINE_AA, _SHIFT)
 
     def lines(self, lines: Sequence[np.ndarray], colour: np.ndarray, width: float) -> None:
         """Draw open polylines, each (N, 2), opaque, `width` template pixels wide."""
         thickness = max(1, round(width * self.scale))
-        fixed = self._fixed_all(lines)
+        fixed = self._fixed(lines)
         cv2.polylines(self.pixels, fixed, False, _rgba(colour), thickness, cv2.LINE_AA, _SHIFT)
 
     def soft_fill(
@@ -59,16 +61,10 @@ class Canvas:
         blur: float = 0.0,
     ) -> None:
         """Blend polygons whose edges are blurred by `blur` template pixels (one sigma)."""
-        if opacity < _FAINT:
-            return
-        polygons = [shapes] if isinstance(shapes, np.ndarray) else list(shapes)
-        patch = self._patch(np.concatenate(polygons), 3.0 * blur + 1.0)
-        if patch is None:
-            return
-        corner, view = patch
-        mask = np.zeros(view.shape[:2], np.uint8)
-        cv2.fillPoly(mask, self._fixed_all(polygons, corner), 255, cv2.LINE_AA, _SHIFT)
-        self._blend(view, mask, colour, opacity, blur)
+        if opacity >= _FAINT:
+            polygons = [shapes] if isinstance(shapes, np.ndarray) else shapes
+            view, mask, _ = self._part(polygons, 3.0 * blur + 1.0)
+            self._blend(view, mask, colour, opacity, blur)
 
     def soft_lines(
         self,
@@ -79,19 +75,12 @@ class Canvas:
         blur: float = 0.0,
     ) -> None:
         """Blend open polylines with soft edges."""
-        if opacity < _FAINT:
-            return
-        patch = self._patch(np.concatenate(list(lines)), 3.0 * blur + width + 1.0)
-        if patch is None:
-            return
-        corner, view = patch
-        mask = np.zeros(view.shape[:2], np.uint8)
-        thickness = max(1, round(width * self.scale))
-        # A line thinner than one pixel is drawn one pixel wide and fainter.
-        fade = min(1.0, width * self.scale / thickness)
-        fixed = self._fixed_all(lines, corner)
-        cv2.polylines(mask, fixed, False, 255, thickness, cv2.LINE_AA, _SHIFT)
-        self._blend(view, mask, colour, opacity * fade, blur)
+        if opacity >= _FAINT:
+            thickness = max(1, round(width * self.scale))
+            view, mask, _ = self._part(lines, 3.0 * blur + width + 1.0, thickness)
+            # A line thinner than one pixel is drawn one pixel wide and fainter.
+            opacity *= min(1.0, width * self.scale / thickness)
+            self._blend(view, mask, colour, opacity, blur)
 
     def copy(self) -> Canvas:
         """A canvas of its own with the same picture."""
@@ -101,40 +90,45 @@ class Canvas:
 
     def paste(self, polygons: Sequence[np.ndarray], other: Canvas) -> None:
         """Copy what another canvas shows inside the polygons."""
-        patch = self._patch(np.concatenate(list(polygons)), 1.0)
-        if patch is None:
-            return
-        corner, view = patch
-        mask = np.zeros(view.shape[:2], np.uint8)
-        cv2.fillPoly(mask, self._fixed_all(polygons, corner), 255, cv2.LINE_AA, _SHIFT)
-        x, y = corner
+        view, mask, (x, y) = self._part(polygons, 1.0)
         source = other.pixels[y : y + view.shape[0], x : x + view.shape[1]]
-        weight = mask * np.float32(1.0 / 255.0)
-        view[...] = cv2.blendLinear(
-            np.ascontiguousarray(source), np.ascontiguousarray(view), weight, 1.0 - weight
-        )
+        _mix(view, source, mask * np.float32(1.0 / 255.0))
 
-    def _patch(self, points: np.ndarray, pad: float) -> tuple[tuple[int, int], np.ndarray] | None:
-        pixel = self.to_pixels(points)
-        extra = pad * self.scale
+    def _part(
+        self, lines: Sequence[np.ndarray], pad: float, thickness: int = 0
+    ) -> tuple[np.ndarray, np.ndarray, tuple[int, int]]:
+        """The pixels around polygons, or around lines of a thickness; their mask; the corner."""
+        points, extra = self._to_pixels(np.concatenate(list(lines))), pad * self.scale
         side = self.pixels.shape[0]
-        low, high = (pixel.min(0) - extra).tolist(), (pixel.max(0) + extra + 2.0).tolist()
+        low, high = (points.min(0) - extra).tolist(), (points.max(0) + extra + 2.0).tolist()
         left, top = (min(max(int(value), 0), side) for value in low)
         right, bottom = (min(max(int(value), 0), side) for value in high)
-        if right <= left or bottom <= top:
-            return None
-        return (left, top), self.pixels[top:bottom, left:right]
+        view = self.pixels[top:bottom, left:right]
+        mask = np.zeros(view.shape[:2], np.uint8)
+        if mask.size:
+            fixed = self._fixed(lines, (left, top))
+            if thickness:
+                cv2.polylines(mask, fixed, False, 255, thickness, cv2.LINE_AA, _SHIFT)
+            else:
+                cv2.fillPoly(mask, fixed, 255, cv2.LINE_AA, _SHIFT)
+        return view, mask, (left, top)
 
     def _blend(
         self, view: np.ndarray, mask: np.ndarray, colour: np.ndarray, opacity: float, blur: float
     ) -> None:
         # Below this the blur is no wider than what anti-aliasing already does.
-        if blur * self.scale > 0.5:
+        if mask.size and blur * self.scale > 0.5:
             mask = cv2.GaussianBlur(mask, (0, 0), blur * self.scale)
-        weight = mask * np.float32(min(opacity, 1.0) / 255.0)
         paint = np.empty(view.shape, np.uint8)
         paint[...] = np.array(_rgba(colour)).astype(np.uint8)
-        view[...] = cv2.blendLinear(paint, np.ascontiguousarray(view), weight, 1.0 - weight)
+        _mix(view, paint, mask * np.float32(min(opacity, 1.0) / 255.0))
+
+
+def _mix(view: np.ndarray, paint: np.ndarray, weight: np.ndarray) -> None:
+    """Lay `paint` over the pixels of `view`; nothing to do outside of the canvas."""
+    if view.size:
+        paint, below = np.ascontiguousarray(paint), np.ascontiguousarray(view)
+        view[...] = cv2.blendLinear(paint, below, weight, 1.0 - weight)
 
 
 def _rgba(colour: np.ndarray) -> tuple[float, float, float, float]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 
 import cv2
@@ -10,7 +9,7 @@ import numpy as np
 
 from gfkeras.data.synthetic.identity import draw_identity
 from gfkeras.data.synthetic.rendering import SIZE, check_count, check_strength, render_picture
-from gfkeras.files import replacing
+from gfkeras.files import PathLike, replacing
 
 
 def synthetic_faces(
@@ -20,19 +19,18 @@ def synthetic_faces(
     first_identity: int = 0,
     strength: float = 1.0,
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Draw the same number of pictures of each of several people, person by person.
+    """Draw the same number of images of each of several people, person by person.
 
     Args:
         num_identities: number of people, 1 or more.
-        images_per_identity: pictures of each, 1 or more.
+        images_per_identity: images of each, 1 or more.
         seed: number of the population.
         first_identity: number of the first person, so that training and held-out people can
             be drawn from one population without overlap.
-        strength: how much pictures of a person differ, from 0 to 1.
+        strength: how much images of a person differ, from 0 to 1.
 
     Returns:
-        images, uint8 (N, 112, 112, 3) RGB, and labels, int32 (N,), counted from 0 at
-        `first_identity`.
+        images, uint8 (N, 112, 112, 3) RGB, and labels, int32 (N,), counted from 0.
 
     Raises:
         ValueError: an argument is not an integer or is too small.
@@ -43,51 +41,44 @@ def synthetic_faces(
         >>> images.shape, labels.tolist()
         ((6, 112, 112, 3), [0, 0, 1, 1, 2, 2])
     """
-    _check(num_identities, images_per_identity, seed, first_identity)
-    check_strength(strength)
-    images = np.empty((num_identities * images_per_identity, SIZE, SIZE, 3), np.uint8)
+    _check(num_identities, images_per_identity, seed, first_identity, strength)
+    images = np.empty((num_identities, images_per_identity, SIZE, SIZE, 3), np.uint8)
     for person in range(num_identities):
         identity = int(first_identity + person)
         drawn = draw_identity(identity, int(seed))
         for variation in range(images_per_identity):
-            images[person * images_per_identity + variation] = render_picture(
-                drawn, identity, variation, int(seed), strength=float(strength)
-            )
+            image = render_picture(drawn, identity, variation, int(seed), SIZE, strength)
+            images[person, variation] = image
     labels = np.repeat(np.arange(num_identities, dtype=np.int32), images_per_identity)
-    return images, labels
+    return images.reshape(-1, SIZE, SIZE, 3), labels
 
 
 def write_synthetic_folder(
-    root: str | os.PathLike[str],
+    root: PathLike,
     num_identities: int,
     images_per_identity: int,
     seed: int = 0,
     first_identity: int = 0,
     strength: float = 1.0,
 ) -> Path:
-    """Write synthetic faces as `root`/id_00000/0000.png and so on, one folder per person.
+    """Write the images of `synthetic_faces` as `root`/id_00000/0000.png, a folder per person.
 
-    Each file appears under its name only when it is complete, and files that already exist are
-    kept, so an interrupted call is finished by repeating it. A root written with another seed is
-    not noticed: give each population a folder of its own.
+    A file appears when it is complete, and existing files are kept: repeat an interrupted call to
+    finish it. A root written with another seed is not noticed: give each population its own folder.
 
     Args:
         root: folder to write to; made where it is missing.
-        num_identities: number of people, 1 or more.
-        images_per_identity: pictures of each, 1 or more.
-        seed: number of the population.
-        first_identity: number of the first person, also in the folder's name.
-        strength: how much pictures of a person differ, from 0 to 1.
+        num_identities, images_per_identity, seed, first_identity, strength: as of
+            `synthetic_faces`; the folders are numbered from `first_identity`.
 
     Returns:
         `root` as a Path.
 
     Raises:
-        ValueError: a number is not an integer or is too small.
+        ValueError: as `synthetic_faces`.
         NotADirectoryError or FileExistsError: `root` is a file.
     """
-    _check(num_identities, images_per_identity, seed, first_identity)
-    check_strength(strength)
+    _check(num_identities, images_per_identity, seed, first_identity, strength)
     root = Path(root)
     for person in range(num_identities):
         identity = int(first_identity + person)
@@ -98,15 +89,18 @@ def write_synthetic_folder(
             path = folder / f"{variation:04d}.png"
             if path.exists():
                 continue
-            image = render_picture(drawn, identity, variation, int(seed), strength=float(strength))
+            image = render_picture(drawn, identity, variation, int(seed), SIZE, strength)
             _, data = cv2.imencode(".png", image[..., ::-1])
             with replacing(path) as temporary:
                 temporary.write_bytes(data.tobytes())
     return root
 
 
-def _check(num_identities: int, images_per_identity: int, seed: int, first_identity: int) -> None:
+def _check(
+    num_identities: int, images_per_identity: int, seed: int, first_identity: int, strength: float
+) -> None:
     check_count("num_identities", num_identities, 1)
     check_count("images_per_identity", images_per_identity, 1)
     check_count("seed", seed, 0)
     check_count("first_identity", first_identity, 0)
+    check_strength(strength)

@@ -21,48 +21,41 @@ def draw_marks(canvas: Canvas, person: Identity, variation: Variation) -> None:
     smile = max(variation.smile, 0.0)
     speck = p.skin * np.array((0.78, 0.64, 0.52), np.float32)
     freckles = [ellipse(x, y, radius, radius * 0.9) for x, y, radius in p.freckles.tolist()]
-    if freckles:
-        canvas.soft_fill(freckles, speck, 0.45)
     moles = [ellipse(x, y, radius, radius) for x, y, radius in p.moles.tolist()]
-    if moles:
-        canvas.soft_fill(moles, p.skin * 0.42, 0.9)
-
+    for marks, colour, opacity in ((freckles, speck, 0.45), (moles, p.skin * 0.42, 0.9)):
+        if marks:
+            canvas.soft_fill(marks, colour, opacity)
     line = p.skin * np.array((0.66, 0.54, 0.50), np.float32)
     fold = 0.10 + 0.38 * p.wrinkles + 0.28 * smile
     mouth_width, _ = mouth_shape(p, variation)
+    outer = p.eye_spacing + p.eye_width + 1.5
     folds, crows = [], []
     for side in (-1.0, 1.0):
         folds.append(
             curve(
-                [
-                    (side * (p.nose_width + 1.6), p.nose_y + 0.5),
-                    (side * (p.nose_width + 5.0 + smile), p.nose_y + 7.5),
-                    (side * (mouth_width + 3.6), p.mouth_y - 3.5),
-                    (side * (mouth_width + 4.2), p.mouth_y + 1.5),
-                ]
+                (side * (p.nose_width + 1.6), p.nose_y + 0.5),
+                (side * (p.nose_width + 5.0 + smile), p.nose_y + 7.5),
+                (side * (mouth_width + 3.6), p.mouth_y - 3.5),
+                (side * (mouth_width + 4.2), p.mouth_y + 1.5),
             )
         )
-        outer = p.eye_spacing + p.eye_width + 1.5
-        for bend in (-2.2, 0.2, 2.4):
-            crows.append(
-                curve(
-                    [
-                        (side * outer, p.eye_y + 0.5 * bend),
-                        (side * (outer + 2.6), p.eye_y + 0.9 * bend),
-                        (side * (outer + 4.8), p.eye_y + 1.9 * bend),
-                    ]
-                )
+        crows += [
+            curve(
+                (side * outer, p.eye_y + 0.5 * bend),
+                (side * (outer + 2.6), p.eye_y + 0.9 * bend),
+                (side * (outer + 4.8), p.eye_y + 1.9 * bend),
             )
+            for bend in (-2.2, 0.2, 2.4)
+        ]
     canvas.soft_lines(folds, line, 1.3, fold, blur=0.75)
     canvas.soft_lines(crows, line, 0.7, 0.6 * p.wrinkles * (0.5 + smile), blur=0.35)
     furrow = 0.42 * p.wrinkles + 0.3 * p.wrinkles * max(variation.brow_raise, 0.0)
     if furrow > 0.08:
-        forehead = []
-        for level in range(3):
-            y = p.eye_y - p.brow_height - 7.0 - 5.2 * level
-            forehead.append(
-                curve([(-16 + 2 * level, y + 0.8), (-7, y - 0.6), (6, y), (17 - level, y + 0.9)])
-            )
+        levels = [(level, p.eye_y - p.brow_height - 7.0 - 5.2 * level) for level in range(3)]
+        forehead = [
+            curve((-16 + 2 * level, y + 0.8), (-7, y - 0.6), (6, y), (17 - level, y + 0.9))
+            for level, y in levels
+        ]
         canvas.soft_lines(forehead, line, 0.8, furrow, blur=0.5)
 
 
@@ -75,31 +68,18 @@ def draw_nose(canvas: Canvas, person: Identity) -> None:
     for side in (-1.0, 1.0):
         creases.append(
             curve(
-                [
-                    (side * (p.nose_width - 0.9), p.nose_y - 2.6),
-                    (side * (p.nose_width + 0.4), p.nose_y - 0.2),
-                    (side * (p.nose_width - 0.1), p.nose_y + 2.6),
-                    (side * (p.nose_width - 2.4), p.nose_y + 3.6),
-                ]
+                (side * (p.nose_width - 0.9), p.nose_y - 2.6),
+                (side * (p.nose_width + 0.4), p.nose_y - 0.2),
+                (side * (p.nose_width - 0.1), p.nose_y + 2.6),
+                (side * (p.nose_width - 2.4), p.nose_y + 3.6),
             )
         )
-        opening = ellipse(
-            side * p.nose_width * 0.48,
-            p.nose_y + 3.1,
-            p.nose_width * 0.24,
-            0.65 + 0.65 * p.nostril,
-            -0.30 * side,
-        )
-        openings.append(opening)
+        x, y, height = side * p.nose_width * 0.48, p.nose_y + 3.1, 0.65 + 0.65 * p.nostril
+        openings.append(ellipse(x, y, p.nose_width * 0.24, height, -0.30 * side))
     canvas.soft_fill(openings, hole, 0.85, blur=0.4)
     canvas.soft_lines(creases, crease, 0.9, 0.5, blur=0.45)
-    base = curve(
-        [
-            (-p.nose_width * 0.4, p.nose_y + 3.7),
-            (0, p.nose_y + 4.6),
-            (p.nose_width * 0.4, p.nose_y + 3.7),
-        ]
-    )
+    half, y = p.nose_width * 0.4, p.nose_y + 3.7
+    base = curve((-half, y), (0, p.nose_y + 4.6), (half, y))
     canvas.soft_lines([base], crease, 0.9, 0.45, blur=0.5)
 
 
@@ -118,37 +98,31 @@ def draw_mouth(canvas: Canvas, person: Identity, variation: Variation) -> None:
     centre = y + 0.25 * lift
 
     def across(middle: float, side: float, reach: float = 0.45) -> np.ndarray:
-        return curve(
-            [corner_l, (-reach * width, side), (0, middle), (reach * width, side), corner_r], 8
-        )
+        out = reach * width
+        return curve(corner_l, (-out, side), (0, middle), (out, side), corner_r, samples=8)
 
     bow = 0.9 * p.cupid_bow
     top = curve(
-        [
-            corner_l,
-            (-0.55 * width, centre - 0.62 * upper - 0.35 * lift),
-            (-0.19 * width, centre - upper - bow * 0.6),
-            (0, centre - upper + bow * 0.6),
-            (0.19 * width, centre - upper - bow * 0.6),
-            (0.55 * width, centre - 0.62 * upper - 0.35 * lift),
-            corner_r,
-        ],
-        6,
+        corner_l,
+        (-0.55 * width, centre - 0.62 * upper - 0.35 * lift),
+        (-0.19 * width, centre - upper - bow * 0.6),
+        (0, centre - upper + bow * 0.6),
+        (0.19 * width, centre - upper - bow * 0.6),
+        (0.55 * width, centre - 0.62 * upper - 0.35 * lift),
+        corner_r,
     )
     upper_edge = across(centre + 0.35, centre - 0.15 * lift)
     lower_edge = across(centre + gap + 0.35, centre + 0.85 * gap - 0.15 * lift)
     bottom = across(centre + gap + lower, centre + 0.85 * gap + 0.78 * lower - 0.2 * lift, 0.5)
 
-    upper_colour, lower_colour = p.lips * 0.86, p.lips
     soft = 0.35 * (1.0 - 0.6 * p.make_up)
-    canvas.soft_fill(np.concatenate([top, lower_edge[::-1]]), upper_colour, 0.92, blur=soft)
-    canvas.soft_fill(np.concatenate([lower_edge, bottom[::-1]]), lower_colour, 0.92, blur=soft)
+    canvas.soft_fill(np.concatenate([top, lower_edge[::-1]]), p.lips * 0.86, 0.92, blur=soft)
+    canvas.soft_fill(np.concatenate([lower_edge, bottom[::-1]]), p.lips, 0.92, blur=soft)
     if gap > 0.25:
         opening = np.concatenate([upper_edge, lower_edge[::-1]])
         canvas.fill(opening, np.array((58, 18, 18), np.float32))
-        teeth_low = across(
-            centre + min(gap, 0.5 + 0.75 * gap), centre + 0.55 * gap - 0.15 * lift, 0.42
-        )
+        middle = centre + min(gap, 0.5 + 0.75 * gap)
+        teeth_low = across(middle, centre + 0.55 * gap - 0.15 * lift, 0.42)
         keep = np.abs(upper_edge[:, 0]) < 0.82 * width
         teeth = np.concatenate([upper_edge[keep], teeth_low[keep][::-1]])
         canvas.soft_fill(teeth, np.array((236, 228, 214), np.float32), 0.93, blur=0.2)
@@ -220,9 +194,8 @@ def draw_eyes(canvas: Canvas, person: Identity, variation: Variation) -> None:
     canvas.soft_lines([eye.bag for eye in eyes], shade, 1.0, bags, blur=0.6)
     if variation.eye_open > 0.35:
         _draw_eyeballs(canvas, p, variation, eyes)
-    lash_width = 0.7 + 0.75 * p.lashes
-    uppers = [eye.upper for eye in eyes]
-    canvas.soft_lines(uppers, _DARK, lash_width, 0.72 + 0.25 * p.lashes, blur=0.22)
+    uppers, width = [eye.upper for eye in eyes], 0.7 + 0.75 * p.lashes
+    canvas.soft_lines(uppers, _DARK, width, 0.72 + 0.25 * p.lashes, blur=0.22)
     rim = 0.5 + 0.25 * p.make_up
     canvas.soft_lines([eye.lower for eye in eyes], shade * 0.72, 0.6, rim, blur=0.25)
     if p.lashes > 0.45:
@@ -251,26 +224,24 @@ def _draw_eyeballs(canvas: Canvas, p: Identity, variation: Variation, eyes: list
     for x, y in centres:
         balls.fill(ellipse(x, y, radius * 0.42, radius * 0.42), _DARK * 0.5)
         balls.fill(ellipse(x + glint, y - 0.42 * radius, 0.72, 0.66), np.full(3, 255.0))
-    outlines = [np.concatenate([eye.upper, eye.lower[::-1]]) for eye in eyes]
-    canvas.paste(outlines, balls)
+    canvas.paste([np.concatenate([eye.upper, eye.lower[::-1]]) for eye in eyes], balls)
 
 
 def draw_brows(canvas: Canvas, person: Identity, variation: Variation) -> None:
     """Brows as a soft body with a few hairs on it."""
     p = person
-    colour = p.hair * 0.62 + p.skin * 0.08
+    colour, along = p.hair * 0.62 + p.skin * 0.08, (_LID + 1.0) * 0.5
     bodies: list[np.ndarray] = []
     hairs: list[np.ndarray] = []
     for side in (-1.0, 1.0):
-        along = (_LID + 1.0) * 0.5
         raised = 1.3 * variation.brow_raise + 0.35 * side * float(p.asymmetry[2])
         start = p.eye_spacing - p.eye_width * 0.95 + p.brow_gap
         x = side * (start + along * p.brow_length * 1.55)
         rise = p.brow_arch * np.sin(np.pi * along**1.25) + 9.0 * p.brow_tilt * (along - 0.5)
         y = p.eye_y - p.brow_height - raised - rise
         thick = p.brow_thickness * (1.0 - 0.72 * along**2) * (0.72 + 0.9 * along * (1 - along))
-        body = np.concatenate([np.stack([x, y - thick], 1), np.stack([x, y + thick], 1)[::-1]])
-        bodies.append(body)
+        upper, lower = np.stack([x, y - thick], 1), np.stack([x, y + thick], 1)
+        bodies.append(np.concatenate([upper, lower[::-1]]))
         root = np.stack([x, y + thick * 0.8], 1)
         tip = np.stack([x + side * 1.8, y - thick * (0.9 - 0.5 * along)], 1)
         hairs += list(np.stack([root, tip], 1)[:-1])

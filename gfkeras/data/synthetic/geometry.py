@@ -39,18 +39,18 @@ def _spline_basis(count: int, samples: int, closed: bool) -> np.ndarray:
     return basis
 
 
-def curve(points: object, samples: int = 6, closed: bool = False) -> np.ndarray:
-    """A smooth curve (M, 2) through the control points (N, 2)."""
+def curve(*points: object, samples: int = 6, closed: bool = False) -> np.ndarray:
+    """A smooth curve (M, 2) through the control points (x, y)."""
     control = np.asarray(points, np.float32)
     return _spline_basis(len(control), samples, closed) @ control
 
 
-def mirrored(points: object) -> np.ndarray:
-    """Close a right-hand outline (N, 2), top to bottom, with its mirror image at x = 0."""
+def outline(*points: object, samples: int = 6) -> np.ndarray:
+    """A closed curve: a right-hand outline, top to bottom, and its mirror image at x = 0."""
     right = np.asarray(points, np.float32)
     left = right[::-1] * np.array((-1.0, 1.0), np.float32)
-    inner = slice(1 if right[-1, 0] == 0 else 0, len(left) - (1 if right[0, 0] == 0 else 0))
-    return np.concatenate([right, left[inner]])
+    inner = slice(int(right[-1, 0] == 0), len(left) - int(right[0, 0] == 0))
+    return curve(*right, *left[inner], samples=samples, closed=True)
 
 
 def ellipse(x: float, y: float, width: float, height: float, angle: float = 0.0) -> np.ndarray:
@@ -79,16 +79,9 @@ def rotation(yaw: float, pitch: float) -> np.ndarray:
 def landmarks(person: Identity, variation: Variation) -> np.ndarray:
     """The five points (5, 2) of the unturned face, in face coordinates."""
     width, lift = mouth_shape(person, variation)
-    return np.array(
-        [
-            (-person.eye_spacing, person.eye_y),
-            (person.eye_spacing, person.eye_y),
-            (0.0, person.nose_y),
-            (-width, person.mouth_y - lift),
-            (width, person.mouth_y - lift),
-        ],
-        np.float32,
-    )
+    eyes, mouth_y = (person.eye_spacing, person.eye_y), person.mouth_y - lift
+    points = [(-eyes[0], eyes[1]), eyes, (0.0, person.nose_y), (-width, mouth_y), (width, mouth_y)]
+    return np.array(points, np.float32)
 
 
 def mouth_shape(person: Identity, variation: Variation) -> tuple[float, float]:

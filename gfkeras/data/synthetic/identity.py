@@ -2,143 +2,29 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from types import SimpleNamespace
 
 import numpy as np
 
-# Control colours (RGB, 0..255) that continuous parameters interpolate between.
-_SKIN = np.array(
-    [
-        (242, 208, 188),
-        (236, 194, 166),
-        (225, 177, 143),
-        (198, 144, 107),
-        (158, 106, 74),
-        (118, 77, 54),
-        (84, 55, 41),
-    ],
-    np.float32,
-)
-_HAIR = np.array(
-    [
-        (22, 18, 18),
-        (46, 32, 26),
-        (84, 54, 36),
-        (122, 80, 48),
-        (146, 88, 54),
-        (178, 132, 78),
-        (220, 186, 124),
-    ],
-    np.float32,
-)
-_IRIS = np.array(
-    [
-        (44, 26, 18),
-        (82, 50, 28),
-        (122, 88, 46),
-        (106, 120, 70),
-        (96, 132, 128),
-        (92, 134, 172),
-        (136, 156, 170),
-    ],
-    np.float32,
-)
+# Control colours (RGB, hexadecimal) that continuous parameters interpolate between.
+_SKIN = "f2d0bc ecc2a6 e1b18f c6906b 9e6a4a 764d36 543729"
+_HAIR = "161212 2e201a 543624 7a5030 925836 b2844e dcba7c"
+_IRIS = "2c1a12 52321c 7a582e 6a7846 608480 5c86ac 889caa"
+_FRAMES = "181618 462416 781e24 283460 beb8b0"
 _GREY = np.array((196, 196, 198), np.float32)
 
 
-@dataclass(frozen=True, slots=True)
-class Identity:
-    """The fixed parameters of one person; lengths in pixels of the 112x112 template.
+class Identity(SimpleNamespace):
+    """The fixed parameters of one person, as `draw_identity` names them.
 
-    x is measured from the face's midline, y from the picture's upper edge, angles in radians,
-    colours are RGB float32 0..255, strengths run from 0 to 1. Draw one with `draw_identity`.
+    Lengths are in pixels of the 112x112 template, x from the face's midline, y from the image's
+    upper edge. Angles are in radians, colours RGB float32 0..255, strengths from 0 to 1.
     """
 
-    masculine: float
-    age: float
-    skin: np.ndarray
-    skin_texture: np.ndarray
-    # Face outline
-    cheek_width: float
-    temple_width: float
-    jaw_width: float
-    jaw_height: float
-    chin_width: float
-    chin_y: float
-    cheek_fullness: float
-    cheekbone: float
-    brow_ridge: float
-    # Eyes
-    eye_spacing: float
-    eye_y: float
-    eye_width: float
-    eye_height: float
-    eye_slant: float
-    eye_roundness: float
-    eye_depth: float
-    iris_radius: float
-    iris: np.ndarray
-    lid_crease: float
-    eye_bags: float
-    lashes: float
-    # Brows
-    brow_height: float
-    brow_thickness: float
-    brow_length: float
-    brow_arch: float
-    brow_tilt: float
-    brow_gap: float
-    brow_strength: float
-    # Nose
-    nose_y: float
-    nose_width: float
-    nose_bridge_width: float
-    nose_height: float
-    nose_tip: float
-    nostril: float
-    nose_bend: float
-    # Mouth
-    mouth_y: float
-    mouth_width: float
-    upper_lip: float
-    lower_lip: float
-    cupid_bow: float
-    mouth_curve: float
-    lips: np.ndarray
-    # Hair
-    hair: np.ndarray
-    baldness: float
-    hairline_y: float
-    hairline_peak: float
-    recession: float
-    fringe: float
-    parting: float
-    hair_length: float
-    hair_volume: float
-    hair_wave: float
-    hair_frequency: float
-    # Facial hair
-    stubble: float
-    moustache: float
-    goatee: float
-    beard: float
-    # Marks
-    freckles: np.ndarray
-    moles: np.ndarray
-    wrinkles: float
-    blush: float
-    make_up: float
-    # Habits
-    wears_glasses: float
-    glasses_size: float
-    glasses_square: float
-    glasses_thickness: float
-    glasses_colour: np.ndarray
-    asymmetry: np.ndarray
 
-
-def _between(colours: np.ndarray, position: float) -> np.ndarray:
+def _between(row: str, position: float) -> np.ndarray:
     """Interpolate a row of control colours at `position` in 0..1."""
+    colours = np.array([list(bytes.fromhex(colour)) for colour in row.split()], np.float32)
     scaled = float(np.clip(position, 0.0, 1.0)) * (len(colours) - 1)
     low = min(int(scaled), len(colours) - 2)
     return colours[low] + (scaled - low) * (colours[low + 1] - colours[low])
@@ -178,9 +64,8 @@ def draw_identity(identity: int, seed: int = 0) -> Identity:
     iris = _between(_IRIS, between(0.0, 0.22) + colour_freedom * between(0.0, 0.85))
 
     make_up = maybe(0.6 * (1.0 - masculine), 0.2, 1.0)
-    natural_lips = skin * np.array((0.88, 0.58, 0.57), np.float32) + np.array(
-        (14, 2, 6), np.float32
-    )
+    natural_lips = skin * np.array((0.88, 0.58, 0.57), np.float32)
+    natural_lips = natural_lips + np.array((14, 2, 6), np.float32)
     lipstick = np.array((between(120, 205), between(22, 80), between(40, 105)), np.float32)
     lips = natural_lips * between(0.88, 1.08)
     lips = lips + 0.65 * make_up * (lipstick - lips)
@@ -191,23 +76,11 @@ def draw_identity(identity: int, seed: int = 0) -> Identity:
         long_hair = 0.4 * long_hair**3
     freckle_count = int(maybe(0.28 * (tone < 0.55), 14, 60))
     mole_count = int(rng.integers(0, 4))
-    freckles = np.column_stack(
-        [
-            rng.normal(0, 17, freckle_count),
-            rng.normal(67, 6, freckle_count),
-            rng.uniform(0.35, 0.7, freckle_count),
-        ]
-    )
-    moles = np.column_stack(
-        [
-            rng.uniform(-33, 33, mole_count),
-            rng.uniform(26, 104, mole_count),
-            rng.uniform(0.55, 1.1, mole_count),
-        ]
-    )
-    frame_colours = np.array(
-        [(24, 22, 24), (70, 36, 22), (120, 30, 36), (40, 52, 96), (190, 184, 176)], np.float32
-    )
+    # x, y and radius of each
+    freckles = [rng.normal(middle, sigma, freckle_count) for middle, sigma in ((0, 17), (67, 6))]
+    freckles.append(rng.uniform(0.35, 0.7, freckle_count))
+    ranges = ((-33.0, 33.0), (26.0, 104.0), (0.55, 1.1))
+    moles = [rng.uniform(low, high, mole_count) for low, high in ranges]
     cheek_width = between(35.5, 41.5) + 1.0 * masculine
     return Identity(
         masculine=masculine,
@@ -271,8 +144,8 @@ def draw_identity(identity: int, seed: int = 0) -> Identity:
         moustache=bearded * maybe(0.75, 0.4, 1.0),
         goatee=bearded * maybe(0.7, 0.4, 1.0),
         beard=bearded * maybe(0.55, 0.5, 1.0),
-        freckles=freckles.astype(np.float32),
-        moles=moles.astype(np.float32),
+        freckles=np.column_stack(freckles).astype(np.float32),
+        moles=np.column_stack(moles).astype(np.float32),
         wrinkles=float(np.clip(age * 1.25 - 0.2 + between(-0.15, 0.15), 0.0, 1.0)),
         blush=between(0.0, 1.0),
         make_up=make_up,
@@ -280,6 +153,6 @@ def draw_identity(identity: int, seed: int = 0) -> Identity:
         glasses_size=between(0.0, 1.0),
         glasses_square=between(0.0, 1.0),
         glasses_thickness=between(0.0, 1.0),
-        glasses_colour=_between(frame_colours, between(0.0, 1.0)).astype(np.float32),
+        glasses_colour=_between(_FRAMES, between(0.0, 1.0)).astype(np.float32),
         asymmetry=rng.normal(0.0, 0.45, 8).astype(np.float32),
     )

@@ -24,70 +24,57 @@ def check_count(name: str, value: object, least: int) -> None:
         raise ValueError(f"`{name}` expected an integer >= {least}. Received: {name}={value!r}")
 
 
-def check_strength(value: object) -> None:
-    """Raise ValueError unless `value` is a number within [0, 1]."""
-    if isinstance(value, bool) or not isinstance(value, (int, float)) or not 0 <= value <= 1:
-        raise ValueError(
-            f"`strength` expected a number within [0, 1]. Received: strength={value!r}"
-        )
+def check_strength(strength: object) -> None:
+    """Raise ValueError unless `strength` is a number within [0, 1]."""
+    number = isinstance(strength, (int, float)) and not isinstance(strength, bool)
+    if not number or not 0 <= strength <= 1:  # type: ignore[operator]
+        raise ValueError(f"`strength` expected a number within [0, 1]. Received: {strength=}")
 
 
 def render_face(
     identity: int, variation: int, seed: int = 0, size: int = SIZE, strength: float = 1.0
 ) -> np.ndarray:
-    """Draw picture `variation` of person `identity`, aligned like a face pipeline would.
+    """Draw image `variation` of person `identity`, aligned like a face pipeline would.
 
-    The five points (eyes, nose tip, mouth corners) lie on ArcFace's 112x112 template up to the
-    error of a detector and what a turned head leaves over. All random numbers come from the three
-    arguments, so the same picture is drawn on every machine, up to rounding inside OpenCV.
+    The five points (eyes, nose tip, mouth corners) lie on ArcFace's 112x112 template, up to the
+    error of a detector and the remains of a turned head. The arguments determine all random
+    numbers, so every machine draws the same image, up to rounding inside OpenCV.
 
     Args:
         identity: number of the person, 0 or more.
-        variation: number of the picture of that person, 0 or more.
+        variation: number of the image of that person, 0 or more.
         seed: number of the population; another seed holds other people.
-        size: side of the picture in pixels, 16 or more.
-        strength: how much pictures of a person differ, from 0 (expression and background
-            only) to 1.
+        size: side of the image in pixels, 16 or more.
+        strength: how much images of a person differ, from 0 (expression and background only) to 1.
 
     Returns:
         uint8 array (size, size, 3), RGB.
 
     Raises:
-        ValueError: an argument is not an integer or is too small, or `strength` is not
-            within [0, 1].
+        ValueError: an argument is not an integer, is too small, or `strength` is out of range.
 
     Example:
         >>> from gfkeras.data.synthetic import render_face
         >>> render_face(identity=7, variation=0).shape
         (112, 112, 3)
     """
-    check_count("identity", identity, 0)
-    check_count("variation", variation, 0)
-    check_count("seed", seed, 0)
+    for name, value in {"identity": identity, "variation": variation, "seed": seed}.items():
+        check_count(name, value, 0)
     check_count("size", size, 16)
     check_strength(strength)
     person = draw_identity(int(identity), int(seed))
-    return render_picture(
-        person, int(identity), int(variation), int(seed), int(size), float(strength)
-    )
+    return render_picture(person, int(identity), int(variation), int(seed), int(size), strength)
 
 
 def render_picture(
-    person: Identity,
-    identity: int,
-    variation: int,
-    seed: int,
-    size: int = SIZE,
-    strength: float = 1.0,
+    person: Identity, identity: int, variation: int, seed: int, size: int, strength: float
 ) -> np.ndarray:
     """`render_face` for a person already drawn; arguments are not checked."""
     # SeedSequence pads with zeros, so [seed, identity, 0] would repeat the person's own numbers.
     rng = np.random.default_rng(np.random.SeedSequence([seed, identity, variation + 1]))
     look = draw_variation(person, rng, strength)
-    scale = _OVERSAMPLING * size / SIZE
-    canvas = _draw_person(person, look, scale)
-    picture = _take_picture(canvas, person, look, size)
-    return _develop(picture, look, rng)
+    canvas = _draw_person(person, look, _OVERSAMPLING * size / SIZE)
+    return _develop(_take_picture(canvas, person, look, size), look, rng)
 
 
 def _draw_person(person: Identity, look: Variation, scale: float) -> Canvas:
@@ -155,12 +142,7 @@ def _develop(picture: np.ndarray, look: Variation, rng: np.random.Generator) -> 
     if look.noise > 0:
         grain = rng.standard_normal(picture.shape, dtype=np.float32)
         picture = picture + grain * np.float32(look.noise)
-    result = np.clip(np.rint(picture), 0, 255).astype(np.uint8)
-    return _compress(result, look.quality)
-
-
-def _compress(picture: np.ndarray, quality: int) -> np.ndarray:
-    """The artefacts of saving as JPEG."""
-    _, data = cv2.imencode(".jpg", picture[..., ::-1], [cv2.IMWRITE_JPEG_QUALITY, quality])
-    decoded = np.asarray(cv2.imdecode(data, cv2.IMREAD_COLOR))
-    return np.ascontiguousarray(decoded[..., ::-1])
+    pixels = np.clip(np.rint(picture), 0, 255).astype(np.uint8)
+    # The artefacts of saving as JPEG
+    _, data = cv2.imencode(".jpg", pixels[..., ::-1], [cv2.IMWRITE_JPEG_QUALITY, look.quality])
+    return np.ascontiguousarray(np.asarray(cv2.imdecode(data, cv2.IMREAD_COLOR))[..., ::-1])

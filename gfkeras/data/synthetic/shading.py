@@ -18,14 +18,18 @@ _WRAP = (0.52, 0.36, 0.30)
 # Shadows on skin stay warm: green and blue fade a little more than red.
 _SHADOW = (0.85, 1.05, 1.12)
 _BLUSH = (0.10, 1.0, 0.85)
+# Centre x, centre y, sigma x, sigma y, height of each
+Gaussians = list[tuple[float, float, float, float, float]]
 
 
-def _bumps(person: Identity, variation: Variation) -> np.ndarray:
-    """Axis-aligned Gaussians (N, 5): centre x, centre y, sigma x, sigma y, height."""
+def _bumps(person: Identity, variation: Variation) -> Gaussians:
+    """The relief of the face as axis-aligned Gaussians."""
     p, smile = person, max(variation.smile, 0.0)
     mouth_width, lift = mouth_shape(person, variation)
     ridge = p.eye_y + 2.0
-    rows = [
+    cheekbone_y = p.nose_y - 2.5 - 2.5 * p.cheekbone - 1.5 * smile
+    cheekbone = 1.6 + 2.2 * p.cheekbone + 2.2 * smile
+    rows: Gaussians = [
         # The head, bulging more evenly than a sphere
         (0, 66, 33, 50, 42),
         (0, 30, 27, 16, 5),
@@ -47,22 +51,16 @@ def _bumps(person: Identity, variation: Variation) -> np.ndarray:
             (side * p.eye_spacing * 0.95, p.eye_y - 7.5, 9, 3.4, 1.2 + 1.8 * p.brow_ridge),
             (side * p.eye_spacing * 0.9, p.eye_y - 0.8, 7.5, 4.6, -3.0 - 2.2 * p.eye_depth),
             (side * p.eye_spacing, p.eye_y, 4.4, 2.9, 2.4),
-            (
-                side * (p.eye_spacing + 5.5),
-                p.nose_y - 2.5 - 2.5 * p.cheekbone - 1.5 * smile,
-                8.5,
-                6.5,
-                1.6 + 2.2 * p.cheekbone + 2.2 * smile,
-            ),
+            (side * (p.eye_spacing + 5.5), cheekbone_y, 8.5, 6.5, cheekbone),
             (side * 23, 87, 8, 9, 3.6 * p.cheek_fullness - 1.6),
             (side * (mouth_width + 2.2), p.mouth_y - lift, 2.0, 3.0, -0.8 - 1.2 * smile),
         ]
-    return np.array(rows, np.float32)
+    return rows
 
 
-def _gradients(bumps: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+def _gradients(rows: Gaussians) -> tuple[np.ndarray, np.ndarray]:
     """Slopes of the summed Gaussians, (cells, cells) each, by two matrix products."""
-    x, y, sx, sy, height = bumps.T[:, :, None]
+    x, y, sx, sy, height = np.array(rows, np.float32).T[:, :, None]
     across, down = (_X - x) / sx, (_Y - y) / sy
     gauss_x, gauss_y = np.exp(-0.5 * across**2), np.exp(-0.5 * down**2)
     slope_x = (gauss_y * height).T @ (-across / sx * gauss_x)
@@ -70,7 +68,7 @@ def _gradients(bumps: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     return slope_x, slope_y
 
 
-def _field(rows: list[tuple[float, float, float, float, float]]) -> np.ndarray:
+def _field(rows: Gaussians) -> np.ndarray:
     """The summed Gaussians themselves, (cells, cells)."""
     x, y, sx, sy, height = np.array(rows, np.float32).T[:, :, None]
     gauss_x = np.exp(-0.5 * ((_X - x) / sx) ** 2)
@@ -89,14 +87,12 @@ def light_face(person: Identity, variation: Variation) -> np.ndarray:
     light = rotation(variation.yaw, variation.pitch).T @ variation.light
     facing = (light[2] - slope_x * light[0] - slope_y * light[1]) / length
     occlusion = _field(_shadows(person, variation, light))
-
     blush = _field(_rosy(person, variation))
     blotches = cv2.resize(person.skin_texture, (_CELLS, _CELLS), interpolation=cv2.INTER_CUBIC)
     blotches = blotches * np.float32(0.014 + 0.012 * person.age)
 
     channels = []
-    for channel in range(3):
-        wrap = _WRAP[channel]
+    for channel, wrap in enumerate(_WRAP):
         lit = np.clip((facing + wrap) / (1 + wrap), 0.0, None)
         key = (1.14 - 0.62 * variation.ambient) * variation.key_colour[channel] * lit
         fill = variation.ambient * variation.fill_colour[channel] * (0.55 + 0.35 / length)
@@ -106,23 +102,21 @@ def light_face(person: Identity, variation: Variation) -> np.ndarray:
     half = light + (rotation(variation.yaw, variation.pitch).T @ (0, 0, 1)).astype(np.float32)
     half /= np.linalg.norm(half)
     mirror = np.clip((half[2] - slope_x * half[0] - slope_y * half[1]) / length, 0.0, 1.0)
-    oily = _field(
-        [
-            (0, person.nose_y - 2, 5, 6, 0.9),
-            (0, 30, 20, 11, 0.6),
-            (-22, person.nose_y - 5, 9, 7, 0.55),
-            (22, person.nose_y - 5, 9, 7, 0.55),
-            (0, person.chin_y - 9, 8, 5, 0.4),
-            (0, person.mouth_y + 2.5, 7, 2, 0.6),
-        ]
-    )
+    oily: Gaussians = [
+        (0, person.nose_y - 2, 5, 6, 0.9),
+        (0, 30, 20, 11, 0.6),
+        (-22, person.nose_y - 5, 9, 7, 0.55),
+        (22, person.nose_y - 5, 9, 7, 0.55),
+        (0, person.chin_y - 9, 8, 5, 0.4),
+        (0, person.mouth_y + 2.5, 7, 2, 0.6),
+    ]
     mirror_4 = np.square(np.square(mirror))
     mirror_20 = np.square(np.square(mirror_4)) * mirror_4  # Far quicker than a power of 20
-    shine = mirror_20 * oily * (62.0 * variation.gloss)
+    shine = mirror_20 * _field(oily) * (62.0 * variation.gloss)
     return cv2.merge([*channels, shine.astype(np.float32)])
 
 
-def _rosy(person: Identity, variation: Variation) -> list[tuple[float, float, float, float, float]]:
+def _rosy(person: Identity, variation: Variation) -> Gaussians:
     """Where blood or make-up reddens the skin, as Gaussians of optical depth."""
     # Blood shows less through dark skin.
     pale = float(person.skin[1]) / 200.0
@@ -136,9 +130,7 @@ def _rosy(person: Identity, variation: Variation) -> list[tuple[float, float, fl
     ]
 
 
-def _shadows(
-    person: Identity, variation: Variation, light: np.ndarray
-) -> list[tuple[float, float, float, float, float]]:
+def _shadows(person: Identity, variation: Variation, light: np.ndarray) -> Gaussians:
     """Where the face hides from the sky or shades itself, as Gaussians of optical depth."""
     p = person
     cast = -light[:2] / max(float(light[2]), 0.35)

@@ -2,49 +2,18 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from types import SimpleNamespace
 
 import numpy as np
 
 from gfkeras.data.synthetic.identity import Identity
 
 
-@dataclass(frozen=True, slots=True)
-class Variation:
-    """Pose, expression, light, occlusion and camera of one picture.
+class Variation(SimpleNamespace):
+    """Pose, expression, light, occlusion and camera of one image, as `draw_variation` names them.
 
-    Angles in radians, shifts in pixels of the 112x112 template, strengths from 0 to 1. Draw one
-    with `draw_variation`.
+    Angles are in radians, shifts in pixels of the 112x112 template, strengths from 0 to 1.
     """
-
-    yaw: float
-    pitch: float
-    roll: float
-    shift: np.ndarray
-    scale: float
-    smile: float
-    mouth_open: float
-    eye_open: float
-    brow_raise: float
-    gaze: np.ndarray
-    light: np.ndarray
-    ambient: float
-    key_colour: np.ndarray
-    fill_colour: np.ndarray
-    gloss: float
-    exposure: float
-    contrast: float
-    saturation: float
-    glasses: bool
-    sunglasses: bool
-    occluder: str
-    occluder_place: np.ndarray
-    occluder_colour: np.ndarray
-    background: np.ndarray
-    clothing: np.ndarray
-    blur: float
-    noise: float
-    quality: int
 
 
 def draw_variation(person: Identity, rng: np.random.Generator, strength: float = 1.0) -> Variation:
@@ -64,21 +33,12 @@ def draw_variation(person: Identity, rng: np.random.Generator, strength: float =
     tint = strength * rng.normal(0.0, 0.02)
     azimuth = strength * rng.uniform(-1.15, 1.15)
     elevation = rng.uniform(-0.25, 0.95)
-    light = np.array(
-        [
-            np.sin(azimuth) * np.cos(elevation),
-            -np.sin(elevation),
-            np.cos(azimuth) * np.cos(elevation),
-        ],
-        np.float32,
-    )
+    level = np.cos(elevation)
+    light = [np.sin(azimuth) * level, -np.sin(elevation), np.cos(azimuth) * level]
     # One uniform draw decides among the rare occlusions; most pictures have none.
     chance = rng.random()
-    occluder = "none"
-    for name, limit in (("mask", 0.025), ("scarf", 0.05), ("hand", 0.075), ("lock", 0.10)):
-        if chance < strength * limit:
-            occluder = name
-            break
+    rare = (("mask", 0.025), ("scarf", 0.05), ("hand", 0.075), ("lock", 0.10))
+    occluder = next((name for name, limit in rare if chance < strength * limit), "none")
     smiling = rng.random() < 0.45
     talking = rng.random() < 0.22
     blinking = rng.random() < strength * 0.06
@@ -96,7 +56,7 @@ def draw_variation(person: Identity, rng: np.random.Generator, strength: float =
         eye_open=float(rng.uniform(0.0, 0.3)) if blinking else float(rng.uniform(0.85, 1.12)),
         brow_raise=float(rng.normal(0.0, 0.75)),
         gaze=np.clip(rng.normal(0.0, 0.6, 2), -1.6, 1.6),
-        light=light,
+        light=np.array(light, np.float32),
         ambient=float(rng.uniform(0.36, 0.72)),
         key_colour=np.array([1 + warmth, 1 + tint, 1 - warmth], np.float32),
         fill_colour=np.array([1 - warmth * 0.8, 1.0, 1 + warmth * 0.8], np.float32),

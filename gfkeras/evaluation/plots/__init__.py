@@ -17,19 +17,7 @@ from gfkeras.evaluation.plots.style import figure_svg, save_figure, write_figure
 from gfkeras.evaluation.plots.training import group_usage_chart, training_curves
 
 __all__ = [
-    "as_uint8",
-    "cmc_figure",
-    "det_figure",
-    "distractor_figure",
-    "face_grid",
-    "figure_svg",
-    "group_usage_chart",
-    "identification_error_figure",
-    "image_data_uri",
-    "roc_figure",
-    "save_figure",
-    "score_histogram",
-    "threshold_table",
-    "training_curves",
-    "write_figures",
-]
+    "as_uint8", "cmc_figure", "det_figure", "distractor_figure", "face_grid", "figure_svg",
+    "group_usage_chart", "identification_error_figure", "image_data_uri", "roc_figure",
+    "save_figure", "score_histogram", "threshold_table", "training_curves", "write_figures",
+]  # fmt: skip

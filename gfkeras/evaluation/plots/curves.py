@@ -24,18 +24,12 @@ _TICKS = (1e-6, 1e-5, 1e-4, 1e-3, 0.01, 0.05, 0.2, 0.5)
 def roc_figure(results: Mapping[str, PairsResult | Roc]) -> Figure:
     """ROC curves, one for each name: TAR over FAR on a logarithmic axis.
 
-    The axis begins at the smallest FAR that the number of impostor pairs can resolve, and TAR
-    at 0 unless all curves lie above 0.8. Curves are steps, as measured; nothing is smoothed.
-
-    Raises:
-        ValueError: where `results` is empty.
+    The axis begins at the smallest FAR that the number of impostor pairs can resolve, and TAR at 0
+    unless all curves lie above 0.8. Curves are steps, as measured; nothing is smoothed.
     """
-    if not results:
-        raise ValueError("`results` must hold at least one result. Received: none")
+    curves = _curves(results)
     figure, axes = figure_with_axes("False accept rate (log)", "True accept rate")
-    curves = {name: r.roc() if isinstance(r, PairsResult) else r for name, r in results.items()}
-    lowest = min(1 / curve.impostor for curve in curves.values())
-    lowest = min(lowest, 0.1)
+    lowest = min(0.1, *(1 / curve.impostor for curve in curves.values()))
     least = 1.0
     for i, (name, curve) in enumerate(curves.items()):
         # Of the points of one FAR the last has the largest TAR.
@@ -44,14 +38,9 @@ def roc_figure(results: Mapping[str, PairsResult | Roc]) -> Figure:
         grid = np.geomspace(start, 1, DRAWN)
         tar = curve.tar[last][np.searchsorted(curve.far[last], grid, side="right") - 1]
         least = min(least, float(tar[0]))
+        label = f"{name}  (AUC {curve.auc:.4f})"
         # The curve on top is the first: others drawn later would hide it where they agree.
-        axes.plot(
-            grid,
-            tar,
-            **line_style(i),
-            label=f"{name}  (AUC {curve.auc:.4f})",
-            zorder=4 - i / (len(curves) + 1),
-        )
+        axes.plot(grid, tar, **line_style(i), label=label, zorder=4 - i / (len(curves) + 1))
     axes.set_xscale("log")
     axes.set_xlim(lowest, 1)
     # Where every curve is near the top, the upper part alone, for nothing else is seen there.
@@ -67,16 +56,11 @@ def det_figure(results: Mapping[str, PairsResult | Roc]) -> Figure:
     Both axes are normal deviates: where the scores of both kinds are normal, the curve is a
     straight line, and good networks are told apart as well as poor ones. A dot marks the equal
     error rate. Nothing is drawn where fewer than one pair would be accepted or rejected.
-
-    Raises:
-        ValueError: where `results` is empty.
     """
     norm = require("scipy.stats", "plots").norm
 
-    if not results:
-        raise ValueError("`results` must hold at least one result. Received: none")
+    curves = _curves(results)
     figure, axes = figure_with_axes("False accept rate", "False reject rate")
-    curves = {name: r.roc() if isinstance(r, PairsResult) else r for name, r in results.items()}
     # The smallest rates above 0 that the pairs can resolve.
     least = [
         1 / max(getattr(curve, kind) for curve in curves.values())
@@ -101,6 +85,12 @@ def det_figure(results: Mapping[str, PairsResult | Roc]) -> Figure:
         limit(norm.ppf(low / 1.5), norm.ppf(0.55))
     legend_below(figure, 1 if len(curves) == 1 else 2)
     return figure
+
+
+def _curves(results: Mapping[str, PairsResult | Roc]) -> dict[str, Roc]:
+    if not results:
+        raise ValueError("`results` must hold at least one result. Received: none")
+    return {name: r.roc() if isinstance(r, PairsResult) else r for name, r in results.items()}
 
 
 def _thinned(x: np.ndarray, y: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

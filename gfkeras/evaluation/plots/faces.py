@@ -20,13 +20,7 @@ if TYPE_CHECKING:
 def face_grid(
     images: npt.ArrayLike, titles: Sequence[str] | None = None, columns: int = 8
 ) -> Figure:
-    """Faces in rows, each with its title below.
-
-    Args:
-        images: (N, H, W, 3), uint8 or float, 0..255.
-        titles: N short texts.
-        columns: faces in a row.
-    """
+    """Images (N, H, W, 3), 0..255, in rows of `columns`, each with its title below."""
     pictures = as_uint8(images)
     if titles is not None and len(titles) != len(pictures):
         raise ValueError(
@@ -42,19 +36,13 @@ def face_grid(
         axes.imshow(picture)
         axes.set_axis_off()
         if titles is not None:
-            axes.text(
-                0.5, -0.04, titles[i], transform=axes.transAxes, ha="center", va="top",
-                fontsize=9, color=INK,
-            )  # fmt: skip
+            style = {"ha": "center", "va": "top", "fontsize": 9, "color": INK}
+            axes.text(0.5, -0.04, titles[i], transform=axes.transAxes, **style)
     return figure
 
 
 def as_uint8(images: npt.ArrayLike) -> npt.NDArray[np.uint8]:
-    """Pictures (N, H, W, 3) of 0..255 as uint8, floats rounded.
-
-    Raises:
-        ValueError: for another shape or no picture.
-    """
+    """Images (N, H, W, 3) of 0..255 as uint8, floats rounded; ValueError for another shape."""
     array = np.asarray(images)
     if array.ndim != 4 or array.shape[-1] != 3 or not len(array):
         raise ValueError(f"`images` must be (N, H, W, 3), N above 0. Received: {array.shape}")

@@ -16,14 +16,7 @@ if TYPE_CHECKING:
 
 
 def cmc_figure(curves: Mapping[str, npt.ArrayLike], ranks: int = 20) -> Figure:
-    """Cumulative match: the share of probes whose mate is among the first 1 … `ranks`.
-
-    Args:
-        curves: identification rate at rank 1, 2, … by name.
-
-    Raises:
-        ValueError: where `curves` or one of them is empty.
-    """
+    """The share of probes whose mate is among the first 1 … `ranks` (CMC), by name."""
     rates = {name: np.asarray(values, np.float64)[:ranks] for name, values in curves.items()}
     _require(rates)
     figure, axes = figure_with_axes("Rank", "Identification rate")
@@ -40,14 +33,7 @@ def cmc_figure(curves: Mapping[str, npt.ArrayLike], ranks: int = 20) -> Figure:
 
 
 def distractor_figure(curves: Mapping[str, Mapping[int, float]]) -> Figure:
-    """MegaFace: rank-1 identification over the number of distractors, on a logarithmic axis.
-
-    Args:
-        curves: {distractors: rate} by name, such as `MegaFaceResult.rank_1`.
-
-    Raises:
-        ValueError: where `curves` or one of them is empty.
-    """
+    """MegaFace: `MegaFaceResult.rank_1` over the number of distractors (logarithmic), by name."""
     _require(curves)
     figure, axes = figure_with_axes("Distractors (log)", "Rank-1 identification rate")
     least = 1.0
@@ -66,13 +52,8 @@ def distractor_figure(curves: Mapping[str, Mapping[int, float]]) -> Figure:
 def identification_error_figure(
     curves: Mapping[str, tuple[npt.ArrayLike, npt.ArrayLike]],
 ) -> Figure:
-    """Open-set identification: FNIR over FPIR, both on logarithmic axes.
-
-    Args:
-        curves: (FPIR, FNIR) by name, of `identification_errors`.
-
-    Raises:
-        ValueError: where `curves` is empty.
+    """Open-set identification: FNIR over FPIR by name, of `identification_errors`, on logarithmic
+    axes.
     """
     _require(curves)
     figure, axes = figure_with_axes(

@@ -10,17 +10,7 @@ import numpy.typing as npt
 
 from gfkeras.evaluation.metrics import FARS, Roc
 from gfkeras.evaluation.pairs import PairsResult
-from gfkeras.evaluation.plots.style import (
-    BLUE,
-    GRID,
-    INK,
-    MUTED,
-    VERMILION,
-    figure_with_axes,
-    legend_below,
-    new_figure,
-    percent,
-)
+from gfkeras.evaluation.plots import style
 from gfkeras.evaluation.thresholds import threshold_rows
 
 if TYPE_CHECKING:
@@ -38,7 +28,7 @@ def score_histogram(result: PairsResult | Roc, threshold: float | None = None) -
         result: whose scores; of a ROC, which has them all, of any number of pairs.
         threshold: to be marked; that of a `PairsResult` by default.
     """
-    figure, axes = figure_with_axes("Similarity", "Share of the pairs of a kind")
+    figure, axes = style.figure_with_axes("Similarity", "Share of the pairs of a kind")
     if isinstance(result, PairsResult):
         threshold = result.threshold if threshold is None else threshold
         result = result.roc()
@@ -50,15 +40,13 @@ def score_histogram(result: PairsResult | Roc, threshold: float | None = None) -
     impostor, genuine = (
         np.histogram(scores, edges, weights=np.diff(rates))[0] for rates in (result.far, result.tar)
     )
-    draw_kinds(
-        axes, edges, impostor, genuine, f"Impostor ({result.impostor:,})",
-        f"Genuine ({result.genuine:,})",
-    )  # fmt: skip
+    labels = f"Impostor ({result.impostor:,})", f"Genuine ({result.genuine:,})"
+    draw_kinds(axes, edges, impostor, genuine, *labels)
     if threshold is not None:
         label = f"Threshold {threshold:.3f}"
-        axes.axvline(threshold, color=INK, linestyle="--", linewidth=1.5, label=label)
+        axes.axvline(threshold, color=style.INK, linestyle="--", linewidth=1.5, label=label)
     axes.set_xlim(edges[0], edges[-1])
-    legend_below(figure, 3)
+    style.legend_below(figure, 3)
     return figure
 
 
@@ -72,61 +60,51 @@ def draw_kinds(
 ) -> None:
     """Both kinds of pairs over the same bins, told apart by colour and, in grey, by hatching.
 
-    Args:
-        axes: to draw on.
-        edges: (B + 1,) of the bins.
-        impostor, genuine: (B,) share of the pairs of the kind in each bin.
-        impostor_label, genuine_label: for the legend.
+    `edges` (B + 1,) are of the bins, `impostor` and `genuine` (B,) the share of each kind in them.
     """
     for shares, color, hatch, label in (
-        (impostor, VERMILION, "////", impostor_label),
-        (genuine, BLUE, None, genuine_label),
+        (impostor, style.VERMILION, "////", impostor_label),
+        (genuine, style.BLUE, None, genuine_label),
     ):
-        axes.stairs(
-            shares, edges, fill=True, facecolor=(color, 0.22), edgecolor=(color, 0.55),
-            linewidth=0, hatch=hatch,
-        )  # fmt: skip
+        box = {"facecolor": (color, 0.22), "hatch": hatch}
+        axes.stairs(shares, edges, fill=True, edgecolor=(color, 0.55), linewidth=0, **box)
         axes.stairs(shares, edges, color=color, linewidth=1.8)
         # For the legend: a box as the bars are.
-        axes.fill_between(
-            [], [], facecolor=(color, 0.22), edgecolor=color, hatch=hatch, label=label
-        )
-    axes.yaxis.set_major_formatter(percent)
+        axes.fill_between([], [], edgecolor=color, label=label, **box)
+    axes.yaxis.set_major_formatter(style.percent)
 
 
 def threshold_table(curve: Roc, fars: Sequence[float] = FARS) -> Figure:
-    """For one false accept in a million use 0.43: false accepts allowed, threshold, and what share
-    of genuine pairs is accepted then.
-
-    Rows that the number of impostor pairs cannot resolve say so.
+    """False accepts allowed, threshold, and the share of genuine pairs that it accepts; rows that
+    the impostor pairs are too few to resolve say so.
     """
     rows = threshold_rows(curve, fars)
     known = [row for row in rows if row[1] is not None]
     height = _ROW * (len(rows) + 3)
-    figure = new_figure(height)
+    figure = style.new_figure(height)
     axes = figure.add_subplot()
     axes.set_axis_off()
     axes.set_xlim(0, 1)
     axes.set_ylim(len(rows) + 2.2, -0.8)
 
-    def put(column: int, row: float, text: str, color: str = INK, **style: object) -> None:
+    def put(column: int, row: float, text: str, color: str = style.INK, **look: object) -> None:
         place = ("left", "right", "right")[column]
-        axes.text(_COLUMNS[column], row, text, ha=place, va="center", color=color, **style)
+        axes.text(_COLUMNS[column], row, text, ha=place, va="center", color=color, **look)
 
     headings = ("False accepts allowed", "Threshold", "Genuine pairs accepted")
     for column, heading in enumerate(headings):
-        put(column, 0, heading, MUTED, fontsize=11)
+        put(column, 0, heading, style.MUTED, fontsize=11)
     for number, (far, (allowed, threshold, tar)) in enumerate(zip(fars, rows, strict=True), 1):
-        axes.axhline(number - 0.5, color=GRID, linewidth=0.8)
+        axes.axhline(number - 0.5, color=style.GRID, linewidth=0.8)
         known_row = threshold is not None and tar is not None
-        put(0, number, allowed, INK if known_row else MUTED, fontsize=12)
+        put(0, number, allowed, style.INK if known_row else style.MUTED, fontsize=12)
         if known_row:
             put(1, number, f"{threshold:.3f}", fontsize=12, fontweight="bold")
             put(2, number, f"{tar:.2%}", fontsize=12)
         else:
             needs = f"needs {round(1 / far):,} impostor pairs, not {curve.impostor:,}"
-            put(2, number, needs, MUTED, fontsize=11)
-    axes.axhline(len(rows) + 0.5, color=GRID, linewidth=0.8)
+            put(2, number, needs, style.MUTED, fontsize=11)
+    axes.axhline(len(rows) + 0.5, color=style.GRID, linewidth=0.8)
     if known:
         allowed, threshold, tar = known[-1]
         words = allowed.replace("1 in ", "one false accept in ")

@@ -99,11 +99,8 @@ def save_figure(figure: Figure, path: str | os.PathLike[str]) -> Path:
 def figure_svg(figure: Figure, title: str) -> str:
     """An `<svg>` element to stand inside an HTML page, taking its font and its theme.
 
-    The ink, muted and grid colours become the CSS variables --ink, --muted and --line.
-
-    Args:
-        figure: what to draw; its background is left out.
-        title: what a screen reader says in place of the picture.
+    The ink, muted and grid colours become the CSS variables --ink, --muted and --line; the
+    background is left out. `title` is what a screen reader says in place of the image.
     """
     matplotlib = require("matplotlib", "plots")
     stream = io.StringIO()
@@ -125,9 +122,8 @@ def write_figures(
     folder: str | os.PathLike[str], figures: Mapping[str, Figure], suffix: str = ".png"
 ) -> list[Path]:
     """Writes each figure as folder/NAME.png, and returns the files."""
-    return [
-        save_figure(figure, Path(folder) / f"{name}{suffix}") for name, figure in figures.items()
-    ]
+    target = Path(folder)
+    return [save_figure(figure, target / f"{name}{suffix}") for name, figure in figures.items()]
 
 
 def _undated(suffix: str) -> dict[str, Any]:

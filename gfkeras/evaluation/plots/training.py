@@ -10,17 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from gfkeras.evaluation.metrics import effective_groups
-from gfkeras.evaluation.plots.style import (
-    BLUE,
-    COLORS,
-    INK,
-    STYLES,
-    dress,
-    figure_with_axes,
-    legend,
-    new_figure,
-    percent,
-)
+from gfkeras.evaluation.plots import style
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -30,12 +20,9 @@ def training_curves(rows: Sequence[Mapping[str, Any]]) -> Figure:
     """Losses, and beside them accuracies, over the epochs.
 
     Args:
-        rows: one for each epoch as `keras.callbacks.CSVLogger` writes them: "epoch" (counted
-            from 0) and any of the logs. Names ending in "loss" go left, in "accuracy" right;
-            other names, and values that are not finite numbers, are left out.
-
-    Raises:
-        ValueError: where no row holds a loss or an accuracy.
+        rows: one for each epoch as `keras.callbacks.CSVLogger` writes them: "epoch" (counted from
+            0) and any of the logs. Names ending in "loss" go left, in "accuracy" right; other
+            names, and values that are not finite numbers, are left out.
     """
     series: dict[str, list[tuple[float, float]]] = {}
     for number, row in enumerate(rows):
@@ -53,26 +40,22 @@ def training_curves(rows: Sequence[Mapping[str, Any]]) -> Figure:
             "`rows` must hold a column ending in loss or accuracy. "
             f"Received: {len(rows)} rows, columns {sorted({n for row in rows for n in row})}"
         )
-    figure = new_figure()
+    figure = style.new_figure()
     for place, (label, names) in enumerate(panels, start=1):
         axes = figure.add_subplot(1, len(panels), place)
-        dress(axes, "Epoch", label)
+        style.dress(axes, "Epoch", label)
         for i, name in enumerate(names):
             points = np.array(series[name])
-            style, color = STYLES[i % len(STYLES)], COLORS[i % len(COLORS)]
             marker = "o" if len(points) < 40 else None
-            text = name.replace("_", " ")
-            axes.plot(
-                *points.T, linestyle=style, color=color, linewidth=2, label=text, marker=marker,
-                markersize=3.5,
-            )  # fmt: skip
+            look = style.line_style(i) | {"linewidth": 2, "marker": marker, "markersize": 3.5}
+            axes.plot(*points.T, label=name.replace("_", " "), **look)
         axes.locator_params(axis="x", integer=True)
         if label == "Accuracy":
             axes.set_ylim(0, 1.02)
-            axes.yaxis.set_major_formatter(percent)
+            axes.yaxis.set_major_formatter(style.percent)
         else:
             axes.set_ylim(bottom=0)
-        legend(axes, "best")
+        style.legend(axes, "best")
     return figure
 
 
@@ -87,28 +70,21 @@ def _number(value: Any) -> float | None:
 def group_usage_chart(counts: npt.ArrayLike, title: str = "Group usage") -> Figure:
     """Share of the faces in each group, with how many groups are really used in the title.
 
-    Args:
-        counts: (K,) how many faces each group took, or mean probabilities.
-        title: begins the title.
+    `counts` (K,) are faces of each group, or mean probabilities; `title` begins the title.
     """
     counts = np.asarray(counts, dtype=np.float64)
     effective = effective_groups(counts)
     shares = counts / counts.sum()
-    figure, axes = figure_with_axes("Group", "Share of the faces")
-    axes.bar(np.arange(len(shares)), shares, width=0.8, color=BLUE)
+    figure, axes = style.figure_with_axes("Group", "Share of the faces")
+    axes.bar(np.arange(len(shares)), shares, width=0.8, color=style.BLUE)
     label = f"Even use, {1 / len(shares):.1%} each"
-    axes.axhline(1 / len(shares), color=INK, linestyle="--", linewidth=1.5, label=label)
-    axes.set_title(
-        f"{title}: {effective:.1f} effective groups of {len(shares)}",
-        loc="left",
-        color=INK,
-        fontsize=12,
-        fontweight="bold",
-    )
+    axes.axhline(1 / len(shares), color=style.INK, linestyle="--", linewidth=1.5, label=label)
+    heading = f"{title}: {effective:.1f} effective groups of {len(shares)}"
+    axes.set_title(heading, loc="left", color=style.INK, fontsize=12, fontweight="bold")
     axes.set_xlim(-0.7, len(shares) - 0.3)
     axes.set_ylim(0, 1.25 * max(float(shares.max()), 1 / len(shares)))
     axes.locator_params(axis="x", integer=True)
-    axes.yaxis.set_major_formatter(percent)
+    axes.yaxis.set_major_formatter(style.percent)
     axes.grid(False, axis="x")
-    legend(axes, "upper right")
+    style.legend(axes, "upper right")
     return figure

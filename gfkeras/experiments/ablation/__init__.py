@@ -6,12 +6,4 @@ from gfkeras.experiments.ablation.grid import Grid
 from gfkeras.experiments.ablation.result import AblationResult, RowResult, Statistic
 from gfkeras.experiments.ablation.row import Scoring
 
-__all__ = [
-    "AblationResult",
-    "Grid",
-    "RowResult",
-    "Scoring",
-    "Statistic",
-    "TrainingFaces",
-    "ablate",
-]
+__all__ = ["AblationResult", "Grid", "RowResult", "Scoring", "Statistic", "TrainingFaces", "ablate"]

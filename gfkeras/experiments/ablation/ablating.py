@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import os
 import re
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -49,11 +49,11 @@ def ablate(
 ) -> AblationResult:
     """Trains and scores the rows of a grid with each seed, as far as that is not done yet.
 
-    `out` holds `trainings/`, a folder for each training and seed named after recipe and data,
-    so that what changed is trained anew and what did not is not; `grid.toml`; and
-    `table.md`, `table.csv` and `results.json`, of all that lies there, after each training. Several
-    processes may share it: each takes what no other is at, waits at the end for what the
-    others are at, and takes over where one of them died.
+    `out` holds `trainings/`, a folder for each training and seed named after recipe and data, so
+    that what changed is trained anew and what did not is not; `grid.toml`; and `table.md`,
+    `table.csv` and `results.json`, of all that lies there, after each training. Several processes
+    may share it: each takes what no other is at, waits at the end for what the others are at, and
+    takes over where one of them died.
 
     Args:
         grid: the rows.
@@ -61,15 +61,13 @@ def ablate(
         out: the folder.
         pairs: to score on, of other people; those that the recipe holds out by default.
         seeds: those of the grid by default.
-        rows: what to train: names or numbers, as of `Grid.select`; all by default. The table
-            shows all.
+        rows: what to train, as of `Grid.select`; all by default. The table shows all.
         verbose: of each training, as of `keras.Model.fit`.
-        progress: called with (what is being done, trainings done, trainings) as that changes.
+        progress: called with (what is being done, trainings done, trainings).
 
     Raises:
         ValueError: where pairs show images that are trained on, or fit no row; errors of single
             trainings are in the result's `failures`.
-        OSError: if the disk is full.
 
     Example:
         faces = TrainingFaces("lfw", "peopleDevTrain.txt")
@@ -88,10 +86,8 @@ def ablate(
 def _pairs(grid: Grid, faces: TrainingFaces, pairs: PairList | None) -> PairList:
     """The pairs to score on, of images that no row trains on."""
     # One recipe for each selection of people.
-    selections = {
-        (row.recipe.data.min_images, row.recipe.data.holdout_identities): row.recipe
-        for row in grid.rows
-    }
+    recipes = [row.recipe for row in grid.rows]
+    selections = {(r.data.min_images, r.data.holdout_identities): r for r in recipes}
     if pairs is None:
         if len(selections) > 1:
             raise ValueError(
@@ -179,13 +175,9 @@ class _Ablation:
         # Whoever writes last has seen what all others finished.
         with filelock.FileLock(self.out / "table.lock"):
             result = self._collect()
-            texts = {
-                "table.md": results.markdown(result),
-                "table.csv": results.csv_text(result),
-                "results.json": json.dumps(result.to_json(), indent=1) + "\n",
-            }
-            for name, text in texts.items():
-                write_text(self.out / name, text)
+            write_text(self.out / "table.md", results.markdown(result))
+            write_text(self.out / "table.csv", results.csv_text(result))
+            write_text(self.out / "results.json", json.dumps(result.to_json(), indent=1) + "\n")
         return result
 
     def _collect(self) -> AblationResult:
@@ -205,11 +197,9 @@ class _Ablation:
     def _folder(self, row: Row, seed: int) -> Path:
         return self.out / RUNS / f"{self.names[row.number]}-seed{seed}"
 
-    def _seeds(self, row: Row) -> Iterator[int]:
+    def _seeds(self, row: Row) -> list[int]:
         """Every seed with which a row's training lies in the folder, this call's or not."""
         name = self.names[row.number]
-        found = (
-            re.fullmatch(rf"{name}-seed(\d+)", path.name)
-            for path in (self.out / RUNS).glob(f"{name}-seed*")
-        )
-        yield from sorted(int(match[1]) for match in found if match)
+        paths = (self.out / RUNS).glob(f"{name}-seed*")
+        found = (re.fullmatch(rf"{name}-seed(\d+)", path.name) for path in paths)
+        return sorted(int(match[1]) for match in found if match)

@@ -27,22 +27,15 @@ _GROUPING = losses.SelfGroupingLoss.__name__
 
 @dataclass
 class Draft:
-    """A row while its words are applied.
+    """A row while its words are applied."""
 
-    Attributes:
-        recipe: nested tables.
-        scoring: arguments of `Scoring` but `similarity`, and of `Similarity`.
-    """
-
+    # Nested tables.
     recipe: dict[str, Any]
+    # Arguments of `Scoring` but `similarity`, and of `Similarity`.
     scoring: dict[str, Any] = field(default_factory=dict)
 
     def finished(self) -> tuple[Recipe, Scoring]:
-        """The recipe and the scoring.
-
-        Raises:
-            ValueError: for what a recipe does not accept, and for a scoring that needs groups.
-        """
+        """The recipe and the scoring; ValueError for a scoring that needs groups there are not."""
         recipe = Recipe.parse(self.recipe)
         arguments = dict(self.scoring)
         given = {
@@ -57,11 +50,7 @@ class Draft:
 
 
 def apply(draft: Draft, changes: Mapping[str, Any]) -> None:
-    """Applies words and dotted keys of a recipe, whatever their order: the dotted keys last.
-
-    Raises:
-        ValueError: for an unknown word, with the nearest, and for a value that is none.
-    """
+    """Applies words and dotted keys of a recipe, whatever their order: the dotted keys last."""
     settings = _flattened(changes)
     for word in settings:
         check_word(word)
@@ -188,12 +177,11 @@ def _need_groups(draft: Draft, word: str, value: Any) -> None:
 
 
 def _set_losses(draft: Draft, keep: Callable[[Any], bool]) -> None:
+    # What is no loss stays, for the recipe to refuse.
     draft.recipe["loss"] = [
-        loss
-        for loss in draft.recipe.get("loss", [])
-        # What is no loss stays, for the recipe to refuse.
+        loss for loss in draft.recipe.get("loss", [])
         if loss.get("name") not in losses.LOSSES or keep(losses.LOSSES[loss["name"]])
-    ]
+    ]  # fmt: skip
 
 
 # In the order in which they are applied: `groups` decides what the others may change.

@@ -23,14 +23,7 @@ from gfkeras.training import Recipe
 
 
 class PairFaces:
-    """Pairs, and the images of their files in memory.
-
-    Args:
-        pairs: of aligned faces.
-
-    Attributes:
-        files: every distinct file of the pairs.
-    """
+    """Pairs of aligned faces, and the images of their distinct `files` in memory."""
 
     def __init__(self, pairs: PairList):
         self.pairs = pairs
@@ -41,50 +34,30 @@ class PairFaces:
         """Names the pairs."""
         return pairs_fingerprint(self.pairs)
 
-    @property
-    def images(self) -> np.ndarray:
-        """(M, 112, 112, 3) uint8 of those files that could be read."""
-        return self._decoded[0]
-
-    @property
-    def index(self) -> np.ndarray:
-        """(M,) int64, the position of each image in `files`."""
-        return self._decoded[1]
-
-    @property
-    def skipped(self) -> list[tuple[Path, str]]:
-        """(file, reason) of the others."""
-        return self._decoded[2]
+    @functools.cached_property
+    def decoded(self) -> tuple[np.ndarray, np.ndarray, list[tuple[Path, str]]]:
+        """(M, 112, 112, 3) uint8 of the readable files, their places; (file, reason) of others."""
+        images, kept, skipped = decode_files(self.files)
+        return images, np.asarray(kept, np.int64), skipped
 
     @functools.cached_property
     def measured(self) -> EmbeddedPairs:
-        """The pairs of which both files could be read; their embeddings are still to be put in.
-
-        Raises:
-            ValueError: where there are none.
-        """
-        nothing = np.ones((len(self.index), 1), np.float32)
-        found = FileEmbeddings(nothing, None, None, self.index, self.skipped)
+        """The pairs of which both files could be read; their embeddings are still to be put in."""
+        _, index, skipped = self.decoded
+        nothing = np.ones((len(index), 1), np.float32)
+        found = FileEmbeddings(nothing, None, None, index, skipped)
         return embed_pairs(lambda files: found, self.pairs)
-
-    @functools.cached_property
-    def _decoded(self) -> tuple[np.ndarray, np.ndarray, list[tuple[Path, str]]]:
-        images, kept, skipped = decode_files(self.files)
-        return images, np.asarray(kept, np.int64), skipped
 
 
 class TrainingFaces:
     """The training data of all rows.
 
-    A folder's images are decoded at the first training and stay in memory; records are read as
-    they are needed.
+    A folder's images are decoded at the first training and stay in memory; records are read as they
+    are needed.
 
     Args:
         data: records that `gfkeras prepare` wrote, or one folder of images per person.
         identities: which people: names, or a text file of names; all by default.
-
-    Raises:
-        ValueError: if the folder is missing or holds no images, or a name is not in it.
     """
 
     def __init__(
@@ -98,9 +71,9 @@ class TrainingFaces:
         self._fingerprints: dict[int, str] = {}
         if (Path(data) / MANIFEST_FILE).is_file():
             records = RecordSet(data)
-            self._records = (
-                records if identities is None else records.select(read_names(identities))
-            )
+            if identities is not None:
+                records = records.select(read_names(identities))
+            self._records = records
         else:
             self._folders[1] = FaceFolder(data, identities)
 
@@ -129,12 +102,9 @@ class TrainingFaces:
         return {path.resolve() for path in part.paths}
 
     def heldout_pairs(self, recipe: Recipe) -> PairList:
-        """Pairs of the people that a recipe holds out, half of them genuine.
+        """Pairs of the people that a recipe holds out, half of them genuine; ValueError if none.
 
         As many as `evaluation.pairs` says, or as they give.
-
-        Raises:
-            ValueError: where it holds nobody out, or records are trained on.
         """
         holdout = recipe.data.holdout_identities
         if self._records is not None or not holdout:

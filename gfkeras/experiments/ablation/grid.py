@@ -14,7 +14,7 @@ import tomli_w
 from pydantic import ConfigDict, Field, NonNegativeInt, ValidationError
 
 from gfkeras.errors import unknown_name
-from gfkeras.experiments.ablation.axes import AXES, Draft, apply, check_word
+from gfkeras.experiments.ablation.axes import Draft, apply, check_word
 from gfkeras.experiments.ablation.row import Row
 from gfkeras.toml_errors import readable
 from gfkeras.training import Recipe
@@ -50,20 +50,13 @@ class _GridFile(Section):
 class Grid:
     """The rows of an ablation, all checked.
 
-    A grid file has `recipe` (the name of a built-in recipe, a recipe file, looked for beside
-    the grid file first, or a table with all of it), `[base]` with what all rows change of it, and
-    rows in either or both of two ways: `[[row]]` with a `name` and its changes, and `[axes]` with
-    lists of values, as a full product or, by default, one at a time around the base. A
-    change is a word of `axes.AXES`, such as `groups = 16`, or a key of a recipe,
-    `training.epochs = 3`. `reference` names the row that differences are to, the first by
-    default; `seeds` are what each training is repeated with.
-
-    Attributes:
-        title: heading of the table.
-        rows: at least one.
-        seeds: of each training.
-        reference: name of the row that others are compared with.
-        text: the grid as TOML, with the recipe in it.
+    A grid file has `recipe` (the name of a built-in recipe, a recipe file, looked for beside the
+    grid file first, or a table with all of it), `[base]` with what all rows change of it, and rows
+    in either or both of two ways: `[[row]]` with a `name` and its changes, and `[axes]` with lists
+    of values, as a full product or, by default, one at a time around the base. A change is a word
+    of `axes.AXES`, such as `groups = 16`, or a key of a recipe, `training.epochs = 3`. `reference`
+    names the row that differences are to, the first by default; `seeds` are what each training is
+    repeated with. `text` is the grid as TOML, with the recipe in it.
 
     Example:
         grid = Grid.read("lfw", settings=["training.epochs=3"])
@@ -84,8 +77,8 @@ class Grid:
             settings: changes of the base recipe, as of `Recipe.read`; what a row changes wins.
 
         Raises:
-            ValueError: in one line, for a file that is missing or not TOML, an unknown word
-                or key (with the nearest right one), or a row that cannot be trained or scored.
+            ValueError: in one line, for a file that is missing or not TOML, an unknown word or key
+                (with the nearest right one), or a row that cannot be trained or scored.
         """
         folder = Path(source).parent if Path(source).is_file() else None
         return cls.parse(read_toml(source, "grid", _BUILT_IN), settings, str(source), folder)
@@ -98,16 +91,9 @@ class Grid:
         source: str = "grid",
         folder: Path | None = None,
     ) -> Grid:
-        """Makes a grid of the tables of its file.
+        """Makes a grid of the tables of its file; settings and errors as of `read`.
 
-        Args:
-            values: the tables.
-            settings: as of `read`.
-            source: what messages begin with.
-            folder: where a recipe's file is looked for first.
-
-        Raises:
-            ValueError: as `read`.
+        Messages begin with `source`; a recipe's file is looked for in `folder` first.
         """
         try:
             file = _GridFile.model_validate(copied(values))
@@ -131,11 +117,8 @@ class Grid:
     def select(self, wanted: Iterable[str]) -> tuple[Row, ...]:
         """Some of the rows, in the order of the grid.
 
-        Args:
-            wanted: names, numbers counted from 1, or several of those as "1,4-6".
-
-        Raises:
-            ValueError: for what is none of them, with the nearest name.
+        `wanted` are names, numbers counted from 1, or several of those as "1,4-6"; ValueError for
+        anything else, with the nearest name.
         """
         chosen: set[int] = set()
         by_name = {row.name: row.number for row in self.rows}
@@ -166,10 +149,8 @@ def _recipe(
 
 
 def _rows(file: _GridFile, tables: dict[str, Any]) -> Iterator[Row]:
-    number = 0
     names: set[str] = set()
-    for name, section, changes in _written(file):
-        number += 1
+    for number, (name, section, changes) in enumerate(_written(file), start=1):
         if name in names:
             raise ValueError(f"`row` must have different names. Received: {name!r} twice")
         names.add(name)
@@ -181,7 +162,7 @@ def _rows(file: _GridFile, tables: dict[str, Any]) -> Iterator[Row]:
         except ValueError as error:
             raise ValueError(f"row {name!r}: {error}") from None
         yield Row(number, name, section, recipe, scoring)
-    if not number:
+    if not names:
         raise ValueError("a grid needs a [[row]] or [axes]. Received: neither")
 
 
@@ -196,11 +177,8 @@ def _written(file: _GridFile) -> Iterator[tuple[str, str, dict[str, Any]]]:
     if file.design == "product":
         for chosen in itertools.product(*file.axes.values()) if file.axes else ():
             changes = dict(zip(file.axes, chosen, strict=True))
-            yield (
-                ", ".join(f"{word} {_text(value)}" for word, value in changes.items()),
-                "",
-                changes,
-            )
+            name = ", ".join(f"{word} {_text(value)}" for word, value in changes.items())
+            yield name, "", changes
         return
     if file.axes:
         yield "base", "", {}
@@ -223,6 +201,3 @@ def _reference(file: _GridFile, rows: tuple[Row, ...]) -> str:
     if file.reference not in names:
         raise unknown_name("reference", file.reference, names)
     return file.reference
-
-
-__all__ = ["AXES", "Grid"]

@@ -18,12 +18,9 @@ _NONE = "–"
 
 @dataclass(frozen=True)
 class Statistic:
-    """A result over several seeds.
+    """The mean of a result over `count` seeds, and its spread.
 
-    Attributes:
-        mean: of those seeds.
-        spread: the sample standard deviation (n − 1); None for one seed.
-        count: n.
+    `spread` is the sample standard deviation (n − 1), None for one seed.
     """
 
     mean: float
@@ -82,12 +79,10 @@ class RowResult:
 
 @dataclass(frozen=True)
 class AblationResult:
-    """All rows of a grid, as far as they are done.
+    """All rows of a grid, in its order, as far as they are done.
 
     Attributes:
-        title: of the grid.
-        reference: the row that differences are to.
-        rows: in the order of the grid.
+        reference: name of the row that differences are to.
         failures: (row, seed, reason) of trainings that ended with an error.
         trained: how many trainings this call ran, resumed ones included.
     """
@@ -101,8 +96,7 @@ class AblationResult:
     def difference(self, result: RowResult, figure: str = "accuracy") -> Statistic | None:
         """The difference of a row to the reference, seed by seed; None where they share no seed.
 
-        The seeds draw the order of the data and the first weights, so that what they change in
-        both cancels out.
+        The seeds draw the order of the data and the first weights: their part in both cancels out.
         """
         reference = next(each for each in self.rows if each.row.name == self.reference)
         if reference is result:
@@ -113,42 +107,31 @@ class AblationResult:
 
     def fars(self) -> list[str]:
         """The FARs of at most 1e-2 at which every score has a TAR."""
-        scores = [score for result in self.rows for score in result.scores.values()]
-        names = scores[0]["tar_at_far"] if scores else {}
-        return [
-            name
-            for name in names
-            if float(name) <= 1e-2
-            and all(score["tar_at_far"].get(name) is not None for score in scores)
-        ]
+        tars = [score["tar_at_far"] for row in self.rows for score in row.scores.values()]
+        names = [name for name in (tars[0] if tars else ()) if float(name) <= 1e-2]
+        return [name for name in names if all(tar.get(name) is not None for tar in tars)]
 
     def to_json(self) -> dict[str, Any]:
         """Everything, rates from 0 to 1, for `json.dump`."""
-        figures = [
-            "accuracy",
-            "auc",
-            "eer",
-            "groups_used",
-            *(f"tar_at_far.{f}" for f in self.fars()),
-        ]
+        tars = [f"tar_at_far.{far}" for far in self.fars()]
+        figures = ["accuracy", "auc", "eer", "groups_used", *tars]
         rows = []
         for result in self.rows:
-            summary = {name: result.statistic(name) for name in figures}
+            row, summary = result.row, {name: result.statistic(name) for name in figures}
             difference = self.difference(result)
-            rows.append(
-                {
-                    "number": result.row.number,
-                    "name": result.row.name,
-                    "section": result.row.section,
-                    "training": result.training,
-                    "scoring": result.row.scoring.to_json(),
-                    "macs": result.cost("macs"),
-                    "parameters": result.cost("parameters"),
-                    "summary": {k: None if v is None else v.to_json() for k, v in summary.items()},
-                    "difference": None if difference is None else difference.to_json(),
-                    "seeds": {str(seed): score for seed, score in result.scores.items()},
-                }
-            )
+            found = {
+                "number": row.number,
+                "name": row.name,
+                "section": row.section,
+                "training": result.training,
+                "scoring": row.scoring.to_json(),
+                "macs": result.cost("macs"),
+                "parameters": result.cost("parameters"),
+                "summary": {name: each and each.to_json() for name, each in summary.items()},
+                "difference": difference and difference.to_json(),
+                "seeds": {str(seed): score for seed, score in result.scores.items()},
+            }
+            rows.append(found)
         return {
             "title": self.title,
             "reference": self.reference,
@@ -159,27 +142,18 @@ class AblationResult:
 
 def headings(result: AblationResult) -> list[str]:
     """The columns of `cells`."""
-    return [
-        "",
-        "accuracy %",
-        f"to {result.reference}",
-        *(f"TAR@FAR={far} %" for far in result.fars()),
-        "AUC %",
-        "groups used",
-        "GFLOPs",
-        "M parameters",
-        "seeds",
-    ]
+    tars = [f"TAR@FAR={far} %" for far in result.fars()]
+    costs = ["AUC %", "groups used", "GFLOPs", "M parameters", "seeds"]
+    return ["", "accuracy %", f"to {result.reference}", *tars, *costs]
 
 
 def cells(result: AblationResult, row: RowResult) -> list[str]:
     """A row as text: mean ± standard deviation over seeds; the difference ± its standard error."""
-    difference = result.difference(row)
     macs, parameters = row.cost("macs"), row.cost("parameters")
     return [
         row.row.name,
         _rate(row.statistic("accuracy")),
-        _difference(difference),
+        _difference(result.difference(row)),
         *(_rate(row.statistic(f"tar_at_far.{far}")) for far in result.fars()),
         _rate(row.statistic("auc")),
         _spread(row.statistic("groups_used"), 1, 1),
@@ -195,8 +169,7 @@ def markdown(result: AblationResult) -> str:
     lines = [f"# {result.title}"]
     for section, rows in itertools.groupby(result.rows, key=lambda each: each.row.section):
         lines += [""] if not section else ["", f"**{section}**", ""]
-        lines.append(_line(names))
-        lines.append(_line(["---"] * len(names)))
+        lines += [_line(names), _line(["---"] * len(names))]
         lines += [_line(cells(result, row)) for row in rows]
     lines += [
         "",
@@ -210,8 +183,8 @@ def markdown(result: AblationResult) -> str:
 
 def csv_text(result: AblationResult) -> str:
     """One line a row, all rates from 0 to 1, spreads in columns of their own."""
-    figures = ["accuracy", "auc", "eer", *(f"tar_at_far.{far}" for far in result.fars())]
-    figures.append("groups_used")
+    tars = [f"tar_at_far.{far}" for far in result.fars()]
+    figures = ["accuracy", "auc", "eer", *tars, "groups_used"]
     file = io.StringIO()
     writer = csv.writer(file, lineterminator="\n")
     writer.writerow(
@@ -220,13 +193,11 @@ def csv_text(result: AblationResult) -> str:
         + ["difference", "difference_standard_error"]
     )
     for row in result.rows:
-        statistics = [row.statistic(name) for name in figures]
-        difference = result.difference(row)
-        macs = row.cost("macs")
+        difference, macs = result.difference(row), row.cost("macs")
         writer.writerow(
             [row.row.number, row.row.section, row.row.name, row.training, len(row.scores)]
             + [macs, None if macs is None else 2 * macs, row.cost("parameters")]
-            + [value for each in statistics for value in _pair(each)]
+            + [value for name in figures for value in _pair(row.statistic(name))]
             + ([None, None] if difference is None else [difference.mean, difference.standard_error])
         )
     return file.getvalue()

@@ -6,7 +6,7 @@ import hashlib
 import inspect
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import Any
 
 from gfkeras.backbones import BACKBONES
@@ -26,8 +26,8 @@ class Scoring:
 
     Args:
         mode: "soft" or "hard" in place of the form that was trained; None leaves it.
-        representation: what is compared: "both", the embedding v̄; "instance", v alone;
-            "group", v^G alone.
+        representation: what is compared: "both", the embedding v̄; "instance", v alone; "group",
+            v^G alone.
         similarity: of two faces: the cosine, or the group-aware similarity.
     """
 
@@ -42,20 +42,16 @@ class Scoring:
 
     def to_json(self) -> dict[str, Any]:
         """Every option, as names and numbers."""
-        similarity = self.similarity
-        return {
-            "mode": self.mode,
-            "representation": self.representation,
-            "beta": similarity.beta,
-            "gamma": similarity.gamma if similarity.group_aware else None,
-            "distance": similarity.distance if similarity.group_aware else None,
-        }
+        options = asdict(self)
+        similarity = options.pop("similarity")
+        if not self.similarity.group_aware:
+            similarity |= {"gamma": None, "distance": None}
+        return options | similarity
 
     def key(self, pairs: str) -> str:
         """The key of a score: every option, and `pairs_fingerprint` of the pairs scored."""
-        return " ".join(
-            f"{name}={value}" for name, value in {**self.to_json(), "pairs": pairs}.items()
-        )
+        options = {**self.to_json(), "pairs": pairs}
+        return " ".join(f"{name}={value}" for name, value in options.items())
 
 
 def pairs_fingerprint(pairs: PairList) -> str:
@@ -73,12 +69,8 @@ def pairs_fingerprint(pairs: PairList) -> str:
 class Row:
     """One line of the table: what is trained, and how it is scored.
 
-    Attributes:
-        number: counted from 1.
-        name: as the table calls it; no two are alike.
-        section: heading of the part of the table it belongs to, or "".
-        recipe: whose seed says nothing.
-        scoring: options that need no training.
+    `number` counts from 1, `section` heads a part of the table or is "", and the seed of `recipe`
+    says nothing.
     """
 
     number: int
@@ -88,12 +80,9 @@ class Row:
     scoring: Scoring
 
     def training(self, data: str) -> str:
-        """Names the training: equal for equal recipes, seeds aside, on equal data.
+        """Names the training: equal for equal recipes, seeds aside, on data of one fingerprint.
 
         A default that is written out is the same as one that is left out.
-
-        Args:
-            data: fingerprint of what is trained on.
         """
         tables = self.recipe.model_dump(exclude={"seed"})
         model = tables["model"]

@@ -42,15 +42,10 @@ def measure(
 ) -> list[dict[str, Any]]:
     """Scores a network in several ways; its images go through it once for each mode.
 
-    Args:
-        model: a GroupFace, whose `mode` is left as it was, or a network without groups.
-        scorings: the ways.
-        faces: pairs of people who were not trained on.
-
-    Returns:
-        One dictionary for each scoring, all rates from 0 to 1: accuracy, accuracy_std (over
-        folds), auc, eer, tar_at_far, pairs, skipped; groups_used (exp of the entropy of the groups'
-        shares) or None; macs and parameters of what is exported.
+    `model` is a GroupFace, whose `mode` is left as it was, or a network without groups. A
+    dictionary for each scoring has, all rates from 0 to 1: accuracy, accuracy_std (over folds),
+    auc, eer, tar_at_far, pairs, skipped; groups_used (exp of the entropy of the groups' shares) or
+    None; macs and parameters of what is exported.
     """
     trained = getattr(model, "mode", None)
     outputs: dict[str | None, dict[str, np.ndarray]] = {}
@@ -61,7 +56,7 @@ def measure(
             if mode != getattr(model, "mode", None):
                 model.mode = mode
             if mode not in outputs:
-                outputs[mode] = _run(model, faces.images)
+                outputs[mode] = _run(model, faces.decoded[0])
             results.append(_scored(outputs[mode], scoring, faces) | complexity(model, scoring))
     finally:
         if trained is not None:
@@ -70,11 +65,12 @@ def measure(
 
 
 def complexity(model: keras.Model, scoring: Scoring) -> dict[str, int]:
-    """{"macs", "parameters"} of the network that a scoring needs, for one image.
+    """{"macs", "parameters"} of the network that a scoring needs, for one image, without
+    classifier.
 
-    Without the classifier. Hard counts one group's FC (`count_macs`), but all groups'
-    parameters. Layers that the representation and the similarity do not need are left out: v by
-    the cosine needs no groups at all.
+    Hard counts one group's FC (`count_macs`), but all groups' parameters. Layers that the
+    representation and the similarity do not need are left out: v by the cosine needs no groups at
+    all.
     """
     outputs = _outputs(model)
     needed = [outputs[_OUTPUTS[scoring.representation]]]
@@ -122,19 +118,13 @@ def _networks_in_turn() -> Iterator[None]:
 def _scored(outputs: dict[str, np.ndarray], scoring: Scoring, faces: PairFaces) -> dict[str, Any]:
     logits = outputs.get("group_logits")
     group = None if logits is None else np.argmax(logits, axis=1).astype(np.int32)
-    found = FileEmbeddings(
-        embedding=outputs[_OUTPUTS[scoring.representation]],
-        group_feature=outputs.get(_GROUP_FEATURE),
-        group=group,
-        index=faces.index,
-        skipped=faces.skipped,
-    )
+    embedding, feature = outputs[_OUTPUTS[scoring.representation]], outputs.get(_GROUP_FEATURE)
+    found = FileEmbeddings(embedding, feature, group, *faces.decoded[1:])
     embedded = embed_images(lambda files: found, faces.files)
     # Found once for all networks: a long list takes longer to look up than to score.
     pairs = dataclasses.replace(faces.measured, faces=embedded)
-    result = pairs.measure(scoring.similarity)
+    values = pairs.measure(scoring.similarity).to_json()
     kept = ("accuracy", "accuracy_std", "auc", "eer", "tar_at_far", "pairs")
-    values = result.to_json()
     return {
         **{name: values[name] for name in kept},
         "skipped": pairs.skipped,
@@ -145,13 +135,9 @@ def _scored(outputs: dict[str, np.ndarray], scoring: Scoring, faces: PairFaces) 
 class Run:
     """A training and its scores.
 
-    The folder is that of `gfkeras.training.train`, without the checkpoints once it is finished,
-    and `scores.json`. The lock beside it is held by the process that trains or scores; it
-    ends with that process, however that ends.
-
-    Args:
-        folder: of this training and seed alone.
-        recipe: with the seed.
+    The folder is that of `gfkeras.training.train`, without the checkpoints once it is finished, and
+    `scores.json`. The lock beside it is held by the process that trains or scores; it ends with
+    that process, however that ends. The recipe has the seed.
     """
 
     def __init__(self, folder: Path, recipe: Recipe):

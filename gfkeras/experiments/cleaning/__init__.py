@@ -3,11 +3,7 @@
 from gfkeras.experiments.cleaning.cleaning import clean
 from gfkeras.experiments.cleaning.label_noise import OperatingPoint, flip_labels, operating_curve
 from gfkeras.experiments.cleaning.result import CleaningResult, DroppedImage
-from gfkeras.experiments.cleaning.sub_centers import (
-    DominantCenters,
-    dominant_centers,
-    own_cosines,
-)
+from gfkeras.experiments.cleaning.sub_centers import DominantCenters, dominant_centers, own_cosines
 
 __all__ = [
     "CleaningResult",

@@ -6,6 +6,7 @@ import dataclasses
 import os
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import keras
 import numpy as np
@@ -13,15 +14,10 @@ import numpy as np
 from gfkeras.data import FaceFolder, Faces, RecordSet
 from gfkeras.errors import in_range
 from gfkeras.evaluation.plots.style import save_figure
+from gfkeras.experiments.cleaning import recipes
 from gfkeras.experiments.cleaning import result as reports
 from gfkeras.experiments.cleaning.manifest import image_name, require_place, write_manifest
 from gfkeras.experiments.cleaning.plots import angle_histogram, write_sheets
-from gfkeras.experiments.cleaning.recipes import (
-    SUB_CENTER_HEAD,
-    with_one_center,
-    with_same_updates,
-    with_sub_centers,
-)
 from gfkeras.experiments.cleaning.result import CleaningResult, DroppedImage
 from gfkeras.experiments.cleaning.sub_centers import (
     PAPER_ANGLE,
@@ -30,7 +26,7 @@ from gfkeras.experiments.cleaning.sub_centers import (
     Progress,
     automatic_angle,
 )
-from gfkeras.training import Recipe, TrainingResult, load_classifier, train
+from gfkeras.training import Recipe, load_classifier, train
 from gfkeras.training.run_folder import RECIPE_FILE, check_folder
 from gfkeras.training.training_data import load_faces
 
@@ -54,10 +50,10 @@ def clean(
 ) -> CleaningResult:
     """Finds images under a wrong name by Sub-center ArcFace, and lists the others.
 
-    Of each identity's K centers the one that most of its images are nearest to is dominant.
-    Images at `angle` or more from it are dropped, those that cannot be read too. People held
-    out for verification are not measured and stay in the manifest. Nothing of `data` is
-    changed: the result is a list of files, or a folder of records that shares the shards.
+    Of each identity's K centers the one that most of its images are nearest to is dominant. Images
+    at `angle` or more from it are dropped, those that cannot be read too. People held out for
+    verification are not measured and stay in the manifest. Nothing of `data` is changed: the result
+    is a list of files, or a folder of records that shares the shards.
 
     In `out` stand `sub_centers/` (the run with K centers), `cleaned.txt` or `cleaned/`,
     `dropped.csv`, `classes.csv`, `report.json`, `angles.png` (their histogram), `dropped_*.jpg`
@@ -79,8 +75,8 @@ def clean(
         progress: called with (what, done, total) while images are measured.
 
     Raises:
-        ValueError: if recipe, run, data or arguments do not fit, fewer than two identities
-            would be left, or `out` holds something that would be lost.
+        ValueError: if recipe, run, data or arguments do not fit, fewer than two identities would be
+            left, or `out` holds something that would be lost.
 
     Example:
         data = FaceFolder("photos")
@@ -92,13 +88,12 @@ def clean(
     require_place(data, out)
     run, recipe, faces, heldout = _opened(source, data, out, sub_centers, resume)
     if retrain:
-        check_folder(out / RETRAINED_RUN, resume, with_one_center(recipe))
+        check_folder(out / RETRAINED_RUN, resume, recipes.with_one_center(recipe))
     training = None
+    options: dict[str, Any] = {"resume": resume, "verbose": verbose, "callbacks": callbacks}
     if run is None:
         run = out / SUB_CENTERS_RUN
-        training = train(
-            recipe, faces, run, heldout=heldout, resume=resume, verbose=verbose, callbacks=callbacks
-        )
+        training = train(recipe, faces, run, heldout=heldout, **options)
     classifier, identities = load_classifier(run)
     measuring = Measuring(classifier, faces, progress)
     _require_same_people(run, identities, faces)
@@ -128,9 +123,11 @@ def clean(
     )
     reports.write(result)
     if retrain:
-        result = dataclasses.replace(
-            result, retrained=_retrain(recipe, data, result, resume, verbose, callbacks)
-        )
+        once = recipes.with_one_center(recipe)
+        # People held out are in the manifest besides, and are not trained on.
+        once = recipes.with_same_updates(once, len(faces), len(faces) - len(dropped))
+        again = train(once, _kept(data, result.manifest), out / RETRAINED_RUN, **options)
+        result = dataclasses.replace(result, retrained=again)
         reports.write(result)
     return result
 
@@ -141,9 +138,7 @@ def _check_angle(angle: float | str) -> None:
             raise ValueError(
                 f"`angle` must be a number of degrees or {AUTOMATIC!r}. Received: angle={angle!r}"
             )
-        return
-    in_range("angle", angle, 0, 180, " degrees")
-    if angle <= 0:
+    elif in_range("angle", angle, 0, 180, " degrees") <= 0:
         raise ValueError(f"`angle` must be above 0 degrees. Received: angle={angle!r}")
 
 
@@ -163,20 +158,20 @@ def _opened(
                 f"Received: sub_centers={sub_centers} with the run {str(run)!r}"
             )
         recipe = Recipe.read(run / RECIPE_FILE)
-        if recipe.head.name != SUB_CENTER_HEAD:
+        if recipe.head.name != recipes.SUB_CENTER_HEAD:
             raise ValueError(
-                f"`source` must be a run with the head {SUB_CENTER_HEAD}. "
+                f"`source` must be a run with the head {recipes.SUB_CENTER_HEAD}. "
                 f"Received: {str(run)!r}, whose head {recipe.head.name} has no sub-centers"
             )
-        recipe = with_sub_centers(recipe)
+        recipe = recipes.with_sub_centers(recipe)
     else:
         run = None
         read = source if isinstance(source, Recipe) else Recipe.read(source)
-        recipe = with_sub_centers(read, sub_centers)
+        recipe = recipes.with_sub_centers(read, sub_centers)
     if recipe.training.strategy == "multi-worker" and run is None:
         raise ValueError(
             'A recipe with training.strategy = "multi-worker" is trained by `gfkeras train` on '
-            f"each machine, with the head {SUB_CENTER_HEAD}; then clean its run"
+            f"each machine, with the head {recipes.SUB_CENTER_HEAD}; then clean its run"
         )
     if run is None:
         check_folder(out / SUB_CENTERS_RUN, resume, recipe)
@@ -237,27 +232,8 @@ def _drawn(out: Path, centers: DominantCenters, angle: float) -> list[str]:
     return []
 
 
-def _retrain(
-    recipe: Recipe,
-    data: FaceFolder | RecordSet,
-    result: CleaningResult,
-    resume: bool,
-    verbose: str | int,
-    callbacks: Sequence[keras.callbacks.Callback],
-) -> TrainingResult:
-    """One center for each identity, on what the manifest keeps."""
-    kept: FaceFolder | RecordSet
+def _kept(data: FaceFolder | RecordSet, manifest: Path) -> FaceFolder | RecordSet:
+    """What the manifest keeps of the data."""
     if isinstance(data, RecordSet):
-        kept = RecordSet(result.manifest)
-    else:
-        kept = FaceFolder(data.root, None, data.min_images, result.manifest)
-    # People held out are in the manifest besides, and are not trained on.
-    left = len(result.labels) - len(result.dropped)
-    return train(
-        with_same_updates(with_one_center(recipe), len(result.labels), left),
-        kept,
-        result.out / RETRAINED_RUN,
-        resume=resume,
-        verbose=verbose,
-        callbacks=callbacks,
-    )
+        return RecordSet(manifest)
+    return FaceFolder(data.root, None, data.min_images, manifest)

@@ -11,40 +11,25 @@ from gfkeras.errors import in_range
 
 @dataclasses.dataclass(frozen=True)
 class OperatingPoint:
-    """The effect of dropping images from an angle on.
-
-    Attributes:
-        angle: degrees; images at this angle or more are dropped.
-        found: share of the wrong labels that are dropped.
-        lost: share of the right labels that are dropped.
-    """
+    """The effect of dropping images from an angle on (degrees), as shares of the labels."""
 
     angle: float
+    # Of the wrong labels, those dropped; of the right ones, those dropped too.
     found: float
     lost: float
 
 
 def flip_labels(labels: np.ndarray, share: float, seed: int) -> tuple[np.ndarray, np.ndarray]:
-    """Gives a share of the images the label of another identity, all others alike likely.
+    """Gives round(share · N) of the images the label of another identity, all others alike likely.
 
-    Args:
-        labels: (N,) int; the identities are those that occur.
-        share: of all images, in [0, 1); round(share · N) are flipped.
-        seed: the same one gives the same flips.
-
-    Returns:
-        (N,) labels and (N,) bool, which are wrong.
-
-    Raises:
-        ValueError: for a share outside its range, or fewer than two identities.
+    `labels` (N,) are int, of identities that occur; `share` is in [0, 1), and the same `seed` gives
+    the same flips. Returned are the labels and (N,) bool, which of them are wrong.
     """
     labels = np.array(labels)
     in_range("share", share, 0, 1)
     present = np.unique(labels)
-    if len(present) < 2:
-        raise ValueError(
-            f"`labels` must be of at least two identities. Received: {len(present)} of them"
-        )
+    if (count := len(present)) < 2:
+        raise ValueError(f"`labels` must be of at least two identities. Received: {count} of them")
     rng = np.random.default_rng(seed)
     chosen = rng.permutation(len(labels))[: round(share * len(labels))]
     place = np.searchsorted(present, labels[chosen])
@@ -59,12 +44,9 @@ def flip_labels(labels: np.ndarray, share: float, seed: int) -> tuple[np.ndarray
 def operating_curve(
     angles: np.ndarray, flipped: np.ndarray, at: np.ndarray | list[float]
 ) -> list[OperatingPoint]:
-    """Found wrong labels against lost right ones.
+    """Found wrong labels against lost right ones, for images dropped from each angle in `at` on.
 
-    Args:
-        angles: (N,) degrees to the dominant centers.
-        flipped: (N,) bool, whether the label is wrong.
-        at: angles to drop from.
+    `angles` (N,) are degrees to the dominant centers; `flipped` (N,) is true for wrong labels.
     """
     wrong, right = angles[flipped], angles[~flipped]
     return [

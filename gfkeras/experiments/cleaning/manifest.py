@@ -29,12 +29,7 @@ def image_name(data: FaceFolder | RecordSet, faces: Faces | RecordSet, row: int)
 
 
 def require_place(data: FaceFolder | RecordSet, out: Path) -> None:
-    """Raises ValueError where the records kept would replace what no cleaning can make again.
-
-    Args:
-        data: what is to be cleaned.
-        out: the folder of the cleaning.
-    """
+    """Raises ValueError where the records kept would replace what no cleaning can make again."""
     folder = out / RECORDS_FOLDER
     if not isinstance(data, RecordSet) or not folder.exists():
         return
@@ -61,18 +56,10 @@ def write_manifest(
     out: Path,
     note: Mapping[str, Any],
 ) -> Path:
-    """Writes everything of `data` but some of `faces`, people held out included.
+    """Writes everything of `data` but the rows `dropped` of `faces`, people held out included.
 
-    Args:
-        data: the whole.
-        faces: those of it that were measured.
-        dropped: rows of `faces`.
-        out: the folder of the cleaning.
-        note: kept in the manifest of records.
-
-    Returns:
-        `cleaned.txt` (`gfkeras train --data DIR --images cleaned.txt`), or the folder
-        `cleaned` (`gfkeras train --data cleaned`).
+    Returns `cleaned.txt` (`gfkeras train --data DIR --images cleaned.txt`), or the folder `cleaned`
+    of records, with a note in its manifest (`gfkeras train --data cleaned`).
     """
     if isinstance(data, RecordSet):
         assert isinstance(faces, RecordSet)
@@ -81,14 +68,7 @@ def write_manifest(
             write_selection(data, keep, folder, note)
         return out / RECORDS_FOLDER
     assert isinstance(faces, Faces)
-    left_out = {faces.paths[row] for row in dropped}
-    unreadable = {path for path, _ in faces.skipped}
-    write_image_list(
-        out / LIST_FILE,
-        [
-            named
-            for path, named in zip(data.paths, data.listed(), strict=True)
-            if path not in left_out and path not in unreadable
-        ],
-    )
+    left_out = {*(faces.paths[row] for row in dropped), *(path for path, _ in faces.skipped)}
+    listed = zip(data.paths, data.listed(), strict=True)
+    write_image_list(out / LIST_FILE, [name for path, name in listed if path not in left_out])
     return out / LIST_FILE

@@ -10,19 +10,7 @@ import numpy as np
 
 from gfkeras.data import Faces, RecordSet
 from gfkeras.data.statistics import contact_sheet
-from gfkeras.evaluation.plots.style import (
-    BLUE,
-    COLORS,
-    INK,
-    MUTED,
-    STYLES,
-    VERMILION,
-    dress,
-    figure_with_axes,
-    legend,
-    new_figure,
-    percent,
-)
+from gfkeras.evaluation.plots import style
 from gfkeras.experiments.cleaning.label_noise import OperatingPoint
 from gfkeras.experiments.cleaning.result import DroppedImage
 from gfkeras.experiments.cleaning.sub_centers import DominantCenters
@@ -39,24 +27,19 @@ _ROWS, _PAGES, _LIKENESSES = 20, 10, 3
 
 
 def angle_histogram(angles: np.ndarray, cut: float) -> Figure:
-    """Histogram of the images' angles to their dominant centers, and the cut.
-
-    Args:
-        angles: (N,) degrees; NaN is left out.
-        cut: the angle that images are dropped from.
-    """
-    figure, axes = figure_with_axes("Angle to the dominant center (degrees)", "Images")
+    """Histogram of the images' angles (N,) to their dominant centers in degrees, and the cut."""
+    figure, axes = style.figure_with_axes("Angle to the dominant center (degrees)", "Images")
     edges = np.arange(0, 180 + _BIN, _BIN)
     angles = angles[~np.isnan(angles)]
     for part, color, name in (
-        (angles[angles < cut], BLUE, "kept"),
-        (angles[angles >= cut], VERMILION, "dropped"),
+        (angles[angles < cut], style.BLUE, "kept"),
+        (angles[angles >= cut], style.VERMILION, "dropped"),
     ):
         axes.hist(part, edges, color=color, label=f"{name}, {len(part):,}")
-    axes.axvline(cut, color=INK, linewidth=1.2, linestyle="--")
+    axes.axvline(cut, color=style.INK, linewidth=1.2, linestyle="--")
     if len(angles):
         axes.set_xlim(max(0, angles.min() - 10), min(180, angles.max() + 10))
-    legend(axes, "upper right")
+    style.legend(axes, "upper right")
     return figure
 
 
@@ -65,39 +48,35 @@ def operating_curves(
 ) -> Figure:
     """Wrong labels found and right ones lost over the angle, a panel for each setting.
 
-    Args:
-        curves: for each setting the curves of several seeds, over the same angles; drawn are
-            their mean and, shaded, their range.
-        cut: marked: the default.
-        most_lost: marked: the share of right labels that may be lost.
+    `curves` are, for each setting, those of several seeds over the same angles; drawn are their
+    mean and, shaded, their range. Marked are the default `cut` and `most_lost`, the share of right
+    labels that may be lost.
     """
-    figure = new_figure()
+    figure = style.new_figure()
     first: Axes | None = None
     for place, (name, runs) in enumerate(curves.items(), start=1):
         axes = figure.add_subplot(1, len(curves), place, sharey=first)
         first = first or axes
-        dress(axes, "Drop from (degrees)", "Share of labels dropped" if place == 1 else "")
+        style.dress(axes, "Drop from (degrees)", "Share of labels dropped" if place == 1 else "")
         seeds = "1 seed" if len(runs) == 1 else f"{len(runs)} seeds"
-        axes.set_title(f"{name}, {seeds}", color=MUTED, fontsize=11)
+        axes.set_title(f"{name}, {seeds}", color=style.MUTED, fontsize=11)
         angles = [point.angle for point in runs[0]]
-        for number, (label, key) in enumerate((("wrong", "found"), ("right", "lost"))):
+        for number, (label, key) in enumerate(_CURVES):
             values = np.array([[getattr(point, key) for point in run] for run in runs])
-            color, style = COLORS[number], STYLES[number]
-            axes.fill_between(
-                angles, values.min(axis=0), values.max(axis=0), color=color, alpha=0.2, linewidth=0
-            )
+            color, low, high = style.COLORS[number], values.min(axis=0), values.max(axis=0)
+            axes.fill_between(angles, low, high, color=color, alpha=0.2, linewidth=0)
             mean = values.mean(axis=0)
-            axes.plot(angles, mean, color=color, linestyle=style, linewidth=2)
+            axes.plot(angles, mean, **style.line_style(number) | {"linewidth": 2})
             # The name beside the curve, where it has fallen to a half.
             half = min(int((mean > 0.5).sum()), len(angles) - 1)
             axes.annotate(
                 label, (angles[half], mean[half]), (8, 4), textcoords="offset points",
                 color=color, fontsize=10,
             )  # fmt: skip
-        axes.axvline(cut, color=MUTED, linewidth=1)
-        axes.axhline(most_lost, color=MUTED, linewidth=1, linestyle=":")
+        axes.axvline(cut, color=style.MUTED, linewidth=1)
+        axes.axhline(most_lost, color=style.MUTED, linewidth=1, linestyle=":")
         axes.set_ylim(0, 1.02)
-        axes.yaxis.set_major_formatter(percent)
+        axes.yaxis.set_major_formatter(style.percent)
     return figure
 
 
@@ -106,8 +85,8 @@ def write_sheets(
 ) -> list[Path]:
     """Writes `dropped_001.jpg` …, 20 images a page, at most 200: the largest angles first.
 
-    A row shows the image dropped, three of the identity that it was given and three of the one
-    that it looks like, each the nearest to their dominant centers.
+    A row shows the image dropped, three of the identity that it was given and three of the one that
+    it looks like, each the nearest to their dominant centers.
     """
     for old in out.glob("dropped_[0-9][0-9][0-9].jpg"):
         old.unlink()
@@ -122,15 +101,13 @@ def write_sheets(
     for page, start in enumerate(range(0, len(shown), _ROWS), start=1):
         rows = []
         for image in shown[start : start + _ROWS]:
-            examples = [
-                by_angle[labels[by_angle] == label_of[name]][:_LIKENESSES]
-                for name in (image.identity, image.looks_like)
-            ]
-            pictures = [_pictures(faces, np.array([image.row]))]
-            pictures += [_padded(_pictures(faces, rows_)) for rows_ in examples]
+            tiles = _pictures(faces, np.array([image.row]))
+            for name in (image.identity, image.looks_like):
+                nearest = by_angle[labels[by_angle] == label_of[name]][:_LIKENESSES]
+                tiles += _padded(_pictures(faces, nearest))
             name = f"{image.identity}: {image.angle:.0f}°"
             note = f"{image.looks_like}: {image.looks_like_angle:.0f}°"
-            rows.append((name, note, [tile for group in pictures for tile in group]))
+            rows.append((name, note, tiles))
         title = "Dropped · three of the person it is called · three of the person it looks like"
         path = out / f"dropped_{page:03d}.jpg"
         with replacing(path) as temporary:

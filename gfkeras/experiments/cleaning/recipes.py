@@ -15,12 +15,8 @@ ONE_CENTER_HEAD = ArcFace.__name__
 def with_sub_centers(recipe: Recipe, sub_centers: int | None = None) -> Recipe:
     """The recipe with a `SubCenterArcFace` head of the same scale and margin.
 
-    Args:
-        recipe: its head is ArcFace or SubCenterArcFace.
-        sub_centers: K; by default what the head says, 3 where it says nothing.
-
-    Raises:
-        ValueError: for another head, which has no such form, or K below 2.
+    By default K is what the head says, 3 where it says nothing. ValueError for K below 2, and for a
+    head other than ArcFace or SubCenterArcFace, which has no such form.
     """
     arguments = dict(recipe.head.arguments)
     if recipe.head.name not in (SUB_CENTER_HEAD, ONE_CENTER_HEAD):

@@ -17,6 +17,7 @@ from gfkeras.training import TrainingResult
 
 DROPPED_FILE, CLASSES_FILE, REPORT_FILE = "dropped.csv", "classes.csv", "report.json"
 _DROPPED = ("image", "identity", "angle", "looks_like", "looks_like_angle")
+_CLASSES = ("identity", "images", "dominant_share", "dropped", "kept")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -27,8 +28,8 @@ class DroppedImage:
         image: the path below the folder of people, or the record's name in its source.
         identity: whose it was said to be.
         angle: to that identity's dominant center, degrees; NaN where it could not be read.
-        looks_like: the other identity whose dominant center is nearest.
-        looks_like_angle: to that center, degrees.
+        looks_like, looks_like_angle: the other identity whose dominant center is nearest, and the
+            angle to that center, degrees.
         row: its number among the faces that were measured.
     """
 
@@ -48,16 +49,15 @@ class CleaningResult:
         out: the folder of the cleaning.
         run: of the training with sub-centers, whose head was measured.
         angle: images at this angle or more were dropped, degrees.
-        identities: that were measured, one for each row of `centers`.
-        labels: (N,) int32, index into `identities` of each image measured.
+        identities, labels: that were measured, and (N,) int32 the index into them of each image.
         centers: dominant centers, shares and the (N,) angles.
         dropped: the images left out, the largest angles first.
         emptied: identities of which nothing was kept; the manifest leaves them out.
         manifest: `cleaned.txt` for a folder of people, the folder `cleaned` for records.
-        sheets: pictures of what was dropped.
-        training: of the network with sub-centers; None where the run was there already.
+        sheets: contact sheets of what was dropped.
+        training, retrained: with sub-centers, None where the run was there already; and on what was
+            kept, None where that was not asked for.
         notes: what a user should know besides.
-        retrained: on what was kept; None where that was not asked for.
     """
 
     out: Path
@@ -133,30 +133,24 @@ class CleaningResult:
                 for image in self.dropped
             ],
             "sheets": [str(sheet) for sheet in self.sheets],
-            "training": None if self.training is None else self.training.to_json(),
-            "retrained": None if self.retrained is None else self.retrained.to_json(),
+            "training": self.training and self.training.to_json(),
+            "retrained": self.retrained and self.retrained.to_json(),
             "notes": self.notes,
         }
 
 
 def write(result: CleaningResult) -> None:
     """Writes `dropped.csv`, `classes.csv` and `report.json`, each whole or not at all."""
-    _write_csv(
-        result.out / DROPPED_FILE,
-        _DROPPED,
-        (
-            (d.image, d.identity, _degrees(d.angle), d.looks_like, _degrees(d.looks_like_angle))
-            for d in result.dropped
-        ),
-    )
-    _write_csv(
-        result.out / CLASSES_FILE,
-        ("identity", "images", "dominant_share", "dropped", "kept"),
-        (
-            (c["identity"], c["images"], f"{c['dominant_share']:.4f}", c["dropped"], c["kept"])
-            for c in result.classes()
-        ),
-    )
+    dropped = [
+        (d.image, d.identity, _degrees(d.angle), d.looks_like, _degrees(d.looks_like_angle))
+        for d in result.dropped
+    ]
+    classes = [
+        (c["identity"], c["images"], f"{c['dominant_share']:.4f}", c["dropped"], c["kept"])
+        for c in result.classes()
+    ]
+    _write_csv(result.out / DROPPED_FILE, _DROPPED, dropped)
+    _write_csv(result.out / CLASSES_FILE, _CLASSES, classes)
     write_json(result.out / REPORT_FILE, result.to_json())
 
 

@@ -22,7 +22,7 @@ LEAST_SEPARATION = 3.0
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class DominantCenters:
-    """The dominant sub-center of each identity and the angle of each image to it.
+    """The dominant sub-center of each of C identities and the angle of each of N images to it.
 
     Attributes:
         counts: (C, K) int64, images of each identity that are nearest to each of its centers.
@@ -38,30 +38,17 @@ class DominantCenters:
 
 
 def own_cosines(embeddings: np.ndarray, labels: np.ndarray, centers: np.ndarray) -> np.ndarray:
-    """cos θ of each image with the centers of its own identity.
-
-    Args:
-        embeddings: (N, D), of any length.
-        labels: (N,) int in [0, C).
-        centers: (C, K, D), of any length.
-
-    Returns:
-        (N, K) float64.
-    """
+    """cos θ (N, K) float64 of images (N, D) with the centers (C, K, D) of their own identities."""
     return np.einsum("nd,nkd->nk", unit(embeddings), unit(centers)[labels])
 
 
 def dominant_centers(cosines: np.ndarray, labels: np.ndarray, num_classes: int) -> DominantCenters:
-    """Finds the dominant centers from what `own_cosines` gave.
+    """Finds the dominant centers from the cosines (N, K) of `own_cosines`, NaN for unreadable
+    images.
 
-    An image belongs to the center it is nearest to; the center with most images is dominant.
-    Of centers with as many images the one that all of the identity's images are nearer to, by
-    their mean cosine, is taken: small identities tie often, which the paper's do not.
-
-    Args:
-        cosines: (N, K), with NaN rows for images that could not be read.
-        labels: (N,) int in [0, num_classes).
-        num_classes: C.
+    An image belongs to the center it is nearest to; the center with most images is dominant. Of
+    centers with as many images the one that all of the identity's images are nearer to, by their
+    mean cosine, is taken: small identities tie often, which the paper's do not.
     """
     labels = np.asarray(labels)
     read = ~np.isnan(cosines).any(axis=1)
@@ -84,15 +71,11 @@ def dominant_centers(cosines: np.ndarray, labels: np.ndarray, num_classes: int) 
 def nearest_others(
     embeddings: np.ndarray, labels: np.ndarray, centers: np.ndarray
 ) -> tuple[np.ndarray, np.ndarray]:
-    """The other identity that each image is nearest to.
+    """The other identity that each image (N, D) is nearest to, (N,), and the angle in degrees,
+    (N,).
 
-    Args:
-        embeddings: (N, D).
-        labels: (N,) int, the image's own identity, which is left out.
-        centers: (C, D), one for each identity: the dominant ones. C ≥ 2.
-
-    Returns:
-        (N,) identities and (N,) angles to their centers in degrees.
+    `labels` (N,) are the images' own identities, which are left out; `centers` (C, D) the dominant
+    ones, C ≥ 2.
     """
     cosines = unit(embeddings) @ unit(centers).T
     rows = np.arange(len(labels))
@@ -113,17 +96,6 @@ class Measuring:
 
     Images are read as they are needed and embeddings are not kept, so that a million records take
     no more memory than a thousand.
-
-    Args:
-        classifier: whose head has centers (C, K, D), K ≥ 2.
-        faces: the identities of which are those of the centers.
-        progress: called with (what, done, total).
-
-    Attributes:
-        read: (N,) bool, false for records that cannot be read, known after `dominant`.
-
-    Raises:
-        ValueError: for a head without sub-centers.
     """
 
     def __init__(
@@ -133,7 +105,6 @@ class Measuring:
         self.faces = faces
         self.progress = progress
         self.labels = np.asarray(faces.labels)
-        self.read = np.ones(len(faces), bool)
         self._embedder = Embedder(classifier.model)
 
     def dominant(self) -> DominantCenters:
@@ -164,7 +135,6 @@ class Measuring:
                 images = self.faces.images[chosen]
             else:
                 images, read, _ = self.faces.decode(chosen)
-                self.read[chosen[~read]] = False
                 chosen, images = chosen[read], images[read]
             if len(chosen):
                 yield chosen, self._embedder(images).embedding
@@ -173,11 +143,7 @@ class Measuring:
 
 
 def sub_centers_of(classifier: FaceClassifier) -> np.ndarray:
-    """The centers of the head, (C, K, D) float32.
-
-    Raises:
-        ValueError: for a head that has one center for each identity, or none.
-    """
+    """The centers of the head, (C, K, D) float32; ValueError where an identity has one, or none."""
     head = classifier.head
     centers = None if head is None else np.asarray(head.centers, np.float32)
     if centers is None or centers.ndim != 3 or centers.shape[1] < 2:
@@ -193,14 +159,9 @@ def sub_centers_of(classifier: FaceClassifier) -> np.ndarray:
 def valley(angles: np.ndarray) -> tuple[float, float]:
     """The cut that puts angles into two groups, each as much alike as can be (Otsu, 1979).
 
-    It maximises w₁w₂(μ₁ − μ₂)², w the groups' shares and μ their means.
-
-    Args:
-        angles: (N,) degrees; NaN is left out.
-
-    Returns:
-        The cut in degrees, halfway between the two groups, and how far these are apart by
-        Ashman's D = √2·(μ₂ − μ₁)/√(σ₁² + σ₂²). (NaN, 0) where all angles are the same.
+    It maximises w₁w₂(μ₁ − μ₂)², w the groups' shares and μ their means. Returned are the cut in
+    degrees, halfway between the two groups, and how far these are apart by Ashman's D = √2·(μ₂ −
+    μ₁)/√(σ₁² + σ₂²); (NaN, 0) where all angles are the same. NaN angles are left out.
     """
     sorted_angles = np.sort(angles[~np.isnan(angles)])
     count = len(sorted_angles)

@@ -6,36 +6,28 @@ Matplotlib is an optional dependency: `pip install 'gfkeras[plots]'`.
 """
 
 from gfkeras.experiments.figures.angles import PairAngles, angle_figure
-from gfkeras.experiments.figures.group_distribution import (
-    GroupDistribution,
-    group_distribution_figure,
+from gfkeras.experiments.figures.faces import (
+    ChosenImages,
+    NetworkOutputs,
+    choose_people,
+    draw_images,
+    network_outputs,
 )
-from gfkeras.experiments.figures.group_sheet import SheetRow, group_sheet_figure, sheet_rows
-from gfkeras.experiments.figures.group_training import GroupLog, group_training_figure
+from gfkeras.experiments.figures.groups import (
+    GroupDistribution,
+    GroupLog,
+    SheetRow,
+    group_distribution_figure,
+    group_sheet_figure,
+    group_training_figure,
+    sheet_rows,
+)
 from gfkeras.experiments.figures.margins import MarginCurve, margin_curves, margin_figure
-from gfkeras.experiments.figures.network_outputs import NetworkOutputs, network_outputs
-from gfkeras.experiments.figures.people import ChosenImages, choose_people, draw_images
 from gfkeras.experiments.figures.tsne import Projection, project, tsne_figure
 
 __all__ = [
-    "ChosenImages",
-    "GroupDistribution",
-    "GroupLog",
-    "MarginCurve",
-    "NetworkOutputs",
-    "PairAngles",
-    "Projection",
-    "SheetRow",
-    "angle_figure",
-    "choose_people",
-    "draw_images",
-    "group_distribution_figure",
-    "group_sheet_figure",
-    "group_training_figure",
-    "margin_curves",
-    "margin_figure",
-    "network_outputs",
-    "project",
-    "sheet_rows",
-    "tsne_figure",
-]
+    "ChosenImages", "GroupDistribution", "GroupLog", "MarginCurve", "NetworkOutputs", "PairAngles",
+    "Projection", "SheetRow", "angle_figure", "choose_people", "draw_images",
+    "group_distribution_figure", "group_sheet_figure", "group_training_figure", "margin_curves",
+    "margin_figure", "network_outputs", "project", "sheet_rows", "tsne_figure",
+]  # fmt: skip

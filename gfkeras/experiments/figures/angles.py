@@ -46,8 +46,8 @@ class PairAngles:
             fars: which of the result's thresholds to keep, such as "1e-2".
 
         Raises:
-            ValueError: for a FAR that the result does not have, or that its impostor pairs are
-                too few to measure, and for scores that are no cosines.
+            ValueError: for a FAR that the result does not have, or that its impostor pairs are too
+                few to measure, and for scores that are no cosines.
         """
         if np.abs(result.scores).max() > 1 + 1e-4:
             raise ValueError(
@@ -69,9 +69,8 @@ class PairAngles:
     def to_json(self) -> dict[str, Any]:
         """Degrees, and counts in bins of two degrees."""
         kinds = {}
-        for name, angles in (
-            ("genuine", self.angle[self.same]), ("impostor", self.angle[~self.same]),
-        ):  # fmt: skip
+        for name, chosen in (("genuine", self.same), ("impostor", ~self.same)):
+            angles = self.angle[chosen]
             kinds[name] = {
                 "pairs": len(angles),
                 "mean": float(angles.mean()),
@@ -98,15 +97,11 @@ def angle_figure(angles: PairAngles) -> Figure:
         shares.append(np.histogram(found, EDGES)[0] / len(found))
         labels.append(f"{kind}: {len(found):,} pairs, {found.mean():.1f}° ± {found.std():.1f}°")
     draw_kinds(axes, EDGES, shares[0], shares[1], *labels)
-    axes.axvline(
-        angles.threshold, color=INK, linewidth=1.5,
-        label=f"Threshold {angles.threshold:.1f}°: accuracy {angles.accuracy:.2%}",
-    )  # fmt: skip
-    for i, (far, angle) in enumerate(angles.at_far.items(), start=1):
-        axes.axvline(
-            angle, color=INK, linewidth=1.5, linestyle=STYLES[i % len(STYLES)],
-            label=f"Threshold {angle:.1f}°: FAR {100 * float(far):.3g}%",
-        )  # fmt: skip
+    lines = [(angles.threshold, f"accuracy {angles.accuracy:.2%}")]
+    lines += [(angle, f"FAR {100 * float(far):.3g}%") for far, angle in angles.at_far.items()]
+    for i, (angle, what) in enumerate(lines):
+        style, label = STYLES[i % len(STYLES)], f"Threshold {angle:.1f}°: {what}"
+        axes.axvline(angle, color=INK, linewidth=1.5, linestyle=style, label=label)
     shown = EDGES[np.flatnonzero(shares[0] + shares[1])]
     low = min(30 * (shown[0] // 30), angles.threshold - 5)
     axes.set_xlim(low, max(30 * (shown[-1] // 30 + 1), 90))

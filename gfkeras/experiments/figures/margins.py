@@ -48,13 +48,9 @@ _CURVES: tuple[tuple[str, str, dict[str, Any], float], ...] = (
 
 @dataclass(frozen=True, eq=False)
 class MarginCurve:
-    """The target's logit of a head.
+    """The target's logit of a head; `setting` has its margin in a few words, `norm` is ‖x‖.
 
-    Attributes:
-        head: of `gfkeras.heads`.
-        setting: its margin, and of which embeddings, in a few words.
-        norm: ‖x‖ of the embeddings.
-        logit: over s (over ‖x‖ for SphereFace, which has no s), one for each angle.
+    `logit` is over s (over ‖x‖ for SphereFace, which has no s), one for each angle.
     """
 
     head: str
@@ -68,15 +64,8 @@ def margin_curves(
 ) -> list[MarginCurve]:
     """The curves of the heads of these names, with their default margins; of all by default.
 
-    What is returned comes out of the heads themselves: embeddings at each angle from their own
-    center, at right angles to the other.
-
-    Args:
-        names: heads of `gfkeras.heads`.
-        angles: in degrees, from 0 to 180.
-
-    Raises:
-        ValueError: for an unknown head, with the nearest name.
+    What is returned comes out of the heads themselves: embeddings at each of the `angles` (degrees,
+    0 to 180) from their own center, at right angles to the other.
     """
     for name in names or ():
         by_name("head", name, heads.HEADS)
@@ -92,9 +81,6 @@ def margin_figure(curves: Sequence[MarginCurve], angles: npt.ArrayLike = ANGLES)
     """Curves that do not depend on the embedding's norm at left, those that do at right.
 
     Curves that are the same are drawn once, under all their names.
-
-    Raises:
-        ValueError: where `curves` is empty.
     """
     if not curves:
         raise ValueError("`curves` must hold at least one curve. Received: none")

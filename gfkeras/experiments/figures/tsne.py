@@ -56,14 +56,10 @@ def project(
     components, and the same arguments give the same points.
 
     Args:
-        embedding: (N, D) float, of any length.
-        labels: (N,) who each shows.
-        perplexity: about how many neighbours count; 30, and a third of N − 1 of few images.
-        seed: of t-SNE.
-
-    Raises:
-        ValueError: for fewer than two people, fewer than four images, nobody with two, other
-            shapes, or a perplexity that is not positive and below N.
+        embedding: (N, D) float, of any length, N at least 4.
+        labels: (N,) who each shows: two people or more, one of them with two images.
+        perplexity: about how many neighbours count, below N; 30, and a third of N − 1 of few
+            images.
     """
     from sklearn.manifold import TSNE
     from sklearn.metrics import silhouette_score
@@ -107,9 +103,6 @@ def tsne_figure(
         panels: by title, such as "Baseline", "v" and "v̄".
         labels: (N,) int, index into `names` of each image.
         names: of the people, as the legend has them.
-
-    Raises:
-        ValueError: where `panels` is empty or of another number of images than `labels`.
     """
     who = np.asarray(labels)
     sizes = {len(panel.points) for panel in panels.values()}

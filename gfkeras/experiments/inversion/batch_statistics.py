@@ -13,13 +13,9 @@ from keras import ops
 
 
 def channel_statistics(inputs: Any) -> tuple[Any, Any]:
-    """Mean and standard deviation of each channel over a batch of feature maps.
+    """μ̃ and σ̃, (C,) float32, of each channel over a batch of feature maps (B, H, W, C) or (B, C).
 
-    Args:
-        inputs: (B, H, W, C) or (B, C), float.
-
-    Returns:
-        μ̃ and σ̃, both (C,) float32; σ̃² is that of the population, as batch normalisation's.
+    σ̃² is that of the population, as batch normalisation's.
     """
     inputs = ops.cast(inputs, "float32")
     places = tuple(range(len(inputs.shape) - 1))
@@ -30,26 +26,13 @@ def channel_statistics(inputs: Any) -> tuple[Any, Any]:
 
 
 def statistics_distance(inputs: Any, mean: Any, deviation: Any) -> Any:
-    """‖μ̃ − μ‖² + ‖σ̃ − σ‖² of one layer (ArcFace, equation 8), a scalar.
-
-    Args:
-        inputs: what the layer is given, as of `channel_statistics`.
-        mean: μ, (C,), the layer's moving mean.
-        deviation: σ, (C,), the root of its moving variance.
-    """
+    """‖μ̃ − μ‖² + ‖σ̃ − σ‖² of one layer (ArcFace, equation 8), a scalar; all are (C,)."""
     found_mean, found_deviation = channel_statistics(inputs)
     return ops.sum(ops.square(found_mean - mean)) + ops.sum(ops.square(found_deviation - deviation))
 
 
 def total_variation(images: Any) -> Any:
-    """Σ of the squared differences between neighbouring pixels, a mean over the images.
-
-    Args:
-        images: (B, H, W, 3), in −1…1.
-
-    Returns:
-        A scalar.
-    """
+    """Σ of the squared differences between neighbouring pixels, a mean over images (B, H, W, 3)."""
     down = images[:, 1:] - images[:, :-1]
     across = images[:, :, 1:] - images[:, :, :-1]
     total = ops.sum(ops.square(down)) + ops.sum(ops.square(across))
@@ -63,11 +46,8 @@ def squared_norm(images: Any) -> Any:
 
 def batch_normalizations(model: keras.Model) -> list[keras.layers.BatchNormalization]:
     """Every batch normalisation of a model, once; also those inside nested models and layers."""
-    found: dict[int, keras.layers.BatchNormalization] = {}
-    for layer in model._flatten_layers():
-        if isinstance(layer, keras.layers.BatchNormalization):
-            found[id(layer)] = layer
-    return list(found.values())
+    layers = dict.fromkeys(model._flatten_layers())
+    return [layer for layer in layers if isinstance(layer, keras.layers.BatchNormalization)]
 
 
 @contextlib.contextmanager
@@ -76,8 +56,8 @@ def recorded_inputs(
 ) -> Iterator[list[tuple[keras.layers.BatchNormalization, Any]]]:
     """A list that gets (layer, what it is called with) for each call within the block.
 
-    Works for layers wherever they are, functional or not, eagerly and while a step is traced,
-    for it is each layer's own `call` that takes the note.
+    Each layer's own `call` takes the note, so this works for layers wherever they are, functional
+    or not, eagerly and while a step is traced.
     """
     seen: list[tuple[keras.layers.BatchNormalization, Any]] = []
 
@@ -103,28 +83,19 @@ def recorded_inputs(
 class BatchStatistics:
     """The statistics that a model's batch normalisations hold, as a prior on images.
 
-    A layer counts where it gets enough values of a channel: of a feature map each image gives one
-    for each place, but after a global pooling or an FC an image gives a single one, and the
-    statistics of a small batch say who is in it rather than how faces are.
-
-    Args:
-        model: any with batch normalisation.
-        least_values: of each channel in a batch, for a layer to count.
-
-    Attributes:
-        layers: the batch normalisations of the model.
-        moving: mean and standard deviation of each, (C,) float32.
-
-    Raises:
-        ValueError: for a model without batch normalisation.
+    A layer counts where it gets at least `least_values` values of a channel in a batch: of a
+    feature map each image gives one for each place, but after a global pooling or an FC an image
+    gives a single one, and the statistics of a small batch say who is in it rather than how faces
+    are. `moving` has mean and standard deviation of each layer, (C,) float32. A model without batch
+    normalisation raises ValueError.
     """
 
     def __init__(self, model: keras.Model, least_values: int = 1):
         self.layers = batch_normalizations(model)
         if not self.layers:
             raise ValueError(
-                "`model` must have batch normalisation, whose statistics are what says how a face "
-                f"looks. Received: {model.name!r}, which has none"
+                "`model` must have batch normalisation, whose statistics say how a face looks. "
+                f"Received: {model.name!r}, which has none"
             )
         self.least_values = least_values
         self.moving = {
@@ -136,10 +107,8 @@ class BatchStatistics:
         }
 
     def distance(self, seen: list[tuple[keras.layers.BatchNormalization, Any]]) -> Any:
-        """Σ over the layers that count of ‖μ̃ − μ‖² + ‖σ̃ − σ‖², a scalar float32.
-
-        Args:
-            seen: of `recorded_inputs` around a call of the model.
+        """Σ ‖μ̃ − μ‖² + ‖σ̃ − σ‖² over the layers that count, a scalar, of inputs as
+        `recorded_inputs` saw.
         """
         total = ops.zeros((), "float32")
         for layer, inputs in seen:

@@ -12,9 +12,15 @@ from keras import ops
 
 from gfkeras.errors import positive_int
 from gfkeras.experiments.inversion.objective import InversionSettings, Objective
-from gfkeras.experiments.inversion.steps import compiled, require_backend, value_and_gradient
+from gfkeras.experiments.inversion.steps import (
+    compiled,
+    draw_view,
+    require_backend,
+    seen_through,
+    value_and_gradient,
+    view_matrix,
+)
 from gfkeras.experiments.inversion.targets import Targets
-from gfkeras.experiments.inversion.views import draw_view, seen_through, view_matrix
 from gfkeras.models.properties import as_outputs
 
 _BETAS, _EPSILON = (0.9, 0.999), 1e-8
@@ -40,21 +46,21 @@ def invert(
 ) -> np.ndarray:
     """Generates an image for each target from noise, with nothing but the model.
 
-    Images are optimised by Adam so that the model's embedding of them is the target's and
-    its batch normalisations see what they saw in training (ArcFace, arXiv 1801.07698v4,
-    section 3.3). The statistics are those of the images of a batch, so that a picture also depends
-    on the others in its batch: more of them, of different people, serve it better.
+    Images are optimised by Adam so that the model's embedding of them is the target's and its batch
+    normalisations see what they saw in training (ArcFace, arXiv 1801.07698v4, section 3.3). The
+    statistics are those of the images of a batch, so that an image also depends on the others in
+    its batch: more of them, of different people, serve it better.
 
     Args:
         model: a backbone or a GroupFace, any with batch normalisation.
         targets: whom to show.
         settings: weights, steps and views.
         batch_size: images optimised together; more targets are cut into even parts.
-        seed: of the noise and the views; the same one gives the same images on one machine, and
-            all but rounding on the other backend.
-        every: hand out pictures after so many steps too, beside the noise and the result.
-        progress: called after every tenth step and the last.
-        on_pictures: called with the pictures of a batch.
+        seed: of the noise and the views; the same one gives the same images on one machine, and all
+            but rounding on the other backend.
+        every: hand out images after so many steps too, beside the noise and the result.
+        progress: called after every tenth step and the last with (steps done, steps, terms).
+        on_pictures: called with (steps done, places among the targets, images).
 
     Returns:
         (N, S, S, 3) uint8, RGB.
@@ -76,7 +82,7 @@ def invert(
         raise ValueError(
             f"`coarse` must divide the image's {size} pixels. Received: coarse={settings.coarse}"
         )
-    targets.require_dimension(_embedding_dim(model))
+    targets.require_dimension(int(as_outputs(model.output)["embedding"].shape[-1]))
     objective = Objective(model, settings, targets.centers)
     step = _compiled_step(objective)
     count = len(targets.names)
@@ -168,7 +174,3 @@ def _image_size(model: keras.Model) -> int:
             f"Received: a model with input shape {shape}"
         )
     return int(shape[1])
-
-
-def _embedding_dim(model: keras.Model) -> int:
-    return int(as_outputs(model.output)["embedding"].shape[-1])

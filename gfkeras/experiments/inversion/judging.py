@@ -16,26 +16,17 @@ from gfkeras.inference import Embedder
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class Likeness:
-    """Cosines of inverted images with their targets under one network.
+    """Cosines of N inverted images with their targets under one network."""
 
-    Attributes:
-        cosine: (N,), with each picture's own target.
-        others: (N,), the mean with the other targets, NaN where there are none: what the
-            network gives to a picture of anybody.
-    """
-
+    # (N,), with each image's own target.
     cosine: np.ndarray
+    # (N,), the mean with the other targets, NaN where there are none: what the network gives to
+    # an image of anybody.
     others: np.ndarray
 
     @classmethod
     def between(cls, pictures: np.ndarray, targets: np.ndarray, owner: np.ndarray) -> Likeness:
-        """The likeness of embeddings.
-
-        Args:
-            pictures: (N, D) unit rows.
-            targets: (T, D) unit rows.
-            owner: (N,), the row in `targets` of each picture.
-        """
+        """Of unit embeddings (N, D) with targets (T, D), `owner` (N,) the row of each image's."""
         table = pictures @ targets.T
         own = table[np.arange(len(pictures)), owner]
         count = targets.shape[0] - 1
@@ -57,11 +48,7 @@ def judged(
 ) -> Likeness:
     """Under the attacked network, with the very embeddings that were to be reached.
 
-    Args:
-        embedder: of that network.
-        pictures: (N, S, S, 3) uint8.
-        targets: T of them.
-        owner: (N,), the target of each picture.
+    `pictures` are (N, S, S, 3) uint8, `owner` (N,) is the target of each.
     """
     return Likeness.between(embedder(pictures).embedding, targets.embedding, owner)
 
@@ -71,11 +58,7 @@ def judged_by_faces(
 ) -> Likeness:
     """Under another network, with its own mean embedding of real faces of each target.
 
-    Args:
-        embedder: of that network.
-        pictures: (N, S, S, 3) uint8.
-        faces: for each target its photos, (M, S, S, 3) uint8, M ≥ 1.
-        owner: (N,), the target of each picture.
+    `faces` are the photos of each target, (M, S, S, 3) uint8, M ≥ 1; the rest as of `judged`.
     """
     real = np.stack([embedder(images).embedding.mean(axis=0) for images in faces])
     return Likeness.between(embedder(pictures).embedding, unit("faces", real), owner)
@@ -84,14 +67,6 @@ def judged_by_faces(
 def course(
     rows: Sequence[tuple[str, str, Sequence[np.ndarray]]], steps: Sequence[int]
 ) -> Image.Image:
-    """One page with the course of each inversion.
-
-    Args:
-        rows: (name, a line below it, the image after each of `steps`, (S, S, 3) uint8).
-        steps: headings of the columns.
-
-    Raises:
-        ValueError: if there is no row.
-    """
+    """One page of rows (name, a line below it, the image (S, S, 3) uint8 after each of `steps`)."""
     headings = ["noise", *(f"{step:,} steps" for step in steps[1:])]
     return contact_sheet(rows, "", len(steps), headings)

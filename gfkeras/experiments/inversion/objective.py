@@ -17,7 +17,7 @@ from gfkeras.experiments.inversion.batch_statistics import (
     squared_norm,
     total_variation,
 )
-from gfkeras.experiments.inversion.views import seen_through
+from gfkeras.experiments.inversion.steps import seen_through
 from gfkeras.heads import ArcFace
 from gfkeras.layers.angular import unit_rows
 from gfkeras.losses.embedding_loss import softmax_cross_entropy
@@ -38,20 +38,16 @@ class InversionSettings:
         finer_rate: what the learning rate is multiplied by at each finer resolution. Adam's first
             steps move every pixel by the full rate, whatever its gradient; of small pixels that is
             noise, from which a network with large activations does not come back.
-        identity_weight: of the identity's term; None for 1 with class centers (the ArcFace
-            loss) and `TEMPLATE_WEIGHT` with templates (a squared distance of at most 4).
+        identity_weight: of the identity's term; None for 1 with class centers (the ArcFace loss)
+            and `TEMPLATE_WEIGHT` with templates (a squared distance of at most 4).
         statistics_weight: of Σ ‖μ̃ − μ‖² + ‖σ̃ − σ‖² over the batch normalisations.
         least_values: batch normalisations that get fewer values of a channel in a batch do not
             count: those after the last feature map, in batches of fewer images.
-        variation_weight: of the total variation.
-        norm_weight: of ‖x‖².
+        variation_weight, norm_weight: of the total variation, and of ‖x‖².
         coarse: the image is first optimised at its size over each of these in turn, an equal part
             of the steps each, and enlarged between; (1,) starts at full size.
-        shift: the network sees the image moved by up to so many pixels, drawn in each step.
-        mirror: and mirrored in every other step.
-
-    Raises:
-        ValueError: for a value out of range.
+        shift, mirror: the network sees the image moved by up to so many pixels, drawn in each step,
+            and mirrored in every other step.
     """
 
     steps: int = 500
@@ -94,17 +90,11 @@ class InversionSettings:
 class Objective:
     """identity + λ·statistics + total variation + ‖x‖², as ArcFace's inversion has it.
 
-    The identity's term is the ArcFace loss against all class centers (close-set, s = 64, m = 0.5)
-    or, without centers, the squared distance of the normalised feature to the target (open-set).
-    It and the statistics are those of what the network sees, the other two of the image.
-
-    Args:
-        model: from images in 0…255 to an embedding; in inference, as it would be attacked.
-        settings: the weights.
-        centers: (C, D) for the close-set form, None for the open-set one.
-
-    Raises:
-        ValueError: for a model without batch normalisation.
+    The identity's term is the ArcFace loss against all class centers (C, D) (close-set, s = 64, m =
+    0.5) or, without centers, the squared distance of the normalised feature to the target
+    (open-set). It and the statistics are those of what the network sees, the other two of the
+    image. The model, from images in 0…255 to an embedding, runs in inference, as it would be
+    attacked.
     """
 
     def __init__(
@@ -118,10 +108,9 @@ class Objective:
             self.head = ArcFace(len(centers))
             self.head.build((None, centers.shape[1]))
             self.head.centers.assign(centers)
-        weight = settings.identity_weight
-        if weight is None:
-            weight = TEMPLATE_WEIGHT if self.head is None else 1.0
-        self.identity_weight = weight
+        usual = TEMPLATE_WEIGHT if self.head is None else 1.0
+        given = settings.identity_weight
+        self.identity_weight = usual if given is None else given
 
     @property
     def variables(self) -> list[Any]:
@@ -131,16 +120,13 @@ class Objective:
     def __call__(
         self, images: Any, rows: Any, columns: Any, targets: Any, labels: Any
     ) -> tuple[Any, dict[str, Any]]:
-        """The loss of a batch, and its terms without their weights.
+        """The loss of a batch, and its terms without their weights, all scalars.
 
         Args:
             images: (B, R, R, 3) float32 in −1…1.
             rows, columns: (S, R), of `draw_view`.
             targets: (B, D) float32, unit rows.
             labels: (B,) int32, rows of the centers; of no use without them.
-
-        Returns:
-            A scalar, and scalars "identity", "statistics", "variation", "norm", "cosine".
         """
         seen = seen_through(images, rows, columns)
         with recorded_inputs(self.statistics.layers) as inputs:
@@ -156,11 +142,8 @@ class Objective:
             "variation": total_variation(images),
             "norm": squared_norm(images),
         }
-        loss = (
-            self.identity_weight * terms["identity"]
-            + self.settings.statistics_weight * terms["statistics"]
-            + self.settings.variation_weight * terms["variation"]
-            + self.settings.norm_weight * terms["norm"]
-        )
+        loss = self.identity_weight * identity
+        for name in ("statistics", "variation", "norm"):
+            loss = loss + getattr(self.settings, f"{name}_weight") * terms[name]
         cosine = ops.mean(ops.sum(feature * targets, axis=-1))
         return loss, terms | {"cosine": cosine, "loss": loss}

@@ -1,4 +1,4 @@
-"""Gradients and compiled steps on TensorFlow and JAX."""
+"""Steps of an inversion: views of the image, gradients, compilation."""
 
 from __future__ import annotations
 
@@ -6,6 +6,8 @@ from collections.abc import Callable
 from typing import Any
 
 import keras
+import numpy as np
+from keras import ops
 
 BACKENDS = ("tensorflow", "jax")
 
@@ -34,12 +36,10 @@ def value_and_gradient(function: Callable[..., Any], images: Any, *others: Any) 
 
 
 def compiled(step: Callable[..., Any], variables: list[Any]) -> Callable[..., Any]:
-    """A compiled step.
+    """A compiled step of a function of tensors.
 
-    Args:
-        step: a function of tensors.
-        variables: those that it reads. A TensorFlow graph holds them itself; for JAX they are
-            arguments, since constants would be copied.
+    A TensorFlow graph holds the `variables` that it reads itself; for JAX they are arguments, since
+    constants would be copied.
     """
     if keras.backend.backend() == "jax":
         import jax
@@ -55,3 +55,45 @@ def compiled(step: Callable[..., Any], variables: list[Any]) -> Callable[..., An
 
     graph = tf.function(step, autograph=False)
     return lambda *arguments: graph(*(tf.convert_to_tensor(value) for value in arguments))
+
+
+def view_matrix(
+    size: int, resolution: int, shift: float = 0.0, mirrored: bool = False
+) -> np.ndarray:
+    """A matrix (size, resolution) float32 that resamples one axis linearly; its rows sum to 1.
+
+    Beyond the border it repeats the last pixel. `shift` counts pixels that come out, towards the
+    end; `mirrored` turns the axis round. Two of them do to an image what a step asks for, on any
+    backend, with a product for a gradient, whatever is drawn.
+    """
+    places = (np.arange(size) + 0.5 - shift) * (resolution / size) - 0.5
+    if mirrored:
+        places = resolution - 1 - places
+    places = np.clip(places, 0, resolution - 1)
+    lower = np.floor(places).astype(np.int64)
+    upper = np.minimum(lower + 1, resolution - 1)
+    matrix = np.zeros((size, resolution), np.float64)
+    rows = np.arange(size)
+    matrix[rows, lower] += 1 - (places - lower)
+    matrix[rows, upper] += places - lower
+    return matrix.astype(np.float32)
+
+
+def seen_through(images: Any, rows: Any, columns: Any) -> Any:
+    """Images (B, R, R, C) resampled to (B, S, S, C) by matrices (S, R) for rows and columns."""
+    return ops.einsum("wv,bhvc->bhwc", columns, ops.einsum("hv,bvwc->bhwc", rows, images))
+
+
+def draw_view(
+    rng: np.random.Generator, size: int, resolution: int, shift: float, mirror: bool
+) -> tuple[np.ndarray, np.ndarray]:
+    """The matrices of a step: moved by up to `shift` pixels each way, mirrored every other time.
+
+    Three numbers are drawn whatever is asked for, so that one setting does not change what
+    another one draws.
+    """
+    down, across, side = rng.random(3)
+    return (
+        view_matrix(size, resolution, (2 * down - 1) * shift),
+        view_matrix(size, resolution, (2 * across - 1) * shift, mirror and side < 0.5),
+    )

@@ -28,14 +28,10 @@ class Targets:
 
     Attributes:
         names: N of them.
-        embedding: (N, D) float32, unit rows after construction.
-        centers: (C, D), of all classes, for the close-set form (the ArcFace loss); None for
-            the open-set form (a distance to `embedding`).
+        embedding: (N, D) float32, unit rows after construction; neither zero nor infinite.
+        centers: (C, D), of all classes, for the close-set form (the ArcFace loss); None for the
+            open-set form (a distance to `embedding`).
         labels: (N,) int32, the row of each target in `centers`.
-
-    Raises:
-        ValueError: for shapes that do not fit, labels outside of the centers, embeddings that are
-            zero or not finite.
     """
 
     names: list[str]
@@ -105,12 +101,8 @@ def unit(name: str, vectors: np.ndarray) -> np.ndarray:
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class Subjects:
-    """Targets, and real faces of them where there are any.
-
-    Attributes:
-        targets: what the attack is given.
-        faces: photos of each target, (M, S, S, 3) uint8, for other networks to judge by; None
-            where only embeddings are known.
+    """Targets, and the photos of each, (M, S, S, 3) uint8, for other networks to judge by, if
+    known.
     """
 
     targets: Targets
@@ -120,16 +112,7 @@ class Subjects:
 def of_photos(
     embedder: Embedder, photos: Sequence[Path], aligner: FaceAligner | None = None
 ) -> Subjects:
-    """Open-set: one target for each photo.
-
-    Args:
-        embedder: of the model to be attacked.
-        photos: files.
-        aligner: finds and aligns the face; None for faces that are aligned already.
-
-    Raises:
-        ImageError: for a photo that cannot be read or shows no face.
-    """
+    """Open-set: one target for each photo, its face found by `aligner`, or aligned already."""
     read = aligner or (lambda path: read_image(path, embedder.image_size))
     faces = np.stack([read(path) for path in photos])
     names = [path.stem for path in photos]
@@ -137,22 +120,14 @@ def of_photos(
 
 
 def of_people(embedder: Embedder, folder: FaceFolder, names: Sequence[str]) -> Subjects:
-    """Open-set: the mean embedding of each person's images.
-
-    Raises:
-        ValueError: for a name that is no person of the folder, with the nearest.
-    """
+    """Open-set: the mean embedding of each person's images."""
     faces = _faces(folder, names, embedder.image_size)
     means = np.stack([embedder(images).embedding.mean(axis=0) for images in faces])
     return Subjects(Targets(list(names), means), faces)
 
 
 def of_templates(path: str | os.PathLike[str]) -> Subjects:
-    """Open-set: embeddings that somebody stored, in the .npz that `gfkeras embed` writes.
-
-    Raises:
-        ValueError: for a file without `embedding` (N, D).
-    """
+    """Open-set: embeddings (N, D) that somebody stored, in the .npz that `gfkeras embed` writes."""
     path = Path(path)
     try:
         with np.load(path, allow_pickle=False) as stored:
@@ -171,11 +146,7 @@ def of_templates(path: str | os.PathLike[str]) -> Subjects:
 def centers_of_run(run: str | os.PathLike[str]) -> tuple[np.ndarray, list[str]]:
     """The class centers that a run of `train` ended with, and the identities that they stand for.
 
-    Returns:
-        (N, D) float32, or (N, K, D) with K centers a class, as trained: not unit rows; N names.
-
-    Raises:
-        ValueError: as `load_classifier`, and for a run without a head.
+    (N, D) float32, or (N, K, D) with K centers a class, as trained: not unit rows.
     """
     classifier, identities = load_classifier(run)
     if classifier.head is None:
@@ -192,27 +163,15 @@ def of_run_classes(
     embedder: Embedder,
     folder: FaceFolder | None = None,
 ) -> Subjects:
-    """Close-set: centers that a training ended with.
-
-    Args:
-        centers: (N, D) of the head, as `centers_of_run` reads them.
-        identities: the name of each.
-        names: those of them to show.
-        embedder: of the model, whose image size the faces get.
-        folder: where there are photos of the classes; None for none.
-
-    Raises:
-        ValueError: for a name that is no class, with the nearest, or several centers a class.
-    """
+    """Close-set: centers (N, D) that a training ended with; `folder` has photos of the people."""
     if centers.ndim != 2:
         raise ValueError(
             "`run` must have one center a class. Received: centers of shape "
             f"{centers.shape}; train with one on the cleaned data"
         )
     targets = Targets.of_classes(list(names), _rows(names, identities), centers)
-    if folder is None:
-        return Subjects(targets)
-    return Subjects(targets, _faces(folder, names, embedder.image_size))
+    faces = None if folder is None else _faces(folder, names, embedder.image_size)
+    return Subjects(targets, faces)
 
 
 def of_estimated_classes(
@@ -220,15 +179,8 @@ def of_estimated_classes(
 ) -> Subjects:
     """Close-set without a head: the center of each person of a folder is their mean embedding.
 
-    Args:
-        embedder: of the model.
-        folder: all people, those among whom the loss is to tell the targets apart.
-        names: of the targets.
-        progress: called with (images done, images).
-
-    Raises:
-        ValueError: for a name that is no person of the folder, with the nearest, or a person
-            without an image that can be read.
+    The folder holds all people, among whom the loss is to tell the targets apart. `progress` is
+    called with (images done, images).
     """
     rows = _rows(names, folder.identities)
     found = embedder.embed_loaded(
@@ -253,15 +205,12 @@ def _rows(names: Sequence[str], known: Sequence[str]) -> np.ndarray:
     places = {name: place for place, name in enumerate(known)}
     for name in names:
         if name not in places:
-            raise _unknown(name, known)
+            error = unknown_name("class", name, known)
+            if len(known) > 20:
+                guess = str(error).partition(" Known:")[0]
+                error = ValueError(f"{guess} There are {len(known):,} classes.")
+            raise error
     return np.array([places[name] for name in names], np.int32)
-
-
-def _unknown(name: str, known: Sequence[str]) -> ValueError:
-    if len(known) <= 20:
-        return unknown_name("class", name, known)
-    guess = str(unknown_name("class", name, known)).partition(" Known:")[0]
-    return ValueError(f"{guess} There are {len(known):,} classes.")
 
 
 def _faces(folder: FaceFolder, names: Sequence[str], size: int) -> list[np.ndarray]:

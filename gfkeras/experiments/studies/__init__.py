@@ -7,26 +7,18 @@ from gfkeras.experiments.studies.degradations import (
     quantize,
     small_image,
 )
-from gfkeras.experiments.studies.study import Study, StudyPoint, study_figure
-from gfkeras.experiments.studies.studying import (
+from gfkeras.experiments.studies.study import (
     EMBEDDING_STUDIES,
     IMAGE_STUDIES,
+    Study,
+    StudyPoint,
     study_embeddings,
+    study_figure,
     study_images,
 )
 
 __all__ = [
-    "EMBEDDING_STUDIES",
-    "IMAGE_STUDIES",
-    "CrossVersionResult",
-    "Study",
-    "StudyPoint",
-    "evaluate_cross_version",
-    "jpeg_compression",
-    "principal_directions",
-    "quantize",
-    "small_image",
-    "study_embeddings",
-    "study_figure",
-    "study_images",
-]
+    "EMBEDDING_STUDIES", "IMAGE_STUDIES", "CrossVersionResult", "Study", "StudyPoint",
+    "evaluate_cross_version", "jpeg_compression", "principal_directions", "quantize", "small_image",
+    "study_embeddings", "study_figure", "study_images",
+]  # fmt: skip

@@ -22,9 +22,8 @@ CROSS = ("new/old", "old/new")
 class CrossVersionResult:
     """Two networks on one list of pairs, alone and across versions.
 
-    Attributes:
-        results: by which network embeds the first and which the second image of a pair:
-            "old/old", "new/new", "new/old" (a new probe, an old gallery) and "old/new".
+    `results` are by which network embeds the first and which the second image of a pair: "old/old",
+    "new/new", "new/old" (a new probe, an old gallery) and "old/new".
     """
 
     results: dict[str, PairsResult]
@@ -51,19 +50,10 @@ def evaluate_cross_version(
     """Measures by the cosine, within each network and across them.
 
     Each file is embedded once by either network. The cosine of a new and an old embedding says
-    something only where the new network was trained to be compatible with the old one
-    (FaceNet's harmonic embedding, arXiv 1503.03832, appendix); of independent networks it is
-    noise. Pairs of which a file could not be read by both are left out and counted.
-
-    Args:
-        new, old: take paths and return `ImageEmbeddings`, such as `Embedder.embed_files`.
-        pairs: what to compare.
-        fars: where to read the TAR.
-        replicates: draws of the bootstrap for `intervals`; 0 leaves them out.
-
-    Raises:
-        ValueError: for embeddings of unlike lengths, where no pair could be read, or as
-            `evaluate_pair_scores`.
+    something only where the new network was trained to be compatible with the old one (FaceNet's
+    harmonic embedding, arXiv 1503.03832, appendix); of independent networks it is noise. Pairs of
+    which a file could not be read by both are left out and counted. The arguments are as of
+    `evaluate_pairs`; embeddings of unlike lengths raise ValueError.
 
     Example:
         found = evaluate_cross_version(new.embed_files, old.embed_files, read_pairs(list, faces))
@@ -89,7 +79,13 @@ def evaluate_cross_version(
     if not readable.any():
         raise ValueError(f"None of the {len(pairs)} pairs could be read by both networks")
     kept = pairs.select(readable)
-    both = _side_by_side(faces["new"], faces["old"])
+    new_faces, old_faces = faces.values()
+    # The old embeddings below the new ones; skipped files once each.
+    both = Embedded(
+        np.concatenate([new_faces.embedding, old_faces.embedding]), None, None,
+        np.concatenate([new_faces.row, old_faces.row]),
+        list(dict([*new_faces.skipped, *old_faces.skipped]).items()),
+    )  # fmt: skip
     results = {}
     for name in VERSIONS:
         probe, gallery = name.split("/")
@@ -99,14 +95,3 @@ def evaluate_cross_version(
         )  # fmt: skip
         results[name] = compared.measure(COSINE, fars, replicates)
     return CrossVersionResult(results)
-
-
-def _side_by_side(new: Embedded, old: Embedded) -> Embedded:
-    """The embeddings of both, the old ones below the new ones; skipped files once each."""
-    return Embedded(
-        embedding=np.concatenate([new.embedding, old.embedding]),
-        group_feature=None,
-        norm=None,
-        row=np.concatenate([new.row, old.row]),
-        skipped=list(dict([*new.skipped, *old.skipped]).items()),
-    )

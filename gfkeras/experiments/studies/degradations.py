@@ -20,19 +20,11 @@ Floats = npt.NDArray[np.floating[Any]]
 
 
 def jpeg_compression(quality: int) -> Change:
-    """A function that writes a face as JPEG and reads it again.
+    """A function that writes a face (H, W, 3) uint8 as JPEG of `quality` 1 to 100 and reads it
+    again.
 
-    libjpeg's tables at `quality`, colour at half resolution (4:2:0), as Pillow, OpenCV and most
-    cameras write it. What the face went through before stays: aligned faces often come from JPEGs.
-
-    Args:
-        quality: 1 to 100.
-
-    Returns:
-        From (H, W, 3) uint8 to the same.
-
-    Raises:
-        ValueError: for another quality.
+    libjpeg's tables, colour at half resolution (4:2:0), as Pillow, OpenCV and most cameras write
+    it. What the face went through before stays: aligned faces often come from JPEGs.
     """
     if positive_int("quality", quality) > 100:
         raise ValueError(f"`quality` must be from 1 to 100. Received: quality={quality!r}")
@@ -46,20 +38,11 @@ def jpeg_compression(quality: int) -> Change:
 
 
 def small_image(side: int) -> Change:
-    """A function that shrinks a face to `side`×`side` pixels and enlarges it again.
+    """A function that shrinks a face (S, S, 3) uint8 to `side`×`side` pixels and enlarges it again.
 
     Both by Pillow's bilinear filter: shrinking averages with a triangle as wide as two pixels of
-    the small picture, enlarging interpolates. The small picture is uint8, as a file would be.
-    At its own size a face stays as it is.
-
-    Args:
-        side: pixels a side of the small picture.
-
-    Returns:
-        From (S, S, 3) uint8, S at least `side`, to the same.
-
-    Raises:
-        ValueError: for a side below 1; by the function, for one above the face's.
+    the small image, enlarging interpolates. The small image is uint8, as a file would be. At its
+    own size a face stays as it is; a side above that raises ValueError.
     """
     positive_int("side", side)
 
@@ -76,16 +59,12 @@ def small_image(side: int) -> Change:
 
 
 def principal_directions(embedding: npt.ArrayLike) -> npt.NDArray[np.float64]:
-    """The directions (D, D), one a column, along which unit embeddings are longest, longest first.
+    """The directions (D, D), one a column, along which unit embeddings (N, D) are longest, in
+    order.
 
-    Principal components without subtracting the mean, so that cosines are kept: by all D
-    directions they are those of the embeddings themselves, only rotated.
-
-    Args:
-        embedding: (N, D) of faces that are not scored, N at least D.
-
-    Raises:
-        ValueError: for fewer faces than dimensions.
+    Principal components without subtracting the mean, so that cosines are kept: by all D directions
+    they are those of the embeddings themselves, only rotated. The embeddings are of faces that are
+    not scored, N at least D.
     """
     rows = unit(np.asarray(embedding)).astype(np.float64)
     if len(rows) < rows.shape[1]:
@@ -98,21 +77,11 @@ def principal_directions(embedding: npt.ArrayLike) -> npt.NDArray[np.float64]:
 
 
 def quantize(embedding: npt.ArrayLike, bits: int) -> npt.NDArray[np.int16]:
-    """Each number of an embedding as an integer of `bits` bits.
+    """Each number of an embedding (N, D) as an int16 of `bits` bits, 1 to 16; FaceNet's byte is 8.
 
-    round(e · (2^(bits−1) − 1) / max|e|), each embedding by its own largest number, which need
-    not be kept: a cosine does not depend on the length. With one bit only the signs are left, −1
-    and 1. A zero embedding stays zero, but for one bit, which has no zero.
-
-    Args:
-        embedding: (N, D).
-        bits: 1 to 16; FaceNet's byte is 8.
-
-    Returns:
-        (N, D) int16.
-
-    Raises:
-        ValueError: for other bits.
+    round(e · (2^(bits−1) − 1) / max|e|), each embedding by its own largest number, which need not
+    be kept: a cosine does not depend on the length. With one bit only the signs are left, −1 and 1.
+    A zero embedding stays zero, but for one bit, which has no zero.
     """
     if positive_int("bits", bits) > 16:
         raise ValueError(f"`bits` must be from 1 to 16. Received: bits={bits!r}")

@@ -2,23 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+import numpy.typing as npt
 
-from gfkeras.evaluation import PairsResult
+from gfkeras.errors import one_of, positive_int
+from gfkeras.evaluation import COSINE, PairList, PairsResult
+from gfkeras.evaluation.embedded import Embed
 from gfkeras.evaluation.metrics import FARS, far_name
-from gfkeras.evaluation.plots.style import (
-    COLORS,
-    MUTED,
-    STYLES,
-    dress,
-    legend_below,
-    new_figure,
-    percent,
-)
+from gfkeras.evaluation.pairs import RowSimilarity, embed_pairs
+from gfkeras.evaluation.plots import style
+from gfkeras.experiments.studies import degradations
+from gfkeras.experiments.studies.degradations import Change
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -37,6 +35,15 @@ AXES = {
     "bits": "Bits a number",
 }
 
+# What each study of images does to one, and to which values unless others are named: FaceNet's
+# qualities; sides below a face's 112.
+IMAGE_STUDIES: Mapping[str, tuple[Callable[[int], Change], tuple[int, ...]]] = {
+    "jpeg": (degradations.jpeg_compression, (10, 20, 30, 50, 70, 90)),
+    "size": (degradations.small_image, (12, 16, 20, 28, 40, 56, 80)),
+}
+EMBEDDING_STUDIES = ("dimension", "bits")
+BITS = (1, 2, 3, 4, 6, 8)
+
 Interval = tuple[float, float] | None
 Pick = Callable[[PairsResult], tuple[float, Interval]]
 _LABELS = {FIRST: "first numbers", PRINCIPAL: "principal directions"}
@@ -45,13 +52,7 @@ _LOGARITHMIC = ("size", "dimension")
 
 @dataclass(frozen=True, eq=False)
 class StudyPoint:
-    """One measurement of a study.
-
-    Attributes:
-        series: which way, where there are several; else the study's name.
-        value: what was changed to.
-        result: what the pairs protocol gave.
-    """
+    """One measurement of a study: its series (one may be all), the value and the result."""
 
     series: str
     value: int
@@ -60,12 +61,9 @@ class StudyPoint:
 
 @dataclass(frozen=True, eq=False)
 class Study:
-    """The measurements of a study.
+    """The measurements of a study: "jpeg", "size", "dimension" or "bits".
 
-    Attributes:
-        name: "jpeg", "size", "dimension" or "bits".
-        reference: the same pairs with nothing changed.
-        points: by series and value.
+    `reference` are the same pairs with nothing changed.
     """
 
     name: str
@@ -94,16 +92,13 @@ class Study:
         kept = (
             "accuracy", "accuracy_std", "auc", "eer", "tar_at_far", "intervals", "pairs", "skipped",
         )  # fmt: skip
-        return {
-            "name": self.name,
-            "axis": self.axis,
-            "points": [
-                {"series": point.series, "value": point.value}
-                | {key: value for key, value in point.result.to_json().items() if key in kept}
-                for points in self.series().values()
-                for point in points
-            ],
-        }
+        points = [
+            {"series": point.series, "value": point.value}
+            | {key: value for key, value in point.result.to_json().items() if key in kept}
+            for points in self.series().values()
+            for point in points
+        ]
+        return {"name": self.name, "axis": self.axis, "points": points}
 
 
 def readable_far(result: PairsResult) -> str:
@@ -118,13 +113,10 @@ def study_figure(study: Study) -> Figure:
     """Accuracy, and beside it TAR at FAR, over the values; bands are 95 % intervals.
 
     The dashed line is the unchanged network on unchanged images.
-
-    Raises:
-        ValueError: for a study without points.
     """
     if not study.points:
         raise ValueError("`study` must have at least one point. Received: none")
-    figure = new_figure()
+    figure = style.new_figure()
     far = study.far
     panels: Mapping[str, Pick] = {
         "Accuracy": lambda r: (r.accuracy, (r.intervals or {}).get("accuracy")),
@@ -134,10 +126,10 @@ def study_figure(study: Study) -> Figure:
     }  # fmt: skip
     for place, (label, pick) in enumerate(panels.items(), start=1):
         axes = figure.add_subplot(1, len(panels), place)
-        dress(axes, study.axis, label)
+        style.dress(axes, study.axis, label)
         _panel(axes, study, pick)
     handles, labels = figure.axes[0].get_legend_handles_labels()
-    legend_below(figure, 3, handles=handles, labels=labels)
+    style.legend_below(figure, 3, handles=handles, labels=labels)
     return figure
 
 
@@ -145,19 +137,96 @@ def _panel(axes: Axes, study: Study, pick: Pick) -> None:
     for i, (series, points) in enumerate(study.series().items()):
         x = [point.value for point in points]
         figures = [pick(point.result) for point in points]
-        color = COLORS[i % len(COLORS)]
-        axes.plot(
-            x, [y for y, _ in figures], color=color, linestyle=STYLES[i % len(STYLES)],
-            linewidth=2.2, marker="o", markersize=4.5, label=_LABELS.get(series, "measured"),
-        )  # fmt: skip
+        look, label = style.line_style(i), _LABELS.get(series, "measured")
+        axes.plot(x, [y for y, _ in figures], **look, marker="o", markersize=4.5, label=label)
         if all(interval is not None for _, interval in figures):
-            bounds = np.array([interval for _, interval in figures])
-            axes.fill_between(x, bounds[:, 0], bounds[:, 1], color=color, alpha=0.15, linewidth=0)
-    reference, _ = pick(study.reference)
-    axes.axhline(reference, color=MUTED, linestyle="--", linewidth=1.5, label="nothing changed")
+            low, high = np.array([interval for _, interval in figures]).T
+            axes.fill_between(x, low, high, color=look["color"], alpha=0.15, linewidth=0)
+    look = {"color": style.MUTED, "linestyle": "--", "linewidth": 1.5}
+    axes.axhline(pick(study.reference)[0], **look, label="nothing changed")
     if study.name in _LOGARITHMIC:
         axes.set_xscale("log", base=2)
     ticks = sorted({point.value for point in study.points})
     axes.set_xticks(ticks, [str(tick) for tick in ticks])
     axes.minorticks_off()
-    axes.yaxis.set_major_formatter(percent)
+    axes.yaxis.set_major_formatter(style.percent)
+
+
+def study_images(
+    name: str,
+    embed: Callable[[Change | None], Embed],
+    pairs: PairList,
+    values: Sequence[int] = (),
+    similarity: RowSimilarity = COSINE,
+    fars: Sequence[float] = FARS,
+    replicates: int = 0,
+) -> Study:
+    """The effect of worse images on a network (FaceNet, arXiv 1503.03832, section 5.2).
+
+    Both images of a pair are changed alike.
+
+    Args:
+        name: "jpeg" or "size".
+        embed: from what is done to each face before it is embedded, None for nothing, to a function
+            that takes paths and returns `ImageEmbeddings`.
+        pairs, similarity, fars, replicates: as of `evaluate_pairs`.
+        values: JPEG qualities, or pixels a side; see `jpeg_compression` and `small_image`.
+    """
+    make, usual = IMAGE_STUDIES[one_of("name", name, IMAGE_STUDIES)]
+    changes = {value: make(value) for value in sorted(set(values or usual))}
+    reference = embed_pairs(embed(None), pairs).measure(similarity, fars, replicates)
+    points = [
+        StudyPoint(name, n, embed_pairs(embed(change), pairs).measure(similarity, fars, replicates))
+        for n, change in changes.items()
+    ]
+    return Study(name, reference, points)
+
+
+def study_embeddings(
+    name: str,
+    embed: Embed,
+    pairs: PairList,
+    values: Sequence[int] = (),
+    similarity: RowSimilarity = COSINE,
+    fars: Sequence[float] = FARS,
+    replicates: int = 0,
+    fitted_on: npt.NDArray[Any] | None = None,
+) -> Study:
+    """The effect of smaller embeddings of a trained network (FaceNet, sections 5.4 and 6).
+
+    "dimension" keeps the first numbers of each embedding, and those along the principal directions
+    of other faces' embeddings; "bits" makes each number an integer of few bits. FaceNet trained a
+    network for each dimension, which is `model.embedding_dim` of a recipe.
+
+    Args:
+        name: "dimension" or "bits".
+        embed, pairs, similarity, fars, replicates: as of `evaluate_pairs`.
+        values: dimensions, 16, 32, … and all by default; or bits.
+        fitted_on: (N, D) embeddings of faces in none of the pairs, for "dimension".
+    """
+    one_of("name", name, EMBEDDING_STUDIES)
+    whole = embed_pairs(embed, pairs)
+    rows = whole.faces.embedding
+    width = rows.shape[1]
+    if name == "dimension":
+        values = values or [*(2**i for i in range(4, 16) if 2**i < width), width]
+        if max(values) > width:
+            raise ValueError(
+                f"`values` must be at most the embedding's {width} numbers. Received: {max(values)}"
+            )
+        if fitted_on is None:
+            raise ValueError("`fitted_on` must hold embeddings of other faces. Received: None")
+        turned: npt.NDArray[Any] = rows @ degradations.principal_directions(fitted_on)
+        made: dict[tuple[str, int], npt.NDArray[Any]] = {
+            (series, value): numbers[:, : positive_int("values", value)]
+            for series, numbers in ((FIRST, rows), (PRINCIPAL, turned))
+            for value in sorted(set(values))
+        }
+    else:
+        bits = sorted(set(values or BITS))
+        made = {(name, count): degradations.quantize(rows, count) for count in bits}
+    points = [
+        StudyPoint(series, value, whole.with_embeddings(less).measure(similarity, fars, replicates))
+        for (series, value), less in made.items()
+    ]
+    return Study(name, whole.measure(similarity, fars, replicates), points)

@@ -1,7 +1,5 @@
 """Equalization: channels brought to one range, so that one int8 scale fits a tensor."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from dataclasses import dataclass
 
@@ -9,7 +7,7 @@ import keras
 import numpy as np
 from keras import ops
 
-from gfkeras.export.preparation.linear import (
+from gfkeras.export.preparation.channels import (
     is_linear,
     readers_past_padding,
     scale_inputs,
@@ -27,22 +25,18 @@ _AT_ONCE = 4
 
 
 def equalize(network: Network, largest: Mapping[str, np.ndarray]) -> None:
-    """Scales channels between layers, exactly, by what was seen to flow through them.
+    """Scales channels between layers, exactly, by `largest`: (C,) largest absolute values, by node.
 
-    int8 activations have one scale for all channels of a tensor, and a network's channels differ
-    by orders of magnitude. PReLU hands on a positive factor, so one divided out of a convolution's
+    int8 activations have one scale for all channels of a tensor, and a network's channels differ by
+    orders of magnitude. PReLU hands on a positive factor, so one divided out of a convolution's
     output channel can be multiplied into the next layer's input channel (cross-layer equalisation,
     arXiv 1906.04721, by activations instead of weights):
 
-    - before a depthwise convolution all channels get the same range; its weights are quantised
+    - before a depthwise convolution all channels get the same range: its weights are quantised
       channel by channel, so the factor costs nothing there;
-    - before a layer that mixes channels half of the way (the square root), since within one of
-      its filters the weights then differ as the channels did;
+    - before a layer that mixes channels half of the way (the square root), since within one of its
+      filters the weights then differ as the channels did;
     - channels of a residual stream likewise, all of its writers and readers together.
-
-    Args:
-        network: prepared, so that each activation stands between layers with kernels.
-        largest: (C,) largest absolute values seen, by node.
     """
     for node in network:
         if issubclass(node.layer, _ACTIVATIONS) and node.inputs[0] in largest:
@@ -106,28 +100,15 @@ def _streams(network: Network) -> list[set[str]]:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Channels:
-    """Largest and mean values of each channel, by node.
-
-    Attributes:
-        largest: (C,) largest absolute value.
-        mean: (C,) mean value.
-    """
+    """Largest absolute and mean value of each channel, (C,), by node."""
 
     largest: dict[str, np.ndarray]
     mean: dict[str, np.ndarray]
 
 
 def observe_channels(network: Network, images: np.ndarray) -> Channels:
-    """Runs images through a network and looks at each node's channels.
-
-    Args:
-        network: prepared.
-        images: (N, H, W, 3), 0…255.
-    """
-    model = network.model()
-    observer = keras.Model(
-        model.input, {name: model.get_layer(name).output for name in network.nodes}
-    )
+    """Runs images, (N, H, W, 3) of 0…255, through a network and looks at each node's channels."""
+    observer = network.observer()
     largest: dict[str, np.ndarray] = {}
     total: dict[str, np.ndarray] = {}
     for start in range(0, len(images), _AT_ONCE):

@@ -16,12 +16,7 @@ from gfkeras.models import GroupFace
 
 @dataclass(frozen=True, slots=True)
 class Affine:
-    """y = x·kernel + bias in float64, so that folding rounds once, at the end.
-
-    Attributes:
-        kernel: (inputs, outputs).
-        bias: (outputs,).
-    """
+    """y = x·kernel + bias in float64, so that folding rounds once; kernel (inputs, outputs)."""
 
     kernel: np.ndarray
     bias: np.ndarray
@@ -66,15 +61,13 @@ def _float64(variable: Any) -> np.ndarray:
 
 @dataclass(frozen=True, slots=True)
 class FoldedHead:
-    """The head of a GroupFace as few affine maps; None where folding removed one.
-
-    All maps take the feature x unless they say otherwise.
+    """The head of a GroupFace as few affine maps of the feature x; None where folding removed one.
 
     Attributes:
         shared: from the backbone's feature to x; None where x is that feature.
         instance: x → v, (F, D); None with combine="add", where it is in `group_kernel`.
-        decision_input: x (or v, where `instance` is there) → the first hidden layer
-            of the group decision network, its first batch normalisation included.
+        decision_input: x (or v, where `instance` is there) → first hidden layer of the group
+            decision network, its first batch normalisation included.
         decision_output: hidden layer → v̂, the second batch normalisation included.
         classifier: v̂ → group logits.
         group_kernel: (K, F, D) float32.
@@ -93,16 +86,15 @@ class FoldedHead:
 def fold(model: GroupFace) -> FoldedHead:
     """Composes what is linear between the nonlinearities of a GroupFace's head.
 
-    - With combine="add" the instance FC joins each group's: W'_k = W_I + W_k gives
-      v̄ = x·W'_k in one product. It holds for the soft ensemble too, as Σ p_k = 1.
+    - With combine="add" the instance FC joins each group's: W'_k = W_I + W_k gives v̄ = x·W'_k in
+      one product. It holds for the soft ensemble too, as Σ p_k = 1.
     - Every batch normalisation joins the FC beside it.
-    - v itself is then needed by the group decision network alone, whose first FC
-      follows v without a nonlinearity, so that they are one FC of (F, group_dim).
-    - The shared FC is linear at inference as well. Where the backbone's feature is no
-      wider than it, it joins all that follows, and an artefact of shared_dim=4096
-      costs as much as one without.
+    - Only the group decision network then needs v, and its first FC follows v without a
+      nonlinearity: they become one FC of (F, group_dim).
+    - The shared FC is linear at inference as well. Where the backbone's feature is no wider, it
+      joins all that follows, and shared_dim=4096 costs an artefact nothing.
 
-    The model is not changed. Products are taken in float64 and rounded once.
+    Products are taken in float64 and rounded once. The model is not changed.
     """
     layer = model.get_layer
     kernel, bias = (
@@ -146,13 +138,9 @@ def _group(
 
 
 def flattened(model: keras.Model, mode: str | None = None) -> Network:
-    """A model's layers in one network that gives "embedding" and what else artefacts give.
+    """A model's layers in one network with the outputs of an artefact.
 
-    Of a GroupFace the head is folded (`gfkeras.export.fold`), its instance embedding left out.
-
-    Args:
-        model: a `GroupFace`, or a functional model.
-        mode: "soft" or "hard" for a GroupFace; its own by default.
+    The head of a GroupFace is folded (`fold`), and its instance embedding left out.
 
     Raises:
         NotRewritable: for a model that cannot be taken apart.
@@ -168,8 +156,7 @@ def flattened(model: keras.Model, mode: str | None = None) -> Network:
         if affine is None:
             return source
         config = {"units": affine.kernel.shape[1], "dtype": "float32"}
-        weights = (affine.kernel, affine.bias)
-        shape = affine.bias.shape
+        weights, shape = (affine.kernel, affine.bias), affine.bias.shape
         return network.add(Node(name, keras.layers.Dense, config, weights, (source,), shape))
 
     feature = dense(head.shared, "shared", feature)
@@ -182,17 +169,11 @@ def flattened(model: keras.Model, mode: str | None = None) -> Network:
     group_logits = dense(head.classifier, "group_logits", group_feature)
     embedding = network.add(_ensemble(head, mode or model.mode, feature, group_logits))
     if head.instance is not None:
-        width = (2 * model.embedding_dim,)
-        inputs = (source, embedding)
-        joined = Node(
-            "embedding", keras.layers.Concatenate, {"dtype": "float32"}, (), inputs, width
-        )
-        embedding = network.add(replace(joined, listed=True))
-    network.outputs = {
-        "embedding": embedding,
-        "group_feature": group_feature,
-        "group_logits": group_logits,
-    }
+        joined = Node("embedding", keras.layers.Concatenate, {"dtype": "float32"}, listed=True)
+        shape = (2 * model.embedding_dim,)
+        embedding = network.add(replace(joined, inputs=(source, embedding), shape=shape))
+    network.outputs = {"embedding": embedding, "group_feature": group_feature}
+    network.outputs["group_logits"] = group_logits
     return network
 
 

@@ -1,51 +1,46 @@
 """Group products: the ensembles of an artefact with a folded head."""
 
-from __future__ import annotations
-
 import math
 from typing import Any
 
 import keras
 
+from gfkeras.saving import Configured
+
 # ai-edge-quantizer 0.10 quantises larger constants in parts, and fails if they have three axes.
 _LARGEST_QUANTISED = 32 * 2**20
 
 
-class _GroupProduct(keras.layers.Layer):
-    """Holds `kernel` and `bias`, (K, D), of K group FCs.
-
-    Call arguments:
-        feature: (B, F).
-        group_logits: (B, K).
-
-    Returns:
-        (B, D).
-    """
+class _GroupProduct(Configured, keras.layers.Layer):
+    """K group FCs, `kernel` and `bias` (K, D): feature (B, F) and logits (B, K) to (B, D)."""
 
     def __init__(self, embedding_dim: int, **kwargs: Any):
         super().__init__(**kwargs)
         self.embedding_dim = embedding_dim
 
+    def build(self, feature_shape: Any, group_logits_shape: Any) -> None:
+        groups = group_logits_shape[-1]
+        shape = self.kernel_shape(groups, feature_shape[-1])
+        self.kernel = self.add_weight(name="kernel", shape=shape)
+        self.bias = self.add_weight(name="bias", shape=(groups, self.embedding_dim))
+
+    def kernel_shape(self, groups: int, features: int) -> tuple[int, ...]:
+        raise NotImplementedError
+
     def compute_output_shape(self, feature_shape: Any, group_logits_shape: Any) -> Any:
         return (*feature_shape[:1], self.embedding_dim)
-
-    def get_config(self) -> dict[str, Any]:
-        return {**super().get_config(), "embedding_dim": self.embedding_dim}
 
 
 @keras.saving.register_keras_serializable("gfkeras")
 class ChosenGroupProduct(_GroupProduct):
     """x·W_k + b_k of the group with the largest logit; the others are not computed.
 
-    The kernel is (K, D, F): a group is one run of memory, and each output one dot product along
-    it. Of the forms in docs/export.md this is the fastest that takes any batch.
+    The kernel is (K, D, F): a group is one run of memory, and each output one dot product along it.
+    Of the forms in docs/export.md this is the fastest that takes any batch.
     """
 
-    def build(self, feature_shape: Any, group_logits_shape: Any) -> None:
-        groups = group_logits_shape[-1]
-        shape = (groups, self.embedding_dim, feature_shape[-1])
-        self.kernel = self.add_weight(name="kernel", shape=shape)
-        self.bias = self.add_weight(name="bias", shape=(groups, self.embedding_dim))
+    def kernel_shape(self, groups: int, features: int) -> tuple[int, ...]:
+        return groups, self.embedding_dim, features
 
     def call(self, feature: Any, group_logits: Any) -> Any:
         import tensorflow as tf
@@ -67,11 +62,8 @@ class ChosenGroupProduct(_GroupProduct):
 class WeightedGroupsProduct(_GroupProduct):
     """Σ p_k·(x·W_k + b_k) as one product (p ⊗ x)·W, with a kernel of (K·F, D)."""
 
-    def build(self, feature_shape: Any, group_logits_shape: Any) -> None:
-        groups = group_logits_shape[-1]
-        shape = (groups * feature_shape[-1], self.embedding_dim)
-        self.kernel = self.add_weight(name="kernel", shape=shape)
-        self.bias = self.add_weight(name="bias", shape=(groups, self.embedding_dim))
+    def kernel_shape(self, groups: int, features: int) -> tuple[int, ...]:
+        return groups * features, self.embedding_dim
 
     def call(self, feature: Any, group_logits: Any) -> Any:
         import tensorflow as tf

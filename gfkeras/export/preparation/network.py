@@ -18,9 +18,7 @@ class NotRewritable(ValueError):
 
 
 class Opaque(keras.layers.Layer):
-    """Stands for a call that is kept as it was: of an operation, with arguments, or with several
-    results.
-    """
+    """A call that is kept as it was: of an operation, with arguments, or with several results."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,15 +27,12 @@ class Node:
 
     Attributes:
         name: unique in its network.
-        layer: its class.
-        config: its arguments, without the name.
-        weights: in the order of the layer's own; what a step computes is float64, so that a chain
-            of steps rounds once.
+        config: the layer's arguments, without the name.
+        weights: in the layer's order; steps compute float64, so that a chain of them rounds once.
         inputs: names of the nodes it reads; `IMAGES` is the network's input.
         shape: of its output, without the batch.
         listed: whether it takes its inputs as one list, as `keras.layers.Add` does.
-        call: of an `Opaque` node, Keras' record of the call.
-        result: of an `Opaque` node, which of the call's results.
+        call, result: of an `Opaque` node, Keras' record of the call, and which of its results.
     """
 
     name: str
@@ -64,13 +59,7 @@ class Node:
 
 @dataclass(slots=True)
 class Network:
-    """Nodes in an order in which they can be computed; of images, a dictionary of outputs.
-
-    Attributes:
-        input_shape: of the images, without the batch.
-        nodes: by name.
-        outputs: what is returned, and the node that gives it.
-    """
+    """Nodes, by name, in an order in which they can be computed; `outputs` names those returned."""
 
     input_shape: tuple[int, ...]
     nodes: dict[str, Node] = field(default_factory=dict)
@@ -111,10 +100,7 @@ class Network:
         self.outputs = {k: source if node == name else node for k, node in self.outputs.items()}
 
     def insert(self, node: Node, source: str, reader: str | None = None) -> None:
-        """Puts a node of one input behind `source`, before one reader of it or before all.
-
-        Its `inputs` and `shape` follow from its place.
-        """
+        """Puts a node of one input behind `source`, before one reader of it or before all."""
         shape = self.input_shape if source == IMAGES else self.nodes[source].shape
         node = replace(node, inputs=(source,), shape=shape)
         for each in self:
@@ -147,13 +133,14 @@ class Network:
                 layer.set_weights([weight.astype(np.float32) for weight in node.weights])
         return keras.Model(images, {key: tensors[name] for key, name in self.outputs.items()})
 
+    def observer(self) -> keras.Model:
+        """A model that returns the output of every node, by name."""
+        model = self.model()
+        return keras.Model(model.input, {name: model.get_layer(name).output for name in self.nodes})
+
 
 def network_of(model: keras.Model) -> Network:
-    """Takes a functional model apart; functional models inside it are opened.
-
-    Raises:
-        NotRewritable: for a model that is not functional.
-    """
+    """Takes a functional model apart, and those inside it; raises NotRewritable for any other."""
     shape = getattr(model, "input_shape", None)
     if not hasattr(model, "_nodes_by_depth") or not isinstance(shape, tuple):
         raise NotRewritable(
@@ -193,7 +180,7 @@ def append(network: Network, model: keras.Model, inputs: tuple[str, ...]) -> tup
 
 
 def _nodes(call: Any, layer: Any, inputs: tuple[str, ...]) -> list[Node]:
-    """One node, or of a call that cannot be made anew from a configuration one for each result."""
+    """One node; one for each result where a call cannot be made anew from a configuration."""
     first = call.arguments.args[0] if call.arguments.args else None
     listed = isinstance(first, list | tuple)
     plain = len(call.arguments.args) == (1 if listed else len(inputs))

@@ -1,14 +1,12 @@
 """Preparation of a trained model as an artefact holds it."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Sequence
 from typing import Any
 
 import keras
 import numpy as np
 
-from gfkeras.export.preparation.channel_folding import (
+from gfkeras.export.preparation.channels import (
     fold_channels,
     open_batch_norms,
     open_input_normalization,
@@ -38,11 +36,8 @@ DENSE_STEPS: tuple[Step, ...] = (*STEPS, pointwise_as_dense)
 def float32_model(model: keras.Model) -> keras.Model:
     """The model itself if all of it is float32; otherwise a float32 copy.
 
-    Artefacts are float32 inside whatever the training's policy was: runtimes on
-    phones and in browsers have no bfloat16, and float16 overflows in places.
-
-    Raises:
-        ValueError: if the model cannot be rebuilt from its configuration.
+    Artefacts are float32 inside: runtimes on phones and in browsers have no bfloat16, and float16
+    overflows in places. Raises ValueError if the configuration does not rebuild the model.
     """
     layers = list(model._flatten_layers(include_self=True, recursive=True))
     if all(layer.dtype_policy.name == "float32" for layer in layers):
@@ -83,24 +78,25 @@ def _as_float32(config: Any) -> Any:
 def prepare(
     model: keras.Model, mode: str | None = None, steps: Sequence[Step] = STEPS
 ) -> keras.Model:
-    """A model of plain layers that computes the same with less; the one given is not changed.
+    """A functional float32 model that computes the same with less; the one given is not changed.
 
-    Each step is exact but for rounding: embeddings stay within 1e-5 once normalised. A step on
-    its own is `prepare(model, steps=[fold_channels])`.
+    It returns the dictionary of `embedding` and, for a GroupFace, `group_feature` and
+    `group_logits`. Each step is exact but for rounding: unit embeddings stay within 1e-5.
 
     Args:
         model: a `GroupFace`, or a functional model from images to an embedding.
         mode: "soft" or "hard" for a GroupFace; its own by default.
-        steps: what is done, in order.
-
-    Returns:
-        A functional float32 model from images to the dictionary of `embedding` and, of a
-        GroupFace, `group_feature` and `group_logits`.
+        steps: what is done, in order; `steps=[fold_channels]` does one alone.
 
     Raises:
         NotRewritable: for a model that is not functional, or calls layers with more than tensors.
     """
+    return prepared_network(model, mode, steps).model()
+
+
+def prepared_network(model: keras.Model, mode: str | None, steps: Sequence[Step]) -> Network:
+    """The network that `prepare` makes a model of."""
     network = flattened(float32_model(model), mode)
     for step in steps:
         step(network)
-    return network.model()
+    return network

@@ -1,7 +1,5 @@
 """Small rewrites of a network: without training layers, without slow operators."""
 
-from __future__ import annotations
-
 import math
 from typing import Any
 
@@ -9,7 +7,7 @@ import keras
 import numpy as np
 from keras import ops
 
-from gfkeras.export.preparation.linear import ChannelScale
+from gfkeras.export.preparation.channels import ChannelScale
 from gfkeras.export.preparation.network import Network, Node
 from gfkeras.layers import MaxPReLU
 
@@ -46,8 +44,7 @@ def flush_denormals(network: Network) -> None:
 class FixedFlatten(keras.layers.Flatten):
     """`keras.layers.Flatten` as one reshape to (-1, width).
 
-    Keras' reads the batch's size of each image it runs on, with four operators more, before which
-    an integer network has to become a float one.
+    Keras' own reads the batch size at run time, with four more operators, all in float.
     """
 
     def call(self, inputs: Any) -> Any:
@@ -64,8 +61,8 @@ def fix_flattening(network: Network) -> None:
 def rewrite_prelus(network: Network) -> None:
     """Writes each PReLU of channels as max(x, α·x).
 
-    That is PReLU for α ≤ 1. For α > 1 PReLU is min(x, α·x) = −max(−x, −α·x): such a channel's
-    sign is turned before and after, which `fold_channels` moves into the layers around it.
+    That is PReLU for α ≤ 1. For α > 1 PReLU is min(x, α·x) = −max(−x, −α·x): such a channel's sign
+    is turned before and after, which `fold_channels` moves into the layers around it.
     """
     for node in network:
         if not issubclass(node.layer, keras.layers.PReLU):
@@ -87,13 +84,9 @@ def rewrite_prelus(network: Network) -> None:
 
 @keras.saving.register_keras_serializable("gfkeras")
 class PixelDense(keras.layers.Dense):
-    """`keras.layers.Dense` over the channels of each pixel, as one product of two matrices.
+    """`keras.layers.Dense` over the channels of each pixel, (B, H, W, C), as one matrix product.
 
-    Keras' own computes the shape of its result while it runs if the batch is open, which takes
-    ten operators of a .tflite.
-
-    Call arguments:
-        inputs: (B, H, W, C), of which H and W are known.
+    Keras' own computes its shape at run time if the batch is open: ten operators of a .tflite.
     """
 
     def call(self, inputs: Any, training: bool | None = None) -> Any:
@@ -103,11 +96,11 @@ class PixelDense(keras.layers.Dense):
 
 
 def pointwise_as_dense(network: Network) -> None:
-    """A convolution of 1×1 without strides is a dense layer over the channels of each pixel.
+    """Turns 1×1 convolutions without strides into dense layers over the channels of each pixel.
 
     XNNPACK multiplies int8 and int4 weights by float pixels in its fully connected operator alone
-    (activations rounded pixel by pixel); a convolution with such weights leaves XNNPACK or
-    rounds a whole image with one scale.
+    (activations rounded pixel by pixel); a convolution with such weights leaves XNNPACK or rounds a
+    whole image with one scale.
     """
     for node in network:
         if not issubclass(node.layer, keras.layers.Conv2D):

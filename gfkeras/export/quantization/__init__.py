@@ -3,9 +3,9 @@
 from gfkeras.export.quantization.aeq import quantize
 from gfkeras.export.quantization.calibration import MAX_FACES, MIN_FACES, Calibration
 from gfkeras.export.quantization.flatbuffer import compact
-from gfkeras.export.quantization.int8 import Int8Result, int8_tflite
+from gfkeras.export.quantization.int8 import Int8Result, Int8Settings, int8_tflite
 from gfkeras.export.quantization.onnx_int8 import int8_onnx
-from gfkeras.export.quantization.settings import Int8Settings, QatSettings
+from gfkeras.export.quantization.qat import QatSettings
 
 __all__ = [
     "MAX_FACES",

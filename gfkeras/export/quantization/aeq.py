@@ -1,7 +1,5 @@
 """Calls to `ai-edge-quantizer` and recipes for it."""
 
-from __future__ import annotations
-
 import contextlib
 import io
 import re
@@ -31,9 +29,8 @@ class Kernel:
 
     Attributes:
         operation: "CONV_2D" or "FULLY_CONNECTED".
-        output: name of the tensor that the operator gives, by which a recipe knows it.
+        output: name of the operator's output tensor, by which a recipe knows it.
         layer: the Keras layer's name, or that of the model's output.
-        size: how many weights.
         inputs: length of the last axis.
     """
 
@@ -45,15 +42,11 @@ class Kernel:
 
 
 def weight_recipe(path: Path, scheme: str) -> list[dict[str, Any]]:
-    """The recipe of a scheme for a float .tflite.
+    """The quantiser's recipe of one of the `SCHEMES` for a float .tflite.
 
     Weights are read as floats, or in "-dynamic" multiplied as integers in fully connected
     operators, whose inputs are rounded with a scale for each row: for each pixel, where pointwise
     convolutions have become such operators. Convolutions read theirs as floats in every scheme.
-
-    Args:
-        path: of the float file.
-        scheme: one of `SCHEMES`.
     """
     recipes: Any = require("ai_edge_quantizer.recipe_manager", "export")
     types: Any = require("ai_edge_quantizer.qtyping", "export")
@@ -123,8 +116,7 @@ def quantize(
 
     Args:
         path: the float file.
-        scheme: "int8": weights and activations, by channel and by tensor; else one of
-            `SCHEMES`.
+        scheme: "int8" (weights by channel, activations by tensor), or one of `SCHEMES`.
         ranges: (low, high) of each tensor that is computed, for "int8".
         float_layers: regular expressions; operators whose output's name matches stay float.
         inputs, outputs: "float32" or "int8" at the model's ends, for "int8".
@@ -144,13 +136,11 @@ def quantize(
             for operation, end in ((names.INPUT, inputs), (names.OUTPUT, outputs)):
                 if end == "float32":
                     work.update_quantization_recipe(".*", operation, algorithm_key="no_quantize")
-        statistics = None
-        if ranges is not None:
-            statistics = {
-                name: {"min": np.float32(low).reshape(1, 1, 1, 1),
-                       "max": np.float32(high).reshape(1, 1, 1, 1)}
-                for name, (low, high) in ranges.items()
-            }  # fmt: skip
+        statistics = None if ranges is None else {
+            name: {"min": np.full((1, 1, 1, 1), low, np.float32),
+                   "max": np.full((1, 1, 1, 1), high, np.float32)}
+            for name, (low, high) in ranges.items()
+        }  # fmt: skip
         return bytes(work.quantize(statistics).quantized_model)
 
 

@@ -33,15 +33,7 @@ class Calibration:
 
     @classmethod
     def of(cls, images: Any, shape: tuple[int, ...]) -> Calibration:
-        """Shares images out: of 256, evenly spread over all, every fourth is kept back.
-
-        Args:
-            images: (N, H, W, 3) uint8 or float32, aligned faces, 0…255, N ≥ 32.
-            shape: (H, W, 3) that the model takes.
-
-        Raises:
-            ValueError: for other shapes or values, fewer than 32, or pictures without contrast.
-        """
+        """Shares out at least 32 images of `shape`; of at most 256, every fourth is kept back."""
         images = np.asarray(images)
         if images.ndim != 4 or images.shape[1:] != tuple(shape):
             raise ValueError(
@@ -73,12 +65,7 @@ class Calibration:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Embeddings:
-    """Embeddings of faces and their groups.
-
-    Attributes:
-        embedding: (N, D), L2-normalised.
-        group: (N,) the group of the largest logit, or None.
-    """
+    """Embeddings, (N, D) of length 1, and (N,) groups of the largest logit, or None."""
 
     embedding: np.ndarray
     group: np.ndarray | None
@@ -102,12 +89,7 @@ class Embeddings:
 
 
 def embed(content: bytes, images: np.ndarray) -> Embeddings:
-    """Runs a .tflite with float ends, image by image.
-
-    Args:
-        content: of the file.
-        images: (N, H, W, 3) float32.
-    """
+    """Runs a .tflite with float ends on (N, H, W, 3) float32, image by image."""
     litert = load_litert()
     runner = litert.Interpreter(model_content=content, num_threads=1).get_signature_runner()
     given = runner.get_input_details()

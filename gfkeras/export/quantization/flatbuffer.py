@@ -1,7 +1,5 @@
 """TFLite files as objects and back, and edits of them."""
 
-from __future__ import annotations
-
 from typing import Any
 
 import numpy as np
@@ -50,9 +48,9 @@ def _sharing_builder(flatbuffers: Any) -> type:
 def compact(content: bytes) -> bytes:
     """The same model in fewer bytes: short names, and zero points of one kind written once.
 
-    A tensor quantised by channel has a zero point of 8 bytes for each channel, and all are zero;
-    the converter names a tensor after every operation that it came from. Of MobileFaceNet in int8
-    the two are 15 % of the file. Inputs and outputs keep their names.
+    A tensor quantised by channel has a zero point of 8 bytes for each channel, all zero; the
+    converter names a tensor after every operation it came from. The two are 15 % of MobileFaceNet's
+    int8 file. Inputs and outputs keep their names.
     """
     model = unpacked(content)
     for graph in model.subgraphs:
@@ -82,12 +80,9 @@ def layer_name(tensor: str) -> str:
 def integer_outputs(content: bytes) -> bytes:
     """Makes each output that is converted to float at the end the int8 value before it.
 
-    ai-edge-quantizer leaves the conversion at the end of an output which other operators read in
-    float, such as the group logits with their argmax, and names the int8 value in the signature:
-    a file that no runtime answers.
-
-    Args:
-        content: of an int8 .tflite.
+    ai-edge-quantizer leaves that conversion where other operators read the output in float, such as
+    the group logits with their argmax, but names the int8 value in the signature: no runtime runs
+    it.
     """
     schema: Any = require("ai_edge_litert.schema_py_generated", "export")
     model = unpacked(content)

@@ -1,7 +1,5 @@
 """int8 .tflite files that embed as the model does."""
 
-from __future__ import annotations
-
 import tempfile
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -11,47 +9,77 @@ from typing import Any
 import keras
 import numpy as np
 
-from gfkeras.export.preparation import INTEGER_STEPS, STEPS, flattened
-from gfkeras.export.preparation.equalization import equalize, observe_channels
-from gfkeras.export.preparation.linear import (
+from gfkeras.errors import one_of
+from gfkeras.export.preparation import INTEGER_STEPS, STEPS
+from gfkeras.export.preparation.channels import (
     ChannelShift,
     readers_past_padding,
     response,
     shift_outputs,
     takes_bias,
 )
+from gfkeras.export.preparation.equalization import equalize, observe_channels
 from gfkeras.export.preparation.network import IMAGES, Network
-from gfkeras.export.preparation.preparing import float32_model
+from gfkeras.export.preparation.preparing import prepared_network
 from gfkeras.export.quantization.aeq import Ranges, quantize
 from gfkeras.export.quantization.calibration import Calibration, Embeddings, embed
 from gfkeras.export.quantization.flatbuffer import compact, integer_outputs
 from gfkeras.export.quantization.observing import PIXELS, STATISTICS, observe
-from gfkeras.export.quantization.qat import fine_tune, simulated
+from gfkeras.export.quantization.qat import QatSettings, fine_tune, simulated
 from gfkeras.export.quantization.sensitivity import (
     Sensitivity,
     pattern,
     sensitivities,
     within_latency,
 )
-from gfkeras.export.quantization.settings import Int8Settings
 from gfkeras.export.quantization.simulation import Simulation, by_nodes, by_tensors, tensors_of
 
 _LARGEST = 127
+# Types at a model's ends.
+ENDS = ("float32", "int8")
 
 # In place of a statistic: ends that fine-tuning learned.
 QAT = "qat"
 WriteFloat = Callable[[keras.Model, Path], None]
 
 
+@dataclass(frozen=True, slots=True)
+class Int8Settings:
+    """Settings of an int8 export.
+
+    Attributes:
+        inputs, outputs: "float32" or "int8" at the model's ends.
+        integer_only: no float in between, for processors without: PReLU as the larger of two
+            products.
+        max_latency_ratio: of int8 to float, one image on one thread. The layers that int8 costs
+            most stay float, as many as fit; none by default.
+        qat: how the network is fine-tuned in int8; not at all by default.
+    """
+
+    inputs: str = "float32"
+    outputs: str = "float32"
+    integer_only: bool = False
+    max_latency_ratio: float | None = None
+    qat: QatSettings | None = None
+
+    def __post_init__(self) -> None:
+        one_of("inputs", self.inputs, ENDS)
+        one_of("outputs", self.outputs, ENDS)
+        ratio = self.max_latency_ratio
+        if ratio is not None and not ratio > 0:
+            raise ValueError(f"`max_latency_ratio` must be positive. Received: {ratio}")
+        if self.integer_only and ratio is not None:
+            raise ValueError(
+                "`max_latency_ratio` leaves layers float, which `integer_only` forbids. "
+                f"Received: integer_only=True, max_latency_ratio={ratio}"
+            )
+
+
 def correct_biases(network: Network, means: Mapping[str, np.ndarray]) -> None:
     """Subtracts E[Ŵx] − E[Wx] = (Ŵ − W)·E[x] from each bias (arXiv 1906.04721, section 4.2).
 
-    Ŵ are the weights as int8 holds them, by output channel. At the border of a convolution that
-    pads, where part of x is zero, the mean is taken as inside.
-
-    Args:
-        network: prepared and equalised.
-        means: (C,) mean of each channel, by node.
+    Ŵ are the weights as int8 holds them, by output channel; `means` are (C,) by node. At the border
+    of a convolution that pads, where part of x is zero, the mean is taken as inside.
     """
     for node in network:
         (source, *others) = node.inputs
@@ -76,15 +104,9 @@ def rounded(kernel: np.ndarray, axes: tuple[int, ...]) -> np.ndarray:
 def integer_pixels(network: Network) -> dict[str, tuple[float, float]]:
     """Makes what is subtracted from pixels whole numbers; biases take the rest.
 
-    127.5 less, every pixel would lie half way between two values of int8, which keeps zero for
-    the border. With 128 less it lies on one. At a border that is padded this changes the padding's
-    grey by the half, and nothing inside.
-
-    Args:
-        network: prepared.
-
-    Returns:
-        The range of each such node: int8 with a step of 1, whatever calibration faces hold.
+    127.5 less, every pixel would lie half way between two values of int8, which keeps zero for the
+    border; with 128 less it lies on one. At a padded border this changes the padding's grey by the
+    half. Returns each such node's range: int8 with a step of 1, whatever calibration faces hold.
     """
     found = {}
     for node in network:
@@ -110,13 +132,12 @@ class Int8Result:
     Attributes:
         content: of the .tflite or .onnx.
         statistic: which ranges were chosen; "qat" for those learned by fine-tuning.
-        mean_cosine: to the float model on the faces kept back, by statistic, the earlier ones
-            before fine-tuning, which is undone where it does not raise them.
-        group_agreement: how many of them choose the float model's group; None without groups.
+        mean_cosine: to the float model on the faces kept back, by statistic. Fine-tuning is undone
+            where it does not raise it.
+        group_agreement: share of them that choose the float model's group; None without groups.
         sensitivities: of each layer, where a latency was given; the costliest first.
         float_layers: those that stayed float.
-        simulated_cosine: of the fine-tuned simulation to the file, on the faces kept back; None
-            without it.
+        simulated_cosine: of the fine-tuned simulation to the file; None without fine-tuning.
     """
 
     content: bytes
@@ -148,23 +169,12 @@ def int8_tflite(
 ) -> Int8Result:
     """Equalises, corrects biases, chooses ranges, fine-tunes where asked to, and quantises.
 
-    Activations are int8 with one scale each, weights with one for each output channel. PReLU,
-    which has no int8 kernel in XNNPACK, computes in float between two conversions; on CPUs that
-    is faster than a product and a maximum in int8, and exact.
-
-    Args:
-        model: a `GroupFace`, or a functional model from images to an embedding.
-        calibration: faces.
-        write_float: writes a prepared Keras model as a float .tflite.
-        mode: "soft" or "hard" of a GroupFace; its own by default.
-        settings: what else there is to choose.
-
-    Raises:
-        NotRewritable: for a model that is not functional.
+    Activations are int8 with one scale each, weights with one for each output channel. PReLU has no
+    int8 kernel in XNNPACK and computes in float between two conversions; on CPUs that is faster
+    than a product and a maximum in int8, and exact.
     """
-    network = flattened(float32_model(model), mode)
-    for step in INTEGER_STEPS if settings.integer_only else STEPS:
-        step(network)
+    steps = INTEGER_STEPS if settings.integer_only else STEPS
+    network = prepared_network(model, mode, steps)
     with tempfile.TemporaryDirectory() as folder:
         work = _Work(calibration, write_float, Path(folder))
         teacher = network.model()
@@ -212,14 +222,7 @@ def int8_tflite(
 
 @dataclass(frozen=True, slots=True)
 class _Candidate:
-    """A float file, and the range of each of its tensors.
-
-    Attributes:
-        statistic: how the ranges were found.
-        path: of the file.
-        ranges: (low, high) by tensor.
-        nodes: the node whose output a tensor holds.
-    """
+    """A float file, the (low, high) of each of its tensors, and the node each tensor holds."""
 
     statistic: str
     path: Path
@@ -252,12 +255,7 @@ class _Work:
         return path
 
     def by_statistic(self, network: Network, fixed: Ranges) -> list[_Candidate]:
-        """One for each statistic of what flows through a network.
-
-        Args:
-            network: prepared.
-            fixed: the ranges of nodes that no statistic chooses.
-        """
+        """One for each statistic of what flows through a network; `fixed` ranges are not chosen."""
         path = self.write("equalized", network.model())
         nodes = tensors_of(network, path, self.calibration.kept_back[0])
         seen = observe(path, self.calibration.seen)
@@ -268,13 +266,7 @@ class _Work:
         ]
 
     def learned(self, student: Simulation, fixed: Ranges, statistic: str) -> _Candidate:
-        """The network and the ranges of a student.
-
-        Args:
-            student: fine-tuned.
-            fixed: the ranges of nodes that were not to be learned.
-            statistic: for tensors inside a layer, which have no ends that were learned.
-        """
+        """The network and ranges of a student; `statistic` is for tensors inside a layer."""
         network = student.trained()
         path = self.write("fine-tuned", network.model())
         nodes = tensors_of(network, path, self.calibration.kept_back[0])

@@ -1,15 +1,14 @@
 """Layers that compute as int8 does, with gradients."""
 
-from __future__ import annotations
-
 from typing import Any
 
 import keras
 from keras import ops
 
 from gfkeras.errors import require
-from gfkeras.export.preparation.linear import has_kernel
+from gfkeras.export.preparation.channels import has_kernel
 from gfkeras.export.preparation.network import Node
+from gfkeras.saving import Configured
 
 # Ends are learned as exponents; with this factor one learning rate fits them and the weights.
 _PACE = 10.0
@@ -25,26 +24,13 @@ _OPERATIONS = (
 
 
 @keras.saving.register_keras_serializable("gfkeras")
-class FakeQuantization(keras.layers.Layer):
-    """Rounds activations to the 256 values that int8 has between two learned ends.
+class FakeQuantization(Configured, keras.layers.Layer):
+    """Rounds activations of any shape to the 256 values that int8 has between two learned ends.
 
-    x̂ = S·(q − Z) with q = round(x·(1/S)) + Z clipped to −128…127, S = (high − low)/255 and
-    Z = round(−128 − low/S): XNNPACK's arithmetic to the last bit, ties to even. The gradient
-    passes straight through the rounding; where x lies outside it goes to the end that clipped it.
-    The ends are learned as factors of where they begin, so that they keep their signs.
-
-    Args:
-        low, high: where the ends begin, low ≤ 0 ≤ high and low < high.
-        fixed: whether they stay there.
-
-    Call arguments:
-        x: float, of any shape.
-
-    Returns:
-        The same shape.
-
-    Raises:
-        ValueError: for ends without zero between them.
+    x̂ = S·(q − Z) with q = round(x·(1/S)) + Z clipped to −128…127, S = (high − low)/255 and Z =
+    round(−128 − low/S): XNNPACK's arithmetic to the last bit, ties to even. The gradient passes
+    straight through the rounding; where x lies outside it goes to the end that clipped it. The ends
+    begin at low ≤ 0 ≤ high, and are learned, unless `fixed`, as factors, which keeps signs.
     """
 
     def __init__(self, low: float, high: float, fixed: bool = False, **kwargs: Any):
@@ -81,9 +67,6 @@ class FakeQuantization(keras.layers.Layer):
     def compute_output_shape(self, input_shape: Any) -> Any:
         return input_shape
 
-    def get_config(self) -> dict[str, Any]:
-        return {**super().get_config(), "low": self.low, "high": self.high, "fixed": self.fixed}
-
 
 def integers(steps: Any, zero: Any) -> Any:
     """The int8 values of a number of steps: whole values of −128…127, as floats."""
@@ -91,14 +74,7 @@ def integers(steps: Any, zero: Any) -> Any:
 
 
 def rounded_as(q: Any, size: Any, zero: Any, x: Any, low: Any, high: Any) -> Any:
-    """S·(q − Z), with the gradient that rounding x between two ends has.
-
-    Args:
-        q: what int8 holds, of any shape.
-        size, zero: S and Z.
-        x: what was rounded, in float, of the same shape.
-        low, high: the ends.
-    """
+    """S·(q − Z), with the gradient of rounding x between two ends."""
     tf: Any = require("tensorflow", "export")
 
     @tf.custom_gradient
@@ -124,16 +100,10 @@ def straight_through(value: Any, x: Any, factor: Any) -> Any:
 
 
 def integer_kernel(kernel: Any, channels: int) -> tuple[Any, Any]:
-    """A kernel as int8 holds it, and the scale of each channel.
+    """A kernel as int8 holds it, and the scales, (channels,), of its output channels.
 
-    Args:
-        kernel: float tensor.
-        channels: number of output channels, the product of its last axes; each is rounded on a
-            scale of its own, symmetrically.
-
-    Returns:
-        Whole values of −127…127 in the kernel's shape, with the gradient of the kernel over its
-        scales, and the scales, (channels,), without one.
+    The whole values of −127…127 have the gradient of the kernel over its scales; the scales, one
+    for each entry of the last axes, have none.
     """
     rows = ops.reshape(kernel, (-1, channels))
     largest = ops.stop_gradient(ops.max(ops.abs(rows), axis=0))
@@ -144,12 +114,7 @@ def integer_kernel(kernel: Any, channels: int) -> tuple[Any, Any]:
 
 
 def fake_quantized_kernel(kernel: Any, channels: int | None) -> Any:
-    """A kernel as int8 holds it, with the gradient of the kernel itself.
-
-    Args:
-        kernel: float tensor.
-        channels: as of `integer_kernel`. None: one scale and zero point for all.
-    """
+    """A kernel as int8 holds it, with its own gradient; one scale in all if channels is None."""
     if channels is None:
         tf: Any = require("tensorflow", "export")
         low = ops.stop_gradient(ops.minimum(ops.min(kernel), 0.0))
@@ -172,19 +137,8 @@ class _Integer(FakeQuantization):
 class IntegerLinear(_Integer):
     """A convolution or FC of int8 with int32 biases, and its rounding.
 
-    Σ over whole values is exact in float32 below 2²⁴. q = round(Σ·M) + Z, M = S_in·S_w / S_out.
-
-    Args:
-        low, high, fixed: as of `FakeQuantization`.
-        operation: "conv", "depthwise" or "dense".
-        kernel_shape: its shape.
-        strides, padding, dilation_rate: of a convolution.
-
-    Call arguments:
-        x: (B, …, C) float, rounded by the layer that `read` names.
-
-    Returns:
-        What the float layer gives, rounded.
+    Σ over whole values is exact in float32 below 2²⁴. q = round(Σ·M) + Z, M = S_in·S_w / S_out. The
+    layer that `read` names rounded the input, (B, …, C). `operation`: "conv", "depthwise", "dense".
     """
 
     def __init__(
@@ -254,23 +208,13 @@ class IntegerLinear(_Integer):
         kernel = keras.KerasTensor(self.kernel_shape)
         return self._product(keras.KerasTensor(input_shape), kernel).shape
 
-    def get_config(self) -> dict[str, Any]:
-        names = ("operation", "kernel_shape", "strides", "padding", "dilation_rate")
-        return {**super().get_config(), **{name: getattr(self, name) for name in names}}
-
 
 @keras.saving.register_keras_serializable("gfkeras")
 class IntegerSum(_Integer):
     """The sum of two int8 tensors, rounded: XNNPACK's product with two factors and a shift.
 
-    q = ⌊((q_a − Z_a)·A + (q_b − Z_b)·B + 2ⁿ⁻¹) / 2ⁿ⌋ + Z with A = round(2ⁿ·S_a/S), B alike, and
-    n such that the larger has 21 bits.
-
-    Call arguments:
-        inputs: two tensors of one shape, rounded by the layers that `read` names.
-
-    Returns:
-        Their sum, rounded.
+    q = ⌊((q_a − Z_a)·A + (q_b − Z_b)·B + 2ⁿ⁻¹) / 2ⁿ⌋ + Z with A = round(2ⁿ·S_a/S), B alike, and n
+    such that the larger has 21 bits.
     """
 
     def call(self, inputs: Any) -> Any:

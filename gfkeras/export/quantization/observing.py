@@ -1,7 +1,5 @@
 """The values of every tensor of a TFLite file, counted over calibration images."""
 
-from __future__ import annotations
-
 from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -25,12 +23,7 @@ PIXELS = (0.0, 255.0)
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Histogram:
-    """Counts of values between the smallest and the largest seen.
-
-    Attributes:
-        low, high: the smallest and the largest value.
-        counts: (4096,) in bins of equal width.
-    """
+    """Counts of values, in 4096 bins of equal width, between the smallest and the largest seen."""
 
     low: float
     high: float
@@ -39,10 +32,8 @@ class Histogram:
     def range(self, statistic: str) -> tuple[float, float]:
         """(low, high) for int8, with zero inside.
 
-        Args:
-            statistic: "min-max": all that was seen. "percentile": without 1e-5 of the values at
-                either end. "mse": the ends whose rounding and clipping errors have the smallest
-                mean square together.
+        "min-max": all that was seen. "percentile": without 1e-5 of the values at either end. "mse":
+        the ends whose rounding and clipping errors together have the smallest mean square.
         """
         low, high = min(self.low, 0.0), max(self.high, 0.0)
         total = self.counts.sum()
@@ -83,15 +74,9 @@ class Tensors(Protocol):
 
 
 def observe(path: Path, images: np.ndarray) -> dict[str, Histogram]:
-    """The values of a .tflite's tensors.
+    """Histograms of (N, H, W, 3) images, by the name of each float tensor that a .tflite computes.
 
-    Args:
-        path: a float .tflite for one image at a time.
-        images: (N, H, W, 3) float32.
-
-    Returns:
-        By the name of each float tensor that is computed, and of the input, whose range is that of
-        pixels.
+    The input is there too, with the range of pixels.
     """
     tensors = AllTensors(path)
     # Whatever these images hold, others hold black and white.
@@ -115,20 +100,9 @@ def count(tensors: Tensors, images: np.ndarray) -> dict[str, Histogram]:
 
 
 class AllTensors:
-    """A float .tflite that shows what it computes on the way.
+    """A float .tflite for one image, (H, W, 3), that gives the name and value of its float tensors.
 
-    Args:
-        path: of a file for one image at a time.
-
-    Call arguments:
-        image: (H, W, 3).
-
-    Returns:
-        The name and value of each float tensor that an operator writes, and of the input.
-
-    Attributes:
-        given: the input's name.
-        computed: the index of each of these tensors, by name.
+    These are what operators write, and the input, `given`; `computed` has their indices by name.
     """
 
     def __init__(self, path: Path):

@@ -1,7 +1,5 @@
 """int8 .onnx files of QuantizeLinear and DequantizeLinear."""
 
-from __future__ import annotations
-
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -11,24 +9,17 @@ import keras
 import numpy as np
 
 from gfkeras.errors import require
-from gfkeras.export.preparation import INTEGER_STEPS, flattened
+from gfkeras.export.preparation import INTEGER_STEPS
 from gfkeras.export.preparation.equalization import equalize, observe_channels
-from gfkeras.export.preparation.preparing import float32_model
-from gfkeras.export.quantization.aeq import silent
-from gfkeras.export.quantization.calibration import Calibration
+from gfkeras.export.preparation.preparing import prepared_network
+from gfkeras.export.quantization.aeq import Ranges, silent
+from gfkeras.export.quantization.calibration import Calibration, Embeddings
 from gfkeras.export.quantization.int8 import Int8Result, WriteFloat, correct_biases
 from gfkeras.export.quantization.observing import STATISTICS, count
-from gfkeras.export.quantization.onnx_graph import (
-    OnnxTensors,
-    constants,
-    embed_onnx,
-    products,
-    quantize_group_kernels,
-    short_names,
-    with_batch,
-)
 
-Ranges = dict[str, tuple[float, float]]
+# Operators that are computed in int8.
+PRODUCTS = ("Conv", "MatMul")
+_LARGEST = 127
 
 
 def int8_onnx(
@@ -42,23 +33,11 @@ def int8_onnx(
 
     Convolutions and FCs are int8 by onnxruntime's own quantiser: weights with a scale for each
     output channel, what they read and give as uint8, which x86 multiplies by int8 in one
-    instruction. PReLU, as max(x, αx), and additions compute in float. Of a hard ensemble the
-    chosen group's weights are gathered as int8 and multiplied in float, since the quantiser would
-    round what is gathered anew for each image.
-
-    Args:
-        model: a `GroupFace`, or a functional model from images to an embedding.
-        calibration: faces.
-        write_float: writes a prepared Keras model as a float .onnx, for any batch.
-        mode: "soft" or "hard" of a GroupFace; its own by default.
-        batch_size: fixes the batch; any number of images by default.
-
-    Raises:
-        NotRewritable: for a model that is not functional.
+    instruction. PReLU, as max(x, αx), and additions compute in float. In a hard ensemble the chosen
+    group's weights are gathered as int8 and multiplied in float, since the quantiser would round
+    what is gathered anew for each image.
     """
-    network = flattened(float32_model(model), mode)
-    for step in INTEGER_STEPS:
-        step(network)
+    network = prepared_network(model, mode, INTEGER_STEPS)
     kept_back = calibration.kept_back
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "float.onnx"
@@ -68,11 +47,10 @@ def int8_onnx(
         correct_biases(network, observe_channels(network, calibration.seen).mean)
         write_float(network.model(), path)
         histograms = count(OnnxTensors(path), calibration.seen)
-        image = calibration.seen[0]
         made = {}
         for statistic in STATISTICS:
             ranges = {name: seen.range(statistic) for name, seen in histograms.items()}
-            made[statistic] = quantize_onnx(path, ranges, image)
+            made[statistic] = quantize_onnx(path, ranges, calibration.seen[0])
         found = {name: embed_onnx(content, kept_back) for name, content in made.items()}
     cosines = {name: each.mean_cosine(expected) for name, each in found.items()}
     best = max(cosines, key=lambda name: cosines[name])
@@ -83,10 +61,8 @@ def int8_onnx(
 def quantize_onnx(path: Path, ranges: Ranges, image: np.ndarray) -> bytes:
     """A float .onnx with its convolutions and FCs in integers.
 
-    Args:
-        path: the float file.
-        ranges: (low, high) of each tensor that these read or give.
-        image: (H, W, 3), any; onnxruntime wants to see one.
+    `ranges` are (low, high) of each tensor that these read or give; `image`, (H, W, 3), is any one
+    that onnxruntime can look at.
     """
     onnx: Any = require("onnx", "export")
     quantization: Any = require("onnxruntime.quantization", "export")
@@ -105,7 +81,7 @@ def quantize_onnx(path: Path, ranges: Ranges, image: np.ndarray) -> bytes:
             str(written),
             _one_image(quantization, given, image),
             quant_format=quantization.QuantFormat.QDQ,
-            op_types_to_quantize=["Conv", "MatMul"],
+            op_types_to_quantize=list(PRODUCTS),
             nodes_to_exclude=computed,
             per_channel=True,
             activation_type=quantization.QuantType.QUInt8,
@@ -125,11 +101,136 @@ def _one_image(quantization: Any, name: str, image: np.ndarray) -> Any:
         """The quantiser's own calibration, of which nothing is used: all ranges are given."""
 
         def __init__(self) -> None:
-            self._batches: Iterator[dict[str, np.ndarray]] = iter(
-                [{name: image[np.newaxis].astype(np.float32)}]
-            )
+            self._batches = iter([{name: image[np.newaxis].astype(np.float32)}])
 
         def get_next(self) -> dict[str, np.ndarray] | None:
             return next(self._batches, None)
 
     return OneImage()
+
+
+def products(model: Any) -> list[Any]:
+    """The nodes that are computed in int8."""
+    return [node for node in model.graph.node if node.op_type in PRODUCTS]
+
+
+def constants(model: Any) -> set[str]:
+    """The names of the tensors stored in the file."""
+    return {tensor.name for tensor in model.graph.initializer}
+
+
+def short_names(model: Any) -> None:
+    """Numbers in place of the names inside; a quantised graph has six for each operator.
+
+    Inputs and outputs keep theirs. Names and shapes are a fifth of MobileFaceNet's int8 file.
+    """
+    graph = model.graph
+    names = {each.name: each.name for each in (*graph.input, *graph.output)}
+    # An input that is left out.
+    names[""] = ""
+
+    def short(name: str) -> str:
+        return names.setdefault(name, str(len(names)))
+
+    for tensor in graph.initializer:
+        tensor.name = short(tensor.name)
+    for index, node in enumerate(graph.node):
+        node.name = f"{node.op_type}{index}"
+        node.input[:] = [short(name) for name in node.input]
+        node.output[:] = [short(name) for name in node.output]
+        node.doc_string = ""
+    del graph.value_info[:]
+
+
+def with_batch(content: bytes, batch_size: int) -> bytes:
+    """A file for any number of images as one for so many."""
+    onnx: Any = require("onnx", "export")
+    model = onnx.load_from_string(content)
+    for end in (*model.graph.input, *model.graph.output):
+        end.type.tensor_type.shape.dim[0].dim_value = batch_size
+    return bytes(model.SerializeToString())
+
+
+def quantize_group_kernels(model: Any) -> None:
+    """Stores each gathered kernel of three axes as int8, with a scale for each row, in place.
+
+    One group's weights and scales are gathered and made float: W[k] = s[k]·Ŵ[k].
+    """
+    onnx: Any = require("onnx", "export")
+    graph = model.graph
+    kernels = {
+        tensor.name: tensor
+        for tensor in graph.initializer
+        if tensor.data_type == onnx.TensorProto.FLOAT and len(tensor.dims) > 2
+    }
+    nodes: list[Any] = []
+    for node in graph.node:
+        if node.op_type != "Gather" or node.input[0] not in kernels:
+            nodes.append(node)
+            continue
+        kernel = kernels[node.input[0]]
+        values = onnx.numpy_helper.to_array(kernel)
+        scale = np.abs(values).max(axis=-1, keepdims=True) / _LARGEST
+        scale = np.where(scale > 0, scale, 1).astype(np.float32)
+        integers = np.round(values / scale).astype(np.int8)
+        name, index, result = kernel.name, node.input[1], node.output[0]
+        # Written with raw bytes, as protobuf would give an int8 a number of up to 10 bytes.
+        kernel.CopyFrom(onnx.numpy_helper.from_array(integers, name))
+        graph.initializer.append(onnx.numpy_helper.from_array(scale, f"{name}/scale"))
+        make = onnx.helper.make_node
+        nodes += [
+            make("Gather", [name, index], [f"{result}/int8"], axis=0),
+            make("Gather", [f"{name}/scale", index], [f"{result}/scale"], axis=0),
+            make("Cast", [f"{result}/int8"], [f"{result}/cast"], to=onnx.TensorProto.FLOAT),
+            make("Mul", [f"{result}/cast", f"{result}/scale"], [result]),
+        ]
+    del graph.node[:]
+    graph.node.extend(nodes)
+
+
+def embed_onnx(content: bytes, images: np.ndarray) -> Embeddings:
+    """Runs an .onnx with float ends on (N, H, W, 3) float32, image by image."""
+    session = _session(content)
+    (given,) = session.get_inputs()
+    names = [output.name for output in session.get_outputs()]
+    rows = [session.run(names, {given.name: image[np.newaxis]}) for image in images]
+    return Embeddings.of(
+        {
+            name: np.concatenate(each)
+            for name, each in zip(names, zip(*rows, strict=True), strict=True)
+        }
+    )
+
+
+class OnnxTensors:
+    """A float .onnx that gives the inputs and outputs of its convolutions and FCs by name."""
+
+    def __init__(self, path: Path):
+        onnx: Any = require("onnx", "export")
+        model = onnx.load(str(path))
+        known = constants(model)
+        self.given: str = model.graph.input[0].name
+        ends = [name for n in products(model) for name in (*n.input[:2], *n.output)]
+        self.computed = tuple(dict.fromkeys(n for n in ends if n not in known))
+        outputs = {output.name for output in model.graph.output}
+        for name in self.computed:
+            if name not in outputs | {self.given}:
+                shown = onnx.helper.make_tensor_value_info(name, onnx.TensorProto.FLOAT, None)
+                model.graph.output.append(shown)
+        self._session = _session(model.SerializeToString())
+
+    def __call__(self, image: np.ndarray) -> Iterator[tuple[str, np.ndarray]]:
+        batch = image[np.newaxis].astype(np.float32)
+        names = [name for name in self.computed if name != self.given]
+        values = self._session.run(names, {self.given: batch})
+        yield from zip(names, values, strict=True)
+        if self.given in self.computed:
+            yield self.given, batch
+
+
+def _session(content: bytes) -> Any:
+    ort: Any = require("onnxruntime", "export")
+    options = ort.SessionOptions()
+    options.intra_op_num_threads = 1
+    options.log_severity_level = 3
+    return ort.InferenceSession(content, options, providers=["CPUExecutionProvider"])

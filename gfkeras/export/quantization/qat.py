@@ -1,18 +1,16 @@
 """Quantization-aware fine-tuning of an int8 network by its float one."""
 
-from __future__ import annotations
-
 from collections.abc import Collection, Mapping
+from dataclasses import dataclass
 from typing import Any
 
 import keras
 import numpy as np
 from keras import ops
 
-from gfkeras.errors import require
+from gfkeras.errors import positive, positive_int, require
 from gfkeras.export.preparation.network import Network
 from gfkeras.export.quantization.calibration import Embeddings
-from gfkeras.export.quantization.settings import QatSettings
 from gfkeras.export.quantization.simulation import Simulation
 from gfkeras.losses import CosineDistillationLoss
 
@@ -20,6 +18,26 @@ _BATCH_SIZE = 32
 _SEED = 0
 # What the groups' outputs count for, beside the embedding.
 _GROUPS_WEIGHT = 0.1
+
+
+@dataclass(frozen=True, slots=True)
+class QatSettings:
+    """Settings of quantization-aware fine-tuning.
+
+    Attributes:
+        epochs: passes over the calibration faces.
+        learning_rate: of LAMB at first; it falls to zero along a cosine. LAMB steps by a fraction
+            of each kernel's size, so that one rate fits equalised layers.
+        callbacks: of `keras.Model.fit`, such as one that shows progress.
+    """
+
+    epochs: int = 4
+    learning_rate: float = 2e-5
+    callbacks: tuple[Any, ...] = ()
+
+    def __post_init__(self) -> None:
+        positive_int("epochs", self.epochs)
+        positive("learning_rate", self.learning_rate)
 
 
 def fine_tune(
@@ -32,21 +50,11 @@ def fine_tune(
 ) -> Simulation:
     """Trains the simulation of an int8 network by the float network's embeddings; needs no labels.
 
-    The loss is 1 − cos(t, x) of the embeddings and, of a GroupFace, a tenth of the same for the
+    The loss is 1 − cos(t, x) of the embeddings and, for a GroupFace, a tenth of the same for the
     group features and of the cross-entropy to the teacher's group probabilities. Batch
-    normalisations are folded beforehand, so that what is trained is what the file computes. Half
-    of the faces are mirrored, others in each epoch.
-
-    Args:
-        network: prepared.
-        ranges: where the ends of each node's output begin.
-        teacher: the float network, giving the same outputs.
-        faces: (N, H, W, 3), 0…255.
-        settings: how long and how fast.
-        fixed: nodes whose ends are not learned.
-
-    Raises:
-        ValueError: if it diverges.
+    normalisations are folded beforehand, so that what is trained is what the file computes. Half of
+    the `faces`, (N, H, W, 3) of 0…255, are mirrored, others in each epoch. The ends of `fixed`
+    nodes are not learned. Raises ValueError if it diverges.
     """
     student = Simulation(network, ranges, fixed)
     steps = -(-len(faces) // _BATCH_SIZE)

@@ -1,7 +1,6 @@
 """Sensitivity of layers to int8, and how many may stay float within a latency."""
 
-from __future__ import annotations
-
+import bisect
 import re
 import statistics
 import time
@@ -19,12 +18,7 @@ _RUNS = 60
 
 @dataclass(frozen=True, slots=True)
 class Sensitivity:
-    """One layer's share in the loss of int8.
-
-    Attributes:
-        layer: its name.
-        gain: by how much the mean cosine to the float model grows where it alone stays float.
-    """
+    """By how much the mean cosine to the float model grows where one layer alone stays float."""
 
     layer: str
     gain: float
@@ -35,12 +29,8 @@ def sensitivities(
 ) -> list[Sensitivity]:
     """Leaves each layer float in turn; the costliest first.
 
-    Args:
-        quantize: gives the int8 file in which operators that match any of some regular
-            expressions stay float.
-        layers: names.
-        images: (N, H, W, 3) float32.
-        expected: what the float model gives for them.
+    `quantize` gives the int8 file in which operators that match any of some regular expressions
+    stay float; `expected` is what the float model gives for the images, (N, H, W, 3) float32.
     """
     base = embed(quantize(()), images).mean_cosine(expected)
     found = []
@@ -54,29 +44,19 @@ def within_latency(
     quantize: Quantize, ranked: Sequence[Sensitivity], reference: bytes, image: np.ndarray,
     max_ratio: float,
 ) -> tuple[str, ...]:  # fmt: skip
-    """As many of the costliest layers as may stay float.
+    """The names of as many of the costliest layers as may stay float.
 
-    Args:
-        quantize: as in `sensitivities`.
-        ranked: the costliest first; those without a gain are left out.
-        reference: the float .tflite.
-        image: (H, W, 3) float32.
-        max_ratio: of the int8 file's median latency to the reference's, measured in turns.
-
-    Returns:
-        The layers' names.
+    The int8 file's median latency is at most `max_ratio` times the reference's, measured in turns.
+    Layers without a gain are left out.
     """
     useful = [each.layer for each in ranked if each.gain > 0]
-    low, high = 0, len(useful)
+
+    def ratio(count: int) -> float:
+        content = quantize([pattern(layer) for layer in useful[:count]])
+        return latency_ratio(content, reference, image)
+
     # More float layers are slower, so the number that fits is found by halving.
-    while low < high:
-        middle = (low + high + 1) // 2
-        content = quantize([pattern(layer) for layer in useful[:middle]])
-        if latency_ratio(content, reference, image) <= max_ratio:
-            low = middle
-        else:
-            high = middle - 1
-    return tuple(useful[:low])
+    return tuple(useful[: bisect.bisect_right(range(1, len(useful) + 1), max_ratio, key=ratio)])
 
 
 def latency_ratio(content: bytes, reference: bytes, image: np.ndarray) -> float:

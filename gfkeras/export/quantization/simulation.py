@@ -1,7 +1,5 @@
 """Simulation of an int8 network in float, with gradients."""
 
-from __future__ import annotations
-
 from collections.abc import Collection, Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -11,8 +9,8 @@ import keras
 import numpy as np
 from keras import ops
 
+from gfkeras.export.preparation.channels import has_kernel
 from gfkeras.export.preparation.group_products import ChosenGroupProduct, WeightedGroupsProduct
-from gfkeras.export.preparation.linear import has_kernel
 from gfkeras.export.preparation.network import IMAGES, Network, Node
 from gfkeras.export.quantization.aeq import Ranges
 from gfkeras.export.quantization.integer_layers import (
@@ -32,23 +30,13 @@ _SUFFIX = "_int8"
 
 
 def tensors_of(network: Network, path: Path, image: np.ndarray) -> dict[str, str]:
-    """Compares what both compute for an image: names say little after a converter's fusions.
+    """The node of each tensor of a float .tflite whose values are that node's output.
 
-    Args:
-        network: prepared.
-        path: the float .tflite of it, for one image at a time.
-        image: (H, W, 3), 0…255.
-
-    Returns:
-        The node of each tensor whose values are that node's output, the first of several (what
-        reshapes gives the same values). Tensors inside a layer, and of layers that only hand on
-        values, are left out.
+    Both compute an image, (H, W, 3), and are compared: names say little after a converter's
+    fusions. Of several nodes with equal values the first counts. Tensors inside a layer, and of
+    layers that only hand on values, are left out.
     """
-    model = network.model()
-    observer = keras.Model(
-        model.input, {name: model.get_layer(name).output for name in network.nodes}
-    )
-    computed = observer(image[np.newaxis].astype(np.float32), training=False)
+    computed = network.observer()(image[np.newaxis].astype(np.float32), training=False)
     outputs = {
         node.name: np.ravel(ops.convert_to_numpy(computed[node.name]))
         for node in network
@@ -81,21 +69,12 @@ def by_tensors(ranges: Ranges, nodes: Mapping[str, str]) -> dict[str, tuple[floa
 class Simulation(keras.Model):
     """Embeds as the int8 file of a network does, and can be trained by `fit`.
 
-    Convolutions, FCs and sums between two roundings are computed integer by integer as XNNPACK
-    does (`IntegerLinear`, `IntegerSum`), other activations are rounded where the file rounds
-    them (`FakeQuantization`), other kernels as it holds them. What a runtime does between two
-    operators of one layer, such as adding a chosen group's bias, is not simulated.
+    Convolutions, FCs and sums between two roundings are computed integer by integer as XNNPACK does
+    (`IntegerLinear`, `IntegerSum`), other activations are rounded where the file rounds them
+    (`FakeQuantization`), other kernels as it holds them. What a runtime does between two operators
+    of one layer, such as adding a chosen group's bias, is not simulated.
 
-    Args:
-        network: prepared.
-        ranges: (low, high) of each node whose output the file rounds.
-        fixed: nodes of which they are not to be learned.
-
-    Call arguments:
-        images: (B, H, W, 3) float32, 0…255.
-
-    Returns:
-        The dictionary of the network's outputs.
+    `ranges` are (low, high) of each rounded node; `fixed` ones are not learned.
     """
 
     def __init__(
@@ -130,15 +109,12 @@ class Simulation(keras.Model):
         kernels = {id(self._layer(name).weights[0]): channels
                    for name, channels in self._channels.items()}  # fmt: skip
         # An inner scope hides the outer one's values, so that it must name all variables.
-        mapping = [
-            (
-                variable,
-                fake_quantized_kernel(variable.value, kernels[id(variable)])
-                if id(variable) in kernels
-                else variable.value,
-            )
-            for variable in self.inner.variables
-        ]
+        mapping = []
+        for variable in self.inner.variables:
+            value = variable.value
+            if id(variable) in kernels:
+                value = fake_quantized_kernel(value, kernels[id(variable)])
+            mapping.append((variable, value))
         with keras.StatelessScope(state_mapping=mapping):
             return self.inner(images)
 
@@ -164,12 +140,8 @@ class Simulation(keras.Model):
 
     def _rounded_sources(self, node: Node) -> tuple[str, ...]:
         """The nodes behind the inputs of one that integers can compute; none for any other."""
-        if issubclass(node.layer, keras.layers.Add):
-            expected = 2
-        elif IntegerLinear.arguments(node) is not None:
-            expected = 1
-        else:
-            return ()
+        linear = IntegerLinear.arguments(node) is not None
+        expected = 2 if issubclass(node.layer, keras.layers.Add) else int(linear)
         sources = tuple(self._handed_on(name) for name in node.inputs)
         known = len(sources) == expected and all(name in self._rounded for name in sources)
         return sources if known else ()

@@ -1,7 +1,5 @@
 """Columns of rows that grow, whose beginning may lie in a file, and the storage of directions."""
 
-from __future__ import annotations
-
 from typing import Any
 
 import numpy as np
@@ -19,9 +17,6 @@ class Column:
 
     Appending copies nothing of the first part. Changing a row of it copies that part to memory; a
     column that is only read or appended to stays in the file's pages, which processes share.
-
-    Args:
-        first: (N, …) rows to begin with, in memory or in a mapped file.
     """
 
     def __init__(self, first: npt.NDArray[Any]):
@@ -102,8 +97,8 @@ def split_names(columns: dict[str, npt.NDArray[Any]]) -> list[str]:
 def encode(rows: npt.NDArray[np.float32], storage: str) -> npt.NDArray[Any]:
     """(N, D) directions as they are kept.
 
-    An int8 code is the row scaled so that its largest number is 127, and rounded. Its length says
-    nothing: only directions are kept, D bytes each, 128 for FaceNet's 128 dimensions.
+    An int8 code is the row scaled so that its largest number is 127, and rounded: D bytes, 128 for
+    FaceNet's 128 dimensions. Its length says nothing.
     """
     if storage == "int8":
         largest = np.abs(rows).max(axis=1, keepdims=True)
@@ -114,12 +109,7 @@ def encode(rows: npt.NDArray[np.float32], storage: str) -> npt.NDArray[Any]:
 def decode(
     kept: npt.NDArray[Any], out: npt.NDArray[np.float32] | None = None
 ) -> npt.NDArray[np.float32]:
-    """Kept rows as float32 of length 1 (0 where a row is 0).
-
-    Args:
-        kept: (N, D) in any storage.
-        out: (N, D) to write to.
-    """
+    """Kept rows, (N, D) in any storage, as float32 of length 1 (0 where a row is 0)."""
     if out is None:
         out = np.empty(kept.shape, np.float32)
     if kept.dtype == np.float32:

@@ -1,7 +1,5 @@
 """Exact search of an index by the group-aware similarity, which no index knows."""
 
-from __future__ import annotations
-
 import functools
 from collections.abc import Iterator
 
@@ -34,20 +32,11 @@ def exact_search(
     k: int,
     similarity: Similarity = COSINE,
 ) -> list[list[Match]]:
-    """Finds the k most similar people for each probe, as a comparison with everybody would.
+    """Finds the k ≤ people most similar to each probe, as a comparison with everybody would.
 
     An index gives candidates by their cosine. Since S* = cos − β·D^γ ≤ cos, nobody whose cosine
     lies below the k-th best S* found so far can be among the k best, and nobody else is left out.
-    Equal similarities are ordered by name.
-
-    Args:
-        index: of the people.
-        embedding: (P, D) probes, of length 1.
-        group_feature: (P, G), of length 1; needed where the similarity is group-aware.
-        k: how many, at most as many as there are.
-
-    Returns:
-        P lists of min(k, people) matches, best first.
+    Probes, (P, D) and (P, G), have length 1. Returns P lists, best first, ties by name.
     """
     search = _Search(embedding, group_feature if similarity.group_aware else None, k, similarity)
     for block in index.blocks():
@@ -146,13 +135,10 @@ class _Search:
             matches = [Match(name, *row) for name, *row in zip(names, *figures, strict=True)]
             # People of a short list come again with the rest of the block.
             people = {match.name: match for match in (*self.best[probe], *matches)}
-            self.best[probe] = matches = sorted(people.values(), key=_order)[: self.k]
+            matches = sorted(people.values(), key=lambda match: (-match.similarity, match.name))
+            self.best[probe] = matches = matches[: self.k]
             if len(matches) == self.k:
                 self.least[probe] = matches[-1].similarity
-
-
-def _order(match: Match) -> tuple[float, str]:
-    return -match.similarity, match.name
 
 
 def _parts(chosen: Integers, size: int) -> Iterator[Integers]:

@@ -6,8 +6,6 @@ import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-import numpy as np
-
 from gfkeras.errors import nearest, one_of, positive_int
 from gfkeras.evaluation.similarity import COSINE, Similarity
 from gfkeras.inference.gallery.column import STORAGES, joined_names, split_names
@@ -36,8 +34,7 @@ class Gallery:
     In this process, changes stay in memory until `save`, which replaces the file as a whole. A
     reader sees the old gallery or the new one, and a process that is killed loses only what came
     after the last `save`. A file is mapped, not read into memory, and all processes that search it
-    share its pages. In Milvus every change is stored when its call returns: a process that is
-    killed loses no change that was acknowledged.
+    share its pages. In Milvus every change is stored when its call returns.
 
     The embeddings of two models cannot be compared. A gallery is of the model that made its first
     embeddings, or that `metadata` names, and refuses those of another. Embeddings that do not name
@@ -46,12 +43,12 @@ class Gallery:
     Several threads may search a gallery at once, but only one may change it.
 
     Args:
-        location: None for memory; a file ("faces.gallery"), opened if it exists; a folder ending
-            in ".db" for Milvus Lite ("faces.milvus.db"), which one process can open at a time; or
-            the URL of a Milvus cluster ("http://host:19530/database").
-        storage: "float32", "float16" or "int8". int8 takes one byte a dimension, a quarter of the
-            memory, as FaceNet does. Search is exact on the stored values. A gallery that exists
-            keeps its storage. Milvus stores float32 only.
+        location: None for memory; a file ("faces.gallery"), opened if it exists; a folder ending in
+            ".db" for Milvus Lite ("faces.milvus.db"), which one process can open at a time; or the
+            URL of a Milvus cluster ("http://host:19530/database").
+        storage: "float32", "float16" or "int8". int8 takes one byte a dimension, as FaceNet does.
+            Search is exact on the stored values. A gallery keeps its storage. Milvus has float32
+            only.
         token: of a Milvus cluster.
         metadata: texts kept with a new gallery: "model", the fingerprint of its model
             (`Embedder.fingerprint`), "model_name" and others. One that is opened keeps its own.
@@ -95,11 +92,7 @@ class Gallery:
 
     @classmethod
     def load(cls, path: str | os.PathLike[str], token: str | None = None) -> Gallery:
-        """Opens a gallery that exists.
-
-        Raises:
-            ValueError: for a gallery that is missing or damaged.
-        """
+        """Opens a gallery; raises ValueError for one that is missing or damaged."""
         location = os.fspath(path)
         if "://" not in location and not Path(location).exists():
             raise ValueError(
@@ -124,11 +117,7 @@ class Gallery:
         return self._index.widths
 
     def templates(self, names: Sequence[str] | None = None) -> Templates:
-        """The templates of people, of everybody by default, sorted by name.
-
-        Raises:
-            ValueError: for somebody who is not in the gallery.
-        """
+        """The templates of people in the gallery, of everybody by default, sorted by name."""
         chosen = self.names if names is None else list(names)
         self._require_known(chosen)
         if not chosen:
@@ -147,8 +136,8 @@ class Gallery:
             embeddings: what an `Embedder` gave for the photos.
 
         Raises:
-            ValueError: for somebody who is in the gallery; for embeddings of another width than
-                the gallery's or of another model, not finite or zero; for empty names.
+            ValueError: for somebody who is in the gallery; for embeddings of another width than the
+                gallery's or of another model, not finite or zero; for empty names.
         """
         new = self._averaged(names, embeddings)
         if there := self._index.known(new.names):
@@ -159,35 +148,23 @@ class Gallery:
         self._put(new, embeddings)
 
     def update(self, names: Names, embeddings: Embedded) -> None:
-        """Adds photos: each template becomes the mean over all photos of the person.
+        """Adds photos as `add` does: each template becomes the mean over all photos of the person.
 
-        People who are not in the gallery yet are enrolled. With float16 and int8 the mean is
-        taken with the rounded template, not with the earlier photos themselves.
-
-        Args:
-            names, embeddings: as of `add`.
-
-        Raises:
-            ValueError: as `add`, and where the photos of a person cancel out.
+        People who are not in the gallery yet are enrolled. With float16 and int8 the mean is taken
+        with the rounded template. Photos of a person that cancel out are a ValueError.
         """
         new = self._averaged(names, embeddings)
         there = self._index.known(new.names)
         known = [row for row, name in enumerate(new.names) if name in there]
         others = [row for row, name in enumerate(new.names) if name not in there]
-        changed = []
         if known:
             more = new.take(known)
-            changed.append(merge(self._index.get(more.names), more))
-        if others:
-            changed.append(new.take(others))
-        self._put(changed[0] if len(changed) == 1 else joined(*changed), embeddings)
+            changed = merge(self._index.get(more.names), more)
+            new = changed.joined(new.take(others)) if others else changed
+        self._put(new, embeddings)
 
     def remove(self, names: Names) -> None:
-        """Removes people. After an error nobody was removed.
-
-        Raises:
-            ValueError: for somebody who is not in the gallery, with the nearest name.
-        """
+        """Removes people. After an error, which names the nearest, nobody was removed."""
         chosen = list(dict.fromkeys([names] if isinstance(names, str) else names))
         self._require_known(chosen)
         if chosen:
@@ -196,15 +173,10 @@ class Gallery:
     def search(
         self, embeddings: Embedded, k: int = 5, similarity: Similarity = COSINE
     ) -> list[list[Match]]:
-        """Finds the k most similar people for each probe, as a comparison with everybody would.
+        """Finds the k most similar people for each of P probes, fewer where the gallery has fewer.
 
-        Args:
-            embeddings: of P probes.
-            k: how many; fewer where the gallery holds fewer.
-            similarity: the cosine, `GROUP_AWARE`, or a `Similarity` with your own β and γ.
-
-        Returns:
-            P lists of matches, best first, equal similarities by name.
+        The result is P lists of matches, best first, equal similarities by name. `similarity` is
+        the cosine, `GROUP_AWARE`, or a `Similarity` with your own β and γ.
 
         Raises:
             ValueError: for probes of another width or another model, not finite or zero, and where
@@ -227,13 +199,9 @@ class Gallery:
         return exact_search(self._index, embedding, group, min(k, len(self)), similarity)
 
     def require_model(self, model: str | None) -> None:
-        """Checks that a model may be used with this gallery.
+        """Raises ValueError where the gallery was made with another model than this fingerprint's.
 
-        Args:
-            model: its fingerprint (`Embedder.fingerprint`); None, an unknown one, is accepted.
-
-        Raises:
-            ValueError: where the gallery was made with another.
+        None, an unknown model, is accepted.
         """
         known = self.metadata.get("model")
         if known and model and known != model:
@@ -246,15 +214,9 @@ class Gallery:
     def save(self, path: str | os.PathLike[str] | None = None) -> Path:
         """Writes the gallery's file, whole or not at all, and returns its path.
 
-        A gallery in Milvus is stored already, and takes no `path`. Milvus Lite moves the log of its
-        changes to its data files ("flush"), so that it opens sooner.
-
-        Args:
-            path: the file, which becomes `location`; `location` by default.
-
-        Raises:
-            ValueError: without either.
-            OSError: for a file that cannot be written; the earlier one stays.
+        A `path` becomes the new `location`. A gallery in Milvus is stored already, and takes none;
+        Milvus Lite moves the log of its changes to its data files ("flush"), so that it opens
+        sooner. An OSError leaves the earlier file.
         """
         if not isinstance(self._index, RowIndex):
             if path is not None:
@@ -322,21 +284,6 @@ def _other_width(found: tuple[int, int | None], wanted: tuple[int, int | None]) 
         f"`embeddings` must have the gallery's widths, {wanted[0]} numbers and "
         f"{wanted[1] or 'no'} of group features. Received: {found[0]} and {found[1] or 'no'}; "
         "were they made by another model?"
-    )
-
-
-def joined(first: Templates, second: Templates) -> Templates:
-    """The templates of both."""
-    group = first.group_feature
-    if group is not None and second.group_feature is not None:
-        group = np.concatenate([group, second.group_feature])
-    return Templates(
-        first.names + second.names,
-        np.concatenate([first.embedding, second.embedding]),
-        group,
-        np.concatenate([first.photos, second.photos]),
-        np.concatenate([first.length, second.length]),
-        np.concatenate([first.group_length, second.group_length]),
     )
 
 

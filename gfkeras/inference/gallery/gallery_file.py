@@ -3,11 +3,8 @@
     magic (8 bytes) · version (u32) · length of the header (u32) · CRC32C of what comes before and
     of the header (u32) · header (JSON) · columns, each from a multiple of 64 bytes on
 
-The header names each column with its type, shape, place and CRC32C; gaps are zeros. Numbers are
-little-endian.
+The header names each column, its type, shape, place and CRC32C. Gaps are zeros. Little-endian.
 """
-
-from __future__ import annotations
 
 import json
 import mmap
@@ -39,10 +36,7 @@ def write_gallery_file(
 ) -> None:
     """Writes a file whole or not at all; processes that have the old one open keep reading it.
 
-    Args:
-        path: where.
-        description: plain JSON, given back by `read_gallery_file`.
-        columns: by name, each in one or more parts, which follow each other in the file.
+    The parts of a column follow each other in the file. `description` is plain JSON.
     """
     places: dict[str, dict[str, Any]] = {}
     offset = 0
@@ -75,11 +69,8 @@ def write_gallery_file(
 def read_gallery_file(path: str | os.PathLike[str]) -> tuple[dict[str, Any], Columns]:
     """Reads what `write_gallery_file` wrote; the columns lie in the mapped, read-only file.
 
-    Every checksum is computed, which reads the whole file once.
-
-    Raises:
-        ValueError: for a file that is truncated, damaged, of another version or no gallery.
-        OSError: for a file that cannot be opened.
+    Every checksum is computed, which reads the whole file once. A file that is truncated, damaged,
+    of another version or no gallery is a ValueError.
     """
     path = Path(path)
     with path.open("rb") as file:

@@ -1,7 +1,5 @@
 """Milvus: the connection, its errors as ours, and a collection as blocks for the exact search."""
 
-from __future__ import annotations
-
 import contextlib
 import functools
 import logging
@@ -47,13 +45,8 @@ class _Row(NamedTuple):
 class MilvusBlock:
     """All of a collection; rows are numbered as they are met.
 
-    Another process may remove people during the search. Their figures are not numbers, which are
-    not above any bound, so they are not found.
-
-    Args:
-        source: the index.
-        widths: (D, G).
-        length: how many people there are.
+    Another process may remove people during the search. Their numbers become NaN, which is not
+    above any bound, so they are not found.
     """
 
     def __init__(self, source: Source, widths: tuple[int, int | None], length: int):
@@ -186,11 +179,6 @@ def connect(location: str, token: str | None) -> Any:
 
     Milvus Lite serves its folder from threads of this process, one server for all clients here.
     When the process ends, however that is, the folder is free again.
-
-    Raises:
-        ValueError: for a folder that another process has open or that cannot be one of Milvus
-            Lite, and for a server that cannot be reached or refuses the token.
-        ImportError: naming the extra `milvus`.
     """
     milvus = require("pymilvus", "milvus")
     _hush()
@@ -219,10 +207,7 @@ def close(location: str, client: Any) -> None:
 def reported(location: str, what: str, causes: list[BaseException] | None = None) -> Iterator[None]:
     """Errors of Milvus as a ValueError of one line.
 
-    Args:
-        location: what is talked to.
-        what: what is done, such as "read".
-        causes: the true ones, where Milvus' error does not tell them.
+    `what` is what is done, such as "read"; `causes` are the true errors, if known.
     """
     milvus, grpc = require("pymilvus", "milvus"), require("grpc", "milvus")
     try:
@@ -267,7 +252,7 @@ def _logged() -> Iterator[list[BaseException]]:
 
 @functools.cache
 def _hush() -> None:
-    """Keeps pymilvus from writing to stderr the errors that it raises, too.
+    """Keeps pymilvus from also writing the errors that it raises to stderr.
 
     With Milvus Lite it would also warn at each reading. Levels that the user has set stay.
     """

@@ -1,7 +1,5 @@
 """The index in Milvus: past one process and one machine, and kept with every call."""
 
-from __future__ import annotations
-
 import hashlib
 import json
 import shutil
@@ -42,27 +40,13 @@ Row = dict[str, Any]
 class MilvusIndex:
     """Templates in a Milvus collection with a FLAT index, which is exact.
 
-    With Milvus Lite (`pip install 'gfkeras[milvus]'`) the location is a folder that one process
-    has open at a time; with a cluster it is a URL, "http://host:19530" or
-    "http://host:19530/database". Both by the same code; a database holds one gallery.
+    With Milvus Lite (`pip install 'gfkeras[milvus]'`) the location is a folder, ending in ".db",
+    that one process has open at a time; with a cluster it is a URL, "http://host:19530" or
+    "http://host:19530/database". A database holds one gallery, with its `metadata`.
 
-    What `put` or `remove` was told is kept when it returns: Milvus Lite has written it to its
-    log, a cluster to its own, and a process killed at any moment loses nothing of it. Of a call
-    that was killed or failed in its middle some people may be there, each of them whole.
-
-    Args:
-        location: a path ending in ".db", or a URL.
-        token: of a cluster, such as "user:password".
-        storage: "float32", the only one here.
-        metadata: kept with a new gallery.
-
-    Attributes:
-        metadata: that of the gallery.
-
-    Raises:
-        ValueError: for another storage, a folder that another process has open, a server that
-            cannot be reached, and a collection that is not ours.
-        ImportError: naming the extra `milvus`.
+    What `put` or `remove` was told is kept when it returns: Milvus Lite has written it to its log,
+    a cluster to its own. After a call that was killed or failed in its middle some people may be
+    there, each of them whole.
     """
 
     def __init__(

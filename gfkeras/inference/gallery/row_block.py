@@ -1,7 +1,5 @@
 """Rows of an index that are searched at once, by NumPy or FAISS."""
 
-from __future__ import annotations
-
 import contextlib
 import functools
 from collections.abc import Callable, Iterator
@@ -29,14 +27,7 @@ Integers = npt.NDArray[np.int64]
 
 
 class RowBlock:
-    """Rows that follow each other in an index.
-
-    Args:
-        names: N people.
-        photos: (N,).
-        embedding: (N, D) as kept.
-        group_feature: (N, G) as kept, or None.
-    """
+    """Rows that follow each other in an index; embedding (N, D), group feature (N, G) as kept."""
 
     def __init__(
         self,
@@ -99,15 +90,9 @@ def _nearest_rows() -> Callable[[Floats, Floats, int], tuple[Floats, Integers]]:
 
 
 def nearest_by_numpy(probes: Floats, rows: Floats, count: int) -> tuple[Floats, Integers]:
-    """The largest dot products of probes with rows, some probes at a time.
+    """The largest dot products of probes (P, D) with rows (N ≥ count, D), some probes at a time.
 
-    Args:
-        probes: (P, D).
-        rows: (N, D), N ≥ count.
-        count: how many for each probe.
-
-    Returns:
-        (P, count) products, largest first, and (P, count) row numbers.
+    Returns (P, count) products, largest first, and (P, count) row numbers.
     """
     products = np.empty((len(probes), count), np.float32)
     numbers = np.empty((len(probes), count), np.int64)
@@ -130,10 +115,7 @@ def _nearest_by_faiss(
 ) -> tuple[Floats, Integers]:
     with _by_blas(faiss):
         return faiss.knn(
-            np.ascontiguousarray(probes, np.float32),
-            rows,
-            count,
-            metric=faiss.METRIC_INNER_PRODUCT,
+            np.ascontiguousarray(probes, np.float32), rows, count, metric=faiss.METRIC_INNER_PRODUCT
         )
 
 
@@ -141,11 +123,10 @@ def _nearest_by_faiss(
 def _by_blas(faiss: Any) -> Iterator[None]:
     """FAISS by matrix products, however few probes there are, in few large tiles.
 
-    For fewer than 250 probes of 512 dimensions FAISS 1.15 takes a kernel of its own, which was
-    measured to take five times as long. Its tiles of 1024 rows make its threads wait for each
-    other 64 times in a block; where other processes took the cores, that was measured to take
-    three times as long as tiles of 16,384. The settings are the process's; they change nothing but
-    speed.
+    For fewer than 250 probes of 512 dimensions FAISS 1.15 takes a kernel that was measured to take
+    five times as long. Its tiles of 1024 rows make its threads wait for each other 64 times in a
+    block: three times as long where other processes took the cores. The settings are the process's;
+    they change nothing but speed.
     """
     before = {name: getattr(faiss.cvar, name) for name in _TILES}
     for name, value in _TILES.items():

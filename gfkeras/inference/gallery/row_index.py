@@ -19,10 +19,6 @@ BLOCK = 65_536
 class RowIndex:
     """Templates in columns that grow, without holes; a part of them may lie in a file.
 
-    Args:
-        storage: "float32", "float16" or "int8", of embeddings and group features. Search is exact
-            on the stored values.
-
     Attributes:
         people: person of each row.
         row_of: row of each person.
@@ -68,15 +64,9 @@ class RowIndex:
     def get(self, names: Sequence[str]) -> Templates:
         chosen = np.array([self.row_of[name] for name in names], np.int64)
         kept = {name: column.take(chosen) for name, column in self.columns.items()}
-        group = kept.get("group_feature")
-        return Templates(
-            list(names),
-            decode(kept["embedding"]),
-            None if group is None else decode(group),
-            kept["photos"],
-            kept["length"],
-            kept["group_length"],
-        )
+        group = decode(kept["group_feature"]) if "group_feature" in kept else None
+        others = [kept[name] for name in ("photos", "length", "group_length")]
+        return Templates(list(names), decode(kept["embedding"]), group, *others)
 
     def put(self, templates: Templates) -> None:
         """Adds people or replaces them."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from typing import Any, Protocol
 
 import numpy as np
@@ -27,11 +27,10 @@ class Embedded(Protocol):
 class Templates:
     """The templates of N people.
 
-    A template is the mean of the unit embeddings of a person's photos, as direction and length:
-    the length says how much the photos agree, and lets further photos be averaged in exactly.
+    A template is the mean of the unit embeddings of a person's photos, as direction and length: the
+    length says how much the photos agree, and lets further photos be averaged in exactly.
 
     Attributes:
-        names: the people.
         embedding: (N, D) float32, of length 1.
         group_feature: (N, G) float32, of length 1 (0 where v̂ was 0), or None.
         photos: (N,) int32, how many photos were averaged.
@@ -58,27 +57,24 @@ class Templates:
     def take(self, rows: npt.ArrayLike) -> Templates:
         """Those at positions `rows`."""
         rows = np.asarray(rows, np.int64)
-        group = None if self.group_feature is None else self.group_feature[rows]
-        return Templates(
-            [self.names[row] for row in rows],
-            self.embedding[rows],
-            group,
-            self.photos[rows],
-            self.length[rows],
-            self.group_length[rows],
-        )
+        kept: list[Any] = [None if column is None else column[rows] for column in self._columns()]
+        return Templates([self.names[row] for row in rows], *kept)
+
+    def joined(self, other: Templates) -> Templates:
+        """These, then the others; both have group features or neither has."""
+        pairs = zip(self._columns(), other._columns(), strict=True)
+        joined: list[Any] = [None if pair[0] is None else np.concatenate(pair) for pair in pairs]
+        return Templates(self.names + other.names, *joined)
+
+    def _columns(self) -> list[Any]:
+        return [getattr(self, field.name) for field in fields(self)[1:]]
 
 
 def average(names: str | Sequence[str], embeddings: Embedded) -> Templates:
     """Templates of photos, in the order in which people first appear.
 
-    Args:
-        names: one person, whose photos all rows are, or one name for each row.
-        embeddings: of N ≥ 1 photos.
-
-    Raises:
-        ValueError: for names that are no texts or not as many as rows; for embeddings that are
-            not (N, D), not finite or zero; for photos of one person that cancel out.
+    `names` is one person, whose photos all rows are, or one name for each row. Raises ValueError
+    for names and embeddings as `Gallery.add` does, and for photos of one person that cancel out.
     """
     embedding, group = unit_rows(embeddings)
     listed = [names] * len(embedding) if isinstance(names, str) else list(names)
@@ -104,11 +100,7 @@ def average(names: str | Sequence[str], embeddings: Embedded) -> Templates:
 
 
 def merge(old: Templates, new: Templates) -> Templates:
-    """The templates of the same people, over the photos of both.
-
-    Raises:
-        ValueError: where they cancel out.
-    """
+    """The templates of the same people, over the photos of both, which must not cancel out."""
     weights = (old.photos, new.photos)
     photos = old.photos + new.photos
     embedding, length = _joined((old.embedding, old.length), (new.embedding, new.length), *weights)
@@ -145,11 +137,7 @@ def require_direction(templates: Templates) -> None:
 
 
 def unit_rows(embeddings: Embedded) -> tuple[Floats, Floats | None]:
-    """Embeddings and group features (or None) of length 1.
-
-    Raises:
-        ValueError: unless they are (N, D) and (N, G), N ≥ 1, finite, no embedding zero.
-    """
+    """Embeddings and group features (or None) of length 1, finite, no embedding zero."""
     embedding = np.asarray(embeddings.embedding, np.float32)
     if embedding.ndim != 2 or not embedding.size:
         raise ValueError(
@@ -208,9 +196,7 @@ class Match:
     """One person of a gallery beside a probe.
 
     Attributes:
-        name: the person.
         similarity: what the search ranks by: the cosine, or the group-aware similarity.
-        cosine: of the embeddings.
         photos: how many photos the person's template is the mean of.
     """
 

@@ -9,8 +9,6 @@ version of LiteRT lay out its structures differently, this process dies and not 
 Printed: {"runs": [[[name, runner, index, µs], …], …], "totals": [µs, …]}.
 """
 
-from __future__ import annotations
-
 import ctypes
 import json
 import sys
@@ -82,11 +80,8 @@ def _options() -> ctypes.c_void_p:
     ):
         # LiteRT frees the text.
         payload = ctypes.c_void_p(_C.strdup(text))
-        _call(
-            "LiteRtAddOpaqueOptions",
-            options,
-            _made("LiteRtCreateOpaqueOptions", name, payload, free),
-        )
+        opaque = _made("LiteRtCreateOpaqueOptions", name, payload, free)
+        _call("LiteRtAddOpaqueOptions", options, opaque)
     return options
 
 
@@ -108,9 +103,7 @@ class _Model:
         buffers = (ctypes.c_void_p * number.value)()
         for position in range(number.value):
             place = _size(position)
-            tensor = _made(
-                f"LiteRtGetSignature{side}TensorByIndex", self._signature, place
-            )  # fmt: skip
+            tensor = _made(f"LiteRtGetSignature{side}TensorByIndex", self._signature, place)
             kind = _TensorType()
             _call("LiteRtGetRankedTensorType", tensor, ctypes.byref(kind))
             shape = [max(1, size) for size in kind.layout.dimensions[: kind.rank]]
@@ -118,17 +111,12 @@ class _Model:
             kind.layout.dimensions[: kind.rank] = shape
             if side == "Input" and dynamic:
                 sizes = (ctypes.c_int * kind.rank)(*shape)
-                _call(
-                    "LiteRtCompiledModelResizeInputTensor",
-                    self._model, _size(0), place, sizes, _size(kind.rank),
-                )  # fmt: skip
-            needs = _made(
-                f"LiteRtGetCompiledModel{side}BufferRequirements", self._model, _size(0), place
-            )
-            buffer = _made(
-                "LiteRtCreateManagedTensorBufferFromRequirements",
-                self._environment, ctypes.byref(kind), needs,
-            )  # fmt: skip
+                resized = (self._model, _size(0), place, sizes, _size(kind.rank))
+                _call("LiteRtCompiledModelResizeInputTensor", *resized)
+            wanted = f"LiteRtGetCompiledModel{side}BufferRequirements"
+            needs = _made(wanted, self._model, _size(0), place)
+            made = "LiteRtCreateManagedTensorBufferFromRequirements"
+            buffer = _made(made, self._environment, ctypes.byref(kind), needs)
             if side == "Input":
                 _fill(buffer, kind, shape)
             buffers[position] = buffer.value
@@ -167,26 +155,19 @@ def main() -> None:
     model = _Model(sys.argv[1])
     for _ in range(_WARM_UP):
         model.run()
+    names = {_BUILTIN: "LiteRT", _DELEGATED: "XNNPACK"}
     runs, totals = [], []
     for _ in range(int(sys.argv[2])):
         events = model.profiled()
-        names = {_BUILTIN: "LiteRT", _DELEGATED: "XNNPACK"}
-        runs.append(
-            [
-                # An operator inside of the delegate is numbered by the delegate.
-                [
-                    event.tag.decode(),
-                    names[event.kind],
-                    event.index if event.kind == _BUILTIN else -1,
-                    event.microseconds,
-                ]
-                for event in events
-                if event.kind in names
-            ]
-        )
-        totals.append(
-            sum(e.microseconds for e in events if e.kind == _INVOKE and e.tag == b"Invoke")
-        )
+        # An operator inside of the delegate is numbered by the delegate.
+        run = [
+            [e.tag.decode(), names[e.kind], e.index if e.kind == _BUILTIN else -1, e.microseconds]
+            for e in events
+            if e.kind in names
+        ]
+        runs.append(run)
+        whole = [e.microseconds for e in events if e.kind == _INVOKE and e.tag == b"Invoke"]
+        totals.append(sum(whole))
     print(json.dumps({"runs": runs, "totals": totals}))
 
 

@@ -6,8 +6,6 @@ A process of its own, for memory that another model has freed would be used agai
 LiteRT and ONNX Runtime are run by their runtime alone, as on a device.
 """
 
-from __future__ import annotations
-
 import json
 import sys
 from collections.abc import Callable
@@ -71,12 +69,8 @@ def _resident(kind: str) -> int:
 def main() -> None:
     source, threads = sys.argv[1], int(sys.argv[2])
     suffix = Path(source).suffix.lower() if Path(source).is_file() else ""
-    if suffix == ".tflite":
-        run = _litert(source, threads)
-    elif suffix == ".onnx":
-        run = _onnx(source, threads)
-    else:
-        run = _embedder(source)
+    runtimes = {".tflite": _litert, ".onnx": _onnx}
+    run = runtimes[suffix](source, threads) if suffix in runtimes else _embedder(source)
     # Forgets the peak of what importing took.
     Path("/proc/self/clear_refs").write_text("5", encoding="ascii")
     before = _resident("VmRSS")

@@ -44,11 +44,7 @@ def latencies(
 ) -> list[Latency]:
     """Measures all numbers of threads in one process, in turns of ten calls each.
 
-    Args:
-        source: what an `Embedder` takes.
-        threads: of each; None for the runtime's own choice.
-        repeats: calls of one image each; a fifth as many (at least 3) of batches.
-        batch_size: images of a batch.
+    `repeats` calls of one image each, a fifth as many (at least 3) of batches; None threads: any.
     """
     embedders = [Embedder(source, batch_size=batch_size, num_threads=each) for each in threads]
     size = embedders[0].image_size
@@ -56,15 +52,8 @@ def latencies(
     images = np.random.default_rng(0).integers(
         0, 256, (max(_IMAGES, batch_size), size, size, 3), np.uint8
     )
-
-    def single(embedder: Embedder) -> Callable[[int], object]:
-        return lambda run: embedder(images[run % _IMAGES][np.newaxis])
-
-    def batch(embedder: Embedder) -> Callable[[int], object]:
-        return lambda _: embedder(images[:batch_size])
-
-    one = _in_turns([single(embedder) for embedder in embedders], repeats)
-    many = _in_turns([batch(embedder) for embedder in embedders], max(3, repeats // 5))
+    one = _in_turns(embedders, lambda run: images[run % _IMAGES][np.newaxis], repeats)
+    many = _in_turns(embedders, lambda run: images[:batch_size], max(3, repeats // 5))
     return [
         Latency(
             threads=each,
@@ -76,17 +65,20 @@ def latencies(
     ]
 
 
-def _in_turns(calls: Sequence[Callable[[int], object]], repeats: int) -> list[list[float]]:
-    """Seconds of `repeats` calls of each."""
-    seconds: list[list[float]] = [[] for _ in calls]
-    for call in calls:
+def _in_turns(
+    embedders: Sequence[Embedder], images: Callable[[int], np.ndarray], repeats: int
+) -> list[list[float]]:
+    """Seconds of `repeats` calls of each, which are given the images of the call's number."""
+    seconds: list[list[float]] = [[] for _ in embedders]
+    for embedder in embedders:
         for run in range(max(_UNMEASURED, repeats // 10)):
-            call(run)
+            embedder(images(run))
     while len(seconds[-1]) < repeats:
-        for call, found in zip(calls, seconds, strict=True):
+        for embedder, found in zip(embedders, seconds, strict=True):
             for run in range(-_UNMEASURED, min(_IN_A_ROW, repeats - len(found))):
+                given = images(len(found))
                 start = time.perf_counter()
-                call(len(found))
+                embedder(given)
                 if run >= 0:
                     found.append(time.perf_counter() - start)
     return seconds

@@ -1,7 +1,5 @@
 """Everything that is measured of one model."""
 
-from __future__ import annotations
-
 import dataclasses
 import os
 from collections.abc import Sequence
@@ -29,13 +27,9 @@ _LITERT, _ONNX = ".tflite", ".onnx"
 
 @dataclass(frozen=True, slots=True)
 class NotTaken:
-    """A kind of operator that XNNPACK leaves to LiteRT's kernels.
+    """A kind of operator that XNNPACK leaves to LiteRT's kernels, such as int8 "PRELU".
 
-    Attributes:
-        name: such as "PRELU".
-        dtype: such as "int8".
-        operators: all of that kind.
-        share: of one run's time; None without a profile.
+    `share` is of one run's time; None without a profile.
     """
 
     name: str
@@ -46,19 +40,17 @@ class NotTaken:
 
 @dataclass(frozen=True, slots=True)
 class Measurement:
-    """What `measure` found of one model.
+    """The measurements of one model.
 
     Attributes:
         latencies: one for each number of threads, in the order asked for.
         batch_size: images of a batch, for `images_per_second`.
         size_bytes: of the file or folder; None for a preset that comes without an artefact.
         peak_memory_bytes: by how much opening the model and running one image raises a fresh
-            process's resident memory at its highest, runtime and imports left out; None where it
-            cannot be found out (it needs Linux' /proc).
+            process's resident memory at its highest, without runtime and imports; None off Linux.
         operators: the dearest kind first, one image on one thread; None for Keras models and
             SavedModels, or where the runtime's profiler failed.
-        run_microseconds: the whole run of which `operators` are parts, profiled; the rest of it is
-            what lies between operators.
+        run_microseconds: the whole profiled run; the rest of it lies between `operators`.
         operators_missing: why `operators` is None, else "".
         not_taken: by XNNPACK, by kind, the dearest first; None for anything but a .tflite.
     """
@@ -74,21 +66,12 @@ class Measurement:
 
     def to_json(self) -> dict[str, Any]:
         """Plain values; the first latency's also at the top."""
-        first = dataclasses.asdict(self.latencies[0])
-        return {
-            **{name: value for name, value in first.items() if name != "threads"},
-            "size_bytes": self.size_bytes,
-            "peak_memory_bytes": self.peak_memory_bytes,
-            "batch_size": self.batch_size,
-            "threads": [dataclasses.asdict(latency) for latency in self.latencies],
-            "operators": None if self.operators is None else [
-                dataclasses.asdict(operator) for operator in self.operators
-            ],
-            "run_microseconds": self.run_microseconds,
-            "not_taken_by_xnnpack": None if self.not_taken is None else [
-                dataclasses.asdict(kind) for kind in self.not_taken
-            ],
-        }  # fmt: skip
+        values = dataclasses.asdict(self)
+        first = {name: value for name, value in values["latencies"][0].items() if name != "threads"}
+        values |= {"threads": values["latencies"], "not_taken_by_xnnpack": values["not_taken"]}
+        names = ("size_bytes", "peak_memory_bytes", "batch_size", "threads", "operators",
+                 "run_microseconds", "not_taken_by_xnnpack")  # fmt: skip
+        return first | {name: values[name] for name in names}
 
 
 def measure(
@@ -115,20 +98,17 @@ def measure(
         source = artefact_path(preset) or source
     path = Path(source)
     suffix = "" if path.is_dir() else path.suffix.lower()
-    counts: list[int | None]
+    counts: list[int | None] = [None]
     if suffix in (_LITERT, _ONNX):
         counts = list(dict.fromkeys(threads or (1, usable_processors())))
+        for count in counts:
+            positive_int("threads", count)
     elif threads:
         raise ValueError(
             "`threads` goes with a .tflite or an .onnx file: TensorFlow's are set for the whole "
             "process, with TF_NUM_INTRAOP_THREADS in its environment. Received: threads="
             f"{list(threads)} for {str(source)!r}"
         )
-    else:
-        counts = [None]
-    for count in counts:
-        if count is not None:
-            positive_int("threads", count)
     found = latencies(source, counts, repeats, batch_size)
     profile, missing = _profile(path, suffix, repeats)
     return Measurement(

@@ -21,12 +21,10 @@ _ROOT = Path(__file__).resolve().parents[3]
 
 
 def child_json(script: str, *arguments: str) -> Any:
-    """What the file prints on its last line, as JSON.
+    """The JSON on the last line that a script beside this file prints, in a process of its own.
 
-    It is started by its path, so that nothing of the library is imported unless it asks for it.
-
-    Raises:
-        RuntimeError: if it fails or dies; the last line of what it said is in the message.
+    It is started by its path, so that nothing of the library is imported unless it asks for it. A
+    failure is a RuntimeError with the last line of its stderr.
     """
     paths = [str(_ROOT), *filter(None, [os.environ.get("PYTHONPATH")])]
     run = subprocess.run(
@@ -47,8 +45,7 @@ class Operator:
     """One kind of operator.
 
     Attributes:
-        name: as the runtime calls the kernel that ran; XNNPACK, for one, runs a 1×1 convolution as
-            "Fully Connected".
+        name: of the kernel that ran; XNNPACK runs a 1×1 convolution as "Fully Connected".
         runner: whose kernel: "XNNPACK", "LiteRT" or an ONNX Runtime provider.
         count: how many of them one run calls.
         microseconds: all of them together, the mean over the faster half of the runs.
@@ -64,10 +61,7 @@ class Operator:
 
 @dataclass(frozen=True, slots=True)
 class Call:
-    """One operator in one run: its kernel's name and owner, its place in the file, its time.
-
-    `index` is -1 where the runtime does not say which operator of the file it was.
-    """
+    """One operator in one run; `index` is its place in the file, -1 where that is unknown."""
 
     name: str
     runner: str
@@ -90,14 +84,10 @@ class Profile:
 
     @classmethod
     def of_runs(cls, runs: Sequence[Sequence[Call]], totals: Sequence[float]) -> Profile:
-        """Means over the faster half of runs that all call the same operators in the same order.
-
-        Raises:
-            ValueError: if they do not.
-        """
+        """Means over the faster half of runs, which must call the same operators in one order."""
         orders = {tuple((call.name, call.runner, call.index) for call in run) for run in runs}
         if len(orders) != 1:
-            raise ValueError("the operators differ from run to run")
+            raise RuntimeError("the operators differ from run to run")
         fast = sorted(range(len(runs)), key=lambda run: totals[run])[: (len(runs) + 1) // 2]
         calls = tuple(
             replace(
@@ -130,26 +120,16 @@ _WARM_UP = 5
 def litert_profile(path: Path, runs: int) -> Profile:
     """One image on one thread; XNNPACK's operators by its own names, the others by LiteRT's.
 
-    Times are whole microseconds, rounded down by LiteRT.
-
-    Raises:
-        RuntimeError: where this version of LiteRT has no such profiler, with the reason.
+    Times are whole microseconds, rounded down by LiteRT. Raises RuntimeError where this version of
+    LiteRT has no such profiler.
     """
     found = child_json("_litert_profiler.py", str(path), str(runs))
-    try:
-        return Profile.of_runs(
-            [[Call(*call) for call in run] for run in found["runs"]], found["totals"]
-        )
-    except ValueError as error:
-        raise RuntimeError(str(error)) from error
+    runs_called = [[Call(*call) for call in run] for run in found["runs"]]
+    return Profile.of_runs(runs_called, found["totals"])
 
 
 def onnx_profile(path: Path, image_size: int, runs: int) -> Profile:
-    """One image on one thread, after ONNX Runtime has fused what it fuses.
-
-    Raises:
-        RuntimeError: if runs differ.
-    """
+    """One image on one thread, after ONNX Runtime has fused operators."""
     ort: Any = require("onnxruntime", "onnx")
     options = ort.SessionOptions()
     options.log_severity_level = 3
@@ -168,27 +148,21 @@ def onnx_profile(path: Path, image_size: int, runs: int) -> Profile:
     marks = sorted(
         (e["ts"], e["dur"]) for e in events if e["cat"] == "Session" and e["name"] == "model_run"
     )[_WARM_UP:]
-    called: list[list[Call]] = []
-    for start, length in marks:
-        within = [
-            e
-            for e in events
-            if e["cat"] == "Node"
-            and e["name"].endswith("_kernel_time")
-            and start <= e["ts"] <= start + length
-        ]
-        called.append(
-            [
-                Call(
-                    e["args"]["op_name"],
-                    e["args"]["provider"].removesuffix("ExecutionProvider"),
-                    int(e["args"]["node_index"]),
-                    float(e["dur"]),
-                )
-                for e in sorted(within, key=lambda e: int(e["args"]["node_index"]))
-            ]
+    kernels = [
+        (e["ts"], _onnx_call(e["args"], float(e["dur"])))
+        for e in events
+        if e["cat"] == "Node" and e["name"].endswith("_kernel_time")
+    ]
+    called = [
+        sorted(
+            (call for began, call in kernels if start <= began <= start + length),
+            key=lambda call: call.index,
         )
-    try:
-        return Profile.of_runs(called, [float(length) for _, length in marks])
-    except ValueError as error:
-        raise RuntimeError(str(error)) from error
+        for start, length in marks
+    ]
+    return Profile.of_runs(called, [float(length) for _, length in marks])
+
+
+def _onnx_call(node: dict[str, Any], microseconds: float) -> Call:
+    runner = node["provider"].removesuffix("ExecutionProvider")
+    return Call(node["op_name"], runner, int(node["node_index"]), microseconds)

@@ -1,7 +1,5 @@
 """Which operators of a .tflite file XNNPACK leaves to LiteRT's own, slower kernels."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -12,13 +10,9 @@ _DELEGATE = "DELEGATE"
 
 @dataclass(frozen=True, slots=True)
 class LeftOperator:
-    """An operator that XNNPACK does not take.
+    """An operator that XNNPACK does not take, by its place in the file, from 0.
 
-    Attributes:
-        index: its place in the file, from 0.
-        name: of the operator, such as "PRELU".
-        dtype: of its first output, such as "int8".
-        tensor: the name of its first output.
+    `name` is such as "PRELU"; `dtype` and `tensor` are those of its first output.
     """
 
     index: int
@@ -37,22 +31,19 @@ def left_operators(path: Path) -> tuple[LeftOperator, ...]:
     operators = [op for op in everything if op["op_name"] != _DELEGATE]
     taken = _taken(operators, delegates)
     names = {detail["index"]: detail["name"] for detail in interpreter.get_tensor_details()}
-    return tuple(
-        LeftOperator(
-            index=int(op["index"]),
-            name=op["op_name"],
-            dtype=getattr(op["result_types"][0], "__name__", str(op["result_types"][0])),
-            tensor=names[int(op["outputs"][0])],
-        )
-        for op in operators
-        if int(op["index"]) not in taken
-    )
+    found = []
+    for op in operators:
+        if int(op["index"]) not in taken:
+            dtype = getattr(op["result_types"][0], "__name__", str(op["result_types"][0]))
+            tensor = names[int(op["outputs"][0])]
+            found.append(LeftOperator(int(op["index"]), op["op_name"], dtype, tensor))
+    return tuple(found)
 
 
 def _taken(operators: list[dict], delegates: list[dict]) -> set[int]:
     """The operators inside of a delegate: all that lies between its inputs and its outputs.
 
-    LiteRT lists the delegates behind the file's operators, of which it does not say who runs them.
+    LiteRT lists the delegates behind the file's operators and does not say who runs those.
     """
     producer = {int(tensor): op for op in operators for tensor in op["outputs"]}
     taken: set[int] = set()

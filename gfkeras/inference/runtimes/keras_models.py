@@ -1,24 +1,18 @@
 """Keras models on any backend, and SavedModels."""
 
-from __future__ import annotations
-
 from pathlib import Path
 from typing import Any
 
 import keras
 import numpy as np
 
-from gfkeras.errors import require
-from gfkeras.inference.runtimes.runtime import image_input, named_outputs, unreadable
+from gfkeras.errors import require, unreadable
+from gfkeras.inference.runtimes.runtime import image_input, named_outputs
 from gfkeras.models.properties import as_outputs
 
 
 class KerasModelRuntime:
-    """Runs a `keras.Model` in memory, compiled by its Keras backend.
-
-    Args:
-        model: from images to an embedding or a dictionary with one.
-    """
+    """Runs a `keras.Model` in memory, compiled by its Keras backend."""
 
     compiles = True
     good_batch = 64
@@ -39,15 +33,7 @@ SIGNATURE = "serving_default"
 
 
 class SavedModelRuntime:
-    """Runs the `serving_default` signature of a SavedModel folder.
-
-    Args:
-        path: holds `saved_model.pb` and `variables/`.
-
-    Raises:
-        ValueError: if it cannot be read, or takes or gives something else.
-        ImportError: without TensorFlow.
-    """
+    """Runs the `serving_default` signature of a SavedModel folder."""
 
     compiles = False
     good_batch = 64

@@ -1,13 +1,10 @@
 """What an Embedder asks of a runtime, and checks all of them share."""
 
-from __future__ import annotations
-
 import contextlib
 import ctypes
 import functools
 import platform
 from collections.abc import Iterator, Sequence
-from pathlib import Path
 from typing import Any, Protocol
 
 import numpy as np
@@ -20,8 +17,8 @@ class Runtime(Protocol):
         image_size: height and width of the images it takes.
         batch_size: the batch it is fixed to, or None for any.
         compiles: whether every new size of batch is compiled first.
-        good_batch: how many images at once are fast: on a processor few, whose activations stay
-            in its cache.
+        good_batch: how many images at once are fast: on a processor few, whose activations stay in
+            its cache.
     """
 
     image_size: int
@@ -31,22 +28,10 @@ class Runtime(Protocol):
 
     def run(self, images: np.ndarray) -> dict[str, np.ndarray]:
         """From (B, H, W, 3) float32, 0…255, to arrays by output name."""
-        ...
-
-
-def unreadable(path: Path, what: str, error: BaseException | str) -> ValueError:
-    """The error for an artefact that is truncated, garbage or not what its name says."""
-    lines = str(error).strip().splitlines()
-    reason = lines[0][:300] if lines else type(error).__name__
-    return ValueError(f"{path} cannot be read as {what}; it is damaged or not one: {reason}")
 
 
 def image_input(shape: Sequence[int | str | None] | None, origin: str) -> tuple[int, int | None]:
-    """(image size, fixed batch or None) from a model's input shape.
-
-    Raises:
-        ValueError: unless the shape is (B, H, H, 3).
-    """
+    """(image size, fixed batch or None) from a model's input shape, which must be (B, H, H, 3)."""
     dimensions = [d if isinstance(d, int) and d > 0 else None for d in shape or ()]
     if len(dimensions) != 4 or dimensions[3] != 3 or dimensions[1] != dimensions[2]:
         raise ValueError(
@@ -59,11 +44,7 @@ def image_input(shape: Sequence[int | str | None] | None, origin: str) -> tuple[
 
 
 def named_outputs(names: Sequence[str], origin: str) -> list[str]:
-    """The names under which outputs are returned: a single one is the embedding.
-
-    Raises:
-        ValueError: if there are several and none is called "embedding".
-    """
+    """The names under which outputs are returned: a single one is the embedding."""
     if len(names) == 1:
         return ["embedding"]
     if "embedding" not in names:
@@ -94,11 +75,7 @@ def flushed_denormals() -> Iterator[None]:
     the thread that calls them. (ONNX Runtime's own option reaches the first session's thread only,
     and never takes the flags back, so that the caller's NumPy changes with it.)
 
-    On systems other than Linux and macOS nothing is changed.
-
-    Example:
-        with flushed_denormals():
-            session.run(None, {"images": images})
+    Only Linux and macOS are known; elsewhere nothing is changed.
     """
     library = _library()
     if library is None:

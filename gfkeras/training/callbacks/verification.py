@@ -7,7 +7,8 @@ import keras
 import numpy as np
 
 from gfkeras.data.faces import Faces
-from gfkeras.evaluation.pairs import evaluate_pair_scores, sample_pairs
+from gfkeras.evaluation.pair_list import sample_pairs
+from gfkeras.evaluation.pairs import evaluate_pair_scores
 from gfkeras.models import as_outputs
 
 

@@ -4,20 +4,12 @@ A state dict has names and no graph. The graph is that of the published code
 (`recognition/arcface_torch/backbones`), written down here by the names of its modules.
 """
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from pathlib import Path
 
 import numpy as np
 
-from gfkeras.zoo.foreign.network import (
-    INSIGHTFACE_PIXEL_SCALE,
-    ForeignNetwork,
-    Op,
-    float32,
-    listing,
-)
+from gfkeras.zoo.foreign.network import ForeignNetwork, Op, float32, listing
 
 # Of PyTorch's batch normalisation, which arcface_torch leaves as it is.
 _EPSILON = 1e-5
@@ -28,14 +20,9 @@ _PREFIXES = ("module.", "backbone.", "model.", "net.")
 
 
 def arcface_torch_network(path: Path, arrays: Mapping[str, np.ndarray]) -> ForeignNetwork:
-    """The network whose state dict this is.
+    """The network whose state dict this is: names to values, in PyTorch's layouts.
 
-    Args:
-        path: the file, for messages.
-        arrays: names to values, in PyTorch's layouts.
-
-    Raises:
-        ValueError: if the names are those of neither network, or some are missing or left over.
+    Raises ValueError if names belong to neither network, are missing or left over.
     """
     arrays = _without_prefix(arrays)
     builder = _Builder(path, arrays)
@@ -49,16 +36,12 @@ def arcface_torch_network(path: Path, arrays: Mapping[str, np.ndarray]) -> Forei
             f"Received: the names {listing(arrays) or 'of nothing'}"
         )
     # `num_batches_tracked` counts training steps, which no result depends on.
-    left = [
-        name
-        for name in arrays
-        if name not in builder.used and not name.endswith("num_batches_tracked")
-    ]
-    if left:
+    unused = [name for name in arrays if name not in builder.used]
+    if left := [name for name in unused if not name.endswith("num_batches_tracked")]:
         raise ValueError(
             f"{path} differs from arcface_torch's network: it also has {listing(left)}"
         )
-    return ForeignNetwork(path, builder.ops, "images", output, INSIGHTFACE_PIXEL_SCALE)
+    return ForeignNetwork(path, builder.ops, "images", output)
 
 
 def _without_prefix(arrays: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:

@@ -1,7 +1,5 @@
 """Architectures of foreign networks, as our backbones."""
 
-from __future__ import annotations
-
 from collections import Counter
 from collections.abc import Iterable
 from typing import Any
@@ -30,11 +28,7 @@ _PAPER_ROWS = _paper_rows()
 def backbone_for(network: ForeignNetwork) -> Backbone:
     """The backbone that a network looks most like, untrained.
 
-    Whether it is that one is for `matching.assign` to say, which names the first layer that
-    differs.
-
-    Raises:
-        ValueError: if the network has no convolutions, or nothing that gives an embedding.
+    `matching.assign` finds out whether it is that one, and names the first layer that differs.
     """
     convolutions = network.convolutions
     if not convolutions:

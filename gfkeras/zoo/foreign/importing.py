@@ -1,26 +1,22 @@
 """Import of a file of foreign weights into one of our backbones."""
 
-from __future__ import annotations
-
 import os
 import zipfile
 from collections.abc import Callable
 from pathlib import Path
 
-import safetensors
-import safetensors.numpy
-
 from gfkeras.backbones import Backbone
 from gfkeras.errors import one_of, positive
 from gfkeras.zoo.foreign.arcface_torch import arcface_torch_network
 from gfkeras.zoo.foreign.architectures import backbone_for
-from gfkeras.zoo.foreign.keras_file import is_hdf5, is_keras_archive, read_keras_network
+from gfkeras.zoo.foreign.keras_file import HDF5_MARK, is_keras_archive, read_keras_network
 from gfkeras.zoo.foreign.matching import assign
 from gfkeras.zoo.foreign.mxnet import is_mxnet, read_mxnet_network
 from gfkeras.zoo.foreign.network import ForeignNetwork, first_bytes
 from gfkeras.zoo.foreign.onnx_file import is_onnx, read_onnx_network
 from gfkeras.zoo.foreign.torch_state import is_torch, read_torch_state
 from gfkeras.zoo.registry import FOREIGN_FORMATS
+from gfkeras.zoo.weights_file import read_safetensors
 
 
 def _torch(path: Path) -> ForeignNetwork:
@@ -28,21 +24,13 @@ def _torch(path: Path) -> ForeignNetwork:
 
 
 def _safetensors(path: Path) -> ForeignNetwork:
-    try:
-        arrays = safetensors.numpy.load_file(path)
-    except (safetensors.SafetensorError, KeyError, TypeError, OSError) as error:
-        raise ValueError(f"{path} is truncated, damaged or no safetensors file: {error}") from error
-    return arcface_torch_network(path, arrays)
+    return arcface_torch_network(path, read_safetensors(path))
 
 
-_READERS: tuple[Callable[[Path], ForeignNetwork], ...] = (
-    read_mxnet_network,
-    read_onnx_network,
-    _torch,
-    _safetensors,
-    read_keras_network,
+_READERS = (read_mxnet_network, read_onnx_network, _torch, _safetensors, read_keras_network)
+FORMATS: dict[str, Callable[[Path], ForeignNetwork]] = dict(
+    zip(FOREIGN_FORMATS, _READERS, strict=True)
 )
-FORMATS = dict(zip(FOREIGN_FORMATS, _READERS, strict=True))
 
 
 def import_weights(
@@ -52,35 +40,31 @@ def import_weights(
     symbol: str | os.PathLike[str] | None = None,
     pixel_scale: float | None = None,
 ) -> Backbone:
-    """A backbone of ours with the weights of a public face network.
+    """An `IResNet` or `MobileFaceNet` with the weights of a public face network.
 
-    What is read, without the framework that wrote it:
+    Files are read without the framework that wrote them:
 
-    - "onnx": InsightFace's exports (IResNet, MobileFaceNet), by the structure of the graph;
-      needs the package `onnx`.
-    - "torch", "safetensors": state dicts of arcface_torch, IResNet-18/34/50/100 and `mbf`. Of
-      a pickle only tensors are read; anything else in it is refused and not run.
+    - "onnx": InsightFace's exports (IResNet, MobileFaceNet), by the graph's structure; needs
+      `onnx`.
+    - "torch", "safetensors": state dicts of arcface_torch, IResNet-18/34/50/100 and `mbf`. In a
+      pickle only tensors are read; anything else in it is refused and not run.
     - "mxnet": a `.params` file with its `-symbol.json`.
     - "keras": whole models of Keras_insightface, `.h5` or `.keras`, where their layers are ours.
 
-    The embedding is the same up to float32's rounding: batch normalisations that were folded
-    into convolutions, other epsilons, `fix_gamma` and channels-first features are all accounted
-    for.
+    The embedding is the same up to float32's rounding: folded batch normalisations, other epsilons,
+    `fix_gamma` and channels-first features are all accounted for.
 
     Args:
         path: the file.
         format: one of `FORMATS`; None looks into the file.
         symbol: of "mxnet", the `-symbol.json`; the one beside the file by default.
         pixel_scale: pixels become (x − 127.5)·pixel_scale, where the network was trained with
-            another scale than its format's usual one: 1/127.5, or 1/128 for "keras". Not for
-            graphs that normalise themselves.
-
-    Returns:
-        An `IResNet` or `MobileFaceNet` with its `embedding_dim`.
+            another scale than its format's usual one: 1/127.5, or 1/128 for "keras". Not for graphs
+            that normalise themselves.
 
     Raises:
-        ValueError: for a file that is missing, damaged, of another kind or refused; for a
-            network that is none of ours, naming the first layer that differs.
+        ValueError: for a file that is missing, damaged, of another kind or refused; for a network
+            that is none of ours, naming the first layer that differs.
         ImportError: for "onnx" without the package.
 
     Example:
@@ -109,12 +93,7 @@ def read_network(
     format: str,  # noqa: A002
     symbol: str | os.PathLike[str] | None = None,
 ) -> ForeignNetwork:
-    """The network in a file of a known format.
-
-    Raises:
-        ValueError: naming the file, for one that is damaged or refused.
-        ImportError: for "onnx" without the package.
-    """
+    """The network in a file of a known format; errors name the file."""
     try:
         if format == "mxnet":
             return read_mxnet_network(path, symbol)
@@ -127,15 +106,11 @@ def read_network(
 
 
 def format_of(path: Path) -> str:
-    """The format of a file, by what it begins with.
-
-    Raises:
-        ValueError: if it is none of `FORMATS`, saying what it looks like.
-    """
+    """The format of a file, by its first bytes; an error says what another file looks like."""
     data = first_bytes(path)
     if is_mxnet(data):
         return "mxnet"
-    if is_hdf5(data) or (zipfile.is_zipfile(path) and is_keras_archive(path)):
+    if data.startswith(HDF5_MARK) or (zipfile.is_zipfile(path) and is_keras_archive(path)):
         return "keras"
     # The length of a header of JSON, then the header.
     if data[8:9] == b"{" and path.suffix.lower() != ".onnx":
@@ -151,8 +126,7 @@ def format_of(path: Path) -> str:
         return "torch"
     if is_onnx(path, data):
         return "onnx"
-    size = path.stat().st_size
     raise ValueError(
         f"{path} is of no known format: expected one of {', '.join(FORMATS)}. Received: "
-        f"{size} bytes that begin with {bytes(data[:8])!r}"
+        f"{path.stat().st_size} bytes that begin with {bytes(data[:8])!r}"
     )

@@ -4,8 +4,6 @@ Neither Keras 2 nor the code of the network is needed: the file's configuration 
 and no layer of it is made, so that a Lambda layer in it is never run.
 """
 
-from __future__ import annotations
-
 import dataclasses
 import io
 import json
@@ -21,7 +19,7 @@ from gfkeras.zoo.foreign.network import ForeignNetwork, Op, float32
 
 # Keras_insightface feeds its networks with (x − 127.5)·0.0078125.
 KERAS_INSIGHTFACE_PIXEL_SCALE = 0.0078125
-_HDF5_MARK = b"\x89HDF\r\n\x1a\n"
+HDF5_MARK = b"\x89HDF\r\n\x1a\n"
 # How `.keras` files call the weights of a class, each with its number within the class.
 _GROUPS = {
     "Conv2D": "conv2d",
@@ -36,11 +34,6 @@ _PASSES = ("Dropout", "SpatialDropout2D", "Flatten", "Reshape", "Activation")
 _CLASSIFIERS = ("NormDense", "NormDenseVPL")
 
 
-def is_hdf5(data: bytes) -> bool:
-    """Whether a file that begins with `data` is HDF5."""
-    return data.startswith(_HDF5_MARK)
-
-
 def is_keras_archive(path: Path) -> bool:
     """Whether a file is a zip archive with Keras' configuration in it."""
     if not zipfile.is_zipfile(path):
@@ -50,12 +43,7 @@ def is_keras_archive(path: Path) -> bool:
 
 
 def read_keras_network(path: str | os.PathLike[str]) -> ForeignNetwork:
-    """The network of a whole model's `.h5` or `.keras` file.
-
-    Raises:
-        ValueError: for a file that is damaged, holds weights without a configuration, or a
-            model that is not functional.
-    """
+    """The network of a whole model's `.h5` or `.keras` file, which must be functional."""
     path = Path(path)
     try:
         if is_keras_archive(path):
@@ -132,14 +120,8 @@ class _Model:
     def network(self) -> ForeignNetwork:
         if not self.images or not self.ops:
             raise ValueError(f"{self.path} holds no network from images on")
-        return ForeignNetwork(
-            self.path,
-            self.ops,
-            self.images,
-            self.output,
-            KERAS_INSIGHTFACE_PIXEL_SCALE,
-            channels_first=False,
-        )
+        ends, scale = (self.images, self.output), KERAS_INSIGHTFACE_PIXEL_SCALE
+        return ForeignNetwork(self.path, self.ops, *ends, scale, channels_first=False)
 
     def _take(self, layer: dict[str, Any]) -> None:
         kind, name, config = layer["class_name"], _name(layer), layer["config"]

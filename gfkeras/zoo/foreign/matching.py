@@ -2,11 +2,8 @@
 
 The two graphs are walked together from the images on. What a layer of ours gets is decided by
 where it stands, never by what the file calls it; a shortcut that goes elsewhere, another stride
-or padding is found as a missing layer is. The first layer of ours that has no counterpart ends
-the import.
+or padding is found as a missing layer is. Our first layer without a counterpart ends the import.
 """
-
-from __future__ import annotations
 
 from typing import Any
 
@@ -24,13 +21,7 @@ _NO_PADDING = (0, 0, 0, 0)
 def assign(network: ForeignNetwork, model: Backbone) -> None:
     """Gives a backbone the weights of a foreign network that computes the same.
 
-    Args:
-        network: what a reader found.
-        model: the backbone, of the same architecture; its weights are replaced layer by layer.
-
-    Raises:
-        ValueError: naming the first layer of ours that the network does not have, with what it
-            has there.
+    A ValueError names the first layer of ours that the network lacks, with what it has there.
     """
     matching = _Matching(network, model)
     for layer in model.layers:

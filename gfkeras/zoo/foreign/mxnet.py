@@ -1,7 +1,5 @@
 """InsightFace's MXNet networks, read without MXNet: `.params` beside `-symbol.json`."""
 
-from __future__ import annotations
-
 import json
 import os
 import struct
@@ -41,16 +39,10 @@ class _Reader:
 
 
 def read_mxnet_params(path: str | os.PathLike[str]) -> dict[str, np.ndarray]:
-    """Reads an MXNet `.params` file.
+    """Reads an MXNet 1.x `.params` file (`mx.nd.save` or a checkpoint).
 
-    Args:
-        path: the file, written by MXNet 1.x (`mx.nd.save` or a checkpoint).
-
-    Returns:
-        Name to array, with MXNet's prefixes "arg:" and "aux:" in the names.
-
-    Raises:
-        ValueError: if it is no such file, or is truncated or damaged.
+    The names of the arrays have MXNet's prefixes "arg:" and "aux:". Raises ValueError for another
+    file, or a damaged one.
     """
     path = Path(path)
     reader = _Reader(path.read_bytes(), path)
@@ -92,15 +84,9 @@ def is_mxnet(data: bytes) -> bool:
 def read_mxnet_network(
     params: str | os.PathLike[str], symbol: str | os.PathLike[str] | None = None
 ) -> ForeignNetwork:
-    """The network of a `.params` file and its symbol.
+    """The network of a `.params` file and its `-symbol.json`.
 
-    Args:
-        params: the `.params` file.
-        symbol: the `-symbol.json`; None looks beside `params` for the file whose
-            name has `-symbol.json` in place of the epoch's number.
-
-    Raises:
-        ValueError: naming a file that is missing or damaged.
+    By default that has the same name, with `-symbol.json` in place of the epoch's number.
     """
     params = Path(params)
     if symbol is None:

@@ -1,7 +1,5 @@
 """A network of another framework, in one form whatever file it came from."""
 
-from __future__ import annotations
-
 import dataclasses
 from collections.abc import Iterable
 from pathlib import Path
@@ -42,21 +40,15 @@ class Op:
     """One step of a network that takes part in the comparison with ours.
 
     Attributes:
-        kind: "conv", "dense", "bn", "prelu", "add", or the file's own word for anything else,
-            which fits no layer of ours.
+        kind: "conv", "dense", "bn", "prelu", "add", or the file's own word for another.
         name: what the file calls it, for messages.
-        inputs: names of the tensors it takes.
-        output: name of the tensor it gives.
-        kernel: of "conv", (height, width, channels / groups, filters); of "dense",
-            (features, units).
-        bias: (filters,), where it has one; a batch normalisation may have been folded into it.
+        inputs, output: names of tensors.
+        kernel: of "conv", (height, width, channels / groups, filters); of "dense", (inputs, units).
+        bias: (filters,); a batch normalisation may have been folded into it.
         slopes: of "prelu", (channels,); zeros stand for a ReLU.
         gamma, beta, mean, variance: of "bn", (channels,).
-        epsilon: of "bn".
-        strides: of "conv".
         padding: of "conv", zeros added (top, left, bottom, right).
         groups: of "conv"; as many as channels make it depthwise.
-        dilation: of "conv".
     """
 
     kind: str
@@ -82,19 +74,10 @@ class Op:
         if self.kind != "conv" or self.kernel is None:
             return None
         height, width, per_group, filters = self.kernel.shape
-        return Convolution(
-            height,
-            width,
-            per_group * self.groups,
-            filters,
-            self.groups,
-            self.strides,
-            self.padding,
-            self.dilation,
-        )
+        ends = (per_group * self.groups, filters, self.groups)
+        return Convolution(height, width, *ends, self.strides, self.padding, self.dilation)
 
     def __str__(self) -> str:
-        """A description for messages."""
         said = f"{self.kind} {self.name!r}"
         if self.convolution is not None:
             return f"{said} {self.convolution}"
@@ -110,23 +93,20 @@ def _short(values: tuple[int, ...]) -> str:
 
 @dataclasses.dataclass
 class ForeignNetwork:
-    """A network read from a file.
+    """A network read from a file; ops in the order in which they are computed.
 
     Attributes:
-        path: the file, for messages.
-        ops: in the order in which they are computed.
-        input: name of the images' tensor.
-        output: name of the embedding's tensor.
+        input, output: names of the images' and the embedding's tensors.
         pixel_scale: pixels x become (x − 127.5)·pixel_scale, in the graph or before it.
-        channels_first: whether a feature map is flattened with its channels outermost, so
-            that the rows of the FC after it come in that order.
+        channels_first: whether a feature map is flattened with its channels outermost, so that the
+            rows of the FC after it come in that order.
     """
 
     path: Path
     ops: list[Op]
     input: str
     output: str
-    pixel_scale: float
+    pixel_scale: float = INSIGHTFACE_PIXEL_SCALE
     channels_first: bool = True
 
     def consumers(self, tensor: str) -> list[Op]:
@@ -137,10 +117,6 @@ class ForeignNetwork:
     def convolutions(self) -> list[Op]:
         """All convolutions, in order."""
         return [op for op in self.ops if op.kind == "conv"]
-
-    def count(self, kind: str) -> int:
-        """The number of ops of a kind."""
-        return sum(op.kind == kind for op in self.ops)
 
 
 def float32(array: object) -> Array:

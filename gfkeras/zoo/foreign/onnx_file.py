@@ -4,8 +4,6 @@ Exporters number or rename tensors and fold batch normalisations into convolutio
 nothing here: each operator says which initialisers are its weights.
 """
 
-from __future__ import annotations
-
 import os
 from pathlib import Path
 from typing import Any
@@ -27,12 +25,8 @@ def is_onnx(path: Path, data: bytes) -> bool:
 def read_onnx_network(path: str | os.PathLike[str]) -> ForeignNetwork:
     """The network of an `.onnx` file.
 
-    A normalisation (x − 127.5)·s at the beginning of the graph is taken from it; a graph
-    without one is taken to be fed with (x − 127.5)/127.5, as InsightFace feeds it.
-
-    Raises:
-        ValueError: for a file that is no ONNX model, truncated or damaged.
-        ImportError: without the package `onnx`.
+    A normalisation (x − 127.5)·s at the beginning of the graph is taken from it; a graph without
+    one is taken to be fed with (x − 127.5)/127.5, as InsightFace feeds it.
     """
     path = Path(path)
     onnx = require("onnx", "onnx")
@@ -57,9 +51,7 @@ class _Graph:
     def __init__(self, path: Path, graph: Any, helper: Any):
         self.path = path
         self.helper = helper
-        self.constants: dict[str, np.ndarray] = {}
-        for tensor in graph.initializer:
-            self.constants[tensor.name] = self._array(tensor)
+        self.constants = {tensor.name: self._array(tensor) for tensor in graph.initializer}
         inputs = [value.name for value in graph.input if value.name not in self.constants]
         if len(inputs) != 1 or len(graph.output) != 1:
             raise ValueError(

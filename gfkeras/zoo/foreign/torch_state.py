@@ -4,8 +4,6 @@ A `.pt` file is a pickle, and a pickle can name any function to be called. Here 
 few that put a tensor together; anything else ends the reading.
 """
 
-from __future__ import annotations
-
 import collections
 import io
 import math
@@ -45,13 +43,11 @@ def is_torch(data: bytes) -> bool:
 def read_torch_state(path: str | os.PathLike[str]) -> dict[str, np.ndarray]:
     """The tensors of a state dict, by name, in the file's order.
 
-    Args:
-        path: what `torch.save(model.state_dict(), path)` wrote, or a checkpoint with one
-            state dict in it, under "state_dict", "model" and the like.
+    The file is what `torch.save(model.state_dict(), path)` wrote, or a checkpoint with one state
+    dict in it, under "state_dict", "model" and the like.
 
-    Raises:
-        ValueError: for a file that is damaged, is none of PyTorch's, or whose pickle names
-            anything but tensors. Nothing of it is run.
+    Raises ValueError for a damaged file, none of PyTorch's, or a pickle that names anything but
+    tensors. Nothing in it is run.
     """
     path = Path(path)
     try:
@@ -106,11 +102,6 @@ class _Storage:
         self.values = np.frombuffer(data[: len(data) // dtype.itemsize * dtype.itemsize], dtype)
 
 
-class _StorageKind:
-    def __init__(self, name: str):
-        self.name = name
-
-
 def _rebuild_tensor(
     storage: Any, offset: int, size: tuple[int, ...], stride: tuple[int, ...], *_: Any
 ) -> np.ndarray:
@@ -140,17 +131,13 @@ def _rebuild_tensor(
     return np.ascontiguousarray(array)
 
 
-def _rebuild_parameter(data: Any, *_: Any) -> Any:
-    return data
-
-
 _ALLOWED: dict[tuple[str, str], Any] = {
     ("collections", "OrderedDict"): collections.OrderedDict,
     ("torch._utils", "_rebuild_tensor_v2"): _rebuild_tensor,
     ("torch._utils", "_rebuild_tensor"): _rebuild_tensor,
-    ("torch._utils", "_rebuild_parameter"): _rebuild_parameter,
+    ("torch._utils", "_rebuild_parameter"): lambda data, *_: data,
     ("torch", "Size"): tuple,
-    **{("torch", name): _StorageKind(name) for name in _STORAGES},
+    **{("torch", name): name for name in _STORAGES},
 }
 
 
@@ -170,10 +157,9 @@ class _Unpickler(pickle.Unpickler):
     def persistent_load(self, pid: Any) -> Any:
         if not isinstance(pid, tuple) or len(pid) < 5 or pid[0] != "storage":
             raise ValueError("A storage of unknown form")
-        kind = pid[1]
-        if not isinstance(kind, _StorageKind):
+        if pid[1] not in _STORAGES:
             raise ValueError("A storage of unknown kind")
-        return self._storage(kind.name, str(pid[2]), int(pid[4]))
+        return self._storage(pid[1], str(pid[2]), int(pid[4]))
 
 
 class _Scanner(_Unpickler):

@@ -158,7 +158,7 @@ def test_a_set_of_pairs_keeps_its_pairs(tmp_path):
 @pytest.mark.parametrize("face", [pytest.param("largest", marks=pytest.mark.slow), "central"])
 def test_our_alignment_scores_as_the_shipped_one(shared_data, tmp_path, face):
     from gfkeras.data.records.selection import extract
-    from gfkeras.evaluation.pairs import evaluate_pairs, read_pairs
+    from gfkeras.evaluation import evaluate_pairs, read_pairs
     from gfkeras.inference import Embedder
     from gfkeras.zoo import import_weights
 

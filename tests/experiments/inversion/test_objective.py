@@ -18,7 +18,7 @@ from gfkeras.experiments.inversion.batch_statistics import (
     recorded_inputs,
 )
 from gfkeras.experiments.inversion.objective import Objective
-from gfkeras.experiments.inversion.views import view_matrix
+from gfkeras.experiments.inversion.steps import view_matrix
 from gfkeras.heads import ArcFace
 
 PLAIN = view_matrix(16, 16)
@@ -149,7 +149,7 @@ from bn_networks import bn_network
 from gfkeras.experiments.inversion import InversionSettings, Targets, invert
 from gfkeras.experiments.inversion import steps
 from gfkeras.experiments.inversion.objective import Objective
-from gfkeras.experiments.inversion.views import view_matrix
+from gfkeras.experiments.inversion.steps import view_matrix
 
 network = bn_network()
 rng = np.random.default_rng(0)

@@ -1,40 +1,165 @@
-"""Folding of batch normalization and other scales and shifts into the layers beside them."""
-
-from __future__ import annotations
+"""Scales and shifts of channels, and their folding into the layers beside them."""
 
 import math
+from collections.abc import Callable
+from dataclasses import replace
+from typing import Any
 
 import keras
 import numpy as np
 
-from gfkeras.export.preparation.linear import (
-    ChannelScale,
-    ChannelShift,
-    adapts_bias,
-    has_kernel,
-    is_linear,
-    reads_linearly,
-    response,
-    scale_inputs,
-    scale_outputs,
-    shift_outputs,
-    takes_bias,
-)
+from gfkeras.export.preparation.group_products import ChosenGroupProduct, WeightedGroupsProduct
 from gfkeras.export.preparation.network import IMAGES, Network, Node
-from gfkeras.layers import InputNormalization
+from gfkeras.layers import GroupedConv2D, InputNormalization
 
+_DEPTHWISE = keras.layers.DepthwiseConv2D
+_BIASED = (keras.layers.Conv2D, _DEPTHWISE, keras.layers.Dense)
+_GROUPS = (ChosenGroupProduct, WeightedGroupsProduct)
 # β·σ/γ is by how many standard deviations a shift before the scale moves a channel. Beyond, a
 # float32 of the shifted channel has too few digits left for the channel itself.
 LARGEST_SHIFT = 64.0
 
 
+class _PerChannel(keras.layers.Layer):
+    """Holds `values`, (C,); its output has its input's shape."""
+
+    def build(self, input_shape: tuple[int | None, ...]) -> None:
+        self.values = self.add_weight(name="values", shape=(input_shape[-1],))
+
+    def compute_output_shape(self, input_shape: tuple[int | None, ...]) -> tuple[int | None, ...]:
+        return input_shape
+
+
+@keras.saving.register_keras_serializable("gfkeras")
+class ChannelScale(_PerChannel):
+    """y = x·values over the last axis."""
+
+    def call(self, inputs: Any) -> Any:
+        return inputs * self.values
+
+
+@keras.saving.register_keras_serializable("gfkeras")
+class ChannelShift(_PerChannel):
+    """y = x + values over the last axis."""
+
+    def call(self, inputs: Any) -> Any:
+        return inputs + self.values
+
+
+def is_linear(node: Node) -> bool:
+    """Whether a node is a layer with a kernel, or a scale, and nothing else happens in it."""
+    if node.config.get("groups", 1) != 1 and not issubclass(node.layer, GroupedConv2D):
+        return False
+    return (
+        issubclass(node.layer, (*_BIASED, GroupedConv2D, ChannelScale))
+        and node.config.get("activation", "linear") == "linear"
+    )
+
+
+def has_kernel(node: Node) -> bool:
+    """Whether a linear node is more than a factor per channel."""
+    return is_linear(node) and not issubclass(node.layer, ChannelScale)
+
+
+def takes_bias(node: Node) -> bool:
+    """Whether a linear node has a bias, or can have one."""
+    return is_linear(node) and issubclass(node.layer, _BIASED)
+
+
+def reads_linearly(node: Node, source: str) -> bool:
+    """Whether a node is linear in what `source` gives it."""
+    return is_linear(node) or (issubclass(node.layer, _GROUPS) and node.inputs[0] == source)
+
+
+def adapts_bias(node: Node, source: str) -> bool:
+    """Whether a summand in what `source` gives is one in a bias of the node."""
+    if adds_zeros(node):
+        return False
+    return takes_bias(node) or (issubclass(node.layer, _GROUPS) and node.inputs[0] == source)
+
+
+def adds_zeros(node: Node) -> bool:
+    """Whether a convolution pads its input."""
+    return node.config.get("padding", "valid") != "valid"
+
+
+def readers_past_padding(
+    network: Network, name: str, accepts: Callable[[Node], bool], readers: list[Node] | None = None
+) -> list[Node] | None:
+    """The layers that read a node, past padding; None where it is an output, or one is refused.
+
+    `readers` limits which readers of the node are looked at.
+    """
+    if network.is_output(name):
+        return None
+    found = []
+    for reader in network.readers(name) if readers is None else readers:
+        if issubclass(reader.layer, keras.layers.ZeroPadding2D):
+            behind = readers_past_padding(network, reader.name, accepts)
+        else:
+            behind = [reader] if accepts(reader) else None
+        if behind is None:
+            return None
+        found += behind
+    return found
+
+
+def scale_outputs(node: Node, scale: np.ndarray) -> Node:
+    """The node with each of its output channels multiplied."""
+    kernel, *bias = node.weights
+    # A depthwise kernel ends in (inputs, multiplier), any other in the outputs.
+    factor = np.reshape(scale, kernel.shape[2:]) if issubclass(node.layer, _DEPTHWISE) else scale
+    return replace(node, weights=(kernel * factor, *(each * scale for each in bias)))
+
+
+def scale_inputs(node: Node, scale: np.ndarray) -> Node:
+    """The node for an input whose channels were multiplied before: f'(x) = f(scale·x)."""
+    kernel, *bias = node.weights
+    return replace(node, weights=(kernel * _by_input(node, scale), *bias))
+
+
+def shift_outputs(node: Node, shift: np.ndarray) -> Node:
+    """The node with a number added to each output channel; it has a bias then."""
+    kernel, *bias = node.weights
+    total = np.asarray(shift, np.float64) + (bias[0] if bias else 0.0)
+    config = node.config if bias else {**node.config, "use_bias": True}
+    return replace(node, config=config, weights=(kernel, total))
+
+
+def response(node: Node, values: np.ndarray) -> np.ndarray:
+    """The addition to a layer's outputs for a summand in each input channel, without padding."""
+    kernel = np.asarray(node.weights[0], np.float64) * _by_input(node, values)
+    if issubclass(node.layer, ChannelScale):
+        return kernel
+    if issubclass(node.layer, ChosenGroupProduct):
+        return kernel.sum(axis=-1)
+    if issubclass(node.layer, WeightedGroupsProduct):
+        return kernel.reshape(-1, len(values), kernel.shape[-1]).sum(axis=1)
+    if issubclass(node.layer, _DEPTHWISE):
+        return kernel.sum(axis=(0, 1)).reshape(-1)
+    return kernel.reshape(-1, kernel.shape[-1]).sum(axis=0)
+
+
+def _by_input(node: Node, values: np.ndarray) -> np.ndarray:
+    """(C,) per input channel, shaped so that a kernel can be multiplied by it."""
+    values = np.asarray(values, np.float64)
+    if issubclass(node.layer, (ChannelScale, ChosenGroupProduct)):
+        return values
+    if issubclass(node.layer, WeightedGroupsProduct):
+        return np.tile(values, len(node.weights[0]) // len(values))[:, None]
+    if issubclass(node.layer, GroupedConv2D):
+        groups, filters = node.config["groups"], node.config["filters"]
+        # (C / groups, filters): each filter reads the channels of its own group.
+        return np.repeat(values.reshape(groups, -1).T, filters // groups, axis=1)
+    return values[:, None]
+
+
 def fold_channels(network: Network) -> None:
     """Moves every `ChannelScale` and `ChannelShift` into a neighbour that can hold it, exactly.
 
-    A scale goes into the kernels of all layers that read it, or of the one before it; zeros
-    that a convolution pads stay zero. A shift goes into the bias of the layer before it, or of
-    those that read it unless they pad: the zeros around the image would have to be shifted too.
-    On its way a scale passes shifts. What finds no place stays as it is.
+    A scale enters the kernels of all layers that read it, or of the one before it. A shift enters
+    the bias of the layer before it, or of those that read it unless they pad: padded zeros would
+    have to be shifted too. A scale passes shifts on its way. What finds no place stays.
     """
     while any(_fold(network, node) for node in network):
         pass
@@ -132,11 +257,9 @@ def _only_source(network: Network, node: Node) -> Node | None:
 
 
 def _behind(network: Network, node: Node, through_padding: bool) -> list[tuple[Node, str, int]]:
-    """The layers that a node's channels reach.
+    """The layers that a node's channels reach: layer, node it reads, repeats of a channel there.
 
-    Returns:
-        The layer, the node that it reads them from, and how often each is repeated there. Empty
-        where the node, or padding or flattening behind it, is an output.
+    Empty where the node, or padding or flattening behind it, is an output.
     """
     found: list[tuple[Node, str, int]] = []
     waiting = [(node.name, 1)]
@@ -163,8 +286,8 @@ def open_batch_norms(network: Network) -> None:
     """Turns each batch normalisation into a scale and a shift by its moving statistics.
 
     y = x·s + t with s = γ/√(σ² + ε), t = β − mean·s. In this order behind a layer with a kernel,
-    which both enter. Elsewhere as (x + t/s)·s where no channel's s is too small for that: the scale
-    then enters the next convolution even where that pads.
+    which takes in both. Elsewhere as (x + t/s)·s where no channel's s is too small for that: the
+    scale then enters the next convolution even where that pads.
     """
     for node in network:
         if not issubclass(node.layer, keras.layers.BatchNormalization):
@@ -190,8 +313,7 @@ def open_batch_norms(network: Network) -> None:
 def open_input_normalization(network: Network) -> None:
     """Turns (x − mean)·scale into a shift, which stays, and a scale, which the stem takes in.
 
-    The shift cannot enter a convolution that pads: the zeros around the image stand for grey,
-    not for black.
+    The shift cannot enter a convolution that pads: zeros around the image mean grey, not black.
     """
     for node in network:
         if issubclass(node.layer, InputNormalization):
