@@ -153,34 +153,33 @@ def bench_command(
 
 
 def _print_bench(measured: Measurement) -> None:
-    columns(
-        ("threads", "median ms", "p95 ms", f"images/s in batches of {measured.batch_size}"),
-        [
-            (
-                "TensorFlow's" if each.threads is None else str(each.threads),
-                f"{each.latency_ms_median:.2f}",
-                f"{each.latency_ms_p95:.2f}",
-                f"{each.images_per_second:.1f}",
-            )
-            for each in measured.latencies
-        ],
-    )
+    latencies = [
+        (
+            each.threads or "TensorFlow's",
+            *(f"{ms:.2f}" for ms in (each.latency_ms_median, each.latency_ms_p95)),
+            f"{each.images_per_second:.1f}",
+        )
+        for each in measured.latencies
+    ]
+    batches = f"images/s in batches of {measured.batch_size}"
+    columns(("threads", "median ms", "p95 ms", batches), latencies)
     table([("Size", mib(measured.size_bytes)), ("Memory", mib(measured.peak_memory_bytes))])
     if measured.operators is None:
         say(f"No table of operators: {measured.operators_missing}.")
     else:
-        rows = [
-            (each.name, each.runner, str(each.count), f"{each.microseconds:.0f}",
-             f"{each.share:.1%}")
+        rows: list[tuple[Any, ...]] = [
+            (each.name, each.runner, each.count, f"{each.microseconds:.0f}", f"{each.share:.1%}")
             for each in measured.operators
-        ]  # fmt: skip
+        ]
         whole = measured.run_microseconds or 0.0
         between = whole - sum(each.microseconds for each in measured.operators)
         if whole:
             rows.append(("between operators", "", "", f"{between:.0f}", f"{between / whole:.1%}"))
         columns(("operator", "by", "count", "µs", "share"), rows)
     for kind in measured.not_taken or ():
-        first = ", ".join(f"{op.index} {_name(op.tensor)}" for op in kind.operators[:_TENSORS])
+        # A tensor has the joined names of what the converter has joined.
+        named = [f"{op.index} {op.tensor.partition(';')[0]}" for op in kind.operators[:_TENSORS]]
+        first = ", ".join(named)
         more = len(kind.operators) - _TENSORS
         share = "" if kind.share is None else f", {kind.share:.1%} of the time"
         typer.echo(
@@ -188,8 +187,3 @@ def _print_bench(measured: Measurement) -> None:
             f"{share}: operator {first}{f' and {more} more' if more > 0 else ''}",
             err=True,
         )
-
-
-def _name(tensor: str) -> str:
-    """The first of the names that the converter has joined."""
-    return tensor.partition(";")[0]

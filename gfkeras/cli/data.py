@@ -29,9 +29,7 @@ def prepare_command(
         Path, Argument(metavar="DST", help="Folder for the records; new, or to go on with.")
     ],
     align: bool = Option(False, "--align", help="Detect faces in photos and align them."),
-    detector: Annotated[
-        Path | None, Option(help="YuNet's file; downloaded once by default.")
-    ] = None,
+    detector: options.PhotoDetector = None,
     face: str = Option("largest", help="Which face of a photo: largest, central or all."),
     size: str = Option("112x112", help="Height x width: 112x112 or 112x96."),
     format: str | None = Option(None, help="Of the source; seen from what lies there by default."),  # noqa: A002

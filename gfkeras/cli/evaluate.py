@@ -28,9 +28,7 @@ def command(
         help="pairs, facenet: a list (LFW's, CALFW's, CPLFW's, CSV), cfp-fp or cfp-ff, all, or "
         "a number to draw at random.",
     ),
-    identities: Annotated[
-        Path | None, Option(help="With --pairs all or a number: text file with the people to take.")
-    ] = None,
+    identities: options.PairPeople = None,
     subset: str | None = Option(None, help="ijb: IJBB or IJBC."),
     task: str | None = Option(None, help="ijb: 1:1, 1:N or both (default)."),
     max_frames: int | None = Option(None, min=1, help="ytf: frames of each video, evenly spread."),

@@ -21,9 +21,7 @@ def ablate_command(
         Path | None, Option(help="Records that `gfkeras prepare` wrote, or one folder per person.")
     ] = None,
     out: Annotated[Path | None, Option(help="Folder of the trainings and the table.")] = None,
-    identities: Annotated[
-        Path | None, Option(help="Text file with the people to train on, one name a line.")
-    ] = None,
+    identities: options.Identities = None,
     pairs: str | None = Option(
         None,
         help="What to score on: a list of pairs, all, or a number to draw at random. Without "
@@ -32,9 +30,7 @@ def ablate_command(
     pairs_data: Annotated[
         Path | None, Option(help="The images of --pairs; those of --data by default.")
     ] = None,
-    pairs_identities: Annotated[
-        Path | None, Option(help="With --pairs all or a number: text file with the people to take.")
-    ] = None,
+    pairs_identities: options.PairPeople = None,
     seeds: str | None = Option(None, metavar="N,N,…", help="Seeds; those of the grid by default."),
     rows: Annotated[
         list[str] | None, Option(metavar="ROW", help="Only these, by name or number: --rows 1,4-6.")

@@ -45,6 +45,9 @@ Identities = Annotated[
         metavar="FILE", help="Text file with the people to take, one name a line; all by default."
     ),
 ]
+PairPeople = Annotated[
+    Path | None, Option(help="With --pairs all or a number: text file with the people to take.")
+]
 
 # Faces that are aligned already, unless --align.
 Align = Annotated[

@@ -32,7 +32,7 @@ def table(rows: Iterable[tuple[str, Any]], title: str = "") -> None:
     show(grid)
 
 
-def columns(headings: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
+def columns(headings: Sequence[str], rows: Iterable[Sequence[Any]]) -> None:
     """Prints a table with headings; all columns but the first are aligned to the right."""
     from rich.table import Table
 
@@ -40,7 +40,7 @@ def columns(headings: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
     for position, heading in enumerate(headings):
         grid.add_column(heading, justify="right" if position else "left")
     for row in rows:
-        grid.add_row(*row)
+        grid.add_row(*map(text, row))
     show(grid)
 
 

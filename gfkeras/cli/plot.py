@@ -9,7 +9,7 @@ import typer
 from typer import Argument, Option
 
 from gfkeras.cli import options
-from gfkeras.cli.output import columns, list_skipped, say, table, text, write_json
+from gfkeras.cli.output import columns, list_skipped, say, table, write_json
 from gfkeras.cli.progress import stages
 
 if TYPE_CHECKING:
@@ -225,14 +225,10 @@ def _report(drawn: Plot, json: Path | None, list_files: bool = True) -> None:
 
 
 def _report_training(drawn: Plot, json: Path | None) -> None:
-    columns(
-        ("run", "epochs", "effective groups, first epoch", "last", "of"),
-        [
-            (
-                name, str(len(log["epochs"])), f"{log['effective_groups'][0]:.2f}",
-                f"{log['effective_groups'][-1]:.2f}", text(log["num_groups"])
-            )
-            for name, log in drawn.numbers["runs"].items()
-        ],
-    )  # fmt: skip
+    rows = [
+        (name, len(log["epochs"]), *(f"{log['effective_groups'][i]:.2f}" for i in (0, -1)),
+         log["num_groups"])
+        for name, log in drawn.numbers["runs"].items()
+    ]  # fmt: skip
+    columns(("run", "epochs", "effective groups, first epoch", "last", "of"), rows)
     _report(drawn, json)

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 from typer import Argument, Option
 
 from gfkeras.cli import options
-from gfkeras.cli.output import columns, fit_verbosity, say, table, text, write_json
+from gfkeras.cli.output import columns, fit_verbosity, say, table, write_json
 from gfkeras.cli.progress import stages
 
 if TYPE_CHECKING:
@@ -122,20 +122,13 @@ def _degrees(angle: str) -> float | str:
 def _print_clean(result: CleaningResult) -> None:
     table(result.summary())
     worst = sorted(result.classes(), key=lambda row: -row["dropped"])[:_SHOWN]
-    if worst and worst[0]["dropped"]:
-        columns(
-            ("Person", "images", "dropped", "dominant share"),
-            [
-                (
-                    row["identity"],
-                    text(row["images"]),
-                    text(row["dropped"]),
-                    f"{row['dominant_share']:.0%}",
-                )
-                for row in worst
-                if row["dropped"]
-            ],
-        )
+    rows = [
+        (row["identity"], row["images"], row["dropped"], f"{row['dominant_share']:.0%}")
+        for row in worst
+        if row["dropped"]
+    ]
+    if rows:
+        columns(("Person", "images", "dropped", "dominant share"), rows)
     if result.emptied:
         say(f"Nothing is kept of {len(result.emptied)} people: {', '.join(result.emptied[:5])}")
     for note in result.notes:

@@ -11,12 +11,12 @@ from typing import TYPE_CHECKING, Any
 from gfkeras.evaluation import Thresholds
 from gfkeras.evaluation.thresholds import beside
 from gfkeras.files import PathLike, json_values
+from gfkeras.inference.measuring import Measurement
 
 if TYPE_CHECKING:
     import keras
 
     from gfkeras.export import About
-    from gfkeras.inference.measuring import Measurement
     from gfkeras.tasks.protocols import ProtocolOptions
     from gfkeras.zoo.registry import Preset
 

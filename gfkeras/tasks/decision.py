@@ -4,14 +4,11 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from gfkeras.evaluation import COSINE, Similarity, Thresholds
 from gfkeras.evaluation.thresholds import beside
 from gfkeras.files import PathLike
-
-if TYPE_CHECKING:
-    from gfkeras.inference import Embedder
+from gfkeras.inference import Embedder
 
 
 @dataclass(frozen=True)
