@@ -5,22 +5,14 @@ import os
 from pathlib import Path
 from typing import Any
 
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel
 
 from gfkeras.backend import load_keras
 from gfkeras.downloads import fetch_file
 from gfkeras.evaluation import COSINE, Thresholds
 from gfkeras.files import CONFIG_FILE, sha256
 from gfkeras.toml_errors import read_toml
-from gfkeras.zoo.registry import (
-    MODEL_FILE,
-    Licence,
-    Preset,
-    Provenance,
-    TrainingData,
-    preset_names,
-    read_preset,
-)
+from gfkeras.zoo.registry import MODEL_FILE, FolderSources, Preset, preset_names, read_preset
 
 # What the owner of a model folder may say of it, beside `config.json`.
 SOURCES_FILE = "sources.toml"
@@ -99,16 +91,6 @@ def _checked(path: Path, size_bytes: int | None, digest: str | None) -> Path:
             f"{path} is damaged: {size} bytes that do not have the SHA-256 of {MODEL_FILE}"
         )
     return path
-
-
-class FolderSources(BaseModel):
-    """`sources.toml`: the tables of a preset's `model.toml` that say where weights come from."""
-
-    model_config = ConfigDict(extra="forbid", strict=True)
-
-    licence: Licence | None = None
-    provenance: Provenance | None = None
-    training_data: TrainingData | None = None
 
 
 def preset_sources(preset: Preset) -> dict[str, Any]:

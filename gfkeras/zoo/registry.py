@@ -124,6 +124,14 @@ class TrainingData(_Table):
     note: str = ""
 
 
+class FolderSources(_Table):
+    """`sources.toml` of a model folder: where its weights come from."""
+
+    licence: Licence | None = None
+    provenance: Provenance | None = None
+    training_data: TrainingData | None = None
+
+
 class Result(_Table):
     """[[results]]: one measured figure, with the command that gives it and the day it did.
 

@@ -18,6 +18,7 @@ import numpy as np
 from gfkeras.errors import require
 
 _ROOT = Path(__file__).resolve().parents[3]
+_WARM_UP = 5
 
 
 def child_json(script: str, *arguments: str) -> Any:
@@ -112,9 +113,6 @@ class Profile:
     def share(self, microseconds: float) -> float:
         """Of the whole run."""
         return microseconds / self.microseconds if self.microseconds else 0.0
-
-
-_WARM_UP = 5
 
 
 def litert_profile(path: Path, runs: int) -> Profile:

@@ -29,9 +29,6 @@ class KerasModelRuntime:
         return {name: keras.ops.convert_to_numpy(value) for name, value in result.items()}
 
 
-SIGNATURE = "serving_default"
-
-
 class SavedModelRuntime:
     """Runs the `serving_default` signature of a SavedModel folder."""
 
@@ -43,7 +40,7 @@ class SavedModelRuntime:
         try:
             # Kept, for the variables live as long as this object.
             self._model = tf.saved_model.load(str(path))
-            self._function = self._model.signatures[SIGNATURE]
+            self._function = self._model.signatures["serving_default"]
         # TensorFlow raises a dozen kinds for damaged folders, KeyError and
         # AttributeError among them.
         except Exception as error:

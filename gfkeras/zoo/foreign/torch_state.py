@@ -77,16 +77,11 @@ def _state_dict(loaded: Any, path: Path) -> dict[str, np.ndarray]:
         found = [value for value in inner if any(isinstance(v, np.ndarray) for v in value.values())]
         if len(found) == 1:
             return _state_dict(found[0], path)
+    keys = f" with {sorted(map(str, loaded))[:5]}" if isinstance(loaded, dict) else ""
     raise ValueError(
         f"{path} must hold one state dict, names to tensors, as "
-        f"torch.save(model.state_dict(), ...) writes it. Received: {_kinds(loaded)}"
+        f"torch.save(model.state_dict(), ...) writes it. Received: a {type(loaded).__name__}{keys}"
     )
-
-
-def _kinds(loaded: Any) -> str:
-    if isinstance(loaded, dict):
-        return f"a dictionary with {sorted(map(str, loaded))[:5]}"
-    return f"a {type(loaded).__name__}"
 
 
 class _Refused(Exception):
