@@ -7,7 +7,7 @@ import json
 import tarfile
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import filelock
 import numpy as np
@@ -32,7 +32,8 @@ _OLIVETTI = """\
 olivettifaces.mat 5976027 b612fb967f2dc77c9c62d3e1266e0c73d5fca46a4b8906c18e454d41af987794"""
 
 
-class RemoteFile(NamedTuple):
+@dataclasses.dataclass(frozen=True)
+class RemoteFile:
     """A public file: where it is, and what proves that it is the right one."""
 
     name: str

@@ -68,17 +68,15 @@ def _normalisation(model: keras.Model) -> dict[str, Any]:
 
 def _summary(model: keras.Model) -> dict[str, Any]:
     """The architecture by its arguments, without weights or nested configurations."""
-    plain = (str, int, float, bool, type(None), list, tuple)
-    arguments = {
-        key: value
-        for key, value in model.get_config().items()
-        # The artefact's mode stands in the card itself and may be another.
-        if key != "mode" and isinstance(value, plain)
-    }
-    if not hasattr(model, "save_to"):
-        # A functional model's configuration lists each of its layers.
-        arguments = {"name": model.name}
-    summary = {"class": type(model).__name__, "parameters": model.count_params(), **arguments}
+    kind, parameters = type(model).__name__, model.count_params()
+    summary: dict[str, Any] = {"class": kind, "parameters": parameters, "name": model.name}
+    # The configuration of a functional model lists each of its layers.
+    if hasattr(model, "save_to"):
+        plain = (str, int, float, bool, type(None), list, tuple)
+        for key, value in model.get_config().items():
+            # The artefact's mode stands in the card itself and may be another.
+            if key != "mode" and isinstance(value, plain):
+                summary[key] = value
     backbone = getattr(model, "backbone", None)
     if isinstance(backbone, keras.Model):
         summary["backbone"] = _summary(backbone)

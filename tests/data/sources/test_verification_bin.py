@@ -421,14 +421,11 @@ def test_flipped_bytes_are_read_or_refused(tmp_path_factory, content, flips):
 def test_random_programs_are_read_or_refused(tmp_path_factory, program):
     path = tmp_path_factory.getbasetemp() / "program.bin"
     path.write_bytes(b"".join(program) + b".")
-    file = FileBytes(path)
     try:
-        read_pickle(file)
+        read_pickle(FileBytes(path))
     except ValueError as error:
         if "program.bin" not in str(error):
             raise
-    finally:
-        file.close()
 
 
 @settings(max_examples=60, deadline=None)
