@@ -24,7 +24,6 @@ from gfkeras.evaluation.embedded import Embed
 from gfkeras.files import size_bytes, write_json
 from gfkeras.inference import Embedder, Embeddings, FileEmbeddings
 from gfkeras.processors import usable_processors
-from gfkeras.saving import WEIGHTS_FILE
 from gfkeras.tasks.reporting import Progress
 
 if TYPE_CHECKING:
@@ -233,6 +232,7 @@ def _run(
 ) -> dict[str, Any]:
     import keras
 
+    from gfkeras.saving import WEIGHTS_FILE
     from gfkeras.tasks.demo_report import write_demo_report
     from gfkeras.training.build import build_model
 
