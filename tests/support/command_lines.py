@@ -56,6 +56,9 @@ def parse(arguments: Command) -> dict[str, Any]:
             raise UnknownCommandError(f"{' '.join(name)} has no command {given!r}")
         name.append(rest.pop(0))
         command = command.commands[name[-1]]
+    for parameter in command.params:
+        # It would look for the files.
+        parameter.callback = None
     try:
         return dict(command.make_context(" ".join(name), rest).params)
     # Typer may carry a Click of its own, so its usage errors are known by their method.
