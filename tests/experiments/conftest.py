@@ -12,14 +12,15 @@ from small_networks import SMALL_BACKBONE
 
 @pytest.fixture(scope="session")
 def people_folder(tmp_path_factory) -> Path:
-    """Seven flat-coloured people with four noisy pictures each."""
+    """Seven coloured people with four noisy images each, alike enough for a network to err."""
     root = tmp_path_factory.mktemp("people")
     rng = np.random.default_rng(0)
     for person in range(7):
         (root / f"p{person}").mkdir()
         colour = rng.integers(60, 196, 3)
         for index in range(4):
-            pixels = (colour + rng.integers(-40, 41, (112, 112, 3))).astype(np.uint8)
+            shade = np.clip(colour + rng.integers(-45, 46, 3), 40, 215)
+            pixels = (shade + rng.integers(-40, 41, (112, 112, 3))).astype(np.uint8)
             Image.fromarray(pixels).save(root / f"p{person}" / f"{index}.png")
     return root
 
