@@ -243,7 +243,7 @@ def test_what_is_accepted(tmp_path):
         ("no-such-preset", "no-such-preset"),
         (3, "Received: model_or_path=3"),
     ]:
-        with pytest.raises(ValueError, match=r"a \.tflite or \.onnx file") as error:
+        with pytest.raises(ValueError, match=r"a \.tflite, \.onnx, \.keras or \.h5 file") as error:
             Embedder(source)
         assert message in str(error.value)
 

@@ -221,9 +221,10 @@ PAGES = {
     "docs/galleries.md": Page(
         given={
             "gfkeras": lambda folder: gfkeras,
-            "embedder": _embedder,
             "photos_of_ann": lambda folder: [folder / "a.jpg", folder / "b.jpg"],
-            "more": lambda folder: _embedder(folder).embed_files([folder / "a.png"]),
+            "more": lambda folder: gfkeras.Embedder(folder / "MODEL").embed_files(
+                [folder / "a.png"]
+            ),
         },
         slow=("gfkeras cluster",),
     ),

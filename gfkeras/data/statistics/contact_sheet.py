@@ -53,8 +53,9 @@ def contact_sheet(
         y = top + row * step
         shown = _shortened(draw, name.replace("_", " "), small, _NAMES - 12)
         draw.text((_MARGIN, y + _TILE // 2 - 18), shown, _INK, small)
-        images_of = f"{count:,} {'image' if count == 1 else 'images'}"
-        note = count if isinstance(count, str) else images_of
+        note = (
+            f"{count:,} {'image' if count == 1 else 'images'}" if isinstance(count, int) else count
+        )
         note = _shortened(draw, note.replace("_", " "), small, _NAMES - 12)
         draw.text((_MARGIN, y + _TILE // 2), note, _FAINT, small)
         for column, pixels in enumerate(images[:columns]):
