@@ -211,8 +211,8 @@ class Embedder:
         Args:
             names: what the images are called, in `skipped`.
             load: from a position in `names` to an aligned face, (112, 112, 3) uint8, or to several
-                of one photo, (F, 112, 112, 3), which all get its position; its `ImageError`s are
-                listed.
+                of one photo, (F, 112, 112, 3), which all get its position; an `ImageError` lists
+                the image.
             progress: called with (images done, images) after each batch.
         """
         starts = range(0, len(names), self.batch_size)
