@@ -1,4 +1,4 @@
-"""Fixtures every room's tests share."""
+"""Fixtures that the tests of every package share."""
 
 from __future__ import annotations
 
