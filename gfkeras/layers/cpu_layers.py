@@ -6,6 +6,8 @@ from typing import Any
 import keras
 from keras import ops
 
+from gfkeras.layers.replica import num_replicas
+
 
 def trains_on_cpu(training: Any) -> bool:
     """Whether a layer that is called now trains with TensorFlow's own CPU kernels.
@@ -115,8 +117,8 @@ class BatchNormalization(keras.layers.BatchNormalization):
     """`keras.layers.BatchNormalization`, faster to train with TensorFlow on CPUs.
 
     y = γ·(x − mean)/√(variance + ε) + β, with the batch's statistics in training. Weights,
-    configuration and results are Keras'; at inference, on JAX, on other devices,
-    with `synchronized`, `renorm`, a mask or other inputs than images, so is the graph.
+    configuration and results are Keras'; at inference, on JAX, on other devices, with
+    `renorm`, a mask, other inputs than images or `synchronized` over replicas, so is the graph.
     Otherwise one TensorFlow op (`FusedBatchNormV3`) normalises, and one gives the
     gradients, where Keras has some thirty. Statistics are float32 under any dtype policy,
     the moving variance is that of the population, as in Keras.
@@ -144,7 +146,8 @@ class BatchNormalization(keras.layers.BatchNormalization):
             and mask is None
             and len(inputs.shape) == 4
             and self.axis in (-1, 3)
-            and not (self.synchronized or self.renorm)
+            and not self.renorm
+            and not (self.synchronized and num_replicas() > 1)
             and keras.backend.standardize_dtype(inputs.dtype) in KERNEL_DTYPES
             and trains_on_cpu(training)
         ):

@@ -111,7 +111,7 @@ def test_one_pixel_has_no_variance():
 
 
 @pytest.mark.skipif(keras.backend.backend() != "tensorflow", reason="TensorFlow alone has it")
-def test_synchronized_is_kerass():
+def test_synchronized_on_one_replica_is_the_formula():
     shape = (4, 3, 3, 2)
     x, _, gamma, beta = case(shape)
     layer = built(shape, gamma, beta, synchronized=True)

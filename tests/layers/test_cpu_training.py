@@ -28,6 +28,9 @@ MAKERS = {
     "PReLU": lambda cls: cls("ones", shared_axes=[1, 2]),
 }
 PAIRS = [(ours, MAKERS[ours.__name__]) for ours in KERAS_LAYERS]
+if ON_TENSORFLOW:
+    # What recipes ask for, on one replica: the same statistics.
+    PAIRS.append((layers.BatchNormalization, lambda cls: cls(synchronized=True)))
 SHAPE = (3, 4, 6, 8)
 
 
