@@ -8,6 +8,7 @@ from keras import ops
 from gfkeras.errors import in_range, positive
 from gfkeras.heads.margin_head import MarginHead, registered
 from gfkeras.heads.margins import additive_angular_margin, replace_target
+from gfkeras.layers.replica import share_of_mean
 
 
 @registered
@@ -96,4 +97,4 @@ class MagFace(MarginHead):
         """λ_g · mean g(a), a scalar float32."""
         magnitude = self.magnitude(embedding)
         g = 1.0 / magnitude + magnitude / self.upper_norm**2
-        return self.regularization_weight * ops.mean(g)
+        return self.regularization_weight * share_of_mean(g[:, 0])

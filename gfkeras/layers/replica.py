@@ -31,13 +31,29 @@ def num_replicas() -> int:
 
 
 def global_mean(values: Any, axis: int = 0) -> Any:
-    """Mean over `axis`, the batch's, of all replicas: a tensor without it, the same on all.
+    """Mean over `axis`, the batch's, of all replicas: a tensor without it, the same on all."""
+    if num_replicas() == 1:
+        return ops.mean(values, axis=axis)
+    total, count = global_sum([ops.sum(values, axis=axis), _count(values, axis)])
+    return total / ops.cast(count, total.dtype)
 
-    Replicas hold equally many.
+
+def share_of_mean(values: Any) -> Any:
+    """This replica's part of the mean of (B,) values over the global batch, a scalar.
+
+    R·Σ values / N for R replicas with N values in all. The mean of the replicas' parts is the
+    mean over the N values, however they are divided; a replica without values gives 0.
+    On one replica this is the mean.
     """
-    mean = ops.mean(values, axis=axis)
-    context = _replica_context()
-    return mean if context is None else context.all_reduce("MEAN", mean)
+    replicas = num_replicas()
+    if replicas == 1:
+        return ops.mean(values)
+    (count,) = global_sum([_count(values)])
+    return ops.sum(values) * ops.cast(replicas / count, values.dtype)
+
+
+def _count(values: Any, axis: int = 0) -> Any:
+    return ops.cast(ops.shape(values)[axis], "float32")
 
 
 def global_sum(tensors: list[Any]) -> list[Any]:
@@ -61,10 +77,11 @@ def global_batch(values: Any) -> Any:
     gradient.
 
     Args:
-        values: (B, ...) tensor; replicas hold equally many.
+        values: (B, ...) tensor. A B that only the running step knows may differ between
+            replicas, and be 0.
 
     Returns:
-        (num_replicas · B, ...); `values` itself outside `tf.distribute`.
+        (N, ...), N the sum of the replicas' B; `values` itself outside `tf.distribute`.
     """
     context = _replica_context()
     if context is None:
@@ -75,7 +92,7 @@ def global_batch(values: Any) -> Any:
     # nowhere; what is computed is on the replica's device.
     values = tf.identity(values)
     gathered = context.all_gather(values, axis=0)
-    # Gathering loses even the rank. The replicas' batches are of one size by contract.
+    # Gathering loses even the rank. A batch of a fixed size is that of every replica.
     batch = values.shape[0]
     total = None if batch is None else batch * context.num_replicas_in_sync
     return tf.ensure_shape(gathered, [total, *values.shape[1:]])

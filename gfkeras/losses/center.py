@@ -15,7 +15,7 @@ from gfkeras.layers.checks import (
     in_classes,
     rows_of,
 )
-from gfkeras.layers.replica import global_batch
+from gfkeras.layers.replica import global_batch, share_of_mean
 from gfkeras.saving import Configured
 
 
@@ -59,7 +59,8 @@ class CenterLoss(Configured, keras.layers.Layer):
         training: whether the centers move after the loss is taken.
 
     Returns:
-        Scalar float32, the mean over the replica's batch.
+        Scalar float32, the mean over the batch. Of several replicas each gives its part: the
+        mean of the parts is that over the global batch.
 
     Raises:
         ValueError: for embeddings that are not 2-D floats, float labels, labels of another
@@ -111,7 +112,7 @@ class CenterLoss(Configured, keras.layers.Layer):
     def call(self, labels: Any, embedding: Any, training: bool | None = None) -> Any:
         embedding = check_embeddings(embedding)
         labels = ops.cast(check_labels(labels, self.num_classes, embedding), "int32")
-        loss = ops.mean(self._half_squared_distances(labels, embedding))
+        loss = share_of_mean(self._half_squared_distances(labels, embedding))
         if training:
             self._move(global_batch(labels), global_batch(ops.stop_gradient(embedding)))
         return self.weight * loss

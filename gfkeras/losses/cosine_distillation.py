@@ -7,6 +7,7 @@ from keras import ops
 
 from gfkeras.layers.angular import unit_rows
 from gfkeras.layers.checks import check_embeddings, same_where_known
+from gfkeras.layers.replica import share_of_mean
 from gfkeras.losses.embedding_loss import EmbeddingLoss
 
 
@@ -54,4 +55,4 @@ class CosineDistillationLoss(EmbeddingLoss):
                 f"shapes of {tuple(teacher.shape)} and {tuple(embedding.shape)}"
             )
         cosine = ops.sum(unit_rows(ops.stop_gradient(teacher)) * unit_rows(embedding), axis=-1)
-        return ops.mean(1.0 - cosine)
+        return share_of_mean(1.0 - cosine)

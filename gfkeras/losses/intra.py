@@ -8,6 +8,7 @@ from keras import ops
 
 from gfkeras.layers.angular import unit_rows
 from gfkeras.layers.checks import check_embeddings, check_labels, in_classes, rows_of
+from gfkeras.layers.replica import share_of_mean
 from gfkeras.losses.embedding_loss import EmbeddingLoss
 
 
@@ -37,7 +38,7 @@ def intra_loss(labels: Any, embedding: Any, centers: Any) -> Any:
     labels = ops.cast(labels, "int32")
     angles = paired_angles(embedding, rows_of(labels, centers))
     known = in_classes(labels, centers.shape[0])
-    return ops.mean(ops.where(known, angles, float("nan"))) / math.pi
+    return share_of_mean(ops.where(known, angles, float("nan"))) / math.pi
 
 
 @keras.saving.register_keras_serializable("gfkeras")

@@ -7,8 +7,8 @@ import keras
 from keras import ops
 
 from gfkeras.errors import in_range, one_of
-from gfkeras.layers import global_mean
 from gfkeras.layers.checks import Shape, check_two_axes
+from gfkeras.layers.replica import global_mean, share_of_mean
 from gfkeras.losses.embedding_loss import softmax_cross_entropy
 from gfkeras.saving import Configured
 
@@ -76,7 +76,8 @@ class SelfGroupingLoss(Configured, keras.layers.Layer):
         training: whether the moving average takes the batch in.
 
     Returns:
-        Scalar float32, the mean over the replica's batch.
+        Scalar float32, the mean over the batch. Of several replicas each gives its part: the
+        mean of the parts is that over the global batch.
 
     Example:
         >>> import gfkeras, numpy as np
@@ -123,7 +124,7 @@ class SelfGroupingLoss(Configured, keras.layers.Layer):
         else:
             expectation = self._expectation_of(probabilities, training)
             labels = self_distributed_labels(probabilities, expectation)
-        return self.weight * ops.mean(softmax_cross_entropy(group_logits, labels))
+        return self.weight * share_of_mean(softmax_cross_entropy(group_logits, labels))
 
     def _expectation_of(self, probabilities: Any, training: bool | None) -> Any:
         if self.moving_expectation is None:

@@ -4,17 +4,16 @@ import re
 from typing import Any, Self
 
 import keras
-import numpy as np
 from keras import ops
 
 from gfkeras.layers import beside_centers, num_replicas
-from gfkeras.layers.checks import check_labels
-from gfkeras.layers.replica import on_all_replicas, replica_mean
+from gfkeras.layers.replica import on_all_replicas, share_of_mean
 from gfkeras.losses.embedding_loss import softmax_cross_entropy
 from gfkeras.models import replicas
+from gfkeras.models.checked_data import checked_data, label_errors
 from gfkeras.models.group_usage import GroupUsage
 from gfkeras.models.properties import as_outputs
-from gfkeras.models.replicas import NEVER, LossScaling
+from gfkeras.models.replicas import NEVER, LossScaling, ReplicaMean
 
 _WHO_GIVES = {
     "centers": "the centers of a `head`",
@@ -60,9 +59,9 @@ class FaceClassifier(keras.Model):
     Raises:
         ValueError: if there is neither head nor loss, or a loss needs what there is not,
             such as groups, centers or a teacher; by `compile`, for an optimizer that cannot
-            train a `PartialFC` head; by `fit` and `evaluate`, for label
-            arrays that are not class indices. Labels that only a running step sees
-            give a NaN loss.
+            train a `PartialFC` head; by `fit` and `evaluate`, for labels
+            that are not class indices, of a data set at the first batch that holds one. Labels
+            that only a running step sees give a NaN loss.
 
     Example:
         import gfkeras, keras
@@ -102,12 +101,14 @@ class FaceClassifier(keras.Model):
         if head is not None:
             self._identity_loss = keras.metrics.Mean(name="identity_loss")
             self._accuracy = keras.metrics.Mean(name="accuracy")
-        self._extra_means = [keras.metrics.Mean(name=name) for name in self._log_names()]
+        self._extra_means = [ReplicaMean(name=name) for name in self._log_names()]
         self._group_usage: Any = None
         if (group_logits := as_outputs(model.output).get("group_logits")) is not None:
             self._group_usage = GroupUsage(group_logits.shape[-1])
-        self._compiled_mode: str | None = None
+        self._compiled_mode: tuple[str | None, bool] | None = None
         self.skip_nonfinite = False
+        # Whether `fit` is about to take its data, and whether these are divided by `FitStrategy`.
+        self._fits = self._divided = False
         self.built = True
 
     def _build_parts(self, outputs: dict[str, Any]) -> None:
@@ -175,10 +176,17 @@ class FaceClassifier(keras.Model):
         self.model.mode = mode
 
     def call(self, images: Any, training: bool | None = None) -> dict[str, Any]:
-        return as_outputs(self.model(images, training=training))
+        if training:
+            return as_outputs(self.model(images, training=True))
+        return as_outputs(replicas.without_empty(self.model, images))
 
     def compile(
-        self, optimizer: Any = "sgd", *, skip_nonfinite: bool = False, **kwargs: Any
+        self,
+        optimizer: Any = "sgd",
+        *,
+        skip_nonfinite: bool = False,
+        synchronized_batch_norm: bool = True,
+        **kwargs: Any,
     ) -> None:
         """As `keras.Model.compile`, without a loss: head and losses are arguments.
 
@@ -188,6 +196,9 @@ class FaceClassifier(keras.Model):
             skip_nonfinite: leave out a step whose loss or gradients are not finite, on all
                 replicas: no variable changes, and the logs do not count it. The optimizer is
                 wrapped in a `LossScaling` for this, whose scale is halved by each.
+            synchronized_batch_norm: on several replicas, take the statistics of batch
+                normalisations over the global batch, as one device would; with False each
+                replica takes its own. On one replica nothing is changed.
             **kwargs: as of `keras.Model.compile`.
 
         Raises:
@@ -214,6 +225,15 @@ class FaceClassifier(keras.Model):
             elif skip_nonfinite:
                 optimizer = LossScaling(optimizer, initial_scale=1.0, dynamic_growth_steps=NEVER)
         super().compile(optimizer=optimizer, **kwargs)
+        self._loss_tracker = ReplicaMean(name="loss")
+        if self._replicas() > 1:
+            replicas.synchronize_batch_norm(self, synchronized_batch_norm)
+
+    def _replicas(self) -> int:
+        """The replicas of the `tf.distribute` strategy that this model trains under."""
+        if keras.backend.backend() != "tensorflow":
+            return 1
+        return int(self.distribute_strategy.num_replicas_in_sync)
 
     def compile_from_config(self, config: dict[str, Any]) -> None:
         # Keras leaves this out where `compile` is overridden.
@@ -228,6 +248,16 @@ class FaceClassifier(keras.Model):
         sample_weight: Any = None,
         training: bool = True,
     ) -> Any:
+        count = ops.shape(y_pred["embedding"])[0]
+        self._loss_tracker.divided = self._divided and training
+        if training:
+            replicas.check_batch(y_pred["embedding"])
+            if self._divided:
+                count = replicas.counted(count)
+                x, y, y_pred, sample_weight = keras.tree.map_structure(
+                    lambda part: None if part is None else part[:count],
+                    (x, y, y_pred, sample_weight),
+                )
         loss = ops.zeros((), "float32")
         y_pred = {**y_pred, "embedding": beside_centers(y_pred["embedding"])}
         if self.head is not None:
@@ -247,8 +277,9 @@ class FaceClassifier(keras.Model):
                 value = extra(*arguments, training=training)
             else:
                 # `call` leaves out the replicas' share, which is taken of the sum below.
-                value = ops.mean(extra.call(*arguments))
-            mean.update_state(value)
+                value = extra.call(*arguments)
+                value = share_of_mean(value) if len(value.shape) == 1 else ops.mean(value)
+            mean.update_state(value, count)
             loss = loss + value
         # Layers' own, such as kernel regularisers: the same on every replica.
         for own in self.losses:
@@ -269,22 +300,35 @@ class FaceClassifier(keras.Model):
         losses = softmax_cross_entropy(logits.margin, logits.labels)
         if sample_weight is not None:
             losses = losses * ops.cast(sample_weight, "float32")
-        loss = ops.mean(losses)
-        self._identity_loss.update_state(loss)
+        loss = share_of_mean(losses)
+        self._identity_loss.update_state(losses)
         self._accuracy.update_state(hits, sample_weight)
         return loss + self.head.regularization(embedding)
 
     @property
     def distribute_strategy(self) -> Any:
         """The `tf.distribute` strategy that this model was made under (TensorFlow only)."""
-        return replicas.for_fit(super().distribute_strategy)
+        strategy = super().distribute_strategy
+        if strategy.num_replicas_in_sync == 1:
+            return strategy
+        return replicas.FitStrategy(strategy, self._divides)
+
+    def _divides(self, wanted: bool) -> bool:
+        """Whether to divide the batches of a data set: of the first one that `fit` distributes.
+
+        The others are to evaluate on.
+        """
+        if self._fits:
+            self._fits, self._divided = False, wanted
+            return wanted
+        return False
 
     def train_step(self, *arguments: Any) -> Any:
         """One step of `fit`: of a batch on TensorFlow, of state and batch on JAX."""
         if keras.backend.backend() != "tensorflow":
             return self._jax_train_step(*arguments)
         if not self.skip_nonfinite:
-            return replica_mean(super().train_step(*arguments))
+            return super().train_step(*arguments)
         # The optimizer leaves the weights alone; the forward pass has moved these.
         moved = [*self.non_trainable_variables, *self.metrics_variables]
         # Copies: a variable taken as a tensor would be read when it has moved.
@@ -294,7 +338,13 @@ class FaceClassifier(keras.Model):
         finite = on_all_replicas(ops.isfinite(logs["loss"]))
         for variable, value in zip(moved, before, strict=True):
             variable.assign(ops.where(finite, variable, value))
-        return replica_mean(self.get_metrics_result())
+        return self.get_metrics_result()
+
+    def get_metrics_result(self) -> dict[str, Any]:
+        """The logs: within a step those of all replicas, the same on each."""
+        if num_replicas() == 1:
+            return super().get_metrics_result()
+        return replicas.global_results(self.metrics)
 
     def _jax_train_step(self, state: Any, data: Any) -> Any:
         logs, after = super().train_step(state, data)
@@ -310,19 +360,25 @@ class FaceClassifier(keras.Model):
             logs = self.get_metrics_result()
         return logs, (trainable, moved, optimizer, metrics)
 
-    def test_step(self, *arguments: Any) -> Any:
-        """One step of `evaluate`, as `train_step`."""
-        result = super().test_step(*arguments)
-        return replica_mean(result) if keras.backend.backend() == "tensorflow" else result
-
     def fit(self, x: Any = None, y: Any = None, **kwargs: Any) -> Any:
-        self._check_labels(y)
+        x, given = self._checked(x, y), kwargs.get("validation_data")
+        if isinstance(given, (list, tuple)):
+            self._checked(*given[:2])
+        elif given is not None:
+            kwargs["validation_data"] = self._checked(given)
         self._set_directions(kwargs.get("callbacks"))
-        return super().fit(x, y, **kwargs)
+        self._fits, self._divided = True, False
+        with label_errors():
+            return super().fit(x, y, **kwargs)
 
     def evaluate(self, x: Any = None, y: Any = None, **kwargs: Any) -> Any:
-        self._check_labels(y)
-        return super().evaluate(x, y, **kwargs)
+        self._fits = False
+        with label_errors():
+            return super().evaluate(self._checked(x, y), y, **kwargs)
+
+    def _checked(self, x: Any, y: Any = None) -> Any:
+        """Images as they come, or a data set whose labels raise; ValueError for wrong ones."""
+        return checked_data(x, y, None if self.head is None else self.head.num_classes)
 
     def _set_directions(self, callbacks: Any) -> None:
         """Tells callbacks such as EarlyStopping whether more of a metric is better.
@@ -336,10 +392,6 @@ class FaceClassifier(keras.Model):
                 metric = callback.monitor.removeprefix("val_")
                 callback.mode = directions.get(metric, "auto")
 
-    def _check_labels(self, y: Any) -> None:
-        if isinstance(y, (list, tuple, np.ndarray)):
-            check_labels(np.asarray(y), None if self.head is None else self.head.num_classes)
-
     # A changed mode must not meet a step that was traced in the other one.
 
     def make_train_function(self, force: bool = False) -> Any:
@@ -352,10 +404,10 @@ class FaceClassifier(keras.Model):
         return super().make_predict_function(force=self._mode_changed() or force)
 
     def _mode_changed(self) -> bool:
-        if self.mode == self._compiled_mode:
+        if (self.mode, self._divided) == self._compiled_mode:
             return False
         self.train_function = self.test_function = self.predict_function = None
-        self._compiled_mode = self.mode
+        self._compiled_mode = (self.mode, self._divided)
         return True
 
     def get_config(self) -> dict[str, Any]:

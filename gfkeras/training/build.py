@@ -10,7 +10,7 @@ import keras
 
 from gfkeras import backbones, heads, losses
 from gfkeras.data.augmentation import Augmentation
-from gfkeras.models import FaceClassifier, GroupFace, synchronize_batch_norm
+from gfkeras.models import FaceClassifier, GroupFace
 from gfkeras.saving import load_model
 from gfkeras.training import recipe_sections as sections
 from gfkeras.training.optimizers import OPTIMIZERS
@@ -42,12 +42,12 @@ def build_classifier(recipe: Recipe, num_classes: int, steps_per_epoch: int) -> 
     extra_losses = [_build(losses.LOSSES, each, num_classes=num_classes) for each in recipe.loss]
     teacher = None if recipe.teacher is None else load_model(Path(recipe.teacher.model))
     classifier = FaceClassifier(model, head, extra_losses, teacher)
-    synchronize_batch_norm(classifier, recipe.training.synchronized_batch_norm)
     rate, epochs = recipe.optimizer.learning_rate, recipe.training.epochs
     schedule = build_schedule(recipe.schedule, rate, epochs, steps_per_epoch)
     classifier.compile(
         optimizer=build_optimizer(recipe.optimizer, schedule),
         skip_nonfinite=recipe.training.nonfinite == "skip",
+        synchronized_batch_norm=recipe.training.synchronized_batch_norm,
         jit_compile=_jit_compile(recipe.training.jit_compile),
     )
     if recipe.optimizer.learning_rate_factors:

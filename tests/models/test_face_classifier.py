@@ -160,17 +160,60 @@ def test_labels_out_of_range(data):
 
 def test_a_label_out_of_range_inside_a_step_gives_nan_not_silence(data):
     images, labels = data
-
-    class Batches(keras.utils.PyDataset):
-        def __len__(self):
-            return 1
-
-        def __getitem__(self, index):
-            return images, np.where(labels == 2, 7, labels)
-
     training = classifier()
     training.compile("sgd")
-    assert np.isnan(training.fit(Batches(), verbose=0).history["loss"][0])
+    assert np.isnan(training.train_on_batch(images, np.where(labels == 2, 7, labels))[0])
+
+
+class Batches(keras.utils.PyDataset):
+    def __init__(self, *arrays):
+        super().__init__()
+        self.arrays = arrays
+
+    def __len__(self):
+        return 2
+
+    def __getitem__(self, index):
+        return tuple(array[6 * index : 6 * index + 6] for array in self.arrays)
+
+
+def generated(images, labels):
+    yield images, labels
+
+
+def tensorflow_data(*arrays):
+    import tensorflow as tf
+
+    return tf.data.Dataset.from_tensor_slices(arrays).batch(4)
+
+
+KINDS = [Batches, generated]
+if keras.backend.backend() == "tensorflow":
+    KINDS.append(tensorflow_data)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_labels_of_data_sets_are_looked_at(data, kind):
+    images, labels = data
+    training = classifier()
+    training.compile("sgd")
+    before = [np.array(weight) for weight in training.model.get_weights()]
+    for wrong in (labels + 1, np.where(labels == 0, -1, labels)):
+        said = rf"`labels` must lie in \[0, 3\)\. Received: labels from {wrong.min()} to"
+        with pytest.raises(ValueError, match=said):
+            training.fit(kind(images, wrong), verbose=0)
+        with pytest.raises(ValueError, match=said):
+            training.evaluate(kind(images, wrong), verbose=0)
+    for a, b in zip(before, training.model.get_weights(), strict=True):
+        np.testing.assert_array_equal(a, b)
+    assert np.isfinite(training.fit(kind(images, labels), verbose=0).history["loss"][0])
+    with pytest.raises(ValueError, match="`y` must hold the labels"):
+        training.fit(images, verbose=0)
+    if kind is not generated:
+        with pytest.raises(ValueError, match="`y` must hold the labels"):
+            training.fit(kind(images), verbose=0)
+        with pytest.raises(ValueError, match="`labels` must lie in"):
+            training.fit(kind(images, labels), validation_data=kind(images, labels + 1), verbose=0)
 
 
 def test_sample_weights(data):

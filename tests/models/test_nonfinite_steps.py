@@ -38,10 +38,8 @@ def batches(bad: str | None = None) -> list[tuple[np.ndarray, np.ndarray]]:
         rows, labels = (part.copy() for part in found[0])
         if bad == "image":
             rows[6, 2] = np.nan
-        elif bad == "large":
-            rows[1] = 3e38
         else:
-            labels[7] = IDENTITIES
+            rows[1] = 3e38
         found.insert(2, (rows, labels))
     return found
 
@@ -70,7 +68,7 @@ def sound():
     return training, trained(training, batches())
 
 
-@pytest.mark.parametrize("bad", ["image", "large", "label"])
+@pytest.mark.parametrize("bad", ["image", "large"])
 def test_a_skipped_step_leaves_no_trace(bad, sound):
     expected, wanted = sound
     found = classifier()

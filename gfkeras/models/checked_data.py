@@ -1,0 +1,115 @@
+"""Labels of data sets, looked at on their way into `fit` and `evaluate`."""
+
+import contextlib
+import re
+import sys
+from collections.abc import Iterator
+from types import GeneratorType
+from typing import Any
+
+import keras
+import numpy as np
+
+from gfkeras.layers.checks import check_labels
+
+_MESSAGE = re.compile(r"`labels` must lie in \[0, \d+\)\. Received: labels from -?\d+ to -?\d+")
+NO_LABELS = "`y` must hold the labels of `x`, integers (B,). Received: {}"
+
+
+def checked_data(x: Any, y: Any, num_classes: int | None) -> Any:
+    """`x` itself or, of a data set, one that raises at the first batch with a wrong label.
+
+    A compiled step cannot raise, and a wrong label makes its loss NaN. What gives the batches
+    runs on the host, beside the step, so that looking at the labels costs no time there.
+
+    Args:
+        x: as of `keras.Model.fit`: arrays, a `tf.data.Dataset`, a `keras.utils.PyDataset` or a
+            generator; anything else is returned as it is.
+        y: labels that come with arrays.
+        num_classes: what labels must be below; None without a head.
+
+    Raises:
+        ValueError: for arrays that are no class indices, and for data without labels.
+    """
+    tf = sys.modules.get("tensorflow")
+    if tf is not None and isinstance(x, tf.data.Dataset):
+        return _checked_dataset(tf, x, num_classes)
+    if isinstance(x, keras.utils.PyDataset):
+        return _CheckedPyDataset(x, num_classes)
+    if isinstance(x, GeneratorType):
+        return (_checked_batch(batch, num_classes) for batch in x)
+    if isinstance(y, (list, tuple, np.ndarray)):
+        check_labels(np.asarray(y), num_classes)
+    elif y is None and _is_array(x):
+        raise ValueError(NO_LABELS.format("y=None"))
+    return x
+
+
+def _is_array(x: Any) -> bool:
+    return isinstance(x, np.ndarray) or keras.ops.is_tensor(x)
+
+
+def _checked_batch(batch: Any, num_classes: int | None) -> Any:
+    if not isinstance(batch, (list, tuple)) or len(batch) < 2:
+        raise ValueError(NO_LABELS.format("a data set of images alone"))
+    if not keras.ops.is_tensor(batch[1]):
+        check_labels(np.asarray(batch[1]), num_classes)
+    return batch
+
+
+def _checked_dataset(tf: Any, dataset: Any, num_classes: int | None) -> Any:
+    spec = dataset.element_spec
+    if not isinstance(spec, tuple) or len(spec) < 2:
+        raise ValueError(NO_LABELS.format("a data set of images alone"))
+    if (
+        num_classes is None
+        or not isinstance(spec[1], tf.TensorSpec)
+        or not spec[1].dtype.is_integer
+    ):
+        return dataset
+
+    def look(images: Any, labels: Any, *rest: Any) -> Any:
+        # Of no labels the least is the greatest number there is, and the greatest the least.
+        least, most = tf.reduce_min(labels), tf.reduce_max(labels)
+        wrong = (tf.size(labels) > 0) & ((least < 0) | (most >= num_classes))
+        text = tf.strings.format(
+            f"`labels` must lie in [0, {num_classes}). Received: labels from {{}} to {{}}",
+            (least, most),
+        )
+        with tf.control_dependencies([tf.debugging.Assert(tf.logical_not(wrong), [text])]):
+            return (images, tf.identity(labels), *rest)
+
+    return dataset.map(look)
+
+
+class _CheckedPyDataset(keras.utils.PyDataset):
+    """A `PyDataset` whose labels are looked at."""
+
+    def __init__(self, data: keras.utils.PyDataset, num_classes: int | None):
+        super().__init__(data.workers, data.use_multiprocessing, data.max_queue_size)
+        self._data, self._num_classes = data, num_classes
+
+    @property
+    def num_batches(self) -> int | None:
+        return self._data.num_batches
+
+    def __getitem__(self, index: int) -> Any:
+        return _checked_batch(self._data[index], self._num_classes)
+
+    def on_epoch_begin(self) -> None:
+        self._data.on_epoch_begin()
+
+    def on_epoch_end(self) -> None:
+        self._data.on_epoch_end()
+
+
+@contextlib.contextmanager
+def label_errors() -> Iterator[None]:
+    """Raises what a data set found as a ValueError, without TensorFlow's words around it."""
+    try:
+        yield
+    except Exception as error:
+        found = _MESSAGE.search(str(error))
+        if found is None or isinstance(error, ValueError):
+            raise
+        raise ValueError(found.group()) from None

@@ -1,0 +1,169 @@
+"""Batches that replicas hold unequal parts of: the steps, states and logs of one device."""
+
+from __future__ import annotations
+
+import keras
+import numpy as np
+import pytest
+from processes import run_python
+
+needs_tensorflow = pytest.mark.skipif(
+    keras.backend.backend() != "tensorflow", reason="tf.distribute's replicas"
+)
+
+GRADIENTS = """
+import keras, numpy as np, tensorflow as tf
+from gfkeras import heads, losses
+from gfkeras.losses.embedding_loss import softmax_cross_entropy
+from gfkeras.layers.replica import share_of_mean
+
+rng = np.random.default_rng(0)
+rows = rng.normal(size=(7, 5)).astype("float32")
+taught = rng.normal(size=(7, 5)).astype("float32")
+labels = np.array([0, 1, 0, 2, 1, 2, 0], "int32")
+strategy = tf.distribute.MirroredStrategy(["CPU:0", "CPU:1"])
+HEADS = {
+    "NormSoftmax": {}, "ArcFace": {}, "CurricularFace": {}, "AdaFace": {},
+    "MagFace": {"regularization_weight": 5.0},
+}
+LOSSES = {
+    "SelfGroupingLoss": {}, "SelfGroupingLoss ema": {"expectation": "ema"},
+    "CenterLoss": {"num_classes": 3, "weight": 1.0}, "IntraLoss": {},
+    "TripletLoss": {}, "NPairsLoss": {}, "HarmonicTripletLoss": {},
+    "CosineDistillationLoss": {}, "RelationalDistillationLoss": {},
+}
+
+def loss_of(name, arguments, counts):
+    keras.utils.set_random_seed(0)
+    replicas = len(counts)
+    with strategy.scope() if replicas > 1 else tf.init_scope():
+        if name in HEADS:
+            each = getattr(heads, name)(3, scale=8.0, **arguments)
+        else:
+            each = losses.get(name.split()[0], **arguments)
+        if name in HEADS:
+            each.build((None, 5))
+            each.centers.assign(taught[:3])
+        elif isinstance(each, keras.layers.Layer):
+            each.build(*[{"labels": (None,)}.get(key, (None, 5)) for key in each.inputs])
+        table = tf.Variable(rows)
+
+    def value_of(index):
+        x, y = tf.gather(table, index), tf.gather(labels, index)
+        if name in HEADS:
+            logits = each.labelled_logits(x, y, training=True)
+            value = share_of_mean(softmax_cross_entropy(logits.margin, logits.labels))
+            return value + each.regularization(x)
+        known = {"labels": y, "embedding": x, "group_logits": x,
+                 "teacher_embedding": tf.gather(taught, index), "centers": tf.constant(taught[:3])}
+        values = [known[key] for key in each.inputs]
+        if isinstance(each, keras.layers.Layer):
+            return each(*values, training=True)
+        return each.call(*values)
+
+    @tf.function(autograph=False)
+    def step(bounds):
+        index = tf.range(bounds[0], bounds[1])
+        with tf.GradientTape() as tape:
+            value = value_of(index)
+        gradient = tf.convert_to_tensor(tape.gradient(value, table))
+        context = tf.distribute.get_replica_context()
+        value, gradient = context.all_reduce("MEAN", [value, gradient])
+        return value, gradient
+
+    ends = np.cumsum(counts)
+    parts = [tf.constant([end - count, end], tf.int32) for end, count in zip(ends, counts)]
+    if replicas == 1:
+        found = step(parts[0])
+    else:
+        bounds = strategy.experimental_distribute_values_from_function(
+            lambda context: parts[context.replica_id_in_sync_group])
+        found = [strategy.experimental_local_results(part)[0]
+                 for part in strategy.run(step, args=(bounds,))]
+    state = [np.asarray(v).ravel().tolist() for v in getattr(each, "non_trainable_variables", [])
+             if "seed" not in v.path]
+    return np.asarray(found[0]), np.asarray(found[1]), state
+
+for name, arguments in {**HEADS, **LOSSES}.items():
+    value, gradient, state = loss_of(name, arguments, [7])
+    worst = 0.0
+    for counts in ([6, 1], [7, 0]):
+        other = loss_of(name, arguments, counts)
+        worst = max(
+            worst, abs(float(other[0] - value)), np.abs(other[1] - gradient).max(),
+            *(np.abs(np.subtract(a, b)).max() for a, b in zip(other[2], state, strict=True)))
+    print([name, float(np.abs(gradient).max()), float(worst)])
+"""
+
+
+@needs_tensorflow
+def test_two_replicas_have_the_gradient_of_one_device():
+    """Value, gradient and state of each head and loss: parts of 6 + 1 and 7 + 0 rows."""
+    found = run_python(GRADIENTS, two_cpus=True)
+    assert len(found) == 14
+    for name, gradient, worst in found:
+        assert gradient > 1e-3, name
+        assert worst < 2e-6 * max(1, gradient), (name, gradient, worst)
+
+
+FIT = """
+import contextlib
+import keras, numpy as np, tensorflow as tf
+import gfkeras
+from keras import layers
+
+def network(stock):
+    images = keras.Input((8, 8, 3))
+    x = layers.Conv2D(4, 3, use_bias=False)(layers.Rescaling(1 / 127.5, -1)(images))
+    x = (layers if stock else gfkeras.layers).BatchNormalization()(x)
+    return keras.Model(images, layers.Dense(6)(layers.Flatten()(layers.ReLU()(x))))
+
+def made(scope, stock):
+    with scope:
+        keras.utils.set_random_seed(0)
+        model = gfkeras.FaceClassifier(
+            network(stock), gfkeras.heads.CurricularFace(3, scale=8.0),
+            [gfkeras.losses.CenterLoss(3, weight=0.1)])
+        model.compile(keras.optimizers.SGD(0.1), jit_compile=False)
+    return model
+
+rng = np.random.default_rng(0)
+images = rng.integers(0, 256, (11, 8, 8, 3)).astype("uint8")
+labels = rng.integers(0, 3, 11).astype("int32")
+strategy = tf.distribute.MirroredStrategy(["CPU:0", "CPU:1"])
+CASES = (7, 4, False), (5, 4, True), (3, 4, False), (1, 4, False), (11, 6, True)
+for count, batch, stock in CASES:
+    runs = []
+    for scope in (contextlib.nullcontext(), strategy.scope()):
+        model = made(scope, stock)
+        data = (images[:count], labels[:count])
+        if count == 11:
+            data = (tf.data.Dataset.from_tensor_slices(data).batch(batch),)
+            sizes = {}
+        else:
+            sizes = {"batch_size": batch, "shuffle": False}
+        logs = model.fit(*data, **sizes, epochs=2, verbose=0).history
+        checked = model.evaluate(images[:count], labels[:count], batch_size=batch, verbose=0)
+        predicted = model.predict(images[:count], batch_size=batch, verbose=0)["embedding"]
+        state = [np.asarray(v) for v in model.trainable_variables + model.non_trainable_variables
+                 if "seed" not in v.path]
+        runs.append((state, logs["identity_loss"], checked, predicted))
+    one, two = runs
+    apart = max(float(np.abs(a - b).max()) for a, b in zip(one[0], two[0], strict=True))
+    print([count, batch, apart, one[1], two[1], one[2], two[2],
+           float(np.abs(one[3] - two[3]).max()), bool(np.isfinite(two[3]).all())])
+"""
+
+
+@needs_tensorflow
+def test_fit_with_a_last_batch_that_replicas_cannot_share():
+    """Weights and states of one device; stock layers too, fewer images than replicas too."""
+    for count, batch, apart, one, two, checked, replicas, predicted, finite in run_python(
+        FIT, two_cpus=True
+    ):
+        case = f"{count} images in batches of {batch}"
+        assert finite, case
+        assert apart < 1e-5, case
+        assert predicted < 1e-4, case
+        np.testing.assert_allclose(replicas, checked, rtol=1e-4, err_msg=case)
+        np.testing.assert_allclose(two, one, rtol=1e-4, err_msg=case)
