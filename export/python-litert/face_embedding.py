@@ -11,6 +11,7 @@ import argparse
 import hashlib
 import json
 import sys
+import threading
 import time
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,6 +21,9 @@ import numpy as np
 
 class Runtime:
     """LiteRT on the processor: float32 images in, float32 arrays out, by name.
+
+    Several threads may share it. They take turns, since an interpreter serves one at a time and a
+    small device has no memory for another; `threads` of the runtime work on each image.
 
     Attributes:
         input_shape: [batch or None, height, width, 3].
@@ -54,18 +58,21 @@ class Runtime:
         self.input_dtype = np.dtype(given["dtype"]).name
         self.output_names = list(outputs)
         self._allocated = 0
+        self._turn = threading.Lock()
 
     def run(self, images: np.ndarray) -> dict[str, np.ndarray]:
-        if len(images) != self._allocated:
-            self._interpreter.resize_tensor_input(self._input["index"], images.shape, strict=True)
-            self._interpreter.allocate_tensors()
-            self._allocated = len(images)
-        self._interpreter.set_tensor(self._input["index"], _quantised(images, self._input))
-        self._interpreter.invoke()
-        return {
-            name: _real(self._interpreter.get_tensor(detail["index"]), detail)
-            for name, detail in self._outputs.items()
-        }
+        with self._turn:
+            if len(images) != self._allocated:
+                index = self._input["index"]
+                self._interpreter.resize_tensor_input(index, images.shape, strict=True)
+                self._interpreter.allocate_tensors()
+                self._allocated = len(images)
+            self._interpreter.set_tensor(self._input["index"], _quantised(images, self._input))
+            self._interpreter.invoke()
+            return {
+                name: _real(self._interpreter.get_tensor(detail["index"]), detail)
+                for name, detail in self._outputs.items()
+            }
 
 
 def _quantised(values: np.ndarray, detail: dict) -> np.ndarray:
