@@ -23,7 +23,7 @@ def at_once(work: Callable[[int], None], threads: int = THREADS) -> None:
         try:
             barrier.wait(timeout=60)
             work(number)
-        except BaseException as error:
+        except BaseException as error:  # noqa: BLE001
             errors.append(error)
 
     started = [threading.Thread(target=run, args=(number,)) for number in range(threads)]

@@ -12,7 +12,6 @@ from gfkeras.errors import require, unreadable
 from gfkeras.inference.runtimes.runtime import image_input, named_outputs
 from gfkeras.models.properties import as_outputs
 
-
 # One for each model, whichever runtimes have it.
 _LOCKS: weakref.WeakKeyDictionary[keras.Model, threading.Lock] = weakref.WeakKeyDictionary()
 _LOCKS_CHANGE = threading.Lock()

@@ -121,8 +121,7 @@ def _integers(detail: dict) -> _Integers:
 
 
 class OnnxRuntime:
-    """Runs an .onnx file on the processor; `num_threads` share a batch, threads share the session.
-    """
+    """Runs an .onnx file on the processor; any number of threads may call it."""
 
     compiles = False
     good_batch = 8
