@@ -193,7 +193,8 @@ def connect(location: str, token: str | None) -> Any:
         # Milvus Lite before version 3 had such files.
         raise ValueError(f"{location} could not be opened: it is a file, not a Milvus Lite folder")
     # Faces are personal data: nobody else may look into the folder.
-    private_folder(location)
+    if Path(location).parent.is_dir():
+        private_folder(location)
     with _logged() as causes, reported(location, "opened", causes):
         return milvus.MilvusClient(uri=location)
 
