@@ -55,6 +55,11 @@ def replacing(path: str | os.PathLike[str]) -> Iterator[Path]:
                 raise
         else:
             temporary.replace(path)
+    except OSError as error:
+        # Of a full disk the system names no file, and nobody knows the temporary name.
+        if error.errno is None or error.filename not in (None, str(temporary)):
+            raise
+        raise OSError(error.errno, error.strerror, str(path)) from error
     finally:
         for leftover in (temporary, retired):
             if leftover.is_dir():

@@ -25,7 +25,7 @@ from gfkeras.inference.gallery.templates import (
     model_of,
     unit_rows,
 )
-from gfkeras.locks import LockHeldError, SharedLock, file_lock
+from gfkeras.locks import SharedLock, file_lock
 
 Names = str | Sequence[str]
 # Seconds to wait for another process that writes the file; a million people take less.
@@ -287,8 +287,8 @@ class Gallery:
                     index, metadata = self._with_others(file, path is None) if own else (None, {})
                     index, metadata = index or self._index, metadata or self.metadata
                     head = write_index(file, index, metadata)
-            except LockHeldError as error:
-                raise OSError(error.errno, f"{place} is being written: {error.strerror}") from error
+            except TimeoutError as error:
+                raise TimeoutError(f"{place} cannot be written: {error}") from error
             with self._lock.alone():
                 self._index, self.metadata = index, metadata
             self._changes, self._head, self.location = Changes(), head, place
