@@ -55,12 +55,39 @@ def replacing(path: str | os.PathLike[str]) -> Iterator[Path]:
                 raise
         else:
             temporary.replace(path)
+    except OSError as error:
+        # Of a full disk the system names no file, and nobody knows the temporary name.
+        if error.errno is None or error.filename not in (None, str(temporary)):
+            raise
+        raise OSError(error.errno, error.strerror, str(path)) from error
     finally:
         for leftover in (temporary, retired):
             if leftover.is_dir():
                 shutil.rmtree(leftover, ignore_errors=True)
             else:
                 leftover.unlink(missing_ok=True)
+
+
+def remove_unfinished(path: str | os.PathLike[str]) -> None:
+    """Removes what killed processes left of `replacing(path)`.
+
+    Call it only where nobody else can be writing `path`.
+    """
+    path = Path(path)
+    name = re.compile(rf"\.[0-9a-f]{{8}}\.(old\.)?{re.escape(path.name)}")
+    for leftover in [each for each in path.parent.iterdir() if name.fullmatch(each.name)]:
+        if leftover.is_dir():
+            shutil.rmtree(leftover, ignore_errors=True)
+        else:
+            leftover.unlink(missing_ok=True)
+
+
+def private_folder(path: str | os.PathLike[str]) -> None:
+    """Makes a folder, and those above it, for its owner only; those that are there stay."""
+    path = Path(path)
+    if not path.is_dir():
+        private_folder(path.parent)
+        path.mkdir(mode=0o700, exist_ok=True)
 
 
 def write_text(path: str | os.PathLike[str], text: str) -> None:

@@ -55,6 +55,10 @@ class Runtime:
         self.input_dtype = "float32"
         self.output_names = [output.name for output in self._session.get_outputs()]
 
+    def embedded_card(self) -> str | bytes | None:
+        """The card inside of the artefact, which holds where there is none beside it."""
+        return self._session.get_modelmeta().custom_metadata_map.get("gfkeras.card")
+
     def run(self, images: np.ndarray) -> dict[str, np.ndarray]:
         outputs = self._session.run(self.output_names, {self._input: images})
         return dict(zip(self.output_names, outputs, strict=True))
@@ -117,6 +121,8 @@ class FaceEmbedder:
             raise ValueError(f"{path}: no such model")
         self.card = _read_card(path)
         self._runtime = Runtime(path, threads)
+        if not self.card and (inside := self._runtime.embedded_card()):
+            self.card = _parsed(inside, f"the card inside {path}")
         shape, names = list(self._runtime.input_shape), self._runtime.output_names
         if len(shape) != 4 or shape[1] != shape[2] or not shape[1] or shape[3] != 3:
             raise ValueError(f"{path} is not a face model: its input has the shape {shape}")
@@ -200,15 +206,46 @@ def read_face(path: str | Path, size: int = 112) -> np.ndarray:
     return pixels
 
 
-def threshold_at(thresholds: dict, far: float | None = None) -> tuple[str, float]:
-    """(FAR, threshold); without `far` the smallest FAR that is at least 1e-3."""
-    names = {float(name): name for name in thresholds["at_far"]}
-    if far is None:
-        far = min((value for value in names if value >= 1e-3), default=max(names))
-    nearest = min(names, key=lambda value: abs(value - far))
-    if abs(nearest - far) > 1e-6 * far:
+def threshold_at(
+    thresholds: dict, far: float | None = None, force: bool = False
+) -> tuple[str, float]:
+    """(FAR, threshold); without `far` the smallest FAR that is offered and at least 1e-3.
+
+    A FAR at which fewer than ten of the impostor pairs are expected to be accepted says little, and
+    is offered with `force` only.
+    """
+    names, impostor = {float(name): name for name in thresholds["at_far"]}, thresholds["impostor"]
+    offered = [value for value in names if force or value * impostor > 9.99999]
+    if far is None and offered:
+        far = min((value for value in offered if value >= 1e-3), default=max(offered))
+    nearest = max(names) if far is None else min(names, key=lambda value: abs(value - far))
+    if far is not None and not abs(nearest - far) <= 1e-6 * far:
         raise ValueError(f"`far` must be one of {', '.join(names.values())}. Received: {far:g}")
+    if nearest not in offered:
+        raise ValueError(
+            f"`far` must be larger: of the {impostor:,} impostor pairs fewer than ten are expected "
+            f"to be accepted; `force` (--force) takes it all the same. Received: {nearest:g}"
+        )
     return names[nearest], thresholds["at_far"][names[nearest]]
+
+
+def far_interval(far: float, impostor: int) -> tuple[float, float]:
+    """Wilson's 95 % interval of a FAR, as if its impostor pairs were independent."""
+    z = 1.959964
+    middle, scale = far + z * z / (2 * impostor), 1 + z * z / impostor
+    half = z * (far * (1 - far) / impostor + z * z / (4 * impostor * impostor)) ** 0.5
+    return max((middle - half) / scale, 0.0), min((middle + half) / scale, 1.0)
+
+
+def check_threshold(value: float, similarity: dict) -> float:
+    """A threshold that the similarity can reach: −1…1 for the cosine; ValueError otherwise."""
+    farthest = 4 if similarity["distance"] == "squared-l2" else 2
+    least = -1 - similarity["beta"] * farthest ** similarity["gamma"]
+    if isinstance(value, (bool, str)) or not least - 1e-6 <= value <= 1 + 1e-6:
+        raise ValueError(
+            f"`threshold` must be a finite number from {least:.4g} to 1. Received: {value}"
+        )
+    return float(value)
 
 
 def _unit(rows: np.ndarray) -> np.ndarray:
@@ -221,12 +258,15 @@ def _sha256(path: Path) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
-def _read_json(path: Path) -> dict:
+def _parsed(content: str | bytes, name: str) -> dict:
     try:
-        content = json.loads(path.read_text(encoding="utf-8"))
-        return dict(content)
-    except (TypeError, ValueError) as error:
-        raise ValueError(f"{path} is damaged: {error}") from error
+        return dict(json.loads(content))
+    except (TypeError, ValueError, RecursionError) as error:
+        raise ValueError(f"{name} is damaged: {error}") from error
+
+
+def _read_json(path: Path) -> dict:
+    return _parsed(path.read_bytes(), str(path))
 
 
 def _read_card(path: Path) -> dict:
@@ -249,18 +289,26 @@ def _read_thresholds(path: Path, card: dict) -> dict | None:
     if not found:
         return None
     try:
-        at_far = {str(name): float(value) for name, value in found["at_far"].items()}
-        threshold_at({"at_far": at_far})
         similarity = {key: found["similarity"][key] for key in ("beta", "gamma", "distance")}
+        at_far = {str(k): check_threshold(v, similarity) for k, v in found["at_far"].items()}
+        if not at_far or not all(0 < float(name) <= 1 for name in at_far):
+            raise ValueError(f"false accept rates {list(at_far)}")
+        if not isinstance(found["impostor"], int) or found["impostor"] < 1:
+            raise ValueError(f"{found['impostor']!r} impostor pairs")
         of, origin = str(found.get("model", "")), str(found["origin"])
     except (KeyError, TypeError, ValueError, AttributeError) as error:
         raise ValueError(f"the thresholds of {path} are damaged: {error!r}") from error
-    # int8 has thresholds of its own; those of its float model are another model's.
-    models = [card.get("fingerprint")] if card.get("precision") in ("fp32", "fp16") else []
-    models += [_sha256(path)] if path.is_file() else []
-    if beside.is_file() and of and models and of not in models:
-        raise ValueError(f"{beside} is of another model")
-    return {"at_far": at_far, "similarity": similarity, "origin": origin}
+    # Those of a card are its float model's at every precision, and say so in their origin.
+    models = [card.get("fingerprint")]
+    if beside.is_file():
+        # Rounded to int8 it is another model, with thresholds of its own.
+        models = models if card.get("precision") in ("fp32", "fp16") else []
+        models += [_sha256(path)] if path.is_file() else []
+    if of and models and of not in models:
+        name = beside if beside.is_file() else f"the card of {path}"
+        raise ValueError(f"the thresholds in {name} are of another model")
+    kept = {"similarity": similarity, "impostor": found["impostor"], "origin": origin}
+    return {"at_far": at_far, **kept}
 
 
 def result_of(
@@ -269,8 +317,15 @@ def result_of(
     group_aware: bool,
     far: float | None,
     by_hand: float | None,
+    force: bool = False,
 ) -> dict:
-    """What is to be said of two faces: similarity, groups, decision."""
+    """What is to be said of two faces: similarity, groups, decision.
+
+    The first of these decides that is there, as in gfkeras: the threshold `by_hand`; those in
+    PATH.thresholds.json; those in the card.
+    """
+    if by_hand is not None and far is not None:
+        raise ValueError("`threshold` is a choice by hand: leave out `far`")
     known = embedder.thresholds
     known_by_groups = bool(known and known["similarity"]["beta"])
     score = {"group_aware": group_aware}
@@ -283,10 +338,12 @@ def result_of(
     if faces.group is not None:
         result["groups"] = faces.group.tolist()
     if by_hand is not None:
-        result |= {"threshold": by_hand, "origin": "given by hand"}
+        of = {"beta": 0.1 if group_aware else 0.0, "gamma": 1 / 3, "distance": "l2"} | score
+        result |= {"threshold": check_threshold(by_hand, of), "origin": "given by hand"}
     elif known and known_by_groups == score["group_aware"]:
-        result["far"], result["threshold"] = threshold_at(known, far)
-        result["origin"] = known["origin"]
+        result["far"], result["threshold"] = threshold_at(known, far, force)
+        result["origin"], result["impostor_pairs"] = known["origin"], known["impostor"]
+        result["far_interval"] = far_interval(float(result["far"]), known["impostor"])
     elif far is not None:
         raise ValueError("`far` needs thresholds of this model and of this similarity")
     if "threshold" in result:
@@ -295,9 +352,11 @@ def result_of(
 
 
 def _print(result: dict) -> None:
-    print(f"Cosine         {result['cosine']:.4f}")
+    # The score that decides, alone: another kind beside the threshold would invite comparing them.
     if "group_aware_similarity" in result:
         print(f"Group-aware    {result['group_aware_similarity']:.4f}")
+    else:
+        print(f"Cosine         {result['cosine']:.4f}")
     if "groups" in result:
         print("Groups         {} and {}".format(*result["groups"]))
     decision = "none: no thresholds of this similarity; --threshold gives one by hand"
@@ -306,6 +365,10 @@ def _print(result: dict) -> None:
         decision = ("same person" if result["same"] else "different people") + at
         decision += f", threshold {result['threshold']:.4f} ({result['origin']})"
     print(f"Decision       {decision}")
+    if "far_interval" in result:
+        low, high = result["far_interval"]
+        print(f"Measured on    {result['impostor_pairs']:,} impostor pairs: ", end="")
+        print(f"FAR {low:.1e} to {high:.1e} (95 %)")
     print(f"Latency        {result['latency_ms']:.2f} ms an image, median of {result['runs']}")
 
 
@@ -317,6 +380,7 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--group-aware", action="store_true", help="decide by cos − β·D^γ")
     parser.add_argument("--far", type=float, help="decide at this FAR, such as 1e-3")
     parser.add_argument("--threshold", type=float, help="decide by this similarity")
+    parser.add_argument("--force", action="store_true", help="at a FAR that rests on few pairs")
     parser.add_argument("--threads", type=int, help="of the runtime")
     parser.add_argument("--runs", type=int, default=20, help="to measure the latency")
     parser.add_argument("--json", action="store_true", help="print the result as JSON")
@@ -328,7 +392,8 @@ def main(arguments: list[str] | None = None) -> int:
         embedder = FaceEmbedder(given.model, given.threads)
         images = np.stack([read_face(path, embedder.size) for path in given.images])
         faces = embedder.embed(images)
-        result = result_of(embedder, faces, given.group_aware, given.far, given.threshold)
+        asked = (given.group_aware, given.far, given.threshold, given.force)
+        result = result_of(embedder, faces, *asked)
         times = []
         for run in range(given.runs + 1):
             start = time.perf_counter()

@@ -7,10 +7,12 @@ so that `--help` and `--version` answer at once.
 
 from __future__ import annotations
 
+import contextlib
 import os
 import shlex
+import signal
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from contextvars import ContextVar
 from typing import Any
 
@@ -32,6 +34,9 @@ def command_line() -> str:
 def main(arguments: Sequence[str] | None = None) -> int:
     """Runs the command line and returns the exit status.
 
+    SIGTERM ends it as Ctrl-C does: what is being written is given up, and what was written before
+    stays whole.
+
     Args:
         arguments: without the program's name; those of the process by default.
     """
@@ -45,12 +50,16 @@ def main(arguments: Sequence[str] | None = None) -> int:
     # Typer may carry a Click of its own, so the base of its usage errors is not click's.
     usage_error: Any = typer.BadParameter.__mro__[2]
     try:
-        status = app(
-            None if arguments is None else list(arguments),
-            prog_name="gfkeras",
-            standalone_mode=False,
-        )
+        with _terminable():
+            status = app(
+                None if arguments is None else list(arguments),
+                prog_name="gfkeras",
+                standalone_mode=False,
+            )
         return status if isinstance(status, int) else 0
+    except _TerminatedError:
+        print("gfkeras: terminated", file=sys.stderr)  # noqa: T201
+        return 128 + signal.SIGTERM
     except typer.Abort:
         print("gfkeras: interrupted", file=sys.stderr)  # noqa: T201
         return 130
@@ -61,5 +70,43 @@ def main(arguments: Sequence[str] | None = None) -> int:
             error = missing_package(error)
         described = getattr(error, "format_message", error.__str__)()
         message = " ".join(described.split()) or type(error).__name__
+        if isinstance(error, FileNotFoundError) and not _folder_is_there():
+            message += " (the current folder has been removed)"
         print(f"gfkeras: error: {message}", file=sys.stderr)  # noqa: T201
         return 2
+
+
+def _folder_is_there() -> bool:
+    try:
+        return bool(os.getcwd())  # noqa: PTH109
+    except FileNotFoundError:
+        return False
+
+
+class _TerminatedError(BaseException):
+    """SIGTERM; like KeyboardInterrupt no Exception, so that nothing takes it for an error."""
+
+
+@contextlib.contextmanager
+def _terminable() -> Iterator[None]:
+    """Inside of the block SIGTERM raises in the main thread, and what is unfinished is removed."""
+
+    owner = os.getpid()
+
+    def terminate(number: int, frame: object) -> None:
+        # A second one ends the process at once, and so does the first one a forked worker.
+        signal.signal(signal.SIGTERM, signal.SIG_DFL)
+        if os.getpid() != owner:
+            os.kill(os.getpid(), signal.SIGTERM)
+        raise _TerminatedError
+
+    try:
+        before = signal.signal(signal.SIGTERM, terminate)
+    except ValueError:
+        # Signals belong to the main thread.
+        yield
+        return
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before or signal.SIG_DFL)

@@ -81,6 +81,11 @@ def command(
     thresholds: Annotated[
         Path | None, Option(metavar="FILE", help="Write thresholds by FAR, for compare and search.")
     ] = None,
+    force: bool = Option(
+        False,
+        "--force",
+        help="Write also thresholds at which fewer than ten false accepts are expected.",
+    ),
     record: bool = Option(
         False, "--record", help="Add the result to the artefact's card, PATH.json."
     ),
@@ -116,7 +121,7 @@ def command(
     for path in [] if plots is None else found.draw(plots):
         say(f"Picture: {path}")
     if thresholds is not None:
-        made = found.thresholds()
+        made = found.thresholds(force)
         made.save(thresholds)
         say(f"Thresholds: {thresholds} ({', '.join(made.at_far)})")
     if record:

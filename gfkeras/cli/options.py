@@ -81,6 +81,10 @@ Thresholds = Annotated[
     Path | None, Option(metavar="FILE", help="What `gfkeras evaluate --thresholds` wrote.")
 ]
 Threshold = Annotated[float | None, Option(help="Decide by this similarity, chosen by hand.")]
+Force = Annotated[
+    bool,
+    Option("--force", help="Take thresholds that rest on fewer than ten expected false accepts."),
+]
 
 # Similarities.
 GroupAware = Annotated[bool, Option("--group-aware", help="Score by the group-aware similarity.")]

@@ -27,6 +27,7 @@ def compare_command(
     far: options.Far = None,
     thresholds: options.Thresholds = None,
     threshold: options.Threshold = None,
+    force: options.Force = False,
     group_aware: options.GroupAware = False,
     beta: options.Beta = None,
     gamma: options.Gamma = None,
@@ -47,8 +48,8 @@ def compare_command(
 
     found = compare(
         first, second, model, far=far, thresholds=thresholds, threshold=threshold,
-        similarity=options.chosen_similarity(group_aware, beta, gamma), aligned=aligned,
-        detector=detector, face=face, flip=flip, threads=threads,
+        force=force, similarity=options.chosen_similarity(group_aware, beta, gamma),
+        aligned=aligned, detector=detector, face=face, flip=flip, threads=threads,
     )  # fmt: skip
     table(_rows_compare(found))
     if found.decision is None:
@@ -59,9 +60,10 @@ def compare_command(
 
 
 def _rows_compare(found: Comparison) -> list[tuple[str, Any]]:
-    rows: list[tuple[str, Any]] = [("Cosine", found.cosine)]
+    # The score that decides, alone: another kind beside the threshold would invite comparing them.
+    kind = "Group-aware similarity" if found.scored_by.group_aware else "Cosine"
+    rows: list[tuple[str, Any]] = [(kind, found.similarity)]
     if found.groups is not None:
-        rows.append(("Group-aware similarity", found.group_aware_similarity))
         rows.append(("Groups", "{} and {}".format(*found.groups)))
     if found.faces is not None:
         # Where there are several, another one may have been meant.
@@ -70,6 +72,8 @@ def _rows_compare(found: Comparison) -> list[tuple[str, Any]]:
         at = "" if found.decision.far is None else f" at FAR {found.decision.far:g}"
         rows.append(("Decision", f"{found.verdict}{at}"))
         rows.append(("Threshold", f"{found.decision.threshold:.4f} ({found.decision.origin})"))
+        if found.decision.basis is not None:
+            rows.append(("Measured on", found.decision.basis))
     return rows
 
 
@@ -170,6 +174,7 @@ def search_command(
     far: options.Far = None,
     thresholds: options.Thresholds = None,
     threshold: options.Threshold = None,
+    force: options.Force = False,
     group_aware: options.GroupAware = False,
     beta: options.Beta = None,
     gamma: options.Gamma = None,
@@ -193,7 +198,7 @@ def search_command(
         raise ValueError("`picture` shows where faces are in a photo: leave out --aligned.")
     found = search(
         photo, gallery, model, top=k, far=far, thresholds=thresholds, threshold=threshold,
-        similarity=options.chosen_similarity(group_aware, beta, gamma), token=token,
+        force=force, similarity=options.chosen_similarity(group_aware, beta, gamma), token=token,
         aligned=aligned, detector=detector, face=face, flip=flip, threads=threads,
     )  # fmt: skip
     for number, each in enumerate(found.faces, start=1):
@@ -205,6 +210,8 @@ def search_command(
     else:
         at = "" if found.decision.far is None else f", FAR {found.decision.far:g} a comparison"
         say(f"Threshold {found.decision.threshold:.4f}{at} ({found.decision.origin})")
+        if found.decision.basis is not None:
+            say(f"Measured on {found.decision.basis}")
     write_json(json, found.to_json())
     if picture is not None:
         say(f"Picture: {found.draw(picture)}")
@@ -228,10 +235,11 @@ def cluster_command(
     model: options.Model = DEFAULT_PRESET,
     method: str = Option("dbscan", help="dbscan or hdbscan."),
     threshold: float | None = Option(
-        None, help="dbscan: cosine from which two faces are neighbours (0.5)."
+        None, help="dbscan: cosine from which two faces are neighbours; the model's own by default."
     ),
     far: options.Far = None,
     thresholds: options.Thresholds = None,
+    force: options.Force = False,
     min_faces: int = Option(2, min=1, help="Faces that make a cluster."),
     min_size: int = Option(
         40, min=0, help="Leave out faces of fewer pixels: those in the background."
@@ -254,8 +262,8 @@ def cluster_command(
     with stages(quiet) as progress:
         found = cluster(
             sources, out, model, method=method, threshold=threshold, far=far, thresholds=thresholds,
-            min_faces=min_faces, min_size=min_size, aligned=aligned, detector=detector, flip=flip,
-            threads=threads, progress=progress,
+            force=force, min_faces=min_faces, min_size=min_size, aligned=aligned,
+            detector=detector, flip=flip, threads=threads, progress=progress,
         )  # fmt: skip
     table(_rows_cluster(found))
     list_skipped(found.faces.skipped)

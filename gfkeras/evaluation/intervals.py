@@ -7,6 +7,7 @@ understate how far the number may be off.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -28,6 +29,15 @@ def percentile_interval(values: npt.ArrayLike, confidence: float = CONFIDENCE) -
     tail = 100 * (1 - in_range("confidence", confidence, 0, 1)) / 2
     low, high = np.percentile(np.asarray(values, np.float64), [tail, 100 - tail])
     return float(low), float(high)
+
+
+def share_interval(share: float, count: int) -> Interval:
+    """Wilson's 95 % interval of a share that was found in `count` independent trials."""
+    z = 1.959964
+    middle = (share + z * z / (2 * count)) / (1 + z * z / count)
+    half = z / (1 + z * z / count)
+    half *= math.sqrt(share * (1 - share) / count + z * z / (4 * count * count))
+    return max(middle - half, 0.0), min(middle + half, 1.0)
 
 
 def interval_text(interval: Interval | None, form: str = ".2%") -> str:

@@ -46,6 +46,12 @@ class Similarity:
         """Whether group features count."""
         return self.beta > 0
 
+    @property
+    def least(self) -> float:
+        """The smallest score there can be: −1 by the cosine, less where group features count."""
+        farthest = 4 if self.distance == "squared-l2" else 2
+        return -1 - self.beta * farthest**self.gamma
+
     def __call__(
         self, embedding_a: Rows, embedding_b: Rows, group_a: Rows | None, group_b: Rows | None
     ) -> npt.NDArray[np.float32]:

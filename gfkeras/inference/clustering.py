@@ -3,8 +3,9 @@
 import numpy as np
 import numpy.typing as npt
 
-from gfkeras.errors import in_range, one_of, positive_int, require
+from gfkeras.errors import one_of, positive_int, require
 from gfkeras.evaluation.similarity import unit
+from gfkeras.evaluation.thresholds import check_threshold
 
 Rows = npt.NDArray[np.float32]
 Nodes = npt.NDArray[np.int32]
@@ -32,7 +33,7 @@ def cluster_faces(
         ValueError: for arguments out of range, and embeddings that are not finite.
     """
     one_of("method", method, METHODS)
-    in_range("threshold", threshold, -1, 1)
+    check_threshold(threshold)
     positive_int("min_faces", min_faces)
     if embedding.ndim != 2 or not np.isfinite(embedding).all():
         raise ValueError("`embedding` must be (N, D) finite numbers.")

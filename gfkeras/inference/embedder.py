@@ -130,7 +130,8 @@ class Embedder:
         """
         images = self._batch(images)
         if len(images) <= self.batch_size:
-            return self._embed(images, self._runtimes.main)
+            with self._runtimes.borrowed() as runtime:
+                return self._embed(images, runtime)
         return Embeddings.joined(self._in_parts(images, self._embed))
 
     def outputs(self, images: Any) -> dict[str, np.ndarray]:

@@ -1,6 +1,8 @@
 """Loading images on some threads while others run the network."""
 
+import contextlib
 import queue
+import threading
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -46,14 +48,33 @@ class Runtimes:
 
     Two interpreters of one thread each take two batches in less time than one of two threads takes
     them one after another, and need not wait for each other's images.
+
+    A runtime with a `copy` serves one thread at a time, so that each thread borrows one: the first
+    gets `main`, with all of its threads, and those that come meanwhile get copies with one thread
+    each. There are never more copies than `num_threads`; whoever comes then waits for one.
     """
 
     def __init__(self, runtime: Runtime, num_threads: int):
         self.main, self.num_threads = runtime, num_threads
-        copy = getattr(runtime, "copy", None)
-        self._copy: Callable[[], Runtime] | None = copy if num_threads > 1 else None
-        self._idle: queue.SimpleQueue[Runtime] = queue.SimpleQueue()
+        self._copy: Callable[[], Runtime] | None = getattr(runtime, "copy", None)
+        self._main_taken = threading.Lock()
+        self._idle: queue.LifoQueue[Runtime] = queue.LifoQueue()
+        self._making = threading.Lock()
         self._made = 0
+
+    @contextlib.contextmanager
+    def borrowed(self) -> Iterator[Runtime]:
+        """A runtime that no other thread uses inside of the block."""
+        if self._copy is None:
+            yield self.main
+        elif self._main_taken.acquire(blocking=self.num_threads == 1):
+            try:
+                yield self.main
+            finally:
+                self._main_taken.release()
+        else:
+            with self._borrowed_copy() as runtime:
+                yield runtime
 
     def map(
         self,
@@ -62,26 +83,35 @@ class Runtimes:
         run: Callable[[Any, Runtime], Result],
     ) -> Iterator[Result]:
         """`run(load(task), runtime)` of each task in order; loading goes ahead on threads."""
-        if self._copy is None:
+        if self._copy is None or self.num_threads == 1:
             # The runtime has threads of its own, and some may be run by their thread only.
             with ThreadPoolExecutor(max(2, self.num_threads)) as pool:
                 for loaded in _in_order(pool, load, tasks, 2 * self.num_threads):
-                    yield run(loaded, self.main)
+                    with self.borrowed() as runtime:
+                        result = run(loaded, runtime)
+                    yield result
             return
-        while self._made < self.num_threads:
-            self._idle.put(self._copy())
-            self._made += 1
 
         def both(task: Task) -> Result:
             loaded = load(task)
-            runtime = self._idle.get()
-            try:
+            with self._borrowed_copy() as runtime:
                 return run(loaded, runtime)
-            finally:
-                self._idle.put(runtime)
 
         with ThreadPoolExecutor(self.num_threads) as pool:
             yield from _in_order(pool, both, tasks, 4 * self.num_threads)
+
+    @contextlib.contextmanager
+    def _borrowed_copy(self) -> Iterator[Runtime]:
+        assert self._copy is not None
+        with self._making:
+            if self._idle.empty() and self._made < self.num_threads:
+                self._idle.put(self._copy())
+                self._made += 1
+        runtime = self._idle.get()
+        try:
+            yield runtime
+        finally:
+            self._idle.put(runtime)
 
 
 def _in_order(

@@ -24,7 +24,8 @@ from gfkeras.tasks.photo_files import images_of, unusable
 from gfkeras.tasks.reporting import Progress, skipped_json, stage_progress
 from gfkeras.zoo import DEFAULT_PRESET
 
-# The best of LFW by BCubed F (benchmarks/clustering_lfw.py); at 0.4 chains join everybody.
+# For a model without thresholds of its own: the best of LFW by BCubed F with the MS1M MobileFaceNet
+# (benchmarks/clustering_lfw.py); at 0.4 chains join everybody.
 THRESHOLD = 0.5
 _ROWS, _COLUMNS = 20, 10
 
@@ -79,6 +80,7 @@ def cluster(
     threshold: float | None = None,
     far: float | None = None,
     thresholds: PathLike | None = None,
+    force: bool = False,
     min_faces: int = 2,
     min_size: int = 40,
     aligned: bool = False,
@@ -97,8 +99,12 @@ def cluster(
             clusters first; None writes nothing.
         model: a preset, a model folder or an artefact.
         method: "dbscan" or "hdbscan".
-        threshold: for "dbscan", the cosine from which two faces are neighbours; 0.5 by default.
-        far, thresholds, aligned, detector, flip, threads: as of `gfkeras.tasks.compare.compare`.
+        threshold: for "dbscan", the cosine from which two faces are neighbours. By default the
+            model's own at the smallest FAR that is offered, since each face is compared with all
+            others and chains of look-alikes join clusters; 0.5 for a model without thresholds of
+            the cosine.
+        far, thresholds, force, aligned, detector, flip, threads: as of
+            `gfkeras.tasks.compare.compare`.
         min_faces: faces that make a cluster.
         min_size: faces of fewer pixels, those in the background, are left out.
         progress: called with ("Embedding", photos done, photos) after each batch.
@@ -116,13 +122,7 @@ def cluster(
     paths = images_of(sources)
     alignment = make_alignment(not aligned, detector, None, "all", min_size)
     embedder = Embedder(model, flip=flip, num_threads=threads)
-    near, origin = (THRESHOLD, "default") if threshold is None else (threshold, "given by hand")
-    if far is not None or thresholds is not None:
-        decision = make_decision(model, embedder, None, far, thresholds, None)
-        assert decision is not None
-        if decision.similarity.group_aware:
-            raise ValueError("`thresholds` must be of the cosine, by which faces are clustered.")
-        near, origin = decision.threshold, decision.origin
+    near, origin = _neighbours(model, embedder, method, far, thresholds, threshold, force)
     aligner = alignment(embedder.image_size)
     moved = stage_progress(progress, "Embedding")
     if aligner is None:
@@ -139,6 +139,28 @@ def cluster(
         sheets = _write_sheets(Path(out), labels, _reader(paths, faces, aligner, embedder))
     kept = near if method == "dbscan" else None
     return Clusters(paths, faces, labels, method, kept, origin, table, sheets)
+
+
+def _neighbours(
+    model: PathLike,
+    embedder: Embedder,
+    method: str,
+    far: float | None,
+    thresholds: PathLike | None,
+    threshold: float | None,
+    force: bool,
+) -> tuple[float, str]:
+    """The cosine from which two faces are neighbours, and its origin."""
+    asked = far is not None or thresholds is not None or threshold is not None
+    if method != "dbscan" and not asked:
+        return THRESHOLD, "not used"
+    decision = make_decision(model, embedder, None, far, thresholds, threshold, force, True)
+    if decision is not None and not decision.similarity.group_aware:
+        at = "" if decision.far is None else f", FAR {decision.far:g}"
+        return decision.threshold, decision.origin + at
+    if asked:
+        raise ValueError("`thresholds` must be of the cosine, by which faces are clustered.")
+    return THRESHOLD, "default; the model has no thresholds of the cosine"
 
 
 def _write_table(path: Path, paths: list[Path], faces: PhotoFaces, labels: np.ndarray) -> None:

@@ -29,7 +29,7 @@ class Comparison:
         images: the two aligned faces, (2, S, S, 3) uint8, RGB.
         embeddings: of the two faces.
         found: the aligned faces and their places; None for images that were aligned already.
-        similarity: the similarity that decides.
+        similarity: the similarity that decides, of the kind `scored_by`.
         cosine: the cosine of the two embeddings.
         group_aware_similarity: None for a model without groups.
         decision: the threshold and its origin; None where there are no thresholds.
@@ -43,6 +43,7 @@ class Comparison:
     cosine: float
     group_aware_similarity: float | None
     decision: Decision | None
+    scored_by: Similarity = COSINE
 
     @property
     def same(self) -> bool | None:
@@ -110,6 +111,7 @@ def compare(
     far: float | None = None,
     thresholds: PathLike | None = None,
     threshold: float | None = None,
+    force: bool = False,
     similarity: Similarity | None = None,
     aligned: bool = False,
     detector: PathLike | None = None,
@@ -130,6 +132,8 @@ def compare(
         thresholds: a file that `gfkeras evaluate --thresholds` wrote; those of the model by
             default.
         threshold: a similarity chosen by hand, in place of `far` and `thresholds`.
+        force: decide at a FAR whose threshold rests on few impostor pairs, of which fewer than ten
+            are expected to be accepted.
         similarity: what decides; by default the similarity of the thresholds, or the cosine.
         aligned: the images are faces of the model's size, aligned by five points already.
         detector: YuNet's file; downloaded once by default.
@@ -150,10 +154,10 @@ def compare(
         comparison.draw("both.png")
     """
     photos = (require_photo(first), require_photo(second))
-    check_decision(far, thresholds, threshold)
+    check_decision(far, thresholds, threshold, similarity)
     alignment = make_alignment(not aligned, detector, face)
     embedder = Embedder(model, flip=flip, num_threads=threads)
-    decision = make_decision(model, embedder, similarity, far, thresholds, threshold)
+    decision = make_decision(model, embedder, similarity, far, thresholds, threshold, force)
     aligner = alignment(embedder.image_size)
     found = None if aligner is None else (aligner.face(photos[0]), aligner.face(photos[1]))
     if found is None:
@@ -169,4 +173,4 @@ def compare(
     if group is not None and embeddings.group is not None:
         aware = float((used if used.group_aware else GROUP_AWARE)(*pair)[0])
     score, cosine = float(used(*pair)[0]), float(COSINE(*pair)[0])
-    return Comparison(photos, images, embeddings, found, score, cosine, aware, decision)
+    return Comparison(photos, images, embeddings, found, score, cosine, aware, decision, used)

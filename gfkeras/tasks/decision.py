@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from gfkeras.evaluation import COSINE, Similarity, Thresholds
-from gfkeras.evaluation.thresholds import beside
+from gfkeras.evaluation.thresholds import beside, check_far, check_threshold
 from gfkeras.files import PathLike
 from gfkeras.inference import Embedder
 
@@ -20,20 +20,38 @@ class Decision:
         similarity: the similarity that is compared with the threshold.
         origin: the file, preset or card that the threshold comes from.
         far: its false accept rate; None for a threshold given by hand.
+        impostor: how many impostor pairs it was measured on, and
+        interval: the 95 % interval of `far` that follows; None for a threshold given by hand.
     """
 
     threshold: float
     similarity: Similarity
     origin: str
     far: float | None
+    impostor: int | None = None
+    interval: tuple[float, float] | None = None
 
     def same(self, similarity: float) -> bool:
         """Whether a similarity is that of one person."""
         return similarity >= self.threshold
 
     def to_json(self) -> dict[str, object]:
-        """Threshold, FAR and origin."""
-        return {"threshold": self.threshold, "far": self.far, "origin": self.origin}
+        """Threshold, FAR, origin, and what they rest on."""
+        return {
+            "threshold": self.threshold,
+            "far": self.far,
+            "origin": self.origin,
+            "impostor_pairs": self.impostor,
+            "far_interval": None if self.interval is None else list(self.interval),
+        }
+
+    @property
+    def basis(self) -> str | None:
+        """What the FAR rests on, in words; None for a threshold given by hand."""
+        if self.interval is None:
+            return None
+        low, high = self.interval
+        return f"{self.impostor:,} impostor pairs: FAR {low:.1e} to {high:.1e} (95 %)"
 
 
 def make_decision(
@@ -43,19 +61,31 @@ def make_decision(
     far: float | None,
     thresholds: PathLike | None,
     threshold: float | None,
+    force: bool = False,
+    strictest: bool = False,
 ) -> Decision | None:
     """The decision that a task is asked for; None where there are no thresholds.
 
-    The first of these that is there counts: `threshold`; `thresholds`; those of the preset; those
-    beside the model (`thresholds.json` in its folder, MODEL.thresholds.json beside an artefact);
-    those in the artefact's card. `far` is by default the smallest that the thresholds have, but at
-    least 1e-3.
+    The first of these that is there counts, here and in the kits of `export/`, which know neither
+    presets nor folders:
+
+    1. `threshold`, given by hand;
+    2. the file `thresholds`;
+    3. those of the preset;
+    4. those beside the model (`thresholds.json` in its folder, MODEL.thresholds.json beside an
+       artefact);
+    5. those in the artefact's card.
+
+    `far` is by default the smallest that is offered, but at least 1e-3, or with `strictest` simply
+    the smallest. A FAR at which fewer than ten false accepts are expected among the impostor pairs
+    is not offered, unless with `force`.
 
     Raises:
-        ValueError: for a threshold by hand together with a FAR or a file, a FAR that is not there,
-            or a file of another model or of another similarity.
+        ValueError: for a threshold that is not finite or out of range, one by hand together with a
+            FAR or a file, a FAR that is not offered, or a file of another model or of another
+            similarity.
     """
-    check_decision(far, thresholds, threshold)
+    check_decision(far, thresholds, threshold, similarity)
     if threshold is not None:
         return Decision(threshold, similarity or COSINE, "given by hand", None)
     name = str(model)
@@ -79,14 +109,26 @@ def make_decision(
             f"Received: {source} of {known.similarity}"
         )
     if far is None:
-        # Thresholds at the smallest FARs rest on a few pairs.
-        usual = [float(name) for name in known.at_far if float(name) >= 1e-3]
-        far = min(usual, default=max(float(name) for name in known.at_far))
-    return Decision(known.at(far), known.similarity, f"{Path(source).name}: {known.origin}", far)
+        far = known.offered(force)[0] if strictest else known.usual_far(force)
+    threshold, origin = known.at(far, force), f"{Path(source).name}: {known.origin}"
+    interval = known.interval(far)
+    return Decision(threshold, known.similarity, origin, far, known.impostor, interval)
 
 
-def check_decision(far: float | None, thresholds: PathLike | None, threshold: float | None) -> None:
-    """Raises ValueError for arguments that do not fit together, or thresholds that are damaged."""
+def check_decision(
+    far: float | None,
+    thresholds: PathLike | None,
+    threshold: float | None,
+    similarity: Similarity | None = None,
+) -> None:
+    """Raises ValueError for arguments that do not fit together or are out of range.
+
+    Also for a file of thresholds that is damaged.
+    """
+    if far is not None:
+        check_far(far)
+    if threshold is not None:
+        check_threshold(threshold, similarity or COSINE)
     if threshold is not None and (far is not None or thresholds is not None):
         raise ValueError(
             "`threshold` is a choice by hand: leave out `far` (--far) and `thresholds` "

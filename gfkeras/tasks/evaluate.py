@@ -62,9 +62,10 @@ class Evaluation:
         """Draws ROC, DET, scores and what else the protocol has into a folder."""
         return write_figures(folder, {name: make() for name, make in self.measured.figures.items()})
 
-    def thresholds(self) -> Thresholds:
+    def thresholds(self, force: bool = False) -> Thresholds:
         """Thresholds by FAR, for `compare` and `search`.
 
+        Those at which fewer than ten false accepts are expected are left out, unless with `force`.
         Raises ValueError for a protocol without a ROC curve, and too few impostor pairs.
         """
         curve = self.measured.curve
@@ -73,7 +74,8 @@ class Evaluation:
         day = datetime.datetime.now(tz=datetime.UTC).date().isoformat()
         pairs = f"{self.measured.measured}, {curve.impostor:,} impostor pairs"
         origin = f"{pairs}, {day}, gfkeras {__version__}"
-        return Thresholds.from_curve(curve, self.similarity, origin, self.embedder.fingerprint)
+        model = self.embedder.fingerprint
+        return Thresholds.from_curve(curve, self.similarity, origin, model, force=force)
 
     def record(self, command: str = "") -> Path:
         """Adds the results to the artefact's card and returns the card's path.

@@ -103,6 +103,7 @@ def search(
     far: float | None = None,
     thresholds: PathLike | None = None,
     threshold: float | None = None,
+    force: bool = False,
     similarity: Similarity | None = None,
     token: str | None = None,
     aligned: bool = False,
@@ -121,7 +122,7 @@ def search(
         gallery: a file, one ending in .db for Milvus Lite, or a Milvus URL.
         model: the model that the gallery was made with.
         top: people listed for a face.
-        far, thresholds, threshold, similarity, aligned, detector, flip, threads: as of
+        far, thresholds, threshold, force, similarity, aligned, detector, flip, threads: as of
             `gfkeras.tasks.compare.compare`.
         token: token of a Milvus cluster.
         face: which faces of the photo, "all" (default), "largest" or "central".
@@ -137,11 +138,11 @@ def search(
     """
     source = require_photo(photo)
     require_gallery(gallery)
-    check_decision(far, thresholds, threshold)
+    check_decision(far, thresholds, threshold, similarity)
     alignment = make_alignment(not aligned, detector, face, choose="all")
     embedder = Embedder(model, flip=flip, num_threads=threads)
     people = open_gallery(gallery, token, embedder)
-    decision = make_decision(model, embedder, similarity, far, thresholds, threshold)
+    decision = make_decision(model, embedder, similarity, far, thresholds, threshold, force)
     aligner = alignment(embedder.image_size)
     if aligner is None:
         faces = from_aligned(embedder.embed_files([source]))

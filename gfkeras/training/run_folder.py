@@ -1,12 +1,14 @@
 """The folder of a run and its result."""
 
+import contextlib
 import csv
 import dataclasses
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 from gfkeras.data import Faces, RecordSet
+from gfkeras.locks import only_writer
 from gfkeras.training.recipe import Recipe
 
 RECIPE_FILE = "recipe.toml"
@@ -14,6 +16,7 @@ SUMMARY_FILE = "summary.json"
 LOG_FILE = "log.csv"
 CHECKPOINTS = "checkpoints"
 IDENTITIES_FILE = "identities.txt"
+_LOCK_FILE = ".train.lock"
 # What the variables of a checkpoint depend on.
 _FIXED = ("model", "head", "optimizer", "dtype_policy")
 _RUN_FILES = (RECIPE_FILE, LOG_FILE, CHECKPOINTS, "best", "last")
@@ -40,6 +43,24 @@ def check_folder(out: Path, resume: bool, recipe: Recipe) -> None:
                     f"The run in {str(out)!r} cannot be resumed with another [{section}]: it was "
                     f"started with {key} = {before.get(key)!r}. Received: {now.get(key)!r}"
                 )
+
+
+@contextlib.contextmanager
+def only_training(out: Path) -> Iterator[None]:
+    """Makes the folder and locks it; ValueError where another training writes it.
+
+    Folders that were made here and that nothing was written to are removed at the end.
+    """
+    made = [folder for folder in (out, *out.parents) if not folder.exists()]
+    try:
+        out.mkdir(parents=True, exist_ok=True)
+        with only_writer(out, out / _LOCK_FILE):
+            yield
+    finally:
+        for folder in made:
+            # Not empty: somebody wrote something.
+            with contextlib.suppress(OSError):
+                folder.rmdir()
 
 
 def _leaves(table: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:

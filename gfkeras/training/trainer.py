@@ -1,5 +1,6 @@
 """Training from a recipe with `model.fit`."""
 
+import contextlib
 import dataclasses
 import json
 import os
@@ -71,8 +72,8 @@ def train(
         callbacks: further Keras callbacks; they see val_accuracy, val_auc and val_eer.
 
     Raises:
-        ValueError: if the recipe, the data, the devices or the folder do not fit, or the loss
-            stops being finite.
+        ValueError: if the recipe, the data, the devices or the folder do not fit, another training
+            writes the folder, or the loss stops being finite.
         ConnectionError: if another worker is lost.
         OSError: if the disk is full.
 
@@ -85,8 +86,25 @@ def train(
     out = Path(out)
     # First of all: TensorFlow's workers must be set up before anything else is done with it.
     distribution = open_distribution(recipe.training)
-    if distribution.is_chief:
-        run_folder.check_folder(out, resume, recipe)
+    with contextlib.ExitStack() as stack:
+        if distribution.is_chief:
+            run_folder.check_folder(out, resume, recipe)
+            stack.enter_context(run_folder.only_training(out))
+            # Another training may have ended meanwhile.
+            run_folder.check_folder(out, resume, recipe)
+        return _trained(recipe, data, out, heldout, distribution, resume, verbose, callbacks)
+
+
+def _trained(
+    recipe: Recipe,
+    data: str | os.PathLike[str] | FaceFolder | Faces | RecordSet,
+    out: Path,
+    heldout: FaceFolder | Faces | None,
+    distribution: Distribution,
+    resume: bool,
+    verbose: str | int,
+    callbacks: Sequence[keras.callbacks.Callback],
+) -> TrainingResult:
     faces, heldout_faces = load_faces(recipe.data, data, heldout)
     augmentation = build_augmentation(recipe.data, recipe.augmentation)
     replicas = distribution.num_replicas

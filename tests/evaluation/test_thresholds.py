@@ -6,24 +6,42 @@ import numpy as np
 import pytest
 
 from gfkeras.evaluation import COSINE, GROUP_AWARE, roc
-from gfkeras.evaluation.thresholds import Thresholds, beside, one_in, threshold_rows
+from gfkeras.evaluation.thresholds import (
+    Thresholds,
+    beside,
+    check_far,
+    check_threshold,
+    one_in,
+    threshold_rows,
+)
 
 CURVE = roc(np.linspace(0, 1, 200), np.arange(200) >= 100)
 
 
 def test_from_a_curve_to_a_file_and_back(tmp_path):
-    made = Thresholds.from_curve(CURVE, GROUP_AWARE, "some pairs", "abc")
+    # Of 100 impostor pairs one is expected at 1e-2.
+    assert list(Thresholds.from_curve(CURVE, GROUP_AWARE, "some pairs").at_far) == ["1e-1"]
+    made = Thresholds.from_curve(CURVE, GROUP_AWARE, "some pairs", "abc", force=True)
     assert list(made.at_far) == ["1e-1", "1e-2"]
     path = made.save(tmp_path / "t.json")
     assert Thresholds.load(path) == made
     impostors = np.linspace(0, 1, 200)[:100]
     for far in (0.1, 0.01):
-        assert (impostors >= made.at(far)).mean() <= far
-        assert (impostors >= made.at(far) - 0.01).mean() > far
+        assert (impostors >= made.at(far, force=True)).mean() <= far
+        assert (impostors >= made.at(far, force=True) - 0.01).mean() > far
+    with pytest.raises(ValueError, match=r"`far`.*100 impostor pairs.*1 are expected.*`force`"):
+        made.at(1e-2)
+    assert (made.usual_far(), made.usual_far(force=True)) == (0.1, 0.01)
+    low, high = made.interval(0.1)
+    assert (low, high) == (pytest.approx(0.0552, abs=1e-4), pytest.approx(0.1744, abs=1e-4))
     with pytest.raises(ValueError, match=r"1e-1, 1e-2 \(some pairs\).*Received: far=1e-3"):
         made.at(1e-3)
-    with pytest.raises(ValueError, match="1 / impostors"):
-        Thresholds.from_curve(CURVE, COSINE, "", fars=(1e-4,))
+    with pytest.raises(ValueError, match=r"10 / 100 impostor pairs.*`force`"):
+        Thresholds.from_curve(CURVE, COSINE, "", fars=(1e-2,))
+    with pytest.raises(ValueError, match="1 / 100 impostor pairs"):
+        Thresholds.from_curve(CURVE, COSINE, "", fars=(1e-4,), force=True)
+    with pytest.raises(ValueError, match="10 / 9 impostor pairs"):
+        Thresholds.from_curve(roc(np.linspace(0, 1, 10), np.arange(10) > 8), COSINE, "")
 
 
 @pytest.mark.parametrize(
@@ -32,6 +50,12 @@ def test_from_a_curve_to_a_file_and_back(tmp_path):
         lambda d: d.pop("similarity"), lambda d: d.update(version=2),
         lambda d: d.update(at_far={"0.001": 0.5}), lambda d: d.update(at_far={"x": 0.5}),
         lambda d: d.update(similarity={"beta": -1}), lambda d: d.update(at_far=[1]),
+        lambda d: d.update(at_far={"1e-1": np.nan}), lambda d: d.update(at_far={"1e-1": np.inf}),
+        lambda d: d.update(at_far={"1e-1": -1.1}), lambda d: d.update(at_far={"1e-1": 1.1}),
+        lambda d: d.update(at_far={"1e-1": "0.5"}), lambda d: d.update(at_far={"1e-1": True}),
+        lambda d: d.update(at_far={"nan": 0.5}), lambda d: d.update(at_far={"2e0": 0.5}),
+        lambda d: d.update(at_far={}), lambda d: d.update(impostor=0),
+        lambda d: d.update(impostor="1000"), lambda d: d.update(impostor=True),
     ],
 )  # fmt: skip
 def test_other_files_are_refused(tmp_path, change):
@@ -43,6 +67,21 @@ def test_other_files_are_refused(tmp_path, change):
         Thresholds.load(path)
     with pytest.raises(ValueError, match=r"none\.json must be thresholds"):
         Thresholds.load(tmp_path / "none.json")
+
+
+def test_a_threshold_lies_where_its_similarity_can():
+    for value in (-1, 0, 1, 0.5, np.float32(0.5)):
+        assert check_threshold(value) == value
+    for value in (np.nan, np.inf, -np.inf, 1.001, -1.001, True, "0.5", None, 10**400):
+        with pytest.raises(ValueError, match=r"`threshold` must be a finite number from -1 to 1"):
+            check_threshold(value)
+    # cos − β·D^γ of opposite faces of opposite groups.
+    assert check_threshold(-1.1, GROUP_AWARE) == -1.1
+    with pytest.raises(ValueError, match=r"from -1\.126 to 1"):
+        check_threshold(-1.2, GROUP_AWARE)
+    for far in (0, -1e-3, 1.5, np.nan, np.inf, None, "1e-3"):
+        with pytest.raises(ValueError, match="`far` must be a rate above 0"):
+            check_far(far)
 
 
 def test_rows_say_what_cannot_be_resolved():

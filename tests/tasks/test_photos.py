@@ -103,7 +103,7 @@ def test_a_gallery(people, broken, tmp_path):
     assert found.people == PEOPLE
     arguments = ("search", photo, gallery, "--threshold", "0.3", "--top", "2")
     assert found.to_json() == json_of(tmp_path, *arguments)
-    (unknown,) = search(photo, gallery, aligned=True, threshold=1.1).faces
+    (unknown,) = search(photo, gallery, aligned=True, threshold=0.999).faces
     assert (unknown.name, unknown.known) == (None, False)
     with pytest.raises(ValueError, match="this one was aligned"):
         found.draw(tmp_path / "found.png")
@@ -121,7 +121,30 @@ def test_a_gallery(people, broken, tmp_path):
         useless.require()
 
 
+def test_one_kind_of_score_stands_beside_the_threshold(people, capsys):
+    pair = [str(path) for path in sorted(people.glob("p0/*"))[:2]]
+    assert main(["compare", *pair, "--aligned"]) == 0
+    said = capsys.readouterr().out
+    assert "Cosine" in said
+    assert "Group-aware" not in said
+    # What the threshold rests on.
+    assert "6,848,158 impostor pairs: FAR 9.8e-04 to 1.0e-03 (95 %)" in " ".join(said.split())
+    assert main(["compare", *pair, "--aligned", "--group-aware", "--threshold", "0.2"]) == 0
+    said = capsys.readouterr().out
+    assert "Group-aware similarity" in said
+    assert "Cosine" not in said
+    # 6.8 of the 6,848,158 pairs.
+    assert main(["compare", *pair, "--aligned", "--far", "1e-6"]) == 2
+    assert "--force" in capsys.readouterr().err
+    found = compare(*pair, aligned=True, far=1e-6, force=True)
+    assert found.decision.to_json()["impostor_pairs"] == 6_848_158
+
+
 def test_cluster(people, tmp_path):
+    # The model's own threshold, at the smallest FAR that rests on enough pairs.
+    own = cluster(people, aligned=True)
+    assert own.threshold == pytest.approx(0.6067, abs=1e-4)
+    assert "1e-05" in own.origin
     calls = []
     found = cluster(people, aligned=True, threshold=0.4, progress=lambda *c: calls.append(c))
     assert (len(found.labels), len(found.photos)) == (PEOPLE * EACH, PEOPLE * EACH)
@@ -142,6 +165,9 @@ def test_cluster(people, tmp_path):
         (lambda p: compare(p, "none.jpg", "none"), "none.jpg: no such file"),
         (lambda p: compare(p, p, "none", thresholds="none.json"), "none.json must be thresholds"),
         (lambda p: compare(p, p, "none", threshold=0.4, far=0.1), "`threshold` is a choice by ha"),
+        (lambda p: compare(p, p, "none", threshold=np.nan), "`threshold` must be a finite"),
+        (lambda p: compare(p, p, "none", far=np.inf), "`far` must be a rate"),
+        (lambda p: cluster(p, "out", "none", threshold=np.nan), "`threshold` must be a finite"),
         (lambda p: compare(p, p, "none", detector="none.onnx"), "none.onnx"),
         (lambda p: compare(p, p, "none", aligned=True, face="central"), "`face` is of no use"),
         (lambda p: embed("none.jpg", model="none"), "none.jpg: no such file"),

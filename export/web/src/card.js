@@ -1,6 +1,8 @@
 /** The artefact's card, `MODEL.tflite.json`: what goes in, what comes out, its hash, thresholds. */
 
 const SMALLEST_USUAL_FAR = 1e-3;
+// A FAR at which fewer of the impostor pairs are expected to be accepted says little.
+const FEWEST_FALSE_ACCEPTS = 10;
 
 /**
  * What the page needs of a card.
@@ -63,12 +65,24 @@ export async function checkHash(bytes, sha256, url) {
 }
 
 /**
- * Thresholds by FAR, the loosest first.
+ * The thresholds of a model: those beside it, else those of its card, as in gfkeras.
+ *
+ * @param {any} beside content of MODEL.thresholds.json; null where there is none
+ * @param {object} card as `readCard` gives it
+ */
+export function chooseThresholds(beside, card) {
+  if (beside) return readThresholds(beside, card.fingerprints);
+  return readThresholds(card.thresholds, [card.fingerprint]);
+}
+
+/**
+ * Thresholds by FAR, the loosest first; FARs that rest on too few impostor pairs are not offered.
  *
  * @param {any} content as `Thresholds.save` of gfkeras writes it; null where there are none
  * @param {string[]} fingerprints of the model, any of which the thresholds may name
  * @returns {?{similarity: {beta: number, gamma: number, distance: string}, origin: string,
- *   points: {far: number, threshold: number}[], usual: number}} usual: the FAR to begin with
+ *   impostor: number, points: {far: number, threshold: number}[], usual: number}} usual: the FAR
+ *   to begin with
  * @throws {Error} for something else, and for thresholds of another model.
  */
 export function readThresholds(content, fingerprints) {
@@ -77,13 +91,31 @@ export function readThresholds(content, fingerprints) {
     .map(([far, threshold]) => ({ far: Number(far), threshold }))
     .sort((a, b) => b.far - a.far);
   const similarity = { beta: 0, gamma: 1 / 3, distance: "l2", ...content.similarity };
-  if (!points.length || !points.every((p) => p.far > 0 && Number.isFinite(p.threshold))) {
+  const { impostor } = content;
+  // What the similarity can reach; the group-aware one may lie below −1.
+  const farthest = similarity.distance === "squared-l2" ? 4 : 2;
+  const least = -1 - similarity.beta * farthest ** similarity.gamma - 1e-6;
+  const reachable = (value) => typeof value === "number" && value >= least && value <= 1 + 1e-6;
+  const right = points.every((p) => p.far > 0 && p.far <= 1 && reachable(p.threshold));
+  if (!points.length || !right || !Number.isInteger(impostor) || impostor < 1) {
     throw new Error("The thresholds are not as gfkeras evaluate --thresholds writes them.");
   }
   if (content.model && !fingerprints.includes(content.model)) {
     throw new Error("The thresholds are those of another model.");
   }
-  // Thresholds at the smallest FARs rest on a few pairs.
-  const usual = points.filter(({ far }) => far >= SMALLEST_USUAL_FAR * 0.999).at(-1) ?? points[0];
-  return { similarity, origin: content.origin ?? "", points, usual: usual.far };
+  const offered = points.filter(({ far }) => far * impostor > FEWEST_FALSE_ACCEPTS - 1e-5);
+  if (!offered.length) {
+    throw new Error(`The thresholds rest on ${impostor} impostor pairs only, which are too few.`);
+  }
+  const usual = offered.filter(({ far }) => far >= SMALLEST_USUAL_FAR * 0.999).at(-1) ?? offered[0];
+  return { similarity, origin: content.origin ?? "", impostor, points: offered, usual: usual.far };
+}
+
+/** Wilson's 95 % interval of a FAR, as if its impostor pairs were independent. */
+export function farInterval(far, impostor) {
+  const z = 1.959964;
+  const scale = 1 + (z * z) / impostor;
+  const middle = far + (z * z) / (2 * impostor);
+  const half = z * Math.sqrt((far * (1 - far)) / impostor + (z * z) / (4 * impostor ** 2));
+  return [Math.max((middle - half) / scale, 0), Math.min((middle + half) / scale, 1)];
 }

@@ -1,7 +1,7 @@
 /** The page: loads detector and model, takes two photos, compares their faces. */
 
 import { alignFace } from "./align.js";
-import { readThresholds } from "./card.js";
+import { chooseThresholds } from "./card.js";
 import { FaceDetector, largestFace } from "./detector.js";
 import { Embedder } from "./embedder.js";
 import { fetchJsonIfThere } from "./files.js";
@@ -39,9 +39,7 @@ async function load() {
     const [detector, embedder] = await Promise.all([FaceDetector.load(DETECTOR), Embedder.load(MODEL)]);
     const { card } = embedder;
     try {
-      thresholds = card.thresholds
-        ? readThresholds(card.thresholds, [card.fingerprint])
-        : readThresholds(await fetchJsonIfThere(`${MODEL}.thresholds.json`), card.fingerprints);
+      thresholds = chooseThresholds(await fetchJsonIfThere(`${MODEL}.thresholds.json`), card);
       if (thresholds) offerFars(thresholds, update);
     } catch (error) {
       standing = error;

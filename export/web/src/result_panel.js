@@ -1,7 +1,8 @@
 /** The result on the page: similarity, decision, groups, latency. */
 
+import { farInterval } from "./card.js";
 import { groupChart, groupText } from "./group_chart.js";
-import { GROUP_AWARE, cosine, similarityOf, softmax } from "./similarity.js";
+import { cosine, similarityOf, softmax } from "./similarity.js";
 
 const byId = (id) => document.getElementById(id);
 
@@ -30,26 +31,28 @@ export function offerFars(thresholds, onChange) {
  */
 export function showResult(faces, thresholds) {
   const [a, b] = faces.map(({ embedding }) => embedding);
-  const alike = cosine(a.embedding, b.embedding);
-  let explanation = `Cosine ${alike.toFixed(3)}. `;
+  let explanation = "";
   if (thresholds) {
     const far = Number(byId("far").value);
     const { threshold } = thresholds.points.find((point) => point.far === far);
     const similarity = similarityOf(a, b, thresholds.similarity);
     const same = similarity >= threshold;
     showVerdict(same ? "Same person" : "Different people", same ? "same" : "other");
-    const kind = thresholds.similarity.beta ? " of the group-aware similarity" : "";
-    explanation += `Threshold${kind} ${threshold.toFixed(3)} for 1 false accept in ${count(far)}. `;
+    // The score that decides, alone: another kind beside the threshold would invite comparing them.
+    const kind = thresholds.similarity.beta ? "Group-aware similarity" : "Cosine";
+    const [low, high] = farInterval(far, thresholds.impostor).map((rate) => rate.toExponential(1));
+    explanation += `${kind} ${similarity.toFixed(3)}. `;
+    explanation += `Threshold ${threshold.toFixed(3)} for 1 false accept in ${count(far)}, `;
+    explanation += `measured on ${thresholds.impostor.toLocaleString("en")} impostor pairs `;
+    explanation += `(95 %: ${low} to ${high}).`;
     showScale(similarity, threshold, same ? "same" : "other");
   } else {
+    const alike = cosine(a.embedding, b.embedding);
     showVerdict(`Similarity ${alike.toFixed(3)}`, "");
-    explanation += "No decision: the model has no thresholds. ";
+    explanation += `Cosine ${alike.toFixed(3)}. No decision: the model has no thresholds.`;
     showScale(alike, null, "");
   }
-  if (a.groupFeature) {
-    explanation += `Group-aware similarity ${similarityOf(a, b, GROUP_AWARE).toFixed(3)}.`;
-  }
-  byId("explanation").textContent = explanation.trim();
+  byId("explanation").textContent = explanation;
   showGroups(a, b);
   showLatency(faces.map(({ latency }) => latency));
 }

@@ -28,9 +28,6 @@ export function similarityOf(a, b, { beta, gamma, distance }) {
   return alike - beta * apart ** gamma;
 }
 
-/** The paper's group-aware similarity. */
-export const GROUP_AWARE = { beta: 0.1, gamma: 1 / 3, distance: "l2" };
-
 /** Probabilities from logits. */
 export function softmax(logits) {
   const largest = Math.max(...logits);

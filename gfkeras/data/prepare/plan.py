@@ -84,14 +84,19 @@ def connected(path: Path) -> Iterator[sqlite3.Connection]:
     """A connection to a database of the work folder, closed at the end.
 
     The files are temporary and a killed run writes them anew, so they need no journal. What does
-    not fit into a small cache is sorted on disk, beside the file.
+    not fit into a small cache is sorted on disk, beside the file. SQLite's errors, of which a full
+    disk is the likeliest, come as an OSError.
     """
-    database = sqlite3.connect(path)
+    database = None
     try:
+        database = sqlite3.connect(path)
         database.executescript(
             "PRAGMA journal_mode = OFF; PRAGMA synchronous = OFF; PRAGMA temp_store = FILE; "
             "PRAGMA cache_size = -4096; PRAGMA locking_mode = NORMAL;"
         )
         yield database
+    except sqlite3.Error as error:
+        raise OSError(f"{path} cannot be written or read: {error}; is the disk full?") from error
     finally:
-        database.close()
+        if database is not None:
+            database.close()

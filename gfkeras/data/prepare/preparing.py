@@ -21,8 +21,6 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
-from filelock import FileLock, Timeout
-
 from gfkeras.data.alignment import FaceAligner, FaceDetector, face_template
 from gfkeras.data.prepare.catalogue import HELDOUT, Catalogue
 from gfkeras.data.prepare.conversion import Conversion, convert_chunk
@@ -36,6 +34,7 @@ from gfkeras.data.records.manifest import MANIFEST_FILE, PAIRS_FILE, SKIPPED_FIL
 from gfkeras.data.records.shard_files import write_index
 from gfkeras.data.sources import Source, open_source
 from gfkeras.files import PathLike, replacing
+from gfkeras.locks import only_writer
 from gfkeras.processors import usable_processors
 from gfkeras.version import __version__
 
@@ -69,7 +68,7 @@ def prepare(
     Raises:
         ValueError: if the source, the options or the folder do not fit, if nothing usable
             was found, or if another process prepares into the folder.
-        RuntimeError: if a worker process was killed.
+        OSError: if the disk is full or cannot be written, or a worker process was killed.
 
     Example:
         result = prepare("photos", "records", PrepareOptions(align=True))
@@ -83,24 +82,13 @@ def prepare(
     _check_place(source, out)
     job = job_of(source, options)
     out.mkdir(parents=True, exist_ok=True)
-    lock = FileLock(out / LOCK_FILE)
-    try:
-        lock.acquire(timeout=0)
-    except Timeout:
-        raise ValueError(
-            f"`out` is being written by another process. Received: out={str(out)!r}"
-        ) from None
-    try:
+    with only_writer(out, out / LOCK_FILE):
         resumed = begin_job(out, job)
         if not (out / MANIFEST_FILE).is_file():
             report = progress or (lambda stage, done, total: None)
             _Stages(source, out, options, workers or usable_processors(), report).run()
         shutil.rmtree(out / WORK_FOLDER, ignore_errors=True)
         return _result(out, time.perf_counter() - started, resumed)
-    finally:
-        # While it is held: another run must not take a lock on a file that then goes.
-        (out / LOCK_FILE).unlink(missing_ok=True)
-        lock.release()
 
 
 @dataclasses.dataclass(frozen=True)

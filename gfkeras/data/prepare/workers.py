@@ -21,7 +21,8 @@ def run_all(
 
     `work` is a function of a module. Each process gets `shared` once and takes jobs as it becomes
     free, so there may be any number of them; with one worker this process does them all. Raises
-    what `work` raises, and RuntimeError if a process was killed, perhaps for want of memory.
+    what `work` raises, and ChildProcessError, an OSError, if a process was killed, perhaps for want
+    of memory.
     """
     if workers == 1:
         for job in jobs:
@@ -42,7 +43,7 @@ def run_all(
             for future in done:
                 yield future.result()
     except BrokenProcessPool as error:
-        raise RuntimeError(
+        raise ChildProcessError(
             "a worker process was killed, perhaps for want of memory; run the command again to "
             "go on, with fewer workers if need be"
         ) from error

@@ -13,10 +13,9 @@ _CHUNK = 512
 
 
 class Column:
-    """Rows in two parts: first what a file held, which may only be read, then what came since.
+    """Rows in two parts: first what a file held, then what came since.
 
-    Appending copies nothing of the first part. Changing a row of it copies that part to memory; a
-    column that is only read or appended to stays in the file's pages, which processes share.
+    Appending copies nothing of the first part.
     """
 
     def __init__(self, first: npt.NDArray[Any]):
@@ -52,8 +51,6 @@ class Column:
         """Replaces rows that are there."""
         beyond = rows >= len(self._first)
         if not beyond.all():
-            if not self._first.flags.writeable:
-                self._first = np.array(self._first)
             self._first[rows[~beyond]] = values[~beyond]
         self._room[rows[beyond] - len(self._first)] = values[beyond]
 
@@ -86,12 +83,16 @@ def joined_names(names: list[str]) -> dict[str, npt.NDArray[Any]]:
 
 
 def split_names(columns: dict[str, npt.NDArray[Any]]) -> list[str]:
-    """Takes the two columns out of `columns` and gives the names."""
+    """Takes the two columns out of `columns` and gives the names; ValueError for other content."""
     content = columns.pop("name_bytes").tobytes()
     ends = columns.pop("name_ends").tolist()
-    return [
-        content[start:end].decode("utf-8") for start, end in zip([0, *ends], ends, strict=False)
-    ]
+    starts = [0, *ends]
+    if ends != sorted(ends) or starts[-1] != len(content):
+        raise ValueError("the names do not end where it says")
+    names = [content[start:end].decode("utf-8") for start, end in zip(starts, ends, strict=False)]
+    if len(set(names)) != len(names):
+        raise ValueError("a name occurs twice")
+    return names
 
 
 def encode(rows: npt.NDArray[np.float32], storage: str) -> npt.NDArray[Any]:

@@ -12,6 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 from gfkeras.errors import require
+from gfkeras.files import private_folder
 
 Floats = npt.NDArray[np.float32]
 Integers = npt.NDArray[np.int64]
@@ -191,6 +192,9 @@ def connect(location: str, token: str | None) -> Any:
     if Path(location).is_file():
         # Milvus Lite before version 3 had such files.
         raise ValueError(f"{location} could not be opened: it is a file, not a Milvus Lite folder")
+    # Faces are personal data: nobody else may look into the folder.
+    if Path(location).parent.is_dir():
+        private_folder(location)
     with _logged() as causes, reported(location, "opened", causes):
         return milvus.MilvusClient(uri=location)
 

@@ -2,6 +2,7 @@
 
 import contextlib
 import functools
+import threading
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -20,7 +21,10 @@ _TILES = {
     "distance_compute_blas_query_bs": 256,
     "distance_compute_blas_database_bs": 16_384,
 }
-
+# How many threads search by these settings, and what they were before.
+_SEARCHING = threading.Lock()
+_searches = 0
+_usual: dict[str, int] = {}
 
 Floats = npt.NDArray[np.float32]
 Integers = npt.NDArray[np.int64]
@@ -76,7 +80,7 @@ class RowBlock:
 
 
 def _decoded(kept: npt.NDArray[Any]) -> Floats:
-    """Kept rows as directions: themselves, maybe in a mapped file, where they are float32."""
+    """Kept rows as directions: themselves where they are float32."""
     return kept if kept.dtype == np.float32 else decode(kept)
 
 
@@ -128,11 +132,19 @@ def _by_blas(faiss: Any) -> Iterator[None]:
     block: three times as long where other processes took the cores. The settings are the process's;
     they change nothing but speed.
     """
-    before = {name: getattr(faiss.cvar, name) for name in _TILES}
-    for name, value in _TILES.items():
-        setattr(faiss.cvar, name, value)
+    global _searches
+    with _SEARCHING:
+        # The first of several threads sets them, and the last one sets them back.
+        if not _searches:
+            _usual.update({name: getattr(faiss.cvar, name) for name in _TILES})
+            for name, value in _TILES.items():
+                setattr(faiss.cvar, name, value)
+        _searches += 1
     try:
         yield
     finally:
-        for name, value in before.items():
-            setattr(faiss.cvar, name, value)
+        with _SEARCHING:
+            _searches -= 1
+            if not _searches:
+                for name, value in _usual.items():
+                    setattr(faiss.cvar, name, value)

@@ -1,14 +1,24 @@
-"""The index in this process: templates in memory or in a mapped file."""
+"""The index in this process: templates in memory."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-from gfkeras.inference.gallery.column import Column, decode, encode
+from gfkeras.errors import one_of
+from gfkeras.inference.gallery.column import (
+    STORAGES,
+    Column,
+    decode,
+    encode,
+    joined_names,
+    split_names,
+)
+from gfkeras.inference.gallery.gallery_file import read_gallery_file, write_gallery_file
 from gfkeras.inference.gallery.row_block import RowBlock
 from gfkeras.inference.gallery.templates import Templates
 
@@ -17,7 +27,7 @@ BLOCK = 65_536
 
 
 class RowIndex:
-    """Templates in columns that grow, without holes; a part of them may lie in a file.
+    """Templates in columns that grow, without holes.
 
     Attributes:
         people: person of each row.
@@ -34,13 +44,23 @@ class RowIndex:
         self.columns: dict[str, Column] = {}
 
     @classmethod
-    def mapped(
-        cls, storage: str, names: list[str], columns: dict[str, npt.NDArray[Any]]
-    ) -> RowIndex:
-        """Makes an index whose columns lie in a file."""
-        rows = cls(storage)
-        rows.people = names
-        rows.row_of = {name: row for row, name in enumerate(names)}
+    def of_file(cls, storage: str, columns: dict[str, npt.NDArray[Any]]) -> RowIndex:
+        """The index of a file's columns; ValueError or KeyError for columns that are no index."""
+        rows, columns = cls(storage), dict(columns)
+        rows.people = split_names(columns)
+        rows.row_of = {name: row for row, name in enumerate(rows.people)}
+        if not rows.people:
+            return rows
+        kept, number = np.dtype(STORAGES[storage]), np.dtype("<f4")
+        expected = {
+            "embedding": (kept, 2), "photos": (np.dtype("<i4"), 1), "length": (number, 1),
+            "group_length": (number, 1),
+        }  # fmt: skip
+        if "group_feature" in columns:
+            expected["group_feature"] = (kept, 2)
+        found = {name: (column.dtype, column.ndim) for name, column in columns.items()}
+        if found != expected or {len(column) for column in columns.values()} != {len(rows)}:
+            raise ValueError(f"the columns are {found} for {len(rows)} names")
         rows.columns = {name: Column(column) for name, column in columns.items()}
         return rows
 
@@ -124,7 +144,7 @@ class RowIndex:
         """Nothing: all is in memory, and `Gallery.save` writes the file."""
 
     def close(self) -> None:
-        """Nothing: a mapped file keeps nobody waiting."""
+        """Nothing: a file that was read keeps nobody waiting."""
 
     def _encoded(self, templates: Templates) -> dict[str, npt.NDArray[Any]]:
         columns = {
@@ -136,3 +156,30 @@ class RowIndex:
         if templates.group_feature is not None:
             columns["group_feature"] = encode(templates.group_feature, self.storage)
         return columns
+
+
+def read_index(path: Path, storage: str | None = None) -> tuple[RowIndex, dict[str, str], bytes]:
+    """Index, metadata and head of a gallery's file.
+
+    Raises ValueError for one that is damaged, no gallery, or of another `storage`.
+    """
+    description, columns, head = read_gallery_file(path)
+    try:
+        kept = one_of("storage", description["storage"], STORAGES)
+        metadata = {str(key): str(value) for key, value in description["metadata"].items()}
+        index = RowIndex.of_file(kept, columns)
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        raise ValueError(f"{path} is damaged or no gallery: {error!r}") from error
+    if storage not in (None, kept):
+        raise ValueError(f"`storage` of {path} is {kept!r}. Received: storage={storage!r}")
+    return index, metadata, head
+
+
+def write_index(path: Path, index: RowIndex, metadata: dict[str, str]) -> bytes:
+    """Writes a gallery's file and returns its head."""
+    columns: dict[str, Any] = {
+        name: (column,) for name, column in joined_names(index.people).items()
+    }
+    columns |= {name: column.parts for name, column in index.columns.items()}
+    description = {"storage": index.storage, "metadata": metadata}
+    return write_gallery_file(path, description, columns)

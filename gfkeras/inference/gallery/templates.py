@@ -14,13 +14,15 @@ from gfkeras.evaluation.similarity import unit
 Floats = npt.NDArray[np.float32]
 
 
-class Embedded(Protocol):
-    """What enrolment and search take: `Embeddings`, or the `FileEmbeddings` of files."""
-
+class _Embedded(Protocol):
     @property
     def embedding(self) -> npt.NDArray[Any]: ...
     @property
     def group_feature(self) -> npt.NDArray[Any] | None: ...
+
+
+# What enrolment and search take: `Embeddings`, the `FileEmbeddings` of files, or an array (N, D).
+Embedded = _Embedded | npt.NDArray[Any]
 
 
 @dataclass(frozen=True, eq=False)
@@ -138,19 +140,28 @@ def require_direction(templates: Templates) -> None:
 
 def unit_rows(embeddings: Embedded) -> tuple[Floats, Floats | None]:
     """Embeddings and group features (or None) of length 1, finite, no embedding zero."""
-    embedding = np.asarray(embeddings.embedding, np.float32)
+    columns: tuple[Any, Any] = (embeddings, None)
+    if not isinstance(embeddings, np.ndarray | list | tuple):
+        if not hasattr(embeddings, "embedding"):
+            raise ValueError(
+                "`embeddings` must be what an Embedder gave, or an array of shape (N, D). "
+                f"Received: {type(embeddings).__name__}"
+            )
+        columns = (embeddings.embedding, getattr(embeddings, "group_feature", None))
+    try:
+        embedding: Floats = np.asarray(columns[0], np.float32)
+        group: Floats | None = None if columns[1] is None else np.asarray(columns[1], np.float32)
+    except (TypeError, ValueError) as error:
+        raise ValueError(f"`embeddings` must hold numbers. Received: {error}") from error
     if embedding.ndim != 2 or not embedding.size:
         raise ValueError(
             f"`embeddings` must hold (N, D) numbers, N ≥ 1. Received: shape {embedding.shape}"
         )
-    group = embeddings.group_feature
-    if group is not None:
-        group = np.asarray(group, np.float32)
-        if group.ndim != 2 or len(group) != len(embedding):
-            raise ValueError(
-                f"`embeddings` must have a group feature for each of {len(embedding)} rows. "
-                f"Received: shape {group.shape}"
-            )
+    if group is not None and (group.ndim != 2 or len(group) != len(embedding)):
+        raise ValueError(
+            f"`embeddings` must have a group feature for each of {len(embedding)} rows. "
+            f"Received: shape {group.shape}"
+        )
     for name, rows in (("embedding", embedding), ("group feature", group)):
         if rows is not None and not np.isfinite(rows).all():
             bad = int(np.flatnonzero(~np.isfinite(rows).all(axis=1))[0])
@@ -159,6 +170,11 @@ def unit_rows(embeddings: Embedded) -> tuple[Floats, Floats | None]:
     if len(empty):
         raise ValueError(f"`embeddings` must have a direction. Received: row {empty[0]} is all 0")
     return unit(embedding), None if group is None else unit(group)
+
+
+def model_of(embeddings: Embedded) -> str | None:
+    """Fingerprint of the model that made embeddings; None where they do not say."""
+    return getattr(embeddings, "model", None)
 
 
 def _means(

@@ -1,5 +1,7 @@
 """Keras models on any backend, and SavedModels."""
 
+import threading
+import weakref
 from pathlib import Path
 from typing import Any
 
@@ -10,27 +12,38 @@ from gfkeras.errors import require, unreadable
 from gfkeras.inference.runtimes.runtime import image_input, named_outputs
 from gfkeras.models.properties import as_outputs
 
+# One for each model, whichever runtimes have it.
+_LOCKS: weakref.WeakKeyDictionary[keras.Model, threading.Lock] = weakref.WeakKeyDictionary()
+_LOCKS_CHANGE = threading.Lock()
+
 
 class KerasModelRuntime:
-    """Runs a `keras.Model` in memory, compiled by its Keras backend."""
+    """Runs a `keras.Model` in memory, compiled by its Keras backend, one call at a time.
+
+    Keras makes its compiled function in the first call, and on JAX keeps a model's state in the
+    model during each: two calls at once would mix them up.
+    """
 
     compiles = True
     good_batch = 64
 
     def __init__(self, model: keras.Model):
         self.model = model
+        with _LOCKS_CHANGE:
+            self._lock = _LOCKS.setdefault(model, threading.Lock())
         shape = getattr(model, "input_shape", None)
         self.image_size, self.batch_size = image_input(
             shape if isinstance(shape, tuple) else None, f"`model` ({type(model).__name__})"
         )
 
     def run(self, images: np.ndarray) -> dict[str, np.ndarray]:
-        result: dict[str, Any] = as_outputs(self.model.predict_on_batch(images))
+        with self._lock:
+            result: dict[str, Any] = as_outputs(self.model.predict_on_batch(images))
         return {name: keras.ops.convert_to_numpy(value) for name, value in result.items()}
 
 
 class SavedModelRuntime:
-    """Runs the `serving_default` signature of a SavedModel folder."""
+    """Runs the `serving_default` signature of a SavedModel folder, for any number of threads."""
 
     compiles = False
     good_batch = 64

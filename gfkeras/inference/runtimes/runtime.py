@@ -11,7 +11,7 @@ import numpy as np
 
 
 class Runtime(Protocol):
-    """Runs one model.
+    """Runs one model, for several threads at once unless it has a `copy`, which is for another one.
 
     Attributes:
         image_size: height and width of the images it takes.

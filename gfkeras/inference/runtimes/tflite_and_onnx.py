@@ -20,17 +20,25 @@ class LiteRTRuntime:
     """Runs a .tflite file on the processor with XNNPACK; `num_threads` share a batch.
 
     A dynamic batch is run in parts of two images, and the input is resized only when their number
-    changes. Integer inputs and outputs are converted.
+    changes. Integer inputs and outputs are converted. One thread may use it at a time; each further
+    thread needs a `copy`, which runs the bytes that were read first, whatever happens to the file.
     """
 
     compiles = False
     good_batch = 16
 
-    def __init__(self, path: Path, num_threads: int = 1):
+    def __init__(self, path: Path, num_threads: int = 1, content: bytes | None = None):
         litert = load_litert()
         self._path = path
+        # Not mapped: a file that is cut short or replaced meanwhile would end the process, or make
+        # copies of another model.
+        self._content = path.read_bytes() if content is None else content
+        if not self._content:
+            raise unreadable(path, "a TFLite model", "it is empty")
         try:
-            self._interpreter = litert.Interpreter(model_path=str(path), num_threads=num_threads)
+            self._interpreter = litert.Interpreter(
+                model_content=self._content, num_threads=num_threads
+            )
             inputs, outputs = self._signature()
             self._input = inputs["index"]
         # The interpreter raises ValueError or RuntimeError by the kind of damage.
@@ -70,7 +78,7 @@ class LiteRTRuntime:
 
     def copy(self) -> LiteRTRuntime:
         """The same model with one thread, for a thread of its own: an interpreter serves one."""
-        return LiteRTRuntime(self._path, 1)
+        return LiteRTRuntime(self._path, 1, self._content)
 
     def _signature(self) -> tuple[dict, dict[str, int]]:
         """The input's details, and the tensor of each output."""
@@ -113,7 +121,7 @@ def _integers(detail: dict) -> _Integers:
 
 
 class OnnxRuntime:
-    """Runs an .onnx file on the processor; `num_threads` share a batch."""
+    """Runs an .onnx file on the processor; any number of threads may call it."""
 
     compiles = False
     good_batch = 8

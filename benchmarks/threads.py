@@ -1,0 +1,158 @@
+"""Threads that share an Embedder or a Gallery: wrong answers, and images a second.
+
+    python benchmarks/threads.py [MODEL …] [--calls 10000] [--seconds 3] [--json FILE]
+
+Each model (a preset, a model folder, a .tflite, .onnx or SavedModel; the bundled model by default)
+is called by 8 threads with batches of 1 to 4 images. An answer is wrong if an embedding differs by
+more than 1e-3 from the one that a single thread got. Then 1, 2 and 8 threads embed one image a
+call. For a .tflite, "one at a time" is the same with a lock around a single interpreter. The forms
+take turns, and the best of three rounds counts, since a busy machine only ever slows them down.
+
+The gallery has 20,000 people of 512 dimensions; its threads search it while one adds people.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import threading
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+
+import numpy as np
+
+from gfkeras.inference import Embedder, Embeddings, Gallery
+from gfkeras.zoo import DEFAULT_PRESET
+
+THREADS, ROUNDS = (1, 2, 8), 3
+
+
+def run_threads(count: int, work: Callable[[int], None]) -> float:
+    """Seconds that so many threads take, each for work(number)."""
+    threads = [threading.Thread(target=work, args=(number,)) for number in range(count)]
+    start = time.perf_counter()
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    return time.perf_counter() - start
+
+
+def wrong_answers(embedder: Embedder, calls: int) -> int:
+    """Of so many calls by 8 threads, those that got another answer or an error."""
+    rng = np.random.default_rng(0)
+    batches = [rng.integers(0, 256, (1 + n % 4, 112, 112, 3)).astype(np.uint8) for n in range(8)]
+    right = [embedder(batch).embedding for batch in batches]
+    wrong = [0] * 8
+
+    def work(number: int) -> None:
+        for _ in range(calls // 8):
+            try:
+                found = embedder(batches[number]).embedding
+            except (RuntimeError, ValueError):
+                wrong[number] += 1
+                continue
+            same = found.shape == right[number].shape
+            wrong[number] += not (same and np.abs(found - right[number]).max() < 1e-3)
+
+    run_threads(8, work)
+    return sum(wrong)
+
+
+def calls_a_second(call: Callable[[], object], threads: int, seconds: float) -> float:
+    counts, end = [0] * threads, time.perf_counter() + seconds
+
+    def work(number: int) -> None:
+        while time.perf_counter() < end:
+            call()
+            counts[number] += 1
+
+    taken = run_threads(threads, work)
+    return sum(counts) / taken
+
+
+def speeds(forms: dict[str, Callable[[], object]], seconds: float) -> dict[str, dict[int, float]]:
+    """Calls a second of each form, by the number of threads."""
+    best = {name: dict.fromkeys(THREADS, 0.0) for name in forms}
+    for _ in range(ROUNDS):
+        for threads in THREADS:
+            for name, call in forms.items():
+                found = calls_a_second(call, threads, seconds)
+                best[name][threads] = max(best[name][threads], found)
+    return best
+
+
+def of_a_model(model: str, calls: int, seconds: float) -> dict[str, object]:
+    embedder = Embedder(model)
+    image = np.random.default_rng(1).integers(0, 256, (1, 112, 112, 3)).astype(np.uint8)
+    embedder(image)
+    forms: dict[str, Callable[[], object]] = {"shared": lambda: embedder(image)}
+    if hasattr(embedder._runtimes.main, "copy"):
+        single, turn = Embedder(model), threading.Lock()
+
+        def one_at_a_time() -> None:
+            with turn:
+                single(image)
+
+        forms["one at a time"] = one_at_a_time
+    return {"wrong": wrong_answers(embedder, calls), "calls": calls} | speeds(forms, seconds)
+
+
+def of_a_gallery(seconds: float, people: int = 20_000) -> dict[str, object]:
+    rng = np.random.default_rng(0)
+    rows = rng.standard_normal((people, 512)).astype(np.float32)
+    gallery, probe = Gallery(), Embeddings(rows[7:8])
+    gallery.add([f"p{n}" for n in range(people)], Embeddings(rows))
+    turn, stop, wrong = threading.Lock(), threading.Event(), []
+
+    def search() -> None:
+        (found,) = gallery.search(probe, k=1)
+        if found[0].name != "p7":
+            wrong.append(found[0])
+
+    def one_at_a_time() -> None:
+        with turn:
+            search()
+
+    def change() -> None:
+        number = 0
+        while not stop.wait(0.01):
+            row = Embeddings(rng.standard_normal((1, 512)).astype(np.float32))
+            gallery.add(f"new{number}", row)
+            if number % 2:
+                gallery.remove(f"new{number - 1}")
+            number += 1
+
+    changing = threading.Thread(target=change)
+    changing.start()
+    found = speeds({"shared": search, "one at a time": one_at_a_time}, seconds)
+    stop.set()
+    changing.join()
+    return {"wrong": len(wrong)} | found
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("models", nargs="*", default=[DEFAULT_PRESET])
+    parser.add_argument("--calls", type=int, default=10_000)
+    parser.add_argument("--seconds", type=float, default=3.0)
+    parser.add_argument("--json", type=Path)
+    given = parser.parse_args()
+    results = {model: of_a_model(model, given.calls, given.seconds) for model in given.models}
+    results["gallery"] = of_a_gallery(given.seconds)
+    for name, found in results.items():
+        print(name)
+        for key, value in found.items():
+            if isinstance(value, dict):
+                value = ", ".join(f"{n} threads {speed:.0f}/s" for n, speed in value.items())
+            print(f"  {key}: {value}")
+    if given.json is not None:
+        given.json.write_text(json.dumps(results, indent=1) + "\n", encoding="utf-8")
+
+
+if __name__ == "__main__":
+    main()
