@@ -15,6 +15,7 @@ from contextvars import ContextVar
 from typing import Any
 
 from gfkeras.backend import missing_package, set_defaults
+from gfkeras.safe_text import printable
 
 __all__ = ["command_line", "main"]
 
@@ -60,6 +61,6 @@ def main(arguments: Sequence[str] | None = None) -> int:
         if isinstance(error, ModuleNotFoundError):
             error = missing_package(error)
         described = getattr(error, "format_message", error.__str__)()
-        message = " ".join(described.split()) or type(error).__name__
+        message = printable(" ".join(described.split())) or type(error).__name__
         print(f"gfkeras: error: {message}", file=sys.stderr)  # noqa: T201
         return 2

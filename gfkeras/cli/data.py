@@ -67,6 +67,7 @@ def prepare_command(
             progress=progress,
         )  # fmt: skip
     table(result.summary())
+    list_skipped(result.skipped_files, counted=False)
     if result.fitted:
         say(
             f"{result.fitted:,} images were not {size} and were scaled to fit, as if they were "

@@ -6,6 +6,7 @@ import csv
 from collections.abc import Iterator, Mapping
 from typing import Any
 
+from gfkeras import text_lists
 from gfkeras.data.sources import listing
 from gfkeras.data.sources.source import FileSource, Item, Refused
 from gfkeras.files import PathLike
@@ -51,8 +52,8 @@ class ImageListSource(FileSource):
         for line, row in self._rows():
             name = listing.posix(row["path"])
             if not name:
-                raise listing.unexpected(self.file, line, "a path", "an empty one")
-            reason = listing.image_problem(name)
+                raise text_lists.unexpected(self.file, line, "a path", "an empty one")
+            reason = listing.path_problem(name)
             landmarks = self._landmarks(line, row)
             identity = next((row[c] for c in IDENTITY_COLUMNS if c in row), "") or None
             yield Refused(name, reason) if reason else Item(name, identity, name, landmarks)
@@ -64,14 +65,14 @@ class ImageListSource(FileSource):
 
         def texts() -> Iterator[str]:
             nonlocal last
-            for number, text in listing.lines(self.file):
+            for number, text in text_lists.lines(self.file):
                 last = number
                 yield text + "\n"
 
         source = texts()
         header = next(source, None)
         if header is None:
-            raise listing.unexpected(self.file, 1, "a header with the column `path`", "no text")
+            raise text_lists.unexpected(self.file, 1, "a header with the column `path`", "no text")
         delimiter = "\t" if "\t" in header else ","
         columns = self._columns(next(csv.reader([header], delimiter=delimiter)))
         rows = csv.reader(source, delimiter=delimiter, strict=True)
@@ -80,24 +81,24 @@ class ImageListSource(FileSource):
                 values = next(rows, None)
             except csv.Error as error:
                 wanted = "tab-separated" if delimiter == "\t" else "comma-separated"
-                raise listing.unexpected(self.file, last, f"{wanted} values", error) from error
+                raise text_lists.unexpected(self.file, last, f"{wanted} values", error) from error
             if values is None:
                 return
             if len(values) != len(columns):
                 expected = f"{len(columns)} values ({', '.join(columns)})"
-                raise listing.malformed(self.file, last, expected, delimiter.join(values))
+                raise text_lists.malformed(self.file, last, expected, delimiter.join(values))
             yield last, {c: v.strip() for c, v in zip(columns, values, strict=True)}
 
     def _columns(self, header: list[str]) -> list[str]:
         columns = [name.strip().lower() for name in header]
         if "path" not in columns or len(set(columns)) != len(columns):
             expected = "a header of different names with the column `path`"
-            raise listing.malformed(self.file, 1, expected, ",".join(header))
+            raise text_lists.malformed(self.file, 1, expected, ",".join(header))
         landmarks = set(LANDMARK_COLUMNS) & set(columns)
         if landmarks and len(landmarks) != len(LANDMARK_COLUMNS):
             missing = [c for c in LANDMARK_COLUMNS if c not in landmarks]
             expected = f"all of {', '.join(LANDMARK_COLUMNS)} or none"
-            raise listing.unexpected(self.file, 1, expected, f"no {', '.join(missing)}")
+            raise text_lists.unexpected(self.file, 1, expected, f"no {', '.join(missing)}")
         return columns
 
     def _landmarks(
@@ -106,10 +107,10 @@ class ImageListSource(FileSource):
         values = [row[column] for column in LANDMARK_COLUMNS if column in row]
         if not any(values):
             return None
-        points = listing.five_points(values)
+        points = text_lists.five_points(values)
         if points is None:
             expected = "ten finite numbers x1, y1, …, x5, y5"
-            raise listing.malformed(self.file, line, expected, ", ".join(values))
+            raise text_lists.malformed(self.file, line, expected, ", ".join(values))
         return points
 
     def describe(self) -> dict[str, Any]:

@@ -6,12 +6,12 @@ import functools
 from collections.abc import Iterator
 from typing import Any, NamedTuple
 
+from gfkeras import text_lists
 from gfkeras.data.sources import listing
 from gfkeras.data.sources.source import FileSource, Item, NamedPair, Refused
 from gfkeras.files import IMAGE_SUFFIXES, PathLike
 
-# LFW's own suffix first: of two files that differ by it only, the usual one counts.
-_SUFFIXES = (".jpg", *sorted(IMAGE_SUFFIXES - {".jpg"}))
+_SUFFIXES = IMAGE_SUFFIXES
 
 
 class _Row(NamedTuple):
@@ -75,34 +75,34 @@ class LFWPairsSource(FileSource):
         return Refused(stem + _SUFFIXES[0], "no such file")
 
     def _rows(self) -> Iterator[_Row]:
-        numbered = listing.lines(self.pairs_file)
+        numbered = text_lists.lines(self.pairs_file)
         number, text = next(numbered, (1, ""))
         header = _fields(text)
-        if len(header) not in (1, 2) or not all(listing.is_count(f) and int(f) for f in header):
+        if len(header) not in (1, 2) or not all(text_lists.is_count(f) and int(f) for f in header):
             expected = 'numbers of folds and of pairs, as "10 300" or "500"'
-            raise listing.malformed(self.pairs_file, number, expected, text)
+            raise text_lists.malformed(self.pairs_file, number, expected, text)
         folds, each = (1, int(header[0])) if len(header) == 1 else map(int, header)
         count = 0
         for number, text in numbered:
             if count == folds * 2 * each:
                 expected = f"{count} pairs, as the first line says"
-                raise listing.malformed(self.pairs_file, number, expected, text)
+                raise text_lists.malformed(self.pairs_file, number, expected, text)
             fold, within = divmod(count, 2 * each)
             yield self._row(number, text, within < each, fold)
             count += 1
         if count < folds * 2 * each:
             expected = f"{folds * 2 * each} pairs, as the first line says"
-            raise listing.unexpected(self.pairs_file, number, expected, count)
+            raise text_lists.unexpected(self.pairs_file, number, expected, count)
 
     def _row(self, line: int, text: str, same: bool, fold: int) -> _Row:
         fields = _fields(text)
         wanted = "a genuine pair, name i j" if same else "an impostor pair, name i name j"
         numbers = (fields[1:3] if same else fields[1::2]) if len(fields) == 4 - same else []
-        if not numbers or not all(listing.is_count(n) and int(n) for n in numbers):
-            raise listing.malformed(self.pairs_file, line, f"{wanted} with numbers from 1", text)
+        if not numbers or not all(text_lists.is_count(n) and int(n) for n in numbers):
+            raise text_lists.malformed(self.pairs_file, line, f"{wanted} with numbers from 1", text)
         other = fields[0] if same else fields[2]
         if not same and other == fields[0]:
-            raise listing.malformed(self.pairs_file, line, f"{wanted} of two people", text)
+            raise text_lists.malformed(self.pairs_file, line, f"{wanted} of two people", text)
         return _Row((fields[0], int(numbers[0])), (other, int(numbers[1])), same, fold)
 
     def describe(self) -> dict[str, Any]:

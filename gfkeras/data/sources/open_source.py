@@ -12,12 +12,13 @@ from gfkeras.data.sources.ijb import IJBSource
 from gfkeras.data.sources.image_list import ImageListSource
 from gfkeras.data.sources.lfw_pairs import LFWPairsSource
 from gfkeras.data.sources.megaface import MegaFaceSource
-from gfkeras.data.sources.mxnet_records import MXNetRecordsSource
+from gfkeras.data.sources.mxnet_records import MXNetRecordsSource, record_files
 from gfkeras.data.sources.source import FolderSource, Source
 from gfkeras.data.sources.tfds import TFDSSource
 from gfkeras.data.sources.verification_bin import VerificationBinSource
 from gfkeras.data.sources.youtube_faces import FOLDERS as YOUTUBE_FOLDERS
 from gfkeras.data.sources.youtube_faces import YouTubeFacesSource
+from gfkeras.data.walk import entries
 from gfkeras.errors import by_name, nearest, unknown_name
 
 _TFDS = "tfds:"
@@ -106,10 +107,10 @@ def _folder_format(folder: Path) -> str | None:
         return "ijb"
     if any((folder / name).is_dir() for name in YOUTUBE_FOLDERS):
         return "ytf"
-    if any(folder.glob("*.rec")):
+    if record_files(folder):
         return "recordio"
     if (folder / "dataset_info.json").is_file():
         return "tfds"
-    if any(entry.is_dir() and not entry.name.startswith(".") for entry in folder.iterdir()):
+    if any(entry.is_folder and entry.problem is None for entry in entries(folder)):
         return "folder"
     return None
