@@ -80,6 +80,11 @@ def fields(text: str, delimiter: str | None = None) -> list[str]:
     return [unquoted(field.strip()) for field in text.strip(" \r\n").split(delimiter or "\t")]
 
 
+def delimiter_of(header: str) -> str:
+    """What parts the columns of a table: tabs if there are any, else commas, else semicolons."""
+    return next((character for character in "\t,;" if character in header), ",")
+
+
 def unquoted(field: str) -> str:
     """A field without the double quotes around it, in which a doubled quote is one."""
     if len(field) > 1 and field[0] == field[-1] == '"':
@@ -120,6 +125,11 @@ def five_points(values: Sequence[str]) -> tuple[tuple[float, float], ...] | None
     return tuple(zip(numbers[::2], numbers[1::2], strict=True))
 
 
+def is_number(text: str) -> bool:
+    """Whether a field is a number, finite or not."""
+    return _NUMBER.fullmatch(text) is not None
+
+
 def label_name(text: str) -> str | None:
     """The identity that a label stands for: "7" of 7 and 7.0, a name as it is.
 
@@ -131,4 +141,4 @@ def label_name(text: str) -> str | None:
     whole = _FLOAT.fullmatch(text)
     if whole is not None and is_count(whole.group(1)):
         return whole.group(1)
-    return None if _NUMBER.fullmatch(text) else text
+    return None if is_number(text) else text

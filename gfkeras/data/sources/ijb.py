@@ -63,7 +63,7 @@ class IJBMetadata:
         file = meta_file(root, subset, "face_tid_mid.txt")
         names, templates, medias = [], array("q"), array("q")
         for line, text in text_lists.lines(file):
-            fields = text.split()
+            fields = text_lists.fields(text)
             if len(fields) != 3 or not all(map(_is_int, fields[1:])):
                 raise text_lists.malformed(file, line, "name, template, media", text)
             names.append(fields[0])
@@ -140,7 +140,7 @@ def image_rows(
     """(line, name, landmarks, detector's score) of each image, read as it goes."""
     file = _points_file(root, subset)
     for line, text in text_lists.lines(file):
-        name, *fields = text.split()
+        name, *fields = text_lists.fields(text)
         points = text_lists.five_points(fields[:10])
         score = text_lists.finite(fields[10]) if len(fields) == 11 else None
         if points is None or score is None:

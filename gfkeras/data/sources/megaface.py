@@ -153,7 +153,8 @@ class MegaFaceSource(FileSource):
             return None
         if ".json" in file.name:
             return map(listing.posix, _json_paths(file))
-        return (listing.posix(text) for _, text in text_lists.lines(file))
+        texts = (text_lists.unquoted(text.strip()) for _, text in text_lists.lines(file))
+        return map(listing.posix, texts)
 
     def _noises(self, part: str) -> set[str]:
         """File names (FaceScrub) or the last three parts of paths; a few hundred of each."""

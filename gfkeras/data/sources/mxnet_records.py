@@ -98,8 +98,9 @@ class MXNetRecordsSource(Source):
 
     def _item(self, header: _Header, key: int | None, offset: int, new: bool) -> Item | Refused:
         label = header.labels[0]
-        if not math.isfinite(label):
-            return Refused(f"record at byte {offset}", f"a label that is no number: {label}")
+        if not math.isfinite(label) or label < 0 or label != int(label):
+            reason = f"a label that is no whole number of 0 or more ({label:g})"
+            return Refused(f"record at byte {offset}", reason, "label")
         identity = str(int(label))
         name = f"{identity}/{header.key if key is None else key:09d}"
         if new:
@@ -137,7 +138,7 @@ class MXNetRecordsSource(Source):
     def _index_lines(self) -> Iterator[tuple[int, int]]:
         assert self.index is not None
         for number, line in text_lists.lines(self.index):
-            fields = line.split("\t")
+            fields = line.split()
             if len(fields) != 2 or not all(text_lists.is_count(f, bits=64) for f in fields):
                 raise text_lists.malformed(self.index, number, "key, tab, offset", line)
             key, offset = map(int, fields)

@@ -250,7 +250,7 @@ def test_lfw_pairs(lfw):
         "Cy/Cy_0012.jpg",
         "Cy/Cy_0007.jpg",
     ]
-    assert items[-1] == Refused("Cy/Cy_0007.jpg", "no such file")
+    assert items[-1] == Refused("Cy/Cy_0007.jpg", "no such file", "missing")
     assert items[2].identity == "Bo B"
     assert source.read(items[3].locator) == b"png"
     pairs = list(source.pairs())
