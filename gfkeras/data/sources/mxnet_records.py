@@ -138,7 +138,7 @@ class MXNetRecordsSource(Source):
     def _index_lines(self) -> Iterator[tuple[int, int]]:
         assert self.index is not None
         for number, line in text_lists.lines(self.index):
-            fields = line.split()
+            fields = line.split("\t")
             if len(fields) != 2 or not all(text_lists.is_count(f, bits=64) for f in fields):
                 raise text_lists.malformed(self.index, number, "key, tab, offset", line)
             key, offset = map(int, fields)

@@ -75,6 +75,7 @@ def test_round_trip(tmp_path_factory, records):
             st.one_of(
                 st.integers(0, 99).map(float),
                 st.lists(st.integers(0, 99).map(float), min_size=1, max_size=4),
+                st.integers(0, 99).map(lambda label: [float(label), struct.unpack("<f", M)[0]]),
             ),
             st.one_of(st.integers(1, 1 << 40), st.just(0xCED7230A), st.just(0xCED7230A << 32)),
             pieces.map(b"".join).filter(bool),
