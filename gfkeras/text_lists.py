@@ -92,6 +92,13 @@ def unquoted(field: str) -> str:
     return field
 
 
+def quoted(text: str) -> str:
+    """A text as a field that `lines` and `unquoted` take for itself: no comment, no blanks lost."""
+    if text[:1] in ("#", '"') or text != text.strip():
+        return '"' + text.replace('"', '""') + '"'
+    return text
+
+
 def malformed(path: Path, line: int, expected: str, text: object) -> ValueError:
     """The error for a line that is not as it should be, quoting it."""
     return unexpected(path, line, expected, repr(text)[:300])

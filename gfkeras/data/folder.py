@@ -14,7 +14,7 @@ from gfkeras.data.sources.listing import existing_folder
 from gfkeras.data.walk import left_out, people_in, photos_in, usual_last
 from gfkeras.files import PathLike, file_below, replacing
 from gfkeras.safe_text import person_name
-from gfkeras.text_lists import lines, malformed, unexpected, unquoted
+from gfkeras.text_lists import lines, malformed, quoted, unexpected, unquoted
 
 
 class FaceFolder:
@@ -243,25 +243,24 @@ def write_image_list(path: PathLike, images: Iterable[tuple[str, str]]) -> None:
     """Writes (path, person) as `read_image_list` reads them, whole or not at all.
 
     The person is left out where it is the folder's name. A name that is no UTF-8 keeps its bytes.
-
-    Raises ValueError for a name with a tab or a line feed, which a line cannot hold.
+    Raises ValueError as `check_listable`.
     """
+    images = list(images)
+    check_listable(images)
     with (
         replacing(path) as temporary,
         temporary.open("w", encoding="utf-8", errors="surrogateescape", newline="\n") as file,
     ):
         for name, person in images:
-            if any(character in name + person for character in "\t\r\n"):
-                raise ValueError(
-                    "`images` must name files without tabs and line feeds, which a list cannot "
-                    f"hold: rename it. Received: {name!r} of {person!r}"
-                )
             own = PurePosixPath(name).parts[0] == person and "/" in name
-            file.write(f"{_cell(name)}\n" if own else f"{_cell(name)}\t{_cell(person)}\n")
+            file.write(f"{quoted(name)}\n" if own else f"{quoted(name)}\t{quoted(person)}\n")
 
 
-def _cell(text: str) -> str:
-    """A text as the reader takes it for itself: no comment, and no blanks lost."""
-    if text[:1] in '#"' or text != text.strip():
-        return '"' + text.replace('"', '""') + '"'
-    return text
+def check_listable(images: Iterable[tuple[str, str]]) -> None:
+    """Raises ValueError for a name with a tab or a line feed, which no line of a list can hold."""
+    for name, person in images:
+        if any(character in name + person for character in "\t\r\n"):
+            raise ValueError(
+                "`images` must name files without tabs and line feeds, which a list cannot hold: "
+                f"rename it. Received: {name!r} of {person!r}"
+            )

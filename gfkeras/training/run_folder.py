@@ -9,12 +9,14 @@ from typing import Any
 from gfkeras.data import Faces, RecordSet
 from gfkeras.files import csv_file
 from gfkeras.safe_text import csv_cell, utf8
+from gfkeras.text_lists import quoted
 from gfkeras.training.recipe import Recipe
 
 RECIPE_FILE = "recipe.toml"
 SUMMARY_FILE = "summary.json"
 LOG_FILE = "log.csv"
 SKIPPED_FILE = "skipped.csv"
+_LINE_ENDS = str.maketrans({"\n": "\\n", "\r": "\\r", "\t": "\\t"})
 CHECKPOINTS = "checkpoints"
 IDENTITIES_FILE = "identities.txt"
 # What the variables of a checkpoint depend on.
@@ -76,7 +78,9 @@ def add_skipped(out: Path, skipped: dict[Path, str]) -> None:
 
 
 def _write_lines(path: Path, lines: list[str]) -> None:
-    path.write_text("".join(f"{utf8(line)}\n" for line in lines), encoding="utf-8")
+    # A name stays in its line, and is read as it is.
+    kept = (quoted(utf8(line)).translate(_LINE_ENDS) for line in lines)
+    path.write_text("".join(f"{line}\n" for line in kept), encoding="utf-8", newline="\n")
 
 
 @dataclasses.dataclass(frozen=True)

@@ -200,3 +200,13 @@ def test_image_lists_keep_every_name(tmp_path):
     assert read_image_list(path) == {**images, " b.png ": " c"}
     with pytest.raises(ValueError, match="without tabs and line feeds"):
         write_image_list(path, [("a\n.png", "a")])
+
+
+def test_a_run_keeps_its_identities_line_by_line(tmp_path):
+    pytest.importorskip("keras")
+    from gfkeras.training.run_folder import _write_lines
+
+    names = ["Ana", "# 1", '"B"', " c ", "d\x0be\x85f", "g\nh\ti", "p\udce9"]
+    _write_lines(tmp_path / "identities.txt", names)
+    kept = ["Ana", "# 1", '"B"', " c ", "d\x0be\x85f", "g\\nh\\ti", "p\\xe9"]
+    assert read_names(tmp_path / "identities.txt") == kept
