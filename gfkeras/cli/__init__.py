@@ -7,6 +7,7 @@ so that `--help` and `--version` answer at once.
 
 from __future__ import annotations
 
+import io
 import os
 import shlex
 import sys
@@ -15,7 +16,7 @@ from contextvars import ContextVar
 from typing import Any
 
 from gfkeras.backend import missing_package, set_defaults
-from gfkeras.safe_text import printable
+from gfkeras.safe_text import printable, utf8
 
 __all__ = ["command_line", "main"]
 
@@ -27,7 +28,7 @@ def command_line() -> str:
 
     Such as `gfkeras evaluate face.tflite --data lfw --pairs pairs.txt`.
     """
-    return shlex.join(["gfkeras", *_ARGUMENTS.get()])
+    return utf8(shlex.join(["gfkeras", *_ARGUMENTS.get()]))
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -37,6 +38,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
         arguments: without the program's name; those of the process by default.
     """
     set_defaults()
+    for stream in (sys.stdout, sys.stderr):
+        # A name that the terminal's encoding does not have is escaped and ends no command.
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")
     import typer
 
     from gfkeras.cli.app import app

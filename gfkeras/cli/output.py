@@ -55,7 +55,7 @@ def show(grid: Any) -> None:
     """Prints a table of rich as it is."""
     from rich.console import Console
 
-    Console(highlight=False, markup=False).print(grid)
+    Console(highlight=False, markup=False, emoji=False).print(grid)
 
 
 def text(value: Any) -> str:
@@ -74,8 +74,10 @@ def mib(size: int | None) -> str:
 
 def list_skipped(skipped: Sequence[tuple[Any, str]], most: int = 10, counted: bool = True) -> None:
     """Names the first of the files that were left out, and counts the reasons of the others."""
-    from gfkeras.data.walk import reason_counts
+    from gfkeras.data.walk import reason_counts, usual_last
 
+    skipped = list(skipped)
+    usual_last(skipped)
     for path, reason in skipped[:most]:
         say(f"skipped {path}: {reason}")
     if counted and (more := skipped[most:]):

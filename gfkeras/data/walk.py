@@ -12,7 +12,7 @@ import os
 import stat
 from collections.abc import Collection, Iterable
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from gfkeras.files import IMAGE_SUFFIXES, PathLike, natural_key
 from gfkeras.safe_text import person_name
@@ -26,6 +26,7 @@ REASONS = {
     "few-images": "fewer images than asked for",
     "same-name": "named as another person, in another form of Unicode",
     "repeated": "a link to a folder that is taken already",
+    "above": "a link to a folder that this one lies in",
     "missing": "a link to nothing",
     "special": "not a regular file",
     "empty": "the file is empty",
@@ -165,12 +166,15 @@ def people_in(root: Path) -> People:
         else:
             found.loose.append(entry)
     taken: set[tuple[int, int]] = set()
+    above: set[tuple[int, int]] = set()
     if any(entry.is_link for entry in folders):
         taken = {_identity(entry.path) for entry in folders if not entry.is_link}
-        taken.add(_identity(root))
+        above = _above(root)
     for entry in folders:
         name = person_name(entry.path.name)
-        if entry.is_link and _identity(entry.path) in taken:
+        if entry.is_link and _identity(entry.path) in above:
+            found.left_out.append(entry.left_out("above"))
+        elif entry.is_link and _identity(entry.path) in taken:
             found.left_out.append(entry.left_out("repeated"))
         elif name in found.folders:
             found.left_out.append(entry.left_out("same-name"))
@@ -184,6 +188,8 @@ def people_in(root: Path) -> People:
 def photos_below(root: Path) -> Photos:
     """The photos in a folder and its folders; each folder once, whatever links lead to it."""
     found, links, seen = Photos(), [root], set()
+    # A link to a folder above would lead through the whole disk.
+    above = _above(root) - {_identity(root)}
     # Links wait until all true folders are walked, which are then listed under their own names.
     while links:
         folders = [links.pop(0)]
@@ -194,8 +200,9 @@ def photos_below(root: Path) -> Photos:
             except OSError as error:
                 found.left_out.append(_unreadable(folder, error))
                 continue
-            if identity in seen:
-                found.left_out.append(left_out(folder, "repeated"))
+            if identity in seen or identity in above:
+                kind = "repeated" if identity in seen else "above"
+                found.left_out.append(left_out(folder, kind))
                 continue
             seen.add(identity)
             for entry in listed:
@@ -231,8 +238,8 @@ def photos_of(sources: PathLike | Iterable[PathLike]) -> Photos:
     return found
 
 
-def usual_last(skipped: list[tuple[Path, str]] | list[LeftOut]) -> None:
-    """Moves hidden files and leftovers of systems to the end of a list: nobody misses them."""
+def usual_last(skipped: list[Any]) -> None:
+    """Moves hidden files and leftovers of systems to the end of a list of (path, reason)."""
     skipped.sort(key=lambda left: left[1].startswith(_USUAL_WORDS))
 
 
@@ -300,6 +307,12 @@ def is_image(head: bytes) -> bool:
         len(head) > 3 and head[:1] == b"P" and head[1] in b"123456"
         and head[2] in b" \t\r\n" and head[3] in b"0123456789# \t\r\n"
     )  # fmt: skip
+
+
+def _above(root: Path) -> set[tuple[int, int]]:
+    """A folder and those that it lies in."""
+    place = root.resolve()
+    return {_identity(folder) for folder in (place, *place.parents)}
 
 
 def _identity(folder: Path) -> tuple[int, int]:

@@ -133,6 +133,8 @@ def test_links_are_followed_once(tmp_path):
     (root / "p1" / "loop").symlink_to("..")
     (root / "p1" / "2.jpg").symlink_to("1.jpg")
     (root / "self").symlink_to("self")
+    (root / "up").symlink_to("/")
+    (root / "p2" / "up").symlink_to(tmp_path)
     (root / "gone").symlink_to("nowhere")
     (tmp_path / "elsewhere" / "p3" / "back").symlink_to(root)
     names, reasons = below(root)
@@ -141,13 +143,14 @@ def test_links_are_followed_once(tmp_path):
         ("a", "p1/loop", "p3/back"), REASONS["repeated"]
     )
     assert reasons["gone"] == "a link to nothing"
+    assert reasons["up"] == reasons["p2/up"] == "a link to a folder that this one lies in"
     assert reasons["self"] in (
         "a link to nothing",
         "cannot be read (Too many levels of symbolic links)",
     )
     people = people_in(root)
     assert list(people.folders) == ["p1", "p2", "p3"]
-    assert {left.path.name for left in people.left_out} == {"a", "self", "gone"}
+    assert {left.path.name for left in people.left_out} == {"a", "self", "gone", "up"}
 
 
 def test_pipes_sockets_and_devices_are_never_opened(tmp_path):

@@ -215,10 +215,11 @@ class _Stages:
             for name, kind, reason in catalogue.skipped():
                 write([PurePosixPath(name), kind, reason])
         height, width = self.options.size
+        job = job_of(self.source, self.options)
         manifest.Manifest(
             gfkeras=__version__,
-            source=self.source.describe(),
-            options=job_of(self.source, self.options)["options"],
+            source=job["source"],
+            options=job["options"],
             template=_template(self.options.size) if self.options.align else None,
             image=manifest.ImageFormat(height=height, width=width),
             counts=manifest.Counts(
