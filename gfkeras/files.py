@@ -154,14 +154,20 @@ def natural_key(text: str) -> list[tuple[int, int, str]]:
 
 
 def file_below(root: Path, name: str) -> Path:
-    """`root / name`, or where that is no file, the same in another form of Unicode.
+    """`root / name`, or where that is no file, the same name as another system writes it.
 
-    Lists and folders made on macOS and elsewhere write "é" in two ways.
+    Lists and folders made on macOS and elsewhere write "é" in two ways, and Windows parts folders
+    by backslashes.
     """
     path = root / name
-    if not name.isascii() and not path.is_file():
-        for form in ("NFC", "NFD"):
-            other = root / unicodedata.normalize(form, name)
+    if path.is_file() or (name.isascii() and "\\" not in name):
+        return path
+    slashed = name.replace("\\", "/")
+    # A list must not climb out by a way that was not looked at.
+    names = [name] if ".." in slashed.split("/") else [name, slashed]
+    for form in ("NFC", "NFD"):
+        for each in names:
+            other = root / unicodedata.normalize(form, each)
             if other.is_file():
                 return other
     return path

@@ -41,8 +41,8 @@ def lines(path: Path, keep_bytes: bool = False) -> Iterator[tuple[int, str]]:
         OSError: for a file that cannot be opened.
     """
     with path.open("rb") as file:
-        start = file.read(4)
-        file.seek(0)
+        # A look without moving on: a shell's <(…) cannot go back.
+        start = file.peek(4)
         encoding = next((name for mark, name in _MARKS.items() if start.startswith(mark)), "utf-8")
         errors = "surrogateescape" if encoding.startswith("utf-8") else "strict"
         text = io.TextIOWrapper(file, encoding, errors, newline=None)

@@ -221,6 +221,9 @@ def read_image_list(path: PathLike) -> dict[str, str]:
     expected = "a text file with one image a line"
     for number, line in _lines(place, "images", expected, keep_bytes=True):
         name, _, person = (unquoted(part.strip()) for part in line.partition("\t"))
+        if "\\" in name and "/" not in name:
+            # A list made on Windows.
+            name = name.replace("\\", "/")
         parts = PurePosixPath(name).parts
         if not name or PurePosixPath(name).is_absolute() or ".." in parts:
             problem = "a path below the folder of people"

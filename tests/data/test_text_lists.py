@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import codecs
+import os
 
 import pytest
 from PIL import Image
@@ -20,6 +21,7 @@ from gfkeras.data.sources import (
 )
 from gfkeras.evaluation import read_pairs
 from gfkeras.text_lists import fields, label_name, lines
+from gfkeras.toml_errors import toml_values
 
 ENCODINGS = {
     "plain": lambda text: text.encode(),
@@ -210,3 +212,23 @@ def test_a_run_keeps_its_identities_line_by_line(tmp_path):
     _write_lines(tmp_path / "identities.txt", names)
     kept = ["Ana", "# 1", '"B"', " c ", "d\x0be\x85f", "g\\nh\\ti", "p\\xe9"]
     assert read_names(tmp_path / "identities.txt") == kept
+
+
+def test_lists_and_recipes_of_windows(root, tmp_path):
+    images = write(tmp_path, "Bo\\Bo_0001.png\nZoë\\Zoë_0002.png\n", "windows")
+    assert FaceFolder(root, images=images).identities == ["Bo", "Zoë"]
+    text = "first,second,same\nBo\\Bo_0001.png,Bo\\Bo_0002.png,1\n"
+    pairs = read_pairs(write(tmp_path, text, "windows", "pairs.csv"), root)
+    assert all(path.is_file() for path in pairs.files())
+    with pytest.raises(ValueError, match="line 1: expected a path below"):
+        read_image_list(write(tmp_path, "Bo\\..\\..\\secret.png\n"))
+    recipe = write(tmp_path, "[training]\nepochs = 3\n", "windows", "recipe.toml")
+    assert toml_values(recipe) == {"training": {"epochs": 3}}
+
+
+def test_a_list_may_come_from_a_pipe(tmp_path):
+    reading, writing = os.pipe()
+    os.write(writing, codecs.BOM_UTF8 + b"Bo\nAnn\n")
+    os.close(writing)
+    assert read_names(f"/dev/fd/{reading}") == ["Bo", "Ann"]
+    os.close(reading)
