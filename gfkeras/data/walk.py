@@ -252,6 +252,13 @@ def reason_counts(skipped: Collection[tuple[object, str]]) -> dict[str, int]:
     return dict(sorted(counts.items(), key=lambda item: -item[1]))
 
 
+def left_out_note(skipped: Collection[tuple[object, str]]) -> str:
+    """A sentence on what was left out: how much, for which reasons, and the first of it."""
+    reasons = "; ".join(f"{count:,} × {words}" for words, count in reason_counts(skipped).items())
+    first = next(iter(skipped))[0]
+    return f"{len(skipped):,} files and folders are left out: {reasons}. The first: {first}"
+
+
 def photo_stem(path: Path) -> str:
     """A photo's name without its suffix; "J. Smith" has none."""
     return path.stem if path.suffix.lower() in _SUFFIXES else path.name

@@ -12,7 +12,7 @@ import numpy as np
 from gfkeras.backend import load_keras
 from gfkeras.cards import read_card
 from gfkeras.data import FaceDetector, ImageError, read_photo
-from gfkeras.data.walk import photos_below, reason_counts
+from gfkeras.data.walk import left_out_note, photos_below
 from gfkeras.errors import DownloadError
 from gfkeras.files import PathLike, json_values, size_bytes
 from gfkeras.tasks.card_content import model_facts
@@ -189,12 +189,7 @@ def calibration_faces(
     faces = np.stack([_read(path, shape) for path in chosen])
     notes = []
     if found.left_out:
-        reasons = reason_counts(found.left_out).items()
-        notes.append(
-            f"Calibration leaves out {len(found.left_out):,} files and folders: "
-            + "; ".join(f"{count:,} × {words}" for words, count in reasons)
-            + f"; the first: {found.left_out[0].path}"
-        )
+        notes.append(f"Of the calibration, {left_out_note(found.left_out)}")
     unchecked = _check_faces(faces[enough] if all_of_them else faces, root, detector)
     return faces, notes if unchecked is None else [*notes, unchecked]
 

@@ -95,7 +95,7 @@ def read_under(root: Path, locator: str) -> bytes:
     try:
         status = path.stat()
         if not stat.S_ISREG(status.st_mode):
-            raise ImageError(str(path), "not a regular file")
+            raise ImageError(str(path), "not a regular file", "special")
         if status.st_size > MAX_BYTES:
             reason = f"{status.st_size:,} bytes, more than the {MAX_BYTES:,} allowed"
             raise ImageError(locator, reason, "too-large")
@@ -105,7 +105,8 @@ def read_under(root: Path, locator: str) -> bytes:
     except FileNotFoundError as error:
         raise ImageError(str(path), "no such file", "missing") from error
     except (OSError, ValueError) as error:
-        raise ImageError(str(path), getattr(error, "strerror", None) or str(error)) from error
+        detail = getattr(error, "strerror", None) or str(error)
+        raise ImageError(str(path), f"cannot be read ({detail})") from error
     if not content:
         raise ImageError(str(path), "the file is empty", "empty")
     return content
