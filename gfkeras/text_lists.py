@@ -26,7 +26,9 @@ _MARKS = {
 _COMMENT = re.compile(r"\s*#([\s#!]|$)")
 _FIELD = re.compile(r'"((?:[^"]|"")*)"(?=\s|$)|\S+')
 _FLOAT = re.compile(r"\+?(\d+)\.0*", re.ASCII)
-_NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)(e[+-]?\d+)?|[+-]?(nan|inf(inity)?)", re.ASCII | re.I)
+_NUMBER = re.compile(
+    r"[+-]?(\d+(\.\d*)?|\.\d+)(e[+-]?\d+)?|[+-]?(nan|inf(inity)?)", re.ASCII | re.IGNORECASE
+)
 
 
 def lines(path: Path, keep_bytes: bool = False) -> Iterator[tuple[int, str]]:

@@ -191,3 +191,17 @@ def test_plots_draw_dollars_and_underlines():
     assert "$\\frac$ $x" in svg
     assert not plain("_hidden").startswith("_")
     assert "\x1b" not in svg
+
+
+def test_calibration_says_what_it_leaves_out(tmp_path, monkeypatch):
+    from gfkeras.tasks import export
+
+    monkeypatch.setattr(export, "_check_faces", lambda *arguments: None)
+    for number in range(32):
+        write(tmp_path / f"p{number % 3}" / f"{number}", number)
+    (tmp_path / ".DS_Store").write_bytes(b"x")
+    (tmp_path / "p1" / "notes").write_bytes(b"no image")
+    faces, (note,) = export.calibration_faces(tmp_path, (112, 112, 3))
+    assert len(faces) == 32
+    assert "2 files and folders are left out: 1 × not an image" in note
+    assert note.endswith("p1/notes")

@@ -6,6 +6,8 @@ import codecs
 import os
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from PIL import Image
 from recordio_writer import RecordWriter, pack
 
@@ -232,3 +234,32 @@ def test_a_list_may_come_from_a_pipe(tmp_path):
     os.close(writing)
     assert read_names(f"/dev/fd/{reading}") == ["Bo", "Ann"]
     os.close(reading)
+
+
+_PIECES = st.sampled_from(
+    [b"a/1.png", b"\t", b" ", b"\n", b"\r", b"1", b"10", b"-1", b"nan", b'"', b"#", b",", b";",
+     b"\0", b"path", b"label", b"first,second,same", b"\xff\xfe", b"\xef\xbb\xbf", b"\xe9", b"..",
+     b"/", b"\\", b"a.jpg", b"Ann", b"9" * 30, "é".encode(), b"\x85"]
+)  # fmt: skip
+
+
+@settings(max_examples=150, deadline=None)
+@given(st.lists(_PIECES, max_size=30).map(b"".join))
+def test_any_bytes_are_read_or_refused_with_the_path(tmp_path_factory, content):
+    root = tmp_path_factory.getbasetemp()
+    readers = {
+        "list.txt": (read_names, read_image_list, lambda path: read_pairs(path, root),
+                     lambda path: list(LFWPairsSource(path, root).items())),
+        "list.csv": (lambda path: list(ImageListSource(path, root).items()),
+                     lambda path: read_pairs(path, root)),
+        "list.lst": (lambda path: list(MXNetListSource(path, root).items()),),
+    }  # fmt: skip
+    for name, reads in readers.items():
+        path = root / name
+        path.write_bytes(content)
+        for read in reads:
+            try:
+                read(path)
+            except ValueError as error:
+                if name not in str(error):
+                    raise
