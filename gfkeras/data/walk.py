@@ -215,15 +215,20 @@ def photos_below(root: Path) -> Photos:
     return found.sort()
 
 
-def photos_of(sources: PathLike | Iterable[PathLike]) -> Photos:
+def photos_of(sources: PathLike | Iterable[Any]) -> Photos:
     """Files as they are given, and the photos in and below the folders given.
 
     Among several sources, as a shell's `photos/*` gives them, what a system left is left out. A
-    file that was named is taken, whatever it is called, unless it is no regular file.
+    file that was named is taken, whatever it is called, unless it is no regular file. What is no
+    path, such as an array, stays in its place.
     """
     given = [sources] if isinstance(sources, str | os.PathLike) else list(sources)
     found = Photos()
-    for source in map(Path, given):
+    for each in given:
+        if not isinstance(each, str | os.PathLike):
+            found.photos.append(each)
+            continue
+        source = Path(each)
         if len(given) > 1 and source.name.lower() in _SYSTEM_NAMES:
             found.left_out.append(left_out(source, "system"))
         elif source.is_dir():

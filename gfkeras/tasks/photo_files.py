@@ -36,7 +36,7 @@ def require_photo(photo: PathLike) -> Path:
 
 def require_sources(sources: Sequence[Path]) -> list[Path]:
     """Returns files and folders; raises ValueError where none of them is there."""
-    if sources and not any(path.exists() for path in sources):
+    if sources and not any(not isinstance(path, Path) or path.exists() for path in sources):
         raise unusable(len(sources), "images", "read", sources[0], "no such file")
     return list(sources)
 
