@@ -1,6 +1,7 @@
 """Files: whole or no results, room on the disk, hashes and order."""
 
 import contextlib
+import csv
 import errno
 import hashlib
 import json
@@ -8,17 +9,21 @@ import math
 import os
 import re
 import shutil
+import unicodedata
 import uuid
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
+from gfkeras.safe_text import csv_cell, utf8
+
 # The description in a folder that a model was saved to.
 CONFIG_FILE = "config.json"
-# The endings of images in a folder.
-IMAGE_SUFFIXES = frozenset(
-    {".jpg", ".jpeg", ".png", ".pgm", ".ppm", ".bmp", ".webp", ".tif", ".tiff"}
-)
+# The usual endings of images, the most usual first. What has another one is looked into.
+IMAGE_SUFFIXES = (
+    ".jpg", ".jpeg", ".png", ".webp", ".bmp", ".ppm", ".pgm", ".tif", ".tiff",
+    ".jpe", ".jfif", ".pnm", ".pbm", ".heic", ".heif", ".avif", ".gif",
+)  # fmt: skip
 # The endings of the files that `keras.Model.save` writes.
 KERAS_FILES = (".keras", ".h5")
 
@@ -101,14 +106,29 @@ def write_json(path: str | os.PathLike[str], results: dict[str, Any]) -> None:
     write_text(path, json.dumps(json_values(results), indent=1) + "\n")
 
 
+@contextlib.contextmanager
+def csv_file(path: PathLike, header: Sequence[str]) -> Iterator[Callable[[Iterable[Any]], None]]:
+    """Gives a function that writes a row of a CSV file, which appears when it is whole.
+
+    Cells are safe for spreadsheets; see `csv_cell`.
+    """
+    with replacing(path) as temporary, temporary.open("w", newline="", encoding="utf-8") as file:
+        writer = csv.writer(file, lineterminator="\n")
+        writer.writerow(header)
+        yield lambda row: writer.writerow(map(csv_cell, row))
+
+
 def json_values(value: Any) -> Any:
-    """Returns a value as JSON can hold it: NaN and infinities become null, paths text."""
+    """Returns a value as JSON can hold it: NaN and infinities become null, paths text.
+
+    Bytes of a file's name that are no UTF-8 are escaped.
+    """
     if isinstance(value, dict):
-        return {str(key): json_values(item) for key, item in value.items()}
+        return {utf8(str(key)): json_values(item) for key, item in value.items()}
     if isinstance(value, (list, tuple)):
         return [json_values(item) for item in value]
-    if isinstance(value, Path):
-        return str(value)
+    if isinstance(value, (str, Path)):
+        return utf8(str(value))
     if hasattr(value, "item") and not hasattr(value, "__len__"):
         value = value.item()
     return None if isinstance(value, float) and not math.isfinite(value) else value
@@ -147,12 +167,37 @@ def tree_sha256(folder: str | os.PathLike[str]) -> str:
 
 
 def natural_key(text: str) -> list[tuple[int, int, str]]:
-    """A sort key in which numbers count as numbers: s2 before s10."""
-    return [
+    """A sort key in which numbers count as numbers: s2 before s10.
+
+    Two texts never tie: a01 comes before a1, and A before a, on every machine.
+    """
+    parts = [
         (0, int(part), "") if part.isdecimal() else (1, 0, part.lower())
         for part in re.split(r"(\d+)", str(text))
         if part
     ]
+    # Less than any part, so that s1 stays before s1a.
+    return [*parts, (-1, 0, text)]
+
+
+def file_below(root: Path, name: str) -> Path:
+    """`root / name`, or where that is no file, the same name as another system writes it.
+
+    Lists and folders made on macOS and elsewhere write "é" in two ways, and Windows parts folders
+    by backslashes.
+    """
+    path = root / name
+    if path.is_file() or (name.isascii() and "\\" not in name):
+        return path
+    slashed = name.replace("\\", "/")
+    # A list must not climb out by a way that was not looked at.
+    names = [name] if ".." in slashed.split("/") else [name, slashed]
+    for form in ("NFC", "NFD"):
+        for each in names:
+            other = root / unicodedata.normalize(form, each)
+            if other.is_file():
+                return other
+    return path
 
 
 def size_bytes(path: Path) -> int:

@@ -35,7 +35,7 @@ def read_toml(path: Path, file: type[Table], what: str) -> Table:
 def toml_values(path: Path) -> dict[str, Any]:
     """The values of a TOML file; a ValueError of one line where it cannot be read."""
     try:
-        return tomllib.loads(path.read_text(encoding="utf-8"))
+        return tomllib.loads(path.read_text(encoding="utf-8-sig"))
     except OSError as error:
         raise ValueError(f"{path} cannot be read: {error.strerror or error}") from error
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:

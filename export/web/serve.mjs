@@ -6,7 +6,7 @@
  */
 
 import { createReadStream } from "node:fs";
-import { stat } from "node:fs/promises";
+import { readFile, stat } from "node:fs/promises";
 import { createServer } from "node:http";
 import { extname, join, normalize, resolve, sep } from "node:path";
 import { fileURLToPath } from "node:url";
@@ -52,6 +52,14 @@ for (const path of [options.model, options.detector].filter(Boolean)) {
   }
 }
 
+// The page's own policy, as a header too: it then holds for workers, and nobody may frame the page.
+const page = await readFile(join(ROOT, "index.html"), "utf8");
+const policy = /<meta http-equiv="Content-Security-Policy" content="([^"]+)">/.exec(page)?.[1];
+if (!policy) {
+  console.error("index.html has no Content-Security-Policy");
+  process.exit(2);
+}
+
 const server = createServer(async (request, response) => {
   const head = {
     // A page that is alone in its process may use threads.
@@ -59,6 +67,8 @@ const server = createServer(async (request, response) => {
     "Cross-Origin-Embedder-Policy": "require-corp",
     "Cache-Control": "no-cache",
     "X-Content-Type-Options": "nosniff",
+    "Content-Security-Policy": `${policy}; frame-ancestors 'none'`,
+    "Referrer-Policy": "no-referrer",
   };
   if (!["GET", "HEAD"].includes(request.method)) {
     response.writeHead(405, { ...head, Allow: "GET, HEAD" }).end();

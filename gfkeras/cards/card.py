@@ -8,7 +8,7 @@ from typing import Any
 
 from gfkeras.cards import tflite_metadata
 from gfkeras.errors import require, unreadable
-from gfkeras.files import replacing, sha256
+from gfkeras.files import json_values, replacing, sha256
 from gfkeras.version import __version__
 
 CARD_FORMAT = 1
@@ -30,7 +30,8 @@ def card_path(path: Path) -> Path:
 
 def write_card(path: Path, card: Mapping[str, Any]) -> None:
     """Writes a card as a file of JSON, at the name that `card_path` gives or a temporary one."""
-    path.write_text(json.dumps(card, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
+    text = json.dumps(json_values(dict(card)), indent=1, ensure_ascii=False)
+    path.write_text(text + "\n", encoding="utf-8")
 
 
 def file_facts(path: Path) -> dict[str, Any]:
@@ -49,7 +50,7 @@ def file_facts(path: Path) -> dict[str, Any]:
 
 def embed_card(path: Path, card: Mapping[str, Any]) -> None:
     """Puts a card into an artefact that was just written; what it computes stays the same."""
-    text = json.dumps(card, ensure_ascii=False, separators=(",", ":"))
+    text = json.dumps(json_values(dict(card)), ensure_ascii=False, separators=(",", ":"))
     if path.is_dir():
         file = path / SAVEDMODEL_FILE
         file.parent.mkdir(exist_ok=True)

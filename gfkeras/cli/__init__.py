@@ -8,6 +8,7 @@ so that `--help` and `--version` answer at once.
 from __future__ import annotations
 
 import contextlib
+import io
 import os
 import shlex
 import signal
@@ -17,6 +18,7 @@ from contextvars import ContextVar
 from typing import Any
 
 from gfkeras.backend import missing_package, set_defaults
+from gfkeras.safe_text import printable, utf8
 
 __all__ = ["command_line", "main"]
 
@@ -28,7 +30,7 @@ def command_line() -> str:
 
     Such as `gfkeras evaluate face.tflite --data lfw --pairs pairs.txt`.
     """
-    return shlex.join(["gfkeras", *_ARGUMENTS.get()])
+    return utf8(shlex.join(["gfkeras", *_ARGUMENTS.get()]))
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -41,6 +43,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
         arguments: without the program's name; those of the process by default.
     """
     set_defaults()
+    for stream in (sys.stdout, sys.stderr):
+        # A name that the terminal's encoding does not have is escaped and ends no command.
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")
     import typer
 
     from gfkeras.cli.app import app
@@ -69,7 +75,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         if isinstance(error, ModuleNotFoundError):
             error = missing_package(error)
         described = getattr(error, "format_message", error.__str__)()
-        message = " ".join(described.split()) or type(error).__name__
+        message = printable(" ".join(described.split())) or type(error).__name__
         if isinstance(error, FileNotFoundError) and not _folder_is_there():
             message += " (the current folder has been removed)"
         print(f"gfkeras: error: {message}", file=sys.stderr)  # noqa: T201

@@ -6,11 +6,10 @@ import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
-import typer
 from typer import Argument, Option
 
 from gfkeras.cli import command_line, options
-from gfkeras.cli.output import columns, mib, say, table, write_json
+from gfkeras.cli.output import columns, list_skipped, mib, say, table, write_json
 from gfkeras.cli.progress import stages
 
 if TYPE_CHECKING:
@@ -110,9 +109,9 @@ def verify_command(
     from gfkeras.tasks.verify import verify
 
     result = verify(artefact, model, data, limit=limit, threads=threads)
-    results = result.to_json()
-    write_json(json, results)
-    table(list(results.items()))
+    write_json(json, result.to_json())
+    table([*result.parity.to_json().items(), ("skipped", len(result.skipped))])
+    list_skipped(result.skipped)
     result.require()
     say(f"The artefact keeps the tolerance of {result.parity.precision}.")
 
@@ -182,8 +181,8 @@ def _print_bench(measured: Measurement) -> None:
         first = ", ".join(named)
         more = len(kind.operators) - _TENSORS
         share = "" if kind.share is None else f", {kind.share:.1%} of the time"
-        typer.echo(
+        say(
             f"warning: XNNPACK does not take {len(kind.operators)} × {kind.name} ({kind.dtype})"
             f"{share}: operator {first}{f' and {more} more' if more > 0 else ''}",
-            err=True,
+            error=True,
         )

@@ -67,6 +67,7 @@ def prepare_command(
             progress=progress,
         )  # fmt: skip
     table(result.summary())
+    list_skipped(result.skipped_files, counted=False)
     if result.fitted:
         say(
             f"{result.fitted:,} images were not {size} and were scaled to fit, as if they were "
@@ -152,8 +153,7 @@ def stats_command(
     )  # fmt: skip
     table(found.summary())
     _print_histogram(found.statistics.histogram())
-    for name, reason in list(found.statistics.unreadable.items())[:10]:
-        say(f"unreadable {name}: {reason}")
+    list_skipped(list(found.statistics.unreadable.items()))
     if found.sheet is not None:
         say(f"contact sheet: {found.sheet}")
     if found.suspects is not None:

@@ -144,7 +144,4 @@ def _report(found: Evaluation) -> None:
             table(result.summary(), name.capitalize())
     if studied is not None:
         columns(*studied.table())
-    skipped = list(found.skipped.items())
-    list_skipped(skipped)
-    if len(skipped) > 10:
-        say(f"and {len(skipped) - 10} more, see --json")
+    list_skipped([*found.skipped.items(), *found.left_out])

@@ -113,7 +113,9 @@ def _drawn(picture: Path | None) -> Path | None:
 # Files, looked for before a task imports what it needs.
 Photos = Annotated[
     list[Path],
-    Argument(metavar="PHOTO…", callback=photo_files.images_of, help="Photos, or folders of them."),
+    Argument(
+        metavar="PHOTO…", callback=photo_files.require_sources, help="Photos, or folders of them."
+    ),
 ]
 Picture = Annotated[
     Path | None,

@@ -1,4 +1,8 @@
-"""Printing of results, and the files of `--json`."""
+"""Printing of results, and the files of `--json`.
+
+Names of files and people come from anywhere. All that is printed is made printable here: no name
+moves the cursor, turns the writing round or makes a row of its own.
+"""
 
 from __future__ import annotations
 
@@ -9,26 +13,29 @@ from typing import Any
 
 import typer
 
+from gfkeras.safe_text import printable
+
 HOW_TO_DECIDE = (
     "No threshold, so no decision. Measure them once: gfkeras evaluate MODEL … --thresholds FILE; "
     "then --thresholds FILE --far 1e-3, or by hand --threshold 0.4"
 )
 
 
-def say(text: str = "") -> None:
-    """Prints one line on stdout."""
-    typer.echo(text)
+def say(*parts: str, error: bool = False) -> None:
+    """Prints one line on stdout, or stderr; parts are separated by tabs."""
+    typer.echo("\t".join(map(printable, parts)), err=error)
 
 
 def table(rows: Iterable[tuple[str, Any]], title: str = "") -> None:
     """Prints labels and values in two columns."""
     from rich.table import Table
 
+    title = printable(title)
     grid = Table(title=title or None, title_justify="left", show_header=False, box=None)
     grid.add_column(style="dim", no_wrap=True)
     grid.add_column(overflow="fold")
     for label, value in rows:
-        grid.add_row(label, text(value))
+        grid.add_row(printable(label), text(value))
     show(grid)
 
 
@@ -38,7 +45,7 @@ def columns(headings: Sequence[str], rows: Iterable[Sequence[Any]]) -> None:
 
     grid = Table(box=None, pad_edge=False, header_style="dim")
     for position, heading in enumerate(headings):
-        grid.add_column(heading, justify="right" if position else "left")
+        grid.add_column(printable(heading), justify="right" if position else "left")
     for row in rows:
         grid.add_row(*map(text, row))
     show(grid)
@@ -48,16 +55,16 @@ def show(grid: Any) -> None:
     """Prints a table of rich as it is."""
     from rich.console import Console
 
-    Console(highlight=False, markup=False).print(grid)
+    Console(highlight=False, markup=False, emoji=False).print(grid)
 
 
 def text(value: Any) -> str:
-    """A number or another value as people read it."""
+    """A number or another value as people read it, printable."""
     if value is None:
         return "–"
     if isinstance(value, float):
         return f"{value:.5g}"
-    return str(value)
+    return printable(str(value))
 
 
 def mib(size: int | None) -> str:
@@ -65,10 +72,17 @@ def mib(size: int | None) -> str:
     return text(None) if size is None else f"{size / 2**20:.2f} MiB"
 
 
-def list_skipped(skipped: Sequence[tuple[Any, str]], most: int = 10) -> None:
-    """Names the first of the files that were left out, each with its reason."""
+def list_skipped(skipped: Sequence[tuple[Any, str]], most: int = 10, counted: bool = True) -> None:
+    """Names the first of the files that were left out, and counts the reasons of the others."""
+    from gfkeras.data.walk import reason_counts, usual_last
+
+    skipped = list(skipped)
+    usual_last(skipped)
     for path, reason in skipped[:most]:
         say(f"skipped {path}: {reason}")
+    if counted and (more := skipped[most:]):
+        counts = "; ".join(f"{count:,} × {words}" for words, count in reason_counts(more).items())
+        say(f"skipped {len(more):,} more, which --json lists: {counts}")
 
 
 def write_json(path: Path | None, results: dict[str, Any]) -> None:

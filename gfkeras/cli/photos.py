@@ -138,9 +138,10 @@ def enroll_command(
 ) -> None:
     """Enrol people in a gallery from their photos.
 
-    DIR/PERSON/*.jpg, any number of photos of each, or DIR/PERSON.jpg. The face of each photo is
-    found, aligned and embedded; a person's template is the mean of the photos. Who is in the
-    gallery already is left as is and listed, or gets the further photos with --update.
+    DIR/PERSON/PHOTO, any number of photos of each, or DIR/PERSON.jpg. The face of each photo is
+    found, aligned and embedded; a person's template is the mean of the photos. Folders in a
+    person's folder are left out and listed. Who is in the gallery already is left as is and
+    listed, or gets the further photos with --update.
     """
     from gfkeras.tasks.enroll import enroll
 
@@ -152,7 +153,7 @@ def enroll_command(
     table([
         ("Enrolled", f"{done.enrolled:,} people, {done.photos:,} photos"),
         ("Already there", f"{len(done.already_there):,} people"),
-        ("Skipped", f"{len(done.skipped):,} photos"),
+        ("Skipped", f"{len(done.skipped):,} files and folders"),
         ("Gallery", f"{gallery}: {len(done.gallery):,} people, {done.gallery.storage}")
     ])  # fmt: skip
     for name in done.already_there[:5]:
@@ -266,7 +267,7 @@ def cluster_command(
             detector=detector, flip=flip, threads=threads, progress=progress,
         )  # fmt: skip
     table(_rows_cluster(found))
-    list_skipped(found.faces.skipped)
+    list_skipped(found.skipped)
     write_json(json, found.to_json())
 
 
@@ -276,7 +277,7 @@ def _rows_cluster(found: Clusters) -> list[tuple[str, Any]]:
         ("Faces", f"{len(found.faces):,} in {len(found.photos):,} photos"),
         ("Clusters", f"{found.count:,}; {found.in_none:,} faces in none"),
         ("Neighbours from", near),
-        ("Skipped", f"{len(found.faces.skipped):,} photos"),
+        ("Skipped", f"{len(found.skipped):,}"),
         ("Written", f"{found.table} and {len(found.sheets)} contact sheets"),
     ]
 
@@ -301,7 +302,7 @@ def list_command(
         ("Storage", f"{content.storage}, {width} numbers, {groups or 'no'} of groups")
     ])  # fmt: skip
     for name, count in content.people.items():
-        say(f"{name}\t{count}")
+        say(name, str(count))
     write_json(json, content.to_json())
 
 

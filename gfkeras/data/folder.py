@@ -11,14 +11,18 @@ import numpy as np
 from gfkeras.data.faces import Faces, check_holdout, check_names, decode_files
 from gfkeras.data.images import IMAGE_SIZE
 from gfkeras.data.sources.listing import existing_folder
-from gfkeras.files import IMAGE_SUFFIXES, PathLike, natural_key, replacing
+from gfkeras.data.walk import left_out, people_in, photos_in, usual_last
+from gfkeras.files import PathLike, file_below, replacing
+from gfkeras.safe_text import person_name
+from gfkeras.text_lists import lines, malformed, quoted, unexpected, unquoted
 
 
 class FaceFolder:
     """A folder that holds one folder of images per identity.
 
     Nothing is decoded until `load`. Identities and images come in natural order (s2 before s10),
-    so that the same folder gives the same labels everywhere.
+    so that the same folder gives the same labels everywhere. A person's images lie right in a
+    folder in `root`; `gfkeras.data.walk` says what else is taken and left out.
 
     Args:
         root: the folder of folders.
@@ -70,20 +74,24 @@ class FaceFolder:
         self.paths: list[Path] = []
         labels: list[int] = []
         for name, files in people.items():
-            found = self._images(self.root / name) if files is None else files
+            found = files if isinstance(files, list) else self._images(files)
             if len(found) < max(1, min_images):
-                reason = f"{len(found)} images, fewer than {min_images}" if found else "no images"
-                self.skipped.append((self.root / name, reason))
+                if found:
+                    place = self.root / name if isinstance(files, list) else files
+                    detail = f"{len(found)}, not {min_images}"
+                    self.skipped.append(left_out(place, "few-images", detail))
                 continue
             labels += [len(self.identities)] * len(found)
             self.identities.append(name)
             self.paths += found
         self.labels = np.asarray(labels, np.int32)
+        usual_last(self.skipped)
         if not self.paths:
+            which = "; {}: {}".format(*self.skipped[0]) if self.skipped else ""
             raise ValueError(
-                f"`root` must hold one folder of images per person "
-                f"({', '.join(sorted(IMAGE_SUFFIXES))}). Received: root={str(self.root)!r}, "
-                f"which holds {len(people)} folders and no usable image"
+                "`root` must hold one folder of images per person, PERSON/IMAGE. Received: "
+                f"root={str(self.root)!r}, which holds {len(people)} folders and no usable image"
+                f"{which}"
             )
 
     def __len__(self) -> int:
@@ -135,19 +143,22 @@ class FaceFolder:
             skipped=skipped,
         )
 
-    def _folders(self) -> dict[str, list[Path] | None]:
-        """The names of the folders, whose images are not listed yet."""
-        folders: dict[str, list[Path] | None] = {}
-        for entry in _entries(self.root):
-            if entry.is_dir():
-                folders[entry.name] = None
-            else:
-                self.skipped.append((entry, "not in a person's folder"))
-        return folders
+    def _folders(self) -> dict[str, Path | list[Path]]:
+        """The folder of each person, whose images are not listed yet."""
+        found = people_in(self.root)
+        self.skipped += [entry.left_out("loose") for entry in found.loose]
+        self.skipped += found.left_out
+        return {**found.folders}
 
-    def _listed(self, images: dict[str, str]) -> dict[str, list[Path] | None]:
+    def _images(self, folder: Path) -> list[Path]:
+        found = photos_in(folder)
+        self.skipped += found.left_out
+        return found.photos
+
+    def _listed(self, images: dict[str, str]) -> dict[str, Path | list[Path]]:
         """The images of each person of a list, in its order."""
-        missing = [name for name in images if not (self.root / name).is_file()]
+        paths = {name: file_below(self.root, name) for name in images}
+        missing = [name for name, path in paths.items() if not path.is_file()]
         if missing:
             more = f" and {len(missing) - 1} more" if len(missing) > 1 else ""
             raise ValueError(
@@ -155,47 +166,42 @@ class FaceFolder:
             )
         people: dict[str, list[Path]] = {}
         for name, person in images.items():
-            people.setdefault(person, []).append(self.root / name)
+            people.setdefault(person_name(person), []).append(paths[name])
         return {**people}
-
-    def _images(self, folder: Path) -> list[Path]:
-        images = []
-        for entry in _entries(folder):
-            if entry.is_dir():
-                self.skipped.append((entry, "a folder inside a person's folder"))
-            elif entry.suffix.lower() not in IMAGE_SUFFIXES:
-                self.skipped.append((entry, "not an image by its suffix"))
-            else:
-                images.append(entry)
-        return images
-
-
-def _entries(folder: Path) -> list[Path]:
-    """The entries of a folder in natural order, without dot files."""
-    shown = (entry for entry in folder.iterdir() if not entry.name.startswith("."))
-    return sorted(shown, key=lambda path: natural_key(path.name))
 
 
 def read_names(identities: Iterable[str] | PathLike) -> list[str]:
-    """Names as they are, or from the lines of a file."""
+    """Names as they are, or from the lines of a file; each valid Unicode in the form NFC."""
     if not isinstance(identities, (str, os.PathLike)):
-        return [str(name) for name in identities]
-    lines = read_lines(identities, "identities", "names or a text file of names")
-    rows = [line.strip().split("\t") for line in lines if line.strip()]
+        return [person_name(str(name)) for name in identities]
+    path, expected = Path(identities), "names or a text file of names"
+    rows = [
+        (number, [unquoted(field.strip()) for field in line.strip().split("\t")])
+        for number, line in _lines(path, "identities", expected)
+    ]
     # LFW's lists open with a count, or with the number of folds and a count per fold. A number
     # alone is a count only where the other lines carry one too: a person may be called "7".
-    if any(len(row) > 1 for row in rows):
-        rows = [row for row in rows if not (len(row) == 1 and row[0].isdigit())]
-    return [row[0] for row in rows]
+    if any(len(row) > 1 for _, row in rows):
+        rows = [(number, row) for number, row in rows if len(row) > 1 or not row[0].isdigit()]
+    seen: dict[str, int] = {}
+    for number, row in rows:
+        name = person_name(row[0])
+        if name in seen:
+            received = f"{name!r}, which stands in line {seen[name]} too"
+            raise unexpected(path, number, "each name once", received)
+        seen[name] = number
+    return list(seen)
 
 
-def read_lines(path: PathLike, argument: str, expected: str) -> list[str]:
-    """The lines of a UTF-8 text file; ValueError, naming `argument`, if it cannot be read."""
+def _lines(
+    path: Path, argument: str, expected: str, keep_bytes: bool = False
+) -> list[tuple[int, str]]:
+    """The numbered lines of a text file; ValueError, naming `argument`, if there is none."""
     try:
-        return Path(path).read_text(encoding="utf-8").splitlines()
-    except (OSError, UnicodeDecodeError) as error:
+        return list(lines(path, keep_bytes))
+    except OSError as error:
         raise ValueError(
-            f"`{argument}` must be {expected}. Received: {argument}={os.fspath(path)!r} ({error})"
+            f"`{argument}` must be {expected}. Received: {argument}={str(path)!r} ({error})"
         ) from error
 
 
@@ -204,40 +210,60 @@ def read_image_list(path: PathLike) -> dict[str, str]:
 
     The path is that below the folder of people, with `/`. Without a second column the person is the
     image's folder; a second column names the person, so that a label can be corrected without
-    moving the file. The result is {path: person} in the order of the lines.
+    moving the file. The result is {path: person} in the order of the lines. Lines are read as
+    `gfkeras.text_lists.lines` says, and either column may stand in double quotes.
 
     Raises ValueError, naming the line, for a file that cannot be read, a path that leads out of the
     folder or names no person, or an image that comes twice.
     """
-    place = os.fspath(path)
-    lines = read_lines(path, "images", "a text file with one image a line")
+    place = Path(path)
     found: dict[str, str] = {}
-    for number, line in enumerate(lines, start=1):
-        if not line.strip():
-            continue
-        name, _, person = (part.strip() for part in line.partition("\t"))
+    expected = "a text file with one image a line"
+    for number, line in _lines(place, "images", expected, keep_bytes=True):
+        name, _, person = (unquoted(part.strip()) for part in line.partition("\t"))
+        if "\\" in name and "/" not in name:
+            # A list made on Windows.
+            name = name.replace("\\", "/")
         parts = PurePosixPath(name).parts
         if not name or PurePosixPath(name).is_absolute() or ".." in parts:
             problem = "a path below the folder of people"
         elif not person and len(parts) < 2:
             problem = "PERSON/FILE, or the person after a tab"
-        elif name in found:
+        elif "\t" in person:
+            problem = "a path and a person, with one tab between"
+        elif (name := "/".join(parts)) in found:
             problem = "each image once"
         else:
             found[name] = person or parts[0]
             continue
-        raise ValueError(f"{place}, line {number}: expected {problem}. Received: {line!r}")
+        raise malformed(place, number, problem, line)
     if not found:
-        raise ValueError(f"`images` must name at least one image. Received: {place!r}, empty")
+        raise ValueError(f"`images` must name at least one image. Received: {str(place)!r}, empty")
     return found
 
 
 def write_image_list(path: PathLike, images: Iterable[tuple[str, str]]) -> None:
     """Writes (path, person) as `read_image_list` reads them, whole or not at all.
 
-    The person is left out where it is the folder's name.
+    The person is left out where it is the folder's name. A name that is no UTF-8 keeps its bytes.
+    Raises ValueError as `check_listable`.
     """
-    with replacing(path) as temporary, temporary.open("w", encoding="utf-8", newline="\n") as file:
+    images = list(images)
+    check_listable(images)
+    with (
+        replacing(path) as temporary,
+        temporary.open("w", encoding="utf-8", errors="surrogateescape", newline="\n") as file,
+    ):
         for name, person in images:
             own = PurePosixPath(name).parts[0] == person and "/" in name
-            file.write(f"{name}\n" if own else f"{name}\t{person}\n")
+            file.write(f"{quoted(name)}\n" if own else f"{quoted(name)}\t{quoted(person)}\n")
+
+
+def check_listable(images: Iterable[tuple[str, str]]) -> None:
+    """Raises ValueError for a name with a tab or a line feed, which no line of a list can hold."""
+    for name, person in images:
+        if any(character in name + person for character in "\t\r\n"):
+            raise ValueError(
+                "`images` must name files without tabs and line feeds, which a list cannot hold: "
+                f"rename it. Received: {name!r} of {person!r}"
+            )

@@ -21,12 +21,14 @@ class PairList:
         first, second: N paths each.
         same: (N,) bool, true where both show one person (a genuine pair).
         fold: (N,) integers, the fold each pair belongs to.
+        left_out: (path, reason) of what lay beside the images and is in no pair.
     """
 
     first: Sequence[Path]
     second: Sequence[Path]
     same: npt.NDArray[np.bool_]
     fold: npt.NDArray[np.int64]
+    left_out: Sequence[tuple[Path, str]] = ()
 
     def __post_init__(self) -> None:
         same, fold = np.asarray(self.same), np.asarray(self.fold)

@@ -21,6 +21,7 @@ from gfkeras.evaluation import plots
 from gfkeras.evaluation.metrics import effective_groups
 from gfkeras.evaluation.pairs import PairsResult
 from gfkeras.files import write_text
+from gfkeras.safe_text import printable
 
 # Inches; charts stand two in a row, or alone on a phone, and their text must stay readable.
 _CHART = (5.6, 3.6)
@@ -134,8 +135,12 @@ def render_report(context: ReportContext) -> str:
     jinja2 = require("jinja2", "plots")
     template = resources.files("gfkeras.evaluation") / "templates" / "report.html.j2"
     environment = jinja2.Environment(
-        autoescape=True, trim_blocks=True, lstrip_blocks=True, undefined=jinja2.StrictUndefined
-    )
+        autoescape=True, trim_blocks=True, lstrip_blocks=True, undefined=jinja2.StrictUndefined,
+        # A mark in a name must not turn the writing around it round. Plots are no such text.
+        finalize=lambda value: (
+            value if hasattr(value, "__html__") or not isinstance(value, str) else printable(value)
+        ),
+    )  # fmt: skip
     environment.filters.update(
         percent=lambda value, digits=2: f"{value:.{digits}%}",
         bytes=format_bytes,

@@ -6,6 +6,8 @@ from dataclasses import dataclass
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
+from gfkeras.safe_text import printable
+
 # Okabe and Ito's, which people with any form of colour blindness can tell apart.
 SAME, OTHER, NEUTRAL = (0, 114, 178), (213, 94, 0), (230, 159, 0)
 _INK, _MUTED, _WHITE = (28, 37, 48), (91, 102, 115), (255, 255, 255)
@@ -51,6 +53,7 @@ def comparison_picture(
         _marked(photo, [] if mark is None else [mark], _HEIGHT / photo.shape[0])
         for photo, mark in zip(photos, marks, strict=True)
     ]
+    title, lines = printable(title), [printable(line) for line in lines]
     large, small = ImageFont.load_default(26), ImageFont.load_default(17)
     probe = ImageDraw.Draw(pictures[0])
     texts = [probe.textlength(title, large), *(probe.textlength(line, small) for line in lines)]
@@ -84,11 +87,12 @@ def _marked(photo: np.ndarray, marks: Sequence[Mark], scale: float) -> Image.Ima
             r = line * 0.9
             draw.ellipse((px - r, py - r, px + r, py + r), fill=mark.color, outline=_WHITE)
         if mark.label:
-            left, top, right, bottom = draw.textbbox((0, 0), mark.label, font)
+            label = printable(mark.label)
+            left, top, right, bottom = draw.textbbox((0, 0), label, font)
             wide, high = right - left + 10, bottom - top + 10
             # Above the face, or inside of its box where there is no room.
             at_x = min(max(0.0, x), max(0.0, size[0] - wide))
             at_y = y - high if y >= high else y
             draw.rectangle((at_x, at_y, at_x + wide, at_y + high), fill=mark.color)
-            draw.text((at_x + 5 - left, at_y + 5 - top), mark.label, _WHITE, font)
+            draw.text((at_x + 5 - left, at_y + 5 - top), label, _WHITE, font)
     return picture

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -13,7 +12,7 @@ import numpy as np
 from gfkeras.data.alignment import FaceAligner
 from gfkeras.data.statistics import contact_sheet
 from gfkeras.errors import one_of
-from gfkeras.files import PathLike, replacing
+from gfkeras.files import PathLike, csv_file, replacing
 from gfkeras.inference import Embedder
 from gfkeras.inference.clustering import METHODS, cluster_faces
 from gfkeras.inference.photos import PhotoFaces, from_aligned
@@ -43,6 +42,8 @@ class Clusters:
     # The cosine from which two faces are neighbours, None for "hdbscan", and where it comes from.
     threshold: float | None
     origin: str
+    # (file, reason) of photos that cannot be read or show no face, then of what else lies there.
+    skipped: list[tuple[Path, str]]
     # The .csv file and the contact sheets that were written, if any.
     table: Path | None = None
     sheets: list[Path] = field(default_factory=list)
@@ -66,7 +67,7 @@ class Clusters:
             "in_none": self.in_none,
             "threshold": self.threshold,
             "method": self.method,
-            **skipped_json(self.faces.skipped),
+            **skipped_json(self.skipped),
             "sheets": [str(sheet) for sheet in self.sheets],
         }
 
@@ -94,7 +95,7 @@ def cluster(
     Every face of every photo is found, aligned and embedded; faces that are alike make a cluster.
 
     Args:
-        sources: photos, or folders of them.
+        sources: photos, or folders of them (`gfkeras.data.walk` says what is taken).
         out: a folder for clusters.csv (photo, face, box, cluster) and contact sheets, the largest
             clusters first; None writes nothing.
         model: a preset, a model folder or an artefact.
@@ -119,7 +120,8 @@ def cluster(
     """
     one_of("method", method, METHODS)
     check_decision(far, thresholds, threshold)
-    paths = images_of(sources)
+    given = images_of(sources)
+    paths = given.photos
     alignment = make_alignment(not aligned, detector, None, "all", min_size)
     embedder = Embedder(model, flip=flip, num_threads=threads)
     near, origin = _neighbours(model, embedder, method, far, thresholds, threshold, force)
@@ -138,7 +140,8 @@ def cluster(
         _write_table(table, paths, faces, labels)
         sheets = _write_sheets(Path(out), labels, _reader(paths, faces, aligner, embedder))
     kept = near if method == "dbscan" else None
-    return Clusters(paths, faces, labels, method, kept, origin, table, sheets)
+    skipped = [*faces.skipped, *given.left_out]
+    return Clusters(paths, faces, labels, method, kept, origin, skipped, table, sheets)
 
 
 def _neighbours(
@@ -164,14 +167,13 @@ def _neighbours(
 
 
 def _write_table(path: Path, paths: list[Path], faces: PhotoFaces, labels: np.ndarray) -> None:
-    with replacing(path) as temporary, temporary.open("w", newline="", encoding="utf-8") as file:
-        writer = csv.writer(file)
-        writer.writerow(["photo", "face", "x", "y", "width", "height", "cluster"])
+    header = ("photo", "face", "x", "y", "width", "height", "cluster")
+    with csv_file(path, header) as write:
         count: dict[int, int] = {}
         for photo, box, label in zip(faces.photo.tolist(), faces.box, labels, strict=True):
             count[photo] = count.get(photo, 0) + 1
             place = ["" if value != value else f"{value:.1f}" for value in box.tolist()]
-            writer.writerow([paths[photo], count[photo], *place, int(label)])
+            write([paths[photo], count[photo], *place, int(label)])
 
 
 def _reader(

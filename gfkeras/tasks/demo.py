@@ -19,6 +19,7 @@ import numpy as np
 from gfkeras.backend import load_keras
 from gfkeras.data import FaceFolder, Faces
 from gfkeras.data.synthetic import write_synthetic_folder
+from gfkeras.data.walk import left_out_note
 from gfkeras.evaluation import PairList, all_pairs, evaluate_pairs, sample_pairs
 from gfkeras.evaluation.embedded import Embed
 from gfkeras.files import size_bytes, write_json
@@ -125,6 +126,8 @@ def demo(
         checked.data.holdout_identities = holdout
     if data is not None:
         folder = FaceFolder(data, min_images=checked.data.min_images)
+        if folder.skipped:
+            clock.say(left_out_note(folder.skipped))
     else:
         clock.say(f"Rendering {people * faces:,} faces of {people} synthetic people")
         # The numbers are in the name, since a folder of another population is not noticed.

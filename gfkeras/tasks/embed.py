@@ -28,7 +28,7 @@ class EmbeddedPhotos:
     # (M, 256) float32 and (M,) int32; None for a model without groups.
     group_feature: np.ndarray | None
     group: np.ndarray | None
-    # (file, reason) of photos that cannot be read or show no face.
+    # (file, reason) of photos that cannot be read or show no face, then of what else lies there.
     skipped: list[tuple[Path, str]]
     path: Path | None = None
 
@@ -58,7 +58,7 @@ def embed(
     """Embeds the faces of photos, one of each.
 
     Args:
-        sources: photos, or folders of them.
+        sources: photos, or folders of them (`gfkeras.data.walk` says what is taken).
         out: the .npz file to write, with `embedding`, `path` and, of a model with groups,
             `group_feature` and `group`; None writes nothing.
         model: a preset, a model folder or an artefact.
@@ -76,7 +76,8 @@ def embed(
     """
     if out is not None and Path(out).suffix.lower() != ".npz":
         raise ValueError(f"`out` must end in .npz. Received: out={str(out)!r}")
-    paths = images_of(sources)
+    given = images_of(sources)
+    paths = given.photos
     alignment = make_alignment(not aligned, detector, face)
     embedder = Embedder(model, flip=flip, batch_size=batch_size, num_threads=threads)
     moved = stage_progress(progress, "Embedding")
@@ -92,8 +93,9 @@ def embed(
             np.savez(temporary, **arrays)  # type: ignore[arg-type]
     path = None if out is None else Path(out)
     return EmbeddedPhotos(
-        photos, found.embedding, found.group_feature, found.group, found.skipped, path
-    )
+        photos, found.embedding, found.group_feature, found.group,
+        [*found.skipped, *given.left_out], path,
+    )  # fmt: skip
 
 
 def embed_faces(

@@ -32,7 +32,7 @@ class Enrolment:
     photos: int
     # People who were in the gallery before and were left as they are.
     already_there: list[str]
-    # (file, reason) of photos that cannot be read or show no face.
+    # (file, reason) of photos that cannot be read or show no face, then of what else lies there.
     skipped: list[tuple[Path, str]]
     # Photos that show more than one face, and how many they show.
     several_faces: dict[Path, int]
@@ -42,7 +42,7 @@ class Enrolment:
     def require(self) -> None:
         """Raises ValueError where no photo could be used and nobody was there before."""
         if not self.photos and not self.already_there:
-            raise unusable(len(self.skipped), "photos", "used", *self.skipped[0])
+            raise unusable(len(self.skipped), "files", "used", *self.skipped[0])
 
     def to_json(self) -> dict[str, Any]:
         """The content of `gfkeras enroll --json`."""
@@ -77,7 +77,8 @@ def enroll(
     photos. The gallery is saved from time to time, so that an interruption keeps what was saved.
 
     Args:
-        photos: a folder: PERSON/*.jpg, any number of photos of each, or PERSON.jpg.
+        photos: a folder: PERSON/PHOTO, any number of photos of each, or PERSON.jpg. Folders in a
+            person's folder are left out and listed, since they may be other people's.
         gallery: a file; one ending in .db for Milvus Lite; or a Milvus URL. Made where it is not
             there.
         model: a preset, a model folder or an artefact.
@@ -98,7 +99,7 @@ def enroll(
         enrolment = enroll("people", "faces.gallery")
         print(enrolment.enrolled, enrolment.skipped)
     """
-    people = photos_of_people(Path(photos))
+    people, left_out = photos_of_people(Path(photos))
     if storage is not None:
         one_of("storage", storage, STORAGES)
     alignment = make_alignment(not aligned, detector, face)
@@ -140,6 +141,7 @@ def enroll(
     if used:
         kept.save()
     chosen = None if aligner is None else aligner.choose
+    skipped += left_out
     return Enrolment(kept, enrolled, used, known, skipped, several, chosen)
 
 

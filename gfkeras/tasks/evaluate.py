@@ -10,11 +10,13 @@ from pathlib import Path
 from typing import Any
 
 from gfkeras.cards import card as cards
+from gfkeras.data.sources import Source
 from gfkeras.errors import require
-from gfkeras.evaluation import COSINE, Similarity, Thresholds, TunedSimilarity
+from gfkeras.evaluation import COSINE, PairList, Similarity, Thresholds, TunedSimilarity
 from gfkeras.evaluation.plots import write_figures
 from gfkeras.files import PathLike
 from gfkeras.inference import Embedder
+from gfkeras.safe_text import utf8
 from gfkeras.tasks import protocols
 from gfkeras.tasks.alignment import make_alignment
 from gfkeras.tasks.card_content import accuracy_entries
@@ -38,6 +40,7 @@ class Evaluation:
     embedder: Embedder
     flip: bool
     align: bool
+    images: PairList | Source
 
     @property
     def skipped(self) -> dict[Any, str]:
@@ -48,10 +51,18 @@ class Evaluation:
             for path, reason in result.skipped_files
         }
 
+    @property
+    def left_out(self) -> Sequence[tuple[Path, str]]:
+        """(path, reason) of what lies in the folder and is no photo of a person."""
+        images = self.images
+        return images.left_out if isinstance(images, PairList) else ()
+
     def to_json(self) -> dict[str, Any]:
         """The results of a protocol; of several results, by name."""
         results = {name: result.to_json() for name, result in self.measured.results.items()}
         shown: dict[str, Any] = results.get("", results)
+        if self.left_out:
+            shown["left_out"] = [[utf8(str(path)), reason] for path, reason in self.left_out]
         shown["protocol"] = self.options.protocol
         shown["similarity"] = dataclasses.asdict(self.similarity)
         if self.tuned is not None:
@@ -191,7 +202,7 @@ def evaluate(
     measured = running.run() if studied is None else studied.measured
     return Evaluation(
         model, options, measured, studied, running.used, running.tuned, running.embedder,
-        flip, align,
+        flip, align, opened.images,
     )  # fmt: skip
 
 

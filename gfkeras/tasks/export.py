@@ -12,10 +12,10 @@ import numpy as np
 from gfkeras.backend import load_keras
 from gfkeras.cards import read_card
 from gfkeras.data import FaceDetector, ImageError, read_photo
+from gfkeras.data.walk import left_out_note, photos_below
 from gfkeras.errors import DownloadError
 from gfkeras.files import PathLike, json_values, size_bytes
 from gfkeras.tasks.card_content import model_facts
-from gfkeras.tasks.photo_files import images_in
 from gfkeras.tasks.reporting import Progress
 
 if TYPE_CHECKING:
@@ -97,8 +97,8 @@ def export(
     faces: np.ndarray | None = None
     if calibration is not None:
         tuned = settings.qat is not None
-        faces, note = calibration_faces(calibration, loaded.input_shape[1:], detector, tuned)
-        notes.append(note)
+        faces, more = calibration_faces(calibration, loaded.input_shape[1:], detector, tuned)
+        notes += more
     path = export_model(
         loaded, out, format=format, precision=precision, mode=mode, batch_size=batch_size,
         calibration=faces, about=known,
@@ -164,19 +164,21 @@ def calibration_faces(
     shape: tuple[int, ...],
     detector: PathLike | None = None,
     all_of_them: bool = False,
-) -> tuple[np.ndarray, str | None]:
+) -> tuple[np.ndarray, list[str]]:
     """Reads the aligned faces in a folder and its folders, spread evenly over their names.
 
-    Returns (N, H, W, 3) uint8 of the model's `shape` (H, W, 3), and a note where it was not checked
-    that they show faces. Raises ValueError where there is no folder, fewer than 32 faces, images of
-    another size, files that are no images, or faces that the detector does not see.
+    Returns (N, H, W, 3) uint8 of the model's `shape` (H, W, 3), and notes: on files that were left
+    out, and where it was not checked that the images show faces. Raises ValueError where there is
+    no folder, fewer than 32 faces, images of another size, files that are no images, or faces that
+    the detector does not see.
     """
     from gfkeras.export import MAX_FACES, MIN_FACES
 
     root = Path(folder)
     if not root.is_dir():
         raise ValueError(f"`calibration` must be a folder of faces. Received: {str(root)!r}")
-    files = images_in(root)
+    found = photos_below(root)
+    files = found.photos
     if len(files) < MIN_FACES:
         raise ValueError(
             f"`calibration` must hold at least {MIN_FACES} faces. "
@@ -185,7 +187,11 @@ def calibration_faces(
     enough = np.linspace(0, len(files) - 1, min(MAX_FACES, len(files))).astype(int)
     chosen = files if all_of_them else [files[i] for i in enough]
     faces = np.stack([_read(path, shape) for path in chosen])
-    return faces, _check_faces(faces[enough] if all_of_them else faces, root, detector)
+    notes = []
+    if found.left_out:
+        notes.append(f"Of the calibration, {left_out_note(found.left_out)}")
+    unchecked = _check_faces(faces[enough] if all_of_them else faces, root, detector)
+    return faces, notes if unchecked is None else [*notes, unchecked]
 
 
 def _read(path: Path, shape: tuple[int, ...]) -> np.ndarray:

@@ -9,8 +9,19 @@ import os
 from collections.abc import Sequence
 from pathlib import Path
 
+from gfkeras.data.walk import (
+    LeftOut,
+    Photos,
+    people_in,
+    photo,
+    photo_stem,
+    photos_in,
+    photos_of,
+    usual_last,
+)
 from gfkeras.errors import ImageError
-from gfkeras.files import IMAGE_SUFFIXES, PathLike, natural_key
+from gfkeras.files import PathLike
+from gfkeras.safe_text import person_name
 
 
 def require_photo(photo: PathLike) -> Path:
@@ -18,32 +29,34 @@ def require_photo(photo: PathLike) -> Path:
     path = Path(photo)
     if not path.exists():
         raise ImageError(str(path), "no such file", "missing")
+    if not path.is_file():
+        raise ImageError(str(path), "not a regular file", "special")
     return path
 
 
-def images_of(sources: PathLike | Sequence[PathLike]) -> list[Path]:
-    """Returns the files given, and the images in the folders given, in natural order.
+def require_sources(sources: Sequence[Path]) -> list[Path]:
+    """Returns files and folders; raises ValueError where none of them is there."""
+    if sources and not any(not isinstance(path, Path) or path.exists() for path in sources):
+        raise unusable(len(sources), "images", "read", sources[0], "no such file")
+    return list(sources)
 
-    Raises ValueError for a folder without images, and where none of the files is there.
+
+def images_of(sources: PathLike | Sequence[PathLike]) -> Photos:
+    """Returns the files given and the images in and below the folders given, in natural order.
+
+    With them comes what was left out of the folders (`gfkeras.data.walk`). Raises ValueError where
+    the folders hold no image, and where none of the files is there.
     """
-    given = [sources] if isinstance(sources, str | os.PathLike) else sources
-    paths: list[Path] = []
-    for source in map(Path, given):
-        found = images_in(source) if source.is_dir() else [source]
-        if not found:
-            raise ValueError(f"No images in the folder {str(source)!r}")
-        paths += found
-    if not paths:
-        raise ValueError("`sources` must name at least one image. Received: none")
-    if not any(path.exists() for path in paths):
-        raise unusable(len(paths), "images", "read", paths[0], "no such file")
-    return paths
-
-
-def images_in(folder: Path) -> list[Path]:
-    """Returns the images in a folder and its folders, in natural order."""
-    found = [path for path in folder.rglob("*") if path.suffix.lower() in IMAGE_SUFFIXES]
-    return sorted(found, key=lambda path: natural_key(str(path)))
+    found = photos_of(sources)
+    if not found.photos:
+        which = "; {}: {}".format(*found.left_out[0]) if found.left_out else ""
+        given = [sources] if isinstance(sources, str | os.PathLike) else sources
+        names = ", ".join(repr(str(source)) for source in given[:3]) or "none"
+        raise ValueError(
+            f"`sources` must be photos, or folders that hold some. Received: {names}{which}"
+        )
+    require_sources(found.photos)
+    return found
 
 
 def require_folder(photos: PathLike) -> Path:
@@ -54,17 +67,32 @@ def require_folder(photos: PathLike) -> Path:
     return folder
 
 
-def photos_of_people(folder: Path) -> dict[str, list[Path]]:
-    """Returns the photos of each person, in natural order, of PERSON/*.jpg and PERSON.jpg."""
+def photos_of_people(folder: Path) -> tuple[dict[str, list[Path]], list[LeftOut]]:
+    """Returns the photos of each person, of PERSON/PHOTO and PERSON.jpg, and what is left out.
+
+    People and photos come in natural order. Raises ValueError where there is no photo.
+    """
+    found = people_in(require_folder(folder))
     people: dict[str, list[Path]] = {}
-    for path in images_in(require_folder(folder)):
-        if not path.name.startswith("."):
-            inside = path.relative_to(folder).parts
-            name = path.stem if len(inside) == 1 else inside[0]
-            people.setdefault(name, []).append(path)
+    left_out = found.left_out
+    for path in found.folders.values():
+        inside = photos_in(path)
+        left_out += inside.left_out
+        people[person_name(path.name)] = inside.photos
+    for entry in map(photo, found.loose):
+        if entry.problem is None:
+            people.setdefault(person_name(photo_stem(entry.path)), []).append(entry.path)
+        else:
+            left_out.append(entry.left_out())
+    people = {name: files for name, files in people.items() if files}
+    usual_last(left_out)
     if not people:
-        raise ValueError(f"`photos` (DIR) must hold photos. Received: {str(folder)!r} without any")
-    return people
+        which = "; {}: {}".format(*left_out[0]) if left_out else ""
+        raise ValueError(
+            "`photos` (DIR) must hold photos, as PERSON/PHOTO or PERSON.jpg. "
+            f"Received: {str(folder)!r} without any{which}"
+        )
+    return people, left_out
 
 
 def require_gallery(location: PathLike) -> str:

@@ -129,7 +129,7 @@ def tsne(
     }
     measured = "silhouette {0.silhouette:.3f}, nearest is the same person {0.nearest:.1%}"
     summary = [(titles[key], measured.format(panel)) for key, panel in panels.items()]
-    return Plot(save_figure(figure, out), numbers, faces.skipped, summary)
+    return Plot(save_figure(figure, out), numbers, [*faces.skipped, *folder.skipped], summary)
 
 
 def groups(
@@ -175,7 +175,7 @@ def groups(
         ("by mean probability", f"{found['effective_groups_soft']:.5g}"),
         ("Entropy", f"{found['entropy']:.3f} nats"),
     ]
-    return Plot(path, found, faces.skipped, summary)
+    return Plot(path, found, [*faces.skipped, *folder.skipped], summary)
 
 
 def group_training(runs: Sequence[PathLike], out: PathLike) -> Plot:
@@ -253,7 +253,7 @@ def sheet(
     ]  # fmt: skip
     numbers = {"images": len(logits), "num_groups": logits.shape[1], "groups": shown}
     summary = [(f"Group {row.group}", f"{row.faces:,} faces, {row.share:.1%}") for row in rows]
-    return Plot(save_figure(figure, out), numbers, faces.skipped, summary)
+    return Plot(save_figure(figure, out), numbers, [*faces.skipped, *folder.skipped], summary)
 
 
 def margins(out: PathLike, heads: Sequence[str] | None = None) -> Plot:

@@ -259,8 +259,10 @@ def named_pairs(
         return evaluation.read_pairs(pairs, data)
     folder = FaceFolder(data, identities)
     if pairs == "all":
-        return evaluation.all_pairs(folder.paths, folder.labels, seed=seed)
-    return evaluation.sample_pairs(folder.paths, folder.labels, int(pairs), seed=seed)
+        listed = evaluation.all_pairs(folder.paths, folder.labels, seed=seed)
+    else:
+        listed = evaluation.sample_pairs(folder.paths, folder.labels, int(pairs), seed=seed)
+    return dataclasses.replace(listed, left_out=folder.skipped)
 
 
 def source_pairs(source: Source) -> PairList:

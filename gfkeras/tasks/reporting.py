@@ -6,7 +6,9 @@ import dataclasses
 from collections.abc import Callable, Sequence
 from typing import Any
 
+from gfkeras.data.walk import reason_counts
 from gfkeras.files import json_values
+from gfkeras.safe_text import utf8
 
 # Called with the stage, how much of it is done, and how much there is; None where unknown.
 Progress = Callable[[str, int, int | None], None]
@@ -29,8 +31,9 @@ class Result:
 
 
 def skipped_json(skipped: Sequence[tuple[object, str]]) -> dict[str, Any]:
-    """The keys of files that were left out: how many, and each with its reason."""
+    """The keys of files that were left out: how many, each with its reason, and how often which."""
     return {
         "skipped": len(skipped),
-        "skipped_files": [[str(path), reason] for path, reason in skipped],
+        "skipped_files": [[utf8(str(path)), reason] for path, reason in skipped],
+        "skipped_reasons": reason_counts(skipped),
     }

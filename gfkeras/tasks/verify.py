@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -10,6 +11,7 @@ import numpy as np
 from gfkeras.data import FaceFolder
 from gfkeras.files import PathLike
 from gfkeras.inference import Embedder
+from gfkeras.tasks.reporting import skipped_json
 from gfkeras.zoo.preset_files import keras_source
 
 if TYPE_CHECKING:
@@ -18,10 +20,11 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Verification:
-    """Cosines and errors of an artefact's embeddings, and how many images could not be read."""
+    """Cosines and errors of an artefact's embeddings, and what of the data could not be used."""
 
     parity: ParityResult
-    skipped: int
+    # (path, reason) of images that cannot be read, then of what else lies in the folder.
+    skipped: list[tuple[Path, str]]
 
     @property
     def passed(self) -> bool:
@@ -34,7 +37,7 @@ class Verification:
 
     def to_json(self) -> dict[str, Any]:
         """The content of `gfkeras verify --json`."""
-        return self.parity.to_json() | {"skipped": self.skipped}
+        return self.parity.to_json() | skipped_json(self.skipped)
 
 
 def verify(
@@ -75,6 +78,7 @@ def verify(
     folder.labels = folder.labels[chosen]
     faces = folder.load()
     parity = compare_embeddings(reference, candidate, faces.images)
-    # The folder also lists people without an image, and not everybody's were chosen.
-    unreadable = {path for path, _ in faces.skipped} & set(folder.paths)
-    return Verification(parity, len(unreadable))
+    # Not everybody's images were chosen, so that no person is without one.
+    chosen_paths = set(folder.paths)
+    unreadable = [each for each in faces.skipped if each[0] in chosen_paths]
+    return Verification(parity, unreadable + folder.skipped)

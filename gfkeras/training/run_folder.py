@@ -8,12 +8,17 @@ from pathlib import Path
 from typing import Any
 
 from gfkeras.data import Faces, RecordSet
+from gfkeras.files import csv_file
 from gfkeras.locks import only_writer
+from gfkeras.safe_text import csv_cell, utf8
+from gfkeras.text_lists import quoted
 from gfkeras.training.recipe import Recipe
 
 RECIPE_FILE = "recipe.toml"
 SUMMARY_FILE = "summary.json"
 LOG_FILE = "log.csv"
+SKIPPED_FILE = "skipped.csv"
+_LINE_ENDS = str.maketrans({"\n": "\\n", "\r": "\\r", "\t": "\\t"})
 CHECKPOINTS = "checkpoints"
 IDENTITIES_FILE = "identities.txt"
 _LOCK_FILE = ".train.lock"
@@ -81,20 +86,22 @@ def write_inputs(
     _write_lines(out / IDENTITIES_FILE, faces.identities)
     _write_lines(out / "heldout.txt", heldout.identities if heldout is not None else [])
     skipped = faces.skipped + (heldout.skipped if heldout is not None else [])
-    with (out / "skipped.csv").open("w", newline="", encoding="utf-8") as file:
-        writer = csv.writer(file)
-        writer.writerow(["path", "reason"])
-        writer.writerows([str(path), reason] for path, reason in skipped)
+    with csv_file(out / SKIPPED_FILE, ("path", "reason")) as write:
+        for row in skipped:
+            write(row)
 
 
 def add_skipped(out: Path, skipped: dict[Path, str]) -> None:
     """What turned out to be unreadable while training."""
-    with (out / "skipped.csv").open("a", newline="", encoding="utf-8") as file:
-        csv.writer(file).writerows([str(path), reason] for path, reason in skipped.items())
+    with (out / SKIPPED_FILE).open("a", newline="", encoding="utf-8") as file:
+        rows = (map(csv_cell, row) for row in skipped.items())
+        csv.writer(file, lineterminator="\n").writerows(rows)
 
 
 def _write_lines(path: Path, lines: list[str]) -> None:
-    path.write_text("".join(f"{line}\n" for line in lines), encoding="utf-8")
+    # A name stays in its line, and is read as it is.
+    kept = (quoted(utf8(line)).translate(_LINE_ENDS) for line in lines)
+    path.write_text("".join(f"{line}\n" for line in kept), encoding="utf-8", newline="\n")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -140,7 +147,7 @@ class TrainingResult:
     def summary(self) -> list[tuple[str, Any]]:
         """Rows of (label, value) to print."""
         metrics = self.metrics
-        skipped = f"{self.skipped:,}, see {self.out / 'skipped.csv'}" if self.skipped else 0
+        skipped = f"{self.skipped:,}, see {self.out / SKIPPED_FILE}" if self.skipped else 0
         rows: list[tuple[str, Any]] = [
             ("Epochs", f"{self.epochs}, best {self.best_epoch} by {self.monitor}"),
             ("Loss", metrics.get("loss")),

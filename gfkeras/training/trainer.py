@@ -15,6 +15,7 @@ import numpy as np
 from gfkeras.data import FaceBatches, FaceFolder, Faces, RecordSet
 from gfkeras.files import replacing
 from gfkeras.models import FaceClassifier
+from gfkeras.text_lists import lines, unquoted
 from gfkeras.training import run_folder
 from gfkeras.training.build import build_augmentation, build_classifier, dtype_policy
 from gfkeras.training.callbacks import (
@@ -298,7 +299,7 @@ def load_classifier(run: str | os.PathLike[str]) -> tuple[FaceClassifier, list[s
                 f"Received: run={str(run)!r}, which has no {path.name}"
             )
     recipe = Recipe.read(recipe_file)
-    identities = names.read_text(encoding="utf-8").splitlines()
+    identities = [unquoted(line.strip()) for _, line in lines(names)]
     checkpoint, _ = StepCheckpoints(run / run_folder.CHECKPOINTS).load()
     if checkpoint is None:
         raise ValueError(

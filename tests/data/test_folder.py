@@ -101,11 +101,13 @@ def test_what_is_left_out_is_listed(root):
     folder = FaceFolder(root, min_images=2)
     reasons = {path.name: reason for path, reason in folder.skipped}
     assert reasons == {
-        "notes.txt": "not an image by its suffix",
+        "notes.txt": "not an image of a known format",
         "old": "a folder inside a person's folder",
+        ".hidden.png": "hidden, since its name begins with a dot",
         "loose.png": "not in a person's folder",
         "nobody": "no images",
-        "single": "1 images, fewer than 2",
+        ".git": "hidden, since its name begins with a dot",
+        "single": "fewer images than asked for (1, not 2)",
     }
     assert len(folder) == 12
 

@@ -61,14 +61,14 @@ def test_blanks_in_names_with_tabs_and_a_byte_order_mark(tmp_path):
     [
         ("", "empty file"),
         ("\n \n", "empty file"),
-        ("0 300\n", "line 1: expected positive"),
+        ("0 300\n", "line 1: expected numbers of folds and of pairs from 1"),
         ("1 1\nAnn 1 2\n", "line 2: expected 2 pairs.*Received: 1"),
-        ("1 1\nAnn 1 2\nAnn 1 Bo 1\nBo 1 2\n", "line 4: expected 2 pairs.*Received: 3"),
+        ("1 1\nAnn 1 2\nAnn 1 Bo 1\nBo 1 2\n", "line 4: expected 2 pairs.*Bo 1 2"),
         ("1 1\nAnn 1 Bo 1\nAnn 1 2\n", "line 2: expected a genuine pair.*Ann 1 Bo 1"),
         ("1 1\nAnn 1 2\nAnn 1 2\n", "line 3: expected an impostor pair.*Ann 1 2"),
         ("1 1\nAnn one 2\nAnn 1 Bo 1\n", "line 2: expected a genuine pair.*from 1"),
         ("1 1\nAnn 0 2\nAnn 1 Bo 1\n", "line 2: .*from 1"),
-        ("1 1\n\nAnn 1 2\nAnn 1 Ann 2\n", "line 4: expected two different people"),
+        ("1 1\n\nAnn 1 2\nAnn 1 Ann 2\n", "line 4: expected an impostor pair.*of two people"),
         ("Ann 1 2\n", "line 1: expected the first line of LFW"),
         ("first,second\na,b\n", "line 1: expected.*columns"),
         ("first,second,same,folds\na,b,1,0\n", "line 1: expected.*columns"),
@@ -93,7 +93,7 @@ def test_files_that_are_not_there_or_not_text(tmp_path):
         read_pairs(tmp_path / "nothing.txt", tmp_path)
     with pytest.raises(ValueError, match=r"`root`.*nowhere"):
         read_pairs(write(tmp_path, "1 1"), tmp_path / "nowhere")
-    (tmp_path / "binary.txt").write_bytes(b"\xff\xfe\x00pairs")
+    (tmp_path / "binary.txt").write_bytes(b"\xfe\x00pairs")
     with pytest.raises(ValueError, match="UTF-8"):
         read_pairs(tmp_path / "binary.txt", tmp_path)
 

@@ -335,6 +335,21 @@ def test_the_server_takes_nothing_and_stays_in_its_folder(plain_server):
         assert answer.headers["Cross-Origin-Embedder-Policy"] == "require-corp"
 
 
+def test_the_policy_of_the_page_is_a_header_too(plain_server, page):
+    for file in ("", "src/main.js", "models/model.tflite", "none"):
+        request = urllib.request.Request(plain_server + file)
+        try:
+            headers = urllib.request.urlopen(request).headers
+        except urllib.error.HTTPError as error:
+            headers = error.headers
+        policy, own = headers["Content-Security-Policy"], "; frame-ancestors 'none'"
+        assert policy.endswith(own)
+        assert f'content="{policy.removesuffix(own)}"' in (KIT / "index.html").read_text("utf-8")
+    # It holds in the page, which works under it nevertheless: the other tests here.
+    blocked = "fetch('https://example.org/').then(() => 'sent', () => 'blocked')"
+    assert page.evaluate(blocked) == "blocked"
+
+
 def test_the_lock_file_names_no_registry():
     assert "resolved" not in (KIT / "package-lock.json").read_text()
 

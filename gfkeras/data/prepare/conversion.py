@@ -15,7 +15,7 @@ from PIL import Image
 from gfkeras.data.alignment import FaceAligner, NoFaceError
 from gfkeras.data.images import ImageError, encode_jpeg, read_image
 from gfkeras.data.prepare.plan import Plan
-from gfkeras.data.sources import Item, Source
+from gfkeras.data.sources import Item, Refused, Source
 from gfkeras.files import replacing
 
 _END = struct.Struct("<Q")
@@ -91,9 +91,10 @@ def convert_chunk(conversion: Conversion, chunk: int) -> int:
     items = conversion.plan.chunk(chunk)
     rows: list[tuple[object, ...]] = []
     with replacing(conversion.path(chunk)) as temporary, temporary.open("wb") as file:
-        for number, item, name, refused in items:
-            if item is None:
-                rows.append((number, name, "refused", refused))
+        for number, item in items:
+            name = item.name
+            if isinstance(item, Refused):
+                rows.append((number, name, item.kind, item.reason))
                 continue
             try:
                 for position, (jpeg, fitted) in enumerate(_converted(conversion, item)):

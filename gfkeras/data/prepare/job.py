@@ -10,7 +10,7 @@ from typing import Any
 from gfkeras.data.prepare.options import PrepareOptions
 from gfkeras.data.records.manifest import MANIFEST_FILE, Manifest
 from gfkeras.data.sources import Source
-from gfkeras.files import sha256, write_json
+from gfkeras.files import json_values, sha256, write_json
 from gfkeras.version import __version__
 
 WORK_FOLDER = ".prepare"
@@ -24,7 +24,7 @@ def job_of(source: Source, options: PrepareOptions) -> dict[str, Any]:
     if options.detector is not None and Path(options.detector).is_file():
         settings["detector"] = sha256(options.detector)
     job = {"format": 1, "gfkeras": __version__, "source": source.describe(), "options": settings}
-    return json.loads(json.dumps(job))
+    return json_values(json.loads(json.dumps(job)))
 
 
 def begin_job(out: Path, job: dict[str, Any]) -> bool:

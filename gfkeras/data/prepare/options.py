@@ -93,13 +93,18 @@ class PrepareOptions:
         return dataclasses.asdict(self) | {"size": list(self.size), "detector": detector}
 
 
+# The skipped files that a result names: a data set may have millions.
+LISTED = 100
+
+
 @dataclasses.dataclass(frozen=True)
 class PrepareResult:
     """The summary of a run of `prepare`.
 
     Counts of images and identities are over all splits. `skipped` items gave no record, as
-    `skipped.csv` lists; `fitted` images were scaled to fit, unaligned. `size_bytes` are those of
-    the shards, `seconds` those of this run; `resumed` says that an earlier run did a part, or all.
+    `skipped.csv` lists; `skipped_files` are the first hundred of them, each with its reason.
+    `fitted` images were scaled to fit, unaligned. `size_bytes` are those of the shards, `seconds`
+    those of this run; `resumed` says that an earlier run did a part, or all.
     """
 
     out: Path
@@ -110,6 +115,7 @@ class PrepareResult:
     heldout_identities: int
     skipped: int
     skipped_reasons: dict[str, int]
+    skipped_files: list[tuple[str, str]]
     fitted: int
     shards: int
     size_bytes: int

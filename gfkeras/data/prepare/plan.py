@@ -8,7 +8,7 @@ import sqlite3
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
-from gfkeras.data.sources import Item, Source
+from gfkeras.data.sources import Item, Refused, Source
 from gfkeras.files import replacing
 
 CHUNK_ITEMS = 256
@@ -16,7 +16,7 @@ CHUNK_ITEMS = 256
 
 _ITEMS = """
 CREATE TABLE items (seq INTEGER PRIMARY KEY, name TEXT NOT NULL, identity TEXT,
-                    locator TEXT, landmarks TEXT, refused TEXT);
+                    locator TEXT, landmarks TEXT, refused TEXT, kind TEXT);
 """
 
 
@@ -33,20 +33,20 @@ class Plan:
         """The number of chunks that the items make."""
         return -(-self.items // CHUNK_ITEMS)
 
-    def chunk(self, number: int) -> list[tuple[int, Item | None, str, str]]:
-        """(number of the item, the item or None where it was refused, name, reason) of a chunk."""
+    def chunk(self, number: int) -> list[tuple[int, Item | Refused]]:
+        """(number of the item, the item or what was refused) of a chunk."""
         first = number * CHUNK_ITEMS
         with connected(self.path) as database:
             rows = database.execute(
-                "SELECT seq, name, identity, locator, landmarks, refused FROM items "
+                "SELECT seq, name, identity, locator, landmarks, refused, kind FROM items "
                 "WHERE seq >= ? AND seq < ? ORDER BY seq",
                 (first, first + CHUNK_ITEMS),
             ).fetchall()
         return [
-            (seq, None, name, refused or "")
+            (seq, Refused(name, refused, kind))
             if locator is None
-            else (seq, Item(name, identity, locator, _points(landmarks)), name, "")
-            for seq, name, identity, locator, landmarks, refused in rows
+            else (seq, Item(name, identity, locator, _points(landmarks)))
+            for seq, name, identity, locator, landmarks, refused, kind in rows
         ]
 
     @staticmethod
@@ -58,7 +58,7 @@ class Plan:
         with replacing(path) as temporary, connected(temporary) as database:
             database.executescript(_ITEMS)
             database.executemany(
-                "INSERT INTO items VALUES (?, ?, ?, ?, ?, ?)", _rows(source, progress)
+                "INSERT INTO items VALUES (?, ?, ?, ?, ?, ?, ?)", _rows(source, progress)
             )
             database.commit()
         return Plan(path)
@@ -70,9 +70,9 @@ def _rows(source: Source, progress: Callable[[int], None]) -> Iterator[tuple[obj
             progress(number)
         if isinstance(item, Item):
             points = None if item.landmarks is None else json.dumps(item.landmarks)
-            yield number, item.name, item.identity, item.locator, points, None
+            yield number, item.name, item.identity, item.locator, points, None, None
         else:
-            yield number, item.name, None, None, None, item.reason
+            yield number, item.name, None, None, None, item.reason, item.kind
 
 
 def _points(landmarks: str | None) -> tuple[tuple[float, float], ...] | None:

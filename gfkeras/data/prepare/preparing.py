@@ -12,20 +12,20 @@ when it is whole. A run that finds files of an earlier one continues there, to t
 
 from __future__ import annotations
 
-import contextlib
 import csv
 import dataclasses
+import itertools
 import shutil
 import time
-from collections.abc import Callable, Iterator
-from pathlib import Path
+from collections.abc import Callable
+from pathlib import Path, PurePosixPath
 from typing import Any
 
 from gfkeras.data.alignment import FaceAligner, FaceDetector, face_template
 from gfkeras.data.prepare.catalogue import HELDOUT, Catalogue
 from gfkeras.data.prepare.conversion import Conversion, convert_chunk
 from gfkeras.data.prepare.job import LOCK_FILE, WORK_FOLDER, begin_job, job_of
-from gfkeras.data.prepare.options import PrepareOptions, PrepareResult
+from gfkeras.data.prepare.options import LISTED, PrepareOptions, PrepareResult
 from gfkeras.data.prepare.plan import Plan, connected
 from gfkeras.data.prepare.shard import Sharding, ShardJob, write_shard
 from gfkeras.data.prepare.workers import run_all
@@ -33,7 +33,7 @@ from gfkeras.data.records import manifest
 from gfkeras.data.records.manifest import MANIFEST_FILE, PAIRS_FILE, SKIPPED_FILE
 from gfkeras.data.records.shard_files import write_index
 from gfkeras.data.sources import Source, open_source
-from gfkeras.files import PathLike, replacing
+from gfkeras.files import PathLike, csv_file, replacing
 from gfkeras.locks import only_writer
 from gfkeras.processors import usable_processors
 from gfkeras.version import __version__
@@ -199,13 +199,15 @@ class _Stages:
                 ],
             )
         kinds = catalogue.skipped_kinds()
-        with _csv(self.out / SKIPPED_FILE, "path", "kind", "reason") as writer:
-            writer.writerows(catalogue.skipped())
+        with csv_file(self.out / SKIPPED_FILE, ("path", "kind", "reason")) as write:
+            for name, kind, reason in catalogue.skipped():
+                write([PurePosixPath(name), kind, reason])
         height, width = self.options.size
+        job = job_of(self.source, self.options)
         manifest.Manifest(
             gfkeras=__version__,
-            source=self.source.describe(),
-            options=job_of(self.source, self.options)["options"],
+            source=job["source"],
+            options=job["options"],
             template=_template(self.options.size) if self.options.align else None,
             image=manifest.ImageFormat(height=height, width=width),
             counts=manifest.Counts(
@@ -227,28 +229,20 @@ class _Stages:
             return 0
         count = 0
         with (
-            _csv(self.out / PAIRS_FILE, "first", "second", "same", "fold") as writer,
+            csv_file(self.out / PAIRS_FILE, ("first", "second", "same", "fold")) as write,
             connected(catalogue.path) as database,
         ):
             database.execute("CREATE INDEX IF NOT EXISTS by_name ON images (name)")
             for pair in pairs:
                 if all(catalogue.has(database, name) for name in (pair.first, pair.second)):
-                    writer.writerow([pair.first, pair.second, int(pair.same), pair.fold])
+                    names = PurePosixPath(pair.first), PurePosixPath(pair.second)
+                    write([*names, int(pair.same), pair.fold])
                     count += 1
         return count
 
     def _processes(self, jobs: int) -> int:
         """Starting a process takes longer than a job or two."""
         return max(1, min(self.workers, jobs // 2))
-
-
-@contextlib.contextmanager
-def _csv(path: Path, *header: str) -> Iterator[Any]:
-    """A writer of a CSV file that appears when it is whole."""
-    with replacing(path) as temporary, temporary.open("w", newline="", encoding="utf-8") as file:
-        writer = csv.writer(file, lineterminator="\n")
-        writer.writerow(header)
-        yield writer
 
 
 def _template(size: tuple[int, int]) -> dict[str, Any]:
@@ -278,8 +272,15 @@ def _result(out: Path, seconds: float, resumed: bool) -> PrepareResult:
         heldout_images=0 if heldout is None else heldout.images,
         heldout_identities=0 if heldout is None else heldout.identities,
         skipped_reasons=written.skipped_reasons,
+        skipped_files=_first_skipped(out),
         shards=len(shards),
         size_bytes=sum(shard.size_bytes for shard in shards),
         seconds=seconds,
         resumed=resumed,
     )
+
+
+def _first_skipped(out: Path) -> list[tuple[str, str]]:
+    with (out / SKIPPED_FILE).open(newline="", encoding="utf-8") as file:
+        rows = itertools.islice(csv.DictReader(file), LISTED)
+        return [(row["path"], row["reason"]) for row in rows]

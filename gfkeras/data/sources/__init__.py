@@ -4,6 +4,7 @@ from gfkeras.data.sources.ijb import IJBMetadata, IJBSource
 from gfkeras.data.sources.image_list import ImageListSource
 from gfkeras.data.sources.lfw_pairs import LFWPairsSource
 from gfkeras.data.sources.megaface import MegaFaceSource
+from gfkeras.data.sources.mxnet_list import MXNetListSource
 from gfkeras.data.sources.mxnet_records import MXNetRecordsSource
 from gfkeras.data.sources.open_source import SOURCES, detect_format, open_source
 from gfkeras.data.sources.restricted_pickle import UnsafePickleError
@@ -14,7 +15,7 @@ from gfkeras.data.sources.youtube_faces import YouTubeFacesSource
 
 __all__ = [
     "SOURCES", "FolderSource", "IJBMetadata", "IJBSource", "ImageListSource", "Item",
-    "LFWPairsSource", "MXNetRecordsSource", "MegaFaceSource", "NamedPair", "Refused", "Source",
-    "TFDSSource", "UnsafePickleError", "VerificationBinSource", "YouTubeFacesSource",
-    "detect_format", "open_source",
+    "LFWPairsSource", "MXNetListSource", "MXNetRecordsSource", "MegaFaceSource", "NamedPair",
+    "Refused", "Source", "TFDSSource", "UnsafePickleError", "VerificationBinSource",
+    "YouTubeFacesSource", "detect_format", "open_source",
 ]  # fmt: skip

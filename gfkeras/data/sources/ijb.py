@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 
+from gfkeras import text_lists
 from gfkeras.data.sources import listing
 from gfkeras.data.sources.source import FileSource, Item, Refused
 from gfkeras.errors import one_of
@@ -61,10 +62,10 @@ class IJBMetadata:
         subset = find_subset(root, subset)
         file = meta_file(root, subset, "face_tid_mid.txt")
         names, templates, medias = [], array("q"), array("q")
-        for line, text in listing.lines(file):
-            fields = text.split()
+        for line, text in text_lists.lines(file):
+            fields = text_lists.fields(text)
             if len(fields) != 3 or not all(map(_is_int, fields[1:])):
-                raise listing.malformed(file, line, "name, template, media", text)
+                raise text_lists.malformed(file, line, "name, template, media", text)
             names.append(fields[0])
             templates.append(int(fields[1]))
             medias.append(int(fields[2]))
@@ -73,7 +74,7 @@ class IJBMetadata:
             count = len(scores)
             if count >= len(names) or names[count] != name:
                 expected = f"{names[count]!r}, as in {file}" if count < len(names) else "no line"
-                raise listing.malformed(_points_file(root, subset), line, expected, name)
+                raise text_lists.malformed(_points_file(root, subset), line, expected, name)
             points.extend(itertools.chain.from_iterable(five))
             scores.append(score)
         if len(scores) != len(names):
@@ -138,12 +139,12 @@ def image_rows(
 ) -> Iterator[tuple[int, str, tuple[tuple[float, float], ...], float]]:
     """(line, name, landmarks, detector's score) of each image, read as it goes."""
     file = _points_file(root, subset)
-    for line, text in listing.lines(file):
-        name, *fields = text.split()
-        points = listing.five_points(fields[:10])
-        score = listing.finite(fields[10]) if len(fields) == 11 else None
+    for line, text in text_lists.lines(file):
+        name, *fields = text_lists.fields(text)
+        points = text_lists.five_points(fields[:10])
+        score = text_lists.finite(fields[10]) if len(fields) == 11 else None
         if points is None or score is None:
-            raise listing.malformed(file, line, "name, x1, y1, …, x5, y5, score", text)
+            raise text_lists.malformed(file, line, "name, x1, y1, …, x5, y5, score", text)
         yield line, name, points, score
 
 
@@ -152,12 +153,12 @@ def _points_file(root: Path, subset: str) -> Path:
 
 
 def _is_int(text: str) -> bool:
-    return listing.is_count(text.removeprefix("-"))
+    return text_lists.is_count(text.removeprefix("-"))
 
 
 def _integer_blocks(file: Path) -> Iterator[np.ndarray]:
     """The rows "template template 0|1" of a long file, (≤ 100,000, 3) at a time."""
-    numbered = listing.lines(file)
+    numbered = text_lists.lines(file)
     while block := list(itertools.islice(numbered, _CHUNK)):
         try:
             rows = np.loadtxt([text for _, text in block], np.int64, comments=None, ndmin=2)
@@ -166,7 +167,7 @@ def _integer_blocks(file: Path) -> Iterator[np.ndarray]:
             good = False
         if not good:
             line, text = next((n, t) for n, t in block if not _is_pair(t.split()))
-            raise listing.malformed(file, line, "template, template, 0 or 1", text)
+            raise text_lists.malformed(file, line, "template, template, 0 or 1", text)
         yield rows
 
 
@@ -178,18 +179,18 @@ def _subjects(file: Path) -> tuple[np.ndarray, np.ndarray]:
     """(templates, subjects) of TEMPLATE_ID,SUBJECT_ID,…; a template of several images once."""
     listing.existing_file("root", file, "IJB's list of templates and subjects")
     rows: dict[int, int] = {}
-    numbered = listing.lines(file)
+    numbered = text_lists.lines(file)
     line, header = next(numbered, (1, ""))
     if [name.strip().upper() for name in header.split(",")[:2]] != ["TEMPLATE_ID", "SUBJECT_ID"]:
-        raise listing.malformed(file, line, "the header TEMPLATE_ID,SUBJECT_ID,…", header)
+        raise text_lists.malformed(file, line, "the header TEMPLATE_ID,SUBJECT_ID,…", header)
     for line, text in numbered:
         fields = [field.strip() for field in text.split(",")]
         if len(fields) < 2 or not all(map(_is_int, fields[:2])):
-            raise listing.malformed(file, line, "TEMPLATE_ID,SUBJECT_ID,…, integers", text)
+            raise text_lists.malformed(file, line, "TEMPLATE_ID,SUBJECT_ID,…, integers", text)
         template, subject = int(fields[0]), int(fields[1])
         if rows.setdefault(template, subject) != subject:
             expected = f"template {template} of one subject, {rows[template]}"
-            raise listing.unexpected(file, line, expected, subject)
+            raise text_lists.unexpected(file, line, expected, subject)
     return np.array(list(rows), np.int64), np.array(list(rows.values()), np.int64)
 
 
@@ -223,7 +224,7 @@ class IJBSource(FileSource):
         """The images in the list's order; the locator is the path under `loose_crop/`."""
         for _, listed, landmarks, _ in image_rows(self.root, self.subset):
             name = listing.posix(listed)
-            reason = listing.image_problem(name)
+            reason = listing.path_problem(name)
             yield Refused(name, reason) if reason else Item(name, None, name, landmarks)
 
     def read(self, locator: str) -> bytes:

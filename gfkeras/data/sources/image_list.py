@@ -6,9 +6,11 @@ import csv
 from collections.abc import Iterator, Mapping
 from typing import Any
 
+from gfkeras import text_lists
 from gfkeras.data.sources import listing
 from gfkeras.data.sources.source import FileSource, Item, Refused
 from gfkeras.files import PathLike
+from gfkeras.safe_text import person_name
 
 IDENTITY_COLUMNS = ("identity", "label", "name", "person")
 LANDMARK_COLUMNS = tuple(f"{axis}{point}" for point in range(1, 6) for axis in "xy")
@@ -20,13 +22,14 @@ class ImageListSource(FileSource):
     Columns, in any order and case: `path` (required, relative to the root), one of `identity`,
     `label`, `name` and `person` (the first of these that is there; an empty value is an unknown
     person), and `x1, y1, …, x5, y5` (all ten or none; ten empty values are no landmarks). Further
-    columns are ignored. Tabs part the columns if the header has one, else commas.
+    columns are ignored. Tabs part the columns if the header has one, else commas, else semicolons.
+    In the column `label` a number must be whole and not negative: 1.5, −1, 1e3 and NaN are refused.
 
     Rows are read one at a time. A path that is absolute or climbs out of the root is refused:
     lists come from the internet. A path listed twice gives two items of one name.
 
     Args:
-        file: the table, UTF-8.
+        file: the table, as `gfkeras.text_lists.lines` reads it.
         root: the folder the paths are relative to; the table's folder by default.
 
     Raises:
@@ -51,11 +54,21 @@ class ImageListSource(FileSource):
         for line, row in self._rows():
             name = listing.posix(row["path"])
             if not name:
-                raise listing.unexpected(self.file, line, "a path", "an empty one")
-            reason = listing.image_problem(name)
+                raise text_lists.unexpected(self.file, line, "a path", "an empty one")
+            reason = listing.path_problem(name)
             landmarks = self._landmarks(line, row)
-            identity = next((row[c] for c in IDENTITY_COLUMNS if c in row), "") or None
+            identity = self._identity(line, row)
             yield Refused(name, reason) if reason else Item(name, identity, name, landmarks)
+
+    def _identity(self, line: int, row: Mapping[str, str]) -> str | None:
+        column = next((c for c in IDENTITY_COLUMNS if c in row), None)
+        if column is None or not row[column]:
+            return None
+        name = text_lists.label_name(row[column]) if column == "label" else row[column]
+        if name is None:
+            expected = "a label that is a whole number of 0 or more, or a name"
+            raise text_lists.malformed(self.file, line, expected, row[column])
+        return person_name(name)
 
     def _rows(self) -> Iterator[tuple[int, dict[str, str]]]:
         # A quoted value may go over several lines and blank ones are left out, so that csv's own
@@ -64,40 +77,42 @@ class ImageListSource(FileSource):
 
         def texts() -> Iterator[str]:
             nonlocal last
-            for number, text in listing.lines(self.file):
+            for number, text in text_lists.lines(self.file):
                 last = number
                 yield text + "\n"
 
         source = texts()
         header = next(source, None)
         if header is None:
-            raise listing.unexpected(self.file, 1, "a header with the column `path`", "no text")
-        delimiter = "\t" if "\t" in header else ","
-        columns = self._columns(next(csv.reader([header], delimiter=delimiter)))
-        rows = csv.reader(source, delimiter=delimiter, strict=True)
+            raise text_lists.unexpected(self.file, 1, "a header with the column `path`", "no text")
+        delimiter = text_lists.delimiter_of(header)
+        first = next(csv.reader([header], delimiter=delimiter, skipinitialspace=True))
+        columns = self._columns(last, first)
+        rows = csv.reader(source, delimiter=delimiter, strict=True, skipinitialspace=True)
         while True:
             try:
                 values = next(rows, None)
             except csv.Error as error:
-                wanted = "tab-separated" if delimiter == "\t" else "comma-separated"
-                raise listing.unexpected(self.file, last, f"{wanted} values", error) from error
+                kind = {"\t": "tab", ",": "comma", ";": "semicolon"}[delimiter]
+                expected = f"{kind}-separated values"
+                raise text_lists.unexpected(self.file, last, expected, error) from error
             if values is None:
                 return
             if len(values) != len(columns):
                 expected = f"{len(columns)} values ({', '.join(columns)})"
-                raise listing.malformed(self.file, last, expected, delimiter.join(values))
+                raise text_lists.malformed(self.file, last, expected, delimiter.join(values))
             yield last, {c: v.strip() for c, v in zip(columns, values, strict=True)}
 
-    def _columns(self, header: list[str]) -> list[str]:
+    def _columns(self, line: int, header: list[str]) -> list[str]:
         columns = [name.strip().lower() for name in header]
         if "path" not in columns or len(set(columns)) != len(columns):
             expected = "a header of different names with the column `path`"
-            raise listing.malformed(self.file, 1, expected, ",".join(header))
+            raise text_lists.malformed(self.file, line, expected, ",".join(header))
         landmarks = set(LANDMARK_COLUMNS) & set(columns)
         if landmarks and len(landmarks) != len(LANDMARK_COLUMNS):
             missing = [c for c in LANDMARK_COLUMNS if c not in landmarks]
             expected = f"all of {', '.join(LANDMARK_COLUMNS)} or none"
-            raise listing.unexpected(self.file, 1, expected, f"no {', '.join(missing)}")
+            raise text_lists.unexpected(self.file, line, expected, f"no {', '.join(missing)}")
         return columns
 
     def _landmarks(
@@ -106,10 +121,10 @@ class ImageListSource(FileSource):
         values = [row[column] for column in LANDMARK_COLUMNS if column in row]
         if not any(values):
             return None
-        points = listing.five_points(values)
+        points = text_lists.five_points(values)
         if points is None:
             expected = "ten finite numbers x1, y1, …, x5, y5"
-            raise listing.malformed(self.file, line, expected, ", ".join(values))
+            raise text_lists.malformed(self.file, line, expected, ", ".join(values))
         return points
 
     def describe(self) -> dict[str, Any]:

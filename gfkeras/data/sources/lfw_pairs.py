@@ -4,30 +4,22 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Iterator
-from typing import Any, NamedTuple
+from typing import Any
 
+from gfkeras import text_lists
 from gfkeras.data.sources import listing
 from gfkeras.data.sources.source import FileSource, Item, NamedPair, Refused
-from gfkeras.files import IMAGE_SUFFIXES, PathLike
-
-# LFW's own suffix first: of two files that differ by it only, the usual one counts.
-_SUFFIXES = (".jpg", *sorted(IMAGE_SUFFIXES - {".jpg"}))
-
-
-class _Row(NamedTuple):
-    first: tuple[str, int]
-    second: tuple[str, int]
-    same: bool
-    fold: int
+from gfkeras.files import PathLike
+from gfkeras.lfw_lists import LFWPair, NumberedImages, lfw_pairs
+from gfkeras.safe_text import person_name, utf8
 
 
 class LFWPairsSource(FileSource):
     """The images of `pairs.txt` and lists like it, each once, in the order they first appear.
 
-    The first line is "10 300" (folds; pairs of each kind in a fold) or "500" (one fold). Then come,
-    for each fold, genuine pairs "name i j" and impostor pairs "name i name j", parted by tabs or
-    blanks. Image i of a person is `root/name/name_0001.jpg`; other usual suffixes are found too.
-    Missing images are refused; their pairs stay, for evaluation to count.
+    `gfkeras.lfw_lists.lfw_pairs` says how the list is written. Image i of a person is
+    `root/name/name_0001.jpg`; other usual suffixes are found too. Missing images are refused; their
+    pairs stay, for evaluation to count.
 
     Args:
         pairs_file: the list.
@@ -46,6 +38,7 @@ class LFWPairsSource(FileSource):
     def __init__(self, pairs_file: PathLike, root: PathLike):
         self.pairs_file = self.path = listing.existing_file("pairs_file", pairs_file, "LFW's pairs")
         self.root = listing.existing_folder("root", root, "one folder of images per person")
+        self._images = NumberedImages(self.root)
         next(self._rows(), None)
 
     def items(self) -> Iterator[Item | Refused]:
@@ -65,52 +58,19 @@ class LFWPairsSource(FileSource):
         )
 
     def _item(self, person: str, number: int) -> Item | Refused:
-        stem = f"{person}/{person}_{number:04d}"
-        problem = listing.path_problem(stem)
+        expected = self._images.expected(person, number)
+        problem = listing.path_problem(f"{person}/{person}")
         if problem or "/" in person or "\\" in person:
-            return Refused(stem + _SUFFIXES[0], problem or "a person's name with a slash")
-        for suffix in _SUFFIXES:
-            if (self.root / (stem + suffix)).is_file():
-                return Item(stem + suffix, person, stem + suffix)
-        return Refused(stem + _SUFFIXES[0], "no such file")
+            return Refused(expected, problem or "a person's name with a slash")
+        found = self._images.find(person, number)
+        if found is None:
+            return Refused(expected, "no such file", "missing")
+        return Item(utf8(found), person_name(person), listing.locator_of(found))
 
-    def _rows(self) -> Iterator[_Row]:
-        numbered = listing.lines(self.pairs_file)
-        number, text = next(numbered, (1, ""))
-        header = _fields(text)
-        if len(header) not in (1, 2) or not all(listing.is_count(f) and int(f) for f in header):
-            expected = 'numbers of folds and of pairs, as "10 300" or "500"'
-            raise listing.malformed(self.pairs_file, number, expected, text)
-        folds, each = (1, int(header[0])) if len(header) == 1 else map(int, header)
-        count = 0
-        for number, text in numbered:
-            if count == folds * 2 * each:
-                expected = f"{count} pairs, as the first line says"
-                raise listing.malformed(self.pairs_file, number, expected, text)
-            fold, within = divmod(count, 2 * each)
-            yield self._row(number, text, within < each, fold)
-            count += 1
-        if count < folds * 2 * each:
-            expected = f"{folds * 2 * each} pairs, as the first line says"
-            raise listing.unexpected(self.pairs_file, number, expected, count)
-
-    def _row(self, line: int, text: str, same: bool, fold: int) -> _Row:
-        fields = _fields(text)
-        wanted = "a genuine pair, name i j" if same else "an impostor pair, name i name j"
-        numbers = (fields[1:3] if same else fields[1::2]) if len(fields) == 4 - same else []
-        if not numbers or not all(listing.is_count(n) and int(n) for n in numbers):
-            raise listing.malformed(self.pairs_file, line, f"{wanted} with numbers from 1", text)
-        other = fields[0] if same else fields[2]
-        if not same and other == fields[0]:
-            raise listing.malformed(self.pairs_file, line, f"{wanted} of two people", text)
-        return _Row((fields[0], int(numbers[0])), (other, int(numbers[1])), same, fold)
+    def _rows(self) -> Iterator[LFWPair]:
+        return lfw_pairs(self.pairs_file, text_lists.lines(self.pairs_file))
 
     def describe(self) -> dict[str, Any]:
         """Format, pairs file and its size in bytes, and root."""
         size = self.pairs_file.stat().st_size
         return {**super().describe(), "bytes": size, "root": str(self.root.absolute())}
-
-
-def _fields(text: str) -> list[str]:
-    """Tabs part the fields where there are any, so that a name may hold blanks."""
-    return [f.strip() for f in text.strip().split("\t")] if "\t" in text else text.split()

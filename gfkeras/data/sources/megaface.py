@@ -8,10 +8,13 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+from gfkeras import text_lists
 from gfkeras.data.sources import listing
-from gfkeras.data.sources.source import FileSource, Item, Refused
+from gfkeras.data.sources.source import FileSource, Item, Refused, refused
+from gfkeras.data.walk import photos_below
 from gfkeras.errors import one_of
 from gfkeras.files import PathLike
+from gfkeras.safe_text import person_name, utf8
 
 PARTS = ("facescrub", "megaface")
 FOLDERS = {
@@ -29,7 +32,6 @@ LISTS = {
 _DISTRACTORS = re.compile(r"megaface_features_list\.json_(\d+)_(\d+)")
 # A list of a million paths takes 40 MB.
 _MAX_JSON = 1 << 29
-_DEPTH = 4
 
 
 class MegaFaceSource(FileSource):
@@ -41,8 +43,8 @@ class MegaFaceSource(FileSource):
     its `templatelists`). Of several distractor lists the longest of set 1 is taken. Without a list
     the folder is walked, without the annotations `*.json` beside MegaFace's images.
 
-    Text lists and folders stream. A JSON list is read whole: 150 MB for its million paths while
-    `items` runs.
+    Text lists stream; the paths of a walk stay in memory while `items` runs. A JSON list is read
+    whole, and takes 150 MB for its million paths.
 
     Args:
         root: the folder with both, or one of them.
@@ -118,18 +120,22 @@ class MegaFaceSource(FileSource):
         for part, folder in self._folders.items():
             noises = self._noises(part)
             listed = self._listed(part)
-            for path in self._walk(self.root / folder, "") if listed is None else listed:
+            if listed is None:
+                found = photos_below(self.root / folder)
+                listed = (path.relative_to(self.root).as_posix() for path in found.photos)
+                # Beside MegaFace's images lie annotations.
+                others = [left for left in found.left_out if left.path.suffix != ".json"]
+                yield from refused(self.root, others)
+            for path in listed:
                 # The kit's lists may or may not start at the folder of images.
                 yield self._item(part, path.removeprefix(f"{folder}/"), noises)
 
     def _item(self, part: str, path: str, noises: set[str]) -> Item | Refused:
-        name = listing.printable(f"{part}/{path}")
-        reason = listing.image_problem(path)
-        if reason is None and name != f"{part}/{path}":
-            reason = "the file's name is not UTF-8"
+        name = utf8(f"{part}/{path}")
+        reason = listing.path_problem(path)
         actor, *files = path.split("/")
         if part == "facescrub":
-            identity: str | None = actor
+            identity: str | None = person_name(actor)
             key = files[-1] if files else ""
             if reason is None and len(files) != 1:
                 reason = "not in an actor's folder"
@@ -139,7 +145,7 @@ class MegaFaceSource(FileSource):
             reason = "named in the list of noises"
         if reason is not None:
             return Refused(name, reason)
-        return Item(name, identity, f"{self._folders[part]}/{path}")
+        return Item(name, identity, listing.locator_of(f"{self._folders[part]}/{path}"))
 
     def _listed(self, part: str) -> Iterator[str] | None:
         file = self._lists[part]
@@ -147,22 +153,14 @@ class MegaFaceSource(FileSource):
             return None
         if ".json" in file.name:
             return map(listing.posix, _json_paths(file))
-        return (listing.posix(text) for _, text in listing.lines(file))
-
-    def _walk(self, folder: Path, prefix: str, depth: int = 1) -> Iterator[str]:
-        for entry in listing.entries(folder):
-            path = f"{prefix}{entry.name}"
-            # Links could lead round in circles; the official depth is three.
-            if entry.is_dir() and depth < _DEPTH:
-                yield from self._walk(folder / entry.name, f"{path}/", depth + 1)
-            elif not entry.name.endswith(".json"):
-                yield path
+        texts = (text_lists.unquoted(text.strip()) for _, text in text_lists.lines(file))
+        return map(listing.posix, texts)
 
     def _noises(self, part: str) -> set[str]:
         """File names (FaceScrub) or the last three parts of paths; a few hundred of each."""
         if part not in self._noise_files:
             return set()
-        texts = (text.strip() for _, text in listing.lines(self._noise_files[part]))
+        texts = (text.strip() for _, text in text_lists.lines(self._noise_files[part]))
         return {t.split("\t")[-1] for t in texts if not t.startswith("#")}
 
     def describe(self) -> dict[str, Any]:

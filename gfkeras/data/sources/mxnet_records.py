@@ -8,8 +8,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from gfkeras import text_lists
 from gfkeras.data.images import ImageError
-from gfkeras.data.sources import listing
 from gfkeras.data.sources.recordio import RecordIOFile
 from gfkeras.data.sources.source import Item, Refused, Source
 from gfkeras.files import PathLike
@@ -98,8 +98,9 @@ class MXNetRecordsSource(Source):
 
     def _item(self, header: _Header, key: int | None, offset: int, new: bool) -> Item | Refused:
         label = header.labels[0]
-        if not math.isfinite(label):
-            return Refused(f"record at byte {offset}", f"a label that is no number: {label}")
+        if not math.isfinite(label) or label < 0 or label != int(label):
+            reason = f"a label that is no whole number of 0 or more ({label:g})"
+            return Refused(f"record at byte {offset}", reason, "label")
         identity = str(int(label))
         name = f"{identity}/{header.key if key is None else key:09d}"
         if new:
@@ -136,14 +137,14 @@ class MXNetRecordsSource(Source):
 
     def _index_lines(self) -> Iterator[tuple[int, int]]:
         assert self.index is not None
-        for number, line in listing.lines(self.index):
+        for number, line in text_lists.lines(self.index):
             fields = line.split("\t")
-            if len(fields) != 2 or not all(listing.is_count(f, bits=64) for f in fields):
-                raise listing.malformed(self.index, number, "key, tab, offset", line)
+            if len(fields) != 2 or not all(text_lists.is_count(f, bits=64) for f in fields):
+                raise text_lists.malformed(self.index, number, "key, tab, offset", line)
             key, offset = map(int, fields)
             if offset >= self._records.size:
                 expected = f"an offset under {self._records.size}, the size of {self.file}"
-                raise listing.malformed(self.index, number, expected, line)
+                raise text_lists.malformed(self.index, number, expected, line)
             yield key, offset
 
     def _header(self, offset: int) -> _Header:
@@ -189,10 +190,15 @@ class _BadHeader(ValueError):
     """A record that is whole but holds no image header; `items` refuses that one."""
 
 
+def record_files(folder: Path) -> list[Path]:
+    """The `.rec` files right in a folder, without what macOS leaves (`._train.rec`)."""
+    return sorted(path for path in folder.glob("*.rec") if not path.name.startswith("."))
+
+
 def _record_file(path: Path) -> Path:
     if path.is_file():
         return path
-    found = sorted(path.glob("*.rec")) if path.is_dir() else []
+    found = record_files(path) if path.is_dir() else []
     if path / "train.rec" in found:
         return path / "train.rec"
     if len(found) != 1:
@@ -208,9 +214,9 @@ def _properties(file: Path) -> tuple[int | None, tuple[int, int] | None]:
     """(number of classes, (height, width)) of "85742,112,112"."""
     if not file.is_file():
         return None, None
-    line = next((text for _, text in listing.lines(file)), "")
+    line = next((text for _, text in text_lists.lines(file)), "")
     fields = [field.strip() for field in line.split(",")]
-    if len(fields) != 3 or not all(map(listing.is_count, fields)):
-        raise listing.malformed(file, 1, "classes,height,width", line)
+    if len(fields) != 3 or not all(map(text_lists.is_count, fields)):
+        raise text_lists.malformed(file, 1, "classes,height,width", line)
     classes, height, width = map(int, fields)
     return classes, (height, width)

@@ -12,23 +12,28 @@ from gfkeras.data.sources.ijb import IJBSource
 from gfkeras.data.sources.image_list import ImageListSource
 from gfkeras.data.sources.lfw_pairs import LFWPairsSource
 from gfkeras.data.sources.megaface import MegaFaceSource
-from gfkeras.data.sources.mxnet_records import MXNetRecordsSource
+from gfkeras.data.sources.mxnet_list import MXNetListSource
+from gfkeras.data.sources.mxnet_records import MXNetRecordsSource, record_files
 from gfkeras.data.sources.source import FolderSource, Source
 from gfkeras.data.sources.tfds import TFDSSource
 from gfkeras.data.sources.verification_bin import VerificationBinSource
 from gfkeras.data.sources.youtube_faces import FOLDERS as YOUTUBE_FOLDERS
 from gfkeras.data.sources.youtube_faces import YouTubeFacesSource
+from gfkeras.data.walk import entries
 from gfkeras.errors import by_name, nearest, unknown_name
 
 _TFDS = "tfds:"
 
 _READERS: tuple[type[Source], ...] = (
-    FolderSource, ImageListSource, MXNetRecordsSource, VerificationBinSource, LFWPairsSource,
-    IJBSource, YouTubeFacesSource, MegaFaceSource, TFDSSource,
+    FolderSource, ImageListSource, MXNetListSource, MXNetRecordsSource, VerificationBinSource,
+    LFWPairsSource, IJBSource, YouTubeFacesSource, MegaFaceSource, TFDSSource,
 )  # fmt: skip
 SOURCES: dict[str, Callable[..., Source]] = {reader.format: reader for reader in _READERS}
 
-_SUFFIXES = {".rec": "recordio", ".bin": "bin", ".csv": "list", ".tsv": "list", ".txt": "lfw-pairs"}
+_SUFFIXES = {
+    ".rec": "recordio", ".bin": "bin", ".csv": "list", ".tsv": "list", ".lst": "lst",
+    ".txt": "lfw-pairs",
+}  # fmt: skip
 # Not "facescrub" and "FaceScrub": a folder of data sets may have such a folder too.
 _MEGAFACE = "FlickrFinal2 facescrub_images megaface_images facescrub_lst megaface_lst templatelists"
 
@@ -71,10 +76,10 @@ def open_source(
 def detect_format(path: str | os.PathLike[str]) -> str:
     """The format that the file or folder at `path` shows, a name in `SOURCES`.
 
-    Files by their suffix: .rec, .bin, .csv and .tsv, .txt (LFW's pairs). Folders by their contents:
-    that of MegaFace or FaceScrub, IJB's `meta`, YouTube Faces' `frame_images_DB`, a .rec file,
-    `dataset_info.json` of TensorFlow Datasets; any other with folders in it is a folder per person.
-    A path that is not there or shows none of these raises ValueError.
+    Files by their suffix: .rec, .bin, .csv and .tsv, .lst, .txt (LFW's pairs). Folders by their
+    contents: that of MegaFace or FaceScrub, IJB's `meta`, YouTube Faces' `frame_images_DB`, a .rec
+    file, `dataset_info.json` of TensorFlow Datasets; any other with folders in it is a folder per
+    person. A path that is not there or shows none of these raises ValueError.
     """
     text = os.fspath(path)
     if text.startswith(_TFDS):
@@ -106,10 +111,10 @@ def _folder_format(folder: Path) -> str | None:
         return "ijb"
     if any((folder / name).is_dir() for name in YOUTUBE_FOLDERS):
         return "ytf"
-    if any(folder.glob("*.rec")):
+    if record_files(folder):
         return "recordio"
     if (folder / "dataset_info.json").is_file():
         return "tfds"
-    if any(entry.is_dir() and not entry.name.startswith(".") for entry in folder.iterdir()):
+    if any(entry.is_folder and entry.problem is None for entry in entries(folder)):
         return "folder"
     return None

@@ -2,7 +2,7 @@
 
 A pickle is a program: `pickle.load` calls whatever functions the file names. Here the standard
 unpickler gets only the instructions that make lists, tuples, numbers, text, bytes and NumPy's
-uint8 and boolean arrays. Functions of this module replace the few that these name, and bytes
+arrays of numbers. Functions of this module replace the few that these name, and bytes
 stay in the file.
 """
 
@@ -11,11 +11,14 @@ from __future__ import annotations
 import codecs
 import dataclasses
 import io
+import math
 import pickle
 import pickletools
 import re
 import struct
 from typing import Any, BinaryIO
+
+import numpy as np
 
 from gfkeras.data.file_bytes import FileBytes
 
@@ -24,6 +27,8 @@ from gfkeras.data.file_bytes import FileBytes
 MAX_INSTRUCTIONS = 4_000_000
 CODINGS = ("raw", "utf8", "unicode", "string")
 _SHORT = 64
+# Booleans, integers and floats of NumPy: a letter and the bytes of an element.
+_NUMBERS = frozenset(["b1", "i1", "u1", "i2", "u2", "i4", "u4", "i8", "u8", "f4", "f8"])
 _CHUNK = 1 << 16
 # A Python 2 literal of bytes with the escapes that Python 2 writes.
 _LITERAL = re.compile(rb"(?:[^\\]++|\\(?:x[0-9a-fA-F]{2}|[\\'\"nrt]))*+")
@@ -107,27 +112,43 @@ class Span:
 
 
 class DType:
-    """NumPy's uint8 ("u1") or bool ("b1")."""
+    """One of NumPy's types of numbers, such as uint8 ("u1") or bool ("b1"), and its byte order."""
 
     def __init__(self, name: Span, align: int, copy: int):
-        self.name = name.word()
-        if self.name not in ("u1", "b1"):
-            raise UnsafePickleError(f"the dtype {self.name!r}, expected u1 or b1")
+        self.name, self.order = name.word(), "<"
+        if self.name not in _NUMBERS:
+            raise UnsafePickleError(f"the dtype {self.name!r}, expected u1, b1 or another number's")
         _expect(align in (0, 1) and copy in (0, 1), "a dtype with unknown options")
+
+    @property
+    def size(self) -> int:
+        """Bytes of an element."""
+        return int(self.name[1])
 
     def __setstate__(self, state: Any) -> None:
         # Version, byte order, no sub-array, names or fields, size and alignment, flags.
         _version, order, *rest = state
         plain = len(rest) <= 7 and all(value in (None, -1, 0) for value in rest)
-        _expect(plain and order.word() == "|", "a dtype with fields or a byte order")
+        word = order.word()
+        _expect(plain and word in ("|", "<", ">"), "a dtype with fields or an unknown order")
+        self.order = word
 
 
 class Array:
-    """A one-dimensional NumPy array; `data` is None until the pickle gives it."""
+    """A NumPy array of numbers in one line, such as (N,) or (N, 1).
+
+    `data`, its bytes, is None until the pickle gives it.
+    """
 
     def __init__(self) -> None:
-        self.dtype = ""
+        self.dtype = self.order = ""
         self.data: Span | None = None
+
+    def values(self) -> list[Any]:
+        """The elements as bool, int or float."""
+        content = b"" if self.data is None else self.data.read()
+        order = "" if self.order == "|" else self.order
+        return np.frombuffer(content, np.dtype(f"{order}{self.dtype}")).tolist()
 
     def __setstate__(self, state: Any) -> None:
         version, shape, dtype, fortran, data = state
@@ -135,12 +156,17 @@ class Array:
         self.fill(data, dtype, shape)
 
     def fill(self, data: Any, dtype: Any, shape: Any) -> None:
-        flat = type(shape) is tuple and len(shape) == 1 and type(shape[0]) is int
+        sides = shape if type(shape) is tuple and 1 <= len(shape) <= 3 else (-1,)
+        # (N, 1) and (1, N) hold the same bytes as (N,): older OpenCV encodes images so.
+        flat = all(type(side) is int and side >= 0 for side in sides) and (
+            sum(side != 1 for side in sides) <= 1
+        )
         known = type(dtype) is DType and _is_bytes(data) and self.data is None
-        _expect(flat and known, "an array that is not one-dimensional, of uint8 or bool")
-        if data.size() != shape[0]:
-            raise UnsafePickleError(f"an array of {shape[0]} elements with {data.size()} bytes")
-        self.dtype, self.data = dtype.name, data
+        _expect(flat and known, "an array that is not one-dimensional, of numbers")
+        count = math.prod(sides)
+        if data.size() != count * dtype.size:
+            raise UnsafePickleError(f"an array of {count} elements with {data.size()} bytes")
+        self.dtype, self.order, self.data = dtype.name, dtype.order, data
 
 
 def _expect(condition: bool, received: str) -> None:
@@ -164,10 +190,11 @@ def _frombuffer(data: Any, dtype: Any, shape: Any, order: Span) -> Array:
     return array
 
 
-def _scalar(dtype: DType, data: Any) -> bool | int:
+def _scalar(dtype: DType, data: Any) -> bool | int | float:
     _expect(type(dtype) is DType and _is_bytes(data) and data.length <= _SHORT, "a large scalar")
-    (value,) = data.read()
-    return value != 0 if dtype.name == "b1" else value
+    array = Array()
+    array.fill(data, dtype, (1,))
+    return array.values()[0]
 
 
 def _encode(text: Span, name: Span) -> Span:
@@ -313,7 +340,7 @@ class _Unpickler(pickle.Unpickler):
 def read_pickle(file: FileBytes) -> Any:
     """The value in a pickle of protocol 0 to 5; nothing in it is run.
 
-    Bytes and text come as `Span`, NumPy's arrays as `Array`, its scalars as bool and int, and the
+    Bytes and text come as `Span`, NumPy's arrays as `Array`, its scalars as Python's, and the
     rest as list, tuple, int, bool and None. Memory grows with the number of values, not with the
     size of the bytes, and a length is believed only where the file is that long.
 

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any, Protocol, runtime_checkable
 
 from gfkeras.data.sources import listing
+from gfkeras.data.walk import LeftOut, people_in, photos_in
 from gfkeras.files import PathLike
+from gfkeras.safe_text import utf8
 
 
 @dataclasses.dataclass(frozen=True)
@@ -32,10 +34,14 @@ class Item:
 
 @dataclasses.dataclass(frozen=True)
 class Refused:
-    """Something in a source that is no image: listed with a reason, never silently left out."""
+    """Something in a source that is no image: listed with a reason, never silently left out.
+
+    The kind is a word for counting, of `gfkeras.data.walk.REASONS` where it lies in a folder.
+    """
 
     name: str
     reason: str
+    kind: str = "refused"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -101,9 +107,10 @@ class FolderSource(FileSource):
     """Images as most data sets come: `root/person/image.jpg`.
 
     People and images come in natural order (s2 before s10). One person's folder is listed at a
-    time, so that memory does not grow with the number of images. Dot files are left out without a
-    word; anything else that is no image of a person is refused with a reason. Links may lead out of
-    the root, since whoever made the folder made them.
+    time, so that memory does not grow with the number of images. What is no image of a person is
+    refused with a reason; see `gfkeras.data.walk`. Links may lead out of the root, since whoever
+    made the folder made them. Bytes of a name that are no UTF-8 are escaped in names and kept in
+    locators.
 
     Args:
         root: the folder of folders; ValueError if it is not there.
@@ -121,23 +128,18 @@ class FolderSource(FileSource):
 
     def items(self) -> Iterator[Item | Refused]:
         """Every image, person by person; the locator is the path under the root."""
-        for person in listing.entries(self.root):
-            name = listing.printable(person.name)
-            reason = listing.folder_problem(person)
-            if reason:
-                yield Refused(name, reason)
-            else:
-                yield from self._person(name)
+        found = people_in(self.root)
+        yield from refused(self.root, [entry.left_out("loose") for entry in found.loose])
+        yield from refused(self.root, found.left_out)
+        for person, folder in found.folders.items():
+            of_person = photos_in(folder)
+            for path in of_person.photos:
+                name = f"{folder.name}/{path.name}"
+                yield Item(utf8(name), person, listing.locator_of(name))
+            yield from refused(self.root, of_person.left_out)
 
-    def _person(self, person: str) -> Iterator[Item | Refused]:
-        try:
-            found = listing.entries(self.root / person)
-        except OSError as error:
-            yield Refused(person, error.strerror or str(error))
-            return
-        if not found:
-            yield Refused(person, "no images")
-        for entry in found:
-            name = f"{person}/{listing.printable(entry.name)}"
-            reason = listing.entry_problem(entry)
-            yield Refused(name, reason) if reason else Item(name, person, name)
+
+def refused(root: Path, skipped: Iterable[LeftOut]) -> Iterator[Refused]:
+    """What a walk under `root` left out, by names of the source."""
+    for left in skipped:
+        yield Refused(utf8(left.path.relative_to(root).as_posix()), left.reason, left.kind)

@@ -21,8 +21,9 @@ class VerificationBinSource(Source):
     """Pairs of encoded images in a pickle: a list of 2N images, and N times "same or not".
 
     Nothing in the file is run, since a pickle may name any function for Python to call. Only lists,
-    numbers, bytes and NumPy's uint8 and boolean arrays are read, in all the forms that Python 2 and
-    3 write them. Images stay in the file; 17 bytes an image tell where they lie.
+    numbers, bytes and NumPy's arrays of numbers are read, in all the forms that Python 2 and 3
+    write them. Answers are booleans or 0 and 1, in a list or in an array of (N,) or (N, 1). Images
+    stay in the file; 17 bytes an image tell where they lie.
 
     Args:
         path: the `.bin` file.
@@ -56,13 +57,14 @@ class VerificationBinSource(Source):
             received = f"{_kind(images)} and {_kind(answers)}"
             raise self._wrong("a list of images and one of booleans", received)
         if type(answers) is Array:
-            if answers.dtype != "b1" or answers.data is None:
-                raise self._wrong("booleans for the pairs", "an array of another kind")
-            answers = list(answers.data.read())
-        same = [answer for answer in answers if type(answer) in (bool, int) and answer in (0, 1)]
-        if len(same) != len(answers):
-            wrong = next(a for a in answers if type(a) not in (bool, int) or a not in (0, 1))
-            raise self._wrong("a boolean for each pair", _kind(wrong))
+            answers = answers.values()
+        # [[True], [False]] and arrays of one element are what (N, 1) arrays turn into.
+        answers = [_only(answer) for answer in answers]
+        for number, answer in enumerate(answers):
+            if type(answer) not in (bool, int, float) or answer not in (0, 1):
+                shown = answer if type(answer) in (int, float) else _kind(answer)
+                raise self._wrong("a boolean for each pair", f"{shown} for pair {number}")
+        same = [bool(answer) for answer in answers]
         if len(images) != 2 * len(same):
             received = f"{len(images)} images and {len(same)} answers"
             raise self._wrong("two images for each answer", received)
@@ -126,6 +128,14 @@ class VerificationBinSource(Source):
 
 def _name(number: int) -> str:
     return f"{number:06d}.jpg"
+
+
+def _only(answer: Any) -> Any:
+    """The one element of an answer that is an array or a list; else the answer."""
+    # A larger one may stand there many times over; it is no answer, and is not read.
+    small = type(answer) is Array and answer.data is not None and answer.data.length <= 16
+    values = answer.values() if small else answer
+    return values[0] if type(values) in (list, tuple) and len(values) == 1 else values
 
 
 def _kind(value: Any) -> str:

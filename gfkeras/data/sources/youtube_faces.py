@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
+from gfkeras import text_lists
 from gfkeras.data.sources import listing
-from gfkeras.data.sources.source import FileSource, Item, Refused
+from gfkeras.data.sources.source import FileSource, Item, Refused, refused
+from gfkeras.data.walk import people_in, photos_in
 from gfkeras.errors import one_of
+from gfkeras.safe_text import utf8
 
 FOLDERS = ("frame_images_DB", "aligned_images_DB")
 _BOXES = ".labeled_faces.txt"
@@ -41,26 +43,21 @@ class YouTubeFacesSource(FileSource):
 
     def items(self) -> Iterator[Item | Refused]:
         """Every frame, named "Person/VIDEO/FRAME.jpg", which is the locator too."""
-        for person in listing.entries(self.folder):
-            if person.name.endswith(_BOXES):
-                continue
-            reason = listing.folder_problem(person)
-            if reason:
-                yield Refused(listing.printable(person.name), reason)
-                continue
-            for video in listing.entries(self.folder / person.name):
-                yield from self._video(person.name, video)
-
-    def _video(self, person: str, video: os.DirEntry[str]) -> Iterator[Item | Refused]:
-        name = f"{person}/{listing.printable(video.name)}"
-        reason = listing.folder_problem(video)
-        if reason:
-            yield Refused(name, reason)
-            return
-        for frame in listing.entries(Path(video.path)):
-            full = f"{name}/{listing.printable(frame.name)}"
-            reason = listing.entry_problem(frame)
-            yield Refused(full, reason) if reason else Item(full, person, full)
+        people = people_in(self.folder)
+        # What says where faces are lies beside the folders.
+        loose = [each for each in people.loose if not each.path.name.endswith(_BOXES)]
+        yield from refused(self.folder, [entry.left_out("loose") for entry in loose])
+        yield from refused(self.folder, people.left_out)
+        for person, folder in people.folders.items():
+            videos = people_in(folder)
+            yield from refused(self.folder, [each.left_out("loose") for each in videos.loose])
+            yield from refused(self.folder, videos.left_out)
+            for video in videos.folders.values():
+                frames = photos_in(video)
+                for path in frames.photos:
+                    name = path.relative_to(self.folder).as_posix()
+                    yield Item(utf8(name), person, listing.locator_of(name))
+                yield from refused(self.folder, frames.left_out)
 
     def read(self, locator: str) -> bytes:
         """The bytes of the file `locator`, a path under the folder of images."""
@@ -73,14 +70,14 @@ class YouTubeFacesSource(FileSource):
         malformed line raises ValueError, naming file, line, what was expected and received.
         """
         file = listing.existing_file("root", self.root / "splits.txt", "YouTube Faces' pairs")
-        for line, text in listing.lines(file):
+        for line, text in text_lists.lines(file):
             fields = [field.strip() for field in text.split(",")]
             if fields[0].lower().startswith("split number"):
                 continue
-            well = len(fields) == 4 and listing.is_count(fields[0]) and fields[3] in ("0", "1")
+            well = len(fields) == 4 and text_lists.is_count(fields[0]) and fields[3] in ("0", "1")
             if not well or int(fields[0]) < 1 or not all(map(_is_video, fields[1:3])):
                 expected = "split number from 1, Person/VIDEO, Person/VIDEO, 0 or 1"
-                raise listing.malformed(file, line, expected, text)
+                raise text_lists.malformed(file, line, expected, text)
             yield fields[1], fields[2], fields[3] == "1", int(fields[0]) - 1
 
     def face_boxes(self, person: str) -> Iterator[tuple[str, tuple[float, float, float, float]]]:
@@ -89,12 +86,12 @@ class YouTubeFacesSource(FileSource):
             raise ValueError(f"`person` must be a person's name. Received: person={person!r}")
         path = self.root / FOLDERS[0] / f"{person}{_BOXES}"
         file = listing.existing_file("person", path, "where the faces are")
-        for line, text in listing.lines(file):
+        for line, text in text_lists.lines(file):
             fields = text.split(",")
-            box = [listing.finite(field) for field in fields[2:6]]
+            box = [text_lists.finite(field) for field in fields[2:6]]
             if len(box) != 4 or None in box:
                 expected = "Person\\VIDEO\\FRAME.jpg, 0, x, y, width, height, 0, 0"
-                raise listing.malformed(file, line, expected, text)
+                raise text_lists.malformed(file, line, expected, text)
             x, y, width, height = (value for value in box if value is not None)
             yield listing.posix(fields[0]), (x, y, width, height)
 

@@ -13,6 +13,7 @@ from PIL import Image, ImageDraw, ImageFont
 from gfkeras.data.images import ImageError, read_photo
 from gfkeras.data.records import RecordSet
 from gfkeras.data.sources import Item, Source
+from gfkeras.safe_text import printable
 
 _TILE, _GAP, _MARGIN, _NAMES = 112, 6, 16, 210
 _INK, _FAINT = (32, 33, 36), (95, 99, 104)
@@ -45,7 +46,7 @@ def contact_sheet(
     page = Image.new("RGB", (width, height), "white")
     draw = ImageDraw.Draw(page)
     large, small = ImageFont.load_default(18), ImageFont.load_default(13)
-    draw.text((_MARGIN, _MARGIN - 4), title, _INK, large)
+    draw.text((_MARGIN, _MARGIN - 4), printable(title), _INK, large)
     for column, heading in enumerate(headings):
         heading = _shortened(draw, heading, small, _TILE)
         draw.text((left + column * step, top - 18), heading, _FAINT, small)
@@ -66,6 +67,7 @@ def contact_sheet(
 
 
 def _shortened(draw: ImageDraw.ImageDraw, text: str, font: Any, width: int) -> str:
+    text = printable(text)
     if draw.textlength(text, font) <= width:
         return text
     while text and draw.textlength(text + "…", font) > width:

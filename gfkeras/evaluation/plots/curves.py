@@ -10,7 +10,7 @@ import numpy as np
 from gfkeras.errors import require
 from gfkeras.evaluation.metrics import Roc
 from gfkeras.evaluation.pairs import PairsResult
-from gfkeras.evaluation.plots.style import figure_with_axes, legend_below, line_style
+from gfkeras.evaluation.plots.style import figure_with_axes, legend_below, line_style, plain
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -40,7 +40,7 @@ def roc_figure(results: Mapping[str, PairsResult | Roc]) -> Figure:
         least = min(least, float(tar[0]))
         label = f"{name}  (AUC {curve.auc:.4f})"
         # The curve on top is the first: others drawn later would hide it where they agree.
-        axes.plot(grid, tar, **line_style(i), label=label, zorder=4 - i / (len(curves) + 1))
+        axes.plot(grid, tar, **line_style(i), label=plain(label), zorder=4 - i / (len(curves) + 1))
     axes.set_xscale("log")
     axes.set_xlim(lowest, 1)
     # Where every curve is near the top, the upper part alone, for nothing else is seen there.
@@ -71,7 +71,7 @@ def det_figure(results: Mapping[str, PairsResult | Roc]) -> Figure:
         kept = np.flatnonzero((far > 0) & (far < 1) & (frr > 0) & (frr < 1))
         x, y = _thinned(norm.ppf(far[kept]), norm.ppf(frr[kept]))
         style = line_style(i)
-        axes.plot(x, y, **style, label=f"{name}  (EER {curve.eer:.2%})")
+        axes.plot(x, y, **style, label=f"{plain(name)}  (EER {curve.eer:.2%})")
         if 0 < curve.eer < 1:
             at = norm.ppf(curve.eer)
             axes.plot([at], [at], marker="o", color=style["color"], markersize=6, linestyle="none")

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import numpy.typing as npt
 
-from gfkeras.evaluation.plots.style import INK, WIDTH, new_figure
+from gfkeras.evaluation.plots.style import INK, WIDTH, new_figure, plain
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -37,7 +37,7 @@ def face_grid(
         axes.set_axis_off()
         if titles is not None:
             style = {"ha": "center", "va": "top", "fontsize": 9, "color": INK}
-            axes.text(0.5, -0.04, titles[i], transform=axes.transAxes, **style)
+            axes.text(0.5, -0.04, plain(titles[i]), transform=axes.transAxes, **style)
     return figure
 
 

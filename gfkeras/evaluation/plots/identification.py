@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import numpy.typing as npt
 
-from gfkeras.evaluation.plots.style import figure_with_axes, legend, line_style, percent
+from gfkeras.evaluation.plots.style import figure_with_axes, legend, line_style, percent, plain
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -25,7 +25,7 @@ def cmc_figure(curves: Mapping[str, npt.ArrayLike], ranks: int = 20) -> Figure:
         least = min(least, float(rate[0]))
         label = f"{name}  (rank-1 {rate[0]:.2%})"
         numbers = np.arange(1, len(rate) + 1)
-        axes.plot(numbers, rate, label=label, marker="o", markersize=4, **line_style(i))
+        axes.plot(numbers, rate, label=plain(label), marker="o", markersize=4, **line_style(i))
     axes.set_xticks([rank for rank in (1, 5, 10, 15, 20, 50, 100) if rank <= ranks])
     _upper_part(axes, least)
     legend(axes, "lower right")
@@ -42,7 +42,7 @@ def distractor_figure(curves: Mapping[str, Mapping[int, float]]) -> Figure:
         rates = [curve[size] for size in sizes]
         least = min(least, *rates)
         label = f"{name}  ({rates[-1]:.2%} of {sizes[-1]:,})"
-        axes.plot(sizes, rates, label=label, marker="o", markersize=4, **line_style(i))
+        axes.plot(sizes, rates, label=plain(label), marker="o", markersize=4, **line_style(i))
     axes.set_xscale("log")
     _upper_part(axes, least)
     legend(axes, "lower left")
@@ -65,7 +65,7 @@ def identification_error_figure(
         kept = (fpir > 0) & (fnir > 0)
         for axis, values in enumerate((fpir[kept], fnir[kept])):
             low[axis] = min(low[axis], float(values.min(initial=1.0)))
-        axes.step(fpir[kept], fnir[kept], where="post", label=name, **line_style(i))
+        axes.step(fpir[kept], fnir[kept], where="post", label=plain(name), **line_style(i))
     axes.set_xscale("log")
     axes.set_yscale("log")
     axes.set_xlim(min(low[0], 0.1), 1)

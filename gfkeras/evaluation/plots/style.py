@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from gfkeras.errors import require
 from gfkeras.files import replacing
+from gfkeras.safe_text import printable
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -64,6 +65,15 @@ def legend_below(figure: Figure, columns: int, **more: Any) -> None:
         loc="outside lower left", ncols=columns, frameon=False, fontsize=10, labelcolor=INK,
         **{"handlelength": 2.6, **more},
     )  # fmt: skip
+
+
+def plain(text: str) -> str:
+    """A name as matplotlib draws it letter by letter.
+
+    Between dollars it would see a formula, and it leaves labels that begin with "_" out of legends.
+    """
+    shown = printable(text).replace("$", r"\$")
+    return f"\u200a{shown}" if shown.startswith("_") else shown
 
 
 def line_style(number: int) -> dict[str, Any]:

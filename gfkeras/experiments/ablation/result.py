@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from gfkeras.experiments.ablation.row import Row
+from gfkeras.safe_text import csv_cell
 
 _NONE = "–"
 
@@ -195,7 +196,8 @@ def csv_text(result: AblationResult) -> str:
     for row in result.rows:
         difference, macs = result.difference(row), row.cost("macs")
         writer.writerow(
-            [row.row.number, row.row.section, row.row.name, row.training, len(row.scores)]
+            [row.row.number, *map(csv_cell, (row.row.section, row.row.name, row.training))]
+            + [len(row.scores)]
             + [macs, None if macs is None else 2 * macs, row.cost("parameters")]
             + [value for name in figures for value in _pair(row.statistic(name))]
             + ([None, None] if difference is None else [difference.mean, difference.standard_error])

@@ -12,6 +12,7 @@ import keras
 import numpy as np
 
 from gfkeras.data import FaceFolder, Faces, RecordSet
+from gfkeras.data.walk import left_out_note
 from gfkeras.errors import in_range
 from gfkeras.evaluation.plots.style import save_figure
 from gfkeras.experiments.cleaning import recipes
@@ -99,6 +100,8 @@ def clean(
     _require_same_people(run, identities, faces)
     centers = measuring.dominant()
     notes = [] if training is None else list(training.notes)
+    if faces.skipped:
+        notes.append(left_out_note(faces.skipped))
     if isinstance(angle, str):
         angle, why = automatic_angle(centers.angles)
         notes.append(why)

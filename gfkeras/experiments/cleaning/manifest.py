@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from gfkeras.data import FaceFolder, Faces, ImageError, RecordSet
-from gfkeras.data.folder import write_image_list
+from gfkeras.data.folder import check_listable, write_image_list
 from gfkeras.data.records.manifest import Manifest
 from gfkeras.data.records.selection import SELECTION_NOTE, write_selection
 from gfkeras.files import replacing
@@ -29,7 +29,12 @@ def image_name(data: FaceFolder | RecordSet, faces: Faces | RecordSet, row: int)
 
 
 def require_place(data: FaceFolder | RecordSet, out: Path) -> None:
-    """Raises ValueError where the records kept would replace what no cleaning can make again."""
+    """Raises ValueError where the records kept would replace what no cleaning can make again.
+
+    And for images of a folder whose names the list of those kept could not hold.
+    """
+    if isinstance(data, FaceFolder):
+        check_listable(data.listed())
     folder = out / RECORDS_FOLDER
     if not isinstance(data, RecordSet) or not folder.exists():
         return

@@ -6,13 +6,14 @@ import csv
 import dataclasses
 import math
 from collections.abc import Iterable, Sequence
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Any
 
 import numpy as np
 
 from gfkeras.experiments.cleaning.sub_centers import DominantCenters
-from gfkeras.files import replacing, write_json
+from gfkeras.files import csv_file, write_json
+from gfkeras.safe_text import csv_cell
 from gfkeras.training import TrainingResult
 
 DROPPED_FILE, CLASSES_FILE, REPORT_FILE = "dropped.csv", "classes.csv", "report.json"
@@ -142,7 +143,13 @@ class CleaningResult:
 def write(result: CleaningResult) -> None:
     """Writes `dropped.csv`, `classes.csv` and `report.json`, each whole or not at all."""
     dropped = [
-        (d.image, d.identity, _degrees(d.angle), d.looks_like, _degrees(d.looks_like_angle))
+        (
+            PurePosixPath(d.image),
+            d.identity,
+            _degrees(d.angle),
+            d.looks_like,
+            _degrees(d.looks_like_angle),
+        )
         for d in result.dropped
     ]
     classes = [
@@ -161,7 +168,7 @@ def require_same(out: Path, dropped: Sequence[DroppedImage]) -> None:
         return
     with path.open(newline="", encoding="utf-8") as file:
         before = {row["image"] for row in csv.DictReader(file)}
-    changed = before ^ {image.image for image in dropped}
+    changed = before ^ {csv_cell(PurePosixPath(image.image)) for image in dropped}
     if changed:
         raise ValueError(
             f"`out` holds a network that was trained on another selection: {len(changed)} images "
@@ -171,10 +178,9 @@ def require_same(out: Path, dropped: Sequence[DroppedImage]) -> None:
 
 
 def _write_csv(path: Path, headings: Sequence[str], rows: Iterable[Sequence[Any]]) -> None:
-    with replacing(path) as temporary, temporary.open("w", newline="", encoding="utf-8") as file:
-        writer = csv.writer(file)
-        writer.writerow(headings)
-        writer.writerows(rows)
+    with csv_file(path, headings) as write:
+        for row in rows:
+            write(row)
 
 
 def _degrees(angle: float) -> str:

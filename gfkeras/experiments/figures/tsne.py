@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
-from gfkeras.evaluation.plots.style import COLORS, INK, MUTED, WIDTH, new_figure
+from gfkeras.evaluation.plots.style import COLORS, INK, MUTED, WIDTH, new_figure, plain
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -124,7 +124,7 @@ def tsne_figure(
             axes.scatter(
                 *panel.points[mine].T, s=_SIZES.get(marker, 26), marker=marker,
                 color=_COLORS[label % len(_COLORS)], edgecolors="white", linewidths=0.4,
-                label=name if place == 1 else None,
+                label=plain(name) if place == 1 else None,
             )  # fmt: skip
         _frame(axes, panel.points)
         # Fonts have no letter with a bar above; mathtext draws one.

@@ -24,6 +24,7 @@ def data(tmp_path):
     write(tmp_path / "lists" / "a.jpg")
     write(tmp_path / "lists" / "list.csv", "path\na.jpg\n")
     write(tmp_path / "lists" / "list.TSV", "path\tlabel\na.jpg\t1\n")
+    write(tmp_path / "lists" / "train.lst", "0\t1.000000\ta.jpg\n")
     write(tmp_path / "pairs.txt", "1\nAna 1 2\nAna 1 Bo 1\n")
     write_insightface(tmp_path / "recordio", [[b"a"], [b"b"]])
     write(tmp_path / "recordio" / "lfw.bin", pickle.dumps(([b"a", b"b"], [True])))
@@ -43,6 +44,7 @@ def data(tmp_path):
         ("folder", "folder", 3),
         ("lists/list.csv", "list", 1),
         ("lists/list.TSV", "list", 1),
+        ("lists/train.lst", "lst", 1),
         ("recordio", "recordio", 2),
         ("recordio/train.rec", "recordio", 2),
         ("recordio/lfw.bin", "bin", 2),

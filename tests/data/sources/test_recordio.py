@@ -74,8 +74,8 @@ def test_round_trip(tmp_path_factory, records):
             # Labels and keys whose bytes are the magic number move the cut into the header.
             st.one_of(
                 st.integers(0, 99).map(float),
-                st.just(struct.unpack("<f", M)[0]),
                 st.lists(st.integers(0, 99).map(float), min_size=1, max_size=4),
+                st.integers(0, 99).map(lambda label: [float(label), struct.unpack("<f", M)[0]]),
             ),
             st.one_of(st.integers(1, 1 << 40), st.just(0xCED7230A), st.just(0xCED7230A << 32)),
             pieces.map(b"".join).filter(bool),
@@ -175,7 +175,7 @@ def test_records_that_are_no_images_are_refused_one_by_one(tmp_path):
     reasons = [item.reason for item in bad]
     for reason, words in zip(
         reasons,
-        ["5 bytes, fewer", "2147483648 labels", "no number", "without an image"],
+        ["5 bytes, fewer", "2147483648 labels", "no whole number", "without an image"],
         strict=True,
     ):
         assert words in reason

@@ -45,7 +45,9 @@ def array(data):
 
 
 @pytest.mark.parametrize("protocol", range(6))
-@pytest.mark.parametrize("image", [bytes, bytearray, array, lambda data: array(data).copy()])
+@pytest.mark.parametrize(
+    "image", [bytes, bytearray, array, lambda data: array(data)[:, None].copy()]
+)
 @pytest.mark.parametrize(
     "answers",
     [
@@ -54,6 +56,13 @@ def array(data):
         lambda same: np.array(same),
         lambda same: [np.bool_(value) for value in same],
         lambda same: [int(value) for value in same],
+        lambda same: np.array(same)[:, np.newaxis],
+        lambda same: np.array(same, np.int64),
+        lambda same: np.array(same, ">i4")[:, np.newaxis],
+        lambda same: np.array(same, np.float32),
+        lambda same: [[value] for value in same],
+        lambda same: [np.int64(value) for value in same],
+        lambda same: [np.array([value]) for value in same],
     ],
 )
 def test_what_python_3_writes(tmp_path, protocol, image, answers):
@@ -172,9 +181,12 @@ def test_images_are_read_from_the_file_when_asked_for(tmp_path):
         (([b"a", b"b"] * 2, [True]), "4 images and 1 answers"),
         (([b"a", b"b"], [2]), "a boolean for each pair"),
         (([b"a", b"b"], [None]), "a boolean for each pair"),
-        (([b"a", b"b"], [[True]]), "a boolean for each pair"),
+        (([b"a", b"b"], [[True, True]]), "a boolean for each pair"),
+        (([b"a", b"b"], np.array([0.5])), "0.5 for pair 0"),
+        (([b"a", b"b"] * 2, np.array([1, -1])), "-1 for pair 1"),
+        (([b"a", b"b"], np.array([np.nan])), "nan for pair 0"),
         (([b"a", b"b"], b"\x01"), "a list of images and one of booleans"),
-        (([b"a", b"b"], array(b"\x01")), "booleans for the pairs"),
+        (([b"a", b"b"], array(b"\x02")), "2 for pair 0"),
         (([b"a", "text"], [True]), "image 1 as bytes"),
         (([b"a", [b"b"]], [True]), "image 1 as bytes"),
         (([b"a", np.array([True])], [True]), "image 1 as bytes"),

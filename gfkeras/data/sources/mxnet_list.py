@@ -1,0 +1,69 @@
+"""Images named by the `.lst` files of MXNet and InsightFace."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+from gfkeras import text_lists
+from gfkeras.data.sources import listing
+from gfkeras.data.sources.source import FileSource, Item, Refused
+from gfkeras.files import PathLike
+from gfkeras.safe_text import utf8
+
+
+class MXNetListSource(FileSource):
+    """Images named by a `.lst`, the list from which `im2rec` makes a `.rec`.
+
+    MXNet's lines are "number, label, …, path", of which the first label counts; InsightFace's are
+    "flag, path, label, …", perhaps with a box and points after them. Tabs part the fields. A label
+    is a whole number of 0 or more, such as 7 or 7.000000. Lines are read one at a time, and paths
+    stay under the root, as those of `ImageListSource`.
+
+    Args:
+        file: the list, as `gfkeras.text_lists.lines` reads it.
+        root: the folder the paths are relative to; the list's folder by default.
+
+    Raises:
+        ValueError: naming file and line, for a missing file or root and a malformed line.
+
+    Example:
+        next(MXNetListSource("train.lst", root="images").items()).identity      # "0"
+    """
+
+    format = "lst"
+
+    def __init__(self, file: PathLike, root: PathLike | None = None):
+        self.file = self.path = listing.existing_file("file", file, "a list of images, .lst")
+        self.root = listing.existing_folder(
+            "root", self.file.parent if root is None else root, "the images of the list"
+        )
+        # Seen here, so that a wrong file fails before any work is done.
+        next(self.items(), None)
+
+    def items(self) -> Iterator[Item | Refused]:
+        """The images in the list's order; the locator is the path under the root."""
+        for line, text in text_lists.lines(self.file):
+            fields = text_lists.fields(text)
+            path, label = self._path_and_label(line, text, fields)
+            name = listing.posix(path)
+            reason = listing.path_problem(name)
+            identity = text_lists.label_name(label)
+            if identity is None or not identity.isdigit():
+                expected = "a label that is a whole number of 0 or more"
+                raise text_lists.malformed(self.file, line, expected, label)
+            yield Refused(utf8(name), reason) if reason else Item(utf8(name), identity, name)
+
+    def _path_and_label(self, line: int, text: str, fields: list[str]) -> tuple[str, str]:
+        if len(fields) >= 3 and all(fields[:3]) and text_lists.is_count(fields[0]):
+            if text_lists.is_number(fields[1]) and not text_lists.is_number(fields[-1]):
+                return fields[-1], fields[1]
+            if text_lists.is_number(fields[2]) and not text_lists.is_number(fields[1]):
+                return fields[1], fields[2]
+        expected = "number, label, path or flag, path, label, with tabs between"
+        raise text_lists.malformed(self.file, line, expected, text)
+
+    def describe(self) -> dict[str, Any]:
+        """Format, list, its size in bytes, and root."""
+        size = self.file.stat().st_size
+        return {**super().describe(), "bytes": size, "root": str(self.root.absolute())}
