@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from gfkeras.data import Faces, RecordSet
+from gfkeras.data.images import NOT_ALIGNED
 from gfkeras.training.recipe import Recipe
 
 RECIPE_FILE = "recipe.toml"
@@ -64,6 +65,25 @@ def write_inputs(
         writer = csv.writer(file)
         writer.writerow(["path", "reason"])
         writer.writerows([str(path), reason] for path, reason in skipped)
+
+
+def notes_on_images(*parts: Faces | RecordSet | None) -> list[str]:
+    """What to tell about images that had another size than the network's."""
+    faces = [part for part in parts if isinstance(part, Faces)]
+    resized = sum(part.resized for part in faces)
+    refused = sum(NOT_ALIGNED in reason for part in faces for _, reason in part.skipped)
+    found = []
+    if resized:
+        found.append(
+            f"{resized:,} images were not aligned faces of 112x112 and were scaled to fit, as "
+            "`data.resize` says. Photos need `gfkeras prepare --align` first."
+        )
+    if refused:
+        found.append(
+            f"{refused:,} images were left out, since they are not aligned faces of 112x112: "
+            "`gfkeras prepare --align` aligns photos."
+        )
+    return found
 
 
 def add_skipped(out: Path, skipped: dict[Path, str]) -> None:

@@ -9,7 +9,7 @@ from small_networks import SMALL_BOTTLENECKS
 
 from gfkeras.backbones import MobileFaceNet
 from gfkeras.data.alignment import FaceAligner, FaceDetector
-from gfkeras.data.images import read_photo
+from gfkeras.data.photos import read_photo
 from gfkeras.inference import Embedder
 
 

@@ -3,18 +3,16 @@
 from __future__ import annotations
 
 import dataclasses
-import os
 from typing import Any
 
 import numpy as np
 
-from gfkeras.data.alignment.align import FaceSize, align_face, check_photo, face_size
+from gfkeras.data.alignment.align import FaceSize, align_face, face_size
 from gfkeras.data.alignment.detector import Detections, FaceDetector
-from gfkeras.data.images import ImageError, read_photo
-from gfkeras.errors import one_of
+from gfkeras.data.photos import Photo, photo_name, read_photo
+from gfkeras.errors import ImageError, one_of
 
 CHOICES = ("largest", "central", "all")
-Photo = str | os.PathLike[str] | bytes | np.ndarray
 
 
 @dataclasses.dataclass(frozen=True)
@@ -110,19 +108,19 @@ class FaceAligner:
             )
         found = self.faces(photo, landmarks)
         if not found:
-            raise NoFaceError(_name(photo), "no face found")
+            raise NoFaceError(photo_name(photo), "no face found")
         return found[0]
 
     def faces(self, photo: Photo, landmarks: Any = None) -> list[AlignedFace]:
         """The faces of a photo that `choose` names, the surest first; none where none is found.
 
         Args:
-            photo: a file, the bytes of one, or an (H, W, 3) uint8 RGB array; ImageError names a
-                file that cannot be read.
+            photo: what `read_photo` takes: a path, the bytes of a file, a PIL image, or an array
+                (H, W, 3), RGB 0…255; ImageError names a file that cannot be read.
             landmarks: (5, 2) distinct points in pixels, else ImageError, if they are known: then
                 nothing is detected.
         """
-        pixels = check_photo(photo) if isinstance(photo, np.ndarray) else read_photo(photo)
+        pixels = read_photo(photo)
         if landmarks is not None:
             face = self._align(photo, pixels, landmarks)
             return [AlignedFace(face, np.asarray(landmarks, np.float32), None, None, 1)]
@@ -140,10 +138,4 @@ class FaceAligner:
         try:
             return align_face(pixels, landmarks, self.size)
         except ValueError as error:
-            raise ImageError(_name(photo), str(error)) from error
-
-
-def _name(photo: Photo) -> str:
-    if isinstance(photo, np.ndarray):
-        return "<array>"
-    return "<bytes>" if isinstance(photo, bytes) else os.fspath(photo)
+            raise ImageError(photo_name(photo), str(error)) from error

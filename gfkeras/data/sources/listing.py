@@ -9,7 +9,8 @@ import stat
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
-from gfkeras.data.images import MAX_BYTES, ImageError
+from gfkeras.data.photos import MAX_BYTES
+from gfkeras.errors import ImageError
 from gfkeras.files import IMAGE_SUFFIXES, PathLike, natural_key
 
 # No list of images has a longer line; without a bound, a file without line ends would be read

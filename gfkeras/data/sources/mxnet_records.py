@@ -8,10 +8,10 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from gfkeras.data.images import ImageError
 from gfkeras.data.sources import listing
 from gfkeras.data.sources.recordio import RecordIOFile
 from gfkeras.data.sources.source import Item, Refused, Source
+from gfkeras.errors import ImageError
 from gfkeras.files import PathLike
 
 # IRHeader: flag, label, id, id2. A flag over 0 is the number of float32 labels that follow.

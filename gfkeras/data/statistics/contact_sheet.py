@@ -10,9 +10,10 @@ from typing import Any
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
-from gfkeras.data.images import ImageError, read_photo
+from gfkeras.data.photos import read_photo
 from gfkeras.data.records import RecordSet
 from gfkeras.data.sources import Item, Source
+from gfkeras.errors import ImageError
 
 _TILE, _GAP, _MARGIN, _NAMES = 112, 6, 16, 210
 _INK, _FAINT = (32, 33, 36), (95, 99, 104)

@@ -14,8 +14,7 @@ from keras import ops
 
 from gfkeras.data import FaceFolder, read_image
 from gfkeras.data.alignment import FaceAligner
-from gfkeras.data.images import ImageError
-from gfkeras.errors import unknown_name
+from gfkeras.errors import ImageError, unknown_name
 from gfkeras.inference import Embedder
 from gfkeras.training import load_classifier
 

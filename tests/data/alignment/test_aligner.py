@@ -11,7 +11,9 @@ import pytest
 from PIL import Image
 
 from gfkeras.data.alignment import FaceAligner, FaceDetector, NoFaceError, align_face
-from gfkeras.data.images import ImageError, read_image, read_photo
+from gfkeras.data.images import read_image
+from gfkeras.data.photos import read_photo
+from gfkeras.errors import ImageError
 
 # Where the five points are in a photo that is no face.
 POINTS = np.array([[30, 40], [70, 40], [50, 60], [35, 80], [65, 80]], float)
