@@ -64,8 +64,8 @@ def prepare_command(
             source, out, format=format, source_options=_settings(source_options or []),
             align=align, resize=resize, detector=detector, face=face, size=_size(size),
             min_images=min_images, max_images=max_images, holdout=holdout, shard_size=shard_size,
-            quality=quality, shuffle=shuffle, seed=seed, keep_duplicates=keep_duplicates, workers=workers,
-            progress=progress,
+            quality=quality, shuffle=shuffle, seed=seed, keep_duplicates=keep_duplicates,
+            workers=workers, progress=progress,
         )  # fmt: skip
     table(result.summary())
     if result.fitted:

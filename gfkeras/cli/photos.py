@@ -51,6 +51,8 @@ def compare_command(
         detector=detector, face=face, flip=flip, threads=threads,
     )  # fmt: skip
     table(_rows_compare(found))
+    for line in found.small_faces:
+        say(line)
     if found.decision is None:
         say(HOW_TO_DECIDE)
     write_json(json, found.to_json())
@@ -66,6 +68,8 @@ def _rows_compare(found: Comparison) -> list[tuple[str, Any]]:
     if found.faces is not None:
         # Where there are several, another one may have been meant.
         rows.append(("Faces in the photos", "{} and {}".format(*found.faces)))
+    if found.rotated is not None and any(found.rotated):
+        rows.append(("Photos turned", "by {}° and {}° to stand upright".format(*found.rotated)))
     if found.decision is not None:
         at = "" if found.decision.far is None else f" at FAR {found.decision.far:g}"
         rows.append(("Decision", f"{found.verdict}{at}"))
@@ -103,6 +107,8 @@ def embed_command(
     table([("Embedded", f"{count:,} images, {width} numbers each"),
            ("Skipped", f"{len(found.skipped):,}"), ("File", found.path)])  # fmt: skip
     list_skipped(found.skipped)
+    for line in found.notes:
+        say(line)
     write_json(json, found.to_json())
 
 

@@ -8,17 +8,38 @@ from __future__ import annotations
 import os
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 from gfkeras.errors import ImageError
 from gfkeras.files import IMAGE_SUFFIXES, PathLike, natural_key
 
 
-def require_photo(photo: PathLike) -> Path:
-    """Returns the path of a photo; raises ImageError where there is no such file."""
+def require_photo(photo: Any) -> Any:
+    """Returns a photo, its path as a `Path`; raises ImageError where there is no such file.
+
+    A photo in another form is left to `gfkeras.data.read_photo`.
+    """
+    if not isinstance(photo, str | os.PathLike):
+        return photo
     path = Path(photo)
     if not path.exists():
         raise ImageError(str(path), "no such file", "missing")
     return path
+
+
+def photos_of(sources: Any) -> list[Any]:
+    """Returns photos in any form, as `images_of` does with paths; ValueError names `sources`."""
+    if isinstance(sources, str | os.PathLike):
+        return list(images_of(sources))
+    from gfkeras.data.photos import list_photos
+
+    given = list_photos(sources, "sources")
+    if all(isinstance(photo, str | os.PathLike) for photo in given):
+        return list(images_of(given))
+    found: list[Any] = []
+    for photo in given:
+        found += images_of(photo) if isinstance(photo, str | os.PathLike) else [photo]
+    return found
 
 
 def images_of(sources: PathLike | Sequence[PathLike]) -> list[Path]:

@@ -7,12 +7,21 @@ from typing import Any
 
 import numpy as np
 
-from gfkeras.data.alignment.align import FaceSize, align_face, face_size
+from gfkeras.data.alignment.align import (
+    ARCFACE_TEMPLATE,
+    FaceSize,
+    align_face,
+    face_size,
+    similarity_transform,
+)
 from gfkeras.data.alignment.detector import Detections, FaceDetector
 from gfkeras.data.photos import Photo, photo_name, read_photo
 from gfkeras.errors import ImageError, one_of
 
 CHOICES = ("largest", "central", "all")
+# Pixels between the eyes; docs/data.md has what faces with fewer are worth.
+MIN_EYE_DISTANCE = 14.0
+_TEMPLATE_EYES = float(np.linalg.norm(ARCFACE_TEMPLATE[1] - ARCFACE_TEMPLATE[0]))
 
 
 @dataclasses.dataclass(frozen=True)
@@ -25,6 +34,8 @@ class AlignedFace:
         box: (4,) float32 x, y, width and height in the photo; None for known landmarks.
         score: how sure the detector was, 0…1; None for known landmarks.
         faces: how many faces the photo has, this one included; 1 for known landmarks.
+        rotated: by how many degrees the photo must be turned clockwise to stand upright; 0 for
+            known landmarks.
     """
 
     image: np.ndarray
@@ -32,6 +43,21 @@ class AlignedFace:
     box: np.ndarray | None
     score: float | None
     faces: int
+    rotated: int = 0
+
+    @property
+    def eye_distance(self) -> float:
+        """Pixels of the photo between the eyes, as of a face seen from the front.
+
+        It follows from the scale of the alignment, so that a profile is not taken for a small face.
+        """
+        (a, b, _), _ = similarity_transform(self.landmarks, ARCFACE_TEMPLATE)
+        return float(_TEMPLATE_EYES / np.hypot(a, b))
+
+    @property
+    def too_small(self) -> bool:
+        """Whether the face has too few pixels to tell people apart: `eye_distance` < 14."""
+        return self.eye_distance < MIN_EYE_DISTANCE
 
 
 class NoFaceError(ImageError):
@@ -126,12 +152,12 @@ class FaceAligner:
             return [AlignedFace(face, np.asarray(landmarks, np.float32), None, None, 1)]
         if self.detector is None:
             self.detector = FaceDetector()
-        found = self.detector.detect(pixels)
+        found = self.detector.detect(pixels, thorough=self.choose == "all")
         faces = []
         for index in choose_faces(found, self.choose):
             box, points, score = found.boxes[index], found.landmarks[index], found.scores[index]
             image = self._align(photo, pixels, points)
-            faces.append(AlignedFace(image, points, box, float(score), len(found)))
+            faces.append(AlignedFace(image, points, box, float(score), len(found), found.rotated))
         return faces
 
     def _align(self, photo: Photo, pixels: np.ndarray, landmarks: Any) -> np.ndarray:
