@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import warnings
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -13,6 +14,8 @@ from gfkeras.data.photos import Photo, check_values, photo_name, read_photo
 from gfkeras.errors import ImageError as ImageError
 
 IMAGE_SIZE = 112
+# Below this logarithm of red over blue, skin is no skin in RGB; of so many faces the median counts.
+BLUE_SKIN, _COLOURS_LOOKED_AT = -0.1, 64
 # In the reason of each image that is refused for its size.
 NOT_ALIGNED = "not an aligned face of"
 
@@ -51,10 +54,9 @@ def read_image(photo: Photo, size: int = IMAGE_SIZE, resize: bool = False) -> np
 def not_aligned(width: int, height: int, size: int) -> str:
     """The reason why an image of another size is no aligned face, and what to do."""
     return (
-        f"{width}x{height} pixels, {NOT_ALIGNED} {size}x{size}. Photos must be aligned: "
-        "`gfkeras prepare --align`, --align or no --aligned of a command, "
-        "`Embedder.embed_photos` or `FaceAligner` in Python. For faces that are cropped alike: "
-        "`resize` (--resize)"
+        f"{width}x{height} pixels, {NOT_ALIGNED} {size}x{size}. Photos need alignment: "
+        "`gfkeras prepare --align`, --align (or no --aligned), in Python `embed_photos` or "
+        "`FaceAligner`. Faces that are cropped alike can be scaled: `resize`, --resize"
     )
 
 
@@ -98,7 +100,35 @@ def check_images(images: Any, size: int = IMAGE_SIZE, name: str = "images") -> n
     hint = _shape_hint(array.shape, size)
     if hint is not None:
         raise ValueError(f"{expected} Received: {name} of shape {array.shape}; {hint}")
-    return np.ascontiguousarray(check_values(array, name, expected))
+    checked = np.ascontiguousarray(check_values(array, name, expected))
+    warn_of_bgr(checked, name)
+    return checked
+
+
+def log_red_to_blue(faces: np.ndarray) -> np.ndarray:
+    """The logarithm of red over blue in the middle of aligned faces (N, S, S, 3), as (N,)."""
+    size = faces.shape[1]
+    # From the eyebrows to the mouth, without hair and background.
+    middle = faces[:, size * 40 // 112 : size * 100 // 112, size * 30 // 112 : size * 82 // 112]
+    red, blue = (middle[..., channel].mean(axis=(1, 2)) + 1 for channel in (0, 2))
+    return np.log(red / blue)
+
+
+def warn_of_bgr(faces: np.ndarray, name: str) -> None:
+    """Warns where aligned faces (N, S, S, 3) are bluer than red: OpenCV's order, most likely.
+
+    Skin of any colour reflects more red than blue. `benchmarks/channel_order.py` measures how
+    reliable this is.
+    """
+    if not len(faces):
+        return
+    some = faces[:: -(-len(faces) // _COLOURS_LOOKED_AT)]
+    if np.median(log_red_to_blue(some)) < BLUE_SKIN:
+        warnings.warn(
+            f"`{name}`: the skin is bluer than red, as in images with red and blue exchanged. "
+            "RGB is expected: of OpenCV's BGR give image[..., ::-1].",
+            stacklevel=3,
+        )
 
 
 def _read(images: Any, size: int, expected: str, name: str) -> Any:

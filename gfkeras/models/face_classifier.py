@@ -228,6 +228,11 @@ class FaceClassifier(keras.Model):
         sample_weight: Any = None,
         training: bool = True,
     ) -> Any:
+        if y is None:
+            raise ValueError(
+                "`y` must hold the label of each image: fit(images, labels), or a data set of "
+                "(images, labels). Received: no labels"
+            )
         loss = ops.zeros((), "float32")
         y_pred = {**y_pred, "embedding": beside_centers(y_pred["embedding"])}
         if self.head is not None:

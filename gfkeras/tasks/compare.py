@@ -49,13 +49,13 @@ class Comparison:
     def same(self) -> bool | None:
         """Whether both faces are one person's; None where there is nothing to decide by.
 
-        Also None where a face is too small and the similarity is below the threshold: small faces
-        are unlike any other.
+        Also None where a face is too small for the answer: a small face is unlike the same face in
+        a large photo, so that a low similarity means nothing, and two small faces are alike.
         """
         if self.decision is None:
             return None
-        same = self.decision.same(self.similarity)
-        return None if not same and self.small_faces else same
+        same, small = self.decision.same(self.similarity), len(self.small_faces)
+        return None if small == 2 or (small and not same) else same
 
     @property
     def verdict(self) -> str:

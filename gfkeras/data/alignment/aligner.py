@@ -15,6 +15,7 @@ from gfkeras.data.alignment.align import (
     similarity_transform,
 )
 from gfkeras.data.alignment.detector import Detections, FaceDetector
+from gfkeras.data.images import warn_of_bgr
 from gfkeras.data.photos import Photo, photo_name, read_photo
 from gfkeras.errors import ImageError, one_of
 
@@ -157,6 +158,8 @@ class FaceAligner:
         for index in choose_faces(found, self.choose):
             box, points, score = found.boxes[index], found.landmarks[index], found.scores[index]
             image = self._align(photo, pixels, points)
+            if photo_name(photo) == "<array>":
+                warn_of_bgr(image[np.newaxis], "photo")
             faces.append(AlignedFace(image, points, box, float(score), len(found), found.rotated))
         return faces
 

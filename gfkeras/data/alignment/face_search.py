@@ -22,6 +22,9 @@ _CLEAR_PIXELS, _CLEAR_SCORE = 48, 0.7
 # Below this, faces at finer scales and in turned photos are no faces: there is much to search, and
 # texture scores up to 0.7.
 _FINE_SCORE = 0.75
+# A face stays as it was found first unless a later scale shows it so much more surely: the first
+# scale is that of the published aligned sets.
+_BETTER = 0.03
 # A larger photo is searched at so many pixels at most, in parts of so many, which overlap.
 _MOST_PIXELS, _TILE, _OVERLAP = 16_000_000, 1280, 160
 # Landmarks of a smaller face are looked for again in an enlarged part of the photo, whose face has
@@ -171,11 +174,9 @@ class _View:
 
     def _add(self, found: np.ndarray) -> None:
         """Adds rows; of those that show one face the surest stays."""
-        if not len(self.rows) and len(found) < 2:
-            self.rows = found
-            return
         rows = np.concatenate([self.rows, found])
-        rows = rows[np.argsort(-rows[:, 14], kind="stable")]
+        score = rows[:, 14] - _BETTER * (np.arange(len(rows)) >= len(self.rows))
+        rows = rows[np.argsort(-score, kind="stable")]
         kept: list[int] = []
         for number, row in enumerate(rows):
             shared, least, union = _shared_areas(row[:4], rows[kept, :4])

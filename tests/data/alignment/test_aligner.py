@@ -154,7 +154,7 @@ def test_what_cannot_be_read_is_refused(aligner, photos, tmp_path):
             read_photo(wrong)
     with pytest.raises(ImageError, match="no such file"):
         aligner(tmp_path / "none.jpg")
-    with pytest.raises(ValueError, match="`image` must be an RGB photo"):
+    with pytest.raises(ValueError, match=r"`photo` must be .* of shape \(50, 50\); for a grey"):
         aligner(np.zeros((50, 50), np.uint8))
 
 
