@@ -51,7 +51,7 @@ def compare_command(
         detector=detector, face=face, flip=flip, threads=threads,
     )  # fmt: skip
     table(_rows_compare(found))
-    for line in found.small_faces:
+    for line in found.unsure_faces:
         say(line)
     if found.decision is None:
         say(HOW_TO_DECIDE)
@@ -162,6 +162,8 @@ def enroll_command(
     list_skipped(done.skipped)
     for path, count in list(done.several_faces.items())[:10]:
         say(f"{path} shows {count} faces; the {done.chosen} one was taken")
+    for path, pixels in list(done.too_small.items())[:10]:
+        say(f"{path}: the face is too small, {pixels:.0f} pixels between the eyes")
     write_json(json, done.to_json())
     done.require()
 
@@ -223,7 +225,11 @@ def _rows_search(face: FoundFace) -> list[tuple[str, Any]]:
         rows.append((match.name, f"{match.similarity:.4f}{cosine}"))
     if not face.matches:
         rows.append(("Nobody", "the gallery is empty"))
-    if face.known is not None:
+    if face.too_small:
+        rows.append(("Too small", f"{face.eye_distance:.0f} pixels between the eyes"))
+    if face.known is False and face.too_small:
+        rows.append(("Decision", "none: the face is too small"))
+    elif face.known is not None:
         rows.append(("Decision", face.name or "unknown: nobody reaches the threshold"))
     return rows
 

@@ -24,6 +24,9 @@ class PhotoFaces:
         photo: (F,) int64, position in the list of photos, ascending.
         box: (F, 4) float32, x, y, width and height in the photo; NaN for aligned faces.
         landmarks: (F, 5, 2) float32, likewise.
+        rotated: (F,) int64, by how many degrees clockwise the photo was turned to find the face.
+        eye_distance: (F,) float32, pixels between the eyes; below
+            `gfkeras.data.alignment.MIN_EYE_DISTANCE` a face is too small. NaN for aligned faces.
         skipped: (photo, reason) of photos that cannot be read or show no face; one that was not
             given as a path is named by its position.
     """
@@ -32,6 +35,8 @@ class PhotoFaces:
     photo: np.ndarray
     box: np.ndarray
     landmarks: np.ndarray
+    rotated: np.ndarray
+    eye_distance: np.ndarray
     skipped: list[tuple[Any, str]]
 
     def __len__(self) -> int:
@@ -71,6 +76,8 @@ def embed_photos(
         embedded.index,
         np.array([unknown if f.box is None else f.box for f in faces], np.float32).reshape(-1, 4),
         np.array([face.landmarks for face in faces], np.float32).reshape(-1, 5, 2),
+        np.array([face.rotated for face in faces], np.int64),
+        np.array([face.eye_distance for face in faces], np.float32),
         embedded.skipped,
     )
 
@@ -96,7 +103,8 @@ def from_aligned(found: FileEmbeddings) -> PhotoFaces:
     """The same of files that are aligned faces already: one each, without a place."""
     box = np.full((len(found.index), 4), np.nan, np.float32)
     landmarks = np.full((len(found.index), 5, 2), np.nan, np.float32)
-    return PhotoFaces(_embeddings(found), found.index, box, landmarks, found.skipped)
+    rotated, eyes = np.zeros(len(box), np.int64), np.full(len(box), np.nan, np.float32)
+    return PhotoFaces(_embeddings(found), found.index, box, landmarks, rotated, eyes, found.skipped)
 
 
 def _embeddings(found: FileEmbeddings) -> Embeddings | None:

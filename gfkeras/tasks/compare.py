@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from gfkeras.data import read_photo
-from gfkeras.data.alignment import MIN_EYE_DISTANCE, AlignedFace
+from gfkeras.data.alignment import AlignedFace
 from gfkeras.data.photos import Photo, photo_name
 from gfkeras.evaluation import COSINE, GROUP_AWARE, Similarity
 from gfkeras.files import PathLike, replacing
@@ -49,19 +49,22 @@ class Comparison:
     def same(self) -> bool | None:
         """Whether both faces are one person's; None where there is nothing to decide by.
 
-        Also None where a face is too small for the answer: a small face is unlike the same face in
-        a large photo, so that a low similarity means nothing, and two small faces are alike.
+        Also None where `unsure_faces` forbid the answer: a small face, or what is perhaps no face,
+        is unlike the right face of the other photo, so that a low similarity means nothing; and two
+        small faces are alike.
         """
         if self.decision is None:
             return None
-        same, small = self.decision.same(self.similarity), len(self.small_faces)
-        return None if small == 2 or (small and not same) else same
+        same, unsure = self.decision.same(self.similarity), len(self.unsure_faces)
+        return None if unsure == 2 or (unsure and not same) else same
 
     @property
     def verdict(self) -> str:
         """The decision in words."""
         if self.same is None:
-            return "No decision: a face is too small" if self.small_faces else "No decision"
+            if any(face.too_small for face in self.found or ()):
+                return "No decision: a face is too small"
+            return "No decision: perhaps no face" if self.unsure_faces else "No decision"
         return "Same person" if self.same else "Different people"
 
     @property
@@ -81,16 +84,10 @@ class Comparison:
         return None if self.found is None else (self.found[0].rotated, self.found[1].rotated)
 
     @property
-    def small_faces(self) -> list[str]:
-        """A line for each face that has too few pixels to tell people apart."""
-        if self.found is None:
-            return []
-        return [
-            f"{photo_name(photo)}: the face is too small, {face.eye_distance:.0f} pixels between "
-            f"the eyes; below {MIN_EYE_DISTANCE:.0f} a low similarity says nothing"
-            for photo, face in zip(self.photos, self.found, strict=True)
-            if face.too_small
-        ]
+    def unsure_faces(self) -> list[str]:
+        """A line for each face that is too small to tell people apart, or perhaps not a face."""
+        found = zip(self.photos, self.found or (), strict=False)
+        return [f"{photo_name(photo)}: {face.problem}" for photo, face in found if face.problem]
 
     def to_json(self) -> dict[str, Any]:
         """The content of `gfkeras compare --json`."""
@@ -104,6 +101,7 @@ class Comparison:
             results["rotated"] = [face.rotated for face in self.found]
             results["eye_distance"] = [round(face.eye_distance, 1) for face in self.found]
             results["too_small"] = [face.too_small for face in self.found]
+            results["unsure"] = self.unsure_faces
         results["similarity"] = self.similarity
         if self.decision is not None:
             results |= {"same": self.same, "decision": self.decision.to_json()}
@@ -114,7 +112,7 @@ class Comparison:
         check_drawn(path, "path")
         color, lines = NEUTRAL, [f"Similarity {self.similarity:.3f}"]
         if (decision := self.decision) is not None:
-            color = SAME if self.same else OTHER
+            color = NEUTRAL if self.same is None else SAME if self.same else OTHER
             at = "" if decision.far is None else f" at FAR {decision.far:g}"
             lines = [f"{lines[0]}, threshold {decision.threshold:.3f}{at}", decision.origin]
         shown = list(self.images)

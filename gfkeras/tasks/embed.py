@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from gfkeras.data.alignment import MIN_EYE_DISTANCE, AlignedFace, FaceAligner
+from gfkeras.data.alignment import AlignedFace, FaceAligner
 from gfkeras.data.photos import Photo, photo_name
 from gfkeras.files import PathLike, replacing
 from gfkeras.inference import Embedder, FileEmbeddings
@@ -49,14 +49,11 @@ class EmbeddedPhotos:
 
     @property
     def notes(self) -> list[str]:
-        """A line for each photo that was turned, or whose face is too small."""
-        small = [
-            f"{name}: the face is too small, {pixels:.0f} pixels between the eyes of at least "
-            f"{MIN_EYE_DISTANCE:.0f}"
-            for name, pixels in self.too_small.items()
-        ]
+        """A line for each photo that was turned, or whose face can mislead."""
+        found = zip(self.photos, self.faces, strict=False)
+        unsure = [f"{photo_name(p)}: {f.problem}" for p, f in found if f.problem]
         turned = [f"{name}: turned by {degrees}°" for name, degrees in self.rotated.items()]
-        return small + turned
+        return unsure + turned
 
     def to_json(self) -> dict[str, Any]:
         """The content of `gfkeras embed --json`."""

@@ -80,7 +80,7 @@ def test_a_face_that_is_too_small_decides_nothing(photos, tmp_path, capfd):
     assert (found.same, found.verdict) == (None, "No decision: a face is too small")
     # Two small faces are alike, whoever they show.
     both = compare(small, small)
-    assert (both.similarity > 0.99, both.same, len(both.small_faces)) == (True, None, 2)
+    assert (both.similarity > 0.99, both.same, len(both.unsure_faces)) == (True, None, 2)
     assert main(["compare", str(first), str(small)]) == 0
     said = capfd.readouterr().out
     assert "the face is too small" in said

@@ -22,6 +22,8 @@ from gfkeras.errors import ImageError, one_of
 CHOICES = ("largest", "central", "all")
 # Pixels between the eyes; docs/data.md has what faces with fewer are worth.
 MIN_EYE_DISTANCE = 14.0
+# Texture scores up to this; faces of LFW score at least 0.88, with few pixels at least 0.7.
+_DOUBTFUL_SCORE = 0.7
 _TEMPLATE_EYES = float(np.linalg.norm(ARCFACE_TEMPLATE[1] - ARCFACE_TEMPLATE[0]))
 
 
@@ -59,6 +61,18 @@ class AlignedFace:
     def too_small(self) -> bool:
         """Whether the face has too few pixels to tell people apart: `eye_distance` < 14."""
         return self.eye_distance < MIN_EYE_DISTANCE
+
+    @property
+    def problem(self) -> str | None:
+        """Why a similarity of this face can mislead, in words; None where nothing is known."""
+        if self.too_small:
+            return (
+                f"the face is too small, {self.eye_distance:.0f} pixels between the eyes of at "
+                f"least {MIN_EYE_DISTANCE:.0f}"
+            )
+        if self.score is not None and self.score < _DOUBTFUL_SCORE:
+            return f"this is perhaps not a face, the detector is unsure ({self.score:.2f})"
+        return None
 
 
 class NoFaceError(ImageError):

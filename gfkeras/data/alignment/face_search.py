@@ -113,7 +113,8 @@ class _View:
     """
 
     def __init__(self, photo: np.ndarray, find: Find, overlap: float, turns: int = 0):
-        self.photo = np.ascontiguousarray(np.rot90(photo, turns)) if turns else photo
+        # Turned without a copy: a photo can have 200 MB.
+        self.original, self.photo = photo, np.rot90(photo, turns)
         self.find, self.overlap, self.turns = find, overlap, turns
         self.rows = np.zeros((0, 16), np.float32)
 
@@ -144,7 +145,8 @@ class _View:
         """Searches at a scale for faces that score at least `least`."""
         height, width = self.photo.shape[:2]
         size = (max(1, round(width * scale)), max(1, round(height * scale)))
-        image = _resized(self.photo, size)
+        image = _resized(self.original, size if self.turns % 2 == 0 else size[::-1])
+        image = np.ascontiguousarray(np.rot90(image, self.turns))
         if border:
             image = cv2.copyMakeBorder(image, border, border, border, border, cv2.BORDER_REPLICATE)
         found = self._in_tiles(image)
