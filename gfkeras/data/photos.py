@@ -92,7 +92,8 @@ def list_photos(photos: Any, name: str = "photos") -> list[Any]:
             f"Received: {_shown(name, photos)}"
         )
     if not found:
-        raise ValueError(f"`{name}` must name at least one photo. Received: none")
+        kind = "photo" if name == "photos" else "image"
+        raise ValueError(f"`{name}` must name at least one {kind}. Received: none")
     for position, photo in enumerate(found):
         if not _is_photo(photo):
             raise ValueError(

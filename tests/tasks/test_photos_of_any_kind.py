@@ -113,19 +113,3 @@ def test_unaligned_photos_are_never_squeezed(photos, people, tmp_path, capfd):
     assert main([*evaluate, *squeezed]) == 0
     with pytest.raises(ValueError, match="not an aligned face"):
         compare(files[0], files[1], aligned=True)
-
-
-def test_four_photos_of_two_people_of_other_sizes(photos, tmp_path):
-    """The README's snippet, word for word but for the model."""
-    text = (PEOPLE[0], PEOPLE[2])
-    names = []
-    for person, sides in zip(text, ((600, 180), (1000, 333)), strict=True):
-        for file, side in zip(photos[person], sides, strict=True):
-            names.append(tmp_path / f"{person}_{side}.jpg")
-            Image.open(file).resize((side, side)).save(names[-1], quality=95)
-    found = Embedder("h_groupface_mobilefacenet").embed_photos(names)
-    cosine = found.embeddings.embedding @ found.embeddings.embedding.T
-    same = compare(names[0], names[1])
-    assert same.same is True
-    assert compare(names[2], names[3]).same is True
-    assert min(cosine[0, 1], cosine[2, 3]) > same.decision.threshold > cosine[:2, 2:].max()
