@@ -193,7 +193,7 @@ def _label(database: sqlite3.Connection, options: PrepareOptions) -> None:
     (people,) = database.execute("SELECT COUNT(*) FROM identities").fetchone()
     if options.holdout and not options.holdout < people:
         refused = database.execute(
-            "SELECT name, reason FROM images WHERE reason IS NOT NULL ORDER BY id LIMIT 1"
+            f"SELECT name, reason FROM ({_SKIPPED}) ORDER BY place LIMIT 1"
         ).fetchone()
         first = f"; the first image that is not: {refused[0]}: {refused[1]}" if refused else ""
         raise ValueError(
