@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from gfkeras.data.images import encode_jpeg
+from gfkeras.data.jpeg import encode_jpeg
 from gfkeras.data.sources import Item, NamedPair, Refused
 
 if TYPE_CHECKING:

@@ -29,7 +29,7 @@ from _torch_environment import torch_python
 
 from gfkeras.data import FaceBatches, RecordSet, tf_dataset
 from gfkeras.data.augmentation import Augmentation
-from gfkeras.data.images import decode_jpeg
+from gfkeras.data.jpeg import decode_jpeg
 from gfkeras.data.prepare import prepare
 
 BATCH = 128

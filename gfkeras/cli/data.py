@@ -29,6 +29,7 @@ def prepare_command(
         Path, Argument(metavar="DST", help="Folder for the records; new, or to go on with.")
     ],
     align: bool = Option(False, "--align", help="Detect faces in photos and align them."),
+    resize: options.Resize = False,
     detector: options.PhotoDetector = None,
     face: str = Option("largest", help="Which face of a photo: largest, central or all."),
     size: str = Option("112x112", help="Height x width: 112x112 or 112x96."),
@@ -61,17 +62,17 @@ def prepare_command(
     with stages(quiet) as progress:
         result = prepare(
             source, out, format=format, source_options=_settings(source_options or []),
-            align=align, detector=detector, face=face, size=_size(size), min_images=min_images,
-            max_images=max_images, holdout=holdout, shard_size=shard_size, quality=quality,
-            shuffle=shuffle, seed=seed, keep_duplicates=keep_duplicates, workers=workers,
-            progress=progress,
+            align=align, resize=resize, detector=detector, face=face, size=_size(size),
+            min_images=min_images, max_images=max_images, holdout=holdout, shard_size=shard_size,
+            quality=quality, shuffle=shuffle, seed=seed, keep_duplicates=keep_duplicates,
+            workers=workers, progress=progress,
         )  # fmt: skip
     table(result.summary())
     list_skipped(result.skipped_files, counted=False)
     if result.fitted:
         say(
-            f"{result.fitted:,} images were not {size} and were scaled to fit, as if they were "
-            "aligned already. For photos give --align: misaligned faces cost accuracy."
+            f"{result.fitted:,} images were not {size} and were scaled to fit, as --resize says. "
+            "For photos give --align: misaligned faces cost accuracy."
         )
     write_json(json, result.to_json())
 

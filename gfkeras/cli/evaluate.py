@@ -74,6 +74,7 @@ def command(
     align: options.Align = False,
     detector: options.Detector = None,
     face: options.Face = None,
+    resize: options.Resize = False,
     bootstrap: int = Option(1000, min=0, help="Draws for the 95 % intervals; 0 leaves them out."),
     plots: Annotated[
         Path | None, Option(metavar="FOLDER", help="Draw ROC, DET, scores and more here.")
@@ -112,7 +113,7 @@ def command(
             similarity=options.make_similarity(group_aware, beta, gamma, distance), tune=tune,
             tune_data=tune_data, study=study, at=options.numbers("at", at), fit_data=fit_data,
             fit_identities=fit_identities, gallery_model=gallery_model, align=align,
-            detector=detector, face=face, bootstrap=bootstrap, threads=threads,
+            detector=detector, face=face, resize=resize, bootstrap=bootstrap, threads=threads,
             batch_size=batch_size, seed=seed, plots=plots is not None,
             thresholds=thresholds is not None, record=record, progress=progress,
         )  # fmt: skip

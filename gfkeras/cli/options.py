@@ -61,6 +61,15 @@ Face = Annotated[
     Option(help="With --align: largest (default) or central, of several faces in a photo."),
 ]
 
+Resize = Annotated[
+    bool,
+    Option(
+        "--resize",
+        help="Not photos, but faces of another size that are cropped alike, such as ORL's: scale "
+        "them to fit. By default they are left out and listed.",
+    ),
+]
+
 # Photos, unless --aligned.
 Aligned = Annotated[
     bool, Option("--aligned", help="Not photos: faces of 112x112, aligned by five points already.")

@@ -52,6 +52,8 @@ def compare_command(
         aligned=aligned, detector=detector, face=face, flip=flip, threads=threads,
     )  # fmt: skip
     table(_rows_compare(found))
+    for line in found.unsure_faces:
+        say(line)
     if found.decision is None:
         say(HOW_TO_DECIDE)
     write_json(json, found.to_json())
@@ -68,6 +70,8 @@ def _rows_compare(found: Comparison) -> list[tuple[str, Any]]:
     if found.faces is not None:
         # Where there are several, another one may have been meant.
         rows.append(("Faces in the photos", "{} and {}".format(*found.faces)))
+    if found.rotated is not None and any(found.rotated):
+        rows.append(("Photos turned", "by {}° and {}° to stand upright".format(*found.rotated)))
     if found.decision is not None:
         at = "" if found.decision.far is None else f" at FAR {found.decision.far:g}"
         rows.append(("Decision", f"{found.verdict}{at}"))
@@ -107,6 +111,8 @@ def embed_command(
     table([("Embedded", f"{count:,} images, {width} numbers each"),
            ("Skipped", f"{len(found.skipped):,}"), ("File", found.path)])  # fmt: skip
     list_skipped(found.skipped)
+    for line in found.notes:
+        say(line)
     write_json(json, found.to_json())
 
 
@@ -161,6 +167,8 @@ def enroll_command(
     list_skipped(done.skipped)
     for path, count in list(done.several_faces.items())[:10]:
         say(f"{path} shows {count} faces; the {done.chosen} one was taken")
+    for path, pixels in list(done.too_small.items())[:10]:
+        say(f"{path}: the face is too small, {pixels:.0f} pixels between the eyes")
     write_json(json, done.to_json())
     done.require()
 
@@ -225,7 +233,11 @@ def _rows_search(face: FoundFace) -> list[tuple[str, Any]]:
         rows.append((match.name, f"{match.similarity:.4f}{cosine}"))
     if not face.matches:
         rows.append(("Nobody", "the gallery is empty"))
-    if face.known is not None:
+    if face.too_small:
+        rows.append(("Too small", f"{face.eye_distance:.0f} pixels between the eyes"))
+    if face.known is False and face.too_small:
+        rows.append(("Decision", "none: the face is too small"))
+    elif face.known is not None:
         rows.append(("Decision", face.name or "unknown: nobody reaches the threshold"))
     return rows
 

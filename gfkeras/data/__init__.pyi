@@ -10,7 +10,7 @@ from .images import IMAGE_SIZE as IMAGE_SIZE
 from .images import ImageError as ImageError
 from .images import check_images as check_images
 from .images import read_image as read_image
-from .images import read_photo as read_photo
+from .photos import read_photo as read_photo
 from .prepare import PrepareOptions as PrepareOptions
 from .records import RecordSet as RecordSet
 from .sources import open_source as open_source

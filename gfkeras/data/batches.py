@@ -54,7 +54,7 @@ class FaceBatches(keras.utils.PyDataset):
             files cannot be read.
 
     Example:
-        faces = FaceFolder("orl_faces").load()
+        faces = FaceFolder("lfw").load()
         sampler = IdentitySampler(faces.labels, identities_per_batch=8, images_per_identity=4)
         model.fit(FaceBatches(faces.images, faces.labels, sampler=sampler), shuffle=False)
     """

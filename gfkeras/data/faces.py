@@ -11,8 +11,9 @@ from typing import Any
 
 import numpy as np
 
-from gfkeras.data.images import IMAGE_SIZE, ImageError, check_images, read_image
-from gfkeras.errors import nearest
+from gfkeras.data.images import IMAGE_SIZE, check_images, read_image
+from gfkeras.data.photos import read_photo
+from gfkeras.errors import ImageError, nearest
 from gfkeras.processors import usable_processors
 
 
@@ -26,6 +27,8 @@ class Faces:
         identities: the name of each label.
         paths: the files the images came from; empty where they came from an array.
         skipped: (file, reason) for what could not be used.
+        resized: how many images had another size and were scaled to fit, because that was asked
+            for.
 
     Raises:
         ValueError: if images and labels do not match, or a label has no identity.
@@ -36,6 +39,7 @@ class Faces:
     identities: list[str] = dataclasses.field(default_factory=list)
     paths: list[Path] = dataclasses.field(default_factory=list)
     skipped: list[tuple[Path, str]] = dataclasses.field(default_factory=list)
+    resized: int = 0
 
     def __post_init__(self) -> None:
         self.images = check_images(self.images)
@@ -128,28 +132,34 @@ def check_holdout(holdout: int, identities: int, place: str = "") -> None:
 
 
 def decode_files(
-    paths: Sequence[Path], size: int = IMAGE_SIZE, workers: int | None = None
-) -> tuple[np.ndarray, list[int], list[tuple[Path, str]]]:
+    paths: Sequence[Path],
+    size: int = IMAGE_SIZE,
+    workers: int | None = None,
+    resize: bool = False,
+) -> tuple[np.ndarray, list[int], list[tuple[Path, str]], int]:
     """Decodes files with `read_image`, on `workers` threads: by default one for each processor.
 
-    Returns (M, size, size, 3) uint8 of those that could be read, the place in `paths` of each, and
-    (path, reason) of the others.
+    Returns (M, size, size, 3) uint8 of those that could be read, the place in `paths` of each,
+    (path, reason) of the others, and how many had another size, which `resize` allows.
     """
 
-    def decode(path: Path) -> np.ndarray | ImageError:
+    def decode(path: Path) -> tuple[np.ndarray, bool] | ImageError:
         try:
-            return read_image(path, size)
+            pixels = read_photo(path)
+            return read_image(pixels, size, resize), pixels.shape[:2] != (size, size)
         except ImageError as error:
             return error
 
     images = np.empty((len(paths), size, size, 3), np.uint8)
     kept: list[int] = []
     skipped: list[tuple[Path, str]] = []
+    resized = 0
     with ThreadPoolExecutor(workers or usable_processors()) as pool:
         for place, found in enumerate(pool.map(decode, paths)):
             if isinstance(found, ImageError):
                 skipped.append((paths[place], found.reason))
             else:
-                images[len(kept)] = found
+                images[len(kept)], other = found
+                resized += other
                 kept.append(place)
-    return images[: len(kept)], kept, skipped
+    return images[: len(kept)], kept, skipped, resized

@@ -48,7 +48,7 @@ class FaceFolder:
     Example:
         folder = FaceFolder("orl_faces")
         training, heldout = folder.split(holdout=10)
-        faces = training.load()
+        faces = training.load(resize=True)      # 92×112
     """
 
     def __init__(
@@ -114,24 +114,29 @@ class FaceFolder:
         first, last = self.identities[:-holdout], self.identities[-holdout:]
         return self.select(first), self.select(last)
 
-    def load(self, workers: int | None = None, size: int = IMAGE_SIZE) -> Faces:
+    def load(
+        self, workers: int | None = None, size: int = IMAGE_SIZE, resize: bool = False
+    ) -> Faces:
         """Decodes every image into memory, 37 KiB each at 112×112, on `workers` threads.
 
-        The result's `skipped` lists images that cannot be read, and an identity left without any is
-        dropped. ValueError if no image can be read.
+        An image of another size is no aligned face, and left out. With `resize` it is scaled to
+        fit instead: for faces that are cropped alike, such as ORL's of 92×112, not for photos.
+
+        The result's `skipped` lists images that cannot be read or are no aligned faces, and an
+        identity left without any is dropped. ValueError if no image can be used.
         """
-        images, kept, unread = decode_files(self.paths, size, workers)
+        images, kept, unread, resized = decode_files(self.paths, size, workers, resize)
         skipped = self.skipped + unread
         if not kept:
             path, reason = skipped[-1]
             raise ValueError(
-                f"None of the {len(self.paths)} images in {str(self.root)!r} can be read; "
+                f"None of the {len(self.paths)} images in {str(self.root)!r} can be used; "
                 f"the last: {path}: {reason}"
             )
         labels = self.labels[kept]
         present = np.unique(labels)
         skipped += [
-            (self.root / self.identities[label], "no readable image")
+            (self.root / self.identities[label], "no usable image")
             for label in range(len(self.identities))
             if label not in set(present.tolist())
         ]
@@ -141,6 +146,7 @@ class FaceFolder:
             identities=[self.identities[i] for i in present],
             paths=[self.paths[i] for i in kept],
             skipped=skipped,
+            resized=resized,
         )
 
     def _folders(self) -> dict[str, Path | list[Path]]:

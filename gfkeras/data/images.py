@@ -1,126 +1,63 @@
-"""Images: reading, checking, JPEG."""
+"""Aligned faces: reading and checking."""
 
 from __future__ import annotations
 
-import io
 import os
-import stat
 import warnings
 from collections.abc import Callable, Sequence
-from pathlib import Path
 from typing import Any
 
-import cv2
 import numpy as np
-from PIL import Image, ImageOps
+from PIL import Image
 
+from gfkeras.data.photos import Photo, check_values, photo_name, read_photo
 from gfkeras.errors import ImageError as ImageError
 
-# Start and end of an image, start of scan, baseline frame.
-_SOI, _EOI, _SOS, _SOF0 = b"\xff\xd8\xff", b"\xff\xd9", 0xDA, 0xC0
-# What may come before the scan and changes nothing: JFIF, tables, restart interval, comment.
-_PASSED = frozenset((0xE0, 0xDB, 0xC4, 0xDD, 0xFE))
-
 IMAGE_SIZE = 112
-# An aligned face never needs more; a small file that claims more is a decompression bomb.
-MAX_PIXELS = 64_000_000
-# No photo has as many bytes: a file that has is not read into memory to find that out.
-MAX_BYTES = 256 * 2**20
-# Only plain picture formats: Pillow would also hand files to Ghostscript and other interpreters.
-_FORMATS = ("JPEG", "PNG", "PPM", "BMP", "WEBP", "TIFF")
+# Below this logarithm of red over blue, skin is no skin in RGB; of so many faces the median counts.
+BLUE_SKIN, _COLOURS_LOOKED_AT = -0.1, 64
+# In the reason of each image that is refused for its size.
+NOT_ALIGNED = "not an aligned face of"
 
 
-def read_image(source: str | os.PathLike[str] | bytes, size: int = IMAGE_SIZE) -> np.ndarray:
+def read_image(photo: Photo, size: int = IMAGE_SIZE, resize: bool = False) -> np.ndarray:
     """Reads one aligned face as RGB.
 
-    Grey, 16-bit, palette, CMYK and transparent images become RGB: 16 bits keep their upper 8, and
-    transparent parts become black, as alignment leaves what lies outside of the photo. The EXIF
-    orientation is applied. An image of `size`×`size` keeps its decoded pixels. Any other is taken
-    for a face that is already cropped: it is scaled to fit, keeping its proportions, centred, and
-    its border pixels repeated. A 92×112 image of the ORL database gets 10 columns on either side.
+    It takes what `read_photo` takes, and treats modes and EXIF orientation alike. An image of
+    another size is no aligned face: it is refused, since squeezing a photo to `size`×`size` gives
+    an embedding that means nothing. `FaceAligner` finds and aligns the face of a photo.
 
     Args:
-        source: a file, or the bytes of one.
-        size: height and width of the result.
+        photo: a path, the bytes of a file, a PIL image, or an array (H, W, 3), RGB 0…255.
+        size: height and width of the face.
+        resize: take an image of another size for a face that is cropped like an aligned one: it is
+            scaled to fit, keeping its proportions, centred, and its border pixels repeated. A
+            92×112 image of the ORL database gets 10 columns on either side.
 
     Returns:
         uint8 array of shape (size, size, 3), values 0…255.
 
     Raises:
-        ImageError: for a file that is missing, empty, truncated, not an image, or of more than
-            `MAX_PIXELS` pixels.
+        ImageError: of kind "not-aligned" for another size, and as by `read_photo`; it is a
+            ValueError.
+        ValueError: for anything but an image.
     """
-    pixels = read_photo(source)
-    return pixels if pixels.shape[:2] == (size, size) else _fit(pixels, size)
+    pixels = read_photo(photo, "image")
+    if pixels.shape[:2] == (size, size):
+        return pixels
+    if resize:
+        return _fit(pixels, size)
+    height, width = pixels.shape[:2]
+    raise ImageError(photo_name(photo), not_aligned(width, height, size), "not-aligned")
 
 
-def read_photo(source: str | os.PathLike[str] | bytes) -> np.ndarray:
-    """Reads a photo as RGB, uint8 (height, width, 3), at its own size.
-
-    Modes and EXIF orientation are treated and errors raised as by `read_image`.
-    """
-    name = "<bytes>" if isinstance(source, bytes) else os.fspath(source)
-    try:
-        content = source if isinstance(source, bytes) else _contents(name)
-        if not content:
-            raise ImageError(name, "the file is empty", "empty")
-        plain = decode_plain_jpeg(content, MAX_PIXELS)
-        if plain is not None:
-            return plain
-        with Image.open(io.BytesIO(content), formats=_FORMATS) as image:
-            width, height = image.size
-            if width * height > MAX_PIXELS:
-                reason = f"{width}x{height} pixels are more than the {MAX_PIXELS} allowed"
-                raise ImageError(name, reason, "too-large")
-            # In place: a photo that stands upright would be copied for nothing.
-            ImageOps.exif_transpose(image, in_place=True)
-            return np.array(_as_rgb(image))
-    except ImageError:
-        raise
-    except Image.DecompressionBombError as error:
-        raise ImageError(name, f"too many pixels ({error})", "too-large") from error
-    except Image.UnidentifiedImageError as error:
-        raise ImageError(name, "not an image of a known format", "not-an-image") from error
-    # A damaged file can make a decoder raise nearly anything, struct.error and
-    # SyntaxError among them; whatever it is, this one image cannot be read.
-    except Exception as error:
-        kind = "truncated" if "truncated" in str(error) else "unreadable"
-        raise ImageError(name, f"damaged or unreadable ({error})", kind) from error
-
-
-def _contents(path: str) -> bytes:
-    try:
-        with Path(path).open("rb") as file:
-            status = os.fstat(file.fileno())
-            # Room for as much as is asked for is made first; a pipe does not say how much comes.
-            known = stat.S_ISREG(status.st_mode)
-            content = file.read((min(status.st_size, MAX_BYTES) if known else MAX_BYTES) + 1)
-    except FileNotFoundError as error:
-        raise ImageError(path, "no such file", "missing") from error
-    except OSError as error:
-        raise ImageError(path, error.strerror or str(error)) from error
-    if len(content) > MAX_BYTES:
-        raise ImageError(path, f"more than the {MAX_BYTES:,} bytes allowed", "too-large")
-    return content
-
-
-def _as_rgb(image: Image.Image) -> Image.Image:
-    """Any Pillow mode as 8-bit RGB."""
-    if image.mode == "RGB" and "transparency" not in image.info:
-        return image
-    if image.mode.startswith("I"):
-        # 16-bit grey; Pillow's own conversion would clip it at 255.
-        values = np.asarray(image).astype(np.int64)
-        if values.size and (values.min() < 0 or values.max() > 65535):
-            raise ValueError("pixel values outside of 16 bits")
-        return Image.fromarray((values >> 8).astype(np.uint8)).convert("RGB")
-    if image.mode == "F":
-        raise ValueError("floating-point pixels, expected 8 or 16 bits")
-    if "transparency" in image.info or image.mode in ("RGBA", "LA", "PA", "RGBa", "La"):
-        image = image.convert("RGBA")
-        black = Image.new("RGBA", image.size, (0, 0, 0, 255))
-        return Image.alpha_composite(black, image).convert("RGB")
-    return image.convert("RGB")
+def not_aligned(width: int, height: int, size: int) -> str:
+    """The reason why an image of another size is no aligned face, and what to do."""
+    return (
+        f"{width}x{height} pixels, {NOT_ALIGNED} {size}x{size}. Photos need alignment: "
+        "`gfkeras prepare --align`, --align (or no --aligned), in Python `embed_photos` or "
+        "`FaceAligner`. Faces that are cropped alike can be scaled: `resize`, --resize"
+    )
 
 
 def _fit(pixels: np.ndarray, size: int) -> np.ndarray:
@@ -140,50 +77,73 @@ def check_images(images: Any, size: int = IMAGE_SIZE, name: str = "images") -> n
     """Returns a batch of aligned faces as a contiguous array, or says what is wrong.
 
     Args:
-        images: (N, size, size, 3), RGB: integers or floats in 0…255. N may be 0.
+        images: (N, size, size, 3), RGB: integers or floats in 0…255; N may be 0. Or aligned faces
+            in other forms: a path, the bytes of a file or a PIL image, or a list of them and of
+            arrays.
         size: height and width expected.
         name: the argument's name, for messages.
 
     Returns:
-        The images as `uint8` where integers came, else as `float32`. Floats that all lie in 0…1
-        are taken as they are with a warning: they are nearly black.
+        The images as `uint8` where integers or files came, else as `float32`.
 
     Raises:
-        ValueError: naming the argument, what was expected and what was received.
+        ImageError: for a file that cannot be read, or is no face of this size.
+        ValueError: naming the argument, what was expected and what was received. Floats that all
+            lie in 0…1 are refused, too: they are nearly black.
     """
     expected = f"`{name}` must have shape (N, {size}, {size}, 3), RGB with values 0…255."
+    given = _read(images, size, expected, name)
     try:
-        array = np.asarray(images)
+        array = np.asarray(given)
     except ValueError as error:
         raise ValueError(f"{expected} Received images of different shapes: {error}") from error
     hint = _shape_hint(array.shape, size)
     if hint is not None:
         raise ValueError(f"{expected} Received: {name} of shape {array.shape}; {hint}")
-    if array.dtype == np.uint8:
-        return np.ascontiguousarray(array)
-    is_integer = np.issubdtype(array.dtype, np.integer)
-    if not is_integer and not np.issubdtype(array.dtype, np.floating):
-        raise ValueError(f"{expected} Received: {name} of type {array.dtype}")
-    if not is_integer:
-        array = array.astype(np.float32, copy=False)
-        if not np.isfinite(array).all():
-            raise ValueError(f"{expected} Received: {name} with NaN or infinite values")
-    if array.size:
-        low, high = array.min(), array.max()
-        if low < 0 or high > 255:
-            advice = (
-                "; it looks normalised already: give the plain pixels, the model normalises them"
-                if -3 <= low < 0 and high <= 3
-                else ""
-            )
-            raise ValueError(f"{expected} Received: {name} with values {low}…{high}{advice}")
-        if not is_integer and 0 < high <= 1:
-            warnings.warn(
-                f"`{name}` holds values of at most {high:.3g}: expected 0…255, so these are "
-                "nearly black images. Multiply by 255 if they were scaled to 0…1.",
-                stacklevel=2,
-            )
-    return np.ascontiguousarray(array.astype(np.uint8) if is_integer else array)
+    checked = np.ascontiguousarray(check_values(array, name, expected))
+    warn_of_bgr(checked, name)
+    return checked
+
+
+def log_red_to_blue(faces: np.ndarray) -> np.ndarray:
+    """The logarithm of red over blue in the middle of aligned faces (N, S, S, 3), as (N,)."""
+    size = faces.shape[1]
+    # From the eyebrows to the mouth, without hair and background.
+    middle = faces[:, size * 40 // 112 : size * 100 // 112, size * 30 // 112 : size * 82 // 112]
+    red, blue = (middle[..., channel].mean(axis=(1, 2)) + 1 for channel in (0, 2))
+    return np.log(red / blue)
+
+
+def warn_of_bgr(faces: np.ndarray, name: str) -> None:
+    """Warns where aligned faces (N, S, S, 3) are bluer than red: OpenCV's order, most likely.
+
+    Skin of any colour reflects more red than blue. `benchmarks/channel_order.py` measures how
+    reliable this is.
+    """
+    if not len(faces):
+        return
+    some = faces[:: -(-len(faces) // _COLOURS_LOOKED_AT)]
+    if np.median(log_red_to_blue(some)) < BLUE_SKIN:
+        warnings.warn(
+            f"`{name}`: the skin is bluer than red, as in images with red and blue exchanged. "
+            "RGB is expected: of OpenCV's BGR give image[..., ::-1].",
+            stacklevel=3,
+        )
+
+
+def _read(images: Any, size: int, expected: str, name: str) -> Any:
+    """The images with files, bytes and PIL images among them decoded."""
+    files = (str, os.PathLike, bytes, bytearray, memoryview, Image.Image)
+    if images is None or isinstance(images, dict | set | int | float):
+        raise ValueError(f"{expected} Received: {name}={str(images)[:60]}")
+    if isinstance(images, files):
+        images = [images]
+    if not isinstance(images, list | tuple):
+        return images
+    for position, image in enumerate(images):
+        if image is None or isinstance(image, dict | set):
+            raise ValueError(f"{expected} Received: {name}[{position}]={str(image)[:60]}")
+    return [read_image(i, size) if isinstance(i, files) else i for i in images]
 
 
 def _shape_hint(shape: tuple[int, ...], size: int) -> str | None:
@@ -203,23 +163,11 @@ def _shape_hint(shape: tuple[int, ...], size: int) -> str | None:
             return "drop the alpha channel: images[..., :3]"
         return f"it has {shape[3]} channels"
     if len(shape) == 4 and shape[3] == 3:
-        return f"faces must be aligned and cropped to {size}×{size} first"
+        return (
+            f"faces must be aligned and cropped to {size}×{size} first: `Embedder.embed_photos` "
+            "finds and aligns those of photos"
+        )
     return f"that is not a batch of {size}×{size} RGB images"
-
-
-def decode_jpeg(content: bytes) -> np.ndarray:
-    """Pixels (H, W, 3) uint8, RGB, of a JPEG that was checked before.
-
-    A damaged one may give odd pixels: `read_image` is for files of unknown origin. What is no JPEG
-    at all raises ImageError.
-    """
-    try:
-        pixels = cv2.imdecode(np.frombuffer(content, np.uint8), cv2.IMREAD_COLOR_RGB)
-    except cv2.error as error:
-        raise ImageError("<bytes>", f"cannot be decoded ({error})") from error
-    if pixels is None:
-        raise ImageError("<bytes>", "cannot be decoded")
-    return pixels
 
 
 def decode_batch(
@@ -245,60 +193,3 @@ def decode_batch(
             read[position] = False
             reasons[place(source)] = error.reason
     return images, read, reasons
-
-
-def encode_jpeg(pixels: np.ndarray, quality: int = 95) -> bytes:
-    """A JPEG of (H, W, 3) uint8 RGB, colour at full resolution (4:4:4); equal pixels, equal bytes.
-
-    Halving the resolution of colour, as most encoders do unasked, blurs lips and eyes of a face
-    this small.
-    """
-    settings = (
-        cv2.IMWRITE_JPEG_QUALITY, quality,
-        cv2.IMWRITE_JPEG_SAMPLING_FACTOR, cv2.IMWRITE_JPEG_SAMPLING_FACTOR_444,
-    )  # fmt: skip
-    done, content = cv2.imencode(".jpg", pixels[:, :, ::-1], settings)
-    if not done:
-        raise ValueError(f"an image of shape {pixels.shape} cannot be encoded as JPEG")
-    return content.tobytes()
-
-
-def decode_plain_jpeg(content: bytes, max_pixels: int) -> np.ndarray | None:
-    """Pixels (H, W, 3) uint8, RGB, of a baseline JPEG that says nothing unusual; else None.
-
-    Most aligned faces are such. Anything else (an EXIF orientation, a colour profile, progressive
-    scans, four channels, too many pixels, a missing end) is left to Pillow, which knows the modes
-    and says what is wrong.
-    """
-    if content[:3] != _SOI or content[-2:] != _EOI:
-        return None
-    shape = _plain_shape(content)
-    if shape is None or not 0 < shape[0] * shape[1] <= max_pixels:
-        return None
-    try:
-        pixels = decode_jpeg(content)
-    except ImageError:
-        return None
-    return pixels if pixels.shape[:2] == shape else None
-
-
-def _plain_shape(content: bytes) -> tuple[int, int] | None:
-    """Height and width, if the markers up to the scan are those of a plain JPEG."""
-    position, shape = 2, None
-    while position + 10 <= len(content) and content[position] == 0xFF:
-        marker = content[position + 1]
-        if marker == _SOS:
-            # Of the data no byte looks like a marker but the end's: OpenCV passes over a stray one.
-            whole = content.count(b"\xff", position + 2) == 1 + content.count(
-                b"\xff\x00", position + 2
-            )
-            return shape if whole else None
-        if marker == _SOF0:
-            head = content[position + 4 : position + 10]
-            if shape is not None or head[0] != 8 or head[5] not in (1, 3):
-                return None
-            shape = int.from_bytes(head[1:3]), int.from_bytes(head[3:5])
-        elif marker not in _PASSED:
-            return None
-        position += 2 + int.from_bytes(content[position + 2 : position + 4])
-    return None

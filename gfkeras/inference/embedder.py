@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -13,11 +13,12 @@ import numpy as np
 from gfkeras.cards import FLOAT_PRECISIONS
 from gfkeras.data.alignment import FaceAligner
 from gfkeras.data.images import check_images, read_image
+from gfkeras.data.photos import Photo, list_photos
 from gfkeras.errors import positive_int
 from gfkeras.files import sha256, tree_sha256
 from gfkeras.inference.embeddings import Embeddings, FileEmbeddings
 from gfkeras.inference.open_model import open_model
-from gfkeras.inference.photos import Photo, PhotoFaces, aligner_for, embed_photos
+from gfkeras.inference.photos import PhotoFaces, aligner_for, embed_photos, names_of
 from gfkeras.inference.pipeline import Loaded, Result, Runtimes
 from gfkeras.inference.runtimes import Runtime
 from gfkeras.processors import usable_processors
@@ -29,8 +30,9 @@ if TYPE_CHECKING:
 class Embedder:
     """Embeds faces with a Keras model or an exported artefact, all alike.
 
-    It takes aligned faces as arrays (calling it) or files (`embed_files`), or the faces of photos
-    (`embed_photos`). Every runtime gets RGB in 0…255: the model normalises.
+    It takes aligned faces as arrays (calling it) or files (`embed_files`), or finds and aligns the
+    faces of photos (`embed_photos`). An image of another size than the model's is no aligned face,
+    and never squeezed. Every runtime gets RGB in 0…255: the model normalises.
 
     Args:
         model_or_path: a `keras.Model`, a model folder, a SavedModel folder, a .tflite, .onnx,
@@ -54,8 +56,8 @@ class Embedder:
 
     Example:
         embedder = Embedder("model.tflite", num_threads=1)
-        result = embedder(np.stack([read_image("a.jpg"), read_image("b.jpg")]))
-        cosine = result.embedding[0] @ result.embedding[1]
+        a, b = embedder.embed_photos(["a.jpg", "b.jpg"]).embeddings.embedding
+        cosine = a @ b
     """
 
     def __init__(
@@ -124,8 +126,9 @@ class Embedder:
         return (self.card or {}).get("precision", "fp32")
 
     def __call__(self, images: Any) -> Embeddings:
-        """Embeds (N, 112, 112, 3) RGB images, uint8 or float32, 0…255, N ≥ 1.
+        """Embeds (N, 112, 112, 3) RGB images, uint8 or float32, 0…255, N ≥ 1: aligned faces.
 
+        Also takes aligned faces as paths, bytes, PIL images, or a list of them and of arrays.
         Raises ValueError for another shape, type or range, or no image at all.
         """
         images = self._batch(images)
@@ -146,37 +149,39 @@ class Embedder:
 
     def embed_files(
         self,
-        paths: Sequence[str | os.PathLike[str]],
-        reader: Callable[[Path], np.ndarray] | None = None,
+        paths: Any,
+        reader: Callable[[Any], np.ndarray] | None = None,
     ) -> FileEmbeddings:
         """Embeds files, reading the next batch while one is embedded.
 
-        A file that is missing, damaged or no image is left out and listed, and so is a photo
-        without a face where `reader` looks for one. With no file left, `embedding` is (0, 0).
+        A file that is missing, damaged, no image or no aligned face of the model's size is left out
+        and listed, and so is a photo without a face where `reader` looks for one. With no file
+        left, `embedding` is (0, 0).
 
         Args:
-            paths: images of aligned faces, any number; or of what `reader` takes.
+            paths: a file, or several: images of aligned faces, or what `reader` takes. Bytes, PIL
+                images and arrays are taken, too, and named by their position.
             reader: turns a file into an aligned face, (112, 112, 3) uint8; several threads call it
                 at once, and an `ImageError` of it lists the file. A `gfkeras.data.FaceAligner()`
                 finds and aligns the face of a photo; `read_image`, the default, takes faces.
 
         Raises:
-            ValueError: if `paths` is empty, or `reader` gives another shape or type.
+            ValueError: if `paths` is empty or holds what is no image, or `reader` gives another
+                shape or type.
         """
-        files = [Path(path) for path in paths]
-        if not files:
-            raise ValueError("`paths` must name at least one image. Received: none")
+        photos = list_photos(paths, "paths")
+        files = [Path(p) if isinstance(p, str | os.PathLike) else p for p in photos]
 
         def load(position: int) -> np.ndarray:
             if reader is None:
                 return read_image(files[position], self.image_size)
             return reader(files[position])
 
-        return self.embed_loaded(files, load)
+        return self.embed_loaded(names_of(photos), load)
 
     def embed_photos(
         self,
-        photos: Sequence[Photo],
+        photos: Photo | Iterable[Photo],
         aligner: FaceAligner | None = None,
         progress: Callable[[int, int], None] | None = None,
     ) -> PhotoFaces:
@@ -185,13 +190,14 @@ class Embedder:
         Photos that cannot be read or show no face are listed in the result.
 
         Args:
-            photos: files, or (H, W, 3) uint8 arrays, RGB.
+            photos: one photo or several; a photo is a path, the bytes of a file, a PIL image, or an
+                array (H, W, 3), RGB 0…255.
             aligner: its `choose` says which faces of a photo: "all", or one. By default the largest
                 of each, found with the public YuNet.
             progress: called with (photos done, photos) after each batch.
 
         Raises:
-            ValueError: for an array that is no photo, or an aligner of another size.
+            ValueError: for what is no photo, or an aligner of another size.
             DownloadError: where the detector's file is not there and cannot be downloaded.
 
         Example:

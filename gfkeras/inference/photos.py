@@ -9,10 +9,10 @@ from typing import Any
 import numpy as np
 
 from gfkeras.data.alignment import AlignedFace, FaceAligner, NoFaceError
+from gfkeras.data.photos import list_photos, photo_name
 from gfkeras.inference.embeddings import Embeddings, FileEmbeddings
 
 _NOTHING = np.zeros((0, 0, 3), np.uint8)
-Photo = str | os.PathLike[str] | np.ndarray
 
 
 @dataclass(frozen=True, eq=False)
@@ -24,14 +24,19 @@ class PhotoFaces:
         photo: (F,) int64, position in the list of photos, ascending.
         box: (F, 4) float32, x, y, width and height in the photo; NaN for aligned faces.
         landmarks: (F, 5, 2) float32, likewise.
-        skipped: (photo, reason) of photos that cannot be read or show no face; one that was given
-            as an array is named by its position.
+        rotated: (F,) int64, by how many degrees clockwise the photo was turned to find the face.
+        eye_distance: (F,) float32, pixels between the eyes; below
+            `gfkeras.data.alignment.MIN_EYE_DISTANCE` a face is too small. NaN for aligned faces.
+        skipped: (photo, reason) of photos that cannot be read or show no face; one that was not
+            given as a path is named by its position.
     """
 
     embeddings: Embeddings | None
     photo: np.ndarray
     box: np.ndarray
     landmarks: np.ndarray
+    rotated: np.ndarray
+    eye_distance: np.ndarray
     skipped: list[tuple[Any, str]]
 
     def __len__(self) -> int:
@@ -46,20 +51,19 @@ EmbedLoaded = Callable[[Sequence[Any], Load, Progress | None], FileEmbeddings]
 
 def embed_photos(
     embed: EmbedLoaded,
-    photos: Sequence[Photo],
+    photos: Any,
     aligner: FaceAligner,
     progress: Progress | None = None,
 ) -> PhotoFaces:
     """`Embedder.embed_photos`; `embed` embeds what a function loads."""
-    if not len(photos):
-        raise ValueError("`photos` must name at least one photo. Received: none")
-    names = [n if isinstance(p, np.ndarray) else Path(p) for n, p in enumerate(photos)]
+    photos = list_photos(photos)
+    names = names_of(photos)
     found: dict[int, list[AlignedFace]] = {}
 
     def load(position: int) -> np.ndarray:
         faces = aligner.faces(photos[position])
         if not faces:
-            raise NoFaceError(str(names[position]), "no face found")
+            raise NoFaceError(photo_name(photos[position]), "no face found")
         # Only where they are is kept: a hundred thousand aligned faces take 3.7 GB.
         found[position] = [replace(face, image=_NOTHING) for face in faces]
         return np.stack([face.image for face in faces])
@@ -72,8 +76,15 @@ def embed_photos(
         embedded.index,
         np.array([unknown if f.box is None else f.box for f in faces], np.float32).reshape(-1, 4),
         np.array([face.landmarks for face in faces], np.float32).reshape(-1, 5, 2),
+        np.array([face.rotated for face in faces], np.int64),
+        np.array([face.eye_distance for face in faces], np.float32),
         embedded.skipped,
     )
+
+
+def names_of(photos: Sequence[Any]) -> list[Any]:
+    """What results call photos: the path, or the position of one given in another form."""
+    return [Path(p) if isinstance(p, str | os.PathLike) else n for n, p in enumerate(photos)]
 
 
 def aligner_for(size: int, aligner: FaceAligner | None) -> FaceAligner:
@@ -92,7 +103,8 @@ def from_aligned(found: FileEmbeddings) -> PhotoFaces:
     """The same of files that are aligned faces already: one each, without a place."""
     box = np.full((len(found.index), 4), np.nan, np.float32)
     landmarks = np.full((len(found.index), 5, 2), np.nan, np.float32)
-    return PhotoFaces(_embeddings(found), found.index, box, landmarks, found.skipped)
+    rotated, eyes = np.zeros(len(box), np.int64), np.full(len(box), np.nan, np.float32)
+    return PhotoFaces(_embeddings(found), found.index, box, landmarks, rotated, eyes, found.skipped)
 
 
 def _embeddings(found: FileEmbeddings) -> Embeddings | None:

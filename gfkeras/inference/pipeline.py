@@ -10,7 +10,7 @@ from typing import Any, TypeVar
 
 import numpy as np
 
-from gfkeras.data.images import ImageError
+from gfkeras.errors import ImageError
 from gfkeras.inference.runtimes import Runtime
 
 Task = TypeVar("Task")

@@ -5,8 +5,9 @@ from collections.abc import Callable, Sequence
 import numpy as np
 
 from gfkeras.data.alignment import FaceAligner
-from gfkeras.data.images import ImageError, read_image
+from gfkeras.data.images import read_image
 from gfkeras.data.sources import Item, Source
+from gfkeras.errors import ImageError
 from gfkeras.inference.embedder import Embedder
 from gfkeras.inference.embeddings import FileEmbeddings
 from gfkeras.inference.photos import aligner_for
@@ -25,6 +26,7 @@ class SourceFaces:
         aligner: finds and aligns faces; of the model's size.
         progress: called with (images done, images) after each batch.
         change: what is done to each face before it is embedded, from (S, S, 3) uint8 to the same.
+        resize: scale faces of another size to fit, as of `read_image`; they are listed by default.
 
     Attributes:
         items: by name.
@@ -42,9 +44,10 @@ class SourceFaces:
         aligner: FaceAligner | None = None,
         progress: Callable[[int, int], None] | None = None,
         change: Callable[[np.ndarray], np.ndarray] | None = None,
+        resize: bool = False,
     ):
         self.embedder, self.source, self.progress = embedder, source, progress
-        self.aligner, self.change = aligner, change
+        self.aligner, self.change, self.resize = aligner, change, resize
         # Nothing is detected where landmarks are known, so this one needs no detector's file.
         self._by_landmarks = aligner_for(embedder.image_size, aligner)
         self.items: dict[str, Item] = {}
@@ -72,4 +75,4 @@ class SourceFaces:
             return self._by_landmarks(content, item.landmarks)
         if self.aligner is not None:
             return self.aligner(content)
-        return read_image(content, self.embedder.image_size)
+        return read_image(content, self.embedder.image_size, self.resize)

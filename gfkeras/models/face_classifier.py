@@ -248,6 +248,11 @@ class FaceClassifier(keras.Model):
         sample_weight: Any = None,
         training: bool = True,
     ) -> Any:
+        if y is None:
+            raise ValueError(
+                "`y` must hold the label of each image: fit(images, labels), or a data set of "
+                "(images, labels). Received: no labels"
+            )
         count = ops.shape(y_pred["embedding"])[0]
         self._loss_tracker.divided = self._divided and training
         if training:

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from pathlib import Path
 
 import numpy as np
 
 from gfkeras.data import read_image
 from gfkeras.data.alignment import FaceAligner, FaceDetector
+from gfkeras.data.photos import Photo
 from gfkeras.errors import one_of
 from gfkeras.files import PathLike
 
@@ -52,6 +52,8 @@ def make_alignment(
     return lambda size: FaceAligner(found, choose=chosen, size=size)
 
 
-def face_reader(aligner: FaceAligner | None, size: int) -> Callable[[Path], np.ndarray]:
-    """Returns a function from a file to its aligned face."""
-    return aligner or (lambda path: read_image(path, size))
+def face_reader(
+    aligner: FaceAligner | None, size: int, resize: bool = False
+) -> Callable[[Photo], np.ndarray]:
+    """Returns a function from a photo to its aligned face; `resize` is that of `read_image`."""
+    return aligner or (lambda photo: read_image(photo, size, resize))

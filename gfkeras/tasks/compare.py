@@ -10,6 +10,7 @@ import numpy as np
 
 from gfkeras.data import read_photo
 from gfkeras.data.alignment import AlignedFace
+from gfkeras.data.photos import Photo, photo_name
 from gfkeras.evaluation import COSINE, GROUP_AWARE, Similarity
 from gfkeras.files import PathLike, replacing
 from gfkeras.inference import Embedder, Embeddings
@@ -25,7 +26,7 @@ class Comparison:
     """The faces of two photos, compared.
 
     Attributes:
-        photos: the two files.
+        photos: the two photos, files as paths.
         images: the two aligned faces, (2, S, S, 3) uint8, RGB.
         embeddings: of the two faces.
         found: the aligned faces and their places; None for images that were aligned already.
@@ -35,7 +36,7 @@ class Comparison:
         decision: the threshold and its origin; None where there are no thresholds.
     """
 
-    photos: tuple[Path, Path]
+    photos: tuple[Photo, Photo]
     images: np.ndarray
     embeddings: Embeddings
     found: tuple[AlignedFace, AlignedFace] | None
@@ -47,14 +48,24 @@ class Comparison:
 
     @property
     def same(self) -> bool | None:
-        """Whether both faces are one person's; None where there is nothing to decide by."""
-        return None if self.decision is None else self.decision.same(self.similarity)
+        """Whether both faces are one person's; None where there is nothing to decide by.
+
+        Also None where `unsure_faces` forbid the answer: a small face, or what is perhaps no face,
+        is unlike the right face of the other photo, so that a low similarity means nothing; and two
+        small faces are alike.
+        """
+        if self.decision is None:
+            return None
+        same, unsure = self.decision.same(self.similarity), len(self.unsure_faces)
+        return None if unsure == 2 or (unsure and not same) else same
 
     @property
     def verdict(self) -> str:
         """The decision in words."""
         if self.same is None:
-            return "No decision"
+            if any(face.too_small for face in self.found or ()):
+                return "No decision: a face is too small"
+            return "No decision: perhaps no face" if self.unsure_faces else "No decision"
         return "Same person" if self.same else "Different people"
 
     @property
@@ -68,6 +79,17 @@ class Comparison:
         """How many faces each photo shows; None for images that were aligned already."""
         return None if self.found is None else (self.found[0].faces, self.found[1].faces)
 
+    @property
+    def rotated(self) -> tuple[int, int] | None:
+        """By how many degrees clockwise each photo was turned to find its face; None if aligned."""
+        return None if self.found is None else (self.found[0].rotated, self.found[1].rotated)
+
+    @property
+    def unsure_faces(self) -> list[str]:
+        """A line for each face that is too small to tell people apart, or perhaps not a face."""
+        found = zip(self.photos, self.found or (), strict=False)
+        return [f"{photo_name(photo)}: {face.problem}" for photo, face in found if face.problem]
+
     def to_json(self) -> dict[str, Any]:
         """The content of `gfkeras compare --json`."""
         results: dict[str, Any] = {"cosine": self.cosine}
@@ -76,6 +98,11 @@ class Comparison:
             results["groups"] = list(self.groups)
         if self.faces is not None:
             results["faces"] = list(self.faces)
+        if self.found is not None:
+            results["rotated"] = [face.rotated for face in self.found]
+            results["eye_distance"] = [round(face.eye_distance, 1) for face in self.found]
+            results["too_small"] = [face.too_small for face in self.found]
+            results["unsure"] = self.unsure_faces
         results["similarity"] = self.similarity
         if self.decision is not None:
             results |= {"same": self.same, "decision": self.decision.to_json()}
@@ -86,7 +113,7 @@ class Comparison:
         check_drawn(path, "path")
         color, lines = NEUTRAL, [f"Similarity {self.similarity:.3f}"]
         if (decision := self.decision) is not None:
-            color = SAME if self.same else OTHER
+            color = NEUTRAL if self.same is None else SAME if self.same else OTHER
             at = "" if decision.far is None else f" at FAR {decision.far:g}"
             lines = [f"{lines[0]}, threshold {decision.threshold:.3f}{at}", decision.origin]
         shown = list(self.images)
@@ -104,8 +131,8 @@ class Comparison:
 
 
 def compare(
-    first: PathLike,
-    second: PathLike,
+    first: Photo,
+    second: Photo,
     model: PathLike = DEFAULT_PRESET,
     *,
     far: float | None = None,
@@ -126,7 +153,7 @@ def compare(
     measured for the model.
 
     Args:
-        first, second: photos.
+        first, second: photos: a path, the bytes of a file, a PIL image or an array (H, W, 3), RGB.
         model: a preset, a model folder or an artefact.
         far: the false accept rate to decide at, such as 1e-3.
         thresholds: a file that `gfkeras evaluate --thresholds` wrote; those of the model by
@@ -142,7 +169,8 @@ def compare(
         threads: threads of the runtime; its own choice by default.
 
     Returns:
-        A `Comparison`; its `same` is None where the model has no thresholds.
+        A `Comparison`; its `same` is None where the model has no thresholds, and where a face is
+        too small for a low similarity to mean anything.
 
     Raises:
         ImageError: for a photo that cannot be read or shows no face. It is a ValueError.

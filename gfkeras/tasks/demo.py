@@ -250,7 +250,8 @@ def _run(
         keras.utils.set_random_seed(recipe.seed)
         # One network, traced once: first as it was before the training.
         model = build_model(recipe.model)
-        embedder, faces, pairs = Embedder(model), heldout.load(), _pairs(heldout)
+        embedder, pairs = Embedder(model), _pairs(heldout)
+        faces = heldout.load(resize=recipe.data.resize)
         untrained = evaluate_pairs(_embed(embedder(faces.images), faces), pairs)
         # The last epoch's weights: the best ones were chosen by these very people.
         model.load_weights(result.last / WEIGHTS_FILE)

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from gfkeras.data.alignment import FaceAligner
+from gfkeras.data.alignment import AlignedFace, FaceAligner
+from gfkeras.data.photos import Photo, photo_name
 from gfkeras.files import PathLike, replacing
 from gfkeras.inference import Embedder, FileEmbeddings
 from gfkeras.tasks.alignment import face_reader, make_alignment
@@ -22,15 +23,37 @@ from gfkeras.zoo import DEFAULT_PRESET
 class EmbeddedPhotos:
     """The embeddings of M photos, and the .npz file that was written, if any."""
 
-    photos: list[Path]
+    photos: list[Any]
     # (M, D) float32, L2-normalised.
     embedding: np.ndarray
     # (M, 256) float32 and (M,) int32; None for a model without groups.
     group_feature: np.ndarray | None
     group: np.ndarray | None
     # (file, reason) of photos that cannot be read or show no face, then of what else lies there.
-    skipped: list[tuple[Path, str]]
+    skipped: list[tuple[Any, str]]
     path: Path | None = None
+    # The face of each photo and its place, without its image; empty for aligned faces.
+    faces: list[AlignedFace] = field(default_factory=list)
+
+    @property
+    def too_small(self) -> dict[str, float]:
+        """Pixels between the eyes of each face that has too few to tell people apart."""
+        found = zip(self.photos, self.faces, strict=False)
+        return {photo_name(p): round(f.eye_distance, 1) for p, f in found if f.too_small}
+
+    @property
+    def rotated(self) -> dict[str, int]:
+        """The photos that were turned to find their face: by how many degrees clockwise."""
+        found = zip(self.photos, self.faces, strict=False)
+        return {photo_name(p): f.rotated for p, f in found if f.rotated}
+
+    @property
+    def notes(self) -> list[str]:
+        """A line for each photo that was turned, or whose face can mislead."""
+        found = zip(self.photos, self.faces, strict=False)
+        unsure = [f"{photo_name(p)}: {f.problem}" for p, f in found if f.problem]
+        turned = [f"{name}: turned by {degrees}°" for name, degrees in self.rotated.items()]
+        return unsure + turned
 
     def to_json(self) -> dict[str, Any]:
         """The content of `gfkeras embed --json`."""
@@ -38,12 +61,14 @@ class EmbeddedPhotos:
             "images": len(self.photos),
             "embedding_dim": self.embedding.shape[1],
             **skipped_json(self.skipped),
+            "too_small": self.too_small,
+            "rotated": self.rotated,
             "path": None if self.path is None else str(self.path),
         }
 
 
 def embed(
-    sources: PathLike | Sequence[PathLike],
+    sources: Photo | Sequence[Photo],
     out: PathLike | None = None,
     model: PathLike = DEFAULT_PRESET,
     *,
@@ -58,7 +83,8 @@ def embed(
     """Embeds the faces of photos, one of each.
 
     Args:
-        sources: photos, or folders of them (`gfkeras.data.walk` says what is taken).
+        sources: photos in any form that `gfkeras.data.read_photo` takes, or folders of them
+            (`gfkeras.data.walk` says what is taken).
         out: the .npz file to write, with `embedding`, `path` and, of a model with groups,
             `group_feature` and `group`; None writes nothing.
         model: a preset, a model folder or an artefact.
@@ -81,29 +107,46 @@ def embed(
     alignment = make_alignment(not aligned, detector, face)
     embedder = Embedder(model, flip=flip, batch_size=batch_size, num_threads=threads)
     moved = stage_progress(progress, "Embedding")
-    found = embed_faces(embedder, paths, alignment(embedder.image_size), moved)
+    places: dict[int, AlignedFace] = {}
+    found = embed_faces(embedder, paths, alignment(embedder.image_size), moved, places)
     if not len(found.index):
-        raise unusable(len(paths), "images", "read" if aligned else "used", *found.skipped[0])
+        raise unusable(len(paths), "images", "used", *found.skipped[0])
     photos = [paths[i] for i in found.index]
-    arrays = {"embedding": found.embedding, "path": np.array([str(photo) for photo in photos])}
+    faces = [places[i] for i in found.index.tolist() if i in places]
+    names = np.array([photo_name(photo) for photo in photos])
+    arrays = {"embedding": found.embedding, "path": names}
     if found.group_feature is not None and found.group is not None:
         arrays |= {"group_feature": found.group_feature, "group": found.group}
     if out is not None:
         with replacing(out) as temporary:
             np.savez(temporary, **arrays)  # type: ignore[arg-type]
     path = None if out is None else Path(out)
+    skipped = [*found.skipped, *given.left_out]
     return EmbeddedPhotos(
-        photos, found.embedding, found.group_feature, found.group,
-        [*found.skipped, *given.left_out], path,
-    )  # fmt: skip
+        photos, found.embedding, found.group_feature, found.group, skipped, path, faces
+    )
 
 
 def embed_faces(
     embedder: Embedder,
-    paths: Sequence[Path],
+    photos: Sequence[Any],
     aligner: FaceAligner | None,
     progress: Callable[[int, int], None] | None = None,
+    places: dict[int, AlignedFace] | None = None,
 ) -> FileEmbeddings:
-    """Embeds one face of each file; the images are aligned already where `aligner` is None."""
-    read = face_reader(aligner, embedder.image_size)
-    return embedder.embed_loaded(paths, lambda position: read(paths[position]), progress)
+    """Embeds one face of each photo; the images are aligned already where `aligner` is None.
+
+    `places` gets the face of each photo by its position, without the image.
+    """
+    read = face_reader(None, embedder.image_size)
+
+    def load(position: int) -> np.ndarray:
+        if aligner is None:
+            return read(photos[position])
+        face = aligner.face(photos[position])
+        if places is not None:
+            places[position] = replace(face, image=face.image[:0])
+        return face.image
+
+    names = [photo if isinstance(photo, Path) else photo_name(photo) for photo in photos]
+    return embedder.embed_loaded(names, load, progress)

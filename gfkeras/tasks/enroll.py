@@ -38,6 +38,8 @@ class Enrolment:
     several_faces: dict[Path, int]
     # Which of several faces was taken, "largest" or "central"; None for aligned faces.
     chosen: str | None
+    # Photos whose face has too few pixels to tell people apart, and those between its eyes.
+    too_small: dict[Path, float]
 
     def require(self) -> None:
         """Raises ValueError where no photo could be used and nobody was there before."""
@@ -53,6 +55,7 @@ class Enrolment:
             "already_there": self.already_there,
             **skipped_json(self.skipped),
             "several_faces": {str(path): count for path, count in self.several_faces.items()},
+            "too_small": {str(path): round(pixels, 1) for path, pixels in self.too_small.items()},
         }
 
 
@@ -111,6 +114,7 @@ def enroll(
     known = [name for name in people if not update and name in kept]
     work = {name: files for name, files in people.items() if name not in set(known)}
     several: dict[Path, int] = {}
+    small: dict[Path, float] = {}
 
     def read(path: Path) -> np.ndarray:
         if aligner is None:
@@ -118,6 +122,8 @@ def enroll(
         found = aligner.face(path)
         if found.faces > 1:
             several[path] = found.faces
+        if found.too_small:
+            small[path] = found.eye_distance
         return found.image
 
     skipped: list[tuple[Path, str]] = []
@@ -142,7 +148,7 @@ def enroll(
         kept.save()
     chosen = None if aligner is None else aligner.choose
     skipped += left_out
-    return Enrolment(kept, enrolled, used, known, skipped, several, chosen)
+    return Enrolment(kept, enrolled, used, known, skipped, several, chosen, small)
 
 
 def _portions(people: dict[str, list[Path]]) -> Iterator[tuple[list[str], list[Path]]]:

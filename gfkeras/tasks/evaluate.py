@@ -125,6 +125,7 @@ def evaluate(
     align: bool = False,
     detector: Path | None = None,
     face: str | None = None,
+    resize: bool = False,
     bootstrap: int = 1000,
     threads: int | None = None,
     batch_size: int | None = None,
@@ -156,6 +157,8 @@ def evaluate(
         fit_data, fit_identities: for the study "dimension": whose principal directions.
         gallery_model: an older model, whose embeddings this model's are compared with.
         align, detector, face: the images are photos; YuNet's file; which of several faces.
+        resize: the images are faces of another size than the model's, cropped alike, such as ORL's:
+            scale them to fit. By default they are skipped and listed.
         bootstrap: number of draws for the 95 % intervals; 0 leaves them out.
         threads: of the runtime.
         batch_size: images embedded at once.
@@ -176,9 +179,11 @@ def evaluate(
     """
     options = ProtocolOptions(
         protocol, Path(data), pairs, identities, subset, task, max_frames, distractors, refined,
-        tune, tune_data, similarity, bootstrap, seed,
+        tune, tune_data, similarity, bootstrap, seed, resize,
     )  # fmt: skip
     protocols.check_options(options)
+    if align and resize:
+        raise ValueError("`resize` is for faces that are not aligned with `align` (--align).")
     kept = {"record": record, "thresholds": thresholds}
     studying = study_options(options, study, at, fit_data, fit_identities, gallery_model, kept)
     if thresholds and not protocols.PROTOCOLS[protocol].has_curve:

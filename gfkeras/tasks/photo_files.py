@@ -8,7 +8,9 @@ from __future__ import annotations
 import os
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
+from gfkeras.data.photos import list_photos
 from gfkeras.data.walk import (
     LeftOut,
     Photos,
@@ -24,8 +26,13 @@ from gfkeras.files import PathLike
 from gfkeras.safe_text import person_name
 
 
-def require_photo(photo: PathLike) -> Path:
-    """Returns the path of a photo; raises ImageError where there is no such file."""
+def require_photo(photo: Any) -> Any:
+    """Returns a photo, its path as a `Path`; raises ImageError where there is no such file.
+
+    A photo in another form is left to `gfkeras.data.read_photo`.
+    """
+    if not isinstance(photo, str | os.PathLike):
+        return photo
     path = Path(photo)
     if not path.exists():
         raise ImageError(str(path), "no such file", "missing")
@@ -41,12 +48,15 @@ def require_sources(sources: Sequence[Path]) -> list[Path]:
     return list(sources)
 
 
-def images_of(sources: PathLike | Sequence[PathLike]) -> Photos:
-    """Returns the files given and the images in and below the folders given, in natural order.
+def images_of(sources: Any) -> Photos:
+    """Returns the photos given, and those in and below the folders given, in natural order.
 
+    A photo may have any form that `gfkeras.data.read_photo` takes.
     With them comes what was left out of the folders (`gfkeras.data.walk`). Raises ValueError where
     the folders hold no image, and where none of the files is there.
     """
+    if not isinstance(sources, str | os.PathLike):
+        sources = list_photos(sources, "sources")
     found = photos_of(sources)
     if not found.photos:
         which = "; {}: {}".format(*found.left_out[0]) if found.left_out else ""

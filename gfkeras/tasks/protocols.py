@@ -46,6 +46,7 @@ class ProtocolOptions:
     similarity: Similarity
     bootstrap: int
     seed: int
+    resize: bool = False
 
 
 @dataclass(frozen=True)
@@ -204,7 +205,7 @@ class Protocol:
 
     def embed_files(self, paths: list[Path], change: Change | None = None) -> Any:
         """Embeds files, aligned or photos, after something is done to each face."""
-        read = face_reader(self.aligner, self.embedder.image_size)
+        read = face_reader(self.aligner, self.embedder.image_size, self.options.resize)
 
         def load(position: int) -> Any:
             face = read(paths[position])
@@ -213,7 +214,9 @@ class Protocol:
         return self.embedder.embed_loaded(paths, load, self.progress)
 
     def _faces(self, source: Source, change: Change | None = None) -> SourceFaces:
-        return SourceFaces(self.embedder, source, self.aligner, self.progress, change)
+        return SourceFaces(
+            self.embedder, source, self.aligner, self.progress, change, self.options.resize
+        )
 
     @property
     def listed_name(self) -> str:

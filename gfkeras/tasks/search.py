@@ -10,6 +10,8 @@ from typing import Any
 import numpy as np
 
 from gfkeras.data import read_photo
+from gfkeras.data.alignment import MIN_EYE_DISTANCE
+from gfkeras.data.photos import Photo, photo_name
 from gfkeras.evaluation import COSINE, Similarity
 from gfkeras.files import PathLike, replacing
 from gfkeras.inference import Embedder, Match
@@ -33,6 +35,14 @@ class FoundFace:
     matches: Sequence[Match]
     # Whether the best match reaches the threshold; None where there is no decision.
     known: bool | None
+    # Degrees clockwise by which the photo was turned, and pixels between the eyes, NaN if aligned.
+    rotated: int = 0
+    eye_distance: float = float("nan")
+
+    @property
+    def too_small(self) -> bool:
+        """Whether the face has too few pixels to tell people apart."""
+        return self.eye_distance < MIN_EYE_DISTANCE
 
     @property
     def name(self) -> str | None:
@@ -47,7 +57,12 @@ class FoundFace:
             for m in self.matches
         ]
         named = {} if self.known is None else {"name": self.name}
-        return {"box": box, "matches": matches, **named}
+        place = {} if self.box is None else {
+            "rotated": self.rotated,
+            "eye_distance": round(self.eye_distance, 1),
+            "too_small": self.too_small,
+        }  # fmt: skip
+        return {"box": box, **place, "matches": matches, **named}
 
     def mark(self) -> Mark:
         """The box and label of a face that was found in a photo."""
@@ -67,7 +82,7 @@ class PhotoSearch:
     `decision` is None where there are no thresholds.
     """
 
-    photo: Path
+    photo: Photo
     faces: list[FoundFace]
     people: int
     decision: Decision | None
@@ -95,7 +110,7 @@ class PhotoSearch:
 
 
 def search(
-    photo: PathLike,
+    photo: Photo,
     gallery: PathLike,
     model: PathLike = DEFAULT_PRESET,
     *,
@@ -118,7 +133,7 @@ def search(
     face whose best match does not reach them is unknown.
 
     Args:
-        photo: a photo of anybody.
+        photo: a photo of anybody, in any form that `gfkeras.data.read_photo` takes.
         gallery: a file, one ending in .db for Milvus Lite, or a Milvus URL.
         model: the model that the gallery was made with.
         top: people listed for a face.
@@ -149,7 +164,7 @@ def search(
     else:
         faces = embedder.embed_photos([source], aligner)
     if faces.embeddings is None:
-        raise ValueError(f"{source}: {faces.skipped[0][1]}")
+        raise ValueError(f"{photo_name(source)}: {faces.skipped[0][1]}")
     used = similarity or (COSINE if decision is None else decision.similarity)
     found = [
         FoundFace(
@@ -157,6 +172,8 @@ def search(
             None if aligned else faces.landmarks[number],
             matches,
             decision.same(matches[0].similarity) if decision and matches else None,
+            int(faces.rotated[number]),
+            float(faces.eye_distance[number]),
         )
         for number, matches in enumerate(people.search(faces.embeddings, top, used))
     ]

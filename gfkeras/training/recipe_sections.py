@@ -56,10 +56,14 @@ class NamedSection(Section):
 
 
 class DataSection(Section):
-    """[data]: which identities train, and the cheap moves of the images."""
+    """[data]: which identities train, and the cheap moves of the images.
+
+    Images that are no aligned faces of 112×112 are left out; with `resize` they are scaled to fit.
+    """
 
     holdout_identities: NonNegativeInt = 0
     min_images: PositiveInt = 1
+    resize: bool = False
     flip: bool = True
     shift: NonNegativeInt = 0
 

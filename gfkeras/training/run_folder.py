@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from gfkeras.data import Faces, RecordSet
+from gfkeras.data.images import NOT_ALIGNED
 from gfkeras.files import csv_file
 from gfkeras.locks import only_writer
 from gfkeras.safe_text import csv_cell, utf8
@@ -89,6 +90,25 @@ def write_inputs(
     with csv_file(out / SKIPPED_FILE, ("path", "reason")) as write:
         for row in skipped:
             write(row)
+
+
+def notes_on_images(*parts: Faces | RecordSet | None) -> list[str]:
+    """What to tell about images that had another size than the network's."""
+    faces = [part for part in parts if isinstance(part, Faces)]
+    resized = sum(part.resized for part in faces)
+    refused = sum(NOT_ALIGNED in reason for part in faces for _, reason in part.skipped)
+    found = []
+    if resized:
+        found.append(
+            f"{resized:,} images were not aligned faces of 112x112 and were scaled to fit, as "
+            "`data.resize` says. Photos need `gfkeras prepare --align` first."
+        )
+    if refused:
+        found.append(
+            f"{refused:,} images were left out, since they are not aligned faces of 112x112: "
+            "`gfkeras prepare --align` aligns photos."
+        )
+    return found
 
 
 def add_skipped(out: Path, skipped: dict[Path, str]) -> None:

@@ -145,7 +145,7 @@ class _Run:
 
     def __post_init__(self) -> None:
         recipe, out, batches, faces = self.recipe, self.out, self.batches, self.faces
-        self.notes: list[str] = []
+        self.notes: list[str] = run_folder.notes_on_images(faces, self.heldout)
         self.first_step = 0
         with dtype_policy(recipe.dtype_policy):
             self.classifier = build_classifier(recipe, len(faces.identities), len(batches))

@@ -31,11 +31,11 @@ def load_faces(
         skipped = list(whole.skipped)
         for part in (data, loaded_holdout):
             part.skipped = []
-    faces = data.load() if isinstance(data, FaceFolder) else data
+    faces = data.load(resize=section.resize) if isinstance(data, FaceFolder) else data
     faces.skipped = skipped + faces.skipped
     faces.require_trainable()
     if isinstance(loaded_holdout, FaceFolder):
-        loaded_holdout = loaded_holdout.load()
+        loaded_holdout = loaded_holdout.load(resize=section.resize)
     return faces, loaded_holdout
 
 
@@ -56,7 +56,7 @@ def _records(
     data = data.labelled().at_least(section.min_images)
     data.require_trainable()
     if isinstance(heldout, FaceFolder):
-        heldout = heldout.load()
+        heldout = heldout.load(resize=section.resize)
     return data, verified.load() if verified is not None else heldout
 
 

@@ -297,7 +297,7 @@ def test_embed(faces, tflite, tmp_path, capfd):
     assert "must end in .npz" in fails(capfd, *arguments, "--out", "e.csv")
     only_bad = ["embed", str(tmp_path / "text.jpg"), "--model", str(tflite), "--out", str(out)]
     only_bad.append("--aligned")
-    assert "None of the 1 images can be read" in fails(capfd, *only_bad)
+    assert "None of the 1 images can be used" in fails(capfd, *only_bad)
 
 
 def test_compare(faces, model, tmp_path, capfd):

@@ -11,7 +11,7 @@ from PIL import Image
 
 from gfkeras.cli import main
 from gfkeras.data import RecordSet
-from gfkeras.data.prepare import prepare
+from gfkeras.data.prepare import PrepareOptions, prepare
 
 
 @pytest.fixture(scope="module")
@@ -31,6 +31,10 @@ def test_prepare_stats_check_and_extract(photos, tmp_path, capfd):
     out = tmp_path / "records"
     result = tmp_path / "r.json"
     arguments = ["prepare", str(photos), str(out), "--holdout", "1", "--workers", "1"]
+    assert main([*arguments, "--quiet"]) == 2
+    assert "90x100 pixels, not an aligned face of 112x112" in capfd.readouterr().err
+    out = tmp_path / "resized"
+    arguments = [*arguments[:2], str(out), *arguments[3:], "--resize"]
     assert main([*arguments, "--json", str(result)]) == 0
     printed = capfd.readouterr()
     assert "12 images were not 112x112" in printed.out
@@ -71,10 +75,11 @@ def test_prepare_stats_check_and_extract(photos, tmp_path, capfd):
         (["prepare", "none", "out"], "none"),
         (["prepare", "{photos}", "out", "--size", "112x96"], "belongs to alignment"),
         (["prepare", "{photos}", "out", "--face", "all"], "belongs to alignment"),
+        (["prepare", "{photos}", "out", "--align", "--resize"], "`resize` is for faces"),
         (["prepare", "{photos}", "out", "--format", "foldr"], "did you mean 'folder'"),
         (["prepare", "{photos}", "out", "--source", "root"], "key=value"),
-        (["prepare", "{photos}", "out", "--holdout", "3"], "fewer than the 3 people"),
-        (["prepare", "{photos}", "out", "--min-images", "5"], "usable images"),
+        (["prepare", "{photos}", "out", "--holdout", "3", "--resize"], "fewer than the 3 people"),
+        (["prepare", "{photos}", "out", "--min-images", "5", "--resize"], "usable images"),
         (["prepare", "{photos}", "{photos}/out"], "outside of the source"),
         (["data", "check", "."], "gfkeras prepare"),
         (["data", "stats", "{photos}", "--sheet", "a.jpg"], "must end in .png"),
@@ -94,7 +99,7 @@ def test_extract_does_not_leave_the_folder(photos, tmp_path, monkeypatch):
     from gfkeras.data.records import record_set
     from gfkeras.data.records.selection import extract
 
-    prepare(photos, tmp_path / "records", workers=1)
+    prepare(photos, tmp_path / "records", PrepareOptions(resize=True), workers=1)
     records = RecordSet(tmp_path / "records")
     decode = record_set.tfrecord.decode
 

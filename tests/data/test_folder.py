@@ -124,8 +124,19 @@ def test_load_skips_what_cannot_be_read(root, workers):
     assert [path.parent.name for path in faces.paths] == ["s1"] * 3 + ["s2"] * 2 + ["s11"] * 3
     reasons = {str(path.relative_to(root)): reason for path, reason in faces.skipped}
     assert reasons["s2/2.png"] == "not an image of a known format"
-    assert reasons["s10"] == "no readable image"
+    assert reasons["s10"] == "no usable image"
     assert len(reasons) == 5
+
+
+def test_images_of_another_size_are_left_out_unless_resizing_is_asked_for(root):
+    Image.new("RGB", (92, 112)).save(root / "s2" / "2.png")
+    faces = FaceFolder(root).load()
+    assert (len(faces), faces.resized) == (11, 0)
+    ((path, reason),) = faces.skipped
+    assert path == root / "s2" / "2.png"
+    assert "92x112 pixels, not an aligned face of 112x112" in reason
+    faces = FaceFolder(root).load(resize=True)
+    assert (len(faces), faces.resized, faces.skipped) == (12, 1, [])
 
 
 def test_load_with_nothing_readable(tmp_path):

@@ -76,16 +76,22 @@ def test_exif_orientation_is_applied(pixels):
 def test_other_proportions_are_centred_and_their_border_repeated(pixels):
     # The size of the ORL database: nothing is resampled.
     narrow = pixels[:, :92]
-    result = read_image(encoded(Image.fromarray(narrow)))
+    result = read_image(encoded(Image.fromarray(narrow)), resize=True)
     np.testing.assert_array_equal(result[:, 10:102], narrow)
     np.testing.assert_array_equal(result[:, :10], np.repeat(narrow[:, :1], 10, axis=1))
     np.testing.assert_array_equal(result[:, 102:], np.repeat(narrow[:, -1:], 10, axis=1))
 
 
 @pytest.mark.parametrize("shape", [(250, 250), (30, 20), (1, 1), (1, 500), (113, 112)])
-def test_any_size_gives_112(shape):
+def test_another_size_is_refused_unless_resizing_is_asked_for(shape):
     image = Image.fromarray(np.full((*shape, 3), 77, np.uint8))
-    np.testing.assert_array_equal(read_image(encoded(image)), 77)
+    np.testing.assert_array_equal(read_image(encoded(image), resize=True), 77)
+    said = f"{shape[1]}x{shape[0]} pixels, not an aligned face of 112x112"
+    for photo in (encoded(image), image, np.asarray(image)):
+        with pytest.raises(ImageError, match=said) as caught:
+            read_image(photo)
+        assert caught.value.kind == "not-aligned"
+        assert "prepare --align" in str(caught.value)
 
 
 def test_a_text_file_named_jpg(tmp_path):
@@ -191,6 +197,30 @@ def test_wrong_types_and_ragged_lists():
         check_images(np.full((1, 112, 112, 3), 300))
 
 
-def test_floats_of_0_to_1_warn():
-    with pytest.warns(UserWarning, match="0…255"):
-        check_images(np.full((1, 112, 112, 3), 0.5, np.float32))
+@pytest.mark.parametrize(
+    ("images", "advice"),
+    [
+        (np.full((1, 112, 112, 3), 0.5, np.float32), r"scaled to 0…1: multiply by 255"),
+        (np.full((1, 112, 112, 3), -0.5, np.float32), r"normalised already.*\(x \+ 1\) \* 127.5"),
+        (np.full((1, 112, 112, 3), 9000, np.uint16), r"16 bits keep the upper 8"),
+        (np.zeros((1, 3, 112, 112), np.uint8), "move the channels last"),
+        (np.zeros((1, 112, 112, 4), np.uint8), "drop the alpha channel"),
+        (np.zeros((1, 250, 250, 3), np.uint8), "embed_photos"),
+        (None, "images=None"),
+        ([None], r"images\[0\]=None"),
+        ({}, "images={}"),
+    ],
+)
+def test_what_are_no_plain_pixels_is_refused_with_advice(images, advice):
+    with pytest.raises(ValueError, match=f"`images` must have shape.*{advice}"):
+        check_images(images)
+
+
+def test_a_batch_of_files_bytes_and_images(pixels, tmp_path):
+    path = tmp_path / "face.png"
+    path.write_bytes(encoded(Image.fromarray(pixels)))
+    forms = [path, str(path), path.read_bytes(), Image.fromarray(pixels), pixels]
+    np.testing.assert_array_equal(check_images(forms), np.stack([pixels] * 5))
+    np.testing.assert_array_equal(check_images(str(path)), pixels[None])
+    with pytest.raises(ImageError, match="250x250 pixels, not an aligned face"):
+        check_images([pixels, Image.new("RGB", (250, 250))])

@@ -10,7 +10,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
-from gfkeras.data.images import ImageError, decode_plain_jpeg, read_photo
+from gfkeras.data.jpeg import decode_plain_jpeg
+from gfkeras.data.photos import read_photo
+from gfkeras.errors import ImageError
 
 MANY = 10**6
 

@@ -9,7 +9,7 @@ from small_networks import SMALL_BOTTLENECKS
 
 from gfkeras.backbones import MobileFaceNet
 from gfkeras.data.alignment import FaceAligner, FaceDetector
-from gfkeras.data.images import read_photo
+from gfkeras.data.photos import read_photo
 from gfkeras.inference import Embedder
 
 
@@ -79,5 +79,15 @@ def test_wrong_arguments(embedder, detector):
         embedder.embed_photos([])
     with pytest.raises(ValueError, match=r"`aligner` must give faces .* 112×112.*\(112, 96\)"):
         embedder.embed_photos(["a.jpg"], FaceAligner(detector, size=(112, 96)))
-    with pytest.raises(ValueError, match="uint8"):
-        embedder.embed_photos([np.zeros((120, 160), np.uint8)], FaceAligner(detector))
+    for wrong, said in (
+        (None, "photos=None"),
+        (5, "photos=5"),
+        ({"a.jpg": 1}, "photos={'a.jpg': 1}"),
+        ("no.jpg", "photos='no.jpg', which is no file"),
+        ([None], r"photos\[0\]=None"),
+        ([np.zeros((120, 160), np.uint8)], r"photos\[0\] of shape \(120, 160\); for a grey"),
+        (np.zeros((3, 120, 160), np.uint8), "move the channels last"),
+        (np.full((120, 160, 3), 0.5), "multiply by 255"),
+    ):
+        with pytest.raises(ValueError, match=f"`photos?(\\[0\\])?` must be.*{said}"):
+            embedder.embed_photos(wrong, FaceAligner(detector))

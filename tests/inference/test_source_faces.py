@@ -15,9 +15,9 @@ from small_networks import SMALL_BOTTLENECKS
 from gfkeras.backbones import MobileFaceNet
 from gfkeras.data.alignment import FaceAligner, FaceDetector, align_face
 from gfkeras.data.alignment.align import face_template
-from gfkeras.data.images import ImageError
 from gfkeras.data.sources import FolderSource, Item, Refused
 from gfkeras.data.synthetic import synthetic_faces
+from gfkeras.errors import ImageError
 from gfkeras.inference import Embedder, SourceFaces
 
 

@@ -9,7 +9,7 @@ import pytest
 from small_networks import SMALL_BOTTLENECKS
 
 import gfkeras
-from gfkeras.data.images import ImageError
+from gfkeras.errors import ImageError
 from gfkeras.export.quantization.flatbuffer import packed, unpacked
 from gfkeras.inference import Embedder, SourceFaces
 

@@ -29,7 +29,7 @@ from PIL import Image
 
 import gfkeras
 from gfkeras.data import FaceAligner, FaceDetector
-from gfkeras.data.images import read_photo
+from gfkeras.data.photos import read_photo
 from gfkeras.export import export_model
 from gfkeras.zoo import DEFAULT_PRESET, registry
 from gfkeras.zoo.golden import Golden

@@ -6,10 +6,17 @@ from gfkeras.data.alignment.align import (
     face_template,
     similarity_transform,
 )
-from gfkeras.data.alignment.aligner import AlignedFace, FaceAligner, NoFaceError, choose_faces
+from gfkeras.data.alignment.aligner import (
+    MIN_EYE_DISTANCE,
+    AlignedFace,
+    FaceAligner,
+    NoFaceError,
+    choose_faces,
+)
 from gfkeras.data.alignment.detector import Detections, FaceDetector
 
 __all__ = [
-    "ARCFACE_TEMPLATE", "AlignedFace", "Detections", "FaceAligner", "FaceDetector", "NoFaceError",
+    "ARCFACE_TEMPLATE", "MIN_EYE_DISTANCE", "AlignedFace", "Detections", "FaceAligner",
+    "FaceDetector", "NoFaceError",
     "align_face", "choose_faces", "face_template", "similarity_transform",
 ]  # fmt: skip

@@ -3,18 +3,28 @@
 from __future__ import annotations
 
 import dataclasses
-import os
 from typing import Any
 
 import numpy as np
 
-from gfkeras.data.alignment.align import FaceSize, align_face, check_photo, face_size
+from gfkeras.data.alignment.align import (
+    ARCFACE_TEMPLATE,
+    FaceSize,
+    align_face,
+    face_size,
+    similarity_transform,
+)
 from gfkeras.data.alignment.detector import Detections, FaceDetector
-from gfkeras.data.images import ImageError, read_photo
-from gfkeras.errors import one_of
+from gfkeras.data.images import warn_of_bgr
+from gfkeras.data.photos import Photo, photo_name, read_photo
+from gfkeras.errors import ImageError, one_of
 
 CHOICES = ("largest", "central", "all")
-Photo = str | os.PathLike[str] | bytes | np.ndarray
+# Pixels between the eyes; docs/data.md has what faces with fewer are worth.
+MIN_EYE_DISTANCE = 14.0
+# Texture scores up to this; faces of LFW score at least 0.88, with few pixels at least 0.7.
+_DOUBTFUL_SCORE = 0.7
+_TEMPLATE_EYES = float(np.linalg.norm(ARCFACE_TEMPLATE[1] - ARCFACE_TEMPLATE[0]))
 
 
 @dataclasses.dataclass(frozen=True)
@@ -27,6 +37,8 @@ class AlignedFace:
         box: (4,) float32 x, y, width and height in the photo; None for known landmarks.
         score: how sure the detector was, 0…1; None for known landmarks.
         faces: how many faces the photo has, this one included; 1 for known landmarks.
+        rotated: by how many degrees the photo must be turned clockwise to stand upright; 0 for
+            known landmarks.
     """
 
     image: np.ndarray
@@ -34,6 +46,33 @@ class AlignedFace:
     box: np.ndarray | None
     score: float | None
     faces: int
+    rotated: int = 0
+
+    @property
+    def eye_distance(self) -> float:
+        """Pixels of the photo between the eyes, as of a face seen from the front.
+
+        It follows from the scale of the alignment, so that a profile is not taken for a small face.
+        """
+        (a, b, _), _ = similarity_transform(self.landmarks, ARCFACE_TEMPLATE)
+        return float(_TEMPLATE_EYES / np.hypot(a, b))
+
+    @property
+    def too_small(self) -> bool:
+        """Whether the face has too few pixels to tell people apart: `eye_distance` < 14."""
+        return self.eye_distance < MIN_EYE_DISTANCE
+
+    @property
+    def problem(self) -> str | None:
+        """Why a similarity of this face can mislead, in words; None where nothing is known."""
+        if self.too_small:
+            return (
+                f"the face is too small, {self.eye_distance:.0f} pixels between the eyes of at "
+                f"least {MIN_EYE_DISTANCE:.0f}"
+            )
+        if self.score is not None and self.score < _DOUBTFUL_SCORE:
+            return f"this is perhaps not a face, the detector is unsure ({self.score:.2f})"
+        return None
 
 
 class NoFaceError(ImageError):
@@ -110,40 +149,36 @@ class FaceAligner:
             )
         found = self.faces(photo, landmarks)
         if not found:
-            raise NoFaceError(_name(photo), "no face found")
+            raise NoFaceError(photo_name(photo), "no face found")
         return found[0]
 
     def faces(self, photo: Photo, landmarks: Any = None) -> list[AlignedFace]:
         """The faces of a photo that `choose` names, the surest first; none where none is found.
 
         Args:
-            photo: a file, the bytes of one, or an (H, W, 3) uint8 RGB array; ImageError names a
-                file that cannot be read.
+            photo: what `read_photo` takes: a path, the bytes of a file, a PIL image, or an array
+                (H, W, 3), RGB 0…255; ImageError names a file that cannot be read.
             landmarks: (5, 2) distinct points in pixels, else ImageError, if they are known: then
                 nothing is detected.
         """
-        pixels = check_photo(photo) if isinstance(photo, np.ndarray) else read_photo(photo)
+        pixels = read_photo(photo)
         if landmarks is not None:
             face = self._align(photo, pixels, landmarks)
             return [AlignedFace(face, np.asarray(landmarks, np.float32), None, None, 1)]
         if self.detector is None:
             self.detector = FaceDetector()
-        found = self.detector.detect(pixels)
+        found = self.detector.detect(pixels, thorough=self.choose == "all")
         faces = []
         for index in choose_faces(found, self.choose):
             box, points, score = found.boxes[index], found.landmarks[index], found.scores[index]
             image = self._align(photo, pixels, points)
-            faces.append(AlignedFace(image, points, box, float(score), len(found)))
+            if photo_name(photo) == "<array>":
+                warn_of_bgr(image[np.newaxis], "photo")
+            faces.append(AlignedFace(image, points, box, float(score), len(found), found.rotated))
         return faces
 
     def _align(self, photo: Photo, pixels: np.ndarray, landmarks: Any) -> np.ndarray:
         try:
             return align_face(pixels, landmarks, self.size)
         except ValueError as error:
-            raise ImageError(_name(photo), str(error)) from error
-
-
-def _name(photo: Photo) -> str:
-    if isinstance(photo, np.ndarray):
-        return "<array>"
-    return "<bytes>" if isinstance(photo, bytes) else os.fspath(photo)
+            raise ImageError(photo_name(photo), str(error)) from error

@@ -9,13 +9,11 @@ from typing import Any
 import cv2
 import numpy as np
 
-from gfkeras.data.alignment.align import check_photo
+from gfkeras.data.alignment.face_search import search_faces
 from gfkeras.data.alignment.yunet import open_yunet, yunet_bytes
+from gfkeras.data.photos import Photo, read_photo
 from gfkeras.errors import in_range, positive_int
 from gfkeras.files import PathLike
-
-# YuNet finds nothing in fewer pixels: a smaller photo is scaled up to this.
-_MIN_SIZE = 96
 
 
 @dataclasses.dataclass(frozen=True)
@@ -26,15 +24,18 @@ class Detections:
         boxes: (N, 4) float32, x and y of the upper left corner, width and height in pixels; a face
             at the photo's edge can reach beyond it.
         landmarks: (N, 5, 2) float32 points (x, y): left eye, right eye, tip of the nose, left and
-            right corner of the mouth, as seen in the image.
+            right corner of the mouth, as seen in the upright image.
         scores: (N,) float32 in 0…1.
         photo_size: height and width of the photo.
+        rotated: by how many degrees the photo must be turned clockwise to stand upright: 0, 90, 180
+            or 270. Boxes and landmarks are those of the photo as it came.
     """
 
     boxes: np.ndarray
     landmarks: np.ndarray
     scores: np.ndarray
     photo_size: tuple[int, int]
+    rotated: int = 0
 
     def __len__(self) -> int:
         return len(self.scores)
@@ -44,8 +45,9 @@ class FaceDetector:
     """Finds faces and five landmarks of each with YuNet, through OpenCV.
 
     YuNet reliably finds faces of about 20 to 600 pixels. So a photo is scaled down to `max_size`
-    first; a face of less than 1/30 of the photo's longer side needs a larger `max_size`. Where
-    nothing is found, a photo is tried once more at half the size, for a face that fills it. The
+    first. Where that shows no face beyond doubt, the photo is searched at half the size and with a
+    border (for a face that fills it), turned by right angles, and at finer scales, up to 16
+    million pixels in parts of 1280×1280. A face of 30 pixels is found in a photo of 4,000. The
     same photo gives the same faces in every thread and process; landmarks are precise to about 2 %
     of the face's width.
 
@@ -59,7 +61,7 @@ class FaceDetector:
             else the public one: it is downloaded once, into the cache, and its SHA-256 checked.
         score_threshold: how sure a face must be, 0…1.
         nms_threshold: boxes that overlap more than this (intersection over union) are one face.
-        max_size: longer side, in pixels, at which a larger photo is searched.
+        max_size: longer side, in pixels, at which a larger photo is searched first.
         min_face_size: faces whose box is narrower or lower than this many pixels of the photo are
             left out.
 
@@ -68,8 +70,8 @@ class FaceDetector:
         DownloadError: where no file is given and the public one cannot be downloaded.
 
     Example:
-        found = FaceDetector().detect(read_photo("photo.jpg"))
-        print(len(found), found.boxes, found.scores)
+        found = FaceDetector().detect("photo.jpg")
+        print(len(found), found.boxes, found.scores, found.rotated)
     """
 
     def __init__(
@@ -97,45 +99,39 @@ class FaceDetector:
         self.__dict__.update(state)
         self._local = threading.local()
 
-    def detect(self, image: Any) -> Detections:
-        """The faces of one upright photo, (H, W, 3) uint8 RGB, the surest first.
+    def detect(self, photo: Photo, thorough: bool = False) -> Detections:
+        """The faces of one photo, the surest first.
 
-        `read_photo` applies the EXIF orientation. Another shape or type raises ValueError.
+        Args:
+            photo: what `read_photo` takes: a path, the bytes of a file, a PIL image, or an array
+                (H, W, 3), RGB 0…255. The EXIF orientation of a file is applied.
+            thorough: look for smaller faces although one was found. Without it the search ends at
+                the first scale that shows a face beyond doubt, so that a group photo can lack those
+                in the background.
+
+        Raises:
+            ImageError: for a file that cannot be read.
+            ValueError: for what is no photo.
         """
-        photo = check_photo(image)
-        longest = max(photo.shape[:2])
-        side = min(max(longest, _MIN_SIZE), max(self.max_size, _MIN_SIZE))
-        found = self._search(photo, side / longest)
-        if not len(found) and side // 2 >= _MIN_SIZE:
-            found = self._search(photo, side / 2 / longest)
-        boxes, landmarks, scores = found[:, :4], found[:, 4:14].reshape(-1, 5, 2), found[:, 14]
-        kept = np.isfinite(found).all(axis=1) & (boxes[:, 2:] >= self.min_face_size).all(axis=1)
+        pixels = read_photo(photo, "image")
+        rows, rotated = search_faces(
+            pixels, self._find, self.max_size, self.nms_threshold, self.min_face_size, thorough
+        )
+        boxes, landmarks, scores = rows[:, :4], rows[:, 4:14].reshape(-1, 5, 2), rows[:, 14]
+        kept = np.asarray((boxes[:, 2:] >= self.min_face_size).all(axis=1))
         # By score; equal scores by place, so that the order never depends on the network's.
         order = np.lexsort((boxes[:, 1], boxes[:, 0], -scores))
         order = order[kept[order]]
-        photo_size = (photo.shape[0], photo.shape[1])
-        return Detections(boxes[order], landmarks[order], scores[order], photo_size)
+        photo_size = (pixels.shape[0], pixels.shape[1])
+        return Detections(boxes[order], landmarks[order], scores[order], photo_size, rotated)
 
-    def _search(self, photo: np.ndarray, scale: float) -> np.ndarray:
-        """YuNet's rows (box, landmarks, score) in the photo's pixels, searched at a scale."""
-        height, width = photo.shape[:2]
-        if scale != 1:
-            size = (max(1, round(width * scale)), max(1, round(height * scale)))
-            way = cv2.INTER_AREA if scale < 1 else cv2.INTER_LINEAR
-            photo = cv2.resize(photo, size, interpolation=way)
+    def _find(self, image: np.ndarray) -> np.ndarray:
+        """YuNet's rows (box, landmarks, score) in an image's pixels."""
         network = self._network()
-        network.setInputSize((photo.shape[1], photo.shape[0]))
+        network.setInputSize((image.shape[1], image.shape[0]))
         # YuNet was trained on OpenCV's channel order.
-        _, found = network.detect(cv2.cvtColor(photo, cv2.COLOR_RGB2BGR))
-        if found is None:
-            return np.zeros((0, 15), np.float32)
-        if scale != 1:
-            # A pixel's centre is at a whole number, at every scale.
-            ratio = np.array([width / photo.shape[1], height / photo.shape[0]], np.float32)
-            points = found[:, :14].reshape(-1, 7, 2)
-            points *= ratio
-            points[:, [0, 2, 3, 4, 5, 6]] += (ratio - 1) / 2
-        return found
+        _, found = network.detect(cv2.cvtColor(image, cv2.COLOR_RGB2BGR))
+        return np.zeros((0, 15), np.float32) if found is None else found
 
     def _network(self) -> Any:
         """This thread's own network."""

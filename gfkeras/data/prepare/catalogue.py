@@ -192,9 +192,13 @@ def _label(database: sqlite3.Connection, options: PrepareOptions) -> None:
     )
     (people,) = database.execute("SELECT COUNT(*) FROM identities").fetchone()
     if options.holdout and not options.holdout < people:
+        refused = database.execute(
+            f"SELECT name, reason FROM ({_SKIPPED}) ORDER BY place LIMIT 1"
+        ).fetchone()
+        first = f"; the first image that is not: {refused[0]}: {refused[1]}" if refused else ""
         raise ValueError(
             f"`holdout` must be fewer than the {people} people with usable images. "
-            f"Received: holdout={options.holdout}"
+            f"Received: holdout={options.holdout}{first}"
         )
     train = people - options.holdout
     database.execute(

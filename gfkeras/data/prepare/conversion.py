@@ -13,9 +13,12 @@ from pathlib import Path
 from PIL import Image
 
 from gfkeras.data.alignment import FaceAligner, NoFaceError
-from gfkeras.data.images import ImageError, encode_jpeg, read_image
+from gfkeras.data.images import read_image
+from gfkeras.data.jpeg import encode_jpeg
+from gfkeras.data.photos import read_photo
 from gfkeras.data.prepare.plan import Plan
 from gfkeras.data.sources import Item, Refused, Source
+from gfkeras.errors import ImageError
 from gfkeras.files import replacing
 
 _END = struct.Struct("<Q")
@@ -80,6 +83,7 @@ class Conversion:
     aligner: FaceAligner | None
     size: int
     quality: int
+    resize: bool
 
     def path(self, chunk: int) -> Path:
         """The file of a chunk."""
@@ -118,20 +122,18 @@ def _converted(conversion: Conversion, item: Item) -> list[tuple[bytes, bool]]:
             raise NoFaceError(item.name, "no face found")
         return [(encode_jpeg(face.image, conversion.quality), False) for face in faces]
     # Decoded in any case: that is what shows a file to be whole.
-    pixels = read_image(content, conversion.size)
-    same_size, unchanged = _header(content, conversion.size)
-    jpeg = content if unchanged else encode_jpeg(pixels, conversion.quality)
-    return [(jpeg, not same_size)]
+    pixels = read_photo(content)
+    size = conversion.size
+    if pixels.shape[:2] == (size, size) and _is_upright_jpeg(content):
+        return [(content, False)]
+    face = read_image(pixels, size, conversion.resize)
+    return [(encode_jpeg(face, conversion.quality), pixels.shape[:2] != (size, size))]
 
 
-def _header(content: bytes, size: int) -> tuple[bool, bool]:
-    """Whether an image has the size already, and whether it can be stored as it is."""
-    with Image.open(io.BytesIO(content)) as image:
-        same_size = image.size == (size, size)
-        unchanged = (
-            same_size
-            and image.format == "JPEG"
-            and image.mode == "RGB"
-            and image.getexif().get(_EXIF_ORIENTATION, 1) == 1
-        )
-    return same_size, unchanged
+def _is_upright_jpeg(content: bytes) -> bool:
+    """Whether an image is a JPEG of RGB that every reader shows alike."""
+    if not content.startswith(b"\xff\xd8"):
+        return False
+    with Image.open(io.BytesIO(content), formats=("JPEG",)) as image:
+        upright = image.getexif().get(_EXIF_ORIENTATION, 1) == 1
+        return upright and image.format == "JPEG" and image.mode == "RGB"

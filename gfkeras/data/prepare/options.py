@@ -19,8 +19,10 @@ class PrepareOptions:
     """Options for turning photos into records.
 
     Attributes:
-        align: detect faces and warp them onto the template. Without it images are taken to be
-            aligned already; one of another size is scaled to fit, and counted.
+        align: detect faces and warp them onto the template. Without it images must be aligned
+            already; one of another size is skipped and listed.
+        resize: without `align`, scale images of another size to fit, and count them: for faces that
+            are cropped alike, not for photos.
         detector: path of a YuNet model; by default it is downloaded once.
         face: which face of a photo counts: "largest", "central" or "all".
         size: (height, width) of the records: (112, 112), or with `align` (112, 96).
@@ -51,6 +53,7 @@ class PrepareOptions:
     shuffle: bool = True
     seed: int = 0
     keep_duplicates: bool | None = None
+    resize: bool = False
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "size", tuple(self.size))
@@ -60,6 +63,8 @@ class PrepareOptions:
                 f"`size` must be (112, 112) or (112, 96), height and width. "
                 f"Received: size={self.size!r}"
             )
+        if self.align and self.resize:
+            raise ValueError("`resize` is for faces that are not aligned with `align` (--align).")
         if not self.align:
             for argument, default in {
                 "detector": None,

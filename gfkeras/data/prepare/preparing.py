@@ -131,8 +131,9 @@ class _Stages:
     def _convert(self, plan: Plan, aligner: FaceAligner | None) -> list[Path]:
         folder = self.work / "chunks"
         folder.mkdir(exist_ok=True)
+        options = self.options
         conversion = Conversion(
-            self.source, plan, folder, aligner, self.options.size[0], self.options.quality
+            self.source, plan, folder, aligner, options.size[0], options.quality, options.resize
         )
         paths = [conversion.path(number) for number in range(plan.chunks)]
         done = {path.name for path in folder.glob("*.chunk") if not path.name.startswith(".")}

@@ -9,12 +9,13 @@ from typing import Any
 import numpy as np
 
 from gfkeras.data.faces import Faces, check_holdout, check_names, check_trainable
-from gfkeras.data.images import ImageError, decode_batch, decode_jpeg
+from gfkeras.data.images import decode_batch
+from gfkeras.data.jpeg import decode_jpeg
 from gfkeras.data.records import tfrecord
 from gfkeras.data.records.manifest import Manifest
 from gfkeras.data.records.shard_files import ShardFiles, open_index
 from gfkeras.data.records.tfrecord import FOOTER_BYTES, HEADER_BYTES, Record, unframe
-from gfkeras.errors import one_of
+from gfkeras.errors import ImageError, one_of
 from gfkeras.files import PathLike, sha256
 
 

@@ -10,11 +10,11 @@ from typing import Any
 
 import numpy as np
 
-from gfkeras.data.images import ImageError
 from gfkeras.data.records.manifest import SKIPPED_FILE, FileEntry, Split
 from gfkeras.data.records.record_set import RecordSet
 from gfkeras.data.records.shard_files import write_index
 from gfkeras.data.sources.listing import path_problem
+from gfkeras.errors import ImageError
 from gfkeras.files import PathLike, replacing
 
 # Where the manifest's options keep what a selection is of.

@@ -8,7 +8,8 @@ import stat
 from collections.abc import Callable
 from pathlib import Path
 
-from gfkeras.data.images import MAX_BYTES, ImageError
+from gfkeras.data.photos import MAX_BYTES
+from gfkeras.errors import ImageError
 from gfkeras.files import PathLike, file_below
 
 # No path under a root begins so.

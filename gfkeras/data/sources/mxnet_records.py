@@ -9,9 +9,9 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from gfkeras import text_lists
-from gfkeras.data.images import ImageError
 from gfkeras.data.sources.recordio import RecordIOFile
 from gfkeras.data.sources.source import Item, Refused, Source
+from gfkeras.errors import ImageError
 from gfkeras.files import PathLike
 
 # IRHeader: flag, label, id, id2. A flag over 0 is the number of float32 labels that follow.

@@ -12,9 +12,8 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from gfkeras.data.images import ImageError
 from gfkeras.data.sources.source import Item, Refused, Source
-from gfkeras.errors import by_name, require
+from gfkeras.errors import ImageError, by_name, require
 
 # Reading on to a record that is so far ahead is quicker than setting up a new reader.
 _AHEAD = 256

@@ -8,10 +8,10 @@ from typing import Any
 import numpy as np
 
 from gfkeras.data.file_bytes import FileBytes
-from gfkeras.data.images import ImageError
 from gfkeras.data.sources import listing
 from gfkeras.data.sources.restricted_pickle import CODINGS, Array, Span, read_pickle
 from gfkeras.data.sources.source import Item, NamedPair, Refused, Source
+from gfkeras.errors import ImageError
 from gfkeras.files import PathLike
 
 FOLDS = 10

@@ -10,9 +10,10 @@ from typing import Any
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
-from gfkeras.data.images import ImageError, read_photo
+from gfkeras.data.photos import read_photo
 from gfkeras.data.records import RecordSet
 from gfkeras.data.sources import Item, Source
+from gfkeras.errors import ImageError
 from gfkeras.safe_text import printable
 
 _TILE, _GAP, _MARGIN, _NAMES = 112, 6, 16, 210

@@ -10,9 +10,9 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from gfkeras.data.images import ImageError
 from gfkeras.data.records import RecordSet
 from gfkeras.data.sources import Item, Source
+from gfkeras.errors import ImageError
 
 
 @dataclasses.dataclass(frozen=True)

@@ -75,7 +75,8 @@ def ablate(
     """
     out = Path(out)
     chosen = grid.rows if rows is None else grid.select(rows)
-    test = PairFaces(_pairs(grid, faces, pairs))
+    resize = any(row.recipe.data.resize for row in chosen)
+    test = PairFaces(_pairs(grid, faces, pairs), resize)
     ablation = _Ablation(grid, faces, test, out)
     jobs = ablation.jobs(chosen, grid.seeds if seeds is None else seeds)
     out.mkdir(parents=True, exist_ok=True)

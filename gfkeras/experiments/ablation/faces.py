@@ -23,10 +23,13 @@ from gfkeras.training import Recipe
 
 
 class PairFaces:
-    """Pairs of aligned faces, and the images of their distinct `files` in memory."""
+    """Pairs of aligned faces, and the images of their distinct `files` in memory.
 
-    def __init__(self, pairs: PairList):
-        self.pairs = pairs
+    `resize` scales images of another size to fit, as of `FaceFolder.load`.
+    """
+
+    def __init__(self, pairs: PairList, resize: bool = False):
+        self.pairs, self.resize = pairs, resize
         self.files = pairs.files()
 
     @functools.cached_property
@@ -37,7 +40,7 @@ class PairFaces:
     @functools.cached_property
     def decoded(self) -> tuple[np.ndarray, np.ndarray, list[tuple[Path, str]]]:
         """(M, 112, 112, 3) uint8 of the readable files, their places; (file, reason) of others."""
-        images, kept, skipped = decode_files(self.files)
+        images, kept, skipped, _ = decode_files(self.files, resize=self.resize)
         return images, np.asarray(kept, np.int64), skipped
 
     @functools.cached_property
@@ -67,7 +70,7 @@ class TrainingFaces:
     ):
         self._records: RecordSet | None = None
         self._folders: dict[int, FaceFolder] = {}
-        self._decoded: dict[int, Faces] = {}
+        self._decoded: dict[tuple[int, bool], Faces] = {}
         self._fingerprints: dict[int, str] = {}
         if (Path(data) / MANIFEST_FILE).is_file():
             records = RecordSet(data)
@@ -81,10 +84,10 @@ class TrainingFaces:
         """The data for `gfkeras.training.train` with a recipe."""
         if self._records is not None:
             return self._records
-        least = recipe.data.min_images
-        if least not in self._decoded:
-            self._decoded[least] = self._folder(least).load()
-        return self._decoded[least]
+        least, resize = key = recipe.data.min_images, recipe.data.resize
+        if key not in self._decoded:
+            self._decoded[key] = self._folder(least).load(resize=resize)
+        return self._decoded[key]
 
     def fingerprint(self, recipe: Recipe) -> str:
         """Names the data: the manifest of records; people, files and sizes of a folder."""

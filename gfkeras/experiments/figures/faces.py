@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from gfkeras.data import FaceFolder
-from gfkeras.data.images import ImageError, read_image
-from gfkeras.errors import positive_int
+from gfkeras.data.images import read_image
+from gfkeras.errors import ImageError, positive_int
 
 if TYPE_CHECKING:
     from gfkeras.inference import Embedder

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import dataclasses
 import os
 import zipfile
@@ -14,8 +13,7 @@ from keras import ops
 
 from gfkeras.data import FaceFolder, read_image
 from gfkeras.data.alignment import FaceAligner
-from gfkeras.data.images import ImageError
-from gfkeras.errors import unknown_name
+from gfkeras.errors import ImageError, unknown_name
 from gfkeras.inference import Embedder
 from gfkeras.training import load_classifier
 
@@ -218,10 +216,16 @@ def _faces(folder: FaceFolder, names: Sequence[str], size: int) -> list[np.ndarr
     chosen = folder.select(list(names))
     found: list[list[np.ndarray]] = [[] for _ in names]
     places = [list(names).index(name) for name in chosen.identities]
+    reasons: dict[str, str] = {}
     for path, label in zip(chosen.paths, chosen.labels, strict=True):
-        with contextlib.suppress(ImageError):
+        try:
             found[places[label]].append(read_image(path, size))
+        except ImageError as error:
+            reasons[chosen.identities[label]] = str(error)
     for name, images in zip(names, found, strict=True):
         if not images:
-            raise ValueError(f"There is no image of {name!r} in {str(folder.root)!r} to be read")
+            raise ValueError(
+                f"There is no image of {name!r} in {str(folder.root)!r} to be used; "
+                f"{reasons.get(name, 'none is there')}"
+            )
     return [np.stack(images) for images in found]

@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image
 
-from gfkeras.data.images import decode_jpeg
+from gfkeras.data.jpeg import decode_jpeg
 from gfkeras.errors import positive_int
 from gfkeras.evaluation.similarity import unit
 

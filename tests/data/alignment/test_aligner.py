@@ -11,7 +11,9 @@ import pytest
 from PIL import Image
 
 from gfkeras.data.alignment import FaceAligner, FaceDetector, NoFaceError, align_face
-from gfkeras.data.images import ImageError, read_image, read_photo
+from gfkeras.data.images import read_image
+from gfkeras.data.photos import read_photo
+from gfkeras.errors import ImageError
 
 # Where the five points are in a photo that is no face.
 POINTS = np.array([[30, 40], [70, 40], [50, 60], [35, 80], [65, 80]], float)
@@ -152,7 +154,7 @@ def test_what_cannot_be_read_is_refused(aligner, photos, tmp_path):
             read_photo(wrong)
     with pytest.raises(ImageError, match="no such file"):
         aligner(tmp_path / "none.jpg")
-    with pytest.raises(ValueError, match="`image` must be an RGB photo"):
+    with pytest.raises(ValueError, match=r"`photo` must be .* of shape \(50, 50\); for a grey"):
         aligner(np.zeros((50, 50), np.uint8))
 
 

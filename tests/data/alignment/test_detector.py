@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 
 from gfkeras.data.alignment import Detections, FaceDetector, choose_faces
-from gfkeras.data.images import read_photo
+from gfkeras.data.photos import read_photo
 
 
 def same(first: Detections, second: Detections) -> bool:
@@ -190,7 +190,7 @@ def test_nothing_is_printed_and_the_log_level_is_kept(yunet, photos):
     script = (
         "import sys, cv2\n"
         "from gfkeras.data.alignment import FaceDetector\n"
-        "from gfkeras.data.images import read_photo\n"
+        "from gfkeras.data.photos import read_photo\n"
         "before = cv2.utils.logging.getLogLevel()\n"
         "found = FaceDetector().detect(read_photo(sys.argv[1]))\n"
         "assert len(found) and cv2.utils.logging.getLogLevel() == before\n"

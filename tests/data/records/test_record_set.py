@@ -14,9 +14,9 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from gfkeras.data import FaceBatches, RecordSet
-from gfkeras.data.images import ImageError
 from gfkeras.data.prepare import PrepareOptions, prepare
 from gfkeras.data.records import tfrecord
+from gfkeras.errors import ImageError
 
 
 @pytest.fixture(scope="module")

@@ -1,0 +1,85 @@
+"""JPEG: encoding, and decoding of plain and of checked files."""
+
+from __future__ import annotations
+
+import cv2
+import numpy as np
+
+from gfkeras.errors import ImageError
+
+# Start and end of an image, start of scan, baseline frame.
+_SOI, _EOI, _SOS, _SOF0 = b"\xff\xd8\xff", b"\xff\xd9", 0xDA, 0xC0
+# What may come before the scan and changes nothing: JFIF, tables, restart interval, comment.
+_PASSED = frozenset((0xE0, 0xDB, 0xC4, 0xDD, 0xFE))
+
+
+def decode_jpeg(content: bytes) -> np.ndarray:
+    """Pixels (H, W, 3) uint8, RGB, of a JPEG that was checked before.
+
+    A damaged one may give odd pixels: `read_image` is for files of unknown origin. What is no JPEG
+    at all raises ImageError.
+    """
+    try:
+        pixels = cv2.imdecode(np.frombuffer(content, np.uint8), cv2.IMREAD_COLOR_RGB)
+    except cv2.error as error:
+        raise ImageError("<bytes>", f"cannot be decoded ({error})") from error
+    if pixels is None:
+        raise ImageError("<bytes>", "cannot be decoded")
+    return pixels
+
+
+def encode_jpeg(pixels: np.ndarray, quality: int = 95) -> bytes:
+    """A JPEG of (H, W, 3) uint8 RGB, colour at full resolution (4:4:4); equal pixels, equal bytes.
+
+    Halving the resolution of colour, as most encoders do unasked, blurs lips and eyes of a face
+    this small.
+    """
+    settings = (
+        cv2.IMWRITE_JPEG_QUALITY, quality,
+        cv2.IMWRITE_JPEG_SAMPLING_FACTOR, cv2.IMWRITE_JPEG_SAMPLING_FACTOR_444,
+    )  # fmt: skip
+    done, content = cv2.imencode(".jpg", pixels[:, :, ::-1], settings)
+    if not done:
+        raise ValueError(f"an image of shape {pixels.shape} cannot be encoded as JPEG")
+    return content.tobytes()
+
+
+def decode_plain_jpeg(content: bytes, max_pixels: int) -> np.ndarray | None:
+    """Pixels (H, W, 3) uint8, RGB, of a baseline JPEG that says nothing unusual; else None.
+
+    Most aligned faces are such. Anything else (an EXIF orientation, a colour profile, progressive
+    scans, four channels, too many pixels, a missing end) is left to Pillow, which knows the modes
+    and says what is wrong.
+    """
+    if content[:3] != _SOI or content[-2:] != _EOI:
+        return None
+    shape = _plain_shape(content)
+    if shape is None or not 0 < shape[0] * shape[1] <= max_pixels:
+        return None
+    try:
+        pixels = decode_jpeg(content)
+    except ImageError:
+        return None
+    return pixels if pixels.shape[:2] == shape else None
+
+
+def _plain_shape(content: bytes) -> tuple[int, int] | None:
+    """Height and width, if the markers up to the scan are those of a plain JPEG."""
+    position, shape = 2, None
+    while position + 10 <= len(content) and content[position] == 0xFF:
+        marker = content[position + 1]
+        if marker == _SOS:
+            # Of the data no byte looks like a marker but the end's: OpenCV passes over a stray one.
+            whole = content.count(b"\xff", position + 2) == 1 + content.count(
+                b"\xff\x00", position + 2
+            )
+            return shape if whole else None
+        if marker == _SOF0:
+            head = content[position + 4 : position + 10]
+            if shape is not None or head[0] != 8 or head[5] not in (1, 3):
+                return None
+            shape = int.from_bytes(head[1:3]), int.from_bytes(head[3:5])
+        elif marker not in _PASSED:
+            return None
+        position += 2 + int.from_bytes(content[position + 2 : position + 4])
+    return None
