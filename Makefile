@@ -23,6 +23,8 @@ CORE_TESTS = $(wildcard tests/layers tests/heads tests/losses tests/backbones te
 	tests/training/test_optimizers.py tests/training/test_sampled_rows.py tests/training/test_compatible_training.py)
 
 export TF_CPP_MIN_LOG_LEVEL ?= 2
+# Without bytecode each process compiles TensorFlow's 1,600 modules again, which takes ten seconds.
+unexport PYTHONDONTWRITEBYTECODE
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
 .PHONY: help demo test test-all lint docs bench kits oracles format clean

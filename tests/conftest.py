@@ -7,7 +7,12 @@ import sys
 from pathlib import Path
 
 import pytest
+from blocking import WITHOUT_TENSORFLOW
 from grappler import WITHOUT_GRAPPLER, switch_grappler_off
+
+if os.environ.get("KERAS_BACKEND") == "jax":
+    # Keras would import it, which takes seconds, and these tests must not need it.
+    exec(WITHOUT_TENSORFLOW)
 
 # Folders whose files take longest, the longest first.
 LONG = (

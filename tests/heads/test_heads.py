@@ -9,7 +9,7 @@ import keras
 import numpy as np
 import pytest
 from differentiation import finite_differences, layer_value_and_gradients
-from eager_and_compiled import EAGER_AND_COMPILED
+from eager_and_compiled import EAGER_AND_COMPILED, few_on_jax, slow_on_jax
 from keras import ops
 
 from gfkeras import heads
@@ -149,7 +149,7 @@ def test_logits_and_gradients_are_those_of_the_formula(name, compiled):
         np.testing.assert_allclose(found, wanted, rtol=2e-3, atol=1e-4 * np.abs(wanted).max())
 
 
-@pytest.mark.parametrize("policy", ["mixed_bfloat16", "mixed_float16"])
+@pytest.mark.parametrize("policy", few_on_jax(["mixed_bfloat16", "mixed_float16"], "mixed_float16"))
 @pytest.mark.parametrize("name", CASES)
 def test_half_precision_embeddings_lose_nothing_more(name, policy, dtype_policy):
     """The oracle gets the rounded embeddings: the margin itself is taken in float32."""
@@ -233,6 +233,7 @@ def test_zero_embedding_and_zero_centers_are_finite(name):
     assert np.isfinite(by_centers).all()
 
 
+@slow_on_jax
 @pytest.mark.parametrize(
     "name", [name for name in CASES if "without threshold" not in name and "easy" not in name]
 )
