@@ -10,9 +10,11 @@ ARGS ?=
 # One TensorFlow per core: more threads than cores only get in each other's way.
 WORKERS ?= $(shell n=$$(getconf _NPROCESSORS_ONLN 2>/dev/null || echo 2); echo $$((n < 4 ? n : 4)))
 # Compiling takes longer than running here: XLA neither optimises nor fuses, a third of the time on JAX.
+# Neither does Grappler, TensorFlow's own optimiser of graphs (tests/support/grappler.py).
 # oneDNN is what `import gfkeras` asks for, and some tests import TensorFlow first.
 PYTEST = env TF_NUM_INTRAOP_THREADS=1 TF_NUM_INTEROP_THREADS=1 OMP_NUM_THREADS=1 TF_ENABLE_ONEDNN_OPTS=1 \
 	XLA_FLAGS="--xla_backend_optimization_level=0 --xla_cpu_use_fusion_emitters=false" \
+	GFKERAS_TESTS_WITHOUT_GRAPPLER=1 \
 	$(BIN)/python -m pytest -n $(WORKERS) --dist loadfile --no-loadscope-reorder -r fEs --durations=5
 # What must not need TensorFlow.
 CORE_TESTS = $(wildcard tests/layers tests/heads tests/losses tests/backbones tests/models tests/data/augmentation \
@@ -21,6 +23,8 @@ CORE_TESTS = $(wildcard tests/layers tests/heads tests/losses tests/backbones te
 	tests/training/test_optimizers.py tests/training/test_sampled_rows.py tests/training/test_compatible_training.py)
 
 export TF_CPP_MIN_LOG_LEVEL ?= 2
+# Without bytecode each process compiles TensorFlow's 1,600 modules again, which takes ten seconds.
+unexport PYTHONDONTWRITEBYTECODE
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
 .PHONY: help demo test test-all lint docs bench kits oracles format clean

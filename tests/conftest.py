@@ -3,9 +3,16 @@
 from __future__ import annotations
 
 import os
+import sys
 from pathlib import Path
 
 import pytest
+from blocking import WITHOUT_TENSORFLOW
+from grappler import WITHOUT_GRAPPLER, switch_grappler_off
+
+if os.environ.get("KERAS_BACKEND") == "jax":
+    # Keras would import it, which takes seconds, and these tests must not need it.
+    exec(WITHOUT_TENSORFLOW)
 
 # Folders whose files take longest, the longest first.
 LONG = (
@@ -24,6 +31,12 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
         return next((i for i, name in enumerate(LONG) if name in item.nodeid.split("/")), len(LONG))
 
     items.sort(key=place)
+
+
+def pytest_runtest_setup() -> None:
+    # A test must not be what imports TensorFlow: it may be one of JAX.
+    if WITHOUT_GRAPPLER and "tensorflow" in sys.modules:
+        switch_grappler_off()
 
 
 @pytest.fixture(scope="session")

@@ -1,6 +1,5 @@
 """The classifier that trains a face model: model, margin head and losses."""
 
-import re
 from typing import Any, Self
 
 import keras
@@ -11,15 +10,10 @@ from gfkeras.layers.replica import on_all_replicas, share_of_mean
 from gfkeras.losses.embedding_loss import softmax_cross_entropy
 from gfkeras.models import replicas
 from gfkeras.models.checked_data import checked_data, label_errors
+from gfkeras.models.classifier_parts import build_parts, log_names, samples_classes
 from gfkeras.models.group_usage import GroupUsage
 from gfkeras.models.properties import as_outputs
 from gfkeras.models.replicas import NEVER, LossScaling, ReplicaMean
-
-_WHO_GIVES = {
-    "centers": "the centers of a `head`",
-    "teacher_embedding": "a `teacher`",
-    "group_logits": "a model with 'group_logits' among its outputs, such as GroupFace",
-}
 
 
 @keras.saving.register_keras_serializable("gfkeras")
@@ -94,14 +88,14 @@ class FaceClassifier(keras.Model):
         self.teacher = teacher
         if teacher is not None:
             teacher.trainable = False
-        self._loss_inputs = [
+        self.loss_inputs = [
             tuple(getattr(loss, "inputs", ("labels", "embedding"))) for loss in self.extra_losses
         ]
-        self._build_parts(as_outputs(model.output))
+        build_parts(self, as_outputs(model.output))
         if head is not None:
             self._identity_loss = keras.metrics.Mean(name="identity_loss")
             self._accuracy = keras.metrics.Mean(name="accuracy")
-        self._extra_means = [ReplicaMean(name=name) for name in self._log_names()]
+        self._extra_means = [ReplicaMean(name=name) for name in log_names(self.extra_losses)]
         self._group_usage: Any = None
         if (group_logits := as_outputs(model.output).get("group_logits")) is not None:
             self._group_usage = GroupUsage(group_logits.shape[-1])
@@ -110,59 +104,6 @@ class FaceClassifier(keras.Model):
         # Whether `fit` is about to take its data, and whether these are divided by `FitStrategy`.
         self._fits = self._divided = False
         self.built = True
-
-    def _build_parts(self, outputs: dict[str, Any]) -> None:
-        """Makes the variables of head and losses; raises ValueError for what is not there."""
-        shapes = {key: tuple(value.shape) for key, value in outputs.items()}
-        shapes["labels"] = (None,)
-        if self.head is not None:
-            if not self.head.built:
-                self.head.build(shapes["embedding"])
-            shapes["centers"] = tuple(self.head.centers.shape)
-        if self.teacher is not None:
-            taught = as_outputs(self.teacher.output)["embedding"]
-            shapes["teacher_embedding"] = tuple(taught.shape)
-        head = type(self.head).__name__
-        for loss, inputs in zip(self.extra_losses, self._loss_inputs, strict=True):
-            name = type(loss).__name__
-            for key in inputs:
-                if key not in shapes:
-                    raise ValueError(
-                        f"`extra_losses` {name} needs {_WHO_GIVES.get(key, key)}. "
-                        f"Received: a classifier with {sorted(shapes)}"
-                    )
-            if getattr(loss, "in_teacher_space", False):
-                own, taught = (shapes[key][-1] for key in ("embedding", "teacher_embedding"))
-                if own != taught:
-                    raise ValueError(
-                        f"`teacher` must give embeddings of the model's {own} numbers for "
-                        f"{name}. Received: a teacher with {taught}"
-                    )
-            if "centers" in inputs and self._samples_classes():
-                raise ValueError(
-                    f"`extra_losses` {name} takes all centers, of which a step of {head} has a "
-                    f"sample. Received: {self.head.samples} of {self.head.num_classes} classes"
-                )
-            if "centers" in inputs and len(shapes["centers"]) != 2:
-                raise ValueError(
-                    f"`extra_losses` {name} needs a head with one center per identity. "
-                    f"Received: {head} with centers of shape {shapes['centers']}"
-                )
-            if isinstance(loss, keras.layers.Layer) and not loss.built:
-                loss.build(*(shapes[key] for key in inputs))
-
-    def _samples_classes(self) -> bool:
-        """Whether a step trains some of the head's centers only, as `PartialFC` does."""
-        return self.head is not None and self.head.samples < self.head.num_classes
-
-    def _log_names(self) -> list[str]:
-        """triplet_loss of TripletLoss; the second one of a class is triplet_loss_2."""
-        names: list[str] = []
-        for loss in self.extra_losses:
-            base = re.sub(r"(?<=[a-z0-9])(?=[A-Z])", "_", type(loss).__name__).lower()
-            earlier = sum(type(other) is type(loss) for other in self.extra_losses[: len(names)])
-            names.append(f"{base}_{earlier + 1}" if earlier else base)
-        return names
 
     @property
     def mode(self) -> str | None:
@@ -213,7 +154,7 @@ class FaceClassifier(keras.Model):
         self.skip_nonfinite = skip_nonfinite
         optimizer = keras.optimizers.get(optimizer)
         applied = getattr(optimizer, "inner_optimizer", optimizer)
-        if self._samples_classes() and not getattr(applied, "updates_rows", False):
+        if samples_classes(self.head) and not getattr(applied, "updates_rows", False):
             raise ValueError(
                 "`optimizer` must be one that updates sampled centers, such as SGD of "
                 f"gfkeras.training.optimizers, with {type(self.head).__name__}. "
@@ -254,7 +195,6 @@ class FaceClassifier(keras.Model):
                 "(images, labels). Received: no labels"
             )
         count = ops.shape(y_pred["embedding"])[0]
-        self._loss_tracker.divided = self._divided and training
         if training:
             replicas.check_batch(y_pred["embedding"])
             if self._divided:
@@ -270,12 +210,12 @@ class FaceClassifier(keras.Model):
         if self._group_usage is not None:
             self._group_usage.update_state(y_pred["group_logits"])
         known = {**y_pred, "labels": y}
-        if any("centers" in inputs for inputs in self._loss_inputs):
+        if any("centers" in inputs for inputs in self.loss_inputs):
             known["centers"] = ops.convert_to_tensor(self.head.centers)
         if self.teacher is not None:
             taught = as_outputs(self.teacher(x, training=False))
             known["teacher_embedding"] = ops.stop_gradient(taught["embedding"])
-        parts = zip(self.extra_losses, self._loss_inputs, self._extra_means, strict=True)
+        parts = zip(self.extra_losses, self.loss_inputs, self._extra_means, strict=True)
         for extra, inputs, mean in parts:
             arguments = [known[key] for key in inputs]
             if isinstance(extra, keras.layers.Layer):
@@ -324,7 +264,7 @@ class FaceClassifier(keras.Model):
         The others are to evaluate on.
         """
         if self._fits:
-            self._fits, self._divided = False, wanted
+            self._fits, self._divided, self._loss_tracker.divided = False, wanted, wanted
             return wanted
         return False
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 from pathlib import Path
 
@@ -35,17 +36,16 @@ def models(make_model):
     }
 
 
+# Both modes, combinations and forms of the head.
+QUICK = {("hard", "add", None), ("soft", "concat", 16)}
+
+
 @pytest.mark.parametrize("format", SUFFIX)
-@pytest.mark.parametrize("mode", ["soft", "hard"])
 @pytest.mark.parametrize(
-    ("combine", "shared_dim"),
+    ("mode", "combine", "shared_dim"),
     [
-        ("add", None),
-        ("concat", 16),
-        pytest.param("add", 64, marks=pytest.mark.slow),
-        pytest.param("add", 16, marks=pytest.mark.slow),
-        pytest.param("concat", None, marks=pytest.mark.slow),
-        pytest.param("concat", 64, marks=pytest.mark.slow),
+        pytest.param(*case, marks=[] if case in QUICK else pytest.mark.slow)
+        for case in itertools.product(("soft", "hard"), ("add", "concat"), (None, 16, 64))
     ],
 )
 def test_round_trip(models, images, tmp_path, format, mode, combine, shared_dim):  # noqa: A002
@@ -138,8 +138,15 @@ def graph_shapes(path: Path) -> list[list[int]]:
     ]
 
 
-@pytest.mark.parametrize("combine", ["add", "concat"])
-@pytest.mark.parametrize("batch_size", [None, 1])
+@pytest.mark.parametrize(
+    ("combine", "batch_size"),
+    [
+        ("add", None),
+        ("concat", 1),
+        pytest.param("add", 1, marks=pytest.mark.slow),
+        pytest.param("concat", None, marks=pytest.mark.slow),
+    ],
+)
 def test_hard_computes_the_chosen_group_alone(models, tmp_path, combine, batch_size):
     path = exported(models[combine, None], tmp_path, mode="hard", batch_size=batch_size)
     shapes = graph_shapes(path)

@@ -66,8 +66,17 @@ def test_pixels_times_a_matrix_are_a_pointwise_convolution(pointwise, images):
     np.testing.assert_allclose(found, expected, atol=1e-5 * np.abs(expected).max())
 
 
-@pytest.mark.parametrize("batch_size", [None, 1])
-@pytest.mark.parametrize("precision", ["int8-dynamic", "int4-dynamic", "int4-weights"])
+@pytest.mark.parametrize(
+    ("precision", "batch_size"),
+    [
+        ("int8-dynamic", None),
+        ("int4-dynamic", 1),
+        ("int4-weights", None),
+        pytest.param("int8-dynamic", 1, marks=pytest.mark.slow),
+        pytest.param("int4-dynamic", None, marks=pytest.mark.slow),
+        pytest.param("int4-weights", 1, marks=pytest.mark.slow),
+    ],
+)
 def test_weights_in_integers(pointwise, images, tmp_path, precision, batch_size):
     from ai_edge_litert.interpreter import Interpreter
 

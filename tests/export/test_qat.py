@@ -188,7 +188,7 @@ def test_it_does_so_to_the_last_bit_in_a_deep_network(as_trained, images, faces,
     np.testing.assert_array_equal(found.embedding, expected.embedding)
 
 
-@pytest.mark.parametrize("mode", ["hard", "soft"])
+@pytest.mark.parametrize("mode", ["hard", pytest.param("soft", marks=pytest.mark.slow)])
 def test_the_simulation_of_groups(make_model, faces, tmp_path, mode):
     found, expected, _, _ = simulate(make_model(mode=mode), faces, tmp_path, mode)
     assert found.group_agreement(expected) >= 0.9

@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 from differentiation import layer_value_and_gradients
+from eager_and_compiled import few_on_jax
 from keras import ops
 
 from gfkeras import heads
@@ -93,7 +94,7 @@ def test_wrong_arguments_are_named(head, arguments):
         head(**{"num_classes": 2, **arguments})
 
 
-@pytest.mark.parametrize("name", HEADS)
+@pytest.mark.parametrize("name", few_on_jax(HEADS, "ArcFace", "PartialFC", "SubCenterArcFace"))
 def test_a_wrong_label_in_a_compiled_step_has_no_margin_and_a_nan_loss(name):
     head = HEADS[name](3)
     head.build((None, 4))
@@ -111,7 +112,7 @@ def test_a_wrong_label_in_a_compiled_step_has_no_margin_and_a_nan_loss(name):
     assert np.isfinite(seen["right"])
 
 
-@pytest.mark.parametrize("name", HEADS)
+@pytest.mark.parametrize("name", few_on_jax(HEADS, "ArcFace", "PartialFC", "SubCenterArcFace"))
 def test_nan_embeddings_in_a_compiled_step_give_a_nan_loss(name):
     head = HEADS[name](3)
     head.build((None, 4))

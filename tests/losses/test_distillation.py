@@ -8,7 +8,7 @@ import keras
 import numpy as np
 import pytest
 from differentiation import finite_differences, value_and_gradients
-from eager_and_compiled import EAGER_AND_COMPILED, slow_on_jax
+from eager_and_compiled import EAGER_AND_COMPILED, few_on_jax, slow_on_jax
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from keras import ops
@@ -121,7 +121,7 @@ RELATIONAL = {
 
 
 @EAGER_AND_COMPILED
-@pytest.mark.parametrize("arguments", RELATIONAL)
+@pytest.mark.parametrize("arguments", few_on_jax(RELATIONAL, "both", "lengths kept"))
 def test_relational_is_the_papers(arguments, compiled):
     arguments = RELATIONAL[arguments]
     # More apart in the student than in the teacher in places: both of Huber's branches.
@@ -137,7 +137,7 @@ def test_relational_is_the_papers(arguments, compiled):
     np.testing.assert_array_equal(found[0], 0)
 
 
-@pytest.mark.parametrize("dtype", ["float16", "bfloat16"])
+@pytest.mark.parametrize("dtype", few_on_jax(["float16", "bfloat16"], "float16"))
 def test_relational_in_mixed_precision(dtype):
     teacher, student = normal(5, 4, dtype=dtype), normal(5, 3, seed=1, dtype=dtype)
     value, (_, found) = value_and_gradients(

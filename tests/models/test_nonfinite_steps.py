@@ -68,7 +68,7 @@ def sound():
     return training, trained(training, batches())
 
 
-@pytest.mark.parametrize("bad", ["image", "large"])
+@pytest.mark.parametrize("bad", ["image", pytest.param("large", marks=pytest.mark.slow)])
 def test_a_skipped_step_leaves_no_trace(bad, sound):
     expected, wanted = sound
     found = classifier()

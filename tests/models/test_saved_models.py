@@ -7,6 +7,7 @@ import json
 import keras
 import numpy as np
 import pytest
+from blocking import WITHOUT_TENSORFLOW
 from processes import start_python
 from small_networks import SMALL_BOTTLENECKS
 
@@ -83,9 +84,9 @@ print(len(keras.saving.load_model(sys.argv[1]).layers))
     "first",
     [
         "import sys, gfkeras; assert 'keras' not in sys.modules",
-        "import keras, gfkeras",
+        pytest.param("import keras, gfkeras", marks=pytest.mark.slow),
         "from gfkeras.heads.arcface import ArcFace",
-        "import gfkeras; gfkeras.GroupFace",
+        pytest.param("import gfkeras; gfkeras.GroupFace", marks=pytest.mark.slow),
     ],
 )
 def test_keras_finds_our_classes_in_a_fresh_process(first, tmp_path):
@@ -95,7 +96,10 @@ def test_keras_finds_our_classes_in_a_fresh_process(first, tmp_path):
     objects = (gfkeras.heads.ArcFace(3), gfkeras.losses.TripletLoss(), SGD(0.1), Warmup(0.1, 5))
     configs = json.dumps([keras.saving.serialize_keras_object(each) for each in objects])
     process = start_python(
-        first + LOADS, str(tmp_path / "model.keras"), configs, KERAS_BACKEND="jax"
+        WITHOUT_TENSORFLOW + first + LOADS,
+        str(tmp_path / "model.keras"),
+        configs,
+        KERAS_BACKEND="jax",
     )
     assert process.literals() == ["ArcFace", "TripletLoss", "SGD", "Warmup", 1]
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Any
 
 import keras
@@ -20,6 +20,19 @@ EAGER_AND_COMPILED = pytest.mark.parametrize(
     "compiled",
     [pytest.param(False, id="eager", marks=_eager), pytest.param(True, id="compiled")],
 )
+
+
+def few_on_jax(values: Iterable[Any], *few: Any) -> list[Any]:
+    """Parameters of which JAX leaves all but a few to `make test-all`.
+
+    For cases of one piece of code that TensorFlow runs through in full.
+    """
+    values = list(values)
+    assert set(few) <= set(values), few
+    return [
+        pytest.param(value, marks=[pytest.mark.slow] if JAX and value not in few else [])
+        for value in values
+    ]
 
 
 def slow_on_jax(test: Callable[..., Any]) -> Callable[..., Any]:

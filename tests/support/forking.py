@@ -12,6 +12,8 @@ import sys
 import tempfile
 from pathlib import Path
 
+from grappler import WITHOUT_GRAPPLER, switch_grappler_off
+
 PRELOADED = ("tensorflow", "keras", "gfkeras.models", "gfkeras.training", "gfkeras.zoo")
 FORKS = "forkserver" in multiprocessing.get_all_start_methods()
 
@@ -57,4 +59,6 @@ def _run(code: str, arguments: tuple[str, ...], environment: dict[str, str], fol
     os.environ.clear()
     os.environ.update(environment)
     sys.argv = ["-c", *arguments]
+    if WITHOUT_GRAPPLER:
+        switch_grappler_off()
     exec(compile(code, "<forked>", "exec"), {"__name__": "__main__"})

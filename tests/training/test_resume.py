@@ -139,6 +139,8 @@ def copied(killed, tmp_path):
     return shutil.copytree(killed, tmp_path / "run")
 
 
+# The test of a damaged checkpoint resumes such a run too, from an earlier step.
+@pytest.mark.slow
 def test_a_killed_process_goes_on_to_the_bit(copied, tiny_faces, recipe, undisturbed):
     # Resumed, and compared with a run, in another process: this one.
     counted = CountSteps()

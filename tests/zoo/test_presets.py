@@ -12,6 +12,7 @@ import keras
 import numpy as np
 import pytest
 import tomli_w
+from blocking import WITHOUT_TENSORFLOW
 from processes import run_python
 from small_networks import SMALL_BOTTLENECKS
 
@@ -104,7 +105,8 @@ print(golden.largest_error(embedder(golden.images).embedding))
 """
     # As the Makefile has it: compiling takes longer than running here.
     flags = "--xla_backend_optimization_level=0 --xla_cpu_use_fusion_emitters=false"
-    (error,) = run_python(code, KERAS_BACKEND="jax", XLA_FLAGS=flags)
+    # Keras would import TensorFlow, which takes seconds.
+    (error,) = run_python(WITHOUT_TENSORFLOW + code, KERAS_BACKEND="jax", XLA_FLAGS=flags)
     assert error < 1e-4
 
 

@@ -155,7 +155,8 @@ def test_a_set_of_pairs_keeps_its_pairs(tmp_path):
     assert set(RecordSet(tmp_path / "out").labels.tolist()) == {-1}
 
 
-@pytest.mark.parametrize("face", [pytest.param("largest", marks=pytest.mark.slow), "central"])
+@pytest.mark.slow
+@pytest.mark.parametrize("face", ["largest", "central"])
 def test_our_alignment_scores_as_the_shipped_one(shared_data, tmp_path, face):
     from gfkeras.data.records.selection import extract
     from gfkeras.evaluation import evaluate_pairs, read_pairs

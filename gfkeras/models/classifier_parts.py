@@ -1,0 +1,80 @@
+"""What a `FaceClassifier` is put together of: which losses take what, and under which names."""
+
+import re
+from typing import Any
+
+import keras
+
+from gfkeras.models.properties import as_outputs
+
+_WHO_GIVES = {
+    "centers": "the centers of a `head`",
+    "teacher_embedding": "a `teacher`",
+    "group_logits": "a model with 'group_logits' among its outputs, such as GroupFace",
+}
+
+
+def samples_classes(head: Any) -> bool:
+    """Whether a step trains some of the head's centers only, as `PartialFC` does."""
+    return head is not None and head.samples < head.num_classes
+
+
+def build_parts(classifier: Any, outputs: dict[str, Any]) -> None:
+    """Makes the variables of a classifier's head and losses.
+
+    Args:
+        classifier: a `FaceClassifier`.
+        outputs: the symbolic outputs of its model by name.
+
+    Raises:
+        ValueError: if a loss needs what there is not, or does not fit.
+    """
+    shapes = {key: tuple(value.shape) for key, value in outputs.items()}
+    shapes["labels"] = (None,)
+    if classifier.head is not None:
+        if not classifier.head.built:
+            classifier.head.build(shapes["embedding"])
+        shapes["centers"] = tuple(classifier.head.centers.shape)
+    if classifier.teacher is not None:
+        taught = as_outputs(classifier.teacher.output)["embedding"]
+        shapes["teacher_embedding"] = tuple(taught.shape)
+    head = type(classifier.head).__name__
+    sampled = samples_classes(classifier.head)
+    for loss, inputs in zip(classifier.extra_losses, classifier.loss_inputs, strict=True):
+        name = type(loss).__name__
+        for key in inputs:
+            if key not in shapes:
+                raise ValueError(
+                    f"`extra_losses` {name} needs {_WHO_GIVES.get(key, key)}. "
+                    f"Received: a classifier with {sorted(shapes)}"
+                )
+        if getattr(loss, "in_teacher_space", False):
+            own, taught = (shapes[key][-1] for key in ("embedding", "teacher_embedding"))
+            if own != taught:
+                raise ValueError(
+                    f"`teacher` must give embeddings of the model's {own} numbers for "
+                    f"{name}. Received: a teacher with {taught}"
+                )
+        if "centers" in inputs and sampled:
+            raise ValueError(
+                f"`extra_losses` {name} takes all centers, of which a step of {head} has a "
+                f"sample. Received: {classifier.head.samples} of "
+                f"{classifier.head.num_classes} classes"
+            )
+        if "centers" in inputs and len(shapes["centers"]) != 2:
+            raise ValueError(
+                f"`extra_losses` {name} needs a head with one center per identity. "
+                f"Received: {head} with centers of shape {shapes['centers']}"
+            )
+        if isinstance(loss, keras.layers.Layer) and not loss.built:
+            loss.build(*(shapes[key] for key in inputs))
+
+
+def log_names(extra_losses: list[Any]) -> list[str]:
+    """triplet_loss of TripletLoss; the second one of a class is triplet_loss_2."""
+    names: list[str] = []
+    for loss in extra_losses:
+        base = re.sub(r"(?<=[a-z0-9])(?=[A-Z])", "_", type(loss).__name__).lower()
+        earlier = sum(type(other) is type(loss) for other in extra_losses[: len(names)])
+        names.append(f"{base}_{earlier + 1}" if earlier else base)
+    return names
