@@ -19,12 +19,14 @@ def utf8(text: str) -> str:
     """
     if text.isascii():
         return text
-    return "".join(_escaped(c) if "\ud800" <= c <= "\udfff" else c for c in text)
+    kept = "".join(f"\\u{ord(c):04x}" if _stands_for_nothing(c) else c for c in text)
+    # Where the system's encoding is not UTF-8, the bytes may well be.
+    return kept.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")
 
 
-def _escaped(surrogate: str) -> str:
-    code = ord(surrogate)
-    return f"\\x{code - 0xDC00:02x}" if 0xDC80 <= code <= 0xDCFF else f"\\u{code:04x}"
+def _stands_for_nothing(character: str) -> bool:
+    """Whether a character is a lone surrogate that stands for no byte."""
+    return "\ud800" <= character <= "\udfff" and not "\udc80" <= character <= "\udcff"
 
 
 def printable(text: str) -> str:

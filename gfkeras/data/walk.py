@@ -185,9 +185,13 @@ def people_in(root: Path) -> People:
     return found
 
 
-def photos_below(root: Path) -> Photos:
-    """The photos in a folder and its folders; each folder once, whatever links lead to it."""
-    found, links, seen = Photos(), [root], set()
+def photos_below(root: Path, seen: set[tuple[int, int]] | None = None) -> Photos:
+    """The photos in a folder and its folders; each folder once, whatever links lead to it.
+
+    `seen` are folders that were walked before, and gets those that are walked now.
+    """
+    found, links = Photos(), [root]
+    seen = set() if seen is None else seen
     # A link to a folder above would lead through the whole disk.
     above = _above(root) - {_identity(root)}
     # Links wait until all true folders are walked, which are then listed under their own names.
@@ -218,29 +222,45 @@ def photos_below(root: Path) -> Photos:
 def photos_of(sources: PathLike | Iterable[Any]) -> Photos:
     """Files as they are given, and the photos in and below the folders given.
 
-    Among several sources, as a shell's `photos/*` gives them, what a system left is left out. A
-    file that was named is taken, whatever it is called, unless it is no regular file. What is no
-    path, such as an array, stays in its place.
+    Among several sources, as a shell's `photos/*` gives them, each folder is walked once, and what
+    a system left is left out. A file that was named is taken, whatever it is called, unless it is
+    no regular file. What is no path, such as an array, stays in its place.
     """
     given = [sources] if isinstance(sources, str | os.PathLike) else list(sources)
-    found = Photos()
-    for each in given:
-        if not isinstance(each, str | os.PathLike):
-            found.photos.append(each)
-            continue
-        source = Path(each)
-        if len(given) > 1 and source.name.lower() in _SYSTEM_NAMES:
-            found.left_out.append(left_out(source, "system"))
-        elif source.is_dir():
-            below = photos_below(source)
-            found.photos += below.photos
-            found.left_out += below.left_out
-        elif source.exists() and not source.is_file():
-            found.left_out.append(left_out(source, "special"))
+    parts: dict[int, Photos] = {}
+    seen: set[tuple[int, int]] = set()
+    places = [each if not isinstance(each, str) else Path(each) for each in given]
+    # Links after the others, which are then listed under their own names.
+    for number in sorted(range(len(places)), key=lambda number: _is_link(places[number])):
+        place = places[number]
+        if not isinstance(place, os.PathLike):
+            parts[number] = Photos([place])
+        elif len(given) > 1 and (kind := _kind_among_others(Path(place))):
+            parts[number] = Photos([], [left_out(Path(place), kind)])
+        elif Path(place).is_dir():
+            parts[number] = photos_below(Path(place), seen)
+        elif Path(place).exists() and not Path(place).is_file():
+            parts[number] = Photos([], [left_out(Path(place), "special")])
         else:
-            found.photos.append(source)
+            parts[number] = Photos([Path(place)])
+    found = Photos()
+    for number in range(len(given)):
+        found.photos += parts[number].photos
+        found.left_out += parts[number].left_out
     usual_last(found.left_out)
     return found
+
+
+def _is_link(place: Any) -> bool:
+    return isinstance(place, os.PathLike) and Path(place).is_symlink()
+
+
+def _kind_among_others(place: Path) -> str | None:
+    """Why a source that a shell named among others is none; None for one that is."""
+    if place.name.lower() in _SYSTEM_NAMES:
+        return "system"
+    leads_up = place.is_symlink() and place.is_dir() and _identity(place) in _above(place.parent)
+    return "above" if leads_up else None
 
 
 def usual_last(skipped: list[Any]) -> None:

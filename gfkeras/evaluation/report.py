@@ -138,7 +138,9 @@ def render_report(context: ReportContext) -> str:
         autoescape=True, trim_blocks=True, lstrip_blocks=True, undefined=jinja2.StrictUndefined,
         # A mark in a name must not turn the writing around it round. Plots are no such text.
         finalize=lambda value: (
-            value if hasattr(value, "__html__") or not isinstance(value, str) else printable(value)
+            printable(str(value))
+            if isinstance(value, (str, Path)) and not hasattr(value, "__html__")
+            else value
         ),
     )  # fmt: skip
     environment.filters.update(

@@ -147,6 +147,8 @@ def test_printable_and_utf8():
     )
     assert utf8("a\udce9\ud83d\n") == "a\\xe9\\ud83d\n"
     assert printable("\udce9") == "\\xe9"
+    # As names come in where the system's encoding is not UTF-8.
+    assert utf8(os.fsencode("José").decode("ascii", "surrogateescape")) == "José"
 
 
 def test_cells_are_no_formulas_and_numbers_stay(tmp_path):

@@ -148,6 +148,10 @@ def test_links_are_followed_once(tmp_path):
         "a link to nothing",
         "cannot be read (Too many levels of symbolic links)",
     )
+    # As a shell's root/* gives them.
+    found = photos_of(sorted(root.iterdir()))
+    assert [path.relative_to(root).as_posix() for path in found.photos if path.exists()] == names
+    assert len(photos_of([root / "p1", root, str(root / "p2")]).photos) == 4
     people = people_in(root)
     assert list(people.folders) == ["p1", "p2", "p3"]
     assert {left.path.name for left in people.left_out} == {"a", "self", "gone", "up"}

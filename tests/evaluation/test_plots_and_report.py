@@ -208,7 +208,7 @@ def test_report_shows_its_numbers(tmp_path):
 
 
 def test_report_escapes_whatever_it_is_given(tmp_path):
-    evil = "<script>alert('x')</script>&\""
+    evil = "<script>alert('x')</script>&\"\u202e\x1b[31m$x$"
     nasty = evaluate_pair_scores(TRAINED.scores, TRAINED.same)
     object.__setattr__(nasty, "skipped_files", [(Path(evil), evil)])
     html = write_report(
@@ -232,6 +232,9 @@ def test_report_escapes_whatever_it_is_given(tmp_path):
     assert page.tags.count("script") == 0
     assert page.open == []
     assert " ".join(page.text).count("alert('x')") > 10
+    # Nothing turns the writing round, and dollars make no formula.
+    assert not set(html) & set("\u202e\x1b")
+    assert html.count("\\u202e\\x1b[31m$x$") > 10
 
 
 def test_report_leaves_empty_sections_out(tmp_path):

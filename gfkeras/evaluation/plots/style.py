@@ -124,7 +124,7 @@ def figure_svg(figure: Figure, title: str) -> str:
         svg = re.sub(color, f"var({variable}, {color})", svg, flags=re.IGNORECASE)
     svg = re.sub(r'(<svg[^>]*?) width="[^"]*"', r"\1", svg, count=1)
     svg = re.sub(r'(<svg[^>]*?) height="[^"]*"', r"\1", svg, count=1)
-    label = title.replace("&", "&amp;").replace("<", "&lt;").replace('"', "&quot;")
+    label = printable(title).replace("&", "&amp;").replace("<", "&lt;").replace('"', "&quot;")
     return svg.replace("<svg", f'<svg role="img" aria-label="{label}"', 1)
 
 

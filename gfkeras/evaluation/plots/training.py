@@ -48,7 +48,7 @@ def training_curves(rows: Sequence[Mapping[str, Any]]) -> Figure:
             points = np.array(series[name])
             marker = "o" if len(points) < 40 else None
             look = style.line_style(i) | {"linewidth": 2, "marker": marker, "markersize": 3.5}
-            axes.plot(*points.T, label=name.replace("_", " "), **look)
+            axes.plot(*points.T, label=style.plain(name.replace("_", " ")), **look)
         axes.locator_params(axis="x", integer=True)
         if label == "Accuracy":
             axes.set_ylim(0, 1.02)
