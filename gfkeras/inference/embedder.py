@@ -32,11 +32,11 @@ class Embedder:
     It takes aligned faces as arrays (calling it) or files (`embed_files`), or the faces of photos
     (`embed_photos`). Every runtime gets RGB in 0…255: the model normalises.
 
-    Threads may share an embedder; each call gets the answer for its own images. A LiteRT interpreter
-    serves one thread at a time, so that each thread at work has one, up to `num_threads` of them and
-    the first. With 1, 2 and 8 threads that embeds 1.00, 1.08 and 1.09 times as many images a second
-    as a lock around a single interpreter (medians on two processors that others used too; 169 a
-    second at best), and of 10,000 answers to 8 threads none was wrong
+    Threads may share an embedder; each call gets the answer for its own images. A LiteRT
+    interpreter serves one thread at a time, so that each thread at work has one, up to
+    `num_threads` of them and the first. With 1, 2 and 8 threads that embeds 1.00, 1.08 and 1.09
+    times as many images a second as a lock around a single interpreter (medians on two processors
+    that others used too; 169 a second at best), and of 10,000 answers to 8 threads none was wrong
     (`python benchmarks/threads.py`). ONNX Runtime and SavedModels run the calls of all threads at
     once; a Keras model takes one call after another.
 
