@@ -308,7 +308,7 @@ def test_thresholds_of_the_card_decide_by_their_own_similarity(visit, server, ar
     said = text(page, "#explanation")
     assert said.startswith("Group-aware similarity ")
     assert "Threshold 1.000 for 1 false accept in 1,000, measured on 99,999 impostor pairs" in said
-    # One kind of score stands beside the threshold, and a FAR that rests on nine pairs is not there.
+    # One kind of score beside the threshold, and no FAR that rests on nine pairs.
     assert "Cosine" not in said
     assert page.locator("#far option").count() == 2
     assert text(page, "#origin") == "Measured on: made up"
