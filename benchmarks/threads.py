@@ -1,12 +1,14 @@
 """Threads that share an Embedder or a Gallery: wrong answers, and images a second.
 
-    python benchmarks/threads.py [MODEL …] [--calls 10000] [--seconds 3] [--json FILE]
+    python benchmarks/threads.py [MODEL …] [--calls 10000] [--rounds 15] [--json FILE]
 
 Each model (a preset, a model folder, a .tflite, .onnx or SavedModel; the bundled model by default)
 is called by 8 threads with batches of 1 to 4 images. An answer is wrong if an embedding differs by
 more than 1e-3 from the one that a single thread got. Then 1, 2 and 8 threads embed one image a
-call. For a .tflite, "one at a time" is the same with a lock around a single interpreter. The forms
-take turns, and the best of three rounds counts, since a busy machine only ever slows them down.
+call. For a .tflite, "one at a time" is the same with a lock around a single interpreter. The two
+forms take turns, a part of a second each. Of each the best round counts, since a busy machine only
+ever slows it down; "ratio" is the median of neighbouring rounds' ratios, which a busy machine
+changes less.
 
 The gallery has 20,000 people of 512 dimensions; its threads search it while one adds people.
 """
@@ -28,7 +30,7 @@ import numpy as np
 from gfkeras.inference import Embedder, Embeddings, Gallery
 from gfkeras.zoo import DEFAULT_PRESET
 
-THREADS, ROUNDS = (1, 2, 8), 3
+THREADS, SECONDS = (1, 2, 8), 0.5
 
 
 def run_threads(count: int, work: Callable[[int], None]) -> float:
@@ -63,8 +65,8 @@ def wrong_answers(embedder: Embedder, calls: int) -> int:
     return sum(wrong)
 
 
-def calls_a_second(call: Callable[[], object], threads: int, seconds: float) -> float:
-    counts, end = [0] * threads, time.perf_counter() + seconds
+def calls_a_second(call: Callable[[], object], threads: int) -> float:
+    counts, end = [0] * threads, time.perf_counter() + SECONDS
 
     def work(number: int) -> None:
         while time.perf_counter() < end:
@@ -75,18 +77,26 @@ def calls_a_second(call: Callable[[], object], threads: int, seconds: float) -> 
     return sum(counts) / taken
 
 
-def speeds(forms: dict[str, Callable[[], object]], seconds: float) -> dict[str, dict[int, float]]:
-    """Calls a second of each form, by the number of threads."""
-    best = {name: dict.fromkeys(THREADS, 0.0) for name in forms}
-    for _ in range(ROUNDS):
+def speeds(forms: dict[str, Callable[[], object]], rounds: int) -> dict[str, dict[int, float]]:
+    """Calls a second of each form by the number of threads, and the ratio of two forms."""
+    found = {
+        name: {threads: [calls_a_second(call, 1)] for threads in THREADS}
+        for name, call in forms.items()
+    }
+    for _ in range(rounds):
         for threads in THREADS:
             for name, call in forms.items():
-                found = calls_a_second(call, threads, seconds)
-                best[name][threads] = max(best[name][threads], found)
+                found[name][threads].append(calls_a_second(call, threads))
+    # The first is to warm up.
+    best = {name: {n: max(all_[1:]) for n, all_ in each.items()} for name, each in found.items()}
+    if len(forms) == 2:
+        one, other = found.values()
+        ratios = {n: np.divide(one[n][1:], other[n][1:]) for n in THREADS}
+        best["ratio"] = {n: float(np.median(each)) for n, each in ratios.items()}
     return best
 
 
-def of_a_model(model: str, calls: int, seconds: float) -> dict[str, object]:
+def of_a_model(model: str, calls: int, rounds: int) -> dict[str, object]:
     embedder = Embedder(model)
     image = np.random.default_rng(1).integers(0, 256, (1, 112, 112, 3)).astype(np.uint8)
     embedder(image)
@@ -99,10 +109,10 @@ def of_a_model(model: str, calls: int, seconds: float) -> dict[str, object]:
                 single(image)
 
         forms["one at a time"] = one_at_a_time
-    return {"wrong": wrong_answers(embedder, calls), "calls": calls} | speeds(forms, seconds)
+    return {"wrong": wrong_answers(embedder, calls), "calls": calls} | speeds(forms, rounds)
 
 
-def of_a_gallery(seconds: float, people: int = 20_000) -> dict[str, object]:
+def of_a_gallery(rounds: int, people: int = 20_000) -> dict[str, object]:
     rng = np.random.default_rng(0)
     rows = rng.standard_normal((people, 512)).astype(np.float32)
     gallery, probe = Gallery(), Embeddings(rows[7:8])
@@ -129,7 +139,7 @@ def of_a_gallery(seconds: float, people: int = 20_000) -> dict[str, object]:
 
     changing = threading.Thread(target=change)
     changing.start()
-    found = speeds({"shared": search, "one at a time": one_at_a_time}, seconds)
+    found = speeds({"shared": search, "one at a time": one_at_a_time}, rounds)
     stop.set()
     changing.join()
     return {"wrong": len(wrong)} | found
@@ -139,16 +149,17 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("models", nargs="*", default=[DEFAULT_PRESET])
     parser.add_argument("--calls", type=int, default=10_000)
-    parser.add_argument("--seconds", type=float, default=3.0)
+    parser.add_argument("--rounds", type=int, default=15)
     parser.add_argument("--json", type=Path)
     given = parser.parse_args()
-    results = {model: of_a_model(model, given.calls, given.seconds) for model in given.models}
-    results["gallery"] = of_a_gallery(given.seconds)
+    results = {model: of_a_model(model, given.calls, given.rounds) for model in given.models}
+    results["gallery"] = of_a_gallery(given.rounds)
     for name, found in results.items():
         print(name)
         for key, value in found.items():
             if isinstance(value, dict):
-                value = ", ".join(f"{n} threads {speed:.0f}/s" for n, speed in value.items())
+                form = "{:.2f}" if key == "ratio" else "{:.0f}/s"
+                value = ", ".join(f"{n} threads {form.format(v)}" for n, v in value.items())
             print(f"  {key}: {value}")
     if given.json is not None:
         given.json.write_text(json.dumps(results, indent=1) + "\n", encoding="utf-8")

@@ -119,8 +119,6 @@ class FaceEmbedder:
             raise ValueError(f"{path}: no such model")
         self.card = _read_card(path)
         self._runtime = Runtime(path, threads)
-        if not self.card and (inside := self._runtime.embedded_card()):
-            self.card = _parsed(inside, f"the card inside {path}")
         shape, names = list(self._runtime.input_shape), self._runtime.output_names
         if len(shape) != 4 or shape[1] != shape[2] or not shape[1] or shape[3] != 3:
             raise ValueError(f"{path} is not a face model: its input has the shape {shape}")
@@ -132,6 +130,8 @@ class FaceEmbedder:
                 raise ValueError(
                     f"{path} takes {shape} {self._runtime.input_dtype}, its card says {stated}"
                 )
+        if not self.card and (inside := self._runtime.embedded_card()):
+            self.card = _parsed(inside, f"the card inside {path}")
         self.batch_size, self.size = shape[:2]
         self.thresholds = _read_thresholds(path, self.card)
 
@@ -213,7 +213,7 @@ def threshold_at(
     is offered with `force` only.
     """
     names, impostor = {float(name): name for name in thresholds["at_far"]}, thresholds["impostor"]
-    offered = [value for value in names if force or value * impostor > 9.99999]
+    offered = [value for value in names if force or value * impostor >= 10 * (1 - 1e-9)]
     if far is None and offered:
         far = min((value for value in offered if value >= 1e-3), default=max(offered))
     nearest = max(names) if far is None else min(names, key=lambda value: abs(value - far))

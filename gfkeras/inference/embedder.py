@@ -34,6 +34,14 @@ class Embedder:
     faces of photos (`embed_photos`). An image of another size than the model's is no aligned face,
     and never squeezed. Every runtime gets RGB in 0…255: the model normalises.
 
+    Threads may share an embedder; each call gets the answer for its own images. A LiteRT
+    interpreter serves one thread at a time, so that each thread at work has one, up to
+    `num_threads` of them and the first. With 1, 2 and 8 threads that embeds 1.00, 1.08 and 1.09
+    times as many images a second as a lock around a single interpreter (medians on two processors
+    that others used too; 169 a second at best), and of 10,000 answers to 8 threads none was wrong
+    (`python benchmarks/threads.py`). ONNX Runtime and SavedModels run the calls of all threads at
+    once; a Keras model takes one call after another.
+
     Args:
         model_or_path: a `keras.Model`, a model folder, a SavedModel folder, a .tflite, .onnx,
             .keras or .h5 file, or the name of a preset. An artefact with a card beside it

@@ -97,6 +97,12 @@ CHOICES = {
     "no such far": ({}, {}, 1e-4, "refused"),
     "smallest that is offered": ({"impostor": 9_999}, None, None, 0.3),
     "ten false accepts": ({"impostor": 10_000}, None, None, 0.5),
+    "hardly ten": (
+        {"at_far": {"1e-6": 0.7, "1e-5": 0.6}, "impostor": 9_999_999},
+        None,
+        1e-6,
+        "refused",
+    ),
     "nine at this far": ({"impostor": 9_000}, None, 1e-3, "refused"),
     "too few for any": ({"impostor": 500}, None, None, "refused"),
     "below 1e-3 only": ({"at_far": {"1e-4": 0.6, "1e-5": 0.7}, "impostor": 10**7}, None, None, 0.6),

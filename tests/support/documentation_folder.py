@@ -18,9 +18,10 @@ import gfkeras
 from gfkeras.backbones import MobileFaceNet
 from gfkeras.cli import main
 from gfkeras.data.synthetic import synthetic_faces
+from gfkeras.evaluation import COSINE, Thresholds
 
 PEOPLE, EACH = 20, 4
-# 1,000 impostor pairs, so that thresholds for a FAR of 1e-3 can be measured.
+# 1,000 impostor pairs, so that thresholds for a FAR of 1e-2 can be measured.
 FOLDS, PAIRS = 10, 100
 RECIPE = {
     "model": {"embedding_dim": 16, "num_groups": 2, "shared_dim": "none", "group_dim": 16,
@@ -141,10 +142,11 @@ def make_folder(root: Path, models: Path) -> Path:
 def _make_models(root: Path, faces: np.ndarray) -> None:
     """MODEL with its thresholds, and what earlier pages leave for later ones."""
     small_groupface().save_to(root / "MODEL")
-    measured = ["--pairs", str(root / "pairs.txt"), "--bootstrap", "0"]
-    thresholds = ["--thresholds", str(root / "MODEL" / "thresholds.json")]
-    assert main(["evaluate", str(root / "MODEL"), "--data", str(root / "lfw"), *measured,
-                 *thresholds]) == 0  # fmt: skip
+    fingerprint = gfkeras.Embedder(root / "MODEL").fingerprint
+    # As if measured on many more pairs than these people have, for the FAR that pages name.
+    Thresholds(
+        COSINE, {"1e-1": 0.3, "1e-2": 0.5, "1e-3": 0.7}, 100_000, "made up", fingerprint
+    ).save(root / "MODEL" / "thresholds.json")
     shutil.copytree(root / "MODEL", root / "runs" / "first" / "best")
     artefact = root / "face.tflite"
     arguments = ["export", str(root / "MODEL"), "--format", "tflite", "--mode", "hard"]

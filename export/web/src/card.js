@@ -103,7 +103,8 @@ export function readThresholds(content, fingerprints) {
   if (content.model && !fingerprints.includes(content.model)) {
     throw new Error("The thresholds are those of another model.");
   }
-  const offered = points.filter(({ far }) => far * impostor > FEWEST_FALSE_ACCEPTS - 1e-5);
+  const fewest = FEWEST_FALSE_ACCEPTS * (1 - 1e-9);
+  const offered = points.filter(({ far }) => far * impostor >= fewest);
   if (!offered.length) {
     throw new Error(`The thresholds rest on ${impostor} impostor pairs only, which are too few.`);
   }
