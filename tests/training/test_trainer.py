@@ -13,7 +13,7 @@ from PIL import Image
 
 import gfkeras
 from gfkeras.data import FaceBatches, FaceFolder, Faces, IdentitySampler
-from gfkeras.training import Recipe, train
+from gfkeras.training import Recipe, run_folder, train
 
 
 def rows(path) -> list[dict]:
@@ -213,3 +213,37 @@ def test_out_must_not_be_a_file(tmp_path, tiny_faces, tiny_recipe):
     (tmp_path / "run").touch()
     with pytest.raises(ValueError, match="which is a file"):
         train(Recipe.parse(tiny_recipe), tiny_faces, tmp_path / "run", verbose=0)
+
+
+def test_images_of_another_size_are_told_of(recipe_tables, tmp_path):
+    for person in range(3):
+        (tmp_path / "faces" / f"p{person}").mkdir(parents=True)
+        for number, size in enumerate(((112, 112), (250, 250), (112, 112))):
+            Image.new("RGB", size).save(tmp_path / "faces" / f"p{person}" / f"{number}.png")
+    for resize, counts, said in (
+        (False, (6, 0, 3), "left out"),
+        (True, (9, 3, 0), "scaled to fit"),
+    ):
+        faces = FaceFolder(tmp_path / "faces").load(resize=resize)
+        assert (len(faces), faces.resized, len(faces.skipped)) == counts
+        (note,) = run_folder.notes_on_images(faces, None)
+        assert note.startswith("3 images")
+        assert said in note
+        assert "prepare --align" in note
+    # What a user sees who trains on photos.
+    for person in range(3):
+        for number in (0, 2):
+            (tmp_path / "faces" / f"p{person}" / f"{number}.png").unlink()
+    with pytest.raises(ValueError, match="250x250 pixels, not an aligned face of 112x112"):
+        train(Recipe.parse(recipe_tables), tmp_path / "faces", tmp_path / "run", verbose=0)
+
+
+def test_fit_without_labels_says_so(tiny_faces):
+    network = gfkeras.GroupFace(
+        gfkeras.backbones.MobileFaceNet(width=0.0625, bottlenecks=((1, 8, 1, 2),)),
+        embedding_dim=8, num_groups=2, shared_dim=None, group_dim=8,
+    )  # fmt: skip
+    model = gfkeras.FaceClassifier(network, gfkeras.heads.ArcFace(4))
+    model.compile("sgd")
+    with pytest.raises(ValueError, match="`y` must hold the label of each image"):
+        model.fit(tiny_faces.images[:4], batch_size=2, verbose=0)
