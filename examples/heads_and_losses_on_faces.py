@@ -103,7 +103,9 @@ def main() -> None:
     parser.add_argument("--holdout", type=int, default=10, help="people to verify on")
     parser.add_argument("--seeds", type=int, default=3)
     options = parser.parse_args()
-    trained_on, heldout = FaceFolder(options.data, min_images=2).load().split(options.holdout)
+    trained_on, heldout = (
+        FaceFolder(options.data, min_images=2).load(resize=True).split(options.holdout)
+    )
     print("| trained with | AUC | EER % |\n| --- | --- | --- |")
     rows = {"untrained": None, **parts(len(trained_on.identities))}
     teachers = [

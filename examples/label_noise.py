@@ -25,13 +25,13 @@ from typing import Any
 
 import numpy as np
 
-from gfkeras.data import FaceFolder
+from gfkeras.data import FaceFolder, read_image
 from gfkeras.data.folder import write_image_list
 from gfkeras.evaluation import PairList, all_pairs, evaluate_pairs, read_pairs
 from gfkeras.experiments.cleaning import clean, flip_labels, operating_curve
 from gfkeras.experiments.cleaning.recipes import with_same_updates
 from gfkeras.experiments.cleaning.sub_centers import automatic_angle
-from gfkeras.inference import Embedder
+from gfkeras.inference import Embedder, FileEmbeddings
 from gfkeras.training import Recipe, train
 
 ANGLES = np.arange(40.0, 111.0)
@@ -80,7 +80,13 @@ def pairs_of(faces: str, data: Path) -> PairList:
 
 def measure(model: Path, pairs: PairList) -> dict[str, float]:
     """Of pairs of people that were not trained on, in per cent."""
-    found = evaluate_pairs(Embedder(model).embed_files, pairs)
+    embedder = Embedder(model)
+
+    def embed(files: list[Path]) -> FileEmbeddings:
+        # ORL's faces are 92×112.
+        return embedder.embed_files(files, lambda file: read_image(file, resize=True))
+
+    found = evaluate_pairs(embed, pairs)
     return {"auc": 100 * found.auc, "eer": 100 * found.eer, "accuracy": 100 * found.accuracy}
 
 

@@ -15,6 +15,8 @@ from gfkeras.data import read_photo
 from gfkeras.inference import Embedder
 from gfkeras.tasks.compare import compare
 from gfkeras.tasks.embed import embed
+from gfkeras.tasks.enroll import enroll
+from gfkeras.tasks.search import search
 
 PEOPLE = ("Akhmed_Zakayev", "Abel_Pacheco", "Amber_Tamblyn")
 
@@ -88,6 +90,23 @@ def test_a_face_that_is_too_small_decides_nothing(photos, tmp_path, capfd):
     found = embed([first, small], tmp_path / "e.npz")
     assert list(found.too_small) == [str(small)]
     assert "too small" in found.notes[0]
+
+
+def test_galleries_tell_of_small_and_turned_faces(photos, tmp_path, capfd):
+    people = tmp_path / "people"
+    small = people / "small" / "1.png"
+    small.parent.mkdir(parents=True)
+    Image.fromarray(shrunk(photos[PEOPLE[1]][0], 22, (800, 600))).save(small)
+    Image.open(photos[PEOPLE[0]][0]).rotate(90).save(people / "turned.png")
+    gallery = str(tmp_path / "faces.gallery")
+    done = enroll(people, gallery)
+    assert list(done.to_json()["too_small"]) == [str(small)]
+    turned = search(people / "turned.png", gallery).to_json()["faces"][0]
+    assert (turned["rotated"], turned["too_small"]) == (90, False)
+    assert turned["matches"][0]["name"] == "turned"
+    assert search(read_photo(small), gallery).faces[0].too_small
+    assert main(["search", str(small), gallery]) == 0
+    assert "Too small" in capfd.readouterr().out
 
 
 def test_unaligned_photos_are_never_squeezed(photos, people, tmp_path, capfd):

@@ -21,7 +21,7 @@ def example():
 
 @pytest.fixture(scope="module")
 def orl(shared_data):
-    return FaceFolder(shared_data / "orl_faces").load().split(10)
+    return FaceFolder(shared_data / "orl_faces").load(resize=True).split(10)
 
 
 @pytest.fixture(scope="module")
