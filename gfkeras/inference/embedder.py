@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import os
 from collections.abc import Callable, Iterable, Sequence
@@ -99,7 +100,8 @@ class Embedder:
         if self.model is not None:
             from gfkeras.models.properties import model_fingerprint
 
-            return model_fingerprint(self.model)
+            with getattr(self._runtimes.main, "lock", contextlib.nullcontext()):
+                return model_fingerprint(self.model)
         if card.get("fingerprint") and self.precision in FLOAT_PRECISIONS:
             return str(card["fingerprint"])
         path = Path(os.fspath(self._source))  # type: ignore[arg-type]

@@ -2,6 +2,7 @@
 
 import dataclasses
 import errno
+import hashlib
 import json
 import os
 import re
@@ -40,7 +41,7 @@ class StepCheckpoints:
 
     Each is written under another name, flushed to the disk and renamed, so that neither a
     killed process nor a full disk leaves a part of one. `state.json` holds the hash of the
-    arrays and is read first: a file cut short or changed is found out.
+    arrays and its own, and is read first: a file cut short or changed is found out.
 
     Args:
         folder: made with the first of them.
@@ -67,6 +68,7 @@ class StepCheckpoints:
                     np.savez(file, **arrays)
                     _flush(file)
                 described = {"step": step, "sha256": sha256(temporary / ARRAYS_FILE)} | state
+                described["own_sha256"] = _digest(described)
                 with (temporary / STATE_FILE).open("w", encoding="utf-8") as text:
                     json.dump(described, text)
                     _flush(text)
@@ -118,6 +120,10 @@ class StepCheckpoints:
     def _read(folder: Path) -> Checkpoint:
         try:
             state = json.loads((folder / STATE_FILE).read_text(encoding="utf-8"))
+            own = state.pop("own_sha256", None)
+            # Checkpoints of earlier versions have none.
+            if own is not None and own != _digest(state):
+                raise DamagedCheckpoint(f"{STATE_FILE} is not what was written")
             step, digest = state.pop("step"), state.pop("sha256")
         except (OSError, ValueError, KeyError, AttributeError, TypeError) as error:
             raise DamagedCheckpoint(f"{STATE_FILE}: {error}") from error
@@ -136,6 +142,12 @@ class StepCheckpoints:
             return []
         found = [path for path in self.folder.iterdir() if _NAME.fullmatch(path.name)]
         return sorted(found, key=lambda path: path.name, reverse=True)
+
+
+def _digest(state: Mapping[str, Any]) -> str:
+    """SHA-256 of what JSON keeps of a state."""
+    kept = json.loads(json.dumps(state))
+    return hashlib.sha256(json.dumps(kept, sort_keys=True).encode()).hexdigest()
 
 
 def _flush(file: Any) -> None:

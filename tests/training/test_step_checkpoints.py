@@ -55,11 +55,18 @@ def cut_state(folder):
     path.write_bytes(path.read_bytes()[:-5])
 
 
+def change_state(folder):
+    path = folder / "state.json"
+    path.write_text(path.read_text().replace('"best": ', '"best": 1'))
+
+
 def empty_state(folder):
     (folder / "state.json").write_text(json.dumps([]))
 
 
-@pytest.mark.parametrize("damage", [cut, change, lose_arrays, lose_state, cut_state, empty_state])
+@pytest.mark.parametrize(
+    "damage", [cut, change, lose_arrays, lose_state, cut_state, change_state, empty_state]
+)
 def test_a_damaged_one_is_refused_and_the_one_before_it_used(checkpoints, damage):
     newest = checkpoints.newest()
     damage(newest)

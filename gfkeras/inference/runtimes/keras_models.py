@@ -22,6 +22,9 @@ class KerasModelRuntime:
 
     Keras makes its compiled function in the first call, and on JAX keeps a model's state in the
     model during each: two calls at once would mix them up.
+
+    Attributes:
+        lock: held by whoever reads the weights, which on JAX a call takes away meanwhile.
     """
 
     compiles = True
@@ -30,14 +33,14 @@ class KerasModelRuntime:
     def __init__(self, model: keras.Model):
         self.model = model
         with _LOCKS_CHANGE:
-            self._lock = _LOCKS.setdefault(model, threading.Lock())
+            self.lock = _LOCKS.setdefault(model, threading.Lock())
         shape = getattr(model, "input_shape", None)
         self.image_size, self.batch_size = image_input(
             shape if isinstance(shape, tuple) else None, f"`model` ({type(model).__name__})"
         )
 
     def run(self, images: np.ndarray) -> dict[str, np.ndarray]:
-        with self._lock:
+        with self.lock:
             result: dict[str, Any] = as_outputs(self.model.predict_on_batch(images))
         return {name: keras.ops.convert_to_numpy(value) for name, value in result.items()}
 
