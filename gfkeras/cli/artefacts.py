@@ -101,6 +101,8 @@ def verify_command(
     data: Annotated[Path, Option(help="Folder with one folder of images per person.")],
     limit: int = Option(200, min=1, help="How many images, evenly spread."),
     threads: options.Threads = None,
+    input_range: options.InputRange = None,
+    trust: options.Trust = False,
     json: options.Json = None,
 ) -> None:
     """Compare an artefact's embeddings with the model's, image by image.
@@ -109,7 +111,8 @@ def verify_command(
     """
     from gfkeras.tasks.verify import verify
 
-    result = verify(artefact, model, data, limit=limit, threads=threads)
+    opened = options.model_file(str(artefact), input_range, trust)
+    result = verify(opened, model, data, limit=limit, threads=threads)
     results = result.to_json()
     write_json(json, results)
     table(list(results.items()))
@@ -134,6 +137,7 @@ def bench_command(
     record: bool = Option(
         False, "--record", help="Write the latency into the artefact's card too."
     ),
+    trust: options.Trust = False,
     json: options.Json = None,
 ) -> None:
     """Measure latency, throughput and memory; of .tflite and .onnx files also each operator.
@@ -145,7 +149,8 @@ def bench_command(
     from gfkeras.tasks.bench import bench
 
     measured = bench(
-        model, counts, batch_size=batch_size, repeats=repeats, record=record,
+        options.model_file(model, None, trust),
+        counts, batch_size=batch_size, repeats=repeats, record=record,
         command=command_line(),
     )  # fmt: skip
     _print_bench(measured)

@@ -5,14 +5,14 @@ import os
 from pathlib import Path
 from typing import Any
 
-import h5py
 import keras
 
 from gfkeras import backbones
-from gfkeras.errors import by_name
+from gfkeras.errors import by_name, reading
 from gfkeras.files import KERAS_FILES
+from gfkeras.hdf5 import open_hdf5
 from gfkeras.models import GroupFace
-from gfkeras.saving import load_model
+from gfkeras.saving import check_weights, load_model
 from gfkeras.zoo.foreign import import_weights
 from gfkeras.zoo.preset_files import weights_path
 from gfkeras.zoo.registry import (
@@ -60,21 +60,20 @@ def load(name_or_folder: str | os.PathLike[str]) -> keras.Model:
 
 
 def _load_file(path: Path) -> keras.Model:
-    try:
+    check_weights(path)
+    with reading(path, "a model of gfkeras that model.save wrote", anything=True):
         if path.suffix == ".keras":
-            return keras.saving.load_model(path, compile=False)
-        return _load_hdf5(path)
-    except Exception as error:
-        # Damaged files fail anywhere in Keras, zipfile, JSON or HDF5.
-        reason = " ".join(str(error).split()) or repr(error)
-        raise ValueError(
-            f"{path} is damaged or not a model of gfkeras that model.save wrote: {reason[:200]}"
-        ) from error
+            model = keras.saving.load_model(path, compile=False)
+        else:
+            model = _load_hdf5(path)
+        if not isinstance(model, keras.Model):
+            raise ValueError(f"it holds a {type(model).__name__}")
+        return model
 
 
 def _load_hdf5(path: Path) -> keras.Model:
     # Keras' own reader takes arguments such as combine="add" for the names of functions.
-    with h5py.File(path) as file:
+    with open_hdf5(path) as file:
         description = json.loads(file.attrs["model_config"])
     classes: dict[str, Any] = {**backbones.BACKBONES, GroupFace.__name__: GroupFace}
     model = by_name("model", description["class_name"], classes).from_config(description["config"])
