@@ -114,8 +114,11 @@ def reading(path: Path, what: str, anything: bool = False) -> Iterator[None]:
     """
     try:
         yield
-    except (FileNotFoundError, PermissionError, IsADirectoryError, DownloadError):
-        raise
+    except (FileNotFoundError, PermissionError, IsADirectoryError, DownloadError) as error:
+        if not anything or isinstance(error, DownloadError) or not path.exists():
+            raise
+        # A folder that lacks a part.
+        raise unreadable(path, what, error) from error
     except ValueError as error:
         if str(path) in str(error):
             raise

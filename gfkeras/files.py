@@ -74,6 +74,15 @@ def write_json(path: str | os.PathLike[str], results: dict[str, Any]) -> None:
     write_text(path, json.dumps(json_values(results), indent=1) + "\n")
 
 
+def parsed_json(text: str | bytes) -> Any:
+    """The value of a JSON text that others wrote; every damage is a ValueError, as is a text
+    nested so deep that Python gives up."""
+    try:
+        return json.loads(text)
+    except RecursionError as error:
+        raise ValueError("its brackets are nested too deep") from error
+
+
 def json_values(value: Any) -> Any:
     """Returns a value as JSON can hold it: NaN and infinities become null, paths text."""
     if isinstance(value, dict):

@@ -8,7 +8,7 @@ from typing import Any
 
 from gfkeras.cards import tflite_metadata
 from gfkeras.errors import require, unreadable
-from gfkeras.files import replacing, sha256
+from gfkeras.files import parsed_json, replacing, sha256
 from gfkeras.version import __version__
 
 CARD_FORMAT = 1
@@ -75,7 +75,7 @@ def embedded_card(path: Path) -> dict[str, Any] | None:
     if text is None:
         return None
     try:
-        card = json.loads(text)
+        card = parsed_json(text)
         # What an embedder relies on.
         if not (isinstance(card["precision"], str) and "mode" in card and "format" in card):
             raise ValueError("precision, mode or format is not as expected")
@@ -118,7 +118,7 @@ def read_card(path: Path) -> dict[str, Any] | None:
     if not beside.is_file():
         return embedded_card(path)
     try:
-        card = json.loads(beside.read_text(encoding="utf-8"))
+        card = parsed_json(beside.read_text(encoding="utf-8"))
         hashes = card["sha256"]
         expected = hashes.items() if isinstance(hashes, dict) else [("", str(hashes))]
     except (ValueError, KeyError, TypeError) as error:

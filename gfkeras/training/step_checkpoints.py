@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from gfkeras.files import replacing, sha256
+from gfkeras.files import parsed_json, replacing, sha256
 
 STATE_FILE = "state.json"
 ARRAYS_FILE = "variables.npz"
@@ -117,7 +117,7 @@ class StepCheckpoints:
     @staticmethod
     def _read(folder: Path) -> Checkpoint:
         try:
-            state = json.loads((folder / STATE_FILE).read_text(encoding="utf-8"))
+            state = parsed_json((folder / STATE_FILE).read_text(encoding="utf-8"))
             step, digest = state.pop("step"), state.pop("sha256")
         except (OSError, ValueError, KeyError, AttributeError, TypeError) as error:
             raise DamagedCheckpoint(f"{STATE_FILE}: {error}") from error

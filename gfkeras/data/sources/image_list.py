@@ -73,7 +73,10 @@ class ImageListSource(FileSource):
         if header is None:
             raise listing.unexpected(self.file, 1, "a header with the column `path`", "no text")
         delimiter = "\t" if "\t" in header else ","
-        columns = self._columns(next(csv.reader([header], delimiter=delimiter)))
+        try:
+            columns = self._columns(next(csv.reader([header], delimiter=delimiter)))
+        except csv.Error as error:
+            raise listing.unexpected(self.file, 1, "a header in one line", error) from error
         rows = csv.reader(source, delimiter=delimiter, strict=True)
         while True:
             try:

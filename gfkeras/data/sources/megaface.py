@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Iterator
 from pathlib import Path
@@ -11,7 +10,7 @@ from typing import Any
 from gfkeras.data.sources import listing
 from gfkeras.data.sources.source import FileSource, Item, Refused
 from gfkeras.errors import one_of
-from gfkeras.files import PathLike
+from gfkeras.files import PathLike, parsed_json
 
 PARTS = ("facescrub", "megaface")
 FOLDERS = {
@@ -180,7 +179,7 @@ def _json_paths(file: Path) -> list[str]:
     if size > _MAX_JSON:
         raise ValueError(f"{file}: expected at most {_MAX_JSON} bytes. Received: {size}")
     try:
-        content = json.loads(file.read_bytes())
+        content = parsed_json(file.read_bytes())
     except (ValueError, RecursionError) as error:
         raise ValueError(f"{file}: expected JSON. Received: {error}") from error
     paths = content.get("path") if isinstance(content, dict) else None

@@ -18,7 +18,31 @@ GRAPH_FILE = "saved_model.pb"
 # TensorFlow marks an operator that does anything but compute. These keep variables, call
 # functions of the graph, check or draw.
 _STATEFUL = frozenset(
-    ["VarHandleOp", "ReadVariableOp", "AssignVariableOp", "AssignAddVariableOp", "AssignSubVariableOp", "VarIsInitializedOp", "DisableCopyOnRead", "ResourceGather", "ResourceGatherNd", "StatefulPartitionedCall", "While", "If", "Case", "Assert", "XlaCallModule", "RandomUniform", "RandomUniformInt", "RandomStandardNormal", "TruncatedNormal", "Multinomial", "RngReadAndSkip", "StatefulStandardNormalV2", "StatefulUniform"]
+    [
+        "VarHandleOp",
+        "ReadVariableOp",
+        "AssignVariableOp",
+        "AssignAddVariableOp",
+        "AssignSubVariableOp",
+        "VarIsInitializedOp",
+        "DisableCopyOnRead",
+        "ResourceGather",
+        "ResourceGatherNd",
+        "StatefulPartitionedCall",
+        "While",
+        "If",
+        "Case",
+        "Assert",
+        "XlaCallModule",
+        "RandomUniform",
+        "RandomUniformInt",
+        "RandomStandardNormal",
+        "TruncatedNormal",
+        "Multinomial",
+        "RngReadAndSkip",
+        "StatefulStandardNormalV2",
+        "StatefulUniform",
+    ]
 )
 # They are not marked, though they map a file, call Python or write where an attribute says.
 _OTHERS = ("ImmutableConst", "PyFunc", "EagerPyFunc", "Debug", "Copy", "_")
@@ -36,9 +60,11 @@ def check_operators(folder: Path) -> None:
         raise ValueError(f"{folder} is refused: its graph lies in several parts. {_HOW}")
     model = saved_model_pb2.SavedModel()
     model.ParseFromString((folder / GRAPH_FILE).read_bytes())
+    if not model.meta_graphs:
+        raise ValueError("it has no graph")
     if len(model.meta_graphs) != 1 or not model.meta_graphs[0].object_graph_def.nodes:
         raise ValueError(
-            f"{folder} is refused: it is of TensorFlow 1's format, or damaged, and runs operators "
+            f"{folder} is refused: it is of TensorFlow 1's format and runs operators "
             f"while it is loaded. {_HOW}"
         )
     graph = model.meta_graphs[0]
