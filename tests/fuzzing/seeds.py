@@ -149,8 +149,12 @@ def _pt(folder: Path) -> Iterable[bytes]:
 
 def _npz(folder: Path) -> Iterable[bytes]:
     rng = np.random.default_rng(0)
-    arrays = {"embedding": rng.normal(size=(3, 4)).astype("f4"), "path": np.array(["a", "b", "c"]),
-              "images": rng.integers(0, 255, (3, 4, 4, 3)).astype("u1"), "group": np.arange(3)}  # fmt: skip
+    arrays = {
+        "embedding": rng.normal(size=(3, 4)).astype("f4"),
+        "path": np.array(["a", "b", "c"]),
+        "images": rng.integers(0, 255, (3, 4, 4, 3)).astype("u1"),
+        "group": np.arange(3, dtype="i4"),
+    }
     for save in (np.savez, np.savez_compressed):
         file = io.BytesIO()
         save(file, **arrays)

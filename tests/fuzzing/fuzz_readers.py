@@ -1,6 +1,6 @@
 """Fuzzes the readers of files that users are sent: damaged copies of good files, again and again.
 
-    .venv/bin/python benchmarks/fuzz_readers.py [--minutes 10] [--corpus build/fuzzing] [READER…]
+    .venv/bin/python tests/fuzzing/fuzz_readers.py [--minutes 10] [--corpus build/fuzzing] [READER…]
 
 A reader may raise ValueError or OSError, which the command line prints in a line. Anything else
 counts as a crash: another exception, a signal, more than 1 GiB of memory, more than 20 seconds.
@@ -25,15 +25,17 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from _fuzz_seeds import READERS, Read, Reader
+from seeds import READERS, Read, Reader
 
 GIB = 1 << 30
 SECONDS = 20
 IN_A_ROW = 200
 EXPECTED = (ValueError, OSError)
 _NUMBERS = (0, 1, 0x7F, 0x80, 0xFF, 0x7FFF, 0xFFFF, 0x7FFFFFFF, 0x80000000, 0xFFFFFFFF, 1 << 40)
-_TOKENS = (b"nan", b"inf", b"-1", b"1e999", b"null", b"[]", b"{}", b'""', b"[" * 3000, b"../../x",
-           b"/etc/passwd", b"\x00", b"\xff\xfe", b"\xef\xbb\xbf", b"9" * 400, b"\r\n", b"\t", b'"')  # fmt: skip
+_TOKENS = (
+    b"nan", b"inf", b"-1", b"1e999", b"null", b"[]", b"{}", b'""', b"[" * 3000, b"../../x", b'"',
+    b"/etc/passwd", b"\x00", b"\xff\xfe", b"\xef\xbb\xbf", b"9" * 400, b"\r\n", b"\t",
+)  # fmt: skip
 
 
 def mutated(data: bytes, others: list[bytes], rng: np.random.Generator) -> bytes:
@@ -91,7 +93,7 @@ def run(
     """The child: some executions in a row, each told to the parent before and after."""
     # What is imported or compiled late is not what a file takes.
     path.write_bytes(seeds[-1])
-    with contextlib.suppress(*EXPECTED):
+    with contextlib.suppress(Exception):
         read(path)
     pages = int(Path("/proc/self/statm").read_text().split()[0])
     limit = pages * os.sysconf("SC_PAGESIZE") + GIB
