@@ -6,12 +6,14 @@ import json
 import math
 import os
 import warnings
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import keras
+from keras.src.backend.common import global_state
 
-from gfkeras.archives import open_archive, read_member
+from gfkeras.archives import open_archive, read_member, require_bounded
 from gfkeras.errors import reading
 from gfkeras.files import CONFIG_FILE, replacing, require_room, sha256
 from gfkeras.hdf5 import open_hdf5
@@ -141,10 +143,13 @@ def load_model(folder: str | os.PathLike[str]) -> keras.Model:
             f"{weights_path} is damaged: its SHA-256 is {digest}, expected {expected_hash}"
         )
     check_weights(weights_path)
+
+    def build() -> Any:
+        return keras.saving.deserialize_keras_object(config, safe_mode=True)
+
     with reading(config_path, "the description of a gfkeras model", anything=True):
-        model = keras.saving.deserialize_keras_object(config, safe_mode=True)
-        if not isinstance(model, keras.Model):
-            raise ValueError(f"its `model` is a {type(model).__name__}")
+        require_fitting(build, weights_path)
+        model = build()
     with reading(weights_path, "the weights of the model beside it", anything=True):
         model.load_weights(weights_path)
     return model
@@ -168,3 +173,20 @@ def check_weights(path: Path) -> None:
         contents = {name: read_member(archive, name) for name in _MEMBERS}
         with open_hdf5(path, io.BytesIO(contents[WEIGHTS_FILE])):
             return
+
+
+def require_fitting(build: Callable[[], Any], path: Path) -> None:
+    """Raises ValueError where `build` makes no model, or one that a file's weights cannot fill.
+
+    A description of some bytes can ask for layers of any size. Here they get no numbers.
+    """
+    try:
+        with keras.StatelessScope(initialize_variables=False):
+            made = build()
+    finally:
+        # Keras would fill what waits here when it next leaves such a scope.
+        global_state.set_global_attribute("uninitialized_variables", [])
+    if not isinstance(made, keras.Model):
+        raise ValueError(f"it describes a {type(made).__name__}, not a model")
+    numbers = sum(math.prod(variable.shape) for variable in made.variables)
+    require_bounded(path, 4 * numbers, path.stat().st_size)

@@ -8,11 +8,12 @@ from typing import Any
 import keras
 
 from gfkeras import backbones
+from gfkeras.archives import open_archive, read_member
 from gfkeras.errors import by_name, reading
-from gfkeras.files import KERAS_FILES
+from gfkeras.files import CONFIG_FILE, KERAS_FILES
 from gfkeras.hdf5 import open_hdf5
 from gfkeras.models import GroupFace
-from gfkeras.saving import check_weights, load_model
+from gfkeras.saving import check_weights, load_model, require_fitting
 from gfkeras.zoo.foreign import import_weights
 from gfkeras.zoo.preset_files import weights_path
 from gfkeras.zoo.registry import (
@@ -62,13 +63,13 @@ def load(name_or_folder: str | os.PathLike[str]) -> keras.Model:
 def _load_file(path: Path) -> keras.Model:
     check_weights(path)
     with reading(path, "a model of gfkeras that model.save wrote", anything=True):
-        if path.suffix == ".keras":
-            model = keras.saving.load_model(path, compile=False)
-        else:
-            model = _load_hdf5(path)
-        if not isinstance(model, keras.Model):
-            raise ValueError(f"it holds a {type(model).__name__}")
-        return model
+        if path.suffix != ".keras":
+            return _load_hdf5(path)
+        with open_archive(path) as archive:
+            config = json.loads(read_member(archive, CONFIG_FILE))
+        config.pop("compile_config", None)
+        require_fitting(lambda: keras.saving.deserialize_keras_object(config), path)
+        return keras.saving.load_model(path, compile=False)
 
 
 def _load_hdf5(path: Path) -> keras.Model:
@@ -76,7 +77,9 @@ def _load_hdf5(path: Path) -> keras.Model:
     with open_hdf5(path) as file:
         description = json.loads(file.attrs["model_config"])
     classes: dict[str, Any] = {**backbones.BACKBONES, GroupFace.__name__: GroupFace}
-    model = by_name("model", description["class_name"], classes).from_config(description["config"])
+    kind = by_name("model", description["class_name"], classes)
+    require_fitting(lambda: kind.from_config(description["config"]), path)
+    model = kind.from_config(description["config"])
     model.load_weights(path)
     return model
 

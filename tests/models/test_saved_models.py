@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import json
+import zipfile
 
+import h5py
 import keras
 import numpy as np
 import pytest
+from bounded import refusal
 from processes import start_python
 from small_networks import SMALL_BOTTLENECKS
 
@@ -69,6 +72,30 @@ def test_a_damaged_file_is_one_line(name, kept, files, tmp_path):
     ) as caught:
         gfkeras.load(tmp_path / name)
     assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("name", ["model.keras", "model.h5", "folder"])
+def test_a_network_too_large_for_its_weights_is_refused(name, files, model, tmp_path):
+    path = tmp_path / name
+    if name == "folder":
+        model.save_to(path)
+        config = path / "config.json"
+        text = config.read_text()
+        config.write_text(text.replace('"embedding_dim": 8', '"embedding_dim": 100000000'))
+    elif name == "model.keras":
+        with zipfile.ZipFile(files / name) as old, zipfile.ZipFile(path, "w") as new:
+            for member in old.namelist():
+                content = old.read(member)
+                new.writestr(member, content.replace(b'_dim": 8', b'_dim": 100000000'))
+    else:
+        path.write_bytes((files / name).read_bytes())
+        with h5py.File(path, "r+") as file:
+            text = file.attrs["model_config"]
+            file.attrs["model_config"] = text.replace('_dim": 8', '_dim": 100000000')
+    said = refusal(gfkeras.load, path)
+    assert "promise" in said
+    # Nothing of it is left to be made by the next model.
+    gfkeras.load(files / "model.keras")
 
 
 LOADS = """
