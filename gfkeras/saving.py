@@ -1,5 +1,6 @@
 """Models as folders: `config.json` beside `model.weights.h5`."""
 
+import copy
 import inspect
 import io
 import json
@@ -145,7 +146,8 @@ def load_model(folder: str | os.PathLike[str]) -> keras.Model:
     check_weights(weights_path)
 
     def build() -> Any:
-        return keras.saving.deserialize_keras_object(config, safe_mode=True)
+        # Keras takes a description apart while it reads it.
+        return keras.saving.deserialize_keras_object(copy.deepcopy(config), safe_mode=True)
 
     with reading(config_path, "the description of a gfkeras model", anything=True):
         require_fitting(build, weights_path)

@@ -22,6 +22,8 @@ ANY_RANGE = "any"
 InputRange = tuple[float, float] | Sequence[float] | str | None
 _CANDIDATES = ((0.0, 255.0), (0.0, 1.0), (-1.0, 1.0))
 _PEOPLE, _IMAGES = 4, 3
+# Of the best range's difference, what another one needs to be as likely.
+_LIKELY = 0.7
 
 
 @dataclass(frozen=True)
@@ -118,11 +120,14 @@ def _probed(runtime: Runtime) -> str:
         cosines = (embedding @ embedding.T)[np.triu_indices(len(labels), 1)]
         gap = float(cosines[same].mean() - cosines[~same].mean())
         found.append((gap, f"{low:g},{high:g}", float(cosines[~same].mean())))
+    found.sort(reverse=True)
     listed = "; ".join(f"{name}: {between:.2f}, {gap:+.2f}" for gap, name, between in found)
+    # Drawn faces rule out what is far off. They do not tell 0,1 from -1,1.
+    likely = " or ".join(name for gap, name, _ in found if gap >= _LIKELY * found[0][0])
     return (
         f"A probe with {_PEOPLE} drawn people, {_IMAGES} images each (mean cosine between people, "
-        f"and how much higher it is for images of one): {listed}. {max(found)[1]} tells them "
-        "apart best; mind that drawn faces only hint at it"
+        f"and how much higher it is for images of one): {listed}. Likely: {likely}; confirm it on "
+        "pairs of real faces"
     )
 
 

@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 
+from gfkeras.errors import reading
 from gfkeras.files import parsed_json, replacing, sha256
 
 STATE_FILE = "state.json"
@@ -125,9 +126,11 @@ class StepCheckpoints:
         try:
             if sha256(path) != digest:
                 raise DamagedCheckpoint(f"{ARRAYS_FILE} is not what was written, or cut short")
-            with np.load(path, allow_pickle=False) as stored:
+            with reading(path, "arrays"), np.load(path, allow_pickle=False) as stored:
                 return Checkpoint(folder, step, dict(stored), state)
-        except OSError as error:
+        except DamagedCheckpoint:
+            raise
+        except (OSError, ValueError) as error:
             raise DamagedCheckpoint(f"{ARRAYS_FILE}: {error}") from error
 
     def _found(self) -> list[Path]:

@@ -1,5 +1,6 @@
 """Models from the name of a preset, a folder or a file."""
 
+import copy
 import json
 import os
 from pathlib import Path
@@ -78,7 +79,7 @@ def _load_hdf5(path: Path) -> keras.Model:
         description = json.loads(file.attrs["model_config"])
     classes: dict[str, Any] = {**backbones.BACKBONES, GroupFace.__name__: GroupFace}
     kind = by_name("model", description["class_name"], classes)
-    require_fitting(lambda: kind.from_config(description["config"]), path)
+    require_fitting(lambda: kind.from_config(copy.deepcopy(description["config"])), path)
     model = kind.from_config(description["config"])
     model.load_weights(path)
     return model

@@ -129,7 +129,9 @@ def of_people(embedder: Embedder, folder: FaceFolder, names: Sequence[str]) -> S
 def of_templates(path: str | os.PathLike[str]) -> Subjects:
     """Open-set: embeddings (N, D) that somebody stored, in the .npz that `gfkeras embed` writes."""
     path = Path(path)
-    stored = read_npz(path, "an .npz with `embedding` (N, D)", ("embedding",), ("path",))
+    stored = read_npz(
+        path, "`embeddings`, an .npz with `embedding` (N, D)", ("embedding",), ("path",)
+    )
     embedding, paths = stored["embedding"], [str(p) for p in stored.get("path", np.array([])).flat]
     if embedding.ndim != 2 or embedding.dtype.kind not in "fiu":
         raise ValueError(
