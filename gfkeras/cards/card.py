@@ -9,6 +9,7 @@ from typing import Any
 from gfkeras.cards import tflite_metadata
 from gfkeras.errors import require, unreadable
 from gfkeras.files import parsed_json, replacing, sha256
+from gfkeras.onnx_files import load_onnx
 from gfkeras.version import __version__
 
 CARD_FORMAT = 1
@@ -95,12 +96,7 @@ def _embedded(path: Path) -> str | bytes | None:
             return tflite_metadata.metadata(path.read_bytes(), NAME)
         except ValueError as error:
             raise unreadable(path, "a TFLite model", error) from error
-    onnx: Any = require("onnx", "onnx")
-    try:
-        model = onnx.load_model(path, load_external_data=False)
-    # Of protobuf's own kind, which is an Exception.
-    except Exception as error:
-        raise unreadable(path, "an ONNX model", error) from error
+    model = load_onnx(path)
     # The last, for what is put in is put behind.
     found = [entry.value for entry in model.metadata_props if entry.key == NAME]
     return found[-1] if found else None

@@ -144,6 +144,12 @@ def _pt(folder: Path) -> Iterable[bytes]:
     yield legacy + f"(d{named}.".encode() + pickle.dumps(["0", "1"], 2) + storages
 
 
+def _safetensors(folder: Path) -> Iterable[bytes]:
+    from safetensors.numpy import save
+
+    yield save({"conv1.weight": np.zeros((4, 3, 3, 3), "f4"), "b": np.zeros(4, "f2")})
+
+
 # == Embeddings, galleries, recipes ================================================================
 
 
@@ -303,6 +309,8 @@ READERS = {
     "h5": Reader("model.h5", _keras(".h5"), _weights("keras")),
     "keras": Reader("model.keras", _keras(".keras"), _weights("keras")),
     "pt": Reader("model.pt", _pt, _weights("torch")),
+    "safetensors": Reader("model.safetensors", _safetensors, _weights("safetensors")),
+    "onnx_import": Reader("face.onnx", _onnx, _weights("onnx")),
     "npz": Reader("embeddings.npz", _npz, _read_npz),
     "onnx_card": Reader("face.onnx", _onnx, _read_card_inside),
     "tflite_card": Reader("face.tflite", _tflite, _read_card_inside),

@@ -153,14 +153,17 @@ def onnx_model(*nodes, initializers=(), inputs=("x",)):
     return buffer.getvalue()
 
 
-def test_onnx_weights_beside_the_file_are_not_followed(tmp_path):
+@pytest.mark.parametrize("location", ["/etc/passwd", "secret"])
+def test_onnx_weights_beside_the_file_are_not_followed(location, tmp_path, monkeypatch):
+    (tmp_path / "secret").write_bytes(bytes(4 * 64 * 27))
+    monkeypatch.chdir(tmp_path)
     onnx = pytest.importorskip("onnx")
     tensor = onnx.TensorProto(name="w", data_type=1, dims=[64, 3, 3, 3])
     tensor.data_location = onnx.TensorProto.EXTERNAL
-    tensor.external_data.add(key="location", value="/etc/passwd")
+    tensor.external_data.add(key="location", value=location)
     node = onnx.helper.make_node("Conv", ["x", "w"], ["y"])
     (tmp_path / "w.onnx").write_bytes(onnx_model(node, initializers=[tensor]))
-    with pytest.raises(ValueError, match=r"w\.onnx"):
+    with pytest.raises(ValueError, match=r"w\.onnx is refused: its tensor 'w' is in a file"):
         import_weights(tmp_path / "w.onnx")
 
 

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
 from gfkeras.backend import load_litert
 from gfkeras.errors import reading, require
 from gfkeras.inference.runtimes.runtime import flushed_denormals, image_input, named_outputs
+from gfkeras.onnx_files import load_onnx
 
 # So few images at once that what flows between two layers stays in a core's own cache; one by one,
 # the weights of a ResNet would be fetched for each.
@@ -126,7 +126,8 @@ class OnnxRuntime:
         options.intra_op_num_threads = num_threads
         # onnxruntime's exceptions share no base class but Exception.
         with reading(path, "an ONNX model", anything=True):
-            refuse_external_data(path)
+            # The session would open whatever files it names.
+            load_onnx(path)
             with flushed_denormals():
                 self._session = ort.InferenceSession(
                     str(path), options, providers=["CPUExecutionProvider"]
@@ -148,18 +149,3 @@ class OnnxRuntime:
         with flushed_denormals():
             outputs = self._session.run(None, {self._input: images})
         return dict(zip(self._names, outputs, strict=True))
-
-
-def refuse_external_data(path: Path) -> None:
-    """Raises ValueError for an .onnx file whose weights lie in other files, by any path."""
-    onnx = require("onnx", "onnx")
-    todo: list[Any] = [onnx.load_model(path, load_external_data=False)]
-    while todo:
-        message = todo.pop()
-        if isinstance(message, onnx.TensorProto):
-            if message.external_data or message.data_location == onnx.TensorProto.EXTERNAL:
-                raise ValueError(f"{path} is refused: its tensor {message.name!r} is in a file")
-            continue
-        for field, value in message.ListFields():
-            if field.message_type is not None:
-                todo += [value] if hasattr(value, "ListFields") else value
