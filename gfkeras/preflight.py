@@ -24,6 +24,7 @@ _MEMORY = 768 << 20
 _TIMES = 8
 # The child's exit status, beside 0 for a file that can be used.
 _REFUSED, _UNKNOWN = 3, 4
+_READY = b"ready\n"
 
 
 def check_in_child(function: str, path: Path, what: str) -> None:
@@ -63,7 +64,8 @@ def _tried(function: str, path: str, changed: int, size: int) -> str:
         )  # fmt: skip
     except subprocess.TimeoutExpired:
         return f"opening it takes more than {_SECONDS} seconds"
-    if child.returncode in (0, _UNKNOWN):
+    if child.returncode in (0, _UNKNOWN) or not child.stdout.startswith(_READY):
+        # One that did not begin says nothing of the file.
         return ""
     if child.returncode == _REFUSED:
         with contextlib.suppress(ValueError):
@@ -83,6 +85,7 @@ def _child() -> None:
     except ImportError:
         # The caller finds out by itself what is missing.
         os._exit(_UNKNOWN)
+    os.write(1, _READY)
     _limit(int(memory))
     try:
         run(path)
