@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import json
 import os
+import pickle
 import struct
 import zipfile
 import zlib
@@ -282,6 +283,17 @@ def test_a_pickle_cannot_change_how_the_next_is_read(poison, tmp_path):
     values = np.array([1.5, -2.0, 3.25, 0.5], "<f4")
     found = read_torch_state(pt(tmp_path, tensor_pickle((4,), (1,)), values.tobytes()))["w"]
     np.testing.assert_array_equal(found, values)
+
+
+def test_a_file_from_before_pytorch_1_6_is_read(tmp_path):
+    parts = [0x1950A86A20F9469CFC6C, 1001, {"little_endian": True}]
+    tensor = tensor_pickle((4,), (1,)).decode()[2:-1]
+    data = f"ccollections\nOrderedDict\n(tR{tensor}(dS'_metadata'\n(dsb."
+    values = np.array([1.5, -2.0, 3.25, 0.5], "<f4")
+    content = b"".join(pickle.dumps(part, 2) for part in parts) + data.encode()
+    content += pickle.dumps(["0"], 2) + struct.pack("<q", 4) + values.tobytes()
+    (tmp_path / "old.pt").write_bytes(content)
+    np.testing.assert_array_equal(read_torch_state(tmp_path / "old.pt")["w"], values)
 
 
 def test_attributes_of_a_state_dict_mean_nothing(tmp_path):

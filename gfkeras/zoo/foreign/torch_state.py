@@ -265,7 +265,7 @@ class _Scanner(_Unpickler):
 
     def find_class(self, module: str, name: str) -> Any:
         found = super().find_class(module, name)
-        return _Name(lambda *_: None) if type(found) is _Name else found
+        return _Name(lambda *_: None) if module == "torch._utils" else found
 
 
 def _key(key: Any) -> str | int:
