@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import difflib
+import functools
 import importlib
 import math
 import numbers
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from types import ModuleType
 from typing import Any, TypeVar
@@ -88,7 +90,62 @@ def unreadable(path: Path, what: str, error: BaseException | str) -> ValueError:
     """The error for an artefact that is truncated, garbage or not what its name says."""
     lines = str(error).strip().splitlines()
     reason = lines[0][:300] if lines else type(error).__name__
+    if isinstance(error, (ArithmeticError, AttributeError, LookupError, TypeError)):
+        # Their texts alone, such as a missing key, say nothing.
+        reason = f"{type(error).__name__}: {reason}"
     return ValueError(f"{path} cannot be read as {what}; it is damaged or not one: {reason}")
+
+
+@contextlib.contextmanager
+def reading(path: Path, what: str, anything: bool = False) -> Iterator[None]:
+    """Turns whatever a damaged file raises in the block into one ValueError that names the file.
+
+    Damage is noticed anywhere: by Python, NumPy, zlib, HDF5 or a pickle. A file that is missing or
+    may not be read keeps its OSError, and a missing package its ImportError.
+
+    Args:
+        path: the file or folder.
+        what: what it should be, with its article.
+        anything: turn every other exception too, for runtimes that raise kinds of their own.
+
+    Example:
+        with reading(path, "an .npz of embeddings"), zipfile.ZipFile(path) as archive:
+            ...
+    """
+    try:
+        yield
+    except (FileNotFoundError, PermissionError, IsADirectoryError, DownloadError) as error:
+        if not anything or isinstance(error, DownloadError) or not path.exists():
+            raise
+        # A folder that lacks a part.
+        raise unreadable(path, what, error) from error
+    except ValueError as error:
+        if str(path) in str(error):
+            raise
+        raise unreadable(path, what, error) from error
+    except ImportError:
+        raise
+    except Exception as error:
+        if not anything and not isinstance(error, _damage()):
+            raise
+        raise unreadable(path, what, error) from error
+
+
+@functools.cache
+def _damage() -> tuple[type[Exception], ...]:
+    """What readers raise at damaged content, beside ValueError."""
+    import lzma
+    import pickle
+    import struct
+    import tokenize
+    import zipfile
+    import zlib
+
+    return (
+        ArithmeticError, AssertionError, AttributeError, EOFError, LookupError, MemoryError,
+        OSError, RuntimeError, SyntaxError, TypeError, lzma.LZMAError, pickle.UnpicklingError,
+        struct.error, tokenize.TokenError, zipfile.BadZipFile, zipfile.LargeZipFile, zlib.error,
+    )  # fmt: skip
 
 
 class DownloadError(OSError):

@@ -118,6 +118,15 @@ def csv_file(path: PathLike, header: Sequence[str]) -> Iterator[Callable[[Iterab
         yield lambda row: writer.writerow(map(csv_cell, row))
 
 
+def parsed_json(text: str | bytes) -> Any:
+    """The value of a JSON text that others wrote; every damage is a ValueError, as is a text
+    nested so deep that Python gives up."""
+    try:
+        return json.loads(text)
+    except RecursionError as error:
+        raise ValueError("its brackets are nested too deep") from error
+
+
 def json_values(value: Any) -> Any:
     """Returns a value as JSON can hold it: NaN and infinities become null, paths text.
 

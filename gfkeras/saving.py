@@ -1,19 +1,28 @@
 """Models as folders: `config.json` beside `model.weights.h5`."""
 
+import copy
 import inspect
+import io
 import json
 import math
 import os
 import warnings
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import keras
+from keras.src.backend.common import global_state
 
+from gfkeras.archives import open_archive, read_member, require_bounded
+from gfkeras.errors import reading
 from gfkeras.files import CONFIG_FILE, replacing, require_room, sha256
+from gfkeras.hdf5 import open_hdf5
 from gfkeras.version import __version__
 
 WEIGHTS_FILE = "model.weights.h5"
+# The files in an archive that `keras.Model.save` writes.
+_MEMBERS = {"metadata.json", CONFIG_FILE, WEIGHTS_FILE}
 FORMAT = 1
 
 
@@ -113,15 +122,12 @@ def load_model(folder: str | os.PathLike[str]) -> keras.Model:
             f"`folder` must hold a model saved by save_to ({CONFIG_FILE} and {WEIGHTS_FILE}). "
             f"Received: folder={str(folder)!r}, which has no {CONFIG_FILE}"
         )
-    try:
+    with reading(config_path, "the description of a gfkeras model"):
         description = json.loads(config_path.read_text(encoding="utf-8"))
-        weights = description["weights"]
+        weights, version = description["weights"], description["format"]
         weights_path = folder / Path(weights["file"]).name
         expected_size, expected_hash = weights["size_bytes"], weights["sha256"]
         config = description["model"]
-        version = description["format"]
-    except (ValueError, KeyError, TypeError) as error:
-        raise ValueError(f"{config_path} is damaged or not a gfkeras model: {error!r}") from error
     if version != FORMAT:
         raise ValueError(
             f"{config_path} has format {version!r}, this gfkeras {__version__} reads {FORMAT}"
@@ -137,6 +143,52 @@ def load_model(folder: str | os.PathLike[str]) -> keras.Model:
         raise ValueError(
             f"{weights_path} is damaged: its SHA-256 is {digest}, expected {expected_hash}"
         )
-    model = keras.saving.deserialize_keras_object(config, safe_mode=True)
-    model.load_weights(weights_path)
+    check_weights(weights_path)
+
+    def build() -> Any:
+        # Keras takes a description apart while it reads it.
+        return keras.saving.deserialize_keras_object(copy.deepcopy(config), safe_mode=True)
+
+    with reading(config_path, "the description of a gfkeras model", anything=True):
+        require_fitting(build, weights_path)
+        model = build()
+    with reading(weights_path, "the weights of the model beside it", anything=True):
+        model.load_weights(weights_path)
     return model
+
+
+def check_weights(path: Path) -> None:
+    """Raises ValueError for a Keras file that others wrote and that is not safe to open.
+
+    That is an `.h5` or `.keras` file which names other files, or promises far more bytes than it
+    has. Keras then reads it.
+    """
+    if path.suffix != ".keras":
+        with reading(path, "an HDF5 file"), open_hdf5(path):
+            return
+    with reading(path, "a Keras file"), open_archive(path) as archive:
+        if extra := set(archive.namelist()) - _MEMBERS:
+            raise ValueError(
+                f"{path} is refused: a network of images has no {min(extra)!r} beside "
+                f"{', '.join(sorted(_MEMBERS))}"
+            )
+        contents = {name: read_member(archive, name) for name in _MEMBERS}
+        with open_hdf5(path, io.BytesIO(contents[WEIGHTS_FILE])):
+            return
+
+
+def require_fitting(build: Callable[[], Any], path: Path) -> None:
+    """Raises ValueError where `build` makes no model, or one that a file's weights cannot fill.
+
+    A description of some bytes can ask for layers of any size. Here they get no numbers.
+    """
+    try:
+        with keras.StatelessScope(initialize_variables=False):
+            made = build()
+    finally:
+        # Keras would fill what waits here when it next leaves such a scope.
+        global_state.set_global_attribute("uninitialized_variables", [])
+    if not isinstance(made, keras.Model):
+        raise ValueError(f"it describes a {type(made).__name__}, not a model")
+    numbers = sum(math.prod(variable.shape) for variable in made.variables)
+    require_bounded(path, 4 * numbers, path.stat().st_size)

@@ -40,6 +40,8 @@ def toml_values(path: Path) -> dict[str, Any]:
         raise ValueError(f"{path} cannot be read: {error.strerror or error}") from error
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise ValueError(f"{path} is not valid TOML: {error}") from error
+    except RecursionError as error:
+        raise ValueError(f"{path} is nested too deep") from error
 
 
 def readable(error: ValidationError, file: type[BaseModel], what: str = "recipe") -> str:

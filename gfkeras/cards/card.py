@@ -8,7 +8,8 @@ from typing import Any
 
 from gfkeras.cards import tflite_metadata
 from gfkeras.errors import require, unreadable
-from gfkeras.files import json_values, replacing, sha256
+from gfkeras.files import json_values, parsed_json, replacing, sha256
+from gfkeras.onnx_files import load_onnx
 from gfkeras.version import __version__
 
 CARD_FORMAT = 1
@@ -76,7 +77,7 @@ def embedded_card(path: Path) -> dict[str, Any] | None:
     if text is None:
         return None
     try:
-        card = json.loads(text)
+        card = parsed_json(text)
         # What an embedder relies on.
         if not (isinstance(card["precision"], str) and "mode" in card and "format" in card):
             raise ValueError("precision, mode or format is not as expected")
@@ -96,12 +97,7 @@ def _embedded(path: Path) -> str | bytes | None:
             return tflite_metadata.metadata(path.read_bytes(), NAME)
         except ValueError as error:
             raise unreadable(path, "a TFLite model", error) from error
-    onnx: Any = require("onnx", "onnx")
-    try:
-        model = onnx.load_model(path, load_external_data=False)
-    # Of protobuf's own kind, which is an Exception.
-    except Exception as error:
-        raise unreadable(path, "an ONNX model", error) from error
+    model = load_onnx(path)
     # The last, for what is put in is put behind.
     found = [entry.value for entry in model.metadata_props if entry.key == NAME]
     return found[-1] if found else None
@@ -119,7 +115,7 @@ def read_card(path: Path) -> dict[str, Any] | None:
     if not beside.is_file():
         return embedded_card(path)
     try:
-        card = json.loads(beside.read_text(encoding="utf-8"))
+        card = parsed_json(beside.read_text(encoding="utf-8"))
         hashes = card["sha256"]
         expected = hashes.items() if isinstance(hashes, dict) else [("", str(hashes))]
     except (ValueError, KeyError, TypeError) as error:

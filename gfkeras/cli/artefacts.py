@@ -100,6 +100,8 @@ def verify_command(
     data: Annotated[Path, Option(help="Folder with one folder of images per person.")],
     limit: int = Option(200, min=1, help="How many images, evenly spread."),
     threads: options.Threads = None,
+    input_range: options.InputRange = None,
+    trust: options.Trust = False,
     json: options.Json = None,
 ) -> None:
     """Compare an artefact's embeddings with the model's, image by image.
@@ -108,7 +110,8 @@ def verify_command(
     """
     from gfkeras.tasks.verify import verify
 
-    result = verify(artefact, model, data, limit=limit, threads=threads)
+    opened = options.model_file(str(artefact), input_range, trust)
+    result = verify(opened, model, data, limit=limit, threads=threads)
     write_json(json, result.to_json())
     table([*result.parity.to_json().items(), ("skipped", len(result.skipped))])
     list_skipped(result.skipped)
@@ -133,6 +136,7 @@ def bench_command(
     record: bool = Option(
         False, "--record", help="Write the latency into the artefact's card too."
     ),
+    trust: options.Trust = False,
     json: options.Json = None,
 ) -> None:
     """Measure latency, throughput and memory; of .tflite and .onnx files also each operator.
@@ -144,7 +148,8 @@ def bench_command(
     from gfkeras.tasks.bench import bench
 
     measured = bench(
-        model, counts, batch_size=batch_size, repeats=repeats, record=record,
+        options.model_file(model, None, trust),
+        counts, batch_size=batch_size, repeats=repeats, record=record,
         command=command_line(),
     )  # fmt: skip
     _print_bench(measured)

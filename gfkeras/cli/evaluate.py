@@ -93,6 +93,8 @@ def command(
     threads: options.Threads = None,
     batch_size: int | None = Option(None, min=1, help="Images embedded at once."),
     seed: int = Option(0, help="Of drawn pairs and of folds."),
+    input_range: options.InputRange = None,
+    trust: options.Trust = False,
     json: options.Json = None,
 ) -> None:
     """Measure a model by one of the field's protocols.
@@ -108,7 +110,8 @@ def command(
 
     with stages() as progress:
         found = evaluate(
-            model, data, protocol=protocol, pairs=pairs, identities=identities, subset=subset,
+            options.model_file(model, input_range, trust),
+            data, protocol=protocol, pairs=pairs, identities=identities, subset=subset,
             task=task, max_frames=max_frames, distractors=distractors, refined=refined, flip=flip,
             similarity=options.make_similarity(group_aware, beta, gamma, distance), tune=tune,
             tune_data=tune_data, study=study, at=options.numbers("at", at), fit_data=fit_data,

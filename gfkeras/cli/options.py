@@ -11,6 +11,7 @@ from gfkeras.tasks import photo_files
 
 if TYPE_CHECKING:
     from gfkeras.evaluation import Similarity
+    from gfkeras.inference.foreign_artefacts import ModelFile
 
 # Results and progress.
 Json = Annotated[
@@ -26,6 +27,16 @@ ModelArgument = Annotated[
     ),
 ]
 Model = Annotated[str, Option(metavar="MODEL", help="A preset, a model folder or an artefact.")]
+InputRange = Annotated[
+    str | None,
+    Option(
+        metavar="LOW,HIGH",
+        help="Of an artefact without a card: the numbers that it takes for 0 and 255, as in -1,1.",
+    ),
+]
+Trust = Annotated[
+    bool, Option("--trust", help="Open a SavedModel whose graph can read and write files.")
+]
 Threads = Annotated[
     int | None, Option(min=1, help="Threads of the runtime; its own choice by default.")
 ]
@@ -143,6 +154,22 @@ def numbers(name: str, text: str | None, least: int = 1) -> list[int] | None:
             f"1,2,4. Received: {name}={text!r}"
         )
     return [int(part) for part in parts]
+
+
+def model_file(model: str, input_range: str | None, trust: bool) -> str | ModelFile:
+    """A model as tasks take it, with what --input-range and --trust say of it.
+
+    Raises:
+        ValueError: for a range that is not two numbers with a comma between.
+    """
+    if input_range is None and not trust:
+        return model
+    from gfkeras.inference.foreign_artefacts import ModelFile, check_range
+
+    if input_range is None:
+        return ModelFile(model, trust=trust)
+    parts = [part for part in input_range.replace(",", " ").split() if part]
+    return ModelFile(model, check_range(parts), trust)
 
 
 def make_similarity(

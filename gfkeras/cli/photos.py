@@ -37,6 +37,8 @@ def compare_command(
     face: options.PhotoFace = None,
     flip: options.Flip = False,
     threads: options.Threads = None,
+    input_range: options.InputRange = None,
+    trust: options.Trust = False,
     json: options.Json = None,
 ) -> None:
     """Compare the faces of two photos.
@@ -47,9 +49,10 @@ def compare_command(
     from gfkeras.tasks.compare import compare
 
     found = compare(
-        first, second, model, far=far, thresholds=thresholds, threshold=threshold,
-        force=force, similarity=options.chosen_similarity(group_aware, beta, gamma),
-        aligned=aligned, detector=detector, face=face, flip=flip, threads=threads,
+        first, second, options.model_file(model, input_range, trust),
+        far=far, thresholds=thresholds, threshold=threshold, force=force,
+        similarity=options.chosen_similarity(group_aware, beta, gamma), aligned=aligned,
+        detector=detector, face=face, flip=flip, threads=threads,
     )  # fmt: skip
     table(_rows_compare(found))
     for line in found.unsure_faces:
@@ -91,6 +94,8 @@ def embed_command(
     flip: options.Flip = False,
     threads: options.Threads = None,
     batch_size: int | None = Option(None, min=1, help="Images embedded at once."),
+    input_range: options.InputRange = None,
+    trust: options.Trust = False,
     json: options.Json = None,
 ) -> None:
     """Embed the faces of photos into an .npz file.
@@ -104,7 +109,8 @@ def embed_command(
     from gfkeras.tasks.embed import embed
 
     found = embed(
-        sources, out, model, aligned=aligned, detector=detector, face=face, flip=flip,
+        sources, out, options.model_file(model, input_range, trust),
+        aligned=aligned, detector=detector, face=face, flip=flip,
         threads=threads, batch_size=batch_size,
     )  # fmt: skip
     count, width = found.embedding.shape
@@ -140,6 +146,8 @@ def enroll_command(
     flip: options.Flip = False,
     threads: options.Threads = None,
     quiet: options.Quiet = False,
+    input_range: options.InputRange = None,
+    trust: options.Trust = False,
     json: options.Json = None,
 ) -> None:
     """Enrol people in a gallery from their photos.
@@ -153,7 +161,8 @@ def enroll_command(
 
     with stages(quiet) as progress:
         done = enroll(
-            photos, gallery, model, update=update, storage=storage, token=token, aligned=aligned,
+            photos, gallery, options.model_file(model, input_range, trust),
+            update=update, storage=storage, token=token, aligned=aligned,
             detector=detector, face=face, flip=flip, threads=threads, progress=progress,
         )  # fmt: skip
     table([
@@ -194,6 +203,8 @@ def search_command(
     face: str | None = Option(None, help="all (default), largest or central: which faces."),
     flip: options.Flip = False,
     threads: options.Threads = None,
+    input_range: options.InputRange = None,
+    trust: options.Trust = False,
     json: options.Json = None,
 ) -> None:
     """Find the people of a photo in a gallery, exactly.
@@ -206,8 +217,9 @@ def search_command(
     if picture is not None and aligned:
         raise ValueError("`picture` shows where faces are in a photo: leave out --aligned.")
     found = search(
-        photo, gallery, model, top=k, far=far, thresholds=thresholds, threshold=threshold,
-        force=force, similarity=options.chosen_similarity(group_aware, beta, gamma), token=token,
+        photo, gallery, options.model_file(model, input_range, trust),
+        top=k, far=far, thresholds=thresholds, threshold=threshold, force=force,
+        similarity=options.chosen_similarity(group_aware, beta, gamma), token=token,
         aligned=aligned, detector=detector, face=face, flip=flip, threads=threads,
     )  # fmt: skip
     for number, each in enumerate(found.faces, start=1):
@@ -262,6 +274,8 @@ def cluster_command(
     flip: options.Flip = False,
     threads: options.Threads = None,
     quiet: options.Quiet = False,
+    input_range: options.InputRange = None,
+    trust: options.Trust = False,
     json: options.Json = None,
 ) -> None:
     """Sort unlabelled photos by the people in them.
@@ -274,9 +288,10 @@ def cluster_command(
 
     with stages(quiet) as progress:
         found = cluster(
-            sources, out, model, method=method, threshold=threshold, far=far, thresholds=thresholds,
-            force=force, min_faces=min_faces, min_size=min_size, aligned=aligned,
-            detector=detector, flip=flip, threads=threads, progress=progress,
+            sources, out, options.model_file(model, input_range, trust),
+            method=method, threshold=threshold, far=far, thresholds=thresholds, force=force,
+            min_faces=min_faces, min_size=min_size, aligned=aligned, detector=detector, flip=flip,
+            threads=threads, progress=progress,
         )  # fmt: skip
     table(_rows_cluster(found))
     list_skipped(found.skipped)

@@ -58,6 +58,8 @@ def tsne_command(
     face: options.Face = None,
     threads: options.Threads = None,
     seed: SeedOption = 0,
+    input_range: options.InputRange = None,
+    trust: options.Trust = False,
     json: options.Json = None,
 ) -> None:
     """Draw the embeddings of some people by t-SNE: v beside v̄, and a baseline beside both.
@@ -70,7 +72,8 @@ def tsne_command(
 
     with stages() as progress:
         drawn = plot.tsne(
-            model, data, out, identities=_people(identities, names), people=people,
+            options.model_file(model, input_range, trust),
+            data, out, identities=_people(identities, names), people=people,
             baseline=baseline, max_images=max_images, perplexity=perplexity, anonymous=anonymous,
             align=align, detector=detector, face=face, threads=threads, seed=seed,
             progress=progress,
@@ -143,6 +146,8 @@ def sheet_command(
     face: options.Face = None,
     threads: options.Threads = None,
     seed: SeedOption = 0,
+    input_range: options.InputRange = None,
+    trust: options.Trust = False,
     json: options.Json = None,
 ) -> None:
     """Draw faces of each group, a row for each, a person once in a row where that is possible.
@@ -153,7 +158,8 @@ def sheet_command(
 
     with stages() as progress:
         drawn = plot.sheet(
-            model, data, out, identities=_people(identities, names), limit=limit,
+            options.model_file(model, input_range, trust),
+            data, out, identities=_people(identities, names), limit=limit,
             faces_shown=faces_shown, order=order, align=align, detector=detector, face=face,
             threads=threads, seed=seed, progress=progress,
         )  # fmt: skip
@@ -195,6 +201,8 @@ def angles_command(
     detector: options.Detector = None,
     face: options.Face = None,
     threads: options.Threads = None,
+    input_range: options.InputRange = None,
+    trust: options.Trust = False,
     json: options.Json = None,
 ) -> None:
     """Draw the angles of genuine and of impostor pairs, and the thresholds between them."""
@@ -202,7 +210,8 @@ def angles_command(
 
     with stages() as progress:
         drawn = plot.angles(
-            model, data, pairs, out, far=far, flip=flip, align=align, detector=detector, face=face,
+            options.model_file(model, input_range, trust),
+            data, pairs, out, far=far, flip=flip, align=align, detector=detector, face=face,
             threads=threads, progress=progress,
         )  # fmt: skip
     _report(drawn, json, list_files=False)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import json
 import tarfile
 from collections.abc import Callable
 from pathlib import Path
@@ -15,7 +14,7 @@ from PIL import Image
 
 from gfkeras.downloads import DownloadError, cache_folder, fetch_file
 from gfkeras.errors import by_name, require
-from gfkeras.files import PathLike, replacing, write_json
+from gfkeras.files import PathLike, parsed_json, replacing, write_json
 
 _NOTE = "fetched.json"
 # YuNet is no data set, but what aligning photos needs.
@@ -178,6 +177,6 @@ def _make(data_set: DataSet, archives: Path, target: Path, note: dict[str, Any])
 def _holds(folder: Path, note: dict[str, Any]) -> bool:
     """Whether a folder is the result of an earlier call for the same files."""
     try:
-        return bool(json.loads((folder / _NOTE).read_text(encoding="utf-8")) == note)
+        return bool(parsed_json((folder / _NOTE).read_text(encoding="utf-8")) == note)
     except (OSError, ValueError):
         return False

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import numbers
 import os
 from collections.abc import Sequence
@@ -13,7 +12,7 @@ from typing import Any
 from gfkeras.evaluation.intervals import Interval, share_interval
 from gfkeras.evaluation.metrics import FARS, Roc, far_name, operating_points
 from gfkeras.evaluation.similarity import COSINE, Similarity
-from gfkeras.files import write_json
+from gfkeras.files import parsed_json, write_json
 
 _VERSION = 1
 # False accepts that are expected among the pairs of a FAR: of fewer the FAR says little, since by
@@ -173,8 +172,8 @@ class Thresholds:
     def load(cls, path: str | os.PathLike[str]) -> Thresholds:
         """Reads a file that `save` wrote; ValueError if it is missing or holds something else."""
         try:
-            content = json.loads(Path(path).read_text(encoding="utf-8"))
-        except (OSError, ValueError, RecursionError) as error:
+            content = parsed_json(Path(path).read_text(encoding="utf-8-sig"))
+        except (OSError, ValueError) as error:
             raise _not_thresholds(os.fspath(path), error) from error
         return cls.from_json(content, os.fspath(path))
 

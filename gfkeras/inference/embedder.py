@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import functools
+import hashlib
 import os
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
@@ -18,6 +19,7 @@ from gfkeras.data.photos import Photo, list_photos
 from gfkeras.errors import positive_int
 from gfkeras.files import sha256, tree_sha256
 from gfkeras.inference.embeddings import Embeddings, FileEmbeddings
+from gfkeras.inference.foreign_artefacts import InputRange, InputScaling, ModelFile
 from gfkeras.inference.open_model import open_model
 from gfkeras.inference.photos import PhotoFaces, aligner_for, embed_photos, names_of
 from gfkeras.inference.pipeline import Loaded, Result, Runtimes
@@ -54,6 +56,10 @@ class Embedder:
         num_threads: that work at once, on one batch, or in LiteRT on a batch each; all usable
             processors by default. TensorFlow's own pools belong to the process
             (`tf.config.threading`), and are left as they are.
+        input_range: of a .tflite or .onnx file or a SavedModel without a card, which it needs: the
+            numbers that the network takes for 0 and 255, such as (-1, 1), (0, 1) or (0, 255).
+        trust: open a SavedModel whose graph has operators that read or write files, as TensorFlow
+            lets it whenever it is loaded or run. It is refused otherwise.
 
     Attributes:
         card: the artefact's card, or None.
@@ -75,14 +81,19 @@ class Embedder:
         flip: bool = False,
         batch_size: int | None = None,
         num_threads: int | None = None,
+        input_range: InputRange = None,
+        trust: bool = False,
     ):
+        if isinstance(model_or_path, ModelFile):
+            input_range = model_or_path.input_range if input_range is None else input_range
+            trust = trust or model_or_path.trust
         self.flip = bool(flip)
         if num_threads is not None:
             positive_int("num_threads", num_threads)
         self.num_threads = num_threads or usable_processors()
         if batch_size is not None:
             positive_int("batch_size", batch_size)
-        runtime, self.card = open_model(model_or_path, self.num_threads)
+        runtime, self.card = open_model(model_or_path, self.num_threads, input_range, trust)
         self._runtimes = Runtimes(runtime, self.num_threads)
         self._fixed = runtime.batch_size
         self.batch_size = self._fixed or batch_size or runtime.good_batch
@@ -105,7 +116,12 @@ class Embedder:
         if card.get("fingerprint") and self.precision in FLOAT_PRECISIONS:
             return str(card["fingerprint"])
         path = Path(os.fspath(self._source))  # type: ignore[arg-type]
-        return tree_sha256(path) if path.is_dir() else sha256(path)
+        digest = tree_sha256(path) if path.is_dir() else sha256(path)
+        main = self._runtimes.main
+        if isinstance(main, InputScaling):
+            # Fed with other numbers, the same file gives other embeddings.
+            return hashlib.sha256(f"{digest} {main.low} {main.high}".encode()).hexdigest()
+        return digest
 
     @property
     def model(self) -> keras.Model | None:

@@ -10,7 +10,9 @@ from typing import TYPE_CHECKING, Any
 from gfkeras.backend import load_keras
 from gfkeras.cards import read_card
 from gfkeras.files import CONFIG_FILE, KERAS_FILES
+from gfkeras.inference.foreign_artefacts import ANY_RANGE, InputRange, scaled, try_runtime
 from gfkeras.inference.runtimes import LiteRTRuntime, OnnxRuntime, Runtime
+from gfkeras.preflight import check_in_child
 
 if TYPE_CHECKING:
     import keras
@@ -22,19 +24,31 @@ ACCEPTED = (
 
 
 def open_model(
-    source: keras.Model | str | os.PathLike[str], num_threads: int
+    source: keras.Model | str | os.PathLike[str],
+    num_threads: int,
+    input_range: InputRange = None,
+    trust: bool = False,
 ) -> tuple[Runtime, dict[str, Any] | None]:
     """A runtime for a model in any form, and its card where an artefact has one."""
     if not isinstance(source, (str, os.PathLike)):
         return _open_object(source), None
     path = Path(source)
-    if path.is_dir():
-        return _open_folder(path, source)
     suffix = path.suffix.lower()
     if path.is_file() and suffix in (".tflite", ".onnx"):
         card = read_card(path)
+        what = f"{'a TFLite' if suffix == '.tflite' else 'an ONNX'} model"
+        check_in_child(try_runtime, path, what)
         kind = LiteRTRuntime if suffix == ".tflite" else OnnxRuntime
-        return kind(path, num_threads), card
+        return scaled(kind(path, num_threads), path, card, input_range), card
+    if (path / "saved_model.pb").is_file() and not (path / CONFIG_FILE).is_file():
+        return _open_saved_model(path, input_range, trust)
+    if input_range not in (None, ANY_RANGE):
+        raise ValueError(
+            "`input_range` is for a .tflite or .onnx file, or a SavedModel, without a card. "
+            f"Received: input_range={input_range!r} for {str(source)!r}"
+        )
+    if path.is_dir():
+        return _open_folder(path, source)
     if path.is_file() and suffix in KERAS_FILES:
         load_keras()
         from gfkeras.zoo.loading import load
@@ -75,17 +89,21 @@ def _open_folder(path: Path, source: Any) -> tuple[Runtime, dict[str, Any] | Non
         from gfkeras.saving import load_model
 
         return KerasModelRuntime(load_model(path)), None
-    if (path / "saved_model.pb").is_file():
-        # Checked before anything of it is loaded.
-        card = read_card(path)
-        load_keras()
-        from gfkeras.inference.runtimes import SavedModelRuntime
-
-        return SavedModelRuntime(path), card
     raise ValueError(
         f"`model_or_path` must be {ACCEPTED}. Received: {str(source)!r}, a folder with neither "
         f"{CONFIG_FILE} nor saved_model.pb"
     )
+
+
+def _open_saved_model(
+    path: Path, input_range: InputRange, trust: bool
+) -> tuple[Runtime, dict[str, Any] | None]:
+    # Checked before anything of it is loaded.
+    card = read_card(path)
+    load_keras()
+    from gfkeras.inference.runtimes import SavedModelRuntime
+
+    return scaled(SavedModelRuntime(path, trust), path, card, input_range), card
 
 
 def _open_preset(name: str, num_threads: int) -> tuple[Runtime, dict[str, Any] | None]:

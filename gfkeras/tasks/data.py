@@ -9,8 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
+from gfkeras.archives import read_npz
 from gfkeras.data import RecordSet, fetching
 from gfkeras.data.records import Manifest, selection
 from gfkeras.data.records.manifest import MANIFEST_FILE
@@ -198,13 +197,14 @@ def check(records: PathLike) -> Checked:
 
 
 def _suspects(embeddings: Path, duplicate_cosine: float) -> Suspects:
-    try:
-        with np.load(embeddings, allow_pickle=False) as stored:
-            embedding, paths = stored["embedding"], [Path(str(path)) for path in stored["path"]]
-    except (OSError, ValueError, KeyError) as error:
+    stored = read_npz(
+        embeddings, "an .npz of `gfkeras embed` (`embeddings`)", ("embedding", "path")
+    )
+    embedding, paths = stored["embedding"], [Path(str(path)) for path in stored["path"].ravel()]
+    if embedding.ndim != 2 or embedding.dtype.kind != "f" or len(embedding) != len(paths):
         raise ValueError(
-            f"`embeddings` must be an .npz of `gfkeras embed`. "
-            f"Received: {str(embeddings)!r} ({error})"
-        ) from error
+            "`embeddings` must be an .npz of `gfkeras embed`, (N, D) floats and N paths. Received: "
+            f"{str(embeddings)!r}, {embedding.shape} {embedding.dtype} and {len(paths)} paths"
+        )
     names = ["/".join(path.parts[-2:]) for path in paths]
     return find_suspects(embedding, names, [path.parent.name for path in paths], duplicate_cosine)

@@ -102,7 +102,7 @@ class Evaluation:
 
 
 def evaluate(
-    model: str,
+    model: PathLike,
     data: PathLike,
     *,
     protocol: str = "pairs",
@@ -206,7 +206,7 @@ def evaluate(
     studied = None if studying is None else run_study(studying, running, *gallery)
     measured = running.run() if studied is None else studied.measured
     return Evaluation(
-        model, options, measured, studied, running.used, running.tuned, running.embedder,
+        str(model), options, measured, studied, running.used, running.tuned, running.embedder,
         flip, align, opened.images,
     )  # fmt: skip
 

@@ -44,7 +44,7 @@ class Plot:
 
 
 def tsne(
-    model: str,
+    model: PathLike,
     data: PathLike,
     out: PathLike,
     *,
@@ -133,7 +133,7 @@ def tsne(
 
 
 def groups(
-    model: str,
+    model: PathLike,
     data: PathLike,
     out: PathLike,
     *,
@@ -205,7 +205,7 @@ def group_training(runs: Sequence[PathLike], out: PathLike) -> Plot:
 
 
 def sheet(
-    model: str,
+    model: PathLike,
     data: PathLike,
     out: PathLike,
     *,
@@ -281,7 +281,7 @@ def margins(out: PathLike, heads: Sequence[str] | None = None) -> Plot:
 
 
 def angles(
-    model: str,
+    model: PathLike,
     data: PathLike,
     pairs: PathLike,
     out: PathLike,

@@ -50,6 +50,8 @@ def read_toml(source: str | os.PathLike[str], kind: str, folder: Traversable) ->
         raise ValueError(f"{name} is not a text file in UTF-8: {error}") from error
     except tomllib.TOMLDecodeError as error:
         raise ValueError(f"{name} is not valid TOML: {error}") from error
+    except RecursionError as error:
+        raise ValueError(f"{name} is nested too deep") from error
 
 
 def copied(value: Any) -> Any:

@@ -13,7 +13,8 @@ from typing import Any
 
 import numpy as np
 
-from gfkeras.files import replacing, sha256
+from gfkeras.errors import reading
+from gfkeras.files import parsed_json, replacing, sha256
 
 STATE_FILE = "state.json"
 ARRAYS_FILE = "variables.npz"
@@ -119,7 +120,7 @@ class StepCheckpoints:
     @staticmethod
     def _read(folder: Path) -> Checkpoint:
         try:
-            state = json.loads((folder / STATE_FILE).read_text(encoding="utf-8"))
+            state = parsed_json((folder / STATE_FILE).read_text(encoding="utf-8"))
             own = state.pop("own_sha256", None)
             # Checkpoints of earlier versions have none.
             if own is not None and own != _digest(state):
@@ -131,9 +132,11 @@ class StepCheckpoints:
         try:
             if sha256(path) != digest:
                 raise DamagedCheckpoint(f"{ARRAYS_FILE} is not what was written, or cut short")
-            with np.load(path, allow_pickle=False) as stored:
+            with reading(path, "arrays"), np.load(path, allow_pickle=False) as stored:
                 return Checkpoint(folder, step, dict(stored), state)
-        except OSError as error:
+        except DamagedCheckpoint:
+            raise
+        except (OSError, ValueError) as error:
             raise DamagedCheckpoint(f"{ARRAYS_FILE}: {error}") from error
 
     def _found(self) -> list[Path]:

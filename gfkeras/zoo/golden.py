@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
+from gfkeras.archives import read_npz
 from gfkeras.data.synthetic import synthetic_faces
 from gfkeras.files import replacing
 
@@ -53,11 +54,21 @@ class Golden:
     @classmethod
     def load(cls, path: Path) -> Golden:
         """Reads what `save` wrote; raises ValueError for a file that is missing or damaged."""
-        try:
-            with np.load(path, allow_pickle=False) as values:
-                return cls(values["images"], values["embedding"], values.get("group"))
-        except (OSError, ValueError, KeyError, EOFError) as error:
-            raise ValueError(f"{path} is missing or damaged: {error}") from error
+        found = read_npz(path, "golden embeddings", ("images", "embedding"), ("group",))
+        images, embedding, group = found["images"], found["embedding"], found.get("group")
+        count = len(images) if images.ndim == 4 and images.dtype == np.uint8 else -1
+        if embedding.shape[:1] != (count,) or embedding.ndim != 2 or embedding.dtype != np.float32:
+            raise ValueError(
+                f"{path} is damaged: expected (N, H, W, 3) uint8 images and (N, D) float32 "
+                f"embeddings. Received: {images.shape} {images.dtype} and {embedding.shape} "
+                f"{embedding.dtype}"
+            )
+        if group is not None and (group.shape != (count,) or group.dtype != np.int32):
+            raise ValueError(
+                f"{path} is damaged: expected (N,) int32 groups. Received: {group.shape} "
+                f"{group.dtype}"
+            )
+        return cls(images, embedding, group)
 
     def save(self, path: Path) -> None:
         """Writes it, whole or not at all."""

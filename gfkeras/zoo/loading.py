@@ -1,18 +1,20 @@
 """Models from the name of a preset, a folder or a file."""
 
+import copy
 import json
 import os
 from pathlib import Path
 from typing import Any
 
-import h5py
 import keras
 
 from gfkeras import backbones
-from gfkeras.errors import by_name
-from gfkeras.files import KERAS_FILES
+from gfkeras.archives import open_archive, read_member
+from gfkeras.errors import by_name, reading
+from gfkeras.files import CONFIG_FILE, KERAS_FILES
+from gfkeras.hdf5 import open_hdf5
 from gfkeras.models import GroupFace
-from gfkeras.saving import load_model
+from gfkeras.saving import check_weights, load_model, require_fitting
 from gfkeras.zoo.foreign import import_weights
 from gfkeras.zoo.preset_files import weights_path
 from gfkeras.zoo.registry import (
@@ -60,24 +62,25 @@ def load(name_or_folder: str | os.PathLike[str]) -> keras.Model:
 
 
 def _load_file(path: Path) -> keras.Model:
-    try:
-        if path.suffix == ".keras":
-            return keras.saving.load_model(path, compile=False)
-        return _load_hdf5(path)
-    except Exception as error:
-        # Damaged files fail anywhere in Keras, zipfile, JSON or HDF5.
-        reason = " ".join(str(error).split()) or repr(error)
-        raise ValueError(
-            f"{path} is damaged or not a model of gfkeras that model.save wrote: {reason[:200]}"
-        ) from error
+    check_weights(path)
+    with reading(path, "a model of gfkeras that model.save wrote", anything=True):
+        if path.suffix != ".keras":
+            return _load_hdf5(path)
+        with open_archive(path) as archive:
+            config = json.loads(read_member(archive, CONFIG_FILE))
+        config.pop("compile_config", None)
+        require_fitting(lambda: keras.saving.deserialize_keras_object(config), path)
+        return keras.saving.load_model(path, compile=False)
 
 
 def _load_hdf5(path: Path) -> keras.Model:
     # Keras' own reader takes arguments such as combine="add" for the names of functions.
-    with h5py.File(path) as file:
+    with open_hdf5(path) as file:
         description = json.loads(file.attrs["model_config"])
     classes: dict[str, Any] = {**backbones.BACKBONES, GroupFace.__name__: GroupFace}
-    model = by_name("model", description["class_name"], classes).from_config(description["config"])
+    kind = by_name("model", description["class_name"], classes)
+    require_fitting(lambda: kind.from_config(copy.deepcopy(description["config"])), path)
+    model = kind.from_config(description["config"])
     model.load_weights(path)
     return model
 

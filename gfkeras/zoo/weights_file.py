@@ -11,9 +11,9 @@ from typing import Any
 
 import keras
 import numpy as np
-import safetensors
 import safetensors.numpy
 
+from gfkeras.errors import reading
 from gfkeras.files import replacing
 
 _BACKBONE = "backbone"
@@ -57,12 +57,8 @@ def load_half(model: keras.Model, path: str | os.PathLike[str]) -> None:
 
 def read_safetensors(path: str | os.PathLike[str]) -> dict[str, np.ndarray]:
     """The arrays of a file, by name; raises ValueError for a damaged one."""
-    try:
+    with reading(Path(path), "a safetensors file", anything=True):
         return safetensors.numpy.load_file(path)
-    except (safetensors.SafetensorError, OSError, KeyError, TypeError) as error:
-        raise ValueError(
-            f"{os.fspath(path)} is truncated, damaged or no safetensors file: {error}"
-        ) from error
 
 
 def _half(name: str, values: np.ndarray) -> np.ndarray:

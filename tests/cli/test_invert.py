@@ -147,7 +147,9 @@ def test_errors_are_one_line_and_nothing_is_written(model, people, tmp_path, cap
     error = fails(capfd, model, "--embeddings", str(other), *out)
     assert "must have the 16 numbers of the model's embedding. Received: 5" in error
     other.write_text("no arrays")
-    assert "`embeddings` must be an .npz" in fails(capfd, model, "--embeddings", str(other), *out)
+    assert "cannot be read as `embeddings`, an .npz" in fails(
+        capfd, model, "--embeddings", str(other), *out
+    )
     photo = ["--photo", str(tmp_path / "none.png"), "--aligned"]
     assert "no such file" in fails(capfd, model, *photo, *out)
     assert not (tmp_path / "out").exists()

@@ -258,22 +258,6 @@ def test_wrong_arguments(model):
         Embedder(vectors)
 
 
-def test_foreign_artefact_of_other_layout(tmp_path):
-    onnx = pytest.importorskip("onnx")
-    from onnx import TensorProto, helper
-
-    graph = helper.make_graph(
-        [helper.make_node("Flatten", ["x"], ["y"])],
-        "nchw",
-        [helper.make_tensor_value_info("x", TensorProto.FLOAT, ["N", 3, 112, 112])],
-        [helper.make_tensor_value_info("y", TensorProto.FLOAT, ["N", 3 * 112 * 112])],
-    )
-    opset = [helper.make_opsetid("", 18)]
-    onnx.save(helper.make_model(graph, opset_imports=opset, ir_version=10), tmp_path / "m.onnx")
-    with pytest.raises(ValueError, match=r"\(B, H, H, 3\)"):
-        Embedder(tmp_path / "m.onnx")
-
-
 def test_missing_package(artefacts, monkeypatch):
     for name in [name for name in sys.modules if name.partition(".")[0] == "onnxruntime"]:
         monkeypatch.setitem(sys.modules, name, None)

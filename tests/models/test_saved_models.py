@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import json
+import zipfile
 
+import h5py
 import keras
 import numpy as np
 import pytest
 from blocking import WITHOUT_TENSORFLOW
+from bounded import refusal
 from processes import start_python
 from small_networks import SMALL_BOTTLENECKS
 
@@ -65,9 +68,35 @@ def test_a_saved_training_embeds_by_its_model(files, model):
 def test_a_damaged_file_is_one_line(name, kept, files, tmp_path):
     whole = (files / name).read_bytes()
     (tmp_path / name).write_bytes(whole[: int(kept * len(whole))])
-    with pytest.raises(ValueError, match=f"{name} is damaged or not a model") as caught:
+    with pytest.raises(
+        ValueError, match=rf"{name} cannot be read as a(n HDF5| Keras) file"
+    ) as caught:
         gfkeras.load(tmp_path / name)
     assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("name", ["model.keras", "model.h5", "folder"])
+def test_a_network_too_large_for_its_weights_is_refused(name, files, model, tmp_path):
+    path = tmp_path / name
+    if name == "folder":
+        model.save_to(path)
+        config = path / "config.json"
+        text = config.read_text()
+        config.write_text(text.replace('"embedding_dim": 8', '"embedding_dim": 100000000'))
+    elif name == "model.keras":
+        with zipfile.ZipFile(files / name) as old, zipfile.ZipFile(path, "w") as new:
+            for member in old.namelist():
+                content = old.read(member)
+                new.writestr(member, content.replace(b'_dim": 8', b'_dim": 100000000'))
+    else:
+        path.write_bytes((files / name).read_bytes())
+        with h5py.File(path, "r+") as file:
+            text = file.attrs["model_config"]
+            file.attrs["model_config"] = text.replace('_dim": 8', '_dim": 100000000')
+    said = refusal(gfkeras.load, path)
+    assert "promise" in said
+    # Nothing of it is left to be made by the next model.
+    gfkeras.load(files / "model.keras")
 
 
 LOADS = """

@@ -6,6 +6,8 @@ from pathlib import Path
 
 import onnx.helper
 
+from gfkeras.cards import embed_card
+
 
 def write_pixel_network(path: Path, side: int = 16) -> str:
     """Writes an ONNX file from (B, 112, 112, 3) images to the centred means of their squares.
@@ -32,4 +34,5 @@ def write_pixel_network(path: Path, side: int = 16) -> str:
     )
     opset = [helper.make_opsetid("", 17)]
     onnx.save(helper.make_model(graph, opset_imports=opset, ir_version=8), path)
+    embed_card(Path(path), {"format": "onnx", "precision": "fp32", "mode": None})
     return str(path)

@@ -19,7 +19,7 @@ from gfkeras.data.photos import read_photo
 from gfkeras.data.prepare.plan import Plan
 from gfkeras.data.sources import Item, Refused, Source
 from gfkeras.errors import ImageError
-from gfkeras.files import replacing
+from gfkeras.files import parsed_json, replacing
 
 _END = struct.Struct("<Q")
 _EXIF_ORIENTATION = 0x0112
@@ -66,7 +66,7 @@ def outcomes(path: Path) -> Iterator[Converted | Skipped]:
             (images,) = _END.unpack(file.read())
             file.seek(images)
             lines = file.read(size - _END.size - images).splitlines()
-            rows = [json.loads(line) for line in lines]
+            rows = [parsed_json(line) for line in lines]
         except (OSError, struct.error, ValueError, OverflowError) as error:
             raise ValueError(f"{path} is damaged: {error}") from error
     for row in rows:

@@ -10,7 +10,7 @@ from typing import Any
 from gfkeras.data.prepare.options import PrepareOptions
 from gfkeras.data.records.manifest import MANIFEST_FILE, Manifest
 from gfkeras.data.sources import Source
-from gfkeras.files import json_values, sha256, write_json
+from gfkeras.files import json_values, parsed_json, sha256, write_json
 from gfkeras.version import __version__
 
 WORK_FOLDER = ".prepare"
@@ -39,7 +39,7 @@ def begin_job(out: Path, job: dict[str, Any]) -> bool:
         _same_job(out, {**job, **found}, job)
         return True
     if (work / JOB_FILE).is_file():
-        _same_job(out, json.loads((work / JOB_FILE).read_text(encoding="utf-8")), job)
+        _same_job(out, parsed_json((work / JOB_FILE).read_text(encoding="utf-8")), job)
         _remove_leftovers(out)
         _remove_leftovers(work)
         return True

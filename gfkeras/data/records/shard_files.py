@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from gfkeras.data.file_bytes import FileBytes
+from gfkeras.errors import reading
 from gfkeras.files import PathLike
 
 # Far below the usual limit of 1,024 open files; a set may have more shards than that.
@@ -59,10 +60,13 @@ def write_index(path: Path, entries: int, parts: list[Path]) -> None:
 def open_index(path: PathLike, entries: int) -> np.ndarray:
     """Maps an index file: (entries,) of `ENTRY`, read-only; ValueError if it does not fit."""
     try:
-        # An empty file cannot be mapped.
-        index = np.load(path, mmap_mode="r" if entries else None, allow_pickle=False)
-    except (OSError, ValueError, EOFError) as error:
-        raise ValueError(f"{path} is missing or damaged: {error}") from error
+        with reading(Path(path), "the index of a shard"):
+            # An empty file cannot be mapped.
+            index = np.load(path, mmap_mode="r" if entries else None, allow_pickle=False)
+    except OSError as error:
+        raise ValueError(f"{path} is missing: {error}") from error
+    if not isinstance(index, np.ndarray):
+        raise ValueError(f"{path} is damaged: an archive in place of an array")
     if index.dtype != ENTRY or index.shape != (entries,):
         raise ValueError(
             f"{path} is not the index of this manifest: expected {entries} entries of "

@@ -86,7 +86,12 @@ class ImageListSource(FileSource):
         if header is None:
             raise text_lists.unexpected(self.file, 1, "a header with the column `path`", "no text")
         delimiter = text_lists.delimiter_of(header)
-        first = next(csv.reader([header], delimiter=delimiter, skipinitialspace=True))
+        try:
+            first = next(csv.reader([header], delimiter=delimiter, skipinitialspace=True))
+        except csv.Error as error:
+            raise text_lists.unexpected(
+                self.file, last, "a header in one line", str(error)
+            ) from error
         columns = self._columns(last, first)
         rows = csv.reader(source, delimiter=delimiter, strict=True, skipinitialspace=True)
         while True:

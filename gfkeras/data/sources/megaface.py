@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Iterator
 from pathlib import Path
@@ -13,7 +12,7 @@ from gfkeras.data.sources import listing
 from gfkeras.data.sources.source import FileSource, Item, Refused, refused
 from gfkeras.data.walk import photos_below
 from gfkeras.errors import one_of
-from gfkeras.files import PathLike
+from gfkeras.files import PathLike, parsed_json
 from gfkeras.safe_text import person_name, utf8
 
 PARTS = ("facescrub", "megaface")
@@ -178,7 +177,7 @@ def _json_paths(file: Path) -> list[str]:
     if size > _MAX_JSON:
         raise ValueError(f"{file}: expected at most {_MAX_JSON} bytes. Received: {size}")
     try:
-        content = json.loads(file.read_bytes())
+        content = parsed_json(file.read_bytes())
     except (ValueError, RecursionError) as error:
         raise ValueError(f"{file}: expected JSON. Received: {error}") from error
     paths = content.get("path") if isinstance(content, dict) else None

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
-import json
 import logging
 import shutil
 from collections.abc import Iterator, Sequence
@@ -20,7 +19,7 @@ from gfkeras.evaluation import effective_groups
 from gfkeras.evaluation.embedded import embed_images
 from gfkeras.experiments.ablation.faces import PairFaces
 from gfkeras.experiments.ablation.row import Scoring
-from gfkeras.files import write_json, write_text
+from gfkeras.files import parsed_json, write_json, write_text
 from gfkeras.inference import FileEmbeddings
 from gfkeras.inference.runtimes import KerasModelRuntime
 from gfkeras.models import GroupFace, count_macs
@@ -195,9 +194,9 @@ class Run:
 
     def training(self) -> dict[str, Any]:
         """Seconds, devices and the last epoch's logs of the finished training."""
-        summary = json.loads((self.folder / SUMMARY_FILE).read_text(encoding="utf-8"))
+        summary = parsed_json((self.folder / SUMMARY_FILE).read_text(encoding="utf-8"))
         return {key: summary[key] for key in ("epochs", "images", "seconds", "devices", "metrics")}
 
     def _scores(self) -> dict[str, Any]:
         path = self.folder / _SCORES_FILE
-        return json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
+        return parsed_json(path.read_text(encoding="utf-8")) if path.is_file() else {}

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import dataclasses
 import os
-import zipfile
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import numpy as np
 from keras import ops
 
+from gfkeras.archives import read_npz
 from gfkeras.data import FaceFolder, read_image
 from gfkeras.data.alignment import FaceAligner
 from gfkeras.errors import ImageError, unknown_name
@@ -127,15 +127,16 @@ def of_people(embedder: Embedder, folder: FaceFolder, names: Sequence[str]) -> S
 def of_templates(path: str | os.PathLike[str]) -> Subjects:
     """Open-set: embeddings (N, D) that somebody stored, in the .npz that `gfkeras embed` writes."""
     path = Path(path)
-    try:
-        with np.load(path, allow_pickle=False) as stored:
-            embedding = np.asarray(stored["embedding"], np.float32)
-            paths = [str(p) for p in stored["path"]] if "path" in stored.files else []
-    except (OSError, KeyError, ValueError, zipfile.BadZipFile) as error:
+    stored = read_npz(
+        path, "`embeddings`, an .npz with `embedding` (N, D)", ("embedding",), ("path",)
+    )
+    embedding, paths = stored["embedding"], [str(p) for p in stored.get("path", np.array([])).flat]
+    if embedding.ndim != 2 or embedding.dtype.kind not in "fiu":
         raise ValueError(
             "`embeddings` must be an .npz with `embedding` (N, D), as `gfkeras embed` writes. "
-            f"Received: {str(path)!r} ({error})"
-        ) from error
+            f"Received: {str(path)!r}, {embedding.shape} {embedding.dtype}"
+        )
+    embedding = embedding.astype(np.float32)
     if len(paths) != len(embedding):
         paths = [f"{path.stem}-{i}" for i in range(len(embedding))]
     return Subjects(Targets([Path(p).stem for p in paths], embedding))

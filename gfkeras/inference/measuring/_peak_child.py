@@ -49,9 +49,10 @@ def _embedder(source: str) -> Callable[[], None]:
     import tensorflow  # noqa: F401  # its memory is the runtime's, not the model's
 
     from gfkeras.inference import Embedder
+    from gfkeras.inference.foreign_artefacts import ANY_RANGE
 
     def run() -> None:
-        embedder = Embedder(source, batch_size=1)
+        embedder = Embedder(source, batch_size=1, input_range=ANY_RANGE)
         size = embedder.image_size
         for _ in range(3):
             embedder(np.ones((1, size, size, 3), np.uint8))

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from gfkeras.inference.embedder import Embedder
+from gfkeras.inference.foreign_artefacts import ANY_RANGE
 
 if TYPE_CHECKING:
     import keras
@@ -46,7 +47,11 @@ def latencies(
 
     `repeats` calls of one image each, a fifth as many (at least 3) of batches; None threads: any.
     """
-    embedders = [Embedder(source, batch_size=batch_size, num_threads=each) for each in threads]
+    # Any numbers take as long.
+    embedders = [
+        Embedder(source, batch_size=batch_size, num_threads=each, input_range=ANY_RANGE)
+        for each in threads
+    ]
     size = embedders[0].image_size
     # Several images, so that different groups of a hard model are chosen.
     images = np.random.default_rng(0).integers(

@@ -10,6 +10,7 @@ from typing import Any
 from gfkeras.errors import positive_int
 from gfkeras.files import size_bytes
 from gfkeras.inference.embedder import Embedder
+from gfkeras.inference.foreign_artefacts import ANY_RANGE
 from gfkeras.inference.measuring.latency import Latency, latencies
 from gfkeras.inference.measuring.profiles import (
     Operator,
@@ -129,7 +130,7 @@ def _profile(path: Path, suffix: str, runs: int) -> tuple[Profile | None, str]:
         if suffix == _LITERT:
             return litert_profile(path, runs), ""
         if suffix == _ONNX:
-            return onnx_profile(path, Embedder(path).image_size, runs), ""
+            return onnx_profile(path, Embedder(path, input_range=ANY_RANGE).image_size, runs), ""
     except RuntimeError as error:
         return None, f"the runtime's profiler does not work here: {error}"
     return None, "only .tflite and .onnx files have their operators timed"

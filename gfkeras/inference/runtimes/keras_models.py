@@ -8,8 +8,9 @@ from typing import Any
 import keras
 import numpy as np
 
-from gfkeras.errors import require, unreadable
+from gfkeras.errors import reading, require
 from gfkeras.inference.runtimes.runtime import image_input, named_outputs
+from gfkeras.inference.runtimes.savedmodel_operators import check_operators
 from gfkeras.models.properties import as_outputs
 
 # One for each model, whichever runtimes have it.
@@ -46,21 +47,24 @@ class KerasModelRuntime:
 
 
 class SavedModelRuntime:
-    """Runs the `serving_default` signature of a SavedModel folder, for any number of threads."""
+    """Runs the `serving_default` signature of a SavedModel folder, for any number of threads.
+
+    A graph of TensorFlow can read and write files when it runs. One with such operators is refused,
+    unless `trust` says that its maker is trusted.
+    """
 
     compiles = False
     good_batch = 64
 
-    def __init__(self, path: Path):
+    def __init__(self, path: Path, trust: bool = False):
         tf = require("tensorflow", "tensorflow")
-        try:
+        # TensorFlow raises a dozen kinds for damaged folders, and some of protobuf's own.
+        with reading(path, "a SavedModel", anything=True):
+            if not trust:
+                check_operators(path)
             # Kept, for the variables live as long as this object.
             self._model = tf.saved_model.load(str(path))
             self._function = self._model.signatures["serving_default"]
-        # TensorFlow raises a dozen kinds for damaged folders, KeyError and
-        # AttributeError among them.
-        except Exception as error:
-            raise unreadable(path, "a SavedModel", error) from error
         inputs = self._function.structured_input_signature[1]
         self._input = next(iter(inputs))
         shape = inputs[self._input].shape

@@ -8,8 +8,9 @@ from pathlib import Path
 import numpy as np
 
 from gfkeras.backend import load_litert
-from gfkeras.errors import require, unreadable
+from gfkeras.errors import reading, require, unreadable
 from gfkeras.inference.runtimes.runtime import flushed_denormals, image_input, named_outputs
+from gfkeras.onnx_files import load_onnx
 
 # So few images at once that what flows between two layers stays in a core's own cache; one by one,
 # the weights of a ResNet would be fetched for each.
@@ -35,15 +36,13 @@ class LiteRTRuntime:
         self._content = path.read_bytes() if content is None else content
         if not self._content:
             raise unreadable(path, "a TFLite model", "it is empty")
-        try:
+        # The interpreter raises ValueError or RuntimeError by the kind of damage.
+        with reading(path, "a TFLite model", anything=True):
             self._interpreter = litert.Interpreter(
                 model_content=self._content, num_threads=num_threads
             )
             inputs, outputs = self._signature()
             self._input = inputs["index"]
-        # The interpreter raises ValueError or RuntimeError by the kind of damage.
-        except Exception as error:
-            raise unreadable(path, "a TFLite model", error) from error
         shape = [int(d) for d in inputs.get("shape_signature", inputs["shape"])]
         self.image_size, self.batch_size = image_input(shape, str(path))
         names = named_outputs(list(outputs), str(path))
@@ -133,22 +132,28 @@ class OnnxRuntime:
         # For the session's own threads; the one that calls it is `flushed_denormals`' business.
         options.add_session_config_entry("session.set_denormal_as_zero", "1")
         options.intra_op_num_threads = num_threads
-        try:
+        # onnxruntime's exceptions share no base class but Exception.
+        with reading(path, "an ONNX model", anything=True):
+            # The session would open whatever files it names.
+            load_onnx(path)
             with flushed_denormals():
                 self._session = ort.InferenceSession(
                     str(path), options, providers=["CPUExecutionProvider"]
                 )
-        # onnxruntime's exceptions share no base class but Exception.
-        except Exception as error:
-            raise unreadable(path, "an ONNX model", error) from error
         inputs = self._session.get_inputs()
         if len(inputs) != 1:
             raise ValueError(f"{path} must have one input. Received: {[i.name for i in inputs]}")
-        self._input = inputs[0].name
-        self.image_size, self.batch_size = image_input(inputs[0].shape, str(path))
+        self._input, shape = inputs[0].name, list(inputs[0].shape)
+        # PyTorch's layout (B, 3, H, H); TensorFlow's has the channels last.
+        self._channels_first = len(shape) == 4 and shape[1] == 3 and shape[3] != 3
+        if self._channels_first:
+            shape = [shape[0], *shape[2:], shape[1]]
+        self.image_size, self.batch_size = image_input(shape, str(path))
         self._names = named_outputs([o.name for o in self._session.get_outputs()], str(path))
 
     def run(self, images: np.ndarray) -> dict[str, np.ndarray]:
+        if self._channels_first:
+            images = np.ascontiguousarray(images.transpose(0, 3, 1, 2))
         with flushed_denormals():
             outputs = self._session.run(None, {self._input: images})
         return dict(zip(self._names, outputs, strict=True))

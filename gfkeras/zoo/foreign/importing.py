@@ -6,7 +6,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from gfkeras.backbones import Backbone
-from gfkeras.errors import one_of, positive
+from gfkeras.errors import one_of, positive, reading
 from gfkeras.zoo.foreign.arcface_torch import arcface_torch_network
 from gfkeras.zoo.foreign.architectures import backbone_for
 from gfkeras.zoo.foreign.keras_file import HDF5_MARK, is_keras_archive, read_keras_network
@@ -94,15 +94,10 @@ def read_network(
     symbol: str | os.PathLike[str] | None = None,
 ) -> ForeignNetwork:
     """The network in a file of a known format; errors name the file."""
-    try:
+    with reading(path, f"a file of {format}"):
         if format == "mxnet":
             return read_mxnet_network(path, symbol)
         return FORMATS[format](path)
-    except ValueError as error:
-        # A damaged text or number, found by Python or NumPy, says nothing of the file.
-        if str(path.parent) in str(error):
-            raise
-        raise ValueError(f"{path} is damaged or no file of {format}: {error}") from error
 
 
 def format_of(path: Path) -> str:

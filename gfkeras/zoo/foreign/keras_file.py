@@ -12,9 +12,11 @@ import zipfile
 from pathlib import Path
 from typing import Any
 
-import h5py
 import numpy as np
 
+from gfkeras.archives import open_archive, read_member
+from gfkeras.errors import reading
+from gfkeras.hdf5 import open_hdf5
 from gfkeras.zoo.foreign.network import ForeignNetwork, Op, float32
 
 # Keras_insightface feeds its networks with (x − 127.5)·0.0078125.
@@ -45,14 +47,14 @@ def is_keras_archive(path: Path) -> bool:
 def read_keras_network(path: str | os.PathLike[str]) -> ForeignNetwork:
     """The network of a whole model's `.h5` or `.keras` file, which must be functional."""
     path = Path(path)
-    try:
+    with reading(path, "a Keras model"):
         if is_keras_archive(path):
-            with zipfile.ZipFile(path) as archive:
-                config = json.loads(archive.read("config.json"))
-                weights = io.BytesIO(archive.read("model.weights.h5"))
-            with h5py.File(weights, "r") as file:
+            with open_archive(path) as archive:
+                config = json.loads(read_member(archive, "config.json"))
+                weights = io.BytesIO(read_member(archive, "model.weights.h5"))
+            with open_hdf5(path, weights) as file:
                 return _Model(path, config, _Archive(file, config)).network()
-        with h5py.File(path, "r") as file:
+        with open_hdf5(path) as file:
             if "model_config" not in file.attrs:
                 raise ValueError(
                     f"{path} must be a whole model as model.save writes it. Received: an HDF5 "
@@ -60,9 +62,6 @@ def read_keras_network(path: str | os.PathLike[str]) -> ForeignNetwork:
                 )
             config = json.loads(file.attrs["model_config"])
             return _Model(path, config, _Hdf5(file["model_weights"])).network()
-    except (OSError, KeyError, TypeError, IndexError, AttributeError, RuntimeError,
-            zipfile.BadZipFile, json.JSONDecodeError) as error:  # fmt: skip
-        raise ValueError(f"{path} is damaged or no Keras model: {error!r}") from error
 
 
 class _Hdf5:

@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 
 from gfkeras.errors import require
+from gfkeras.onnx_files import load_onnx
 from gfkeras.zoo.foreign.network import INSIGHTFACE_PIXEL_SCALE, ForeignNetwork, Op, float32
 
 # They change nothing at inference; a flattened tensor is the same to the FC after it.
@@ -29,18 +30,9 @@ def read_onnx_network(path: str | os.PathLike[str]) -> ForeignNetwork:
     one is taken to be fed with (x − 127.5)/127.5, as InsightFace feeds it.
     """
     path = Path(path)
-    onnx = require("onnx", "onnx")
+    model = load_onnx(path, check=True)
     # Named here so that importing this module needs no onnx.
     numpy_helper = require("onnx.numpy_helper", "onnx")
-    try:
-        # Weights beside the file are not looked for: a path in it could lead anywhere.
-        model = onnx.load(path, load_external_data=False)
-        onnx.checker.check_model(model)
-    except OSError:
-        raise
-    except Exception as error:
-        reason = " ".join(str(error).split())[:200]
-        raise ValueError(f"{path} is truncated, damaged or no ONNX model: {reason}") from error
     reader = _Graph(path, model.graph, numpy_helper)
     return reader.network()
 

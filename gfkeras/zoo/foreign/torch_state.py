@@ -4,17 +4,22 @@ A `.pt` file is a pickle, and a pickle can name any function to be called. Here 
 few that put a tensor together; anything else ends the reading.
 """
 
-import collections
 import io
 import math
 import os
 import pickle
+import pickletools
+import re
 import struct
 import zipfile
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar, cast
 
 import numpy as np
+
+from gfkeras.archives import ROOM, open_archive, read_member
+from gfkeras.errors import reading
 
 # PyTorch's kinds of storage, to NumPy's types. bfloat16 is float32 without its lower half.
 _STORAGES: dict[str, np.dtype[Any]] = {
@@ -33,6 +38,11 @@ _STORAGES: dict[str, np.dtype[Any]] = {
 _LEGACY_MAGIC = 0x1950A86A20F9469CFC6C
 _LEGACY_PROTOCOL = 1001
 _MAX_DIMENSIONS = 16
+# A state dict of a thousand tensors takes some 50,000 reads of a few bytes.
+_MAX_READS = 1_000_000
+_MAX_PICKLE = 64 << 20
+# Tied weights are few; more than this would be one storage taken for many tensors.
+_MAX_TIMES = 4
 
 
 def is_torch(data: bytes) -> bool:
@@ -50,31 +60,28 @@ def read_torch_state(path: str | os.PathLike[str]) -> dict[str, np.ndarray]:
     tensors. Nothing in it is run.
     """
     path = Path(path)
-    try:
-        loaded = _read_zip(path) if zipfile.is_zipfile(path) else _read_legacy(path)
-    except ValueError as error:
-        if str(path) in str(error):
-            raise
-        raise ValueError(f"{path} is damaged: {error}") from error
-    except _Refused as error:
-        raise ValueError(
-            f"{path} is refused: {error}. A file of weights holds tensors only; nothing of it "
-            "was run"
-        ) from error
-    except (pickle.UnpicklingError, zipfile.BadZipFile, struct.error, EOFError, KeyError,
-            IndexError, TypeError, AttributeError, OverflowError, UnicodeDecodeError,
-            RuntimeError, NotImplementedError, MemoryError, OSError) as error:  # fmt: skip
-        raise ValueError(f"{path} is damaged or no PyTorch file: {error!r}") from error
-    return _state_dict(loaded, path)
+    with reading(path, "a PyTorch file"):
+        try:
+            loaded = _read_zip(path) if zipfile.is_zipfile(path) else _read_legacy(path)
+            return _state_dict(loaded, path)
+        except _Refused as error:
+            raise ValueError(
+                f"{path} is refused: {error}. A file of weights holds tensors only; nothing of it "
+                "was run"
+            ) from error
 
 
 def _state_dict(loaded: Any, path: Path) -> dict[str, np.ndarray]:
     if isinstance(loaded, dict):
-        tensors = {name: value for name, value in loaded.items() if isinstance(value, np.ndarray)}
+        tensors = {name: value for name, value in loaded.items() if type(value) is _Tensor}
         if tensors:
-            return {str(name): value for name, value in tensors.items()}
+            stored = {id(each.storage): each.storage.values.nbytes for each in tensors.values()}
+            needed = sum(each.bytes for each in tensors.values())
+            if needed > max(ROOM // 2, _MAX_TIMES * sum(stored.values())):
+                raise _Refused("its tensors are many times as large as what it stores")
+            return {str(name): value.array() for name, value in tensors.items()}
         inner = [value for value in loaded.values() if isinstance(value, dict)]
-        found = [value for value in inner if any(isinstance(v, np.ndarray) for v in value.values())]
+        found = [value for value in inner if any(type(v) is _Tensor for v in value.values())]
         if len(found) == 1:
             return _state_dict(found[0], path)
     keys = f" with {sorted(map(str, loaded))[:5]}" if isinstance(loaded, dict) else ""
@@ -97,47 +104,109 @@ class _Storage:
         self.values = np.frombuffer(data[: len(data) // dtype.itemsize * dtype.itemsize], dtype)
 
 
-def _rebuild_tensor(
-    storage: Any, offset: int, size: tuple[int, ...], stride: tuple[int, ...], *_: Any
-) -> np.ndarray:
-    """torch._utils._rebuild_tensor_v2: a view of a storage, checked against its end."""
-    if not isinstance(storage, _Storage):
-        raise TypeError("a tensor without a storage")
-    if len(size) != len(stride) or len(size) > _MAX_DIMENSIONS or offset < 0:
-        raise ValueError("A tensor's shape does not fit its strides")
-    if any(side < 0 for side in (*size, *stride)):
-        raise ValueError("A tensor's shape or stride is negative")
-    values, kind = storage.values, storage.kind
-    last = offset + sum((n - 1) * s for n, s in zip(size, stride, strict=True))
-    if 0 not in size and last >= values.size:
-        raise ValueError(
-            f"A tensor of shape {tuple(size)} reaches beyond its storage of {values.size} numbers"
+class _Tensor:
+    """A place in a storage that a pickle describes."""
+
+    def __init__(self, storage: Any, offset: Any, size: Any, stride: Any, *_: Any):
+        if type(storage) is not _Storage or type(size) is not tuple or type(stride) is not tuple:
+            raise TypeError("a tensor without storage, shape or strides")
+        if any(type(n) is not int or not 0 <= n < 1 << 62 for n in (offset, *size, *stride)):
+            raise ValueError("a tensor's offset, shape or stride is negative or no number")
+        if len(size) != len(stride) or len(size) > _MAX_DIMENSIONS:
+            raise ValueError("a tensor's shape does not fit its strides")
+        self.storage, self.offset, self.size, self.stride = storage, offset, size, stride
+        reach = 1
+        for step, side in sorted(zip(stride, size, strict=True)):
+            # Two places at one number stand for more than the file holds.
+            if side > 1 and step < reach and 0 not in size:
+                raise ValueError(f"a tensor of shape {size} and strides {stride} overlaps itself")
+            reach += (side - 1) * step
+        values = storage.values
+        if 0 not in size and offset + reach > values.size:
+            raise ValueError(f"a tensor of shape {size} reaches beyond {values.size} numbers")
+
+    @property
+    def bytes(self) -> int:
+        return 0 if 0 in self.size else math.prod(self.size) * self.storage.values.itemsize
+
+    def array(self) -> np.ndarray:
+        values = self.storage.values
+        if not self.bytes:
+            return np.zeros([min(side, 1) for side in self.size], values.dtype)
+        strides = [step * values.itemsize for step in self.stride]
+        view = np.lib.stride_tricks.as_strided(
+            values[self.offset :], self.size, strides, writeable=False
         )
-    # A view with strides of zero could stand for far more than the file holds.
-    if math.prod(size) * values.itemsize > max(1 << 20, 4 * values.nbytes):
-        raise ValueError(f"A tensor of shape {tuple(size)} is larger than its storage")
-    if 0 in size:
-        array = np.zeros(size, values.dtype)
-    else:
-        strides = [step * values.itemsize for step in stride]
-        array = np.lib.stride_tricks.as_strided(values[offset:], size, strides, writeable=False)
-    if kind == "BFloat16Storage":
-        return (array.astype("<u4") << np.uint32(16)).view("<f4")
-    return np.ascontiguousarray(array)
+        if self.storage.kind == "BFloat16Storage":
+            return (view.astype("<u4") << np.uint32(16)).view("<f4")
+        return np.ascontiguousarray(view)
+
+
+class _Table(dict[Any, Any]):
+    """A dictionary that keeps no attributes: PyTorch writes `_metadata` beside a state dict."""
+
+    __slots__ = ()
+
+    def __setstate__(self, state: Any) -> None:
+        pass
+
+
+class _Name:
+    """Something that a pickle may call by name; it cannot be changed by one."""
+
+    __slots__ = ("_made",)
+
+    def __init__(self, made: Callable[..., Any]):
+        self._made = made
+
+    def __call__(self, *arguments: Any) -> Any:
+        return self._made(*arguments)
+
+    def __setstate__(self, state: Any) -> None:
+        raise _Refused("its pickle sets attributes")
 
 
 _ALLOWED: dict[tuple[str, str], Any] = {
-    ("collections", "OrderedDict"): collections.OrderedDict,
-    ("torch._utils", "_rebuild_tensor_v2"): _rebuild_tensor,
-    ("torch._utils", "_rebuild_tensor"): _rebuild_tensor,
-    ("torch._utils", "_rebuild_parameter"): lambda data, *_: data,
-    ("torch", "Size"): tuple,
+    ("collections", "OrderedDict"): _Name(lambda: _Table()),
+    ("torch._utils", "_rebuild_tensor_v2"): _Name(_Tensor),
+    ("torch._utils", "_rebuild_tensor"): _Name(_Tensor),
+    ("torch._utils", "_rebuild_parameter"): _Name(lambda data, *_: data),
+    ("torch", "Size"): _Name(tuple),
     **{("torch", name): name for name in _STORAGES},
 }
+_OPCODES = re.compile(
+    "PROTO|FRAME|STOP|POP(_MARK)?|MARK|NONE|NEWTRUE|NEWFALSE|(BIN)?INT[12]?|LONG1?|(BIN)?FLOAT|"
+    "((SHORT_)?BIN)?STRING|((SHORT_)?BIN)?UNICODE8?|(SHORT_)?BINBYTES8?|(EMPTY_)?(LIST|TUPLE|DICT)|"
+    "TUPLE[123]|APPENDS?|SETITEMS?|((LONG_)?BIN)?(PUT|GET)|MEMOIZE|(STACK_)?GLOBAL|REDUCE|BUILD|"
+    "(BIN)?PERSID"
+)
 
 
-class _Unpickler(pickle.Unpickler):
+class _Counted(io.BytesIO):
+    """A pickle that ends a reader which reads on and on."""
+
+    left = _MAX_READS
+
+    def read(self, size: int | None = -1, /) -> bytes:
+        self.left -= 1
+        if self.left < 0:
+            raise ValueError(f"more than {_MAX_READS:,} instructions")
+        return super().read(size)
+
+
+# Python's own, in Python: its memo is a dictionary, so that a large number in a file takes no room,
+# and its table of instructions can be cut down.
+_Python: Any = pickle._Unpickler  # type: ignore[attr-defined]
+
+
+class _Unpickler(_Python):  # type: ignore[misc]
     """Knows what a state dict is made of, and nothing else."""
+
+    dispatch: ClassVar[dict[int, Callable[..., None]]] = {
+        ord(each.code): _Python.dispatch[ord(each.code)]
+        for each in pickletools.opcodes
+        if _OPCODES.fullmatch(each.name)
+    }
 
     def __init__(self, file: Any, storages: Any):
         super().__init__(file, encoding="utf-8")
@@ -150,11 +219,45 @@ class _Unpickler(pickle.Unpickler):
             raise _Refused(f"its pickle asks for {module}.{name}") from None
 
     def persistent_load(self, pid: Any) -> Any:
-        if not isinstance(pid, tuple) or len(pid) < 5 or pid[0] != "storage":
-            raise ValueError("A storage of unknown form")
-        if pid[1] not in _STORAGES:
-            raise ValueError("A storage of unknown kind")
-        return self._storage(pid[1], str(pid[2]), int(pid[4]))
+        if type(pid) is not tuple or len(pid) < 5 or pid[0] != "storage":
+            raise ValueError("a storage of unknown form")
+        _, kind, key, _, count = pid[:5]
+        if type(kind) is not str or kind not in _STORAGES or type(count) is not int or count < 0:
+            raise ValueError("a storage of unknown kind")
+        return self._storage(kind, _key(key), count)
+
+    def load_frame(self) -> None:
+        # Frames say how much to read at once; without them each instruction is counted.
+        self.read(8)
+
+    def load_reduce(self) -> None:
+        if type(self.stack[-2]) is not _Name or type(self.stack[-1]) is not tuple:
+            raise _Refused("its pickle calls what is no function")
+        super().load_reduce()
+
+    def load_build(self) -> None:
+        if type(self.stack[-2]) not in (_Name, _Table):
+            raise _Refused("its pickle sets attributes")
+        super().load_build()
+
+    def load_setitem(self) -> None:
+        _key(self.stack[-2])
+        super().load_setitem()
+
+    def load_setitems(self) -> None:
+        for key in self.stack[::2]:
+            _key(key)
+        super().load_setitems()
+
+    def load_dict(self) -> None:
+        for key in self.stack[::2]:
+            _key(key)
+        super().load_dict()
+
+    for _run in (load_frame, load_reduce, load_build, load_setitem, load_setitems, load_dict):
+        _place = getattr(pickle, _run.__name__.removeprefix("load_").upper())
+        dispatch[_place[0]] = _run
+    del _run, _place
 
 
 class _Scanner(_Unpickler):
@@ -162,12 +265,19 @@ class _Scanner(_Unpickler):
 
     def find_class(self, module: str, name: str) -> Any:
         found = super().find_class(module, name)
-        return (lambda *_: None) if found is _rebuild_tensor else found
+        return _Name(lambda *_: None) if module == "torch._utils" else found
+
+
+def _key(key: Any) -> str | int:
+    """A key of a dictionary. Hashing tuples, one inside the other, could end the process."""
+    if type(key) not in (str, int):
+        raise ValueError(f"a {type(key).__name__} in place of a name")
+    return cast("str | int", key)
 
 
 def _read_zip(path: Path) -> Any:
     """The format since PyTorch 1.6: a zip archive, stored, a member for each storage."""
-    with zipfile.ZipFile(path) as archive:
+    with open_archive(path) as archive:
         names = [name for name in archive.namelist() if name.endswith("/data.pkl")]
         if len(names) != 1:
             raise ValueError(
@@ -181,54 +291,47 @@ def _read_zip(path: Path) -> Any:
                 "torch.save(model.state_dict(), ...) writes it"
             )
         order = f"{folder}byteorder"
-        if order in archive.namelist() and archive.read(order).strip() != b"little":
+        if order in archive.namelist() and read_member(archive, order).strip() != b"little":
             raise ValueError(f"{path} was written on a big-endian machine, which is not read")
         read: dict[str, _Storage] = {}
-        whole = path.stat().st_size
 
-        def storage(kind: str, key: str, count: int) -> _Storage:
-            if key not in read:
-                member = archive.getinfo(f"{folder}data/{key}")
-                # PyTorch stores without compression: more than the file holds is a trap.
-                if member.file_size > whole:
-                    raise ValueError(f"{path} is damaged: a storage larger than the file")
-                read[key] = _Storage(kind, archive.read(member))
-            return read[key]
+        def storage(kind: str, key: str | int, count: int) -> _Storage:
+            if str(key) not in read:
+                read[str(key)] = _Storage(kind, read_member(archive, f"{folder}data/{key}"))
+            return read[str(key)]
 
-        return _Unpickler(io.BytesIO(archive.read(names[0])), storage).load()
+        if archive.getinfo(names[0]).file_size > _MAX_PICKLE:
+            raise ValueError(f"{path} is refused: a pickle of more than {_MAX_PICKLE:,} bytes")
+        return _Unpickler(_Counted(read_member(archive, names[0])), storage).load()
 
 
 def _read_legacy(path: Path) -> Any:
     """The format before PyTorch 1.6: pickles in a row, then the storages."""
     data = path.read_bytes()
-    stream = io.BytesIO(data)
+    stream = _Counted(data)
 
     def nothing(*_: Any) -> Any:
-        raise ValueError("A storage where none belongs")
-
-    def load() -> Any:
-        return _Unpickler(stream, nothing).load()
+        raise ValueError("a storage where none belongs")
 
     # A single pickle, harmless or not, has nothing after it.
-    if load() != _LEGACY_MAGIC:
+    if _Unpickler(stream, nothing).load() != _LEGACY_MAGIC:
         raise ValueError(f"{path} is no PyTorch file: it does not begin with PyTorch's mark")
-    if load() != _LEGACY_PROTOCOL:
+    if _Unpickler(stream, nothing).load() != _LEGACY_PROTOCOL:
         raise ValueError(f"{path} is of an unknown version of PyTorch's format")
-    load()  # The sizes of types on the machine that wrote it.
+    _Unpickler(stream, nothing).load()  # The sizes of types on the machine that wrote it.
     kinds: dict[str, tuple[str, int]] = {}
 
-    def note(kind: str, key: str, count: int) -> Any:
-        kinds[key] = (kind, count)
-        return _Storage(kind, b"")
+    def note(kind: str, key: str | int, count: int) -> Any:
+        kinds[str(key)] = (kind, count)
 
     # Read twice: the storages that this pickle names stand behind it.
     tensors = stream.tell()
     _Scanner(stream, note).load()
-    keys = load()
+    keys = _Unpickler(stream, nothing).load()
     position = stream.tell()
     storages: dict[str, _Storage] = {}
     for key in keys:
-        kind, count = kinds[str(key)]
+        kind, count = kinds[str(_key(key))]
         (stored,) = struct.unpack_from("<q", data, position)
         size = count * _STORAGES[kind].itemsize
         if stored != count or position + 8 + size > len(data):
@@ -236,4 +339,4 @@ def _read_legacy(path: Path) -> Any:
         storages[str(key)] = _Storage(kind, data[position + 8 : position + 8 + size])
         position += 8 + size
     stream.seek(tensors)
-    return _Unpickler(stream, lambda kind, key, count: storages[key]).load()
+    return _Unpickler(stream, lambda kind, key, count: storages[str(key)]).load()

@@ -1,0 +1,105 @@
+"""HDF5 files that others wrote: nothing beside the file is opened, and sizes are bounded.
+
+An HDF5 file may name other files: by external and soft links, as the storage of a data set, or as
+the sources of a virtual one. A data set may also promise, or unpack to, any number of bytes.
+"""
+
+import math
+import os
+import zlib
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import BinaryIO
+
+import h5py
+import numpy as np
+from h5py import h5d, h5g, h5l, h5o, h5z
+
+from gfkeras.archives import require_bounded
+
+_KINDS = "biuf"
+_FILTERS = (h5z.FILTER_DEFLATE, h5z.FILTER_SHUFFLE, h5z.FILTER_FLETCHER32)
+
+
+@contextmanager
+def open_hdf5(path: str | os.PathLike[str], content: BinaryIO | None = None) -> Iterator[h5py.File]:
+    """Opens an HDF5 file for reading, which `check` has passed.
+
+    Args:
+        path: the file, or the archive that it lies in.
+        content: its content, where it lies in an archive.
+
+    Raises:
+        ValueError: for a file that names other files, or promises far more than it holds.
+        OSError: for one that HDF5 cannot open.
+    """
+    path = Path(path)
+    with h5py.File(content or path, "r") as file:
+        _check(file, path, path.stat().st_size)
+        yield file
+
+
+def _check(file: h5py.File, path: Path, size: int) -> None:
+    """Walks over all groups and data sets before anything of them is read."""
+    promised = 0
+    root = h5g.open(file.id, b"/")
+    groups, seen = [(root, "")], {h5o.get_info(root).addr}
+    while groups:
+        group, prefix = groups.pop()
+        for name in group:
+            place = f"{prefix}/{name.decode('utf-8', 'replace')}"
+            if group.links.get_info(name).type != h5l.TYPE_HARD:
+                raise _refused(path, place, "is a link that leads elsewhere")
+            found = h5o.get_info(group, name)
+            if found.type == h5o.TYPE_DATASET:
+                # One that several names lead to is read as often.
+                promised += _promised(h5d.open(group, name), path, place)
+                require_bounded(path, promised, size)
+            elif found.type == h5o.TYPE_GROUP and found.addr not in seen:
+                # Hard links may lead back to where they came from.
+                seen.add(found.addr)
+                groups.append((h5g.open(group, name), place))
+
+
+def _promised(dataset: h5d.DatasetID, path: Path, place: str) -> int:
+    """The bytes that a data set takes when it is read; an error for one that is not read."""
+    made = dataset.get_create_plist()
+    # Looked at before the shape: to find that of a virtual data set, HDF5 opens its sources.
+    if made.get_layout() == h5d.VIRTUAL:
+        raise _refused(path, place, "is a virtual data set, which reads other files")
+    if made.get_external_count():
+        raise _refused(path, place, "keeps its numbers in another file")
+    if np.dtype(dataset.dtype).kind not in _KINDS:
+        raise _refused(path, place, f"holds {dataset.dtype} in place of numbers")
+    width = dataset.dtype.itemsize
+    whole = math.prod(dataset.shape or (1,)) * width
+    if made.get_layout() != h5d.CHUNKED:
+        return whole
+    chunk = math.prod(made.get_chunk()) * width
+    require_bounded(path, max(whole, chunk), path.stat().st_size)
+    filters = [made.get_filter(number)[0] for number in range(made.get_nfilters())]
+    if any(each not in _FILTERS for each in filters):
+        raise _refused(path, place, "is compressed otherwise than by gzip")
+    if h5z.FILTER_DEFLATE in filters:
+        _check_chunks(dataset, filters, chunk, path, place)
+    return max(whole, chunk)
+
+
+def _check_chunks(
+    dataset: h5d.DatasetID, filters: list[int], chunk: int, path: Path, place: str
+) -> None:
+    """HDF5 unpacks a chunk as far as it goes, whatever its size should be."""
+    for number in range(dataset.get_num_chunks()):
+        mask, packed = dataset.read_direct_chunk(dataset.get_chunk_info(number).chunk_offset)
+        if filters[-1] == h5z.FILTER_FLETCHER32 and not mask >> (len(filters) - 1) & 1:
+            packed = packed[:-4]
+        if mask >> filters.index(h5z.FILTER_DEFLATE) & 1:
+            continue
+        # Four bytes more where a checksum was taken before.
+        if len(zlib.decompressobj().decompress(packed, chunk + 5)) > chunk + 4:
+            raise _refused(path, place, "unpacks to more than it promises")
+
+
+def _refused(path: Path, place: str, reason: str) -> ValueError:
+    return ValueError(f"{path} is refused: {place!r} {reason}")

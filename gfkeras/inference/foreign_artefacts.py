@@ -1,0 +1,162 @@
+"""Artefacts that others made: a first look in a child, and what their pixels are scaled to.
+
+A .tflite or .onnx file, or a SavedModel, without a card does not say how it wants its pixels. Fed
+with another range than it was trained for it gives embeddings all the same, which mean little.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from PIL import Image
+
+from gfkeras.inference.runtimes import LiteRTRuntime, OnnxRuntime, Runtime
+
+# A range that asks no question: pixels as they are, for measurements of time and memory alone.
+ANY_RANGE = "any"
+InputRange = tuple[float, float] | Sequence[float] | str | None
+_CANDIDATES = ((0.0, 255.0), (0.0, 1.0), (-1.0, 1.0))
+_PEOPLE, _IMAGES = 4, 3
+# Of the best range's difference, what another one needs to be as likely.
+_LIKELY = 0.7
+
+
+@dataclass(frozen=True)
+class ModelFile(os.PathLike[str]):
+    """A model's path with how to open it; `Embedder` and every task take it in place of a path.
+
+    Attributes:
+        path: a file or folder, or the name of a preset.
+        input_range, trust: as of `Embedder`.
+    """
+
+    path: str
+    input_range: InputRange = None
+    trust: bool = False
+
+    def __fspath__(self) -> str:
+        return self.path
+
+    def __str__(self) -> str:
+        return self.path
+
+
+class InputScaling:
+    """A runtime that takes 0…255 and gives another one what lies between `low` and `high`."""
+
+    def __init__(self, runtime: Runtime, low: float, high: float):
+        self._runtime, self.low, self.high = runtime, low, high
+        self._factor = np.float32((high - low) / 255)
+        if hasattr(runtime, "copy"):
+            self.copy = lambda: InputScaling(runtime.copy(), low, high)
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._runtime, name)
+
+    def run(self, images: np.ndarray) -> dict[str, np.ndarray]:
+        return self._runtime.run(images * self._factor + np.float32(self.low))
+
+
+def scaled(
+    runtime: Runtime, path: Path, card: dict[str, Any] | None, input_range: InputRange
+) -> Runtime:
+    """The runtime of an artefact with pixels as it wants them.
+
+    Raises:
+        ValueError: for an artefact without a card and without a range, with what a probe found for
+            common ranges; for a range that is none, or of an artefact that has a card.
+    """
+    if input_range == ANY_RANGE:
+        return runtime
+    if card is not None:
+        if input_range is not None:
+            raise ValueError(
+                f"`input_range` is for artefacts without a card, and {path} has one: it takes "
+                f"0…255 and normalises inside. Received: input_range={input_range!r}"
+            )
+        return runtime
+    if input_range is None:
+        raise ValueError(
+            f"{path} has no card, so that it is unknown how its pixels must be normalised: pass "
+            "`input_range` (--input-range LOW,HIGH), the numbers that 0 and 255 become. "
+            f"{_probed(runtime)}"
+        )
+    low, high = check_range(input_range)
+    return InputScaling(runtime, low, high)
+
+
+def check_range(input_range: Any) -> tuple[float, float]:
+    """(low, high) as floats; raises ValueError for anything but two different finite numbers."""
+    try:
+        low, high = (float(value) for value in input_range)
+    except (TypeError, ValueError):
+        low = high = np.nan
+    if not np.isfinite([low, high]).all() or not low < high or isinstance(input_range, str):
+        raise ValueError(
+            "`input_range` must be two finite numbers, the lower one first, such as (-1, 1). "
+            f"Received: input_range={input_range!r}"
+        )
+    return low, high
+
+
+def _probed(runtime: Runtime) -> str:
+    """How far apart drawn faces lie under each of the common ranges."""
+    from gfkeras.data.synthetic import synthetic_faces
+
+    faces, labels = synthetic_faces(_PEOPLE, _IMAGES)
+    side = (runtime.image_size, runtime.image_size)
+    images = np.stack([np.asarray(Image.fromarray(face).resize(side)) for face in faces])
+    same = (labels[:, None] == labels)[np.triu_indices(len(labels), 1)]
+    found = []
+    for low, high in _CANDIDATES:
+        embedding = _embedded(InputScaling(runtime, low, high), images)
+        if embedding is None:
+            return "The probe's faces have no embeddings."
+        cosines = (embedding @ embedding.T)[np.triu_indices(len(labels), 1)]
+        gap = float(cosines[same].mean() - cosines[~same].mean())
+        found.append((gap, f"{low:g},{high:g}", float(cosines[~same].mean())))
+    found.sort(reverse=True)
+    listed = "; ".join(f"{name}: {between:.2f}, {gap:+.2f}" for gap, name, between in found)
+    # Drawn faces rule out what is far off. They do not tell 0,1 from -1,1.
+    likely = " or ".join(name for gap, name, _ in found if gap >= _LIKELY * found[0][0])
+    return (
+        f"A probe with {_PEOPLE} drawn people, {_IMAGES} images each (mean cosine between people, "
+        f"and how much higher it is for images of one): {listed}. Likely: {likely}; confirm it on "
+        "pairs of real faces"
+    )
+
+
+def _embedded(runtime: InputScaling, images: np.ndarray) -> np.ndarray | None:
+    """(N, D) float64 of length 1; None where the model gives no finite vectors."""
+    step = runtime.batch_size or runtime.good_batch
+    rows = []
+    for start in range(0, len(images), step):
+        batch = images[start : start + step].astype(np.float32)
+        missing = (runtime.batch_size or len(batch)) - len(batch)
+        padded = np.concatenate([batch, np.repeat(batch[-1:], missing, axis=0)])
+        rows.append(runtime.run(padded)["embedding"][: len(batch)])
+    embedding = np.concatenate(rows).astype(np.float64)
+    if embedding.ndim != 2 or not np.isfinite(embedding).all():
+        return None
+    return embedding / np.maximum(np.linalg.norm(embedding, axis=1, keepdims=True), 1e-12)
+
+
+def try_runtime(path: str | None) -> None:
+    """What a child does with a .tflite or .onnx file; None stands for importing only."""
+    if path is None:
+        return
+    kind = LiteRTRuntime if path.lower().endswith(".tflite") else OnnxRuntime
+    runtime = kind(Path(path), 1)
+    shape = (runtime.batch_size or 2, runtime.image_size, runtime.image_size, 3)
+    for images in (np.zeros(shape), np.random.default_rng(0).integers(0, 256, shape)):
+        for name, value in runtime.run(images.astype(np.float32)).items():
+            if len(value) != len(images) or value.dtype.kind not in "fiu":
+                raise ValueError(
+                    f"{path} must give a row of numbers for each image. Received: {name!r} of "
+                    f"shape {value.shape} for {len(images)} images"
+                )
