@@ -13,7 +13,10 @@ import numpy as np
 from gfkeras.layers.checks import check_labels
 
 _MESSAGE = re.compile(r"`labels` must lie in \[0, \d+\)\. Received: labels from -?\d+ to -?\d+")
-NO_LABELS = "`y` must hold the labels of `x`, integers (B,). Received: {}"
+NO_LABELS = (
+    "`y` must hold the label of each image: fit(images, labels), or a data set of (images, labels). "
+    "Received: {}"
+)
 
 
 def checked_data(x: Any, y: Any, num_classes: int | None) -> Any:

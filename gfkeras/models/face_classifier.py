@@ -9,7 +9,7 @@ from gfkeras.layers import beside_centers, num_replicas
 from gfkeras.layers.replica import on_all_replicas, share_of_mean
 from gfkeras.losses.embedding_loss import softmax_cross_entropy
 from gfkeras.models import replicas
-from gfkeras.models.checked_data import checked_data, label_errors
+from gfkeras.models.checked_data import NO_LABELS, checked_data, label_errors
 from gfkeras.models.classifier_parts import build_parts, log_names, samples_classes
 from gfkeras.models.group_usage import GroupUsage
 from gfkeras.models.properties import as_outputs
@@ -190,10 +190,7 @@ class FaceClassifier(keras.Model):
         training: bool = True,
     ) -> Any:
         if y is None:
-            raise ValueError(
-                "`y` must hold the label of each image: fit(images, labels), or a data set of "
-                "(images, labels). Received: no labels"
-            )
+            raise ValueError(NO_LABELS.format("no labels"))
         count = ops.shape(y_pred["embedding"])[0]
         if training:
             replicas.check_batch(y_pred["embedding"])

@@ -10,7 +10,6 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from gfkeras.data.photos import list_photos
 from gfkeras.data.walk import (
     LeftOut,
     Photos,
@@ -56,6 +55,8 @@ def images_of(sources: Any) -> Photos:
     the folders hold no image, and where none of the files is there.
     """
     if not isinstance(sources, str | os.PathLike):
+        from gfkeras.data.photos import list_photos
+
         sources = list_photos(sources, "sources")
     found = photos_of(sources)
     if not found.photos:

@@ -229,7 +229,7 @@ def test_with_tf_data_as_the_docstring_says():
 def test_real_faces(shared_data):
     folder = FaceFolder(shared_data / "orl_faces", min_images=2)
     sampler = IdentitySampler(folder.labels, 8, 4, seed=1)
-    batches = FaceBatches(folder.paths, folder.labels, sampler=sampler)
+    batches = FaceBatches(folder.load(resize=True).images, folder.labels, sampler=sampler)
     assert len(batches) == 400 // 32
     images, labels = batches[3]
     assert images.shape == (32, 112, 112, 3)

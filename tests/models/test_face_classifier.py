@@ -213,10 +213,10 @@ def test_labels_of_data_sets_are_looked_at(data, kind):
     for a, b in zip(before, training.model.get_weights(), strict=True):
         np.testing.assert_array_equal(a, b)
     assert np.isfinite(training.fit(kind(images, labels), verbose=0).history["loss"][0])
-    with pytest.raises(ValueError, match="`y` must hold the labels"):
+    with pytest.raises(ValueError, match="`y` must hold the label of each image"):
         training.fit(images, verbose=0)
     if kind is not generated:
-        with pytest.raises(ValueError, match="`y` must hold the labels"):
+        with pytest.raises(ValueError, match="`y` must hold the label of each image"):
             training.fit(kind(images), verbose=0)
         with pytest.raises(ValueError, match="`labels` must lie in"):
             training.fit(kind(images, labels), validation_data=kind(images, labels + 1), verbose=0)

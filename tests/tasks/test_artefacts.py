@@ -61,7 +61,7 @@ def test_export_verify_and_bench(model, people, tmp_path):
     result = verify(out, model, people, limit=10)
     assert result.passed
     result.require()
-    assert (result.parity.images, result.skipped) == (10, 0)
+    assert (result.parity.images, result.skipped) == (10, [])
     assert result.to_json() == json_of(
         tmp_path, "verify", out, model, "--data", people, "--limit", 10
     )

@@ -117,7 +117,7 @@ def test_a_gallery(people, broken, tmp_path):
     shutil.copy(broken, nobody / "Ann")
     useless = enroll(nobody, tmp_path / "empty.gallery", aligned=True)
     assert (useless.photos, len(useless.skipped)) == (0, 1)
-    with pytest.raises(ValueError, match="None of the 1 photos can be used"):
+    with pytest.raises(ValueError, match="None of the 1 files can be used"):
         useless.require()
 
 

@@ -34,7 +34,8 @@ def test_from_photos_to_records_and_back(people, tmp_path):
     assert counted.sheet.is_file()
     assert "near_duplicates" not in counted.to_json()
     extracted = data.extract(made.out, tmp_path / "files", split="heldout")
-    assert extracted.to_json() == {"images": 2 * EACH, "skipped": 0, "skipped_files": []}
+    nothing = {"skipped": 0, "skipped_files": [], "skipped_reasons": {}}
+    assert extracted.to_json() == {"images": 2 * EACH, **nothing}
 
 
 def test_suspects(people, tmp_path):

@@ -99,6 +99,7 @@ def test_a_turned_and_scaled_photo_gives_the_same_face(aligner, photos, angle, s
 def test_known_landmarks_need_no_detector(photos, monkeypatch):
     monkeypatch.setenv("GFKERAS_OFFLINE", "1")
     monkeypatch.delenv("GFKERAS_YUNET", raising=False)
+    monkeypatch.delenv("GFKERAS_DATA", raising=False)
     monkeypatch.setenv("GFKERAS_CACHE", "/nonexistent")
     aligner = FaceAligner()
     photo = np.random.default_rng(0).integers(0, 256, (99, 120, 3)).astype(np.uint8)
