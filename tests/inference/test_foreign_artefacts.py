@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import struct
 
 import numpy as np
@@ -183,11 +184,12 @@ def test_what_ends_a_child_does_not_end_the_caller(tmp_path, monkeypatch):
         "def good(path):\n    pass\n"
     )
     monkeypatch.syspath_prepend(tmp_path)
+    trap = importlib.import_module("trap")
     (tmp_path / "x").write_bytes(b"")
     for name, said in [("crash", "SIGSEGV"), ("refuse", "no such thing"), ("grow", "MemoryError")]:
         with pytest.raises(ValueError, match=f"x cannot be read as a file.*{said}"):
-            check_in_child(f"trap:{name}", tmp_path / "x", "a file")
-    check_in_child("trap:good", tmp_path / "x", "a file")
+            check_in_child(getattr(trap, name), tmp_path / "x", "a file")
+    check_in_child(trap.good, tmp_path / "x", "a file")
 
 
 # == SavedModels ===================================================================================
