@@ -14,8 +14,8 @@ from gfkeras.layers.checks import check_labels
 
 _MESSAGE = re.compile(r"`labels` must lie in \[0, \d+\)\. Received: labels from -?\d+ to -?\d+")
 NO_LABELS = (
-    "`y` must hold the label of each image: fit(images, labels), or a data set of (images, labels). "
-    "Received: {}"
+    "`y` must hold the label of each image: fit(images, labels), or a data set of (images, "
+    "labels). Received: {}"
 )
 
 
