@@ -107,11 +107,22 @@ class _CheckedPyDataset(keras.utils.PyDataset):
 
 
 @contextlib.contextmanager
-def label_errors() -> Iterator[None]:
-    """Raises what a data set found as a ValueError, without TensorFlow's words around it."""
+def label_errors(model: keras.Model) -> Iterator[None]:
+    """Raises what a data set found as a ValueError, without TensorFlow's words around it.
+
+    On JAX, Keras takes the values out of a model's variables for as long as `fit` runs, and an
+    error would leave it without them: they are put back, as of the last whole step.
+    """
+    variables = list(model.variables) if keras.backend.backend() == "jax" else []
+    values = [variable.value for variable in variables]
     try:
         yield
     except Exception as error:
+        if variables and values[0].is_deleted():
+            model.jax_state_sync()
+        else:
+            for variable, value in zip(variables, values, strict=True):
+                variable.assign(value)
         found = _MESSAGE.search(str(error))
         if found is None or isinstance(error, ValueError):
             raise

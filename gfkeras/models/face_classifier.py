@@ -166,7 +166,8 @@ class FaceClassifier(keras.Model):
             elif skip_nonfinite:
                 optimizer = LossScaling(optimizer, initial_scale=1.0, dynamic_growth_steps=NEVER)
         super().compile(optimizer=optimizer, **kwargs)
-        self._loss_tracker = ReplicaMean(name="loss")
+        # Past Keras' own attributes, which would count a metric of theirs among ours as well.
+        object.__setattr__(self, "_loss_tracker", ReplicaMean(name="loss"))
         if self._replicas() > 1:
             replicas.synchronize_batch_norm(self, synchronized_batch_norm)
 
@@ -310,12 +311,12 @@ class FaceClassifier(keras.Model):
             kwargs["validation_data"] = self._checked(given)
         self._set_directions(kwargs.get("callbacks"))
         self._fits, self._divided = True, False
-        with label_errors():
+        with label_errors(self):
             return super().fit(x, y, **kwargs)
 
     def evaluate(self, x: Any = None, y: Any = None, **kwargs: Any) -> Any:
         self._fits = False
-        with label_errors():
+        with label_errors(self):
             return super().evaluate(self._checked(x, y), y, **kwargs)
 
     def _checked(self, x: Any, y: Any = None) -> Any:
