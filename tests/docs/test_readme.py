@@ -29,6 +29,7 @@ def test_pictures_exist(picture):
 def test_the_lines_that_compare_are_right_about_photos_of_any_size(
     shared_data, tmp_path, monkeypatch, capsys
 ):
+    monkeypatch.setenv("GFKERAS_DATA", str(shared_data))
     """Word for word but for the model's name, on four photos of two people."""
     section = README.partition("\n## Embed and compare\n")[2]
     (code,) = re.findall(r"```python\n(.*?)```", section.partition("\n## ")[0], re.S)

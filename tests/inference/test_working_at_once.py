@@ -107,7 +107,10 @@ def test_a_fingerprint_is_that_of_the_weights(model, tflite, tmp_path):
     content = unpacked(tflite.read_bytes())
     content.metadata = []
     bare.write_bytes(packed(content))
-    assert Embedder(bare).fingerprint == gfkeras.files.sha256(bare)
+    bytes_alone = Embedder(bare, input_range=(0, 255)).fingerprint
+    assert len(bytes_alone) == 64
+    assert bytes_alone != first
+    assert Embedder(bare, input_range=(0, 1)).fingerprint != bytes_alone
 
 
 def test_a_source_is_embedded_by_name(model, tmp_path):

@@ -12,6 +12,7 @@ needs_tensorflow = pytest.mark.skipif(
 )
 
 GRADIENTS = """
+import sys
 import keras, numpy as np, tensorflow as tf
 from gfkeras import heads, losses
 from gfkeras.losses.embedding_loss import softmax_cross_entropy
@@ -84,7 +85,10 @@ def loss_of(name, arguments, counts):
              if "seed" not in v.path]
     return np.asarray(found[0]), np.asarray(found[1]), state
 
+wanted = sys.argv[1].split(",")
 for name, arguments in {**HEADS, **LOSSES}.items():
+    if name.split()[0] not in wanted:
+        continue
     value, gradient, state = loss_of(name, arguments, [7])
     worst = 0.0
     for counts in ([6, 1], [7, 0]):
@@ -96,18 +100,27 @@ for name, arguments in {**HEADS, **LOSSES}.items():
 """
 
 
+# Each way to take a mean: of rows, with a state, of the batch's norms, over pairs.
+QUICK = ["CurricularFace", "AdaFace", "MagFace", "SelfGroupingLoss", "CenterLoss", "NPairsLoss"]
+SLOW = [
+    "NormSoftmax", "ArcFace", "IntraLoss", "TripletLoss", "HarmonicTripletLoss",
+    "CosineDistillationLoss", "RelationalDistillationLoss",
+]  # fmt: skip
+
+
 @needs_tensorflow
-def test_two_replicas_have_the_gradient_of_one_device():
+@pytest.mark.parametrize("names", [QUICK, pytest.param(SLOW, marks=pytest.mark.slow)])
+def test_two_replicas_have_the_gradient_of_one_device(names):
     """Value, gradient and state of each head and loss: parts of 6 + 1 and 7 + 0 rows."""
-    found = run_python(GRADIENTS, two_cpus=True)
-    assert len(found) == 14
+    found = run_python(GRADIENTS, ",".join(names), two_cpus=True)
+    assert {name.split()[0] for name, _, _ in found} == set(names)
     for name, gradient, worst in found:
         assert gradient > 1e-3, name
         assert worst < 2e-6 * max(1, gradient), (name, gradient, worst)
 
 
 FIT = """
-import contextlib
+import contextlib, sys
 import keras, numpy as np, tensorflow as tf
 import gfkeras
 from keras import layers
@@ -131,8 +144,7 @@ rng = np.random.default_rng(0)
 images = rng.integers(0, 256, (11, 8, 8, 3)).astype("uint8")
 labels = rng.integers(0, 3, 11).astype("int32")
 strategy = tf.distribute.MirroredStrategy(["CPU:0", "CPU:1"])
-CASES = (7, 4, False), (5, 4, True), (3, 4, False), (1, 4, False), (11, 6, True)
-for count, batch, stock in CASES:
+for count, batch, stock in eval(sys.argv[1]):
     runs = []
     for scope in (contextlib.nullcontext(), strategy.scope()):
         model = made(scope, stock)
@@ -155,11 +167,16 @@ for count, batch, stock in CASES:
 """
 
 
+QUICK_FITS = (7, 4, False), (5, 4, True)
+SLOW_FITS = (3, 4, False), (1, 4, False), (11, 6, True)
+
+
 @needs_tensorflow
-def test_fit_with_a_last_batch_that_replicas_cannot_share():
+@pytest.mark.parametrize("fits", [QUICK_FITS, pytest.param(SLOW_FITS, marks=pytest.mark.slow)])
+def test_fit_with_a_last_batch_that_replicas_cannot_share(fits):
     """Weights and states of one device; stock layers too, fewer images than replicas too."""
     for count, batch, apart, one, two, checked, replicas, predicted, finite in run_python(
-        FIT, two_cpus=True
+        FIT, repr(fits), two_cpus=True
     ):
         case = f"{count} images in batches of {batch}"
         assert finite, case

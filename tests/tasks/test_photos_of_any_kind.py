@@ -21,6 +21,12 @@ from gfkeras.tasks.search import search
 PEOPLE = ("Akhmed_Zakayev", "Abel_Pacheco", "Amber_Tamblyn")
 
 
+@pytest.fixture(autouse=True)
+def detector(shared_data, monkeypatch):
+    """The network that finds faces is the one beside the photos."""
+    monkeypatch.setenv("GFKERAS_DATA", str(shared_data))
+
+
 @pytest.fixture(scope="module")
 def photos(shared_data):
     """Two photos of 250×250 of each person."""

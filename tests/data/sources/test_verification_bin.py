@@ -361,10 +361,10 @@ def test_bombs_take_little_time_and_memory(tmp_path, monkeypatch):
     for name, content in bombs():
         path = tmp_path / "set.bin"
         path.write_bytes(content)
-        started = time.perf_counter()
+        started = time.process_time()
         with pytest.raises(ValueError, match=r"set\.bin"):
             VerificationBinSource(path)
-        assert time.perf_counter() - started < 8, name
+        assert time.process_time() - started < 8, name
         if len(content) < 300_000:
             tracemalloc.start()
             with pytest.raises(ValueError, match=r"set\.bin"):
