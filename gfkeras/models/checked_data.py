@@ -113,7 +113,14 @@ def label_errors(model: keras.Model) -> Iterator[None]:
     On JAX, Keras takes the values out of a model's variables for as long as `fit` runs, and an
     error would leave it without them: they are put back, as of the last whole step.
     """
-    variables = list(model.variables) if keras.backend.backend() == "jax" else []
+    variables: list[Any] = []
+    if keras.backend.backend() == "jax":
+        variables = [*model.trainable_variables, *model.non_trainable_variables]
+        variables += model.metrics_variables
+        if getattr(model, "optimizer", None) is not None:
+            if not model.optimizer.built:
+                model.optimizer.build(model.trainable_variables)
+            variables += model.optimizer.variables
     values = [variable.value for variable in variables]
     try:
         yield
