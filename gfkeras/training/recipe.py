@@ -11,6 +11,7 @@ from typing import Any, Literal, Self
 import tomli_w
 from pydantic import Field, NonNegativeInt, ValidationError
 
+from gfkeras.backend import load_keras
 from gfkeras.errors import unknown_name
 from gfkeras.toml_errors import readable
 from gfkeras.training import recipe_sections as sections
@@ -171,7 +172,8 @@ class Recipe(sections.Section):
             recipe = cls.model_validate(changed)
         except ValidationError as error:
             raise ValueError(f"{source}: {readable(error, cls)}") from None
-        # Imports Keras, which a recipe with other mistakes does not need.
+        # Keras, whose backend logs while it is imported; other mistakes are found without it.
+        load_keras()
         from gfkeras.training.recipe_names import check_names
 
         named = (recipe.model, recipe.head, recipe.loss, recipe.teacher, recipe.optimizer)

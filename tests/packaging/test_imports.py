@@ -141,6 +141,16 @@ def test_a_command_that_needs_tensorflow_is_quiet(faces):
     assert {"keras", "tensorflow"} <= set(heavy)
 
 
+def test_a_recipe_is_read_quietly(tmp_path):
+    wanted = ("train", "orl", "--data", str(tmp_path / "none"), "--out", str(tmp_path / "run"))
+    run = python(MODULES, *wanted)
+    assert run.stderr.startswith("gfkeras: error: `root`")
+    assert run.stderr.count("\n") == 1
+    status, heavy = json.loads(run.stdout.splitlines()[-1])
+    assert status == 2
+    assert "tensorflow" in heavy
+
+
 def test_onednn_is_on_unless_the_user_says_otherwise():
     shown = "import os, gfkeras; print(os.environ['TF_ENABLE_ONEDNN_OPTS'])"
     assert python(shown).stdout == "1\n"
