@@ -22,12 +22,15 @@ CORE_TESTS = $(wildcard tests/layers tests/heads tests/losses tests/backbones te
 	tests/experiments/test_ablation_grid.py tests/experiments/test_ablation_table.py \
 	tests/training/test_optimizers.py tests/training/test_sampled_rows.py tests/training/test_compatible_training.py)
 
+# What touches other libraries: formulas, files, evaluation, inference, the zoo.
+OLDEST_TESTS = $(addprefix tests/,layers heads losses evaluation inference data zoo)
+
 export TF_CPP_MIN_LOG_LEVEL ?= 2
 # Without bytecode each process compiles TensorFlow's 1,600 modules again, which takes ten seconds.
 unexport PYTHONDONTWRITEBYTECODE
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
-.PHONY: help demo test test-all lint docs bench kits oracles format clean
+.PHONY: help demo test test-all lint docs coverage oldest wheel bench kits oracles format clean
 
 help: ## this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## (.*)/  make \1\t\2/' | expand -t 18
@@ -57,6 +60,27 @@ docs: $(VENV)/.installed-test ## builds the documentation as a site: build/site/
 
 format: $(VENV)/.installed-test ## mends what ruff can mend
 	@$(BIN)/ruff check --fix --quiet . ; $(BIN)/ruff format .
+
+coverage: $(VENV)/.installed-test ## the quick tests on TensorFlow with their coverage: build/coverage/index.html
+	@rm -rf build/coverage
+	@KERAS_BACKEND=tensorflow $(PYTEST) -m "not slow" --cov --cov-report=html:build/coverage --cov-report=term:skip-covered
+
+# An environment of its own; uv alone can choose the oldest versions.
+oldest: $(BIN)/python ## tests with the oldest versions that setup.cfg allows
+	@$(BIN)/python -m pip install --quiet uv
+	@$(BIN)/uv venv --quiet --clear --python $(BIN)/python build/oldest
+	@$(BIN)/uv pip install --quiet --python build/oldest/bin/python --resolution lowest-direct '.[export,plots,search,test]'
+	@$(MAKE) oldest-tests BIN=build/oldest/bin
+
+oldest-tests:
+	@KERAS_BACKEND=tensorflow $(PYTEST) -m "not slow" $(OLDEST_TESTS)
+
+wheel: $(BIN)/python ## builds and checks dist/
+	@rm -rf dist build/lib
+	@$(BIN)/python -m pip install --quiet build twine check-wheel-contents
+	@$(BIN)/python -m build --quiet --outdir dist .
+	@$(BIN)/twine check --strict dist/*
+	@$(BIN)/check-wheel-contents dist/*.whl
 
 bench: $(VENV)/.installed-bench ## the benchmarks, each against a peer measured in the same run
 	@failed=; for benchmark in benchmarks/[a-z]*.py; do \
