@@ -24,5 +24,9 @@ __all__ = [
 
 
 def get(name: str, **arguments: Any) -> MarginHead:
-    """Builds the head called `name`, such as "ArcFace"; a ValueError names the nearest."""
+    """Builds the head called `name`, such as "ArcFace".
+
+    Raises:
+        ValueError: for an unknown name. The message suggests the nearest one.
+    """
     return by_name("head", name, HEADS)(**arguments)

@@ -12,35 +12,36 @@ from gfkeras.layers.angular import arccos
 from gfkeras.layers.checks import Shape
 from gfkeras.layers.replica import global_batch
 
-# Bounds of the norms and what is added to their deviation, those of AdaFace's public code.
+# Bounds of the norms, and the epsilon added to their deviation, as in AdaFace's public code.
 MIN_NORM, MAX_NORM = 1e-3, 100.0
 EPSILON = 1e-3
 
 
 @registered
 class AdaFace(MarginHead):
-    """AdaFace (arXiv 2204.00964): s·(cos(θ_y + g_angle) − g_add), by the feature's norm.
+    """AdaFace (arXiv 2204.00964): s·(cos(θ_y + g_angle) − g_add), a margin that follows the norm.
 
-    g_angle = −m·ẑ and g_add = m·ẑ + m, where ẑ = clip((‖x‖ − μ) / (σ / h), −1, 1) stands
-    for image quality and μ, σ are moving averages of the norms' mean and deviation
-    (equations 17 to 20). A norm of low quality has ArcFace's margin, a middle one
-    CosFace's, a high one a negative angular margin with twice the additive one. No
-    gradient flows through ẑ, and θ_y + g_angle is kept in [0, π].
+    g_angle = −m·ẑ and g_add = m·ẑ + m (equations 17 to 20). The image quality is
+    ẑ = clip((‖x‖ − μ) / (σ / h), −1, 1), and μ and σ are moving averages of the norms' mean
+    and standard deviation. At low quality the margin is ArcFace's, at average quality CosFace's.
+    At high quality it is a negative angular margin with twice the additive one. No gradient
+    flows through ẑ, and θ_y + g_angle stays in [0, π].
 
     Args:
         num_classes, scale: N, the number of identities, and s.
         margin: m, in [0, 1).
-        concentration: h, how much of the norms lies within ẑ's range: 68 % within ±h.
-        momentum: of μ and σ: μ ← momentum·μ + (1 − momentum)·batch mean, over the batch of
-            all replicas and before they are used. The deviation is the unbiased one, and
-            0 for a batch of one.
+        concentration: h, which scales ẑ: about 68 % of normally distributed norms give
+            −h < ẑ < h.
+        momentum: momentum of μ and σ: μ ← momentum·μ + (1 − momentum)·batch mean. The batch
+            is that of all replicas, and the averages move before they are used. The standard
+            deviation is the unbiased one, and 0 for a batch of one.
 
     Attributes:
-        norm_mean: μ, 20 at first, as in the public code.
-        norm_std: σ, 100 at first. Both only move in training with labels.
+        norm_mean: μ, which starts at 20, as in the public code.
+        norm_std: σ, which starts at 100. Both move only in training with labels.
 
-    Call arguments, returns and errors: as of `MarginHead`. The embedding's norm is
-    meaningful where nothing normalises it before the head.
+    Call arguments, returns and errors are those of `MarginHead`. Do not normalise the
+    embedding before this head, because its norm carries the image quality.
 
     Example:
         >>> import gfkeras, numpy as np
@@ -80,9 +81,9 @@ class AdaFace(MarginHead):
         return replace_target(logits, labels, margin)
 
     def quality(self, embedding: Any, training: bool | None = None) -> Any:
-        """ẑ in [−1, 1] of each embedding (B, D), as (B, 1) float32, without a gradient.
+        """Returns ẑ in [−1, 1] for each embedding (B, D): (B, 1) float32, without a gradient.
 
-        In training μ and σ take the batch in first.
+        In training, the batch moves μ and σ first.
         """
         norm = ops.stop_gradient(ops.clip(self.norms(embedding), MIN_NORM, MAX_NORM))
         mean, std = ops.convert_to_tensor(self.norm_mean), ops.convert_to_tensor(self.norm_std)

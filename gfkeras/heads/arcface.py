@@ -15,11 +15,11 @@ class ArcFace(MarginHead):
     Args:
         num_classes, scale: N, the number of identities, and s.
         margin: m in radians, in [0, π).
-        threshold: where θ + m > π, go on with cos θ − m·sin m, as ArcFace's public code;
-            False keeps cos(θ + m), which rises again there.
-        easy_margin: take the margin only where θ < π/2; `threshold` has no say then.
+        threshold: use cos θ − m·sin m where θ + m > π, as ArcFace's public code does. With
+            False, cos(θ + m) rises again there.
+        easy_margin: use the margin only where θ < π/2. `threshold` has no effect then.
 
-    Call arguments, returns and errors: as of `MarginHead`.
+    Call arguments, returns and errors are those of `MarginHead`.
 
     Example:
         >>> import gfkeras, numpy as np

@@ -12,19 +12,19 @@ from gfkeras.heads.margins import combined_margin
 class CombinedMargin(MarginHead):
     """Combined margin (arXiv 1801.07698, equation 4): s·(cos(m1·θ_y + m2) − m3).
 
-    The paper's CM1 is (1, 0.3, 0.2) and CM2 (0.9, 0.4, 0.15). Every combination is taken
-    as it is; public code that knows the formula ignores m1 and m2 where m3 > 0.
+    The paper's CM1 is (1, 0.3, 0.2), and its CM2 is (0.9, 0.4, 0.15). All three margins
+    always apply, while public code with this formula ignores m1 and m2 if m3 > 0.
 
     Args:
         num_classes, scale: N, the number of identities, and s.
         m1: SphereFace's factor of the angle, positive.
         m2: ArcFace's angle in radians, in [0, π).
         m3: CosFace's cosine, in [0, 1).
-        threshold: where m1·θ + m2 > π, go on falling by ArcFace's rule for m1 = 1 and by
-            SphereFace's for any other m1 (`gfkeras.heads.margins.combined_margin`); False
-            keeps the formula, which rises again there.
+        threshold: let the logit fall where m1·θ + m2 > π, too: by ArcFace's rule for m1 = 1,
+            and by SphereFace's for any other m1 (`gfkeras.heads.margins.combined_margin`).
+            With False, the formula rises again there.
 
-    Call arguments, returns and errors: as of `MarginHead`.
+    Call arguments, returns and errors are those of `MarginHead`.
 
     Example:
         >>> import gfkeras, numpy as np

@@ -12,10 +12,10 @@ class CosFace(MarginHead):
 
     Args:
         num_classes, scale: N, the number of identities, and s.
-        margin: m in [0, 1). The paper bounds it by N/(N − 1), hardly above 1, and
+        margin: m in [0, 1). The paper's bound is N/(N − 1), slightly above 1, and its
             training on faces diverged above 0.45.
 
-    Call arguments, returns and errors: as of `MarginHead`.
+    Call arguments, returns and errors are those of `MarginHead`.
 
     Example:
         >>> import gfkeras, numpy as np

@@ -1,4 +1,4 @@
-"""CurricularFace: ArcFace that turns to hard negatives in the course of training."""
+"""CurricularFace: ArcFace with more weight on hard negatives as training proceeds."""
 
 import math
 from typing import Any
@@ -16,22 +16,22 @@ from gfkeras.layers.replica import global_mean
 class CurricularFace(MarginHead):
     """CurricularFace (arXiv 2004.00288): hard negatives weigh t + cos θ_j.
 
-    The target's logit is ArcFace's. A negative is hard where cos θ_j > cos(θ_y + m); its
-    logit becomes s·cos θ_j·(t + cos θ_j). t is a moving average of the targets' cosine
-    (equation 12), near 0 at first, so that hard negatives count little, and rises as the
-    network learns.
+    The target's logit is ArcFace's. A negative is hard if cos θ_j > cos(θ_y + m). Its logit
+    becomes s·cos θ_j·(t + cos θ_j). The factor t is a moving average of the targets' cosines
+    (equation 12). It starts near 0, so hard negatives count little, and rises as the network
+    learns.
 
     Args:
         num_classes, scale: N, the number of identities, and s.
         margin: m in radians, in [0, π).
-        momentum: of t: t ← momentum·t + (1 − momentum)·mean cos θ_y, over the batch of
-            all replicas and before t is used.
-        threshold: of the target's logit, as of `ArcFace`.
+        momentum: momentum of t: t ← momentum·t + (1 − momentum)·mean cos θ_y, over the batch
+            of all replicas, before t is used.
+        threshold: the rule for the target's logit beyond π, as in `ArcFace`.
 
     Attributes:
-        t: the moving average, a variable that only moves in training with labels.
+        t: the moving average, a variable that moves only in training with labels.
 
-    Call arguments, returns and errors: as of `MarginHead`.
+    Call arguments, returns and errors are those of `MarginHead`.
 
     Example:
         >>> import gfkeras, numpy as np
@@ -66,9 +66,9 @@ class CurricularFace(MarginHead):
         if training:
             t = self.momentum * t + (1 - self.momentum) * global_mean(cosine[:, 0])
             self.t.assign(t)
-        # Against the bare cos(θ_y + m), without the rule beyond π, as the paper has it.
+        # The paper compares with the bare cos(θ_y + m), without the rule beyond π.
         bound = self.scale * additive_angular_margin(cosine, self.margin, threshold=False)
-        # `replaced` holds the target's new logit, which is no negative.
+        # `replaced` holds the target's new logit, and the target is never a negative.
         is_negative = labels[:, None] != ops.arange(logits.shape[1], dtype=labels.dtype)
         hard = ops.logical_and(replaced > bound, is_negative)
         return ops.where(hard, replaced * (t + replaced / self.scale), replaced)

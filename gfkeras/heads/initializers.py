@@ -1,20 +1,19 @@
-"""Initializers of large variables, with little memory beside them."""
+"""Initializers of large variables that need little extra memory."""
 
 from typing import Any
 
 import keras
 import numpy as np
 
-# TensorFlow takes arrays as they are where they begin at a multiple of 64 bytes: of 16 floats.
+# TensorFlow uses an array without a copy if it begins at a multiple of 64 bytes, or 16 floats.
 ALIGNMENT = 16
 
 
 class CentersInitializer(keras.initializers.RandomNormal):
-    """N(0, 0.01²) as of the other heads, drawn with one array beside the variable's.
+    """Draws N(0, 0.01²), like the other heads, with only one array besides the variable.
 
-    Keras draws N(0, 1), multiplies, then adds, each into an array of its own, and
-    TensorFlow's allocator keeps them: with a million identities that would be more memory
-    than all the steps that follow take.
+    Keras draws N(0, 1), multiplies and adds, each into a new array, and TensorFlow's allocator
+    keeps them. With a million identities, that would take more memory than all later steps.
     """
 
     def __init__(self) -> None:
@@ -23,12 +22,12 @@ class CentersInitializer(keras.initializers.RandomNormal):
     def __call__(self, shape: tuple[int, ...], dtype: Any = None) -> Any:
         values = _aligned(shape, np.empty)
         np.random.default_rng(self.seed).standard_normal(out=values, dtype="float32")
-        # Makes the one array that the variable takes over; NumPy's goes back to the system.
+        # The product is the array that the variable keeps. NumPy's array is freed.
         return _tensor(values) * self.stddev
 
 
 class PlaceInitializer(keras.initializers.Zeros):
-    """Zeros that nobody reads or writes, of which the system keeps no page on a CPU."""
+    """Zeros that are never read or written, so a CPU's system allocates no memory for them."""
 
     def __call__(self, shape: tuple[int, ...], dtype: Any = None) -> Any:
         return _tensor(_aligned(shape, np.zeros))

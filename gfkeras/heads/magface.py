@@ -13,13 +13,13 @@ from gfkeras.layers.replica import share_of_mean
 
 @registered
 class MagFace(MarginHead):
-    """MagFace (arXiv 2103.06627): ArcFace with m(a) of a = ‖x‖, plus λ_g·g(a) on the loss.
+    """MagFace (arXiv 2103.06627): ArcFace with a margin m(a), plus λ_g·g(a), where a = ‖x‖.
 
-    m(a) = l_m + (u_m − l_m)·(a − l_a) / (u_a − l_a), and g(a) = 1/a + a/u_a² rewards large
-    magnitudes, which easy images can afford: the norm becomes a measure of quality. a is
-    kept in [l_a, u_a], outside of which neither has a gradient, as in the public code.
-    The paper's proof asks for λ_g ≥ s·(u_m − l_m)/(u_a − l_a) · u_a²·l_a² / (u_a² − l_a²),
-    22.6 with the defaults.
+    m(a) = l_m + (u_m − l_m)·(a − l_a) / (u_a − l_a). The loss term g(a) = 1/a + a/u_a² rewards
+    large norms, which only easy images can afford, so the norm becomes a measure of image
+    quality. a is clipped to [l_a, u_a], and the gradients of m and g are 0 outside, as in the
+    public code. The paper's proof needs
+    λ_g ≥ s·(u_m − l_m)/(u_a − l_a) · u_a²·l_a² / (u_a² − l_a²), which is 22.6 with the defaults.
 
     Args:
         num_classes, scale: N, the number of identities, and s.
@@ -28,9 +28,9 @@ class MagFace(MarginHead):
         lower_margin: l_m in radians, in [0, π).
         upper_margin: u_m in radians, in [l_m, π).
         regularization_weight: λ_g.
-        threshold, easy_margin: as of `ArcFace`; the public code has easy_margin=True.
+        threshold, easy_margin: as in `ArcFace`. The public code uses easy_margin=True.
 
-    Call arguments, returns and errors: as of `MarginHead`. A call with labels and
+    Call arguments, returns and errors are those of `MarginHead`. A call with labels and
     training=True adds λ_g·mean g(a) to `losses`, which `model.fit` sums.
 
     Example:
@@ -76,7 +76,7 @@ class MagFace(MarginHead):
         return super().call(embedding, labels, training)
 
     def magnitude(self, embedding: Any) -> Any:
-        """a = ‖x‖ kept in [l_a, u_a], (B, 1) float32."""
+        """Returns a = ‖x‖, clipped to [l_a, u_a], (B, 1) float32."""
         return ops.clip(self.norms(embedding), self.lower_norm, self.upper_norm)
 
     def with_margin(self, logits: Any, labels: Any, embedding: Any, training: bool | None) -> Any:
@@ -94,7 +94,7 @@ class MagFace(MarginHead):
         return replace_target(logits, labels, with_its_margin)
 
     def regularization(self, embedding: Any) -> Any:
-        """λ_g · mean g(a), a scalar float32."""
+        """Returns λ_g · mean g(a), a scalar float32."""
         magnitude = self.magnitude(embedding)
         g = 1.0 / magnitude + magnitude / self.upper_norm**2
         return self.regularization_weight * share_of_mean(g[:, 0])

@@ -1,4 +1,4 @@
-"""The base of the margin heads, and their names."""
+"""Base class of the margin heads, and the registry of their names."""
 
 from typing import Any, NamedTuple, TypeVar
 
@@ -13,22 +13,22 @@ from gfkeras.saving import Configured
 
 Head = TypeVar("Head", bound="MarginHead")
 
-# The heads by name, which `registered` fills.
+# The heads by name. `registered` adds them.
 HEADS: dict[str, "type[MarginHead]"] = {}
 
 
 def registered(head: type[Head]) -> type[Head]:
-    """Class decorator: makes a head known by its name to gfkeras and to Keras' saved models."""
+    """Registers a head by its name, for gfkeras and for models saved by Keras (a decorator)."""
     HEADS[head.__name__] = keras.saving.register_keras_serializable("gfkeras")(head)
     return head
 
 
 class HeadLogits(NamedTuple):
-    """What a head computes of a labelled batch.
+    """The logits of a labelled batch.
 
     Attributes:
         margin: (B, N) float32, with the margin on each row's class.
-        plain: (B, N) float32, without it.
+        plain: (B, N) float32, without the margin.
         labels: (B,) int, the column of each row's class.
     """
 
@@ -40,33 +40,32 @@ class HeadLogits(NamedTuple):
 class MarginHead(Configured, keras.layers.Layer):
     """Base of the margin heads: one center per identity, logits s·f(cos θ).
 
-    A subclass states in `target_cosine` what becomes of the target's cosine, or, where
-    that takes more than the cosine, in `with_margin`. All arithmetic is float32 under
-    any dtype policy, since a margin is taken of an angle whose cosine has 3 digits in
-    bfloat16.
+    A subclass implements `target_cosine`, which maps the target's cosine to the cosine with
+    the margin. If the margin depends on more than the cosine, it overrides `with_margin`
+    instead. All arithmetic is float32 under any dtype policy: in bfloat16 a cosine has only
+    3 digits, too few for an angle.
 
     Args:
         num_classes: N, the number of identities.
-        scale: s, multiplies all logits.
+        scale: s, which multiplies all logits.
 
     Call arguments:
         embedding: (B, D) float, not normalised.
         labels: (B,) int in [0, N), or None for s·cos θ without a margin.
-        training: whether a head with a state of its own moves it on.
+        training: whether the head updates its own state, if it has one.
 
     Returns:
         Logits, (B, N) float32.
 
     Raises:
-        ValueError: for embeddings that are not 2-D floats, float labels, labels of another
-            length, and, where values are known (eagerly), labels outside [0, N) and
-            embeddings that are not finite. In a compiled step a label outside [0, N)
-            gives a row without a margin, for which
-            `gfkeras.losses.softmax_cross_entropy` is NaN; embeddings that are not
-            finite give logits that are not.
+        ValueError: for embeddings that are not 2-D floats, for float labels, and for labels
+            of another length. Eagerly also for labels outside [0, N) and for embeddings that
+            are not finite. In a compiled step, a label outside [0, N) gives a row without a
+            margin, whose `gfkeras.losses.softmax_cross_entropy` is NaN, and embeddings that
+            are not finite give logits that are not finite.
     """
 
-    # What `build` draws the centers with; None for a normal distribution of deviation 0.01.
+    # Initializer of the centers. None stands for a normal distribution with deviation 0.01.
     centers_initializer: Any = None
 
     def __init__(self, num_classes: int, scale: float = 64.0, **kwargs: Any):
@@ -85,7 +84,7 @@ class MarginHead(Configured, keras.layers.Layer):
         )
 
     def centers_shape(self, dimensions: int) -> tuple[int, ...]:
-        """(N, D), or (N, K, D) where an identity has K centers."""
+        """Returns (N, D), or (N, K, D) for a head with K centers per identity."""
         return (self.num_classes, dimensions)
 
     def call(self, embedding: Any, labels: Any = None, training: bool | None = None) -> Any:
@@ -96,7 +95,7 @@ class MarginHead(Configured, keras.layers.Layer):
     def labelled_logits(
         self, embedding: Any, labels: Any, training: bool | None = None
     ) -> HeadLogits:
-        """The logits with and without the margin; arguments and errors as of `call`."""
+        """Returns the logits with and without the margin. Arguments and errors are those of `call`."""
         centers, labels = self.choose(labels, training)
         plain = self.logits(embedding, centers)
         labels = check_labels(labels, plain.shape[1], plain)
@@ -104,45 +103,45 @@ class MarginHead(Configured, keras.layers.Layer):
 
     @property
     def samples(self) -> int:
-        """R, how many classes a training step has logits of; N but for `PartialFC`."""
+        """R, the number of classes in a training step: N, or fewer with `PartialFC`."""
         return self.num_classes
 
     def choose(self, labels: Any, training: bool | None = None) -> tuple[Any, Any]:
-        """The centers that `logits` takes in a step, and the labels as columns of these logits.
+        """Returns the centers for `logits` in a step, and the labels as columns of those logits.
 
-        None, for all centers, and the labels as they are but for `PartialFC`.
+        None stands for all centers. Only `PartialFC` chooses some, and changes the labels.
         """
         del training
         return None, labels
 
     def logits(self, embedding: Any, centers: Any = None) -> Any:
-        """s·cos θ_j of each embedding with each center, (B, N) float32.
+        """Returns s·cos θ_j of each embedding with each center, (B, N) float32.
 
-        `centers` are those of `choose`, R classes for (B, R) logits; None for all.
+        `centers` come from `choose`: R classes give (B, R) logits. None stands for all classes.
         """
         # Scaling (B, D) instead of (B, N) saves two passes over the larger array.
         embedding = unit_rows(check_embeddings(embedding)) * self.scale
         return project(embedding, self.centers if centers is None else centers)
 
     def with_margin(self, logits: Any, labels: Any, embedding: Any, training: bool | None) -> Any:
-        """The logits (B, N) with the margin on the target class.
+        """Returns the logits (B, N) with the margin on the target class.
 
-        `labels` are the columns of the rows' classes. Heads whose margin depends on the norm of
-        the embedding (B, D) need it.
+        `labels` are the columns of the rows' classes. `embedding` (B, D) is for heads whose
+        margin depends on its norm.
         """
 
         def with_its_margin(target: Any) -> Any:
-            # Rounding puts cosines outside [−1, 1], where there is no angle.
+            # Rounding can put a cosine outside [−1, 1], where no angle exists.
             return self.scale * self.target_cosine(ops.clip(target / self.scale, -1.0, 1.0))
 
         return replace_target(logits, labels, with_its_margin)
 
     def target_cosine(self, cosine: Any) -> Any:
-        """What replaces the target's cosine in [−1, 1], (B, 1) in and out."""
+        """Maps the target's cosine in [−1, 1], (B, 1), to the cosine with the margin, (B, 1)."""
         raise NotImplementedError
 
     def add_state(self, name: str, start: float) -> Any:
-        """A scalar variable that training moves on, the same on every replica."""
+        """Adds a scalar variable that training updates, equal on every replica."""
         return self.add_weight(
             name=name,
             shape=(),
@@ -154,16 +153,16 @@ class MarginHead(Configured, keras.layers.Layer):
         )
 
     def norms(self, embedding: Any) -> Any:
-        """‖x‖, (B, 1) float32, for the heads whose margin or scale depends on it."""
+        """Returns ‖x‖, (B, 1) float32, for heads whose margin or scale depends on it."""
         if embedding is None:
             raise ValueError("`embedding` is needed for its norm. Received: None")
         return row_norms(embedding)
 
     def regularization(self, embedding: Any) -> Any:
-        """What the head adds to the loss besides its logits' cross-entropy, a scalar float32.
+        """Returns the head's own loss term, besides the cross-entropy: a scalar float32.
 
-        0 but for `MagFace`. `call` adds it to `losses` of the layer in training;
-        `gfkeras.models.FaceClassifier` adds it itself.
+        It is 0 for all heads except `MagFace`, and `PartialFC` with `MagFace` inside. In training,
+        `call` adds it to the layer's `losses`, and `gfkeras.models.FaceClassifier` adds it itself.
         """
         del embedding
         return ops.zeros((), "float32")

@@ -1,4 +1,4 @@
-"""Margins as pure functions, and their place among the logits."""
+"""Margins as pure functions, and the replacement of the target's logit."""
 
 import math
 from collections.abc import Callable
@@ -13,18 +13,18 @@ from gfkeras.layers.checks import in_classes
 def additive_angular_margin(
     cosine: Any, margin: Any, *, threshold: bool = True, easy_margin: bool = False
 ) -> Any:
-    """cos(θ + m), the margin of ArcFace.
+    """Returns cos(θ + m), the margin of ArcFace.
 
-    cos(θ + m) = cos θ·cos m − sin θ·sin m falls with θ up to θ = π − m and rises
-    beyond. There ArcFace's public code goes on with cos θ − m·sin m.
+    cos(θ + m) = cos θ·cos m − sin θ·sin m falls with θ up to θ = π − m and rises beyond.
+    Beyond, ArcFace's public code uses cos θ − m·sin m, which keeps falling.
 
     Args:
         cosine: cos θ in [−1, 1], float32, any shape.
         margin: m in radians, a number or a tensor that broadcasts.
-        threshold: whether to go on with cos θ − m·sin m where θ + m > π, or else with
-            the bare formula, which pulls the target the wrong way there.
-        easy_margin: take the margin only where θ < π/2, and cos θ elsewhere; θ + m > π
-            then cannot be for m ≤ π/2, and `threshold` is ignored.
+        threshold: use cos θ − m·sin m where θ + m > π. With False, the bare formula pulls
+            the target the wrong way there.
+        easy_margin: use the margin only where θ < π/2, and cos θ elsewhere. `threshold` is
+            ignored, since θ + m > π cannot happen for m ≤ π/2.
 
     Values and gradients are finite at θ = 0 and π too.
     """
@@ -41,9 +41,9 @@ def additive_angular_margin(
 
 
 def falling_cosine(angle: Any) -> Any:
-    """ψ = (−1)^k cos α − 2k with k = ⌊α/π⌋: cos α up to π, falling on beyond.
+    """Returns ψ(α) = (−1)^k cos α − 2k with k = ⌊α/π⌋: cos α up to π, and falling beyond.
 
-    α ≥ 0 in radians, float32, any shape.
+    `angle` is α ≥ 0 in radians, float32, any shape.
     """
     k = ops.floor(ops.stop_gradient(angle) / math.pi)
     sign = 1.0 - 2.0 * ops.mod(k, 2.0)
@@ -51,16 +51,16 @@ def falling_cosine(angle: Any) -> Any:
 
 
 def multiplicative_angular_margin(cosine: Any, margin: float) -> Any:
-    """ψ(m·θ) of cos θ in [−1, 1], the margin of SphereFace (arXiv 1704.08063, equation 7)."""
+    """Returns ψ(m·θ) for cos θ in [−1, 1], SphereFace's margin (arXiv 1704.08063, equation 7)."""
     return falling_cosine(margin * arccos(cosine))
 
 
 def combined_margin(cosine: Any, m1: float, m2: float, m3: float, *, threshold: bool = True) -> Any:
-    """cos(m1·θ + m2) − m3 (arXiv 1801.07698, equation 4), with no m ignored.
+    """Returns cos(m1·θ + m2) − m3 (arXiv 1801.07698, equation 4), with all three margins.
 
-    `threshold` makes it fall on where m1·θ + m2 > π, of which the paper says nothing: as
-    ArcFace, cos θ − m2·sin m2 − m3, where m1 = 1, and as SphereFace,
-    (−1)^k cos(m1·θ + m2) − 2k − m3, elsewhere.
+    `threshold` makes the value fall where m1·θ + m2 > π, too. The paper does not define that
+    range. For m1 = 1 it is ArcFace's cos θ − m2·sin m2 − m3, otherwise SphereFace's
+    (−1)^k cos(m1·θ + m2) − 2k − m3.
     """
     if m1 == 1:
         angular = additive_angular_margin(cosine, m2, threshold=threshold)
@@ -71,29 +71,30 @@ def combined_margin(cosine: Any, m1: float, m2: float, m3: float, *, threshold: 
 
 
 def target_of(logits: Any, labels: Any) -> Any:
-    """The logit of each row's label, (B, 1); labels outside [0, N) count as the nearest class."""
+    """Returns the logit of each row's label, (B, 1). A label outside [0, N) is clipped."""
     return ops.take_along_axis(logits, _columns(logits, labels), axis=1)
 
 
 def replace_target(logits: Any, labels: Any, function: Callable[[Any], Any]) -> Any:
-    """The logits with `function` of the label's logit in its place.
+    """Returns the logits with each label's logit replaced by `function` of it.
 
-    Automatic differentiation of a gather and a scatter would fill and add (B, N)
-    arrays; with many identities that costs as much as the softmax. Here one entry a
-    row of the gradient is overwritten.
+    Automatic differentiation of a gather and a scatter would fill and add (B, N) arrays. With
+    many identities that costs as much as the softmax. Here the gradient of one entry per row is
+    overwritten instead.
 
     Args:
         logits: (B, N) float32.
-        labels: (B,) int. A row whose label is no class stays as it is.
-        function: from (B, 1) to (B, 1); may use other tensors, gradients reach them.
+        labels: (B,) int. A row whose label is outside [0, N) does not change.
+        function: maps (B, 1) to (B, 1). It can use other tensors, and gradients reach them.
     """
     columns = _columns(logits, labels)
     is_class = ops.expand_dims(in_classes(labels, ops.cast(logits.shape[1], labels.dtype)), -1)
     rows = ops.arange(ops.shape(logits)[0], dtype=columns.dtype)
     places = ops.stack([rows, columns[:, 0]], axis=1)
 
-    # The two gradients are right only together: `put` lets the label's entry pass, which
-    # is not its gradient, and `take` overwrites it with what came back through `function`.
+    # The two gradients are correct only together. `put` passes on the upstream gradient of the
+    # label's entry, which is wrong by itself, and `take` overwrites it with the gradient that
+    # came back through `function`.
 
     @ops.custom_gradient
     def take(logits: Any) -> Any:

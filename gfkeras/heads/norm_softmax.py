@@ -9,12 +9,12 @@ from gfkeras.heads.margin_head import MarginHead, registered
 class NormSoftmax(MarginHead):
     """Normalised softmax (NormFace, arXiv 1704.06369): every logit is s·cos θ_j.
 
-    The baseline that margins are compared with.
+    This is the baseline for heads with a margin.
 
     Args:
         num_classes, scale: N, the number of identities, and s.
 
-    Call arguments, returns and errors: as of `MarginHead`.
+    Call arguments, returns and errors are those of `MarginHead`.
 
     Example:
         >>> import gfkeras, numpy as np

@@ -15,50 +15,50 @@ from gfkeras.layers.checks import Shape, check_labels, in_classes, known_values
 from gfkeras.layers.replica import global_batch
 from gfkeras.layers.rows import DrawnRows, SampledRows
 
-# The index of the rows travels as a float32 gradient, exact up to here.
+# The row index is passed as a float32 gradient, which is exact up to this number.
 MAX_CLASSES = 2**24
 
 
 @registered
 class PartialFC(MarginHead):
-    """Partial FC (arXiv 2203.15565): all positive centers and random negatives, each step.
+    """Partial FC (arXiv 2203.15565): all positive centers and random negatives, in each step.
 
-    A training step takes the centers of the R identities that it drew: all those of the
-    global batch, and of the others each with the same chance. `head` puts its margin on
-    their logits, and only they have a gradient, so that time and memory of a step go with
-    R instead of N. Every replica draws the same. Without labels, or not in training, the
-    logits are those of all N.
+    A training step uses the centers of R identities: all identities of the global batch, and
+    random others, each with the same probability. `head` puts its margin on their logits, and
+    only they get a gradient, so the time and memory of a step depend on R instead of N. All
+    replicas draw the same identities. Without labels, or outside training, the logits are
+    those of all N identities.
 
-    The optimizer must be one of `gfkeras.training.optimizers`: weight decay, momentum and
-    update go to the R rows drawn, all others stay as they are, momentum included. Any
-    other optimizer would leave the centers untrained; `gfkeras.models.FaceClassifier`
-    refuses it. With R = N this is `head` itself, for any optimizer.
+    Use an optimizer of `gfkeras.training.optimizers`. It applies weight decay, momentum and
+    updates to the R rows only, and leaves all other rows and their momentum unchanged. Other
+    optimizers would not train the centers, so `gfkeras.models.FaceClassifier` refuses them.
+    With R = N the result is `head` itself, and any optimizer works.
 
     Args:
         num_classes: N, the number of identities, at most 2^24.
         sample_rate: r in (0, 1]; R = r·N, rounded.
-        head: the margin head inside: a name in `gfkeras.heads`, or a `MarginHead` of N
+        head: the inner margin head: a name in `gfkeras.heads`, or a `MarginHead` with N
             classes that is not built yet.
-        head_arguments: arguments of a head given by name, such as {"margin": 0.35}.
-        batch_size: of all replicas together; R is at least this, so that the positives
-            always fit. In a recipe it is that of [training].
-        seed: of the sampling. With the same seed, step and labels the sample is the same.
+        head_arguments: arguments for a head given by name, such as {"margin": 0.35}.
+        batch_size: the batch size of all replicas together. R is at least this, so the
+            positives always fit. Recipes set it from [training].
+        seed: seed of the sampling. The sample depends only on seed, step and labels.
 
     Attributes:
-        inner: the margin head inside.
+        inner: the inner margin head.
         samples: R.
-        step: steps drawn so far, a variable that is saved and resumed.
+        step: the number of samples drawn so far, a variable that is saved and restored.
 
-    Call arguments: as of `MarginHead`.
+    Call arguments are those of `MarginHead`.
 
     Returns:
-        Logits, (B, N) float32; (B, R) in training with labels, in the order of the
-        identities drawn.
+        Logits, (B, N) float32. In training with labels (B, R), in the order of the drawn
+        identities.
 
     Raises:
-        ValueError: as `MarginHead`, and where the batch has more identities than R. In a
-            compiled step that is an InvalidArgumentError on TensorFlow without XLA, and
-            a NaN loss of the images left out elsewhere.
+        ValueError: as in `MarginHead`, and if the batch has more identities than R. In a
+            compiled step, TensorFlow without XLA raises InvalidArgumentError instead. With
+            XLA and on JAX, the images that do not fit get a NaN loss.
 
     Example:
         >>> import gfkeras, numpy as np
@@ -105,7 +105,7 @@ class PartialFC(MarginHead):
 
     @property
     def centers(self) -> Any:
-        """(N, D) or (N, K, D), those of the head inside."""
+        """The centers of the inner head, (N, D) or (N, K, D)."""
         return self.inner.centers
 
     def build(self, embedding_shape: Shape, labels_shape: Any = None) -> None:
@@ -115,7 +115,7 @@ class PartialFC(MarginHead):
         self.inner.centers_initializer = CentersInitializer()
         self.inner.build(embedding_shape)
         self.step = self.add_state("step", 0.0)
-        # The two that `SampledRows` describes. Saved files leave them out.
+        # `SampledRows` describes these two variables. Saved files do not contain them.
         self.row_gradient = self.add_weight(
             name="row_gradient",
             shape=(self.samples, *self.centers.shape[1:]),
@@ -139,7 +139,7 @@ class PartialFC(MarginHead):
             return None, labels
         labels = ops.cast(check_labels(labels, self.num_classes), "int32")
         index = self.sample(labels)
-        # A label that is no class is no column either, which makes its loss NaN.
+        # A label outside [0, N) has no column, so its loss becomes NaN.
         column = ops.cast(ops.searchsorted(index, labels), "int32")
         found = ops.take(index, ops.clip(column, 0, self.samples - 1), axis=0)
         column = ops.where(ops.equal(found, labels), column, -1)
@@ -147,15 +147,16 @@ class PartialFC(MarginHead):
         return DrawnRows(self._rows, index), column
 
     def sample(self, labels: Any) -> Any:
-        """Draws R identities, (R,) int32, rising and the same on every replica; counts the step.
+        """Draws R identities and counts the step.
 
-        `labels` (B,) int32 are those of this replica.
+        `labels` (B,) int32 are those of this replica. Returns (R,) int32, sorted, equal on every
+        replica.
         """
         positives = ops.clip(global_batch(labels), 0, self.num_classes - 1)
         step = ops.cast(self.step, "int32")
         self.step.assign(self.step + 1.0)
         scores = _uniform(self.num_classes, self.seed, step)
-        # Above all that is drawn from [0, 1).
+        # Random scores are below 1, so these identities are always chosen.
         twos = ops.full(ops.shape(positives), 2.0, dtype="float32")
         scores = ops.scatter_update(scores, ops.expand_dims(positives, -1), twos)
         _, index = ops.top_k(scores, self.samples, sorted=False)
@@ -164,7 +165,7 @@ class PartialFC(MarginHead):
     def _check_all_found(self, labels: Any, column: Any) -> None:
         missing = ops.logical_and(column < 0, in_classes(labels, self.num_classes))
         message = (
-            f"`sample_rate` must give room for all identities of a batch; sample_rate="
+            f"`sample_rate` must leave space for all identities of a batch. sample_rate="
             f"{self.sample_rate} of {self.num_classes} gives {self.samples}. Set `batch_size` "
             "of PartialFC."
         )
@@ -207,7 +208,7 @@ class PartialFC(MarginHead):
 
 
 def _inner_head(head: Any, arguments: Mapping[str, Any] | None, num_classes: int) -> MarginHead:
-    """The head that a name or a config stands for; raises ValueError for anything else."""
+    """Returns the head for a name, a config or a head. Raises ValueError for anything else."""
     if isinstance(head, str):
         found = by_name("head", head, HEADS)
         if found is PartialFC:
@@ -229,7 +230,7 @@ def _inner_head(head: Any, arguments: Mapping[str, Any] | None, num_classes: int
         raise ValueError(f"`head` must be a name or a MarginHead. Received: head={head!r}")
     if arguments:
         raise ValueError(
-            "`head_arguments` must be left out with a `head` that is no name. "
+            "`head_arguments` can only be given with a `head` by name. "
             f"Received: head_arguments={dict(arguments)}"
         )
     if head.num_classes != num_classes or head.built:
@@ -241,7 +242,7 @@ def _inner_head(head: Any, arguments: Mapping[str, Any] | None, num_classes: int
 
 
 def _uniform(count: int, seed: int, step: Any) -> Any:
-    """(count,) float32 from [0, 1), by seed and step alone, the same on every device."""
+    """Returns (count,) float32 in [0, 1) that depend on seed and step only, on every device."""
     if keras.backend.backend() == "tensorflow":
         import tensorflow as tf
 

@@ -16,25 +16,25 @@ from gfkeras.layers.checks import Shape, check_embeddings
 class SphereFace(MarginHead):
     """SphereFace, A-Softmax (arXiv 1704.08063): ‖x‖·(λ·cos θ_y + ψ(m·θ_y)) / (1 + λ).
 
-    ψ(α) = (−1)^k cos α − 2k with k = ⌊α/π⌋. Centers are normalised, features are not, so
-    that ‖x‖ is the scale. A margin of 4 from the start does not converge: λ begins at
-    `lambda_start`, where there is hardly any margin, and falls with the steps trained,
+    ψ(α) = (−1)^k cos α − 2k with k = ⌊α/π⌋. Centers are normalised. Features are not, so
+    ‖x‖ is the scale. Training with a margin of 4 from the start does not converge. Therefore λ
+    begins at `lambda_start`, where the margin has almost no effect, and falls with each step:
     λ = max(lambda_min, lambda_start / (1 + lambda_decay · iteration)).
 
-    `SphereFaceR` is the stable later form with normalised features and no λ.
+    `SphereFaceR` is the later, stable form, with normalised features and without λ.
 
     Args:
         num_classes: N, the number of identities.
-        margin: m, at least 1; the paper takes whole numbers up to 4.
+        margin: m, at least 1. The paper uses integers up to 4.
         lambda_start: λ at the first step.
         lambda_decay: how fast λ falls.
-        lambda_min: the last λ. 0 is the bare margin.
+        lambda_min: the smallest λ. 0 gives the bare margin.
 
     Attributes:
-        iteration: calls with labels and training=True so far; a variable that is saved and
-            resumed. λ of such a call is that of the iterations before it.
+        iteration: the number of calls with labels and training=True so far, a variable that
+            is saved and restored. A call uses λ of the calls before it.
 
-    Call arguments, returns and errors: as of `MarginHead`, with ‖x‖ in place of s.
+    Call arguments, returns and errors are those of `MarginHead`, with ‖x‖ instead of s.
 
     Example:
         >>> import gfkeras, numpy as np
@@ -61,17 +61,17 @@ class SphereFace(MarginHead):
 
     def build(self, embedding_shape: Shape, labels_shape: Any = None) -> None:
         super().build(embedding_shape, labels_shape)
-        # A float counts exactly to 16 million steps, when λ has long been at its minimum;
-        # integer variables have no kernel on every device.
+        # Integer variables do not work on every device. A float32 counts exactly up to 16
+        # million steps, and λ reaches its minimum long before.
         self.iteration = self.add_state("iteration", 0.0)
 
     def annealing(self) -> Any:
-        """λ of the next step, a scalar float32."""
+        """Returns λ of the next step, a scalar float32."""
         falling = self.lambda_start / (1.0 + self.lambda_decay * self.iteration)
         return ops.maximum(falling, self.lambda_min)
 
     def logits(self, embedding: Any, centers: Any = None) -> Any:
-        """‖x‖·cos θ_j, (B, N) float32."""
+        """Returns ‖x‖·cos θ_j, (B, N) float32."""
         return project(check_embeddings(embedding), self.centers if centers is None else centers)
 
     def with_margin(self, logits: Any, labels: Any, embedding: Any, training: bool | None) -> Any:

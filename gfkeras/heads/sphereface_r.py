@@ -1,4 +1,4 @@
-"""SphereFace-R: SphereFace made stable."""
+"""SphereFace-R: a stable form of SphereFace."""
 
 import math
 from typing import Any
@@ -12,21 +12,20 @@ from gfkeras.layers.angular import arccos
 
 @registered
 class SphereFaceR(MarginHead):
-    """SphereFace-R, v1 with hard feature normalisation (arXiv 2109.05565).
+    """SphereFace-R, version 1 with hard feature normalisation (arXiv 2109.05565).
 
-    The target's logit is s·cos(min(m, π/θ_y)·θ_y): the angle times m, but no further
-    than π. Features are normalised, and nothing is annealed. The paper also detaches the
-    margin from the gradient ("characteristic gradient detachment"): the value is that
-    of the margin, the gradient that of s·cos θ_y, which is what makes it stable where
-    cos(mθ) is flat.
+    The target's logit is s·cos(min(m, π/θ_y)·θ_y): the angle is multiplied by m, up to π.
+    Features are normalised, and nothing is annealed. The paper also detaches the margin from
+    the gradient ("characteristic gradient detachment"): the value has the margin, and the
+    gradient is that of s·cos θ_y. This keeps training stable where cos(mθ) is flat.
 
     Args:
         num_classes, scale: N, the number of identities, and s.
         margin: m, at least 1.
-        detach_gradient: take the gradient of s·cos θ_y; False that of the margin itself,
-            which is 0 where m·θ ≥ π.
+        detach_gradient: use the gradient of s·cos θ_y. With False, the gradient is that of the
+            margin itself, which is 0 where m·θ ≥ π.
 
-    Call arguments, returns and errors: as of `MarginHead`.
+    Call arguments, returns and errors are those of `MarginHead`.
 
     Example:
         >>> import gfkeras, numpy as np

@@ -1,4 +1,4 @@
-"""Sub-center ArcFace: several centers an identity, for noisy labels."""
+"""Sub-center ArcFace: several centers per identity, for noisy labels."""
 
 from typing import Any
 
@@ -15,27 +15,27 @@ POOLINGS = ("max", "softmax")
 
 @registered
 class SubCenterArcFace(ArcFace):
-    """Sub-center ArcFace (ECCV 2020): cos θ_j is that of the nearest of K centers.
+    """Sub-center ArcFace (ECCV 2020): cos θ_j is the cosine to the nearest of K centers.
 
-    With K centers an identity's mislabelled and hard images gather at centers of
-    their own instead of pulling the main one. After training, the dominant center is
-    the one most images are nearest to; images more than 75° from it are dropped, and
-    a head with one center is trained on the rest.
+    Mislabelled and hard images of an identity gather at centers of their own instead of
+    pulling the main one. After training, the dominant center is the one that is nearest to
+    most images. Images more than 75° away from it are dropped, and a head with one center is
+    trained on the rest.
 
     Args:
         num_classes, scale: N, the number of identities, and s.
-        margin: m in radians, in [0, π), as of `ArcFace`.
+        margin: m in radians, in [0, π), as in `ArcFace`.
         sub_centers: K.
-        pooling: "max" takes the nearest center (the paper); "softmax" the mean of the K
-            cosines weighted by softmax(cos θ / temperature), so that all centers
-            learn from the first step (SoftTriple, arXiv 1909.05235, equation 6).
-        temperature: of "softmax".
-        threshold, easy_margin: as of `ArcFace`.
+        pooling: "max" uses the nearest center, as the paper does. "softmax" uses the mean of
+            the K cosines weighted by softmax(cos θ / temperature), so all centers learn from
+            the first step (SoftTriple, arXiv 1909.05235, equation 6).
+        temperature: the temperature of "softmax".
+        threshold, easy_margin: as in `ArcFace`.
 
     Attributes:
         centers: (N, K, D).
 
-    Call arguments, returns and errors: as of `MarginHead`.
+    Call arguments, returns and errors are those of `MarginHead`.
 
     Example:
         >>> import gfkeras, numpy as np
@@ -66,7 +66,7 @@ class SubCenterArcFace(ArcFace):
         return (self.num_classes, self.sub_centers, dimensions)
 
     def logits(self, embedding: Any, centers: Any = None) -> Any:
-        """s times the pooled cosines, (B, N) float32."""
+        """Returns s times the pooled cosines, (B, N) float32."""
         cosine = self.sub_center_cosine(embedding, centers)
         if self.pooling == "max":
             return ops.max(cosine, axis=-1) * self.scale
@@ -74,6 +74,6 @@ class SubCenterArcFace(ArcFace):
         return ops.sum(weights * cosine, axis=-1) * self.scale
 
     def sub_center_cosine(self, embedding: Any, centers: Any = None) -> Any:
-        """cos θ of each embedding with each center of each identity, (B, N, K) float32."""
+        """Returns cos θ of each embedding and each center of each identity, (B, N, K) float32."""
         embedding = unit_rows(check_embeddings(embedding))
         return project(embedding, self.centers if centers is None else centers)
