@@ -95,7 +95,7 @@ class MarginHead(Configured, keras.layers.Layer):
     def labelled_logits(
         self, embedding: Any, labels: Any, training: bool | None = None
     ) -> HeadLogits:
-        """Returns the logits with and without the margin. Arguments and errors are those of `call`."""
+        """Returns the logits with and without the margin, with arguments and errors of `call`."""
         centers, labels = self.choose(labels, training)
         plain = self.logits(embedding, centers)
         labels = check_labels(labels, plain.shape[1], plain)

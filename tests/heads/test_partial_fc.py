@@ -161,7 +161,7 @@ def test_a_batch_always_fits_into_its_size():
     assert PartialFC(1000, 0.1, batch_size=256).samples == 256
     assert PartialFC(100, 0.1, batch_size=256).samples == 100
     head = PartialFC(1000, 0.002)
-    with pytest.raises(ValueError, match=r"`sample_rate` must give room.*gives 2\. Set `batch_si"):
+    with pytest.raises(ValueError, match=r"`sample_rate` must leave space.*gives 2\. Set `batch_si"):
         head(EMBEDDING, LABELS, training=True)
     twice = np.array([7, 7, 9, 9, 7, 9], "int32")
     assert head(EMBEDDING, twice, training=True).shape == (6, 2)
