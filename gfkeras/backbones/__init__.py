@@ -1,4 +1,4 @@
-"""Backbones: a 112×112 face in, a feature or an embedding out."""
+"""Backbones, which map a 112×112 face to a feature or an embedding."""
 
 from typing import Any
 
@@ -15,5 +15,9 @@ BACKBONES: dict[str, type[Backbone]] = {
 
 
 def get(name: str, **arguments: Any) -> Backbone:
-    """Builds the backbone called `name`, as "MobileFaceNet"; a ValueError names the nearest."""
+    """Builds the backbone called `name`, such as "MobileFaceNet".
+
+    Raises:
+        ValueError: for an unknown name. The message suggests the nearest one.
+    """
     return by_name("backbone", name, BACKBONES)(**arguments)

@@ -1,4 +1,4 @@
-"""The base of the backbones: input contract, embedding FC and building blocks."""
+"""Base class of the backbones: input, embedding FC and building blocks."""
 
 from typing import Any, Self
 
@@ -11,7 +11,7 @@ from gfkeras.saving import SavableModel
 
 
 class Blocks:
-    """The layers of a backbone with its settings bound, each named after its place."""
+    """The layers of a backbone with its settings. Each layer is named after its place."""
 
     def __init__(self, bn_momentum: float, bn_epsilon: float, kernel_initializer: Any):
         self.bn_momentum = bn_momentum
@@ -36,14 +36,17 @@ class Blocks:
     def pad(x: Any, name: str) -> Any:
         """Pads by 1 on all sides.
 
-        "same" padding at stride 2 pads the far side only, and weights trained in
-        PyTorch or MXNet would see every feature map shifted by one.
+        With stride 2, "same" padding pads the far side only. Weights from PyTorch or MXNet
+        would then get every feature map shifted by one.
         """
         return layers.ZeroPadding2D(1, name=f"{name}_pad")(x)
 
     def _padded(self, x: Any, size: int, strides: int, name: str) -> tuple[Any, str]:
-        """What a convolution takes, and its `padding`: 1 on all sides for 3×3, else none."""
-        # Symmetric already at stride 1, where "same" saves an op at inference.
+        """Returns the padded input of a convolution, and its `padding` argument.
+
+        A 3×3 convolution gets a padding of 1 on all sides, and any other gets none.
+        """
+        # At stride 1, "same" is symmetric already, and saves an op at inference.
         if size == 3 and strides == 1:
             return x, "same"
         return self.pad(x, name) if size == 3 else x, "valid"
@@ -75,19 +78,19 @@ class Blocks:
 class Backbone(SavableModel):
     """Base of the backbones: a functional `keras.Model` that knows its arguments.
 
-    A subclass builds its layers between `images` and a flat feature in
-    `build_feature` and passes every constructor argument to `super().__init__`,
-    which keeps them for `get_config`.
+    A subclass builds its layers from `images` to a flat feature in `build_feature`. It passes
+    every constructor argument to `super().__init__`, which keeps them for `get_config`.
 
     Args:
-        embedding_dim: None gives the flat feature, (B, F); a number adds the FC and
-            batch normalisation of ArcFace's option E and gives (B, embedding_dim).
-        input_shape: (height, width, 3), each side a multiple of 16: strides halve it four times.
-        bn_momentum, bn_epsilon: of every batch normalisation; an epsilon of 1e-5 is PyTorch's,
-            MXNet's networks have 2e-5.
-        pixel_scale: pixels become (x − 127.5)·pixel_scale; 1/127.5 unless imported weights
-            need another.
-        kernel_initializer: of every convolution.
+        embedding_dim: None gives the flat feature, (B, F). A number adds the FC and batch
+            normalisation of ArcFace's option E, and gives (B, embedding_dim).
+        input_shape: (height, width, 3). Both sides must be multiples of 16, because strides
+            halve them four times.
+        bn_momentum, bn_epsilon: momentum and epsilon of every batch normalisation. PyTorch uses
+            an epsilon of 1e-5, and MXNet's networks use 2e-5.
+        pixel_scale: pixels become (x − 127.5)·pixel_scale. Use 1/127.5 unless imported weights
+            need another scale.
+        kernel_initializer: initializer of every convolution.
         arguments: the subclass's own arguments, by name.
 
     Call arguments:
@@ -139,7 +142,7 @@ class Backbone(SavableModel):
 
     @staticmethod
     def build_feature(x: Any, blocks: Blocks, **arguments: Any) -> Any:
-        """From normalised pixels (B, H, W, 3) to the flat feature (B, F)."""
+        """Maps normalised pixels (B, H, W, 3) to the flat feature (B, F)."""
         raise NotImplementedError
 
     def get_config(self) -> dict[str, Any]:

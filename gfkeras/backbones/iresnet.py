@@ -1,4 +1,4 @@
-"""The improved residual networks of ArcFace: IResNet-18, -34, -50 and -100."""
+"""ArcFace's improved residual networks: IResNet-18, -34, -50 and -100."""
 
 from typing import Any
 
@@ -13,15 +13,15 @@ WIDTHS = (64, 128, 256, 512)
 class IResNet(Backbone):
     """IResNet as InsightFace builds it (ArcFace, arXiv 1801.07698, "LResNet-E-IR").
 
-    A 3×3 stem of stride 1 without pooling, four stages that each start with
-    stride 2 (112 → 7), blocks BN-conv3×3-BN-PReLU-conv3×3-BN with nothing after
-    the addition, and BN-Dropout-Flatten at the end, a feature of 512·7·7 = 25,088.
-    Subclasses state how many blocks each stage has.
+    The network has a 3×3 stem with stride 1 and without pooling, four stages that each start
+    with stride 2 (112 → 7), and BN-Dropout-Flatten at the end. Blocks are
+    BN-conv3×3-BN-PReLU-conv3×3-BN, with nothing after the addition. The feature has
+    512·7·7 = 25,088 values. Subclasses define the number of blocks in each stage.
 
     Args:
         embedding_dim: None for the feature (B, 25088), or the width of the embedding.
         dropout: rate of the dropout before the embedding FC.
-        input_shape, bn_momentum, bn_epsilon, pixel_scale, kernel_initializer: as of `Backbone`.
+        input_shape, bn_momentum, bn_epsilon, pixel_scale, kernel_initializer: as in `Backbone`.
 
     Call arguments:
         images: (B, height, width, 3), uint8 or float32, 0…255.
@@ -30,7 +30,7 @@ class IResNet(Backbone):
         (B, 25088) or (B, embedding_dim), float32, not normalised.
 
     Raises:
-        ValueError: for a dropout outside [0, 1) or sides that are no multiples of 16.
+        ValueError: for a dropout outside [0, 1), or sides that are not multiples of 16.
     """
 
     units: tuple[int, int, int, int]
@@ -69,7 +69,7 @@ class IResNet(Backbone):
                 x = _block(x, blocks, width, strides, f"stage{stage}_block{unit + 1}")
         x = blocks.bn(x, "trunk")
         x = layers.Dropout(dropout, name="dropout")(x)
-        # PyTorch and MXNet flatten channels first: importers permute the FC's rows.
+        # PyTorch and MXNet flatten channels first, so importers permute the FC's rows.
         return layers.Flatten(name="feature")(x)
 
 

@@ -1,4 +1,4 @@
-"""MobileFaceNet, the paper's and InsightFace's."""
+"""MobileFaceNet, as in the paper and as in InsightFace."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -14,8 +14,8 @@ VARIANTS = ("paper", "insightface")
 
 # Table 1 of arXiv 1804.07573: expansion factor t, channels c, repeats n, stride s.
 PAPER_BOTTLENECKS = ((2, 64, 5, 2), (4, 128, 1, 2), (2, 128, 6, 1), (4, 128, 1, 2), (2, 128, 2, 1))
-# InsightFace's `mbf` states the width of the depthwise convolution instead of t, for
-# its channels are twice the paper's while that width is not.
+# InsightFace's `mbf` defines the width of the depthwise convolution instead of t: its channels
+# are twice the paper's, and that width is not.
 INSIGHTFACE_BOTTLENECKS = (
     (128, 128, 1, 2), (128, 128, 4, 1), (256, 256, 1, 2), (256, 256, 6, 1),
     (512, 256, 1, 2), (256, 256, 2, 1),
@@ -34,24 +34,23 @@ def _scaled(channels: int, width: float) -> int:
 class MobileFaceNet(Backbone):
     """MobileFaceNet (arXiv 1804.07573), the backbone for phones and browsers.
 
-    A 3×3 stem, inverted residual bottlenecks with PReLU, a 1×1 convolution to 512
-    channels and a linear global depthwise convolution of 7×7, which gives the
-    feature of 512. With `embedding_dim=128` the paper's network has 995,584
-    parameters beside the slopes of PReLU, 1,003,136 with them, and 221 M
-    multiply-accumulates.
+    The network has a 3×3 stem, inverted residual bottlenecks with PReLU, a 1×1 convolution to
+    512 channels, and a linear global depthwise convolution of 7×7, which gives the feature of
+    512 values. With `embedding_dim=128`, the paper's network has 1,003,136 parameters (995,584
+    without the slopes of PReLU) and 221 M multiply-accumulates.
 
     Args:
         embedding_dim: None for the feature (B, 512), or the width of the embedding.
-        variant: "paper", or "insightface" for the `mbf` of arcface_torch (2.06 M
-            parameters at 512-d, 437 M multiply-accumulates), a different network.
-        width: multiplies all channel counts, rounded to multiples of 8; the feature
-            becomes max(8, 512·width).
-        stem: channels of the first convolution and groups of the one after it, as many as
-            channels for a depthwise one and 0 for none; by default the variant's.
-        bottlenecks: the inverted residual bottlenecks as (width of the depthwise convolution,
-            channels, repeats, stride of the first); by default the variant's. Relatives of
-            InsightFace's networks differ in these.
-        input_shape, bn_momentum, bn_epsilon, pixel_scale, kernel_initializer: as of `Backbone`.
+        variant: "paper", or "insightface" for the `mbf` of arcface_torch, a different network
+            (2.06 M parameters at 512-d, 437 M multiply-accumulates).
+        width: multiplies all channel counts, rounded to multiples of 8. The feature has
+            max(8, 512·width) values.
+        stem: channels of the first convolution, and groups of the second. As many groups as
+            channels make it depthwise, and 0 leaves it out. None uses the variant's stem.
+        bottlenecks: rows of (width of the depthwise convolution, channels, repeats, stride of
+            the first). None uses the variant's bottlenecks. Networks derived from InsightFace's
+            differ in these.
+        input_shape, bn_momentum, bn_epsilon, pixel_scale, kernel_initializer: as in `Backbone`.
 
     Call arguments:
         images: (B, height, width, 3), uint8 or float32, 0…255.
@@ -60,8 +59,8 @@ class MobileFaceNet(Backbone):
         (B, 512·width) or (B, embedding_dim), float32, not normalised.
 
     Raises:
-        ValueError: for an unknown variant, a width that is not positive or an
-            input whose sides are not multiples of 16.
+        ValueError: for an unknown variant, a width that is not positive, or sides that are not
+            multiples of 16.
 
     Example:
         >>> import gfkeras, numpy as np
@@ -120,7 +119,7 @@ class MobileFaceNet(Backbone):
             x = blocks.depthwise(x, "stem_depthwise")
             x = blocks.prelu(blocks.bn(x, "stem_depthwise"), "stem_depthwise")
         elif groups:
-            # InsightFace's 64 groups of two channels: "dw" in name, grouped in fact.
+            # InsightFace calls it "dw", but it is grouped: 64 groups of two channels.
             x = blocks.pad(x, "stem_grouped")
             x = GroupedConv2D(
                 channels,
@@ -135,8 +134,8 @@ class MobileFaceNet(Backbone):
         else:
             x = _stages(x, blocks, bottlenecks or INSIGHTFACE_BOTTLENECKS, width)
         x = _conv_bn_prelu(x, blocks, _scaled(512, width), 1, "head")
-        # Linear global depthwise convolution: one learned weight per place, where
-        # average pooling would treat the corner like the centre of a face.
+        # A linear global depthwise convolution has one learned weight per place. Average pooling
+        # would treat the corners like the center of the face.
         height = x.shape[1]
         if x.shape[2] != height:
             x = layers.DepthwiseConv2D(
@@ -160,7 +159,7 @@ def _paper(x: Any, blocks: Blocks, width: float) -> Any:
 
 
 def _stages(x: Any, blocks: Blocks, stages: Sequence[Sequence[int]], width: float) -> Any:
-    """Bottlenecks that state their middle's width, and not its ratio to what comes in."""
+    """Bottlenecks defined by the width of their middle instead of an expansion factor."""
     for stage, (expanded, channels, repeats, stride) in enumerate(stages, start=1):
         sizes = _scaled(expanded, width), _scaled(channels, width)
         for index in range(repeats):
@@ -197,7 +196,7 @@ def _conv_bn_prelu(
 def _bottleneck(
     x: Any, blocks: Blocks, expanded: int, filters: int, strides: int, name: str
 ) -> Any:
-    """Inverted residual; the shortcut wherever stride and channels allow one."""
+    """An inverted residual block, with a shortcut if stride and channels allow one."""
     shortcut = x if strides == 1 and x.shape[-1] == filters else None
     x = _conv_bn_prelu(x, blocks, expanded, 1, f"{name}_expand")
     x = blocks.bn(blocks.depthwise(x, f"{name}_depthwise", strides=strides), f"{name}_depthwise")

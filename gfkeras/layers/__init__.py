@@ -1,4 +1,4 @@
-"""Layers of which GroupFace and its backbones are built."""
+"""Layers of GroupFace and of its backbones."""
 
 from gfkeras.layers.cpu_layers import BatchNormalization, Conv2D
 from gfkeras.layers.group_decision import GroupDecisionNetwork

@@ -1,4 +1,4 @@
-"""Unit vectors, cosines and angles, in float32 and with finite gradients everywhere."""
+"""Unit vectors, cosines and angles in float32, with finite gradients everywhere."""
 
 from typing import Any
 
@@ -7,31 +7,31 @@ from keras import ops
 
 from gfkeras.layers.rows import DrawnRows, project_on_rows
 
-# Squared norms below this are those of a zero vector: it has no direction, its
+# A vector with a smaller squared norm counts as a zero vector. It has no direction, so its
 # cosines are 0 and its gradient stays finite.
 MIN_SQUARED_NORM = 1e-12
-# sin²θ below this is beyond the resolution of a float32 cosine. Values are exact there
-# too; only what gradients divide by is kept from falling further.
+# A float32 cosine cannot resolve a smaller sin²θ. The bound applies only to the divisor in
+# gradients. Values stay exact below it.
 MIN_SQUARED_SINE = 1e-7
 
 
 def row_norms(vectors: Any) -> Any:
-    """‖x‖ of each row of (..., D), as (..., 1) float32; at least 1e-6, so that zero rows divide."""
+    """Returns ‖x‖ of each row of (..., D), (..., 1) float32, at least 1e-6 to divide safely."""
     squared = ops.sum(ops.square(ops.cast(vectors, "float32")), axis=-1, keepdims=True)
     return ops.sqrt(ops.maximum(squared, MIN_SQUARED_NORM))
 
 
 def unit_rows(vectors: Any) -> Any:
-    """x / ‖x‖ of each row, (..., D) float32; a zero row stays zero."""
+    """Returns x / ‖x‖ of each row, (..., D) float32. A zero row stays zero."""
     vectors = ops.cast(vectors, "float32")
     squared = ops.sum(ops.square(vectors), axis=-1, keepdims=True)
     return vectors * ops.rsqrt(ops.maximum(squared, MIN_SQUARED_NORM))
 
 
 def project(vectors: Any, directions: Any) -> Any:
-    """x · ŵ = ‖x‖·cos θ of vectors (A, D) and directions (..., D), as (A, ...) float32.
+    """Returns x · ŵ = ‖x‖·cos θ for vectors (A, D) and directions (..., D), (A, ...) float32.
 
-    Directions may be of any length, or `DrawnRows`; a zero row gives zeros.
+    Directions can have any length, and can be `DrawnRows`. A zero row gives zeros.
     """
     shape = directions.shape
     if isinstance(directions, DrawnRows) and keras.backend.backend() == "tensorflow":
@@ -40,21 +40,21 @@ def project(vectors: Any, directions: Any) -> Any:
         if isinstance(directions, DrawnRows):
             directions = directions.as_array()
         # Dividing the products by ‖w‖ instead is a tenth faster with 100,000 directions on a
-        # CPU, but its gradient holds two arrays of their size at once where this holds one.
+        # CPU. Its gradient needs two arrays of that size at once, and this one needs one.
         flat = ops.reshape(directions, (-1, shape[-1])) if len(shape) > 2 else directions
         products = ops.matmul(vectors, ops.transpose(unit_rows(flat)))
     return products if len(shape) == 2 else ops.reshape(products, (-1, *shape[:-1]))
 
 
 def sine(cosine: Any) -> Any:
-    """sin θ = √(1 − cos²θ) for θ in [0, π], from float32 cosines in [−1, 1].
+    """Returns sin θ = √(1 − cos²θ) for θ in [0, π], from float32 cosines in [−1, 1].
 
-    The derivative −cos θ / sin θ, infinite at 0 and π, is cut off where sin²θ < 1e-7.
+    The derivative −cos θ / sin θ is infinite at 0 and π. It is bounded where sin²θ < 1e-7.
     """
 
     @ops.custom_gradient
     def with_finite_gradient(cosine: Any) -> Any:
-        # (1 − c)(1 + c) keeps the digits near ±1 that 1 − c² loses.
+        # Near ±1, (1 − c)(1 + c) keeps digits that 1 − c² loses.
         squared = (1.0 - cosine) * (1.0 + cosine)
         return ops.sqrt(
             ops.maximum(squared, 0.0)
@@ -64,9 +64,9 @@ def sine(cosine: Any) -> Any:
 
 
 def arccos(cosine: Any) -> Any:
-    """θ in [0, π], in radians, from float32 cosines; those outside [−1, 1] are taken as the ends.
+    """Returns θ in [0, π], in radians, from float32 cosines, which are clipped to [−1, 1].
 
-    The derivative −1 / sin θ, infinite at 0 and π, is cut off where sin²θ < 1e-7.
+    The derivative −1 / sin θ is infinite at 0 and π. It is bounded where sin²θ < 1e-7.
     """
 
     @ops.custom_gradient

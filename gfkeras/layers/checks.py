@@ -1,7 +1,7 @@
 """Checks of the arguments of heads and losses.
 
-Shapes and dtypes are always known. Values are known eagerly only: inside a compiled step
-each head and loss documents what becomes of a wrong one.
+Shapes and dtypes are always known, but values only in eager code. Each head and loss documents
+the effect of a wrong value inside a compiled step.
 """
 
 from typing import Any
@@ -14,20 +14,20 @@ Shape = tuple[int | None, ...]
 
 
 def known_values(tensor: Any) -> np.ndarray | None:
-    """The values of a tensor as an array, or None where a step is being traced."""
+    """Returns the values of a tensor as an array, or None while a step is being traced."""
     if isinstance(tensor, np.ndarray):
         return tensor
     try:
         return ops.convert_to_numpy(tensor)
-    except Exception:  # noqa: BLE001 - a symbolic tensor: each backend has its own error.
+    except Exception:  # noqa: BLE001 - Each backend has its own error for a symbolic tensor.
         return None
 
 
 def check_two_axes(name: str, shape: Shape, second: str = "dimensions", known: bool = False) -> Any:
-    """The second axis of a shape (batch, `second`).
+    """Returns the size of the second axis of a shape (batch, `second`).
 
     Raises:
-        ValueError: for any other shape and, with `known`, where that axis is None.
+        ValueError: for any other shape, and with `known` if the size is None.
     """
     if len(shape) != 2 or (known and shape[1] is None):
         raise ValueError(
@@ -37,26 +37,26 @@ def check_two_axes(name: str, shape: Shape, second: str = "dimensions", known: b
 
 
 def same_where_known(shape: Shape, other: Shape) -> bool:
-    """Whether two shapes of as many axes agree; None in either agrees with anything."""
+    """Whether two shapes of equal rank agree. None agrees with any size."""
     return all(a == b or None in (a, b) for a, b in zip(shape, other, strict=True))
 
 
 def in_classes(labels: Any, count: Any) -> Any:
-    """Which labels lie in [0, count), elementwise."""
+    """Returns which labels are in [0, count), elementwise."""
     return ops.logical_and(labels >= 0, labels < count)
 
 
 def rows_of(labels: Any, rows: Any) -> Any:
-    """The row of each label, (B, ...); labels outside [0, N) count as the nearest one."""
+    """Returns the row of each label, (B, ...). A label outside [0, N) is clipped."""
     return ops.take(rows, ops.clip(labels, 0, rows.shape[0] - 1), axis=0)
 
 
 def check_embeddings(embeddings: Any, name: str = "embedding") -> Any:
-    """The embeddings (B, D) as a float32 tensor.
+    """Returns the embeddings (B, D) as a float32 tensor.
 
     Raises:
-        ValueError: if they are not 2-D or not floats, or, where values are known, hold
-            NaN or infinity.
+        ValueError: if they are not 2-D or not floats, and in eager code if they contain NaN or
+            infinity.
     """
     embeddings = ops.convert_to_tensor(embeddings)
     check_two_axes(name, embeddings.shape)
@@ -77,11 +77,11 @@ def check_embeddings(embeddings: Any, name: str = "embedding") -> Any:
 def check_labels(
     labels: Any, num_classes: int | None = None, embeddings: Any = None, name: str = "labels"
 ) -> Any:
-    """The labels (B,) of embeddings (B, D) as an integer tensor.
+    """Returns the labels (B,) of embeddings (B, D) as an integer tensor.
 
     Raises:
-        ValueError: if they are not integers of shape (B,), or, where values are known,
-            some are outside [0, num_classes).
+        ValueError: if they are not integers of shape (B,), and in eager code if a label is
+            outside [0, num_classes).
     """
     labels = ops.convert_to_tensor(labels)
     dtype = keras.backend.standardize_dtype(labels.dtype)

@@ -12,12 +12,12 @@ from gfkeras.layers.replica import num_replicas
 def trains_on_cpu(training: Any) -> bool:
     """Whether a layer that is called now trains with TensorFlow's own CPU kernels.
 
-    Not so on JAX, at inference (what is exported or saved is always Keras' graph), where
-    TensorFlow may use another device than CPUs, and in a step that XLA compiles as a
-    whole (`compile(jit_compile=True)`): XLA fuses by itself, and takes the variance of a
-    batch as E[x²] − E[x]², which loses digits.
+    It is False on JAX, at inference, if TensorFlow can use a device other than a CPU, and in a
+    step that XLA compiles as a whole (`compile(jit_compile=True)`). At inference the graph is
+    always Keras', so exported and saved models contain only Keras' operations. XLA fuses
+    operations itself, and computes a batch's variance as E[x²] − E[x]², which loses digits.
 
-    Claims no device: asking for the visible ones does not initialise them.
+    This only asks for the visible devices, so it does not initialise or claim any.
     """
     if not training or keras.backend.backend() != "tensorflow":
         return False
@@ -34,7 +34,7 @@ def trains_on_cpu(training: Any) -> bool:
 
 @functools.cache
 def xla_compiles() -> bool:
-    """Whether this TensorFlow can compile functions for CPUs; some builds cannot."""
+    """Whether this build of TensorFlow can compile functions for CPUs. Some cannot."""
     import tensorflow as tf
 
     @tf.function(jit_compile=True, autograph=False)
@@ -49,11 +49,11 @@ def xla_compiles() -> bool:
 
 
 def pointwise_product(x: Any, kernel: Any) -> Any:
-    """A 1×1 convolution as a matrix product: x (B, H, W, I) with kernel (1, 1, I, O).
+    """Returns a 1×1 convolution of x (B, H, W, I), kernel (1, 1, I, O), as a matrix product.
 
-    TensorFlow's matrix products of tall matrices are fastest where the narrower one comes
-    first. In the kernel's gradient that is the input or the output's gradient, which the
-    form of the product chooses here.
+    TensorFlow multiplies tall matrices fastest if the narrower one comes first. In the kernel's
+    gradient, the narrower one is the input or the output's gradient. The form of the forward
+    product decides their order.
     """
     import tensorflow as tf
 
@@ -69,11 +69,11 @@ def pointwise_product(x: Any, kernel: Any) -> Any:
 
 @keras.saving.register_keras_serializable("gfkeras")
 class Conv2D(keras.layers.Conv2D):
-    """`keras.layers.Conv2D`, whose 1×1 form trains faster with TensorFlow on CPUs.
+    """`keras.layers.Conv2D` with 1×1 kernels that train faster with TensorFlow on CPUs.
 
-    Weights, configuration and results are Keras'; so is the graph but in training 1×1
-    convolutions of stride 1 without bias, which there are matrix products: the gradient of
-    the kernel takes TensorFlow's convolution half as long again.
+    Weights, configuration and results are those of Keras. The graph differs only in training,
+    for 1×1 convolutions with stride 1 and without bias: these become matrix products, because
+    TensorFlow's convolution needs half as long again for the kernel's gradient.
 
     Args: those of `keras.layers.Conv2D`.
 
@@ -108,27 +108,28 @@ class Conv2D(keras.layers.Conv2D):
         )
 
 
-# Of what TensorFlow's kernel takes; statistics are float32 in all of them.
+# Dtypes of TensorFlow's kernel. Its statistics are float32 with each of them.
 KERNEL_DTYPES = ("float32", "bfloat16", "float16")
 
 
 @keras.saving.register_keras_serializable("gfkeras")
 class BatchNormalization(keras.layers.BatchNormalization):
-    """`keras.layers.BatchNormalization`, faster to train with TensorFlow on CPUs.
+    """`keras.layers.BatchNormalization` that trains faster with TensorFlow on CPUs.
 
     y = γ·(x − mean)/√(variance + ε) + β, with the batch's statistics in training. Weights,
-    configuration and results are Keras'; at inference, on JAX, on other devices, with
-    `renorm`, a mask, other inputs than images or `synchronized` over replicas, so is the graph.
-    Otherwise one TensorFlow op (`FusedBatchNormV3`) normalises, and one gives the
-    gradients, where Keras has some thirty. Statistics are float32 under any dtype policy,
-    the moving variance is that of the population, as in Keras.
+    configuration and results are those of Keras. In training on CPUs, one TensorFlow op
+    (`FusedBatchNormV3`) normalises and one computes the gradients, while Keras uses about
+    thirty. The graph is Keras' own at inference, on JAX, on other devices, with `renorm`, with a
+    mask, for inputs that are not images, and if `synchronized` over several replicas.
+    Statistics are float32 under any dtype policy. The moving variance is the population
+    variance, as in Keras.
 
     Args: those of `keras.layers.BatchNormalization`.
 
     Call arguments:
-        inputs: (B, H, W, C), or as Keras' layer.
-        training: whether the batch's statistics are used, and the moving ones updated.
-        mask: as Keras' layer.
+        inputs: (B, H, W, C), or any input of Keras' layer.
+        training: whether to use the batch's statistics and to update the moving ones.
+        mask: as in Keras' layer.
 
     Returns:
         A tensor of the input's shape, in the layer's compute dtype.
@@ -166,7 +167,7 @@ class BatchNormalization(keras.layers.BatchNormalization):
             epsilon=self.epsilon,
             is_training=True,
         )
-        # The op's variance is the unbiased estimate, Σ(x − mean)²/(n − 1); Keras divides by n.
+        # The op's variance is the unbiased estimate, Σ(x − mean)²/(n − 1). Keras divides by n.
         count = tf.cast(tf.size(inputs) // shape[0], tf.float32)
         variance = variance * ((count - 1) / count)
         for moving, of_batch in ((self.moving_mean, mean), (self.moving_variance, variance)):

@@ -13,15 +13,15 @@ from gfkeras.saving import Configured
 class GroupDecisionNetwork(Configured, keras.layers.Layer):
     """Decides from the instance embedding which latent group a face belongs to.
 
-    BN → FC → activation → BN → FC = v̂ (the intermediate feature), then FC → K
-    logits, whose softmax is p(G_k | x) (arXiv 2005.10497, section 3.2). The
-    paper calls it non-linear and does not name the activation.
+    BN → FC → activation → BN → FC gives v̂, the intermediate feature. One more FC gives K
+    logits, whose softmax is p(G_k | x) (arXiv 2005.10497, section 3.2). The paper asks for a
+    non-linear network and does not name the activation.
 
     Args:
         num_groups: K.
-        hidden_dim: width of both hidden FCs, and so of v̂.
-        activation: "prelu" or any name that `keras.activations.get` knows.
-        bn_momentum, bn_epsilon: of the batch normalisations.
+        hidden_dim: width of both hidden FCs and of v̂.
+        activation: "prelu", or any name that `keras.activations.get` knows.
+        bn_momentum, bn_epsilon: momentum and epsilon of the batch normalisations.
 
     Call arguments:
         instance: (B, D), the instance embedding v.

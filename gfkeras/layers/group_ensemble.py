@@ -14,10 +14,10 @@ HARD_GRADIENTS = ("straight-through", "stopped")
 
 
 def group_weights(group_logits: Any, mode: str, hard_gradient: str) -> Any:
-    """The weight of each group's representation in the ensemble, (B, K) float32.
+    """Returns the weight of each group's representation in the ensemble, (B, K) float32.
 
-    soft: p = softmax(logits). hard: the one-hot of argmax p, **not** scaled by p;
-    its gradient to the logits is p's ("straight-through") or none ("stopped").
+    soft: p = softmax(logits). hard: the one-hot vector of argmax p, which is **not** scaled by
+    p. Its gradient to the logits is that of p ("straight-through") or none ("stopped").
     """
     probabilities = ops.softmax(ops.cast(group_logits, "float32"), axis=-1)
     if mode == "soft":
@@ -25,16 +25,19 @@ def group_weights(group_logits: Any, mode: str, hard_gradient: str) -> Any:
     winner = ops.argmax(probabilities, axis=-1)
     chosen = ops.one_hot(winner, probabilities.shape[-1], dtype="float32")
     if hard_gradient == "straight-through":
-        # The bracket is exactly zero forward, so the value stays one-hot to the bit.
+        # The bracket is exactly zero in the forward pass, so the value stays exactly one-hot.
         return chosen + (probabilities - ops.stop_gradient(probabilities))
     return ops.stop_gradient(chosen)
 
 
 class _EachGroup(keras.initializers.Initializer):
-    """An initializer for (K, F, D) with the fans of one group's FC, not of a convolution."""
+    """An initializer of (K, F, D) that draws each group's FC (F, D) by itself.
 
-    # A class, for with `keras.distribution` on JAX Keras compiles the `__call__` of the
-    # initializers of large variables, which fails for a function's.
+    Keras would take the whole shape for a convolution's, and scale it by other fans.
+    """
+
+    # This must be a class. With `keras.distribution` on JAX, Keras compiles the `__call__` of
+    # initializers of large variables, and that fails for a plain function.
 
     def __init__(self, initializer: keras.initializers.Initializer):
         self.initializer = initializer
@@ -52,22 +55,22 @@ class _EachGroup(keras.initializers.Initializer):
 class GroupEnsemble(Configured, keras.layers.Layer):
     """K group FCs and their soft or hard combination v^G.
 
-    Soft (S-GroupFace): v^G = Σ_k p_k·v^{G_k}. Hard (H-GroupFace): the v^{G_k} of
-    the largest p (arXiv 2005.10497, equations 4 and 5). `mode` may be changed at
-    any time; the weights are the same.
+    Soft (S-GroupFace): v^G = Σ_k p_k·v^{G_k}. Hard (H-GroupFace): v^G is the v^{G_k} with
+    the largest p_k (arXiv 2005.10497, equations 4 and 5). You can change `mode` at any time,
+    since both use the same weights.
 
-    Both are computed as one matrix product, (w ⊗ x) · W with W of (K·F, D), which
-    keeps K representations of a batch from being held at once and adds nothing
-    but zeros for the groups that were not chosen. Exported artefacts compute the
-    chosen group's FC alone (`gfkeras.export`).
+    Both are one matrix product, (w ⊗ x) · W with W of shape (K·F, D). So a batch's K
+    representations are never in memory at once. In hard mode, the groups that were not chosen
+    contribute only zeros. Exported artefacts compute the chosen group's FC alone
+    (`gfkeras.export`).
 
     Args:
         num_groups: K.
         embedding_dim: D, the width of each representation.
         mode: "soft" or "hard".
-        hard_gradient: how hard training treats the argmax: "straight-through"
-            passes the soft gradient to the group decision, "stopped" none.
-        kernel_initializer: for the (K, F, D) kernel, each group's (F, D) on its own.
+        hard_gradient: the gradient through the argmax in hard mode: "straight-through" passes
+            the soft gradient to the group decision, and "stopped" passes none.
+        kernel_initializer: initializer of each group's (F, D) part of the kernel (K, F, D).
 
     Call arguments:
         feature: (B, F), the shared feature.

@@ -1,4 +1,4 @@
-"""A grouped convolution that trains on any device and exports everywhere."""
+"""A grouped convolution that trains on any device and exports to any format."""
 
 from typing import Any
 
@@ -11,23 +11,23 @@ from gfkeras.saving import Configured
 
 @keras.saving.register_keras_serializable("gfkeras")
 class GroupedConv2D(Configured, keras.layers.Layer):
-    """Convolution of `groups` separate channel groups, without a bias.
+    """A convolution of `groups` separate channel groups, without a bias.
 
-    `keras.layers.Conv2D(groups=…)` falls back to an XLA cluster on TensorFlow's
-    CPU kernels, which neither TFLite nor ONNX can hold. This layer computes the
-    same as a depthwise convolution with a channel multiplier whose results are
-    summed within each group. InsightFace's MobileFaceNet has one such layer.
+    On CPUs, TensorFlow runs `keras.layers.Conv2D(groups=…)` as an XLA cluster, which neither
+    TFLite nor ONNX can represent. This layer computes the same result by a depthwise
+    convolution with a channel multiplier, summed within each group. InsightFace's MobileFaceNet
+    has one such layer.
 
     Args:
         filters: number of output channels, a multiple of `groups`.
         kernel_size: side of the square kernel.
-        groups: divides the input channels and `filters`.
-        strides: of the convolution, the same on both axes.
-        kernel_initializer: for the kernel, (k, k, C_in / groups, filters), which
-            is the layout of `Conv2D(groups=groups)`.
+        groups: number of groups, which divides the input channels and `filters`.
+        strides: stride on both axes.
+        kernel_initializer: initializer of the kernel (k, k, C_in / groups, filters), the layout
+            of `Conv2D(groups=groups)`.
 
     Call arguments:
-        inputs: (B, H, W, C_in); padding is "valid".
+        inputs: (B, H, W, C_in). The padding is "valid".
 
     Returns:
         (B, H', W', filters).
@@ -77,7 +77,7 @@ class GroupedConv2D(Configured, keras.layers.Layer):
         kernel = ops.reshape(kernel, (size, size, channels, multiplier))
         x = ops.depthwise_conv(inputs, kernel, strides=self.strides, padding="valid")
         height, width = x.shape[1], x.shape[2]
-        # Four axes at most, so that every runtime's reduction takes it.
+        # At most four axes, because not every runtime can reduce more.
         x = ops.reshape(x, (-1, height * width * groups, per_group, multiplier))
         return ops.reshape(ops.sum(x, axis=2), (-1, height, width, self.filters))
 

@@ -1,4 +1,4 @@
-"""The first layer of every model: from pixels to normalised floats."""
+"""The first layer of every model, which normalises pixels."""
 
 from typing import Any
 
@@ -12,14 +12,13 @@ from gfkeras.saving import Configured
 class InputNormalization(Configured, keras.layers.Layer):
     """Maps pixels of 0…255 to (x − mean)·scale, as the field's networks expect.
 
-    It lives inside every model and every exported artefact, since preprocessing
-    that is left to the caller is the usual reason why an exported face network
-    loses accuracy.
+    Every model and every exported artefact contains it. Preprocessing that is left to the
+    caller is the usual reason why an exported face network loses accuracy.
 
     Args:
         mean: subtracted from each pixel.
-        scale: multiplies the difference. 1/127.5 maps to [−1, 1]; InsightFace's
-            MXNet networks use 1/128.
+        scale: multiplies the difference. 1/127.5 maps to [−1, 1]. InsightFace's MXNet networks
+            use 1/128.
 
     Call arguments:
         images: (B, H, W, C), uint8 or float, 0…255.
@@ -35,7 +34,7 @@ class InputNormalization(Configured, keras.layers.Layer):
     """
 
     def __init__(self, mean: float = 127.5, scale: float = 1 / 127.5, **kwargs: Any):
-        # Without autocast: 0…255 with fractions does not fit bfloat16's 8 bits.
+        # No autocast: pixels 0…255 with fractions do not fit into bfloat16's 8 bits.
         super().__init__(autocast=False, **kwargs)
         if not scale > 0:
             raise ValueError(f"`scale` must be positive. Received: scale={scale!r}")

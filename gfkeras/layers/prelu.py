@@ -1,4 +1,4 @@
-"""PReLU: a form that trains faster on CPUs, and one as a maximum for int8."""
+"""PReLU in a form that trains faster on CPUs, and as a maximum for int8."""
 
 import functools
 from collections.abc import Callable
@@ -13,10 +13,11 @@ from gfkeras.saving import Configured
 
 @functools.cache
 def _compiled_prelu(height: int, width: int, channels: int) -> Callable[[Any, Any], Any]:
-    """(x, α) → PReLU of TensorFlow tensors; forward and backward are one XLA cluster each.
+    """Returns a function (x, α) → PReLU(x) of TensorFlow tensors.
 
-    x is (B, height, width, channels), α is (1, 1, channels) of the same dtype. As
-    TensorFlow's ops, PReLU and its gradient pass over memory a dozen times.
+    x is (B, height, width, channels), and α is (1, 1, channels) of the same dtype. The forward
+    and the backward pass are one XLA cluster each, because separate TensorFlow ops would read
+    and write the memory a dozen times.
     """
     import tensorflow as tf
 
@@ -28,11 +29,11 @@ def _compiled_prelu(height: int, width: int, channels: int) -> Callable[[Any, An
 
     @compiled
     def backward(x: Any, alpha: Any, upstream: Any) -> tuple[Any, Any]:
-        # As Keras' relu(x) − α·relu(−x) has it, the slope at exactly zero is zero.
+        # The slope at exactly zero is zero, as in Keras' relu(x) − α·relu(−x).
         slope = tf.where(x > 0, tf.ones_like(x), tf.where(x < 0, alpha, tf.zeros_like(alpha)))
         by_place = tf.cast(tf.minimum(x, 0), tf.float32) * tf.cast(upstream, tf.float32)
-        # XLA's loops run fastest along wide rows, and short sums lose fewer digits: first over
-        # images and rows of pixels, then over what is left of each channel.
+        # XLA's loops are fastest along wide rows, and short sums lose fewer digits. So sum over
+        # images and rows of pixels first, and then over the columns of each channel.
         rows = tf.reshape(by_place, (-1, width * channels))
         by_column = tf.reshape(tf.reduce_sum(rows, axis=0), (width, channels))
         by_channel = tf.reshape(tf.reduce_sum(by_column, axis=0), (1, 1, channels))
@@ -43,7 +44,7 @@ def _compiled_prelu(height: int, width: int, channels: int) -> Callable[[Any, An
         return forward(x, alpha), lambda upstream: backward(x, alpha, upstream)
 
     def prelu(x: Any, alpha: Any) -> Any:
-        # Read here: what is differentiated takes tensors, not variables.
+        # A function with a custom gradient takes tensors, so the variable is read here.
         return differentiable(x, tf.convert_to_tensor(alpha, x.dtype))
 
     return prelu
@@ -51,17 +52,17 @@ def _compiled_prelu(height: int, width: int, channels: int) -> Callable[[Any, An
 
 @keras.saving.register_keras_serializable("gfkeras")
 class PReLU(keras.layers.PReLU):
-    """`keras.layers.PReLU`, faster to train with TensorFlow on CPUs.
+    """`keras.layers.PReLU` that trains faster with TensorFlow on CPUs.
 
-    f(x) = x for x > 0, α·x elsewhere. Weights, configuration and results are Keras'; at
-    inference, on JAX, on other devices and for other slopes than one per channel of an
-    image, so is the graph. Otherwise forward and backward are one XLA cluster each, and the
-    slopes' gradient is summed in float32 under any dtype policy.
+    f(x) = x for x > 0, and α·x elsewhere. Weights, configuration and results are those of Keras.
+    In training on CPUs, with one slope per channel of an image, the forward and the backward
+    pass are one XLA cluster each, and the slopes' gradient is summed in float32 under any dtype
+    policy. In all other cases the graph is Keras' own.
 
     Args: those of `keras.layers.PReLU`.
 
     Call arguments:
-        inputs: (B, H, W, C) with `shared_axes=[1, 2]`, or as Keras' layer.
+        inputs: (B, H, W, C) with `shared_axes=[1, 2]`, or any input of Keras' layer.
         training: whether the layer trains.
 
     Returns:
@@ -90,12 +91,12 @@ class PReLU(keras.layers.PReLU):
 
 @keras.saving.register_keras_serializable("gfkeras")
 class MaxPReLU(Configured, keras.layers.Layer):
-    """max(x, α·x) with one slope per channel: PReLU where α ≤ 1, its reflection where α > 1.
+    """max(x, α·x) with one slope per channel: PReLU if α ≤ 1, and its reflection if α > 1.
 
-    int8 runtimes have kernels for products and maxima, but not for PReLU.
+    int8 runtimes have kernels for products and maxima, but none for PReLU.
 
     Args:
-        alpha_initializer: of the slopes.
+        alpha_initializer: initializer of the slopes.
 
     Call arguments:
         inputs: (..., C).

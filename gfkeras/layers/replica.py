@@ -1,4 +1,4 @@
-"""Statistics over the global batch, however many replicas share it."""
+"""Statistics over the global batch of all replicas."""
 
 import sys
 from typing import Any
@@ -6,15 +6,14 @@ from typing import Any
 import keras
 from keras import ops
 
-# What a `keras.distribution` is asked by, besides Keras' own paths of layers' outputs.
+# The path for which `beside_centers` asks a `keras.distribution` for a layout.
 BESIDE_CENTERS = "gfkeras/embedding_beside_centers"
 
 
 def _replica_context() -> Any:
-    """The `tf.distribute` replica context with more than one replica, or None.
+    """Returns the `tf.distribute` replica context with more than one replica, or None.
 
-    With JAX there is nothing to ask: a sharded array is one global array, and
-    its mean is the global mean already.
+    JAX needs none. There a sharded array is one global array, and its mean is the global mean.
     """
     if keras.backend.backend() != "tensorflow" or "tensorflow" not in sys.modules:
         return None
@@ -25,13 +24,13 @@ def _replica_context() -> Any:
 
 
 def num_replicas() -> int:
-    """The number of replicas that step together; 1 outside `tf.distribute`."""
+    """Returns the number of replicas that share a step, 1 outside `tf.distribute`."""
     context = _replica_context()
     return 1 if context is None else context.num_replicas_in_sync
 
 
 def global_mean(values: Any, axis: int = 0) -> Any:
-    """Mean over `axis`, the batch's, of all replicas: a tensor without it, the same on all."""
+    """Returns the mean over the batch `axis` of all replicas, equal on each replica."""
     if num_replicas() == 1:
         return ops.mean(values, axis=axis)
     total, count = global_sum([ops.sum(values, axis=axis), _count(values, axis)])
@@ -39,11 +38,11 @@ def global_mean(values: Any, axis: int = 0) -> Any:
 
 
 def share_of_mean(values: Any) -> Any:
-    """This replica's part of the mean of (B,) values over the global batch, a scalar.
+    """Returns this replica's part of the mean of (B,) values over the global batch, a scalar.
 
-    R·Σ values / N for R replicas with N values in all. The mean of the replicas' parts is the
-    mean over the N values, however they are divided; a replica without values gives 0.
-    On one replica this is the mean.
+    The part is R·Σ values / N for R replicas with N values in all. The mean of the parts equals
+    the mean over the N values, however the batch is divided. A replica without values gives 0.
+    With one replica, this is the mean.
     """
     replicas = num_replicas()
     if replicas == 1:
@@ -57,49 +56,48 @@ def _count(values: Any, axis: int = 0) -> Any:
 
 
 def global_sum(tensors: list[Any]) -> list[Any]:
-    """Each tensor, of the same shape on each replica, summed over all replicas."""
+    """Returns each tensor summed over all replicas. Shapes must be equal on all replicas."""
     context = _replica_context()
     if context is None:
         return tensors
     import tensorflow as tf
 
-    # A variable of each replica's own has no device to reduce to; what is computed has.
+    # A per-replica variable has no device to reduce to, but a computed tensor has.
     computed = [tf.identity(tensor) for tensor in tensors]
     return context.all_reduce("SUM", computed)
 
 
 def global_batch(values: Any) -> Any:
-    """The batches of all replicas, joined along the first axis in the replicas' order.
+    """Joins the batches of all replicas along the first axis, in the replicas' order.
 
-    The gradient goes back to the replica that each row came from, summed over all
-    replicas' use of it: where every replica computes the same loss from the global
-    batch and the gradients are summed, dividing by `num_replicas()` gives that loss's
-    gradient.
+    The gradient of a row goes back to the replica that it came from, summed over all replicas.
+    If every replica computes the same loss from the global batch, dividing by
+    `num_replicas()` gives the gradient of that loss.
 
     Args:
-        values: (B, ...) tensor. A B that only the running step knows may differ between
+        values: (B, ...) tensor. If B is unknown until the step runs, it can differ between
             replicas, and be 0.
 
     Returns:
-        (N, ...), N the sum of the replicas' B; `values` itself outside `tf.distribute`.
+        (N, ...), where N is the sum of the replicas' B. Outside `tf.distribute`, `values`.
     """
     context = _replica_context()
     if context is None:
         return values
     import tensorflow as tf
 
-    # On several workers TensorFlow gathers to where a tensor is, and an argument of the step is
-    # nowhere; what is computed is on the replica's device.
+    # On several workers, TensorFlow gathers to the device of the tensor. An argument of the step
+    # has no device, but a computed tensor is on the replica's device.
     values = tf.identity(values)
     gathered = context.all_gather(values, axis=0)
-    # Gathering loses even the rank. A batch of a fixed size is that of every replica.
+    # Gathering loses even the rank. A batch size that is fixed is equal on all replicas.
     batch = values.shape[0]
     total = None if batch is None else batch * context.num_replicas_in_sync
     return tf.ensure_shape(gathered, [total, *values.shape[1:]])
 
 
 def on_all_replicas(flag: Any) -> Any:
-    """Whether a scalar boolean is true on every replica, the same on all of them."""
+    """Returns whether a scalar boolean is true on every replica."""
     context = _replica_context()
     if context is None:
         return flag
@@ -107,7 +105,7 @@ def on_all_replicas(flag: Any) -> Any:
 
 
 def replica_mean(values: dict[str, Any]) -> dict[str, Any]:
-    """The mean over the replicas of each scalar, the same on all of them, in one exchange."""
+    """Returns the mean of each scalar over the replicas, in one exchange."""
     context = _replica_context()
     if context is None or not values:
         return values
@@ -117,11 +115,11 @@ def replica_mean(values: dict[str, Any]) -> dict[str, Any]:
 
 
 def beside_centers(embedding: Any) -> Any:
-    """The same embedding (B, D), laid out on the devices for its products with class centers.
+    """Returns the embedding (B, D), distributed for its products with sharded class centers.
 
-    Where a `keras.distribution` cuts the centers over devices, XLA may else gather all
-    centers on every device to meet each device's few embeddings. Which layout is for the
-    distribution to say, in `get_tensor_layout(BESIDE_CENTERS)`; without one nothing is done.
+    If a `keras.distribution` shards the centers over devices, XLA might otherwise gather all
+    centers on every device. The distribution chooses the layout in
+    `get_tensor_layout(BESIDE_CENTERS)`. Without a layout, the embedding does not change.
     """
     distribution = keras.distribution.distribution()
     layout = None if distribution is None else distribution.get_tensor_layout(BESIDE_CENTERS)

@@ -1,4 +1,4 @@
-"""Rows of a large variable: reading, training and writing a few of them."""
+"""Reading, training and writing of a few rows of a large variable."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -7,26 +7,26 @@ from typing import Any
 import keras
 from keras import ops
 
-# On TensorFlow rows are in hand in at most so many parts of at least so many rows, which stay
-# small beside the gradient of all. XLA, which JAX always has, arranges that itself.
+# TensorFlow processes rows in at most PARTS parts of at least MIN_PART rows, which stay small
+# beside the gradient of all rows. JAX always uses XLA, which arranges this itself.
 PARTS, MIN_PART = 64, 1024
 
 
 @dataclass(frozen=True)
 class SampledRows:
-    """The three variables by which a step trains some rows of a table only.
+    """The three variables with which a step trains only some rows of a table.
 
-    A gradient by the table would be as large as the table. The layer gives the gradient of the
-    rows it drew to `gradient` instead, and their index to `index`; both are trainable variables
-    so that Keras' own steps carry them to the optimizer, through loss scaling, clipping and
-    replicas. An optimizer with `updates_rows` (`gfkeras.training.optimizers`) finds this object
-    at each of the three variables as `sampled_rows`, and updates `table`.
+    A gradient by the table would be as large as the table. Instead, the layer passes the
+    gradient of its rows to `gradient`, and their index to `index`. Both are trainable variables,
+    so Keras' own steps carry them to the optimizer, through loss scaling, clipping and replicas.
+    An optimizer with `updates_rows` (`gfkeras.training.optimizers`) finds this object in the
+    attribute `sampled_rows` of each of the three variables, and updates `table`.
 
     Attributes:
-        table: (N, ...) float32, trainable; has no gradient, or one that is zero.
-        gradient: (R, ...) float32; its own value is of no use.
-        index: (R,) float32, exact up to 2^24, which has `overwrite_with_gradient`: Keras puts
-            the rows drawn last into it before the optimizer's update.
+        table: (N, ...) float32, trainable. It has no gradient, or one that is zero.
+        gradient: (R, ...) float32. Its own value is unused.
+        index: (R,) float32, exact up to 2^24, with `overwrite_with_gradient`: Keras writes the
+            rows drawn last into it before the optimizer's update.
     """
 
     table: Any
@@ -36,10 +36,10 @@ class SampledRows:
 
 @dataclass(frozen=True)
 class DrawnRows:
-    """What a step drew of a table, in place of the (R, ..., D) array of these rows.
+    """The rows that a step drew from a table, without an (R, ..., D) array of them.
 
-    `variables` hold the table and where the gradient of its rows goes; `index` is (R,) int32,
-    rising.
+    `variables` contain the table and receive the gradient of its rows. `index` is (R,) int32,
+    sorted.
     """
 
     variables: SampledRows
@@ -50,12 +50,12 @@ class DrawnRows:
         return tuple(self.variables.gradient.shape)
 
     def gradient_places(self) -> tuple[Any, Any]:
-        """The tensors whose gradients reach the optimizer as the rows' and as the index."""
+        """Returns the tensors whose gradients reach the optimizer: of the rows, and the index."""
         rows = self.variables
         return ops.convert_to_tensor(rows.gradient), ops.convert_to_tensor(rows.index)
 
     def as_array(self) -> Any:
-        """(R, ..., D) float32, the gradient of which goes to the `gradient_places`."""
+        """Returns the rows, (R, ..., D) float32. Their gradient goes to the `gradient_places`."""
         rows = gather_rows(self.variables.table, self.index)
 
         @ops.custom_gradient
@@ -77,12 +77,12 @@ def is_gradient(variable: Any) -> bool:
 
 
 def holds_nothing(variable: Any) -> bool:
-    """Whether a variable's value is of no use to the next step: `gradient` or `index`."""
+    """Whether the next step ignores a variable's value: `gradient` or `index`."""
     return getattr(variable, "sampled_rows", None) is not None and not is_table(variable)
 
 
 def chunks(count: int) -> Iterator[tuple[int, int]]:
-    """Start and stop of each part of `count` rows that is in hand at once."""
+    """Yields start and stop of each part of `count` rows that is processed at once."""
     size = count
     if keras.backend.backend() == "tensorflow":
         size = max(MIN_PART, -(-count // PARTS))
@@ -91,17 +91,17 @@ def chunks(count: int) -> Iterator[tuple[int, int]]:
 
 
 def gather_rows(variable: Any, index: Any) -> Any:
-    """Rows (R, ...) of a `keras.Variable` (N, ...) by their index (R,); without a gradient."""
+    """Returns rows (R, ...) of a `keras.Variable` (N, ...) by index (R,), without a gradient."""
     if keras.backend.backend() == "tensorflow":
         import tensorflow as tf
 
-        # Of the variable itself: reading it first copies it whole once `set_rows` was used.
+        # Gather from the variable itself. After `set_rows`, reading it first copies all of it.
         return tf.stop_gradient(tf.gather(variable.value, index))
     return ops.take(ops.stop_gradient(variable.value), index, axis=0)
 
 
 def set_rows(variable: Any, index: Any, values: Any) -> None:
-    """Overwrites rows of a `keras.Variable` in place; `index` (R,) names no row twice."""
+    """Overwrites rows of a `keras.Variable` in place. `index` (R,) must not repeat a row."""
     if keras.backend.backend() == "tensorflow":
         import tensorflow as tf
 
@@ -111,23 +111,22 @@ def set_rows(variable: Any, index: Any, values: Any) -> None:
 
 
 def project_on_rows(vectors: Any, rows: DrawnRows, min_squared_norm: float) -> Any:
-    """x · ŵ of each vector (A, D) and each row (R, ..., D), as (A, R·...) float32.
+    """Returns x · ŵ of each vector (A, D) and each row (R, ..., D), (A, R·...) float32.
 
-    The rows are read part by part, forward and backward: of all that is of their size only
-    their gradient is ever in memory, once. A row's squared norm is taken as at least
-    `min_squared_norm`.
+    The rows are read part by part, forward and backward. Only one array of their whole size is
+    ever in memory: their gradient. A row's squared norm counts as at least `min_squared_norm`.
     """
     import tensorflow as tf
 
     dimensions = rows.shape[-1]
 
     def part(start: int, stop: int, after: list[Any]) -> Any:
-        # Without an order TensorFlow would gather all parts first.
+        # Without this order, TensorFlow would gather all parts first.
         with tf.control_dependencies(after):
             index = rows.index[start:stop]
         return tf.reshape(gather_rows(rows.variables.table, index), (-1, dimensions))
 
-    # Outside the function with the gradient, which may not see variables.
+    # Outside the function with the custom gradient, which must not use variables.
     columns: list[Any] = []
     inverses: list[Any] = []
     fixed = tf.stop_gradient(vectors)
@@ -145,7 +144,7 @@ def project_on_rows(vectors: Any, rows: DrawnRows, min_squared_norm: float) -> A
         def gradient(upstream: Any) -> Any:
             scaled = upstream * inverse
             by_rows = tf.matmul(scaled, vectors, transpose_a=True)
-            # What is along w changes its length only, which a cosine does not see.
+            # A change along w changes only its length, which has no effect on a cosine.
             along = tf.reduce_sum(scaled * result, axis=0) * inverse
             by_vectors = tf.zeros_like(vectors)
             each = by_rows.shape[0] // rows.shape[0]
@@ -153,8 +152,7 @@ def project_on_rows(vectors: Any, rows: DrawnRows, min_squared_norm: float) -> A
                 first, end = start * each, stop * each
                 directions = part(start, stop, [by_rows, by_vectors])
                 by_vectors += tf.matmul(scaled[:, first:end], directions)
-                # Of the operations that XLA compiles too, the one that writes into the memory
-                # that `by_rows` has.
+                # This operation writes into the memory of `by_rows`, and XLA can compile it.
                 by_rows = tf.raw_ops.TensorStridedSliceUpdate(
                     input=by_rows,
                     begin=[first, 0],
