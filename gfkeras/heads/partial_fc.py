@@ -36,7 +36,7 @@ class PartialFC(MarginHead):
 
     Args:
         num_classes: N, the number of identities, at most 2^24.
-        sample_rate: r in (0, 1]; R = r·N, rounded.
+        sample_rate: r in (0, 1], which gives R = r·N, rounded.
         head: the inner margin head: a name in `gfkeras.heads`, or a `MarginHead` with N
             classes that is not built yet.
         head_arguments: arguments for a head given by name, such as {"margin": 0.35}.
