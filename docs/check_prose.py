@@ -148,7 +148,7 @@ def _comments(source: str) -> Iterator[Text]:
 
 def _plain(words: str) -> str:
     words = re.sub(r"`[^`]*`", "X", words)  # code
-    words = re.sub(r"\$[^$]*\$", "X", words)  # formulas
+    words = re.sub(r"\$\$.*?\$\$|\$[^$]*\$", "X", words)  # formulas
     words = re.sub(r"!?\[([^\]]*)\]\([^)]*\)", r"\1", words)  # links
     return re.sub(r"https?://\S+", "X", words)
 
