@@ -68,12 +68,13 @@ def markdown_texts(source: str) -> Iterator[Text]:
         stripped = line.strip()
         if stripped.startswith(("```", "~~~")):
             fenced, stripped = not fenced, ""
-        comment = (comment or stripped.startswith("<!--")) and "-->" not in stripped
-        ends = fenced or comment or not stripped or bool(re.match(r"[#>|*-]|\d+\.", stripped))
+        hidden = comment or stripped.startswith("<!--")
+        comment = hidden and "-->" not in stripped
+        ends = fenced or hidden or not stripped or bool(re.match(r"[#>|*-]|\d+\.", stripped))
         if ends and lines:
             yield Text(begun, _plain(" ".join(lines)))
             lines = []
-        if fenced or comment or not stripped:
+        if fenced or hidden or not stripped:
             continue
         if stripped.startswith("|"):
             for cell in stripped.strip("|").split("|"):
