@@ -125,7 +125,7 @@ def test_a_sampler_says_what_is_in_the_batches(images):
     assert len(FaceBatches(images, labels, 4, sampler=sampler)) == 2
     with pytest.raises(ValueError, match=r"`batch_size`.* 2 · 2 = 4.*Received: batch_size=5"):
         FaceBatches(images, labels, 5, sampler=sampler)
-    with pytest.raises(ValueError, match="`sampler` must be made of the same labels"):
+    with pytest.raises(ValueError, match="`sampler` must be made from the same labels"):
         FaceBatches(images, labels[::-1], sampler=sampler)
     with pytest.raises(ValueError, match=r"`batch_size` must be an integer.*batch_size=None"):
         FaceBatches(images, labels)

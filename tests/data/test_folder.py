@@ -103,10 +103,10 @@ def test_what_is_left_out_is_listed(root):
     assert reasons == {
         "notes.txt": "not an image of a known format",
         "old": "a folder inside a person's folder",
-        ".hidden.png": "hidden, since its name begins with a dot",
+        ".hidden.png": "hidden, because its name begins with a dot",
         "loose.png": "not in a person's folder",
         "nobody": "no images",
-        ".git": "hidden, since its name begins with a dot",
+        ".git": "hidden, because its name begins with a dot",
         "single": "fewer images than asked for (1, not 2)",
     }
     assert len(folder) == 12

@@ -202,7 +202,7 @@ def test_wrong_types_and_ragged_lists():
     [
         (np.full((1, 112, 112, 3), 0.5, np.float32), r"scaled to 0…1: multiply by 255"),
         (np.full((1, 112, 112, 3), -0.5, np.float32), r"normalised already.*\(x \+ 1\) \* 127.5"),
-        (np.full((1, 112, 112, 3), 9000, np.uint16), r"16 bits keep the upper 8"),
+        (np.full((1, 112, 112, 3), 9000, np.uint16), r"16-bit values, keep the upper 8 bits"),
         (np.zeros((1, 3, 112, 112), np.uint8), "move the channels last"),
         (np.zeros((1, 112, 112, 4), np.uint8), "drop the alpha channel"),
         (np.zeros((1, 250, 250, 3), np.uint8), "embed_photos"),

@@ -58,7 +58,7 @@ def test_anything_else_names_the_argument(wrong):
 
 
 def test_a_single_path_must_be_a_file(tmp_path):
-    with pytest.raises(ValueError, match=r"Received: photos='none\.jpg', which is no file"):
+    with pytest.raises(ValueError, match=r"Received: photos='none\.jpg', which is not a file"):
         list_photos("none.jpg")
     with pytest.raises(ValueError, match="which is a folder"):
         list_photos(tmp_path)
@@ -135,7 +135,7 @@ def test_heic_and_avif_say_what_to_do(monkeypatch, tmp_path):
         path.write_bytes(struct.pack(">I", 24) + b"ftyp" + brand + bytes(12))
         with pytest.raises(ImageError, match=r"HEIC photo.*pip install 'gfkeras\[heic\]'"):
             read_photo(path)
-    with pytest.raises(ImageError, match="AVIF image, which is not read: convert it"):
+    with pytest.raises(ImageError, match="AVIF image, which is not supported: convert it"):
         read_photo(struct.pack(">I", 24) + b"ftypavif" + bytes(12))
 
 

@@ -202,7 +202,7 @@ def test_interrupted_folder_is_finished_and_existing_files_are_kept(tmp_path):
 )
 def test_wrong_argument_of_render_face_is_named(name, value):
     arguments = {"identity": 0, "variation": 0, name: value}
-    with pytest.raises(ValueError, match=rf"`{name}` expected an integer >= .* Received: {name}="):
+    with pytest.raises(ValueError, match=rf"`{name}` must be an integer >= .* Received: {name}="):
         render_face(**arguments)
 
 
@@ -233,5 +233,5 @@ def test_strength_scales_what_hides_a_person():
 
 @pytest.mark.parametrize("strength", [-0.1, 1.5, "strong", True])
 def test_wrong_strength_is_named(strength):
-    with pytest.raises(ValueError, match=r"`strength` expected a number within \[0, 1\]"):
+    with pytest.raises(ValueError, match=r"`strength` must be a number within \[0, 1\]"):
         render_face(0, 0, strength=strength)

@@ -169,7 +169,7 @@ def test_labels_of_records_are_never_rounded(tmp_path):
     items = list(MXNetRecordsSource(tmp_path).items())
     assert [item.identity for item in items if isinstance(item, Item)] == ["1", "2"]
     reasons = [item.reason for item in items if isinstance(item, Refused)]
-    assert reasons[0] == "a label that is no whole number of 0 or more (1.5)"
+    assert reasons[0] == "a label that is not a whole number of at least 0 (1.5)"
     assert len(reasons) == 4
 
 
@@ -202,7 +202,7 @@ def test_image_lists_keep_every_name(tmp_path):
     path = tmp_path / "list.txt"
     write_image_list(path, images.items())
     assert read_image_list(path) == {**images, " b.png ": " c"}
-    with pytest.raises(ValueError, match="without tabs and line feeds"):
+    with pytest.raises(ValueError, match="without tabs and line breaks"):
         write_image_list(path, [("a\n.png", "a")])
 
 

@@ -143,7 +143,7 @@ def test_links_are_followed_once(tmp_path):
         ("a", "p1/loop", "p3/back"), REASONS["repeated"]
     )
     assert reasons["gone"] == "a link to nothing"
-    assert reasons["up"] == reasons["p2/up"] == "a link to a folder that this one lies in"
+    assert reasons["up"] == reasons["p2/up"] == "a link to a folder that contains it"
     assert reasons["self"] in (
         "a link to nothing",
         "cannot be read (Too many levels of symbolic links)",

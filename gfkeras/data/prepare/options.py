@@ -65,7 +65,7 @@ class PrepareOptions:
                 f"Received: size={self.size!r}"
             )
         if self.align and self.resize:
-            raise ValueError("`resize` cannot be combined with `align` (--align): use one of them.")
+            raise ValueError("`resize` is for faces that are not aligned with `align` (--align).")
         if not self.align:
             for argument, default in {
                 "detector": None,
@@ -74,7 +74,7 @@ class PrepareOptions:
             }.items():
                 if (value := getattr(self, argument)) != default:
                     raise ValueError(
-                        f"`{argument}` needs alignment: set align (--align) too. "
+                        f"`{argument}` belongs to alignment: give align (--align) too. "
                         f"Received: {argument}={value!r}"
                     )
         positive_int("shard_size", self.shard_size)

@@ -132,7 +132,7 @@ def extract(records: RecordSet, out: PathLike) -> tuple[int, list[tuple[str, str
     """
     out = Path(out)
     if out.exists() and (not out.is_dir() or any(out.iterdir())):
-            raise ValueError(f"`out` must be a new or an empty folder. Received: out={str(out)!r}")
+        raise ValueError(f"`out` must be a new or an empty folder. Received: out={str(out)!r}")
     written, skipped = 0, []
     with replacing(out) as folder:
         folder.mkdir()

@@ -38,7 +38,7 @@ class MegaFaceSource(FileSource):
 
     Two layouts are supported. InsightFace has `facescrub_images` and `megaface_images` with the
     lists `facescrub_lst` and `megaface_lst`, one relative path per line. The official data have
-    `FlickrFinal2`, `facescrub`, and the JSON lists of the development kit, {"path": […], "id": […]},
+    `FlickrFinal2`, `facescrub`, and the development kit's lists, {"path": […], "id": […]} in JSON,
     in the root or its folder `templatelists`. If there are several lists of distractors, the
     longest list of set 1 is used. Without a list, all images in the folder are used. The
     annotations `*.json` next to MegaFace's images are ignored.
@@ -104,8 +104,8 @@ class MegaFaceSource(FileSource):
             for place in places:
                 if (place / name).is_file():
                     return place / name
-        # The file names end in the number of distractors and the set. Prefer the most distractors,
-        # then the lowest set. The path breaks ties.
+        # The file names end in the number of distractors and the set. `max` prefers the lowest set,
+        # then the most distractors.
         sizes = [
             (-int(match[2]), int(match[1]), file)
             for place in (places if part == "megaface" else ())

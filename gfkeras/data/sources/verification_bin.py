@@ -140,7 +140,7 @@ def _only(answer: Any) -> Any:
 
 
 def _kind(value: Any) -> str:
-    """Returns the kind of a value, for messages. Its contents could be anything and are not shown."""
+    """Returns the kind of a value, for messages, which must not show unknown contents."""
     if type(value) is Span:
         return "text" if value.is_text else "bytes"
     return {Array: "an array"}.get(type(value), type(value).__name__)

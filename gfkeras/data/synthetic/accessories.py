@@ -1,4 +1,4 @@
-"""Glasses and things that cover part of the face."""
+"""Glasses and objects that cover part of the face."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ _TURN = np.linspace(0.0, 2 * np.pi, 32, endpoint=False)
 
 
 def draw_glasses(canvas: Canvas, person: Identity, variation: Variation) -> None:
-    """The person's own frame, clear or as sunglasses."""
+    """Draws the person's own glasses, clear or as sunglasses."""
     p = person
     dark = variation.sunglasses
     exponent = 2.0 / (2.0 + 3.0 * p.glasses_square)
@@ -47,7 +47,7 @@ def draw_glasses(canvas: Canvas, person: Identity, variation: Variation) -> None
 
 
 def draw_cover(canvas: Canvas, person: Identity, variation: Variation) -> None:
-    """A face mask or scarf, worn and so turning with the head."""
+    """Draws a face mask or scarf. It is worn, so it turns with the head."""
     p, colour = person, variation.occluder_colour
     if variation.occluder == "mask":
         top = p.nose_y - 5.0 + 3.0 * float(variation.occluder_place[0])
@@ -78,7 +78,7 @@ def draw_cover(canvas: Canvas, person: Identity, variation: Variation) -> None:
 
 
 def draw_in_front(canvas: Canvas, person: Identity, variation: Variation) -> None:
-    """A hand or a lock of hair before the face."""
+    """Draws a hand or a lock of hair in front of the face."""
     p, place = person, variation.occluder_place
     side = 1.0 if place[0] > 0 else -1.0
     if variation.occluder == "hand":

@@ -190,7 +190,7 @@ def test_wrong_images(image):
 
 def test_a_face_outside_of_the_photo():
     image = np.full((50, 50, 3), 9, np.uint8)
-    with pytest.raises(ValueError, match="must lie in the photo of 50×50"):
+    with pytest.raises(ValueError, match="must be inside the photo of 50×50"):
         align_face(image, ARCFACE_TEMPLATE + 900)
     # A giant face of which the photo is a small part costs no memory.
     assert align_face(image, ARCFACE_TEMPLATE * 1e6 - 5e7).shape == (112, 112, 3)

@@ -144,7 +144,7 @@ def test_damage_is_refused(folder, tmp_path):
     assert [str(path) for path in batches.skipped] == [place]
 
     shard.write_bytes(content[:-1])
-    with pytest.raises(ValueError, match=r"bytes long, expected .* prepare the records again"):
+    with pytest.raises(ValueError, match=r"bytes long, expected .* Prepare the records again"):
         RecordSet(out)
     shard.unlink()
     with pytest.raises(ValueError, match="is missing"):

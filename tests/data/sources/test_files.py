@@ -62,10 +62,10 @@ def test_what_a_folder_refuses(root):
     source = FolderSource(root)
     assert refused(source) == {
         "loose.jpg": "not in a person's folder",
-        ".git": "hidden, since its name begins with a dot",
+        ".git": "hidden, because its name begins with a dot",
         "s2/notes.txt": "not an image of a known format",
         "s2/deep": "a folder inside a person's folder",
-        "s2/.hidden.png": "hidden, since its name begins with a dot",
+        "s2/.hidden.png": "hidden, because its name begins with a dot",
         "s2/gone.png": "a link to nothing",
         "s2/pipe.png": "not a regular file",
         "empty": "no images",

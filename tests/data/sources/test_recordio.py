@@ -175,7 +175,7 @@ def test_records_that_are_no_images_are_refused_one_by_one(tmp_path):
     reasons = [item.reason for item in bad]
     for reason, words in zip(
         reasons,
-        ["5 bytes, fewer", "2147483648 labels", "no whole number", "without an image"],
+        ["5 bytes, fewer", "2147483648 labels", "not a whole number", "without an image"],
         strict=True,
     ):
         assert words in reason
