@@ -1,4 +1,4 @@
-"""Reading and checking images, the bad ones above all."""
+"""Reading and checking images, especially bad ones."""
 
 from __future__ import annotations
 
@@ -74,7 +74,7 @@ def test_exif_orientation_is_applied(pixels):
 
 
 def test_other_proportions_are_centred_and_their_border_repeated(pixels):
-    # The size of the ORL database: nothing is resampled.
+    # The size of the ORL database, which needs no resampling.
     narrow = pixels[:, :92]
     result = read_image(encoded(Image.fromarray(narrow)), resize=True)
     np.testing.assert_array_equal(result[:, 10:102], narrow)
@@ -211,7 +211,7 @@ def test_wrong_types_and_ragged_lists():
         ({}, "images={}"),
     ],
 )
-def test_what_are_no_plain_pixels_is_refused_with_advice(images, advice):
+def test_values_that_are_not_plain_pixels_are_refused_with_advice(images, advice):
     with pytest.raises(ValueError, match=f"`images` must have shape.*{advice}"):
         check_images(images)
 

@@ -259,8 +259,8 @@ def _check_place(source: Source, out: Path) -> None:
         root, inside = source.path.resolve(), out.resolve()
         if root == inside or root in inside.parents:
             raise ValueError(
-                "`out` must be outside of the source. Otherwise the next run would read the records "
-                f"of this one. Received: source={str(source.path)!r}, out={str(out)!r}"
+                "`out` must be outside of the source. Otherwise the next run would read the "
+                f"records of this one. Received: source={str(source.path)!r}, out={str(out)!r}"
             )
 
 

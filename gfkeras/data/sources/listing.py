@@ -50,7 +50,7 @@ def path_problem(name: str) -> str | None:
     if not parts[0] or re.match(r"[A-Za-z]:[\\/]", name) or (os.name == "nt" and ":" in name):
         return "an absolute path, expected one relative to the root"
     if ".." in parts:
-        return "a path with '..', expected one that stays under the root"
+        return "a path that climbs with '..', expected one that stays under the root"
     return None
 
 

@@ -95,7 +95,7 @@ def drawn_from_records(records: RecordSet, people: int, seed: int) -> Rows:
 
 
 def drawn_from_source(source: Source, people: int, seed: int) -> Rows:
-    """Returns such rows for any source. It lists the source twice and keeps only names in memory."""
+    """Returns such rows for any source. It lists the source twice, but stores only the names."""
     items = (item for item in source.items() if isinstance(item, Item))
     counts = Counter(item.identity or "(no name)" for item in items)
     names = list(counts)
