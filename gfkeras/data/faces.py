@@ -48,6 +48,7 @@ class Faces:
                 f"`labels` must have one entry per image. Received: {len(labels)} labels "
                 f"and {len(self.images)} images"
             )
+        # Without names, the number of each label is its name.
         if not self.identities and len(labels):
             self.identities = [str(i) for i in range(int(labels.max()) + 1)]
         count = len(self.identities)
@@ -67,6 +68,7 @@ class Faces:
 
     def select(self, identities: Sequence[int]) -> Faces:
         """Returns the faces of some identities, given by label, with new labels 0…n − 1."""
+        # A label of −1 marks people who are not selected.
         new_label = np.full(len(self.identities), -1, np.int32)
         new_label[list(identities)] = np.arange(len(identities))
         keep = np.flatnonzero(new_label[self.labels] >= 0)
@@ -152,6 +154,7 @@ def decode_files(
         except ImageError as error:
             return error
 
+    # Allocated once for all files. Unreadable files leave unused rows at the end.
     images = np.empty((len(paths), size, size, 3), np.uint8)
     kept: list[int] = []
     skipped: list[tuple[Path, str]] = []

@@ -59,6 +59,7 @@ class DataSet:
 def _unpack_lfw(files: dict[str, Path], folder: Path) -> None:
     archive, *lists = files.values()
     with tarfile.open(archive, "r:gz") as tar:
+        # The filter refuses members outside the folder, links that leave it, and special files.
         tar.extractall(folder, filter="data")
     for path in lists:
         (folder / path.name).write_bytes(path.read_bytes())

@@ -74,6 +74,7 @@ class FaceFolder:
         self.paths: list[Path] = []
         labels: list[int] = []
         for name, files in people.items():
+            # The files of a list are known. A folder is listed here, one person at a time.
             found = files if isinstance(files, list) else self._images(files)
             if len(found) < max(1, min_images):
                 if found:
@@ -138,6 +139,7 @@ class FaceFolder:
                 f"The last: {path}: {reason}"
             )
         labels = self.labels[kept]
+        # People without a readable image are dropped, and the labels of the others close the gaps.
         present = np.unique(labels)
         skipped += [
             (self.root / self.identities[label], "no usable image")

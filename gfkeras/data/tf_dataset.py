@@ -62,6 +62,7 @@ def tf_dataset(
     if input_context is not None:
         batches, replica_batch = _for_worker(batches, input_context)
 
+    # Without these, the last batch of an epoch can be smaller, and the batch size is not static.
     whole = batches.drop_remainder or batches.sampler is not None
     rows = batches.batch_size // batches.shard[1] if whole else None
     shape, augmentation = batches.image_shape, batches.augmentation
@@ -75,11 +76,13 @@ def tf_dataset(
         images, labels, key = tf.numpy_function(
             read, [step], (tf.uint8, tf.int32, tf.int64), stateful=False
         )
+        # `numpy_function` returns tensors without a static shape.
         images = tf.ensure_shape(images, (rows, *shape))
         if isinstance(augmentation, Augmentation):
             images = augmentation.apply_layers(images, tf.ensure_shape(key, (2,)))
         return images, tf.ensure_shape(labels, (rows,))
 
+    # `deterministic` keeps the order of the steps, although several are made in parallel.
     dataset = tf.data.Dataset.range(first_step, steps).map(
         load, num_parallel_calls=parallel or tf.data.AUTOTUNE, deterministic=True
     )

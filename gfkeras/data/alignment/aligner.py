@@ -55,6 +55,7 @@ class AlignedFace:
         It is computed from the scale of the alignment. A profile, whose eyes are close together in
         the image, is therefore not mistaken for a small face.
         """
+        # The first row of the matrix is (s·cos θ, −s·sin θ, shift), so hypot(a, b) is the scale s.
         (a, b, _), _ = similarity_transform(self.landmarks, ARCFACE_TEMPLATE)
         return float(_TEMPLATE_EYES / np.hypot(a, b))
 
@@ -173,6 +174,7 @@ class FaceAligner:
             return [AlignedFace(face, np.asarray(landmarks, np.float32), None, None, 1)]
         if self.detector is None:
             self.detector = FaceDetector()
+        # Small faces in the background matter only if all faces are used.
         found = self.detector.detect(pixels, thorough=self.choose == "all")
         faces = []
         for index in choose_faces(found, self.choose):

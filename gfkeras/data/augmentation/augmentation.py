@@ -95,6 +95,7 @@ class Augmentation:
         self.flip = flip
         self.shift = shift
         self.layers = [dict(layer) for layer in layers]
+        # One number for the flip, then two for the shift.
         self.draws = int(flip) + 2 * (shift > 0)
         self._pipeline = self._build()
 

@@ -68,9 +68,11 @@ class LayerPipeline:
         for table in layers:
             arguments = dict(table)
             layer, probability = make_layer(arguments.pop("name"), arguments)
+            # Layers of Keras draw their seeds from this attribute.
             layer.generator = self._seeds
             self._steps.append((layer, probability))
         self._compiled_by_jax = all(AUGMENTATIONS[t["name"]].compiled_by_jax for t in layers)
+        # One compiled function for each image shape.
         self._function = functools.cache(self._compile)
 
     def __call__(self, images: Any, key: Any) -> Any:

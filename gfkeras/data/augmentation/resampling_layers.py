@@ -32,7 +32,9 @@ def crop_matrix(starts: Any, lengths: Any, size: int) -> Any:
     pixels = np.arange(size, dtype=np.float32)
     centres = (pixels + 0.5) / size
     positions = ops.expand_dims(starts, 1) + ops.expand_dims(lengths, 1) * centres - 0.5
+    # Clipping repeats the outermost pixel beyond the border.
     positions = ops.clip(positions, 0.0, size - 1.0)
+    # The weights of linear interpolation are a triangle, two pixels wide, around each position.
     return ops.relu(1.0 - ops.abs(ops.expand_dims(positions, 2) - pixels))
 
 
@@ -51,6 +53,7 @@ def _linear(source: int, target: int) -> np.ndarray:
     """Returns the (target, source) matrix of linear resampling, which averages if it shrinks."""
     ratio = source / target
     positions = (np.arange(target) + 0.5) * ratio - 0.5
+    # When a line shrinks, the triangle is wider and averages pixels. This is the antialiasing.
     distances = np.abs(positions[:, None] - np.arange(source)) / max(ratio, 1.0)
     weights = np.maximum(1.0 - distances, 0.0)
     return (weights / weights.sum(axis=1, keepdims=True)).astype(np.float32)
@@ -101,6 +104,7 @@ class RandomResizedCrop(keras.layers.Layer):
             return images
         count, (height, width) = ops.shape(images)[0], images.shape[1:3]
         area = self._uniform(count, *self.scale)
+        # Drawn as a logarithm, so that wide and tall parts are treated alike.
         aspect = ops.exp(self._uniform(count, *map(math.log, self.ratio)))
         heights = height * ops.minimum(ops.sqrt(area / aspect), 1.0)
         widths = width * ops.minimum(ops.sqrt(area * aspect), 1.0)
@@ -150,6 +154,8 @@ class RandomLowResolution(keras.layers.Layer):
         sides = keras.random.randint(
             (ops.shape(images)[0],), 0, largest - smallest + 1, seed=self.generator
         )
+        # Each image needs another size, so the matrices of all sizes are computed once and looked
+        # up.
         table = ops.convert_to_tensor(reduction_matrices(height, smallest), dtype=images.dtype)
         matrices = ops.take(table, sides, axis=0)
         return resample(images, matrices, matrices)

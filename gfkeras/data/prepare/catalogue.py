@@ -137,6 +137,7 @@ def _shuffle_key(options: PrepareOptions) -> Callable[[int], int]:
 
 def _drop_duplicates(database: sqlite3.Connection) -> None:
     """Keeps the first of equal images. An image under two names is labelled wrongly in one."""
+    # Most images occur once, so only the repeated digests are joined with the images.
     database.executescript(
         """
         CREATE INDEX by_digest ON images (digest, id);
@@ -186,6 +187,7 @@ def _drop_by_count(database: sqlite3.Connection, options: PrepareOptions) -> Non
 
 def _label(database: sqlite3.Connection, options: PrepareOptions) -> None:
     """Labels people in the order in which the source names them, and holds out the last ones."""
+    # Image numbers follow the order of the source, so MIN(id) is the first image of a person.
     database.execute(
         "INSERT INTO identities (name) SELECT identity FROM images "
         "WHERE reason IS NULL AND identity IS NOT NULL GROUP BY identity ORDER BY MIN(id)"
@@ -209,6 +211,7 @@ def _label(database: sqlite3.Connection, options: PrepareOptions) -> None:
 
 
 def _order(database: sqlite3.Connection, options: PrepareOptions) -> None:
+    # SQLite sorts by this key on disk, so the order does not need memory.
     database.create_function("shuffled", 1, _shuffle_key(options), deterministic=True)
     rows = database.execute(
         f"SELECT i.id, COALESCE(p.split, '{TRAIN}'), COALESCE(p.label, {NO_LABEL}) "

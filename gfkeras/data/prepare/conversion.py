@@ -21,6 +21,7 @@ from gfkeras.data.sources import Item, Refused, Source
 from gfkeras.errors import ImageError
 from gfkeras.files import parsed_json, replacing
 
+# A chunk file has the JPEGs, then one line of JSON for each outcome, then the start of those lines.
 _END = struct.Struct("<Q")
 _EXIF_ORIENTATION = 0x0112
 
@@ -70,6 +71,7 @@ def outcomes(path: Path) -> Iterator[Converted | Skipped]:
         except (OSError, struct.error, ValueError, OverflowError) as error:
             raise ValueError(f"{path} is damaged: {error}") from error
     for row in rows:
+        # The number of fields tells the two kinds of rows apart.
         yield Converted(*row) if len(row) == len(dataclasses.fields(Converted)) else Skipped(*row)
 
 
@@ -124,6 +126,7 @@ def _converted(conversion: Conversion, item: Item) -> list[tuple[bytes, bool]]:
     # Always decode the file: only decoding shows that it is complete.
     pixels = read_photo(content)
     size = conversion.size
+    # The original bytes are kept if possible, because encoding again would lose quality.
     if pixels.shape[:2] == (size, size) and _is_upright_jpeg(content):
         return [(content, False)]
     face = read_image(pixels, size, conversion.resize)

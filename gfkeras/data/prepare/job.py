@@ -25,6 +25,7 @@ def job_of(source: Source, options: PrepareOptions) -> dict[str, Any]:
         # The content of the file counts, not its path.
         settings["detector"] = sha256(options.detector)
     job = {"format": 1, "gfkeras": __version__, "source": source.describe(), "options": settings}
+    # The round trip makes the job equal to one that was read from a file, where tuples are lists.
     return json_values(json.loads(json.dumps(job)))
 
 
@@ -35,6 +36,7 @@ def begin_job(out: Path, job: dict[str, Any]) -> bool:
     """
     work = out / WORK_FOLDER
     if (out / MANIFEST_FILE).is_file():
+        # A finished run has no job file any more, but its manifest has the same entries.
         manifest = Manifest.read(out)
         found = {"source": manifest.source, "options": manifest.options}
         _same_job(out, {**job, **found}, job)
@@ -50,6 +52,7 @@ def begin_job(out: Path, job: dict[str, Any]) -> bool:
             f"`out` must be new, empty or from an earlier run of prepare. "
             f"Received: out={str(out)!r}, which holds {strange[0]!r}"
         )
+    # A work folder without a job file is from a run that was killed at its very start.
     shutil.rmtree(work, ignore_errors=True)
     work.mkdir()
     write_json(work / JOB_FILE, job)

@@ -57,6 +57,7 @@ class PrepareOptions:
     resize: bool = False
 
     def __post_init__(self) -> None:
+        # The dataclass is frozen, and a size from JSON is a list.
         object.__setattr__(self, "size", tuple(self.size))
         one_of("face", self.face, FACES)
         if self.size not in SIZES:

@@ -109,6 +109,8 @@ class _Stages:
 
     def run(self) -> None:
         """Runs the stages that are not finished."""
+        # Open the detector first: if its file is missing, the run should fail before the long
+        # listing.
         options, aligner = self.options, None
         if options.align:
             aligner = FaceAligner(FaceDetector(options.detector), options.face, options.size)
@@ -137,6 +139,7 @@ class _Stages:
             self.source, plan, folder, aligner, options.size[0], options.quality, options.resize
         )
         paths = [conversion.path(number) for number in range(plan.chunks)]
+        # A name that begins with a dot belongs to an unfinished file.
         done = {path.name for path in folder.glob("*.chunk") if not path.name.startswith(".")}
         missing = [number for number, path in enumerate(paths) if path.name not in done]
         # An estimate for the progress bar: the last chunk, which is shorter, counts as a full one.
@@ -152,6 +155,7 @@ class _Stages:
         if not path.is_file():
             keep = self.options.keep_duplicates
             if keep is None:
+                # Pairs can name both copies of an image.
                 keep = self.source.pairs() is not None
             Catalogue.write(chunks, self.options, keep, path)
         return Catalogue(path)
@@ -234,6 +238,7 @@ class _Stages:
             csv_file(self.out / PAIRS_FILE, ("first", "second", "same", "fold")) as write,
             connected(catalogue.path) as database,
         ):
+            # Without the index, each of the many look-ups below would scan the table.
             database.execute("CREATE INDEX IF NOT EXISTS by_name ON images (name)")
             for pair in pairs:
                 if all(catalogue.has(database, name) for name in (pair.first, pair.second)):

@@ -63,6 +63,7 @@ def write_shard(sharding: Sharding, job: ShardJob) -> int:
     hashed = hashlib.sha256()
     position = 0
     chunks = ShardFiles(sharding.chunks)
+    # The files get their names in reverse order. The shard is last, so a named shard is complete.
     with (
         replacing(job.path) as temporary,
         replacing(job.index_part) as index,
@@ -72,6 +73,7 @@ def write_shard(sharding: Sharding, job: ShardJob) -> int:
             rows = sharding.catalogue.records(job.split, job.first, job.count)
             for number, (label, identity, name, chunk, offset, length, expected) in enumerate(rows):
                 jpeg = chunks.read(chunk, offset, length)
+                # SQLite's `hex` writes capital letters.
                 if digest(jpeg) != expected.lower():
                     raise ValueError(
                         f"{chunks.paths[chunk]} is damaged at {name}. Remove "

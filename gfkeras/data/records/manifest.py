@@ -15,6 +15,7 @@ PAIRS_FILE = "pairs.csv"
 
 
 class _Part(BaseModel):
+    # Manifests can come from elsewhere, so unknown and mistyped fields are errors.
     model_config = ConfigDict(extra="forbid", strict=True)
 
 

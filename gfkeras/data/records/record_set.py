@@ -59,6 +59,7 @@ class RecordSet:
         if sum(shard.records for shard in part.shards) != part.images:
             raise ValueError(f"{self.folder}: the shards of {split!r} do not add up to its images")
         self._index = open_index(self.folder / part.index.file, part.images)
+        # The rows at which the shards end, from which `_row` finds the shard of a record.
         self._ends = np.cumsum([shard.records for shard in part.shards], dtype=np.int64)
         self._shards = ShardFiles([self.folder / shard.file for shard in part.shards])
         # The rows of a selection and their new labels. None means all records, unchanged.
@@ -186,10 +187,12 @@ class RecordSet:
                 )
 
     def _of(self, labels: np.ndarray) -> RecordSet:
+        # The extra last entry keeps the label −1 of images without a person.
         new_label = np.full(len(self.identities) + 1, -1, np.int32)
         new_label[labels] = np.arange(len(labels))
         mapped = new_label[self.labels]
         kept = np.flatnonzero(mapped >= 0)
+        # A selection shares the index and the open shards, so nothing is checked or opened again.
         chosen = object.__new__(RecordSet)
         chosen.__dict__.update(self.__dict__)
         chosen.identities = [self.identities[label] for label in labels]

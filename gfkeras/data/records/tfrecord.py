@@ -39,6 +39,7 @@ def unframe(framed: bytes) -> bytes:
     data = framed[HEADER_BYTES:-FOOTER_BYTES]
     if len(framed) < HEADER_BYTES + FOOTER_BYTES or _LENGTH.unpack_from(framed)[0] != len(data):
         raise ValueError("the record's length differs from the length in its header")
+    # A record has two checksums: one of its length (the first 8 bytes) and one of its data.
     for start, part in ((8, framed[:8]), (len(framed) - FOOTER_BYTES, data)):
         if _CRC.unpack_from(framed, start)[0] != masked_crc(part):
             raise ValueError("the record's checksum (CRC-32C) does not match its data")
@@ -111,6 +112,7 @@ def encode(record: Record) -> bytes:
     feature["image/class/label"].int64_list.value.append(record.label)
     feature["image/class/text"].bytes_list.value.append(record.identity.encode())
     feature["image/filename"].bytes_list.value.append(record.name.encode())
+    # The features are a map, which otherwise has no fixed order.
     return example.SerializeToString(deterministic=True)
 
 

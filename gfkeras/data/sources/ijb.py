@@ -61,6 +61,8 @@ class IJBMetadata:
         root = Path(root)
         subset = find_subset(root, subset)
         file = meta_file(root, subset, "face_tid_mid.txt")
+        # A typed array takes 8 bytes per number. A list of Python integers takes several times as
+        # much.
         names, templates, medias = [], array("q"), array("q")
         for line, text in text_lists.lines(file):
             fields = text_lists.fields(text)

@@ -39,6 +39,7 @@ class LFWPairsSource(FileSource):
         self.pairs_file = self.path = listing.existing_file("pairs_file", pairs_file, "LFW's pairs")
         self.root = listing.existing_folder("root", root, "one folder of images per person")
         self._images = NumberedImages(self.root)
+        # Read the first line now, so that a wrong file fails before any work is done.
         next(self._rows(), None)
 
     def items(self) -> Iterator[Item | Refused]:
@@ -52,6 +53,7 @@ class LFWPairsSource(FileSource):
 
     def pairs(self) -> Iterator[NamedPair] | None:
         """Returns the pairs in the order of the file, with their folds. A single fold is fold 0."""
+        # An image can be in many pairs, and finding its file takes time.
         name = functools.cache(lambda image: self._item(*image).name)
         return (
             NamedPair(name(row.first), name(row.second), row.same, row.fold) for row in self._rows()

@@ -62,6 +62,7 @@ def open_source(
     text = os.fspath(path)
     chosen = detect_format(path) if format is None else format
     source = by_name("format", chosen, SOURCES)
+    # The first parameter is the path, and the others are the options of the format.
     first, *others = inspect.signature(source).parameters
     for option in options:
         if option not in others:

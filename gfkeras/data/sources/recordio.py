@@ -55,6 +55,7 @@ class RecordIOFile:
             return data, length
         joined, total = bytearray(), 0
         for start, length in self._parts(offset):
+            # The writer cut out the magic number between two parts.
             joint = MAGIC if start != offset + _FRAME.size else b""
             total += len(joint) + length
             if len(joined) < count:

@@ -76,6 +76,7 @@ class YouTubeFacesSource(FileSource):
         file = listing.existing_file("root", self.root / "splits.txt", "YouTube Faces' pairs")
         for line, text in text_lists.lines(file):
             fields = [field.strip() for field in text.split(",")]
+            # The file begins with a heading.
             if fields[0].lower().startswith("split number"):
                 continue
             well = len(fields) == 4 and text_lists.is_count(fields[0]) and fields[3] in ("0", "1")

@@ -70,11 +70,13 @@ class DataStatistics:
                 continue
             try:
                 content = source.read(item.locator)
+                # Pillow reads only the header here.
                 with Image.open(io.BytesIO(content)) as image:
                     sizes[image.size] += 1
             except ImageError as error:
                 unreadable[item.name] = error.reason
                 continue
+            # Pillow raises any of these for a damaged header.
             except (OSError, ValueError, SyntaxError, Image.DecompressionBombError):
                 unreadable[item.name] = "not an image of a known format"
                 continue

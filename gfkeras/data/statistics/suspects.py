@@ -96,6 +96,7 @@ def find_suspects(
 
 def _unit(vectors: np.ndarray) -> np.ndarray:
     norm = np.linalg.norm(vectors, axis=-1, keepdims=True)
+    # A zero vector stays zero instead of becoming NaN.
     return vectors / np.maximum(norm, np.finfo(np.float32).tiny)
 
 
@@ -109,6 +110,7 @@ def _near_duplicates(
         rows, columns = np.nonzero(np.triu(scores, 1) >= least)
         for row, column in zip(rows.tolist(), columns.tolist(), strict=True):
             first, second = start + row, start + column
+            # If `least` is not positive, the zeros that `triu` writes below the diagonal pass too.
             if column > row:
                 same, score = bool(person[first] == person[second]), float(scores[row, column])
                 found.append(NearDuplicate(str(names[first]), str(names[second]), score, same))
@@ -121,6 +123,7 @@ def _mislabelled(
     if len(people) < 2:
         return []
     sums = np.zeros((len(people), unit.shape[1]), np.float32)
+    # `add.at` adds every row of a person. `sums[person] += unit` would add only one of them.
     np.add.at(sums, person, unit)
     counts = np.bincount(person)
     means = _unit(sums)
@@ -131,6 +134,7 @@ def _mislabelled(
         # The sum without the image itself gives the mean of the person's other images.
         own = np.einsum("nd,nd->n", block, _unit(sums[owner] - block))
         scores = block @ means.T
+        # The image's own person is compared above, without the image itself.
         scores[rows, owner] = -np.inf
         other = scores.argmax(axis=1)
         nearest = scores[rows, other]

@@ -16,6 +16,7 @@ def draw_glasses(canvas: Canvas, person: Identity, variation: Variation) -> None
     """Draws the person's own glasses, clear or as sunglasses."""
     p = person
     dark = variation.sunglasses
+    # The rims are superellipses |x|ⁿ + |y|ⁿ = 1, from round (n = 2) to nearly rectangular (n = 5).
     exponent = 2.0 / (2.0 + 3.0 * p.glasses_square)
     half_width = 9.6 + 2.6 * p.glasses_size + 1.2 * dark
     half_height = (6.4 + 3.0 * p.glasses_size) * (1.0 - 0.16 * p.glasses_square) + 1.2 * dark
@@ -89,6 +90,7 @@ def draw_in_front(canvas: Canvas, person: Identity, variation: Variation) -> Non
             root = np.array((x + side * (4.5 * finger - 6), y + 26 - 1.5 * finger))
             length = (27, 31, 30, 25)[finger]
             tip = root + length * np.array((np.sin(lean), -np.cos(lean)))
+            # The shadow of the finger comes first.
             canvas.soft_lines([np.stack([root, tip]) + (0.7, 1.2)], skin * 0.4, 6.4, 0.4, blur=0.9)
             canvas.soft_lines([np.stack([root, tip])], skin * (0.93 + 0.03 * finger), 5.2, 1.0, 0.3)
     elif variation.occluder == "lock":

@@ -91,6 +91,7 @@ def write_synthetic_folder(
             if path.exists():
                 continue
             image = render_picture(drawn, identity, variation, int(seed), SIZE, strength)
+            # OpenCV expects BGR.
             _, data = cv2.imencode(".png", image[..., ::-1])
             with replacing(path) as temporary:
                 temporary.write_bytes(data.tobytes())

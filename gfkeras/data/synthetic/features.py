@@ -118,11 +118,13 @@ def draw_mouth(canvas: Canvas, person: Identity, variation: Variation) -> None:
     soft = 0.35 * (1.0 - 0.6 * p.make_up)
     canvas.soft_fill(np.concatenate([top, lower_edge[::-1]]), p.lips * 0.86, 0.92, blur=soft)
     canvas.soft_fill(np.concatenate([lower_edge, bottom[::-1]]), p.lips, 0.92, blur=soft)
+    # A smaller gap shows only a dark line between the lips.
     if gap > 0.25:
         opening = np.concatenate([upper_edge, lower_edge[::-1]])
         canvas.fill(opening, np.array((58, 18, 18), np.float32))
         middle = centre + min(gap, 0.5 + 0.75 * gap)
         teeth_low = across(middle, centre + 0.55 * gap - 0.15 * lift, 0.42)
+        # Teeth do not reach the corners of the mouth.
         keep = np.abs(upper_edge[:, 0]) < 0.82 * width
         teeth = np.concatenate([upper_edge[keep], teeth_low[keep][::-1]])
         canvas.soft_fill(teeth, np.array((236, 228, 214), np.float32), 0.93, blur=0.2)
@@ -192,6 +194,7 @@ def draw_eyes(canvas: Canvas, person: Identity, variation: Variation) -> None:
     canvas.soft_lines([eye.crease for eye in eyes], shade * 0.85, 0.85, 0.62, blur=0.4)
     bags = 0.16 + 0.34 * p.eye_bags + 0.12 * smile
     canvas.soft_lines([eye.bag for eye in eyes], shade, 1.0, bags, blur=0.6)
+    # Lids that are almost closed hide the eyeballs.
     if variation.eye_open > 0.35:
         _draw_eyeballs(canvas, p, variation, eyes)
     uppers, width = [eye.upper for eye in eyes], 0.7 + 0.75 * p.lashes

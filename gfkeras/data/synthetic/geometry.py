@@ -49,6 +49,7 @@ def outline(*points: object, samples: int = 6) -> np.ndarray:
     """Returns a closed curve: a right half, from top to bottom, and its mirror image at x = 0."""
     right = np.asarray(points, np.float32)
     left = right[::-1] * np.array((-1.0, 1.0), np.float32)
+    # A point on the midline is its own mirror image and must not occur twice.
     inner = slice(int(right[-1, 0] == 0), len(left) - int(right[0, 0] == 0))
     return curve(*right, *left[inner], samples=samples, closed=True)
 

@@ -129,6 +129,7 @@ def _draw_strands(canvas: Canvas, p: Identity, line: np.ndarray, volume: float) 
     bulge = np.stack([out, -4 * side**2], 1)
     middle = 0.5 * (starts + ends) + bulge
     s = np.linspace(0.0, 1.0, 9)[:, None, None]
+    # Each strand is a quadratic Bézier curve, to which a wave is added below.
     strands = (1 - s) ** 2 * starts + 2 * s * (1 - s) * middle + s**2 * ends
     phase = 2.4 * np.sin(t * 47.0) + 1.1 * t
     wave = 2.6 * p.hair_wave * np.sin(strands[..., 1] * p.hair_frequency * 2 + phase)

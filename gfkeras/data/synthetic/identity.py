@@ -57,6 +57,7 @@ def draw_identity(identity: int, seed: int = 0) -> Identity:
     undertone = np.array((0.0, -0.012 * rosy, 0.016 * rosy - 0.055 * golden), np.float32)
     skin = np.clip(_between(_SKIN, tone) * (1.0 + undertone), 25, 248)
 
+    # The darker the skin, the closer hair and eyes stay to the dark end of their colours.
     colour_freedom = max(0.0, 1.0 - 1.5 * tone)
     hair_position = between(0.0, 0.25) + colour_freedom * between(0.0, 0.8)
     hair = _between(_HAIR, hair_position)
@@ -73,6 +74,7 @@ def draw_identity(identity: int, seed: int = 0) -> Identity:
 
     bearded = maybe(0.45 * (masculine > 0.5), 0.35, 1.0)
     long_hair = between(0.0, 1.0)
+    # Nine in ten men and one in ten women have mostly short hair.
     if male != (rng.random() < 0.1):
         long_hair = 0.4 * long_hair**3
     freckle_count = int(maybe(0.28 * (tone < 0.55), 14, 60))

@@ -15,6 +15,7 @@ from gfkeras.data.synthetic.shading import light_face
 from gfkeras.data.synthetic.variation import Variation, draw_variation
 
 SIZE = 112
+# The canvas has twice the resolution of the image. Averaging it down smooths the edges.
 _OVERSAMPLING = 2
 
 
