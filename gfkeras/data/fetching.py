@@ -166,7 +166,7 @@ def _make(data_set: DataSet, archives: Path, target: Path, note: dict[str, Any])
             temporary.mkdir()
             data_set.unpack(files, temporary)
             if not (temporary / data_set.faces).is_dir():
-                raise ValueError(f"no folder {data_set.faces!r} in it")
+                raise ValueError(f"it has no folder {data_set.faces!r}")
             write_json(temporary / _NOTE, note)
     except (OSError, ValueError, KeyError, tarfile.TarError) as error:
         raise DownloadError(

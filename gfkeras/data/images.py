@@ -56,9 +56,9 @@ def read_image(photo: Photo, size: int = IMAGE_SIZE, resize: bool = False) -> np
 def not_aligned(width: int, height: int, size: int) -> str:
     """Returns the reason for rejecting an image of another size, with advice."""
     return (
-        f"{width}x{height} pixels, {NOT_ALIGNED} {size}x{size}. Photos need alignment: "
-        "`gfkeras prepare --align`, --align (or no --aligned), in Python `embed_photos` or "
-        "`FaceAligner`. Faces that are cropped alike can be scaled: `resize`, --resize"
+        f"{width}x{height} pixels, {NOT_ALIGNED} {size}x{size}. Photos need alignment: use "
+        "`gfkeras prepare --align`, --align (or leave out --aligned), or in Python `embed_photos` "
+        "or `FaceAligner`. To scale faces that are all cropped alike, use `resize` or --resize"
     )
 
 

@@ -97,7 +97,7 @@ def list_photos(photos: Any, name: str = "photos") -> list[Any]:
     for position, photo in enumerate(found):
         if not _is_photo(photo):
             raise ValueError(
-                f"`{name}` must be photos: each is {_KINDS}. "
+                f"`{name}` must be photos, each of them {_KINDS}. "
                 f"Received: {_shown(f'{name}[{position}]', photo)}"
             )
         if _is_array(photo):

@@ -63,7 +63,7 @@ def similarity_transform(landmarks: Any, template: Any) -> np.ndarray:
     if not (np.abs(source) < _LARGEST).all():
         raise ValueError(
             "`landmarks` must be finite numbers of pixels. "
-            "Received: landmarks with NaN, infinite or enormous values"
+            "Received: landmarks with NaN, infinite or very large values"
         )
     source_mean = source.mean(axis=-2)
     target_mean = target.mean(axis=0)

@@ -69,11 +69,11 @@ class AlignedFace:
         """Why a similarity of this face may be wrong, in words, or None if no reason is known."""
         if self.too_small:
             return (
-                f"the face is too small: {self.eye_distance:.0f} pixels between the eyes, "
-                f"at least {MIN_EYE_DISTANCE:.0f} are needed"
+                f"the face is too small, with {self.eye_distance:.0f} pixels between the eyes "
+                f"instead of at least {MIN_EYE_DISTANCE:.0f}"
             )
         if self.score is not None and self.score < _DOUBTFUL_SCORE:
-            return f"this may not be a face: the detector is unsure ({self.score:.2f})"
+            return f"this may not be a face, because the detector is unsure ({self.score:.2f})"
         return None
 
 

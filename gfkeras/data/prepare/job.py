@@ -50,7 +50,7 @@ def begin_job(out: Path, job: dict[str, Any]) -> bool:
     if strange:
         raise ValueError(
             f"`out` must be new, empty or from an earlier run of prepare. "
-            f"Received: out={str(out)!r}, which holds {strange[0]!r}"
+            f"Received: out={str(out)!r}, which contains {strange[0]!r}"
         )
     # A work folder without a job file is from a run that was killed at its very start.
     shutil.rmtree(work, ignore_errors=True)

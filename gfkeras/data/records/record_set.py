@@ -57,7 +57,9 @@ class RecordSet:
         for entry in (part.index, *part.shards):
             self._check_size(entry.file, entry.size_bytes)
         if sum(shard.records for shard in part.shards) != part.images:
-            raise ValueError(f"{self.folder}: the shards of {split!r} do not add up to its images")
+            raise ValueError(
+                f"{self.folder}: the records in the shards of {split!r} do not add up to its images"
+            )
         self._index = open_index(self.folder / part.index.file, part.images)
         # The rows at which the shards end, from which `_row` finds the shard of a record.
         self._ends = np.cumsum([shard.records for shard in part.shards], dtype=np.int64)

@@ -129,7 +129,8 @@ def find_subset(root: Path, subset: str | None) -> str:
     if len(found) != 1:
         raise ValueError(
             f"`root` must contain meta/ijbb_face_tid_mid.txt or meta/ijbc_face_tid_mid.txt, or "
-            f"`subset` must choose. Received: root={str(root)!r} with {' and '.join(found) or None}"
+            f"`subset` must name the set. "
+            f"Received: root={str(root)!r} with {' and '.join(found) or None}"
         )
     return found[0]
 

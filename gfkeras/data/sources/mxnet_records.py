@@ -161,7 +161,7 @@ class MXNetRecordsSource(Source):
             return _Header((label,), key, start, length > start)
         labels_end = start + 4 * count
         if length < labels_end:
-            raise _BadHeader(f"{length} bytes, fewer than the {count} labels it states take")
+            raise _BadHeader(f"{length} bytes, fewer than its {count} labels need")
         labels = struct.unpack_from(f"<{min(count, 2)}f", head, start)
         return _Header(labels, key, labels_end, length > labels_end)
 

@@ -108,7 +108,7 @@ class Span:
     def word(self) -> str:
         """Returns the span as a name or another short text."""
         if self.length > _SHORT:
-            raise UnsafePickleError("a long text where a short name belongs")
+            raise UnsafePickleError("a long text instead of a short name")
         return self.read().decode("ascii")
 
 
@@ -118,7 +118,7 @@ class DType:
     def __init__(self, name: Span, align: int, copy: int):
         self.name, self.order = name.word(), "<"
         if self.name not in _NUMBERS:
-            raise UnsafePickleError(f"the dtype {self.name!r}, expected u1, b1 or another number's")
+            raise UnsafePickleError(f"the dtype {self.name!r}, expected u1, b1 or another number")
         _expect(align in (0, 1) and copy in (0, 1), "a dtype with unknown options")
 
     @property
@@ -261,7 +261,7 @@ class _Instructions:
         argument = self.take(size)
         if opcode.name == "STOP":
             if left := self.source.size - self.file.tell():
-                raise ValueError(f"{left} further bytes after its end")
+                raise ValueError(f"{left} more bytes after the end")
             return _END
         if opcode.name == "FRAME":
             self.expect_left(int.from_bytes(argument, "little"))

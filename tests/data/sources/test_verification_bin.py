@@ -383,7 +383,7 @@ def test_every_truncation_is_refused(tmp_path, protocol):
         with pytest.raises(ValueError, match="expected"):
             VerificationBinSource(path)
     path.write_bytes(content + b"more")
-    with pytest.raises(ValueError, match="4 further bytes"):
+    with pytest.raises(ValueError, match="4 more bytes"):
         VerificationBinSource(path)
 
 
