@@ -103,7 +103,7 @@ DATA_SETS = {
 def fetchable() -> dict[str, str]:
     """Returns the names that `fetch` accepts, with a description of each."""
     titles = {name: data_set.title for name, data_set in DATA_SETS.items()}
-    return titles | {_DETECTOR: "YuNet, the face detector that aligns photos (233 KB)"}
+    return titles | {_DETECTOR: "YuNet, the face detector for aligning photos (233 KB)"}
 
 
 def fetch(name: str, out: PathLike | None = None) -> Path:

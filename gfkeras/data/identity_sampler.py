@@ -22,8 +22,9 @@ class IdentitySampler:
       most 1.
     - The images of an identity are dealt like a deck of cards, which is shuffled again when it is
       empty: over an epoch, their counts differ by at most 1. An image is twice in a batch only if
-      its identity has fewer than K images. All of them then occur equally often, up to 1. A single
-      image gives pairs at distance 0 only. `FaceFolder(min_images=2)` leaves such people out.
+      its identity has fewer than K images. Their counts in the batch then differ by at most 1. A
+      single image gives pairs at distance 0 only. `FaceFolder(min_images=2)` leaves such people
+      out.
     - The order depends only on the labels, `seed` and the epoch, not on workers or replicas.
     - The K rows of an identity are contiguous. If the number of replicas divides P, each replica
       gets a contiguous part of the batch with whole identities.

@@ -16,7 +16,7 @@ from PIL import Image, ImageOps
 from gfkeras.data.jpeg import decode_plain_jpeg
 from gfkeras.errors import ImageError, require
 
-# A photo needs no more pixels. A small file that claims more is a decompression bomb.
+# Limit of 64 megapixels. A small file that claims more is probably a decompression bomb.
 MAX_PIXELS = 64_000_000
 # No photo has more bytes. A larger file is rejected without being read into memory.
 MAX_BYTES = 256 * 2**20

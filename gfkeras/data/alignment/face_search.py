@@ -73,8 +73,8 @@ def search_faces(
         turned = [_View(photo, find, overlap, turns) for turns in (1, 2, 3)]
         for view in turned:
             view.look(first, _FINE_SCORE)
-        # This runs even if the turned photo shows a face: a larger scale can be surer of one that
-        # is upside down.
+        # This runs even if a face was found: a face that seemed upright at one scale can turn out
+        # to be upside down at another.
         if not any(view.sure for view in turned):
             upright.look_for_large(first)
             for view in turned:

@@ -21,7 +21,7 @@ CREATE TABLE items (seq INTEGER PRIMARY KEY, name TEXT NOT NULL, identity TEXT,
 
 
 class Plan:
-    """The list of a source's items, in a file, so that its length does not use memory."""
+    """The list of a source's items, stored in a file to save memory."""
 
     def __init__(self, path: Path):
         self.path = path

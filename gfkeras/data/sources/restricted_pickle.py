@@ -222,7 +222,8 @@ class _Instructions:
         self.source, self.file = source, file
         self.start = self.count = 0
         self.span = Span(source, 0, 0)
-        # Opens a tuple for the results. STOP closes it, so the pickle cannot open another one.
+        # Starts a tuple, which STOP ends. It collects all values that the pickle leaves on the
+        # stack, so that `read_pickle` can reject more than one.
         self.pending = b"("
 
     def read(self, count: int) -> bytes:
