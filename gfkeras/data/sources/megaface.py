@@ -36,10 +36,11 @@ _MAX_JSON = 1 << 29
 class MegaFaceSource(FileSource):
     """FaceScrub's images with the actor as identity, then the distractors, without identities.
 
-    Two layouts are supported. InsightFace has `facescrub_images` and `megaface_images` with the
-    lists `facescrub_lst` and `megaface_lst`, one relative path per line. The official data have
-    `FlickrFinal2`, `facescrub`, and the development kit's lists, {"path": […], "id": […]} in JSON,
-    in the root or its folder `templatelists`. If there are several lists of distractors, the
+    Two layouts are supported. InsightFace's layout has the folders `facescrub_images` and
+    `megaface_images` and the lists `facescrub_lst` and `megaface_lst`, with one relative path per
+    line. The official layout has the folders `facescrub` and `FlickrFinal2`, and the lists of the
+    development kit, in the root or its folder `templatelists`. These lists are JSON:
+    {"path": […], "id": […]}. If there are several lists of distractors, the
     longest list of set 1 is used. Without a list, all images in the folder are used. The
     annotations `*.json` next to MegaFace's images are ignored.
 
