@@ -41,7 +41,8 @@ RULES: dict[str, str] = {
     r"(?<![Tt]here )\b(?:is|are|was|were) no (?!longer|more|less|better|worse)": "'is not a …'",
     r"\b[Mm]end(?:s|ed|ing)?\b": "'fix'",
     r"\b[Tt]ells? of\b": "'describes'",
-    r"\bl(?:ies|ie|ay) (?:in(?! [(\[`])|at|on|under|beside|outside|inside|there|where|by)\b": "'is in'",
+    # A number can lie in an interval.
+    r"\bl(?:ies|ie|ay) (?:in(?! [(\[`])|at|on|under|beside|outside|inside|there|by)\b": "'is in'",
     r"\bstands? (?:in|beside|behind|under|on)\b": "'is in', 'is next to'",
     r"\b(?:whereof|thereof|therein|wherein|thereby|hence|nought|thrice)\b": "a plainer word",
     r"\bwants? (?:a|an|the) (?:extra|model|file|folder|card|head)\b": "'needs'",

@@ -1,4 +1,4 @@
-"""Faces from photos and public formats: sources, alignment, records, batches, augmentation."""
+"""Face data: photos and public formats, alignment, record files, batches and augmentation."""
 
 import lazy_loader
 

@@ -1,4 +1,4 @@
-"""Training batches from memory or from files."""
+"""Training batches from arrays, files or records."""
 
 from __future__ import annotations
 
@@ -24,34 +24,36 @@ Change = Callable[[np.ndarray, np.random.Generator], np.ndarray]
 class FaceBatches(keras.utils.PyDataset):
     """Batches (images uint8, labels int32) for `model.fit`, on any Keras backend.
 
-    The order of an epoch depends on `seed` and the epoch only, and the augmentation of a batch on
-    `seed`, the epoch and its index. The number of workers changes nothing, and setting `epoch`
-    continues where an earlier run stopped. Give `fit` shuffle=False, or Keras also shuffles the
-    order of the batches, from a generator of its own.
+    The order of an epoch depends only on `seed` and the epoch. The augmentation of a batch depends
+    only on `seed`, the epoch and the index of the batch. The number of workers has no effect, and
+    you can set `epoch` to continue an earlier run. Call `fit` with shuffle=False. Otherwise Keras
+    shuffles the order of the batches again, with its own random generator.
 
     Args:
-        images: (N, 112, 112, 3) uint8, or what to decode as needed: files, or a `RecordSet`.
-        labels: (N,) integers; those of the records by default.
-        batch_size: images a batch; by default that of the sampler.
-        shuffle: draw a new order every epoch.
-        seed: of the order and of the augmentation.
+        images: (N, 112, 112, 3) uint8, a list of files, or a `RecordSet`. Files and records are
+            decoded when they are needed.
+        labels: (N,) integers. The default is the labels of the records.
+        batch_size: images per batch. The default is the batch size of the sampler.
+        shuffle: draw a new order for every epoch.
+        seed: random seed of the order and of the augmentation.
         augmentation: an `Augmentation`, or any function of (images, generator), for each batch.
             With several shards, only `Augmentation` reproduces the transforms of the whole batch.
-        drop_remainder: leave out the last, smaller batch, so that all have one shape.
-        sampler: says which images make up each batch, from the same labels and with its own seed;
+        drop_remainder: leave out the last, smaller batch. All batches then have the same shape.
+        sampler: chooses the images of each batch, from the same labels and with its own seed.
             `shuffle` and `drop_remainder` are then ignored.
-        shard: (index, count): of every batch only the index-th of `count` equal parts, for the
-            index-th of `count` workers. Together they see the batches that a single one would.
+        shard: (index, count): read only the index-th of `count` equal parts of every batch, for
+            worker number `index`. Together, the workers see the same batches as a single one.
         **kwargs: `workers`, `use_multiprocessing`, `max_queue_size` of PyDataset.
 
     Attributes:
-        epoch: counts up at the end of each epoch.
-        skipped: {file: reason} of files met so far that cannot be read. Another image of the batch
-            stands in for each, with a sampler one of the same identity where there is one.
+        epoch: number of the epoch, increased at the end of each.
+        skipped: {file: reason} of the unreadable files found so far. Each is replaced by another
+            image of the batch. With a sampler, this is an image of the same person if the batch
+            has one.
 
     Raises:
-        ValueError: if images, labels, sampler and batch size do not match, or if a whole batch of
-            files cannot be read.
+        ValueError: if images, labels, sampler and batch size do not match, or if no file of a batch
+            can be read.
 
     Example:
         faces = FaceFolder("lfw").load()
@@ -76,7 +78,7 @@ class FaceBatches(keras.utils.PyDataset):
         super().__init__(**kwargs)
         if isinstance(images, RecordSet):
             self.images: Any = images
-            # Left in the file where it can be: ten million labels are not read to draw a batch.
+            # These labels can be in a memory-mapped file. Ten million of them are not loaded.
             self.labels = images.labels if labels is None else np.asarray(labels, np.int32)
         else:
             self.images = check_images(images) if isinstance(images, np.ndarray) else list(images)
@@ -109,7 +111,7 @@ class FaceBatches(keras.utils.PyDataset):
 
     @property
     def image_shape(self) -> tuple[int, int, int]:
-        """(height, width, 3)."""
+        """Shape of one image, (height, width, 3)."""
         if isinstance(self.images, np.ndarray):
             return self.images.shape[1], self.images.shape[2], 3
         if isinstance(self.images, RecordSet):
@@ -123,20 +125,21 @@ class FaceBatches(keras.utils.PyDataset):
         return full + (rest > 0 and not self.drop_remainder)
 
     def __getitem__(self, index: int) -> tuple[np.ndarray, np.ndarray]:
-        # Read once: with a sampler rows and augmentation must be of one epoch.
+        # Read `epoch` once: another thread can change it, and one batch must use one epoch.
         return self.batch(self.epoch, index)
 
     def batch(self, epoch: int, index: int) -> tuple[np.ndarray, np.ndarray]:
-        """Batch number `index` of any epoch, counted from 0, whatever `epoch` is now."""
+        """Returns batch number `index` of any epoch, counted from 0, whatever `epoch` is now."""
         images, labels, key = self.moved_batch(epoch, index)
         if isinstance(self.augmentation, Augmentation):
             images = self.augmentation.apply_layers(images, key)
         return images, labels
 
     def moved_batch(self, epoch: int, index: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        """As `batch`, without the layers of an `Augmentation`: images, labels, and the layers' key.
+        """Returns images, labels and the layers' key of a batch, without applying layers.
 
-        The key is the two integers for `Augmentation.apply_layers`.
+        Use it like `batch` if the layers of an `Augmentation` run elsewhere. The key consists of
+        the two integers that `Augmentation.apply_layers` needs.
         """
         whole = self._order(epoch)[index * self.batch_size : (index + 1) * self.batch_size]
         part, parts = self.shard
@@ -146,9 +149,10 @@ class FaceBatches(keras.utils.PyDataset):
         key = np.zeros(2, np.int64)
         if isinstance(self.augmentation, Augmentation):
             rng = np.random.default_rng(stream)
-            # Drawn for all shards, so that an image moves alike however many there are.
+            # Drawn for all shards, so an image gets the same numbers for any number of shards.
             uniforms = rng.random((len(whole), self.augmentation.draws))
             images = self.augmentation.host(images, uniforms[mine])
+            # Each shard has its own key. Shard 0 has the key of the undivided batch.
             key = rng.integers(0, 2**31, (part + 1, 2))[-1]
         elif self.augmentation is not None:
             rng = np.random.default_rng(stream + ((part,) if part else ()))
@@ -156,7 +160,7 @@ class FaceBatches(keras.utils.PyDataset):
         return images, self.labels[chosen], key
 
     def sharded(self, index: int, count: int) -> FaceBatches:
-        """The same batches, of each only the index-th of `count` equal parts (see `shard`)."""
+        """Returns the same batches, reduced to the index-th of `count` parts (see `shard`)."""
         part = copy.copy(self)
         part.shard = _checked_shard((index, count), self.batch_size)
         return part
@@ -165,7 +169,7 @@ class FaceBatches(keras.utils.PyDataset):
         self.epoch += 1
 
     def __getstate__(self) -> dict[str, Any]:
-        # For worker processes: a lock cannot be sent, an order need not.
+        # Worker processes: a lock cannot be pickled, and the order can be drawn again.
         return self.__dict__ | {"_ordering": None, "_kept_order": None}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
@@ -175,19 +179,20 @@ class FaceBatches(keras.utils.PyDataset):
     def _check_sampler(self, sampler: IdentitySampler) -> None:
         if self.batch_size != sampler.batch_size:
             raise ValueError(
-                f"`batch_size` must be that of the sampler, {sampler.identities_per_batch} · "
-                f"{sampler.images_per_identity} = {sampler.batch_size}, or be left out. "
+                "`batch_size` must equal the sampler's batch size or be left out. The sampler has "
+                f"{sampler.identities_per_batch} · {sampler.images_per_identity} = "
+                f"{sampler.batch_size}. "
                 f"Received: batch_size={self.batch_size}"
             )
         if not np.array_equal(sampler.labels, self.labels):
             raise ValueError(
-                "`sampler` must be made of the same labels as the batches. "
+                "`sampler` must be made from the same labels as the batches. "
                 f"Received: a sampler of {len(sampler.labels)} labels, which differ from the "
                 f"{len(self.labels)} of `labels`"
             )
 
     def _order(self, epoch: int) -> np.ndarray:
-        """The images in the order of the epoch, drawn once for all its batches."""
+        """Returns the images in the order of the epoch, which is drawn once for all batches."""
         with self._ordering:
             if self._kept_order is None or self._kept_order[0] != epoch:
                 self._kept_order = (epoch, self._draw(epoch))
@@ -198,11 +203,11 @@ class FaceBatches(keras.utils.PyDataset):
             return self.sampler.order(epoch).ravel()
         if not self.shuffle:
             return np.arange(len(self.labels))
-        # The third number keeps this stream apart from those of the batches.
+        # The third number, 0, separates this random stream from those of the batches.
         return np.random.default_rng((self.seed, epoch, 0)).permutation(len(self.labels))
 
     def _read(self, chosen: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """The images, and the indices they have in truth."""
+        """Reads images, and returns them with the indices that were actually used."""
         if isinstance(self.images, np.ndarray):
             return self.images[chosen], chosen
         if isinstance(self.images, RecordSet):
@@ -220,13 +225,13 @@ class FaceBatches(keras.utils.PyDataset):
         if not read.any():
             place, reason = next(iter(reasons.items()))
             raise ValueError(
-                f"None of a batch of {len(chosen)} images can be read; the first: {place}: {reason}"
+                f"None of a batch of {len(chosen)} images can be read. The first: {place}: {reason}"
             )
         good = np.flatnonzero(read)
-        # The readable ones in turn stand in for the others.
+        # The readable images replace the others, one after another.
         source = np.where(read, np.arange(len(chosen)), np.resize(good, len(chosen)))
         if self.sampler is not None:
-            # A loss on pairs needs the K images of an identity to stay its own.
+            # A loss on pairs needs K images of each identity, so prefer one of the same identity.
             labels = self.labels[chosen]
             same = labels[:, None] == labels[good]
             source = np.where(~read & same.any(axis=1), good[same.argmax(axis=1)], source)

@@ -1,4 +1,4 @@
-"""Decoded faces in memory, with their labels."""
+"""Decoded faces in memory with their labels."""
 
 from __future__ import annotations
 
@@ -19,16 +19,15 @@ from gfkeras.processors import usable_processors
 
 @dataclasses.dataclass
 class Faces:
-    """Aligned face images with identities: what training and evaluation take.
+    """Aligned face images with identities, for training and evaluation.
 
     Attributes:
         images: (N, 112, 112, 3), uint8.
-        labels: (N,) int32, index into `identities`.
+        labels: (N,) int32, indices into `identities`.
         identities: the name of each label.
-        paths: the files the images came from; empty where they came from an array.
-        skipped: (file, reason) for what could not be used.
-        resized: how many images had another size and were scaled to fit, because that was asked
-            for.
+        paths: the files of the images. Empty if the images came from an array.
+        skipped: (file, reason) for each unusable file.
+        resized: number of images of another size that were scaled to fit, as requested.
 
     Raises:
         ValueError: if images and labels do not match, or a label has no identity.
@@ -49,6 +48,7 @@ class Faces:
                 f"`labels` must have one entry per image. Received: {len(labels)} labels "
                 f"and {len(self.images)} images"
             )
+        # Without names, the number of each label is its name.
         if not self.identities and len(labels):
             self.identities = [str(i) for i in range(int(labels.max()) + 1)]
         count = len(self.identities)
@@ -63,11 +63,12 @@ class Faces:
         return len(self.labels)
 
     def require_trainable(self) -> None:
-        """Raises ValueError where there are fewer than two identities to tell apart."""
+        """Raises ValueError if there are fewer than two identities."""
         check_trainable(len(np.unique(self.labels)), len(self))
 
     def select(self, identities: Sequence[int]) -> Faces:
-        """The faces of some identities, given by label, with labels 0…n − 1 in that order."""
+        """Returns the faces of some identities, given by label, with new labels 0…n − 1."""
+        # A label of −1 marks people who are not selected.
         new_label = np.full(len(self.identities), -1, np.int32)
         new_label[list(identities)] = np.arange(len(identities))
         keep = np.flatnonzero(new_label[self.labels] >= 0)
@@ -79,14 +80,17 @@ class Faces:
         )
 
     def split(self, holdout: int) -> tuple[Faces, Faces]:
-        """All but the last `holdout` identities, and those; ValueError if either is empty."""
+        """Returns the faces without the last `holdout` identities, and the faces of those.
+
+        Raises ValueError if either part is empty.
+        """
         check_holdout(holdout, len(self.identities))
         order = list(range(len(self.identities)))
         return self.select(order[:-holdout]), self.select(order[-holdout:])
 
 
 def check_labels(labels: Any) -> np.ndarray:
-    """Returns labels as an array; ValueError for anything but a vector of integers."""
+    """Returns labels as an array. Raises ValueError unless they are a vector of integers."""
     labels = np.asarray(labels)
     if labels.ndim != 1 or not np.issubdtype(labels.dtype, np.integer):
         raise ValueError(
@@ -97,7 +101,7 @@ def check_labels(labels: Any) -> np.ndarray:
 
 
 def check_names(names: list[str], known: Collection[str], kind: str, place: Path) -> None:
-    """Raises ValueError for a name that is not there, with the nearest one, or given twice."""
+    """Raises ValueError if a name is given twice or is unknown, and suggests the nearest name."""
     missing = [name for name in names if name not in known]
     if missing:
         guess = nearest(missing[0], known)
@@ -114,7 +118,7 @@ def check_names(names: list[str], known: Collection[str], kind: str, place: Path
 
 
 def check_trainable(identities: int, images: int) -> None:
-    """Raises ValueError where there are fewer than two identities to tell apart."""
+    """Raises ValueError if there are fewer than two identities."""
     if identities < 2:
         raise ValueError(
             "Training needs at least two identities with images. "
@@ -123,7 +127,7 @@ def check_trainable(identities: int, images: int) -> None:
 
 
 def check_holdout(holdout: int, identities: int, place: str = "") -> None:
-    """Raises ValueError where holding out so many of the identities leaves one side empty."""
+    """Raises ValueError if holding out that many identities leaves one side empty."""
     if not 0 < holdout < identities:
         raise ValueError(
             f"`holdout` must be from 1 to {identities - 1}, fewer than the {identities} "
@@ -137,10 +141,10 @@ def decode_files(
     workers: int | None = None,
     resize: bool = False,
 ) -> tuple[np.ndarray, list[int], list[tuple[Path, str]], int]:
-    """Decodes files with `read_image`, on `workers` threads: by default one for each processor.
+    """Decodes files with `read_image` on `workers` threads, by default one per processor.
 
-    Returns (M, size, size, 3) uint8 of those that could be read, the place in `paths` of each,
-    (path, reason) of the others, and how many had another size, which `resize` allows.
+    Returns (M, size, size, 3) uint8 images of the readable files, the index in `paths` of each,
+    (path, reason) of the other files, and how many images were scaled, which needs `resize`.
     """
 
     def decode(path: Path) -> tuple[np.ndarray, bool] | ImageError:
@@ -150,6 +154,7 @@ def decode_files(
         except ImageError as error:
             return error
 
+    # Allocated once for all files. Unreadable files leave unused rows at the end.
     images = np.empty((len(paths), size, size, 3), np.uint8)
     kept: list[int] = []
     skipped: list[tuple[Path, str]] = []

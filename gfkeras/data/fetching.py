@@ -1,4 +1,4 @@
-"""Public face data sets by name, as folders that `gfkeras prepare` takes."""
+"""Public face data sets by name, as folders for `gfkeras prepare`."""
 
 from __future__ import annotations
 
@@ -17,11 +17,11 @@ from gfkeras.errors import by_name, require
 from gfkeras.files import PathLike, parsed_json, replacing, write_json
 
 _NOTE = "fetched.json"
-# YuNet is no data set, but what aligning photos needs.
+# YuNet is not a data set, but `gfkeras prepare --align` needs it.
 _DETECTOR = "yunet"
 
-# Name, number at figshare and SHA-256, as scikit-learn publishes them in its fetch_lfw_people,
-# fetch_lfw_pairs and fetch_olivetti_faces, whose own downloads cannot be resumed.
+# Name, number at figshare and SHA-256. scikit-learn publishes them in fetch_lfw_people,
+# fetch_lfw_pairs and fetch_olivetti_faces. Its own downloads cannot be resumed.
 _LFW = """\
 lfw-funneled.tgz 5976015 b47c8422c8cded889dc5a13418c4bc2abbda121092b3533a83306f90d900100a
 pairsDevTrain.txt 5976012 1d454dada7dfeca0e7eab6f65dc4e97a6312d44cf142207be28d688be92aabfa
@@ -33,7 +33,7 @@ olivettifaces.mat 5976027 b612fb967f2dc77c9c62d3e1266e0c73d5fca46a4b8906c18e454d
 
 @dataclasses.dataclass(frozen=True)
 class RemoteFile:
-    """A public file: where it is, and what proves that it is the right one."""
+    """The name, address and SHA-256 of a public file."""
 
     name: str
     url: str
@@ -42,10 +42,11 @@ class RemoteFile:
 
 @dataclasses.dataclass(frozen=True)
 class DataSet:
-    """A public data set: what it is, and what may be done with it, naming whom.
+    """A public data set: its title, its terms of use, and its files.
 
-    The first of `files` holds the faces. `unpack` makes the result from the downloaded files by
-    name, in an empty folder; `faces` is its folder with one folder per person, "" for itself.
+    The first of `files` contains the faces. The function `unpack` takes the downloaded files by
+    name and writes the result to an empty folder. `faces` is the folder in the result that has one
+    folder per person, or "" for the result itself.
     """
 
     title: str
@@ -58,6 +59,7 @@ class DataSet:
 def _unpack_lfw(files: dict[str, Path], folder: Path) -> None:
     archive, *lists = files.values()
     with tarfile.open(archive, "r:gz") as tar:
+        # The filter refuses members outside the folder, links that leave it, and special files.
         tar.extractall(folder, filter="data")
     for path in lists:
         (folder / path.name).write_bytes(path.read_bytes())
@@ -65,7 +67,7 @@ def _unpack_lfw(files: dict[str, Path], folder: Path) -> None:
 
 def _unpack_olivetti(files: dict[str, Path], folder: Path) -> None:
     (path,) = files.values()
-    # As scikit-learn reads them, but in their own 8 bits: it stretches them to 0…1.
+    # Read as in scikit-learn, but the 8-bit values are kept. scikit-learn scales them to 0…1.
     columns = require("scipy.io", "sklearn").loadmat(path)["faces"].T
     faces = columns.reshape(-1, 64, 64).transpose(0, 2, 1).astype(np.uint8)
     for index, face in enumerate(faces):
@@ -99,29 +101,30 @@ DATA_SETS = {
 
 
 def fetchable() -> dict[str, str]:
-    """The names that `fetch` knows, and what each is."""
+    """Returns the names that `fetch` accepts, with a description of each."""
     titles = {name: data_set.title for name, data_set in DATA_SETS.items()}
-    return titles | {_DETECTOR: "YuNet, the face detector that aligning photos needs (233 KB)"}
+    return titles | {_DETECTOR: "YuNet, the face detector for aligning photos (233 KB)"}
 
 
 def fetch(name: str, out: PathLike | None = None) -> Path:
     """Downloads a public data set and unpacks it.
 
-    Downloads are verified, resumed, and steered by environment variables as `gfkeras.downloads`
-    describes. The result appears whole or not at all; a second call finds it and downloads nothing.
-    Archives are deleted when they have been unpacked.
+    Downloads are verified, can be resumed, and obey the environment variables that
+    `gfkeras.downloads` describes. The result is complete or missing, never partial. A second call
+    finds it and downloads nothing. Archives are deleted after they were unpacked.
 
     Args:
         name: one of `fetchable()`.
-        out: the folder to make; `<cache>/datasets/<name>` by default (for "yunet" the cache).
+        out: the folder to create. The default is `<cache>/datasets/<name>`, and for "yunet" the
+            cache folder.
 
     Returns:
-        The folder with one folder per person, for "lfw" beside the pairs files of its protocols.
-        For "yunet" the detector's file.
+        The folder with one folder per person. For "lfw", the pairs files of its protocols are next
+        to that folder. For "yunet", the file of the detector.
 
     Raises:
-        ValueError: for an unknown name, or where `out` holds anything else.
-        DownloadError: for a download or an unpacking that fails.
+        ValueError: for an unknown name, or if `out` contains anything else.
+        DownloadError: if the download or unpacking fails.
     """
     by_name("data set", name, fetchable())
     if name == _DETECTOR:
@@ -140,20 +143,20 @@ def fetch(name: str, out: PathLike | None = None) -> Path:
         return target / data_set.faces
     if target.exists() and not (target.is_dir() and not any(target.iterdir())):
         raise ValueError(
-            "`out` must be a new or empty folder; nothing in it is overwritten. "
+            "`out` must be a new or empty folder, because nothing is overwritten. "
             f"Received: out={str(target)!r}"
         )
     archives = cache_folder() / "archives" / name
     archives.mkdir(parents=True, exist_ok=True)
     with filelock.FileLock(archives / ".lock"):
-        # Another process may have been first.
+        # Another process may have unpacked it while this one waited for the lock.
         if not _holds(target, note):
             _make(data_set, archives, target, note)
     return target / data_set.faces
 
 
 def _make(data_set: DataSet, archives: Path, target: Path, note: dict[str, Any]) -> None:
-    """Downloads, unpacks and deletes the archives."""
+    """Downloads and unpacks the archives, then deletes them."""
     files = {
         file.name: fetch_file(file.url, file.sha256, file_name=file.name, folder=archives)
         for file in data_set.files
@@ -163,7 +166,7 @@ def _make(data_set: DataSet, archives: Path, target: Path, note: dict[str, Any])
             temporary.mkdir()
             data_set.unpack(files, temporary)
             if not (temporary / data_set.faces).is_dir():
-                raise ValueError(f"no folder {data_set.faces!r} in it")
+                raise ValueError(f"it has no folder {data_set.faces!r}")
             write_json(temporary / _NOTE, note)
     except (OSError, ValueError, KeyError, tarfile.TarError) as error:
         raise DownloadError(
@@ -175,7 +178,7 @@ def _make(data_set: DataSet, archives: Path, target: Path, note: dict[str, Any])
 
 
 def _holds(folder: Path, note: dict[str, Any]) -> bool:
-    """Whether a folder is the result of an earlier call for the same files."""
+    """Whether a folder contains the result of an earlier call for the same files."""
     try:
         return bool(parsed_json((folder / _NOTE).read_text(encoding="utf-8")) == note)
     except (OSError, ValueError):

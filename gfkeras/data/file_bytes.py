@@ -1,4 +1,4 @@
-"""Bytes of a large file at any offset, shared safely by threads and processes."""
+"""Random access to the bytes of a large file, safe for threads and processes."""
 
 from __future__ import annotations
 
@@ -9,12 +9,13 @@ from typing import Any, BinaryIO
 
 
 class FileBytes:
-    """A file read at any offset; opened on first use, so that it can be pickled.
+    """A file that can be read at any offset.
 
-    Reads never move a shared position where the system has `pread`: threads and forked processes
-    may read at once. A length is compared with the file's size before memory is asked for, since
-    lengths that come out of files are not to be trusted. `size` is that of the file when it was
-    first seen; an unreadable file raises ValueError.
+    The file is opened at the first read, so the object can be pickled. On systems with `pread`,
+    reads do not move a shared position, and threads and forked processes can read in parallel. A
+    requested length is compared with the size of the file before memory is allocated, because
+    lengths that were read from files cannot be trusted. The attribute `size` is the size of the
+    file when the object was created. ValueError is raised for an unreadable file.
     """
 
     def __init__(self, path: str | os.PathLike[str]):
@@ -27,7 +28,7 @@ class FileBytes:
         self._lock = threading.Lock()
 
     def read(self, offset: int, count: int) -> bytes:
-        """Exactly `count` bytes from `offset` on; ValueError where the file ends before."""
+        """Returns `count` bytes from `offset` on. Raises ValueError if the file is shorter."""
         if offset < 0 or count < 0 or offset + count > self.size:
             raise ValueError(
                 f"{self.path}, byte {offset}: expected {count} bytes. "
@@ -36,13 +37,13 @@ class FileBytes:
         data = self._read(offset, count)
         if len(data) != count:
             raise ValueError(
-                f"{self.path}, byte {offset}: expected {count} bytes. Received: {len(data)}; "
-                "the file has become shorter while it is read"
+                f"{self.path}, byte {offset}: expected {count} bytes. Received: {len(data)}. "
+                "The file became shorter while it was read"
             )
         return data
 
     def upto(self, offset: int, count: int) -> bytes:
-        """As `read`, but fewer bytes at the end of the file."""
+        """Returns what `read` returns, or fewer bytes at the end of the file."""
         return self.read(offset, max(0, min(count, self.size - offset)))
 
     def _read(self, offset: int, count: int) -> bytes:
@@ -54,7 +55,7 @@ class FileBytes:
                 file.seek(offset)
                 return file.read(count)
         data = os.pread(file.fileno(), count, offset)
-        # One call gives at most 2 GiB, and may give less over a network.
+        # One call returns at most 2 GiB, and can return less on a network file system.
         while len(data) < count and (
             more := os.pread(file.fileno(), count - len(data), offset + len(data))
         ):
@@ -68,6 +69,6 @@ class FileBytes:
         self.__dict__.update(state, _file=None, _lock=threading.Lock())
 
     def __del__(self) -> None:
-        # `__init__` may have failed before there was a file.
+        # `__init__` can fail before `_file` exists.
         if (file := self.__dict__.get("_file")) is not None:
             file.close()

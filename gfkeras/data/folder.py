@@ -1,4 +1,4 @@
-"""Folders of faces, one folder per person, and lists of their images."""
+"""Folders of faces, with one folder per person, and lists of their images."""
 
 from __future__ import annotations
 
@@ -18,32 +18,32 @@ from gfkeras.text_lists import lines, malformed, quoted, unexpected, unquoted
 
 
 class FaceFolder:
-    """A folder that holds one folder of images per identity.
+    """A folder with one folder of images per identity.
 
-    Nothing is decoded until `load`. Identities and images come in natural order (s2 before s10),
-    so that the same folder gives the same labels everywhere. A person's images lie right in a
-    folder in `root`; `gfkeras.data.walk` says what else is taken and left out.
+    Images are decoded by `load` only. Identities and images come in natural order (s2 before s10),
+    so the same folder gives the same labels everywhere. The images of a person are directly in one
+    folder of `root`. `gfkeras.data.walk` describes which other files are taken and left out.
 
     Args:
         root: the folder of folders.
-        identities: which folders to take and in what order: names, or a text file with one name a
-            line. Lines of LFW's lists (`name<TAB>count`, and a first line holding a count) are
-            understood. All folders by default.
+        identities: folders to take, in this order: names, or a text file with one name per line.
+            The format of LFW's lists is accepted (`name<TAB>count`, and a first line with a count).
+            The default is all folders.
         min_images: identities with fewer image files are left out.
-        images: which files to take, in what order, and whose they are: {path below `root`:
-            person}, or a text file that `read_image_list` reads. The identities then come in the
-            order of their first image. All files by default.
+        images: files to take, in this order, and their people: {path below `root`: person}, or a
+            text file for `read_image_list`. The identities are then in the order of their first
+            image. The default is all files.
 
     Attributes:
-        images: the list given, {path: person}, or None.
+        images: the given list, {path: person}, or None.
         identities: the names, one per label.
         paths: the image files.
-        labels: (N,) int32, index into `identities` of each file.
-        skipped: (path, reason) for each thing in the folder that is not used.
+        labels: (N,) int32, the index into `identities` of each file.
+        skipped: (path, reason) for each unused file or folder.
 
     Raises:
-        ValueError: if the folder is missing or holds no images, or lacks a name in `identities`
-            or `images`.
+        ValueError: if the folder is missing or has no images, or a name in `identities` or `images`
+            is missing.
 
     Example:
         folder = FaceFolder("orl_faces")
@@ -74,6 +74,7 @@ class FaceFolder:
         self.paths: list[Path] = []
         labels: list[int] = []
         for name, files in people.items():
+            # The files of a list are known. A folder is listed here, one person at a time.
             found = files if isinstance(files, list) else self._images(files)
             if len(found) < max(1, min_images):
                 if found:
@@ -87,10 +88,10 @@ class FaceFolder:
         self.labels = np.asarray(labels, np.int32)
         usual_last(self.skipped)
         if not self.paths:
-            which = "; {}: {}".format(*self.skipped[0]) if self.skipped else ""
+            which = ". {}: {}".format(*self.skipped[0]) if self.skipped else ""
             raise ValueError(
-                "`root` must hold one folder of images per person, PERSON/IMAGE. Received: "
-                f"root={str(self.root)!r}, which holds {len(people)} folders and no usable image"
+                "`root` must contain one folder of images per person, PERSON/IMAGE. Received: "
+                f"root={str(self.root)!r}, with {len(people)} folders and no usable image"
                 f"{which}"
             )
 
@@ -98,18 +99,21 @@ class FaceFolder:
         return len(self.paths)
 
     def select(self, identities: Sequence[str] | PathLike) -> FaceFolder:
-        """The same folder with these identities only (names, or a file of names)."""
+        """Returns the same folder with these identities only (names, or a file of names)."""
         return FaceFolder(self.root, read_names(identities), self.min_images, self.images)
 
     def listed(self) -> list[tuple[str, str]]:
-        """(path below `root`, with "/"; person) of each file, as `write_image_list` takes them."""
+        """Returns (path below `root` with "/", person) of each file, for `write_image_list`."""
         return [
             (path.relative_to(self.root).as_posix(), self.identities[label])
             for path, label in zip(self.paths, self.labels, strict=True)
         ]
 
     def split(self, holdout: int) -> tuple[FaceFolder, FaceFolder]:
-        """All but the last `holdout` identities, and those; ValueError if either is empty."""
+        """Returns the folder without the last `holdout` identities, and with those only.
+
+        Raises ValueError if either part is empty.
+        """
         check_holdout(holdout, len(self.identities), f" of {str(self.root)!r}")
         first, last = self.identities[:-holdout], self.identities[-holdout:]
         return self.select(first), self.select(last)
@@ -119,21 +123,23 @@ class FaceFolder:
     ) -> Faces:
         """Decodes every image into memory, 37 KiB each at 112×112, on `workers` threads.
 
-        An image of another size is no aligned face, and left out. With `resize` it is scaled to
-        fit instead: for faces that are cropped alike, such as ORL's of 92×112, not for photos.
+        An image of another size is not an aligned face and is left out. With `resize`, it is scaled
+        to fit instead. Use this for faces that are all cropped in the same way, such as the 92×112
+        images of ORL, but not for photos.
 
-        The result's `skipped` lists images that cannot be read or are no aligned faces, and an
-        identity left without any is dropped. ValueError if no image can be used.
+        The `skipped` list of the result names images that cannot be read or are not aligned faces.
+        An identity without a usable image is left out. Raises ValueError if no image is usable.
         """
         images, kept, unread, resized = decode_files(self.paths, size, workers, resize)
         skipped = self.skipped + unread
         if not kept:
             path, reason = skipped[-1]
             raise ValueError(
-                f"None of the {len(self.paths)} images in {str(self.root)!r} can be used; "
-                f"the last: {path}: {reason}"
+                f"None of the {len(self.paths)} images in {str(self.root)!r} can be used. "
+                f"The last: {path}: {reason}"
             )
         labels = self.labels[kept]
+        # People without a readable image are dropped, and the labels of the others close the gaps.
         present = np.unique(labels)
         skipped += [
             (self.root / self.identities[label], "no usable image")
@@ -150,7 +156,7 @@ class FaceFolder:
         )
 
     def _folders(self) -> dict[str, Path | list[Path]]:
-        """The folder of each person, whose images are not listed yet."""
+        """Returns the folder of each person. Its images are listed later."""
         found = people_in(self.root)
         self.skipped += [entry.left_out("loose") for entry in found.loose]
         self.skipped += found.left_out
@@ -162,7 +168,7 @@ class FaceFolder:
         return found.photos
 
     def _listed(self, images: dict[str, str]) -> dict[str, Path | list[Path]]:
-        """The images of each person of a list, in its order."""
+        """Returns the images of each person of a list, in the order of the list."""
         paths = {name: file_below(self.root, name) for name in images}
         missing = [name for name, path in paths.items() if not path.is_file()]
         if missing:
@@ -177,7 +183,7 @@ class FaceFolder:
 
 
 def read_names(identities: Iterable[str] | PathLike) -> list[str]:
-    """Names as they are, or from the lines of a file; each valid Unicode in the form NFC."""
+    """Returns names, or the names in the lines of a file, each in the Unicode form NFC."""
     if not isinstance(identities, (str, os.PathLike)):
         return [person_name(str(name)) for name in identities]
     path, expected = Path(identities), "names or a text file of names"
@@ -185,15 +191,15 @@ def read_names(identities: Iterable[str] | PathLike) -> list[str]:
         (number, [unquoted(field.strip()) for field in line.strip().split("\t")])
         for number, line in _lines(path, "identities", expected)
     ]
-    # LFW's lists open with a count, or with the number of folds and a count per fold. A number
-    # alone is a count only where the other lines carry one too: a person may be called "7".
+    # LFW's lists begin with a count, or with the number of folds and then a count for each fold. A
+    # single number is a count only if other lines have counts too: a person can be called "7".
     if any(len(row) > 1 for _, row in rows):
         rows = [(number, row) for number, row in rows if len(row) > 1 or not row[0].isdigit()]
     seen: dict[str, int] = {}
     for number, row in rows:
         name = person_name(row[0])
         if name in seen:
-            received = f"{name!r}, which stands in line {seen[name]} too"
+            received = f"{name!r}, which is also in line {seen[name]}"
             raise unexpected(path, number, "each name once", received)
         seen[name] = number
     return list(seen)
@@ -202,7 +208,10 @@ def read_names(identities: Iterable[str] | PathLike) -> list[str]:
 def _lines(
     path: Path, argument: str, expected: str, keep_bytes: bool = False
 ) -> list[tuple[int, str]]:
-    """The numbered lines of a text file; ValueError, naming `argument`, if there is none."""
+    """Returns the numbered lines of a text file.
+
+    Raises ValueError, with the name of the argument, if the file cannot be read.
+    """
     try:
         return list(lines(path, keep_bytes))
     except OSError as error:
@@ -212,23 +221,23 @@ def _lines(
 
 
 def read_image_list(path: PathLike) -> dict[str, str]:
-    """Reads a text file with one image a line: `PERSON/FILE`, or `PATH<TAB>PERSON`.
+    """Reads a text file with one image per line: `PERSON/FILE`, or `PATH<TAB>PERSON`.
 
-    The path is that below the folder of people, with `/`. Without a second column the person is the
-    image's folder; a second column names the person, so that a label can be corrected without
-    moving the file. The result is {path: person} in the order of the lines. Lines are read as
-    `gfkeras.text_lists.lines` says, and either column may stand in double quotes.
+    The path is relative to the folder of people and uses `/`. Without a second column, the person
+    is the folder of the image. A second column gives the person, so you can correct a label without
+    moving the file. The result is {path: person}, in the order of the lines. The text format is
+    that of `gfkeras.text_lists.lines`, and either column can be in double quotes.
 
-    Raises ValueError, naming the line, for a file that cannot be read, a path that leads out of the
-    folder or names no person, or an image that comes twice.
+    Raises ValueError, with the line number, for an unreadable file, a path outside the folder, a
+    line without a person, or a repeated image.
     """
     place = Path(path)
     found: dict[str, str] = {}
-    expected = "a text file with one image a line"
+    expected = "a text file with one image per line"
     for number, line in _lines(place, "images", expected, keep_bytes=True):
         name, _, person = (unquoted(part.strip()) for part in line.partition("\t"))
         if "\\" in name and "/" not in name:
-            # A list made on Windows.
+            # The list was written on Windows.
             name = name.replace("\\", "/")
         parts = PurePosixPath(name).parts
         if not name or PurePosixPath(name).is_absolute() or ".." in parts:
@@ -249,10 +258,10 @@ def read_image_list(path: PathLike) -> dict[str, str]:
 
 
 def write_image_list(path: PathLike, images: Iterable[tuple[str, str]]) -> None:
-    """Writes (path, person) as `read_image_list` reads them, whole or not at all.
+    """Writes (path, person) pairs for `read_image_list`. A failed write leaves no partial file.
 
-    The person is left out where it is the folder's name. A name that is no UTF-8 keeps its bytes.
-    Raises ValueError as `check_listable`.
+    The person is left out if it is the name of the folder. A name that is not valid UTF-8 keeps its
+    bytes. Raises ValueError like `check_listable`.
     """
     images = list(images)
     check_listable(images)
@@ -266,10 +275,10 @@ def write_image_list(path: PathLike, images: Iterable[tuple[str, str]]) -> None:
 
 
 def check_listable(images: Iterable[tuple[str, str]]) -> None:
-    """Raises ValueError for a name with a tab or a line feed, which no line of a list can hold."""
+    """Raises ValueError for a name with a tab or a line break, which a list cannot contain."""
     for name, person in images:
         if any(character in name + person for character in "\t\r\n"):
             raise ValueError(
-                "`images` must name files without tabs and line feeds, which a list cannot hold: "
-                f"rename it. Received: {name!r} of {person!r}"
+                "`images` must name files without tabs and line breaks, because a list cannot "
+                f"contain them: rename the file. Received: {name!r} of {person!r}"
             )

@@ -1,4 +1,4 @@
-"""Batches of several images of each of several people, for the losses that compare images."""
+"""Batches with several images of each of several people, for losses that compare images."""
 
 from __future__ import annotations
 
@@ -11,31 +11,33 @@ from gfkeras.errors import positive_int
 
 
 class IdentitySampler:
-    """Images of each batch: P identities with K images each.
+    """Chooses the images of each batch: P identities with K images each.
 
-    A loss on pairs or triplets needs positives in its batch, and a shuffled batch of a large set
-    has next to none; FaceNet (Schroff, Kalenichenko and Philbin, CVPR 2015) takes some 40 images of
-    each identity in a batch. Pass the sampler to `FaceBatches`, or gather images by `order(epoch)`.
+    A loss on pairs or triplets needs several images of the same person in a batch. A shuffled batch
+    of a large data set has almost none. FaceNet (Schroff, Kalenichenko and Philbin, CVPR 2015) uses
+    about 40 images of each identity per batch. Pass the sampler to `FaceBatches`, or gather images
+    with `order(epoch)`.
 
-    - An identity is never twice in a batch. Over an epoch the counts of identities differ by at
+    - An identity is never twice in a batch. Over an epoch, the counts of identities differ by at
       most 1.
-    - The images of an identity are dealt like a deck of cards, shuffled anew when it is used up:
-      over an epoch their counts differ by at most 1. An image comes twice in a batch only if its
-      identity has fewer than K, and then all of them come as equally often as K allows. A lone
-      image gives pairs at distance 0 only: `FaceFolder(min_images=2)` leaves such people out.
-    - The order depends on the labels, `seed` and the epoch only, not on workers or replicas.
-    - The K rows of an identity lie together, so that where the number of replicas divides P, the
-      contiguous share of the batch that each gets holds whole identities.
+    - The images of an identity are dealt like a deck of cards, which is shuffled again when it is
+      empty: over an epoch, their counts differ by at most 1. An image is twice in a batch only if
+      its identity has fewer than K images. Their counts in the batch then differ by at most 1. A
+      single image gives pairs at distance 0 only. `FaceFolder(min_images=2)` leaves such people
+      out.
+    - The order depends only on the labels, `seed` and the epoch, not on workers or replicas.
+    - The K rows of an identity are contiguous. If the number of replicas divides P, each replica
+      gets a contiguous part of the batch with whole identities.
 
     Args:
-        labels: (N,) integers, the identity of each image; they need not be consecutive.
+        labels: (N,) integers, the identity of each image. They need not be consecutive.
         identities_per_batch: P.
         images_per_identity: K.
-        seed: of the order.
-        batches_per_epoch: by default as many as the images would fill, N // (P·K), and at least 1.
+        seed: random seed of the order.
+        batches_per_epoch: the default is as many as the images fill, N // (P·K), and at least 1.
 
     Raises:
-        ValueError: for other labels, fewer than P identities, or an argument out of its range.
+        ValueError: for invalid labels, fewer than P identities, or an argument out of range.
 
     Example:
         >>> import numpy as np
@@ -49,7 +51,7 @@ class IdentitySampler:
         >>> bool(batch[0] == batch[1]), bool(batch[1] == batch[2]), bool(batch[2] == batch[3])
         (True, False, True)
 
-    With tf.data, many epochs (images and labels here are arrays; `map` may as well read files):
+    With tf.data and many epochs (images and labels are arrays here, but `map` can read files too):
 
         def rows_of(number):
             rows = tf.numpy_function(sampler.order, [number], tf.int64)
@@ -73,7 +75,7 @@ class IdentitySampler:
         self.images_per_identity = positive_int("images_per_identity", images_per_identity)
         self.seed = _not_negative("seed", seed)
         self.batches_per_epoch = batches_per_epoch
-        # The images by identity; those of the i-th are _images[_first[i] : _first[i] + _sizes[i]].
+        # Images sorted by identity. Identity i has _images[_first[i] : _first[i] + _sizes[i]].
         self._images = np.argsort(labels, kind="stable")
         changes = np.flatnonzero(np.diff(labels[self._images])) + 1
         self._first = np.concatenate([[0], changes]) if len(labels) else np.zeros(0, np.int64)
@@ -90,35 +92,36 @@ class IdentitySampler:
 
     @property
     def batch_size(self) -> int:
-        """Images in a batch, P·K."""
+        """Number of images in a batch, P·K."""
         return self.identities_per_batch * self.images_per_identity
 
     @property
     def num_identities(self) -> int:
-        """The number of identities to draw from."""
+        """Number of identities to draw from."""
         return len(self._sizes)
 
     def __len__(self) -> int:
-        """Batches in an epoch."""
+        """Returns the number of batches in an epoch."""
         return self._steps
 
     def order(self, epoch: int) -> np.ndarray:
-        """The images of every batch of an epoch, counted from 0.
+        """Returns the images of all batches of an epoch, counted from 0.
 
-        It is made in one go, in a second or two for millions of images: keep it for the epoch.
-        Returns (batches, P·K) int64, indices into `labels`; each row is P runs of K images.
+        Millions of images take a second or two, so keep the result during the epoch. Returns
+        (batches, P·K) int64, indices into `labels`. Each row consists of P runs of K images.
         """
         rng = np.random.default_rng((self.seed, _not_negative("epoch", epoch), 0))
         per_identity = self.images_per_identity
         one_deck = (self.num_identities, self.identities_per_batch, self._steps)
+        # A single deck holds the identities. Each batch is a hand of P of them.
         sizes, hand, hands = np.array(one_deck)[:, None]
         identities = _deal(sizes, hand, hands, rng)
-        # From here on by identity, and for each in the order of the batches.
+        # From here on, rows are sorted by identity, then by batch.
         place = np.argsort(identities, kind="stable")
         drawn = identities[place]
         sizes = self._sizes[drawn, None]
         column = np.arange(per_identity)
-        # K images out of fewer: all of them as often as they fit whole, the rest from the deck.
+        # Fewer than K images: take all of them as often as they fit, and deal the rest.
         local = column % sizes
         hands = np.bincount(identities, minlength=self.num_identities)
         dealt = _deal(self._sizes, per_identity % self._sizes, hands, rng)
@@ -131,15 +134,15 @@ class IdentitySampler:
 def _deal(
     sizes: np.ndarray, hand: np.ndarray, hands: np.ndarray, rng: np.random.Generator
 ) -> np.ndarray:
-    """Deals from many decks of cards at once, hand after hand.
+    """Deals from many decks of cards, hand after hand.
 
-    A deck that is used up is shuffled anew. Where that happens within a hand, the cards which that
-    hand already has are kept from its rest, so that no hand holds a card twice; among the orders
-    which this allows, all are equally likely.
+    A deck that is empty is shuffled again. If this happens in the middle of a hand, the cards that
+    the hand already has are not dealt for the rest of it, so no hand has a card twice. All orders
+    that obey this rule are equally likely.
 
-    `sizes`, `hand` and `hands` are (D,): cards in each deck, cards in a hand, at most `sizes`, and
-    how many hands each deck deals. Returns (Σ hand·hands,) int64, the cards, 0 to size - 1, of the
-    first deck's hands, then of the second's, and so on.
+    `sizes`, `hand` and `hands` are (D,): the number of cards in each deck, the number of cards in a
+    hand (at most `sizes`), and the number of hands that each deck deals. Returns (Σ hand·hands,)
+    int64: the cards, 0 to size − 1, of the first deck's hands, then of the second's, and so on.
     """
     total = hand * hands
     first_dealt = np.cumsum(total) - total
@@ -147,7 +150,7 @@ def _deal(
     dealt = np.empty(total.sum(), np.int64)
     held = np.zeros(sizes.sum(), bool)
     done = np.zeros_like(sizes)
-    # One round deals every deck that has not dealt enough yet once through.
+    # Each round deals all cards once, from every deck that has not dealt enough yet.
     while len(decks := np.flatnonzero(total > done)):
         size = sizes[decks]
         deck = np.repeat(np.arange(len(decks)), size)
@@ -156,7 +159,7 @@ def _deal(
         begun = done[decks] % hand[decks]
         last = np.zeros(len(deck), bool)
         if begun.any():
-            # The rest of the begun hand is drawn first, from the cards that it does not hold.
+            # Finish the begun hand first, with cards that it does not have.
             shuffled = _argsort(deck, held[card], rng)
             rest = np.where(begun > 0, hand[decks] - begun, 0)
             last[shuffled] = position >= rest[deck]
@@ -171,8 +174,8 @@ def _deal(
 
 
 def _argsort(deck: np.ndarray, last: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-    """By deck, in each deck those not `last` first, else at random."""
-    # Stable, for ties must fall alike on machines that sort by different instructions.
+    """Sorts by deck. In each deck, cards not marked `last` come first, otherwise at random."""
+    # A stable sort, because unstable ones order equal numbers differently on other processors.
     return np.argsort(2 * deck + last + rng.random(len(deck)), kind="stable")
 
 

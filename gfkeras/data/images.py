@@ -1,4 +1,4 @@
-"""Aligned faces: reading and checking."""
+"""Reading and checking of aligned faces."""
 
 from __future__ import annotations
 
@@ -14,33 +14,35 @@ from gfkeras.data.photos import Photo, check_values, photo_name, read_photo
 from gfkeras.errors import ImageError as ImageError
 
 IMAGE_SIZE = 112
-# Below this logarithm of red over blue, skin is no skin in RGB; of so many faces the median counts.
+# Skin in RGB images has a higher logarithm of red over blue than this. The median of up to 64 faces
+# is compared with it.
 BLUE_SKIN, _COLOURS_LOOKED_AT = -0.1, 64
-# In the reason of each image that is refused for its size.
+# Part of the reason that is given for each image of the wrong size.
 NOT_ALIGNED = "not an aligned face of"
 
 
 def read_image(photo: Photo, size: int = IMAGE_SIZE, resize: bool = False) -> np.ndarray:
     """Reads one aligned face as RGB.
 
-    It takes what `read_photo` takes, and treats modes and EXIF orientation alike. An image of
-    another size is no aligned face: it is refused, since squeezing a photo to `size`×`size` gives
-    an embedding that means nothing. `FaceAligner` finds and aligns the face of a photo.
+    It accepts the same forms as `read_photo`, and handles modes and EXIF orientation in the same
+    way. An image of another size is not an aligned face and is rejected: a photo squeezed to
+    `size`×`size` gives a meaningless embedding. Use `FaceAligner` to find and align the face of a
+    photo.
 
     Args:
         photo: a path, the bytes of a file, a PIL image, or an array (H, W, 3), RGB 0…255.
         size: height and width of the face.
-        resize: take an image of another size for a face that is cropped like an aligned one: it is
-            scaled to fit, keeping its proportions, centred, and its border pixels repeated. A
-            92×112 image of the ORL database gets 10 columns on either side.
+        resize: accept an image of another size if it is cropped like an aligned face. It is scaled
+            to fit with its proportions, centred, and its border pixels are repeated. A 92×112 image
+            of the ORL database gets 10 columns on either side.
 
     Returns:
         uint8 array of shape (size, size, 3), values 0…255.
 
     Raises:
-        ImageError: of kind "not-aligned" for another size, and as by `read_photo`; it is a
-            ValueError.
-        ValueError: for anything but an image.
+        ImageError: for another size (kind "not-aligned"), and for the reasons of `read_photo`. It
+            is a ValueError.
+        ValueError: for an object that is not an image.
     """
     pixels = read_photo(photo, "image")
     if pixels.shape[:2] == (size, size):
@@ -52,21 +54,22 @@ def read_image(photo: Photo, size: int = IMAGE_SIZE, resize: bool = False) -> np
 
 
 def not_aligned(width: int, height: int, size: int) -> str:
-    """The reason why an image of another size is no aligned face, and what to do."""
+    """Returns the reason for rejecting an image of another size, with advice."""
     return (
-        f"{width}x{height} pixels, {NOT_ALIGNED} {size}x{size}. Photos need alignment: "
-        "`gfkeras prepare --align`, --align (or no --aligned), in Python `embed_photos` or "
-        "`FaceAligner`. Faces that are cropped alike can be scaled: `resize`, --resize"
+        f"{width}x{height} pixels, {NOT_ALIGNED} {size}x{size}. Photos need alignment: use "
+        "`gfkeras prepare --align`, --align (or leave out --aligned), or in Python `embed_photos` "
+        "or `FaceAligner`. To scale faces that are all cropped alike, use `resize` or --resize"
     )
 
 
 def _fit(pixels: np.ndarray, size: int) -> np.ndarray:
-    """Scales (H, W, 3) to fit a square and repeats the border around it."""
+    """Scales (H, W, 3) pixels to fit a square, and repeats the border around them."""
     height, width = pixels.shape[:2]
     scale = size / max(height, width)
     new_height, new_width = max(1, round(height * scale)), max(1, round(width * scale))
     if (new_height, new_width) != (height, width):
         new_size, way = (new_width, new_height), Image.Resampling.BILINEAR
+        # `reducing_gap` shrinks large images in two steps, which is faster.
         pixels = np.asarray(Image.fromarray(pixels).resize(new_size, way, reducing_gap=3.0))
     top, left = (size - new_height) // 2, (size - new_width) // 2
     below, right = size - new_height - top, size - new_width - left
@@ -74,22 +77,22 @@ def _fit(pixels: np.ndarray, size: int) -> np.ndarray:
 
 
 def check_images(images: Any, size: int = IMAGE_SIZE, name: str = "images") -> np.ndarray:
-    """Returns a batch of aligned faces as a contiguous array, or says what is wrong.
+    """Returns a batch of aligned faces as a contiguous array, or raises an error with advice.
 
     Args:
-        images: (N, size, size, 3), RGB: integers or floats in 0…255; N may be 0. Or aligned faces
-            in other forms: a path, the bytes of a file or a PIL image, or a list of them and of
-            arrays.
-        size: height and width expected.
-        name: the argument's name, for messages.
+        images: (N, size, size, 3), RGB, integers or floats in 0…255. N can be 0. Other forms of
+            aligned faces are accepted too: a path, the bytes of a file or a PIL image, or a list of
+            these and of arrays.
+        size: expected height and width.
+        name: name of the argument, for messages.
 
     Returns:
-        The images as `uint8` where integers or files came, else as `float32`.
+        The images, `uint8` if integers or files were given, otherwise `float32`.
 
     Raises:
-        ImageError: for a file that cannot be read, or is no face of this size.
-        ValueError: naming the argument, what was expected and what was received. Floats that all
-            lie in 0…1 are refused, too: they are nearly black.
+        ImageError: for a file that cannot be read or is not a face of this size.
+        ValueError: with the argument, what was expected and what was received. Floats that are all
+            in 0…1 are rejected too, because they would be almost black images.
     """
     expected = f"`{name}` must have shape (N, {size}, {size}, 3), RGB with values 0…255."
     given = _read(images, size, expected, name)
@@ -106,33 +109,34 @@ def check_images(images: Any, size: int = IMAGE_SIZE, name: str = "images") -> n
 
 
 def log_red_to_blue(faces: np.ndarray) -> np.ndarray:
-    """The logarithm of red over blue in the middle of aligned faces (N, S, S, 3), as (N,)."""
+    """Returns log(red/blue) in the middle of aligned faces (N, S, S, 3), as (N,)."""
     size = faces.shape[1]
-    # From the eyebrows to the mouth, without hair and background.
+    # The area from the eyebrows to the mouth, without hair and background.
     middle = faces[:, size * 40 // 112 : size * 100 // 112, size * 30 // 112 : size * 82 // 112]
     red, blue = (middle[..., channel].mean(axis=(1, 2)) + 1 for channel in (0, 2))
     return np.log(red / blue)
 
 
 def warn_of_bgr(faces: np.ndarray, name: str) -> None:
-    """Warns where aligned faces (N, S, S, 3) are bluer than red: OpenCV's order, most likely.
+    """Warns if aligned faces (N, S, S, 3) are more blue than red, most likely OpenCV's BGR.
 
     Skin of any colour reflects more red than blue. `benchmarks/channel_order.py` measures how
-    reliable this is.
+    reliable this test is.
     """
     if not len(faces):
         return
+    # At most 64 faces, spread evenly over the batch.
     some = faces[:: -(-len(faces) // _COLOURS_LOOKED_AT)]
     if np.median(log_red_to_blue(some)) < BLUE_SKIN:
         warnings.warn(
-            f"`{name}`: the skin is bluer than red, as in images with red and blue exchanged. "
-            "RGB is expected: of OpenCV's BGR give image[..., ::-1].",
+            f"`{name}`: the skin is bluer than red, as if red and blue were exchanged. "
+            "Images must be RGB. If they are BGR, as in OpenCV, pass image[..., ::-1].",
             stacklevel=3,
         )
 
 
 def _read(images: Any, size: int, expected: str, name: str) -> Any:
-    """The images with files, bytes and PIL images among them decoded."""
+    """Returns the images, with files, bytes and PIL images decoded."""
     files = (str, os.PathLike, bytes, bytearray, memoryview, Image.Image)
     if images is None or isinstance(images, dict | set | int | float):
         raise ValueError(f"{expected} Received: {name}={str(images)[:60]}")
@@ -147,25 +151,25 @@ def _read(images: Any, size: int, expected: str, name: str) -> Any:
 
 
 def _shape_hint(shape: tuple[int, ...], size: int) -> str | None:
-    """Advice for a wrong shape; None for a right one."""
+    """Returns advice for a wrong shape, or None if the shape is right."""
     if len(shape) == 4 and shape[1:] == (size, size, 3):
         return None
     if shape == (size, size, 3):
-        return "for a single image use images[np.newaxis]"
+        return "for a single image, use images[np.newaxis]"
     if len(shape) in (2, 3) and shape[-2:] == (size, size):
-        return "for grey images repeat the channel: np.repeat(grey[..., np.newaxis], 3, axis=-1)"
+        return "for grey images, repeat the channel: np.repeat(grey[..., np.newaxis], 3, axis=-1)"
     if len(shape) == 4 and shape[1] == 3 and shape[2:] == (size, size):
         return "move the channels last: np.transpose(images, (0, 2, 3, 1))"
     if len(shape) == 4 and shape[1:3] == (size, size):
         if shape[3] == 1:
-            return "for grey images repeat the channel: np.repeat(images, 3, axis=-1)"
+            return "for grey images, repeat the channel: np.repeat(images, 3, axis=-1)"
         if shape[3] == 4:
             return "drop the alpha channel: images[..., :3]"
         return f"it has {shape[3]} channels"
     if len(shape) == 4 and shape[3] == 3:
         return (
             f"faces must be aligned and cropped to {size}×{size} first: `Embedder.embed_photos` "
-            "finds and aligns those of photos"
+            "finds and aligns the faces of photos"
         )
     return f"that is not a batch of {size}×{size} RGB images"
 
@@ -176,9 +180,10 @@ def decode_batch(
     decode: Callable[[Any], np.ndarray],
     place: Callable[[Any], str],
 ) -> tuple[np.ndarray, np.ndarray, dict[str, str]]:
-    """Images (B, height, width, 3) uint8, which of them could be read, and why others not.
+    """Decodes a batch of images.
 
-    An image that cannot be read is black, and its reason is listed under its place.
+    Returns (B, height, width, 3) uint8 images, a mask of the readable ones, and the reasons for the
+    others by place. An unreadable image is black.
     """
     images = np.zeros((len(sources), *image_size, 3), np.uint8)
     read = np.ones(len(sources), bool)

@@ -1,4 +1,4 @@
-"""JPEG: encoding, and decoding of plain and of checked files."""
+"""JPEG encoding, and decoding of plain or already checked files."""
 
 from __future__ import annotations
 
@@ -9,15 +9,16 @@ from gfkeras.errors import ImageError
 
 # Start and end of an image, start of scan, baseline frame.
 _SOI, _EOI, _SOS, _SOF0 = b"\xff\xd8\xff", b"\xff\xd9", 0xDA, 0xC0
-# What may come before the scan and changes nothing: JFIF, tables, restart interval, comment.
+# Segments that can come before the scan and do not affect decoding: JFIF, tables, restart interval,
+# comment.
 _PASSED = frozenset((0xE0, 0xDB, 0xC4, 0xDD, 0xFE))
 
 
 def decode_jpeg(content: bytes) -> np.ndarray:
-    """Pixels (H, W, 3) uint8, RGB, of a JPEG that was checked before.
+    """Returns the pixels (H, W, 3) uint8, RGB, of a JPEG that was checked before.
 
-    A damaged one may give odd pixels: `read_image` is for files of unknown origin. What is no JPEG
-    at all raises ImageError.
+    A damaged JPEG can give wrong pixels. Use `read_image` for files of unknown origin. Raises
+    ImageError for data that is not a JPEG.
     """
     try:
         pixels = cv2.imdecode(np.frombuffer(content, np.uint8), cv2.IMREAD_COLOR_RGB)
@@ -29,10 +30,10 @@ def decode_jpeg(content: bytes) -> np.ndarray:
 
 
 def encode_jpeg(pixels: np.ndarray, quality: int = 95) -> bytes:
-    """A JPEG of (H, W, 3) uint8 RGB, colour at full resolution (4:4:4); equal pixels, equal bytes.
+    """Returns (H, W, 3) uint8 RGB pixels as a JPEG. Equal pixels give equal bytes.
 
-    Halving the resolution of colour, as most encoders do unasked, blurs lips and eyes of a face
-    this small.
+    Colour is stored at full resolution (4:4:4). Most encoders halve it by default, which blurs the
+    lips and eyes of such small faces.
     """
     settings = (
         cv2.IMWRITE_JPEG_QUALITY, quality,
@@ -45,11 +46,11 @@ def encode_jpeg(pixels: np.ndarray, quality: int = 95) -> bytes:
 
 
 def decode_plain_jpeg(content: bytes, max_pixels: int) -> np.ndarray | None:
-    """Pixels (H, W, 3) uint8, RGB, of a baseline JPEG that says nothing unusual; else None.
+    """Returns the pixels (H, W, 3) uint8, RGB, of a plain baseline JPEG, and None for others.
 
-    Most aligned faces are such. Anything else (an EXIF orientation, a colour profile, progressive
-    scans, four channels, too many pixels, a missing end) is left to Pillow, which knows the modes
-    and says what is wrong.
+    Most aligned faces are plain JPEGs. Everything else (an EXIF orientation, a colour profile,
+    progressive scans, four channels, too many pixels, a missing end) is left to Pillow, which
+    handles these cases and reports errors.
     """
     if content[:3] != _SOI or content[-2:] != _EOI:
         return None
@@ -64,12 +65,12 @@ def decode_plain_jpeg(content: bytes, max_pixels: int) -> np.ndarray | None:
 
 
 def _plain_shape(content: bytes) -> tuple[int, int] | None:
-    """Height and width, if the markers up to the scan are those of a plain JPEG."""
+    """Returns height and width if the markers before the scan are those of a plain JPEG."""
     position, shape = 2, None
     while position + 10 <= len(content) and content[position] == 0xFF:
         marker = content[position + 1]
         if marker == _SOS:
-            # Of the data no byte looks like a marker but the end's: OpenCV passes over a stray one.
+            # The only marker in the data must be the end. OpenCV silently skips a stray marker.
             whole = content.count(b"\xff", position + 2) == 1 + content.count(
                 b"\xff\x00", position + 2
             )

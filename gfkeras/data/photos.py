@@ -1,4 +1,4 @@
-"""Photos in any form: files, bytes, PIL images and arrays."""
+"""Reading of photos: files, bytes, PIL images and arrays."""
 
 from __future__ import annotations
 
@@ -16,19 +16,19 @@ from PIL import Image, ImageOps
 from gfkeras.data.jpeg import decode_plain_jpeg
 from gfkeras.errors import ImageError, require
 
-# An aligned face never needs more; a small file that claims more is a decompression bomb.
+# Limit of 64 megapixels. A small file that claims more is probably a decompression bomb.
 MAX_PIXELS = 64_000_000
-# No photo has as many bytes: a file that has is not read into memory to find that out.
+# No photo has more bytes. A larger file is rejected without being read into memory.
 MAX_BYTES = 256 * 2**20
-# Only plain picture formats: Pillow would also hand files to Ghostscript and other interpreters.
+# Image formats that Pillow decodes itself. It would start Ghostscript and the like for others.
 _FORMATS = ("JPEG", "PNG", "GIF", "PPM", "BMP", "WEBP", "TIFF")
-# What an HEIF file says it is, in its bytes 8 to 12.
+# Brands, in bytes 8 to 12, by which an HEIF or AVIF file is recognised.
 _HEIF_BRANDS = frozenset((b"heic", b"heix", b"heim", b"heis", b"hevc", b"hevx", b"mif1", b"msf1"))
 _AVIF_BRANDS = frozenset((b"avif", b"avis"))
-# Threads must not load one PIL image at the same time.
+# Two threads must not load the same PIL image.
 _loading = threading.Lock()
 
-# Also tensors and whatever else NumPy makes an array of; see `read_photo`.
+# Tensors and other objects that NumPy converts to arrays are accepted too, see `read_photo`.
 Photo = str | os.PathLike[str] | bytes | bytearray | memoryview | Image.Image | np.ndarray
 _KINDS = "a path, the bytes of a file, a PIL image, or an array of shape (H, W, 3), RGB 0…255"
 
@@ -36,25 +36,25 @@ _KINDS = "a path, the bytes of a file, a PIL image, or an array of shape (H, W, 
 def read_photo(photo: Photo, name: str = "photo") -> np.ndarray:
     """Reads a photo as RGB at its own size.
 
-    Everything in gfkeras that takes a photo takes it in these forms. Files are JPEG, PNG, GIF,
-    WebP, BMP, PPM or TIFF, by their content, and HEIC with the extra `heic`. The EXIF orientation
-    is applied. Grey, 16-bit, palette, CMYK and transparent images become RGB: 16 bits keep their
-    upper 8, and transparent parts become black, as alignment leaves what lies outside of the photo.
-    An animation gives its first frame, a PIL image the frame it shows.
+    All functions of gfkeras that take a photo accept these forms. A file can be JPEG, PNG, GIF,
+    WebP, BMP, PPM or TIFF, recognised by its content, and HEIC with the extra `heic`. The EXIF
+    orientation is applied. Grey, 16-bit, palette, CMYK and transparent images become RGB. 16-bit
+    values keep their upper 8 bits. Transparent parts become black, like the area outside a photo
+    after alignment. An animated file gives its first frame, and a PIL image its current frame.
 
     Args:
-        photo: a path, the bytes of a file, a PIL image, or an array (H, W, 3), RGB: integers or
-            floats in 0…255.
-        name: the argument's name, for messages.
+        photo: a path, the bytes of a file, a PIL image, or an array (H, W, 3), RGB, with integers
+            or floats in 0…255.
+        name: name of the argument, for messages.
 
     Returns:
         uint8 array of shape (H, W, 3), values 0…255.
 
     Raises:
-        ImageError: for a file that is missing, empty, truncated, not an image, or of more than
-            `MAX_PIXELS` pixels; it is a ValueError.
-        ValueError: for anything but a photo, naming the argument, and for an array with another
-            shape, type or range, with advice.
+        ImageError: for a file that is missing, empty, truncated or not an image, or has more than
+            `MAX_PIXELS` pixels. It is a ValueError.
+        ValueError: for an object that is not a photo, and, with advice, for an array of another
+            shape, type or range.
     """
     if isinstance(photo, bytearray | memoryview):
         photo = bytes(photo)
@@ -66,21 +66,21 @@ def read_photo(photo: Photo, name: str = "photo") -> np.ndarray:
 
 
 def list_photos(photos: Any, name: str = "photos") -> list[Any]:
-    """One photo or several, as a list of what `read_photo` takes; nothing is decoded.
+    """Returns one or several photos as a list of items for `read_photo`. It decodes nothing.
 
     Args:
         photos: a photo, or an iterable of photos, such as a list, a generator or an array
             (N, H, W, 3).
-        name: the argument's name, for messages.
+        name: name of the argument, for messages.
 
     Raises:
-        ValueError: naming the argument, for anything else, no photo at all, and a single path
-            where there is no file.
+        ValueError: with the name of the argument, for other objects, for an empty iterable, and for
+            a single path that is not a file.
     """
     if isinstance(photos, str | os.PathLike) and not Path(photos).is_file():
         raise ValueError(
             f"`{name}` must be a photo or a list of photos. Received: {name}={os.fspath(photos)!r},"
-            f" which is {'a folder' if Path(photos).is_dir() else 'no file'}"
+            f" which is {'a folder' if Path(photos).is_dir() else 'not a file'}"
         )
     if _is_photo(photos):
         return [photos]
@@ -88,7 +88,7 @@ def list_photos(photos: Any, name: str = "photos") -> list[Any]:
     found = list(photos) if several else None
     if found is None:
         raise ValueError(
-            f"`{name}` must be a photo or a list of photos; a photo is {_KINDS}. "
+            f"`{name}` must be a photo or a list of photos. A photo is {_KINDS}. "
             f"Received: {_shown(name, photos)}"
         )
     if not found:
@@ -97,7 +97,7 @@ def list_photos(photos: Any, name: str = "photos") -> list[Any]:
     for position, photo in enumerate(found):
         if not _is_photo(photo):
             raise ValueError(
-                f"`{name}` must be photos: each is {_KINDS}. "
+                f"`{name}` must be photos, each of them {_KINDS}. "
                 f"Received: {_shown(f'{name}[{position}]', photo)}"
             )
         if _is_array(photo):
@@ -106,7 +106,7 @@ def list_photos(photos: Any, name: str = "photos") -> list[Any]:
 
 
 def photo_name(photo: Any) -> str:
-    """What messages call a photo: its path, or what it is."""
+    """Returns the name of a photo in messages: its path, or its kind."""
     if isinstance(photo, str | os.PathLike):
         return os.fspath(photo)
     if isinstance(photo, Image.Image):
@@ -115,16 +115,16 @@ def photo_name(photo: Any) -> str:
 
 
 def check_values(array: np.ndarray, name: str, expected: str) -> np.ndarray:
-    """Returns pixels as uint8 (of integers) or float32 (of floats), or says what is wrong.
+    """Returns pixels as uint8 (from integers) or float32 (from floats), or raises an error.
 
     Args:
         array: pixels of any shape.
-        name: the argument's name.
+        name: name of the argument.
         expected: the beginning of the message.
 
     Raises:
-        ValueError: for another type, NaN, values out of 0…255, and floats that were scaled to 0…1
-            or −1…1: the models take plain pixels.
+        ValueError: for another type, NaN, values outside 0…255, and floats scaled to 0…1 or −1…1:
+            the models need plain pixels.
     """
     if array.dtype == np.uint8:
         return array
@@ -144,23 +144,23 @@ def check_values(array: np.ndarray, name: str, expected: str) -> np.ndarray:
 
 
 def _range_advice(low: float, high: float, is_integer: bool) -> str:
-    """What to do about values that are no plain pixels, as the end of a sentence."""
+    """Returns advice for values that are not plain pixels, as the end of a sentence."""
     if not is_integer and low >= 0 and high <= 1:
         return "; they look scaled to 0…1: multiply by 255"
     if -3 <= low < 0 and high <= 3:
         return (
-            "; it looks normalised already: give the plain pixels, (x + 1) * 127.5 where they were "
-            "scaled to −1…1; the model normalises them"
+            "; they look normalised already, but the model normalises them itself: give the plain "
+            "pixels, (x + 1) * 127.5 if they were scaled to −1…1"
         )
     if is_integer and low >= 0 and high <= 65535:
-        return "; of 16 bits keep the upper 8: (x >> 8).astype(np.uint8)"
+        return "; for 16-bit values, keep the upper 8 bits: (x >> 8).astype(np.uint8)"
     return ""
 
 
 def _is_photo(value: Any) -> bool:
     if isinstance(value, str | os.PathLike | bytes | bytearray | memoryview | Image.Image):
         return True
-    # An array of one more dimension is several photos; one of text holds paths.
+    # An array with one more dimension contains several photos. An array of text contains paths.
     return _is_array(value) and len(np.shape(value)) in (2, 3)
 
 
@@ -181,13 +181,13 @@ def _photo_array(array: np.ndarray, name: str) -> np.ndarray:
 
 
 def _check_shape(shape: tuple[int, ...], name: str) -> None:
-    """Raises ValueError, with advice, for the shape of anything but one RGB photo."""
+    """Raises ValueError, with advice, unless the shape is that of one RGB photo."""
     if len(shape) == 3 and shape[2] == 3 and 0 not in shape:
         return
     advice = ""
     if len(shape) == 2 or (len(shape) == 3 and shape[2] == 1):
         grey = "x[..., np.newaxis]" if len(shape) == 2 else "x"
-        advice = f"; for a grey photo repeat the channel: np.repeat({grey}, 3, axis=-1)"
+        advice = f"; for a grey photo, repeat the channel: np.repeat({grey}, 3, axis=-1)"
     elif len(shape) == 3 and shape[0] == 3:
         advice = "; move the channels last: np.transpose(x, (1, 2, 0))"
     elif len(shape) == 3 and shape[2] == 4:
@@ -212,7 +212,7 @@ def _decoded(photo: str | os.PathLike[str] | bytes | Image.Image) -> np.ndarray:
             return plain
         with _opened(content, name) as image:
             _check_pixels(image, name)
-            # In place: a photo that stands upright would be copied for nothing.
+            # In place, because otherwise a photo that is already upright would be copied.
             ImageOps.exif_transpose(image, in_place=True)
             return np.array(_as_rgb(image))
     except ImageError:
@@ -221,8 +221,8 @@ def _decoded(photo: str | os.PathLike[str] | bytes | Image.Image) -> np.ndarray:
         raise ImageError(name, f"too many pixels ({error})", "too-large") from error
     except Image.UnidentifiedImageError as error:
         raise ImageError(name, "not an image of a known format", "not-an-image") from error
-    # A damaged file can make a decoder raise nearly anything, struct.error and
-    # SyntaxError among them; whatever it is, this one image cannot be read.
+    # A damaged file can make a decoder raise almost any exception, such as struct.error or
+    # SyntaxError. All of them mean that this image cannot be read.
     except Exception as error:
         kind = "truncated" if "truncated" in str(error) else "unreadable"
         raise ImageError(name, f"damaged or unreadable ({error})", kind) from error
@@ -230,7 +230,7 @@ def _decoded(photo: str | os.PathLike[str] | bytes | Image.Image) -> np.ndarray:
 
 def _opened(content: bytes, name: str) -> Image.Image:
     if content[4:8] == b"ftyp" and content[8:12] in _AVIF_BRANDS:
-        raise ImageError(name, "an AVIF image, which is not read: convert it to JPEG or PNG")
+        raise ImageError(name, "an AVIF image, which is not supported: convert it to JPEG or PNG")
     if content[4:8] != b"ftyp" or content[8:12] not in _HEIF_BRANDS:
         return Image.open(io.BytesIO(content), formats=_FORMATS)
     try:
@@ -238,7 +238,7 @@ def _opened(content: bytes, name: str) -> Image.Image:
     except ImportError as error:
         raise ImageError(name, f"an HEIC photo. {error}, or convert it to JPEG or PNG") from error
     file = heif.open_heif(io.BytesIO(content))
-    # Nothing is decoded before the size is known.
+    # Check the size before decoding.
     width, height = file.size
     _check_size(width, height, name)
     return file.to_pillow()
@@ -256,11 +256,11 @@ def _check_size(width: int, height: int, name: str) -> None:
 
 def _contents(path: str) -> bytes:
     try:
-        # A pipe without a writer would keep the process waiting for ever.
+        # Opening a pipe without a writer would block forever.
         if not stat.S_ISREG(Path(path).stat().st_mode) and not Path(path).is_dir():
             raise ImageError(path, "not a regular file")
         with Path(path).open("rb") as file:
-            # Room for as much as is asked for is made first.
+            # `read` allocates the requested number of bytes first, so do not ask for too many.
             content = file.read(min(os.fstat(file.fileno()).st_size, MAX_BYTES) + 1)
     except FileNotFoundError as error:
         raise ImageError(path, "no such file", "missing") from error
@@ -272,14 +272,14 @@ def _contents(path: str) -> bytes:
 
 
 def _as_rgb(image: Image.Image) -> Image.Image:
-    """Any Pillow mode as 8-bit RGB."""
+    """Converts any Pillow mode to 8-bit RGB."""
     if image.mode == "RGB" and "transparency" not in image.info:
         return image
     if image.mode.startswith("I"):
-        # 16-bit grey; Pillow's own conversion would clip it at 255.
+        # 16-bit grey: Pillow's own conversion would clip it at 255.
         values = np.asarray(image).astype(np.int64)
         if values.size and (values.min() < 0 or values.max() > 65535):
-            raise ValueError("pixel values outside of 16 bits")
+            raise ValueError("pixel values outside 16 bits")
         return Image.fromarray((values >> 8).astype(np.uint8)).convert("RGB")
     if image.mode == "F":
         raise ValueError("floating-point pixels, expected 8 or 16 bits")

@@ -1,4 +1,4 @@
-"""Batches as a `tf.data.Dataset`: read ahead on all cores, resumed at any step."""
+"""Batches as a `tf.data.Dataset`, read ahead on all cores, which can be resumed at any step."""
 
 from __future__ import annotations
 
@@ -23,28 +23,28 @@ def tf_dataset(
     prefetch: int = 4,
     input_context: tf.distribute.InputContext | None = None,
 ) -> tf.data.Dataset:
-    """The batches of several epochs, one after another, without a pause between epochs.
+    """Returns the batches of several epochs as one data set, without a pause between epochs.
 
-    They are those of `batches`, in their order, with the same augmentation, whatever is done in
-    parallel. A run that stopped after n steps, in the middle of an epoch or not, continues with
-    `first_step=n` and sees exactly what it would have seen.
+    The batches, their order and their augmentation are those of `batches`, for any degree of
+    parallelism. A run that stopped after n steps, even in the middle of an epoch, continues with
+    `first_step=n` and sees the same batches as a run that did not stop.
 
     Args:
-        batches: what to read, from epoch 0 on; their `epoch` is ignored.
-        epochs: how many.
-        first_step: batches to leave out, counted over all epochs; they are not read.
-        parallel: batches made at once; the number of processors by default. Decoding, the larger
-            part, runs without Python's lock.
-        prefetch: batches kept ready.
-        input_context: of `strategy.distribute_datasets_from_function`: each worker then reads its
-            part of every batch, cut into the batches of its replicas.
+        batches: the batches to read, from epoch 0 on. Their attribute `epoch` is ignored.
+        epochs: number of epochs.
+        first_step: number of batches to skip, counted over all epochs. They are not read.
+        parallel: number of batches that are made in parallel. The default is chosen by tf.data.
+            Most of the time is decoding, which releases Python's global lock.
+        prefetch: number of batches to keep ready.
+        input_context: the context from `strategy.distribute_datasets_from_function`. Each worker
+            then reads its part of every batch, cut into the batches of its replicas.
 
     Returns:
-        A data set of (images (B, H, W, 3) uint8, labels (B,) int32); give `fit`
+        A data set of (images (B, H, W, 3) uint8, labels (B,) int32). Call `fit` with
         `steps_per_epoch=len(batches)`.
 
     Raises:
-        ValueError: for an argument out of its range, or replicas that do not divide the batch.
+        ValueError: for an argument out of range, or replicas that do not divide the batch.
 
     Example:
         batches = FaceBatches(RecordSet("records"), batch_size=128, drop_remainder=True)
@@ -62,6 +62,7 @@ def tf_dataset(
     if input_context is not None:
         batches, replica_batch = _for_worker(batches, input_context)
 
+    # Without these, the last batch of an epoch can be smaller, and the batch size is not static.
     whole = batches.drop_remainder or batches.sampler is not None
     rows = batches.batch_size // batches.shard[1] if whole else None
     shape, augmentation = batches.image_shape, batches.augmentation
@@ -75,27 +76,29 @@ def tf_dataset(
         images, labels, key = tf.numpy_function(
             read, [step], (tf.uint8, tf.int32, tf.int64), stateful=False
         )
+        # `numpy_function` returns tensors without a static shape.
         images = tf.ensure_shape(images, (rows, *shape))
         if isinstance(augmentation, Augmentation):
             images = augmentation.apply_layers(images, tf.ensure_shape(key, (2,)))
         return images, tf.ensure_shape(labels, (rows,))
 
+    # `deterministic` keeps the order of the steps, although several are made in parallel.
     dataset = tf.data.Dataset.range(first_step, steps).map(
         load, num_parallel_calls=parallel or tf.data.AUTOTUNE, deterministic=True
     )
     if replica_batch is not None:
         dataset = dataset.rebatch(replica_batch)
     options = tf.data.Options()
-    # Every worker reads its own part already.
+    # Every worker already reads only its own part.
     options.experimental_distribute.auto_shard_policy = tf.data.experimental.AutoShardPolicy.OFF
     return dataset.with_options(options).prefetch(prefetch)
 
 
 def _for_worker(batches: FaceBatches, context: Any) -> tuple[FaceBatches, int]:
-    """The worker's part of the batches, and the batch of each of its replicas."""
+    """Returns the worker's part of the batches, and the batch size of each of its replicas."""
     if batches.shard != (0, 1):
         raise ValueError(
-            "`batches` must be whole where `input_context` says which part is read. "
+            "`batches` must be whole, because `input_context` says which part to read. "
             f"Received: batches with shard={batches.shard}"
         )
     replicas = context.num_replicas_in_sync
@@ -103,8 +106,8 @@ def _for_worker(batches: FaceBatches, context: Any) -> tuple[FaceBatches, int]:
         len(batches.labels) % batches.batch_size and not (batches.drop_remainder or batches.sampler)
     ):
         raise ValueError(
-            f"`batches` must be cut into equal parts for {replicas} replicas: expected "
-            "drop_remainder=True and a multiple of it as batch_size. "
+            f"`batches` must be divisible into equal parts for {replicas} replicas: expected "
+            "drop_remainder=True and a multiple of that number as batch_size. "
             f"Received: batch_size={batches.batch_size}"
         )
     shard = (context.input_pipeline_id, context.num_input_pipelines)

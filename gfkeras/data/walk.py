@@ -1,8 +1,8 @@
-"""The one walk over folders of photos: what is taken, and what is left out for which reason.
+"""The shared walk over folders of photos, with the reasons for leaving files out.
 
-Every command that lists photos lists them here. A photo is a regular file that is an image by its
-usual suffix, or else by its content; whether it can be decoded, the reader says later. Links are
-followed. Hidden files and what systems and programs leave in folders are no photos.
+Every command that lists photos uses this module. A photo is a regular file with a usual image
+suffix, or with the content of an image. Reading it later shows whether it can be decoded. Links are
+followed. Hidden files and the leftovers of systems and programs are not photos.
 """
 
 from __future__ import annotations
@@ -18,15 +18,15 @@ from gfkeras.files import IMAGE_SUFFIXES, PathLike, natural_key
 from gfkeras.safe_text import person_name
 
 REASONS = {
-    "hidden": "hidden, since its name begins with a dot",
+    "hidden": "hidden, because its name begins with a dot",
     "system": "left by an operating system or a program",
     "loose": "not in a person's folder",
     "nested": "a folder inside a person's folder",
     "no-images": "no images",
     "few-images": "fewer images than asked for",
-    "same-name": "named as another person, in another form of Unicode",
-    "repeated": "a link to a folder that is taken already",
-    "above": "a link to a folder that this one lies in",
+    "same-name": "the same name as another person, in another form of Unicode",
+    "repeated": "a link to a folder that is already used",
+    "above": "a link to a folder that contains it",
     "missing": "a link to nothing",
     "special": "not a regular file",
     "empty": "the file is empty",
@@ -34,7 +34,7 @@ REASONS = {
     "unreadable": "cannot be read",
 }
 _USUAL_WORDS = (REASONS["hidden"], REASONS["system"])
-# macOS, Windows, NAS devices and photo programs.
+# Folders and files of macOS, Windows, NAS devices and photo programs.
 _SYSTEM_NAMES = frozenset(
     {
         "__macosx", "icon\r", "network trash folder", "temporary items",
@@ -49,34 +49,34 @@ _MAGIC = (
     b"\xff\xd8\xff", b"\x89PNG\r\n\x1a\n", b"II*\0", b"MM\0*", b"GIF87a", b"GIF89a",
     b"\0\0\0\x0cjP  ", b"\xff\x4f\xff\x51", b"\xff\x0a",
 )  # fmt: skip
-# HEIC and AVIF.
+# HEIC and AVIF, in bytes 8 to 12.
 _BRANDS = frozenset({b"heic", b"heix", b"hevc", b"heim", b"heis", b"mif1", b"avif", b"avis"})
 _BMP_HEADERS = frozenset(size.to_bytes(4, "little") for size in (12, 40, 52, 56, 64, 108, 124))
 _HEAD = 32
 
 
 class LeftOut(NamedTuple):
-    """A file or folder that is not used, and why, in words of `REASONS`."""
+    """A file or folder that is not used, with the reason in words of `REASONS`."""
 
     path: Path
     reason: str
 
     @property
     def kind(self) -> str:
-        """The key of its reason in `REASONS`."""
+        """The key of the reason in `REASONS`."""
         found = (kind for kind, words in REASONS.items() if self.reason.startswith(words))
         return next(found, "refused")
 
 
 @dataclasses.dataclass
 class Photos:
-    """Photos in natural order, and what lay beside them: usual leftovers last."""
+    """Photos in natural order, and other files that were left out, with usual leftovers last."""
 
     photos: list[Path] = dataclasses.field(default_factory=list)
     left_out: list[LeftOut] = dataclasses.field(default_factory=list)
 
     def sort(self) -> Photos:
-        """Puts both into their order."""
+        """Sorts both lists, and returns this object."""
         self.photos.sort(key=_path_key)
         self.left_out.sort(key=lambda left: _path_key(left.path))
         usual_last(self.left_out)
@@ -85,7 +85,7 @@ class Photos:
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Entry:
-    """A thing in a folder: a folder or a file, with the kind of its problem where it has one."""
+    """An entry of a folder: a folder or a file, with the kind of its problem, if it has one."""
 
     path: Path
     is_folder: bool
@@ -94,13 +94,13 @@ class Entry:
     detail: str = ""
 
     def left_out(self, kind: str | None = None) -> LeftOut:
-        """This, as left out for its problem or for another."""
+        """Returns this entry as left out, for its own problem or for the given kind."""
         return left_out(self.path, kind or self.problem or "special", self.detail)
 
 
 @dataclasses.dataclass
 class People:
-    """The folders of people below a root, by name, and the photos beside those folders."""
+    """The folders of people below a root, by name, and the files next to those folders."""
 
     folders: dict[str, Path]
     loose: list[Entry]
@@ -108,14 +108,14 @@ class People:
 
 
 def left_out(path: Path, kind: str, detail: str = "") -> LeftOut:
-    """A path with a reason of `REASONS` and a detail in brackets."""
+    """Returns a path with a reason of `REASONS`, and a detail in brackets."""
     return LeftOut(path, REASONS[kind] + (f" ({detail})" if detail else ""))
 
 
 def entries(folder: PathLike) -> list[Entry]:
-    """What a folder holds, in natural order; OSError for a folder that cannot be listed.
+    """Returns the entries of a folder in natural order. Raises OSError if it cannot be listed.
 
-    Files are not looked into: `photo` does that.
+    The content of files is not read here. `photo` does that.
     """
     with os.scandir(folder) as found:
         listed = sorted(found, key=lambda entry: natural_key(entry.name))
@@ -123,7 +123,7 @@ def entries(folder: PathLike) -> list[Entry]:
 
 
 def photo(entry: Entry) -> Entry:
-    """A file's entry with the problem that it has as a photo; opens regular files alone."""
+    """Returns the entry of a file with its problem as a photo. It opens regular files only."""
     if entry.problem is None and entry.path.suffix.lower() not in _SUFFIXES:
         problem, detail = _content_problem(entry.path)
         return dataclasses.replace(entry, problem=problem, detail=detail)
@@ -131,7 +131,7 @@ def photo(entry: Entry) -> Entry:
 
 
 def photos_in(person: Path) -> Photos:
-    """The photos of one person: those right in the folder; folders in it are left out."""
+    """Returns the photos directly in one person's folder. Folders inside it are left out."""
     found = Photos()
     try:
         listed = entries(person)
@@ -151,10 +151,10 @@ def photos_in(person: Path) -> Photos:
 
 
 def people_in(root: Path) -> People:
-    """The folders of people: those right in `root`, of which `photos_in` gives the photos.
+    """Returns the folders of people, which are directly in `root`. `photos_in` lists the photos.
 
-    A folder of GROUP/PERSON/photo holds no people by this rule: give each GROUP on its own. A name
-    is valid Unicode in the form NFC, whatever the file system has.
+    A folder with GROUP/PERSON/photo does not have people by this rule: pass each GROUP separately.
+    Names are valid Unicode in the form NFC, for any form that the file system uses.
     """
     found = People({}, [], [])
     folders = []
@@ -186,15 +186,15 @@ def people_in(root: Path) -> People:
 
 
 def photos_below(root: Path, seen: set[tuple[int, int]] | None = None) -> Photos:
-    """The photos in a folder and its folders; each folder once, whatever links lead to it.
+    """Returns the photos in a folder and its subfolders. Links never cause a folder to be repeated.
 
-    `seen` are folders that were walked before, and gets those that are walked now.
+    `seen` contains the folders of earlier walks. The folders of this walk are added to it.
     """
     found, links = Photos(), [root]
     seen = set() if seen is None else seen
-    # A link to a folder above would lead through the whole disk.
+    # A link to a parent folder would lead through the whole disk.
     above = _above(root) - {_identity(root)}
-    # Links wait until all true folders are walked, which are then listed under their own names.
+    # Links are followed last, so that the real folders are listed under their own names.
     while links:
         folders = [links.pop(0)]
         while folders:
@@ -220,17 +220,17 @@ def photos_below(root: Path, seen: set[tuple[int, int]] | None = None) -> Photos
 
 
 def photos_of(sources: PathLike | Iterable[Any]) -> Photos:
-    """Files as they are given, and the photos in and below the folders given.
+    """Returns the given files, and the photos in and below the given folders.
 
-    Among several sources, as a shell's `photos/*` gives them, each folder is walked once, and what
-    a system left is left out. A file that was named is taken, whatever it is called, unless it is
-    no regular file. What is no path, such as an array, stays in its place.
+    If there are several sources, as from a shell's `photos/*`, each folder is walked once, and
+    leftovers of a system are left out. A file that you name is used under any name, if it is a
+    regular file. An object that is not a path, such as an array, stays in its place.
     """
     given = [sources] if isinstance(sources, str | os.PathLike) else list(sources)
     parts: dict[int, Photos] = {}
     seen: set[tuple[int, int]] = set()
     places = [each if not isinstance(each, str) else Path(each) for each in given]
-    # Links after the others, which are then listed under their own names.
+    # Links are walked last, so that the other folders are listed under their own names.
     for number in sorted(range(len(places)), key=lambda number: _is_link(places[number])):
         place = places[number]
         if not isinstance(place, os.PathLike):
@@ -256,7 +256,7 @@ def _is_link(place: Any) -> bool:
 
 
 def _kind_among_others(place: Path) -> str | None:
-    """Why a source that a shell named among others is none; None for one that is."""
+    """Returns why a source among several others is left out, or None if it is used."""
     if place.name.lower() in _SYSTEM_NAMES:
         return "system"
     leads_up = place.is_symlink() and place.is_dir() and _identity(place) in _above(place.parent)
@@ -269,7 +269,7 @@ def usual_last(skipped: list[Any]) -> None:
 
 
 def reason_counts(skipped: Collection[tuple[object, str]]) -> dict[str, int]:
-    """How often each reason occurs, without its details; the most frequent first."""
+    """Returns how often each reason occurs, without its details, the most frequent first."""
     counts: dict[str, int] = {}
     for _, reason in skipped:
         words = reason.partition(" (")[0]
@@ -278,14 +278,14 @@ def reason_counts(skipped: Collection[tuple[object, str]]) -> dict[str, int]:
 
 
 def left_out_note(skipped: Collection[tuple[object, str]]) -> str:
-    """A sentence on what was left out: how much, for which reasons, and the first of it."""
+    """Returns a sentence about the files left out: their number, the reasons, and the first one."""
     reasons = "; ".join(f"{count:,} × {words}" for words, count in reason_counts(skipped).items())
     first = next(iter(skipped))[0]
     return f"{len(skipped):,} files and folders are left out: {reasons}. The first: {first}"
 
 
 def photo_stem(path: Path) -> str:
-    """A photo's name without its suffix; "J. Smith" has none."""
+    """Returns the name of a photo without its suffix. "J. Smith" does not have a suffix."""
     return path.stem if path.suffix.lower() in _SUFFIXES else path.name
 
 
@@ -301,14 +301,14 @@ def _entry(entry: os.DirEntry[str]) -> Entry:
         elif not is_folder and not entry.is_file():
             problem = "missing" if is_link and not path.exists() else "special"
     except OSError as error:
-        # A link to itself, for one.
+        # For example, a link to itself.
         problem, detail = "unreadable", error.strerror or str(error)
     return Entry(path, is_folder, is_link, problem, detail)
 
 
 def _content_problem(path: Path) -> tuple[str | None, str]:
     try:
-        # Should it turn into a pipe meanwhile, opening does not wait for a writer.
+        # If the file has become a pipe in the meantime, opening it must not block.
         descriptor = os.open(path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0))
         try:
             if not stat.S_ISREG(os.fstat(descriptor).st_mode):
@@ -324,7 +324,7 @@ def _content_problem(path: Path) -> tuple[str | None, str]:
 
 
 def is_image(head: bytes) -> bool:
-    """Whether a file that begins so (32 bytes) is of a known image format."""
+    """Whether a file with these first 32 bytes is in a known image format."""
     if head.startswith(_MAGIC):
         return True
     if head[4:8] == b"ftyp":
@@ -332,9 +332,9 @@ def is_image(head: bytes) -> bool:
     if head[:4] == b"RIFF":
         return head[8:12] == b"WEBP"
     if head[:2] == b"BM":
-        # The size of the header that follows: text may begin with BM too.
+        # Text can begin with BM too, so check the size of the header that follows.
         return head[14:18] in _BMP_HEADERS
-    # Netpbm: P1 to P6, then a blank and a number or a comment.
+    # Netpbm: P1 to P6, then white space, then a number or a comment.
     return (
         len(head) > 3 and head[:1] == b"P" and head[1] in b"123456"
         and head[2] in b" \t\r\n" and head[3] in b"0123456789# \t\r\n"
@@ -342,7 +342,7 @@ def is_image(head: bytes) -> bool:
 
 
 def _above(root: Path) -> set[tuple[int, int]]:
-    """A folder and those that it lies in."""
+    """Returns the identities of a folder and of all folders that contain it."""
     place = root.resolve()
     return {_identity(folder) for folder in (place, *place.parents)}
 

@@ -1,4 +1,4 @@
-"""Batches: the same numbers give the same pictures."""
+"""Batches: the same numbers give the same images."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ def test_order_and_augmentation_follow_seed_and_epoch(images):
     def epoch(seed, number):
         batches = FaceBatches(images, np.arange(10), 5, seed=seed, augmentation=flip)
         batches.epoch = number
-        # Backwards: what a batch holds must not depend on which were asked for before.
+        # Backwards, because a batch must not depend on the batches that were read before.
         return [batches[i] for i in (1, 0)]
 
     for (first, a), (second, b) in zip(epoch(3, 2), epoch(3, 2), strict=True):
@@ -85,7 +85,7 @@ def test_fit_sees_the_same_batches_with_any_number_of_workers(workers, by_identi
     inputs = keras.Input((112, 112, 3))
     model = keras.Model(inputs, keras.layers.Dense(1)(Probe()(inputs)))
     model.compile("sgd", Watch(), run_eagerly=True, jit_compile=False)
-    # Keras ends an epoch of the data set before the first one, so the number is set.
+    # Keras ends an epoch of the data set before the first one, so set the number.
     count = keras.callbacks.LambdaCallback(
         on_epoch_begin=lambda epoch, logs: setattr(batches, "epoch", epoch)
     )
@@ -110,7 +110,7 @@ def test_files_are_decoded_as_needed_and_bad_ones_listed(images, tmp_path):
         FaceBatches(paths[1:2], [0], 1)[0]
 
 
-def test_a_sampler_says_what_is_in_the_batches(images):
+def test_a_sampler_chooses_the_batches(images):
     labels = np.array([0, 1, 2, 0, 1, 2, 0, 1, 2, 2])
     sampler = IdentitySampler(labels, 2, 2, seed=4)
     batches = FaceBatches(images, labels, sampler=sampler, augmentation=flip, seed=1)
@@ -125,7 +125,7 @@ def test_a_sampler_says_what_is_in_the_batches(images):
     assert len(FaceBatches(images, labels, 4, sampler=sampler)) == 2
     with pytest.raises(ValueError, match=r"`batch_size`.* 2 · 2 = 4.*Received: batch_size=5"):
         FaceBatches(images, labels, 5, sampler=sampler)
-    with pytest.raises(ValueError, match="`sampler` must be made of the same labels"):
+    with pytest.raises(ValueError, match="`sampler` must be made from the same labels"):
         FaceBatches(images, labels[::-1], sampler=sampler)
     with pytest.raises(ValueError, match=r"`batch_size` must be an integer.*batch_size=None"):
         FaceBatches(images, labels)
@@ -147,7 +147,7 @@ def test_an_order_is_drawn_once_an_epoch(images, monkeypatch):
         with ThreadPoolExecutor(4) as pool:
             here = [y.tolist() for _, y in pool.map(batches.__getitem__, range(len(batches)))]
     assert drawn == [0, 1]
-    # Worker processes get the data set as it is, and draw the same order themselves.
+    # Worker processes get the data set without the order, and draw the same order themselves.
     sent = pickle.loads(pickle.dumps(batches))
     assert [sent[i][1].tolist() for i in range(len(sent))] == here
     assert drawn == [0, 1, 1]
@@ -169,7 +169,7 @@ def test_with_a_sampler_a_bad_file_is_replaced_by_the_same_identity(images, tmp_
         of = [next(i for i in range(6) if (images[i] == p).all()) for p in pictures]
         assert labels[of].tolist() == got.tolist()
         for row, shown in zip(rows, of, strict=True):
-            # The third person has no other picture, so anyone stands in.
+            # The third person does not have another image, so anyone can replace it.
             assert shown == {1: 0}.get(int(row), row) or row in (4, 5)
         assert not {1, 4, 5} & set(of)
 

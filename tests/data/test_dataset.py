@@ -1,4 +1,4 @@
-"""Batches through tf.data and over workers: nothing twice, nothing lost, resumed exactly."""
+"""Batches through tf.data and over workers: nothing twice, nothing lost, exact resumption."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ tf = pytest.importorskip("tensorflow")
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory) -> Path:
-    """64 records of 8 people, each image told by its colour."""
+    """Writes 64 records of 8 people. The colour of each image identifies it."""
     root = tmp_path_factory.mktemp("photos")
     for number in range(64):
         (root / f"p{number // 8}").mkdir(exist_ok=True)
@@ -40,7 +40,7 @@ def batches(folder: Path, **arguments) -> FaceBatches:
 
 
 def numbers(images: np.ndarray) -> list[int]:
-    """Which images these are, by their colour."""
+    """Returns the numbers of images, which follow from their colours."""
     return np.rint((np.asarray(images)[:, 5, 5, 0].astype(float) - 20) / 3).astype(int).tolist()
 
 
@@ -59,7 +59,7 @@ def test_the_same_batches_in_any_number_of_threads_and_from_any_step(folder, lay
     plain = [given.batch(epoch, index) for epoch in range(3) for index in range(4)]
     same(tf_dataset(given, 3, parallel=1), plain)
     same(tf_dataset(given, 3, parallel=3), plain)
-    # Stopped in the middle of the second epoch.
+    # Stop in the middle of the second epoch.
     same(tf_dataset(given, 3, first_step=6), plain[6:])
     assert len(list(tf_dataset(given, 3, first_step=12))) == 0
 

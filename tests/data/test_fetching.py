@@ -1,4 +1,4 @@
-"""Public data sets from a server of our own, which serves small ones."""
+"""Public data sets from a local server with small copies."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from gfkeras.downloads import DownloadError, cache_folder, transfer
 
 
 def archive(names: list[str]) -> bytes:
-    """A .tgz with an image under each name."""
+    """Returns a .tgz with an image under each name."""
     buffer = io.BytesIO()
     rng = np.random.default_rng(0)
     with tarfile.open(fileobj=buffer, mode="w:gz") as tar:
@@ -39,7 +39,7 @@ def archive(names: list[str]) -> bytes:
 
 @pytest.fixture
 def server(monkeypatch, tmp_path) -> Iterator[Server]:
-    """Serves a small LFW and a whole Olivetti under the paths of the real ones."""
+    """Serves a small LFW and a complete Olivetti under the paths of the real ones."""
     from scipy.io import savemat
 
     people = [f"lfw_funneled/A_B/A_B_000{n}.jpg" for n in (1, 2)]
@@ -92,7 +92,7 @@ def test_lfw(server, tmp_path):
     note = json.loads((tmp_path / "lfw" / "fetched.json").read_text(encoding="utf-8"))
     assert note["name"] == "lfw"
     assert "Massachusetts" in note["terms"]
-    # The archive has served its purpose; what is there is not downloaded again.
+    # The archive is deleted after unpacking, and an existing result is not downloaded again.
     assert not list((cache_folder() / "archives" / "lfw").glob("*.tgz"))
     assert len(server.requests) == 4
     assert fetch("lfw", tmp_path / "lfw") == faces
@@ -107,7 +107,7 @@ def test_olivetti(server):
     assert len(folder.paths) == 400
     image = np.asarray(Image.open(faces / "s3" / "10.png"))
     assert image.dtype == np.uint8
-    # MATLAB keeps columns.
+    # MATLAB stores columns first.
     assert np.array_equal(image, server.faces[:, 29].reshape(64, 64).T)
 
 
@@ -160,7 +160,7 @@ def test_a_wrong_archive_leaves_nothing(server, tmp_path, monkeypatch):
         assert not (tmp_path / "out.jpg").exists()
 
 
-def test_what_is_there_is_not_overwritten(server, tmp_path):
+def test_existing_files_are_not_overwritten(server, tmp_path):
     (tmp_path / "mine.txt").write_text("mine")
     for out in (tmp_path, tmp_path / "mine.txt"):
         with pytest.raises(ValueError, match="`out` must be a new or empty folder"):

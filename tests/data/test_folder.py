@@ -90,7 +90,7 @@ def test_missing_empty_and_imageless_folders(tmp_path):
         FaceFolder(tmp_path / "file")
 
 
-def test_what_is_left_out_is_listed(root):
+def test_unused_files_are_listed(root):
     (root / "s1" / "notes.txt").write_text("a")
     (root / "s1" / "old").mkdir()
     (root / "s1" / ".hidden.png").write_text("a")
@@ -103,17 +103,17 @@ def test_what_is_left_out_is_listed(root):
     assert reasons == {
         "notes.txt": "not an image of a known format",
         "old": "a folder inside a person's folder",
-        ".hidden.png": "hidden, since its name begins with a dot",
+        ".hidden.png": "hidden, because its name begins with a dot",
         "loose.png": "not in a person's folder",
         "nobody": "no images",
-        ".git": "hidden, since its name begins with a dot",
+        ".git": "hidden, because its name begins with a dot",
         "single": "fewer images than asked for (1, not 2)",
     }
     assert len(folder) == 12
 
 
 @pytest.mark.parametrize("workers", [1, 4])
-def test_load_skips_what_cannot_be_read(root, workers):
+def test_load_skips_unreadable_images(root, workers):
     (root / "s2" / "2.png").write_text("text")
     for index in (1, 2, 10):
         (root / "s10" / f"{index}.png").write_bytes(b"")
@@ -173,7 +173,7 @@ def test_faces_select_and_split():
     assert (first.identities, last.identities) == (["a", "b"], ["c"])
 
 
-def test_a_folder_named_by_a_digit_that_is_no_number(tmp_path):
+def test_a_folder_name_with_a_digit_that_is_not_a_number(tmp_path):
     for name in ("²", "2"):
         (tmp_path / name).mkdir()
         Image.new("RGB", (112, 112)).save(tmp_path / name / "a.png")

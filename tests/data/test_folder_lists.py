@@ -1,4 +1,4 @@
-"""Lists of images: read, written, and taken by a folder."""
+"""Lists of images, read, written, and used by a folder."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ def test_lines_that_are_refused(tmp_path, line, message):
         read_image_list(path)
 
 
-def test_lists_that_are_none(tmp_path):
+def test_unusable_lists(tmp_path):
     with pytest.raises(ValueError, match="`images` must be a text file"):
         read_image_list(tmp_path / "missing.txt")
     (tmp_path / "empty.txt").write_text("\n")
@@ -62,7 +62,7 @@ def test_a_folder_takes_the_images_and_names_of_a_list(root):
     assert dict(FaceFolder(root, images=dict(FaceFolder(root).listed())).listed()) == dict(
         FaceFolder(root).listed()
     )
-    # Selections and splits keep to the list.
+    # Selections and splits are made from the list.
     assert folder.select(["a"]).listed() == [("b/10.png", "a"), ("a/2.png", "a")]
     training, heldout = FaceFolder(root, images={**images, "b/1.png": "b"}).split(1)
     assert (training.identities, heldout.identities) == (["c", "a"], ["b"])

@@ -17,7 +17,7 @@ from gfkeras.data import FaceBatches, FaceFolder, IdentitySampler, identity_samp
 
 @st.composite
 def samplers(draw):
-    """Any labels, with some of the arguments that fit them."""
+    """Draws any labels, with some of the arguments that fit them."""
     sizes = draw(st.lists(st.integers(1, 12), min_size=1, max_size=12))
     names = draw(st.permutations(range(-3, len(sizes) - 3)))
     labels = np.repeat(np.array(names) * 7, sizes)
@@ -32,7 +32,7 @@ def samplers(draw):
 
 
 def blocks_of(sampler: IdentitySampler, epoch: int = 0) -> np.ndarray:
-    """The order of an epoch as (batches, P, K)."""
+    """Returns the order of an epoch as (batches, P, K)."""
     order = sampler.order(epoch)
     assert order.dtype == np.int64
     assert order.shape == (len(sampler), sampler.batch_size)
@@ -64,7 +64,8 @@ def test_an_epoch_is_balanced(sampler, epoch):
     for block in blocks.reshape(-1, sampler.images_per_identity):
         size = size_of[int(sampler.labels[block[0]])]
         times = Counter(block.tolist())
-        # As equally as K allows: none twice where there are K, and none left out where fewer.
+        # As equally often as K allows: with K images or more, none is repeated. With fewer, all
+        # of them are used.
         assert len(times) == min(size, len(block))
         assert max(times.values()) - min(times.values()) <= 1
 
@@ -103,14 +104,14 @@ def test_default_number_of_batches():
     assert len(IdentitySampler(labels, 4, 4, batches_per_epoch=9)) == 9
 
 
-def test_where_permutations_meet_nobody_is_twice_in_a_batch_nor_favoured():
-    """Five identities, three a batch: every second batch or so joins two permutations."""
+def test_nobody_is_twice_in_a_batch_that_joins_two_permutations():
+    """Five identities, three per batch: about every second batch joins two permutations."""
     sampler = IdentitySampler(np.arange(5), 3, 1, batches_per_epoch=50_000)
     batches = np.sort(sampler.order(0), axis=1)
     assert (np.diff(batches, axis=1) > 0).all()
     sets = Counter(map(tuple, batches.tolist()))
     assert len(sets) == 10
-    # A tenth each, give or take five standard deviations of independent draws.
+    # A tenth each, within five standard deviations of independent draws.
     assert max(abs(count - 5000) for count in sets.values()) < 5 * np.sqrt(50_000 * 0.09)
     places = np.array([np.bincount(column, minlength=5) for column in sampler.order(0).T])
     assert abs(places - 10_000).max() < 5 * np.sqrt(50_000 * 0.16)
@@ -128,11 +129,11 @@ def test_exactly_as_many_identities_as_a_batch_holds():
     sampler = IdentitySampler(np.repeat([3, 1, 2], 4), 3, 2, batches_per_epoch=40)
     first = sampler.labels[sampler.order(0)[:, ::2]]
     assert (np.sort(first, axis=1) == [1, 2, 3]).all()
-    # Not always in one order: each replica would meet the same people all the time.
+    # The order varies. Otherwise each replica would see the same people all the time.
     assert len({tuple(row) for row in first.tolist()}) == 6
 
 
-def test_fewer_images_than_asked_for_come_again():
+def test_people_with_few_images_repeat_them():
     labels = np.array([0, 0, 1, 1, 1])
     for batch in IdentitySampler(labels, 2, 7, batches_per_epoch=10).order(0).reshape(-1, 7):
         counts = np.bincount(batch, minlength=5)
@@ -141,7 +142,7 @@ def test_fewer_images_than_asked_for_come_again():
     assert lone[0].count(2) == 3
 
 
-def test_who_has_a_thousand_images_is_drawn_as_often_as_who_has_two():
+def test_people_with_many_images_are_drawn_as_often_as_others():
     labels = np.concatenate([np.zeros(1000, int), np.arange(1, 10).repeat(2)])
     sampler = IdentitySampler(labels, 5, 2)
     drawn = np.bincount(labels[sampler.order(0)].ravel(), minlength=10)
@@ -201,7 +202,7 @@ def test_sampling_needs_neither_keras_nor_tensorflow():
 
 
 @pytest.mark.skipif(keras.backend.backend() != "tensorflow", reason="tf.data")
-def test_with_tf_data_as_the_docstring_says():
+def test_the_docstrings_tf_data_example_runs():
     import tensorflow as tf
 
     labels = np.repeat(np.arange(6), 5)
@@ -236,7 +237,7 @@ def test_real_faces(shared_data):
     people = labels.reshape(8, 4)
     assert (people == people[:, :1]).all()
     assert len(set(people[:, 0].tolist())) == 8
-    # Ten different pictures of each person: no two rows of a block are one file.
+    # Ten different images of each person: no two rows of a block are the same file.
     assert len({image.tobytes() for image in images}) == 32
     for row, index in enumerate(sampler.order(0)[3]):
         assert folder.paths[index].parent.name == folder.identities[labels[row]]
@@ -288,7 +289,7 @@ for devices in (["CPU:0"], ["CPU:0", "CPU:1"]):
 
 @pytest.mark.skipif(keras.backend.backend() != "tensorflow", reason="tf.distribute's replicas")
 def test_two_replicas_share_the_batches_of_one():
-    """In a process of its own, for a device is split before TensorFlow starts."""
+    """Runs in its own process, because a device must be split before TensorFlow starts."""
     (one,), (first, second) = run_python(TRAINING, two_cpus=True)
     labels = np.random.default_rng(0).integers(0, 7, 40)
     sampler = IdentitySampler(labels, 4, 3, seed=2)
@@ -297,5 +298,5 @@ def test_two_replicas_share_the_batches_of_one():
     for rows, whole, left, right in zip(expected, one, first, second, strict=True):
         assert whole == [rows.tolist(), labels[rows].tolist()]
         assert [a + b for a, b in zip(left, right, strict=True)] == whole
-        # Each replica's share holds whole identities.
+        # The part of each replica contains whole identities.
         assert not set(left[1]) & set(right[1])

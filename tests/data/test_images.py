@@ -1,4 +1,4 @@
-"""Reading and checking images, the bad ones above all."""
+"""Reading and checking images, especially bad ones."""
 
 from __future__ import annotations
 
@@ -74,7 +74,7 @@ def test_exif_orientation_is_applied(pixels):
 
 
 def test_other_proportions_are_centred_and_their_border_repeated(pixels):
-    # The size of the ORL database: nothing is resampled.
+    # The size of the ORL database, which needs no resampling.
     narrow = pixels[:, :92]
     result = read_image(encoded(Image.fromarray(narrow)), resize=True)
     np.testing.assert_array_equal(result[:, 10:102], narrow)
@@ -202,7 +202,7 @@ def test_wrong_types_and_ragged_lists():
     [
         (np.full((1, 112, 112, 3), 0.5, np.float32), r"scaled to 0…1: multiply by 255"),
         (np.full((1, 112, 112, 3), -0.5, np.float32), r"normalised already.*\(x \+ 1\) \* 127.5"),
-        (np.full((1, 112, 112, 3), 9000, np.uint16), r"16 bits keep the upper 8"),
+        (np.full((1, 112, 112, 3), 9000, np.uint16), r"16-bit values, keep the upper 8 bits"),
         (np.zeros((1, 3, 112, 112), np.uint8), "move the channels last"),
         (np.zeros((1, 112, 112, 4), np.uint8), "drop the alpha channel"),
         (np.zeros((1, 250, 250, 3), np.uint8), "embed_photos"),
@@ -211,7 +211,7 @@ def test_wrong_types_and_ragged_lists():
         ({}, "images={}"),
     ],
 )
-def test_what_are_no_plain_pixels_is_refused_with_advice(images, advice):
+def test_values_that_are_not_plain_pixels_are_refused_with_advice(images, advice):
     with pytest.raises(ValueError, match=f"`images` must have shape.*{advice}"):
         check_images(images)
 

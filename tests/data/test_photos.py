@@ -1,4 +1,4 @@
-"""Photos in any form and format: the right pixels, or an error that says what to do."""
+"""Photos in any form and format give the right pixels, or an error with advice."""
 
 from __future__ import annotations
 
@@ -58,7 +58,7 @@ def test_anything_else_names_the_argument(wrong):
 
 
 def test_a_single_path_must_be_a_file(tmp_path):
-    with pytest.raises(ValueError, match=r"Received: photos='none\.jpg', which is no file"):
+    with pytest.raises(ValueError, match=r"Received: photos='none\.jpg', which is not a file"):
         list_photos("none.jpg")
     with pytest.raises(ValueError, match="which is a folder"):
         list_photos(tmp_path)
@@ -72,7 +72,7 @@ def test_a_single_path_must_be_a_file(tmp_path):
         (np.full((9, 9, 3), 0.5), "multiply by 255"),
         (np.full((9, 9, 3), -0.5), "normalised already"),
         (np.full((9, 9, 3), np.nan), "NaN"),
-        (np.full((9, 9, 3), 300), "16 bits"),
+        (np.full((9, 9, 3), 300), "16-bit"),
         (np.full((9, 9, 3), -300), "values -300"),
         (np.zeros((9, 9, 3), bool), "type bool"),
         (np.zeros((3, 9, 9), np.uint8), r"np.transpose\(x, \(1, 2, 0\)\)"),
@@ -105,7 +105,7 @@ def test_modes_of_pil_images_and_files_are_alike(pixels):
     for mode, form in (("L", "PNG"), ("RGBA", "PNG"), ("P", "PNG"), ("1", "PNG"), ("CMYK", "TIFF")):
         changed = image.convert(mode)
         np.testing.assert_array_equal(read_photo(encoded(changed, form)), read_photo(changed))
-    # Colours of a CMYK JPEG, which Adobe's programs write inverted, survive.
+    # The colours of a CMYK JPEG are kept, although Adobe's programs write them inverted.
     red = Image.new("RGB", (30, 40), (200, 30, 30)).convert("CMYK")
     assert (
         np.abs(read_photo(encoded(red, "JPEG", quality=95)).mean((0, 1)) - [200, 30, 30]).max() < 8
@@ -135,11 +135,11 @@ def test_heic_and_avif_say_what_to_do(monkeypatch, tmp_path):
         path.write_bytes(struct.pack(">I", 24) + b"ftyp" + brand + bytes(12))
         with pytest.raises(ImageError, match=r"HEIC photo.*pip install 'gfkeras\[heic\]'"):
             read_photo(path)
-    with pytest.raises(ImageError, match="AVIF image, which is not read: convert it"):
+    with pytest.raises(ImageError, match="AVIF image, which is not supported: convert it"):
         read_photo(struct.pack(">I", 24) + b"ftypavif" + bytes(12))
 
 
-# 24×16 pixels: white above red at the left and blue at the right; EXIF turns it by 90°.
+# 24×16 pixels: white above red on the left, blue on the right. EXIF turns the image by 90°.
 _HEIC = base64.b64decode(
     "AAAAHGZ0eXBoZWl4AAAAAG1pZjFoZWl4bWlhZgAAAcltZXRhAAAAAAAAACFoZGxyAAAAAAAAAABwaWN0AAAAAAAAAAAA"
     "AAAAAAAAADRpbG9jAAAAAERAAAIAAQAAAAAB7QABAAAAAAAAAJoAAgAAAAAChwABAAAAAAAAACQAAAA4aWluZgAAAAAA"

@@ -1,4 +1,4 @@
-"""The fast way for ordinary JPEGs: Pillow's pixels, or nothing at all."""
+"""The fast decoder for ordinary JPEGs gives Pillow's pixels, or nothing at all."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ def by_pillow(content: bytes) -> np.ndarray | None:
     try:
         with Image.open(io.BytesIO(content)) as image:
             return np.array(image.convert("RGB"))
-    # Whatever it raises for a damaged file, it does not decode it.
+    # Pillow does not decode a damaged file, whichever exception it raises.
     except Exception:  # noqa: BLE001
         return None
 
@@ -82,7 +82,7 @@ def test_damage_is_never_better_than_with_pillow(data):
         np.testing.assert_array_equal(found, by_pillow(bytes(content)))
 
 
-def test_what_is_left_to_pillow():
+def test_files_left_to_pillow():
     pixels = picture(40, 56, 0, 20)
     plain = jpeg(pixels)
     exif = Image.Exif()
@@ -111,7 +111,7 @@ def test_what_is_left_to_pillow():
 
 
 @pytest.mark.parametrize("side", [0, 60_000])
-def test_a_size_that_is_none(side):
+def test_impossible_sizes(side):
     content = bytearray(jpeg(picture(40, 56, 0, 20)))
     frame = content.index(b"\xff\xc0")
     content[frame + 5 : frame + 7] = side.to_bytes(2)

@@ -1,4 +1,4 @@
-"""The procedural faces: repeatable, aligned, diverse, hard to tell apart but learnable."""
+"""Synthetic faces: repeatable, aligned, diverse, hard to tell apart but learnable."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ def population() -> tuple[np.ndarray, np.ndarray]:
 
 
 def area_under_curve(scores: np.ndarray, same: np.ndarray) -> float:
-    """The probability that a genuine pair scores above an impostor pair, by ranks."""
+    """Returns the probability that a genuine pair scores above an impostor pair, by ranks."""
     ranks = scores.argsort().argsort() + 1.0
     genuine = int(same.sum())
     above = ranks[same].sum() - genuine * (genuine + 1) / 2
@@ -54,16 +54,16 @@ def test_no_face_is_blank_and_exposure_stays_in_range(population):
     means = images.mean(axis=(1, 2, 3))
     assert means.min() > 12
     assert means.max() < 240
-    # Red leads in skin of every colour under white light, on average.
+    # On average, red is strongest in skin of every colour under white light.
     skin = images[:, 60:84, 44:68].mean(axis=(0, 1, 2))
     assert skin[0] > skin[1] > skin[2]
 
 
-def test_same_numbers_give_the_same_picture():
+def test_same_numbers_give_the_same_image():
     assert np.array_equal(render_face(5, 2, seed=9), render_face(5, 2, seed=9))
 
 
-def test_picture_does_not_depend_on_what_was_drawn_before():
+def test_an_image_does_not_depend_on_earlier_images():
     images, _ = synthetic_faces(2, 2, seed=4, first_identity=11)
     assert np.array_equal(images[3], render_face(12, 1, seed=4))
     assert np.array_equal(images[0], render_face(11, 0, seed=4))
@@ -76,13 +76,13 @@ def test_global_random_state_is_left_alone():
 
 
 @pytest.mark.parametrize("other", [(6, 2, 9), (5, 3, 9), (5, 2, 10)])
-def test_another_identity_variation_or_seed_is_another_picture(other):
+def test_another_identity_variation_or_seed_is_another_image(other):
     picture = render_face(5, 2, seed=9).astype(int)
     assert np.abs(picture - render_face(*other)).mean() > 4
 
 
 def test_variation_zero_does_not_repeat_the_numbers_of_the_identity(monkeypatch):
-    # SeedSequence pads with zeros: [seed, identity] and [seed, identity, 0] are one stream.
+    # SeedSequence pads with zeros, so [seed, identity] and [seed, identity, 0] are one stream.
     firsts = []
 
     def spy(person, rng, strength):
@@ -96,20 +96,20 @@ def test_variation_zero_does_not_repeat_the_numbers_of_the_identity(monkeypatch)
     assert len({person, *firsts}) == 3
 
 
-def test_eyes_and_mouth_lie_on_the_template(population):
+def test_eyes_and_mouth_are_on_the_template(population):
     images, _ = population
     grey = images.mean(axis=(0, 3))
-    # The mean face is darker at the eyes than on the cheeks below and between the eyes.
+    # The mean face is darker at the eyes than on the cheeks and between the eyes.
     for x in (38, 74):
         eye = grey[49:54, x - 4 : x + 5].mean()
         assert eye < grey[60:66, x - 4 : x + 5].mean() - 8
         assert eye < grey[49:54, 54:59].mean() - 8
-    # The line of the mouth is redder than the skin over the lips.
+    # The line of the mouth is redder than the skin above the lips.
     redness = images[..., 0].mean(0) - images[..., 1].mean(0)
     assert redness[90:97, 50:63].mean() > redness[80:84, 50:63].mean() + 3
 
 
-def test_five_points_fall_near_the_template_whatever_the_pose():
+def test_five_points_are_near_the_template_in_any_pose():
     rng = np.random.default_rng(0)
     errors = []
     for number in range(80):
@@ -149,7 +149,7 @@ def test_raw_pixels_tell_people_apart_poorly(population):
 
 
 def test_identity_can_be_learnt_by_a_linear_map():
-    """Fisher's discriminants of other people separate new ones far better than pixels do."""
+    """Fisher's discriminants of other people separate new people far better than pixels do."""
     known, shots = 80, 4
     images, labels = synthetic_faces(known + 25, shots, seed=8)
     small = [cv2.resize(image, (12, 12), interpolation=cv2.INTER_AREA) for image in images]
@@ -168,7 +168,7 @@ def test_identity_can_be_learnt_by_a_linear_map():
     assert area_under_curve(*pair_scores(embedded, labels[known * shots :])) > 0.92
 
 
-def test_folder_has_one_subfolder_per_person_and_lossless_pictures(tmp_path):
+def test_folder_has_one_subfolder_per_person_and_lossless_images(tmp_path):
     root = write_synthetic_folder(tmp_path / "faces", 2, 3, seed=6, first_identity=4)
     names = sorted(path.relative_to(root).as_posix() for path in root.rglob("*.*"))
     assert names == [f"id_0000{i}/000{j}.png" for i in (4, 5) for j in range(3)]
@@ -202,7 +202,7 @@ def test_interrupted_folder_is_finished_and_existing_files_are_kept(tmp_path):
 )
 def test_wrong_argument_of_render_face_is_named(name, value):
     arguments = {"identity": 0, "variation": 0, name: value}
-    with pytest.raises(ValueError, match=rf"`{name}` expected an integer >= .* Received: {name}="):
+    with pytest.raises(ValueError, match=rf"`{name}` must be an integer >= .* Received: {name}="):
         render_face(**arguments)
 
 
@@ -210,16 +210,16 @@ def test_wrong_argument_of_render_face_is_named(name, value):
 @pytest.mark.parametrize("value", [0, 2.0])
 def test_wrong_counts_are_named_and_nothing_is_written(name, value, tmp_path):
     counts = {"num_identities": 1, "images_per_identity": 1, name: value}
-    with pytest.raises(ValueError, match=f"`{name}` expected"):
+    with pytest.raises(ValueError, match=f"`{name}` must be an integer"):
         synthetic_faces(**counts)
-    with pytest.raises(ValueError, match=f"`{name}` expected"):
+    with pytest.raises(ValueError, match=f"`{name}` must be an integer"):
         write_synthetic_folder(tmp_path / "faces", **counts)
     assert not (tmp_path / "faces").exists()
-    with pytest.raises(ValueError, match="`first_identity` expected"):
+    with pytest.raises(ValueError, match="`first_identity` must be an integer"):
         synthetic_faces(1, 1, first_identity=-1)
 
 
-def test_strength_scales_what_hides_a_person():
+def test_strength_scales_the_differences_between_images():
     def spread(strength):
         faces = np.stack([render_face(3, v, seed=1, strength=strength) for v in range(8)])
         return faces[:, 40:95, 35:78].astype(float).std(axis=0).mean()
@@ -233,5 +233,5 @@ def test_strength_scales_what_hides_a_person():
 
 @pytest.mark.parametrize("strength", [-0.1, 1.5, "strong", True])
 def test_wrong_strength_is_named(strength):
-    with pytest.raises(ValueError, match=r"`strength` expected a number within \[0, 1\]"):
+    with pytest.raises(ValueError, match=r"`strength` must be a number within \[0, 1\]"):
         render_face(0, 0, strength=strength)

@@ -1,4 +1,4 @@
-"""Lists as people's editors and spreadsheets save them: one reader for all."""
+"""Lists as editors and spreadsheets save them, read by one shared reader."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ def write(folder, text: str, encoding: str = "plain", name: str = "list.txt"):
 
 @pytest.fixture
 def root(tmp_path):
-    """Three people with two photos each; one name has a blank, another an accent."""
+    """Writes three people with two photos each. One name has a blank, another an accent."""
     for person in ("Ann Lee", "Bo", "Zoë"):
         for number in (1, 2):
             path = tmp_path / "faces" / person / f"{person}_{number:04d}.png"
@@ -88,7 +88,7 @@ def test_every_reader_takes_every_encoding(root, tmp_path, encoding):
         (b"\xff\xfeo", "line 1: expected UTF-8 or UTF-16"),
     ],
 )
-def test_what_is_no_text_is_named_with_its_line(tmp_path, content, words):
+def test_binary_data_are_named_with_their_line(tmp_path, content, words):
     path = tmp_path / "list.txt"
     path.write_bytes(content)
     for read in (lambda p: list(lines(p)), read_names, lambda p: read_pairs(p, tmp_path)):
@@ -97,7 +97,7 @@ def test_what_is_no_text_is_named_with_its_line(tmp_path, content, words):
 
 
 def test_a_line_ends_where_editors_end_it(tmp_path):
-    # Python's own splitlines would make five names of these two.
+    # Python's own splitlines would find five names in these two.
     path = write(tmp_path, "a\x0bb\x1cc\x85d\nno comment #1\n#1\n# comment\n#\n## more\n")
     assert [text for _, text in lines(path)] == ["a\x0bb\x1cc\x85d", "no comment #1", "#1"]
 
@@ -137,7 +137,7 @@ def test_blanks_in_names_of_pairs(root, tmp_path, line, same, first):
 
 
 @pytest.mark.parametrize("line", ["Ann 2 1 Bo 3", "Ann 1 2 3 4", "1 Ann 1 Bo"])
-def test_blanks_in_names_that_are_not_sure_are_refused(root, tmp_path, line):
+def test_ambiguous_blanks_in_names_are_refused(root, tmp_path, line):
     with pytest.raises(ValueError, match="line 3: expected an impostor pair"):
         read_pairs(write(tmp_path, f"1\nBo 1 2\n{line}\n"), root)
 
@@ -155,7 +155,7 @@ def test_labels_are_never_rounded(tmp_path):
         listed = write(tmp_path, f"0\t1\ta.png\n1\t{text}\tb.png\n", name="train.lst")
         with pytest.raises(ValueError, match=r"train\.lst, line 2: expected a label .*Received"):
             list(MXNetListSource(listed).items())
-    # A person may be called as a number is; what stands under `name` is a name.
+    # A person's name can look like a number. The column `name` is always a name.
     table = write(tmp_path, "path,name\na.png,Nan\nb.png,1.5\n", name="list.csv")
     assert [item.identity for item in ImageListSource(table).items()] == ["Nan", "1.5"]
 
@@ -169,7 +169,7 @@ def test_labels_of_records_are_never_rounded(tmp_path):
     items = list(MXNetRecordsSource(tmp_path).items())
     assert [item.identity for item in items if isinstance(item, Item)] == ["1", "2"]
     reasons = [item.reason for item in items if isinstance(item, Refused)]
-    assert reasons[0] == "a label that is no whole number of 0 or more (1.5)"
+    assert reasons[0] == "a label that is not a whole number of at least 0 (1.5)"
     assert len(reasons) == 4
 
 
@@ -202,7 +202,7 @@ def test_image_lists_keep_every_name(tmp_path):
     path = tmp_path / "list.txt"
     write_image_list(path, images.items())
     assert read_image_list(path) == {**images, " b.png ": " c"}
-    with pytest.raises(ValueError, match="without tabs and line feeds"):
+    with pytest.raises(ValueError, match="without tabs and line breaks"):
         write_image_list(path, [("a\n.png", "a")])
 
 

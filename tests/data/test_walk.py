@@ -1,4 +1,4 @@
-"""The walk over folders of photos: what is taken, and the reason for everything else."""
+"""The walk over folders of photos: the photos, and the reason for everything else."""
 
 from __future__ import annotations
 
@@ -41,13 +41,13 @@ def encoded(format_: str, tmp_path, mode: str = "RGB") -> bytes:
 
 
 def below(root):
-    """Names of photos below a folder, and reasons by name."""
+    """Returns the names of photos below a folder, and reasons by name."""
     found = photos_below(root)
     names = [path.relative_to(root).as_posix() for path in found.photos]
     return names, {path.relative_to(root).as_posix(): reason for path, reason in found.left_out}
 
 
-def test_hidden_files_and_leftovers_of_systems_are_nobodys_photos(tmp_path):
+def test_hidden_files_and_leftovers_of_systems_are_not_photos(tmp_path):
     write(tmp_path / "p1" / "1.jpg")
     for name in (
         ".thumbnails/x.jpg", "@eaDir/1.jpg/x.jpg", "__MACOSX/p1/x.jpg", "p1/.cache/x.jpg",
@@ -60,15 +60,15 @@ def test_hidden_files_and_leftovers_of_systems_are_nobodys_photos(tmp_path):
     assert names == ["p1/1.jpg"]
     assert set(reasons.values()) == {REASONS["hidden"], REASONS["system"]}
     assert reasons["p1/._1.jpg"] == REASONS["hidden"]
-    # A folder is listed once, not with all that is in it.
+    # The folder is listed once, without its contents.
     assert reasons["@eaDir"] == REASONS["system"]
     assert len(reasons) == 15
     assert list(people_in(tmp_path).folders) == ["p1"]
     assert FaceFolder(tmp_path).identities == ["p1"]
     assert len(FaceFolder(tmp_path)) == 1
-    # As a shell's photos/* gives them.
+    # A shell's photos/* gives such a list.
     assert photos_of([tmp_path / "@eaDir", tmp_path / "p1"]).photos == [tmp_path / "p1" / "1.jpg"]
-    # Whoever names a folder means it.
+    # A folder that the user names is always searched.
     assert len(photos_of(tmp_path / ".thumbnails").photos) == 1
 
 
@@ -143,12 +143,12 @@ def test_links_are_followed_once(tmp_path):
         ("a", "p1/loop", "p3/back"), REASONS["repeated"]
     )
     assert reasons["gone"] == "a link to nothing"
-    assert reasons["up"] == reasons["p2/up"] == "a link to a folder that this one lies in"
+    assert reasons["up"] == reasons["p2/up"] == "a link to a folder that contains it"
     assert reasons["self"] in (
         "a link to nothing",
         "cannot be read (Too many levels of symbolic links)",
     )
-    # As a shell's root/* gives them.
+    # A shell's root/* gives such a list.
     found = photos_of(sorted(root.iterdir()))
     assert [path.relative_to(root).as_posix() for path in found.photos if path.exists()] == names
     assert len(photos_of([root / "p1", root, str(root / "p2")]).photos) == 4
@@ -217,7 +217,7 @@ def test_one_name_in_two_forms_of_unicode(tmp_path):
     folder = FaceFolder(tmp_path, tmp_path / "names.txt")
     assert folder.identities == [NFC]
     assert folder.paths == [tmp_path / NFD / "1.jpg"]
-    # Lists and folders may be of different machines.
+    # Lists and folders can come from different machines.
     assert len(FaceFolder(tmp_path, images={f"{NFC}/1.jpg": NFD})) == 1
     write(tmp_path / NFC / "2.jpg")
     people = people_in(tmp_path)
@@ -227,7 +227,7 @@ def test_one_name_in_two_forms_of_unicode(tmp_path):
     assert [item.kind for item in refused] == ["loose", "same-name"]
 
 
-def test_names_that_are_no_utf8(tmp_path):
+def test_names_that_are_not_utf8(tmp_path):
     try:
         write(tmp_path / os.fsdecode(b"p3\xe9") / os.fsdecode(b"\xff.jpg"))
     except OSError:

@@ -1,13 +1,13 @@
-"""Fuzzes the readers of files that users are sent: damaged copies of good files, again and again.
+"""Fuzzes the readers of files that users receive, with damaged copies of good files.
 
     .venv/bin/python tests/fuzzing/fuzz_readers.py [--minutes 10] [--corpus build/fuzzing] [READER…]
 
 Each reader gets that many minutes of processor time.
 
-A reader may raise ValueError or OSError, which the command line prints in a line. Anything else
+A reader may raise ValueError or OSError, which the command line prints as one line. Anything else
 counts as a crash: another exception, a signal, more than 1 GiB of memory, more than 20 seconds.
-Inputs whose message is new are kept as seeds, and a later run goes on from them; inputs that crash
-are kept under CORPUS/READER/crashes. Prints a table in Markdown. Linux only.
+Inputs with a new message are kept as seeds, from which a later run continues. Inputs that crash a
+reader are kept under CORPUS/READER/crashes. Prints a table in Markdown. Linux only.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ _TOKENS = (
 
 
 def mutated(data: bytes, others: list[bytes], rng: np.random.Generator) -> bytes:
-    """A damaged copy; inside of a zip archive mostly a member is damaged, and put back whole."""
+    """Returns a damaged copy. In a zip archive, mostly one member is damaged and put back."""
     if data[:2] == b"PK" and rng.random() < 0.6:
         try:
             with zipfile.ZipFile(io.BytesIO(data)) as archive:
@@ -52,7 +52,7 @@ def mutated(data: bytes, others: list[bytes], rng: np.random.Generator) -> bytes
                 for name, content in members.items():
                     archive.writestr(name, content)
             return written.getvalue()
-        except Exception:  # noqa: BLE001  # a seed that is damaged already
+        except Exception:  # noqa: BLE001  # a seed that is already damaged
             pass
     return _damaged(data, others, rng)
 
@@ -62,7 +62,7 @@ def _damaged(data: bytes, others: list[bytes], rng: np.random.Generator) -> byte
     for _ in range(int(rng.integers(1, 5))):
         if not out:
             break
-        # Headers are where it hurts.
+        # Damage to headers finds the most errors.
         end = len(out) if rng.random() < 0.5 else min(len(out), 512)
         at, kind = int(rng.integers(end)), rng.integers(8)
         if kind == 0:
@@ -91,8 +91,8 @@ def _damaged(data: bytes, others: list[bytes], rng: np.random.Generator) -> byte
 def run(
     reader: Reader, read: Read, path: Path, seeds: list[bytes], first: int, report: Any
 ) -> None:
-    """The child: some executions in a row, each told to the parent before and after."""
-    # What is imported or compiled late is not what a file takes.
+    """Runs some executions in the child process, and reports each before and after."""
+    # Load everything first, so that late imports and compilation do not count as the file's time.
     path.write_bytes(seeds[-1])
     with contextlib.suppress(Exception):
         read(path)
@@ -121,9 +121,9 @@ def run(
 
 
 def fuzz(name: str, reader: Reader, folder: Path, seconds: float) -> dict[str, Any]:
-    """Runs one reader for so much processor time, from where the last run ended.
+    """Runs one reader, continuing from the last run, and returns its totals.
 
-    Time on the clock would say little on a machine that does other work too. Returns the totals.
+    `seconds` are processor time, because other programs can take most of the wall time.
     """
     for each in ("seeds", "crashes", "work"):
         (folder / each).mkdir(parents=True, exist_ok=True)
@@ -164,7 +164,7 @@ def fuzz(name: str, reader: Reader, folder: Path, seconds: float) -> dict[str, A
         _, status = os.waitpid(pid, 0)
         code = os.waitstatus_to_exitcode(status)
         if said == "" and code < 0:
-            # The one that was at work when it ended.
+            # The execution that was running when the child ended.
             number = state["executions"]
             _note(folder, state, seeds, number, True, f"signal {signal.Signals(-code).name}")
             state["executions"] += 1

@@ -1,4 +1,4 @@
-"""What `fuzz_readers.py` runs: for each reader good files, and how a file is read."""
+"""Good files and the function that reads them, for each reader in `fuzz_readers.py`."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ Read = Callable[[Path], Any]
 
 @dataclasses.dataclass(frozen=True)
 class Reader:
-    """A file's name, good contents (made in a folder), and what returns the function to fuzz."""
+    """A file name, good contents (made in a folder), and a factory of the function to fuzz."""
 
     file: str
     seeds: Callable[[Path], Iterable[bytes]]

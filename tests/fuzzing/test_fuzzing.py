@@ -1,4 +1,4 @@
-"""The fuzzer finds what it is for, and some seconds of it find nothing in the quick readers."""
+"""The fuzzer finds known crashes, and a few seconds find none in the fast readers."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ FOLDER = Path(__file__).parent
 
 @pytest.fixture(scope="module")
 def fuzzer():
-    # Run as a program it finds its seeds beside it.
+    # The fuzzer is a program that finds `seeds.py` next to itself.
     sys.path.insert(0, str(FOLDER))
     try:
         spec = importlib.util.spec_from_file_location("fuzz_readers", FOLDER / "fuzz_readers.py")

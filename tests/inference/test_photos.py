@@ -83,7 +83,7 @@ def test_wrong_arguments(embedder, detector):
         (None, "photos=None"),
         (5, "photos=5"),
         ({"a.jpg": 1}, "photos={'a.jpg': 1}"),
-        ("no.jpg", "photos='no.jpg', which is no file"),
+        ("no.jpg", "photos='no.jpg', which is not a file"),
         ([None], r"photos\[0\]=None"),
         ([np.zeros((120, 160), np.uint8)], r"photos\[0\] of shape \(120, 160\); for a grey"),
         (np.zeros((3, 120, 160), np.uint8), "move the channels last"),

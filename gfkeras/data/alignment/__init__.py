@@ -1,4 +1,4 @@
-"""Detection of faces in photos, and their alignment by five points."""
+"""Face detection in photos, and alignment by five landmarks."""
 
 from gfkeras.data.alignment.align import (
     ARCFACE_TEMPLATE,

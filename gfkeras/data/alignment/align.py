@@ -1,4 +1,4 @@
-"""Alignment: the template's five points and the similarity transform onto them."""
+"""Face alignment: the five-point template and the similarity transform onto it."""
 
 from __future__ import annotations
 
@@ -10,40 +10,43 @@ import numpy as np
 
 from gfkeras.errors import positive_int
 
+# No photo has this many pixels a side, and the squares of larger numbers could overflow.
 _LARGEST = 1e9
 
 FaceSize = int | tuple[int, int] | Sequence[int]
-# Left eye, right eye, tip of the nose, left and right corner of the mouth, left and right as
-# seen in the image: the points that ArcFace and nearly every network since was trained with.
+# Left eye, right eye, tip of the nose, left and right corner of the mouth. Left and right are
+# meant as seen in the image. ArcFace and nearly every later network was trained with these points.
 ARCFACE_TEMPLATE = np.array(
     [38.2946, 51.6963, 73.5318, 51.5014, 56.0252, 71.7366, 41.5493, 92.3655, 70.7299, 92.2041]
 ).reshape(5, 2)
 ARCFACE_TEMPLATE.flags.writeable = False
 _TEMPLATE_SIZE = 112
-# Beyond the outermost pixel that bilinear sampling reads, so that cutting changes nothing.
+# Pixels kept around the needed part of a photo. Bilinear sampling reads at most one pixel further
+# than the result's edge, so cutting the photo does not change the result.
 _MARGIN = 3
 
 
 def similarity_transform(landmarks: Any, template: Any) -> np.ndarray:
-    """The least-squares similarity (rotation, scale, shift; no reflection) of points to points.
+    """Returns the least-squares similarity transform from points to template points.
 
-    Umeyama's estimate, which in two dimensions has a closed form. With points p and template points
-    q, both less their means, and the complex numbers z = p_x + i·p_y, w = q_x + i·q_y:
+    The transform rotates, scales and shifts. It does not reflect. In two dimensions Umeyama's
+    estimate has a closed form. Subtract the mean from the points p and from the template points q,
+    and write them as complex numbers z = p_x + i·p_y and w = q_x + i·q_y. Then
 
         s·exp(iθ) = Σ conj(z)·w / Σ |z|²
 
-    minimises Σ |s·exp(iθ)·z − w|². All is done in float64.
+    minimises Σ |s·exp(iθ)·z − w|². The computation uses float64.
 
     Args:
-        landmarks: (..., N, 2) points (x, y) of one face, or of many at once; N ≥ 2.
-        template: (N, 2) where they should come to lie.
+        landmarks: (..., N, 2) points (x, y) of one or many faces, with N ≥ 2.
+        template: (N, 2) target points.
 
     Returns:
-        (..., 2, 3) matrices M: M[:, :2] @ point + M[:, 2] lies close to its template point.
+        (..., 2, 3) matrices M. M[:, :2] @ point + M[:, 2] is close to the target point.
 
     Raises:
-        ValueError: for other shapes, NaN or infinite values, and landmarks that do not fix a
-            transform, such as five times the same point.
+        ValueError: for other shapes, for NaN or infinite values, and for landmarks that do not
+            determine a transform, such as the same point five times.
     """
     source = np.asarray(landmarks, np.float64)
     target = np.asarray(template, np.float64)
@@ -56,17 +59,17 @@ def similarity_transform(landmarks: Any, template: Any) -> np.ndarray:
             f"`landmarks` must have shape (..., {len(target)}, 2), {len(target)} points (x, y). "
             f"Received: landmarks of shape {source.shape}"
         )
-    # Larger numbers are no pixels, and their squares would overflow.
+    # `not (… < …)` also catches NaN.
     if not (np.abs(source) < _LARGEST).all():
         raise ValueError(
             "`landmarks` must be finite numbers of pixels. "
-            "Received: landmarks with NaN, infinite or enormous values"
+            "Received: landmarks with NaN, infinite or very large values"
         )
     source_mean = source.mean(axis=-2)
     target_mean = target.mean(axis=0)
     z, w = source - source_mean[..., None, :], target - target_mean
     spread = np.square(z).sum(axis=(-2, -1))
-    # Of rounding's size next to the coordinates themselves, it is no spread at all.
+    # A spread no larger than the rounding error of the coordinates means that all points coincide.
     least = 1e-20 * np.square(source).sum(axis=(-2, -1)) + 1e-12
     real = (z * w).sum(axis=(-2, -1))
     imaginary = (z[..., 0] * w[:, 1] - z[..., 1] * w[:, 0]).sum(axis=-1)
@@ -88,7 +91,7 @@ def similarity_transform(landmarks: Any, template: Any) -> np.ndarray:
 
 
 def face_size(size: FaceSize) -> tuple[int, int]:
-    """Height and width, each at least 1, from one number or two."""
+    """Returns height and width, each at least 1, from one number or two."""
     if isinstance(size, str) or not isinstance(size, Sequence):
         size = (size, size)
     if len(size) != 2:
@@ -99,11 +102,12 @@ def face_size(size: FaceSize) -> tuple[int, int]:
 
 
 def face_template(size: FaceSize = _TEMPLATE_SIZE) -> np.ndarray:
-    """The five points (x, y) of the standard template, as a (5, 2) float64 array.
+    """Returns the five points (x, y) of the standard template, as a (5, 2) float64 array.
 
-    At 112×112 they are ArcFace's. At 112×96 (height 112, width 96, as CosFace and SphereFace use
-    it) eight columns are gone on either side, so x is less by 8. Any other `size` (height and
-    width, or one number for both) scales by its height and keeps the face in the middle.
+    At 112×112 these are ArcFace's points. CosFace and SphereFace use 112×96 (height 112, width 96):
+    the same face with eight columns less on either side, so each x is smaller by 8. Any other
+    `size` (height and width, or one number for both) scales the points by its height and keeps the
+    face in the middle.
     """
     height, width = face_size(size)
     scale = height / _TEMPLATE_SIZE
@@ -113,24 +117,24 @@ def face_template(size: FaceSize = _TEMPLATE_SIZE) -> np.ndarray:
 
 
 def align_face(image: Any, landmarks: Any, size: FaceSize = 112) -> np.ndarray:
-    """The face of a photo, turned, scaled and shifted onto the standard template.
+    """Returns the face of a photo, rotated, scaled and shifted onto the standard template.
 
-    Sampling is bilinear. A face that shrinks to half or less is averaged over blocks of pixels
-    first: bilinear sampling alone would skip pixels and leave jagged edges. Pixels outside of the
-    photo become black.
+    Sampling is bilinear. If the face shrinks to half its size or less, blocks of pixels are
+    averaged first, because bilinear sampling alone would skip pixels and leave jagged edges. Pixels
+    outside the photo become black.
 
     Args:
         image: (H, W, 3) uint8 photo.
         landmarks: (5, 2) points (x, y) in pixels of the photo: left eye, right eye, tip of the
             nose, left and right corner of the mouth, as seen in the image.
-        size: height and width of the result, or one number for both; (112, 96) is CosFace's format.
+        size: height and width of the result, or one number for both. CosFace uses (112, 96).
 
     Returns:
         (height, width, 3) uint8, channels in the photo's order.
 
     Raises:
-        ValueError: for another shape or type, landmarks that are not finite or all the same, or a
-            face that lies wholly outside of the photo.
+        ValueError: for another shape or type, for landmarks that are not finite or are all the
+            same, and for a face that is completely outside the photo.
 
     Example:
         face = align_face(read_photo("photo.jpg"), landmarks)
@@ -149,14 +153,15 @@ def align_face(image: Any, landmarks: Any, size: FaceSize = 112) -> np.ndarray:
     left, top, right, bottom = _needed(matrix, height, width, photo.shape, block)
     if left >= right or top >= bottom:
         raise ValueError(
-            f"`landmarks` must lie in the photo of {photo.shape[1]}×{photo.shape[0]} pixels. "
+            f"`landmarks` must be inside the photo of {photo.shape[1]}×{photo.shape[0]} pixels. "
             f"Received: landmarks={points.tolist()}"
         )
-    # Also because OpenCV warps nothing with a side of 32,768 pixels or more.
+    # Cutting saves time, and OpenCV cannot warp an image with a side of 32,768 pixels or more.
     photo = photo[top:bottom, left:right]
     points = points - [left, top]
     if block > 1:
         photo = _averaged(photo, block)
+        # Pixel centres are at whole numbers, so block centres are half a pixel off.
         points = (points + 0.5) / block - 0.5
     matrix = similarity_transform(points, template)
     return cv2.warpAffine(
@@ -165,7 +170,7 @@ def align_face(image: Any, landmarks: Any, size: FaceSize = 112) -> np.ndarray:
 
 
 def check_photo(image: Any) -> np.ndarray:
-    """Returns a photo as an array; ValueError for anything but (H, W, 3) uint8 with a pixel."""
+    """Returns a photo as an array. Raises ValueError unless it is (H, W, 3) uint8 and not empty."""
     photo = np.asarray(image)
     if photo.ndim != 3 or photo.shape[2] != 3 or photo.dtype != np.uint8 or not photo.size:
         raise ValueError(
@@ -178,11 +183,12 @@ def check_photo(image: Any) -> np.ndarray:
 def _needed(
     matrix: np.ndarray, height: int, width: int, shape: tuple[int, ...], block: int
 ) -> tuple[int, int, int, int]:
-    """Left, top, right and bottom of the part of the photo that the result is made of."""
+    """Returns left, top, right and bottom of the part of the photo that the result depends on."""
     corners = np.array([[0, 0], [width, 0], [0, height], [width, height]], np.float64) - 0.5
     # The inverse of M x + t is M⁻¹(y - t).
     found = np.linalg.solve(matrix[:, :2], (corners - matrix[:, 2]).T).T
-    # Whole blocks from the photo's own corner on: the same blocks whatever the cut.
+    # Whole blocks, counted from the photo's corner: averaging then gives the same blocks as it
+    # would in the uncut photo.
     low = np.floor((found.min(axis=0) - _MARGIN * block) / block) * block
     high = np.ceil((found.max(axis=0) + _MARGIN * block) / block) * block
     limits = [shape[1], shape[0]]
@@ -192,7 +198,10 @@ def _needed(
 
 
 def _averaged(photo: np.ndarray, block: int) -> np.ndarray:
-    """The mean of each block of block×block pixels; the last ones repeat the photo's edge."""
+    """Returns the mean of each block of block×block pixels.
+
+    The photo's edge is repeated to fill the last blocks.
+    """
     height, width = photo.shape[:2]
     below, beside = -height % block, -width % block
     if below or beside:

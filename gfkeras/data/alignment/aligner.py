@@ -20,9 +20,9 @@ from gfkeras.data.photos import Photo, photo_name, read_photo
 from gfkeras.errors import ImageError, one_of
 
 CHOICES = ("largest", "central", "all")
-# Pixels between the eyes; docs/data.md has what faces with fewer are worth.
+# Pixels between the eyes. docs/data.md has the accuracy that was measured for smaller faces.
 MIN_EYE_DISTANCE = 14.0
-# Texture scores up to this; faces of LFW score at least 0.88, with few pixels at least 0.7.
+# Texture can score up to this value. Faces of LFW score at least 0.88, small ones at least 0.7.
 _DOUBTFUL_SCORE = 0.7
 _TEMPLATE_EYES = float(np.linalg.norm(ARCFACE_TEMPLATE[1] - ARCFACE_TEMPLATE[0]))
 
@@ -34,11 +34,11 @@ class AlignedFace:
     Attributes:
         image: (height, width, 3) uint8, RGB.
         landmarks: (5, 2) float32 points (x, y) in pixels of the photo.
-        box: (4,) float32 x, y, width and height in the photo; None for known landmarks.
-        score: how sure the detector was, 0…1; None for known landmarks.
-        faces: how many faces the photo has, this one included; 1 for known landmarks.
-        rotated: by how many degrees the photo must be turned clockwise to stand upright; 0 for
-            known landmarks.
+        box: (4,) float32 x, y, width and height in the photo, or None if the landmarks were given.
+        score: how sure the detector is, 0…1, or None if the landmarks were given.
+        faces: number of faces in the photo, including this one. 1 if the landmarks were given.
+        rotated: degrees by which the photo must be turned clockwise to be upright. 0 if the
+            landmarks were given.
     """
 
     image: np.ndarray
@@ -50,10 +50,12 @@ class AlignedFace:
 
     @property
     def eye_distance(self) -> float:
-        """Pixels of the photo between the eyes, as of a face seen from the front.
+        """Distance between the eyes in pixels of the photo, for a face seen from the front.
 
-        It follows from the scale of the alignment, so that a profile is not taken for a small face.
+        It is computed from the scale of the alignment. A profile, whose eyes are close together in
+        the image, is therefore not mistaken for a small face.
         """
+        # The first row of the matrix is (s·cos θ, −s·sin θ, shift), so hypot(a, b) is the scale s.
         (a, b, _), _ = similarity_transform(self.landmarks, ARCFACE_TEMPLATE)
         return float(_TEMPLATE_EYES / np.hypot(a, b))
 
@@ -64,34 +66,34 @@ class AlignedFace:
 
     @property
     def problem(self) -> str | None:
-        """Why a similarity of this face can mislead, in words; None where nothing is known."""
+        """Why a similarity of this face may be wrong, in words, or None if no reason is known."""
         if self.too_small:
             return (
-                f"the face is too small, {self.eye_distance:.0f} pixels between the eyes of at "
-                f"least {MIN_EYE_DISTANCE:.0f}"
+                f"the face is too small, with {self.eye_distance:.0f} pixels between the eyes "
+                f"instead of at least {MIN_EYE_DISTANCE:.0f}"
             )
         if self.score is not None and self.score < _DOUBTFUL_SCORE:
-            return f"this is perhaps not a face, the detector is unsure ({self.score:.2f})"
+            return f"this may not be a face, because the detector is unsure ({self.score:.2f})"
         return None
 
 
 class NoFaceError(ImageError):
-    """A photo that can be read but in which no face was found.
+    """Raised for a readable photo without a face.
 
-    Code that handles an `ImageError`, such as `Embedder.embed_files`, lists such a photo with the
-    unreadable ones. Nothing is ever cut out of the middle instead.
+    Code that handles `ImageError`, such as `Embedder.embed_files`, lists such a photo with the
+    unreadable ones. The middle of the photo is never used instead.
     """
 
 
 def choose_faces(detections: Detections, choose: str = "largest") -> np.ndarray:
-    """Indices of the faces that are meant: int64, the surest first.
+    """Returns the indices of the chosen faces, int64, the surest first.
 
     Args:
-        detections: of one photo.
-        choose: "largest", the box with the greatest area: right for most photos, where bystanders
-            are further away. "central", the box whose middle is nearest to the photo's: right for
-            data sets whose photos were cut around the person named, such as LFW. "all", every
-            face. Of equals the surest is taken.
+        detections: the faces of one photo.
+        choose: "largest" is the box with the largest area. It is right for most photos, in which
+            bystanders are further away. "central" is the box whose middle is nearest to the middle
+            of the photo. It is right for data sets whose photos were cut around the named person,
+            such as LFW. "all" is every face. If several faces are equal, the surest is chosen.
     """
     one_of("choose", choose, CHOICES)
     if choose == "all" or not len(detections):
@@ -107,14 +109,14 @@ def choose_faces(detections: Detections, choose: str = "largest") -> np.ndarray:
 class FaceAligner:
     """Finds the faces of photos and aligns them as the models need them.
 
-    Can be pickled, and used by several threads, as `FaceDetector`.
+    An aligner can be pickled, and several threads can use it, as with `FaceDetector`.
 
     Args:
-        detector: finds the faces; a `FaceDetector()` by default, made for the first photo without
-            known landmarks, so that photos that all have them need no detector's file.
-        choose: "largest" (default: right for most photos), "central" (for photos cut around the
-            person named; with it all 807 raw photos of LFW's first fold give the published aligned
-            faces, with "largest" 806 do), or "all".
+        detector: finds the faces. By default a `FaceDetector()` is created for the first photo
+            whose landmarks are not given. If you always give landmarks, no detector file is needed.
+        choose: "largest" (default, right for most photos), "central" (for photos cut around the
+            named person) or "all". For all 807 raw photos in LFW's first fold, "central" gives the
+            published aligned faces. "largest" does so for 806.
         size: height and width of the aligned faces, or one number for both. (112, 96) is the format
             of CosFace and SphereFace.
 
@@ -134,18 +136,18 @@ class FaceAligner:
         self.size = face_size(size)
 
     def __call__(self, photo: Photo, landmarks: Any = None) -> np.ndarray:
-        """The image of `face`, (height, width, 3) uint8 RGB, in place of `read_image`."""
+        """Returns the image of `face`, (height, width, 3) uint8 RGB, as `read_image` does."""
         return self.face(photo, landmarks).image
 
     def face(self, photo: Photo, landmarks: Any = None) -> AlignedFace:
-        """The one face of a photo with its place in it; arguments and errors are as of `faces`.
+        """Returns the one face of a photo. Arguments and errors are those of `faces`.
 
-        Raises NoFaceError where no face is found, and ValueError with `choose="all"`.
+        Raises NoFaceError if no face is found, and ValueError with `choose="all"`.
         """
         if self.choose == "all":
             raise ValueError(
-                "`choose` must be 'largest' or 'central' for a single face; `faces` gives them "
-                "all. Received: choose='all'"
+                "`choose` must be 'largest' or 'central' for a single face. Call `faces` to get "
+                "all of them. Received: choose='all'"
             )
         found = self.faces(photo, landmarks)
         if not found:
@@ -153,13 +155,18 @@ class FaceAligner:
         return found[0]
 
     def faces(self, photo: Photo, landmarks: Any = None) -> list[AlignedFace]:
-        """The faces of a photo that `choose` names, the surest first; none where none is found.
+        """Returns the faces of a photo that `choose` selects, the surest first.
+
+        The list is empty if no face is found.
 
         Args:
-            photo: what `read_photo` takes: a path, the bytes of a file, a PIL image, or an array
-                (H, W, 3), RGB 0…255; ImageError names a file that cannot be read.
-            landmarks: (5, 2) distinct points in pixels, else ImageError, if they are known: then
-                nothing is detected.
+            photo: anything that `read_photo` accepts: a path, the bytes of a file, a PIL image, or
+                an array (H, W, 3), RGB 0…255.
+            landmarks: (5, 2) distinct points in pixels, if you know them. Detection is then
+                skipped.
+
+        Raises:
+            ImageError: for a file that cannot be read, and for unusable landmarks.
         """
         pixels = read_photo(photo)
         if landmarks is not None:
@@ -167,11 +174,13 @@ class FaceAligner:
             return [AlignedFace(face, np.asarray(landmarks, np.float32), None, None, 1)]
         if self.detector is None:
             self.detector = FaceDetector()
+        # Small faces in the background matter only if all faces are used.
         found = self.detector.detect(pixels, thorough=self.choose == "all")
         faces = []
         for index in choose_faces(found, self.choose):
             box, points, score = found.boxes[index], found.landmarks[index], found.scores[index]
             image = self._align(photo, pixels, points)
+            # The channel order of an array is unknown. Warn if the face looks like BGR.
             if photo_name(photo) == "<array>":
                 warn_of_bgr(image[np.newaxis], "photo")
             faces.append(AlignedFace(image, points, box, float(score), len(found), found.rotated))

@@ -21,14 +21,14 @@ class Detections:
     """Faces of one photo, the surest first.
 
     Attributes:
-        boxes: (N, 4) float32, x and y of the upper left corner, width and height in pixels; a face
-            at the photo's edge can reach beyond it.
+        boxes: (N, 4) float32 x and y of the upper left corner, width and height, in pixels. The box
+            of a face at the photo's edge can extend beyond the photo.
         landmarks: (N, 5, 2) float32 points (x, y): left eye, right eye, tip of the nose, left and
             right corner of the mouth, as seen in the upright image.
         scores: (N,) float32 in 0…1.
         photo_size: height and width of the photo.
-        rotated: by how many degrees the photo must be turned clockwise to stand upright: 0, 90, 180
-            or 270. Boxes and landmarks are those of the photo as it came.
+        rotated: degrees by which the photo must be turned clockwise to be upright: 0, 90, 180 or
+            270. Boxes and landmarks refer to the photo as it was given.
     """
 
     boxes: np.ndarray
@@ -42,32 +42,33 @@ class Detections:
 
 
 class FaceDetector:
-    """Finds faces and five landmarks of each with YuNet, through OpenCV.
+    """Finds faces and their five landmarks with YuNet, through OpenCV.
 
-    YuNet reliably finds faces of about 20 to 600 pixels. So a photo is scaled down to `max_size`
-    first. Where that shows no face beyond doubt, the photo is searched at half the size and with a
-    border (for a face that fills it), turned by right angles, and at finer scales, up to 16
-    million pixels in parts of 1280×1280. A face of 30 pixels is found in a photo of 4,000. The
-    same photo gives the same faces in every thread and process; landmarks are precise to about 2 %
-    of the face's width.
+    YuNet reliably finds faces of about 20 to 600 pixels. A photo is therefore scaled down to
+    `max_size` first. If that does not show a face beyond doubt, the search continues at half the
+    size, with a border (for a face that fills the photo), and with the photo turned by right
+    angles. It then uses finer scales, up to 16 million pixels in tiles of 1280×1280. A face of 30
+    pixels is found in a photo of 4,000. The same photo gives the same faces in every thread and
+    process. Landmarks are precise to about 2 % of the face's width.
 
-    A detector can be pickled and used by several threads: each thread and each process opens an
-    OpenCV network of its own. OpenCV spreads a single photo over all cores; where threads or
-    processes of yours share the cores, `cv2.setNumThreads(1)` is faster.
+    A detector can be pickled, and several threads can use it: each thread and each process opens
+    its own OpenCV network. OpenCV spreads a single photo over all cores. If several of your threads
+    or processes share the cores, `cv2.setNumThreads(1)` is faster.
 
     Args:
-        model: a YuNet file (`face_detection_yunet_2023mar.onnx`). By default the file that the
-            environment variable GFKERAS_YUNET names, else `models/` of the folder in GFKERAS_DATA,
-            else the public one: it is downloaded once, into the cache, and its SHA-256 checked.
-        score_threshold: how sure a face must be, 0…1.
+        model: a YuNet file (`face_detection_yunet_2023mar.onnx`). The default is the file that the
+            environment variable GFKERAS_YUNET names, then the one in `models/` of the folder that
+            GFKERAS_DATA names, then the public one. The public one is downloaded into the cache
+            once, and its SHA-256 is checked.
+        score_threshold: least score of a face, 0…1.
         nms_threshold: boxes that overlap more than this (intersection over union) are one face.
-        max_size: longer side, in pixels, at which a larger photo is searched first.
+        max_size: longer side, in pixels, to which a larger photo is scaled for the first search.
         min_face_size: faces whose box is narrower or lower than this many pixels of the photo are
             left out.
 
     Raises:
-        ValueError: for a file that is no YuNet network, and for arguments out of range.
-        DownloadError: where no file is given and the public one cannot be downloaded.
+        ValueError: for a file that is not a YuNet network, and for arguments out of range.
+        DownloadError: if no file is given and the public one cannot be downloaded.
 
     Example:
         found = FaceDetector().detect("photo.jpg")
@@ -87,12 +88,13 @@ class FaceDetector:
         self.nms_threshold = in_range("nms_threshold", nms_threshold, 0, 1)
         self.max_size = positive_int("max_size", max_size)
         self.min_face_size = in_range("min_face_size", min_face_size, 0, np.inf)
-        # Kept, so that workers need no file and none can change between two of them.
+        # Workers get the bytes. They need no file, and all of them use the same network.
         self._content, self._name = yunet_bytes(model)
         self._local = threading.local()
         self._network()
 
     def __getstate__(self) -> dict[str, Any]:
+        # OpenCV networks and thread-local storage cannot be pickled.
         return {key: value for key, value in self.__dict__.items() if key != "_local"}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
@@ -100,18 +102,18 @@ class FaceDetector:
         self._local = threading.local()
 
     def detect(self, photo: Photo, thorough: bool = False) -> Detections:
-        """The faces of one photo, the surest first.
+        """Returns the faces of one photo, the surest first.
 
         Args:
-            photo: what `read_photo` takes: a path, the bytes of a file, a PIL image, or an array
-                (H, W, 3), RGB 0…255. The EXIF orientation of a file is applied.
-            thorough: look for smaller faces although one was found. Without it the search ends at
-                the first scale that shows a face beyond doubt, so that a group photo can lack those
-                in the background.
+            photo: anything that `read_photo` accepts: a path, the bytes of a file, a PIL image, or
+                an array (H, W, 3), RGB 0…255. The EXIF orientation of a file is applied.
+            thorough: also look for smaller faces after one was found. Otherwise the search ends at
+                the first scale that shows a face beyond doubt, and faces in the background of a
+                group photo can be missing.
 
         Raises:
             ImageError: for a file that cannot be read.
-            ValueError: for what is no photo.
+            ValueError: for an array that is not an RGB photo.
         """
         pixels = read_photo(photo, "image")
         rows, rotated = search_faces(
@@ -119,22 +121,22 @@ class FaceDetector:
         )
         boxes, landmarks, scores = rows[:, :4], rows[:, 4:14].reshape(-1, 5, 2), rows[:, 14]
         kept = np.asarray((boxes[:, 2:] >= self.min_face_size).all(axis=1))
-        # By score; equal scores by place, so that the order never depends on the network's.
+        # Sort by score, then by place, so that the order does not depend on the network's output.
         order = np.lexsort((boxes[:, 1], boxes[:, 0], -scores))
         order = order[kept[order]]
         photo_size = (pixels.shape[0], pixels.shape[1])
         return Detections(boxes[order], landmarks[order], scores[order], photo_size, rotated)
 
     def _find(self, image: np.ndarray) -> np.ndarray:
-        """YuNet's rows (box, landmarks, score) in an image's pixels."""
+        """Returns YuNet's rows (box, landmarks, score), in pixels of the image."""
         network = self._network()
         network.setInputSize((image.shape[1], image.shape[0]))
-        # YuNet was trained on OpenCV's channel order.
+        # YuNet was trained with OpenCV's channel order, BGR.
         _, found = network.detect(cv2.cvtColor(image, cv2.COLOR_RGB2BGR))
         return np.zeros((0, 15), np.float32) if found is None else found
 
     def _network(self) -> Any:
-        """This thread's own network."""
+        """Returns the network that belongs to this thread."""
         if not hasattr(self._local, "network"):
             thresholds = (self.score_threshold, self.nms_threshold)
             self._local.network = open_yunet(self._content, self._name, *thresholds)

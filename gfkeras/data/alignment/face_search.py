@@ -1,4 +1,4 @@
-"""Search of a photo for faces: at several scales, and at right angles."""
+"""Face search at several scales and in four orientations."""
 
 from __future__ import annotations
 
@@ -7,32 +7,32 @@ from collections.abc import Callable
 import cv2
 import numpy as np
 
-# From (H, W, 3) uint8 RGB to rows of box (x, y, width, height), five landmarks (x, y) and score,
-# in pixels of that image: what YuNet gives.
+# The function that runs YuNet. It takes an (H, W, 3) uint8 RGB image and returns rows of box
+# (x, y, width, height), five landmarks (x, y) and score, in pixels of that image.
 Find = Callable[[np.ndarray], np.ndarray]
 
-# YuNet finds nothing in fewer pixels: a smaller photo is scaled up to this.
+# YuNet finds nothing in smaller images, so a smaller photo is scaled up to this many pixels.
 _MIN_SIDE = 96
-# Upright faces of LFW score 0.88 to 0.95, and the same photos at right angles at most 0.90. So a
-# face that scores less may stand in a photo that lies on its side.
+# Upright faces of LFW score 0.88 to 0.95, and the same photos at right angles at most 0.90. If the
+# score is lower, the photo may have been turned.
 _SURE = 0.91
-# A face that scores less than `_SURE` is one when it shows this many pixels and scores this much:
-# a profile, for instance. No finer scale would show more of it.
+# A face with this many pixels and this score counts even if it scores less than `_SURE`: a
+# profile, for instance. A finer scale would not show it better.
 _CLEAR_PIXELS, _CLEAR_SCORE = 48, 0.7
-# Below this, faces at finer scales and in turned photos are no faces: there is much to search, and
-# texture scores up to 0.7.
+# Least score at finer scales and in turned photos. These searches cover many pixels, and texture
+# can score up to 0.7.
 _FINE_SCORE = 0.75
-# A face stays as it was found first unless a later scale shows it so much more surely: the first
-# scale is that of the published aligned sets.
+# A face found at the first scale is replaced only if a later scale scores this much higher. The
+# published aligned data sets were made at the first scale.
 _BETTER = 0.03
-# A larger photo is searched at so many pixels at most, in parts of so many, which overlap.
+# Limits at finer scales: pixels of the scaled photo, side of a tile, and overlap of two tiles.
 _MOST_PIXELS, _TILE, _OVERLAP = 16_000_000, 1280, 160
-# Landmarks of a smaller face are looked for again in an enlarged part of the photo, whose face has
-# this many pixels; of so many faces at most.
+# Smaller faces are searched again, enlarged to this many pixels, to get better landmarks. At most
+# 64 faces of a photo are refined, which bounds the time.
 _REFINED_PIXELS, _REFINED_FACES = 80, 64
-# The box of a face that is found again overlaps the first one at least so much.
+# Least overlap (intersection over union) of the box of an enlarged face with its first box.
 _SAME_FACE = 0.4
-# Of a smaller box within a larger one, so much of its area makes them one face.
+# If this part of the smaller box is inside the larger one, both boxes show the same face.
 _WITHIN = 0.7
 
 
@@ -46,22 +46,23 @@ def search_faces(
 ) -> tuple[np.ndarray, int]:
     """Finds the faces of a photo.
 
-    The photo is scaled to `side` first. Where that shows no face beyond doubt, it is searched at
-    half the size, with a border around it (for a face that fills it), and turned by 90, 180 and 270
-    degrees; then in parts at finer scales, up to 16 million pixels. The orientation with the surest
-    face counts. Small faces are looked at again, enlarged, for better landmarks.
+    The photo is scaled to `side` first. If that does not show a face beyond doubt, the search
+    continues at half the size, with a border (for a face that fills the photo), and with the photo
+    turned by 90, 180 and 270 degrees. It then continues in tiles at finer scales, up to 16 million
+    pixels. The orientation with the surest face counts. Small faces are enlarged and searched
+    again, which gives better landmarks.
 
     Args:
         photo: (H, W, 3) uint8 RGB.
         find: finds faces of about 12 to 600 pixels.
-        side: longer side at which the photo is searched first.
+        side: longer side in pixels to which the photo is scaled for the first search.
         overlap: boxes that overlap more (intersection over union) are one face.
-        smallest: smaller faces are of no interest.
-        thorough: search at finer scales although a face was found, for smaller ones beside it.
+        smallest: smaller faces are not searched for.
+        thorough: also search at finer scales after a face was found, to find smaller ones.
 
     Returns:
-        (N, 15) float32 rows in the photo's pixels, and by how many degrees the photo must be turned
-        clockwise to stand upright.
+        (N, 15) float32 rows in the photo's pixels, and the degrees by which the photo must be
+        turned clockwise to be upright.
     """
     longest = max(photo.shape[:2])
     first = min(max(longest, _MIN_SIDE), max(side, _MIN_SIDE)) / longest
@@ -72,7 +73,8 @@ def search_faces(
         turned = [_View(photo, find, overlap, turns) for turns in (1, 2, 3)]
         for view in turned:
             view.look(first, _FINE_SCORE)
-        # Even where this shows an upright face: at some scales one that hangs upside down is sure.
+        # This runs even if a face was found: a face that seemed upright at one scale can turn out
+        # to be upside down at another.
         if not any(view.sure for view in turned):
             upright.look_for_large(first)
             for view in turned:
@@ -84,7 +86,7 @@ def search_faces(
             break
         best.look(scale, _FINE_SCORE)
     if not len(best.rows) and fine:
-        # Small faces in a photo that lies on its side.
+        # The photo is turned, and all its faces are small.
         for view in turned:
             view.look(fine[0], _FINE_SCORE)
         best = max(turned, key=lambda view: view.best)
@@ -94,9 +96,9 @@ def search_faces(
 
 
 def _finer_scales(shape: tuple[int, ...], first: float, smallest: float) -> list[float]:
-    """Scales after the first one, each twice the one before."""
+    """Returns the scales after the first one. Each is twice the scale before it."""
     longest, pixels = max(shape[:2]), shape[0] * shape[1]
-    # A small photo is enlarged; a large one is searched at no more than so many pixels.
+    # A small photo is enlarged up to two times. A large one keeps to the limit of pixels.
     finest = max(1.0, min(2.0, _TILE / longest))
     finest = min(finest, (_MOST_PIXELS / pixels) ** 0.5, 20 / max(smallest, 1e-6))
     scales = []
@@ -107,44 +109,46 @@ def _finer_scales(shape: tuple[int, ...], first: float, smallest: float) -> list
 
 
 class _View:
-    """A photo, turned counterclockwise by some right angles, and the faces found in it so far.
+    """A photo turned counterclockwise by right angles, with the faces found in it so far.
 
-    `rows` are as of `Find`, in pixels of the turned photo, with the scale that each was found at.
+    The array `rows` has the columns of `Find`, in pixels of the turned photo, and a last column
+    with the scale at which each face was found.
     """
 
     def __init__(self, photo: np.ndarray, find: Find, overlap: float, turns: int = 0):
-        # Turned without a copy: a photo can have 200 MB.
+        # `rot90` returns a view. A copy of a large photo would take 200 MB.
         self.original, self.photo = photo, np.rot90(photo, turns)
         self.find, self.overlap, self.turns = find, overlap, turns
         self.rows = np.zeros((0, 16), np.float32)
 
     @property
     def best(self) -> float:
-        """The score of the surest face; 0 without one."""
+        """The score of the surest face, or 0 without a face."""
         return float(self.rows[:, 14].max(initial=0))
 
     @property
     def sure(self) -> bool:
-        """Whether a face was found that no other orientation can show better."""
+        """Whether a face was found that another orientation cannot show better."""
         return self.best >= _SURE
 
     @property
     def settled(self) -> bool:
-        """Whether a face was found that no finer scale can show better."""
+        """Whether a face was found that a finer scale cannot show better."""
         clear = self.rows[:, 2] * self.rows[:, 15] >= _CLEAR_PIXELS
         return self.sure or bool((clear & (self.rows[:, 14] >= _CLEAR_SCORE)).any())
 
     def look_for_large(self, first: float, least: float = 0) -> None:
-        """Searches for a face that fills the photo, or is cut at its edges."""
+        """Searches for a face that fills the photo or is cut off at its edges."""
         scale = max(first / 2, _MIN_SIDE / max(self.photo.shape[:2]))
         if scale < first:
             self.look(scale, least)
         self.look(scale, least, border=round(scale * max(self.photo.shape[:2]) / 3))
 
     def look(self, scale: float, least: float = 0, border: int = 0) -> None:
-        """Searches at a scale for faces that score at least `least`."""
+        """Searches at one scale and keeps faces that score at least `least`."""
         height, width = self.photo.shape[:2]
         size = (max(1, round(width * scale)), max(1, round(height * scale)))
+        # Scale first and turn afterwards: turning a view of the full photo would copy it.
         image = _resized(self.original, size if self.turns % 2 == 0 else size[::-1])
         image = np.ascontiguousarray(np.rot90(image, self.turns))
         if border:
@@ -152,7 +156,8 @@ class _View:
         found = self._in_tiles(image)
         found[:, :2] -= border
         found[:, 4:14] -= border
-        # A pixel's centre is at a whole number, at every scale.
+        # Pixel centres are at whole numbers at every scale, so points shift by (ratio − 1) / 2.
+        # Columns 2 and 3 are a width and a height and do not shift.
         ratio = np.array([width / size[0], height / size[1]], np.float32)
         points = found[:, :14].reshape(-1, 7, 2)
         points *= ratio
@@ -175,7 +180,7 @@ class _View:
         return np.concatenate(parts)
 
     def _add(self, found: np.ndarray) -> None:
-        """Adds rows; of those that show one face the surest stays."""
+        """Adds rows. If several show the same face, keeps the surest."""
         rows = np.concatenate([self.rows, found])
         score = rows[:, 14] - _BETTER * (np.arange(len(rows)) >= len(self.rows))
         rows = rows[np.argsort(-score, kind="stable")]
@@ -187,7 +192,7 @@ class _View:
         self.rows = rows[kept]
 
     def drop_doubtful(self) -> None:
-        """Drops what was found before the search went on and showed a face beyond doubt."""
+        """Drops doubtful faces of the first scale if a later one showed a face beyond doubt."""
         if len(set(self.rows[:, 15].tolist())) > 1 and self.best >= _SURE - 0.06:
             self.rows = self.rows[self.rows[:, 14] >= _FINE_SCORE]
 
@@ -200,7 +205,7 @@ class _View:
                 self.rows[number, :14] = again[:14]
 
     def _enlarged(self, row: np.ndarray) -> np.ndarray | None:
-        """The face of a row, found in an enlarged part; None where it is not found again."""
+        """Returns the row of a face found again in an enlarged part, or None if it is not found."""
         x, y, width, height = row[:4]
         side = max(width, height)
         scale = min(_REFINED_PIXELS / side, 4.0)
@@ -222,7 +227,7 @@ class _View:
         return found[same[0]] if len(same) else None
 
     def in_photo(self) -> np.ndarray:
-        """The rows, without scales, in pixels of the photo as it came."""
+        """Returns the rows, without scales, in pixels of the photo as it was given."""
         rows = self.rows[:, :15].copy()
         if not self.turns or not len(rows):
             return rows
@@ -235,7 +240,7 @@ class _View:
         return rows
 
     def _turned_back(self, points: np.ndarray) -> np.ndarray:
-        """Points (…, 2) of the turned photo in the one that it was turned from."""
+        """Returns points (…, 2) of the turned photo in the coordinates of the original one."""
         height, width = self.photo.shape[:2]
         x, y = points[..., 0], points[..., 1]
         if self.turns == 1:
@@ -246,7 +251,7 @@ class _View:
 
 
 def _starts(length: int) -> list[int]:
-    """Where parts of a length begin, so that neighbours overlap and all is covered."""
+    """Returns the starts of overlapping tiles that cover a length."""
     if length <= _TILE:
         return [0]
     count = -(-(length - _OVERLAP) // (_TILE - _OVERLAP))
@@ -261,7 +266,7 @@ def _resized(photo: np.ndarray, size: tuple[int, int]) -> np.ndarray:
 
 
 def _shared_areas(box: np.ndarray, boxes: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Areas of the intersections, of the smaller box of each pair, and of the unions."""
+    """Returns the areas of the intersections, of each pair's smaller box, and of the unions."""
     low = np.maximum(box[:2], boxes[:, :2])
     high = np.minimum(box[:2] + box[2:4], boxes[:, :2] + boxes[:, 2:4])
     shared = np.prod(np.clip(high - low, 0, None), axis=1)

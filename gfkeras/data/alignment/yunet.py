@@ -1,4 +1,4 @@
-"""OpenCV's YuNet network: its file, and opening it quietly."""
+"""OpenCV's YuNet network: finding its file and opening it."""
 
 from __future__ import annotations
 
@@ -19,20 +19,25 @@ YUNET_SHA256 = "8f2383e4dd3cfbb4553ea8718107fc0423210dc964f9f4280604804ed2552fa4
 _ZOO = "https://github.com/opencv/opencv_zoo/raw/main/models"
 YUNET_URL = f"{_ZOO}/face_detection_yunet/{YUNET_NAME}"
 YUNET_VARIABLE = "GFKERAS_YUNET"
-# Where data sets and models lie; also of the tests.
+# The folder of data sets and models. The tests read it too.
 DATA_VARIABLE = "GFKERAS_DATA"
-# What the zoo calls it.
+# The name of the file in the zoo.
 YUNET_PRESET = "face_detection_yunet"
-# The log level is the whole process's: of two threads, one could keep the other's silence for good.
+# The log level belongs to the process. Without the lock, one thread could save the silent level
+# that another one had set, and restore it for good.
 _log_level = threading.Lock()
 
 
 def yunet_bytes(model: str | os.PathLike[str] | None = None) -> tuple[bytes, str]:
-    """The network's file and its name for messages; ValueError if it cannot be read.
+    """Returns the bytes of the network's file, and its name for messages.
 
-    Without `model` it is the file that the environment variable GFKERAS_YUNET names, else the one
-    in `models/` of the folder that GFKERAS_DATA names, else the public one, which is downloaded
-    once and checked by its SHA-256 (DownloadError if it cannot be).
+    Without `model`, this is the file that the environment variable GFKERAS_YUNET names. If the
+    variable is not set, it is the file in `models/` of the folder that GFKERAS_DATA names. If there
+    is no such file, it is the public one, which is downloaded once and checked by its SHA-256.
+
+    Raises:
+        ValueError: if the file cannot be read.
+        DownloadError: if the public file cannot be downloaded.
     """
     named = os.environ.get(YUNET_VARIABLE)
     if model is None and named:
@@ -61,14 +66,14 @@ def _found_or_fetched() -> tuple[Path, str]:
     except DownloadError as error:
         raise DownloadError(
             error.url,
-            f"{error.reason}. Photos need this face detector: run `gfkeras zoo download "
-            f"{YUNET_PRESET} --out DIR` where there is a network, then set "
+            f"{error.reason}. Photos need this face detector. On a machine with a network, run "
+            f"`gfkeras zoo download {YUNET_PRESET} --out DIR`, then set "
             f"{YUNET_VARIABLE}=DIR/{YUNET_NAME}",
         ) from error
 
 
 def open_yunet(content: bytes, name: str, score_threshold: float, nms_threshold: float) -> Any:
-    """An OpenCV detector from the bytes of a YuNet file; ValueError for anything else."""
+    """Opens the bytes of a YuNet file as a detector. Raises ValueError for any other file."""
     try:
         with _quiet():
             model, no_config = np.frombuffer(content, np.uint8), np.zeros(0, np.uint8)
@@ -76,7 +81,7 @@ def open_yunet(content: bytes, name: str, score_threshold: float, nms_threshold:
             detector = cv2.FaceDetectorYN.create(
                 "onnx", model, no_config, (32, 32), *thresholds, 5000
             )
-            # Another network opens as well, and fails with the first image only.
+            # OpenCV opens any ONNX network here. Another network fails only at the first image.
             detector.detect(np.zeros((32, 32, 3), np.uint8))
     except cv2.error as error:
         reason = str(error).strip().rsplit("error: ", 1)[-1].partition("\n")[0]
@@ -89,7 +94,7 @@ def open_yunet(content: bytes, name: str, score_threshold: float, nms_threshold:
 
 @contextlib.contextmanager
 def _quiet() -> Iterator[None]:
-    """Keeps OpenCV's log off stderr: it warns of a setting that FaceDetectorYN itself makes."""
+    """Hides OpenCV's log: it warns about a setting that FaceDetectorYN itself makes."""
     with _log_level:
         before = cv2.utils.logging.setLogLevel(cv2.utils.logging.LOG_LEVEL_SILENT)
         try:

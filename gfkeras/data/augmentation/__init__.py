@@ -1,6 +1,6 @@
-"""Augmentation of training images: cheap moves in NumPy, everything else by Keras layers.
+"""Augmentation of training images: fast shifts and flips in NumPy, and Keras layers.
 
-Only layers need Keras; `gfkeras.data.augmentation.catalog` lists them.
+Only the layers need Keras. `gfkeras.data.augmentation.catalog` lists them.
 """
 
 from gfkeras.data.augmentation.augmentation import Augmentation, flip_images, shift_images

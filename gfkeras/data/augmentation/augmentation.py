@@ -1,4 +1,4 @@
-"""The augmentation of a recipe: flips, shifts and layers."""
+"""Augmentation as a recipe describes it: flips, shifts and layers."""
 
 from __future__ import annotations
 
@@ -15,31 +15,34 @@ if TYPE_CHECKING:
 
 
 def flip_images(images: np.ndarray, u: np.ndarray, in_place: bool = False) -> np.ndarray:
-    """Mirrors left to right each image whose number is below one half.
+    """Mirrors each image, left to right, whose number in `u` is below one half.
 
     Args:
-        images: (B, H, W, 3) uint8; not changed unless `in_place`.
+        images: (B, H, W, 3) uint8, unchanged unless `in_place`.
         u: (B,) in [0, 1).
-        in_place: change `images`, contiguous in memory, and give it back: touching new memory
-            takes longer than all the rest.
+        in_place: change and return `images`, which must be contiguous in memory. This is faster,
+            because allocating new memory takes most of the time.
     """
     flipped = images if in_place else images.copy()
-    # NumPy's reversed copy goes pixel by pixel and takes ten times as long.
+    # NumPy's reversed copy works pixel by pixel and takes ten times as long.
     for index in np.flatnonzero(u < 0.5).tolist():
         cv2.flip(flipped[index], 1, flipped[index])
     return flipped
 
 
 def shift_images(images: np.ndarray, pixels: int, u: np.ndarray) -> np.ndarray:
-    """Moves each image by up to `pixels` up or down and left or right, repeating its border.
+    """Shifts each image by up to `pixels` vertically and horizontally, and repeats its border.
 
-    y[i, j] = x[i + d, j + e], d and e uniform in −pixels…pixels: a random crop of the image padded
-    with its own border.
+    y[i, j] = x[i + d, j + e] with d and e uniform in −pixels…pixels. This is a random crop of the
+    image padded with its own border.
 
     Args:
-        images: (B, H, W, 3) uint8; not changed.
-        pixels: the largest move; ValueError unless less than the image's sides.
+        images: (B, H, W, 3) uint8, not changed.
+        pixels: the largest shift, smaller than the sides of the images.
         u: (B, 2) in [0, 1), for rows and columns.
+
+    Raises:
+        ValueError: if `pixels` is too large.
     """
     height, width = images.shape[1:3]
     in_range("pixels", pixels, 0, min(height, width))
@@ -55,31 +58,33 @@ def shift_images(images: np.ndarray, pixels: int, u: np.ndarray) -> np.ndarray:
 
 
 class Augmentation:
-    """Varies batches of training images: first shift and flip, then Keras layers in order.
+    """Varies batches of training images: shifts and flips them, then applies Keras layers in order.
 
-    Both parts are pure: the same images and the same numbers give the same images, so that a run
-    resumed in the middle of an epoch sees what it would have seen. Flip and shift treat each image
-    by its own row of numbers, however a batch is split over workers; the layers draw for the batch
-    they are given, from its key.
+    Both parts are pure functions: the same images and random numbers give the same result. A run
+    that is resumed in the middle of an epoch therefore sees the same images as one that was not
+    stopped. Shift and flip use one row of random numbers for each image, so it does not matter how
+    a batch is split over workers. The layers draw for the whole batch that they get, from its key.
 
-    Call it to have both parts with numbers of one generator, as `FaceBatches` does; pipelines that
-    run the parts in different places call `host` and `apply_layers`.
+    Call the object to apply both parts with one random generator, as `FaceBatches` does. Pipelines
+    that run the two parts in different places call `host` and `apply_layers`.
 
     Args:
         flip: mirror each image with probability one half.
-        shift: move each image by up to that many pixels, repeating its border.
-        layers: one table a layer: its `name` in `gfkeras.data.augmentation.catalog`, the layer's
-            own arguments, and `probability`, that an image is changed by it. ValueError names
-            the nearest of an unknown name or argument.
+        shift: largest shift of an image in pixels. Its border is repeated.
+        layers: one table for each layer: its `name` in `gfkeras.data.augmentation.catalog`, the
+            arguments of the layer, and `probability`, with which an image is changed.
+
+    Raises:
+        ValueError: for an unknown name or argument. The message suggests the nearest one.
 
     Attributes:
-        draws: uniform numbers that `host` needs an image.
+        draws: uniform random numbers that `host` needs for each image.
 
     Example:
         augmentation = Augmentation(
             flip=True, shift=4, layers=[{"name": "color", "brightness_factor": 0.2}]
         )
-        pictures = augmentation(images, np.random.default_rng((seed, epoch, step)))
+        augmented = augmentation(images, np.random.default_rng((seed, epoch, step)))
         dataset = dataset.map(lambda images, key: augmentation.apply_layers(images, key))
     """
 
@@ -90,6 +95,7 @@ class Augmentation:
         self.flip = flip
         self.shift = shift
         self.layers = [dict(layer) for layer in layers]
+        # One number for the flip, then two for the shift.
         self.draws = int(flip) + 2 * (shift > 0)
         self._pipeline = self._build()
 
@@ -99,9 +105,10 @@ class Augmentation:
         return self._pipeline is not None
 
     def __call__(self, images: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-        """Both parts, drawing from a generator: (B, draws) uniform numbers, then the layers' key.
+        """Applies both parts with random numbers of a generator.
 
-        The images, (B, H, W, 3) uint8, are not changed.
+        The generator draws (B, draws) uniform numbers, then the key of the layers. The images,
+        (B, H, W, 3) uint8, are not changed.
         """
         images = self.host(images, rng.random((len(images), self.draws)))
         if self.has_layers:
@@ -109,38 +116,38 @@ class Augmentation:
         return images
 
     def host(self, images: np.ndarray, uniforms: np.ndarray) -> np.ndarray:
-        """Flip and shift, in NumPy.
+        """Shifts and flips images in NumPy.
 
         Args:
-            images: (B, H, W, 3) uint8; not changed.
-            uniforms: (B, draws) in [0, 1), else ValueError: the rows of these images in the table
-                drawn for the global batch.
+            images: (B, H, W, 3) uint8, not changed.
+            uniforms: (B, draws) in [0, 1): the rows for these images in the table drawn for the
+                global batch. ValueError for another shape.
         """
         expected = (len(images), self.draws)
         if uniforms.shape != expected:
             raise ValueError(
-                f"`uniforms` must have one row an image and {self.draws} columns. "
+                f"`uniforms` must have one row per image and {self.draws} columns. "
                 f"Received: shape {uniforms.shape}, expected {expected}"
             )
         if self.shift:
             images = shift_images(images, self.shift, uniforms[:, -2:])
         if self.flip:
-            # What the shift gave is nobody else's.
+            # The shifted images are a new array, which can be changed.
             images = flip_images(images, uniforms[:, 0], in_place=self.shift > 0)
         return images
 
     def apply_layers(self, images: Any, key: Any) -> Any:
-        """The Keras layers, on any backend, eagerly or in the graph of a `tf.data` map.
+        """Applies the Keras layers, on any backend, eagerly or in the graph of a `tf.data` map.
 
         Args:
-            images: (B, H, W, 3) uint8, an array or a tensor of a TensorFlow graph whose height and
-                width are known; the result is of the same kind and shape.
-            key: two integers that determine the randomness; in a graph a tensor (2,).
+            images: (B, H, W, 3) uint8: an array, or a tensor of a TensorFlow graph with known
+                height and width. The result has the same type and shape.
+            key: two integers that determine the random numbers. In a graph, a tensor (2,).
         """
         return images if self._pipeline is None else self._pipeline(images, key)
 
     def __getstate__(self) -> dict[str, Any]:
-        # For worker processes: layers and compiled functions cannot be sent, their names can.
+        # Worker processes: layers and compiled functions cannot be pickled, but their names can.
         return self.__dict__ | {"_pipeline": None}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
@@ -150,7 +157,7 @@ class Augmentation:
     def _build(self) -> LayerPipeline | None:
         if not self.layers:
             return None
-        # Reading and moving images should not wait for Keras.
+        # Imported here, because reading and shifting images should not load Keras.
         from gfkeras.data.augmentation.layer_pipeline import LayerPipeline
 
         return LayerPipeline(self.layers)

@@ -1,4 +1,4 @@
-"""Layers that a recipe can name under [[augmentation]]."""
+"""Catalog of the layers that a recipe can name under [[augmentation]]."""
 
 from __future__ import annotations
 
@@ -15,15 +15,15 @@ from keras import ops
 from gfkeras.data.augmentation.resampling_layers import RandomLowResolution, RandomResizedCrop
 from gfkeras.errors import by_name, nearest, positive_int
 
-# Set here and not by the recipe: images are 0…255 with channels last, seeds follow from keys.
+# gfkeras sets these arguments: images are 0…255 with channels last, and seeds come from keys.
 _OURS = {"self", "seed", "value_range", "data_format", "bounding_box_format", "kwargs"}
 
 
 class RandAugment(keras.layers.RandAugment):
-    """`keras.layers.RandAugment`, with the same pictures, several times faster.
+    """`keras.layers.RandAugment` with the same results, several times faster.
 
-    Keras computes all eleven operations `num_ops` times and keeps `num_ops` of the results; this
-    computes only those. The operations are chosen once a batch, as Keras does.
+    Keras computes all eleven operations `num_ops` times and keeps `num_ops` of the results. This
+    class computes only those. Like Keras, it chooses the operations once for each batch.
     """
 
     def __init__(self, num_ops: int = 2, **kwargs: Any):
@@ -43,24 +43,24 @@ class RandAugment(keras.layers.RandAugment):
 
     def _operation(self, layer: Any, drawn: Any, images: Any) -> Any:
         changed = ops.cast(layer.transform_images(images, drawn), self.compute_dtype)
-        # All the same to the branches of a graph.
+        # All branches of `switch` must have the same dtype and static shape.
         return ops.reshape(changed, ops.shape(images))
 
     def _apply(self, operations: list[Any], chosen: Any, images: Any) -> Any:
         try:
             return operations[int(chosen)](images)
         except TypeError:
-            # A tensor of a graph has no value yet: the choice becomes part of the graph.
+            # A tensor of a graph does not have a value yet. The choice becomes part of the graph.
             return ops.switch(chosen, operations, images)
 
 
 @dataclasses.dataclass(frozen=True)
 class Entry:
-    """A layer and what there is to know about it.
+    """A layer and how to use it.
 
     `probability` says how the layer takes the probability that an image is changed: as the number
-    `factor`, as both ends of the range `factor`, or not at all; then the images to change are drawn
-    here. `compiled_by_jax` says whether compiling it with JAX pays.
+    `factor`, as both ends of the range `factor`, or not at all. In the last case the images to
+    change are drawn outside the layer. `compiled_by_jax` is False if JAX should not compile it.
     """
 
     layer: type[keras.layers.Layer]
@@ -69,7 +69,7 @@ class Entry:
 
     @property
     def settings(self) -> dict[str, Any]:
-        """The arguments that say how gfkeras keeps its images."""
+        """The arguments that describe how gfkeras stores images."""
         ours = {"value_range": (0, 255), "data_format": "channels_last"}
         return {name: value for name, value in ours.items() if name in self._signature}
 
@@ -86,7 +86,7 @@ class Entry:
     @property
     def _signature(self) -> dict[str, inspect.Parameter]:
         found: dict[str, inspect.Parameter] = {}
-        # Up to the class that writes them all out: RandAugment here passes most on to Keras'.
+        # Stop at the class that lists all arguments. RandAugment above passes most of them on.
         for cls in self.layer.__mro__:
             if "__init__" in vars(cls):
                 found = {**inspect.signature(vars(cls)["__init__"]).parameters, **found}
@@ -104,17 +104,20 @@ AUGMENTATIONS: dict[str, Entry] = {
     "cutout": Entry(keras.layers.RandomErasing, probability="factors"),
     "zoom": Entry(keras.layers.RandomZoom),
     "rotation": Entry(keras.layers.RandomRotation),
-    # JAX compiles its equalization for half a minute, into something slower.
+    # JAX takes half a minute to compile its equalization, and the result is slower.
     "rand_augment": Entry(RandAugment, compiled_by_jax=False),
 }
 
 
 def make_layer(name: str, arguments: Mapping[str, Any]) -> tuple[keras.layers.Layer, float]:
-    """Builds a layer of `AUGMENTATIONS` from its own arguments and perhaps `probability`.
+    """Builds a layer of `AUGMENTATIONS` from its arguments and, if given, `probability`.
 
-    Returns the layer and the probability that is left to draw with: 1 where the layer does. An
-    unknown name or argument, with the nearest, a missing argument, or a value that the layer
-    refuses raises ValueError in one line.
+    Returns the layer and the probability with which the caller applies it: 1 if the layer itself
+    draws the images to change.
+
+    Raises:
+        ValueError: in one line, for an unknown name or argument (with the nearest known one), a
+            missing argument, or a value that the layer rejects.
     """
     entry = by_name("augmentation", name, AUGMENTATIONS)
     _check_arguments(name, entry, arguments)
@@ -131,7 +134,7 @@ def make_layer(name: str, arguments: Mapping[str, Any]) -> tuple[keras.layers.La
             own["factor"] = probability if entry.probability == "factor" else (probability,) * 2
             probability = 1.0
     policy = keras.config.dtype_policy()
-    # By the global policy too: layers within a layer of Keras do not get its dtype.
+    # Keras does not pass the dtype on to layers inside a layer. They use the global policy.
     keras.config.set_dtype_policy("float32")
     try:
         return entry.layer(dtype="float32", **own), probability

@@ -1,4 +1,4 @@
-"""Pipelines of Keras layers on batches of bytes, with reproducible randomness."""
+"""Pipelines of Keras layers for uint8 batches, with reproducible random numbers."""
 
 from __future__ import annotations
 
@@ -15,16 +15,16 @@ from keras import ops
 
 from gfkeras.data.augmentation.catalog import AUGMENTATIONS, make_layer
 
-# Odd and near 2³¹ divided by the golden ratio: the seeds of a call, at multiples of it, lie
-# millions apart, so that calls whose keys count up by one do not meet each other's seeds.
+# Odd and near 2³¹ divided by the golden ratio. The seeds of a call are multiples of this number,
+# millions apart, so calls whose keys count up by one do not use each other's seeds.
 _STRIDE = 0x4F1BBCDD
 
 
 class KeyedSeeds(keras.random.SeedGenerator):
-    """A seed generator without state: its n-th seed since `start` is a function of key and n.
+    """A seed generator without state: the n-th seed after `start` is a function of key and n.
 
-    One object may serve many layers and threads; each thread has its own key and count. Set it as a
-    layer's `generator` and call the layer within `with seeds.start(key):`.
+    Many layers and threads can share one object, because each thread has its own key and count.
+    Set it as a layer's `generator` and call the layer within `with seeds.start(key):`.
     """
 
     def __init__(self) -> None:
@@ -33,7 +33,7 @@ class KeyedSeeds(keras.random.SeedGenerator):
 
     @contextlib.contextmanager
     def start(self, key: Any) -> Iterator[None]:
-        """For the block, seeds come from `key`, two integers of 31 bits (a tensor or not)."""
+        """Derives seeds from `key` inside the block: two integers of 31 bits, or a tensor."""
         self._local.key = ops.cast(ops.convert_to_tensor(key), self.state.dtype)
         self._local.count = 0
         try:
@@ -42,7 +42,7 @@ class KeyedSeeds(keras.random.SeedGenerator):
             self._local.key = None
 
     def next(self, ordered: bool = True) -> Any:
-        """The next seed, (2,) of integers."""
+        """Returns the next seed, (2,) integers."""
         key = getattr(self._local, "key", None)
         if key is None:
             raise RuntimeError("KeyedSeeds gives seeds only within `with seeds.start(key):`")
@@ -52,14 +52,14 @@ class KeyedSeeds(keras.random.SeedGenerator):
 
 
 class LayerPipeline:
-    """Applies the layers that a recipe names, as `catalog.make_layer` takes them, to uint8 images.
+    """Applies Keras layers, described as for `catalog.make_layer`, to uint8 images.
 
-    A key, two integers modulo 2³¹, fully determines what happens. The images of `tf.data` (a tensor
-    of a graph with known height and width) and arrays get the same, up to one grey level: arrays go
-    through the same compiled function. It runs on the processor, so that it neither waits for the
-    accelerator nor differs with it. With another backend than TensorFlow a graph calls out to that
-    backend. Between layers images are float32, clipped to 0…255, whatever the dtype policy; at the
-    end they are rounded.
+    A key of two integers modulo 2³¹ determines the result completely. Arrays and `tf.data` tensors
+    (in a graph, with known height and width) give the same result up to one grey level, because
+    both go through the same compiled function. The function runs on the CPU: it does not wait for
+    the accelerator, and its result does not depend on it. With a backend other than TensorFlow, a
+    TensorFlow graph calls out to that backend. Between layers, images are float32 and clipped to
+    0…255 under every dtype policy. At the end they are rounded.
     """
 
     def __init__(self, layers: Sequence[Mapping[str, Any]]):
@@ -68,9 +68,11 @@ class LayerPipeline:
         for table in layers:
             arguments = dict(table)
             layer, probability = make_layer(arguments.pop("name"), arguments)
+            # Layers of Keras draw their seeds from this attribute.
             layer.generator = self._seeds
             self._steps.append((layer, probability))
         self._compiled_by_jax = all(AUGMENTATIONS[t["name"]].compiled_by_jax for t in layers)
+        # One compiled function for each image shape.
         self._function = functools.cache(self._compile)
 
     def __call__(self, images: Any, key: Any) -> Any:
@@ -95,7 +97,7 @@ class LayerPipeline:
         return tensorflow.ensure_shape(out, images.shape)
 
     def _compile(self, image_shape: tuple[int, ...]) -> Callable[[Any, Any], Any]:
-        """The function for images of one shape, in batches of any size."""
+        """Returns the function for images of one shape, in batches of any size."""
         if keras.backend.backend() == "tensorflow":
             import tensorflow
 
@@ -127,6 +129,6 @@ def _on_processor() -> contextlib.AbstractContextManager[Any]:
     if keras.backend.backend() == "jax":
         import jax
 
-        # Of this process: "cpu:0" of Keras is the first of all machines'.
+        # Keras's "cpu:0" is the first CPU of all hosts, which can belong to another process.
         return jax.default_device(jax.local_devices(backend="cpu")[0])
     return keras.device("cpu:0")

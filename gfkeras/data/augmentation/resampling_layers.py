@@ -1,4 +1,4 @@
-"""Layers that resample: random crops and low resolution."""
+"""Resampling layers: random crops and low resolution."""
 
 from __future__ import annotations
 
@@ -14,49 +14,53 @@ from keras import ops
 
 
 def resample(images: Any, rows: Any, columns: Any) -> Any:
-    """Applies to each image, (B, H, W, 3) float, its own matrices, (B, H', H) and (B, W', W).
+    """Resamples each image with its own matrices, whose rows sum to 1.
 
-    Their rows sum to 1.
+    The images are (B, H, W, 3) float, the matrices (B, H', H) and (B, W', W).
     """
     return ops.einsum("bij,bjkc,blk->bilc", rows, images, columns)
 
 
 def crop_matrix(starts: Any, lengths: Any, size: int) -> Any:
-    """The matrices that enlarge [start, start + length) of a line of pixels to the whole line.
+    """Returns the matrices that stretch [start, start + length) of a pixel line to the whole line.
 
-    Linear interpolation with pixels as intervals of length 1; beyond the border the outermost pixel
-    is repeated. `starts` and `lengths` are (B,) float in pixels, lengths at most `size`: this
-    interpolates and does not average. Returns (B, size, size) float32.
+    Interpolation is linear, with pixels as intervals of length 1. Beyond the border, the outermost
+    pixel is repeated. `starts` and `lengths` are (B,) float, in pixels. A length must not be larger
+    than `size`, because the matrices interpolate and do not average. Returns (B, size, size)
+    float32.
     """
     pixels = np.arange(size, dtype=np.float32)
     centres = (pixels + 0.5) / size
     positions = ops.expand_dims(starts, 1) + ops.expand_dims(lengths, 1) * centres - 0.5
+    # Clipping repeats the outermost pixel beyond the border.
     positions = ops.clip(positions, 0.0, size - 1.0)
+    # The weights of linear interpolation are a triangle, two pixels wide, around each position.
     return ops.relu(1.0 - ops.abs(ops.expand_dims(positions, 2) - pixels))
 
 
 @functools.cache
 def reduction_matrices(size: int, smallest: int) -> np.ndarray:
-    """The matrices that shrink a line of pixels and enlarge it again, for each small size.
+    """Returns the matrices that shrink a pixel line and enlarge it again, for each small size.
 
-    Shrinking averages with a triangle as wide as two pixels of the small line, enlarging
-    interpolates linearly: bilinear `keras.ops.image.resize`, with `antialias` on the way down.
-    Returns (size − smallest + 1, size, size) float32, for smallest…size pixels in between.
+    Shrinking averages with a triangle as wide as two pixels of the small line. Enlarging
+    interpolates linearly. Both equal bilinear `keras.ops.image.resize`, with `antialias` for
+    shrinking. Returns (size − smallest + 1, size, size) float32, for small sizes smallest…size.
     """
     return np.stack([_linear(n, size) @ _linear(size, n) for n in range(smallest, size + 1)])
 
 
 def _linear(source: int, target: int) -> np.ndarray:
-    """(target, source): linear resampling of a line, averaging where it shrinks."""
+    """Returns the (target, source) matrix of linear resampling, which averages if it shrinks."""
     ratio = source / target
     positions = (np.arange(target) + 0.5) * ratio - 0.5
+    # When a line shrinks, the triangle is wider and averages pixels. This is the antialiasing.
     distances = np.abs(positions[:, None] - np.arange(source)) / max(ratio, 1.0)
     weights = np.maximum(1.0 - distances, 0.0)
     return (weights / weights.sum(axis=1, keepdims=True)).astype(np.float32)
 
 
 def positive_range(argument: str, value: Any, largest: float = float("inf")) -> tuple[float, float]:
-    """Returns [low, high] as floats; ValueError unless 0 < low ≤ high ≤ `largest`, and finite."""
+    """Returns two finite floats. Raises ValueError unless 0 < low ≤ high ≤ `largest`."""
     pair = list(value) if isinstance(value, (list, tuple)) else []
     wrong = any(isinstance(v, bool) or not isinstance(v, numbers.Real) for v in pair)
     if len(pair) != 2 or wrong or not 0 < pair[0] <= pair[1] <= largest or math.isinf(pair[1]):
@@ -69,16 +73,17 @@ def positive_range(argument: str, value: Any, largest: float = float("inf")) -> 
 
 
 class RandomResizedCrop(keras.layers.Layer):
-    """Cuts a random rectangle out of each image and enlarges it to the image's size.
+    """Cuts a random rectangle out of each image and enlarges it to the size of the image.
 
-    The area is uniform in `scale`, the logarithm of width over height in `ratio`, the place
-    uniform; a side is cut to the image's. Corners lie anywhere, not at whole pixels. `RandomCrop`
-    of Keras does not vary the size of the part. Images are (B, H, W, 3) float, H and W known.
+    The area is uniform in `scale`, the logarithm of width over height is uniform over `ratio`, and
+    the position is uniform. A side is limited to the side of the image. Corners can be between
+    pixels. Keras's `RandomCrop` does not vary the size. Images are (B, H, W, 3) float, and H and W
+    must be known.
 
     Args:
-        scale: least and largest area of the part, as a fraction of the image's.
-        ratio: least and largest width over height.
-        seed: of the random numbers.
+        scale: smallest and largest area of the rectangle, as a fraction of the image.
+        ratio: smallest and largest width over height.
+        seed: random seed.
     """
 
     def __init__(
@@ -99,6 +104,7 @@ class RandomResizedCrop(keras.layers.Layer):
             return images
         count, (height, width) = ops.shape(images)[0], images.shape[1:3]
         area = self._uniform(count, *self.scale)
+        # Drawn as a logarithm, so that wide and tall parts are treated alike.
         aspect = ops.exp(self._uniform(count, *map(math.log, self.ratio)))
         heights = height * ops.minimum(ops.sqrt(area / aspect), 1.0)
         widths = width * ops.minimum(ops.sqrt(area * aspect), 1.0)
@@ -121,13 +127,13 @@ class RandomResizedCrop(keras.layers.Layer):
 class RandomLowResolution(keras.layers.Layer):
     """Shrinks each image by a random factor and enlarges it again.
 
-    The small image has n/S of the image's S pixels a side, n uniform over the whole numbers that
-    `scale` allows; it is shrunk with antialiasing and enlarged bilinearly. Images are (B, S, S, 3)
-    float, S known; others raise ValueError.
+    The image has S pixels a side and the small image n, with n uniform over the whole numbers that
+    `scale` allows. Shrinking uses antialiasing, enlarging is bilinear. Images are (B, S, S, 3)
+    float, and S must be known. Others raise ValueError.
 
     Args:
-        scale: least and largest side of the small image, as a fraction of the image's.
-        seed: of the random numbers.
+        scale: smallest and largest side of the small image, as a fraction of the image.
+        seed: random seed.
     """
 
     def __init__(
@@ -148,6 +154,8 @@ class RandomLowResolution(keras.layers.Layer):
         sides = keras.random.randint(
             (ops.shape(images)[0],), 0, largest - smallest + 1, seed=self.generator
         )
+        # Each image needs another size, so the matrices of all sizes are computed once and looked
+        # up.
         table = ops.convert_to_tensor(reduction_matrices(height, smallest), dtype=images.dtype)
         matrices = ops.take(table, sides, axis=0)
         return resample(images, matrices, matrices)

@@ -1,4 +1,4 @@
-"""Preparation of training records from photos and public formats."""
+"""Training records from photos and public formats."""
 
 from gfkeras.data.prepare.options import PrepareOptions, PrepareResult
 from gfkeras.data.prepare.preparing import prepare

@@ -1,7 +1,7 @@
-"""Third stage of `prepare`: the choice, labels and order of the records.
+"""Third stage of `prepare`: choosing, labelling and ordering the records.
 
-Duplicates, people with too few images and the held-out people are known only now. A database on
-disk works them out, so that memory does not grow with the number of images.
+Duplicates, people with too few images and held-out people are known only at this stage. The work is
+done in a database on disk, so memory use does not grow with the number of images.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ SELECT place, name, kind, reason FROM images WHERE reason IS NOT NULL
 
 
 class Catalogue:
-    """The records to write, in a file."""
+    """The records to write, stored in a database file."""
 
     def __init__(self, path: Path):
         self.path = path
@@ -47,7 +47,7 @@ class Catalogue:
     def write(
         chunks: list[Path], options: PrepareOptions, keep_duplicates: bool, path: Path
     ) -> Catalogue:
-        """Works out the records of all chunks, in order; the file appears when it is whole."""
+        """Chooses and orders the records of all chunks. A failed run leaves no partial file."""
         with replacing(path) as temporary, connected(temporary) as database:
             database.executescript(_TABLES)
             _collect(database, chunks)
@@ -64,17 +64,17 @@ class Catalogue:
             yield from database.execute(query, arguments)
 
     def splits(self) -> dict[str, int]:
-        """Records of each split: "train" always, "heldout" where there are any."""
+        """Returns the number of records per split: "train", and "heldout" if there are any."""
         counted = dict(self._rows("SELECT split, COUNT(*) FROM records GROUP BY split"))
         return {name: counted[name] for name in (TRAIN, HELDOUT) if name in counted}
 
     def label_map(self, split: str) -> dict[str, int]:
-        """Person → label of a split, by label."""
+        """Returns {person: label} of a split, by label."""
         query = "SELECT name, label FROM identities WHERE split = ? ORDER BY label"
         return dict(self._rows(query, split))
 
     def records(self, split: str, first: int, count: int) -> Iterator[tuple[Any, ...]]:
-        """(label, identity, name, chunk, offset, length, digest) of records in their order."""
+        """Returns (label, identity, name, chunk, offset, length, digest) of records, in order."""
         return self._rows(
             "SELECT r.label, i.identity, i.name, i.chunk, i.offset, i.length, hex(i.digest) "
             "FROM records r JOIN images i ON i.id = r.image "
@@ -83,28 +83,28 @@ class Catalogue:
         )  # fmt: skip
 
     def skipped(self) -> Iterator[tuple[Any, ...]]:
-        """(name, kind, reason) of everything that gave no record, in the source's order."""
+        """Returns (name, kind, reason) of each item without a record, in the source's order."""
         return self._rows(f"SELECT name, kind, reason FROM ({_SKIPPED}) ORDER BY place, name")
 
     def skipped_kinds(self) -> dict[str, int]:
-        """The number of skipped items of each kind."""
+        """Returns the number of skipped items of each kind."""
         query = f"SELECT kind, COUNT(*) FROM ({_SKIPPED}) GROUP BY kind ORDER BY kind"
         return dict(self._rows(query))
 
     def fitted(self) -> int:
-        """Records of images that were scaled to fit."""
+        """Returns the number of records whose images were scaled to fit."""
         query = "SELECT COUNT(*) FROM images WHERE reason IS NULL AND fitted"
         ((count,),) = self._rows(query)
         return int(count)
 
     def has(self, database: sqlite3.Connection, name: str) -> bool:
-        """Whether a record of this name is kept; `database` from `connected(self.path)`."""
+        """Whether a record with this name is kept. `database` is `connected(self.path)`."""
         query = "SELECT 1 FROM images WHERE name = ? AND reason IS NULL"
         return database.execute(query, (name,)).fetchone() is not None
 
 
 def _collect(database: sqlite3.Connection, chunks: list[Path]) -> None:
-    """Everything that the chunks hold, numbered through in the source's order."""
+    """Inserts the contents of all chunks, numbered in the source's order."""
     images = 0
     for number, path in enumerate(chunks):
         kept: list[tuple[object, ...]] = []
@@ -122,13 +122,13 @@ def _collect(database: sqlite3.Connection, chunks: list[Path]) -> None:
 
 
 def _shuffle_key(options: PrepareOptions) -> Callable[[int], int]:
-    """A function from the number of an image to a number to sort by."""
+    """Returns a function from the number of an image to its sort key."""
     if not options.shuffle:
         return lambda number: number
     seed = options.seed.to_bytes(8, "little")
 
     def key(number: int) -> int:
-        # Python's own generators may change from version to version, a hash function does not.
+        # The result of Python's random generators can change between versions, a hash cannot.
         mixed = hashlib.blake2b(number.to_bytes(8, "little"), digest_size=8, key=seed).digest()
         return int.from_bytes(mixed, "little", signed=True)
 
@@ -136,7 +136,8 @@ def _shuffle_key(options: PrepareOptions) -> Callable[[int], int]:
 
 
 def _drop_duplicates(database: sqlite3.Connection) -> None:
-    """Keeps the first of equal images; the same image under two names is a mistake in one."""
+    """Keeps the first of equal images. An image under two names is labelled wrongly in one."""
+    # Most images occur once, so only the repeated digests are joined with the images.
     database.executescript(
         """
         CREATE INDEX by_digest ON images (digest, id);
@@ -169,7 +170,7 @@ def _drop_by_count(database: sqlite3.Connection, options: PrepareOptions) -> Non
             {"least": options.min_images},
         )
     if options.max_images is not None:
-        # A running number within each identity; the index gives the rows in that order.
+        # Number the images of each identity. The index returns the rows in that order.
         database.execute(
             """
             UPDATE images SET kind = 'max-images',
@@ -185,7 +186,8 @@ def _drop_by_count(database: sqlite3.Connection, options: PrepareOptions) -> Non
 
 
 def _label(database: sqlite3.Connection, options: PrepareOptions) -> None:
-    """Labels in the order in which the source first names people, the last ones held out."""
+    """Labels people in the order in which the source names them, and holds out the last ones."""
+    # Image numbers follow the order of the source, so MIN(id) is the first image of a person.
     database.execute(
         "INSERT INTO identities (name) SELECT identity FROM images "
         "WHERE reason IS NULL AND identity IS NOT NULL GROUP BY identity ORDER BY MIN(id)"
@@ -195,7 +197,7 @@ def _label(database: sqlite3.Connection, options: PrepareOptions) -> None:
         refused = database.execute(
             f"SELECT name, reason FROM ({_SKIPPED}) ORDER BY place LIMIT 1"
         ).fetchone()
-        first = f"; the first image that is not: {refused[0]}: {refused[1]}" if refused else ""
+        first = f". The first unusable image: {refused[0]}: {refused[1]}" if refused else ""
         raise ValueError(
             f"`holdout` must be fewer than the {people} people with usable images. "
             f"Received: holdout={options.holdout}{first}"
@@ -209,6 +211,7 @@ def _label(database: sqlite3.Connection, options: PrepareOptions) -> None:
 
 
 def _order(database: sqlite3.Connection, options: PrepareOptions) -> None:
+    # SQLite sorts by this key on disk, so the order does not need memory.
     database.create_function("shuffled", 1, _shuffle_key(options), deterministic=True)
     rows = database.execute(
         f"SELECT i.id, COALESCE(p.split, '{TRAIN}'), COALESCE(p.label, {NO_LABEL}) "

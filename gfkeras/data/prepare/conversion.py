@@ -1,4 +1,4 @@
-"""Second stage of `prepare`: the images of one chunk of items as JPEGs of the records' size."""
+"""Second stage of `prepare`: converting the images of one chunk to JPEGs of the final size."""
 
 from __future__ import annotations
 
@@ -21,16 +21,17 @@ from gfkeras.data.sources import Item, Refused, Source
 from gfkeras.errors import ImageError
 from gfkeras.files import parsed_json, replacing
 
+# A chunk file has the JPEGs, then one line of JSON for each outcome, then the start of those lines.
 _END = struct.Struct("<Q")
 _EXIF_ORIENTATION = 0x0112
 
 
 @dataclasses.dataclass(frozen=True)
 class Converted:
-    """A JPEG in a chunk file, of item number `item` of the source.
+    """A JPEG in a chunk file, made from item number `item` of the source.
 
-    The name is the item's, with "#2" and so on for further faces of a photo. `fitted` images had
-    another size and were scaled to fit, unaligned.
+    The name is that of the item. Further faces of the same photo get "#2" and so on. `fitted`
+    images had another size and were scaled to fit, without alignment.
     """
 
     item: int
@@ -44,7 +45,7 @@ class Converted:
 
 @dataclasses.dataclass(frozen=True)
 class Skipped:
-    """An item that gave no JPEG: `kind` is a word for counting, `reason` a text."""
+    """An item without a JPEG, with a `kind` for counting and a `reason` as text."""
 
     item: int
     name: str
@@ -53,12 +54,12 @@ class Skipped:
 
 
 def digest(jpeg: bytes) -> str:
-    """A digest that is equal for equal JPEGs."""
+    """Returns a digest. Equal JPEGs have equal digests."""
     return hashlib.blake2b(jpeg, digest_size=16).hexdigest()
 
 
 def outcomes(path: Path) -> Iterator[Converted | Skipped]:
-    """The outcome of each item of a chunk, in order; ValueError if the file is damaged."""
+    """Returns the outcome of each item of a chunk, in order. Raises ValueError if damaged."""
     with path.open("rb") as file:
         size = file.seek(0, 2)
         try:
@@ -70,12 +71,13 @@ def outcomes(path: Path) -> Iterator[Converted | Skipped]:
         except (OSError, struct.error, ValueError, OverflowError) as error:
             raise ValueError(f"{path} is damaged: {error}") from error
     for row in rows:
+        # The number of fields tells the two kinds of rows apart.
         yield Converted(*row) if len(row) == len(dataclasses.fields(Converted)) else Skipped(*row)
 
 
 @dataclasses.dataclass(frozen=True)
 class Conversion:
-    """Everything that a worker needs for any chunk; no aligner where images are aligned already."""
+    """The data that a worker needs for any chunk. `aligner` is None for aligned images."""
 
     source: Source
     plan: Plan
@@ -86,12 +88,12 @@ class Conversion:
     resize: bool
 
     def path(self, chunk: int) -> Path:
-        """The file of a chunk."""
+        """Returns the file of a chunk."""
         return self.folder / f"{chunk:08d}.chunk"
 
 
 def convert_chunk(conversion: Conversion, chunk: int) -> int:
-    """Converts the items of a chunk into its file; returns how many items those were."""
+    """Converts the items of a chunk into its file, and returns the number of items."""
     items = conversion.plan.chunk(chunk)
     rows: list[tuple[object, ...]] = []
     with replacing(conversion.path(chunk)) as temporary, temporary.open("wb") as file:
@@ -114,16 +116,17 @@ def convert_chunk(conversion: Conversion, chunk: int) -> int:
 
 
 def _converted(conversion: Conversion, item: Item) -> list[tuple[bytes, bool]]:
-    """The JPEGs of an item's faces, each with whether it was scaled to fit."""
+    """Returns the JPEGs of the faces of an item, each with whether it was scaled to fit."""
     content = conversion.source.read(item.locator)
     if conversion.aligner is not None:
         faces = conversion.aligner.faces(content, item.landmarks)
         if not faces:
             raise NoFaceError(item.name, "no face found")
         return [(encode_jpeg(face.image, conversion.quality), False) for face in faces]
-    # Decoded in any case: that is what shows a file to be whole.
+    # Always decode the file: only decoding shows that it is complete.
     pixels = read_photo(content)
     size = conversion.size
+    # The original bytes are kept if possible, because encoding again would lose quality.
     if pixels.shape[:2] == (size, size) and _is_upright_jpeg(content):
         return [(content, False)]
     face = read_image(pixels, size, conversion.resize)
@@ -131,7 +134,7 @@ def _converted(conversion: Conversion, item: Item) -> list[tuple[bytes, bool]]:
 
 
 def _is_upright_jpeg(content: bytes) -> bool:
-    """Whether an image is a JPEG of RGB that every reader shows alike."""
+    """Whether an image is an upright RGB JPEG, which every reader shows in the same way."""
     if not content.startswith(b"\xff\xd8"):
         return False
     with Image.open(io.BytesIO(content), formats=("JPEG",)) as image:

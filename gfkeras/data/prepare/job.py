@@ -1,4 +1,4 @@
-"""Job of a run of `prepare`: the source and options that its files depend on."""
+"""Job of a `prepare` run: the source and options that determine its files."""
 
 from __future__ import annotations
 
@@ -19,21 +19,24 @@ JOB_FILE = "job.json"
 
 
 def job_of(source: Source, options: PrepareOptions) -> dict[str, Any]:
-    """The inputs that the bytes of the result depend on, as JSON."""
+    """Returns, as JSON, the inputs that determine the bytes of the result."""
     settings = options.to_json()
     if options.detector is not None and Path(options.detector).is_file():
+        # The content of the file counts, not its path.
         settings["detector"] = sha256(options.detector)
     job = {"format": 1, "gfkeras": __version__, "source": source.describe(), "options": settings}
+    # The round trip makes the job equal to one that was read from a file, where tuples are lists.
     return json_values(json.loads(json.dumps(job)))
 
 
 def begin_job(out: Path, job: dict[str, Any]) -> bool:
-    """Whether an earlier run of the same job left something in `out`; else notes this job there.
+    """Returns whether `out` contains an earlier run of the same job. If not, notes this job there.
 
-    Raises ValueError if `out` holds something else.
+    Raises ValueError if `out` contains anything else.
     """
     work = out / WORK_FOLDER
     if (out / MANIFEST_FILE).is_file():
+        # A finished run has no job file any more, but its manifest has the same entries.
         manifest = Manifest.read(out)
         found = {"source": manifest.source, "options": manifest.options}
         _same_job(out, {**job, **found}, job)
@@ -46,9 +49,10 @@ def begin_job(out: Path, job: dict[str, Any]) -> bool:
     strange = [entry.name for entry in out.iterdir() if entry.name not in (WORK_FOLDER, LOCK_FILE)]
     if strange:
         raise ValueError(
-            f"`out` must be new, empty or of an earlier run of prepare. "
-            f"Received: out={str(out)!r}, which holds {strange[0]!r}"
+            f"`out` must be new, empty or from an earlier run of prepare. "
+            f"Received: out={str(out)!r}, which contains {strange[0]!r}"
         )
+    # A work folder without a job file is from a run that was killed at its very start.
     shutil.rmtree(work, ignore_errors=True)
     work.mkdir()
     write_json(work / JOB_FILE, job)
@@ -67,13 +71,13 @@ def _same_job(out: Path, earlier: dict[str, Any], job: dict[str, Any]) -> None:
                 if before.get(key) != now.get(key)
             )
         raise ValueError(
-            f"`out` holds a run with another {part}, {before!r}; take another folder, or remove "
+            f"`out` contains a run with another {part}, {before!r}. Use another folder, or remove "
             f"that one. Received: out={str(out)!r}, {part}={now!r}"
         )
 
 
 def _remove_leftovers(folder: Path) -> None:
-    """Removes unfinished files of a killed run: `replacing` begins their names with a dot."""
+    """Removes unfinished files of a stopped run. `replacing` gives them names with a dot."""
     for path in (*folder.glob(".*"), *folder.glob("chunks/.*")):
         if path.is_file() and path.name != LOCK_FILE:
             path.unlink(missing_ok=True)

@@ -1,4 +1,4 @@
-"""Options and results of `prepare`."""
+"""Options and result of `prepare`."""
 
 from __future__ import annotations
 
@@ -16,29 +16,30 @@ FACES = ("largest", "central", "all")
 
 @dataclasses.dataclass(frozen=True)
 class PrepareOptions:
-    """Options for turning photos into records.
+    """Options for converting photos to records.
 
     Attributes:
-        align: detect faces and warp them onto the template. Without it images must be aligned
-            already; one of another size is skipped and listed.
-        resize: without `align`, scale images of another size to fit, and count them: for faces that
-            are cropped alike, not for photos.
-        detector: path of a YuNet model; by default it is downloaded once.
-        face: which face of a photo counts: "largest", "central" or "all".
-        size: (height, width) of the records: (112, 112), or with `align` (112, 96).
-        quality: of newly encoded JPEGs. A JPEG that needs no change is stored byte for byte.
-        shard_size: records in a shard.
+        align: detect faces and warp them onto the template. Otherwise the images must already be
+            aligned, and an image of another size is skipped and listed.
+        resize: without `align`, scale images of another size to fit, and count them. Use this for
+            faces that are all cropped in the same way, not for photos.
+        detector: path of a YuNet model. By default it is downloaded once.
+        face: face of a photo to use: "largest", "central" or "all".
+        size: (height, width) of the records: (112, 112), or (112, 96) with `align`.
+        quality: quality of newly encoded JPEGs, 1 to 100. A JPEG that needs no change is stored
+            byte for byte.
+        shard_size: records per shard.
         min_images: people with fewer usable images are left out.
-        max_images: only the first so many images of a person are kept.
-        holdout: so many people, the last ones, go into the split "heldout".
-        shuffle: write the records of a split in random order, so that reading them in turn is
-            reading them at random; else in the order of the source.
-        seed: of that order.
-        keep_duplicates: keep images that are equal byte for byte; by default only where the
-            source has pairs, which may name them.
+        max_images: largest number of images of a person. The first ones are kept.
+        holdout: number of people, the last ones, that go into the split "heldout".
+        shuffle: write the records of a split in random order, so that sequential reads are random
+            samples. Otherwise the order is that of the source.
+        seed: random seed of that order.
+        keep_duplicates: keep images that are equal byte for byte. The default is to keep them only
+            if the source has pairs, because pairs can name them.
 
     Raises:
-        ValueError: naming the argument, for a value out of its range.
+        ValueError: with the name of the argument, for a value out of range.
     """
 
     align: bool = False
@@ -56,6 +57,7 @@ class PrepareOptions:
     resize: bool = False
 
     def __post_init__(self) -> None:
+        # The dataclass is frozen, and a size from JSON is a list.
         object.__setattr__(self, "size", tuple(self.size))
         one_of("face", self.face, FACES)
         if self.size not in SIZES:
@@ -93,23 +95,24 @@ class PrepareOptions:
                 )
 
     def to_json(self) -> dict[str, Any]:
-        """What bears on the result, as JSON; the detector by its file's name."""
+        """Returns the options that affect the result, as JSON. The detector is its file's name."""
         detector = None if self.detector is None else Path(self.detector).name
         return dataclasses.asdict(self) | {"size": list(self.size), "detector": detector}
 
 
-# The skipped files that a result names: a data set may have millions.
+# Number of skipped files in a result. A data set can have millions of them.
 LISTED = 100
 
 
 @dataclasses.dataclass(frozen=True)
 class PrepareResult:
-    """The summary of a run of `prepare`.
+    """Summary of a run of `prepare`.
 
-    Counts of images and identities are over all splits. `skipped` items gave no record, as
-    `skipped.csv` lists; `skipped_files` are the first hundred of them, each with its reason.
-    `fitted` images were scaled to fit, unaligned. `size_bytes` are those of the shards, `seconds`
-    those of this run; `resumed` says that an earlier run did a part, or all.
+    Counts of images and identities include all splits. `skipped` items have no record and are
+    listed in `skipped.csv`. `skipped_files` contains the first hundred of them with their reasons.
+    `fitted` images were scaled to fit, without alignment. `size_bytes` is the size of the shards,
+    and `seconds` the time of this run. `resumed` says that an earlier run did part or all of the
+    work.
     """
 
     out: Path
@@ -128,7 +131,7 @@ class PrepareResult:
     resumed: bool
 
     def summary(self) -> list[tuple[str, Any]]:
-        """Rows of (label, value) to print."""
+        """Returns rows of (label, value) to print."""
         reasons = ", ".join(f"{count:,} {kind}" for kind, count in self.skipped_reasons.items())
         detail = f" ({reasons}), see skipped.csv" if reasons else ""
         return [
@@ -141,5 +144,5 @@ class PrepareResult:
         ]
 
     def to_json(self) -> dict[str, Any]:
-        """All fields, the path as text."""
+        """Returns all fields, with the path as text."""
         return dataclasses.asdict(self) | {"out": str(self.out)}

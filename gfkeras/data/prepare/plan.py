@@ -1,4 +1,4 @@
-"""First stage of `prepare`: the items of a source, listed on disk in their order."""
+"""First stage of `prepare`: listing the items of a source on disk, in order."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from gfkeras.data.sources import Item, Refused, Source
 from gfkeras.files import replacing
 
 CHUNK_ITEMS = 256
-"""Items that are converted together; what a killed run loses at most, for each worker."""
+"""Items that are converted together. A killed run loses at most this many for each worker."""
 
 _ITEMS = """
 CREATE TABLE items (seq INTEGER PRIMARY KEY, name TEXT NOT NULL, identity TEXT,
@@ -21,7 +21,7 @@ CREATE TABLE items (seq INTEGER PRIMARY KEY, name TEXT NOT NULL, identity TEXT,
 
 
 class Plan:
-    """The list of a source's items, in a file: memory does not grow with it."""
+    """The list of a source's items, stored in a file to save memory."""
 
     def __init__(self, path: Path):
         self.path = path
@@ -30,11 +30,11 @@ class Plan:
 
     @property
     def chunks(self) -> int:
-        """The number of chunks that the items make."""
+        """Number of chunks of items."""
         return -(-self.items // CHUNK_ITEMS)
 
     def chunk(self, number: int) -> list[tuple[int, Item | Refused]]:
-        """(number of the item, the item or what was refused) of a chunk."""
+        """Returns (number, item or refused item) of a chunk."""
         first = number * CHUNK_ITEMS
         with connected(self.path) as database:
             rows = database.execute(
@@ -51,9 +51,9 @@ class Plan:
 
     @staticmethod
     def write(source: Source, path: Path, progress: Callable[[int], None]) -> Plan:
-        """Lists a source; the file appears when the list is whole.
+        """Lists the items of a source. A failed run leaves no partial file.
 
-        `progress` is called now and then with the number of items so far.
+        `progress` is called from time to time with the number of items so far.
         """
         with replacing(path) as temporary, connected(temporary) as database:
             database.executescript(_ITEMS)
@@ -81,11 +81,11 @@ def _points(landmarks: str | None) -> tuple[tuple[float, float], ...] | None:
 
 @contextlib.contextmanager
 def connected(path: Path) -> Iterator[sqlite3.Connection]:
-    """A connection to a database of the work folder, closed at the end.
+    """Opens a database of the work folder, and closes it at the end.
 
-    The files are temporary and a killed run writes them anew, so they need no journal. What does
-    not fit into a small cache is sorted on disk, beside the file. SQLite's errors, of which a full
-    disk is the likeliest, come as an OSError.
+    The files are temporary, and a killed run writes them again, so they need no journal. Data that
+    exceed a small cache are sorted on disk, next to the file. SQLite's errors are raised as an
+    OSError. The most likely cause is a full disk.
     """
     database = None
     try:

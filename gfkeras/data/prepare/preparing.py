@@ -1,13 +1,13 @@
-"""Preparation of training records from a source of photos, in stages that survive a kill.
+"""Preparation of training records from photos, in stages that can be interrupted and resumed.
 
-    plan       the source's items, listed on disk
-    chunks     their images, aligned and encoded; in parallel
+    plan       the items of the source, listed on disk
+    chunks     their images, aligned and encoded, in parallel
     catalogue  duplicates, limits, labels, split and order
-    shards     TFRecord files; in parallel
-    manifest   and skipped.csv; then the work folder goes
+    shards     TFRecord files, in parallel
+    manifest   and skipped.csv. After that, the work folder is deleted
 
-Each file of each stage depends on the source and the options alone and appears under its name
-when it is whole. A run that finds files of an earlier one continues there, to the same bytes.
+Each file depends only on the source and the options, and gets its name when it is complete. A run
+that finds files of an earlier one continues there and produces the same bytes.
 """
 
 from __future__ import annotations
@@ -49,26 +49,27 @@ def prepare(
     workers: int | None = None,
     progress: Progress | None = None,
 ) -> PrepareResult:
-    """Turns a source of face images into sharded training records.
+    """Converts a source of face images to sharded training records.
 
-    The folder then holds `train-00000-of-00002.tfrecord` and so on, `train.index.npy`, the same
-    for "heldout" where identities were held out, `skipped.csv`, `pairs.csv` where the source has
-    pairs, and `manifest.json`, which appears last. Meanwhile a folder `.prepare` in it takes as
-    much room again as the images. Equal sources and options give equal bytes, whatever the number
-    of workers and however often the run was killed and begun again.
+    The folder then contains `train-00000-of-00002.tfrecord` and so on, `train.index.npy`, the same
+    for "heldout" if identities were held out, `skipped.csv`, `pairs.csv` if the source has pairs,
+    and `manifest.json`, which is written last. During the run, a folder `.prepare` in it needs as
+    much disk space again as the images. The same source and options give the same bytes, for any
+    number of workers, and also if the run was killed and restarted.
 
     Args:
         source: a source, or a path for `gfkeras.data.sources.open_source`.
-        out: the folder; must be new, empty or of a run with the same source and options.
+        out: the output folder. It must be new, empty, or from a run with the same source and
+            options.
         options: see `PrepareOptions`.
-        workers: processes; the number of processors by default.
-        progress: called with the stage ("list", "convert", "write"), how much of it is done
-            and how much there is, None where that is not known.
+        workers: number of processes. The default is the number of processors.
+        progress: called with the stage ("list", "convert", "write"), the amount done, and the
+            total, or None if the total is not known yet.
 
     Raises:
-        ValueError: if the source, the options or the folder do not fit, if nothing usable
-            was found, or if another process prepares into the folder.
-        OSError: if the disk is full or cannot be written, or a worker process was killed.
+        ValueError: if the source, the options or the folder do not fit, if no usable image was
+            found, or if another process is using the folder.
+        OSError: if the disk is full or not writable, or if a worker process was killed.
 
     Example:
         result = prepare("photos", "records", PrepareOptions(align=True))
@@ -93,7 +94,7 @@ def prepare(
 
 @dataclasses.dataclass(frozen=True)
 class _Stages:
-    """The stages of one run."""
+    """The stages of a run."""
 
     source: Source
     out: Path
@@ -103,11 +104,13 @@ class _Stages:
 
     @property
     def work(self) -> Path:
-        """The folder of the files that the stages leave for each other."""
+        """The folder of intermediate files."""
         return self.out / WORK_FOLDER
 
     def run(self) -> None:
-        """Does what is not done yet."""
+        """Runs the stages that are not finished."""
+        # Open the detector first: if its file is missing, the run should fail before the long
+        # listing.
         options, aligner = self.options, None
         if options.align:
             aligner = FaceAligner(FaceDetector(options.detector), options.face, options.size)
@@ -136,9 +139,10 @@ class _Stages:
             self.source, plan, folder, aligner, options.size[0], options.quality, options.resize
         )
         paths = [conversion.path(number) for number in range(plan.chunks)]
+        # A name that begins with a dot belongs to an unfinished file.
         done = {path.name for path in folder.glob("*.chunk") if not path.name.startswith(".")}
         missing = [number for number, path in enumerate(paths) if path.name not in done]
-        # Whether the last chunk, a short one, is there does not matter for a bar.
+        # An estimate for the progress bar: the last chunk, which is shorter, counts as a full one.
         converted = min(plan.items, len(done) * -(-plan.items // max(1, plan.chunks)))
         self.progress("convert", converted, plan.items)
         for items in run_all(convert_chunk, missing, conversion, self._processes(len(missing))):
@@ -151,6 +155,7 @@ class _Stages:
         if not path.is_file():
             keep = self.options.keep_duplicates
             if keep is None:
+                # Pairs can name both copies of an image.
                 keep = self.source.pairs() is not None
             Catalogue.write(chunks, self.options, keep, path)
         return Catalogue(path)
@@ -159,9 +164,9 @@ class _Stages:
         splits = catalogue.splits()
         if not splits:
             first = next(catalogue.skipped(), None)
-            detail = f"; the first: {first[0]}: {first[2]}" if first else ""
+            detail = f". The first: {first[0]}: {first[2]}" if first else ""
             raise ValueError(
-                f"`source` must hold usable images. Received: {str(self.source.path)!r}, "
+                f"`source` must contain usable images. Received: {str(self.source.path)!r}, "
                 f"none usable{detail}"
             )
         size = self.options.shard_size
@@ -172,7 +177,7 @@ class _Stages:
         ]
 
     def _write_shards(self, sharding: Sharding, jobs: list[ShardJob]) -> None:
-        # A shard appears under its name after all that goes with it.
+        # A shard gets its name after its index and summary, so a named shard is complete.
         missing = [job for job in jobs if not job.path.is_file()]
         total = sum(job.count for job in jobs)
         written = total - sum(job.count for job in missing)
@@ -224,7 +229,7 @@ class _Stages:
         ).write(self.out)
 
     def _write_pairs(self, catalogue: Catalogue) -> int:
-        """The source's pairs of which both images are there; returns how many."""
+        """Writes the pairs whose two images both have records, and returns their number."""
         pairs = self.source.pairs()
         if pairs is None:
             return 0
@@ -233,6 +238,7 @@ class _Stages:
             csv_file(self.out / PAIRS_FILE, ("first", "second", "same", "fold")) as write,
             connected(catalogue.path) as database,
         ):
+            # Without the index, each of the many look-ups below would scan the table.
             database.execute("CREATE INDEX IF NOT EXISTS by_name ON images (name)")
             for pair in pairs:
                 if all(catalogue.has(database, name) for name in (pair.first, pair.second)):
@@ -242,7 +248,7 @@ class _Stages:
         return count
 
     def _processes(self, jobs: int) -> int:
-        """Starting a process takes longer than a job or two."""
+        """Returns the number of processes. Starting one takes longer than a job or two."""
         return max(1, min(self.workers, jobs // 2))
 
 
@@ -258,8 +264,8 @@ def _check_place(source: Source, out: Path) -> None:
         root, inside = source.path.resolve(), out.resolve()
         if root == inside or root in inside.parents:
             raise ValueError(
-                "`out` must lie outside of the source, or the next run would read what this one "
-                f"wrote. Received: source={str(source.path)!r}, out={str(out)!r}"
+                "`out` must be outside of the source. Otherwise the next run would read the "
+                f"records of this one. Received: source={str(source.path)!r}, out={str(out)!r}"
             )
 
 

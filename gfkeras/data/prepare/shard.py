@@ -1,4 +1,4 @@
-"""Fourth stage of `prepare`: the shards, each from its part of the catalogue."""
+"""Fourth stage of `prepare`: writing the shards from the catalogue."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from gfkeras.files import replacing
 
 @dataclasses.dataclass(frozen=True)
 class ShardJob:
-    """The `count` records from position `first` of a split, as shard `number` of `of`."""
+    """Shard `number` of `of`: the `count` records of a split from position `first` on."""
 
     out: Path
     split: str
@@ -31,23 +31,23 @@ class ShardJob:
 
     @property
     def path(self) -> Path:
-        """The shard, named as TensorFlow's tools name shards."""
+        """The path of the shard, in the naming scheme of TensorFlow's tools."""
         return self.out / f"{self.split}-{self.number:05d}-of-{self.of:05d}.tfrecord"
 
     @property
     def index_part(self) -> Path:
-        """The shard's index entries, without a header."""
+        """The path of the shard's index entries, without a header."""
         return self.out / WORK_FOLDER / f"{self.path.name}.index"
 
     @property
     def summary(self) -> Path:
-        """The shard's entry of the manifest."""
+        """The path of the shard's entry for the manifest."""
         return self.out / WORK_FOLDER / f"{self.path.name}.json"
 
 
 @dataclasses.dataclass(frozen=True)
 class Sharding:
-    """Everything that a worker needs for any shard: what goes where, and the images' files."""
+    """The data that a worker needs for any shard: the catalogue and the files of the images."""
 
     catalogue: Catalogue
     chunks: list[Path]
@@ -55,14 +55,15 @@ class Sharding:
 
 
 def write_shard(sharding: Sharding, job: ShardJob) -> int:
-    """Writes a shard, its part of the index and its summary; returns how many records.
+    """Writes a shard, its part of the index and its summary, and returns the number of records.
 
-    Raises ValueError if an image in a chunk is not the one that was put there.
+    Raises ValueError if an image in a chunk differs from the one that was written there.
     """
     entries = np.zeros(job.count, ENTRY)
     hashed = hashlib.sha256()
     position = 0
     chunks = ShardFiles(sharding.chunks)
+    # The files get their names in reverse order. The shard is last, so a named shard is complete.
     with (
         replacing(job.path) as temporary,
         replacing(job.index_part) as index,
@@ -72,9 +73,10 @@ def write_shard(sharding: Sharding, job: ShardJob) -> int:
             rows = sharding.catalogue.records(job.split, job.first, job.count)
             for number, (label, identity, name, chunk, offset, length, expected) in enumerate(rows):
                 jpeg = chunks.read(chunk, offset, length)
+                # SQLite's `hex` writes capital letters.
                 if digest(jpeg) != expected.lower():
                     raise ValueError(
-                        f"{chunks.paths[chunk]} is damaged at {name}; remove "
+                        f"{chunks.paths[chunk]} is damaged at {name}. Remove "
                         f"{job.out / WORK_FOLDER} and prepare again"
                     )
                 record = Record(jpeg, label, identity or "", name, *sharding.size)
@@ -86,7 +88,7 @@ def write_shard(sharding: Sharding, job: ShardJob) -> int:
                 file.write(framed)
                 hashed.update(framed)
                 position += HEADER_BYTES + len(data) + FOOTER_BYTES
-            # On disk before its name is: a power cut must not leave a name without content.
+            # Flushed before the rename: a power cut must not leave a named file without content.
             file.flush()
             os.fsync(file.fileno())
         index.write_bytes(entries.tobytes())

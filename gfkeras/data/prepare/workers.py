@@ -1,4 +1,4 @@
-"""Worker processes that do one job after another and end with their parent."""
+"""Worker processes that run one job after another and end with their parent."""
 
 from __future__ import annotations
 
@@ -17,24 +17,25 @@ _state: list[Any] = []
 def run_all(
     work: Callable[[Any, Any], Any], jobs: Iterable[Any], shared: Any, workers: int
 ) -> Iterator[Any]:
-    """Yields `work(shared, job)` of each job as they are done, in any order.
+    """Yields `work(shared, job)` of each job as soon as it is done, in any order.
 
-    `work` is a function of a module. Each process gets `shared` once and takes jobs as it becomes
-    free, so there may be any number of them; with one worker this process does them all. Raises
-    what `work` raises, and ChildProcessError, an OSError, if a process was killed, perhaps for want
-    of memory.
+    `work` is a function of a module. Each process gets `shared` once and takes the next job when it
+    is free, so any number of jobs is possible. With one worker, this process does all the work.
+    Exceptions of `work` are raised here. If a process was killed, for example because memory ran
+    out, ChildProcessError (an OSError) is raised.
     """
     if workers == 1:
         for job in jobs:
             yield work(shared, job)
         return
-    # Spawned, not forked: the parent's threads would be copied in whatever state they are in.
+    # Spawned, not forked: a fork copies locks that other threads of the parent hold at that moment.
     context = multiprocessing.get_context("spawn")
     pool = ProcessPoolExecutor(workers, context, _begin, (shared,))
     try:
         waiting: set[Future[Any]] = set()
         remaining = iter(jobs)
         while True:
+            # Submit only a few jobs ahead, because `jobs` can be long.
             for job in itertools.islice(remaining, 2 * workers - len(waiting)):
                 waiting.add(pool.submit(_work, work, job))
             if not waiting:
@@ -44,8 +45,8 @@ def run_all(
                 yield future.result()
     except BrokenProcessPool as error:
         raise ChildProcessError(
-            "a worker process was killed, perhaps for want of memory; run the command again to "
-            "go on, with fewer workers if need be"
+            "a worker process was killed, perhaps because memory ran out. Run the command again "
+            "to continue, with fewer workers if necessary"
         ) from error
     finally:
         pool.shutdown(cancel_futures=True)
@@ -57,7 +58,7 @@ def _begin(shared: Any) -> None:
 
 
 def _end_with_parent() -> None:
-    # A pool's workers wait for jobs for ever when their parent is killed outright.
+    # If the parent is killed, the workers of a pool would otherwise wait for jobs forever.
     parent = multiprocessing.parent_process()
     if parent is not None:
         parent.join()

@@ -1,4 +1,4 @@
-"""Training records: sharded TFRecord with an index and a manifest, read in any order."""
+"""Training records: TFRecord shards with an index and a manifest, readable in any order."""
 
 from gfkeras.data.records.manifest import Manifest
 from gfkeras.data.records.record_set import RecordSet

@@ -15,11 +15,12 @@ PAIRS_FILE = "pairs.csv"
 
 
 class _Part(BaseModel):
+    # Manifests can come from elsewhere, so unknown and mistyped fields are errors.
     model_config = ConfigDict(extra="forbid", strict=True)
 
 
 class FileEntry(_Part):
-    """A file beside the manifest, with what tells that it is whole."""
+    """A file next to the manifest, with the size and hash that show whether it is complete."""
 
     file: str
     size_bytes: NonNegativeInt
@@ -27,21 +28,21 @@ class FileEntry(_Part):
 
     @classmethod
     def of(cls, path: Path) -> FileEntry:
-        """The entry of a finished file."""
+        """Returns the entry of a finished file."""
         return cls(file=path.name, size_bytes=path.stat().st_size, sha256=sha256(path))
 
 
 class Shard(FileEntry):
-    """A TFRecord file and how many records it holds."""
+    """A TFRecord file and its number of records."""
 
     records: PositiveInt
 
 
 class Split(_Part):
-    """Records that are used together: "train", or "heldout".
+    """Records that are used together: "train" or "heldout".
 
-    `label_map` gives each person's label, 0…identities − 1 in order; `index` is the file of
-    `gfkeras.data.records.shard_files`, and `shards` come in its order.
+    `label_map` maps each person to a label, 0…identities − 1 in order. `index` is a file of
+    `gfkeras.data.records.shard_files`, and `shards` are in the order of that index.
     """
 
     images: NonNegativeInt
@@ -60,10 +61,11 @@ class ImageFormat(_Part):
 
 
 class Counts(_Part):
-    """Counts of the source's items by their outcome, over all splits.
+    """Numbers of the source's items by outcome, over all splits.
 
-    `items` are all that the source named. `skipped` ones gave no record, as `skipped.csv` lists;
-    `fitted` ones had another size and were scaled to fit, unaligned. `pairs` are in `pairs.csv`.
+    `items` counts everything that the source named. `skipped` items have no record and are listed
+    in `skipped.csv`. `fitted` items had another size and were scaled to fit, without alignment.
+    `pairs` counts the rows of `pairs.csv`.
     """
 
     items: NonNegativeInt
@@ -75,17 +77,18 @@ class Counts(_Part):
 
 
 class Manifest(_Part):
-    """The whole of `manifest.json`.
+    """The content of `manifest.json`.
 
     Attributes:
-        format, version: of these files.
+        format, version: kind and version of these files.
         gfkeras: the version that wrote them.
-        source: format and path of what was prepared.
-        options: those of `prepare` that bear on the result.
-        template: name and five points (x, y) of the alignment; None for images taken as they came.
-        image, counts: size and encoding; totals.
-        skipped_reasons: how many items were skipped for each kind of reason.
-        splits: "train" and, where identities were held out, "heldout".
+        source: format and path of the source.
+        options: the options of `prepare` that affect the result.
+        template: name and five points (x, y) of the alignment, or None for images that were not
+            aligned here.
+        image, counts: size and encoding of the images, and totals.
+        skipped_reasons: number of skipped items by kind of reason.
+        splits: "train", and "heldout" if identities were held out.
     """
 
     format: Literal["gfkeras-records"] = "gfkeras-records"
@@ -101,13 +104,16 @@ class Manifest(_Part):
 
     @classmethod
     def read(cls, folder: PathLike) -> Manifest:
-        """Reads the manifest of a folder; ValueError if missing, damaged or of another version."""
+        """Reads the manifest of a folder.
+
+        Raises ValueError if it is missing, damaged or from another version.
+        """
         path = Path(folder) / MANIFEST_FILE
         try:
             text = path.read_text(encoding="utf-8")
         except FileNotFoundError:
             raise ValueError(
-                f"`folder` must hold training records ({MANIFEST_FILE}, written by "
+                f"`folder` must contain training records ({MANIFEST_FILE}, written by "
                 f"`gfkeras prepare` when it is done). Received: folder={str(folder)!r}"
             ) from None
         except (OSError, UnicodeDecodeError) as error:
@@ -118,9 +124,9 @@ class Manifest(_Part):
             first = error.errors()[0]
             place = ".".join(map(str, first["loc"])) or "the file"
             raise ValueError(
-                f"{path} is damaged or of another version of gfkeras: {place}: {first['msg']}"
+                f"{path} is damaged or from another version of gfkeras: {place}: {first['msg']}"
             ) from None
 
     def write(self, folder: PathLike) -> None:
-        """Writes `manifest.json`, whole or not at all."""
+        """Writes `manifest.json`. A failed write leaves no partial file."""
         write_text(Path(folder) / MANIFEST_FILE, self.model_dump_json(indent=1) + "\n")

@@ -1,4 +1,4 @@
-"""Selections of records: as a folder of records or as image files."""
+"""Selections of records, written as a new folder of records or as image files."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from gfkeras.data.sources.listing import path_problem
 from gfkeras.errors import ImageError
 from gfkeras.files import PathLike, replacing
 
-# Where the manifest's options keep what a selection is of.
+# Key in the manifest's options for the note about a selection.
 SELECTION_NOTE = "selection"
 
 _JPEG = (".jpg", ".jpeg")
@@ -26,23 +26,26 @@ _JPEG = (".jpg", ".jpeg")
 def write_selection(
     records: RecordSet, keep: np.ndarray, out: PathLike, note: Mapping[str, Any] | None = None
 ) -> Path:
-    """Writes a folder of records that holds some of `records`.
+    """Writes a folder with some of the records of `records`.
 
-    It has an index and a manifest of its own; the shards are those of `records`, as hard links
-    where the file system allows it, else as symbolic links, else as copies. `RecordSet` and
-    `gfkeras train` read it as any other folder, but a program that scans the shards sees all
-    records. Other splits of the folder come along as they are.
+    The folder has its own index and manifest. Its shards are those of `records`: hard links if the
+    file system allows them, otherwise symbolic links or copies. `RecordSet` and `gfkeras train`
+    read the folder like any other, but a program that scans the shards sees all records. Other
+    splits are taken over unchanged.
 
     Args:
         records: a split, or a selection of one.
-        keep: (N,) bool, the records to keep; ValueError if it keeps none.
-        out: a new folder, else ValueError; it appears when all is written.
-        note: kept in the manifest's `options` under `SELECTION_NOTE`.
+        keep: (N,) bool, the records to keep, at least one.
+        out: a new folder. A failed write leaves no partial folder.
+        note: stored in the manifest's `options` under `SELECTION_NOTE`.
+
+    Raises:
+        ValueError: for an unusable `keep`, or if `out` exists.
     """
     keep, out = np.asarray(keep), Path(out)
     if keep.dtype != bool or keep.shape != (len(records),) or not keep.any():
         raise ValueError(
-            f"`keep` must be {len(records)} bools with a true one among them. "
+            f"`keep` must be {len(records)} bools, at least one of them true. "
             f"Received: shape {keep.shape} of type {keep.dtype}, {int(keep.sum())} true"
         )
     if out.exists():
@@ -60,7 +63,7 @@ def write_selection(
             shutil.copyfile(records.folder / SKIPPED_FILE, folder / SKIPPED_FILE)
         images = sum(split.images for split in splits.values())
         identities = sum(split.identities for split in splits.values())
-        # pairs.csv does not come along.
+        # pairs.csv is not taken over, because it can name records that are not kept.
         totals = {"images": images, "identities": identities, "pairs": 0}
         changes = {
             "splits": splits,
@@ -72,9 +75,9 @@ def write_selection(
 
 
 def _selected(records: RecordSet, keep: np.ndarray, folder: Path) -> Split:
-    """Writes the index of the records kept, with labels that have no gaps."""
+    """Writes the index of the kept records, with consecutive labels."""
     split = records.manifest.splits[records.split_name]
-    # A record's shard is found from its place in the index, so the order stays.
+    # The shard of a record follows from its position in the index, so the order must not change.
     order = np.argsort(records.rows, kind="stable")
     order = order[keep[order]]
     labels = records.labels[order]
@@ -116,13 +119,16 @@ def _link(source: Path, target: Path) -> None:
 
 
 def extract(records: RecordSet, out: PathLike) -> tuple[int, list[tuple[str, str]]]:
-    """Writes every record as a JPEG under its name in the source, byte for byte.
+    """Writes every record as a JPEG file under its name in the source, byte for byte.
 
-    A name that does not end in .jpg or .jpeg gets .jpg behind it. The folder must be new or empty,
-    else ValueError; it appears when all is written.
+    ".jpg" is added to a name that does not end in .jpg or .jpeg. A failed run leaves no partial
+    folder.
 
     Returns:
-        How many files, and (name, reason) of records that could not be read.
+        The number of files, and (name, reason) of the unreadable records.
+
+    Raises:
+        ValueError: unless the folder is new or empty.
     """
     out = Path(out)
     if out.exists() and (not out.is_dir() or any(out.iterdir())):
@@ -136,7 +142,7 @@ def extract(records: RecordSet, out: PathLike) -> tuple[int, list[tuple[str, str
             except ImageError as error:
                 skipped.append((error.path, error.reason))
                 continue
-            # Records may come from elsewhere: a name must not lead out of the folder.
+            # Records can come from elsewhere. A name must not lead out of the folder.
             if (problem := path_problem(record.name)) is not None:
                 skipped.append((record.name, problem))
                 continue

@@ -1,4 +1,4 @@
-"""TFRecord files: the container and the `tf.train.Example` in it, without TensorFlow."""
+"""TFRecord files and the `tf.train.Example` messages in them, without TensorFlow."""
 
 from __future__ import annotations
 
@@ -15,30 +15,31 @@ _LENGTH = struct.Struct("<Q")
 _CRC = struct.Struct("<I")
 
 NO_LABEL = -1
-"""The label of an image whose source names no person."""
+"""The label of an image whose source does not name the person."""
 
 
 def masked_crc(data: bytes) -> int:
-    """The CRC-32C of `data`, rotated by 15 bits plus a constant, as TFRecord stores it."""
+    """Returns the CRC-32C of `data`, rotated by 15 bits plus a constant, as TFRecord stores it."""
     crc = google_crc32c.value(data)
     return (((crc >> 15) | (crc << 17)) + 0xA282EAD8) & 0xFFFFFFFF
 
 
 def frame(data: bytes) -> bytes:
-    """One record as it stands in a file."""
+    """Returns one record in the form in which a file stores it."""
     length = _LENGTH.pack(len(data))
     return b"".join((length, _CRC.pack(masked_crc(length)), data, _CRC.pack(masked_crc(data))))
 
 
 def unframe(framed: bytes) -> bytes:
-    """The data of one whole record, `frame` undone.
+    """Returns the data of one complete record. This is the inverse of `frame`.
 
     Raises:
-        ValueError: where a length or checksum does not fit.
+        ValueError: if a length or checksum does not match.
     """
     data = framed[HEADER_BYTES:-FOOTER_BYTES]
     if len(framed) < HEADER_BYTES + FOOTER_BYTES or _LENGTH.unpack_from(framed)[0] != len(data):
-        raise ValueError("the record's length is not the one it states")
+        raise ValueError("the record's length differs from the length in its header")
+    # A record has two checksums: one of its length (the first 8 bytes) and one of its data.
     for start, part in ((8, framed[:8]), (len(framed) - FOOTER_BYTES, data)):
         if _CRC.unpack_from(framed, start)[0] != masked_crc(part):
             raise ValueError("the record's checksum (CRC-32C) does not match its data")
@@ -51,10 +52,10 @@ class Record:
 
     Attributes:
         image: the encoded JPEG.
-        label: index into the split's label map; `NO_LABEL` without an identity.
-        identity: the person's name, "" without one.
-        name: of the image in its source.
-        height, width: of the image in pixels.
+        label: index into the label map of the split, or `NO_LABEL` without an identity.
+        identity: name of the person, or "" if unknown.
+        name: name of the image in its source.
+        height, width: size of the image in pixels.
     """
 
     image: bytes
@@ -88,9 +89,9 @@ message_type { name: "Example" field { name: "features" number: 1 type_name: "Fe
 
 @functools.cache
 def _example_class() -> Any:
-    """The message class of `tensorflow.Example`, from its published definition.
+    """Returns the message class of `tensorflow.Example`, built from its published definition.
 
-    It has a pool of its own, since TensorFlow registers the same names in the common one.
+    The class uses its own pool, because TensorFlow registers the same names in the default pool.
     """
     from google.protobuf import descriptor_pb2, descriptor_pool, message_factory, text_format
 
@@ -101,7 +102,7 @@ def _example_class() -> Any:
 
 
 def encode(record: Record) -> bytes:
-    """The record as a serialised `tf.train.Example`; equal records give equal bytes."""
+    """Returns a record as a serialised `tf.train.Example`. Equal records give equal bytes."""
     example = _example_class()()
     feature = example.features.feature
     feature["image/encoded"].bytes_list.value.append(record.image)
@@ -111,11 +112,12 @@ def encode(record: Record) -> bytes:
     feature["image/class/label"].int64_list.value.append(record.label)
     feature["image/class/text"].bytes_list.value.append(record.identity.encode())
     feature["image/filename"].bytes_list.value.append(record.name.encode())
+    # The features are a map, which otherwise has no fixed order.
     return example.SerializeToString(deterministic=True)
 
 
 def decode(data: bytes) -> Record:
-    """Reads what `encode` wrote; ValueError for bytes that are no such record."""
+    """Reads the bytes that `encode` writes. Raises ValueError for any other bytes."""
     from google.protobuf.message import DecodeError
 
     try:

@@ -1,4 +1,4 @@
-"""Readers of the formats in which face data sets come, all streaming."""
+"""Readers of the formats of public face data sets. All of them stream."""
 
 from gfkeras.data.sources.ijb import IJBMetadata, IJBSource
 from gfkeras.data.sources.image_list import ImageListSource

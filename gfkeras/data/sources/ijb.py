@@ -1,4 +1,4 @@
-"""IJB-B and IJB-C in the layout of InsightFace's evaluation: images, templates, subjects."""
+"""IJB-B and IJB-C in the layout of InsightFace's evaluation: images, templates and subjects."""
 
 from __future__ import annotations
 
@@ -23,12 +23,12 @@ _CHUNK = 100_000
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class IJBMetadata:
-    """The protocol files in `meta/`, as arrays; row i of each is image i.
+    """The protocol files in `meta/`, as arrays. Row i of each array is image i.
 
-    A template is a set of images and video frames of one subject; frames of one video share a
-    media number. Files are read line by line into typed arrays: IJB-C's 469,375 images take about
-    45 MB, its 15,658,489 pairs of templates 270 MB when asked for. Missing and malformed files
-    raise ValueError, naming file, line, what was expected and received.
+    A template is a set of images and video frames of one subject. Frames of one video have the same
+    media number. Files are read line by line into typed arrays. IJB-C's 469,375 images take about
+    45 MB, and its 15,658,489 pairs of templates take 270 MB when you ask for them. ValueError is
+    raised for missing and malformed files, with file, line, what was expected and received.
 
     Attributes:
         root: the folder with `meta/` and `loose_crop/`.
@@ -36,7 +36,7 @@ class IJBMetadata:
         names: (N,) str, file names under `loose_crop/`.
         templates, medias: (N,) int64.
         landmarks: (N, 5, 2) float32, x and y in pixels of the loose crop.
-        scores: (N,) float32, the face detector's.
+        scores: (N,) float32, scores of the face detector.
 
     Example:
         meta = IJBMetadata.load("IJBC")
@@ -54,13 +54,15 @@ class IJBMetadata:
 
     @classmethod
     def load(cls, root: PathLike, subset: str | None = None) -> IJBMetadata:
-        """Reads the two lists of images in `meta/`, which must name the same ones.
+        """Reads the two lists of images in `meta/`, which must name the same images.
 
-        The subset is "IJBB" or "IJBC", by default the one whose lists are there.
+        The subset is "IJBB" or "IJBC". The default is the subset whose lists exist.
         """
         root = Path(root)
         subset = find_subset(root, subset)
         file = meta_file(root, subset, "face_tid_mid.txt")
+        # A typed array takes 8 bytes per number. A list of Python integers takes several times as
+        # much.
         names, templates, medias = [], array("q"), array("q")
         for line, text in text_lists.lines(file):
             fields = text_lists.fields(text)
@@ -89,9 +91,12 @@ class IJBMetadata:
         )  # fmt: skip
 
     def pairs(self) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        """1:1 verification: two templates (P,) int64 each, and whether they are one subject."""
+        """Returns the pairs of 1:1 verification.
+
+        These are two templates, (P,) int64 each, and whether they show the same subject.
+        """
         file = meta_file(self.root, self.subset, "template_pair_label.txt")
-        # Grown in place: joining blocks at the end would take twice the memory.
+        # Grown in place, because joining blocks at the end would need twice the memory.
         columns = (array("q"), array("q"), array("b"))
         for rows in _integer_blocks(file):
             for column, values in zip(columns, rows.T, strict=True):
@@ -100,10 +105,10 @@ class IJBMetadata:
         return first, second, same == 1
 
     def gallery(self, number: int) -> tuple[np.ndarray, np.ndarray]:
-        """Gallery 1 or 2 of 1:N identification: its templates and their subjects, int64."""
+        """Returns gallery 1 or 2 of 1:N identification: its templates and subjects, int64."""
         if number not in (1, 2):
             raise ValueError(f"`number` must be 1 or 2. Received: number={number!r}")
-        # IJB-C calls them G, IJB-B S.
+        # IJB-C calls the galleries G1 and G2, IJB-B calls them S1 and S2.
         files = [
             self.root / "meta" / f"{self.subset.lower()}_1N_gallery_{letter}{number}.csv"
             for letter in "GS"
@@ -111,33 +116,34 @@ class IJBMetadata:
         return _subjects(next((file for file in files if file.is_file()), files[0]))
 
     def probes(self) -> tuple[np.ndarray, np.ndarray]:
-        """The probes of 1:N identification: templates and their subjects, int64."""
+        """Returns the probes of 1:N identification: templates and their subjects, int64."""
         return _subjects(self.root / "meta" / f"{self.subset.lower()}_1N_probe_mixed.csv")
 
 
 def find_subset(root: Path, subset: str | None) -> str:
-    """The subset asked for, or the one whose list of images is there; ValueError if in doubt."""
+    """Returns the given subset, or the one whose image list exists. Else raises ValueError."""
     listing.existing_folder("root", root, "meta/ and loose_crop/ of IJB-B or IJB-C")
     if subset is not None:
         return one_of("subset", subset, SUBSETS)
     found = [s for s in SUBSETS if (root / "meta" / f"{s.lower()}_face_tid_mid.txt").is_file()]
     if len(found) != 1:
         raise ValueError(
-            f"`root` must hold meta/ijbb_face_tid_mid.txt or meta/ijbc_face_tid_mid.txt, or "
-            f"`subset` must choose. Received: root={str(root)!r} with {' and '.join(found) or None}"
+            f"`root` must contain meta/ijbb_face_tid_mid.txt or meta/ijbc_face_tid_mid.txt, or "
+            f"`subset` must name the set. "
+            f"Received: root={str(root)!r} with {' and '.join(found) or None}"
         )
     return found[0]
 
 
 def meta_file(root: Path, subset: str, name: str) -> Path:
-    """`meta/ijbc_NAME`; raises ValueError where it is missing."""
+    """Returns the path `meta/ijbc_NAME`. Raises ValueError if the file is missing."""
     return listing.existing_file("root", root / "meta" / f"{subset.lower()}_{name}", "IJB's list")
 
 
 def image_rows(
     root: Path, subset: str
 ) -> Iterator[tuple[int, str, tuple[tuple[float, float], ...], float]]:
-    """(line, name, landmarks, detector's score) of each image, read as it goes."""
+    """Yields (line, name, landmarks, detector's score) of each image, while reading the file."""
     file = _points_file(root, subset)
     for line, text in text_lists.lines(file):
         name, *fields = text_lists.fields(text)
@@ -157,7 +163,7 @@ def _is_int(text: str) -> bool:
 
 
 def _integer_blocks(file: Path) -> Iterator[np.ndarray]:
-    """The rows "template template 0|1" of a long file, (≤ 100,000, 3) at a time."""
+    """Yields the rows "template template 0|1" of a long file, (≤ 100,000, 3) at a time."""
     numbered = text_lists.lines(file)
     while block := list(itertools.islice(numbered, _CHUNK)):
         try:
@@ -176,7 +182,7 @@ def _is_pair(fields: list[str]) -> bool:
 
 
 def _subjects(file: Path) -> tuple[np.ndarray, np.ndarray]:
-    """(templates, subjects) of TEMPLATE_ID,SUBJECT_ID,…; a template of several images once."""
+    """Returns (templates, subjects) of a file TEMPLATE_ID,SUBJECT_ID,…, each template once."""
     listing.existing_file("root", file, "IJB's list of templates and subjects")
     rows: dict[int, int] = {}
     numbered = text_lists.lines(file)
@@ -197,16 +203,16 @@ def _subjects(file: Path) -> tuple[np.ndarray, np.ndarray]:
 class IJBSource(FileSource):
     """The loose crops of IJB-B or IJB-C with their landmarks.
 
-    `root` holds `loose_crop/` with the images and `meta/` with the lists:
-    `ijbc_name_5pts_score.txt` (name, five points, detector's score: read here) and the protocols,
-    which `IJBMetadata` reads. Protocols speak of templates, so identities and pairs are unknown.
+    `root` contains `loose_crop/` with the images and `meta/` with the lists. This class reads
+    `ijbc_name_5pts_score.txt` (name, five points, score of the detector). `IJBMetadata` reads the
+    protocols. The protocols use templates, so identities and pairs are unknown here.
 
     Args:
         root: the folder.
-        subset: "IJBB" or "IJBC"; by default the one whose lists are there.
+        subset: "IJBB" or "IJBC". The default is the subset whose lists exist.
 
     Raises:
-        ValueError: naming file and line, for missing lists and a malformed line.
+        ValueError: with file and line, for missing lists and a malformed line.
 
     Example:
         next(IJBSource("IJBC").items()).landmarks       # five points in the loose crop
@@ -221,14 +227,14 @@ class IJBSource(FileSource):
         self.images = listing.existing_folder("root", self.root / "loose_crop", "the images")
 
     def items(self) -> Iterator[Item | Refused]:
-        """The images in the list's order; the locator is the path under `loose_crop/`."""
+        """Yields the images in the order of the list. The locator is the path in `loose_crop/`."""
         for _, listed, landmarks, _ in image_rows(self.root, self.subset):
             name = listing.posix(listed)
             reason = listing.path_problem(name)
             yield Refused(name, reason) if reason else Item(name, None, name, landmarks)
 
     def read(self, locator: str) -> bytes:
-        """The bytes of the file `locator`, a path under `loose_crop/`."""
+        """Returns the bytes of the file `locator`, a path in `loose_crop/`."""
         return listing.read_under(self.images, locator)
 
     def describe(self) -> dict[str, Any]:

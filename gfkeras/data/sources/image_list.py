@@ -1,4 +1,4 @@
-"""Images, people and landmarks named by a CSV or TSV file."""
+"""Images, people and landmarks from a CSV or TSV file."""
 
 from __future__ import annotations
 
@@ -17,23 +17,25 @@ LANDMARK_COLUMNS = tuple(f"{axis}{point}" for point in range(1, 6) for axis in "
 
 
 class ImageListSource(FileSource):
-    """Images named by a table with a header: `path`, and optionally who and where.
+    """Images named by a table with a header: `path`, and optionally the person and landmarks.
 
-    Columns, in any order and case: `path` (required, relative to the root), one of `identity`,
-    `label`, `name` and `person` (the first of these that is there; an empty value is an unknown
-    person), and `x1, y1, …, x5, y5` (all ten or none; ten empty values are no landmarks). Further
-    columns are ignored. Tabs part the columns if the header has one, else commas, else semicolons.
-    In the column `label` a number must be whole and not negative: 1.5, −1, 1e3 and NaN are refused.
+    The columns can be in any order, in upper or lower case. `path` is required and is relative to
+    the root. The person is in `identity`, `label`, `name` or `person`, whichever of these exists
+    first, and an empty value means an unknown person. Landmarks are in `x1, y1, …, x5, y5`: all ten
+    columns or none of them, and ten empty values mean unknown landmarks. Other columns are ignored.
+    Columns are separated by tabs if the header has one, otherwise by commas, otherwise by
+    semicolons. A number in the column `label` must be whole and not negative: 1.5, −1, 1e3 and NaN
+    are refused.
 
-    Rows are read one at a time. A path that is absolute or climbs out of the root is refused:
-    lists come from the internet. A path listed twice gives two items of one name.
+    Rows are read one at a time. Lists come from the internet, so an absolute path or a path that
+    leaves the root is refused. A path that is listed twice gives two items with the same name.
 
     Args:
         file: the table, as `gfkeras.text_lists.lines` reads it.
-        root: the folder the paths are relative to; the table's folder by default.
+        root: the folder to which the paths are relative. The default is the folder of the table.
 
     Raises:
-        ValueError: naming file and line, for a missing file or root and a malformed row.
+        ValueError: with file and line, for a missing file or root and a malformed row.
 
     Example:
         ImageListSource("train.csv", root="images")     # path,identity,x1,y1,…
@@ -46,11 +48,11 @@ class ImageListSource(FileSource):
         self.root = listing.existing_folder(
             "root", self.file.parent if root is None else root, "the images of the list"
         )
-        # Seen here, so that a wrong file fails before any work is done.
+        # Read the header now, so that a wrong file fails before any work is done.
         next(self._rows(), None)
 
     def items(self) -> Iterator[Item | Refused]:
-        """The rows' images in their order; the locator is the path under the root."""
+        """Yields the images in the order of the rows. The locator is the path under the root."""
         for line, row in self._rows():
             name = listing.posix(row["path"])
             if not name:
@@ -66,13 +68,13 @@ class ImageListSource(FileSource):
             return None
         name = text_lists.label_name(row[column]) if column == "label" else row[column]
         if name is None:
-            expected = "a label that is a whole number of 0 or more, or a name"
+            expected = "a label that is a whole number of at least 0, or a name"
             raise text_lists.malformed(self.file, line, expected, row[column])
         return person_name(name)
 
     def _rows(self) -> Iterator[tuple[int, dict[str, str]]]:
-        # A quoted value may go over several lines and blank ones are left out, so that csv's own
-        # count of lines would not be the file's.
+        # A quoted value can span several lines, and blank lines are left out. The line numbers of
+        # the csv module would therefore be wrong.
         last = 0
 
         def texts() -> Iterator[str]:
@@ -133,6 +135,6 @@ class ImageListSource(FileSource):
         return points
 
     def describe(self) -> dict[str, Any]:
-        """Format, list, its size in bytes, and root."""
+        """Returns format, list, its size in bytes, and root."""
         size = self.file.stat().st_size
         return {**super().describe(), "bytes": size, "root": str(self.root.absolute())}

@@ -1,4 +1,4 @@
-"""Images named by an LFW pairs file."""
+"""Images from an LFW pairs file."""
 
 from __future__ import annotations
 
@@ -15,18 +15,18 @@ from gfkeras.safe_text import person_name, utf8
 
 
 class LFWPairsSource(FileSource):
-    """The images of `pairs.txt` and lists like it, each once, in the order they first appear.
+    """The images of `pairs.txt` and similar lists, each once, in the order of the list.
 
-    `gfkeras.lfw_lists.lfw_pairs` says how the list is written. Image i of a person is
-    `root/name/name_0001.jpg`; other usual suffixes are found too. Missing images are refused; their
-    pairs stay, for evaluation to count.
+    `gfkeras.lfw_lists.lfw_pairs` describes the format. Image number 1 of a person is
+    `root/name/name_0001.jpg`, or the same name with another usual suffix. Missing images are
+    refused. Their pairs stay in the list, and evaluation counts them.
 
     Args:
         pairs_file: the list.
         root: the folder with one folder of images per person.
 
     Raises:
-        ValueError: naming file and line, for a missing file or root and a malformed line.
+        ValueError: with file and line, for a missing file or root and a malformed line.
 
     Example:
         source = LFWPairsSource("pairs.txt", "lfw")
@@ -39,10 +39,11 @@ class LFWPairsSource(FileSource):
         self.pairs_file = self.path = listing.existing_file("pairs_file", pairs_file, "LFW's pairs")
         self.root = listing.existing_folder("root", root, "one folder of images per person")
         self._images = NumberedImages(self.root)
+        # Read the first line now, so that a wrong file fails before any work is done.
         next(self._rows(), None)
 
     def items(self) -> Iterator[Item | Refused]:
-        """The images that the pairs name; the locator is the path under the root."""
+        """Yields the images that the pairs name. The locator is the path under the root."""
         given: set[tuple[str, int]] = set()
         for row in self._rows():
             for image in (row.first, row.second):
@@ -51,7 +52,8 @@ class LFWPairsSource(FileSource):
                     yield self._item(*image)
 
     def pairs(self) -> Iterator[NamedPair] | None:
-        """The pairs in the file's order, with its folds; a list in one fold has fold 0 alone."""
+        """Returns the pairs in the order of the file, with their folds. A single fold is fold 0."""
+        # An image can be in many pairs, and finding its file takes time.
         name = functools.cache(lambda image: self._item(*image).name)
         return (
             NamedPair(name(row.first), name(row.second), row.same, row.fold) for row in self._rows()
@@ -71,6 +73,6 @@ class LFWPairsSource(FileSource):
         return lfw_pairs(self.pairs_file, text_lists.lines(self.pairs_file))
 
     def describe(self) -> dict[str, Any]:
-        """Format, pairs file and its size in bytes, and root."""
+        """Returns format, pairs file and its size in bytes, and root."""
         size = self.pairs_file.stat().st_size
         return {**super().describe(), "bytes": size, "root": str(self.root.absolute())}

@@ -1,4 +1,4 @@
-"""Image files under a root: safe names, and reading."""
+"""Image files under a root folder: safe paths, and reading."""
 
 from __future__ import annotations
 
@@ -12,17 +12,17 @@ from gfkeras.data.photos import MAX_BYTES
 from gfkeras.errors import ImageError
 from gfkeras.files import PathLike, file_below
 
-# No path under a root begins so.
+# Prefix of locators that hold bytes. A relative path cannot begin in this way.
 _BYTES = "//bytes:"
 
 
 def existing_folder(argument: str, path: PathLike, holding: str) -> Path:
-    """`path` if it is a folder; else ValueError, naming what the folder should hold."""
+    """Returns `path` if it is a folder. Raises ValueError with the expected content otherwise."""
     return _existing(argument, Path(path), f"a folder with {holding}", "a folder", Path.is_dir)
 
 
 def existing_file(argument: str, path: PathLike, holding: str) -> Path:
-    """`path` if it is a regular file; else ValueError as of `existing_folder`."""
+    """Returns `path` if it is a regular file. Raises ValueError otherwise."""
     return _existing(argument, Path(path), f"a file: {holding}", "a regular file", Path.is_file)
 
 
@@ -38,9 +38,9 @@ def _existing(
 
 
 def path_problem(name: str) -> str | None:
-    """Why a relative path from a list must not be followed; None where it may be.
+    """Returns why a relative path from a list must not be used, or None if it is safe.
 
-    Lists come from the internet: they name images under a root and nothing else.
+    Lists come from the internet. They must name images under a root and nothing else.
     """
     if not name:
         return "an empty path"
@@ -55,16 +55,16 @@ def path_problem(name: str) -> str | None:
 
 
 def posix(name: str) -> str:
-    """A path of a list with "/" between its parts, and without "." and empty parts."""
+    """Returns a path of a list with "/" between its parts, without "." and empty parts."""
     parts = name.strip().replace("\\", "/").split("/")
-    # The first part stays when empty: an absolute path must not turn into a relative one.
+    # An empty first part is kept, because an absolute path must not become a relative one.
     return "/".join(parts[:1] * (parts[0] != ".") + [p for p in parts[1:] if p not in ("", ".")])
 
 
 def locator_of(path: str) -> str:
-    """The locator of a path under a root: the path, or its bytes where they are no UTF-8.
+    """Returns the locator of a path under a root: the path, or its bytes if it is not UTF-8.
 
-    Locators are kept in databases and files, which take valid Unicode alone.
+    Locators are stored in databases and files that accept only valid Unicode.
     """
     try:
         path.encode("utf-8")
@@ -83,10 +83,10 @@ def _path_of(locator: str) -> str:
 
 
 def read_under(root: Path, locator: str) -> bytes:
-    """The bytes of the file `locator`, a path relative to `root`.
+    """Returns the bytes of the file `locator`, a path relative to `root`.
 
-    Raises ImageError where the path leaves the root or the file is missing, unreadable, empty, or
-    no regular file (opening a pipe would wait for ever).
+    Raises ImageError if the path leaves the root, or if the file is missing, unreadable, empty or
+    not a regular file. (Opening a pipe could block forever.)
     """
     name = _path_of(locator)
     problem = path_problem(name)

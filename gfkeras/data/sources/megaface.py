@@ -29,31 +29,33 @@ LISTS = {
     "megaface": ["megaface_lst"],
 }
 _DISTRACTORS = re.compile(r"megaface_features_list\.json_(\d+)_(\d+)")
-# A list of a million paths takes 40 MB.
+# A list of a million paths has 40 MB. A file over 512 MiB is not a list.
 _MAX_JSON = 1 << 29
 
 
 class MegaFaceSource(FileSource):
-    """FaceScrub, whose identity is the actor, then the distractors, which have none.
+    """FaceScrub's images with the actor as identity, then the distractors, without identities.
 
-    Understood are InsightFace's files (`facescrub_images`, `megaface_images` with the lists
-    `facescrub_lst`, `megaface_lst`: a relative path a line) and the official ones (`FlickrFinal2`,
-    `facescrub`, and the JSON lists of the development kit, {"path": […], "id": […]}, in the root or
-    its `templatelists`). Of several distractor lists the longest of set 1 is taken. Without a list
-    the folder is walked, without the annotations `*.json` beside MegaFace's images.
+    Two layouts are supported. InsightFace's layout has the folders `facescrub_images` and
+    `megaface_images` and the lists `facescrub_lst` and `megaface_lst`, with one relative path per
+    line. The official layout has the folders `facescrub` and `FlickrFinal2`, and the lists of the
+    development kit, in the root or its folder `templatelists`. These lists are JSON:
+    {"path": […], "id": […]}. If there are several lists of distractors, the
+    longest list of set 1 is used. Without a list, all images in the folder are used. The
+    annotations `*.json` next to MegaFace's images are ignored.
 
-    Text lists stream; the paths of a walk stay in memory while `items` runs. A JSON list is read
-    whole, and takes 150 MB for its million paths.
+    Text lists stream. The paths of a folder without a list stay in memory while `items` runs. A
+    JSON list is read completely and takes 150 MB for a million paths.
 
     Args:
-        root: the folder with both, or one of them.
-        part: "facescrub" or "megaface"; both by default.
-        refined: whether to refuse what `facescrub_noises.txt` and `megaface_noises.txt` name, as
+        root: the folder that contains both parts, or one of them.
+        part: "facescrub" or "megaface". The default is both.
+        refined: refuse the images named in `facescrub_noises.txt` and `megaface_noises.txt`, as
             the refined protocol MegaFace (R) does.
-        distractors: the list's name, such as "megaface_features_list.json_1000_1".
+        distractors: name of the list of distractors, such as "megaface_features_list.json_1000_1".
 
     Raises:
-        ValueError: for a root without such folders or lists; from `items` for a malformed list.
+        ValueError: for a root without such folders or lists, and from `items` for a malformed list.
 
     Example:
         MegaFaceSource("megaface_testpack", part="facescrub", refined=True)
@@ -80,7 +82,7 @@ class MegaFaceSource(FileSource):
                 self._folders.setdefault(wanted, name)
         if not self._folders:
             raise ValueError(
-                f"`root` must hold one of the folders {', '.join(name for _, name in names)}. "
+                f"`root` must contain one of the folders {', '.join(name for _, name in names)}. "
                 f"Received: root={str(self.root)!r}"
             )
         self._lists = {wanted: self._list(wanted) for wanted in self._folders}
@@ -103,6 +105,8 @@ class MegaFaceSource(FileSource):
             for place in places:
                 if (place / name).is_file():
                     return place / name
+        # The file names end in the number of distractors and the set. `max` prefers the lowest set,
+        # then the most distractors.
         sizes = [
             (-int(match[2]), int(match[1]), file)
             for place in (places if part == "megaface" else ())
@@ -112,9 +116,9 @@ class MegaFaceSource(FileSource):
         return max(sizes)[2] if sizes else None
 
     def items(self) -> Iterator[Item | Refused]:
-        """FaceScrub's images, then the distractors, each in the order of its list.
+        """Yields FaceScrub's images, then the distractors, each in the order of its list.
 
-        Names are "facescrub/Actor/file" and "megaface/…/file"; locators are paths under the root.
+        Names are "facescrub/Actor/file" and "megaface/…/file". Locators are paths under the root.
         """
         for part, folder in self._folders.items():
             noises = self._noises(part)
@@ -122,11 +126,11 @@ class MegaFaceSource(FileSource):
             if listed is None:
                 found = photos_below(self.root / folder)
                 listed = (path.relative_to(self.root).as_posix() for path in found.photos)
-                # Beside MegaFace's images lie annotations.
+                # Annotations are next to MegaFace's images and are not worth a reason.
                 others = [left for left in found.left_out if left.path.suffix != ".json"]
                 yield from refused(self.root, others)
             for path in listed:
-                # The kit's lists may or may not start at the folder of images.
+                # Paths in the kit's lists can begin with the folder of images, or inside it.
                 yield self._item(part, path.removeprefix(f"{folder}/"), noises)
 
     def _item(self, part: str, path: str, noises: set[str]) -> Item | Refused:
@@ -156,14 +160,14 @@ class MegaFaceSource(FileSource):
         return map(listing.posix, texts)
 
     def _noises(self, part: str) -> set[str]:
-        """File names (FaceScrub) or the last three parts of paths; a few hundred of each."""
+        """Returns file names (FaceScrub) or the last three parts of paths, a few hundred each."""
         if part not in self._noise_files:
             return set()
         texts = (text.strip() for _, text in text_lists.lines(self._noise_files[part]))
         return {t.split("\t")[-1] for t in texts if not t.startswith("#")}
 
     def describe(self) -> dict[str, Any]:
-        """Format, path, options, and which lists are used."""
+        """Returns format, path, options, and the names of the lists in use."""
         return {
             **super().describe(),
             "part": self.part,

@@ -1,4 +1,4 @@
-"""Images named by the `.lst` files of MXNet and InsightFace."""
+"""Images from the `.lst` files of MXNet and InsightFace."""
 
 from __future__ import annotations
 
@@ -13,19 +13,19 @@ from gfkeras.safe_text import utf8
 
 
 class MXNetListSource(FileSource):
-    """Images named by a `.lst`, the list from which `im2rec` makes a `.rec`.
+    """Images of a `.lst` file, the list from which `im2rec` makes a `.rec` file.
 
-    MXNet's lines are "number, label, …, path", of which the first label counts; InsightFace's are
-    "flag, path, label, …", perhaps with a box and points after them. Tabs part the fields. A label
-    is a whole number of 0 or more, such as 7 or 7.000000. Lines are read one at a time, and paths
-    stay under the root, as those of `ImageListSource`.
+    The fields are separated by tabs. MXNet's lines are "number, label, …, path", and the first
+    label counts. InsightFace's lines are "flag, path, label, …", and a box and points can follow. A
+    label is a whole number of at least 0, such as 7 or 7.000000. Lines are read one at a time. As
+    in `ImageListSource`, a path that leaves the root is refused.
 
     Args:
         file: the list, as `gfkeras.text_lists.lines` reads it.
-        root: the folder the paths are relative to; the list's folder by default.
+        root: the folder to which the paths are relative. The default is the folder of the list.
 
     Raises:
-        ValueError: naming file and line, for a missing file or root and a malformed line.
+        ValueError: with file and line, for a missing file or root and a malformed line.
 
     Example:
         next(MXNetListSource("train.lst", root="images").items()).identity      # "0"
@@ -38,11 +38,11 @@ class MXNetListSource(FileSource):
         self.root = listing.existing_folder(
             "root", self.file.parent if root is None else root, "the images of the list"
         )
-        # Seen here, so that a wrong file fails before any work is done.
+        # Read the first line now, so that a wrong file fails before any work is done.
         next(self.items(), None)
 
     def items(self) -> Iterator[Item | Refused]:
-        """The images in the list's order; the locator is the path under the root."""
+        """Yields the images in the order of the list. The locator is the path under the root."""
         for line, text in text_lists.lines(self.file):
             fields = text_lists.fields(text)
             path, label = self._path_and_label(line, text, fields)
@@ -50,7 +50,7 @@ class MXNetListSource(FileSource):
             reason = listing.path_problem(name)
             identity = text_lists.label_name(label)
             if identity is None or not identity.isdigit():
-                expected = "a label that is a whole number of 0 or more"
+                expected = "a label that is a whole number of at least 0"
                 raise text_lists.malformed(self.file, line, expected, label)
             yield Refused(utf8(name), reason) if reason else Item(utf8(name), identity, name)
 
@@ -64,6 +64,6 @@ class MXNetListSource(FileSource):
         raise text_lists.malformed(self.file, line, expected, text)
 
     def describe(self) -> dict[str, Any]:
-        """Format, list, its size in bytes, and root."""
+        """Returns format, list, its size in bytes, and root."""
         size = self.file.stat().st_size
         return {**super().describe(), "bytes": size, "root": str(self.root.absolute())}

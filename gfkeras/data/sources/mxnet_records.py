@@ -1,4 +1,4 @@
-"""Training sets of InsightFace: `train.rec`, `train.idx` and `property`."""
+"""InsightFace's training sets: `train.rec`, `train.idx` and `property`."""
 
 from __future__ import annotations
 
@@ -14,22 +14,23 @@ from gfkeras.data.sources.source import Item, Refused, Source
 from gfkeras.errors import ImageError
 from gfkeras.files import PathLike
 
-# IRHeader: flag, label, id, id2. A flag over 0 is the number of float32 labels that follow.
+# IRHeader: flag, label, id, id2. A flag above 0 is the number of float32 labels that follow.
 _IMAGE_HEADER = struct.Struct("<IfQQ")
 
 
 class KeySet:
-    """Remembers which keys were seen, in about a bit each where a Python set takes tens of bytes.
+    """A set of the keys seen so far, with about one bit per key.
 
-    The keys of a data set are nearly always 0…N, in whatever order.
+    A Python set takes tens of bytes per key. The keys of a data set are almost always 0…N, in any
+    order.
     """
 
     def __init__(self) -> None:
         self._pages: dict[int, int] = {}
 
     def add(self, key: int) -> bool:
-        """Adds `key`; False where it was there already."""
-        # A page is a number whose 1,024 bits are keys.
+        """Adds `key`. Returns False if it was already in the set."""
+        # The 1,024 bits of a page stand for 1,024 consecutive keys.
         number, bit = key >> 10, 1 << (key & 1023)
         page = self._pages.get(number, 0)
         self._pages[number] = page | bit
@@ -46,23 +47,25 @@ class _Header(NamedTuple):
 class MXNetRecordsSource(Source):
     """Images in MXNet's RecordIO, as InsightFace publishes MS1M, Glint360K, WebFace and others.
 
-    With an index (`train.idx` beside `train.rec`: key, tab, offset) the images come in the index's
-    order. If record 0 is a header record, whose first label says at which key the images end, only
-    the keys from 1 up to that are images, as in InsightFace's own reader; else every record is one.
-    Without an index the file is scanned from its start, passing over records without data.
+    If there is an index (`train.idx` next to `train.rec`, with lines of key, tab, offset), the
+    images are in the order of the index. Record 0 can be a header record, whose first label is the
+    key after the last image. Then only the keys from 1 up to that one are images, as in
+    InsightFace's own reader. Otherwise every record is an image. Without an index, the file is
+    scanned from its start, and records without data are skipped.
 
-    The identity is the first label; a name is "identity/key.jpg". `items` reads only headers, and
-    memory grows by about a bit an image, which finds keys that come twice.
+    The identity is the first label, and the name is "identity/key.jpg". `items` reads only headers.
+    To find repeated keys, it uses about one bit of memory per image.
 
     Args:
-        path: the `.rec` file, or its folder: `train.rec` there, or the only `.rec` file.
+        path: the `.rec` file, or its folder. In a folder, `train.rec` or the only `.rec` file is
+            used.
 
     Attributes:
         index: the index file, or None.
-        num_classes, image_size: what the file `property` says, or None without one.
+        num_classes, image_size: the values in the file `property`, or None without that file.
 
     Raises:
-        ValueError: naming file and place, for missing or damaged records, index or `property`.
+        ValueError: with file and place, for missing or damaged records, index or `property`.
 
     Example:
         MXNetRecordsSource("faces_emore").num_classes       # 85742
@@ -79,7 +82,7 @@ class MXNetRecordsSource(Source):
         self.num_classes, self.image_size = _properties(self.file.parent / "property")
 
     def items(self) -> Iterator[Item | Refused]:
-        """Every image; the locator is the record's offset."""
+        """Yields every image. The locator is the offset of the record."""
         keys = KeySet()
         scanned = ((None, offset) for offset in self._records.offsets())
         for key, offset in scanned if self.index is None else self._indexed():
@@ -89,7 +92,7 @@ class MXNetRecordsSource(Source):
                 yield Refused(f"record at byte {offset}", str(error))
                 continue
             if not header.has_data:
-                # The header record and the ranges of the identities, where no index tells.
+                # Without an index, these are the header record and the ranges of the identities.
                 if self.index is not None:
                     yield Refused(f"record at byte {offset}", "a record without an image")
                 continue
@@ -99,20 +102,20 @@ class MXNetRecordsSource(Source):
     def _item(self, header: _Header, key: int | None, offset: int, new: bool) -> Item | Refused:
         label = header.labels[0]
         if not math.isfinite(label) or label < 0 or label != int(label):
-            reason = f"a label that is no whole number of 0 or more ({label:g})"
+            reason = f"a label that is not a whole number of at least 0 ({label:g})"
             return Refused(f"record at byte {offset}", reason, "label")
         identity = str(int(label))
         name = f"{identity}/{header.key if key is None else key:09d}"
         if new:
             return Item(f"{name}.jpg", identity, str(offset))
         if key is None:
-            # Some writers give every record the id 0; the offset tells them apart.
+            # Some writers give every record the id 0. The offset makes the name unique.
             return Item(f"{name}-{offset}.jpg", identity, str(offset))
-        return Refused(f"{name}.jpg", f"the key {key} stands twice in {self.index}")
+        return Refused(f"{name}.jpg", f"the key {key} is twice in {self.index}")
 
     def _indexed(self) -> Iterator[tuple[int, int]]:
-        """(key, offset) of the images in the index."""
-        # Record 0 is often the last line, since it can only be written last.
+        """Yields (key, offset) of the images in the index."""
+        # Record 0 is often in the last line, because writers know its content only at the end.
         zero = next((offset for key, offset in self._index_lines() if key == 0), None)
         end = None if zero is None else self._image_end(zero)
         for key, offset in self._index_lines():
@@ -120,12 +123,12 @@ class MXNetRecordsSource(Source):
                 yield key, offset
 
     def _image_end(self, zero: int) -> int | None:
-        """The key after the last image's, if the record is a header record."""
+        """Returns the key after the last image, or None if the record is not a header record."""
         try:
             header = self._header(zero)
         except _BadHeader:
             return None
-        # An image may have several labels too, so that only a record without data is a header.
+        # An image can have several labels too. Only a record without data is a header record.
         if header.has_data or len(header.labels) < 2:
             return None
         if not 1 <= header.labels[0] <= header.labels[1]:
@@ -149,7 +152,7 @@ class MXNetRecordsSource(Source):
 
     def _header(self, offset: int) -> _Header:
         start = _IMAGE_HEADER.size
-        # The first two labels are all that is needed; a false count must not cost memory.
+        # Two labels are enough. The stated number of labels can be wrong and must not cost memory.
         head, length = self._records.head(offset, start + 8)
         if length < start:
             raise _BadHeader(f"{length} bytes, fewer than the {start} of an image header")
@@ -158,12 +161,12 @@ class MXNetRecordsSource(Source):
             return _Header((label,), key, start, length > start)
         labels_end = start + 4 * count
         if length < labels_end:
-            raise _BadHeader(f"{length} bytes, fewer than the {count} labels it states take")
+            raise _BadHeader(f"{length} bytes, fewer than its {count} labels need")
         labels = struct.unpack_from(f"<{min(count, 2)}f", head, start)
         return _Header(labels, key, labels_end, length > labels_end)
 
     def read(self, locator: str) -> bytes:
-        """The image in the record at the offset `locator`."""
+        """Returns the image in the record at the offset `locator`."""
         place = f"{self.file}, record at byte {locator}"
         try:
             header = self._header(int(locator))
@@ -175,7 +178,7 @@ class MXNetRecordsSource(Source):
         return content
 
     def describe(self) -> dict[str, Any]:
-        """Format, file, its size in bytes, whether there is an index, and `property`."""
+        """Returns format, file, its size in bytes, whether it has an index, and `property`."""
         return {
             **super().describe(),
             "path": str(self.file.absolute()),
@@ -187,11 +190,11 @@ class MXNetRecordsSource(Source):
 
 
 class _BadHeader(ValueError):
-    """A record that is whole but holds no image header; `items` refuses that one."""
+    """A complete record without a valid image header. `items` refuses it and continues."""
 
 
 def record_files(folder: Path) -> list[Path]:
-    """The `.rec` files right in a folder, without what macOS leaves (`._train.rec`)."""
+    """Returns the `.rec` files directly in a folder, without macOS's own files (`._train.rec`)."""
     return sorted(path for path in folder.glob("*.rec") if not path.name.startswith("."))
 
 
@@ -202,7 +205,7 @@ def _record_file(path: Path) -> Path:
     if path / "train.rec" in found:
         return path / "train.rec"
     if len(found) != 1:
-        reason = f"which holds {len(found)} .rec files" if path.is_dir() else "which does not exist"
+        reason = f"which has {len(found)} .rec files" if path.is_dir() else "which does not exist"
         raise ValueError(
             f"`path` must be a .rec file, or a folder with train.rec or one .rec file. "
             f"Received: path={str(path)!r}, {reason}"
@@ -211,7 +214,7 @@ def _record_file(path: Path) -> Path:
 
 
 def _properties(file: Path) -> tuple[int | None, tuple[int, int] | None]:
-    """(number of classes, (height, width)) of "85742,112,112"."""
+    """Returns (number of classes, (height, width)) of a file with "85742,112,112"."""
     if not file.is_file():
         return None, None
     line = next((text for _, text in text_lists.lines(file)), "")

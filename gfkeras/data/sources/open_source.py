@@ -1,4 +1,4 @@
-"""Sources by their path, with the format detected from the files there."""
+"""Opening a source by its path, with automatic detection of the format."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ _SUFFIXES = {
     ".rec": "recordio", ".bin": "bin", ".csv": "list", ".tsv": "list", ".lst": "lst",
     ".txt": "lfw-pairs",
 }  # fmt: skip
-# Not "facescrub" and "FaceScrub": a folder of data sets may have such a folder too.
+# "facescrub" and "FaceScrub" are missing here: other data sets can have such folders too.
 _MEGAFACE = "FlickrFinal2 facescrub_images megaface_images facescrub_lst megaface_lst templatelists"
 
 
@@ -43,16 +43,16 @@ def open_source(
     format: str | None = None,  # noqa: A002
     **options: Any,
 ) -> Source:
-    """The source at `path`.
+    """Returns the source at `path`.
 
     Args:
         path: a file or folder, or "tfds:NAME" for a data set of TensorFlow Datasets.
-        format: one of `SOURCES`; by default what is seen at the path (see `detect_format`).
-        **options: further arguments of that format's class, such as `root` of a list.
+        format: a name in `SOURCES`. By default, `detect_format` chooses it.
+        **options: further arguments for the class of the format, such as `root` for a list.
 
     Raises:
-        ValueError: for a path that is not there or shows no known format, for an unknown format
-            or option, with the nearest known one, and whatever the source finds wrong.
+        ValueError: for a path that does not exist or has an unknown format, for an unknown format
+            or option (with the nearest known one), and for errors in the source itself.
 
     Example:
         open_source("faces_emore")                          # train.rec in it: "recordio"
@@ -62,6 +62,7 @@ def open_source(
     text = os.fspath(path)
     chosen = detect_format(path) if format is None else format
     source = by_name("format", chosen, SOURCES)
+    # The first parameter is the path, and the others are the options of the format.
     first, *others = inspect.signature(source).parameters
     for option in options:
         if option not in others:
@@ -74,12 +75,15 @@ def open_source(
 
 
 def detect_format(path: str | os.PathLike[str]) -> str:
-    """The format that the file or folder at `path` shows, a name in `SOURCES`.
+    """Returns the format of the file or folder at `path`, a name in `SOURCES`.
 
-    Files by their suffix: .rec, .bin, .csv and .tsv, .lst, .txt (LFW's pairs). Folders by their
-    contents: that of MegaFace or FaceScrub, IJB's `meta`, YouTube Faces' `frame_images_DB`, a .rec
-    file, `dataset_info.json` of TensorFlow Datasets; any other with folders in it is a folder per
-    person. A path that is not there or shows none of these raises ValueError.
+    A file is recognised by its suffix: .rec, .bin, .csv and .tsv, .lst, .txt (LFW's pairs). A
+    folder is recognised by its content: the folders of MegaFace or FaceScrub, IJB's `meta`,
+    YouTube Faces' `frame_images_DB`, a .rec file, or `dataset_info.json` of TensorFlow Datasets.
+    Any other folder with folders in it has one folder per person.
+
+    Raises:
+        ValueError: for a path that does not exist or matches none of these.
     """
     text = os.fspath(path)
     if text.startswith(_TFDS):
@@ -97,7 +101,7 @@ def detect_format(path: str | os.PathLike[str]) -> str:
     if found is None:
         kind = f"a file that ends with {place.suffix!r}, not {', '.join(_SUFFIXES)}"
         raise ValueError(
-            f"`path` must show one of the known formats, or `format` name it: "
+            f"`path` must be in a known format, or `format` must name it: "
             f"{', '.join(SOURCES)}. Received: path={text!r}, "
             + ("a folder without folders or known files" if place.is_dir() else kind)
         )

@@ -1,8 +1,9 @@
-"""MXNet's RecordIO container: magic, flag and length, data, padding to four bytes.
+"""MXNet's RecordIO container: magic number, flag and length, data, padding to four bytes.
 
-A record whose data holds the magic number at a multiple of four bytes is cut there: the number
-is left out, and each piece becomes a part with a frame of its own, flagged 1 (first), 2 (middle)
-or 3 (last). A whole record has flag 0. https://github.com/dmlc/dmlc-core (src/recordio.cc)
+If the data of a record contain the magic number at a multiple of four bytes, the record is cut
+there. The number is left out, and each piece becomes a part with its own frame and flag: 1 (first),
+2 (middle) or 3 (last). An uncut record has flag 0.
+https://github.com/dmlc/dmlc-core (src/recordio.cc)
 """
 
 from __future__ import annotations
@@ -15,19 +16,19 @@ from gfkeras.data.file_bytes import FileBytes
 from gfkeras.files import PathLike
 
 MAGIC = struct.pack("<I", 0xCED7230A)
-# The length has 29 bits and the format's writer refuses records that are longer.
+# The length field has 29 bits, and the format's writer rejects longer records.
 MAX_RECORD = (1 << 29) - 1
 _FRAME = struct.Struct("<4sI")
 _WHOLE, _FIRST, _MIDDLE, _LAST = range(4)
-# Frame, image header and a few labels of a usual record arrive in one read.
+# One read of this size usually returns the frame, the image header and a few labels.
 _HEAD = 64
 
 
 class RecordIOFile:
-    """The records of one `.rec` file by their offsets; no list of records is kept.
+    """The records of a `.rec` file, found by their offsets. It keeps no list of records.
 
-    Every length is compared with the file's size before it is used. An unreadable file, and from
-    every method a damaged one, raises ValueError, naming file and offset.
+    Every length is compared with the size of the file before it is used. ValueError, with file and
+    offset, is raised for an unreadable file, and by every method for a damaged one.
     """
 
     def __init__(self, path: PathLike):
@@ -36,13 +37,13 @@ class RecordIOFile:
         self.size = self._bytes.size
 
     def read(self, offset: int) -> bytes:
-        """The data of the record at `offset`, parts joined by the magic number."""
+        """Returns the data of the record at `offset`, with its parts joined by the magic number."""
         return MAGIC.join(self._bytes.read(*part) for part in self._parts(offset))
 
     def head(self, offset: int, count: int) -> tuple[bytes, int]:
-        """The first `count` bytes of a record's data, or all it has, and how long the data is.
+        """Returns the first `count` bytes of a record's data (or all), and the data's length.
 
-        Reads little more of the file than that, so that a pass over all heads is quick.
+        It reads little more than that, so that reading the heads of all records is fast.
         """
         frame = self._bytes.upto(offset, _HEAD) if self._holds(offset) else b""
         flag, length = self._frame(offset, frame)
@@ -54,6 +55,7 @@ class RecordIOFile:
             return data, length
         joined, total = bytearray(), 0
         for start, length in self._parts(offset):
+            # The writer cut out the magic number between two parts.
             joint = MAGIC if start != offset + _FRAME.size else b""
             total += len(joint) + length
             if len(joined) < count:
@@ -61,7 +63,7 @@ class RecordIOFile:
         return bytes(joined[:count]), total
 
     def offsets(self) -> Iterator[int]:
-        """Where each record starts, in the file's order; reads the frames only."""
+        """Yields the offset of each record, in the order of the file. It reads only the frames."""
         offset = 0
         while offset < self.size:
             yield offset
@@ -69,7 +71,7 @@ class RecordIOFile:
                 offset = start + _padded(length)
 
     def _parts(self, offset: int) -> Iterator[tuple[int, int]]:
-        """(start of the data, its length) of each part of a record."""
+        """Yields (start of the data, length of the data) of each part of a record."""
         record, first, total = offset, True, 0
         while True:
             head = self._bytes.read(offset, _FRAME.size) if self._holds(offset) else b""
@@ -82,7 +84,7 @@ class RecordIOFile:
             if total > MAX_RECORD:
                 raise self._damaged(record, f"a record of at most {MAX_RECORD} bytes", "more")
             last = flag in (_WHOLE, _LAST)
-            # Only the last part can need padding: the others end where an aligned word stood.
+            # Only the last part can need padding. The others end at an aligned word, the magic.
             if not last and length % 4:
                 raise self._damaged(offset, "a part of whole four bytes", f"{length} bytes")
             yield offset + _FRAME.size, length
@@ -95,7 +97,7 @@ class RecordIOFile:
         return 0 <= offset <= self.size - _FRAME.size
 
     def _frame(self, offset: int, head: bytes) -> tuple[int, int]:
-        """The flag and length that stand at `offset`, checked."""
+        """Returns the checked flag and length of the frame at `offset`."""
         if len(head) < _FRAME.size:
             raise self._damaged(offset, "a record", f"the end of a file of {self.size} bytes")
         magic, word = _FRAME.unpack_from(head)

@@ -1,9 +1,9 @@
-"""Lists of images in a pickle, read without running any of it.
+"""Reader for lists of images in a pickle, which never runs code from the file.
 
-A pickle is a program: `pickle.load` calls whatever functions the file names. Here the standard
-unpickler gets only the instructions that make lists, tuples, numbers, text, bytes and NumPy's
-arrays of numbers. Functions of this module replace the few that these name, and bytes
-stay in the file.
+A pickle is a program: `pickle.load` calls any function that the file names. Here, the standard
+unpickler receives only the instructions that make lists, tuples, numbers, text, bytes and NumPy
+arrays of numbers. The few functions that such files name are replaced by functions of this module,
+and the bytes of images stay in the file.
 """
 
 from __future__ import annotations
@@ -23,17 +23,18 @@ import numpy as np
 from gfkeras.data.file_bytes import FileBytes
 
 # Enough for a million images as bytes, or 150,000 as arrays. Each instruction makes at most one
-# small value, so that this bounds time and memory.
+# small value, so this limit also bounds time and memory.
 MAX_INSTRUCTIONS = 4_000_000
 CODINGS = ("raw", "utf8", "unicode", "string")
 _SHORT = 64
 # Booleans, integers and floats of NumPy: a letter and the bytes of an element.
 _NUMBERS = frozenset(["b1", "i1", "u1", "i2", "u2", "i4", "u4", "i8", "u8", "f4", "f8"])
 _CHUNK = 1 << 16
-# A Python 2 literal of bytes with the escapes that Python 2 writes.
+# A bytes literal with the escapes that Python 2 writes. The possessive quantifiers (`++`, `*+`)
+# keep the match linear in time.
 _LITERAL = re.compile(rb"(?:[^\\]++|\\(?:x[0-9a-fA-F]{2}|[\\'\"nrt]))*+")
 
-# The instructions of lists, tuples, numbers, text and bytes, and of calls by name.
+# Instructions for lists, tuples, numbers, text and bytes, and for calling a function by name.
 _NAMES = {opcode.code.encode("latin-1"): opcode.name for opcode in pickletools.opcodes}
 _ALLOWED_NAMES = re.compile(
     "PROTO|FRAME|STOP|MARK|NONE|NEWTRUE|NEWFALSE|(BIN)?INT[12]?|LONG[14]?|MEMOIZE|REDUCE|BUILD|"
@@ -51,23 +52,23 @@ _LENGTHS = {
     pickletools.TAKEN_FROM_ARGUMENT4U: struct.Struct("<I"),
     pickletools.TAKEN_FROM_ARGUMENT8U: struct.Struct("<Q"),
 }
-# What the unpickler gets in place of some instructions.
-_SPAN = b"NQ"  # a persistent identifier, None: the span that was just passed over
-_GLOBAL = b"\x86Q"  # a persistent identifier, (module, name), for a name made of two spans
-_NOTHING = b"\x80\x02"  # a protocol that the unpickler knows
+# Replacements that the unpickler receives for some instructions.
+_SPAN = b"NQ"  # a persistent identifier, None: the span of bytes that was just skipped
+_GLOBAL = b"\x86Q"  # a persistent identifier, (module, name), for a name given by two spans
+_NOTHING = b"\x80\x02"  # a protocol number, which has no effect
 _END = b"t."
 
 
 class UnsafePickleError(ValueError):
-    """A pickle that asks for something other than lists of images and booleans."""
+    """Raised for a pickle that contains anything but lists of images and booleans."""
 
 
 @dataclasses.dataclass(slots=True, eq=False)
 class Span:
-    """Bytes or text left where they lie in a file; `is_text` if the pickle calls them text.
+    """Bytes or text that stay in a file. `is_text` is True if the pickle declares them as text.
 
-    The coding is "raw"; "utf8" or "unicode" (protocol 0's escapes) for text whose characters 0…255
-    are the bytes; "string" for a Python 2 literal without its quotes.
+    The coding is "raw" for plain bytes. It is "utf8" or "unicode" (protocol 0's escapes) for text
+    whose characters 0…255 are the bytes, and "string" for a Python 2 literal without quotes.
     """
 
     file: FileBytes
@@ -79,7 +80,7 @@ class Span:
     _size: int | None = None
 
     def read(self) -> bytes:
-        """The bytes meant; raises ValueError where they are not written as `coding` says."""
+        """Returns the decoded bytes. Raises ValueError if they do not follow the coding."""
         stored = self.file.read(self.offset, self.length)
         if self.coding == "raw":
             return stored
@@ -90,43 +91,44 @@ class Span:
         escaped = "utf-8" if self.coding == "utf8" else "raw-unicode-escape"
         return stored.decode(escaped).encode("latin-1")
 
-    # Both are kept: a file may ask for them again and again, and grow by a few bytes each time.
+    # Both results are cached, because a few bytes of a file can ask for them again and again.
 
     def encoded(self) -> Span:
-        """The same place as bytes."""
+        """Returns the same span as bytes instead of text."""
         if self._encoded is None:
             self._encoded = dataclasses.replace(self, is_text=False)
         return self._encoded
 
     def size(self) -> int:
-        """The number of bytes meant."""
+        """Returns the number of decoded bytes."""
         if self._size is None:
             self._size = self.length if self.coding == "raw" else len(self.read())
         return self._size
 
     def word(self) -> str:
-        """A name or another short text."""
+        """Returns the span as a name or another short text."""
         if self.length > _SHORT:
-            raise UnsafePickleError("a long text where a short name belongs")
+            raise UnsafePickleError("a long text instead of a short name")
         return self.read().decode("ascii")
 
 
 class DType:
-    """One of NumPy's types of numbers, such as uint8 ("u1") or bool ("b1"), and its byte order."""
+    """A numeric type of NumPy, such as uint8 ("u1") or bool ("b1"), and its byte order."""
 
     def __init__(self, name: Span, align: int, copy: int):
         self.name, self.order = name.word(), "<"
         if self.name not in _NUMBERS:
-            raise UnsafePickleError(f"the dtype {self.name!r}, expected u1, b1 or another number's")
+            raise UnsafePickleError(f"the dtype {self.name!r}, expected u1, b1 or another number")
         _expect(align in (0, 1) and copy in (0, 1), "a dtype with unknown options")
 
     @property
     def size(self) -> int:
-        """Bytes of an element."""
+        """Bytes per element."""
         return int(self.name[1])
 
     def __setstate__(self, state: Any) -> None:
-        # Version, byte order, no sub-array, names or fields, size and alignment, flags.
+        # Version, byte order, sub-array, names, fields, size, alignment, flags. Only the first two
+        # can differ from the defaults.
         _version, order, *rest = state
         plain = len(rest) <= 7 and all(value in (None, -1, 0) for value in rest)
         word = order.word()
@@ -135,9 +137,9 @@ class DType:
 
 
 class Array:
-    """A NumPy array of numbers in one line, such as (N,) or (N, 1).
+    """A one-dimensional NumPy array of numbers, which can also have the shape (N, 1) or (1, N).
 
-    `data`, its bytes, is None until the pickle gives it.
+    `data`, the bytes of the array, is None until the pickle gives them.
     """
 
     def __init__(self) -> None:
@@ -145,7 +147,7 @@ class Array:
         self.data: Span | None = None
 
     def values(self) -> list[Any]:
-        """The elements as bool, int or float."""
+        """Returns the elements as bool, int or float."""
         content = b"" if self.data is None else self.data.read()
         order = "" if self.order == "|" else self.order
         return np.frombuffer(content, np.dtype(f"{order}{self.dtype}")).tolist()
@@ -157,7 +159,7 @@ class Array:
 
     def fill(self, data: Any, dtype: Any, shape: Any) -> None:
         sides = shape if type(shape) is tuple and 1 <= len(shape) <= 3 else (-1,)
-        # (N, 1) and (1, N) hold the same bytes as (N,): older OpenCV encodes images so.
+        # (N, 1) and (1, N) have the same bytes as (N,). Images encoded by older OpenCV have them.
         flat = all(type(side) is int and side >= 0 for side in sides) and (
             sum(side != 1 for side in sides) <= 1
         )
@@ -214,13 +216,14 @@ _ALLOWED = {
 
 
 class _Instructions:
-    """The file that the unpickler sees: allowed instructions alone, bytes and text left out."""
+    """The file object for the unpickler: only allowed instructions, without bytes and text."""
 
     def __init__(self, source: FileBytes, file: BinaryIO):
         self.source, self.file = source, file
         self.start = self.count = 0
         self.span = Span(source, 0, 0)
-        # All values are put into one tuple, so that there can be no second one.
+        # Starts a tuple, which STOP ends. It collects all values that the pickle leaves on the
+        # stack, so that `read_pickle` can reject more than one.
         self.pending = b"("
 
     def read(self, count: int) -> bytes:
@@ -259,7 +262,7 @@ class _Instructions:
         argument = self.take(size)
         if opcode.name == "STOP":
             if left := self.source.size - self.file.tell():
-                raise ValueError(f"{left} further bytes after its end")
+                raise ValueError(f"{left} more bytes after the end")
             return _END
         if opcode.name == "FRAME":
             self.expect_left(int.from_bytes(argument, "little"))
@@ -269,7 +272,7 @@ class _Instructions:
         return _GLOBAL if opcode.name == "STACK_GLOBAL" else code + argument
 
     def lines(self, code: bytes, name: str) -> bytes:
-        """The instruction `name`, whose argument ends with a line."""
+        """Reads the instruction `name`, whose argument is a line of text."""
         if name not in ("STRING", "UNICODE"):
             argument = self.line(_SHORT) + (self.line(_SHORT) if name == "GLOBAL" else b"")
             if name == "PUT":
@@ -307,7 +310,7 @@ class _Instructions:
             raise ValueError(f"the end of the file after {left} of {count} bytes")
 
     def expect_place(self, index: int) -> None:
-        # The unpickler makes room for every place below.
+        # The unpickler allocates memory for every place up to this index.
         if not 0 <= index <= self.count:
             raise ValueError(f"place {index} after {self.count} instructions")
 
@@ -330,7 +333,7 @@ class _Unpickler(pickle.Unpickler):
         return _ALLOWED[module, name] or self._bytes
 
     def _bytes(self, *arguments: Span) -> Span:
-        if len(arguments) == 2:  # Python 2 wrote bytearray(text, "latin-1").
+        if len(arguments) == 2:  # Python 2 writes bytearray(text, "latin-1").
             return _encode(*arguments)
         (value,) = arguments or (Span(self._instructions.source, 0, 0),)
         _expect(_is_bytes(value), "bytes made of something else")
@@ -338,14 +341,15 @@ class _Unpickler(pickle.Unpickler):
 
 
 def read_pickle(file: FileBytes) -> Any:
-    """The value in a pickle of protocol 0 to 5; nothing in it is run.
+    """Returns the value in a pickle of protocol 0 to 5, without running anything in it.
 
-    Bytes and text come as `Span`, NumPy's arrays as `Array`, its scalars as Python's, and the
-    rest as list, tuple, int, bool and None. Memory grows with the number of values, not with the
-    size of the bytes, and a length is believed only where the file is that long.
+    Bytes and text are returned as `Span`, NumPy arrays as `Array`, NumPy scalars as Python numbers,
+    and the rest as list, tuple, int, bool and None. Memory use grows with the number of values, not
+    with the number of bytes. A length is used only if the file is long enough for it.
 
-    Raises UnsafePickleError with the instruction or name that is not allowed and its place, and
-    ValueError for a file that is cut short, damaged or too large.
+    Raises:
+        UnsafePickleError: with the instruction or name that is not allowed, and its place.
+        ValueError: for a file that is truncated, damaged or too large.
     """
     with file.path.open("rb") as opened:
         instructions = _Instructions(file, opened)
@@ -354,7 +358,7 @@ def read_pickle(file: FileBytes) -> Any:
             values = _Unpickler(instructions).load()
         except (UnsafePickleError, TypeError, AttributeError) as error:
             raise UnsafePickleError(
-                f"{place} {instructions.start}: expected a pickle of images and booleans, and "
+                f"{place} {instructions.start}: expected a pickle of images and booleans, because "
                 f"nothing else is read. Received: {error}"
             ) from None
         except (ValueError, LookupError, pickle.UnpicklingError, OverflowError, EOFError) as error:

@@ -1,4 +1,4 @@
-"""Sources of face images: items in a fixed order and their bytes; a folder per person."""
+"""Sources of face images: items in a fixed order, their bytes, and a folder per person."""
 
 from __future__ import annotations
 
@@ -18,12 +18,12 @@ class Item:
     """One image of a source, described without reading it.
 
     Attributes:
-        name: unique in the source, parts separated by "/": "Abel_Pacheco/Abel_Pacheco_0001.jpg".
-        identity: the name of the person, or None where the source does not say.
-        locator: where `Source.read` finds the bytes: plain text, such as a path relative to the
-            source's root or "offset:length".
+        name: unique in the source, with "/" between parts: "Abel_Pacheco/Abel_Pacheco_0001.jpg".
+        identity: name of the person, or None if the source does not name the person.
+        locator: plain text with which `Source.read` finds the bytes, such as a path relative to the
+            root of the source, or "offset:length".
         landmarks: five points (x, y) in pixels of the image: left eye, right eye, nose, left and
-            right corner of the mouth as seen in the image; None where the source has none.
+            right corner of the mouth, as seen in the image. None if the source has no landmarks.
     """
 
     name: str
@@ -34,9 +34,9 @@ class Item:
 
 @dataclasses.dataclass(frozen=True)
 class Refused:
-    """Something in a source that is no image: listed with a reason, never silently left out.
+    """An entry of a source that is not a usable image. It is listed with a reason, never hidden.
 
-    The kind is a word for counting, of `gfkeras.data.walk.REASONS` where it lies in a folder.
+    The kind is a word for counting. For files in folders it is in `gfkeras.data.walk.REASONS`.
     """
 
     name: str
@@ -46,7 +46,7 @@ class Refused:
 
 @dataclasses.dataclass(frozen=True)
 class NamedPair:
-    """Two images of a verification protocol, by the names of items; folds count from 0."""
+    """Two images of a verification protocol, given by the names of items. Folds count from 0."""
 
     first: str
     second: str
@@ -58,62 +58,65 @@ class NamedPair:
 class Source(Protocol):
     """A data set of face images in some format.
 
-    `items` streams: it holds neither the images nor the list of them in memory, and gives the same
-    items in the same order each time. A source is pickled into worker processes, so it keeps paths,
-    not open files; `read` may open a file on first use and keep it.
+    `items` streams: it keeps neither the images nor a list of them in memory, and yields the same
+    items in the same order each time. A source is pickled for worker processes, so it stores paths,
+    not open files. `read` can open a file at the first call and keep it open.
 
     Attributes:
-        format: the name of the format, such as "folder" or "recordio".
-        path: what was opened.
+        format: name of the format, such as "folder" or "recordio".
+        path: path that was opened.
     """
 
     format: str
     path: Path
 
     def items(self) -> Iterator[Item | Refused]:
-        """Every image in a fixed order, and what was refused.
+        """Yields every image in a fixed order, and every refused entry.
 
-        Raises ValueError where the source itself is damaged, naming file, place and reason.
+        Raises ValueError, with file, place and reason, if the source itself is damaged.
         """
         ...
 
     def read(self, locator: str) -> bytes:
-        """The encoded image (JPEG, PNG, …) of one item; ImageError where it cannot be read."""
+        """Returns the encoded image (JPEG, PNG, …) of an item, or raises ImageError."""
         ...
 
     def pairs(self) -> Iterator[NamedPair] | None:
-        """The pairs of a verification protocol; None for a source that has none."""
+        """Returns the pairs of a verification protocol, or None if the source has no pairs."""
         return None
 
     def describe(self) -> dict[str, Any]:
-        """Format, path and options, as plain JSON, for `manifest.json`.
+        """Returns format, path and options, as plain JSON, for `manifest.json`.
 
-        Two sources that describe themselves alike give the same items.
+        Two sources with equal descriptions must yield the same items.
         """
         return {"format": self.format, "path": str(self.path.absolute())}
 
 
 class FileSource(Source):
-    """A source of files under the folder `root`; a subclass gives `items`."""
+    """A source of files under the folder `root`. A subclass defines `items`."""
 
     root: Path
 
     def read(self, locator: str) -> bytes:
-        """The bytes of the file `locator`, a path under the root."""
+        """Returns the bytes of the file `locator`, a path under the root."""
         return listing.read_under(self.root, locator)
 
 
 class FolderSource(FileSource):
-    """Images as most data sets come: `root/person/image.jpg`.
+    """Images in the most common layout: `root/person/image.jpg`.
 
-    People and images come in natural order (s2 before s10). One person's folder is listed at a
-    time, so that memory does not grow with the number of images. What is no image of a person is
-    refused with a reason; see `gfkeras.data.walk`. Links may lead out of the root, since whoever
-    made the folder made them. Bytes of a name that are no UTF-8 are escaped in names and kept in
-    locators.
+    People and images come in natural order (s2 before s10). Only one person's folder is listed at a
+    time, so memory use does not grow with the number of images. Files that are not images of a
+    person are refused with a reason, see `gfkeras.data.walk`. Links can lead out of the root,
+    because the owner of the folder made them. If a file name is not UTF-8, its bytes are escaped in
+    the name and kept in the locator.
 
     Args:
-        root: the folder of folders; ValueError if it is not there.
+        root: the folder of folders.
+
+    Raises:
+        ValueError: if the folder does not exist.
 
     Example:
         for item in FolderSource("lfw").items():
@@ -127,7 +130,7 @@ class FolderSource(FileSource):
         self.root = self.path = listing.existing_folder("root", root, holding)
 
     def items(self) -> Iterator[Item | Refused]:
-        """Every image, person by person; the locator is the path under the root."""
+        """Yields every image, person by person. The locator is the path under the root."""
         found = people_in(self.root)
         yield from refused(self.root, [entry.left_out("loose") for entry in found.loose])
         yield from refused(self.root, found.left_out)
@@ -140,6 +143,6 @@ class FolderSource(FileSource):
 
 
 def refused(root: Path, skipped: Iterable[LeftOut]) -> Iterator[Refused]:
-    """What a walk under `root` left out, by names of the source."""
+    """Converts the entries that a walk under `root` left out to `Refused` items."""
     for left in skipped:
         yield Refused(utf8(left.path.relative_to(root).as_posix()), left.reason, left.kind)

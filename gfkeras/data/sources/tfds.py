@@ -15,31 +15,31 @@ from PIL import Image
 from gfkeras.data.sources.source import Item, Refused, Source
 from gfkeras.errors import ImageError, by_name, require
 
-# Reading on to a record that is so far ahead is quicker than setting up a new reader.
+# For a record at most this far ahead, reading on is faster than starting a new reader.
 _AHEAD = 256
 
 
 class TFDSSource(Source):
-    """One split of a data set of `tensorflow_datasets` that lies prepared on disk.
+    """One split of a data set that `tensorflow_datasets` has prepared on disk.
 
-    Nothing is downloaded. Images that are stored encoded come as their own bytes; arrays come as
-    PNG, which loses nothing. The order is that of the files, not shuffled.
+    Nothing is downloaded. Images that are stored encoded are returned as the same bytes. Arrays are
+    returned as PNG, which is lossless. The order is that of the files, without shuffling.
 
-    The locator is the record's number in the split. Records cannot be entered at any place: `read`
-    keeps a reader, continues from where it stands, and starts another further ahead or back.
-    Reading in the order of `items` is quick, in random order slow.
+    The locator is the number of the record in the split. The files do not allow random access:
+    `read` keeps a reader, continues from its position, and starts a new one for records that are
+    earlier or much later. Reading in the order of `items` is fast, and random order is slow.
 
     Args:
         name: "lfw", "lfw:0.1.1", or the folder of a prepared version, with `dataset_info.json`.
         split: such as "train" or "train[:10%]".
-        data_dir: where prepared data sets lie; the package's own place by default.
-        image: the feature that is the image; by default the only one that is.
-        label: the feature that is the person; by default one called label, name, identity or
-            person; without any the identity is None.
+        data_dir: folder of prepared data sets. The default is that of the package.
+        image: name of the image feature. The default is the only image feature.
+        label: name of the person feature. The default is one called label, name, identity or
+            person. If there is none, identities are None.
 
     Raises:
         ImportError: without tensorflow_datasets.
-        ValueError: for a data set that is not known or not prepared, and unknown features.
+        ValueError: for a data set that is unknown or not prepared, and for unknown features.
 
     Example:
         TFDSSource("lfw", split="train", data_dir="tensorflow_datasets")
@@ -77,6 +77,7 @@ class TFDSSource(Source):
         self._lock = threading.Lock()
 
     def __getstate__(self) -> dict[str, Any]:
+        # Attributes with an underscore are readers and locks, which cannot be pickled.
         return {k: v for k, v in self.__dict__.items() if not k.startswith("_")}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
@@ -91,7 +92,7 @@ class TFDSSource(Source):
                 return self._builder
             try:
                 builder = tfds.builder(self.name, data_dir=self.data_dir)
-            # The registry raises errors of several kinds, with pages of known names.
+            # The registry raises several kinds of errors, some with pages of known names.
             except (ValueError, ImportError, AttributeError, AssertionError) as error:
                 raise ValueError(
                     f"`name` must be a data set of tensorflow_datasets or the folder of a "
@@ -100,7 +101,7 @@ class TFDSSource(Source):
             if not (Path(builder.data_path) / "dataset_info.json").is_file():
                 raise ValueError(
                     f"`name` must be a data set that is prepared on disk. Received: "
-                    f"name={self.name!r}, with nothing in {str(builder.data_path)!r}; prepare it "
+                    f"name={self.name!r}, with nothing in {str(builder.data_path)!r}. Prepare it "
                     "with tensorflow_datasets.builder(name).download_and_prepare()"
                 )
             self._builder = builder
@@ -114,17 +115,17 @@ class TFDSSource(Source):
         found = images or [k for k, f in solid if f.np_dtype == np.uint8]
         if len(found) != 1:
             raise ValueError(
-                f"`image` must name the feature that is the image, of {', '.join(features)}. "
-                f"Received: image=None, and {len(found)} could be it"
+                f"`image` must name the image feature, one of {', '.join(features)}. "
+                f"Received: image=None, and {len(found)} features could be it"
             )
         return found[0]
 
     def _records(self, first: int = 0) -> Iterator[Any]:
-        """The records from number `first` on, as dicts of NumPy values, images not decoded."""
+        """Yields records from number `first` on, as dicts of NumPy values, images not decoded."""
         tfds = require("tensorflow_datasets", "datasets")
         builder = self._opened()
         plain = self.split in builder.info.splits
-        # A reader can start inside of a whole split; a part of one is read from its start.
+        # A reader can start inside a whole split. A part of a split is read from its start.
         start = tfds.core.ReadInstruction(self.split, from_=first, unit="abs")
         wanted = {key: True for key in (self.image, self.label) if key is not None}
         feature = builder.info.features[self.image]
@@ -132,7 +133,7 @@ class TFDSSource(Source):
         records = builder.as_dataset(
             split=start if plain and first else self.split,
             shuffle_files=False,
-            # One file after another, in order, and nothing kept in memory.
+            # Read one file after another, in order, and keep nothing in memory.
             read_config=tfds.ReadConfig(interleave_cycle_length=1, try_autocache=False),
             decoders=tfds.decode.PartialDecoding(
                 wanted, decoders={self.image: tfds.decode.SkipDecoding()} if skip else {}
@@ -150,7 +151,7 @@ class TFDSSource(Source):
             ) from error
 
     def items(self) -> Iterator[Item | Refused]:
-        """The records of the split, named "split/00000012"; the locator is the number."""
+        """Yields the records of the split, named "split/00000012". The locator is the number."""
         for number, record in enumerate(self._records()):
             yield Item(f"{self.split}/{number:08d}", self._identity(record), str(number))
 
@@ -165,7 +166,7 @@ class TFDSSource(Source):
         return str(names(int(value))) if names else str(value)
 
     def read(self, locator: str) -> bytes:
-        """The encoded image of record number `locator`."""
+        """Returns the encoded image of record number `locator`."""
         place = f"{self.path}, {self.split}, record {locator}"
         count = self._opened().info.splits[self.split].num_examples
         if not locator.isdecimal() or int(locator) >= count:
@@ -182,18 +183,18 @@ class TFDSSource(Source):
             reader = self._reader
             if reader is None or not 0 <= number - self._next <= _AHEAD:
                 reader, self._next = self._records(number), number
-            # Should reading fail, the next call starts anew.
+            # If reading fails, the next call starts with a new reader.
             self._reader = None
             for _ in range(number - self._next):
                 next(reader, None)
             record = next(reader, None)
             if record is None:
-                raise ValueError("the files hold fewer records than dataset_info.json says")
+                raise ValueError("the files have fewer records than dataset_info.json states")
             self._reader, self._next = reader, number + 1
         return record
 
     def describe(self) -> dict[str, Any]:
-        """Format, folder, name, version, split and features."""
+        """Returns format, folder, name, version, split and features."""
         info = self._opened().info
         chosen = {"split": self.split, "image": self.image, "label": self.label}
         return super().describe() | {"name": info.name, "version": str(info.version)} | chosen
@@ -202,7 +203,7 @@ class TFDSSource(Source):
 def _png(pixels: Any, place: str) -> bytes:
     array = np.asarray(pixels)
     if array.dtype != np.uint8 or array.ndim != 3 or array.shape[2] not in (1, 3):
-        raise ImageError(place, f"an array of {array.dtype} {array.shape}, no uint8 image")
+        raise ImageError(place, f"an array of {array.dtype} {array.shape}, not a uint8 image")
     content = io.BytesIO()
     Image.fromarray(array[..., 0] if array.shape[2] == 1 else array).save(content, "PNG")
     return content.getvalue()

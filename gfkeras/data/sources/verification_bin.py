@@ -1,4 +1,4 @@
-"""Verification sets of InsightFace: `lfw.bin`, `cfp_fp.bin`, `agedb_30.bin` and the like."""
+"""InsightFace's verification sets: `lfw.bin`, `cfp_fp.bin`, `agedb_30.bin` and others."""
 
 from __future__ import annotations
 
@@ -18,20 +18,20 @@ FOLDS = 10
 
 
 class VerificationBinSource(Source):
-    """Pairs of encoded images in a pickle: a list of 2N images, and N times "same or not".
+    """Pairs of encoded images in a pickle: a list of 2N images, and N answers "same or not".
 
-    Nothing in the file is run, since a pickle may name any function for Python to call. Only lists,
-    numbers, bytes and NumPy's arrays of numbers are read, in all the forms that Python 2 and 3
-    write them. Answers are booleans or 0 and 1, in a list or in an array of (N,) or (N, 1). Images
-    stay in the file; 17 bytes an image tell where they lie.
+    A pickle can name any function for Python to call, so nothing in the file is run. Only lists,
+    numbers, bytes and NumPy arrays of numbers are read, in all forms that Python 2 and 3 write.
+    Answers are booleans or 0 and 1, in a list or in an array (N,) or (N, 1). The images stay in the
+    file, and 17 bytes of memory per image store where they are.
 
     Args:
         path: the `.bin` file.
 
     Raises:
-        UnsafePickleError: for a pickle that holds or does anything else.
-        ValueError: for a file that is missing, cut short or damaged, or without two images for each
-            answer.
+        UnsafePickleError: for a pickle that contains or does anything else.
+        ValueError: for a file that is missing, truncated or damaged, or does not have two images
+            for each answer.
 
     Example:
         source = VerificationBinSource("lfw.bin")
@@ -58,7 +58,7 @@ class VerificationBinSource(Source):
             raise self._wrong("a list of images and one of booleans", received)
         if type(answers) is Array:
             answers = answers.values()
-        # [[True], [False]] and arrays of one element are what (N, 1) arrays turn into.
+        # Arrays (N, 1) can become [[True], [False]], and single elements can be arrays.
         answers = [_only(answer) for answer in answers]
         for number, answer in enumerate(answers):
             if type(answer) not in (bool, int, float) or answer not in (0, 1):
@@ -73,8 +73,8 @@ class VerificationBinSource(Source):
     def _image(self, number: int, image: Any) -> Span:
         if type(image) is Array and image.dtype == "u1" and image.data is not None:
             return image.data
-        # Read with encoding="bytes", text of protocol 0 to 2 would be an image too; ours are
-        # bytes, as pickle has them.
+        # With encoding="bytes", Python would read the text of protocols 0 to 2 as an image too.
+        # gfkeras accepts only values that the pickle itself declares as bytes.
         if type(image) is Span and not image.is_text:
             return image
         raise self._wrong(f"image {number} as bytes or a uint8 array", _kind(image))
@@ -86,7 +86,7 @@ class VerificationBinSource(Source):
         return len(self._offsets)
 
     def items(self) -> Iterator[Item | Refused]:
-        """The images "000000.jpg", …, without identities; pair i is images 2i and 2i + 1.
+        """Yields the images "000000.jpg", …, without identities. Pair i is images 2i and 2i + 1.
 
         The locator is "offset:length:coding" of the encoded image in the file.
         """
@@ -99,7 +99,7 @@ class VerificationBinSource(Source):
                 yield Refused(name, "no bytes")
 
     def read(self, locator: str) -> bytes:
-        """The encoded image at "offset:length:coding"."""
+        """Returns the encoded image at "offset:length:coding"."""
         place = f"{self.path}, image at {locator}"
         try:
             offset, length, coding = locator.split(":")
@@ -110,9 +110,10 @@ class VerificationBinSource(Source):
             raise ImageError(place, str(error)) from error
 
     def pairs(self) -> Iterator[NamedPair] | None:
-        """The pairs in order, in ten contiguous folds as even as can be.
+        """Returns the pairs in order, in ten contiguous folds of nearly equal size.
 
-        That is `sklearn.model_selection.KFold(10, shuffle=False)`, as in InsightFace's evaluation.
+        The folds are those of `sklearn.model_selection.KFold(10, shuffle=False)`, which
+        InsightFace's evaluation uses.
         """
         parts = np.array_split(self._same, FOLDS)
         folds = np.repeat(np.arange(FOLDS), [len(part) for part in parts]).tolist()
@@ -122,7 +123,7 @@ class VerificationBinSource(Source):
         )
 
     def describe(self) -> dict[str, Any]:
-        """Format, path, and the file's size in bytes."""
+        """Returns format, path, and the size of the file in bytes."""
         return {**super().describe(), "bytes": self._bytes.size}
 
 
@@ -131,15 +132,15 @@ def _name(number: int) -> str:
 
 
 def _only(answer: Any) -> Any:
-    """The one element of an answer that is an array or a list; else the answer."""
-    # A larger one may stand there many times over; it is no answer, and is not read.
+    """Returns the single element of an array or a list, and any other answer unchanged."""
+    # A larger array is not an answer. It is not read, because a file can refer to it many times.
     small = type(answer) is Array and answer.data is not None and answer.data.length <= 16
     values = answer.values() if small else answer
     return values[0] if type(values) in (list, tuple) and len(values) == 1 else values
 
 
 def _kind(value: Any) -> str:
-    """The kind of a value, for messages; never its contents, which may be anything."""
+    """Returns the kind of a value, for messages, which must not show unknown contents."""
     if type(value) is Span:
         return "text" if value.is_text else "bytes"
     return {Array: "an array"}.get(type(value), type(value).__name__)

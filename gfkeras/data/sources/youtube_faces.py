@@ -1,4 +1,4 @@
-"""YouTube Faces: people, their videos, and the frames of each."""
+"""YouTube Faces: people, their videos, and the frames of each video."""
 
 from __future__ import annotations
 
@@ -20,12 +20,16 @@ _BOXES = ".labeled_faces.txt"
 class YouTubeFacesSource(FileSource):
     """The frames of YouTube Faces, `frame_images_DB/Person_Name/VIDEO/FRAME.jpg`.
 
-    People, videos and frames come in natural order, a video's folder listed at a time.
-    `video_pairs` are the protocol's pairs; `face_boxes` say where a whole frame's face is.
+    People, videos and frames come in natural order. Only one video's folder is listed at a time.
+    `video_pairs` returns the pairs of the protocol, and `face_boxes` the position of the face in
+    each whole frame.
 
     Args:
-        root: the folder with `frame_images_DB` or `aligned_images_DB`, else ValueError.
-        images: which of the two; by default the first of them that is there.
+        root: the folder with `frame_images_DB` or `aligned_images_DB`.
+        images: which of the two to use. The default is the first one that exists.
+
+    Raises:
+        ValueError: if the folder does not exist.
 
     Example:
         source = YouTubeFacesSource("YouTubeFaces", images="aligned_images_DB")
@@ -42,9 +46,9 @@ class YouTubeFacesSource(FileSource):
         self.folder = listing.existing_folder("root", self.root / images, "a folder per person")
 
     def items(self) -> Iterator[Item | Refused]:
-        """Every frame, named "Person/VIDEO/FRAME.jpg", which is the locator too."""
+        """Yields every frame, named "Person/VIDEO/FRAME.jpg". The locator is the same path."""
         people = people_in(self.folder)
-        # What says where faces are lies beside the folders.
+        # The files with the positions of faces are next to the folders.
         loose = [each for each in people.loose if not each.path.name.endswith(_BOXES)]
         yield from refused(self.folder, [entry.left_out("loose") for entry in loose])
         yield from refused(self.folder, people.left_out)
@@ -60,18 +64,19 @@ class YouTubeFacesSource(FileSource):
                 yield from refused(self.folder, frames.left_out)
 
     def read(self, locator: str) -> bytes:
-        """The bytes of the file `locator`, a path under the folder of images."""
+        """Returns the bytes of the file `locator`, a path in the folder of images."""
         return listing.read_under(self.folder, locator)
 
     def video_pairs(self) -> Iterator[tuple[str, str, bool, int]]:
-        """(first video, second video, whether the same person, fold from 0) of `splits.txt`.
+        """Yields (first video, second video, same person?, fold from 0) of `splits.txt`.
 
-        A video is "Person/VIDEO", what the names of its frames start with. A missing file or a
-        malformed line raises ValueError, naming file, line, what was expected and received.
+        A video is "Person/VIDEO", the beginning of the names of its frames. Raises ValueError, with
+        file, line, what was expected and received, for a missing file or a malformed line.
         """
         file = listing.existing_file("root", self.root / "splits.txt", "YouTube Faces' pairs")
         for line, text in text_lists.lines(file):
             fields = [field.strip() for field in text.split(",")]
+            # The file begins with a heading.
             if fields[0].lower().startswith("split number"):
                 continue
             well = len(fields) == 4 and text_lists.is_count(fields[0]) and fields[3] in ("0", "1")
@@ -81,11 +86,11 @@ class YouTubeFacesSource(FileSource):
             yield fields[1], fields[2], fields[3] == "1", int(fields[0]) - 1
 
     def face_boxes(self, person: str) -> Iterator[tuple[str, tuple[float, float, float, float]]]:
-        """(frame's name, (centre x, centre y, width, height) in pixels) of a person's frames."""
+        """Yields (frame's name, (centre x, centre y, width, height) in pixels) of a person."""
         if listing.path_problem(person) or "/" in person:
             raise ValueError(f"`person` must be a person's name. Received: person={person!r}")
         path = self.root / FOLDERS[0] / f"{person}{_BOXES}"
-        file = listing.existing_file("person", path, "where the faces are")
+        file = listing.existing_file("person", path, "the positions of the person's faces")
         for line, text in text_lists.lines(file):
             fields = text.split(",")
             box = [text_lists.finite(field) for field in fields[2:6]]

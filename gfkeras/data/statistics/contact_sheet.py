@@ -29,17 +29,20 @@ def contact_sheet(
     columns: int = 8,
     headings: Sequence[str] = (),
 ) -> Image.Image:
-    """A row for each person: the name, how many images there are, and some of them.
+    """Draws one row for each person: the name, the number of images, and some of the images.
 
     Args:
-        rows: (name, number of images or a text in its place, some images, (H, W, 3) uint8); at
-            least one.
-        title: stands above.
-        columns: images in a row at most.
-        headings: of the columns; none by default.
+        rows: (name, number of images or a text, some images (H, W, 3) uint8), for at least one
+            person.
+        title: text at the top.
+        columns: largest number of images in a row.
+        headings: headings of the columns. The default is none.
+
+    Raises:
+        ValueError: if there are no rows.
     """
     if not rows:
-        raise ValueError("`rows` must hold at least one person. Received: none")
+        raise ValueError("`rows` must contain at least one person. Received: none")
     step = _TILE + _GAP
     top = _MARGIN + 34
     left = _MARGIN + _NAMES
@@ -77,7 +80,7 @@ def _shortened(draw: ImageDraw.ImageDraw, text: str, font: Any, width: int) -> s
 
 
 def drawn_from_records(records: RecordSet, people: int, seed: int) -> Rows:
-    """Some people of records, drawn at random, with some of their images each."""
+    """Returns rows with some randomly drawn people of the records and some of their images."""
     labels = np.asarray(records.labels)
     rng = np.random.default_rng(seed)
     present, counts = np.unique(labels, return_counts=True)
@@ -92,14 +95,14 @@ def drawn_from_records(records: RecordSet, people: int, seed: int) -> Rows:
 
 
 def drawn_from_source(source: Source, people: int, seed: int) -> Rows:
-    """The same of any source, which is listed twice and held in memory by names only."""
+    """Returns such rows for any source. It lists the source twice, but stores only the names."""
     items = (item for item in source.items() if isinstance(item, Item))
     counts = Counter(item.identity or "(no name)" for item in items)
     names = list(counts)
     rng = np.random.default_rng(seed)
     sizes = np.array(list(counts.values()), np.int64)
     chosen = [names[index] for index in _drawn(sizes, people, rng)]
-    # Which of a person's images: drawn beforehand, since they stream by.
+    # Draw the numbers of a person's images in advance, because the images stream by only once.
     wanted = {name: set(rng.permutation(counts[name])[:COLUMNS].tolist()) for name in chosen}
     images: dict[str, list[np.ndarray]] = {name: [] for name in chosen}
     seen: Counter[str] = Counter()
@@ -107,7 +110,7 @@ def drawn_from_source(source: Source, people: int, seed: int) -> Rows:
         if not isinstance(item, Item) or (name := item.identity or "(no name)") not in wanted:
             continue
         if seen[name] in wanted[name]:
-            # What cannot be read the statistics list.
+            # Unreadable images are listed in the statistics instead.
             with contextlib.suppress(ImageError):
                 images[name].append(read_photo(source.read(item.locator)))
         seen[name] += 1
@@ -115,7 +118,10 @@ def drawn_from_source(source: Source, people: int, seed: int) -> Rows:
 
 
 def _drawn(counts: np.ndarray, people: int, rng: np.random.Generator) -> np.ndarray:
-    """Positions of people, more likely the more images they have: most sets are mostly singles."""
+    """Draws positions of people, with probabilities proportional to their numbers of images.
+
+    In most data sets, most people have a single image. Uniform draws would show mainly those.
+    """
     if not len(counts):
         return np.zeros(0, np.int64)
     size = min(people, len(counts))

@@ -1,4 +1,4 @@
-"""Counts and sizes of a data set, without decoding it."""
+"""Counts and sizes of a data set, without decoding its images."""
 
 from __future__ import annotations
 
@@ -20,13 +20,13 @@ class DataStatistics:
     """Counts and sizes of a data set.
 
     Attributes:
-        images: how many, including those of no known person.
-        identities: how many people.
+        images: number of images, including those of unknown people.
+        identities: number of people.
         per_identity: {identity: images}.
-        unlabelled: images whose source names no person.
+        unlabelled: number of images whose source does not name the person.
         sizes: {(width, height): images}.
-        bytes_per_image, total_bytes: median and sum of the encoded images' sizes.
-        unreadable: {name: reason} of what is no image.
+        bytes_per_image, total_bytes: median and sum of the sizes of the encoded images.
+        unreadable: {name: reason} of the files that are not images.
     """
 
     images: int
@@ -40,7 +40,7 @@ class DataStatistics:
 
     @classmethod
     def of_records(cls, records: RecordSet) -> DataStatistics:
-        """Statistics of training records, read from the index."""
+        """Computes the statistics of training records from their index."""
         labels = np.asarray(records.labels)
         counts = np.bincount(labels[labels >= 0], minlength=len(records.identities))
         lengths = records.image_bytes
@@ -58,7 +58,7 @@ class DataStatistics:
 
     @classmethod
     def of_source(cls, source: Source) -> DataStatistics:
-        """Statistics of any source; every image's header is read."""
+        """Computes the statistics of any source. It reads the header of every image."""
         per_identity: Counter[str] = Counter()
         sizes: Counter[tuple[int, int]] = Counter()
         lengths: list[int] = []
@@ -70,11 +70,13 @@ class DataStatistics:
                 continue
             try:
                 content = source.read(item.locator)
+                # Pillow reads only the header here.
                 with Image.open(io.BytesIO(content)) as image:
                     sizes[image.size] += 1
             except ImageError as error:
                 unreadable[item.name] = error.reason
                 continue
+            # Pillow raises any of these for a damaged header.
             except (OSError, ValueError, SyntaxError, Image.DecompressionBombError):
                 unreadable[item.name] = "not an image of a known format"
                 continue
@@ -95,7 +97,7 @@ class DataStatistics:
         )
 
     def histogram(self) -> list[tuple[int, int, int]]:
-        """(from, to, identities) by images per identity: 1, 2, 3–4, 5–8 and so on by doubling."""
+        """Returns rows (from, to, identities) by images per identity: 1, 2, 3–4, 5–8 and so on."""
         counts = np.array(sorted(self.per_identity.values()), np.int64)
         rows: list[tuple[int, int, int]] = []
         low, high = 1, 1
@@ -105,7 +107,7 @@ class DataStatistics:
         return rows
 
     def to_json(self) -> dict[str, Any]:
-        """Everything but the counts of each person, whose quartiles are given."""
+        """Returns all statistics. The counts per person are summarised by their quartiles."""
         counts = list(self.per_identity.values())
         quartiles = np.percentile(counts, [0, 25, 50, 75, 100]) if counts else np.zeros(5)
         names, columns = ("min", "q1", "median", "q3", "max"), ("from", "to", "identities")

@@ -1,4 +1,4 @@
-"""Suspicious images by their embeddings: near duplicates, and faces like another person."""
+"""Suspicious images found by embeddings: near duplicates, and faces that look like others."""
 
 from __future__ import annotations
 
@@ -9,15 +9,16 @@ import numpy as np
 
 from gfkeras.errors import in_range
 
-# Rows compared at once: a block of scores takes 16 MiB for 8,192 images.
+# Rows that are compared together. A block of scores takes 16 MiB for 8,192 images.
 _BLOCK = 512
 
 
 @dataclasses.dataclass(frozen=True)
 class NearDuplicate:
-    """Two images, by name, that are nearly one: the same photo, or frames of a moment.
+    """Two images that are almost the same: the same photo, or neighbouring video frames.
 
-    `cosine` is that of their embeddings; `same_identity` if both are filed under one person.
+    `first` and `second` are their names, and `cosine` is that of their embeddings. `same_identity`
+    is True if both are labelled as the same person.
     """
 
     first: str
@@ -28,10 +29,10 @@ class NearDuplicate:
 
 @dataclasses.dataclass(frozen=True)
 class Mislabelled:
-    """An image that is nearer to another person's images than to those of its own.
+    """An image that is closer to another person's images than to those of its own person.
 
-    `cosine` is to the mean of the other images of `identity`, under which it is filed;
-    `cosine_other` to the mean of those of `looks_like`, the nearest person.
+    `cosine` compares it with the mean of the other images of `identity`, its label. `cosine_other`
+    compares it with the mean of the images of `looks_like`, the nearest person.
     """
 
     name: str
@@ -45,7 +46,7 @@ class Mislabelled:
 class Suspects:
     """The findings of `find_suspects`, the most striking first.
 
-    Pairs above the cosine asked for, and images of people with two images or more.
+    These are pairs above the given cosine, and images of people who have at least two images.
     """
 
     near_duplicates: list[NearDuplicate]
@@ -59,21 +60,21 @@ def find_suspects(
     duplicate_cosine: float = 0.9,
     lead: float = 0.05,
 ) -> Suspects:
-    """Compares every image with every other, and with every person.
+    """Compares every image with every other image and with every person.
 
-    An image is likely mislabelled if cos(x, m_j) > cos(x, m_y) + lead, with m_j the direction of
-    the mean of another person's embeddings and m_y that of its own person's without x itself. The
-    time grows with the square of the number of images.
+    An image is probably mislabelled if cos(x, m_j) > cos(x, m_y) + lead. Here m_j is the direction
+    of the mean of another person's embeddings, and m_y that of the image's own person without x.
+    The time grows with the square of the number of images.
 
     Args:
-        embedding: (N, D); need not be normalised.
+        embedding: (N, D), not necessarily normalised.
         names: N names of images.
         identities: N people.
-        duplicate_cosine: least cosine of near-duplicates.
-        lead: how much nearer the other person must be.
+        duplicate_cosine: least cosine of near duplicates.
+        lead: least difference by which the other person must be closer.
 
     Raises:
-        ValueError: for lengths that differ, infinite embeddings, or a bound out of its range.
+        ValueError: for different lengths, embeddings that are not finite, or a bound out of range.
     """
     embedding = np.asarray(embedding, np.float32)
     if embedding.ndim != 2 or not len(embedding) == len(names) == len(identities):
@@ -95,6 +96,7 @@ def find_suspects(
 
 def _unit(vectors: np.ndarray) -> np.ndarray:
     norm = np.linalg.norm(vectors, axis=-1, keepdims=True)
+    # A zero vector stays zero instead of becoming NaN.
     return vectors / np.maximum(norm, np.finfo(np.float32).tiny)
 
 
@@ -103,11 +105,12 @@ def _near_duplicates(
 ) -> list[NearDuplicate]:
     found: list[NearDuplicate] = []
     for start in range(0, len(unit), _BLOCK):
-        # Each pair once: a block against what comes after each of its rows.
+        # Compare each row with the rows after it, so that each pair occurs once.
         scores = unit[start : start + _BLOCK] @ unit[start:].T
         rows, columns = np.nonzero(np.triu(scores, 1) >= least)
         for row, column in zip(rows.tolist(), columns.tolist(), strict=True):
             first, second = start + row, start + column
+            # If `least` is not positive, the zeros that `triu` writes below the diagonal pass too.
             if column > row:
                 same, score = bool(person[first] == person[second]), float(scores[row, column])
                 found.append(NearDuplicate(str(names[first]), str(names[second]), score, same))
@@ -120,6 +123,7 @@ def _mislabelled(
     if len(people) < 2:
         return []
     sums = np.zeros((len(people), unit.shape[1]), np.float32)
+    # `add.at` adds every row of a person. `sums[person] += unit` would add only one of them.
     np.add.at(sums, person, unit)
     counts = np.bincount(person)
     means = _unit(sums)
@@ -127,8 +131,10 @@ def _mislabelled(
     for start in range(0, len(unit), _BLOCK):
         block, owner = unit[start : start + _BLOCK], person[start : start + _BLOCK]
         rows = np.arange(len(block))
+        # The sum without the image itself gives the mean of the person's other images.
         own = np.einsum("nd,nd->n", block, _unit(sums[owner] - block))
         scores = block @ means.T
+        # The image's own person is compared above, without the image itself.
         scores[rows, owner] = -np.inf
         other = scores.argmax(axis=1)
         nearest = scores[rows, other]

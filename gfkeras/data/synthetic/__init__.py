@@ -1,7 +1,7 @@
-"""Procedural faces: people that never lived, for tests, benchmarks, demos and documentation.
+"""Procedural faces of people who never lived, for tests, benchmarks, demos and documentation.
 
-Every person has fixed parameters (skin, bones, eyes, hair, habits). Pose, expression, light,
-occlusion and camera change from image to image. Seed, identity and variation determine it all.
+Each person has fixed parameters (skin, bones, eyes, hair, habits). Pose, expression, light,
+occlusion and camera differ from image to image. Seed, identity and variation determine each image.
 """
 
 from gfkeras.data.synthetic.dataset import synthetic_faces, write_synthetic_folder

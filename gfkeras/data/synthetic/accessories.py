@@ -1,4 +1,4 @@
-"""Glasses and things that cover part of the face."""
+"""Glasses and objects that cover part of the face."""
 
 from __future__ import annotations
 
@@ -13,9 +13,10 @@ _TURN = np.linspace(0.0, 2 * np.pi, 32, endpoint=False)
 
 
 def draw_glasses(canvas: Canvas, person: Identity, variation: Variation) -> None:
-    """The person's own frame, clear or as sunglasses."""
+    """Draws the person's own glasses, clear or as sunglasses."""
     p = person
     dark = variation.sunglasses
+    # The rims are superellipses |x|ⁿ + |y|ⁿ = 1, from round (n = 2) to nearly rectangular (n = 5).
     exponent = 2.0 / (2.0 + 3.0 * p.glasses_square)
     half_width = 9.6 + 2.6 * p.glasses_size + 1.2 * dark
     half_height = (6.4 + 3.0 * p.glasses_size) * (1.0 - 0.16 * p.glasses_square) + 1.2 * dark
@@ -47,7 +48,7 @@ def draw_glasses(canvas: Canvas, person: Identity, variation: Variation) -> None
 
 
 def draw_cover(canvas: Canvas, person: Identity, variation: Variation) -> None:
-    """A face mask or scarf, worn and so turning with the head."""
+    """Draws a face mask or scarf. It is worn, so it turns with the head."""
     p, colour = person, variation.occluder_colour
     if variation.occluder == "mask":
         top = p.nose_y - 5.0 + 3.0 * float(variation.occluder_place[0])
@@ -78,7 +79,7 @@ def draw_cover(canvas: Canvas, person: Identity, variation: Variation) -> None:
 
 
 def draw_in_front(canvas: Canvas, person: Identity, variation: Variation) -> None:
-    """A hand or a lock of hair before the face."""
+    """Draws a hand or a lock of hair in front of the face."""
     p, place = person, variation.occluder_place
     side = 1.0 if place[0] > 0 else -1.0
     if variation.occluder == "hand":
@@ -89,6 +90,7 @@ def draw_in_front(canvas: Canvas, person: Identity, variation: Variation) -> Non
             root = np.array((x + side * (4.5 * finger - 6), y + 26 - 1.5 * finger))
             length = (27, 31, 30, 25)[finger]
             tip = root + length * np.array((np.sin(lean), -np.cos(lean)))
+            # The shadow of the finger comes first.
             canvas.soft_lines([np.stack([root, tip]) + (0.7, 1.2)], skin * 0.4, 6.4, 0.4, blur=0.9)
             canvas.soft_lines([np.stack([root, tip])], skin * (0.93 + 0.03 * finger), 5.2, 1.0, 0.3)
     elif variation.occluder == "lock":

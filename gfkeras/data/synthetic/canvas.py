@@ -9,7 +9,7 @@ import numpy as np
 
 _SHIFT = 4  # OpenCV reads coordinates as fixed point with this many fractional bits.
 _FAINT = 0.03  # Strokes fainter than this are left out.
-MARGIN = 12.0  # Pixels of the template that the canvas keeps around the 112x112 picture.
+MARGIN = 12.0  # Pixels of the template that the canvas keeps around the 112x112 image.
 SPAN = 112.0 + 2 * MARGIN
 MIDLINE = 56.0
 
@@ -17,7 +17,7 @@ MIDLINE = 56.0
 class Canvas:
     """Premultiplied RGBA uint8 pixels, addressed in face coordinates.
 
-    Face coordinates are pixels of the 112x112 template with x measured from the midline; `scale`
+    Face coordinates are pixels of the 112x112 template, with x measured from the midline. `scale`
     is the number of canvas pixels per template pixel. Colours are RGB 0..255.
     """
 
@@ -27,15 +27,15 @@ class Canvas:
         self.pixels = np.zeros((side, side, 4), np.uint8)
 
     def _to_pixels(self, points: np.ndarray) -> np.ndarray:
-        """Face coordinates (..., 2) to canvas pixel coordinates (..., 2)."""
+        """Converts face coordinates (..., 2) to canvas pixel coordinates (..., 2)."""
         offset = np.array((MIDLINE + MARGIN, MARGIN), np.float32)
         return (np.asarray(points, np.float32) + offset) * self.scale - 0.5
 
     def _fixed(
         self, lines: Sequence[np.ndarray], corner: tuple[int, int] = (0, 0)
     ) -> list[np.ndarray]:
-        """Lines in the fixed-point pixel coordinates that OpenCV draws by."""
-        # Lines of equal length are converted in one go.
+        """Converts lines to the fixed-point pixel coordinates that OpenCV needs."""
+        # Lines of equal length are converted together, which is faster.
         groups = [np.stack(lines)] if len({len(line) for line in lines}) == 1 else lines
         fixed = [
             np.rint((self._to_pixels(group) - corner) * (1 << _SHIFT)).astype(np.int32)
@@ -44,11 +44,11 @@ class Canvas:
         return list(fixed[0]) if fixed[0].ndim == 3 else fixed
 
     def fill(self, points: np.ndarray, colour: np.ndarray) -> None:
-        """Fill the polygon `points` (N, 2) with an opaque colour."""
+        """Fills the polygon `points` (N, 2) with an opaque colour."""
         cv2.fillPoly(self.pixels, self._fixed([points]), _rgba(colour), cv2.LINE_AA, _SHIFT)
 
     def lines(self, lines: Sequence[np.ndarray], colour: np.ndarray, width: float) -> None:
-        """Draw open polylines, each (N, 2), opaque, `width` template pixels wide."""
+        """Draws opaque open polylines, each (N, 2), `width` template pixels wide."""
         thickness = max(1, round(width * self.scale))
         fixed = self._fixed(lines)
         cv2.polylines(self.pixels, fixed, False, _rgba(colour), thickness, cv2.LINE_AA, _SHIFT)
@@ -60,7 +60,7 @@ class Canvas:
         opacity: float = 1.0,
         blur: float = 0.0,
     ) -> None:
-        """Blend polygons whose edges are blurred by `blur` template pixels (one sigma)."""
+        """Blends polygons whose edges are blurred by `blur` template pixels (one sigma)."""
         if opacity >= _FAINT:
             polygons = [shapes] if isinstance(shapes, np.ndarray) else shapes
             view, mask, _ = self._part(polygons, 3.0 * blur + 1.0)
@@ -74,7 +74,7 @@ class Canvas:
         opacity: float = 1.0,
         blur: float = 0.0,
     ) -> None:
-        """Blend open polylines with soft edges."""
+        """Blends open polylines with soft edges."""
         if opacity >= _FAINT:
             thickness = max(1, round(width * self.scale))
             view, mask, _ = self._part(lines, 3.0 * blur + width + 1.0, thickness)
@@ -83,13 +83,13 @@ class Canvas:
             self._blend(view, mask, colour, opacity, blur)
 
     def copy(self) -> Canvas:
-        """A canvas of its own with the same picture."""
+        """Returns an independent canvas with the same pixels."""
         twin = Canvas.__new__(Canvas)
         twin.scale, twin.pixels = self.scale, self.pixels.copy()
         return twin
 
     def paste(self, polygons: Sequence[np.ndarray], other: Canvas) -> None:
-        """Copy what another canvas shows inside the polygons."""
+        """Copies the pixels of another canvas that are inside the polygons."""
         view, mask, (x, y) = self._part(polygons, 1.0)
         source = other.pixels[y : y + view.shape[0], x : x + view.shape[1]]
         _mix(view, source, mask * np.float32(1.0 / 255.0))
@@ -97,7 +97,10 @@ class Canvas:
     def _part(
         self, lines: Sequence[np.ndarray], pad: float, thickness: int = 0
     ) -> tuple[np.ndarray, np.ndarray, tuple[int, int]]:
-        """The pixels around polygons, or around lines of a thickness; their mask; the corner."""
+        """Returns the pixels around polygons, or around thick lines, their mask and their corner.
+
+        Working on this part only is much faster than on the whole canvas.
+        """
         points, extra = self._to_pixels(np.concatenate(list(lines))), pad * self.scale
         side = self.pixels.shape[0]
         low, high = (points.min(0) - extra).tolist(), (points.max(0) + extra + 2.0).tolist()
@@ -116,7 +119,7 @@ class Canvas:
     def _blend(
         self, view: np.ndarray, mask: np.ndarray, colour: np.ndarray, opacity: float, blur: float
     ) -> None:
-        # Below this the blur is no wider than what anti-aliasing already does.
+        # A smaller blur would not be wider than the edge that anti-aliasing gives.
         if mask.size and blur * self.scale > 0.5:
             mask = cv2.GaussianBlur(mask, (0, 0), blur * self.scale)
         paint = np.empty(view.shape, np.uint8)
@@ -125,7 +128,7 @@ class Canvas:
 
 
 def _mix(view: np.ndarray, paint: np.ndarray, weight: np.ndarray) -> None:
-    """Lay `paint` over the pixels of `view`; nothing to do outside of the canvas."""
+    """Blends `paint` over the pixels of `view`, which is empty outside the canvas."""
     if view.size:
         paint, below = np.ascontiguousarray(paint), np.ascontiguousarray(view)
         view[...] = cv2.blendLinear(paint, below, weight, 1.0 - weight)

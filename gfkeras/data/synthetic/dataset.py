@@ -1,4 +1,4 @@
-"""Sets of synthetic faces: arrays in memory or a folder of files."""
+"""Data sets of synthetic faces: arrays in memory or a folder of files."""
 
 from __future__ import annotations
 
@@ -19,21 +19,21 @@ def synthetic_faces(
     first_identity: int = 0,
     strength: float = 1.0,
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Draw the same number of images of each of several people, person by person.
+    """Draws the same number of images of each of several people, person by person.
 
     Args:
-        num_identities: number of people, 1 or more.
-        images_per_identity: images of each, 1 or more.
+        num_identities: number of people, at least 1.
+        images_per_identity: number of images of each person, at least 1.
         seed: number of the population.
-        first_identity: number of the first person, so that training and held-out people can
-            be drawn from one population without overlap.
+        first_identity: number of the first person. Use it to draw training and held-out people
+            from one population without overlap.
         strength: how much images of a person differ, from 0 to 1.
 
     Returns:
         images, uint8 (N, 112, 112, 3) RGB, and labels, int32 (N,), counted from 0.
 
     Raises:
-        ValueError: an argument is not an integer or is too small.
+        ValueError: if an argument is not an integer, is too small, or is out of range.
 
     Example:
         >>> from gfkeras.data.synthetic import synthetic_faces
@@ -61,22 +61,23 @@ def write_synthetic_folder(
     first_identity: int = 0,
     strength: float = 1.0,
 ) -> Path:
-    """Write the images of `synthetic_faces` as `root`/id_00000/0000.png, a folder per person.
+    """Writes the images of `synthetic_faces` as `root`/id_00000/0000.png, one folder per person.
 
-    A file appears when it is complete, and existing files are kept: repeat an interrupted call to
-    finish it. A root written with another seed is not noticed: give each population its own folder.
+    A file gets its name when it is complete, and existing files are kept. After an interruption,
+    repeat the call to finish it. A root that was written with another seed is not detected, so use
+    a separate folder for each population.
 
     Args:
-        root: folder to write to; made where it is missing.
-        num_identities, images_per_identity, seed, first_identity, strength: as of
-            `synthetic_faces`; the folders are numbered from `first_identity`.
+        root: folder to write to. It is created if it is missing.
+        num_identities, images_per_identity, seed, first_identity, strength: as for
+            `synthetic_faces`. The folders are numbered from `first_identity`.
 
     Returns:
         `root` as a Path.
 
     Raises:
-        ValueError: as `synthetic_faces`.
-        NotADirectoryError or FileExistsError: `root` is a file.
+        ValueError: as for `synthetic_faces`.
+        NotADirectoryError or FileExistsError: if `root` is a file.
     """
     _check(num_identities, images_per_identity, seed, first_identity, strength)
     root = Path(root)
@@ -90,6 +91,7 @@ def write_synthetic_folder(
             if path.exists():
                 continue
             image = render_picture(drawn, identity, variation, int(seed), SIZE, strength)
+            # OpenCV expects BGR.
             _, data = cv2.imencode(".png", image[..., ::-1])
             with replacing(path) as temporary:
                 temporary.write_bytes(data.tobytes())

@@ -1,4 +1,4 @@
-"""Eyes, brows, nose, mouth and marks of the skin."""
+"""Eyes, brows, nose, mouth and skin marks."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ _LID = np.linspace(-1.0, 1.0, 15, dtype=np.float32)
 
 
 def draw_marks(canvas: Canvas, person: Identity, variation: Variation) -> None:
-    """Freckles, moles and wrinkles."""
+    """Draws freckles, moles and wrinkles."""
     p = person
     smile = max(variation.smile, 0.0)
     speck = p.skin * np.array((0.78, 0.64, 0.52), np.float32)
@@ -60,7 +60,7 @@ def draw_marks(canvas: Canvas, person: Identity, variation: Variation) -> None:
 
 
 def draw_nose(canvas: Canvas, person: Identity) -> None:
-    """Nostrils and the creases of the wings; the rest of the nose is light on the relief."""
+    """Draws nostrils and the creases of the wings. The shading draws the rest of the nose."""
     p = person
     crease = p.skin * np.array((0.60, 0.45, 0.41), np.float32)
     hole = p.skin * np.array((0.34, 0.20, 0.18), np.float32)
@@ -84,7 +84,7 @@ def draw_nose(canvas: Canvas, person: Identity) -> None:
 
 
 def draw_mouth(canvas: Canvas, person: Identity, variation: Variation) -> None:
-    """Lips, and teeth and the dark of the mouth where it is open."""
+    """Draws the lips and, if the mouth is open, the teeth and the dark inside."""
     p = person
     width, lift = mouth_shape(p, variation)
     smile = max(variation.smile, 0.0)
@@ -94,7 +94,7 @@ def draw_mouth(canvas: Canvas, person: Identity, variation: Variation) -> None:
     skew = 0.6 * float(p.asymmetry[0])
     y = p.mouth_y
     corner_l, corner_r = (-width, y - lift + skew), (width, y - lift - skew)
-    # The line between the lips sags against the corners as they are lifted.
+    # The line between the lips sags in the middle when the corners are lifted.
     centre = y + 0.25 * lift
 
     def across(middle: float, side: float, reach: float = 0.45) -> np.ndarray:
@@ -118,11 +118,13 @@ def draw_mouth(canvas: Canvas, person: Identity, variation: Variation) -> None:
     soft = 0.35 * (1.0 - 0.6 * p.make_up)
     canvas.soft_fill(np.concatenate([top, lower_edge[::-1]]), p.lips * 0.86, 0.92, blur=soft)
     canvas.soft_fill(np.concatenate([lower_edge, bottom[::-1]]), p.lips, 0.92, blur=soft)
+    # A smaller gap shows only a dark line between the lips.
     if gap > 0.25:
         opening = np.concatenate([upper_edge, lower_edge[::-1]])
         canvas.fill(opening, np.array((58, 18, 18), np.float32))
         middle = centre + min(gap, 0.5 + 0.75 * gap)
         teeth_low = across(middle, centre + 0.55 * gap - 0.15 * lift, 0.42)
+        # Teeth do not reach the corners of the mouth.
         keep = np.abs(upper_edge[:, 0]) < 0.82 * width
         teeth = np.concatenate([upper_edge[keep], teeth_low[keep][::-1]])
         canvas.soft_fill(teeth, np.array((236, 228, 214), np.float32), 0.93, blur=0.2)
@@ -137,7 +139,7 @@ def draw_mouth(canvas: Canvas, person: Identity, variation: Variation) -> None:
 
 @dataclass(frozen=True, slots=True)
 class _Eye:
-    """The curves of one eye in face coordinates; each (15, 2)."""
+    """The curves of one eye in face coordinates, each (15, 2)."""
 
     centre: tuple[float, float]
     upper: np.ndarray
@@ -155,7 +157,7 @@ def _eye(p: Identity, variation: Variation, side: float) -> _Eye:
     cosine, sine = np.cos(p.eye_slant), -side * np.sin(p.eye_slant)
 
     def place(x: np.ndarray, y: np.ndarray) -> np.ndarray:
-        """Eye coordinates (outwards, down) to face coordinates, slanted."""
+        """Converts eye coordinates (outwards, down) to slanted face coordinates."""
         x = x * side
         return np.stack([x0 + x * cosine - y * sine, y0 + x * sine + y * cosine], 1)
 
@@ -180,7 +182,7 @@ def _eye(p: Identity, variation: Variation, side: float) -> _Eye:
 
 
 def draw_eyes(canvas: Canvas, person: Identity, variation: Variation) -> None:
-    """Eyeballs, irises, lids and lashes."""
+    """Draws eyeballs, irises, lids and lashes."""
     p = person
     smile = max(variation.smile, 0.0)
     eyes = [_eye(p, variation, -1.0), _eye(p, variation, 1.0)]
@@ -192,6 +194,7 @@ def draw_eyes(canvas: Canvas, person: Identity, variation: Variation) -> None:
     canvas.soft_lines([eye.crease for eye in eyes], shade * 0.85, 0.85, 0.62, blur=0.4)
     bags = 0.16 + 0.34 * p.eye_bags + 0.12 * smile
     canvas.soft_lines([eye.bag for eye in eyes], shade, 1.0, bags, blur=0.6)
+    # Lids that are almost closed hide the eyeballs.
     if variation.eye_open > 0.35:
         _draw_eyeballs(canvas, p, variation, eyes)
     uppers, width = [eye.upper for eye in eyes], 0.7 + 0.75 * p.lashes
@@ -203,11 +206,11 @@ def draw_eyes(canvas: Canvas, person: Identity, variation: Variation) -> None:
 
 
 def _draw_eyeballs(canvas: Canvas, p: Identity, variation: Variation, eyes: list[_Eye]) -> None:
-    """Paint whole balls on a copy, then keep what lies between the lids."""
+    """Draws whole eyeballs on a copy, then pastes the part between the lids."""
     balls = canvas.copy()
     white = np.array((238, 233, 228), np.float32) * (0.93 + 0.04 * variation.ambient)
     radius = p.iris_radius
-    # The glint is where the light comes from.
+    # The glint is on the side from which the light comes.
     glint = 0.42 * radius * float(np.sign(variation.light[0]) or 1.0)
     glows, shadows, centres = [], [], []
     for eye in eyes:
@@ -228,7 +231,7 @@ def _draw_eyeballs(canvas: Canvas, p: Identity, variation: Variation, eyes: list
 
 
 def draw_brows(canvas: Canvas, person: Identity, variation: Variation) -> None:
-    """Brows as a soft body with a few hairs on it."""
+    """Draws each brow as a soft shape with a few hairs on it."""
     p = person
     colour, along = p.hair * 0.62 + p.skin * 0.08, (_LID + 1.0) * 0.5
     bodies: list[np.ndarray] = []

@@ -1,4 +1,4 @@
-"""Curves, the relief of a head, its pose, and the alignment to ArcFace's five points."""
+"""Curves, the relief and pose of a head, and the alignment to ArcFace's five points."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from gfkeras.data.synthetic.canvas import MIDLINE
 from gfkeras.data.synthetic.identity import Identity
 from gfkeras.data.synthetic.variation import Variation
 
-# ArcFace's template for a 112x112 picture: eyes, nose tip, mouth corners (x, y).
+# ArcFace's template for a 112x112 image: eyes, nose tip, mouth corners (x, y).
 TEMPLATE = ARCFACE_TEMPLATE.astype(np.float32)
 PIVOT_Y = 66.0  # The head turns about the point (0, PIVOT_Y, 0) of the face coordinates.
 
@@ -21,7 +21,7 @@ _CIRCLE = np.stack([np.cos(_ANGLES), np.sin(_ANGLES)], 1).astype(np.float32)
 
 @lru_cache(maxsize=64)
 def _spline_basis(count: int, samples: int, closed: bool) -> np.ndarray:
-    """Catmull-Rom weights (segments * samples, count) for `count` control points."""
+    """Returns Catmull-Rom weights (segments * samples, count) for `count` control points."""
     segments = count if closed else count - 1
     t = np.linspace(0.0, 1.0, samples, endpoint=False)
     weights = 0.5 * np.stack(
@@ -40,28 +40,29 @@ def _spline_basis(count: int, samples: int, closed: bool) -> np.ndarray:
 
 
 def curve(*points: object, samples: int = 6, closed: bool = False) -> np.ndarray:
-    """A smooth curve (M, 2) through the control points (x, y)."""
+    """Returns a smooth curve (M, 2) through the control points (x, y)."""
     control = np.asarray(points, np.float32)
     return _spline_basis(len(control), samples, closed) @ control
 
 
 def outline(*points: object, samples: int = 6) -> np.ndarray:
-    """A closed curve: a right-hand outline, top to bottom, and its mirror image at x = 0."""
+    """Returns a closed curve: a right half, from top to bottom, and its mirror image at x = 0."""
     right = np.asarray(points, np.float32)
     left = right[::-1] * np.array((-1.0, 1.0), np.float32)
+    # A point on the midline is its own mirror image and must not occur twice.
     inner = slice(int(right[-1, 0] == 0), len(left) - int(right[0, 0] == 0))
     return curve(*right, *left[inner], samples=samples, closed=True)
 
 
 def ellipse(x: float, y: float, width: float, height: float, angle: float = 0.0) -> np.ndarray:
-    """An ellipse's outline (24, 2); `width` and `height` are half axes."""
+    """Returns the outline (24, 2) of an ellipse with half axes `width` and `height`."""
     cosine, sine = np.cos(angle), np.sin(angle)
     along, across = _CIRCLE[:, 0] * width, _CIRCLE[:, 1] * height
     return np.stack([x + along * cosine - across * sine, y + along * sine + across * cosine], 1)
 
 
 def head_depth(person: Identity, x: np.ndarray, y: np.ndarray) -> np.ndarray:
-    """Depth towards the viewer, in template pixels, smooth enough to be inverted by iteration."""
+    """Returns the depth towards the viewer in template pixels, smooth enough for inversion."""
     head = 44.0 * np.exp(-0.5 * ((x / 35.0) ** 2 + ((y - PIVOT_Y) / 50.0) ** 2))
     nose_y = person.nose_y - 5.0
     nose = np.exp(-0.5 * ((x / 5.5) ** 2 + ((y - nose_y) / 8.0) ** 2))
@@ -69,7 +70,7 @@ def head_depth(person: Identity, x: np.ndarray, y: np.ndarray) -> np.ndarray:
 
 
 def rotation(yaw: float, pitch: float) -> np.ndarray:
-    """The head's rotation (3, 3), x to the right, y down, z towards the viewer."""
+    """Returns the rotation (3, 3) of the head: x to the right, y down, z towards the viewer."""
     cy, sy, cp, sp = np.cos(yaw), np.sin(yaw), np.cos(pitch), np.sin(pitch)
     about_y = np.array([(cy, 0, sy), (0, 1, 0), (-sy, 0, cy)])
     about_x = np.array([(1, 0, 0), (0, cp, -sp), (0, sp, cp)])
@@ -77,7 +78,7 @@ def rotation(yaw: float, pitch: float) -> np.ndarray:
 
 
 def landmarks(person: Identity, variation: Variation) -> np.ndarray:
-    """The five points (5, 2) of the unturned face, in face coordinates."""
+    """Returns the five points (5, 2) of the unturned face, in face coordinates."""
     width, lift = mouth_shape(person, variation)
     eyes, mouth_y = (person.eye_spacing, person.eye_y), person.mouth_y - lift
     points = [(-eyes[0], eyes[1]), eyes, (0.0, person.nose_y), (-width, mouth_y), (width, mouth_y)]
@@ -85,13 +86,16 @@ def landmarks(person: Identity, variation: Variation) -> np.ndarray:
 
 
 def mouth_shape(person: Identity, variation: Variation) -> tuple[float, float]:
-    """Half width of the mouth and how far its corners are lifted."""
+    """Returns the half width of the mouth and the height by which its corners are lifted."""
     width = person.mouth_width * (1 + 0.16 * variation.smile - 0.10 * variation.mouth_open)
     return width, person.mouth_curve + 2.6 * variation.smile - 0.6 * variation.mouth_open
 
 
 def alignment(source: np.ndarray, target: np.ndarray = TEMPLATE) -> tuple[complex, complex]:
-    """Least-squares similarity (Umeyama) as complex numbers: target = factor * source + offset."""
+    """Returns the least-squares similarity (Umeyama) as complex numbers.
+
+    The result means target = factor * source + offset.
+    """
     a = source[:, 0] + 1j * source[:, 1]
     b = target[:, 0] + 1j * target[:, 1]
     centred = a - a.mean()
@@ -102,12 +106,12 @@ def alignment(source: np.ndarray, target: np.ndarray = TEMPLATE) -> tuple[comple
 def picture_to_face(
     person: Identity, variation: Variation, steps: int
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Where each point of a coarse grid over the picture lies on the unturned face.
+    """Maps a coarse grid over the image to positions on the unturned face.
 
-    The turned head's five points are aligned to the template by a similarity, as a face pipeline
-    would, and the small detector error of the variation is added. Returns x and y, each (steps,
-    steps), in face coordinates. The orthographic projection X = A (x, y) + b z(x, y) is inverted
-    by fixed-point iteration.
+    The five points of the turned head are aligned to the template by a similarity transform, as in
+    a face pipeline, and the small detector error of the variation is added. Returns x and y, each
+    (steps, steps), in face coordinates. The orthographic projection X = A (x, y) + b z(x, y) is
+    inverted by fixed-point iteration.
     """
     turn = rotation(variation.yaw, variation.pitch)
     points = landmarks(person, variation)
@@ -123,6 +127,7 @@ def picture_to_face(
     wanted = ((axis[None, :] + 1j * axis[:, None]) - offset) / factor
     inverse = np.linalg.inv(turn[:2, :2])
     goal = np.stack([wanted.real, wanted.imag], -1).astype(np.float32)
+    # Start at a typical depth. Four rounds are enough, because the depth varies slowly.
     z = np.full(goal.shape[:2], 30.0, np.float32)
     for _ in range(4):
         place = (goal - z[..., None] * turn[:2, 2]) @ inverse.T

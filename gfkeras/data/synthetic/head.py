@@ -1,4 +1,4 @@
-"""Head, neck and ears, hair on the head and on the face."""
+"""Head, neck, ears, hair and facial hair."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from gfkeras.data.synthetic.variation import Variation
 
 
 def _face_outline(p: Identity) -> np.ndarray:
-    """The closed outline (M, 2) of the face from above the forehead to the chin."""
+    """Returns the closed outline (M, 2) of the face from above the forehead to the chin."""
     return outline(
         (0.0, -14.0),
         (p.temple_width * 0.70, -10.0),
@@ -29,7 +29,7 @@ def _face_outline(p: Identity) -> np.ndarray:
 
 
 def draw_skin(canvas: Canvas, person: Identity, variation: Variation) -> None:
-    """Clothes, neck, ears and the bare face."""
+    """Draws clothes, neck, ears and the bare face."""
     p = person
     neck = p.jaw_width * (0.70 + 0.14 * p.masculine)
     shoulders = outline(
@@ -47,7 +47,7 @@ def draw_skin(canvas: Canvas, person: Identity, variation: Variation) -> None:
 
 
 def draw_back_hair(canvas: Canvas, person: Identity) -> None:
-    """The hair behind the head; drawn before the skin."""
+    """Draws the hair behind the head. This must come before the skin."""
     p = person
     if p.baldness > 0:
         return
@@ -68,7 +68,7 @@ def draw_back_hair(canvas: Canvas, person: Identity) -> None:
 
 
 def draw_hair(canvas: Canvas, person: Identity) -> None:
-    """Hair in front of the forehead and temples, with strands."""
+    """Draws the hair in front of the forehead and temples, with strands."""
     p = person
     if p.baldness > 0:
         _draw_shaved(canvas, p)
@@ -88,7 +88,7 @@ def draw_hair(canvas: Canvas, person: Identity) -> None:
         (-wide, min(left[-1][1], 44.0)),
         (left[-1][0] - 1.5, left[-1][1] + 2),
     )
-    # A soft shadow of the hair on the skin, then the hair itself.
+    # First a soft shadow of the hair on the skin, then the hair itself.
     edge = line[line[:, 1] < 64.0]
     canvas.soft_lines([edge + (0, 1.0)], p.skin * 0.45, 2.2, 0.45, blur=1.3)
     canvas.fill(np.concatenate([line, outer]), p.hair)
@@ -96,7 +96,7 @@ def draw_hair(canvas: Canvas, person: Identity) -> None:
 
 
 def _hairline(p: Identity, side: float) -> np.ndarray:
-    """Control points (N, 2) of half the hairline, from the parting outwards and down."""
+    """Returns the control points (N, 2) of half the hairline, from the parting outwards."""
     front = p.hairline_y + 24.0 * p.fringe
     temple = p.temple_width
     recess = 13.0 * p.recession * (1 - p.fringe)
@@ -117,7 +117,7 @@ def _hairline(p: Identity, side: float) -> np.ndarray:
 
 
 def _draw_strands(canvas: Canvas, p: Identity, line: np.ndarray, volume: float) -> None:
-    """Strands from the parting to the hairline and down the sides, in four shades."""
+    """Draws strands from the parting to the hairline and down the sides, in four shades."""
     count = 56
     t = (np.arange(count) + 0.5) / count
     index = np.minimum((t * len(line)).astype(int), len(line) - 1)
@@ -129,6 +129,7 @@ def _draw_strands(canvas: Canvas, p: Identity, line: np.ndarray, volume: float) 
     bulge = np.stack([out, -4 * side**2], 1)
     middle = 0.5 * (starts + ends) + bulge
     s = np.linspace(0.0, 1.0, 9)[:, None, None]
+    # Each strand is a quadratic Bézier curve, to which a wave is added below.
     strands = (1 - s) ** 2 * starts + 2 * s * (1 - s) * middle + s**2 * ends
     phase = 2.4 * np.sin(t * 47.0) + 1.1 * t
     wave = 2.6 * p.hair_wave * np.sin(strands[..., 1] * p.hair_frequency * 2 + phase)
@@ -144,7 +145,7 @@ def _draw_strands(canvas: Canvas, p: Identity, line: np.ndarray, volume: float) 
 
 
 def _draw_shaved(canvas: Canvas, p: Identity) -> None:
-    """A bald or shaved head: a faint shadow where hair would grow."""
+    """Draws a bald or shaved head: a faint shadow where hair would grow."""
     front = p.hairline_y - 3.0
     shade = p.skin * 0.55 + p.hair * 0.25
     crown = outline(
@@ -161,7 +162,7 @@ def _draw_shaved(canvas: Canvas, p: Identity) -> None:
 
 
 def draw_facial_hair(canvas: Canvas, person: Identity, variation: Variation) -> None:
-    """Stubble, moustache, goatee and beard; drawn before the mouth."""
+    """Draws stubble, moustache, goatee and beard. This must come before the mouth."""
     p = person
     width, lift = mouth_shape(p, variation)
     hair = p.hair * 0.72

@@ -1,4 +1,4 @@
-"""Identity of a synthetic person: the parameters that stay the same in every image."""
+"""Identity of a synthetic person: the parameters that are the same in every image."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from types import SimpleNamespace
 
 import numpy as np
 
-# Control colours (RGB, hexadecimal) that continuous parameters interpolate between.
+# Control colours (RGB, hexadecimal) between which continuous parameters interpolate.
 _SKIN = "f2d0bc ecc2a6 e1b18f c6906b 9e6a4a 764d36 543729"
 _HAIR = "161212 2e201a 543624 7a5030 925836 b2844e dcba7c"
 _IRIS = "2c1a12 52321c 7a582e 6a7846 608480 5c86ac 889caa"
@@ -15,15 +15,16 @@ _GREY = np.array((196, 196, 198), np.float32)
 
 
 class Identity(SimpleNamespace):
-    """The fixed parameters of one person, as `draw_identity` names them.
+    """The fixed parameters of one person, under the names that `draw_identity` uses.
 
-    Lengths are in pixels of the 112x112 template, x from the face's midline, y from the image's
-    upper edge. Angles are in radians, colours RGB float32 0..255, strengths from 0 to 1.
+    Lengths are in pixels of the 112x112 template, with x from the midline of the face and y from
+    the upper edge of the image. Angles are in radians, colours are RGB float32 0..255, and
+    strengths are from 0 to 1.
     """
 
 
 def _between(row: str, position: float) -> np.ndarray:
-    """Interpolate a row of control colours at `position` in 0..1."""
+    """Interpolates a row of control colours at `position` in 0..1."""
     colours = np.array([list(bytes.fromhex(colour)) for colour in row.split()], np.float32)
     scaled = float(np.clip(position, 0.0, 1.0)) * (len(colours) - 1)
     low = min(int(scaled), len(colours) - 2)
@@ -31,11 +32,11 @@ def _between(row: str, position: float) -> np.ndarray:
 
 
 def draw_identity(identity: int, seed: int = 0) -> Identity:
-    """Draw the parameters of person number `identity` of the population `seed`.
+    """Draws the parameters of person number `identity` of the population `seed`.
 
-    Almost all of them are continuous, so that tens of thousands of people stay distinguishable. A
-    few follow others the way they do in people: dark skin goes with dark hair and eyes, facial
-    hair with masculine faces, grey hair and wrinkles with age.
+    Almost all of them are continuous, so tens of thousands of people can be told apart. A few are
+    correlated as in real people: dark skin with dark hair and eyes, facial hair with masculine
+    faces, grey hair and wrinkles with age.
     """
     rng = np.random.default_rng(np.random.SeedSequence([seed, identity]))
 
@@ -43,7 +44,7 @@ def draw_identity(identity: int, seed: int = 0) -> Identity:
         return float(rng.uniform(low, high))
 
     def maybe(probability: float, low: float, high: float) -> float:
-        # Both draws are always made, so that one trait never shifts the randomness of the next.
+        # Always draw both numbers, so that one trait does not change the numbers for the next.
         wanted, value = rng.random(), rng.uniform(low, high)
         return float(value) if wanted < probability else 0.0
 
@@ -51,11 +52,12 @@ def draw_identity(identity: int, seed: int = 0) -> Identity:
     masculine = float(np.clip(rng.normal(0.8 if male else 0.2, 0.13), 0.0, 1.0))
     age = float(rng.beta(1.3, 1.9))
     tone = between(0.0, 1.0)
-    # Undertone: from rosy to olive, a little apart from how light the skin is.
+    # The undertone, from rosy to olive, is almost independent of how light the skin is.
     rosy, golden = rng.normal(0.0, 1.0, 2)
     undertone = np.array((0.0, -0.012 * rosy, 0.016 * rosy - 0.055 * golden), np.float32)
     skin = np.clip(_between(_SKIN, tone) * (1.0 + undertone), 25, 248)
 
+    # The darker the skin, the closer hair and eyes stay to the dark end of their colours.
     colour_freedom = max(0.0, 1.0 - 1.5 * tone)
     hair_position = between(0.0, 0.25) + colour_freedom * between(0.0, 0.8)
     hair = _between(_HAIR, hair_position)
@@ -72,11 +74,12 @@ def draw_identity(identity: int, seed: int = 0) -> Identity:
 
     bearded = maybe(0.45 * (masculine > 0.5), 0.35, 1.0)
     long_hair = between(0.0, 1.0)
+    # Nine in ten men and one in ten women have mostly short hair.
     if male != (rng.random() < 0.1):
         long_hair = 0.4 * long_hair**3
     freckle_count = int(maybe(0.28 * (tone < 0.55), 14, 60))
     mole_count = int(rng.integers(0, 4))
-    # x, y and radius of each
+    # Columns: x, y and radius.
     freckles = [rng.normal(middle, sigma, freckle_count) for middle, sigma in ((0, 17), (67, 6))]
     freckles.append(rng.uniform(0.35, 0.7, freckle_count))
     ranges = ((-33.0, 33.0), (26.0, 104.0), (0.55, 1.1))

@@ -1,4 +1,4 @@
-"""Images of synthetic people, from drawing to camera."""
+"""Images of synthetic people, from the drawing to the camera."""
 
 from __future__ import annotations
 
@@ -15,43 +15,45 @@ from gfkeras.data.synthetic.shading import light_face
 from gfkeras.data.synthetic.variation import Variation, draw_variation
 
 SIZE = 112
+# The canvas has twice the resolution of the image. Averaging it down smooths the edges.
 _OVERSAMPLING = 2
 
 
 def check_count(name: str, value: object, least: int) -> None:
-    """Raise ValueError unless `value` is an integer of at least `least`."""
+    """Raises ValueError unless `value` is an integer of at least `least`."""
     if isinstance(value, bool) or not isinstance(value, numbers.Integral) or value < least:
-        raise ValueError(f"`{name}` expected an integer >= {least}. Received: {name}={value!r}")
+        raise ValueError(f"`{name}` must be an integer >= {least}. Received: {name}={value!r}")
 
 
 def check_strength(strength: object) -> None:
-    """Raise ValueError unless `strength` is a number within [0, 1]."""
+    """Raises ValueError unless `strength` is a number within [0, 1]."""
     number = isinstance(strength, (int, float)) and not isinstance(strength, bool)
     if not number or not 0 <= strength <= 1:  # type: ignore[operator]
-        raise ValueError(f"`strength` expected a number within [0, 1]. Received: {strength=}")
+        raise ValueError(f"`strength` must be a number within [0, 1]. Received: {strength=}")
 
 
 def render_face(
     identity: int, variation: int, seed: int = 0, size: int = SIZE, strength: float = 1.0
 ) -> np.ndarray:
-    """Draw image `variation` of person `identity`, aligned like a face pipeline would.
+    """Draws image `variation` of person `identity`, aligned as by a face pipeline.
 
-    The five points (eyes, nose tip, mouth corners) lie on ArcFace's 112x112 template, up to the
-    error of a detector and the remains of a turned head. The arguments determine all random
-    numbers, so every machine draws the same image, up to rounding inside OpenCV.
+    The five points (eyes, nose tip, mouth corners) are at the positions of ArcFace's 112x112
+    template, except for a simulated detector error and the remaining effect of a turned head. The
+    arguments determine all random numbers. Every machine draws the same image, up to rounding
+    inside OpenCV.
 
     Args:
-        identity: number of the person, 0 or more.
-        variation: number of the image of that person, 0 or more.
-        seed: number of the population; another seed holds other people.
-        size: side of the image in pixels, 16 or more.
+        identity: number of the person, at least 0.
+        variation: number of the image of that person, at least 0.
+        seed: number of the population. Another seed gives other people.
+        size: side of the image in pixels, at least 16.
         strength: how much images of a person differ, from 0 (expression and background only) to 1.
 
     Returns:
         uint8 array (size, size, 3), RGB.
 
     Raises:
-        ValueError: an argument is not an integer, is too small, or `strength` is out of range.
+        ValueError: if an argument is not an integer or is too small, or `strength` is out of range.
 
     Example:
         >>> from gfkeras.data.synthetic import render_face
@@ -69,7 +71,7 @@ def render_face(
 def render_picture(
     person: Identity, identity: int, variation: int, seed: int, size: int, strength: float
 ) -> np.ndarray:
-    """`render_face` for a person already drawn; arguments are not checked."""
+    """Does the work of `render_face` for a drawn person, without checking the arguments."""
     # SeedSequence pads with zeros, so [seed, identity, 0] would repeat the person's own numbers.
     rng = np.random.default_rng(np.random.SeedSequence([seed, identity, variation + 1]))
     look = draw_variation(person, rng, strength)
@@ -78,7 +80,8 @@ def render_picture(
 
 
 def _draw_person(person: Identity, look: Variation, scale: float) -> Canvas:
-    """The unturned person without light."""
+    """Draws the unturned person without light."""
+    # Each part covers the parts before it, so the order matters.
     canvas = Canvas(scale)
     head.draw_back_hair(canvas, person)
     head.draw_skin(canvas, person, look)
@@ -99,9 +102,9 @@ def _draw_person(person: Identity, look: Variation, scale: float) -> Canvas:
 
 
 def _take_picture(canvas: Canvas, person: Identity, look: Variation, size: int) -> np.ndarray:
-    """Turn the head, align it, light it and put it before the background.
+    """Turns and aligns the head, lights it, and puts it in front of the background.
 
-    Returns float32 (size, size, 3) from 0 up; the light may exceed 255.
+    Returns float32 (size, size, 3). The values are not negative and can exceed 255.
     """
     wide = _OVERSAMPLING * size
     x, y = picture_to_face(person, look, 36)
@@ -111,7 +114,7 @@ def _take_picture(canvas: Canvas, person: Identity, look: Variation, size: int) 
         canvas.pixels, map_x, map_y, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE
     )
     small = cv2.resize(turned, (size, size), interpolation=cv2.INTER_AREA).astype(np.float32)
-    # Light is smooth: it is looked up once per pixel of the picture, not of the canvas.
+    # Light is smooth, so it is looked up once per pixel of the image, not of the canvas.
     cell_x = cv2.resize(x, (size, size)) + (MIDLINE + MARGIN - 0.5)
     cell_y = cv2.resize(y, (size, size)) + (MARGIN - 0.5)
     light = cv2.remap(
@@ -128,13 +131,13 @@ def _take_picture(canvas: Canvas, person: Identity, look: Variation, size: int) 
 
 
 def _develop(picture: np.ndarray, look: Variation, rng: np.random.Generator) -> np.ndarray:
-    """Exposure, contrast, colour, blur, noise and compression of the camera."""
+    """Applies the camera's exposure, contrast, colour, blur, noise and compression."""
     picture = (picture - 118.0 / look.exposure) * (look.exposure * look.contrast) + 118.0
     grey = cv2.cvtColor(picture, cv2.COLOR_RGB2GRAY)
     picture = cv2.addWeighted(
         picture, look.saturation, cv2.merge([grey, grey, grey]), 1.0 - look.saturation, 0.0
     )
-    # Highlights roll off instead of clipping: the identity up to 170, then towards 255.
+    # Highlights roll off instead of clipping: unchanged up to 170, then approaching 255.
     bright = np.maximum(picture - 170.0, 0.0)
     picture = np.minimum(picture, 170.0) + bright * (85.0 / (85.0 + bright))
     if look.blur > 0.2:
@@ -143,6 +146,6 @@ def _develop(picture: np.ndarray, look: Variation, rng: np.random.Generator) -> 
         grain = rng.standard_normal(picture.shape, dtype=np.float32)
         picture = picture + grain * np.float32(look.noise)
     pixels = np.clip(np.rint(picture), 0, 255).astype(np.uint8)
-    # The artefacts of saving as JPEG
+    # Encode and decode the image to add the artefacts of JPEG.
     _, data = cv2.imencode(".jpg", pixels[..., ::-1], [cv2.IMWRITE_JPEG_QUALITY, look.quality])
     return np.ascontiguousarray(np.asarray(cv2.imdecode(data, cv2.IMREAD_COLOR))[..., ::-1])

@@ -1,4 +1,4 @@
-"""Light on the relief of a face: normals from a height field, soft diffuse light and highlights."""
+"""Light on the relief of a face: normals from a height field, diffuse light and highlights."""
 
 from __future__ import annotations
 
@@ -10,27 +10,27 @@ from gfkeras.data.synthetic.geometry import mouth_shape, rotation
 from gfkeras.data.synthetic.identity import Identity
 from gfkeras.data.synthetic.variation import Variation
 
-_CELLS = int(SPAN)  # The light is computed once per template pixel and enlarged.
+_CELLS = int(SPAN)  # The light is computed once per template pixel and then enlarged.
 _X = (np.arange(_CELLS, dtype=np.float32) + 0.5) - MIDLINE - MARGIN
 _Y = (np.arange(_CELLS, dtype=np.float32) + 0.5) - MARGIN
-# How far light wraps round into the shadow, per channel: skin scatters red furthest.
+# How far light reaches into the shadow, per channel. Skin scatters red light furthest.
 _WRAP = (0.52, 0.36, 0.30)
-# Shadows on skin stay warm: green and blue fade a little more than red.
+# Shadows on skin look warm, because green and blue fade a little more than red.
 _SHADOW = (0.85, 1.05, 1.12)
 _BLUSH = (0.10, 1.0, 0.85)
-# Centre x, centre y, sigma x, sigma y, height of each
+# Rows of centre x, centre y, sigma x, sigma y and height.
 Gaussians = list[tuple[float, float, float, float, float]]
 
 
 def _bumps(person: Identity, variation: Variation) -> Gaussians:
-    """The relief of the face as axis-aligned Gaussians."""
+    """Returns the relief of the face as axis-aligned Gaussians."""
     p, smile = person, max(variation.smile, 0.0)
     mouth_width, lift = mouth_shape(person, variation)
     ridge = p.eye_y + 2.0
     cheekbone_y = p.nose_y - 2.5 - 2.5 * p.cheekbone - 1.5 * smile
     cheekbone = 1.6 + 2.2 * p.cheekbone + 2.2 * smile
     rows: Gaussians = [
-        # The head, bulging more evenly than a sphere
+        # The head, which is more evenly curved than a sphere
         (0, 66, 33, 50, 42),
         (0, 30, 27, 16, 5),
         # Nose: bridge, tip, wings
@@ -59,7 +59,7 @@ def _bumps(person: Identity, variation: Variation) -> Gaussians:
 
 
 def _gradients(rows: Gaussians) -> tuple[np.ndarray, np.ndarray]:
-    """Slopes of the summed Gaussians, (cells, cells) each, by two matrix products."""
+    """Returns the slopes of the summed Gaussians, (cells, cells) each, by two matrix products."""
     x, y, sx, sy, height = np.array(rows, np.float32).T[:, :, None]
     across, down = (_X - x) / sx, (_Y - y) / sy
     gauss_x, gauss_y = np.exp(-0.5 * across**2), np.exp(-0.5 * down**2)
@@ -69,21 +69,21 @@ def _gradients(rows: Gaussians) -> tuple[np.ndarray, np.ndarray]:
 
 
 def _field(rows: Gaussians) -> np.ndarray:
-    """The summed Gaussians themselves, (cells, cells)."""
+    """Returns the summed Gaussians, (cells, cells)."""
     x, y, sx, sy, height = np.array(rows, np.float32).T[:, :, None]
     gauss_x = np.exp(-0.5 * ((_X - x) / sx) ** 2)
     return (np.exp(-0.5 * ((_Y - y) / sy) ** 2) * height).T @ gauss_x
 
 
 def light_face(person: Identity, variation: Variation) -> np.ndarray:
-    """Light over the canvas, one cell per template pixel: float32 (cells, cells, 4).
+    """Returns the light over the canvas, one cell per template pixel: float32 (cells, cells, 4).
 
-    The first three channels are the diffuse light to multiply red, green and blue by; the fourth
-    is the highlights to add, in grey levels 0..255.
+    The first three channels are factors for red, green and blue (diffuse light). The fourth is the
+    highlight to add, in grey levels 0..255.
     """
     slope_x, slope_y = _gradients(_bumps(person, variation))
     length = np.sqrt(slope_x**2 + slope_y**2 + 1.0)
-    # Turning the head is turning the light the other way about.
+    # Instead of turning the relief with the head, turn the light in the opposite direction.
     light = rotation(variation.yaw, variation.pitch).T @ variation.light
     facing = (light[2] - slope_x * light[0] - slope_y * light[1]) / length
     occlusion = _field(_shadows(person, variation, light))
@@ -111,14 +111,14 @@ def light_face(person: Identity, variation: Variation) -> np.ndarray:
         (0, person.mouth_y + 2.5, 7, 2, 0.6),
     ]
     mirror_4 = np.square(np.square(mirror))
-    mirror_20 = np.square(np.square(mirror_4)) * mirror_4  # Far quicker than a power of 20
+    mirror_20 = np.square(np.square(mirror_4)) * mirror_4  # Much faster than a power of 20
     shine = mirror_20 * _field(oily) * (62.0 * variation.gloss)
     return cv2.merge([*channels, shine.astype(np.float32)])
 
 
 def _rosy(person: Identity, variation: Variation) -> Gaussians:
-    """Where blood or make-up reddens the skin, as Gaussians of optical depth."""
-    # Blood shows less through dark skin.
+    """Returns where blood or make-up reddens the skin, as Gaussians of optical depth."""
+    # Blood is less visible through dark skin.
     pale = float(person.skin[1]) / 200.0
     strength = pale * (0.07 + 0.13 * person.blush + 0.11 * person.make_up)
     y = person.nose_y + 2.5 - 2.0 * person.cheekbone - max(variation.smile, 0.0)
@@ -131,7 +131,7 @@ def _rosy(person: Identity, variation: Variation) -> Gaussians:
 
 
 def _shadows(person: Identity, variation: Variation, light: np.ndarray) -> Gaussians:
-    """Where the face hides from the sky or shades itself, as Gaussians of optical depth."""
+    """Returns where the face hides from the sky or shades itself, as Gaussians of depth."""
     p = person
     cast = -light[:2] / max(float(light[2]), 0.35)
     above = max(-float(light[1]), 0.0)

@@ -10,24 +10,24 @@ from gfkeras.data.synthetic.identity import Identity
 
 
 class Variation(SimpleNamespace):
-    """Pose, expression, light, occlusion and camera of one image, as `draw_variation` names them.
+    """Pose, expression, light, occlusion and camera of one image, named as in `draw_variation`.
 
-    Angles are in radians, shifts in pixels of the 112x112 template, strengths from 0 to 1.
+    Angles are in radians, shifts are in pixels of the 112x112 template, strengths are from 0 to 1.
     """
 
 
 def draw_variation(person: Identity, rng: np.random.Generator, strength: float = 1.0) -> Variation:
-    """Draw how `person` looks in one picture from the explicit generator `rng`.
+    """Draws how `person` looks in one image, with the random generator `rng`.
 
-    `strength` scales what hides who it is: the turn of the head, the contrast and colour of
-    the light, the camera's faults and how often something covers the face. The same numbers
-    are drawn whatever it is.
+    `strength` scales the effects that hide the identity: the turn of the head, the contrast and
+    colour of the light, the faults of the camera, and how often something covers the face. The same
+    random numbers are drawn for every `strength`.
     """
 
     def spread(sigma: float, limit: float) -> float:
         return strength * float(np.clip(rng.normal(0.0, sigma), -limit, limit))
 
-    # Cameras expose dark faces longer, though not all the way.
+    # Cameras expose dark faces longer, but do not compensate completely.
     metered = float((person.skin.mean() / 150.0) ** -0.25)
     warmth = strength * rng.normal(0.0, 0.07)
     tint = strength * rng.normal(0.0, 0.02)
@@ -35,7 +35,7 @@ def draw_variation(person: Identity, rng: np.random.Generator, strength: float =
     elevation = rng.uniform(-0.25, 0.95)
     level = np.cos(elevation)
     light = [np.sin(azimuth) * level, -np.sin(elevation), np.cos(azimuth) * level]
-    # One uniform draw decides among the rare occlusions; most pictures have none.
+    # A single uniform number chooses among the rare occlusions. Most images have none.
     chance = rng.random()
     rare = (("mask", 0.025), ("scarf", 0.05), ("hand", 0.075), ("lock", 0.10))
     occluder = next((name for name, limit in rare if chance < strength * limit), "none")

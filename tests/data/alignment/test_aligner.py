@@ -1,4 +1,4 @@
-"""From photos to aligned faces, on real photos and on files with something wrong."""
+"""Aligned faces from real photos and from broken files."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from gfkeras.data.images import read_image
 from gfkeras.data.photos import read_photo
 from gfkeras.errors import ImageError
 
-# Where the five points are in a photo that is no face.
+# Positions of the five points in a photo without a face.
 POINTS = np.array([[30, 40], [70, 40], [50, 60], [35, 80], [65, 80]], float)
 
 
@@ -30,8 +30,8 @@ def jpeg(pixels: np.ndarray, **options) -> bytes:
     return buffer.getvalue()
 
 
-def test_it_gives_the_published_aligned_faces(shared_data, detector, photos):
-    """The aligned LFW was made from these photos; JPEG quality 95 is all that differs."""
+def test_published_aligned_faces(shared_data, detector, photos):
+    """The aligned LFW was made from these photos. Only JPEG encoding at quality 95 differs."""
     for choose in ("central", "largest"):
         aligner = FaceAligner(detector, choose=choose)
         differences = []
@@ -77,7 +77,7 @@ def test_all_faces_and_other_sizes(detector, photos):
 
 @pytest.mark.parametrize(("angle", "scale"), [(15, 1.0), (-20, 2.0), (0, 0.6), (8, 5.0)])
 def test_a_turned_and_scaled_photo_gives_the_same_face(aligner, photos, angle, scale):
-    """YuNet's own precision, about 2 px of 112, is what remains."""
+    """The remaining difference is YuNet's own precision, about 2 pixels of 112."""
     distances = []
     for path in photos[:8]:
         photo = read_photo(path)
@@ -138,7 +138,7 @@ def test_no_face(aligner, tmp_path):
         aligner(path.read_bytes())
 
 
-def test_what_cannot_be_read_is_refused(aligner, photos, tmp_path):
+def test_unreadable_photos_are_refused(aligner, photos, tmp_path):
     content = photos[0].read_bytes()
     bomb = io.BytesIO()
     Image.new("1", (9000, 9000)).save(bomb, "PNG")
@@ -164,7 +164,7 @@ def test_modes_and_orientation(aligner, photos, tmp_path):
     (face,) = aligner.faces(photo)
     exif = Image.Exif()
     exif[0x0112] = 6
-    # Orientation 6: stored lying, to be turned by 90° clockwise when shown.
+    # Orientation 6: stored turned, and to be turned by 90° clockwise when shown.
     lying = jpeg(np.ascontiguousarray(np.rot90(photo)), exif=exif.tobytes())
     assert read_photo(lying).shape == (250, 250, 3)
     (upright,) = aligner.faces(lying)

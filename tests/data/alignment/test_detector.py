@@ -1,4 +1,4 @@
-"""Detection on real photos: determinism, sizes, threads, processes, broken files."""
+"""Detection in real photos: determinism, sizes, threads, processes, broken files."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def detect_in_process(detector: FaceDetector, photo: np.ndarray) -> Detections:
     return detector.detect(photo)
 
 
-def test_what_is_found(detector, photos):
+def test_detections(detector, photos):
     counts = []
     for path in photos[:60]:
         found = detector.detect(read_photo(path))
@@ -49,7 +49,7 @@ def test_what_is_found(detector, photos):
 
 def test_the_same_photo_gives_the_same_faces(detector, photos):
     images = [read_photo(path) for path in photos[:12]]
-    # Other sizes in between: the network is one, and is set to each photo's size.
+    # Other sizes in between, because one network is set to the size of each photo.
     images += [image[:150, 20:] for image in images[:6]]
     alone = [FaceDetector(detector.model).detect(image) for image in images]
     for order in (range(len(images)), reversed(range(len(images)))):
@@ -88,7 +88,7 @@ def test_each_thread_has_its_own_network(detector):
 
 @pytest.mark.parametrize("scale", [0.4, 1.5, 4, 12])
 def test_large_and_small_photos(detector, photos, scale):
-    """Landmarks come back in the photo's own pixels, to YuNet's 2 % of the face."""
+    """Landmarks are in the photo's own pixels, within YuNet's 2 % of the face."""
     errors = []
     for path in photos[10:14]:
         image = read_photo(path)

@@ -1,4 +1,4 @@
-"""Faces that are small, fill the photo, or lie on their side."""
+"""Faces that are small, that fill the photo, or that are turned."""
 
 from __future__ import annotations
 
@@ -20,13 +20,13 @@ def aligner(detector) -> FaceAligner:
 
 
 def likeness(first: np.ndarray, second: np.ndarray) -> float:
-    """Correlation of two aligned faces, blurred."""
+    """Returns the correlation of two aligned faces, blurred."""
     a, b = (cv2.resize(face, (28, 28), interpolation=cv2.INTER_AREA) for face in (first, second))
     return float(np.corrcoef(a.ravel(), b.ravel())[0, 1])
 
 
 def placed(image: np.ndarray, width: float, size: tuple[int, int]) -> np.ndarray:
-    """A photo of LFW, whose face is some 110 pixels wide, scaled and put into a large one."""
+    """Scales a photo of LFW, whose face is about 110 pixels wide, and puts it in a large photo."""
     scale = width / 110
     small = cv2.resize(image, None, fx=scale, fy=scale, interpolation=cv2.INTER_AREA)
     large = np.full((size[1], size[0], 3), 120, np.uint8)
@@ -45,7 +45,7 @@ def test_turned_photos(aligner, photos):
             face = aligner.face(turned)
             assert face.rotated == 90 * turns
             assert likeness(face.image, upright.image) > 0.98
-            # Box and landmarks are those of the photo as it came.
+            # Box and landmarks refer to the photo as it was given.
             x, y, width, height = face.box
             assert x < face.landmarks[2, 0] < x + width
             assert y < face.landmarks[2, 1] < y + height
@@ -114,7 +114,7 @@ def test_a_thorough_search_finds_small_faces_beside_a_large_one(detector, photos
 
 
 def test_parts_cover_a_large_photo_and_memory_is_bounded():
-    """A finder that sees a single bright pixel, to know where it looked."""
+    """A finder that sees a single bright pixel shows where the search looked."""
     shapes = []
 
     def find(image):

@@ -19,7 +19,7 @@ from gfkeras.data.alignment import (
 
 
 def oracle(source: np.ndarray, target: np.ndarray) -> np.ndarray:
-    """The same problem as linear least squares in (a, b, tx, ty)."""
+    """Solves the same problem as linear least squares in (a, b, tx, ty)."""
     rows, values = [], []
     for (x, y), (u, v) in zip(source, target, strict=True):
         rows += [[x, -y, 1, 0], [y, x, 0, 1]]
@@ -38,7 +38,7 @@ def test_template_is_arcfaces():
     narrow = ARCFACE_TEMPLATE - [8, 0]
     np.testing.assert_allclose(face_template((112, 96)), narrow, rtol=0, atol=1e-12)
     assert face_template(112)[2].tolist() == pytest.approx([56.0252, 71.7366])
-    # Each pixel of 112 becomes 2×2, so its centre lies between them.
+    # Each pixel of 112 becomes 2×2, so its centre is between them.
     np.testing.assert_allclose(face_template(224), 2 * ARCFACE_TEMPLATE + 0.5, atol=1e-9)
     with pytest.raises(ValueError, match="read-only"):
         ARCFACE_TEMPLATE[0] = 0
@@ -108,15 +108,15 @@ def test_landmarks_that_fix_no_transform(landmarks, message):
         align_face(image, landmarks)
 
 
-def test_points_on_which_rotations_agree_equally():
-    # Their product with the template vanishes: every rotation is as good as any other.
+def test_points_that_fit_every_rotation_equally():
+    # Their product with the template vanishes, so every rotation is as good as any other.
     square = np.array([[0, 0], [1, 0], [1, 1], [0, 1]], float)
     with pytest.raises(ValueError, match="distinct points laid out like a face"):
         similarity_transform(square[[0, 3, 2, 1]] * 3, square)
 
 
 def sampled(photo: np.ndarray, matrix: np.ndarray, height: int, width: int) -> np.ndarray:
-    """Bilinear sampling in float64, black outside."""
+    """Returns bilinear samples in float64, black outside the photo."""
     inverse = np.linalg.inv(np.vstack([matrix, [0, 0, 1]]))
     out = np.zeros((height, width, 3))
     padded = np.pad(photo.astype(float), ((1, 2), (1, 2), (0, 0)))
@@ -154,7 +154,7 @@ def test_a_face_on_the_template_stays_as_it_is():
     assert np.array_equal(align_face(image, ARCFACE_TEMPLATE), image)
     narrow = align_face(image, ARCFACE_TEMPLATE, (112, 96))
     assert np.array_equal(narrow, image[:, 8:104])
-    # Only part of a photo that OpenCV could not warp as a whole is looked at.
+    # Only a part of the photo is used. OpenCV could not warp the whole photo.
     wide = np.zeros((112, 40_000, 3), np.uint8)
     wide[:, 39_000:39_112] = image
     assert np.array_equal(align_face(wide, ARCFACE_TEMPLATE + [39_000, 0]), image)
@@ -190,7 +190,7 @@ def test_wrong_images(image):
 
 def test_a_face_outside_of_the_photo():
     image = np.full((50, 50, 3), 9, np.uint8)
-    with pytest.raises(ValueError, match="must lie in the photo of 50×50"):
+    with pytest.raises(ValueError, match="must be inside the photo of 50×50"):
         align_face(image, ARCFACE_TEMPLATE + 900)
-    # A giant face of which the photo is a small part costs no memory.
+    # The photo is a small part of a giant face, which must not cost memory.
     assert align_face(image, ARCFACE_TEMPLATE * 1e6 - 5e7).shape == (112, 112, 3)

@@ -1,4 +1,4 @@
-"""The two parts as one object, as FaceBatches and worker processes use it."""
+"""`Augmentation` as a whole, as FaceBatches and worker processes use it."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What the layers draw follows the distributions their arguments describe, on either path."""
+"""The random numbers of the layers follow the documented distributions, in both code paths."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from scipy import stats
 from gfkeras.data.augmentation import Augmentation
 
 SIZE, BATCH = 64, 128
-# The keys are fixed, so that these tests cannot fail by chance; a wrong law gives far less.
+# The keys are fixed, so these tests cannot fail by chance. A wrong distribution gives much less.
 LEAST_P = 1e-3
 ROWS, COLUMNS = np.meshgrid(np.arange(SIZE), np.arange(SIZE), indexing="ij")
 
@@ -28,7 +28,7 @@ COLOURED = flat(0) + np.array([200, 100, 50], np.uint8)
 
 
 def slopes(pictures: np.ndarray) -> np.ndarray:
-    """How far a step of one pixel moves in the image: (N, 2, 2), of rows and columns by both."""
+    """Returns the size in pixels of one pixel's step: (N, 2, 2), rows and columns by both."""
     levels = pictures[..., :2].astype(float)
     near, far = SIZE // 4, 3 * SIZE // 4
     middle = SIZE // 2
@@ -39,7 +39,7 @@ def slopes(pictures: np.ndarray) -> np.ndarray:
 
 @functools.cache
 def built(layer: str) -> Augmentation:
-    """Compiled once for both paths."""
+    """Returns a compiled layer, which is compiled once for both paths."""
     return Augmentation(layers=[json.loads(layer)])
 
 
@@ -85,7 +85,7 @@ def test_brightness(draw):
     assert_uniform((pictures.mean(axis=(1, 2, 3)) - 128) / 255, -0.2, 0.2)
 
 
-def test_contrast_takes_how_far_down_and_how_far_up(draw):
+def test_contrast_with_two_numbers(draw):
     pictures = draw(STRIPES, name="color", contrast_factor=[0.3, 0.5])
     assert_uniform(np.ptp(pictures[..., 0].astype(float), axis=(1, 2)) / 64, 0.7, 1.5)
 
@@ -110,7 +110,7 @@ def test_crop(draw):
     assert_uniform(np.log(widths / heights), np.log(0.8), np.log(1.25))
     tops = pictures[:, 0, 0, 0].astype(float) / 3 / SIZE
     lefts = pictures[:, 0, 0, 1].astype(float) / 3 / SIZE
-    # Uniform up to where the part would leave the image; the first centre is half a step in.
+    # Uniform up to the border of the image. The first centre is half a step inside.
     assert_uniform((tops - (heights / 2 - 0.5) / SIZE) / (1 - heights), 0.0, 1.0)
     assert_uniform((lefts - (widths / 2 - 0.5) / SIZE) / (1 - widths), 0.0, 1.0)
 
@@ -119,7 +119,7 @@ def test_low_resolution(draw):
     image = np.random.default_rng(0).integers(0, 256, (SIZE, SIZE, 3), np.uint8)
     pictures = draw(image, name="low_resolution", scale=[0.75, 1.0])
     different, counts = np.unique(pictures.reshape(len(pictures), -1), axis=0, return_counts=True)
-    # 48 to 64 pixels a side, each as often.
+    # Sides of 48 to 64 pixels, all equally often.
     assert len(different) == 17
     assert stats.chisquare(counts).pvalue > LEAST_P
     assert (different == image.ravel()).all(axis=1).any()
@@ -130,7 +130,7 @@ def test_blur(draw):
     assert_rate((pictures != STRIPES).any(axis=(1, 2, 3)), 0.3)
 
 
-def test_blur_of_keras_with_one_number_changes_half_as_many(draw):
+def test_keras_blur_with_one_number_changes_half_of_the_images(draw):
     pictures = draw(STRIPES, name="blur", factor=0.8)
     assert_rate((pictures != STRIPES).any(axis=(1, 2, 3)), 0.4)
 

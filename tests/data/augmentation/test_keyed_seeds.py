@@ -1,4 +1,4 @@
-"""What gfkeras relies on in Keras: each test says what to do when it fails."""
+"""Behaviour of Keras on which gfkeras relies. Each test says what to do if it fails."""
 
 from __future__ import annotations
 
@@ -62,8 +62,8 @@ def test_each_thread_has_its_own_key():
         seeds.next()
 
 
-def test_keras_takes_what_next_gives_for_a_seed():
-    """If this fails, a seed has another form: change `KeyedSeeds.next`."""
+def test_keras_accepts_the_seeds_of_next():
+    """If this fails, seeds have another form: change `KeyedSeeds.next`."""
     seeds, usual = KeyedSeeds(), keras.random.SeedGenerator(3)
     of_keras = usual.next()
     with seeds.start(np.array((3, 4))):
@@ -76,7 +76,7 @@ def test_keras_takes_what_next_gives_for_a_seed():
 
 @pytest.mark.parametrize("name", sorted(AUGMENTATIONS))
 def test_layers_draw_from_their_attribute_generator_only(name):
-    """If this fails, a layer of Keras takes its seeds from elsewhere: see `keyed_seeds.py`."""
+    """If this fails, a layer of Keras takes its seeds from elsewhere: see `layer_pipeline.py`."""
     layer, _ = make_layer(name, NEEDED.get(name, {}))
     parts = [layer, *(part for part in vars(layer).values() if hasattr(part, "generator"))]
     own = [part.generator for part in parts]
@@ -98,7 +98,7 @@ def test_layers_draw_from_their_attribute_generator_only(name):
 
 
 @pytest.mark.skipif(keras.backend.backend() != "tensorflow", reason="what TensorFlow refuses")
-def test_keras_still_takes_no_key_for_a_seed():
-    """If this fails, layers may take the key itself by now: see whether KeyedSeeds can go."""
+def test_keras_does_not_accept_a_key_as_seed_yet():
+    """If this fails, layers may accept the key itself: check whether KeyedSeeds can be removed."""
     with pytest.raises(ValueError, match="seed"):
         keras.random.uniform((3,), seed=keras.ops.convert_to_tensor([1, 2]))

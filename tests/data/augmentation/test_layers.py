@@ -1,4 +1,4 @@
-"""Every layer a recipe can name: eagerly and inside tf.data, on any backend."""
+"""Every layer that a recipe can name, eagerly and inside tf.data, on any backend."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ ARGUMENTS = {
     "rand_augment": {"factor": 0.2},
 }
 NAMES = sorted(AUGMENTATIONS)
-# The saturation and hue of TensorFlow's kernels may round otherwise once they are fused.
+# TensorFlow's kernels for saturation and hue can round differently when they are fused.
 ONE_LEVEL = 1
 
 
@@ -42,12 +42,12 @@ def faces() -> np.ndarray:
 
 @pytest.fixture(scope="module")
 def built():
-    """Augmentations by name, each compiled once for all tests."""
+    """Returns augmentations by name. Each is compiled once for all tests."""
     return {name: Augmentation(layers=[{"name": name, **ARGUMENTS[name]}]) for name in NAMES}
 
 
 def in_tf_data(augmentation, images, keys):
-    """What tf.data makes of the images, for each key."""
+    """Returns the result of tf.data for each key."""
     tf = pytest.importorskip("tensorflow")
     dataset = tf.data.Dataset.from_tensor_slices(np.asarray(keys, np.int64))
 
@@ -68,7 +68,7 @@ def test_the_tests_know_every_name():
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_a_key_says_everything(name, built, faces):
+def test_a_key_determines_the_result(name, built, faces):
     before = faces.copy()
     first = built[name].apply_layers(faces, KEY)
     assert first.shape == faces.shape
@@ -77,25 +77,25 @@ def test_a_key_says_everything(name, built, faces):
     others = [built[name].apply_layers(faces, key) for key in ((12, 35), (13, 34), (34, 12))]
     assert all((first != other).any() for other in others)
     np.testing.assert_array_equal(built[name].apply_layers(faces, np.array(KEY)), first)
-    # Another process, or a run that is resumed, builds its own.
+    # Another process, or a resumed run, builds its own object.
     again = Augmentation(layers=[{"name": name, **ARGUMENTS[name]}])
     np.testing.assert_array_equal(again.apply_layers(faces, KEY), first)
     np.testing.assert_array_equal(faces, before)
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_tf_data_makes_the_same_pictures_however_many_maps_run(name, built, faces):
+def test_tf_data_makes_the_same_images_with_any_number_of_maps(name, built, faces):
     keys = [(5, step) for step in range(8)]
     pictures = in_tf_data(built[name], faces, keys)
     eager = np.stack([built[name].apply_layers(faces, key) for key in keys])
     assert levels_apart(pictures, eager) <= ONE_LEVEL
     assert (pictures == eager).mean() > 0.999
-    # Resumed in the middle.
+    # Resume in the middle.
     np.testing.assert_array_equal(in_tf_data(built[name], faces, keys[3:5]), pictures[3:5])
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_a_last_batch_of_one_image_where_the_size_is_unknown(name, built, faces):
+def test_a_last_batch_of_one_image_with_unknown_size(name, built, faces):
     tf = pytest.importorskip("tensorflow")
     dataset = tf.data.Dataset.from_tensor_slices(np.concatenate([faces, faces[:1]])).batch(12)
     dataset = tf.data.Dataset.zip(dataset, tf.data.Dataset.from_tensors(KEY).repeat())
@@ -110,7 +110,7 @@ def test_a_last_batch_of_one_image_where_the_size_is_unknown(name, built, faces)
 @pytest.mark.parametrize("policy", ["mixed_float16", "mixed_bfloat16"])
 @pytest.mark.parametrize("name", ["color", "cutout", "rand_augment"])
 def test_the_dtype_policy_changes_nothing(name, policy, dtype_policy, built, faces):
-    # Of these, layers within layers and random numbers follow the policy in Keras.
+    # In Keras, layers inside layers and random numbers follow the policy.
     if keras.backend.backend() == "jax" and (name, policy) == ("rand_augment", "mixed_bfloat16"):
         pytest.skip("takes long, and other layers and the other policy are tested")
     dtype_policy(policy)
@@ -122,24 +122,24 @@ def test_the_dtype_policy_changes_nothing(name, policy, dtype_policy, built, fac
 
 @pytest.mark.parametrize("name", NAMES)
 def test_black_and_white_stay_within_the_range(name, built):
-    # A value that is none would become any grey: 0/0 of a saturation, say.
+    # An invalid value, such as 0/0 for a saturation, would become an arbitrary grey.
     flat = np.stack([np.full((48, 48, 3), level, np.uint8) for level in (0, 255) * 6])
     pictures = built[name].apply_layers(flat, KEY)
     if name in ("crop", "low_resolution", "blur", "zoom", "rotation", "grayscale"):
-        # Blur of Keras pads with black.
+        # Keras's blur pads with black.
         inner = np.s_[:, 4:-4, 4:-4] if name == "blur" else np.s_[:]
         assert levels_apart(pictures[inner], flat[inner]) <= 1
     if name == "color":
-        # Hue and saturation of a grey are none, so that it stays grey.
+        # Grey has no hue and no saturation, so it must stay grey.
         assert np.ptp(pictures.astype(int), axis=-1).max() <= 1
 
 
-def test_images_are_varied_one_by_one_but_for_what_keras_draws_once_a_batch(built, faces):
+def test_images_vary_one_by_one_except_where_keras_draws_once_per_batch(built, faces):
     alike = np.repeat(faces[:1], 12, axis=0)
     for name in set(NAMES) - {"rand_augment"}:
         pictures = built[name].apply_layers(alike, KEY)
         different = len(np.unique(pictures.reshape(12, -1), axis=0))
-        # grayscale: with or without. blur: likewise, with one sigma for the whole batch.
+        # Grayscale is either on or off. So is blur, with one sigma for the whole batch.
         assert different == 2 if name in ("grayscale", "blur") else different >= 6, name
 
 
@@ -158,7 +158,7 @@ def test_layers_follow_each_other_and_probability_is_drawn_for_each_image(faces)
 
 
 def test_threads_do_not_disturb_each_other(faces):
-    # One of them traces while the others already run.
+    # One thread traces while the others are already running.
     augmentation = Augmentation(
         layers=[{"name": name, **ARGUMENTS[name]} for name in ("color", "cutout")]
     )
@@ -176,7 +176,7 @@ def test_threads_do_not_disturb_each_other(faces):
         np.testing.assert_array_equal(found[number], augmentation.apply_layers(faces, (1, number)))
 
 
-def test_low_resolution_is_keras_shrinking_and_enlarging(faces):
+def test_low_resolution_equals_shrinking_and_enlarging_by_keras(faces):
     images = faces[:4]
     for side in (12, 17, 40, 48):
         scale = [side / 48, side / 48]
@@ -194,7 +194,7 @@ def test_low_resolution_is_keras_shrinking_and_enlarging(faces):
 @pytest.mark.skipif(
     keras.backend.backend() == "jax", reason="takes long, and its layers are tested one by one"
 )
-def test_rand_augment_is_that_of_keras(faces):
+def test_rand_augment_equals_that_of_keras(faces):
     ours = Augmentation(layers=[{"name": "rand_augment", "factor": 0.3, "num_ops": 3}])
     layer = keras.layers.RandAugment(factor=0.3, num_ops=3, dtype="float32")
     seeds = ours._pipeline._seeds

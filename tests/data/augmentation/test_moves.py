@@ -1,4 +1,4 @@
-"""Flip and shift against simple oracles, and however a batch is split."""
+"""Flips and shifts compared with simple oracles, for any split of a batch."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ def test_every_move_is_as_likely_as_any_other():
 
 
 @pytest.mark.parametrize("workers", [1, 2, 4])
-def test_a_global_batch_gives_the_same_pictures_on_any_number_of_workers(workers):
+def test_a_global_batch_gives_the_same_images_on_any_number_of_workers(workers):
     augmentation = Augmentation(flip=True, shift=3)
     uniforms = np.random.default_rng(2).random((16, augmentation.draws))
     whole = augmentation.host(IMAGES, uniforms)
@@ -59,7 +59,7 @@ def test_a_global_batch_gives_the_same_pictures_on_any_number_of_workers(workers
     assert (whole != IMAGES).any()
 
 
-def test_images_that_come_in_are_left_alone_however_they_lie_in_memory():
+def test_given_images_are_not_changed_in_any_memory_layout():
     before = IMAGES.copy()
     u = np.random.default_rng(3).random((16, 2))
     for view in (IMAGES, IMAGES[::-1], IMAGES[:, :, ::-1]):

@@ -1,4 +1,4 @@
-"""`prepare`: what it writes, that it is the same however it runs, and that a kill costs nothing."""
+"""`prepare`: its files, the same result for every way of running it, and recovery from a kill."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def contents(folder: Path) -> dict[str, bytes]:
 
 @pytest.fixture(scope="module")
 def photos(tmp_path_factory) -> Path:
-    """Six people with 100 JPEGs each, and files that are no images."""
+    """Writes six people with 100 JPEGs each, and files that are not images."""
     root = tmp_path_factory.mktemp("photos") / "faces"
     rng = np.random.default_rng(0)
     for person in range(6):
@@ -84,7 +84,7 @@ def test_killed_runs_end_with_the_bytes_of_an_undisturbed_one(photos, tmp_path, 
     for number in range(kills):
         process = subprocess.Popen(command, stdout=subprocess.DEVNULL, start_new_session=True)
         time.sleep(rng.uniform(0.2, 1.6))
-        # Every other time the workers are left behind by their parent.
+        # Every other time, only the parent is killed and leaves its workers behind.
         (os.kill if number % 2 else os.killpg)(process.pid, signal.SIGKILL)
         process.wait()
     subprocess.run(command, check=True, stdout=subprocess.DEVNULL)
@@ -143,7 +143,7 @@ def test_a_set_of_pairs_keeps_its_pairs(tmp_path):
         pixels = rng.integers(0, 256, (112, 112, 3), dtype=np.uint8)
         Image.fromarray(pixels).save(stream, "JPEG")
         files.append(stream.getvalue())
-    # One image stands in two pairs, and one of the last pair is damaged.
+    # One image is in two pairs, and one image of the last pair is damaged.
     bins = [files[0], files[1], files[2], files[0], files[4], b"no image"]
     (tmp_path / "lfw.bin").write_bytes(pickle.dumps((bins, [True, False, True])))
     result = prepare(tmp_path / "lfw.bin", tmp_path / "out")
@@ -174,7 +174,7 @@ def test_our_alignment_scores_as_the_shipped_one(shared_data, tmp_path, face):
     for folder in (tmp_path / "files", shared_data / "lfw_aligned112"):
         pairs = read_pairs(shared_data / "lfw_lists" / "pairs.txt", folder)
         first_fold = pairs.select(pairs.fold == 0)
-        # The protocol needs folds to choose thresholds on: the fold is dealt into ten.
+        # The protocol needs folds to choose thresholds, so this fold is divided into ten.
         dealt = dataclasses.replace(first_fold, fold=np.arange(600) % 10)
         result = evaluate_pairs(embedder.embed_files, dealt)
         assert result.skipped == 0

@@ -1,4 +1,4 @@
-"""Records: TensorFlow reads them too, any one is read by itself, and damage is found."""
+"""Records are readable by TensorFlow, each on its own, and damage is found."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from gfkeras.errors import ImageError
 
 @pytest.fixture(scope="module")
 def photos(tmp_path_factory) -> Path:
-    """Five people with 2 to 6 noisy pictures each."""
+    """Writes five people with 2 to 6 noisy images each."""
     root = tmp_path_factory.mktemp("photos")
     rng = np.random.default_rng(1)
     for person in range(5):
@@ -137,21 +137,21 @@ def test_damage_is_refused(folder, tmp_path):
     assert not images[~read].any()
     with pytest.raises(ImageError, match="checksum"):
         records.read(int(np.flatnonzero(~read)[0]))
-    # Training goes on with another image of the batch in its place, and says so.
+    # Training continues with another image of the batch and lists the damaged one.
     batches = FaceBatches(records, batch_size=20, shuffle=False)
     _, labels = batches[0]
     assert len(labels) == 20
     assert [str(path) for path in batches.skipped] == [place]
 
     shard.write_bytes(content[:-1])
-    with pytest.raises(ValueError, match=r"bytes long, expected .* prepare the records again"):
+    with pytest.raises(ValueError, match=r"bytes long, expected .* Prepare the records again"):
         RecordSet(out)
     shard.unlink()
     with pytest.raises(ValueError, match="is missing"):
         RecordSet(out)
 
 
-def test_manifests_that_lie_are_refused(folder, tmp_path):
+def test_wrong_manifests_are_refused(folder, tmp_path):
     out = tmp_path / "copy"
     shutil.copytree(folder, out)
     manifest = json.loads((out / "manifest.json").read_text())

@@ -28,7 +28,7 @@ def folder(tmp_path_factory):
 
 
 def rows(records: RecordSet) -> dict[str, tuple[bytes, str]]:
-    """JPEG and person of each record by its name."""
+    """Returns JPEG and person of each record by its name."""
     return {
         records.record(number).name: (
             records.read(number),
@@ -42,7 +42,7 @@ def test_a_selection_holds_the_same_bytes_and_no_others(folder, tmp_path):
     records = RecordSet(folder)
     assert len(records.manifest.splits["train"].shards) > 2
     keep = np.array([record % 3 != 0 for record in range(len(records))])
-    keep[records.labels == 1] = False  # somebody goes altogether
+    keep[records.labels == 1] = False  # a person without any image left
     before = {file.name: file.read_bytes() for file in folder.iterdir()}
     out = write_selection(records, keep, tmp_path / "kept", {"why": "test"})
     chosen = RecordSet(out)
@@ -82,7 +82,7 @@ def test_file_systems_without_links(folder, tmp_path, monkeypatch, refused):
     assert rows(RecordSet(out)) == rows(records)
 
 
-def test_what_is_refused(folder, tmp_path):
+def test_refused_arguments(folder, tmp_path):
     records = RecordSet(folder)
     none = np.zeros(len(records), bool)
     for keep in (none, none[1:], none.astype(int)):

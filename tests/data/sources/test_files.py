@@ -1,4 +1,4 @@
-"""Folders and lists of image files: order, names, refusals, and paths that climb out."""
+"""Folders and lists of image files: order, names, refusals, and paths that leave the root."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ def test_folders_in_natural_order(root):
     assert source.pairs() is None
 
 
-def test_what_a_folder_refuses(root):
+def test_refused_files_of_a_folder(root):
     write(root / "loose.jpg")
     write(root / "s2" / "notes.txt")
     write(root / "s2" / "deep" / "1.png")
@@ -62,10 +62,10 @@ def test_what_a_folder_refuses(root):
     source = FolderSource(root)
     assert refused(source) == {
         "loose.jpg": "not in a person's folder",
-        ".git": "hidden, since its name begins with a dot",
+        ".git": "hidden, because its name begins with a dot",
         "s2/notes.txt": "not an image of a known format",
         "s2/deep": "a folder inside a person's folder",
-        "s2/.hidden.png": "hidden, since its name begins with a dot",
+        "s2/.hidden.png": "hidden, because its name begins with a dot",
         "s2/gone.png": "a link to nothing",
         "s2/pipe.png": "not a regular file",
         "empty": "no images",
@@ -83,7 +83,7 @@ def test_names_that_are_not_utf8_are_escaped(root):
     odd = {item.name: item for item in source.items() if "\\" in item.name}
     assert list(odd) == ["s2/\\xff.png", "\\xfe/1.png"]
     assert odd["\\xfe/1.png"].identity == "\\xfe"
-    # What is kept in databases is valid Unicode, and leads to the file nevertheless.
+    # Databases need valid Unicode. The locator must find the file nevertheless.
     for item, content in zip(odd.values(), (b"one", b"other"), strict=True):
         assert source.read(item.locator.encode().decode()) == content
     with pytest.raises(ImageError, match="climbs"):
@@ -173,7 +173,7 @@ def test_lists_from_the_internet_stay_under_the_root(root, tmp_path):
     file.write_text("path\n" + "\n".join([*paths, "notes.txt", "s2\\2.png"]) + "\n")
     source = ImageListSource(file, root)
     *bad, good = source.items()
-    # What is no image is found out when it is read.
+    # Reading shows that a file is not an image. Listing does not.
     assert [type(entry) for entry in bad] == [Refused] * 5 + [Item]
     assert good.name == "s2/2.png"
 

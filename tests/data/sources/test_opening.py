@@ -1,4 +1,4 @@
-"""Formats seen from what lies at a path."""
+"""Formats detected from the files at a path."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ def write(path, content: str | bytes = b"image"):
 
 @pytest.fixture
 def data(tmp_path):
-    """One small data set of every format that needs no package."""
+    """Writes one small data set of every format that needs no extra package."""
     write(tmp_path / "folder" / "Ana" / "Ana_0001.jpg")
     write(tmp_path / "folder" / "Ana" / "Ana_0002.jpg")
     write(tmp_path / "folder" / "Bo" / "Bo_0001.jpg")
@@ -54,7 +54,7 @@ def data(tmp_path):
         ("facescrub", "megaface", 1),
     ],
 )
-def test_the_format_is_seen(data, name, format_, count):
+def test_the_format_is_detected(data, name, format_, count):
     source = open_source(data / name)
     assert isinstance(source, Source)
     assert source.format == detect_format(data / name) == format_
@@ -74,7 +74,7 @@ def test_lfw_pairs_need_a_root(data):
         open_source(data / "pairs.txt")
 
 
-def test_every_format_says_its_own_name():
+def test_every_format_has_its_own_name():
     assert [source.format for source in SOURCES.values()] == list(SOURCES)
 
 
@@ -90,7 +90,7 @@ def test_options_and_an_explicit_format(data):
         open_source(data / "folder", format="folders")
 
 
-def test_what_shows_no_format(data, tmp_path):
+def test_unknown_formats(data, tmp_path):
     (tmp_path / "empty").mkdir()
     write(tmp_path / "movie.mp4")
     with pytest.raises(ValueError, match="a folder without folders") as caught:

@@ -143,7 +143,7 @@ def test_which_ijb(ijb, tmp_path):
     with pytest.raises(ValueError, match="with IJBB and IJBC"):
         IJBSource(root)
     assert IJBSource(root, subset).subset == subset
-    with pytest.raises(ValueError, match="must hold meta/ijbb"):
+    with pytest.raises(ValueError, match="must contain meta/ijbb"):
         IJBSource(root / "meta")
 
 
@@ -194,7 +194,7 @@ def test_youtube_faces(youtube):
     assert aligned.describe() != source.describe()
 
 
-def test_what_youtube_faces_refuses(youtube):
+def test_refused_files_of_youtube_faces(youtube):
     write(youtube / "frame_images_DB" / "A_B" / "loose.jpg")
     write(youtube / "frame_images_DB" / "A_B" / "0" / "notes.txt")
     write(youtube / "frame_images_DB" / "README.md")
@@ -318,12 +318,12 @@ def test_malformed_json_lists(official_kit, content):
         list(MegaFaceSource(official_kit).items())
 
 
-def test_what_megaface_cannot_open(official_kit):
+def test_unusable_folders_of_megaface(official_kit):
     with pytest.raises(ValueError, match="`part` must be one of 'facescrub', 'megaface'"):
         MegaFaceSource(official_kit, part="distractors")
     with pytest.raises(ValueError, match="`distractors` must be a file"):
         MegaFaceSource(official_kit, distractors="megaface_features_list.json_7_1")
     with pytest.raises(ValueError, match="`distractors` must name a list"):
         MegaFaceSource(official_kit, distractors="../list")
-    with pytest.raises(ValueError, match="must hold one of the folders facescrub_images"):
+    with pytest.raises(ValueError, match="must contain one of the folders facescrub_images"):
         MegaFaceSource(official_kit / "templatelists")

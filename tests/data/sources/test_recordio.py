@@ -1,4 +1,4 @@
-"""MXNet's RecordIO and InsightFace's use of it, against an independent writer."""
+"""MXNet's RecordIO and InsightFace's use of it, compared with an independent writer."""
 
 from __future__ import annotations
 
@@ -71,7 +71,7 @@ def test_round_trip(tmp_path_factory, records):
 @given(
     st.lists(
         st.tuples(
-            # Labels and keys whose bytes are the magic number move the cut into the header.
+            # Labels and keys whose bytes are the magic number put the cut into the header.
             st.one_of(
                 st.integers(0, 99).map(float),
                 st.lists(st.integers(0, 99).map(float), min_size=1, max_size=4),
@@ -147,7 +147,7 @@ def test_an_index_in_any_order(tmp_path):
     assert list(MXNetRecordsSource(tmp_path).items()) == usual[::-1]
 
 
-def test_keys_that_come_twice(tmp_path):
+def test_repeated_keys(tmp_path):
     writer = RecordWriter(tmp_path)
     for image in (b"first", b"second"):
         writer.write(5, pack(1.0, 5, image))
@@ -161,7 +161,7 @@ def test_keys_that_come_twice(tmp_path):
     assert names == ["1/000000005.jpg", "1/000000005-40.jpg"]
 
 
-def test_records_that_are_no_images_are_refused_one_by_one(tmp_path):
+def test_records_without_images_are_refused_one_by_one(tmp_path):
     writer = RecordWriter(tmp_path)
     writer.write(1, b"short")
     writer.write(2, pack(0.0, 2, b"12", count=1 << 31))
@@ -175,7 +175,7 @@ def test_records_that_are_no_images_are_refused_one_by_one(tmp_path):
     reasons = [item.reason for item in bad]
     for reason, words in zip(
         reasons,
-        ["5 bytes, fewer", "2147483648 labels", "no whole number", "without an image"],
+        ["5 bytes, fewer", "2147483648 labels", "not a whole number", "without an image"],
         strict=True,
     ):
         assert words in reason
@@ -192,7 +192,7 @@ def damage(content: bytearray, where: int, word: int) -> bytes:
 
 @pytest.fixture
 def damaged(tmp_path):
-    """Writes a .rec of three records, the second split in three; damage(second record's place)."""
+    """Writes a .rec of three records, the second in three parts, and damages it with `change`."""
 
     def write(change):
         writer = RecordWriter(tmp_path)
@@ -215,7 +215,7 @@ def damaged(tmp_path):
         (lambda c, p: damage(c, p + 4, 2 << 29 | 24), "flag 2"),
         (lambda c, p: damage(c, p + 4, 3 << 29 | 24), "flag 3"),
         (lambda c, p: damage(c, p + 4, 7 << 29 | 24), "flag 7"),
-        # The middle part says it is whole; then it is missing altogether.
+        # First the middle part has the flag of a whole record. Then it is missing.
         (lambda c, p: damage(c, p + 36, 0 << 29 | 4), "a further part"),
         (lambda c, p: c[: p + 32], "end of a file"),
         (lambda c, p: c[: p + 32] + c[-40:], "a further part"),
@@ -269,10 +269,10 @@ def test_a_malformed_index_names_the_line(tmp_path, line, words):
     assert words in str(caught.value)
 
 
-def test_what_cannot_be_opened(tmp_path):
+def test_unusable_record_files(tmp_path):
     with pytest.raises(ValueError, match=r"`path` must be .* does not exist"):
         MXNetRecordsSource(tmp_path / "none")
-    with pytest.raises(ValueError, match=r"holds 0 \.rec files"):
+    with pytest.raises(ValueError, match=r"has 0 \.rec files"):
         MXNetRecordsSource(tmp_path)
     write_insightface(tmp_path, PEOPLE)
     (tmp_path / "property").write_text("three\n")

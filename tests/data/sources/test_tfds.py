@@ -1,4 +1,4 @@
-"""A prepared data set of TensorFlow Datasets, made here of local images."""
+"""A prepared data set of TensorFlow Datasets, made here from local images."""
 
 from __future__ import annotations
 
@@ -77,7 +77,7 @@ def test_items_and_their_own_bytes(prepared):
     assert [item.name for item in items] == [f"train/{i:08d}" for i in range(COUNT)]
     assert {item.identity for item in items} == {"Ana", "Bo B"}
     found = [source.read(item.locator) for item in items]
-    # The file's order is a shuffled one; each image is there once, byte for byte.
+    # The order of the file is shuffled. Each image is there once, byte for byte.
     assert sorted(found) == sorted(map(jpeg, range(COUNT)))
     for item, content in zip(items, found, strict=True):
         index = list(map(jpeg, range(COUNT))).index(content)
@@ -118,7 +118,7 @@ def test_a_damaged_file(prepared, tmp_path):
         [source.read(str(number)) for number in range(COUNT)]
 
 
-def test_what_cannot_be_read(prepared, tmp_path):
+def test_unusable_records(prepared, tmp_path):
     source = TFDSSource(prepared)
     for locator in ("7", "x", "-1"):
         with pytest.raises(ImageError, match=f"record {locator}"):

@@ -1,4 +1,4 @@
-"""InsightFace's .bin files: every way they are written, and every way they could do harm."""
+"""InsightFace's .bin files: every way in which they are written or could do harm."""
 
 from __future__ import annotations
 
@@ -65,7 +65,7 @@ def array(data):
         lambda same: [np.array([value]) for value in same],
     ],
 )
-def test_what_python_3_writes(tmp_path, protocol, image, answers):
+def test_files_of_python_3(tmp_path, protocol, image, answers):
     content = (list(map(image, IMAGES)), answers(SAME))
     source = source_of(tmp_path, pickle.dumps(content, protocol))
     assert contents(source) == IMAGES
@@ -75,7 +75,7 @@ def test_what_python_3_writes(tmp_path, protocol, image, answers):
 @pytest.mark.parametrize("protocol", range(6))
 def test_numpy_before_version_2(tmp_path, protocol):
     content = pickle.dumps((list(map(array, IMAGES)), [np.bool_(v) for v in SAME]), protocol)
-    # Frames and short texts state their lengths, so that old names are put in by the opcode.
+    # Frames and short texts have lengths, so the opcode is used to insert the old names.
     old = content.replace(b"numpy._core.", b"numpy.core.")
     for name in (b"multiarray", b"numeric"):
         new_size, old_size = (len(core + name) for core in (b"numpy._core.", b"numpy.core."))
@@ -92,7 +92,7 @@ def test_numpy_before_version_2(tmp_path, protocol):
 
 
 def python_2(images, same, protocol: int) -> bytes:
-    """(images, same) with Python 2's `str`, as its cPickle writes it."""
+    """Writes (images, same) with Python 2's `str`, as its cPickle does."""
 
     def text(value):
         if protocol == 0:
@@ -110,10 +110,10 @@ def python_2(images, same, protocol: int) -> bytes:
 
 
 @pytest.mark.parametrize("protocol", [0, 2])
-def test_what_python_2_writes(tmp_path, protocol):
+def test_files_of_python_2(tmp_path, protocol):
     images = [*IMAGES[1:], bytes(range(256)) * 2]
     content = python_2(images, SAME, protocol)
-    # The assembled bytes are what Python's own reader takes them for.
+    # Python's own reader gives these values for the assembled bytes.
     assert pickle.loads(content, encoding="bytes") == (images, SAME)
     source = source_of(tmp_path, content)
     assert contents(source) == images
@@ -202,7 +202,7 @@ def test_other_contents_are_refused(tmp_path, content, words):
 
 
 class Reduced:
-    """Pickles as a call of anything."""
+    """An object that is pickled as a call of any function."""
 
     def __init__(self, *reduced):
         self.reduced = reduced
@@ -302,7 +302,7 @@ def test_attacks_are_refused_and_run_nothing(tmp_path):
 
 
 def test_an_attack_would_have_run(tmp_path):
-    """The canary sings where `pickle` itself reads the file."""
+    """The attack runs if `pickle` itself reads the file."""
     canary = tmp_path / "canary"
     pickle.loads(pickle.dumps(Reduced(os.system, (f"touch {canary}",))))
     assert canary.exists()
@@ -317,7 +317,7 @@ def test_an_attack_would_have_run(tmp_path):
         (b"cnumpy\ndtype\n(X\x02\x00\x00\x00O8K\x00K\x01tR.", "byte 26: .*the dtype 'O8'"),
     ],
 )
-def test_what_is_unsafe_is_named_with_its_place(tmp_path, content, words):
+def test_unsafe_content_is_named_with_its_place(tmp_path, content, words):
     with pytest.raises(UnsafePickleError, match=words):
         source_of(tmp_path, content)
 
@@ -339,7 +339,7 @@ def bombs():
     yield "LONG", b"L" + b"9" * 100_000 + b"L\n."
     yield "FRAME", b"\x80\x04\x95" + huge + b"K\x01."
     yield "memo index", b"]r\xff\xff\xff\xff."
-    # Each list holds the one before ten times: 10**200 in all.
+    # Each list contains the one before ten times: 10**200 elements in all.
     doubling = b"]q\x00" + b"".join(
         b"](" + b"h" + bytes([i]) * 1 + (b"h" + bytes([i])) * 9 + b"eq" + bytes([i + 1])
         for i in range(200)
@@ -356,7 +356,7 @@ def bombs():
 
 
 def test_bombs_take_little_time_and_memory(tmp_path, monkeypatch):
-    # The true bound takes seconds to reach; a file of images is far below either.
+    # The real limit takes seconds to reach. Files of images are far below both limits.
     monkeypatch.setattr(restricted_pickle, "MAX_INSTRUCTIONS", 300_000)
     for name, content in bombs():
         path = tmp_path / "set.bin"
@@ -383,7 +383,7 @@ def test_every_truncation_is_refused(tmp_path, protocol):
         with pytest.raises(ValueError, match="expected"):
             VerificationBinSource(path)
     path.write_bytes(content + b"more")
-    with pytest.raises(ValueError, match="4 further bytes"):
+    with pytest.raises(ValueError, match="4 more bytes"):
         VerificationBinSource(path)
 
 

@@ -1,4 +1,4 @@
-"""Counts, the contact sheet, and images that look out of place."""
+"""Counts, the contact sheet, and suspicious images."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from gfkeras.data.statistics.contact_sheet import drawn_from_records, drawn_from
 
 @pytest.fixture(scope="module")
 def photos(tmp_path_factory) -> Path:
-    """Three people with 1, 2 and 9 images; one file is text."""
+    """Writes three people with 1, 2 and 9 images. One file is text."""
     root = tmp_path_factory.mktemp("photos")
     for name, count in (("a", 1), ("b", 2), ("c", 9)):
         (root / name).mkdir()
@@ -71,7 +71,7 @@ def test_the_contact_sheet_shows_the_images(photos, records):
             assert count == {"a": 1, "b": 2, "c": 9}[name]
         page = np.asarray(contact_sheet(rows, "a title"))
         shown = rows[-1][2][0]
-        # The picture stands on the page pixel by pixel.
+        # The image is on the page, pixel by pixel.
         found = (page == shown[0, 0]).all(axis=-1)
         assert found.sum() >= 112 * 112
     with pytest.raises(ValueError, match="at least one person"):
@@ -102,7 +102,7 @@ def brute_force(embedding, names, identities, least, lead):
 
 
 @pytest.mark.parametrize("count", [40, 700])
-def test_suspects_are_those_of_a_plain_loop(count):
+def test_suspects_equal_those_of_a_plain_loop(count):
     rng = np.random.default_rng(count)
     people = 6
     centers = rng.normal(size=(people, 16))
