@@ -13,6 +13,7 @@ import keras
 import numpy as np
 
 from gfkeras.data.augmentation import Augmentation
+from gfkeras.data.faces import check_labels
 from gfkeras.data.identity_sampler import IdentitySampler
 from gfkeras.data.images import IMAGE_SIZE, check_images, decode_batch, read_image
 from gfkeras.data.records import RecordSet
@@ -79,10 +80,10 @@ class FaceBatches(keras.utils.PyDataset):
         if isinstance(images, RecordSet):
             self.images: Any = images
             # These labels can be in a memory-mapped file. Ten million of them are not loaded.
-            self.labels = images.labels if labels is None else np.asarray(labels, np.int32)
+            self.labels = images.labels if labels is None else check_labels(labels).astype(np.int32)
         else:
             self.images = check_images(images) if isinstance(images, np.ndarray) else list(images)
-            self.labels = np.asarray(labels).astype(np.int32)
+            self.labels = check_labels(labels).astype(np.int32)
         if batch_size is None and sampler is not None:
             batch_size = sampler.batch_size
         self.batch_size = positive_int("batch_size", batch_size)

@@ -130,8 +130,8 @@ def check_holdout(holdout: int, identities: int, place: str = "") -> None:
     """Raises ValueError if holding out that many identities leaves one side empty."""
     if not 0 < holdout < identities:
         raise ValueError(
-            f"`holdout` must be from 1 to {identities - 1}, fewer than the {identities} "
-            f"identities{place}. Received: holdout={holdout}"
+            f"`holdout` must be at least 1 and fewer than the {identities} identities{place}. "
+            f"Received: holdout={holdout}"
         )
 
 

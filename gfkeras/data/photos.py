@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import io
 import os
 import stat
 import threading
-from collections.abc import Iterable, Mapping, Set
+import warnings
+from collections.abc import Iterable, Iterator, Mapping, Set
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +16,7 @@ import numpy as np
 from PIL import Image, ImageOps
 
 from gfkeras.data.jpeg import decode_plain_jpeg
+from gfkeras.data.walk import AVIF_BRANDS, HEIF_BRANDS
 from gfkeras.errors import ImageError, require
 
 # Limit of 64 megapixels. A small file that claims more is probably a decompression bomb.
@@ -22,9 +25,8 @@ MAX_PIXELS = 64_000_000
 MAX_BYTES = 256 * 2**20
 # Image formats that Pillow decodes itself. It would start Ghostscript and the like for others.
 _FORMATS = ("JPEG", "PNG", "GIF", "PPM", "BMP", "WEBP", "TIFF")
-# Brands, in bytes 8 to 12, by which an HEIF or AVIF file is recognised.
-_HEIF_BRANDS = frozenset((b"heic", b"heix", b"heim", b"heis", b"hevc", b"hevx", b"mif1", b"msf1"))
-_AVIF_BRANDS = frozenset((b"avif", b"avis"))
+# Such images are refused below, with an error. Filters that the user sets come first.
+warnings.filterwarnings("ignore", category=Image.DecompressionBombWarning, append=True)
 # Two threads must not load the same PIL image.
 _loading = threading.Lock()
 
@@ -197,9 +199,19 @@ def _check_shape(shape: tuple[int, ...], name: str) -> None:
     raise ValueError(f"`{name}` must be {_KINDS}. Received: {name} of shape {shape}{advice}")
 
 
+def photo_size(content: bytes, name: str) -> tuple[int, int]:
+    """Returns (width, height) of an image file without decoding its pixels.
+
+    Raises:
+        ImageError: if the content is not an image that `read_photo` reads.
+    """
+    with _decoding(name), _opened(content, name) as image:
+        return image.size
+
+
 def _decoded(photo: str | os.PathLike[str] | bytes | Image.Image) -> np.ndarray:
     name = photo_name(photo)
-    try:
+    with _decoding(name):
         if isinstance(photo, Image.Image):
             with _loading:
                 _check_pixels(photo, name)
@@ -215,6 +227,13 @@ def _decoded(photo: str | os.PathLike[str] | bytes | Image.Image) -> np.ndarray:
             # In place, because otherwise a photo that is already upright would be copied.
             ImageOps.exif_transpose(image, in_place=True)
             return np.array(_as_rgb(image))
+
+
+@contextlib.contextmanager
+def _decoding(name: str) -> Iterator[None]:
+    """Turns any exception of a decoder into an `ImageError`."""
+    try:
+        yield
     except ImageError:
         raise
     except Image.DecompressionBombError as error:
@@ -229,9 +248,9 @@ def _decoded(photo: str | os.PathLike[str] | bytes | Image.Image) -> np.ndarray:
 
 
 def _opened(content: bytes, name: str) -> Image.Image:
-    if content[4:8] == b"ftyp" and content[8:12] in _AVIF_BRANDS:
+    if content[4:8] == b"ftyp" and content[8:12] in AVIF_BRANDS:
         raise ImageError(name, "an AVIF image, which is not supported: convert it to JPEG or PNG")
-    if content[4:8] != b"ftyp" or content[8:12] not in _HEIF_BRANDS:
+    if content[4:8] != b"ftyp" or content[8:12] not in HEIF_BRANDS:
         return Image.open(io.BytesIO(content), formats=_FORMATS)
     try:
         heif: Any = require("pi_heif", "heic")

@@ -50,7 +50,8 @@ _MAGIC = (
     b"\0\0\0\x0cjP  ", b"\xff\x4f\xff\x51", b"\xff\x0a",
 )  # fmt: skip
 # HEIC and AVIF, in bytes 8 to 12.
-_BRANDS = frozenset({b"heic", b"heix", b"hevc", b"heim", b"heis", b"mif1", b"avif", b"avis"})
+HEIF_BRANDS = frozenset((b"heic", b"heix", b"heim", b"heis", b"hevc", b"hevx", b"mif1", b"msf1"))
+AVIF_BRANDS = frozenset((b"avif", b"avis"))
 _BMP_HEADERS = frozenset(size.to_bytes(4, "little") for size in (12, 40, 52, 56, 64, 108, 124))
 _HEAD = 32
 
@@ -328,7 +329,7 @@ def is_image(head: bytes) -> bool:
     if head.startswith(_MAGIC):
         return True
     if head[4:8] == b"ftyp":
-        return head[8:12] in _BRANDS
+        return head[8:12] in HEIF_BRANDS | AVIF_BRANDS
     if head[:4] == b"RIFF":
         return head[8:12] == b"WEBP"
     if head[:2] == b"BM":

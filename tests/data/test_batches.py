@@ -181,3 +181,10 @@ def test_wrong_arguments(images):
         FaceBatches(images, np.arange(10), 0)
     with pytest.raises(ValueError, match="batch_size=11, 10 images"):
         FaceBatches(images, np.arange(10), 11, drop_remainder=True)
+
+
+@pytest.mark.parametrize("labels", [None, [0.5, 1.7], ["a", "b"], [[0], [1]]])
+def test_labels_that_are_not_integers_are_refused(labels):
+    images = np.zeros((2, 112, 112, 3), "uint8")
+    with pytest.raises(ValueError, match="`labels` must be a vector of integers"):
+        FaceBatches(images, labels, batch_size=2)

@@ -106,6 +106,7 @@ def test_contents_of_other_files():
                  b"\0\0\0\x18ftypmp42", b"%PDF-1.7", b"\xff\xd8", b"MZ", b"PK\3\4"):  # fmt: skip
         assert not is_image(head), head
     assert is_image(b"\0\0\0\x18ftypheic\0\0\0\0mif1heic")
+    assert is_image(b"\0\0\0\x18ftypmsf1\0\0\0\0msf1hevx")
 
 
 def test_a_folder_of_groups_is_not_merged(tmp_path):
