@@ -148,7 +148,7 @@ def roc(scores: npt.ArrayLike, same: npt.ArrayLike) -> Roc:
 
 
 def far_name(far: float) -> str:
-    """Returns the key of a FAR in results: 0.001 is "1e-3". 0.015 is "1.5e-2"."""
+    """Returns the key of a FAR in results: "1e-3" for 0.001, "1.5e-2" for 0.015."""
     mantissa, exponent = f"{far:.6e}".split("e")
     return f"{mantissa.rstrip('0').rstrip('.')}e{int(exponent)}"
 

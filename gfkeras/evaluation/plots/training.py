@@ -1,4 +1,4 @@
-"""Plots of a training: loss, accuracy, group usage."""
+"""Plots of a training run: loss, accuracy, group usage."""
 
 from __future__ import annotations
 
@@ -17,12 +17,12 @@ if TYPE_CHECKING:
 
 
 def training_curves(rows: Sequence[Mapping[str, Any]]) -> Figure:
-    """Losses, and beside them accuracies, over the epochs.
+    """Draws losses, and next to them accuracies, over the epochs.
 
     Args:
-        rows: one for each epoch as `keras.callbacks.CSVLogger` writes them: "epoch" (counted from
-            0) and any of the logs. Names ending in "loss" go left, in "accuracy" right; other
-            names, and values that are not finite numbers, are left out.
+        rows: one for each epoch, as `keras.callbacks.CSVLogger` writes them: "epoch" (counted from
+            0) and any of the logs. Names ending in "loss" are drawn on the left, names ending in
+            "accuracy" on the right. Other names and values that are not finite are left out.
     """
     series: dict[str, list[tuple[float, float]]] = {}
     for number, row in enumerate(rows):
@@ -68,14 +68,15 @@ def _number(value: Any) -> float | None:
 
 
 def group_usage_chart(counts: npt.ArrayLike, title: str = "Group usage") -> Figure:
-    """Share of the faces in each group, with how many groups are really used in the title.
+    """Draws the share of faces in each group. The title gives the number of effective groups.
 
-    `counts` (K,) are faces of each group, or mean probabilities; `title` begins the title.
+    `counts` (K,) are the numbers of faces in each group, or mean probabilities. `title` is the
+    beginning of the title.
     """
     counts = np.asarray(counts, dtype=np.float64)
     effective = effective_groups(counts)
     shares = counts / counts.sum()
-    figure, axes = style.figure_with_axes("Group", "Share of the faces")
+    figure, axes = style.figure_with_axes("Group", "Share of faces")
     axes.bar(np.arange(len(shares)), shares, width=0.8, color=style.BLUE)
     label = f"Even use, {1 / len(shares):.1%} each"
     axes.axhline(1 / len(shares), color=style.INK, linestyle="--", linewidth=1.5, label=label)
