@@ -118,7 +118,7 @@ def group_distribution_figure(distribution: GroupDistribution) -> Figure:
         label=f"Even use of {count} groups: {each}",
     )  # fmt: skip
     axes.set_xticks(places, [str(group) for group in order], fontsize=10 if count <= 24 else 7)
-    # Move the labels down, because the dots of unused groups overlap it.
+    # Move the labels down, because the dots of unused groups overlap the axis.
     axes.tick_params(axis="x", pad=9)
     axes.set_xlim(-0.7, count - 0.3)
     axes.set_ylim(0, 1.08 * max(float(share.max()), float(probability.max()), even))
