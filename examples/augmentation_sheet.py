@@ -1,4 +1,4 @@
-"""Draws what each augmentation of a recipe does to synthetic faces: a row each.
+"""Draws the effect of each augmentation of a recipe on synthetic faces, one row each.
 
 python examples/augmentation_sheet.py docs/images/augmentation.jpg
 """
@@ -18,7 +18,7 @@ from gfkeras.data import IMAGE_SIZE
 from gfkeras.data.augmentation import Augmentation
 from gfkeras.data.synthetic import render_face
 
-# With `probability` 1 where a layer leaves images out, so that every picture shows something.
+# `probability` is 1 for layers that would leave images out, so that every image shows the effect.
 ROWS: dict[str, dict[str, Any]] = {
     "flip, shift": {"flip": True, "shift": 8},
     "color": {
@@ -43,7 +43,7 @@ def varied(name: str, arguments: dict[str, Any], faces: np.ndarray, seed: int) -
     if "flip" in arguments:
         return Augmentation(**arguments)(faces, np.random.default_rng(seed))
     augmentation = Augmentation(layers=[{"name": name, **arguments}])
-    # A batch each: some layers draw once a batch.
+    # Pass single images, because some layers draw only once per batch.
     return np.concatenate(
         [augmentation.apply_layers(face[None], (seed, i)) for i, face in enumerate(faces)]
     )

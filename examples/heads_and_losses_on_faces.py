@@ -1,10 +1,11 @@
-"""Trains one small network with every head and every loss, and verifies faces that it never saw.
+"""Trains one small network with every head and every loss, and verifies unseen faces with it.
 
     python examples/heads_and_losses_on_faces.py DATA/orl_faces [--holdout 10] [--seeds 3]
 
-The network is a single linear layer on 14×14 grey pixels, so that a training takes seconds: this
-shows that each of them learns something from real faces, and how it is used, not which is best.
-Batches are 8 people with 5 pictures each. AUC and EER are of all pairs of the held-out people.
+The network is a single linear layer on 14×14 grey pixels, so a training takes seconds. The example
+shows how each head and loss is used, and that each learns something from real faces. It does not
+show which is best. Batches are 8 people with 5 images each. AUC and EER are measured on all pairs
+of the held-out people.
 """
 
 from __future__ import annotations
@@ -29,7 +30,7 @@ PEOPLE, PICTURES, SCALE = 8, 5, 16.0
 
 
 def network(faces: Faces, dimensions: int = 64) -> keras.Model:
-    """14×14 grey pixels, each to zero mean and unit deviation over `faces`, and one layer."""
+    """Returns one linear layer on 14×14 grey pixels, each normalised over `faces`."""
     images = keras.Input((112, 112, 3))
     pixels = keras.layers.Flatten()(keras.layers.AveragePooling2D(8)(images)[..., :1])
     normalize = keras.layers.Normalization(dtype="float32")
@@ -39,10 +40,10 @@ def network(faces: Faces, dimensions: int = 64) -> keras.Model:
 
 
 def parts(num_classes: int) -> dict[str, Callable[[keras.Model], dict[str, Any]]]:
-    """What each row of the table is trained with: arguments of FaceClassifier by name."""
+    """Returns the arguments of FaceClassifier for each row of the table, by name."""
 
     def head(name: str) -> Any:
-        # 30 people and few steps want a smaller scale than 64.
+        # For 30 people and few steps, 64 would be too large a scale.
         own = {} if name == "SphereFace" else {"scale": SCALE}
         own |= {"lambda_start": 50.0} if name == "SphereFace" else {}
         own |= {"lower_norm": 1.0, "upper_norm": 20.0} if name == "MagFace" else {}
@@ -75,7 +76,7 @@ def parts(num_classes: int) -> dict[str, Callable[[keras.Model], dict[str, Any]]
 
 
 def train(faces: Faces, arguments: dict[str, Any], seed: int, epochs: int = 20) -> keras.Model:
-    """The network after `epochs` of batches of PEOPLE with PICTURES each."""
+    """Returns the network after `epochs` of batches of PEOPLE with PICTURES each."""
     keras.utils.set_random_seed(seed)
     model = network(faces)
     if not epochs:
@@ -89,7 +90,7 @@ def train(faces: Faces, arguments: dict[str, Any], seed: int, epochs: int = 20) 
 
 
 def verify(model: keras.Model, faces: Faces) -> tuple[float, float]:
-    """AUC and EER of all pairs."""
+    """Returns AUC and EER of all pairs."""
     embedding = ops.convert_to_numpy(ops.normalize(model.predict(faces.images, verbose=0), axis=1))
     first, second = np.triu_indices(len(embedding), 1)
     scores = (embedding[first] * embedding[second]).sum(axis=1)
@@ -99,7 +100,7 @@ def verify(model: keras.Model, faces: Faces) -> tuple[float, float]:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("data", help="a folder with one folder of aligned pictures per person")
+    parser.add_argument("data", help="a folder with one folder of aligned images per person")
     parser.add_argument("--holdout", type=int, default=10, help="people to verify on")
     parser.add_argument("--seeds", type=int, default=3)
     options = parser.parse_args()

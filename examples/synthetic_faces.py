@@ -1,4 +1,4 @@
-"""Draws the contact sheet of the README: people that never lived, two pictures of each.
+"""Draws the contact sheet of the README: synthetic people, two images of each.
 
 python examples/synthetic_faces.py docs/images/synthetic_faces.jpg
 """
