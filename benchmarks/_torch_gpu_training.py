@@ -1,9 +1,9 @@
-"""The peer of gpu_training.py: GroupFace in PyTorch; prints one line of JSON.
+"""GroupFace in PyTorch, for comparison in gpu_training.py. Prints one line of JSON.
 
     python _torch_gpu_training.py NETWORK BATCH STEPS IDENTITIES DEVICE
 
 The network is IResNet-100 or MobileFaceNet with a soft GroupFace of 32 groups on a shared feature
-of 4096 and ArcFace, channels-last, with bfloat16 autocast; the margin and the losses stay float32.
+of 4096 and ArcFace, channels-last, with bfloat16 autocast. Margin and losses stay in float32.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ UNITS = {"IResNet100": (3, 13, 30, 3), "IResNet18": (2, 2, 2, 2)}
 
 
 class Unit(nn.Module):
-    """BN-conv-BN-PReLU-conv-BN and a shortcut, as InsightFace's."""
+    """BN-conv-BN-PReLU-conv-BN and a shortcut, as in InsightFace."""
 
     def __init__(self, inputs: int, filters: int, stride: int):
         super().__init__()
@@ -64,7 +64,7 @@ class GroupFace(nn.Module):
         if network in UNITS:
             self.backbone, width = iresnet(UNITS[network]), 512 * 7 * 7
         else:
-            # Without the embedding's FC and batch normalisation.
+            # Drop the last two layers, the FC and the batch normalisation of the embedding.
             self.backbone, width = mobilefacenet()[:-2], 512
         self.shared = nn.Sequential(nn.Linear(width, SHARED, bias=False), nn.BatchNorm1d(SHARED))
         self.instance = nn.Sequential(
@@ -100,7 +100,7 @@ def self_grouping_loss(logits: torch.Tensor) -> torch.Tensor:
 
 
 def matmul_rate(device: str, size: int) -> float:
-    """bfloat16 multiply-accumulates a second of a square product."""
+    """Returns bfloat16 multiply-accumulates per second of a square matrix product."""
     a = torch.randn(size, size, device=device, dtype=torch.bfloat16)
     b = torch.randn(size, size, device=device, dtype=torch.bfloat16)
     best = 0.0

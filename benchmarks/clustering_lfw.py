@@ -1,14 +1,14 @@
-r"""Clustering LFW without names: how far the clusters are its people, by threshold.
+r"""Clustering LFW without names: agreement of the clusters with the people, by threshold.
 
     python benchmarks/clustering_lfw.py [MODEL.tflite] [--data DATA/lfw_aligned112]
 
 Without MODEL, InsightFace's MobileFaceNet of MS1M is imported from $GFKERAS_DATA/models.
 
-BCubed precision and recall (Bagga and Baldwin, 1998) are means over faces: the share of a face's
-cluster that is its person, and the share of its person that is in its cluster; a face in no cluster
-is one by itself. People are halved: the threshold with the best F on one half is measured on the
-other. The peer is scikit-learn's agglomerative clustering (average linkage) at its own best
-threshold on the first half.
+BCubed precision and recall (Bagga and Baldwin, 1998) are means over faces. Precision is the share
+of a face's cluster that shows the same person. Recall is the share of the person's faces in that
+cluster. A face without a cluster counts as a cluster of one. The people are split into halves. The
+threshold with the best F on one half is measured on the other half. For comparison,
+scikit-learn's agglomerative clustering (average linkage) runs with its own best threshold.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ THRESHOLDS = (0.25, 0.3, 0.35, 0.4, 0.45, 0.5, 0.55, 0.6)
 
 
 def bcubed(people: np.ndarray, clusters: np.ndarray) -> tuple[float, float, float]:
-    """Precision, recall and F."""
+    """Returns BCubed precision, recall and F."""
     alone = clusters < 0
     clusters = np.where(alone, clusters.max(initial=0) + 1 + np.arange(len(clusters)), clusters)
     _, pair, both = np.unique(
@@ -67,7 +67,7 @@ def main() -> None:
         "agglomerative, average linkage": peer,
     }
     for name, way in ways.items():
-        print(f"{name}: threshold, then BCubed precision, recall and F of either half")
+        print(f"{name}: threshold, then BCubed precision, recall and F of both halves")
         scores = {}
         for threshold in THRESHOLDS:
             start = time.perf_counter()

@@ -1,14 +1,14 @@
-r"""Embedding LFW's 7,701 images of pairs.txt: files to embeddings against the bare interpreter.
+r"""Embedding LFW's 7,701 images of pairs.txt, compared with the bare interpreter.
 
     python benchmarks/embedding_lfw.py [MODEL.tflite] [--data DATA/lfw_aligned112] \
         [--pairs DATA/lfw_lists/pairs.txt]
 
 Without MODEL, InsightFace's MobileFaceNet of MS1M is imported from $GFKERAS_DATA/models.
 
-`Embedder.embed_files` reads, decodes, embeds and normalises; the peer runs LiteRT's interpreter
-alone, with two threads, over images that are in memory already, one at a time and eight at a time
-(the best sizes here). Then the same embeddings as float16 and int8 codes, as a gallery keeps them:
-what they lose on the pairs.
+`Embedder.embed_files` reads, decodes, embeds and normalises. For comparison, LiteRT's interpreter
+runs alone with two threads over images in memory, one or eight at a time (the best sizes here).
+Then the embeddings are stored as float16 and int8, as in a gallery, and the loss of accuracy on the
+pairs is measured.
 """
 
 from __future__ import annotations

@@ -1,15 +1,16 @@
-"""Exact group-aware search against FAISS' plain one, over a million people.
+"""Exact group-aware search compared with the plain search of FAISS, among a million people.
 
     python benchmarks/gallery_search.py [--people 1000000] [--quick] [--json FILE]
 
-Top-10 for 100 probes, embeddings of 512 and group features of 256 dimensions. "random": nothing
-has any structure, so that a cosine says little about S*; "faces": both lie near a space of few
-dimensions, as those of faces do. Each probe is a person of the gallery with noise added.
+It finds the top 10 for 100 probes, with embeddings of 512 and group features of 256 dimensions. In
+"random" the vectors have no structure, so a cosine says little about S*. In "faces" the vectors are
+near a space of few dimensions, like those of real faces. Each probe is a person of the gallery with
+added noise.
 
-The peers, in the same run, are FAISS' `IndexFlatIP` over the same embeddings as it comes, and with
-its search by matrix products, which we switch on. The gallery's search is measured with FAISS and,
-as in an installation without it, with NumPy alone. Memory is that of the kept columns; the process
-takes 6 GiB at its peak. `--quick` takes 100,000 people.
+For comparison, FAISS' `IndexFlatIP` searches the same embeddings in the same run, once with its
+defaults and once by matrix products, which have to be switched on. The gallery's search is measured
+with FAISS and with NumPy alone, as in an installation without FAISS. Memory is that of the stored
+columns. The process needs up to 6 GiB. `--quick` takes 100,000 people.
 """
 
 from __future__ import annotations
@@ -39,7 +40,7 @@ BATCH = 50_000
 
 
 def faces(kind: str, people: int):
-    """Batches of embeddings, the same ones each time."""
+    """Yields batches of embeddings, the same ones each time."""
     rng = np.random.default_rng(0)
     spaces = (rng.standard_normal((64, WIDTH)), rng.standard_normal((24, GROUPS)))
     for start in range(0, people, BATCH):
@@ -77,7 +78,7 @@ def measure(kind: str, people: int, rounds: int) -> dict[str, Any]:
     probes = Embeddings(
         noisy(first.embedding[:PROBES], 1.2, rng), noisy(first.group_feature[:PROBES], 0.7, rng)
     )
-    # What a gallery keeps of each person is what FAISS is given.
+    # FAISS gets exactly the columns that the gallery stores.
     columns = {name: gallery._index.columns for name, gallery in galleries.items()}
     index = faiss.IndexFlatIP(WIDTH)
     for part in columns["float32"]["embedding"].parts:
@@ -103,7 +104,7 @@ def measure(kind: str, people: int, rounds: int) -> dict[str, Any]:
 
             taken[f"{storage}, {name}"] = seconds(search, rounds)
             with_faiss = found[storage, name]
-            # As where FAISS is not installed.
+            # Hide FAISS, as in an installation without it.
             with mock.patch.dict(sys.modules, {"faiss": None}):
                 taken[f"{storage}, {name}, NumPy"] = seconds(search, rounds)
             assert found[storage, name] == with_faiss

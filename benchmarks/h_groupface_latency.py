@@ -1,12 +1,12 @@
-"""What H-GroupFace costs over its plain backbone: latency of .tflite files, one thread.
+"""Cost of H-GroupFace over its plain backbone: latency of .tflite files on one thread.
 
     python benchmarks/h_groupface_latency.py [--runs 300] [--groups 32 128] [--json FILE]
 
-Plain is MobileFaceNet with an FC of 512. H and S are GroupFace on the same network with
-K groups, `shared_dim=None`, exported by `gfkeras.export`. All run in one process, one
-image at a time and in turns (plain, H, S, plain, H, S, …), so that whatever slows the
-machine slows them alike; medians are compared. Every run takes another image, so that
-the chosen group's weights usually come from memory and not from a cache.
+Plain is MobileFaceNet with an FC of 512. H and S are GroupFace on the same network with K groups,
+`shared_dim=None`, exported by `gfkeras.export`. All run alternately in one process (plain, H, S,
+plain, H, S, …), one image at a time. A slow phase of the machine then slows all of them. Medians
+are compared. Every run takes another image, so the chosen group's weights usually come from memory
+and not from a cache.
 """
 
 from __future__ import annotations
@@ -34,14 +34,14 @@ IMAGES = 64
 
 
 def images(count: int, rng: np.random.Generator) -> np.ndarray:
-    """Smooth random pictures with some noise: as varied as faces, and as large in range."""
+    """Returns smooth random images with some noise, as varied as faces and with the same range."""
     coarse = rng.normal(size=(count, 7, 7, 3)).repeat(16, axis=1).repeat(16, axis=2)
     noise = rng.normal(size=(count, 112, 112, 3))
     return np.clip(128 + 60 * coarse + 10 * noise, 0, 255).astype(np.float32)
 
 
 def trained_like(model: keras.Model, examples: np.ndarray, rng: np.random.Generator) -> None:
-    """Weights as training leaves them: statistics that fit the data, all groups in use."""
+    """Sets weights like those after training: statistics fit the data, all groups are used."""
     for layer in model._flatten_layers(include_self=False, recursive=True):
         if isinstance(layer, keras.layers.BatchNormalization):
             layer.momentum = 0.0
@@ -54,14 +54,14 @@ def trained_like(model: keras.Model, examples: np.ndarray, rng: np.random.Genera
         model(examples, training=True)
     if isinstance(model, GroupFace):
         model.ensemble.bias.assign(rng.normal(0, 0.1, model.ensemble.bias.shape))
-        # Without the mean, no group wins for all images.
+        # Subtract the mean. Otherwise one group would win for all images.
         logits = np.asarray(model(examples, training=False)["group_logits"])
         classifier = model.get_layer("group_decision").classifier
         classifier.bias.assign(np.asarray(classifier.bias) - logits.mean(axis=0))
 
 
 def measure(runtimes: dict[str, LiteRTRuntime], inputs: np.ndarray, runs: int) -> dict[str, float]:
-    """Median milliseconds of each, run in turns."""
+    """Returns the median milliseconds of each runtime, run alternately."""
     seconds: dict[str, list[float]] = {name: [] for name in runtimes}
     for run in range(-20, runs):
         image = inputs[run % len(inputs)][np.newaxis]
@@ -74,7 +74,7 @@ def measure(runtimes: dict[str, LiteRTRuntime], inputs: np.ndarray, runs: int) -
 
 
 def benchmark(groups: int, runs: int, folder: Path) -> dict[str, float | int | bool]:
-    """Plain, hard and soft at one K."""
+    """Measures plain, hard and soft at one K."""
     keras.utils.set_random_seed(groups)
     rng = np.random.default_rng(groups)
     inputs = images(IMAGES, rng)

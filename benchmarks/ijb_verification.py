@@ -1,11 +1,11 @@
-"""IJB-C's 1:1 verification: 23,124 templates, 15,658,489 pairs, seconds and memory.
+"""IJB-C's 1:1 verification: time and memory for 23,124 templates and 15,658,489 pairs.
 
     python benchmarks/ijb_verification.py [--templates 23124] [--pairs 15658489] [--json FILE]
 
-Embeddings and group features are random, subjects as many as IJB-C's 3,531; each way runs in a
-process of its own, from the arrays to TAR at every FAR, so that its peak of memory is its own. The
-peer is what InsightFace's evaluation does: pairs in chunks of 100,000 summed by NumPy, then
-scikit-learn's ROC.
+Embeddings and group features are random, with 3,531 subjects as in IJB-C. Each way runs in its own
+process, from the arrays to TAR at every FAR, because the peak of memory belongs to a process. The
+comparison does the same as InsightFace's evaluation: NumPy sums pairs in chunks of 100,000, and
+scikit-learn computes the ROC.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ WAYS = ("peer", "cosine", "group-aware", "cosine with intervals")
 
 
 def make(templates: int, pairs: int):
-    """Templates in memory, pairs as IJB-C's: 0.12 % genuine."""
+    """Returns templates in memory, and pairs as in IJB-C: 0.12 % genuine."""
     from gfkeras.evaluation.similarity import unit
     from gfkeras.evaluation.template_pooling import PooledTemplates
 
@@ -41,7 +41,7 @@ def make(templates: int, pairs: int):
     first, second = rng.integers(0, templates, (2, pairs))
     mates = rng.random(pairs) < 0.00125
     order = np.argsort(subject, kind="stable")
-    # The next template of the same subject, in a circle of them all.
+    # The next template of the same subject. The last one is followed by the first.
     following = np.empty(templates, np.int64)
     following[order] = np.roll(order, -1)
     second[mates] = following[first[mates]]

@@ -1,10 +1,10 @@
-"""A training step with TensorFlow's oneDNN kernels on and off: MobileFaceNet, ArcFace.
+"""A training step with and without TensorFlow's oneDNN kernels: MobileFaceNet, ArcFace.
 
     python benchmarks/onednn.py [--batch 32] [--turns 8] [--json FILE]
 
-TensorFlow reads `TF_ENABLE_ONEDNN_OPTS` once, so that each setting has a process of its own. They
-take turns of three steps; wall seconds are those of the last two. Processor seconds, of all
-threads, are printed beside them: a busy machine disturbs them less.
+TensorFlow reads `TF_ENABLE_ONEDNN_OPTS` only at its start, so each setting has its own process. The
+processes alternate in turns of three steps, and wall seconds are those of the last two. Processor
+seconds of all threads are printed as well, because a busy machine disturbs them less.
 """
 
 from __future__ import annotations

@@ -1,16 +1,16 @@
-"""Threads that share an Embedder or a Gallery: wrong answers, and images a second.
+"""Threads that share an Embedder or a Gallery: wrong answers, and images per second.
 
     python benchmarks/threads.py [MODEL …] [--calls 10000] [--rounds 15] [--json FILE]
 
-Each model (a preset, a model folder, a .tflite, .onnx or SavedModel; the bundled model by default)
+Each model (a preset, a model folder, a .tflite, .onnx or SavedModel, by default the bundled model)
 is called by 8 threads with batches of 1 to 4 images. An answer is wrong if an embedding differs by
-more than 1e-3 from the one that a single thread got. Then 1, 2 and 8 threads embed one image a
-call. For a .tflite, "one at a time" is the same with a lock around a single interpreter. The two
-forms take turns, a part of a second each. Of each the best round counts, since a busy machine only
-ever slows it down; "ratio" is the median of neighbouring rounds' ratios, which a busy machine
-changes less.
+more than 1e-3 from the result of a single thread. Then 1, 2 and 8 threads embed one image a call.
 
-The gallery has 20,000 people of 512 dimensions; its threads search it while one adds people.
+For a .tflite, "one at a time" is the same with a lock around a single interpreter. The two forms
+alternate, a fraction of a second each. The best round counts, because a busy machine can only slow
+a round down. "ratio" is the median ratio of neighbouring rounds, which a busy machine changes less.
+
+The gallery has 20,000 people of 512 dimensions. Threads search it while another thread adds people.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ THREADS, SECONDS = (1, 2, 8), 0.5
 
 
 def run_threads(count: int, work: Callable[[int], None]) -> float:
-    """Seconds that so many threads take, each for work(number)."""
+    """Returns the seconds that `count` threads take, each running work(number)."""
     threads = [threading.Thread(target=work, args=(number,)) for number in range(count)]
     start = time.perf_counter()
     for thread in threads:
@@ -45,7 +45,7 @@ def run_threads(count: int, work: Callable[[int], None]) -> float:
 
 
 def wrong_answers(embedder: Embedder, calls: int) -> int:
-    """Of so many calls by 8 threads, those that got another answer or an error."""
+    """Returns how many of `calls` calls by 8 threads got a wrong answer or an error."""
     rng = np.random.default_rng(0)
     batches = [rng.integers(0, 256, (1 + n % 4, 112, 112, 3)).astype(np.uint8) for n in range(8)]
     right = [embedder(batch).embedding for batch in batches]
@@ -78,7 +78,7 @@ def calls_a_second(call: Callable[[], object], threads: int) -> float:
 
 
 def speeds(forms: dict[str, Callable[[], object]], rounds: int) -> dict[str, dict[int, float]]:
-    """Calls a second of each form by the number of threads, and the ratio of two forms."""
+    """Returns calls per second by form and number of threads, and the ratio of two forms."""
     found = {
         name: {threads: [calls_a_second(call, 1)] for threads in THREADS}
         for name, call in forms.items()
@@ -87,7 +87,7 @@ def speeds(forms: dict[str, Callable[[], object]], rounds: int) -> dict[str, dic
         for threads in THREADS:
             for name, call in forms.items():
                 found[name][threads].append(calls_a_second(call, threads))
-    # The first is to warm up.
+    # Skip the first round, which only warms up.
     best = {name: {n: max(all_[1:]) for n, all_ in each.items()} for name, each in found.items()}
     if len(forms) == 2:
         one, other = found.values()

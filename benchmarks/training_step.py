@@ -1,18 +1,20 @@
-"""A training step against PyTorch's: MobileFaceNet, 512 FC, ArcFace with 10,000 identities.
+"""A training step compared with PyTorch: MobileFaceNet, 512 FC, ArcFace with 10,000 identities.
 
     python benchmarks/training_step.py [--batch 64] [--steps 20] [--ablate] [--json FILE]
 
-A step is what `model.fit` runs for a batch in memory: forward, backward, SGD with momentum
-0.9 and weight decay, and the logs. The peer is the same network and head in PyTorch 2.13 on
-the CPU, channels-last, in float32 and with bfloat16 autocast, in an environment of its own
-(made on first use, some 20 s). All take turns of one unmeasured and two measured steps; a
-ratio is the median, over the turns, of one's time by the other's in the same turn; that of
-the least times is printed beside it, for a busy machine slows PyTorch's threads, which wait
-for each other, many times more than TensorFlow's. Also measured in those turns: the network
-with Keras' own layers, mixed bfloat16, and GroupFace (soft, K = 32, with and without the
-shared FC of 4096) against the plain network.
-`--ablate` measures instead what the step takes with each of gfkeras' layers replaced by
-Keras' own. Takes some five minutes on two idle cores.
+A step is what `model.fit` runs for a batch in memory: forward, backward, SGD with momentum 0.9 and
+weight decay, and the logs. The comparison is the same network and head in PyTorch 2.13 on the CPU,
+channels-last, in float32 and with bfloat16 autocast. It runs in a separate environment, which is
+made on first use in about 20 s.
+
+All alternate in turns of one unmeasured and two measured steps. A ratio is the median, over the
+turns, of the ratio of both times in one turn. The ratio of the least times is printed as well: on a
+busy machine, PyTorch's threads wait for each other and slow down much more than TensorFlow's. The
+same turns also measure the network with Keras' own layers, with mixed bfloat16, and GroupFace
+(soft, K = 32, with and without the shared FC of 4096) against the plain network.
+
+`--ablate` instead measures the step with each of gfkeras' layers replaced by Keras' own. It takes
+about five minutes on two idle cores.
 """
 
 from __future__ import annotations
@@ -43,13 +45,13 @@ from gfkeras.models import FaceClassifier
 IDENTITIES, EMBEDDING, GROUPS = 10_000, 512, 32
 STEPS_PER_TURN = 2
 SPEED_TARGET, GROUPFACE_TARGET = 1.25, 1.15
-# gfkeras' layers and what of Keras stands in for them.
+# gfkeras' layers, and the Keras layers that replace them.
 KERAS_LAYERS = {
     layers.BatchNormalization: keras.layers.BatchNormalization,
     layers.PReLU: keras.layers.PReLU,
     layers.Conv2D: keras.layers.Conv2D,
 }
-# (ratio's name, whose time, by whose time)
+# (title, numerator, denominator)
 RATIOS = (
     ("speed against PyTorch fp32", "PyTorch fp32", "gfkeras fp32"),
     ("speed against PyTorch bf16", "PyTorch bf16", "gfkeras fp32"),
@@ -63,7 +65,7 @@ Turn = Callable[[], list[float]]
 
 
 def plain(*replaced: type[keras.layers.Layer]) -> keras.Model:
-    """MobileFaceNet with the 512 FC; layers of these classes become Keras' own."""
+    """Returns MobileFaceNet with the 512 FC. Layers of the given classes become Keras' own."""
     backbone = gfkeras.backbones.MobileFaceNet(embedding_dim=EMBEDDING)
     if not replaced:
         return backbone
@@ -81,7 +83,7 @@ def groupface(shared_dim: int | None) -> keras.Model:
 
 
 def our_turn(model: keras.Model, batch: int) -> Turn:
-    """Trains `model` and returns the seconds of each step but the turn's first."""
+    """Returns a function that trains `model` and returns the seconds of all steps but the first."""
     rng = np.random.default_rng(0)
     images = rng.integers(0, 256, (batch, *model.input_shape[1:])).astype("uint8")
     labels = rng.integers(0, IDENTITIES, batch).astype("int32")
@@ -105,7 +107,7 @@ def our_turn(model: keras.Model, batch: int) -> Turn:
 
 
 def torch_turns(batch: int, parameters: int) -> tuple[subprocess.Popen, dict[str, Turn]]:
-    """The PyTorch process, and its turns by name."""
+    """Returns the PyTorch process, and its turns by name."""
     command = [torch_python(), Path(__file__).with_name("_torch_training_step.py")]
     process = subprocess.Popen(
         [*map(str, command), str(batch), str(IDENTITIES), str(os.cpu_count())],
@@ -146,13 +148,13 @@ def contestants(batch: int) -> dict[str, Turn]:
 
 
 def parameters() -> int:
-    """Of the plain network and its centers, without the moving statistics."""
+    """Returns the parameters of the plain network and its centers, without moving statistics."""
     trained = sum(int(np.prod(v.shape)) for v in plain().trainable_variables)
     return trained + IDENTITIES * EMBEDDING
 
 
 def processor() -> dict[str, Any]:
-    """The kind of machine: cores, and on Linux the processor's family and what it can do."""
+    """Returns the kind of machine: cores and, on Linux, the processor's family and features."""
     found: dict[str, Any] = {"cores": os.cpu_count(), "machine": platform.machine()}
     info = Path("/proc/cpuinfo")
     if info.exists():
