@@ -51,7 +51,7 @@ KERAS_LAYERS = {
     layers.PReLU: keras.layers.PReLU,
     layers.Conv2D: keras.layers.Conv2D,
 }
-# (title, numerator, denominator)
+# Each ratio: its title, whose time is divided, and by whose time.
 RATIOS = (
     ("speed against PyTorch fp32", "PyTorch fp32", "gfkeras fp32"),
     ("speed against PyTorch bf16", "PyTorch bf16", "gfkeras fp32"),

@@ -44,9 +44,9 @@ def figure_with_axes(x: str, y: str) -> tuple[Figure, Axes]:
 
 def dress(axes: Axes, x: str, y: str) -> None:
     """Styles axes: a grid, a bottom line and labels, and nothing else."""
-    axes.set_xlabel(x, color=MUTED, fontsize=11)
-    axes.set_ylabel(y, color=MUTED, fontsize=11)
-    axes.tick_params(colors=MUTED, labelsize=10, length=0, which="both")
+    axes.set_xlabel(x, color=MUTED, fontsize=12)
+    axes.set_ylabel(y, color=MUTED, fontsize=12)
+    axes.tick_params(colors=MUTED, labelsize=11, length=0, which="both")
     axes.grid(True, color=GRID, linewidth=0.8)
     axes.set_axisbelow(True)
     for side in ("top", "right", "left"):
@@ -54,9 +54,14 @@ def dress(axes: Axes, x: str, y: str) -> None:
     axes.spines["bottom"].set_color(MUTED)
 
 
+def set_title(axes: Axes, title: str) -> None:
+    """Writes a title above the left corner of the axes."""
+    axes.set_title(title, loc="left", color=INK, fontsize=12, fontweight="bold")
+
+
 def legend(axes: Axes, place: str) -> None:
     """Adds a legend without a frame. `place` is a location that matplotlib knows."""
-    axes.legend(loc=place, frameon=False, fontsize=10, labelcolor=INK, handlelength=2.6)
+    axes.legend(loc=place, frameon=False, fontsize=11, labelcolor=INK, handlelength=2.6)
 
 
 def legend_below(figure: Figure, columns: int, **more: Any) -> None:
@@ -130,10 +135,19 @@ def figure_svg(figure: Figure, title: str) -> str:
 
 
 def write_figures(
-    folder: str | os.PathLike[str], figures: Mapping[str, Figure], suffix: str = ".png"
+    folder: str | os.PathLike[str],
+    figures: Mapping[str, Figure],
+    suffix: str = ".png",
+    title: str = "",
 ) -> list[Path]:
-    """Writes each plot as folder/NAME.png and returns the files."""
+    """Writes each plot as folder/NAME.png and returns the files.
+
+    `title` goes above each plot. It names the model and the data, which the plots do not know.
+    """
     target = Path(folder)
+    for figure in figures.values() if title else ():
+        look = {"ha": "left", "color": INK, "fontsize": 13, "fontweight": "bold"}
+        figure.suptitle(plain(title), x=0.01, **look)
     return [save_figure(figure, target / f"{name}{suffix}") for name, figure in figures.items()]
 
 

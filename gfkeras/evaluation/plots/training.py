@@ -81,7 +81,7 @@ def group_usage_chart(counts: npt.ArrayLike, title: str = "Group usage") -> Figu
     label = f"Even use, {1 / len(shares):.1%} each"
     axes.axhline(1 / len(shares), color=style.INK, linestyle="--", linewidth=1.5, label=label)
     heading = f"{title}: {effective:.1f} effective groups of {len(shares)}"
-    axes.set_title(heading, loc="left", color=style.INK, fontsize=12, fontweight="bold")
+    style.set_title(axes, heading)
     axes.set_xlim(-0.7, len(shares) - 0.3)
     axes.set_ylim(0, 1.25 * max(float(shares.max()), 1 / len(shares)))
     axes.locator_params(axis="x", integer=True)

@@ -59,7 +59,7 @@ def operating_curves(
         first = first or axes
         style.dress(axes, "Drop from (degrees)", "Share of labels dropped" if place == 1 else "")
         seeds = "1 seed" if len(runs) == 1 else f"{len(runs)} seeds"
-        axes.set_title(f"{name}, {seeds}", color=style.MUTED, fontsize=11)
+        axes.set_title(f"{name}, {seeds}", color=style.MUTED, fontsize=12)
         angles = [point.angle for point in runs[0]]
         for number, (label, key) in enumerate(_CURVES):
             values = np.array([[getattr(point, key) for point in run] for run in runs])
@@ -71,7 +71,7 @@ def operating_curves(
             half = min(int((mean > 0.5).sum()), len(angles) - 1)
             axes.annotate(
                 label, (angles[half], mean[half]), (8, 4), textcoords="offset points",
-                color=color, fontsize=10,
+                color=color, fontsize=11,
             )  # fmt: skip
         axes.axvline(cut, color=style.MUTED, linewidth=1)
         axes.axhline(most_lost, color=style.MUTED, linewidth=1, linestyle=":")

@@ -117,7 +117,7 @@ def group_distribution_figure(distribution: GroupDistribution) -> Figure:
         even, color=style.INK, linestyle="--", linewidth=1.3, zorder=1,
         label=f"Even use of {count} groups: {each}",
     )  # fmt: skip
-    axes.set_xticks(places, [str(group) for group in order], fontsize=10 if count <= 24 else 7)
+    axes.set_xticks(places, [str(group) for group in order], fontsize=11 if count <= 24 else 8)
     # Move the labels down, because the dots of unused groups overlap the axis.
     axes.tick_params(axis="x", pad=9)
     axes.set_xlim(-0.7, count - 0.3)
@@ -126,7 +126,7 @@ def group_distribution_figure(distribution: GroupDistribution) -> Figure:
     axes.grid(False, axis="x")
     faces, unused = int(distribution.faces.sum()), int((distribution.faces == 0).sum())
     heading = f"{faces:,} faces in {count} groups, {unused} of them unused"
-    axes.set_title(heading, loc="left", color=style.MUTED, fontsize=10.5)
+    style.set_title(axes, heading)
     style.legend_below(figure, 1, handles=[bars, dots, line], handlelength=2.2)
     return figure
 

@@ -12,7 +12,7 @@ import numpy.typing as npt
 
 from gfkeras import heads
 from gfkeras.errors import by_name
-from gfkeras.evaluation.plots.style import COLORS, INK, STYLES, dress, new_figure
+from gfkeras.evaluation.plots.style import COLORS, INK, STYLES, dress, new_figure, set_title
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -101,7 +101,7 @@ def margin_figure(curves: Sequence[MarginCurve], angles: npt.ArrayLike = ANGLES)
         axes = figure.add_subplot(1, len(panels), place)
         dress(axes, "θ, angle to the class center (degrees)", "")
         if place == 1:
-            axes.set_ylabel("Target logit / s", color=axes.xaxis.label.get_color(), fontsize=11)
+            axes.set_ylabel("Target logit / s", color=axes.xaxis.label.get_color(), fontsize=12)
         axes.plot(angles, np.cos(np.radians(angles)), color="0.8", linewidth=4, label="cos θ")
         i = 0
         # NormSoftmax is cos θ itself, which the grey line already shows.
@@ -114,12 +114,12 @@ def margin_figure(curves: Sequence[MarginCurve], angles: npt.ArrayLike = ANGLES)
                 label=name,
             )  # fmt: skip
             i += 1
-        axes.set_title(title, loc="left", color=INK, fontsize=12, fontweight="bold")
+        set_title(axes, title)
         axes.set_xlim(0, 180)
         axes.set_xticks(range(0, 181, 30))
         axes.set_ylim(lowest - 0.08, 1.08)
         axes.legend(
-            loc="lower left", frameon=False, fontsize=9, labelcolor=INK, handlelength=3,
+            loc="lower left", frameon=False, fontsize=10, labelcolor=INK, handlelength=3,
         )  # fmt: skip
     return figure
 

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
-from gfkeras.evaluation.plots.style import COLORS, INK, MUTED, WIDTH, new_figure, plain
+from gfkeras.evaluation.plots.style import COLORS, INK, MUTED, WIDTH, new_figure, plain, set_title
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -132,14 +132,13 @@ def tsne_figure(
         _frame(axes, panel.points)
         # Fonts have no letter v with a bar, so let mathtext draw it.
         shown = title.replace("v̄", r"$\mathbf{\bar{v}}$")
-        axes.set_title(shown, loc="left", color=INK, fontsize=12, fontweight="bold")
+        set_title(axes, shown)
         axes.set_xlabel(
-            f"Silhouette {panel.silhouette:.2f}\nNearest image shows the same person: "
-            f"{panel.nearest:.1%}",
+            f"Silhouette {panel.silhouette:.2f}\nNearest image is the same person: {panel.nearest:.1%}",
             color=MUTED, fontsize=10, loc="left",
         )  # fmt: skip
     figure.legend(
-        loc="outside lower center", ncols=columns, frameon=False, fontsize=10, labelcolor=INK,
+        loc="outside lower center", ncols=columns, frameon=False, fontsize=11, labelcolor=INK,
         handletextpad=0.3, columnspacing=1.4, markerscale=1.3,
     )  # fmt: skip
     return figure
