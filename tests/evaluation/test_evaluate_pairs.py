@@ -12,7 +12,7 @@ LABELS = np.repeat(np.arange(6), 5)
 
 
 class FakeEmbedder:
-    """Embeds by name, fails for some files, and remembers what it was asked."""
+    """Embeds by file name, fails for some files, and remembers the files of each call."""
 
     def __init__(self, broken=(), noise=0.2, groups=False):
         rng = np.random.default_rng(0)

@@ -29,7 +29,7 @@ def test_lfw_folds(tmp_path):
     found = [str(path.relative_to(tmp_path)) for path in pairs.first]
     other = [str(path.relative_to(tmp_path)) for path in pairs.second]
     assert found == ["Ann/Ann_0001.jpg"] * 2 + ["Bo_Li/Bo_Li_0003.JPEG"] * 2
-    # A file that is not there keeps the first suffix: evaluation lists it as skipped.
+    # A missing file keeps the first suffix. Evaluation lists it as skipped.
     expected = ["Ann/Ann_0002.png", "Bo_Li/Bo_Li_0003.JPEG", "Bo_Li/Bo_Li_0004.jpg"]
     assert other == [*expected, "Ann/Ann_0002.png"]
     assert pairs.same.tolist() == [True, False, True, False]

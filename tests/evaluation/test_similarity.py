@@ -1,4 +1,4 @@
-"""The similarities of evaluation and search, against float64 and the Keras function."""
+"""Similarities for evaluation and search, compared with float64 and the Keras function."""
 
 import numpy as np
 import pytest

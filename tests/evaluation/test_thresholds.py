@@ -1,4 +1,4 @@
-"""Thresholds: read from a curve, kept in a file, found again by FAR."""
+"""Thresholds: read from a curve, saved to a file, looked up by FAR."""
 
 import json
 
@@ -19,7 +19,7 @@ CURVE = roc(np.linspace(0, 1, 200), np.arange(200) >= 100)
 
 
 def test_from_a_curve_to_a_file_and_back(tmp_path):
-    # Of 100 impostor pairs one is expected at 1e-2.
+    # At 1e-2, one false accept is expected among 100 impostor pairs.
     assert list(Thresholds.from_curve(CURVE, GROUP_AWARE, "some pairs").at_far) == ["1e-1"]
     made = Thresholds.from_curve(CURVE, GROUP_AWARE, "some pairs", "abc", force=True)
     assert list(made.at_far) == ["1e-1", "1e-2"]
@@ -75,7 +75,7 @@ def test_a_threshold_lies_where_its_similarity_can():
     for value in (np.nan, np.inf, -np.inf, 1.001, -1.001, True, "0.5", None, 10**400):
         with pytest.raises(ValueError, match=r"`threshold` must be a finite number from -1 to 1"):
             check_threshold(value)
-    # cos − β·D^γ of opposite faces of opposite groups.
+    # cos − β·D^γ for opposite embeddings and opposite group features.
     assert check_threshold(-1.1, GROUP_AWARE) == -1.1
     with pytest.raises(ValueError, match=r"from -1\.126 to 1"):
         check_threshold(-1.2, GROUP_AWARE)

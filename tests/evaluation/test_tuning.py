@@ -1,4 +1,4 @@
-"""β and γ: found where groups help, left at the cosine where not, never by the answer."""
+"""β and γ: chosen if groups help, left at the cosine if not, never chosen on measured pairs."""
 
 import numpy as np
 import pytest

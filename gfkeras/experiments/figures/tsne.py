@@ -134,7 +134,7 @@ def tsne_figure(
         shown = title.replace("v̄", r"$\mathbf{\bar{v}}$")
         set_title(axes, shown)
         axes.set_xlabel(
-            f"Silhouette {panel.silhouette:.2f}\nNearest image is the same person: {panel.nearest:.1%}",
+            f"Silhouette {panel.silhouette:.2f}\nNearest is the same person: {panel.nearest:.1%}",
             color=MUTED, fontsize=10, loc="left",
         )  # fmt: skip
     figure.legend(

@@ -1,4 +1,4 @@
-"""The optimisation, and what it refuses."""
+"""The optimisation of images, and its errors."""
 
 from __future__ import annotations
 
@@ -56,18 +56,18 @@ def test_the_loss_falls_and_the_cosine_rises(network, targets, close_set):
     assert last["loss"] < first["loss"]
     found = (Embedder(network)(pictures).embedding * targets.embedding).sum(axis=1)
     assert found.mean() > max(0.6, first["cosine"])
-    # What is reported while optimising is what the pictures have, but for 8 bits.
+    # The reported cosine equals that of the images, except for rounding to 8 bits.
     assert found.mean() == pytest.approx(last["cosine"], abs=0.02)
 
 
-def test_a_seed_gives_the_same_pictures_whatever_is_watched(network, targets):
+def test_a_seed_gives_the_same_images_with_any_callbacks(network, targets):
     settings = InversionSettings(steps=6, coarse=(1,), shift=1.0, mirror=True)
     first = invert(network, targets, settings, seed=3)
     again = invert(network, targets, settings, seed=3, every=2, on_pictures=lambda *_: None)
     other = invert(network, targets, settings, seed=4)
     np.testing.assert_array_equal(first, again)
     assert np.abs(first.astype(int) - other).mean() > 5
-    # Images of a batch start from noise of their own.
+    # The images of a batch start from different noise.
     assert np.abs(first[0].astype(int) - first[1]).mean() > 5
 
 
