@@ -87,4 +87,5 @@ def embed_images(embed: Embed, images: Sequence[Any], some_readable: bool = True
             raise ValueError(f"The {name} of {bad} is not finite.")
     row = np.full(len(images), -1, np.int64)
     row[index] = np.arange(len(index))
+    # Normalise again: functions other than `Embedder.embed_files` may return any length.
     return Embedded(unit(embedding), group, norm, row, skipped)

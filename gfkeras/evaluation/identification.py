@@ -62,6 +62,7 @@ def search_scores(
             raise ValueError("Scores of probes must be finite. Received: NaN or infinity")
         mates = gallery == subject[:, None]
         mated = mates.any(axis=1)
+        # A non-mated probe has no mate and gets −inf, which is never used.
         best = np.where(mates, scores, -np.inf).max(axis=1)
         above = ((scores >= best[:, None]) & ~mates).sum(axis=1)
         mated_columns.append((best[mated], 1 + above[mated], subject[mated]))
@@ -119,6 +120,7 @@ def fnir_at_fpir(
         if not len(scores.impostor) or 1 / len(scores.impostor) > target:
             found[far_name(target)] = None
             continue
+        # FPIR rises and FNIR falls along the curve, so the last allowed point has the lowest FNIR.
         last = int(np.searchsorted(fpir, target, side="right")) - 1
         found[far_name(target)] = float(fnir[last]), float(thresholds[last])
     return found

@@ -284,6 +284,7 @@ def _pair_scores(
     for start, begin, end in zip(starts, ends, ends[1:], strict=False):
         pairs, rows = order[begin:end], slice(start, start + _TEMPLATES)
         pick = first[pairs] - start, second[pairs]
+        # The rows are normalised, so their products are cosines.
         found = (embedding[rows] @ embedding.T)[pick]
         if similarity.group_aware:
             mine = None if group is None else group[rows]
@@ -319,5 +320,6 @@ def _owners(ids: Integers, templates: npt.ArrayLike, subjects: npt.ArrayLike) ->
     order = np.argsort(known)
     at = np.minimum(np.searchsorted(known[order], ids), len(known) - 1)
     found = known[order][at] == ids
+    # Numbers below all known subjects cannot collide with one of them.
     own = owners.min(initial=0) - 1 - np.arange(len(ids))
     return np.where(found, owners[order][at], own)

@@ -35,6 +35,7 @@ def share_interval(share: float, count: int) -> Interval:
     """Returns Wilson's 95 % interval of a share found in `count` independent trials."""
     z = 1.959964
     middle = (share + z * z / (2 * count)) / (1 + z * z / count)
+    # Unlike the normal approximation, this interval stays in 0…1 and is not empty at 0 or 1.
     half = z / (1 + z * z / count)
     half *= math.sqrt(share * (1 - share) / count + z * z / (4 * count * count))
     return max(middle - half, 0.0), min(middle + half, 1.0)
@@ -140,6 +141,8 @@ def subject_intervals(
         keys, pairs = np.unique(first[impostor] * count + second[impostor], return_counts=True)
         one, other = np.divmod(keys, count)
         top = impostor
+        # The FARs depend only on the highest impostor scores. Sorting just these saves most of the
+        # time.
         keep = min(len(impostor), int(reach * max(resolved) * len(impostor)) + 1000)
         if keep < len(impostor):
             cut = len(impostor) - keep

@@ -253,7 +253,9 @@ class _Search:
         self.impostor += scores.size
         if self.impostor > self.most:
             raise ValueError("`count` must be at least the number of distractors.")
+        # Scores at or below the floor can no longer be among the highest `keep`.
         self.waiting.append(scores[scores > self.floor])
+        # Partition rarely: only after collecting as many new scores as are kept.
         if sum(map(len, self.waiting)) > self.keep:
             self._settle()
         # Sorting a row once lets a binary search count the distractors for all mates of its probe.
@@ -301,6 +303,7 @@ def _intervals(
     drawn = [
         np.bincount(rng.integers(actors, size=actors), minlength=actors) for _ in range(replicates)
     ]
+    # Draw actors, not searches: the searches of one actor are not independent.
     total = np.bincount(owner, minlength=actors)
 
     def interval(hit: npt.NDArray[np.bool_]) -> Interval:

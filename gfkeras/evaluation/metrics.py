@@ -16,6 +16,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+# The FARs that papers report.
 FARS = (1e-1, 1e-2, 1e-3, 1e-4, 1e-5, 1e-6)
 
 
@@ -253,6 +254,7 @@ def kfold_accuracy(
         )
     accuracies, thresholds = np.empty((2, len(numbers)))
     for position, number in enumerate(numbers):
+        # The mask keeps the scores ascending, so no fold needs sorting again.
         left_out = folds == number
         threshold = _best_threshold(scores[~left_out], same[~left_out], balanced)
         right = (scores[left_out] >= threshold) == same[left_out]

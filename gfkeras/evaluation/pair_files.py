@@ -71,6 +71,7 @@ def read_pairs(file: str | os.PathLike[str], root: str | os.PathLike[str]) -> Pa
         raise ValueError(f"`file` must be a readable pairs file. Received: {error}") from error
     if not rows:
         raise ValueError(f"{file}: expected pairs. Received: an empty file")
+    # Check for LFW's header first: a CSV reader would take "500" for the name of a column.
     if is_lfw_header(rows[0][1]):
         return _read_lfw(file, rows, root)
     if is_two_line_list(rows):
@@ -114,6 +115,7 @@ def _read_table(file: Path, rows: Rows, root: Path) -> PairList:
             expected = "same to be 1 or 0, true or false, yes or no"
             raise malformed(file, number, expected, row["same"])
         answer = _BOOLEANS[row["same"].lower()]
+        # The key is a set, because (a, b) and (b, a) are the same pair.
         before, line = answers.setdefault(
             frozenset((row["first"], row["second"])), (answer, number)
         )

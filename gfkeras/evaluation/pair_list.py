@@ -107,6 +107,7 @@ def stratified_folds(
         positions = np.flatnonzero(same == kind)
         if rng is not None:
             positions = rng.permutation(positions)
+        # Pair i of n goes to fold i · count // n, so the sizes of folds differ by at most one.
         result[positions] = np.arange(len(positions)) * count // max(1, len(positions))
     return result
 
@@ -180,9 +181,12 @@ def _draw_impostors(
         return _unrank(rng.permutation(impostors)[:count])
     ranks = np.empty(0, dtype=np.int64)
     while len(ranks) < count:
+        # Draw more than needed, because genuine pairs and repeats are dropped.
         drawn = rng.integers(every, size=2 * count + 16)
         low, high = _unrank(drawn)
         ranks = np.concatenate([ranks, drawn[person[low] != person[high]]])
+        # Drop repeats but keep the order of drawing. The sorted order of `unique` would favour the
+        # pairs with small numbers.
         ranks = ranks[np.sort(np.unique(ranks, return_index=True)[1])]
     return _unrank(ranks[:count])
 

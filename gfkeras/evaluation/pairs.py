@@ -110,6 +110,7 @@ class PairsResult:
         """
         rows = np.flatnonzero(self.same == same)
         scores = self.scores[rows] if same else -self.scores[rows]
+        # The stable sort keeps pairs with equal scores in the order of the list.
         return rows[np.argsort(scores, kind="stable")[:count]]
 
     def to_json(self) -> dict[str, Any]:
@@ -177,6 +178,7 @@ class EmbeddedPairs:
             rows = slice(start, start + _CHUNK)
             a, b = self.first[rows], self.second[rows]
             groups = (None, None) if group is None else (group[a], group[b])
+            # A user's similarity may return (B, 1) or a tensor.
             scores[rows] = np.asarray(similarity(embedding[a], embedding[b], *groups)).reshape(-1)
         return scores
 

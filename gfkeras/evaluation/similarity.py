@@ -49,6 +49,7 @@ class Similarity:
     @property
     def least(self) -> float:
         """The smallest possible score: −1 for the cosine, less if group features count."""
+        # Unit vectors are at most 2 apart, squared 4, and 1 − cos is at most 2.
         farthest = 4 if self.distance == "squared-l2" else 2
         return -1 - self.beta * farthest**self.gamma
 

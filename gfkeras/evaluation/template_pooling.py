@@ -51,6 +51,7 @@ class PooledTemplates:
         wanted = np.asarray(ids, np.int64)
         if not len(self.ids):
             return np.full(len(wanted), -1, np.int64)
+        # An id above all others would point behind the end of the array.
         at = np.minimum(np.searchsorted(self.ids, wanted), len(self.ids) - 1)
         return np.where(self.ids[at] == wanted, at, -1)
 
@@ -111,6 +112,8 @@ def _sums(values: Floats, rows: Integers, weight: Floats, target: Integers, coun
         part = slice(start, start + _CHUNK)
         mine = target[part]
         starts = np.flatnonzero(np.append(True, np.diff(mine) != 0))
+        # Rows of one template are neighbours, so `reduceat` applies. It is much faster than
+        # `add.at`.
         sums[mine[starts]] += np.add.reduceat(
             values[rows[part]] * weight[part, None], starts, axis=0
         )

@@ -28,6 +28,7 @@ def check_threshold(value: Any, similarity: Similarity = COSINE, name: str = "th
     The range is −1 to 1 for the cosine. The group-aware similarity can also be below −1. Raises
     ValueError, with the argument's name, for other values.
     """
+    # Float32 cosines of equal faces can be slightly above 1.
     low, rounding = similarity.least, 1e-6
     number = isinstance(value, numbers.Real) and not isinstance(value, bool)
     if not number or not low - rounding <= value <= 1 + rounding:
@@ -172,6 +173,7 @@ class Thresholds:
     def load(cls, path: str | os.PathLike[str]) -> Thresholds:
         """Reads a file that `save` wrote. Raises ValueError if it is missing or not valid."""
         try:
+            # Editors on Windows may add a byte order mark to a file that was edited.
             content = parsed_json(Path(path).read_text(encoding="utf-8-sig"))
         except (OSError, ValueError) as error:
             raise _not_thresholds(os.fspath(path), error) from error

@@ -69,6 +69,7 @@ def tune_similarity(
     embedded = embed_pairs(embed, development)
     plain = Similarity(0.0, GAMMAS[0], distance)
     cosine = embedded.scores(COSINE)
+    # Cosines and distances are computed once. Only the penalty depends on β and γ.
     apart = embedded.scores(lambda a, b, group_a, group_b: plain.distances(group_a, group_b))
     tried = [plain] + [
         Similarity(beta, gamma, distance) for beta in betas for gamma in gammas if beta
@@ -89,6 +90,7 @@ def require_disjoint(development: PairList, measured: PairList) -> int:
     Raises ValueError for a pair that is in both lists, in either order. Shared people are counted
     and not refused: LFW's View 1 is made for development and shares some people with View 2.
     """
+    # Sets, because the order of a pair's two images does not matter.
     known = {frozenset(pair) for pair in _pairs(measured)}
     for pair in _pairs(development):
         if frozenset(pair) in known:

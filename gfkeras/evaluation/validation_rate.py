@@ -145,11 +145,13 @@ def validation_rate_of_scores(
     for far in fars:
         found = [_left_out(distances, same, fold == number, far) for number in numbers]
         rows = [row for row in found if row is not None]
+        # A mean over some of the folds would not be comparable, so all folds must have a rate.
         complete = len(rows) == len(found)
         at_far[far_name(far)] = ValidationRate(far, *np.array(rows).T) if complete else None
     intervals = None
     if replicates:
         rng = np.random.default_rng(0)
+        # Draw whole folds, because the pairs of one person are mostly in one fold.
         drawn = rng.integers(len(numbers), size=(replicates, len(numbers)))
         intervals = {
             name: None if rate is None else percentile_interval(rate.rates[drawn].mean(axis=1))

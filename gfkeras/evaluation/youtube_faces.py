@@ -45,6 +45,7 @@ def evaluate_youtube_faces(
     of_video: list[list[str]] = [[] for _ in number]
     for frame in frames:
         video = frame.rpartition("/")[0]
+        # Embed only the frames of videos that occur in the pairs.
         if video in number:
             of_video[number[video]].append(frame)
     if max_frames is not None:
@@ -57,6 +58,7 @@ def evaluate_youtube_faces(
         )
     videos = np.repeat(np.arange(len(number)), [len(found) for found in of_video])
     faces = embed_images(embed, names)
+    # Without weights, the pooled template is the plain mean of the frames.
     templates = pool_templates(faces, videos, pooling=Pooling(False, False, False))
     rows = templates.rows(np.arange(len(number)))
     left = rows[[number[pair[0]] for pair in listed]]

@@ -37,6 +37,7 @@ def roc_figure(results: Mapping[str, PairsResult | Roc]) -> Figure:
         last = np.append(np.flatnonzero(np.diff(curve.far) > 0), len(curve.far) - 1)
         start = max(lowest, 1 / curve.impostor)
         grid = np.geomspace(start, 1, DRAWN)
+        # Each FAR of the grid takes the last measured point below it. This draws steps.
         tar = curve.tar[last][np.searchsorted(curve.far[last], grid, side="right") - 1]
         least = min(least, float(tar[0]))
         label = f"{name}  (AUC {curve.auc:.4f})"
@@ -69,6 +70,7 @@ def det_figure(results: Mapping[str, PairsResult | Roc]) -> Figure:
     ]
     for i, (name, curve) in enumerate(curves.items()):
         far, frr = curve.far, 1 - curve.tar
+        # The normal deviates of 0 and 1 are infinite.
         kept = np.flatnonzero((far > 0) & (far < 1) & (frr > 0) & (frr < 1))
         x, y = _thinned(norm.ppf(far[kept]), norm.ppf(frr[kept]))
         style = line_style(i)
@@ -102,6 +104,7 @@ def _thinned(x: np.ndarray, y: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """
     if len(x) <= DRAWN:
         return x, y
+    # Choose points at equal steps of the distance along the curve.
     length = np.concatenate([[0.0], np.cumsum(np.abs(np.diff(x)) + np.abs(np.diff(y)))])
     kept = np.unique(np.searchsorted(length, np.linspace(0, length[-1], DRAWN)))
     kept = np.minimum(kept, len(x) - 1)

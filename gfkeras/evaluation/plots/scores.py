@@ -35,8 +35,10 @@ def score_histogram(result: PairsResult | Roc, threshold: float | None = None) -
     # The first threshold is above every score and is not a score itself.
     scores = result.thresholds[1:]
     low, high = float(scores[-1]), float(scores[0])
+    # If all scores are equal, the bins still need a width.
     pad = 0.02 * (high - low) or 0.01
     edges = np.linspace(low - pad, high + pad, 61)
+    # The steps of the rates are the shares of pairs at each distinct score.
     impostor, genuine = (
         np.histogram(scores, edges, weights=np.diff(rates))[0] for rates in (result.far, result.tar)
     )

@@ -30,6 +30,7 @@ WIDTH, HEIGHT, DPI = 7.2, 4.0, 100
 def new_figure(height: float = HEIGHT, width: float = WIDTH) -> Figure:
     """Returns an empty plot. `height` and `width` are in inches of `DPI` points."""
     figure_class = require("matplotlib.figure", "plots").Figure
+    # The constrained layout makes space for legends and titles outside the axes.
     figure: Figure = figure_class(figsize=(width, height), dpi=DPI, layout="constrained")
     return figure
 
@@ -78,6 +79,7 @@ def plain(text: str) -> str:
     Matplotlib reads text between dollar signs as a formula, and it leaves labels that begin with
     "_" out of legends.
     """
+    # A hair space in front hides a leading underscore and is invisible in the plot.
     shown = printable(text).replace("$", r"\$")
     return f"\u200a{shown}" if shown.startswith("_") else shown
 
@@ -128,6 +130,7 @@ def figure_svg(figure: Figure, title: str) -> str:
     svg = re.sub(r"<metadata>.*?</metadata>", "", svg, flags=re.DOTALL)
     for color, variable in THEME.items():
         svg = re.sub(color, f"var({variable}, {color})", svg, flags=re.IGNORECASE)
+    # Without width and height, the style sheet of the page sets the size.
     svg = re.sub(r'(<svg[^>]*?) width="[^"]*"', r"\1", svg, count=1)
     svg = re.sub(r'(<svg[^>]*?) height="[^"]*"', r"\1", svg, count=1)
     label = printable(title).replace("&", "&amp;").replace("<", "&lt;").replace('"', "&quot;")

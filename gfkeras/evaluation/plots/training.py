@@ -29,6 +29,7 @@ def training_curves(rows: Sequence[Mapping[str, Any]]) -> Figure:
         epoch = _number(row.get("epoch", number)) or 0.0
         for name, value in row.items():
             if name.endswith(("loss", "accuracy")) and (y := _number(value)) is not None:
+                # The log counts epochs from 0, but people count from 1.
                 series.setdefault(name, []).append((epoch + 1, y))
     panels = [
         (label, chosen)
@@ -46,6 +47,7 @@ def training_curves(rows: Sequence[Mapping[str, Any]]) -> Figure:
         style.dress(axes, "Epoch", label)
         for i, name in enumerate(names):
             points = np.array(series[name])
+            # Many markers would hide the line.
             marker = "o" if len(points) < 40 else None
             look = style.line_style(i) | {"linewidth": 2, "marker": marker, "markersize": 3.5}
             axes.plot(*points.T, label=style.plain(name.replace("_", " ")), **look)

@@ -140,6 +140,7 @@ class _Ablation:
             busy: list[_Job] = []
             for place, job in enumerate(pending):
                 try:
+                    # Do not wait for a job that another process holds. Take the next one.
                     with job.run.lock().acquire(timeout=0):
                         left = len(pending) - place + len(busy)
                         progress(f"{job.rows[0].name}, seed {job.seed}", total - left, total)
@@ -149,6 +150,7 @@ class _Ablation:
                     continue
                 if changed:
                     self._write()
+            # All jobs left belong to other processes. Wait for one of them, then look at all again.
             if len(busy) == len(pending):
                 progress("waiting for another process", total - len(busy), total)
                 with busy[0].run.lock().acquire(poll_interval=_PATIENCE):
@@ -163,6 +165,7 @@ class _Ablation:
         run, pairs = job.run, self.test.fingerprint
         if all(run.scored(scoring, pairs) is not None for scoring in scorings):
             return False
+        # Forget the failure of an earlier attempt, which may have been fixed.
         run.failure = None
         try:
             if not run.finished:

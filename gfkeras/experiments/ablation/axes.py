@@ -87,9 +87,11 @@ def _groups(draft: Draft, value: Any) -> None:
     if value != "none":
         model.update(name="GroupFace", num_groups=positive_int("groups", value))
         return
+    # A Backbone accepts only these keys. Keys of GroupFace would be errors.
     kept = ("init", "freeze", "embedding_dim", "backbone")
     draft.recipe["model"] = {"name": "Backbone", **{k: model[k] for k in kept if k in model}}
     _set_losses(draft, lambda loss: "group_logits" not in loss.inputs)
+    # Factors for layers that no longer exist would be errors, too.
     factors = draft.recipe.get("optimizer", {}).get("learning_rate_factors", {})
     for layers in [name for name in factors if name.startswith(("group_", "shared_"))]:
         del factors[layers]
@@ -114,6 +116,7 @@ def _mode(draft: Draft, value: Any) -> None:
     one_of("mode", value, _TRAINED)
     _need_groups(draft, "mode", value)
     model = draft.recipe["model"]
+    # Remove the gradient of an earlier mode, which does not fit every other mode.
     model.pop("hard_gradient", None)
     model.update(_TRAINED[value])
     draft.scoring.pop("mode", None)

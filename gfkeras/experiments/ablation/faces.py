@@ -49,6 +49,7 @@ class PairFaces:
     def measured(self) -> EmbeddedPairs:
         """The pairs with two readable files. Their embeddings are placeholders."""
         _, index, skipped = self.decoded
+        # Only positions matter here. Each model replaces these embeddings by its own.
         nothing = np.ones((len(index), 1), np.float32)
         found = FileEmbeddings(nothing, None, None, index, skipped)
         return embed_pairs(lambda files: found, self.pairs)
@@ -142,5 +143,6 @@ class TrainingFaces:
             folder = self._folder(least)
             for path, label in zip(folder.paths, folder.labels.tolist(), strict=True):
                 name = path.relative_to(folder.root).as_posix()
+                # Sizes stand for contents: reading every image would take too long at each start.
                 digest.update(f"{name}\0{path.stat().st_size} {label}\n".encode())
         return digest.hexdigest()[:12]

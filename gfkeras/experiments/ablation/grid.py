@@ -25,6 +25,7 @@ _BUILT_IN = resources.files("gfkeras.experiments.ablation") / "grids"
 
 
 class _RowTable(Section):
+    # Every key except the fields below is a change of the recipe.
     model_config = ConfigDict(extra="allow", strict=True)
 
     name: str = Field(min_length=1)
@@ -127,6 +128,7 @@ class Grid:
             if entry in by_name:
                 chosen.add(by_name[entry])
                 continue
+            # An entry that is a row's whole name was taken above, because names may contain commas.
             for part in entry.split(","):
                 low, dash, high = part.strip().partition("-")
                 if not low.isdecimal() or (dash and not high.isdecimal()):
@@ -155,6 +157,7 @@ def _rows(file: _GridFile, tables: dict[str, Any]) -> Iterator[Row]:
         if name in names:
             raise ValueError(f"`row` must have different names. Received: {name!r} twice")
         names.add(name)
+        # Changes are made in place, so each row needs a copy of the base recipe.
         draft = Draft(copied(tables))
         try:
             apply(draft, file.base)

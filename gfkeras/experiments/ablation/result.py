@@ -169,6 +169,7 @@ def markdown(result: AblationResult) -> str:
     """Returns the table in Markdown, with a separate part for each section."""
     names = headings(result)
     lines = [f"# {result.title}"]
+    # `groupby` joins neighbours only, so the rows keep the order of the grid.
     for section, rows in itertools.groupby(result.rows, key=lambda each: each.row.section):
         lines += [""] if not section else ["", f"**{section}**", ""]
         lines += [_line(names), _line(["---"] * len(names))]

@@ -60,6 +60,7 @@ def pairs_fingerprint(pairs: PairList) -> str:
     for first, second, same, fold in zip(
         pairs.first, pairs.second, pairs.same.tolist(), pairs.fold.tolist(), strict=True
     ):
+        # Person and file name only: moving the data must not invalidate the scores.
         names = "/".join((*first.parts[-2:], *second.parts[-2:]))
         digest.update(f"{names} {same:d} {fold}\n".encode())
     return digest.hexdigest()[:12]
@@ -98,6 +99,7 @@ class Row:
 
 def _complete(section: Mapping[str, Any], known: Mapping[str, type]) -> dict[str, Any]:
     """Returns a table of name and arguments, completed with the defaults of the named class."""
+    # An unknown name stays as it is. The recipe reports it when it is used.
     found = known.get(section["name"])
     return {**({} if found is None else _defaults(found)), **section}
 

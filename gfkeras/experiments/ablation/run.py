@@ -46,6 +46,7 @@ def measure(
     folds), auc, eer, tar_at_far, pairs, skipped, groups_used (exp of the entropy of the groups'
     shares, or None), and macs and parameters of the exported network.
     """
+    # Change the mode of the given model instead of loading it again for each scoring.
     trained = getattr(model, "mode", None)
     outputs: dict[str | None, dict[str, np.ndarray]] = {}
     results = []
@@ -58,6 +59,7 @@ def measure(
                 outputs[mode] = _run(model, faces.decoded[0])
             results.append(_scored(outputs[mode], scoring, faces) | complexity(model, scoring))
     finally:
+        # Only a GroupFace has a mode to restore.
         if trained is not None:
             model.mode = trained
     return results

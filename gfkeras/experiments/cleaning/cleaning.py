@@ -86,6 +86,7 @@ def clean(
         train("orl_arcface", FaceFolder("photos", images=result.manifest), "runs/cleaned")
     """
     out = Path(out)
+    # Check everything that can be checked before a training that may take hours.
     _check_angle(angle)
     require_place(data, out)
     run, recipe, faces, heldout = _opened(source, data, out, sub_centers, resume)
@@ -107,9 +108,11 @@ def clean(
         angle, why = automatic_angle(centers.angles)
         notes.append(why)
     dropped = _dropped(measuring, centers, angle, data)
+    # The type matters if nothing is dropped: an empty list would become float.
     rows = np.array([image.row for image in dropped], np.int64)
     emptied = _emptied(rows, faces)
     if retrain and (out / RETRAINED_RUN).exists():
+        # A resumed retraining must continue on the images that it began with.
         reports.require_same(out, dropped)
     result = CleaningResult(
         out=out,

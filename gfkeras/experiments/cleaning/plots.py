@@ -30,6 +30,7 @@ def angle_histogram(angles: np.ndarray, cut: float) -> Figure:
     """Draws a histogram of the angles (N,) to dominant centers, in degrees, and the cut."""
     figure, axes = style.figure_with_axes("Angle to the dominant center (degrees)", "Images")
     edges = np.arange(0, 180 + _BIN, _BIN)
+    # Unreadable images have no angle.
     angles = angles[~np.isnan(angles)]
     for part, color, name in (
         (angles[angles < cut], style.BLUE, "kept"),
@@ -88,6 +89,7 @@ def write_sheets(
     A row shows the dropped image, three images of its label and three images of the person that it
     looks like. These are the images nearest to their dominant centers.
     """
+    # An earlier call may have written more pages than this one will.
     for old in out.glob("dropped_[0-9][0-9][0-9].jpg"):
         old.unlink()
     shown = [image for image in dropped if image.looks_like][: _ROWS * _PAGES]
@@ -95,6 +97,7 @@ def write_sheets(
     labels = np.asarray(faces.labels)
     left_out = np.zeros(len(labels), bool)
     left_out[[image.row for image in dropped]] = True
+    # Show typical kept images of a person: those nearest to the dominant center.
     by_angle = np.argsort(np.where(left_out, np.inf, centers.angles), kind="stable")
     by_angle = by_angle[~left_out[by_angle]]
     written = []

@@ -33,6 +33,7 @@ def with_sub_centers(recipe: Recipe, sub_centers: int | None = None) -> Recipe:
 
 def with_one_center(recipe: Recipe) -> Recipe:
     """Returns the recipe with an `ArcFace` head of the same scale and margin, for clean images."""
+    # ArcFace does not accept the arguments that only sub-centers have.
     accepted = inspect.signature(ArcFace.__init__).parameters
     kept = {key: value for key, value in recipe.head.arguments.items() if key in accepted}
     return _with_head(recipe, ONE_CENTER_HEAD, kept)
@@ -45,6 +46,7 @@ def with_same_updates(recipe: Recipe, images: int, kept: int) -> Recipe:
     on fewer images and also for a shorter time. On small data the shorter time has more effect.
     """
     batch = recipe.training.batch_size
+    # Count whole batches, because training drops an incomplete last batch.
     stretch = (images // batch) / max(1, kept // batch)
     tables = recipe.model_dump(exclude_none=True)
     tables["training"]["epochs"] = max(1, round(stretch * recipe.training.epochs))

@@ -50,6 +50,7 @@ def dominant_centers(cosines: np.ndarray, labels: np.ndarray, num_classes: int) 
     highest mean cosine to all images of the identity. Cosines are NaN for unreadable images.
     """
     labels = np.asarray(labels)
+    # Unreadable images must not count for any center.
     read = ~np.isnan(cosines).any(axis=1)
     width = cosines.shape[1]
     nearest = np.argmax(cosines[read], axis=1)
@@ -61,6 +62,7 @@ def dominant_centers(cosines: np.ndarray, labels: np.ndarray, num_classes: int) 
     most = counts == counts.max(axis=1, keepdims=True)
     dominant = np.argmax(np.where(most, sums, -np.inf), axis=1)
     dominant[total == 0] = 0
+    # An identity without images gives 0 / 0, the documented NaN.
     with np.errstate(invalid="ignore"):
         share = counts[np.arange(num_classes), dominant] / total
     cosine = cosines[np.arange(len(labels)), dominant[labels]]
@@ -168,6 +170,7 @@ def valley(angles: np.ndarray) -> tuple[float, float]:
     below = np.arange(1, count)
     sums = np.cumsum(sorted_angles)
     means = sums[:-1] / below, (sums[-1] - sums[:-1]) / (count - below)
+    # The factor 1 / count² of Otsu's formula is the same for all cuts, so it is left out.
     between = below * (count - below) * (means[1] - means[0]) ** 2
     # Never cut between equal angles.
     between[sorted_angles[1:] == sorted_angles[:-1]] = -1

@@ -102,6 +102,7 @@ def angle_figure(angles: PairAngles) -> Figure:
     for i, (angle, what) in enumerate(lines):
         style, label = STYLES[i % len(STYLES)], f"Threshold {angle:.1f}°: {what}"
         axes.axvline(angle, color=INK, linewidth=1.5, linestyle=style, label=label)
+    # Cut off the empty ends of 0° to 180°, but keep 90°, where unrelated faces are.
     shown = EDGES[np.flatnonzero(shares[0] + shares[1])]
     low = min(30 * (shown[0] // 30), angles.threshold - 5)
     axes.set_xlim(low, max(30 * (shown[-1] // 30 + 1), 90))

@@ -70,6 +70,7 @@ def choose_people(
     for label, person in enumerate(several):
         files = np.flatnonzero(folder.labels == person)
         if images is not None and len(files) > positive_int("images", images):
+            # Two images per person are needed to see whether they are together.
             files = np.sort(rng.choice(files, max(images, 2), replace=False))
         chosen += files.tolist()
         labels += [label] * len(files)
@@ -132,6 +133,7 @@ def network_outputs(
     parts: dict[str, list[np.ndarray]] = {}
     index: list[int] = []
     skipped: list[tuple[Path, str]] = []
+    # Decoders release the GIL, so two threads decode in parallel.
     with ThreadPoolExecutor(2) as pool:
         for start in range(0, len(paths), _AT_ONCE):
             some = paths[start : start + _AT_ONCE]

@@ -166,6 +166,7 @@ def sheet_rows(
     group = logits.argmax(axis=1)
     # Compare log odds: the probabilities themselves soon round to 1.
     others = np.where(np.arange(logits.shape[1]) == group[:, None], -np.inf, logits)
+    # With a single group there are no other logits, and their log-sum is −inf.
     with np.errstate(divide="ignore"):
         certainty = logits.max(axis=1) - np.logaddexp.reduce(others, axis=1)
     rng = np.random.default_rng(seed)
@@ -293,6 +294,7 @@ def group_training_figure(runs: Mapping[str, GroupLog]) -> Figure:
     markers = "os^Dv<"
     for i, (name, log) in enumerate(runs.items()):
         look: dict[str, Any] = {"color": style.COLORS[i], "marker": markers[i], "linewidth": 2}
+        # Markers of many epochs would hide the line.
         size = 6.0 if len(log.epochs) <= 12 else 4.5 if len(log.epochs) <= 40 else 0.0
         axes.plot(
             log.epochs, log.effective, label=f"{name}  (ends at {log.effective[-1]:.1f})",
@@ -315,6 +317,7 @@ def group_training_figure(runs: Mapping[str, GroupLog]) -> Figure:
         [], [], color=style.MUTED, linewidth=1.2, linestyle=(0, (4, 2)), marker="o", markersize=4,
         markerfacecolor="white", label="by mean probability",
     )  # fmt: skip
+    # On a logarithmic axis, equal distances are equal differences of entropy.
     axes.set_yscale("log", base=2)
     ticks = [2**power for power in range(math.ceil(math.log2(highest)) + 1)]
     axes.set_yticks(ticks, [str(tick) for tick in ticks])

@@ -89,6 +89,7 @@ def project(
     unit = rows / np.maximum(np.linalg.norm(rows, axis=1, keepdims=True), 1e-12)
     points = TSNE(perplexity=perplexity, init="pca", random_state=seed).fit_transform(unit)
     cosines = unit @ unit.T
+    # An image is not its own neighbour.
     np.fill_diagonal(cosines, -np.inf)
     return Projection(
         points=points.astype(np.float32),

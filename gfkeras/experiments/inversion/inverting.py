@@ -86,6 +86,7 @@ def invert(
     objective = Objective(model, settings, targets.centers)
     step = _compiled_step(objective)
     count = len(targets.names)
+    # Even parts: a small last batch would have poor statistics.
     parts = np.array_split(np.arange(count), math.ceil(count / batch_size))
     images = np.zeros((count, size, size, 3), np.uint8)
     total, done = settings.steps * len(parts), 0
@@ -97,6 +98,7 @@ def invert(
             done += bool(reached)
             if progress is not None and reached and (last or reached % _REPORT_EVERY == 0):
                 progress(done, total, {k: float(ops.convert_to_numpy(v)) for k, v in terms.items()})
+            # Copying images from the device takes time, so copy only those that are used.
             shown = not reached or last or (every is not None and reached % every == 0)
             if shown and (last or on_pictures is not None):
                 pixels = as_pixels(ops.convert_to_numpy(values), size)

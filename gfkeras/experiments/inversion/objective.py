@@ -130,6 +130,8 @@ class Objective:
         """
         seen = seen_through(images, rows, columns)
         with recorded_inputs(self.statistics.layers) as inputs:
+            # In inference the model normalises by its moving statistics. The batch statistics are
+            # only compared with them.
             outputs = as_outputs(self.model((seen + 1.0) * 127.5, training=False))
         feature = unit_rows(outputs["embedding"])
         if self.head is None:

@@ -53,6 +53,7 @@ def compiled(step: Callable[..., Any], variables: list[Any]) -> Callable[..., An
         return lambda *arguments: jitted(values, *arguments)
     import tensorflow as tf
 
+    # The step has no Python control flow that depends on tensors, so autograph is not needed.
     graph = tf.function(step, autograph=False)
     return lambda *arguments: graph(*(tf.convert_to_tensor(value) for value in arguments))
 
@@ -66,6 +67,7 @@ def view_matrix(
     towards the end of the axis. `mirrored` reverses the axis. Two such matrices make a view of an
     image. They work on every backend, and the gradient is a plain matrix product.
     """
+    # The centers of pixels are at halves, so add 0.5 before scaling and subtract it afterwards.
     places = (np.arange(size) + 0.5 - shift) * (resolution / size) - 0.5
     if mirrored:
         places = resolution - 1 - places

@@ -138,6 +138,7 @@ def of_templates(path: str | os.PathLike[str]) -> Subjects:
             f"Received: {str(path)!r}, {embedding.shape} {embedding.dtype}"
         )
     embedding = embedding.astype(np.float32)
+    # Files from other programs may have no paths.
     if len(paths) != len(embedding):
         paths = [f"{path.stem}-{i}" for i in range(len(embedding))]
     return Subjects(Targets([Path(p).stem for p in paths], embedding))
@@ -197,6 +198,7 @@ def of_estimated_classes(
     sums = np.zeros((len(folder.identities), found.embedding.shape[1]), np.float64)
     np.add.at(sums, labels, found.embedding)
     centers = unit("centers", sums[present])
+    # People without a readable image have no center, so positions have to be mapped.
     targets = Targets.of_classes(list(names), np.searchsorted(present, rows), centers)
     return Subjects(targets, _faces(folder, names, embedder.image_size))
 
@@ -206,6 +208,7 @@ def _rows(names: Sequence[str], known: Sequence[str]) -> np.ndarray:
     for name in names:
         if name not in places:
             error = unknown_name("class", name, known)
+            # A list of thousands of classes would be unreadable.
             if len(known) > 20:
                 guess = str(error).partition(" Known:")[0]
                 error = ValueError(f"{guess} There are {len(known):,} classes.")

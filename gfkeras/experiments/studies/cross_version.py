@@ -78,6 +78,7 @@ def evaluate_cross_version(
     first = np.array([position[path] for path in pairs.first])
     second = np.array([position[path] for path in pairs.second])
     read = (row["new"] >= 0) & (row["old"] >= 0)
+    # All four comparisons must use the same pairs, so both models need both files.
     readable = read[first] & read[second]
     if not readable.any():
         raise ValueError(f"None of the {len(pairs)} pairs could be read by both networks")

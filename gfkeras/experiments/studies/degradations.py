@@ -72,6 +72,7 @@ def principal_directions(embedding: npt.ArrayLike) -> npt.NDArray[np.float64]:
             f"Received: {len(rows)}"
         )
     _, vectors = np.linalg.eigh(rows.T @ rows / len(rows))
+    # `eigh` sorts by ascending length.
     return vectors[:, ::-1]
 
 
@@ -89,5 +90,6 @@ def quantize(embedding: npt.ArrayLike, bits: int) -> npt.NDArray[np.int16]:
     if bits == 1:
         return np.where(rows < 0, -1, 1).astype(np.int16)
     largest = np.abs(rows).max(axis=1, keepdims=True)
+    # Symmetric levels: the value −2^(bits−1) is not used.
     levels = 2 ** (bits - 1) - 1
     return np.rint(rows * (levels / np.where(largest > 0, largest, 1))).astype(np.int16)

@@ -106,6 +106,7 @@ def readable_far(result: PairsResult) -> str:
     measured = [name for name, tar in result.tar_at_far.items() if tar is not None]
     if not measured:
         return far_name(max(FARS))
+    # FARs below FaceNet's come last. They depend on few impostor pairs.
     return min(measured, key=lambda name: (float(name) < FACENET_FAR, float(name)))
 
 
@@ -128,6 +129,7 @@ def study_figure(study: Study) -> Figure:
         axes = figure.add_subplot(1, len(panels), place)
         style.dress(axes, study.axis, label)
         _panel(axes, study, pick)
+    # Both panels have the same lines, so one legend is enough.
     handles, labels = figure.axes[0].get_legend_handles_labels()
     style.legend_below(figure, 3, handles=handles, labels=labels)
     return figure
