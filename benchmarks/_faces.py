@@ -94,8 +94,10 @@ class MadeFaces:
 
     def read(self, locator: str) -> bytes:
         """Returns an image with a comment after its first marker."""
+        # A hash, so that neighbouring records do not have neighbouring images.
         picture = self.pictures[int(hashlib.md5(locator.encode()).hexdigest(), 16) % 64]
         comment = locator.encode()
+        # A JPEG comment: marker FFFE, then the length of the comment including these two bytes.
         marker = b"\xff\xfe" + (len(comment) + 2).to_bytes(2, "big") + comment
         return picture[:2] + marker + picture[2:]
 

@@ -39,6 +39,7 @@ class Faces(Dataset):
 
 def main() -> None:
     folder, batch, workers = sys.argv[1], int(sys.argv[2]), int(sys.argv[3])
+    # The workers are the parallelism. More threads inside each would compete with them.
     torch.set_num_threads(1)
     loader = DataLoader(
         Faces(folder), batch, shuffle=True, num_workers=workers, drop_last=True,

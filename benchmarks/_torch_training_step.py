@@ -26,6 +26,7 @@ def block(
     inputs: int, filters: int, size: int, stride: int = 1, groups: int = 1, linear: bool = False
 ) -> nn.Sequential:
     """Returns convolution, batch normalisation and, unless it is linear, PReLU."""
+    # Padding as in gfkeras: 3×3 keeps the size, and the last convolutions shrink.
     padding = 1 if size == 3 else 0
     convolution = nn.Conv2d(inputs, filters, size, stride, padding, groups=groups, bias=False)
     parts = [convolution, nn.BatchNorm2d(filters)]

@@ -34,6 +34,7 @@ THRESHOLDS = (0.25, 0.3, 0.35, 0.4, 0.45, 0.5, 0.55, 0.6)
 def bcubed(people: np.ndarray, clusters: np.ndarray) -> tuple[float, float, float]:
     """Returns BCubed precision, recall and F."""
     alone = clusters < 0
+    # Give each face without a cluster a number of its own.
     clusters = np.where(alone, clusters.max(initial=0) + 1 + np.arange(len(clusters)), clusters)
     _, pair, both = np.unique(
         np.stack([people, clusters]), axis=1, return_inverse=True, return_counts=True
@@ -54,6 +55,7 @@ def main() -> None:
         found = Embedder(model).embed_files(files)
     names = [files[position].parent.name for position in found.index]
     people = np.unique(names, return_inverse=True)[1]
+    # Split by people and not by faces, because a person's faces belong together.
     first = people % 2 == 0
     print(f"{len(people):,} faces of {people.max() + 1:,} people; tuned on half of the people")
 

@@ -75,6 +75,7 @@ def measure(pairs: PairList, model: Path, rounds: int, json_file: Path | None) -
             start = time.perf_counter()
             run()
             taken[name].append(time.perf_counter() - start)
+    # The least time counts, because a busy machine only makes runs slower.
     seconds = {name: min(values) for name, values in taken.items()}
     peer = min(seconds["bare, one at a time"], seconds["bare, eight at a time"])
     print(f"{len(files):,} images, {THREADS} threads")
@@ -88,6 +89,7 @@ def measure(pairs: PairList, model: Path, rounds: int, json_file: Path | None) -
         kept = decode(encode(whole.embedding, storage))
 
         def coded(paths: list[Path], kept: np.ndarray = kept) -> object:
+            # Embed one file to get a result of the right type, then put the stored embeddings in.
             found = embedder.embed_files(paths[:1])
             return type(found)(kept, None, None, np.arange(len(kept)), [])
 

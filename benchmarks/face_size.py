@@ -59,6 +59,7 @@ def main() -> None:
     files = [(label, file) for label, person in enumerate(people) for file in person.glob("*.jpg")]
     labels = np.array([label for label, _ in files])
     photos = [read_photo(file) for _, file in files]
+    # LFW's photos can show several people. The central face belongs to the label.
     aligner = FaceAligner(FaceDetector(options.data / YUNET), choose="central")
     embedder = Embedder(options.model, num_threads=1)
     full, kept = embedded(embedder, aligner, photos)
@@ -68,6 +69,7 @@ def main() -> None:
     same = (labels[:, None] == labels) & pairs
     other = (labels[:, None] != labels) & pairs
     scores = full @ full.T
+    # The threshold stays fixed: a deployed system does not know the sizes of faces in advance.
     threshold = float(np.quantile(scores[other], 0.999))
     print(f"{len(photos)} photos, {same.sum()} genuine and {other.sum():,} impostor pairs, "
           f"threshold {threshold:.3f}, eyes {np.median(distances):.0f} px apart\n")  # fmt: skip
@@ -77,6 +79,7 @@ def main() -> None:
     for eyes in [*map(float, options.eyes.split(",")), np.inf]:
         small = [scaled(p, eyes / d) for p, d in zip(photos, distances, strict=True)]
         found, kept = (full, kept) if eyes == np.inf else embedded(embedder, aligner, small)
+        # Photos without a detected face keep a zero row and are masked below.
         rows = np.zeros_like(full)
         rows[kept] = found
         there = np.zeros(len(photos), bool)

@@ -64,6 +64,7 @@ def seconds(run: Callable[[], Any], rounds: int) -> float:
         start = time.perf_counter()
         run()
         taken.append(time.perf_counter() - start)
+    # The least time counts, because a busy machine only makes runs slower.
     return min(taken)
 
 
@@ -74,6 +75,7 @@ def measure(kind: str, people: int, rounds: int) -> dict[str, Any]:
         for gallery in galleries.values():
             gallery.add(names, batch)
     rng = np.random.default_rng(1)
+    # The generator restarts with the same seed, so these are the first people of the gallery.
     first = next(faces(kind, min(people, BATCH)))
     probes = Embeddings(
         noisy(first.embedding[:PROBES], 1.2, rng), noisy(first.group_feature[:PROBES], 0.7, rng)
@@ -107,6 +109,7 @@ def measure(kind: str, people: int, rounds: int) -> dict[str, Any]:
             # Hide FAISS, as in an installation without it.
             with mock.patch.dict(sys.modules, {"faiss": None}):
                 taken[f"{storage}, {name}, NumPy"] = seconds(search, rounds)
+            # Both ways must return exactly the same people and scores.
             assert found[storage, name] == with_faiss
     recall = {
         name: float(np.mean([

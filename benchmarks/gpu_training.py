@@ -62,6 +62,8 @@ def child(network: str, batch: int, steps: int, device: str) -> None:
         start = seconds = 0.0
 
         def on_train_batch_end(self, batch: int, logs: Any = None) -> None:
+            # The first five batches compile and warm up. JAX runs asynchronously, so wait for the
+            # device.
             if batch in (4, steps + 4):
                 jax.block_until_ready(logs)
                 self.seconds = time.perf_counter() - self.start
@@ -73,6 +75,7 @@ def child(network: str, batch: int, steps: int, device: str) -> None:
     square = jax.random.normal(jax.random.key(0), (size, size), "bfloat16")
     product = jax.jit(lambda a: a @ a)
     rate = 0.0
+    # The best of several products is the rate that the card can reach.
     for _ in range(12):
         start = time.perf_counter()
         product(square).block_until_ready()
@@ -91,6 +94,7 @@ def child(network: str, batch: int, steps: int, device: str) -> None:
 
 
 def run(command: list[Any]) -> dict[str, Any]:
+    # By default JAX reserves most of the card's memory at its start.
     environment = {**os.environ, "KERAS_BACKEND": "jax", "XLA_PYTHON_CLIENT_PREALLOCATE": "false"}
     done = subprocess.run(
         [str(part) for part in command],
@@ -160,6 +164,7 @@ def main() -> int:
             speed = statistics.median(r["images_per_second"] for r in runs)
             rate = max(r["matmul_macs_per_second"] for r in runs)
             found[f"{name}_images_per_second"] = speed
+            # The backward pass costs about two forward passes, so a step counts as three.
             found[f"{name}_of_matmul_rate"] = 3 * ours[0]["macs"] * speed / rate
         found["ratio"] = found["ours_images_per_second"] / found["pytorch_images_per_second"]
         results[network] = found

@@ -44,12 +44,14 @@ def trained_like(model: keras.Model, examples: np.ndarray, rng: np.random.Genera
     """Sets weights like those after training: statistics fit the data, all groups are used."""
     for layer in model._flatten_layers(include_self=False, recursive=True):
         if isinstance(layer, keras.layers.BatchNormalization):
+            # With momentum 0, one training pass replaces the moving statistics.
             layer.momentum = 0.0
             shape = layer.gamma.shape
             layer.gamma.assign(rng.uniform(0.5, 1.5, shape))
             layer.beta.assign(rng.normal(0, 0.3, shape))
         if isinstance(layer, keras.layers.PReLU):
             layer.alpha.assign(rng.uniform(-0.2, 0.6, layer.alpha.shape))
+    # The statistics of a layer depend on the layers before it, so repeat the pass.
     for _ in range(3):
         model(examples, training=True)
     if isinstance(model, GroupFace):
@@ -63,6 +65,7 @@ def trained_like(model: keras.Model, examples: np.ndarray, rng: np.random.Genera
 def measure(runtimes: dict[str, LiteRTRuntime], inputs: np.ndarray, runs: int) -> dict[str, float]:
     """Returns the median milliseconds of each runtime, run alternately."""
     seconds: dict[str, list[float]] = {name: [] for name in runtimes}
+    # Negative runs warm up and are not measured.
     for run in range(-20, runs):
         image = inputs[run % len(inputs)][np.newaxis]
         for name, runtime in runtimes.items():

@@ -39,6 +39,7 @@ def make(templates: int, pairs: int):
     ids = np.arange(templates)
     pooled = PooledTemplates(ids, unit(embedding), unit(group), ids[:0])
     first, second = rng.integers(0, templates, (2, pairs))
+    # Random pairs are nearly all impostors. Replace a few by genuine pairs.
     mates = rng.random(pairs) < 0.00125
     order = np.argsort(subject, kind="stable")
     # The next template of the same subject. The last one is followed by the first.
@@ -101,6 +102,7 @@ def main() -> None:
             f"  {way:22} {found['seconds']:5.1f} s = {ratio:.2f} of the peer, peak "
             f"{found['gibibytes']:.2f} GiB{verdict}"
         )
+    # Float32 sums differ in the last bits, which can move single pairs across a threshold.
     same = np.allclose(results["peer"]["tars"], results["cosine"]["tars"], atol=2e-4)
     print(
         f"  limits: {SECONDS} s, {GIBIBYTES} GiB; TARs those of the peer: {'yes' if same else 'NO'}"

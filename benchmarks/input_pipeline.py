@@ -44,6 +44,7 @@ def speed_of(batches: FaceBatches, parallel: int) -> float:
 
 
 def decoder_alone(records: RecordSet) -> float:
+    # Read everything first, so that only decoding is measured.
     content = [records.read(number) for number in range(len(records))]
     parts = [content[start : start + BATCH] for start in range(0, len(content), BATCH)]
     with ThreadPoolExecutor(2) as pool:
@@ -59,6 +60,7 @@ def main() -> None:
     parser.add_argument("--epochs", type=int, default=7, help="measured epochs of each")
     parser.add_argument("--json", type=Path, metavar="FILE", help="write the results here")
     arguments = parser.parse_args()
+    # The pipeline has its own threads. More threads inside OpenCV would disturb them.
     cv2.setNumThreads(1)
     folder = aligned_folder(arguments.data)
     python = torch_python()
@@ -80,6 +82,7 @@ def main() -> None:
         assert peer.stdin is not None
         assert peer.stdout is not None
         peer.stdout.readline()
+        # Epoch −1 warms up and is not measured.
         for epoch in range(-1, arguments.epochs):
             found = {name: speed_of(batches, parallel=2) for name, batches in cases.items()}
             found["decoder alone"] = decoder_alone(records)

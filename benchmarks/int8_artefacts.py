@@ -97,6 +97,7 @@ def latencies(paths: dict[str, Path], faces: np.ndarray, runs: int) -> dict[str,
         for name, path in paths.items()
     }
     seconds: dict[str, list[float]] = {name: [] for name in paths}
+    # Negative runs warm up and are not measured.
     for run in range(-10, runs):
         image = faces[run % len(faces)][np.newaxis].astype(np.float32)
         for name, runtime in runtimes.items():
@@ -163,6 +164,7 @@ def whole_network(model: Any, data: Path, runs: int, lfw: bool, folder: Path) ->
         paths[name] = export_model(model, file, format="onnx", batch_size=1, **arguments)
     paths["stock int8"] = stock(model, calibration[::5], folder / "stock.tflite")
     milliseconds = latencies(paths, faces, runs)
+    # The float file is the reference for the cosine of all other files.
     expected = unit(paths["fp32"], faces)
     rows = {}
     print(f"int8: cosine of one file in two runtimes {two_kernels(paths['int8'], faces):.4f}")
@@ -198,6 +200,7 @@ def group_head(groups: int, data: Path, runs: int, folder: Path) -> float:
         trained_like(model, faces[:16], rng)
         paths[name] = export_model(
             model, folder / f"{name}.tflite", precision="int8", batch_size=1,
+            # The weights are random, so a few faces are enough to calibrate the latency test.
             calibration=calibration[:48],
         )  # fmt: skip
     milliseconds = latencies(paths, faces, runs)

@@ -103,10 +103,12 @@ def measure_time(name: str, classes: int, runs: int) -> dict[str, float]:
     """Returns the median milliseconds of the head's step and of the plain step, alternately."""
     head, peer, arguments = steps(name, classes)
     seconds: dict[str, list[float]] = {"head": [], "peer": []}
+    # Negative runs compile and warm up and are not measured.
     for run in range(-3, runs):
         # Change the order in each run, because the second step finds a warmer cache.
         for key, step in [("head", head), ("peer", peer)][:: 1 if run % 2 else -1]:
             start = time.perf_counter()
+            # Reading the loss waits for the device.
             float(step(*arguments)[0])
             if run >= 0:
                 seconds[key].append(time.perf_counter() - start)
@@ -160,6 +162,7 @@ def main() -> None:
         for _ in range(arguments.processes):
             for which, found in peaks.items():
                 found.append(step_bytes(name, arguments.classes, which) / 2**20)
+        # The largest peak of several processes, because the order of operations varies.
         memory = {which: max(found) for which, found in peaks.items()}
         result: dict[str, Any] = {
             "head": name,

@@ -29,6 +29,7 @@ def work(batch: int) -> None:
     for _ in sys.stdin:
         begin = time.process_time()
         wall = statistics.mean(turn())
+        # A turn includes one step that its wall times leave out, but the processor time does not.
         each = (time.process_time() - begin) / (1 + STEPS_PER_TURN)
         print(json.dumps([wall, each]), flush=True)
 
@@ -56,6 +57,7 @@ def main() -> None:
         for setting, worker in workers.items():
             worker.stdin.write("\n")
             worker.stdin.flush()
+            # Waiting for the answer keeps the two processes from running at the same time.
             seconds[setting].append(json.loads(worker.stdout.readline()))
     for worker in workers.values():
         worker.communicate()

@@ -45,6 +45,7 @@ def make(folder: Path, records: int) -> None:
     shards = []
     for number in range(count):
         name = f"train-{number:05d}-of-{count:05d}.tfrecord"
+        # Hard links need no disk space, and each shard is still a separate file name.
         os.link(folder / "one" / shard.file, folder / name)
         shards.append(shard.model_copy(update={"file": name}))
     raw = folder / "raw"
@@ -52,6 +53,7 @@ def make(folder: Path, records: int) -> None:
     whole = folder / part.index.file
     write_index(whole, SHARD * count, [raw] * count)
     part.shards, part.images = shards, SHARD * count
+    # The reader checks size and hash of the index, so describe the larger index correctly.
     part.index.size_bytes, part.index.sha256 = whole.stat().st_size, sha256(whole)
     manifest.write(folder)
 

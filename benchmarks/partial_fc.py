@@ -83,6 +83,7 @@ def run(which: str, arguments: argparse.Namespace) -> tuple[list[float], float]:
     command += ["--sample-rate", str(arguments.sample_rate), "--steps", str(arguments.steps)]
     found = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=True)
     *seconds, peak = found.stdout.split()
+    # The first steps compile and are not measured.
     return [float(second) for second in seconds][WARM_UP:], int(peak) / 2**20
 
 
@@ -98,9 +99,11 @@ def main() -> None:
     if arguments.child:
         child(arguments)
         return
+    # Centers and their momentum, 4 bytes each, in MiB.
     variables = 2 * 4 * arguments.classes * DIMENSIONS / 2**20
     rounds: dict[str, list[Any]] = {"partial": [], "full": []}
     for number in range(arguments.rounds):
+        # Change the order in each round, so that neither head always runs first.
         for which in list(rounds)[:: 1 if number % 2 else -1]:
             seconds, peak = run(which, arguments)
             rounds[which].append((statistics.median(seconds), peak))

@@ -48,6 +48,7 @@ def wrong_answers(embedder: Embedder, calls: int) -> int:
     """Returns how many of `calls` calls by 8 threads got a wrong answer or an error."""
     rng = np.random.default_rng(0)
     batches = [rng.integers(0, 256, (1 + n % 4, 112, 112, 3)).astype(np.uint8) for n in range(8)]
+    # The results of a single thread are the reference.
     right = [embedder(batch).embedding for batch in batches]
     wrong = [0] * 8
 
@@ -101,6 +102,7 @@ def of_a_model(model: str, calls: int, rounds: int) -> dict[str, object]:
     image = np.random.default_rng(1).integers(0, 256, (1, 112, 112, 3)).astype(np.uint8)
     embedder(image)
     forms: dict[str, Callable[[], object]] = {"shared": lambda: embedder(image)}
+    # Only an interpreter that can be copied has the second form: one copy with a lock.
     if hasattr(embedder._runtimes.main, "copy"):
         single, turn = Embedder(model), threading.Lock()
 
@@ -130,6 +132,7 @@ def of_a_gallery(rounds: int, people: int = 20_000) -> dict[str, object]:
 
     def change() -> None:
         number = 0
+        # Change the gallery 100 times a second while others search it.
         while not stop.wait(0.01):
             row = Embeddings(rng.standard_normal((1, 512)).astype(np.float32))
             gallery.add(f"new{number}", row)

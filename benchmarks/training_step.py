@@ -91,6 +91,7 @@ def our_turn(model: keras.Model, batch: int) -> Turn:
     losses = gfkeras.losses.SelfGroupingLoss(weight=0.1) if grouped else None
     classifier = FaceClassifier(model, gfkeras.heads.ArcFace(IDENTITIES), losses)
     classifier.compile(keras.optimizers.SGD(0.005, momentum=0.9, weight_decay=5e-4))
+    # Call the function of `fit` directly, to time single steps without its callbacks.
     classifier.make_train_function()
     batches = iter(tf.data.Dataset.from_tensors((images, labels)).repeat())
 
@@ -114,6 +115,7 @@ def torch_turns(batch: int, parameters: int) -> tuple[subprocess.Popen, dict[str
         stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True,
     )  # fmt: skip
     theirs = int(process.stdout.readline())
+    # A comparison makes sense only if both networks are the same.
     if theirs != parameters:
         process.kill()
         raise RuntimeError(f"the networks differ: {parameters:,} parameters, theirs {theirs:,}")
@@ -141,6 +143,8 @@ def contestants(batch: int) -> dict[str, Turn]:
         "GroupFace fp32": our_turn(groupface(None), batch),
         "GroupFace 4096 fp32": our_turn(groupface(4096), batch),
     }
+    # The policy applies to layers when they are made, so build this model last and reset the
+    # policy.
     keras.config.set_dtype_policy("mixed_bfloat16")
     turns["gfkeras bf16"] = our_turn(plain(), batch)
     keras.config.set_dtype_policy("float32")
@@ -212,6 +216,7 @@ def main() -> None:
             f"{arguments.batch / median:6.1f} images/s"
         )
     for title, over, under in pairs:
+        # Ratios within a turn cancel out slow phases of the machine.
         paired = [a / b for a, b in zip(seconds[over], seconds[under], strict=True)]
         ratio = statistics.median(paired)
         least = min(seconds[over]) / min(seconds[under])

@@ -45,6 +45,7 @@ def batch(dimensions: int) -> tuple[np.ndarray, np.ndarray]:
     labels = rng.permutation(np.repeat(np.arange(IDENTITIES, dtype="int32"), IMAGES))
     centers = rng.normal(size=(IDENTITIES, dimensions))
     noise = rng.normal(size=(len(labels), dimensions))
+    # The clusters overlap, so semi-hard mining has triplets to choose from.
     return labels, (0.7 * centers[labels] + noise).astype("float32")
 
 
@@ -86,6 +87,7 @@ def time_of_each(dimensions: int, runs: int) -> dict[str, float]:
     arrays = batch(dimensions)
     functions = {case: compiled(case)(*arrays) for case in CASES}
     seconds: dict[str, list[float]] = {case: [] for case in CASES}
+    # Negative runs compile and warm up and are not measured.
     for run in range(-5, runs):
         for case, function in functions.items():
             start = time.perf_counter()
@@ -117,6 +119,7 @@ def print_peak(case: str, dimensions: int) -> None:
 
     on = compiled(case)
     labels, embeddings = batch(dimensions)
+    # Compile and load everything on a small batch, so that only the large run's memory is counted.
     settle(on(labels[:120], embeddings[:120]))
     before = status("VmRSS")
     run = on(labels, embeddings)

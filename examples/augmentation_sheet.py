@@ -53,6 +53,7 @@ def row(pictures: np.ndarray, title: str, arguments: dict[str, Any]) -> np.ndarr
     width = LABEL + len(pictures) * (IMAGE_SIZE + GAP)
     strip = np.full((IMAGE_SIZE + GAP, width, 3), 255, np.uint8)
     lines = [f"{name} = {json.dumps(value)}" for name, value in arguments.items()]
+    # Center the text vertically next to the images.
     top = (IMAGE_SIZE - 20 * len(lines)) // 2
     cv2.putText(strip, title, (8, top + 4), FONT, 0.6, INK, 1, cv2.LINE_AA)
     for i, line in enumerate(lines):

@@ -90,6 +90,7 @@ class Seed:
         return out / "last"
 
     def old(self) -> Path:
+        # Another seed: the old network must not start from the weights of the new ones.
         return self.fit("old", tables(self.options, 1000 + self.seed), half=True)
 
     def new(self, row: str) -> Path:
@@ -135,6 +136,7 @@ class Seed:
         }
 
 
+# Decode the faces once for all runs of this process.
 @functools.cache
 def people(data: Path, half: bool, min_images: int) -> Faces:
     """Returns the faces of LFW's peopleDevTrain, or of its first half for the old network."""
@@ -170,6 +172,7 @@ def main() -> None:
         seed = Seed(options, number)
         for row in options.rows:
             kept = options.out / f"{row}-{number}.json"
+            # A finished run is not repeated. Other processes may have written the file.
             if not kept.is_file():
                 kept.write_text(json.dumps(seed.measure(row), indent=1) + "\n")
             results[row].append(json.loads(kept.read_text()))

@@ -34,6 +34,7 @@ def network(faces: Faces, dimensions: int = 64) -> keras.Model:
     images = keras.Input((112, 112, 3))
     pixels = keras.layers.Flatten()(keras.layers.AveragePooling2D(8)(images)[..., :1])
     normalize = keras.layers.Normalization(dtype="float32")
+    # The same 8×8 averages as the pooling layer below, but in NumPy, to adapt the normalisation.
     small = faces.images[..., 0].reshape(-1, 14, 8, 14, 8).mean(axis=(2, 4))
     normalize.adapt(small.reshape(len(small), -1).astype("float32"))
     return keras.Model(images, keras.layers.Dense(dimensions)(normalize(pixels)))
@@ -48,6 +49,7 @@ def parts(num_classes: int) -> dict[str, Callable[[keras.Model], dict[str, Any]]
         own |= {"lambda_start": 50.0} if name == "SphereFace" else {}
         own |= {"lower_norm": 1.0, "upper_norm": 20.0} if name == "MagFace" else {}
         if name == "PartialFC":
+            # With 30 classes, a small rate would leave hardly any other centers to compare with.
             own = {"sample_rate": 0.6, "head_arguments": own}
         return heads.get(name, num_classes=num_classes, **own)
 
@@ -109,6 +111,7 @@ def main() -> None:
     )
     print("| trained with | AUC | EER % |\n| --- | --- | --- |")
     rows = {"untrained": None, **parts(len(trained_on.identities))}
+    # Distillation needs a teacher. It is trained with other seeds than the students.
     teachers = [
         train(trained_on, rows["ArcFace"](None), seed=100 + seed) for seed in range(options.seeds)
     ]

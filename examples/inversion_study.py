@@ -74,6 +74,7 @@ def main() -> None:
     embedder = gfkeras.Embedder(model)
     folder = FaceFolder(arguments.data / "lfw_aligned112")
     counts = np.bincount(folder.labels)
+    # People with many photos have a reliable mean embedding to judge by.
     able = [name for name, n in zip(folder.identities, counts, strict=True) if n >= 10]
     names = sorted(np.random.default_rng(0).permutation(able)[: arguments.people].tolist())
     people = of_people(embedder, folder, names)
@@ -86,6 +87,7 @@ def main() -> None:
     owner = np.arange(len(names))
     for row in arguments.rows.split(","):
         file = arguments.out / f"{row}.json"
+        # Finished rows are skipped, so an interrupted study can be continued.
         if file.is_file():
             continue
         settings, batch, form = ROWS[row]

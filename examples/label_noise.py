@@ -66,6 +66,7 @@ def training_images(faces: str, data: Path) -> FaceFolder:
     images: dict[str, str] = {}
     for name, person in folder.listed():
         count[person] = count.get(person, 0) + 1
+        # A few people have hundreds of photos and would dominate the result.
         if count[person] <= 30:
             images[name] = person
     return FaceFolder(folder.root, images=images)
@@ -109,6 +110,7 @@ def run(faces: str, share: float, seed: int, options: argparse.Namespace) -> dic
     models = {"sub-centers": cleaning.run / "last", "cleaned": cleaning.out / "retrained" / "last"}
     for kind in ("noisy", "known") if options.known else ("noisy",):
         chosen = FaceFolder(folder.root, images=out / f"{kind}.txt")
+        # Fewer images train for more epochs, so that all networks get the same number of updates.
         same = with_same_updates(recipe, len(noisy), len(chosen))
         models[kind] = train(same, chosen, out / kind, resume=True, verbose=2).last
     wrong = {name for name, is_wrong in zip(names, flipped, strict=True) if is_wrong}
@@ -241,6 +243,8 @@ def main() -> None:
                     result = run(faces, share, seed, options)
                     results_folder.mkdir(parents=True, exist_ok=True)
                     kept.write_text(json.dumps(result) + "\n", encoding="utf-8")
+                    # Checkpoints of all runs would fill the disk. The result file holds everything
+                    # that the table needs.
                     if not options.keep_runs:
                         shutil.rmtree(options.out / kept.stem)
     results = [json.loads(path.read_text("utf-8")) for path in results_folder.glob("*.json")]

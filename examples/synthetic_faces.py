@@ -18,6 +18,7 @@ SIZE, GAP, COLUMNS, PICTURES = 150, 6, 8, 2
 
 def contact_sheet(people: range) -> np.ndarray:
     faces = [render_face(p, v, size=SIZE) for p in people for v in range(PICTURES)]
+    # Divide and round up.
     rows = -(-len(faces) // COLUMNS)
     sheet = np.full((rows * (SIZE + GAP) - GAP, COLUMNS * (SIZE + GAP) - GAP, 3), 255, np.uint8)
     for index, face in enumerate(faces):

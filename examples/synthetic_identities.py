@@ -72,10 +72,12 @@ def main() -> None:
     lists, faces = options.data / "lfw_lists", options.data / "lfw_aligned112"
     real = FaceFolder(faces, lists / "peopleDevTrain.txt").load()
     pairs = read_pairs(lists / "pairsDevTest.txt", faces)
+    # As many epochs of real faces as have the steps of "synthetic".
     longer = options.epochs * (1 + options.identities * options.pictures / len(real))
     for seed in options.seeds:
         for arm in options.arms:
             kept = options.out / f"{arm}-{seed}.json"
+            # A finished run is not repeated. Other processes may have written the file.
             if not kept.is_file():
                 trained, epochs = real, options.epochs
                 if arm == "synthetic":
