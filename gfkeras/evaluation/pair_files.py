@@ -192,7 +192,7 @@ def read_cfp(folder: Path, protocol: str = "FP") -> PairList:
 
 
 def _images(file: Path) -> dict[int, Path]:
-    """Returns number → image from lines such as "1 ../Data/Images/001/frontal/01.jpg"."""
+    """Returns images by their number, from lines such as "1 ../Data/Images/001/frontal/01.jpg"."""
     found = {}
     for line, text in _lines(file):
         number, *name = text.split(maxsplit=1)

@@ -134,7 +134,7 @@ def all_pairs(paths: Paths, labels: npt.ArrayLike, folds: int = 10, seed: int = 
 def sample_pairs(
     paths: Paths, labels: npt.ArrayLike, count: int, folds: int = 10, seed: int = 0
 ) -> PairList:
-    """Returns `count` different pairs, half of them genuine, drawn evenly from each kind.
+    """Returns `count` different pairs, half of them genuine, drawn uniformly from each kind.
 
     The same arguments give the same pairs. No pair appears twice, in either order. If `count` is
     odd, there is one impostor pair more. Raises ValueError like `all_pairs`, and if `count` is

@@ -85,7 +85,9 @@ class Thresholds:
         for far, threshold in self.at_far.items():
             # Keys have one form only: nobody would find "0.001" when looking up "1e-3".
             if far_name(check_far(float(far), "at_far")) != far:
-                raise ValueError(f"a FAR called {far!r}, expected {far_name(float(far))!r}")
+                raise ValueError(
+                    f"`at_far` must use the key {far_name(float(far))!r}. Received: {far!r}"
+                )
             check_threshold(threshold, self.similarity, f"at_far[{far!r}]")
 
     @classmethod

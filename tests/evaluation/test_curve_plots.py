@@ -106,6 +106,8 @@ def test_nothing_to_draw_is_refused_and_figures_are_written(tmp_path):
     for figure, curve in ((plots.cmc_figure, []), (plots.distractor_figure, {})):
         with pytest.raises(ValueError, match=r"must have points\. Received: no points for 'two'"):
             figure({"one": {1: 0.5} if curve == {} else [0.5], "two": curve})
-    written = plots.write_figures(tmp_path, {"det": plots.det_figure({"a": curve_of()})})
+    figure = plots.det_figure({"a": curve_of()})
+    written = plots.write_figures(tmp_path, {"det": figure}, title="a model on pairs.txt")
+    assert figure.get_suptitle() == "a model on pairs.txt"
     assert written == [tmp_path / "det.png"]
     assert written[0].read_bytes().startswith(b"\x89PNG")

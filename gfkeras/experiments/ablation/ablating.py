@@ -205,7 +205,7 @@ class _Ablation:
         return self.out / RUNS / f"{self.names[row.number]}-seed{seed}"
 
     def _seeds(self, row: Row) -> list[int]:
-        """Returns the seeds of a row's trainings in the folder, also those of other calls."""
+        """Returns the seeds of a row's trainings in the folder, including those of other calls."""
         name = self.names[row.number]
         paths = (self.out / RUNS).glob(f"{name}-seed*")
         found = (re.fullmatch(rf"{name}-seed(\d+)", path.name) for path in paths)

@@ -29,7 +29,7 @@ def flip_labels(labels: np.ndarray, share: float, seed: int) -> tuple[np.ndarray
     in_range("share", share, 0, 1)
     present = np.unique(labels)
     if (count := len(present)) < 2:
-        raise ValueError(f"`labels` must be of at least two identities. Received: {count} of them")
+        raise ValueError(f"`labels` must hold at least two identities. Received: {count}")
     rng = np.random.default_rng(seed)
     chosen = rng.permutation(len(labels))[: round(share * len(labels))]
     place = np.searchsorted(present, labels[chosen])

@@ -50,7 +50,7 @@ def require_place(data: FaceFolder | RecordSet, out: Path) -> None:
     if not ours:
         raise ValueError(
             f"`out` must not hold a folder {RECORDS_FOLDER!r} that no earlier cleaning wrote, "
-            f"because it would be replaced.  Received: out={str(out)!r}"
+            f"because it would be replaced. Received: out={str(out)!r}"
         )
 
 

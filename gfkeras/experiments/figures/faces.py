@@ -52,8 +52,7 @@ def choose_people(
     if people is None and len(several) < len(counts):
         short = folder.identities[int(np.flatnonzero(counts < 2)[0])]
         raise ValueError(
-            "`identities` must be people with at least two images, to see whether these are "
-            f"together. Received: {short!r} with one"
+            f"`identities` must be people with at least two images. Received: {short!r} with one"
         )
     wanted = len(several) if people is None else positive_int("people", people)
     if not 2 <= wanted <= len(several):

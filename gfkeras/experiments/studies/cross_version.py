@@ -81,7 +81,7 @@ def evaluate_cross_version(
     # All four comparisons must use the same pairs, so both models need both files.
     readable = read[first] & read[second]
     if not readable.any():
-        raise ValueError(f"None of the {len(pairs)} pairs could be read by both networks")
+        raise ValueError(f"None of the {len(pairs)} pairs could be read by both models")
     kept = pairs.select(readable)
     new_faces, old_faces = faces.values()
     # Stack the old embeddings below the new ones. A file skipped by both models is listed once.
