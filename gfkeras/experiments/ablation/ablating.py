@@ -79,6 +79,7 @@ def ablate(
     chosen = grid.rows if rows is None else grid.select(rows)
     resize = any(row.recipe.data.resize for row in chosen)
     test = PairFaces(_pairs(grid, faces, pairs), resize)
+    # Everything above can fail for wrong arguments, so nothing has been written yet.
     ablation = _Ablation(grid, faces, test, out)
     jobs = ablation.jobs(chosen, grid.seeds if seeds is None else seeds)
     out.mkdir(parents=True, exist_ok=True)
@@ -129,6 +130,7 @@ class _Ablation:
             for seed in dict.fromkeys(seeds):
                 recipe = row.recipe.model_copy(update={"seed": seed})
                 run = Run(self._folder(row, seed), recipe)
+                # Rows that share a training have the same folder and become one job.
                 jobs.setdefault(run.folder, _Job(run, seed, sharing))
         return list(jobs.values())
 

@@ -52,6 +52,7 @@ class Draft:
 def apply(draft: Draft, changes: Mapping[str, Any]) -> None:
     """Applies keywords and dotted recipe keys in a fixed order. The dotted keys come last."""
     settings = _flattened(changes)
+    # Check all names first, so that a typing error is reported before any other error.
     for word in settings:
         check_word(word)
     for word, change in AXES.items():
@@ -105,6 +106,7 @@ def _labels(draft: Draft, value: Any) -> None:
         _set_losses(draft, lambda loss: loss is not losses.SelfGroupingLoss)
         return
     found = [loss for loss in draft.recipe.get("loss", []) if loss.get("name") == _GROUPING]
+    # Labels need their loss, so add it to a recipe that lacks it.
     if not found:
         found = [{"name": _GROUPING}]
         draft.recipe.setdefault("loss", []).extend(found)

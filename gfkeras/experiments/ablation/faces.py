@@ -89,6 +89,7 @@ class TrainingFaces:
         if self._records is not None:
             return self._records
         least, resize = key = recipe.data.min_images, recipe.data.resize
+        # Rows with other settings for the data need another set of faces. Most grids need only one.
         if key not in self._decoded:
             self._decoded[key] = self._folder(least).load(resize=resize)
         return self._decoded[key]

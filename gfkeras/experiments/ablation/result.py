@@ -110,6 +110,7 @@ class AblationResult:
     def fars(self) -> list[str]:
         """Returns the FARs up to 1e-2 at which every score has a TAR."""
         tars = [score["tar_at_far"] for row in self.rows for score in row.scores.values()]
+        # Larger FARs say little about a system for faces.
         names = [name for name in (tars[0] if tars else ()) if float(name) <= 1e-2]
         return [name for name in names if all(tar.get(name) is not None for tar in tars)]
 

@@ -97,6 +97,8 @@ def clean(
     if run is None:
         run = out / SUB_CENTERS_RUN
         training = train(recipe, faces, run, heldout=heldout, **options)
+    # Load a fresh run from its folder, too, so that both kinds of source are measured in the same
+    # way.
     classifier, identities = load_classifier(run)
     measuring = Measuring(classifier, faces, progress)
     _require_same_people(run, identities, faces)
@@ -187,6 +189,7 @@ def _opened(
 
 
 def _require_same_people(run: Path, identities: list[str], faces: Faces | RecordSet) -> None:
+    # Labels are positions in the list of people, so the order must agree as well.
     if identities != faces.identities:
         different = sorted(set(identities) ^ set(faces.identities)) or ["their order"]
         raise ValueError(

@@ -44,6 +44,7 @@ def require_place(data: FaceFolder | RecordSet, out: Path) -> None:
             f"replaced. Received: out={str(out)!r}"
         )
     try:
+        # Only records with this note come from a cleaning and can be made again.
         ours = SELECTION_NOTE in Manifest.read(folder).options
     except ValueError:
         ours = False

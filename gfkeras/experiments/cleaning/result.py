@@ -110,7 +110,7 @@ class CleaningResult:
             ("Median angle", f"{report['median_angle']:.1f}°"),
             ("Dominant center", f"{share}, of {report['sub_centers']} centers"),
             ("Report", f"{self.out / 'report.json'}, dropped.csv, classes.csv"),
-            ("To look at", f"{len(self.sheets)} contact sheets, {self.out / 'dropped_*.jpg'}"),
+            ("Contact sheets", f"{len(self.sheets)}, {self.out / 'dropped_*.jpg'}"),
             ("Kept", self.manifest),
         ]
 

@@ -286,6 +286,7 @@ def group_training_figure(runs: Mapping[str, GroupLog]) -> Figure:
 
     Solid lines with dots are from the shares of faces, dashed lines from the mean probabilities.
     """
+    # Each run needs a colour of its own.
     if not 0 < len(runs) <= len(style.COLORS):
         raise ValueError(f"`runs` must be from 1 to {len(style.COLORS)}. Received: {len(runs)}")
     figure = style.new_figure()

@@ -129,6 +129,7 @@ def _merged(curves: Sequence[MarginCurve]) -> list[tuple[str, MarginCurve]]:
     merged: list[list[MarginCurve]] = []
     for curve in curves:
         for alike in merged:
+            # Curves that differ less than this cannot be distinguished in the plot.
             if np.allclose(alike[0].logit, curve.logit, atol=1e-4):
                 alike.append(curve)
                 break

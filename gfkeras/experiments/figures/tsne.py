@@ -117,8 +117,10 @@ def tsne_figure(
         )
     width = max(WIDTH, _PANEL * len(panels))
     room = _MARKER + _LETTER * max(len(name) for name in names)
+    # The longest name decides how many columns of the legend fit.
     columns = max(1, min(len(names), 5, int(width / room)))
     legend_rows = math.ceil(len(names) / columns)
+    # The panels are square. Titles and the legend need extra height.
     figure = new_figure(width / len(panels) + 0.75 + _ROW * legend_rows, width)
     figure.get_layout_engine().set(w_pad=0.09, h_pad=0.06)  # type: ignore[union-attr]
     for place, (title, panel) in enumerate(panels.items(), start=1):

@@ -46,6 +46,7 @@ def squared_norm(images: Any) -> Any:
 
 def batch_normalizations(model: keras.Model) -> list[keras.layers.BatchNormalization]:
     """Returns every batch normalisation of a model once, also from nested models and layers."""
+    # Keras has no public function that also lists the layers inside nested models.
     layers = dict.fromkeys(model._flatten_layers())
     return [layer for layer in layers if isinstance(layer, keras.layers.BatchNormalization)]
 

@@ -121,6 +121,7 @@ def _optimized(
     embedding = targets.embedding[places]
     labels = np.zeros(len(places), np.int32) if targets.labels is None else targets.labels[places]
     spans = settings.spans()
+    # The first span has the coarsest resolution.
     resolution = size // spans[0][0]
     images: Any = rng.standard_normal((len(places), resolution, resolution, 3)).astype(np.float32)
     yield 0, images, {}

@@ -105,6 +105,7 @@ class Objective:
         self.statistics = BatchStatistics(model, settings.least_values)
         self.head: ArcFace | None = None
         if centers is not None:
+            # Use the head itself, so that the loss equals the loss in training.
             self.head = ArcFace(len(centers))
             self.head.build((None, centers.shape[1]))
             self.head.centers.assign(centers)

@@ -72,6 +72,7 @@ def evaluate_cross_version(
         )
     row = {
         "new": faces["new"].row,
+        # The old embeddings are stacked below the new ones, so their rows move down.
         "old": np.where(faces["old"].row >= 0, faces["old"].row + len(faces["new"].embedding), -1),
     }
     position = {path: i for i, path in enumerate(files)}

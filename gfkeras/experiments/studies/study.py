@@ -175,6 +175,7 @@ def study_images(
         values: JPEG qualities, or the side in pixels. See `jpeg_compression` and `small_image`.
     """
     make, usual = IMAGE_STUDIES[one_of("name", name, IMAGE_STUDIES)]
+    # Make all changes first: a wrong value should fail before any image is embedded.
     changes = {value: make(value) for value in sorted(set(values or usual))}
     reference = embed_pairs(embed(None), pairs).measure(similarity, fars, replicates)
     points = [
@@ -208,6 +209,7 @@ def study_embeddings(
         fitted_on: (N, D) embeddings of faces that are in none of the pairs, for "dimension".
     """
     one_of("name", name, EMBEDDING_STUDIES)
+    # Embed the images once. All reductions start from these embeddings.
     whole = embed_pairs(embed, pairs)
     rows = whole.faces.embedding
     width = rows.shape[1]
