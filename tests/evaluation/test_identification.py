@@ -122,7 +122,7 @@ def test_degenerate_sets():
         fnir_at_fpir(everything_alike, (0.0,))
 
 
-def test_intervals_hold_the_figure_and_narrow_with_more_subjects():
+def test_intervals_contain_the_rate_and_narrow_with_more_subjects():
     widths = []
     for subjects in (20, 320):
         rng = np.random.default_rng(2)

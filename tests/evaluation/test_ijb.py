@@ -163,7 +163,7 @@ def test_templates_without_images_are_listed_and_their_pairs_left_out(protocol):
         ijb_templates(faces_of(protocol, everything), protocol)
 
 
-def test_a_pair_of_one_kind_is_no_verification(protocol):
+def test_pairs_of_one_kind_only_are_refused(protocol):
     templates, _ = ijb_templates(faces_of(protocol), protocol)
     with pytest.raises(ValueError, match="1 genuine, 0 impostor"):
         evaluate_ijb_verification(templates, ([11], [12], [1]))
@@ -187,7 +187,7 @@ def test_intervals_draw_subjects(protocol):
     assert text["TAR @ FAR 1e-4"] == "too few impostor pairs"
 
 
-def test_whoever_lost_the_mate_is_left_out(protocol):
+def test_probes_with_an_unreadable_mate_are_left_out(protocol):
     broken = protocol.names[protocol.templates == GALLERIES[1][0]].tolist()
     templates, _ = ijb_templates(faces_of(protocol, broken), protocol)
     result = evaluate_ijb_identification(templates, protocol)
@@ -204,7 +204,7 @@ def test_whoever_lost_the_mate_is_left_out(protocol):
         evaluate_ijb_identification(templates, protocol)
 
 
-def test_a_template_of_no_list_of_images_is_missing(protocol):
+def test_a_template_without_listed_images_is_missing(protocol):
     templates, _ = ijb_templates(faces_of(protocol), protocol)
     result = evaluate_ijb_verification(templates, ([11, 11, 99], [12, 22, 12], [1, 0, 0]))
     assert (result.skipped, result.missing, result.to_json()["pairs"]) == (1, [99], 2)
@@ -224,7 +224,7 @@ def test_short_and_long_lists_are_scored_alike(protocol, similarity, monkeypatch
     np.testing.assert_array_equal(short.tar, long.tar)
 
 
-def test_everything_alike(protocol):
+def test_equal_scores_everywhere(protocol):
     faces = faces_of(protocol)
     same = faces.embedding[protocol.names[0]]
     faces.embedding = dict.fromkeys(faces.embedding, same)

@@ -120,7 +120,7 @@ def test_degenerate_sets():
         percentile_interval([1.0], confidence=1.0)
 
 
-def test_pairs_are_looked_at_as_far_down_as_a_draw_needs():
+def test_enough_impostor_pairs_are_examined_for_every_draw():
     rng = np.random.default_rng(0)
     first, second = rng.integers(0, 40, (2, 6000))
     same, scores = first == second, rng.normal(size=6000)

@@ -66,7 +66,7 @@ def test_roc_by_hand():
     assert (curve.genuine, curve.impostor) == (2, 2)
 
 
-def test_figures_by_hand():
+def test_metrics_by_hand():
     # Three of the four genuine-impostor comparisons are right.
     assert area_under_curve(SCORES, SAME) == 0.75
     assert equal_error_rate(SCORES, SAME) == 0.5
@@ -92,7 +92,7 @@ def test_a_far_that_is_a_whole_number_of_impostors_counts_them():
 
 @settings(max_examples=100, deadline=None)
 @given(scored_pairs())
-def test_curve_and_figures_against_counting(pairs):
+def test_curve_and_metrics_against_counting(pairs):
     scores, same = pairs
     curve = roc(scores, same)
     for far, tar, threshold in zip(curve.far, curve.tar, curve.thresholds, strict=True):
@@ -255,7 +255,7 @@ def test_standard_error_is_lfws():
         (["a", "b"], [True, False], "real numbers"),
     ],
 )
-def test_what_cannot_be_measured_is_refused(measure, scores, same, words):
+def test_invalid_scores_are_refused(measure, scores, same, words):
     with pytest.raises(ValueError, match=words):
         measure(scores, same)
 

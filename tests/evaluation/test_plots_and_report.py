@@ -104,7 +104,7 @@ def test_training_chart_leaves_out_invalid_numbers():
     assert len(plots.training_curves([{"loss": 1.0}]).axes) == 1
 
 
-def test_charts_refuse_what_they_cannot_show(tmp_path):
+def test_charts_refuse_invalid_input(tmp_path):
     with pytest.raises(ValueError, match="`results`"):
         plots.roc_figure({})
     with pytest.raises(ValueError, match=r"`rows`.*columns \['lr'\]"):
@@ -207,7 +207,7 @@ def test_report_shows_its_numbers(tmp_path):
     assert [p.name for p in path.parent.iterdir()] == ["report.html"]
 
 
-def test_report_escapes_whatever_it_is_given(tmp_path):
+def test_report_escapes_all_text(tmp_path):
     evil = "<script>alert('x')</script>&\"\u202e\x1b[31m$x$"
     nasty = evaluate_pair_scores(TRAINED.scores, TRAINED.same)
     object.__setattr__(nasty, "skipped_files", [(Path(evil), evil)])

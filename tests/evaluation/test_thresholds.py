@@ -69,7 +69,7 @@ def test_other_files_are_refused(tmp_path, change):
         Thresholds.load(tmp_path / "none.json")
 
 
-def test_a_threshold_lies_where_its_similarity_can():
+def test_a_threshold_must_be_reachable_by_its_similarity():
     for value in (-1, 0, 1, 0.5, np.float32(0.5)):
         assert check_threshold(value) == value
     for value in (np.nan, np.inf, -np.inf, 1.001, -1.001, True, "0.5", None, 10**400):
@@ -92,7 +92,7 @@ def test_rows_say_what_cannot_be_resolved():
     assert rows[1] == ("1 in 1,000,000", None, None)
 
 
-def test_where_they_lie(tmp_path):
+def test_default_paths(tmp_path):
     (tmp_path / "config.json").touch()
     assert beside(tmp_path) == tmp_path / "thresholds.json"
     assert beside(tmp_path / "face.tflite").name == "face.tflite.thresholds.json"

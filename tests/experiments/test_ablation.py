@@ -132,7 +132,7 @@ def test_scores_are_those_of_the_evaluation(done, people_folder):
     check(hard, model)
 
 
-def test_what_a_row_costs(done):
+def test_the_cost_of_a_row(done):
     result, out, _ = done
     plain, soft, hard, instance, aware = (row.scores[0] for row in result.rows)
     model = gfkeras.load(out / "trainings" / f"{result.rows[1].training}-seed0" / "last")

@@ -220,7 +220,7 @@ def _faces(folder: FaceFolder, names: Sequence[str], size: int) -> list[np.ndarr
     """Returns each person's readable images, (M, size, size, 3) uint8."""
     chosen = folder.select(list(names))
     found: list[list[np.ndarray]] = [[] for _ in names]
-    # The folder sorts its people. Put the images back into the order of `names`.
+    # The folder leaves out people without images, so map its people to the positions in `names`.
     places = [list(names).index(name) for name in chosen.identities]
     reasons: dict[str, str] = {}
     for path, label in zip(chosen.paths, chosen.labels, strict=True):

@@ -32,7 +32,7 @@ def json_of(path):
     return json.loads(path.read_text())
 
 
-def test_from_photos_to_a_network_on_what_is_kept(photos, recipe_file, tmp_path, capsys, pooled):
+def test_from_photos_to_a_network_on_the_kept_images(photos, recipe_file, tmp_path, capsys, pooled):
     before = tree_sha256(photos)
     out, report = tmp_path / "out", tmp_path / "report.json"
     arguments = ["clean", str(recipe_file), "--data", str(photos), "--out", str(out), "--quiet"]
@@ -75,7 +75,7 @@ def test_from_photos_to_a_network_on_what_is_kept(photos, recipe_file, tmp_path,
 
 
 @pytest.mark.slow
-def test_retraining_and_going_on(photos, recipe_file, tmp_path, capsys, pooled):
+def test_retraining_and_resuming(photos, recipe_file, tmp_path, capsys, pooled):
     out, report = tmp_path / "out", tmp_path / "report.json"
     command = ["clean", str(recipe_file), "--data", str(photos), "--out", str(out), "--quiet"]
     command += ["--retrain", "--json", str(report), "--resume", "--angle"]

@@ -92,7 +92,7 @@ def turn_away(planted, first: int) -> None:
     planted.head.centers.assign(centers)
 
 
-def test_an_identity_of_which_nothing_is_kept_is_reported(photos, planted_run, tmp_path, planted):
+def test_an_identity_without_kept_images_is_reported(photos, planted_run, tmp_path, planted):
     turn_away(planted, 2)
     result = clean(planted_run, FaceFolder(photos), tmp_path / "out")
     assert result.emptied == ["eve"]
@@ -139,7 +139,7 @@ def test_records_are_cleaned_without_copying_a_pixel(photos, planted_run, tmp_pa
     assert (result.manifest / shard).samefile(records / shard)
 
 
-def test_nothing_is_replaced_but_an_earlier_cleaning(photos, planted_run, tmp_path):
+def test_only_an_earlier_cleaning_is_replaced(photos, planted_run, tmp_path):
     records, out = tmp_path / "records", tmp_path / "out"
     prepare(photos, records, workers=1)
     (out / "cleaned").mkdir(parents=True)
@@ -163,7 +163,7 @@ def test_nothing_is_replaced_but_an_earlier_cleaning(photos, planted_run, tmp_pa
     assert tree_sha256(out) == before
 
 
-def test_what_is_refused(photos, planted_run, tmp_path, tables):
+def test_invalid_arguments_are_refused(photos, planted_run, tmp_path, tables):
     folder = FaceFolder(photos)
 
     def refused(match, source=planted_run, **arguments):

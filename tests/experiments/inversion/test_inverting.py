@@ -112,7 +112,7 @@ def test_stored_embeddings_become_targets(tmp_path):
     assert of_templates(file).targets.names == ["stored-0", "stored-1"]
 
 
-def test_estimated_centers_are_means_and_a_runs_those_of_its_head(network, tmp_path):
+def test_estimated_centers_are_means_and_a_run_has_those_of_its_head(network, tmp_path):
     rng = np.random.default_rng(6)
     for place, name in enumerate(["ann", "bob", "cy"]):
         (tmp_path / name).mkdir()
@@ -148,7 +148,7 @@ def test_likeness_counts_the_other_targets():
     assert np.isnan(alone.others).all()
 
 
-def test_what_does_not_fit_is_named(network, targets):
+def test_arguments_that_do_not_fit_are_named(network, targets):
     wrong = Targets(["a"], np.ones((1, 5)))
     with pytest.raises(ValueError, match=r"`targets` must have the 8 numbers.*Received: 5"):
         invert(network, wrong)

@@ -40,7 +40,7 @@ def targets() -> np.ndarray:
     return (rows / np.linalg.norm(rows, axis=1, keepdims=True)).astype(np.float32)
 
 
-def test_what_each_normalisation_is_given_is_recorded(network, images):
+def test_the_inputs_of_each_normalisation_are_recorded(network, images):
     layers = batch_normalizations(network)
     assert len(layers) == MAPS + FLAT
     pixels = (images + 1) * 127.5

@@ -65,7 +65,7 @@ def test_a_view_moves_mirrors_and_enlarges():
     np.testing.assert_allclose((view_matrix(4, 4, shift=0.5) @ ramp), [0, 0.5, 1.5, 2.5])
 
 
-def test_every_view_keeps_brightness_and_what_is_asked_does_not_change_what_is_drawn():
+def test_every_view_keeps_brightness_and_settings_do_not_change_the_draws():
     moved, still = (np.random.default_rng(3) for _ in range(2))
     matrices = [draw_view(moved, 16, 8, 3.0, True) for _ in range(20)]
     for _ in range(20):

@@ -110,7 +110,7 @@ def test_a_byte_a_number_is_enough(faces, pairs):
         (lambda f, p: study_embeddings("dimension", f, p), "`fitted_on` must hold"),
     ],
 )
-def test_what_does_not_fit_is_refused(run, message, faces, pairs):
+def test_arguments_that_do_not_fit_are_refused(run, message, faces, pairs):
     with pytest.raises(ValueError, match=message):
         run(faces, pairs)
 
@@ -178,7 +178,7 @@ def test_across_versions_against_an_oracle(faces, pairs):
     assert found.cross_tar(1e-6) is None
 
 
-def test_independent_networks_tell_nothing_across(faces, pairs):
+def test_independent_networks_are_not_comparable(faces, pairs):
     across = []
     for seed in range(4):
         found = evaluate_cross_version(rotated(faces, seed), faces, pairs)
