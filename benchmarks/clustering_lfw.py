@@ -34,7 +34,7 @@ THRESHOLDS = (0.25, 0.3, 0.35, 0.4, 0.45, 0.5, 0.55, 0.6)
 def bcubed(people: np.ndarray, clusters: np.ndarray) -> tuple[float, float, float]:
     """Returns BCubed precision, recall and F."""
     alone = clusters < 0
-    # Give each face without a cluster a number of its own.
+    # Give each face without a cluster its own number.
     clusters = np.where(alone, clusters.max(initial=0) + 1 + np.arange(len(clusters)), clusters)
     _, pair, both = np.unique(
         np.stack([people, clusters]), axis=1, return_inverse=True, return_counts=True

@@ -112,11 +112,12 @@ class Thresholds:
         }
         if not at_far:
             expected = 1 if force else MIN_FALSE_ACCEPTS
-            hint = "" if force else ". `force` (--force) takes those at which one is expected"
+            hint = "" if force else " With `force` (--force), one expected pair is enough."
             raise ValueError(
-                f"`fars` must reach {expected} / {curve.impostor:,} impostor pairs, "
-                f"{expected / curve.impostor:.1e}, so that {expected} of them are expected to be "
-                f"accepted{hint}. Received: {', '.join(map(far_name, fars))}"
+                f"`fars` must reach {expected} / {curve.impostor:,} impostor pairs = "
+                f"{expected / curve.impostor:.1e}. A threshold needs at least {expected} impostor "
+                f"pairs that are expected to be accepted.{hint} "
+                f"Received: {', '.join(map(far_name, fars))}"
             )
         return cls(similarity, at_far, curve.impostor, origin, model)
 
@@ -136,7 +137,7 @@ class Thresholds:
             raise ValueError(
                 f"`far` must be larger: its threshold rests on {self.impostor:,} impostor pairs, "
                 f"of which {far * self.impostor:.3g} are expected to be accepted, fewer than "
-                f"{MIN_FALSE_ACCEPTS} ({self.origin}). `force` (--force) takes it all the same. "
+                f"{MIN_FALSE_ACCEPTS} ({self.origin}). Use it anyway with `force` (--force). "
                 f"Received: far={name}"
             )
         return self.at_far[name]

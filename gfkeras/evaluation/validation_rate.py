@@ -65,7 +65,7 @@ class ValidationRateResult:
     skipped_files: Sequence[tuple[Any, str]] = ()
 
     def to_json(self) -> dict[str, Any]:
-        """Everything but the single distances, for `json.dump`."""
+        """Returns everything but the single distances, for `json.dump`."""
         found = {name: rate for name, rate in self.at_far.items() if rate is not None}
         return {
             "validation_rate": {name: rate and rate.mean for name, rate in self.at_far.items()},
@@ -81,7 +81,7 @@ class ValidationRateResult:
         }
 
     def summary(self) -> list[tuple[str, str]]:
-        """Rows of (label, value) to print."""
+        """Returns rows of (label, value) to print."""
         rows = []
         for name, rate in self.at_far.items():
             if rate is None:

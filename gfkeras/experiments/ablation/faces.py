@@ -144,6 +144,6 @@ class TrainingFaces:
             folder = self._folder(least)
             for path, label in zip(folder.paths, folder.labels.tolist(), strict=True):
                 name = path.relative_to(folder.root).as_posix()
-                # Sizes stand for contents: reading every image would take too long at each start.
+                # Hash sizes instead of contents: reading every image would take too long.
                 digest.update(f"{name}\0{path.stat().st_size} {label}\n".encode())
         return digest.hexdigest()[:12]

@@ -286,7 +286,7 @@ def group_training_figure(runs: Mapping[str, GroupLog]) -> Figure:
 
     Solid lines with dots are from the shares of faces, dashed lines from the mean probabilities.
     """
-    # Each run needs a colour of its own.
+    # Each run needs its own colour.
     if not 0 < len(runs) <= len(style.COLORS):
         raise ValueError(f"`runs` must be from 1 to {len(style.COLORS)}. Received: {len(runs)}")
     figure = style.new_figure()
@@ -312,7 +312,7 @@ def group_training_figure(runs: Mapping[str, GroupLog]) -> Figure:
             size, color=style.INK, linestyle=":", linewidth=1.3, label=f"Even use of {size} groups"
         )
         highest = max(highest, size)
-    # Empty lines put both line styles into the legend, whatever the colours of the runs.
+    # Empty lines put both line styles into the legend, independent of the colours of the runs.
     axes.plot([], [], color=style.MUTED, linewidth=2, marker="o", markersize=6, label="by faces")
     axes.plot(
         [], [], color=style.MUTED, linewidth=1.2, linestyle=(0, (4, 2)), marker="o", markersize=4,

@@ -76,7 +76,7 @@ def project(
         )
     if len(rows) < 4 or not 2 <= len(np.unique(who)) < len(rows):
         raise ValueError(
-            "`labels` must be those of at least four images and two people, and one person must "
+            "`labels` must belong to at least four images and two people, and one person must "
             f"have two images. Received: {len(rows)} images of {len(np.unique(who))} people"
         )
     if perplexity is None:

@@ -231,7 +231,7 @@ def _faces(folder: FaceFolder, names: Sequence[str], size: int) -> list[np.ndarr
     for name, images in zip(names, found, strict=True):
         if not images:
             raise ValueError(
-                f"There is no image of {name!r} in {str(folder.root)!r} to be used: "
-                f"{reasons.get(name, 'none is there')}"
+                f"{name!r} must have a usable image in {str(folder.root)!r}. "
+                f"Received: {reasons.get(name, 'no image')}"
             )
     return [np.stack(images) for images in found]
