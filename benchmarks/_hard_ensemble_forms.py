@@ -92,9 +92,9 @@ FORMS = {
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
-    parser.add_argument("--groups", type=int, default=32, metavar="K")
+    parser.add_argument("--groups", type=int, default=32, metavar="K", help="number of groups")
     parser.add_argument("--batch-size", type=int, help="fixed in the artefact; any by default")
-    parser.add_argument("--runs", type=int, default=300)
+    parser.add_argument("--runs", type=int, default=300, help="measured runs of each form")
     arguments = parser.parse_args()
     keras.utils.set_random_seed(0)
     rng = np.random.default_rng(0)

@@ -22,7 +22,7 @@ SETS = {"LFW": "lfw_aligned112", "CelebA": "celeba_aligned112", "CFP": "cfp_alig
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
-    parser.add_argument("data", type=Path)
+    parser.add_argument("data", type=Path, help="folder with the data sets")
     parser.add_argument("--count", type=int, default=3000, help="number of random faces per set")
     options = parser.parse_args()
     print("| faces | count | alone: false alarms % | right alarms % | of four: false % | right % |")

@@ -47,8 +47,8 @@ def bcubed(people: np.ndarray, clusters: np.ndarray) -> tuple[float, float, floa
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
-    parser.add_argument("model", nargs="?")
-    parser.add_argument("--data", type=Path)
+    parser.add_argument("model", nargs="?", help="a .tflite file")
+    parser.add_argument("--data", type=Path, help="folder of aligned faces")
     arguments = parser.parse_args()
     files = sorted(aligned_folder(arguments.data).glob("*/*.*"))
     with tflite_of(arguments.model) as model:

@@ -37,10 +37,12 @@ THREADS = 2
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
-    parser.add_argument("model", nargs="?")
-    parser.add_argument("--data", type=Path)
-    parser.add_argument("--pairs", type=Path, default=SHARED / "lfw_lists" / "pairs.txt")
-    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("model", nargs="?", help="a .tflite file")
+    parser.add_argument("--data", type=Path, help="folder of aligned faces")
+    parser.add_argument(
+        "--pairs", type=Path, default=SHARED / "lfw_lists" / "pairs.txt", help="pairs file"
+    )
+    parser.add_argument("--rounds", type=int, default=3, help="measured runs of each")
     parser.add_argument("--json", type=Path, metavar="FILE", help="write the results here")
     arguments = parser.parse_args()
     folder = aligned_folder(arguments.data)

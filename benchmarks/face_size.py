@@ -49,9 +49,11 @@ def rates(scores: np.ndarray, same: np.ndarray, other: np.ndarray, threshold: fl
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("data", type=Path)
-    parser.add_argument("--model", default="h_groupface_mobilefacenet")
-    parser.add_argument("--eyes", default="6,8,10,12,14,16,20,24,32")
+    parser.add_argument("data", type=Path, help="folder with lfw_raw250/ and models/")
+    parser.add_argument("--model", default="h_groupface_mobilefacenet", help="model to measure")
+    parser.add_argument(
+        "--eyes", default="6,8,10,12,14,16,20,24,32", help="distances between the eyes, pixels"
+    )
     parser.add_argument("--every", type=int, default=1, help="take only every Nth person")
     options = parser.parse_args()
     cv2.setNumThreads(1)

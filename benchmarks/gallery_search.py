@@ -129,8 +129,8 @@ def measure(kind: str, people: int, rounds: int) -> dict[str, Any]:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
-    parser.add_argument("--people", type=int, default=1_000_000)
-    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--people", type=int, default=1_000_000, help="people in the gallery")
+    parser.add_argument("--rounds", type=int, default=3, help="measured searches of each")
     parser.add_argument("--json", type=Path, metavar="FILE", help="write the results here")
     parser.add_argument("--quick", action="store_true", help="100,000 people")
     arguments = parser.parse_args()

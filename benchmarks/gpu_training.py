@@ -119,10 +119,12 @@ def torch_interpreter() -> str:
 
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
-    parser.add_argument("--batch", type=int, default=256)
+    parser.add_argument("--batch", type=int, default=256, help="images in a batch")
     parser.add_argument("--steps", type=int, default=30, help="measured steps of each process")
     parser.add_argument("--rounds", type=int, default=3, help="processes of each framework")
-    parser.add_argument("--device", choices=("cuda", "cpu"), default="cuda")
+    parser.add_argument(
+        "--device", choices=("cuda", "cpu"), default="cuda", help="device to measure"
+    )
     parser.add_argument("--quick", action="store_true", help="small networks and few steps")
     parser.add_argument("--json", type=Path, metavar="FILE", help="write the results here")
     parser.add_argument("--child", help=argparse.SUPPRESS)

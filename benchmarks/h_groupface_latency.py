@@ -114,7 +114,9 @@ def benchmark(groups: int, runs: int, folder: Path) -> dict[str, float | int | b
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("--runs", type=int, default=300, help="measured runs of each model")
-    parser.add_argument("--groups", type=int, nargs="+", default=[32, 128], metavar="K")
+    parser.add_argument(
+        "--groups", type=int, nargs="+", default=[32, 128], metavar="K", help="numbers of groups"
+    )
     parser.add_argument("--json", type=Path, metavar="FILE", help="write the results here")
     arguments = parser.parse_args()
     results = []

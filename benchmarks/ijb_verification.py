@@ -80,8 +80,8 @@ def run(way: str, templates: int, pairs: int) -> dict[str, float]:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
-    parser.add_argument("--templates", type=int, default=23_124)
-    parser.add_argument("--pairs", type=int, default=15_658_489)
+    parser.add_argument("--templates", type=int, default=23_124, help="number of templates")
+    parser.add_argument("--pairs", type=int, default=15_658_489, help="number of pairs")
     parser.add_argument("--json", type=Path, metavar="FILE", help="write the results here")
     parser.add_argument("--way", choices=WAYS, help=argparse.SUPPRESS)
     arguments = parser.parse_args()

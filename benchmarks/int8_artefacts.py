@@ -209,13 +209,15 @@ def group_head(groups: int, data: Path, runs: int, folder: Path) -> float:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
-    parser.add_argument("model", nargs="?")
-    parser.add_argument("--data", type=Path, default=SHARED)
+    parser.add_argument("model", nargs="?", help="model folder")
+    parser.add_argument("--data", type=Path, default=SHARED, help="folder with the LFW data")
     parser.add_argument("--runs", type=int, default=300, help="measured runs of each file")
     parser.add_argument(
         "--lfw", action=argparse.BooleanOptionalAction, help="also measure accuracy on pairs.txt"
     )
-    parser.add_argument("--groups", type=int, nargs="*", default=[32, 128], metavar="K")
+    parser.add_argument(
+        "--groups", type=int, nargs="*", default=[32, 128], metavar="K", help="numbers of groups"
+    )
     parser.add_argument("--json", type=Path, metavar="FILE", help="write the results here")
     arguments = parser.parse_args()
     need(arguments.data / "lfw_aligned112", arguments.data / "lfw_lists")

@@ -149,7 +149,9 @@ def main() -> None:
     parser.add_argument("--classes", type=int, default=100_000, help="number of identities")
     parser.add_argument("--runs", type=int, default=15, help="measured steps of each")
     parser.add_argument("--processes", type=int, default=6, help="processes of each, for memory")
-    parser.add_argument("--heads", nargs="+", default=["ArcFace"], choices=sorted(HEADS))
+    parser.add_argument(
+        "--heads", nargs="+", default=["ArcFace"], choices=sorted(HEADS), help="heads to measure"
+    )
     parser.add_argument("--json", type=Path, metavar="FILE", help="write the results here")
     parser.add_argument("--child", nargs=2, help=argparse.SUPPRESS)
     arguments = parser.parse_args()

@@ -36,8 +36,8 @@ def work(batch: int) -> None:
 
 def main() -> None:
     parser = argparse.ArgumentParser()
-    parser.add_argument("--batch", type=int, default=32)
-    parser.add_argument("--turns", type=int, default=8)
+    parser.add_argument("--batch", type=int, default=32, help="images in a batch")
+    parser.add_argument("--turns", type=int, default=8, help="turns of each process")
     parser.add_argument("--json", type=Path, metavar="FILE", help="write the results here")
     parser.add_argument("--worker", action="store_true", help=argparse.SUPPRESS)
     arguments = parser.parse_args()

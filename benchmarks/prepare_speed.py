@@ -124,14 +124,27 @@ def print_peaks(count: int) -> None:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("--data", type=Path, metavar="DIR", help="folder of aligned faces")
-    parser.add_argument("--photos", type=Path, default=SHARED / "lfw_raw250", metavar="DIR")
+    parser.add_argument(
+        "--photos",
+        type=Path,
+        default=SHARED / "lfw_raw250",
+        metavar="DIR",
+        help="folder of photos to align",
+    )
     parser.add_argument(
         "--detector",
         type=Path,
         default=SHARED / "models" / "face_detection_yunet_2023mar.onnx",
         metavar="FILE",
     )
-    parser.add_argument("--memory", type=int, nargs="*", default=[1000, 100_000], metavar="N")
+    parser.add_argument(
+        "--memory",
+        type=int,
+        nargs="*",
+        default=[1000, 100_000],
+        metavar="N",
+        help="numbers of records to measure memory with",
+    )
     parser.add_argument("--json", type=Path, metavar="FILE", help="write the results here")
     parser.add_argument("--made", type=int, help=argparse.SUPPRESS)
     arguments = parser.parse_args()

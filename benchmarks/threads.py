@@ -150,10 +150,10 @@ def of_a_gallery(rounds: int, people: int = 20_000) -> dict[str, object]:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("models", nargs="*", default=[DEFAULT_PRESET])
-    parser.add_argument("--calls", type=int, default=10_000)
-    parser.add_argument("--rounds", type=int, default=15)
-    parser.add_argument("--json", type=Path)
+    parser.add_argument("models", nargs="*", default=[DEFAULT_PRESET], help="models to measure")
+    parser.add_argument("--calls", type=int, default=10_000, help="calls that are checked")
+    parser.add_argument("--rounds", type=int, default=15, help="measured rounds")
+    parser.add_argument("--json", type=Path, help="write the results here")
     given = parser.parse_args()
     results = {model: of_a_model(model, given.calls, given.rounds) for model in given.models}
     results["gallery"] = of_a_gallery(given.rounds)

@@ -173,7 +173,7 @@ def processor() -> dict[str, Any]:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
-    parser.add_argument("--batch", type=int, default=64)
+    parser.add_argument("--batch", type=int, default=64, help="images in a batch")
     parser.add_argument("--steps", type=int, default=20, help="measured steps of each")
     parser.add_argument("--ablate", action="store_true", help="replace gfkeras' layers instead")
     parser.add_argument("--json", type=Path, metavar="FILE", help="write the results here")

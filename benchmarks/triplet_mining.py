@@ -133,7 +133,14 @@ def print_peak(case: str, dimensions: int) -> None:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("--runs", type=int, default=60, help="measured runs of each")
-    parser.add_argument("--dimensions", type=int, nargs="+", default=[128, 512], metavar="D")
+    parser.add_argument(
+        "--dimensions",
+        type=int,
+        nargs="+",
+        default=[128, 512],
+        metavar="D",
+        help="lengths of the embeddings",
+    )
     parser.add_argument("--json", type=Path, metavar="FILE", help="write the results here")
     parser.add_argument("--peak", nargs=2, help=argparse.SUPPRESS)
     arguments = parser.parse_args()

@@ -66,8 +66,8 @@ def row(pictures: np.ndarray, title: str, arguments: dict[str, Any]) -> np.ndarr
 
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("out", type=Path)
-    parser.add_argument("--seed", type=int, default=1)
+    parser.add_argument("out", type=Path, help="image file to write")
+    parser.add_argument("--seed", type=int, default=1, help="random seed")
     arguments = parser.parse_args()
     faces = np.stack([render_face(100 + i, 0, size=IMAGE_SIZE) for i in range(8)])
     rows = [row(faces, "as they come", {})]

@@ -157,15 +157,19 @@ def main() -> None:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("--data", type=Path, required=True)
-    parser.add_argument("--out", type=Path, required=True)
-    parser.add_argument("--epochs", type=int, default=24)
-    parser.add_argument("--batch-size", type=int, default=64)
+    parser.add_argument(
+        "--data", type=Path, required=True, help="folder with lfw_aligned112/ and lfw_lists/"
+    )
+    parser.add_argument("--out", type=Path, required=True, help="folder for runs and results")
+    parser.add_argument("--epochs", type=int, default=24, help="epochs of each training")
+    parser.add_argument("--batch-size", type=int, default=64, help="images in a batch")
     parser.add_argument("--width", type=float, default=1.0, help="width of the MobileFaceNets")
     parser.add_argument("--min-images", type=int, default=1, help="leave out people with fewer")
     parser.add_argument("--workers", type=int, default=1, help="threads that prepare batches")
-    parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
-    parser.add_argument("--rows", choices=ROWS, nargs="+", default=list(ROWS))
+    parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2], help="seeds to run")
+    parser.add_argument(
+        "--rows", choices=ROWS, nargs="+", default=list(ROWS), help="rows of the table to run"
+    )
     options = parser.parse_args()
     results: dict[str, list[dict[str, Any]]] = {row: [] for row in options.rows}
     for number in options.seeds:

@@ -104,7 +104,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("data", help="a folder with one folder of aligned images per person")
     parser.add_argument("--holdout", type=int, default=10, help="people to verify on")
-    parser.add_argument("--seeds", type=int, default=3)
+    parser.add_argument("--seeds", type=int, default=3, help="number of seeds")
     options = parser.parse_args()
     trained_on, heldout = (
         FaceFolder(options.data, min_images=2).load(resize=True).split(options.holdout)

@@ -63,9 +63,9 @@ ROWS = {
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--data", type=Path, required=True, help="with lfw_aligned112/ and models/")
-    parser.add_argument("--out", type=Path, required=True)
+    parser.add_argument("--out", type=Path, required=True, help="folder for results and images")
     parser.add_argument("--rows", default=",".join(ROWS), help=", ".join(ROWS))
-    parser.add_argument("--people", type=int, default=32)
+    parser.add_argument("--people", type=int, default=32, help="number of people to attack")
     parser.add_argument("--steps", type=int, help="steps of every row, for a quick test")
     parser.add_argument("--also", default="h_groupface_mobilefacenet", help="judges, by commas")
     arguments = parser.parse_args()

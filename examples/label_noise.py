@@ -225,10 +225,18 @@ def plot(results: list[dict[str, Any]], path: Path) -> None:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--data", type=Path, help="data folder; without it, only make the table")
-    parser.add_argument("--out", type=Path, required=True)
-    parser.add_argument("--faces", nargs="+", choices=("orl", "orl-box", "lfw"), default=["orl"])
-    parser.add_argument("--shares", type=float, nargs="+", default=[0.2, 0.4])
-    parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
+    parser.add_argument("--out", type=Path, required=True, help="folder for runs and results")
+    parser.add_argument(
+        "--faces",
+        nargs="+",
+        choices=("orl", "orl-box", "lfw"),
+        default=["orl"],
+        help="data sets to run",
+    )
+    parser.add_argument(
+        "--shares", type=float, nargs="+", default=[0.2, 0.4], help="shares of wrong labels"
+    )
+    parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2], help="seeds to run")
     parser.add_argument("--set", nargs="*", default=[], help="changes of the recipe, a.b=value")
     parser.add_argument("--known", action="store_true", help="also train on the right labels only")
     parser.add_argument("--keep-runs", action="store_true", help="keep checkpoints and models")

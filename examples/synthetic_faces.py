@@ -29,9 +29,9 @@ def contact_sheet(people: range) -> np.ndarray:
 
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("out", type=Path)
+    parser.add_argument("out", type=Path, help="image file to write")
     parser.add_argument("--first", type=int, default=100, help="number of the first person")
-    parser.add_argument("--people", type=int, default=16)
+    parser.add_argument("--people", type=int, default=16, help="number of people")
     arguments = parser.parse_args()
     people = range(arguments.first, arguments.first + arguments.people)
     Image.fromarray(contact_sheet(people)).save(arguments.out, quality=88)

@@ -60,14 +60,16 @@ def table(out: Path) -> str:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--data", type=Path, required=True)
+    parser.add_argument(
+        "--data", type=Path, required=True, help="folder with lfw_aligned112/ and lfw_lists/"
+    )
     parser.add_argument("--teacher", required=True, help="model folder of the teacher")
-    parser.add_argument("--out", type=Path, required=True)
-    parser.add_argument("--epochs", type=int, default=4)
+    parser.add_argument("--out", type=Path, required=True, help="folder for runs and results")
+    parser.add_argument("--epochs", type=int, default=4, help='epochs of "lfw" and "synthetic"')
     parser.add_argument("--identities", type=int, default=1200, help="synthetic people")
     parser.add_argument("--pictures", type=int, default=4, help="images of each synthetic person")
-    parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
-    parser.add_argument("--arms", choices=ARMS, nargs="+", default=list(ARMS))
+    parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2], help="seeds to run")
+    parser.add_argument("--arms", choices=ARMS, nargs="+", default=list(ARMS), help="arms to run")
     options = parser.parse_args()
     lists, faces = options.data / "lfw_lists", options.data / "lfw_aligned112"
     real = FaceFolder(faces, lists / "peopleDevTrain.txt").load()
