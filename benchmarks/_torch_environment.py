@@ -8,6 +8,7 @@ import sys
 from pathlib import Path
 
 FOLDER = Path(__file__).resolve().parents[1] / "build" / "benchmarks" / "torch"
+# Exact versions, so that the comparison does not change with each new release.
 REQUIREMENTS = ("torch==2.13.0", "numpy==2.4.6", "pillow==13.0.0")
 
 

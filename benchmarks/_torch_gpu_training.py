@@ -18,6 +18,7 @@ from torch import nn
 from torch.nn import functional
 
 SHARED, EMBEDDING, GROUPS, HIDDEN = 4096, 512, 32, 256
+# Residual units in each of the four stages.
 UNITS = {"IResNet100": (3, 13, 30, 3), "IResNet18": (2, 2, 2, 2)}
 
 

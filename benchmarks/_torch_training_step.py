@@ -18,6 +18,7 @@ import torch
 from torch import nn
 from torch.nn import functional
 
+# (expansion, filters, repeats, stride) of each stage of MobileFaceNet.
 BOTTLENECKS = ((2, 64, 5, 2), (4, 128, 1, 2), (2, 128, 6, 1), (4, 128, 1, 2), (2, 128, 2, 1))
 SCALE, MARGIN = 64.0, 0.5
 

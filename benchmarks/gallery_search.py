@@ -35,7 +35,9 @@ from gfkeras.evaluation.similarity import unit
 from gfkeras.inference import Embeddings, Gallery
 
 WIDTH, GROUPS, PROBES, K = 512, 256, 100, 10
+# Largest time as a multiple of FAISS', and largest memory of int8 as a share of float32.
 TARGET, QUARTER = 1.2, 0.25
+# People made at a time, to limit the memory.
 BATCH = 50_000
 
 

@@ -22,6 +22,7 @@ import numpy as np
 
 FARS = (1e-1, 1e-2, 1e-3, 1e-4, 1e-5, 1e-6)
 SUBJECTS = 3531
+# Limits of time and memory.
 SECONDS, GIBIBYTES = 60, 4
 WAYS = ("peer", "cosine", "group-aware", "cosine with intervals")
 

@@ -33,6 +33,7 @@ from gfkeras.data.jpeg import decode_jpeg
 from gfkeras.data.prepare import prepare
 
 BATCH = 128
+# Least speed as a multiple of PyTorch's, and in images per second.
 TARGET_RATIO, TARGET_SPEED = 2.0, 6000
 
 

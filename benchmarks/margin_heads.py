@@ -37,6 +37,7 @@ from gfkeras.heads import HEADS
 from gfkeras.losses import softmax_cross_entropy
 
 BATCH, DIMENSIONS, SCALE = 128, 512, 64.0
+# Largest time and memory as multiples of those of plain softmax.
 TIME_TARGET, MEMORY_TARGET = 1.10, 1.20
 
 

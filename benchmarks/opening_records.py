@@ -31,6 +31,7 @@ from gfkeras.data.records.shard_files import ENTRY, write_index
 from gfkeras.files import sha256
 
 SHARD = 8192
+# Most seconds to the first batch.
 TARGET = 2.0
 
 

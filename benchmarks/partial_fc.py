@@ -29,6 +29,7 @@ from typing import Any
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 
 BATCH, DIMENSIONS = 64, 512
+# Largest time as a multiple of the full head's, and memory as a multiple of centers and momentum.
 TIME_TARGET, MEMORY_TARGET = 0.25, 1.20
 WARM_UP = 2
 

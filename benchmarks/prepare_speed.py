@@ -31,6 +31,7 @@ from PIL import Image
 
 from gfkeras.data.prepare import PrepareOptions, prepare
 
+# Most seconds for the aligned images, and least photos aligned per second.
 TARGET_SECONDS = 20.0
 TARGET_PHOTOS = 250.0
 

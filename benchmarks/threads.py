@@ -30,6 +30,7 @@ import numpy as np
 from gfkeras.inference import Embedder, Embeddings, Gallery
 from gfkeras.zoo import DEFAULT_PRESET
 
+# Numbers of threads, and the seconds of a turn.
 THREADS, SECONDS = (1, 2, 8), 0.5
 
 

@@ -43,7 +43,10 @@ from gfkeras import layers
 from gfkeras.models import FaceClassifier
 
 IDENTITIES, EMBEDDING, GROUPS = 10_000, 512, 32
+# Short turns, so that slow phases of the machine affect all contestants.
 STEPS_PER_TURN = 2
+# Least speed as a multiple of PyTorch's, and largest time of GroupFace as a multiple of the plain
+# network's.
 SPEED_TARGET, GROUPFACE_TARGET = 1.25, 1.15
 # gfkeras' layers, and the Keras layers that replace them.
 KERAS_LAYERS = {

@@ -34,6 +34,7 @@ from keras import ops
 
 from gfkeras.losses import TripletLoss, pairwise_distance
 
+# Largest time of the loss as a multiple of the time for the distances.
 TARGET = 2.0
 IDENTITIES, IMAGES = 45, 40
 CASES = ("distances", "loss", "distances with gradient", "loss with gradient")

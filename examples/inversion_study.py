@@ -76,6 +76,7 @@ def main() -> None:
     counts = np.bincount(folder.labels)
     # People with many photos have a reliable mean embedding to judge by.
     able = [name for name, n in zip(folder.identities, counts, strict=True) if n >= 10]
+    # A fixed seed, so that all rows attack the same people.
     names = sorted(np.random.default_rng(0).permutation(able)[: arguments.people].tolist())
     people = of_people(embedder, folder, names)
     photos = np.concatenate([faces[:1] for faces in people.faces])

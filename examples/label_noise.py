@@ -35,6 +35,7 @@ from gfkeras.inference import Embedder, FileEmbeddings
 from gfkeras.training import Recipe, train
 
 ANGLES = np.arange(40.0, 111.0)
+# The paper's angle, and the largest share of right labels that may be lost.
 CUT, MOST_LOST = 75.0, 0.10
 KINDS = ("noisy", "sub-centers", "cleaned", "known")
 BOX = "h_groupface_mobilefacenet"
