@@ -87,7 +87,7 @@ def train(faces: Faces, arguments: dict[str, Any], seed: int, epochs: int = 20) 
     training.compile(AdamW(0.001, weight_decay=0.01, decay_norm_and_bias=True))
     sampler = IdentitySampler(faces.labels, PEOPLE, PICTURES, seed=seed)
     batches = FaceBatches(faces.images, faces.labels, sampler=sampler)
-    # The sampler already decides the order. Shuffling would break up its batches.
+    # The sampler already draws the batches in random order.
     training.fit(batches, epochs=epochs, shuffle=False, verbose=0)
     return training.model
 
