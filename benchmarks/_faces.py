@@ -1,4 +1,4 @@
-"""Faces and networks for benchmarks: the user's, those beside the project, or synthetic ones."""
+"""Faces and networks for benchmarks: given ones, those next to the project, or synthetic ones."""
 
 from __future__ import annotations
 
@@ -16,14 +16,14 @@ from gfkeras.data.jpeg import encode_jpeg
 from gfkeras.data.sources import Item, NamedPair, Refused
 
 if TYPE_CHECKING:
-    import keras  # whose memory is not to be measured with that of the data's readers
+    import keras  # imported late: its memory would count in the memory of the data readers
 
 ROOT = Path(__file__).resolve().parents[1]
 SHARED = Path(os.environ.get("GFKERAS_DATA", ROOT.parent / "shared" / "data"))
 
 
 def aligned_folder(given: Path | None) -> Path:
-    """The folder given, else LFW beside the project; without that the benchmark is left out."""
+    """Returns the given folder, else LFW next to the project. Ends the benchmark without one."""
     if given is None:
         need(SHARED / "lfw_aligned112")
     folder = given or SHARED / "lfw_aligned112"
@@ -33,15 +33,15 @@ def aligned_folder(given: Path | None) -> Path:
 
 
 def need(*paths: Path) -> None:
-    """Ends the benchmark without a failure where what it needs is not in the repository."""
+    """Ends the benchmark without a failure if a file that it needs is missing."""
     for path in paths:
         if not path.exists():
-            print(f"left out: there is no {path}; GFKERAS_DATA names the folder of it")
+            print(f"left out: there is no {path}. Set GFKERAS_DATA to its folder")
             raise SystemExit(0)
 
 
 def ms1m() -> keras.Model:
-    """InsightFace's MobileFaceNet, trained on MS1M, imported; without it, left out."""
+    """Imports InsightFace's MobileFaceNet, trained on MS1M. Ends the benchmark without the file."""
     from gfkeras.zoo import import_weights
 
     file = SHARED / "models" / "mobilefacenet_ms1m-0000.params"
@@ -51,7 +51,7 @@ def ms1m() -> keras.Model:
 
 @contextlib.contextmanager
 def tflite_of(given: str | None) -> Iterator[Path]:
-    """The .tflite given, else that of `ms1m`, which goes at the end."""
+    """Yields the given .tflite file, or a temporary one of `ms1m`."""
     if given:
         yield Path(given)
         return
@@ -62,14 +62,14 @@ def tflite_of(given: str | None) -> Iterator[Path]:
 
 
 class MadeFaces:
-    """A source of any number of different 112×112 JPEGs that takes no room on disk.
+    """A source of any number of different 112×112 JPEGs that needs no disk space.
 
-    Every image is one of 64 noisy pictures with its number in a JPEG comment, so that no two
-    files are equal and each has to be decoded.
+    Every image is one of 64 noisy images with its number in a JPEG comment. No two files are equal,
+    so each one has to be decoded.
 
     Args:
-        count: images.
-        per_identity: of each person.
+        count: number of images.
+        per_identity: number of images of each person.
     """
 
     format = "made"
@@ -80,29 +80,31 @@ class MadeFaces:
         self.per_identity = per_identity
         rng = np.random.default_rng(0)
         self.pictures = []
-        # One after another, so that making them is not what memory peaks at.
+        # Make them one by one, so that making them does not cause the peak of memory.
         for _ in range(64):
             smooth = rng.integers(0, 256, (14, 14, 3)).repeat(8, axis=0).repeat(8, axis=1)
             pixels = smooth + rng.integers(-20, 21, (112, 112, 3))
             self.pictures.append(encode_jpeg(np.clip(pixels, 0, 255).astype(np.uint8), 80))
 
     def items(self):
-        """The items, numbered through."""
+        """Yields the items in order."""
         for number in range(self.count):
             identity = f"person{number // self.per_identity:07d}"
             yield Item(f"{identity}/{number:09d}.jpg", identity, str(number))
 
     def read(self, locator: str) -> bytes:
-        """A picture with a comment behind its first marker."""
+        """Returns an image with a comment after its first marker."""
+        # A hash, so that neighbouring records do not have neighbouring images.
         picture = self.pictures[int(hashlib.md5(locator.encode()).hexdigest(), 16) % 64]
         comment = locator.encode()
+        # A JPEG comment: marker FFFE, then the length of the comment including these two bytes.
         marker = b"\xff\xfe" + (len(comment) + 2).to_bytes(2, "big") + comment
         return picture[:2] + marker + picture[2:]
 
     def pairs(self) -> NamedPair | Refused | None:
-        """None."""
+        """Returns None: the source has no pairs."""
         return None
 
     def describe(self) -> dict:
-        """Its arguments."""
+        """Returns the source's arguments."""
         return {"format": self.format, "count": self.count, "per_identity": self.per_identity}

@@ -1,9 +1,9 @@
-"""Ways to write "the chosen group's FC" so that LiteRT runs it fast.
+"""Forms of the operation "FC of the chosen group", timed in LiteRT.
 
     python benchmarks/_hard_ensemble_forms.py [--groups 32] [--batch-size 1] [--runs 300]
 
-Behind the table in docs/export.md. Every form is exported into the whole H-GroupFace of
-`h_groupface_latency.py` and runs there, in turns with the plain backbone.
+It makes the table in docs/export.md. Each form is exported as part of the whole H-GroupFace of
+`h_groupface_latency.py`. The forms and the plain backbone run alternately.
 """
 
 from __future__ import annotations
@@ -23,12 +23,12 @@ from gfkeras.export import export_model, graph
 from gfkeras.inference.runtimes import LiteRTRuntime
 from gfkeras.models import GroupFace
 
-# Each takes the feature (B, F), the gathered kernels and returns (B, D).
+# Each takes the feature (B, F) and the gathered kernels, and returns (B, D).
 Product = Callable[[Any, Any, Any], Any]
 
 
 def gathered(product: Product, outputs_first: bool) -> Callable[..., Any]:
-    """A form that gathers the kernels (K, D, F), or (K, F, D), and multiplies by them."""
+    """Returns a form that gathers kernels (K, D, F) or (K, F, D) and multiplies by them."""
 
     def form(tf: Any, kernel: np.ndarray, bias: np.ndarray, variable: Any) -> Any:
         if outputs_first:
@@ -67,7 +67,7 @@ def multiply_and_sum(tf: Any, feature: Any, chosen: Any) -> Any:
 
 
 def all_groups(tf: Any, kernel: np.ndarray, bias: np.ndarray, variable: Any) -> Any:
-    """Every group's FC, of which one result is kept."""
+    """Computes every group's FC and keeps one result."""
     groups, width, dim = kernel.shape
     kernels = variable(kernel.transpose(1, 0, 2).reshape(width, groups * dim))
     biases = variable(bias)
@@ -92,9 +92,9 @@ FORMS = {
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
-    parser.add_argument("--groups", type=int, default=32, metavar="K")
+    parser.add_argument("--groups", type=int, default=32, metavar="K", help="number of groups")
     parser.add_argument("--batch-size", type=int, help="fixed in the artefact; any by default")
-    parser.add_argument("--runs", type=int, default=300)
+    parser.add_argument("--runs", type=int, default=300, help="measured runs of each form")
     arguments = parser.parse_args()
     keras.utils.set_random_seed(0)
     rng = np.random.default_rng(0)

@@ -1,4 +1,4 @@
-"""PyTorch in an environment of its own, for benchmarks that have it as a peer."""
+"""A separate environment with PyTorch, for benchmarks that compare with it."""
 
 from __future__ import annotations
 
@@ -8,14 +8,15 @@ import sys
 from pathlib import Path
 
 FOLDER = Path(__file__).resolve().parents[1] / "build" / "benchmarks" / "torch"
+# Exact versions, so that the comparison does not change with each new release.
 REQUIREMENTS = ("torch==2.13.0", "numpy==2.4.6", "pillow==13.0.0")
 
 
 def torch_python() -> Path:
-    """Its interpreter; made on first use and kept under build/.
+    """Returns the environment's interpreter. It is made on first use and kept under build/.
 
     Raises:
-        subprocess.CalledProcessError: where PyTorch cannot be installed.
+        subprocess.CalledProcessError: if PyTorch cannot be installed.
     """
     python = FOLDER / ("Scripts/python.exe" if os.name == "nt" else "bin/python")
     done = FOLDER / "requirements.txt"
@@ -23,7 +24,7 @@ def torch_python() -> Path:
     if not (python.exists() and done.exists() and done.read_text() == wanted):
         print(f"installing {' '.join(REQUIREMENTS)}")
         subprocess.run([sys.executable, "-m", "venv", "--clear", FOLDER], check=True)
-        # pip alone: wheels may come from a place that only pip is told of.
+        # Use only pip: it may be configured with a package index that other tools do not know.
         pip = [python, "-m", "pip", "install", "--quiet", "--disable-pip-version-check"]
         subprocess.run([*pip, *REQUIREMENTS], check=True)
         done.write_text(wanted)

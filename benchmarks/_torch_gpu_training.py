@@ -1,9 +1,9 @@
-"""The peer of gpu_training.py: GroupFace in PyTorch; prints one line of JSON.
+"""GroupFace in PyTorch, for comparison in gpu_training.py. Prints one line of JSON.
 
     python _torch_gpu_training.py NETWORK BATCH STEPS IDENTITIES DEVICE
 
 The network is IResNet-100 or MobileFaceNet with a soft GroupFace of 32 groups on a shared feature
-of 4096 and ArcFace, channels-last, with bfloat16 autocast; the margin and the losses stay float32.
+of 4096 and ArcFace, channels-last, with bfloat16 autocast. Margin and losses stay in float32.
 """
 
 from __future__ import annotations
@@ -18,11 +18,12 @@ from torch import nn
 from torch.nn import functional
 
 SHARED, EMBEDDING, GROUPS, HIDDEN = 4096, 512, 32, 256
+# Residual units in each of the four stages.
 UNITS = {"IResNet100": (3, 13, 30, 3), "IResNet18": (2, 2, 2, 2)}
 
 
 class Unit(nn.Module):
-    """BN-conv-BN-PReLU-conv-BN and a shortcut, as InsightFace's."""
+    """BN-conv-BN-PReLU-conv-BN and a shortcut, as in InsightFace."""
 
     def __init__(self, inputs: int, filters: int, stride: int):
         super().__init__()
@@ -64,7 +65,7 @@ class GroupFace(nn.Module):
         if network in UNITS:
             self.backbone, width = iresnet(UNITS[network]), 512 * 7 * 7
         else:
-            # Without the embedding's FC and batch normalisation.
+            # Drop the last two layers, the FC and the batch normalisation of the embedding.
             self.backbone, width = mobilefacenet()[:-2], 512
         self.shared = nn.Sequential(nn.Linear(width, SHARED, bias=False), nn.BatchNorm1d(SHARED))
         self.instance = nn.Sequential(
@@ -86,6 +87,7 @@ class GroupFace(nn.Module):
         instance = self.instance(feature)
         logits = self.decide(instance)
         each = self.groups(feature).view(-1, GROUPS, EMBEDDING)
+        # Softmax in bfloat16 would be too coarse.
         weights = logits.float().softmax(-1).to(each.dtype)
         embedding = instance.float() + torch.einsum("bk,bkd->bd", weights, each).float()
         cosines = functional.linear(
@@ -100,7 +102,7 @@ def self_grouping_loss(logits: torch.Tensor) -> torch.Tensor:
 
 
 def matmul_rate(device: str, size: int) -> float:
-    """bfloat16 multiply-accumulates a second of a square product."""
+    """Returns bfloat16 multiply-accumulates per second of a square matrix product."""
     a = torch.randn(size, size, device=device, dtype=torch.bfloat16)
     b = torch.randn(size, size, device=device, dtype=torch.bfloat16)
     best = 0.0
@@ -123,14 +125,17 @@ def main() -> None:
     batch, steps, identities = (int(value) for value in sys.argv[2:5])
     if device == "cuda" and not torch.cuda.is_available():
         sys.exit("PyTorch sees no GPU")
+    # All batches have one shape, so let cuDNN choose the fastest kernels once.
     torch.backends.cudnn.benchmark = True
     model = GroupFace(network, identities).to(device, memory_format=torch.channels_last)
     optimizer = torch.optim.SGD(model.parameters(), 0.005, momentum=0.9, weight_decay=5e-4)
     images = torch.randint(0, 256, (batch, 3, 112, 112), dtype=torch.uint8)
+    # Channels-last is the fastest layout in PyTorch for these networks.
     images = images.contiguous(memory_format=torch.channels_last)
     labels = torch.randint(0, identities, (batch,))
     start = 0.0
     for step in range(steps + 5):
+        # The first five steps warm up. CUDA runs asynchronously, so wait before starting the clock.
         if step == 5:
             wait(device)
             start = time.perf_counter()

@@ -1,9 +1,9 @@
-"""The peer of input_pipeline.py; runs in PyTorch's own environment.
+"""PyTorch's DataLoader, for comparison in input_pipeline.py. Runs in a separate environment.
 
     python _torch_loader.py DIR BATCH WORKERS
 
-After a first, unmeasured epoch it reads a line for each epoch to run and prints the images
-per second of it, so that the caller can take turns.
+It runs one unmeasured epoch. Then it runs an epoch for each line that it reads, and prints the
+images per second. This lets the caller alternate between both loaders.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from torch.utils.data import DataLoader, Dataset
 
 
 class Faces(Dataset):
-    """Decode, random flip, random crop of the image padded by 4: as torchvision does them."""
+    """Decodes, flips and crops after padding by 4, as torchvision users do."""
 
     def __init__(self, folder: str):
         self.files = sorted(Path(folder).rglob("*.jpg"))
@@ -39,6 +39,7 @@ class Faces(Dataset):
 
 def main() -> None:
     folder, batch, workers = sys.argv[1], int(sys.argv[2]), int(sys.argv[3])
+    # The workers are the parallelism. More threads inside each would compete with them.
     torch.set_num_threads(1)
     loader = DataLoader(
         Faces(folder), batch, shuffle=True, num_workers=workers, drop_last=True,

@@ -1,11 +1,11 @@
-"""The peer of training_step.py; runs in PyTorch's own environment.
+"""A training step in PyTorch, for comparison in training_step.py. Runs in a separate environment.
 
     python _torch_training_step.py BATCH IDENTITIES THREADS
 
-Prints its number of parameters; then reads lines "fp32 STEPS" or "bf16 STEPS", trains for one
-unmeasured and STEPS measured steps and prints the seconds of each, so that the caller can take
-turns. The network is MobileFaceNet with the 512 FC, channels-last, the head ArcFace; bf16 is
-`torch.autocast` around network and cosines, the margin and the loss stay float32.
+It prints its number of parameters. Then it reads lines "fp32 STEPS" or "bf16 STEPS", trains for one
+unmeasured and STEPS measured steps, and prints the seconds of each. This lets the caller alternate
+between both frameworks. The network is MobileFaceNet with the 512 FC and the ArcFace head,
+channels-last. bf16 is `torch.autocast` around network and cosines. Margin and loss stay in float32.
 """
 
 from __future__ import annotations
@@ -18,6 +18,7 @@ import torch
 from torch import nn
 from torch.nn import functional
 
+# (expansion, filters, repeats, stride) of each stage of MobileFaceNet.
 BOTTLENECKS = ((2, 64, 5, 2), (4, 128, 1, 2), (2, 128, 6, 1), (4, 128, 1, 2), (2, 128, 2, 1))
 SCALE, MARGIN = 64.0, 0.5
 
@@ -25,7 +26,8 @@ SCALE, MARGIN = 64.0, 0.5
 def block(
     inputs: int, filters: int, size: int, stride: int = 1, groups: int = 1, linear: bool = False
 ) -> nn.Sequential:
-    """Convolution, batch normalisation, and PReLU unless it is linear."""
+    """Returns convolution, batch normalisation and, unless it is linear, PReLU."""
+    # Padding as in gfkeras: 3×3 keeps the size, and the last convolutions shrink.
     padding = 1 if size == 3 else 0
     convolution = nn.Conv2d(inputs, filters, size, stride, padding, groups=groups, bias=False)
     parts = [convolution, nn.BatchNorm2d(filters)]
@@ -59,7 +61,7 @@ def mobilefacenet() -> nn.Sequential:
 
 
 class Classifier(nn.Module):
-    """The network and the cosines of its embedding with each identity's center."""
+    """The network, and the cosines of its embedding with each identity's center."""
 
     def __init__(self, identities: int):
         super().__init__()

@@ -1,10 +1,10 @@
-"""Whether the colour of faces shows that red and blue are exchanged.
+"""Detecting exchanged red and blue channels from the colours of faces.
 
     python benchmarks/channel_order.py DATA [--count 3000]
 
-For the aligned faces of LFW, CelebA and CFP in DATA: how often `gfkeras.data.check_images` would
-warn of a face alone, and of batches of four, in RGB (false alarms) and with red and blue
-exchanged (right alarms). Prints a table in Markdown.
+For the aligned faces of LFW, CelebA and CFP in DATA: how often `gfkeras.data.check_images` warns
+about single faces and about batches of four. RGB images give false alarms, and images with
+exchanged channels give right alarms. Prints a table in Markdown.
 """
 
 from __future__ import annotations
@@ -22,8 +22,8 @@ SETS = {"LFW": "lfw_aligned112", "CelebA": "celeba_aligned112", "CFP": "cfp_alig
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
-    parser.add_argument("data", type=Path)
-    parser.add_argument("--count", type=int, default=3000, help="Faces of each set, at random.")
+    parser.add_argument("data", type=Path, help="folder with the data sets")
+    parser.add_argument("--count", type=int, default=3000, help="number of random faces per set")
     options = parser.parse_args()
     print("| faces | count | alone: false alarms % | right alarms % | of four: false % | right % |")
     print("| --- | --- | --- | --- | --- | --- |")

@@ -1,14 +1,14 @@
-r"""Clustering LFW without names: how far the clusters are its people, by threshold.
+r"""Clustering LFW without names: agreement of the clusters with the people, by threshold.
 
     python benchmarks/clustering_lfw.py [MODEL.tflite] [--data DATA/lfw_aligned112]
 
 Without MODEL, InsightFace's MobileFaceNet of MS1M is imported from $GFKERAS_DATA/models.
 
-BCubed precision and recall (Bagga and Baldwin, 1998) are means over faces: the share of a face's
-cluster that is its person, and the share of its person that is in its cluster; a face in no cluster
-is one by itself. People are halved: the threshold with the best F on one half is measured on the
-other. The peer is scikit-learn's agglomerative clustering (average linkage) at its own best
-threshold on the first half.
+BCubed precision and recall (Bagga and Baldwin, 1998) are means over faces. Precision is the share
+of a face's cluster that shows the same person. Recall is the share of the person's faces in that
+cluster. A face without a cluster counts as a cluster of one. The people are split into halves. The
+threshold with the best F on one half is measured on the other half. For comparison,
+scikit-learn's agglomerative clustering (average linkage) runs with its own best threshold.
 """
 
 from __future__ import annotations
@@ -32,8 +32,9 @@ THRESHOLDS = (0.25, 0.3, 0.35, 0.4, 0.45, 0.5, 0.55, 0.6)
 
 
 def bcubed(people: np.ndarray, clusters: np.ndarray) -> tuple[float, float, float]:
-    """Precision, recall and F."""
+    """Returns BCubed precision, recall and F."""
     alone = clusters < 0
+    # Give each face without a cluster its own number.
     clusters = np.where(alone, clusters.max(initial=0) + 1 + np.arange(len(clusters)), clusters)
     _, pair, both = np.unique(
         np.stack([people, clusters]), axis=1, return_inverse=True, return_counts=True
@@ -46,14 +47,15 @@ def bcubed(people: np.ndarray, clusters: np.ndarray) -> tuple[float, float, floa
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
-    parser.add_argument("model", nargs="?")
-    parser.add_argument("--data", type=Path)
+    parser.add_argument("model", nargs="?", help="a .tflite file")
+    parser.add_argument("--data", type=Path, help="folder of aligned faces")
     arguments = parser.parse_args()
     files = sorted(aligned_folder(arguments.data).glob("*/*.*"))
     with tflite_of(arguments.model) as model:
         found = Embedder(model).embed_files(files)
     names = [files[position].parent.name for position in found.index]
     people = np.unique(names, return_inverse=True)[1]
+    # Split by people and not by faces, because a person's faces belong together.
     first = people % 2 == 0
     print(f"{len(people):,} faces of {people.max() + 1:,} people; tuned on half of the people")
 
@@ -67,7 +69,7 @@ def main() -> None:
         "agglomerative, average linkage": peer,
     }
     for name, way in ways.items():
-        print(f"{name}: threshold, then BCubed precision, recall and F of either half")
+        print(f"{name}: threshold, then BCubed precision, recall and F of both halves")
         scores = {}
         for threshold in THRESHOLDS:
             start = time.perf_counter()

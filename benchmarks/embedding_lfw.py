@@ -1,14 +1,14 @@
-r"""Embedding LFW's 7,701 images of pairs.txt: files to embeddings against the bare interpreter.
+r"""Embedding LFW's 7,701 images of pairs.txt, compared with the bare interpreter.
 
     python benchmarks/embedding_lfw.py [MODEL.tflite] [--data DATA/lfw_aligned112] \
         [--pairs DATA/lfw_lists/pairs.txt]
 
 Without MODEL, InsightFace's MobileFaceNet of MS1M is imported from $GFKERAS_DATA/models.
 
-`Embedder.embed_files` reads, decodes, embeds and normalises; the peer runs LiteRT's interpreter
-alone, with two threads, over images that are in memory already, one at a time and eight at a time
-(the best sizes here). Then the same embeddings as float16 and int8 codes, as a gallery keeps them:
-what they lose on the pairs.
+`Embedder.embed_files` reads, decodes, embeds and normalises. For comparison, LiteRT's interpreter
+runs alone with two threads over images in memory, one or eight at a time (the best sizes here).
+Then the embeddings are stored as float16 and int8, as in a gallery, and the loss of accuracy on the
+pairs is measured.
 """
 
 from __future__ import annotations
@@ -31,16 +31,19 @@ from gfkeras.inference import Embedder
 from gfkeras.inference.gallery.column import STORAGES, decode, encode
 from gfkeras.inference.runtimes import LiteRTRuntime
 
+# Largest time as a multiple of the bare interpreter's, and largest loss of accuracy.
 TARGET, LOSS = 1.1, 0.0005
 THREADS = 2
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
-    parser.add_argument("model", nargs="?")
-    parser.add_argument("--data", type=Path)
-    parser.add_argument("--pairs", type=Path, default=SHARED / "lfw_lists" / "pairs.txt")
-    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("model", nargs="?", help="a .tflite file")
+    parser.add_argument("--data", type=Path, help="folder of aligned faces")
+    parser.add_argument(
+        "--pairs", type=Path, default=SHARED / "lfw_lists" / "pairs.txt", help="pairs file"
+    )
+    parser.add_argument("--rounds", type=int, default=3, help="measured runs of each")
     parser.add_argument("--json", type=Path, metavar="FILE", help="write the results here")
     arguments = parser.parse_args()
     folder = aligned_folder(arguments.data)
@@ -75,6 +78,7 @@ def measure(pairs: PairList, model: Path, rounds: int, json_file: Path | None) -
             start = time.perf_counter()
             run()
             taken[name].append(time.perf_counter() - start)
+    # The least time counts, because a busy machine only makes runs slower.
     seconds = {name: min(values) for name, values in taken.items()}
     peer = min(seconds["bare, one at a time"], seconds["bare, eight at a time"])
     print(f"{len(files):,} images, {THREADS} threads")
@@ -88,6 +92,7 @@ def measure(pairs: PairList, model: Path, rounds: int, json_file: Path | None) -
         kept = decode(encode(whole.embedding, storage))
 
         def coded(paths: list[Path], kept: np.ndarray = kept) -> object:
+            # Embed one file to get a result of the right type, then put the stored embeddings in.
             found = embedder.embed_files(paths[:1])
             return type(found)(kept, None, None, np.arange(len(kept)), [])
 

@@ -1,16 +1,16 @@
-"""What small faces are worth: verification by the distance between the eyes.
+"""Effect of small faces: verification by the distance between the eyes.
 
     python benchmarks/face_size.py DATA [--model MODEL] [--eyes 6,8,…] [--every N]
 
 DATA holds `lfw_raw250`, photos of 250×250 pixels in a folder per person. Each photo is scaled down
-until its face has the distance between the eyes, then detected, aligned and embedded as any photo.
-All pairs of photos are compared at the threshold that accepts one impostor pair of a thousand at
-full size:
+until the eyes of its face have the given distance. Then it is detected, aligned and embedded like
+any photo. The threshold accepts one of a thousand impostor pairs at full size. Two kinds of pairs
+are compared at this threshold:
 
-- large with small: a full photo with the small face of another;
+- large with small: a full-size photo with the small face of another photo
 - both small.
 
-Prints a table in Markdown. A face that is not found counts as a genuine pair that is not accepted.
+Prints a table in Markdown. A genuine pair with an undetected face counts as not accepted.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ YUNET = "models/face_detection_yunet_2023mar.onnx"
 def embedded(
     embedder: Embedder, aligner: FaceAligner, photos: list[np.ndarray]
 ) -> tuple[np.ndarray, np.ndarray]:
-    """(M, D) embeddings of the photos whose face is found, and their positions."""
+    """Returns embeddings (M, D) of the photos with a detected face, and their positions."""
     found = embedder.embed_photos(photos, aligner)
     return found.embeddings.embedding, found.photo
 
@@ -41,7 +41,7 @@ def scaled(photo: np.ndarray, scale: float) -> np.ndarray:
 
 
 def rates(scores: np.ndarray, same: np.ndarray, other: np.ndarray, threshold: float, lost: int):
-    """Genuine and impostor pairs that are accepted, in per cent."""
+    """Returns the shares of genuine and impostor pairs accepted, in per cent."""
     accepted = scores >= threshold
     genuine = 100 * accepted[same].sum() / (same.sum() + lost)
     return genuine, 100 * accepted[other].mean()
@@ -49,16 +49,19 @@ def rates(scores: np.ndarray, same: np.ndarray, other: np.ndarray, threshold: fl
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("data", type=Path)
-    parser.add_argument("--model", default="h_groupface_mobilefacenet")
-    parser.add_argument("--eyes", default="6,8,10,12,14,16,20,24,32")
-    parser.add_argument("--every", type=int, default=1, help="Take every Nth person.")
+    parser.add_argument("data", type=Path, help="folder with lfw_raw250/ and models/")
+    parser.add_argument("--model", default="h_groupface_mobilefacenet", help="model to measure")
+    parser.add_argument(
+        "--eyes", default="6,8,10,12,14,16,20,24,32", help="distances between the eyes, pixels"
+    )
+    parser.add_argument("--every", type=int, default=1, help="take only every Nth person")
     options = parser.parse_args()
     cv2.setNumThreads(1)
     people = sorted((options.data / "lfw_raw250").iterdir())[:: options.every]
     files = [(label, file) for label, person in enumerate(people) for file in person.glob("*.jpg")]
     labels = np.array([label for label, _ in files])
     photos = [read_photo(file) for _, file in files]
+    # LFW's photos can show several people. The central face belongs to the label.
     aligner = FaceAligner(FaceDetector(options.data / YUNET), choose="central")
     embedder = Embedder(options.model, num_threads=1)
     full, kept = embedded(embedder, aligner, photos)
@@ -68,6 +71,7 @@ def main() -> None:
     same = (labels[:, None] == labels) & pairs
     other = (labels[:, None] != labels) & pairs
     scores = full @ full.T
+    # The threshold stays fixed: a deployed system does not know the sizes of faces in advance.
     threshold = float(np.quantile(scores[other], 0.999))
     print(f"{len(photos)} photos, {same.sum()} genuine and {other.sum():,} impostor pairs, "
           f"threshold {threshold:.3f}, eyes {np.median(distances):.0f} px apart\n")  # fmt: skip
@@ -77,6 +81,7 @@ def main() -> None:
     for eyes in [*map(float, options.eyes.split(",")), np.inf]:
         small = [scaled(p, eyes / d) for p, d in zip(photos, distances, strict=True)]
         found, kept = (full, kept) if eyes == np.inf else embedded(embedder, aligner, small)
+        # Photos without a detected face keep a zero row and are masked below.
         rows = np.zeros_like(full)
         rows[kept] = found
         there = np.zeros(len(photos), bool)

@@ -1,15 +1,16 @@
-"""Exact group-aware search against FAISS' plain one, over a million people.
+"""Exact group-aware search compared with the plain search of FAISS, among a million people.
 
     python benchmarks/gallery_search.py [--people 1000000] [--quick] [--json FILE]
 
-Top-10 for 100 probes, embeddings of 512 and group features of 256 dimensions. "random": nothing
-has any structure, so that a cosine says little about S*; "faces": both lie near a space of few
-dimensions, as those of faces do. Each probe is a person of the gallery with noise added.
+It finds the top 10 for 100 probes, with embeddings of 512 and group features of 256 dimensions. In
+"random" the vectors have no structure, so a cosine says little about S*. In "faces" the vectors are
+near a space of few dimensions, like those of real faces. Each probe is a person of the gallery with
+added noise.
 
-The peers, in the same run, are FAISS' `IndexFlatIP` over the same embeddings as it comes, and with
-its search by matrix products, which we switch on. The gallery's search is measured with FAISS and,
-as in an installation without it, with NumPy alone. Memory is that of the kept columns; the process
-takes 6 GiB at its peak. `--quick` takes 100,000 people.
+For comparison, FAISS' `IndexFlatIP` searches the same embeddings in the same run, once with its
+defaults and once by matrix products, which have to be switched on. The gallery's search is measured
+with FAISS and with NumPy alone, as in an installation without FAISS. Memory is that of the stored
+columns. The process needs up to 6 GiB. `--quick` takes 100,000 people.
 """
 
 from __future__ import annotations
@@ -34,12 +35,14 @@ from gfkeras.evaluation.similarity import unit
 from gfkeras.inference import Embeddings, Gallery
 
 WIDTH, GROUPS, PROBES, K = 512, 256, 100, 10
+# Largest time as a multiple of FAISS', and largest memory of int8 as a share of float32.
 TARGET, QUARTER = 1.2, 0.25
+# People made at a time, to limit the memory.
 BATCH = 50_000
 
 
 def faces(kind: str, people: int):
-    """Batches of embeddings, the same ones each time."""
+    """Yields batches of embeddings, the same ones each time."""
     rng = np.random.default_rng(0)
     spaces = (rng.standard_normal((64, WIDTH)), rng.standard_normal((24, GROUPS)))
     for start in range(0, people, BATCH):
@@ -63,6 +66,7 @@ def seconds(run: Callable[[], Any], rounds: int) -> float:
         start = time.perf_counter()
         run()
         taken.append(time.perf_counter() - start)
+    # The least time counts, because a busy machine only makes runs slower.
     return min(taken)
 
 
@@ -73,11 +77,12 @@ def measure(kind: str, people: int, rounds: int) -> dict[str, Any]:
         for gallery in galleries.values():
             gallery.add(names, batch)
     rng = np.random.default_rng(1)
+    # The generator restarts with the same seed, so these are the first people of the gallery.
     first = next(faces(kind, min(people, BATCH)))
     probes = Embeddings(
         noisy(first.embedding[:PROBES], 1.2, rng), noisy(first.group_feature[:PROBES], 0.7, rng)
     )
-    # What a gallery keeps of each person is what FAISS is given.
+    # FAISS gets exactly the columns that the gallery stores.
     columns = {name: gallery._index.columns for name, gallery in galleries.items()}
     index = faiss.IndexFlatIP(WIDTH)
     for part in columns["float32"]["embedding"].parts:
@@ -103,9 +108,10 @@ def measure(kind: str, people: int, rounds: int) -> dict[str, Any]:
 
             taken[f"{storage}, {name}"] = seconds(search, rounds)
             with_faiss = found[storage, name]
-            # As where FAISS is not installed.
+            # Hide FAISS, as in an installation without it.
             with mock.patch.dict(sys.modules, {"faiss": None}):
                 taken[f"{storage}, {name}, NumPy"] = seconds(search, rounds)
+            # Both ways must return exactly the same people and scores.
             assert found[storage, name] == with_faiss
     recall = {
         name: float(np.mean([
@@ -125,8 +131,8 @@ def measure(kind: str, people: int, rounds: int) -> dict[str, Any]:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
-    parser.add_argument("--people", type=int, default=1_000_000)
-    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--people", type=int, default=1_000_000, help="people in the gallery")
+    parser.add_argument("--rounds", type=int, default=3, help="measured searches of each")
     parser.add_argument("--json", type=Path, metavar="FILE", help="write the results here")
     parser.add_argument("--quick", action="store_true", help="100,000 people")
     arguments = parser.parse_args()

@@ -1,16 +1,16 @@
-"""Training GroupFace on a GPU in bfloat16: gfkeras through JAX against PyTorch.
+"""Training GroupFace on a GPU in bfloat16: gfkeras with JAX compared with PyTorch.
 
     KERAS_BACKEND=jax python benchmarks/gpu_training.py [--batch 256] [--json FILE]
 
-IResNet-100 and MobileFaceNet with a soft GroupFace of 32 groups on a shared feature of 4096, and
-ArcFace over 10,000 identities: images a second of training steps under mixed_bfloat16, as
-`model.fit` runs them, batches sent from the host. The peer is the same network in PyTorch,
-channels-last, bfloat16 autocast. Each is a process of its own, in turns, for both want the
-card's memory. The fraction is of the card's multiply-accumulate rate in a bfloat16 matrix product
-measured in the same process, a step counted as three times the forward pass.
+The networks are IResNet-100 and MobileFaceNet with a soft GroupFace of 32 groups on a shared
+feature of 4096, and ArcFace over 10,000 identities. It measures images per second of training steps
+under mixed_bfloat16, as `model.fit` runs them, with batches sent from the host. For comparison, the
+same network runs in PyTorch, channels-last, with bfloat16 autocast. Both need the card's memory, so
+each runs in its own process, alternately. The fraction is of the card's multiply-accumulate rate in
+a bfloat16 matrix product, measured in the same process. A step counts as three forward passes.
 
-`--device cpu --quick` runs IResNet-18 and MobileFaceNet at a small batch without a GPU, to see
-that it runs; its numbers mean nothing.
+`--device cpu --quick` runs IResNet-18 and MobileFaceNet at a small batch without a GPU, to test the
+script. Its numbers mean nothing.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ IDENTITIES, SHARED, GROUPS = 10_000, 4096, 32
 
 
 def child(network: str, batch: int, steps: int, device: str) -> None:
-    """Our side; prints one line of JSON."""
+    """Runs gfkeras and prints one line of JSON."""
     import jax
     import keras
     import numpy as np
@@ -62,6 +62,8 @@ def child(network: str, batch: int, steps: int, device: str) -> None:
         start = seconds = 0.0
 
         def on_train_batch_end(self, batch: int, logs: Any = None) -> None:
+            # The first five batches compile and warm up. JAX runs asynchronously, so wait for the
+            # device.
             if batch in (4, steps + 4):
                 jax.block_until_ready(logs)
                 self.seconds = time.perf_counter() - self.start
@@ -73,6 +75,7 @@ def child(network: str, batch: int, steps: int, device: str) -> None:
     square = jax.random.normal(jax.random.key(0), (size, size), "bfloat16")
     product = jax.jit(lambda a: a @ a)
     rate = 0.0
+    # The best of several products is the rate that the card can reach.
     for _ in range(12):
         start = time.perf_counter()
         product(square).block_until_ready()
@@ -91,6 +94,7 @@ def child(network: str, batch: int, steps: int, device: str) -> None:
 
 
 def run(command: list[Any]) -> dict[str, Any]:
+    # By default JAX reserves most of the card's memory at its start.
     environment = {**os.environ, "KERAS_BACKEND": "jax", "XLA_PYTHON_CLIENT_PREALLOCATE": "false"}
     done = subprocess.run(
         [str(part) for part in command],
@@ -105,7 +109,7 @@ def run(command: list[Any]) -> dict[str, Any]:
 
 
 def torch_interpreter() -> str:
-    """This one where it has PyTorch, as a GPU machine's has; else that of the benchmarks."""
+    """Returns this interpreter if it has PyTorch, else the one of the benchmarks."""
     if importlib.util.find_spec("torch") is not None:
         return sys.executable
     from _torch_environment import torch_python
@@ -115,11 +119,13 @@ def torch_interpreter() -> str:
 
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
-    parser.add_argument("--batch", type=int, default=256)
+    parser.add_argument("--batch", type=int, default=256, help="images in a batch")
     parser.add_argument("--steps", type=int, default=30, help="measured steps of each process")
-    parser.add_argument("--rounds", type=int, default=3, help="processes of each")
-    parser.add_argument("--device", choices=("cuda", "cpu"), default="cuda")
-    parser.add_argument("--quick", action="store_true", help="small and short")
+    parser.add_argument("--rounds", type=int, default=3, help="processes of each framework")
+    parser.add_argument(
+        "--device", choices=("cuda", "cpu"), default="cuda", help="device to measure"
+    )
+    parser.add_argument("--quick", action="store_true", help="small networks and few steps")
     parser.add_argument("--json", type=Path, metavar="FILE", help="write the results here")
     parser.add_argument("--child", help=argparse.SUPPRESS)
     arguments = parser.parse_args()
@@ -127,7 +133,7 @@ def main() -> int:
         child(arguments.child, arguments.batch, arguments.steps, arguments.device)
         return 0
     if arguments.device == "cuda" and not Path("/proc/driver/nvidia").exists():
-        # No failure: `make bench` runs on machines without one too.
+        # This is not a failure: `make bench` also runs on machines without a GPU.
         print("no NVIDIA GPU here: nothing was measured")
         return 0
     networks = ["IResNet100", "MobileFaceNet"]
@@ -160,6 +166,7 @@ def main() -> int:
             speed = statistics.median(r["images_per_second"] for r in runs)
             rate = max(r["matmul_macs_per_second"] for r in runs)
             found[f"{name}_images_per_second"] = speed
+            # The backward pass costs about two forward passes, so a step counts as three.
             found[f"{name}_of_matmul_rate"] = 3 * ours[0]["macs"] * speed / rate
         found["ratio"] = found["ours_images_per_second"] / found["pytorch_images_per_second"]
         results[network] = found

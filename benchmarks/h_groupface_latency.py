@@ -1,12 +1,12 @@
-"""What H-GroupFace costs over its plain backbone: latency of .tflite files, one thread.
+"""Cost of H-GroupFace over its plain backbone: latency of .tflite files on one thread.
 
     python benchmarks/h_groupface_latency.py [--runs 300] [--groups 32 128] [--json FILE]
 
-Plain is MobileFaceNet with an FC of 512. H and S are GroupFace on the same network with
-K groups, `shared_dim=None`, exported by `gfkeras.export`. All run in one process, one
-image at a time and in turns (plain, H, S, plain, H, S, …), so that whatever slows the
-machine slows them alike; medians are compared. Every run takes another image, so that
-the chosen group's weights usually come from memory and not from a cache.
+Plain is MobileFaceNet with an FC of 512. H and S are GroupFace on the same network with K groups,
+`shared_dim=None`, exported by `gfkeras.export`. All run alternately in one process (plain, H, S,
+plain, H, S, …), one image at a time. A slow phase of the machine then slows all of them. Medians
+are compared. Every run takes another image, so the chosen group's weights usually come from memory
+and not from a cache.
 """
 
 from __future__ import annotations
@@ -29,40 +29,44 @@ from gfkeras.export import export_model
 from gfkeras.inference.runtimes import LiteRTRuntime
 from gfkeras.models import GroupFace
 
+# Largest latency of H-GroupFace as a multiple of the plain backbone's, by K.
 TARGETS = {32: 1.20, 128: 1.25}
 IMAGES = 64
 
 
 def images(count: int, rng: np.random.Generator) -> np.ndarray:
-    """Smooth random pictures with some noise: as varied as faces, and as large in range."""
+    """Returns smooth random images with some noise, as varied as faces and with the same range."""
     coarse = rng.normal(size=(count, 7, 7, 3)).repeat(16, axis=1).repeat(16, axis=2)
     noise = rng.normal(size=(count, 112, 112, 3))
     return np.clip(128 + 60 * coarse + 10 * noise, 0, 255).astype(np.float32)
 
 
 def trained_like(model: keras.Model, examples: np.ndarray, rng: np.random.Generator) -> None:
-    """Weights as training leaves them: statistics that fit the data, all groups in use."""
+    """Sets weights like those after training: statistics fit the data, all groups are used."""
     for layer in model._flatten_layers(include_self=False, recursive=True):
         if isinstance(layer, keras.layers.BatchNormalization):
+            # With momentum 0, one training pass replaces the moving statistics.
             layer.momentum = 0.0
             shape = layer.gamma.shape
             layer.gamma.assign(rng.uniform(0.5, 1.5, shape))
             layer.beta.assign(rng.normal(0, 0.3, shape))
         if isinstance(layer, keras.layers.PReLU):
             layer.alpha.assign(rng.uniform(-0.2, 0.6, layer.alpha.shape))
+    # The statistics of a layer depend on the layers before it, so repeat the pass.
     for _ in range(3):
         model(examples, training=True)
     if isinstance(model, GroupFace):
         model.ensemble.bias.assign(rng.normal(0, 0.1, model.ensemble.bias.shape))
-        # Without the mean, no group wins for all images.
+        # Subtract the mean. Otherwise one group would win for all images.
         logits = np.asarray(model(examples, training=False)["group_logits"])
         classifier = model.get_layer("group_decision").classifier
         classifier.bias.assign(np.asarray(classifier.bias) - logits.mean(axis=0))
 
 
 def measure(runtimes: dict[str, LiteRTRuntime], inputs: np.ndarray, runs: int) -> dict[str, float]:
-    """Median milliseconds of each, run in turns."""
+    """Returns the median milliseconds of each runtime, run alternately."""
     seconds: dict[str, list[float]] = {name: [] for name in runtimes}
+    # Negative runs warm up and are not measured.
     for run in range(-20, runs):
         image = inputs[run % len(inputs)][np.newaxis]
         for name, runtime in runtimes.items():
@@ -74,7 +78,7 @@ def measure(runtimes: dict[str, LiteRTRuntime], inputs: np.ndarray, runs: int) -
 
 
 def benchmark(groups: int, runs: int, folder: Path) -> dict[str, float | int | bool]:
-    """Plain, hard and soft at one K."""
+    """Measures plain, hard and soft at one K."""
     keras.utils.set_random_seed(groups)
     rng = np.random.default_rng(groups)
     inputs = images(IMAGES, rng)
@@ -111,7 +115,9 @@ def benchmark(groups: int, runs: int, folder: Path) -> dict[str, float | int | b
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("--runs", type=int, default=300, help="measured runs of each model")
-    parser.add_argument("--groups", type=int, nargs="+", default=[32, 128], metavar="K")
+    parser.add_argument(
+        "--groups", type=int, nargs="+", default=[32, 128], metavar="K", help="numbers of groups"
+    )
     parser.add_argument("--json", type=Path, metavar="FILE", help="write the results here")
     arguments = parser.parse_args()
     results = []

@@ -1,11 +1,11 @@
-"""IJB-C's 1:1 verification: 23,124 templates, 15,658,489 pairs, seconds and memory.
+"""IJB-C's 1:1 verification: time and memory for 23,124 templates and 15,658,489 pairs.
 
     python benchmarks/ijb_verification.py [--templates 23124] [--pairs 15658489] [--json FILE]
 
-Embeddings and group features are random, subjects as many as IJB-C's 3,531; each way runs in a
-process of its own, from the arrays to TAR at every FAR, so that its peak of memory is its own. The
-peer is what InsightFace's evaluation does: pairs in chunks of 100,000 summed by NumPy, then
-scikit-learn's ROC.
+Embeddings and group features are random, with 3,531 subjects as in IJB-C. Each way runs in its own
+process, from the arrays to TAR at every FAR, because the peak of memory belongs to a process. The
+comparison does the same as InsightFace's evaluation: NumPy sums pairs in chunks of 100,000, and
+scikit-learn computes the ROC.
 """
 
 from __future__ import annotations
@@ -22,12 +22,13 @@ import numpy as np
 
 FARS = (1e-1, 1e-2, 1e-3, 1e-4, 1e-5, 1e-6)
 SUBJECTS = 3531
+# Limits of time and memory.
 SECONDS, GIBIBYTES = 60, 4
 WAYS = ("peer", "cosine", "group-aware", "cosine with intervals")
 
 
 def make(templates: int, pairs: int):
-    """Templates in memory, pairs as IJB-C's: 0.12 % genuine."""
+    """Returns templates in memory, and pairs as in IJB-C: 0.12 % genuine."""
     from gfkeras.evaluation.similarity import unit
     from gfkeras.evaluation.template_pooling import PooledTemplates
 
@@ -39,9 +40,10 @@ def make(templates: int, pairs: int):
     ids = np.arange(templates)
     pooled = PooledTemplates(ids, unit(embedding), unit(group), ids[:0])
     first, second = rng.integers(0, templates, (2, pairs))
+    # Random pairs are nearly all impostors. Replace a few by genuine pairs.
     mates = rng.random(pairs) < 0.00125
     order = np.argsort(subject, kind="stable")
-    # The next template of the same subject, in a circle of them all.
+    # The next template of the same subject. The last one is followed by the first.
     following = np.empty(templates, np.int64)
     following[order] = np.roll(order, -1)
     second[mates] = following[first[mates]]
@@ -79,8 +81,8 @@ def run(way: str, templates: int, pairs: int) -> dict[str, float]:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
-    parser.add_argument("--templates", type=int, default=23_124)
-    parser.add_argument("--pairs", type=int, default=15_658_489)
+    parser.add_argument("--templates", type=int, default=23_124, help="number of templates")
+    parser.add_argument("--pairs", type=int, default=15_658_489, help="number of pairs")
     parser.add_argument("--json", type=Path, metavar="FILE", help="write the results here")
     parser.add_argument("--way", choices=WAYS, help=argparse.SUPPRESS)
     arguments = parser.parse_args()
@@ -101,6 +103,7 @@ def main() -> None:
             f"  {way:22} {found['seconds']:5.1f} s = {ratio:.2f} of the peer, peak "
             f"{found['gibibytes']:.2f} GiB{verdict}"
         )
+    # Float32 sums differ in the last bits, which can move single pairs across a threshold.
     same = np.allclose(results["peer"]["tars"], results["cosine"]["tars"], atol=2e-4)
     print(
         f"  limits: {SECONDS} s, {GIBIBYTES} GiB; TARs those of the peer: {'yes' if same else 'NO'}"

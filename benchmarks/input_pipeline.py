@@ -1,12 +1,12 @@
-"""Decoding, flip and crop of 112×112 JPEG records, against PyTorch's DataLoader.
+"""Decoding, flipping and cropping 112×112 JPEG records, compared with PyTorch's DataLoader.
 
     python benchmarks/input_pipeline.py [--data DIR] [--epochs 7] [--json FILE]
 
-Both read the same images from files that the system has cached: ours records that
-`gfkeras prepare` made of DIR (LFW beside the project by default), through `tf_dataset` with
-two batches at once; PyTorch the files themselves, by a DataLoader with two workers (Pillow, flip,
-crop with padding 4), in an environment of its own that is made on first use. Epochs take turns;
-medians are compared. "decoder alone" is OpenCV on bytes in memory in two threads: the limit.
+Both read the same images from files in the system's cache. gfkeras reads records that
+`gfkeras prepare` made of DIR (by default LFW next to the project) through `tf_dataset`, two batches
+in parallel. PyTorch reads the files themselves with a DataLoader of two workers (Pillow, flip, crop
+with padding 4), in a separate environment that is made on first use. Epochs alternate, and medians
+are compared. "decoder alone" is OpenCV on bytes in memory in two threads, which is the upper limit.
 """
 
 from __future__ import annotations
@@ -33,6 +33,7 @@ from gfkeras.data.jpeg import decode_jpeg
 from gfkeras.data.prepare import prepare
 
 BATCH = 128
+# Least speed as a multiple of PyTorch's, and in images per second.
 TARGET_RATIO, TARGET_SPEED = 2.0, 6000
 
 
@@ -44,6 +45,7 @@ def speed_of(batches: FaceBatches, parallel: int) -> float:
 
 
 def decoder_alone(records: RecordSet) -> float:
+    # Read everything first, so that only decoding is measured.
     content = [records.read(number) for number in range(len(records))]
     parts = [content[start : start + BATCH] for start in range(0, len(content), BATCH)]
     with ThreadPoolExecutor(2) as pool:
@@ -55,10 +57,11 @@ def decoder_alone(records: RecordSet) -> float:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
-    parser.add_argument("--data", type=Path, metavar="DIR", help="aligned faces, a folder each")
+    parser.add_argument("--data", type=Path, metavar="DIR", help="folder of aligned faces")
     parser.add_argument("--epochs", type=int, default=7, help="measured epochs of each")
     parser.add_argument("--json", type=Path, metavar="FILE", help="write the results here")
     arguments = parser.parse_args()
+    # The pipeline has its own threads. More threads inside OpenCV would disturb them.
     cv2.setNumThreads(1)
     folder = aligned_folder(arguments.data)
     python = torch_python()
@@ -80,6 +83,7 @@ def main() -> None:
         assert peer.stdin is not None
         assert peer.stdout is not None
         peer.stdout.readline()
+        # Epoch −1 warms up and is not measured.
         for epoch in range(-1, arguments.epochs):
             found = {name: speed_of(batches, parallel=2) for name, batches in cases.items()}
             found["decoder alone"] = decoder_alone(records)

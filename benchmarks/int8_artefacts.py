@@ -1,15 +1,17 @@
-"""Artefacts of a real network in integers and float16 against its float ones and TensorFlow's own.
+"""Integer and float16 artefacts of a real network, compared with float and with TensorFlow's own.
 
     python benchmarks/int8_artefacts.py [MODEL] [--data DATA] [--runs 300] [--lfw] [--json FILE]
 
-MODEL is a model folder, such as `gfkeras zoo import` writes; without it InsightFace's MobileFaceNet
-of MS1M is imported from $GFKERAS_DATA/models, and --lfw is on. DATA ($GFKERAS_DATA by default)
-holds `lfw_aligned112` and `lfw_lists`. Latency: one image at a time on one thread, all files in
-turns in one process; ratios of an .onnx are to the fp32 .onnx. Cosine to the float model: on a face
-of each of 300 people of pairsDevTest. With --lfw also accuracy and TAR on pairs.txt. Calibration
-is offered all faces of the people of peopleDevTrain who are in neither list, which is checked; of
-them it takes 256 evenly spread ones, as of any folder, and fine-tuning takes all. TensorFlow's
-own conversion sees every fifth.
+MODEL is a model folder, such as `gfkeras zoo import` writes. Without it, InsightFace's
+MobileFaceNet of MS1M is imported from $GFKERAS_DATA/models, and --lfw is on. DATA ($GFKERAS_DATA by
+default) holds `lfw_aligned112` and `lfw_lists`.
+
+Latency is measured for one image at a time on one thread, with all files alternately in one
+process. Ratios of an .onnx file are to the fp32 .onnx. The cosine to the float model is measured on
+one face of each of 300 people of pairsDevTest. With --lfw, accuracy and TAR on pairs.txt are added.
+Calibration gets all faces of the people of peopleDevTrain who are in neither list, which is
+checked. It uses 256 evenly spread faces, as with any folder, and fine-tuning uses all. TensorFlow's
+own conversion gets every fifth face.
 """
 
 from __future__ import annotations
@@ -39,18 +41,19 @@ from gfkeras.inference import Embedder
 from gfkeras.inference.runtimes import LiteRTRuntime, OnnxRuntime, Runtime
 from gfkeras.models import GroupFace
 
-# Of latency to the float file's, of size to the float file's, of the stock file's to int8's.
+# Largest ratios of latency and of size to the float file, and least speed-up over the stock file.
 LATENCY, SIZE, STOCK = 0.75, 0.30, 6.0
+# Largest latency of int8 H-GroupFace as a multiple of its int8 backbone's, by K.
 HEAD = {32: 1.20, 128: 1.25}
 
 
 def names(path: Path) -> set[str]:
-    """The people of one of LFW's lists."""
+    """Returns the people of one of LFW's lists."""
     return {w for line in path.read_text().splitlines() for w in line.split() if not w.isdigit()}
 
 
 def calibration_faces(data: Path) -> np.ndarray:
-    """(N, 112, 112, 3) uint8: all faces of people none of whom is scored."""
+    """Returns (N, 112, 112, 3) uint8: all faces of people who are not scored."""
     lists = data / "lfw_lists"
     scored = names(lists / "pairs.txt") | names(lists / "pairsDevTest.txt")
     people = sorted(names(lists / "peopleDevTrain.txt") - scored)
@@ -64,13 +67,13 @@ def calibration_faces(data: Path) -> np.ndarray:
 
 
 def scored_faces(data: Path) -> np.ndarray:
-    """(300, 112, 112, 3) uint8 of other people."""
+    """Returns (300, 112, 112, 3) uint8: faces of other people."""
     people = sorted(names(data / "lfw_lists" / "pairsDevTest.txt"))[:300]
     return np.stack([read_image(min((data / "lfw_aligned112" / p).iterdir())) for p in people])
 
 
 def stock(model: Any, faces: np.ndarray, path: Path) -> Path:
-    """TensorFlow's own full-integer conversion, with the same calibration faces."""
+    """Writes TensorFlow's own full-integer conversion, with the same calibration faces."""
     import tensorflow as tf
 
     module = frozen(tf, export_form(model, batch_size=1))
@@ -89,12 +92,13 @@ def stock(model: Any, faces: np.ndarray, path: Path) -> Path:
 
 
 def latencies(paths: dict[str, Path], faces: np.ndarray, runs: int) -> dict[str, float]:
-    """Median milliseconds of each, in turns, another face in each run."""
+    """Returns the median milliseconds of each file, run alternately with another face each time."""
     runtimes: dict[str, Runtime] = {
         name: (OnnxRuntime if path.suffix == ".onnx" else LiteRTRuntime)(path, 1)
         for name, path in paths.items()
     }
     seconds: dict[str, list[float]] = {name: [] for name in paths}
+    # Negative runs warm up and are not measured.
     for run in range(-10, runs):
         image = faces[run % len(faces)][np.newaxis].astype(np.float32)
         for name, runtime in runtimes.items():
@@ -106,7 +110,7 @@ def latencies(paths: dict[str, Path], faces: np.ndarray, runs: int) -> dict[str,
 
 
 def two_kernels(path: Path, faces: np.ndarray) -> float:
-    """Mean cosine of what XNNPACK and LiteRT's own kernels give for the same int8 file."""
+    """Returns the mean cosine between XNNPACK's and LiteRT's own results for one int8 file."""
     from ai_edge_litert.interpreter import Interpreter, OpResolverType
 
     found = []
@@ -127,7 +131,7 @@ def unit(path: Path, faces: np.ndarray) -> np.ndarray:
 
 
 def whole_network(model: Any, data: Path, runs: int, lfw: bool, folder: Path) -> dict[str, Any]:
-    """Every precision of one model: latency, size, cosine and, if asked for, LFW."""
+    """Measures every precision of one model: latency, size, cosine and, with `lfw`, accuracy."""
     calibration, faces = calibration_faces(data), scored_faces(data)
     paths = {"fp32": export_model(model, folder / "fp32.tflite", batch_size=1)}
     for name, arguments in {
@@ -161,6 +165,7 @@ def whole_network(model: Any, data: Path, runs: int, lfw: bool, folder: Path) ->
         paths[name] = export_model(model, file, format="onnx", batch_size=1, **arguments)
     paths["stock int8"] = stock(model, calibration[::5], folder / "stock.tflite")
     milliseconds = latencies(paths, faces, runs)
+    # The float file is the reference for the cosine of all other files.
     expected = unit(paths["fp32"], faces)
     rows = {}
     print(f"int8: cosine of one file in two runtimes {two_kernels(paths['int8'], faces):.4f}")
@@ -182,7 +187,7 @@ def whole_network(model: Any, data: Path, runs: int, lfw: bool, folder: Path) ->
 
 
 def group_head(groups: int, data: Path, runs: int, folder: Path) -> float:
-    """Latency of int8 H-GroupFace over that of its int8 backbone with an FC of 512."""
+    """Returns the latency of int8 H-GroupFace over that of its int8 backbone with an FC of 512."""
     from h_groupface_latency import trained_like
 
     calibration, faces = calibration_faces(data), scored_faces(data)
@@ -196,6 +201,7 @@ def group_head(groups: int, data: Path, runs: int, folder: Path) -> float:
         trained_like(model, faces[:16], rng)
         paths[name] = export_model(
             model, folder / f"{name}.tflite", precision="int8", batch_size=1,
+            # The weights are random, so a few faces are enough to calibrate the latency test.
             calibration=calibration[:48],
         )  # fmt: skip
     milliseconds = latencies(paths, faces, runs)
@@ -204,13 +210,15 @@ def group_head(groups: int, data: Path, runs: int, folder: Path) -> float:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
-    parser.add_argument("model", nargs="?")
-    parser.add_argument("--data", type=Path, default=SHARED)
+    parser.add_argument("model", nargs="?", help="model folder")
+    parser.add_argument("--data", type=Path, default=SHARED, help="folder with the LFW data")
     parser.add_argument("--runs", type=int, default=300, help="measured runs of each file")
     parser.add_argument(
-        "--lfw", action=argparse.BooleanOptionalAction, help="accuracy on pairs.txt too"
+        "--lfw", action=argparse.BooleanOptionalAction, help="also measure accuracy on pairs.txt"
     )
-    parser.add_argument("--groups", type=int, nargs="*", default=[32, 128], metavar="K")
+    parser.add_argument(
+        "--groups", type=int, nargs="*", default=[32, 128], metavar="K", help="numbers of groups"
+    )
     parser.add_argument("--json", type=Path, metavar="FILE", help="write the results here")
     arguments = parser.parse_args()
     need(arguments.data / "lfw_aligned112", arguments.data / "lfw_lists")

@@ -1,15 +1,16 @@
-"""What a margin costs: a head's training step against plain normalised softmax, and its memory.
+"""Cost of a margin: a head's training step compared with normalised softmax, and its memory.
 
     python benchmarks/margin_heads.py [--classes 100000] [--heads ArcFace CosFace ...] [--json FILE]
 
-Each step takes embeddings (128, 512) and labels, gives the mean cross-entropy and its
-gradients by embeddings and centers (100,000, 512), compiled as in `model.fit`. The peer is
-what one writes by hand for s·cos θ: Keras' normalize, a matmul, Keras' sparse softmax
-cross-entropy. Head and peer share the centers and run in turns in one process; the ratio is
-the median over the runs of one step's time by the other's. Memory is the peak during steps
-in a process of each one's own, less what it held before the first (Linux only). It depends
-on the order in which TensorFlow happens to run what is ready, from process to process, by one
-array of the centers' size: the largest of several processes is compared with the largest.
+Each step takes embeddings (128, 512) and labels. It returns the mean cross-entropy and its
+gradients by embeddings and centers (100,000, 512), compiled as in `model.fit`. The comparison is
+the usual code for s·cos θ: Keras' normalize, a matmul and Keras' sparse softmax cross-entropy. Both
+share the centers and run alternately in one process. The ratio is the median over the runs of the
+ratio of two neighbouring steps.
+
+Memory is the peak during steps in a separate process, minus the memory before the first step (Linux
+only). It varies from process to process by one array of the centers' size, depending on the order
+in which TensorFlow happens to run operations. The largest values of several processes are compared.
 """
 
 from __future__ import annotations
@@ -36,11 +37,12 @@ from gfkeras.heads import HEADS
 from gfkeras.losses import softmax_cross_entropy
 
 BATCH, DIMENSIONS, SCALE = 128, 512, 64.0
+# Largest time and memory as multiples of those of plain softmax.
 TIME_TARGET, MEMORY_TARGET = 1.10, 1.20
 
 
 def plain_loss(embedding: Any, centers: Any, labels: Any) -> Any:
-    """Normalised softmax without a margin, as one writes it."""
+    """Returns normalised softmax without a margin, written in the usual way."""
     unit = ops.normalize(embedding, axis=-1)
     cosine = ops.matmul(unit, ops.transpose(ops.normalize(centers, axis=-1)))
     losses = ops.sparse_categorical_crossentropy(labels, SCALE * cosine, from_logits=True)
@@ -48,7 +50,7 @@ def plain_loss(embedding: Any, centers: Any, labels: Any) -> Any:
 
 
 def compiled_step(loss: Callable[..., Any], layer: keras.layers.Layer) -> Callable[..., Any]:
-    """(embedding, labels) → loss and its gradients by the embedding and the layer's centers."""
+    """Returns (embedding, labels) → loss and its gradients by embedding and centers."""
     if keras.backend.backend() == "jax":
         import jax
 
@@ -78,7 +80,7 @@ def compiled_step(loss: Callable[..., Any], layer: keras.layers.Layer) -> Callab
 
 
 def steps(name: str, classes: int) -> tuple[Callable[..., Any], Callable[..., Any], tuple]:
-    """The head's step, the plain one on the same centers, and what they are called with."""
+    """Returns the head's step, the plain step on the same centers, and their arguments."""
     rng = np.random.default_rng(0)
     head = HEADS[name](classes)
     head.build((None, DIMENSIONS))
@@ -91,7 +93,7 @@ def steps(name: str, classes: int) -> tuple[Callable[..., Any], Callable[..., An
         return ops.mean(softmax_cross_entropy(logits, labels))
 
     def peer_loss(embedding: Any, labels: Any) -> Any:
-        # As many centers as the head has, so that sub-centers are compared with their own number.
+        # Use as many centers as the head has, so that sub-centers are compared fairly.
         centers = ops.reshape(ops.convert_to_tensor(head.centers), (-1, DIMENSIONS))
         return plain_loss(embedding, centers, labels)
 
@@ -99,13 +101,15 @@ def steps(name: str, classes: int) -> tuple[Callable[..., Any], Callable[..., An
 
 
 def measure_time(name: str, classes: int, runs: int) -> dict[str, float]:
-    """Median milliseconds of the head's step and of the peer's, in turns."""
+    """Returns the median milliseconds of the head's step and of the plain step, alternately."""
     head, peer, arguments = steps(name, classes)
     seconds: dict[str, list[float]] = {"head": [], "peer": []}
+    # Negative runs compile and warm up and are not measured.
     for run in range(-3, runs):
-        # Who goes first changes, for the second finds a warmer cache.
+        # Change the order in each run, because the second step finds a warmer cache.
         for key, step in [("head", head), ("peer", peer)][:: 1 if run % 2 else -1]:
             start = time.perf_counter()
+            # Reading the loss waits for the device.
             float(step(*arguments)[0])
             if run >= 0:
                 seconds[key].append(time.perf_counter() - start)
@@ -118,14 +122,14 @@ def measure_time(name: str, classes: int, runs: int) -> dict[str, float]:
 
 
 def step_bytes(name: str, classes: int, which: str) -> int:
-    """Memory that a process of its own needs for one's steps, over what it held before them."""
+    """Returns the memory that steps need in a separate process, beyond the memory before them."""
     command = [sys.executable, __file__, "--classes", str(classes), "--child", name, which]
     run = subprocess.run(command, capture_output=True, text=True, check=True)
     return int(run.stdout.splitlines()[-1])
 
 
 def resident_bytes(key: str) -> int:
-    """VmRSS, what this process holds, or VmHWM, the most it has held (Linux)."""
+    """Returns VmRSS, the current memory of this process, or VmHWM, its peak (Linux)."""
     status = Path("/proc/self/status").read_text()
     return 1024 * int(re.search(rf"^{key}:\s+(\d+) kB", status, re.M)[1])
 
@@ -133,7 +137,7 @@ def resident_bytes(key: str) -> int:
 def child(name: str, classes: int, which: str) -> None:
     head, peer, arguments = steps(name, classes)
     step = head if which == "head" else peer
-    # Making the arrays took more than they hold: the peak is counted from here.
+    # Making the arrays took more memory than they hold, so reset the peak here.
     Path("/proc/self/clear_refs").write_text("5")
     before = resident_bytes("VmRSS")
     for _ in range(3):
@@ -145,8 +149,10 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("--classes", type=int, default=100_000, help="number of identities")
     parser.add_argument("--runs", type=int, default=15, help="measured steps of each")
-    parser.add_argument("--processes", type=int, default=6, help="for memory, of each")
-    parser.add_argument("--heads", nargs="+", default=["ArcFace"], choices=sorted(HEADS))
+    parser.add_argument("--processes", type=int, default=6, help="processes of each, for memory")
+    parser.add_argument(
+        "--heads", nargs="+", default=["ArcFace"], choices=sorted(HEADS), help="heads to measure"
+    )
     parser.add_argument("--json", type=Path, metavar="FILE", help="write the results here")
     parser.add_argument("--child", nargs=2, help=argparse.SUPPRESS)
     arguments = parser.parse_args()
@@ -159,6 +165,7 @@ def main() -> None:
         for _ in range(arguments.processes):
             for which, found in peaks.items():
                 found.append(step_bytes(name, arguments.classes, which) / 2**20)
+        # The largest peak of several processes, because the order of operations varies.
         memory = {which: max(found) for which, found in peaks.items()}
         result: dict[str, Any] = {
             "head": name,

@@ -1,10 +1,10 @@
-"""A training step with TensorFlow's oneDNN kernels on and off: MobileFaceNet, ArcFace.
+"""A training step with and without TensorFlow's oneDNN kernels: MobileFaceNet, ArcFace.
 
     python benchmarks/onednn.py [--batch 32] [--turns 8] [--json FILE]
 
-TensorFlow reads `TF_ENABLE_ONEDNN_OPTS` once, so that each setting has a process of its own. They
-take turns of three steps; wall seconds are those of the last two. Processor seconds, of all
-threads, are printed beside them: a busy machine disturbs them less.
+TensorFlow reads `TF_ENABLE_ONEDNN_OPTS` only at its start, so each setting has its own process. The
+processes alternate in turns of three steps, and wall seconds are those of the last two. Processor
+seconds of all threads are printed as well, because a busy machine disturbs them less.
 """
 
 from __future__ import annotations
@@ -29,14 +29,15 @@ def work(batch: int) -> None:
     for _ in sys.stdin:
         begin = time.process_time()
         wall = statistics.mean(turn())
+        # A turn includes one step that its wall times leave out, but the processor time does not.
         each = (time.process_time() - begin) / (1 + STEPS_PER_TURN)
         print(json.dumps([wall, each]), flush=True)
 
 
 def main() -> None:
     parser = argparse.ArgumentParser()
-    parser.add_argument("--batch", type=int, default=32)
-    parser.add_argument("--turns", type=int, default=8)
+    parser.add_argument("--batch", type=int, default=32, help="images in a batch")
+    parser.add_argument("--turns", type=int, default=8, help="turns of each process")
     parser.add_argument("--json", type=Path, metavar="FILE", help="write the results here")
     parser.add_argument("--worker", action="store_true", help=argparse.SUPPRESS)
     arguments = parser.parse_args()
@@ -56,6 +57,7 @@ def main() -> None:
         for setting, worker in workers.items():
             worker.stdin.write("\n")
             worker.stdin.flush()
+            # Waiting for the answer keeps the two processes from running at the same time.
             seconds[setting].append(json.loads(worker.stdout.readline()))
     for worker in workers.values():
         worker.communicate()

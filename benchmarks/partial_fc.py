@@ -1,15 +1,16 @@
-"""What Partial FC saves: a training step against the full head's, and its memory.
+"""Savings of Partial FC: time and memory of a training step compared with the full head.
 
     python benchmarks/partial_fc.py [--classes 1000000] [--sample-rate 0.1] [--json FILE]
 
-A whole step of `FaceClassifier`, forward, backward and update, as `model.fit` runs it: one
-`Dense` layer as the model, batch 64, embeddings of 512 float32, ArcFace, SGD with momentum 0.9
-and weight decay. `PartialFC` and the full head take turns, each in a process of its own for the
-machine would not hold both; the ratio is the median over the rounds of one's median step by the
-other's.
-Memory is the peak of a process, from making the first centers to the last step, over what it
-held before, as a multiple of what centers and momentum take (Linux only). How TensorFlow orders
-what is ready differs from process to process: the largest of several counts.
+A step is a whole step of `FaceClassifier` as `model.fit` runs it: forward, backward and update. The
+model is one `Dense` layer. The batch is 64, embeddings are 512 float32, the head is ArcFace, and
+the optimizer is SGD with momentum 0.9 and weight decay. `PartialFC` and the full head alternate in
+separate processes, because they would not fit into memory together. The ratio is the median over
+the rounds of the ratio of both median steps.
+
+Memory is the peak of a process from making the first centers to the last step, minus the memory
+before. It is shown as a multiple of the size of centers and momentum (Linux only). TensorFlow
+orders its operations differently in each process, so the largest of several values counts.
 """
 
 from __future__ import annotations
@@ -28,18 +29,19 @@ from typing import Any
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 
 BATCH, DIMENSIONS = 64, 512
+# Largest time as a multiple of the full head's, and memory as a multiple of centers and momentum.
 TIME_TARGET, MEMORY_TARGET = 0.25, 1.20
 WARM_UP = 2
 
 
 def resident_bytes(key: str) -> int:
-    """VmRSS, what this process holds, or VmHWM, the most it has held (Linux)."""
+    """Returns VmRSS, the current memory of this process, or VmHWM, its peak (Linux)."""
     status = Path("/proc/self/status").read_text()
     return 1024 * int(re.search(rf"^{key}:\s+(\d+) kB", status, re.M)[1])
 
 
 def child(arguments: argparse.Namespace) -> None:
-    """Prints the seconds of each step, and at the end the bytes at the peak."""
+    """Prints the seconds of each step, and at the end the peak in bytes."""
     import keras
     import numpy as np
 
@@ -56,7 +58,7 @@ def child(arguments: argparse.Namespace) -> None:
         if arguments.child == "partial":
             head = gfkeras.heads.PartialFC(classes, arguments.sample_rate)
         training = gfkeras.FaceClassifier(model, head)
-        # XLA is no help on CPUs, where a recipe leaves it out too.
+        # XLA does not help on CPUs, and recipes do not use it there either.
         training.compile(SGD(0.1, momentum=0.9, weight_decay=5e-4), jit_compile=False)
         return training
 
@@ -66,7 +68,7 @@ def child(arguments: argparse.Namespace) -> None:
         training.train_on_batch(images, labels)
         return time.perf_counter() - start
 
-    # What the libraries load on their first step is no part of the head's memory.
+    # Libraries load code in their first step. That memory does not belong to the head.
     step(classifier(BATCH * 20), BATCH * 20)
     Path("/proc/self/clear_refs").write_text("5")
     before = resident_bytes("VmRSS")
@@ -77,29 +79,32 @@ def child(arguments: argparse.Namespace) -> None:
 
 
 def run(which: str, arguments: argparse.Namespace) -> tuple[list[float], float]:
-    """Seconds of the steps of a process of its own, and the MiB it took."""
+    """Returns the seconds of the steps in a separate process, and its memory in MiB."""
     command = [sys.executable, __file__, "--child", which, "--classes", str(arguments.classes)]
     command += ["--sample-rate", str(arguments.sample_rate), "--steps", str(arguments.steps)]
     found = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=True)
     *seconds, peak = found.stdout.split()
+    # The first steps compile and are not measured.
     return [float(second) for second in seconds][WARM_UP:], int(peak) / 2**20
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("--classes", type=int, default=1_000_000, help="number of identities")
-    parser.add_argument("--sample-rate", type=float, default=0.1, help="of PartialFC")
-    parser.add_argument("--rounds", type=int, default=3, help="processes of each")
-    parser.add_argument("--steps", type=int, default=5, help="measured in each process")
+    parser.add_argument("--sample-rate", type=float, default=0.1, help="sample rate of PartialFC")
+    parser.add_argument("--rounds", type=int, default=3, help="processes of each head")
+    parser.add_argument("--steps", type=int, default=5, help="measured steps in each process")
     parser.add_argument("--json", type=Path, metavar="FILE", help="write the results here")
     parser.add_argument("--child", choices=("partial", "full"), help=argparse.SUPPRESS)
     arguments = parser.parse_args()
     if arguments.child:
         child(arguments)
         return
+    # Centers and their momentum, 4 bytes each, in MiB.
     variables = 2 * 4 * arguments.classes * DIMENSIONS / 2**20
     rounds: dict[str, list[Any]] = {"partial": [], "full": []}
     for number in range(arguments.rounds):
+        # Change the order in each round, so that neither head always runs first.
         for which in list(rounds)[:: 1 if number % 2 else -1]:
             seconds, peak = run(which, arguments)
             rounds[which].append((statistics.median(seconds), peak))

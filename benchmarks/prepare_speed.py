@@ -1,13 +1,13 @@
-"""`prepare`: seconds for aligned faces and for photos, and memory by the number of records.
+"""Time of `prepare` for aligned faces and for photos, and its memory by number of records.
 
     python benchmarks/prepare_speed.py [--data DIR] [--photos DIR] [--detector FILE]
         [--memory 1000 100000] [--json FILE]
 
-The peer is the loop that one would write by hand: read a file, decode it with Pillow to see that
-it is whole, put it into a TFRecord by TensorFlow's writer; no hashing, no index, no resume,
-one process. Both run in turns, three times each, medians are compared. Memory is the peak
-resident size of `prepare`'s own process and of its largest worker, in processes of their own, on
-made-up records (Linux); a million take two or three minutes: --memory 1000 1000000.
+The comparison is a simple loop: read a file, decode it with Pillow to check it, and write it into a
+TFRecord with TensorFlow. It has no hashes, no index, no resume and one process. Both alternate,
+three times each, and medians are compared. Memory is the peak resident size of `prepare`'s own
+process and of its largest worker, in separate processes, on generated records (Linux). A million
+records take two or three minutes: --memory 1000 1000000.
 """
 
 from __future__ import annotations
@@ -31,6 +31,7 @@ from PIL import Image
 
 from gfkeras.data.prepare import PrepareOptions, prepare
 
+# Most seconds for the aligned images, and least photos aligned per second.
 TARGET_SECONDS = 20.0
 TARGET_PHOTOS = 250.0
 
@@ -115,7 +116,7 @@ def print_peaks(count: int) -> None:
         prepare(MadeFaces(count), Path(temporary) / "records", workers=2)
         seconds = time.perf_counter() - start
     status = Path("/proc/self/status").read_text()
-    # Not getrusage for this process: on Linux that begins with the peak of the one it came from.
+    # Do not use getrusage: on Linux its peak includes that of the parent process.
     parent = int(next(x for x in status.splitlines() if x.startswith("VmHWM")).split()[1])
     worker = resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss
     print(parent / 1024, worker / 1024, seconds)
@@ -123,15 +124,28 @@ def print_peaks(count: int) -> None:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
-    parser.add_argument("--data", type=Path, metavar="DIR", help="aligned faces")
-    parser.add_argument("--photos", type=Path, default=SHARED / "lfw_raw250", metavar="DIR")
+    parser.add_argument("--data", type=Path, metavar="DIR", help="folder of aligned faces")
+    parser.add_argument(
+        "--photos",
+        type=Path,
+        default=SHARED / "lfw_raw250",
+        metavar="DIR",
+        help="folder of photos to align",
+    )
     parser.add_argument(
         "--detector",
         type=Path,
         default=SHARED / "models" / "face_detection_yunet_2023mar.onnx",
         metavar="FILE",
     )
-    parser.add_argument("--memory", type=int, nargs="*", default=[1000, 100_000], metavar="N")
+    parser.add_argument(
+        "--memory",
+        type=int,
+        nargs="*",
+        default=[1000, 100_000],
+        metavar="N",
+        help="numbers of records to measure memory with",
+    )
     parser.add_argument("--json", type=Path, metavar="FILE", help="write the results here")
     parser.add_argument("--made", type=int, help=argparse.SUPPRESS)
     arguments = parser.parse_args()

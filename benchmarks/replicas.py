@@ -1,12 +1,13 @@
-"""What replicas cost: two of them on the same cores against one.
+"""Cost of replicas: two replicas on the same cores compared with one.
 
     python benchmarks/replicas.py [--steps 12] [--rounds 3] [--json FILE]
 
-MobileFaceNet with the 512 FC and ArcFace over 10,000 identities, a global batch of 64, through
-`model.fit` as `gfkeras.training` runs it: on one device, and under MirroredStrategy on two
-logical devices of the same CPU, with batch normalisation over each replica's own images and over
-the global batch. Each in a process of its own, in turns; ratios are of images a second.
-They share the cores, so this shows the overhead of replicas and not their gain.
+The network is MobileFaceNet with the 512 FC and ArcFace over 10,000 identities, with a global batch
+of 64, through `model.fit` as `gfkeras.training` runs it. It runs on one device, and under
+MirroredStrategy on two logical devices of the same CPU. There, batch normalisation uses either each
+replica's own images or the global batch. Each way has its own process, and the processes alternate.
+Ratios are of images per second. The replicas share the cores, so the result shows the overhead of
+replicas and not their gain.
 """
 
 from __future__ import annotations
@@ -23,6 +24,7 @@ from typing import Any
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 
+# The target is the least speed of two replicas as a multiple of the speed of one.
 BATCH, IDENTITIES, TARGET = 64, 10_000, 0.9
 WAYS = {
     "one": "one replica",

@@ -1,16 +1,16 @@
-"""Threads that share an Embedder or a Gallery: wrong answers, and images a second.
+"""Threads that share an Embedder or a Gallery: wrong answers, and images per second.
 
     python benchmarks/threads.py [MODEL …] [--calls 10000] [--rounds 15] [--json FILE]
 
-Each model (a preset, a model folder, a .tflite, .onnx or SavedModel; the bundled model by default)
+Each model (a preset, a model folder, a .tflite, .onnx or SavedModel, by default the bundled model)
 is called by 8 threads with batches of 1 to 4 images. An answer is wrong if an embedding differs by
-more than 1e-3 from the one that a single thread got. Then 1, 2 and 8 threads embed one image a
-call. For a .tflite, "one at a time" is the same with a lock around a single interpreter. The two
-forms take turns, a part of a second each. Of each the best round counts, since a busy machine only
-ever slows it down; "ratio" is the median of neighbouring rounds' ratios, which a busy machine
-changes less.
+more than 1e-3 from the result of a single thread. Then 1, 2 and 8 threads embed one image a call.
 
-The gallery has 20,000 people of 512 dimensions; its threads search it while one adds people.
+For a .tflite, "one at a time" is the same with a lock around a single interpreter. The two forms
+alternate, a fraction of a second each. The best round counts, because a busy machine can only slow
+a round down. "ratio" is the median ratio of neighbouring rounds, which a busy machine changes less.
+
+The gallery has 20,000 people of 512 dimensions. Threads search it while another thread adds people.
 """
 
 from __future__ import annotations
@@ -30,11 +30,12 @@ import numpy as np
 from gfkeras.inference import Embedder, Embeddings, Gallery
 from gfkeras.zoo import DEFAULT_PRESET
 
+# Numbers of threads, and the seconds of a turn.
 THREADS, SECONDS = (1, 2, 8), 0.5
 
 
 def run_threads(count: int, work: Callable[[int], None]) -> float:
-    """Seconds that so many threads take, each for work(number)."""
+    """Returns the seconds that `count` threads take, each running work(number)."""
     threads = [threading.Thread(target=work, args=(number,)) for number in range(count)]
     start = time.perf_counter()
     for thread in threads:
@@ -45,9 +46,10 @@ def run_threads(count: int, work: Callable[[int], None]) -> float:
 
 
 def wrong_answers(embedder: Embedder, calls: int) -> int:
-    """Of so many calls by 8 threads, those that got another answer or an error."""
+    """Returns how many of `calls` calls by 8 threads got a wrong answer or an error."""
     rng = np.random.default_rng(0)
     batches = [rng.integers(0, 256, (1 + n % 4, 112, 112, 3)).astype(np.uint8) for n in range(8)]
+    # The results of a single thread are the reference.
     right = [embedder(batch).embedding for batch in batches]
     wrong = [0] * 8
 
@@ -78,7 +80,7 @@ def calls_a_second(call: Callable[[], object], threads: int) -> float:
 
 
 def speeds(forms: dict[str, Callable[[], object]], rounds: int) -> dict[str, dict[int, float]]:
-    """Calls a second of each form by the number of threads, and the ratio of two forms."""
+    """Returns calls per second by form and number of threads, and the ratio of two forms."""
     found = {
         name: {threads: [calls_a_second(call, 1)] for threads in THREADS}
         for name, call in forms.items()
@@ -87,7 +89,7 @@ def speeds(forms: dict[str, Callable[[], object]], rounds: int) -> dict[str, dic
         for threads in THREADS:
             for name, call in forms.items():
                 found[name][threads].append(calls_a_second(call, threads))
-    # The first is to warm up.
+    # Skip the first round, which only warms up.
     best = {name: {n: max(all_[1:]) for n, all_ in each.items()} for name, each in found.items()}
     if len(forms) == 2:
         one, other = found.values()
@@ -101,6 +103,7 @@ def of_a_model(model: str, calls: int, rounds: int) -> dict[str, object]:
     image = np.random.default_rng(1).integers(0, 256, (1, 112, 112, 3)).astype(np.uint8)
     embedder(image)
     forms: dict[str, Callable[[], object]] = {"shared": lambda: embedder(image)}
+    # Only an interpreter that can be copied has the second form: one copy with a lock.
     if hasattr(embedder._runtimes.main, "copy"):
         single, turn = Embedder(model), threading.Lock()
 
@@ -130,6 +133,7 @@ def of_a_gallery(rounds: int, people: int = 20_000) -> dict[str, object]:
 
     def change() -> None:
         number = 0
+        # Change the gallery 100 times a second while others search it.
         while not stop.wait(0.01):
             row = Embeddings(rng.standard_normal((1, 512)).astype(np.float32))
             gallery.add(f"new{number}", row)
@@ -147,10 +151,10 @@ def of_a_gallery(rounds: int, people: int = 20_000) -> dict[str, object]:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("models", nargs="*", default=[DEFAULT_PRESET])
-    parser.add_argument("--calls", type=int, default=10_000)
-    parser.add_argument("--rounds", type=int, default=15)
-    parser.add_argument("--json", type=Path)
+    parser.add_argument("models", nargs="*", default=[DEFAULT_PRESET], help="models to measure")
+    parser.add_argument("--calls", type=int, default=10_000, help="calls that are checked")
+    parser.add_argument("--rounds", type=int, default=15, help="measured rounds")
+    parser.add_argument("--json", type=Path, help="write the results here")
     given = parser.parse_args()
     results = {model: of_a_model(model, given.calls, given.rounds) for model in given.models}
     results["gallery"] = of_a_gallery(given.rounds)

@@ -1,18 +1,20 @@
-"""A training step against PyTorch's: MobileFaceNet, 512 FC, ArcFace with 10,000 identities.
+"""A training step compared with PyTorch: MobileFaceNet, 512 FC, ArcFace with 10,000 identities.
 
     python benchmarks/training_step.py [--batch 64] [--steps 20] [--ablate] [--json FILE]
 
-A step is what `model.fit` runs for a batch in memory: forward, backward, SGD with momentum
-0.9 and weight decay, and the logs. The peer is the same network and head in PyTorch 2.13 on
-the CPU, channels-last, in float32 and with bfloat16 autocast, in an environment of its own
-(made on first use, some 20 s). All take turns of one unmeasured and two measured steps; a
-ratio is the median, over the turns, of one's time by the other's in the same turn; that of
-the least times is printed beside it, for a busy machine slows PyTorch's threads, which wait
-for each other, many times more than TensorFlow's. Also measured in those turns: the network
-with Keras' own layers, mixed bfloat16, and GroupFace (soft, K = 32, with and without the
-shared FC of 4096) against the plain network.
-`--ablate` measures instead what the step takes with each of gfkeras' layers replaced by
-Keras' own. Takes some five minutes on two idle cores.
+A step is what `model.fit` runs for a batch in memory: forward, backward, SGD with momentum 0.9 and
+weight decay, and the logs. The comparison is the same network and head in PyTorch 2.13 on the CPU,
+channels-last, in float32 and with bfloat16 autocast. It runs in a separate environment, which is
+made on first use in about 20 s.
+
+All alternate in turns of one unmeasured and two measured steps. A ratio is the median, over the
+turns, of the ratio of both times in one turn. The ratio of the least times is printed as well: on a
+busy machine, PyTorch's threads wait for each other and slow down much more than TensorFlow's. The
+same turns also measure the network with Keras' own layers, with mixed bfloat16, and GroupFace
+(soft, K = 32, with and without the shared FC of 4096) against the plain network.
+
+`--ablate` instead measures the step with each of gfkeras' layers replaced by Keras' own. It takes
+about five minutes on two idle cores.
 """
 
 from __future__ import annotations
@@ -41,15 +43,18 @@ from gfkeras import layers
 from gfkeras.models import FaceClassifier
 
 IDENTITIES, EMBEDDING, GROUPS = 10_000, 512, 32
+# Short turns, so that slow phases of the machine affect all contestants.
 STEPS_PER_TURN = 2
+# Least speed as a multiple of PyTorch's, and largest time of GroupFace as a multiple of the plain
+# network's.
 SPEED_TARGET, GROUPFACE_TARGET = 1.25, 1.15
-# gfkeras' layers and what of Keras stands in for them.
+# gfkeras' layers, and the Keras layers that replace them.
 KERAS_LAYERS = {
     layers.BatchNormalization: keras.layers.BatchNormalization,
     layers.PReLU: keras.layers.PReLU,
     layers.Conv2D: keras.layers.Conv2D,
 }
-# (ratio's name, whose time, by whose time)
+# Each ratio: its title, whose time is divided, and by whose time.
 RATIOS = (
     ("speed against PyTorch fp32", "PyTorch fp32", "gfkeras fp32"),
     ("speed against PyTorch bf16", "PyTorch bf16", "gfkeras fp32"),
@@ -63,7 +68,7 @@ Turn = Callable[[], list[float]]
 
 
 def plain(*replaced: type[keras.layers.Layer]) -> keras.Model:
-    """MobileFaceNet with the 512 FC; layers of these classes become Keras' own."""
+    """Returns MobileFaceNet with the 512 FC. Layers of the given classes become Keras' own."""
     backbone = gfkeras.backbones.MobileFaceNet(embedding_dim=EMBEDDING)
     if not replaced:
         return backbone
@@ -81,7 +86,7 @@ def groupface(shared_dim: int | None) -> keras.Model:
 
 
 def our_turn(model: keras.Model, batch: int) -> Turn:
-    """Trains `model` and returns the seconds of each step but the turn's first."""
+    """Returns a function that trains `model` and returns the seconds of all steps but the first."""
     rng = np.random.default_rng(0)
     images = rng.integers(0, 256, (batch, *model.input_shape[1:])).astype("uint8")
     labels = rng.integers(0, IDENTITIES, batch).astype("int32")
@@ -89,6 +94,7 @@ def our_turn(model: keras.Model, batch: int) -> Turn:
     losses = gfkeras.losses.SelfGroupingLoss(weight=0.1) if grouped else None
     classifier = FaceClassifier(model, gfkeras.heads.ArcFace(IDENTITIES), losses)
     classifier.compile(keras.optimizers.SGD(0.005, momentum=0.9, weight_decay=5e-4))
+    # Call the function of `fit` directly, to time single steps without its callbacks.
     classifier.make_train_function()
     batches = iter(tf.data.Dataset.from_tensors((images, labels)).repeat())
 
@@ -105,13 +111,14 @@ def our_turn(model: keras.Model, batch: int) -> Turn:
 
 
 def torch_turns(batch: int, parameters: int) -> tuple[subprocess.Popen, dict[str, Turn]]:
-    """The PyTorch process, and its turns by name."""
+    """Returns the PyTorch process, and its turns by name."""
     command = [torch_python(), Path(__file__).with_name("_torch_training_step.py")]
     process = subprocess.Popen(
         [*map(str, command), str(batch), str(IDENTITIES), str(os.cpu_count())],
         stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True,
     )  # fmt: skip
     theirs = int(process.stdout.readline())
+    # A comparison makes sense only if both networks are the same.
     if theirs != parameters:
         process.kill()
         raise RuntimeError(f"the networks differ: {parameters:,} parameters, theirs {theirs:,}")
@@ -139,6 +146,8 @@ def contestants(batch: int) -> dict[str, Turn]:
         "GroupFace fp32": our_turn(groupface(None), batch),
         "GroupFace 4096 fp32": our_turn(groupface(4096), batch),
     }
+    # The policy applies to layers when they are made, so build this model last and reset the
+    # policy.
     keras.config.set_dtype_policy("mixed_bfloat16")
     turns["gfkeras bf16"] = our_turn(plain(), batch)
     keras.config.set_dtype_policy("float32")
@@ -146,13 +155,13 @@ def contestants(batch: int) -> dict[str, Turn]:
 
 
 def parameters() -> int:
-    """Of the plain network and its centers, without the moving statistics."""
+    """Returns the parameters of the plain network and its centers, without moving statistics."""
     trained = sum(int(np.prod(v.shape)) for v in plain().trainable_variables)
     return trained + IDENTITIES * EMBEDDING
 
 
 def processor() -> dict[str, Any]:
-    """The kind of machine: cores, and on Linux the processor's family and what it can do."""
+    """Returns the kind of machine: cores and, on Linux, the processor's family and features."""
     found: dict[str, Any] = {"cores": os.cpu_count(), "machine": platform.machine()}
     info = Path("/proc/cpuinfo")
     if info.exists():
@@ -167,7 +176,7 @@ def processor() -> dict[str, Any]:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
-    parser.add_argument("--batch", type=int, default=64)
+    parser.add_argument("--batch", type=int, default=64, help="images in a batch")
     parser.add_argument("--steps", type=int, default=20, help="measured steps of each")
     parser.add_argument("--ablate", action="store_true", help="replace gfkeras' layers instead")
     parser.add_argument("--json", type=Path, metavar="FILE", help="write the results here")
@@ -210,6 +219,7 @@ def main() -> None:
             f"{arguments.batch / median:6.1f} images/s"
         )
     for title, over, under in pairs:
+        # Ratios within a turn cancel out slow phases of the machine.
         paired = [a / b for a, b in zip(seconds[over], seconds[under], strict=True)]
         ratio = statistics.median(paired)
         least = min(seconds[over]) / min(seconds[under])

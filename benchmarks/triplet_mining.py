@@ -1,14 +1,16 @@
-"""What semi-hard mining costs over the matrix of distances: time and memory.
+"""Cost of semi-hard mining beyond the distance matrix: time and memory.
 
     python benchmarks/triplet_mining.py [--runs 60] [--dimensions 128 512] [--json FILE]
 
-FaceNet's batch: 45 identities with 40 images each. "distances" is `pairwise_distance` of
-the embeddings, "loss" `TripletLoss()` of the same, which computes them too; once forward
-only, and once with the gradient by the embeddings, for the distances that of their mean.
-All four are compiled alike (`tf.function` or `jax.jit`) and run in turns in one process, so
-that whatever slows the machine slows them alike; medians are compared. Peak memory is the
-resident size's peak in a run on the whole batch over its size after runs on 120 rows, in a
-process of its own (Linux): with allocators and compiled code, without the compiler.
+The batch is FaceNet's: 45 identities with 40 images each. "distances" is `pairwise_distance` of the
+embeddings. "loss" is `TripletLoss()`, which computes the distances too. Each is measured once
+forward only and once with the gradient by the embeddings, for the distances that of their mean. All
+four are compiled in the same way (`tf.function` or `jax.jit`) and run alternately in one process. A
+slow phase of the machine then slows all of them. Medians are compared.
+
+Peak memory is measured in a separate process (Linux). It is the peak resident size in a run on the
+whole batch, minus the size after runs on 120 rows. It includes allocators and compiled code, but
+not the compiler.
 """
 
 from __future__ import annotations
@@ -32,22 +34,24 @@ from keras import ops
 
 from gfkeras.losses import TripletLoss, pairwise_distance
 
+# Largest time of the loss as a multiple of the time for the distances.
 TARGET = 2.0
 IDENTITIES, IMAGES = 45, 40
 CASES = ("distances", "loss", "distances with gradient", "loss with gradient")
 
 
 def batch(dimensions: int) -> tuple[np.ndarray, np.ndarray]:
-    """Identities as clusters that overlap, in random order."""
+    """Returns identities as overlapping clusters, in random order."""
     rng = np.random.default_rng(dimensions)
     labels = rng.permutation(np.repeat(np.arange(IDENTITIES, dtype="int32"), IMAGES))
     centers = rng.normal(size=(IDENTITIES, dimensions))
     noise = rng.normal(size=(len(labels), dimensions))
+    # The clusters overlap, so semi-hard mining has triplets to choose from.
     return labels, (0.7 * centers[labels] + noise).astype("float32")
 
 
 def compiled(case: str) -> Callable[[np.ndarray, np.ndarray], Callable[[], object]]:
-    """Of labels and embeddings, a function that computes the case and waits for it."""
+    """Returns a function that takes labels and embeddings and returns the case as a call."""
     loss = TripletLoss()
 
     def distances(labels, embeddings):
@@ -73,17 +77,18 @@ def compiled(case: str) -> Callable[[np.ndarray, np.ndarray], Callable[[], objec
 
     def on(labels, embeddings):
         tensors = tf.constant(labels), tf.constant(embeddings)
-        # Kernels on CPU have run when they return.
+        # Kernels on a CPU have finished when they return, so there is nothing to wait for.
         return lambda: step(*tensors)
 
     return on
 
 
 def time_of_each(dimensions: int, runs: int) -> dict[str, float]:
-    """Median milliseconds, run in turns."""
+    """Returns the median milliseconds of each case, run alternately."""
     arrays = batch(dimensions)
     functions = {case: compiled(case)(*arrays) for case in CASES}
     seconds: dict[str, list[float]] = {case: [] for case in CASES}
+    # Negative runs compile and warm up and are not measured.
     for run in range(-5, runs):
         for case, function in functions.items():
             start = time.perf_counter()
@@ -94,14 +99,14 @@ def time_of_each(dimensions: int, runs: int) -> dict[str, float]:
 
 
 def peak_memory(case: str, dimensions: int) -> float:
-    """Megabytes that one run takes at its peak, in a process of its own."""
+    """Returns the megabytes that one run needs at its peak, in a separate process."""
     command = [sys.executable, __file__, "--peak", case, str(dimensions)]
     run = subprocess.run(command, capture_output=True, text=True, check=True)
     return int(run.stdout.split()[-1]) / 1024
 
 
 def print_peak(case: str, dimensions: int) -> None:
-    """The peak resident size during a run over that before it, in KiB."""
+    """Prints the peak resident size during a run, minus that before it, in KiB."""
 
     def status(field: str) -> int:
         lines = Path("/proc/self/status").read_text().splitlines()
@@ -110,16 +115,17 @@ def print_peak(case: str, dimensions: int) -> None:
     def settle(run: Callable[[], object]) -> None:
         for _ in range(3):
             run()
-        # What was freed, the compiler's share above all, is given back.
+        # Give freed memory back to the system. Most of it was the compiler's.
         ctypes.CDLL("libc.so.6").malloc_trim(0)
 
     on = compiled(case)
     labels, embeddings = batch(dimensions)
+    # Compile and load everything on a small batch, so that only the large run's memory is counted.
     settle(on(labels[:120], embeddings[:120]))
     before = status("VmRSS")
     run = on(labels, embeddings)
     settle(run)
-    # From here on the high-water mark starts anew.
+    # Reset the peak here.
     Path("/proc/self/clear_refs").write_text("5")
     run()
     print(status("VmHWM") - before)
@@ -128,7 +134,14 @@ def print_peak(case: str, dimensions: int) -> None:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("--runs", type=int, default=60, help="measured runs of each")
-    parser.add_argument("--dimensions", type=int, nargs="+", default=[128, 512], metavar="D")
+    parser.add_argument(
+        "--dimensions",
+        type=int,
+        nargs="+",
+        default=[128, 512],
+        metavar="D",
+        help="lengths of the embeddings",
+    )
     parser.add_argument("--json", type=Path, metavar="FILE", help="write the results here")
     parser.add_argument("--peak", nargs=2, help=argparse.SUPPRESS)
     arguments = parser.parse_args()

@@ -1,4 +1,4 @@
-"""Draws what each augmentation of a recipe does to synthetic faces: a row each.
+"""Draws the effect of each augmentation of a recipe on synthetic faces, one row each.
 
 python examples/augmentation_sheet.py docs/images/augmentation.jpg
 """
@@ -18,7 +18,7 @@ from gfkeras.data import IMAGE_SIZE
 from gfkeras.data.augmentation import Augmentation
 from gfkeras.data.synthetic import render_face
 
-# With `probability` 1 where a layer leaves images out, so that every picture shows something.
+# `probability` is 1 for layers that would leave images out, so that every image shows the effect.
 ROWS: dict[str, dict[str, Any]] = {
     "flip, shift": {"flip": True, "shift": 8},
     "color": {
@@ -43,7 +43,7 @@ def varied(name: str, arguments: dict[str, Any], faces: np.ndarray, seed: int) -
     if "flip" in arguments:
         return Augmentation(**arguments)(faces, np.random.default_rng(seed))
     augmentation = Augmentation(layers=[{"name": name, **arguments}])
-    # A batch each: some layers draw once a batch.
+    # Pass single images, because some layers draw only once per batch.
     return np.concatenate(
         [augmentation.apply_layers(face[None], (seed, i)) for i, face in enumerate(faces)]
     )
@@ -53,6 +53,7 @@ def row(pictures: np.ndarray, title: str, arguments: dict[str, Any]) -> np.ndarr
     width = LABEL + len(pictures) * (IMAGE_SIZE + GAP)
     strip = np.full((IMAGE_SIZE + GAP, width, 3), 255, np.uint8)
     lines = [f"{name} = {json.dumps(value)}" for name, value in arguments.items()]
+    # Center the text vertically next to the images.
     top = (IMAGE_SIZE - 20 * len(lines)) // 2
     cv2.putText(strip, title, (8, top + 4), FONT, 0.6, INK, 1, cv2.LINE_AA)
     for i, line in enumerate(lines):
@@ -65,8 +66,8 @@ def row(pictures: np.ndarray, title: str, arguments: dict[str, Any]) -> np.ndarr
 
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("out", type=Path)
-    parser.add_argument("--seed", type=int, default=1)
+    parser.add_argument("out", type=Path, help="image file to write")
+    parser.add_argument("--seed", type=int, default=1, help="random seed")
     arguments = parser.parse_args()
     faces = np.stack([render_face(100 + i, 0, size=IMAGE_SIZE) for i in range(8)])
     rows = [row(faces, "as they come", {})]

@@ -1,17 +1,18 @@
-"""A new network for an old gallery: harmonic and distilled training against independent training.
+"""A new model for an old gallery: harmonic and distilled training against independent training.
 
     KERAS_BACKEND=jax python examples/compatible_embeddings.py --data DATA --out runs/compatible
 
-With each seed an old MobileFaceNet is trained with ArcFace on the first half of LFW's
-peopleDevTrain, then new ones on all of it: independently, with the harmonic triplet loss or the
-distillation of the old embedding beside ArcFace, and, as FaceNet did, from the independent
-network by harmonic triplets alone: first its embedding layer, then all of it. All are scored on
-pairsDevTest: by themselves, and as probes against the old network's gallery.
+For each seed, an old MobileFaceNet is trained with ArcFace on the first half of LFW's
+peopleDevTrain. New networks are then trained on all of it: independently, with ArcFace plus the
+harmonic triplet loss, and with ArcFace plus distillation of the old embedding. "tuned" follows
+FaceNet: it starts from the independent network and uses harmonic triplets alone, first for the
+embedding layer and then for the whole network. All are scored on pairsDevTest, by themselves and as
+probes against the old network's gallery.
 
-DATA holds `lfw_aligned112` and `lfw_lists`. A run that was cut goes on when the same command is
-given again; `--seeds` and `--rows` share the runs among several processes (the rows of a seed
-wait for nothing but its old network, and "tuned" for "independent", which are trained where they
-are missing). TensorFlow is not needed. One small JSON is written for each finished run.
+DATA holds `lfw_aligned112` and `lfw_lists`. Give the same command again to continue a run that was
+interrupted. With `--seeds` and `--rows`, several processes can share the runs. Missing runs that a
+row needs, such as the old network or "independent" for "tuned", are trained first. TensorFlow is
+not needed. Each finished run writes one small JSON file.
 """
 
 from __future__ import annotations
@@ -38,7 +39,7 @@ ROWS = {
     "distilled": "ArcFace + 100 · distillation of the old",
     "tuned": "independent, then harmonic triplets alone",
 }
-# What is added to ArcFace, and its weight.
+# The loss that is added to ArcFace, and its weight.
 ADDED = {
     "harmonic": ("HarmonicTripletLoss", 30.0),
     "harmonic_100": ("HarmonicTripletLoss", 100.0),
@@ -50,7 +51,7 @@ EMBEDDING_LAYERS = ("embedding_fc", "embedding_bn")
 
 
 def tables(options: argparse.Namespace, seed: int) -> dict[str, Any]:
-    """The recipe that all networks share."""
+    """Returns the recipe that all networks share."""
     return {
         "seed": seed,
         "data": {"flip": True, "shift": 4},
@@ -74,14 +75,14 @@ def tables(options: argparse.Namespace, seed: int) -> dict[str, Any]:
 
 
 class Seed:
-    """The runs of one seed."""
+    """The runs with one seed."""
 
     def __init__(self, options: argparse.Namespace, seed: int):
         self.options, self.seed = options, seed
         self.old_embedder: Embedder | None = None
 
     def fit(self, name: str, recipe: dict[str, Any], half: bool = False) -> Path:
-        """The trained model; trained now where it is not there."""
+        """Returns the trained model. Trains it first if it does not exist."""
         out = self.options.out / f"{name}-{self.seed}"
         if not (out / "summary.json").is_file():
             faces = people(self.options.data, half, self.options.min_images)
@@ -89,10 +90,11 @@ class Seed:
         return out / "last"
 
     def old(self) -> Path:
+        # Another seed: the old network must not start from the weights of the new ones.
         return self.fit("old", tables(self.options, 1000 + self.seed), half=True)
 
     def new(self, row: str) -> Path:
-        """The new network of a row."""
+        """Returns the new network of a row."""
         recipe = tables(self.options, self.seed)
         if row == "tuned":
             return self.tuned()
@@ -103,7 +105,7 @@ class Seed:
         return self.fit(row, recipe)
 
     def tuned(self) -> Path:
-        """FaceNet's way, appendix: the embedding layer first, then the whole network."""
+        """Trains as in FaceNet's appendix: first the embedding layer, then the whole network."""
         recipe = tables(self.options, self.seed)
         recipe["head"] = {"name": "none"}
         recipe["loss"] = [{"name": "HarmonicTripletLoss"}]
@@ -116,7 +118,7 @@ class Seed:
         return start
 
     def measure(self, row: str) -> dict[str, Any]:
-        """Accuracy and TAR on pairsDevTest, by which network embedded probe and gallery."""
+        """Returns accuracy and TAR on pairsDevTest, by the versions of probe and gallery."""
         data = self.options.data
         pairs = read_pairs(data / "lfw_lists" / "pairsDevTest.txt", data / "lfw_aligned112")
         if self.old_embedder is None:
@@ -134,16 +136,17 @@ class Seed:
         }
 
 
+# Decode the faces once for all runs of this process.
 @functools.cache
 def people(data: Path, half: bool, min_images: int) -> Faces:
-    """The faces of LFW's peopleDevTrain, decoded; those of its first half for the old network."""
+    """Returns the faces of LFW's peopleDevTrain, or of its first half for the old network."""
     names = read_names(data / "lfw_lists" / "peopleDevTrain.txt")
     names = names[: len(names) // 2] if half else names
     return FaceFolder(data / "lfw_aligned112", names, min_images).load()
 
 
 def body(folder: Path) -> list[str]:
-    """The layers of a model but those of its embedding, for `model.freeze`."""
+    """Returns the names of all layers except the embedding's, for `model.freeze`."""
     import gfkeras
 
     names = [layer.name for layer in gfkeras.load(folder).layers if layer.weights]
@@ -154,21 +157,26 @@ def main() -> None:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("--data", type=Path, required=True)
-    parser.add_argument("--out", type=Path, required=True)
-    parser.add_argument("--epochs", type=int, default=24)
-    parser.add_argument("--batch-size", type=int, default=64)
-    parser.add_argument("--width", type=float, default=1.0, help="of the MobileFaceNets")
+    parser.add_argument(
+        "--data", type=Path, required=True, help="folder with lfw_aligned112/ and lfw_lists/"
+    )
+    parser.add_argument("--out", type=Path, required=True, help="folder for runs and results")
+    parser.add_argument("--epochs", type=int, default=24, help="epochs of each training")
+    parser.add_argument("--batch-size", type=int, default=64, help="images in a batch")
+    parser.add_argument("--width", type=float, default=1.0, help="width of the MobileFaceNets")
     parser.add_argument("--min-images", type=int, default=1, help="leave out people with fewer")
-    parser.add_argument("--workers", type=int, default=1, help="threads that make batches")
-    parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
-    parser.add_argument("--rows", choices=ROWS, nargs="+", default=list(ROWS))
+    parser.add_argument("--workers", type=int, default=1, help="threads that prepare batches")
+    parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2], help="seeds to run")
+    parser.add_argument(
+        "--rows", choices=ROWS, nargs="+", default=list(ROWS), help="rows of the table to run"
+    )
     options = parser.parse_args()
     results: dict[str, list[dict[str, Any]]] = {row: [] for row in options.rows}
     for number in options.seeds:
         seed = Seed(options, number)
         for row in options.rows:
             kept = options.out / f"{row}-{number}.json"
+            # A finished run is not repeated. Other processes may have written the file.
             if not kept.is_file():
                 kept.write_text(json.dumps(seed.measure(row), indent=1) + "\n")
             results[row].append(json.loads(kept.read_text()))
@@ -176,7 +184,7 @@ def main() -> None:
 
 
 def table(results: dict[str, list[dict[str, Any]]]) -> str:
-    """Accuracies in per cent, mean ± standard deviation over the seeds, in Markdown."""
+    """Returns accuracies in per cent, mean ± standard deviation over seeds, in Markdown."""
     lines = ["| new network | new/new | new/old | old/old | seeds |", "|" + " --- |" * 5]
     for row, found in results.items():
         if found:
@@ -191,7 +199,7 @@ def table(results: dict[str, list[dict[str, Any]]]) -> str:
 
 
 def spread(values: list[float]) -> str:
-    """The mean in per cent, ± the standard deviation where there are several."""
+    """Returns the mean in per cent, ± the standard deviation if there are several values."""
     around = f" ± {100 * np.std(values, ddof=1):.2f}" if len(values) > 1 else ""
     return f"{100 * np.mean(values):.2f}{around}"
 

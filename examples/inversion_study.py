@@ -1,8 +1,8 @@
-"""How steps, resolutions, views and batches change what model inversion gives.
+"""Effect of steps, resolutions, views and batches on the images from model inversion.
 
-Attacks the public MobileFaceNet with photos and mean embeddings of people of LFW, and judges the
-pictures by other networks too. One JSON for each row, which is left as it is where it is there; the
-pictures of real people stay beside it and are not to be published.
+The study attacks the public MobileFaceNet with photos and mean embeddings of people of LFW. Other
+models judge the images, too. Each row writes one JSON file, and a row whose file exists is skipped.
+The images of real people are saved next to the file. Do not publish them.
 
     python examples/inversion_study.py --data DATA --out runs/inversion --rows default,paper
 """
@@ -33,9 +33,9 @@ def changed(**settings: Any) -> InversionSettings:
     return dataclasses.replace(DEFAULTS, **settings)
 
 
-# What the paper states: 20,000 steps at full size, no shifts, every batch normalisation.
+# The paper's settings: 20,000 steps at full size, no shifts, every batch normalisation.
 PAPER = changed(steps=20_000, least_values=1, coarse=(1,), shift=0.0, mirror=False)
-# (settings, images in a batch, form): "photo" is one photo, "mean" a person's mean embedding.
+# (settings, batch size, form). "photo" is one photo, "mean" a person's mean embedding.
 ROWS = {
     "default": (DEFAULTS, 32, "photo"),
     "default-mean": (DEFAULTS, 32, "mean"),
@@ -62,11 +62,11 @@ ROWS = {
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--data", type=Path, required=True, help="lfw_aligned112/ and models/")
-    parser.add_argument("--out", type=Path, required=True)
+    parser.add_argument("--data", type=Path, required=True, help="with lfw_aligned112/ and models/")
+    parser.add_argument("--out", type=Path, required=True, help="folder for results and images")
     parser.add_argument("--rows", default=",".join(ROWS), help=", ".join(ROWS))
-    parser.add_argument("--people", type=int, default=32)
-    parser.add_argument("--steps", type=int, help="instead of each row's, to try it out")
+    parser.add_argument("--people", type=int, default=32, help="number of people to attack")
+    parser.add_argument("--steps", type=int, help="steps of every row, for a quick test")
     parser.add_argument("--also", default="h_groupface_mobilefacenet", help="judges, by commas")
     arguments = parser.parse_args()
     weights = arguments.data / "models" / "mobilefacenet_ms1m-0000.params"
@@ -74,7 +74,9 @@ def main() -> None:
     embedder = gfkeras.Embedder(model)
     folder = FaceFolder(arguments.data / "lfw_aligned112")
     counts = np.bincount(folder.labels)
+    # People with many photos have a reliable mean embedding to judge by.
     able = [name for name, n in zip(folder.identities, counts, strict=True) if n >= 10]
+    # A fixed seed, so that all rows attack the same people.
     names = sorted(np.random.default_rng(0).permutation(able)[: arguments.people].tolist())
     people = of_people(embedder, folder, names)
     photos = np.concatenate([faces[:1] for faces in people.faces])
@@ -86,6 +88,7 @@ def main() -> None:
     owner = np.arange(len(names))
     for row in arguments.rows.split(","):
         file = arguments.out / f"{row}.json"
+        # Finished rows are skipped, so an interrupted study can be continued.
         if file.is_file():
             continue
         settings, batch, form = ROWS[row]
@@ -102,7 +105,7 @@ def main() -> None:
             name: judged_by_faces(judge, pictures, people.faces, owner).summary()
             for name, judge in judges.items()
         }
-        # Real faces against the same means: what the judges give to the people themselves.
+        # Judge real photos against the same means, for comparison.
         real = {
             name: judged_by_faces(judge, photos, people.faces, owner).summary()
             for name, judge in judges.items()

@@ -1,17 +1,17 @@
-"""How many wrong labels `gfkeras clean` finds, and what training without them is worth.
+"""Wrong labels that `gfkeras clean` finds, and the benefit of training without them.
 
     python examples/label_noise.py --data DATA --faces orl lfw --out runs/label_noise
 
-Gives a share of the images the label of somebody else, by a seed, and runs the whole of
-`gfkeras clean --angle auto --retrain` on them. Trained besides, with one center: on the wrong
-labels as they are ("noisy") and, with `--known`, on the right ones among them alone, as if one
-knew which they are; all with as many batches. Scored on people that nobody trained on: ORL's
-s31-s40 (all pairs), LFW's pairsDevTest.
+A share of the images, drawn by a seed, gets the label of another person. Then all of
+`gfkeras clean --angle auto --retrain` runs on them. For comparison, networks with one center are
+trained on all labels, including the wrong ones ("noisy"), and with `--known` on the right labels
+only, as if they were known. All trainings have the same number of batches. The test people are not
+trained on: ORL's s31-s40 (all pairs) and LFW's pairsDevTest.
 
-DATA holds `orl_faces`, `lfw_aligned112` and `lfw_lists`. Of LFW's peopleDevTrain those with at
-least 10 images are taken, with 30 each at most. A run that was cut goes on when the same command
-is given again; `--seeds`, `--shares` and `--faces` share the runs among several processes.
-The table, and the picture with `--plot`, are of the runs in --out that are done.
+DATA holds `orl_faces`, `lfw_aligned112` and `lfw_lists`. From LFW's peopleDevTrain, people with at
+least 10 images are used, with at most 30 images each. Give the same command again to continue a run
+that was interrupted. With `--seeds`, `--shares` and `--faces`, several processes can share the
+runs. The table, and the plot of `--plot`, show the finished runs in --out.
 """
 
 from __future__ import annotations
@@ -35,13 +35,14 @@ from gfkeras.inference import Embedder, FileEmbeddings
 from gfkeras.training import Recipe, train
 
 ANGLES = np.arange(40.0, 111.0)
+# The paper's angle, and the largest share of right labels that may be lost.
 CUT, MOST_LOST = 75.0, 0.10
 KINDS = ("noisy", "sub-centers", "cleaned", "known")
 BOX = "h_groupface_mobilefacenet"
 
 
 def recipe_of(faces: str, seed: int, settings: list[str]) -> Recipe:
-    """The recipe with one center: ORL's own; for LFW with more of the network and less to learn."""
+    """Returns the recipe with one center: ORL's own, or for LFW a wider network and more data."""
     tables = Recipe.read("orl_arcface").model_dump(exclude_none=True)
     tables["seed"] = seed
     tables["data"]["holdout_identities"] = 0
@@ -57,7 +58,7 @@ def recipe_of(faces: str, seed: int, settings: list[str]) -> Recipe:
 
 
 def training_images(faces: str, data: Path) -> FaceFolder:
-    """The people to train on, under their right names."""
+    """Returns the people to train on, with their right labels."""
     if faces.startswith("orl"):
         return FaceFolder(data / "orl_faces").split(10)[0]
     people = data / "lfw_lists" / "peopleDevTrain.txt"
@@ -66,6 +67,7 @@ def training_images(faces: str, data: Path) -> FaceFolder:
     images: dict[str, str] = {}
     for name, person in folder.listed():
         count[person] = count.get(person, 0) + 1
+        # A few people have hundreds of photos and would dominate the result.
         if count[person] <= 30:
             images[name] = person
     return FaceFolder(folder.root, images=images)
@@ -79,11 +81,11 @@ def pairs_of(faces: str, data: Path) -> PairList:
 
 
 def measure(model: Path, pairs: PairList) -> dict[str, float]:
-    """Of pairs of people that were not trained on, in per cent."""
+    """Measures pairs of people that were not trained on, in per cent."""
     embedder = Embedder(model)
 
     def embed(files: list[Path]) -> FileEmbeddings:
-        # ORL's faces are 92×112.
+        # ORL's faces are 92×112 pixels, so they need resizing.
         return embedder.embed_files(files, lambda file: read_image(file, resize=True))
 
     found = evaluate_pairs(embed, pairs)
@@ -91,7 +93,7 @@ def measure(model: Path, pairs: PairList) -> dict[str, float]:
 
 
 def run(faces: str, share: float, seed: int, options: argparse.Namespace) -> dict[str, Any]:
-    """Everything of one set of flipped labels."""
+    """Runs everything for one set of flipped labels."""
     out = options.out / f"{faces}-{round(100 * share)}-{seed}"
     out.mkdir(parents=True, exist_ok=True)
     folder = training_images(faces, options.data)
@@ -109,10 +111,11 @@ def run(faces: str, share: float, seed: int, options: argparse.Namespace) -> dic
     models = {"sub-centers": cleaning.run / "last", "cleaned": cleaning.out / "retrained" / "last"}
     for kind in ("noisy", "known") if options.known else ("noisy",):
         chosen = FaceFolder(folder.root, images=out / f"{kind}.txt")
+        # Fewer images train for more epochs, so that all networks get the same number of updates.
         same = with_same_updates(recipe, len(noisy), len(chosen))
         models[kind] = train(same, chosen, out / kind, resume=True, verbose=2).last
     wrong = {name for name, is_wrong in zip(names, flipped, strict=True) if is_wrong}
-    # The list puts the people in the order of their first image, so rows are found by name.
+    # The list orders people by their first image, so find rows by name and not by position.
     is_wrong = np.array([name in wrong for name, _ in noisy.listed()])
     angles = cleaning.centers.angles
     pairs = pairs_of(faces, options.data)
@@ -145,18 +148,18 @@ def run(faces: str, share: float, seed: int, options: argparse.Namespace) -> dic
 
 
 def spread(values: list[float], digits: int = 1) -> str:
-    """Mean ± standard deviation."""
+    """Returns mean ± standard deviation."""
     deviation = f" ± {np.std(values, ddof=1):.{digits}f}" if len(values) > 1 else ""
     return f"{np.mean(values):.{digits}f}{deviation}"
 
 
 def at_cut(result: dict[str, Any]) -> tuple[float, float]:
-    """Wrong labels found and right ones lost at the default angle, in per cent."""
+    """Returns the shares of wrong and right labels dropped at the default angle, in per cent."""
     return next((100 * found, 100 * lost) for a, found, lost in result["curve"] if a == CUT)
 
 
 def automatic_cut(results: list[dict[str, Any]]) -> str:
-    """The range of the angles that `--angle auto` takes, and what it finds and loses."""
+    """Returns the range of angles of `--angle auto`, and the shares that it finds and loses."""
     cuts = [result["automatic"] for result in results]
     angles = sorted(cut["angle"] for cut in cuts)
     found, lost = (spread([100 * cut[key] for cut in cuts]) for key in ("found", "lost"))
@@ -164,7 +167,7 @@ def automatic_cut(results: list[dict[str, Any]]) -> str:
 
 
 def best_cut(results: list[dict[str, Any]]) -> tuple[float, str, str]:
-    """The angle at which found − lost, in the mean of all seeds, is greatest."""
+    """Returns the angle with the largest found − lost, averaged over all seeds."""
     curves = 100 * np.array([result["curve"] for result in results])
     best = int(np.argmax((curves[:, :, 1] - curves[:, :, 2]).mean(axis=0)))
     return (
@@ -175,7 +178,7 @@ def best_cut(results: list[dict[str, Any]]) -> tuple[float, str, str]:
 
 
 def tables(results: list[dict[str, Any]]) -> str:
-    """What was found and lost, and the scores, in Markdown."""
+    """Returns the tables of labels found and lost, and of scores, in Markdown."""
     groups: dict[tuple[str, float], list[dict[str, Any]]] = {}
     for result in sorted(results, key=lambda r: (r["faces"], r["share"], r["seed"])):
         groups.setdefault((result["faces"], result["share"]), []).append(result)
@@ -222,15 +225,23 @@ def plot(results: list[dict[str, Any]], path: Path) -> None:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--data", type=Path, help="without it, only the table is made")
-    parser.add_argument("--out", type=Path, required=True)
-    parser.add_argument("--faces", nargs="+", choices=("orl", "orl-box", "lfw"), default=["orl"])
-    parser.add_argument("--shares", type=float, nargs="+", default=[0.2, 0.4])
-    parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
+    parser.add_argument("--data", type=Path, help="data folder; without it, only make the table")
+    parser.add_argument("--out", type=Path, required=True, help="folder for runs and results")
+    parser.add_argument(
+        "--faces",
+        nargs="+",
+        choices=("orl", "orl-box", "lfw"),
+        default=["orl"],
+        help="data sets to run",
+    )
+    parser.add_argument(
+        "--shares", type=float, nargs="+", default=[0.2, 0.4], help="shares of wrong labels"
+    )
+    parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2], help="seeds to run")
     parser.add_argument("--set", nargs="*", default=[], help="changes of the recipe, a.b=value")
-    parser.add_argument("--known", action="store_true", help="train on the right labels too")
-    parser.add_argument("--keep-runs", action="store_true", help="with checkpoints and models")
-    parser.add_argument("--plot", type=Path, help="the operating curves, .png or .svg")
+    parser.add_argument("--known", action="store_true", help="also train on the right labels only")
+    parser.add_argument("--keep-runs", action="store_true", help="keep checkpoints and models")
+    parser.add_argument("--plot", type=Path, help="file for the operating curves, .png or .svg")
     options = parser.parse_args()
     results_folder = options.out / "results"
     for faces in options.faces if options.data else []:
@@ -241,6 +252,8 @@ def main() -> None:
                     result = run(faces, share, seed, options)
                     results_folder.mkdir(parents=True, exist_ok=True)
                     kept.write_text(json.dumps(result) + "\n", encoding="utf-8")
+                    # Checkpoints of all runs would fill the disk. The result file holds everything
+                    # that the table needs.
                     if not options.keep_runs:
                         shutil.rmtree(options.out / kept.stem)
     results = [json.loads(path.read_text("utf-8")) for path in results_folder.glob("*.json")]

@@ -1,4 +1,4 @@
-"""Draws the contact sheet of the README: people that never lived, two pictures of each.
+"""Draws the contact sheet of the README: synthetic people, two images of each.
 
 python examples/synthetic_faces.py docs/images/synthetic_faces.jpg
 """
@@ -18,6 +18,7 @@ SIZE, GAP, COLUMNS, PICTURES = 150, 6, 8, 2
 
 def contact_sheet(people: range) -> np.ndarray:
     faces = [render_face(p, v, size=SIZE) for p in people for v in range(PICTURES)]
+    # Divide and round up.
     rows = -(-len(faces) // COLUMNS)
     sheet = np.full((rows * (SIZE + GAP) - GAP, COLUMNS * (SIZE + GAP) - GAP, 3), 255, np.uint8)
     for index, face in enumerate(faces):
@@ -28,9 +29,9 @@ def contact_sheet(people: range) -> np.ndarray:
 
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("out", type=Path)
+    parser.add_argument("out", type=Path, help="image file to write")
     parser.add_argument("--first", type=int, default=100, help="number of the first person")
-    parser.add_argument("--people", type=int, default=16)
+    parser.add_argument("--people", type=int, default=16, help="number of people")
     arguments = parser.parse_args()
     people = range(arguments.first, arguments.first + arguments.people)
     Image.fromarray(contact_sheet(people)).save(arguments.out, quality=88)

@@ -1,13 +1,14 @@
-"""Do synthetic identities help the model in the box? The same recipe with and without them.
+"""Benefit of synthetic identities for the bundled model: the same recipe with and without them.
 
     python examples/synthetic_identities.py --data DATA --teacher runs/ms1m --out runs/synthetic
 
-Trains from the recipe of `zoo/h_groupface_mobilefacenet` with fewer epochs, on LFW's
-peopleDevTrain, and scores on pairsDevTest by cosine: "lfw" for `--epochs`, "synthetic" for as many
-epochs with `--identities` people that never lived among the real ones, and "longer", without them,
-for as many steps as "synthetic" has. DATA holds `lfw_aligned112` and `lfw_lists`. A run that was
-cut goes on when the same command is given again; the table is that of the runs that are done.
-`--seeds` and `--arms` share the runs among several processes.
+Trains with the recipe of `zoo/h_groupface_mobilefacenet` for fewer epochs on LFW's peopleDevTrain,
+and scores pairsDevTest by cosine. There are three arms. "lfw" trains on real people for `--epochs`.
+"synthetic" adds `--identities` synthetic people and trains for as many epochs. "longer" trains on
+real people only, for as many steps as "synthetic". DATA holds `lfw_aligned112` and `lfw_lists`.
+
+Give the same command again to continue a run that was interrupted. The table shows the finished
+runs. With `--seeds` and `--arms`, several processes can share the runs.
 """
 
 from __future__ import annotations
@@ -29,7 +30,7 @@ ARMS = ("lfw", "synthetic", "longer")
 
 
 def together(real: Faces, images: np.ndarray, labels: np.ndarray) -> Faces:
-    """Real faces and synthetic ones, as people of their own."""
+    """Returns real and synthetic faces together, with separate identities."""
     people = [f"synthetic-{i:05d}" for i in range(labels.max() + 1)]
     return Faces(
         images=np.concatenate([real.images, images]),
@@ -47,7 +48,7 @@ def recipe(seed: int, epochs: int, teacher: str) -> Recipe:
 
 
 def table(out: Path) -> str:
-    """Mean ± standard deviation over the seeds, in Markdown, of all runs that are done."""
+    """Returns mean ± standard deviation over the seeds of all finished runs, in Markdown."""
     lines = ["| | cosine % | seeds |", "| --- | --- | --- |"]
     for arm in ARMS:
         found = [json.loads(file.read_text()) for file in sorted(out.glob(f"{arm}-*.json"))]
@@ -59,22 +60,26 @@ def table(out: Path) -> str:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--data", type=Path, required=True)
-    parser.add_argument("--teacher", required=True, help="model folder of the network that teaches")
-    parser.add_argument("--out", type=Path, required=True)
-    parser.add_argument("--epochs", type=int, default=4)
+    parser.add_argument(
+        "--data", type=Path, required=True, help="folder with lfw_aligned112/ and lfw_lists/"
+    )
+    parser.add_argument("--teacher", required=True, help="model folder of the teacher")
+    parser.add_argument("--out", type=Path, required=True, help="folder for runs and results")
+    parser.add_argument("--epochs", type=int, default=4, help='epochs of "lfw" and "synthetic"')
     parser.add_argument("--identities", type=int, default=1200, help="synthetic people")
-    parser.add_argument("--pictures", type=int, default=4, help="of each synthetic person")
-    parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
-    parser.add_argument("--arms", choices=ARMS, nargs="+", default=list(ARMS))
+    parser.add_argument("--pictures", type=int, default=4, help="images of each synthetic person")
+    parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2], help="seeds to run")
+    parser.add_argument("--arms", choices=ARMS, nargs="+", default=list(ARMS), help="arms to run")
     options = parser.parse_args()
     lists, faces = options.data / "lfw_lists", options.data / "lfw_aligned112"
     real = FaceFolder(faces, lists / "peopleDevTrain.txt").load()
     pairs = read_pairs(lists / "pairsDevTest.txt", faces)
+    # As many epochs of real faces as have the steps of "synthetic".
     longer = options.epochs * (1 + options.identities * options.pictures / len(real))
     for seed in options.seeds:
         for arm in options.arms:
             kept = options.out / f"{arm}-{seed}.json"
+            # A finished run is not repeated. Other processes may have written the file.
             if not kept.is_file():
                 trained, epochs = real, options.epochs
                 if arm == "synthetic":

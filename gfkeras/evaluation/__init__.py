@@ -1,4 +1,4 @@
-"""Protocols and pictures: take embeddings or scores, give numbers, curves and a report."""
+"""Evaluation protocols and plots: from embeddings or scores to metrics, curves and a report."""
 
 import lazy_loader
 

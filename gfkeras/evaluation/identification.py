@@ -1,9 +1,9 @@
-"""1:N identification: the search for the person of a probe in a gallery.
+"""1:N identification: searching a gallery for the person in a probe.
 
-A probe is mated where its subject is in the gallery. Terms, as NIST uses them: CMC, the share of
-mated probes whose mate is among the first r; FPIR(t), the share of non-mated probes for which
-somebody scores at least t; FNIR(t), the share of mated probes whose mate scores less than t or is
-not among the first `max_rank`.
+A probe is *mated* if its subject is in the gallery. The metrics are those of NIST. CMC is the share
+of mated probes whose mate is among the first r candidates. FPIR(t) is the share of non-mated probes
+for which some candidate scores at least t. FNIR(t) is the share of mated probes whose mate scores
+less than t or is not among the first `max_rank` candidates.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from gfkeras.evaluation.metrics import far_name, parted
 
 RANKS = (1, 5, 10)
 FPIRS = (0.01, 0.1)
-# A candidate list has an end. At a low FPIR it is the threshold that decides, and not this.
+# The length of a candidate list. At a low FPIR the threshold matters, and this limit does not.
 MAX_RANK = 20
 
 Floats = npt.NDArray[np.float64]
@@ -29,15 +29,15 @@ Integers = npt.NDArray[np.int64]
 
 @dataclass(frozen=True, eq=False)
 class SearchScores:
-    """Scores and ranks of M mated and U non-mated probes, as identification needs them."""
+    """Scores and ranks of M mated and U non-mated probes."""
 
-    # (M,), the mate's score.
+    # (M,) the mate's score.
     mate: Floats
-    # (M,), the mate's rank: 1 + how many others score at least as high; ties count against.
+    # (M,) the mate's rank: 1 + how many others score at least as high. Ties count against the mate.
     rank: Integers
-    # (U,), the highest score of anybody.
+    # (U,) the highest score in the gallery.
     impostor: Floats
-    # (M,) and (U,), the subject of each probe.
+    # (M,) and (U,) the subject of each probe.
     subject: Integers
     impostor_subject: Integers
 
@@ -45,22 +45,24 @@ class SearchScores:
 def search_scores(
     blocks: Iterator[tuple[npt.NDArray[np.float32], Integers]], gallery: Integers
 ) -> SearchScores:
-    """Goes through scores of probes with everybody in the gallery.
+    """Collects the scores and ranks of probes that were compared with the whole gallery.
 
-    `blocks` are (P, G) scores of some probes and their (P,) subjects; `gallery` (G,) is the subject
-    of each gallery template, of several of one subject the best counts. An empty gallery and scores
-    that are not finite raise ValueError.
+    `blocks` yields (P, G) scores of some probes and their (P,) subjects. `gallery` (G,) is the
+    subject of each gallery template. If a subject has several templates, the best score counts.
+    Raises ValueError if the gallery is empty or a score is not finite.
     """
     if not len(gallery):
-        raise ValueError("`gallery` must hold at least one template. Received: none")
+        raise ValueError("`gallery` must hold at least one template. Received: no templates")
+    # Empty first columns keep the concatenation below valid if there are no probes of one kind.
     nothing = np.zeros(0, np.float32), np.zeros(0, np.int64)
     mated_columns: list[tuple[npt.NDArray[Any], ...]] = [(*nothing, nothing[1])]
     other_columns: list[tuple[npt.NDArray[Any], ...]] = [nothing]
     for scores, subject in blocks:
         if not np.isfinite(scores).all():
-            raise ValueError("Scores of probes with the gallery must be finite. Received: NaN")
+            raise ValueError("Scores of probes must be finite. Received: NaN or infinity")
         mates = gallery == subject[:, None]
         mated = mates.any(axis=1)
+        # A non-mated probe has no mate and gets −inf, which is never used.
         best = np.where(mates, scores, -np.inf).max(axis=1)
         above = ((scores >= best[:, None]) & ~mates).sum(axis=1)
         mated_columns.append((best[mated], 1 + above[mated], subject[mated]))
@@ -72,9 +74,10 @@ def search_scores(
 
 
 def cumulative_match(rank: Integers, length: int = 100) -> Floats:
-    """CMC (length,): the share of mated probes whose mate is among the first 1, 2, … r."""
+    """Returns the CMC (length,): the share of mated probes with the mate among the first 1, 2, …"""
     if not len(rank):
         raise ValueError("Identification needs at least one probe whose subject is in the gallery.")
+    # Ranks beyond `length` share one last bin, which is cut off.
     counts = np.bincount(np.minimum(rank, length + 1), minlength=length + 2)[1 : length + 1]
     return np.cumsum(counts) / len(rank)
 
@@ -82,10 +85,10 @@ def cumulative_match(rank: Integers, length: int = 100) -> Floats:
 def identification_errors(
     scores: SearchScores, max_rank: int = MAX_RANK
 ) -> tuple[Floats, Floats, Floats]:
-    """(FPIR, FNIR, thresholds) at every threshold that is a score, FPIR rising from 0.
+    """Returns (FPIR, FNIR, thresholds) at every distinct score, with FPIR rising from 0.
 
-    Exact: between two thresholds nothing changes. The first lies just above every score. Without
-    mated or without non-mated probes this raises ValueError.
+    The curves are exact, because nothing changes between two scores. The first threshold is just
+    above every score. Raises ValueError without mated or without non-mated probes.
     """
     mated, others = len(scores.mate), len(scores.impostor)
     if not mated or not others:
@@ -96,7 +99,7 @@ def identification_errors(
     listed = scores.mate[scores.rank <= max_rank]
     thresholds = np.unique(np.concatenate([listed, scores.impostor]))[::-1]
     thresholds = np.concatenate([[np.nextafter(thresholds[0], np.inf)], thresholds])
-    # Counts are divided once: 1 / 100 is the float 0.01, which 1 − 99 / 100 is not.
+    # Divide counts only once: 1 / 100 is the same float as 0.01, but 1 − 99 / 100 is not.
     fnir = (mated - _reaching(listed, thresholds)) / mated
     return _reaching(scores.impostor, thresholds) / others, fnir, thresholds
 
@@ -104,18 +107,20 @@ def identification_errors(
 def fnir_at_fpir(
     scores: SearchScores, fpirs: Sequence[float] = FPIRS, max_rank: int = MAX_RANK
 ) -> dict[str, tuple[float, float] | None]:
-    """(FNIR, threshold) of the least FNIR whose FPIR is at most each target; None below 1 /
-    non-mated.
+    """Returns (FNIR, threshold) for each target: the lowest FNIR with FPIR at most the target.
+
+    A target below 1 / non-mated probes gives None: there are too few probes to measure it.
     """
     found: dict[str, tuple[float, float] | None] = {}
     if len(scores.impostor):
         fpir, fnir, thresholds = identification_errors(scores, max_rank)
     for target in fpirs:
         if not 0 < target <= 1:
-            raise ValueError(f"`fpirs` must lie above 0 and at most at 1. Received: {target!r}")
+            raise ValueError(f"`fpirs` must be above 0 and at most 1. Received: {target!r}")
         if not len(scores.impostor) or 1 / len(scores.impostor) > target:
             found[far_name(target)] = None
             continue
+        # FPIR rises and FNIR falls along the curve, so the last allowed point has the lowest FNIR.
         last = int(np.searchsorted(fpir, target, side="right")) - 1
         found[far_name(target)] = float(fnir[last]), float(thresholds[last])
     return found
@@ -123,17 +128,17 @@ def fnir_at_fpir(
 
 @dataclass(frozen=True, eq=False)
 class IdentificationResult:
-    """Results of one gallery.
+    """Results of searches in one gallery.
 
     Attributes:
-        scores: of each probe.
+        scores: scores and ranks of the probes.
         cmc: (R,) identification rate at rank 1, 2, … R.
         rank: identification rate keyed "1", "5", "10".
-        fnir_at_fpir, threshold_at_fpir: keyed "1e-2"; None with too few non-mated probes.
-        max_rank: how long a candidate list is.
-        gallery: how many templates it holds.
-        skipped: probes left out: no image of theirs, or of their mate, could be read.
-        intervals: 95 % intervals, {"rank": …, "fnir_at_fpir": …}; None where not asked for.
+        fnir_at_fpir, threshold_at_fpir: keyed "1e-2". None if there are too few non-mated probes.
+        max_rank: length of a candidate list.
+        gallery: number of templates in the gallery.
+        skipped: probes left out because no image of theirs, or of their mate, was readable.
+        intervals: 95 % intervals, {"rank": …, "fnir_at_fpir": …}. None if not requested.
     """
 
     scores: SearchScores
@@ -157,7 +162,7 @@ class IdentificationResult:
         return len(self.scores.impostor)
 
     def to_json(self) -> dict[str, Any]:
-        """Everything but single scores, for `json.dump`."""
+        """Returns everything but single scores, for `json.dump`."""
         return {
             "rank": self.rank,
             "fnir_at_fpir": self.fnir_at_fpir,
@@ -181,9 +186,10 @@ def identification_result(
     replicates: int = 0,
     skipped: int = 0,
 ) -> IdentificationResult:
-    """The results of one gallery of so many templates; ValueError without a mated probe.
+    """Returns the results of a gallery with `gallery` templates.
 
-    `replicates` are draws of the bootstrap over the probes' subjects, 0 for no intervals.
+    `replicates` is the number of bootstrap draws over the probes' subjects. 0 gives no intervals.
+    Raises ValueError without a mated probe.
     """
     cmc = cumulative_match(scores.rank, max(100, *ranks))
     rates = {str(rank): float(cmc[rank - 1]) for rank in ranks}
@@ -200,6 +206,7 @@ def _intervals(
     replicates: int,
 ) -> dict[str, dict[str, Interval | None]]:
     rng = np.random.default_rng(0)
+    # Draw subjects, not probes: the probes of one person are not independent.
     names, number = np.unique(
         np.concatenate([scores.subject, scores.impostor_subject]), return_inverse=True
     )
@@ -218,6 +225,7 @@ def _intervals(
             others,
         )
         if not len(again.rank):
+            # This draw holds no mated probe, so it has no rates.
             continue
         for rank in ranks:
             values["rank"][str(rank)].append(float((again.rank <= rank).mean()))

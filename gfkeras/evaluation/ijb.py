@@ -21,9 +21,9 @@ from gfkeras.evaluation.similarity import COSINE, Similarity
 from gfkeras.evaluation.template_pooling import PooledTemplates, Pooling, pool_templates
 
 Integers = npt.NDArray[np.int64]
-# Templates whose pairs are scored at once, and probes of a search.
+# How many templates are scored in one matrix product, and how many probes are searched together.
 _TEMPLATES, _PROBES = 1024, 1024
-# Where less than one in so many of all pairs is named, pairs are read one by one, so many at once.
+# If fewer than 1 in `_SPARSE` of all pairs are listed, `_PAIRS` of them are scored at a time.
 _SPARSE, _PAIRS = 200, 1024
 
 
@@ -33,11 +33,11 @@ class IJBVerificationResult:
 
     Attributes:
         curve: the exact ROC.
-        tar_at_far, threshold_at_far: keyed "1e-6"; None below 1 / impostors.
-        skipped: pairs left out because no image of a template could be read.
-        missing: templates without any image read.
-        skipped_files: images not read, each with the reason.
-        intervals: {"tar_at_far": 95 % intervals}, subjects drawn; None where not asked for.
+        tar_at_far, threshold_at_far: keyed "1e-6". None below 1 / impostors.
+        skipped: pairs left out because a template has no readable image.
+        missing: templates without a readable image.
+        skipped_files: the unreadable images, each with the reason.
+        intervals: {"tar_at_far": 95 % intervals} over drawn subjects. None if not requested.
     """
 
     curve: Roc
@@ -49,7 +49,7 @@ class IJBVerificationResult:
     intervals: dict[str, Any] | None = None
 
     def to_json(self) -> dict[str, Any]:
-        """Everything but the curve, for `json.dump`."""
+        """Returns everything but the curve, for `json.dump`."""
         return {
             "tar_at_far": self.tar_at_far,
             "threshold_at_far": self.threshold_at_far,
@@ -65,7 +65,7 @@ class IJBVerificationResult:
         }
 
     def summary(self) -> list[tuple[str, str]]:
-        """Rows of (label, value) to print."""
+        """Returns rows of (label, value) to print."""
         counts = f"{self.curve.genuine:,} genuine, {self.curve.impostor:,} impostor"
         return [
             *tar_rows(self.tar_at_far, (self.intervals or {}).get("tar_at_far", {})),
@@ -82,10 +82,10 @@ class IJBIdentificationResult:
     """1:N identification in both galleries.
 
     Attributes:
-        galleries: the results of gallery 1 and 2.
-        missing: templates without any image read. Their probes are left out, and those whose mate
-            they were.
-        skipped_files: images not read, each with the reason.
+        galleries: the results of gallery 1 and of gallery 2.
+        missing: templates without a readable image. Their probes are left out, and so are the
+            probes whose mate is such a template.
+        skipped_files: the unreadable images, each with the reason.
     """
 
     galleries: tuple[IdentificationResult, IdentificationResult]
@@ -94,13 +94,13 @@ class IJBIdentificationResult:
 
     @property
     def rank(self) -> dict[str, float]:
-        """Identification rates, mean of both galleries."""
+        """Identification rates: the mean of both galleries."""
         first, second = self.galleries
         return {rank: (first.rank[rank] + second.rank[rank]) / 2 for rank in first.rank}
 
     @property
     def fnir_at_fpir(self) -> dict[str, float | None]:
-        """FNIR, mean of both galleries; None where one cannot be measured."""
+        """FNIR: the mean of both galleries. None if one of them is not measurable."""
         first, second = (gallery.fnir_at_fpir for gallery in self.galleries)
         return {
             name: None if value is None or (other := second[name]) is None else (value + other) / 2
@@ -108,7 +108,7 @@ class IJBIdentificationResult:
         }
 
     def to_json(self) -> dict[str, Any]:
-        """For `json.dump`."""
+        """Returns everything but single scores, for `json.dump`."""
         return {
             "rank": self.rank,
             "fnir_at_fpir": self.fnir_at_fpir,
@@ -118,7 +118,7 @@ class IJBIdentificationResult:
         }
 
     def summary(self) -> list[tuple[str, str]]:
-        """Rows of (label, value) to print: the mean, and each gallery with its interval."""
+        """Returns rows of (label, value) to print: the mean, then each gallery with intervals."""
         rows = []
         for kind, title, means in (
             ("rank", "Rank-{}", self.rank),
@@ -142,9 +142,9 @@ class IJBIdentificationResult:
 
 
 class IJBProtocol(Protocol):
-    """The protocol files of IJB; `gfkeras.data.sources.IJBMetadata` is one.
+    """The protocol files of IJB, as `gfkeras.data.sources.IJBMetadata` reads them.
 
-    The N images have `names`, integer `templates` and `medias`, and the detector's `scores`.
+    The N images have `names`, integer `templates` and `medias`, and the face detector's `scores`.
     """
 
     @property
@@ -163,10 +163,10 @@ class IJBProtocol(Protocol):
 def ijb_templates(
     embed: Embed, protocol: IJBProtocol, pooling: Pooling | None = None
 ) -> tuple[PooledTemplates, Sequence[tuple[Any, str]]]:
-    """The templates of a protocol, and the images that could not be read.
+    """Returns the pooled templates of a protocol, and the images that were not readable.
 
-    `embed` takes the protocol's names and returns `ImageEmbeddings`; `pooling` is how images are
-    weighed, by media, detector's score and norm by default.
+    `embed` takes the protocol's image names and returns `ImageEmbeddings`. `pooling` chooses the
+    weights of the images. By default, media, detector score and norm all count.
     """
     faces = embed_images(embed, protocol.names.tolist())
     columns = protocol.templates, protocol.medias, protocol.scores
@@ -182,18 +182,18 @@ def evaluate_ijb_verification(
     replicates: int = 0,
     skipped_files: Sequence[tuple[Any, str]] = (),
 ) -> IJBVerificationResult:
-    """TAR at FAR of pairs of templates, exact at any number of them.
+    """Measures TAR at FAR over pairs of templates, exactly for any number of pairs.
 
     Args:
-        templates: of `ijb_templates`.
+        templates: the templates that `ijb_templates` returned.
         pairs: (first, second, same), (P,) each: `IJBMetadata.pairs()`.
-        similarity, fars, replicates: as of `evaluate_pairs`.
-        subjects: (templates, their subjects), of which intervals draw; without them each template
-            is taken for a subject of its own.
-        skipped_files: to be listed in the result.
+        similarity, fars, replicates: see `evaluate_pairs`.
+        subjects: (templates, their subjects), from which intervals draw. By default each template
+            counts as a separate subject.
+        skipped_files: unreadable images to list in the result.
 
     Raises:
-        ValueError: where no pair, or no pair of one kind, is left.
+        ValueError: if no pair, or no pair of one kind, is left.
     """
     first, second, same = (np.asarray(column) for column in pairs)
     rows = templates.rows(first), templates.rows(second)
@@ -201,7 +201,7 @@ def evaluate_ijb_verification(
     skipped = int((~readable).sum())
     missing = templates.missing
     if skipped:
-        # Of those, some may be in no list of images at all.
+        # Some of these templates may have no image in the lists at all.
         missing = np.union1d(missing, np.concatenate([first[rows[0] < 0], second[rows[1] < 0]]))
         rows = rows[0][readable], rows[1][readable]
         first, second, same = first[readable], second[readable], same[readable]
@@ -226,10 +226,11 @@ def evaluate_ijb_identification(
     replicates: int = 0,
     skipped_files: Sequence[tuple[Any, str]] = (),
 ) -> IJBIdentificationResult:
-    """Every probe searched in both galleries; mated where its subject is in that one.
+    """Searches every probe in both galleries.
 
-    The arguments are as of `evaluate_ijb_verification`; the bootstrap draws the probes' subjects.
-    An empty gallery, or one without a mated probe, raises ValueError.
+    A probe is mated in a gallery that contains its subject. The arguments are those of
+    `evaluate_ijb_verification`. The bootstrap draws the probes' subjects. Raises ValueError for an
+    empty gallery or a gallery without a mated probe.
     """
     probes, missing = protocol.probes(), templates.missing
     found = []
@@ -250,8 +251,8 @@ def _search(
 ) -> IdentificationResult:
     rows, searched = templates.rows(gallery[0]), templates.rows(probes[0])
     subjects = gallery[1][rows >= 0]
-    # Whose template could not be read is in the gallery all the same: no stranger to it, and
-    # nobody who could be found.
+    # A subject whose template was not readable still belongs to the gallery. Its probes are neither
+    # mated, since nobody could find them, nor strangers. They are left out.
     lost = np.setdiff1d(gallery[1], subjects)
     kept = (searched >= 0) & ~np.isin(probes[1], lost)
     blocks = _score_blocks(templates, searched[kept], probes[1][kept], rows[rows >= 0], similarity)
@@ -262,10 +263,11 @@ def _search(
 def _pair_scores(
     templates: PooledTemplates, first: Integers, second: Integers, similarity: Similarity
 ) -> npt.NDArray[np.float32]:
-    """Scores of pairs, picked from those of each template with all others.
+    """Returns the score of each pair.
 
-    IJB-C names one in 34 of all pairs: multiplying matrices takes a quarter of the time that
-    reading two templates for each pair would. Short lists are read by the pair.
+    IJB-C lists one in 34 of all possible pairs. Multiplying whole blocks and picking the listed
+    pairs takes a quarter of the time of gathering two templates for each pair. Short lists are
+    scored pair by pair.
     """
     scores = np.empty(len(first), np.float32)
     embedding, group = templates.embedding, templates.group_feature
@@ -275,12 +277,14 @@ def _pair_scores(
             groups = (None, None) if group is None else (group[a], group[b])
             scores[start : start + _PAIRS] = similarity(embedding[a], embedding[b], *groups)
         return scores
+    # A stable sort of 16-bit block numbers is a radix sort, much faster than sorting 64-bit rows.
     order = np.argsort((first // _TEMPLATES).astype(np.uint16), kind="stable")
     starts = range(0, len(embedding), _TEMPLATES)
     ends = np.searchsorted(first[order] // _TEMPLATES, np.arange(len(starts) + 1))
     for start, begin, end in zip(starts, ends, ends[1:], strict=False):
         pairs, rows = order[begin:end], slice(start, start + _TEMPLATES)
         pick = first[pairs] - start, second[pairs]
+        # The rows are normalised, so their products are cosines.
         found = (embedding[rows] @ embedding.T)[pick]
         if similarity.group_aware:
             mine = None if group is None else group[rows]
@@ -306,15 +310,16 @@ def _score_blocks(
 
 
 def _owners(ids: Integers, templates: npt.ArrayLike, subjects: npt.ArrayLike) -> Integers:
-    """The subject of each template; one of its own, below all others, where it is unknown."""
+    """Returns each template's subject. An unknown one gets a unique number below all others."""
     known, owners = np.asarray(templates, np.int64), np.asarray(subjects, np.int64)
     if known.shape != owners.shape or not len(known):
         raise ValueError(
-            "`subjects` must hold templates and, for each, its subject. "
+            "`subjects` must hold template ids and the subject of each. "
             f"Received: shapes {known.shape} and {owners.shape}"
         )
     order = np.argsort(known)
     at = np.minimum(np.searchsorted(known[order], ids), len(known) - 1)
     found = known[order][at] == ids
+    # Numbers below all known subjects cannot collide with one of them.
     own = owners.min(initial=0) - 1 - np.arange(len(ids))
     return np.where(found, owners[order][at], own)

@@ -1,8 +1,8 @@
-"""Confidence intervals by the bootstrap: scores drawn again, percentiles over many draws.
+"""Confidence intervals by the bootstrap: percentiles over many random draws.
 
-Pairs that share people are not independent. Where it is known whose they are, people are drawn and
-not pairs (the subsets bootstrap of Bolle, Ratha and Pankanti, CVIU 2004), since drawing pairs would
-understate how far the number may be off.
+Pairs that share people are not independent. If the people of each pair are known, people are drawn
+and not pairs (the subsets bootstrap of Bolle, Ratha and Pankanti, CVIU 2004). Drawing pairs would
+understate the uncertainty.
 """
 
 from __future__ import annotations
@@ -25,23 +25,24 @@ Integers = npt.NDArray[np.int64]
 
 
 def percentile_interval(values: npt.ArrayLike, confidence: float = CONFIDENCE) -> Interval:
-    """The middle `confidence` of a figure's values over the draws."""
+    """Returns the middle `confidence` of the values that a metric takes over the draws."""
     tail = 100 * (1 - in_range("confidence", confidence, 0, 1)) / 2
     low, high = np.percentile(np.asarray(values, np.float64), [tail, 100 - tail])
     return float(low), float(high)
 
 
 def share_interval(share: float, count: int) -> Interval:
-    """Wilson's 95 % interval of a share that was found in `count` independent trials."""
+    """Returns Wilson's 95 % interval of a share found in `count` independent trials."""
     z = 1.959964
     middle = (share + z * z / (2 * count)) / (1 + z * z / count)
+    # Unlike the normal approximation, this interval stays in 0…1 and is not empty at 0 or 1.
     half = z / (1 + z * z / count)
     half *= math.sqrt(share * (1 - share) / count + z * z / (4 * count * count))
     return max(middle - half, 0.0), min(middle + half, 1.0)
 
 
 def interval_text(interval: Interval | None, form: str = ".2%") -> str:
-    """An interval to print behind a number: "  (95 %: 98.1% to 98.9%)"; nothing where unknown."""
+    """Returns an interval as text, "  (95 %: 98.1% to 98.9%)". Empty if it is unknown."""
     if interval is None:
         return ""
     return f"  ({CONFIDENCE:.0%}: {interval[0]:{form}} to {interval[1]:{form}})"
@@ -50,7 +51,7 @@ def interval_text(interval: Interval | None, form: str = ".2%") -> str:
 def tar_rows(
     tar_at_far: Mapping[str, float | None], intervals: Mapping[str, Interval | None]
 ) -> list[tuple[str, str]]:
-    """Rows to print of TAR at each FAR, with what is known of its interval."""
+    """Returns printable rows of TAR at each FAR, with the intervals that are known."""
     rows = []
     for name, tar in tar_at_far.items():
         known = interval_text(intervals.get(name))
@@ -62,13 +63,16 @@ def tar_rows(
 def accuracy_interval(
     right: npt.NDArray[np.bool_], fold: Integers, replicates: int = REPLICATES
 ) -> Interval:
-    """Interval of the mean accuracy over folds, pairs judged `right` or not drawn in each fold."""
+    """Returns the interval of the mean accuracy over folds, drawing pairs within each fold.
+
+    `right` (N,) is true for each correctly decided pair.
+    """
     rng = np.random.default_rng(0)
     means = np.zeros(positive_int("replicates", replicates))
     numbers = np.unique(fold)
     for number in numbers:
         mine = right[fold == number]
-        # How many of n pairs drawn from a fold are right is binomial.
+        # The number of correct pairs among n drawn pairs is binomial, so no pairs are drawn.
         means += rng.binomial(len(mine), mine.mean(), size=replicates) / len(mine)
     return percentile_interval(means / len(numbers))
 
@@ -76,16 +80,17 @@ def accuracy_interval(
 def curve_intervals(
     curve: Roc, fars: Sequence[float] = FARS, replicates: int = REPLICATES
 ) -> dict[str, Any]:
-    """Intervals of "auc", "eer" and, by FAR, "tar_at_far"; pairs are drawn within each kind."""
+    """Returns intervals of "auc", "eer" and, by FAR, "tar_at_far". Draws pairs within each kind."""
     positive_int("replicates", replicates)
     rng = np.random.default_rng(0)
-    # The pairs at each distinct score, most alike first.
+    # The number of pairs at each distinct score, highest score first.
     impostor = np.rint(np.diff(curve.far) * curve.impostor).astype(np.int64)
     genuine = np.rint(np.diff(curve.tar) * curve.genuine).astype(np.int64)
     shares = impostor / curve.impostor, genuine / curve.genuine
     figures: dict[str, list[float]] = {"auc": [], "eer": []}
     tars: dict[str, list[float]] = {far_name(far): [] for far in fars}
     for _ in range(replicates):
+        # A multinomial over the distinct scores equals drawing single pairs, and is faster.
         drawn = [
             np.concatenate([[0], np.cumsum(rng.multinomial(total, share))]) / total
             for total, share in zip((curve.impostor, curve.genuine), shares, strict=True)
@@ -113,16 +118,17 @@ def subject_intervals(
     replicates: int = 200,
     reach: float = 1.2,
 ) -> dict[str, Interval | None]:
-    """Intervals of TAR at FAR keyed "1e-3", subjects drawn and not pairs; None below 1 / impostors.
+    """Returns intervals of TAR at FAR keyed "1e-3", drawing subjects and not pairs.
 
-    A pair counts as often as both its subjects were drawn: the product of how often, or, for a pair
-    of one subject, how often that one was. Of the impostor pairs only the most alike are looked at;
-    the others count by how many there are of each two subjects.
+    A pair counts as often as its subjects were drawn: the product of their two counts, or, for a
+    pair of one subject, that subject's count. Only the impostor pairs with the highest scores are
+    examined one by one. The others count by their number for each two subjects. A FAR below
+    1 / impostors gives None.
 
     Args:
         first, second: (N,) the subject of either side, any integers.
-        reach: how far below the largest FAR impostor pairs are looked at first; where a draw needs
-            more, all is done again with twice as many.
+        reach: how many impostor pairs to examine, as a multiple of the number at the largest FAR.
+            If a draw needs more, everything is repeated with twice as many.
     """
     positive_int("replicates", replicates)
     subjects, numbers = np.unique(np.concatenate([first, second]), return_inverse=True)
@@ -135,12 +141,14 @@ def subject_intervals(
         keys, pairs = np.unique(first[impostor] * count + second[impostor], return_counts=True)
         one, other = np.divmod(keys, count)
         top = impostor
+        # The FARs depend only on the highest impostor scores. Sorting just these saves most of the
+        # time.
         keep = min(len(impostor), int(reach * max(resolved) * len(impostor)) + 1000)
         if keep < len(impostor):
             cut = len(impostor) - keep
             top = impostor[np.argpartition(scores[impostor], cut)[cut:]]
         looked_at = np.concatenate([top, np.flatnonzero(same)])
-        # Most alike first, and at equal scores impostors first: a tie counts against.
+        # Highest scores first. At equal scores impostors come first, so a tie counts against us.
         looked_at = looked_at[np.lexsort((same[looked_at], -scores[looked_at]))]
         kind, score = same[looked_at], scores[looked_at]
         left, right = first[looked_at], second[looked_at]
@@ -153,9 +161,9 @@ def subject_intervals(
             impostors = float(np.dot(drawn[one], pairs * drawn[other]))
             genuine = np.cumsum(np.where(kind, weight, 0))
             if not impostors or not genuine[-1]:
-                # A draw without a pair of one kind says nothing.
+                # A draw without pairs of one kind gives no rate.
                 continue
-            # At the end of each run of equal scores: all of them are accepted, or none.
+            # Read the rates at the end of each run of equal scores: all of them pass, or none.
             far = np.cumsum(np.where(kind, 0, weight))[ends] / impostors
             if far[-1] <= max(resolved) and keep < len(impostor):
                 return subject_intervals(scores, same, first, second, fars, replicates, 2 * reach)

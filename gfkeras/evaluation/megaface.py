@@ -1,9 +1,10 @@
 """MegaFace: finding an actor's other photos among up to a million strangers.
 
-Every ordered pair of two photos of one actor is a search: the first is the probe, the second the
-one mate in a gallery of strangers (the distractors). The mate's rank is 1 + how many distractors
-score at least as high. Verification takes the same pairs as genuine, and every photo with every
-distractor as impostor: billions, of which only the highest scores are kept.
+Every ordered pair of two photos of one actor is a search. The first photo is the probe. The second
+is its only mate in a gallery of strangers, the distractors. The mate's rank is 1 + the number of
+distractors that score at least as high. Verification takes the same pairs as genuine pairs, and
+every photo with every distractor as an impostor pair. These are billions of pairs, so only the
+highest scores are kept.
 """
 
 from __future__ import annotations
@@ -27,10 +28,10 @@ from gfkeras.evaluation.similarity import COSINE, Similarity
 RANKS = (1, 10)
 SIZES = (10, 100, 1_000, 10_000, 100_000, 1_000_000)
 FARS = (1e-4, 1e-5, 1e-6)
-# Scores found at once: 64 MiB, and three times that for group features, which are compared in
-# float64.
+# Scores computed in one block: 64 MiB. Group features are compared in float64 and need three times
+# as much.
 _SCORES = 1 << 24
-# Impostor scores that may be kept to find the thresholds of FARs.
+# The most impostor scores that are kept to find the thresholds.
 _MOST_KEPT = 50_000_000
 
 Integers = npt.NDArray[np.int64]
@@ -40,19 +41,19 @@ Block = tuple[Floats, Floats | None]
 
 @dataclass(frozen=True, eq=False)
 class MegaFaceResult:
-    """Identification and verification among distractors.
+    """Results of identification and verification among distractors.
 
     Attributes:
-        ranks, cmc: {number of distractors: (S,) rank of the mate in each search, and (R,)
-            identification rate at rank 1 … R}.
-        tar_at_far, threshold_at_far: verification among all distractors, keyed "1e-6"; None below 1
-            / impostors.
-        probes, distractors: photos of actors, and how many distractors there were.
-        impostor: pairs of a photo and a distractor.
+        ranks, cmc: keyed by the number of distractors: (S,) the mate's rank in each search, and
+            (R,) the identification rate at rank 1 … R.
+        tar_at_far, threshold_at_far: verification among all distractors, keyed "1e-6". None below
+            1 / impostors.
+        probes, distractors: number of photos of actors, and number of distractors.
+        impostor: number of pairs of a photo and a distractor.
         refined: whether the refined lists were used.
-        skipped_files: images not read, each with the reason.
-        intervals: 95 % intervals, actors drawn: {"rank_1": {distractors: …}, "tar_at_far": …}, the
-            thresholds kept; None where not asked for.
+        skipped_files: the unreadable images, each with the reason.
+        intervals: 95 % intervals over drawn actors, with fixed thresholds: {"rank_1":
+            {distractors: …}, "tar_at_far": …}. None if not requested.
     """
 
     ranks: dict[int, Integers]
@@ -68,16 +69,16 @@ class MegaFaceResult:
 
     @property
     def rank_1(self) -> dict[int, float]:
-        """Rank-1 identification rate by the number of distractors: the published curve."""
+        """Rank-1 identification rate by number of distractors, the curve that papers show."""
         return {size: float(curve[0]) for size, curve in self.cmc.items()}
 
     @property
     def searches(self) -> int:
-        """Number of genuine pairs, each way round."""
+        """Number of searches: ordered pairs of two photos of one actor."""
         return len(next(iter(self.ranks.values())))
 
     def to_json(self) -> dict[str, Any]:
-        """For `json.dump`."""
+        """Returns the result for `json.dump`."""
         return {
             "rank": {
                 str(size): {str(rank): float(curve[rank - 1]) for rank in RANKS}
@@ -95,7 +96,7 @@ class MegaFaceResult:
         }
 
     def summary(self) -> list[tuple[str, str]]:
-        """Rows of (label, value) to print."""
+        """Returns rows of (label, value) to print."""
         known = self.intervals or {}
         first = known.get("rank_1", {})
         return [
@@ -114,10 +115,10 @@ class MegaFaceResult:
 def distractor_blocks(
     embed: Embed, images: Iterable[Any], skipped: list[tuple[Any, str]], size: int = 16_384
 ) -> Iterator[Block]:
-    """Embeds distractors, `size` at once, as they are asked for, so that a million are never held.
+    """Yields the embeddings of distractors, `size` images at a time, so memory stays small.
 
-    Those that cannot be read are left out, and the ones behind them move up; `skipped` is filled
-    with each and the reason. `embed` takes a list of `images` and returns `ImageEmbeddings`.
+    `embed` takes a list of `images` and returns `ImageEmbeddings`. Unreadable images are left out
+    and appended to `skipped`, each with the reason. The images after them move up.
     """
     positive_int("size", size)
     left = iter(images)
@@ -141,23 +142,23 @@ def evaluate_megaface(
     refined: bool = False,
     skipped_files: Sequence[tuple[Any, str]] = (),
 ) -> MegaFaceResult:
-    """Both parts of the challenge, exact, in one pass over the distractors.
+    """Runs identification and verification, both exact, in one pass over the distractors.
 
     Args:
-        embedding, group_feature: (P, D) and (P, G) or None, of the photos of actors.
+        embedding, group_feature: (P, D) and (P, G) or None, for the photos of actors.
         actors: P names, the actor of each photo.
-        distractors: (embedding, group feature) of some distractors after others, of
-            `distractor_blocks`; only one block has to be in memory.
-        count: how many distractors there are at most.
-        similarity, fars, replicates: as of `evaluate_pairs`.
-        sizes: how many distractors, the first ones, to look among; larger ones than there are
-            become all.
-        refined, skipped_files: to be stated in the result; a list may be filled while distractors
+        distractors: blocks of (embedding, group feature), such as `distractor_blocks` yields. Only
+            one block has to be in memory.
+        count: the largest number of distractors that may come.
+        similarity, fars, replicates: see `evaluate_pairs`.
+        sizes: numbers of distractors to search among, counted from the first. Sizes above the
+            available number mean all of them.
+        refined, skipped_files: copied into the result. The list may be filled while distractors
             are read.
 
     Raises:
-        ValueError: without an actor with two photos, without distractors, or for a score that is
-            not finite.
+        ValueError: if no actor has two photos, if there are no distractors, or if a score is not
+            finite.
     """
     if len(actors) != len(embedding):
         raise ValueError(
@@ -171,7 +172,7 @@ def evaluate_megaface(
     block = max(1, _SCORES // len(embedding))
     ranks: dict[int, Integers] = {}
     for faces, groups in distractors:
-        # Cut where a size that was asked for ends.
+        # End a block wherever one of the sizes ends, because the ranks are copied there.
         cuts = {*range(0, len(faces), block), *(size - at for size in asked), len(faces)}
         for start, stop in itertools.pairwise(sorted(c for c in cuts if 0 <= c <= len(faces))):
             mine = None if groups is None else groups[start:stop]
@@ -180,7 +181,7 @@ def evaluate_megaface(
                 ranks[at + stop] = search.rank
         at += len(faces)
     if not at:
-        raise ValueError("`distractors` must hold at least one face. Received: none")
+        raise ValueError("`distractors` must hold at least one face. Received: no faces")
     if not asked or asked[-1] > at:
         ranks[at] = search.rank
     cmc = {size: cumulative_match(rank) for size, rank in ranks.items()}
@@ -196,10 +197,10 @@ def evaluate_megaface(
 def _genuine(
     embedding: Floats, group: Floats | None, actor: Integers, similarity: Similarity
 ) -> tuple[Integers, Floats]:
-    """(S,) the probe and the score of every photo with every other of its actor, probe by probe."""
+    """Returns (S,) probe and score of every ordered pair of one actor's photos, by probe."""
     probes, mates, scores = [], [], []
     order = np.argsort(actor, kind="stable")
-    # By the actor: of all photos with all others, few are of one actor.
+    # Score actor by actor: only a small part of all pairs of photos shows one actor.
     for rows in np.split(order, np.flatnonzero(np.diff(actor[order])) + 1):
         groups = None if group is None else group[rows]
         first, second = np.nonzero(~np.eye(len(rows), dtype=np.bool_))
@@ -209,9 +210,9 @@ def _genuine(
         scores.append(found[first, second])
     probe, genuine = np.concatenate(probes), np.concatenate(scores)
     if not len(probe):
-        raise ValueError("MegaFace needs an actor with two photos. Received: none")
+        raise ValueError("MegaFace needs an actor with two photos. Received: no such actor")
     if not np.isfinite(genuine).all():
-        raise ValueError("Embeddings of actors must be finite. Received: NaN")
+        raise ValueError("Embeddings of actors must be finite. Received: NaN or infinity")
     order = np.lexsort((np.concatenate(mates), probe))
     return probe[order], genuine[order]
 
@@ -224,16 +225,16 @@ class _Search:
     ) -> None:
         for far in fars:
             if not 0 < far <= 1:
-                raise ValueError(f"`fars` must lie above 0 and at most at 1. Received: {far!r}")
+                raise ValueError(f"`fars` must be above 0 and at most 1. Received: {far!r}")
         self.genuine, self.impostor, self.most = genuine, 0, probes * distractors
-        # One more than may be accepted in the end: that one is what thresholds have to exceed.
+        # One more than the most that may be accepted: thresholds have to exceed that score.
         self.keep = int(max(fars, default=0) * self.most) + 2
         if self.keep > _MOST_KEPT:
             raise ValueError(
                 f"`fars` must be at most {_MOST_KEPT / self.most:.1e} for {self.most:,} impostor "
                 f"pairs. Received: {max(fars):.1e}"
             )
-        # The searches of a probe side by side.
+        # The searches of one probe are neighbours, from ends[p] to ends[p + 1].
         self.ends = np.searchsorted(probe, np.arange(probes + 1))
         self.above = np.zeros(len(genuine), np.int64)
         self.highest = np.zeros(0, np.float32)
@@ -242,19 +243,22 @@ class _Search:
 
     @property
     def rank(self) -> Integers:
-        """(S,) the mate's rank in each search."""
+        """(S,) the mate's rank in each search so far."""
         return 1 + self.above
 
     def take(self, scores: Floats) -> None:
-        """(P, B) scores of all probes with some distractors, which it may reorder."""
+        """Adds (P, B) scores of all probes with some distractors. May reorder them in place."""
         if not np.isfinite(scores).all():
-            raise ValueError("Embeddings of distractors must be finite. Received: NaN")
+            raise ValueError("Embeddings of distractors must be finite. Received: NaN or infinity")
         self.impostor += scores.size
         if self.impostor > self.most:
             raise ValueError("`count` must be at least the number of distractors.")
+        # Scores at or below the floor can no longer be among the highest `keep`.
         self.waiting.append(scores[scores > self.floor])
+        # Partition rarely: only after collecting as many new scores as are kept.
         if sum(map(len, self.waiting)) > self.keep:
             self._settle()
+        # Sorting a row once lets a binary search count the distractors for all mates of its probe.
         scores.sort(axis=1)
         for row, (start, stop) in enumerate(itertools.pairwise(self.ends)):
             if start < stop:
@@ -270,7 +274,7 @@ class _Search:
             self.floor = self.highest[0]
 
     def operating_points(self, fars: Sequence[float]) -> dict[str, tuple[float, float] | None]:
-        """(TAR, threshold) at each FAR, as `metrics.operating_points`."""
+        """Returns (TAR, threshold) at each FAR, as `metrics.operating_points` defines them."""
         self._settle()
         highest = np.sort(self.highest)[::-1]
         points: dict[str, tuple[float, float] | None] = {}
@@ -278,10 +282,11 @@ class _Search:
             if 1 / self.impostor > far:
                 points[far_name(far)] = None
                 continue
+            # Start one too high: the product is a float and may be rounded down.
             allowed = int(far * self.impostor) + 1
             while allowed / self.impostor > far:
                 allowed -= 1
-            # What scores no more than the first impostor too many cannot be accepted.
+            # A threshold has to be above the first impostor that must be refused.
             bound = highest[allowed] if allowed < self.impostor else np.float32(-np.inf)
             genuine = self.genuine[self.genuine > bound]
             accepted = np.concatenate([highest[highest > bound], genuine])
@@ -298,6 +303,7 @@ def _intervals(
     drawn = [
         np.bincount(rng.integers(actors, size=actors), minlength=actors) for _ in range(replicates)
     ]
+    # Draw actors, not searches: the searches of one actor are not independent.
     total = np.bincount(owner, minlength=actors)
 
     def interval(hit: npt.NDArray[np.bool_]) -> Interval:

@@ -1,9 +1,10 @@
 """Verification metrics over scores: plain functions of NumPy arrays.
 
-Every function takes `scores` (N,), higher meaning more alike, and `same` (N,), true for a genuine
-pair (one person) and false for an impostor pair (two people). A pair is accepted when its score
-is at least the threshold. All pairs of one score are accepted, or none is, so nothing here depends
-on the order of the pairs. FAR is the share of impostor pairs accepted, TAR that of genuine pairs.
+Every function takes `scores` (N,), where higher means more alike, and `same` (N,), true for a
+genuine pair (one person) and false for an impostor pair (two people). A pair is accepted if its
+score is at least the threshold. Pairs with equal scores are accepted together or not at all, so the
+order of the pairs does not matter. FAR is the share of impostor pairs accepted. TAR is the share of
+genuine pairs accepted.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+# The FARs that papers report.
 FARS = (1e-1, 1e-2, 1e-3, 1e-4, 1e-5, 1e-6)
 
 
@@ -24,8 +26,8 @@ class Roc:
 
     Attributes:
         far, tar: (P,) shares of impostor and of genuine pairs accepted, rising from 0 to 1.
-        thresholds: (P,) falling; the first lies just above every score.
-        genuine, impostor: numbers of pairs; FAR comes in steps of 1 / impostor.
+        thresholds: (P,) falling. The first is just above every score.
+        genuine, impostor: numbers of pairs. FAR rises in steps of 1 / impostor.
     """
 
     far: npt.NDArray[np.float64]
@@ -36,14 +38,15 @@ class Roc:
 
     @property
     def auc(self) -> float:
-        """Area under the curve, as `area_under_curve`."""
+        """Area under the curve. See `area_under_curve`."""
         return float(np.trapezoid(self.tar, self.far))
 
     @property
     def eer(self) -> float:
-        """Equal error rate, as `equal_error_rate`."""
+        """Equal error rate. See `equal_error_rate`."""
         gap = self.far + self.tar - 1.0
         after = int(np.argmax(gap >= 0))
+        # The first point always has gap −1, so `after` is at least 1.
         if gap[after] == 0:
             return float(self.far[after])
         before = after - 1
@@ -58,7 +61,7 @@ class FoldAccuracy:
     Attributes:
         accuracies: (F,) fractions.
         thresholds: (F,) the threshold chosen on the other folds.
-        folds: (F,) the folds' numbers, ascending.
+        folds: (F,) the fold numbers, ascending.
     """
 
     accuracies: npt.NDArray[np.float64]
@@ -67,7 +70,7 @@ class FoldAccuracy:
 
     @property
     def mean(self) -> float:
-        """Mean accuracy over the folds, which LFW tables show."""
+        """Mean accuracy over the folds, as LFW tables report it."""
         return float(self.accuracies.mean())
 
     @property
@@ -77,16 +80,16 @@ class FoldAccuracy:
 
     @property
     def standard_error(self) -> float:
-        """LFW's S_E: the sample standard deviation (divided by F − 1) over √F."""
+        """LFW's S_E: the sample standard deviation (divided by F − 1), divided by √F."""
         return float(self.accuracies.std(ddof=1) / np.sqrt(len(self.accuracies)))
 
 
 def check_scores(
     scores: npt.ArrayLike, same: npt.ArrayLike
 ) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.bool_]]:
-    """Returns scores (N,) float64 and same (N,) bool once they can be measured.
+    """Returns scores (N,) as float64 and same (N,) as bool, after checking them.
 
-    Raises ValueError where the shapes differ, a score is not finite, `same` holds anything but true
+    Raises ValueError if the shapes differ, a score is not finite, `same` holds anything but true
     and false, or one of the two kinds of pair is missing.
     """
     scores, same = _checked(scores, same)
@@ -96,7 +99,7 @@ def check_scores(
 def _checked(
     scores: npt.ArrayLike, same: npt.ArrayLike
 ) -> tuple[npt.NDArray[Any], npt.NDArray[np.bool_]]:
-    """As `check_scores`, but float32 scores stay what they are."""
+    """Checks like `check_scores`, but leaves float32 scores in float32."""
     scores = np.asarray(scores)
     same = np.asarray(same)
     if scores.ndim != 1 or scores.shape != same.shape:
@@ -127,17 +130,17 @@ def _checked(
 
 
 def roc(scores: npt.ArrayLike, same: npt.ArrayLike) -> Roc:
-    """The exact ROC of the scores: no point is dropped, none interpolated."""
-    # float32 is exact to sort: of fifteen million scores, 0.2 GiB less at the peak.
+    """Returns the exact ROC of the scores: no point is dropped or interpolated."""
+    # Sorting in float32 is exact and saves 0.2 GiB at the peak for 15 million scores.
     scores, same = _checked(scores, same)
     order = np.argsort(scores, kind="stable")[::-1]
     scores = scores[order]
-    # All pairs of one score are accepted, or none: a point stands at the last of them.
+    # Pairs with equal scores are accepted together, so each point is at the last of them.
     ends = np.flatnonzero(np.append(scores[1:] != scores[:-1], True))
     accepted = np.cumsum(same[order])[ends]
     genuine = int(accepted[-1])
     impostor = len(same) - genuine
-    # The first point accepts nobody; infinity would be no JSON.
+    # The first point accepts nothing. JSON has no infinity, so use the next float above the scores.
     above = np.nextafter(np.float64(scores[0]), np.inf)
     far = np.append(0.0, (ends + 1 - accepted) / impostor)
     tar = np.append(0.0, accepted / genuine)
@@ -146,7 +149,7 @@ def roc(scores: npt.ArrayLike, same: npt.ArrayLike) -> Roc:
 
 
 def far_name(far: float) -> str:
-    """The key of a FAR in results: 0.001 is "1e-3"; 0.015 is "1.5e-2"."""
+    """Returns the key of a FAR in results: "1e-3" for 0.001, "1.5e-2" for 0.015."""
     mantissa, exponent = f"{far:.6e}".split("e")
     return f"{mantissa.rstrip('0').rstrip('.')}e{int(exponent)}"
 
@@ -154,21 +157,21 @@ def far_name(far: float) -> str:
 def operating_points(
     curve: Roc, fars: Sequence[float] = FARS
 ) -> dict[str, tuple[float, float] | None]:
-    """The (TAR, threshold) of the largest TAR whose FAR is at most each target, keyed "1e-3".
+    """Returns (TAR, threshold) for each FAR: the largest TAR with FAR at most the target.
 
-    None stands where the target is below 1 / impostors: too few impostor pairs to measure it. A
-    target that is not above 0 and at most 1 raises ValueError.
+    The keys are names such as "1e-3". A target below 1 / impostors gives None, because there are
+    too few impostor pairs to measure it. Raises ValueError for a target not above 0 and at most 1.
     """
     points: dict[str, tuple[float, float] | None] = {}
     for far in fars:
         if not 0 < far <= 1:
-            raise ValueError(f"`fars` must lie above 0 and at most at 1. Received: {far!r}")
+            raise ValueError(f"`fars` must be above 0 and at most 1. Received: {far!r}")
         if 1 / curve.impostor > far:
             points[far_name(far)] = None
             continue
-        # k / n is rounded to the nearest float, as the target was: 3 / 3000 is 1e-3 exactly.
+        # Both k / n and the target are rounded to the nearest float: 3 / 3000 equals 1e-3 exactly.
         last = int(np.searchsorted(curve.far, far, side="right")) - 1
-        # Points of one FAR and one TAR cannot repeat, so `last` has the largest TAR.
+        # No two points have the same FAR and TAR, so the last one has the largest TAR.
         points[far_name(far)] = (float(curve.tar[last]), float(curve.thresholds[last]))
     return points
 
@@ -176,7 +179,7 @@ def operating_points(
 def parted(
     points: Mapping[str, tuple[float, float] | None],
 ) -> tuple[dict[str, float | None], dict[str, float | None]]:
-    """The rates and the thresholds of operating points, None where a point is None."""
+    """Returns the rates and the thresholds of operating points. None where a point is None."""
     rates = {name: point and point[0] for name, point in points.items()}
     return rates, {name: point and point[1] for name, point in points.items()}
 
@@ -184,10 +187,10 @@ def parted(
 def tar_at_far(
     scores: npt.ArrayLike, same: npt.ArrayLike, fars: Sequence[float] = FARS
 ) -> dict[str, float | None]:
-    """TAR at each FAR: the largest TAR whose FAR is at most the target, never interpolated.
+    """Returns TAR at each FAR: the largest TAR with FAR at most the target, never interpolated.
 
     Returns:
-        Fractions keyed "1e-1", "1e-2", …; None as in `operating_points`.
+        Fractions keyed "1e-1", "1e-2", …. None if there are too few impostor pairs.
 
     Example:
         >>> from gfkeras.evaluation import tar_at_far
@@ -198,17 +201,17 @@ def tar_at_far(
 
 
 def area_under_curve(scores: npt.ArrayLike, same: npt.ArrayLike) -> float:
-    """Area under the ROC by trapezoids: the chance that a genuine pair scores above an impostor
-    pair, a tie counting half.
+    """Returns the area under the ROC, by trapezoids.
+
+    It is the probability that a genuine pair scores above an impostor pair. A tie counts half.
     """
     return roc(scores, same).auc
 
 
 def equal_error_rate(scores: npt.ArrayLike, same: npt.ArrayLike) -> float:
-    """The error rate at which FAR equals FRR = 1 − TAR.
+    """Returns the error rate at which FAR equals FRR = 1 − TAR.
 
-    Where no point has equal rates, the neighbouring points are joined by a straight line and the
-    crossing is taken on it.
+    If the rates are equal at no point, the two neighbouring points are joined by a straight line.
     """
     return roc(scores, same).eer
 
@@ -216,23 +219,23 @@ def equal_error_rate(scores: npt.ArrayLike, same: npt.ArrayLike) -> float:
 def kfold_accuracy(
     scores: npt.ArrayLike, same: npt.ArrayLike, folds: npt.ArrayLike, balanced: bool = False
 ) -> FoldAccuracy:
-    """Accuracy as LFW prescribes: each fold judged by a threshold chosen on the others.
+    """Returns accuracy by LFW's protocol: each fold uses a threshold chosen on the other folds.
 
-    Every cut between two distinct scores of the other folds is tried. Of the cuts with the best
-    accuracy the one in the widest gap between scores is taken (of equally wide gaps the lowest),
-    and the threshold is the middle of that gap. Accepting everything or nothing is chosen only
-    where it is strictly better than every cut between scores.
+    Every cut between two distinct scores of the other folds is tried. Among the cuts with the best
+    accuracy, the one in the widest gap between scores wins. Among equally wide gaps, the lowest
+    wins. The threshold is the middle of that gap. Accepting everything or nothing is chosen only
+    if it is strictly better than every cut between scores.
 
     Args:
         scores: (N,), higher is more alike.
         same: (N,), true for genuine pairs.
         folds: (N,) integers, the fold of each pair, in any order.
-        balanced: choose and measure by (TAR + 1 − FAR) / 2 in place of accuracy, for sets that are
-            mostly impostors. A fold with one kind of pair only is measured on it.
+        balanced: choose and measure by (TAR + 1 − FAR) / 2 instead of accuracy, for sets that are
+            mostly impostors. A fold with one kind of pair only is measured on that kind.
 
     Raises:
-        ValueError: for scores that cannot be measured, fewer than two folds, or `folds` of another
-            length or type.
+        ValueError: if the scores are not measurable, if there are fewer than two folds, or if
+            `folds` has the wrong length or type.
     """
     scores, same = check_scores(scores, same)
     folds = np.asarray(folds)
@@ -246,11 +249,12 @@ def kfold_accuracy(
     numbers = np.unique(folds)
     if len(numbers) < 2:
         raise ValueError(
-            "K-fold accuracy needs pairs in at least two folds, the threshold being chosen on "
-            f"the others. Received: {len(scores)} pairs in fold {numbers[0]} only"
+            "K-fold accuracy needs pairs in at least two folds, because the threshold is chosen on "
+            f"the other folds. Received: {len(scores)} pairs in fold {numbers[0]} only"
         )
     accuracies, thresholds = np.empty((2, len(numbers)))
     for position, number in enumerate(numbers):
+        # The mask keeps the scores ascending, so no fold needs sorting again.
         left_out = folds == number
         threshold = _best_threshold(scores[~left_out], same[~left_out], balanced)
         right = (scores[left_out] >= threshold) == same[left_out]
@@ -268,11 +272,11 @@ def _accuracy(right: npt.NDArray[np.bool_], same: npt.NDArray[np.bool_], balance
 def _best_threshold(
     scores: npt.NDArray[np.float64], same: npt.NDArray[np.bool_], balanced: bool
 ) -> float:
-    """The threshold for ascending scores; ties as in `kfold_accuracy`."""
+    """Returns the threshold for ascending scores, with the ties of `kfold_accuracy`."""
     genuine_below = np.concatenate(([0], np.cumsum(same, dtype=np.int64)))
     impostor_below = np.arange(len(scores) + 1) - genuine_below
     genuine, impostor = int(genuine_below[-1]), int(impostor_below[-1])
-    # Cut c accepts scores[c:]. Counts stay integers, so that equal merits are equal.
+    # Cut c accepts scores[c:]. Counts stay integers, because equal merits must compare as equal.
     factors = (impostor, genuine) if balanced and genuine and impostor else (1, 1)
     merit = factors[0] * (genuine - genuine_below) + factors[1] * impostor_below
     gaps = np.diff(scores)
@@ -283,7 +287,7 @@ def _best_threshold(
         cut = int(best[np.argmax(gaps[best - 1])])
         low, high = float(scores[cut - 1]), float(scores[cut])
         middle = low + (high - low) / 2
-        # Between neighbouring floats there is no middle; `high` parts them just as well.
+        # Neighbouring floats have no middle. `high` separates them just as well.
         return middle if middle > low else high
     if merit[0] >= merit[-1]:
         return float(scores[0])
@@ -291,10 +295,10 @@ def _best_threshold(
 
 
 def effective_groups(counts: npt.ArrayLike) -> float:
-    """The number of groups really used: exp of the entropy of their shares.
+    """Returns the number of groups in real use: exp of the entropy of their shares.
 
-    K for even use of K groups, 1 where one group takes every face. `counts` (K,) are faces of each
-    group, or shares; not negative, not all 0.
+    It is K if all K groups are used evenly, and 1 if one group takes every face. `counts` (K,) are
+    the numbers of faces in each group, or shares. They must not be negative or all 0.
     """
     counts = np.asarray(counts, dtype=np.float64)
     if counts.ndim != 1 or not len(counts) or not np.isfinite(counts).all() or counts.min() < 0:

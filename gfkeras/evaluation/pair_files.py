@@ -1,4 +1,4 @@
-"""Lists of pairs: LFW's form, CSV and TSV, CALFW's and CPLFW's, CFP's."""
+"""Readers of pair lists: LFW, CSV and TSV, CALFW and CPLFW, CFP."""
 
 from __future__ import annotations
 
@@ -28,37 +28,37 @@ Rows = Sequence[tuple[int, str]]
 CFP_PROTOCOLS = ("FP", "FF")
 
 COLUMNS = ("first", "second", "same", "fold")
-# "Ann_0001.jpg 1": an image, whose name may hold blanks, and a number.
+# An image, whose name may hold blanks, and a number: "Ann_0001.jpg 1".
 _TWO_LINES = re.compile(r"\s*(?P<image>\S.*\.\w{2,5}\"?)\s+(?P<number>[0-9]{1,18})\s*")
 _BOOLEANS = {"1": True, "true": True, "yes": True, "0": False, "false": False, "no": False}
 
 
 def read_pairs(file: str | os.PathLike[str], root: str | os.PathLike[str]) -> PairList:
-    """Reads a list of pairs; the format is seen from its first line.
+    """Reads a list of pairs and recognises its format from the first line.
 
-    Lines are read as `gfkeras.text_lists.lines` says: UTF-8 or UTF-16, blank lines and comments
-    left out.
+    Files are UTF-8 or UTF-16. Blank lines and comments are skipped (`gfkeras.text_lists.lines`).
 
-    LFW: a first line "10 300" (folds, pairs of each kind in a fold) or "500" (one fold), then for
-    each fold the genuine pairs as "name i j" and the impostor pairs as "name i name j"; see
-    `gfkeras.lfw_lists.lfw_pairs`. Image i of a person is root/name/name_0001.jpg, or with another
-    usual suffix.
+    LFW: the first line is "10 300" (folds, pairs of each kind in a fold) or "500" (one fold). Then
+    each fold has its genuine pairs as "name i j" and its impostor pairs as "name i name j". See
+    `gfkeras.lfw_lists.lfw_pairs`. Image i of a person is root/name/name_0001.jpg, or the same name
+    with another usual suffix.
 
-    CSV or TSV: a first line naming the columns first, second, same and optionally fold, in any
-    order, separated by commas, tabs or semicolons. Paths are relative to root; same is 1/0,
-    true/false or yes/no, and a pair that comes twice must have one answer; fold is an integer.
+    CSV or TSV: the first line names the columns first, second, same and optionally fold, in any
+    order, separated by commas, tabs or semicolons. Paths are relative to `root`. The column same is
+    1/0, true/false or yes/no, and a repeated pair must have the same answer. Folds are integers.
 
-    CALFW and CPLFW: two lines "image number" a pair, 0 for two people. CFP: in place of the file
-    "cfp-fp" or "cfp-ff", and as root the folder with `Protocol/` and `Data/`. InsightFace's .bin
-    sets, AgeDB-30's among them, are read by `gfkeras.data.sources.VerificationBinSource`.
+    CALFW and CPLFW: a pair is two lines "image number". The number is 0 if the pair shows two
+    people. CFP: pass "cfp-fp" or "cfp-ff" instead of a file, and as `root` the folder with
+    `Protocol/` and `Data/`. `gfkeras.data.sources.VerificationBinSource` reads InsightFace's .bin
+    sets, such as AgeDB-30.
 
-    A list in one fold, or without folds, is dealt into ten of neighbouring pairs
-    (`stratified_folds`), since the threshold has to be chosen on pairs other than those it is
-    measured on. A file that is named but not there is no error here: evaluation skips and lists it.
+    The threshold must be chosen on other pairs than those it is measured on. A list without folds,
+    or with one fold, is therefore split into ten folds of neighbouring pairs (`stratified_folds`).
+    A missing image is not an error here: evaluation skips it and lists it.
 
     Raises:
-        ValueError: for a file or root that is not there, and for a malformed line, with the file,
-            the line, what was expected and what was received.
+        ValueError: if the file or `root` does not exist, or a line is malformed. The message names
+            the file and the line, and says what was expected and received.
     """
     file, root = Path(file), Path(root)
     if not root.is_dir():
@@ -71,6 +71,7 @@ def read_pairs(file: str | os.PathLike[str], root: str | os.PathLike[str]) -> Pa
         raise ValueError(f"`file` must be a readable pairs file. Received: {error}") from error
     if not rows:
         raise ValueError(f"{file}: expected pairs. Received: an empty file")
+    # Check for LFW's header first: a CSV reader would take "500" for the name of a column.
     if is_lfw_header(rows[0][1]):
         return _read_lfw(file, rows, root)
     if is_two_line_list(rows):
@@ -114,6 +115,7 @@ def _read_table(file: Path, rows: Rows, root: Path) -> PairList:
             expected = "same to be 1 or 0, true or false, yes or no"
             raise malformed(file, number, expected, row["same"])
         answer = _BOOLEANS[row["same"].lower()]
+        # The key is a set, because (a, b) and (b, a) are the same pair.
         before, line = answers.setdefault(
             frozenset((row["first"], row["second"])), (answer, number)
         )
@@ -141,12 +143,12 @@ def _values(file: Path, number: int, text: str, delimiter: str) -> list[str]:
 
 
 def is_two_line_list(rows: Rows) -> bool:
-    """Whether lines are "image number", as CALFW's and CPLFW's are."""
+    """Returns whether the lines are "image number", as in CALFW and CPLFW."""
     return _TWO_LINES.fullmatch(rows[0][1]) is not None
 
 
 def read_two_line_list(file: Path, rows: Rows, root: Path) -> PairList:
-    """CALFW's and CPLFW's lists: a pair is two lines "image number", 0 for two people."""
+    """Reads a list of CALFW or CPLFW: two lines "image number" a pair, 0 for two people."""
     if len(rows) % 2:
         raise malformed(file, rows[-1][0], "two lines for each pair", rows[-1][1])
     files, kinds = [], []
@@ -163,10 +165,11 @@ def read_two_line_list(file: Path, rows: Rows, root: Path) -> PairList:
 
 
 def read_cfp(folder: Path, protocol: str = "FP") -> PairList:
-    """CFP's ten folds, frontal-profile ("FP") or frontal-frontal ("FF").
+    """Reads the ten folds of CFP, frontal-profile ("FP") or frontal-frontal ("FF").
 
     `folder` has `Protocol/` (`Pair_list_F.txt`, `Pair_list_P.txt`, `Split/FP/01/same.txt`…) and
-    `Data/Images/`. A missing file or malformed line raises ValueError, naming both.
+    `Data/Images/`. Raises ValueError, with the file and the line, for a missing file or a malformed
+    line.
     """
     one_of("protocol", protocol, CFP_PROTOCOLS)
     lists = folder / "Protocol"
@@ -180,7 +183,7 @@ def read_cfp(folder: Path, protocol: str = "FP") -> PairList:
                 found = fields(text, ",")
                 known = len(found) == 2 and all(map(is_count, found))
                 if not known or int(found[0]) not in frontal or int(found[1]) not in others:
-                    raise malformed(file, line, "two numbers of the lists of images", text)
+                    raise malformed(file, line, "two numbers from the image lists", text)
                 first.append(frontal[int(found[0])])
                 second.append(others[int(found[1])])
                 same.append(kind == "same")
@@ -189,7 +192,7 @@ def read_cfp(folder: Path, protocol: str = "FP") -> PairList:
 
 
 def _images(file: Path) -> dict[int, Path]:
-    """Number to image, of lines "1 ../Data/Images/001/frontal/01.jpg"."""
+    """Returns images by their number, from lines such as "1 ../Data/Images/001/frontal/01.jpg"."""
     found = {}
     for line, text in _lines(file):
         number, *name = text.split(maxsplit=1)

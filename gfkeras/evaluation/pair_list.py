@@ -15,13 +15,13 @@ Paths = Sequence[str | os.PathLike[str]]
 
 @dataclass(frozen=True, eq=False)
 class PairList:
-    """Pairs of image files with their kind and their fold, four sequences of one length.
+    """Pairs of image files with their kind and fold: four sequences of one length.
 
     Args:
         first, second: N paths each.
-        same: (N,) bool, true where both show one person (a genuine pair).
-        fold: (N,) integers, the fold each pair belongs to.
-        left_out: (path, reason) of what lay beside the images and is in no pair.
+        same: (N,) bool, true if both show one person (a genuine pair).
+        fold: (N,) integers, the fold of each pair.
+        left_out: (path, reason) of images that were found but are in no pair.
     """
 
     first: Sequence[Path]
@@ -67,12 +67,12 @@ class PairList:
         return len(np.unique(self.fold))
 
     def files(self) -> list[Path]:
-        """Every distinct file, in the order of first appearance."""
+        """Returns every distinct file, in the order of first appearance."""
         both = zip(self.first, self.second, strict=True)
         return list(dict.fromkeys(path for pair in both for path in pair))
 
     def select(self, keep: npt.ArrayLike) -> PairList:
-        """The pairs at `keep`, a (N,) bool mask or integer positions, folds unchanged."""
+        """Returns the pairs at `keep`, a mask (N,) or integer positions. Folds stay the same."""
         positions = np.arange(len(self))[np.asarray(keep)]
         return PairList(
             [self.first[i] for i in positions],
@@ -83,19 +83,19 @@ class PairList:
 
 
 def _paths(paths: Sequence[Path]) -> list[Path]:
-    # A million pairs of few files share their Path objects.
+    # Keep existing Path objects: a million pairs of few files then share them and save memory.
     return [path if isinstance(path, Path) else Path(path) for path in paths]
 
 
 def stratified_folds(
     same: npt.ArrayLike, folds: int = 10, rng: np.random.Generator | None = None
 ) -> npt.NDArray[np.int64]:
-    """Folds (N,) numbered from 0, each with its share of genuine and of impostor pairs.
+    """Returns folds (N,) numbered from 0, each with its share of genuine and of impostor pairs.
 
-    Pairs of a kind are dealt in blocks of neighbours, which in a list sorted by name keeps most of
-    a person's pairs in one fold; with `rng` they are shuffled first. There are never more folds
-    than pairs of the rarer kind, so that every fold has both kinds. `folds` below 2 raises
-    ValueError.
+    The pairs of each kind are split into blocks of neighbours. In a list sorted by name, this keeps
+    most pairs of a person in one fold. With `rng` the pairs are shuffled first. There are never
+    more folds than pairs of the rarer kind, so every fold has both kinds. Raises ValueError if
+    `folds` is below 2.
     """
     if isinstance(folds, bool) or int(folds) != folds or folds < 2:
         raise ValueError(f"`folds` must be an integer of at least 2. Received: folds={folds!r}")
@@ -107,23 +107,24 @@ def stratified_folds(
         positions = np.flatnonzero(same == kind)
         if rng is not None:
             positions = rng.permutation(positions)
+        # Pair i of n goes to fold i · count // n, so the sizes of folds differ by at most one.
         result[positions] = np.arange(len(positions)) * count // max(1, len(positions))
     return result
 
 
 def all_pairs(paths: Paths, labels: npt.ArrayLike, folds: int = 10, seed: int = 0) -> PairList:
-    """Every unordered pair of two images, N(N − 1)/2 of them, in a fixed order.
+    """Returns every unordered pair of two images, N(N − 1)/2 of them, in a fixed order.
 
-    Each fold gets its share of genuine and of impostor pairs, dealt at random from `seed`; there
-    are fewer folds where there are not that many genuine pairs. Most pairs are impostors, so look
-    at the balanced accuracy; for more than a few thousand images take `sample_pairs`.
+    Each fold gets its share of genuine and of impostor pairs, drawn at random from `seed`. There
+    are fewer folds if there are fewer genuine pairs than folds. Most pairs are impostors, so look
+    at the balanced accuracy. For more than a few thousand images, use `sample_pairs`.
 
     Args:
         paths: N files, each once.
-        labels: (N,) the person each file shows, integers or text.
+        labels: (N,) the person in each file, integers or text.
 
     Raises:
-        ValueError: where the lengths differ, or there is no genuine or no impostor pair.
+        ValueError: if the lengths differ, or there is no genuine or no impostor pair.
     """
     files, person = _check(paths, labels)
     first, second = np.triu_indices(len(files), 1)
@@ -133,11 +134,11 @@ def all_pairs(paths: Paths, labels: npt.ArrayLike, folds: int = 10, seed: int = 
 def sample_pairs(
     paths: Paths, labels: npt.ArrayLike, count: int, folds: int = 10, seed: int = 0
 ) -> PairList:
-    """`count` different pairs, half of them genuine, drawn evenly from all pairs of their kind.
+    """Returns `count` different pairs, half of them genuine, drawn uniformly from each kind.
 
-    The same arguments give the same pairs. No pair appears twice, in either order; with an odd
-    count the impostors are one more. Raises ValueError as `all_pairs`, and where `count` is below 2
-    or more than there are.
+    The same arguments give the same pairs. No pair appears twice, in either order. If `count` is
+    odd, there is one impostor pair more. Raises ValueError like `all_pairs`, and if `count` is
+    below 2 or larger than the number of available pairs.
     """
     files, person = _check(paths, labels)
     if isinstance(count, bool) or int(count) != count or count < 2:
@@ -154,7 +155,7 @@ def sample_pairs(
         )
     rng = np.random.default_rng(seed)
 
-    # Genuine pairs are numbered through, person after person, and their numbers drawn.
+    # Number all genuine pairs, person after person, and draw numbers. No list of pairs is needed.
     drawn = rng.choice(genuine_total, size=genuine, replace=False)
     ends = np.cumsum(of_person)
     owner = np.searchsorted(ends, drawn, side="right")
@@ -174,23 +175,26 @@ def _draw_impostors(
 ) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]:
     every = len(person) * (len(person) - 1) // 2
     if 2 * count > total:
-        # Nearly all are wanted: list them, for drawing would meet the same ones over and over.
+        # Most pairs are needed: list them all, because random draws would repeat too often.
         low, high = _unrank(np.arange(every))
         impostors = np.flatnonzero(person[low] != person[high])
         return _unrank(rng.permutation(impostors)[:count])
     ranks = np.empty(0, dtype=np.int64)
     while len(ranks) < count:
+        # Draw more than needed, because genuine pairs and repeats are dropped.
         drawn = rng.integers(every, size=2 * count + 16)
         low, high = _unrank(drawn)
         ranks = np.concatenate([ranks, drawn[person[low] != person[high]]])
+        # Drop repeats but keep the order of drawing. The sorted order of `unique` would favour the
+        # pairs with small numbers.
         ranks = ranks[np.sort(np.unique(ranks, return_index=True)[1])]
     return _unrank(ranks[:count])
 
 
 def _unrank(rank: npt.NDArray[np.int64]) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]:
-    """The pair (low, high), low < high, whose number is high(high − 1)/2 + low."""
+    """Returns the pair (low, high), low < high, whose number is high(high − 1)/2 + low."""
     high = ((1 + np.sqrt(1 + 8 * rank.astype(np.float64))) / 2).astype(np.int64)
-    # The square root may be off by one for large numbers.
+    # In float64, the square root can be off by one for large numbers.
     high = np.where(high * (high - 1) // 2 > rank, high - 1, high)
     high = np.where((high + 1) * high // 2 <= rank, high + 1, high)
     return rank - high * (high - 1) // 2, high

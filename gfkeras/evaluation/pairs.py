@@ -26,28 +26,27 @@ from gfkeras.evaluation.metrics import (
 from gfkeras.evaluation.pair_list import PairList, stratified_folds
 from gfkeras.evaluation.similarity import COSINE, unit
 
-# Rows scored together: the gathered embeddings stay small however many pairs there are.
+# Rows scored together. It limits the memory for gathered embeddings, however many pairs there are.
 _CHUNK = 65_536
 RowSimilarity = Callable[[Any, Any, Any, Any], Any]
 
 
 @dataclass(frozen=True, eq=False)
 class PairsResult:
-    """Results of one network on one list of pairs; every rate is a fraction, 0 to 1.
+    """Results of one model on one list of pairs. Every rate is a fraction from 0 to 1.
 
     Attributes:
         scores: (N,) similarity of each measured pair, higher is more alike.
         same, fold: (N,) true for genuine pairs, and the fold of each pair.
         folds: k-fold accuracy, its thresholds and standard error.
-        balanced_folds: the same with (TAR + 1 − FAR) / 2 in place of accuracy, for lists that are
+        balanced_folds: the same with (TAR + 1 − FAR) / 2 instead of accuracy, for lists that are
             mostly impostors.
-        auc, eer: area under the ROC and equal error rate.
-        tar_at_far, threshold_at_far: keyed "1e-3"; None below 1 / impostors, too few to measure.
-        skipped, skipped_files: how many pairs were left out, and the files that could not be read,
-            each with the reason.
-        kept: the pairs measured, row for row as `scores`; None where only scores were given.
-        intervals: 95 % intervals by the bootstrap: "accuracy", "auc" and "eer", and "tar_at_far"
-            by name of the FAR; None where not asked for.
+        auc, eer: area under the ROC, and equal error rate.
+        tar_at_far, threshold_at_far: keyed "1e-3". None below 1 / impostors, too few to measure.
+        skipped, skipped_files: number of pairs left out, and the unreadable files with the reasons.
+        kept: the measured pairs, in the order of `scores`. None if only scores were given.
+        intervals: 95 % bootstrap intervals of "accuracy", "auc", "eer", and of "tar_at_far" by the
+            name of the FAR. None if not requested.
     """
 
     scores: npt.NDArray[np.float64]
@@ -81,7 +80,7 @@ class PairsResult:
 
     @property
     def threshold(self) -> float:
-        """Mean of the folds' thresholds: one number to decide by."""
+        """Mean of the folds' thresholds: a single threshold for decisions."""
         return float(self.folds.thresholds.mean())
 
     @property
@@ -104,15 +103,18 @@ class PairsResult:
         return roc(self.scores, self.same)
 
     def hardest(self, same: bool, count: int = 10) -> npt.NDArray[np.int64]:
-        """Rows of the pairs that look most like the other kind, hardest first: the genuine pairs of
-        lowest score (same=True) or the impostors of highest score (same=False).
+        """Returns the rows of the pairs that look most like the other kind, hardest first.
+
+        They are the genuine pairs with the lowest scores (same=True) or the impostor pairs with the
+        highest scores (same=False).
         """
         rows = np.flatnonzero(self.same == same)
         scores = self.scores[rows] if same else -self.scores[rows]
+        # The stable sort keeps pairs with equal scores in the order of the list.
         return rows[np.argsort(scores, kind="stable")[:count]]
 
     def to_json(self) -> dict[str, Any]:
-        """Everything but the single scores, for `json.dump`."""
+        """Returns everything but the single scores, for `json.dump`."""
         return {
             "accuracy": self.accuracy,
             "accuracy_std": self.accuracy_std,
@@ -136,7 +138,7 @@ class PairsResult:
         }
 
     def summary(self) -> list[tuple[str, str]]:
-        """Rows of (label, value) to print, percentages written out."""
+        """Returns rows of (label, value) to print."""
         known = self.intervals or {}
         accuracy = f"{self.accuracy:.2%} ± {self.accuracy_std:.2%}"
         kinds = f"{self.genuine:,} genuine, {self.impostor:,} impostor"
@@ -158,31 +160,32 @@ class PairsResult:
 
 @dataclass(frozen=True, eq=False)
 class EmbeddedPairs:
-    """The pairs of a list whose files could both be read."""
+    """The pairs of a list whose two files were both readable."""
 
     faces: Embedded
     pairs: PairList
     # (P,) rows of `faces`.
     first: npt.NDArray[np.int64]
     second: npt.NDArray[np.int64]
-    # How many pairs of the list are not among them.
+    # Number of pairs of the list that were left out.
     skipped: int = 0
 
     def scores(self, similarity: RowSimilarity = COSINE) -> npt.NDArray[np.float64]:
-        """(P,) scores, a chunk of rows at a time."""
+        """Returns (P,) scores, computed in chunks of rows."""
         embedding, group = self.faces.embedding, self.faces.group_feature
         scores = np.empty(len(self.first), dtype=np.float64)
         for start in range(0, len(scores), _CHUNK):
             rows = slice(start, start + _CHUNK)
             a, b = self.first[rows], self.second[rows]
             groups = (None, None) if group is None else (group[a], group[b])
+            # A user's similarity may return (B, 1) or a tensor.
             scores[rows] = np.asarray(similarity(embedding[a], embedding[b], *groups)).reshape(-1)
         return scores
 
     def measure(
         self, similarity: RowSimilarity = COSINE, fars: Sequence[float] = FARS, replicates: int = 0
     ) -> PairsResult:
-        """The result of `evaluate_pairs` for these pairs."""
+        """Returns the result of `evaluate_pairs` for these pairs."""
         scores, listed = self.scores(similarity), self.pairs
         result = evaluate_pair_scores(scores, listed.same, listed.fold, fars, replicates)
         return dataclasses.replace(
@@ -190,26 +193,26 @@ class EmbeddedPairs:
         )
 
     def with_embeddings(self, embedding: npt.NDArray[Any]) -> EmbeddedPairs:
-        """The same pairs by other embeddings (M, K) of the same faces."""
+        """Returns the same pairs with other embeddings (M, K) of the same faces."""
         faces = dataclasses.replace(self.faces, embedding=unit(embedding))
         return dataclasses.replace(self, faces=faces)
 
 
 def embed_pairs(embed: Embed, pairs: PairList) -> EmbeddedPairs:
-    """Embeds each distinct file of a list of pairs once; ValueError where no pair could be read."""
+    """Embeds each distinct file of a list once. Raises ValueError if no pair was readable."""
     files = pairs.files()
     if not files:
-        raise ValueError("`pairs` must hold at least one pair. Received: none")
+        raise ValueError("`pairs` must hold at least one pair. Received: no pairs")
     faces = embed_images(embed, files)
     position = {path: i for i, path in enumerate(files)}
     first = faces.row[[position[path] for path in pairs.first]]
     second = faces.row[[position[path] for path in pairs.second]]
     readable = (first >= 0) & (second >= 0)
     if not readable.any():
-        reason = "; {}: {}".format(*faces.skipped[0]) if faces.skipped else ""
+        reason = " The first: {}: {}".format(*faces.skipped[0]) if faces.skipped else ""
         raise ValueError(
             f"None of the {len(pairs)} pairs could be measured: "
-            f"{len(faces.skipped)} of {len(files)} files could not be read{reason}"
+            f"{len(faces.skipped)} of {len(files)} files could not be read.{reason}"
         )
     kept = pairs if readable.all() else pairs.select(readable)
     return EmbeddedPairs(faces, kept, first[readable], second[readable], len(pairs) - len(kept))
@@ -224,20 +227,21 @@ def evaluate_pairs(
 ) -> PairsResult:
     """Embeds each distinct file once and measures the pairs.
 
-    Pairs of which a file could not be read are left out, counted in `skipped`, and their files
-    listed with the reason; a list with nothing left is refused.
+    Pairs with an unreadable file are left out and counted in `skipped`. The file is listed with the
+    reason.
 
     Args:
         embed: takes paths and returns `ImageEmbeddings`, such as `Embedder.embed_files`.
-        pairs: what to compare.
-        fars: where to read the TAR.
-        similarity: scores rows of (embedding_a, embedding_b, group_a, group_b) to (B,): the cosine,
-            `GROUP_AWARE`, or another function; group features are None for networks without groups.
-        replicates: draws of the bootstrap for `intervals`; 0 leaves them out.
+        pairs: the pairs to compare.
+        fars: false accept rates at which to measure the TAR.
+        similarity: returns scores (B,) for rows of (embedding_a, embedding_b, group_a, group_b).
+            Use the cosine, `GROUP_AWARE` or another function. Group features are None for a model
+            without groups.
+        replicates: number of bootstrap draws for `intervals`. 0 leaves them out.
 
     Raises:
-        ValueError: where no pair, or no pair of one kind, could be read; where an embedding is not
-            finite; where fewer than two folds are left.
+        ValueError: if no pair, or no pair of one kind, was readable, if an embedding is not finite,
+            or if fewer than two folds are left.
     """
     return embed_pairs(embed, pairs).measure(similarity, fars, replicates)
 
@@ -249,10 +253,10 @@ def evaluate_pair_scores(
     fars: Sequence[float] = FARS,
     replicates: int = 0,
 ) -> PairsResult:
-    """Measures scores (N,) of pairs that were computed elsewhere; higher is more alike.
+    """Measures given scores (N,) of pairs. Higher means more alike.
 
-    `same` (N,) and `folds` (N,) are as of `PairList`; without folds ten stratified ones of
-    neighbouring pairs are dealt. `fars`, `replicates` and errors are as of `evaluate_pairs`.
+    `same` (N,) and `folds` (N,) are those of `PairList`. Without folds, the pairs are split into
+    ten stratified folds of neighbours. `fars`, `replicates` and errors: see `evaluate_pairs`.
     """
     scores, same = check_scores(scores, same)
     fold = np.asarray(stratified_folds(same) if folds is None else folds)
@@ -272,6 +276,7 @@ def evaluate_pair_scores(
     )
     if not replicates:
         return result
+    # Each pair is decided by the threshold of its own fold, which the other folds chose.
     chosen = accuracy.thresholds[np.searchsorted(accuracy.folds, fold)]
     right = (scores >= chosen) == same
     intervals = {

@@ -1,7 +1,7 @@
 """Report of a run as one HTML file: results, curves, faces and exports.
 
-The file needs nothing beside it and asks nothing of the network. Writing it needs the extra `plots`
-(matplotlib and Jinja).
+The file needs no other files and no network. Writing it needs the extra `plots` (matplotlib and
+Jinja).
 """
 
 from __future__ import annotations
@@ -23,15 +23,15 @@ from gfkeras.evaluation.pairs import PairsResult
 from gfkeras.files import write_text
 from gfkeras.safe_text import printable
 
-# Inches; charts stand two in a row, or alone on a phone, and their text must stay readable.
+# In inches. Two plots share a row, or one fills a phone's width, and text must stay readable.
 _CHART = (5.6, 3.6)
 
 
 @dataclass(frozen=True, eq=False)
 class FacePair:
-    """Two faces (H, W, 3), 0..255, and the similarity that the network gave them.
+    """Two faces (H, W, 3), 0..255, and the similarity that the model gave them.
 
-    `same` is whether they show one person; `caption` a short text below, such as the two names.
+    `same` is true if they show one person. `caption` is a short text below, such as two names.
     """
 
     first: npt.ArrayLike
@@ -43,16 +43,16 @@ class FacePair:
 
 @dataclass(frozen=True)
 class ExportRow:
-    """One artefact and how far its embeddings lie from the Keras model's.
+    """One artefact, and how far its embeddings are from those of the Keras model.
 
     Args:
-        name: what it is, such as "TFLite fp16, hard".
-        size_bytes: of the file, or of all files of a folder.
-        max_abs_error: largest difference of L2-normalised embeddings.
+        name: format and variant, such as "TFLite fp16, hard".
+        size_bytes: size of the file, or of all files of a folder.
+        max_abs_error: largest difference between L2-normalised embeddings.
         min_cosine: smallest cosine between the two embeddings of an image.
-        passed, tolerance: whether it keeps a tolerance such as "max_abs_error at most 0.0001".
-        images: how many images were compared.
-        file: its name, without the folder; may be empty.
+        passed, tolerance: whether it is within a tolerance such as "max_abs_error at most 0.0001".
+        images: number of images compared.
+        file: file name without the folder. May be empty.
     """
 
     name: str
@@ -67,24 +67,23 @@ class ExportRow:
 
 @dataclass(frozen=True, eq=False)
 class ReportContext:
-    """Everything a report shows. What is left empty leaves its section out.
+    """Everything that a report shows. An empty field leaves its section out.
 
     Args:
         title, lead: heading of the page, and one or two sentences below it.
         command: the command line that was run.
-        created, seconds: when, as text, and how long the run took.
-        results: name → result on the same pairs; the first is the one the page is about.
-        baseline: name in `results` of what the first is compared with, usually the untrained
-            network.
+        created, seconds: the date as text, and the duration of the run.
+        results: name → result, all on the same pairs. The page is about the first.
+        baseline: name of the result to compare the first with, usually the untrained network.
         settings: label → text: data, identities, network, recipe.
         versions: package → version.
-        group_counts: (K,) how many held-out faces each group took.
+        group_counts: (K,) number of held-out faces in each group.
         training_log: one mapping of logs for each epoch, as in log.csv.
-        faces: (image, caption) of some faces, those of one person in a row.
-        genuine: some genuine pairs.
-        hardest: the pairs the network gets most wrong, `PairsResult.hardest`.
+        faces: (image, caption) of sample faces. Faces of one person must be neighbours.
+        genuine: sample genuine pairs.
+        hardest: the pairs with the worst scores, from `PairsResult.hardest`.
         exports: one row for each artefact.
-        notes: further sentences on what the numbers do not show.
+        notes: further sentences about the limits of the numbers.
     """
 
     title: str
@@ -106,7 +105,7 @@ class ReportContext:
 
     def __post_init__(self) -> None:
         if not self.results:
-            raise ValueError("`results` must hold at least one result. Received: none")
+            raise ValueError("`results` must hold at least one result. Received: no results")
         if self.baseline is not None and self.baseline not in list(self.results)[1:]:
             raise ValueError(
                 "`baseline` must be the name of a result after the first, "
@@ -117,8 +116,8 @@ class ReportContext:
 def write_report(path: str | os.PathLike[str], context: ReportContext) -> Path:
     """Writes the report as one HTML file, whole or not at all, and returns its path.
 
-    Text from the context is escaped, whatever it holds. Without matplotlib or Jinja an ImportError
-    names the extra to install.
+    All text from the context is escaped. Raises ImportError, with the extra to install, if
+    matplotlib or Jinja is missing.
 
     Example:
         result = evaluate_pairs(embedder.embed_files, pairs)
@@ -131,12 +130,12 @@ def write_report(path: str | os.PathLike[str], context: ReportContext) -> Path:
 
 
 def render_report(context: ReportContext) -> str:
-    """The report as text; see `write_report`."""
+    """Returns the report as text. See `write_report`."""
     jinja2 = require("jinja2", "plots")
     template = resources.files("gfkeras.evaluation") / "templates" / "report.html.j2"
     environment = jinja2.Environment(
         autoescape=True, trim_blocks=True, lstrip_blocks=True, undefined=jinja2.StrictUndefined,
-        # A mark in a name must not turn the writing around it round. Plots are no such text.
+        # A control character in a name must not reverse the text around it. SVGs stay as they are.
         finalize=lambda value: (
             printable(str(value))
             if isinstance(value, (str, Path)) and not hasattr(value, "__html__")
@@ -174,7 +173,7 @@ def render_report(context: ReportContext) -> str:
 def _tiles(
     context: ReportContext, main: PairsResult, baseline: PairsResult | None, fars: Sequence[str]
 ) -> list[tuple[str, str, str]]:
-    """(label, value, what it is compared with) of the figures under the headline."""
+    """Returns (label, value, comparison with the baseline) of the tiles below the headline."""
 
     def row(label: str, pick: Any, form: str) -> tuple[str, str, str]:
         if baseline is None:
@@ -190,7 +189,7 @@ def _tiles(
     ]
     measured = [far for far in fars if main.tar_at_far[far] is not None]
     if measured:
-        # The last but one: the smallest FAR rests on a few impostor pairs.
+        # Take the second smallest: the smallest FAR depends on only a few impostor pairs.
         far = measured[max(0, len(measured) - 2)]
         tiles.append(row(f"TAR at FAR {far}", lambda r: r.tar_at_far.get(far), ".2%"))
     if context.group_counts is not None:
@@ -208,7 +207,7 @@ def _charts(context: ReportContext) -> list[tuple[str, str]]:
     ]
     if context.group_counts is not None:
         chart = plots.group_usage_chart(context.group_counts, "Groups of the held-out faces")
-        # The page gives each chart its heading.
+        # The page shows the title as a heading, so remove it from the plot itself.
         title = chart.axes[0].get_title(loc="left")
         chart.axes[0].set_title("", loc="left")
         figures.append((title, chart))
@@ -222,7 +221,7 @@ def _charts(context: ReportContext) -> list[tuple[str, str]]:
 
 
 def format_bytes(size: float) -> str:
-    """4,600,000 → "4.39 MiB"."""
+    """Returns a size in words: "4.39 MiB" for 4,600,000."""
     for unit in ("bytes", "KiB", "MiB"):
         if size < 1024:
             return f"{size:.0f} {unit}" if unit == "bytes" else f"{size:.2f} {unit}"
@@ -231,7 +230,7 @@ def format_bytes(size: float) -> str:
 
 
 def format_duration(seconds: float) -> str:
-    """185 → "3 min 5 s"."""
+    """Returns a duration in words: "3 min 5 s" for 185."""
     if seconds < 60:
         return f"{seconds:.1f} s"
     minutes, rest = divmod(round(seconds), 60)

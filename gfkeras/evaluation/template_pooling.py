@@ -1,4 +1,4 @@
-"""Template pooling: one vector for all images of a subject's set."""
+"""Template pooling: one vector for all images of a template."""
 
 from __future__ import annotations
 
@@ -14,19 +14,19 @@ from gfkeras.evaluation.similarity import unit
 Integers = npt.NDArray[np.int64]
 Floats = npt.NDArray[np.float32]
 
-# Images summed at once: their sorted copy fits the cache.
+# How many images are summed at a time: their sorted copy fits into the cache.
 _CHUNK = 1024
 
 
 @dataclass(frozen=True)
 class Pooling:
-    """Weights of the images of a template.
+    """The weights that count when the images of a template are pooled.
 
     Attributes:
-        media: frames of one video are averaged first, so that a long video counts as one photo.
-        detector: images count by the detector's score.
-        norm: images count by the length of their embedding before it was normalised, which is small
-            for poor images.
+        media: average the frames of each video first, so that a long video counts as one photo.
+        detector: weigh images by the score of the face detector.
+        norm: weigh images by the length of their embedding before normalisation, which is small
+            for images of poor quality.
     """
 
     media: bool = True
@@ -36,9 +36,9 @@ class Pooling:
 
 @dataclass(frozen=True, eq=False)
 class PooledTemplates:
-    """The T templates of which at least one image could be read, and the ids of the others.
+    """The T templates with at least one readable image, and the ids of the others (`missing`).
 
-    `ids` (T,) ascend; `embedding` (T, D) and `group_feature` (T, G) or None have length 1.
+    `ids` (T,) ascend. `embedding` (T, D) and `group_feature` (T, G) or None have length 1.
     """
 
     ids: Integers
@@ -47,10 +47,11 @@ class PooledTemplates:
     missing: Integers
 
     def rows(self, ids: npt.ArrayLike) -> Integers:
-        """The row of each id; −1 where it is missing."""
+        """Returns the row of each id, or −1 if the template is missing."""
         wanted = np.asarray(ids, np.int64)
         if not len(self.ids):
             return np.full(len(wanted), -1, np.int64)
+        # An id above all others would point behind the end of the array.
         at = np.minimum(np.searchsorted(self.ids, wanted), len(self.ids) - 1)
         return np.where(self.ids[at] == wanted, at, -1)
 
@@ -64,14 +65,14 @@ def pool_templates(
 ) -> PooledTemplates:
     """Pools N images into templates, as InsightFace's evaluation of IJB does.
 
-    An image counts w·e, e its unit embedding and w the product of the weights asked for. Images of
-    one media of a template are averaged, the medias summed, the sum normalised. Group features are
-    pooled in the same way, without the norm's weight, which is the embedding's. A template whose
-    sum is 0 has no direction, and the cosine 0 with every other.
+    Each image contributes w·e: e is its unit embedding, and w the product of the chosen weights.
+    Images of one media are averaged, the media of a template are summed, and the sum is
+    normalised. Group features are pooled in the same way, except that the norm of the embedding
+    does not count. A template whose sum is 0 has no direction, and its cosine with others is 0.
 
     `templates`, `medias` (for `pooling.media`) and the detector's `scores` (for `pooling.detector`)
-    are (N,). ValueError where one is missing or of another length, or a score is not a finite
-    number of at least 0.
+    are (N,). Raises ValueError if one is missing or has another length, or if a score is not a
+    finite number of at least 0.
     """
     ids = _column("templates", templates, len(faces.row))
     weight = np.ones(len(ids), np.float32)
@@ -82,9 +83,9 @@ def pool_templates(
             raise ValueError(f"`scores` must be finite and at least 0. Received: {bad}")
     media = _column("medias", medias, len(ids)) if pooling.media else np.arange(len(ids))
     if pooling.norm and faces.norm is None:
-        raise ValueError("`pooling.norm` needs the norms of embeddings. Received: none")
+        raise ValueError("`pooling.norm` needs the norms of embeddings. Received: no norms")
     read = np.flatnonzero(faces.row >= 0)
-    # Images of one media of one template side by side.
+    # Sort the images: those of one template, and in it those of one media, become neighbours.
     read = read[np.lexsort((media[read], ids[read]))]
     rows, weight = faces.row[read], weight[read]
     first = np.ones(len(read), np.bool_)
@@ -97,7 +98,7 @@ def pool_templates(
     embedding = _sums(faces.embedding, rows, share * norm, of_template, len(found))
     group = faces.group_feature
     if group is not None:
-        # Of length 1 by their weight: a unit copy of all of them would be as large again.
+        # Normalise by the weight. A normalised copy of all group features would double the memory.
         length = np.sqrt(np.einsum("nd,nd->n", group, group))[rows]
         share = share / np.where(length > 0, length, 1)
         group = unit(_sums(group, rows, share, of_template, len(found)))
@@ -105,12 +106,14 @@ def pool_templates(
 
 
 def _sums(values: Floats, rows: Integers, weight: Floats, target: Integers, count: int) -> Floats:
-    """Weighted sums of rows by target, which ascends."""
+    """Returns weighted sums of rows by `target`, which must ascend."""
     sums = np.zeros((count, values.shape[1]), np.float32)
     for start in range(0, len(rows), _CHUNK):
         part = slice(start, start + _CHUNK)
         mine = target[part]
         starts = np.flatnonzero(np.append(True, np.diff(mine) != 0))
+        # Rows of one template are neighbours, so `reduceat` applies. It is much faster than
+        # `add.at`.
         sums[mine[starts]] += np.add.reduceat(
             values[rows[part]] * weight[part, None], starts, axis=0
         )

@@ -1,4 +1,4 @@
-"""Thresholds of a model by FAR, and their origin."""
+"""Thresholds of a model by FAR, with their origin."""
 
 from __future__ import annotations
 
@@ -15,18 +15,20 @@ from gfkeras.evaluation.similarity import COSINE, Similarity
 from gfkeras.files import parsed_json, write_json
 
 _VERSION = 1
-# False accepts that are expected among the pairs of a FAR: of fewer the FAR says little, since by
-# chance there may be half as many or twice as many.
+# The fewest false accepts to expect at a FAR. With fewer, a FAR is unreliable: by chance there may
+# be half as many false accepts, or twice as many.
 MIN_FALSE_ACCEPTS = 10
-# The smallest FAR that is chosen for a user who names none.
+# The smallest FAR that is chosen if the user names none.
 USUAL_FAR = 1e-3
 
 
 def check_threshold(value: Any, similarity: Similarity = COSINE, name: str = "threshold") -> float:
-    """Returns a threshold that a similarity can reach; raises ValueError, naming it, otherwise.
+    """Returns a threshold that a similarity can reach, as a float.
 
-    That is −1 to 1 for the cosine; the group-aware similarity may also lie below −1.
+    The range is −1 to 1 for the cosine. The group-aware similarity can also be below −1. Raises
+    ValueError, with the argument's name, for other values.
     """
+    # Float32 cosines of equal faces can be slightly above 1.
     low, rounding = similarity.least, 1e-6
     number = isinstance(value, numbers.Real) and not isinstance(value, bool)
     if not number or not low - rounding <= value <= 1 + rounding:
@@ -37,7 +39,7 @@ def check_threshold(value: Any, similarity: Similarity = COSINE, name: str = "th
 
 
 def check_far(value: Any, name: str = "far") -> float:
-    """Returns a false accept rate above 0 and at most 1; raises ValueError otherwise."""
+    """Returns a false accept rate above 0 and at most 1. Raises ValueError for other values."""
     number = isinstance(value, numbers.Real) and not isinstance(value, bool)
     if not number or not 0 < value <= 1:
         raise ValueError(
@@ -48,8 +50,8 @@ def check_far(value: Any, name: str = "far") -> float:
 
 
 def rests_on_enough(far: float, impostor: int) -> bool:
-    """Whether ten false accepts or more are expected among so many impostor pairs."""
-    # 1e-3 of 10,000 are 10, whatever the product of two floats is.
+    """Returns whether ten or more false accepts are expected among `impostor` pairs."""
+    # Tolerate rounding: 1e-3 of 10,000 pairs are 10, even if the product of the floats is less.
     return far * impostor >= MIN_FALSE_ACCEPTS * (1 - 1e-9)
 
 
@@ -58,12 +60,12 @@ class Thresholds:
     """Thresholds of one model by FAR: for one false accept in a thousand use 0.31.
 
     Attributes:
-        similarity: what is compared with a threshold.
-        at_far: thresholds keyed "1e-3"; two faces are one person's where their similarity is at
-            least that.
-        impostor: how many impostor pairs they were measured on.
+        similarity: the similarity that is compared with a threshold.
+        at_far: thresholds keyed "1e-3". Two faces show one person if their similarity is at least
+            the threshold.
+        impostor: number of impostor pairs that the thresholds were measured on.
         origin: where they come from, such as "pairs.txt, 3,000 impostor pairs, 2026-11-27".
-        model: fingerprint of the model (`Embedder.fingerprint`); empty where unknown.
+        model: fingerprint of the model (`Embedder.fingerprint`). Empty if unknown.
     """
 
     similarity: Similarity
@@ -81,9 +83,11 @@ class Thresholds:
                 f"{len(self.at_far)} thresholds of {self.impostor} pairs"
             )
         for far, threshold in self.at_far.items():
-            # "0.001" would never be found under the name of 1e-3.
+            # Keys have one form only: nobody would find "0.001" when looking up "1e-3".
             if far_name(check_far(float(far), "at_far")) != far:
-                raise ValueError(f"a FAR called {far!r}, expected {far_name(float(far))!r}")
+                raise ValueError(
+                    f"`at_far` must use the key {far_name(float(far))!r}. Received: {far!r}"
+                )
             check_threshold(threshold, self.similarity, f"at_far[{far!r}]")
 
     @classmethod
@@ -96,10 +100,9 @@ class Thresholds:
         fars: Sequence[float] = FARS,
         force: bool = False,
     ) -> Thresholds:
-        """The thresholds at those of `fars` at which ten false accepts or more are expected.
+        """Returns thresholds at those `fars` for which at least ten false accepts are expected.
 
-        With `force`, at all that the impostor pairs can resolve, where one is. Raises ValueError
-        where none is left.
+        With `force`, one expected false accept is enough. Raises ValueError if no FAR is left.
         """
         points = operating_points(curve, fars)
         at_far = {
@@ -109,19 +112,20 @@ class Thresholds:
         }
         if not at_far:
             expected = 1 if force else MIN_FALSE_ACCEPTS
-            hint = "" if force else "; `force` (--force) takes those at which one is expected"
+            hint = "" if force else " With `force` (--force), one expected pair is enough."
             raise ValueError(
-                f"`fars` must reach {expected} / {curve.impostor:,} impostor pairs, "
-                f"{expected / curve.impostor:.1e}, so that {expected} of them are expected to be "
-                f"accepted{hint}. Received: {', '.join(map(far_name, fars))}"
+                f"`fars` must reach {expected} / {curve.impostor:,} impostor pairs = "
+                f"{expected / curve.impostor:.1e}. A threshold needs at least {expected} impostor "
+                f"pairs that are expected to be accepted.{hint} "
+                f"Received: {', '.join(map(far_name, fars))}"
             )
         return cls(similarity, at_far, curve.impostor, origin, model)
 
     def at(self, far: float, force: bool = False) -> float:
-        """The threshold at a FAR.
+        """Returns the threshold at a FAR.
 
-        Raises ValueError for one that is not there, listing those that are, and for one at which
-        fewer than ten false accepts are expected among the pairs, unless with `force`.
+        Raises ValueError for a FAR without a threshold, and lists the available FARs. Also raises
+        ValueError for a FAR at which fewer than ten false accepts are expected, unless `force`.
         """
         name = far_name(check_far(far))
         if name not in self.at_far:
@@ -133,30 +137,30 @@ class Thresholds:
             raise ValueError(
                 f"`far` must be larger: its threshold rests on {self.impostor:,} impostor pairs, "
                 f"of which {far * self.impostor:.3g} are expected to be accepted, fewer than "
-                f"{MIN_FALSE_ACCEPTS} ({self.origin}). `force` (--force) takes it all the same. "
+                f"{MIN_FALSE_ACCEPTS} ({self.origin}). Use it anyway with `force` (--force). "
                 f"Received: far={name}"
             )
         return self.at_far[name]
 
     def offered(self, force: bool = False) -> list[float]:
-        """The FARs that `at` gives, rising; ValueError where there is none."""
+        """Returns the FARs that `at` accepts, rising. Raises ValueError if there are none."""
         fars = sorted(map(float, self.at_far))
         offered = [far for far in fars if force or rests_on_enough(far, self.impostor)]
         if not offered:
-            # It says why.
+            # Raise the error of `at`, which gives the reason.
             self.at(fars[-1])
         return offered
 
     def usual_far(self, force: bool = False) -> float:
-        """The FAR for those who name none: the smallest that is offered, but at least 1e-3.
+        """Returns the FAR for users who name none: the smallest offered FAR of at least 1e-3.
 
-        Where all of them lie below 1e-3 it is the largest.
+        If all of them are below 1e-3, it is the largest.
         """
         offered = self.offered(force)
         return min((far for far in offered if far >= USUAL_FAR), default=offered[-1])
 
     def interval(self, far: float) -> Interval:
-        """95 % interval of the FAR of a threshold, as if its impostor pairs were independent."""
+        """Returns a 95 % interval of a threshold's FAR, as if impostor pairs were independent."""
         return share_interval(far, self.impostor)
 
     def save(self, path: str | os.PathLike[str]) -> Path:
@@ -165,13 +169,14 @@ class Thresholds:
         return Path(path)
 
     def to_json(self) -> dict[str, Any]:
-        """The thresholds as `save` and an artefact's card hold them."""
+        """Returns the thresholds for JSON, as `save` and an artefact's card hold them."""
         return {"version": _VERSION, **asdict(self)}
 
     @classmethod
     def load(cls, path: str | os.PathLike[str]) -> Thresholds:
-        """Reads a file that `save` wrote; ValueError if it is missing or holds something else."""
+        """Reads a file that `save` wrote. Raises ValueError if it is missing or not valid."""
         try:
+            # Editors on Windows may add a byte order mark to a file that was edited.
             content = parsed_json(Path(path).read_text(encoding="utf-8-sig"))
         except (OSError, ValueError) as error:
             raise _not_thresholds(os.fspath(path), error) from error
@@ -179,7 +184,7 @@ class Thresholds:
 
     @classmethod
     def from_json(cls, content: Any, name: str) -> Thresholds:
-        """The thresholds that `to_json` gave; ValueError, calling it `name`, for something else."""
+        """Returns the thresholds from `to_json`. Raises ValueError with `name` if not valid."""
         try:
             if content["version"] != _VERSION:
                 raise ValueError(f"version {content['version']!r}, expected {_VERSION}")
@@ -198,9 +203,10 @@ def _not_thresholds(name: str, error: Exception) -> ValueError:
 
 
 def beside(model: str | os.PathLike[str]) -> Path:
-    """Where the thresholds of a model lie by default.
+    """Returns the default path of a model's thresholds.
 
-    `thresholds.json` in a model folder; beside an artefact, its name with `.thresholds.json`.
+    It is `thresholds.json` in a model folder. Next to an artefact, it is the artefact's name with
+    `.thresholds.json` added.
     """
     path = Path(model)
     if (path / "config.json").is_file():
@@ -209,15 +215,17 @@ def beside(model: str | os.PathLike[str]) -> Path:
 
 
 def one_in(far: float) -> str:
-    """A FAR in words: 1e-6 is "1 in 1,000,000"."""
+    """Returns a FAR in words: "1 in 1,000,000" for 1e-6."""
     return f"1 in {round(1 / far):,}"
 
 
 def threshold_rows(
     curve: Roc, fars: Sequence[float] = FARS
 ) -> list[tuple[str, float | None, float | None]]:
-    """(false accepts allowed in words, threshold, TAR) for each FAR; None where the number of
-    impostor pairs cannot resolve it."""
+    """Returns (false accepts allowed in words, threshold, TAR) for each FAR.
+
+    Threshold and TAR are None if there are too few impostor pairs for the FAR.
+    """
     points = operating_points(curve, fars).values()
     return [
         (one_in(far), point and point[1], point and point[0])

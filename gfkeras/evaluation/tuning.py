@@ -1,4 +1,4 @@
-"""β and γ of the group-aware similarity, chosen on development pairs."""
+"""Choosing β and γ of the group-aware similarity on development pairs."""
 
 from __future__ import annotations
 
@@ -21,10 +21,10 @@ class TunedSimilarity:
     """The chosen similarity and its results on the development pairs.
 
     Attributes:
-        similarity: the best of those tried.
-        accuracy, cosine_accuracy: its k-fold accuracy, and that of the plain cosine, β = 0.
-        table: (β, γ, accuracy, AUC) of everything tried.
-        pairs: how many development pairs were measured.
+        similarity: the best similarity.
+        accuracy, cosine_accuracy: k-fold accuracy of the best and of the plain cosine (β = 0).
+        table: (β, γ, accuracy, AUC) of every similarity that was tried.
+        pairs: number of development pairs measured.
     """
 
     similarity: Similarity
@@ -34,7 +34,7 @@ class TunedSimilarity:
     pairs: int
 
     def to_json(self) -> dict[str, Any]:
-        """For `json.dump`."""
+        """Returns the result for `json.dump`."""
         return {
             **asdict(self.similarity),
             "accuracy": self.accuracy,
@@ -52,23 +52,24 @@ def tune_similarity(
     gammas: Sequence[float] = GAMMAS,
     distance: str = "l2",
 ) -> TunedSimilarity:
-    """Tries β and γ on development pairs; the measured ones are never looked at.
+    """Tries β and γ on development pairs and returns the best. The measured pairs stay unseen.
 
-    The best is that of the highest k-fold accuracy, of equal ones that of the highest AUC, and of
-    those the smallest β: where groups do not help, the plain cosine is chosen.
+    The best similarity has the highest k-fold accuracy. Ties are decided by the highest AUC, then
+    by the smallest β. If groups do not help, the plain cosine is chosen.
 
     Args:
-        embed: as of `evaluate_pairs`, of a network with groups.
-        development: the pairs to choose by.
-        measured: the pairs that will be measured, none of which may be among them.
-        betas: with or without 0, which is always tried.
-        gammas, distance: exponents, and D, as of `Similarity`.
+        embed: see `evaluate_pairs`. The model needs groups.
+        development: the pairs to choose β and γ on.
+        measured: the pairs of the final measurement. None of them may be a development pair.
+        betas: values of β to try. 0 is always tried.
+        gammas, distance: exponents to try, and D, as in `Similarity`.
     """
     if measured is not None:
         require_disjoint(development, measured)
     embedded = embed_pairs(embed, development)
     plain = Similarity(0.0, GAMMAS[0], distance)
     cosine = embedded.scores(COSINE)
+    # Cosines and distances are computed once. Only the penalty depends on β and γ.
     apart = embedded.scores(lambda a, b, group_a, group_b: plain.distances(group_a, group_b))
     tried = [plain] + [
         Similarity(beta, gamma, distance) for beta in betas for gamma in gammas if beta
@@ -84,16 +85,18 @@ def tune_similarity(
 
 
 def require_disjoint(development: PairList, measured: PairList) -> int:
-    """The number of people (folders) in both lists; ValueError for a pair in both, in either order.
+    """Returns the number of people (folders) that both lists share.
 
-    Shared people are told, not refused: LFW's View 1, made to develop on, shares some with View 2.
+    Raises ValueError for a pair that is in both lists, in either order. Shared people are counted
+    and not refused: LFW's View 1 is made for development and shares some people with View 2.
     """
+    # Sets, because the order of a pair's two images does not matter.
     known = {frozenset(pair) for pair in _pairs(measured)}
     for pair in _pairs(development):
         if frozenset(pair) in known:
             raise ValueError(
-                "`development` must not hold pairs that are measured: β and γ would be chosen "
-                f"by the answer. Received: {pair[0]} with {pair[1]} in both"
+                "`development` must not hold pairs that are measured, because β and γ would be "
+                f"chosen by the answer. Received: {pair[0]} with {pair[1]} in both"
             )
     ours, theirs = ({path.parent for path in pairs.files()} for pairs in (development, measured))
     return len(ours & theirs)

@@ -22,11 +22,11 @@ Floats = npt.NDArray[np.float64]
 
 @dataclass(frozen=True, eq=False)
 class ValidationRate:
-    """VAL at one FAR, the target, on each of F left-out folds.
+    """VAL at one target FAR, on each of F left-out folds.
 
-    `rates` (F,) is the share of its genuine pairs accepted, `fars` (F,) that of its impostor pairs,
-    which may be another than the target, and `thresholds` (F,) are squared distances chosen on the
-    other folds.
+    `rates` (F,) are the shares of a fold's genuine pairs accepted. `fars` (F,) are the shares of
+    its impostor pairs accepted, which can differ from the target. `thresholds` (F,) are squared
+    distances chosen on the other folds.
     """
 
     target: float
@@ -41,7 +41,7 @@ class ValidationRate:
 
     @property
     def standard_error(self) -> float:
-        """Sample standard deviation over √F, which FaceNet prints behind the ±."""
+        """Sample standard deviation over √F, which FaceNet reports after the ±."""
         return float(self.rates.std(ddof=1) / np.sqrt(len(self.rates)))
 
 
@@ -52,9 +52,9 @@ class ValidationRateResult:
     Attributes:
         distances: (N,) squared L2 distance of each measured pair.
         same: (N,) true for genuine pairs.
-        at_far: keyed "1e-3"; None where the other folds have too few impostor pairs.
-        intervals: 95 % intervals of VAL, folds drawn again; None where not asked for.
-        skipped, skipped_files: pairs left out, and the files that could not be read, with reasons.
+        at_far: keyed "1e-3". None if the other folds have too few impostor pairs.
+        intervals: 95 % intervals of VAL over drawn folds. None if not requested.
+        skipped, skipped_files: number of pairs left out, and the unreadable files with reasons.
     """
 
     distances: Floats
@@ -65,7 +65,7 @@ class ValidationRateResult:
     skipped_files: Sequence[tuple[Any, str]] = ()
 
     def to_json(self) -> dict[str, Any]:
-        """Everything but the single distances, for `json.dump`."""
+        """Returns everything but the single distances, for `json.dump`."""
         found = {name: rate for name, rate in self.at_far.items() if rate is not None}
         return {
             "validation_rate": {name: rate and rate.mean for name, rate in self.at_far.items()},
@@ -81,7 +81,7 @@ class ValidationRateResult:
         }
 
     def summary(self) -> list[tuple[str, str]]:
-        """Rows of (label, value) to print."""
+        """Returns rows of (label, value) to print."""
         rows = []
         for name, rate in self.at_far.items():
             if rate is None:
@@ -109,11 +109,11 @@ def evaluate_validation_rate(
     similarity: RowSimilarity = COSINE,
     replicates: int = 0,
 ) -> ValidationRateResult:
-    """Embeds each distinct file once and measures VAL at FAR; arguments as of `evaluate_pairs`.
+    """Embeds each distinct file once and measures VAL at FAR. See `evaluate_pairs` for arguments.
 
-    d² = ‖a − b‖² = 2 − 2 cos for unit embeddings; of a group-aware similarity 2 − 2 S*. On the
-    folds other than one the largest distance is chosen whose FAR is at most the target, and
-    VAL(d) = |accepted genuine| / |genuine| is measured on that one.
+    For unit embeddings d² = ‖a − b‖² = 2 − 2 cos. With a group-aware similarity it is 2 − 2 S*. For
+    each fold, the other folds give the largest distance d whose FAR is at most the target. Then
+    VAL(d) = |accepted genuine| / |genuine| is measured on the fold itself.
     """
     found = embed_pairs(embed, pairs)
     scores, kept = found.scores(similarity), found.pairs
@@ -128,7 +128,7 @@ def validation_rate_of_scores(
     fars: Sequence[float] = (1e-1, 1e-2, 1e-3),
     replicates: int = 0,
 ) -> ValidationRateResult:
-    """VAL at FAR of similarities (N,) made elsewhere; without folds, ten of neighbouring pairs."""
+    """Measures VAL at FAR of given similarities (N,). Without folds, ten are made of neighbours."""
     scores, same = check_scores(scores, same)
     fold = np.asarray(stratified_folds(same) if folds is None else folds)
     distances = 2 - 2 * scores
@@ -145,11 +145,13 @@ def validation_rate_of_scores(
     for far in fars:
         found = [_left_out(distances, same, fold == number, far) for number in numbers]
         rows = [row for row in found if row is not None]
+        # A mean over some of the folds would not be comparable, so all folds must have a rate.
         complete = len(rows) == len(found)
         at_far[far_name(far)] = ValidationRate(far, *np.array(rows).T) if complete else None
     intervals = None
     if replicates:
         rng = np.random.default_rng(0)
+        # Draw whole folds, because the pairs of one person are mostly in one fold.
         drawn = rng.integers(len(numbers), size=(replicates, len(numbers)))
         intervals = {
             name: None if rate is None else percentile_interval(rate.rates[drawn].mean(axis=1))
@@ -161,14 +163,15 @@ def validation_rate_of_scores(
 def _left_out(
     distances: Floats, same: npt.NDArray[np.bool_], left_out: npt.NDArray[np.bool_], far: float
 ) -> tuple[float, float, float] | None:
-    """(VAL, FAR, threshold) of one left-out fold; None where the others cannot resolve the FAR."""
+    """Returns (VAL, FAR, threshold) of a left-out fold. None if the others have too few pairs."""
     impostors = np.sort(distances[~left_out & ~same])
+    # The tiny factor keeps a product such as 0.001 × 3000 from being rounded down to 2.
     allowed = int(np.floor(far * len(impostors) * (1 + 1e-12)))
     if not allowed:
         return None
     threshold = distances.max()
     if allowed < len(impostors):
-        # Just below the first impostor that must not be accepted: ties are refused together.
+        # Just below the first impostor to refuse. Pairs that tie with it are refused, too.
         threshold = np.nextafter(impostors[allowed], -np.inf)
     accepted, mine = distances[left_out] <= threshold, same[left_out]
     return float(accepted[mine].mean()), float(accepted[~mine].mean()), float(threshold)

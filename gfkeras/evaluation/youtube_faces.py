@@ -1,4 +1,4 @@
-"""YouTube Faces: a video is the mean of its frames."""
+"""YouTube Faces: verification of videos by the mean of their frames."""
 
 from __future__ import annotations
 
@@ -24,25 +24,28 @@ def evaluate_youtube_faces(
     max_frames: int | None = None,
     replicates: int = 0,
 ) -> PairsResult:
-    """Ten-fold verification of videos; pairs of a video without a readable frame are skipped.
+    """Runs ten-fold verification of videos.
 
-    A video's template is the mean of the unit embeddings of its frames, normalised.
+    The template of a video is the mean of the unit embeddings of its frames, normalised. Pairs with
+    a video that has no readable frame are skipped.
 
     Args:
         embed: takes names of frames and returns `ImageEmbeddings`.
-        frames: names "Person/VIDEO/FRAME", those of `YouTubeFacesSource.items`.
-        pairs: (first video, second video, same, fold), of `YouTubeFacesSource.video_pairs`.
-        similarity, fars, replicates: as of `evaluate_pairs`.
-        max_frames: of each video, evenly spread over it; all by default.
+        frames: names "Person/VIDEO/FRAME", such as `YouTubeFacesSource.items` returns.
+        pairs: (first video, second video, same, fold), such as `YouTubeFacesSource.video_pairs`
+            returns.
+        similarity, fars, replicates: see `evaluate_pairs`.
+        max_frames: how many frames of each video to use, evenly spread. All by default.
     """
     listed = list(pairs)
     if not listed:
-        raise ValueError("`pairs` must hold at least one pair of videos. Received: none")
+        raise ValueError("`pairs` must hold at least one pair of videos. Received: no pairs")
     videos_in_pairs = dict.fromkeys(video for pair in listed for video in pair[:2])
     number = {video: place for place, video in enumerate(videos_in_pairs)}
     of_video: list[list[str]] = [[] for _ in number]
     for frame in frames:
         video = frame.rpartition("/")[0]
+        # Embed only the frames of videos that occur in the pairs.
         if video in number:
             of_video[number[video]].append(frame)
     if max_frames is not None:
@@ -50,9 +53,12 @@ def evaluate_youtube_faces(
         of_video = [_spread(found, max_frames) for found in of_video]
     names = [frame for found in of_video for frame in found]
     if not names:
-        raise ValueError("`frames` must hold frames of the videos in `pairs`. Received: none")
+        raise ValueError(
+            "`frames` must hold frames of the videos in `pairs`. Received: no such frames"
+        )
     videos = np.repeat(np.arange(len(number)), [len(found) for found in of_video])
     faces = embed_images(embed, names)
+    # Without weights, the pooled template is the plain mean of the frames.
     templates = pool_templates(faces, videos, pooling=Pooling(False, False, False))
     rows = templates.rows(np.arange(len(number)))
     left = rows[[number[pair[0]] for pair in listed]]

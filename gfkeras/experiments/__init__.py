@@ -1,1 +1,1 @@
-"""The seed papers' experiments: ablations, figures, model inversion, data cleaning, studies."""
+"""Experiments of the papers: ablations, plots, model inversion, data cleaning and studies."""

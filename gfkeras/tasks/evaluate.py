@@ -71,7 +71,9 @@ class Evaluation:
 
     def draw(self, folder: PathLike) -> list[Path]:
         """Draws ROC, DET, scores and what else the protocol has into a folder."""
-        return write_figures(folder, {name: make() for name, make in self.measured.figures.items()})
+        figures = {name: make() for name, make in self.measured.figures.items()}
+        title = f"{Path(self.model).name} on {self.measured.measured}"
+        return write_figures(folder, figures, title=title)
 
     def thresholds(self, force: bool = False) -> Thresholds:
         """Thresholds by FAR, for `compare` and `search`.

@@ -124,7 +124,7 @@ def test_groups_and_their_sheet(model, folder, tmp_path):
     out = tmp_path / "groups.svg"
     found = plotted("groups", model, "--data", folder, out=out)
     assert (found["images"], found["num_groups"]) == (20, 3)
-    assert "Share of the faces" in svg_texts(out)
+    assert "Share of faces" in svg_texts(out)
     groups = gfkeras.Embedder(model)(
         np.stack([np.asarray(Image.open(p)) for p in sorted(folder.glob("*/*"))])
     ).group

@@ -144,7 +144,7 @@ def test_what_does_not_go_together(folder, models, capfd):
         (["--study", "jpeg", "--gallery-model", models["old"]], "`study` is of one model"),
         (["--gallery-model", models["old"], "--record"], "`record` is of one model"),
         (["--gallery-model", models["old"], "--group-aware"], "compared by the cosine"),
-        (["--gallery-model", models["wide"]], "expected 8 numbers, as of the old network"),
+        (["--gallery-model", models["wide"]], "expected 8 numbers, as in the old model"),
         (["--gallery-model", "nothing"], "`model_or_path` must be"),
     ):
         assert main(command(folder, models["new"], *arguments)) == 2

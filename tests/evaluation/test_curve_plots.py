@@ -1,4 +1,4 @@
-"""What the pictures of curves show is what was measured."""
+"""Curve plots show the measured values."""
 
 import numpy as np
 import pytest
@@ -35,7 +35,7 @@ def test_det_of_many_pairs_is_drawn_with_few_points():
     (axes,) = plots.det_figure({"many": curve_of(200_000)}).axes
     x, y = axes.get_lines()[0].get_xydata().T
     assert 1000 < len(x) <= 2000
-    # As close to the rarest errors as anywhere: both ends are there, and no gap is to be seen.
+    # Both ends of the curve are drawn, and there is no visible gap.
     assert norm.cdf(x[0]) < 3e-5
     assert norm.cdf(y[-1]) < 3e-5
     assert np.hypot(np.diff(x), np.diff(y)).max() < 0.5
@@ -104,8 +104,10 @@ def test_nothing_to_draw_is_refused_and_figures_are_written(tmp_path):
         with pytest.raises(ValueError, match="at least one"):
             figure({})
     for figure, curve in ((plots.cmc_figure, []), (plots.distractor_figure, {})):
-        with pytest.raises(ValueError, match=r"must have points\. Received: none for 'two'"):
+        with pytest.raises(ValueError, match=r"must have points\. Received: no points for 'two'"):
             figure({"one": {1: 0.5} if curve == {} else [0.5], "two": curve})
-    written = plots.write_figures(tmp_path, {"det": plots.det_figure({"a": curve_of()})})
+    figure = plots.det_figure({"a": curve_of()})
+    written = plots.write_figures(tmp_path, {"det": figure}, title="a model on pairs.txt")
+    assert figure.get_suptitle() == "a model on pairs.txt"
     assert written == [tmp_path / "det.png"]
     assert written[0].read_bytes().startswith(b"\x89PNG")

@@ -12,7 +12,7 @@ LABELS = np.repeat(np.arange(6), 5)
 
 
 class FakeEmbedder:
-    """Embeds by name, fails for some files, and remembers what it was asked."""
+    """Embeds by file name, fails for some files, and remembers the files of each call."""
 
     def __init__(self, broken=(), noise=0.2, groups=False):
         rng = np.random.default_rng(0)
@@ -153,7 +153,7 @@ def test_summary_rows_are_texts():
     assert "TAR @ FAR 1e-3" not in rows
 
 
-def test_scores_without_folds_are_dealt_into_ten():
+def test_scores_without_folds_are_split_into_ten():
     same = np.arange(100) % 2 == 0
     result = evaluate_pair_scores(same + np.linspace(0, 0.5, 100), same)
     assert result.accuracy == result.balanced_accuracy == result.auc == 1.0

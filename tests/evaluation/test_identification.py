@@ -1,4 +1,4 @@
-"""1:N identification against hand-worked figures and plain loops."""
+"""1:N identification, compared with hand-computed numbers and plain loops."""
 
 import json
 
@@ -29,7 +29,7 @@ def test_by_hand():
         [
             [0.9, 0.1, 0.2],  # 1: first
             [0.6, 0.5, 0.4],  # 2: second
-            [0.3, 0.7, 0.7],  # 3: ties with 2, which counts against: second
+            [0.3, 0.7, 0.7],  # 3: a tie with 2 counts against it: second
             [0.2, 0.3, 0.1],  # 1: second
             [0.1, 0.65, 0.2],
             [0.4, 0.2, 0.3],
@@ -41,8 +41,8 @@ def test_by_hand():
     np.testing.assert_allclose(found.mate, [0.9, 0.5, 0.7, 0.2], atol=1e-6)
     np.testing.assert_allclose(found.impostor, [0.65, 0.4], atol=1e-6)
     assert cumulative_match(found.rank, 3).tolist() == [0.25, 1, 1]
-    # At FPIR 0.5 one of the strangers may be taken for somebody: t lies above 0.4 and at most
-    # at 0.5, where three of four mates are reached.
+    # At FPIR 0.5 one of the two strangers may be accepted. Then t is above 0.4 and at most 0.5,
+    # and three of four mates reach it.
     points = fnir_at_fpir(found, (0.5, 1.0, 0.4))
     assert points["5e-1"] == (0.25, pytest.approx(0.5))
     assert points["1e0"] == (0.0, pytest.approx(0.2))
@@ -122,7 +122,7 @@ def test_degenerate_sets():
         fnir_at_fpir(everything_alike, (0.0,))
 
 
-def test_intervals_hold_the_figure_and_narrow_with_more_subjects():
+def test_intervals_contain_the_rate_and_narrow_with_more_subjects():
     widths = []
     for subjects in (20, 320):
         rng = np.random.default_rng(2)
@@ -141,7 +141,7 @@ def test_intervals_hold_the_figure_and_narrow_with_more_subjects():
 
 
 def test_a_rate_that_is_the_target_is_at_most_the_target():
-    # One stranger of a hundred scores 0.99: FPIR is 0.01 there, and 1 - 99 / 100 is more.
+    # One stranger of a hundred scores 0.99: FPIR is 0.01 there, but the float 1 - 99 / 100 is more.
     strangers = np.arange(100) / 100
     matrix = [*([score] for score in strangers), [0.985], [0.9]]
     found = scores_of(matrix, [*range(2, 102), 1, 1], [1])

@@ -1,4 +1,4 @@
-"""Templates and IJB's protocols against plain loops, from files in the official layout."""
+"""Templates and IJB's protocols, compared with plain loops, from files in the official layout."""
 
 import numpy as np
 import pytest
@@ -14,7 +14,7 @@ from gfkeras.evaluation.ijb import (
 from gfkeras.evaluation.similarity import COSINE, GROUP_AWARE
 from gfkeras.evaluation.template_pooling import Pooling, pool_templates
 
-# Subjects 1…6; two templates of each, one of gallery 1 or 2, one of probes; 7 and 8 are strangers.
+# Subjects 1…6 have two templates each, one in gallery 1 or 2 and one probe. 7 and 8 are strangers.
 SUBJECTS = {10 * subject + part: subject for subject in range(1, 9) for part in (1, 2)}
 GALLERIES = {1: [11, 21, 31], 2: [41, 51, 61]}
 PROBES = [*(10 * subject + 2 for subject in range(1, 9)), 71, 81]
@@ -22,7 +22,7 @@ PROBES = [*(10 * subject + 2 for subject in range(1, 9)), 71, 81]
 
 @pytest.fixture
 def protocol(tmp_path):
-    """Files as IJB-C's, of images with one to four of each template, some of one video."""
+    """Files like those of IJB-C, with one to four images per template, some from one video."""
     rng = np.random.default_rng(0)
     meta = tmp_path / "meta"
     meta.mkdir()
@@ -89,10 +89,10 @@ def test_a_template_by_hand():
     faces.embedding = {"a": [1, 0], "b": [0, 1], "c": [0, 1]}
     faces.norm = {"a": 2, "b": 1, "c": 3}
     embedded = embed_images(faces, ["a", "b", "c"])
-    # b and c are one video: (1·[0, 1] + 3·[0, 1]) / 2 = [0, 2]; with a, [2, 0] + [0, 2].
+    # b and c are one video: (1·[0, 1] + 3·[0, 1]) / 2 = [0, 2]. With a it is [2, 0] + [0, 2].
     pooled = pool_templates(embedded, [5, 5, 5], [1, 2, 2], None, Pooling(detector=False))
     np.testing.assert_allclose(pooled.embedding, [[0.5**0.5, 0.5**0.5]], atol=1e-6)
-    # By the photo, [2, 0] + [0, 1] + [0, 3].
+    # Without media, each photo counts: [2, 0] + [0, 1] + [0, 3].
     pooled = pool_templates(embedded, [5, 5, 5], pooling=Pooling(False, False, True))
     np.testing.assert_allclose(pooled.embedding, [np.array([2, 4]) / 20**0.5], atol=1e-6)
     with pytest.raises(ValueError, match=r"`medias`.*3 images.*none"):
@@ -163,7 +163,7 @@ def test_templates_without_images_are_listed_and_their_pairs_left_out(protocol):
         ijb_templates(faces_of(protocol, everything), protocol)
 
 
-def test_a_pair_of_one_kind_is_no_verification(protocol):
+def test_pairs_of_one_kind_only_are_refused(protocol):
     templates, _ = ijb_templates(faces_of(protocol), protocol)
     with pytest.raises(ValueError, match="1 genuine, 0 impostor"):
         evaluate_ijb_verification(templates, ([11], [12], [1]))
@@ -187,12 +187,12 @@ def test_intervals_draw_subjects(protocol):
     assert text["TAR @ FAR 1e-4"] == "too few impostor pairs"
 
 
-def test_whoever_lost_the_mate_is_left_out(protocol):
+def test_probes_with_an_unreadable_mate_are_left_out(protocol):
     broken = protocol.names[protocol.templates == GALLERIES[1][0]].tolist()
     templates, _ = ijb_templates(faces_of(protocol, broken), protocol)
     result = evaluate_ijb_identification(templates, protocol)
     first, second = result.galleries
-    # The probe of subject 1 is no stranger to gallery 1, and its mate cannot be found.
+    # The mate of subject 1 is unreadable. Its probe is not a stranger to gallery 1 and is left out.
     assert (first.mated, first.non_mated, first.gallery, first.skipped) == (2, 7, 2, 1)
     assert (second.mated, second.non_mated, second.gallery, second.skipped) == (3, 7, 3, 0)
     assert result.missing == [11]
@@ -204,7 +204,7 @@ def test_whoever_lost_the_mate_is_left_out(protocol):
         evaluate_ijb_identification(templates, protocol)
 
 
-def test_a_template_of_no_list_of_images_is_missing(protocol):
+def test_a_template_without_listed_images_is_missing(protocol):
     templates, _ = ijb_templates(faces_of(protocol), protocol)
     result = evaluate_ijb_verification(templates, ([11, 11, 99], [12, 22, 12], [1, 0, 0]))
     assert (result.skipped, result.missing, result.to_json()["pairs"]) == (1, [99], 2)
@@ -224,12 +224,12 @@ def test_short_and_long_lists_are_scored_alike(protocol, similarity, monkeypatch
     np.testing.assert_array_equal(short.tar, long.tar)
 
 
-def test_everything_alike(protocol):
+def test_equal_scores_everywhere(protocol):
     faces = faces_of(protocol)
     same = faces.embedding[protocol.names[0]]
     faces.embedding = dict.fromkeys(faces.embedding, same)
     templates, _ = ijb_templates(faces, protocol)
-    # Equal up to the last bit, which sums of one and of four photos need not share.
+    # The sums of one and of four photos can differ in the last bit, so make all rows equal.
     templates.embedding[:] = templates.embedding[0]
     result = evaluate_ijb_verification(templates, protocol.pairs(), fars=(0.1,))
     assert (result.curve.auc, result.curve.eer, result.tar_at_far) == (0.5, 0.5, {"1e-1": 0.0})

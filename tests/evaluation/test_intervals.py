@@ -1,4 +1,4 @@
-"""Intervals: right by resampling by hand, and of the width that theory gives."""
+"""Intervals, compared with explicit resampling and with the width that theory predicts."""
 
 import numpy as np
 import pytest
@@ -53,7 +53,7 @@ def test_the_interval_holds_the_true_value_as_often_as_it_says():
     for seed in range(60):
         scores, same = made(600, seed)
         low, high = curve_intervals(roc(scores, same), (), replicates=100)["auc"]
-        # The chance that N(1.5, 1) exceeds N(0, 1).
+        # The true AUC: the probability that N(1.5, 1) exceeds N(0, 1).
         hits += low <= 0.8556 <= high
     assert 50 <= hits <= 60
 
@@ -73,7 +73,7 @@ def test_results_carry_their_intervals():
 
 
 def test_subjects_weigh_as_their_pairs_drawn_again():
-    """Against pairs repeated by hand, of the same draws."""
+    """Compares with explicitly repeated pairs of the same draws."""
     rng = np.random.default_rng(0)
     first, second = rng.integers(0, 12, (2, 600))
     same = first == second
@@ -96,7 +96,7 @@ def test_subjects_weigh_as_their_pairs_drawn_again():
 
 def test_subjects_that_share_pairs_widen_the_interval():
     rng = np.random.default_rng(0)
-    # Ten subjects, each hard or easy to tell: their pairs agree with each other.
+    # Ten subjects, each easy or hard to recognise, so the pairs of a subject are not independent.
     ease = rng.normal(size=10)
     first, second = rng.integers(0, 10, (2, 4000))
     same = first == second
@@ -110,7 +110,7 @@ def test_degenerate_sets():
     alike = evaluate_pair_scores(np.ones(40), np.arange(40) % 2 == 0, replicates=20)
     assert alike.intervals["auc"] == (0.5, 0.5)
     assert interval_text(None) == ""
-    # Everything ties: nothing can be accepted, in whatever draw.
+    # All scores are equal, so no draw can accept anything.
     first, second = np.array([0, 1, 2, 0]), np.array([0, 2, 0, 1])
     found = subject_intervals(np.ones(4), first == second, first, second, (0.5,), replicates=30)
     assert found == {"5e-1": (0.0, 0.0)}
@@ -120,7 +120,7 @@ def test_degenerate_sets():
         percentile_interval([1.0], confidence=1.0)
 
 
-def test_pairs_are_looked_at_as_far_down_as_a_draw_needs():
+def test_enough_impostor_pairs_are_examined_for_every_draw():
     rng = np.random.default_rng(0)
     first, second = rng.integers(0, 40, (2, 6000))
     same, scores = first == second, rng.normal(size=6000)

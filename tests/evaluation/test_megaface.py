@@ -1,4 +1,4 @@
-"""MegaFace against a hand-worked case and plain loops."""
+"""MegaFace, compared with a hand-computed case and plain loops."""
 
 import json
 
@@ -24,7 +24,7 @@ def angles(*degrees):
 def test_by_hand():
     # Two photos of A 20° apart, two of B 40° apart, one of C: four searches.
     photos, actors = angles(0, 20, 100, 140, 250), ["A", "A", "B", "B", "C"]
-    # The first lies between A's photos, 70 is 30° from B's first, 179 is 39° from B's second.
+    # 10 is between A's photos, 70 is 30° from B's first photo, 179 is 39° from B's second.
     distractors = angles(10, 70, 179, 200, 300)
     result = evaluate_megaface(photos, None, actors, [(distractors, None)], 5,
                                sizes=(1, 2, 5), fars=(0.2, 0.01))  # fmt: skip
@@ -50,7 +50,7 @@ def test_random_faces_against_loops(similarity, decimals, monkeypatch):
     actors = [f"actor {i}" for i in rng.integers(0, 6, 25)]
     rows = np.array([people[int(a[-1])] for a in actors]) + 0.7 * rng.standard_normal((25, 8))
     photos, photo_groups = unit(np.round(rows, decimals)), unit(rng.standard_normal((25, 5)))
-    # Rounded, so that there are ties, and some strangers twice.
+    # Rounded so that there are ties. Some strangers occur twice.
     strangers = unit(np.round(rng.standard_normal((150, 8)), decimals) + 1e-3)
     strangers[100:] = strangers[:50]
     groups = unit(rng.standard_normal((150, 5)))
@@ -111,7 +111,7 @@ def test_intervals_draw_actors():
 
 
 def test_a_genuine_pair_between_two_impostors_is_accepted():
-    # Of eight impostor pairs those of 5° and 15° may be accepted; the next stands at 80°.
+    # Two of eight impostor pairs may be accepted: 5° and 15°. The next one is at 80°.
     photos, strangers = angles(0, 20), [(angles(15, 100, 130, -80), None)]
     result = evaluate_megaface(photos, None, ["A", "A"], strangers, 4, sizes=(4,), fars=(0.25,))
     assert result.tar_at_far == {"2.5e-1": 1.0}
@@ -119,7 +119,7 @@ def test_a_genuine_pair_between_two_impostors_is_accepted():
 
 
 def halves(rng, count):
-    """Rows of four ±1/2 and four zeros, whose products are exact in any order, and often tie."""
+    """Rows of four ±1/2 and four zeros. Their products are exact in any order and often tie."""
     rows = rng.choice([-0.5, 0.5], (count, 8)).astype(np.float32)
     rows[:, :4] = 0
     return rng.permuted(rows, axis=1)
@@ -203,7 +203,7 @@ def test_from_files_as_published(tmp_path):
                 for size, ranks in expected.items():
                     ranks.append(1 + sum(score(faces, a, c) >= mate for c in others[:size]))
     assert {size: ranks.tolist() for size, ranks in result.ranks.items()} == expected
-    # A whole block, a single image and a photo of an actor that cannot be read.
+    # Unreadable: a whole block, a single image and a photo of an actor.
     broken = [*others[3:6], others[18], photos[0]]
     fewer, _, _ = measured(refined=True, broken=broken)
     assert (fewer.probes, fewer.distractors, fewer.searches) == (10, 15, 2 * 6 + 2 + 2)
@@ -219,7 +219,7 @@ def test_what_cannot_be_measured():
         evaluate_megaface(photos, None, ["A"], strangers, 1)
     with pytest.raises(ValueError, match="`sizes`"):
         evaluate_megaface(photos, None, ["A", "A"], strangers, 1, sizes=(0, 10))
-    with pytest.raises(ValueError, match="`fars` must lie above 0"):
+    with pytest.raises(ValueError, match="`fars` must be above 0"):
         evaluate_megaface(photos, None, ["A", "A"], strangers, 1, fars=(0.0,))
     with pytest.raises(ValueError, match="`size`"):
         next(distractor_blocks(FakeFaces(["a"]), ["a"], [], size=0))

@@ -17,7 +17,7 @@ from gfkeras.evaluation.metrics import (
     tar_at_far,
 )
 
-# Worked by hand: impostors at .6 and .1, genuine at .9 and .4.
+# A hand-computed case: impostors at .6 and .1, genuine pairs at .9 and .4.
 SCORES = [0.9, 0.4, 0.6, 0.1]
 SAME = [True, True, False, False]
 
@@ -66,8 +66,8 @@ def test_roc_by_hand():
     assert (curve.genuine, curve.impostor) == (2, 2)
 
 
-def test_figures_by_hand():
-    # Of the four genuine-impostor comparisons three are right.
+def test_metrics_by_hand():
+    # Three of the four genuine-impostor comparisons are right.
     assert area_under_curve(SCORES, SAME) == 0.75
     assert equal_error_rate(SCORES, SAME) == 0.5
     assert tar_at_far(SCORES, SAME, fars=(1, 0.5, 0.1)) == {"1e0": 1.0, "5e-1": 1.0, "1e-1": None}
@@ -92,7 +92,7 @@ def test_a_far_that_is_a_whole_number_of_impostors_counts_them():
 
 @settings(max_examples=100, deadline=None)
 @given(scored_pairs())
-def test_curve_and_figures_against_counting(pairs):
+def test_curve_and_metrics_against_counting(pairs):
     scores, same = pairs
     curve = roc(scores, same)
     for far, tar, threshold in zip(curve.far, curve.tar, curve.thresholds, strict=True):
@@ -112,7 +112,7 @@ def test_curve_and_figures_against_counting(pairs):
         else:
             assert tar == max(t for f, t in points if f <= far)
 
-    # The crossing found by bisection on the curve drawn as straight lines.
+    # Find the crossing by bisection on the curve of straight lines.
     low, high = 0.0, 1.0
     position = np.arange(len(curve.far))
     scale = len(position) - 1
@@ -127,7 +127,7 @@ def test_curve_and_figures_against_counting(pairs):
 
 
 def slow_kfold(scores, same, folds, balanced):
-    """Every cut tried by counting; ties as the docstring of kfold_accuracy says."""
+    """Tries every cut by counting, with the ties that kfold_accuracy documents."""
     accuracies, thresholds = [], []
     for fold in sorted(set(folds.tolist())):
         train = [(s, g) for s, g, f in zip(scores, same, folds, strict=True) if f != fold]
@@ -169,7 +169,7 @@ def test_kfold_against_counting(pairs, count, balanced):
 
 
 def test_kfold_takes_the_threshold_from_the_other_folds():
-    # Fold 0 parts at 0.5, fold 1 at 5: each is judged by the other's threshold.
+    # Fold 0 separates at 0.5 and fold 1 at 5. Each fold uses the threshold of the other.
     scores = np.array([0.4, 0.6, 4.0, 6.0])
     same = np.array([False, True, False, True])
     got = kfold_accuracy(scores, same, [0, 0, 1, 1])
@@ -199,7 +199,7 @@ def test_balanced_accuracy_is_not_moved_by_many_impostors():
     folds = np.arange(2000) // 200
     plain = kfold_accuracy(scores, same, folds)
     balanced = kfold_accuracy(scores, same, folds, balanced=True)
-    assert plain.mean == pytest.approx(0.99, abs=0.003)  # all but refuses everyone
+    assert plain.mean == pytest.approx(0.99, abs=0.003)  # nearly everyone is refused
     assert 0.6 < balanced.mean < 0.8
 
 
@@ -255,7 +255,7 @@ def test_standard_error_is_lfws():
         (["a", "b"], [True, False], "real numbers"),
     ],
 )
-def test_what_cannot_be_measured_is_refused(measure, scores, same, words):
+def test_invalid_scores_are_refused(measure, scores, same, words):
     with pytest.raises(ValueError, match=words):
         measure(scores, same)
 

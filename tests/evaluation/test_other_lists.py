@@ -1,4 +1,4 @@
-"""CALFW's and CPLFW's lists, and CFP's folder, in their official layouts."""
+"""Lists of CALFW and CPLFW, and the folder of CFP, in their official layouts."""
 
 import numpy as np
 import pytest
@@ -18,7 +18,7 @@ def test_two_lines_a_pair(tmp_path):
     assert (len(pairs), pairs.genuine, pairs.folds) == (80, 40, 10)
     assert pairs.first[0] == tmp_path / "A_0_0001.jpg"
     assert pairs.second[79] == tmp_path / "A_40_0001.jpg"
-    # As the field deals them: pairs 4k to 4k + 3 of each kind are fold k.
+    # The usual folds: pairs 4k to 4k + 3 of each kind are fold k.
     assert pairs.fold.tolist() == [*(np.arange(40) // 4), *(np.arange(40) // 4)]
     for wrong, message in (
         (lines[:-1], "two lines for each pair"),

@@ -29,7 +29,7 @@ def test_lfw_folds(tmp_path):
     found = [str(path.relative_to(tmp_path)) for path in pairs.first]
     other = [str(path.relative_to(tmp_path)) for path in pairs.second]
     assert found == ["Ann/Ann_0001.jpg"] * 2 + ["Bo_Li/Bo_Li_0003.JPEG"] * 2
-    # A file that is not there keeps the first suffix: evaluation lists it as skipped.
+    # A missing file keeps the first suffix. Evaluation lists it as skipped.
     expected = ["Ann/Ann_0002.png", "Bo_Li/Bo_Li_0003.JPEG", "Bo_Li/Bo_Li_0004.jpg"]
     assert other == [*expected, "Ann/Ann_0002.png"]
     assert pairs.same.tolist() == [True, False, True, False]
@@ -38,7 +38,7 @@ def test_lfw_folds(tmp_path):
     assert len(pairs.files()) == 4
 
 
-def test_lfw_development_list_is_dealt_into_ten_folds(tmp_path):
+def test_lfw_development_list_is_split_into_ten_folds(tmp_path):
     lines = ["25", *(f"P{i} 1 2" for i in range(25)), *(f"P{i} 1 Q{i} 1" for i in range(25))]
     pairs = read_pairs(write(tmp_path, "\n".join(lines)), tmp_path)
     assert pairs.folds == 10
@@ -88,7 +88,7 @@ def test_malformed_files_name_the_line(tmp_path, text, words):
     assert str(path) in str(raised.value)
 
 
-def test_files_that_are_not_there_or_not_text(tmp_path):
+def test_missing_files_and_files_that_are_not_text(tmp_path):
     with pytest.raises(ValueError, match=r"`file`.*nothing\.txt"):
         read_pairs(tmp_path / "nothing.txt", tmp_path)
     with pytest.raises(ValueError, match=r"`root`.*nowhere"):
@@ -110,7 +110,7 @@ def test_csv_and_tsv(tmp_path):
     assert pairs.folds == 1  # one pair of a kind cannot fill two folds
 
 
-def test_csv_with_one_fold_is_dealt_anew(tmp_path):
+def test_csv_with_one_fold_is_split_again(tmp_path):
     rows = "".join(f"a{i},b{i},{i % 2},0\n" for i in range(60))
     pairs = read_pairs(write(tmp_path, "first,second,same,fold\n" + rows), tmp_path)
     assert pairs.folds == 10

@@ -52,7 +52,7 @@ def figures():
 
 
 @pytest.mark.parametrize("name", ["roc", "histogram", "groups", "training", "faces"])
-def test_charts_become_pictures(tmp_path, name):
+def test_charts_become_image_files(tmp_path, name):
     pyplot_before = "matplotlib.pyplot" in sys.modules
     figure = figures()[name]
     path = plots.save_figure(figure, tmp_path / "new folder" / f"{name}.png")
@@ -67,7 +67,7 @@ def test_charts_become_pictures(tmp_path, name):
     assert ("matplotlib.pyplot" in sys.modules) == pyplot_before
 
 
-def test_pictures_are_the_same_each_time(tmp_path):
+def test_image_files_are_the_same_each_time(tmp_path):
     for suffix in (".png", ".svg"):
         a, b = (
             plots.save_figure(plots.score_histogram(TRAINED), tmp_path / f"{i}" / f"chart{suffix}")
@@ -96,7 +96,7 @@ def test_group_chart_names_the_effective_groups():
     assert shares == [0.25] * 4
 
 
-def test_training_chart_leaves_out_what_is_no_number():
+def test_training_chart_leaves_out_invalid_numbers():
     figure = plots.training_curves(LOG)
     loss, accuracy = figure.axes
     assert loss.lines[0].get_xydata().tolist() == [[1, 9.5], [3, 2.5]]
@@ -104,7 +104,7 @@ def test_training_chart_leaves_out_what_is_no_number():
     assert len(plots.training_curves([{"loss": 1.0}]).axes) == 1
 
 
-def test_charts_refuse_what_they_cannot_show(tmp_path):
+def test_charts_refuse_invalid_input(tmp_path):
     with pytest.raises(ValueError, match="`results`"):
         plots.roc_figure({})
     with pytest.raises(ValueError, match=r"`rows`.*columns \['lr'\]"):
@@ -124,7 +124,7 @@ def test_a_missing_matplotlib_names_the_extra(monkeypatch):
 
 
 class Page(HTMLParser):
-    """Collects the text and every address; notes an element that is not closed."""
+    """Collects the text and every address, and notes unclosed elements."""
 
     VOID = frozenset(["meta", "img", "br", "link", "input", "hr"])
 
@@ -158,7 +158,7 @@ def context(**changes):
         "created": "2026-01-02 03:04",
         "results": {"Trained": TRAINED, "TFLite fp32": TRAINED, "Untrained": UNTRAINED},
         "baseline": "Untrained",
-        "lead": "What was done.",
+        "lead": "A short description.",
         "seconds": 185,
         "settings": {"Identities": 200},
         "versions": {"gfkeras": "1.2.3"},
@@ -201,13 +201,13 @@ def test_report_shows_its_numbers(tmp_path):
     ):
         assert expected in text, expected
     assert page.tags.count("svg") == 4
-    # It stands alone: pictures are inside, and nothing is asked of the network.
+    # The page is self-contained: images are inside, and it loads nothing from the network.
     assert all(address.startswith(("data:image/", "#")) for address in page.addresses)
     assert page.tags.count("script") == 0
     assert [p.name for p in path.parent.iterdir()] == ["report.html"]
 
 
-def test_report_escapes_whatever_it_is_given(tmp_path):
+def test_report_escapes_all_text(tmp_path):
     evil = "<script>alert('x')</script>&\"\u202e\x1b[31m$x$"
     nasty = evaluate_pair_scores(TRAINED.scores, TRAINED.same)
     object.__setattr__(nasty, "skipped_files", [(Path(evil), evil)])
@@ -232,7 +232,7 @@ def test_report_escapes_whatever_it_is_given(tmp_path):
     assert page.tags.count("script") == 0
     assert page.open == []
     assert " ".join(page.text).count("alert('x')") > 10
-    # Nothing turns the writing round, and dollars make no formula.
+    # Control characters cannot reverse the text, and dollar signs do not start a formula.
     assert not set(html) & set("\u202e\x1b")
     assert html.count("\\u202e\\x1b[31m$x$") > 10
 

@@ -1,4 +1,4 @@
-"""The similarities of evaluation and search, against float64 and the Keras function."""
+"""Similarities for evaluation and search, compared with float64 and the Keras function."""
 
 import numpy as np
 import pytest
@@ -55,7 +55,7 @@ def test_equal_groups_cost_next_to_nothing_by_matrix_products():
     assert np.diag(lost).max() < 5e-4
 
 
-def test_nothing_has_no_direction():
+def test_a_zero_embedding_has_no_direction():
     zeros = np.zeros((2, 4))
     assert COSINE(zeros, np.ones((2, 4)), None, None).tolist() == [0, 0]
     assert np.isfinite(GROUP_AWARE(zeros, zeros, zeros, zeros)).all()

@@ -1,4 +1,4 @@
-"""Thresholds: read from a curve, kept in a file, found again by FAR."""
+"""Thresholds: read from a curve, saved to a file, looked up by FAR."""
 
 import json
 
@@ -19,7 +19,7 @@ CURVE = roc(np.linspace(0, 1, 200), np.arange(200) >= 100)
 
 
 def test_from_a_curve_to_a_file_and_back(tmp_path):
-    # Of 100 impostor pairs one is expected at 1e-2.
+    # At 1e-2, one false accept is expected among 100 impostor pairs.
     assert list(Thresholds.from_curve(CURVE, GROUP_AWARE, "some pairs").at_far) == ["1e-1"]
     made = Thresholds.from_curve(CURVE, GROUP_AWARE, "some pairs", "abc", force=True)
     assert list(made.at_far) == ["1e-1", "1e-2"]
@@ -69,13 +69,13 @@ def test_other_files_are_refused(tmp_path, change):
         Thresholds.load(tmp_path / "none.json")
 
 
-def test_a_threshold_lies_where_its_similarity_can():
+def test_a_threshold_must_be_reachable_by_its_similarity():
     for value in (-1, 0, 1, 0.5, np.float32(0.5)):
         assert check_threshold(value) == value
     for value in (np.nan, np.inf, -np.inf, 1.001, -1.001, True, "0.5", None, 10**400):
         with pytest.raises(ValueError, match=r"`threshold` must be a finite number from -1 to 1"):
             check_threshold(value)
-    # cos − β·D^γ of opposite faces of opposite groups.
+    # cos − β·D^γ for opposite embeddings and opposite group features.
     assert check_threshold(-1.1, GROUP_AWARE) == -1.1
     with pytest.raises(ValueError, match=r"from -1\.126 to 1"):
         check_threshold(-1.2, GROUP_AWARE)
@@ -92,7 +92,7 @@ def test_rows_say_what_cannot_be_resolved():
     assert rows[1] == ("1 in 1,000,000", None, None)
 
 
-def test_where_they_lie(tmp_path):
+def test_default_paths(tmp_path):
     (tmp_path / "config.json").touch()
     assert beside(tmp_path) == tmp_path / "thresholds.json"
     assert beside(tmp_path / "face.tflite").name == "face.tflite.thresholds.json"

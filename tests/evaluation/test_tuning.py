@@ -1,4 +1,4 @@
-"""β and γ: found where groups help, left at the cosine where not, never by the answer."""
+"""β and γ: chosen if groups help, left at the cosine if not, never chosen on measured pairs."""
 
 import numpy as np
 import pytest
@@ -22,7 +22,7 @@ def faces(groups_help):
     return found
 
 
-def test_groups_that_help_are_used_and_the_figure_is_the_protocols():
+def test_helpful_groups_are_used_and_the_accuracy_is_that_of_the_protocol():
     tuned = tune_similarity(faces(True), PAIRS)
     assert tuned.similarity.beta > 0
     assert tuned.accuracy > tuned.cosine_accuracy + 0.02
@@ -33,7 +33,7 @@ def test_groups_that_help_are_used_and_the_figure_is_the_protocols():
     assert tuned.to_json()["pairs"] == len(PAIRS)
 
 
-def test_groups_that_say_nothing_are_left_out():
+def test_groups_without_information_are_left_out():
     blank = faces(False)
     blank.group_feature = dict.fromkeys(blank.group_feature, np.ones(6, np.float32))
     tuned = tune_similarity(blank, PAIRS)

@@ -1,4 +1,4 @@
-"""FaceNet's VAL at FAR against a hand-worked case and plain loops."""
+"""FaceNet's VAL at FAR, compared with a hand-computed case and plain loops."""
 
 import numpy as np
 import pytest
@@ -9,13 +9,13 @@ from gfkeras.evaluation.validation_rate import evaluate_validation_rate, validat
 
 
 def test_by_hand():
-    # Two folds of three genuine and two impostor pairs; squared distances 2 − 2 cos.
+    # Two folds of three genuine and two impostor pairs, with squared distances 2 − 2 cos.
     distances = np.array([0.2, 0.5, 1.2, 0.9, 1.6, 0.3, 0.4, 1.0, 0.8, 1.5])
     same = np.array([1, 1, 1, 0, 0, 1, 1, 1, 0, 0], bool)
     fold = np.repeat([0, 1], 5)
     result = validation_rate_of_scores(1 - distances / 2, same, fold, (0.5, 0.4))
-    # For fold 0, of 0.8 and 1.5 one may be accepted: the largest distance lies just below 1.5.
-    # It accepts all three genuine pairs and one impostor. For fold 1 just below 1.6.
+    # For fold 0, one of the impostors at 0.8 and 1.5 may be accepted, so the distance is just below
+    # 1.5. It accepts all three genuine pairs and one impostor. For fold 1 it is just below 1.6.
     rate = result.at_far["5e-1"]
     assert rate.rates.tolist() == [1, 1]
     assert rate.fars.tolist() == [0.5, 1.0]

@@ -1,4 +1,4 @@
-"""YouTube Faces against plain loops, from folders and lists in the official layout."""
+"""YouTube Faces, compared with plain loops, from folders and lists in the official layout."""
 
 import numpy as np
 import pytest

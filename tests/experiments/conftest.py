@@ -1,4 +1,4 @@
-"""Small data and a small grid that several files of tests run."""
+"""Small data and a small grid that several test files use."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from small_networks import SMALL_BACKBONE
 
 @pytest.fixture(scope="session")
 def people_folder(tmp_path_factory) -> Path:
-    """Seven coloured people with four noisy images each, alike enough for a network to err."""
+    """Seven coloured people with four noisy images each, similar enough for mistakes."""
     root = tmp_path_factory.mktemp("people")
     rng = np.random.default_rng(0)
     for person in range(7):

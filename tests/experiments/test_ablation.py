@@ -1,4 +1,4 @@
-"""Running a grid: what is trained, what is not trained again, and by whom."""
+"""Running a grid: new trainings, finished trainings, and several processes."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ ablate(Grid.read(grid), TrainingFaces(data), out)
 
 @pytest.fixture
 def asked(monkeypatch):
-    """Recipes that `train` is asked for; it refuses, since training takes long."""
+    """Collects the recipes that `train` gets. It refuses them, because training takes long."""
     found = []
 
     def refuse(recipe, *arguments, **named):
@@ -67,10 +67,10 @@ def tables(ablation_tables):
 
 @pytest.fixture(scope="module")
 def done(tmp_path_factory, tables, people_folder):
-    """The grid with one seed, done after a kill: its result, its folder, what was trained then."""
+    """The grid with one seed, finished after a kill: result, folder, and resumed trainings."""
     folder = tmp_path_factory.mktemp("ablation")
     (folder / "grid.toml").write_text(tomli_w.dumps(tables))
-    # In the first training, after its first step of two.
+    # Kill the process in the first training, after the first of two steps.
     arguments = (str(folder / "grid.toml"), str(people_folder), str(folder / "out"), "1")
     process = start_python(SCRIPT, *arguments, forked=True)
     assert process.wait()[0] == -9
@@ -105,7 +105,7 @@ def test_each_training_runs_once_and_all_rows_are_scored(done):
     assert written == json.loads(json.dumps(result.to_json()))
     assert len(list(csv.reader((out / "table.csv").open()))) == 6
     assert (out / "table.md").read_text().count("\n| ") == 7
-    # Nothing to resume is kept of what is finished.
+    # Finished trainings keep no checkpoints.
     assert sorted(path.name for path in (out / "trainings").glob("*/*") if path.is_dir()) == sorted(
         name for name in ["last", "tensorboard"] * 2
         if name == "last" or keras.backend.backend() == "tensorflow"
@@ -132,7 +132,7 @@ def test_scores_are_those_of_the_evaluation(done, people_folder):
     check(hard, model)
 
 
-def test_what_a_row_costs(done):
+def test_the_cost_of_a_row(done):
     result, out, _ = done
     plain, soft, hard, instance, aware = (row.scores[0] for row in result.rows)
     model = gfkeras.load(out / "trainings" / f"{result.rows[1].training}-seed0" / "last")
@@ -141,7 +141,7 @@ def test_what_a_row_costs(done):
     # The group FCs are 32 → 16 for each of three groups.
     assert soft["macs"] - hard["macs"] == 2 * 32 * 16
     assert soft["parameters"] == hard["parameters"] == model.count_params()
-    # v by the cosine needs nothing of the groups, by the group-aware similarity their decision.
+    # v by the cosine needs no groups. The group-aware similarity needs their decision.
     assert instance["macs"] == plain["macs"]
     assert instance["parameters"] == plain["parameters"]
     assert aware["macs"] == soft["macs"]
@@ -153,7 +153,7 @@ def test_nothing_is_trained_again(copied, tables, people_folder, asked):
     before = (copied / "results.json").read_text()
     assert ablate(Grid.parse(tables), faces, copied).trained == 0
     assert (copied / "results.json").read_text() == before
-    # Another evaluation option is scored on what is there.
+    # Another evaluation option is scored on the finished training.
     rows = [
         *tables["row"],
         {"name": "group", "representation": "group"},
@@ -171,7 +171,7 @@ def test_other_pairs_are_scored_without_training(copied, tables, people_folder, 
     grid = Grid.parse(tables)
     pairs = faces.heldout_pairs(grid.rows[0].recipe).select(np.arange(4, 16))
     result = ablate(grid, faces, copied, pairs=pairs, rows=["soft"])
-    # All rows of that training, and none of the other.
+    # All rows of that training are scored, and no rows of the other.
     assert [[score["pairs"] for score in row.scores.values()] for row in result.rows] == [
         [], [12], [12], [12], [12],
     ]  # fmt: skip
@@ -187,14 +187,14 @@ def test_a_changed_recipe_or_other_data_is_trained_anew(copied, tables, people_f
     fewer = TrainingFaces(people_folder, [f"p{i}" for i in range(1, 7)])
     ablate(Grid.parse(tables), fewer, copied, rows=["plain"])
     assert len(asked) == 2
-    # What is there is still found by the grid and the data that it was made with.
+    # The original grid and data still find the finished trainings.
     again = ablate(Grid.parse(tables), TrainingFaces(people_folder), copied)
     assert (again.trained, again.failures) == (0, [])
     assert [len(row.scores) for row in again.rows] == [1] * 5
 
 
-def test_a_killed_process_is_gone_on_with(done):
-    # Two steps each: the first training had one of them when the process was killed.
+def test_a_killed_training_is_resumed(done):
+    # Each has two steps. The first training had done one of them before the kill.
     assert done[2] == [["Backbone", 1], ["GroupFace", 2]]
 
 
@@ -225,21 +225,21 @@ def test_two_processes_share_a_folder(tmp_path, tables, people_folder, done):
     arguments = (str(grid), str(people_folder), str(out), str(done[1]))
     both = [start_python(SHARING, *arguments, forked=True) for _ in range(2)]
     shares = [process.literals(timeout=300) for process in both]
-    # Each training once, and some by each.
+    # Each training ran once, and each process ran some.
     names = [name for share in shares for name in share]
     assert sorted(names) == sorted(
         f"{training}-seed{seed}" for training in {row.training for row in done[0].rows}
         for seed in (0, 1)
     )  # fmt: skip
     assert all(shares)
-    # Whichever ended first has waited for the other.
+    # The process that finished first has waited for the other.
     written = json.loads((out / "results.json").read_text())
     for found, alone in zip(written["rows"], done[0].rows, strict=True):
         assert [found["seeds"][seed]["auc"] for seed in "01"] == [alone.scores[0]["auc"]] * 2
 
 
-def test_what_another_process_is_at_is_left_to_it(copied, tables, people_folder, asked):
-    """And taken over where that process ends without having done it."""
+def test_work_of_another_process_is_left_to_it(copied, tables, people_folder, asked):
+    """It is taken over if that process ends without finishing it."""
     grid = Grid.parse(tables)
     name = grid.rows[0].training(TrainingFaces(people_folder).fingerprint(grid.rows[0].recipe))
     shutil.rmtree(copied / "trainings" / f"{name}-seed0")
@@ -253,7 +253,7 @@ def test_what_another_process_is_at_is_left_to_it(copied, tables, people_folder,
             held.release()
 
     ablate(grid, TrainingFaces(people_folder), copied, progress=progress)
-    # The run that was let go is not done, so it is taken over.
+    # The released run is not finished, so it is taken over.
     assert seen == [
         ("soft, seed 0", 0, 2), ("waiting for another process", 1, 2),
         ("plain, seed 0", 1, 2), ("done", 2, 2),

@@ -1,4 +1,4 @@
-"""Grid files: what rows they make, and what is wrong with them in one line."""
+"""Grid files: their rows, and error messages of one line."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ def trainings(found) -> list[int]:
     return [names.index(name) for name in names]
 
 
-def test_without_groups_nothing_of_them_is_left():
+def test_without_groups_all_their_settings_are_removed():
     recipe = row(groups="none").recipe
     assert recipe.model.name == "Backbone"
     assert recipe.model.embedding_dim == 16
@@ -50,7 +50,7 @@ def test_without_groups_nothing_of_them_is_left():
     assert recipe.optimizer.learning_rate_factors == {"backbone": 0.5}
 
 
-def test_what_words_change():
+def test_keywords_change_the_recipe():
     assert row(groups=4).recipe.model.num_groups == 4
     assert row(labels="none").recipe.loss == []
     assert row(labels="naive").recipe.loss[0].arguments == {"weight": 0.5, "labeling": "naive"}
@@ -59,7 +59,7 @@ def test_what_words_change():
     model = row(mode="straight-through").recipe.model
     assert (model.mode, model.hard_gradient) == ("hard", "straight-through")
     assert row(combine="concat").recipe.model.combine == "concat"
-    # Another class has its own defaults, the same one keeps what it was given.
+    # Another class gets its own defaults. The same class keeps its arguments.
     assert row(head="CosFace").recipe.head.arguments == {}
     assert row(head={"margin": 0.2}).recipe.head.arguments == {"scale": 16.0, "margin": 0.2}
     assert row(backbone="IResNet34").recipe.model.backbone.arguments == {}
@@ -72,7 +72,7 @@ def test_labels_bring_the_loss_that_a_recipe_without_it_lacks():
     assert [loss.name for loss in found.rows[0].recipe.loss] == ["SelfGroupingLoss"]
 
 
-def test_a_teacher_goes_with_what_learns_from_it():
+def test_removing_a_teacher_removes_its_losses():
     recipe = {**RECIPE, "teacher": {"model": "runs/t"},
               "loss": [*RECIPE["loss"], {"name": "CosineDistillationLoss"}]}  # fmt: skip
     grid = Grid.parse({"recipe": recipe, "row": [{"name": "alone", "teacher": "none"}]})
@@ -99,7 +99,7 @@ def test_scoring_needs_no_training():
     assert found[0].training("other data") != found[0].training("data")
 
 
-def test_keys_of_a_recipe_are_words_too():
+def test_recipe_keys_are_axes_too():
     quoted, nested = rows(
         {"name": "a", "training.epochs": 5, "optimizer.learning_rate": 0.1},
         {"name": "b", "training": {"epochs": 5}, "optimizer": {"learning_rate": 0.1}},
@@ -196,7 +196,7 @@ def test_a_wrong_grid_says_what_is_wrong(changed, message):
     assert "\n" not in str(found.value)
 
 
-def test_files_that_are_none(tmp_path):
+def test_invalid_grid_files(tmp_path):
     with pytest.raises(ValueError, match=r"Unknown grid 'papr'; did you mean 'paper'"):
         Grid.read("papr")
     with pytest.raises(ValueError, match=r"`grid` must be a TOML file .* does not exist"):
@@ -226,12 +226,12 @@ def test_the_papers_grid_has_the_papers_ablations():
     assert {s.representation for s in scorings} == {"both", "instance", "group"}
     assert {s.mode for s in scorings} == {None, "hard"}
     assert any(s.similarity == GROUP_AWARE for s in scorings)
-    # What evaluation alone changes is trained as the paper's network is.
+    # Rows that change only the evaluation share the training of the paper's network.
     paper = next(row for row in grid.rows if row.name == "GroupFace").training("")
     assert all(row.training("") == paper for row in grid.rows if row.scoring.needs_groups)
 
 
-def test_every_word_is_documented(pytestconfig):
+def test_every_keyword_is_documented(pytestconfig):
     page = (pytestconfig.rootpath / "docs" / "ablations.md").read_text(encoding="utf-8")
     assert [word for word in AXES if f"`{word}`" not in page] == []
 
@@ -245,7 +245,7 @@ def test_the_grid_on_the_docs_page(pytestconfig):
     assert {row.recipe.training.epochs for row in grid.rows} == {10}
 
 
-def test_the_ladder_ends_at_the_recipe_of_the_box(pytestconfig):
+def test_the_ladder_ends_at_the_recipe_of_the_bundled_model(pytestconfig):
     root = pytestconfig.rootpath
     ladder = Grid.read(root / "examples" / "zoo_ladder.toml")
     box = Recipe.read(root / "zoo" / "h_groupface_mobilefacenet" / "recipe.toml")

@@ -1,4 +1,4 @@
-"""Mean, spread and difference of a table against figures worked out by hand."""
+"""Mean, spread and difference of a table, compared with hand-computed numbers."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ def result():
 
 
 def test_statistics_by_hand():
-    # Mean 0.73; squared deviations 9, 1 and 16 of 1e-4 over n − 1 = 2: 13e-4.
+    # The mean is 0.73. Squared deviations of 9, 1 and 16 times 1e-4 over n − 1 = 2 give 13e-4.
     found = Statistic.of([0.70, 0.72, 0.77])
     assert found.mean == pytest.approx(0.73)
     assert found.spread == pytest.approx(0.0013**0.5)
@@ -48,11 +48,11 @@ def test_statistics_by_hand():
 
 
 def test_differences_are_seed_by_seed(result):
-    # 1, 3 and 2 points: mean 2, spread 1.
+    # The differences are 1, 3 and 2 points: mean 2, spread 1.
     found = result.difference(result.rows[1])
     assert found.mean == pytest.approx(0.02)
     assert found.spread == pytest.approx(0.01)
-    # Only seed 1 is common: 0.80 − 0.72.
+    # Both rows have only seed 1: 0.80 − 0.72.
     assert result.difference(result.rows[2]).mean == pytest.approx(0.08)
     assert result.difference(result.rows[0]) is None
     assert result.difference(result.rows[3]) is None

@@ -1,8 +1,8 @@
-"""Plots as matplotlib Figures, made without pyplot and its global state.
+"""Plots made with matplotlib, but without pyplot and its global state.
 
-Colours are Okabe and Ito's, which people with any form of colour blindness can tell apart;
-line styles and labels tell the same again. Texts are sized for a width of 720 pixels.
-Matplotlib is an optional dependency: `pip install 'gfkeras[plots]'`.
+The colours are those of Okabe and Ito, which people with any form of colour blindness can
+distinguish. Line styles and labels repeat the same information. Text is sized for a width of 720
+pixels. Matplotlib is an optional dependency: `pip install 'gfkeras[plots]'`.
 """
 
 from gfkeras.evaluation.plots.curves import det_figure, roc_figure

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 def face_grid(
     images: npt.ArrayLike, titles: Sequence[str] | None = None, columns: int = 8
 ) -> Figure:
-    """Images (N, H, W, 3), 0..255, in rows of `columns`, each with its title below."""
+    """Draws images (N, H, W, 3), 0..255, in rows of `columns`, each with its title below."""
     pictures = as_uint8(images)
     if titles is not None and len(titles) != len(pictures):
         raise ValueError(
@@ -42,7 +42,10 @@ def face_grid(
 
 
 def as_uint8(images: npt.ArrayLike) -> npt.NDArray[np.uint8]:
-    """Images (N, H, W, 3) of 0..255 as uint8, floats rounded; ValueError for another shape."""
+    """Returns images (N, H, W, 3), 0..255, as uint8, rounding floats.
+
+    Raises ValueError for another shape.
+    """
     array = np.asarray(images)
     if array.ndim != 4 or array.shape[-1] != 3 or not len(array):
         raise ValueError(f"`images` must be (N, H, W, 3), N above 0. Received: {array.shape}")
@@ -52,7 +55,7 @@ def as_uint8(images: npt.ArrayLike) -> npt.NDArray[np.uint8]:
 
 
 def image_data_uri(image: npt.ArrayLike) -> str:
-    """An image (H, W, 3), 0..255, as a JPEG inside a data: address."""
+    """Returns an image (H, W, 3), 0..255, as a JPEG inside a `data:` address."""
     from PIL import Image
 
     stream = io.BytesIO()

@@ -1,4 +1,4 @@
-"""Plots of 1:N identification: by rank, by threshold and by the number of distractors."""
+"""Plots of 1:N identification: by rank, by threshold and by number of distractors."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 
 def cmc_figure(curves: Mapping[str, npt.ArrayLike], ranks: int = 20) -> Figure:
-    """The share of probes whose mate is among the first 1 … `ranks` (CMC), by name."""
+    """Draws CMC curves by name: the share of probes whose mate is among the first 1 … `ranks`."""
     rates = {name: np.asarray(values, np.float64)[:ranks] for name, values in curves.items()}
     _require(rates)
     figure, axes = figure_with_axes("Rank", "Identification rate")
@@ -33,7 +33,7 @@ def cmc_figure(curves: Mapping[str, npt.ArrayLike], ranks: int = 20) -> Figure:
 
 
 def distractor_figure(curves: Mapping[str, Mapping[int, float]]) -> Figure:
-    """MegaFace: `MegaFaceResult.rank_1` over the number of distractors (logarithmic), by name."""
+    """Draws `MegaFaceResult.rank_1` over the number of distractors (logarithmic), by name."""
     _require(curves)
     figure, axes = figure_with_axes("Distractors (log)", "Rank-1 identification rate")
     least = 1.0
@@ -52,8 +52,9 @@ def distractor_figure(curves: Mapping[str, Mapping[int, float]]) -> Figure:
 def identification_error_figure(
     curves: Mapping[str, tuple[npt.ArrayLike, npt.ArrayLike]],
 ) -> Figure:
-    """Open-set identification: FNIR over FPIR by name, of `identification_errors`, on logarithmic
-    axes.
+    """Draws open-set identification by name: FNIR over FPIR, both axes logarithmic.
+
+    `curves` are (FPIR, FNIR), such as `identification_errors` returns.
     """
     _require(curves)
     figure, axes = figure_with_axes(
@@ -79,14 +80,14 @@ def identification_error_figure(
 
 def _require(curves: Mapping[str, Sized]) -> None:
     if not curves:
-        raise ValueError("`curves` must hold at least one curve. Received: none")
+        raise ValueError("`curves` must hold at least one curve. Received: no curves")
     for name, curve in curves.items():
         if not len(curve):
-            raise ValueError(f"`curves` must have points. Received: none for {name!r}")
+            raise ValueError(f"`curves` must have points. Received: no points for {name!r}")
 
 
 def _upper_part(axes: Axes, least: float) -> None:
-    """The upper part alone where everything lies there, for nothing else would be seen."""
+    """Limits the axis to its upper part if all values are there. The rest would be empty."""
     bottom = 0.0 if least < 0.8 else 1 - 1.6 * max(1 - least, 0.005)
     axes.set_ylim(bottom, 1 + 0.03 * (1 - bottom))
     axes.yaxis.set_major_formatter(percent)

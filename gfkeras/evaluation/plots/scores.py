@@ -22,21 +22,23 @@ _COLUMNS = (0.02, 0.52, 0.98)
 
 
 def score_histogram(result: PairsResult | Roc, threshold: float | None = None) -> Figure:
-    """Scores of genuine and of impostor pairs, each as a share of its kind, and a threshold.
+    """Draws the scores of genuine and of impostor pairs, each as a share of its kind.
 
     Args:
-        result: whose scores; of a ROC, which has them all, of any number of pairs.
-        threshold: to be marked; that of a `PairsResult` by default.
+        result: the scores to draw. A ROC holds all of them, for any number of pairs.
+        threshold: a threshold to mark. By default it is the threshold of a `PairsResult`.
     """
-    figure, axes = style.figure_with_axes("Similarity", "Share of the pairs of a kind")
+    figure, axes = style.figure_with_axes("Similarity", "Share of pairs of each kind")
     if isinstance(result, PairsResult):
         threshold = result.threshold if threshold is None else threshold
         result = result.roc()
-    # The first threshold lies above every score.
+    # The first threshold is above every score and is not a score itself.
     scores = result.thresholds[1:]
     low, high = float(scores[-1]), float(scores[0])
+    # If all scores are equal, the bins still need a width.
     pad = 0.02 * (high - low) or 0.01
     edges = np.linspace(low - pad, high + pad, 61)
+    # The steps of the rates are the shares of pairs at each distinct score.
     impostor, genuine = (
         np.histogram(scores, edges, weights=np.diff(rates))[0] for rates in (result.far, result.tar)
     )
@@ -58,9 +60,10 @@ def draw_kinds(
     impostor_label: str,
     genuine_label: str,
 ) -> None:
-    """Both kinds of pairs over the same bins, told apart by colour and, in grey, by hatching.
+    """Draws both kinds of pairs over the same bins.
 
-    `edges` (B + 1,) are of the bins, `impostor` and `genuine` (B,) the share of each kind in them.
+    Colour distinguishes the kinds, and so does hatching when printed in grey. `edges` (B + 1,) are
+    the limits of the bins. `impostor` and `genuine` (B,) are the share of each kind in the bins.
     """
     for shares, color, hatch, label in (
         (impostor, style.VERMILION, "////", impostor_label),
@@ -69,14 +72,15 @@ def draw_kinds(
         box = {"facecolor": (color, 0.22), "hatch": hatch}
         axes.stairs(shares, edges, fill=True, edgecolor=(color, 0.55), linewidth=0, **box)
         axes.stairs(shares, edges, color=color, linewidth=1.8)
-        # For the legend: a box as the bars are.
+        # `stairs` makes no filled box in the legend, so add an empty area with the same look.
         axes.fill_between([], [], edgecolor=color, label=label, **box)
     axes.yaxis.set_major_formatter(style.percent)
 
 
 def threshold_table(curve: Roc, fars: Sequence[float] = FARS) -> Figure:
-    """False accepts allowed, threshold, and the share of genuine pairs that it accepts; rows that
-    the impostor pairs are too few to resolve say so.
+    """Draws a table: false accepts allowed, threshold, and the share of genuine pairs accepted.
+
+    If there are too few impostor pairs for a FAR, its row says so.
     """
     rows = threshold_rows(curve, fars)
     known = [row for row in rows if row[1] is not None]
@@ -109,6 +113,6 @@ def threshold_table(curve: Roc, fars: Sequence[float] = FARS) -> Figure:
         allowed, threshold, tar = known[-1]
         words = allowed.replace("1 in ", "one false accept in ")
         text = f"For {words} use {threshold:.3f}: {tar:.2%} of the genuine pairs are accepted."
-        # Left out of the layout, which would make the table narrower than its last line.
+        # Ignore this text in the layout. It would make the table narrower than its last line.
         put(0, len(rows) + 1.3, text, fontsize=11, in_layout=False)
     return figure

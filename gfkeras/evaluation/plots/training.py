@@ -1,4 +1,4 @@
-"""Plots of a training: loss, accuracy, group usage."""
+"""Plots of a training run: loss, accuracy, group usage."""
 
 from __future__ import annotations
 
@@ -17,18 +17,19 @@ if TYPE_CHECKING:
 
 
 def training_curves(rows: Sequence[Mapping[str, Any]]) -> Figure:
-    """Losses, and beside them accuracies, over the epochs.
+    """Draws losses, and next to them accuracies, over the epochs.
 
     Args:
-        rows: one for each epoch as `keras.callbacks.CSVLogger` writes them: "epoch" (counted from
-            0) and any of the logs. Names ending in "loss" go left, in "accuracy" right; other
-            names, and values that are not finite numbers, are left out.
+        rows: one for each epoch, as `keras.callbacks.CSVLogger` writes them: "epoch" (counted from
+            0) and any of the logs. Names ending in "loss" are drawn on the left, names ending in
+            "accuracy" on the right. Other names and values that are not finite are left out.
     """
     series: dict[str, list[tuple[float, float]]] = {}
     for number, row in enumerate(rows):
         epoch = _number(row.get("epoch", number)) or 0.0
         for name, value in row.items():
             if name.endswith(("loss", "accuracy")) and (y := _number(value)) is not None:
+                # The log counts epochs from 0, but people count from 1.
                 series.setdefault(name, []).append((epoch + 1, y))
     panels = [
         (label, chosen)
@@ -46,6 +47,7 @@ def training_curves(rows: Sequence[Mapping[str, Any]]) -> Figure:
         style.dress(axes, "Epoch", label)
         for i, name in enumerate(names):
             points = np.array(series[name])
+            # Many markers would hide the line.
             marker = "o" if len(points) < 40 else None
             look = style.line_style(i) | {"linewidth": 2, "marker": marker, "markersize": 3.5}
             axes.plot(*points.T, label=style.plain(name.replace("_", " ")), **look)
@@ -68,19 +70,20 @@ def _number(value: Any) -> float | None:
 
 
 def group_usage_chart(counts: npt.ArrayLike, title: str = "Group usage") -> Figure:
-    """Share of the faces in each group, with how many groups are really used in the title.
+    """Draws the share of faces in each group. The title gives the number of effective groups.
 
-    `counts` (K,) are faces of each group, or mean probabilities; `title` begins the title.
+    `counts` (K,) are the numbers of faces in each group, or mean probabilities. `title` is the
+    beginning of the title.
     """
     counts = np.asarray(counts, dtype=np.float64)
     effective = effective_groups(counts)
     shares = counts / counts.sum()
-    figure, axes = style.figure_with_axes("Group", "Share of the faces")
+    figure, axes = style.figure_with_axes("Group", "Share of faces")
     axes.bar(np.arange(len(shares)), shares, width=0.8, color=style.BLUE)
     label = f"Even use, {1 / len(shares):.1%} each"
     axes.axhline(1 / len(shares), color=style.INK, linestyle="--", linewidth=1.5, label=label)
     heading = f"{title}: {effective:.1f} effective groups of {len(shares)}"
-    axes.set_title(heading, loc="left", color=style.INK, fontsize=12, fontweight="bold")
+    style.set_title(axes, heading)
     axes.set_xlim(-0.7, len(shares) - 0.3)
     axes.set_ylim(0, 1.25 * max(float(shares.max()), 1 / len(shares)))
     axes.locator_params(axis="x", integer=True)

@@ -1,4 +1,4 @@
-"""Ablations: a grid of rows over a recipe, trained with several seeds, and their table."""
+"""Ablations: a grid of variants of a recipe, trained with several seeds, and the result table."""
 
 from gfkeras.experiments.ablation.ablating import ablate
 from gfkeras.experiments.ablation.faces import TrainingFaces

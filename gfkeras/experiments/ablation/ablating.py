@@ -1,4 +1,4 @@
-"""Runs of a grid: each training once per seed, shared with other processes, and the table."""
+"""Running a grid: each training once per seed, shared with other processes, then the table."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from gfkeras.experiments.ablation.run import Run
 from gfkeras.files import write_text
 
 RUNS = "trainings"
-# Seconds between two looks at a lock that another process holds.
+# Seconds between two attempts to take a lock that another process holds.
 _PATIENCE = 1.0
 
 Progress = Callable[[str, int, int], None]
@@ -47,27 +47,29 @@ def ablate(
     verbose: str | int = 0,
     progress: Progress | None = None,
 ) -> AblationResult:
-    """Trains and scores the rows of a grid with each seed, as far as that is not done yet.
+    """Trains and scores the rows of a grid with each seed. Finished work is not repeated.
 
-    `out` holds `trainings/`, a folder for each training and seed named after recipe and data, so
-    that what changed is trained anew and what did not is not; `grid.toml`; and `table.md`,
-    `table.csv` and `results.json`, of all that lies there, after each training. Several processes
-    may share it: each takes what no other is at, waits at the end for what the others are at, and
-    takes over where one of them died.
+    `out` holds `trainings/` with a folder for each training and seed. The folder's name is a hash
+    of recipe and data, so only changed trainings run again. `out` also holds `grid.toml` and, after
+    each training, `table.md`, `table.csv` and `results.json` of all finished trainings. Several
+    processes may share `out`. Each takes work that no other process does, and waits for the others
+    at the end. If a process dies, another one takes over its work.
 
     Args:
         grid: the rows.
-        faces: to train on.
+        faces: the training data.
         out: the folder.
-        pairs: to score on, of other people; those that the recipe holds out by default.
-        seeds: those of the grid by default.
-        rows: what to train, as of `Grid.select`; all by default. The table shows all.
-        verbose: of each training, as of `keras.Model.fit`.
-        progress: called with (what is being done, trainings done, trainings).
+        pairs: the pairs to score on, of other people. By default, pairs of the people that the
+            recipe holds out.
+        seeds: the seeds to train with. By default, the seeds of the grid.
+        rows: the rows to train, in the form of `Grid.select`. All by default. The table always
+            shows all rows.
+        verbose: passed to `keras.Model.fit` for each training.
+        progress: called with (current work, trainings done, all trainings).
 
     Raises:
-        ValueError: where pairs show images that are trained on, or fit no row; errors of single
-            trainings are in the result's `failures`.
+        ValueError: if the pairs show images that are trained on, or fit no row. An error of a
+            single training does not stop the others. It is listed in the result's `failures`.
 
     Example:
         faces = TrainingFaces("lfw", "peopleDevTrain.txt")
@@ -77,6 +79,7 @@ def ablate(
     chosen = grid.rows if rows is None else grid.select(rows)
     resize = any(row.recipe.data.resize for row in chosen)
     test = PairFaces(_pairs(grid, faces, pairs), resize)
+    # Everything above can fail for wrong arguments, so nothing has been written yet.
     ablation = _Ablation(grid, faces, test, out)
     jobs = ablation.jobs(chosen, grid.seeds if seeds is None else seeds)
     out.mkdir(parents=True, exist_ok=True)
@@ -85,14 +88,14 @@ def ablate(
 
 
 def _pairs(grid: Grid, faces: TrainingFaces, pairs: PairList | None) -> PairList:
-    """The pairs to score on, of images that no row trains on."""
-    # One recipe for each selection of people.
+    """Returns the pairs to score on, after checking that no row trains on their images."""
+    # Rows that select the same people need only one check.
     recipes = [row.recipe for row in grid.rows]
     selections = {(r.data.min_images, r.data.holdout_identities): r for r in recipes}
     if pairs is None:
         if len(selections) > 1:
             raise ValueError(
-                "`pairs` must be given where rows differ in the people they hold out. "
+                "`pairs` must be given if rows differ in the people they hold out. "
                 f"Received: (min_images, holdout_identities) of {sorted(selections)}"
             )
         pairs = faces.heldout_pairs(grid.rows[0].recipe)
@@ -108,7 +111,7 @@ def _pairs(grid: Grid, faces: TrainingFaces, pairs: PairList | None) -> PairList
 
 
 class _Ablation:
-    """A grid with its data, in its folder."""
+    """A grid with its data and its folder."""
 
     def __init__(self, grid: Grid, faces: TrainingFaces, test: PairFaces, out: Path):
         self.grid, self.faces, self.test, self.out = grid, faces, test, out
@@ -116,9 +119,10 @@ class _Ablation:
         self.names = {row.number: row.training(faces.fingerprint(row.recipe)) for row in grid.rows}
 
     def jobs(self, rows: Sequence[Row], seeds: Sequence[int]) -> list[_Job]:
-        """Each training once a seed; the seeds of one after another, which compile the same.
+        """Returns one job for each training and seed.
 
-        All rows of the grid that share a training are scored on it, for that costs little.
+        Seeds of one training follow each other, because they compile the same graph. All rows of
+        the grid that share a training are scored on it, because scoring is cheap.
         """
         jobs: dict[Path, _Job] = {}
         for row in rows:
@@ -126,16 +130,19 @@ class _Ablation:
             for seed in dict.fromkeys(seeds):
                 recipe = row.recipe.model_copy(update={"seed": seed})
                 run = Run(self._folder(row, seed), recipe)
+                # Rows that share a training have the same folder and become one job.
                 jobs.setdefault(run.folder, _Job(run, seed, sharing))
         return list(jobs.values())
 
     def run(self, jobs: list[_Job], verbose: str | int, progress: Progress) -> AblationResult:
-        """Does all jobs, and waits for those that other processes are at."""
+        """Does all jobs, and waits for the jobs of other processes."""
+        # Keep going over the jobs: a job whose lock another process holds is tried again later.
         pending, total = jobs, len(jobs)
         while pending:
             busy: list[_Job] = []
             for place, job in enumerate(pending):
                 try:
+                    # Do not wait for a job that another process holds. Take the next one.
                     with job.run.lock().acquire(timeout=0):
                         left = len(pending) - place + len(busy)
                         progress(f"{job.rows[0].name}, seed {job.seed}", total - left, total)
@@ -145,6 +152,7 @@ class _Ablation:
                     continue
                 if changed:
                     self._write()
+            # All jobs left belong to other processes. Wait for one of them, then look at all again.
             if len(busy) == len(pending):
                 progress("waiting for another process", total - len(busy), total)
                 with busy[0].run.lock().acquire(poll_interval=_PATIENCE):
@@ -154,26 +162,26 @@ class _Ablation:
         return self._write()
 
     def _do(self, job: _Job, verbose: str | int) -> bool:
-        """Trains and scores what is missing; whether anything was."""
+        """Trains and scores what is missing. Returns whether anything was missing."""
         scorings = list(dict.fromkeys(row.scoring for row in job.rows))
         run, pairs = job.run, self.test.fingerprint
         if all(run.scored(scoring, pairs) is not None for scoring in scorings):
             return False
+        # Forget the failure of an earlier attempt, which may have been fixed.
         run.failure = None
         try:
             if not run.finished:
                 self.trained += 1
                 run.train(self.faces.of(run.recipe), verbose)
             run.score(scorings, self.test)
-        # A row that diverges, or a recipe that does not fit the data, must not keep the others
-        # from being trained.
+        # A row that diverges, or a recipe that does not fit the data, must not stop the others.
         except ValueError as error:
             run.failure = " ".join(str(error).split())
         return True
 
     def _write(self) -> AblationResult:
-        """The table of everything in the folder."""
-        # Whoever writes last has seen what all others finished.
+        """Writes and returns the table of everything in the folder."""
+        # The lock makes the last writer the one that has seen the results of all others.
         with filelock.FileLock(self.out / "table.lock"):
             result = self._collect()
             write_text(self.out / "table.md", results.markdown(result))
@@ -199,7 +207,7 @@ class _Ablation:
         return self.out / RUNS / f"{self.names[row.number]}-seed{seed}"
 
     def _seeds(self, row: Row) -> list[int]:
-        """Every seed with which a row's training lies in the folder, this call's or not."""
+        """Returns the seeds of a row's trainings in the folder, including those of other calls."""
         name = self.names[row.number]
         paths = (self.out / RUNS).glob(f"{name}-seed*")
         found = (re.fullmatch(rf"{name}-seed(\d+)", path.name) for path in paths)

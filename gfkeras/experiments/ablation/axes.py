@@ -1,4 +1,4 @@
-"""Axes of a grid: the words that change a recipe or its scoring."""
+"""Axes of a grid: the keywords that change a recipe or its scoring."""
 
 from __future__ import annotations
 
@@ -27,21 +27,21 @@ _GROUPING = losses.SelfGroupingLoss.__name__
 
 @dataclass
 class Draft:
-    """A row while its words are applied."""
+    """A row while its changes are applied."""
 
-    # Nested tables.
+    # The recipe as nested tables.
     recipe: dict[str, Any]
-    # Arguments of `Scoring` but `similarity`, and of `Similarity`.
+    # Arguments of `Scoring` except `similarity`, and arguments of `Similarity`.
     scoring: dict[str, Any] = field(default_factory=dict)
 
     def finished(self) -> tuple[Recipe, Scoring]:
-        """The recipe and the scoring; ValueError for a scoring that needs groups there are not."""
+        """Returns recipe and scoring. Raises ValueError if groups are missing."""
         recipe = Recipe.parse(self.recipe)
         arguments = dict(self.scoring)
         given = {
             name: arguments.pop(name) for name in ("beta", "gamma", "distance") if name in arguments
         }
-        # γ or D alone would change nothing, for the cosine has neither.
+        # γ or D alone would have no effect on the cosine, so they select the group-aware form.
         similarity = Similarity(**{"beta": GROUP_AWARE.beta, **given}) if given else COSINE
         scoring = Scoring(**arguments, similarity=similarity)
         if scoring.needs_groups and recipe.model.name != "GroupFace":
@@ -50,8 +50,9 @@ class Draft:
 
 
 def apply(draft: Draft, changes: Mapping[str, Any]) -> None:
-    """Applies words and dotted keys of a recipe, whatever their order: the dotted keys last."""
+    """Applies keywords and dotted recipe keys in a fixed order. The dotted keys come last."""
     settings = _flattened(changes)
+    # Check all names first, so that a typing error is reported before any other error.
     for word in settings:
         check_word(word)
     for word, change in AXES.items():
@@ -63,16 +64,17 @@ def apply(draft: Draft, changes: Mapping[str, Any]) -> None:
 
 
 def check_word(word: str) -> None:
-    """Raises ValueError, with the nearest, for what is neither a word nor a key of a recipe."""
+    """Raises ValueError, with the nearest known name, for an unknown keyword or recipe key."""
     if word not in AXES and word.partition(".")[0] not in Recipe.model_fields:
         raise unknown_name("axis", word, [*AXES, *Recipe.model_fields])
 
 
 def _flattened(changes: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
-    """`training.epochs = 3` of TOML is a table in a table; words may take tables."""
+    """Joins nested tables: TOML reads `training.epochs = 3` as a table in a table."""
     found: dict[str, Any] = {}
     for key, value in changes.items():
         name = prefix + key
+        # A keyword such as `head` takes a table as its value, so leave that table whole.
         if isinstance(value, Mapping) and name not in AXES:
             found |= _flattened(value, f"{name}.")
         else:
@@ -81,27 +83,30 @@ def _flattened(changes: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
 
 
 def _groups(draft: Draft, value: Any) -> None:
-    """K, or "none": the backbone alone, without what groups bring."""
+    """Sets K. "none" takes the backbone alone, and removes everything that belongs to groups."""
     model = draft.recipe.setdefault("model", {})
     if value != "none":
         model.update(name="GroupFace", num_groups=positive_int("groups", value))
         return
+    # A Backbone accepts only these keys. Keys of GroupFace would be errors.
     kept = ("init", "freeze", "embedding_dim", "backbone")
     draft.recipe["model"] = {"name": "Backbone", **{k: model[k] for k in kept if k in model}}
     _set_losses(draft, lambda loss: "group_logits" not in loss.inputs)
+    # Factors for layers that no longer exist would be errors, too.
     factors = draft.recipe.get("optimizer", {}).get("learning_rate_factors", {})
     for layers in [name for name in factors if name.startswith(("group_", "shared_"))]:
         del factors[layers]
 
 
 def _labels(draft: Draft, value: Any) -> None:
-    """Labels of the self-grouping loss; "none" leaves it out."""
+    """Sets the labels of the self-grouping loss. "none" removes the loss."""
     one_of("labels", value, _LABELS)
     _need_groups(draft, "labels", value)
     if value == "none":
         _set_losses(draft, lambda loss: loss is not losses.SelfGroupingLoss)
         return
     found = [loss for loss in draft.recipe.get("loss", []) if loss.get("name") == _GROUPING]
+    # Labels need their loss, so add it to a recipe that lacks it.
     if not found:
         found = [{"name": _GROUPING}]
         draft.recipe.setdefault("loss", []).extend(found)
@@ -109,10 +114,11 @@ def _labels(draft: Draft, value: Any) -> None:
 
 
 def _mode(draft: Draft, value: Any) -> None:
-    """The form of the groups in training, and by "soft-to-hard" in scoring."""
+    """Sets the form of the groups in training and, for "soft-to-hard", in scoring."""
     one_of("mode", value, _TRAINED)
     _need_groups(draft, "mode", value)
     model = draft.recipe["model"]
+    # Remove the gradient of an earlier mode, which does not fit every other mode.
     model.pop("hard_gradient", None)
     model.update(_TRAINED[value])
     draft.scoring.pop("mode", None)
@@ -127,7 +133,7 @@ def _combine(draft: Draft, value: Any) -> None:
 
 
 def _teacher(draft: Draft, value: Any) -> None:
-    """A model folder; "none" leaves out the teacher and what learns from it."""
+    """Sets the teacher, a model folder. "none" removes the teacher and its losses."""
     if value != "none":
         draft.recipe["teacher"] = {"model": value}
         return
@@ -136,7 +142,7 @@ def _teacher(draft: Draft, value: Any) -> None:
 
 
 def _named(word: str, *place: str) -> Callable[[Draft, Any], None]:
-    """A class by name, with its own defaults; a table gives arguments, or changes some."""
+    """Sets a class by name, with its own defaults. A table gives or changes arguments."""
 
     def change(draft: Draft, value: Any) -> None:
         table = draft.recipe
@@ -148,6 +154,7 @@ def _named(word: str, *place: str) -> Callable[[Draft, Any], None]:
             )
         given = {"name": value} if isinstance(value, str) else copied(value)
         before = table.get(place[-1], {})
+        # Arguments of another class would be wrong here, so keep them only for the same class.
         same = given.get("name", before.get("name")) == before.get("name")
         table[place[-1]] = {**before, **given} if same else given
 
@@ -163,7 +170,7 @@ def _scoring(word: str, check: Callable[[Any], Any]) -> Callable[[Draft, Any], N
 
 
 def _similarity(draft: Draft, value: Any) -> None:
-    """The cosine, or the group-aware similarity with the paper's β and γ."""
+    """Sets the cosine, or the group-aware similarity with the paper's β and γ."""
     one_of("similarity", value, ("cosine", "group-aware"))
     for word in ("beta", "gamma", "distance"):
         draft.scoring.pop(word, None)
@@ -177,14 +184,14 @@ def _need_groups(draft: Draft, word: str, value: Any) -> None:
 
 
 def _set_losses(draft: Draft, keep: Callable[[Any], bool]) -> None:
-    # What is no loss stays, for the recipe to refuse.
+    # Keep entries with an unknown name. The recipe's own check then names them.
     draft.recipe["loss"] = [
         loss for loss in draft.recipe.get("loss", [])
         if loss.get("name") not in losses.LOSSES or keep(losses.LOSSES[loss["name"]])
     ]  # fmt: skip
 
 
-# In the order in which they are applied: `groups` decides what the others may change.
+# The keywords are applied in this order: `groups` decides what the later ones may change.
 AXES: dict[str, Callable[[Draft, Any], None]] = {
     "backbone": _named("backbone", "model", "backbone"),
     "head": _named("head", "head"),

@@ -25,7 +25,7 @@ from gfkeras.training import Recipe
 class PairFaces:
     """Pairs of aligned faces, and the images of their distinct `files` in memory.
 
-    `resize` scales images of another size to fit, as of `FaceFolder.load`.
+    `resize` scales images of another size, as in `FaceFolder.load`.
     """
 
     def __init__(self, pairs: PairList, resize: bool = False):
@@ -34,19 +34,22 @@ class PairFaces:
 
     @functools.cached_property
     def fingerprint(self) -> str:
-        """Names the pairs."""
+        """A hash that identifies the pairs."""
         return pairs_fingerprint(self.pairs)
 
     @functools.cached_property
     def decoded(self) -> tuple[np.ndarray, np.ndarray, list[tuple[Path, str]]]:
-        """(M, 112, 112, 3) uint8 of the readable files, their places; (file, reason) of others."""
+        """The readable files as (M, 112, 112, 3) uint8, their positions, and the others as
+        (file, reason).
+        """
         images, kept, skipped, _ = decode_files(self.files, resize=self.resize)
         return images, np.asarray(kept, np.int64), skipped
 
     @functools.cached_property
     def measured(self) -> EmbeddedPairs:
-        """The pairs of which both files could be read; their embeddings are still to be put in."""
+        """The pairs with two readable files. Their embeddings are placeholders."""
         _, index, skipped = self.decoded
+        # Only positions matter here. Each model replaces these embeddings by its own.
         nothing = np.ones((len(index), 1), np.float32)
         found = FileEmbeddings(nothing, None, None, index, skipped)
         return embed_pairs(lambda files: found, self.pairs)
@@ -55,12 +58,13 @@ class PairFaces:
 class TrainingFaces:
     """The training data of all rows.
 
-    A folder's images are decoded at the first training and stay in memory; records are read as they
-    are needed.
+    The images of a folder are decoded for the first training and then stay in memory. Records are
+    read during each training.
 
     Args:
-        data: records that `gfkeras prepare` wrote, or one folder of images per person.
-        identities: which people: names, or a text file of names; all by default.
+        data: records that `gfkeras prepare` wrote, or a folder with one folder of images per
+            person.
+        identities: the people to use, as names or as a text file of names. All by default.
     """
 
     def __init__(
@@ -81,23 +85,24 @@ class TrainingFaces:
             self._folders[1] = FaceFolder(data, identities)
 
     def of(self, recipe: Recipe) -> Faces | RecordSet:
-        """The data for `gfkeras.training.train` with a recipe."""
+        """Returns the data that `gfkeras.training.train` needs for a recipe."""
         if self._records is not None:
             return self._records
         least, resize = key = recipe.data.min_images, recipe.data.resize
+        # Rows with other settings for the data need another set of faces. Most grids need only one.
         if key not in self._decoded:
             self._decoded[key] = self._folder(least).load(resize=resize)
         return self._decoded[key]
 
     def fingerprint(self, recipe: Recipe) -> str:
-        """Names the data: the manifest of records; people, files and sizes of a folder."""
+        """Returns a hash of the data: the manifest of records, or a folder's files and sizes."""
         least = recipe.data.min_images
         if least not in self._fingerprints:
             self._fingerprints[least] = self._fingerprint(least)
         return self._fingerprints[least]
 
     def trained_files(self, recipe: Recipe) -> set[Path]:
-        """The image files that a recipe trains on, links resolved; empty for records."""
+        """Returns the image files that a recipe trains on, links resolved. Empty for records."""
         if self._records is not None:
             return set()
         folder, holdout = self._folder(recipe.data.min_images), recipe.data.holdout_identities
@@ -105,9 +110,10 @@ class TrainingFaces:
         return {path.resolve() for path in part.paths}
 
     def heldout_pairs(self, recipe: Recipe) -> PairList:
-        """Pairs of the people that a recipe holds out, half of them genuine; ValueError if none.
+        """Returns pairs of the people that a recipe holds out, half of them genuine.
 
-        As many as `evaluation.pairs` says, or as they give.
+        Their number is `evaluation.pairs`, or fewer if there are not enough. Raises ValueError if
+        the recipe holds out nobody.
         """
         holdout = recipe.data.holdout_identities
         if self._records is not None or not holdout:
@@ -138,5 +144,6 @@ class TrainingFaces:
             folder = self._folder(least)
             for path, label in zip(folder.paths, folder.labels.tolist(), strict=True):
                 name = path.relative_to(folder.root).as_posix()
+                # Hash sizes instead of contents: reading every image would take too long.
                 digest.update(f"{name}\0{path.stat().st_size} {label}\n".encode())
         return digest.hexdigest()[:12]

@@ -25,6 +25,7 @@ _BUILT_IN = resources.files("gfkeras.experiments.ablation") / "grids"
 
 
 class _RowTable(Section):
+    # Every key except the fields below is a change of the recipe.
     model_config = ConfigDict(extra="allow", strict=True)
 
     name: str = Field(min_length=1)
@@ -50,13 +51,14 @@ class _GridFile(Section):
 class Grid:
     """The rows of an ablation, all checked.
 
-    A grid file has `recipe` (the name of a built-in recipe, a recipe file, looked for beside the
-    grid file first, or a table with all of it), `[base]` with what all rows change of it, and rows
-    in either or both of two ways: `[[row]]` with a `name` and its changes, and `[axes]` with lists
-    of values, as a full product or, by default, one at a time around the base. A change is a word
-    of `axes.AXES`, such as `groups = 16`, or a key of a recipe, `training.epochs = 3`. `reference`
-    names the row that differences are to, the first by default; `seeds` are what each training is
-    repeated with. `text` is the grid as TOML, with the recipe in it.
+    A grid file has the key `recipe`: the name of a built-in recipe, a recipe file (the folder of
+    the grid file is searched first), or a table with the whole recipe. `[base]` holds changes for
+    all rows. Rows come from `[[row]]`, each with a `name` and its changes, or from `[axes]` with
+    lists of values, or from both. By default the axes vary one at a time around the base.
+    `design = "product"` combines all values. A change is a keyword of `axes.AXES`, such as
+    `groups = 16`, or a recipe key, such as `training.epochs = 3`. `reference` names the row that
+    differences refer to, by default the first. `seeds` are the seeds of each training. `text` is
+    the grid as TOML, including the recipe.
 
     Example:
         grid = Grid.read("lfw", settings=["training.epochs=3"])
@@ -70,15 +72,15 @@ class Grid:
 
     @classmethod
     def read(cls, source: str | os.PathLike[str], settings: Iterable[str] = ()) -> Grid:
-        """Reads a grid file, or one that comes with gfkeras.
+        """Reads a grid file or a built-in grid.
 
         Args:
             source: a TOML file, or the name of a built-in grid (`Grid.built_in()`).
-            settings: changes of the base recipe, as of `Recipe.read`; what a row changes wins.
+            settings: changes of the base recipe, as in `Recipe.read`. The changes of a row win.
 
         Raises:
-            ValueError: in one line, for a file that is missing or not TOML, an unknown word or key
-                (with the nearest right one), or a row that cannot be trained or scored.
+            ValueError: with a message of one line, for a missing file, invalid TOML, an unknown
+                keyword or key (with the nearest known one), or an invalid row.
         """
         folder = Path(source).parent if Path(source).is_file() else None
         return cls.parse(read_toml(source, "grid", _BUILT_IN), settings, str(source), folder)
@@ -91,9 +93,9 @@ class Grid:
         source: str = "grid",
         folder: Path | None = None,
     ) -> Grid:
-        """Makes a grid of the tables of its file; settings and errors as of `read`.
+        """Makes a grid from the tables of its file. Settings and errors are those of `read`.
 
-        Messages begin with `source`; a recipe's file is looked for in `folder` first.
+        Error messages begin with `source`. A recipe file is searched for in `folder` first.
         """
         try:
             file = _GridFile.model_validate(copied(values))
@@ -111,14 +113,14 @@ class Grid:
 
     @staticmethod
     def built_in() -> list[str]:
-        """The names of the grids that come with gfkeras."""
+        """Returns the names of the built-in grids."""
         return built_in_names(_BUILT_IN)
 
     def select(self, wanted: Iterable[str]) -> tuple[Row, ...]:
-        """Some of the rows, in the order of the grid.
+        """Returns some of the rows, in the order of the grid.
 
-        `wanted` are names, numbers counted from 1, or several of those as "1,4-6"; ValueError for
-        anything else, with the nearest name.
+        `wanted` are names, numbers counted from 1, or ranges such as "1,4-6". Raises ValueError,
+        with the nearest name, for anything else.
         """
         chosen: set[int] = set()
         by_name = {row.name: row.number for row in self.rows}
@@ -126,6 +128,7 @@ class Grid:
             if entry in by_name:
                 chosen.add(by_name[entry])
                 continue
+            # An entry that is a row's whole name was taken above, because names may contain commas.
             for part in entry.split(","):
                 low, dash, high = part.strip().partition("-")
                 if not low.isdecimal() or (dash and not high.isdecimal()):
@@ -154,6 +157,7 @@ def _rows(file: _GridFile, tables: dict[str, Any]) -> Iterator[Row]:
         if name in names:
             raise ValueError(f"`row` must have different names. Received: {name!r} twice")
         names.add(name)
+        # Changes are made in place, so each row needs a copy of the base recipe.
         draft = Draft(copied(tables))
         try:
             apply(draft, file.base)
@@ -167,7 +171,7 @@ def _rows(file: _GridFile, tables: dict[str, Any]) -> Iterator[Row]:
 
 
 def _written(file: _GridFile) -> Iterator[tuple[str, str, dict[str, Any]]]:
-    """(name, section, changes) of each row."""
+    """Yields (name, section, changes) of each row."""
     for row in file.row:
         yield row.name, row.section, row.changes
     for word, values in file.axes.items():

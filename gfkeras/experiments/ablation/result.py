@@ -1,4 +1,4 @@
-"""Results of an ablation, and their table in Markdown and CSV."""
+"""Results of an ablation, with tables in Markdown and CSV."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ _NONE = "–"
 class Statistic:
     """The mean of a result over `count` seeds, and its spread.
 
-    `spread` is the sample standard deviation (n − 1), None for one seed.
+    `spread` is the sample standard deviation (n − 1). It is None for one seed.
     """
 
     mean: float
@@ -30,13 +30,13 @@ class Statistic:
 
     @classmethod
     def of(cls, values: Sequence[float]) -> Statistic:
-        """The statistic of one value or more."""
+        """Returns the statistic of one or more values."""
         spread = statistics.stdev(values) if len(values) > 1 else None
         return cls(statistics.fmean(values), spread, len(values))
 
     @property
     def standard_error(self) -> float | None:
-        """The mean's standard error, spread / √n; None for one seed."""
+        """The standard error of the mean, spread / √n. None for one seed."""
         return None if self.spread is None else self.spread / math.sqrt(self.count)
 
     def to_json(self) -> dict[str, Any]:
@@ -48,9 +48,9 @@ class RowResult:
     """A row with the scores of its seeds.
 
     Attributes:
-        row: what was trained and how it was scored.
-        training: names the training; rows with the same one share it.
-        scores: by seed, as of `run.measure`, and "training", as of `Run.training`.
+        row: the recipe and the scoring.
+        training: the hash of the training. Rows with the same hash share it.
+        scores: by seed: the results of `run.measure`, and under "training" those of `Run.training`.
     """
 
     row: Row
@@ -58,12 +58,12 @@ class RowResult:
     scores: dict[int, dict[str, Any]]
 
     def statistic(self, figure: str) -> Statistic | None:
-        """The statistic of a result, "tar_at_far.1e-2" among them; None where no seed has it."""
+        """Returns the statistic of a result such as "tar_at_far.1e-2". None if no seed has it."""
         values = list(self.values(figure).values())
         return Statistic.of(values) if values else None
 
     def values(self, figure: str) -> dict[int, float]:
-        """A figure by seed, without the seeds that do not have it."""
+        """Returns a result by seed. Seeds without it are left out."""
         found: dict[int, float] = {}
         for seed, score in self.scores.items():
             value: Any = score
@@ -74,18 +74,18 @@ class RowResult:
         return found
 
     def cost(self, figure: str) -> int | None:
-        """ "macs" or "parameters", which no seed changes; None before the first score."""
+        """Returns "macs" or "parameters", which no seed changes. None before the first score."""
         return next((int(score[figure]) for score in self.scores.values()), None)
 
 
 @dataclass(frozen=True)
 class AblationResult:
-    """All rows of a grid, in its order, as far as they are done.
+    """All rows of a grid, in its order, as far as they are finished.
 
     Attributes:
-        reference: name of the row that differences are to.
+        reference: name of the row that differences refer to.
         failures: (row, seed, reason) of trainings that ended with an error.
-        trained: how many trainings this call ran, resumed ones included.
+        trained: number of trainings that this call ran or resumed.
     """
 
     title: str
@@ -95,9 +95,10 @@ class AblationResult:
     trained: int = 0
 
     def difference(self, result: RowResult, figure: str = "accuracy") -> Statistic | None:
-        """The difference of a row to the reference, seed by seed; None where they share no seed.
+        """Returns the difference of a row to the reference, taken seed by seed.
 
-        The seeds draw the order of the data and the first weights: their part in both cancels out.
+        A seed fixes the order of the data and the initial weights, so their common effect cancels
+        out. Returns None if the rows share no seed.
         """
         reference = next(each for each in self.rows if each.row.name == self.reference)
         if reference is result:
@@ -107,13 +108,14 @@ class AblationResult:
         return Statistic.of([ours[seed] - theirs[seed] for seed in seeds]) if seeds else None
 
     def fars(self) -> list[str]:
-        """The FARs of at most 1e-2 at which every score has a TAR."""
+        """Returns the FARs up to 1e-2 at which every score has a TAR."""
         tars = [score["tar_at_far"] for row in self.rows for score in row.scores.values()]
+        # Larger FARs say little about a system for faces.
         names = [name for name in (tars[0] if tars else ()) if float(name) <= 1e-2]
         return [name for name in names if all(tar.get(name) is not None for tar in tars)]
 
     def to_json(self) -> dict[str, Any]:
-        """Everything, rates from 0 to 1, for `json.dump`."""
+        """Returns everything, rates from 0 to 1, for `json.dump`."""
         tars = [f"tar_at_far.{far}" for far in self.fars()]
         figures = ["accuracy", "auc", "eer", "groups_used", *tars]
         rows = []
@@ -142,14 +144,14 @@ class AblationResult:
 
 
 def headings(result: AblationResult) -> list[str]:
-    """The columns of `cells`."""
+    """Returns the column headings for `cells`."""
     tars = [f"TAR@FAR={far} %" for far in result.fars()]
     costs = ["AUC %", "groups used", "GFLOPs", "M parameters", "seeds"]
     return ["", "accuracy %", f"to {result.reference}", *tars, *costs]
 
 
 def cells(result: AblationResult, row: RowResult) -> list[str]:
-    """A row as text: mean ± standard deviation over seeds; the difference ± its standard error."""
+    """Returns a row as text: mean ± standard deviation, and the difference ± standard error."""
     macs, parameters = row.cost("macs"), row.cost("parameters")
     return [
         row.row.name,
@@ -165,25 +167,26 @@ def cells(result: AblationResult, row: RowResult) -> list[str]:
 
 
 def markdown(result: AblationResult) -> str:
-    """The table, with a part of its own for each section."""
+    """Returns the table in Markdown, with a separate part for each section."""
     names = headings(result)
     lines = [f"# {result.title}"]
+    # `groupby` joins neighbours only, so the rows keep the order of the grid.
     for section, rows in itertools.groupby(result.rows, key=lambda each: each.row.section):
         lines += [""] if not section else ["", f"**{section}**", ""]
         lines += [_line(names), _line(["---"] * len(names))]
         lines += [_line(cells(result, row)) for row in rows]
     lines += [
         "",
-        "Mean ± standard deviation over seeds; the difference seed by seed ± its standard error. "
-        "GFLOPs are 2×MACs of one image and parameters those of the network without its "
-        "classifier.",
+        "Mean ± standard deviation over seeds. Differences are taken seed by seed, ± their "
+        "standard error. GFLOPs are 2×MACs of one image. Parameters are those of the network "
+        "without its classifier.",
     ]
     lines += [f"\n{name}, seed {seed}, failed: {why}" for name, seed, why in result.failures]
     return "\n".join(lines) + "\n"
 
 
 def csv_text(result: AblationResult) -> str:
-    """One line a row, all rates from 0 to 1, spreads in columns of their own."""
+    """Returns the table as CSV: rates from 0 to 1, spreads in separate columns."""
     tars = [f"tar_at_far.{far}" for far in result.fars()]
     figures = ["accuracy", "auc", "eer", *tars, "groups_used"]
     file = io.StringIO()

@@ -22,13 +22,13 @@ REPRESENTATIONS = ("both", "instance", "group")
 
 @dataclass(frozen=True)
 class Scoring:
-    """The options of an evaluation; rows that differ only in these share one training.
+    """The options of an evaluation. Rows that differ only in these share one training.
 
     Args:
-        mode: "soft" or "hard" in place of the form that was trained; None leaves it.
-        representation: what is compared: "both", the embedding v̄; "instance", v alone; "group",
-            v^G alone.
-        similarity: of two faces: the cosine, or the group-aware similarity.
+        mode: "soft" or "hard" instead of the trained form. None keeps the trained form.
+        representation: the vector to compare: "both" is the embedding v̄, "instance" is v alone,
+            "group" is v^G alone.
+        similarity: the cosine or the group-aware similarity.
     """
 
     mode: str | None = None
@@ -37,11 +37,11 @@ class Scoring:
 
     @property
     def needs_groups(self) -> bool:
-        """Whether a network without groups cannot be scored so."""
+        """Whether this scoring needs a model with groups."""
         return self.mode is not None or self.representation != "both" or self.similarity.group_aware
 
     def to_json(self) -> dict[str, Any]:
-        """Every option, as names and numbers."""
+        """Returns every option, as names and numbers."""
         options = asdict(self)
         similarity = options.pop("similarity")
         if not self.similarity.group_aware:
@@ -49,17 +49,18 @@ class Scoring:
         return options | similarity
 
     def key(self, pairs: str) -> str:
-        """The key of a score: every option, and `pairs_fingerprint` of the pairs scored."""
+        """Returns the key of a score: every option, and the `pairs_fingerprint` of its pairs."""
         options = {**self.to_json(), "pairs": pairs}
         return " ".join(f"{name}={value}" for name, value in options.items())
 
 
 def pairs_fingerprint(pairs: PairList) -> str:
-    """Names a list of pairs: people's and files' names, kinds and folds, wherever they lie."""
+    """Returns a hash of people, file names, kinds and folds. The folder does not matter."""
     digest = hashlib.sha256()
     for first, second, same, fold in zip(
         pairs.first, pairs.second, pairs.same.tolist(), pairs.fold.tolist(), strict=True
     ):
+        # Person and file name only: moving the data must not invalidate the scores.
         names = "/".join((*first.parts[-2:], *second.parts[-2:]))
         digest.update(f"{names} {same:d} {fold}\n".encode())
     return digest.hexdigest()[:12]
@@ -69,8 +70,8 @@ def pairs_fingerprint(pairs: PairList) -> str:
 class Row:
     """One line of the table: what is trained, and how it is scored.
 
-    `number` counts from 1, `section` heads a part of the table or is "", and the seed of `recipe`
-    says nothing.
+    `number` counts from 1. `section` is the heading of a part of the table, or "". The seed of
+    `recipe` is ignored.
     """
 
     number: int
@@ -80,9 +81,9 @@ class Row:
     scoring: Scoring
 
     def training(self, data: str) -> str:
-        """Names the training: equal for equal recipes, seeds aside, on data of one fingerprint.
+        """Returns a hash of recipe and data. Equal recipes on equal data give equal hashes.
 
-        A default that is written out is the same as one that is left out.
+        The seed does not count. A default that is written out counts like one that is left out.
         """
         tables = self.recipe.model_dump(exclude={"seed"})
         model = tables["model"]
@@ -97,12 +98,13 @@ class Row:
 
 
 def _complete(section: Mapping[str, Any], known: Mapping[str, type]) -> dict[str, Any]:
-    """A table of a name and arguments, with the defaults of the class of that name."""
+    """Returns a table of name and arguments, completed with the defaults of the named class."""
+    # An unknown name stays as it is. The recipe reports it when it is used.
     found = known.get(section["name"])
     return {**({} if found is None else _defaults(found)), **section}
 
 
 def _defaults(cls: type) -> dict[str, Any]:
     parameters = inspect.signature(cls).parameters.values()
-    # `name` would hide that of the section.
+    # Leave `name` out: it would replace the class name in the section.
     return {p.name: p.default for p in parameters if p.default is not p.empty and p.name != "name"}

@@ -1,4 +1,4 @@
-"""One training of an ablation with one seed, and its measurements."""
+"""One training of an ablation with one seed, and its scores."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ from gfkeras.training import Recipe, train
 from gfkeras.training.run_folder import CHECKPOINTS, SUMMARY_FILE
 
 _GROUP_FEATURE = "group_feature"
-# The output that each representation is.
+# The output for each representation.
 _OUTPUTS = {"both": "embedding", "instance": "instance", "group": "group"}
 _BATCH = 64
 
@@ -39,13 +39,14 @@ _FAILURE_FILE = "failure.txt"
 def measure(
     model: keras.Model, scorings: Sequence[Scoring], faces: PairFaces
 ) -> list[dict[str, Any]]:
-    """Scores a network in several ways; its images go through it once for each mode.
+    """Scores a model in several ways. Its images pass through it once for each mode.
 
-    `model` is a GroupFace, whose `mode` is left as it was, or a network without groups. A
-    dictionary for each scoring has, all rates from 0 to 1: accuracy, accuracy_std (over folds),
-    auc, eer, tar_at_far, pairs, skipped; groups_used (exp of the entropy of the groups' shares) or
-    None; macs and parameters of what is exported.
+    `model` is a GroupFace or a network without groups. Its `mode` is restored afterwards. Returns
+    one dictionary for each scoring, with all rates from 0 to 1: accuracy, accuracy_std (over
+    folds), auc, eer, tar_at_far, pairs, skipped, groups_used (exp of the entropy of the groups'
+    shares, or None), and macs and parameters of the exported network.
     """
+    # Change the mode of the given model instead of loading it again for each scoring.
     trained = getattr(model, "mode", None)
     outputs: dict[str | None, dict[str, np.ndarray]] = {}
     results = []
@@ -58,18 +59,18 @@ def measure(
                 outputs[mode] = _run(model, faces.decoded[0])
             results.append(_scored(outputs[mode], scoring, faces) | complexity(model, scoring))
     finally:
+        # Only a GroupFace has a mode to restore.
         if trained is not None:
             model.mode = trained
     return results
 
 
 def complexity(model: keras.Model, scoring: Scoring) -> dict[str, int]:
-    """{"macs", "parameters"} of the network that a scoring needs, for one image, without
-    classifier.
+    """Returns {"macs", "parameters"} for one image, without the classifier.
 
-    Hard counts one group's FC (`count_macs`), but all groups' parameters. Layers that the
-    representation and the similarity do not need are left out: v by the cosine needs no groups at
-    all.
+    Only the layers that the representation and the similarity need are counted. For example, v by
+    the cosine needs no groups. In hard mode the MACs count the FC of one group (`count_macs`), but
+    the parameters count all groups.
     """
     outputs = _outputs(model)
     needed = [outputs[_OUTPUTS[scoring.representation]]]
@@ -81,7 +82,7 @@ def complexity(model: keras.Model, scoring: Scoring) -> dict[str, int]:
 
 
 def _outputs(model: keras.Model) -> dict[str, Any]:
-    """The symbolic tensors of each representation, and of v̂ and the group logits."""
+    """Returns the symbolic tensors of each representation, of v̂ and of the group logits."""
     if not isinstance(model, GroupFace):
         return {"embedding": model.output}
     return {**model.output, "group": model.ensemble.output}
@@ -94,7 +95,7 @@ def _run(model: keras.Model, images: np.ndarray) -> dict[str, np.ndarray]:
         batch = images[start : start + _BATCH]
         count = len(batch)
         if count < _BATCH:
-            # One size of batch is compiled.
+            # Fill up the last batch, because every new batch size would be compiled again.
             batch = np.concatenate([batch, np.repeat(batch[-1:], _BATCH - count, axis=0)])
         with _networks_in_turn():
             found = runtime.run(batch.astype(np.float32))
@@ -104,7 +105,7 @@ def _run(model: keras.Model, images: np.ndarray) -> dict[str, np.ndarray]:
 
 @contextlib.contextmanager
 def _networks_in_turn() -> Iterator[None]:
-    """Without TensorFlow's warning that predictions are traced anew: each is another network's."""
+    """Silences TensorFlow's retracing warning, which every new network would cause."""
     logger = logging.getLogger("tensorflow")
     before = logger.level
     logger.setLevel(logging.ERROR)
@@ -120,7 +121,8 @@ def _scored(outputs: dict[str, np.ndarray], scoring: Scoring, faces: PairFaces) 
     embedding, feature = outputs[_OUTPUTS[scoring.representation]], outputs.get(_GROUP_FEATURE)
     found = FileEmbeddings(embedding, feature, group, *faces.decoded[1:])
     embedded = embed_images(lambda files: found, faces.files)
-    # Found once for all networks: a long list takes longer to look up than to score.
+    # Reuse the positions that `measured` found: for a long list, the look-up takes longer than
+    # the scores.
     pairs = dataclasses.replace(faces.measured, faces=embedded)
     values = pairs.measure(scoring.similarity).to_json()
     kept = ("accuracy", "accuracy_std", "auc", "eer", "tar_at_far", "pairs")
@@ -134,9 +136,10 @@ def _scored(outputs: dict[str, np.ndarray], scoring: Scoring, faces: PairFaces) 
 class Run:
     """A training and its scores.
 
-    The folder is that of `gfkeras.training.train`, without the checkpoints once it is finished, and
-    `scores.json`. The lock beside it is held by the process that trains or scores; it ends with
-    that process, however that ends. The recipe has the seed.
+    The folder is the one that `gfkeras.training.train` writes, plus `scores.json`. Checkpoints are
+    removed when the training is finished. The recipe includes the seed. A process holds the lock
+    next to the folder while it trains or scores. The lock is released when the process ends, even
+    if it is killed.
     """
 
     def __init__(self, folder: Path, recipe: Recipe):
@@ -145,12 +148,12 @@ class Run:
 
     @property
     def finished(self) -> bool:
-        """Whether it is trained to its end."""
+        """Whether the training is complete."""
         return (self.folder / SUMMARY_FILE).is_file()
 
     @property
     def failure(self) -> str | None:
-        """Why the last attempt ended; None where it did not fail."""
+        """The error of the last attempt. None if it did not fail."""
         path = self.folder / _FAILURE_FILE
         return path.read_text(encoding="utf-8") if path.is_file() else None
 
@@ -162,22 +165,22 @@ class Run:
         write_text(self.folder / _FAILURE_FILE, reason)
 
     def lock(self) -> filelock.BaseFileLock:
-        """A lock for one process at a time."""
+        """Returns a lock that one process at a time can hold."""
         self.folder.parent.mkdir(parents=True, exist_ok=True)
         return filelock.FileLock(self.folder.with_name(f"{self.folder.name}.lock"))
 
     def train(self, faces: Faces | RecordSet, verbose: str | int) -> None:
-        """Trains what is left of it, from the last checkpoint where there is one."""
+        """Trains to the end, from the last checkpoint if there is one."""
         if not self.finished:
-            # Networks of earlier runs would stay in memory, and lengthen the names of layers.
+            # Networks of earlier runs would stay in memory, and the names of layers would grow.
             keras.backend.clear_session()
             train(self.recipe, faces, self.folder, resume=True, verbose=verbose)
-        # The recipe cannot change under a folder's name: nothing will go on from them.
+        # Checkpoints are no longer needed: a changed recipe would get another folder.
         for name in (CHECKPOINTS, "best"):
             shutil.rmtree(self.folder / name, ignore_errors=True)
 
     def score(self, scorings: Sequence[Scoring], faces: PairFaces) -> None:
-        """Adds the scores that are missing."""
+        """Adds the missing scores."""
         missing = [each for each in scorings if self.scored(each, faces.fingerprint) is None]
         if not missing:
             return
@@ -189,11 +192,11 @@ class Run:
         write_json(self.folder / _SCORES_FILE, scores)
 
     def scored(self, scoring: Scoring, pairs: str) -> dict[str, Any] | None:
-        """A score on the pairs of a fingerprint; None where it is not there yet."""
+        """Returns the score on the pairs with a fingerprint. None if it does not exist yet."""
         return self._scores().get(scoring.key(pairs))
 
     def training(self) -> dict[str, Any]:
-        """Seconds, devices and the last epoch's logs of the finished training."""
+        """Returns seconds, devices and the last epoch's logs of the finished training."""
         summary = parsed_json((self.folder / SUMMARY_FILE).read_text(encoding="utf-8"))
         return {key: summary[key] for key in ("epochs", "images", "seconds", "devices", "metrics")}
 

@@ -1,4 +1,4 @@
-"""Sub-center data cleaning (Sub-center ArcFace, ECCV 2020): images under a wrong name."""
+"""Sub-center data cleaning (Sub-center ArcFace, ECCV 2020): finding images with a wrong label."""
 
 from gfkeras.experiments.cleaning.cleaning import clean
 from gfkeras.experiments.cleaning.label_noise import OperatingPoint, flip_labels, operating_curve

@@ -1,4 +1,4 @@
-"""Cleaning with sub-centers: training, dropping distant images, training on the rest."""
+"""Cleaning with sub-centers: train, drop distant images, train on the rest."""
 
 from __future__ import annotations
 
@@ -49,35 +49,36 @@ def clean(
     callbacks: Sequence[keras.callbacks.Callback] = (),
     progress: Progress | None = None,
 ) -> CleaningResult:
-    """Finds images under a wrong name by Sub-center ArcFace, and lists the others.
+    """Finds images with a wrong label by Sub-center ArcFace, and lists the other images.
 
-    Of each identity's K centers the one that most of its images are nearest to is dominant. Images
-    at `angle` or more from it are dropped, those that cannot be read too. People held out for
-    verification are not measured and stay in the manifest. Nothing of `data` is changed: the result
-    is a list of files, or a folder of records that shares the shards.
+    Each identity has K centers. The dominant center is the one nearest to most of its images.
+    Images at `angle` or more from it are dropped, and so are unreadable images. People held out for
+    verification are not measured and stay in the manifest. `data` is not changed. The result is a
+    list of files, or a folder of records that shares the shards of `data`.
 
-    In `out` stand `sub_centers/` (the run with K centers), `cleaned.txt` or `cleaned/`,
-    `dropped.csv`, `classes.csv`, `report.json`, `angles.png` (their histogram), `dropped_*.jpg`
-    (each image dropped beside those of the identity it was given and those of the one it looks
-    like) and, with `retrain`, `retrained/`.
+    `out` gets `sub_centers/` (the run with K centers), `cleaned.txt` or `cleaned/`, `dropped.csv`,
+    `classes.csv`, `report.json`, `angles.png` (the histogram of angles) and `dropped_*.jpg`. These
+    sheets show each dropped image next to images of its own label and of the person that it looks
+    like. With `retrain`, `out` also gets `retrained/`.
 
     Args:
-        source: a recipe (its file, a built-in name) with the head ArcFace or SubCenterArcFace; or
-            the folder of a run that was trained with SubCenterArcFace on the same data.
-        data: what to clean.
-        out: the folder of the cleaning; must not hold another one unless `resume`.
-        angle: degrees, in (0, 180); or "auto" for the valley between the heaps of right and of
-            wrong labels, 75 where there is none (`sub_centers.automatic_angle`).
-        sub_centers: K, at least 2; by default that of the recipe, or 3.
-        retrain: train the recipe with ArcFace on what is kept, with as many batches as it would
-            have of all images.
-        resume: go on with an earlier call with the same arguments, as `train` does.
-        verbose, callbacks: as of `train`, for both trainings.
-        progress: called with (what, done, total) while images are measured.
+        source: a recipe, a recipe file or a built-in name, with the head ArcFace or
+            SubCenterArcFace. Or the folder of a run that was trained with SubCenterArcFace on the
+            same data.
+        data: the data to clean.
+        out: the folder of the cleaning. It must not hold another cleaning unless `resume`.
+        angle: degrees, in (0, 180). "auto" uses the valley between the angles of right and of wrong
+            labels, or 75 if there is no valley (`sub_centers.automatic_angle`).
+        sub_centers: K, at least 2. By default K of the recipe, or 3.
+        retrain: train the recipe with ArcFace on the kept images, with as many batches as all
+            images would give.
+        resume: continue an earlier call with the same arguments, as `train` does.
+        verbose, callbacks: passed to `train`, for both trainings.
+        progress: called with (stage, done, total) while images are measured.
 
     Raises:
-        ValueError: if recipe, run, data or arguments do not fit, fewer than two identities would be
-            left, or `out` holds something that would be lost.
+        ValueError: if recipe, run, data or arguments do not fit, if fewer than two identities would
+            be left, or if data in `out` would be lost.
 
     Example:
         data = FaceFolder("photos")
@@ -85,6 +86,7 @@ def clean(
         train("orl_arcface", FaceFolder("photos", images=result.manifest), "runs/cleaned")
     """
     out = Path(out)
+    # Check everything that can be checked before a training that may take hours.
     _check_angle(angle)
     require_place(data, out)
     run, recipe, faces, heldout = _opened(source, data, out, sub_centers, resume)
@@ -95,6 +97,8 @@ def clean(
     if run is None:
         run = out / SUB_CENTERS_RUN
         training = train(recipe, faces, run, heldout=heldout, **options)
+    # Load a fresh run from its folder, too, so that both kinds of source are measured in the same
+    # way.
     classifier, identities = load_classifier(run)
     measuring = Measuring(classifier, faces, progress)
     _require_same_people(run, identities, faces)
@@ -106,9 +110,11 @@ def clean(
         angle, why = automatic_angle(centers.angles)
         notes.append(why)
     dropped = _dropped(measuring, centers, angle, data)
+    # The type matters if nothing is dropped: an empty list would become float.
     rows = np.array([image.row for image in dropped], np.int64)
     emptied = _emptied(rows, faces)
     if retrain and (out / RETRAINED_RUN).exists():
+        # A resumed retraining must continue on the images that it began with.
         reports.require_same(out, dropped)
     result = CleaningResult(
         out=out,
@@ -127,7 +133,7 @@ def clean(
     reports.write(result)
     if retrain:
         once = recipes.with_one_center(recipe)
-        # People held out are in the manifest besides, and are not trained on.
+        # The manifest also has the people held out. They are not trained on and do not count here.
         once = recipes.with_same_updates(once, len(faces), len(faces) - len(dropped))
         again = train(once, _kept(data, result.manifest), out / RETRAINED_RUN, **options)
         result = dataclasses.replace(result, retrained=again)
@@ -152,12 +158,12 @@ def _opened(
     sub_centers: int | None,
     resume: bool,
 ) -> tuple[Path | None, Recipe, Faces | RecordSet, Faces | None]:
-    """The run where there is one, the recipe with sub-centers, and the faces of both."""
+    """Returns the run if there is one, the recipe with sub-centers, and the faces of both."""
     run = None if isinstance(source, Recipe) else Path(source)
     if run is not None and (run / RECIPE_FILE).is_file():
         if sub_centers is not None:
             raise ValueError(
-                "`sub_centers` is for training from a recipe; a run has its own. "
+                "`sub_centers` is for training from a recipe, and a run already has its own. "
                 f"Received: sub_centers={sub_centers} with the run {str(run)!r}"
             )
         recipe = Recipe.read(run / RECIPE_FILE)
@@ -173,8 +179,8 @@ def _opened(
         recipe = recipes.with_sub_centers(read, sub_centers)
     if recipe.training.strategy == "multi-worker" and run is None:
         raise ValueError(
-            'A recipe with training.strategy = "multi-worker" is trained by `gfkeras train` on '
-            f"each machine, with the head {recipes.SUB_CENTER_HEAD}; then clean its run"
+            'A recipe with training.strategy = "multi-worker" must be trained by `gfkeras train` '
+            f"on each machine, with the head {recipes.SUB_CENTER_HEAD}. Then clean that run"
         )
     if run is None:
         check_folder(out / SUB_CENTERS_RUN, resume, recipe)
@@ -183,19 +189,21 @@ def _opened(
 
 
 def _require_same_people(run: Path, identities: list[str], faces: Faces | RecordSet) -> None:
+    # Labels are positions in the list of people, so the order must agree as well.
     if identities != faces.identities:
         different = sorted(set(identities) ^ set(faces.identities)) or ["their order"]
         raise ValueError(
             f"`data` must hold the {len(identities)} people that {str(run)!r} was trained on, in "
-            f"their order. Received: {len(faces.identities)} people; what differs: {different[0]}"
+            f"their order. Received: {len(faces.identities)} people. They differ in: {different[0]}"
         )
 
 
 def _dropped(
     measuring: Measuring, centers: DominantCenters, angle: float, data: FaceFolder | RecordSet
 ) -> list[DroppedImage]:
-    """Images at `angle` or more from their dominant center, and unreadable ones."""
+    """Returns images at `angle` or more from their dominant center, and unreadable images."""
     faces = measuring.faces
+    # NaN, the angle of an unreadable image, is not below the cut either, so it is dropped, too.
     rows = np.flatnonzero(~(centers.angles < angle))
     rows = rows[np.argsort(-centers.angles[rows], kind="stable")]
     others, other_angles = measuring.nearest_others(rows, centers)
@@ -213,7 +221,7 @@ def _dropped(
 
 
 def _emptied(rows: np.ndarray, faces: Faces | RecordSet) -> list[str]:
-    """The identities of which nothing is kept; ValueError where fewer than two are left."""
+    """Returns the identities without kept images. Raises ValueError if fewer than two are left."""
     count = len(faces.identities)
     before = np.bincount(faces.labels, minlength=count)
     after = before - np.bincount(np.asarray(faces.labels)[rows], minlength=count)
@@ -221,13 +229,13 @@ def _emptied(rows: np.ndarray, faces: Faces | RecordSet) -> list[str]:
         raise ValueError(
             f"`angle` must leave at least two identities to train on. Received: an angle that "
             f"drops {len(rows)} of {len(faces)} images and leaves {(after > 0).sum()} of "
-            f"{count} identities; a network that has not learned yet has large angles"
+            f"{count} identities. A network that is not trained yet has large angles"
         )
     return [faces.identities[label] for label in np.flatnonzero((before > 0) & (after == 0))]
 
 
 def _drawn(out: Path, centers: DominantCenters, angle: float) -> list[str]:
-    """Draws the histogram of the angles; a note where there is nothing to draw with."""
+    """Draws the histogram of the angles. Returns a note if matplotlib is missing."""
     try:
         save_figure(angle_histogram(centers.angles, angle), out / HISTOGRAM_FILE)
     except ImportError as error:
@@ -236,7 +244,7 @@ def _drawn(out: Path, centers: DominantCenters, angle: float) -> list[str]:
 
 
 def _kept(data: FaceFolder | RecordSet, manifest: Path) -> FaceFolder | RecordSet:
-    """What the manifest keeps of the data."""
+    """Returns the data that the manifest keeps."""
     if isinstance(data, RecordSet):
         return RecordSet(manifest)
     return FaceFolder(data.root, None, data.min_images, manifest)

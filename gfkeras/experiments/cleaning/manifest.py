@@ -18,7 +18,7 @@ LIST_FILE, RECORDS_FOLDER = "cleaned.txt", "cleaned"
 
 
 def image_name(data: FaceFolder | RecordSet, faces: Faces | RecordSet, row: int) -> str:
-    """The name of an image: its path below the folder of people, or the record's name."""
+    """Returns the name of an image: its path below the folder of people, or the record's name."""
     if isinstance(faces, RecordSet):
         try:
             return faces.record(row).name
@@ -29,9 +29,9 @@ def image_name(data: FaceFolder | RecordSet, faces: Faces | RecordSet, row: int)
 
 
 def require_place(data: FaceFolder | RecordSet, out: Path) -> None:
-    """Raises ValueError where the records kept would replace what no cleaning can make again.
+    """Raises ValueError if the kept records would replace data that no cleaning can restore.
 
-    And for images of a folder whose names the list of those kept could not hold.
+    Also raises it for image names that the list of kept files cannot hold.
     """
     if isinstance(data, FaceFolder):
         check_listable(data.listed())
@@ -40,17 +40,18 @@ def require_place(data: FaceFolder | RecordSet, out: Path) -> None:
         return
     if folder.samefile(data.folder):
         raise ValueError(
-            f"`out` must not be the folder that `data` stands in: {str(folder)!r} would be "
+            f"`out` must not be the folder that contains `data`: {str(folder)!r} would be "
             f"replaced. Received: out={str(out)!r}"
         )
     try:
+        # Only records with this note come from a cleaning and can be made again.
         ours = SELECTION_NOTE in Manifest.read(folder).options
     except ValueError:
         ours = False
     if not ours:
         raise ValueError(
-            f"`out` must not hold a folder {RECORDS_FOLDER!r} of something else than an earlier "
-            f"cleaning, for it would be replaced. Received: out={str(out)!r}"
+            f"`out` must not hold a folder {RECORDS_FOLDER!r} that no earlier cleaning wrote, "
+            f"because it would be replaced. Received: out={str(out)!r}"
         )
 
 
@@ -61,10 +62,10 @@ def write_manifest(
     out: Path,
     note: Mapping[str, Any],
 ) -> Path:
-    """Writes everything of `data` but the rows `dropped` of `faces`, people held out included.
+    """Writes all of `data` except the rows `dropped` of `faces`. People held out are included.
 
     Returns `cleaned.txt` (`gfkeras train --data DIR --images cleaned.txt`), or the folder `cleaned`
-    of records, with a note in its manifest (`gfkeras train --data cleaned`).
+    of records with a note in its manifest (`gfkeras train --data cleaned`).
     """
     if isinstance(data, RecordSet):
         assert isinstance(faces, RecordSet)

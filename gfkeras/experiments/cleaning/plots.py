@@ -1,4 +1,4 @@
-"""Images of a cleaning: histograms of angles, operating curves, contact sheets."""
+"""Plots of a cleaning: histograms of angles, operating curves, contact sheets."""
 
 from __future__ import annotations
 
@@ -27,9 +27,10 @@ _ROWS, _PAGES, _LIKENESSES = 20, 10, 3
 
 
 def angle_histogram(angles: np.ndarray, cut: float) -> Figure:
-    """Histogram of the images' angles (N,) to their dominant centers in degrees, and the cut."""
+    """Draws a histogram of the angles (N,) to dominant centers, in degrees, and the cut."""
     figure, axes = style.figure_with_axes("Angle to the dominant center (degrees)", "Images")
     edges = np.arange(0, 180 + _BIN, _BIN)
+    # Unreadable images have no angle.
     angles = angles[~np.isnan(angles)]
     for part, color, name in (
         (angles[angles < cut], style.BLUE, "kept"),
@@ -46,11 +47,11 @@ def angle_histogram(angles: np.ndarray, cut: float) -> Figure:
 def operating_curves(
     curves: Mapping[str, Sequence[Sequence[OperatingPoint]]], cut: float, most_lost: float
 ) -> Figure:
-    """Wrong labels found and right ones lost over the angle, a panel for each setting.
+    """Draws the shares of wrong and of right labels dropped over the angle, by setting.
 
-    `curves` are, for each setting, those of several seeds over the same angles; drawn are their
-    mean and, shaded, their range. Marked are the default `cut` and `most_lost`, the share of right
-    labels that may be lost.
+    `curves` holds, for each setting, the curves of several seeds over the same angles. The line is
+    their mean and the band their range. The plot marks the default `cut` and `most_lost`, the share
+    of right labels that may be lost.
     """
     figure = style.new_figure()
     first: Axes | None = None
@@ -59,7 +60,7 @@ def operating_curves(
         first = first or axes
         style.dress(axes, "Drop from (degrees)", "Share of labels dropped" if place == 1 else "")
         seeds = "1 seed" if len(runs) == 1 else f"{len(runs)} seeds"
-        axes.set_title(f"{name}, {seeds}", color=style.MUTED, fontsize=11)
+        axes.set_title(f"{name}, {seeds}", color=style.MUTED, fontsize=12)
         angles = [point.angle for point in runs[0]]
         for number, (label, key) in enumerate(_CURVES):
             values = np.array([[getattr(point, key) for point in run] for run in runs])
@@ -67,11 +68,11 @@ def operating_curves(
             axes.fill_between(angles, low, high, color=color, alpha=0.2, linewidth=0)
             mean = values.mean(axis=0)
             axes.plot(angles, mean, **style.line_style(number) | {"linewidth": 2})
-            # The name beside the curve, where it has fallen to a half.
+            # Write the name next to the curve, at the height of one half.
             half = min(int((mean > 0.5).sum()), len(angles) - 1)
             axes.annotate(
                 label, (angles[half], mean[half]), (8, 4), textcoords="offset points",
-                color=color, fontsize=10,
+                color=color, fontsize=11,
             )  # fmt: skip
         axes.axvline(cut, color=style.MUTED, linewidth=1)
         axes.axhline(most_lost, color=style.MUTED, linewidth=1, linestyle=":")
@@ -83,11 +84,12 @@ def operating_curves(
 def write_sheets(
     out: Path, faces: Faces | RecordSet, dropped: Sequence[DroppedImage], centers: DominantCenters
 ) -> list[Path]:
-    """Writes `dropped_001.jpg` …, 20 images a page, at most 200: the largest angles first.
+    """Writes `dropped_001.jpg` …, 20 images a page and 200 in all, largest angles first.
 
-    A row shows the image dropped, three of the identity that it was given and three of the one that
-    it looks like, each the nearest to their dominant centers.
+    A row shows the dropped image, three images of its label and three images of the person that it
+    looks like. These are the images nearest to their dominant centers.
     """
+    # An earlier call may have written more pages than this one will.
     for old in out.glob("dropped_[0-9][0-9][0-9].jpg"):
         old.unlink()
     shown = [image for image in dropped if image.looks_like][: _ROWS * _PAGES]
@@ -95,6 +97,7 @@ def write_sheets(
     labels = np.asarray(faces.labels)
     left_out = np.zeros(len(labels), bool)
     left_out[[image.row for image in dropped]] = True
+    # Show typical kept images of a person: those nearest to the dominant center.
     by_angle = np.argsort(np.where(left_out, np.inf, centers.angles), kind="stable")
     by_angle = by_angle[~left_out[by_angle]]
     written = []
@@ -108,7 +111,7 @@ def write_sheets(
             name = f"{image.identity}: {image.angle:.0f}°"
             note = f"{image.looks_like}: {image.looks_like_angle:.0f}°"
             rows.append((name, note, tiles))
-        title = "Dropped · three of the person it is called · three of the person it looks like"
+        title = "Dropped · three images of its label · three images of the person it looks like"
         path = out / f"dropped_{page:03d}.jpg"
         with replacing(path) as temporary:
             contact_sheet(rows, title, 1 + 2 * _LIKENESSES).save(temporary, quality=88)
@@ -124,6 +127,6 @@ def _pictures(faces: Faces | RecordSet, rows: np.ndarray) -> list[np.ndarray]:
 
 
 def _padded(pictures: list[np.ndarray]) -> list[np.ndarray]:
-    """White where an identity has fewer."""
+    """Fills up with white images if an identity has fewer."""
     white = np.full((1, 1, 3), 255, np.uint8)
     return pictures + [white] * (_LIKENESSES - len(pictures))

@@ -1,4 +1,4 @@
-"""The two recipes of a cleaning: with sub-centers to find wrong labels, with one center after."""
+"""The two recipes of a cleaning: sub-centers to find wrong labels, then one center."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ ONE_CENTER_HEAD = ArcFace.__name__
 
 
 def with_sub_centers(recipe: Recipe, sub_centers: int | None = None) -> Recipe:
-    """The recipe with a `SubCenterArcFace` head of the same scale and margin.
+    """Returns the recipe with a `SubCenterArcFace` head of the same scale and margin.
 
-    By default K is what the head says, 3 where it says nothing. ValueError for K below 2, and for a
-    head other than ArcFace or SubCenterArcFace, which has no such form.
+    By default K is that of the head, or 3 if the head has none. Raises ValueError for K below 2,
+    and for a head other than ArcFace or SubCenterArcFace.
     """
     arguments = dict(recipe.head.arguments)
     if recipe.head.name not in (SUB_CENTER_HEAD, ONE_CENTER_HEAD):
@@ -32,19 +32,21 @@ def with_sub_centers(recipe: Recipe, sub_centers: int | None = None) -> Recipe:
 
 
 def with_one_center(recipe: Recipe) -> Recipe:
-    """The recipe with an `ArcFace` head of the same scale and margin, to train on clean images."""
+    """Returns the recipe with an `ArcFace` head of the same scale and margin, for clean images."""
+    # ArcFace does not accept the arguments that only sub-centers have.
     accepted = inspect.signature(ArcFace.__init__).parameters
     kept = {key: value for key, value in recipe.head.arguments.items() if key in accepted}
     return _with_head(recipe, ONE_CENTER_HEAD, kept)
 
 
 def with_same_updates(recipe: Recipe, images: int, kept: int) -> Recipe:
-    """The recipe with so many epochs of `kept` images as make the batches of all `images`.
+    """Returns the recipe with more epochs: `kept` images then give as many batches as `images`.
 
-    The schedule's epochs are stretched alike. Without this a network would be trained on fewer
-    images and for a shorter time at once, and small data shows the second more than the first.
+    The epochs of the schedule are stretched in the same way. Otherwise a network would be trained
+    on fewer images and also for a shorter time. On small data the shorter time has more effect.
     """
     batch = recipe.training.batch_size
+    # Count whole batches, because training drops an incomplete last batch.
     stretch = (images // batch) / max(1, kept // batch)
     tables = recipe.model_dump(exclude_none=True)
     tables["training"]["epochs"] = max(1, round(stretch * recipe.training.epochs))
@@ -55,7 +57,7 @@ def with_same_updates(recipe: Recipe, images: int, kept: int) -> Recipe:
 
 
 def check_sub_centers(sub_centers: int) -> None:
-    """Raises ValueError for K = 1, where all images of an identity share the only center."""
+    """Raises ValueError for K = 1, because all images of an identity then share one center."""
     if sub_centers < 2:
         raise ValueError(
             "`sub_centers` must be at least 2: with one, wrong labels have no center of their own "
@@ -65,6 +67,6 @@ def check_sub_centers(sub_centers: int) -> None:
 
 def _with_head(recipe: Recipe, name: str, arguments: dict[str, Any]) -> Recipe:
     tables = recipe.model_dump(exclude_none=True)
-    # Only what was set, so that `init` keeps bringing the rest.
+    # Write only the arguments that were set, so that `init` still provides the rest.
     tables["head"] = {"name": name, **arguments}
     return Recipe.parse(tables)

@@ -1,4 +1,4 @@
-"""Results of a cleaning and the files that report them."""
+"""Results of a cleaning, and the files that report them."""
 
 from __future__ import annotations
 
@@ -27,11 +27,11 @@ class DroppedImage:
 
     Attributes:
         image: the path below the folder of people, or the record's name in its source.
-        identity: whose it was said to be.
-        angle: to that identity's dominant center, degrees; NaN where it could not be read.
-        looks_like, looks_like_angle: the other identity whose dominant center is nearest, and the
-            angle to that center, degrees.
-        row: its number among the faces that were measured.
+        identity: the label of the image.
+        angle: degrees to the dominant center of that identity. NaN if the image was unreadable.
+        looks_like, looks_like_angle: the other identity with the nearest dominant center, and the
+            angle to that center in degrees.
+        row: its position among the measured faces.
     """
 
     image: str
@@ -48,17 +48,18 @@ class CleaningResult:
 
     Attributes:
         out: the folder of the cleaning.
-        run: of the training with sub-centers, whose head was measured.
+        run: the folder of the training with sub-centers.
         angle: images at this angle or more were dropped, degrees.
-        identities, labels: that were measured, and (N,) int32 the index into them of each image.
+        identities, labels: the measured identities, and (N,) int32 the position of each image's
+            identity in them.
         centers: dominant centers, shares and the (N,) angles.
-        dropped: the images left out, the largest angles first.
-        emptied: identities of which nothing was kept; the manifest leaves them out.
-        manifest: `cleaned.txt` for a folder of people, the folder `cleaned` for records.
-        sheets: contact sheets of what was dropped.
-        training, retrained: with sub-centers, None where the run was there already; and on what was
-            kept, None where that was not asked for.
-        notes: what a user should know besides.
+        dropped: the dropped images, largest angles first.
+        emptied: identities without kept images. The manifest leaves them out.
+        manifest: `cleaned.txt` for a folder of people, or the folder `cleaned` for records.
+        sheets: contact sheets of the dropped images.
+        training: the training with sub-centers. None if the run existed before.
+        retrained: the training on the kept images. None if it was not requested.
+        notes: further messages for the user.
     """
 
     out: Path
@@ -77,13 +78,13 @@ class CleaningResult:
 
     @property
     def kept(self) -> np.ndarray:
-        """(N,) bool, which of the images measured were kept."""
+        """(N,) bool, true for the measured images that were kept."""
         kept = np.ones(len(self.labels), bool)
         kept[[image.row for image in self.dropped]] = False
         return kept
 
     def classes(self) -> list[dict[str, Any]]:
-        """For each identity its images, the dominant center's share of them, and what went."""
+        """Returns images, share of the dominant center, dropped and kept images by identity."""
         images = np.bincount(self.labels, minlength=len(self.identities)).tolist()
         kept = np.bincount(self.labels[self.kept], minlength=len(self.identities)).tolist()
         return [
@@ -99,22 +100,22 @@ class CleaningResult:
         ]
 
     def summary(self) -> list[tuple[str, Any]]:
-        """Rows of (label, value) to print."""
+        """Returns rows of (label, value) to print."""
         report = self.to_json()
         dropped = f"{report['dropped']:,} at {self.angle:g}° or more"
-        share = f"{report['dominant_share']:.1%} of a person's images in the mean"
+        share = f"{report['dominant_share']:.1%} of a person's images on average"
         return [
             ("Images", f"{report['images']:,} of {report['identities']:,} people measured"),
             ("Dropped", f"{dropped}, {report['dropped'] / report['images']:.1%}"),
             ("Median angle", f"{report['median_angle']:.1f}°"),
             ("Dominant center", f"{share}, of {report['sub_centers']} centers"),
             ("Report", f"{self.out / 'report.json'}, dropped.csv, classes.csv"),
-            ("To look at", f"{len(self.sheets)} contact sheets, {self.out / 'dropped_*.jpg'}"),
+            ("Contact sheets", f"{len(self.sheets)}, {self.out / 'dropped_*.jpg'}"),
             ("Kept", self.manifest),
         ]
 
     def to_json(self) -> dict[str, Any]:
-        """Everything but the angles of the images that were kept."""
+        """Returns everything except the angles of the kept images, for `json.dump`."""
         read = self.centers.angles[~np.isnan(self.centers.angles)]
         return {
             "run": str(self.run),
@@ -162,7 +163,7 @@ def write(result: CleaningResult) -> None:
 
 
 def require_same(out: Path, dropped: Sequence[DroppedImage]) -> None:
-    """Raises ValueError where an earlier call in `out` dropped other images than this one."""
+    """Raises ValueError if an earlier call in `out` dropped other images than this one."""
     path = out / DROPPED_FILE
     if not path.is_file():
         return

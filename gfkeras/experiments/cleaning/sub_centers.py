@@ -1,4 +1,4 @@
-"""Dominant sub-centers, the angles of images to them, and the angle to cut at."""
+"""Dominant sub-centers, the angles of images to them, and the angle for dropping images."""
 
 from __future__ import annotations
 
@@ -12,22 +12,22 @@ from gfkeras.inference import Embedder
 from gfkeras.models import FaceClassifier
 
 Progress = Callable[[str, int, int | None], None]
-# Images decoded and embedded together: 40 MB of pixels.
+# Images decoded and embedded together, 40 MB of pixels.
 _CHUNK = 1024
 PAPER_ANGLE = 75.0
-# Two halves of one normal distribution have 2.65; heaps of right and of wrong labels, 3.2 to 4.2
-# on ORL with 6 to 40 % of the labels wrong.
+# Two halves of one normal distribution have a separation of 2.65. Right and wrong labels have 3.2
+# to 4.2 on ORL, with 6 to 40 % of the labels wrong.
 LEAST_SEPARATION = 3.0
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class DominantCenters:
-    """The dominant sub-center of each of C identities and the angle of each of N images to it.
+    """The dominant sub-center of each of C identities, and the angle of each of N images to it.
 
     Attributes:
-        counts: (C, K) int64, images of each identity that are nearest to each of its centers.
-        dominant: (C,) int64, the center with most of them; 0 for an identity without images.
-        share: (C,) float64, its part of the identity's images; NaN without images.
+        counts: (C, K) int64, number of images of each identity nearest to each of its centers.
+        dominant: (C,) int64, the center with most images. 0 for an identity without images.
+        share: (C,) float64, the dominant center's share of the images. NaN without images.
         angles: (N,) float64, degrees between an image and its identity's dominant center.
     """
 
@@ -38,19 +38,19 @@ class DominantCenters:
 
 
 def own_cosines(embeddings: np.ndarray, labels: np.ndarray, centers: np.ndarray) -> np.ndarray:
-    """cos θ (N, K) float64 of images (N, D) with the centers (C, K, D) of their own identities."""
+    """Returns cos θ (N, K) float64 of images (N, D) to their identities' centers (C, K, D)."""
     return np.einsum("nd,nkd->nk", unit(embeddings), unit(centers)[labels])
 
 
 def dominant_centers(cosines: np.ndarray, labels: np.ndarray, num_classes: int) -> DominantCenters:
-    """Finds the dominant centers from the cosines (N, K) of `own_cosines`, NaN for unreadable
-    images.
+    """Finds the dominant centers from the cosines (N, K) of `own_cosines`.
 
-    An image belongs to the center it is nearest to; the center with most images is dominant. Of
-    centers with as many images the one that all of the identity's images are nearer to, by their
-    mean cosine, is taken: small identities tie often, which the paper's do not.
+    An image belongs to its nearest center. The center with most images is dominant. Small
+    identities often have ties, unlike those in the paper. The tie goes to the center with the
+    highest mean cosine to all images of the identity. Cosines are NaN for unreadable images.
     """
     labels = np.asarray(labels)
+    # Unreadable images must not count for any center.
     read = ~np.isnan(cosines).any(axis=1)
     width = cosines.shape[1]
     nearest = np.argmax(cosines[read], axis=1)
@@ -62,6 +62,7 @@ def dominant_centers(cosines: np.ndarray, labels: np.ndarray, num_classes: int) 
     most = counts == counts.max(axis=1, keepdims=True)
     dominant = np.argmax(np.where(most, sums, -np.inf), axis=1)
     dominant[total == 0] = 0
+    # An identity without images gives 0 / 0, the documented NaN.
     with np.errstate(invalid="ignore"):
         share = counts[np.arange(num_classes), dominant] / total
     cosine = cosines[np.arange(len(labels)), dominant[labels]]
@@ -71,11 +72,10 @@ def dominant_centers(cosines: np.ndarray, labels: np.ndarray, num_classes: int) 
 def nearest_others(
     embeddings: np.ndarray, labels: np.ndarray, centers: np.ndarray
 ) -> tuple[np.ndarray, np.ndarray]:
-    """The other identity that each image (N, D) is nearest to, (N,), and the angle in degrees,
-    (N,).
+    """Returns the nearest other identity of each image (N, D), and the angle to it in degrees.
 
-    `labels` (N,) are the images' own identities, which are left out; `centers` (C, D) the dominant
-    ones, C ≥ 2.
+    Both results are (N,). `labels` (N,) are the images' own identities, which are left out.
+    `centers` (C, D) are the dominant centers, C ≥ 2.
     """
     cosines = unit(embeddings) @ unit(centers).T
     rows = np.arange(len(labels))
@@ -85,7 +85,7 @@ def nearest_others(
 
 
 def unit(rows: np.ndarray) -> np.ndarray:
-    """The vectors along the last axis at length 1, float64; zero vectors stay zero."""
+    """Returns vectors along the last axis with length 1, float64. Zero vectors stay zero."""
     rows = np.asarray(rows, np.float64)
     length = np.linalg.norm(rows, axis=-1, keepdims=True)
     return rows / np.where(length > 0, length, 1.0)
@@ -94,8 +94,8 @@ def unit(rows: np.ndarray) -> np.ndarray:
 class Measuring:
     """A classifier with sub-centers, and the faces that it was trained on.
 
-    Images are read as they are needed and embeddings are not kept, so that a million records take
-    no more memory than a thousand.
+    Images are read when they are needed, and embeddings are not kept. A million records therefore
+    take no more memory than a thousand.
     """
 
     def __init__(
@@ -108,7 +108,7 @@ class Measuring:
         self._embedder = Embedder(classifier.model)
 
     def dominant(self) -> DominantCenters:
-        """The dominant centers and the angles to them; NaN for what cannot be read."""
+        """Returns the dominant centers and the angles to them. NaN for unreadable images."""
         cosines = np.full((len(self.faces), self.centers.shape[1]), np.nan)
         for rows, embedding in self._embedded(np.arange(len(self.faces)), "Measuring angles"):
             cosines[rows] = own_cosines(embedding, self.labels[rows], self.centers)
@@ -117,9 +117,9 @@ class Measuring:
     def nearest_others(
         self, rows: np.ndarray, dominant: DominantCenters
     ) -> tuple[np.ndarray, np.ndarray]:
-        """For some images the other identity they are nearest to, and the angle in degrees."""
+        """Returns the nearest other identity of some images, and the angle to it in degrees."""
         centers = self.centers[np.arange(len(self.centers)), dominant.dominant]
-        # A center that no image is nearest to stands where chance has put it.
+        # The centers of an identity without images are random, so nothing may be near them.
         centers[dominant.counts.sum(axis=1) == 0] = 0
         found = np.full(len(self.faces), -1)
         angles = np.full(len(self.faces), np.nan)
@@ -128,7 +128,7 @@ class Measuring:
         return found[rows], angles[rows]
 
     def _embedded(self, rows: np.ndarray, what: str) -> Iterator[tuple[np.ndarray, np.ndarray]]:
-        """The rows that can be read and their embeddings, in pieces."""
+        """Yields readable rows and their embeddings, in chunks."""
         for start in range(0, len(rows), _CHUNK):
             chosen = rows[start : start + _CHUNK]
             if isinstance(self.faces, Faces):
@@ -143,7 +143,7 @@ class Measuring:
 
 
 def sub_centers_of(classifier: FaceClassifier) -> np.ndarray:
-    """The centers of the head, (C, K, D) float32; ValueError where an identity has one, or none."""
+    """Returns the centers of the head, (C, K, D) float32. Raises ValueError if K is below 2."""
     head = classifier.head
     centers = None if head is None else np.asarray(head.centers, np.float32)
     if centers is None or centers.ndim != 3 or centers.shape[1] < 2:
@@ -157,11 +157,11 @@ def sub_centers_of(classifier: FaceClassifier) -> np.ndarray:
 
 
 def valley(angles: np.ndarray) -> tuple[float, float]:
-    """The cut that puts angles into two groups, each as much alike as can be (Otsu, 1979).
+    """Returns the cut that splits angles into the two most compact groups (Otsu, 1979).
 
-    It maximises w₁w₂(μ₁ − μ₂)², w the groups' shares and μ their means. Returned are the cut in
-    degrees, halfway between the two groups, and how far these are apart by Ashman's D = √2·(μ₂ −
-    μ₁)/√(σ₁² + σ₂²); (NaN, 0) where all angles are the same. NaN angles are left out.
+    It maximises w₁w₂(μ₁ − μ₂)², where w are the groups' shares and μ their means. Returns the cut
+    in degrees, halfway between the groups, and their separation, Ashman's D = √2·(μ₂ − μ₁)/√(σ₁² +
+    σ₂²). If all angles are equal, it returns (NaN, 0). NaN angles are left out.
     """
     sorted_angles = np.sort(angles[~np.isnan(angles)])
     count = len(sorted_angles)
@@ -170,8 +170,9 @@ def valley(angles: np.ndarray) -> tuple[float, float]:
     below = np.arange(1, count)
     sums = np.cumsum(sorted_angles)
     means = sums[:-1] / below, (sums[-1] - sums[:-1]) / (count - below)
+    # The factor 1 / count² of Otsu's formula is the same for all cuts, so it is left out.
     between = below * (count - below) * (means[1] - means[0]) ** 2
-    # Equal angles must not be parted.
+    # Never cut between equal angles.
     between[sorted_angles[1:] == sorted_angles[:-1]] = -1
     place = int(np.argmax(between))
     low, high = sorted_angles[: place + 1], sorted_angles[place + 1 :]
@@ -182,14 +183,14 @@ def valley(angles: np.ndarray) -> tuple[float, float]:
 
 
 def automatic_angle(angles: np.ndarray) -> tuple[float, str]:
-    """The valley where the angles make two heaps, else the paper's 75°, and a line that says so.
+    """Returns the valley if the angles have two peaks, else the paper's 75°, and a note about it.
 
-    With few wrong labels, or none, the valley of a single heap would cut right labels away.
+    With few or no wrong labels there is one peak. Its valley would drop right labels.
     """
     cut, separation = valley(angles)
     if separation >= LEAST_SEPARATION:
-        return cut, f"The angles make two heaps (separation {separation:.1f}): cut at {cut:.1f}°."
+        return cut, f"The angles form two heaps (separation {separation:.1f}): cut at {cut:.1f}°."
     return PAPER_ANGLE, (
-        f"The angles make one heap (separation {separation:.1f}, below {LEAST_SEPARATION:g}): "
+        f"The angles form one heap (separation {separation:.1f}, below {LEAST_SEPARATION:g}): "
         f"cut at {PAPER_ANGLE:g}°."
     )

@@ -1,8 +1,8 @@
-"""Figures of GroupFace's and ArcFace's papers: the numbers and their plots.
+"""Plots of the GroupFace and ArcFace papers, and the numbers behind them.
 
-Each picture is a function from numbers to a matplotlib Figure, made without pyplot; what gathers
-the numbers is beside it. `gfkeras.evaluation.plots.save_figure` writes .png and .svg.
-Matplotlib is an optional dependency: `pip install 'gfkeras[plots]'`.
+Each plot is a function that takes numbers and returns a matplotlib plot, made without pyplot. The
+code that computes the numbers is in the same module. `gfkeras.evaluation.plots.save_figure` writes
+.png and .svg files. Matplotlib is an optional dependency: `pip install 'gfkeras[plots]'`.
 """
 
 from gfkeras.experiments.figures.angles import PairAngles, angle_figure

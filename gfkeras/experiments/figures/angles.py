@@ -24,10 +24,10 @@ class PairAngles:
     """Angles between the embeddings of pairs, in degrees.
 
     Attributes:
-        angle: (N,) float64 of each pair.
+        angle: (N,) float64, the angle of each pair.
         same: (N,) bool, true for genuine pairs.
         accuracy: ten-fold accuracy, a fraction.
-        threshold: the mean of the folds' thresholds: a pair is accepted at this angle or less.
+        threshold: mean of the folds' thresholds. Pairs at this angle or below are accepted.
         at_far: the thresholds by FAR, keyed "1e-3".
     """
 
@@ -39,19 +39,19 @@ class PairAngles:
 
     @classmethod
     def of(cls, result: PairsResult, fars: Sequence[str] = ()) -> PairAngles:
-        """The angles of pairs that were scored by the cosine.
+        """Returns the angles of pairs that were scored by the cosine.
 
         Args:
-            result: of `evaluate_pairs` with `COSINE`.
-            fars: which of the result's thresholds to keep, such as "1e-2".
+            result: a result of `evaluate_pairs` with `COSINE`.
+            fars: the thresholds to keep, by FAR, such as "1e-2".
 
         Raises:
-            ValueError: for a FAR that the result does not have, or that its impostor pairs are too
-                few to measure, and for scores that are no cosines.
+            ValueError: if the result lacks a FAR, if it has too few impostor pairs for it, or if
+                the scores are not cosines.
         """
         if np.abs(result.scores).max() > 1 + 1e-4:
             raise ValueError(
-                "`result` must be of the cosine, in −1…1. "
+                "`result` must be measured by the cosine, from −1 to 1. "
                 f"Received: scores up to {np.abs(result.scores).max():.4g} in size"
             )
         at_far = {}
@@ -67,7 +67,7 @@ class PairAngles:
         return cls(_degrees(result.scores), result.same, result.accuracy, threshold, at_far)
 
     def to_json(self) -> dict[str, Any]:
-        """Degrees, and counts in bins of two degrees."""
+        """Returns degrees, and counts in bins of two degrees, for `json.dump`."""
         kinds = {}
         for name, chosen in (("genuine", self.same), ("impostor", ~self.same)):
             angles = self.angle[chosen]
@@ -87,9 +87,9 @@ class PairAngles:
 
 
 def angle_figure(angles: PairAngles) -> Figure:
-    """Histograms of both kinds in bins of two degrees, each as a share of its kind."""
+    """Draws histograms of both kinds in bins of two degrees, each as a share of its kind."""
     figure, axes = figure_with_axes(
-        "Angle between the embeddings (degrees)", "Share of the pairs of a kind"
+        "Angle between the embeddings (degrees)", "Share of pairs of each kind"
     )
     shares, labels = [], []
     for kind, chosen in (("Impostor", ~angles.same), ("Genuine", angles.same)):
@@ -102,6 +102,7 @@ def angle_figure(angles: PairAngles) -> Figure:
     for i, (angle, what) in enumerate(lines):
         style, label = STYLES[i % len(STYLES)], f"Threshold {angle:.1f}°: {what}"
         axes.axvline(angle, color=INK, linewidth=1.5, linestyle=style, label=label)
+    # Cut off the empty ends of 0° to 180°, but keep 90°, where unrelated faces are.
     shown = EDGES[np.flatnonzero(shares[0] + shares[1])]
     low = min(30 * (shown[0] // 30), angles.threshold - 5)
     axes.set_xlim(low, max(30 * (shown[-1] // 30 + 1), 90))

@@ -1,4 +1,4 @@
-"""Faces of a figure: chosen people and images, and a network's outputs for them."""
+"""Faces for a plot: chosen people and images, and a model's outputs for them."""
 
 from __future__ import annotations
 
@@ -22,44 +22,46 @@ _AT_ONCE = 256
 
 @dataclass(frozen=True, eq=False)
 class ChosenImages:
-    """Images of some people, one person's after another's; `labels` (N,) are rows of `names`."""
+    """Images of some people, person after person. `labels` (N,) are positions in `names`."""
 
     names: list[str]
     paths: list[Path]
     labels: np.ndarray
 
     def take(self, index: Sequence[int] | np.ndarray) -> ChosenImages:
-        """The files at these positions."""
+        """Returns the images at these positions."""
         return ChosenImages(self.names, [self.paths[i] for i in index], self.labels[index])
 
 
 def choose_people(
     folder: FaceFolder, people: int | None = None, images: int | None = None, seed: int = 0
 ) -> ChosenImages:
-    """The people with the most images, and some images of each.
+    """Returns the people with the most images, and some images of each.
 
     Args:
         folder: one folder per person.
-        people: how many, of those with two images at least; all that `folder` names by default,
-            each of whom must have two then.
-        images: of each person at most, drawn by `seed`; all by default.
+        people: number of people, each with at least two images. By default all people of `folder`,
+            who must then all have two images.
+        images: the most images of a person, drawn by `seed`. All by default.
+
+    Raises:
+        ValueError: if there are fewer than two people with two images, or fewer than requested.
     """
     counts = np.bincount(folder.labels, minlength=len(folder.identities))
     several = np.flatnonzero(counts >= 2)
     if people is None and len(several) < len(counts):
         short = folder.identities[int(np.flatnonzero(counts < 2)[0])]
         raise ValueError(
-            "`identities` must be people with two images at least, to see whether they lie "
-            f"together. Received: {short!r} with one"
+            f"`identities` must be people with at least two images. Received: {short!r} with one"
         )
     wanted = len(several) if people is None else positive_int("people", people)
     if not 2 <= wanted <= len(several):
         raise ValueError(
-            f"`people` must be from 2 to {len(several)}, the people with two images at least in "
+            f"`people` must be from 2 to {len(several)}, the people with at least two images in "
             f"{str(folder.root)!r}. Received: people={wanted}"
         )
     if people is not None:
-        # Of as many pictures the earlier name, wherever a sort would leave it.
+        # The stable sort keeps people with equally many images in the order of their names.
         several = several[np.argsort(-counts[several], kind="stable")][:wanted]
     rng = np.random.default_rng(seed)
     chosen: list[int] = []
@@ -67,6 +69,7 @@ def choose_people(
     for label, person in enumerate(several):
         files = np.flatnonzero(folder.labels == person)
         if images is not None and len(files) > positive_int("images", images):
+            # Two images per person are needed to see whether they are together.
             files = np.sort(rng.choice(files, max(images, 2), replace=False))
         chosen += files.tolist()
         labels += [label] * len(files)
@@ -75,7 +78,7 @@ def choose_people(
 
 
 def draw_images(folder: FaceFolder, images: int | None, seed: int = 0) -> ChosenImages:
-    """At most so many images of a whole folder, drawn by `seed`; all for None."""
+    """Returns at most `images` images of a folder, drawn by `seed`. None means all."""
     index = np.arange(len(folder))
     if images is not None and len(index) > positive_int("images", images):
         index = np.sort(np.random.default_rng(seed).choice(index, images, replace=False))
@@ -84,11 +87,11 @@ def draw_images(folder: FaceFolder, images: int | None, seed: int = 0) -> Chosen
 
 @dataclass(frozen=True, eq=False)
 class NetworkOutputs:
-    """Outputs of a network for those M files of a list that could be read.
+    """Outputs of a model for the M readable files of a list.
 
-    `values` are (M, …) float32 by output, as the network gives them: not normalised. `index` (M,)
-    int64 ascends: the position in the list of each file. `skipped` are (file, reason) of the
-    others.
+    `values` maps each output to (M, …) float32, as the model gives it and not normalised. `index`
+    (M,) int64 is the position of each file in the list, ascending. `skipped` holds (file, reason)
+    of the unreadable files.
     """
 
     values: dict[str, np.ndarray]
@@ -104,19 +107,19 @@ def network_outputs(
     reader: Callable[[Path], np.ndarray] | None = None,
     progress: Callable[[int, int], None] | None = None,
 ) -> NetworkOutputs:
-    """Runs a network over files, some hundred images at a time.
+    """Runs a model over files, 256 images at a time.
 
     Args:
-        embedder: of a network in any form.
-        paths: images of aligned faces, or of what `reader` takes.
-        keys: which outputs to keep: "embedding" (v̄), "instance" (v), "group_feature" (v̂),
+        embedder: a model in any format.
+        paths: images of aligned faces, or files that `reader` can read.
+        keys: the outputs to keep: "embedding" (v̄), "instance" (v), "group_feature" (v̂),
             "group_logits".
-        optional: outputs to keep where the network gives them.
-        reader: turns a file into an aligned face; `read_image` by default.
-        progress: called with (files done, files).
+        optional: outputs to keep if the model has them.
+        reader: turns a file into an aligned face. `read_image` by default.
+        progress: called with (files done, all files).
 
     Raises:
-        ValueError: for a network without one of the outputs, and where no file can be read.
+        ValueError: if the model lacks one of the outputs, or if no file is readable.
     """
     read = reader or (lambda path: read_image(path, embedder.image_size))
 
@@ -129,6 +132,7 @@ def network_outputs(
     parts: dict[str, list[np.ndarray]] = {}
     index: list[int] = []
     skipped: list[tuple[Path, str]] = []
+    # Decoders release the GIL, so two threads decode in parallel.
     with ThreadPoolExecutor(2) as pool:
         for start in range(0, len(paths), _AT_ONCE):
             some = paths[start : start + _AT_ONCE]
@@ -146,8 +150,8 @@ def network_outputs(
             if progress is not None:
                 progress(start + len(some), len(paths))
     if not index:
-        which = f"; {skipped[-1][0]}: {skipped[-1][1]}" if skipped else ""
-        raise ValueError(f"None of the {len(paths)} images can be used{which}")
+        which = f" The last: {skipped[-1][0]}: {skipped[-1][1]}" if skipped else ""
+        raise ValueError(f"None of the {len(paths)} images can be used.{which}")
     values = {key: np.concatenate(part) for key, part in parts.items()}
     return NetworkOutputs(values, np.asarray(index, np.int64), skipped)
 
@@ -155,7 +159,7 @@ def network_outputs(
 def _output(outputs: dict[str, np.ndarray], key: str) -> np.ndarray:
     if key not in outputs:
         raise ValueError(
-            f"`model` must be a GroupFace, with groups and the output {key!r}; an artefact may "
-            f"lack it. Received: a model with {', '.join(map(repr, sorted(outputs)))}"
+            f"`model` must be a GroupFace, with groups and the output {key!r}, which an artefact "
+            f"may lack. Received: a model with {', '.join(map(repr, sorted(outputs)))}"
         )
     return outputs[key]

@@ -1,4 +1,4 @@
-"""Groups in figures: the faces' distribution (figure 5), their sheet (6), the training."""
+"""Plots of groups: distribution of faces (Figure 5), contact sheet (Figure 6), training."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 ORDERS = ("random", "certain")
 # Columns of a run's log.
 HARD, SOFT = "effective_groups", "effective_groups_soft"
-# Inches.
+# Sizes in inches.
 _TILE, _GAP = 0.62, 0.05
 
 
@@ -35,8 +35,8 @@ class GroupDistribution:
     """Shares of K groups over some faces.
 
     Attributes:
-        faces: (K,) int64, how many faces have their largest probability in each group.
-        probability: (K,) float64, mean probability of each group; they sum to 1.
+        faces: (K,) int64, number of faces whose largest probability is in each group.
+        probability: (K,) float64, mean probability of each group. The sum is 1.
     """
 
     faces: np.ndarray
@@ -44,13 +44,14 @@ class GroupDistribution:
 
     @classmethod
     def of(cls, group_logits: npt.ArrayLike) -> GroupDistribution:
-        """The distribution of logits (N, K), N at least 1."""
+        """Returns the distribution of logits (N, K), N at least 1."""
         logits = np.asarray(group_logits, np.float64)
         if logits.ndim != 2 or 0 in logits.shape:
             raise ValueError(
-                "`group_logits` must have the shape (faces, groups), with one of each at least. "
+                "`group_logits` must have the shape (faces, groups), with at least one of each. "
                 f"Received: a shape of {logits.shape}"
             )
+        # Subtracting the maximum keeps exp from overflowing and does not change the softmax.
         powers = np.exp(logits - logits.max(axis=1, keepdims=True))
         probability = powers / powers.sum(axis=1, keepdims=True)
         chosen = np.bincount(logits.argmax(axis=1), minlength=logits.shape[1])
@@ -58,26 +59,26 @@ class GroupDistribution:
 
     @property
     def share(self) -> np.ndarray:
-        """(K,) float64, the share of faces of each group."""
+        """(K,) float64, the share of faces in each group."""
         return self.faces / self.faces.sum()
 
     @property
     def order(self) -> np.ndarray:
-        """(K,) the groups, those of most faces first, by mean probability among equals."""
+        """(K,) the groups by number of faces, largest first, then by mean probability."""
         return np.lexsort((-self.probability, -self.faces))
 
     @property
     def effective(self) -> float:
-        """The number of groups really used: exp of the entropy of `share`."""
+        """The number of groups in real use: exp of the entropy of `share`."""
         return effective_groups(self.faces)
 
     @property
     def effective_soft(self) -> float:
-        """The same number for the mean probabilities."""
+        """The same number, computed from the mean probabilities."""
         return effective_groups(self.probability)
 
     def to_json(self) -> dict[str, Any]:
-        """The groups in their own order; entropies in nats."""
+        """Returns the results, ordered by group number, with entropies in nats."""
         return {
             "images": int(self.faces.sum()),
             "num_groups": len(self.faces),
@@ -93,11 +94,11 @@ class GroupDistribution:
 
 
 def group_distribution_figure(distribution: GroupDistribution) -> Figure:
-    """Bars of the faces' shares, largest first, and dots of the mean probabilities."""
+    """Draws the shares of faces as bars, largest first, and the mean probabilities as dots."""
     order = distribution.order
     count = len(order)
     places = np.arange(count)
-    figure, axes = style.figure_with_axes("Group, the most used first", "Share of the faces")
+    figure, axes = style.figure_with_axes("Group, most used first", "Share of faces")
     share, probability = distribution.share[order], distribution.probability[order]
     bars = axes.bar(
         places, share, width=0.72, color=style.BLUE,
@@ -116,8 +117,8 @@ def group_distribution_figure(distribution: GroupDistribution) -> Figure:
         even, color=style.INK, linestyle="--", linewidth=1.3, zorder=1,
         label=f"Even use of {count} groups: {each}",
     )  # fmt: skip
-    axes.set_xticks(places, [str(group) for group in order], fontsize=10 if count <= 24 else 7)
-    # The dots of unused groups reach below the axis.
+    axes.set_xticks(places, [str(group) for group in order], fontsize=11 if count <= 24 else 8)
+    # Move the labels down, because the dots of unused groups overlap the axis.
     axes.tick_params(axis="x", pad=9)
     axes.set_xlim(-0.7, count - 0.3)
     axes.set_ylim(0, 1.08 * max(float(share.max()), float(probability.max()), even))
@@ -125,14 +126,14 @@ def group_distribution_figure(distribution: GroupDistribution) -> Figure:
     axes.grid(False, axis="x")
     faces, unused = int(distribution.faces.sum()), int((distribution.faces == 0).sum())
     heading = f"{faces:,} faces in {count} groups, {unused} of them unused"
-    axes.set_title(heading, loc="left", color=style.MUTED, fontsize=10.5)
+    style.set_title(axes, heading)
     style.legend_below(figure, 1, handles=[bars, dots, line], handlelength=2.2)
     return figure
 
 
 @dataclass(frozen=True)
 class SheetRow:
-    """A group on a contact sheet, with the positions of the faces that are shown."""
+    """A group on a contact sheet, with the positions of its shown faces."""
 
     group: int
     share: float
@@ -147,11 +148,11 @@ def sheet_rows(
     order: str = "random",
     seed: int = 0,
 ) -> list[SheetRow]:
-    """The faces to show of each group; largest groups first, unused ones left out.
+    """Returns the faces to show for each used group, largest groups first.
 
-    A person stands once in a row as long as there are others. `group_logits` are (N, K), `labels`
-    (N,) say who each face shows. The order "random" takes any `columns` faces of the group, drawn
-    by `seed`, "certain" those of largest probability.
+    `group_logits` are (N, K). `labels` (N,) name the person on each face. A person is shown again
+    in a row only if there are no other people. The order "random" takes `columns` faces of the
+    group, drawn by `seed`. The order "certain" takes the faces with the largest probability.
     """
     one_of("order", order, ORDERS)
     positive_int("columns", columns)
@@ -163,8 +164,9 @@ def sheet_rows(
             f"`labels` must be one for each of {len(logits)} faces. Received: shape {who.shape}"
         )
     group = logits.argmax(axis=1)
-    # How far the largest logit lies above the others: the probability itself soon rounds to 1.
+    # Compare log odds: the probabilities themselves soon round to 1.
     others = np.where(np.arange(logits.shape[1]) == group[:, None], -np.inf, logits)
+    # With a single group there are no other logits, and their log-sum is −inf.
     with np.errstate(divide="ignore"):
         certainty = logits.max(axis=1) - np.logaddexp.reduce(others, axis=1)
     rng = np.random.default_rng(seed)
@@ -177,6 +179,7 @@ def sheet_rows(
             mine = rng.permutation(mine)
         else:
             mine = mine[np.argsort(-certainty[mine], kind="stable")]
+        # Sort by how often the person was seen before: first images of all people come first.
         seen: Counter[int] = Counter()
         turn = []
         for person in who[mine].tolist():
@@ -194,18 +197,19 @@ def group_sheet_figure(
     reader: Callable[[Path], np.ndarray],
     num_groups: int,
 ) -> Figure:
-    """A row of faces for each group that is used, of `num_groups` in all.
+    """Draws a row of faces for each used group, out of `num_groups` groups.
 
-    `paths` are the files that `shown` counts; `reader` turns one into a face, (H, W, 3) uint8.
+    `paths` are the files that the positions in `shown` refer to. `reader` turns a file into a face
+    (H, W, 3) uint8.
     """
     if not rows:
-        raise ValueError("`rows` must hold at least one group. Received: none")
+        raise ValueError("`rows` must hold at least one group. Received: no groups")
     columns = max(len(row.shown) for row in rows)
     left, top = 1.25, 0.42
     width = left + columns * (_TILE + _GAP)
     height = top + len(rows) * (_TILE + _GAP)
     figure = style.new_figure(height, width)
-    # Everything stands where it is put: there are no labels to make room for.
+    # All positions are computed below, so the automatic layout would only get in the way.
     figure.set_layout_engine("none")
     total = sum(row.faces for row in rows)
     heading = f"{total:,} faces: {len(rows)} of {num_groups} groups are used"
@@ -227,13 +231,13 @@ def group_sheet_figure(
 
 @dataclass(frozen=True, eq=False)
 class GroupLog:
-    """Effective groups by epoch, of the faces trained on.
+    """Effective groups by epoch, over the training faces.
 
     Attributes:
         epochs: (E,) int64, from 1.
-        effective, effective_soft: (E,) float64, of the shares of faces and of the mean
+        effective, effective_soft: (E,) float64, from the shares of faces and from the mean
             probabilities.
-        num_groups: K, None where the run does not tell.
+        num_groups: K, or None if the run does not record it.
     """
 
     epochs: np.ndarray
@@ -243,7 +247,7 @@ class GroupLog:
 
     @classmethod
     def read(cls, run: str | os.PathLike[str]) -> GroupLog:
-        """The log of a folder that `gfkeras train --out` wrote, of a model with groups."""
+        """Reads the log of a folder that `gfkeras train --out` wrote for a model with groups."""
         path = Path(run) / LOG_FILE
         if not path.is_file():
             raise ValueError(
@@ -255,7 +259,7 @@ class GroupLog:
         if not rows or HARD not in rows[0]:
             raise ValueError(
                 f"`run` must be the training of a model with groups, whose {LOG_FILE} has the "
-                f"column {HARD}; older runs lack it. Received: {str(path)!r} with "
+                f"column {HARD}. Older runs lack it. Received: {str(path)!r} with "
                 f"{', '.join(rows[0]) if rows else 'no rows'}"
             )
         try:
@@ -266,7 +270,7 @@ class GroupLog:
         return cls(epochs.astype(np.int64), effective, soft, _num_groups(Path(run)))
 
     def to_json(self) -> dict[str, Any]:
-        """By epoch; entropies in nats."""
+        """Returns the values by epoch, with entropies in nats, for `json.dump`."""
         return {
             "num_groups": self.num_groups,
             "epochs": self.epochs.tolist(),
@@ -278,10 +282,11 @@ class GroupLog:
 
 
 def group_training_figure(runs: Mapping[str, GroupLog]) -> Figure:
-    """The effective number of groups by epoch, at right its logarithm, the entropy.
+    """Draws the effective number of groups by epoch. The right axis is its logarithm, the entropy.
 
-    A solid line with dots is of the shares of faces, a dashed one of the mean probabilities.
+    Solid lines with dots are from the shares of faces, dashed lines from the mean probabilities.
     """
+    # Each run needs its own colour.
     if not 0 < len(runs) <= len(style.COLORS):
         raise ValueError(f"`runs` must be from 1 to {len(style.COLORS)}. Received: {len(runs)}")
     figure = style.new_figure()
@@ -290,6 +295,7 @@ def group_training_figure(runs: Mapping[str, GroupLog]) -> Figure:
     markers = "os^Dv<"
     for i, (name, log) in enumerate(runs.items()):
         look: dict[str, Any] = {"color": style.COLORS[i], "marker": markers[i], "linewidth": 2}
+        # Markers of many epochs would hide the line.
         size = 6.0 if len(log.epochs) <= 12 else 4.5 if len(log.epochs) <= 40 else 0.0
         axes.plot(
             log.epochs, log.effective, label=f"{name}  (ends at {log.effective[-1]:.1f})",
@@ -306,11 +312,13 @@ def group_training_figure(runs: Mapping[str, GroupLog]) -> Figure:
             size, color=style.INK, linestyle=":", linewidth=1.3, label=f"Even use of {size} groups"
         )
         highest = max(highest, size)
+    # Empty lines put both line styles into the legend, independent of the colours of the runs.
     axes.plot([], [], color=style.MUTED, linewidth=2, marker="o", markersize=6, label="by faces")
     axes.plot(
         [], [], color=style.MUTED, linewidth=1.2, linestyle=(0, (4, 2)), marker="o", markersize=4,
         markerfacecolor="white", label="by mean probability",
     )  # fmt: skip
+    # On a logarithmic axis, equal distances are equal differences of entropy.
     axes.set_yscale("log", base=2)
     ticks = [2**power for power in range(math.ceil(math.log2(highest)) + 1)]
     axes.set_yticks(ticks, [str(tick) for tick in ticks])
@@ -327,7 +335,7 @@ def group_training_figure(runs: Mapping[str, GroupLog]) -> Figure:
 
 
 def _num_groups(run: Path) -> int | None:
-    """K of the model that the run kept."""
+    """Returns K of the run's model, or None if the run has no readable model."""
     try:
         described = parsed_json((run / "last" / CONFIG_FILE).read_text(encoding="utf-8"))
         return int(described["model"]["config"]["num_groups"])

@@ -1,4 +1,4 @@
-"""Margin curves: the target's logit of each head over the angle to its center."""
+"""Margin curves: the target logit of each head over the angle to the class center."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ import numpy.typing as npt
 
 from gfkeras import heads
 from gfkeras.errors import by_name
-from gfkeras.evaluation.plots.style import COLORS, INK, STYLES, dress, new_figure
+from gfkeras.evaluation.plots.style import COLORS, INK, STYLES, dress, new_figure, set_title
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -20,12 +20,12 @@ if TYPE_CHECKING:
 ANGLES = np.linspace(0.0, 180.0, 361)
 _NORM_BY_QUALITY = ("AdaFace", "MagFace")
 
-# Seven of each, as many as curves in a panel: in grey, lines are told apart by their dashes.
+# Seven of each, because a panel has up to seven curves. In grey, only the dashes differ.
 _COLORS = (*COLORS, INK)
 _STYLES = (*STYLES, (0, (3, 1.2)))
 _WRAPPED = 38
 
-# Head, what the legend says of it, its arguments, norm of the embeddings.
+# Head, its setting in the legend, its arguments, and the norm of the embeddings.
 _CURVES: tuple[tuple[str, str, dict[str, Any], float], ...] = (
     ("NormSoftmax", "cos θ", {}, 1),
     ("CosFace", "m = 0.35", {}, 1),
@@ -48,9 +48,10 @@ _CURVES: tuple[tuple[str, str, dict[str, Any], float], ...] = (
 
 @dataclass(frozen=True, eq=False)
 class MarginCurve:
-    """The target's logit of a head; `setting` has its margin in a few words, `norm` is ‖x‖.
+    """The target logit of a head. `setting` describes its margin, and `norm` is ‖x‖.
 
-    `logit` is over s (over ‖x‖ for SphereFace, which has no s), one for each angle.
+    `logit` holds one value for each angle, divided by s. SphereFace has no s, so its logits are
+    divided by ‖x‖.
     """
 
     head: str
@@ -62,10 +63,10 @@ class MarginCurve:
 def margin_curves(
     names: Sequence[str] | None = None, angles: npt.ArrayLike = ANGLES
 ) -> list[MarginCurve]:
-    """The curves of the heads of these names, with their default margins; of all by default.
+    """Returns the curves of the named heads with their default margins. All heads by default.
 
-    What is returned comes out of the heads themselves: embeddings at each of the `angles` (degrees,
-    0 to 180) from their own center, at right angles to the other.
+    The values come from the heads themselves. They get embeddings at each of the `angles` (degrees,
+    0 to 180) from their own class center, and at right angles to the other center.
     """
     for name in names or ():
         by_name("head", name, heads.HEADS)
@@ -78,31 +79,32 @@ def margin_curves(
 
 
 def margin_figure(curves: Sequence[MarginCurve], angles: npt.ArrayLike = ANGLES) -> Figure:
-    """Curves that do not depend on the embedding's norm at left, those that do at right.
+    """Draws two panels: margins that do not depend on the embedding's norm, and those that do.
 
-    Curves that are the same are drawn once, under all their names.
+    Equal curves are drawn once, with all their names.
     """
     if not curves:
-        raise ValueError("`curves` must hold at least one curve. Received: none")
+        raise ValueError("`curves` must hold at least one curve. Received: no curves")
     panels = [
         (title, chosen)
         for title, quality in (
             ("The same margin for every face", False),
-            ("A margin by the embedding's norm", True),
+            ("A margin that depends on the embedding's norm", True),
         )
         if (chosen := [c for c in curves if (c.head in _NORM_BY_QUALITY) == quality])
     ]
-    # Twice the room for two panels, and a row of the legend for each curve.
+    # Two panels need more width, and the legend needs a row for each curve.
     width = 10.8 if len(panels) == 2 else 7.2
     figure = new_figure(5.9, width)
     lowest = min(float(curve.logit.min()) for curve in curves)
     for place, (title, chosen) in enumerate(panels, start=1):
         axes = figure.add_subplot(1, len(panels), place)
-        dress(axes, "θ, angle to the identity's center (degrees)", "")
+        dress(axes, "θ, angle to the class center (degrees)", "")
         if place == 1:
-            axes.set_ylabel("Target's logit / s", color=axes.xaxis.label.get_color(), fontsize=11)
+            axes.set_ylabel("Target logit / s", color=axes.xaxis.label.get_color(), fontsize=12)
         axes.plot(angles, np.cos(np.radians(angles)), color="0.8", linewidth=4, label="cos θ")
         i = 0
+        # NormSoftmax is cos θ itself, which the grey line already shows.
         for name, curve in _merged(chosen):
             if curve.head == "NormSoftmax":
                 axes.lines[0].set_label(name)
@@ -112,21 +114,22 @@ def margin_figure(curves: Sequence[MarginCurve], angles: npt.ArrayLike = ANGLES)
                 label=name,
             )  # fmt: skip
             i += 1
-        axes.set_title(title, loc="left", color=INK, fontsize=12, fontweight="bold")
+        set_title(axes, title)
         axes.set_xlim(0, 180)
         axes.set_xticks(range(0, 181, 30))
         axes.set_ylim(lowest - 0.08, 1.08)
         axes.legend(
-            loc="lower left", frameon=False, fontsize=9, labelcolor=INK, handlelength=3,
+            loc="lower left", frameon=False, fontsize=10, labelcolor=INK, handlelength=3,
         )  # fmt: skip
     return figure
 
 
 def _merged(curves: Sequence[MarginCurve]) -> list[tuple[str, MarginCurve]]:
-    """Each curve once, under the names of all that are the same."""
+    """Returns each distinct curve once, with the names of all equal curves."""
     merged: list[list[MarginCurve]] = []
     for curve in curves:
         for alike in merged:
+            # Curves that differ less than this cannot be distinguished in the plot.
             if np.allclose(alike[0].logit, curve.logit, atol=1e-4):
                 alike.append(curve)
                 break
@@ -148,10 +151,10 @@ def _logit(name: str, arguments: dict[str, Any], norm: float, radians: np.ndarra
     head.build((None, 3))
     centers = np.array([[1, 0, 0], [0, 0, 1]], np.float32)
     shape = tuple(head.centers.shape)
-    # All sub-centers of an identity in one place.
+    # Put all sub-centers of a class in the same place.
     head.centers.assign(centers if len(shape) == 2 else np.repeat(centers[:, None], shape[1], 1))
     if name == "AdaFace":
-        # So that the norms of the three curves span the range of its margins.
+        # This value makes the norms of the three curves span the range of its margins.
         head.norm_std.assign(19 * 0.333)
     embedding = norm * np.stack([np.cos(radians), np.sin(radians), 0 * radians], axis=1)
     logits = head(embedding.astype(np.float32), np.zeros(len(radians), np.int32))

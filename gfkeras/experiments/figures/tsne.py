@@ -1,4 +1,4 @@
-"""t-SNE of embeddings: figure 4 of the paper."""
+"""t-SNE of embeddings, as in Figure 4 of the GroupFace paper."""
 
 from __future__ import annotations
 
@@ -10,27 +10,27 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
-from gfkeras.evaluation.plots.style import COLORS, INK, MUTED, WIDTH, new_figure, plain
+from gfkeras.evaluation.plots.style import COLORS, INK, MUTED, WIDTH, new_figure, plain, set_title
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-# Each person has a colour and a form: seven times ten before any pair comes again.
+# Each person gets a colour and a marker. The 70 combinations repeat only after that.
 _COLORS = (*COLORS, INK)
 _MARKERS = ("o", "s", "^", "D", "v", "P", "X", "<", "*", ">")
-# In points²; a star is thin.
+# In points². A star is thin, so it needs a larger size.
 _SIZES = {"*": 52, "D": 22}
-# Inches: a panel at least, a row of the legend, and there a marker and a letter.
+# In inches: the least width of a panel, a row of the legend, and its marker and one letter.
 _PANEL, _ROW, _MARKER, _LETTER = 3.3, 0.22, 0.6, 0.083
 
 
 @dataclass(frozen=True, eq=False)
 class Projection:
-    """Embeddings of known people, drawn in the plane by t-SNE.
+    """Embeddings of known people, projected to the plane by t-SNE.
 
     Attributes:
-        points: (N, 2) float32; distances between far points mean nothing.
-        silhouette: mean silhouette by cosine distance of the embeddings themselves, from −1 to 1.
+        points: (N, 2) float32. Distances between far points have no meaning.
+        silhouette: mean silhouette of the embeddings, by cosine distance, from −1 to 1.
         nearest: share of the images whose nearest other image shows the same person.
     """
 
@@ -39,7 +39,7 @@ class Projection:
     nearest: float
 
     def to_json(self) -> dict[str, Any]:
-        """Everything, `nearest` as "nearest_same"."""
+        """Returns everything for `json.dump`. `nearest` is called "nearest_same"."""
         return {
             "silhouette": self.silhouette,
             "nearest_same": self.nearest,
@@ -50,16 +50,19 @@ class Projection:
 def project(
     embedding: npt.ArrayLike, labels: npt.ArrayLike, perplexity: float | None = None, seed: int = 0
 ) -> Projection:
-    """t-SNE (van der Maaten and Hinton, 2008) of L2-normalised embeddings, by scikit-learn.
+    """Projects L2-normalised embeddings by t-SNE (van der Maaten and Hinton, 2008).
 
-    Of normalised embeddings the squared distance is 2 − 2 cos. t-SNE starts from the principal
-    components, and the same arguments give the same points.
+    scikit-learn computes it. For normalised embeddings the squared distance is 2 − 2 cos. t-SNE
+    starts from the principal components, so the same arguments give the same points.
 
     Args:
         embedding: (N, D) float, of any length, N at least 4.
-        labels: (N,) who each shows: two people or more, one of them with two images.
-        perplexity: about how many neighbours count, below N; 30, and a third of N − 1 of few
-            images.
+        labels: (N,) the person on each image: at least two people, one of them with two images.
+        perplexity: the approximate number of neighbours that count, below N. By default 30, or a
+            third of N − 1 if that is less.
+
+    Raises:
+        ValueError: if the shapes, the number of people or the perplexity do not fit.
     """
     from sklearn.manifold import TSNE
     from sklearn.metrics import silhouette_score
@@ -73,8 +76,8 @@ def project(
         )
     if len(rows) < 4 or not 2 <= len(np.unique(who)) < len(rows):
         raise ValueError(
-            "`labels` must be those of four images or more of two people or more, one of them "
-            f"with two images at least. Received: {len(rows)} images of {len(np.unique(who))}"
+            "`labels` must belong to at least four images and two people, and one person must "
+            f"have two images. Received: {len(rows)} images of {len(np.unique(who))} people"
         )
     if perplexity is None:
         perplexity = min(30.0, (len(rows) - 1) / 3)
@@ -86,6 +89,7 @@ def project(
     unit = rows / np.maximum(np.linalg.norm(rows, axis=1, keepdims=True), 1e-12)
     points = TSNE(perplexity=perplexity, init="pca", random_state=seed).fit_transform(unit)
     cosines = unit @ unit.T
+    # An image is not its own neighbour.
     np.fill_diagonal(cosines, -np.inf)
     return Projection(
         points=points.astype(np.float32),
@@ -97,12 +101,12 @@ def project(
 def tsne_figure(
     panels: Mapping[str, Projection], labels: npt.ArrayLike, names: Sequence[str]
 ) -> Figure:
-    """A panel for each embedding of the same images, people told apart by colour and form.
+    """Draws a panel for each embedding of the same images. People differ in colour and marker.
 
     Args:
-        panels: by title, such as "Baseline", "v" and "v̄".
-        labels: (N,) int, index into `names` of each image.
-        names: of the people, as the legend has them.
+        panels: projections by title, such as "Baseline", "v" and "v̄".
+        labels: (N,) int, the position in `names` for each image.
+        names: the people's names for the legend.
     """
     who = np.asarray(labels)
     sizes = {len(panel.points) for panel in panels.values()}
@@ -113,8 +117,10 @@ def tsne_figure(
         )
     width = max(WIDTH, _PANEL * len(panels))
     room = _MARKER + _LETTER * max(len(name) for name in names)
+    # The longest name decides how many columns of the legend fit.
     columns = max(1, min(len(names), 5, int(width / room)))
     legend_rows = math.ceil(len(names) / columns)
+    # The panels are square. Titles and the legend need extra height.
     figure = new_figure(width / len(panels) + 0.75 + _ROW * legend_rows, width)
     figure.get_layout_engine().set(w_pad=0.09, h_pad=0.06)  # type: ignore[union-attr]
     for place, (title, panel) in enumerate(panels.items(), start=1):
@@ -127,22 +133,22 @@ def tsne_figure(
                 label=plain(name) if place == 1 else None,
             )  # fmt: skip
         _frame(axes, panel.points)
-        # Fonts have no letter with a bar above; mathtext draws one.
+        # Fonts have no letter v with a bar, so let mathtext draw it.
         shown = title.replace("v̄", r"$\mathbf{\bar{v}}$")
-        axes.set_title(shown, loc="left", color=INK, fontsize=12, fontweight="bold")
+        set_title(axes, shown)
         axes.set_xlabel(
             f"Silhouette {panel.silhouette:.2f}\nNearest is the same person: {panel.nearest:.1%}",
             color=MUTED, fontsize=10, loc="left",
         )  # fmt: skip
     figure.legend(
-        loc="outside lower center", ncols=columns, frameon=False, fontsize=10, labelcolor=INK,
+        loc="outside lower center", ncols=columns, frameon=False, fontsize=11, labelcolor=INK,
         handletextpad=0.3, columnspacing=1.4, markerscale=1.3,
     )  # fmt: skip
     return figure
 
 
 def _frame(axes: object, points: np.ndarray) -> None:
-    """A square around the points, without ticks: t-SNE's coordinates have no unit."""
+    """Draws a square around the points, without ticks, because t-SNE coordinates have no unit."""
     middle = (points.max(axis=0) + points.min(axis=0)) / 2
     half = 0.54 * float(np.ptp(points, axis=0).max())
     axes.set(  # type: ignore[attr-defined]

@@ -1,4 +1,4 @@
-"""Batch statistics of a network, and the other terms of an inversion's loss."""
+"""Batch statistics of a network, and the image terms of an inversion's loss."""
 
 from __future__ import annotations
 
@@ -13,26 +13,26 @@ from keras import ops
 
 
 def channel_statistics(inputs: Any) -> tuple[Any, Any]:
-    """μ̃ and σ̃, (C,) float32, of each channel over a batch of feature maps (B, H, W, C) or (B, C).
+    """Returns μ̃ and σ̃, (C,) float32, of each channel over a batch (B, H, W, C) or (B, C).
 
-    σ̃² is that of the population, as batch normalisation's.
+    σ̃² is the population variance, as in batch normalisation.
     """
     inputs = ops.cast(inputs, "float32")
     places = tuple(range(len(inputs.shape) - 1))
     mean = ops.mean(inputs, axis=places)
     variance = ops.mean(ops.square(inputs - mean), axis=places)
-    # A channel that is the same everywhere has a standard deviation without a gradient.
+    # A constant channel has variance 0, where the square root has no finite gradient.
     return mean, ops.sqrt(ops.maximum(variance, 1e-12))
 
 
 def statistics_distance(inputs: Any, mean: Any, deviation: Any) -> Any:
-    """‖μ̃ − μ‖² + ‖σ̃ − σ‖² of one layer (ArcFace, equation 8), a scalar; all are (C,)."""
+    """Returns ‖μ̃ − μ‖² + ‖σ̃ − σ‖² of one layer (ArcFace, equation 8), a scalar. All are (C,)."""
     found_mean, found_deviation = channel_statistics(inputs)
     return ops.sum(ops.square(found_mean - mean)) + ops.sum(ops.square(found_deviation - deviation))
 
 
 def total_variation(images: Any) -> Any:
-    """Σ of the squared differences between neighbouring pixels, a mean over images (B, H, W, 3)."""
+    """Returns Σ of squared differences between neighbouring pixels, averaged over (B, H, W, 3)."""
     down = images[:, 1:] - images[:, :-1]
     across = images[:, :, 1:] - images[:, :, :-1]
     total = ops.sum(ops.square(down)) + ops.sum(ops.square(across))
@@ -40,12 +40,13 @@ def total_variation(images: Any) -> Any:
 
 
 def squared_norm(images: Any) -> Any:
-    """‖x‖², a mean over the images: (B, H, W, 3) in −1…1, to a scalar."""
+    """Returns ‖x‖² averaged over images (B, H, W, 3) in −1…1, a scalar."""
     return ops.sum(ops.square(images)) / images.shape[0]
 
 
 def batch_normalizations(model: keras.Model) -> list[keras.layers.BatchNormalization]:
-    """Every batch normalisation of a model, once; also those inside nested models and layers."""
+    """Returns every batch normalisation of a model once, also from nested models and layers."""
+    # Keras has no public function that also lists the layers inside nested models.
     layers = dict.fromkeys(model._flatten_layers())
     return [layer for layer in layers if isinstance(layer, keras.layers.BatchNormalization)]
 
@@ -54,10 +55,10 @@ def batch_normalizations(model: keras.Model) -> list[keras.layers.BatchNormaliza
 def recorded_inputs(
     layers: list[keras.layers.BatchNormalization],
 ) -> Iterator[list[tuple[keras.layers.BatchNormalization, Any]]]:
-    """A list that gets (layer, what it is called with) for each call within the block.
+    """Yields a list that collects (layer, inputs) for each call within the block.
 
-    Each layer's own `call` takes the note, so this works for layers wherever they are, functional
-    or not, eagerly and while a step is traced.
+    Each layer's own `call` is replaced. This works for all layers, in functional models or not,
+    eagerly and while a step is traced.
     """
     seen: list[tuple[keras.layers.BatchNormalization, Any]] = []
 
@@ -76,25 +77,25 @@ def recorded_inputs(
         yield seen
     finally:
         for layer in layers:
-            # Uncovers the method of the class.
+            # Remove the replacement, so that the method of the class is used again.
             del layer.call
 
 
 class BatchStatistics:
-    """The statistics that a model's batch normalisations hold, as a prior on images.
+    """The statistics in a model's batch normalisations, used as a prior on images.
 
-    A layer counts where it gets at least `least_values` values of a channel in a batch: of a
-    feature map each image gives one for each place, but after a global pooling or an FC an image
-    gives a single one, and the statistics of a small batch say who is in it rather than how faces
-    are. `moving` has mean and standard deviation of each layer, (C,) float32. A model without batch
-    normalisation raises ValueError.
+    A layer counts if it gets at least `least_values` values of each channel in a batch. In a
+    feature map, each image gives one value per position. After a global pooling or an FC, each
+    image gives only one value. The statistics of a small batch then describe the people in it, and
+    not faces in general. `moving` has the mean and standard deviation of each layer, (C,) float32.
+    Raises ValueError for a model without batch normalisation.
     """
 
     def __init__(self, model: keras.Model, least_values: int = 1):
         self.layers = batch_normalizations(model)
         if not self.layers:
             raise ValueError(
-                "`model` must have batch normalisation, whose statistics say how a face looks. "
+                "`model` must have batch normalisation, whose statistics describe faces. "
                 f"Received: {model.name!r}, which has none"
             )
         self.least_values = least_values
@@ -107,8 +108,9 @@ class BatchStatistics:
         }
 
     def distance(self, seen: list[tuple[keras.layers.BatchNormalization, Any]]) -> Any:
-        """Σ ‖μ̃ − μ‖² + ‖σ̃ − σ‖² over the layers that count, a scalar, of inputs as
-        `recorded_inputs` saw.
+        """Returns Σ ‖μ̃ − μ‖² + ‖σ̃ − σ‖² over the layers that count, a scalar.
+
+        `seen` is the list that `recorded_inputs` collected.
         """
         total = ops.zeros((), "float32")
         for layer, inputs in seen:

@@ -1,4 +1,4 @@
-"""Optimisation of images towards embeddings."""
+"""Optimising images towards embeddings."""
 
 from __future__ import annotations
 
@@ -24,12 +24,12 @@ from gfkeras.experiments.inversion.targets import Targets
 from gfkeras.models.properties import as_outputs
 
 _BETAS, _EPSILON = (0.9, 0.999), 1e-8
-# Reading a step's terms waits for the device, which could have begun with the next one.
+# Reading the terms waits for the device and delays the next step, so do it rarely.
 _REPORT_EVERY = 10
 
-# Called with steps done, all steps, and the terms of the step.
+# Called with (steps done, all steps, terms of the step).
 Progress = Callable[[int, int, dict[str, float]], None]
-# Called with steps done, the places of the images among all, and the images, uint8.
+# Called with (steps done, positions of the images, images as uint8).
 Pictures = Callable[[int, np.ndarray, np.ndarray], None]
 
 
@@ -44,23 +44,23 @@ def invert(
     progress: Progress | None = None,
     on_pictures: Pictures | None = None,
 ) -> np.ndarray:
-    """Generates an image for each target from noise, with nothing but the model.
+    """Generates an image for each target from noise, using only the model.
 
-    Images are optimised by Adam so that the model's embedding of them is the target's and its batch
-    normalisations see what they saw in training (ArcFace, arXiv 1801.07698v4, section 3.3). The
-    statistics are those of the images of a batch, so that an image also depends on the others in
-    its batch: more of them, of different people, serve it better.
+    Adam optimises the images. The model's embedding of an image should equal the target, and the
+    batch normalisations should see the statistics of their training (ArcFace, arXiv 1801.07698v4,
+    section 3.3). The statistics are computed over a batch, so an image also depends on the other
+    images in its batch. A larger batch of different people gives better images.
 
     Args:
-        model: a backbone or a GroupFace, any with batch normalisation.
-        targets: whom to show.
+        model: a backbone or a GroupFace with batch normalisation.
+        targets: the embeddings to reach.
         settings: weights, steps and views.
-        batch_size: images optimised together; more targets are cut into even parts.
-        seed: of the noise and the views; the same one gives the same images on one machine, and all
-            but rounding on the other backend.
-        every: hand out images after so many steps too, beside the noise and the result.
+        batch_size: number of images optimised together. More targets are split into even parts.
+        seed: seed of noise and views. The same seed gives the same images on one machine. Another
+            backend gives the same images except for rounding.
+        every: also hand out images after this many steps, besides the noise and the result.
         progress: called after every tenth step and the last with (steps done, steps, terms).
-        on_pictures: called with (steps done, places among the targets, images).
+        on_pictures: called with (steps done, positions among the targets, images).
 
     Returns:
         (N, S, S, 3) uint8, RGB.
@@ -86,6 +86,7 @@ def invert(
     objective = Objective(model, settings, targets.centers)
     step = _compiled_step(objective)
     count = len(targets.names)
+    # Even parts: a small last batch would have poor statistics.
     parts = np.array_split(np.arange(count), math.ceil(count / batch_size))
     images = np.zeros((count, size, size, 3), np.uint8)
     total, done = settings.steps * len(parts), 0
@@ -97,6 +98,7 @@ def invert(
             done += bool(reached)
             if progress is not None and reached and (last or reached % _REPORT_EVERY == 0):
                 progress(done, total, {k: float(ops.convert_to_numpy(v)) for k, v in terms.items()})
+            # Copying images from the device takes time, so copy only those that are used.
             shown = not reached or last or (every is not None and reached % every == 0)
             if shown and (last or on_pictures is not None):
                 pixels = as_pixels(ops.convert_to_numpy(values), size)
@@ -115,10 +117,11 @@ def _optimized(
     size: int,
     rng: np.random.Generator,
 ) -> Iterator[tuple[int, Any, dict[str, Any]]]:
-    """Steps done, images and terms: of the noise first, then after each step."""
+    """Yields (steps done, images, terms): first for the noise, then after each step."""
     embedding = targets.embedding[places]
     labels = np.zeros(len(places), np.int32) if targets.labels is None else targets.labels[places]
     spans = settings.spans()
+    # The first span has the coarsest resolution.
     resolution = size // spans[0][0]
     images: Any = rng.standard_normal((len(places), resolution, resolution, 3)).astype(np.float32)
     yield 0, images, {}
@@ -128,10 +131,11 @@ def _optimized(
         if images.shape[1] != resolution:
             larger = view_matrix(resolution, images.shape[1])
             images = seen_through(images, larger, larger)
+        # Each resolution starts with fresh moments: those of smaller images do not fit.
         first = second = np.zeros(images.shape, np.float32)
         for number in range(steps):
             rate = full_rate * 0.5 * (1 + math.cos(math.pi * number / steps))
-            # Adam's corrections of moments that began at zero.
+            # Adam's bias correction for moments that start at zero.
             rate *= math.sqrt(1 - _BETAS[1] ** (number + 1)) / (1 - _BETAS[0] ** (number + 1))
             view = draw_view(rng, size, resolution, settings.shift, settings.mirror)
             images, first, second, terms = step(
@@ -142,7 +146,7 @@ def _optimized(
 
 
 def _compiled_step(objective: Objective) -> Callable[..., Any]:
-    """One step of Adam on the images, clipped to the range of pixels."""
+    """Returns a compiled step of Adam on the images, clipped to the range of pixels."""
     require_backend()
 
     def step(
@@ -158,7 +162,7 @@ def _compiled_step(objective: Objective) -> Callable[..., Any]:
 
 
 def as_pixels(images: np.ndarray, size: int) -> np.ndarray:
-    """From −1…1 at any resolution to (B, size, size, 3) uint8."""
+    """Converts images in −1…1 at any resolution to (B, size, size, 3) uint8."""
     images = np.clip(images, -1, 1)
     if images.shape[1] != size:
         larger = view_matrix(size, images.shape[1])

@@ -1,4 +1,4 @@
-"""Judging inverted images: likeness to the target, and strips of their course."""
+"""Judging inverted images: similarity to the target, and strips of their progress."""
 
 from __future__ import annotations
 
@@ -16,17 +16,17 @@ from gfkeras.inference import Embedder
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class Likeness:
-    """Cosines of N inverted images with their targets under one network."""
+    """Cosines of N inverted images with their targets, measured by one model."""
 
-    # (N,), with each image's own target.
+    # (N,) with the image's own target.
     cosine: np.ndarray
-    # (N,), the mean with the other targets, NaN where there are none: what the network gives to
-    # an image of anybody.
+    # (N,) the mean with the other targets, or NaN without other targets. It is the value that the
+    # model gives to an image of a random person.
     others: np.ndarray
 
     @classmethod
     def between(cls, pictures: np.ndarray, targets: np.ndarray, owner: np.ndarray) -> Likeness:
-        """Of unit embeddings (N, D) with targets (T, D), `owner` (N,) the row of each image's."""
+        """Compares unit embeddings (N, D) with targets (T, D). `owner` (N,) are their targets."""
         table = pictures @ targets.T
         own = table[np.arange(len(pictures)), owner]
         count = targets.shape[0] - 1
@@ -34,7 +34,7 @@ class Likeness:
         return cls(own.astype(np.float32), others.astype(np.float32))
 
     def summary(self) -> dict[str, Any]:
-        """Mean, spread and least, for reports."""
+        """Returns mean, spread and minimum, for reports."""
         return {
             "mean_cosine": float(self.cosine.mean()),
             "std_cosine": float(self.cosine.std()),
@@ -46,9 +46,9 @@ class Likeness:
 def judged(
     embedder: Embedder, pictures: np.ndarray, targets: Targets, owner: np.ndarray
 ) -> Likeness:
-    """Under the attacked network, with the very embeddings that were to be reached.
+    """Judges images by the attacked model, with the embeddings that were to be reached.
 
-    `pictures` are (N, S, S, 3) uint8, `owner` (N,) is the target of each.
+    `pictures` are (N, S, S, 3) uint8. `owner` (N,) is the target of each image.
     """
     return Likeness.between(embedder(pictures).embedding, targets.embedding, owner)
 
@@ -56,9 +56,9 @@ def judged(
 def judged_by_faces(
     embedder: Embedder, pictures: np.ndarray, faces: Sequence[np.ndarray], owner: np.ndarray
 ) -> Likeness:
-    """Under another network, with its own mean embedding of real faces of each target.
+    """Judges images by another model, with its mean embedding of real faces of each target.
 
-    `faces` are the photos of each target, (M, S, S, 3) uint8, M ≥ 1; the rest as of `judged`.
+    `faces` are the photos of each target, (M, S, S, 3) uint8, M ≥ 1. See `judged` for the others.
     """
     real = np.stack([embedder(images).embedding.mean(axis=0) for images in faces])
     return Likeness.between(embedder(pictures).embedding, unit("faces", real), owner)
@@ -67,6 +67,6 @@ def judged_by_faces(
 def course(
     rows: Sequence[tuple[str, str, Sequence[np.ndarray]]], steps: Sequence[int]
 ) -> Image.Image:
-    """One page of rows (name, a line below it, the image (S, S, 3) uint8 after each of `steps`)."""
+    """Draws rows of (name, a line below it, the image (S, S, 3) uint8 after each of `steps`)."""
     headings = ["noise", *(f"{step:,} steps" for step in steps[1:])]
     return contact_sheet(rows, "", len(steps), headings)

@@ -1,4 +1,4 @@
-"""The loss of an inversion and its settings."""
+"""The loss of an inversion, and its settings."""
 
 from __future__ import annotations
 
@@ -23,31 +23,31 @@ from gfkeras.layers.angular import unit_rows
 from gfkeras.losses.embedding_loss import softmax_cross_entropy
 from gfkeras.models.properties import as_outputs
 
-# Of ‖f/‖f‖ − t‖², where the ArcFace loss of 5,000 classes starts at about 60.
+# Weight of ‖f/‖f‖ − t‖². For comparison, the ArcFace loss of 5,000 classes starts at about 60.
 TEMPLATE_WEIGHT = 40.0
 
 
 @dataclasses.dataclass(frozen=True)
 class InversionSettings:
-    """Settings of the optimisation; the weights are the paper's where it states one.
+    """Settings of the optimisation. Weights are those of the paper if it states them.
 
     Attributes:
-        steps: of Adam, over all resolutions.
-        learning_rate: of Adam, in units of the image's −1…1; falls to 0 by half a cosine within
-            each resolution.
-        finer_rate: what the learning rate is multiplied by at each finer resolution. Adam's first
-            steps move every pixel by the full rate, whatever its gradient; of small pixels that is
-            noise, from which a network with large activations does not come back.
-        identity_weight: of the identity's term; None for 1 with class centers (the ArcFace loss)
-            and `TEMPLATE_WEIGHT` with templates (a squared distance of at most 4).
-        statistics_weight: of Σ ‖μ̃ − μ‖² + ‖σ̃ − σ‖² over the batch normalisations.
-        least_values: batch normalisations that get fewer values of a channel in a batch do not
-            count: those after the last feature map, in batches of fewer images.
-        variation_weight, norm_weight: of the total variation, and of ‖x‖².
-        coarse: the image is first optimised at its size over each of these in turn, an equal part
-            of the steps each, and enlarged between; (1,) starts at full size.
-        shift, mirror: the network sees the image moved by up to so many pixels, drawn in each step,
-            and mirrored in every other step.
+        steps: steps of Adam, over all resolutions.
+        learning_rate: learning rate of Adam, for images in −1…1. It falls to 0 by half a cosine
+            within each resolution.
+        finer_rate: factor for the learning rate at each finer resolution. Adam's first steps move
+            every pixel by the full rate, whatever its gradient. For small pixels that is noise, and
+            a network with large activations does not recover from it.
+        identity_weight: weight of the identity term. None means 1 with class centers (the ArcFace
+            loss) and `TEMPLATE_WEIGHT` with templates (a squared distance of at most 4).
+        statistics_weight: weight of Σ ‖μ̃ − μ‖² + ‖σ̃ − σ‖² over the batch normalisations.
+        least_values: batch normalisations with fewer values per channel in a batch are ignored. In
+            smaller batches these are the layers after the last feature map.
+        variation_weight, norm_weight: weights of the total variation and of ‖x‖².
+        coarse: divisors of the image size. The image is optimised at each of these sizes for an
+            equal part of the steps, and enlarged in between. (1,) starts at full size.
+        shift, mirror: the network sees the image moved by up to `shift` pixels, drawn in each step,
+            and mirrored in half of the steps.
     """
 
     steps: int = 500
@@ -79,22 +79,22 @@ class InversionSettings:
             )
 
     def spans(self) -> list[tuple[int, int, float]]:
-        """(divisor, steps, learning rate) of each resolution; the steps sum to `steps`."""
+        """Returns (divisor, steps, learning rate) of each resolution. All steps sum to `steps`."""
         count = len(self.coarse)
-        # What does not divide goes to the last ones, where the picture is finished.
+        # Steps that do not divide evenly go to the finest resolutions, where the image is finished.
         shares = [(self.steps * (i + 1)) // count - (self.steps * i) // count for i in range(count)]
         rates = [self.learning_rate * self.finer_rate**i for i in range(count)]
         return [span for span in zip(self.coarse, shares, rates, strict=True) if span[1]]
 
 
 class Objective:
-    """identity + λ·statistics + total variation + ‖x‖², as ArcFace's inversion has it.
+    """Identity + λ·statistics + total variation + ‖x‖², the loss of ArcFace's inversion.
 
-    The identity's term is the ArcFace loss against all class centers (C, D) (close-set, s = 64, m =
-    0.5) or, without centers, the squared distance of the normalised feature to the target
-    (open-set). It and the statistics are those of what the network sees, the other two of the
-    image. The model, from images in 0…255 to an embedding, runs in inference, as it would be
-    attacked.
+    With class centers (C, D), the identity term is the ArcFace loss against all of them (close-set,
+    s = 64, m = 0.5). Without centers, it is the squared distance of the normalised feature to the
+    target (open-set). Identity and statistics are computed from the view that the network sees, the
+    other two terms from the image. The model takes images in 0…255, returns an embedding and runs
+    in inference mode, as in a real attack.
     """
 
     def __init__(
@@ -105,6 +105,7 @@ class Objective:
         self.statistics = BatchStatistics(model, settings.least_values)
         self.head: ArcFace | None = None
         if centers is not None:
+            # Use the head itself, so that the loss equals the loss in training.
             self.head = ArcFace(len(centers))
             self.head.build((None, centers.shape[1]))
             self.head.centers.assign(centers)
@@ -120,16 +121,18 @@ class Objective:
     def __call__(
         self, images: Any, rows: Any, columns: Any, targets: Any, labels: Any
     ) -> tuple[Any, dict[str, Any]]:
-        """The loss of a batch, and its terms without their weights, all scalars.
+        """Returns the loss of a batch and its unweighted terms, all scalars.
 
         Args:
             images: (B, R, R, 3) float32 in −1…1.
-            rows, columns: (S, R), of `draw_view`.
+            rows, columns: (S, R), from `draw_view`.
             targets: (B, D) float32, unit rows.
-            labels: (B,) int32, rows of the centers; of no use without them.
+            labels: (B,) int32, positions in the centers. Ignored without centers.
         """
         seen = seen_through(images, rows, columns)
         with recorded_inputs(self.statistics.layers) as inputs:
+            # In inference the model normalises by its moving statistics. The batch statistics are
+            # only compared with them.
             outputs = as_outputs(self.model((seen + 1.0) * 127.5, training=False))
         feature = unit_rows(outputs["embedding"])
         if self.head is None:

@@ -21,7 +21,7 @@ def require_backend() -> None:
 
 
 def value_and_gradient(function: Callable[..., Any], images: Any, *others: Any) -> Any:
-    """The terms that `function` returns beside its loss, and the loss's gradient by `images`."""
+    """Returns the terms that `function` returns with its loss, and its gradient by `images`."""
     if keras.backend.backend() == "jax":
         import jax
 
@@ -36,10 +36,10 @@ def value_and_gradient(function: Callable[..., Any], images: Any, *others: Any) 
 
 
 def compiled(step: Callable[..., Any], variables: list[Any]) -> Callable[..., Any]:
-    """A compiled step of a function of tensors.
+    """Returns a compiled step of a function of tensors.
 
-    A TensorFlow graph holds the `variables` that it reads itself; for JAX they are arguments, since
-    constants would be copied.
+    A TensorFlow graph captures the `variables` that it reads. For JAX they become arguments,
+    because JAX would copy constants.
     """
     if keras.backend.backend() == "jax":
         import jax
@@ -53,6 +53,7 @@ def compiled(step: Callable[..., Any], variables: list[Any]) -> Callable[..., An
         return lambda *arguments: jitted(values, *arguments)
     import tensorflow as tf
 
+    # The step has no Python control flow that depends on tensors, so autograph is not needed.
     graph = tf.function(step, autograph=False)
     return lambda *arguments: graph(*(tf.convert_to_tensor(value) for value in arguments))
 
@@ -60,12 +61,13 @@ def compiled(step: Callable[..., Any], variables: list[Any]) -> Callable[..., An
 def view_matrix(
     size: int, resolution: int, shift: float = 0.0, mirrored: bool = False
 ) -> np.ndarray:
-    """A matrix (size, resolution) float32 that resamples one axis linearly; its rows sum to 1.
+    """Returns a matrix (size, resolution) float32 that resamples one axis linearly.
 
-    Beyond the border it repeats the last pixel. `shift` counts pixels that come out, towards the
-    end; `mirrored` turns the axis round. Two of them do to an image what a step asks for, on any
-    backend, with a product for a gradient, whatever is drawn.
+    Its rows sum to 1, and beyond the border it repeats the last pixel. `shift` is in output pixels,
+    towards the end of the axis. `mirrored` reverses the axis. Two such matrices make a view of an
+    image. They work on every backend, and the gradient is a plain matrix product.
     """
+    # The centers of pixels are at halves, so add 0.5 before scaling and subtract it afterwards.
     places = (np.arange(size) + 0.5 - shift) * (resolution / size) - 0.5
     if mirrored:
         places = resolution - 1 - places
@@ -80,17 +82,17 @@ def view_matrix(
 
 
 def seen_through(images: Any, rows: Any, columns: Any) -> Any:
-    """Images (B, R, R, C) resampled to (B, S, S, C) by matrices (S, R) for rows and columns."""
+    """Resamples images (B, R, R, C) to (B, S, S, C) by matrices (S, R) for rows and columns."""
     return ops.einsum("wv,bhvc->bhwc", columns, ops.einsum("hv,bvwc->bhwc", rows, images))
 
 
 def draw_view(
     rng: np.random.Generator, size: int, resolution: int, shift: float, mirror: bool
 ) -> tuple[np.ndarray, np.ndarray]:
-    """The matrices of a step: moved by up to `shift` pixels each way, mirrored every other time.
+    """Returns the matrices of a random view: moved by up to `shift` pixels, mirrored half the time.
 
-    Three numbers are drawn whatever is asked for, so that one setting does not change what
-    another one draws.
+    Three numbers are always drawn, even if they are not needed. One setting then does not change
+    the random numbers of another.
     """
     down, across, side = rng.random(3)
     return (

@@ -25,10 +25,10 @@ class Targets:
     """One embedding for each face to generate.
 
     Attributes:
-        names: N of them.
-        embedding: (N, D) float32, unit rows after construction; neither zero nor infinite.
-        centers: (C, D), of all classes, for the close-set form (the ArcFace loss); None for the
-            open-set form (a distance to `embedding`).
+        names: N names.
+        embedding: (N, D) float32, normalised to unit rows. Rows must be finite and not zero.
+        centers: (C, D) centers of all classes, for the close-set form (the ArcFace loss). None for
+            the open-set form (a distance to `embedding`).
         labels: (N,) int32, the row of each target in `centers`.
     """
 
@@ -65,28 +65,28 @@ class Targets:
 
     @classmethod
     def of_classes(cls, names: list[str], labels: np.ndarray, centers: np.ndarray) -> Targets:
-        """The close-set form: rows of the class centers."""
+        """Returns targets in the close-set form: rows of the class centers."""
         labels = np.asarray(labels, np.int32)
         return cls(names, np.asarray(centers)[labels], centers, labels)
 
     def repeated(self, copies: int) -> Targets:
-        """The targets repeated, one copy after the other."""
+        """Returns the targets repeated, one copy after the other."""
         labels = None if self.labels is None else np.tile(self.labels, copies)
         return Targets(
             self.names * copies, np.tile(self.embedding, (copies, 1)), self.centers, labels
         )
 
     def require_dimension(self, dimension: int) -> None:
-        """Raises ValueError if these cannot be embeddings of a model of that width."""
+        """Raises ValueError if the targets are not embeddings of this dimension."""
         if self.embedding.shape[1] != dimension:
             raise ValueError(
                 f"`targets` must have the {dimension} numbers of the model's embedding. "
-                f"Received: {self.embedding.shape[1]}, which another model must have made"
+                f"Received: {self.embedding.shape[1]}, probably from another model"
             )
 
 
 def unit(name: str, vectors: np.ndarray) -> np.ndarray:
-    """Rows of length 1, float32; raises ValueError for one that has no direction."""
+    """Returns rows of length 1, float32. Raises ValueError for a row without a direction."""
     norms = np.linalg.norm(vectors, axis=-1, keepdims=True)
     bad = np.flatnonzero(~(np.isfinite(norms[:, 0]) & (norms[:, 0] > 0)))
     if len(bad):
@@ -99,8 +99,9 @@ def unit(name: str, vectors: np.ndarray) -> np.ndarray:
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class Subjects:
-    """Targets, and the photos of each, (M, S, S, 3) uint8, for other networks to judge by, if
-    known.
+    """Targets and, if known, photos of each, for other models to judge by.
+
+    `faces` has one (M, S, S, 3) uint8 array per target.
     """
 
     targets: Targets
@@ -110,7 +111,7 @@ class Subjects:
 def of_photos(
     embedder: Embedder, photos: Sequence[Path], aligner: FaceAligner | None = None
 ) -> Subjects:
-    """Open-set: one target for each photo, its face found by `aligner`, or aligned already."""
+    """Returns open-set targets, one for each photo. Without `aligner`, photos must be aligned."""
     read = aligner or (lambda path: read_image(path, embedder.image_size))
     faces = np.stack([read(path) for path in photos])
     names = [path.stem for path in photos]
@@ -118,14 +119,14 @@ def of_photos(
 
 
 def of_people(embedder: Embedder, folder: FaceFolder, names: Sequence[str]) -> Subjects:
-    """Open-set: the mean embedding of each person's images."""
+    """Returns open-set targets: the mean embedding of each person's images."""
     faces = _faces(folder, names, embedder.image_size)
     means = np.stack([embedder(images).embedding.mean(axis=0) for images in faces])
     return Subjects(Targets(list(names), means), faces)
 
 
 def of_templates(path: str | os.PathLike[str]) -> Subjects:
-    """Open-set: embeddings (N, D) that somebody stored, in the .npz that `gfkeras embed` writes."""
+    """Returns open-set targets: stored embeddings (N, D) in the .npz of `gfkeras embed`."""
     path = Path(path)
     stored = read_npz(
         path, "`embeddings`, an .npz with `embedding` (N, D)", ("embedding",), ("path",)
@@ -137,15 +138,16 @@ def of_templates(path: str | os.PathLike[str]) -> Subjects:
             f"Received: {str(path)!r}, {embedding.shape} {embedding.dtype}"
         )
     embedding = embedding.astype(np.float32)
+    # Files from other programs may have no paths.
     if len(paths) != len(embedding):
         paths = [f"{path.stem}-{i}" for i in range(len(embedding))]
     return Subjects(Targets([Path(p).stem for p in paths], embedding))
 
 
 def centers_of_run(run: str | os.PathLike[str]) -> tuple[np.ndarray, list[str]]:
-    """The class centers that a run of `train` ended with, and the identities that they stand for.
+    """Returns the class centers of a finished run of `train`, and their identities.
 
-    (N, D) float32, or (N, K, D) with K centers a class, as trained: not unit rows.
+    The centers are (N, D) float32, or (N, K, D) with K centers a class. They are not normalised.
     """
     classifier, identities = load_classifier(run)
     if classifier.head is None:
@@ -162,11 +164,11 @@ def of_run_classes(
     embedder: Embedder,
     folder: FaceFolder | None = None,
 ) -> Subjects:
-    """Close-set: centers (N, D) that a training ended with; `folder` has photos of the people."""
+    """Returns close-set targets: centers (N, D) of a run. `folder` has photos of the people."""
     if centers.ndim != 2:
         raise ValueError(
             "`run` must have one center a class. Received: centers of shape "
-            f"{centers.shape}; train with one on the cleaned data"
+            f"{centers.shape}. Train with one center on the cleaned data"
         )
     targets = Targets.of_classes(list(names), _rows(names, identities), centers)
     faces = None if folder is None else _faces(folder, names, embedder.image_size)
@@ -176,10 +178,10 @@ def of_run_classes(
 def of_estimated_classes(
     embedder: Embedder, folder: FaceFolder, names: Sequence[str], progress: Progress | None = None
 ) -> Subjects:
-    """Close-set without a head: the center of each person of a folder is their mean embedding.
+    """Returns close-set targets without a head: each center is a person's mean embedding.
 
-    The folder holds all people, among whom the loss is to tell the targets apart. `progress` is
-    called with (images done, images).
+    The folder must hold all people that the loss has to distinguish. `progress` is called with
+    (images done, all images).
     """
     rows = _rows(names, folder.identities)
     found = embedder.embed_loaded(
@@ -196,6 +198,7 @@ def of_estimated_classes(
     sums = np.zeros((len(folder.identities), found.embedding.shape[1]), np.float64)
     np.add.at(sums, labels, found.embedding)
     centers = unit("centers", sums[present])
+    # People without a readable image have no center, so positions have to be mapped.
     targets = Targets.of_classes(list(names), np.searchsorted(present, rows), centers)
     return Subjects(targets, _faces(folder, names, embedder.image_size))
 
@@ -205,6 +208,7 @@ def _rows(names: Sequence[str], known: Sequence[str]) -> np.ndarray:
     for name in names:
         if name not in places:
             error = unknown_name("class", name, known)
+            # A list of thousands of classes would be unreadable.
             if len(known) > 20:
                 guess = str(error).partition(" Known:")[0]
                 error = ValueError(f"{guess} There are {len(known):,} classes.")
@@ -213,9 +217,10 @@ def _rows(names: Sequence[str], known: Sequence[str]) -> np.ndarray:
 
 
 def _faces(folder: FaceFolder, names: Sequence[str], size: int) -> list[np.ndarray]:
-    """Each person's images, (M, size, size, 3) uint8; those that cannot be read are left out."""
+    """Returns each person's readable images, (M, size, size, 3) uint8."""
     chosen = folder.select(list(names))
     found: list[list[np.ndarray]] = [[] for _ in names]
+    # The folder leaves out people without images, so map its people to the positions in `names`.
     places = [list(names).index(name) for name in chosen.identities]
     reasons: dict[str, str] = {}
     for path, label in zip(chosen.paths, chosen.labels, strict=True):
@@ -226,7 +231,7 @@ def _faces(folder: FaceFolder, names: Sequence[str], size: int) -> list[np.ndarr
     for name, images in zip(names, found, strict=True):
         if not images:
             raise ValueError(
-                f"There is no image of {name!r} in {str(folder.root)!r} to be used; "
-                f"{reasons.get(name, 'none is there')}"
+                f"{name!r} must have a usable image in {str(folder.root)!r}. "
+                f"Received: {reasons.get(name, 'no image')}"
             )
     return [np.stack(images) for images in found]

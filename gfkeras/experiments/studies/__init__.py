@@ -1,4 +1,4 @@
-"""FaceNet's studies: worse images, smaller embeddings, a new network for an old gallery."""
+"""FaceNet's studies: degraded images, smaller embeddings, a new model for an old gallery."""
 
 from gfkeras.experiments.studies.cross_version import CrossVersionResult, evaluate_cross_version
 from gfkeras.experiments.studies.degradations import (

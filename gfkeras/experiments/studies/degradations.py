@@ -20,11 +20,11 @@ Floats = npt.NDArray[np.floating[Any]]
 
 
 def jpeg_compression(quality: int) -> Change:
-    """A function that writes a face (H, W, 3) uint8 as JPEG of `quality` 1 to 100 and reads it
-    again.
+    """Returns a function that stores a face (H, W, 3) uint8 as JPEG and reads it back.
 
-    libjpeg's tables, colour at half resolution (4:2:0), as Pillow, OpenCV and most cameras write
-    it. What the face went through before stays: aligned faces often come from JPEGs.
+    `quality` is from 1 to 100. It uses libjpeg's tables with colour at half resolution (4:2:0), as
+    Pillow, OpenCV and most cameras do. Losses from earlier compression remain: aligned faces often
+    come from JPEGs.
     """
     if positive_int("quality", quality) > 100:
         raise ValueError(f"`quality` must be from 1 to 100. Received: quality={quality!r}")
@@ -38,11 +38,11 @@ def jpeg_compression(quality: int) -> Change:
 
 
 def small_image(side: int) -> Change:
-    """A function that shrinks a face (S, S, 3) uint8 to `side`×`side` pixels and enlarges it again.
+    """Returns a function that shrinks a face (S, S, 3) uint8 to `side`×`side` and enlarges it back.
 
-    Both by Pillow's bilinear filter: shrinking averages with a triangle as wide as two pixels of
-    the small image, enlarging interpolates. The small image is uint8, as a file would be. At its
-    own size a face stays as it is; a side above that raises ValueError.
+    Both steps use Pillow's bilinear filter. Shrinking averages with a triangle as wide as two
+    pixels of the small image. Enlarging interpolates. The small image is uint8, like an image file.
+    A face of that size already stays as it is. A larger `side` raises ValueError.
     """
     positive_int("side", side)
 
@@ -59,12 +59,11 @@ def small_image(side: int) -> Change:
 
 
 def principal_directions(embedding: npt.ArrayLike) -> npt.NDArray[np.float64]:
-    """The directions (D, D), one a column, along which unit embeddings (N, D) are longest, in
-    order.
+    """Returns the directions (D, D), one per column, along which embeddings are longest, in order.
 
-    Principal components without subtracting the mean, so that cosines are kept: by all D directions
-    they are those of the embeddings themselves, only rotated. The embeddings are of faces that are
-    not scored, N at least D.
+    The embeddings (N, D), N at least D, must be of faces that are not scored. The directions are
+    principal components without subtracting the mean, which keeps cosines: all D directions only
+    rotate the embeddings.
     """
     rows = unit(np.asarray(embedding)).astype(np.float64)
     if len(rows) < rows.shape[1]:
@@ -73,15 +72,17 @@ def principal_directions(embedding: npt.ArrayLike) -> npt.NDArray[np.float64]:
             f"Received: {len(rows)}"
         )
     _, vectors = np.linalg.eigh(rows.T @ rows / len(rows))
+    # `eigh` sorts by ascending length.
     return vectors[:, ::-1]
 
 
 def quantize(embedding: npt.ArrayLike, bits: int) -> npt.NDArray[np.int16]:
-    """Each number of an embedding (N, D) as an int16 of `bits` bits, 1 to 16; FaceNet's byte is 8.
+    """Returns each number of an embedding (N, D) as an integer of `bits` bits, stored in int16.
 
-    round(e · (2^(bits−1) − 1) / max|e|), each embedding by its own largest number, which need not
-    be kept: a cosine does not depend on the length. With one bit only the signs are left, −1 and 1.
-    A zero embedding stays zero, but for one bit, which has no zero.
+    `bits` is from 1 to 16, and 8 in FaceNet. The formula is round(e · (2^(bits−1) − 1) / max|e|).
+    Each embedding uses its own maximum, which need not be stored, because a cosine does not depend
+    on the length. One bit keeps only the signs, −1 and 1. A zero embedding stays zero, except for
+    one bit, which has no zero.
     """
     if positive_int("bits", bits) > 16:
         raise ValueError(f"`bits` must be from 1 to 16. Received: bits={bits!r}")
@@ -89,5 +90,6 @@ def quantize(embedding: npt.ArrayLike, bits: int) -> npt.NDArray[np.int16]:
     if bits == 1:
         return np.where(rows < 0, -1, 1).astype(np.int16)
     largest = np.abs(rows).max(axis=1, keepdims=True)
+    # Symmetric levels: the value −2^(bits−1) is not used.
     levels = 2 ** (bits - 1) - 1
     return np.rint(rows * (levels / np.where(largest > 0, largest, 1))).astype(np.int16)

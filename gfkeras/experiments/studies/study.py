@@ -1,4 +1,4 @@
-"""A pairs protocol measured again while one thing changes, and its plot."""
+"""A pairs protocol measured repeatedly while one setting changes, and its plot."""
 
 from __future__ import annotations
 
@@ -22,11 +22,11 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-# Of FaceNet's tables.
+# The FAR of FaceNet's tables.
 FACENET_FAR = 1e-3
 
-# The two series of "dimension": the first numbers of an embedding; those along the principal
-# directions of other faces.
+# The two series of "dimension": the first numbers of an embedding, and the numbers along the
+# principal directions of other faces.
 FIRST, PRINCIPAL = "first", "principal"
 AXES = {
     "jpeg": "JPEG quality",
@@ -35,8 +35,8 @@ AXES = {
     "bits": "Bits a number",
 }
 
-# What each study of images does to one, and to which values unless others are named: FaceNet's
-# qualities; sides below a face's 112.
+# For each study of images: the function that changes an image, and the default values. The JPEG
+# qualities are FaceNet's. The sides are below the 112 pixels of a face.
 IMAGE_STUDIES: Mapping[str, tuple[Callable[[int], Change], tuple[int, ...]]] = {
     "jpeg": (degradations.jpeg_compression, (10, 20, 30, 50, 70, 90)),
     "size": (degradations.small_image, (12, 16, 20, 28, 40, 56, 80)),
@@ -52,7 +52,7 @@ _LOGARITHMIC = ("size", "dimension")
 
 @dataclass(frozen=True, eq=False)
 class StudyPoint:
-    """One measurement of a study: its series (one may be all), the value and the result."""
+    """One measurement of a study: its series, the value and the result."""
 
     series: str
     value: int
@@ -63,7 +63,7 @@ class StudyPoint:
 class Study:
     """The measurements of a study: "jpeg", "size", "dimension" or "bits".
 
-    `reference` are the same pairs with nothing changed.
+    `reference` is the result of the same pairs without any change.
     """
 
     name: str
@@ -72,23 +72,23 @@ class Study:
 
     @property
     def axis(self) -> str:
-        """The name of the values."""
+        """The axis label for the values."""
         return AXES[self.name]
 
     @property
     def far(self) -> str:
-        """The FAR to look at; see `readable_far`."""
+        """The FAR to report. See `readable_far`."""
         return readable_far(self.reference)
 
     def series(self) -> dict[str, list[StudyPoint]]:
-        """The points by their series, values ascending."""
+        """Returns the points by series, values ascending."""
         found: dict[str, list[StudyPoint]] = {}
         for point in sorted(self.points, key=lambda point: point.value):
             found.setdefault(point.series, []).append(point)
         return found
 
     def to_json(self) -> dict[str, Any]:
-        """The figures of each point, for `json.dump`."""
+        """Returns the metrics of each point, for `json.dump`."""
         kept = (
             "accuracy", "accuracy_std", "auc", "eer", "tar_at_far", "intervals", "pairs", "skipped",
         )  # fmt: skip
@@ -102,20 +102,21 @@ class Study:
 
 
 def readable_far(result: PairsResult) -> str:
-    """FaceNet's FAR, 1e-3, or the smallest above it that so many pairs can measure."""
+    """Returns FaceNet's FAR, 1e-3, or the smallest larger FAR that the pairs can measure."""
     measured = [name for name, tar in result.tar_at_far.items() if tar is not None]
     if not measured:
         return far_name(max(FARS))
+    # FARs below FaceNet's come last. They depend on few impostor pairs.
     return min(measured, key=lambda name: (float(name) < FACENET_FAR, float(name)))
 
 
 def study_figure(study: Study) -> Figure:
-    """Accuracy, and beside it TAR at FAR, over the values; bands are 95 % intervals.
+    """Draws accuracy and TAR at FAR over the values. Bands are 95 % intervals.
 
-    The dashed line is the unchanged network on unchanged images.
+    The dashed line is the unchanged model on unchanged images.
     """
     if not study.points:
-        raise ValueError("`study` must have at least one point. Received: none")
+        raise ValueError("`study` must have at least one point. Received: no points")
     figure = style.new_figure()
     far = study.far
     panels: Mapping[str, Pick] = {
@@ -128,6 +129,7 @@ def study_figure(study: Study) -> Figure:
         axes = figure.add_subplot(1, len(panels), place)
         style.dress(axes, study.axis, label)
         _panel(axes, study, pick)
+    # Both panels have the same lines, so one legend is enough.
     handles, labels = figure.axes[0].get_legend_handles_labels()
     style.legend_below(figure, 3, handles=handles, labels=labels)
     return figure
@@ -161,18 +163,19 @@ def study_images(
     fars: Sequence[float] = FARS,
     replicates: int = 0,
 ) -> Study:
-    """The effect of worse images on a network (FaceNet, arXiv 1503.03832, section 5.2).
+    """Measures the effect of degraded images (FaceNet, arXiv 1503.03832, section 5.2).
 
-    Both images of a pair are changed alike.
+    Both images of a pair are changed in the same way.
 
     Args:
         name: "jpeg" or "size".
-        embed: from what is done to each face before it is embedded, None for nothing, to a function
-            that takes paths and returns `ImageEmbeddings`.
-        pairs, similarity, fars, replicates: as of `evaluate_pairs`.
-        values: JPEG qualities, or pixels a side; see `jpeg_compression` and `small_image`.
+        embed: takes the change of each face, or None for no change, and returns a function that
+            takes paths and returns `ImageEmbeddings`.
+        pairs, similarity, fars, replicates: see `evaluate_pairs`.
+        values: JPEG qualities, or the side in pixels. See `jpeg_compression` and `small_image`.
     """
     make, usual = IMAGE_STUDIES[one_of("name", name, IMAGE_STUDIES)]
+    # Make all changes first: a wrong value should fail before any image is embedded.
     changes = {value: make(value) for value in sorted(set(values or usual))}
     reference = embed_pairs(embed(None), pairs).measure(similarity, fars, replicates)
     points = [
@@ -192,19 +195,21 @@ def study_embeddings(
     replicates: int = 0,
     fitted_on: npt.NDArray[Any] | None = None,
 ) -> Study:
-    """The effect of smaller embeddings of a trained network (FaceNet, sections 5.4 and 6).
+    """Measures the effect of smaller embeddings of a trained model (FaceNet, sections 5.4 and 6).
 
-    "dimension" keeps the first numbers of each embedding, and those along the principal directions
-    of other faces' embeddings; "bits" makes each number an integer of few bits. FaceNet trained a
-    network for each dimension, which is `model.embedding_dim` of a recipe.
+    "dimension" keeps the first numbers of each embedding, and separately the numbers along the
+    principal directions of other faces' embeddings. "bits" makes each number an integer of few
+    bits. FaceNet trained a separate network for each dimension. The recipe key
+    `model.embedding_dim` does that.
 
     Args:
         name: "dimension" or "bits".
-        embed, pairs, similarity, fars, replicates: as of `evaluate_pairs`.
-        values: dimensions, 16, 32, … and all by default; or bits.
-        fitted_on: (N, D) embeddings of faces in none of the pairs, for "dimension".
+        embed, pairs, similarity, fars, replicates: see `evaluate_pairs`.
+        values: numbers of dimensions, by default 16, 32, … and all, or numbers of bits.
+        fitted_on: (N, D) embeddings of faces that are in none of the pairs, for "dimension".
     """
     one_of("name", name, EMBEDDING_STUDIES)
+    # Embed the images once. All reductions start from these embeddings.
     whole = embed_pairs(embed, pairs)
     rows = whole.faces.embedding
     width = rows.shape[1]

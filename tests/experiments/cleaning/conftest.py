@@ -26,7 +26,7 @@ def photos(tmp_path):
 
 @pytest.fixture
 def planted():
-    """Its embedding is the mean colour less grey; each identity has three planted centers."""
+    """The embedding is the mean colour minus grey. Each identity has three planted centers."""
     inputs = keras.Input((112, 112, 3))
     means = keras.layers.GlobalAveragePooling2D()(inputs)
     model = keras.Model(inputs, keras.layers.Rescaling(1.0, -128.0)(means))

@@ -1,4 +1,4 @@
-"""The command from photos to a network on the cleaned list, and again from its run."""
+"""The command from photos to a model trained on the cleaned list, and again from its run."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def json_of(path):
     return json.loads(path.read_text())
 
 
-def test_from_photos_to_a_network_on_what_is_kept(photos, recipe_file, tmp_path, capsys, pooled):
+def test_from_photos_to_a_network_on_the_kept_images(photos, recipe_file, tmp_path, capsys, pooled):
     before = tree_sha256(photos)
     out, report = tmp_path / "out", tmp_path / "report.json"
     arguments = ["clean", str(recipe_file), "--data", str(photos), "--out", str(out), "--quiet"]
@@ -41,11 +41,11 @@ def test_from_photos_to_a_network_on_what_is_kept(photos, recipe_file, tmp_path,
     first = json_of(report)
     assert (first["images"], first["dropped"], first["sub_centers"]) == (14, 0, 3)
     assert Recipe.read(out / "sub_centers" / "recipe.toml").head.name == "SubCenterArcFace"
-    # Another call must not mix with it.
+    # Another call must not mix its files with this one.
     assert main([*arguments, "--angle", "179"]) == 2
     assert "--resume" in capsys.readouterr().err
 
-    # The run again with another angle, which now drops about half.
+    # Clean from the run with another angle, which drops about half.
     run, half = str(out / "sub_centers"), tmp_path / "half"
     again = ["clean", run, "--data", str(photos), "--out", str(half), "--quiet"]
     assert main([*again, "--angle", str(first["median_angle"]), "--json", str(report)]) == 0
@@ -58,14 +58,14 @@ def test_from_photos_to_a_network_on_what_is_kept(photos, recipe_file, tmp_path,
     assert "`out` (--out) must be another folder than that of `images` (--images)" in error
     assert (half / "cleaned.txt").read_text() == listed
 
-    # The list in the hands of `gfkeras train`.
+    # `gfkeras train` accepts the list.
     train = ["train", str(recipe_file), "--data", str(photos), "--out", str(tmp_path / "trained")]
     images = ["--images", str(half / "cleaned.txt")]
     assert main([*train, *images, "--quiet", "--json", str(report)]) == 0
     assert json_of(report)["images"] == second["kept"]
     assert tree_sha256(photos) == before
 
-    # The classifier of the run has the weights that the run kept, and the head's centers.
+    # The classifier has the weights of the run and the centers of its head.
     classifier, identities = load_classifier(run)
     assert identities == ["ann", "bob", "eve"]
     assert tuple(classifier.head.centers.shape) == (3, 3, 16)
@@ -75,7 +75,7 @@ def test_from_photos_to_a_network_on_what_is_kept(photos, recipe_file, tmp_path,
 
 
 @pytest.mark.slow
-def test_retraining_and_going_on(photos, recipe_file, tmp_path, capsys, pooled):
+def test_retraining_and_resuming(photos, recipe_file, tmp_path, capsys, pooled):
     out, report = tmp_path / "out", tmp_path / "report.json"
     command = ["clean", str(recipe_file), "--data", str(photos), "--out", str(out), "--quiet"]
     command += ["--retrain", "--json", str(report), "--resume", "--angle"]
@@ -86,7 +86,7 @@ def test_retraining_and_going_on(photos, recipe_file, tmp_path, capsys, pooled):
     assert retrained.head.name == "ArcFace"
     assert retrained.head.arguments == {"scale": 16.0, "margin": 0.1}
     weights = (out / "retrained" / "last" / "model.weights.h5").read_bytes()
-    # A second call finds all done; one with another angle would mix two selections.
+    # A second call finds everything done. Another angle would mix two selections.
     assert main([*command, "179"]) == 0
     assert json_of(report)["retrained"]["notes"] == [
         "All 1 epochs were done already: nothing to resume."
@@ -95,7 +95,7 @@ def test_retraining_and_going_on(photos, recipe_file, tmp_path, capsys, pooled):
     capsys.readouterr()
     assert main([*command, str(first["median_angle"])]) == 2
     assert "another selection" in capsys.readouterr().err
-    # Without it the earlier network goes, and a new one sees what is kept now.
+    # After removing the earlier network, a new one is trained on the current selection.
     shutil.rmtree(out / "retrained")
     assert main([*command, str(first["median_angle"])]) == 0
     second = json_of(report)

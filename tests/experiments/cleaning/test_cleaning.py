@@ -1,4 +1,4 @@
-"""Cleaning on planted angles: what is kept exactly, what is written, what is refused."""
+"""Cleaning on planted angles: the kept images, the written files and the errors."""
 
 from __future__ import annotations
 
@@ -80,19 +80,19 @@ def test_an_automatic_angle_cuts_between_the_heaps(photos, planted_run, tmp_path
     result = clean(planted_run, FaceFolder(photos), tmp_path / "out", angle="auto")
     angles = result.centers.angles
     assert result.angle == automatic_angle(angles)[0]
-    # Eleven images at up to 60 degrees but for one at 74, and three beyond.
+    # Ten images are at up to 60 degrees, one is at 74, and three are beyond.
     assert {image.image for image in result.dropped} == {*DROPPED, "ann/5.png", "ann/3.png"}
     assert "two heaps" in result.notes[-1]
 
 
 def turn_away(planted, first: int) -> None:
-    """Puts the centers of the identities from `first` on at a right angle to every image."""
+    """Turns the centers of identity `first` and later ones to a right angle with every image."""
     centers = keras.ops.convert_to_numpy(planted.head.centers).copy()
     centers[first:] = [0, 0, 1]
     planted.head.centers.assign(centers)
 
 
-def test_an_identity_of_which_nothing_is_kept_is_reported(photos, planted_run, tmp_path, planted):
+def test_an_identity_without_kept_images_is_reported(photos, planted_run, tmp_path, planted):
     turn_away(planted, 2)
     result = clean(planted_run, FaceFolder(photos), tmp_path / "out")
     assert result.emptied == ["eve"]
@@ -139,31 +139,31 @@ def test_records_are_cleaned_without_copying_a_pixel(photos, planted_run, tmp_pa
     assert (result.manifest / shard).samefile(records / shard)
 
 
-def test_nothing_is_replaced_but_an_earlier_cleaning(photos, planted_run, tmp_path):
+def test_only_an_earlier_cleaning_is_replaced(photos, planted_run, tmp_path):
     records, out = tmp_path / "records", tmp_path / "out"
     prepare(photos, records, workers=1)
     (out / "cleaned").mkdir(parents=True)
     (out / "cleaned" / "notes.txt").write_text("by hand")
-    with pytest.raises(ValueError, match="`out` must not hold a folder 'cleaned' of something"):
+    with pytest.raises(ValueError, match="`out` must not hold a folder 'cleaned' that no"):
         clean(planted_run, RecordSet(records), out)
     prepare(photos, tmp_path / "other" / "cleaned", workers=1)
-    with pytest.raises(ValueError, match="`out` must not hold a folder 'cleaned' of something"):
+    with pytest.raises(ValueError, match="`out` must not hold a folder 'cleaned' that no"):
         clean(planted_run, RecordSet(records), tmp_path / "other")
     assert (out / "cleaned" / "notes.txt").read_text() == "by hand"
     (out / "cleaned" / "notes.txt").unlink()
     (out / "cleaned").rmdir()
-    # An earlier cleaning gives way, with nothing left beside it; but not to one of itself.
+    # An earlier cleaning is replaced completely, but not by a cleaning of its own records.
     for angle in (70, 75):
         result = clean(planted_run, RecordSet(records), out, angle=angle)
     assert RecordSet(result.manifest).manifest.options["selection"]["angle"] == 75
     assert not [path for path in out.iterdir() if path.name.startswith(".")]
     before = tree_sha256(out)
-    with pytest.raises(ValueError, match="`out` must not be the folder that `data` stands in"):
+    with pytest.raises(ValueError, match="`out` must not be the folder that contains `data`"):
         clean(planted_run, RecordSet(result.manifest), out)
     assert tree_sha256(out) == before
 
 
-def test_what_is_refused(photos, planted_run, tmp_path, tables):
+def test_invalid_arguments_are_refused(photos, planted_run, tmp_path, tables):
     folder = FaceFolder(photos)
 
     def refused(match, source=planted_run, **arguments):
@@ -173,7 +173,7 @@ def test_what_is_refused(photos, planted_run, tmp_path, tables):
     refused(r"`angle` must be in \[0, 180\) degrees.*angle=180", angle=180)
     refused("`angle` must be above 0", angle=0)
     refused("`angle` must be a number of degrees or 'auto'.*angle='best'", angle="best")
-    refused("a run has its own.*sub_centers=4", sub_centers=4)
+    refused("a run already has its own.*sub_centers=4", sub_centers=4)
     recipe = Recipe.parse(tables)
     refused("`sub_centers` must be at least 2.*sub_centers=1", recipe, sub_centers=1)
     cosface = Recipe.parse(tables | {"head": {"name": "CosFace"}})

@@ -1,4 +1,4 @@
-"""The valley between two heaps of angles, and none where there is one heap."""
+"""The valley between two heaps of angles, and no valley in a single heap."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from gfkeras.experiments.cleaning.sub_centers import automatic_angle, valley
 
 
 def slow_valley(angles: np.ndarray) -> float:
-    """Every cut tried, by the definition."""
+    """Tries every cut, by the definition."""
     values = sorted(set(angles.tolist()))
     best = (-1.0, 0.0)
     for low, high in itertools.pairwise(values):

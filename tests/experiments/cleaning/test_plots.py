@@ -1,4 +1,4 @@
-"""What the pictures show, read back from their lines and bars."""
+"""Plots of a cleaning, read back from their lines and bars."""
 
 from __future__ import annotations
 

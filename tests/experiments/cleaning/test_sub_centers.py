@@ -1,4 +1,4 @@
-"""Dominant centers and angles, against slow oracles written from the definition."""
+"""Dominant centers and angles, compared with slow oracles written from the definition."""
 
 from __future__ import annotations
 
@@ -50,10 +50,10 @@ def test_dominant_centers_and_angles_are_those_of_the_definition(drawn):
         np.testing.assert_allclose(found.angles[rows], expected, atol=1e-4)
 
 
-def test_of_centers_with_as_many_images_the_nearer_one_is_dominant():
+def test_a_tie_of_centers_goes_to_the_nearer_one():
     cosines = np.array([[0.9, 0.1, 0.0], [0.2, 0.95, 0.0], [0.3, 0.5, 0.0], [0.6, 0.5, 0.0]])
     found = dominant_centers(cosines, np.zeros(4, int), 1)
-    # Two images each; the sums are 2.0 and 2.05.
+    # Each center has two images, and the sums of cosines are 2.0 and 2.05.
     assert found.counts.tolist() == [[2, 2, 0]]
     assert found.dominant.tolist() == [1]
     # A center without images does not win by being near to all.
@@ -105,7 +105,7 @@ def test_flips_go_to_all_other_identities_alike():
     assert counts[1:].min() > 900
 
 
-def test_flips_that_cannot_be():
+def test_impossible_flips_are_refused():
     with pytest.raises(ValueError, match=r"`share` must be in \[0, 1\)"):
         flip_labels(np.array([0, 1]), 1.0, 0)
     with pytest.raises(ValueError, match="at least two identities"):

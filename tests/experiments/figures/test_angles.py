@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-pytest.importorskip("matplotlib", reason="figures need the extra 'plots'")
+pytest.importorskip("matplotlib", reason="plots need the extra 'plots'")
 
 from gfkeras.evaluation import evaluate_pair_scores
 from gfkeras.experiments.figures import PairAngles, angle_figure
@@ -25,7 +25,7 @@ def test_angles_and_thresholds_are_those_of_the_scores():
     assert angles.accuracy == measured.accuracy
     assert np.cos(np.radians(angles.threshold)) == pytest.approx(measured.threshold)
     impostor = DEGREES[~SAME]
-    # The tenth of 101 impostors is the last that 10 % let in.
+    # A FAR of 10 % accepts ten of 101 impostors.
     assert (impostor <= angles.at_far["1e-1"] + 1e-9).sum() == 10
     assert (impostor <= angles.at_far["1e-2"] + 1e-9).sum() == 1
     told = angles.to_json()
@@ -35,7 +35,7 @@ def test_angles_and_thresholds_are_those_of_the_scores():
     assert told["edges"][:3] == [0, 2, 4]
 
 
-def test_the_picture_marks_them():
+def test_the_plot_marks_the_thresholds():
     angles = PairAngles.of(result(), ["1e-1"])
     figure = angle_figure(angles)
     axes = figure.axes[0]
@@ -47,16 +47,16 @@ def test_the_picture_marks_them():
     assert axes.get_xlim()[0] <= 20.5 < 110.5 <= axes.get_xlim()[1]
 
 
-def test_what_cannot_be_drawn():
+def test_impossible_arguments_are_refused():
     with pytest.raises(ValueError, match=r"rates that 101 impostor pairs can measure.*1e-3"):
         PairAngles.of(result(), ["1e-3"])
     with pytest.raises(ValueError, match="Unknown FAR"):
         PairAngles.of(result(), ["5e-5"])
-    with pytest.raises(ValueError, match="`result` must be of the cosine"):
+    with pytest.raises(ValueError, match="`result` must be measured by the cosine"):
         PairAngles.of(evaluate_pair_scores(np.linspace(3, 0, 152), SAME))
 
 
-def test_one_pair_of_the_same_picture():
+def test_a_pair_of_identical_images():
     degrees = DEGREES.copy()
     degrees[0] = 0.0
     angles = PairAngles.of(result(degrees))

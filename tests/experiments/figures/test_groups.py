@@ -1,4 +1,4 @@
-"""How faces spread over groups: the numbers, by epoch, and which faces are shown."""
+"""Distribution of faces over groups: the numbers, by epoch, and the faces on the sheet."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import json
 import numpy as np
 import pytest
 
-pytest.importorskip("matplotlib", reason="figures need the extra 'plots'")
+pytest.importorskip("matplotlib", reason="plots need the extra 'plots'")
 
 from gfkeras.experiments.figures import (
     GroupDistribution,
@@ -85,7 +85,7 @@ def test_evenness_by_epoch(tmp_path):
 def test_runs_without_groups(tmp_path):
     with pytest.raises(ValueError, match=r"`run` must be a folder that .*with log\.csv"):
         GroupLog.read(tmp_path)
-    with pytest.raises(ValueError, match=r"column effective_groups; .*with epoch, loss"):
+    with pytest.raises(ValueError, match=r"column effective_groups\. .*with epoch, loss"):
         GroupLog.read(run_folder(tmp_path / "plain", ["epoch,loss", "1,2"]))
     damaged = ["epoch,effective_groups,effective_groups_soft", "1,2,3", "2,x,3"]
     with pytest.raises(ValueError, match=r"log\.csv is damaged"):
@@ -100,7 +100,7 @@ def test_a_sheet_shows_many_people_of_each_used_group():
     scores = logits(groups, count=3) + np.arange(8)[:, None] * np.eye(3)[groups] / 10
     rows = sheet_rows(scores, people, columns=3, order="certain")
     assert [(row.group, row.faces, row.share) for row in rows] == [(1, 6, 0.75), (0, 2, 0.25)]
-    # Of person 7 the surest; then, in the second row, one person's second picture.
+    # The surest face of person 7 comes first. A person's second image comes after other people.
     assert rows[0].shown == [5, 4, 3]
     assert rows[1].shown == [7, 6]
     drawn = sheet_rows(scores, people, columns=3, seed=1)

@@ -1,4 +1,4 @@
-"""Margin curves against the heads' formulas in float64."""
+"""Margin curves, compared with the heads' formulas in float64."""
 
 from __future__ import annotations
 
@@ -8,12 +8,12 @@ import head_oracles as oracle
 import numpy as np
 import pytest
 
-pytest.importorskip("matplotlib", reason="figures need the extra 'plots'")
+pytest.importorskip("matplotlib", reason="plots need the extra 'plots'")
 
 from gfkeras import heads
 from gfkeras.experiments.figures import margin_curves, margin_figure
 
-# Not where a curve jumps: at 90° and where θ + m is π, rounding decides.
+# Avoid the jumps of a curve: at 90° and where θ + m is π, rounding decides.
 ANGLES = np.array([0.0, 7, 30, 44, 61, 89, 91, 120, 135, 150, 152, 163, 179, 180])
 CENTERS = np.array([[1.0, 0, 0], [0, 0, 1]])
 LABELS = np.zeros(len(ANGLES), int)
@@ -29,7 +29,7 @@ def of(function, *arguments, norm=1.0, scale=64.0, **named):
 
 
 def ada(norm, quality):
-    # Mean 20 and deviation 19·0.333 of the norms, as the curves have them.
+    # The curves use norms with mean 20 and deviation 19·0.333.
     found = oracle.adaface_quality(embedding(norm), 20.0, 19 * 0.333)
     np.testing.assert_allclose(found, quality, atol=1e-3)
     return of(oracle.adaface, found, norm=norm)
@@ -62,7 +62,7 @@ def test_every_curve_is_its_formula():
         np.testing.assert_allclose(found[key], expected(), atol=5e-4, err_msg=str(key))
 
 
-def test_every_head_is_on_the_picture():
+def test_every_head_is_in_the_plot():
     curves = margin_curves()
     assert {curve.head for curve in curves} == set(heads.HEADS)
     figure = margin_figure(curves)

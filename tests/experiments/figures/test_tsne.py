@@ -1,11 +1,11 @@
-"""Whom t-SNE shows, what it measures, and how people are told apart."""
+"""t-SNE: the chosen people, the measurements, and the colours and markers of people."""
 
 from __future__ import annotations
 
 import numpy as np
 import pytest
 
-pytest.importorskip("matplotlib", reason="figures need the extra 'plots'")
+pytest.importorskip("matplotlib", reason="plots need the extra 'plots'")
 
 from PIL import Image
 
@@ -45,7 +45,7 @@ def test_silhouette_and_neighbours_are_of_the_cosines():
     assert found.nearest == pytest.approx(same.mean())
 
 
-def test_people_far_apart_lie_apart_in_the_plane():
+def test_people_far_apart_are_apart_in_the_plane():
     rows, labels = people()
     first = project(rows, labels, seed=3)
     np.testing.assert_array_equal(first.points, project(5 * rows, labels, seed=3).points)
@@ -59,7 +59,7 @@ def test_too_few():
     rows, labels = people(count=2, each=2)
     assert project(rows, labels).points.shape == (4, 2)
     for wrong in (np.zeros(4), np.arange(4)):
-        with pytest.raises(ValueError, match="of two people or more"):
+        with pytest.raises(ValueError, match="at least four images and two people"):
             project(rows, wrong)
     with pytest.raises(ValueError, match=r"`perplexity` must be positive and below the 4"):
         project(rows, labels, perplexity=4)
@@ -67,7 +67,7 @@ def test_too_few():
         project(rows, labels[:3])
 
 
-def test_ten_people_have_ten_forms():
+def test_ten_people_have_ten_markers():
     rows, labels = people(count=8, each=3)
     shown = project(rows, labels)
     names = [f"p{i}" for i in range(8)]
@@ -84,7 +84,7 @@ def test_ten_people_have_ten_forms():
 
 @pytest.fixture
 def folder(tmp_path):
-    """Of anna one picture, of ben 2, carl 4, dora 4, eva 3."""
+    """A folder with 1 image of anna, 2 of ben, 4 of carl, 4 of dora and 3 of eva."""
     for name, count in (("anna", 1), ("ben", 2), ("carl", 4), ("dora", 4), ("eva", 3)):
         (tmp_path / name).mkdir()
         for i in range(count):
@@ -92,7 +92,7 @@ def folder(tmp_path):
     return tmp_path
 
 
-def test_those_with_most_pictures_come_first(folder):
+def test_people_with_most_images_come_first(folder):
     chosen = choose_people(FaceFolder(folder), people=3, images=3)
     assert chosen.names == ["carl", "dora", "eva"]
     assert chosen.labels.tolist() == [0] * 3 + [1] * 3 + [2] * 3
@@ -110,12 +110,12 @@ def test_fewer_people_than_needed(folder):
         choose_people(FaceFolder(folder), people=5)
     with pytest.raises(ValueError, match="Received: people=1"):
         choose_people(FaceFolder(folder, ["carl"]))
-    with pytest.raises(ValueError, match=r"`identities` must be people with two.*'anna' with one"):
+    with pytest.raises(ValueError, match=r"`identities` must be people with at .*'anna' with one"):
         choose_people(FaceFolder(folder, ["carl", "anna"]))
 
 
 class RedEmbedder:
-    """The red of the first pixel as every output."""
+    """Returns the red of the first pixel as every output."""
 
     image_size = 112
 

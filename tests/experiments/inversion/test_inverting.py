@@ -1,4 +1,4 @@
-"""The optimisation, and what it refuses."""
+"""The optimisation of images, and its errors."""
 
 from __future__ import annotations
 
@@ -56,18 +56,18 @@ def test_the_loss_falls_and_the_cosine_rises(network, targets, close_set):
     assert last["loss"] < first["loss"]
     found = (Embedder(network)(pictures).embedding * targets.embedding).sum(axis=1)
     assert found.mean() > max(0.6, first["cosine"])
-    # What is reported while optimising is what the pictures have, but for 8 bits.
+    # The reported cosine equals that of the images, except for rounding to 8 bits.
     assert found.mean() == pytest.approx(last["cosine"], abs=0.02)
 
 
-def test_a_seed_gives_the_same_pictures_whatever_is_watched(network, targets):
+def test_a_seed_gives_the_same_images_with_any_callbacks(network, targets):
     settings = InversionSettings(steps=6, coarse=(1,), shift=1.0, mirror=True)
     first = invert(network, targets, settings, seed=3)
     again = invert(network, targets, settings, seed=3, every=2, on_pictures=lambda *_: None)
     other = invert(network, targets, settings, seed=4)
     np.testing.assert_array_equal(first, again)
     assert np.abs(first.astype(int) - other).mean() > 5
-    # Images of a batch start from noise of their own.
+    # The images of a batch start from different noise.
     assert np.abs(first[0].astype(int) - first[1]).mean() > 5
 
 
@@ -112,7 +112,7 @@ def test_stored_embeddings_become_targets(tmp_path):
     assert of_templates(file).targets.names == ["stored-0", "stored-1"]
 
 
-def test_estimated_centers_are_means_and_a_runs_those_of_its_head(network, tmp_path):
+def test_estimated_centers_are_means_and_a_run_has_those_of_its_head(network, tmp_path):
     rng = np.random.default_rng(6)
     for place, name in enumerate(["ann", "bob", "cy"]):
         (tmp_path / name).mkdir()
@@ -148,7 +148,7 @@ def test_likeness_counts_the_other_targets():
     assert np.isnan(alone.others).all()
 
 
-def test_what_does_not_fit_is_named(network, targets):
+def test_arguments_that_do_not_fit_are_named(network, targets):
     wrong = Targets(["a"], np.ones((1, 5)))
     with pytest.raises(ValueError, match=r"`targets` must have the 8 numbers.*Received: 5"):
         invert(network, wrong)

@@ -40,7 +40,7 @@ def targets() -> np.ndarray:
     return (rows / np.linalg.norm(rows, axis=1, keepdims=True)).astype(np.float32)
 
 
-def test_what_each_normalisation_is_given_is_recorded(network, images):
+def test_the_inputs_of_each_normalisation_are_recorded(network, images):
     layers = batch_normalizations(network)
     assert len(layers) == MAPS + FLAT
     pixels = (images + 1) * 127.5
@@ -78,7 +78,7 @@ def test_statistics_are_those_of_the_layers_inputs(network, images, least, count
         expected += ((rows.std(0) - np.sqrt(moving)) ** 2).sum()
     assert number == counted
     assert float(statistics.distance(seen)) == pytest.approx(expected, rel=1e-4)
-    # Where a layer has the very statistics of its input, nothing is left.
+    # If a layer has the exact statistics of its input, the distance is 0.
     for layer, inputs in seen:
         values = ops.convert_to_numpy(inputs)
         axes = tuple(range(values.ndim - 1))
@@ -141,7 +141,7 @@ def test_the_gradient_is_that_of_the_loss(network, images, targets):
     assert (up - down) / 0.02 == pytest.approx(np.linalg.norm(gradient), rel=0.02)
 
 
-# What each backend makes of the same weights, noise and targets: a gradient, and ten steps.
+# Each backend computes a gradient and ten steps from the same weights, noise and targets.
 SCRIPT = """
 import json, sys
 import numpy as np
@@ -172,7 +172,7 @@ np.savez(sys.argv[1], gradient=np.asarray(gradient), pictures=pictures)
     reason="compares JAX with TensorFlow once",
 )
 @pytest.mark.slow
-def test_both_backends_give_the_same_gradient_and_pictures(tmp_path):
+def test_both_backends_give_the_same_gradient_and_images(tmp_path):
     for backend in ("tensorflow", "jax"):
         run_python(
             "import os; os.environ['TF_CPP_MIN_LOG_LEVEL'] = '3'\n" + SCRIPT,

@@ -1,4 +1,4 @@
-"""The terms of the loss against slow float64 oracles."""
+"""The terms of the loss, compared with slow float64 oracles."""
 
 from __future__ import annotations
 
@@ -59,13 +59,13 @@ def test_a_view_moves_mirrors_and_enlarges():
     np.testing.assert_allclose(ops.convert_to_numpy(down)[:, 0], image[:, 0], atol=1e-6)
     aside = seen_through(image, plain, view_matrix(8, 8, mirrored=True))
     np.testing.assert_allclose(ops.convert_to_numpy(aside), image[:, :, ::-1], atol=1e-6)
-    # A ramp stays one when it is enlarged, and half a pixel lies halfway.
+    # An enlarged ramp is still a ramp, and half a pixel is halfway between two values.
     ramp = np.arange(4.0)
     np.testing.assert_allclose((view_matrix(8, 4) @ ramp)[1:-1], np.linspace(0.25, 2.75, 6))
     np.testing.assert_allclose((view_matrix(4, 4, shift=0.5) @ ramp), [0, 0.5, 1.5, 2.5])
 
 
-def test_every_view_keeps_brightness_and_what_is_asked_does_not_change_what_is_drawn():
+def test_every_view_keeps_brightness_and_settings_do_not_change_the_draws():
     moved, still = (np.random.default_rng(3) for _ in range(2))
     matrices = [draw_view(moved, 16, 8, 3.0, True) for _ in range(20)]
     for _ in range(20):

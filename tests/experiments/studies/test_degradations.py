@@ -1,4 +1,4 @@
-"""What is done to faces, pixel by pixel."""
+"""Degraded faces, checked pixel by pixel."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ def test_lower_quality_is_farther_from_the_face(face):
 
 @pytest.mark.parametrize("side", [8, 20, 56])
 def test_small_images_are_averaged_and_interpolated(side, face):
-    # The same filters as matrices, in floating point; here each of four passes is rounded.
+    # The same filters as matrices in floating point. Pillow rounds after each of four passes.
     matrix = reduction_matrices(112, 8)[side - 8].astype(np.float64)
     expected = (matrix @ face.transpose(2, 0, 1) @ matrix.T).transpose(1, 2, 0)
     found = small_image(side)(face)

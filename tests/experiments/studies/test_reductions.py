@@ -11,7 +11,7 @@ from gfkeras.experiments.studies import principal_directions, quantize
 @pytest.fixture(scope="module")
 def rows() -> np.ndarray:
     rng = np.random.default_rng(0)
-    # Longest along the last axis, then along the first, and not of mean zero.
+    # Longest along the last axis, then along the first, and with a mean other than zero.
     return rng.standard_normal((400, 4)) * [2.0, 0.5, 1.0, 3.0] + [0.5, 0, 0, 1]
 
 

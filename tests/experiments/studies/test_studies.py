@@ -1,4 +1,4 @@
-"""Studies over a list of pairs, and two networks across their versions."""
+"""Studies over a list of pairs, and two models across their versions."""
 
 from __future__ import annotations
 
@@ -32,12 +32,12 @@ def faces() -> FakeFaces:
 
 
 def same_figures(found, expected) -> None:
-    """Everything that is reported of two results."""
+    """Compares everything that two results report."""
     assert found.to_json() == expected.to_json()
 
 
 class Changed:
-    """An embedder for each change: the noise that stands for it grows as the side shrinks."""
+    """An embedder for each change. Noise replaces the change and grows as the side shrinks."""
 
     def __init__(self, faces):
         self.faces, self.seen = faces, []
@@ -68,7 +68,7 @@ def test_images_unchanged_are_the_plain_protocol(faces, pairs):
     small, whole = found.points
     assert (small.value, whole.value) == (20, 112)
     same_figures(whole.result, expected)
-    # What the function of the value did has reached the embedder.
+    # The embedder got the changed images.
     assert changed.seen == [0, 1, 0]
     assert small.result.auc < expected.auc - 0.05
 
@@ -110,12 +110,12 @@ def test_a_byte_a_number_is_enough(faces, pairs):
         (lambda f, p: study_embeddings("dimension", f, p), "`fitted_on` must hold"),
     ],
 )
-def test_what_does_not_fit_is_refused(run, message, faces, pairs):
+def test_arguments_that_do_not_fit_are_refused(run, message, faces, pairs):
     with pytest.raises(ValueError, match=message):
         run(faces, pairs)
 
 
-def test_the_table_and_the_picture(faces, pairs):
+def test_the_table_and_the_plot(faces, pairs):
     pytest.importorskip("matplotlib")
     others = np.random.default_rng(5).standard_normal((40, 16))
     found = study_embeddings("dimension", faces, pairs, [4, 8, 16], fitted_on=others, replicates=20)
@@ -142,7 +142,7 @@ def test_the_table_and_the_picture(faces, pairs):
 
 
 def rotated(faces: FakeFaces, seed: int) -> FakeFaces:
-    """The same network but for a rotation of its embeddings: as good, and not comparable."""
+    """The same network with rotated embeddings: equally good, but not comparable."""
     found = FakeFaces(NAMES, person=PEOPLE, width=16, noise=1.2)
     turn = np.linalg.qr(np.random.default_rng(seed).standard_normal((16, 16)))[0]
     found.embedding = {name: row @ turn for name, row in faces.embedding.items()}
@@ -178,7 +178,7 @@ def test_across_versions_against_an_oracle(faces, pairs):
     assert found.cross_tar(1e-6) is None
 
 
-def test_independent_networks_tell_nothing_across(faces, pairs):
+def test_independent_networks_are_not_comparable(faces, pairs):
     across = []
     for seed in range(4):
         found = evaluate_cross_version(rotated(faces, seed), faces, pairs)
@@ -193,7 +193,7 @@ def test_independent_networks_tell_nothing_across(faces, pairs):
 
 
 def test_other_lengths_and_nothing_in_common_are_refused(faces, pairs):
-    with pytest.raises(ValueError, match="of one length: expected 16 numbers"):
+    with pytest.raises(ValueError, match="have one length: expected 16 numbers"):
         evaluate_cross_version(FakeFaces(NAMES, person=PEOPLE), faces, pairs)
     halves = [FakeFaces(NAMES, person=PEOPLE, broken=names) for names in (NAMES[:30], NAMES[30:])]
     with pytest.raises(ValueError, match="could be read by both"):
