@@ -318,7 +318,9 @@ def test_wrong_arguments_are_named(arguments):
 
 
 def test_wrong_inputs_are_refused():
-    with pytest.raises(ValueError, match=r"as many dimensions.*embedding of 3 and centers of 4"):
+    with pytest.raises(
+        ValueError, match=r"number of dimensions.*embedding with 3 and centers with 4"
+    ):
         IntraLoss()(np.array([0]), normal(1, 3), normal(5, 4))
     with pytest.raises(ValueError, match="`labels` must be integers"):
         InterLoss()(np.array([0.0]), normal(5, 4))
