@@ -137,7 +137,7 @@ def test_a_bad_batch_is_refused_or_shows_and_moves_no_center(labels, spoiled, is
         value, _ = step(loss, embedding, labels, compiled)
         assert is_bad(value)
     else:
-        with pytest.raises(ValueError, match=r"`labels` must lie in \[0, 3\)|must be finite"):
+        with pytest.raises(ValueError, match=r"`labels` must be in \[0, 3\)|must be finite"):
             loss(np.array(labels), embedding, training=True)
     np.testing.assert_array_equal(ops.convert_to_numpy(loss.centers), centers)
     # The same loss goes on with a sound batch.
