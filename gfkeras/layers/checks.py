@@ -102,7 +102,7 @@ def check_labels(
     values = None if num_classes is None else known_values(labels)
     if values is not None and values.size and (values.min() < 0 or values.max() >= num_classes):
         raise ValueError(
-            f"`{name}` must be in [0, {num_classes}). Received: {name} from {values.min()} "
+            f"`{name}` must lie in [0, {num_classes}). Received: {name} from {values.min()} "
             f"to {values.max()}"
         )
     return labels

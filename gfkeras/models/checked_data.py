@@ -12,7 +12,7 @@ import numpy as np
 
 from gfkeras.layers.checks import check_labels
 
-_MESSAGE = re.compile(r"`labels` must be in \[0, \d+\)\. Received: labels from -?\d+ to -?\d+")
+_MESSAGE = re.compile(r"`labels` must lie in \[0, \d+\)\. Received: labels from -?\d+ to -?\d+")
 NO_LABELS = (
     "`y` must hold the label of each image: fit(images, labels), or a data set of (images, "
     "labels). Received: {}"
@@ -77,7 +77,7 @@ def _checked_dataset(tf: Any, dataset: Any, num_classes: int | None) -> Any:
         least, most = tf.reduce_min(labels), tf.reduce_max(labels)
         wrong = (tf.size(labels) > 0) & ((least < 0) | (most >= num_classes))
         text = tf.strings.format(
-            f"`labels` must be in [0, {num_classes}). Received: labels from {{}} to {{}}",
+            f"`labels` must lie in [0, {num_classes}). Received: labels from {{}} to {{}}",
             (least, most),
         )
         with tf.control_dependencies([tf.debugging.Assert(tf.logical_not(wrong), [text])]):

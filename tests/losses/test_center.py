@@ -137,7 +137,7 @@ def test_a_bad_batch_is_refused_or_shows_and_moves_no_center(labels, spoiled, is
         value, _ = step(loss, embedding, labels, compiled)
         assert is_bad(value)
     else:
-        with pytest.raises(ValueError, match=r"`labels` must be in \[0, 3\)|must be finite"):
+        with pytest.raises(ValueError, match=r"`labels` must lie in \[0, 3\)|must be finite"):
             loss(np.array(labels), embedding, training=True)
     np.testing.assert_array_equal(ops.convert_to_numpy(loss.centers), centers)
     # The same loss goes on with a sound batch.
@@ -253,7 +253,7 @@ def test_wrong_arguments_are_named(arguments):
 def test_wrong_inputs_are_refused():
     loss = CenterLoss(3)
     embedding = np.ones((2, 4), "float32")
-    with pytest.raises(ValueError, match="`labels` must be integers"):
+    with pytest.raises(ValueError, match="`labels` must lie integers"):
         loss(np.array([0.0, 1.0]), embedding)
     with pytest.raises(ValueError, match="one entry per embedding"):
         loss(np.array([0, 1, 2]), embedding)

@@ -263,7 +263,7 @@ def test_a_label_that_is_no_class_is_refused_or_shows(wrong):
         lambda labels, c: IntraLoss()(labels, embedding, c),
         lambda labels, c: InterLoss(block_size=4)(labels, c),
     ):
-        with pytest.raises(ValueError, match=r"`labels` must be in \[0, 6\)"):
+        with pytest.raises(ValueError, match=r"`labels` must lie in \[0, 6\)"):
             function(labels, centers)
         value, _ = value_and_gradients(function, labels, centers, compiled=True)
         assert np.isnan(value)
@@ -322,7 +322,7 @@ def test_wrong_inputs_are_refused():
         ValueError, match=r"number of dimensions.*embedding with 3 and centers with 4"
     ):
         IntraLoss()(np.array([0]), normal(1, 3), normal(5, 4))
-    with pytest.raises(ValueError, match="`labels` must be integers"):
+    with pytest.raises(ValueError, match="`labels` must lie integers"):
         InterLoss()(np.array([0.0]), normal(5, 4))
     with pytest.raises(ValueError, match="`centers` must have the shape"):
         InterLoss()(None, normal(5, 3, 4))

@@ -156,9 +156,9 @@ def test_labels_out_of_range(data):
     images, labels = data
     training = classifier()
     training.compile("sgd")
-    with pytest.raises(ValueError, match=r"`labels` must be in \[0, 3\).*from 0 to 7"):
+    with pytest.raises(ValueError, match=r"`labels` must lie in \[0, 3\).*from 0 to 7"):
         training.fit(images, np.where(labels == 2, 7, labels), verbose=0)
-    with pytest.raises(ValueError, match="`labels` must be integers"):
+    with pytest.raises(ValueError, match="`labels` must lie integers"):
         training.fit(images, labels.astype("float32"), verbose=0)
     with pytest.raises(ValueError, match="`loss` is set by"):
         training.compile("sgd", loss="mse")
@@ -205,7 +205,7 @@ def test_labels_of_data_sets_are_looked_at(data, kind):
     training.compile("sgd")
     before = [np.array(weight) for weight in training.model.get_weights()]
     for wrong in (labels + 1, np.where(labels == 0, -1, labels)):
-        said = rf"`labels` must be in \[0, 3\)\. Received: labels from {wrong.min()} to"
+        said = rf"`labels` must lie in \[0, 3\)\. Received: labels from {wrong.min()} to"
         with pytest.raises(ValueError, match=said):
             training.fit(kind(images, wrong), verbose=0)
         with pytest.raises(ValueError, match=said):
@@ -218,7 +218,7 @@ def test_labels_of_data_sets_are_looked_at(data, kind):
     if kind is not generated:
         with pytest.raises(ValueError, match="`y` must hold the label of each image"):
             training.fit(kind(images), verbose=0)
-        with pytest.raises(ValueError, match="`labels` must be in"):
+        with pytest.raises(ValueError, match="`labels` must lie in"):
             training.fit(kind(images, labels), validation_data=kind(images, labels + 1), verbose=0)
 
 
