@@ -210,7 +210,8 @@ def test_a_head_of_ones_own_and_round_trips():
         ({"head": "CosFace", "head_arguments": {"margn": 1}}, "'margn' in `head_arguments` of "
          "CosFace; did you mean 'margin'"),
         ({"head_arguments": {"margin": 4.0}}, "`margin` must be in"),
-        ({"head": heads.CosFace(9), "head_arguments": {"margin": 0.1}}, "only be given with a `head`"),
+        ({"head": heads.CosFace(9), "head_arguments": {"margin": 0.1}},
+         "`head_arguments` can only be given with a `head` by name"),
         ({"head": heads.CosFace(5)}, "`head` must have 9 classes.*CosFace of 5"),
         ({"head": keras.layers.Dense(3)}, "`head` must be a name or a MarginHead"),
     ],

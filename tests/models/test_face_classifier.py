@@ -218,7 +218,7 @@ def test_labels_of_data_sets_are_checked(data, kind):
     if kind is not generated:
         with pytest.raises(ValueError, match="`y` must hold the label of each image"):
             training.fit(kind(images), verbose=0)
-        with pytest.raises(ValueError, match="`labels` must lie in"):
+        with pytest.raises(ValueError, match="`labels` must lie"):
             training.fit(kind(images, labels), validation_data=kind(images, labels + 1), verbose=0)
 
 

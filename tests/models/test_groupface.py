@@ -120,7 +120,7 @@ def test_keras_format_round_trip(images, tmp_path):
 
 
 @pytest.mark.skipif(
-    keras.backend.backend() == "jax", reason="sizes do not depend on the backend; minutes on JAX"
+    keras.backend.backend() == "jax", reason="takes minutes on JAX, with the same sizes"
 )
 def test_paper_sized_model_has_the_published_parameters_and_flops():
     """R100 with K = 32 and a shared FC of 4096 has 224.5 M parameters, 24.4 and 24.5 GFLOPs."""
