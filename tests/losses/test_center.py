@@ -253,7 +253,7 @@ def test_wrong_arguments_are_named(arguments):
 def test_wrong_inputs_are_refused():
     loss = CenterLoss(3)
     embedding = np.ones((2, 4), "float32")
-    with pytest.raises(ValueError, match="`labels` must lie integers"):
+    with pytest.raises(ValueError, match="`labels` must be integers"):
         loss(np.array([0.0, 1.0]), embedding)
     with pytest.raises(ValueError, match="one entry per embedding"):
         loss(np.array([0, 1, 2]), embedding)

@@ -323,7 +323,7 @@ def test_wrong_inputs_are_refused():
         ValueError, match=r"number of dimensions.*embedding with 3 and centers with 4"
     ):
         IntraLoss()(np.array([0]), normal(1, 3), normal(5, 4))
-    with pytest.raises(ValueError, match="`labels` must lie integers"):
+    with pytest.raises(ValueError, match="`labels` must be integers"):
         InterLoss()(np.array([0.0]), normal(5, 4))
     with pytest.raises(ValueError, match="`centers` must have the shape"):
         InterLoss()(None, normal(5, 3, 4))

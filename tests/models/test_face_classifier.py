@@ -158,7 +158,7 @@ def test_labels_out_of_range(data):
     training.compile("sgd")
     with pytest.raises(ValueError, match=r"`labels` must lie in \[0, 3\).*from 0 to 7"):
         training.fit(images, np.where(labels == 2, 7, labels), verbose=0)
-    with pytest.raises(ValueError, match="`labels` must lie integers"):
+    with pytest.raises(ValueError, match="`labels` must be integers"):
         training.fit(images, labels.astype("float32"), verbose=0)
     with pytest.raises(ValueError, match="`loss` is set by"):
         training.compile("sgd", loss="mse")
