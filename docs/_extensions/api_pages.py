@@ -89,6 +89,7 @@ def _write(app: Sphinx) -> None:
     home = homes(packages)
     pages = {f"api/{p.__name__}.rst": _page(p, home) for p in packages}
     pages["api.rst"] = _index(packages)
+    # A page of a package that no longer exists would stay on the site.
     for stale in set((folder / "api").glob("*.rst")) - {folder / page for page in pages}:
         stale.unlink()
     for page, text in pages.items():

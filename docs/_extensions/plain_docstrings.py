@@ -97,6 +97,7 @@ def _signature(app: Sphinx, what: str, name: str, value: Any, *_: Any) -> tuple[
     if what != "class" or not inspect.isfunction(made):
         return None
     signature = inspect.signature(made)
+    # Without `self`, and without a return type.
     signature = signature.replace(
         parameters=list(signature.parameters.values())[1:],
         return_annotation=inspect.Signature.empty,

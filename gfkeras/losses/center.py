@@ -89,6 +89,7 @@ class CenterLoss(Configured, keras.layers.Layer):
         center_initializer: Any = "zeros",
         **kwargs: Any,
     ):
+        # In half precision, the small steps of the centers would be lost to rounding.
         kwargs.setdefault("dtype", "float32")
         super().__init__(autocast=False, **kwargs)
         if not 0 <= alpha <= 1:
@@ -128,6 +129,8 @@ class CenterLoss(Configured, keras.layers.Layer):
         sound = ops.all(ops.isfinite(self._half_squared_distances(labels, embedding)))
         before = rows_of(labels, self.centers)
         after = ops.where(sound, moved_centers(before, labels, embedding, self.alpha), before)
+        # A label outside [0, N) is clipped to a valid row. Its batch is not sound, so the row
+        # keeps its value.
         index = ops.expand_dims(ops.clip(labels, 0, self.num_classes - 1), -1)
         self.centers.assign(ops.scatter_update(self.centers, index, after))
 

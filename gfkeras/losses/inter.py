@@ -33,6 +33,7 @@ def _angles_to_block(rows: Any, own: Any, block: Any, start: Any, count: int) ->
     `start`. A row skips the center with its index in `own`, and all rows skip the padding after
     `count` centers.
     """
+    # Rounding can make a cosine larger than 1, for which arccos is NaN.
     cosine = ops.clip(ops.matmul(rows, ops.transpose(block)), -1.0, 1.0)
     index = ops.expand_dims(start + ops.arange(block.shape[0], dtype="int32"), 0)
     counted = ops.logical_and(index != ops.expand_dims(own, 1), index < count)

@@ -16,6 +16,8 @@ def _lengths(vectors: Any) -> Any:
     """Returns ‖x‖ of each row, (B,). The gradient of a zero row is 0 instead of infinite."""
     squared = ops.sum(ops.square(vectors), axis=-1)
     zero = squared == 0
+    # The inner `where` is needed too. The infinite gradient of sqrt(0) would become NaN even if the
+    # outer one does not select it.
     return ops.where(zero, 0.0, ops.sqrt(ops.where(zero, 1.0, squared)))
 
 

@@ -55,6 +55,7 @@ def pair_distances(embedding: Any) -> Any:
             row = ops.sum(directions * (embedding - _row(embedding, j)), axis=-1)
             return _with_row(found, j, row)
 
+        # The batch size may be unknown, so this product gives the shape (B, B).
         square = ops.matmul(embedding, ops.transpose(embedding))
         found = ops.fori_loop(0, count, distances, ops.zeros_like(square))
 
@@ -125,6 +126,7 @@ def angle_wise(teacher: Any, student: Any) -> Any:
             by_direction = 2.0 * ops.matmul(ops.clip(error, -1.0, 1.0), directions)
             along = ops.sum(by_direction * directions, axis=-1, keepdims=True)
             by_ends = (by_direction - along * directions) * inverse
+            # Moving the middle point has the opposite effect of moving all ends.
             by_middle = _row(by_student, j) - ops.sum(by_ends, axis=0)
             return total + ops.sum(huber(error)), _with_row(by_student, j, by_middle) + by_ends
 
@@ -206,7 +208,7 @@ class RelationalDistillationLoss(EmbeddingLoss):
         student = check_embeddings(embedding)
         if not same_where_known(teacher.shape[:1], student.shape[:1]):
             raise ValueError(
-                "`teacher_embedding` and `embedding` must be of the same images. Received: "
+                "`teacher_embedding` and `embedding` must belong to the same images. Received: "
                 f"{teacher.shape[0]} and {student.shape[0]} rows"
             )
         if self.normalize:

@@ -116,6 +116,7 @@ class SelfGroupingLoss(Configured, keras.layers.Layer):
             self.moving_expectation = self.add_weight(
                 name="moving_expectation",
                 shape=(groups,),
+                # A uniform expectation. The first labels are then close to the naive ones.
                 initializer=keras.initializers.Constant(1 / groups),
                 trainable=False,
                 # Every replica computes the same value from the global mean.

@@ -77,6 +77,7 @@ def mean_triplet_loss(
     return loss(products) * ops.where(finite, 1.0, float("nan"))
 
 
+# Equal rules share their kernels, so each is compiled once.
 @functools.cache
 def _kernels(rule: TripletRule, small: bool) -> list[Callable[..., Any]]:
     """Returns `_value` and `_gradient` for the rule, compiled."""

@@ -88,6 +88,7 @@ class FaceClassifier(keras.Model):
         self.extra_losses = list(extra_losses)
         self.teacher = teacher
         if teacher is not None:
+            # Otherwise `fit` would also update the teacher, which is part of this model.
             teacher.trainable = False
         self.loss_inputs = [
             tuple(getattr(loss, "inputs", ("labels", "embedding"))) for loss in self.extra_losses
@@ -197,6 +198,7 @@ class FaceClassifier(keras.Model):
         if training:
             replicas.check_batch(y_pred["embedding"])
             if self._divided:
+                # Leave out the copies of images that `FitStrategy` may have added.
                 count = replicas.counted(count)
                 x, y, y_pred, sample_weight = keras.tree.map_structure(
                     lambda part: None if part is None else part[:count],
@@ -297,11 +299,14 @@ class FaceClassifier(keras.Model):
         logs, after = super().train_step(state, data)
         if not self.skip_nonfinite:
             return logs, after
+        # On JAX, a step returns the new state, and a skipped step returns the old one. The optimizer
+        # has already kept the weights, and its new loss scale must remain.
         finite = ops.isfinite(logs["loss"])
         trainable, moved, optimizer, metrics = after
         moved, metrics = keras.tree.map_structure(
             lambda new, old: ops.where(finite, new, old), (moved, metrics), (state[1], state[3])
         )
+        # The logs must come from the metrics that are kept, not from those of the skipped step.
         kept = list(zip(self.metrics_variables, metrics, strict=True))
         with keras.StatelessScope(state_mapping=kept):
             logs = self.get_metrics_result()

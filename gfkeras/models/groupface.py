@@ -120,6 +120,7 @@ class GroupFace(SavableModel):
         settings = (mode, hard_gradient, group_initializer)
         ensemble = GroupEnsemble(num_groups, embedding_dim, *settings, name="group_ensemble")
         group = ensemble(feature, group_logits)
+        # This casts to float32 under mixed precision.
         instance = layers.Activation("linear", dtype="float32", name="instance")(instance)
         join = layers.Add if combine == "add" else layers.Concatenate
         embedding = join(dtype="float32", name="embedding")([instance, group])
@@ -153,7 +154,7 @@ class GroupFace(SavableModel):
 
         The backbone's embedding FC and its batch normalisation become the instance layer, and
         the group FCs start at zero. So v̄ = v equals the backbone's embedding, and training
-        continues from there. The paper fine-tunes too.
+        continues from there. The paper also fine-tunes trained networks.
 
         Args:
             backbone: a backbone with an `embedding_dim`. Its weights are copied, and it does
@@ -181,6 +182,7 @@ class GroupFace(SavableModel):
                 f"Received: embedding_dim={wanted}"
             )
         feature = type(backbone).from_config({**backbone.get_config(), "embedding_dim": None})
+        # Without the embedding FC, the other layers have the same names as in the backbone.
         for layer in feature.layers:
             layer.set_weights(backbone.get_layer(layer.name).get_weights())
         embedding_bn = backbone.get_layer("embedding_bn")

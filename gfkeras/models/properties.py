@@ -25,7 +25,7 @@ def as_outputs(result: Any) -> dict[str, Any]:
     if isinstance(result, dict):
         if "embedding" not in result:
             raise ValueError(
-                f"A face model's outputs must hold 'embedding'. Received: {sorted(result)}"
+                f"A face model's outputs must contain 'embedding'. Received: {sorted(result)}"
             )
         return result
     if not hasattr(result, "shape"):
@@ -44,6 +44,7 @@ def model_fingerprint(model: keras.Model, mode: str | None = None) -> str:
     digest = hashlib.sha256(str(mode or getattr(model, "mode", None)).encode())
     for weight in model.weights:
         values = np.ascontiguousarray(keras.ops.convert_to_numpy(weight))
+        # Equal bytes in another shape or dtype are another model.
         digest.update(f"{values.dtype.str}{values.shape}".encode())
         digest.update(values.tobytes())
     return digest.hexdigest()

@@ -52,6 +52,7 @@ class FitStrategy:
 
         count = self._strategy.num_replicas_in_sync
         sizes = {spec.shape[0] for spec in tf.nest.flatten(dataset.element_spec)}
+        # TensorFlow divides a batch evenly if its size is known and a multiple of the replicas.
         known = len(sizes) == 1 and None not in sizes and next(iter(sizes)) % count == 0
         one_worker = isinstance(self._strategy, tf.distribute.MirroredStrategy)
         if not self._divides(one_worker and not known):
@@ -69,6 +70,7 @@ def _parts(batch: Any, count: int) -> Any:
     size = tf.shape(tf.nest.flatten(batch)[0], out_type=tf.int64)[0]
 
     def part(index: Any) -> Any:
+        # Rounding the bounds up makes the first part the largest.
         begin, end = (-((-each * size) // count) for each in (index, index + 1))
         return tf.nest.map_structure(lambda tensor: tensor[begin:end], batch)
 
@@ -154,6 +156,7 @@ def without_empty(model: Any, images: Any) -> Any:
     import tensorflow as tf
 
     count = tf.shape(images)[0]
+    # One black image for an empty batch, and none otherwise.
     padding = tf.zeros([tf.cast(count == 0, count.dtype), *images.shape[1:]], images.dtype)
     outputs = model(tf.concat([images, padding], axis=0), training=False)
     return tf.nest.map_structure(lambda output: output[:count], outputs)
