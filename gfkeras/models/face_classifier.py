@@ -299,8 +299,8 @@ class FaceClassifier(keras.Model):
         logs, after = super().train_step(state, data)
         if not self.skip_nonfinite:
             return logs, after
-        # On JAX, a step returns the new state, and a skipped step returns the old one. The optimizer
-        # has already kept the weights, and its new loss scale must remain.
+        # On JAX, a step returns the new state, and a skipped step returns the old one. The
+        # optimizer has already kept the weights, and its new loss scale must remain.
         finite = ops.isfinite(logs["loss"])
         trainable, moved, optimizer, metrics = after
         moved, metrics = keras.tree.map_structure(
