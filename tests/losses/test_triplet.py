@@ -97,7 +97,7 @@ def test_two_anchors_by_hand():
     ("no_semi_hard", "expected"), [("skip", 0.0), ("hardest", 4 - 1 + 1), ("easiest", 4 - 2 + 1)]
 )
 def test_pair_without_a_farther_negative(no_semi_hard, expected):
-    """Without a farther negative, FaceNet skips a pair, and tensorflow-addons takes the farthest."""
+    """Without a farther negative, FaceNet skips a pair and tensorflow-addons takes the farthest."""
     rows = np.array([[0.0], [4.0], [1.0], [2.0]], "float32")
     labels = np.array([0, 0, 1, 2], "int32")
     loss = TripletLoss(1.0, distance="l2", normalize=False, no_semi_hard=no_semi_hard)
