@@ -1,8 +1,8 @@
-"""How the documentation becomes a site: `make docs`.
+"""Configuration of the documentation site, which `make docs` builds.
 
-Sources are the Markdown pages where they lie (docs/, README.md, the cards in zoo/, the kits in
-export/), so that a link means the same on GitHub and on the site. What is generated, the API and
-the commands, goes to docs/reference/, which git ignores.
+Sphinx reads the Markdown pages in their own folders: docs/, README.md, the cards in zoo/ and the
+kits in export/. So every link works both on GitHub and on the site. The pages of the API and of the
+commands are generated into docs/reference/, which git ignores.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ extensions = [
     "plain_docstrings",
 ]
 
-# The source folder is the repository.
+# Paths are relative to the repository's root, which is the source folder of the build.
 root_doc = "docs/index"
 include_patterns = [
     "README.md",
@@ -48,31 +48,31 @@ include_patterns = [
 ]
 exclude_patterns = [".*", "build", "dist", "runs", "**/node_modules", "**/__pycache__"]
 
-# Every link must lead somewhere. Names of the API are looked up too, but types of other packages
-# have no pages here, and ours are often written by the module that defines them.
+# Warn about every broken link. Names of Python objects are excepted: types of other packages have
+# no pages here, and signatures often name our types by the module that defines them.
 nitpicky = True
 nitpick_ignore_regex = [(r"py:.*", r".*")]
 
 myst_enable_extensions = ["dollarmath"]
 myst_dmath_double_inline = True
-# Heading levels that links such as `export.md#int8` may name, by the slugs that GitHub gives them.
+# Links such as `export.md#int8` work down to this heading level, with the same slugs as on GitHub.
 myst_heading_anchors = 4
 myst_update_mathjax = False
 
 autodoc_member_order = "bysource"
 autodoc_typehints_format = "short"
 autodoc_preserve_defaults = True
-# What Keras says of methods that we override is in its documentation.
+# The documentation of Keras describes the methods that we override.
 autodoc_inherit_docstrings = False
 autodoc_class_signature = "mixed"
 napoleon_google_docstring = True
 napoleon_numpy_docstring = False
-# Lists with these headings; attributes have no entries of their own.
+# These sections become lists of parameters. An attribute has no entry of its own.
 napoleon_custom_sections = [("Attributes", "params_style"), ("Call arguments", "params_style")]
 python_maximum_signature_line_length = 88
 add_module_names = False
 toc_object_entries_show_parents = "hide"
-# `x` in a docstring is code.
+# Text in single backticks in a docstring is code.
 default_role = "code"
 
 html_theme = "furo"
@@ -82,11 +82,11 @@ html_css_files = ["site.css"]
 html_copy_source = False
 html_show_sphinx = False
 html_theme_options = {
-    # Nothing is loaded from elsewhere.
+    # Only colors are set here. The site loads no fonts or scripts from other servers.
     "light_css_variables": {"color-brand-primary": "#0b6e4f", "color-brand-content": "#0b6e4f"},
     "dark_css_variables": {"color-brand-primary": "#5bc8a0", "color-brand-content": "#5bc8a0"},
     "navigation_with_keys": True,
 }
-# The landing page lies in docs/; the site's address leads there.
+# The landing page is docs/index.html. The site's root redirects to it.
 html_additional_pages = {"index": "redirect.html"}
 templates_path = ["_templates"]

@@ -1,7 +1,7 @@
-"""A page for each public package, from its docstrings: docs/reference/api*.rst.
+"""API pages in docs/reference/, one per public package, generated from the docstrings.
 
-What is public is what a package's `__all__` names. A name that several packages hand on is
-described under the shortest of them, and the others refer to it.
+A package's `__all__` defines its public names. If several packages export a name, the package with
+the shortest path describes it, and the other pages link to that description.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ LONGEST_VALUE = 60
 
 
 def public_packages() -> list[ModuleType]:
-    """The packages with an `__all__`, but for the command line, which has its own pages."""
+    """Returns the packages with an `__all__`, except `gfkeras.cli`, which has its own page."""
     root = importlib.import_module("gfkeras")
     found = [root]
     for info in pkgutil.walk_packages(root.__path__, "gfkeras."):
@@ -32,7 +32,10 @@ def public_packages() -> list[ModuleType]:
 
 
 def homes(packages: list[ModuleType]) -> dict[tuple[str, int], str]:
-    """Where each object is described: the shortest package but the root, then the first name."""
+    """Returns the package that describes each object, by the object's name and id.
+
+    This is the package with the shortest path and then the first name. The root never counts.
+    """
     found: dict[tuple[str, int], str] = {}
     for package in sorted(packages, key=lambda p: (p.__name__.count("."), p.__name__)):
         if package.__name__ != "gfkeras":
@@ -66,12 +69,12 @@ def _page(package: ModuleType, home: dict[tuple[str, int], str]) -> str:
         else:
             elsewhere.append(f"- :py:obj:`{name} <{where}.{name}>`, described in ``{where}``")
     if elsewhere:
-        lines += ["Also from here", "--------------", "", *elsewhere, ""]
+        lines += ["Also exported", "-------------", "", *elsewhere, ""]
     return "\n".join(lines)
 
 
 def _index(packages: list[ModuleType]) -> str:
-    lines = ["API", "===", "", "What ``help(gfkeras.GroupFace)`` says.", ""]
+    lines = ["API", "===", "", "The docstrings, which ``help(gfkeras.GroupFace)`` shows too.", ""]
     for package in packages:
         first = (package.__doc__ or "").strip().partition("\n")[0]
         lines.append(f"- :doc:`{package.__name__} <api/{package.__name__}>`: {first}")
@@ -86,6 +89,7 @@ def _write(app: Sphinx) -> None:
     home = homes(packages)
     pages = {f"api/{p.__name__}.rst": _page(p, home) for p in packages}
     pages["api.rst"] = _index(packages)
+    # A page of a package that no longer exists would stay on the site.
     for stale in set((folder / "api").glob("*.rst")) - {folder / page for page in pages}:
         stale.unlink()
     for page, text in pages.items():
@@ -93,6 +97,6 @@ def _write(app: Sphinx) -> None:
 
 
 def setup(app: Sphinx) -> dict[str, bool]:
-    """Writes the pages before the sources are looked for."""
+    """Registers the writing of the pages, before Sphinx looks for sources."""
     app.connect("builder-inited", _write)
     return {"parallel_read_safe": True, "parallel_write_safe": True}

@@ -1,4 +1,4 @@
-"""A page of all commands, from what their `--help` says: docs/reference/commands.rst."""
+"""The page of all commands, docs/reference/commands.rst, generated from their help texts."""
 
 from __future__ import annotations
 
@@ -14,13 +14,13 @@ INTRODUCTION = """\
 Commands
 ========
 
-What ``gfkeras COMMAND --help`` says. Each command ends with the status 0, or with 2 after one line
-that says what is wrong; ``GFKERAS_DEBUG=1`` shows where that came from.
+The help texts, which ``gfkeras COMMAND --help`` shows too. Each command ends with status 0. On an
+error it prints one line and ends with status 2. ``GFKERAS_DEBUG=1`` shows the traceback.
 """
 
 
 def commands(command: Any, context: Any) -> Iterator[tuple[Any, Any]]:
-    """Every command that does something, with the context that knows its whole name."""
+    """Yields every command that is not a group, with the context that has its full name."""
     if hasattr(command, "commands"):
         for name, below in command.commands.items():
             made = type(below).context_class(below, info_name=name, parent=context)
@@ -56,6 +56,6 @@ def _write(app: Sphinx) -> None:
 
 
 def setup(app: Sphinx) -> dict[str, bool]:
-    """Writes the page before the sources are looked for."""
+    """Registers the writing of the page, before Sphinx looks for sources."""
     app.connect("builder-inited", _write)
     return {"parallel_read_safe": True, "parallel_write_safe": True}

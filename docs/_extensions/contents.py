@@ -1,6 +1,6 @@
-"""The table of contents, put under the landing page when the site is built.
+"""The table of contents, which is added to the landing page when the site is built.
 
-It stands here and not in docs/index.md, which would show it as code on GitHub.
+It is not part of docs/index.md, because GitHub would show it as code there.
 """
 
 from __future__ import annotations
@@ -9,8 +9,8 @@ from pathlib import Path
 
 from sphinx.application import Sphinx
 
-# Pages by group, in order, from docs/. A page that does not exist is left out; one that exists
-# and is not named goes to the last group of pages, so that none is lost.
+# The pages of each group, relative to docs/. Pages that do not exist are left out. Pages that exist
+# but are not listed here go to the group `REST`.
 GROUPS = {
     "Start": ["Overview <../README>", "guide", "python", "concepts"],
     "Data to model": ["data", "heads_and_losses", "training", "zoo", "architecture"],
@@ -26,7 +26,7 @@ GROUPS = {
     "Project": ["../CONTRIBUTING", "../CHANGELOG", "../tests/oracles/README"],
 }  # fmt: skip
 REST = "The papers' experiments"
-# Pages of a folder, under the page that introduces it.
+# The pages of a folder are below the page that introduces the folder.
 BELOW = {"export/README": "*/README", "zoo/README": "*/README", "docs/zoo": "../zoo/README"}
 
 
@@ -39,13 +39,13 @@ def _below(pattern: str) -> str:
 
 
 def _exists(docs: Path, page: str) -> bool:
-    """Whether a page is there; those of the reference are made as the site is built."""
+    """Returns whether a page exists. Pages in reference/ are generated during the build."""
     place = page.partition("<")[2].rstrip(">") or page
     return place.startswith("reference/") or (docs / f"{place}.md").is_file()
 
 
 def contents(docs: Path) -> dict[str, list[str]]:
-    """The pages that there are, by group."""
+    """Returns the existing pages by group."""
     named = {page for pages in GROUPS.values() for page in pages}
     found = {
         caption: [page for page in pages if _exists(docs, page)]
@@ -64,6 +64,6 @@ def _add_contents(app: Sphinx, name: str, source: list[str]) -> None:
 
 
 def setup(app: Sphinx) -> dict[str, bool]:
-    """Adds the contents to the landing page as it is read."""
+    """Registers the adding of the contents, when Sphinx reads the landing page."""
     app.connect("source-read", _add_contents)
     return {"parallel_read_safe": True, "parallel_write_safe": True}

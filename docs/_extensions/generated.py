@@ -1,4 +1,4 @@
-"""What the steps that generate pages share."""
+"""Functions shared by the extensions that generate pages."""
 
 from __future__ import annotations
 
@@ -7,14 +7,14 @@ from pathlib import Path
 
 
 def write_if_changed(path: Path, text: str) -> None:
-    """Writes a page; one that is the same keeps its time, so that it is not built again."""
+    """Writes a page, but only if it changed. Sphinx rebuilds a page if its file time changes."""
     path.parent.mkdir(parents=True, exist_ok=True)
     if not path.is_file() or path.read_text() != text:
         path.write_text(text)
 
 
 def as_rst(prose: str) -> str:
-    """Plain prose with `code` in backticks, as reStructuredText that shows just that."""
+    """Returns plain text with `code` in backticks as reStructuredText, with markup escaped."""
     pieces = re.split(r"(``.+?``|`(?:[^`\n]|\n(?!\s*\n))+`)", prose)
     for i, piece in enumerate(pieces):
         if i % 2:

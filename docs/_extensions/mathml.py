@@ -1,7 +1,7 @@
-"""Formulas as MathML, which browsers draw themselves.
+"""Formulas as MathML, which browsers render themselves.
 
-MathJax would be loaded from another server at each visit, and KaTeX takes Node.js to build.
-MathML needs neither, and is in Chromium since 109, in Firefox and in Safari.
+MathJax would be loaded from another server at each visit, and KaTeX needs Node.js for the build.
+MathML needs neither. Chromium 109 and later, Firefox and Safari support it.
 """
 
 from __future__ import annotations
@@ -17,16 +17,17 @@ logger = logging.getLogger(__name__)
 
 
 def mathml(latex: str, display: str) -> str:
-    """A formula as a `math` element.
+    """Returns a formula as a `math` element.
 
     Args:
-        latex: without dollars.
+        latex: the formula without dollar signs.
         display: "inline" or "block".
 
     Raises:
-        ValueError: for a command that latex2mathml does not know, which it leaves as it is.
+        ValueError: for a command that latex2mathml does not know.
     """
     made = convert(latex, display=display)
+    # latex2mathml leaves an unknown command in its output, with the backslash.
     if "\\" in made:
         raise ValueError(f"latex2mathml does not know all of {latex!r}: {made}")
     return made

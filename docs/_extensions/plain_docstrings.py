@@ -1,7 +1,8 @@
-"""Docstrings are written for `help()`: plain text with Google's sections.
+"""Docstrings in plain text, prepared for Sphinx.
 
-Made ready here for reStructuredText, before sphinx.ext.napoleon reads the sections: signs that
-would be markup are escaped, examples become code, and what "Returns:" says stays prose.
+Our docstrings are written for `help()`, as plain text with Google's sections. Before
+sphinx.ext.napoleon reads the sections, this extension escapes characters that would be markup,
+turns examples into code blocks, and keeps the text of "Returns:" as prose.
 """
 
 from __future__ import annotations
@@ -16,7 +17,7 @@ from sphinx.util.inspect import stringify_signature
 
 _SECTION = re.compile(r"^(\w[\w ]*):$")
 _NAMED = re.compile(r"^( +)(\w+): (?=\S)")
-# "scale: s." is no list that is counted by letters.
+# Without an escape, "scale: s." would become a list that counts in letters.
 _COUNTED = re.compile(r"^( +\w+: \w{1,4})(?=[.)](\s|$))", re.M)
 
 
@@ -27,7 +28,7 @@ def _example(body: list[str]) -> list[str]:
 
 
 def _returns(body: list[str]) -> list[str]:
-    """Napoleon takes what stands before a colon for a type; an empty one keeps it from that."""
+    """Starts "Returns" with an empty type, because Napoleon reads text before a colon as one."""
     first, *rest = body
     if first.endswith(":"):  # A dictionary, whose keys follow.
         rest = ["", *(_NAMED.sub(r"\1- ``\2``: ", line) for line in rest)]
@@ -40,7 +41,7 @@ def _prose(body: list[str]) -> list[str]:
 
 
 def _paragraphs(body: list[str]) -> list[str]:
-    """Prose in which a paragraph that is indented is a formula or code."""
+    """Converts paragraphs of prose. An indented paragraph is a formula or code."""
     made: list[str] = []
     for paragraph in "\n".join(body).split("\n\n"):
         lines = paragraph.split("\n")
@@ -52,7 +53,10 @@ def _paragraphs(body: list[str]) -> list[str]:
 
 
 def sections(lines: list[str]) -> list[tuple[str, list[str]]]:
-    """A docstring's sections by heading, in order; what comes before them has none."""
+    """Returns a docstring's sections as (heading, lines), in order.
+
+    Text outside the sections has an empty heading.
+    """
     found: list[tuple[str, list[str]]] = [("", [])]
     for line in lines:
         heading = _SECTION.match(line)
@@ -67,7 +71,7 @@ def sections(lines: list[str]) -> list[tuple[str, list[str]]]:
 
 
 def plain(lines: list[str]) -> list[str]:
-    """The lines of a docstring, ready for napoleon."""
+    """Returns the lines of a docstring, prepared for Napoleon."""
     made: list[str] = []
     for heading, body in sections(lines):
         made += [f"{heading}:"] if heading else []
@@ -85,11 +89,15 @@ def _process(app: Sphinx, what: str, name: str, value: Any, options: Any, lines:
 
 
 def _signature(app: Sphinx, what: str, name: str, value: Any, *_: Any) -> tuple[str, str] | None:
-    """A class' own arguments, where Keras' `__new__` would show (*args, **kwargs)."""
+    """Returns the arguments of a class's `__init__`.
+
+    Autodoc would show those of Keras' `__new__`, which are (*args, **kwargs).
+    """
     made = getattr(value, "__init__", None)
     if what != "class" or not inspect.isfunction(made):
         return None
     signature = inspect.signature(made)
+    # Without `self`, and without a return type.
     signature = signature.replace(
         parameters=list(signature.parameters.values())[1:],
         return_annotation=inspect.Signature.empty,
@@ -98,7 +106,7 @@ def _signature(app: Sphinx, what: str, name: str, value: Any, *_: Any) -> tuple[
 
 
 def setup(app: Sphinx) -> dict[str, bool]:
-    """Runs before napoleon, whose priority is 500."""
+    """Registers the conversion with a priority before Napoleon's, which is 500."""
     app.connect("autodoc-process-docstring", _process, priority=400)
     app.connect("autodoc-process-signature", _signature)
     return {"parallel_read_safe": True, "parallel_write_safe": True}

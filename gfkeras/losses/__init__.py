@@ -31,5 +31,9 @@ LOSSES: dict[str, Any] = {
 
 
 def get(name: str, **arguments: Any) -> Any:
-    """Builds the loss called `name`, such as "SelfGroupingLoss"; a ValueError names the nearest."""
+    """Builds the loss called `name`, such as "SelfGroupingLoss".
+
+    Raises:
+        ValueError: for an unknown name. The message suggests the nearest known name.
+    """
     return by_name("loss", name, LOSSES)(**arguments)

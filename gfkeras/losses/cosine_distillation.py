@@ -13,16 +13,16 @@ from gfkeras.losses.embedding_loss import EmbeddingLoss
 
 @keras.saving.register_keras_serializable("gfkeras")
 class CosineDistillationLoss(EmbeddingLoss):
-    """weight · mean_i (1 − cos(t_i, x_i)): a student's embedding points where its teacher's does.
+    """weight · mean_i (1 − cos(t_i, x_i)): turns a student's embeddings towards its teacher's.
 
-    For a student whose embeddings are to be compared with the teacher's, as of a gallery
-    that is enrolled already: `RelationalDistillationLoss` lets the student choose its own
-    space. With unit vectors it is half the squared distance. The gradient goes to the
-    student only. Teacher embeddings computed in advance can be a model's targets:
-    `model.compile(loss=CosineDistillationLoss())`.
+    Use it if you compare the student's embeddings with the teacher's, for example with a
+    gallery that you already enrolled. `RelationalDistillationLoss` lets the student choose
+    its own space instead. For unit vectors, 1 − cos is half the squared distance. Only the
+    student gets a gradient. You can compute the teacher's embeddings in advance and train on
+    them as targets: `model.compile(loss=CosineDistillationLoss())`.
 
     Args:
-        weight, name: as of `EmbeddingLoss`.
+        weight, name: see `EmbeddingLoss`.
 
     Call arguments:
         teacher_embedding: (B, D) float, not normalised.
@@ -32,7 +32,7 @@ class CosineDistillationLoss(EmbeddingLoss):
         Scalar float32 in [0, 2·weight].
 
     Raises:
-        ValueError: as of `EmbeddingLoss`, and for embeddings of unlike shapes.
+        ValueError: see `EmbeddingLoss`. Also for embeddings of different shapes.
 
     Example:
         >>> import gfkeras, numpy as np

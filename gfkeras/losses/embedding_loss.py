@@ -1,4 +1,4 @@
-"""Shared parts of the losses."""
+"""Base class of the losses on embeddings, and the softmax cross-entropy."""
 
 import inspect
 import math
@@ -16,27 +16,27 @@ from gfkeras.saving import init_arguments
 class EmbeddingLoss(keras.losses.Loss):
     """Base of the losses on a batch of embeddings: one scalar for the whole batch.
 
-    A subclass computes the unweighted loss in `batch_loss` and names in `inputs` what that is
-    called with, in the words of `gfkeras.models.FaceClassifier`: "labels", "embedding",
-    "centers" of the head, "teacher_embedding", or any output of the model.
+    A subclass computes the unweighted loss in `batch_loss` and lists the names of its
+    arguments in `inputs`. `gfkeras.models.FaceClassifier` knows the names "labels",
+    "embedding", "centers" (of the head), "teacher_embedding", and every output of the model.
 
-    As a `keras.losses.Loss` it can be given to `model.compile(loss=...)` where `inputs`
-    are a target and the model's embedding. Labels stay integers, which Keras' own
-    losses turn into floats, and all arithmetic is float32 under any dtype policy.
+    If `inputs` are a target and the model's embedding, you can also give the loss to
+    `model.compile(loss=...)`. Labels stay integers here, while Keras' own losses turn them
+    into floats. All arithmetic is float32 under any dtype policy.
 
     Args:
-        weight: what the loss is multiplied by.
-        name: as of `keras.losses.Loss`.
+        weight: a factor that multiplies the loss.
+        name: name of the `keras.losses.Loss`.
 
     Raises:
-        ValueError: for a negative weight, embeddings or centers that are not 2-D floats, labels
-            that are not integers, one per embedding, and, where values are known (eagerly),
-            labels that are no class and embeddings or centers that are not finite. In a
-            compiled step these make the loss NaN or infinite.
+        ValueError: for a negative weight, for embeddings or centers that are not 2-D floats,
+            and for labels that are not one integer per embedding. Eagerly also for labels
+            outside the classes and for embeddings or centers that are not finite. In a
+            compiled step, these make the loss NaN or infinite.
     """
 
     inputs: ClassVar[tuple[str, ...]] = ("labels", "embedding")
-    # Whether embeddings are compared with the teacher's, and must be as long as they.
+    # Whether the loss compares embeddings with the teacher's. They must then have equal widths.
     in_teacher_space: ClassVar[bool] = False
 
     def __init__(self, weight: float = 1.0, name: str | None = None):
@@ -44,21 +44,21 @@ class EmbeddingLoss(keras.losses.Loss):
         self.weight = in_range("weight", weight, 0, math.inf)
 
     def batch_loss(self, *inputs: Any) -> Any:
-        """The loss before its weight, a scalar float32."""
+        """Returns the loss before it is multiplied by `weight`, a scalar float32."""
         raise NotImplementedError
 
     def call(self, *inputs: Any) -> Any:
         return self.weight * self.batch_loss(*inputs)
 
     def __call__(self, *inputs: Any, sample_weight: Any = None) -> Any:
-        # `model.fit` passes it by position, after target and prediction.
+        # `model.fit` passes `sample_weight` by position, after the target and the prediction.
         if len(inputs) > len(inspect.signature(self.batch_loss).parameters):
             *inputs, sample_weight = inputs  # type: ignore[assignment]
         if sample_weight is not None:
             raise ValueError(
                 f"{type(self).__name__} is a loss of the whole batch. Received: a `sample_weight`"
             )
-        # Keras expects of a loss its share of the sum over the replicas.
+        # Keras sums the losses of the replicas, so each replica must return its share of the sum.
         return self.call(*inputs) / num_replicas()
 
     def get_config(self) -> dict[str, Any]:
@@ -66,15 +66,16 @@ class EmbeddingLoss(keras.losses.Loss):
 
 
 def softmax_cross_entropy(logits: Any, labels: Any) -> Any:
-    """−log softmax(logits)[label] of each row of (B, N), as (B,) float32.
+    """Returns −log softmax(logits)[label] of each row of (B, N), (B,) float32.
 
-    A label outside [0, N) gives NaN on every backend and device, in compiled steps too: a wrong
-    label must not train silently.
+    A label outside [0, N) gives NaN on every backend and device, also in a compiled step.
+    Otherwise, a model could train on wrong labels unnoticed.
     """
     logits = ops.cast(logits, "float32")
     labels = ops.cast(labels, "int32")
     classes = logits.shape[-1]
-    # Keras' own is one fused kernel where the backend has one, but takes a wrong label as it likes.
+    # Keras' function uses a fused kernel if the backend has one. Its result for a wrong label
+    # differs between backends, so wrong labels are clipped first and become NaN afterwards.
     nearest = ops.clip(labels, 0, classes - 1)
     loss = ops.sparse_categorical_crossentropy(nearest, logits, from_logits=True)
     return ops.where(in_classes(labels, classes), loss, float("nan"))

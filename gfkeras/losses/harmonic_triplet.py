@@ -1,4 +1,4 @@
-"""The triplet loss that keeps a new network's embeddings comparable with an old one's."""
+"""A triplet loss that keeps the embeddings of a new network comparable with an old network's."""
 
 from typing import Any, ClassVar
 
@@ -16,27 +16,28 @@ EITHER = NEW | OLD
 
 @keras.saving.register_keras_serializable("gfkeras")
 class HarmonicTripletLoss(TripletLoss):
-    """`TripletLoss` over the embeddings of a new and of a frozen old network together.
+    """`TripletLoss` over the embeddings of a new network and a frozen old network together.
 
-    FaceNet's harmonic embedding, arXiv 1503.03832, appendix and figure 8: new faces can be
-    compared with a gallery that the old network embedded. The batch is the union of the
-    2B embeddings, old and new, and the triplets are those of `TripletLoss` on it without
-    those of three old embeddings, which nothing can be learned from. So an old pair (a, p)
-    has new negatives only, and the old embedding of an image is a positive of its new one.
+    The harmonic embedding of FaceNet (arXiv 1503.03832, appendix and figure 8). It lets you
+    compare new faces with a gallery that the old network embedded. The batch contains all 2B
+    embeddings, old and new, and `TripletLoss` mines its triplets there. Triplets of three old
+    embeddings are left out, since the new network cannot learn from them. So an old pair
+    (a, p) has only new negatives, and the old embedding of an image is a positive of its new
+    embedding.
 
-    Args: as of `TripletLoss`.
+    Args: see `TripletLoss`.
 
     Call arguments:
         labels: (B,) int.
-        embeddings: (B, D) float, of the network that learns.
-        teacher_embeddings: (B, D) float, of the same images and of the old network. No
-            gradient passes through them.
+        embeddings: (B, D) float, embeddings by the network that learns.
+        teacher_embeddings: (B, D) float, embeddings of the same images by the old network.
+            They get no gradient.
 
     Returns:
-        Scalar float32, as of `TripletLoss`.
+        Scalar float32, see `TripletLoss`.
 
     Raises:
-        ValueError: as `TripletLoss`, and for embeddings and teacher embeddings of unlike
+        ValueError: see `TripletLoss`. Also for embeddings and teacher embeddings of different
             shapes.
 
     Example:
@@ -51,7 +52,7 @@ class HarmonicTripletLoss(TripletLoss):
     inputs: ClassVar[tuple[str, ...]] = ("labels", "embedding", "teacher_embedding")
     in_teacher_space = True
 
-    # Shares the arguments with `TripletLoss`, not the call.
+    # `TripletLoss` has the same constructor arguments, but other call arguments.
     def batch_loss(  # type: ignore[override]
         self, labels: Any, embeddings: Any, teacher_embeddings: Any
     ) -> Any:
@@ -74,19 +75,21 @@ class HarmonicTripletLoss(TripletLoss):
         passes: tuple[tuple[Any, Any], ...]
         if self.positives == "all":
             either = ops.full_like(sides, EITHER)
+            # The first pass takes all triplets but those of an old pair (a, p). The second takes
+            # the old pairs, which may only have new negatives.
             passes = (
                 (ops.where(is_new, EITHER, NEW), either),
                 (ops.where(is_new, 0, OLD), ops.full_like(sides, NEW)),
             )
         else:
             chosen = self._side_of_farthest(products, labels, is_new)
-            # The farthest positive of an old embedding may be old; then negatives are new.
+            # If the farthest positive of an old embedding is old too, negatives must be new.
             old_pair = ops.logical_and(ops.logical_not(is_new), chosen == OLD)
             passes = ((chosen, ops.where(old_pair, NEW, EITHER)),)
         return mean_triplet_loss(self._rule(), products, labels, sides, passes)
 
     def _side_of_farthest(self, products: Any, labels: Any, is_new: Any) -> Any:
-        """Whether the farthest positive of each embedding is a new or an old one."""
+        """Returns NEW or OLD for each embedding, the side of its farthest positive."""
         squares = ops.diagonal(products)
         keys = self._rule().key(products, squares[:, None], squares[None])
         rows = ops.arange(ops.shape(labels)[0], dtype="int32")

@@ -13,7 +13,7 @@ from gfkeras.losses.embedding_loss import EmbeddingLoss
 
 
 def _as_blocks(rows: Any, size: int) -> Any:
-    """(N, D) as (blocks, size, D), the last block filled up with zero rows."""
+    """Returns rows (N, D) as (blocks, size, D). Zero rows fill up the last block."""
     count, dimensions = rows.shape
     blocks = -(-count // size)
     rows = ops.pad(rows, [[0, blocks * size - count], [0, 0]])
@@ -21,17 +21,19 @@ def _as_blocks(rows: Any, size: int) -> Any:
 
 
 def _added(blocks: Any, i: Any, summand: Any) -> Any:
-    """The blocks with `summand` added to the i-th."""
+    """Returns the blocks with `summand` added to block i."""
     summand = ops.expand_dims(ops.take(blocks, i, axis=0) + summand, 0)
     return ops.scatter_update(blocks, ops.reshape(i, (1, 1)), summand)
 
 
 def _angles_to_block(rows: Any, own: Any, block: Any, start: Any, count: int) -> Any:
-    """Σ arccos(row · center) over a block's centers, (R,), and d arccos / d cosine, (R, S).
+    """Returns Σ arccos(row · center) over a block's centers, (R,), and d arccos / d cosine, (R, S).
 
-    `rows` (R, D) and `block` (S, D), the centers from `start` on, are unit vectors. A row does
-    not count the center with the index `own`; what comes after `count` centers is filling.
+    `rows` (R, D) and `block` (S, D) are unit vectors. The block holds the centers from index
+    `start`. A row skips the center with its index in `own`, and all rows skip the padding after
+    `count` centers.
     """
+    # Rounding can make a cosine larger than 1, for which arccos is NaN.
     cosine = ops.clip(ops.matmul(rows, ops.transpose(block)), -1.0, 1.0)
     index = ops.expand_dims(start + ops.arange(block.shape[0], dtype="int32"), 0)
     counted = ops.logical_and(index != ops.expand_dims(own, 1), index < count)
@@ -41,20 +43,22 @@ def _angles_to_block(rows: Any, own: Any, block: Any, start: Any, count: int) ->
 
 
 def _once_known(index: Any, total: Any, *products: Any) -> Any:
-    """`index`, but not before a step's results are known.
+    """Returns `index`, but only after a step's results are known.
 
-    TensorFlow starts up to ten of a loop's steps at once where nothing keeps them waiting,
-    each with angles of its own. A sum of angles is never negative, which it cannot know.
+    TensorFlow runs up to ten independent steps of a loop in parallel, and each holds its own
+    angles in memory. This makes the index of the next step depend on the results of this one.
+    The condition is never true, because a sum of angles is not negative, but TensorFlow cannot
+    know that.
     """
     bound = sum(ops.sum(ops.abs(product)) for product in products)
     return index + ops.cast(ops.sum(total) < -bound, "int32")
 
 
 def angles_of_rows(rows: Any, centers: Any, labels: Any, block_size: int) -> Any:
-    """mean_i Σ_{j ≠ labels_i} arccos(rows_i · centers_j), both unit vectors; a scalar.
+    """Returns mean_i Σ_{j ≠ labels_i} arccos(rows_i · centers_j) of unit vectors, a scalar.
 
-    Value and gradients come from one pass over blocks of centers, so that of the (B, N)
-    angles no more than (B, block_size) exist at a time.
+    One pass over blocks of centers gives the value and the gradients. At most
+    (B, block_size) of the (B, N) angles exist at a time.
     """
     count = centers.shape[0]
 
@@ -89,10 +93,10 @@ def angles_of_rows(rows: Any, centers: Any, labels: Any, block_size: int) -> Any
 
 
 def angles_of_all(centers: Any, block_size: int) -> Any:
-    """mean_i Σ_{j ≠ i} arccos(centers_i · centers_j), unit vectors; a scalar.
+    """Returns mean_i Σ_{j ≠ i} arccos(centers_i · centers_j) of unit vectors, a scalar.
 
-    Every pair of blocks is looked at once, so that at most (block_size, block_size)
-    angles exist at a time.
+    The loop visits every pair of blocks once. At most (block_size, block_size) angles exist at
+    a time.
     """
     count = centers.shape[0]
 
@@ -106,7 +110,8 @@ def angles_of_all(centers: Any, block_size: int) -> Any:
             own = i * block_size + ops.arange(block_size, dtype="int32")
             sums, slope = _angles_to_block(rows, own, block, j * block_size, count)
             sums = ops.sum(ops.where(own < count, sums, 0.0)) / count
-            # A block's pairs with itself are there from both ends already.
+            # A block's angles with itself already contain each pair twice. Two different blocks
+            # meet once, so their angles count twice.
             other = ops.cast(j > i, "float32")
             by_row = ops.matmul(slope, block)
             by_column = other * ops.matmul(ops.transpose(slope), rows)
@@ -127,14 +132,14 @@ def angles_of_all(centers: Any, block_size: int) -> Any:
         )
         by_centers = ops.reshape(by_blocks, (-1, centers.shape[1]))[:count]
 
-        # A pair's angle is counted from both its ends.
+        # Each angle occurs twice in the sum, as (i, j) and as (j, i).
         return total, lambda upstream: (2.0 / count) * upstream * by_centers
 
     return blockwise(centers)
 
 
 def inter_loss(labels: Any, centers: Any, block_size: int) -> Any:
-    """−1 / (π(N − 1)) · mean_y Σ_{j ≠ y} arccos(W_y · W_j), arguments as of `InterLoss`."""
+    """Returns −1 / (π(N − 1)) · mean_y Σ_{j ≠ y} arccos(W_y · W_j). See `InterLoss`."""
     centers = unit_rows(centers)
     count = centers.shape[0]
     block_size = min(block_size, count)
@@ -150,28 +155,27 @@ def inter_loss(labels: Any, centers: Any, block_size: int) -> Any:
 class InterLoss(EmbeddingLoss):
     """−weight / (π(N − 1)) · mean_i Σ_{j ≠ y_i} arccos(W_{y_i} · W_j): pushes centers apart.
 
-    The Inter-Loss of arXiv 1801.07698, with W the head's centers, normalised. The
-    gradient goes to the centers. The angles are taken in blocks: neither (N, N) nor
-    (B, N) of them exist at a time, so that 100,000 identities need little more memory
-    than their centers.
+    The Inter-Loss of arXiv 1801.07698. W are the normalised centers of the head, which get
+    the gradient. The angles are computed in blocks, so no array of (N, N) or (B, N) angles
+    exists. 100,000 identities need little more memory than their centers.
 
     Args:
-        weight, name: as of `EmbeddingLoss`; the paper's weight is 1.
-        block_size: of how many centers angles are taken at a time. A larger one is faster
-            where memory allows: (B, block_size) floats a few times over, or
-            (block_size, block_size) without labels.
+        weight, name: see `EmbeddingLoss`. The paper's weight is 1.
+        block_size: the number of centers per block. A larger block is faster, and needs
+            memory for a few arrays of (B, block_size) floats, or of (block_size, block_size)
+            without labels.
 
     Call arguments:
-        labels: (B,) int in [0, N), the batch's classes, as in the paper; None takes the
-            mean over all N classes, which costs N/B times as much.
+        labels: (B,) int in [0, N), the classes of the batch, as in the paper. With None, the
+            mean is over all N classes, which takes N/B times as long.
         centers: (N, D) float of the head, not normalised.
 
     Returns:
-        Scalar float32 in [−weight, 0]; 0 for one class. The derivative of arccos, infinite
-        where two centers coincide, is cut off where sin²θ < 1e-7.
+        Scalar float32 in [−weight, 0], 0 for one class. The derivative of arccos is infinite
+        if two centers coincide. It is bounded where sin²θ < 1e-7.
 
     Raises:
-        ValueError: as of `EmbeddingLoss`.
+        ValueError: see `EmbeddingLoss`.
 
     Example:
         >>> import gfkeras, numpy as np

@@ -13,19 +13,21 @@ from gfkeras.losses.embedding_loss import EmbeddingLoss
 
 
 def _lengths(vectors: Any) -> Any:
-    """‖x‖ of each row, (B,); a zero row passes no gradient instead of an infinite one."""
+    """Returns ‖x‖ of each row, (B,). The gradient of a zero row is 0 instead of infinite."""
     squared = ops.sum(ops.square(vectors), axis=-1)
     zero = squared == 0
+    # The inner `where` is needed too. The infinite gradient of sqrt(0) would become NaN even if the
+    # outer one does not select it.
     return ops.where(zero, 0.0, ops.sqrt(ops.where(zero, 1.0, squared)))
 
 
 def paired_angles(a: Any, b: Any) -> Any:
-    """θ between each row of `a` and the same row of `b`, (B,) float32 radians.
+    """Returns θ between each row of `a` and the same row of `b`, (B,) float32 radians.
 
-    θ = 2·atan2(‖u − v‖, ‖u + v‖) of the unit vectors u, v. An arccos of a float32 cosine
-    knows angles near 0 and π to 3e-4 only and has an infinite derivative there; this knows
-    them to float32's precision, and its derivative has norm 1 for unit vectors, 0 where u = ±v.
-    A zero row, which has no direction, has π/2 to all others.
+    θ = 2·atan2(‖u − v‖, ‖u + v‖) for the unit vectors u and v. Near 0 and π, the arccos of a
+    float32 cosine is precise only to 3e-4, and its derivative is infinite. This formula has
+    full float32 precision everywhere. Its derivative has norm 1 for unit vectors, and is 0
+    if u = ±v. A zero row has no direction, so its angle to every row is π/2.
     """
     u, v = unit_rows(a), unit_rows(b)
     apart, along = _lengths(u - v), _lengths(u + v)
@@ -34,7 +36,7 @@ def paired_angles(a: Any, b: Any) -> Any:
 
 
 def intra_loss(labels: Any, embedding: Any, centers: Any) -> Any:
-    """mean_i θ_{y_i} / π, a scalar float32; NaN where a label is no center's index."""
+    """Returns mean_i θ_{y_i} / π, a scalar float32, NaN for a label without a center."""
     labels = ops.cast(labels, "int32")
     angles = paired_angles(embedding, rows_of(labels, centers))
     known = in_classes(labels, centers.shape[0])
@@ -45,12 +47,12 @@ def intra_loss(labels: Any, embedding: Any, centers: Any) -> Any:
 class IntraLoss(EmbeddingLoss):
     """weight · mean_i θ_{y_i} / π, the angle between an embedding and its class's center.
 
-    The Intra-Loss of arXiv 1801.07698, added there to the softmax of normalised
-    features to make classes compact. The gradient goes to the embeddings and to the
-    head's centers. Of the N centers only the batch's B are read.
+    The Intra-Loss of arXiv 1801.07698. The paper adds it to a softmax on normalised features
+    to make the classes compact. The embeddings and the head's centers get the gradient. The
+    loss reads only the centers of the batch's classes.
 
     Args:
-        weight, name: as of `EmbeddingLoss`; the paper's weight is 1.
+        weight, name: see `EmbeddingLoss`. The paper's weight is 1.
 
     Call arguments:
         labels: (B,) int in [0, N).
@@ -58,10 +60,11 @@ class IntraLoss(EmbeddingLoss):
         centers: (N, D) float of the head, not normalised.
 
     Returns:
-        Scalar float32.
+        Scalar float32 in [0, weight].
 
     Raises:
-        ValueError: as of `EmbeddingLoss`, and for centers of another width than the embeddings.
+        ValueError: see `EmbeddingLoss`. Also for centers with another width than the
+            embeddings.
 
     Example:
         >>> import gfkeras, numpy as np
@@ -79,8 +82,8 @@ class IntraLoss(EmbeddingLoss):
         centers = check_embeddings(centers, "centers")
         if embedding.shape[1] != centers.shape[1]:
             raise ValueError(
-                "`embedding` and `centers` must have as many dimensions. Received: "
-                f"embedding of {embedding.shape[1]} and centers of {centers.shape[1]}"
+                "`embedding` and `centers` must have the same number of dimensions. Received: "
+                f"embedding with {embedding.shape[1]} and centers with {centers.shape[1]}"
             )
         labels = check_labels(labels, centers.shape[0], embedding)
         return intra_loss(labels, embedding, centers)

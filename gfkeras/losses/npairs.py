@@ -9,40 +9,41 @@ from gfkeras.layers import global_batch
 from gfkeras.layers.checks import check_embeddings, check_labels, same_where_known
 from gfkeras.losses.embedding_loss import EmbeddingLoss
 
-# In place of the similarity of a row to itself: its exponential is 0, and its gradient finite.
+# Replaces the similarity of a row to itself. Its exponential is 0 and its gradient is finite.
 LEFT_OUT = -1e30
 
 
 @keras.saving.register_keras_serializable("gfkeras")
 class NPairsLoss(EmbeddingLoss):
-    """Softmax cross-entropy of similarities: each anchor shall choose its own positive.
+    """Softmax cross-entropy of similarities: each anchor has to choose its own positive.
 
-    −Σ_j t_ij log softmax_j(a_i · p_j), averaged over the anchors, with t_ij = 1/n_i for the
-    n_i positives of anchor i's label and 0 for the others (Sohn, "Improved deep metric
-    learning with multi-class N-pair loss objective", NIPS 2016). As tensorflow-addons'
-    `NpairsLoss` of the similarities. The products are of the embeddings as they are; where
-    those are unit vectors the loss stays large, for cosines differ by at most 2.
+    The loss is −Σ_j t_ij log softmax_j(a_i · p_j), averaged over the anchors. Anchor i has n_i
+    positives with its label. For them t_ij is 1/n_i, and for all others 0 (Sohn, "Improved deep
+    metric learning with multi-class N-pair loss objective", NIPS 2016). It equals
+    tensorflow-addons' `NpairsLoss` of the similarities. The embeddings are not normalised. If
+    yours are unit vectors, the loss stays large, since cosines differ by at most 2.
 
-    Called with one batch, its rows are anchors and positives at once: the similarity of a
-    row to itself is left out, and rows without another one of their label are no anchors.
+    Without `positives`, the rows of the batch are both anchors and positives. The similarity
+    of a row to itself is left out, and a row that is the only one with its label is not an
+    anchor.
 
     Args:
-        weight, name: as of `EmbeddingLoss`.
-        l2_weight: adds l2_weight · mean ‖x‖² of all embeddings, which keeps unnormalised
-            ones from growing; the paper's regulariser.
+        weight, name: see `EmbeddingLoss`.
+        l2_weight: adds l2_weight · mean ‖x‖² over all embeddings, the paper's regulariser. It
+            keeps embeddings that are not normalised from growing.
 
     Call arguments:
         labels: (B,) int.
         anchors: (B, D) float.
-        positives: (B, D) float, row i of the identity of anchor i; None takes the anchors
-            against themselves.
+        positives: (B, D) float. Row i shows the identity of anchor i. With None, the anchors
+            are compared with each other.
 
     Returns:
         Scalar float32, 0 without anchors.
 
     Raises:
-        ValueError: as of `EmbeddingLoss`, for a negative `l2_weight`, and for anchors and
-            positives of unlike shapes.
+        ValueError: see `EmbeddingLoss`. Also for a negative `l2_weight`, and for anchors and
+            positives of different shapes.
 
     Example:
         >>> import gfkeras, numpy as np
@@ -79,7 +80,7 @@ class NPairsLoss(EmbeddingLoss):
 
 
 def n_pairs_loss(labels: Any, anchors: Any, positives: Any = None) -> Any:
-    """The mean over the anchors, a scalar; arguments as of `NPairsLoss`, in float32."""
+    """Returns the mean over the anchors, a scalar. The arguments are those of `NPairsLoss`."""
     same = labels[:, None] == labels[None]
     similarity = ops.matmul(anchors, ops.transpose(anchors if positives is None else positives))
     if positives is None:
@@ -92,7 +93,7 @@ def n_pairs_loss(labels: Any, anchors: Any, positives: Any = None) -> Any:
     is_anchor = number > 0
     each = ops.where(is_anchor, ops.logsumexp(similarity, axis=1) - target, 0.0)
     mean = ops.sum(each) / ops.maximum(ops.sum(ops.cast(is_anchor, "float32")), 1.0)
-    # Rows that are no anchor must not hide a NaN.
+    # A NaN in a row that is not an anchor would not reach the mean, so it is checked here.
     finite = ops.all(ops.isfinite(anchors))
     if positives is not None:
         finite = ops.logical_and(finite, ops.all(ops.isfinite(positives)))

@@ -14,7 +14,10 @@ from gfkeras.losses.embedding_loss import EmbeddingLoss
 
 
 def _inverse_lengths(vectors: Any) -> Any:
-    """1/‖x‖ of each row, (..., 1); 0 where ‖x‖ < 1e-6, rounding that has no direction."""
+    """Returns 1/‖x‖ of each row, (..., 1), or 0 if ‖x‖ < 1e-6.
+
+    Such a short vector contains only rounding errors and has no direction.
+    """
     squared = ops.sum(ops.square(vectors), axis=-1, keepdims=True)
     resolved = squared > MIN_SQUARED_NORM
     return ops.where(resolved, ops.rsqrt(ops.where(resolved, squared, 1.0)), 0.0)
@@ -29,17 +32,18 @@ def _with_row(array: Any, i: Any, row: Any) -> Any:
 
 
 def _directions(embedding: Any, j: Any) -> Any:
-    """Unit vectors from the j-th row to every row, (B, D), and 1/distance, (B, 1)."""
+    """Returns the unit vectors from row j to every row, (B, D), and 1/distance, (B, 1)."""
     differences = embedding - _row(embedding, j)
     inverse = _inverse_lengths(differences)
     return differences * inverse, inverse
 
 
 def pair_distances(embedding: Any) -> Any:
-    """‖x_i − x_j‖ of all pairs, from differences, not products, which lose small distances.
+    """Returns ‖x_i − x_j‖ of all pairs, (B, B).
 
-    Taken row by row, so that no (B, B, D) array exists. Rows that coincide pass no gradient to
-    each other.
+    The distances come from differences, because a matrix product loses small distances. The
+    loop computes them row by row, and no (B, B, D) array exists. Rows that coincide pass no
+    gradient to each other.
     """
 
     @ops.custom_gradient
@@ -51,6 +55,7 @@ def pair_distances(embedding: Any) -> Any:
             row = ops.sum(directions * (embedding - _row(embedding, j)), axis=-1)
             return _with_row(found, j, row)
 
+        # The batch size may be unknown, so this product gives the shape (B, B).
         square = ops.matmul(embedding, ops.transpose(embedding))
         found = ops.fori_loop(0, count, distances, ops.zeros_like(square))
 
@@ -70,13 +75,13 @@ def pair_distances(embedding: Any) -> Any:
 
 
 def huber(difference: Any) -> Any:
-    """½d² where |d| ≤ 1, |d| − ½ beyond."""
+    """Returns ½d² where |d| ≤ 1, and |d| − ½ elsewhere."""
     size = ops.abs(difference)
     return ops.where(size <= 1.0, 0.5 * ops.square(size), size - 0.5)
 
 
 def _relative_distances(embedding: Any, others: Any) -> Any:
-    """‖x_i − x_j‖ / μ with μ the mean over i ≠ j; 0 everywhere where μ is."""
+    """Returns ‖x_i − x_j‖ / μ, where μ is the mean over i ≠ j. If μ is 0, all values are 0."""
     distances = pair_distances(embedding) * others
     mean = ops.sum(distances) / ops.maximum(ops.sum(others), 1.0)
     apart = mean > 0
@@ -84,9 +89,9 @@ def _relative_distances(embedding: Any, others: Any) -> Any:
 
 
 def distance_wise(teacher: Any, student: Any) -> Any:
-    """Huber loss between relative distances, the mean over the pairs i ≠ j; a scalar.
+    """Returns the mean Huber loss between relative distances over the pairs i ≠ j, a scalar.
 
-    No gradient goes to the teacher.
+    The teacher gets no gradient.
     """
     index = ops.arange(ops.shape(student)[0])
     others = ops.cast(ops.expand_dims(index, 0) != ops.expand_dims(index, 1), "float32")
@@ -96,10 +101,10 @@ def distance_wise(teacher: Any, student: Any) -> Any:
 
 
 def angle_wise(teacher: Any, student: Any) -> Any:
-    """Huber loss between cos ∠(x_i, x_j, x_k), the mean over the triplets of three rows; a scalar.
+    """Returns the mean Huber loss between cos ∠(x_i, x_j, x_k) over three different rows, a scalar.
 
-    Value and gradient come from one pass over the middle points j, so that of the B³
-    angles no more than B² exist at a time. No gradient goes to the teacher.
+    One pass over the middle points j gives the value and the gradient. At most B² of the B³
+    angles exist at a time. The teacher gets no gradient.
     """
 
     @ops.custom_gradient
@@ -117,10 +122,11 @@ def angle_wise(teacher: Any, student: Any) -> Any:
             ends = index != j
             counted = ops.logical_and(ops.expand_dims(ends, 0), ops.expand_dims(ends, 1))
             error = ops.where(ops.logical_and(counted, distinct), error, 0.0)
-            # Huber's derivative; (i, k) and (k, i) are both there, hence the 2.
+            # The derivative of the Huber loss. (i, k) and (k, i) contribute equally, so it doubles.
             by_direction = 2.0 * ops.matmul(ops.clip(error, -1.0, 1.0), directions)
             along = ops.sum(by_direction * directions, axis=-1, keepdims=True)
             by_ends = (by_direction - along * directions) * inverse
+            # Moving the middle point has the opposite effect of moving all ends.
             by_middle = _row(by_student, j) - ops.sum(by_ends, axis=0)
             return total + ops.sum(huber(error)), _with_row(by_student, j, by_middle) + by_ends
 
@@ -139,36 +145,37 @@ def angle_wise(teacher: Any, student: Any) -> Any:
 
 @keras.saving.register_keras_serializable("gfkeras")
 class RelationalDistillationLoss(EmbeddingLoss):
-    """weight · (distance_weight·L_D + angle_weight·L_A): a student's faces lie as its teacher's.
+    """weight · (distance_weight·L_D + angle_weight·L_A): copies distances and angles of a teacher.
 
-    Relational knowledge distillation, arXiv 1904.05068. Only relations within the batch
-    are compared, so that the student's embeddings may have other dimensions than the
-    teacher's. With h the Huber loss with δ = 1,
+    Relational knowledge distillation, arXiv 1904.05068. The loss compares only relations
+    within the batch, so the student's embeddings can have another width than the teacher's.
+    The terms are
 
         L_D = mean_{i≠j} h(‖x_i − x_j‖ / μ_x − ‖t_i − t_j‖ / μ_t),
-        L_A = mean_{i≠j≠k} h(cos ∠(x_i, x_j, x_k) − cos ∠(t_i, t_j, t_k)),
+        L_A = mean_{i≠j≠k} h(cos ∠(x_i, x_j, x_k) − cos ∠(t_i, t_j, t_k)).
 
-    μ the mean distance over i ≠ j. The paper sums over pairs and triplets; the means make
-    the weights independent of the batch's size. The batch is that of all replicas. The
-    gradient goes to the student only; rows closer than 1e-6 have no direction and pass
-    none to each other. Time grows with B³·D, memory with B² and B·D.
+    h is the Huber loss with δ = 1, and μ is the mean distance over i ≠ j. The paper sums over
+    pairs and triplets. The means used here make the weights independent of the batch size.
+    The batch is the global batch of all replicas. Only the student gets a gradient. Rows
+    closer than 1e-6 have no direction, and pass no gradient to each other. Time grows with
+    B³·D, memory with B² and B·D.
 
     Args:
-        distance_weight: of L_D.
-        angle_weight: of L_A; its default 2 to the distances' 1 is the paper's.
-        weight, name: as of `EmbeddingLoss`.
-        normalize: whether embeddings are divided by their norms first; both terms ignore
-            a common scale anyway.
+        distance_weight: weight of L_D.
+        angle_weight: weight of L_A. The ratio of the defaults, 2 to 1, is the paper's.
+        weight, name: see `EmbeddingLoss`.
+        normalize: whether embeddings are divided by their norms first. A common scale of all
+            embeddings has no effect on either term.
 
     Call arguments:
         teacher_embedding: (B, Dt) float.
         embedding: (B, Ds) float of the student.
 
     Returns:
-        Scalar float32; 0 for fewer than three embeddings, which have no relations.
+        Scalar float32, 0 for fewer than three embeddings.
 
     Raises:
-        ValueError: as of `EmbeddingLoss`, and for batches of different sizes.
+        ValueError: see `EmbeddingLoss`. Also for batches of different sizes.
 
     Example:
         >>> import gfkeras, numpy as np
@@ -201,14 +208,14 @@ class RelationalDistillationLoss(EmbeddingLoss):
         student = check_embeddings(embedding)
         if not same_where_known(teacher.shape[:1], student.shape[:1]):
             raise ValueError(
-                "`teacher_embedding` and `embedding` must be of the same images. Received: "
+                "`teacher_embedding` and `embedding` must belong to the same images. Received: "
                 f"{teacher.shape[0]} and {student.shape[0]} rows"
             )
         if self.normalize:
             teacher, student = unit_rows(teacher), unit_rows(student)
         teacher, student = global_batch(ops.stop_gradient(teacher)), global_batch(student)
         loss = ops.zeros((), "float32")
-        # A weight of 0 saves the time too.
+        # A term with the weight 0 is not computed, to save its time.
         if self.distance_weight:
             loss = loss + self.distance_weight * distance_wise(teacher, student)
         if self.angle_weight:

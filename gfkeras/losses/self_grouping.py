@@ -14,18 +14,18 @@ from gfkeras.saving import Configured
 
 
 def self_distributed_labels(probabilities: Any, expectation: Any = None) -> Any:
-    """Self-distributed group labels (arXiv 2005.10497, equations 6 to 8).
+    """Returns self-distributed group labels (arXiv 2005.10497, equations 6 to 8).
 
-    p̃ = (p − E[p]) / K + 1/K and G* = argmax p̃, which is argmax (p − E[p]): a
-    group is chosen by how much more likely it is for this face than for faces at
-    large, so that no group collects them all.
+    p̃ = (p − E[p]) / K + 1/K and G* = argmax p̃, which equals argmax (p − E[p]). A face gets
+    the group that is most likely for it in comparison with the average face. This keeps one
+    group from collecting all faces.
 
     Args:
         probabilities: p(G_k | x), (B, K) float.
-        expectation: E[p], (K,); None takes the mean over this batch.
+        expectation: E[p], (K,), or None for the mean over this batch.
 
     Returns:
-        G*, (B,) int32. No gradient passes through.
+        G*, (B,) int32, without a gradient.
 
     Raises:
         ValueError: if `probabilities` is not (B, K).
@@ -45,7 +45,10 @@ def self_distributed_labels(probabilities: Any, expectation: Any = None) -> Any:
 
 
 def naive_labels(probabilities: Any) -> Any:
-    """argmax p of (B, K), the paper's ablation: (B,) int32 that tend to collapse on few groups."""
+    """Returns argmax p for probabilities (B, K), (B,) int32.
+
+    These labels are the paper's ablation. They tend to collapse to a few groups.
+    """
     probabilities = ops.convert_to_tensor(probabilities)
     return ops.cast(ops.argmax(ops.stop_gradient(probabilities), axis=-1), "int32")
 
@@ -58,26 +61,29 @@ EXPECTATIONS = ("batch", "ema")
 class SelfGroupingLoss(Configured, keras.layers.Layer):
     """weight · CE(softmax(f(x)), G*), which trains the group decision network.
 
-    L2 of arXiv 2005.10497, equation 9, with the paper's λ = 0.1 as weight. G* is
-    the self-distributed label, whose expectation E[p] the paper takes "over the
-    data" without saying how. Here it is the mean over the global batch, that of
-    all replicas, or a moving average of it, which steadies small batches.
+    L2 of arXiv 2005.10497, equation 9. G* is the self-distributed label. The paper takes its
+    expectation E[p] "over the data" and does not say how. Here it is the mean over the global
+    batch of all replicas, or a moving average of that mean, which is steadier for small
+    batches.
 
-    A layer rather than a `keras.losses.Loss` since the moving average is state.
+    The loss is a layer and not a `keras.losses.Loss`, because the moving average is state.
 
     Args:
-        weight: λ.
+        weight: λ, which multiplies the loss. The paper uses 0.1.
         labeling: "self-distributed", or "naive" for argmax p.
-        expectation: "batch" or "ema".
-        momentum: of the moving average: E ← momentum·E + (1 − momentum)·batch mean.
+        expectation: "batch" for the mean, or "ema" for the moving average.
+        momentum: momentum of the moving average, E ← momentum·E + (1 − momentum)·batch mean.
 
     Call arguments:
         group_logits: (B, K) float.
-        training: whether the moving average takes the batch in.
+        training: whether the moving average includes this batch.
 
     Returns:
-        Scalar float32, the mean over the batch. Of several replicas each gives its part: the
-        mean of the parts is that over the global batch.
+        Scalar float32, the mean over the batch. With several replicas, each returns its part.
+        The mean of the parts is the mean over the global batch.
+
+    Raises:
+        ValueError: for arguments out of range, and for group logits that are not (B, K).
 
     Example:
         >>> import gfkeras, numpy as np
@@ -110,9 +116,10 @@ class SelfGroupingLoss(Configured, keras.layers.Layer):
             self.moving_expectation = self.add_weight(
                 name="moving_expectation",
                 shape=(groups,),
+                # A uniform expectation. The first labels are then close to the naive ones.
                 initializer=keras.initializers.Constant(1 / groups),
                 trainable=False,
-                # Each replica computes the same value from the global mean.
+                # Every replica computes the same value from the global mean.
                 aggregation="only_first_replica",
             )
 

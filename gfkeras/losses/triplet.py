@@ -1,4 +1,4 @@
-"""The triplet loss with FaceNet's semi-hard and other mining inside the batch."""
+"""The triplet loss, with semi-hard, hard or no mining inside the batch."""
 
 import math
 from typing import Any
@@ -22,52 +22,54 @@ NO_SEMI_HARD = ("skip", "hardest", "easiest")
 
 @keras.saving.register_keras_serializable("gfkeras")
 class TripletLoss(EmbeddingLoss):
-    """Mean of [d(a, p) − d(a, n) + margin]₊ over triplets mined in the (global) batch.
+    """Mean of [d(a, p) − d(a, n) + margin]₊ over triplets mined in the global batch.
 
-    FaceNet, arXiv 1503.03832, equation 2 and section 3.2: an image a shall be nearer to
-    every image p of its identity than to any image n of another, by a margin. Batches must
-    hold several images of an identity (`gfkeras.data` makes such ones).
+    FaceNet (arXiv 1503.03832, equation 2 and section 3.2). An image a must be nearer to every
+    image p of its identity than to any image n of another identity, by a margin. Batches must
+    contain several images of each identity. `gfkeras.data` makes such batches.
 
-    Which triplets count:
+    `mining` chooses the triplets:
 
-    - "semi-hard": every pair (a, p) with the nearest n that is farther than p. It costs
-      something only where d(a, n) < d(a, p) + margin. `no_semi_hard` says what becomes of
-      a pair without any n farther than p.
-    - "hard": every pair (a, p) with the n nearest to a. With `positives="hardest"` this is
+    - "semi-hard": every pair (a, p) with the nearest n that is farther than p. The cost is
+      positive only if d(a, n) < d(a, p) + margin. `no_semi_hard` applies to a pair without an
+      n that is farther than p.
+    - "hard": every pair (a, p) with the n nearest to a. With `positives="hardest"`, this is
       "batch hard" of arXiv 1703.07737.
     - "all": every (a, p, n).
 
-    The mean is over all pairs (for "all": triplets) whose anchor has a negative, costing or
-    not; a batch without any gives 0 and no gradient. Of several equally near negatives one
-    takes the gradient. No array is larger than the batch squared. Where the step is not
-    compiled by XLA, mining is, once per batch size.
+    The mean is over all pairs (with "all", over all triplets) whose anchor has a negative,
+    also over those without a cost. A batch without such pairs gives 0 and no gradient. If
+    several negatives are equally near, one gets the gradient. No array has more than B²
+    entries. If XLA does not compile your training step, it compiles the mining alone, once
+    per batch size.
 
-    tensorflow-addons' losses differ in the defaults and at the edges: the page "Migrating from
-    tensorflow-addons" of the documentation gives the arguments that equal them.
+    The losses of tensorflow-addons have other defaults and differ in edge cases. The page
+    "Migrating from tensorflow-addons" of the documentation gives the equivalent arguments.
 
     Args:
-        margin: of the distance; ignored with `soft`. Not above the largest distance where
-            embeddings are normalised: 4 for "squared-l2", 2 for "l2", π for "angular".
+        margin: margin in units of the distance, ignored with `soft`. With normalised
+            embeddings, at most the largest distance: 4 for "squared-l2", 2 for "l2", π for
+            "angular".
         mining: "semi-hard", "hard" or "all".
-        distance: "squared-l2", "l2" or "angular" (radians), as of `pairwise_distance`.
+        distance: "squared-l2", "l2" or "angular" (in radians), see `pairwise_distance`.
         normalize: whether embeddings are divided by their norm.
         positives: "all", or "hardest" for only the farthest positive of each anchor.
-        no_semi_hard: for semi-hard mining where no negative is farther than the positive:
-            "skip" lets the pair cost nothing, "hardest" takes the nearest negative,
-            "easiest" the farthest.
-        soft: softplus(d(a, p) − d(a, n)) in place of the hinge; there is no margin then.
-        weight, name: as of `EmbeddingLoss`.
+        no_semi_hard: for semi-hard mining if no negative is farther than the positive.
+            "skip" gives the pair no cost, "hardest" takes the nearest negative, and
+            "easiest" takes the farthest.
+        soft: use softplus(d(a, p) − d(a, n)) instead of the hinge, without a margin.
+        weight, name: see `EmbeddingLoss`.
 
     Call arguments:
         labels: (B,) int.
         embeddings: (B, D) float.
 
     Returns:
-        Scalar float32, the same on every replica but for the division by their number that
-        Keras expects.
+        Scalar float32. All replicas compute the loss of the global batch, and each returns it
+        divided by the number of replicas, as Keras expects.
 
     Raises:
-        ValueError: as of `EmbeddingLoss`, and for arguments out of range.
+        ValueError: see `EmbeddingLoss`. Also for arguments out of range.
 
     Example:
         >>> import gfkeras, numpy as np

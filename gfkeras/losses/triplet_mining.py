@@ -1,9 +1,11 @@
-"""Triplets of a batch, their loss and its gradient, without an array of all triplets.
+"""Mining of triplets in a batch, their loss and its gradient.
 
-Anchors are on the last axis throughout and the pairs of an anchor are taken some ranks at
-a time, so the largest arrays are of the batch squared. Written for XLA, which makes one
-pass over the distances of each block of ranks: `mean_triplet_loss` compiles it by itself
-where the caller does not.
+No array of all triplets exists. Anchors are always on the last axis. Each step of a loop takes
+the next few positives of all anchors, so the largest arrays have B² entries. The code is written
+for XLA, which reads the distances once per step. If the caller does not compile,
+`mean_triplet_loss` compiles the mining itself.
+
+The rank of a positive is its number among the rows with the anchor's label.
 """
 
 import functools
@@ -16,15 +18,18 @@ from keras import ops
 
 from gfkeras.losses.triplet_rule import TripletRule
 
-# The negatives are taken as so many equal segments, combined elementwise: a reduction is
-# not fused with what it reduces, and twice as many are no longer vectorised on CPUs.
+# The negatives are split into this many equal segments, which are combined elementwise. XLA fuses
+# elementwise operations, but not a reduction with the computation of its input. With twice as many
+# segments, XLA no longer vectorises the code on CPUs.
 SEGMENTS = 32
-# Up to this batch one segment and the small blocks of ranks do, and XLA is not worth its
-# time to compile.
+# For batches up to this size, one segment and the smaller blocks of ranks are enough. Compiling
+# with XLA would take longer than it saves.
 SMALL_BATCH = 64
-# Ranks of positives per pass over the distances: first the many, then what remains.
+# Ranks of positives per pass over the distances: large blocks first, then smaller ones for the
+# remaining ranks.
 RANKS = (32, 8)
-# Keys are not negative, so differences of their bits that did not wrap around are less.
+# Keys are not negative, so their bits as integers are below 2**31. A difference of two of them is
+# below 2**31 too, unless it was negative and wrapped around.
 NOT_ABOVE = 2**31
 INFINITY = float("inf")
 
@@ -36,48 +41,51 @@ def mean_triplet_loss(
     sides: Any = None,
     passes: tuple[tuple[Any, Any], ...] = ((None, None),),
 ) -> Any:
-    """The mean cost of the triplets that `rule` selects.
+    """Returns the mean cost of the triplets that `rule` selects.
 
     Args:
-        rule: which triplets, and their cost.
-        products: (N, N) float32, products of all pairs of rows; cosines for "angular".
+        rule: selects the triplets and defines their cost.
+        products: (N, N) float32, products of all pairs of rows, or cosines for "angular".
         labels: (N,) int.
-        sides: (N,) int32, a bit for the set that each row belongs to; None for one set.
-        passes: the triplets are the union over these pairs of (N,) int32: for each anchor
-            the bits of the sets that its positives, and its negatives, come from.
+        sides: (N,) int32, one bit for the set that each row belongs to, or None for one set.
+        passes: pairs of (N,) int32 bit masks. The first mask gives the sets that each anchor's
+            positives come from, and the second the sets of its negatives. The triplets of
+            all passes count.
 
     Returns:
-        Scalar float32, 0 without triplets; NaN where a row's squared norm is not finite.
+        Scalar float32, 0 without triplets, NaN if the squared norm of a row is not finite.
     """
     order = ops.cast(ops.argsort(labels), "int32")
     ordered = ops.take(labels, order)
-    # The first place of a label among the ordered stands for the label from here on.
+    # From here on, the first position of a label among the sorted labels represents the label.
     first = ops.cast(ops.searchsorted(ordered, labels, side="left"), "int32")
     size = ops.cast(ops.searchsorted(ordered, labels, side="right"), "int32") - first
     value_kernel, gradient_kernel = _kernels(rule, _is_small(ops.shape(products)[0]))
 
     @ops.custom_gradient
     def loss(products: Any) -> Any:
-        # Or TensorFlow, eager, would differentiate the kernels too, which XLA cannot compile.
+        # Otherwise TensorFlow in eager mode would also differentiate the kernels, and XLA cannot
+        # compile that.
         products = ops.stop_gradient(products)
         batch = (products, order, first, size, sides)
         total, pairs = value_kernel(passes, *batch)
         pairs = ops.maximum(pairs, 1.0)
         return total / pairs, lambda upstream: gradient_kernel(upstream / pairs, passes, *batch)
 
-    # Comparisons with NaN are false and would leave its triplets out.
+    # Comparisons with NaN are false. Mining would leave out the triplets of a NaN row.
     finite = ops.all(ops.isfinite(ops.diagonal(products)))
     return loss(products) * ops.where(finite, 1.0, float("nan"))
 
 
+# Equal rules share their kernels, so each is compiled once.
 @functools.cache
 def _kernels(rule: TripletRule, small: bool) -> list[Callable[..., Any]]:
-    """`_value` and `_gradient` of the rule."""
+    """Returns `_value` and `_gradient` for the rule, compiled."""
     return [_compiled(functools.partial(kernel, rule), small) for kernel in (_value, _gradient)]
 
 
 def _is_small(count: Any) -> bool:
-    """Whether a batch is known to be small; TensorFlow may know its size only later."""
+    """Returns whether a batch is known to be small. A traced step may not know its batch size."""
     return isinstance(count, int) and count <= SMALL_BATCH
 
 
@@ -85,7 +93,7 @@ def _compiled(function: Callable[..., Any], small: bool) -> Callable[..., Any]:
     if keras.backend.backend() == "tensorflow":
         import tensorflow as tf
 
-        # None, not False, leaves it to a step that is compiled as a whole.
+        # None instead of False lets a caller that XLA compiles include this function.
         return tf.function(function, jit_compile=None if small else True, autograph=False)
     import jax
 
@@ -93,7 +101,7 @@ def _compiled(function: Callable[..., Any], small: bool) -> Callable[..., Any]:
 
 
 def _value(rule: TripletRule, passes: Any, *batch: Any) -> tuple[Any, Any]:
-    """Sum of the costs and number of the triplets; `batch` is what `_Mining` takes."""
+    """Returns the sum of the costs and the number of triplets. `_Mining` takes the `batch`."""
     total = pairs = ops.zeros((), "float32")
     for bits in passes:
         mining = _Mining(rule, *bits, *batch)
@@ -107,7 +115,7 @@ def _value(rule: TripletRule, passes: Any, *batch: Any) -> tuple[Any, Any]:
 
 
 def _gradient(rule: TripletRule, scale: Any, passes: Any, *batch: Any) -> Any:
-    """The gradient of scale · sum by the products, the first of the `batch`."""
+    """Returns the gradient of scale · Σ costs with respect to the products, `batch[0]`."""
     by_key = ops.zeros_like(batch[0])
     for bits in passes:
         mining = _Mining(rule, *bits, *batch)
@@ -118,7 +126,7 @@ def _gradient(rule: TripletRule, scale: Any, passes: Any, *batch: Any) -> Any:
         (by_key,) = mining.over_positives(add, (by_key,))
     if rule.distance == "angular":
         return -by_key
-    # Squared norms are the diagonal of the products.
+    # The key ‖a‖² + ‖b‖² − 2a·b depends on the squared norms, the diagonal of the products.
     by_squares = ops.sum(by_key, axis=0) + ops.sum(by_key, axis=1)
     rows = ops.arange(ops.shape(by_key)[0], dtype="int32")
     return ops.where(rows[:, None] == rows[None], by_squares[None], 0.0) - 2.0 * by_key
@@ -126,7 +134,7 @@ def _gradient(rule: TripletRule, scale: Any, passes: Any, *batch: Any) -> Any:
 
 @dataclass
 class _Positives:
-    """Some positives of every anchor: (ranks, N) each."""
+    """Some positives of every anchor: row indices, keys and validity, (ranks, N) each."""
 
     index: Any
     key: Any
@@ -134,7 +142,7 @@ class _Positives:
 
 
 class _Mining:
-    """The triplets of one pass: anchors are columns, other rows are rows."""
+    """The triplets of one pass. Anchors are columns, positives and negatives are rows."""
 
     def __init__(
         self,
@@ -173,27 +181,33 @@ class _Mining:
             self.segments = self._segments(bits, 0)
 
     def _segments(self, values: Any, neutral: float) -> Any:
-        """(segments, S, N), the rows dealt into segments and filled up."""
+        """Returns the rows split into equal segments, (segments, S, N).
+
+        `neutral` fills up the last segment.
+        """
         number = self.num_segments
         per_segment = (self.count + number - 1) // number
         padded = ops.pad(values, ((0, number - 1), (0, 0)), constant_values=neutral)
         return ops.reshape(padded[: per_segment * number], (number, per_segment, self.count))
 
     def _fold(self, combine: Callable[..., Any], term: Callable[..., Any]) -> Any:
-        """`combine` of `term` over all negatives, (ranks, N) by (S, ranks, N)."""
+        """Combines `term(negatives)` over all segments with `combine`, (S, ranks, N)."""
         folded = term(self.segments[0][:, None])
         for number in range(1, self.num_segments):
             folded = combine(folded, term(self.segments[number][:, None]))
         return folded
 
     def over_positives(self, function: Callable[..., Any], state: tuple[Any, ...]) -> Any:
-        """`state` after `function(positives, state)` for all positives of all anchors."""
+        """Calls `function(positives, state)` for all positives of all anchors, in blocks of ranks.
+
+        Returns the last state.
+        """
         if self.rule.positives == "hardest":
             return function(self._farthest(), state)
         last = ops.max(self.size)
         carried = (ops.zeros((), "int32"), *state)
         for ranks in self.blocks:
-            # The last, smallest blocks may reach past the last rank.
+            # Only the smallest blocks may extend past the last rank.
             reach = 1 if ranks == RANKS[-1] else ranks
 
             def more(rank: Any, *_: Any, reach: int = reach) -> Any:
@@ -206,7 +220,10 @@ class _Mining:
         return tuple(carried[1:])
 
     def _allowed(self, index: Any) -> Any:
-        """Which of these rows may be positives of the anchors, their label aside."""
+        """Returns which of these rows can be positives of the anchors, apart from their labels.
+
+        An anchor whose label fills the batch has no negative, and therefore no pairs.
+        """
         allowed = ops.logical_and(index != self.rows, self.size < self.count)
         if self.sides is not None:
             bits = ops.bitwise_and(ops.take(self.sides, index), self.positive_sides)
@@ -214,7 +231,7 @@ class _Mining:
         return allowed
 
     def _ranked(self, rank: Any, ranks: int) -> _Positives:
-        """The positives number `rank` and on of every anchor, in the order of the rows."""
+        """Returns `ranks` positives of every anchor, from number `rank`."""
         rank = rank + ops.arange(ranks, dtype="int32")[:, None]
         index = ops.take(self.order, ops.minimum(self.first + rank, self.count - 1))
         valid = ops.logical_and(rank < self.size, self._allowed(index))
@@ -232,9 +249,9 @@ class _Mining:
         return self.rule.key(products, ops.take(self.squares, index), self.squares)
 
     def _next_farther(self, key: Any) -> tuple[Any, Any]:
-        """The least key of a negative above `key`, and whether there is one."""
-        # As unsigned integers, whatever is not above wraps around and is large: one
-        # subtraction and one minimum for each.
+        """Returns the smallest key of a negative above `key`, and whether there is one."""
+        # Differences of unsigned integers wrap around. A key that is not above `key` gets a large
+        # difference, so one subtraction and one minimum per negative are enough.
         above = _same_bits(key, "uint32") + ops.ones((), "uint32")
         least = ops.min(self._fold(ops.minimum, lambda negatives: negatives - above), axis=0)
         found = least < ops.cast(NOT_ABOVE, "uint32")
@@ -242,7 +259,7 @@ class _Mining:
         return _same_bits(bits, "float32"), found
 
     def _row_of(self, key: Any) -> Any:
-        """The row of the negative with `key`, of several the last segment's first."""
+        """Returns the row of the negative with this `key`, one of them if there are several."""
         bits = _same_bits(key, "uint32")
         segment = ops.full_like(bits, -1, dtype="int32")[None]
         for number in range(self.num_segments):
@@ -252,7 +269,7 @@ class _Mining:
         return ops.min(ops.where(segment < 0, self.count, row), axis=0)
 
     def _selected(self, positives: _Positives, with_index: bool) -> tuple[Any, Any, Any]:
-        """The negative of each pair: its key, which pairs have one, and its row."""
+        """Returns the key of each pair's negative, which pairs have one, and its row."""
         rule = self.rule
         index = None
         if rule.mining == "semi-hard":
@@ -270,7 +287,7 @@ class _Mining:
         return key, positives.valid, index + ops.zeros_like(positives.index)
 
     def _extreme(self, nearest: bool) -> tuple[Any, Any]:
-        """The nearest or farthest negative of each anchor."""
+        """Returns the key and the row of each anchor's nearest or farthest negative."""
         if nearest:
             keys = ops.where(self.negative, self.keys, INFINITY)
             return ops.min(keys, axis=0), ops.cast(ops.argmin(keys, axis=0), "int32")
@@ -278,6 +295,7 @@ class _Mining:
         return ops.max(keys, axis=0), ops.cast(ops.argmax(keys, axis=0), "int32")
 
     def cost_of(self, positives: _Positives) -> tuple[Any, Any]:
+        """Returns the sum of the costs of these positives, and the number of their triplets."""
         rule = self.rule
         distances = rule.distance_of(positives.key)
         if rule.mining == "all":
@@ -291,7 +309,7 @@ class _Mining:
         return ops.sum(ops.where(active, cost, 0.0)), count
 
     def add_gradient(self, positives: _Positives, by_key: Any, scale: Any) -> Any:
-        """`by_key` and scale times the gradient of these pairs' costs by the keys."""
+        """Adds the gradient of scale · cost of these pairs with respect to the keys to `by_key`."""
         rule = self.rule
         distances = rule.distance_of(positives.key)
         if rule.mining == "all":
@@ -303,7 +321,7 @@ class _Mining:
         values = ops.concatenate(
             [slope * rule.distance_slope(positives.key), -slope * rule.distance_slope(key)], axis=0
         )
-        # A pair without a negative has the slope 0, wherever its index points.
+        # A pair without a negative has the slope 0, so its index only has to be valid.
         return _scatter_add(by_key, ops.minimum(rows, self.count - 1), values)
 
     def _add_gradient_of_all(
@@ -313,7 +331,7 @@ class _Mining:
         slopes = self._fold(ops.add, lambda negatives: rule.slope(distances - negatives))
         slopes = ops.where(positives.valid, scale * ops.sum(slopes, axis=0), 0.0)
         by_key = _scatter_add(by_key, positives.index, slopes * rule.distance_slope(positives.key))
-        # Invalid pairs are infinitely near: no negative costs them anything.
+        # The distance −∞ of an invalid pair gives the slope 0 with every negative.
         distances = ops.where(positives.valid, distances, -INFINITY)
         negatives = ops.where(self.negative, rule.distance_of(self.keys), INFINITY)
         by_distance = rule.slope(distances[0] - negatives)
@@ -323,17 +341,17 @@ class _Mining:
 
 
 def _same_bits(values: Any, dtype: str) -> Any:
-    """The bits of floats as unsigned integers, or back."""
+    """Returns the bits of floats as unsigned integers, or of unsigned integers as floats."""
     if keras.backend.backend() == "tensorflow":
         import tensorflow as tf
 
-        # `ops.view` needs to know the shape.
+        # `ops.view` fails if the shape is unknown.
         return tf.bitcast(values, dtype)
     return ops.view(values, dtype)
 
 
 def _scatter_add(matrix: Any, rows: Any, values: Any) -> Any:
-    """matrix[rows[k, a], a] += values[k, a], equal places summed."""
+    """Returns the matrix after matrix[rows[k, a], a] += values[k, a] for all k and a."""
     columns = ops.arange(ops.shape(matrix)[1], dtype="int32") + ops.zeros_like(rows)
     if keras.backend.backend() == "tensorflow":
         import tensorflow as tf

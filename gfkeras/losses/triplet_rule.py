@@ -1,4 +1,4 @@
-"""The loss of a triplet and its slopes, as functions of two distances."""
+"""The cost of a triplet and its derivatives, as functions of two distances."""
 
 from dataclasses import dataclass
 from typing import Any
@@ -10,10 +10,10 @@ from gfkeras.layers.angular import MIN_SQUARED_SINE
 
 @dataclass(frozen=True)
 class TripletRule:
-    """The arguments of `gfkeras.losses.TripletLoss` that say what a batch costs.
+    """The arguments of `gfkeras.losses.TripletLoss` that decide the cost of a batch.
 
-    Distances are kept as keys, which grow with them and need no root or arccos:
-    ‖a − b‖², or 1 − cos θ.
+    Distances are stored as keys: ‖a − b‖², or 1 − cos θ. A key grows with its distance, so
+    mining can compare keys and save the square root or the arccos.
     """
 
     margin: float
@@ -24,26 +24,24 @@ class TripletRule:
     soft: bool
 
     def cost(self, difference: Any) -> Any:
-        """Of d(a, p) − d(a, n)."""
+        """Returns the cost for the difference d(a, p) − d(a, n)."""
         if self.soft:
             return ops.softplus(difference)
         return ops.maximum(difference + self.margin, 0.0)
 
     def slope(self, difference: Any) -> Any:
-        """The derivative of `cost`."""
+        """Returns the derivative of `cost`."""
         if self.soft:
             return ops.sigmoid(difference)
         return ops.cast(difference + self.margin > 0.0, "float32")
 
     def key(self, products: Any, squares: Any, other_squares: Any) -> Any:
-        """Of products of rows and the rows' squared norms.
-
-        Never −0.0, so that its bits are ordered as its values are.
-        """
+        """Returns the keys for products of rows and the rows' squared norms."""
         if self.distance == "angular":
             key = 1.0 - products
         else:
             key = squares + other_squares - 2.0 * products
+        # This also turns −0.0 into 0.0. The bits of keys then have the same order as their values.
         return ops.where(key > 0.0, key, 0.0)
 
     def distance_of(self, key: Any) -> Any:
@@ -54,10 +52,10 @@ class TripletRule:
         return ops.arccos(ops.maximum(1.0 - key, -1.0))
 
     def distance_slope(self, key: Any) -> Any:
-        """The derivative of `distance_of`.
+        """Returns the derivative of `distance_of`.
 
-        0 for the l2 distance of equal rows; of an angle cut off as in
-        `gfkeras.layers.angular.arccos`.
+        It is 0 for the l2 distance of equal rows. For angles, it is bounded in the same way as
+        the derivative of `gfkeras.layers.angular.arccos`.
         """
         if self.distance == "squared-l2":
             return ops.ones_like(key)

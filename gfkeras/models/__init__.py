@@ -1,4 +1,4 @@
-"""Whole models: GroupFace, and the classifier that trains it."""
+"""The GroupFace model, and the classifier that trains face models."""
 
 from gfkeras.models.face_classifier import FaceClassifier
 from gfkeras.models.group_usage import GroupUsage

@@ -1,4 +1,4 @@
-"""Labels of data sets, looked at on their way into `fit` and `evaluate`."""
+"""Checks of the labels that `fit` and `evaluate` get."""
 
 import contextlib
 import re
@@ -20,19 +20,19 @@ NO_LABELS = (
 
 
 def checked_data(x: Any, y: Any, num_classes: int | None) -> Any:
-    """`x` itself or, of a data set, one that raises at the first batch with a wrong label.
+    """Returns `x`, or for a data set one that raises at the first batch with a wrong label.
 
-    A compiled step cannot raise, and a wrong label makes its loss NaN. What gives the batches
-    runs on the host, beside the step, so that looking at the labels costs no time there.
+    A compiled step cannot raise, and its loss becomes NaN for a wrong label. A data set produces
+    its batches on the host while the step runs, so the check does not slow down the step.
 
     Args:
-        x: as of `keras.Model.fit`: arrays, a `tf.data.Dataset`, a `keras.utils.PyDataset` or a
-            generator; anything else is returned as it is.
-        y: labels that come with arrays.
-        num_classes: what labels must be below; None without a head.
+        x: the data for `keras.Model.fit`: arrays, a `tf.data.Dataset`, a
+            `keras.utils.PyDataset` or a generator. Anything else is returned unchanged.
+        y: the labels, if `x` is an array.
+        num_classes: N for labels in [0, N), or None without a head.
 
     Raises:
-        ValueError: for arrays that are no class indices, and for data without labels.
+        ValueError: for arrays that are not class indices, and for data without labels.
     """
     tf = sys.modules.get("tensorflow")
     if tf is not None and isinstance(x, tf.data.Dataset):
@@ -72,7 +72,8 @@ def _checked_dataset(tf: Any, dataset: Any, num_classes: int | None) -> Any:
         return dataset
 
     def look(images: Any, labels: Any, *rest: Any) -> Any:
-        # Of no labels the least is the greatest number there is, and the greatest the least.
+        # For an empty batch, the minimum is the largest integer and the maximum the smallest.
+        # Both would look like wrong labels.
         least, most = tf.reduce_min(labels), tf.reduce_max(labels)
         wrong = (tf.size(labels) > 0) & ((least < 0) | (most >= num_classes))
         text = tf.strings.format(
@@ -86,7 +87,7 @@ def _checked_dataset(tf: Any, dataset: Any, num_classes: int | None) -> Any:
 
 
 class _CheckedPyDataset(keras.utils.PyDataset):
-    """A `PyDataset` whose labels are looked at."""
+    """A `PyDataset` that checks the labels of another one."""
 
     def __init__(self, data: keras.utils.PyDataset, num_classes: int | None):
         super().__init__(data.workers, data.use_multiprocessing, data.max_queue_size)
@@ -108,10 +109,10 @@ class _CheckedPyDataset(keras.utils.PyDataset):
 
 @contextlib.contextmanager
 def label_errors(model: keras.Model) -> Iterator[None]:
-    """Raises what a data set found as a ValueError, without TensorFlow's words around it.
+    """Turns TensorFlow's error for a wrong label into a ValueError with only our message.
 
-    On JAX, Keras takes the values out of a model's variables for as long as `fit` runs, and an
-    error would leave it without them: they are put back, as of the last whole step.
+    While `fit` runs on JAX, Keras takes the values out of the model's variables, and an error
+    would leave the model without them. This puts back the values of the last complete step.
     """
     variables: list[Any] = []
     if keras.backend.backend() == "jax":

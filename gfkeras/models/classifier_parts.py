@@ -1,4 +1,4 @@
-"""What a `FaceClassifier` is put together of: which losses take what, and under which names."""
+"""The parts of a `FaceClassifier`: the inputs of its losses, and their names in the logs."""
 
 import re
 from typing import Any
@@ -15,19 +15,20 @@ _WHO_GIVES = {
 
 
 def samples_classes(head: Any) -> bool:
-    """Whether a step trains some of the head's centers only, as `PartialFC` does."""
+    """Returns whether a step trains only some of the head's centers, as with `PartialFC`."""
     return head is not None and head.samples < head.num_classes
 
 
 def build_parts(classifier: Any, outputs: dict[str, Any]) -> None:
-    """Makes the variables of a classifier's head and losses.
+    """Builds the head and the losses of a classifier.
 
     Args:
         classifier: a `FaceClassifier`.
         outputs: the symbolic outputs of its model by name.
 
     Raises:
-        ValueError: if a loss needs what there is not, or does not fit.
+        ValueError: if a loss needs an input that the classifier does not have, or if it does
+            not fit the head or the teacher.
     """
     shapes = {key: tuple(value.shape) for key, value in outputs.items()}
     shapes["labels"] = (None,)
@@ -52,13 +53,13 @@ def build_parts(classifier: Any, outputs: dict[str, Any]) -> None:
             own, taught = (shapes[key][-1] for key in ("embedding", "teacher_embedding"))
             if own != taught:
                 raise ValueError(
-                    f"`teacher` must give embeddings of the model's {own} numbers for "
-                    f"{name}. Received: a teacher with {taught}"
+                    f"`teacher` must give embeddings with {own} numbers, as many as the model, "
+                    f"for {name}. Received: a teacher with {taught}"
                 )
         if "centers" in inputs and sampled:
             raise ValueError(
-                f"`extra_losses` {name} takes all centers, of which a step of {head} has a "
-                f"sample. Received: {classifier.head.samples} of "
+                f"`extra_losses` {name} takes all centers, but a training step of {head} has "
+                f"only a sample. Received: {classifier.head.samples} of "
                 f"{classifier.head.num_classes} classes"
             )
         if "centers" in inputs and len(shapes["centers"]) != 2:
@@ -71,7 +72,10 @@ def build_parts(classifier: Any, outputs: dict[str, Any]) -> None:
 
 
 def log_names(extra_losses: list[Any]) -> list[str]:
-    """triplet_loss of TripletLoss; the second one of a class is triplet_loss_2."""
+    """Returns the name of each loss in the logs.
+
+    `TripletLoss` is called triplet_loss, and a second one triplet_loss_2.
+    """
     names: list[str] = []
     for loss in extra_losses:
         base = re.sub(r"(?<=[a-z0-9])(?=[A-Z])", "_", type(loss).__name__).lower()

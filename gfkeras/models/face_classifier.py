@@ -1,4 +1,4 @@
-"""The classifier that trains a face model: model, margin head and losses."""
+"""The classifier that trains a face model with a margin head and further losses."""
 
 from typing import Any, Self
 
@@ -18,44 +18,45 @@ from gfkeras.models.replicas import NEVER, LossScaling, ReplicaMean
 
 @keras.saving.register_keras_serializable("gfkeras")
 class FaceClassifier(keras.Model):
-    """Trains a face model to tell identities apart, with plain `model.fit`.
+    """Trains a face model to distinguish identities, with plain `model.fit`.
 
-    L = L1 + Σ L2: L1 is the softmax cross-entropy of the margin head's logits on the
-    final embedding, L2 each further loss, such as the self-grouping loss on the group
-    logits (arXiv 2005.10497, equation 10), times the loss's own `weight`. Either part may
-    be left out: without a head, a triplet loss trains alone, as FaceNet's did.
+    The loss is L = L1 + Σ L2. L1 is the softmax cross-entropy of the margin head's logits for
+    the embedding. Each L2 is a further loss times its own `weight`, for example the
+    self-grouping loss on the group logits (arXiv 2005.10497, equation 10). You can leave out
+    either part. Without a head, a triplet loss trains alone, as in FaceNet.
 
-    A loss says in `inputs` what it is called with: "labels", "embedding", "centers" (of
-    the head), "teacher_embedding", or any other output of the model. A
-    `keras.losses.Loss` without `inputs` gets labels and embedding.
+    A loss lists its arguments in `inputs`: "labels", "embedding", "centers" (of the head),
+    "teacher_embedding", or any other output of the model. A `keras.losses.Loss` without
+    `inputs` gets labels and embedding.
 
-    The losses are taken in `compute_loss`, so `fit`, `evaluate`, callbacks,
-    distribution and mixed precision are Keras' own, on TensorFlow and JAX alike. Made
-    within the scope of a `tf.distribute` strategy, that of several workers included, it
-    trains on all replicas, and losses and logs are those of the global batch.
-    Logs: loss, identity_loss (L1), accuracy (of the cosines without a margin), and each
-    further loss under the name of its class: self_grouping_loss, triplet_loss, ...; of a model
-    with groups also how many are really used, `GroupUsage`'s effective_groups and
-    effective_groups_soft. With `PartialFC` loss and accuracy are over the identities drawn in
-    `fit`, over all in `evaluate`.
+    The losses are computed in `compute_loss`. So `fit`, `evaluate`, callbacks, distribution
+    and mixed precision are those of Keras, both on TensorFlow and on JAX. Create the
+    classifier in the scope of a `tf.distribute` strategy to train on all its replicas, also
+    on several workers. Losses and logs are then those of the global batch.
+
+    The logs contain loss, identity_loss (L1), accuracy (from the cosines without a margin),
+    and each further loss under the name of its class: self_grouping_loss, triplet_loss, ….
+    For a model with groups they also contain effective_groups and effective_groups_soft (see
+    `GroupUsage`). With `PartialFC`, loss and accuracy are over the drawn identities in `fit`
+    and over all identities in `evaluate`.
 
     Args:
         model: a `GroupFace`, or any model from images to an embedding.
         head: a `gfkeras.heads.MarginHead`, or None.
-        extra_losses: a loss of `gfkeras.losses`, or several.
-        teacher: a trained model from the same images to an embedding, for losses that
-            compare with it: distillation, or `HarmonicTripletLoss`. It stays as it is.
+        extra_losses: one or several losses of `gfkeras.losses`.
+        teacher: a trained model from the same images to an embedding, for distillation and
+            for `HarmonicTripletLoss`. Training does not change it.
 
     Call arguments:
-        images: (B, H, W, 3), uint8 or float32, 0…255. `fit` takes them with labels
-            (B,), int in [0, head.num_classes), and optional sample weights (B,) of L1.
+        images: (B, H, W, 3), uint8 or float32, 0…255. `fit` takes them with labels (B,), int
+            in [0, head.num_classes), and optional sample weights (B,) for L1.
 
     Raises:
-        ValueError: if there is neither head nor loss, or a loss needs what there is not,
-            such as groups, centers or a teacher; by `compile`, for an optimizer that cannot
-            train a `PartialFC` head; by `fit` and `evaluate`, for labels
-            that are not class indices, of a data set at the first batch that holds one. Labels
-            that only a running step sees give a NaN loss.
+        ValueError: if there is neither a head nor a loss, or if a loss needs something that
+            is missing, such as groups, centers or a teacher. `compile` raises it for an
+            optimizer that cannot train a `PartialFC` head. `fit` and `evaluate` raise it for
+            labels that are not class indices, with a data set at the first such batch. Wrong
+            labels that are only known inside a compiled step give a NaN loss.
 
     Example:
         import gfkeras, keras
@@ -87,6 +88,7 @@ class FaceClassifier(keras.Model):
         self.extra_losses = list(extra_losses)
         self.teacher = teacher
         if teacher is not None:
+            # Otherwise `fit` would also update the teacher, which is part of this model.
             teacher.trainable = False
         self.loss_inputs = [
             tuple(getattr(loss, "inputs", ("labels", "embedding"))) for loss in self.extra_losses
@@ -101,13 +103,13 @@ class FaceClassifier(keras.Model):
             self._group_usage = GroupUsage(group_logits.shape[-1])
         self._compiled_mode: tuple[str | None, bool] | None = None
         self.skip_nonfinite = False
-        # Whether `fit` is about to take its data, and whether these are divided by `FitStrategy`.
+        # Whether `fit` is about to distribute its data, and whether `FitStrategy` divides them.
         self._fits = self._divided = False
         self.built = True
 
     @property
     def mode(self) -> str | None:
-        """The mode of the GroupFace inside; None where there are no groups."""
+        """The mode of the GroupFace inside, None for a model without groups."""
         return getattr(self.model, "mode", None)
 
     @mode.setter
@@ -129,21 +131,21 @@ class FaceClassifier(keras.Model):
         synchronized_batch_norm: bool = True,
         **kwargs: Any,
     ) -> None:
-        """As `keras.Model.compile`, without a loss: head and losses are arguments.
+        """Compiles like `keras.Model.compile`, but with the losses from the constructor.
 
         Args:
             optimizer: a Keras optimizer or its name. Under mixed_float16 it is wrapped in a
-                `LossScaling`, unless it is one.
-            skip_nonfinite: leave out a step whose loss or gradients are not finite, on all
-                replicas: no variable changes, and the logs do not count it. The optimizer is
-                wrapped in a `LossScaling` for this, whose scale is halved by each.
-            synchronized_batch_norm: on several replicas, take the statistics of batch
-                normalisations over the global batch, as one device would; with False each
-                replica takes its own. On one replica nothing is changed.
-            **kwargs: as of `keras.Model.compile`.
+                `LossScaling`, unless it is already a loss scaler.
+            skip_nonfinite: skip a step on all replicas if its loss or gradients are not finite.
+                No variable changes, and the logs leave the step out. This wraps the optimizer
+                in a `LossScaling`, whose scale is halved by each skipped step.
+            synchronized_batch_norm: with several replicas, compute the statistics of batch
+                normalisations over the global batch, as on one device. With False, each
+                replica uses its own batch. With one replica, this has no effect.
+            **kwargs: further arguments of `keras.Model.compile`.
 
         Raises:
-            ValueError: if a loss is given.
+            ValueError: for a `loss`, and for an optimizer that cannot train a `PartialFC` head.
         """
         if kwargs.get("loss") is not None:
             raise ValueError(
@@ -166,19 +168,19 @@ class FaceClassifier(keras.Model):
             elif skip_nonfinite:
                 optimizer = LossScaling(optimizer, initial_scale=1.0, dynamic_growth_steps=NEVER)
         super().compile(optimizer=optimizer, **kwargs)
-        # Past Keras' own attributes, which would count a metric of theirs among ours as well.
+        # Keras' attribute tracking would add this metric to ours, and count it twice.
         object.__setattr__(self, "_loss_tracker", ReplicaMean(name="loss"))
         if self._replicas() > 1:
             replicas.synchronize_batch_norm(self, synchronized_batch_norm)
 
     def _replicas(self) -> int:
-        """The replicas of the `tf.distribute` strategy that this model trains under."""
+        """Returns the number of replicas of the `tf.distribute` strategy of this model."""
         if keras.backend.backend() != "tensorflow":
             return 1
         return int(self.distribute_strategy.num_replicas_in_sync)
 
     def compile_from_config(self, config: dict[str, Any]) -> None:
-        # Keras leaves this out where `compile` is overridden.
+        # Keras does not do this for a class that overrides `compile`.
         self.compile(**keras.saving.deserialize_keras_object(config))
         self.optimizer.build(self.trainable_variables)
 
@@ -196,6 +198,7 @@ class FaceClassifier(keras.Model):
         if training:
             replicas.check_batch(y_pred["embedding"])
             if self._divided:
+                # Leave out the copies of images that `FitStrategy` may have added.
                 count = replicas.counted(count)
                 x, y, y_pred, sample_weight = keras.tree.map_structure(
                     lambda part: None if part is None else part[:count],
@@ -219,12 +222,12 @@ class FaceClassifier(keras.Model):
             if isinstance(extra, keras.layers.Layer):
                 value = extra(*arguments, training=training)
             else:
-                # `call` leaves out the replicas' share, which is taken of the sum below.
+                # `call` does not divide by the number of replicas. The sum is divided below.
                 value = extra.call(*arguments)
                 value = share_of_mean(value) if len(value.shape) == 1 else ops.mean(value)
             mean.update_state(value, count)
             loss = loss + value
-        # Layers' own, such as kernel regularisers: the same on every replica.
+        # Losses of layers, such as kernel regularisers. They are equal on every replica.
         for own in self.losses:
             loss = loss + ops.sum(ops.cast(own, "float32"))
         if self.skip_nonfinite and training:
@@ -236,7 +239,7 @@ class FaceClassifier(keras.Model):
         return loss / num_replicas()
 
     def _identity(self, labels: Any, embedding: Any, sample_weight: Any, training: bool) -> Any:
-        """L1, which also goes into the logs."""
+        """Returns L1, and updates its logs."""
         logits = self.head.labelled_logits(embedding, labels, training)
         nearest = ops.cast(ops.argmax(logits.plain, axis=-1), "int32")
         hits = ops.cast(ops.equal(nearest, ops.cast(logits.labels, "int32")), "float32")
@@ -250,16 +253,17 @@ class FaceClassifier(keras.Model):
 
     @property
     def distribute_strategy(self) -> Any:
-        """The `tf.distribute` strategy that this model was made under (TensorFlow only)."""
+        """The `tf.distribute` strategy in whose scope this model was created (TensorFlow only)."""
         strategy = super().distribute_strategy
         if strategy.num_replicas_in_sync == 1:
             return strategy
         return replicas.FitStrategy(strategy, self._divides)
 
     def _divides(self, wanted: bool) -> bool:
-        """Whether to divide the batches of a data set: of the first one that `fit` distributes.
+        """Returns whether to divide the batches of a data set evenly.
 
-        The others are to evaluate on.
+        Only the first data set that `fit` distributes is for training. The others are for
+        validation and are never divided.
         """
         if self._fits:
             self._fits, self._divided, self._loss_tracker.divided = False, wanted, wanted
@@ -267,24 +271,26 @@ class FaceClassifier(keras.Model):
         return False
 
     def train_step(self, *arguments: Any) -> Any:
-        """One step of `fit`: of a batch on TensorFlow, of state and batch on JAX."""
+        """Runs one step of `fit`. It takes a batch on TensorFlow, and state and batch on JAX."""
         if keras.backend.backend() != "tensorflow":
             return self._jax_train_step(*arguments)
         if not self.skip_nonfinite:
             return super().train_step(*arguments)
-        # The optimizer leaves the weights alone; the forward pass has moved these.
+        # In a skipped step, the optimizer does not change the weights. But the forward pass has
+        # changed these variables, such as the batch normalisations' averages.
         moved = [*self.non_trainable_variables, *self.metrics_variables]
-        # Copies: a variable taken as a tensor would be read when it has moved.
+        # These must be copies. TensorFlow could read an uncopied variable after the step.
         before = [ops.copy(variable) for variable in moved]
         logs = super().train_step(*arguments)
-        # The mean of the epoch so far, which no NaN has entered before.
+        # This loss is the mean of the epoch so far. Since earlier NaN steps were skipped, it is
+        # finite exactly if the loss of this step is.
         finite = on_all_replicas(ops.isfinite(logs["loss"]))
         for variable, value in zip(moved, before, strict=True):
             variable.assign(ops.where(finite, variable, value))
         return self.get_metrics_result()
 
     def get_metrics_result(self) -> dict[str, Any]:
-        """The logs: within a step those of all replicas, the same on each."""
+        """Returns the logs. Within a step, they are over all replicas and equal on each."""
         if num_replicas() == 1:
             return super().get_metrics_result()
         return replicas.global_results(self.metrics)
@@ -293,11 +299,14 @@ class FaceClassifier(keras.Model):
         logs, after = super().train_step(state, data)
         if not self.skip_nonfinite:
             return logs, after
+        # On JAX, a step returns the new state, and a skipped step returns the old one. The
+        # optimizer has already kept the weights, and its new loss scale must remain.
         finite = ops.isfinite(logs["loss"])
         trainable, moved, optimizer, metrics = after
         moved, metrics = keras.tree.map_structure(
             lambda new, old: ops.where(finite, new, old), (moved, metrics), (state[1], state[3])
         )
+        # The logs must come from the metrics that are kept, not from those of the skipped step.
         kept = list(zip(self.metrics_variables, metrics, strict=True))
         with keras.StatelessScope(state_mapping=kept):
             logs = self.get_metrics_result()
@@ -320,13 +329,13 @@ class FaceClassifier(keras.Model):
             return super().evaluate(self._checked(x, y), y, **kwargs)
 
     def _checked(self, x: Any, y: Any = None) -> Any:
-        """Images as they come, or a data set whose labels raise; ValueError for wrong ones."""
+        """Returns `x` with its labels checked, see `checked_data`."""
         return checked_data(x, y, None if self.head is None else self.head.num_classes)
 
     def _set_directions(self, callbacks: Any) -> None:
-        """Tells callbacks such as EarlyStopping whether more of a metric is better.
+        """Tells callbacks such as `EarlyStopping` whether a metric should grow or fall.
 
-        Keras can infer that only for metrics that are given to `compile`.
+        Keras can infer this only for metrics that `compile` got.
         """
         directions = {"identity_loss": "min", "accuracy": "max"}
         directions.update((mean.name, "min") for mean in self._extra_means)
@@ -335,7 +344,7 @@ class FaceClassifier(keras.Model):
                 metric = callback.monitor.removeprefix("val_")
                 callback.mode = directions.get(metric, "auto")
 
-    # A changed mode must not meet a step that was traced in the other one.
+    # After a change of mode, the step must be traced again.
 
     def make_train_function(self, force: bool = False) -> Any:
         return super().make_train_function(force=self._mode_changed() or force)

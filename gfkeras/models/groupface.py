@@ -18,36 +18,35 @@ COMBINES = ("add", "concat")
 class GroupFace(SavableModel):
     """GroupFace (CVPR 2020, arXiv 2005.10497) on a backbone.
 
-    The backbone's feature goes through one shared FC; from it come the instance
-    embedding v and K group representations v^{G_k}. The group decision network
-    weighs them (S-GroupFace, "soft") or chooses one (H-GroupFace, "hard"), and the
-    final embedding is v̄ = v + v^G.
+    The backbone's feature passes through one shared FC. The instance embedding v and K group
+    representations v^{G_k} come from its output. The group decision network computes their
+    weighted sum v^G (S-GroupFace, "soft") or chooses one (H-GroupFace, "hard"). The final
+    embedding is v̄ = v + v^G.
 
-    `mode` may be changed on a trained model: train soft, export hard.
+    You can change `mode` on a trained model: train soft, and export hard.
 
     Args:
-        backbone: `keras.Model` from images (B, H, W, 3) to a flat feature (B, F).
+        backbone: a `keras.Model` from images (B, H, W, 3) to a flat feature (B, F).
         embedding_dim: D, the width of v and of each v^{G_k}.
         num_groups: K.
-        shared_dim: width of the shared FC (4096 in the paper), which has batch
-            normalisation as every FC on a backbone here; None feeds the backbone's
-            feature straight to the instance and group FCs.
+        shared_dim: width of the shared FC (4096 in the paper), which is followed by a batch
+            normalisation. With None, the instance and group FCs get the backbone's feature.
         mode: "soft" or "hard".
-        combine: "add" for v̄ = v + v^G, "concat" for v̄ = [v, v^G] of width 2·D.
-        hard_gradient: training in hard mode: "straight-through" gives the group
-            decision the gradient of the soft ensemble, "stopped" none (the paper's).
-        dropout: rate on the shared feature.
-        group_dim: width of v̂, the group decision network's feature.
-        group_activation: nonlinearity of the group decision network.
-        group_initializer: of the group FCs' kernels; "zeros" starts with v̄ = v, from
-            which the groups grow apart.
-        bn_momentum, bn_epsilon: of the batch normalisations of these layers.
+        combine: "add" for v̄ = v + v^G, or "concat" for v̄ = [v, v^G] with width 2·D.
+        hard_gradient: for training in hard mode. "straight-through" gives the group decision
+            the gradient of the soft ensemble, and "stopped" (the paper's choice) gives none.
+        dropout: dropout rate on the shared feature, in [0, 1).
+        group_dim: width of v̂, the feature of the group decision network.
+        group_activation: activation of the group decision network.
+        group_initializer: initializer of the group FCs' kernels. With "zeros", v̄ = v at the
+            start of training.
+        bn_momentum, bn_epsilon: momentum and ε of the batch normalisations in these layers.
 
     Call arguments:
         images: (B, H, W, 3), uint8 or float32, 0…255.
 
     Returns:
-        A dictionary, all float32 under any dtype policy:
+        A dictionary with float32 values under any dtype policy:
         embedding: v̄, (B, D) or (B, 2·D), not normalised.
         instance: v, (B, D).
         group_feature: v̂, (B, group_dim).
@@ -121,6 +120,7 @@ class GroupFace(SavableModel):
         settings = (mode, hard_gradient, group_initializer)
         ensemble = GroupEnsemble(num_groups, embedding_dim, *settings, name="group_ensemble")
         group = ensemble(feature, group_logits)
+        # This casts to float32 under mixed precision.
         instance = layers.Activation("linear", dtype="float32", name="instance")(instance)
         join = layers.Add if combine == "add" else layers.Concatenate
         embedding = join(dtype="float32", name="embedding")([instance, group])
@@ -150,16 +150,17 @@ class GroupFace(SavableModel):
 
     @classmethod
     def from_backbone(cls, backbone: Backbone, **arguments: Any) -> Self:
-        """A fresh GroupFace head on a trained backbone, whose embedding it starts with.
+        """Builds a GroupFace on a trained backbone that starts with the backbone's embedding.
 
         The backbone's embedding FC and its batch normalisation become the instance layer, and
-        the group FCs start at zero: v̄ = v is the backbone's embedding, from which training goes
-        on (the paper fine-tunes too).
+        the group FCs start at zero. So v̄ = v equals the backbone's embedding, and training
+        continues from there. The paper also fine-tunes trained networks.
 
         Args:
-            backbone: with an `embedding_dim`; it is not changed, its weights are copied.
-            arguments: of `GroupFace` but `embedding_dim`, `shared_dim` and `bn_epsilon`, which
-                follow from the backbone.
+            backbone: a backbone with an `embedding_dim`. Its weights are copied, and it does
+                not change.
+            arguments: arguments of `GroupFace`. `embedding_dim`, `shared_dim` and `bn_epsilon`
+                come from the backbone.
 
         Raises:
             ValueError: for a backbone without an embedding, or arguments that do not fit it.
@@ -171,8 +172,8 @@ class GroupFace(SavableModel):
             )
         if arguments.get("shared_dim") is not None:
             raise ValueError(
-                "`shared_dim` must be None on a trained backbone: an embedding through a fresh FC "
-                f"is not the backbone's. Received: shared_dim={arguments['shared_dim']}"
+                "`shared_dim` must be None on a trained backbone, because a new shared FC would "
+                f"change its embedding. Received: shared_dim={arguments['shared_dim']}"
             )
         wanted = arguments.pop("embedding_dim", backbone.embedding_dim)
         if wanted != backbone.embedding_dim:
@@ -181,6 +182,7 @@ class GroupFace(SavableModel):
                 f"Received: embedding_dim={wanted}"
             )
         feature = type(backbone).from_config({**backbone.get_config(), "embedding_dim": None})
+        # Without the embedding FC, the other layers have the same names as in the backbone.
         for layer in feature.layers:
             layer.set_weights(backbone.get_layer(layer.name).get_weights())
         embedding_bn = backbone.get_layer("embedding_bn")
@@ -198,7 +200,7 @@ class GroupFace(SavableModel):
 
     @property
     def mode(self) -> str:
-        """ "soft" or "hard"; settable at any time, the weights stay the same."""
+        """ "soft" or "hard". You can set it at any time, and the weights do not change."""
         return self.ensemble.mode
 
     @mode.setter
@@ -206,7 +208,7 @@ class GroupFace(SavableModel):
         one_of("mode", mode, MODES)
         if mode != self.ensemble.mode:
             self.ensemble.mode = mode
-            # What was compiled holds the other mode.
+            # The compiled functions still use the other mode.
             self.train_function = self.test_function = self.predict_function = None
 
     def get_config(self) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""Properties of face models: outputs, fingerprint, multiply-accumulates."""
+"""Properties of face models: outputs, fingerprint and multiply-accumulates."""
 
 import hashlib
 from math import prod
@@ -14,18 +14,18 @@ from gfkeras.layers.group_ensemble import MODES
 
 
 def as_outputs(result: Any) -> dict[str, Any]:
-    """What a model returned as a dictionary with the key "embedding".
+    """Returns the output of a model as a dictionary with the key "embedding".
 
-    A tensor, as of a backbone, becomes `{"embedding": tensor}`; the dictionary of a `GroupFace`
-    stays as it is.
+    A single tensor, such as the output of a backbone, becomes `{"embedding": tensor}`. A
+    dictionary, such as the output of a `GroupFace`, is returned unchanged.
 
     Raises:
-        ValueError: for a dictionary without "embedding" or anything else.
+        ValueError: for a dictionary without "embedding", and for anything else.
     """
     if isinstance(result, dict):
         if "embedding" not in result:
             raise ValueError(
-                f"A face model's outputs must hold 'embedding'. Received: {sorted(result)}"
+                f"A face model's outputs must contain 'embedding'. Received: {sorted(result)}"
             )
         return result
     if not hasattr(result, "shape"):
@@ -37,26 +37,27 @@ def as_outputs(result: Any) -> dict[str, Any]:
 
 
 def model_fingerprint(model: keras.Model, mode: str | None = None) -> str:
-    """SHA-256 of a model's weights and mode, 64 hexadecimal digits.
+    """Returns the SHA-256 of a model's weights and mode, 64 hexadecimal digits.
 
-    `mode` is "soft" or "hard" where the embedding depends on it; the model's own by default.
+    `mode` is "soft" or "hard" for a model with groups. The default is the model's own mode.
     """
     digest = hashlib.sha256(str(mode or getattr(model, "mode", None)).encode())
     for weight in model.weights:
         values = np.ascontiguousarray(keras.ops.convert_to_numpy(weight))
+        # Equal bytes in another shape or dtype are another model.
         digest.update(f"{values.dtype.str}{values.shape}".encode())
         digest.update(values.tobytes())
     return digest.hexdigest()
 
 
 def count_macs(model: keras.Model, mode: str | None = None) -> int:
-    """Multiply-accumulates for one image: convolutions and FCs, as the field counts.
+    """Returns the multiply-accumulates of convolutions and FCs for one image.
 
-    Activations, normalisations (which fold into the layer before them) and
-    additions count nothing. Twice the result is what papers call FLOPs.
+    Activations, additions and normalisations do not count. Normalisations can be folded into
+    the layer before them. FLOPs in papers are usually twice this number.
 
-    `mode` counts a GroupFace as "soft" or "hard", None as it stands. Hard counts one group's FC,
-    which is what exported artefacts compute.
+    `mode` counts a GroupFace as "soft" or "hard". None counts its current mode. Hard counts the
+    FC of one group, as in exported artefacts.
     """
     if mode is not None:
         one_of("mode", mode, MODES)

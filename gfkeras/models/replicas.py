@@ -1,4 +1,4 @@
-"""Batch normalization, loss scaling and logs on several replicas."""
+"""Data, batch normalisation, loss scaling and logs on several replicas."""
 
 from collections.abc import Callable
 from typing import Any
@@ -9,25 +9,26 @@ from gfkeras.layers.replica import global_sum, num_replicas, on_all_replicas, re
 
 
 class FitStrategy:
-    """A `tf.distribute` strategy as `FaceClassifier` shows it to Keras' `fit`.
+    """A wrapper of a `tf.distribute` strategy for the `fit` of Keras.
 
-    `fit` of Keras 3.15.1 reduces two things over the replicas: a batch of raw images, to
-    build the model with, which fails where replicas hold unequally many or are on several
-    workers, and the logs of a step on several workers, along an axis that scalars do not have.
-    Here both are the first local replica's; `FaceClassifier` makes the logs equal on all.
+    `fit` of Keras 3.15.1 reduces two things over the replicas. The first is a batch of raw
+    images, with which it builds the model. This fails if the replicas have different numbers of
+    images, or are on several workers. The second is the logs of a step on several workers. This
+    fails because `fit` reduces them along an axis that scalars do not have. The wrapper returns
+    the value of the first local replica for both. `FaceClassifier` makes the logs equal on all
+    replicas. tests/models/test_multi_worker_keras.py fails as soon as Keras itself can do this.
 
-    TensorFlow divides a batch so that the first replicas get a full share and the last ones
-    may get nothing, of which a convolution of oneDNN makes something of the wrong shape. In
-    training, each batch is divided evenly here instead. Of a batch with fewer images than
-    replicas the first one gets all and each other one two copies, which `counted` leaves out of
-    the losses: statistics and gradients are those of the batch.
-
-    tests/models/test_multi_worker_keras.py fails once Keras itself can do it.
+    TensorFlow divides a batch unevenly: the first replicas get a full share, and the last ones
+    may get no images. A convolution of oneDNN returns a wrong shape for an empty batch. In
+    training, this wrapper divides each batch evenly instead. If a batch has fewer images than
+    there are replicas, the first replica gets all of them, and every other replica gets them
+    twice. `counted` leaves these copies out of the losses, and statistics and gradients remain
+    those of the batch.
 
     Args:
-        strategy: the strategy itself.
-        divides: called for each data set that is distributed with whether it has to be divided
-            here; returns whether it is to be.
+        strategy: the wrapped strategy.
+        divides: called for each data set that is distributed, with whether it needs to be
+            divided evenly. Returns whether to divide it.
     """
 
     def __init__(self, strategy: Any, divides: Callable[[bool], bool]):
@@ -37,7 +38,7 @@ class FitStrategy:
         return getattr(self._strategy, name)
 
     def reduce(self, reduce_op: Any, value: Any, axis: int | None = None) -> Any:
-        """The first local replica's part of `value`, whatever the reduction."""
+        """Returns the first local replica's part of `value` for every reduction."""
         import tensorflow as tf
 
         del reduce_op, axis
@@ -46,11 +47,12 @@ class FitStrategy:
         )
 
     def experimental_distribute_dataset(self, dataset: Any, options: Any = None) -> Any:
-        """As the strategy's; of training data on one worker, each batch is divided evenly."""
+        """Distributes a data set. Training batches on one worker are divided evenly."""
         import tensorflow as tf
 
         count = self._strategy.num_replicas_in_sync
         sizes = {spec.shape[0] for spec in tf.nest.flatten(dataset.element_spec)}
+        # TensorFlow divides a batch evenly if its size is known and a multiple of the replicas.
         known = len(sizes) == 1 and None not in sizes and next(iter(sizes)) % count == 0
         one_worker = isinstance(self._strategy, tf.distribute.MirroredStrategy)
         if not self._divides(one_worker and not known):
@@ -60,14 +62,15 @@ class FitStrategy:
 
 
 def _parts(batch: Any, count: int) -> Any:
-    """A batch as a data set of `count` parts, none of them empty, the first the largest."""
+    """Returns a batch as a data set of `count` parts. None is empty, and the first is largest."""
     import tensorflow as tf
 
-    # A data set of one tensor, or of a tuple.
+    # `flat_map` passes the tensors of a tuple one by one, and a single tensor alone.
     batch = batch if len(batch) > 1 else batch[0]
     size = tf.shape(tf.nest.flatten(batch)[0], out_type=tf.int64)[0]
 
     def part(index: Any) -> Any:
+        # Rounding the bounds up makes the first part the largest.
         begin, end = (-((-each * size) // count) for each in (index, index + 1))
         return tf.nest.map_structure(lambda tensor: tensor[begin:end], batch)
 
@@ -83,7 +86,10 @@ def _parts(batch: Any, count: int) -> Any:
 
 
 def counted(size: Any) -> Any:
-    """How many of a replica's `size` images count in a batch that `FitStrategy` divided."""
+    """Returns how many of a replica's `size` images count in a batch that `FitStrategy` divided.
+
+    A replica has more images than the first one only if it holds copies. These do not count.
+    """
     import tensorflow as tf
 
     context = tf.distribute.get_replica_context()
@@ -93,12 +99,13 @@ def counted(size: Any) -> Any:
 
 
 class ReplicaMean(keras.metrics.Mean):
-    """A mean of parts such as `share_of_mean`'s, weighed by the replicas' average batch.
+    """A mean of parts from `share_of_mean`, weighted by the average batch size of the replicas.
 
-    So an epoch's mean is that over its samples, however each batch was divided.
+    With this weight, the mean of an epoch is the mean over its samples, however each batch was
+    divided.
     """
 
-    # Whether the weight is the size of a batch that `FitStrategy` divided.
+    # Whether `FitStrategy` divided the batch whose size is the weight.
     divided = False
 
     def update_state(self, values: Any, sample_weight: Any = None) -> None:
@@ -110,10 +117,10 @@ class ReplicaMean(keras.metrics.Mean):
 
 
 def global_results(metrics: list[keras.metrics.Metric]) -> dict[str, Any]:
-    """The results of metrics within a step, over all replicas and the same on each."""
+    """Returns the results of metrics within a step, over all replicas and equal on each."""
     means = [metric for metric in metrics if isinstance(metric, keras.metrics.Mean)]
     results: dict[str, Any] = {}
-    # What is computed of a replica's own variable, unlike it, can be stacked.
+    # A per-replica variable cannot be stacked, but a tensor computed from it can.
     sums = [keras.ops.stack([metric.total + 0.0, metric.count + 0.0]) for metric in means]
     for metric, both in zip(means, global_sum(sums), strict=True):
         results[metric.name] = keras.ops.divide_no_nan(both[0], both[1])
@@ -126,42 +133,44 @@ def global_results(metrics: list[keras.metrics.Metric]) -> dict[str, Any]:
 
 
 def check_batch(images: Any) -> None:
-    """Stops a training step that leaves a replica without images, before it changes anything.
+    """Stops a training step that leaves a replica without images, before anything changes.
 
-    `fit` sees to it that none is; a data set that a user distributed may do so. Statistics of
-    nothing are NaN, and oneDNN's convolution of nothing has the wrong shape.
+    `fit` avoids this, but a data set that you distributed yourself can do it. The statistics of
+    an empty batch are NaN, and a convolution of oneDNN returns a wrong shape for it.
     """
     if num_replicas() > 1:
         import tensorflow as tf
 
         tf.debugging.assert_positive(
             tf.shape(images)[0],
-            "`x` must hold at least one image for each replica in each batch. Received: none "
-            "for a replica. Drop the last batch, or give `fit` the data before it is distributed",
+            "`x` must have at least one image for each replica in each batch. Received: a "
+            "replica without images. Drop the last batch, or give `fit` data that you have not "
+            "distributed",
         )
 
 
 def without_empty(model: Any, images: Any) -> Any:
-    """The model's outputs at inference, where a replica may hold no image at all."""
+    """Returns the model's outputs at inference, also for a replica without images."""
     if num_replicas() == 1:
         return model(images, training=False)
     import tensorflow as tf
 
     count = tf.shape(images)[0]
+    # One black image for an empty batch, and none otherwise.
     padding = tf.zeros([tf.cast(count == 0, count.dtype), *images.shape[1:]], images.dtype)
     outputs = model(tf.concat([images, padding], axis=0), training=False)
     return tf.nest.map_structure(lambda output: output[:count], outputs)
 
 
 def synchronize_batch_norm(model: keras.Model, synchronized: bool = True) -> None:
-    """Makes every batch normalisation in a model take its statistics over the global batch.
+    """Makes every batch normalisation in a model use the statistics of the global batch.
 
-    With few images a replica their own statistics are noisy, and the model trained depends
-    on the number of replicas. On JAX a batch is one array however many devices hold it, and
-    its statistics are always global: nothing is changed there.
+    If a replica has few images, its own statistics are noisy, and the trained model depends on
+    the number of replicas. On JAX this function changes nothing, because a batch is one array
+    on all devices, and its statistics are always global.
 
     Args:
-        model: a model, such as a `GroupFace` or a `FaceClassifier`, before it is trained.
+        model: a model before training, such as a `GroupFace` or a `FaceClassifier`.
         synchronized: False for the statistics of each replica's own batch.
 
     Example:
@@ -171,13 +180,13 @@ def synchronize_batch_norm(model: keras.Model, synchronized: bool = True) -> Non
     """
     if keras.backend.backend() != "tensorflow":
         return
-    # `layers` leaves out those within other layers, such as the group decision network's.
+    # `layers` does not contain layers inside other layers, such as the group decision network's.
     for layer in model._flatten_layers():
         if isinstance(layer, keras.layers.BatchNormalization):
             layer.synchronized = synchronized
 
 
-# Never doubled: Keras counts the steps in an int32.
+# The scale never grows with this many steps, the largest number that Keras' int32 counter holds.
 NEVER = 2**31 - 1
 
 
@@ -185,13 +194,13 @@ NEVER = 2**31 - 1
 class LossScaling(keras.optimizers.LossScaleOptimizer):
     """Scales the loss for float16, and skips steps whose gradients are not finite.
 
-    Keras looks at the gradients of the first replica only, before they are summed: an
-    infinity on another replica would reach the weights of all. Here a step is skipped
-    where any replica's gradients are not finite.
+    Keras checks only the gradients of the first replica, before it sums them. An infinity on
+    another replica would reach the weights of all. This class skips a step if the gradients of
+    any replica are not finite.
 
-    Args: as of `keras.optimizers.LossScaleOptimizer`. `initial_scale=1.0` with
-        `dynamic_growth_steps=NEVER` skips steps without scaling: each skipped step halves
-        the scale, a power of two, which changes no bit of the others.
+    Args: see `keras.optimizers.LossScaleOptimizer`. `initial_scale=1.0` with
+        `dynamic_growth_steps=NEVER` skips steps without scaling. Each skipped step halves the
+        scale. Since the scale stays a power of two, it changes no bit of the other steps.
 
     Example:
         optimizer = LossScaling(keras.optimizers.SGD(0.1, momentum=0.9))

@@ -1,4 +1,4 @@
-"""What every backbone must do, and the published sizes."""
+"""Checks of every backbone, and the published sizes."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ SMALL = {
 
 
 SIZE = pytest.mark.skipif(
-    keras.backend.backend() == "jax", reason="sizes do not depend on the backend; minutes on JAX"
+    keras.backend.backend() == "jax", reason="takes minutes on JAX, with the same sizes"
 )
 
 
@@ -45,7 +45,7 @@ def test_mobilefacenet_has_the_papers_size():
     assert trainable_parameters(model) == 1_003_136
     assert trainable_parameters(model) - prelu_parameters(model) == 995_584
     assert round(count_macs(model) / 1e6) == 221
-    # 96 of the real network's 7,552 slopes lie above 1; the count is that of the slots.
+    # The network has 7,552 slopes. In the published weights, 96 of them are above 1.
     assert prelu_parameters(model) == 7_552
 
 
@@ -129,13 +129,13 @@ def test_mixed_precision_gives_float32_and_is_close(dtype_policy):
 
 
 def test_stride_two_pads_both_sides():
-    """A face shifted by two pixels gives the feature map shifted by one."""
+    """If a face moves by two pixels, the feature map moves by one."""
     model = backbones.MobileFaceNet(width=0.125, input_shape=(32, 32, 3))
     stem = keras.Model(model.input, model.get_layer("stem_conv").output)
     image = np.full((1, 32, 32, 3), 127.5, "float32")
     image[0, 0, 0] = 255
     kernel = ops.convert_to_numpy(model.get_layer("stem_conv").kernel)
-    # The corner pixel lies under the centre of the first window's kernel.
+    # The corner pixel is at the center of the first window.
     expected = kernel[1, 1].sum(axis=0)
     np.testing.assert_allclose(
         ops.convert_to_numpy(stem(image))[0, 0, 0], expected, rtol=1e-4, atol=1e-6

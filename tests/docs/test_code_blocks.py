@@ -1,4 +1,4 @@
-"""Every code block of the documentation is checked, and run."""
+"""Checks of every code block in the documentation, and runs of most."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ def is_not_run(command: Command) -> bool:
     return any(" ".join(command).startswith(beginning) for beginning in NOT_RUN)
 
 
-# -- what is checked without being run ----------------------------------------------------------
+# -- checks without running ---------------------------------------------------------------------
 
 
 def test_every_block_has_a_language_that_is_run_or_shown():
@@ -82,7 +82,7 @@ def test_recipes_are_read(block: Block):
 
 
 def source(block: Block) -> str:
-    """A block's Python, without the prompts and results of a session."""
+    """Returns the Python code of a block, without the prompts and results of a session."""
     if not block.text.startswith(">>>"):
         return block.text
     return "".join(example.source for example in doctest.DocTestParser().get_examples(block.text))
@@ -114,18 +114,18 @@ def test_no_exception_is_stale():
             assert beginning in shell, (name, beginning)
 
 
-# -- what is run ----------------------------------------------------------------------------------
+# -- runs -----------------------------------------------------------------------------------------
 
 
 @pytest.fixture(scope="session")
 def stand_ins(tmp_path_factory, shared_data) -> Path:
-    """A folder with all that the pages name; each page gets a copy."""
+    """Makes a folder with all files that the pages name. Each page gets a copy."""
     root = tmp_path_factory.mktemp("documentation") / "folder"
     return make_folder(root, shared_data / "models")
 
 
 class Run:
-    """The blocks of a page, in order, in one folder and one namespace."""
+    """A run of the blocks of a page, in order, in one folder and one namespace."""
 
     def __init__(self, name: str, folder: Path, whole: bool):
         self.page = page_of(name)
@@ -180,7 +180,7 @@ class Run:
         text = block.text
         for old, new in self.page.shorter.items():
             text = text.replace(old, new)
-        # Errors name the page and the line.
+        # With the page's path and empty lines before the code, errors name the page and the line.
         exec(compile("\n" * block.line + text, str(ROOT / block.page), "exec"), self.names)
 
     def _shell(self, block: Block) -> None:
@@ -194,7 +194,7 @@ class Run:
         if words[0] == "gfkeras":
             status = main([*words[1:], *SHORTER.get(words[1], [])])
         else:
-            # Scripts are named from the root of the repository.
+            # Pages name scripts by their path in the repository.
             script, *options = words[1:]
             options += SHORTER.get(script, [])
             line = [sys.executable, str(ROOT / script), *options]

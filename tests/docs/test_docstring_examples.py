@@ -1,4 +1,4 @@
-"""The examples in docstrings, which the site shows: sessions are run, other code is checked."""
+"""Examples in docstrings. Interactive sessions are run, and other code is only checked."""
 
 from __future__ import annotations
 
@@ -17,13 +17,13 @@ from code_names import names_of_gfkeras, resolve
 from markdown_blocks import ROOT
 
 PACKAGE = ROOT / "gfkeras"
-# Their own tests run them, on both backends.
+# The tests of these packages run their examples, on both backends.
 ELSEWHERE = {"heads", "losses"}
-# They build whole networks.
+# These examples build whole networks.
 SLOW = {"backbones/mobilefacenet.py", "models/groupface.py", "zoo/loading.py"}
 
 pytestmark = pytest.mark.skipif(
-    keras.backend.backend() != "tensorflow", reason="the slow ones are of whole networks"
+    keras.backend.backend() != "tensorflow", reason="building whole networks is slow on JAX"
 )
 
 
@@ -41,7 +41,7 @@ def sessions() -> list:
 @pytest.mark.parametrize("name", sessions())
 def test_session(name):
     module = importlib.import_module("gfkeras." + name.removesuffix(".py").replace("/", "."))
-    # An empty namespace: the example itself imports what it takes.
+    # An empty namespace: the example must import the names that it uses.
     tests = [t for t in doctest.DocTestFinder().find(module, globs={}) if t.examples]
     assert tests
     for test in tests:
@@ -49,7 +49,7 @@ def test_session(name):
 
 
 def plain_examples() -> list:
-    """Code under "Example:" that is no session: (file, name, code)."""
+    """Returns the code under "Example:" that is not a session."""
     found = []
     for path in files("Example:\n"):
         for node in ast.walk(ast.parse(path.read_text())):
@@ -66,7 +66,7 @@ def plain_examples() -> list:
 def test_code_is_python_that_names_what_exists(code):
     for name in names_of_gfkeras(ast.parse(code)):
         resolve(name)
-    # A class that is named without its module is one of ours.
+    # A class that the example uses without a module must be one of ours.
     called = {
         node.func.id for node in ast.walk(ast.parse(code))
         if isinstance(node, ast.Call) and isinstance(node.func, ast.Name)

@@ -1,4 +1,4 @@
-"""docs/heads_and_losses.md: its tables are complete and its defaults right."""
+"""The tables and default values in docs/heads_and_losses.md."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ PAGE = (ROOT / "docs" / "heads_and_losses.md").read_text()
 
 
 def rows(heading: str) -> dict[str, str]:
-    """The table rows under a heading, by the name in their first cell."""
+    """Returns the table rows under a heading, by the name in the first cell."""
     section = PAGE.partition(f"\n## {heading}")[2].partition("\n## ")[0]
     return {row[0]: row[1] for row in re.findall(r"^\| `(\w+)` (\|.*)$", section, re.M)}
 

@@ -1,4 +1,4 @@
-"""The README: short code to begin with, and its images."""
+"""The first code and the images of the README."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def test_images_exist():
 def test_the_lines_that_compare_are_right_about_photos_of_any_size(
     shared_data, tmp_path, monkeypatch, capsys
 ):
-    """Word for word, on four photos of two people."""
+    """Runs the lines unchanged on four photos of two people."""
     monkeypatch.setenv("GFKERAS_DATA", str(shared_data))
     section = README.partition("\n## Compare two photos\n")[2]
     (code,) = re.findall(r"```python\n(.*?)```", section.partition("\n## ")[0], re.S)

@@ -1,4 +1,4 @@
-"""What makes a site of the pages: contents, formulas, docstrings, commands."""
+"""The parts of the site: contents, formulas, docstrings and commands."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ def test_links_hold_on_github_too(page):
             assert anchor in anchors(str(target.resolve().relative_to(ROOT))), link
 
 
-def test_pictures_have_a_text():
+def test_images_have_a_text():
     for page in [*pages(), *other_pages()]:
         assert not re.search(r"!\[\s*\]\(", (ROOT / page).read_text()), page
 
@@ -57,7 +57,7 @@ def test_formulas():
 
 
 def test_docstrings_become_markup_that_shows_them():
-    text = """What x_ and *args and |x| are, and `code_`.
+    text = """Returns x_ and *args and |x|, and `code_`.
 
     s = a_b
 
@@ -71,14 +71,14 @@ Example:
     call(x)
 """
     lines = "\n".join(plain(text.splitlines()))
-    assert r"What x\_ and \*args and \|x\| are, and ``code_``." in lines
+    assert r"Returns x\_ and \*args and \|x\|, and ``code_``." in lines
     assert "::\n\n    s = a_b" in lines
     assert r"scale: s\." in lines
     assert "    : A dictionary: of two." in lines
     assert ".. code-block:: python\n\n        call(x)" in lines
 
 
-@pytest.mark.slow  # It imports all packages, as `make docs` does.
+@pytest.mark.slow  # Imports all packages, as `make docs` does.
 def test_every_public_name_is_described_once():
     packages = api_pages.public_packages()
     home = api_pages.homes(packages)
@@ -87,7 +87,7 @@ def test_every_public_name_is_described_once():
     assert len(described) == len(set(described))
     for name in ("models.GroupFace", "heads.ArcFace", "evaluation.COSINE", "data.FaceAligner"):
         assert f"gfkeras.{name}" in described
-    # The root hands on what others describe.
+    # The root package only exports names that other packages describe.
     assert not [name for name in described if name.count(".") == 1]
 
 

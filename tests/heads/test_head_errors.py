@@ -1,4 +1,4 @@
-"""Bad input: what can be known eagerly raises, the rest does what is documented."""
+"""Errors of the heads for bad input, and the documented results in compiled steps."""
 
 from __future__ import annotations
 

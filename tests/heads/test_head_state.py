@@ -1,4 +1,4 @@
-"""What heads carry from step to step: λ, t, and the norms' statistics."""
+"""The state of heads from step to step: λ, t and the statistics of norms."""
 
 from __future__ import annotations
 
@@ -78,7 +78,7 @@ def test_adaface_averages_mean_and_unbiased_deviation():
     head(EMBEDDING, LABELS)
     assert float(head.norm_mean) == pytest.approx(mean, rel=1e-5)
     head(EMBEDDING[:1], LABELS[:1], training=True)
-    assert float(head.norm_std) == pytest.approx(std / 2, rel=1e-5), "a batch of one has none"
+    assert float(head.norm_std) == pytest.approx(std / 2, rel=1e-5), "one image has no deviation"
 
 
 def test_adaface_gives_arcface_and_cosface_at_its_ends():
@@ -89,7 +89,7 @@ def test_adaface_gives_arcface_and_cosface_at_its_ends():
     for norm, twin in ((1.0, heads.ArcFace(3, margin=0.4)), (5.0, heads.CosFace(3, margin=0.4))):
         on_random_centers(twin)
         rows = unit * norm
-        # Where θ + m stays below π, past which ArcFace has a rule of its own.
+        # Only rows with θ + m < π. ArcFace uses another formula above π.
         angle = np.arccos(ops.convert_to_numpy(twin(rows)) / 64)[np.arange(8), LABELS]
         near = angle < np.pi - 0.4
         assert near.sum() > 4
@@ -112,7 +112,7 @@ def test_magface_adds_its_regularization_once_in_training():
 
 
 def test_magface_regularization_trains_with_plain_fit():
-    """A functional model of the user's own: labels are an input, the loss is Keras'."""
+    """The head is part of a functional model with labels as an input and a loss of Keras."""
     embedding, labels = keras.Input((4,)), keras.Input((), dtype="int32")
     losses = []
     for weight in (35.0, 0.0):
@@ -171,7 +171,7 @@ def test_state_is_that_of_the_global_batch():
     np.testing.assert_allclose(state, expected, rtol=1e-5)
     for found, one in zip(logits, wanted, strict=True):
         np.testing.assert_allclose(found, one, rtol=1e-4, atol=1e-4)
-    # With each half's own statistics the values would differ, so this test can fail.
+    # With the statistics of each half, the values would differ. So this test can fail.
     half = on_random_centers(heads.AdaFace(3))
     half(EMBEDDING[:4], LABELS[:4], training=True)
     assert abs(float(half.norm_mean) - expected[0]) > 1e-3

@@ -1,4 +1,4 @@
-"""Every head against its formula in float64: values and gradients, at random points and edges."""
+"""Values and gradients of every head against its formula in float64, also at edge angles."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from gfkeras import heads
 CLASSES, DIMENSIONS = 6, 5
 
 
-# Name: the head, its oracle, and what of the oracle stands still when a gradient is taken.
+# For each name: the head, its oracle, and the oracle's arguments that get no gradient.
 CASES = {
     "NormSoftmax": (lambda: heads.NormSoftmax(CLASSES), oracle.norm_softmax, {}),
     "CosFace": (lambda: heads.CosFace(CLASSES), oracle.cosface, {}),
@@ -89,7 +89,7 @@ CASES = {
         {},
     ),
 }
-# For what a head's arguments have no part in; `make test-all` takes all cases.
+# For tests that do not depend on a head's arguments. `make test-all` runs all cases.
 EACH_HEAD = {"ArcFace", "AdaFace", "CurricularFace", "MagFace", "SphereFace", "SubCenterArcFace"}
 if not JAX:
     EACH_HEAD |= {"CM1", "CosFace", "NormSoftmax", "SphereFaceR", "SubCenterArcFace softmax"}
@@ -99,7 +99,7 @@ ONE_OF_EACH_HEAD = [
 
 
 def points(seed=3):
-    """Embeddings around, across from and far beyond their centers, none of them at a kink."""
+    """Returns random embeddings and labels. None is at a kink of a formula."""
     rng = np.random.default_rng(seed)
     labels = rng.integers(0, CLASSES, 9).astype("int32")
     embedding = rng.normal(size=(9, DIMENSIONS)).astype("float32")
@@ -107,13 +107,15 @@ def points(seed=3):
 
 
 def built(name, embedding, labels, rng):
-    """The head with centers and state of its own, and its oracle's fixed arguments."""
+    """Returns the head with random centers and state, and the fixed arguments of its oracle.
+
+    Moves some embeddings close to their center, or past π − m.
+    """
     make, _, fixed = CASES[name]
     head, fixed = make(), dict(fixed)
     head.build((None, embedding.shape[1]))
     centers = rng.normal(size=head.centers.shape).astype("float32")
     flat = centers if centers.ndim == 2 else centers[:, 0]
-    # Past π − m, and close to the center.
     embedding[:3] = -flat[labels[:3]] + 0.2 * embedding[:3]
     embedding[3:5] = flat[labels[3:5]] + 0.2 * embedding[3:5]
     head.centers.assign(centers)
@@ -139,7 +141,7 @@ def test_logits_and_gradients_are_those_of_the_formula(name, compiled):
     np.testing.assert_allclose(
         ops.convert_to_numpy(head(embedding, labels)), expected, rtol=2e-5, atol=64 * 2e-5
     )
-    # A weighted sum of all logits has every entry's gradient in it.
+    # The gradient of a weighted sum of all logits contains the gradient of every logit.
     weights = rng.normal(size=expected.shape)
     value, (by_embedding, _), (by_centers,) = layer_value_and_gradients(
         head,
@@ -159,7 +161,7 @@ def test_logits_and_gradients_are_those_of_the_formula(name, compiled):
 @pytest.mark.parametrize("policy", few_on_jax(["mixed_bfloat16", "mixed_float16"], "mixed_float16"))
 @pytest.mark.parametrize("name", ONE_OF_EACH_HEAD)
 def test_half_precision_embeddings_lose_nothing_more(name, policy, dtype_policy):
-    """The oracle gets the rounded embeddings: the margin itself is taken in float32."""
+    """The oracle gets the rounded embeddings, since the head computes the margin in float32."""
     dtype_policy(policy)
     embedding, labels, rng = points()
     head, centers, _ = built(name, embedding, labels, rng)
@@ -186,7 +188,7 @@ def test_half_precision_embeddings_lose_nothing_more(name, policy, dtype_policy)
 
 
 def at_angles(angles):
-    """Unit embeddings at these angles from the center (1, 0, ...) of their label 0."""
+    """Returns unit embeddings at these angles from (1, 0, …), the center of label 0."""
     embedding = np.zeros((len(angles), DIMENSIONS))
     embedding[:, 0], embedding[:, 1] = np.cos(angles), np.sin(angles)
     return embedding.astype("float32")
@@ -202,7 +204,7 @@ def test_edges_have_the_formulas_value_and_a_finite_gradient(name, compiled):
     head = CASES[name][0]()
     head.build((None, DIMENSIONS))
     centers = np.zeros(head.centers.shape, "float32")
-    centers[..., 0] = 1  # All the same: every cosine is at its edge.
+    centers[..., 0] = 1  # Equal centers give every cosine the edge values.
     head.centers.assign(centers)
     fixed = dict(CASES[name][2])
     if "iteration" in fixed:
@@ -215,14 +217,14 @@ def test_edges_have_the_formulas_value_and_a_finite_gradient(name, compiled):
         embedding.astype("float64"), centers.astype("float64"), labels, **fixed
     )
     logits = ops.convert_to_numpy(head(embedding, labels))
-    # Half a rounding of cos θ next to 0 or π is 2.4e-4 of θ.
+    # Near 0 and π, half a unit in the last place of cos θ is 2.4e-4 in θ.
     np.testing.assert_allclose(logits, expected, rtol=1e-4, atol=64 * 3e-4)
     _, (by_embedding, _), (by_centers,) = layer_value_and_gradients(
         head, lambda result: ops.sum(result), embedding, labels, compiled=compiled
     )
     assert np.isfinite(by_embedding).all()
     assert np.isfinite(by_centers).all()
-    # |d cos / d x| ≤ 1 for a unit x, so no logit's gradient passes s·m1 by much.
+    # |d cos / d x| ≤ 1 for a unit vector x, so no logit's gradient is much larger than s·m1.
     assert np.abs(by_embedding).max() < 64 * CLASSES * 10
 
 
@@ -245,20 +247,21 @@ def test_zero_embedding_and_zero_centers_are_finite(name):
     "name", [name for name in CASES if "without threshold" not in name and "easy" not in name]
 )
 def test_the_targets_logit_falls_with_the_angle(name):
-    """What a margin must do over the whole of [0, π]; a margin never helps the target either."""
+    """The logit must fall over all of [0, π], and a margin must never increase it."""
     angles = np.linspace(0.01, math.pi - 0.01, 400)
     embedding, labels = at_angles(angles), np.zeros(400, "int32")
     head = CASES[name][0]()
     head.build((None, DIMENSIONS))
     centers = np.zeros(head.centers.shape, "float32")
-    centers[..., 2] = 1  # Every other center at right angles, so that only the target changes.
+    centers[..., 2] = 1  # All other centers are at right angles, so only the target changes.
     centers[0] = 0
     centers[0, ..., 0] = 1
     head.centers.assign(centers)
     target = ops.convert_to_numpy(head(embedding, labels))[:, 0]
     assert (np.diff(target) <= 1e-3).all()
     plain = ops.convert_to_numpy(head(embedding))[:, 0]
-    if name not in ("AdaFace", "CM2"):  # Of which one may have a negative angular margin.
+    # The angular margin of AdaFace can be negative, and CM2 multiplies the angle by less than 1.
+    if name not in ("AdaFace", "CM2"):
         assert (target <= plain + 1e-3).all()
 
 

@@ -1,4 +1,4 @@
-"""PartialFC: what it draws, and that the head inside sees just what was drawn."""
+"""PartialFC: its samples, and the head inside, which uses only the drawn centers."""
 
 from __future__ import annotations
 
@@ -19,8 +19,8 @@ RNG = np.random.default_rng(3)
 EMBEDDING = RNG.normal(size=(6, DIMENSIONS), scale=2).astype("float32")
 LABELS = np.array([7, 59, 0, 7, 31, 12], "int32")
 INSIDE = sorted(set(HEADS) - {"PartialFC"})
-# Every head inside with centers in several parts; one part for one of a head's forms each.
-# On JAX one of each.
+# Quick cases: every inner head with its centers in several parts (7), and one head with each
+# shape of centers with all centers in one part (1024). On JAX, one case of both kinds.
 QUICK = {(name, 7) for name in (("ArcFace",) if JAX else INSIDE)} | {
     (name, 1024) for name in (("SubCenterArcFace",) if JAX else ("ArcFace", "SubCenterArcFace"))
 }
@@ -62,11 +62,11 @@ def test_negatives_all_have_the_same_chance():
     chance = (18 - 5) / (CLASSES - 5)
     deviation = (count * chance * (1 - chance)) ** 0.5
     assert np.abs(times[~positive] - count * chance).max() < 4.5 * deviation
-    # Neighbours in the order of identities are drawn no more often together.
+    # Neighbours in the order of identities must not be drawn together more often than others.
     first, second = np.zeros(count), np.zeros(count)
     for step, index in enumerate(found):
         first[step], second[step] = 20 in index, 21 in index
-    # Without replacement the expected correlation is −1 / (number of negatives − 1).
+    # Without replacement, the expected correlation is −1 / (number of negatives − 1).
     assert abs(np.corrcoef(first, second)[0, 1]) < 0.08
 
 
@@ -79,7 +79,7 @@ def test_samples_follow_from_seed_and_step():
     assert float(one.step) == 4
 
 
-def test_sampling_goes_on_where_saved_weights_left_it(tmp_path):
+def test_sampling_continues_from_saved_weights(tmp_path):
     def model(seed):
         x, y = keras.Input((DIMENSIONS,)), keras.Input((), dtype="int32")
         return keras.Model([x, y], PartialFC(CLASSES, 0.3, seed=seed)(x, y))
@@ -98,7 +98,7 @@ def test_sampling_goes_on_where_saved_weights_left_it(tmp_path):
 @EAGER_AND_COMPILED
 @pytest.mark.parametrize(("name", "part"), HEADS_AND_PARTS)
 def test_every_head_inside_is_that_head_on_the_drawn_centers(name, compiled, part, monkeypatch):
-    """Logits, loss and gradients are those of the plain head whose centers are the sample."""
+    """Logits, loss and gradients equal those of a plain head with only the drawn centers."""
     monkeypatch.setattr(rows, "MIN_PART", part)
     head = built(head=name, seed=2)
     head.centers.assign(np.random.default_rng(1).normal(size=head.centers.shape))
@@ -161,7 +161,9 @@ def test_a_batch_always_fits_into_its_size():
     assert PartialFC(1000, 0.1, batch_size=256).samples == 256
     assert PartialFC(100, 0.1, batch_size=256).samples == 100
     head = PartialFC(1000, 0.002)
-    with pytest.raises(ValueError, match=r"`sample_rate` must leave space.*gives 2\. Set `batch_si"):
+    with pytest.raises(
+        ValueError, match=r"`sample_rate` must leave space.*gives 2\. Set `batch_si"
+    ):
         head(EMBEDDING, LABELS, training=True)
     twice = np.array([7, 7, 9, 9, 7, 9], "int32")
     assert head(EMBEDDING, twice, training=True).shape == (6, 2)
@@ -172,7 +174,8 @@ def test_a_wrong_label_in_a_compiled_step_gives_a_nan_loss():
         head = built()
         found, _, _ = layer_value_and_gradients(
             head,
-            # Labels as columns are the head's own affair; a margin at none of them is one less.
+            # The loss needs labels as columns. `choose` draws another sample, but this test only
+            # checks for NaN.
             lambda logits, labels=labels, head=head: ops.sum(
                 softmax_cross_entropy(logits, head.choose(labels, True)[1])
             ),
@@ -207,7 +210,8 @@ def test_a_head_of_ones_own_and_round_trips():
         ({"head": "CosFace", "head_arguments": {"margn": 1}}, "'margn' in `head_arguments` of "
          "CosFace; did you mean 'margin'"),
         ({"head_arguments": {"margin": 4.0}}, "`margin` must be in"),
-        ({"head": heads.CosFace(9), "head_arguments": {"margin": 0.1}}, "left out with a `head`"),
+        ({"head": heads.CosFace(9), "head_arguments": {"margin": 0.1}},
+         "`head_arguments` can only be given with a `head` by name"),
         ({"head": heads.CosFace(5)}, "`head` must have 9 classes.*CosFace of 5"),
         ({"head": keras.layers.Dense(3)}, "`head` must be a name or a MarginHead"),
     ],

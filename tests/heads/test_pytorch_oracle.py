@@ -43,7 +43,7 @@ def test_logits_loss_and_gradients(case, form, numbers, scale, margin, compiled)
     head.centers.assign(ORACLE[f"{case}/centers"])
     embeddings = ORACLE[f"{case}/embeddings"]
     logits = ops.convert_to_numpy(head(embeddings, labels))
-    # At θ = 0 and π the rounding of a float32 cosine is 2.4e-4 of the angle.
+    # Near θ = 0 and π, the rounding of a float32 cosine changes the angle by 2.4e-4.
     atol = scale * (1e-5 if case == "random" else 3e-4)
     np.testing.assert_allclose(logits, ORACLE[f"{wanted}/logits"], rtol=1e-5, atol=atol)
     loss, (by_embedding, _), (by_centers,) = layer_value_and_gradients(
@@ -59,7 +59,8 @@ def test_logits_loss_and_gradients(case, form, numbers, scale, margin, compiled)
     if f"{wanted}/gradient/embeddings" in ORACLE.files:
         for found, key in ((by_embedding, "embeddings"), (by_centers, "centers")):
             expected = ORACLE[f"{wanted}/gradient/{key}"]
-            # Within 0.2 rad of π a float32 cosine leaves sin θ, which divides, four digits.
+            # The gradient divides by sin θ. Within 0.2 rad of π, a float32 cosine gives it only
+            # four digits.
             np.testing.assert_allclose(
                 found, expected, rtol=1e-3, atol=1e-4 * np.abs(expected).max()
             )

@@ -14,7 +14,7 @@ EPSILON, MOMENTUM = 1e-5, 0.8
 
 
 def oracle(x, upstream, gamma, beta):
-    """Output, gradients by x, γ and β, and the batch's statistics, in float64."""
+    """Returns output, gradients by x, γ and β, and the batch's statistics, in float64."""
     x, upstream = x.astype("float64"), upstream.astype("float64")
     axes = (0, 1, 2)
     mean, variance = x.mean(axes), x.var(axes)
@@ -63,7 +63,7 @@ def test_training_is_the_formula(shape, compiled, offset):
 
 
 @pytest.mark.parametrize("options", [{"scale": False}, {"center": False}, {"axis": 3}])
-def test_options_are_kerass(options):
+def test_options_agree_with_keras(options):
     shape = (4, 3, 3, 6)
     x, _, gamma, beta = case(shape)
     layer = built(shape, gamma, beta, **options)
@@ -110,7 +110,7 @@ def test_one_pixel_has_no_variance():
     np.testing.assert_allclose(ops.convert_to_numpy(layer.moving_variance), MOMENTUM, rtol=1e-6)
 
 
-@pytest.mark.skipif(keras.backend.backend() != "tensorflow", reason="TensorFlow alone has it")
+@pytest.mark.skipif(keras.backend.backend() != "tensorflow", reason="only on TensorFlow")
 def test_synchronized_on_one_replica_is_the_formula():
     shape = (4, 3, 3, 2)
     x, _, gamma, beta = case(shape)

@@ -1,4 +1,4 @@
-"""1×1 convolutions that train as matrix products, against sums in float64."""
+"""1×1 convolutions as matrix products in training, against sums in float64."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ def test_values_and_gradients_of_a_product(inputs, outputs, compiled):
         {"kernel_size": 3, "padding": "same"},
     ],
 )
-def test_other_convolutions_are_kerass(arguments):
+def test_other_convolutions_agree_with_keras(arguments):
     arguments = {"filters": 4, "use_bias": False, **arguments}
     x = np.random.default_rng(0).normal(size=(2, 4, 4, 6)).astype("float32")
     layer, twin = Conv2D(**arguments), keras.layers.Conv2D(**arguments)

@@ -1,4 +1,4 @@
-"""The layers that train in forms of their own on CPUs: Keras' results, Keras' files."""
+"""The layers with faster training on CPUs, which give the results and files of Keras' layers."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from gfkeras.backbones import MobileFaceNet
 from gfkeras.layers.cpu_layers import trains_on_cpu
 
 ON_TENSORFLOW = keras.backend.backend() == "tensorflow"
-needs_tensorflow = pytest.mark.skipif(not ON_TENSORFLOW, reason="the forms are TensorFlow's")
+needs_tensorflow = pytest.mark.skipif(not ON_TENSORFLOW, reason="only on TensorFlow")
 KERAS_LAYERS = {
     layers.BatchNormalization: keras.layers.BatchNormalization,
     layers.Conv2D: keras.layers.Conv2D,
@@ -29,7 +29,7 @@ MAKERS = {
 }
 PAIRS = [(ours, MAKERS[ours.__name__]) for ours in KERAS_LAYERS]
 if ON_TENSORFLOW:
-    # What recipes ask for, on one replica: the same statistics.
+    # Recipes use `synchronized`. On one replica, the statistics are the same.
     PAIRS.append((layers.BatchNormalization, lambda cls: cls(synchronized=True)))
 SHAPE = (3, 4, 6, 8)
 
@@ -39,11 +39,11 @@ def images(shape=SHAPE, seed=0) -> np.ndarray:
 
 
 def graph_ops(layer: keras.layers.Layer, **arguments: bool) -> set[str]:
-    """The ops of the layer's TensorFlow graph, in called functions too; "XLA" for a cluster."""
+    """Returns the ops of the layer's TensorFlow graph, and "XLA" if a part is compiled."""
     import tensorflow as tf
 
     graph = tf.function(lambda x: layer(x, **arguments)).get_concrete_function(tf.TensorSpec(SHAPE))
-    # As text, which holds the called functions too.
+    # The text of the graph contains the called functions too.
     text = str(graph.graph.as_graph_def())
     compiled = re.search(r'key: "_XlaMustCompile"\s+value \{\s+b: true', text)
     return {*re.findall(r'\bop: "(\w+)"', text), *(["XLA"] if compiled else [])}
@@ -51,7 +51,7 @@ def graph_ops(layer: keras.layers.Layer, **arguments: bool) -> set[str]:
 
 @needs_tensorflow
 @pytest.mark.parametrize(("cls", "make"), PAIRS)
-def test_the_form_is_taken_in_training_alone(cls, make):
+def test_only_training_uses_the_own_form(cls, make):
     its_own = {"BatchNormalization": "FusedBatchNormV3", "Conv2D": "MatMul", "PReLU": "XLA"}
     layer = make(cls)
     layer(images())
@@ -64,7 +64,7 @@ def test_the_form_is_taken_in_training_alone(cls, make):
 
 
 @pytest.mark.parametrize(("cls", "make"), PAIRS)
-def test_weights_configuration_and_inference_are_kerass(cls, make):
+def test_weights_configuration_and_inference_agree_with_keras(cls, make):
     x = images()
     ours, theirs = make(cls), make(KERAS_LAYERS[cls])
     ours(x), theirs(x)
@@ -73,7 +73,7 @@ def test_weights_configuration_and_inference_are_kerass(cls, make):
     ]
     config = {**theirs.get_config(), "name": ours.name}
     assert ours.get_config() == config
-    # What an older file holds of this layer, its class included.
+    # An older file names Keras' class for this layer.
     old = keras.saving.deserialize_keras_object(keras.saving.serialize_keras_object(theirs))
     assert type(old) is KERAS_LAYERS[cls]
     new = keras.saving.deserialize_keras_object(keras.saving.serialize_keras_object(ours))
@@ -104,13 +104,13 @@ def test_weights_saved_from_keras_layers_are_read(tmp_path):
 
 @needs_tensorflow
 @pytest.mark.parametrize(("cls", "make"), PAIRS)
-def test_a_step_compiled_as_a_whole_is_kerass(cls, make):
+def test_a_compiled_step_agrees_with_keras(cls, make):
     import tensorflow as tf
 
     layer, twin = make(cls), make(KERAS_LAYERS[cls])
     layer(images()), twin(images())
     twin.set_weights(layer.get_weights())
-    # Far from zero, where XLA's own batch normalisation would lose the variance.
+    # Values far from zero, for which XLA's batch normalisation would lose the variance.
     x = tf.constant(images() + 300)
     training = {"training": True} if cls is layers.BatchNormalization else {}
 
@@ -130,7 +130,7 @@ def test_a_step_compiled_as_a_whole_is_kerass(cls, make):
 
 
 @needs_tensorflow
-def test_other_devices_and_inference_have_kerass_form(monkeypatch):
+def test_other_devices_and_inference_use_the_form_of_keras(monkeypatch):
     import tensorflow as tf
 
     assert trains_on_cpu(True)
@@ -142,7 +142,7 @@ def test_other_devices_and_inference_have_kerass_form(monkeypatch):
 
 
 @pytest.mark.skipif(ON_TENSORFLOW, reason="about JAX")
-def test_jax_has_kerass_form():
+def test_jax_uses_the_form_of_keras():
     assert not trains_on_cpu(True)
 
 

@@ -19,7 +19,7 @@ def softmax(logits: np.ndarray) -> np.ndarray:
 
 
 def oracle(layer: GroupEnsemble, feature: np.ndarray, logits: np.ndarray) -> np.ndarray:
-    """v^G one face and one group at a time."""
+    """Computes v^G for one face and one group at a time."""
     kernel, bias = (np.asarray(ops.convert_to_numpy(w), np.float64) for w in layer.weights)
     rows = []
     for x, z in zip(feature.astype(np.float64), logits.astype(np.float64), strict=True):
@@ -64,7 +64,7 @@ def test_hard_is_not_scaled_by_the_probability():
 
 
 def gradient_to_logits(mode: str, hard_gradient: str) -> np.ndarray:
-    """d sum(weights · c) / d logits, by whichever backend runs."""
+    """Returns d sum(weights · c) / d logits, computed by the current backend."""
     logits = np.array([[0.3, -0.2, 0.9], [1.0, 0.0, 0.5]], "float32")
     c = np.array([[1.0, 2.0, 3.0], [-1.0, 0.5, 0.0]], "float32")
 

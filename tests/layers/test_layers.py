@@ -1,4 +1,4 @@
-"""What every layer must do, and the small layers' own behaviour."""
+"""Checks of every layer, and the behaviour of the small layers."""
 
 from __future__ import annotations
 
@@ -97,7 +97,7 @@ def test_normalization_takes_bytes_and_floats_alike():
 
 
 def test_normalization_does_not_round_fractions_in_mixed_precision(dtype_policy):
-    # 200.4 in bfloat16 is 200 or 201; its normalised value must be that of 200.4.
+    # In bfloat16, 200.4 becomes 200 or 201. The result must still be the normalised 200.4.
     dtype_policy("mixed_bfloat16")
     result = InputNormalization(dtype="float32")(np.full((1, 1, 1, 1), 200.4, "float32"))
     np.testing.assert_allclose(ops.convert_to_numpy(result), (200.4 - 127.5) / 127.5, rtol=1e-5)

@@ -1,4 +1,4 @@
-"""PReLU against its formula in float64, slopes outside [0, 1] and exact zeros included."""
+"""PReLU against its formula in float64, also for slopes outside [0, 1] and exact zeros."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from keras import ops
 
 from gfkeras.layers import MaxPReLU, PReLU
 
-# What real networks hold: 1.5 below zero, and beyond 1.
+# Real networks have slopes down to −1.5 and above 1.
 SLOPES = np.array([0.25, -1.5, 2.4, 0.0, 1.0], "float32")
 
 
@@ -40,7 +40,7 @@ def test_values_and_gradients_are_the_formulas(shape, compiled):
     np.testing.assert_allclose(
         value, np.sum(up * np.where(wide > 0, wide, slopes * wide)), rtol=1e-4, atol=1e-4
     )
-    # Keras' relu(x) − α·relu(−x) is flat at zero itself.
+    # The derivative of Keras' relu(x) − α·relu(−x) is 0 at x = 0.
     slope_of_x = np.where(wide > 0, 1, np.where(wide < 0, slopes, 0))
     np.testing.assert_allclose(by_x, up * slope_of_x, rtol=1e-6, atol=0)
     expected = np.sum(up * np.minimum(wide, 0), axis=(0, 1, 2))
@@ -48,7 +48,7 @@ def test_values_and_gradients_are_the_formulas(shape, compiled):
     assert (np.abs(by_slope.ravel() - expected) <= 1e-6 * magnitude + 1e-12).all()
 
 
-def test_training_and_inference_give_kerass_values_to_the_bit():
+def test_training_and_inference_give_the_exact_values_of_keras():
     x, _ = case((2, 3, 4, 5))
     layer = layer_of(SLOPES, x.shape)
     twin = keras.layers.PReLU(shared_axes=[1, 2])
@@ -60,10 +60,12 @@ def test_training_and_inference_give_kerass_values_to_the_bit():
         np.testing.assert_array_equal(result, expected)
 
 
-@pytest.mark.skipif(keras.backend.backend() != "tensorflow", reason="about the CPU's form")
+@pytest.mark.skipif(
+    keras.backend.backend() != "tensorflow", reason="the CPU form is only on TensorFlow"
+)
 @pytest.mark.parametrize(("policy", "digits"), [("mixed_bfloat16", 8), ("mixed_float16", 11)])
 def test_the_slopes_gradient_is_summed_in_float32(policy, digits):
-    # 16,384 equal terms: sums in bfloat16 stop growing at 256 of them.
+    # The sum has 16,384 equal terms. In bfloat16, it would stop growing after 256 terms.
     shape = (64, 16, 16, 2)
     x = np.full(shape, -0.5, "float32")
     layer = layer_of(np.array([0.25, 0.5], "float32"), shape, dtype=policy)
@@ -74,7 +76,7 @@ def test_the_slopes_gradient_is_summed_in_float32(policy, digits):
 
 
 @pytest.mark.parametrize("shape", [(3, 5), (2, 4, 5)])
-def test_other_inputs_than_images_are_kerass(shape):
+def test_inputs_other_than_images(shape):
     x, upstream = case(shape)
     layer = PReLU(keras.initializers.Constant(0.5))
     layer.build(shape)
@@ -88,7 +90,7 @@ def test_other_inputs_than_images_are_kerass(shape):
 
 
 @pytest.mark.skipif(keras.backend.backend() != "tensorflow", reason="TensorFlow's tapes")
-def test_the_second_derivative_is_there():
+def test_second_derivative():
     import tensorflow as tf
 
     x, _ = case((2, 3, 4, 5))

@@ -42,9 +42,9 @@ def made(centers, alpha=0.5, weight=1.0):
 
 
 def step(loss, embedding, labels, compiled, training=True, dtype="float32"):
-    """Value and gradient of one call, the embeddings cast as in mixed precision.
+    """Returns value and gradient of one call, with embeddings cast as in mixed precision.
 
-    In training the centers move on, in the compiled step itself.
+    In training the call moves the centers, also in a compiled step.
     """
     labels = np.array(labels)
     if keras.backend.backend() == "jax":
@@ -99,7 +99,7 @@ def test_value_gradient_and_centers_are_the_papers(batch, dtype, compiled):
     x, c = rounded.astype("float64"), centers.astype("float64")
     assert value == pytest.approx(2 * loss_oracle(x, labels, c), rel=1e-5)
     (expected,) = finite_differences(lambda x: 2 * loss_oracle(x, labels, c), x)
-    # The gradient goes back through the cast.
+    # The cast rounds the gradient too.
     tolerance = {"float32": 1e-5, "float16": 1e-3, "bfloat16": 8e-3}[dtype]
     np.testing.assert_allclose(gradient, expected, rtol=tolerance, atol=tolerance)
     np.testing.assert_allclose(
@@ -140,7 +140,7 @@ def test_a_bad_batch_is_refused_or_shows_and_moves_no_center(labels, spoiled, is
         with pytest.raises(ValueError, match=r"`labels` must lie in \[0, 3\)|must be finite"):
             loss(np.array(labels), embedding, training=True)
     np.testing.assert_array_equal(ops.convert_to_numpy(loss.centers), centers)
-    # The same loss goes on with a sound batch.
+    # The loss continues with the next good batch.
     step(loss, np.ones((3, 2), "float32"), [0, 1, 2], compiled)
     assert not np.array_equal(ops.convert_to_numpy(loss.centers), centers)
 
@@ -211,9 +211,9 @@ print([c.numpy().tolist() for c in copies])
 
 @pytest.mark.skipif(keras.backend.backend() != "tensorflow", reason="tf.distribute's replicas")
 def test_two_replicas_move_the_centers_as_one_does(tmp_path):
-    """In a process of their own, for a device is split before TensorFlow starts."""
+    """Two replicas need a separate process, because a device is split before TensorFlow starts."""
     rng = np.random.default_rng(5)
-    # Class 1 is on both replicas: neither half alone knows its step.
+    # Both replicas have images of class 1, so neither half alone gives its step.
     batch = {
         "labels": np.array([1, 4, 1, 0, 1, 2]),
         "embedding": rng.normal(size=(6, 3)).astype("float32"),

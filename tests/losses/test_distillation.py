@@ -18,7 +18,7 @@ from gfkeras.losses import CosineDistillationLoss, RelationalDistillationLoss
 
 
 def normal(*shape, seed=0, dtype="float32"):
-    """Normal numbers as `dtype` has them, in float32."""
+    """Returns normal random numbers rounded to `dtype`, in float32."""
     values = np.random.default_rng(seed).normal(size=shape)
     return ops.convert_to_numpy(ops.cast(ops.cast(values, dtype), "float32"))
 
@@ -124,7 +124,7 @@ RELATIONAL = {
 @pytest.mark.parametrize("arguments", few_on_jax(RELATIONAL, "both", "lengths kept"))
 def test_relational_is_the_papers(arguments, compiled):
     arguments = RELATIONAL[arguments]
-    # More apart in the student than in the teacher in places: both of Huber's branches.
+    # Some differences between student and teacher are above 1, to test both Huber branches.
     teacher, student = normal(6, 4), normal(6, 3, seed=1)
     student[0] *= 20 if "normalize" in arguments else 1
     loss = RelationalDistillationLoss(**arguments, weight=3.0)
@@ -205,7 +205,7 @@ def test_relations_do_not_depend_on_order_rotation_scale_and_place(seed):
 
 @slow_on_jax
 def test_a_student_of_the_teachers_relations_has_no_loss():
-    # A teacher in a subspace, which a student of fewer dimensions can follow.
+    # The teacher uses only a subspace, so a student with fewer dimensions can match it.
     basis = np.linalg.qr(np.random.default_rng(0).normal(size=(6, 3)))[0]
     student = normal(7, 3)
     teacher = (student @ basis.T).astype("float32")
@@ -277,7 +277,7 @@ print((resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) * 1024)
 
 @pytest.mark.slow
 def test_relational_needs_little_memory():
-    """In a process of its own, for only a process's highest use is known."""
+    """A separate process, because only the peak memory of a whole process can be measured."""
     (used,) = run_python(MEMORY)
     # One (B, B, B) array of floats is 226 MB.
     assert used < 150e6
@@ -311,13 +311,13 @@ print([g.numpy().tolist() for g in strategy.experimental_local_results(gradients
 
 
 @pytest.mark.skipif(keras.backend.backend() != "tensorflow", reason="tf.distribute's replicas")
-def test_relations_reach_over_the_replicas(tmp_path):
-    """In a process of their own, for a device is split before TensorFlow starts."""
+def test_relations_include_all_replicas(tmp_path):
+    """Two replicas need a separate process, because a device is split before TensorFlow starts."""
     batch = {"teacher": normal(6, 4), "student": normal(6, 3, seed=1)}
     np.savez(tmp_path / "batch.npz", **batch)
     values, gradients = run_python(TWO_REPLICAS, str(tmp_path / "batch.npz"), two_cpus=True)
     whole, (_, gradient) = value_and_gradients(RelationalDistillationLoss(), *batch.values())
-    # Each replica's share; their sum is the loss of the whole batch.
+    # Each replica returns its share. The sum is the loss of the whole batch.
     np.testing.assert_allclose(values, [float(whole) / 2] * 2, rtol=1e-5)
     np.testing.assert_allclose(np.concatenate(gradients), gradient, rtol=1e-4, atol=1e-6)
 

@@ -1,4 +1,4 @@
-"""The docstrings' examples run as they stand, and every loss has one."""
+"""Every loss has an example in its docstring, and the example runs."""
 
 from __future__ import annotations
 

@@ -58,7 +58,7 @@ def test_value_and_gradients(rule, compiled):
 
 @slow_on_jax
 def test_old_triplets_alone_are_left_out():
-    # New rows coincide at the right places; among the old, positives are far apart.
+    # The new rows have no cost among themselves. The positives of old rows are far apart.
     labels = np.array([0, 0, 1], "int32")
     new = np.array([[0.0], [0.0], [50.0]], "float32")
     old = np.array([[-9.0], [9.0], [0.0]], "float32")
@@ -70,7 +70,7 @@ def test_old_triplets_alone_are_left_out():
     assert value != pytest.approx(both, rel=1e-3)
 
 
-def test_the_networks_being_equal_costs_no_nan():
+def test_equal_networks_give_no_nan():
     labels, new, _ = batch()
     for positives in ("all", "hardest"):
         loss = HarmonicTripletLoss(mining="hard", positives=positives)
@@ -86,7 +86,8 @@ def test_an_image_alone_has_its_old_embedding_as_positive():
     old = np.array([[3.0], [1.0]], "float32")
     loss = HarmonicTripletLoss(mining="hard", distance="l2", normalize=False)
     value = float(loss(labels, new, old))
-    # New 0 to old 3, 1 being nearest; old 3 to new 0; new 1 and old 1 are equal, 0 at 1.
+    # Pair (new 0, old 3): the nearest negative is at 1. Pair (old 3, new 0): the nearest is at 1
+    # too. The pairs of new 1 and old 1 have the distance 0 and cost nothing.
     assert value == pytest.approx((3 - 1 + 0.2 + 3 - 2 + 0.2) / 4)
 
 

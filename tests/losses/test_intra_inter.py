@@ -42,13 +42,13 @@ def inter_oracle(centers, labels=None):
 
 
 def normal(*shape, seed=0, dtype="float32"):
-    """Normal numbers as `dtype` has them, in float32."""
+    """Returns normal random numbers rounded to `dtype`, in float32."""
     values = np.random.default_rng(seed).normal(size=shape)
     return ops.convert_to_numpy(ops.cast(ops.cast(values, dtype), "float32"))
 
 
 def xla(function, *arrays):
-    """Value and gradients in one XLA program."""
+    """Returns value and gradients, computed in one XLA program."""
     if keras.backend.backend() == "jax":
         return value_and_gradients(function, *arrays, compiled=True)
     import tensorflow as tf
@@ -83,7 +83,7 @@ def test_intra_is_the_mean_angle(labels, dtype, compiled):
     tolerance = {"float32": 1e-5, "float16": 1e-3, "bfloat16": 8e-3}[dtype]
     for got, wanted in zip(found, expected, strict=True):
         np.testing.assert_allclose(got, wanted, rtol=tolerance, atol=tolerance)
-    # Centers of no label in the batch are left alone.
+    # Centers of labels that are not in the batch get no gradient.
     np.testing.assert_array_equal(np.delete(found[1], labels, axis=0), 0)
 
 
@@ -98,7 +98,8 @@ def test_intra_is_precise_at_the_ends(theta, compiled):
     )
     exact = math.atan2(y, x)
     assert float(value) * math.pi == pytest.approx(exact, rel=1e-5)
-    # The angle grows by turning away: derivatives of length 1 in opposite directions.
+    # Turning either vector away increases the angle. Both derivatives have length 1, and their
+    # directions are opposite.
     turning = np.array([-math.sin(exact), math.cos(exact)]) / math.pi
     np.testing.assert_allclose(found[0][0], turning, atol=1e-3)
     np.testing.assert_allclose(found[1][0], [0, -1 / math.pi], atol=1e-3)
@@ -170,7 +171,7 @@ def test_inter_of_few_equal_opposite_and_zero_centers(labels, compiled):
             np.array(centers, "float32"),
             compiled=compiled,
         )
-        # A float32 cosine knows angles near 0 and π to 3e-4.
+        # Near 0 and π, the angle of a float32 cosine is precise to 3e-4.
         assert float(value) == pytest.approx(expected, abs=3e-4), name
         assert np.isfinite(found).all(), name
         if name == "one":
@@ -209,7 +210,7 @@ def test_all_classes_once_is_the_mean_over_all_classes():
 
 
 class WithCenters(keras.layers.Layer):
-    """A trainable `centers` variable under both losses, as in a head."""
+    """A layer with trainable `centers`, as in a head, and both losses."""
 
     def build(self, labels_shape, embedding_shape):
         self.centers = self.add_weight(name="centers", shape=(6, embedding_shape[-1]))
@@ -298,9 +299,9 @@ print((after - before) * 1024)
 
 @pytest.mark.slow
 def test_inter_needs_little_memory():
-    """In a process of its own, for only a process's highest use is known."""
+    """A separate process, because only the peak memory of a whole process can be measured."""
     (used,) = run_python(MEMORY)
-    # One (B, N) array of floats is 410 MB; the (N, N) ones are 40 GB and 780 MB.
+    # One (B, N) array of floats takes 410 MB. The (N, N) arrays take 40 GB and 780 MB.
     assert used < 350e6
 
 
@@ -318,7 +319,9 @@ def test_wrong_arguments_are_named(arguments):
 
 
 def test_wrong_inputs_are_refused():
-    with pytest.raises(ValueError, match=r"as many dimensions.*embedding of 3 and centers of 4"):
+    with pytest.raises(
+        ValueError, match=r"number of dimensions.*embedding with 3 and centers with 4"
+    ):
         IntraLoss()(np.array([0]), normal(1, 3), normal(5, 4))
     with pytest.raises(ValueError, match="`labels` must be integers"):
         InterLoss()(np.array([0.0]), normal(5, 4))

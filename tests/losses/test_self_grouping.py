@@ -76,7 +76,7 @@ def test_moving_average_follows_the_batches_in_training_only():
 
 
 def test_moving_average_changes_the_labels():
-    # Against a uniform expectation the labels are the naive ones.
+    # With a uniform expectation, the labels equal the naive ones.
     loss = SelfGroupingLoss(weight=1.0, expectation="ema", momentum=0.999)
     logits = np.log(EXAMPLE).astype("float32")
     naive = SelfGroupingLoss(weight=1.0, labeling="naive")(logits)
@@ -114,14 +114,14 @@ print([float(v) for v in loss.moving_expectation.numpy()])
 
 @pytest.mark.skipif(keras.backend.backend() != "tensorflow", reason="tf.distribute's replicas")
 def test_expectation_is_over_the_global_batch():
-    """Two replicas in a process of their own, for a device is split before TensorFlow starts."""
+    """Two replicas need a separate process, because a device is split before TensorFlow starts."""
     batch = EXAMPLE[[0, 1, 3, 4]]
     losses, expectation = run_python(TWO_REPLICAS, repr(batch.tolist()), two_cpus=True)
     np.testing.assert_allclose(expectation, batch.mean(axis=0), rtol=1e-6)
     labels = (batch - batch.mean(axis=0)).argmax(axis=1)
     each = [-np.log(row[label]) for row, label in zip(batch, labels, strict=True)]
     np.testing.assert_allclose(losses, [np.mean(each[:2]), np.mean(each[2:])], rtol=1e-5)
-    # With the halves' own expectations the labels would differ, so this test can fail.
+    # With the expectation of each half, the labels would differ. So this test can fail.
     own = [(h - h.mean(axis=0)).argmax(axis=1) for h in np.split(batch, 2)]
     assert np.concatenate(own).tolist() != labels.tolist()
 

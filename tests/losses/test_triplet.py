@@ -61,7 +61,7 @@ def test_value_and_gradient(rule, compiled):
     "rule", few_on_jax(["facenet", "easiest where no semi-hard", "hard", "all"], "facenet")
 )
 def test_batch_above_the_small_ones(rule):
-    """Many segments of negatives, both sizes of blocks of positives, and XLA on TensorFlow."""
+    """Tests many segments of negatives, both block sizes of positives, and XLA on TensorFlow."""
     labels, rows = batch(count=SMALL_BATCH + 6, classes=9)
     labels[:45] = 4
     value, (_, gradient) = value_and_gradients(
@@ -78,7 +78,7 @@ def test_batch_above_the_small_ones(rule):
 
 
 def test_two_anchors_by_hand():
-    # On a line: 0 and 3 are one identity, 1, 4.5 and 9 three others.
+    # Points on a line. 0 and 3 are one identity, and 1, 4.5 and 9 are three others.
     rows = np.array([[0.0], [3.0], [1.0], [4.5], [9.0]], "float32")
     labels = np.array([7, 7, 1, 2, 3], "int32")
 
@@ -86,7 +86,8 @@ def test_two_anchors_by_hand():
         loss = TripletLoss(margin=2.0, distance="l2", normalize=False, **arguments)
         return float(loss(labels, rows))
 
-    # From 0 the nearest farther than 3 is 4.5; from 3 (negatives at 2, 1.5 and 6) it is 9.
+    # For the anchor 0, the nearest negative farther than 3 is 4.5. For the anchor 3, the
+    # negatives are at distances 2, 1.5 and 6, and the nearest one farther than 3 is 9.
     assert value() == pytest.approx((3 - 4.5 + 2 + 0) / 2)
     assert value(mining="hard") == pytest.approx((3 - 1 + 2 + 3 - 1.5 + 2) / 2)
     assert value(mining="all") == pytest.approx((4 + 0.5 + 0 + 3 + 3.5 + 0) / 6)
@@ -96,11 +97,11 @@ def test_two_anchors_by_hand():
     ("no_semi_hard", "expected"), [("skip", 0.0), ("hardest", 4 - 1 + 1), ("easiest", 4 - 2 + 1)]
 )
 def test_pair_without_a_farther_negative(no_semi_hard, expected):
-    """FaceNet takes negatives farther than the positive; tensorflow-addons the farthest one."""
+    """Without a farther negative, FaceNet skips a pair and tensorflow-addons takes the farthest."""
     rows = np.array([[0.0], [4.0], [1.0], [2.0]], "float32")
     labels = np.array([0, 0, 1, 2], "int32")
     loss = TripletLoss(1.0, distance="l2", normalize=False, no_semi_hard=no_semi_hard)
-    # From 4 the negatives are at 3 and 2.
+    # For the anchor 4, the negatives are at distances 3 and 2.
     other = {"skip": 0.0, "hardest": 4 - 2 + 1, "easiest": 4 - 3 + 1}[no_semi_hard]
     assert float(loss(labels, rows)) == pytest.approx((expected + other) / 2)
 
@@ -110,7 +111,8 @@ def test_skipped_pairs_count_in_the_mean():
     labels = np.array([0, 0, 1, 1], "int32")
     rule = {"margin": 1.0, "distance": "l2", "normalize": False}
     value = float(TripletLoss(**rule)(labels, rows))
-    # 0: 4 − 4.5 + 1. 4: the negatives are at 0.5 and 13. 4.5 and −9: all are nearer.
+    # The anchor 0 costs 4 − 4.5 + 1. For the anchor 4, the negatives are at 0.5 and 13. For the
+    # anchors 4.5 and −9, all negatives are nearer than the positive.
     assert value == pytest.approx(0.5 / 4)
     assert value == pytest.approx(triplet_loss(labels, rows, **rule))
 
@@ -158,7 +160,7 @@ def test_collapsed_embeddings_have_a_finite_gradient(mining, positives, distance
 
 
 def test_equal_distances_are_not_farther():
-    # All distances are whole numbers, so nothing is rounded.
+    # All distances are integers, so nothing is rounded.
     labels, rows = np.array([0, 0, 1, 2, 1, 0], "int32"), np.zeros((6, 2), "float32")
     rows[:, 0] = [0, 2, 2, 2, 5, 2]
     for no_semi_hard in ("skip", "hardest", "easiest"):
@@ -192,7 +194,7 @@ def test_order_rotation_names_and_scale_do_not_matter(seed):
 
 
 THEIRS = {"L2": ("l2", False, 1), "squared-L2": ("squared-l2", False, 1)}
-# Their 1 − cos θ is half the squared distance of unit rows.
+# tensorflow-addons uses 1 − cos θ, half the squared distance of unit rows.
 THEIRS["angular"] = ("squared-l2", True, 2)
 
 
@@ -211,7 +213,7 @@ def ours(kind, their_distance, margin=0.0):
     return loss
 
 
-# Without an anchor that is in no triplet, which tensorflow-addons counts and ours does not.
+# Cases in which every anchor has a triplet. tensorflow-addons also counts anchors without one.
 COMPARED = [
     ("semihard", "random", "L2"),
     ("semihard", "random", "squared-L2"),
@@ -267,7 +269,7 @@ def test_differs_from_tensorflow_addons_where_documented():
     assert value == 0
     assert np.isnan(theirs)
     assert both("no_negative", "semihard")[0] == 0 < both("no_negative", "semihard")[1]
-    # Two of nine anchors have no positive: they count with a positive distance of 0.
+    # Two of nine anchors have no positive. tensorflow-addons counts them with a distance of 0.
     value, theirs = both("one_image_class", "hard")
     assert theirs != pytest.approx(value, rel=1e-3)
 
@@ -348,22 +350,22 @@ print(strategy.experimental_local_results(gradient)[0].numpy().tolist())
 @pytest.mark.slow
 @pytest.mark.slow
 def test_two_replicas_compute_the_loss_of_the_global_batch():
-    """In a process of their own, for a device is split before TensorFlow starts."""
-    # Above the small batches, so that XLA runs on both devices.
+    """Two replicas need a separate process, because a device is split before TensorFlow starts."""
+    # The batch is larger than a small one, so XLA runs on both devices.
     labels, rows = batch(count=70, classes=8)
     assert len(labels) > SMALL_BATCH
     values, gradient = run_python(
         TWO_REPLICAS,
         repr((labels.tolist(), rows.tolist())),
         two_cpus=True,
-        # Which compiles in less time, for both devices.
+        # This makes compiling faster, which both devices do.
         XLA_FLAGS="--xla_backend_optimization_level=0",
     )
     right, (_, right_gradient) = value_and_gradients(TripletLoss(), labels, rows)
-    # Each gives its share of the sum.
+    # Each replica returns its share of the sum.
     np.testing.assert_allclose(values, [right / 2, right / 2], rtol=1e-6)
     np.testing.assert_allclose(gradient, right_gradient, atol=1e-6)
-    # With the halves' own triplets the loss would differ, so this test can fail.
+    # With the triplets of each half, the loss would differ. So this test can fail.
     halves = [triplet_loss(labels[half], rows[half]) for half in np.split(np.arange(70), 2)]
     assert np.mean(halves) != pytest.approx(float(right), rel=1e-2)
 

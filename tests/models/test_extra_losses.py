@@ -1,4 +1,4 @@
-"""FaceClassifier with losses beside the head's, or without a head."""
+"""FaceClassifier with further losses, with and without a head."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ IDENTITIES = 4
 
 
 def network(dimensions=6, groups=False, seed=0):
-    """Vectors in, embedding out: what is tested here lies behind the network."""
+    """Returns a small network from vectors to embeddings, since these tests need no backbone."""
     keras.utils.set_random_seed(seed)
     inputs = keras.Input((5,))
     embedding = keras.layers.Dense(dimensions, activation="tanh", dtype="float32")(inputs)
@@ -35,19 +35,19 @@ def data():
 
 
 def steps(inputs, labels, number):
-    """The whole set as a batch, `number` times: an epoch costs more than such a step."""
+    """Returns the whole set `number` times, as batches of one epoch. More epochs take longer."""
     return np.tile(inputs, (number, 1)), np.tile(labels, number)
 
 
 def make(name):
-    # What semi-hard mining finds changes from step to step, and the loss rises and falls with it.
+    # Semi-hard mining selects other triplets in each step, so its loss can rise.
     arguments = {"num_classes": IDENTITIES} if name == "CenterLoss" else {}
     arguments |= {"mining": "all"} if "Triplet" in name else {}
     return losses.get(name, **arguments)
 
 
 def expected_value(loss, outputs, labels, head, taught):
-    """The loss called by hand, weight included."""
+    """Returns the value of the loss, called directly, with its weight."""
     known = {
         "labels": labels,
         "centers": ops.convert_to_tensor(head.centers),
@@ -68,7 +68,7 @@ LOG_NAMES = {
     "SelfGroupingLoss": "self_grouping_loss",
     "TripletLoss": "triplet_loss",
 }
-# Of every model with groups, whatever its losses.
+# Every model with groups has these logs.
 GROUP_LOGS = {"effective_groups", "effective_groups_soft"}
 
 
@@ -79,7 +79,7 @@ def test_every_loss_is_tested_here():
 @pytest.mark.parametrize(
     ("names", "policy"),
     [(tuple(LOG_NAMES), "float32"), (("CenterLoss", "TripletLoss", "InterLoss"), "mixed_float16")]
-    # Each alone is the same code; that all together train says nothing of one.
+    # Training with all losses does not show that each one trains, but it tests the same code.
     + [pytest.param((name,), "float32", marks=pytest.mark.slow) for name in LOG_NAMES],
     ids=lambda value: value if isinstance(value, str) else " ".join(value),
 )
@@ -98,7 +98,7 @@ def test_losses_are_added_and_train(names, policy, data, dtype_policy):
         logs["identity_loss"] + sum(logs[name] for name in log_names), rel=1e-5, abs=1e-5
     )
     outputs = model(inputs)
-    # Half precision rounds differently in the compiled network, not in the loss.
+    # In half precision, the compiled network rounds differently. The loss does not.
     rel = 1e-4 if policy == "float32" else 2e-2
     for loss, name in zip(training.extra_losses, log_names, strict=True):
         by_hand = expected_value(make_like(loss), outputs, labels, training.head, teacher(inputs))
@@ -117,7 +117,7 @@ def make_like(loss):
     return type(loss).from_config(loss.get_config())
 
 
-# `test_losses_are_added_and_train` trains with each; without a head the code is one.
+# `test_losses_are_added_and_train` trains with each loss. Without a head, all use the same code.
 @pytest.mark.parametrize(
     "name",
     [
@@ -136,7 +136,7 @@ def test_the_loss_trains_alone(name, data):
         *steps(inputs, labels, 20), batch_size=12, shuffle=False, verbose=0
     ).history
     assert set(history) == {"loss", LOG_NAMES[name]} | GROUP_LOGS
-    # The group labels move on with the groups, so that their loss need not fall.
+    # The group labels change during training, so the self-grouping loss can rise.
     after = training.evaluate(inputs, labels, batch_size=12, verbose=0, return_dict=True)
     assert after["loss"] < before["loss"] or name == "SelfGroupingLoss"
 
@@ -174,7 +174,7 @@ def test_keras_own_losses_are_taken_too(data):
     assert logs["norm"] == pytest.approx((embedding**2).sum(axis=1).mean(), rel=1e-5)
 
 
-def test_the_teacher_stays_as_it_is(data, tmp_path):
+def test_the_teacher_does_not_change(data, tmp_path):
     inputs, labels = data
     teacher = network(seed=7)
     before = [ops.convert_to_numpy(v) for v in teacher.variables]
@@ -212,7 +212,7 @@ def test_center_loss_moves_its_centers_in_training_only(data):
         )
 
 
-# Those with a state or centers of their own; the formulas of all are compared in `heads`.
+# Heads with state or with their own kind of centers. tests/heads compares the formulas of all.
 QUICK_HEADS = {"PartialFC", "SphereFace"} | (set() if JAX else {"AdaFace", "SubCenterArcFace"})
 
 
@@ -326,7 +326,7 @@ for names in (["CPU:0"], ["CPU:0", "CPU:1"]):
 @pytest.mark.skipif(keras.backend.backend() != "tensorflow", reason="tf.distribute's replicas")
 @pytest.mark.slow
 def test_two_replicas_train_as_one():
-    """Three steps of `fit`: the same weights, states and logs on one replica and on two."""
+    """Three steps of `fit` give equal weights, states and logs on one replica and on two."""
     printed = run_python(TWO_REPLICAS, two_cpus=True)
     found = printed[:3], printed[3:]
     for one, two in zip(found[0][:2], found[1][:2], strict=True):

@@ -1,4 +1,4 @@
-"""Training with model.fit: losses, modes, labels, mixed precision."""
+"""Training with `model.fit`: losses, modes, labels and mixed precision."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from gfkeras.losses import SelfGroupingLoss
 
 
 def small_backbone(embedding_dim=None):
-    """A few layers instead of fifty: what is tested here lies behind the backbone."""
+    """Returns a backbone of a few layers, since these tests do not depend on the backbone."""
     images = keras.Input((16, 16, 3))
     x = keras.layers.Rescaling(1 / 127.5, -1.0)(images)
     x = keras.layers.Conv2D(6, 5, strides=4, activation="relu")(x)
@@ -85,7 +85,7 @@ def test_mode_switch_recompiles_the_step(data):
     training = classifier()
     training.compile("sgd")
     soft = training.evaluate(images, labels, batch_size=12, verbose=0, return_dict=True)
-    training.model.mode = "hard"  # On the model inside, behind the classifier's back.
+    training.model.mode = "hard"  # Set on the model, not on the classifier.
     hard = training.evaluate(images, labels, batch_size=12, verbose=0, return_dict=True)
     assert abs(hard["identity_loss"] - soft["identity_loss"]) > 1e-4
 
@@ -94,7 +94,7 @@ def test_mode_switch_recompiles_the_step(data):
     "policy", ["float32", pytest.param("mixed_bfloat16", marks=pytest.mark.slow), "mixed_float16"]
 )
 def test_no_nan_in_200_steps_with_identical_embeddings_and_centers(policy, dtype_policy):
-    """θ = 0 and θ = π for whole batches: where arccos and sqrt have no gradient."""
+    """Whole batches have θ = 0 and θ = π, where arccos and sqrt have no gradient."""
     dtype_policy(policy)
     keras.utils.set_random_seed(0)
     embedding = keras.Input((8,))
@@ -123,7 +123,7 @@ def test_no_nan_in_200_steps_with_identical_embeddings_and_centers(policy, dtype
         callbacks=[keras.callbacks.TerminateOnNaN()],
     )
     assert np.isfinite(history.history["loss"][-1])
-    assert int(training.optimizer.iterations) >= 150  # Loss scaling may skip a few at first.
+    assert int(training.optimizer.iterations) >= 150  # Loss scaling can skip the first few steps.
     for variable in training.variables:
         assert np.isfinite(ops.convert_to_numpy(variable)).all(), variable.path
 
@@ -199,7 +199,7 @@ if keras.backend.backend() == "tensorflow":
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_labels_of_data_sets_are_looked_at(data, kind):
+def test_labels_of_data_sets_are_checked(data, kind):
     images, labels = data
     training = classifier()
     training.compile("sgd")
@@ -218,7 +218,7 @@ def test_labels_of_data_sets_are_looked_at(data, kind):
     if kind is not generated:
         with pytest.raises(ValueError, match="`y` must hold the label of each image"):
             training.fit(kind(images), verbose=0)
-        with pytest.raises(ValueError, match="`labels` must lie in"):
+        with pytest.raises(ValueError, match="`labels` must lie"):
             training.fit(kind(images, labels), validation_data=kind(images, labels + 1), verbose=0)
 
 

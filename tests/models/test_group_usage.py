@@ -1,4 +1,4 @@
-"""The effective number of groups, counted over the faces of an epoch."""
+"""The effective number of groups over the faces of an epoch."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ def effective(shares):
 
 
 def expected(logits):
-    """(by faces, by mean probability) in float64."""
+    """Returns the number by faces and the number by mean probability, in float64."""
     logits = np.asarray(logits, "float64")
     p = np.exp(logits - logits.max(axis=1, keepdims=True))
     p /= p.sum(axis=1, keepdims=True)
@@ -59,7 +59,7 @@ def test_round_trip():
 
 
 def test_training_logs_it():
-    """Of a classifier, by a step that leaves the weights as they are."""
+    """A learning rate of 0 keeps the weights, so the expected values are known."""
     inputs = keras.Input((6,))
     outputs = {
         "embedding": keras.layers.Dense(4)(inputs),

@@ -1,4 +1,4 @@
-"""GroupFace: outputs, modes, saving, sizes."""
+"""GroupFace: outputs, modes, saving and sizes."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ KEYS = {"embedding", "instance", "group_feature", "group_logits"}
 
 
 def small_backbone() -> keras.Model:
-    """A few layers instead of fifty: what is tested here lies behind the backbone."""
+    """Returns a backbone of a few layers, since these tests do not depend on the backbone."""
     images = keras.Input((32, 32, 3))
     x = keras.layers.Rescaling(1 / 127.5, -1.0)(images)
     x = keras.layers.Conv2D(6, 5, strides=4, activation="relu")(x)
@@ -57,7 +57,7 @@ def test_outputs(combine, shared_dim, images):
 
 
 def test_embedding_is_instance_plus_group(images):
-    """v̄ = v + Σ p_k v^{G_k} from the layers' own weights, in float64."""
+    """Computes v̄ = v + Σ p_k v^{G_k} from the layers' weights in float64."""
     model = small_model(shared_dim=20)
     inner = keras.Model(model.input, model.get_layer("shared_bn").output)
     shared = ops.convert_to_numpy(inner(images)).astype("float64")
@@ -120,10 +120,10 @@ def test_keras_format_round_trip(images, tmp_path):
 
 
 @pytest.mark.skipif(
-    keras.backend.backend() == "jax", reason="sizes do not depend on the backend; minutes on JAX"
+    keras.backend.backend() == "jax", reason="takes minutes on JAX, with the same sizes"
 )
 def test_paper_sized_model_has_the_published_parameters_and_flops():
-    """R100, K = 32, shared 4096: about 224.5 M parameters; 24.4 and 24.5 GFLOPs."""
+    """R100 with K = 32 and a shared FC of 4096 has 224.5 M parameters, 24.4 and 24.5 GFLOPs."""
     backbone = gfkeras.backbones.IResNet100()
     with keras.device("cpu"):
         model = gfkeras.GroupFace(backbone)

@@ -1,4 +1,4 @@
-"""Whether Keras still needs `gfkeras.models.replicas`."""
+"""A check whether Keras still needs `gfkeras.models.replicas`."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ except (TypeError, ValueError) as error:
 """
 
 
-@pytest.mark.slow  # It is Keras that is tested.
+@pytest.mark.slow  # This tests Keras, not gfkeras.
 @pytest.mark.skipif(keras.backend.backend() != "tensorflow", reason="once is enough")
 def test_fit_of_keras_still_fails_on_several_workers():
     processes = start_workers(CODE, KERAS_BACKEND="tensorflow")

@@ -1,4 +1,4 @@
-"""Steps that are not finite: left out as if they had not been, on all replicas."""
+"""Skipping of steps that are not finite, on all replicas and without a trace."""
 
 from __future__ import annotations
 
@@ -14,7 +14,10 @@ IDENTITIES = 4
 
 
 def classifier(skip: bool = True) -> FaceClassifier:
-    """With batch normalisation, dropout and a center loss, all of which a step moves."""
+    """Returns a classifier with batch normalisation, dropout and a center loss.
+
+    A step changes the state of all three.
+    """
     keras.utils.set_random_seed(3)
     inputs = keras.Input((5,))
     x = keras.layers.BatchNormalization()(keras.layers.Dense(8)(inputs))
@@ -28,7 +31,7 @@ def classifier(skip: bool = True) -> FaceClassifier:
 
 
 def batches(bad: str | None = None) -> list[tuple[np.ndarray, np.ndarray]]:
-    """Four batches of eight, and between them one that is not finite."""
+    """Returns four batches of eight, and with `bad` one more that makes its step not finite."""
     rng = np.random.default_rng(0)
     found = []
     for _ in range(4):
@@ -63,7 +66,7 @@ def trained(training: FaceClassifier, steps) -> dict[str, float]:
 
 @pytest.fixture(scope="module")
 def sound():
-    """A classifier that has had four sound steps, and their logs."""
+    """Returns a classifier after four good steps, and its logs."""
     training = classifier()
     return training, trained(training, batches())
 
@@ -77,7 +80,7 @@ def test_a_skipped_step_leaves_no_trace(bad, sound):
     assert logs == wanted
     for ours, theirs in zip(found.variables, expected.variables, strict=True):
         np.testing.assert_array_equal(np.asarray(ours), np.asarray(theirs), err_msg=ours.path)
-    # One halving of the scale, which no result shows.
+    # The scale was halved once. This has no effect on the results.
     assert float(np.asarray(found.optimizer.dynamic_scale)) == 0.5
     assert int(np.asarray(found.optimizer.iterations)) == 4
 

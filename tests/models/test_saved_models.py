@@ -1,4 +1,4 @@
-"""Models in Keras' own files, and clones."""
+"""Models in Keras' file formats, and clones of models."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ def embed(model):
 
 
 @pytest.mark.parametrize("name", ["model.keras", "model.h5"])
-def test_load_and_embedder_take_files_of_keras(name, files, model):
+def test_load_and_embedder_read_files_of_keras(name, files, model):
     loaded = gfkeras.load(files / name)
     assert isinstance(loaded, gfkeras.GroupFace)
     np.testing.assert_allclose(embed(loaded), embed(model), atol=1e-6)
@@ -95,7 +95,7 @@ def test_a_network_too_large_for_its_weights_is_refused(name, files, model, tmp_
             file.attrs["model_config"] = text.replace('_dim": 8', '_dim": 100000000')
     said = refusal(gfkeras.load, path)
     assert "promise" in said
-    # Nothing of it is left to be made by the next model.
+    # The refused model leaves nothing behind that the next model would build.
     gfkeras.load(files / "model.keras")
 
 
@@ -119,7 +119,7 @@ print(len(keras.saving.load_model(sys.argv[1]).layers))
     ],
 )
 def test_keras_finds_our_classes_in_a_fresh_process(first, tmp_path):
-    """Whatever was imported first; on JAX, which is imported faster than TensorFlow."""
+    """Any import can come first. The test uses JAX, because its import is fast."""
     layer = gfkeras.layers.InputNormalization()
     keras.Sequential([keras.Input((16, 16, 3)), layer]).save(tmp_path / "model.keras")
     objects = (gfkeras.heads.ArcFace(3), gfkeras.losses.TripletLoss(), SGD(0.1), Warmup(0.1, 5))

@@ -1,4 +1,4 @@
-"""Batches that replicas hold unequal parts of: the steps, states and logs of one device."""
+"""Batches divided unevenly over replicas give the steps, states and logs of one device."""
 
 from __future__ import annotations
 
@@ -100,7 +100,7 @@ for name, arguments in {**HEADS, **LOSSES}.items():
 """
 
 
-# Each way to take a mean: of rows, with a state, of the batch's norms, over pairs.
+# One for each kind of mean: over rows, with a state, over the batch's norms, and over pairs.
 QUICK = ["CurricularFace", "AdaFace", "MagFace", "SelfGroupingLoss", "CenterLoss", "NPairsLoss"]
 SLOW = [
     "NormSoftmax", "ArcFace", "IntraLoss", "TripletLoss", "HarmonicTripletLoss",
@@ -111,7 +111,7 @@ SLOW = [
 @needs_tensorflow
 @pytest.mark.parametrize("names", [QUICK, pytest.param(SLOW, marks=pytest.mark.slow)])
 def test_two_replicas_have_the_gradient_of_one_device(names):
-    """Value, gradient and state of each head and loss: parts of 6 + 1 and 7 + 0 rows."""
+    """Compares value, gradient and state of each head and loss for 6 + 1 and 7 + 0 rows."""
     found = run_python(GRADIENTS, ",".join(names), two_cpus=True)
     assert {name.split()[0] for name, _, _ in found} == set(names)
     for name, gradient, worst in found:
@@ -174,7 +174,7 @@ SLOW_FITS = (3, 4, False), (1, 4, False), (11, 6, True)
 @needs_tensorflow
 @pytest.mark.parametrize("fits", [QUICK_FITS, pytest.param(SLOW_FITS, marks=pytest.mark.slow)])
 def test_fit_with_a_last_batch_that_replicas_cannot_share(fits):
-    """Weights and states of one device; stock layers too, fewer images than replicas too."""
+    """Compares weights and states, also with stock layers and with fewer images than replicas."""
     for count, batch, apart, one, two, checked, replicas, predicted, finite in run_python(
         FIT, repr(fits), two_cpus=True
     ):

@@ -1,11 +1,11 @@
-"""Makes the reference values beside this file anew: `make oracles`.
+"""A script that computes the reference values in this folder, for `make oracles`.
 
-tensorflow-addons needs TensorFlow 2.15, NumPy 1 and Python 3.11, and PyTorch is no dependency of
-gfkeras: each gets an environment of its own (`tests/support/own_environments.py`).
-A file appears under its name when it is whole. Equal values give equal bytes: after a run,
-`git status` says whether anything changed.
+tensorflow-addons needs TensorFlow 2.15, NumPy 1 and Python 3.11, and gfkeras does not depend on
+PyTorch. So each library gets its own environment (`tests/support/own_environments.py`). A file
+appears under its name only when it is complete. Equal values give equal bytes, so `git status`
+shows after a run whether anything changed.
 
-Any Python from 3.11 on runs this; nothing but its standard library is needed.
+The script runs on Python 3.11 or later, with only the standard library.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ HERE = Path(__file__).resolve().parent
 sys.path.insert(0, str(HERE.parent / "support"))
 from own_environments import ROOT, TENSORFLOW_ADDONS, TORCH, Environment, interpreter, say  # noqa: E402
 
-# The same additions in the same order on every machine, and no remarks about the machine.
+# Every machine must add numbers in the same order, and print no messages about its hardware.
 SETTINGS = {"CUDA_VISIBLE_DEVICES": "", "TF_ENABLE_ONEDNN_OPTS": "0", "TF_CPP_MIN_LOG_LEVEL": "2"}
 
 
@@ -27,13 +27,13 @@ ORACLES = (TENSORFLOW_ADDONS, TORCH)
 
 
 def make(oracle: Environment) -> None:
-    """Computes the oracle's values in its environment."""
+    """Computes the values of an oracle in its environment."""
     python = interpreter(oracle)
     target = HERE / f"{oracle.name}.npz"
-    whole = target.with_name(f".{target.name}.{os.getpid()}.npz")  # NumPy wants the ending
+    whole = target.with_name(f".{target.name}.{os.getpid()}.npz")  # NumPy needs the ending.
     before = target.read_bytes() if target.exists() else b""
     try:
-        # -I: neither PYTHONPATH nor a user's own packages reach in.
+        # With -I, Python ignores PYTHONPATH and packages of the user.
         script = HERE / f"{oracle.name}_values.py"
         command = [python, "-I", "-W", "ignore", script, whole]
         subprocess.run(command, check=True, env={**os.environ, **SETTINGS})
@@ -46,7 +46,7 @@ def make(oracle: Environment) -> None:
 
 
 def main() -> int:
-    """Makes all, or says in a line why not."""
+    """Computes all oracles, or prints one line with the reason why not."""
     try:
         for oracle in ORACLES:
             make(oracle)

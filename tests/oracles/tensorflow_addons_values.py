@@ -1,8 +1,8 @@
-"""Values of tensorflow-addons' triplet and N-pairs losses: `make oracles` runs this where it is.
+"""Reference values of tensorflow-addons' triplet and N-pairs losses.
 
     python tensorflow_addons_values.py tensorflow_addons.npz
 
-Keys are listed in README.md.
+`make oracles` runs this in an environment with tensorflow-addons. README.md lists the keys.
 """
 
 from __future__ import annotations
@@ -23,9 +23,9 @@ DISTANCES = ("L2", "squared-L2", "angular")
 MARGINS = (0.2, 1.0)
 GRADIENT_DISTANCES = ("L2", "squared-L2")
 GRADIENT_MARGIN = 0.2
-# Not of identical_rows, where distances tie and a gradient is a matter of convention.
+# identical_rows has no gradients here. Its distances tie, and then a gradient is a convention.
 GRADIENTS = ("random", "clustered", "collapsed", "one_image_class", "no_positive", "no_negative")
-# Matrices of distances for small cases only: they would be the most of the file.
+# Only small cases have matrices of distances, which would make the file large.
 PAIRWISE = ("collapsed", "identical_rows", "one_image_class")
 
 LOSSES: dict[str, Callable[..., tf.Tensor]] = {
@@ -39,7 +39,7 @@ def unit(rows: np.ndarray) -> np.ndarray:
 
 
 def random(rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
-    """Nothing special: rows of any length, between two and seven images of an identity."""
+    """Returns rows of any length, with two to seven images of each identity."""
     labels = np.repeat(np.arange(6), [7, 5, 4, 4, 2, 2])
     return rng.normal(size=(24, 8)), rng.permutation(labels)
 
@@ -49,7 +49,11 @@ def unit_rows(rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
 
 
 def clustered(rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
-    """Unit rows: three identities whose every negative is farther, two on both ends of an axis."""
+    """Returns unit rows of five identities.
+
+    All negatives of the first three are farther than their positives. The other two have images
+    at both ends of an axis.
+    """
     centers = np.repeat(unit(rng.normal(size=(5, 8))), 4, axis=0)
     centers[[13, 15, 17, 19]] *= -1
     spread = np.repeat([0.1, 0.2, 0.3, 0.3, 0.3], 4)[:, None]
@@ -58,7 +62,7 @@ def clustered(rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
 
 
 def collapsed(rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
-    """Unit rows within a few degrees; of each identity two lie on opposite sides of the rest."""
+    """Returns unit rows within a few degrees. Each identity has two rows at opposite sides."""
     axes = np.linalg.qr(rng.normal(size=(8, 8)))[0]
     sides = np.concatenate([axes[:4], -axes[:4], np.zeros((4, 8))])
     rows = axes[4] + 0.05 * sides + 0.004 * rng.normal(size=(12, 8))
@@ -66,9 +70,9 @@ def collapsed(rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
 
 
 def identical_rows(rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
-    """Equal rows within identities and across, and other equal distances, all without rounding.
+    """Returns rows with many equal distances, also between equal rows, without rounding errors.
 
-    Rows of whole numbers of norm 4: float32 holds every product, sum and cosine exactly.
+    The rows have integer entries and norm 4, so every product, sum and cosine is exact in float32.
     """
     shapes = ([2, 2, 2, 2, 0, 0, 0, 0], [3, 2, 1, 1, 1, 0, 0, 0], [2, 2, 2, 1, 1, 1, 1, 0])
     rows = np.array([rng.permutation(shapes[i % 3]) * rng.choice([-1, 1], 8) for i in range(8)])
@@ -79,17 +83,17 @@ def identical_rows(rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
 
 
 def one_image_class(rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
-    """Two identities have a single image: anchors without a positive."""
+    """Returns rows in which two identities have one image, an anchor without a positive."""
     return rng.normal(size=(9, 8)), np.array([0, 1, 0, 2, 1, 0, 3, 1, 0])
 
 
 def no_positive(rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
-    """A single image of each identity."""
+    """Returns one image of each identity."""
     return rng.normal(size=(6, 8)), np.arange(6)
 
 
 def no_negative(rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
-    """A single identity."""
+    """Returns images of a single identity."""
     return rng.normal(size=(6, 8)), np.zeros(6)
 
 
@@ -106,11 +110,13 @@ CASES = {
 
 
 def triplets(embeddings: np.ndarray, labels: np.ndarray, gradients: bool) -> dict[str, np.ndarray]:
-    """Each loss with each distance and margin, and gradients with respect to the embeddings."""
+    """Returns each loss for each distance and margin, and gradients by the embeddings."""
     values = {}
     for distance in DISTANCES:
         soft = tfa.losses.TripletHardLoss(soft=True, distance_metric=distance)
-        values[f"soft-hard/{distance}"] = soft(labels, embeddings).numpy()  # knows no margin
+        values[f"soft-hard/{distance}"] = soft(
+            labels, embeddings
+        ).numpy()  # This loss has no margin.
         for name, margin in itertools.product(LOSSES, MARGINS):
             key = f"{name}/{distance}/margin{margin}"
             loss = LOSSES[name](margin=margin, distance_metric=distance)
@@ -133,7 +139,7 @@ def pairwise(embeddings: np.ndarray) -> dict[str, np.ndarray]:
 
 
 def npairs(rng: np.random.Generator) -> dict[str, np.ndarray]:
-    """One batch of pairs, whose labels are all different and then not."""
+    """Returns the values for one batch of pairs, with different labels and with repeated ones."""
     anchors = rng.normal(size=(8, 6)).astype("float32")
     positives = (anchors + 0.5 * rng.normal(size=(8, 6))).astype("float32")
     values = {"anchors": anchors, "positives": positives, "similarity": anchors @ positives.T}
@@ -157,7 +163,8 @@ def npairs(rng: np.random.Generator) -> dict[str, np.ndarray]:
 
 
 def main(target: str) -> None:
-    tf.get_logger().setLevel("ERROR")  # each margin and shape is traced anew, and said to be slow
+    # TensorFlow would warn that every margin and shape is traced again.
+    tf.get_logger().setLevel("ERROR")
     tf.config.threading.set_intra_op_parallelism_threads(1)
     versions = {
         "python": platform.python_version(),
@@ -168,7 +175,7 @@ def main(target: str) -> None:
     }
     values = {"versions": np.array(json.dumps(versions))}
     for number, (case, draw) in enumerate(CASES.items()):
-        # A seed of its own: a case added later leaves the others as they are.
+        # Each case has its own seed, so a new case does not change the others.
         embeddings, labels = draw(np.random.default_rng([SEED, number]))
         embeddings, labels = embeddings.astype("float32"), labels.astype("int32")
         found = {"embeddings": embeddings, "labels": labels}

@@ -1,4 +1,4 @@
-"""The kept reference values are whole, of the libraries they name, and hold what they promise."""
+"""Checks of the stored reference values: versions, sizes and the properties of their cases."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ def load(name: str) -> dict[str, np.ndarray]:
 
 
 def pairs_without_a_farther_negative(embeddings: np.ndarray, labels: np.ndarray) -> np.ndarray:
-    """Of each pair of an identity, by L2."""
+    """Returns whether each pair of an identity has no farther negative, by L2 distance."""
     rows = embeddings.astype("float64")
     distances = np.linalg.norm(rows[:, None] - rows[None], axis=-1)
     same = labels[:, None] == labels

@@ -1,8 +1,9 @@
-"""ArcFace and CosFace written in PyTorch from their formulas: `make oracles` runs this where it is.
+"""Reference values of ArcFace and CosFace, written in PyTorch from their formulas.
 
     python torch_values.py torch.npz
 
-Keys are listed in README.md. Inputs are float32; everything computed from them is float64.
+`make oracles` runs this in an environment with PyTorch. README.md lists the keys. Inputs are
+float32, and all results are computed in float64.
 """
 
 from __future__ import annotations
@@ -28,9 +29,9 @@ def cosines(embeddings: torch.Tensor, centers: torch.Tensor) -> torch.Tensor:
 
 
 def arcface(cosine: torch.Tensor, margin: float, rule: str) -> torch.Tensor:
-    """What takes the place of cos θ of the label: cos(θ + m) as far as the rule goes."""
+    """Returns the cosine of the label with the margin: cos(θ + m), if the rule allows it."""
     added = torch.cos(torch.acos(cosine) + margin)
-    if rule == "threshold":  # θ + m < π, beyond which cos(θ + m) would rise again
+    if rule == "threshold":  # Above θ + m = π, cos(θ + m) would rise again.
         linear = cosine - margin * math.sin(margin)
         return torch.where(cosine > math.cos(math.pi - margin), added, linear)
     if rule == "easy":
@@ -50,7 +51,7 @@ def margin_logits(
     margin: float,
     rule: str,
 ) -> torch.Tensor:
-    """Scaled cosines, the label's replaced."""
+    """Returns scaled cosines, with the margin on the label."""
     cosine = cosines(embeddings, centers)
     replaced = cosface(cosine, margin) if rule == "cosface" else arcface(cosine, margin, rule)
     chosen = F.one_hot(labels, len(centers)).bool()
@@ -58,7 +59,7 @@ def margin_logits(
 
 
 def settings() -> list[tuple[str, float, float, str]]:
-    """Key, scale, margin and rule of everything that is computed."""
+    """Returns key, scale, margin and rule of every form."""
     found = []
     for family, pairs, rules in (
         ("arcface", ARCFACE, ("threshold", "easy", "none")),
@@ -71,7 +72,7 @@ def settings() -> list[tuple[str, float, float, str]]:
 
 
 def random(rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Rows of any length; the last four are nearer to their center's opposite than 0.3 rad."""
+    """Returns rows of any length. The last four have angles above π − 0.3 to their centers."""
     centers = rng.normal(size=(7, 8))
     labels = rng.permutation(np.arange(16) % 7)
     embeddings = rng.normal(size=(16, 8))
@@ -85,7 +86,7 @@ def random(rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray, np.ndarray
 
 
 def edges(rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Angles to the label of 0 (equal, and twice as long), π, and π/2 without rounding."""
+    """Returns rows at angles of 0 (equal and twice as long), π and exactly π/2 to their centers."""
     centers = rng.normal(size=(7, 8)).astype("float32")
     centers[3] = [1, 0, 0, 0, 0, 0, 0, 0]
     labels = np.array([0, 1, 2, 3, 3])
@@ -98,7 +99,7 @@ def edges(rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray, np.ndarray]
 
 
 def values_of(case: str, draw: tuple[np.ndarray, ...]) -> dict[str, np.ndarray]:
-    """A case's inputs, logits, losses and gradients."""
+    """Returns the inputs, logits, losses and gradients of a case."""
     rows, classes, weights = draw
     rows, weights = rows.astype("float32"), weights.astype("float32")
     values = {"embeddings": rows, "labels": classes.astype("int32"), "centers": weights}
@@ -111,7 +112,7 @@ def values_of(case: str, draw: tuple[np.ndarray, ...]) -> dict[str, np.ndarray]:
         loss = F.cross_entropy(logits, labels)
         values[f"{key}/logits"] = logits.detach().numpy()
         values[f"{key}/loss"] = loss.detach().numpy()
-        # At an angle of 0 or π, cos(θ + m) has a kink and no gradient to compare with.
+        # At angles of 0 and π, cos(θ + m) has a kink and no gradient.
         if case != "edges" or rule == "cosface":
             by_embeddings, by_centers = torch.autograd.grad(loss, (embeddings, centers))
             values[f"{key}/gradient/embeddings"] = by_embeddings.numpy()

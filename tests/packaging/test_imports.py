@@ -1,4 +1,4 @@
-"""What is imported when: light paths without Keras, quiet commands, names for type checkers."""
+"""Imports: light paths without Keras, commands without warnings, and names for type checkers."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from blocking import WITHOUT_KERAS
 ROOT = Path(__file__).resolve().parents[2]
 PRESET = "h_groupface_mobilefacenet"
 
-# Classes and functions that are built on Keras.
+# Names that need Keras, by package.
 WITH_KERAS = {
     "gfkeras.data": {"FaceBatches", "tf_dataset"},
     "gfkeras.inference": set(),
@@ -29,15 +29,15 @@ import gfkeras.cli.app, gfkeras.data.prepare, gfkeras.data.statistics, gfkeras.d
 import gfkeras.evaluation.plots, gfkeras.inference.measuring, gfkeras.inference.source_faces
 import gfkeras.zoo.preset_files, gfkeras.zoo.table
 
-for room, heavy in {WITH_KERAS!r}.items():
-    package = __import__(room, fromlist=["x"])
+for package_name, heavy in {WITH_KERAS!r}.items():
+    package = __import__(package_name, fromlist=["x"])
     for name in package.__all__:
         try:
             getattr(package, name)
         except ImportError:
-            assert name in heavy, f"{{room}}.{{name}}"
+            assert name in heavy, f"{{package_name}}.{{name}}"
         else:
-            assert name not in heavy, f"{{room}}.{{name}} needs no Keras: take it off the list"
+            assert name not in heavy, f"remove {{package_name}}.{{name}}: it does not need Keras"
 for folder in (gfkeras.cli, __import__("gfkeras.tasks", fromlist=["x"])):
     for info in pkgutil.iter_modules(folder.__path__, f"{{folder.__name__}}."):
         __import__(info.name)
@@ -166,6 +166,6 @@ def test_names_for_strict_type_checkers(tmp_path):
         capture_output=True, text=True, check=False,
     )  # fmt: skip
     lines = run.stdout.splitlines()
-    # The one line that is wrong shows that types arrive, and not Any.
+    # One line is wrong on purpose. Its error shows that mypy sees the types and not `Any`.
     assert len(lines) == 2, run.stdout + run.stderr
     assert 'Incompatible types in assignment (expression has type "int"' in lines[0]

@@ -1,4 +1,4 @@
-"""The built wheel: what is in it, and that it works where there is no checkout."""
+"""The contents of the built wheel, and its use without a checkout."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ BIN = "Scripts" if os.name == "nt" else "bin"
 PRESET = "h_groupface_mobilefacenet"
 MOST_MEGABYTES = 500
 
-# The base install has no Keras: this test's own environment lends its packages, behind the others.
+# The base install has no Keras. The packages of the tests' environment come last on the path.
 FORWARD_PASS = f"""
 import sys
 sys.path.append({sysconfig.get_path("purelib")!r})
@@ -48,11 +48,11 @@ assert not {{"keras", "tensorflow", "scipy", "sklearn"}} & set(sys.modules)
 
 
 def run(*command: str | Path, cwd: Path, status: int = 0, **settings: str) -> str:
-    """Runs a command as a user outside the checkout would; returns what it prints.
+    """Runs a command outside of the checkout, and returns its stdout.
 
-    On stdout, or on stderr where it is to end with another status than 0.
+    If the expected `status` is not 0, returns stderr.
     """
-    # The checkout must not be reachable, nor may this test's own environment leak in.
+    # The command must reach neither the checkout nor the environment of the tests.
     hidden = ("PYTHON", "VIRTUAL_ENV", "UV_", "KERAS_", "GFKERAS_", "COV_", "PYTEST_")
     environment = {k: v for k, v in os.environ.items() if not k.startswith(hidden)}
     result = subprocess.run(
@@ -69,7 +69,7 @@ def run(*command: str | Path, cwd: Path, status: int = 0, **settings: str) -> st
 
 @pytest.fixture(scope="module")
 def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The wheel, built from a copy: what a build leaves behind, later builds pick up."""
+    """Builds the wheel from a copy, because later builds would include files of this one."""
     source = tmp_path_factory.mktemp("source")
     ignore = shutil.ignore_patterns("__pycache__", ".*")
     for folder in ("gfkeras", "zoo", "tests"):
@@ -83,13 +83,13 @@ def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def names(wheel: Path) -> set[str]:
-    """The names of the files in the wheel."""
+    """Returns the names of the files in the wheel."""
     with zipfile.ZipFile(wheel) as archive:
         return {name for name in archive.namelist() if not name.endswith("/")}
 
 
 def files_below(folder: str) -> set[str]:
-    """The files of the checkout below a folder, relative to it."""
+    """Returns the files of the checkout in a folder, relative to it."""
     found = (path for path in (ROOT / folder).rglob("*") if path.is_file())
     relative = (path.relative_to(ROOT / folder) for path in found)
     return {
@@ -100,7 +100,7 @@ def files_below(folder: str) -> set[str]:
 
 
 def test_holds_every_file_of_the_library(names):
-    # Fails for a new package that setup.cfg does not list and for an unlisted kind of data file.
+    # Fails if setup.cfg does not list a new package or a new kind of data file.
     assert {f"gfkeras/{name}" for name in files_below("gfkeras")} - names == set()
     assert "gfkeras/py.typed" in names
 
@@ -131,7 +131,7 @@ def test_metadata(wheel):
 
 @pytest.fixture(scope="module")
 def environment(wheel, tmp_path_factory):
-    """A fresh environment with the wheel, without extras; yields its folder of programs."""
+    """Makes a fresh environment with the wheel without extras. Yields its folder of programs."""
     folder = tmp_path_factory.mktemp("environment")
     run(sys.executable, "-m", "venv", folder / "venv", cwd=folder)
     programs = folder / "venv" / BIN
@@ -142,7 +142,7 @@ def environment(wheel, tmp_path_factory):
     else:
         run(programs / "python", "-m", "pip", "install", "--quiet", wheel, cwd=folder)
     yield programs
-    # pytest keeps its last folders, and this one is large.
+    # pytest keeps the folders of the last runs, and this one is large.
     shutil.rmtree(folder)
 
 
@@ -195,7 +195,7 @@ def test_the_base_install_does_the_commands_of_photos(environment, tmp_path):
     assert evaluated["auc"] > 0.5
     run(environment / "python", "-c", EMBEDDER, cwd=tmp_path)
 
-    # What needs more says so in one line.
+    # A command that needs an extra prints one line with the command that installs it.
     said = run(
         environment / "gfkeras", "train", "orl", "--data", "faces", "--out", "run",
         cwd=tmp_path, status=2,
@@ -205,7 +205,7 @@ def test_the_base_install_does_the_commands_of_photos(environment, tmp_path):
 
 
 @pytest.mark.timeout(1200)
-def test_the_model_in_the_box_compares_photos_offline(environment, shared_data, tmp_path):
+def test_the_bundled_model_compares_photos_offline(environment, shared_data, tmp_path):
     people = {folder.name: sorted(folder.glob("*.jpg")) for folder in
               sorted((shared_data / "lfw_raw250").iterdir()) if folder.is_dir()}  # fmt: skip
     several = [photos for photos in people.values() if len(photos) > 1]
@@ -222,7 +222,7 @@ def test_the_model_in_the_box_compares_photos_offline(environment, shared_data, 
     assert found["same"]["cosine"] > found["other"]["cosine"]
     assert found["same"]["faces"] == [1, 1]
 
-    # Without the detector: one line, with the command that fetches it.
+    # Without the detector, the error is one line with the command that downloads it.
     said = run(environment / "gfkeras", "compare", *same, cwd=tmp_path, status=2, **offline)
     assert len(said.splitlines()) == 1
     assert "gfkeras zoo download face_detection_yunet --out DIR" in said
