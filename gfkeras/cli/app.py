@@ -1,4 +1,4 @@
-"""The command line's commands, by name."""
+"""The commands of `gfkeras` by name."""
 
 from __future__ import annotations
 
