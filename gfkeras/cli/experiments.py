@@ -77,7 +77,7 @@ def ablate_command(
 def _print(result: AblationResult, out: Path) -> None:
     from gfkeras.experiments.ablation.result import cells, headings
 
-    # The whole table is too wide for a terminal; the files that are named below have it.
+    # The whole table is too wide for a terminal. The files that are named below have it.
     shown = (0, 1, 2, -1)
     names, lines = headings(result), [cells(result, row) for row in result.rows]
     columns([names[i] for i in shown], [[line[i] for i in shown] for line in lines])

@@ -153,8 +153,8 @@ def enroll_command(
 
     Photos are in DIR/PERSON/PHOTO, any number per person, or in DIR/PERSON.jpg. Finds, aligns and
     embeds the face in each photo. A person's template is the mean over the photos. Folders in a
-    person's folder are skipped and listed. People who are already in the gallery are listed and
-    stay unchanged; with --update, the photos are added to their templates.
+    person's folder are skipped and listed. People who are already in the gallery stay unchanged
+    and are listed. With --update, the photos are added to their templates.
     """
     from gfkeras.tasks.enroll import enroll
 
