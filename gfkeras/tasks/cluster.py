@@ -36,8 +36,8 @@ class Clusters:
     Attributes:
         photos: the photos.
         faces: F faces. `faces.photo` is the index of each face's photo in `photos`.
-        labels: (F,) int64, the cluster of each face. Cluster 0 is the largest; −1 means that the
-            face is in no cluster.
+        labels: (F,) int64, the cluster of each face. Cluster 0 is the largest. Faces without a
+            cluster have −1.
         method: "dbscan" or "hdbscan".
         threshold: smallest cosine of two neighbouring faces, or None for "hdbscan".
         origin: the source of the threshold.

@@ -197,8 +197,7 @@ def evaluate(
     studying = study_options(options, study, at, fit_data, fit_identities, gallery_model, kept)
     if thresholds and not protocols.PROTOCOLS[protocol].has_curve:
         raise _no_thresholds(protocol)
-    # Whatever the caller does with the result is checked before the measurement, which can take
-    # hours.
+    # Check all later uses of the result now: the measurement can take hours.
     if record:
         cards.recordable_card(Path(model))
     if plots:

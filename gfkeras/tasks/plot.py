@@ -28,18 +28,14 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Plot:
-    """A plot that was drawn.
-
-    Attributes:
-        path: the file.
-        numbers: the numbers in the plot, for JSON.
-        skipped: (file, reason) of unusable images, or None for a plot without images.
-        summary: (label, text) of the most important numbers.
-    """
+    """A plot that was drawn into the file `path`."""
 
     path: Path
+    # The numbers in the plot, for JSON.
     numbers: dict[str, Any]
+    # (file, reason) of unusable images, or None for a plot without images.
     skipped: list[tuple[Path, str]] | None = None
+    # (label, text) of the most important numbers.
     summary: list[tuple[str, str]] = field(default_factory=list)
 
     def to_json(self) -> dict[str, Any]:
@@ -68,8 +64,8 @@ def tsne(
     """Draws the embeddings of some people with t-SNE.
 
     The plots show v, the instance embedding, next to v̄, which has the group embedding added. A
-    model without groups has one plot. Silhouette and nearest neighbours are measured on the
-    embeddings with the cosine, not on the plot.
+    model without groups has one plot. Silhouette and nearest neighbours use the cosine of the
+    embeddings, not the plot.
 
     Args:
         model: a preset, a model folder or an artefact.

@@ -51,18 +51,15 @@ class ProtocolOptions:
 
 @dataclass(frozen=True)
 class Measured:
-    """The results of a protocol.
+    """The results of a protocol."""
 
-    Attributes:
-        results: the results by name. The name of a single result is empty.
-        curve: the ROC curve for thresholds, or None.
-        figures: functions that draw the plots, by file name.
-        measured: name of the data, such as "IJBC".
-    """
-
+    # By name. The name of a single result is empty.
     results: dict[str, Any]
+    # The ROC curve for thresholds, or None.
     curve: Roc | None
+    # Functions that draw the plots, by file name.
     figures: dict[str, Callable[[], Any]]
+    # The name of the data, such as "IJBC".
     measured: str
 
 
@@ -243,18 +240,13 @@ class Protocol:
 
 @dataclass(frozen=True)
 class ProtocolEntry:
-    """A protocol in the registry.
-
-    Attributes:
-        run: runs the protocol.
-        open: opens its data set.
-        own: options that this protocol has and not all others do.
-        has_curve: whether its result gives thresholds.
-    """
+    """A protocol in the registry: how to open its data set and how to run it."""
 
     run: Callable[[Protocol], Measured]
     open: Callable[[ProtocolOptions], PairList | Source]
+    # The options of this protocol that not all others have.
     own: frozenset[str] = frozenset()
+    # Whether its result gives thresholds.
     has_curve: bool = True
 
 
