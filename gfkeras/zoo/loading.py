@@ -60,7 +60,7 @@ def load(name_or_folder: str | os.PathLike[str]) -> keras.Model:
         raise ValueError(
             "`name_or_folder` must be a folder that save_to wrote, a .keras or .h5 file that "
             "model.save wrote, or the name of a preset. "
-            f"Received: {name!r}, which does not exist"
+            f"Received: {name!r}, which is not one of these"
         )
     return load_preset(read_preset(name, "model folder or preset"))
 
