@@ -35,7 +35,7 @@ def file_lock(path: str | os.PathLike[str], wait: float = 0) -> Iterator[None]:
         yield
     finally:
         # Remove the file while the lock is held: a process that has opened it notices that it is
-        # gone and creates a new one. Windows cannot remove an open file; there filelock does it.
+        # gone and creates a new one. Windows cannot remove an open file, so filelock does it there.
         if os.name == "posix" and lock.is_locked:
             with contextlib.suppress(OSError):
                 Path(path).unlink(missing_ok=True)

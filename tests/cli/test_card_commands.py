@@ -115,7 +115,7 @@ def test_thresholds_of_another_mode(folder, faces, tmp_path, capsys):
     arguments = ["export", str(folder), "--format", "onnx", "--mode", "soft", "--out", str(out)]
     # Those that lie in the folder are left out, those that are named are refused.
     assert main(arguments) == 0
-    assert "No thresholds in the card" in capsys.readouterr().out
+    assert "The card has no thresholds" in capsys.readouterr().out
     assert "thresholds" not in read_card(out)
     before = out.read_bytes()
     assert main([*arguments, "--thresholds", str(folder / "thresholds.json")]) == 2

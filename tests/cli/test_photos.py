@@ -102,8 +102,8 @@ def test_compare(model, photos, wall, yunet, tmp_path, capfd, monkeypatch):
 def test_wrong_options(model, photos, yunet, tmp_path, capfd):
     base = ["compare", str(photos[0]), str(photos[1]), "--model", model]
     aligned = [*base, "--aligned"]
-    assert "`detector` is of no use" in fails(capfd, *aligned, "--detector", str(yunet))
-    assert "`face` is of no use" in fails(capfd, *aligned, "--face", "central")
+    assert "`detector` is only for photos" in fails(capfd, *aligned, "--detector", str(yunet))
+    assert "`face` is only for photos" in fails(capfd, *aligned, "--face", "central")
     wrong = [*base, "--face", "centre"]
     assert "did you mean 'central'" in fails(capfd, *wrong)
     broken = tmp_path / "broken.onnx"
@@ -191,7 +191,7 @@ def test_enroll_and_search_people(ms1m, people, wall, yunet, tmp_path, capfd, mo
     capfd.readouterr()
     assert "wall.png: no face found" in fails(capfd, "search", str(wall), *base[2:])
     assert "did you mean" in fails(capfd, "gallery", "remove", gallery, names[1][:-1])
-    assert "`gallery` must be there" in fails(capfd, *base[:2], "no.gallery", *base[3:])
+    assert "`gallery` must exist" in fails(capfd, *base[:2], "no.gallery", *base[3:])
 
 
 def test_another_model_is_refused(ms1m, model, people, yunet, tmp_path, capfd, monkeypatch):

@@ -81,15 +81,15 @@ def test_pairs_with_thresholds_that_compare_uses(model, folder, tmp_path, capfd)
     capfd.readouterr()
     for extra, message in (
         (["--far", "1e-6"], "`far` must be one of"),
-        (["--far", "0.1", "--threshold", "0.5"], "choice by hand"),
-        (["--far", "0.1", "--group-aware"], "`thresholds` must be of the similarity"),
+        (["--far", "0.1", "--threshold", "0.5"], "cannot be combined with `far`"),
+        (["--far", "0.1", "--group-aware"], "`thresholds` must be for the similarity"),
     ):
         assert main([*compare, *extra]) == 2
         assert message in capfd.readouterr().err
     other = Thresholds(made.similarity, made.at_far, made.impostor, made.origin, "f" * 64)
     other.save(file)
     assert main(compare) == 2
-    assert "must be of this model" in capfd.readouterr().err
+    assert "must be for this model" in capfd.readouterr().err
 
 
 def test_tuning_on_development_pairs(model, folder, tmp_path, capfd):

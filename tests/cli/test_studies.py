@@ -135,15 +135,15 @@ def test_what_does_not_go_together(folder, models, capfd):
         (["--study", "jpeg", "--at", "101"], "`quality` must be from 1 to 100"),
         (["--study", "size", "--at", "113"], "at most the faces' 112 pixels"),
         (["--study", "dimension", "--at", "5"], "embedding's 4 numbers"),
-        (["--at", "10"], "`at` goes with `study` (--study)"),
-        (["--study", "jpeg", "--fit-data", "x"], "`fit_data` goes with study=dimension (--study)"),
+        (["--at", "10"], "`at` requires `study` (--study)"),
+        (["--study", "jpeg", "--fit-data", "x"], "`fit_data` requires study=dimension (--study)"),
         (
             ["--study", "jpeg", "--protocol", "facenet"],
             "`study` goes with the protocols pairs and bin (--protocol)",
         ),
-        (["--study", "jpeg", "--gallery-model", models["old"]], "`study` is of one model"),
-        (["--gallery-model", models["old"], "--record"], "`record` is of one model"),
-        (["--gallery-model", models["old"], "--group-aware"], "compared by the cosine"),
+        (["--study", "jpeg", "--gallery-model", models["old"]], "`study` cannot be combined"),
+        (["--gallery-model", models["old"], "--record"], "`record` cannot be combined"),
+        (["--gallery-model", models["old"], "--group-aware"], "requires the cosine"),
         (["--gallery-model", models["wide"]], "expected 8 numbers, as of the old network"),
         (["--gallery-model", "nothing"], "`model_or_path` must be"),
     ):
@@ -156,7 +156,7 @@ def test_principal_directions_need_other_people(folder, models, tmp_path, capfd)
     (tmp_path / "scored.txt").write_text("p0\np1\n")
     arguments = ["--study", "dimension", "--fit-identities", str(tmp_path / "scored.txt")]
     assert main(command(folder, models["new"], *arguments)) == 2
-    assert "`fit_data` must hold people that no pair shows" in capfd.readouterr().err
+    assert "`fit_data` must have people who are not in a pair" in capfd.readouterr().err
     (tmp_path / "one.txt").write_text("p6\n")
     arguments[-1] = str(tmp_path / "one.txt")
     assert main(command(folder, models["new"], *arguments)) == 0

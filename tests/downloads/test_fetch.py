@@ -299,7 +299,7 @@ def test_a_limit_on_the_size_of_files(server):
     assert process.returncode == 1
     assert "DownloadError" in err
     assert "cannot be written to" in err
-    assert "GFKERAS_CACHE names another folder" in err
+    assert "Set GFKERAS_CACHE to use another folder" in err
     assert visible(cache_folder()) == []
     assert fetch_file(server.url, server.digest).read_bytes() == server.content
     assert server.asked_ranges() == [None, "bytes=70000-"]

@@ -279,8 +279,8 @@ def test_a_row_that_fails_does_not_keep_the_others(tmp_path, copied, tables, peo
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        ([], "`data` must be given, unless --plan is"),
-        (["--data", "{data}"], "`out` must be given"),
+        ([], "`data` is required without --plan"),
+        (["--data", "{data}"], "`out` is required without --plan"),
         (["--seeds", "0,x"], "`seeds` must be whole numbers of at least 0"),
         (["--set", "training.epoch=1"], "did you mean 'epochs'"),
         (["--data", "{data}", "--out", "{out}", "--rows", "9"], "`rows` must be from 1 to 5"),

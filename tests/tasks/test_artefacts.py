@@ -86,8 +86,8 @@ def test_an_artefact_that_is_not_the_models(people, tmp_path):
     ("arguments", "message"),
     [
         ({"precision": "int3"}, "`precision` must be one of"),
-        ({"precision": "int8"}, r"needs `calibration` \(--calibration DIR\)"),
-        ({"calibration": "faces"}, r"need `precision` int8 \(--precision int8\)"),
+        ({"precision": "int8"}, r"requires `calibration` \(--calibration DIR\)"),
+        ({"calibration": "faces"}, r"require `precision` \(--precision\) int8"),
         ({"format": "tf"}, "`format` must be one of"),
     ],
 )
@@ -118,7 +118,7 @@ def test_zoo(tmp_path):
     assert found.to_json() == json_of(tmp_path, "zoo", "list")
     assert DEFAULT_PRESET in [each.preset.name for each in found.presets]
     shown = show_preset(DEFAULT_PRESET)
-    assert shown.where == "in the box"
+    assert shown.where == "bundled"
     assert shown.to_json() == json_of(tmp_path, "zoo", "show", DEFAULT_PRESET)
     done = download_preset(DEFAULT_PRESET, tmp_path / "weights")
     assert done.path.stat().st_size == done.preset.weights.size_bytes

@@ -61,13 +61,13 @@ def test_a_study_and_an_older_model(model, people, tmp_path):
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        ({}, "`pairs` must name"),
+        ({}, "`pairs` (--pairs) must be"),
         ({"pairs": "none.txt"}, "none.txt"),
-        ({"pairs": "all", "protocol": "bin"}, "`pairs` goes with"),
+        ({"pairs": "all", "protocol": "bin"}, "`pairs` requires"),
         ({"pairs": "all", "data": "missing"}, "does not exist"),
         ({"protocol": "ijb", "task": "1:M"}, "`task` must be"),
         ({"protocol": "ytf", "data": "missing"}, "missing"),
-        ({"protocol": "megaface", "thresholds": True}, "`thresholds` goes with"),
+        ({"protocol": "megaface", "thresholds": True}, "`thresholds` requires"),
         ({"pairs": "all", "similarity": GROUP_AWARE, "tune": "p.txt"}, "`tune` chooses"),
         ({"pairs": "all", "align": True, "detector": Path("none.onnx")}, "none.onnx"),
         ({"pairs": "all", "study": "dimension", "fit_data": Path("missing")}, "missing"),

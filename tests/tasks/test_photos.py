@@ -61,7 +61,7 @@ def test_compare(people, tmp_path):
         found.draw(tmp_path / "both.gif")
     by_groups = compare(first, second, aligned=True, threshold=0.2, similarity=GROUP_AWARE)
     assert by_groups.similarity == by_groups.group_aware_similarity < by_groups.cosine
-    assert by_groups.decision.origin == "given by hand"
+    assert by_groups.decision.origin == "given by the user"
 
 
 def test_embed(people, broken, tmp_path):
@@ -105,7 +105,7 @@ def test_a_gallery(people, broken, tmp_path):
     assert found.to_json() == json_of(tmp_path, *arguments)
     (unknown,) = search(photo, gallery, aligned=True, threshold=0.999).faces
     assert (unknown.name, unknown.known) == (None, False)
-    with pytest.raises(ValueError, match="this one was aligned"):
+    with pytest.raises(ValueError, match="Received: an aligned face"):
         found.draw(tmp_path / "found.png")
 
     done = remove_people(gallery, "p3")
@@ -169,14 +169,14 @@ def test_cluster(people, tmp_path):
         (lambda p: compare(p, p, "none", far=np.inf), "`far` must be a rate"),
         (lambda p: cluster(p, "out", "none", threshold=np.nan), "`threshold` must be a finite"),
         (lambda p: compare(p, p, "none", detector="none.onnx"), "none.onnx"),
-        (lambda p: compare(p, p, "none", aligned=True, face="central"), "`face` is of no use"),
+        (lambda p: compare(p, p, "none", aligned=True, face="central"), "`face` is only for photos"),
         (lambda p: embed("none.jpg", model="none"), "none.jpg: no such file"),
         (lambda p: embed([], model="none"), "`sources` must name at least one image"),
         (lambda p: embed(p, "e.csv", "none"), "must end in .npz"),
         (lambda p: enroll("none", "faces.gallery", "none"), "must be a folder of photos"),
         (lambda p: enroll(p.parent, "g", "none", storage="int7"), "`storage` must be one of"),
         (lambda p: search("none.jpg", "faces.gallery", "none"), "none.jpg: no such file"),
-        (lambda p: search(p, "none.gallery", "none"), "`gallery` must be there"),
+        (lambda p: search(p, "none.gallery", "none"), "`gallery` must exist"),
         (lambda p: cluster("none.jpg", "out", "none"), "none.jpg: no such file"),
         (lambda p: cluster(p, "out", "none", method="kmeans"), "`method` must be one of"),
     ],

@@ -225,7 +225,7 @@ def test_the_table_replaces_only_what_is_between_its_marks(tmp_path):
         page.read_text() == f"before\n{BEGIN}\n{markdown_table(registry.presets())}{END}\nafter\n"
     )
     page.write_text("no marks")
-    with pytest.raises(ValueError, match="once each"):
+    with pytest.raises(ValueError, match="once, in this order"):
         write_into(page, registry.presets())
 
 
@@ -251,7 +251,7 @@ def own_zoo(tmp_path, monkeypatch):
         (r"\[weights\]", "[weights", "is not valid TOML"),
         (r'name = "GroupFace"', 'name = "GroupFase"', "Unknown backbone 'GroupFase'"),
         (r"num_groups =", "num_group =", "num_group"),
-        (r"num_groups = \d+", "num_groups = 5", "is of another architecture at"),
+        (r"num_groups = \d+", "num_groups = 5", "is for another architecture"),
         (r'file = ".*tflite"\n', "", "`file`, `size_bytes` and `sha256` together"),
         (r'file = ".*tflite"', 'file = "../x.tflite"', "the name of a file in the model's folder"),
         (r'precision = "int8"', 'precision = "int7"', "exports"),

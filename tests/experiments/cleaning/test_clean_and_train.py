@@ -55,7 +55,7 @@ def test_from_photos_to_a_network_on_what_is_kept(photos, recipe_file, tmp_path,
     listed = (half / "cleaned.txt").read_text()
     assert main([*again, "--images", str(half / "cleaned.txt")]) == 2
     error = capsys.readouterr().err
-    assert "`out` (--out) must be another folder than that of `images` (--images)" in error
+    assert "`out` (--out) must not be the folder of `images` (--images)" in error
     assert (half / "cleaned.txt").read_text() == listed
 
     # The list in the hands of `gfkeras train`.
