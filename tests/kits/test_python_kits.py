@@ -162,9 +162,9 @@ def test_thresholds_beside_the_artefact(kit, box, tmp_path):
     assert result["group_aware_similarity"] < result["cosine"]
     assert "must be one of 1e-2, 1e-3" in refused(run(*pair, "--far", 1e-6))
     beside.write_text(json.dumps(thresholds("0" * 64)))
-    assert "of another model" in refused(run(*pair))
+    assert "for another model" in refused(run(*pair))
     beside.write_text('{"at_far": {}}')
-    assert "thresholds of" in refused(run(*pair))
+    assert "thresholds for" in refused(run(*pair))
 
 
 def test_without_a_card_nothing_is_decided(kit, box, tmp_path):
@@ -191,7 +191,7 @@ def test_a_missing_or_damaged_artefact(kit, box, tmp_path, name):
         broken = Path(shutil.copy(whole, path))
     broken.write_bytes(broken.read_bytes()[:-1000])
     shutil.copy(f"{whole}.json", tmp_path)
-    assert "damaged or replaced" in refused(run(path, *box.pictures[:2]))
+    assert "damaged or was replaced" in refused(run(path, *box.pictures[:2]))
     Path(f"{path}.json").write_text("{")
     assert "is damaged" in refused(run(path, *box.pictures[:2]))
     if name in LIGHT:

@@ -257,7 +257,7 @@ def test_another_person_is_dropped_and_a_photo_without_a_face_replaces_the_resul
     assert page.locator("#groups").is_hidden()
     broken = {"name": "broken.png", "mimeType": "image/png", "buffer": b"no picture"}
     page.locator("#file-b").set_input_files(broken)
-    wait_for(page, "#problem", "broken.png is no photo")
+    wait_for(page, "#problem", "broken.png is not a photo")
 
 
 def changed(artefact: Path, **values) -> str:
@@ -269,10 +269,10 @@ def changed(artefact: Path, **values) -> str:
     ("answers", "message"),
     [
         (lambda path: {f"{MODEL}.json": None}, "models/model.tflite.json is missing"),
-        (lambda path: {f"{MODEL}.json": "{"}, "is no JSON"),
-        (lambda path: {f"{MODEL}.json": "{}"}, "is no card of a face model"),
+        (lambda path: {f"{MODEL}.json": "{"}, "is not valid JSON"),
+        (lambda path: {f"{MODEL}.json": "{}"}, "is not the card of a face model"),
         (lambda path: {MODEL: None}, "models/model.tflite is missing"),
-        (lambda path: {MODEL: path.read_bytes()[:9000]}, "another SHA-256"),
+        (lambda path: {MODEL: path.read_bytes()[:9000]}, "its SHA-256 is not the one in the card"),
         (
             lambda path: {MODEL: b"nothing", f"{MODEL}.json": changed(path, sha256="")},
             "cannot be run by LiteRT.js",
@@ -293,7 +293,7 @@ def test_what_is_missing_or_broken_is_said_in_one_line(
     page = visit(plain_server, {**detector, **answers(artefact)})
     wait_for(page, "#problem", message)
     assert "\n" not in text(page, "#problem")
-    assert text(page, "#verdict") == "Nothing can be compared yet."
+    assert text(page, "#verdict") == "No comparison is possible."
 
 
 def test_thresholds_of_the_card_decide_by_their_own_similarity(visit, server, artefact, photos):

@@ -169,7 +169,10 @@ def test_cluster(people, tmp_path):
         (lambda p: compare(p, p, "none", far=np.inf), "`far` must be a rate"),
         (lambda p: cluster(p, "out", "none", threshold=np.nan), "`threshold` must be a finite"),
         (lambda p: compare(p, p, "none", detector="none.onnx"), "none.onnx"),
-        (lambda p: compare(p, p, "none", aligned=True, face="central"), "`face` is only for photos"),
+        (
+            lambda p: compare(p, p, "none", aligned=True, face="central"),
+            "`face` is only for photos",
+        ),
         (lambda p: embed("none.jpg", model="none"), "none.jpg: no such file"),
         (lambda p: embed([], model="none"), "`sources` must name at least one image"),
         (lambda p: embed(p, "e.csv", "none"), "must end in .npz"),
