@@ -28,7 +28,10 @@ export function readCard(card, url) {
     throw new Error(`The model must take square RGB images. ${url} says ${input.shape}.`);
   }
   if ([input, ...outputs].some(({ dtype }) => dtype !== "float32")) {
-    throw new Error("The model must have float32 inputs and outputs. Use gfkeras export without --inputs and --outputs.");
+    throw new Error(
+      "The model must have float32 inputs and outputs. " +
+        "Use gfkeras export without --inputs and --outputs.",
+    );
   }
   const precision = card.precision ?? "fp32";
   return {
@@ -66,7 +69,7 @@ export async function checkHash(bytes, sha256, url) {
 }
 
 /**
- * Returns the thresholds of a model: from its thresholds file, or else from its card, as in gfkeras.
+ * Returns the thresholds of a model: from its thresholds file, or else from its card.
  *
  * @param {any} beside content of MODEL.thresholds.json, or null without this file
  * @param {object} card result of `readCard`
@@ -77,7 +80,7 @@ export function chooseThresholds(beside, card) {
 }
 
 /**
- * Returns thresholds by FAR, with the highest FAR first. Leaves out FARs with too few impostor pairs.
+ * Returns thresholds by FAR, with the highest FAR first. FARs with too few pairs are left out.
  *
  * @param {any} content as `Thresholds.save` of gfkeras writes it, or null without thresholds
  * @param {string[]} fingerprints of the model. The thresholds must be for one of them.
@@ -99,7 +102,7 @@ export function readThresholds(content, fingerprints) {
   const reachable = (value) => typeof value === "number" && value >= least && value <= 1 + 1e-6;
   const right = points.every((p) => p.far > 0 && p.far <= 1 && reachable(p.threshold));
   if (!points.length || !right || !Number.isInteger(impostor) || impostor < 1) {
-    throw new Error("The thresholds are damaged. Write them again with gfkeras evaluate --thresholds.");
+    throw new Error("The thresholds are damaged. Use gfkeras evaluate --thresholds again.");
   }
   if (content.model && !fingerprints.includes(content.model)) {
     throw new Error("The thresholds are for another model.");
