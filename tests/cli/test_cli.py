@@ -27,7 +27,7 @@ pytestmark = pytest.mark.skipif(
 
 @pytest.fixture(scope="module")
 def faces(tmp_path_factory) -> Path:
-    """Four people with four pictures each."""
+    """Four people with four images each."""
     root = tmp_path_factory.mktemp("cli") / "faces"
     rng = np.random.default_rng(0)
     for person in range(4):
@@ -220,7 +220,7 @@ def test_verify(faces, model, tflite, tmp_path, capfd):
     assert main([*arguments, "--json", str(tmp_path / "r.json")]) == 0
     found = results(tmp_path / "r.json")
     assert found["images"] == 3
-    # Of one of the four people no image was chosen, which is none that could not be read.
+    # With this limit, no image of one person is chosen. That is not a skipped file.
     assert found["skipped"] == 0
     assert found["max_abs_error"] <= 1e-4
     assert set(found) >= {"mean_cosine", "min_cosine", "max_abs_error", "skipped"}
@@ -231,7 +231,7 @@ def test_verify(faces, model, tflite, tmp_path, capfd):
         weight.assign(weight + 0.3 * np.random.default_rng(0).normal(size=weight.shape))
     other.save_to(tmp_path / "other")
     arguments[2] = str(tmp_path / "other")
-    # LiteRT says once in a process what it computes with.
+    # LiteRT logs once per process that it uses XNNPACK.
     capfd.readouterr()
     assert "does not keep the tolerance" in fails(
         capfd, *arguments, "--json", str(tmp_path / "bad.json")
@@ -277,7 +277,7 @@ def test_export_in_int8_refuses(model, faces, tmp_path, capfd):
     assert "aligned faces of 112x112" in error
     assert "of 200x300" in error
     (photos / "0.png").write_bytes(b"<html>")
-    assert "what is no image" in fails(capfd, *int8, "--calibration", str(photos))
+    assert "only readable images" in fails(capfd, *int8, "--calibration", str(photos))
     assert not out.exists()
 
 
@@ -338,7 +338,7 @@ def test_bench(tflite, tmp_path, capfd):
     printed = capfd.readouterr()
     for operator in found["operators"]:
         assert operator["name"] in printed.out
-    # The chosen group's weights.
+    # GATHER takes the weights of the chosen group.
     assert "warning: XNNPACK does not run 2 × GATHER (float32)" in printed.err
     assert "`threads` must be whole numbers of at least 1" in fails(
         capfd, "bench", str(tflite), "--threads", "1,zero"
@@ -365,7 +365,7 @@ def test_the_preset_brings_its_thresholds(faces, tmp_path, capsys):
     decision = results(tmp_path / "r.json")["decision"]
     assert decision["far"] == 1e-2
     assert DEFAULT_PRESET in decision["origin"]
-    # A threshold by hand needs none of the preset's.
+    # A threshold from the user works for a preset without thresholds too.
     assert main([*arguments, "--threshold", "0.5"]) == 0
     assert results(tmp_path / "r.json")["decision"]["origin"] == "given by the user"
     assert main([*arguments, "--far", "1e-9"]) == 2

@@ -1,4 +1,4 @@
-"""`gfkeras prepare` and `gfkeras data`, as they are typed."""
+"""`gfkeras prepare` and `gfkeras data` on the command line."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""`gfkeras plot`: pictures in files, numbers as JSON, errors of one line."""
+"""`gfkeras plot`: files, numbers as JSON, and one-line errors."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import keras
 import numpy as np
 import pytest
 
-pytest.importorskip("matplotlib", reason="figures need the extra 'plots'")
+pytest.importorskip("matplotlib", reason="plots need the extra 'plots'")
 
 from PIL import Image
 

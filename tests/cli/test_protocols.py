@@ -31,7 +31,7 @@ pytestmark = pytest.mark.skipif(
 
 @pytest.fixture(scope="module")
 def model(tmp_path_factory) -> str:
-    """An untrained GroupFace as ONNX, which opens at once."""
+    """An untrained GroupFace as ONNX, which opens fast."""
     keras.utils.set_random_seed(0)
     network = gfkeras.GroupFace(
         gfkeras.backbones.MobileFaceNet(width=0.0625, bottlenecks=SMALL_BOTTLENECKS),
@@ -121,7 +121,7 @@ def test_facenet(model, folder, tmp_path):
 
 def test_bin(model, faces, tmp_path):
     order = np.random.default_rng(0).integers(0, len(faces), 120)
-    # Every other pair is of one person.
+    # Every second pair shows one person.
     order[1::4] = (order[0::4] // EACH) * EACH + (order[0::4] + 1) % EACH
     same = (order[0::2] // EACH) == (order[1::2] // EACH)
     file = tmp_path / "some.bin"

@@ -24,7 +24,7 @@ PEOPLE, EACH = 8, 4
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory) -> Path:
-    """Eight people, of whom pairs.csv compares the first six."""
+    """Eight people. pairs.csv compares the first six."""
     root = tmp_path_factory.mktemp("studies")
     images, labels = synthetic_faces(num_identities=PEOPLE, images_per_identity=EACH, seed=0)
     for i, (image, label) in enumerate(zip(images, labels, strict=True)):
@@ -91,7 +91,7 @@ def test_a_study_beside_the_plain_figures(study, at, same, folder, models, tmp_p
     assert [point["value"] for point in points] == values * series
     for point in points:
         if str(point["value"]) == same:
-            # Nothing is changed there.
+            # At this value nothing changes.
             assert point["accuracy"] == plain["accuracy"]
             assert point["auc"] == pytest.approx(plain["auc"])
     assert (tmp_path / f"study_{study}.png").is_file()
@@ -99,7 +99,7 @@ def test_a_study_beside_the_plain_figures(study, at, same, folder, models, tmp_p
 
 
 def test_what_is_done_to_a_face_is_measured(folder, models, tmp_path):
-    """The study's figure is that of files which were degraded beforehand."""
+    """The result of the study equals that of files that were degraded before."""
     from gfkeras.experiments.studies import small_image
 
     found = measured(folder, tmp_path, models["new"], "--study", "size", "--at", "12")

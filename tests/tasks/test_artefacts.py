@@ -41,7 +41,7 @@ def model(tmp_path_factory) -> Path:
 
 
 def json_of(tmp_path: Path, *arguments: object) -> dict:
-    """What a command writes with --json."""
+    """Returns the content of a command's --json file."""
     file = tmp_path / "command.json"
     assert main([*map(str, arguments), "--json", str(file)]) == 0
     return json.loads(file.read_text())
@@ -55,7 +55,7 @@ def test_export_verify_and_bench(model, people, tmp_path):
     assert done.int8 is None
     arguments = ("export", model, "--format", "tflite", "--mode", "hard", "--out", out)
     again = json_of(tmp_path, *arguments)
-    # The names of layers are numbered on, so that the second file has another size.
+    # Keras numbers layer names, so the second file has another size.
     assert again == done.to_json() | {"size_bytes": out.stat().st_size}
 
     result = verify(out, model, people, limit=10)
@@ -74,7 +74,7 @@ def test_export_verify_and_bench(model, people, tmp_path):
 
 
 def test_an_artefact_that_is_not_the_models(people, tmp_path):
-    """The bundled int8 artefact lies further from the float one than fp32 may."""
+    """The difference of the bundled int8 artefact is over the tolerance of fp32."""
     fp32 = gfkeras.zoo.registry.zoo_folder() / DEFAULT_PRESET / f"{DEFAULT_PRESET}.tflite"
     int8 = fp32.with_name(f"{DEFAULT_PRESET}_int8.tflite")
     result = verify(int8, fp32, people, limit=PEOPLE * EACH)

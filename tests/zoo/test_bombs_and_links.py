@@ -1,4 +1,4 @@
-"""Files of weights that lead to other files, or promise far more than they have."""
+"""Weight files that refer to other files or promise too many bytes."""
 
 from __future__ import annotations
 
@@ -59,7 +59,7 @@ def virtual(group, folder):
 
 
 def virtual_without_an_end(group, folder):
-    # To find its shape, HDF5 opens the sources.
+    # HDF5 would open the sources to find the shape.
     layout = h5py.VirtualLayout((3, 3, 3, 8), "f4", maxshape=(3, 3, 3, None))
     source = h5py.VirtualSource("other.h5", "kernel", (3, 3, 3, 8), maxshape=(3, 3, 3, None))
     layout[:, :, :, : h5py.h5s.UNLIMITED] = source[:, :, :, : h5py.h5s.UNLIMITED]
@@ -96,7 +96,7 @@ HOSTILE = {
 
 
 def hdf5(path, put):
-    """A whole model of one convolution, the kernel put into it by a function."""
+    """A complete model with one convolution. A function writes its kernel."""
     with h5py.File(path, "w") as file:
         file.attrs["model_config"] = json.dumps(CONFIG)
         group = file.create_group("model_weights/c")
@@ -108,7 +108,7 @@ def hdf5(path, put):
 @pytest.mark.parametrize("put", HOSTILE, ids=lambda put: put.__name__)
 @pytest.mark.parametrize("suffix", [".h5", ".keras"])
 def test_hostile_hdf5_is_refused(put, suffix, tmp_path):
-    # Whoever opens it waits for ever.
+    # Opening a named pipe blocks forever.
     os.mkfifo(tmp_path / "other.h5")
     path = hdf5(tmp_path / "m.h5", put)
     if suffix == ".keras":
@@ -160,7 +160,7 @@ def zipped(path, members, compression=zipfile.ZIP_DEFLATED):
 
 
 def understated(path, member, stated):
-    """States another size for a member, in both of the places that have it."""
+    """Changes the stated size of a member in both places of the archive."""
     content = bytearray(path.read_bytes())
     with zipfile.ZipFile(path) as archive:
         found = archive.getinfo(member)

@@ -1,4 +1,4 @@
-"""Presets whose weights are at a URL, fetched from a real server that misbehaves."""
+"""Presets whose weights are at a URL, downloaded from a real server that misbehaves."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def packed(tmp_path_factory):
 
 @pytest.fixture
 def server(packed, tmp_path, monkeypatch):
-    """Serves its weights, which its description has at the server's URL."""
+    """Serves the weights of the preset at the URL in its description."""
     zoo = tmp_path / "zoo"
     shutil.copytree(packed, zoo / NAME)
     monkeypatch.setattr(registry, "zoo_folder", lambda: zoo)

@@ -1,4 +1,4 @@
-"""Files that are no weights, or more than weights: nothing of them is run."""
+"""Files with code instead of weights or besides them. The code never runs."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from gfkeras.zoo.foreign import read_torch_state
 
 
 class Command:
-    """What `pickle.load` would run."""
+    """Code that `pickle.load` would run."""
 
     def __init__(self, marker):
         self.marker = marker
@@ -37,7 +37,7 @@ def test_a_pickle_that_runs_a_command_runs_nothing(tmp_path, marker, form, proto
     hostile = Command(marker)
     value = {"state_dict": {"conv1.weight": hostile}} if form == "nested" else hostile
     data = pickle.dumps(value, protocol)
-    # The trap is a real one.
+    # The trap works with a plain `pickle.load`.
     pickle.loads(data)
     assert marker.exists()
     marker.unlink()

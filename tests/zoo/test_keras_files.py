@@ -1,4 +1,4 @@
-"""Files of Keras_insightface: `.h5` of Keras 2 and 3, `.keras`, and what of them is not ours."""
+"""Files of Keras_insightface: `.h5`, `.keras`, and unsupported networks."""
 
 from __future__ import annotations
 
