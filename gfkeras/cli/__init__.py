@@ -41,6 +41,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     Args:
         arguments: the arguments without the program's name. By default, those of the process.
     """
+    # TensorFlow reads its environment variables at its first import, so they are set first.
     set_defaults()
     for stream in (sys.stdout, sys.stderr):
         # A name that the terminal cannot encode is escaped instead of ending the command.
@@ -74,6 +75,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         if isinstance(error, ModuleNotFoundError):
             error = missing_package(error)
         described = getattr(error, "format_message", error.__str__)()
+        # One line without control characters: the message can quote a name of a file.
         message = printable(" ".join(described.split())) or type(error).__name__
         if isinstance(error, FileNotFoundError) and not _folder_is_there():
             message += " (the current folder has been removed)"

@@ -32,6 +32,7 @@ def _root(
     ),
 ) -> None:
     if context.invoked_subcommand is None:
+        # Without a command, show the help and exit with 0.
         typer.echo(context.get_help())
 
 

@@ -123,6 +123,7 @@ def verify_command(
 
     opened = options.model_file(str(artefact), input_range, trust)
     result = verify(opened, model, data, limit=limit, threads=threads)
+    # Write the results before `require`, which raises if the artefact is over the tolerance.
     write_json(json, result.to_json())
     table([*result.parity.to_json().items(), ("skipped", len(result.skipped))])
     list_skipped(result.skipped)
@@ -186,6 +187,7 @@ def _print_bench(measured: Measurement) -> None:
             (each.name, each.runner, each.count, f"{each.microseconds:.0f}", f"{each.share:.1%}")
             for each in measured.operators
         ]
+        # The operators do not add up to the time of a run: the runtime works between them.
         whole = measured.run_microseconds or 0.0
         between = whole - sum(each.microseconds for each in measured.operators)
         if whole:

@@ -106,7 +106,7 @@ def _settings(settings: list[str]) -> dict[str, Any]:
 
 
 app = typer.Typer(
-    help="Inspect data sets, download public ones, and extract or check records.",
+    help="Download, inspect, extract and check data sets.",
     no_args_is_help=False,
 )
 
@@ -159,7 +159,7 @@ def stats_command(
     ),
     json: options.Json = None,
 ) -> None:
-    """Count the people and images of a data set, and list suspicious images."""
+    """Count a data set's images and people, and list suspects."""
     from gfkeras.tasks.data import stats
 
     found = stats(
@@ -210,6 +210,7 @@ def _print_histogram(rows: list[tuple[int, int, int]]) -> None:
     most = max((count for _, _, count in rows), default=0)
     for low, high, count in rows:
         label = f"{low}" if low == high else f"{low}–{high}"
+        # A count that is not zero always has a visible bar.
         bar = "█" * max(1, round(40 * count / most)) if count else ""
         say(f"{label:>12} images  {bar} {count:,}")
 

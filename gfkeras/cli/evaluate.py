@@ -131,6 +131,7 @@ def command(
             batch_size=batch_size, seed=seed, plots=plots is not None,
             thresholds=thresholds is not None, record=record, progress=progress,
         )  # fmt: skip
+    # Print and save the results first: plots and thresholds can fail, for example on a full disk.
     _report(found)
     write_json(json, found.to_json())
     for path in [] if plots is None else found.draw(plots):

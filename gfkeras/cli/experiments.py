@@ -43,11 +43,11 @@ def ablate_command(
     quiet: options.Quiet = False,
     json: options.Json = None,
 ) -> None:
-    """Train the rows of a grid with several seeds, and write a table of results.
+    """Train the rows of a grid and write a table of results.
 
-    Rows that differ only in scoring share one training run. If the command is interrupted, give it
-    again: it continues where it stopped. Several commands can share one --out, with the same or
-    other --seeds and --rows.
+    Each row is trained with several seeds. Rows that differ only in scoring share one training
+    run. If the command is interrupted, give it again: it continues where it stopped. Several
+    commands can share one --out, with the same or other --seeds and --rows.
     """
     from gfkeras.tasks.ablate import ablate, read_grid
 
@@ -148,10 +148,11 @@ def invert_command(
     quiet: options.Quiet = False,
     json: options.Json = None,
 ) -> None:
-    """Generate faces from embeddings or class centers, using only the model.
+    """Generate faces from a model's embeddings or class centers.
 
-    --photo, --identity and --embeddings attack the model open-set, --classes close-set. The
-    generated faces are biometric data of the people they show: see docs/inversion.md.
+    The attack uses only the model. --photo, --identity and --embeddings attack it open-set,
+    --classes close-set. The generated faces are biometric data of the people they show: see
+    docs/inversion.md.
     """
     from gfkeras.tasks.invert import invert
 

@@ -56,6 +56,7 @@ def show(grid: Any) -> None:
     """Prints a rich table without markup or highlighting."""
     from rich.console import Console
 
+    # Markup and emoji are off: a name such as "[red]" or ":cat:" must be printed unchanged.
     Console(highlight=False, markup=False, emoji=False).print(grid)
 
 
@@ -78,6 +79,7 @@ def list_skipped(skipped: Sequence[tuple[Any, str]], most: int = 10, counted: bo
     from gfkeras.data.walk import reason_counts, usual_last
 
     skipped = list(skipped)
+    # Files that every folder has, such as Thumbs.db, would hide the interesting ones.
     usual_last(skipped)
     for path, reason in skipped[:most]:
         say(f"skipped {path}: {reason}")

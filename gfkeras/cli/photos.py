@@ -178,6 +178,7 @@ def enroll_command(
     for path, pixels in list(done.too_small.items())[:10]:
         say(f"{path}: the face is too small ({pixels:.0f} pixels between the eyes)")
     write_json(json, done.to_json())
+    # Raise the error last: the list of skipped files above explains it.
     done.require()
 
 

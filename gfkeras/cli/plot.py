@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from gfkeras.tasks.plot import Plot
 
 app = typer.Typer(
-    help="Draw plots of your own models as in papers: t-SNE, groups, margins and angles.",
+    help="Draw t-SNE, groups, margins and angles of your own models.",
     no_args_is_help=False,
 )
 DataOption = Annotated[Path, Option(help="Folder with one folder of faces per person.")]
@@ -107,13 +107,14 @@ def groups_command(
     seed: SeedOption = 0,
     json: options.Json = None,
 ) -> None:
-    """Draw how faces spread over the groups, or how evenly training used the groups.
+    """Draw the use of groups by faces or during training.
 
     For a model with --data: the share of faces in each group, by largest and by mean probability.
     For runs: the effective number of groups by epoch, which is exp of the entropy of their shares.
     """
     from gfkeras.tasks import plot
 
+    # Run folders are recognised by their log, so --over-training can be left out.
     if over_training or (data is None and all((Path(s) / "log.csv").is_file() for s in sources)):
         if data is not None:
             raise ValueError(f"`data` must be left out for runs. Received: data={str(data)!r}")
@@ -181,7 +182,7 @@ def margins_command(
     ] = None,
     json: options.Json = None,
 ) -> None:
-    """Draw each head's target logit over the angle between embedding and center."""
+    """Draw each head's target logit over the angle to the center."""
     from gfkeras.tasks import plot
 
     _report(plot.margins(out, head), json)

@@ -91,7 +91,7 @@ def clean_command(
     quiet: options.Quiet = False,
     json: options.Json = None,
 ) -> None:
-    """Find images with a wrong name, and list the other images for training.
+    """Find images with a wrong name in training data.
 
     Trains with several centers per person, finds each person's dominant center and drops the
     images far from it. Writes dropped.csv (with the angle and the most similar person), contact
@@ -111,6 +111,7 @@ def clean_command(
             result.retrained, f"Retrained on the remaining images: {result.retrained.out}"
         )
     else:
+        # Records are cleaned into new records, a folder of images into a list.
         how = f"--data {result.manifest}"
         if result.manifest.is_file():
             how = f"--data {data} --images {result.manifest}"

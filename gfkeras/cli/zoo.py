@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from gfkeras.tasks.zoo import ListedPreset
 
 app = typer.Typer(
-    help="Show and download presets (pretrained models), and import other models.",
+    help="List, download and import pretrained models.",
     no_args_is_help=False,
 )
 NameArgument = Annotated[str, Argument(metavar="NAME", help="Name of a preset.")]
@@ -119,9 +119,10 @@ def export_command(
     ),
     json: options.Json = None,
 ) -> None:
-    """Export a preset in all variants that its model.toml lists, and check them.
+    """Export a preset in all its variants, and check them.
 
-    Writes cards with thresholds too. The check compares the embeddings with those in golden.npz.
+    model.toml lists the variants. Writes cards with thresholds too. The check compares the
+    embeddings with those in golden.npz.
     """
     from gfkeras.tasks.zoo import export_preset
 

@@ -74,6 +74,7 @@ def ablate(
     Example:
         ablate("lfw", "lfw", "runs/lfw", identities="peopleDevTrain.txt", pairs="pairs.txt")
     """
+    # Without `pairs` these arguments would be ignored silently.
     if pairs is None and (pairs_data or pairs_identities):
         given = "pairs_data" if pairs_data else "pairs_identities"
         raise ValueError(f"`{given}` requires `pairs` (--pairs). Received: pairs=None")

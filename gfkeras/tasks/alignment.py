@@ -39,6 +39,7 @@ def make_alignment(
             the detector cannot be read.
     """
     if not align:
+        # An option without effect is an error, because the user expects an effect.
         for name, value in (("detector", detector), ("face", face)):
             if value is not None:
                 raise ValueError(
@@ -49,6 +50,7 @@ def make_alignment(
     allowed = ("largest", "central", "all") if choose == "all" else ("largest", "central")
     chosen = one_of("face", face or choose, allowed)
     found = FaceDetector(detector, min_face_size=min_size)
+    # The aligner needs the image size of the model, which is loaded later.
     return lambda size: FaceAligner(found, choose=chosen, size=size)
 
 

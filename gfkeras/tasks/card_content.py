@@ -49,6 +49,7 @@ def accuracy_entries(
     for field, name in _CHOICES.items():
         value = getattr(options, field)
         if value:
+            # Without the folder: a path on this machine means nothing to readers of the card.
             chosen[name] = Path(value).name if isinstance(value, (str, Path)) else value
     entries = []
     for name, result in results.items():
@@ -88,6 +89,7 @@ def preset_facts(preset: Preset, model: keras.Model) -> About:
 
     known = preset_thresholds(preset)
     if known is not None:
+        # `model.toml` does not state the fingerprint: its thresholds are for the preset's weights.
         known = dataclasses.replace(known, model=model_fingerprint(model))
     return About(known, preset_sources(preset), preset_results(preset))
 

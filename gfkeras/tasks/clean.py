@@ -61,6 +61,7 @@ def clean(
     from gfkeras.training import Recipe
     from gfkeras.training.run_folder import RECIPE_FILE
 
+    # A run folder has the recipe that it was trained with.
     recipe: Recipe | str = str(source)
     run_recipe = Path(source) / RECIPE_FILE
     if run_recipe.is_file():

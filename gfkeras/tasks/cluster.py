@@ -124,6 +124,7 @@ def cluster(
         clusters = cluster("holiday", "sorted")
         largest = [clusters.photos[i] for i in clusters.faces.photo[clusters.labels == 0]]
     """
+    # Check arguments and files before the model is loaded, which takes seconds.
     one_of("method", method, METHODS)
     check_decision(far, thresholds, threshold)
     given = images_of(sources)
@@ -161,6 +162,7 @@ def _neighbours(
 ) -> tuple[float, str]:
     """Returns the smallest cosine of two neighbouring faces, and its origin."""
     asked = far is not None or thresholds is not None or threshold is not None
+    # HDBSCAN needs no threshold. If the user gives one, it is still checked below.
     if method != "dbscan" and not asked:
         return THRESHOLD, "not used"
     decision = make_decision(model, embedder, None, far, thresholds, threshold, force, True)
@@ -223,5 +225,6 @@ def _sheet_row(
     number: int, members: np.ndarray, read: Callable[[int], np.ndarray]
 ) -> tuple[str, int, list[np.ndarray]]:
     """Returns the title of a cluster, its number of faces, and some of their images."""
+    # Evenly spread over the cluster: the first faces can all come from the same photo.
     spread = np.linspace(0, len(members) - 1, min(_COLUMNS, len(members)))
     return f"Cluster {number}", len(members), [read(n) for n in members[spread.astype(int)]]

@@ -117,6 +117,7 @@ class Comparison:
             color = NEUTRAL if self.same is None else SAME if self.same else OTHER
             at = "" if decision.far is None else f" at FAR {decision.far:g}"
             lines = [f"{lines[0]}, threshold {decision.threshold:.3f}{at}", decision.origin]
+        # Aligned images have no place in a photo, so they are drawn without marks.
         shown = list(self.images)
         marks: list[Mark | None] = [None, None]
         if self.found is not None:
@@ -192,6 +193,7 @@ def compare(
         images = np.stack(list(map(face_reader(None, embedder.image_size), photos)))
     else:
         images = np.stack([face.image for face in found])
+    # Both faces in one batch: this is faster than two calls.
     embeddings = embedder(images)
     group = embeddings.group_feature
     groups = (None, None) if group is None else (group[:1], group[1:])

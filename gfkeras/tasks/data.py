@@ -201,6 +201,7 @@ def _suspects(embeddings: Path, duplicate_cosine: float) -> Suspects:
         embeddings, "an .npz file of `gfkeras embed` (`embeddings`)", ("embedding", "path")
     )
     embedding, paths = stored["embedding"], [Path(str(path)) for path in stored["path"].ravel()]
+    # Any .npz file can have arrays with these names, so check their shapes too.
     if embedding.ndim != 2 or embedding.dtype.kind != "f" or len(embedding) != len(paths):
         raise ValueError(
             "`embeddings` must be an .npz file of `gfkeras embed` with (N, D) floats and N paths. "

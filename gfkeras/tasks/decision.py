@@ -100,6 +100,7 @@ def make_decision(
             )
         return None
     source, known, fingerprint = found
+    # Thresholds for another model or similarity would give wrong decisions.
     if known.model and known.model != fingerprint:
         raise ValueError(
             f"`thresholds` must be for this model, {fingerprint[:12]}…. "

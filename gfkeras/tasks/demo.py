@@ -136,8 +136,10 @@ def demo(
             folder = FaceFolder(
                 render_people(root, people, faces, checked.seed, strength, load_keras)
             )
+    # Settings of the user must win over the values that are chosen below.
     given = {setting.partition("=")[0].strip() for setting in settings}
     if data is not None and holdout is None and "data.holdout_identities" not in given:
+        # At least two people, because impostor pairs need two.
         checked.data.holdout_identities = max(2, len(folder.identities) // 4)
     training, heldout = folder.split(checked.data.holdout_identities)
     if data is not None and "training.epochs" not in given:
@@ -325,6 +327,7 @@ def _train(
             self._charge("training verification")
 
     if (run / "recipe.toml").is_file():
+        # A folder of an earlier demo. Only a folder with a recipe is a run that can be removed.
         shutil.rmtree(run)
     return train(recipe, training, run, heldout=heldout, verbose=verbose, callbacks=[Seconds()])
 
@@ -379,5 +382,7 @@ def _pairs(heldout: FaceFolder) -> PairList:
     if len(heldout) <= _MOST_FOR_ALL_PAIRS:
         return all_pairs(heldout.paths, heldout.labels)
     sizes = np.bincount(heldout.labels).astype(np.int64)
+    # n images of a person make n (n − 1) / 2 genuine pairs. A balanced sample has at most twice
+    # as many pairs in total.
     genuine = int((sizes * (sizes - 1) // 2).sum())
     return sample_pairs(heldout.paths, heldout.labels, min(_DRAWN_PAIRS, 2 * genuine))

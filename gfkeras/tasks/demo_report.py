@@ -113,6 +113,7 @@ def _easy_genuine(result: PairsResult, count: int = 4) -> list[int]:
     """Returns genuine pairs with scores near the median, as typical examples."""
     rows = np.flatnonzero(result.same)
     rows = rows[np.argsort(result.scores[rows])]
+    # `count` rows around the median.
     start = max(0, len(rows) // 2 - count // 2)
     return rows[start : start + count].tolist()
 
@@ -164,5 +165,6 @@ def _versions() -> dict[str, str]:
         try:
             versions[package] = importlib.metadata.version(package)
         except importlib.metadata.PackageNotFoundError:
+            # Backends and runtimes are optional.
             continue
     return versions

@@ -124,6 +124,7 @@ def embed(
     if found.group_feature is not None and found.group is not None:
         arrays |= {"group_feature": found.group_feature, "group": found.group}
     if out is not None:
+        # The file is replaced only when it is complete.
         with replacing(out) as temporary:
             np.savez(temporary, **arrays)  # type: ignore[arg-type]
     path = None if out is None else Path(out)

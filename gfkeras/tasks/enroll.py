@@ -114,9 +114,11 @@ def enroll(
     alignment = make_alignment(not aligned, detector, face)
     embedder = Embedder(model, flip=flip, num_threads=threads)
     aligner = alignment(embedder.image_size)
+    # A gallery is bound to its model: embeddings of another one cannot be compared with it.
     metadata = {"model": embedder.fingerprint, "model_name": Path(model).name}
     kept = Gallery(gallery, storage=storage, token=token, metadata=metadata)
     kept.require_model(embedder.fingerprint)
+    # Skip enrolled people before their photos are embedded, which is the slow part.
     known = [name for name in people if not update and name in kept]
     work = {name: files for name, files in people.items() if name not in set(known)}
     several: dict[Path, int] = {}
@@ -146,7 +148,8 @@ def enroll(
         done += len(files)
         if progress is not None:
             progress("Enrolling", done, total)
-        # An interruption loses what came after the last save, never what was saved.
+        # An interruption loses the people after the last save. A large gallery takes longer to
+        # save, so it is saved less often.
         if len(kept) - saved >= max(1000, saved // 4):
             kept.save()
             saved = len(kept)

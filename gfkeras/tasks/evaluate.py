@@ -82,6 +82,7 @@ class Evaluation:
         curve = self.measured.curve
         if curve is None:
             raise _no_thresholds(self.options.protocol)
+        # The origin is the only record of the measurement in the thresholds file.
         day = datetime.datetime.now(tz=datetime.UTC).date().isoformat()
         pairs = f"{self.measured.measured}, {curve.impostor:,} impostor pairs"
         origin = f"{pairs}, {day}, gfkeras {__version__}"
@@ -205,6 +206,7 @@ def evaluate(
     opened = protocols.open_data(options)
     alignment = make_alignment(align, detector, face)
     moved = stage_progress(progress, "Embedding")
+    # With --gallery-model, a second protocol runs the older model on the same data.
     running, *gallery = [
         Protocol(options, opened, embedder, alignment(embedder.image_size), moved)
         for embedder in [

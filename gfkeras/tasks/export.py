@@ -193,6 +193,7 @@ def calibration_faces(
             f"`calibration` must have at least {MIN_FACES} faces. "
             f"Received: {str(root)!r} with {len(files)} images"
         )
+    # More faces make the ranges hardly better and the calibration slower. Fine-tuning uses all.
     enough = np.linspace(0, len(files) - 1, min(MAX_FACES, len(files))).astype(int)
     chosen = files if all_of_them else [files[i] for i in enough]
     faces = np.stack([_read(path, shape) for path in chosen])

@@ -128,6 +128,7 @@ def invert(
     """
     choice = _Choice(list(map(Path, photos)), identities, embeddings, classes, data, run)
     _check(choice)
+    # Only photos need the detector.
     alignment = make_alignment(not aligned, detector, face) if photos else None
     folder = None if data is None else FaceFolder(data)
     load_keras()
@@ -152,10 +153,12 @@ def invert(
     started = time.perf_counter()
     images = inversion.invert(
         attacked, subjects.targets.repeated(copies), settings, batch_size=batch, seed=seed,
+        # By default, five intermediate images (rounded up).
         every=every or max(1, -(-settings.steps // 5)), on_pictures=course.add,
         progress=None if optimising is None else lambda n, total, _: optimising(n, total),
     )  # fmt: skip
     seconds = time.perf_counter() - started
+    # Judge the saved files: rounding to 8 bits changes the embeddings.
     images = _saved(out, names, images, embedder.image_size)
     own = judged(embedder, images, subjects.targets, owner)
     others = {
@@ -249,6 +252,7 @@ def _file_names(names: list[str], copies: int) -> list[str]:
     found: list[str] = []
     for copy in range(copies):
         for name in names:
+            # A name can have characters that are not allowed in names of files.
             plain = re.sub(r"[^\w.-]+", "_", name).strip("._") or "face"
             stem = plain if copies == 1 else f"{plain}-{copy + 1}"
             number, unique = 2, stem

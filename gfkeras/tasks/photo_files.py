@@ -35,6 +35,7 @@ def require_photo(photo: Any) -> Any:
     path = Path(photo)
     if not path.exists():
         raise ImageError(str(path), "no such file", "missing")
+    # A folder, pipe or device cannot be a photo, and reading a pipe could wait forever.
     if not path.is_file():
         raise ImageError(str(path), "not a regular file", "special")
     return path
@@ -109,6 +110,7 @@ def photos_of_people(folder: Path) -> tuple[dict[str, list[Path]], list[LeftOut]
 def require_gallery(location: PathLike) -> str:
     """Returns the place of a gallery. Raises ValueError if the file does not exist."""
     name = os.fspath(location)
+    # A server cannot be checked without a connection, which is opened later.
     if "://" not in name and not Path(name).exists():
         raise ValueError(
             f"`gallery` must exist; `gfkeras enroll` creates it. Received: gallery={name}"

@@ -95,6 +95,7 @@ def tsne(
     out, alignment, folder = _opened(out, data, identities, align, detector, face)
     from gfkeras.experiments.figures import choose_people, project, tsne_figure
 
+    # More than ten people are hard to tell apart in a plot, unless the user names them.
     if people is None and identities is None:
         people = 10
     faces = _Faces(choose_people(folder, people, max_images, seed), alignment, progress)
@@ -197,6 +198,7 @@ def group_training(runs: Sequence[PathLike], out: PathLike) -> Plot:
     load_keras()
     from gfkeras.experiments.figures import GroupLog, group_training_figure
 
+    # The name of the folder is the name of the curve, so names must differ.
     logs = {Path(run).resolve().name: GroupLog.read(run) for run in runs}
     if len(logs) < len(runs):
         raise ValueError(

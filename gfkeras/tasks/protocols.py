@@ -344,6 +344,7 @@ def check_options(options: ProtocolOptions) -> None:
                 f"`{name}` requires `protocol` (--protocol) {' or '.join(others)}. "
                 f"Received: {name}={value} with protocol={options.protocol}"
             )
+    # `subset` is checked when IJB is opened, because the folder decides it.
     if options.task is not None:
         one_of("task", options.task, TASKS)
     if options.tune is None and options.tune_data is not None:

@@ -162,6 +162,7 @@ def search(
         found = search("party.jpg", "faces.gallery", far=1e-3)
         print([face.name for face in found.faces])
     """
+    # Check photo, gallery and arguments before the model is loaded, which takes seconds.
     source = require_photo(photo)
     require_gallery(gallery)
     check_decision(far, thresholds, threshold, similarity)
@@ -175,6 +176,7 @@ def search(
     else:
         faces = embedder.embed_photos([source], aligner)
     if faces.embeddings is None:
+        # There is only one photo, so its reason is the error.
         raise ValueError(f"{photo_name(source)}: {faces.skipped[0][1]}")
     used = similarity or (COSINE if decision is None else decision.similarity)
     found = [

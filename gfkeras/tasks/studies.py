@@ -60,6 +60,7 @@ class Studied:
         if not isinstance(found, Study):
             rows = [[VERSIONS[name], *_cells(each, far)] for name, each in found.results.items()]
             return ["Embedded by", *measures], rows
+        # With one series, the table needs no column for its name.
         several = len(found.series()) > 1
         rows = [["–", *([""] if several else []), *_cells(found.reference, far)]]
         rows += [

@@ -73,6 +73,7 @@ def verify(
     reference = Embedder(keras_source(model))
     from gfkeras.export.parity import verify as compare_embeddings
 
+    # Evenly spread, so that a small sample shows many people.
     chosen = np.linspace(0, len(folder) - 1, min(limit, len(folder))).astype(int)
     folder.paths = [folder.paths[i] for i in chosen]
     folder.labels = folder.labels[chosen]

@@ -144,6 +144,7 @@ def download_preset(
 
     preset = read_preset(name)
     path = weights_path(preset, out, progress=progress)
+    # A bundled file is not downloaded. Copy it if the user asks for a folder.
     if preset.in_the_box and out is not None:
         with replacing(Path(out) / path.name) as temporary:
             shutil.copyfile(path, temporary)
@@ -238,12 +239,14 @@ def _export(
     embedding = embedder(golden.images).embedding
     cosine = golden.least_cosine(embedding)
     least = _LEAST_COSINE[variant.precision]
+    # `not … >=` instead of `<` also catches NaN.
     if not cosine >= least:
         raise ValueError(
             f"{path} gives other embeddings than {preset.name!r}: its smallest cosine to "
             f"{GOLDEN_FILE} is {cosine:.6f}, but must be at least {least}"
         )
     if known.thresholds is not None:
+        # Write the thresholds for this artefact, whose fingerprint differs from the Keras model's.
         dataclasses.replace(known.thresholds, model=embedder.fingerprint).save(beside(path))
     error = golden.largest_error(embedding)
     return CheckedArtefact(path, variant.format, variant.precision, size_bytes(path), cosine, error)

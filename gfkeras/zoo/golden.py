@@ -64,6 +64,7 @@ class Golden:
                 f"embeddings. Received: {images.shape} {images.dtype} and {embedding.shape} "
                 f"{embedding.dtype}"
             )
+        # Other parts of gfkeras trust these shapes, so a damaged file must not pass.
         if group is not None and (group.shape != (count,) or group.dtype != np.int32):
             raise ValueError(
                 f"{path} is damaged: expected (N,) int32 groups. Received: {group.shape} "

@@ -85,6 +85,7 @@ def _checked(path: Path, size_bytes: int | None, digest: str | None) -> Path:
     """Returns a bundled file after a comparison with size and SHA-256 in `model.toml`."""
     if not path.is_file():
         raise ValueError(f"{path} is missing: the installation of gfkeras is incomplete")
+    # Compare the size first: it finds a truncated file without reading it.
     size = path.stat().st_size
     if size != size_bytes or sha256(path) != digest:
         raise ValueError(

@@ -50,12 +50,14 @@ def _weights_format(value: str) -> str:
 
 
 class _Table(BaseModel):
+    # A misspelt key is an error, and "1" is not a number.
     model_config = ConfigDict(extra="forbid", strict=True)
 
 
 class Architecture(_Table):
     """[architecture]: a class of gfkeras.models or gfkeras.backbones, and its arguments."""
 
+    # The other keys are arguments of the class, which checks them itself.
     model_config = ConfigDict(extra="allow", strict=True)
 
     name: str

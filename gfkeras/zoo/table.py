@@ -59,6 +59,7 @@ def write_into(path: str | os.PathLike[str], presets: Iterable[Preset]) -> bool:
 
 
 def _row(preset: Preset) -> tuple[str, ...]:
+    # Only measurements of this project, and at most two, to keep the table readable.
     own = [result for result in preset.results if not result.by]
     measured = "; ".join(result_text(result) for result in own[:2]) or "not here"
     where = "bundled" if preset.in_the_box else "downloaded once"

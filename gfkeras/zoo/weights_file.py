@@ -28,6 +28,7 @@ def save_half(model: keras.Model, path: str | os.PathLike[str]) -> Path:
     for name, variable in _named(model):
         values = np.asarray(keras.ops.convert_to_numpy(variable), np.float32)
         arrays[name] = _half(name, values) if values.ndim > 1 else np.ascontiguousarray(values)
+    # `save_file` would write in place. The file must appear only when it is complete.
     with replacing(path) as temporary:
         temporary.write_bytes(safetensors.numpy.save(arrays))
     return Path(path)

@@ -24,7 +24,7 @@ class Environment:
     name: str
     requirements: tuple[str, ...]
     python: tuple[int, int] | None = None  # None: the Python that runs this module.
-    uv: bool = True  # True: use pip, whose configuration can name other indexes.
+    uv: bool = True  # False: use pip alone, whose configuration can name other indexes.
 
 
 TENSORFLOW_ADDONS = Environment(

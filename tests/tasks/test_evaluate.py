@@ -61,7 +61,7 @@ def test_a_study_and_an_older_model(model, people, tmp_path):
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        ({}, "`pairs` (--pairs) must be"),
+        ({}, r"`pairs` \(--pairs\) must be"),
         ({"pairs": "none.txt"}, "none.txt"),
         ({"pairs": "all", "protocol": "bin"}, "`pairs` requires"),
         ({"pairs": "all", "data": "missing"}, "does not exist"),

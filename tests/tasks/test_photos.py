@@ -164,7 +164,7 @@ def test_cluster(people, tmp_path):
     [
         (lambda p: compare(p, "none.jpg", "none"), "none.jpg: no such file"),
         (lambda p: compare(p, p, "none", thresholds="none.json"), "none.json must be thresholds"),
-        (lambda p: compare(p, p, "none", threshold=0.4, far=0.1), "`threshold` is a choice by ha"),
+        (lambda p: compare(p, p, "none", threshold=0.4, far=0.1), "`threshold` cannot be combined"),
         (lambda p: compare(p, p, "none", threshold=np.nan), "`threshold` must be a finite"),
         (lambda p: compare(p, p, "none", far=np.inf), "`far` must be a rate"),
         (lambda p: cluster(p, "out", "none", threshold=np.nan), "`threshold` must be a finite"),
