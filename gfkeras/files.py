@@ -90,7 +90,10 @@ def remove_unfinished(path: str | os.PathLike[str]) -> None:
 
 
 def private_folder(path: str | os.PathLike[str]) -> None:
-    """Creates a folder and its missing parents, accessible only to the owner."""
+    """Creates a folder and its missing parents, accessible only to the owner.
+
+    Existing folders do not change.
+    """
     path = Path(path)
     if not path.is_dir():
         private_folder(path.parent)

@@ -51,9 +51,9 @@ class Comparison:
     def same(self) -> bool | None:
         """Whether both photos show the same person, or None without a threshold.
 
-        `unsure_faces` can also make it None. If one face is unsure, a low similarity says nothing:
-        the face may be too small, or not a face. If both are unsure, neither does a high one:
-        small faces look alike.
+        `unsure_faces` can also make it None. If one face is unsure, a low similarity means nothing,
+        because the face can be too small or not a face. If both faces are unsure, a high similarity
+        means nothing either, because small faces look alike.
         """
         if self.decision is None:
             return None

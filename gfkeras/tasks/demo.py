@@ -251,7 +251,7 @@ def _run(
     clock.say("Evaluating on the held-out people")
     with clock.stage("evaluation"):
         keras.utils.set_random_seed(recipe.seed)
-        # The same network is measured before and after training: tracing it twice takes longer.
+        # Measure the same network before and after training, because tracing another one is slow.
         model = build_model(recipe.model)
         embedder, pairs = Embedder(model), _pairs(heldout)
         faces = heldout.load(resize=recipe.data.resize)

@@ -82,7 +82,7 @@ class Evaluation:
         curve = self.measured.curve
         if curve is None:
             raise _no_thresholds(self.options.protocol)
-        # The origin is the only record of the measurement in the thresholds file.
+        # The origin tells users of the thresholds how they were measured.
         day = datetime.datetime.now(tz=datetime.UTC).date().isoformat()
         pairs = f"{self.measured.measured}, {curve.impostor:,} impostor pairs"
         origin = f"{pairs}, {day}, gfkeras {__version__}"

@@ -95,7 +95,7 @@ def tsne(
     out, alignment, folder = _opened(out, data, identities, align, detector, face)
     from gfkeras.experiments.figures import choose_people, project, tsne_figure
 
-    # More than ten people are hard to tell apart in a plot, unless the user names them.
+    # By default ten people: more than ten colours are hard to tell apart.
     if people is None and identities is None:
         people = 10
     faces = _Faces(choose_people(folder, people, max_images, seed), alignment, progress)

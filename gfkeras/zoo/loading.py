@@ -72,7 +72,7 @@ def _load_file(path: Path) -> keras.Model:
             return _load_hdf5(path)
         with open_archive(path) as archive:
             config = json.loads(read_member(archive, CONFIG_FILE))
-        # Without the loss and the optimizer of the training, which can be classes of the user.
+        # Drop the loss and the optimizer of the training: they can be classes of the user.
         config.pop("compile_config", None)
         require_fitting(lambda: keras.saving.deserialize_keras_object(config), path)
         return keras.saving.load_model(path, compile=False)
