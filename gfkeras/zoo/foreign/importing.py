@@ -62,8 +62,8 @@ def import_weights(
             pixels itself.
 
     Raises:
-        ValueError: if the file is missing, damaged, refused or of an unknown kind, or if the network
-            is not supported. The message names the first layer that differs.
+        ValueError: if the file is missing, damaged, refused or of an unknown kind, or if the
+            network is not supported. The message names the first layer that differs.
         ImportError: if the package `onnx` is missing.
 
     Example:

@@ -41,8 +41,8 @@ class _Reader:
 def read_mxnet_params(path: str | os.PathLike[str]) -> dict[str, np.ndarray]:
     """Reads an MXNet 1.x `.params` file (`mx.nd.save` or a checkpoint).
 
-    The names of the arrays have MXNet's prefixes "arg:" and "aux:". Raises ValueError if the file is
-    damaged or another kind of file.
+    The names of the arrays have MXNet's prefixes "arg:" and "aux:". Raises ValueError if the file
+    is damaged or another kind of file.
     """
     path = Path(path)
     reader = _Reader(path.read_bytes(), path)

@@ -145,7 +145,7 @@ class _Tensor:
 
 
 class _Table(dict[Any, Any]):
-    """A dictionary without attributes. PyTorch sets `_metadata` on a state dict; it is ignored."""
+    """A dictionary that ignores attributes. PyTorch sets `_metadata` on a state dict."""
 
     __slots__ = ()
 
