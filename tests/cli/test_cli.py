@@ -136,7 +136,7 @@ def test_an_error_is_one_line_even_in_a_fresh_process(tmp_path):
         (["evaluate", "m", "--data", "."], "`pairs` (--pairs) must be a pairs file"),
         (
             ["evaluate", "m", "--data", ".", "--protocol", "ijb", "--pairs", "all"],
-            "`pairs` goes with protocol pairs or facenet (--protocol)",
+            "`pairs` requires `protocol` (--protocol) pairs or facenet",
         ),
         (["evaluate", "m", "--data", ".", "--pairs", "all", "--beta", "0.2"], "--group-aware"),
         (["evaluate", "m", "--data", ".", "--protocol", "ijbc"], "did you mean 'ijb'"),

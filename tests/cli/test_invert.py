@@ -133,8 +133,8 @@ def test_errors_are_one_line_and_nothing_is_written(model, people, tmp_path, cap
     assert "One of `photos` (--photo), `identities` (--identity)" in fails(capfd, model, *out)
     both = ["--identity", "Ann", "--classes", "Bob"]
     assert "(--identity) and `classes` (--classes)" in fails(capfd, model, *data, *both, *out)
-    assert "(--identity) needs `data` (--data)" in fails(capfd, model, "--identity", "Ann", *out)
-    assert "(--classes) needs `run` (--run)" in fails(capfd, model, "--classes", "Ann", *out)
+    assert "(--identity) requires `data` (--data)" in fails(capfd, model, "--identity", "Ann", *out)
+    assert "(--classes) requires `run` (--run)" in fails(capfd, model, "--classes", "Ann", *out)
     assert "did you mean 'Ann'?" in fails(capfd, model, *data, "--classes", "Anne", *out)
     assert "did you mean 'Ann'?" in fails(capfd, model, *data, "--identity", "Anne", *out)
     run = ["--run", str(people), "--classes", "Ann"]

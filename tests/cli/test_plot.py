@@ -199,7 +199,7 @@ def test_angles(plain, folder, tmp_path):
     [
         (["groups", "{plain}", "--data", "{folder}"], "`model` must be a GroupFace"),
         (["sheet", "{plain}", "--data", "{folder}"], "`model` must be a GroupFace"),
-        (["groups", "{plain}"], "`sources` must be one model, with --data"),
+        (["groups", "{plain}"], "`sources` must be one model with --data"),
         (["groups", "{plain}", "--over-training"], "with log.csv"),
         (["groups", "{plain}", "--over-training", "--data", "{folder}"], "`data` must be left out"),
         (["tsne", "{plain}", "--data", "{folder}", "--people", "6"], "from 2 to 5"),

@@ -143,7 +143,7 @@ def test_calibration_without_faces(imported, calibration, shared_data, tmp_path,
     command += ["--detector", detector, "--out", str(out), "--calibration"]
     assert main([*command, str(noise)]) == 2
     error = capfd.readouterr().err
-    assert "where 40 of 40 images show no face" in error
+    assert "with 40 of 40 images without a face" in error
     assert error.count("\n") == 1
     assert not out.exists()
 

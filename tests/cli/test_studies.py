@@ -139,7 +139,7 @@ def test_what_does_not_go_together(folder, models, capfd):
         (["--study", "jpeg", "--fit-data", "x"], "`fit_data` requires study=dimension (--study)"),
         (
             ["--study", "jpeg", "--protocol", "facenet"],
-            "`study` goes with the protocols pairs and bin (--protocol)",
+            "`study` requires `protocol` (--protocol) pairs or bin",
         ),
         (["--study", "jpeg", "--gallery-model", models["old"]], "`study` cannot be combined"),
         (["--gallery-model", models["old"], "--record"], "`record` cannot be combined"),

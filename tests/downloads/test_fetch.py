@@ -283,7 +283,9 @@ def test_a_killed_process_leaves_what_it_had(server):
 def test_no_space(server, monkeypatch):
     usage = type("Usage", (), {"free": 1000})
     monkeypatch.setattr(transfer.shutil, "disk_usage", lambda folder: usage)
-    with pytest.raises(DownloadError, match=r"307,200 bytes are missing and .* has 1,000 left"):
+    with pytest.raises(
+        DownloadError, match=r"not enough space in .*: 307,200 bytes needed, 1,000 free"
+    ):
         fetch_file(server.url, server.digest)
     assert partials(cache_folder()) == []
     assert visible(cache_folder()) == []

@@ -326,7 +326,7 @@ def test_thresholds_of_another_model_decide_nothing(visit, server, artefact, pho
     page.locator("#file-a").set_input_files(photos[0])
     page.locator("#file-b").set_input_files(photos[1])
     wait_for(page, "#verdict", "Similarity")
-    assert text(page, "#problem") == "The thresholds are those of another model."
+    assert text(page, "#problem") == "The thresholds are for another model."
     assert page.locator("#far-field").is_hidden()
 
 

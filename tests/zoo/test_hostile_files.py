@@ -163,7 +163,7 @@ def test_onnx_weights_beside_the_file_are_not_followed(location, tmp_path, monke
     tensor.external_data.add(key="location", value=location)
     node = onnx.helper.make_node("Conv", ["x", "w"], ["y"])
     (tmp_path / "w.onnx").write_bytes(onnx_model(node, initializers=[tensor]))
-    with pytest.raises(ValueError, match=r"w\.onnx is refused: its tensor 'w' is in a file"):
+    with pytest.raises(ValueError, match=r"w\.onnx is refused: its tensor 'w' is in another file"):
         import_weights(tmp_path / "w.onnx")
 
 
