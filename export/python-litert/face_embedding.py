@@ -80,6 +80,7 @@ class Runtime:
 
     def run(self, images: np.ndarray) -> dict[str, np.ndarray]:
         with self._turn:
+            # Allocate memory only if the batch size changes: it takes longer than a small batch.
             if len(images) != self._allocated:
                 index = self._input["index"]
                 self._interpreter.resize_tensor_input(index, images.shape, strict=True)
@@ -141,6 +142,7 @@ class Faces:
         """Returns the faces in a model's outputs. A single output is the embedding."""
         if len(outputs) == 1:
             outputs = {"embedding": next(iter(outputs.values()))}
+        # A model without groups has neither logits nor group features.
         logits = outputs.get("group_logits")
         group = None if logits is None else logits.argmax(axis=1)
         return cls(_unit(outputs["embedding"]), outputs.get("group_feature"), group)

@@ -40,6 +40,7 @@ class Runtime:
         import onnxruntime as ort
 
         options = ort.SessionOptions()
+        # Errors only: the warnings of ONNX Runtime do not help users.
         options.log_severity_level = 3
         options.intra_op_num_threads = threads or 0
         try:
@@ -98,6 +99,7 @@ class Faces:
         """Returns the faces in a model's outputs. A single output is the embedding."""
         if len(outputs) == 1:
             outputs = {"embedding": next(iter(outputs.values()))}
+        # A model without groups has neither logits nor group features.
         logits = outputs.get("group_logits")
         group = None if logits is None else logits.argmax(axis=1)
         return cls(_unit(outputs["embedding"]), outputs.get("group_feature"), group)

@@ -36,6 +36,7 @@ class Runtime:
     good_batch = 64
 
     def __init__(self, path: Path, threads: int | None):
+        # TensorFlow reads the variable during its import.
         os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
         import tensorflow as tf
 
@@ -97,6 +98,7 @@ class Faces:
         """Returns the faces in a model's outputs. A single output is the embedding."""
         if len(outputs) == 1:
             outputs = {"embedding": next(iter(outputs.values()))}
+        # A model without groups has neither logits nor group features.
         logits = outputs.get("group_logits")
         group = None if logits is None else logits.argmax(axis=1)
         return cls(_unit(outputs["embedding"]), outputs.get("group_feature"), group)

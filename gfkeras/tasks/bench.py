@@ -45,6 +45,7 @@ def bench(
     if record:
         # Fail before the measurement if there is no card to write to.
         cards.recordable_card(Path(model))
+    # Record after all measurements: an interrupted one must not leave half of the entries.
     measured = measure(model, threads, repeats, batch_size)
     for entry in latency_entries(measured, command) if record else ():
         cards.record(Path(model), "latency", entry)

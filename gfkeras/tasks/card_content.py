@@ -66,6 +66,7 @@ def latency_entries(measured: Measurement, command: str) -> list[dict[str, Any]]
     entries = []
     for each in measured.latencies:
         found = {"latency_ms_median": each.latency_ms_median, "latency_ms_p95": each.latency_ms_p95}
+        # A latency has no meaning without its machine, so both are recorded together.
         of = {"machine": machine, "threads": each.threads, "batch_size": 1}
         entries.append(json_values({"of": of, **found, "command": command}))
     return entries
@@ -77,6 +78,7 @@ def _processor() -> str:
         lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
     except OSError:
         return platform.processor() or platform.machine()
+    # Linux lists the model name once per processor. All are the same.
     names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
     return names[0] if names else platform.machine()
 

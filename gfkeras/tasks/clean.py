@@ -74,6 +74,7 @@ def clean(
     else:
         recipe = Recipe.read(source, list(settings))
         min_images = recipe.data.min_images
+    # Read the faces before Keras is loaded: errors in the data appear sooner.
     faces = training_faces(data, identities, images, min_images)
     load_keras()
     from gfkeras.experiments import cleaning

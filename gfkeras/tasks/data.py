@@ -144,6 +144,7 @@ def stats(
     if sheet is not None and Path(sheet).suffix.lower() != ".png":
         raise ValueError(f"`sheet` must end in .png. Received: sheet={str(sheet)!r}")
     folder = Path(folder)
+    # Records and other sources are read differently, but give the same statistics and sheet.
     draw: Callable[[int, int], Any]
     if (folder / MANIFEST_FILE).is_file():
         records = RecordSet(folder, split)

@@ -111,6 +111,7 @@ def make_decision(
             f"`thresholds` must be for the similarity in use, {similarity}. "
             f"Received: {source} for {known.similarity}"
         )
+    # A cluster needs the strictest threshold, because one false match joins two people.
     if far is None:
         far = known.offered(force)[0] if strictest else known.usual_far(force)
     threshold, origin = known.at(far, force), f"{Path(source).name}: {known.origin}"

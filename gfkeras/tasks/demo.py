@@ -148,6 +148,7 @@ def demo(
         # A small data set has many short epochs, and a verification in each would take longer.
         checked.evaluation.every_epochs = max(1, checked.training.epochs // 8)
     source = f"synthetic, variation {strength:g} (0 to 1)" if data is None else str(data)
+    # Keras is often loaded already, while other processes rendered faces.
     with clock.stage("imports"):
         load_keras()
     made = Demo(out, _run(checked, training, heldout, out, clock, source, command, verbose))
@@ -320,6 +321,7 @@ def _train(
             self.batches += 1
 
         def on_epoch_begin(self, epoch: int, logs: object = None) -> None:
+            # Verification runs between two epochs.
             if epoch:
                 self._charge("training verification")
 

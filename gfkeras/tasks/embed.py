@@ -119,6 +119,7 @@ def embed(
         raise unusable(len(paths), "images", "used", *found.skipped[0])
     photos = [paths[i] for i in found.index]
     faces = [places[i] for i in found.index.tolist() if i in places]
+    # Arrays and bytes have no path, so they get a name such as "<bytes>".
     names = np.array([photo_name(photo) for photo in photos])
     arrays = {"embedding": found.embedding, "path": names}
     if found.group_feature is not None and found.group is not None:

@@ -128,6 +128,7 @@ def enroll(
         if aligner is None:
             return read_image(path, embedder.image_size)
         found = aligner.face(path)
+        # These photos are enrolled too, but the user may want to check them.
         if found.faces > 1:
             several[path] = found.faces
         if found.too_small:

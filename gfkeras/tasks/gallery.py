@@ -78,6 +78,7 @@ def remove_people(
         remove_people("faces.gallery", ["Ann", "Bob"])
     """
     opened = open_gallery(gallery, token)
+    # `remove` raises an error for an unknown name before it changes anything.
     opened.remove(names)
     opened.save()
     return Removal(len({names} if isinstance(names, str) else set(names)), len(opened))

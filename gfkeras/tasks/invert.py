@@ -145,6 +145,7 @@ def invert(
     embedder = Embedder(attacked)
     judges = {name: Embedder(name) for name in also}
     aligner = None if alignment is None else alignment(embedder.image_size)
+    # Targets are complete before the optimisation, which takes minutes.
     subjects = _subjects(choice, embedder, aligner, folder, stage_progress(progress, "Embedding"))
     owner = np.tile(np.arange(len(subjects.targets.names)), copies)
     names = _file_names(subjects.targets.names, copies)

@@ -324,6 +324,7 @@ def open_data(options: ProtocolOptions) -> ProtocolData:
     """Opens the data set of a protocol and the development pairs."""
     development = meta = None
     if options.protocol == "ijb":
+        # The metadata says which subset the folder contains.
         meta = IJBMetadata.load(options.data, options.subset)
         options = dataclasses.replace(options, subset=meta.subset)
     images = PROTOCOLS[options.protocol].open(options)

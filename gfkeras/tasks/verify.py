@@ -69,6 +69,7 @@ def verify(
         print(result.passed, result.parity.min_cosine)
     """
     folder = FaceFolder(data)
+    # Compare with the Keras model of a preset: its bundled artefact is an export itself.
     candidate = Embedder(artefact, num_threads=threads)
     reference = Embedder(keras_source(model))
     from gfkeras.export.parity import verify as compare_embeddings
