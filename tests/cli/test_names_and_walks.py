@@ -95,7 +95,7 @@ def test_groups_of_people_are_refused_in_one_line(tmp_path, capfd):
     assert error.count("\n") == 1
 
 
-def test_names_that_are_no_utf8_go_through(tmp_path, run):
+def test_names_that_are_not_utf8_work(tmp_path, run):
     faces = tmp_path / "faces"
     write(faces / "p1" / "1.png")
     try:
@@ -151,7 +151,7 @@ def test_printable_and_utf8():
     assert utf8(os.fsencode("José").decode("ascii", "surrogateescape")) == "José"
 
 
-def test_cells_are_no_formulas_and_numbers_stay(tmp_path):
+def test_cells_are_not_formulas_and_numbers_stay(tmp_path):
     path = tmp_path / "t.csv"
     cells = ["=1+1", "+cmd|' /C calc'!A0", "-1+2", "@SUM(A1)", "\t=1", "-1.5", "+2e-3", "a=b"]
     with csv_file(path, ("a", "b", "c")) as write_row:
@@ -195,7 +195,7 @@ def test_plots_draw_dollars_and_underlines():
     assert "\x1b" not in svg
 
 
-def test_calibration_says_what_it_leaves_out(tmp_path, monkeypatch):
+def test_calibration_reports_skipped_files(tmp_path, monkeypatch):
     from gfkeras.tasks import export
 
     monkeypatch.setattr(export, "_check_faces", lambda *arguments: None)

@@ -98,7 +98,7 @@ def test_a_study_beside_the_plain_figures(study, at, same, folder, models, tmp_p
     assert found["study"]["axis"] in capfd.readouterr().out
 
 
-def test_what_is_done_to_a_face_is_measured(folder, models, tmp_path):
+def test_a_change_of_faces_is_measured(folder, models, tmp_path):
     """The result of the study equals that of files that were degraded before."""
     from gfkeras.experiments.studies import small_image
 
@@ -127,7 +127,7 @@ def test_a_gallery_of_another_model(folder, models, tmp_path, capfd):
     assert "new probe, old gallery" in capfd.readouterr().out
 
 
-def test_what_does_not_go_together(folder, models, capfd):
+def test_options_that_do_not_fit_together(folder, models, capfd):
     for arguments, message in (
         (["--study", "jpg"], "`study` must be one of 'jpeg'"),
         (["--study", "jpeg", "--at", "10;20"], "`at` must be whole numbers"),

@@ -138,7 +138,7 @@ def test_all_take_the_same_threshold(shipped, tmp_path, name):
 
 
 @pytest.mark.parametrize("text", ["NaN", "Infinity", "-Infinity", "1e999", "true"])
-def test_what_is_no_threshold_is_refused(shipped, tmp_path, text):
+def test_invalid_thresholds_are_refused(shipped, tmp_path, text):
     path = Path(shutil.copy(shipped, tmp_path / "face.tflite"))
     Path(f"{path}.thresholds.json").write_text(
         json.dumps(table("", at_far={"1e-2": 123})).replace("123", text)

@@ -215,7 +215,7 @@ def test_images_that_are_not_aligned_faces(kit, box, tmp_path):
     assert "no such file" in said(tmp_path / "none.png")
 
 
-def test_what_is_no_face_model(kit, box, tmp_path):
+def test_other_models_are_refused(kit, box, tmp_path):
     images = keras.Input((8, 16, 3))
     model = keras.Model(images, keras.layers.Flatten()(images))
     import tensorflow as tf
@@ -234,7 +234,7 @@ def test_what_is_no_face_model(kit, box, tmp_path):
 # -- the folders ----------------------------------------------------------------------------------
 
 
-def test_the_kits_are_what_make_kits_writes(kit, tmp_path):
+def test_make_kits_changes_nothing(kit, tmp_path):
     files = {name: kit(name).folder / "face_embedding.py" for name in KITS}
     for name, file in files.items():
         (tmp_path / name).mkdir()

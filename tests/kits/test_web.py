@@ -186,7 +186,7 @@ def test_a_photo_is_found_aligned_and_embedded_as_in_python(page, artefact, alig
     assert cosines(found["embedding"], embedding) > 0.999
 
 
-def test_a_jpeg_that_lies_on_its_side_is_turned(page, artefact, aligner, photos):
+def test_a_rotated_jpeg_is_turned_upright(page, artefact, aligner, photos):
     lying = Image.open(photos[1]).convert("RGB").transpose(Image.Transpose.ROTATE_90)
     exif = Image.Exif()
     exif[ORIENTATION] = 6
@@ -287,9 +287,7 @@ def changed(artefact: Path, **values) -> str:
         (lambda path: {DETECTOR: b"another file"}, "received another file"),
     ],
 )
-def test_what_is_missing_or_broken_is_said_in_one_line(
-    visit, plain_server, artefact, answers, message
-):
+def test_missing_and_broken_files_give_one_line(visit, plain_server, artefact, answers, message):
     # This server has no detector. Its error must not come first.
     detector = {} if "detection" in message or "another file" in message else {DETECTOR: SLOW}
     page = visit(plain_server, {**detector, **answers(artefact)})

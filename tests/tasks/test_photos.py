@@ -121,7 +121,7 @@ def test_a_gallery(people, broken, tmp_path):
         useless.require()
 
 
-def test_one_kind_of_score_stands_beside_the_threshold(people, capsys):
+def test_only_the_deciding_score_is_shown(people, capsys):
     pair = [str(path) for path in sorted(people.glob("p0/*"))[:2]]
     assert main(["compare", *pair, "--aligned"]) == 0
     said = capsys.readouterr().out

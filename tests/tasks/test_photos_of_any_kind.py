@@ -98,7 +98,7 @@ def test_a_face_that_is_too_small_decides_nothing(photos, tmp_path, capfd):
     assert "too small" in found.notes[0]
 
 
-def test_galleries_tell_of_small_and_turned_faces(photos, tmp_path, capfd):
+def test_galleries_report_small_and_rotated_faces(photos, tmp_path, capfd):
     people = tmp_path / "people"
     small = people / "small" / "1.png"
     small.parent.mkdir(parents=True)

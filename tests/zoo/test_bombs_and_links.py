@@ -247,7 +247,7 @@ def pt(folder, data, values=bytes(16)):
     return folder / "t.pt"
 
 
-def test_a_memo_takes_no_more_than_the_file(tmp_path):
+def test_a_memo_needs_no_more_memory_than_the_file(tmp_path):
     for data in (b"\x80\x02}r" + struct.pack("<I", 1 << 30) + b".", b"}p2000000000\n."):
         assert "one state dict" in refusal(read_torch_state, pt(tmp_path, data))
 
@@ -322,7 +322,7 @@ def test_deep_long_and_large_pickles_end(data, tmp_path):
     assert "t.pt" in refusal(read_torch_state, tmp_path / "t.pt")
 
 
-def test_a_deflated_storage_is_no_larger_than_it_says(tmp_path):
+def test_a_deflated_storage_larger_than_stated_is_refused(tmp_path):
     path = tmp_path / "t.pt"
     members = {
         "a/data.pkl": tensor_pickle((4,), (1,)),

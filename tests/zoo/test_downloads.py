@@ -62,7 +62,7 @@ def test_it_is_downloaded_once(server):
     assert whole_files(server.cache) == ["file.bin"]
 
 
-def test_a_cut_download_goes_on(server):
+def test_an_interrupted_download_continues(server):
     server.cuts = [1000, 5000]
     gfkeras.load(NAME)
     assert len(server.requests) == 3

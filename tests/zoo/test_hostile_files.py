@@ -109,7 +109,7 @@ def test_a_web_page_is_called_one(tmp_path, name):
 
 @pytest.mark.parametrize("kind", ["onnx", "torch", "safetensors", "mxnet", "keras"])
 @pytest.mark.parametrize("data", [b"", PAGE, b"\x80\x02.", b"\x00" * 64, os.urandom(4096)])
-def test_no_format_takes_what_is_none(tmp_path, kind, data):
+def test_other_files_have_no_format(tmp_path, kind, data):
     path = tmp_path / "weights.bin"
     path.write_bytes(data)
     with pytest.raises(ValueError, match=r"weights\.bin"):
@@ -123,7 +123,7 @@ def test_a_pointer_of_git_lfs_is_called_one(tmp_path):
         import_weights(path)
 
 
-def test_what_is_no_file_is_named(tmp_path):
+def test_a_missing_file_is_named(tmp_path):
     with pytest.raises(ValueError, match="which does not exist"):
         import_weights(tmp_path / "nothing.pt")
     with pytest.raises(ValueError, match="a folder"):
@@ -167,7 +167,7 @@ def test_onnx_weights_beside_the_file_are_not_followed(location, tmp_path, monke
         import_weights(tmp_path / "w.onnx")
 
 
-def test_an_onnx_graph_that_is_no_face_network_says_so(tmp_path):
+def test_another_onnx_graph_is_refused(tmp_path):
     onnx = pytest.importorskip("onnx")
     node = onnx.helper.make_node("Relu", ["x"], ["y"])
     (tmp_path / "w.onnx").write_bytes(onnx_model(node))

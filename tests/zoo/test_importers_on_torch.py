@@ -94,7 +94,7 @@ def test_a_truncated_file_is_refused(small, tmp_path):
                 import_weights(cut)
 
 
-def test_another_network_of_the_same_framework_names_what_differs(small, tmp_path):
+def test_another_network_of_the_same_framework_names_the_difference(small, tmp_path):
     safetensors = pytest.importorskip("safetensors.numpy")
     arrays = safetensors.load_file(small / "r18.safetensors")
     other = tmp_path / "other.safetensors"

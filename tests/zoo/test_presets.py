@@ -49,7 +49,7 @@ def test_the_zoo_is_there():
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_every_model_says_what_it_is(name):
+def test_every_model_has_a_description(name):
     preset = registry.read_preset(name)
     for text in (preset.summary, preset.licence.name, preset.provenance.by,
                  preset.training_data.name):  # fmt: skip
@@ -60,7 +60,7 @@ def test_every_model_says_what_it_is(name):
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_every_figure_has_its_command_or_names_who_claims_it(name):
+def test_every_result_has_its_command_or_its_source(name):
     for result in registry.read_preset(name).results:
         if result.by:
             assert not result.command
@@ -70,7 +70,7 @@ def test_every_figure_has_its_command_or_names_who_claims_it(name):
 
 
 @pytest.mark.parametrize("name", OURS)
-def test_what_we_trained_comes_whole(name):
+def test_our_model_comes_with_all_files(name):
     preset = registry.read_preset(name)
     assert preset.in_the_box
     assert preset.weights.size_bytes <= 6_000_000
@@ -216,7 +216,7 @@ def test_the_readmes_table_is_not_stale():
     )
 
 
-def test_the_table_replaces_only_what_is_between_its_marks(tmp_path):
+def test_the_table_replaces_only_the_text_between_its_marks(tmp_path):
     page = tmp_path / "page.md"
     page.write_text(f"before\n{BEGIN}\nold\n{END}\nafter\n")
     assert write_into(page, registry.presets())
@@ -292,7 +292,7 @@ def test_damaged_artefacts_are_refused(own_zoo):
         artefact_path(DEFAULT_PRESET)
 
 
-def test_a_folder_of_a_presets_name_goes_first(tmp_path, monkeypatch):
+def test_a_folder_wins_over_a_preset_of_the_same_name(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     assert preset_named(DEFAULT_PRESET).name == DEFAULT_PRESET
     assert isinstance(keras_source(DEFAULT_PRESET), gfkeras.GroupFace)
@@ -333,7 +333,7 @@ def test_a_packed_model_is_loaded_as_it_was(own_zoo, tmp_path):
         )  # fmt: skip
 
 
-def test_packing_again_keeps_what_people_wrote(own_zoo, tmp_path):
+def test_packing_again_keeps_tables_that_people_wrote(own_zoo, tmp_path):
     folder = tiny_model().save_to(tmp_path / "run")
     before = tomllib.loads((own_zoo / DEFAULT_PRESET / MODEL_FILE).read_text())
     assert main(["zoo", "pack", str(folder), str(own_zoo / DEFAULT_PRESET)]) == 0
