@@ -109,7 +109,7 @@ def test_a_web_page_is_called_one(tmp_path, name):
 
 @pytest.mark.parametrize("kind", ["onnx", "torch", "safetensors", "mxnet", "keras"])
 @pytest.mark.parametrize("data", [b"", PAGE, b"\x80\x02.", b"\x00" * 64, os.urandom(4096)])
-def test_other_files_have_no_format(tmp_path, kind, data):
+def test_garbage_in_each_format_is_refused(tmp_path, kind, data):
     path = tmp_path / "weights.bin"
     path.write_bytes(data)
     with pytest.raises(ValueError, match=r"weights\.bin"):
