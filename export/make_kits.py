@@ -1,9 +1,8 @@
-"""The Python kits' common part, copied from the LiteRT kit into the others.
+"""Copying of the common part of the Python kits from the LiteRT kit into the others.
 
     python export/make_kits.py
 
-A kit is one file that is copied onto a device as it stands, so it cannot import what it shares
-with the others.
+A kit is a single file that users copy to a device, so the kits cannot import a common module.
 """
 
 from __future__ import annotations
@@ -13,11 +12,11 @@ from pathlib import Path
 
 SOURCE = "python-litert"
 KITS = ("python-onnx", "savedmodel")
-MARK = "# == The common part of the Python kits; `make kits` copies it from python-litert. "
+MARK = "# == The common part of the Python kits. `make kits` copies it from python-litert. "
 
 
 def make_kits(folder: Path) -> None:
-    """Gives each kit in a folder the LiteRT kit's lines from the mark on."""
+    """Replaces the lines after the mark in each kit with those of the LiteRT kit."""
     _, mark, common = (folder / SOURCE / "face_embedding.py").read_text("utf-8").partition(MARK)
     for kit in KITS:
         path = folder / kit / "face_embedding.py"

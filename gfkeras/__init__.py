@@ -1,4 +1,4 @@
-"""gfkeras: face recognition with GroupFace in Keras 3.
+"""Face recognition with GroupFace in Keras 3.
 
 Build, train, evaluate and export GroupFace (CVPR 2020, arXiv 2005.10497):
 
@@ -7,8 +7,8 @@ Build, train, evaluate and export GroupFace (CVPR 2020, arXiv 2005.10497):
         model, gfkeras.heads.ArcFace(num_classes=1000), gfkeras.losses.SelfGroupingLoss()
     )
 
-Names are imported when first used, so that `import gfkeras` and the command
-line answer at once.
+Modules are imported when you first use them, which keeps `import gfkeras` and the command line
+fast.
 """
 
 import os
@@ -16,10 +16,10 @@ from typing import Any
 
 import lazy_loader
 
-from gfkeras import registration  # Saved models find our classes.
+from gfkeras import registration  # Lets Keras find the classes of saved models.
 from gfkeras.backend import missing_package
 
-# TensorFlow reads it once, when it is first imported; a user's own setting stays.
+# Set here because TensorFlow reads it once, at its first import. A user's own setting is kept.
 os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "1")
 
 _import, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)

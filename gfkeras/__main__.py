@@ -1,4 +1,4 @@
-"""`python -m gfkeras` is the command `gfkeras`."""
+"""Entry point of `python -m gfkeras`, which is the same as `gfkeras`."""
 
 import sys
 

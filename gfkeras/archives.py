@@ -1,7 +1,7 @@
-"""Zip archives and arrays that others wrote, read within bounds.
+"""Safe reading of zip archives and arrays from unknown sources.
 
-A small file can promise any number of bytes. What is promised is compared with the size of the
-file before memory is taken, and a member may not hold more than it promises.
+A small file can promise a huge content (a zip bomb). The promised size is compared with the size
+of the file before memory is allocated, and content beyond the promised size is an error.
 """
 
 import copy
@@ -17,26 +17,27 @@ import numpy as np
 
 from gfkeras.errors import reading
 
-# So many bytes are always granted, and beyond them so many times the size of the file: weights and
-# embeddings hardly shrink when they are compressed.
+# Content of up to ROOM bytes is always allowed, and larger content up to GROWTH times the size of
+# the file. Weights and embeddings hardly shrink under compression, so real files stay below.
 ROOM = 256 << 20
 GROWTH = 8
-# Lists, numbers and text are all that an array of an .npz may hold.
+# NumPy kinds that an array of an .npz can have: numbers and text, but no Python objects, whose
+# loading can run code.
 _KINDS = "biufcSU"
 
 
 def require_bounded(path: str | os.PathLike[str], promised: int, size: int) -> None:
-    """Raises ValueError where a file of `size` bytes promises far more than it can mean."""
+    """Raises ValueError if a file of `size` bytes promises far too many bytes of content."""
     if promised > max(ROOM, GROWTH * size):
         raise ValueError(
-            f"{os.fspath(path)} is refused: its {size:,} bytes promise {promised:,} bytes, more "
-            f"than {ROOM >> 20} MiB and {GROWTH} times as many as it has"
+            f"{os.fspath(path)} is refused: a file of {size:,} bytes that promises {promised:,} "
+            f"bytes of content, more than {ROOM >> 20} MiB and {GROWTH} times its size"
         )
 
 
 @contextmanager
 def open_archive(path: str | os.PathLike[str]) -> Iterator[zipfile.ZipFile]:
-    """Opens a zip archive whose members together promise no more than `require_bounded` grants."""
+    """Opens a zip archive. Raises ValueError if its members together promise too many bytes."""
     path = Path(path)
     with zipfile.ZipFile(path) as archive:
         promised = sum(member.file_size for member in archive.infolist())
@@ -45,32 +46,33 @@ def open_archive(path: str | os.PathLike[str]) -> Iterator[zipfile.ZipFile]:
 
 
 def read_member(archive: zipfile.ZipFile, name: str) -> bytes:
-    """The bytes of a member; raises ValueError where it holds more or less than it promises."""
+    """Returns the bytes of a member. Raises ValueError if its size is not the promised one."""
     member = archive.getinfo(name)
-    # `ZipFile.read` inflates a member as far as it goes, and cuts it afterwards.
+    # `ZipFile.read` inflates the whole member before it cuts the result. Reading one byte more
+    # than promised from a stream notices a larger member in time.
     probe = copy.copy(member)
     probe.file_size += 1
     with archive.open(probe) as file:
         data = file.read(probe.file_size)
     if len(data) != member.file_size:
-        raise ValueError(f"its member {name!r} does not have the {member.file_size:,} bytes stated")
+        raise ValueError(f"its member {name!r} does not have the stated {member.file_size:,} bytes")
     return data
 
 
 def read_npz(
     path: str | os.PathLike[str], what: str, names: Iterable[str], optional: Iterable[str] = ()
 ) -> dict[str, np.ndarray]:
-    """Arrays of an .npz file by name; those of `optional` may be missing.
+    """Returns arrays of an .npz file by name. Arrays in `optional` can be missing.
 
     Args:
         path: the file.
-        what: what it should be, for the error, such as "an .npz of `gfkeras embed`".
-        names, optional: the arrays to read; others are left alone.
+        what: the expected kind of file, for the message, such as "an .npz of `gfkeras embed`".
+        names, optional: names of the arrays to read.
 
     Raises:
-        ValueError: for a file that is damaged, lacks an array, holds Python objects, or promises
-            more than it has.
-        OSError: for one that is missing.
+        ValueError: if the file is damaged, has not all arrays in `names`, contains Python objects,
+            or promises too many bytes.
+        OSError: if the file is missing.
     """
     path = Path(path)
     with reading(path, what), open_archive(path) as archive:
@@ -83,11 +85,14 @@ def read_npz(
 
 
 def read_array(data: bytes) -> np.ndarray:
-    """The array in the bytes of an .npy file, as large as its header says; writeable."""
+    """Returns the array in the content of an .npy file. The array is writeable.
+
+    Raises ValueError if the size in the header does not match the content.
+    """
     stream = io.BytesIO(data)
     version = np.lib.format.read_magic(stream)
     if version not in ((1, 0), (2, 0)):
-        raise ValueError(f"an array of unknown version {version}")
+        raise ValueError(f"an array has the unknown version {version}")
     read = (
         np.lib.format.read_array_header_1_0
         if version == (1, 0)
@@ -95,10 +100,10 @@ def read_array(data: bytes) -> np.ndarray:
     )
     shape, by_columns, dtype = read(stream)
     if dtype.kind not in _KINDS or any(side < 0 for side in shape):
-        raise ValueError(f"an array of type {dtype} and shape {shape}")
+        raise ValueError(f"an array has type {dtype} and shape {shape}")
     values = data[stream.tell() :]
-    # Python's integers do not overflow.
+    # `math.prod` uses Python integers, which do not overflow for a forged shape.
     if math.prod(shape) * dtype.itemsize != len(values) or not dtype.itemsize:
-        raise ValueError(f"an array of shape {shape} in {len(values)} bytes")
+        raise ValueError(f"an array of shape {shape} has {len(values)} bytes")
     array = np.frombuffer(bytearray(values), dtype)
     return array.reshape(shape, order="F" if by_columns else "C")

@@ -1,4 +1,4 @@
-"""Keras, its backend and LiteRT, imported quietly and only when they are needed."""
+"""Late and quiet import of Keras, its backend and LiteRT."""
 
 import base64
 import contextlib
@@ -11,25 +11,25 @@ import zlib
 from collections.abc import Iterator
 from types import ModuleType
 
-# TensorFlow reads them once, when it is first imported.
+# TensorFlow reads these variables once, at its first import.
 _DEFAULTS = {
     "GRPC_VERBOSITY": "ERROR",
     "TF_CPP_MIN_LOG_LEVEL": "3",
-    # On processors with AVX2 only, TensorFlow leaves oneDNN off and trains at half the speed.
+    # On processors without AVX-512, TensorFlow disables oneDNN and trains at half the speed.
     "TF_ENABLE_ONEDNN_OPTS": "1",
 }
 
 
 def set_defaults() -> None:
-    """Sets TensorFlow's environment variables where the user has not set them."""
+    """Sets TensorFlow's environment variables that the user has not set."""
     for name, value in _DEFAULTS.items():
         os.environ.setdefault(name, value)
 
 
 def load_keras() -> None:
-    """Imports Keras and its backend, and keeps their log lines off stderr.
+    """Imports Keras and its backend, without their log lines on stderr.
 
-    Call it before `import keras`. An ImportError names the extra to install.
+    Call it before `import keras`. Raises an ImportError that names the extra to install.
     """
     if "keras" in sys.modules:
         return
@@ -39,14 +39,17 @@ def load_keras() -> None:
             import keras  # noqa: F401
 
             if (tensorflow := sys.modules.get("tensorflow")) is not None:
-                # The search for a GPU logs an error where there is none.
+                # On a machine without a GPU, the first search for one logs an error.
                 tensorflow.config.list_physical_devices()
     except ModuleNotFoundError as error:
         raise missing_package(error) from error
 
 
 def missing_package(error: ModuleNotFoundError) -> ImportError:
-    """The error that names the extra, where Keras or its backend is missing; else the same one."""
+    """Returns an error that names the extra to install for Keras or its backend.
+
+    Returns `error` itself if another package is missing.
+    """
     missing = (error.name or "").partition(".")[0]
     backend = os.environ.get("KERAS_BACKEND", "tensorflow")
     extras = {"jax": "jax", "jaxlib": "jax", "tensorflow": "tensorflow"}
@@ -59,7 +62,7 @@ def missing_package(error: ModuleNotFoundError) -> ImportError:
     )
 
 
-# A .tflite of one operator, ABS, which XNNPACK takes.
+# A compressed .tflite file with one operator, ABS, that XNNPACK supports.
 _SMALLEST_TFLITE = (
     "eNqTYGBgCHHzMWZg4GMQYRBg4GHgAIqwAHkMQB4DgwwQbwFiZiBmBGKILAhC+CA1PHCdLEASImYDxA5A7IKkjoGBCywP"
     "UscFNYsHKg/DDFj4TECsALaXgeHd////WVDk2cDmsUHlkfVC3MbDwA1WB3FbKsTIVABheAlR"
@@ -68,10 +71,10 @@ _SMALLEST_TFLITE = (
 
 @functools.cache
 def load_litert() -> ModuleType:
-    """`ai_edge_litert.interpreter`, which has said already that it uses XNNPACK.
+    """Imports and returns `ai_edge_litert.interpreter` without its log line on stderr.
 
-    LiteRT logs that line once in a process, when it first prepares a model, without a setting for
-    it.
+    LiteRT logs once per process that it uses XNNPACK, and has no setting to turn this off. The line
+    appears when the first model is prepared, so a tiny model is prepared here.
     """
     from ai_edge_litert import interpreter
 
@@ -81,16 +84,17 @@ def load_litert() -> ModuleType:
     return interpreter
 
 
-# Descriptor 2 belongs to the process: two threads that held it would lose it.
+# File descriptor 2 belongs to the process: two threads that redirect it at the same time would
+# lose the original one.
 _holding = threading.RLock()
 
 
 @contextlib.contextmanager
 def held_stderr() -> Iterator[None]:
-    """Holds back what libraries write to file descriptor 2; an error shows it after all.
+    """Discards the output of libraries to file descriptor 2, unless the block raises an error.
 
-    TensorFlow's libraries log while they are loaded, before they read any setting. A missing
-    module needs no log to explain it.
+    TensorFlow's libraries log while they are loaded, before they read any setting. After a
+    ModuleNotFoundError the output is discarded too, because it does not explain the error.
     """
     with _holding:
         if sys.stderr is not None:
@@ -98,7 +102,7 @@ def held_stderr() -> Iterator[None]:
         try:
             kept = os.dup(2)
         except OSError:
-            # There is no stderr to keep clean.
+            # The process has no stderr.
             yield
             return
         with tempfile.TemporaryFile() as held:

@@ -1,4 +1,4 @@
-"""Errors that name the argument, what was expected and what came."""
+"""Errors and checks of arguments, with messages that say what was expected and received."""
 
 from __future__ import annotations
 
@@ -17,9 +17,9 @@ T = TypeVar("T")
 
 
 def nearest(name: str, known: Iterable[str]) -> str | None:
-    """The known name closest to `name`, or None where nothing is close.
+    """Returns the known name that is most similar to `name`, or None if none is similar.
 
-    Case is ignored, so `arcface` finds `ArcFace`.
+    Ignores case: `arcface` finds `ArcFace`.
     """
     by_lower = {k.lower(): k for k in known}
     found = difflib.get_close_matches(str(name).lower(), by_lower, n=1, cutoff=0.5)
@@ -27,7 +27,7 @@ def nearest(name: str, known: Iterable[str]) -> str | None:
 
 
 def unknown_name(kind: str, name: str, known: Iterable[str]) -> ValueError:
-    """A ValueError for a name that is not known, with the nearest one; `kind` is such as "head"."""
+    """Returns a ValueError for an unknown name, with a similar one. `kind` is such as "head"."""
     known = sorted(known)
     guess = nearest(name, known)
     hint = f"; did you mean {guess!r}?" if guess else "."
@@ -35,14 +35,14 @@ def unknown_name(kind: str, name: str, known: Iterable[str]) -> ValueError:
 
 
 def by_name(kind: str, name: str, known: Mapping[str, T]) -> T:
-    """What `known` holds under `name`; raises ValueError with the nearest name otherwise."""
+    """Returns the value of `name` in `known`. Raises ValueError with a similar name otherwise."""
     if name not in known:
         raise unknown_name(kind, name, known)
     return known[name]
 
 
 def one_of(argument: str, value: Any, choices: Iterable[str]) -> str:
-    """Returns `value` if it is one of `choices`; raises ValueError otherwise."""
+    """Returns `value` if it is one of `choices`. Raises ValueError otherwise."""
     choices = list(choices)
     if value not in choices:
         guess = nearest(str(value), choices)
@@ -55,7 +55,8 @@ def one_of(argument: str, value: Any, choices: Iterable[str]) -> str:
 
 
 def positive_int(argument: str, value: Any) -> int:
-    """Returns `value` as an int of at least 1; raises ValueError otherwise."""
+    """Returns `value` as an int if it is at least 1. Raises ValueError otherwise."""
+    # True is an int in Python, but not a sensible number.
     if isinstance(value, bool) or not hasattr(value, "__index__") or value.__index__() < 1:
         raise ValueError(
             f"`{argument}` must be an integer of at least 1. Received: {argument}={value!r}"
@@ -64,9 +65,10 @@ def positive_int(argument: str, value: Any) -> int:
 
 
 def in_range(argument: str, value: Any, low: float, high: float, unit: str = "") -> float:
-    """Returns `value` as a float if it lies in [low, high); raises ValueError otherwise.
+    """Returns `value` as a float if it is in [low, high). Raises ValueError otherwise.
 
-    An infinite `high` asks for any finite number; `unit` is such as " radians".
+    An infinite `high` allows any finite number. `unit` is appended in the message, such as
+    " radians".
     """
     if not _is_number(value) or not low <= value < high:
         end = "π" if high == math.pi else f"{high:g}"
@@ -76,7 +78,7 @@ def in_range(argument: str, value: Any, low: float, high: float, unit: str = "")
 
 
 def positive(argument: str, value: Any) -> float:
-    """Returns `value` as a float if it is positive and finite; raises ValueError otherwise."""
+    """Returns `value` as a float if it is positive and finite. Raises ValueError otherwise."""
     if not _is_number(value) or not 0 < value < math.inf:
         raise ValueError(f"`{argument}` must be positive. Received: {argument}={value!r}")
     return float(value)
@@ -87,26 +89,28 @@ def _is_number(value: Any) -> bool:
 
 
 def unreadable(path: Path, what: str, error: BaseException | str) -> ValueError:
-    """The error for an artefact that is truncated, garbage or not what its name says."""
+    """Returns the error for a file that is damaged or of another kind than `what`."""
     lines = str(error).strip().splitlines()
     reason = lines[0][:300] if lines else type(error).__name__
     if isinstance(error, (ArithmeticError, AttributeError, LookupError, TypeError)):
-        # Their texts alone, such as a missing key, say nothing.
+        # The text of these errors can be only a key, so the name of the error is added.
         reason = f"{type(error).__name__}: {reason}"
-    return ValueError(f"{path} cannot be read as {what}; it is damaged or not one: {reason}")
+    return ValueError(
+        f"{path} cannot be read as {what}. It is damaged or another kind of file: {reason}"
+    )
 
 
 @contextlib.contextmanager
 def reading(path: Path, what: str, anything: bool = False) -> Iterator[None]:
-    """Turns whatever a damaged file raises in the block into one ValueError that names the file.
+    """Turns the errors of a damaged file in the block into a ValueError that names the file.
 
-    Damage is noticed anywhere: by Python, NumPy, zlib, HDF5 or a pickle. A file that is missing or
-    may not be read keeps its OSError, and a missing package its ImportError.
+    Python, NumPy, zlib, HDF5 and pickle all raise different errors for damaged files. The OSError
+    of a missing or forbidden file and the ImportError of a missing package are kept.
 
     Args:
         path: the file or folder.
-        what: what it should be, with its article.
-        anything: turn every other exception too, for runtimes that raise kinds of their own.
+        what: the expected kind of file, with its article.
+        anything: also convert all other exceptions, for runtimes with their own exception classes.
 
     Example:
         with reading(path, "an .npz of embeddings"), zipfile.ZipFile(path) as archive:
@@ -117,9 +121,10 @@ def reading(path: Path, what: str, anything: bool = False) -> Iterator[None]:
     except (FileNotFoundError, PermissionError, IsADirectoryError, DownloadError) as error:
         if not anything or isinstance(error, DownloadError) or not path.exists():
             raise
-        # A folder that lacks a part.
+        # The path exists, so it is a folder with a missing file.
         raise unreadable(path, what, error) from error
     except ValueError as error:
+        # The message names the file already.
         if str(path) in str(error):
             raise
         raise unreadable(path, what, error) from error
@@ -133,7 +138,7 @@ def reading(path: Path, what: str, anything: bool = False) -> Iterator[None]:
 
 @functools.cache
 def _damage() -> tuple[type[Exception], ...]:
-    """What readers raise at damaged content, beside ValueError."""
+    """Returns the exceptions that readers raise for damaged content, besides ValueError."""
     import lzma
     import pickle
     import struct
@@ -149,7 +154,12 @@ def _damage() -> tuple[type[Exception], ...]:
 
 
 class DownloadError(OSError):
-    """A download of `url` (after `GFKERAS_MIRROR`) that failed for good, leaving no file."""
+    """A download that failed. There is no file.
+
+    Attributes:
+        url: the URL, with `GFKERAS_MIRROR` applied.
+        reason: the reason of the failure.
+    """
 
     def __init__(self, url: str, reason: str):
         super().__init__(f"{url}: {reason}")
@@ -161,13 +171,13 @@ class DownloadError(OSError):
 
 
 class ImageError(ValueError):
-    """An image that cannot be read; the message names the file and the reason.
+    """An image that cannot be read. The message names the file and the reason.
 
     Attributes:
         path: the file, or "<bytes>".
-        reason: what is wrong with it.
-        kind: the same in a word, for counting: "missing", "empty", "not-an-image",
-            "truncated", "too-large", "unreadable".
+        reason: the reason as text.
+        kind: the reason in one word, for counting: "missing", "empty", "not-an-image",
+            "truncated", "too-large" or "unreadable".
     """
 
     def __init__(self, path: str, reason: str, kind: str = "unreadable"):
@@ -181,7 +191,7 @@ class ImageError(ValueError):
 
 
 def require(module: str, extra: str) -> ModuleType:
-    """Imports an optional dependency; an ImportError names the command that installs its extra."""
+    """Imports an optional package. Raises an ImportError with the command to install its extra."""
     try:
         return importlib.import_module(module)
     except ImportError as error:

@@ -1,4 +1,4 @@
-"""Files: whole or no results, room on the disk, hashes and order."""
+"""Helpers for files: atomic writing, free disk space, hashes and sorting."""
 
 import contextlib
 import csv
@@ -17,14 +17,15 @@ from typing import Any
 
 from gfkeras.safe_text import csv_cell, utf8
 
-# The description in a folder that a model was saved to.
+# The description of the model in a model folder.
 CONFIG_FILE = "config.json"
-# The usual endings of images, the most usual first. What has another one is looked into.
+# The usual suffixes of images, the most usual first. A file with another suffix is opened to see
+# whether it is an image.
 IMAGE_SUFFIXES = (
     ".jpg", ".jpeg", ".png", ".webp", ".bmp", ".ppm", ".pgm", ".tif", ".tiff",
     ".jpe", ".jfif", ".pnm", ".pbm", ".heic", ".heif", ".avif", ".gif",
 )  # fmt: skip
-# The endings of the files that `keras.Model.save` writes.
+# The suffixes of files that `keras.Model.save` writes.
 KERAS_FILES = (".keras", ".h5")
 
 PathLike = str | os.PathLike[str]
@@ -32,11 +33,11 @@ PathLike = str | os.PathLike[str]
 
 @contextlib.contextmanager
 def replacing(path: str | os.PathLike[str]) -> Iterator[Path]:
-    """Gives a temporary name beside `path` and renames it over `path` at the end.
+    """Gives a temporary name next to `path`, and renames it to `path` at the end.
 
-    A file or folder written under the temporary name appears under `path` only when the block ends
-    without an error; an error leaves what was at `path`. The name's end is kept, since many writers
-    choose their format by it.
+    A file or folder that is written under the temporary name appears as `path` only if the block
+    ends without an error. After an error, `path` is unchanged. The temporary name keeps the suffix,
+    because many writers choose their format by it.
 
     Example:
         with replacing("model.tflite") as temporary:
@@ -50,8 +51,8 @@ def replacing(path: str | os.PathLike[str]) -> Iterator[Path]:
     try:
         yield temporary
         if temporary.is_dir() and path.exists():
-            # A folder cannot be renamed over a folder: move the old one away first,
-            # and put it back should the second rename fail.
+            # A folder cannot be renamed over an existing folder: move the old one away first,
+            # and put it back if the second rename fails.
             path.rename(retired)
             try:
                 temporary.rename(path)
@@ -61,7 +62,8 @@ def replacing(path: str | os.PathLike[str]) -> Iterator[Path]:
         else:
             temporary.replace(path)
     except OSError as error:
-        # Of a full disk the system names no file, and nobody knows the temporary name.
+        # Name the file that the user knows: for a full disk the system names no file, and for
+        # other errors the temporary one.
         if error.errno is None or error.filename not in (None, str(temporary)):
             raise
         raise OSError(error.errno, error.strerror, str(path)) from error
@@ -74,9 +76,9 @@ def replacing(path: str | os.PathLike[str]) -> Iterator[Path]:
 
 
 def remove_unfinished(path: str | os.PathLike[str]) -> None:
-    """Removes what killed processes left of `replacing(path)`.
+    """Removes temporary files of `replacing(path)` that killed processes left.
 
-    Call it only where nobody else can be writing `path`.
+    Call it only if no other process can be writing `path`.
     """
     path = Path(path)
     name = re.compile(rf"\.[0-9a-f]{{8}}\.(old\.)?{re.escape(path.name)}")
@@ -88,7 +90,10 @@ def remove_unfinished(path: str | os.PathLike[str]) -> None:
 
 
 def private_folder(path: str | os.PathLike[str]) -> None:
-    """Makes a folder, and those above it, for its owner only; those that are there stay."""
+    """Creates a folder and its missing parents, accessible only to the owner.
+
+    Existing folders do not change.
+    """
     path = Path(path)
     if not path.is_dir():
         private_folder(path.parent)
@@ -96,21 +101,21 @@ def private_folder(path: str | os.PathLike[str]) -> None:
 
 
 def write_text(path: str | os.PathLike[str], text: str) -> None:
-    """Writes a UTF-8 text file, whole or not at all."""
+    """Writes a UTF-8 text file. It appears only when it is complete."""
     with replacing(path) as temporary:
         temporary.write_text(text, encoding="utf-8")
 
 
 def write_json(path: str | os.PathLike[str], results: dict[str, Any]) -> None:
-    """Writes results as JSON, whole or not at all; see `json_values`."""
+    """Writes results as JSON (see `json_values`). The file appears only when it is complete."""
     write_text(path, json.dumps(json_values(results), indent=1) + "\n")
 
 
 @contextlib.contextmanager
 def csv_file(path: PathLike, header: Sequence[str]) -> Iterator[Callable[[Iterable[Any]], None]]:
-    """Gives a function that writes a row of a CSV file, which appears when it is whole.
+    """Gives a function that writes a row of a CSV file. The file appears when it is complete.
 
-    Cells are safe for spreadsheets; see `csv_cell`.
+    Cells are safe for spreadsheets (see `csv_cell`).
     """
     with replacing(path) as temporary, temporary.open("w", newline="", encoding="utf-8") as file:
         writer = csv.writer(file, lineterminator="\n")
@@ -119,8 +124,10 @@ def csv_file(path: PathLike, header: Sequence[str]) -> Iterator[Callable[[Iterab
 
 
 def parsed_json(text: str | bytes) -> Any:
-    """The value of a JSON text that others wrote; every damage is a ValueError, as is a text
-    nested so deep that Python gives up."""
+    """Returns the value of a JSON text from an unknown source.
+
+    Raises ValueError if the text is damaged or nested too deep for Python.
+    """
     try:
         return json.loads(text)
     except RecursionError as error:
@@ -128,9 +135,9 @@ def parsed_json(text: str | bytes) -> Any:
 
 
 def json_values(value: Any) -> Any:
-    """Returns a value as JSON can hold it: NaN and infinities become null, paths text.
+    """Returns a value for JSON: NaN and infinities become null, and paths become text.
 
-    Bytes of a file's name that are no UTF-8 are escaped.
+    Bytes in file names that are not valid UTF-8 are escaped.
     """
     if isinstance(value, dict):
         return {utf8(str(key)): json_values(item) for key, item in value.items()}
@@ -138,16 +145,17 @@ def json_values(value: Any) -> Any:
         return [json_values(item) for item in value]
     if isinstance(value, (str, Path)):
         return utf8(str(value))
+    # NumPy scalars become Python numbers.
     if hasattr(value, "item") and not hasattr(value, "__len__"):
         value = value.item()
     return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
 def require_room(folder: str | os.PathLike[str], size: int) -> None:
-    """Raises OSError where a file of `size` bytes does not fit into a folder.
+    """Raises OSError if there is no space in a folder for a file of `size` bytes.
 
-    For writers that do not survive a full disk: HDF5 ends the process. The room is taken
-    and given back, which also finds quotas and limits of the file size.
+    For writers that cannot handle a full disk: HDF5 ends the process. The space is allocated and
+    freed again, which also detects quotas and limits of the file size.
     """
     if not hasattr(os, "posix_fallocate"):
         if shutil.disk_usage(folder).free < size:
@@ -162,13 +170,13 @@ def require_room(folder: str | os.PathLike[str], size: int) -> None:
 
 
 def sha256(path: str | os.PathLike[str]) -> str:
-    """The SHA-256 of a file as 64 hexadecimal digits."""
+    """Returns the SHA-256 of a file as 64 hexadecimal digits."""
     with Path(path).open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def tree_sha256(folder: str | os.PathLike[str]) -> str:
-    """One SHA-256 of all files of a folder and their names."""
+    """Returns a SHA-256 of all files in a folder and their names."""
     root, digest = Path(folder), hashlib.sha256()
     for file in sorted(file for file in root.rglob("*") if file.is_file()):
         digest.update(f"{file.relative_to(root).as_posix()}\0{sha256(file)}\n".encode())
@@ -176,30 +184,31 @@ def tree_sha256(folder: str | os.PathLike[str]) -> str:
 
 
 def natural_key(text: str) -> list[tuple[int, int, str]]:
-    """A sort key in which numbers count as numbers: s2 before s10.
+    """Returns a sort key that compares numbers in the text as numbers: s2 before s10.
 
-    Two texts never tie: a01 comes before a1, and A before a, on every machine.
+    Different texts never have equal keys, so the order is the same on every machine: a01 before
+    a1, and A before a.
     """
     parts = [
         (0, int(part), "") if part.isdecimal() else (1, 0, part.lower())
         for part in re.split(r"(\d+)", str(text))
         if part
     ]
-    # Less than any part, so that s1 stays before s1a.
+    # The last part is less than any other part, which keeps s1 before s1a.
     return [*parts, (-1, 0, text)]
 
 
 def file_below(root: Path, name: str) -> Path:
-    """`root / name`, or where that is no file, the same name as another system writes it.
+    """Returns `root / name`, or the same name in the spelling of another system if that exists.
 
-    Lists and folders made on macOS and elsewhere write "é" in two ways, and Windows parts folders
-    by backslashes.
+    macOS and other systems write "é" in two different ways, and Windows separates folders by
+    backslashes.
     """
     path = root / name
     if path.is_file() or (name.isascii() and "\\" not in name):
         return path
     slashed = name.replace("\\", "/")
-    # A list must not climb out by a way that was not looked at.
+    # Callers look for ".." with slashes only. A backslash must not become a way out of `root`.
     names = [name] if ".." in slashed.split("/") else [name, slashed]
     for form in ("NFC", "NFD"):
         for each in names:
@@ -210,7 +219,7 @@ def file_below(root: Path, name: str) -> Path:
 
 
 def size_bytes(path: Path) -> int:
-    """Bytes of a file, or of all files of a folder."""
+    """Returns the size of a file, or of all files in a folder, in bytes."""
     if path.is_dir():
         return sum(file.stat().st_size for file in path.rglob("*") if file.is_file())
     return path.stat().st_size

@@ -1,7 +1,8 @@
-"""HDF5 files that others wrote: nothing beside the file is opened, and sizes are bounded.
+"""Safe reading of HDF5 files from unknown sources.
 
-An HDF5 file may name other files: by external and soft links, as the storage of a data set, or as
-the sources of a virtual one. A data set may also promise, or unpack to, any number of bytes.
+An HDF5 file can refer to other files: with external links, as the storage of a data set, or as
+sources of a virtual data set. A data set can also promise, or unpack to, any number of bytes. Such
+files are refused.
 """
 
 import math
@@ -24,15 +25,15 @@ _FILTERS = (h5z.FILTER_DEFLATE, h5z.FILTER_SHUFFLE, h5z.FILTER_FLETCHER32)
 
 @contextmanager
 def open_hdf5(path: str | os.PathLike[str], content: BinaryIO | None = None) -> Iterator[h5py.File]:
-    """Opens an HDF5 file for reading, which `check` has passed.
+    """Checks an HDF5 file and opens it for reading.
 
     Args:
-        path: the file, or the archive that it lies in.
-        content: its content, where it lies in an archive.
+        path: the file, or the archive that contains it.
+        content: the content of the file, if it is in an archive.
 
     Raises:
-        ValueError: for a file that names other files, or promises far more than it holds.
-        OSError: for one that HDF5 cannot open.
+        ValueError: if the file refers to other files or promises too many bytes.
+        OSError: if HDF5 cannot open the file.
     """
     path = Path(path)
     with h5py.File(content or path, "r") as file:
@@ -41,7 +42,7 @@ def open_hdf5(path: str | os.PathLike[str], content: BinaryIO | None = None) -> 
 
 
 def _check(file: h5py.File, path: Path, size: int) -> None:
-    """Walks over all groups and data sets before anything of them is read."""
+    """Checks all groups and data sets before any of them is read."""
     promised = 0
     root = h5g.open(file.id, b"/")
     groups, seen = [(root, "")], {h5o.get_info(root).addr}
@@ -53,25 +54,25 @@ def _check(file: h5py.File, path: Path, size: int) -> None:
                 raise _refused(path, place, "is a link that leads elsewhere")
             found = h5o.get_info(group, name)
             if found.type == h5o.TYPE_DATASET:
-                # One that several names lead to is read as often.
+                # A data set with several names is counted each time, because it is read each time.
                 promised += _promised(h5d.open(group, name), path, place)
                 require_bounded(path, promised, size)
             elif found.type == h5o.TYPE_GROUP and found.addr not in seen:
-                # Hard links may lead back to where they came from.
+                # Hard links can form a cycle, so each group is visited once.
                 seen.add(found.addr)
                 groups.append((h5g.open(group, name), place))
 
 
 def _promised(dataset: h5d.DatasetID, path: Path, place: str) -> int:
-    """The bytes that a data set takes when it is read; an error for one that is not read."""
+    """Returns the bytes that a data set needs in memory. Raises ValueError if it is refused."""
     made = dataset.get_create_plist()
-    # Looked at before the shape: to find that of a virtual data set, HDF5 opens its sources.
+    # This comes before the shape: to find the shape of a virtual data set, HDF5 opens its sources.
     if made.get_layout() == h5d.VIRTUAL:
         raise _refused(path, place, "is a virtual data set, which reads other files")
     if made.get_external_count():
-        raise _refused(path, place, "keeps its numbers in another file")
+        raise _refused(path, place, "has its numbers in another file")
     if np.dtype(dataset.dtype).kind not in _KINDS:
-        raise _refused(path, place, f"holds {dataset.dtype} in place of numbers")
+        raise _refused(path, place, f"has {dataset.dtype} instead of numbers")
     width = dataset.dtype.itemsize
     whole = math.prod(dataset.shape or (1,)) * width
     if made.get_layout() != h5d.CHUNKED:
@@ -80,7 +81,7 @@ def _promised(dataset: h5d.DatasetID, path: Path, place: str) -> int:
     require_bounded(path, max(whole, chunk), path.stat().st_size)
     filters = [made.get_filter(number)[0] for number in range(made.get_nfilters())]
     if any(each not in _FILTERS for each in filters):
-        raise _refused(path, place, "is compressed otherwise than by gzip")
+        raise _refused(path, place, "is not compressed by gzip but by another filter")
     if h5z.FILTER_DEFLATE in filters:
         _check_chunks(dataset, filters, chunk, path, place)
     return max(whole, chunk)
@@ -89,14 +90,17 @@ def _promised(dataset: h5d.DatasetID, path: Path, place: str) -> int:
 def _check_chunks(
     dataset: h5d.DatasetID, filters: list[int], chunk: int, path: Path, place: str
 ) -> None:
-    """HDF5 unpacks a chunk as far as it goes, whatever its size should be."""
+    """Raises ValueError if a chunk unpacks to more bytes than its shape allows.
+
+    HDF5 does not check this: it unpacks the whole chunk.
+    """
     for number in range(dataset.get_num_chunks()):
         mask, packed = dataset.read_direct_chunk(dataset.get_chunk_info(number).chunk_offset)
         if filters[-1] == h5z.FILTER_FLETCHER32 and not mask >> (len(filters) - 1) & 1:
             packed = packed[:-4]
         if mask >> filters.index(h5z.FILTER_DEFLATE) & 1:
             continue
-        # Four bytes more where a checksum was taken before.
+        # A checksum that was added before compression makes a chunk four bytes longer.
         if len(zlib.decompressobj().decompress(packed, chunk + 5)) > chunk + 4:
             raise _refused(path, place, "unpacks to more than it promises")
 

@@ -1,4 +1,4 @@
-"""LFW's lists of pairs: their lines, and the images that they number."""
+"""Pair lists in the format of LFW, and the numbered images that they name."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from gfkeras.text_lists import fields, is_count, malformed, unexpected
 
 
 class LFWPair(NamedTuple):
-    """A line: two images as (person, number from 1), whether of one person, the fold from 0."""
+    """A pair of a list: two images as (person, number from 1), and the fold from 0."""
 
     line: int
     first: tuple[str, int]
@@ -23,24 +23,25 @@ class LFWPair(NamedTuple):
 
 
 def is_lfw_header(text: str) -> bool:
-    """Whether a first line is LFW's: "10 300" or "500"."""
+    """Whether a line is the first line of an LFW list, such as "10 300" or "500"."""
     header = fields(text)
     return len(header) in (1, 2) and all(map(is_count, header))
 
 
 def lfw_pairs(path: Path, numbered: Iterable[tuple[int, str]]) -> Iterator[LFWPair]:
-    """The pairs of a list, from its lines as `gfkeras.text_lists.lines` gives them.
+    """Yields the pairs of a list from its lines, which `gfkeras.text_lists.lines` reads.
 
-    The first line is "10 300" (folds; pairs of each kind in a fold) or "500" (one fold). Then come,
-    for each fold, genuine pairs "name i j" and impostor pairs "name i name j", parted by tabs or
-    blanks. A name with blanks needs tabs or double quotes where a part of it is a number.
+    The first line is "10 300" (number of folds, and of genuine and impostor pairs in each) or "500"
+    (one fold). Each fold then has genuine pairs "name i j" and impostor pairs "name i name j",
+    separated by tabs or spaces. A name with spaces needs tabs or double quotes if a part of it is a
+    number.
 
-    Raises ValueError, naming the line, for anything else.
+    Raises a ValueError that names the line for any other content.
     """
     rows = iter(numbered)
     number, text = next(rows, (1, ""))
     if not is_lfw_header(text) or not all(map(int, fields(text))):
-        expected = 'numbers of folds and of pairs from 1, as "10 300" or "500"'
+        expected = 'numbers of folds and pairs of at least 1, such as "10 300" or "500"'
         raise malformed(path, number, expected, text)
     header = list(map(int, fields(text)))
     folds, each = (1, header[0]) if len(header) == 1 else (header[0], header[1])
@@ -57,7 +58,7 @@ def lfw_pairs(path: Path, numbered: Iterable[tuple[int, str]]) -> Iterator[LFWPa
 
 
 def _pair(path: Path, line: int, text: str, same: bool, fold: int) -> LFWPair:
-    wanted = "a genuine pair, name i j" if same else "an impostor pair, name i name j"
+    wanted = 'a genuine pair "name i j"' if same else 'an impostor pair "name i name j"'
     found = _joined(fields(text), same) if "\t" not in text else fields(text)
     numbers = (found[1:3] if same else found[1::2]) if len(found) == 4 - same else []
     if not numbers or not all(found) or not all(is_count(n) and int(n) for n in numbers):
@@ -69,7 +70,10 @@ def _pair(path: Path, line: int, text: str, same: bool, fold: int) -> LFWPair:
 
 
 def _joined(found: list[str], same: bool) -> list[str]:
-    """The fields of a line without tabs, the parts of a name put together where that is sure."""
+    """Returns the fields of a line without tabs, with the parts of a name joined.
+
+    The parts are joined only if the places of the two numbers leave no doubt.
+    """
     counts = [place for place, field in enumerate(found) if is_count(field)]
     end = len(found) - 1
     if len(found) <= 4 - same or len(counts) != 2 or counts[1] != end or not counts[0]:
@@ -83,9 +87,9 @@ def _joined(found: list[str], same: bool) -> list[str]:
 
 
 class NumberedImages:
-    """Finds image i of a person, `root/name/name_0001.jpg`, whatever its suffix.
+    """Finds image i of a person, such as `root/name/name_0001.jpg`, with any image suffix.
 
-    Each folder is listed once. Of files that differ by their suffix only, the most usual counts.
+    Each folder is listed once. If files differ only in their suffix, the most usual suffix wins.
     """
 
     def __init__(self, root: Path):
@@ -93,7 +97,7 @@ class NumberedImages:
         self._listed: dict[str, tuple[str, dict[str, str]]] = {}
 
     def find(self, name: str, number: int) -> str | None:
-        """The path below the root, with "/"; None where there is no such file."""
+        """Returns the path below the root, with "/", or None if there is no such file."""
         if name not in self._listed:
             self._listed[name] = self._list(name)
         folder, files = self._listed[name]
@@ -101,7 +105,7 @@ class NumberedImages:
         return None if found is None else f"{folder}/{found}"
 
     def expected(self, name: str, number: int) -> str:
-        """The path below the root where the file is, or would be."""
+        """Returns the path below the root of an existing or a missing file."""
         return self.find(name, number) or f"{name}/{name}_{number:04d}{IMAGE_SUFFIXES[0]}"
 
     def _list(self, name: str) -> tuple[str, dict[str, str]]:
@@ -113,7 +117,8 @@ class NumberedImages:
             except OSError:
                 continue
             images = [file for file in files if file.suffix.lower() in IMAGE_SUFFIXES]
-            # Backwards, so that of two files with one stem the suffix named first stays.
+            # In reverse order: if two files have the same stem, the more usual suffix overwrites
+            # the other one.
             images.sort(key=lambda f: (IMAGE_SUFFIXES.index(f.suffix.lower()), f.name))
             stems = {unicodedata.normalize("NFC", f.stem): f.name for f in reversed(images)}
             return folder, stems

@@ -1,4 +1,4 @@
-"""Locks between threads, and between processes."""
+"""Locks between threads and between processes."""
 
 from __future__ import annotations
 
@@ -11,18 +11,18 @@ from pathlib import Path
 
 @contextlib.contextmanager
 def file_lock(path: str | os.PathLike[str], wait: float = 0) -> Iterator[None]:
-    """Holds the lock file `path` inside of the block: nobody else does, in any process or thread.
+    """Holds an exclusive lock on the file `path` in the block, between processes and threads.
 
-    The system frees the lock of a process that ends, however it ends, so that what a killed process
-    leaves never blocks. Forked children do not keep it. The file is removed at the end.
+    The operating system frees the lock when the process ends, also if it is killed. Forked children
+    do not keep it. The file is removed at the end.
 
     Args:
-        path: made where it is not there, in a folder that is.
-        wait: seconds to wait for whoever holds it.
+        path: the lock file in an existing folder. It is created if it does not exist.
+        wait: seconds to wait if another process holds the lock.
 
     Raises:
-        TimeoutError: somebody else holds it.
-        OSError: where the folder cannot be written to, or its file system has no locks.
+        TimeoutError: if another process still holds the lock.
+        OSError: if the folder is not writable or its file system has no locks.
     """
     import filelock
 
@@ -34,8 +34,8 @@ def file_lock(path: str | os.PathLike[str], wait: float = 0) -> Iterator[None]:
     try:
         yield
     finally:
-        # While it is held: whoever opened it before finds out that it is gone and makes another.
-        # Windows removes no file that somebody has open, and filelock does it there.
+        # Remove the file while the lock is held: a process that has opened it notices that it is
+        # gone and creates a new one. Windows cannot remove an open file, so filelock does it there.
         if os.name == "posix" and lock.is_locked:
             with contextlib.suppress(OSError):
                 Path(path).unlink(missing_ok=True)
@@ -44,7 +44,7 @@ def file_lock(path: str | os.PathLike[str], wait: float = 0) -> Iterator[None]:
 
 @contextlib.contextmanager
 def only_writer(out: Path, path: Path) -> Iterator[None]:
-    """Holds the lock file `path` of the folder `out`; ValueError where another process does."""
+    """Holds the lock file `path` of the folder `out`. Raises ValueError if it is locked."""
     with contextlib.ExitStack() as stack:
         try:
             stack.enter_context(file_lock(path))
@@ -56,9 +56,10 @@ def only_writer(out: Path, path: Path) -> Iterator[None]:
 
 
 class SharedLock:
-    """Many threads hold it `shared`, or one thread `alone`; who waits to be alone goes first.
+    """A lock that several threads hold as `shared`, or one thread as `alone`.
 
-    A thread that holds it must not take it again.
+    A thread that waits to be `alone` goes first. A thread that holds the lock must not take it
+    again.
     """
 
     def __init__(self) -> None:
@@ -68,7 +69,7 @@ class SharedLock:
 
     @contextlib.contextmanager
     def shared(self) -> Iterator[None]:
-        """Inside of the block nobody is alone."""
+        """Holds the lock together with other threads."""
         with self._changed:
             self._changed.wait_for(lambda: not self._taken and not self._waiting)
             self._sharing += 1
@@ -81,7 +82,7 @@ class SharedLock:
 
     @contextlib.contextmanager
     def alone(self) -> Iterator[None]:
-        """Inside of the block nobody else has it."""
+        """Holds the lock exclusively."""
         with self._changed:
             self._waiting += 1
             try:

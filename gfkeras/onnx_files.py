@@ -1,7 +1,7 @@
-"""ONNX files that others made, parsed without anything that they name.
+"""Safe reading of ONNX files from unknown sources.
 
-The weights of an ONNX file may lie in other files, whose paths the file states. Nothing of the kind
-is opened here, nor given to a runtime that would open it.
+An ONNX file can name other files that contain its weights. Such files are refused: any path on the
+machine could be named.
 """
 
 from __future__ import annotations
@@ -13,18 +13,18 @@ from gfkeras.errors import reading, require
 
 
 def load_onnx(path: Path, check: bool = False) -> Any:
-    """The `onnx.ModelProto` in a file, with all of its weights inside.
+    """Returns the `onnx.ModelProto` in a file that contains all of its weights.
 
     Args:
         path: the file.
-        check: let `onnx.checker` look at the graph too.
+        check: also run `onnx.checker` on the graph.
 
     Raises:
-        ValueError: for a file that is damaged, or keeps weights in other files.
-        ImportError: without the package `onnx`.
+        ValueError: if the file is damaged or has weights in other files.
+        ImportError: if the package `onnx` is missing.
     """
     onnx = require("onnx", "onnx")
-    # Errors of protobuf and of the checker are kinds of their own.
+    # protobuf and the checker raise their own exception classes.
     with reading(path, "an ONNX model", anything=True):
         model = onnx.load_model(path, load_external_data=False)
         _refuse_other_files(onnx, model, path)
@@ -34,13 +34,15 @@ def load_onnx(path: Path, check: bool = False) -> Any:
 
 
 def _refuse_other_files(onnx: Any, model: Any, path: Path) -> None:
-    """Looks at every tensor: of graphs inside of nodes, of functions, and of sparse ones."""
+    """Checks every tensor, also in nested graphs, functions and sparse tensors."""
     todo: list[Any] = [model]
     while todo:
         message = todo.pop()
         if isinstance(message, onnx.TensorProto):
             if message.external_data or message.data_location == onnx.TensorProto.EXTERNAL:
-                raise ValueError(f"{path} is refused: its tensor {message.name!r} is in a file")
+                raise ValueError(
+                    f"{path} is refused: its tensor {message.name!r} is in another file"
+                )
             continue
         for field, value in message.ListFields():
             if field.message_type is not None:

@@ -1,8 +1,7 @@
-"""A first look at a file in a process of its own, which may crash, hang or run out of memory.
+"""Trial opening of a file in a child process.
 
-Runtimes written in C++ check less of a file than it takes to open one from a stranger: a number in
-it that was changed can end the process by a signal. What ends that way ends a child here, and the
-caller gets a ValueError that names the file.
+Runtimes written in C++ do not check files enough: one changed number in a file can crash the
+process. Here the crash ends a child process, and the caller gets a ValueError that names the file.
 """
 
 from __future__ import annotations
@@ -19,27 +18,27 @@ from collections.abc import Callable
 from pathlib import Path
 
 _SECONDS = 60
-# Memory that a child may take beyond what its imports took: so much, and so many times the size of
-# the file, since runtimes keep weights as they were stored and as they multiply them.
+# Memory limit of the child beyond its imports: _MEMORY bytes plus _TIMES the size of the file.
+# Runtimes keep weights as stored and again in the layout that they multiply.
 _MEMORY = 768 << 20
 _TIMES = 8
-# The child's exit status, beside 0 for a file that can be used.
+# The child's exit status: 0 for a usable file, or one of these.
 _REFUSED, _UNKNOWN = 3, 4
 _READY = b"ready\n"
 
 
 def check_in_child(function: Callable[[str | None], None], path: Path, what: str) -> None:
-    """Calls a function with a file in a child first, once for each state of the file.
+    """Calls a function with a file in a child process, once for each version of the file.
 
     Args:
-        function: of a module, which takes the path as text and raises ValueError, and imports
-            what it needs when it is called with None.
+        function: function of a module. It takes the path as text and raises ValueError. With None,
+            it only imports the packages that it needs.
         path: the file.
-        what: what it should be, with its article, for the error.
+        what: the expected kind of file, with its article, for the message.
 
     Raises:
-        ValueError: that of the function, or where the child crashed, took more than a minute or
-            more memory than the file's size allows.
+        ValueError: the error of the function, or if the child crashed, took more than a minute, or
+            needed too much memory for the size of the file.
     """
     state = path.stat()
     name = f"{function.__module__}:{function.__qualname__}"
@@ -47,19 +46,21 @@ def check_in_child(function: Callable[[str | None], None], path: Path, what: str
     if reason and str(path) in reason:
         raise ValueError(reason)
     if reason:
-        raise ValueError(f"{path} cannot be read as {what}; it is damaged or not one: {reason}")
+        raise ValueError(
+            f"{path} cannot be read as {what}. It is damaged or another kind of file: {reason}"
+        )
 
 
 @functools.lru_cache(maxsize=64)
 def _tried(function: str, path: str, changed: int, size: int) -> str:
-    """Why a file cannot be used; "" where it can."""
+    """Returns the reason why a file is unusable, or "" for a usable file."""
     if not sys.executable:
-        # An interpreter inside of another program cannot start itself.
+        # A Python interpreter embedded in another program cannot start itself.
         return ""
     code = f"from {__name__} import _child; _child()"
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, sys.path))}
     try:
-        # -P: a file in the current folder is not imported in place of a package.
+        # -P: a file in the current folder must not be imported instead of a package.
         child = subprocess.run(
             [sys.executable, "-P", "-c", code, function, path, str(_MEMORY + _TIMES * size)],
             stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL,
@@ -68,14 +69,16 @@ def _tried(function: str, path: str, changed: int, size: int) -> str:
     except subprocess.TimeoutExpired:
         return f"opening it takes more than {_SECONDS} seconds"
     if child.returncode in (0, _UNKNOWN) or not child.stdout.startswith(_READY):
-        # One that did not begin says nothing of the file.
+        # A child that failed before it opened the file says nothing about the file.
         return ""
     if child.returncode == _REFUSED:
         with contextlib.suppress(ValueError):
             return str(json.loads(child.stdout.splitlines()[-1]))
     if child.returncode < 0:
         with contextlib.suppress(ValueError):
-            return f"it ends the process that opens it ({signal.Signals(-child.returncode).name})"
+            return (
+                f"it crashes the process that opens it ({signal.Signals(-child.returncode).name})"
+            )
     return f"the process that opens it ends with status {child.returncode}"
 
 
@@ -85,7 +88,7 @@ def _child() -> None:
         run = pkgutil.resolve_name(name)
         run(None)
     except ImportError:
-        # The caller finds out by itself what is missing.
+        # The caller will get the same ImportError and report it.
         os._exit(_UNKNOWN)
     os.write(1, _READY)
     _limit(int(memory))
@@ -97,7 +100,7 @@ def _child() -> None:
         text = str(error) if isinstance(error, (ValueError, OSError)) else repr(error)
         os.write(1, (json.dumps(text[:2000] or repr(error)) + "\n").encode())
         os._exit(_REFUSED)
-    # No destructor of a runtime runs here, as none needs to in the caller before its end.
+    # Skip the destructors of the runtime: a crash in them would blame a usable file.
     os._exit(0)
 
 
@@ -105,7 +108,7 @@ def _limit(memory: int) -> None:
     try:
         import resource
     except ImportError:
-        # Windows has no such limit for a process by itself.
+        # Windows has no memory limit that a process can set for itself.
         return
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
     with contextlib.suppress(OSError, ValueError):

@@ -1,11 +1,11 @@
-"""The number of processors that this process may use."""
+"""The number of processors that this process can use."""
 
 
 def usable_processors() -> int:
-    """At least 1; never more than a container's quota of time allows.
+    """Returns the number of usable processors, at least 1, within the quota of a container.
 
-    `os.cpu_count` counts the machine's processors. With a thread for each of 64, inference in a
-    container that may use two of them would be slower, not faster.
+    `os.cpu_count` counts all processors of the machine. In a container with a quota of two
+    processors, inference with 64 threads is slower than with two.
     """
     import joblib
 

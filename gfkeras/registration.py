@@ -1,8 +1,8 @@
-"""Lookup of gfkeras' classes for saved models.
+"""Lookup of gfkeras classes for saved models.
 
-Keras finds the class that a saved model names only if its module was imported before. This
-module adds the missing step: the first time that Keras is asked for an unknown `gfkeras>…`, all
-packages with such classes are imported. Nothing is imported earlier, Keras included.
+Keras finds the classes of a saved model only if their modules were imported before. This module
+adds a hook: when Keras does not find a class `gfkeras>…`, all packages with such classes are
+imported. Until then nothing is imported, not even Keras.
 """
 
 from typing import Any
@@ -12,11 +12,11 @@ import wrapt
 PREFIX = "gfkeras>"
 
 
-# The hook runs once this module of Keras is imported, at once if it is already. Keras has no
-# public place for it: `tests/test_registration.py` fails once Keras moves the function.
+# The hook runs when this module of Keras is imported, or now if it already is. Keras has no public
+# API for it. If Keras moves the function, `tests/test_registration.py` fails.
 @wrapt.when_imported("keras.src.saving.object_registration")
 def complete_lookup(object_registration: Any) -> None:
-    """Makes Keras' lookup of registered classes import ours when it needs one."""
+    """Wraps the class lookup of Keras, to import gfkeras' classes when one is missing."""
 
     @wrapt.patch_function_wrapper(object_registration, "get_registered_object")
     def lookup(wrapped: Any, instance: Any, args: Any, kwargs: Any) -> Any:

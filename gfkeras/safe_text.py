@@ -1,4 +1,4 @@
-"""Text from anywhere, such as names of files and people, made safe to print and to write."""
+"""Safe printing and writing of text from unknown sources, such as names of files and people."""
 
 from __future__ import annotations
 
@@ -6,34 +6,35 @@ import unicodedata
 from pathlib import PurePath
 from typing import Any
 
-# Kept though they are invisible: Persian and Indic names are written with them.
+# Invisible characters that are kept, because Persian and Indic names need them.
 _JOINERS = "\u200c\u200d"
-# A spreadsheet takes a cell that begins so for a formula.
+# A spreadsheet reads a cell with one of these beginnings as a formula.
 _FORMULA = ("=", "+", "-", "@", "\t", "\r", "\n", "＝", "＋", "－", "＠")
 
 
 def utf8(text: str) -> str:
-    """The text with bytes that are no UTF-8, as names of files may have them, written as `\\xe9`.
+    """Returns a text as valid Unicode. Bytes that are not UTF-8 are written as `\\xe9`.
 
-    Python holds such bytes as lone surrogates, which no file and no terminal takes.
+    Names of files can have such bytes. Python represents them as lone surrogates, which cannot be
+    written to a file or a terminal.
     """
     if text.isascii():
         return text
     kept = "".join(f"\\u{ord(c):04x}" if _stands_for_nothing(c) else c for c in text)
-    # Where the system's encoding is not UTF-8, the bytes may well be.
+    # If the encoding of the system is not UTF-8, the bytes can still be valid UTF-8.
     return kept.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")
 
 
 def _stands_for_nothing(character: str) -> bool:
-    """Whether a character is a lone surrogate that stands for no byte."""
+    """Whether a character is a lone surrogate that does not represent a byte."""
     return "\ud800" <= character <= "\udfff" and not "\udc80" <= character <= "\udcff"
 
 
 def printable(text: str) -> str:
-    """The text in one line that a terminal shows and does not obey.
+    """Returns a text in one line without effects on a terminal.
 
-    Control characters (escape sequences, bells, line feeds), marks that turn the direction of
-    writing and other invisible characters are written as Python escapes, such as `\\x1b`.
+    Control characters (escape sequences, bells, line feeds), marks that change the direction of
+    text and other invisible characters are written as Python escapes, such as `\\x1b`.
     """
     if text.isascii() and text.isprintable():
         return text
@@ -41,25 +42,25 @@ def printable(text: str) -> str:
 
 
 def _is_shown(character: str) -> bool:
-    # Blanks of other widths are no harm: Japanese names have one.
+    # Spaces of other widths are harmless, and Japanese names use one.
     return (
         character.isprintable() or character in _JOINERS or unicodedata.category(character) == "Zs"
     )
 
 
 def person_name(name: str) -> str:
-    """A person's name as of the file system or a list: valid Unicode, in the form NFC.
+    """Returns a person's name from a file system or a list as valid Unicode in the form NFC.
 
-    macOS writes names decomposed and others do not: "é" is one person whichever way it came.
+    macOS writes "é" as two characters, other systems as one. Both must be the same person.
     """
     return name if name.isascii() else unicodedata.normalize("NFC", utf8(name))
 
 
 def csv_cell(value: Any) -> Any:
-    """A value for a cell of a CSV file, from which a spreadsheet makes no formula.
+    """Returns a value for a cell of a CSV file that a spreadsheet does not read as a formula.
 
-    Numbers stay as they are, as values and as text. Other text that begins as a formula does gets
-    an apostrophe before it, and a path `./`, which names the same file.
+    Numbers are unchanged, also as text. Other text with the beginning of a formula gets an
+    apostrophe before it. A path gets `./`, which still names the same file.
     """
     if isinstance(value, PurePath):
         text = utf8(str(value))

@@ -1,7 +1,7 @@
-"""Lists in text files: their lines, fields and numbers, and errors that name the line.
+"""Reading of lists in text files: lines, fields and numbers, and errors that name the line.
 
-One reader for all: names, images, pairs, protocols and tables, as people's editors and
-spreadsheets save them.
+All lists use this reader: names, images, pairs, protocols and tables. It accepts the formats of
+common editors and spreadsheets.
 """
 
 from __future__ import annotations
@@ -14,10 +14,10 @@ import re
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-# No list has a longer line; without a bound, a file without line ends would be read into memory
-# whole.
+# Longest line in characters. Without a limit, a file without line ends would be read as one line
+# and could fill the memory.
 MAX_LINE = 1 << 16
-# A byte order mark says how the text is encoded; Windows' editors write one.
+# Byte order marks, which editors on Windows write, and the encodings that they stand for.
 _MARKS = {
     codecs.BOM_UTF8: "utf-8-sig",
     codecs.BOM_UTF16_LE: "utf-16",
@@ -32,18 +32,18 @@ _NUMBER = re.compile(
 
 
 def lines(path: Path, keep_bytes: bool = False) -> Iterator[tuple[int, str]]:
-    """(line number from 1, text without the line's end) of the lines that hold something.
+    """Yields (line number from 1, text without line end) for the lines of a file.
 
-    The text is UTF-8, or UTF-16 with a byte order mark; lines end as on Unix, Windows or old Macs.
-    Blank lines are left out, and comments, which begin with "# ". With `keep_bytes` what is no
-    UTF-8 comes as in names of files (lone surrogates).
+    The text is UTF-8, or UTF-16 with a byte order mark. Line ends are those of Unix, Windows or
+    old Macs. Empty lines and comments, which begin with "# ", are left out. With `keep_bytes`,
+    bytes that are not UTF-8 become lone surrogates, as in names of files.
 
     Raises:
-        ValueError: for a line that is no text or has no end in sight, naming file and line.
-        OSError: for a file that cannot be opened.
+        ValueError: if a line is not text or too long. The message names file and line.
+        OSError: if the file cannot be opened.
     """
     with path.open("rb") as file:
-        # A look without moving on: a shell's <(…) cannot go back.
+        # Peek instead of read and seek: a shell's <(…) cannot seek.
         start = file.peek(4)
         encoding = next((name for mark, name in _MARKS.items() if start.startswith(mark)), "utf-8")
         errors = "surrogateescape" if encoding.startswith("utf-8") else "strict"
@@ -59,7 +59,7 @@ def lines(path: Path, keep_bytes: bool = False) -> Iterator[tuple[int, str]]:
                 return
             number += 1
             if len(line) == MAX_LINE:
-                raise unexpected(path, number, f"lines under {MAX_LINE} bytes", "a longer one")
+                raise unexpected(path, number, f"lines under {MAX_LINE} bytes", "a longer line")
             line = line.rstrip("\r\n")
             if not line.isascii() and not keep_bytes and re.search("[\udc80-\udcff]", line):
                 received = os.fsencode(line)[:80]
@@ -71,10 +71,10 @@ def lines(path: Path, keep_bytes: bool = False) -> Iterator[tuple[int, str]]:
 
 
 def fields(text: str, delimiter: str | None = None) -> list[str]:
-    """The fields of a line, without blanks around them.
+    """Returns the fields of a line, without spaces around them.
 
-    Tabs part them where there are any (or the `delimiter` given), so that a name may hold blanks;
-    else blanks do. A field in double quotes may hold either.
+    `delimiter` or tabs separate the fields, and a name can contain spaces. In a line without tabs,
+    spaces separate them. A field in double quotes can contain both.
     """
     if delimiter is None and "\t" not in text:
         found = _FIELD.finditer(text.strip())
@@ -83,42 +83,45 @@ def fields(text: str, delimiter: str | None = None) -> list[str]:
 
 
 def delimiter_of(header: str) -> str:
-    """What parts the columns of a table: tabs if there are any, else commas, else semicolons."""
+    """Returns the delimiter of a table: tab if there is one, else comma, else semicolon."""
     return next((character for character in "\t,;" if character in header), ",")
 
 
 def unquoted(field: str) -> str:
-    """A field without the double quotes around it, in which a doubled quote is one."""
+    """Returns a field without the double quotes around it. A doubled quote becomes one quote."""
     if len(field) > 1 and field[0] == field[-1] == '"':
         return field[1:-1].replace('""', '"')
     return field
 
 
 def quoted(text: str) -> str:
-    """A text as a field that `lines` and `unquoted` take for itself: no comment, no blanks lost."""
+    """Returns a text as a field that `lines` and `unquoted` read back unchanged.
+
+    Quotes protect a text that looks like a comment or has spaces at its ends.
+    """
     if text[:1] in ("#", '"') or text != text.strip():
         return '"' + text.replace('"', '""') + '"'
     return text
 
 
 def malformed(path: Path, line: int, expected: str, text: object) -> ValueError:
-    """The error for a line that is not as it should be, quoting it."""
+    """Returns the error for a malformed line, and quotes the line."""
     return unexpected(path, line, expected, repr(text)[:300])
 
 
 def unexpected(path: Path, line: int, expected: str, received: object) -> ValueError:
-    """As `malformed`, with a description in place of the text."""
+    """Returns the error for a malformed line, with a description of what was received."""
     return ValueError(f"{path}, line {line}: expected {expected}. Received: {received}")
 
 
 def is_count(text: str, bits: int = 63) -> bool:
-    """Whether a field is a whole number of 0 or more that fits into `bits` bits."""
-    # The length first: Python refuses to convert numbers of thousands of digits.
+    """Whether a field is a whole number of at least 0 that fits into `bits` bits."""
+    # Check the length first: Python raises an error for numbers with thousands of digits.
     return text.isascii() and text.isdigit() and len(text) <= 20 and int(text) >> bits == 0
 
 
 def finite(text: str) -> float | None:
-    """A field as a number; None where it is none, or not finite."""
+    """Returns a field as a number, or None if it is not a finite number."""
     try:
         value = float(text)
     except ValueError:
@@ -127,7 +130,7 @@ def finite(text: str) -> float | None:
 
 
 def five_points(values: Sequence[str]) -> tuple[tuple[float, float], ...] | None:
-    """x1, y1, …, x5, y5 as five points; None where they are not ten finite numbers."""
+    """Returns x1, y1, …, x5, y5 as five points, or None unless they are ten finite numbers."""
     numbers = [number for value in values if (number := finite(value)) is not None]
     if len(values) != 10 or len(numbers) != 10:
         return None
@@ -140,10 +143,10 @@ def is_number(text: str) -> bool:
 
 
 def label_name(text: str) -> str | None:
-    """The identity that a label stands for: "7" of 7 and 7.0, a name as it is.
+    """Returns the identity of a label: "7" for 7 and 7.0, and a name unchanged.
 
-    None for numbers that can be no label: 1.5, −1, 1e3, NaN. Rounding them would make one person
-    of two.
+    Returns None for numbers that cannot be labels, such as 1.5, −1, 1e3 and NaN. Rounding them
+    could merge two people.
     """
     if is_count(text):
         return text

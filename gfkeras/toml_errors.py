@@ -1,4 +1,4 @@
-"""TOML files as validated tables, with Pydantic's errors as one readable line."""
+"""Reading of TOML files with Pydantic, with errors in one readable line."""
 
 import tomllib
 from pathlib import Path
@@ -25,7 +25,10 @@ _EXPECTED = {
 
 
 def read_toml(path: Path, file: type[Table], what: str) -> Table:
-    """A TOML file as a `file`; a ValueError of one line names the path and the key."""
+    """Reads a TOML file as an object of the class `file`.
+
+    Raises a ValueError in one line that names the path and the key. `what` is the kind of file.
+    """
     try:
         return file.model_validate(toml_values(path))
     except ValidationError as error:
@@ -33,7 +36,7 @@ def read_toml(path: Path, file: type[Table], what: str) -> Table:
 
 
 def toml_values(path: Path) -> dict[str, Any]:
-    """The values of a TOML file; a ValueError of one line where it cannot be read."""
+    """Returns the values of a TOML file. Raises a ValueError in one line if it is unreadable."""
     try:
         return tomllib.loads(path.read_text(encoding="utf-8-sig"))
     except OSError as error:
@@ -45,12 +48,12 @@ def toml_values(path: Path) -> dict[str, Any]:
 
 
 def readable(error: ValidationError, file: type[BaseModel], what: str = "recipe") -> str:
-    """The first finding in one line, with the number of further ones.
+    """Returns the first error in one line, with the number of further errors.
 
-    `file` is the validated class, whose fields give the nearest keys; `what` names it in messages.
+    `file` is the validated class, whose fields are the known keys. `what` is its name in messages.
     """
     findings = error.errors()
-    # A misspelt key also makes the right one "missing" or a value odd: name it first.
+    # Name a misspelt key first: it also makes the right key "missing".
     findings.sort(key=lambda finding: finding["type"] != "extra_forbidden")
     places = {tuple(map(str, finding["loc"])) for finding in findings}
     more = f" (and {len(places) - 1} more)" if len(places) > 1 else ""
@@ -97,7 +100,7 @@ def _choices(expected: str) -> list[str]:
 
 
 def _section(model: type[BaseModel], location: tuple[Any, ...]) -> type[BaseModel]:
-    """The class of the table at a location."""
+    """Returns the class of the table at a location."""
     for part in location:
         if isinstance(part, int):
             continue

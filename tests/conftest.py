@@ -1,4 +1,4 @@
-"""Fixtures that the tests of every package share."""
+"""Fixtures for the tests of all packages."""
 
 from __future__ import annotations
 
@@ -21,9 +21,9 @@ LONG = (
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Files of long tests first, so that no worker is left alone with one at the end.
+    """Runs files with long tests first, so that they do not run alone at the end.
 
-    With xdist that takes --no-loadscope-reorder: else files of few tests, such as those of long
+    With xdist this needs --no-loadscope-reorder. Otherwise files with few tests, such as long
     trainings, come last.
     """
 
@@ -34,17 +34,17 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 
 def pytest_runtest_setup() -> None:
-    # A test must not be what imports TensorFlow: it may be one of JAX.
+    # Import TensorFlow before the first test, because a test of JAX must not import it.
     if WITHOUT_GRAPPLER and "tensorflow" in sys.modules:
         switch_grappler_off()
 
 
 @pytest.fixture(scope="session")
 def shared_data() -> Path:
-    """The folder of real data; the test is skipped where it is absent.
+    """The folder of real data. The test is skipped if it is missing.
 
-    GFKERAS_DATA names another place. GFKERAS_REQUIRE_SHARED=1, which `.ci/run` sets
-    where the data is at hand, makes an absence a failure: a skipped test hides a gap.
+    GFKERAS_DATA names another folder. With GFKERAS_REQUIRE_SHARED=1, which `.ci/run` sets if the
+    data is available, a missing folder is a failure.
     """
     default = Path(__file__).resolve().parents[2] / "shared" / "data"
     folder = Path(os.environ.get("GFKERAS_DATA", default))
@@ -68,7 +68,7 @@ def dtype_policy():
 
 @pytest.fixture
 def pooled(monkeypatch):
-    """Recipes train a pooled image's embedding: no backbone to wait for."""
+    """Makes recipes train a pooled image as the embedding, without a slow backbone."""
     from pooled_network import Pooled
 
     from gfkeras.training import build

@@ -1,8 +1,8 @@
-"""Faces from a .tflite file, with NumPy and LiteRT only: embed and compare.
+"""Embedding and comparison of faces with a .tflite file, NumPy and LiteRT.
 
     python face_embedding.py face.tflite a.png b.png
 
-The images are 112×112, aligned by five points. README.md has the rest.
+The images are faces of 112×112 pixels, aligned by five points. See README.md.
 """
 
 from __future__ import annotations
@@ -20,18 +20,22 @@ import numpy as np
 
 
 class Runtime:
-    """LiteRT on the processor: float32 images in, float32 arrays out, by name.
+    """LiteRT on the CPU. Takes float32 images and returns float32 arrays by name.
 
-    Several threads may share it. They take turns, since an interpreter serves one at a time and a
-    small device has no memory for another; `threads` of the runtime work on each image.
+    Several threads can share a Runtime. They take turns, because an interpreter serves one thread
+    at a time and a small device has no memory for a second one.
+
+    Args:
+        path: the .tflite file.
+        threads: threads of LiteRT for each image. By default, LiteRT chooses.
 
     Attributes:
         input_shape: [batch or None, height, width, 3].
         input_dtype: "float32" or "int8".
-        output_names: of the outputs.
+        output_names: names of the outputs.
     """
 
-    # What flows between two layers of two images stays in a core's cache.
+    # The values between two layers of two images fit into the cache of a core.
     good_batch = 2
 
     def __init__(self, path: Path, threads: int | None):
@@ -47,7 +51,7 @@ class Runtime:
                 (given,) = self._interpreter.get_input_details()
                 outputs = {d["name"]: d["index"] for d in self._interpreter.get_output_details()}
             details = {d["index"]: d for d in self._interpreter.get_tensor_details()}
-        # LiteRT raises this or that by the kind of damage.
+        # LiteRT raises different exceptions for different damage.
         except Exception as error:
             reason = (str(error).splitlines() or [""])[0]
             raise ValueError(f"{path} cannot be read as a TFLite model: {reason}") from error
@@ -61,13 +65,14 @@ class Runtime:
         self._turn = threading.Lock()
 
     def embedded_card(self) -> str | bytes | None:
-        """The card inside of the artefact, which holds where there is none beside it."""
+        """Returns the card inside the artefact, which is used if there is no card next to it."""
         from ai_edge_litert import schema_py_generated as schema
 
         model = schema.Model.GetRootAs(content := self._path.read_bytes(), 0)
         for entry in map(model.Metadata, range(model.MetadataLength())):
             if entry.Name() == b"gfkeras.card":
                 buffer = model.Buffers(entry.Buffer())
+                # Large files store their buffers after the flatbuffer, at an offset.
                 if buffer.Offset() > 1:
                     return content[buffer.Offset() : buffer.Offset() + buffer.Size()]
                 return b"" if buffer.DataIsNone() else buffer.DataAsNumpy().tobytes()
@@ -75,6 +80,7 @@ class Runtime:
 
     def run(self, images: np.ndarray) -> dict[str, np.ndarray]:
         with self._turn:
+            # Allocate memory only if the batch size changes: it takes longer than a small batch.
             if len(images) != self._allocated:
                 index = self._input["index"]
                 self._interpreter.resize_tensor_input(index, images.shape, strict=True)
@@ -89,7 +95,7 @@ class Runtime:
 
 
 def _quantised(values: np.ndarray, detail: dict) -> np.ndarray:
-    """Floats as a tensor holds them: an integer q stands for (q − zero point)·scale."""
+    """Returns floats in the type of a tensor. An integer q represents (q − zero point)·scale."""
     if detail["dtype"] == np.float32:
         return values
     scale, zero_point = detail["quantization"]
@@ -99,24 +105,24 @@ def _quantised(values: np.ndarray, detail: dict) -> np.ndarray:
 
 
 def _real(values: np.ndarray, detail: dict) -> np.ndarray:
-    """The floats that a tensor's values stand for."""
+    """Returns the floats that the values of a tensor represent."""
     if detail["dtype"] == np.float32:
         return values
     scale, zero_point = detail["quantization"]
     return (values.astype(np.float32) - zero_point) * np.float32(scale)
 
 
-# == The common part of the Python kits; `make kits` copies it from python-litert. =================
+# == The common part of the Python kits. `make kits` copies it from python-litert. =================
 
 
 @dataclass(frozen=True)
 class Faces:
-    """Embedded faces; `faces[0]` and `faces[2:]` are Faces as well.
+    """Embeddings of N faces. Indexing, such as `faces[0]` or `faces[2:]`, returns Faces too.
 
     Attributes:
         embedding: (N, D) float32, L2-normalised.
         group_feature: (N, G) float32, or None for a model without groups.
-        group: (N,) int, the most likely group, or None.
+        group: (N,) int, the most probable group, or None.
     """
 
     embedding: np.ndarray
@@ -133,9 +139,10 @@ class Faces:
 
     @classmethod
     def of(cls, outputs: dict[str, np.ndarray]) -> Faces:
-        """From a model's outputs; a single one is the embedding whatever its name."""
+        """Returns the faces in a model's outputs. A single output is the embedding."""
         if len(outputs) == 1:
             outputs = {"embedding": next(iter(outputs.values()))}
+        # A model without groups has neither logits nor group features.
         logits = outputs.get("group_logits")
         group = None if logits is None else logits.argmax(axis=1)
         return cls(_unit(outputs["embedding"]), outputs.get("group_feature"), group)
@@ -145,16 +152,16 @@ class FaceEmbedder:
     """Embeds aligned faces with an exported model.
 
     Args:
-        path: the artefact. Its card, PATH.json, is checked where it is there.
-        threads: of the runtime; its own choice by default.
+        path: the artefact. If its card, PATH.json, exists, the artefact is checked against it.
+        threads: threads of the runtime. By default, the runtime chooses.
 
     Attributes:
-        size: height and width of the images.
-        card: the card's content, {} without one.
-        thresholds: to decide by: PATH.thresholds.json, else those of the card; None without.
+        size: height and width of the images in pixels.
+        card: the content of the card, or {} without a card.
+        thresholds: the thresholds in PATH.thresholds.json or in the card, or None.
 
     Raises:
-        ValueError: for what is no face model, or not what its card says.
+        ValueError: if the file is not a face model, or does not match its card.
     """
 
     def __init__(self, path: str | Path, threads: int | None = None):
@@ -172,7 +179,7 @@ class FaceEmbedder:
             stated = (given.get("shape"), given.get("dtype"))
             if stated != (shape, self._runtime.input_dtype):
                 raise ValueError(
-                    f"{path} takes {shape} {self._runtime.input_dtype}, its card says {stated}"
+                    f"{path} takes {shape} {self._runtime.input_dtype}, but its card says {stated}"
                 )
         if not self.card and (inside := self._runtime.embedded_card()):
             self.card = _parsed(inside, f"the card inside {path}")
@@ -180,18 +187,21 @@ class FaceEmbedder:
         self.thresholds = _read_thresholds(path, self.card)
 
     def embed(self, images: np.ndarray) -> Faces:
-        """Embeds (N, size, size, 3) RGB, 0…255, uint8 or float; any N, whatever the batch."""
+        """Embeds images, (N, size, size, 3) RGB, 0…255, uint8 or float. N can be any number."""
         images = np.asarray(images)
         if images.ndim != 4 or images.shape[1:] != (self.size, self.size, 3) or not len(images):
             raise ValueError(
                 f"`images` must be (N, {self.size}, {self.size}, 3). Received: {images.shape}"
             )
         if not (images.min() >= 0 and images.max() <= 255):
-            raise ValueError("`images` must be plain pixels, 0…255: the model normalises them")
+            raise ValueError(
+                "`images` must be pixels from 0 to 255, because the model normalises them. "
+                f"Received: {images.min()} to {images.max()}"
+            )
         step, parts = self.batch_size or Runtime.good_batch, []
         for start in range(0, len(images), step):
             part = images[start : start + step].astype(np.float32)
-            # A fixed batch is filled up; what comes of that is cut off again.
+            # Fill up a fixed batch with black images, and cut off their outputs.
             missing = step - len(part) if self.batch_size else 0
             outputs = self._runtime.run(np.pad(part, ((0, missing), (0, 0), (0, 0), (0, 0))))
             parts.append({name: value[: len(part)] for name, value in outputs.items()})
@@ -206,16 +216,18 @@ def compare(
     gamma: float = 1 / 3,
     distance: str = "l2",
 ) -> np.ndarray:
-    """Similarities row by row, (N,); one face on either side is compared with all of the other.
+    """Returns the similarities of faces row by row, (N,).
 
-    The cosine, or with `group_aware` cos − β·D^γ (arXiv 2005.10497), where D is the "l2",
-    "squared-l2" or "cosine" distance of the normalised group features.
+    A single face in `a` or `b` is compared with all faces of the other.
+
+    The similarity is the cosine, or with `group_aware` cos − β·D^γ (arXiv 2005.10497), where D is
+    the "l2", "squared-l2" or "cosine" distance of the normalised group features.
     """
     cosine = (a.embedding * b.embedding).sum(axis=1)
     if not group_aware or beta == 0:
         return cosine
     if a.group_feature is None or b.group_feature is None:
-        raise ValueError("`group_aware` needs a model with groups, which this one has not")
+        raise ValueError("`group_aware` requires a model with groups. Received: one without")
     first, second = _unit(a.group_feature), _unit(b.group_feature)
     squared = ((first - second) ** 2).sum(axis=1)
     apart = {"l2": np.sqrt(squared), "squared-l2": squared, "cosine": squared / 2}[distance]
@@ -223,7 +235,7 @@ def compare(
 
 
 def read_face(path: str | Path, size: int = 112) -> np.ndarray:
-    """One aligned face, (size, size, 3) uint8 RGB, of a picture (by Pillow) or a .npy file."""
+    """Reads an aligned face, (size, size, 3) uint8 RGB, from an image file or a .npy file."""
     path = Path(path)
     if not path.is_file():
         raise ValueError(f"{path}: no such file")
@@ -240,10 +252,10 @@ def read_face(path: str | Path, size: int = 112) -> np.ndarray:
                 pixels = np.asarray(image.convert("RGB"))
         if pixels.shape != (size, size, 3) or pixels.dtype != np.uint8:
             raise ValueError(f"it has the shape {pixels.shape} and type {pixels.dtype}")
-    # A damaged picture can make a decoder raise nearly anything.
+    # A damaged image can make a decoder raise nearly any exception.
     except Exception as error:
         raise ValueError(
-            f"{path} must be an aligned face, {size}x{size}, RGB or grey, of 8 bits: {error}"
+            f"{path} must be an aligned face of {size}x{size}, RGB or grey, 8 bits: {error}"
         ) from error
     return pixels
 
@@ -251,12 +263,13 @@ def read_face(path: str | Path, size: int = 112) -> np.ndarray:
 def threshold_at(
     thresholds: dict, far: float | None = None, force: bool = False
 ) -> tuple[str, float]:
-    """(FAR, threshold); without `far` the smallest FAR that is offered and at least 1e-3.
+    """Returns (FAR, threshold) for a false accept rate.
 
-    A FAR at which fewer than ten of the impostor pairs are expected to be accepted says little, and
-    is offered with `force` only.
+    By default, `far` is the smallest available FAR that is at least 1e-3. A FAR with fewer than ten
+    expected false accepts among the impostor pairs is unreliable, and available only with `force`.
     """
     names, impostor = {float(name): name for name in thresholds["at_far"]}, thresholds["impostor"]
+    # The factor allows for the rounding of, for example, 1e-3 · 10000.
     offered = [value for value in names if force or value * impostor >= 10 * (1 - 1e-9)]
     if far is None and offered:
         far = min((value for value in offered if value >= 1e-3), default=max(offered))
@@ -265,14 +278,15 @@ def threshold_at(
         raise ValueError(f"`far` must be one of {', '.join(names.values())}. Received: {far:g}")
     if nearest not in offered:
         raise ValueError(
-            f"`far` must be larger: of the {impostor:,} impostor pairs fewer than ten are expected "
-            f"to be accepted; `force` (--force) takes it all the same. Received: {nearest:g}"
+            f"`far` must be larger, because fewer than ten of the {impostor:,} impostor pairs are "
+            f"expected to be accepted. To use it anyway, set `force` (--force). "
+            f"Received: {nearest:g}"
         )
     return names[nearest], thresholds["at_far"][names[nearest]]
 
 
 def far_interval(far: float, impostor: int) -> tuple[float, float]:
-    """Wilson's 95 % interval of a FAR, as if its impostor pairs were independent."""
+    """Returns Wilson's 95 % interval of a FAR, for independent impostor pairs."""
     z = 1.959964
     middle, scale = far + z * z / (2 * impostor), 1 + z * z / impostor
     half = z * (far * (1 - far) / impostor + z * z / (4 * impostor * impostor)) ** 0.5
@@ -280,7 +294,10 @@ def far_interval(far: float, impostor: int) -> tuple[float, float]:
 
 
 def check_threshold(value: float, similarity: dict) -> float:
-    """A threshold that the similarity can reach: −1…1 for the cosine; ValueError otherwise."""
+    """Returns a threshold if the similarity can reach it. Raises ValueError otherwise.
+
+    The cosine can reach −1 to 1, the group-aware similarity less than −1.
+    """
     farthest = 4 if similarity["distance"] == "squared-l2" else 2
     least = -1 - similarity["beta"] * farthest ** similarity["gamma"]
     if isinstance(value, (bool, str)) or not least - 1e-6 <= value <= 1 + 1e-6:
@@ -292,6 +309,7 @@ def check_threshold(value: float, similarity: dict) -> float:
 
 def _unit(rows: np.ndarray) -> np.ndarray:
     norm = np.linalg.norm(rows, axis=1, keepdims=True)
+    # The maximum avoids a division by zero.
     return rows / np.maximum(norm, np.finfo(np.float32).tiny)
 
 
@@ -317,11 +335,13 @@ def _read_card(path: Path) -> dict:
         return {}
     card = _read_json(beside)
     hashes = card.get("sha256")
-    # Of a folder: one for each file.
+    # The card of a folder has one hash for each file.
     for name, expected in (hashes if isinstance(hashes, dict) else {"": hashes}).items():
         file = path / name
         if not file.is_file() or _sha256(file) != expected:
-            raise ValueError(f"{file} is not the file that {beside} describes: damaged or replaced")
+            raise ValueError(
+                f"{file} is damaged or was replaced: its SHA-256 is not the one in {beside}"
+            )
     return card
 
 
@@ -340,15 +360,15 @@ def _read_thresholds(path: Path, card: dict) -> dict | None:
         of, origin = str(found.get("model", "")), str(found["origin"])
     except (KeyError, TypeError, ValueError, AttributeError) as error:
         raise ValueError(f"the thresholds of {path} are damaged: {error!r}") from error
-    # Those of a card are its float model's at every precision, and say so in their origin.
+    # The thresholds in a card are for the float model, at every precision.
     models = [card.get("fingerprint")]
     if beside.is_file():
-        # Rounded to int8 it is another model, with thresholds of its own.
+        # A model rounded to int8 is another model and needs thresholds of its own.
         models = models if card.get("precision") in ("fp32", "fp16") else []
         models += [_sha256(path)] if path.is_file() else []
     if of and models and of not in models:
         name = beside if beside.is_file() else f"the card of {path}"
-        raise ValueError(f"the thresholds in {name} are of another model")
+        raise ValueError(f"the thresholds in {name} are for another model")
     kept = {"similarity": similarity, "impostor": found["impostor"], "origin": origin}
     return {"at_far": at_far, **kept}
 
@@ -361,13 +381,15 @@ def result_of(
     by_hand: float | None,
     force: bool = False,
 ) -> dict:
-    """What is to be said of two faces: similarity, groups, decision.
+    """Returns similarity, groups and decision for two faces.
 
-    The first of these decides that is there, as in gfkeras: the threshold `by_hand`; those in
-    PATH.thresholds.json; those in the card.
+    The first threshold in this order decides, as in gfkeras: `by_hand`, PATH.thresholds.json, the
+    card.
     """
     if by_hand is not None and far is not None:
-        raise ValueError("`threshold` is a choice by hand: leave out `far`")
+        raise ValueError(
+            f"`threshold` cannot be combined with `far`. Received: threshold={by_hand}, far={far}"
+        )
     known = embedder.thresholds
     known_by_groups = bool(known and known["similarity"]["beta"])
     score = {"group_aware": group_aware}
@@ -381,27 +403,29 @@ def result_of(
         result["groups"] = faces.group.tolist()
     if by_hand is not None:
         of = {"beta": 0.1 if group_aware else 0.0, "gamma": 1 / 3, "distance": "l2"} | score
-        result |= {"threshold": check_threshold(by_hand, of), "origin": "given by hand"}
+        result |= {"threshold": check_threshold(by_hand, of), "origin": "given by the user"}
     elif known and known_by_groups == score["group_aware"]:
         result["far"], result["threshold"] = threshold_at(known, far, force)
         result["origin"], result["impostor_pairs"] = known["origin"], known["impostor"]
         result["far_interval"] = far_interval(float(result["far"]), known["impostor"])
     elif far is not None:
-        raise ValueError("`far` needs thresholds of this model and of this similarity")
+        raise ValueError(
+            "`far` requires thresholds for this model and this similarity. Received: none"
+        )
     if "threshold" in result:
         result["same"] = similarity >= result["threshold"]
     return result
 
 
 def _print(result: dict) -> None:
-    # The score that decides, alone: another kind beside the threshold would invite comparing them.
+    # Only the score that decides is shown: the threshold does not apply to another score.
     if "group_aware_similarity" in result:
         print(f"Group-aware    {result['group_aware_similarity']:.4f}")
     else:
         print(f"Cosine         {result['cosine']:.4f}")
     if "groups" in result:
         print("Groups         {} and {}".format(*result["groups"]))
-    decision = "none: no thresholds of this similarity; --threshold gives one by hand"
+    decision = "none, because there are no thresholds for this similarity (use --threshold)"
     if "same" in result:
         at = f" at FAR {result['far']}" if "far" in result else ""
         decision = ("same person" if result["same"] else "different people") + at
@@ -411,20 +435,24 @@ def _print(result: dict) -> None:
         low, high = result["far_interval"]
         print(f"Measured on    {result['impostor_pairs']:,} impostor pairs: ", end="")
         print(f"FAR {low:.1e} to {high:.1e} (95 %)")
-    print(f"Latency        {result['latency_ms']:.2f} ms an image, median of {result['runs']}")
+    print(f"Latency        {result['latency_ms']:.2f} ms per image, median of {result['runs']}")
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """Compares two aligned faces; returns the exit status."""
+    """Compares two aligned faces. Returns the exit status."""
     parser = argparse.ArgumentParser(description="Compare two aligned faces.")
-    parser.add_argument("model", help="an artefact of gfkeras")
-    parser.add_argument("images", nargs=2, metavar="IMAGE", help="112x112, aligned")
-    parser.add_argument("--group-aware", action="store_true", help="decide by cos − β·D^γ")
+    parser.add_argument("model", help="a file or folder that gfkeras exported")
+    parser.add_argument("images", nargs=2, metavar="IMAGE", help="an aligned face of 112x112")
+    parser.add_argument("--group-aware", action="store_true", help="score with cos − β·D^γ")
     parser.add_argument("--far", type=float, help="decide at this FAR, such as 1e-3")
-    parser.add_argument("--threshold", type=float, help="decide by this similarity")
-    parser.add_argument("--force", action="store_true", help="at a FAR that rests on few pairs")
-    parser.add_argument("--threads", type=int, help="of the runtime")
-    parser.add_argument("--runs", type=int, default=20, help="to measure the latency")
+    parser.add_argument("--threshold", type=float, help="decide at this similarity")
+    parser.add_argument(
+        "--force",
+        action="store_true",
+        help="use thresholds with fewer than ten expected false accepts",
+    )
+    parser.add_argument("--threads", type=int, help="threads of the runtime")
+    parser.add_argument("--runs", type=int, default=20, help="runs to measure the latency")
     parser.add_argument("--json", action="store_true", help="print the result as JSON")
     given = parser.parse_args(arguments)
     try:
@@ -444,7 +472,7 @@ def main(arguments: list[str] | None = None) -> int:
     except (ValueError, OSError, ImportError) as error:
         print(f"{parser.prog}: error: {' '.join(str(error).split())}", file=sys.stderr)
         return 2
-    # The first one prepares for a single image.
+    # Leave out the first run: it prepares the runtime for a batch of one.
     result |= {"latency_ms": float(np.median(times[1:])), "runs": given.runs}
     print(json.dumps(result)) if given.json else _print(result)
     return 0

@@ -1,10 +1,10 @@
-"""Asks TF Serving's REST API for embeddings, without TensorFlow.
+"""Client for the REST API of TF Serving, without TensorFlow.
 
     python serving_request.py a.png b.png > request.json
     python serving_request.py a.png b.png --url http://localhost:8501/v1/models/face:predict
 
-The first prints the request, the second sends it and prints the cosine of the
-first image with each.
+The first command prints the request. The second sends it and prints the cosine of the first image
+with each image.
 """
 
 from __future__ import annotations
@@ -19,14 +19,16 @@ from face_embedding import Faces, compare, read_face
 
 
 def request_body(images: np.ndarray) -> bytes:
-    """The JSON of a request for (N, 112, 112, 3) images; whole numbers keep it small."""
+    """Returns the JSON of a request for (N, 112, 112, 3) uint8 images."""
+    # Whole numbers and no spaces keep the request small.
     body = {"signature_name": "serving_default", "instances": images.tolist()}
     return json.dumps(body, separators=(",", ":")).encode()
 
 
 def faces_of(answer: bytes) -> Faces:
-    """The faces in an answer: one object of named outputs, or one embedding, for each image."""
+    """Returns the faces in an answer of TF Serving."""
     rows = json.loads(answer)["predictions"]
+    # A model with a single output answers with plain embeddings instead of named outputs.
     if not isinstance(rows[0], dict):
         rows = [{"embedding": row} for row in rows]
     return Faces.of({n: np.array([row[n] for row in rows], np.float32) for n in rows[0]})
@@ -41,10 +43,12 @@ def ask(url: str, images: np.ndarray, timeout: float = 60) -> Faces:
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """Prints or sends the request; returns the exit status."""
+    """Prints or sends the request. Returns the exit status."""
     parser = argparse.ArgumentParser(description="Ask TF Serving for embeddings.")
-    parser.add_argument("images", nargs="+", metavar="IMAGE", help="112x112, aligned")
-    parser.add_argument("--url", help="…:8501/v1/models/NAME:predict")
+    parser.add_argument("images", nargs="+", metavar="IMAGE", help="an aligned face of 112x112")
+    parser.add_argument(
+        "--url", help="address of the model, such as http://HOST:8501/v1/models/NAME:predict"
+    )
     given = parser.parse_args(arguments)
     try:
         images = np.stack([read_face(path) for path in given.images])

@@ -1,8 +1,8 @@
 /**
- * Serves the kit: npm run serve -- --model face.tflite [--detector FILE] [--port 8000] [--host 127.0.0.1]
+ * Server of the kit: npm run serve -- --model face.tflite [--detector FILE] [--port 8000] [--host 127.0.0.1]
  *
- * The model, its card and its thresholds appear as models/model.tflite…, the detector under its own
- * name, wherever they lie. Nothing can be sent to this server: it answers GET and HEAD only.
+ * The model, its card and its thresholds are served as models/model.tflite…, and the detector under
+ * its own name in models/. The server answers only GET and HEAD requests.
  */
 
 import { createReadStream } from "node:fs";
@@ -47,12 +47,13 @@ if (options.model) {
 if (options.detector) elsewhere.set(`/models/${DETECTOR}`, resolve(options.detector));
 for (const path of [options.model, options.detector].filter(Boolean)) {
   if (!(await isFile(path))) {
-    console.error(`${path} is no file`);
+    console.error(`${path} is not a file`);
     process.exit(2);
   }
 }
 
-// The page's own policy, as a header too: it then holds for workers, and nobody may frame the page.
+// Send the policy of the page as a header too: it then applies to workers, and no other page can
+// show this one in a frame.
 const page = await readFile(join(ROOT, "index.html"), "utf8");
 const policy = /<meta http-equiv="Content-Security-Policy" content="([^"]+)">/.exec(page)?.[1];
 if (!policy) {
@@ -62,7 +63,7 @@ if (!policy) {
 
 const server = createServer(async (request, response) => {
   const head = {
-    // A page that is alone in its process may use threads.
+    // Browsers allow threads only for a page that is isolated from other pages.
     "Cross-Origin-Opener-Policy": "same-origin",
     "Cross-Origin-Embedder-Policy": "require-corp",
     "Cache-Control": "no-cache",
@@ -92,7 +93,7 @@ server.listen(Number(options.port), options.host, () => {
   console.log(`http://${options.host}:${server.address().port}/`);
 });
 
-/** The file of an address; null for one outside of the kit. */
+/** Returns the file of an address, or null for an address outside the kit. */
 function served(address) {
   let path;
   try {

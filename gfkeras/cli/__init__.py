@@ -1,8 +1,8 @@
 """The command `gfkeras`: parsing and printing only.
 
-Every command exits with 0, or with 2 after one line on stderr that says what is wrong;
-`GFKERAS_DEBUG=1` shows where it came from. Keras is imported by the commands that need it,
-so that `--help` and `--version` answer at once.
+A command that succeeds exits with 0. After an error it prints one line on stderr and exits with 2.
+`GFKERAS_DEBUG=1` shows the traceback instead. Only the commands that need Keras import it, which
+keeps `--help` and `--version` fast.
 """
 
 from __future__ import annotations
@@ -26,9 +26,9 @@ _ARGUMENTS: ContextVar[tuple[str, ...]] = ContextVar("arguments", default=())
 
 
 def command_line() -> str:
-    """The command that runs, as it can be typed again.
+    """Returns the running command, quoted for a shell.
 
-    Such as `gfkeras evaluate face.tflite --data lfw --pairs pairs.txt`.
+    For example `gfkeras evaluate face.tflite --data lfw --pairs pairs.txt`.
     """
     return utf8(shlex.join(["gfkeras", *_ARGUMENTS.get()]))
 
@@ -36,15 +36,15 @@ def command_line() -> str:
 def main(arguments: Sequence[str] | None = None) -> int:
     """Runs the command line and returns the exit status.
 
-    SIGTERM ends it as Ctrl-C does: what is being written is given up, and what was written before
-    stays whole.
+    SIGTERM ends it as Ctrl-C does: a half-written file is removed, and finished files are kept.
 
     Args:
-        arguments: without the program's name; those of the process by default.
+        arguments: the arguments without the program's name. By default, those of the process.
     """
+    # TensorFlow reads its environment variables at its first import, so they are set first.
     set_defaults()
     for stream in (sys.stdout, sys.stderr):
-        # A name that the terminal's encoding does not have is escaped and ends no command.
+        # A name that the terminal cannot encode is escaped instead of ending the command.
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="backslashreplace")
     import typer
@@ -53,7 +53,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
     _ARGUMENTS.set(tuple(sys.argv[1:] if arguments is None else arguments))
 
-    # Typer may carry a Click of its own, so the base of its usage errors is not click's.
+    # Typer can bundle its own copy of Click, whose UsageError differs from click.UsageError.
     usage_error: Any = typer.BadParameter.__mro__[2]
     try:
         with _terminable():
@@ -75,6 +75,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         if isinstance(error, ModuleNotFoundError):
             error = missing_package(error)
         described = getattr(error, "format_message", error.__str__)()
+        # One line without control characters: the message can quote a name of a file.
         message = printable(" ".join(described.split())) or type(error).__name__
         if isinstance(error, FileNotFoundError) and not _folder_is_there():
             message += " (the current folder has been removed)"
@@ -90,17 +91,21 @@ def _folder_is_there() -> bool:
 
 
 class _TerminatedError(BaseException):
-    """SIGTERM; like KeyboardInterrupt no Exception, so that nothing takes it for an error."""
+    """SIGTERM arrived.
+
+    Not an `Exception`, like KeyboardInterrupt, because `except Exception` must not catch it.
+    """
 
 
 @contextlib.contextmanager
 def _terminable() -> Iterator[None]:
-    """Inside of the block SIGTERM raises in the main thread, and what is unfinished is removed."""
+    """Makes SIGTERM raise in the main thread, where `finally` blocks remove unfinished files."""
 
     owner = os.getpid()
 
     def terminate(number: int, frame: object) -> None:
-        # A second one ends the process at once, and so does the first one a forked worker.
+        # A second SIGTERM ends the process without cleaning up. A forked worker inherits this
+        # handler, but the files belong to its parent, so it ends at the first signal.
         signal.signal(signal.SIGTERM, signal.SIG_DFL)
         if os.getpid() != owner:
             os.kill(os.getpid(), signal.SIGTERM)
@@ -109,7 +114,7 @@ def _terminable() -> Iterator[None]:
     try:
         before = signal.signal(signal.SIGTERM, terminate)
     except ValueError:
-        # Signals belong to the main thread.
+        # Python sets signal handlers in the main thread only.
         yield
         return
     try:

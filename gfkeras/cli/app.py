@@ -1,4 +1,4 @@
-"""The command line's commands, by name."""
+"""The commands of `gfkeras` by name."""
 
 from __future__ import annotations
 
@@ -32,6 +32,7 @@ def _root(
     ),
 ) -> None:
     if context.invoked_subcommand is None:
+        # Without a command, show the help and exit with 0.
         typer.echo(context.get_help())
 
 

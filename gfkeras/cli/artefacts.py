@@ -1,4 +1,4 @@
-"""`gfkeras export`, `verify` and `bench`: artefacts of a model."""
+"""`gfkeras export`, `verify` and `bench`."""
 
 from __future__ import annotations
 
@@ -20,38 +20,48 @@ if TYPE_CHECKING:
 def export_command(
     model: Annotated[str, Argument(metavar="MODEL", help="A preset or a model folder.")],
     format: Annotated[str, Option(help="savedmodel, tflite or onnx.")],  # noqa: A002
-    out: Annotated[Path, Option(help="The file, or for savedmodel the folder, to write.")],
+    out: Annotated[Path, Option(help="File to write. For savedmodel: folder to write.")],
     precision: str = Option(
         "fp32",
-        help="fp32; for tflite and onnx also fp16 or int8; for tflite also int8-dynamic, "
-        "int8-weights, int4-dynamic or int4-weights.",
+        help="fp32. tflite and onnx: also fp16 and int8. tflite: also int8-dynamic, "
+        "int8-weights, int4-dynamic and int4-weights.",
     ),
     calibration: Annotated[
-        Path | None, Option(help="For int8: a folder of at least 32 aligned faces.")
+        Path | None, Option(help="For int8: folder with at least 32 aligned faces.")
     ] = None,
-    inputs: str = Option("float32", help="For int8 tflite: float32 or int8 images."),
-    outputs: str = Option("float32", help="For int8 tflite: float32 or int8 embeddings."),
+    inputs: str = Option("float32", help="For int8 tflite: dtype of images, float32 or int8."),
+    outputs: str = Option("float32", help="For int8 tflite: dtype of embeddings, float32 or int8."),
     integer_only: bool = Option(
         False, "--integer-only", help="For int8 tflite: use integer operators throughout."
     ),
     max_latency_ratio: float | None = Option(
-        None, help="For int8 tflite: leave the costliest layers float up to this ratio to fp32."
+        None,
+        help="For int8 tflite: keep the layers that lose most accuracy in float while the "
+        "latency stays below this multiple of fp32's.",
     ),
     qat: bool = Option(
-        False, "--qat", help="For int8 tflite: fine-tune on all faces of --calibration."
+        False,
+        "--qat",
+        help="For int8 tflite: fine-tune the quantised network on all faces of --calibration.",
     ),
-    qat_epochs: int = Option(4, help="With --qat: passes over the faces."),
+    qat_epochs: int = Option(4, help="With --qat: epochs of fine-tuning."),
     detector: Annotated[
-        Path | None, Option(help="The YuNet file that checks the calibration faces.")
+        Path | None, Option(help="YuNet file that checks the calibration faces.")
     ] = None,
     mode: options.Mode = None,
-    batch_size: int | None = Option(None, min=1, help="A fixed batch; any batch by default."),
+    batch_size: int | None = Option(
+        None, min=1, help="Fixed number of images per call. By default, any number."
+    ),
     thresholds: Annotated[
-        Path | None, Option(metavar="FILE", help="For the card; those of the model by default.")
+        Path | None,
+        Option(metavar="FILE", help="Thresholds to write into the card. By default, the model's."),
     ] = None,
     json: options.Json = None,
 ) -> None:
-    """Write an artefact that runs without gfkeras, and its .json card."""
+    """Export a model to a file that runs without gfkeras.
+
+    Writes a card next to it, a .json file with input, output and thresholds.
+    """
     from gfkeras.backend import load_keras
     from gfkeras.tasks.export import export
 
@@ -59,7 +69,7 @@ def export_command(
     from gfkeras.export import Int8Settings, QatSettings
 
     tuning = QatSettings(qat_epochs) if qat else None
-    # An export holds back what converters write to stderr; the bar goes past it.
+    # The export captures what converters write to stderr, so the progress bar has a copy of it.
     with os.fdopen(os.dup(2), "w") as stderr, stages(False, stderr) as progress:
         done = export(
             model, out, format, precision, calibration=calibration, detector=detector, mode=mode,
@@ -82,44 +92,46 @@ def _rows_export(done: Export) -> list[tuple[str, Any]]:
         return rows
     chosen, cosine = made["statistic"], made["mean_cosine"]
     rows.append(("Ranges", chosen))
-    rows.append(("Cosine to float", f"{cosine[chosen]:.4f} on faces kept back"))
+    rows.append(("Cosine to float", f"{cosine[chosen]:.4f} on held-out faces"))
     if made["group_agreement"] is not None:
         rows.append(("Same group", f"{100 * made['group_agreement']:.1f}%"))
     if "qat" in cosine and chosen != "qat":
         rows.append(("Fine-tuning", f"undone: {cosine['qat']:.4f}"))
     if made["simulated_cosine"] is not None:
-        rows.append(("As simulated", f"{made['simulated_cosine']:.4f}, cosine to the file's"))
+        rows.append(("Simulation", f"cosine {made['simulated_cosine']:.4f} to the file"))
     if made["float_layers"]:
         rows.append(("Float layers", ", ".join(made["float_layers"])))
     return rows
 
 
 def verify_command(
-    artefact: Annotated[str, Argument(metavar="ARTEFACT", help="What `export` wrote.")],
+    artefact: Annotated[str, Argument(metavar="ARTEFACT", help="Output of `gfkeras export`.")],
     model: options.ModelArgument,
     data: Annotated[Path, Option(help="Folder with one folder of images per person.")],
-    limit: int = Option(200, min=1, help="How many images, evenly spread."),
+    limit: int = Option(200, min=1, help="Number of images, evenly spread over the folder."),
     threads: options.Threads = None,
     input_range: options.InputRange = None,
     trust: options.Trust = False,
     json: options.Json = None,
 ) -> None:
-    """Compare an artefact's embeddings with the model's, image by image.
+    """Check that an artefact gives the same embeddings as the model.
 
-    Fails over the tolerance of the artefact's precision; docs/export.md lists the tolerances.
+    Fails if a difference is over the tolerance of the artefact's precision. docs/export.md lists
+    the tolerances.
     """
     from gfkeras.tasks.verify import verify
 
     opened = options.model_file(str(artefact), input_range, trust)
     result = verify(opened, model, data, limit=limit, threads=threads)
+    # Write the results before `require`, which raises if the artefact is over the tolerance.
     write_json(json, result.to_json())
     table([*result.parity.to_json().items(), ("skipped", len(result.skipped))])
     list_skipped(result.skipped)
     result.require()
-    say(f"The artefact keeps the tolerance of {result.parity.precision}.")
+    say(f"The artefact is within the tolerance of {result.parity.precision}.")
 
 
-# Tensors of one kind that are named; the names of more say little.
+# The warning names so many tensors and counts the others, to stay on one or two lines.
 _TENSORS = 3
 
 
@@ -128,21 +140,21 @@ def bench_command(
     threads: str | None = Option(
         None,
         metavar="N,N,…",
-        help="Threads of LiteRT or ONNX Runtime, each measured; 1 and all processors by "
-        "default. TensorFlow's are set with TF_NUM_INTRAOP_THREADS.",
+        help="Numbers of threads to measure LiteRT or ONNX Runtime with. By default, 1 and the "
+        "number of processors. For TensorFlow, set TF_NUM_INTRAOP_THREADS.",
     ),
-    batch_size: int = Option(32, min=1, help="Images at once for throughput."),
-    repeats: int = Option(50, min=3, help="Measured runs of each kind."),
+    batch_size: int = Option(32, min=1, help="Images per batch, for the throughput."),
+    repeats: int = Option(50, min=3, help="Number of timed runs of each measurement."),
     record: bool = Option(
-        False, "--record", help="Write the latency into the artefact's card too."
+        False, "--record", help="Also write the latency into the artefact's card."
     ),
     trust: options.Trust = False,
     json: options.Json = None,
 ) -> None:
-    """Measure latency, throughput and memory; of .tflite and .onnx files also each operator.
+    """Measure a model's latency, throughput and memory.
 
-    Operators are timed on one thread by the runtime's own profiler; Keras models and SavedModels
-    have no such table. A warning names what XNNPACK leaves to slower kernels.
+    For .tflite and .onnx files, a table lists the time of each operator. The runtime's profiler
+    measures it on one thread. A warning names the operators that XNNPACK leaves to slower kernels.
     """
     counts = options.numbers("threads", threads)
     from gfkeras.tasks.bench import bench
@@ -175,19 +187,20 @@ def _print_bench(measured: Measurement) -> None:
             (each.name, each.runner, each.count, f"{each.microseconds:.0f}", f"{each.share:.1%}")
             for each in measured.operators
         ]
+        # The operators do not add up to the time of a run: the runtime works between them.
         whole = measured.run_microseconds or 0.0
         between = whole - sum(each.microseconds for each in measured.operators)
         if whole:
             rows.append(("between operators", "", "", f"{between:.0f}", f"{between / whole:.1%}"))
         columns(("operator", "by", "count", "µs", "share"), rows)
     for kind in measured.not_taken or ():
-        # A tensor has the joined names of what the converter has joined.
+        # After fusing operators, the converter joins their names with semicolons.
         named = [f"{op.index} {op.tensor.partition(';')[0]}" for op in kind.operators[:_TENSORS]]
         first = ", ".join(named)
         more = len(kind.operators) - _TENSORS
         share = "" if kind.share is None else f", {kind.share:.1%} of the time"
         say(
-            f"warning: XNNPACK does not take {len(kind.operators)} × {kind.name} ({kind.dtype})"
+            f"warning: XNNPACK does not run {len(kind.operators)} × {kind.name} ({kind.dtype})"
             f"{share}: operator {first}{f' and {more} more' if more > 0 else ''}",
             error=True,
         )

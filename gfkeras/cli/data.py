@@ -21,41 +21,50 @@ def prepare_command(
         str,
         Argument(
             metavar="SRC",
-            help="A folder with a folder per person, a CSV/TSV list, train.rec, a .bin set, LFW "
-            "pairs, an IJB, YouTube Faces or MegaFace folder, or tfds:NAME.",
+            help="A folder with one folder per person, a CSV or TSV list, train.rec, a .bin file, "
+            "LFW pairs, a folder of IJB, YouTube Faces or MegaFace, or tfds:NAME.",
         ),
     ],
     out: Annotated[
-        Path, Argument(metavar="DST", help="Folder for the records; new, or to go on with.")
+        Path, Argument(metavar="DST", help="Folder for the records: new, or of an unfinished run.")
     ],
     align: bool = Option(False, "--align", help="Detect faces in photos and align them."),
     resize: options.Resize = False,
     detector: options.PhotoDetector = None,
-    face: str = Option("largest", help="Which face of a photo: largest, central or all."),
-    size: str = Option("112x112", help="Height x width: 112x112 or 112x96."),
-    format: str | None = Option(None, help="Of the source; seen from what lies there by default."),  # noqa: A002
+    face: str = Option("largest", help="Face to take from a photo: largest, central or all."),
+    size: str = Option("112x112", help="Height x width in pixels: 112x112 or 112x96."),
+    format: str | None = Option(  # noqa: A002
+        None, help="Format of the source. By default, it is recognised from its files."
+    ),
     source_options: Annotated[
         list[str] | None,
-        Option("--source", metavar="KEY=VALUE", help="For the source: root=DIR, refined=1."),
+        Option(
+            "--source",
+            metavar="KEY=VALUE",
+            help="Setting of the source format, such as root=DIR or refined=1.",
+        ),
     ] = None,
     min_images: int = Option(1, min=1, help="Leave out people with fewer usable images."),
-    max_images: int | None = Option(None, min=1, help="Keep only so many images of a person."),
-    holdout: int = Option(0, min=0, help="Hold out so many people, the last ones."),
-    shard_size: int = Option(8192, min=1, help="Records in a shard."),
-    quality: int = Option(95, min=1, max=100, help="Of JPEGs that are encoded anew."),
-    shuffle: bool = Option(True, help="Random order in the shards, or the source's."),
-    seed: int = Option(0, min=0, help="Of that order."),
-    keep_duplicates: bool | None = Option(
-        None, help="Keep equal images; by default only where the source has pairs."
+    max_images: int | None = Option(None, min=1, help="Largest number of images per person."),
+    holdout: int = Option(
+        0, min=0, help="Number of people to hold out of training: the last in order."
     ),
-    workers: int | None = Option(None, min=1, help="Processes; as many as processors by default."),
+    shard_size: int = Option(8192, min=1, help="Records per shard."),
+    quality: int = Option(95, min=1, max=100, help="JPEG quality of images that are re-encoded."),
+    shuffle: bool = Option(True, help="Shuffle the records, or keep the order of the source."),
+    seed: int = Option(0, min=0, help="Random seed for the shuffling."),
+    keep_duplicates: bool | None = Option(
+        None, help="Keep identical images. By default, only if the source has pairs."
+    ),
+    workers: int | None = Option(
+        None, min=1, help="Number of processes. By default, the number of processors."
+    ),
     quiet: options.Quiet = False,
     json: options.Json = None,
 ) -> None:
     """Turn photos or a public data set into training records.
 
-    A run that was interrupted or killed goes on where it stopped when the same command is
-    given again.
+    If the run is interrupted, give the same command again: it continues where it stopped.
     """
     from gfkeras.tasks.prepare import prepare
 
@@ -71,8 +80,8 @@ def prepare_command(
     list_skipped(result.skipped_files, counted=False)
     if result.fitted:
         say(
-            f"{result.fitted:,} images were not {size} and were scaled to fit, as --resize says. "
-            "For photos give --align: misaligned faces cost accuracy."
+            f"--resize scaled {result.fitted:,} images that were not {size}. "
+            "If they are photos, use --align instead: misaligned faces cost accuracy."
         )
     write_json(json, result.to_json())
 
@@ -85,7 +94,7 @@ def _size(text: str) -> tuple[int, int]:
 
 
 def _settings(settings: list[str]) -> dict[str, Any]:
-    """KEY=VALUE as arguments: true, false and whole numbers as such, all else as text."""
+    """Returns KEY=VALUE settings as arguments: booleans, whole numbers or text."""
     arguments: dict[str, Any] = {}
     for setting in settings:
         key, equals, value = setting.partition("=")
@@ -97,7 +106,8 @@ def _settings(settings: list[str]) -> dict[str, Any]:
 
 
 app = typer.Typer(
-    help="Data sets: look at one, fetch public ones, take records apart.", no_args_is_help=False
+    help="Download, inspect, extract and check data sets.",
+    no_args_is_help=False,
 )
 
 
@@ -105,14 +115,14 @@ app = typer.Typer(
 def fetch_command(
     name: str | None = Argument(None, metavar="NAME", help="lfw, olivetti or yunet."),
     out: Annotated[
-        Path | None, Option(help="The folder to make; one in the cache by default.")
+        Path | None, Option(help="Folder to create. By default, a folder in the cache.")
     ] = None,
     json: options.Json = None,
 ) -> None:
-    """Download a public data set; without NAME, list what there is.
+    """Download a public data set, or list the available ones.
 
-    The result is a folder with one folder per person, for `gfkeras prepare`. A download that
-    was cut goes on where it stopped.
+    Writes a folder with one folder per person, for `gfkeras prepare`. An interrupted download
+    continues where it stopped.
     """
     from gfkeras.data.fetching import fetchable
     from gfkeras.tasks.data import fetch
@@ -131,21 +141,25 @@ def fetch_command(
 @app.command("stats")
 def stats_command(
     folder: Annotated[
-        Path, Argument(metavar="DIR", help="Records, a folder per person, or any source.")
+        Path,
+        Argument(metavar="DIR", help="Records, or any source that `gfkeras prepare` can read."),
     ],
-    split: str = Option("train", help="Of records: train or heldout."),
+    split: str = Option("train", help="For records: train or heldout."),
     sheet: Annotated[
-        Path | None, Option(metavar="FILE", help="Draw a contact sheet here (.png).")
+        Path | None, Option(metavar="FILE", help="Contact sheet to write (.png).")
     ] = None,
-    people: int = Option(10, min=1, help="Rows of the sheet."),
-    seed: int = Option(0, help="Of the people and images drawn."),
+    people: int = Option(10, min=1, help="People on the contact sheet, one per row."),
+    seed: int = Option(0, help="Random seed for the people and images on the contact sheet."),
     embeddings: Annotated[
-        Path | None, Option(help="An .npz of `gfkeras embed`: look for doubles and wrong names.")
+        Path | None,
+        Option(help="File from `gfkeras embed` (.npz): also list near-duplicates and wrong names."),
     ] = None,
-    duplicate_cosine: float = Option(0.9, help="Least cosine of near-duplicates."),
+    duplicate_cosine: float = Option(
+        0.9, help="Smallest cosine at which two images are near-duplicates."
+    ),
     json: options.Json = None,
 ) -> None:
-    """Count a data set, draw it, and list images that look out of place."""
+    """Count a data set's images and people, and list suspects."""
     from gfkeras.tasks.data import stats
 
     found = stats(
@@ -164,12 +178,12 @@ def stats_command(
 
 @app.command("extract")
 def extract_command(
-    folder: Annotated[Path, Argument(metavar="RECORDS", help="What `prepare` wrote.")],
-    out: Annotated[Path, Argument(metavar="DIR", help="A new folder.")],
-    split: str = Option("train", help="train or heldout."),
+    folder: Annotated[Path, Argument(metavar="RECORDS", help="Output of `gfkeras prepare`.")],
+    out: Annotated[Path, Argument(metavar="DIR", help="New folder for the images.")],
+    split: str = Option("train", help="Split to extract: train or heldout."),
     json: options.Json = None,
 ) -> None:
-    """Write records as files, a folder for each person."""
+    """Write the images of records as files, one folder per person."""
     from gfkeras.tasks.data import extract
 
     found = extract(folder, out, split=split)
@@ -181,14 +195,14 @@ def extract_command(
 
 @app.command("check")
 def check_command(
-    folder: Annotated[Path, Argument(metavar="RECORDS", help="What `prepare` wrote.")],
+    folder: Annotated[Path, Argument(metavar="RECORDS", help="Output of `gfkeras prepare`.")],
     json: options.Json = None,
 ) -> None:
-    """Compare every file of records with its SHA-256."""
+    """Check every file of records against its SHA-256."""
     from gfkeras.tasks.data import check
 
     found = check(folder)
-    say(f"{folder}: all shards and indices of {' and '.join(found.splits)} are whole")
+    say(f"{folder}: all shards and indices of {' and '.join(found.splits)} are intact")
     write_json(json, found.to_json())
 
 
@@ -196,17 +210,18 @@ def _print_histogram(rows: list[tuple[int, int, int]]) -> None:
     most = max((count for _, _, count in rows), default=0)
     for low, high, count in rows:
         label = f"{low}" if low == high else f"{low}–{high}"
+        # A count that is not zero always has a visible bar.
         bar = "█" * max(1, round(40 * count / most)) if count else ""
         say(f"{label:>12} images  {bar} {count:,}")
 
 
 def _print_suspects(found: Suspects) -> None:
-    """Prints the most striking ones."""
+    """Prints the most suspicious pairs and images."""
     say(f"Near-duplicates: {len(found.near_duplicates):,}")
     for pair in found.near_duplicates[:10]:
-        note = "" if pair.same_identity else ", under two names"
+        note = "" if pair.same_identity else ", with two names"
         say(f"  {pair.cosine:.3f} {pair.first} {pair.second}{note}")
     say(f"Likely mislabelled: {len(found.mislabelled):,}")
     for image in found.mislabelled[:10]:
         other = f"{image.cosine_other:.3f} to {image.looks_like}"
-        say(f"  {image.name}: {image.cosine:.3f} to its own, {other}")
+        say(f"  {image.name}: cosine {image.cosine:.3f} to its person, {other}")

@@ -1,4 +1,4 @@
-"""`gfkeras demo`: the main job from end to end."""
+"""`gfkeras demo`."""
 
 from __future__ import annotations
 
@@ -14,25 +14,28 @@ from gfkeras.cli.output import fit_verbosity, say, table
 def command(
     data: Annotated[
         Path | None,
-        Option(help="Folder with one folder of faces per person; synthetic by default."),
+        Option(help="Folder with one folder of faces per person. By default, synthetic faces."),
     ] = None,
-    out: Annotated[Path, Option(help="Folder for everything it makes.")] = Path("runs/demo"),
+    out: Annotated[Path, Option(help="Folder for all results.")] = Path("runs/demo"),
     holdout: int | None = Option(
-        None, min=2, help="How many people, the last in natural order, are held out."
+        None, min=2, help="Number of people to hold out of training: the last in natural order."
     ),
-    recipe: str = Option("demo", help="A TOML file, or a built-in recipe."),
+    recipe: str = Option("demo", help="A TOML file, or the name of a built-in recipe."),
     settings: options.Settings = None,
-    people: int = Option(320, min=4, help="Synthetic people."),
-    faces: int = Option(8, min=2, help="Synthetic faces of each person."),
+    people: int = Option(320, min=4, help="Number of synthetic people."),
+    faces: int = Option(8, min=2, help="Number of synthetic faces per person."),
     strength: float = Option(
-        0.6, min=0, max=1, help="How much pose, light, occlusion and camera change synthetic faces."
+        0.6,
+        min=0,
+        max=1,
+        help="Variation of pose, light, occlusion and camera between synthetic faces.",
     ),
 ) -> None:
-    """Train, evaluate, export, verify and report in one go.
+    """Train, evaluate, export and verify a model, and write a report.
 
-    With --data a quarter of the people is held out, and the epochs are chosen so that about as
-    many images are seen as in the recipe on synthetic faces; --holdout, --set
-    data.holdout_identities and --set training.epochs say otherwise.
+    With --data, a quarter of the people are held out, and the number of epochs is chosen to train
+    on about as many images as with synthetic faces. To change this, use --holdout, --set
+    data.holdout_identities and --set training.epochs.
     """
     from gfkeras.tasks.demo import demo
 
@@ -44,14 +47,14 @@ def command(
     results = found.to_json()
     table(
         [
-            ("Verification accuracy, trained", f"{results['accuracy']:.2%}"),
-            ("the same network, untrained", f"{results['untrained']['accuracy']:.2%}"),
+            ("Verification accuracy", f"{results['accuracy']:.2%}"),
+            ("Untrained network", f"{results['untrained']['accuracy']:.2%}"),
             ("Balanced accuracy", f"{results['balanced_accuracy']:.2%}"),
-            ("Pairs of people never trained on", f"{results['pairs']:,}"),
+            ("Pairs of held-out people", f"{results['pairs']:,}"),
             *((f"Verified {e['name']}", e["summary"]) for e in results["exports"]),
             ("Seconds", f"{results['seconds']:.0f}"),
             ("Report", found.report),
-            ("Figures", found.json),
+            ("Numbers", found.json),
         ]
     )
     if found.broken:

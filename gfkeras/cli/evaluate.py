@@ -18,23 +18,28 @@ if TYPE_CHECKING:
 def command(
     model: options.ModelArgument,
     data: Annotated[
-        Path, Option(help="The data set: a folder (one folder per person for pairs), or a .bin.")
+        Path,
+        Option(help="Folder of the data set (one folder per person for pairs), or a .bin file."),
     ],
     protocol: str = Option(
-        "pairs", help="pairs, bin, ytf, ijb, megaface, or facenet (VAL at FAR)."
+        "pairs", help="Protocol: pairs, bin, ytf, ijb, megaface or facenet (VAL at FAR)."
     ),
     pairs: str | None = Option(
         None,
-        help="pairs, facenet: a list (LFW's, CALFW's, CPLFW's, CSV), cfp-fp or cfp-ff, all, or "
-        "a number to draw at random.",
+        help="pairs, facenet: a list of pairs (in the format of LFW, CALFW, CPLFW or CSV), "
+        "cfp-fp, cfp-ff, all, or a number of random pairs.",
     ),
     identities: options.PairPeople = None,
     subset: str | None = Option(None, help="ijb: IJBB or IJBC."),
-    task: str | None = Option(None, help="ijb: 1:1, 1:N or both (default)."),
-    max_frames: int | None = Option(None, min=1, help="ytf: frames of each video, evenly spread."),
-    distractors: str | None = Option(None, help="megaface: the list of distractors, of several."),
+    task: str | None = Option(None, help="ijb: 1:1, 1:N or both. By default, both."),
+    max_frames: int | None = Option(
+        None, min=1, help="ytf: largest number of frames per video, evenly spread."
+    ),
+    distractors: str | None = Option(
+        None, help="megaface: list of distractors, if the folder has several."
+    ),
     refined: bool = Option(
-        False, "--refined", help="megaface: leave out what the lists of noises name."
+        False, "--refined", help="megaface: leave out the images that the noise lists name."
     ),
     flip: options.Flip = False,
     group_aware: options.GroupAware = False,
@@ -42,69 +47,75 @@ def command(
     gamma: options.Gamma = None,
     distance: options.Distance = "l2",
     tune: str | None = Option(
-        None, metavar="PAIRS", help="Choose beta and gamma on these development pairs."
+        None, metavar="PAIRS", help="List of development pairs that choose beta and gamma."
     ),
-    tune_data: Annotated[Path | None, Option(help="Their images; --data by default.")] = None,
+    tune_data: Annotated[
+        Path | None, Option(help="Folder of the --tune images. By default, --data.")
+    ] = None,
     study: str | None = Option(
         None,
         metavar="NAME",
-        help="pairs, bin: measure again for each JPEG quality (jpeg), side of the image in pixels "
-        "(size), number of dimensions (dimension) or bits a number (bits).",
+        help="pairs, bin: measure again at several JPEG qualities (jpeg), image sizes in pixels "
+        "(size), numbers of dimensions (dimension) or bits per number (bits).",
     ),
     at: str | None = Option(
-        None, metavar="N,N,…", help="With --study: its values, instead of its own."
+        None, metavar="N,N,…", help="With --study: values to measure, instead of the usual ones."
     ),
     fit_data: Annotated[
         Path | None,
         Option(
             metavar="DIR",
-            help="With --study dimension: one folder per person, to find the principal "
-            "directions; by default the people of --data in no pair.",
+            help="With --study dimension: folder with one folder per person, to fit the principal "
+            "components. By default, the people of --data that are not in a pair.",
         ),
     ] = None,
     fit_identities: Annotated[
-        Path | None, Option(metavar="FILE", help="Text file with the people of them to take.")
+        Path | None,
+        Option(metavar="FILE", help="Text file with the people of --fit-data to use."),
     ] = None,
     gallery_model: str | None = Option(
         None,
         metavar="OLD",
-        help="pairs, bin: the model that embedded the gallery; MODEL's embeddings are compared "
-        "with its.",
+        help="pairs, bin: older model that embeds the gallery, while MODEL embeds the probes.",
     ),
     align: options.Align = False,
     detector: options.Detector = None,
     face: options.Face = None,
     resize: options.Resize = False,
-    bootstrap: int = Option(1000, min=0, help="Draws for the 95 % intervals; 0 leaves them out."),
+    bootstrap: int = Option(
+        1000, min=0, help="Bootstrap samples for the 95 % intervals. 0: no intervals."
+    ),
     plots: Annotated[
-        Path | None, Option(metavar="FOLDER", help="Draw ROC, DET, scores and more here.")
+        Path | None,
+        Option(metavar="FOLDER", help="Folder for plots: ROC, DET, scores and others."),
     ] = None,
     thresholds: Annotated[
-        Path | None, Option(metavar="FILE", help="Write thresholds by FAR, for compare and search.")
+        Path | None,
+        Option(metavar="FILE", help="File for thresholds by FAR, which compare and search read."),
     ] = None,
     force: bool = Option(
         False,
         "--force",
-        help="Write also thresholds at which fewer than ten false accepts are expected.",
+        help="Also write thresholds with fewer than ten expected false accepts.",
     ),
     record: bool = Option(
         False, "--record", help="Add the result to the artefact's card, PATH.json."
     ),
     threads: options.Threads = None,
-    batch_size: int | None = Option(None, min=1, help="Images embedded at once."),
-    seed: int = Option(0, help="Of drawn pairs and of folds."),
+    batch_size: int | None = Option(None, min=1, help="Images per batch."),
+    seed: int = Option(0, help="Random seed for pairs and folds."),
     input_range: options.InputRange = None,
     trust: options.Trust = False,
     json: options.Json = None,
 ) -> None:
-    """Measure a model by one of the field's protocols.
+    """Measure a model's accuracy with a standard protocol.
 
-    pairs: ten-fold accuracy, TAR at FAR, AUC, EER. bin: the same on InsightFace's .bin sets. ytf:
-    videos. ijb: templates, 1:1 and 1:N. megaface: identification among distractors. facenet: VAL
-    at FAR over squared distances.
+    pairs: ten-fold accuracy, TAR at FAR, AUC and EER. bin: the same on InsightFace's .bin files.
+    ytf: videos. ijb: templates, 1:1 and 1:N. megaface: identification among distractors. facenet:
+    VAL at FAR over squared distances.
 
-    --study draws a robustness curve over the pairs, --gallery-model compares with the embeddings of
-    an older model.
+    --study measures how the result changes with image quality or embedding size. --gallery-model
+    measures a new model against a gallery of an old one.
     """
     from gfkeras.tasks.evaluate import evaluate
 
@@ -120,10 +131,11 @@ def command(
             batch_size=batch_size, seed=seed, plots=plots is not None,
             thresholds=thresholds is not None, record=record, progress=progress,
         )  # fmt: skip
+    # Print and save the results first: plots and thresholds can fail, for example on a full disk.
     _report(found)
     write_json(json, found.to_json())
     for path in [] if plots is None else found.draw(plots):
-        say(f"Picture: {path}")
+        say(f"Plot: {path}")
     if thresholds is not None:
         made = found.thresholds(force)
         made.save(thresholds)
@@ -138,12 +150,12 @@ def _report(found: Evaluation) -> None:
             ("Tuned", f"beta {tuned.similarity.beta:g}, gamma {tuned.similarity.gamma:.3g}"),
             (
                 "Development pairs",
-                f"{tuned.pairs:,}: {tuned.accuracy:.2%}, by the cosine {tuned.cosine_accuracy:.2%}"
+                f"{tuned.pairs:,}: {tuned.accuracy:.2%}, with cosine {tuned.cosine_accuracy:.2%}"
             )
         ])  # fmt: skip
     studied = found.studied
     for name, result in found.measured.results.items():
-        # The comparison of several models has one table for all.
+        # A study prints all its results in one table below.
         if studied is None or not name:
             table(result.summary(), name.capitalize())
     if studied is not None:

@@ -20,43 +20,46 @@ def ablate_command(
     data: Annotated[
         Path | None, Option(help="Records that `gfkeras prepare` wrote, or one folder per person.")
     ] = None,
-    out: Annotated[Path | None, Option(help="Folder of the trainings and the table.")] = None,
+    out: Annotated[Path | None, Option(help="Folder for the runs and the table.")] = None,
     identities: options.Identities = None,
     pairs: str | None = Option(
         None,
-        help="What to score on: a list of pairs, all, or a number to draw at random. Without "
-        "it, people that the recipe holds out.",
+        help="Test pairs: a list of pairs, all, or a number of random pairs. By default, pairs of "
+        "the people that the recipe holds out.",
     ),
     pairs_data: Annotated[
-        Path | None, Option(help="The images of --pairs; those of --data by default.")
+        Path | None, Option(help="Folder of the images of --pairs. By default, --data.")
     ] = None,
     pairs_identities: options.PairPeople = None,
-    seeds: str | None = Option(None, metavar="N,N,…", help="Seeds; those of the grid by default."),
+    seeds: str | None = Option(
+        None, metavar="N,N,…", help="Random seeds to train with. By default, those of the grid."
+    ),
     rows: Annotated[
-        list[str] | None, Option(metavar="ROW", help="Only these, by name or number: --rows 1,4-6.")
+        list[str] | None,
+        Option(metavar="ROW", help="Rows to train, by name or number: --rows 1,4-6."),
     ] = None,
     settings: options.Settings = None,
-    plan: bool = Option(False, "--plan", help="List the rows and their trainings; train nothing."),
+    plan: bool = Option(False, "--plan", help="List the rows and their runs without training."),
     quiet: options.Quiet = False,
     json: options.Json = None,
 ) -> None:
-    """Train the rows of a grid with several seeds, and write the table.
+    """Train the rows of a grid and write a table of results.
 
-    Rows that differ only in how they are scored share one training. A run that was cut goes on
-    when the same command is given again; several of them, with other --seeds or --rows or the
-    same, may share one --out.
+    Each row is trained with several seeds. Rows that differ only in scoring share one training
+    run. If the command is interrupted, give it again: it continues where it stopped. Several
+    commands can share one --out, with the same or other --seeds and --rows.
     """
     from gfkeras.tasks.ablate import ablate, read_grid
 
     numbers = options.numbers("seeds", seeds, 0)
-    # Before anything else is asked for: an error of the recipe says what to correct.
+    # The grid is read before --data and --out are required: an error in it matters more.
     read = read_grid(grid, settings or ())
     if plan:
         _plan(read)
         return
     if data is None or out is None:
         missing = "data" if data is None else "out"
-        raise ValueError(f"`{missing}` must be given, unless --plan is. Received: none")
+        raise ValueError(f"`{missing}` is required without --plan. Received: none")
     result = ablate(
         read, data, out, identities=identities, pairs=pairs, pairs_data=pairs_data,
         pairs_identities=pairs_identities, seeds=numbers, rows=rows, verbose=fit_verbosity(quiet),
@@ -67,14 +70,14 @@ def ablate_command(
     if result.failures:
         name, seed, reason = result.failures[0]
         raise ValueError(
-            f"{len(result.failures)} rows failed, {name!r} with seed {seed} first: {reason}"
+            f"{len(result.failures)} rows failed. The first is {name!r} with seed {seed}: {reason}"
         )
 
 
 def _print(result: AblationResult, out: Path) -> None:
     from gfkeras.experiments.ablation.result import cells, headings
 
-    # As much of the table as a terminal is wide.
+    # The whole table is too wide for a terminal. The files that are named below have it.
     shown = (0, 1, 2, -1)
     names, lines = headings(result), [cells(result, row) for row in result.rows]
     columns([names[i] for i in shown], [[line[i] for i in shown] for line in lines])
@@ -87,62 +90,70 @@ def _plan(grid: Grid) -> None:
     for row in grid.rows:
         same = trainings.setdefault(row.training(""), row.name)
         lines.append([str(row.number), row.section, row.name, "" if same == row.name else same])
-    columns(["#", "section", "row", "as trained for"], lines)
-    say(f"{len(trainings)} trainings × {len(grid.seeds)} seeds")
+    columns(["#", "section", "row", "shares the run of"], lines)
+    say(f"{len(trainings)} runs × {len(grid.seeds)} seeds")
 
 
 def invert_command(
     model: Annotated[
-        str, Argument(metavar="MODEL", help="A preset or a model folder: the attacked one.")
+        str, Argument(metavar="MODEL", help="The model to attack: a preset or a model folder.")
     ],
-    out: Annotated[Path, Option(help="Folder of the pictures and of report.json.")],
+    out: Annotated[Path, Option(help="Folder for the images and report.json.")],
     photo: Annotated[
-        list[Path] | None, Option(help="Show the face of this photo (several times).")
+        list[Path] | None, Option(help="Target: the face in this photo. Repeatable.")
     ] = None,
-    data: Annotated[Path | None, Option(help="Aligned faces, one folder per person.")] = None,
+    data: Annotated[
+        Path | None, Option(help="Folder of aligned faces, one folder per person.")
+    ] = None,
     identity: Annotated[
         list[str] | None,
-        Option(metavar="NAME", help="A person of --data, by mean embedding (several times)."),
+        Option(
+            metavar="NAME", help="Target: the mean embedding of this person of --data. Repeatable."
+        ),
     ] = None,
     embeddings: Annotated[
-        Path | None, Option(metavar="FILE", help="Embeddings that `gfkeras embed` wrote.")
+        Path | None,
+        Option(metavar="FILE", help="Targets: the embeddings of a `gfkeras embed` file (.npz)."),
     ] = None,
     classes: Annotated[
         list[str] | None,
-        Option(metavar="NAME", help="A class, by its center among all (several times)."),
+        Option(metavar="NAME", help="Target: the center of this class. Repeatable."),
     ] = None,
     run: Annotated[
         Path | None,
         Option(
-            help="With --classes: the training run whose head has the centers; without "
-            "it they are the mean embeddings of the people of --data."
+            help="With --classes: training run whose head has the class centers. By default, the "
+            "mean embeddings of the people of --data are the centers."
         ),
     ] = None,
     also: Annotated[
         list[str] | None,
-        Option(metavar="MODEL", help="Judge by another network too (several times)."),
+        Option(metavar="MODEL", help="Another model to compare the faces with. Repeatable."),
     ] = None,
-    steps: int | None = Option(None, min=1, help="Of Adam, for each batch; 500 by default."),
+    steps: int | None = Option(None, min=1, help="Adam steps per batch. By default, 500."),
     finer_rate: float | None = Option(
         None,
-        help="What multiplies the learning rate at each finer size; 0.25 by default. 1 gives "
-        "more lifelike pictures of well trained networks.",
+        help="Factor on the learning rate at each finer image size. By default, 0.25. For "
+        "well-trained networks, 1 gives more lifelike images.",
     ),
-    batch: int = Option(16, min=1, help="Images optimised together, which share their statistics."),
-    copies: int = Option(1, min=1, help="Images a target, from other noise."),
-    seed: int = Option(0, min=0, help="Of the noise."),
-    every: int | None = Option(None, min=1, help="Intermediate pictures after so many steps each."),
+    batch: int = Option(16, min=1, help="Images optimised together. They share batch statistics."),
+    copies: int = Option(1, min=1, help="Images per target, each from other noise."),
+    seed: int = Option(0, min=0, help="Random seed for the noise."),
+    every: int | None = Option(
+        None, min=1, help="Also write intermediate images, after each so many steps."
+    ),
     aligned: options.Aligned = False,
     detector: options.PhotoDetector = None,
     face: options.PhotoFace = None,
     quiet: options.Quiet = False,
     json: options.Json = None,
 ) -> None:
-    """Generate faces from embeddings or class centers, with nothing but the model.
+    """Generate faces from a model's embeddings or class centers.
 
-    Open-set from --photo, --identity or --embeddings, close-set from --classes. What comes out
-    is biometric data of the people it is of: docs/inversion.md.
-    """  # fmt: skip
+    The attack uses only the model. --photo, --identity and --embeddings attack it open-set,
+    --classes close-set. The generated faces are biometric data of the people they show: see
+    docs/inversion.md.
+    """
     from gfkeras.tasks.invert import invert
 
     with stages(quiet) as progress:
@@ -155,12 +166,12 @@ def invert_command(
         )  # fmt: skip
     write_json(json, found.to_json())
     columns(
-        ("Network", "Cosine", "Spread", "Least", "With others"),
+        ("Network", "Cosine", "Spread", "Lowest", "To others"),
         [
             (name, *(f"{value:.3f}" for value in likeness.summary().values()))
             for name, likeness in found.likeness.items()
         ],
     )
-    say(f"{len(found.files)} pictures in {out}, {found.seconds:.0f} s")
+    say(f"{len(found.files)} images in {out}, {found.seconds:.0f} s")
     if also and not found.has_faces:
-        say("No photos of the targets are known: other networks have nothing to compare with.")
+        say("--also was not used: it needs photos of the targets (--photo or --data).")

@@ -15,113 +15,139 @@ if TYPE_CHECKING:
 
 # Results and progress.
 Json = Annotated[
-    Path | None, Option("--json", metavar="FILE", help="Write the results here as JSON.")
+    Path | None, Option("--json", metavar="FILE", help="Write the results to this file as JSON.")
 ]
-Quiet = Annotated[bool, Option("--quiet", help="No progress.")]
+Quiet = Annotated[bool, Option("--quiet", help="Show no progress.")]
 
 # Models.
 ModelArgument = Annotated[
     str,
     Argument(
-        metavar="MODEL", help="A preset, a model folder, a SavedModel, a .tflite or a .onnx file."
+        metavar="MODEL", help="A preset, a model folder, a SavedModel, a .tflite or .onnx file."
     ),
 ]
-Model = Annotated[str, Option(metavar="MODEL", help="A preset, a model folder or an artefact.")]
+Model = Annotated[
+    str, Option(metavar="MODEL", help="A preset, a model folder or an exported file.")
+]
 InputRange = Annotated[
     str | None,
     Option(
         metavar="LOW,HIGH",
-        help="Of an artefact without a card: the numbers that it takes for 0 and 255, as in -1,1.",
+        help="For a model file without a card: its input for pixels 0 and 255, such as -1,1.",
     ),
 ]
 Trust = Annotated[
-    bool, Option("--trust", help="Open a SavedModel whose graph can read and write files.")
+    bool,
+    Option("--trust", help="Open a SavedModel even if its graph can read or write files."),
 ]
 Threads = Annotated[
-    int | None, Option(min=1, help="Threads of the runtime; its own choice by default.")
+    int | None, Option(min=1, help="Threads of the runtime. By default, the runtime chooses.")
 ]
-Flip = Annotated[bool, Option("--flip", help="Add the embedding of the mirrored image.")]
-Mode = Annotated[str | None, Option(help="soft or hard; as trained by default.")]
+Flip = Annotated[
+    bool, Option("--flip", help="Also embed the mirror image, and add the two embeddings.")
+]
+Mode = Annotated[
+    str | None, Option(help="Assignment to groups: soft or hard. By default, as trained.")
+]
 
 # Recipes.
 Settings = Annotated[
     list[str] | None,
-    Option("--set", metavar="KEY=VALUE", help="Change the recipe: training.epochs=3."),
+    Option(
+        "--set",
+        metavar="KEY=VALUE",
+        help="Change a setting of the recipe, such as training.epochs=3. Repeatable.",
+    ),
 ]
 
 # People.
 Identities = Annotated[
     Path | None,
     Option(
-        metavar="FILE", help="Text file with the people to take, one name a line; all by default."
+        metavar="FILE",
+        help="Text file with the people to use, one name per line. By default, all people.",
     ),
 ]
 PairPeople = Annotated[
-    Path | None, Option(help="With --pairs all or a number: text file with the people to take.")
+    Path | None,
+    Option(help="With --pairs all or a number: text file with the people to use."),
 ]
 
-# Faces that are aligned already, unless --align.
+# Commands that expect aligned faces, unless --align is given.
 Align = Annotated[
-    bool, Option("--align", help="These are photos: find the face in each and align it.")
+    bool, Option("--align", help="The images are photos: find and align the face in each.")
 ]
 Detector = Annotated[
-    Path | None, Option(help="With --align: the YuNet file; downloaded once by default.")
+    Path | None, Option(help="With --align: YuNet file. By default, it is downloaded once.")
 ]
 Face = Annotated[
     str | None,
-    Option(help="With --align: largest (default) or central, of several faces in a photo."),
+    Option(help="With --align: face to take from a photo, largest (default) or central."),
 ]
 
 Resize = Annotated[
     bool,
     Option(
         "--resize",
-        help="Not photos, but faces of another size that are cropped alike, such as ORL's: scale "
-        "them to fit. By default they are left out and listed.",
+        help="Scale cropped faces of another size, such as those of ORL, to fit. By default, they "
+        "are left out and listed. For photos, use --align.",
     ),
 ]
 
-# Photos, unless --aligned.
+# Commands that expect photos, unless --aligned is given.
 Aligned = Annotated[
-    bool, Option("--aligned", help="Not photos: faces of 112x112, aligned by five points already.")
+    bool,
+    Option("--aligned", help="The images are faces of 112x112, aligned by five points already."),
 ]
 PhotoDetector = Annotated[
-    Path | None, Option("--detector", help="The YuNet file; downloaded once by default.")
+    Path | None,
+    Option("--detector", help="YuNet file. By default, it is downloaded once."),
 ]
 PhotoFace = Annotated[
-    str | None, Option("--face", help="largest (default) or central, of several in a photo.")
+    str | None,
+    Option("--face", help="Face to take from a photo: largest (default) or central."),
 ]
 
 # Decisions.
 Far = Annotated[
     float | None,
-    Option(help="Decide at this FAR, such as 1e-3, by --thresholds or those of the model."),
+    Option(
+        help="Decide at this false accept rate, such as 1e-3. Needs --thresholds, or a model that "
+        "has thresholds."
+    ),
 ]
 Thresholds = Annotated[
-    Path | None, Option(metavar="FILE", help="What `gfkeras evaluate --thresholds` wrote.")
+    Path | None,
+    Option(metavar="FILE", help="Thresholds file from `gfkeras evaluate --thresholds`."),
 ]
-Threshold = Annotated[float | None, Option(help="Decide by this similarity, chosen by hand.")]
+Threshold = Annotated[
+    float | None, Option(help="Decide at this similarity instead of a measured threshold.")
+]
 Force = Annotated[
     bool,
-    Option("--force", help="Take thresholds that rest on fewer than ten expected false accepts."),
+    Option("--force", help="Use thresholds with fewer than ten expected false accepts."),
 ]
 
 # Similarities.
-GroupAware = Annotated[bool, Option("--group-aware", help="Score by the group-aware similarity.")]
+GroupAware = Annotated[bool, Option("--group-aware", help="Score with the group-aware similarity.")]
 Beta = Annotated[
-    float | None, Option(help="With --group-aware: weight of the groups' distance (0.1).")
+    float | None,
+    Option(help="With --group-aware: weight of the group distance. By default, 0.1."),
 ]
-Gamma = Annotated[float | None, Option(help="With --group-aware: exponent of the distance (1/3).")]
-Distance = Annotated[str, Option(help="Distance of groups: l2, squared-l2 or cosine.")]
+Gamma = Annotated[
+    float | None,
+    Option(help="With --group-aware: exponent of the group distance. By default, 1/3."),
+]
+Distance = Annotated[str, Option(help="Group distance: l2, squared-l2 or cosine.")]
 
 # Galleries.
-_PLACE = "A file; one ending in .db for Milvus Lite; or a Milvus URL."
+_PLACE = "A gallery file, a .db file for Milvus Lite, or the URL of a Milvus server."
 Gallery = Annotated[str, Argument(metavar="GALLERY", help=_PLACE)]
 ExistingGallery = Annotated[
     str, Argument(metavar="GALLERY", callback=photo_files.require_gallery, help=_PLACE)
 ]
 Token = Annotated[
-    str | None, Option(envvar="GFKERAS_MILVUS_TOKEN", help="Token of a Milvus cluster.")
+    str | None, Option(envvar="GFKERAS_MILVUS_TOKEN", help="Access token of the Milvus server.")
 ]
 
 
@@ -130,7 +156,7 @@ def _drawn(picture: Path | None) -> Path | None:
     return picture
 
 
-# Files, looked for before a task imports what it needs.
+# The callbacks report a missing file before the slow imports of a task.
 Photos = Annotated[
     list[Path],
     Argument(
@@ -139,28 +165,32 @@ Photos = Annotated[
 ]
 Picture = Annotated[
     Path | None,
-    Option(metavar="FILE", callback=_drawn, help="Draw photo, faces and result here (.png, .jpg)."),
+    Option(
+        metavar="FILE",
+        callback=_drawn,
+        help="Image to write, with photo, faces and result (.png or .jpg).",
+    ),
 ]
 
 
 def numbers(name: str, text: str | None, least: int = 1) -> list[int] | None:
-    """The whole numbers of an option such as `--threads 1,2,4`; None where it is not given."""
+    """Returns the whole numbers of an option such as `--threads 1,2,4`, or None without it."""
     if text is None:
         return None
     parts = text.replace(",", " ").split()
     if not parts or not all(part.isdecimal() and int(part) >= least for part in parts):
         raise ValueError(
-            f"`{name}` must be whole numbers of at least {least} with commas between, such as "
+            f"`{name}` must be whole numbers of at least {least}, separated by commas, such as "
             f"1,2,4. Received: {name}={text!r}"
         )
     return [int(part) for part in parts]
 
 
 def model_file(model: str, input_range: str | None, trust: bool) -> str | ModelFile:
-    """A model as tasks take it, with what --input-range and --trust say of it.
+    """Returns the model for a task, with --input-range and --trust if they are given.
 
     Raises:
-        ValueError: for a range that is not two numbers with a comma between.
+        ValueError: if the range is not two numbers separated by a comma.
     """
     if input_range is None and not trust:
         return model
@@ -175,17 +205,17 @@ def model_file(model: str, input_range: str | None, trust: bool) -> str | ModelF
 def make_similarity(
     group_aware: bool, beta: float | None, gamma: float | None, distance: str = "l2"
 ) -> Similarity:
-    """The similarity that the options ask for; the cosine without --group-aware.
+    """Returns the group-aware similarity, or the cosine without --group-aware.
 
     Raises:
-        ValueError: for β or γ without --group-aware, and values out of range.
+        ValueError: if β or γ is given without --group-aware or is out of range.
     """
     from gfkeras.evaluation.similarity import GROUP_AWARE, Similarity
 
     if not group_aware:
         for name, value in (("beta", beta), ("gamma", gamma)):
             if value is not None:
-                raise ValueError(f"`{name}` needs --group-aware. Received: {name}={value}")
+                raise ValueError(f"`{name}` requires --group-aware. Received: {name}={value}")
         return Similarity(beta=0.0, distance=distance)
     return Similarity(
         GROUP_AWARE.beta if beta is None else beta,
@@ -197,6 +227,9 @@ def make_similarity(
 def chosen_similarity(
     group_aware: bool, beta: float | None, gamma: float | None
 ) -> Similarity | None:
-    """The group-aware similarity; None where nothing asks for it, and the thresholds decide."""
+    """Returns the group-aware similarity.
+
+    Without --group-aware returns None: the thresholds then say which similarity they are for.
+    """
     similarity = make_similarity(group_aware, beta, gamma)
     return similarity if group_aware else None

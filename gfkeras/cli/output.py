@@ -1,7 +1,7 @@
 """Printing of results, and the files of `--json`.
 
-Names of files and people come from anywhere. All that is printed is made printable here: no name
-moves the cursor, turns the writing round or makes a row of its own.
+Names of files and people can contain any character. This module escapes control characters: a name
+cannot move the cursor, reverse the direction of text or start a new row.
 """
 
 from __future__ import annotations
@@ -16,13 +16,14 @@ import typer
 from gfkeras.safe_text import printable
 
 HOW_TO_DECIDE = (
-    "No threshold, so no decision. Measure them once: gfkeras evaluate MODEL … --thresholds FILE; "
-    "then --thresholds FILE --far 1e-3, or by hand --threshold 0.4"
+    "No decision, because there is no threshold. Measure thresholds once with `gfkeras evaluate "
+    "MODEL … --thresholds FILE` and add --thresholds FILE --far 1e-3, or choose one: "
+    "--threshold 0.4"
 )
 
 
 def say(*parts: str, error: bool = False) -> None:
-    """Prints one line on stdout, or stderr; parts are separated by tabs."""
+    """Prints one line on stdout or stderr, with tabs between the parts."""
     typer.echo("\t".join(map(printable, parts)), err=error)
 
 
@@ -40,7 +41,7 @@ def table(rows: Iterable[tuple[str, Any]], title: str = "") -> None:
 
 
 def columns(headings: Sequence[str], rows: Iterable[Sequence[Any]]) -> None:
-    """Prints a table with headings; all columns but the first are aligned to the right."""
+    """Prints a table with headings. All columns except the first are aligned to the right."""
     from rich.table import Table
 
     grid = Table(box=None, pad_edge=False, header_style="dim")
@@ -52,14 +53,15 @@ def columns(headings: Sequence[str], rows: Iterable[Sequence[Any]]) -> None:
 
 
 def show(grid: Any) -> None:
-    """Prints a table of rich as it is."""
+    """Prints a rich table without markup or highlighting."""
     from rich.console import Console
 
+    # Markup and emoji are off: a name such as "[red]" or ":cat:" must be printed unchanged.
     Console(highlight=False, markup=False, emoji=False).print(grid)
 
 
 def text(value: Any) -> str:
-    """A number or another value as people read it, printable."""
+    """Returns a value as printable text, with five significant digits for floats."""
     if value is None:
         return "–"
     if isinstance(value, float):
@@ -68,25 +70,26 @@ def text(value: Any) -> str:
 
 
 def mib(size: int | None) -> str:
-    """Bytes as MiB."""
+    """Returns a number of bytes as text in MiB."""
     return text(None) if size is None else f"{size / 2**20:.2f} MiB"
 
 
 def list_skipped(skipped: Sequence[tuple[Any, str]], most: int = 10, counted: bool = True) -> None:
-    """Names the first of the files that were left out, and counts the reasons of the others."""
+    """Prints the first skipped files with their reasons, and counts the reasons of the others."""
     from gfkeras.data.walk import reason_counts, usual_last
 
     skipped = list(skipped)
+    # Files that every folder has, such as Thumbs.db, would hide the interesting ones.
     usual_last(skipped)
     for path, reason in skipped[:most]:
         say(f"skipped {path}: {reason}")
     if counted and (more := skipped[most:]):
         counts = "; ".join(f"{count:,} × {words}" for words, count in reason_counts(more).items())
-        say(f"skipped {len(more):,} more, which --json lists: {counts}")
+        say(f"skipped {len(more):,} more (--json lists all): {counts}")
 
 
 def write_json(path: Path | None, results: dict[str, Any]) -> None:
-    """Writes results as JSON; nothing where `path` is None."""
+    """Writes results as JSON, or nothing if `path` is None."""
     from gfkeras import files
 
     if path is not None:
@@ -94,7 +97,7 @@ def write_json(path: Path | None, results: dict[str, Any]) -> None:
 
 
 def fit_verbosity(quiet: bool) -> int:
-    """Keras' `verbose`: a moving bar for a terminal, a line an epoch for a file."""
+    """Returns Keras' `verbose`: a progress bar on a terminal, one line per epoch in a file."""
     if quiet:
         return 0
     return 1 if sys.stdout.isatty() else 2

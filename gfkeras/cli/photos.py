@@ -41,10 +41,10 @@ def compare_command(
     trust: options.Trust = False,
     json: options.Json = None,
 ) -> None:
-    """Compare the faces of two photos.
+    """Compare the faces in two photos.
 
-    The face of each photo is found, aligned and embedded. Whether it is one person is decided at a
-    FAR by thresholds that `gfkeras evaluate` measured.
+    Finds, aligns and embeds the face in each photo. Decides whether both show the same person with
+    a threshold that `gfkeras evaluate` measured.
     """
     from gfkeras.tasks.compare import compare
 
@@ -61,20 +61,20 @@ def compare_command(
         say(HOW_TO_DECIDE)
     write_json(json, found.to_json())
     if picture is not None:
-        say(f"Picture: {found.draw(picture)}")
+        say(f"Image: {found.draw(picture)}")
 
 
 def _rows_compare(found: Comparison) -> list[tuple[str, Any]]:
-    # The score that decides, alone: another kind beside the threshold would invite comparing them.
+    # Only the score that decides is shown: the threshold does not apply to another score.
     kind = "Group-aware similarity" if found.scored_by.group_aware else "Cosine"
     rows: list[tuple[str, Any]] = [(kind, found.similarity)]
     if found.groups is not None:
         rows.append(("Groups", "{} and {}".format(*found.groups)))
     if found.faces is not None:
-        # Where there are several, another one may have been meant.
+        # With several faces, the user sees that the command had to choose one.
         rows.append(("Faces in the photos", "{} and {}".format(*found.faces)))
     if found.rotated is not None and any(found.rotated):
-        rows.append(("Photos turned", "by {}° and {}° to stand upright".format(*found.rotated)))
+        rows.append(("Photos rotated", "upright, by {}° and {}°".format(*found.rotated)))
     if found.decision is not None:
         at = "" if found.decision.far is None else f" at FAR {found.decision.far:g}"
         rows.append(("Decision", f"{found.verdict}{at}"))
@@ -86,25 +86,24 @@ def _rows_compare(found: Comparison) -> list[tuple[str, Any]]:
 
 def embed_command(
     sources: options.Photos,
-    out: Annotated[Path, Option(help="The .npz file to write.")],
+    out: Annotated[Path, Option(help="File to write (.npz).")],
     model: options.Model = DEFAULT_PRESET,
     aligned: options.Aligned = False,
     detector: options.PhotoDetector = None,
     face: options.PhotoFace = None,
     flip: options.Flip = False,
     threads: options.Threads = None,
-    batch_size: int | None = Option(None, min=1, help="Images embedded at once."),
+    batch_size: int | None = Option(None, min=1, help="Images per batch."),
     input_range: options.InputRange = None,
     trust: options.Trust = False,
     json: options.Json = None,
 ) -> None:
-    """Embed the faces of photos into an .npz file.
+    """Write the embeddings of faces to an .npz file.
 
-    The face of each photo is found and aligned first, and a photo without one is listed as
-    skipped; with --aligned the images are faces of 112x112, aligned by five points already.
+    Finds, aligns and embeds the face in each photo. Photos without a face are listed as skipped.
 
-    The file holds `embedding` (N, D), L2-normalised, `path` (N,) and, of a model with groups,
-    `group_feature` (N, 256) and `group` (N,).
+    The file has the arrays `embedding` (N, D), L2-normalised, and `path` (N,). For a model with
+    groups, it also has `group_feature` (N, 256) and `group` (N,).
     """
     from gfkeras.tasks.embed import embed
 
@@ -114,7 +113,7 @@ def embed_command(
         threads=threads, batch_size=batch_size,
     )  # fmt: skip
     count, width = found.embedding.shape
-    table([("Embedded", f"{count:,} images, {width} numbers each"),
+    table([("Embedded", f"{count:,} images, {width} dimensions"),
            ("Skipped", f"{len(found.skipped):,}"), ("File", found.path)])  # fmt: skip
     list_skipped(found.skipped)
     for line in found.notes:
@@ -128,16 +127,16 @@ def enroll_command(
         Argument(
             metavar="DIR",
             callback=require_folder,
-            help="A folder per person, or one photo per person.",
+            help="Folder with one folder or one photo per person.",
         ),
     ],
     gallery: options.Gallery,
     model: options.Model = DEFAULT_PRESET,
     update: bool = Option(
-        False, "--update", help="Add photos to people who are in the gallery already."
+        False, "--update", help="Add the photos to people who are already in the gallery."
     ),
     storage: str | None = Option(
-        None, help="Of a new gallery: float32 (default), float16, int8 (a byte a number)."
+        None, help="Number format of a new gallery: float32 (default), float16 or int8."
     ),
     token: options.Token = None,
     aligned: options.Aligned = False,
@@ -150,12 +149,12 @@ def enroll_command(
     trust: options.Trust = False,
     json: options.Json = None,
 ) -> None:
-    """Enrol people in a gallery from their photos.
+    """Add people to a gallery from their photos.
 
-    DIR/PERSON/PHOTO, any number of photos of each, or DIR/PERSON.jpg. The face of each photo is
-    found, aligned and embedded; a person's template is the mean of the photos. Folders in a
-    person's folder are left out and listed. Who is in the gallery already is left as is and
-    listed, or gets the further photos with --update.
+    Photos are in DIR/PERSON/PHOTO, any number per person, or in DIR/PERSON.jpg. Finds, aligns and
+    embeds the face in each photo. A person's template is the mean over the photos. Folders in a
+    person's folder are skipped and listed. People who are already in the gallery stay unchanged
+    and are listed. With --update, the photos are added to their templates.
     """
     from gfkeras.tasks.enroll import enroll
 
@@ -167,28 +166,27 @@ def enroll_command(
         )  # fmt: skip
     table([
         ("Enrolled", f"{done.enrolled:,} people, {done.photos:,} photos"),
-        ("Already there", f"{len(done.already_there):,} people"),
+        ("Already enrolled", f"{len(done.already_there):,} people"),
         ("Skipped", f"{len(done.skipped):,} files and folders"),
         ("Gallery", f"{gallery}: {len(done.gallery):,} people, {done.gallery.storage}")
     ])  # fmt: skip
     for name in done.already_there[:5]:
-        say(f"already there: {name} (--update adds photos)")
+        say(f"already enrolled: {name} (--update adds photos)")
     list_skipped(done.skipped)
     for path, count in list(done.several_faces.items())[:10]:
-        say(f"{path} shows {count} faces; the {done.chosen} one was taken")
+        say(f"{path} shows {count} faces; the {done.chosen} one was used")
     for path, pixels in list(done.too_small.items())[:10]:
-        say(f"{path}: the face is too small, {pixels:.0f} pixels between the eyes")
+        say(f"{path}: the face is too small ({pixels:.0f} pixels between the eyes)")
     write_json(json, done.to_json())
+    # Raise the error last: the list of skipped files above explains it.
     done.require()
 
 
 def search_command(
     photo: Annotated[Path, Argument(metavar="PHOTO", callback=require_photo, help="A photo.")],
     gallery: options.ExistingGallery,
-    model: str = Option(
-        DEFAULT_PRESET, metavar="MODEL", help="The model that the gallery was made with."
-    ),
-    k: int = Option(5, "--top", "-k", min=1, help="People listed for a face."),
+    model: str = Option(DEFAULT_PRESET, metavar="MODEL", help="The model that made the gallery."),
+    k: int = Option(5, "--top", "-k", min=1, help="Number of people to list for each face."),
     far: options.Far = None,
     thresholds: options.Thresholds = None,
     threshold: options.Threshold = None,
@@ -200,22 +198,22 @@ def search_command(
     token: options.Token = None,
     aligned: options.Aligned = False,
     detector: options.PhotoDetector = None,
-    face: str | None = Option(None, help="all (default), largest or central: which faces."),
+    face: str | None = Option(None, help="Faces to search for: all (default), largest or central."),
     flip: options.Flip = False,
     threads: options.Threads = None,
     input_range: options.InputRange = None,
     trust: options.Trust = False,
     json: options.Json = None,
 ) -> None:
-    """Find the people of a photo in a gallery, exactly.
+    """Find the people in a photo among the people of a gallery.
 
-    Every face is found, aligned, embedded and compared with everybody enrolled. With thresholds a
-    face whose best match does not reach them is said to be unknown.
+    Finds, aligns and embeds every face and compares it with everyone in the gallery. With a
+    threshold, a face is unknown if its best match is below it.
     """
     from gfkeras.tasks.search import search
 
     if picture is not None and aligned:
-        raise ValueError("`picture` shows where faces are in a photo: leave out --aligned.")
+        raise ValueError("`picture` needs a photo, to show where faces are. Received: --aligned")
     found = search(
         photo, gallery, options.model_file(model, input_range, trust),
         top=k, far=far, thresholds=thresholds, threshold=threshold, force=force,
@@ -229,13 +227,13 @@ def search_command(
     if found.decision is None:
         say(HOW_TO_DECIDE)
     else:
-        at = "" if found.decision.far is None else f", FAR {found.decision.far:g} a comparison"
+        at = "" if found.decision.far is None else f", FAR {found.decision.far:g} per comparison"
         say(f"Threshold {found.decision.threshold:.4f}{at} ({found.decision.origin})")
         if found.decision.basis is not None:
             say(f"Measured on {found.decision.basis}")
     write_json(json, found.to_json())
     if picture is not None:
-        say(f"Picture: {found.draw(picture)}")
+        say(f"Image: {found.draw(picture)}")
 
 
 def _rows_search(face: FoundFace) -> list[tuple[str, Any]]:
@@ -250,7 +248,7 @@ def _rows_search(face: FoundFace) -> list[tuple[str, Any]]:
     if face.known is False and face.too_small:
         rows.append(("Decision", "none: the face is too small"))
     elif face.known is not None:
-        rows.append(("Decision", face.name or "unknown: nobody reaches the threshold"))
+        rows.append(("Decision", face.name or "unknown: all matches are below the threshold"))
     return rows
 
 
@@ -258,16 +256,18 @@ def cluster_command(
     sources: options.Photos,
     out: Annotated[Path, Option(help="Folder for clusters.csv and the contact sheets.")],
     model: options.Model = DEFAULT_PRESET,
-    method: str = Option("dbscan", help="dbscan or hdbscan."),
+    method: str = Option("dbscan", help="Clustering method: dbscan or hdbscan."),
     threshold: float | None = Option(
-        None, help="dbscan: cosine from which two faces are neighbours; the model's own by default."
+        None,
+        help="dbscan: smallest cosine of two neighbouring faces. By default, the model's "
+        "threshold.",
     ),
     far: options.Far = None,
     thresholds: options.Thresholds = None,
     force: options.Force = False,
-    min_faces: int = Option(2, min=1, help="Faces that make a cluster."),
+    min_faces: int = Option(2, min=1, help="Smallest number of faces in a cluster."),
     min_size: int = Option(
-        40, min=0, help="Leave out faces of fewer pixels: those in the background."
+        40, min=0, help="Smallest face in pixels. Leaves out faces in the background."
     ),
     aligned: options.Aligned = False,
     detector: options.PhotoDetector = None,
@@ -280,9 +280,8 @@ def cluster_command(
 ) -> None:
     """Sort unlabelled photos by the people in them.
 
-    Every face of every photo is found, aligned and embedded; faces that are alike make a
-    cluster. Writes clusters.csv (photo, face, box, cluster) and contact sheets, the largest
-    clusters first.
+    Finds, aligns and embeds every face. Similar faces form a cluster. Writes clusters.csv (photo,
+    face, box, cluster) and contact sheets, with the largest clusters first.
     """
     from gfkeras.tasks.cluster import cluster
 
@@ -302,7 +301,7 @@ def _rows_cluster(found: Clusters) -> list[tuple[str, Any]]:
     near = "by HDBSCAN" if found.threshold is None else f"{found.threshold:.4f} ({found.origin})"
     return [
         ("Faces", f"{len(found.faces):,} in {len(found.photos):,} photos"),
-        ("Clusters", f"{found.count:,}; {found.in_none:,} faces in none"),
+        ("Clusters", f"{found.count:,}; {found.in_none:,} faces are in no cluster"),
         ("Neighbours from", near),
         ("Skipped", f"{len(found.skipped):,}"),
         ("Written", f"{found.table} and {len(found.sheets)} contact sheets"),
@@ -310,7 +309,7 @@ def _rows_cluster(found: Clusters) -> list[tuple[str, Any]]:
 
 
 gallery_app = typer.Typer(
-    help="Look into a gallery, and remove people from it.", no_args_is_help=True
+    help="List the people of a gallery, and remove people from it.", no_args_is_help=True
 )
 
 
@@ -318,7 +317,7 @@ gallery_app = typer.Typer(
 def list_command(
     gallery: options.ExistingGallery, token: options.Token = None, json: options.Json = None
 ) -> None:
-    """List the people of a gallery, and of how many photos their templates are made."""
+    """List the people of a gallery, with the number of photos of each."""
     from gfkeras.tasks.gallery import list_people
 
     content = list_people(gallery, token)
@@ -326,7 +325,7 @@ def list_command(
     table([
         ("People", f"{len(content.people):,}"),
         ("Model", content.metadata.get("model_name") or "unknown"),
-        ("Storage", f"{content.storage}, {width} numbers, {groups or 'no'} of groups")
+        ("Storage", f"{content.storage}, {width} dimensions, {groups or 'no'} for groups")
     ])  # fmt: skip
     for name, count in content.people.items():
         say(name, str(count))
@@ -336,11 +335,11 @@ def list_command(
 @gallery_app.command("remove")
 def remove_command(
     gallery: options.ExistingGallery,
-    names: Annotated[list[str], Argument(metavar="NAME…", help="Whom to remove.")],
+    names: Annotated[list[str], Argument(metavar="NAME…", help="People to remove.")],
     token: options.Token = None,
 ) -> None:
     """Remove people from a gallery."""
     from gfkeras.tasks.gallery import remove_people
 
     done = remove_people(gallery, names, token)
-    say(f"Removed {done.removed:,} of the people; {done.left:,} are left.")
+    say(f"Removed {done.removed:,} people; {done.left:,} are left.")

@@ -16,18 +16,19 @@ if TYPE_CHECKING:
     from gfkeras.tasks.plot import Plot
 
 app = typer.Typer(
-    help="The papers' figures of your own models: t-SNE, groups, margins, angles; .png or .svg.",
+    help="Draw t-SNE, groups, margins and angles of your own models.",
     no_args_is_help=False,
 )
-DataOption = Annotated[Path, Option(help="A folder with one folder of faces per person.")]
-OutOption = Annotated[Path, Option(metavar="FILE", help="The picture to write: .png or .svg.")]
+DataOption = Annotated[Path, Option(help="Folder with one folder of faces per person.")]
+OutOption = Annotated[Path, Option(metavar="FILE", help="Plot to write (.png or .svg).")]
 NamesOption = Annotated[
-    list[str] | None, Option("--identity", metavar="NAME", help="A person to take; again for each.")
+    list[str] | None,
+    Option("--identity", metavar="NAME", help="Person to use. Repeatable."),
 ]
 LimitOption = Annotated[
-    int | None, Option(min=1, help="At most so many images, drawn from all; all by default.")
+    int | None, Option(min=1, help="Largest number of random images. By default, all images.")
 ]
-SeedOption = Annotated[int, Option(help="Of what is drawn.")]
+SeedOption = Annotated[int, Option(help="Random seed.")]
 
 
 @app.command("tsne")
@@ -40,18 +41,18 @@ def tsne_command(
     people: int | None = Option(
         None,
         min=2,
-        help="Take so many people of these, those with the most images; 10 without "
-        "--identities and --identity.",
+        help="Number of people: those with the most images. By default, all people of "
+        "--identities or --identity, or 10.",
     ),
     baseline: str | None = Option(
-        None, metavar="MODEL", help="Draw the embedding of this model too, at left."
+        None, metavar="MODEL", help="Another model to compare with. Its plot is on the left."
     ),
-    max_images: int = Option(40, min=2, help="Images of each person at most."),
+    max_images: int = Option(40, min=2, help="Largest number of images per person."),
     perplexity: float | None = Option(
-        None, help="Of t-SNE; 30, or a third of the images if fewer."
+        None, help="Perplexity of t-SNE. By default, 30, or a third of the images if that is less."
     ),
     anonymous: bool = Option(
-        False, "--anonymous", help="Number the people in place of their names."
+        False, "--anonymous", help="Show numbers instead of the names of people."
     ),
     align: options.Align = False,
     detector: options.Detector = None,
@@ -62,11 +63,11 @@ def tsne_command(
     trust: options.Trust = False,
     json: options.Json = None,
 ) -> None:
-    """Draw the embeddings of some people by t-SNE: v beside v̄, and a baseline beside both.
+    """Draw the embeddings of some people with t-SNE.
 
-    v is the instance embedding, v̄ with the group's added. Of a model without groups there is one
-    embedding. Silhouette and nearest neighbours are of the embeddings, by cosine, not of the
-    picture.
+    The plots show v, the instance embedding, next to v̄, which has the group embedding added. A
+    model without groups has one plot. Silhouette and nearest neighbours are measured on the
+    embeddings with the cosine, not on the plot.
     """
     from gfkeras.tasks import plot
 
@@ -86,15 +87,15 @@ def groups_command(
     sources: Annotated[
         list[str],
         Argument(
-            metavar="MODEL|RUN…", help="A model; or run folders of `gfkeras train`, six at most."
+            metavar="MODEL|RUN…", help="One model, or up to six run folders of `gfkeras train`."
         ),
     ],
     out: OutOption,
     data: Annotated[
-        Path | None, Option(help="Of a model: a folder with one folder of faces per person.")
+        Path | None, Option(help="For a model: folder with one folder of faces per person.")
     ] = None,
     over_training: bool = Option(
-        False, "--over-training", help="These are runs: draw the groups by epoch."
+        False, "--over-training", help="For runs: draw the number of groups by epoch."
     ),
     identities: options.Identities = None,
     names: NamesOption = None,
@@ -106,21 +107,22 @@ def groups_command(
     seed: SeedOption = 0,
     json: options.Json = None,
 ) -> None:
-    """Draw how faces spread over the groups, or how evenly groups were used in training.
+    """Draw the use of groups by faces or during training.
 
-    With --data: share of the faces of each group, by largest and by mean probability. Of runs:
-    the effective number of groups, exp of the entropy of their shares, by epoch.
+    For a model with --data: the share of faces in each group, by largest and by mean probability.
+    For runs: the effective number of groups by epoch, which is exp of the entropy of their shares.
     """
     from gfkeras.tasks import plot
 
+    # Run folders are recognised by their log, so --over-training can be left out.
     if over_training or (data is None and all((Path(s) / "log.csv").is_file() for s in sources)):
         if data is not None:
-            raise ValueError("`data` is for a model; the log of a run has its own faces.")
+            raise ValueError(f"`data` must be left out for runs. Received: data={str(data)!r}")
         _report_training(plot.group_training(sources, out), json)
         return
     if data is None or len(sources) != 1:
         raise ValueError(
-            "`sources` must be one model, with --data, or folders of runs. "
+            "`sources` must be one model with --data, or folders of runs. "
             f"Received: {', '.join(sources)}{'' if data else ', without --data'}"
         )
     with stages() as progress:
@@ -139,8 +141,10 @@ def sheet_command(
     identities: options.Identities = None,
     names: NamesOption = None,
     limit: LimitOption = None,
-    faces_shown: int = Option(10, "--faces", min=1, help="Faces of each group at most."),
-    order: str = Option("random", help="random, or certain: those of largest probability first."),
+    faces_shown: int = Option(10, "--faces", min=1, help="Largest number of faces per group."),
+    order: str = Option(
+        "random", help="Order of faces: random, or certain (largest probability first)."
+    ),
     align: options.Align = False,
     detector: options.Detector = None,
     face: options.Face = None,
@@ -150,9 +154,10 @@ def sheet_command(
     trust: options.Trust = False,
     json: options.Json = None,
 ) -> None:
-    """Draw faces of each group, a row for each, a person once in a row where that is possible.
+    """Draw faces of each group, one group per row.
 
-    The picture shows faces of --data: mind who may see it.
+    A row shows a person once if it has enough people. The image shows faces of --data: share it
+    only if these people agree.
     """
     from gfkeras.tasks import plot
 
@@ -171,11 +176,13 @@ def margins_command(
     out: OutOption,
     head: Annotated[
         list[str] | None,
-        Option(metavar="NAME", help="A head, such as ArcFace; again for each; all at first."),
+        Option(
+            metavar="NAME", help="Head to draw, such as ArcFace. Repeatable. By default, all heads."
+        ),
     ] = None,
     json: options.Json = None,
 ) -> None:
-    """Draw the target's logit of every head over the angle to the identity's center."""
+    """Draw each head's target logit over the angle to the center."""
     from gfkeras.tasks import plot
 
     _report(plot.margins(out, head), json)
@@ -186,14 +193,15 @@ def angles_command(
     model: options.ModelArgument,
     data: DataOption,
     pairs: Annotated[
-        Path, Option(metavar="FILE", help="A list of pairs: LFW's, CALFW's, CPLFW's, CSV.")
+        Path,
+        Option(metavar="FILE", help="List of pairs in the format of LFW, CALFW, CPLFW or CSV."),
     ],
     out: OutOption,
     far: Annotated[
         list[float] | None,
         Option(
-            help="Mark the threshold of this FAR too; again for each; 1e-2 by default where pairs "
-            "suffice."
+            help="Also mark the threshold at this false accept rate. Repeatable. By default, 1e-2 "
+            "if there are enough pairs."
         ),
     ] = None,
     flip: options.Flip = False,
@@ -205,7 +213,7 @@ def angles_command(
     trust: options.Trust = False,
     json: options.Json = None,
 ) -> None:
-    """Draw the angles of genuine and of impostor pairs, and the thresholds between them."""
+    """Draw the angles of genuine and impostor pairs, with thresholds."""
     from gfkeras.tasks import plot
 
     with stages() as progress:
@@ -218,9 +226,11 @@ def angles_command(
 
 
 def _people(file: Path | None, names: list[str] | None) -> Path | list[str] | None:
-    """The people of --identities or --identity; None for all."""
+    """Returns the people of --identities or --identity, or None for all people."""
     if file is not None and names:
-        raise ValueError(f"`identity` goes without --identities. Received: {names} and {file}")
+        raise ValueError(
+            f"`identity` cannot be combined with --identities. Received: {names} and {file}"
+        )
     return file or names
 
 
@@ -229,7 +239,7 @@ def _report(drawn: Plot, json: Path | None, list_files: bool = True) -> None:
         list_skipped(drawn.skipped or ())
     if drawn.summary:
         table(drawn.summary)
-    say(f"Picture: {drawn.path}")
+    say(f"Plot: {drawn.path}")
     write_json(json, drawn.to_json())
 
 

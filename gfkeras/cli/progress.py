@@ -1,4 +1,4 @@
-"""Progress bars of long tasks, with an estimate of the time left."""
+"""Progress bars of long tasks, with the estimated time left."""
 
 from __future__ import annotations
 
@@ -19,9 +19,9 @@ _TITLES = {
 def stages(
     quiet: bool | None = None, file: IO[str] | None = None
 ) -> Iterator[Callable[[str, int, int | None], None] | None]:
-    """A function (stage, done, total) that moves a bar for each stage; None if `quiet`.
+    """Gives a function (stage, done, total) that moves one bar per stage, or None if `quiet`.
 
-    By default, `quiet` is false where stderr is a terminal. The bars go to `file`, or to stderr.
+    By default, `quiet` is true unless stderr is a terminal. The bars go to `file`, or to stderr.
     """
     if not sys.stderr.isatty() if quiet is None else quiet:
         yield None
@@ -31,15 +31,15 @@ def stages(
     from rich.progress import TimeRemainingColumn as Remaining
 
     tasks: dict[str, TaskID] = {}
-    # On stderr, so that what a command prints can be piped.
+    # The bars go to stderr, to keep stdout clean for pipes.
     bars = Progress(
         TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), Remaining(),
         console=Console(stderr=True, file=file),
     )  # fmt: skip
 
     def move(stage: str, done: int, total: int | None) -> None:
-        # The display starts with the first move: an empty one leaves an empty line, and a
-        # training before it prints a bar of its own.
+        # The display starts with the first move. Before that, it would leave an empty line and
+        # mix with the bar that Keras prints during training.
         bars.start()
         if stage not in tasks:
             tasks[stage] = bars.add_task(_TITLES.get(stage, stage), total=total)

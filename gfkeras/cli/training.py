@@ -22,8 +22,8 @@ DataOption = Annotated[
 ListedImagesOption = Annotated[
     Path | None,
     Option(
-        help="Text file with the images to take of a folder of people: PERSON/FILE a line, or "
-        "PATH, a tab and the person. All by default."
+        help="Text file with the images to use from a folder per person: one line PERSON/FILE, or "
+        "PATH, tab, person, for each. By default, all images."
     ),
 ]
 
@@ -33,15 +33,15 @@ def train_command(
         str, Argument(metavar="RECIPE", help="A TOML file, or the name of a built-in recipe.")
     ],
     data: DataOption,
-    out: Annotated[Path, Option(help="Folder of the run: models, logs, summary.")],
+    out: Annotated[Path, Option(help="Folder for the run: models, logs and summary.")],
     settings: options.Settings = None,
     identities: options.Identities = None,
     images: ListedImagesOption = None,
-    resume: bool = Option(False, "--resume", help="Go on from the last checkpoint in --out."),
+    resume: bool = Option(False, "--resume", help="Continue from the last checkpoint in --out."),
     quiet: options.Quiet = False,
     json: options.Json = None,
 ) -> None:
-    """Train a model as a recipe says."""
+    """Train a model with a recipe."""
     from gfkeras.tasks.train import train
 
     result = train(
@@ -67,31 +67,35 @@ def clean_command(
         str,
         Argument(
             metavar="RECIPE_OR_RUN",
-            help="A recipe with ArcFace or SubCenterArcFace (a TOML file or a built-in name), or "
-            "the folder of a run with SubCenterArcFace.",
+            help="A recipe with ArcFace or SubCenterArcFace (a TOML file or the name of a built-in "
+            "recipe), or the folder of a run with SubCenterArcFace.",
         ),
     ],
     data: DataOption,
-    out: Annotated[Path, Option(help="Folder for runs, report and cleaned manifest.")],
+    out: Annotated[Path, Option(help="Folder for runs, report and cleaned list of images.")],
     angle: str = Option(
         "75",
-        help="Drop images at this many degrees or more; `auto`: cut between the two heaps of "
-        "angles, at 75 where there is one.",
+        help="Drop images at this angle in degrees or more. auto: find the angle between the two "
+        "peaks of the distribution, or use 75 if there is only one.",
     ),
-    sub_centers: int | None = Option(None, help="Centers for each identity; the recipe's, or 3."),
-    retrain: bool = Option(False, "--retrain", help="Train with one center on what is kept."),
+    sub_centers: int | None = Option(
+        None, help="Centers per identity. By default, as in the recipe, or 3."
+    ),
+    retrain: bool = Option(
+        False, "--retrain", help="Then train on the remaining images with one center."
+    ),
     settings: options.Settings = None,
     identities: options.Identities = None,
     images: ListedImagesOption = None,
-    resume: bool = Option(False, "--resume", help="Go on with what stands in --out."),
+    resume: bool = Option(False, "--resume", help="Continue an unfinished run in --out."),
     quiet: options.Quiet = False,
     json: options.Json = None,
 ) -> None:
-    """Find images under a wrong name, and list the others to train on.
+    """Find images with a wrong name in training data.
 
-    Trains with sub-centers, finds each person's dominant one and drops the images far from it.
-    Writes dropped.csv (angle, and whom the image looks like), contact sheets, and a cleaned
-    manifest for `gfkeras train`. No photo is changed or deleted.
+    Trains with several centers per person, finds each person's dominant center and drops the
+    images far from it. Writes dropped.csv (with the angle and the most similar person), contact
+    sheets and a cleaned list of images for `gfkeras train`. No photo is changed or deleted.
     """
     from gfkeras.tasks.clean import clean
 
@@ -103,8 +107,11 @@ def clean_command(
         )  # fmt: skip
     _print_clean(result)
     if result.retrained is not None:
-        print_training(result.retrained, f"Retrained on what is kept: {result.retrained.out}")
+        print_training(
+            result.retrained, f"Retrained on the remaining images: {result.retrained.out}"
+        )
     else:
+        # Records are cleaned into new records, a folder of images into a list.
         how = f"--data {result.manifest}"
         if result.manifest.is_file():
             how = f"--data {data} --images {result.manifest}"
@@ -130,6 +137,9 @@ def _print_clean(result: CleaningResult) -> None:
     if rows:
         columns(("Person", "images", "dropped", "dominant share"), rows)
     if result.emptied:
-        say(f"Nothing is kept of {len(result.emptied)} people: {', '.join(result.emptied[:5])}")
+        say(
+            f"All images of {len(result.emptied)} people were dropped: "
+            f"{', '.join(result.emptied[:5])}"
+        )
     for note in result.notes:
         say(note)

@@ -15,26 +15,27 @@ if TYPE_CHECKING:
     from gfkeras.tasks.zoo import ListedPreset
 
 app = typer.Typer(
-    help="Models with weights, and the import of foreign ones.", no_args_is_help=False
+    help="List, download and import pretrained models.",
+    no_args_is_help=False,
 )
-NameArgument = Annotated[str, Argument(metavar="NAME", help="A preset.")]
+NameArgument = Annotated[str, Argument(metavar="NAME", help="Name of a preset.")]
 
 
 @app.command("list")
 def list_command(
     markdown: Annotated[
         Path | None,
-        Option(metavar="FILE", help="Write the table into this file, between its marks."),
+        Option(metavar="FILE", help="Markdown file to update: replaces the table in its marks."),
     ] = None,
     json: options.Json = None,
 ) -> None:
-    """List the presets that this version ships."""
+    """List the presets of this version."""
     from gfkeras.tasks.zoo import list_presets
 
     found = list_presets()
     if markdown is not None:
         changed = found.write_markdown(markdown)
-        say(f"{markdown}: {'written' if changed else 'as before'}")
+        say(f"{markdown}: {'updated' if changed else 'unchanged'}")
     else:
         _print_list(found.presets)
     write_json(json, found.to_json())
@@ -42,7 +43,7 @@ def list_command(
 
 @app.command("show")
 def show_command(name: NameArgument, json: options.Json = None) -> None:
-    """Show a preset: licence, provenance, measured results."""
+    """Show a preset's licence, origin and measured results."""
     from gfkeras.tasks.zoo import show_preset
 
     found = show_preset(name)
@@ -54,15 +55,15 @@ def show_command(name: NameArgument, json: options.Json = None) -> None:
 def download_command(
     name: NameArgument,
     out: Annotated[
-        Path | None, Option(metavar="FOLDER", help="Where to put it; the cache by default.")
+        Path | None, Option(metavar="FOLDER", help="Folder for the file. By default, the cache.")
     ] = None,
     quiet: options.Quiet = False,
     json: options.Json = None,
 ) -> None:
-    """Download a preset's file, checked by its SHA-256.
+    """Download a preset's file and check its SHA-256.
 
-    A download that was cut continues where it stopped. GFKERAS_CACHE names another cache,
-    GFKERAS_MIRROR another server, GFKERAS_OFFLINE=1 forbids downloads.
+    An interrupted download continues where it stopped. GFKERAS_CACHE names another cache folder,
+    GFKERAS_MIRROR another server. GFKERAS_OFFLINE=1 forbids downloads.
     """
     from gfkeras.tasks.zoo import download_preset
 
@@ -81,20 +82,24 @@ def import_command(
     ],
     out: Annotated[Path, Option(metavar="FOLDER", help="The model folder to write.")],
     format: str | None = Option(  # noqa: A002
-        None, help="onnx, torch, safetensors, mxnet or keras; seen from the file by default."
+        None,
+        help="onnx, torch, safetensors, mxnet or keras. By default, recognised from the file.",
     ),
     symbol: Annotated[
-        Path | None, Option(help="mxnet: the -symbol.json; the one beside FILE by default.")
+        Path | None,
+        Option(help="mxnet: the -symbol.json file. By default, the one next to FILE."),
     ] = None,
     pixel_scale: float | None = Option(
-        None, help="Pixels x become (x - 127.5) times this; the format's usual by default."
+        None,
+        help="Factor s in (pixel - 127.5) · s, the network's input. By default, the usual value "
+        "of the format.",
     ),
     json: options.Json = None,
 ) -> None:
     """Turn the weights of a public face network into a model folder.
 
-    IResNet-18/34/50/100 and MobileFaceNet of InsightFace (ONNX, PyTorch, MXNet) and of
-    Keras_insightface, where its layers are ours. Nothing in the file is run.
+    Supports IResNet-18/34/50/100 and MobileFaceNet from InsightFace (ONNX, PyTorch, MXNet), and
+    the models of Keras_insightface with the same layers. No code in the file is run.
     """
     from gfkeras.tasks.zoo import import_weights
 
@@ -106,25 +111,26 @@ def import_command(
 @app.command("export")
 def export_command(
     name: NameArgument,
-    out: Annotated[Path, Option(metavar="FOLDER", help="Where to put the artefacts.")],
+    out: Annotated[Path, Option(metavar="FOLDER", help="Folder for the artefacts.")],
     ship: bool = Option(
         False,
         "--ship",
-        help="Also put the fp32 and int8 .tflite files beside the preset's weights.",
+        help="Also copy the fp32 and int8 .tflite files next to the preset's weights.",
     ),
     json: options.Json = None,
 ) -> None:
-    """Export a preset's artefacts, each checked.
+    """Export a preset in all its variants, and check them.
 
-    All variants that its model.toml lists, with cards and thresholds; their embeddings are compared
-    with golden.npz.
+    model.toml lists the variants. Writes cards with thresholds too. The check compares the
+    embeddings with those in golden.npz.
     """
     from gfkeras.tasks.zoo import export_preset
 
     done = export_preset(name, out, ship)
     for each in done.exports:
         say(
-            f"{each.path}: {mib(each.size_bytes)}, least cosine to golden.npz {each.min_cosine:.6f}"
+            f"{each.path}: {mib(each.size_bytes)}, "
+            f"smallest cosine to golden.npz {each.min_cosine:.6f}"
         )
     write_json(json, done.to_json())
 
@@ -132,14 +138,16 @@ def export_command(
 @app.command("pack")
 def pack_command(
     model: Annotated[str, Argument(metavar="MODEL", help="A model folder.")],
-    folder: Annotated[Path, Argument(metavar="FOLDER", help="zoo/NAME of a checkout.")],
+    folder: Annotated[
+        Path, Argument(metavar="FOLDER", help="Folder zoo/NAME of a checkout of gfkeras.")
+    ],
     mode: options.Mode = None,
     json: options.Json = None,
 ) -> None:
-    """Put a trained model into the zoo.
+    """Make a preset from a trained model.
 
-    Writes weights in half precision, golden embeddings and model.toml. The tables of an earlier
-    model.toml are kept, except [architecture] and [weights]: measure [[results]] and [thresholds]
+    Writes weights in half precision, golden embeddings and model.toml. If model.toml exists, only
+    its tables [architecture] and [weights] are replaced: measure [[results]] and [thresholds]
     again.
     """
     from gfkeras.tasks.zoo import pack_model

@@ -1,12 +1,12 @@
-"""Downloads that are resumed, verified and cached.
+"""Downloads with cache, SHA-256 check and continuation.
 
-Four environment variables steer them:
+Four environment variables control them:
 
-- `GFKERAS_CACHE`: the folder of the cache; the platform's usual one by default.
-- `GFKERAS_OFFLINE=1`: nothing is downloaded; what is missing is an error that says where to put it.
-- `GFKERAS_MIRROR`: a base URL that takes the place of scheme and host of every URL, such as
-  `https://mirror.example/files`; `{host}` in it stands for the host that is replaced.
-- `HTTPS_PROXY` and the like, as everywhere.
+- `GFKERAS_CACHE`: folder of the cache. By default, the cache folder of the operating system.
+- `GFKERAS_OFFLINE=1`: forbids downloads. A missing file is an error that says where to put it.
+- `GFKERAS_MIRROR`: base URL that replaces scheme and host of every URL, such as
+  `https://mirror.example/files`. `{host}` in it stands for the replaced host.
+- `HTTPS_PROXY` and similar variables work as usual.
 """
 
 from gfkeras.downloads.fetch import cache_folder, fetch_file

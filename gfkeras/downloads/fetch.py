@@ -1,4 +1,4 @@
-"""Cached downloads of files whose SHA-256 is known."""
+"""Cached downloads of files with a known SHA-256."""
 
 import os
 import re
@@ -10,7 +10,7 @@ from gfkeras.files import sha256 as file_sha256
 
 
 def cache_folder() -> Path:
-    """The folder of the cache: GFKERAS_CACHE, else the platform's usual one for gfkeras."""
+    """Returns the cache folder: GFKERAS_CACHE, or the operating system's folder for gfkeras."""
     if named := os.environ.get("GFKERAS_CACHE"):
         return Path(named).expanduser()
     import platformdirs
@@ -24,7 +24,7 @@ def is_offline() -> bool:
 
 
 def mirrored(url: str) -> str:
-    """The URL with the base of GFKERAS_MIRROR in place of its scheme and host."""
+    """Returns the URL with scheme and host replaced by GFKERAS_MIRROR, if it is set."""
     parts = _http("url", url)
     mirror = os.environ.get("GFKERAS_MIRROR", "").strip()
     if not mirror:
@@ -49,24 +49,24 @@ def fetch_file(
     folder: str | os.PathLike[str] | None = None,
     progress: bool | None = None,
 ) -> Path:
-    """A public file in the cache, downloaded if it is not there yet.
+    """Returns a file from the cache. Downloads it if it is not there yet.
 
-    The file appears under its name only whole and with the right SHA-256. An interrupted transfer
-    continues where it stopped, also after the process was killed. Closed connections and passing
-    failures of the server are tried again. Of several processes that ask for one file, one
-    downloads and the others wait.
+    The file appears under its name only when it is complete and its SHA-256 is right. An
+    interrupted download continues where it stopped, even if the process was killed. After closed
+    connections and temporary server errors it tries again. If several processes need the same
+    file, one downloads it and the others wait.
 
     Args:
-        url: http or https; `GFKERAS_MIRROR` names another place to get it from.
-        sha256: 64 hexadecimal digits.
-        file_name: what to call it; the URL's last part by default.
-        folder: where to keep it; the cache (see `cache_folder`) by default.
-        progress: whether to draw a bar on stderr; by default where that is a terminal.
+        url: http or https URL. `GFKERAS_MIRROR` names another server.
+        sha256: SHA-256 of the file, 64 hexadecimal digits.
+        file_name: name of the file. By default, the last part of the URL.
+        folder: folder for the file. By default, the cache (see `cache_folder`).
+        progress: whether to draw a progress bar on stderr. By default, if it is a terminal.
 
     Raises:
-        ValueError: for a malformed URL, hash or name.
-        DownloadError: naming URL and reason: refused by the server, wrong SHA-256, no space, no
-            place to write, or offline (`GFKERAS_OFFLINE=1`).
+        ValueError: if the URL, hash or name is malformed.
+        DownloadError: if the server refuses, the SHA-256 is wrong, the disk is full, the folder is
+            not writable, or `GFKERAS_OFFLINE=1` is set. The message names the URL and the reason.
 
     Example:
         path = fetch_file("https://example.org/model.onnx", "9cc6e4a7…")
@@ -77,22 +77,22 @@ def fetch_file(
     name = _checked_name(url, file_name)
     target = (cache_folder() if folder is None else Path(folder)) / name
     source = mirrored(url)
-    # Before the lock: a complete cache can be on a read-only disk.
+    # This comes before the lock, because a complete cache can be on a read-only disk.
     if target.is_file() and file_sha256(target) == digest:
         return target
     if is_offline():
         found = "has another SHA-256" if target.exists() else "is not there"
         raise DownloadError(
             source,
-            f"GFKERAS_OFFLINE is set and {str(target)!r} {found}. Download it elsewhere and put "
-            f"it there; its SHA-256 is {digest}",
+            f"GFKERAS_OFFLINE is set and {str(target)!r} {found}. Download the file on another "
+            f"machine and put it there; its SHA-256 is {digest}",
         )
     import filelock
 
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
         with filelock.FileLock(target.with_name(f".{name}.lock")):
-            # Another process may have been first.
+            # Another process may have downloaded it while this one waited for the lock.
             if not (target.is_file() and file_sha256(target) == digest):
                 _download(source, digest, target, progress)
     except DownloadError:
@@ -101,21 +101,21 @@ def fetch_file(
         raise DownloadError(
             source,
             f"cannot be written to {str(target.parent)!r} ({error.strerror or error}); "
-            "GFKERAS_CACHE names another folder. What has arrived is kept",
+            "Set GFKERAS_CACHE to use another folder. The received part is kept",
         ) from error
     return target
 
 
 def _download(url: str, digest: str, target: Path, progress: bool | None) -> None:
-    """Transfers, verifies and puts in place."""
+    """Downloads a file, checks it and moves it to `target`."""
     from gfkeras.downloads.transfer import discard, reporting, transfer
 
-    # The digest in the name: two versions of a file never continue each other.
+    # The digest in the name keeps a partial file from being continued with another version.
     partial = target.with_name(f".{target.name}.{digest[:12]}.partial")
     with reporting(target.name, progress) as report:
         joined = transfer(url, partial, report)
         if joined and file_sha256(partial) != digest:
-            # Parts of two versions may have met, where the server tells none apart.
+            # Without an ETag the parts may come from two versions of the file. Start again.
             discard(partial)
             transfer(url, partial, report)
     received, size = file_sha256(partial), partial.stat().st_size
@@ -123,8 +123,8 @@ def _download(url: str, digest: str, target: Path, progress: bool | None) -> Non
         discard(partial)
         raise DownloadError(
             url,
-            f"wrong content, which was deleted: expected SHA-256 {digest}, "
-            f"received {received} ({size:,} bytes)",
+            f"wrong content: expected SHA-256 {digest}, received {received} ({size:,} bytes). "
+            "The file was deleted",
         )
     partial.replace(target)
     discard(partial)

@@ -1,4 +1,4 @@
-"""Transfer of one file over HTTP, continued after an interruption."""
+"""Download of one file over HTTP, with continuation after an interruption."""
 
 import contextlib
 import json
@@ -18,15 +18,15 @@ from gfkeras.errors import DownloadError
 from gfkeras.files import write_json
 from gfkeras.version import __version__
 
-# Called with the bytes there are so far, and how many there will be (None: the server won't say).
+# Called with (bytes received, total bytes). The total is None if the server does not state it.
 Report = Callable[[int, int | None], None]
-# Attempts in a row that bring nothing new before a download fails.
+# A download fails after so many attempts in a row without new bytes.
 ATTEMPTS = 5
-# Seconds before the second attempt; each further wait is twice as long.
+# Seconds to wait before the second attempt. Each further wait is twice as long.
 BACKOFF = 0.5
-# The longest wait that a server's Retry-After is granted.
+# Upper bound in seconds for the wait that a server asks for with Retry-After.
 LONGEST_WAIT = 60.0
-# Seconds to connect, and of silence while reading.
+# Seconds to wait for a connection, and for the next bytes.
 TIMEOUT = (10.0, 30.0)
 _CHUNK = 1 << 18
 _RETRIED = (429, 500, 502, 503, 504)
@@ -35,9 +35,9 @@ _log = logging.getLogger(__name__)
 
 @contextlib.contextmanager
 def reporting(label: str, progress: bool | None) -> Iterator[Report]:
-    """Gives a function to report to, which draws a bar on stderr if `progress` says so.
+    """Gives a function that reports progress, and draws a bar on stderr if `progress` is true.
 
-    The default, None, draws where stderr is a terminal.
+    None draws a bar if stderr is a terminal.
     """
     if progress is None:
         progress = sys.stderr is not None and sys.stderr.isatty()
@@ -56,7 +56,7 @@ def reporting(label: str, progress: bool | None) -> Iterator[Report]:
 
 
 class _Busy(Exception):
-    """A passing failure of the server, and the seconds to wait that it asks for."""
+    """A temporary server error, and the seconds to wait that the server asks for."""
 
     def __init__(self, response: requests.Response):
         super().__init__(f"the server answers {response.status_code} {response.reason}")
@@ -64,22 +64,22 @@ class _Busy(Exception):
 
 
 def transfer(url: str, partial: Path, report: Report) -> bool:
-    """Completes the file `partial`, which may hold the beginning already.
+    """Downloads the rest of the file `partial`.
 
-    Beside it, `<partial>.json` keeps what identifies the content to the server: a file that has
-    changed since is not continued but begun again. When a transfer fails, what was received stays.
+    `<partial>.json` next to it has the ETag or date of the content. If the file on the server has
+    changed, the download starts again. After a failure, the received part is kept.
 
     Returns:
-        Whether the file was put together from more than one transfer.
+        Whether the file was joined from more than one transfer.
 
     Raises:
-        DownloadError: when the server refuses, or attempt after attempt brings nothing.
-        OSError: when `partial` cannot be written.
+        DownloadError: if the server refuses, or after several attempts without new bytes.
+        OSError: if `partial` cannot be written.
     """
     pieces = 1 if partial.exists() and partial.stat().st_size else 0
     failures = 0
     with requests.Session() as session:
-        # The bytes as they are: a compressed transfer cannot be continued.
+        # Ask for uncompressed bytes: a compressed transfer cannot be continued.
         session.headers.update(
             {"Accept-Encoding": "identity", "User-Agent": f"gfkeras/{__version__}"}
         )
@@ -92,20 +92,20 @@ def transfer(url: str, partial: Path, report: Report) -> bool:
                 reason = "the connection was closed early"
             except _Busy as busy:
                 reason, wait = str(busy), busy.wait
-            # Not its OSErrors in general: writing the file raises those as well.
+            # Not every OSError: a write to the file raises OSError too and must end the download.
             except (requests.exceptions.RequestException, HTTPError) as error:
                 reason = _plain(error)
             failures = 0 if _size(partial) > before else failures + 1
             if failures >= ATTEMPTS:
                 raise DownloadError(
-                    url, f"{reason}; {ATTEMPTS} attempts in a row failed. What has arrived is kept"
+                    url, f"{reason}; {ATTEMPTS} attempts in a row failed. The received part is kept"
                 )
             _log.debug("%s: %s, trying again", url, reason)
             time.sleep(max(wait, BACKOFF * 2**failures))
 
 
 def _receive(session: requests.Session, url: str, partial: Path, report: Report) -> bool:
-    """One transfer; False where it must be tried again."""
+    """Receives the rest of the file in one request. Returns False if it must be tried again."""
     have, headers = _size(partial), {}
     if have:
         headers["Range"] = f"bytes={have}-"
@@ -114,7 +114,7 @@ def _receive(session: requests.Session, url: str, partial: Path, report: Report)
             headers["If-Range"] = validator
     with session.get(url, headers=headers, stream=True, timeout=TIMEOUT) as response:
         if have and response.status_code == 416:
-            # Nothing follows: either all is there, or what is there is of another file.
+            # The server has no further bytes. The file is complete if the sizes agree.
             end = re.fullmatch(r"bytes \*/(\d+)", response.headers.get("Content-Range", ""))
             if end is not None and int(end[1]) == have:
                 return True
@@ -124,6 +124,7 @@ def _receive(session: requests.Session, url: str, partial: Path, report: Report)
             raise _Busy(response)
         if response.status_code not in (200, 206):
             raise DownloadError(url, f"the server answers {response.status_code} {response.reason}")
+        # 206 continues the file. 200 sends it from the beginning.
         if response.status_code == 206:
             if not response.headers.get("Content-Range", "").startswith(f"bytes {have}-"):
                 discard(partial)
@@ -134,11 +135,12 @@ def _receive(session: requests.Session, url: str, partial: Path, report: Report)
         length = response.headers.get("Content-Length", "")
         total = have + int(length) if length.isdigit() else None
         _check_space(url, partial, None if total is None else total - have)
-        # Unbuffered, so that a killed process leaves all that it received.
+        # Unbuffered: if the process is killed, the file has all received bytes.
         with partial.open("ab" if have else "wb", buffering=0) as file:
             done = have
             report(done, total)
-            # What has come so far, not a full chunk: of a cut connection no byte is lost.
+            # `read1` returns the bytes that have arrived. `read` would wait for a full chunk and
+            # lose it if the connection breaks.
             while chunk := response.raw.read1(_CHUNK, decode_content=False):
                 _write(file, chunk)
                 done += len(chunk)
@@ -147,13 +149,13 @@ def _receive(session: requests.Session, url: str, partial: Path, report: Report)
 
 
 def discard(partial: Path) -> None:
-    """Removes a partial file and what is remembered of it."""
+    """Removes a partial file and its notes."""
     partial.unlink(missing_ok=True)
     _notes(partial).unlink(missing_ok=True)
 
 
 def _write(file, chunk: bytes) -> None:  # type: ignore[no-untyped-def]
-    """Writes all of a chunk: a raw file may take less, just before the disk is full."""
+    """Writes a whole chunk. An unbuffered file can write less at a time on a nearly full disk."""
     view = memoryview(chunk)
     while view:
         view = view[file.write(view) :]
@@ -168,7 +170,7 @@ def _notes(partial: Path) -> Path:
 
 
 def _remember(partial: Path, response: requests.Response) -> None:
-    """Keeps the content's strong ETag, else its date."""
+    """Stores the strong ETag of the content, or its date if it has none."""
     etag = response.headers.get("ETag", "")
     # A weak ETag (W/"…") does not promise the same bytes, and If-Range must not use it.
     validator = etag if etag.startswith('"') else response.headers.get("Last-Modified", "")
@@ -186,12 +188,13 @@ def _check_space(url: str, partial: Path, missing: int | None) -> None:
     free = shutil.disk_usage(partial.parent).free
     if missing is not None and missing > free:
         raise DownloadError(
-            url, f"{missing:,} bytes are missing and {str(partial.parent)!r} has {free:,} left"
+            url,
+            f"not enough space in {str(partial.parent)!r}: {missing:,} bytes needed, {free:,} free",
         )
 
 
 def _plain(error: Exception) -> str:
-    """The innermost reason; requests and urllib3 wrap it in the names of their objects."""
+    """Returns the innermost reason, which requests and urllib3 wrap in names of their objects."""
     cause: object = error
     while isinstance(cause, Exception) and (hasattr(cause, "reason") or cause.args):
         cause = getattr(cause, "reason", None) or cause.args[0]

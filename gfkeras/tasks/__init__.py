@@ -1,6 +1,7 @@
-"""The work of the commands, as functions: plain arguments in, a result object out.
+"""The commands of `gfkeras` as Python functions.
 
-`gfkeras.tasks.evaluate.evaluate` does what `gfkeras evaluate` does, and so on: one module for
-each command. Results are dataclasses whose `to_json()` gives what the command writes for
-`--json`. Long tasks call `progress(stage, done, total)`; nothing here prints.
+There is one module per command: `gfkeras.tasks.evaluate.evaluate` does the work of
+`gfkeras evaluate`. A function takes plain arguments and returns a dataclass. Its `to_json()`
+returns the content of the `--json` file. Nothing here prints. Long tasks call
+`progress(stage, done, total)` instead.
 """

@@ -1,4 +1,4 @@
-"""Ablations: the rows of a grid, trained with several seeds."""
+"""Ablations: training the rows of a grid with several seeds."""
 
 from __future__ import annotations
 
@@ -17,9 +17,9 @@ if TYPE_CHECKING:
 
 
 def read_grid(grid: PathLike, settings: Sequence[str] = ()) -> Grid:
-    """Reads the grid of a TOML file or a built-in name, whose rows `ablate` trains.
+    """Reads a grid for `ablate` from a TOML file or by the name of a built-in grid.
 
-    `settings` change its recipe, such as "training.epochs=3".
+    `settings` change the recipe of the grid, such as "training.epochs=3".
 
     Example:
         [row.name for row in read_grid("paper").rows]
@@ -45,38 +45,39 @@ def ablate(
     verbose: str | int = 0,
     progress: Progress | None = None,
 ) -> AblationResult:
-    """Trains the rows of a grid with several seeds, and writes the table.
+    """Trains the rows of a grid with several seeds, and writes a table of results.
 
-    Rows that differ only in how they are scored share one training. Call it again with the same
-    arguments to continue a run that was cut; several processes may share one `out`.
+    Rows that differ only in scoring share one training run. If it is interrupted, call it again
+    with the same arguments: it continues where it stopped. Several processes can share one `out`.
 
     Args:
-        grid: a TOML file, the name of a built-in grid, or what `read_grid` returned.
+        grid: a TOML file, the name of a built-in grid, or the result of `read_grid`.
         data: records that `prepare` wrote, or a folder with one folder per person.
-        out: the folder of the trainings and of `table.md`, `table.csv` and `results.json`.
-        identities: a text file with the people to train on; all by default.
-        pairs: what to score on: a pairs file, "all", or a number to draw; by default pairs of the
-            people that the recipe holds out.
-        pairs_data: the images of `pairs`; those of `data` by default.
-        pairs_identities: with pairs "all" or a number: a text file with the people to take.
-        seeds: those of the grid by default.
-        rows: names or numbers such as "1,4-6"; all by default.
-        settings: changes of the grid's recipe, where `ablate` reads the grid.
-        verbose: of `keras.Model.fit`: 0, 1 or 2.
-        progress: called with (what is being done, trainings done, trainings).
+        out: folder for the runs, `table.md`, `table.csv` and `results.json`.
+        identities: text file with the people to train on. By default, all people.
+        pairs: test pairs: a pairs file, "all", or a number of random pairs. By default, pairs of
+            the people that the recipe holds out.
+        pairs_data: folder of the images of `pairs`. By default, `data`.
+        pairs_identities: with pairs "all" or a number: text file with the people to use.
+        seeds: random seeds to train with. By default, those of the grid.
+        rows: rows to train, by name or number, such as "1,4-6". By default, all rows.
+        settings: changes of the grid's recipe. Not used if `grid` is the result of `read_grid`.
+        verbose: 0, 1 or 2, as for `keras.Model.fit`.
+        progress: called with (current step, runs done, number of runs).
 
     Returns:
-        An `AblationResult`; trainings that failed are in its `failures`.
+        An `AblationResult`. Its `failures` lists the runs that failed.
 
     Raises:
-        ValueError: for a grid, data or pairs that are missing or do not fit.
+        ValueError: if the grid, data or pairs are missing or do not fit together.
 
     Example:
         ablate("lfw", "lfw", "runs/lfw", identities="peopleDevTrain.txt", pairs="pairs.txt")
     """
+    # Without `pairs` these arguments would be ignored silently.
     if pairs is None and (pairs_data or pairs_identities):
         given = "pairs_data" if pairs_data else "pairs_identities"
-        raise ValueError(f"`{given}` goes with `pairs` (--pairs). Received: no `pairs`")
+        raise ValueError(f"`{given}` requires `pairs` (--pairs). Received: pairs=None")
     read = read_grid(grid, settings) if isinstance(grid, (str, os.PathLike)) else grid
     from gfkeras.experiments import ablation
 

@@ -1,4 +1,4 @@
-"""Alignment as tasks choose it: of photos, or none for aligned faces."""
+"""Face alignment for tasks whose images are photos or aligned faces."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from gfkeras.data.photos import Photo
 from gfkeras.errors import one_of
 from gfkeras.files import PathLike
 
-# From the side of the model's images to the aligner; None for faces that are aligned already.
+# Takes the model's image size in pixels. Returns the aligner, or None if faces are aligned already.
 Alignment = Callable[[int], FaceAligner | None]
 
 
@@ -23,37 +23,42 @@ def make_alignment(
     choose: str = "largest",
     min_size: float = 0,
 ) -> Alignment:
-    """Returns the alignment of photos, or that of faces that are aligned already.
+    """Returns the alignment of photos, or one that returns None for aligned faces.
 
-    The detector is opened here, so that a missing file is an error before a model is opened.
+    Opens the detector, which reports a missing file before a model is loaded.
 
     Args:
         align: find and align the face in each image.
-        detector: YuNet's file; downloaded once by default.
-        face: which of several faces to take, "largest" or "central".
-        choose: the default of `face`; "all" allows "all".
-        min_size: leaves out faces of fewer pixels.
+        detector: YuNet file. By default, it is downloaded once.
+        face: face to take from a photo, "largest" or "central".
+        choose: default of `face`. If it is "all", `face` can also be "all".
+        min_size: smallest face in pixels. Smaller faces are left out.
 
     Raises:
-        ValueError: for `detector` or `face` of aligned faces, an unknown choice of face, and a
-            detector that cannot be read.
+        ValueError: if `detector` or `face` is given for aligned faces, if `face` is unknown, or if
+            the detector cannot be read.
     """
     if not align:
+        # An option without effect is an error, because the user expects an effect.
         for name, value in (("detector", detector), ("face", face)):
             if value is not None:
                 raise ValueError(
-                    f"`{name}` is of no use for aligned faces (--aligned, or no --align). "
+                    f"`{name}` is only for photos, not for aligned faces. "
                     f"Received: {name}={str(value)!r}"
                 )
         return lambda size: None
     allowed = ("largest", "central", "all") if choose == "all" else ("largest", "central")
     chosen = one_of("face", face or choose, allowed)
     found = FaceDetector(detector, min_face_size=min_size)
+    # The aligner needs the image size of the model, which is loaded later.
     return lambda size: FaceAligner(found, choose=chosen, size=size)
 
 
 def face_reader(
     aligner: FaceAligner | None, size: int, resize: bool = False
 ) -> Callable[[Photo], np.ndarray]:
-    """Returns a function from a photo to its aligned face; `resize` is that of `read_image`."""
+    """Returns a function that reads the aligned face of a photo.
+
+    `resize` scales aligned faces of another size, as in `read_image`.
+    """
     return aligner or (lambda photo: read_image(photo, size, resize))

@@ -20,31 +20,32 @@ def bench(
     record: bool = False,
     command: str = "",
 ) -> Measurement:
-    """Measures latency, throughput and memory; of .tflite and .onnx files also each operator.
+    """Measures a model's latency, throughput and memory.
 
-    Operators are timed on one thread by the runtime's own profiler; Keras models and SavedModels
-    have no such table.
+    For .tflite and .onnx files, the runtime's profiler also measures the time of each operator, on
+    one thread.
 
     Args:
         model: a preset, a model folder or an artefact.
-        threads: numbers of threads of LiteRT or ONNX Runtime, each measured; 1 and all processors
-            by default. TensorFlow's are set with TF_NUM_INTRAOP_THREADS.
-        batch_size: images at once for throughput.
-        repeats: measured runs of each kind, at least 3.
-        record: write the latency into the artefact's card too.
-        command: with `record`, the command that the card names beside the measurements.
+        threads: numbers of threads to measure LiteRT or ONNX Runtime with. By default, 1 and the
+            number of processors. For TensorFlow, set TF_NUM_INTRAOP_THREADS.
+        batch_size: images per batch, for the throughput.
+        repeats: number of timed runs of each measurement, at least 3.
+        record: also write the latency into the artefact's card.
+        command: with `record`, the command to write into the card.
 
     Raises:
-        ValueError: for a model that cannot be read, threads where they cannot be chosen, and with
-            `record` for a model that has no card.
+        ValueError: if the model cannot be read, if `threads` is given for TensorFlow, or if
+            `record` is given for a model without a card.
 
     Example:
         measured = bench("face.tflite", threads=[1, 2])
         print(measured.latencies[0].latency_ms_median)
     """
     if record:
-        # A model without a card is refused before the work.
+        # Fail before the measurement if there is no card to write to.
         cards.recordable_card(Path(model))
+    # Record after all measurements: an interrupted one must not leave half of the entries.
     measured = measure(model, threads, repeats, batch_size)
     for entry in latency_entries(measured, command) if record else ():
         cards.record(Path(model), "latency", entry)

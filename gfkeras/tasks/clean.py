@@ -1,4 +1,4 @@
-"""Cleaning of training data: images under a wrong name, found by sub-centers."""
+"""Cleaning of training data: sub-centers find images with a wrong name."""
 
 from __future__ import annotations
 
@@ -31,27 +31,28 @@ def clean(
     verbose: str | int = 0,
     progress: Progress | None = None,
 ) -> CleaningResult:
-    """Finds images under a wrong name, and lists the others to train on.
+    """Finds images with a wrong name, and lists the other images for training.
 
-    Trains with several centers for each person, finds the dominant one and drops the images far
-    from it. `out` gets a report, contact sheets and a cleaned list or records for `train`. No
-    photo is changed or deleted.
+    Trains with several centers per person, finds each person's dominant center and drops the
+    images far from it. Writes a report, contact sheets and a cleaned list of images (or records)
+    for `train` into `out`. No photo is changed or deleted.
 
     Args:
-        source: a recipe with ArcFace or SubCenterArcFace (a TOML file or a built-in name), or the
-            folder of a run with SubCenterArcFace.
+        source: a recipe with ArcFace or SubCenterArcFace (a TOML file or the name of a built-in
+            recipe), or the folder of a run with SubCenterArcFace.
         data: records that `prepare` wrote, or a folder with one folder per person.
         out: the folder for runs, report and cleaned data.
-        angle: drop images at this many degrees or more from the dominant center; "auto" cuts
-            between the two heaps of angles, at 75 where there is one.
-        sub_centers: centers for each identity; the recipe's, or 3.
-        retrain: train with one center on what is kept.
-        settings, identities, images, verbose: as of `gfkeras.tasks.train.train`.
-        resume: continue what stands in `out`.
-        progress: called with (what, images done, images) while images are measured.
+        angle: drop images at this angle to the dominant center, in degrees, or more. "auto" finds
+            the angle between the two peaks of the distribution, or uses 75 if there is only one.
+        sub_centers: centers per identity. By default, as in the recipe, or 3.
+        retrain: then train on the remaining images with one center.
+        settings, identities, images, verbose: as for `gfkeras.tasks.train.train`.
+        resume: continue an unfinished run in `out`.
+        progress: called with (stage, images done, number of images).
 
     Raises:
-        ValueError: for a recipe, run or data that do not fit, and an `out` that would lose files.
+        ValueError: if recipe, run and data do not fit together, or if `out` would overwrite the
+            list in `images`.
 
     Example:
         result = clean("orl_arcface", "photos", "runs/clean", angle="auto")
@@ -60,17 +61,20 @@ def clean(
     from gfkeras.training import Recipe
     from gfkeras.training.run_folder import RECIPE_FILE
 
+    # A run folder has the recipe that it was trained with.
     recipe: Recipe | str = str(source)
     run_recipe = Path(source) / RECIPE_FILE
     if run_recipe.is_file():
         if settings:
             raise ValueError(
-                f"`settings` (--set) are for a recipe; {str(source)!r} is a run, which has its own"
+                "`settings` (--set) can only change a recipe, not the one of a finished run. "
+                f"Received: source={str(source)!r}"
             )
         min_images = Recipe.read(run_recipe).data.min_images
     else:
         recipe = Recipe.read(source, list(settings))
         min_images = recipe.data.min_images
+    # Read the faces before Keras is loaded: errors in the data appear sooner.
     faces = training_faces(data, identities, images, min_images)
     load_keras()
     from gfkeras.experiments import cleaning
@@ -78,8 +82,8 @@ def clean(
 
     if images is not None and Path(images).resolve() == (Path(out) / LIST_FILE).resolve():
         raise ValueError(
-            "`out` (--out) must be another folder than that of `images` (--images), whose "
-            f"{LIST_FILE} would be replaced by a shorter one. Received: {str(images)!r}"
+            f"`out` (--out) must not be the folder of `images` (--images): its {LIST_FILE} would "
+            f"be overwritten. Received: images={str(images)!r}"
         )
     return cleaning.clean(
         recipe, faces, out, angle=angle, sub_centers=sub_centers, retrain=retrain, resume=resume,

@@ -1,4 +1,4 @@
-"""Photos sorted by the people in them."""
+"""Clustering of photos by the people in them."""
 
 from __future__ import annotations
 
@@ -23,28 +23,35 @@ from gfkeras.tasks.photo_files import images_of, unusable
 from gfkeras.tasks.reporting import Progress, skipped_json, stage_progress
 from gfkeras.zoo import DEFAULT_PRESET
 
-# For a model without thresholds of its own: the best of LFW by BCubed F with the MS1M MobileFaceNet
-# (benchmarks/clustering_lfw.py); at 0.4 chains join everybody.
+# The cosine for models without thresholds. It gives the best BCubed F on LFW with the MobileFaceNet
+# trained on MS1M (benchmarks/clustering_lfw.py). At 0.4, chains of similar faces join everyone.
 THRESHOLD = 0.5
 _ROWS, _COLUMNS = 20, 10
 
 
 @dataclass(frozen=True, eq=False)
 class Clusters:
-    """The faces of photos, and the cluster of each."""
+    """The faces of photos and their clusters.
+
+    Attributes:
+        photos: the photos.
+        faces: F faces. `faces.photo` is the index of each face's photo in `photos`.
+        labels: (F,) int64, the cluster of each face. Cluster 0 is the largest. Faces without a
+            cluster have −1.
+        method: "dbscan" or "hdbscan".
+        threshold: smallest cosine of two neighbouring faces, or None for "hdbscan".
+        origin: the source of the threshold.
+        skipped: (file, reason) of photos without a usable face, then of other files.
+        table, sheets: the .csv file and the contact sheets, if they were written.
+    """
 
     photos: list[Path]
-    # `faces.photo` is the position of each one's photo in `photos`.
     faces: PhotoFaces
-    # (F,) int64, the cluster of each face, the largest cluster first; −1 for none.
     labels: np.ndarray
     method: str
-    # The cosine from which two faces are neighbours, None for "hdbscan", and where it comes from.
     threshold: float | None
     origin: str
-    # (file, reason) of photos that cannot be read or show no face, then of what else lies there.
     skipped: list[tuple[Path, str]]
-    # The .csv file and the contact sheets that were written, if any.
     table: Path | None = None
     sheets: list[Path] = field(default_factory=list)
 
@@ -55,7 +62,7 @@ class Clusters:
 
     @property
     def in_none(self) -> int:
-        """The number of faces that belong to no cluster."""
+        """The number of faces that are in no cluster."""
         return int((self.labels < 0).sum())
 
     def to_json(self) -> dict[str, Any]:
@@ -92,32 +99,32 @@ def cluster(
 ) -> Clusters:
     """Sorts unlabelled photos by the people in them.
 
-    Every face of every photo is found, aligned and embedded; faces that are alike make a cluster.
+    Finds, aligns and embeds every face in the photos. Similar faces form a cluster.
 
     Args:
-        sources: photos, or folders of them (`gfkeras.data.walk` says what is taken).
-        out: a folder for clusters.csv (photo, face, box, cluster) and contact sheets, the largest
-            clusters first; None writes nothing.
+        sources: photos, or folders of photos (see `gfkeras.data.walk`).
+        out: folder for clusters.csv (photo, face, box, cluster) and contact sheets, with the
+            largest clusters first. If None, nothing is written.
         model: a preset, a model folder or an artefact.
         method: "dbscan" or "hdbscan".
-        threshold: for "dbscan", the cosine from which two faces are neighbours. By default the
-            model's own at the smallest FAR that is offered, since each face is compared with all
-            others and chains of look-alikes join clusters; 0.5 for a model without thresholds of
-            the cosine.
-        far, thresholds, force, aligned, detector, flip, threads: as of
+        threshold: for "dbscan", the smallest cosine of two neighbouring faces. By default, the
+            model's threshold at its smallest FAR, because each face is compared with all others and
+            chains of similar faces join clusters. A model without cosine thresholds uses 0.5.
+        far, thresholds, force, aligned, detector, flip, threads: as for
             `gfkeras.tasks.compare.compare`.
-        min_faces: faces that make a cluster.
-        min_size: faces of fewer pixels, those in the background, are left out.
-        progress: called with ("Embedding", photos done, photos) after each batch.
+        min_faces: smallest number of faces in a cluster.
+        min_size: smallest face in pixels. Leaves out faces in the background.
+        progress: called with ("Embedding", photos done, number of photos) after each batch.
 
     Raises:
-        ValueError: where no photo can be used, for a model that cannot be read, and for arguments
-            that are out of range or do not fit together.
+        ValueError: if no photo is usable, if the model cannot be read, or if arguments are out of
+            range or do not fit together.
 
     Example:
         clusters = cluster("holiday", "sorted")
         largest = [clusters.photos[i] for i in clusters.faces.photo[clusters.labels == 0]]
     """
+    # Check arguments and files before the model is loaded, which takes seconds.
     one_of("method", method, METHODS)
     check_decision(far, thresholds, threshold)
     given = images_of(sources)
@@ -153,8 +160,9 @@ def _neighbours(
     threshold: float | None,
     force: bool,
 ) -> tuple[float, str]:
-    """The cosine from which two faces are neighbours, and its origin."""
+    """Returns the smallest cosine of two neighbouring faces, and its origin."""
     asked = far is not None or thresholds is not None or threshold is not None
+    # HDBSCAN needs no threshold. If the user gives one, it is still checked below.
     if method != "dbscan" and not asked:
         return THRESHOLD, "not used"
     decision = make_decision(model, embedder, None, far, thresholds, threshold, force, True)
@@ -162,8 +170,11 @@ def _neighbours(
         at = "" if decision.far is None else f", FAR {decision.far:g}"
         return decision.threshold, decision.origin + at
     if asked:
-        raise ValueError("`thresholds` must be of the cosine, by which faces are clustered.")
-    return THRESHOLD, "default; the model has no thresholds of the cosine"
+        raise ValueError(
+            "`thresholds` must be for the cosine, which clusters the faces. "
+            "Received: thresholds for the group-aware similarity"
+        )
+    return THRESHOLD, "default, because the model has no cosine thresholds"
 
 
 def _write_table(path: Path, paths: list[Path], faces: PhotoFaces, labels: np.ndarray) -> None:
@@ -172,6 +183,7 @@ def _write_table(path: Path, paths: list[Path], faces: PhotoFaces, labels: np.nd
         count: dict[int, int] = {}
         for photo, box, label in zip(faces.photo.tolist(), faces.box, labels, strict=True):
             count[photo] = count.get(photo, 0) + 1
+            # The box of an aligned face is NaN, which differs from itself.
             place = ["" if value != value else f"{value:.1f}" for value in box.tolist()]
             write([paths[photo], count[photo], *place, int(label)])
 
@@ -179,7 +191,10 @@ def _write_table(path: Path, paths: list[Path], faces: PhotoFaces, labels: np.nd
 def _reader(
     paths: list[Path], faces: PhotoFaces, aligner: FaceAligner | None, embedder: Embedder
 ) -> Callable[[int], np.ndarray]:
-    """From a face's number to its aligned image, read again."""
+    """Returns a function from a face's index to its aligned image, which it reads again.
+
+    The images are not kept in memory: there can be many, and a contact sheet shows few of them.
+    """
     if aligner is None:
         read = face_reader(None, embedder.image_size)
         return lambda number: read(paths[faces.photo[number]])
@@ -187,6 +202,7 @@ def _reader(
 
 
 def _write_sheets(out: Path, labels: np.ndarray, read: Callable[[int], np.ndarray]) -> list[Path]:
+    # Remove the sheets of an earlier run, which may have had more clusters.
     for old in out.glob("sheet_[0-9][0-9][0-9].jpg"):
         old.unlink()
     written = []
@@ -208,6 +224,7 @@ def _write_sheets(out: Path, labels: np.ndarray, read: Callable[[int], np.ndarra
 def _sheet_row(
     number: int, members: np.ndarray, read: Callable[[int], np.ndarray]
 ) -> tuple[str, int, list[np.ndarray]]:
-    """(title, faces, some of their images) of a cluster."""
+    """Returns the title of a cluster, its number of faces, and some of their images."""
+    # Evenly spread over the cluster: the first faces can all come from the same photo.
     spread = np.linspace(0, len(members) - 1, min(_COLUMNS, len(members)))
     return f"Cluster {number}", len(members), [read(n) for n in members[spread.astype(int)]]

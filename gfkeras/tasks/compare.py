@@ -23,17 +23,18 @@ from gfkeras.zoo import DEFAULT_PRESET
 
 @dataclass(frozen=True, eq=False)
 class Comparison:
-    """The faces of two photos, compared.
+    """The result of comparing the faces of two photos.
 
     Attributes:
         photos: the two photos, files as paths.
         images: the two aligned faces, (2, S, S, 3) uint8, RGB.
-        embeddings: of the two faces.
-        found: the aligned faces and their places; None for images that were aligned already.
-        similarity: the similarity that decides, of the kind `scored_by`.
+        embeddings: the embeddings of the two faces.
+        found: the faces with their places in the photos, or None for aligned images.
+        similarity: the similarity that decides, computed by `scored_by`.
         cosine: the cosine of the two embeddings.
         group_aware_similarity: None for a model without groups.
-        decision: the threshold and its origin; None where there are no thresholds.
+        decision: the threshold and its origin, or None without thresholds.
+        scored_by: the measure of similarity.
     """
 
     photos: tuple[Photo, Photo]
@@ -48,11 +49,11 @@ class Comparison:
 
     @property
     def same(self) -> bool | None:
-        """Whether both faces are one person's; None where there is nothing to decide by.
+        """Whether both photos show the same person, or None without a threshold.
 
-        Also None where `unsure_faces` forbid the answer: a small face, or what is perhaps no face,
-        is unlike the right face of the other photo, so that a low similarity means nothing; and two
-        small faces are alike.
+        `unsure_faces` can also make it None. If one face is unsure, a low similarity means nothing,
+        because the face can be too small or not a face. If both faces are unsure, a high similarity
+        means nothing either, because small faces look alike.
         """
         if self.decision is None:
             return None
@@ -61,7 +62,7 @@ class Comparison:
 
     @property
     def verdict(self) -> str:
-        """The decision in words."""
+        """The decision as text."""
         if self.same is None:
             if any(face.too_small for face in self.found or ()):
                 return "No decision: a face is too small"
@@ -70,23 +71,23 @@ class Comparison:
 
     @property
     def groups(self) -> tuple[int, int] | None:
-        """The group of each face; None for a model without groups."""
+        """The group of each face, or None for a model without groups."""
         group = self.embeddings.group
         return None if group is None else (int(group[0]), int(group[1]))
 
     @property
     def faces(self) -> tuple[int, int] | None:
-        """How many faces each photo shows; None for images that were aligned already."""
+        """The number of faces in each photo, or None for aligned images."""
         return None if self.found is None else (self.found[0].faces, self.found[1].faces)
 
     @property
     def rotated(self) -> tuple[int, int] | None:
-        """By how many degrees clockwise each photo was turned to find its face; None if aligned."""
+        """The clockwise rotation in degrees that found each face, or None for aligned images."""
         return None if self.found is None else (self.found[0].rotated, self.found[1].rotated)
 
     @property
     def unsure_faces(self) -> list[str]:
-        """A line for each face that is too small to tell people apart, or perhaps not a face."""
+        """A line for each face that is too small to recognise or may not be a face."""
         found = zip(self.photos, self.found or (), strict=False)
         return [f"{photo_name(photo)}: {face.problem}" for photo, face in found if face.problem]
 
@@ -109,13 +110,14 @@ class Comparison:
         return results
 
     def draw(self, path: PathLike) -> Path:
-        """Draws both photos with their faces and the result into a .png or .jpg."""
+        """Draws both photos with their faces and the result, and writes a .png or .jpg file."""
         check_drawn(path, "path")
         color, lines = NEUTRAL, [f"Similarity {self.similarity:.3f}"]
         if (decision := self.decision) is not None:
             color = NEUTRAL if self.same is None else SAME if self.same else OTHER
             at = "" if decision.far is None else f" at FAR {decision.far:g}"
             lines = [f"{lines[0]}, threshold {decision.threshold:.3f}{at}", decision.origin]
+        # Aligned images have no place in a photo, so they are drawn without marks.
         shown = list(self.images)
         marks: list[Mark | None] = [None, None]
         if self.found is not None:
@@ -148,39 +150,38 @@ def compare(
 ) -> Comparison:
     """Compares the faces of two photos.
 
-    The face of each photo is found, aligned and embedded. A threshold decides whether both are
-    one person's: `threshold`, or the one at `far` of the thresholds that `gfkeras evaluate`
-    measured for the model.
+    Finds, aligns and embeds the face in each photo. A threshold decides whether both photos show
+    the same person: `threshold`, or a threshold of the model at `far`, which `gfkeras evaluate`
+    measured.
 
     Args:
         first, second: photos: a path, the bytes of a file, a PIL image or an array (H, W, 3), RGB.
         model: a preset, a model folder or an artefact.
-        far: the false accept rate to decide at, such as 1e-3.
-        thresholds: a file that `gfkeras evaluate --thresholds` wrote; those of the model by
-            default.
-        threshold: a similarity chosen by hand, in place of `far` and `thresholds`.
-        force: decide at a FAR whose threshold rests on few impostor pairs, of which fewer than ten
-            are expected to be accepted.
-        similarity: what decides; by default the similarity of the thresholds, or the cosine.
+        far: false accept rate to decide at, such as 1e-3.
+        thresholds: file that `gfkeras evaluate --thresholds` wrote. By default, the thresholds of
+            the model.
+        threshold: similarity to decide at, instead of `far` and `thresholds`.
+        force: use thresholds with fewer than ten expected false accepts.
+        similarity: measure that decides. By default, that of the thresholds, or the cosine.
         aligned: the images are faces of the model's size, aligned by five points already.
-        detector: YuNet's file; downloaded once by default.
-        face: which of several faces in a photo, "largest" (default) or "central".
-        flip: add the embedding of the mirrored image.
-        threads: threads of the runtime; its own choice by default.
+        detector: YuNet file. By default, it is downloaded once.
+        face: face to take from a photo, "largest" (default) or "central".
+        flip: also embed the mirror image, and add the two embeddings.
+        threads: threads of the runtime. By default, the runtime chooses.
 
     Returns:
-        A `Comparison`; its `same` is None where the model has no thresholds, and where a face is
-        too small for a low similarity to mean anything.
+        A `Comparison`. Its `same` is None if there is no threshold or if a face is too small.
 
     Raises:
-        ImageError: for a photo that cannot be read or shows no face. It is a ValueError.
-        ValueError: for a model that cannot be read, and arguments that do not fit together.
+        ImageError: if a photo cannot be read or shows no face. It is a ValueError.
+        ValueError: if the model cannot be read or arguments do not fit together.
 
     Example:
         comparison = compare("a.jpg", "b.jpg", far=1e-3)
         print(comparison.same, comparison.similarity)
         comparison.draw("both.png")
     """
+    # All checks that need no model come first: loading a model takes seconds.
     photos = (require_photo(first), require_photo(second))
     check_decision(far, thresholds, threshold, similarity)
     alignment = make_alignment(not aligned, detector, face)
@@ -192,11 +193,13 @@ def compare(
         images = np.stack(list(map(face_reader(None, embedder.image_size), photos)))
     else:
         images = np.stack([face.image for face in found])
+    # Both faces in one batch: this is faster than two calls.
     embeddings = embedder(images)
     group = embeddings.group_feature
     groups = (None, None) if group is None else (group[:1], group[1:])
     pair = (embeddings.embedding[:1], embeddings.embedding[1:], *groups)
     used = similarity or (COSINE if decision is None else decision.similarity)
+    # The result reports the group-aware similarity even if the cosine decides.
     aware = None
     if group is not None and embeddings.group is not None:
         aware = float((used if used.group_aware else GROUP_AWARE)(*pair)[0])

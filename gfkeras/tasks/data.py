@@ -1,4 +1,4 @@
-"""Data sets: fetched, counted, taken apart and checked."""
+"""Data sets: downloading, statistics, extraction and checks."""
 
 from __future__ import annotations
 
@@ -26,9 +26,9 @@ from gfkeras.tasks.reporting import Result, skipped_json
 
 @dataclass(frozen=True)
 class Fetched:
-    """A public data set, or the detector's file, on disk.
+    """A downloaded data set, or the downloaded file of the detector.
 
-    `people`, `images` and `terms`, how many and the terms of use, are None for the detector.
+    For the detector, the numbers of `people` and `images` and the `terms` of use are None.
     """
 
     name: str
@@ -38,17 +38,17 @@ class Fetched:
     terms: str | None = None
 
     def to_json(self) -> dict[str, Any]:
-        """All that is known."""
+        """Returns the fields that are not None."""
         known = dataclasses.asdict(self) | {"path": str(self.path)}
         return {name: value for name, value in known.items() if value is not None}
 
 
 @dataclass(frozen=True)
 class Stats:
-    """The statistics of a data set, and the contact sheet that was drawn, if any."""
+    """The statistics of a data set, and the contact sheet if one was drawn."""
 
     statistics: DataStatistics
-    # Near-duplicates and likely wrong names; None without embeddings.
+    # Near-duplicates and likely wrong names, or None without embeddings.
     suspects: Suspects | None = None
     sheet: Path | None = None
 
@@ -58,37 +58,37 @@ class Stats:
         spread = "{min:g} to {max:g}, median {median:g}"
         return [
             ("Images", f"{statistics.images:,} of {statistics.identities:,} people"),
-            ("Of nobody known", f"{statistics.unlabelled:,}"),
-            ("Images a person", spread.format(**results["images_per_identity"])),
+            ("Without a name", f"{statistics.unlabelled:,}"),
+            ("Images per person", spread.format(**results["images_per_identity"])),
             ("Size", ", ".join(f"{size}: {n:,}" for size, n in list(results["sizes"].items())[:4])),
-            ("Bytes an image", f"{statistics.bytes_per_image:,.0f} (median)"),
+            ("Bytes per image", f"{statistics.bytes_per_image:,.0f} (median)"),
             ("Unreadable", f"{len(statistics.unreadable):,}"),
         ]
 
     def to_json(self) -> dict[str, Any]:
-        """The statistics, and the suspects beside them."""
+        """The statistics, with the suspects if embeddings were given."""
         suspects = {} if self.suspects is None else dataclasses.asdict(self.suspects)
         return self.statistics.to_json() | suspects
 
 
 @dataclass(frozen=True)
 class Extracted:
-    """How many images were written as files, and (name, reason) of the others."""
+    """The number of images that were written as files, and (name, reason) of the others."""
 
     images: int
     skipped: list[tuple[str, str]]
 
     def to_json(self) -> dict[str, Any]:
-        """Counts, and the files left out."""
+        """The content of `gfkeras data extract --json`."""
         return {"images": self.images, **skipped_json(self.skipped)}
 
 
 @dataclass(frozen=True)
 class Checked(Result):
-    """The splits of records whose files all have their SHA-256."""
+    """The splits of records in which every file matches its SHA-256."""
 
     splits: list[str]
-    # Damage is an error.
+    # Always true in the JSON: a damaged file raises an error instead.
     whole: bool = True
 
 
@@ -97,11 +97,11 @@ def fetch(name: str, out: PathLike | None = None) -> Fetched:
 
     Args:
         name: "lfw", "olivetti", or "yunet" for the face detector.
-        out: the folder to make; one in the cache by default.
+        out: folder to create. By default, a folder in the cache.
 
     Raises:
-        ValueError: for an unknown name, with the nearest.
-        DownloadError: if the download fails; call again to continue it.
+        ValueError: if the name is unknown. The message suggests a similar name.
+        DownloadError: if the download fails. Call again to continue it.
 
     Example:
         fetch("olivetti").path
@@ -124,19 +124,19 @@ def stats(
     embeddings: PathLike | None = None,
     duplicate_cosine: float = 0.9,
 ) -> Stats:
-    """Counts a data set, draws it, and lists images that look out of place.
+    """Counts the people and images of a data set, and lists suspicious images.
 
     Args:
-        folder: records, a folder per person, or any source.
-        split: of records: "train" or "heldout".
-        sheet: the contact sheet to draw, .png.
-        people: rows of the sheet.
-        seed: of the people and images drawn.
-        embeddings: an .npz of `gfkeras embed`, to look for doubles and wrong names.
-        duplicate_cosine: least cosine of near-duplicates.
+        folder: records, or any source that `gfkeras prepare` can read.
+        split: for records: "train" or "heldout".
+        sheet: contact sheet to write (.png).
+        people: people on the contact sheet, one per row.
+        seed: random seed for the people and images on the contact sheet.
+        embeddings: file from `gfkeras embed` (.npz), to find near-duplicates and wrong names.
+        duplicate_cosine: smallest cosine at which two images are near-duplicates.
 
     Raises:
-        ValueError: for a missing folder, and a file that is no .npz of embeddings.
+        ValueError: if the folder is missing, or if `embeddings` is not an .npz file of embeddings.
 
     Example:
         stats("photos", sheet="sheet.png").statistics.images
@@ -144,6 +144,7 @@ def stats(
     if sheet is not None and Path(sheet).suffix.lower() != ".png":
         raise ValueError(f"`sheet` must end in .png. Received: sheet={str(sheet)!r}")
     folder = Path(folder)
+    # Records and other sources are read differently, but give the same statistics and sheet.
     draw: Callable[[int, int], Any]
     if (folder / MANIFEST_FILE).is_file():
         records = RecordSet(folder, split)
@@ -162,15 +163,15 @@ def stats(
 
 
 def extract(records: PathLike, out: PathLike, *, split: str = "train") -> Extracted:
-    """Writes records as files, a folder for each person.
+    """Writes the images of records as files, one folder per person.
 
     Args:
-        records: the folder that `prepare` wrote.
-        out: a new folder.
-        split: "train" or "heldout".
+        records: folder that `prepare` wrote.
+        out: new folder for the images.
+        split: split to extract, "train" or "heldout".
 
     Raises:
-        ValueError: for a folder without records, and one that exists already.
+        ValueError: if `records` has no records, or if `out` exists already.
 
     Example:
         extract("records", "files").images
@@ -179,13 +180,13 @@ def extract(records: PathLike, out: PathLike, *, split: str = "train") -> Extrac
 
 
 def check(records: PathLike) -> Checked:
-    """Compares every file of records with its SHA-256.
+    """Checks every file of records against its SHA-256.
 
     Args:
-        records: the folder that `prepare` wrote.
+        records: folder that `prepare` wrote.
 
     Raises:
-        ValueError: for a file that is missing or differs.
+        ValueError: if a file is missing or damaged.
 
     Example:
         check("records").splits
@@ -198,13 +199,16 @@ def check(records: PathLike) -> Checked:
 
 def _suspects(embeddings: Path, duplicate_cosine: float) -> Suspects:
     stored = read_npz(
-        embeddings, "an .npz of `gfkeras embed` (`embeddings`)", ("embedding", "path")
+        embeddings, "an .npz file of `gfkeras embed` (`embeddings`)", ("embedding", "path")
     )
     embedding, paths = stored["embedding"], [Path(str(path)) for path in stored["path"].ravel()]
+    # Any .npz file can have arrays with these names, so check their shapes too.
     if embedding.ndim != 2 or embedding.dtype.kind != "f" or len(embedding) != len(paths):
         raise ValueError(
-            "`embeddings` must be an .npz of `gfkeras embed`, (N, D) floats and N paths. Received: "
-            f"{str(embeddings)!r}, {embedding.shape} {embedding.dtype} and {len(paths)} paths"
+            "`embeddings` must be an .npz file of `gfkeras embed` with (N, D) floats and N paths. "
+            f"Received: {str(embeddings)!r} with {embedding.shape} {embedding.dtype} and "
+            f"{len(paths)} paths"
         )
+    # The file has no names of people: the folder of an image is its person.
     names = ["/".join(path.parts[-2:]) for path in paths]
     return find_suspects(embedding, names, [path.parent.name for path in paths], duplicate_cosine)

@@ -1,4 +1,4 @@
-"""Decisions whether a similarity is that of one person, and the origin of their thresholds."""
+"""Decisions by threshold: same person or not, and the origin of the threshold."""
 
 from __future__ import annotations
 
@@ -13,15 +13,17 @@ from gfkeras.inference import Embedder
 
 @dataclass(frozen=True)
 class Decision:
-    """A threshold to decide by.
+    """A threshold and its origin.
+
+    `far`, `impostor` and `interval` are None for a threshold given by the user.
 
     Attributes:
-        threshold: two faces are one person's from this similarity on.
-        similarity: the similarity that is compared with the threshold.
+        threshold: smallest similarity at which two faces are the same person.
+        similarity: measure of similarity that the threshold is for.
         origin: the file, preset or card that the threshold comes from.
-        far: its false accept rate; None for a threshold given by hand.
-        impostor: how many impostor pairs it was measured on, and
-        interval: the 95 % interval of `far` that follows; None for a threshold given by hand.
+        far: false accept rate at the threshold.
+        impostor: number of impostor pairs that `far` was measured on.
+        interval: 95 % confidence interval of `far` for that number of pairs.
     """
 
     threshold: float
@@ -32,11 +34,11 @@ class Decision:
     interval: tuple[float, float] | None = None
 
     def same(self, similarity: float) -> bool:
-        """Whether a similarity is that of one person."""
+        """Whether two faces with this similarity are the same person."""
         return similarity >= self.threshold
 
     def to_json(self) -> dict[str, object]:
-        """Threshold, FAR, origin, and what they rest on."""
+        """Threshold, FAR, origin, number of impostor pairs and interval."""
         return {
             "threshold": self.threshold,
             "far": self.far,
@@ -47,7 +49,7 @@ class Decision:
 
     @property
     def basis(self) -> str | None:
-        """What the FAR rests on, in words; None for a threshold given by hand."""
+        """The measurement of the FAR as text, or None for a threshold given by the user."""
         if self.interval is None:
             return None
         low, high = self.interval
@@ -64,50 +66,52 @@ def make_decision(
     force: bool = False,
     strictest: bool = False,
 ) -> Decision | None:
-    """The decision that a task is asked for; None where there are no thresholds.
+    """Returns the threshold to decide by, or None if there is none.
 
-    The first of these that is there counts, here and in the kits of `export/`, which know neither
-    presets nor folders:
+    The first threshold in this order is used. The kits in `export/` use the same order, without
+    presets and model folders.
 
-    1. `threshold`, given by hand;
-    2. the file `thresholds`;
-    3. those of the preset;
-    4. those beside the model (`thresholds.json` in its folder, MODEL.thresholds.json beside an
-       artefact);
-    5. those in the artefact's card.
+    1. `threshold`
+    2. the file `thresholds`
+    3. the thresholds of the preset
+    4. the thresholds file next to the model: `thresholds.json` in its folder, or
+       MODEL.thresholds.json next to an artefact
+    5. the thresholds in the artefact's card
 
-    `far` is by default the smallest that is offered, but at least 1e-3, or with `strictest` simply
-    the smallest. A FAR at which fewer than ten false accepts are expected among the impostor pairs
-    is not offered, unless with `force`.
+    By default, `far` is the smallest available FAR that is at least 1e-3. With `strictest`, it is
+    the smallest available FAR. A FAR with fewer than ten expected false accepts among the impostor
+    pairs is available only with `force`.
 
     Raises:
-        ValueError: for a threshold that is not finite or out of range, one by hand together with a
-            FAR or a file, a FAR that is not offered, or a file of another model or of another
-            similarity.
+        ValueError: if `threshold` is not finite, out of range, or combined with `far` or
+            `thresholds`, if `far` is not available, or if the thresholds are for another model or
+            another similarity.
     """
     check_decision(far, thresholds, threshold, similarity)
     if threshold is not None:
-        return Decision(threshold, similarity or COSINE, "given by hand", None)
+        return Decision(threshold, similarity or COSINE, "given by the user", None)
     name = str(model)
     found = _found(name, embedder, thresholds)
     if found is None:
         if far is not None:
             raise ValueError(
-                "`far` needs thresholds: give `thresholds` (--thresholds FILE), or have the file "
-                f"{beside(name)}"
+                f"`far` requires thresholds: `thresholds` (--thresholds FILE) or {beside(name)}. "
+                "Received: neither"
             )
         return None
     source, known, fingerprint = found
+    # Thresholds for another model or similarity would give wrong decisions.
     if known.model and known.model != fingerprint:
         raise ValueError(
-            f"`thresholds` must be of this model. {source} is of another one: {known.model[:12]}…, "
-            f"not {fingerprint[:12]}…"
+            f"`thresholds` must be for this model, {fingerprint[:12]}…. "
+            f"Received: {source} for the model {known.model[:12]}…"
         )
     if similarity is not None and similarity != known.similarity:
         raise ValueError(
-            f"`thresholds` must be of the similarity that is used, {similarity}. "
-            f"Received: {source} of {known.similarity}"
+            f"`thresholds` must be for the similarity in use, {similarity}. "
+            f"Received: {source} for {known.similarity}"
         )
+    # A cluster needs the strictest threshold, because one false match joins two people.
     if far is None:
         far = known.offered(force)[0] if strictest else known.usual_far(force)
     threshold, origin = known.at(far, force), f"{Path(source).name}: {known.origin}"
@@ -121,9 +125,9 @@ def check_decision(
     threshold: float | None,
     similarity: Similarity | None = None,
 ) -> None:
-    """Raises ValueError for arguments that do not fit together or are out of range.
+    """Raises ValueError if arguments are out of range or do not fit together.
 
-    Also for a file of thresholds that is damaged.
+    Also raises it if the file `thresholds` is damaged. Tasks call this before they load a model.
     """
     if far is not None:
         check_far(far)
@@ -131,8 +135,8 @@ def check_decision(
         check_threshold(threshold, similarity or COSINE)
     if threshold is not None and (far is not None or thresholds is not None):
         raise ValueError(
-            "`threshold` is a choice by hand: leave out `far` (--far) and `thresholds` "
-            "(--thresholds)."
+            "`threshold` cannot be combined with `far` (--far) or `thresholds` (--thresholds). "
+            f"Received: threshold={threshold}, far={far}, thresholds={thresholds}"
         )
     if thresholds is not None:
         Thresholds.load(thresholds)
@@ -141,7 +145,7 @@ def check_decision(
 def _found(
     model: str, embedder: Embedder, file: PathLike | None
 ) -> tuple[str, Thresholds, str] | None:
-    """(name, thresholds, the fingerprint that they must be of) of the first place that has any."""
+    """Returns (name, thresholds, fingerprint of their model) of the first place that has any."""
     if file is not None:
         return str(file), Thresholds.load(file), embedder.fingerprint
     from gfkeras.zoo.preset_files import preset_named, preset_thresholds
@@ -157,5 +161,6 @@ def _found(
     if "thresholds" not in card:
         return None
     name = f"the card of {Path(model).name}"
-    # They are the float model's: an int8 artefact has no thresholds of its own.
+    # The card has the thresholds of the float model with that model's fingerprint, also in an int8
+    # artefact, whose own fingerprint differs.
     return name, Thresholds.from_json(card["thresholds"], name), str(card.get("fingerprint"))

@@ -1,4 +1,4 @@
-"""The main job from end to end: train, evaluate, export, verify and report."""
+"""A demonstration from end to end: train, evaluate, export, verify and report."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 
     from gfkeras.training import Recipe, TrainingResult
 
-# With more held-out images than this, pairs are drawn instead of taking all.
+# With more held-out images than this, random pairs are used: the number of all pairs is quadratic.
 _MOST_FOR_ALL_PAIRS = 100
 _DRAWN_PAIRS = 6000
 _VERIFIED_IMAGES = 200
@@ -46,10 +46,10 @@ _EXPORTS = (
 
 @dataclass(frozen=True)
 class Demo:
-    """What the demo made.
+    """The results of the demo.
 
     Attributes:
-        out: the folder of everything.
+        out: the folder with all files.
         results: the content of `report.json`.
     """
 
@@ -58,17 +58,17 @@ class Demo:
 
     @property
     def report(self) -> Path:
-        """The HTML page."""
+        """The HTML report."""
         return self.out / "report.html"
 
     @property
     def json(self) -> Path:
-        """The numbers of the page."""
+        """The numbers of the report as JSON."""
         return self.out / "report.json"
 
     @property
     def broken(self) -> list[str]:
-        """The artefacts that are over their tolerance."""
+        """The artefacts whose error is over the tolerance."""
         return [export["name"] for export in self.results["exports"] if not export["passed"]]
 
     def to_json(self) -> dict[str, Any]:
@@ -90,29 +90,29 @@ def demo(
     command: str = "",
     progress: Progress | None = None,
 ) -> Demo:
-    """Trains, evaluates, exports, verifies and reports.
+    """Trains, evaluates, exports and verifies a model, and writes a report.
 
-    With `data` a quarter of the people is held out, and the epochs are chosen so that about as
-    many images are seen as in the recipe on synthetic faces; `holdout` and the settings
-    "data.holdout_identities" and "training.epochs" override this.
+    With `data`, a quarter of the people are held out, and the number of epochs is chosen to train
+    on about as many images as with synthetic faces. To change this, use `holdout` and the settings
+    "data.holdout_identities" and "training.epochs".
 
     Args:
-        out: the folder for everything.
-        data: a folder with one folder of faces per person; synthetic faces by default.
-        holdout: how many people, the last in natural order, are held out.
+        out: folder for all results.
+        data: folder with one folder of faces per person. By default, synthetic faces.
+        holdout: number of people to hold out of training: the last in natural order.
         recipe: a TOML file, or the name of a built-in recipe.
         settings: changes of the recipe, such as "training.epochs=3".
-        people, faces: synthetic people, and the faces of each.
-        strength: how much pose, light, occlusion and camera change synthetic faces, 0 to 1.
-        verbose: of `keras.Model.fit`: 0, 1 or 2.
-        command: the command line, for the report.
-        progress: called with (what is done next, stages done, stages).
+        people, faces: number of synthetic people, and of faces per person.
+        strength: variation of pose, light, occlusion and camera between synthetic faces, 0 to 1.
+        verbose: 0, 1 or 2, as for `keras.Model.fit`.
+        command: the command line to show in the report.
+        progress: called with (next stage, stages done, number of stages).
 
     Returns:
-        A `Demo`; `results["stages"]` has the seconds of each stage.
+        A `Demo`. Its `results["stages"]` has the seconds of each stage.
 
     Raises:
-        ValueError: for a recipe or data that are missing or do not fit.
+        ValueError: if the recipe or data are missing or do not fit together.
 
     Example:
         demo("runs/demo", "orl_faces").results["balanced_accuracy"]
@@ -130,22 +130,25 @@ def demo(
             clock.say(left_out_note(folder.skipped))
     else:
         clock.say(f"Rendering {people * faces:,} faces of {people} synthetic people")
-        # The numbers are in the name, since a folder of another population is not noticed.
+        # Existing faces are used again, so the folder's name holds everything that changes them.
         root = out / f"faces-{checked.seed}-{people}x{faces}-{strength:g}"
         with clock.stage("data"):
             folder = FaceFolder(
                 render_people(root, people, faces, checked.seed, strength, load_keras)
             )
+    # Settings of the user must win over the values that are chosen below.
     given = {setting.partition("=")[0].strip() for setting in settings}
     if data is not None and holdout is None and "data.holdout_identities" not in given:
+        # At least two people, because impostor pairs need two.
         checked.data.holdout_identities = max(2, len(folder.identities) // 4)
     training, heldout = folder.split(checked.data.holdout_identities)
     if data is not None and "training.epochs" not in given:
         seen = checked.training.epochs * faces * people
         checked.training.epochs = max(1, round(seen / len(training)))
-        # Short epochs would be spent on verification.
+        # A small data set has many short epochs, and a verification in each would take longer.
         checked.evaluation.every_epochs = max(1, checked.training.epochs // 8)
-    source = f"synthetic, variation {strength:g} of 1" if data is None else str(data)
+    source = f"synthetic, variation {strength:g} (0 to 1)" if data is None else str(data)
+    # Keras is often loaded already, while other processes rendered faces.
     with clock.stage("imports"):
         load_keras()
     made = Demo(out, _run(checked, training, heldout, out, clock, source, command, verbose))
@@ -161,15 +164,16 @@ def render_people(
     strength: float = 1.0,
     meanwhile: Callable[[], None] | None = None,
 ) -> Path:
-    """Writes `people` folders of `images` faces each; existing files are kept.
+    """Writes synthetic faces, one folder per person. Existing files are kept.
 
     Args:
-        root: its name should hold the numbers, since a folder of another seed is not noticed.
-        people: how many identities.
-        images: of each.
-        seed: of the population.
-        strength: how much images of a person differ, from 0 to 1.
-        meanwhile: is called while other processes render.
+        root: folder to write. Use another folder for each seed and strength: existing faces are not
+            rendered again.
+        people: number of people.
+        images: number of images per person.
+        seed: random seed of the people.
+        strength: variation between the images of a person, from 0 to 1.
+        meanwhile: called while other processes render.
     """
     workers = min(usable_processors(), people)
     bounds = [people * i // workers for i in range(workers + 1)]
@@ -180,7 +184,7 @@ def render_people(
     if workers == 1:
         write_synthetic_folder(*jobs[0])
         return root
-    # Spawned, not forked: the parent's threads would be copied in whatever state they are in.
+    # Spawn, because a fork copies locks that the parent's threads may hold at that moment.
     context = multiprocessing.get_context("spawn")
     with ProcessPoolExecutor(workers, mp_context=context) as pool:
         running = [pool.submit(write_synthetic_folder, *job) for job in jobs]
@@ -192,9 +196,9 @@ def render_people(
 
 
 class _Clock:
-    """Seconds of each stage, and what the user hears of them."""
+    """Measures the seconds of each stage and reports the progress."""
 
-    # Rendering, training, evaluation, the exports, the report.
+    # Data, training, evaluation, report, and one for each export.
     STAGES = 4 + len(_EXPORTS)
 
     def __init__(self, progress: Progress | None):
@@ -203,14 +207,14 @@ class _Clock:
         self._progress, self._done = progress, 0
 
     def say(self, text: str) -> None:
-        """Announces a stage."""
+        """Reports that a stage begins."""
         if self._progress is not None:
             self._progress(text, self._done, self.STAGES)
         self._done += 1
 
     @contextlib.contextmanager
     def stage(self, name: str) -> Iterator[None]:
-        """Adds the seconds of a block to a stage."""
+        """Adds the seconds of the block to a stage."""
         begun = time.perf_counter()
         try:
             yield
@@ -219,7 +223,7 @@ class _Clock:
 
     @property
     def total(self) -> float:
-        """Seconds since the beginning."""
+        """Seconds since the start."""
         return time.perf_counter() - self.started
 
 
@@ -240,20 +244,20 @@ def _run(
     from gfkeras.training.build import build_model
 
     clock.say(
-        f"Training on {len(training):,} faces of {len(training.identities)} people, "
-        f"{len(heldout.identities)} people held out"
+        f"Training on {len(training):,} faces of {len(training.identities)} people "
+        f"({len(heldout.identities)} people are held out)"
     )
     result = _train(recipe, training, heldout, out / "training", clock, verbose)
 
     clock.say("Evaluating on the held-out people")
     with clock.stage("evaluation"):
         keras.utils.set_random_seed(recipe.seed)
-        # One network, traced once: first as it was before the training.
+        # Measure the same network before and after training, because tracing another one is slow.
         model = build_model(recipe.model)
         embedder, pairs = Embedder(model), _pairs(heldout)
         faces = heldout.load(resize=recipe.data.resize)
         untrained = evaluate_pairs(_embed(embedder(faces.images), faces), pairs)
-        # The last epoch's weights: the best ones were chosen by these very people.
+        # The last weights, not the best ones: these were chosen by their result on the same people.
         model.load_weights(result.last / WEIGHTS_FILE)
         embedded = embedder(faces.images)
         trained = evaluate_pairs(_embed(embedded, faces), pairs)
@@ -291,13 +295,13 @@ def _train(
     clock: _Clock,
     verbose: str | int,
 ) -> TrainingResult:
-    """Trains, and splits the seconds into building, compiling, steps and ends of epochs."""
+    """Trains, and measures the seconds for building, compiling, steps and verification."""
     import keras
 
     from gfkeras.training import train
 
     class Seconds(keras.callbacks.Callback):
-        """Charges what passed since the last event to a stage."""
+        """Adds the time since the last event to a stage."""
 
         def __init__(self) -> None:
             super().__init__()
@@ -312,10 +316,12 @@ def _train(
             self._charge("building")
 
         def on_train_batch_end(self, batch: int, logs: object = None) -> None:
+            # The first batch compiles the training step.
             self._charge("training" if self.batches else "compiling")
             self.batches += 1
 
         def on_epoch_begin(self, epoch: int, logs: object = None) -> None:
+            # Verification runs between two epochs.
             if epoch:
                 self._charge("training verification")
 
@@ -323,6 +329,7 @@ def _train(
             self._charge("training verification")
 
     if (run / "recipe.toml").is_file():
+        # A folder of an earlier demo. Only a folder with a recipe is a run that can be removed.
         shutil.rmtree(run)
     return train(recipe, training, run, heldout=heldout, verbose=verbose, callbacks=[Seconds()])
 
@@ -330,7 +337,7 @@ def _train(
 def _exports(
     model: keras.Model, embedded: Embeddings, images: np.ndarray, out: Path, clock: _Clock
 ) -> list[dict[str, Any]]:
-    """Exports in every form, and verifies each against the model's embeddings of the images."""
+    """Exports the model in every format, and verifies each file against the model's embeddings."""
     from gfkeras.export import TOLERANCES, export_model, verify
 
     chosen = np.linspace(0, len(images) - 1, min(len(images), _VERIFIED_IMAGES)).astype(int)
@@ -341,7 +348,7 @@ def _exports(
         with clock.stage(f"export {name}"):
             path = export_model(model, out / file, format=form, precision=precision)
         with clock.stage("verification"):
-            # The model embeds once, not once for each artefact.
+            # The model's embeddings are known: it does not have to run again for each artefact.
             parity = verify(
                 lambda _: expected, Embedder(path), images[chosen], batch_size=len(chosen)
             )
@@ -352,15 +359,15 @@ def _exports(
                 "name": name,
                 "path": str(path),
                 "size_bytes": size_bytes(path),
-                "summary": f"max error {parity.max_abs_error:.1e}, "
-                f"min cosine {parity.min_cosine:.6f}",
+                "summary": f"largest error {parity.max_abs_error:.1e}, "
+                f"smallest cosine {parity.min_cosine:.6f}",
             }
         )
     return exports
 
 
 def _embed(embedded: Embeddings, faces: Faces) -> Embed:
-    """What gives files the embeddings that their faces have already."""
+    """Returns a function that looks up the embeddings of files."""
     rows = {path: row for row, path in enumerate(faces.paths)}
 
     def embed(paths: Sequence[Path]) -> FileEmbeddings:
@@ -373,9 +380,11 @@ def _embed(embedded: Embeddings, faces: Faces) -> Embed:
 
 
 def _pairs(heldout: FaceFolder) -> PairList:
-    """All pairs of few images; of many a balanced draw."""
+    """Returns all pairs of a few images, or a balanced random sample."""
     if len(heldout) <= _MOST_FOR_ALL_PAIRS:
         return all_pairs(heldout.paths, heldout.labels)
     sizes = np.bincount(heldout.labels).astype(np.int64)
+    # n images of a person make n (n − 1) / 2 genuine pairs. A balanced sample has at most twice
+    # as many pairs in total.
     genuine = int((sizes * (sizes - 1) // 2).sum())
     return sample_pairs(heldout.paths, heldout.labels, min(_DRAWN_PAIRS, 2 * genuine))

@@ -38,16 +38,16 @@ def write_demo_report(
     """Writes `report.html`.
 
     Args:
-        path: the file.
-        command: as typed.
+        path: the file to write.
+        command: the command line of the demo.
         results: name → result, the trained network first, the untrained one last.
         training: summary of the run.
-        recipe: what was trained.
-        source: where the faces come from.
-        faces: the held-out people.
-        groups: (N,) the group of each of them, or None.
+        recipe: recipe of the run.
+        source: the origin of the faces as text.
+        faces: the faces of the held-out people.
+        groups: (N,) the group of each of these faces, or None.
         exports: one mapping for each artefact, as in report.json.
-        seconds: of everything.
+        seconds: seconds of the whole demo.
         stages: seconds of each stage.
     """
     trained = next(iter(results.values()))
@@ -58,18 +58,18 @@ def write_demo_report(
         "Trained on": f"{training.images:,} faces of {training.identities:,} people",
         "Held out": f"{len(faces):,} faces of {len(faces.identities):,} people",
         "Network": f"{model.name} on {model.backbone.name}, {training.parameters:,} parameters",
-        "Embedding": model.embedding_dim,
+        "Embedding": f"{model.embedding_dim} dimensions",
         "Head": recipe.head.name,
-        "Epochs": f"{training.epochs} of {recipe.training.batch_size} images a batch",
+        "Epochs": f"{training.epochs}, {recipe.training.batch_size} images per batch",
     }
     if training.images_per_second is not None:
-        settings["Speed of training"] = f"{training.images_per_second:.0f} images a second"
+        settings["Training speed"] = f"{training.images_per_second:.0f} images per second"
     settings["Seconds"] = ", ".join(f"{name} {spent:.0f}" for name, spent in stages.items())
     context = ReportContext(
-        title="GroupFace, from training to artefacts" if grouped else "Face recognition",
+        title="GroupFace from training to export" if grouped else "Face recognition",
         command=command,
         created=datetime.datetime.now().astimezone().strftime("%Y-%m-%d %H:%M %Z"),
-        lead="Every figure is of people that the network never saw in training.",
+        lead="All results are measured on people that the network never saw in training.",
         results=results,
         baseline=list(results)[-1],
         seconds=seconds,
@@ -96,7 +96,7 @@ def _counts(groups: np.ndarray | None, recipe: Recipe) -> np.ndarray | None:
 
 
 def _log(path: Path) -> list[dict[str, Any]]:
-    """The rows of log.csv with epochs counted from 0, as Keras logs have them."""
+    """Returns the rows of log.csv, with epochs counted from 0 as in the logs of Keras."""
     with path.open(newline="", encoding="utf-8") as file:
         return [row | {"epoch": int(row["epoch"]) - 1} for row in csv.DictReader(file)]
 
@@ -110,9 +110,10 @@ def _samples(faces: Faces, people: int = 5, images: int = 6) -> list[tuple[np.nd
 
 
 def _easy_genuine(result: PairsResult, count: int = 4) -> list[int]:
-    """Genuine pairs from the middle of their scores: what a usual one looks like."""
+    """Returns genuine pairs with scores near the median, as typical examples."""
     rows = np.flatnonzero(result.same)
     rows = rows[np.argsort(result.scores[rows])]
+    # `count` rows around the median.
     start = max(0, len(rows) // 2 - count // 2)
     return rows[start : start + count].tolist()
 
@@ -164,5 +165,6 @@ def _versions() -> dict[str, str]:
         try:
             versions[package] = importlib.metadata.version(package)
         except importlib.metadata.PackageNotFoundError:
+            # Backends and runtimes are optional.
             continue
     return versions

@@ -21,38 +21,44 @@ from gfkeras.zoo import DEFAULT_PRESET
 
 @dataclass(frozen=True, eq=False)
 class EmbeddedPhotos:
-    """The embeddings of M photos, and the .npz file that was written, if any."""
+    """The embeddings of M photos.
+
+    Attributes:
+        photos: the photos that have an embedding.
+        embedding: (M, D) float32, L2-normalised.
+        group_feature: (M, 256) float32, or None for a model without groups.
+        group: (M,) int32, or None for a model without groups.
+        skipped: (file, reason) of photos without a usable face, then of other files.
+        path: the .npz file, if it was written.
+        faces: the face of each photo without its image. Empty for aligned faces.
+    """
 
     photos: list[Any]
-    # (M, D) float32, L2-normalised.
     embedding: np.ndarray
-    # (M, 256) float32 and (M,) int32; None for a model without groups.
     group_feature: np.ndarray | None
     group: np.ndarray | None
-    # (file, reason) of photos that cannot be read or show no face, then of what else lies there.
     skipped: list[tuple[Any, str]]
     path: Path | None = None
-    # The face of each photo and its place, without its image; empty for aligned faces.
     faces: list[AlignedFace] = field(default_factory=list)
 
     @property
     def too_small(self) -> dict[str, float]:
-        """Pixels between the eyes of each face that has too few to tell people apart."""
+        """The photos whose face is too small to recognise, with the pixels between the eyes."""
         found = zip(self.photos, self.faces, strict=False)
         return {photo_name(p): round(f.eye_distance, 1) for p, f in found if f.too_small}
 
     @property
     def rotated(self) -> dict[str, int]:
-        """The photos that were turned to find their face: by how many degrees clockwise."""
+        """The photos that were rotated to find their face, with the degrees clockwise."""
         found = zip(self.photos, self.faces, strict=False)
         return {photo_name(p): f.rotated for p, f in found if f.rotated}
 
     @property
     def notes(self) -> list[str]:
-        """A line for each photo that was turned, or whose face can mislead."""
+        """A line for each photo that was rotated or has an unsure face."""
         found = zip(self.photos, self.faces, strict=False)
         unsure = [f"{photo_name(p)}: {f.problem}" for p, f in found if f.problem]
-        turned = [f"{name}: turned by {degrees}°" for name, degrees in self.rotated.items()]
+        turned = [f"{name}: rotated by {degrees}°" for name, degrees in self.rotated.items()]
         return unsure + turned
 
     def to_json(self) -> dict[str, Any]:
@@ -80,21 +86,21 @@ def embed(
     batch_size: int | None = None,
     progress: Progress | None = None,
 ) -> EmbeddedPhotos:
-    """Embeds the faces of photos, one of each.
+    """Embeds one face of each photo.
 
     Args:
-        sources: photos in any form that `gfkeras.data.read_photo` takes, or folders of them
-            (`gfkeras.data.walk` says what is taken).
-        out: the .npz file to write, with `embedding`, `path` and, of a model with groups,
-            `group_feature` and `group`; None writes nothing.
+        sources: photos in any form that `gfkeras.data.read_photo` takes, or folders of photos (see
+            `gfkeras.data.walk`).
+        out: .npz file to write, with `embedding` and `path` and, for a model with groups,
+            `group_feature` and `group`. If None, nothing is written.
         model: a preset, a model folder or an artefact.
-        aligned, detector, face, flip, threads: as of `gfkeras.tasks.compare.compare`.
-        batch_size: images embedded at once; by default what is fast for the runtime.
-        progress: called with ("Embedding", images done, images) after each batch.
+        aligned, detector, face, flip, threads: as for `gfkeras.tasks.compare.compare`.
+        batch_size: images per batch. By default, a fast size for the runtime.
+        progress: called with ("Embedding", images done, number of images) after each batch.
 
     Raises:
-        ValueError: where no image can be used, for a model that cannot be read, and an `out` that
-            does not end in .npz.
+        ValueError: if no image is usable, if the model cannot be read, or if `out` does not end in
+            .npz.
 
     Example:
         found = embed("photos")
@@ -113,11 +119,13 @@ def embed(
         raise unusable(len(paths), "images", "used", *found.skipped[0])
     photos = [paths[i] for i in found.index]
     faces = [places[i] for i in found.index.tolist() if i in places]
+    # Arrays and bytes have no path, so they get a name such as "<bytes>".
     names = np.array([photo_name(photo) for photo in photos])
     arrays = {"embedding": found.embedding, "path": names}
     if found.group_feature is not None and found.group is not None:
         arrays |= {"group_feature": found.group_feature, "group": found.group}
     if out is not None:
+        # The file is replaced only when it is complete.
         with replacing(out) as temporary:
             np.savez(temporary, **arrays)  # type: ignore[arg-type]
     path = None if out is None else Path(out)
@@ -134,9 +142,9 @@ def embed_faces(
     progress: Callable[[int, int], None] | None = None,
     places: dict[int, AlignedFace] | None = None,
 ) -> FileEmbeddings:
-    """Embeds one face of each photo; the images are aligned already where `aligner` is None.
+    """Embeds one face of each photo, or aligned images if `aligner` is None.
 
-    `places` gets the face of each photo by its position, without the image.
+    Adds the face of each photo, without its image, to `places` under the photo's index.
     """
     read = face_reader(None, embedder.image_size)
 
@@ -145,6 +153,7 @@ def embed_faces(
             return read(photos[position])
         face = aligner.face(photos[position])
         if places is not None:
+            # Without the image: the faces of a large folder would fill the memory.
             places[position] = replace(face, image=face.image[:0])
         return face.image
 

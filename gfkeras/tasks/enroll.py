@@ -19,30 +19,36 @@ from gfkeras.tasks.photo_files import photos_of_people, unusable
 from gfkeras.tasks.reporting import Progress, skipped_json
 from gfkeras.zoo import DEFAULT_PRESET
 
-# Photos embedded before their people are added.
+# Number of photos to embed before their people are added to the gallery.
 _PHOTOS = 512
 
 
 @dataclass(frozen=True, eq=False)
 class Enrolment:
-    """How many people and photos were added to a gallery."""
+    """The people and photos that were added to a gallery.
+
+    Attributes:
+        gallery: the gallery.
+        enrolled: number of people who were added or updated.
+        photos: number of photos that were added.
+        already_there: people who were already in the gallery and did not change.
+        skipped: (file, reason) of photos without a usable face, then of other files.
+        several_faces: photos with more than one face, and the number of faces.
+        chosen: the face taken from these, "largest" or "central". None for aligned faces.
+        too_small: photos whose face is too small to recognise, and the pixels between the eyes.
+    """
 
     gallery: Gallery
     enrolled: int
     photos: int
-    # People who were in the gallery before and were left as they are.
     already_there: list[str]
-    # (file, reason) of photos that cannot be read or show no face, then of what else lies there.
     skipped: list[tuple[Path, str]]
-    # Photos that show more than one face, and how many they show.
     several_faces: dict[Path, int]
-    # Which of several faces was taken, "largest" or "central"; None for aligned faces.
     chosen: str | None
-    # Photos whose face has too few pixels to tell people apart, and those between its eyes.
     too_small: dict[Path, float]
 
     def require(self) -> None:
-        """Raises ValueError where no photo could be used and nobody was there before."""
+        """Raises ValueError if no photo was usable and nobody was enrolled before."""
         if not self.photos and not self.already_there:
             raise unusable(len(self.skipped), "files", "used", *self.skipped[0])
 
@@ -74,29 +80,29 @@ def enroll(
     threads: int | None = None,
     progress: Progress | None = None,
 ) -> Enrolment:
-    """Enrols people in a gallery from their photos.
+    """Adds people to a gallery from their photos.
 
-    The face of each photo is found, aligned and embedded; a person's template is the mean of the
-    photos. The gallery is saved from time to time, so that an interruption keeps what was saved.
+    Finds, aligns and embeds the face in each photo. A person's template is the mean over the
+    photos. The gallery is saved from time to time: an interruption loses only the latest photos.
 
     Args:
-        photos: a folder: PERSON/PHOTO, any number of photos of each, or PERSON.jpg. Folders in a
-            person's folder are left out and listed, since they may be other people's.
-        gallery: a file; one ending in .db for Milvus Lite; or a Milvus URL. Made where it is not
-            there.
+        photos: folder with PERSON/PHOTO, any number of photos per person, or PERSON.jpg. Folders in
+            a person's folder are skipped and listed, because they may show other people.
+        gallery: a gallery file, a .db file for Milvus Lite, or the URL of a Milvus server. It is
+            created if it does not exist.
         model: a preset, a model folder or an artefact.
-        update: add photos to people who are in the gallery already.
-        storage: of a new gallery: "float32" (default), "float16" or "int8", a byte a number.
-        token: token of a Milvus cluster.
-        aligned, detector, face, flip, threads: as of `gfkeras.tasks.compare.compare`.
-        progress: called with ("Enrolling", photos done, photos).
+        update: add the photos to people who are already in the gallery.
+        storage: number format of a new gallery: "float32" (default), "float16" or "int8".
+        token: access token of the Milvus server.
+        aligned, detector, face, flip, threads: as for `gfkeras.tasks.compare.compare`.
+        progress: called with ("Enrolling", photos done, number of photos).
 
     Returns:
-        An `Enrolment`, which lists unusable photos. Its `require` raises where none could be used.
+        An `Enrolment`, which lists unusable photos. Its `require` raises if none was usable.
 
     Raises:
-        ValueError: for a folder without photos, a gallery that is damaged or was made with another
-            model, and a model that cannot be read.
+        ValueError: if the folder has no photos, if the gallery is damaged or was made with another
+            model, or if the model cannot be read.
 
     Example:
         enrolment = enroll("people", "faces.gallery")
@@ -108,9 +114,11 @@ def enroll(
     alignment = make_alignment(not aligned, detector, face)
     embedder = Embedder(model, flip=flip, num_threads=threads)
     aligner = alignment(embedder.image_size)
+    # A gallery is bound to its model: embeddings of another one cannot be compared with it.
     metadata = {"model": embedder.fingerprint, "model_name": Path(model).name}
     kept = Gallery(gallery, storage=storage, token=token, metadata=metadata)
     kept.require_model(embedder.fingerprint)
+    # Skip enrolled people before their photos are embedded, which is the slow part.
     known = [name for name in people if not update and name in kept]
     work = {name: files for name, files in people.items() if name not in set(known)}
     several: dict[Path, int] = {}
@@ -120,6 +128,7 @@ def enroll(
         if aligner is None:
             return read_image(path, embedder.image_size)
         found = aligner.face(path)
+        # These photos are enrolled too, but the user may want to check them.
         if found.faces > 1:
             several[path] = found.faces
         if found.too_small:
@@ -140,7 +149,8 @@ def enroll(
         done += len(files)
         if progress is not None:
             progress("Enrolling", done, total)
-        # An interruption loses what came after the last save, never what was saved.
+        # An interruption loses the people after the last save. A large gallery takes longer to
+        # save, so it is saved less often.
         if len(kept) - saved >= max(1000, saved // 4):
             kept.save()
             saved = len(kept)
@@ -152,7 +162,7 @@ def enroll(
 
 
 def _portions(people: dict[str, list[Path]]) -> Iterator[tuple[list[str], list[Path]]]:
-    """(person, photo) of some people after others, a person's photos together."""
+    """Yields people and photos in portions, with all photos of a person in the same portion."""
     names: list[str] = []
     files: list[Path] = []
     for name, photos in people.items():

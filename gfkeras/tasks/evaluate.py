@@ -1,4 +1,4 @@
-"""Evaluation of a model by one of the field's protocols."""
+"""Evaluation of a model with a standard protocol."""
 
 from __future__ import annotations
 
@@ -28,14 +28,14 @@ from gfkeras.version import __version__
 
 @dataclass(frozen=True)
 class Evaluation:
-    """Measurements of a model by a protocol or a study."""
+    """The measurements of a model with a protocol or a study."""
 
     model: str
     options: ProtocolOptions
     measured: Measured
     studied: Studied | None
     similarity: Similarity
-    # How β and γ were chosen, if they were.
+    # The choice of β and γ on development pairs, or None without `tune`.
     tuned: TunedSimilarity | None
     embedder: Embedder
     flip: bool
@@ -44,7 +44,7 @@ class Evaluation:
 
     @property
     def skipped(self) -> dict[Any, str]:
-        """Reasons by the files or names that could not be used."""
+        """The reason for each file or name that was not usable."""
         return {
             path: reason
             for result in self.measured.results.values()
@@ -53,12 +53,12 @@ class Evaluation:
 
     @property
     def left_out(self) -> Sequence[tuple[Path, str]]:
-        """(path, reason) of what lies in the folder and is no photo of a person."""
+        """(path, reason) of the files in the folder that are not photos of people."""
         images = self.images
         return images.left_out if isinstance(images, PairList) else ()
 
     def to_json(self) -> dict[str, Any]:
-        """The results of a protocol; of several results, by name."""
+        """The result of the protocol, or several results by name."""
         results = {name: result.to_json() for name, result in self.measured.results.items()}
         shown: dict[str, Any] = results.get("", results)
         if self.left_out:
@@ -70,20 +70,21 @@ class Evaluation:
         return shown | ({} if self.studied is None else self.studied.json)
 
     def draw(self, folder: PathLike) -> list[Path]:
-        """Draws ROC, DET, scores and what else the protocol has into a folder."""
+        """Draws the plots of the protocol, such as ROC, DET and scores, into a folder."""
         figures = {name: make() for name, make in self.measured.figures.items()}
         title = f"{Path(self.model).name} on {self.measured.measured}"
         return write_figures(folder, figures, title=title)
 
     def thresholds(self, force: bool = False) -> Thresholds:
-        """Thresholds by FAR, for `compare` and `search`.
+        """Returns thresholds by FAR, for `compare` and `search`.
 
-        Those at which fewer than ten false accepts are expected are left out, unless with `force`.
-        Raises ValueError for a protocol without a ROC curve, and too few impostor pairs.
+        Thresholds with fewer than ten expected false accepts are included only with `force`.
+        Raises ValueError if the protocol has no ROC curve or too few impostor pairs.
         """
         curve = self.measured.curve
         if curve is None:
             raise _no_thresholds(self.options.protocol)
+        # The origin tells users of the thresholds how they were measured.
         day = datetime.datetime.now(tz=datetime.UTC).date().isoformat()
         pairs = f"{self.measured.measured}, {curve.impostor:,} impostor pairs"
         origin = f"{pairs}, {day}, gfkeras {__version__}"
@@ -91,9 +92,9 @@ class Evaluation:
         return Thresholds.from_curve(curve, self.similarity, origin, model, force=force)
 
     def record(self, command: str = "") -> Path:
-        """Adds the results to the artefact's card and returns the card's path.
+        """Adds the results to the artefact's card and returns the path of the card.
 
-        `command` is the command line that measured, for the card.
+        `command` is the command line to write into the card.
         """
         similarity = dataclasses.asdict(self.similarity)
         of = {"flip": self.flip, "align": self.align, "similarity": similarity}
@@ -137,42 +138,49 @@ def evaluate(
     record: bool = False,
     progress: Progress | None = None,
 ) -> Evaluation:
-    """Measures a model by one of the field's protocols.
+    """Measures a model's accuracy with a standard protocol.
 
     Args:
-        model: a preset, a model folder, a SavedModel, a .tflite or a .onnx file.
-        data: the data set: a folder (one folder per person for "pairs"), or a .bin file.
-        protocol: "pairs" (ten-fold accuracy, TAR at FAR, AUC, EER), "bin" (the same on
-            InsightFace's sets), "ytf" (videos), "ijb" (templates, 1:1 and 1:N), "megaface"
+        model: a preset, a model folder, a SavedModel, a .tflite or .onnx file.
+        data: folder of the data set (one folder per person for "pairs"), or a .bin file.
+        protocol: "pairs" (ten-fold accuracy, TAR at FAR, AUC and EER), "bin" (the same on
+            InsightFace's .bin files), "ytf" (videos), "ijb" (templates, 1:1 and 1:N), "megaface"
             (identification among distractors) or "facenet" (VAL at FAR).
         pairs: for "pairs" and "facenet": a pairs file, "cfp-fp", "cfp-ff", "all", or a number of
-            pairs to draw.
-        identities: with pairs "all" or a number: a text file with the people to take.
-        subset, task: for "ijb": "IJBB" or "IJBC"; "1:1", "1:N" or "both" (default).
-        max_frames: for "ytf": frames of each video, evenly spread.
-        distractors, refined: for "megaface": which list; leave out what the lists of noise name.
-        flip: add the embedding of the mirrored image.
-        similarity: what scores a pair.
-        tune, tune_data: choose β and γ on these development pairs, and the folder of their images.
-        study, at: measure again for each JPEG quality ("jpeg"), image side in pixels ("size"),
-            number of dimensions ("dimension") or bits a number ("bits"); values such as [10, 20].
-        fit_data, fit_identities: for the study "dimension": whose principal directions.
-        gallery_model: an older model, whose embeddings this model's are compared with.
-        align, detector, face: the images are photos; YuNet's file; which of several faces.
-        resize: the images are faces of another size than the model's, cropped alike, such as ORL's:
-            scale them to fit. By default they are skipped and listed.
-        bootstrap: number of draws for the 95 % intervals; 0 leaves them out.
-        threads: of the runtime.
-        batch_size: images embedded at once.
-        seed: of drawn pairs and of folds.
-        plots, thresholds, record: you will call `draw`, `thresholds` or `record` of the result:
-            what would make it fail is an error now, not after the work.
-        progress: called with ("Embedding", images done, images).
+            random pairs.
+        identities: with pairs "all" or a number: text file with the people to use.
+        subset: for "ijb": "IJBB" or "IJBC".
+        task: for "ijb": "1:1", "1:N" or "both" (default).
+        max_frames: for "ytf": largest number of frames per video, evenly spread.
+        distractors: for "megaface": list of distractors, if the folder has several.
+        refined: for "megaface": leave out the images that the noise lists name.
+        flip: also embed the mirror image, and add the two embeddings.
+        similarity: measure that scores a pair.
+        tune: list of development pairs that choose β and γ.
+        tune_data: folder of the images of `tune`. By default, `data`.
+        study: measure again at several JPEG qualities ("jpeg"), image sizes in pixels ("size"),
+            numbers of dimensions ("dimension") or bits per number ("bits").
+        at: values to measure in the study, such as [10, 20], instead of the usual ones.
+        fit_data: for the study "dimension": folder with one folder per person, to fit the principal
+            components. By default, the people of `data` that are not in a pair.
+        fit_identities: text file with the people of `fit_data` to use.
+        gallery_model: older model that embeds the gallery, while `model` embeds the probes.
+        align: the images are photos: find and align the face in each.
+        detector: with `align`: YuNet file. By default, it is downloaded once.
+        face: with `align`: face to take from a photo, "largest" (default) or "central".
+        resize: scale cropped faces of another size, such as those of ORL, to fit. By default, they
+            are left out and listed.
+        bootstrap: bootstrap samples for the 95 % intervals. 0: no intervals.
+        threads: threads of the runtime. By default, the runtime chooses.
+        batch_size: images per batch.
+        seed: random seed for pairs and folds.
+        plots, thresholds, record: check now whether `draw`, `thresholds` or `record` of the result
+            can work, instead of failing after the measurement.
+        progress: called with ("Embedding", images done, number of images).
 
     Raises:
-        ValueError: for options that do not go together, and data or models that are missing or
-            damaged.
-        ImportError: naming the extra to install, for a runtime or matplotlib.
+        ValueError: if options do not fit together, or if data or models are missing or damaged.
+        ImportError: if a runtime or matplotlib is missing. The message names the extra to install.
 
     Example:
         found = evaluate("model.tflite", "lfw", pairs="pairs.txt")
@@ -185,11 +193,14 @@ def evaluate(
     )  # fmt: skip
     protocols.check_options(options)
     if align and resize:
-        raise ValueError("`resize` is for faces that are not aligned with `align` (--align).")
+        raise ValueError(
+            "`resize` (--resize) cannot be combined with `align` (--align). Received: both"
+        )
     kept = {"record": record, "thresholds": thresholds}
     studying = study_options(options, study, at, fit_data, fit_identities, gallery_model, kept)
     if thresholds and not protocols.PROTOCOLS[protocol].has_curve:
         raise _no_thresholds(protocol)
+    # Check all later uses of the result now: the measurement can take hours.
     if record:
         cards.recordable_card(Path(model))
     if plots:
@@ -197,6 +208,7 @@ def evaluate(
     opened = protocols.open_data(options)
     alignment = make_alignment(align, detector, face)
     moved = stage_progress(progress, "Embedding")
+    # With --gallery-model, a second protocol runs the older model on the same data.
     running, *gallery = [
         Protocol(options, opened, embedder, alignment(embedder.image_size), moved)
         for embedder in [
@@ -215,6 +227,6 @@ def evaluate(
 
 def _no_thresholds(protocol: str) -> ValueError:
     return ValueError(
-        "`thresholds` goes with the protocols pairs, bin, ytf and ijb (1:1). "
-        f"Received: protocol={protocol} (--protocol)"
+        "`thresholds` requires `protocol` (--protocol) pairs, bin, ytf or ijb (1:1). "
+        f"Received: protocol={protocol}"
     )

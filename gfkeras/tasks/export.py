@@ -1,4 +1,4 @@
-"""Export of a model to an artefact that runs without gfkeras."""
+"""Export of a model to a file that runs without gfkeras."""
 
 from __future__ import annotations
 
@@ -31,12 +31,12 @@ class Export:
     precision: str
     size_bytes: int
     card: dict[str, Any]
-    # Sentences on what was left out or could not be checked.
+    # Sentences about anything that was left out or not checked.
     notes: list[str] = dataclasses.field(default_factory=list)
 
     @property
     def int8(self) -> dict[str, Any] | None:
-        """Measurements of the quantisation to int8; None for another precision."""
+        """Measurements of the quantisation to int8, or None for another precision."""
         return self.card["int8"] if self.precision == "int8" else None
 
     def to_json(self) -> dict[str, Any]:
@@ -59,26 +59,27 @@ def export(
     thresholds: PathLike | None = None,
     progress: Progress | None = None,
 ) -> Export:
-    """Writes an artefact that runs without gfkeras, and its .json card.
+    """Exports a model to a file that runs without gfkeras, and writes a .json card next to it.
 
     Args:
         model: a preset or a model folder.
-        out: the file, or for "savedmodel" the folder, to write.
+        out: file to write. For "savedmodel": folder to write.
         format: "savedmodel", "tflite" or "onnx".
-        precision: "fp32"; for TFLite and ONNX also "fp16" and "int8"; for TFLite also
-            "int8-dynamic", "int8-weights", "int4-dynamic" and "int4-weights".
-        calibration: for "int8", a folder of at least 32 aligned faces.
-        int8: for "int8" of TFLite, a `gfkeras.export.Int8Settings`: inputs, outputs, fine-tuning.
-        detector: the YuNet file that checks the calibration faces; downloaded once by default.
-        mode: "soft" or "hard"; as trained by default.
-        batch_size: a fixed batch; any batch by default.
-        thresholds: a file of thresholds for the card; those of the model by default.
-        progress: called with ("fine-tune", batches done, batches) in fine-tuning.
+        precision: "fp32". TFLite and ONNX: also "fp16" and "int8". TFLite: also "int8-dynamic",
+            "int8-weights", "int4-dynamic" and "int4-weights".
+        calibration: for "int8": folder with at least 32 aligned faces.
+        int8: for "int8" in TFLite: a `gfkeras.export.Int8Settings` with inputs, outputs and
+            fine-tuning.
+        detector: YuNet file that checks the calibration faces. By default, it is downloaded once.
+        mode: assignment to groups, "soft" or "hard". By default, as trained.
+        batch_size: fixed number of images per call. By default, any number.
+        thresholds: thresholds file to write into the card. By default, the model's.
+        progress: called with ("fine-tune", batches done, number of batches) during fine-tuning.
 
     Raises:
-        ValueError: for arguments that do not fit together, a model that cannot be read, and
-            calibration images that are no aligned faces.
-        ImportError: naming the extra to install.
+        ValueError: if arguments do not fit together, if the model cannot be read, or if calibration
+            images are not aligned faces.
+        ImportError: if a package is missing. The message names the extra to install.
 
     Example:
         artefact = export("runs/orl/last", "face.onnx", format="onnx")
@@ -109,29 +110,28 @@ def export(
     return Export(path, format, precision, size_bytes(path), card, kept)
 
 
-# With the options of the command line that set it.
+# For error messages: the argument, and the options of the command line that set it.
 _INT8 = "`int8` (--inputs, --outputs, --integer-only, --max-latency-ratio, --qat)"
 
 
 def _check_int8(precision: str, format: str, calibration: PathLike | None, changed: bool) -> None:  # noqa: A002
-    """Raises ValueError for arguments that do not belong to a precision or a format."""
+    """Raises ValueError if an argument does not fit the precision or the format."""
     if precision != "int8" and (calibration is not None or changed):
         raise ValueError(
-            f"`calibration` (--calibration) and {_INT8} need `precision` int8 (--precision int8). "
+            f"`calibration` (--calibration) and {_INT8} require `precision` (--precision) int8. "
             f"Received: precision={precision}"
         )
     if precision == "int8" and calibration is None:
         raise ValueError(
-            "`precision` int8 needs `calibration` (--calibration DIR), a folder of aligned faces."
+            "`precision` int8 requires `calibration` (--calibration DIR), a folder of aligned "
+            "faces. Received: calibration=None"
         )
     if format == "onnx" and changed:
-        raise ValueError(
-            f"{_INT8} needs `format` tflite (--format tflite). Received: format={format}"
-        )
+        raise ValueError(f"{_INT8} requires `format` (--format) tflite. Received: format={format}")
 
 
 def _reporting(settings: Int8Settings, progress: Progress | None) -> Int8Settings:
-    """The same settings; a fine-tuning among them reports its batches."""
+    """Returns the settings, with a callback that reports the batches of fine-tuning."""
     if settings.qat is None or progress is None:
         return settings
     import keras
@@ -147,7 +147,7 @@ def _reporting(settings: Int8Settings, progress: Progress | None) -> Int8Setting
 
         def on_train_batch_end(self, batch: int, logs: object = None) -> None:
             self.done += 1
-            # The number of batches is known after an epoch.
+            # Keras does not know the number of batches before the end of the first epoch.
             total = self.params["steps"]
             report("fine-tune", self.done, total and epochs * total)
 
@@ -155,7 +155,7 @@ def _reporting(settings: Int8Settings, progress: Progress | None) -> Int8Setting
     return dataclasses.replace(settings, qat=qat)
 
 
-# The detector misses some faces too.
+# Accepted share of calibration images without a face: the detector misses some faces.
 _WITHOUT_FACE = 0.1
 
 
@@ -165,12 +165,21 @@ def calibration_faces(
     detector: PathLike | None = None,
     all_of_them: bool = False,
 ) -> tuple[np.ndarray, list[str]]:
-    """Reads the aligned faces in a folder and its folders, spread evenly over their names.
+    """Reads aligned faces from a folder and its subfolders.
 
-    Returns (N, H, W, 3) uint8 of the model's `shape` (H, W, 3), and notes: on files that were left
-    out, and where it was not checked that the images show faces. Raises ValueError where there is
-    no folder, fewer than 32 faces, images of another size, files that are no images, or faces that
-    the detector does not see.
+    Args:
+        folder: the folder.
+        shape: image shape (H, W, 3) of the model.
+        detector: YuNet file. By default, it is downloaded once.
+        all_of_them: read all faces instead of a sample, evenly spread over the sorted names.
+
+    Returns:
+        The faces, (N, H, W, 3) uint8, and notes about files that were left out and checks that were
+        not possible.
+
+    Raises:
+        ValueError: if the folder is missing, has fewer than 32 images, or has images of another
+            size, damaged images, or too many images without a face.
     """
     from gfkeras.export import MAX_FACES, MIN_FACES
 
@@ -181,15 +190,16 @@ def calibration_faces(
     files = found.photos
     if len(files) < MIN_FACES:
         raise ValueError(
-            f"`calibration` must hold at least {MIN_FACES} faces. "
+            f"`calibration` must have at least {MIN_FACES} faces. "
             f"Received: {str(root)!r} with {len(files)} images"
         )
+    # More faces make the ranges hardly better and the calibration slower. Fine-tuning uses all.
     enough = np.linspace(0, len(files) - 1, min(MAX_FACES, len(files))).astype(int)
     chosen = files if all_of_them else [files[i] for i in enough]
     faces = np.stack([_read(path, shape) for path in chosen])
     notes = []
     if found.left_out:
-        notes.append(f"Of the calibration, {left_out_note(found.left_out)}")
+        notes.append(f"Calibration: {left_out_note(found.left_out)}")
     unchecked = _check_faces(faces[enough] if all_of_them else faces, root, detector)
     return faces, notes if unchecked is None else [*notes, unchecked]
 
@@ -198,11 +208,11 @@ def _read(path: Path, shape: tuple[int, ...]) -> np.ndarray:
     try:
         image = read_photo(path)
     except ImageError as error:
-        raise ValueError(f"`calibration` holds what is no image: {error}") from error
+        raise ValueError(f"`calibration` must have only readable images: {error}") from error
     if image.shape != tuple(shape):
         raise ValueError(
-            f"`calibration` must hold aligned faces of {shape[0]}x{shape[1]}; "
-            "`gfkeras prepare PHOTOS DIR --align` makes them. "
+            f"`calibration` must have aligned faces of {shape[0]}x{shape[1]}, which "
+            "`gfkeras prepare PHOTOS DIR --align` makes. "
             f"Received: {path} of {image.shape[0]}x{image.shape[1]}"
         )
     return image
@@ -212,11 +222,12 @@ def _check_faces(images: np.ndarray, folder: Path, detector: PathLike | None) ->
     try:
         detect = FaceDetector(detector).detect
     except DownloadError as error:
-        return f"Whether the calibration images show faces was not checked: {error}"
+        # Without a network the export still works: the check is only a safeguard.
+        return f"The calibration images were not checked for faces: {error}"
     without = sum(not len(detect(image)) for image in images)
     if without > _WITHOUT_FACE * len(images):
         raise ValueError(
-            "`calibration` must hold faces: ranges of other pictures fit none. "
-            f"Received: {str(folder)!r}, where {without} of {len(images)} images show no face"
+            "`calibration` must have faces: value ranges from other images do not fit faces. "
+            f"Received: {str(folder)!r} with {without} of {len(images)} images without a face"
         )
     return None

@@ -1,4 +1,4 @@
-"""Content of a gallery: the people in it, and their removal."""
+"""Listing and removal of people in a gallery."""
 
 from __future__ import annotations
 
@@ -14,12 +14,18 @@ from gfkeras.tasks.reporting import Result
 
 @dataclass(frozen=True)
 class GalleryContent:
-    """The people of a gallery, and the texts kept with it, such as "model_name"."""
+    """The content of a gallery.
 
-    # Each person's number of photos, sorted by name.
+    Attributes:
+        people: number of photos of each person, sorted by name.
+        storage: number format, "float32", "float16" or "int8".
+        widths: dimensions of embeddings and of group features (None without groups). None for an
+            empty gallery.
+        metadata: texts stored with the gallery, such as "model_name".
+    """
+
     people: dict[str, int]
     storage: str
-    # Of embeddings and group features, None without groups; None for a gallery without people.
     widths: tuple[int, int | None] | None
     metadata: dict[str, str]
 
@@ -30,21 +36,21 @@ class GalleryContent:
 
 @dataclass(frozen=True)
 class Removal(Result):
-    """The number of people removed from a gallery, and of those who are left in it."""
+    """The number of people who were removed from a gallery, and who are left in it."""
 
     removed: int
     left: int
 
 
 def list_people(gallery: PathLike, token: str | None = None) -> GalleryContent:
-    """Lists the people of a gallery, and of how many photos their templates are made.
+    """Lists the people of a gallery, with the number of photos of each.
 
     Args:
-        gallery: a file, one ending in .db for Milvus Lite, or a Milvus URL.
-        token: token of a Milvus cluster.
+        gallery: a gallery file, a .db file for Milvus Lite, or the URL of a Milvus server.
+        token: access token of the Milvus server.
 
     Raises:
-        ValueError: for a gallery that is not there or is damaged.
+        ValueError: if the gallery does not exist or is damaged.
 
     Example:
         for name, photos in list_people("faces.gallery").people.items():
@@ -59,19 +65,20 @@ def list_people(gallery: PathLike, token: str | None = None) -> GalleryContent:
 def remove_people(
     gallery: PathLike, names: str | Sequence[str], token: str | None = None
 ) -> Removal:
-    """Removes people from a gallery; all of them or, in an error, none.
+    """Removes people from a gallery. After an error, none of them is removed.
 
     Args:
-        gallery, token: as of `list_people`.
-        names: one person, or several.
+        gallery, token: as for `list_people`.
+        names: the name of one person, or several names.
 
     Raises:
-        ValueError: for a gallery that is not there, and for somebody who is not in it.
+        ValueError: if the gallery does not exist or a person is not in it.
 
     Example:
         remove_people("faces.gallery", ["Ann", "Bob"])
     """
     opened = open_gallery(gallery, token)
+    # `remove` raises an error for an unknown name before it changes anything.
     opened.remove(names)
     opened.save()
     return Removal(len({names} if isinstance(names, str) else set(names)), len(opened))
@@ -80,7 +87,7 @@ def remove_people(
 def open_gallery(
     location: PathLike, token: str | None = None, embedder: Embedder | None = None
 ) -> Gallery:
-    """Opens a gallery that must be there, and made with the model of `embedder`."""
+    """Opens an existing gallery, which must have been made with the model of `embedder`."""
     gallery = Gallery(require_gallery(location), token=token)
     if embedder is not None:
         gallery.require_model(embedder.fingerprint)

@@ -1,4 +1,4 @@
-"""Model inversion: faces from embeddings or class centers, judged and saved."""
+"""Model inversion: generates, judges and saves faces from embeddings or class centers."""
 
 from __future__ import annotations
 
@@ -28,21 +28,27 @@ if TYPE_CHECKING:
 
 REPORT_FILE = "report.json"
 COURSE_FILE = "course.png"
-# Nobody looks at more rows.
+# Rows of the page of intermediate images. More rows make it slow to draw and too long to read.
 _SHOWN = 40
 
 
 @dataclass(frozen=True)
 class Inversion:
-    """Faces that `invert` generated, and the content of `report.json` in the folder `out`."""
+    """The faces that `invert` generated.
+
+    Attributes:
+        out: folder of the results.
+        files: the images.
+        likeness: by network, the attacked one first: cosines of each image with its target.
+        seconds: duration of the optimisation.
+        has_faces: whether photos of the targets are known. Other networks need them to judge.
+        report: content of `report.json`.
+    """
 
     out: Path
     files: list[Path]
-    # By network, the attacked one first: cosines of each image with its target.
     likeness: dict[str, Likeness]
-    # Of the optimisation.
     seconds: float
-    # Whether photos of the targets are known, for other networks to judge by.
     has_faces: bool
     report: dict[str, Any]
 
@@ -53,7 +59,7 @@ class Inversion:
 
 @dataclass(frozen=True)
 class _Choice:
-    """Whom to show; exactly one of the first four."""
+    """The choice of targets. Exactly one of the first four fields is set."""
 
     photos: Sequence[Path]
     identities: Sequence[str]
@@ -86,39 +92,43 @@ def invert(
     command: str = "",
     progress: Progress | None = None,
 ) -> Inversion:
-    """Generates faces from embeddings or class centers, with nothing but the model.
+    """Generates faces from embeddings or class centers, using only the model.
 
-    Open-set from `photos`, `identities` or `embeddings`, close-set from `classes`. The images are
-    biometric data of the people they show: see docs/inversion.md.
+    `photos`, `identities` and `embeddings` attack the model open-set, `classes` close-set. The
+    generated faces are biometric data of the people they show: see docs/inversion.md.
 
     Args:
-        model: the attacked model, a preset or a model folder.
-        out: folder of the images, `report.json` and `course.png`.
-        photos, identities, embeddings, classes: whose faces: those of photos; people of `data`, by
-            mean embedding; an .npz of `gfkeras embed`; or classes, each by its center among all.
-        data: a folder of aligned faces, one folder per person.
-        run: the training run whose head has the centers of `classes`; by default they are the
-            mean embeddings of the people of `data`.
-        also: other networks that judge the images too.
-        steps: of Adam, for each batch; 500 by default.
-        finer_rate: factor of the learning rate at each finer size; 0.25 by default.
-        batch: images optimised together, which share their statistics.
-        copies: images for each target, from other noise.
-        seed: of the noise.
-        every: intermediate images after so many steps each; five times by default.
-        aligned, detector, face: the photos are aligned faces; YuNet's file; which of several.
-        command: the command line, for the report.
+        model: the model to attack, a preset or a model folder.
+        out: folder for the images, `report.json` and `course.png`.
+        photos: targets: the faces in these photos.
+        identities: targets: the mean embeddings of these people of `data`.
+        embeddings: targets: the embeddings of a `gfkeras embed` file (.npz).
+        classes: targets: the centers of these classes.
+        data: folder of aligned faces, one folder per person.
+        run: training run whose head has the centers of `classes`. By default, the mean embeddings
+            of the people of `data` are the centers.
+        also: other models to compare the faces with.
+        steps: Adam steps per batch. By default, 500.
+        finer_rate: factor on the learning rate at each finer image size. By default, 0.25.
+        batch: images optimised together. They share batch statistics.
+        copies: images per target, each from other noise.
+        seed: random seed for the noise.
+        every: draw intermediate images after each so many steps. By default, five times.
+        aligned: the photos are aligned faces.
+        detector: YuNet file. By default, it is downloaded once.
+        face: face to take from a photo, "largest" (default) or "central".
+        command: the command line to write into the report.
         progress: called with ("Embedding" or "Optimising", done, total).
 
     Raises:
-        ValueError: for choices that do not go together, and files, people or classes that are
-            missing.
+        ValueError: if choices do not fit together, or if files, people or classes are missing.
 
     Example:
         invert("h_groupface_mobilefacenet", "inverted", photos=["a.jpg"]).files
     """
     choice = _Choice(list(map(Path, photos)), identities, embeddings, classes, data, run)
     _check(choice)
+    # Only photos need the detector.
     alignment = make_alignment(not aligned, detector, face) if photos else None
     folder = None if data is None else FaceFolder(data)
     load_keras()
@@ -135,6 +145,7 @@ def invert(
     embedder = Embedder(attacked)
     judges = {name: Embedder(name) for name in also}
     aligner = None if alignment is None else alignment(embedder.image_size)
+    # Targets are complete before the optimisation, which takes minutes.
     subjects = _subjects(choice, embedder, aligner, folder, stage_progress(progress, "Embedding"))
     owner = np.tile(np.arange(len(subjects.targets.names)), copies)
     names = _file_names(subjects.targets.names, copies)
@@ -143,10 +154,12 @@ def invert(
     started = time.perf_counter()
     images = inversion.invert(
         attacked, subjects.targets.repeated(copies), settings, batch_size=batch, seed=seed,
+        # By default, five intermediate images (rounded up).
         every=every or max(1, -(-settings.steps // 5)), on_pictures=course.add,
         progress=None if optimising is None else lambda n, total, _: optimising(n, total),
     )  # fmt: skip
     seconds = time.perf_counter() - started
+    # Judge the saved files: rounding to 8 bits changes the embeddings.
     images = _saved(out, names, images, embedder.image_size)
     own = judged(embedder, images, subjects.targets, owner)
     others = {
@@ -182,7 +195,7 @@ def invert(
 
 
 def _check(choice: _Choice) -> None:
-    """Raises ValueError for choices that do not go together, and files that are missing."""
+    """Raises ValueError if choices do not fit together or files are missing."""
     named = {
         "`photos` (--photo)": choice.photos, "`identities` (--identity)": choice.identities,
         "`embeddings` (--embeddings)": choice.embeddings, "`classes` (--classes)": choice.classes,
@@ -190,22 +203,25 @@ def _check(choice: _Choice) -> None:
     given = [name for name, value in named.items() if value]
     if len(given) != 1:
         raise ValueError(
-            f"One of {', '.join(named)} must be given. Received: {' and '.join(given) or 'none'}"
+            f"Exactly one of {', '.join(named)} must be given. "
+            f"Received: {' and '.join(given) or 'none'}"
         )
     if choice.identities and choice.data is None:
-        raise ValueError(f"{given[0]} needs `data` (--data), the folder of people. Received: none")
+        raise ValueError(
+            f"{given[0]} requires `data` (--data), the folder of these people. Received: data=None"
+        )
     if choice.run is not None and not choice.classes:
-        raise ValueError(f"`run` (--run) needs `classes` (--classes). Received: {given[0]}")
+        raise ValueError(f"`run` (--run) requires `classes` (--classes). Received: {given[0]}")
     if choice.classes and choice.run is None and choice.data is None:
         raise ValueError(
-            f"{given[0]} needs `run` (--run), whose head has their centers, or `data` (--data), "
-            "whose people's mean embeddings stand for them. Received: neither"
+            f"{given[0]} requires `run` (--run), whose head has the class centers, or `data` "
+            "(--data), to use mean embeddings as centers. Received: neither"
         )
     for photo in choice.photos:
         require_photo(photo)
     if choice.embeddings is not None and not choice.embeddings.is_file():
         raise ValueError(
-            "`embeddings` must be an .npz with `embedding` (N, D), as `gfkeras embed` writes. "
+            "`embeddings` must be an .npz file of `gfkeras embed`, with `embedding` (N, D). "
             f"Received: {str(choice.embeddings)!r} (no such file)"
         )
 
@@ -226,17 +242,18 @@ def _subjects(
     if choice.classes and choice.run is not None:
         centers, known = subjects.centers_of_run(choice.run)
         return subjects.of_run_classes(centers, known, choice.classes, embedder, folder)
-    assert folder is not None  # of _check
+    assert folder is not None  # _check has made sure of it.
     if choice.classes:
         return subjects.of_estimated_classes(embedder, folder, choice.classes, progress)
     return subjects.of_people(embedder, folder, choice.identities)
 
 
 def _file_names(names: list[str], copies: int) -> list[str]:
-    """A file name for each picture, none of them twice."""
+    """Returns a unique file name for each image."""
     found: list[str] = []
     for copy in range(copies):
         for name in names:
+            # A name can have characters that are not allowed in names of files.
             plain = re.sub(r"[^\w.-]+", "_", name).strip("._") or "face"
             stem = plain if copies == 1 else f"{plain}-{copy + 1}"
             number, unique = 2, stem
@@ -247,7 +264,7 @@ def _file_names(names: list[str], copies: int) -> list[str]:
 
 
 def _saved(out: Path, names: list[str], images: np.ndarray, size: int) -> np.ndarray:
-    """Writes the images and reads them again, so that the files are judged."""
+    """Writes the images and returns them as read from the files, because the files are judged."""
     files = [out / f"{name}.png" for name in names]
     for file, pixels in zip(files, images, strict=True):
         with replacing(file) as temporary:
@@ -256,7 +273,7 @@ def _saved(out: Path, names: list[str], images: np.ndarray, size: int) -> np.nda
 
 
 class _Course:
-    """The page of intermediate images, written again whenever some come."""
+    """The page of intermediate images. It is written again when new images arrive."""
 
     def __init__(self, path: Path, names: list[str]):
         self.path, self.names = path, names
@@ -269,7 +286,7 @@ class _Course:
         self.write([""] * len(self.names))
 
     def write(self, lines: list[str]) -> None:
-        """Writes the page, with a line below each row."""
+        """Writes the page, with a line of text below each row."""
         from gfkeras.experiments.inversion.judging import course
 
         steps = sorted({step for images in self.images.values() for step in images})

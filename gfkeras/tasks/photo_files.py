@@ -1,6 +1,6 @@
-"""Files that tasks on photos are given, checked before a model is opened.
+"""Checks of the files that users give to tasks on photos.
 
-Imports nothing heavy: the command line checks its files here before it imports a task.
+The module imports nothing heavy: the command line reports a missing file before it imports a task.
 """
 
 from __future__ import annotations
@@ -26,33 +26,34 @@ from gfkeras.safe_text import person_name
 
 
 def require_photo(photo: Any) -> Any:
-    """Returns a photo, its path as a `Path`; raises ImageError where there is no such file.
+    """Returns the path of a photo as a `Path`. Raises ImageError if the file does not exist.
 
-    A photo in another form is left to `gfkeras.data.read_photo`.
+    A photo in another form, such as an array, is returned unchanged.
     """
     if not isinstance(photo, str | os.PathLike):
         return photo
     path = Path(photo)
     if not path.exists():
         raise ImageError(str(path), "no such file", "missing")
+    # A folder, pipe or device cannot be a photo, and reading a pipe could wait forever.
     if not path.is_file():
         raise ImageError(str(path), "not a regular file", "special")
     return path
 
 
 def require_sources(sources: Sequence[Path]) -> list[Path]:
-    """Returns files and folders; raises ValueError where none of them is there."""
+    """Returns the files and folders. Raises ValueError if none of them exists."""
     if sources and not any(not isinstance(path, Path) or path.exists() for path in sources):
         raise unusable(len(sources), "images", "read", sources[0], "no such file")
     return list(sources)
 
 
 def images_of(sources: Any) -> Photos:
-    """Returns the photos given, and those in and below the folders given, in natural order.
+    """Returns the given photos, and the photos in given folders and their subfolders.
 
-    A photo may have any form that `gfkeras.data.read_photo` takes.
-    With them comes what was left out of the folders (`gfkeras.data.walk`). Raises ValueError where
-    the folders hold no image, and where none of the files is there.
+    The photos are in natural order and have any form that `gfkeras.data.read_photo` takes. The
+    result also lists the files that were left out (see `gfkeras.data.walk`). Raises ValueError if
+    the folders have no images, or if none of the files exists.
     """
     if not isinstance(sources, str | os.PathLike):
         from gfkeras.data.photos import list_photos
@@ -64,14 +65,14 @@ def images_of(sources: Any) -> Photos:
         given = [sources] if isinstance(sources, str | os.PathLike) else sources
         names = ", ".join(repr(str(source)) for source in given[:3]) or "none"
         raise ValueError(
-            f"`sources` must be photos, or folders that hold some. Received: {names}{which}"
+            f"`sources` must be photos, or folders with photos. Received: {names}{which}"
         )
     require_sources(found.photos)
     return found
 
 
 def require_folder(photos: PathLike) -> Path:
-    """Returns the path of a folder of people's photos; raises ValueError where there is none."""
+    """Returns the path of a folder of photos. Raises ValueError if it does not exist."""
     folder = Path(photos)
     if not folder.is_dir():
         raise ValueError(f"`photos` (DIR) must be a folder of photos. Received: {str(folder)!r}")
@@ -79,9 +80,9 @@ def require_folder(photos: PathLike) -> Path:
 
 
 def photos_of_people(folder: Path) -> tuple[dict[str, list[Path]], list[LeftOut]]:
-    """Returns the photos of each person, of PERSON/PHOTO and PERSON.jpg, and what is left out.
+    """Returns the photos of each person, from PERSON/PHOTO and PERSON.jpg, and the files left out.
 
-    People and photos come in natural order. Raises ValueError where there is no photo.
+    People and photos are in natural order. Raises ValueError if there is no photo.
     """
     found = people_in(require_folder(folder))
     people: dict[str, list[Path]] = {}
@@ -100,26 +101,29 @@ def photos_of_people(folder: Path) -> tuple[dict[str, list[Path]], list[LeftOut]
     if not people:
         which = "; {}: {}".format(*left_out[0]) if left_out else ""
         raise ValueError(
-            "`photos` (DIR) must hold photos, as PERSON/PHOTO or PERSON.jpg. "
-            f"Received: {str(folder)!r} without any{which}"
+            "`photos` (DIR) must have photos as PERSON/PHOTO or PERSON.jpg. "
+            f"Received: {str(folder)!r} without photos{which}"
         )
     return people, left_out
 
 
 def require_gallery(location: PathLike) -> str:
-    """Returns the place of a gallery; raises ValueError for a file that is not there."""
+    """Returns the place of a gallery. Raises ValueError if the file does not exist."""
     name = os.fspath(location)
+    # A server cannot be checked without a connection, which is opened later.
     if "://" not in name and not Path(name).exists():
-        raise ValueError(f"`gallery` must be there; `gfkeras enroll` makes it. Received: {name}")
+        raise ValueError(
+            f"`gallery` must exist; `gfkeras enroll` creates it. Received: gallery={name}"
+        )
     return name
 
 
 def unusable(count: int, kind: str, use: str, path: object, reason: str) -> ValueError:
-    """Returns the error of a task to which none of its files is of use."""
+    """Returns the error for a task if none of its files is usable."""
     return ValueError(f"None of the {count} {kind} can be {use}; {path}: {reason}")
 
 
 def check_drawn(path: PathLike | None, name: str = "picture") -> None:
-    """Raises ValueError for a drawn image of a format other than PNG and JPEG."""
+    """Raises ValueError if the name of an image to write does not end in .png or .jpg."""
     if path is not None and Path(path).suffix.lower() not in (".png", ".jpg", ".jpeg"):
         raise ValueError(f"`{name}` must end in .png or .jpg. Received: {name}={str(path)!r}")

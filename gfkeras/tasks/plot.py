@@ -1,4 +1,4 @@
-"""The papers' figures of a user's own models, as files and numbers."""
+"""Plots of a user's models, as files and numbers."""
 
 from __future__ import annotations
 
@@ -28,12 +28,12 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Plot:
-    """A figure that was drawn."""
+    """A plot that was drawn into the file `path`."""
 
     path: Path
-    # What the figure shows, for JSON.
+    # The numbers in the plot, for JSON.
     numbers: dict[str, Any]
-    # (file, reason) of images that could not be used; None where no images are read.
+    # (file, reason) of unusable images, or None for a plot without images.
     skipped: list[tuple[Path, str]] | None = None
     # (label, text) of the most important numbers.
     summary: list[tuple[str, str]] = field(default_factory=list)
@@ -61,31 +61,33 @@ def tsne(
     seed: int = 0,
     progress: Progress | None = None,
 ) -> Plot:
-    """Draws the embeddings of some people by t-SNE.
+    """Draws the embeddings of some people with t-SNE.
 
-    v, the instance embedding, stands beside v̄, which has the group's added, and a baseline's
-    embedding beside both. Silhouette and nearest neighbours are of the embeddings, by cosine.
+    The plots show v, the instance embedding, next to v̄, which has the group embedding added. A
+    model without groups has one plot. Silhouette and nearest neighbours use the cosine of the
+    embeddings, not the plot.
 
     Args:
         model: a preset, a model folder or an artefact.
-        data: a folder with one folder of faces per person.
-        out: the .png or .svg to write.
-        identities: names of people, or a text file of names; all by default.
-        people: how many of these to take, those with the most images; 10 without `identities`.
-        baseline: another model, drawn at left.
-        max_images: of each person at most.
-        perplexity: of t-SNE; 30, or a third of the images if fewer.
-        anonymous: numbers the people instead of naming them.
-        align, detector, face: as of `gfkeras.tasks.evaluate.evaluate`.
-        threads: of the runtime.
-        seed: of the draw and of t-SNE.
-        progress: called with ("Embedding", images done, images).
+        data: folder with one folder of faces per person.
+        out: plot to write (.png or .svg).
+        identities: names of people, or a text file of names. By default, all people.
+        people: number of people: those with the most images. By default, all of `identities`, or
+            10.
+        baseline: another model to compare with. Its plot is on the left.
+        max_images: largest number of images per person.
+        perplexity: perplexity of t-SNE. By default, 30, or a third of the images if that is less.
+        anonymous: show numbers instead of the names of people.
+        align, detector, face: as for `gfkeras.tasks.evaluate.evaluate`.
+        threads: threads of the runtime. By default, the runtime chooses.
+        seed: random seed for the images and t-SNE.
+        progress: called with ("Embedding", images done, number of images).
 
     Returns:
-        A `Plot`; its numbers have "panels" with "silhouette", "nearest_same" and "points".
+        A `Plot`. Its numbers have "panels" with "silhouette", "nearest_same" and "points".
 
     Raises:
-        ValueError: for a missing folder or model, and people who have too few images.
+        ValueError: if the folder or model is missing, or if people have too few images.
 
     Example:
         tsne("h_groupface_mobilefacenet", "lfw", "people.png", people=8)
@@ -93,6 +95,7 @@ def tsne(
     out, alignment, folder = _opened(out, data, identities, align, detector, face)
     from gfkeras.experiments.figures import choose_people, project, tsne_figure
 
+    # By default ten people: more than ten colours are hard to tell apart.
     if people is None and identities is None:
         people = 10
     faces = _Faces(choose_people(folder, people, max_images, seed), alignment, progress)
@@ -100,7 +103,7 @@ def tsne(
     if baseline is not None:
         other = Embedder(baseline, num_threads=threads)
         embeddings["baseline"] = faces.outputs(other, "embedding")["embedding"]
-    # A preset's artefact lacks v.
+    # An artefact of a preset has no output v, so its Keras model is opened instead.
     embedder = Embedder(keras_source(model), num_threads=threads)
     found = faces.outputs(embedder, "embedding", optional=("instance",))
     if "instance" in found:
@@ -113,8 +116,8 @@ def tsne(
     }
     titles = {
         "baseline": "Baseline",
-        "instance": "v, of the person alone",
-        "embedding": "v̄, with the group" if "instance" in found else "Embedding",
+        "instance": "v, instance only",
+        "embedding": "v̄, instance and group" if "instance" in found else "Embedding",
     }
     names = [
         f"Person {number}" if anonymous else name.replace("_", " ")
@@ -146,15 +149,15 @@ def groups(
     seed: int = 0,
     progress: Progress | None = None,
 ) -> Plot:
-    """Draws the share of the faces of each group, by largest and by mean probability.
+    """Draws the share of faces in each group, by largest and by mean probability.
 
-    The arguments that are not listed are those of `tsne`.
+    The other arguments are the same as for `tsne`.
 
     Args:
-        limit: at most so many images, drawn from all by `seed`; all by default.
+        limit: largest number of images, chosen at random. By default, all images.
 
     Raises:
-        ValueError: for a model without groups, and a missing folder or model.
+        ValueError: if the model has no groups, or if the folder or model is missing.
 
     Example:
         groups("h_groupface_mobilefacenet", "lfw", "groups.png").numbers["effective_groups"]
@@ -172,21 +175,21 @@ def groups(
         ("Faces", f"{found['images']:,}"),
         ("Groups", f"{found['num_groups']}, {found['unused_groups']} of them unused"),
         ("Effective groups", f"{found['effective_groups']:.5g}"),
-        ("by mean probability", f"{found['effective_groups_soft']:.5g}"),
+        ("Effective groups, by mean probability", f"{found['effective_groups_soft']:.5g}"),
         ("Entropy", f"{found['entropy']:.3f} nats"),
     ]
     return Plot(path, found, [*faces.skipped, *folder.skipped], summary)
 
 
 def group_training(runs: Sequence[PathLike], out: PathLike) -> Plot:
-    """Draws how evenly groups were used in training, by epoch.
+    """Draws how evenly training used the groups, by epoch.
 
     Args:
-        runs: run folders of `train`, six at most, of different names.
-        out: the .png or .svg to write.
+        runs: up to six run folders of `train` with different names.
+        out: plot to write (.png or .svg).
 
     Raises:
-        ValueError: for a folder without the log of a training with groups.
+        ValueError: if a folder has no log of a run with groups.
 
     Example:
         group_training(["runs/naive", "runs/self-distributed"], "epochs.svg")
@@ -195,10 +198,11 @@ def group_training(runs: Sequence[PathLike], out: PathLike) -> Plot:
     load_keras()
     from gfkeras.experiments.figures import GroupLog, group_training_figure
 
+    # The name of the folder is the name of the curve, so names must differ.
     logs = {Path(run).resolve().name: GroupLog.read(run) for run in runs}
     if len(logs) < len(runs):
         raise ValueError(
-            f"`sources` must be folders of different names. Received: {', '.join(map(str, runs))}"
+            f"`sources` must be folders with different names. Received: {', '.join(map(str, runs))}"
         )
     path = save_figure(group_training_figure(logs), out)
     return Plot(path, {"runs": {name: log.to_json() for name, log in logs.items()}})
@@ -220,17 +224,17 @@ def sheet(
     seed: int = 0,
     progress: Progress | None = None,
 ) -> Plot:
-    """Draws faces of each group, a row for each group.
+    """Draws faces of each group, one group per row.
 
-    A person appears once in a row where that is possible. The plot shows faces of `data`: mind
-    who may see it. The arguments that are not listed are those of `groups`.
+    A row shows a person once if it has enough people. The image shows faces of `data`: share it
+    only if these people agree. The other arguments are the same as for `groups`.
 
     Args:
-        faces_shown: faces of each group at most.
+        faces_shown: largest number of faces per group.
         order: "random", or "certain" for the largest probability first.
 
     Raises:
-        ValueError: for a model without groups, and a missing folder or model.
+        ValueError: if the model has no groups, or if the folder or model is missing.
 
     Example:
         sheet("h_groupface_mobilefacenet", "lfw", "sheet.png", order="certain")
@@ -257,14 +261,14 @@ def sheet(
 
 
 def margins(out: PathLike, heads: Sequence[str] | None = None) -> Plot:
-    """Draws the target's logit of heads over the angle to the identity's center.
+    """Draws each head's target logit over the angle between embedding and center.
 
     Args:
-        out: the .png or .svg to write.
-        heads: names such as "ArcFace"; all by default.
+        out: plot to write (.png or .svg).
+        heads: names of heads, such as "ArcFace". By default, all heads.
 
     Raises:
-        ValueError: for an unknown head.
+        ValueError: if a head is unknown.
 
     Example:
         margins("margins.svg", ["ArcFace", "CosFace"])
@@ -294,17 +298,18 @@ def angles(
     threads: int | None = None,
     progress: Progress | None = None,
 ) -> Plot:
-    """Draws the angles of genuine and of impostor pairs, and the thresholds between them.
+    """Draws the angles of genuine and impostor pairs, with thresholds.
 
-    The arguments that are not listed are those of `tsne`.
+    The other arguments are the same as for `tsne`.
 
     Args:
-        pairs: a list of pairs: LFW's, CALFW's, CPLFW's, CSV.
-        far: marks the threshold of these FARs too; 1e-2 by default where the pairs suffice.
-        flip: add the embedding of the mirrored image.
+        pairs: list of pairs in the format of LFW, CALFW, CPLFW or CSV.
+        far: also mark the thresholds at these false accept rates. By default, 1e-2 if there are
+            enough pairs.
+        flip: also embed the mirror image, and add the two embeddings.
 
     Raises:
-        ValueError: for a missing list, folder or model, and a FAR that the pairs cannot measure.
+        ValueError: if the list, folder or model is missing, or if a FAR needs more pairs.
 
     Example:
         angles("model.tflite", "lfw", "pairs.txt", "angles.png").numbers["threshold"]
@@ -326,7 +331,7 @@ def angles(
     result = evaluate_pairs(embed, listed, fars, COSINE, replicates=0)
     names = [far_name(value) for value in fars]
     if far is None:
-        # The default FAR is left out where so few pairs cannot measure it.
+        # Nobody asked for the default FAR, so it is left out if there are too few pairs for it.
         names = [name for name in names if result.threshold_at_far[name] is not None]
     found = PairAngles.of(result, names)
     numbers = found.to_json()
@@ -340,7 +345,10 @@ def angles(
 
 
 def check_out(out: PathLike) -> Path:
-    """Returns the file to draw; raises before the work for what would make drawing fail."""
+    """Returns the file to draw. Raises an error if drawing cannot work.
+
+    Tasks call it before they load a model.
+    """
     if Path(out).suffix.lower() not in (".png", ".svg"):
         raise ValueError(f"`out` must end in .png or .svg. Received: out={str(out)!r}")
     require("matplotlib", "plots")
@@ -355,7 +363,7 @@ def _opened(
     detector: Path | None,
     face: str | None,
 ) -> tuple[Path, Alignment, FaceFolder]:
-    """What every figure of faces needs, checked before a model is opened."""
+    """Returns the checked file, alignment and folder, before a model is loaded."""
     out = check_out(out)
     folder = FaceFolder(data, identities)
     alignment = make_alignment(align, detector, face)
@@ -364,22 +372,22 @@ def _opened(
 
 
 class _Faces:
-    """The images of a figure, and what networks return for them."""
+    """The images of a plot, and the outputs of networks for them."""
 
     def __init__(self, chosen: ChosenImages, alignment: Alignment, progress: Progress | None):
         self.chosen, self._alignment, self._progress = chosen, alignment, progress
         self.skipped: list[tuple[Path, str]] = []
 
     def reader(self, embedder: Embedder) -> Callable[[Path], np.ndarray]:
-        """From a file to a face of the size that the network takes."""
+        """Returns a function that reads a face in the network's image size."""
         return face_reader(self._alignment(embedder.image_size), embedder.image_size)
 
     def outputs(
         self, embedder: Embedder, *keys: str, optional: Sequence[str] = ()
     ) -> dict[str, np.ndarray]:
-        """Outputs of a network, a row for each image that can be used.
+        """Returns outputs of a network, with one row per usable image.
 
-        The others leave `chosen`, so that all networks get the same images.
+        Removes unusable images from `chosen`, so that the next network gets the same images.
         """
         from gfkeras.experiments.figures import network_outputs
 

@@ -1,4 +1,4 @@
-"""Preparation of training records from photos or a public data set."""
+"""Preparation of training records."""
 
 from __future__ import annotations
 
@@ -24,23 +24,22 @@ def prepare(
 ) -> PrepareResult:
     """Turns photos or a public data set into training records.
 
-    A run that was interrupted or killed continues where it stopped when you call this again
-    with the same arguments.
+    If the run is interrupted, call it again with the same arguments: it continues where it stopped.
 
     Args:
-        source: a folder with a folder per person, a CSV or TSV list, train.rec, a .bin set, LFW
-            pairs, an IJB, YouTube Faces or MegaFace folder, or "tfds:NAME".
-        out: the folder for the records; new, or of an interrupted run.
-        format: of the source; detected by default.
-        source_options: further arguments of the source, such as `{"root": "images"}`.
-        workers: processes; the number of processors by default.
-        progress: called with the stage ("list", "convert", "write"), how much of it is done, and
-            how much there is, None where that is not known.
+        source: a folder with one folder per person, a CSV or TSV list, train.rec, a .bin file, LFW
+            pairs, a folder of IJB, YouTube Faces or MegaFace, or "tfds:NAME".
+        out: folder for the records: new, or of an unfinished run.
+        format: format of the source. By default, it is recognised from its files.
+        source_options: settings of the source format, such as `{"root": "images"}`.
+        workers: number of processes. By default, the number of processors.
+        progress: called with the stage ("list", "convert" or "write"), the number of items done,
+            and the number of items, which is None if it is unknown.
         options: fields of `PrepareOptions`, such as `align=True` or `holdout=100`.
 
     Raises:
-        ValueError: if source, options or folder do not fit, nothing usable was found, or a worker
-            process was killed.
+        ValueError: if source, options and folder do not fit together, if no image is usable, or if
+            a worker process was killed.
 
     Example:
         prepare("photos", "records", align=True, holdout=10).images
@@ -50,4 +49,5 @@ def prepare(
     try:
         return prepare_records(opened, out, checked, workers=workers, progress=progress)
     except RuntimeError as error:
+        # A killed worker, for example without memory: users get one line, not a traceback.
         raise ValueError(str(error)) from error

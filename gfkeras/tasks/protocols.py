@@ -1,4 +1,4 @@
-"""Protocols of `evaluate`: what each reads, embeds and measures."""
+"""Protocols of `evaluate`: their data, embeddings and measurements."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ TASKS = ("1:1", "1:N", "both")
 
 @dataclass(frozen=True)
 class ProtocolOptions:
-    """What to measure on; the arguments of `gfkeras.tasks.evaluate.evaluate`."""
+    """The choice of a protocol and its data, as in `gfkeras.tasks.evaluate.evaluate`."""
 
     protocol: str
     data: Path
@@ -51,21 +51,21 @@ class ProtocolOptions:
 
 @dataclass(frozen=True)
 class Measured:
-    """Results of a protocol."""
+    """The results of a protocol."""
 
-    # By name; the name is empty where there is one.
+    # By name. The name of a single result is empty.
     results: dict[str, Any]
-    # The ROC to choose thresholds by.
+    # The ROC curve for thresholds, or None.
     curve: Roc | None
     # Functions that draw the plots, by file name.
     figures: dict[str, Callable[[], Any]]
-    # A few words on what was measured.
+    # The name of the data, such as "IJBC".
     measured: str
 
 
 @dataclass(frozen=True)
 class ProtocolData:
-    """A data set, opened before any model is; with the pairs to choose β and γ on."""
+    """The images of a protocol, and the development pairs that choose β and γ."""
 
     images: PairList | Source
     development: PairList | None
@@ -74,7 +74,7 @@ class ProtocolData:
 
 @dataclass(eq=False)
 class Protocol:
-    """A protocol on a data set with one model; `aligner` is for images that are photos."""
+    """A protocol with its data and one model. Photos need an `aligner`, aligned faces do not."""
 
     options: ProtocolOptions
     data: ProtocolData
@@ -84,11 +84,11 @@ class Protocol:
     tuned: TunedSimilarity | None = None
 
     def run(self) -> Measured:
-        """Measures, after choosing β and γ if asked to."""
+        """Runs the protocol. With `tune`, it chooses β and γ first."""
         return PROTOCOLS[self.options.protocol].run(self)
 
     def pairs(self) -> Measured:
-        """A list of pairs, or a verification set of InsightFace."""
+        """Measures a list of pairs, or a .bin file of InsightFace."""
         listed, embed = self.pair_faces()
         similarity, draws = self.similarity(listed), self.options.bootstrap
         return self.of_pairs(
@@ -96,7 +96,10 @@ class Protocol:
         )
 
     def pair_faces(self) -> tuple[PairList, Callable[[Change | None], Embed]]:
-        """The pairs, and a function from a change of the faces to what embeds their files."""
+        """Returns the pairs, and a function that makes an embedding function.
+
+        Its argument is a change of the faces, such as a JPEG quality, or None.
+        """
         images = self.data.images
         if isinstance(images, PairList):
             return images, lambda change: functools.partial(self.embed_files, change=change)
@@ -108,7 +111,7 @@ class Protocol:
         return source_pairs(images), embed
 
     def facenet(self) -> Measured:
-        """VAL at FAR over squared distances."""
+        """Measures VAL at FAR over squared distances."""
         listed = self.data.images
         assert isinstance(listed, PairList)
         result = evaluation.evaluate_validation_rate(
@@ -118,7 +121,7 @@ class Protocol:
         return Measured({"": result}, None, {}, self.listed_name)
 
     def ytf(self) -> Measured:
-        """YouTube Faces."""
+        """Measures pairs of videos of YouTube Faces."""
         source = self.data.images
         assert isinstance(source, sources.YouTubeFacesSource)
         similarity = self.similarity(None)
@@ -130,7 +133,7 @@ class Protocol:
         return dataclasses.replace(self.of_pairs(result), measured="YouTube Faces")
 
     def ijb(self) -> Measured:
-        """IJB-B or IJB-C: 1:1, 1:N, or both over the same templates."""
+        """Measures 1:1, 1:N or both on IJB-B or IJB-C. Both share the templates."""
         source, meta = self.data.images, self.data.meta
         assert isinstance(source, sources.IJBSource)
         assert meta is not None
@@ -143,6 +146,7 @@ class Protocol:
         if task != "1:N":
             results["verification"] = found = evaluation.evaluate_ijb_verification(
                 templates, meta.pairs(), similarity, subjects=_subjects(meta),
+                # IJB has millions of pairs: more replicates take long and change little.
                 replicates=min(bootstrap, 200), skipped_files=skipped,
             )  # fmt: skip
             curve = found.curve
@@ -157,7 +161,7 @@ class Protocol:
         return Measured(results, curve, figures, meta.subset)
 
     def megaface(self) -> Measured:
-        """FaceScrub among a million strangers."""
+        """Measures identification of FaceScrub's actors among the distractors of MegaFace."""
         options, source = self.options, self.data.images
         assert isinstance(source, sources.MegaFaceSource)
         similarity = self.similarity(None)
@@ -166,7 +170,7 @@ class Protocol:
         strangers = [name for name, item in faces.items.items() if item.identity is None]
         if not actors or not strangers:
             raise ValueError(
-                "`data` must hold FaceScrub's images and MegaFace's distractors. Received: "
+                "`data` must have FaceScrub's images and MegaFace's distractors. Received: "
                 f"{len(actors)} images of actors, {len(strangers)} distractors"
             )
         probes = embed_images(faces, actors)
@@ -191,11 +195,14 @@ class Protocol:
 
     @property
     def used(self) -> Similarity:
-        """The similarity that is measured."""
+        """The similarity that scores the pairs."""
         return self.options.similarity if self.tuned is None else self.tuned.similarity
 
     def similarity(self, measured: PairList | None) -> Similarity:
-        """That of the options, or the one chosen on development pairs."""
+        """Returns the similarity of the options, or chooses one on the development pairs.
+
+        `measured` are the test pairs. None of them can be a development pair.
+        """
         if (pairs := self.data.development) is not None:
             distance = self.options.similarity.distance
             self.tuned = evaluation.tune_similarity(
@@ -204,7 +211,7 @@ class Protocol:
         return self.used
 
     def embed_files(self, paths: list[Path], change: Change | None = None) -> Any:
-        """Embeds files, aligned or photos, after something is done to each face."""
+        """Embeds aligned faces or photos, with `change` applied to each face."""
         read = face_reader(self.aligner, self.embedder.image_size, self.options.resize)
 
         def load(position: int) -> Any:
@@ -220,11 +227,11 @@ class Protocol:
 
     @property
     def listed_name(self) -> str:
-        """What the pairs are called."""
+        """The name of the list of pairs."""
         return Path(str(self.options.pairs or self.options.data)).name
 
     def of_pairs(self, result: PairsResult) -> Measured:
-        """A result on pairs with its plots."""
+        """Returns a result on pairs with its plots."""
         curve = result.roc()
         figures = curve_figures(self._title, curve)
         figures["scores"] = lambda: plots.score_histogram(result)
@@ -233,13 +240,13 @@ class Protocol:
 
 @dataclass(frozen=True)
 class ProtocolEntry:
-    """A protocol in the registry: how it measures, and how it opens its data set."""
+    """A protocol in the registry: how to open its data set and how to run it."""
 
     run: Callable[[Protocol], Measured]
     open: Callable[[ProtocolOptions], PairList | Source]
-    # The options that only some protocols have.
+    # The options of this protocol that not all others have.
     own: frozenset[str] = frozenset()
-    # Whether thresholds can be chosen by the result.
+    # Whether its result gives thresholds.
     has_curve: bool = True
 
 
@@ -248,16 +255,19 @@ def named_pairs(
 ) -> PairList:
     """Returns the pairs that a user names.
 
-    `pairs` is a pairs file, "all" or a number to draw from the people in `data`; for the last two,
-    `identities` is a file with the people to take, and `option` what errors call it. `seed` is of
-    the draw and of the folds.
+    Args:
+        pairs: a pairs file, "all", or a number of random pairs of the people in `data`.
+        data: folder of the images.
+        identities: with "all" or a number: text file with the people to use.
+        seed: random seed for pairs and folds.
+        option: the name of `identities` in error messages.
     """
     pairs = str(pairs)
     if pairs != "all" and not pairs.isdigit():
         if identities is not None:
             raise ValueError(
-                f"`{option}` goes with `pairs` all or a number (--pairs): a pairs file names its "
-                f"people. Received: {option}={str(identities)!r}"
+                f"`{option}` requires `pairs` (--pairs) all or a number, because a pairs file "
+                f"names its people. Received: {option}={str(identities)!r}"
             )
         return evaluation.read_pairs(pairs, data)
     folder = FaceFolder(data, identities)
@@ -269,7 +279,7 @@ def named_pairs(
 
 
 def source_pairs(source: Source) -> PairList:
-    """Returns the pairs of a source that has its own; their names stand as paths."""
+    """Returns the pairs of a source that has pairs. The names of images are used as paths."""
     pairs = list(source.pairs() or ())
     return PairList(
         [Path(pair.first) for pair in pairs],
@@ -282,8 +292,8 @@ def source_pairs(source: Source) -> PairList:
 def _listed(options: ProtocolOptions) -> PairList:
     if options.pairs is None:
         raise ValueError(
-            "`pairs` must name what to compare: a pairs file, all, or a number. "
-            f"Received: none with protocol={options.protocol} (--protocol)"
+            "`pairs` (--pairs) must be a pairs file, all, or a number. "
+            f"Received: pairs=None with protocol={options.protocol}"
         )
     return named_pairs(options.pairs, options.data, options.identities, options.seed)
 
@@ -311,9 +321,10 @@ PROTOCOLS = {
 
 
 def open_data(options: ProtocolOptions) -> ProtocolData:
-    """Opens the data set of a protocol, and the development pairs."""
+    """Opens the data set of a protocol and the development pairs."""
     development = meta = None
     if options.protocol == "ijb":
+        # The metadata says which subset the folder contains.
         meta = IJBMetadata.load(options.data, options.subset)
         options = dataclasses.replace(options, subset=meta.subset)
     images = PROTOCOLS[options.protocol].open(options)
@@ -323,7 +334,7 @@ def open_data(options: ProtocolOptions) -> ProtocolData:
 
 
 def check_options(options: ProtocolOptions) -> None:
-    """Raises ValueError for an option of another protocol, and an unknown protocol."""
+    """Raises ValueError if the protocol is unknown or an option is for another protocol."""
     one_of("protocol", options.protocol, PROTOCOLS)
     mine = PROTOCOLS[options.protocol].own
     for name in sorted(frozenset().union(*(entry.own for entry in PROTOCOLS.values()))):
@@ -331,27 +342,29 @@ def check_options(options: ProtocolOptions) -> None:
         if value not in (None, False) and name not in mine:
             others = [key for key, entry in PROTOCOLS.items() if name in entry.own]
             raise ValueError(
-                f"`{name}` goes with protocol {' or '.join(others)} (--protocol). "
+                f"`{name}` requires `protocol` (--protocol) {' or '.join(others)}. "
                 f"Received: {name}={value} with protocol={options.protocol}"
             )
+    # `subset` is checked when IJB is opened, because the folder decides it.
     if options.task is not None:
         one_of("task", options.task, TASKS)
     if options.tune is None and options.tune_data is not None:
-        raise ValueError("`tune_data` goes with `tune` (--tune).")
+        raise ValueError("`tune_data` requires `tune` (--tune). Received: tune=None")
     if options.tune is not None and options.similarity.group_aware:
         raise ValueError(
-            "`tune` chooses beta and gamma: leave out a group-aware `similarity` (--group-aware, "
-            "--beta, --gamma)."
+            "`tune` chooses beta and gamma and cannot be combined with a group-aware `similarity` "
+            f"(--group-aware, --beta, --gamma). Received: {options.similarity}"
         )
     needed = options.protocol not in ("pairs", "facenet")
     if options.tune is not None and needed and options.tune_data is None:
         raise ValueError(
-            "`tune` needs `tune_data` (--tune-data), the folder of the images of its pairs."
+            "`tune` requires `tune_data` (--tune-data), the folder of its images. "
+            "Received: tune_data=None"
         )
 
 
 def _subjects(meta: IJBMetadata) -> tuple[Any, Any] | None:
-    """Templates and their subjects, as far as the lists of 1:N say; None where they are missing."""
+    """Returns templates and their subjects from the lists of 1:N, or None without these lists."""
     try:
         lists = [meta.gallery(1), meta.gallery(2), meta.probes()]
     except ValueError:
@@ -361,7 +374,7 @@ def _subjects(meta: IJBMetadata) -> tuple[Any, Any] | None:
 
 
 def curve_figures(title: str, curve: Roc) -> dict[str, Callable[[], Any]]:
-    """Functions that draw a ROC curve and what follows from it, by file name."""
+    """Returns functions that draw a ROC curve and plots made from it, by file name."""
     return {
         "roc": lambda: plots.roc_figure({title: curve}),
         "det": lambda: plots.det_figure({title: curve}),
@@ -371,7 +384,7 @@ def curve_figures(title: str, curve: Roc) -> dict[str, Callable[[], Any]]:
 
 
 def identification_figures(result: Any) -> dict[str, Callable[[], Any]]:
-    """Functions that draw an identification result, by file name."""
+    """Returns functions that draw an identification result, by file name."""
     named = {f"Gallery {n}": found for n, found in enumerate(result.galleries, start=1)}
     figures: dict[str, Callable[[], Any]] = {
         "cmc": lambda: plots.cmc_figure({name: found.cmc for name, found in named.items()})

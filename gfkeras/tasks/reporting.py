@@ -1,4 +1,4 @@
-"""Reports of tasks: their progress, and results as JSON."""
+"""Progress and JSON results of tasks."""
 
 from __future__ import annotations
 
@@ -10,12 +10,12 @@ from gfkeras.data.walk import reason_counts
 from gfkeras.files import json_values
 from gfkeras.safe_text import utf8
 
-# Called with the stage, how much of it is done, and how much there is; None where unknown.
+# Called with (stage, items done, number of items). The number is None if it is unknown.
 Progress = Callable[[str, int, int | None], None]
 
 
 def stage_progress(progress: Progress | None, stage: str) -> Callable[[int, int], None] | None:
-    """Returns a callback (done, total) for one stage; None where nobody listens."""
+    """Returns a callback (done, total) for one stage, or None without `progress`."""
     if progress is None:
         return None
     return lambda done, total: progress(stage, done, total)
@@ -26,12 +26,12 @@ class Result:
     """A result whose fields are the content of `--json`."""
 
     def to_json(self) -> dict[str, Any]:
-        """The fields by name, as JSON can hold them."""
+        """Returns the fields by name, as JSON values."""
         return json_values(dataclasses.asdict(self))
 
 
 def skipped_json(skipped: Sequence[tuple[object, str]]) -> dict[str, Any]:
-    """The keys of files that were left out: how many, each with its reason, and how often which."""
+    """Returns the JSON keys for skipped files: their number, reasons, and counts of reasons."""
     return {
         "skipped": len(skipped),
         "skipped_files": [[utf8(str(path)), reason] for path, reason in skipped],

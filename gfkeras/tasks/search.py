@@ -1,4 +1,4 @@
-"""Search of a photo's people in a gallery."""
+"""Search for the people in a photo in a gallery."""
 
 from __future__ import annotations
 
@@ -26,31 +26,36 @@ from gfkeras.zoo import DEFAULT_PRESET
 
 @dataclass(frozen=True, eq=False)
 class FoundFace:
-    """A face of a photo, and the people of the gallery who are most like it."""
+    """A face in a photo, and the most similar people of the gallery.
 
-    # x, y, width and height, and (5, 2) points, in pixels of the photo; None for an aligned face.
+    Attributes:
+        box: x, y, width and height in pixels of the photo, or None for an aligned face.
+        landmarks: (5, 2), points in pixels of the photo, or None for an aligned face.
+        matches: the most similar people, the best first. Empty for an empty gallery.
+        known: whether the best match reaches the threshold, or None without a threshold.
+        rotated: clockwise rotation in degrees that found the face.
+        eye_distance: pixels between the eyes, or NaN for an aligned face.
+    """
+
     box: np.ndarray | None
     landmarks: np.ndarray | None
-    # The best first; empty for an empty gallery.
     matches: Sequence[Match]
-    # Whether the best match reaches the threshold; None where there is no decision.
     known: bool | None
-    # Degrees clockwise by which the photo was turned, and pixels between the eyes, NaN if aligned.
     rotated: int = 0
     eye_distance: float = float("nan")
 
     @property
     def too_small(self) -> bool:
-        """Whether the face has too few pixels to tell people apart."""
+        """Whether the face has too few pixels to recognise the person."""
         return self.eye_distance < MIN_EYE_DISTANCE
 
     @property
     def name(self) -> str | None:
-        """The best match, if it reaches the threshold."""
+        """The name of the best match if it reaches the threshold, or None."""
         return self.matches[0].name if self.known else None
 
     def to_json(self) -> dict[str, Any]:
-        """Box and matches, and the name where there is a decision."""
+        """Returns box and matches, and the name if there is a threshold."""
         box = None if self.box is None else [round(float(value), 1) for value in self.box]
         matches = [
             {"name": m.name, "similarity": m.similarity, "cosine": m.cosine, "photos": m.photos}
@@ -65,7 +70,7 @@ class FoundFace:
         return {"box": box, **place, "matches": matches, **named}
 
     def mark(self) -> Mark:
-        """The box and label of a face that was found in a photo."""
+        """Returns the box and label to draw for a face that was found in a photo."""
         assert self.box is not None
         assert self.landmarks is not None
         if self.known is False:
@@ -77,9 +82,13 @@ class FoundFace:
 
 @dataclass(frozen=True, eq=False)
 class PhotoSearch:
-    """The faces of a photo, the surest first, with their matches among `people` in a gallery.
+    """The faces in a photo and their matches in a gallery.
 
-    `decision` is None where there are no thresholds.
+    Attributes:
+        photo: the photo.
+        faces: the faces, with the most certain detection first.
+        people: number of people in the gallery.
+        decision: the threshold and its origin, or None without thresholds.
     """
 
     photo: Photo
@@ -96,13 +105,15 @@ class PhotoSearch:
         }
 
     def draw(self, path: PathLike) -> Path:
-        """Draws the photo with its faces and their names into a .png or .jpg.
+        """Draws the photo with its faces and their names, and writes a .png or .jpg file.
 
-        Raises ValueError for a face that was aligned already: its place is not known.
+        Raises ValueError for an aligned face, whose place in a photo is unknown.
         """
         check_drawn(path, "path")
         if any(face.box is None for face in self.faces):
-            raise ValueError("`path` shows where faces are in a photo, and this one was aligned.")
+            raise ValueError(
+                "`draw` needs a photo, to show where faces are. Received: an aligned face"
+            )
         drawn = annotated_photo(read_photo(self.photo), [face.mark() for face in self.faces])
         with replacing(path) as temporary:
             drawn.save(temporary, quality=92)
@@ -127,30 +138,31 @@ def search(
     flip: bool = False,
     threads: int | None = None,
 ) -> PhotoSearch:
-    """Finds the people of a photo in a gallery, exactly.
+    """Finds the people in a photo among the people of a gallery.
 
-    Every face is found, aligned, embedded and compared with everybody enrolled. With thresholds, a
-    face whose best match does not reach them is unknown.
+    Finds, aligns and embeds every face and compares it with everyone in the gallery. With a
+    threshold, a face is unknown if its best match is below it.
 
     Args:
-        photo: a photo of anybody, in any form that `gfkeras.data.read_photo` takes.
-        gallery: a file, one ending in .db for Milvus Lite, or a Milvus URL.
-        model: the model that the gallery was made with.
-        top: people listed for a face.
-        far, thresholds, threshold, force, similarity, aligned, detector, flip, threads: as of
+        photo: a photo, in any form that `gfkeras.data.read_photo` takes.
+        gallery: a gallery file, a .db file for Milvus Lite, or the URL of a Milvus server.
+        model: the model that made the gallery.
+        top: number of people to list for each face.
+        far, thresholds, threshold, force, similarity, aligned, detector, flip, threads: as for
             `gfkeras.tasks.compare.compare`.
-        token: token of a Milvus cluster.
-        face: which faces of the photo, "all" (default), "largest" or "central".
+        token: access token of the Milvus server.
+        face: faces to search for, "all" (default), "largest" or "central".
 
     Raises:
-        ImageError: for a photo that cannot be read. It is a ValueError.
-        ValueError: for a photo without a face, a gallery that is not there or was made with
-            another model, and arguments that do not fit together.
+        ImageError: if the photo cannot be read. It is a ValueError.
+        ValueError: if the photo has no face, if the gallery does not exist or was made with another
+            model, or if arguments do not fit together.
 
     Example:
         found = search("party.jpg", "faces.gallery", far=1e-3)
         print([face.name for face in found.faces])
     """
+    # Check photo, gallery and arguments before the model is loaded, which takes seconds.
     source = require_photo(photo)
     require_gallery(gallery)
     check_decision(far, thresholds, threshold, similarity)
@@ -164,6 +176,7 @@ def search(
     else:
         faces = embedder.embed_photos([source], aligner)
     if faces.embeddings is None:
+        # There is only one photo, so its reason is the error.
         raise ValueError(f"{photo_name(source)}: {faces.skipped[0][1]}")
     used = similarity or (COSINE if decision is None else decision.similarity)
     found = [

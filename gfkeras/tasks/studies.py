@@ -1,4 +1,4 @@
-"""Studies of `evaluate`: robustness curves, and two models' embeddings compared."""
+"""Studies of `evaluate`: robustness curves and the comparison of two models."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from gfkeras.tasks.protocols import Measured, Protocol, ProtocolOptions
 if TYPE_CHECKING:
     from gfkeras.experiments.studies import CrossVersionResult, Study
 
-# The protocols with a list of pairs that is measured by accuracy and TAR.
+# The protocols that measure accuracy and TAR on a list of pairs.
 STUDY_PROTOCOLS = ("pairs", "bin")
 STUDIES = ("jpeg", "size", "dimension", "bits")
 VERSIONS = {
@@ -29,26 +29,30 @@ VERSIONS = {
 
 @dataclass(frozen=True)
 class StudyOptions:
-    """A study, its options checked; `name` is None where another model is compared with."""
+    """The checked options of a study.
+
+    Attributes:
+        name: the study, or None for the comparison with another model.
+        values: values to measure. If empty, the study uses its usual ones.
+        fit_folder: for the study of dimensions: faces to fit the principal components.
+    """
 
     name: str | None
-    # Empty for the study's own.
     values: tuple[int, ...]
-    # Whose principal directions, for the study of dimensions.
     fit_folder: FaceFolder | None
 
 
 @dataclass(frozen=True)
 class Studied:
-    """Results and plots of a study or of the comparison of two models."""
+    """The results and plots of a study or of the comparison of two models."""
 
     measured: Measured
     found: Study | CrossVersionResult
-    # What the JSON has besides the results.
+    # Further keys of the JSON, besides the results.
     json: dict[str, Any]
 
     def table(self) -> tuple[list[str], list[list[str]]]:
-        """Headings, and a row for each point of a study or each comparison of two networks."""
+        """Returns headings, and a row for each value of a study or each comparison of models."""
         from gfkeras.experiments.studies import Study
 
         found, far = self.found, self.found.far
@@ -56,6 +60,7 @@ class Studied:
         if not isinstance(found, Study):
             rows = [[VERSIONS[name], *_cells(each, far)] for name, each in found.results.items()]
             return ["Embedded by", *measures], rows
+        # With one series, the table needs no column for its name.
         several = len(found.series()) > 1
         rows = [["–", *([""] if several else []), *_cells(found.reference, far)]]
         rows += [
@@ -75,10 +80,10 @@ def study_options(
     gallery_model: str | None,
     of_one_model: Mapping[str, Any],
 ) -> StudyOptions | None:
-    """Checks the arguments of `evaluate` for a study; None where there is no study.
+    """Checks the arguments of `evaluate` for a study. Returns None if there is no study.
 
-    `of_one_model` are arguments that keep results of a single model, by name, as given. Raises
-    ValueError for arguments that do not go together, and a folder that is missing.
+    `of_one_model` has the arguments that `gallery_model` excludes, by name. Raises ValueError if
+    arguments do not fit together or a folder is missing.
     """
     dimension = ("study=dimension (--study)", study == "dimension")
     for name, value, (needed, given) in (
@@ -87,41 +92,44 @@ def study_options(
         ("fit_identities", fit_identities, dimension),
     ):
         if value is not None and not given:
-            raise ValueError(f"`{name}` goes with {needed}. Received: {name}={value}")
+            raise ValueError(f"`{name}` requires {needed}. Received: {name}={value}")
     if study is None and gallery_model is None:
         return None
     asked = f"study={study}" if study is not None else f"gallery_model={gallery_model}"
     if options.protocol not in STUDY_PROTOCOLS:
         raise ValueError(
-            f"`{asked.partition('=')[0]}` goes with the protocols {' and '.join(STUDY_PROTOCOLS)} "
-            f"(--protocol). Received: {asked} with protocol={options.protocol}"
+            f"`{asked.partition('=')[0]}` requires `protocol` (--protocol) "
+            f"{' or '.join(STUDY_PROTOCOLS)}. Received: {asked} with protocol={options.protocol}"
         )
     for name, value in ({"study": study} | dict(of_one_model)).items():
         if gallery_model is not None and value:
             raise ValueError(
-                f"`{name}` is of one model, without `gallery_model` (--gallery-model). "
+                f"`{name}` cannot be combined with `gallery_model` (--gallery-model). "
                 f"Received: {name}={value}, gallery_model={gallery_model}"
             )
     if gallery_model is not None and (options.similarity.group_aware or options.tune is not None):
         raise ValueError(
-            "`gallery_model` is compared by the cosine: two networks have different groups. "
+            "`gallery_model` requires the cosine, because two models have different groups. "
             "Received: a group-aware `similarity` or `tune` (--group-aware, --tune)"
         )
     if study is not None:
         one_of("study", study, STUDIES)
     if study == "dimension" and options.protocol == "bin" and fit_data is None:
-        raise ValueError("`fit_data` must name a folder of faces with protocol=bin (--protocol).")
+        raise ValueError(
+            "`fit_data` (--fit-data) must be a folder of faces for `protocol` bin. "
+            "Received: fit_data=None"
+        )
     folder = FaceFolder(fit_data or options.data, fit_identities) if dimension[1] else None
     return StudyOptions(study, tuple(at or ()), folder)
 
 
 def run_study(options: StudyOptions, running: Protocol, *gallery: Protocol) -> Studied:
-    """Runs a study on the protocol with the model, and with the gallery's model if there is one."""
+    """Runs a study with the model, or compares it with the gallery's model if there is one."""
     return _versions(running, *gallery) if gallery else _study(options, running)
 
 
 def _study(options: StudyOptions, running: Protocol) -> Studied:
-    """The protocol as it is, and for each value of the study."""
+    """Measures without a change, and with each value of the study."""
     from gfkeras.experiments import studies
 
     listed, embed = running.pair_faces()
@@ -143,7 +151,7 @@ def _study(options: StudyOptions, running: Protocol) -> Studied:
 
 
 def _versions(running: Protocol, gallery: Protocol) -> Studied:
-    """Both models by themselves, and each one's probes against the other's gallery."""
+    """Measures each model alone, and with probes of one model against a gallery of the other."""
     from gfkeras.experiments.studies import evaluate_cross_version
 
     listed, new = running.pair_faces()
@@ -178,14 +186,14 @@ def _cells(result: PairsResult, far: str) -> list[str]:
 
 
 def _fitting_faces(running: Protocol, listed: PairList, folder: FaceFolder) -> Any:
-    """Embeddings of faces in no pair."""
-    # By resolved files, and the people they show: another image of a scored person is not
-    # another face.
+    """Returns embeddings of people who are not in a pair."""
+    # Exclude whole people, not only their images in pairs: another image of a test person would
+    # still fit the components to the test data. The links in paths are resolved first.
     scored = {path.resolve().parent for path in listed.files()}
     paths = [path for path in folder.paths if path.resolve().parent not in scored]
     if not paths:
         raise ValueError(
-            "`fit_data` must hold people that no pair shows, to find principal directions. "
+            "`fit_data` must have people who are not in a pair, to fit the principal components. "
             f"Received: {str(folder.root)!r} with {len(folder.paths)} images, all of people in "
             "pairs"
         )

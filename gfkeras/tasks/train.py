@@ -1,4 +1,4 @@
-"""Training of a model as a recipe says."""
+"""Training of a model with a recipe."""
 
 from __future__ import annotations
 
@@ -27,24 +27,25 @@ def train(
     resume: bool = False,
     verbose: str | int = 0,
 ) -> TrainingResult:
-    """Trains a model as a recipe says.
+    """Trains a model with a recipe.
 
     Args:
         recipe: a TOML file, or the name of a built-in recipe.
         data: records that `prepare` wrote, or a folder with one folder per person.
-        out: the folder of the run: models, logs, summary.
+        out: folder for the run: models, logs and summary.
         settings: changes of the recipe, such as "training.epochs=3".
-        identities: a text file with the people to take, one name a line; all by default.
-        images: a text file with the images to take of a folder of people; all by default.
+        identities: text file with the people to use, one name per line. By default, all people.
+        images: text file with the images to use from a folder per person. By default, all images.
         resume: continue from the last checkpoint in `out`.
-        verbose: of `keras.Model.fit`: 0, 1 or 2.
+        verbose: 0, 1 or 2, as for `keras.Model.fit`.
 
     Raises:
-        ValueError: for an unknown recipe or setting, and data that is missing or does not fit.
+        ValueError: if the recipe or a setting is unknown, or if data is missing or does not fit.
 
     Example:
         train("orl", "orl_faces", "runs/orl", settings=["training.epochs=3"]).metrics
     """
+    # Recipe and data are checked before Keras is loaded, which takes seconds.
     from gfkeras import training
 
     checked = training.Recipe.read(recipe, list(settings))
@@ -56,16 +57,17 @@ def train(
 def training_faces(
     data: PathLike, identities: PathLike | None, images: PathLike | None, min_images: int
 ) -> FaceFolder | RecordSet:
-    """Returns the faces to train on, undecoded; `data`, `identities` and `images` as of `train`.
+    """Returns the faces to train on, still encoded.
 
-    People with fewer than `min_images` are left out of a folder.
+    `data`, `identities` and `images` are the arguments of `train`. People with fewer than
+    `min_images` images are left out of a folder. Records were already filtered by `prepare`.
     """
     if not (Path(data) / MANIFEST_FILE).is_file():
         return FaceFolder(data, identities, min_images, images)
     if images is not None:
         raise ValueError(
-            "`images` (--images) chooses files of a folder with one folder per person. "
-            f"Received: {str(data)!r}, which holds records"
+            "`images` (--images) requires `data` with one folder per person. "
+            f"Received: data={str(data)!r}, a folder of records"
         )
     records = RecordSet(data)
     return records if identities is None else records.select(read_names(identities))

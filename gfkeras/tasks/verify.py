@@ -20,19 +20,19 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Verification:
-    """Cosines and errors of an artefact's embeddings, and what of the data could not be used."""
+    """The cosines and errors of an artefact's embeddings, and the skipped files."""
 
     parity: ParityResult
-    # (path, reason) of images that cannot be read, then of what else lies in the folder.
+    # (path, reason) of unreadable images, then of other files in the folder.
     skipped: list[tuple[Path, str]]
 
     @property
     def passed(self) -> bool:
-        """Whether the artefact keeps the tolerance of its precision."""
+        """Whether the artefact is within the tolerance of its precision."""
         return self.parity.passed()
 
     def require(self) -> None:
-        """Raises ValueError with the measurements where `passed` is false."""
+        """Raises ValueError with the measurements if `passed` is false."""
         self.parity.require()
 
     def to_json(self) -> dict[str, Any]:
@@ -51,34 +51,36 @@ def verify(
     """Compares an artefact's embeddings with the model's, image by image.
 
     Args:
-        artefact: what `export` wrote.
+        artefact: file or folder that `export` wrote.
         model: the preset, model folder or artefact to compare with.
-        data: a folder with one folder of aligned faces per person.
-        limit: how many images, evenly spread.
-        threads: threads of the artefact's runtime; its own choice by default.
+        data: folder with one folder of aligned faces per person.
+        limit: number of images, evenly spread over the folder.
+        threads: threads of the artefact's runtime. By default, the runtime chooses.
 
     Returns:
-        A `Verification`. Its `require` raises where the artefact does not keep the tolerance of its
+        A `Verification`. Its `require` raises if the artefact is not within the tolerance of its
         precision (`gfkeras.export.TOLERANCES`).
 
     Raises:
-        ValueError: for a folder without images, and models that cannot be read.
+        ValueError: if the folder has no images or a model cannot be read.
 
     Example:
         result = verify("face.onnx", "runs/orl/last", "faces")
         print(result.passed, result.parity.min_cosine)
     """
     folder = FaceFolder(data)
+    # Compare with the Keras model of a preset: its bundled artefact is an export itself.
     candidate = Embedder(artefact, num_threads=threads)
     reference = Embedder(keras_source(model))
     from gfkeras.export.parity import verify as compare_embeddings
 
+    # Evenly spread, so that a small sample shows many people.
     chosen = np.linspace(0, len(folder) - 1, min(limit, len(folder))).astype(int)
     folder.paths = [folder.paths[i] for i in chosen]
     folder.labels = folder.labels[chosen]
     faces = folder.load()
     parity = compare_embeddings(reference, candidate, faces.images)
-    # Not everybody's images were chosen, so that no person is without one.
+    # `load` also lists people without images, which here only means that none was chosen.
     chosen_paths = set(folder.paths)
     unreadable = [each for each in faces.skipped if each[0] in chosen_paths]
     return Verification(parity, unreadable + folder.skipped)

@@ -1,4 +1,4 @@
-"""The zoo: its presets, their files and artefacts, and the import of foreign weights."""
+"""Presets of the zoo: their files and artefacts, and the import of other weights."""
 
 from __future__ import annotations
 
@@ -19,24 +19,26 @@ if TYPE_CHECKING:
     from gfkeras.export import About
     from gfkeras.zoo.golden import Golden
 
-# Of the embeddings in golden.npz; float16 rounds weights that are float16 already.
+# Smallest cosine to the embeddings in golden.npz. fp16 is as exact as fp32, because a preset's
+# weights are float16 already.
 _LEAST_COSINE = {"fp32": 0.9999, "fp16": 0.9999, "int8": 0.99}
-# Faces for the ranges of int8. Everybody can draw them again; nobody of golden.npz is among them.
+# Synthetic faces for the value ranges of int8. Anyone can render them again, and golden.npz has
+# other people (another seed).
 _CALIBRATION = {"num_identities": 128, "images_per_identity": 2, "seed": 1}
 
 
 @dataclass(frozen=True)
 class ListedPreset:
-    """A preset, and where its weights are: "in the box", "in the cache" or "to download"."""
+    """A preset, and where its weights are: "bundled", "in the cache" or "to download"."""
 
     preset: Preset
     where: str
 
     @classmethod
     def of(cls, preset: Preset) -> ListedPreset:
-        """A preset, with the place looked up."""
+        """Returns a preset with the place of its weights on this machine."""
         if preset.in_the_box:
-            return cls(preset, "in the box")
+            return cls(preset, "bundled")
         there = (cache_folder() / preset.weights.file_name).is_file()
         return cls(preset, "in the cache" if there else "to download")
 
@@ -47,7 +49,7 @@ class ListedPreset:
 
 @dataclass(frozen=True)
 class ZooList:
-    """The presets that this version ships, in natural order."""
+    """The presets of this version in natural order."""
 
     presets: list[ListedPreset]
 
@@ -56,13 +58,13 @@ class ZooList:
         return {"presets": [each.to_json() for each in self.presets]}
 
     def write_markdown(self, path: PathLike) -> bool:
-        """Writes the table into a Markdown file, between its marks; returns whether it changed."""
+        """Replaces the table between the marks of a Markdown file. Returns whether it changed."""
         return write_into(path, [each.preset for each in self.presets])
 
 
 @dataclass(frozen=True)
 class Download:
-    """A preset's file on this machine, checked by its SHA-256."""
+    """A preset's file on this machine, checked against its SHA-256."""
 
     preset: Preset
     path: Path
@@ -75,7 +77,7 @@ class Download:
 
 @dataclass(frozen=True)
 class ImportedModel(Result):
-    """A model folder made of foreign weights: its class and variant, and its numbers."""
+    """A model folder made from other weights, with its network, dimensions and parameters."""
 
     path: Path
     network: str
@@ -85,7 +87,7 @@ class ImportedModel(Result):
 
 @dataclass(frozen=True)
 class CheckedArtefact(Result):
-    """An artefact of a preset; least cosine to its golden embeddings, and largest error."""
+    """An artefact of a preset, with smallest cosine and largest error to golden.npz."""
 
     path: Path
     format: str
@@ -103,7 +105,7 @@ class PresetExports(Result):
 
 
 def list_presets() -> ZooList:
-    """Lists the presets that this version ships.
+    """Lists the presets of this version.
 
     Example:
         for each in list_presets().presets:
@@ -113,10 +115,10 @@ def list_presets() -> ZooList:
 
 
 def show_preset(name: str) -> ListedPreset:
-    """Returns a preset's licence, provenance and measured results.
+    """Returns a preset with its licence, origin and measured results.
 
     Raises:
-        ValueError: for an unknown name, with the nearest one.
+        ValueError: if the name is unknown. The message suggests a similar name.
     """
     return ListedPreset.of(read_preset(name))
 
@@ -124,24 +126,25 @@ def show_preset(name: str) -> ListedPreset:
 def download_preset(
     name: str, out: PathLike | None = None, progress: bool | None = False
 ) -> Download:
-    """Downloads a preset's file and checks it by its SHA-256.
+    """Downloads a preset's file and checks its SHA-256.
 
-    A download that was cut continues where it stopped. GFKERAS_CACHE names another cache,
-    GFKERAS_MIRROR another server, GFKERAS_OFFLINE=1 forbids downloads.
+    An interrupted download continues where it stopped. GFKERAS_CACHE names another cache folder,
+    GFKERAS_MIRROR another server. GFKERAS_OFFLINE=1 forbids downloads.
 
     Args:
-        name: a preset.
-        out: the folder to put it in; the cache by default.
-        progress: whether to draw a bar on stderr; None draws one on a terminal.
+        name: name of a preset.
+        out: folder for the file. By default, the cache.
+        progress: whether to draw a progress bar on stderr. None draws one on a terminal.
 
     Raises:
-        ValueError: for an unknown name, and a damaged file.
+        ValueError: if the name is unknown or the file is damaged.
         DownloadError: if the file cannot be downloaded.
     """
     from gfkeras.zoo.preset_files import weights_path
 
     preset = read_preset(name)
     path = weights_path(preset, out, progress=progress)
+    # A bundled file is not downloaded. Copy it if the user asks for a folder.
     if preset.in_the_box and out is not None:
         with replacing(Path(out) / path.name) as temporary:
             shutil.copyfile(path, temporary)
@@ -159,18 +162,20 @@ def import_weights(
 ) -> ImportedModel:
     """Turns the weights of a public face network into a model folder.
 
-    IResNet-18/34/50/100 and MobileFaceNet of InsightFace (ONNX, PyTorch, MXNet) and of
-    Keras_insightface, where its layers are ours. Nothing in the file is run.
+    Supports IResNet-18/34/50/100 and MobileFaceNet from InsightFace (ONNX, PyTorch, MXNet), and
+    the models of Keras_insightface with the same layers. No code in the file is run.
 
     Args:
         file: .onnx, .pt, .safetensors, .params (MXNet), .h5 or .keras.
-        out: the model folder to write.
-        format: "onnx", "torch", "safetensors", "mxnet" or "keras"; seen from the file by default.
-        symbol: for MXNet the -symbol.json; the one beside `file` by default.
-        pixel_scale: pixels x become (x − 127.5) times this; the format's usual by default.
+        out: model folder to write.
+        format: "onnx", "torch", "safetensors", "mxnet" or "keras". By default, recognised from the
+            file.
+        symbol: for MXNet: the -symbol.json file. By default, the one next to `file`.
+        pixel_scale: factor s in (pixel − 127.5) · s, the network's input. By default, the usual
+            value of the format.
 
     Raises:
-        ValueError: for a file that is not such a network.
+        ValueError: if the file is not one of these networks.
     """
     load_keras()
     from gfkeras.zoo import foreign
@@ -183,21 +188,23 @@ def import_weights(
 
 
 def export_preset(name: str, out: PathLike, ship: bool = False) -> PresetExports:
-    """Writes all artefacts that a preset's model.toml lists, with cards and thresholds.
+    """Exports a preset in all variants that its model.toml lists, with cards and thresholds.
 
     Args:
-        name: a preset.
-        out: the folder to put them in.
-        ship: also put the .tflite files in float32 and int8 beside the preset's weights, and
-            describe them in its model.toml.
+        name: name of a preset.
+        out: folder for the artefacts.
+        ship: also copy the fp32 and int8 .tflite files next to the preset's weights, and describe
+            them in its model.toml.
 
     Raises:
-        ValueError: for a preset without exports, or an artefact whose embeddings are not those
-            in golden.npz.
+        ValueError: if the preset lists no exports, or if the embeddings of an artefact differ from
+            those in golden.npz.
     """
     preset = read_preset(name)
     if not preset.exports:
-        raise ValueError(f"The preset {preset.name!r} lists no [[exports]] in its model.toml")
+        raise ValueError(
+            f"`name` must be a preset with [[exports]] in its model.toml. Received: {name!r}"
+        )
     load_keras()
     from gfkeras.tasks.card_content import preset_facts
     from gfkeras.zoo.golden import Golden
@@ -232,28 +239,30 @@ def _export(
     embedding = embedder(golden.images).embedding
     cosine = golden.least_cosine(embedding)
     least = _LEAST_COSINE[variant.precision]
+    # `not … >=` instead of `<` also catches NaN.
     if not cosine >= least:
         raise ValueError(
-            f"{path} gives other embeddings than {preset.name!r}: its least cosine to "
-            f"{GOLDEN_FILE} is {cosine:.6f}, expected {least} or more"
+            f"{path} gives other embeddings than {preset.name!r}: its smallest cosine to "
+            f"{GOLDEN_FILE} is {cosine:.6f}, but must be at least {least}"
         )
     if known.thresholds is not None:
+        # Write the thresholds for this artefact, whose fingerprint differs from the Keras model's.
         dataclasses.replace(known.thresholds, model=embedder.fingerprint).save(beside(path))
     error = golden.largest_error(embedding)
     return CheckedArtefact(path, variant.format, variant.precision, size_bytes(path), cosine, error)
 
 
 def pack_model(model: PathLike, folder: PathLike, mode: str | None = None) -> ListedPreset:
-    """Puts a trained model into the zoo.
+    """Makes a preset from a trained model.
 
-    Writes weights in half precision, golden embeddings and model.toml. The tables of an earlier
-    model.toml are kept, except [architecture] and [weights]: measure [[results]] and [thresholds]
+    Writes weights in half precision, golden embeddings and model.toml. If model.toml exists, only
+    its tables [architecture] and [weights] are replaced: measure [[results]] and [thresholds]
     again.
 
     Args:
         model: a model folder.
-        folder: zoo/NAME of a checkout.
-        mode: "soft" or "hard"; as trained by default.
+        folder: folder zoo/NAME of a checkout of gfkeras.
+        mode: assignment to groups, "soft" or "hard". By default, as trained.
     """
     load_keras()
     from gfkeras.zoo.loading import load

@@ -1,4 +1,4 @@
-"""Golden embeddings (`golden.npz`): what a model gives a few images, for every runtime."""
+"""Golden embeddings (`golden.npz`): a model's embeddings of a few images, to test each runtime."""
 
 from __future__ import annotations
 
@@ -16,13 +16,13 @@ from gfkeras.files import replacing
 if TYPE_CHECKING:
     import keras
 
-# Synthetic people, who may be shown and shipped: four, two pictures of each.
+# Four synthetic people with two images each. Synthetic faces can be published.
 _PEOPLE, _PICTURES = 4, 2
 
 
 @dataclasses.dataclass(frozen=True)
 class Golden:
-    """Images and their embeddings, as Keras on TensorFlow computed them.
+    """Images and their embeddings, computed by Keras on TensorFlow.
 
     Attributes:
         images: (N, 112, 112, 3) uint8.
@@ -36,13 +36,14 @@ class Golden:
 
     @classmethod
     def of(cls, model: keras.Model) -> Golden:
-        """Computes the golden embeddings of a model."""
+        """Returns the golden embeddings of a model."""
         import keras
 
         from gfkeras.models.properties import as_outputs
 
         images, _ = synthetic_faces(_PEOPLE, _PICTURES)
         outputs = as_outputs(model(images, training=False))
+        # Normalise in float64, to leave only the rounding of the model itself.
         embedding = np.asarray(keras.ops.convert_to_numpy(outputs["embedding"]), np.float64)
         embedding /= np.linalg.norm(embedding, axis=1, keepdims=True)
         group = None
@@ -53,7 +54,7 @@ class Golden:
 
     @classmethod
     def load(cls, path: Path) -> Golden:
-        """Reads what `save` wrote; raises ValueError for a file that is missing or damaged."""
+        """Reads a file that `save` wrote. Raises ValueError if it is damaged."""
         found = read_npz(path, "golden embeddings", ("images", "embedding"), ("group",))
         images, embedding, group = found["images"], found["embedding"], found.get("group")
         count = len(images) if images.ndim == 4 and images.dtype == np.uint8 else -1
@@ -63,6 +64,7 @@ class Golden:
                 f"embeddings. Received: {images.shape} {images.dtype} and {embedding.shape} "
                 f"{embedding.dtype}"
             )
+        # Other parts of gfkeras trust these shapes, so a damaged file must not pass.
         if group is not None and (group.shape != (count,) or group.dtype != np.int32):
             raise ValueError(
                 f"{path} is damaged: expected (N,) int32 groups. Received: {group.shape} "
@@ -71,7 +73,7 @@ class Golden:
         return cls(images, embedding, group)
 
     def save(self, path: Path) -> None:
-        """Writes it, whole or not at all."""
+        """Writes the file. It appears only when it is complete."""
         values: dict[str, Any] = {"images": self.images, "embedding": self.embedding}
         if self.group is not None:
             values["group"] = self.group
@@ -79,10 +81,10 @@ class Golden:
             np.savez_compressed(temporary, **values)
 
     def least_cosine(self, embedding: Any) -> float:
-        """The smallest cosine of an image's embedding, (N, D) of length 1, with its golden one."""
+        """Returns the smallest cosine of embeddings, (N, D) of length 1, with the golden ones."""
         given = np.asarray(embedding, np.float64)
         return float(np.sum(self.embedding.astype(np.float64) * given, axis=1).min())
 
     def largest_error(self, embedding: Any) -> float:
-        """The largest absolute difference of any number of the embeddings."""
+        """Returns the largest absolute difference between embeddings and the golden ones."""
         return float(np.abs(self.embedding - np.asarray(embedding, np.float64)).max())

@@ -1,4 +1,4 @@
-"""Models from the name of a preset, a folder or a file."""
+"""Loading of models by the name of a preset, from a folder or from a file."""
 
 import copy
 import json
@@ -29,16 +29,20 @@ from gfkeras.zoo.weights_file import load_half
 
 
 def load(name_or_folder: str | os.PathLike[str]) -> keras.Model:
-    """A model with its weights, not compiled: a `GroupFace`, a backbone, or what the file holds.
+    """Loads a model with its weights. The model is not compiled.
 
     Args:
         name_or_folder: the name of a preset (`gfkeras zoo list`), a folder that `model.save_to`
-            wrote, or a `.keras` or `.h5` file that `model.save` wrote. Weights that do not come
+            wrote, or a `.keras` or `.h5` file that `model.save` wrote. Weights that are not bundled
             with gfkeras are downloaded once, into the cache.
 
+    Returns:
+        A `GroupFace`, a backbone, or another model that the `.keras` file describes.
+
     Raises:
-        ValueError: if there is no such folder or preset, naming the nearest; for damaged files.
-        DownloadError: if weights cannot be downloaded.
+        ValueError: if there is no such folder or preset, or if a file is damaged. The message
+            suggests a similar name.
+        DownloadError: if the weights cannot be downloaded.
 
     Example:
         >>> import gfkeras
@@ -56,7 +60,7 @@ def load(name_or_folder: str | os.PathLike[str]) -> keras.Model:
         raise ValueError(
             "`name_or_folder` must be a folder that save_to wrote, a .keras or .h5 file that "
             "model.save wrote, or the name of a preset. "
-            f"Received: {name!r}, which is no folder"
+            f"Received: {name!r}, which is not one of these"
         )
     return load_preset(read_preset(name, "model folder or preset"))
 
@@ -68,13 +72,14 @@ def _load_file(path: Path) -> keras.Model:
             return _load_hdf5(path)
         with open_archive(path) as archive:
             config = json.loads(read_member(archive, CONFIG_FILE))
+        # Drop the loss and the optimizer of the training: they can be classes of the user.
         config.pop("compile_config", None)
         require_fitting(lambda: keras.saving.deserialize_keras_object(config), path)
         return keras.saving.load_model(path, compile=False)
 
 
 def _load_hdf5(path: Path) -> keras.Model:
-    # Keras' own reader takes arguments such as combine="add" for the names of functions.
+    # Keras' own reader of .h5 files mistakes arguments such as combine="add" for functions.
     with open_hdf5(path) as file:
         description = json.loads(file.attrs["model_config"])
     classes: dict[str, Any] = {**backbones.BACKBONES, GroupFace.__name__: GroupFace}
@@ -86,11 +91,14 @@ def _load_hdf5(path: Path) -> keras.Model:
 
 
 def load_preset(preset: Preset) -> keras.Model:
-    """The model of a preset; raises ValueError for one that does not embed, or damaged files."""
+    """Loads the model of a preset.
+
+    Raises ValueError if the preset does not give embeddings or its files are damaged.
+    """
     if preset.weights.format == AS_IT_IS:
         raise ValueError(
-            f"The preset {preset.name!r} is a {preset.kind}, not a model that gives embeddings: "
-            f"`gfkeras zoo download {preset.name}` fetches its file"
+            f"The preset {preset.name!r} is a {preset.kind}, which gives no embeddings. "
+            f"Download its file with `gfkeras zoo download {preset.name}`"
         )
     path = weights_path(preset)
     if preset.weights.format != OWN_FORMAT:
@@ -101,12 +109,13 @@ def load_preset(preset: Preset) -> keras.Model:
 
 
 def build(architecture: Architecture) -> keras.Model:
-    """The untrained network of an [architecture]; raises ValueError for one that does not exist."""
+    """Builds the untrained network of an [architecture]. Raises ValueError if it is unknown."""
     arguments = architecture.arguments
     try:
         if architecture.name != GroupFace.__name__:
             return backbones.get(architecture.name, **arguments)
         inner = dict(arguments.pop("backbone", {}))
+        # TOML has no null, so model.toml says "none".
         if arguments.get("shared_dim") == "none":
             arguments["shared_dim"] = None
         return GroupFace(backbones.get(inner.pop("name", ""), **inner), **arguments)
@@ -115,7 +124,7 @@ def build(architecture: Architecture) -> keras.Model:
 
 
 def architecture_of(model: keras.Model) -> dict[str, Any]:
-    """The [architecture] of a model: its class and the arguments that are not defaults."""
+    """Returns the [architecture] of a model: its class and its arguments."""
     if not isinstance(model, (GroupFace, backbones.Backbone)):
         raise ValueError(
             "`model` must be a GroupFace or a backbone of gfkeras. "
@@ -125,7 +134,7 @@ def architecture_of(model: keras.Model) -> dict[str, Any]:
     if isinstance(model, GroupFace):
         config["backbone"] = architecture_of(model.backbone)
         config["shared_dim"] = "none" if model.shared_dim is None else model.shared_dim
-    # How weights began does not matter to those that are there.
+    # Initializers do not matter, because the weights are loaded.
     left_out = ("kernel_initializer", "group_initializer", "name")
     kept = {k: v for k, v in config.items() if k not in left_out and v is not None}
     kept = {k: list(v) if isinstance(v, tuple) else v for k, v in kept.items()}

@@ -1,4 +1,4 @@
-"""A trained model and its artefacts as a folder of the zoo."""
+"""Packing of a trained model and its artefacts into a folder of the zoo."""
 
 import os
 import shutil
@@ -17,7 +17,7 @@ from gfkeras.zoo.registry import GOLDEN_FILE, MODEL_FILE, OWN_FORMAT, ExportVari
 from gfkeras.zoo.weights_file import save_half
 
 WEIGHTS_FILE = "weights.safetensors"
-# Precisions of the .tflite files that come with a preset.
+# Precisions of the .tflite files that are bundled with a preset.
 SHIPPED = ("fp32", "int8")
 _TO_FILL_IN = {
     "summary": "",
@@ -28,18 +28,19 @@ _TO_FILL_IN = {
 
 
 def pack(model: keras.Model, folder: str | os.PathLike[str]) -> Preset:
-    """Writes half-precision weights, their golden embeddings and `model.toml`; returns the preset.
+    """Writes weights in half precision, golden embeddings and `model.toml`. Returns the preset.
 
-    In a `model.toml` that exists, [architecture] and [weights] are replaced, and [[exports]] lose
-    their files. Its results and thresholds stay those of the earlier weights until you measure them
-    again. A new `model.toml` has empty tables to fill in.
+    If `model.toml` exists, [architecture] and [weights] are replaced, and [[exports]] lose their
+    files. Its results and thresholds are still for the earlier weights: measure them again. A new
+    `model.toml` has empty tables to fill in.
 
     Args:
         model: a `GroupFace` or a backbone.
-        folder: `zoo/<name>`; made where it does not exist.
+        folder: `zoo/<name>`. It is created if it does not exist.
 
     Raises:
-        ValueError: for another kind of model, weights beyond float16, or a damaged `model.toml`.
+        ValueError: if the model is of another class, if a weight is out of the range of float16, or
+            if `model.toml` is damaged.
     """
     folder = Path(folder)
     path = folder / MODEL_FILE
@@ -53,7 +54,7 @@ def pack(model: keras.Model, folder: str | os.PathLike[str]) -> Preset:
         "sha256": sha256(weights),
         "format": OWN_FORMAT,
     }
-    # Artefacts of other weights must not come with these: `ship_artefacts` puts new ones there.
+    # The bundled artefacts are exports of the earlier weights. `ship_artefacts` adds new ones.
     exports = [ExportVariant.model_validate(export) for export in values.get("exports", [])]
     if exports:
         kept = {"format", "precision"}
@@ -66,18 +67,20 @@ def pack(model: keras.Model, folder: str | os.PathLike[str]) -> Preset:
             (folder / export.file).unlink(missing_ok=True)
             card_path(folder / export.file).unlink(missing_ok=True)
     preset = Preset.read(folder)
+    # The golden embeddings come from the rounded weights, which users will load.
     Golden.of(load_preset(preset)).save(folder / GOLDEN_FILE)
     return preset
 
 
 def ship_artefacts(preset: Preset, folder: str | os.PathLike[str]) -> Preset:
-    """Puts exported .tflite files beside a preset's weights, and describes them in `model.toml`.
+    """Copies exported .tflite files next to a preset's weights, and adds them to `model.toml`.
 
-    `folder` is what `gfkeras zoo export` wrote; the `SHIPPED` precisions of [[exports]] are taken.
+    `folder` is the output folder of `gfkeras zoo export`. Only the precisions in `SHIPPED` are
+    copied.
     """
     path = preset.folder / MODEL_FILE
     values = toml_values(path)
-    # Last in the file: what a person reads first is not a list of artefacts.
+    # Move the list of artefacts to the end: people read the first tables of the file.
     values["exports"] = values.pop("exports", [])
     for export in values["exports"]:
         variant = ExportVariant.model_validate(export)

@@ -1,4 +1,4 @@
-"""What comes with a preset: files, thresholds, results and the sources of its weights."""
+"""Files, thresholds, results and origin of presets."""
 
 import os
 from pathlib import Path
@@ -13,23 +13,24 @@ from gfkeras.files import CONFIG_FILE, parsed_json, sha256
 from gfkeras.toml_errors import read_toml
 from gfkeras.zoo.registry import MODEL_FILE, FolderSources, Preset, preset_names, read_preset
 
-# What the owner of a model folder may say of it, beside `config.json`.
+# Optional file in a model folder, next to `config.json`: licence and origin of the weights.
 SOURCES_FILE = "sources.toml"
 
 
 def preset_named(source: object) -> Preset | None:
-    """The preset that a user names as a model; None for any other model.
+    """Returns the preset of that name, or None for any other model.
 
-    A file or folder of that name goes first, as in `gfkeras.load`.
+    A file or folder wins over a preset of the same name, as in `gfkeras.load`.
     """
     name = str(source)
     return read_preset(name) if name in preset_names() and not Path(name).exists() else None
 
 
 def keras_source(source: Any) -> Any:
-    """The Keras model of a preset; any other source of an `Embedder` as it is.
+    """Returns the Keras model of a preset. Any other source of an `Embedder` is returned unchanged.
 
-    For comparisons with the weights themselves, and for outputs that an artefact lacks.
+    An `Embedder` opens a preset's bundled artefact. Use this for comparisons with the original
+    weights, and for outputs that the artefact does not have.
     """
     preset = preset_named(source)
     if preset is None:
@@ -43,11 +44,11 @@ def keras_source(source: Any) -> Any:
 def weights_path(
     preset: Preset, folder: str | os.PathLike[str] | None = None, progress: bool | None = None
 ) -> Path:
-    """The file of a preset's weights, downloaded into `folder` (the cache) if need be.
+    """Returns the file of a preset's weights. Downloads it once, into `folder` or the cache.
 
     Raises:
-        ValueError: if a file that comes with gfkeras is missing or damaged.
-        DownloadError: if it cannot be downloaded, or is another file.
+        ValueError: if a bundled file is missing or damaged.
+        DownloadError: if the download fails or has another SHA-256.
     """
     weights = preset.weights
     if weights.url is not None:
@@ -56,14 +57,14 @@ def weights_path(
 
 
 def artefact_path(preset: Preset | str, precision: str = "fp32") -> Path | None:
-    """The .tflite file that comes with a preset and runs without Keras; None where there is none.
+    """Returns the bundled .tflite file of a preset, which runs without Keras, or None.
 
     Args:
         preset: the preset, or its name.
         precision: "fp32" or "int8".
 
     Raises:
-        ValueError: for an unknown preset, and for a file that is missing or damaged.
+        ValueError: if the preset is unknown, or if the file is missing or damaged.
     """
     preset = read_preset(preset) if isinstance(preset, str) else preset
     for export in preset.exports:
@@ -73,7 +74,7 @@ def artefact_path(preset: Preset | str, precision: str = "fp32") -> Path | None:
 
 
 def preset_thresholds(preset: Preset) -> Thresholds | None:
-    """The thresholds of a preset; None where nobody measured any."""
+    """Returns the thresholds of a preset, or None if it has none."""
     table = preset.thresholds
     if table is None:
         return None
@@ -81,30 +82,31 @@ def preset_thresholds(preset: Preset) -> Thresholds | None:
 
 
 def _checked(path: Path, size_bytes: int | None, digest: str | None) -> Path:
-    """A file that comes with gfkeras, if it is the one that `model.toml` describes."""
+    """Returns a bundled file after a comparison with size and SHA-256 in `model.toml`."""
     if not path.is_file():
-        raise ValueError(f"{path} is missing: this copy of gfkeras is not whole")
+        raise ValueError(f"{path} is missing: the installation of gfkeras is incomplete")
+    # Compare the size first: it finds a truncated file without reading it.
     size = path.stat().st_size
     if size != size_bytes or sha256(path) != digest:
         raise ValueError(
-            f"{path} is damaged: {size} bytes that do not have the SHA-256 of {MODEL_FILE}"
+            f"{path} is damaged: its {size} bytes do not match the SHA-256 in {MODEL_FILE}"
         )
     return path
 
 
 def preset_sources(preset: Preset) -> dict[str, Any]:
-    """Name, weights, licence, provenance and training data, in what JSON has."""
+    """Returns name, weights, licence, provenance and training data as JSON values."""
     keys = {"weights", "licence", "provenance", "training_data"}
     return {"preset": preset.name, **_plain(preset, keys)}
 
 
 def preset_results(preset: Preset) -> list[dict[str, Any]]:
-    """The figures of a preset, in what JSON has."""
+    """Returns the results of a preset as JSON values."""
     return [_plain(result) for result in preset.results]
 
 
 def folder_sources(folder: Path) -> dict[str, Any]:
-    """Name and weights of a model folder, and what its `sources.toml` says."""
+    """Returns name and weights of a model folder, and the content of its `sources.toml`."""
     weights = parsed_json((folder / CONFIG_FILE).read_text(encoding="utf-8"))["weights"]
     found: dict[str, Any] = {"folder": folder.resolve().name, "weights": weights}
     path = folder / SOURCES_FILE
@@ -114,7 +116,7 @@ def folder_sources(folder: Path) -> dict[str, Any]:
 
 
 def _plain(table: BaseModel, keys: set[str] | None = None) -> dict[str, Any]:
-    """Without what nobody filled in."""
+    """Returns a table as JSON values, without empty entries."""
     return _filled(table.model_dump(mode="json", include=keys, exclude_none=True))
 
 

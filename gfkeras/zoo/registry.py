@@ -18,9 +18,9 @@ GOLDEN_FILE = "golden.npz"
 RECIPE_FILE = "recipe.toml"
 # Weights that this project wrote (`gfkeras.zoo.weights_file`).
 OWN_FORMAT = "gfkeras"
-# A file that gfkeras does not put into a network of its own, such as a face detector's.
+# A file that is used unchanged, such as the network of a face detector.
 AS_IT_IS = "file"
-# Formats of other people's weights (`gfkeras.zoo.foreign`).
+# Formats of weights from other projects (`gfkeras.zoo.foreign`).
 FOREIGN_FORMATS = ("mxnet", "onnx", "torch", "safetensors", "keras")
 
 
@@ -50,24 +50,26 @@ def _weights_format(value: str) -> str:
 
 
 class _Table(BaseModel):
+    # A misspelt key is an error, and "1" is not a number.
     model_config = ConfigDict(extra="forbid", strict=True)
 
 
 class Architecture(_Table):
-    """[architecture]: a class of gfkeras.models or gfkeras.backbones and its arguments."""
+    """[architecture]: a class of gfkeras.models or gfkeras.backbones, and its arguments."""
 
+    # The other keys are arguments of the class, which checks them itself.
     model_config = ConfigDict(extra="allow", strict=True)
 
     name: str
 
     @property
     def arguments(self) -> dict[str, Any]:
-        """The arguments beside the name."""
+        """The arguments of the class."""
         return dict(self.model_extra or {})
 
 
 class InputContract(_Table):
-    """[input]: what the model takes."""
+    """[input]: the images that the model takes."""
 
     height: PositiveInt = 112
     width: PositiveInt = 112
@@ -98,7 +100,7 @@ class Weights(_Table):
 
 
 class Licence(_Table):
-    """[licence]: of the weights, not of the code."""
+    """[licence]: the licence of the weights, not of the code."""
 
     name: str
     commercial_use: bool
@@ -107,7 +109,7 @@ class Licence(_Table):
 
 
 class Provenance(_Table):
-    """[provenance]: who made the weights, and where they come from."""
+    """[provenance]: the author and the origin of the weights."""
 
     by: str
     source: str = ""
@@ -116,7 +118,7 @@ class Provenance(_Table):
 
 
 class TrainingData(_Table):
-    """[training_data]: what it was trained on."""
+    """[training_data]: the data set that the model was trained on."""
 
     name: str
     images: PositiveInt | None = None
@@ -125,7 +127,7 @@ class TrainingData(_Table):
 
 
 class FolderSources(_Table):
-    """`sources.toml` of a model folder: where its weights come from."""
+    """`sources.toml` of a model folder: licence and origin of its weights."""
 
     licence: Licence | None = None
     provenance: Provenance | None = None
@@ -133,9 +135,9 @@ class FolderSources(_Table):
 
 
 class Result(_Table):
-    """[[results]]: one measured figure, with the command that gives it and the day it did.
+    """[[results]]: one measurement, with its command and date.
 
-    `by` is empty where this project measured it, and names whoever claims it otherwise.
+    `by` is empty if this project measured it. Otherwise it names the source of the number.
     """
 
     protocol: str
@@ -150,12 +152,12 @@ class Result(_Table):
     @model_validator(mode="after")
     def _measured_or_claimed(self) -> Result:
         if not self.by and not (self.command and self.date):
-            raise ValueError("expected `command` and `date`, or `by` for a figure of others")
+            raise ValueError("expected `command` and `date`, or `by` for the result of others")
         return self
 
 
 class ThresholdTable(_Table):
-    """[thresholds]: similarities to decide by, keyed by FAR such as "1e-3"."""
+    """[thresholds]: thresholds of the similarity by FAR, such as "1e-3"."""
 
     similarity: Literal["cosine"] = "cosine"
     at_far: dict[str, float]
@@ -166,7 +168,7 @@ class ThresholdTable(_Table):
 class ExportVariant(_Table):
     """[[exports]]: an artefact that `gfkeras zoo export` makes.
 
-    One that comes with gfkeras has `file`, in the model's folder, its size and its SHA-256.
+    A bundled artefact has `file`, in the preset's folder, with its size and SHA-256.
     """
 
     format: Literal["tflite", "onnx", "savedmodel"]
@@ -184,14 +186,14 @@ class ExportVariant(_Table):
         return self
 
     def file_name(self, preset: str) -> str:
-        """The name of the artefact of a preset, such as "mine_fp16.tflite"."""
+        """Returns the file name of a preset's artefact, such as "mine_fp16.tflite"."""
         suffix = "_savedmodel" if self.format == "savedmodel" else f".{self.format}"
         precision = "" if self.precision == "fp32" else f"_{self.precision}"
         return f"{preset}{precision}{suffix}"
 
 
 class Preset(_Table):
-    """A model of the zoo, as its `model.toml` describes it."""
+    """A model of the zoo, described by its `model.toml`."""
 
     summary: str
     kind: Literal["embedding", "detector"] = "embedding"
@@ -209,31 +211,31 @@ class Preset(_Table):
 
     @property
     def folder(self) -> Path:
-        """Where `model.toml` lies."""
+        """The folder of `model.toml`."""
         return self._folder
 
     @property
     def name(self) -> str:
-        """The name of its folder, by which it is loaded."""
+        """The name of the preset: the name of its folder."""
         return self.folder.name
 
     @property
     def in_the_box(self) -> bool:
-        """Whether the weights come with gfkeras."""
+        """Whether the weights are bundled with gfkeras."""
         return self.weights.file is not None
 
     @classmethod
     def read(cls, folder: Path) -> Preset:
-        """Reads `model.toml` in a folder; a ValueError of one line names the file and the key."""
+        """Reads `model.toml` in a folder. Raises a ValueError that names the file and the key."""
         preset = read_toml(folder / MODEL_FILE, cls, "model file")
         preset._folder = folder
         return preset
 
 
 def zoo_folder() -> Path:
-    """The folder with one folder per preset.
+    """Returns the folder with one folder per preset.
 
-    That is the package data `gfkeras/zoo_data` in a wheel, the folder `zoo/` in a checkout.
+    In a wheel it is the package data `gfkeras/zoo_data`, in a checkout the folder `zoo/`.
     """
     package = Path(__file__).parents[1]
     installed = package / "zoo_data"
@@ -241,7 +243,7 @@ def zoo_folder() -> Path:
 
 
 def preset_names() -> list[str]:
-    """The names of all presets, in natural order."""
+    """Returns the names of all presets in natural order."""
     folder = zoo_folder()
     if not folder.is_dir():
         return []
@@ -249,7 +251,10 @@ def preset_names() -> list[str]:
 
 
 def read_preset(name: str, kind: str = "preset") -> Preset:
-    """The description of a preset; an error about an unknown name calls it a `kind`."""
+    """Reads the description of a preset.
+
+    Raises ValueError if the name is unknown. `kind` is the word for it in the message.
+    """
     names = preset_names()
     if name not in names:
         raise unknown_name(kind, name, names)
@@ -257,5 +262,5 @@ def read_preset(name: str, kind: str = "preset") -> Preset:
 
 
 def presets() -> list[Preset]:
-    """All presets, in natural order."""
+    """Returns all presets in natural order."""
     return [read_preset(name) for name in preset_names()]

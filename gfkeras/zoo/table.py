@@ -1,4 +1,4 @@
-"""The zoo as a table, for the README."""
+"""The table of presets in the README."""
 
 import os
 from collections.abc import Iterable
@@ -13,14 +13,14 @@ _HEAD = ("preset", "network", "weights", "where", "licence of the weights", "mea
 
 
 def markdown_table(presets: Iterable[Preset]) -> str:
-    """A table of presets in Markdown."""
+    """Returns a table of presets in Markdown."""
     rows = [_HEAD, ("---",) * len(_HEAD)]
     rows += [_row(preset) for preset in presets]
     return "\n".join(f"| {' | '.join(row)} |" for row in rows) + "\n"
 
 
 def network(preset: Preset) -> str:
-    """The network in a few words: class, backbone, width of the embedding, groups."""
+    """Returns class, backbone, number of groups and embedding dimensions as text."""
     architecture = preset.architecture
     arguments = architecture.arguments
     backbone = arguments.get("backbone")
@@ -33,23 +33,23 @@ def network(preset: Preset) -> str:
 
 
 def result_text(result: Result) -> str:
-    """One figure, with its spread, and by whom where others claim it."""
+    """Returns a result as text, with its spread and its source if others measured it."""
     spread = "" if result.spread is None else f" ± {result.spread:.2f}"
     by = f" (by {result.by})" if result.by else ""
     return f"{result.protocol}: {result.metric} {result.value:.2f}{spread} {result.unit}{by}"
 
 
 def size_text(size: int) -> str:
-    """Bytes as people read them."""
+    """Returns a number of bytes as text in MiB."""
     return f"{size / 2**20:.1f} MiB"
 
 
 def write_into(path: str | os.PathLike[str], presets: Iterable[Preset]) -> bool:
-    """Puts the table between its marks in a Markdown file; returns whether the file changed."""
+    """Replaces the table between the marks of a Markdown file. Returns whether it changed."""
     path = Path(path)
     text = path.read_text(encoding="utf-8")
     if text.count(BEGIN) != 1 or text.count(END) != 1 or text.index(BEGIN) > text.index(END):
-        raise ValueError(f"{path} must hold the lines {BEGIN!r} and {END!r}, once each, in order")
+        raise ValueError(f"{path} must have the lines {BEGIN!r} and {END!r} once, in this order")
     before, _, rest = text.partition(BEGIN)
     after = rest.partition(END)[2]
     new = f"{before}{BEGIN}\n{markdown_table(presets)}{END}{after}"
@@ -59,9 +59,10 @@ def write_into(path: str | os.PathLike[str], presets: Iterable[Preset]) -> bool:
 
 
 def _row(preset: Preset) -> tuple[str, ...]:
+    # Only measurements of this project, and at most two, to keep the table readable.
     own = [result for result in preset.results if not result.by]
     measured = "; ".join(result_text(result) for result in own[:2]) or "not here"
-    where = "in the box" if preset.in_the_box else "downloaded once"
+    where = "bundled" if preset.in_the_box else "downloaded once"
     link = f"[`{preset.name}`](zoo/{preset.name}/README.md)"
     size = size_text(preset.weights.size_bytes)
     return link, network(preset), size, where, preset.licence.name, measured

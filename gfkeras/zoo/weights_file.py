@@ -1,7 +1,7 @@
-"""Weights of our own models in half precision: safetensors, small and safe to read.
+"""Weights of presets in half precision, as safetensors files.
 
-Arrays of two dimensions and more, kernels, are float16; vectors, among them the statistics of
-batch normalisations, whose range float16 does not have, stay float32.
+Kernels, which have two or more dimensions, are float16. Vectors stay float32, because the
+statistics of batch normalisation can exceed the range of float16.
 """
 
 import os
@@ -20,23 +20,24 @@ _BACKBONE = "backbone"
 
 
 def save_half(model: keras.Model, path: str | os.PathLike[str]) -> Path:
-    """Writes a model's weights, kernels in float16. Equal weights give equal bytes.
+    """Writes a model's weights, with kernels in float16. Equal weights give equal files.
 
-    Raises ValueError if a kernel has values that float16 cannot hold.
+    Raises ValueError if a kernel has values out of the range of float16.
     """
     arrays: dict[str, np.ndarray] = {}
     for name, variable in _named(model):
         values = np.asarray(keras.ops.convert_to_numpy(variable), np.float32)
         arrays[name] = _half(name, values) if values.ndim > 1 else np.ascontiguousarray(values)
+    # `save_file` would write in place. The file must appear only when it is complete.
     with replacing(path) as temporary:
         temporary.write_bytes(safetensors.numpy.save(arrays))
     return Path(path)
 
 
 def load_half(model: keras.Model, path: str | os.PathLike[str]) -> None:
-    """Gives a model the weights that `save_half` wrote.
+    """Loads weights that `save_half` wrote into a model.
 
-    A ValueError says that the file is damaged, or names the first weight that differs.
+    Raises ValueError if the file is damaged or a weight has another shape.
     """
     arrays = read_safetensors(path)
     for name, variable in _named(model):
@@ -45,36 +46,39 @@ def load_half(model: keras.Model, path: str | os.PathLike[str]) -> None:
         if received is None or received.shape != expected:
             what = "nothing" if received is None else f"shape {received.shape}"
             raise ValueError(
-                f"{os.fspath(path)} is of another architecture at {name!r}: expected shape "
+                f"{os.fspath(path)} is for another architecture. Weight {name!r} must have shape "
                 f"{expected}. Received: {what}"
             )
         variable.assign(received.astype(np.float32))
     if arrays:
         raise ValueError(
-            f"{os.fspath(path)} is of another architecture: it also has {next(iter(arrays))!r}"
+            f"{os.fspath(path)} is for another architecture. The model has no weight "
+            f"{next(iter(arrays))!r}"
         )
 
 
 def read_safetensors(path: str | os.PathLike[str]) -> dict[str, np.ndarray]:
-    """The arrays of a file, by name; raises ValueError for a damaged one."""
+    """Returns the arrays of a file by name. Raises ValueError if it is damaged."""
     with reading(Path(path), "a safetensors file", anything=True):
         return safetensors.numpy.load_file(path)
 
 
 def _half(name: str, values: np.ndarray) -> np.ndarray:
+    # An overflow becomes an infinity, which the next lines report.
     with np.errstate(over="ignore"):
         half = values.astype(np.float16)
     if not np.isfinite(half).all():
         raise ValueError(
-            f"The weight {name!r} reaches {np.abs(values).max():g}, which float16 cannot hold"
+            f"The weight {name!r} must be in the range of float16. "
+            f"Received: values up to {np.abs(values).max():g}"
         )
     return np.ascontiguousarray(half)
 
 
 def _named(model: keras.Model, prefix: str = "") -> Iterator[tuple[str, Any]]:
-    """Each weight under a name that depends on the architecture alone.
+    """Yields each weight with a name that depends only on the architecture.
 
-    The backbone's own name counts the backbones of the process, so it is not part of it.
+    The name leaves out the backbone's own name, because Keras adds a counter to it.
     """
     for layer in model.layers:
         if isinstance(layer, keras.Model):
@@ -82,6 +86,7 @@ def _named(model: keras.Model, prefix: str = "") -> Iterator[tuple[str, Any]]:
             continue
         for variable in layer.weights:
             inner = variable.path.split("/")
-            # Below the layer's own name, which stands somewhere in the path.
+            # Keep the path from the last occurrence of the layer's name. The parts before it
+            # depend on how the model was built.
             start = len(inner) - 1 - inner[::-1].index(layer.name)
             yield prefix + "/".join(inner[start:]), variable

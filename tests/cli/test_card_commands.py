@@ -1,4 +1,4 @@
-"""What commands write into the card of an artefact, and decide by."""
+"""The card of an artefact: content written by commands, and decisions by its thresholds."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ by = "somebody"
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory) -> Path:
-    """An untrained GroupFace with thresholds and sources beside it."""
+    """An untrained GroupFace with a thresholds file and a sources file."""
     keras.utils.set_random_seed(0)
     model = gfkeras.GroupFace(
         gfkeras.backbones.MobileFaceNet(width=0.0625, bottlenecks=SMALL_BOTTLENECKS),
@@ -68,7 +68,7 @@ def faces(tmp_path_factory) -> Path:
 
 def compare(model: Path, faces: Path, out: Path, *more: str) -> dict:
     photos = [str(photo) for photo in sorted(faces.rglob("*.png"))[:2]]
-    # Few pairs are enough to see which thresholds decide.
+    # The commands report which thresholds decide, so a few pairs are enough.
     arguments = ["compare", *photos, "--model", str(model), "--aligned", "--force"]
     assert main([*arguments, "--json", str(out), *more]) == 0
     return json.loads(out.read_text())["decision"]
@@ -85,7 +85,7 @@ def test_the_card_names_sources_and_thresholds(folder, artefact):
 
 
 def test_the_card_is_decided_by_last(artefact, faces, tmp_path):
-    # A bare file, which has only the card inside.
+    # A copy of the file alone has only the card inside it.
     bare = Path(shutil.copyfile(artefact, tmp_path / "bare.onnx"))
     decision = compare(bare, faces, tmp_path / "r.json")
     origin = "the card of bare.onnx: dev"
@@ -113,9 +113,9 @@ def test_int8_weights_decide_by_the_float_models(folder, faces, tmp_path):
 def test_thresholds_of_another_mode(folder, faces, tmp_path, capsys):
     out = tmp_path / "soft.onnx"
     arguments = ["export", str(folder), "--format", "onnx", "--mode", "soft", "--out", str(out)]
-    # Those that lie in the folder are left out, those that are named are refused.
+    # Unsuitable thresholds in the folder are left out. If the user names them, they are an error.
     assert main(arguments) == 0
-    assert "No thresholds in the card" in capsys.readouterr().out
+    assert "The card has no thresholds" in capsys.readouterr().out
     assert "thresholds" not in read_card(out)
     before = out.read_bytes()
     assert main([*arguments, "--thresholds", str(folder / "thresholds.json")]) == 2
@@ -137,7 +137,7 @@ def test_evaluate_records(artefact, faces, tmp_path, capsys):
     arguments = ["evaluate", str(path), "--data", str(faces), "--pairs", "all", "--bootstrap", "0"]
     assert main([*arguments, "--json", str(tmp_path / "r.json"), "--record"]) == 0
     found = json.loads((tmp_path / "r.json").read_text())
-    # The same again is replaced, another way of measuring stands beside it.
+    # The same measurement again replaces the entry. Another one adds an entry.
     assert main([*arguments, "--record"]) == 0
     assert main([*arguments, "--flip", "--record"]) == 0
     first, second = read_card(path)["measured"]

@@ -27,7 +27,7 @@ pytestmark = pytest.mark.skipif(
 
 @pytest.fixture(scope="module")
 def faces(tmp_path_factory) -> Path:
-    """Four people with four pictures each."""
+    """Four people with four images each."""
     root = tmp_path_factory.mktemp("cli") / "faces"
     rng = np.random.default_rng(0)
     for person in range(4):
@@ -133,10 +133,10 @@ def test_an_error_is_one_line_even_in_a_fresh_process(tmp_path):
         (["train", "orl", "--data", "missing-folder", "--out", "x"], "does not exist"),
         (["train", "orl", "--data", ".", "--out", "x", "--set", "seed"], "a.b=value"),
         (["bench", "no-such-model"], "no-such-model"),
-        (["evaluate", "m", "--data", "."], "`pairs` must name what to compare"),
+        (["evaluate", "m", "--data", "."], "`pairs` (--pairs) must be a pairs file"),
         (
             ["evaluate", "m", "--data", ".", "--protocol", "ijb", "--pairs", "all"],
-            "`pairs` goes with protocol pairs or facenet (--protocol)",
+            "`pairs` requires `protocol` (--protocol) pairs or facenet",
         ),
         (["evaluate", "m", "--data", ".", "--pairs", "all", "--beta", "0.2"], "--group-aware"),
         (["evaluate", "m", "--data", ".", "--protocol", "ijbc"], "did you mean 'ijb'"),
@@ -220,7 +220,7 @@ def test_verify(faces, model, tflite, tmp_path, capfd):
     assert main([*arguments, "--json", str(tmp_path / "r.json")]) == 0
     found = results(tmp_path / "r.json")
     assert found["images"] == 3
-    # Of one of the four people no image was chosen, which is none that could not be read.
+    # With this limit, no image of one person is chosen. That is not a skipped file.
     assert found["skipped"] == 0
     assert found["max_abs_error"] <= 1e-4
     assert set(found) >= {"mean_cosine", "min_cosine", "max_abs_error", "skipped"}
@@ -231,7 +231,7 @@ def test_verify(faces, model, tflite, tmp_path, capfd):
         weight.assign(weight + 0.3 * np.random.default_rng(0).normal(size=weight.shape))
     other.save_to(tmp_path / "other")
     arguments[2] = str(tmp_path / "other")
-    # LiteRT says once in a process what it computes with.
+    # LiteRT logs once per process that it uses XNNPACK.
     capfd.readouterr()
     assert "does not keep the tolerance" in fails(
         capfd, *arguments, "--json", str(tmp_path / "bad.json")
@@ -256,19 +256,19 @@ def test_export_in_int8_refuses(model, faces, tmp_path, capfd):
     out = tmp_path / "int8.tflite"
     command = ["export", model, "--format", "tflite", "--out", str(out)]
     int8 = [*command, "--precision", "int8"]
-    assert "needs `calibration` (--calibration DIR)" in fails(capfd, *int8)
+    assert "requires `calibration` (--calibration DIR)" in fails(capfd, *int8)
     assert "at least 32 faces" in fails(capfd, *int8, "--calibration", str(faces))
     assert "must be a folder of faces" in fails(capfd, *int8, "--calibration", str(out))
-    assert "(--precision int8)" in fails(capfd, *command, "--calibration", str(faces))
-    assert "(--precision int8)" in fails(capfd, *command, "--inputs", "int8")
+    assert "`precision` (--precision) int8" in fails(capfd, *command, "--calibration", str(faces))
+    assert "`precision` (--precision) int8" in fails(capfd, *command, "--inputs", "int8")
     savedmodel = ["--format", "savedmodel", "--calibration", str(faces)]
     assert "'int8' is for format='tflite'" in fails(capfd, *int8, *savedmodel)
     onnx = ["--format", "onnx", "--calibration", str(faces)]
     for option in (["--inputs", "int8"], ["--integer-only"], ["--max-latency-ratio", "1"]):
-        assert "needs `format` tflite (--format tflite)" in fails(capfd, *int8, *onnx, *option)
+        assert "requires `format` (--format) tflite" in fails(capfd, *int8, *onnx, *option)
     int4 = [*command, "--precision", "int4-weights"]
     assert "'int4-weights' is for format='tflite'" in fails(capfd, *int4, "--format", "onnx")
-    assert "(--precision int8)" in fails(capfd, *int4, "--calibration", str(faces))
+    assert "`precision` (--precision) int8" in fails(capfd, *int4, "--calibration", str(faces))
     photos = tmp_path / "photos"
     photos.mkdir()
     for index in range(33):
@@ -277,7 +277,7 @@ def test_export_in_int8_refuses(model, faces, tmp_path, capfd):
     assert "aligned faces of 112x112" in error
     assert "of 200x300" in error
     (photos / "0.png").write_bytes(b"<html>")
-    assert "what is no image" in fails(capfd, *int8, "--calibration", str(photos))
+    assert "only readable images" in fails(capfd, *int8, "--calibration", str(photos))
     assert not out.exists()
 
 
@@ -310,10 +310,10 @@ def test_compare(faces, model, tmp_path, capfd):
     assert set(found) == {
         "cosine", "group_aware_similarity", "groups", "similarity", "same", "decision",
     }  # fmt: skip
-    assert found["decision"]["origin"] == "given by hand"
+    assert found["decision"]["origin"] == "given by the user"
     base = ["compare", first, second, "--model", model, "--aligned"]
     assert main([*base, "--picture", str(tmp_path / "both.png")]) == 0
-    assert "No threshold, so no decision" in capfd.readouterr().out
+    assert "No decision, because there is no threshold" in capfd.readouterr().out
     with Image.open(tmp_path / "both.png") as picture:
         assert picture.width > 800
     wrong = ["compare", first, "none.png", "--model", model, "--aligned"]
@@ -338,8 +338,8 @@ def test_bench(tflite, tmp_path, capfd):
     printed = capfd.readouterr()
     for operator in found["operators"]:
         assert operator["name"] in printed.out
-    # The chosen group's weights.
-    assert "warning: XNNPACK does not take 2 × GATHER (float32)" in printed.err
+    # GATHER takes the weights of the chosen group.
+    assert "warning: XNNPACK does not run 2 × GATHER (float32)" in printed.err
     assert "`threads` must be whole numbers of at least 1" in fails(
         capfd, "bench", str(tflite), "--threads", "1,zero"
     )
@@ -365,9 +365,9 @@ def test_the_preset_brings_its_thresholds(faces, tmp_path, capsys):
     decision = results(tmp_path / "r.json")["decision"]
     assert decision["far"] == 1e-2
     assert DEFAULT_PRESET in decision["origin"]
-    # A threshold by hand needs none of the preset's.
+    # A threshold from the user works for a preset without thresholds too.
     assert main([*arguments, "--threshold", "0.5"]) == 0
-    assert results(tmp_path / "r.json")["decision"]["origin"] == "given by hand"
+    assert results(tmp_path / "r.json")["decision"]["origin"] == "given by the user"
     assert main([*arguments, "--far", "1e-9"]) == 2
     assert "`far` must be one of" in capsys.readouterr().err
 

@@ -1,4 +1,4 @@
-"""`gfkeras prepare` and `gfkeras data`, as they are typed."""
+"""`gfkeras prepare` and `gfkeras data` on the command line."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ def test_prepare_stats_check_and_extract(photos, tmp_path, capfd):
     assert not capfd.readouterr().err
 
     assert main(["data", "check", str(out)]) == 0
-    assert "train and heldout are whole" in capfd.readouterr().out
+    assert "train and heldout are intact" in capfd.readouterr().out
     sheet = tmp_path / "sheet.png"
     embeddings = tmp_path / "e.npz"
     paths = np.array([str(photos / f"p{i // 4}" / f"{i % 4}.png") for i in range(12)])

@@ -1,4 +1,4 @@
-"""Commands that cannot write, or are ended in the middle: one line, and what was there stays."""
+"""Commands that cannot write or are killed: one line of error, and earlier files stay."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ if keras.backend.backend() != "tensorflow":
     pytest.skip("exports need TensorFlow", allow_module_level=True)
 resource = pytest.importorskip("resource")
 
-# What each writes, a command that writes it, and fewer bytes than that takes.
+# A kind of file, a command that writes it, and a limit of bytes that is too small for it.
 COMMANDS = {
     "embed": ("e.npz", ("embed", "PEOPLE", "--out", "OUT/e.npz", "--aligned"), 2_000),
     "enroll": ("g.gallery", ("enroll", "PEOPLE", "OUT/g.gallery", "--aligned", "--quiet"), 3_000),
@@ -51,7 +51,7 @@ def arguments(command: str, people: Path, out: Path) -> list[str]:
 
 
 def the_line(error: str) -> str:
-    """The one line that a command says when it fails."""
+    """Returns the one line that a failing command prints."""
     (line,) = [line for line in error.splitlines() if line.startswith("gfkeras:")]
     assert "Traceback" not in error
     return line
@@ -59,7 +59,7 @@ def the_line(error: str) -> str:
 
 @pytest.fixture
 def file_size() -> Iterator:
-    """Limits the size of files, which is what a full disk looks like."""
+    """Limits the size of files, which has the same effect as a full disk."""
     before = resource.getrlimit(resource.RLIMIT_FSIZE)
     yield lambda size: resource.setrlimit(resource.RLIMIT_FSIZE, (size, before[1]))
     resource.setrlimit(resource.RLIMIT_FSIZE, before)
@@ -78,7 +78,7 @@ def test_a_full_disk(command, people, out, file_size, capsys):
         assert place.read_bytes() == b"from before"
     elif command != "prepare":
         assert not list(out.iterdir())
-    # With room it goes on.
+    # With enough space, the same command works.
     file_size(resource.getrlimit(resource.RLIMIT_FSIZE)[1])
     assert main(arguments(command, people, out)) == 0
 

@@ -37,7 +37,7 @@ def model(tmp_path_factory) -> str:
 
 @pytest.fixture(scope="module")
 def people(tmp_path_factory) -> Path:
-    """Three people with two pictures each."""
+    """Three people with two images each."""
     root = tmp_path_factory.mktemp("invert") / "people"
     rng = np.random.default_rng(0)
     for name in ("Ann", "Bob", "Cy"):
@@ -72,7 +72,7 @@ def test_people_and_copies(model, people, tmp_path, capfd):
     assert [image["target"] for image in report["images"]] == ["Cy", "Ann"] * 2
     assert (report["form"], report["centers"]) == ("open-set", None)
     assert report["command"].startswith("gfkeras invert ")
-    # The figures are those of the files, against the mean of the person's embeddings.
+    # The reported cosines are those of the files with the mean of the person's embeddings.
     embedder = gfkeras.Embedder(model)
     for image in report["images"]:
         real = [read_image(path) for path in sorted((people / image["target"]).iterdir())]
@@ -80,12 +80,12 @@ def test_people_and_copies(model, people, tmp_path, capfd):
         found = embedder(read_image(out / image["file"])[None]).embedding[0]
         cosine = found @ mean / np.linalg.norm(mean)
         assert image["cosine"] == pytest.approx(cosine, abs=1e-5)
-        # The same network as a judge makes the same of the same faces.
+        # The same network as a judge gives the same cosines.
         assert image["other_networks"][model] == pytest.approx(cosine, abs=1e-5)
     cosines = [image["cosine"] for image in report["images"]]
     assert report["mean_cosine"] == pytest.approx(np.mean(cosines))
     assert report["min_cosine"] == pytest.approx(min(cosines))
-    assert "4 pictures in" in capfd.readouterr().out
+    assert "4 images in" in capfd.readouterr().out
 
 
 def test_classes_of_a_run(tmp_path):
@@ -123,7 +123,7 @@ def test_classes_and_photos(model, people, tmp_path):
         "close-set",
         "mean embeddings of people",
     )
-    # Two photos of one name get a file each.
+    # Two photos with the same name get different files.
     assert [image["file"] for image in reports["photos"]["images"]] == ["0.png", "0_2.png"]
 
 
@@ -133,8 +133,8 @@ def test_errors_are_one_line_and_nothing_is_written(model, people, tmp_path, cap
     assert "One of `photos` (--photo), `identities` (--identity)" in fails(capfd, model, *out)
     both = ["--identity", "Ann", "--classes", "Bob"]
     assert "(--identity) and `classes` (--classes)" in fails(capfd, model, *data, *both, *out)
-    assert "(--identity) needs `data` (--data)" in fails(capfd, model, "--identity", "Ann", *out)
-    assert "(--classes) needs `run` (--run)" in fails(capfd, model, "--classes", "Ann", *out)
+    assert "(--identity) requires `data` (--data)" in fails(capfd, model, "--identity", "Ann", *out)
+    assert "(--classes) requires `run` (--run)" in fails(capfd, model, "--classes", "Ann", *out)
     assert "did you mean 'Ann'?" in fails(capfd, model, *data, "--classes", "Anne", *out)
     assert "did you mean 'Ann'?" in fails(capfd, model, *data, "--identity", "Anne", *out)
     run = ["--run", str(people), "--classes", "Ann"]

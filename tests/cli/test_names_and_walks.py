@@ -1,4 +1,4 @@
-"""Folders as users have them, from the command line: what is taken, listed and printed."""
+"""Messy folders on the command line: files taken, files listed, and printed names."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ ODD = ["p1\x1b[31m\x1b]0;title\x07", "p2\u202egpj.", "p3\np9\t99"]
 
 
 def write(path, seed: int = 0):
-    """An image that passes for an aligned face."""
+    """An image with the size of an aligned face."""
     path.parent.mkdir(parents=True, exist_ok=True)
     pixels = np.random.default_rng(seed).integers(0, 256, (112, 112, 3)).astype(np.uint8)
     Image.fromarray(pixels).save(path, "png")
@@ -31,7 +31,7 @@ def write(path, seed: int = 0):
 
 @pytest.fixture
 def run(tmp_path, capfd):
-    """Enrols, embeds and clusters a folder of aligned faces; gives what each says, by command."""
+    """Enrols, embeds and clusters a folder of aligned faces. Returns the output by command."""
 
     def run(faces):
         gallery, out = tmp_path / "g.gallery", tmp_path / "out"
@@ -80,7 +80,7 @@ def test_all_commands_take_and_list_the_same(tmp_path, run):
         link = REASONS["nested" if name == "enroll" else "repeated"]
         assert listed == {**expected, "p2/loop": link}, name
         assert results["skipped"] == sum(results["skipped_reasons"].values()) == 9
-        # What matters comes before what lies in every folder.
+        # Important files are listed before those that every folder has.
         assert text.index("x.jpg: not a regular file") < text.index(REASONS["hidden"])
 
 
@@ -95,7 +95,7 @@ def test_groups_of_people_are_refused_in_one_line(tmp_path, capfd):
     assert error.count("\n") == 1
 
 
-def test_names_that_are_no_utf8_go_through(tmp_path, run):
+def test_names_that_are_not_utf8_work(tmp_path, run):
     faces = tmp_path / "faces"
     write(faces / "p1" / "1.png")
     try:
@@ -147,11 +147,11 @@ def test_printable_and_utf8():
     )
     assert utf8("a\udce9\ud83d\n") == "a\\xe9\\ud83d\n"
     assert printable("\udce9") == "\\xe9"
-    # As names come in where the system's encoding is not UTF-8.
+    # The form that names have if the encoding of the system is not UTF-8.
     assert utf8(os.fsencode("José").decode("ascii", "surrogateescape")) == "José"
 
 
-def test_cells_are_no_formulas_and_numbers_stay(tmp_path):
+def test_cells_are_not_formulas_and_numbers_stay(tmp_path):
     path = tmp_path / "t.csv"
     cells = ["=1+1", "+cmd|' /C calc'!A0", "-1+2", "@SUM(A1)", "\t=1", "-1.5", "+2e-3", "a=b"]
     with csv_file(path, ("a", "b", "c")) as write_row:
@@ -178,7 +178,7 @@ def test_json_holds_valid_unicode(tmp_path):
 
 def test_pictures_draw_any_name():
     face = np.zeros((112, 112, 3), np.uint8)
-    # Pillow measures no text with a line feed.
+    # Pillow cannot measure text with a line feed.
     contact_sheet([(name, 1, [face]) for name in ODD], ODD[2])
     comparison_picture([face, face], [None, None], ODD[2], ODD)
 
@@ -195,7 +195,7 @@ def test_plots_draw_dollars_and_underlines():
     assert "\x1b" not in svg
 
 
-def test_calibration_says_what_it_leaves_out(tmp_path, monkeypatch):
+def test_calibration_reports_skipped_files(tmp_path, monkeypatch):
     from gfkeras.tasks import export
 
     monkeypatch.setattr(export, "_check_faces", lambda *arguments: None)

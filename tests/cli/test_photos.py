@@ -1,4 +1,4 @@
-"""Photos in; embeddings, similarities, names and clusters out."""
+"""Commands on photos: embeddings, similarities, names and clusters."""
 
 from __future__ import annotations
 
@@ -102,8 +102,8 @@ def test_compare(model, photos, wall, yunet, tmp_path, capfd, monkeypatch):
 def test_wrong_options(model, photos, yunet, tmp_path, capfd):
     base = ["compare", str(photos[0]), str(photos[1]), "--model", model]
     aligned = [*base, "--aligned"]
-    assert "`detector` is of no use" in fails(capfd, *aligned, "--detector", str(yunet))
-    assert "`face` is of no use" in fails(capfd, *aligned, "--face", "central")
+    assert "`detector` is only for photos" in fails(capfd, *aligned, "--detector", str(yunet))
+    assert "`face` is only for photos" in fails(capfd, *aligned, "--face", "central")
     wrong = [*base, "--face", "centre"]
     assert "did you mean 'central'" in fails(capfd, *wrong)
     broken = tmp_path / "broken.onnx"
@@ -132,7 +132,7 @@ def test_a_reader_of_another_size(model, photos, yunet):
 
 @pytest.fixture(scope="module")
 def people(shared_data, tmp_path_factory) -> Path:
-    """A folder per person of six people with three or more photos, and one photo kept back."""
+    """A folder per person for six people with at least three photos, and one more photo of each."""
     root = tmp_path_factory.mktemp("people")
     folders = sorted((shared_data / "lfw_raw250").iterdir())
     for folder in [f for f in folders if len(list(f.iterdir())) > 2][:6]:
@@ -182,7 +182,7 @@ def test_enroll_and_search_people(ms1m, people, wall, yunet, tmp_path, capfd, mo
         assert np.abs(np.asarray(drawn, int) - np.asarray(party, int)).max() > 100
     assert main([*base, "--threshold", "0.99", "--json", str(found)]) == 0
     assert {face["name"] for face in json.loads(found.read_text())["faces"]} == {None}
-    # Who is removed is unknown from then on.
+    # A removed person is unknown afterwards.
     assert main(["gallery", "remove", gallery, names[0]]) == 0
     assert main(["gallery", "list", gallery, "--json", str(found)]) == 0
     assert sorted(json.loads(found.read_text())["people"]) == names[1:]
@@ -191,7 +191,7 @@ def test_enroll_and_search_people(ms1m, people, wall, yunet, tmp_path, capfd, mo
     capfd.readouterr()
     assert "wall.png: no face found" in fails(capfd, "search", str(wall), *base[2:])
     assert "did you mean" in fails(capfd, "gallery", "remove", gallery, names[1][:-1])
-    assert "`gallery` must be there" in fails(capfd, *base[:2], "no.gallery", *base[3:])
+    assert "`gallery` must exist" in fails(capfd, *base[:2], "no.gallery", *base[3:])
 
 
 def test_another_model_is_refused(ms1m, model, people, yunet, tmp_path, capfd, monkeypatch):

@@ -1,4 +1,4 @@
-"""`gfkeras plot`: pictures in files, numbers as JSON, errors of one line."""
+"""`gfkeras plot`: files, numbers as JSON, and one-line errors."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import keras
 import numpy as np
 import pytest
 
-pytest.importorskip("matplotlib", reason="figures need the extra 'plots'")
+pytest.importorskip("matplotlib", reason="plots need the extra 'plots'")
 
 from PIL import Image
 
@@ -100,7 +100,7 @@ def test_tsne_beside_a_baseline(model, plain, folder, tmp_path, capsys):
     for key in ("instance", "embedding"):
         expected = project(outputs[key], found["labels"]).silhouette
         assert found["panels"][key]["silhouette"] == pytest.approx(expected, abs=1e-5)
-    assert "v̄, with the group" in capsys.readouterr().out
+    assert "v̄, instance and group" in capsys.readouterr().out
 
 
 def test_tsne_of_named_people_numbered(plain, folder, tmp_path):
@@ -199,9 +199,9 @@ def test_angles(plain, folder, tmp_path):
     [
         (["groups", "{plain}", "--data", "{folder}"], "`model` must be a GroupFace"),
         (["sheet", "{plain}", "--data", "{folder}"], "`model` must be a GroupFace"),
-        (["groups", "{plain}"], "`sources` must be one model, with --data"),
+        (["groups", "{plain}"], "`sources` must be one model with --data"),
         (["groups", "{plain}", "--over-training"], "with log.csv"),
-        (["groups", "{plain}", "--over-training", "--data", "{folder}"], "`data` is for a model"),
+        (["groups", "{plain}", "--over-training", "--data", "{folder}"], "`data` must be left out"),
         (["tsne", "{plain}", "--data", "{folder}", "--people", "6"], "from 2 to 5"),
         (["tsne", "{plain}", "--data", "{folder}", "--identity", "persn_1"],
          "did you mean 'person_1'"),

@@ -31,7 +31,7 @@ pytestmark = pytest.mark.skipif(
 
 @pytest.fixture(scope="module")
 def model(tmp_path_factory) -> str:
-    """An untrained GroupFace as ONNX, which opens at once."""
+    """An untrained GroupFace as ONNX, which opens fast."""
     keras.utils.set_random_seed(0)
     network = gfkeras.GroupFace(
         gfkeras.backbones.MobileFaceNet(width=0.0625, bottlenecks=SMALL_BOTTLENECKS),
@@ -81,15 +81,15 @@ def test_pairs_with_thresholds_that_compare_uses(model, folder, tmp_path, capfd)
     capfd.readouterr()
     for extra, message in (
         (["--far", "1e-6"], "`far` must be one of"),
-        (["--far", "0.1", "--threshold", "0.5"], "choice by hand"),
-        (["--far", "0.1", "--group-aware"], "`thresholds` must be of the similarity"),
+        (["--far", "0.1", "--threshold", "0.5"], "cannot be combined with `far`"),
+        (["--far", "0.1", "--group-aware"], "`thresholds` must be for the similarity"),
     ):
         assert main([*compare, *extra]) == 2
         assert message in capfd.readouterr().err
     other = Thresholds(made.similarity, made.at_far, made.impostor, made.origin, "f" * 64)
     other.save(file)
     assert main(compare) == 2
-    assert "must be of this model" in capfd.readouterr().err
+    assert "must be for this model" in capfd.readouterr().err
 
 
 def test_tuning_on_development_pairs(model, folder, tmp_path, capfd):
@@ -121,7 +121,7 @@ def test_facenet(model, folder, tmp_path):
 
 def test_bin(model, faces, tmp_path):
     order = np.random.default_rng(0).integers(0, len(faces), 120)
-    # Every other pair is of one person.
+    # Every second pair shows one person.
     order[1::4] = (order[0::4] // EACH) * EACH + (order[0::4] + 1) % EACH
     same = (order[0::2] // EACH) == (order[1::2] // EACH)
     file = tmp_path / "some.bin"

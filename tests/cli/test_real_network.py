@@ -27,7 +27,7 @@ def tflite(imported, tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def some_pairs(shared_data, tmp_path_factory):
-    """Of each of the ten folds' pairs a tenth: 30 of one person and 30 of two."""
+    """A tenth of the pairs of each fold: 30 genuine and 30 impostor pairs."""
     lines = (shared_data / "lfw_lists" / "pairs.txt").read_text().splitlines()[1:]
     kept = [line for start in range(0, 6000, 300) for line in lines[start : start + 30]]
     path = tmp_path_factory.mktemp("pairs") / "pairs.txt"
@@ -72,7 +72,7 @@ def people_of_pairs(lists: Path) -> set[str]:
 
 @pytest.fixture(scope="module")
 def calibration(shared_data, tmp_path_factory):
-    """A face each of 96 people who are in no pair that is scored."""
+    """One face of each of 96 people who are not in a test pair."""
     folder = tmp_path_factory.mktemp("calibration")
     lists = shared_data / "lfw_lists"
     scored = people_of_pairs(lists)
@@ -99,7 +99,7 @@ def int8(imported, calibration, shared_data, tmp_path_factory):
 # `zoo/test_presets.py` the int8 file of the bundled model.
 @pytest.mark.slow
 def test_int8(int8, imported, tflite, shared_data, tmp_path):
-    """int8 of a network whose channels differ as those of real ones do."""
+    """int8 of a network whose channels differ as much as in a trained one."""
     folder = tmp_path / "faces"
     folder.mkdir()
     rows = (shared_data / "lfw_lists" / "peopleDevTest.txt").read_text().splitlines()[1:]
@@ -143,7 +143,7 @@ def test_calibration_without_faces(imported, calibration, shared_data, tmp_path,
     command += ["--detector", detector, "--out", str(out), "--calibration"]
     assert main([*command, str(noise)]) == 2
     error = capfd.readouterr().err
-    assert "where 40 of 40 images show no face" in error
+    assert "with 40 of 40 images without a face" in error
     assert error.count("\n") == 1
     assert not out.exists()
 
@@ -162,7 +162,7 @@ def test_calibration_without_faces(imported, calibration, shared_data, tmp_path,
 def test_further_precisions(
     form, precision, cosine, size, imported, calibration, shared_data, tmp_path
 ):
-    """Of a real network, and of the one in the box, whose groups they keep."""
+    """A real network, and the bundled model, whose groups stay the same."""
     people = (shared_data / "lfw_lists" / "peopleDevTest.txt").read_text().splitlines()[1:]
     folder = tmp_path / "faces"
     folder.mkdir()
@@ -183,6 +183,6 @@ def test_further_precisions(
         found = json.loads(result.read_text())
         assert found["mean_cosine"] >= cosine
         assert found["group_agreement"] >= (0.96 if precision == "int4-dynamic" else 0.98)
-        # The network in the box keeps its groups' weights as floats in a .tflite of any of these.
+        # In these precisions, the group weights of the bundled model stay float.
         if model == str(imported):
             assert path.stat().st_size <= size * (tmp_path / f"fp32.{form}").stat().st_size

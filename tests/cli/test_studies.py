@@ -24,7 +24,7 @@ PEOPLE, EACH = 8, 4
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory) -> Path:
-    """Eight people, of whom pairs.csv compares the first six."""
+    """Eight people. pairs.csv compares the first six."""
     root = tmp_path_factory.mktemp("studies")
     images, labels = synthetic_faces(num_identities=PEOPLE, images_per_identity=EACH, seed=0)
     for i, (image, label) in enumerate(zip(images, labels, strict=True)):
@@ -91,15 +91,15 @@ def test_a_study_beside_the_plain_figures(study, at, same, folder, models, tmp_p
     assert [point["value"] for point in points] == values * series
     for point in points:
         if str(point["value"]) == same:
-            # Nothing is changed there.
+            # At this value nothing changes.
             assert point["accuracy"] == plain["accuracy"]
             assert point["auc"] == pytest.approx(plain["auc"])
     assert (tmp_path / f"study_{study}.png").is_file()
     assert found["study"]["axis"] in capfd.readouterr().out
 
 
-def test_what_is_done_to_a_face_is_measured(folder, models, tmp_path):
-    """The study's figure is that of files which were degraded beforehand."""
+def test_a_change_of_faces_is_measured(folder, models, tmp_path):
+    """The result of the study equals that of files that were degraded before."""
     from gfkeras.experiments.studies import small_image
 
     found = measured(folder, tmp_path, models["new"], "--study", "size", "--at", "12")
@@ -127,7 +127,7 @@ def test_a_gallery_of_another_model(folder, models, tmp_path, capfd):
     assert "new probe, old gallery" in capfd.readouterr().out
 
 
-def test_what_does_not_go_together(folder, models, capfd):
+def test_options_that_do_not_fit_together(folder, models, capfd):
     for arguments, message in (
         (["--study", "jpg"], "`study` must be one of 'jpeg'"),
         (["--study", "jpeg", "--at", "10;20"], "`at` must be whole numbers"),
@@ -135,15 +135,15 @@ def test_what_does_not_go_together(folder, models, capfd):
         (["--study", "jpeg", "--at", "101"], "`quality` must be from 1 to 100"),
         (["--study", "size", "--at", "113"], "at most the faces' 112 pixels"),
         (["--study", "dimension", "--at", "5"], "embedding's 4 numbers"),
-        (["--at", "10"], "`at` goes with `study` (--study)"),
-        (["--study", "jpeg", "--fit-data", "x"], "`fit_data` goes with study=dimension (--study)"),
+        (["--at", "10"], "`at` requires `study` (--study)"),
+        (["--study", "jpeg", "--fit-data", "x"], "`fit_data` requires study=dimension (--study)"),
         (
             ["--study", "jpeg", "--protocol", "facenet"],
-            "`study` goes with the protocols pairs and bin (--protocol)",
+            "`study` requires `protocol` (--protocol) pairs or bin",
         ),
-        (["--study", "jpeg", "--gallery-model", models["old"]], "`study` is of one model"),
-        (["--gallery-model", models["old"], "--record"], "`record` is of one model"),
-        (["--gallery-model", models["old"], "--group-aware"], "compared by the cosine"),
+        (["--study", "jpeg", "--gallery-model", models["old"]], "`study` cannot be combined"),
+        (["--gallery-model", models["old"], "--record"], "`record` cannot be combined"),
+        (["--gallery-model", models["old"], "--group-aware"], "requires the cosine"),
         (["--gallery-model", models["wide"]], "expected 8 numbers, as in the old model"),
         (["--gallery-model", "nothing"], "`model_or_path` must be"),
     ):
@@ -156,7 +156,7 @@ def test_principal_directions_need_other_people(folder, models, tmp_path, capfd)
     (tmp_path / "scored.txt").write_text("p0\np1\n")
     arguments = ["--study", "dimension", "--fit-identities", str(tmp_path / "scored.txt")]
     assert main(command(folder, models["new"], *arguments)) == 2
-    assert "`fit_data` must hold people that no pair shows" in capfd.readouterr().err
+    assert "`fit_data` must have people who are not in a pair" in capfd.readouterr().err
     (tmp_path / "one.txt").write_text("p6\n")
     arguments[-1] = str(tmp_path / "one.txt")
     assert main(command(folder, models["new"], *arguments)) == 0

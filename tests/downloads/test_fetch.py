@@ -283,7 +283,9 @@ def test_a_killed_process_leaves_what_it_had(server):
 def test_no_space(server, monkeypatch):
     usage = type("Usage", (), {"free": 1000})
     monkeypatch.setattr(transfer.shutil, "disk_usage", lambda folder: usage)
-    with pytest.raises(DownloadError, match=r"307,200 bytes are missing and .* has 1,000 left"):
+    with pytest.raises(
+        DownloadError, match=r"not enough space in .*: 307,200 bytes needed, 1,000 free"
+    ):
         fetch_file(server.url, server.digest)
     assert partials(cache_folder()) == []
     assert visible(cache_folder()) == []
@@ -299,7 +301,7 @@ def test_a_limit_on_the_size_of_files(server):
     assert process.returncode == 1
     assert "DownloadError" in err
     assert "cannot be written to" in err
-    assert "GFKERAS_CACHE names another folder" in err
+    assert "Set GFKERAS_CACHE to use another folder" in err
     assert visible(cache_folder()) == []
     assert fetch_file(server.url, server.digest).read_bytes() == server.content
     assert server.asked_ranges() == [None, "bytes=70000-"]

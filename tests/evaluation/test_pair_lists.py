@@ -61,7 +61,7 @@ def test_blanks_in_names_with_tabs_and_a_byte_order_mark(tmp_path):
     [
         ("", "empty file"),
         ("\n \n", "empty file"),
-        ("0 300\n", "line 1: expected numbers of folds and of pairs from 1"),
+        ("0 300\n", "line 1: expected numbers of folds and pairs of at least 1"),
         ("1 1\nAnn 1 2\n", "line 2: expected 2 pairs.*Received: 1"),
         ("1 1\nAnn 1 2\nAnn 1 Bo 1\nBo 1 2\n", "line 4: expected 2 pairs.*Bo 1 2"),
         ("1 1\nAnn 1 Bo 1\nAnn 1 2\n", "line 2: expected a genuine pair.*Ann 1 Bo 1"),

@@ -269,7 +269,10 @@ def test_a_row_that_fails_does_not_keep_the_others(tmp_path, copied, tables, peo
     assert main(["ablate", *arguments, "--json", str(tmp_path / "r.json")]) == 2
     said = capsys.readouterr()
     assert said.err.count("\n") == 1
-    assert "1 rows failed, 'too large' with seed 0 first: `training.batch_size` must be" in said.err
+    assert (
+        "1 rows failed. The first is 'too large' with seed 0: `training.batch_size` must be"
+        in said.err
+    )
     found = json.loads((tmp_path / "r.json").read_text())
     assert [len(row["seeds"]) for row in found["rows"]] == [0, 1]
     assert found["failures"][0][:2] == ["too large", 0]
@@ -279,8 +282,8 @@ def test_a_row_that_fails_does_not_keep_the_others(tmp_path, copied, tables, peo
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        ([], "`data` must be given, unless --plan is"),
-        (["--data", "{data}"], "`out` must be given"),
+        ([], "`data` is required without --plan"),
+        (["--data", "{data}"], "`out` is required without --plan"),
         (["--seeds", "0,x"], "`seeds` must be whole numbers of at least 0"),
         (["--set", "training.epoch=1"], "did you mean 'epochs'"),
         (["--data", "{data}", "--out", "{out}", "--rows", "9"], "`rows` must be from 1 to 5"),
@@ -307,7 +310,7 @@ def test_the_plan(tmp_path, tables, capsys):
     grid.write_text(tomli_w.dumps(tables))
     assert main(["ablate", str(grid), "--plan"]) == 0
     said = capsys.readouterr().out
-    assert said.splitlines()[-1] == "2 trainings × 1 seeds"
+    assert said.splitlines()[-1] == "2 runs × 1 seeds"
     assert said.splitlines()[3].split() == ["3", "soft", "to", "hard", "soft"]
 
 

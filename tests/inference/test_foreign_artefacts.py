@@ -94,7 +94,7 @@ def test_what_has_a_card_needs_no_range():
 def test_weights_beside_an_onnx_file_are_not_read(tmp_path):
     (tmp_path / "secret").write_bytes(np.ones(3, "f4").tobytes())
     path = onnx_file(tmp_path / "m.onnx", ["N", 3, 112, 112], outside=True)
-    with pytest.raises(ValueError, match="'s' is in a file"):
+    with pytest.raises(ValueError, match="'s' is in another file"):
         Embedder(path, input_range=(0, 1))
 
 

@@ -1,4 +1,4 @@
-"""Artefacts to run the kits on, each exported once; and processes that cannot import gfkeras."""
+"""Artefacts for the kits, exported once, and processes that cannot import gfkeras."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from gfkeras.zoo.golden import Golden
 from gfkeras.zoo.registry import GOLDEN_FILE
 
 EXPORT = Path(__file__).resolve().parents[2] / "export"
-# `import face_embedding` and scripts as on a device that has the kit's requirements alone.
+# Runs `import face_embedding` and scripts with only the packages that the kit requires.
 DEVICE = """
 import sys
 
@@ -37,7 +37,7 @@ if keras.backend.backend() != "tensorflow":
 
 
 class Kit:
-    """A kit's folder, run where neither gfkeras nor what the kit does not require is there."""
+    """A kit's folder, run without gfkeras and other packages that it does not require."""
 
     def __init__(self, name: str):
         self.name = name
@@ -48,7 +48,7 @@ class Kit:
             self.absent.remove(module)
 
     def python(self, code: str, *arguments: object) -> subprocess.CompletedProcess[str]:
-        """Runs code that sees the kit and its requirements."""
+        """Runs code with access to the kit and its requirements only."""
         device = DEVICE.format(absent=self.absent, folder=str(self.folder))
         return subprocess.run(
             [sys.executable, "-I", "-c", device + code, *map(str, arguments)],
@@ -76,7 +76,7 @@ def golden() -> Golden:
 
 @pytest.fixture(scope="session")
 def box(golden, tmp_path_factory) -> SimpleNamespace:
-    """The model in the box as every kit takes it, and pictures of the golden images."""
+    """The bundled model in the format of each kit, and image files of the golden images."""
     from gfkeras.export import export_model
 
     folder = tmp_path_factory.mktemp("box")
@@ -94,7 +94,7 @@ def box(golden, tmp_path_factory) -> SimpleNamespace:
 
 @pytest.fixture(scope="session")
 def int8_inputs(box, golden) -> Path:
-    """The model in the box in int8, images included; plainly quantised, which is quick."""
+    """The bundled model in int8 with int8 input, quantised without fine-tuning, which is fast."""
     from gfkeras.export import Int8Settings
     from gfkeras.export.quantization import quantize
     from gfkeras.export.quantization.observing import observe

@@ -1,4 +1,4 @@
-"""The command line, the Python kits and the page take the same threshold for the same artefact."""
+"""The command line, the Python kits and the web page use the same threshold of an artefact."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ SIMILARITY = {"beta": 0.0, "gamma": 1 / 3, "distance": "l2"}
 
 
 def table(fingerprint: str, **changes) -> dict:
-    """Thresholds at 1e-2 and 1e-3 that rest on enough pairs, unless changed."""
+    """Thresholds at 1e-2 and 1e-3, measured on enough pairs unless changed."""
     made = {"version": 1, "similarity": SIMILARITY, "at_far": {"1e-2": 0.3, "1e-3": 0.5},
             "impostor": 20_000, "origin": "made up", "model": fingerprint}  # fmt: skip
     return {**made, **changes}
@@ -43,7 +43,7 @@ def kit_module(name: str):
         f"kit_{name.replace('-', '_')}", EXPORT / name / "face_embedding.py"
     )
     module = importlib.util.module_from_spec(spec)
-    # A dataclass looks for its module there.
+    # A dataclass looks up its module in sys.modules.
     sys.modules[spec.name] = module
     spec.loader.exec_module(module)
     return module
@@ -69,7 +69,7 @@ def by_kit(name: str, path: Path, far=None, threshold=None, force=False):
 
 def by_page(path: Path, far=None):
     card = json.loads(Path(f"{path}.json").read_text())
-    # The page takes a fixed batch of one; what is chosen does not depend on it.
+    # The page needs a fixed batch of one. The threshold does not depend on it.
     card["inputs"][0]["shape"][0] = 1
     beside = Path(f"{path}.thresholds.json")
     given = {"card": card, "far": far, "beside": json.loads(beside.read_text()) if beside.exists()
@@ -87,7 +87,7 @@ def shipped() -> Path:
     return artefact_path(DEFAULT_PRESET)
 
 
-# (thresholds in the card, beside the artefact, FAR, what all of them take)
+# (thresholds in the card, thresholds file, FAR, expected threshold)
 CHOICES = {
     "card": ({}, None, None, 0.5),
     "beside": (None, {}, None, 0.5),
@@ -138,7 +138,7 @@ def test_all_take_the_same_threshold(shipped, tmp_path, name):
 
 
 @pytest.mark.parametrize("text", ["NaN", "Infinity", "-Infinity", "1e999", "true"])
-def test_what_is_no_threshold_is_refused(shipped, tmp_path, text):
+def test_invalid_thresholds_are_refused(shipped, tmp_path, text):
     path = Path(shutil.copy(shipped, tmp_path / "face.tflite"))
     Path(f"{path}.thresholds.json").write_text(
         json.dumps(table("", at_far={"1e-2": 123})).replace("123", text)

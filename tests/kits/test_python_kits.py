@@ -1,4 +1,4 @@
-"""The Python kits embed as the model does, where gfkeras cannot be imported."""
+"""The Python kits give the embeddings of the model, without gfkeras."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ print(sorted({name.partition(".")[0] for name in sys.modules}))
 
 
 def embedded(kit, path: Path, images: np.ndarray, folder: Path) -> dict[str, np.ndarray]:
-    """What a kit gives images, and under "modules" what it imported for that."""
+    """Embeds images with a kit. "modules" has the modules that it imported."""
     np.save(folder / "given.npy", images)
     ran = kit.python(EMBED, path, folder / "given.npy", folder / "written.npz")
     assert ran.returncode == 0, ran.stderr
@@ -49,11 +49,11 @@ def embedded(kit, path: Path, images: np.ndarray, folder: Path) -> dict[str, np.
 
 
 def refused(ran) -> str:
-    """The one line that a command ends with."""
+    """Returns the one line of error of a command."""
     assert ran.returncode == 2, ran.stdout
     assert "Traceback" not in ran.stderr
     assert not ran.stdout
-    # What a runtime says of itself may stand before.
+    # Log lines of a runtime can come before it.
     return ran.stderr.strip().splitlines()[-1]
 
 
@@ -71,7 +71,7 @@ def test_golden_embeddings(kit, box, golden, tmp_path, name):
     wanted = of_one.matrix(e[:1], e[1:], g[:1], g[1:])[0]
     np.testing.assert_allclose(found["one_to_all"][1:], wanted, atol=1e-5)
     assert found["one_to_all"][0] == pytest.approx(1, abs=1e-5)
-    # The shim makes an import fail; this says that none was even tried and caught.
+    # The shim makes an import fail. This also checks that the kit did not try one and catch it.
     assert not {"gfkeras", *(("keras", "tensorflow") if name in LIGHT else ())} & set(
         json.loads(found["modules"].replace("'", '"'))
     )
@@ -79,7 +79,7 @@ def test_golden_embeddings(kit, box, golden, tmp_path, name):
 
 def test_int8_with_integer_images(kit, int8_inputs, golden, tmp_path):
     found = embedded(kit("python-litert"), int8_inputs, golden.images, tmp_path)
-    # The same as gfkeras gives from the same file; near the float model as plain rounding allows.
+    # Equal to gfkeras with the same file, and close to the float model within int8 rounding.
     theirs = Embedder(int8_inputs)(golden.images)
     np.testing.assert_allclose(found["embedding"], theirs.embedding, atol=1e-5)
     np.testing.assert_array_equal(found["group"], theirs.group)
@@ -139,7 +139,7 @@ def test_command_decides_by_the_cards_thresholds(kit, box, golden, tmp_path, nam
     assert f"Cosine         {cosine:.4f}\n" in ran.stdout
     assert "Groups         {} and {}\n".format(*golden.group[:2]) in ran.stdout
     assert "same person at FAR 1e-3, threshold 0.5000 (made up)\n" in ran.stdout
-    # By groups it has no thresholds; what is given by hand decides.
+    # There are no thresholds for the group-aware similarity, so the user's threshold decides.
     ran = run(path, *box.pictures[:2], "--group-aware", "--threshold", 0.5, "--runs", 1, "--json")
     result = json.loads(ran.stdout)
     assert result["cosine"] == pytest.approx(cosine, abs=1e-5)
@@ -162,9 +162,9 @@ def test_thresholds_beside_the_artefact(kit, box, tmp_path):
     assert result["group_aware_similarity"] < result["cosine"]
     assert "must be one of 1e-2, 1e-3" in refused(run(*pair, "--far", 1e-6))
     beside.write_text(json.dumps(thresholds("0" * 64)))
-    assert "of another model" in refused(run(*pair))
+    assert "for another model" in refused(run(*pair))
     beside.write_text('{"at_far": {}}')
-    assert "thresholds of" in refused(run(*pair))
+    assert "thresholds for" in refused(run(*pair))
 
 
 def test_without_a_card_nothing_is_decided(kit, box, tmp_path):
@@ -191,7 +191,7 @@ def test_a_missing_or_damaged_artefact(kit, box, tmp_path, name):
         broken = Path(shutil.copy(whole, path))
     broken.write_bytes(broken.read_bytes()[:-1000])
     shutil.copy(f"{whole}.json", tmp_path)
-    assert "damaged or replaced" in refused(run(path, *box.pictures[:2]))
+    assert "damaged or was replaced" in refused(run(path, *box.pictures[:2]))
     Path(f"{path}.json").write_text("{")
     assert "is damaged" in refused(run(path, *box.pictures[:2]))
     if name in LIGHT:
@@ -215,7 +215,7 @@ def test_images_that_are_not_aligned_faces(kit, box, tmp_path):
     assert "no such file" in said(tmp_path / "none.png")
 
 
-def test_what_is_no_face_model(kit, box, tmp_path):
+def test_other_models_are_refused(kit, box, tmp_path):
     images = keras.Input((8, 16, 3))
     model = keras.Model(images, keras.layers.Flatten()(images))
     import tensorflow as tf
@@ -234,12 +234,12 @@ def test_what_is_no_face_model(kit, box, tmp_path):
 # -- the folders ----------------------------------------------------------------------------------
 
 
-def test_the_kits_are_what_make_kits_writes(kit, tmp_path):
+def test_make_kits_changes_nothing(kit, tmp_path):
     files = {name: kit(name).folder / "face_embedding.py" for name in KITS}
     for name, file in files.items():
         (tmp_path / name).mkdir()
         shutil.copy(file, tmp_path / name)
-    # The source is the LiteRT kit alone: what the others have below the line does not matter.
+    # Only the LiteRT kit is the source: `make kits` replaces the lines of the others.
     mark = "# == The common part of the Python kits"
     for name in ("python-onnx", "savedmodel"):
         copy = tmp_path / name / "face_embedding.py"
@@ -265,7 +265,7 @@ def test_a_folder_has_what_a_device_needs(kit, name):
 
 
 def test_request_of_tf_serving(kit, box, golden):
-    """By a server that answers as TF Serving's REST API is documented: the signature by keyword."""
+    """A server with the documented REST API of TF Serving, which calls the signature by keyword."""
     import tensorflow as tf
 
     signature = tf.saved_model.load(str(box.savedmodel)).signatures["serving_default"]

@@ -1,4 +1,4 @@
-"""The web kit in headless Chromium: the same embeddings as Python, and a page that can be used."""
+"""The web kit in headless Chromium: the same embeddings as in Python, and a usable page."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ from gfkeras.zoo.registry import GOLDEN_FILE
 PRESET = DEFAULT_PRESET
 YUNET = "face_detection_yunet_2023mar.onnx"
 ORIENTATION = 0x0112
-# In place of a body: an answer that never comes; None: no such file.
+# Instead of a body: an answer that never comes. None means that the file is missing.
 SLOW = object()
 
 
@@ -57,7 +57,7 @@ def browser():
 
 @pytest.fixture(scope="module")
 def artefact(browser, tmp_path_factory) -> Path:
-    """The model in the box with a fixed batch, and its thresholds."""
+    """The bundled model with a fixed batch, and its thresholds."""
     path = tmp_path_factory.mktemp("web") / "face.tflite"
     export_model(gfkeras.load(PRESET), path, batch_size=1)
     preset_thresholds(registry.read_preset(PRESET)).save(f"{path}.thresholds.json")
@@ -73,7 +73,7 @@ def plain_server(artefact):
 
 @pytest.fixture(scope="module")
 def static_server():
-    """The kit as any server of static files gives it: without headers that allow threads."""
+    """The kit on a plain server of static files, without the headers that allow threads."""
     handler = functools.partial(QuietFiles, directory=KIT)
     with ThreadingHTTPServer(("127.0.0.1", 0), handler) as files:
         threading.Thread(target=files.serve_forever, daemon=True).start()
@@ -95,7 +95,7 @@ def server(artefact, shared_data):
 
 @pytest.fixture(scope="module")
 def page(browser, server):
-    """One page for what leaves no trace in it."""
+    """A shared page for tests that do not change it."""
     opened = browser.new_page()
     opened.goto(server)
     yield opened
@@ -104,7 +104,7 @@ def page(browser, server):
 
 @pytest.fixture
 def visit(browser):
-    """Opens a page of its own, of a phone's size, and answers for the server where told to."""
+    """Opens a new page in the size of a phone, and replaces some answers of the server."""
     pages = []
 
     def answering(body):
@@ -167,7 +167,7 @@ def test_golden_images_embed_as_in_python(
     assert [face["group"] for face in found] == golden.group.tolist()
 
 
-# The page does not look again at faces as small as those of a photo of 70×70, which Python does.
+# Unlike Python, the page does not search again for faces as small as in a photo of 70×70.
 @pytest.mark.parametrize("size", [(250, 250), (1000, 1000), (2300, 1700), (180, 180)])
 def test_a_photo_is_found_aligned_and_embedded_as_in_python(page, artefact, aligner, photos, size):
     resized = Image.open(photos[0]).convert("RGB").resize(size, Image.Resampling.BICUBIC)
@@ -178,13 +178,15 @@ def test_a_photo_is_found_aligned_and_embedded_as_in_python(page, artefact, alig
     width = expected.box[2]
     assert np.abs(found["landmarks"] - expected.landmarks).max() < 0.005 * width
     difference = np.abs(found["crop"].astype(int) - expected.image)
-    assert difference.mean() < 0.5  # of 255; OpenCV scales small photos up in fixed point
+    assert (
+        difference.mean() < 0.5
+    )  # In units of 1/255. OpenCV enlarges small photos in fixed-point arithmetic.
     assert difference.max() <= (6 if max(size) < 96 else 2)
     embedding = gfkeras.Embedder(artefact)(expected.image[None]).embedding[0]
     assert cosines(found["embedding"], embedding) > 0.999
 
 
-def test_a_jpeg_that_lies_on_its_side_is_turned(page, artefact, aligner, photos):
+def test_a_rotated_jpeg_is_turned_upright(page, artefact, aligner, photos):
     lying = Image.open(photos[1]).convert("RGB").transpose(Image.Transpose.ROTATE_90)
     exif = Image.Exif()
     exif[ORIENTATION] = 6
@@ -257,7 +259,7 @@ def test_another_person_is_dropped_and_a_photo_without_a_face_replaces_the_resul
     assert page.locator("#groups").is_hidden()
     broken = {"name": "broken.png", "mimeType": "image/png", "buffer": b"no picture"}
     page.locator("#file-b").set_input_files(broken)
-    wait_for(page, "#problem", "broken.png is no photo")
+    wait_for(page, "#problem", "broken.png is not a photo")
 
 
 def changed(artefact: Path, **values) -> str:
@@ -269,10 +271,10 @@ def changed(artefact: Path, **values) -> str:
     ("answers", "message"),
     [
         (lambda path: {f"{MODEL}.json": None}, "models/model.tflite.json is missing"),
-        (lambda path: {f"{MODEL}.json": "{"}, "is no JSON"),
-        (lambda path: {f"{MODEL}.json": "{}"}, "is no card of a face model"),
+        (lambda path: {f"{MODEL}.json": "{"}, "is not valid JSON"),
+        (lambda path: {f"{MODEL}.json": "{}"}, "is not the card of a face model"),
         (lambda path: {MODEL: None}, "models/model.tflite is missing"),
-        (lambda path: {MODEL: path.read_bytes()[:9000]}, "another SHA-256"),
+        (lambda path: {MODEL: path.read_bytes()[:9000]}, "its SHA-256 is not the one in the card"),
         (
             lambda path: {MODEL: b"nothing", f"{MODEL}.json": changed(path, sha256="")},
             "cannot be run by LiteRT.js",
@@ -285,15 +287,13 @@ def changed(artefact: Path, **values) -> str:
         (lambda path: {DETECTOR: b"another file"}, "received another file"),
     ],
 )
-def test_what_is_missing_or_broken_is_said_in_one_line(
-    visit, plain_server, artefact, answers, message
-):
-    # The detector, which this server does not have, must not complain first.
+def test_missing_and_broken_files_give_one_line(visit, plain_server, artefact, answers, message):
+    # This server has no detector. Its error must not come first.
     detector = {} if "detection" in message or "another file" in message else {DETECTOR: SLOW}
     page = visit(plain_server, {**detector, **answers(artefact)})
     wait_for(page, "#problem", message)
     assert "\n" not in text(page, "#problem")
-    assert text(page, "#verdict") == "Nothing can be compared yet."
+    assert text(page, "#verdict") == "No comparison is possible."
 
 
 def test_thresholds_of_the_card_decide_by_their_own_similarity(visit, server, artefact, photos):
@@ -301,7 +301,7 @@ def test_thresholds_of_the_card_decide_by_their_own_similarity(visit, server, ar
              "at_far": {"1e-2": -0.5, "1e-3": 0.9999, "1e-4": 1}, "impostor": 99999,
              "origin": "made up", "model": "the float one"}  # fmt: skip
     card = changed(artefact, thresholds=table, fingerprint="the float one", precision="int8")
-    # Those beside the model would go first.
+    # A thresholds file would be used before the card.
     page = visit(server, {f"{MODEL}.json": card, f"{MODEL}.thresholds.json": None})
     page.locator("#file-a").set_input_files(photos[0])
     page.locator("#file-b").set_input_files(photos[1])
@@ -324,7 +324,7 @@ def test_thresholds_of_another_model_decide_nothing(visit, server, artefact, pho
     page.locator("#file-a").set_input_files(photos[0])
     page.locator("#file-b").set_input_files(photos[1])
     wait_for(page, "#verdict", "Similarity")
-    assert text(page, "#problem") == "The thresholds are those of another model."
+    assert text(page, "#problem") == "The thresholds are for another model."
     assert page.locator("#far-field").is_hidden()
 
 
@@ -351,7 +351,7 @@ def test_the_policy_of_the_page_is_a_header_too(plain_server, page):
         policy, own = headers["Content-Security-Policy"], "; frame-ancestors 'none'"
         assert policy.endswith(own)
         assert f'content="{policy.removesuffix(own)}"' in (KIT / "index.html").read_text("utf-8")
-    # It holds in the page, which works under it nevertheless: the other tests here.
+    # The policy applies in the page. The other tests show that the page works under it.
     blocked = "fetch('https://example.org/').then(() => 'sent', () => 'blocked')"
     assert page.evaluate(blocked) == "blocked"
 

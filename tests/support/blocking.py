@@ -1,4 +1,4 @@
-"""Packages that cannot be imported, in a process of its own."""
+"""Packages that a process cannot import."""
 
 _BLOCKING = """
 import importlib.abc, sys
@@ -13,10 +13,10 @@ sys.meta_path.insert(0, Blocked())
 
 
 def without(*packages: str) -> str:
-    """Python that makes these packages impossible to import from then on."""
+    """Returns Python code that makes these packages impossible to import."""
     return _BLOCKING.format(packages=packages)
 
 
 WITHOUT_TENSORFLOW = without("tensorflow")
-# What the base install does not bring.
+# Packages that the base install does not have.
 WITHOUT_KERAS = without("h5py", "jax", "keras", "safetensors", "tensorboard", "tensorflow")

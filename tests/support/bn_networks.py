@@ -1,4 +1,4 @@
-"""A network with batch normalisation in all its places, which compiles in a moment."""
+"""A small network with batch normalisation in all possible places."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from keras import layers
 
 from gfkeras.layers import BatchNormalization, GroupDecisionNetwork, InputNormalization, PReLU
 
-# Of the layers below: two of feature maps, and three of one value an image.
+# Batch normalisations below: two of feature maps, and three of one value per image.
 MAPS, FLAT = 3, 3
 
 

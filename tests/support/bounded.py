@@ -1,4 +1,4 @@
-"""A reader in a process of its own, which may take 1 GiB and some seconds."""
+"""A reader in a child process with limits of 1 GiB and some seconds."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ GIB = 1 << 30
 
 
 def refusal(read: Callable[[Any], Any], path: Any, seconds: int = 30) -> str:
-    """The ValueError of `read(path)`; fails for another end, a hang, and for want of memory."""
+    """Returns the ValueError of `read(path)`. Fails after any other result or a hang."""
     reader, writer = os.pipe()
     pid = os.fork()
     if pid == 0:
@@ -24,7 +24,7 @@ def refusal(read: Callable[[Any], Any], path: Any, seconds: int = 30) -> str:
             pages = int(Path("/proc/self/statm").read_text().split()[0])
             limit = pages * os.sysconf("SC_PAGESIZE") + GIB
             resource.setrlimit(resource.RLIMIT_AS, (limit, limit))
-            # Python's own handler would wait for C to come back.
+            # Python's own handler would wait until the C code returns.
             signal.signal(signal.SIGALRM, signal.SIG_DFL)
             signal.alarm(seconds)
             try:

@@ -16,7 +16,7 @@ import pytest
 
 KIT = Path(__file__).resolve().parents[2] / "export" / "web"
 
-# Any photo, as the page treats it, and an aligned face as it embeds it.
+# JavaScript that treats a photo and an aligned face as the page does.
 _PHOTO = """
 async ({photo, model, detector}) => {
   const [{readPhoto}, {FaceDetector, largestFace}, {alignFace}, {Embedder}] = await Promise.all(
@@ -50,14 +50,14 @@ DETECTOR = "models/face_detection_yunet_2023mar.onnx"
 
 
 def missing(reason: str) -> NoReturn:
-    """Skips; with GFKERAS_REQUIRE_WEB=1, which `.ci/run` sets, fails."""
+    """Skips the test, or fails with GFKERAS_REQUIRE_WEB=1, which `.ci/run` sets."""
     if os.environ.get("GFKERAS_REQUIRE_WEB") == "1":
         pytest.fail(reason)
     pytest.skip(reason)
 
 
 def installed_packages() -> None:
-    """The kit's npm packages as its lock file names them, installed on first use."""
+    """Installs the npm packages of the kit's lock file on first use."""
     for program in ("node", "npm"):
         if shutil.which(program) is None:
             missing(f"the web kit needs {program}, which is not installed")
@@ -73,7 +73,7 @@ def installed_packages() -> None:
 
 @contextmanager
 def served(*arguments: str | Path) -> Iterator[str]:
-    """The kit's own server; gives its address."""
+    """Runs the kit's server and gives its address."""
     command = ["node", KIT / "serve.mjs", "--port", "0", *arguments]
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as server:
         try:
@@ -93,7 +93,7 @@ def chromium() -> Iterator[Any]:
     path = next(filter(None, map(shutil.which, ["chromium", "chromium-browser"])), None)
     if path is None:
         missing("the web kit's tests need chromium, which is not installed")
-    # Chromium's sandbox refuses root.
+    # Chromium's sandbox does not run as root.
     arguments = ["--no-sandbox"] if os.geteuid() == 0 else []
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=path, args=arguments)
@@ -102,7 +102,7 @@ def chromium() -> Iterator[Any]:
 
 
 def embed_photo(page: Any, photo: bytes) -> dict[str, Any]:
-    """What the page makes of a photo's file: crop (112, 112, 3) uint8, embedding, landmarks."""
+    """Returns the page's result for a photo: crop (112, 112, 3) uint8, embedding and landmarks."""
     given = {"photo": base64.b64encode(photo).decode(), "model": MODEL, "detector": DETECTOR}
     found = page.evaluate(_PHOTO, given)
     crop = np.frombuffer(base64.b64decode(found["crop"]), np.uint8).reshape(112, 112, 4)
@@ -115,12 +115,12 @@ def embed_photo(page: Any, photo: bytes) -> dict[str, Any]:
 
 
 def embed_aligned(page: Any, images: np.ndarray, model: str = MODEL) -> list[dict[str, Any]]:
-    """What the page makes of aligned faces, (N, 112, 112, 3) uint8."""
+    """Returns the page's results for aligned faces, (N, 112, 112, 3) uint8."""
     faces = [base64.b64encode(image.tobytes()).decode() for image in images]
     return page.evaluate(_ALIGNED, {"faces": faces, "model": model})
 
 
 def cosines(a: Any, b: Any) -> np.ndarray:
-    """Row by row."""
+    """Returns the cosines row by row."""
     a, b = np.asarray(a, np.float64), np.asarray(b, np.float64)
     return (a * b).sum(-1) / (np.linalg.norm(a, axis=-1) * np.linalg.norm(b, axis=-1))

@@ -1,4 +1,4 @@
-"""What a piece of Python takes from gfkeras, and whether it exists."""
+"""Names of gfkeras in Python code, and a check that they exist."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import gfkeras
 
 
 def names_of_gfkeras(tree: ast.AST) -> list[str]:
-    """Everything that the code takes from gfkeras, as dotted names."""
+    """Returns the names of gfkeras that the code uses, as dotted names."""
     found = []
     for node in ast.walk(tree):
         if isinstance(node, ast.ImportFrom) and (node.module or "").startswith("gfkeras"):
@@ -23,7 +23,7 @@ def names_of_gfkeras(tree: ast.AST) -> list[str]:
 
 
 def resolve(dotted: str) -> None:
-    """Fails where a name of gfkeras does not exist."""
+    """Fails if a name of gfkeras does not exist."""
     value: Any = gfkeras
     for part in dotted.split(".")[1:]:
         if not hasattr(value, part):

@@ -1,4 +1,4 @@
-"""The commands of a shell block: read, and compared with what their programs take."""
+"""Parsing of the commands in a shell block, and comparison with the options of their programs."""
 
 from __future__ import annotations
 
@@ -16,16 +16,16 @@ from markdown_blocks import ROOT
 from gfkeras.cli.app import app
 
 Command = tuple[str, ...]
-# Not of this project.
+# Programs of other projects.
 NOT_OURS = {"cp", "docker", "export", "mkdir"}
 
 
 class UnknownCommandError(ValueError):
-    """Something on a page that no program takes."""
+    """A command on a page that its program does not accept."""
 
 
 def commands(text: str) -> list[Command]:
-    """The commands of a block, a backslash at the end of a line going on in the next."""
+    """Returns the commands of a block. A backslash at the end of a line joins the next line."""
     lines = text.replace("\\\n", " ").splitlines()
     found: list[Command] = []
     for line in lines:
@@ -39,7 +39,7 @@ def commands(text: str) -> list[Command]:
 
 
 def without_environment(command: Command) -> Command:
-    """What is left behind NAME=VALUE."""
+    """Returns the words after NAME=VALUE."""
     first = next(
         (i for i, word in enumerate(command) if not re.match(r"[A-Z_]+=", word)), len(command)
     )
@@ -47,7 +47,7 @@ def without_environment(command: Command) -> Command:
 
 
 def parse(arguments: Command) -> dict[str, Any]:
-    """The parameters of a `gfkeras` command line, as Typer reads them; nothing is run."""
+    """Returns the parameters of a `gfkeras` command line. Nothing is run."""
     command: Any = typer.main.get_command(app)
     name, rest = ["gfkeras"], list(arguments)
     while hasattr(command, "commands"):
@@ -57,11 +57,11 @@ def parse(arguments: Command) -> dict[str, Any]:
         name.append(rest.pop(0))
         command = command.commands[name[-1]]
     for parameter in command.params:
-        # It would look for the files.
+        # The callbacks would look for the files.
         parameter.callback = None
     try:
         return dict(command.make_context(" ".join(name), rest).params)
-    # Typer may carry a Click of its own, so its usage errors are known by their method.
+    # Typer can bundle its own Click, so usage errors are recognised by their method.
     except Exception as error:
         if not hasattr(error, "format_message"):
             raise
@@ -69,7 +69,7 @@ def parse(arguments: Command) -> dict[str, Any]:
 
 
 def check(command: Command) -> None:
-    """Fails where a command, an option, a script, a target or an extra does not exist."""
+    """Fails if a command, an option, a script, a target or an extra does not exist."""
     command = without_environment(command)
     if not command or command[0] in NOT_OURS:
         return
@@ -143,7 +143,7 @@ def script_options(script: Path) -> set[str]:
 
 
 def written(command: Command) -> list[str]:
-    """The paths that a `gfkeras` command writes, so that what stands in for them can go first."""
+    """Returns the paths that a `gfkeras` command writes. Their placeholders are removed first."""
     if command[0] != "gfkeras":
         return []
     given = parse(command[1:])

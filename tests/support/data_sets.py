@@ -16,7 +16,7 @@ PEOPLE, EACH = 8, 4
 
 
 def jpegs() -> list[bytes]:
-    """JPEGs of eight people, four of each, one person after another."""
+    """JPEG files of eight people, four of each."""
     images, _ = synthetic_faces(num_identities=PEOPLE, images_per_identity=EACH, seed=0)
     found = []
     for image in images:
@@ -51,7 +51,7 @@ def write_youtube_faces(root: Path, faces: Sequence[bytes]) -> None:
 
 
 def write_ijb(root: Path, faces: Sequence[bytes]) -> None:
-    # Where the points are in a face that is aligned already.
+    # The five points of an aligned face.
     points = " ".join(f"{value:.4f}" for value in face_template((112, 112)).reshape(-1))
     lists, scores = [], []
     for number, content in enumerate(faces):
@@ -74,7 +74,7 @@ def write_ijb(root: Path, faces: Sequence[bytes]) -> None:
 
 
 def write_megaface(root: Path, faces: Sequence[bytes]) -> None:
-    """Three actors, and the others as distractors."""
+    """Three actors. The other people are distractors."""
     actors, strangers = [], []
     for number, content in enumerate(faces):
         person, index = number // EACH, number % EACH

@@ -13,7 +13,7 @@ from keras import ops
 def finite_differences(
     function: Callable[..., float], *arrays: np.ndarray, step: float = 1e-6
 ) -> list[np.ndarray | None]:
-    """Central differences of a float64 function of arrays; None for integer arrays."""
+    """Returns central differences of a float64 function of arrays, or None for integer arrays."""
     arrays = tuple(
         a.astype("float64") if np.issubdtype(a.dtype, np.floating) else a for a in arrays
     )
@@ -37,7 +37,7 @@ def finite_differences(
 def value_and_gradients(
     function: Callable[..., Any], *arrays: np.ndarray, compiled: bool = False
 ) -> tuple[np.ndarray, list[np.ndarray | None]]:
-    """A scalar function's value and its gradients by each float array; None for integer ones."""
+    """Returns a scalar function's value and its gradients, which are None for integer arrays."""
     floats = [i for i, a in enumerate(arrays) if np.issubdtype(np.asarray(a).dtype, np.floating)]
     if keras.backend.backend() == "jax":
         import jax
@@ -75,8 +75,8 @@ def layer_value_and_gradients(
 ) -> tuple[np.ndarray, list[np.ndarray | None], list[np.ndarray]]:
     """`reduce(layer(*inputs))`, its gradients by the float inputs and by the trainable weights.
 
-    What the layer does to its other variables is kept, as in a training step. `reduce` may also
-    be called while tracing.
+    Changes of the layer's other variables are kept, as in a training step. `reduce` can also be
+    called while tracing.
     """
     if keras.backend.backend() == "jax":
         count = len(layer.trainable_variables)

@@ -1,4 +1,4 @@
-"""The examples in docstrings, run as they stand."""
+"""Running of the examples in docstrings."""
 
 from __future__ import annotations
 
@@ -9,11 +9,11 @@ from types import ModuleType
 
 
 def examples(room: ModuleType) -> dict[str, doctest.DocTest]:
-    """The examples of a package's modules by the name of what they document."""
+    """Returns the examples in a package by the name of the documented object."""
     found = {}
     for info in pkgutil.iter_modules(room.__path__):
         module = importlib.import_module(f"{room.__name__}.{info.name}")
-        # An empty namespace: the example itself imports what it takes.
+        # An empty namespace: the example must import the names that it uses.
         for test in doctest.DocTestFinder(exclude_empty=True).find(module, globs={}):
             if test.examples:
                 found[test.name.removeprefix(f"{module.__name__}.")] = test
@@ -21,7 +21,7 @@ def examples(room: ModuleType) -> dict[str, doctest.DocTest]:
 
 
 def run(test: doctest.DocTest) -> str:
-    """Runs an example; what it printed in place of what it should, or nothing."""
+    """Runs an example. Returns the differing output, or an empty text."""
     said: list[str] = []
     doctest.DocTestRunner(verbose=False).run(test, out=said.append)
     return "".join(said)

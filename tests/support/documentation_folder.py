@@ -1,4 +1,4 @@
-"""What the pages' placeholders name, made of synthetic faces: MODEL, photos, DATA, pairs.txt…"""
+"""Files for the placeholders on pages, made of synthetic faces: MODEL, photos, DATA, pairs.txt…"""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ RECIPE = {
     "training": {"epochs": 1, "batch_size": 16},
 }  # fmt: skip
 
-# With `model.init`, which brings the backbone.
+# With `model.init`, which defines the backbone.
 FINE_TUNING = {**RECIPE, "model": {"num_groups": 2, "group_dim": 16}}
 
 
@@ -48,7 +48,7 @@ def small_groupface() -> keras.Model:
 
 
 def _photo(*faces: np.ndarray) -> Image.Image:
-    """Faces side by side in a grey picture, as large as a detector likes them."""
+    """Faces side by side in a grey image, large enough for the detector."""
     photo = Image.new("RGB", (300 * len(faces), 300), (128, 128, 128))
     for place, face in enumerate(faces):
         photo.paste(Image.fromarray(face).resize((224, 224)), (300 * place + 38, 38))
@@ -64,7 +64,7 @@ def _write_people(folder: Path, faces: np.ndarray, names: list[str]) -> None:
 
 
 def _lfw_pairs(names: list[str], folds: int, pairs: int) -> str:
-    """LFW's list: folds of genuine and as many impostor pairs; genuine ones may come twice."""
+    """Writes LFW's list with as many impostor as genuine pairs. Genuine pairs can occur twice."""
     images = range(1, EACH + 1)
     two = list(itertools.combinations(images, 2))
     genuine = itertools.cycle((name, i, j) for name in names for i, j in two)
@@ -79,7 +79,7 @@ def _lfw_pairs(names: list[str], folds: int, pairs: int) -> str:
 
 
 def _verification_bin(faces: np.ndarray, path: Path) -> None:
-    """InsightFace's .bin: JPEGs, two a pair, and whether they are of one person."""
+    """Writes InsightFace's .bin: two JPEG files per pair, and whether they show one person."""
 
     def jpeg(image: np.ndarray) -> bytes:
         stream = io.BytesIO()
@@ -92,11 +92,11 @@ def _verification_bin(faces: np.ndarray, path: Path) -> None:
 
 
 def make_folder(root: Path, models: Path) -> Path:
-    """Fills a folder with all that the pages name.
+    """Fills a folder with all files that the pages name.
 
     Args:
         root: a folder that does not exist.
-        models: where YuNet's file and InsightFace's MobileFaceNet lie.
+        models: folder of YuNet and of InsightFace's MobileFaceNet.
     """
     images, _ = synthetic_faces(num_identities=PEOPLE, images_per_identity=EACH, seed=0)
     faces = images.reshape(PEOPLE, EACH, *images.shape[1:])
@@ -140,10 +140,10 @@ def make_folder(root: Path, models: Path) -> Path:
 
 
 def _make_models(root: Path, faces: np.ndarray) -> None:
-    """MODEL with its thresholds, and what earlier pages leave for later ones."""
+    """Writes MODEL with its thresholds, and the results of earlier pages."""
     small_groupface().save_to(root / "MODEL")
     fingerprint = gfkeras.Embedder(root / "MODEL").fingerprint
-    # As if measured on many more pairs than these people have, for the FAR that pages name.
+    # Pretend that it was measured on many more pairs, for the FARs on the pages.
     Thresholds(
         COSINE, {"1e-1": 0.3, "1e-2": 0.5, "1e-3": 0.7}, 100_000, "made up", fingerprint
     ).save(root / "MODEL" / "thresholds.json")
@@ -163,5 +163,5 @@ def _make_models(root: Path, faces: np.ndarray) -> None:
 
 
 def small_groupface_backbone() -> keras.Model:
-    """A backbone with its embedding, in place of a ResNet of 166 MB."""
+    """Writes a small backbone instead of a ResNet of 166 MB."""
     return MobileFaceNet(16, width=0.0625, bottlenecks=SMALL_BOTTLENECKS)

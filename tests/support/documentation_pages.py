@@ -1,4 +1,4 @@
-"""How the blocks of each page of the documentation are run, and which are not."""
+"""Settings for running the code blocks of each page of the documentation."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from gfkeras.backbones import MobileFaceNet
 from gfkeras.cli import main
 from gfkeras.experiments.ablation import Grid
 
-# Commands that are read and not run, by how they begin, and why.
+# Commands that are parsed but not run: their beginning, and the reason.
 NOT_RUN = {
     "make": "runs these tests, or hours",
     "pip install": "installs into the environment of these tests",
@@ -31,10 +31,9 @@ NOT_RUN = {
     "gfkeras evaluate MODEL --protocol ijb": "tests/cli/test_protocols.py has the layout",
     "gfkeras evaluate MODEL --protocol megaface": "tests/cli/test_protocols.py has the layout",
 }
-# The stand-ins are some eighty pictures.
+# The placeholder data has only about eighty images.
 SHORT = ["--set", "training.epochs=1", "--set", "training.batch_size=16"]
-# What makes a command or a script short enough, added to its options; of an option given twice
-# the last holds.
+# Options that make a command or a script fast. If an option is given twice, the last one wins.
 SHORTER = {
     "train": [*SHORT, "--quiet"],
     "evaluate": ["--bootstrap", "20"],
@@ -69,7 +68,7 @@ SHORTER = {
 }
 
 
-# Of TOML that is no recipe, by page.
+# TOML blocks that are not recipes, by page.
 TOML_READERS: dict[str, Callable[[dict[str, Any]], Any]] = {"docs/ablations.md": Grid.parse}
 
 
@@ -78,14 +77,14 @@ class Page:
     """How the blocks of a page are run.
 
     Attributes:
-        given: names that its Python takes as given, by what makes them.
-        shorter: texts of its Python that are replaced, so that it takes seconds.
-        slow: how commands begin that are run by `make test-all` only; what they write is then
-            taken from the folder of stand-ins. True for all.
-        files: what else there must be for slow commands, by what makes it.
-        absent: stand-ins of other pages that this one must not find.
-        quick_python: whether the Python is run without `make test-all` too.
-        holds: what must be true of the names afterwards.
+        given: functions that make the names that its Python code expects.
+        shorter: replacements in its Python code that make it run in seconds.
+        slow: beginnings of commands that only `make test-all` runs. Otherwise their results are
+            taken from the folder of placeholders. True for all commands.
+        files: functions that make further files for slow commands.
+        absent: placeholders of other pages that must not exist on this one.
+        quick_python: whether its Python code runs without `make test-all` too.
+        holds: conditions that must be true afterwards.
     """
 
     given: Mapping[str, Callable[[Path], Any]] = field(default_factory=dict)
@@ -110,7 +109,7 @@ def _in_the_box(path: Path) -> None:
 
 
 def _box_sized_backbone() -> keras.Model:
-    """Of an embedding as long as that of the model in the box."""
+    """A model with as many embedding dimensions as the bundled one."""
     return MobileFaceNet(128, width=0.0625, bottlenecks=SMALL_BOTTLENECKS)
 
 
@@ -153,7 +152,7 @@ def _embedded_two(names: dict[str, Any]) -> None:
 
 
 def pooled(width: float, embedding_dim: int = 16) -> keras.Model:
-    """In place of a MobileFaceNet, which takes long to compile."""
+    """Replaces a MobileFaceNet, which takes long to compile."""
     images = keras.Input((112, 112, 3))
     x = keras.layers.Flatten()(keras.layers.AveragePooling2D(16)(images))
     return keras.Model(images, keras.layers.Dense(embedding_dim)(keras.layers.Rescaling(0.01)(x)))
@@ -265,7 +264,7 @@ PAGES = {
 }
 
 
-# A page that is not named: its Python is run by `make test`, its commands by `make test-all`.
+# For all other pages, `make test` runs the Python code and `make test-all` the commands.
 OTHER_PAGE = Page(given={"gfkeras": lambda folder: gfkeras}, slow=True)
 
 

@@ -95,7 +95,7 @@ class Handler(BaseHTTPRequestHandler):
             self.close_connection = True
         for at in range(0, len(body), 16384):
             piece = body[at : at + 16384]
-            # Counted first: who has received the last piece may look at once.
+            # Count first: a client that has received the last piece can read the counter now.
             server.sent += len(piece)
             try:
                 self.wfile.write(piece)

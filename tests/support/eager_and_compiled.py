@@ -1,4 +1,4 @@
-"""What JAX, which compiles whatever it runs, leaves to `make test-all`."""
+"""Selection of tests that run on JAX only in `make test-all`."""
 
 from __future__ import annotations
 
@@ -23,9 +23,9 @@ EAGER_AND_COMPILED = pytest.mark.parametrize(
 
 
 def few_on_jax(values: Iterable[Any], *few: Any) -> list[Any]:
-    """Parameters of which JAX leaves all but a few to `make test-all`.
+    """Parameters that JAX runs only in `make test-all`, except for a few.
 
-    For cases of one piece of code that TensorFlow runs through in full.
+    For many cases of the same code that TensorFlow tests in full.
     """
     values = list(values)
     assert set(few) <= set(values), few
@@ -36,9 +36,9 @@ def few_on_jax(values: Iterable[Any], *few: Any) -> list[Any]:
 
 
 def slow_on_jax(test: Callable[..., Any]) -> Callable[..., Any]:
-    """Leaves a test to `make test-all` on JAX.
+    """Runs a test on JAX only in `make test-all`.
 
-    For what follows from a formula whose values and gradients other tests compare with an oracle
-    on both backends: invariances, agreement with another package, the examples of docstrings.
+    For consequences of a formula that other tests compare with an oracle on both backends, such as
+    invariances, agreement with another package and the examples in docstrings.
     """
     return pytest.mark.slow(test) if JAX else test

@@ -6,7 +6,7 @@ import numpy as np
 
 
 class FakeFaces:
-    """Embeds names by a table; those in `broken` cannot be read.
+    """Looks up the embeddings of names in a table. Names in `broken` are unreadable.
 
     Attributes:
         embedding, group_feature, norm: rows by name.

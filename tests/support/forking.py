@@ -1,7 +1,7 @@
-"""Python code in a process forked from one that has imported TensorFlow and begun nothing with it.
+"""Python code in a forked process that has imported TensorFlow but not used it.
 
-Importing takes seconds, most of what a test in a process of its own costs. The process forked from
-has claimed no device and started no backend, so the code finds a TensorFlow to be set up at will.
+The import takes seconds, most of the time of a test in a process of its own. The parent has not
+claimed a device or started a backend, so the code can still configure TensorFlow.
 """
 
 from __future__ import annotations
@@ -19,11 +19,11 @@ FORKS = "forkserver" in multiprocessing.get_all_start_methods()
 
 
 class ForkedRun:
-    """As much of `subprocess.Popen` as `processes.Process` needs; output is read at the end."""
+    """The part of `subprocess.Popen` that `processes.Process` needs. Output is read at the end."""
 
     def __init__(self, code: str, arguments: tuple[str, ...], environment: dict[str, str]):
         context = multiprocessing.get_context("forkserver")
-        # Ignored once the server runs, which is one for each process of pytest.
+        # Ignored if the server already runs. Each process of pytest has one.
         context.set_forkserver_preload(list(PRELOADED))
         self._folder = tempfile.TemporaryDirectory()
         folder = self._folder.name
@@ -34,7 +34,7 @@ class ForkedRun:
         self._process.kill()
 
     def communicate(self, timeout: float | None = None) -> tuple[str, str]:
-        """What it wrote to stdout and stderr.
+        """Returns its output on stdout and stderr.
 
         Raises:
             TimeoutError: if it has not ended in time.
@@ -52,7 +52,7 @@ class ForkedRun:
 
 
 def _run(code: str, arguments: tuple[str, ...], environment: dict[str, str], folder: str) -> None:
-    """In the new process: sets it up as a fresh one would be, and runs the code."""
+    """Sets up the new process like a fresh one, and runs the code."""
     for number, name in ((1, "stdout"), (2, "stderr")):
         with Path(folder, name).open("wb") as file:
             os.dup2(file.fileno(), number)

@@ -1,4 +1,4 @@
-"""Brute force, and data to search."""
+"""Brute-force search, and data for it."""
 
 import numpy as np
 
@@ -7,7 +7,7 @@ from gfkeras.inference import Embeddings, Match
 
 
 def brute_force(gallery, probes, k, similarity):
-    """What comparing each probe with everybody gives; equal similarities by name."""
+    """Compares each probe with everyone. Equal similarities are sorted by name."""
     kept = gallery.templates()
     found = []
     for row in range(len(probes.embedding)):

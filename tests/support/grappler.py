@@ -1,7 +1,7 @@
-"""TensorFlow without Grappler, which optimises each graph for longer than a test runs it.
+"""TensorFlow without Grappler, whose optimisation takes longer than the tests.
 
-The Makefile asks for it by GFKERAS_TESTS_WITHOUT_GRAPPLER=1: in the tests' own processes and in
-those forked for them (`forking`). What tests start otherwise, such as commands, is as users run it.
+The Makefile sets GFKERAS_TESTS_WITHOUT_GRAPPLER=1 for this. It applies to the processes of tests
+and to those forked from them (`forking`). Other processes, such as commands, use Grappler.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ WITHOUT_GRAPPLER = os.environ.get("GFKERAS_TESTS_WITHOUT_GRAPPLER") == "1"
 
 
 def switch_grappler_off() -> None:
-    """Claims no device: that is left to what comes after."""
+    """Turns Grappler off without claiming a device, because tests may configure devices later."""
     import tensorflow as tf
 
     tf.config.optimizer.set_experimental_options({"disable_meta_optimizer": True})

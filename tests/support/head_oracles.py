@@ -1,4 +1,4 @@
-"""The margin heads in float64 NumPy, one target at a time, as their papers print them."""
+"""Margin heads in float64 NumPy, one target at a time, with the formulas of their papers."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ def cosines(embedding: np.ndarray, centers: np.ndarray) -> np.ndarray:
 
 
 def with_targets(cosine, labels, target, scale=64.0):
-    """s·cos with `target(row, θ)` in place of each label's cosine."""
+    """Returns s·cos, with `target(row, θ)` instead of the cosine of each label."""
     logits = cosine.astype("float64").copy()
     for row, label in enumerate(labels):
         logits[row, label] = target(row, math.acos(cosine[row, label]))

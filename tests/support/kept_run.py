@@ -13,7 +13,7 @@ from gfkeras.training.step_checkpoints import StepCheckpoints
 
 
 def write_run(run: Path, recipe: Recipe, names: Sequence[str]) -> FaceClassifier:
-    """Writes recipe, identities, models and a checkpoint; returns what they are of."""
+    """Writes recipe, identities, models and a checkpoint, and returns their objects."""
     classifier = build_classifier(recipe, len(names), 2)
     classifier.optimizer.build(classifier.trainable_variables)
     checkpoints = StepCheckpoints(run / "checkpoints")

@@ -1,7 +1,7 @@
 """Networks of Keras_insightface, written from their published layout with Keras' own layers.
 
 `resnet` is its MXNet-style ResNet ("r18" and on, PReLU, output layer E), `mobile_facenet` its
-MobileFaceNet with GDC. Names are theirs, for a file's layout includes them.
+MobileFaceNet with GDC. The names are the original ones, because they are part of the file layout.
 """
 
 from __future__ import annotations
@@ -51,7 +51,7 @@ def resnet(units=(2, 2, 2, 2), embedding=512, activation="prelu", max_pool=False
 
 
 def mobile_facenet(embedding=256):
-    """Its first layers alone differ from ours: SAME padding at stride 2, a separable stem."""
+    """Only its first layers differ from ours: SAME padding at stride 2, and a separable stem."""
     images = layers.Input((112, 112, 3))
     x = layers.Conv2D(64, 3, strides=2, padding="same", use_bias=False, name="stem_1_conv")(images)
     x = _bn_act(x, "stem_1_", epsilon=1e-3)
@@ -67,7 +67,7 @@ def mobile_facenet(embedding=256):
 
 
 def randomize(model, images):
-    """Random weights and the statistics of these images: nothing stays at its default."""
+    """Sets random weights and the statistics of these images. No value keeps its default."""
     rng = np.random.default_rng(0)
     for layer in model.layers:
         values = []

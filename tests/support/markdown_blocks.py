@@ -1,4 +1,4 @@
-"""The fenced blocks of the documentation's pages."""
+"""Fenced code blocks of the documentation."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from markdown_it import MarkdownIt
 
 ROOT = Path(__file__).resolve().parents[2]
 SHELL = {"sh", "bash"}
-# Languages that nobody can run, for what a program printed or a folder looks like.
+# Languages of blocks without code, such as the output of a program or a folder tree.
 SHOWN = {"text"}
 
 
@@ -21,9 +21,9 @@ class Block:
 
     Attributes:
         page: the file, from the root of the repository.
-        line: of its fence.
-        language: what the fence says.
-        text: what is between the fences.
+        line: the line of its fence.
+        language: the language of the fence.
+        text: the text between the fences.
         before: the paragraph before it.
     """
 
@@ -39,14 +39,14 @@ class Block:
 
     @property
     def saved_as(self) -> str | None:
-        """The file that it is to be: "Save this as `mine.toml`", or a first line "# mine.toml"."""
+        """The file to save it as: from "Save this as `mine.toml`" or a first line "# mine.toml"."""
         named = re.search(r"Save this as `([^`]+)`", self.before)
         named = named or re.match(r"# (\S+\.toml)\n", self.text)
         return named[1] if named else None
 
 
 def anchors(page: str) -> set[str]:
-    """What GitHub calls the headings of a page."""
+    """Returns GitHub's anchors for the headings of a page."""
     tokens = MarkdownIt().parse((ROOT / page).read_text())
     titles = [
         "".join(child.content for child in after.children or ())
@@ -57,7 +57,7 @@ def anchors(page: str) -> set[str]:
 
 
 def links(page: str) -> list[str]:
-    """The targets of all links and pictures of a page."""
+    """Returns the targets of all links and images of a page."""
     tokens = MarkdownIt().enable("table").parse((ROOT / page).read_text())
     inline = [child for token in tokens for child in token.children or ()]
     found = [child.attrGet("href") or child.attrGet("src") for child in inline]
@@ -78,12 +78,12 @@ def blocks(page: str) -> list[Block]:
 
 
 def pages() -> list[str]:
-    """The documentation whose blocks are run: README.md and docs/."""
+    """Returns the pages whose blocks are run: README.md and docs/."""
     return ["README.md", *sorted(f"docs/{p.name}" for p in (ROOT / "docs").glob("*.md"))]
 
 
 def other_pages() -> list[str]:
-    """Further pages of the site, whose commands are checked and not run."""
+    """Returns further pages of the site, whose commands are parsed but not run."""
     folders = ("export", "zoo", "tests/oracles")
     found = [page for folder in folders for page in (ROOT / folder).rglob("*.md")]
     kept = [page for page in found if "node_modules" not in page.parts]

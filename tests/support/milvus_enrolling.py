@@ -1,4 +1,4 @@
-"""Changes to a gallery, one after another, in processes that are killed meanwhile."""
+"""Changes to a gallery in processes that are killed at any moment."""
 
 import itertools
 import os
@@ -15,7 +15,7 @@ WIDTH, GROUPS = 16, 8
 
 
 def photos(names):
-    """A photo of each, always the same of the same person."""
+    """Returns one photo of each person, always the same one."""
     rngs = [np.random.default_rng(zlib.crc32(name.encode())) for name in names]
     embedding = np.array([rng.standard_normal(WIDTH) for rng in rngs], np.float32)
     group = np.array([rng.standard_normal(GROUPS) for rng in rngs], np.float32)
@@ -23,7 +23,7 @@ def photos(names):
 
 
 def change(number):
-    """What is done at step `number`: a method of `Gallery`, and to whom."""
+    """Returns the change at step `number`: a method of `Gallery`, and the people."""
     return (
         ("add", [f"a{number}"]),
         ("add", [f"{letter}{number}" for letter in "bcde"]),
@@ -34,7 +34,7 @@ def change(number):
 
 
 def photos_after(steps):
-    """How many photos there are of each person after so many steps."""
+    """Returns the number of photos of each person after a number of steps."""
     kept = {}
     for number in range(steps):
         what, names = change(number)
@@ -52,7 +52,7 @@ def say(line):
 
 
 def enrol(location, first):
-    """Makes changes without end, and prints each when it is acknowledged."""
+    """Makes changes in an endless loop, and prints each change that is acknowledged."""
     parent = os.getppid()
     gallery = Gallery(location)
     for number in itertools.count(first):
@@ -67,9 +67,9 @@ def enrol(location, first):
 
 
 def serve():
-    """For each order in the file that is named, enrols in a process until that is killed.
+    """Enrols in a forked process for each order in the named file, until the process is killed.
 
-    Starting Python and importing everything anew for each would take longest.
+    A fork is faster than a new Python that imports everything again.
     """
     import milvus_lite.server_manager
     import pymilvus  # noqa: F401

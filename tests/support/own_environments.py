@@ -1,6 +1,6 @@
-"""Python environments of their own, for what cannot be installed beside gfkeras.
+"""Separate Python environments for packages that cannot be installed together with gfkeras.
 
-Kept under build/oracles/ for the next run. Nothing but the standard library is needed.
+They are kept under build/oracles/ for the next run. This module needs only the standard library.
 """
 
 from __future__ import annotations
@@ -19,12 +19,12 @@ WINDOWS = os.name == "nt"
 
 @dataclass(frozen=True)
 class Environment:
-    """What is installed in it, under a name of its own."""
+    """An environment: its name and its packages."""
 
     name: str
     requirements: tuple[str, ...]
-    python: tuple[int, int] | None = None  # None: the one that runs this
-    uv: bool = True  # pip alone where wheels may come from a place that only pip is told of
+    python: tuple[int, int] | None = None  # None: the Python that runs this module.
+    uv: bool = True  # False: use pip alone, whose configuration can name other indexes.
 
 
 TENSORFLOW_ADDONS = Environment(
@@ -40,7 +40,7 @@ TORCH = Environment(
 
 
 def find_python(version: tuple[int, int] | None) -> str:
-    """A Python of this version, tried and not only found: a shim on PATH may fail.
+    """Returns a working Python of this version. It is run once, because a shim on PATH can fail.
 
     Raises:
         LookupError: if there is none.
@@ -61,17 +61,17 @@ def find_python(version: tuple[int, int] | None) -> str:
 
 
 def find_uv() -> str | None:
-    """The uv on PATH or in .venv, if there is one."""
+    """Returns the uv on PATH or in .venv, or None."""
     inside = ROOT / ".venv" / ("Scripts" if WINDOWS else "bin")
     return shutil.which("uv") or shutil.which("uv", path=str(inside))
 
 
 def interpreter(environment: Environment) -> Path:
-    """Its Python, with its packages installed.
+    """Returns the Python of the environment, with its packages installed.
 
     Raises:
         LookupError: if there is no Python of its version.
-        subprocess.CalledProcessError: where its packages cannot be installed.
+        subprocess.CalledProcessError: if its packages cannot be installed.
     """
     folder = ENVIRONMENTS / environment.name
     python = folder / ("Scripts/python.exe" if WINDOWS else "bin/python")
@@ -82,7 +82,7 @@ def interpreter(environment: Environment) -> Path:
     base = find_python(environment.python)
     say(f"installing {' '.join(environment.requirements)}")
     subprocess.run([base, "-m", "venv", "--clear", folder], check=True)
-    # Compiling all modules takes as long as installing them, and few are ever imported.
+    # Compiling all modules takes as long as installing them, and few of them are imported.
     pip = [python, "-m", "pip", "install", "--quiet", "--disable-pip-version-check", "--no-compile"]
     installers = [pip]
     if environment.uv and (uv := find_uv()):
@@ -96,5 +96,5 @@ def interpreter(environment: Environment) -> Path:
 
 
 def say(line: str) -> None:
-    """A line to whoever waits."""
+    """Prints a progress line for the user."""
     sys.stderr.write(f"== {line}\n")

@@ -1,4 +1,4 @@
-"""An artefact that embeds by mean colours: it needs no Keras, no training and no export."""
+"""An artefact that embeds mean colours. It needs no Keras, training or export."""
 
 from __future__ import annotations
 
@@ -10,11 +10,11 @@ from gfkeras.cards import embed_card
 
 
 def write_pixel_network(path: Path, side: int = 16) -> str:
-    """Writes an ONNX file from (B, 112, 112, 3) images to the centred means of their squares.
+    """Writes an ONNX network that maps (B, 112, 112, 3) images to the centred means of squares.
 
     Args:
         path: the file.
-        side: of a square, in pixels; the embedding has 3 (112 / side)² numbers.
+        side: side of a square in pixels. The embedding has 3 (112 / side)² numbers.
     """
     helper = onnx.helper
     numbers = 3 * (112 // side) ** 2

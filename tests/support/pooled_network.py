@@ -1,4 +1,4 @@
-"""A network without a backbone, for tests of what surrounds a training."""
+"""A network without a backbone, for tests of the training loop."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from gfkeras.saving import SavableModel
 
 @keras.saving.register_keras_serializable("gfkeras-tests")
 class Pooled(SavableModel):
-    """An embedding and group logits from a pooled image: no backbone to wait for."""
+    """Returns an embedding and group logits from a pooled image, without a slow backbone."""
 
     def __init__(self, embedding_dim: int, seed: int = 0, **kwargs: Any):
         keras.utils.set_random_seed(seed)

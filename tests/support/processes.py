@@ -1,4 +1,4 @@
-"""Python in a process of its own: for what must be set before a backend starts."""
+"""Python in a separate process, for settings that must come before a backend starts."""
 
 from __future__ import annotations
 
@@ -25,13 +25,13 @@ tf.config.set_logical_device_configuration(
 
 
 class Process:
-    """Python code running in a process of its own; made by `start_python`."""
+    """Python code that runs in a separate process, started by `start_python`."""
 
     def __init__(
         self, code: str, arguments: tuple[str, ...], environment: dict[str, str], forked: bool
     ):
         environment = {**os.environ, "PYTHONPATH": str(Path(__file__).parent), **environment}
-        # What is imported before the fork is Keras on this process's backend.
+        # The fork has imported Keras with the backend of this process.
         same = environment.get("KERAS_BACKEND") == os.environ.get("KERAS_BACKEND")
         if forked and FORKS and same and keras.backend.backend() == "tensorflow":
             self._run: Any = ForkedRun(code, arguments, environment)
@@ -49,7 +49,7 @@ class Process:
         self._run.communicate()
 
     def lines_until(self, enough: Callable[[list[str]], bool]) -> list[str]:
-        """Lines that it printed, as soon as there are enough; fails if it ends before."""
+        """Returns the printed lines when there are enough. Fails if the process ends before."""
         lines: list[str] = []
         assert self._run.stdout is not None
         while not enough(lines):
@@ -59,17 +59,17 @@ class Process:
         return lines
 
     def killed_after(self, seconds: float) -> list[str]:
-        """Kills it after some time (SIGKILL); the lines that it had printed until then."""
+        """Kills the process after some time (SIGKILL), and returns the lines printed until then."""
         time.sleep(seconds)
         self._run.kill()
         assert self._run.stdout is not None
-        # What was printed lies in the pipe; `communicate` would lose what was buffered before.
+        # Read the pipe directly: `communicate` would lose lines that were buffered before.
         lines = self._run.stdout.read().splitlines(keepends=True)
         self._run.wait()
         return [line.rstrip() for line in lines if line.endswith("\n")]
 
     def wait(self, timeout: float | None = None) -> tuple[int, str, str]:
-        """Exit status, and what it wrote to stdout and stderr."""
+        """Returns exit status, stdout and stderr."""
         try:
             out, error = self._run.communicate(timeout=timeout)
         except (subprocess.TimeoutExpired, TimeoutError):
@@ -78,9 +78,9 @@ class Process:
         return self._run.returncode, out, error
 
     def literals(self, timeout: float | None = None) -> list[Any]:
-        """The literals of the lines that it printed, once it has ended well.
+        """Returns the literals of the printed lines after a successful end.
 
-        Lines that are no literals, such as a library's own messages, are left out.
+        Lines that are not literals, such as messages of libraries, are left out.
         """
         status, out, error = self.wait(timeout)
         assert status == 0, error[-3000:]
@@ -96,7 +96,7 @@ class Process:
 def start_python(
     code: str, *arguments: str, two_cpus: bool = False, forked: bool = False, **environment: str
 ) -> Process:
-    """Starts code that may import `tests/support`, as `run_python`, and does not wait for it."""
+    """Starts code as `run_python` does, and does not wait for it."""
     setup = TWO_CPUS if two_cpus else ""
     return Process(setup + code, arguments, environment, forked or two_cpus)
 
@@ -104,18 +104,18 @@ def start_python(
 def run_python(
     code: str, *arguments: str, two_cpus: bool = False, forked: bool = False, **environment: str
 ) -> list[Any]:
-    """Runs code that may import `tests/support`; the literals of the lines that it printed.
+    """Runs code, which can import `tests/support`. Returns the literals of the printed lines.
 
-    With `two_cpus` TensorFlow has the devices CPU:0 and CPU:1, for two replicas. That code, and
-    code for which `forked` is asked, finds TensorFlow imported already (see `forking`): not for
-    code that measures memory or looks at what is imported. `lines_until` needs a fresh process.
+    With `two_cpus`, TensorFlow has the devices CPU:0 and CPU:1, for two replicas. With `two_cpus`
+    or `forked`, TensorFlow is imported already (see `forking`). Do not use them for code that
+    measures memory or checks imports. `lines_until` needs a fresh process.
     """
     process = start_python(code, *arguments, two_cpus=two_cpus, forked=forked, **environment)
     return process.literals()
 
 
 def free_ports(count: int) -> list[int]:
-    """Ports of the loopback that nothing listened on a moment ago."""
+    """Returns free ports of the loopback interface."""
     sockets = [socket.socket() for _ in range(count)]
     for each in sockets:
         each.bind(("127.0.0.1", 0))
@@ -126,7 +126,7 @@ def free_ports(count: int) -> list[int]:
 
 
 def start_workers(code: str, *arguments: str, count: int = 2, **environment: str) -> list[Process]:
-    """Starts the code once for each worker of a cluster on the loopback, told by TF_CONFIG."""
+    """Starts the code once for each worker of a cluster on the loopback, described by TF_CONFIG."""
     workers = [f"127.0.0.1:{port}" for port in free_ports(count)]
     return [
         start_python(

@@ -14,7 +14,7 @@ MAGIC_BYTES = b"\x0a\x23\xd7\xce"
 
 
 def encode_record(data: bytes) -> bytes:
-    """One record: cut at each aligned magic number, every part framed, the end padded."""
+    """Returns one record: cut at each aligned magic number, with each part framed and padded."""
     words = len(data) // 4
     cuts = [4 * w for w in range(words) if data[4 * w : 4 * w + 4] == MAGIC_BYTES]
     output = bytearray()
@@ -30,7 +30,7 @@ def encode_record(data: bytes) -> bytes:
 
 
 def pack(label: float | list[float], key: int, image: bytes, count: int = 0) -> bytes:
-    """MXNet's IRHeader and the image; several labels stand between the two."""
+    """Returns MXNet's IRHeader, then several labels if there are some, then the image."""
     if isinstance(label, list):
         floats = struct.pack(f"<{len(label)}f", *label)
         return struct.pack("<IfQQ", len(label), 0.0, key, 0) + floats + image
@@ -38,7 +38,7 @@ def pack(label: float | list[float], key: int, image: bytes, count: int = 0) -> 
 
 
 class RecordWriter:
-    """Writes name.rec and, unless told not to, name.idx."""
+    """Writes name.rec and, by default, name.idx."""
 
     def __init__(self, folder: Path, name: str = "train"):
         folder.mkdir(parents=True, exist_ok=True)
@@ -59,7 +59,7 @@ class RecordWriter:
 
 
 def write_insightface(folder: Path, people: list[list[bytes]], index: bool = True) -> None:
-    """As InsightFace's RecBuilder: images, the people's ranges, the header record 0, property."""
+    """Writes InsightFace's RecBuilder files: images, ranges of people, record 0, property."""
     writer = RecordWriter(folder)
     key, ranges = 1, []
     for label, images in enumerate(people):

@@ -1,4 +1,4 @@
-"""What optimizers are compared with, and how their variables are read."""
+"""Reference SGD for optimizers, and access to their variables."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ def values(variable: Any) -> np.ndarray:
 
 
 def sgd_oracle(w, m, g, mode, decay, nesterov):
-    """One step of SGD with momentum: the new weights and momentum."""
+    """Returns the weights and momentum after one step of SGD with momentum."""
     if mode == "l2":
         g = g + decay * w
     if mode == "decoupled":

@@ -1,4 +1,4 @@
-"""PyTorch's file format by hand, for files that PyTorch would not write."""
+"""A writer of PyTorch's file format, for files that PyTorch would not write."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import zipfile
 
 
 def torch_archive(path, data: bytes, storages: dict[str, bytes] | None = None) -> None:
-    """A zip archive as torch.save lays it out."""
+    """Writes a zip archive in the layout of torch.save."""
     with zipfile.ZipFile(path, "w") as archive:
         archive.writestr("archive/data.pkl", data)
         archive.writestr("archive/version", b"3\n")
@@ -15,7 +15,7 @@ def torch_archive(path, data: bytes, storages: dict[str, bytes] | None = None) -
 
 
 def tensor_pickle(size: tuple[int, ...], stride: tuple[int, ...], offset: int = 0) -> bytes:
-    """A state dict {"w": tensor} in protocol 0, with a storage "0" of four floats."""
+    """Returns a state dict {"w": tensor} in protocol 0, with a storage "0" of four floats."""
 
     def numbers(values: tuple[int, ...]) -> str:
         return "(" + "".join(f"I{value}\n" for value in values) + "t"

@@ -1,12 +1,12 @@
 """IResNet and MobileFaceNet in PyTorch, written from their published architectures.
 
-Run by PyTorch's own interpreter, which knows nothing of gfkeras: writes each network with random
-weights in the formats that InsightFace publishes, and the embeddings it gives.
+PyTorch's interpreter runs this module without gfkeras. It writes each network with random weights
+in the formats that InsightFace publishes, and the embeddings of the network.
 
     python torch_networks.py FOLDER NAME...
 
-Parameters are counted against the published figures, so that a slip here does not pass for a
-format. Module names are those of arcface_torch, for they are the format of a state dict.
+The numbers of parameters are compared with the published ones, to find mistakes here. Module names
+are those of arcface_torch, because they are part of the format of a state dict.
 """
 
 from __future__ import annotations
@@ -28,12 +28,12 @@ UNITS = {
 }
 # Blocks and scale.
 WIDTHS = {"mbf": ((1, 4, 6, 2), 2), "mbf_large": ((2, 8, 12, 4), 4)}
-# Published, in millions, with the FC of 512 (torch: γ of the last batch normalisation included).
+# Published millions of parameters with an FC of 512 (in torch with γ of the last BN).
 PUBLISHED_MILLIONS = {"r18": 24.03, "r34": 34.14, "r50": 43.59, "r100": 65.16, "mbf": 2.06}
 
 
 class Unit(nn.Module):
-    """BN-conv-BN-PReLU-conv-BN beside its input, or beside a convolution of it."""
+    """BN-conv-BN-PReLU-conv-BN added to its input, or to a convolution of it."""
 
     def __init__(self, before: int, width: int, stride: int):
         super().__init__()
@@ -157,7 +157,7 @@ def build(name: str, x: torch.Tensor) -> nn.Module:
     model = MobileFaceNet(*WIDTHS[name]) if name in WIDTHS else IResNet(UNITS[name])
     parameters = sum(p.numel() for p in model.parameters()) / 1e6
     assert abs(parameters - PUBLISHED_MILLIONS.get(name, parameters)) < 0.01, (name, parameters)
-    # Every value that an importer could leave out or mix up differs from its default.
+    # All values differ from their defaults: an importer that forgets one gives other embeddings.
     for module in model.modules():
         if isinstance(module, (nn.BatchNorm2d, nn.BatchNorm1d)):
             nn.init.uniform_(module.weight, 0.5, 1.5)
@@ -167,7 +167,7 @@ def build(name: str, x: torch.Tensor) -> nn.Module:
             nn.init.uniform_(module.weight, -0.3, 0.6)
         elif isinstance(module, (nn.Conv2d, nn.Linear)):
             nn.init.kaiming_normal_(module.weight, nonlinearity="relu")
-    # The statistics of these images: embeddings then are of the size that trained ones have.
+    # With the statistics of these images, embeddings have the size of trained ones.
     with torch.no_grad():
         model.train()(x)
     return model.eval()

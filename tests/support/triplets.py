@@ -1,4 +1,4 @@
-"""Triplet losses in float64 from their definitions, with a loop over everything."""
+"""Triplet losses in float64 from their definitions, with loops over all triplets."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ def distances(rows: np.ndarray, distance: str, normalize: bool) -> np.ndarray:
 
 
 def chosen(of_pair: np.ndarray, d_ap: float, mining: str, no_semi_hard: str) -> list[float]:
-    """The distances of the negatives that a pair is compared with."""
+    """Returns the distances of the negatives that a pair is compared with."""
     if mining == "all":
         return list(of_pair)
     if mining == "hard":
@@ -44,7 +44,7 @@ def triplet_loss(
     soft: bool = False,
     allowed: Callable[[int, int, int], bool] = lambda a, p, n: True,
 ) -> float:
-    """The mean cost; `allowed(a, p, n)` says which triplets there are."""
+    """Returns the mean cost of the triplets for which `allowed(a, p, n)` is true."""
     d = distances(rows, distance, normalize)
     total, count = 0.0, 0
 

@@ -41,7 +41,7 @@ def model(tmp_path_factory) -> Path:
 
 
 def json_of(tmp_path: Path, *arguments: object) -> dict:
-    """What a command writes with --json."""
+    """Returns the content of a command's --json file."""
     file = tmp_path / "command.json"
     assert main([*map(str, arguments), "--json", str(file)]) == 0
     return json.loads(file.read_text())
@@ -55,7 +55,7 @@ def test_export_verify_and_bench(model, people, tmp_path):
     assert done.int8 is None
     arguments = ("export", model, "--format", "tflite", "--mode", "hard", "--out", out)
     again = json_of(tmp_path, *arguments)
-    # The names of layers are numbered on, so that the second file has another size.
+    # Keras numbers layer names, so the second file has another size.
     assert again == done.to_json() | {"size_bytes": out.stat().st_size}
 
     result = verify(out, model, people, limit=10)
@@ -74,7 +74,7 @@ def test_export_verify_and_bench(model, people, tmp_path):
 
 
 def test_an_artefact_that_is_not_the_models(people, tmp_path):
-    """The bundled int8 artefact lies further from the float one than fp32 may."""
+    """The difference of the bundled int8 artefact is over the tolerance of fp32."""
     fp32 = gfkeras.zoo.registry.zoo_folder() / DEFAULT_PRESET / f"{DEFAULT_PRESET}.tflite"
     int8 = fp32.with_name(f"{DEFAULT_PRESET}_int8.tflite")
     result = verify(int8, fp32, people, limit=PEOPLE * EACH)
@@ -86,8 +86,8 @@ def test_an_artefact_that_is_not_the_models(people, tmp_path):
     ("arguments", "message"),
     [
         ({"precision": "int3"}, "`precision` must be one of"),
-        ({"precision": "int8"}, r"needs `calibration` \(--calibration DIR\)"),
-        ({"calibration": "faces"}, r"need `precision` int8 \(--precision int8\)"),
+        ({"precision": "int8"}, r"requires `calibration` \(--calibration DIR\)"),
+        ({"calibration": "faces"}, r"require `precision` \(--precision\) int8"),
         ({"format": "tf"}, "`format` must be one of"),
     ],
 )
@@ -118,7 +118,7 @@ def test_zoo(tmp_path):
     assert found.to_json() == json_of(tmp_path, "zoo", "list")
     assert DEFAULT_PRESET in [each.preset.name for each in found.presets]
     shown = show_preset(DEFAULT_PRESET)
-    assert shown.where == "in the box"
+    assert shown.where == "bundled"
     assert shown.to_json() == json_of(tmp_path, "zoo", "show", DEFAULT_PRESET)
     done = download_preset(DEFAULT_PRESET, tmp_path / "weights")
     assert done.path.stat().st_size == done.preset.weights.size_bytes

@@ -1,4 +1,4 @@
-"""Commands parse and print; `gfkeras.tasks` has a module for each."""
+"""Commands only parse and print. Each has a module in `gfkeras.tasks`."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def test_groups_of_commands_have_a_module():
 
 @pytest.mark.parametrize("module", MODULES, ids=lambda path: path.stem)
 def test_the_command_line_parses_and_prints(module):
-    """What a function does beyond its signature and docstring has at most 40 lines."""
+    """Functions of commands have at most 40 lines besides signature and docstring."""
     for node in ast.walk(ast.parse(module.read_text(encoding="utf-8"))):
         if isinstance(node, ast.FunctionDef):
             body = node.body[1:] if ast.get_docstring(node) else node.body

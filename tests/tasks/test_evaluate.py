@@ -1,4 +1,4 @@
-"""`gfkeras.tasks.evaluate` as Python users call it; the protocols without Keras."""
+"""`gfkeras.tasks.evaluate` in Python, and the protocols without Keras."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ def test_pairs(model, people, tmp_path):
     assert (results["pairs"], results["genuine"], results["skipped"]) == (496, genuine, 0)
     assert (results["protocol"], results["similarity"]["beta"]) == ("pairs", 0.0)
     assert results["accuracy"] == found.measured.results[""].accuracy
-    # Ten folds, a threshold each.
+    # One threshold for each of ten folds.
     assert calls[-1] == ("Embedding", PEOPLE * EACH, PEOPLE * EACH)
     found.thresholds().save(tmp_path / "t.json")
     assert Thresholds.load(tmp_path / "t.json").model == found.embedder.fingerprint
@@ -61,13 +61,13 @@ def test_a_study_and_an_older_model(model, people, tmp_path):
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        ({}, "`pairs` must name"),
+        ({}, r"`pairs` \(--pairs\) must be"),
         ({"pairs": "none.txt"}, "none.txt"),
-        ({"pairs": "all", "protocol": "bin"}, "`pairs` goes with"),
+        ({"pairs": "all", "protocol": "bin"}, "`pairs` requires"),
         ({"pairs": "all", "data": "missing"}, "does not exist"),
         ({"protocol": "ijb", "task": "1:M"}, "`task` must be"),
         ({"protocol": "ytf", "data": "missing"}, "missing"),
-        ({"protocol": "megaface", "thresholds": True}, "`thresholds` goes with"),
+        ({"protocol": "megaface", "thresholds": True}, "`thresholds` requires"),
         ({"pairs": "all", "similarity": GROUP_AWARE, "tune": "p.txt"}, "`tune` chooses"),
         ({"pairs": "all", "align": True, "detector": Path("none.onnx")}, "none.onnx"),
         ({"pairs": "all", "study": "dimension", "fit_data": Path("missing")}, "missing"),
@@ -85,7 +85,7 @@ def test_every_protocol_without_keras(model, people, tmp_path):
     """The base install evaluates artefacts: no protocol imports Keras or a backend."""
     images = [path.read_bytes() for path in sorted(people.glob("*/*"))]
     same = [i % 2 == 0 for i in range(20)]
-    # The next image is of the same person, the one nine further on of another.
+    # The next image shows the same person. The image nine places on shows another person.
     firsts = [i % PEOPLE * EACH for i in range(20)]
     pairs = [
         (i, (i + (1 if one else 9)) % len(images)) for i, one in zip(firsts, same, strict=True)

@@ -23,7 +23,7 @@ from gfkeras.tasks.search import search
 
 @pytest.fixture(scope="module")
 def people(tmp_path_factory) -> Path:
-    """Aligned faces, a folder per person; of the bundled model, as the commands take by default."""
+    """Aligned faces, one folder per person, for the bundled model, which is the default."""
     return write_people(tmp_path_factory.mktemp("people"))
 
 
@@ -35,7 +35,7 @@ def broken(tmp_path) -> Path:
 
 
 def json_of(tmp_path: Path, *arguments: object) -> dict:
-    """What a command writes with --json."""
+    """Returns the content of a command's --json file."""
     file = tmp_path / "command.json"
     assert main([*map(str, arguments), "--aligned", "--json", str(file)]) == 0
     return json.loads(file.read_text())
@@ -52,7 +52,7 @@ def test_compare(people, tmp_path):
     assert found.cosine == pytest.approx(
         float(found.embeddings.embedding[0] @ found.embeddings.embedding[1]), abs=1e-6
     )
-    # Nothing was looked for in images that are aligned already.
+    # Aligned images are not searched for faces.
     assert found.faces is None
     assert found.to_json() == json_of(tmp_path, "compare", first, second, "--far", "1e-3")
     with Image.open(found.draw(tmp_path / "both.png")) as drawn:
@@ -61,7 +61,7 @@ def test_compare(people, tmp_path):
         found.draw(tmp_path / "both.gif")
     by_groups = compare(first, second, aligned=True, threshold=0.2, similarity=GROUP_AWARE)
     assert by_groups.similarity == by_groups.group_aware_similarity < by_groups.cosine
-    assert by_groups.decision.origin == "given by hand"
+    assert by_groups.decision.origin == "given by the user"
 
 
 def test_embed(people, broken, tmp_path):
@@ -105,7 +105,7 @@ def test_a_gallery(people, broken, tmp_path):
     assert found.to_json() == json_of(tmp_path, *arguments)
     (unknown,) = search(photo, gallery, aligned=True, threshold=0.999).faces
     assert (unknown.name, unknown.known) == (None, False)
-    with pytest.raises(ValueError, match="this one was aligned"):
+    with pytest.raises(ValueError, match="Received: an aligned face"):
         found.draw(tmp_path / "found.png")
 
     done = remove_people(gallery, "p3")
@@ -121,19 +121,19 @@ def test_a_gallery(people, broken, tmp_path):
         useless.require()
 
 
-def test_one_kind_of_score_stands_beside_the_threshold(people, capsys):
+def test_only_the_deciding_score_is_shown(people, capsys):
     pair = [str(path) for path in sorted(people.glob("p0/*"))[:2]]
     assert main(["compare", *pair, "--aligned"]) == 0
     said = capsys.readouterr().out
     assert "Cosine" in said
     assert "Group-aware" not in said
-    # What the threshold rests on.
+    # The measurement behind the threshold.
     assert "6,848,158 impostor pairs: FAR 9.8e-04 to 1.0e-03 (95 %)" in " ".join(said.split())
     assert main(["compare", *pair, "--aligned", "--group-aware", "--threshold", "0.2"]) == 0
     said = capsys.readouterr().out
     assert "Group-aware similarity" in said
     assert "Cosine" not in said
-    # 6.8 of the 6,848,158 pairs.
+    # At this FAR, 6.8 of the 6,848,158 pairs are expected to be accepted: fewer than ten.
     assert main(["compare", *pair, "--aligned", "--far", "1e-6"]) == 2
     assert "--force" in capsys.readouterr().err
     found = compare(*pair, aligned=True, far=1e-6, force=True)
@@ -141,7 +141,7 @@ def test_one_kind_of_score_stands_beside_the_threshold(people, capsys):
 
 
 def test_cluster(people, tmp_path):
-    # The model's own threshold, at the smallest FAR that rests on enough pairs.
+    # The model's threshold at the smallest FAR with enough pairs.
     own = cluster(people, aligned=True)
     assert own.threshold == pytest.approx(0.6067, abs=1e-4)
     assert "1e-05" in own.origin
@@ -164,19 +164,22 @@ def test_cluster(people, tmp_path):
     [
         (lambda p: compare(p, "none.jpg", "none"), "none.jpg: no such file"),
         (lambda p: compare(p, p, "none", thresholds="none.json"), "none.json must be thresholds"),
-        (lambda p: compare(p, p, "none", threshold=0.4, far=0.1), "`threshold` is a choice by ha"),
+        (lambda p: compare(p, p, "none", threshold=0.4, far=0.1), "`threshold` cannot be combined"),
         (lambda p: compare(p, p, "none", threshold=np.nan), "`threshold` must be a finite"),
         (lambda p: compare(p, p, "none", far=np.inf), "`far` must be a rate"),
         (lambda p: cluster(p, "out", "none", threshold=np.nan), "`threshold` must be a finite"),
         (lambda p: compare(p, p, "none", detector="none.onnx"), "none.onnx"),
-        (lambda p: compare(p, p, "none", aligned=True, face="central"), "`face` is of no use"),
+        (
+            lambda p: compare(p, p, "none", aligned=True, face="central"),
+            "`face` is only for photos",
+        ),
         (lambda p: embed("none.jpg", model="none"), "none.jpg: no such file"),
         (lambda p: embed([], model="none"), "`sources` must name at least one image"),
         (lambda p: embed(p, "e.csv", "none"), "must end in .npz"),
         (lambda p: enroll("none", "faces.gallery", "none"), "must be a folder of photos"),
         (lambda p: enroll(p.parent, "g", "none", storage="int7"), "`storage` must be one of"),
         (lambda p: search("none.jpg", "faces.gallery", "none"), "none.jpg: no such file"),
-        (lambda p: search(p, "none.gallery", "none"), "`gallery` must be there"),
+        (lambda p: search(p, "none.gallery", "none"), "`gallery` must exist"),
         (lambda p: cluster("none.jpg", "out", "none"), "none.jpg: no such file"),
         (lambda p: cluster(p, "out", "none", method="kmeans"), "`method` must be one of"),
     ],

@@ -1,4 +1,4 @@
-"""What commands answer for photos that are small, turned, or no aligned faces."""
+"""Results for photos that are small, rotated or not aligned."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ PEOPLE = ("Akhmed_Zakayev", "Abel_Pacheco", "Amber_Tamblyn")
 
 @pytest.fixture(autouse=True)
 def detector(shared_data, monkeypatch):
-    """The network that finds faces is the one beside the photos."""
+    """Uses the detector file in the folder of the photos."""
     monkeypatch.setenv("GFKERAS_DATA", str(shared_data))
 
 
@@ -44,7 +44,7 @@ def people(photos, tmp_path_factory):
 
 
 def shrunk(file, width: float, size: tuple[int, int]) -> np.ndarray:
-    """A large grey photo with one of LFW, whose face is some 110 pixels wide, at that width."""
+    """A large grey photo that contains a photo of LFW, whose face is about 110 pixels wide."""
     scale = width / 110
     small = cv2.resize(read_photo(file), None, fx=scale, fy=scale, interpolation=cv2.INTER_AREA)
     large = np.full((size[1], size[0], 3), 120, np.uint8)
@@ -86,7 +86,7 @@ def test_a_face_that_is_too_small_decides_nothing(photos, tmp_path, capfd):
     assert found.to_json()["too_small"] == [False, True]
     assert found.to_json()["eye_distance"][1] < 14 < found.to_json()["eye_distance"][0]
     assert (found.same, found.verdict) == (None, "No decision: a face is too small")
-    # Two small faces are alike, whoever they show.
+    # Small faces of different people look alike.
     both = compare(small, small)
     assert (both.similarity > 0.99, both.same, len(both.unsure_faces)) == (True, None, 2)
     assert main(["compare", str(first), str(small)]) == 0
@@ -98,7 +98,7 @@ def test_a_face_that_is_too_small_decides_nothing(photos, tmp_path, capfd):
     assert "too small" in found.notes[0]
 
 
-def test_galleries_tell_of_small_and_turned_faces(photos, tmp_path, capfd):
+def test_galleries_report_small_and_rotated_faces(photos, tmp_path, capfd):
     people = tmp_path / "people"
     small = people / "small" / "1.png"
     small.parent.mkdir(parents=True)

@@ -1,4 +1,4 @@
-"""`gfkeras.tasks.prepare` and `gfkeras.tasks.data` as Python users call them."""
+"""`gfkeras.tasks.prepare` and `gfkeras.tasks.data` in Python."""
 
 from __future__ import annotations
 

@@ -87,7 +87,7 @@ def test_training_data(people, tmp_path):
 
 def test_grids(people, tmp_path):
     assert len(read_grid("lfw").rows) > 3
-    with pytest.raises(ValueError, match=r"`pairs_data` goes with `pairs` \(--pairs\)"):
+    with pytest.raises(ValueError, match=r"`pairs_data` requires `pairs` \(--pairs\)"):
         ablate("lfw", people, tmp_path / "out", pairs_data=people)
     with pytest.raises(ValueError, match=r"none\.txt"):
         ablate("lfw", people, tmp_path / "out", pairs="none.txt")

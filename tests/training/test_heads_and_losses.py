@@ -155,7 +155,7 @@ def test_a_teacher_that_is_not_there_is_named(tables, pooled, tiny_faces, tmp_pa
         "loss": [{"name": "CosineDistillationLoss"}],
         "teacher": {"model": str(tmp_path / "nothing")},
     }
-    with pytest.raises(ValueError, match=r"must hold a model saved by save_to.*nothing"):
+    with pytest.raises(ValueError, match=r"must be a folder that save_to wrote.*nothing"):
         train(Recipe.parse(tables), tiny_faces, tmp_path / "run", verbose=0)
     assert not (tmp_path / "run").exists()
 

@@ -172,7 +172,7 @@ def _paths(classifier):
     ("change", "message"),
     [
         ({"init": "no_such_preset"}, "`model.init` must be a preset"),
-        ({"init": __file__}, "of no known format"),
+        ({"init": __file__}, "has an unknown format"),
         ({"shared_dim": 32}, 'shared_dim = "none"'),
         ({"embedding_dim": 32}, "`embedding_dim` must be the trained backbone's, 16"),
         ({"backbone": {"name": "MobileFaceNet"}}, "which brings its own"),

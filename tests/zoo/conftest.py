@@ -14,8 +14,8 @@ from own_environments import TORCH, interpreter
 def torch_python() -> Path:
     """PyTorch's interpreter, installed on first use.
 
-    Skipped where it cannot be installed; GFKERAS_REQUIRE_TORCH=1, which `.ci/run` sets, makes
-    that a failure.
+    The test is skipped if the installation fails. With GFKERAS_REQUIRE_TORCH=1, which `.ci/run`
+    sets, it fails.
     """
     try:
         return interpreter(TORCH)
@@ -33,7 +33,7 @@ def write_torch_files(torch_python, tmp_path_factory):
     def write(*names: str) -> Path:
         folder = tmp_path_factory.mktemp("torch")
         script = Path(__file__).parents[1] / "support" / "torch_networks.py"
-        # -I: neither PYTHONPATH nor a user's own packages reach in.
+        # -I ignores PYTHONPATH and the user's packages.
         command = [torch_python, "-I", "-W", "ignore", script, folder, *names]
         subprocess.run(command, check=True, capture_output=True, timeout=600)
         return folder

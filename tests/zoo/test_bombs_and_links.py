@@ -1,4 +1,4 @@
-"""Files of weights that lead to other files, or promise far more than they have."""
+"""Weight files that refer to other files or promise too many bytes."""
 
 from __future__ import annotations
 
@@ -59,7 +59,7 @@ def virtual(group, folder):
 
 
 def virtual_without_an_end(group, folder):
-    # To find its shape, HDF5 opens the sources.
+    # HDF5 would open the sources to find the shape.
     layout = h5py.VirtualLayout((3, 3, 3, 8), "f4", maxshape=(3, 3, 3, None))
     source = h5py.VirtualSource("other.h5", "kernel", (3, 3, 3, 8), maxshape=(3, 3, 3, None))
     layout[:, :, :, : h5py.h5s.UNLIMITED] = source[:, :, :, : h5py.h5s.UNLIMITED]
@@ -96,7 +96,7 @@ HOSTILE = {
 
 
 def hdf5(path, put):
-    """A whole model of one convolution, the kernel put into it by a function."""
+    """A complete model with one convolution. A function writes its kernel."""
     with h5py.File(path, "w") as file:
         file.attrs["model_config"] = json.dumps(CONFIG)
         group = file.create_group("model_weights/c")
@@ -108,7 +108,7 @@ def hdf5(path, put):
 @pytest.mark.parametrize("put", HOSTILE, ids=lambda put: put.__name__)
 @pytest.mark.parametrize("suffix", [".h5", ".keras"])
 def test_hostile_hdf5_is_refused(put, suffix, tmp_path):
-    # Whoever opens it waits for ever.
+    # Opening a named pipe blocks forever.
     os.mkfifo(tmp_path / "other.h5")
     path = hdf5(tmp_path / "m.h5", put)
     if suffix == ".keras":
@@ -160,7 +160,7 @@ def zipped(path, members, compression=zipfile.ZIP_DEFLATED):
 
 
 def understated(path, member, stated):
-    """States another size for a member, in both of the places that have it."""
+    """Changes the stated size of a member in both places of the archive."""
     content = bytearray(path.read_bytes())
     with zipfile.ZipFile(path) as archive:
         found = archive.getinfo(member)
@@ -181,7 +181,7 @@ def test_a_keras_archive_that_unpacks_to_more_is_refused(tmp_path):
     understated(path, "model.weights.h5", 100)
     for read in (import_weights, gfkeras.load):
         said = refusal(read, path)
-        assert "Bad CRC-32" in said or "the 100 bytes stated" in said
+        assert "Bad CRC-32" in said or "the stated 100 bytes" in said
 
 
 def test_members_beside_a_network_are_refused(tmp_path):
@@ -247,7 +247,7 @@ def pt(folder, data, values=bytes(16)):
     return folder / "t.pt"
 
 
-def test_a_memo_takes_no_more_than_the_file(tmp_path):
+def test_a_memo_needs_no_more_memory_than_the_file(tmp_path):
     for data in (b"\x80\x02}r" + struct.pack("<I", 1 << 30) + b".", b"}p2000000000\n."):
         assert "one state dict" in refusal(read_torch_state, pt(tmp_path, data))
 
@@ -322,7 +322,7 @@ def test_deep_long_and_large_pickles_end(data, tmp_path):
     assert "t.pt" in refusal(read_torch_state, tmp_path / "t.pt")
 
 
-def test_a_deflated_storage_is_no_larger_than_it_says(tmp_path):
+def test_a_deflated_storage_larger_than_stated_is_refused(tmp_path):
     path = tmp_path / "t.pt"
     members = {
         "a/data.pkl": tensor_pickle((4,), (1,)),

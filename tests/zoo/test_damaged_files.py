@@ -1,4 +1,4 @@
-"""Files with a few bytes changed or missing: read, or refused by a ValueError with their name."""
+"""Files with changed or missing bytes are read, or refused with a ValueError."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Presets whose weights are at a URL, fetched from a real server that misbehaves."""
+"""Presets whose weights are at a URL, downloaded from a real server that misbehaves."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def packed(tmp_path_factory):
 
 @pytest.fixture
 def server(packed, tmp_path, monkeypatch):
-    """Serves its weights, which its description has at the server's URL."""
+    """Serves the weights of the preset at the URL in its description."""
     zoo = tmp_path / "zoo"
     shutil.copytree(packed, zoo / NAME)
     monkeypatch.setattr(registry, "zoo_folder", lambda: zoo)
@@ -62,7 +62,7 @@ def test_it_is_downloaded_once(server):
     assert whole_files(server.cache) == ["file.bin"]
 
 
-def test_a_cut_download_goes_on(server):
+def test_an_interrupted_download_continues(server):
     server.cuts = [1000, 5000]
     gfkeras.load(NAME)
     assert len(server.requests) == 3
@@ -74,10 +74,10 @@ def test_a_failure_is_one_error_and_leaves_the_cache_alone(server, monkeypatch, 
     server.cache.mkdir()
     (server.cache / "other.onnx").write_bytes(b"mine")
     message = {
-        "wrong hash": "wrong content, which was deleted: expected SHA-256",
-        "web page": "wrong content, which was deleted: expected SHA-256",
+        "wrong hash": "wrong content: expected SHA-256",
+        "web page": "wrong content: expected SHA-256",
         "404": "the server answers 404",
-        "no space": "bytes are missing and",
+        "no space": "not enough space in",
         "offline": "GFKERAS_OFFLINE is set",
     }[kind]
     if kind == "wrong hash":

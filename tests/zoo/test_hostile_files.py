@@ -1,4 +1,4 @@
-"""Files that are no weights, or more than weights: nothing of them is run."""
+"""Files with code instead of weights or besides them. The code never runs."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from gfkeras.zoo.foreign import read_torch_state
 
 
 class Command:
-    """What `pickle.load` would run."""
+    """Code that `pickle.load` would run."""
 
     def __init__(self, marker):
         self.marker = marker
@@ -37,7 +37,7 @@ def test_a_pickle_that_runs_a_command_runs_nothing(tmp_path, marker, form, proto
     hostile = Command(marker)
     value = {"state_dict": {"conv1.weight": hostile}} if form == "nested" else hostile
     data = pickle.dumps(value, protocol)
-    # The trap is a real one.
+    # The trap works with a plain `pickle.load`.
     pickle.loads(data)
     assert marker.exists()
     marker.unlink()
@@ -47,7 +47,7 @@ def test_a_pickle_that_runs_a_command_runs_nothing(tmp_path, marker, form, proto
     else:
         torch_archive(path, data)
     with pytest.raises(
-        ValueError, match=r"refused: its pickle asks for (posix|nt)\.system.*nothing of it"
+        ValueError, match=r"refused: its pickle asks for (posix|nt)\.system.*No code in it was run"
     ):
         import_weights(path, "torch")
     assert not marker.exists()
@@ -92,7 +92,7 @@ def test_torchscript_is_refused(tmp_path):
     with zipfile.ZipFile(tmp_path / "script.pt", "w") as archive:
         archive.writestr("script/data.pkl", pickle.dumps({}))
         archive.writestr("script/constants.pkl", pickle.dumps(()))
-    with pytest.raises(ValueError, match="TorchScript archive, which holds code"):
+    with pytest.raises(ValueError, match="TorchScript archive, which contains code"):
         import_weights(tmp_path / "script.pt")
 
 
@@ -109,7 +109,7 @@ def test_a_web_page_is_called_one(tmp_path, name):
 
 @pytest.mark.parametrize("kind", ["onnx", "torch", "safetensors", "mxnet", "keras"])
 @pytest.mark.parametrize("data", [b"", PAGE, b"\x80\x02.", b"\x00" * 64, os.urandom(4096)])
-def test_no_format_takes_what_is_none(tmp_path, kind, data):
+def test_garbage_in_each_format_is_refused(tmp_path, kind, data):
     path = tmp_path / "weights.bin"
     path.write_bytes(data)
     with pytest.raises(ValueError, match=r"weights\.bin"):
@@ -123,7 +123,7 @@ def test_a_pointer_of_git_lfs_is_called_one(tmp_path):
         import_weights(path)
 
 
-def test_what_is_no_file_is_named(tmp_path):
+def test_a_missing_file_is_named(tmp_path):
     with pytest.raises(ValueError, match="which does not exist"):
         import_weights(tmp_path / "nothing.pt")
     with pytest.raises(ValueError, match="a folder"):
@@ -163,11 +163,11 @@ def test_onnx_weights_beside_the_file_are_not_followed(location, tmp_path, monke
     tensor.external_data.add(key="location", value=location)
     node = onnx.helper.make_node("Conv", ["x", "w"], ["y"])
     (tmp_path / "w.onnx").write_bytes(onnx_model(node, initializers=[tensor]))
-    with pytest.raises(ValueError, match=r"w\.onnx is refused: its tensor 'w' is in a file"):
+    with pytest.raises(ValueError, match=r"w\.onnx is refused: its tensor 'w' is in another file"):
         import_weights(tmp_path / "w.onnx")
 
 
-def test_an_onnx_graph_that_is_no_face_network_says_so(tmp_path):
+def test_another_onnx_graph_is_refused(tmp_path):
     onnx = pytest.importorskip("onnx")
     node = onnx.helper.make_node("Relu", ["x"], ["y"])
     (tmp_path / "w.onnx").write_bytes(onnx_model(node))

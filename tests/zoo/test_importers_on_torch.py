@@ -1,7 +1,7 @@
-"""InsightFace's formats, written by PyTorch from an implementation of its own.
+"""InsightFace's formats, written by an independent implementation in PyTorch.
 
-PyTorch runs in its own environment (`support/torch_networks.py`), where parameters are counted
-against the published figures; what comes back are files and embeddings.
+PyTorch runs in its own environment (`support/torch_networks.py`). It checks the number of
+parameters against the publications, and writes files and embeddings.
 """
 
 from __future__ import annotations
@@ -30,15 +30,15 @@ def assert_same_embeddings(folder, name, endings=ENDINGS):
     """Formats of one network give PyTorch's embeddings."""
     values = np.load(folder / f"{name}.npz")
     expected = values["embedding"]
-    # Not a trivial network: images differ, and by how much the tolerance is small.
+    # The network is not trivial: embeddings of different images differ far more than the tolerance.
     assert np.std(expected, axis=0).mean() > 0.1
     for ending in endings:
         model = import_weights(folder / f"{name}{ending}")
         assert type(model).__name__ == CLASSES[name]
         assert model.embedding_dim == 512
         embedding = keras.ops.convert_to_numpy(model(values["images"][:3]))
-        # As they are compared, L2-normalised: a hundred layers of random weights round on their
-        # own way in each framework.
+        # Compare normalised embeddings: through a hundred layers of random weights, each
+        # framework rounds differently.
         ours, theirs = (
             e / np.linalg.norm(e, axis=1, keepdims=True) for e in (embedding, expected[:3])
         )
@@ -51,7 +51,7 @@ def assert_same_embeddings(folder, name, endings=ENDINGS):
 def small(write_torch_files):
     folder = write_torch_files("mbf", "r18")
     yield folder
-    # Half a gigabyte, which pytest would keep for three sessions.
+    # Remove half a gigabyte, which pytest would keep for three sessions.
     shutil.rmtree(folder)
 
 
@@ -90,11 +90,11 @@ def test_a_truncated_file_is_refused(small, tmp_path):
         for part in (0.2, 0.9, 0.999):
             cut = tmp_path / f"cut{ending}"
             cut.write_bytes(data[: int(len(data) * part)])
-            with pytest.raises(ValueError, match=r"damaged|truncated|no known format"):
+            with pytest.raises(ValueError, match=r"damaged|truncated|unknown format"):
                 import_weights(cut)
 
 
-def test_another_network_of_the_same_framework_names_what_differs(small, tmp_path):
+def test_another_network_of_the_same_framework_names_the_difference(small, tmp_path):
     safetensors = pytest.importorskip("safetensors.numpy")
     arrays = safetensors.load_file(small / "r18.safetensors")
     other = tmp_path / "other.safetensors"

@@ -1,4 +1,4 @@
-"""Files of Keras_insightface: `.h5` of Keras 2 and 3, `.keras`, and what of them is not ours."""
+"""Files of Keras_insightface: `.h5`, `.keras`, and unsupported networks."""
 
 from __future__ import annotations
 
@@ -131,5 +131,5 @@ def test_a_lambda_layer_is_not_run(tmp_path):
 def test_weights_without_a_model_are_refused(network, tmp_path):
     model, _ = network
     model.save_weights(tmp_path / "only.weights.h5")
-    with pytest.raises(ValueError, match="whole model"):
+    with pytest.raises(ValueError, match="complete model"):
         import_weights(tmp_path / "only.weights.h5")

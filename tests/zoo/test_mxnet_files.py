@@ -1,4 +1,4 @@
-"""MXNet's .params format, read back from bytes written here, and the real network."""
+"""MXNet's .params format, with bytes written by this test and with a real network."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from gfkeras.zoo.foreign import read_mxnet_params
 
 
 def params_bytes(arrays: dict[str, np.ndarray]) -> bytes:
-    """MXNet 1.x's NDArray list, as its C++ source lays it out."""
+    """Writes MXNet 1.x's NDArray list in the layout of its C++ source."""
     codes = {"float32": 0, "float64": 1, "float16": 2, "uint8": 3, "int32": 4, "int8": 5}
     data = struct.pack("<QQQ", 0x112, 0, len(arrays))
     for array in arrays.values():
@@ -65,7 +65,7 @@ def test_the_real_network_loads_exactly(shared_data):
     models = shared_data / "models"
     model = import_weights(models / "mobilefacenet_ms1m-0000.params")
     assert model.embedding_dim == 128
-    # fc1 has a bias, fix_gamma and an eps of its own: the folded BN against the formula.
+    # fc1 has a bias, fix_gamma and its own eps. Compare the folded BN with the formula.
     arrays = read_mxnet_params(models / "mobilefacenet_ms1m-0000.params")
     x = np.random.default_rng(0).normal(size=(4, 512))
     full = x @ arrays["arg:fc1_weight"].T.astype("float64") + arrays["arg:pre_fc1_bias"]

@@ -49,7 +49,7 @@ def test_the_zoo_is_there():
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_every_model_says_what_it_is(name):
+def test_every_model_has_a_description(name):
     preset = registry.read_preset(name)
     for text in (preset.summary, preset.licence.name, preset.provenance.by,
                  preset.training_data.name):  # fmt: skip
@@ -60,7 +60,7 @@ def test_every_model_says_what_it_is(name):
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_every_figure_has_its_command_or_names_who_claims_it(name):
+def test_every_result_has_its_command_or_its_source(name):
     for result in registry.read_preset(name).results:
         if result.by:
             assert not result.command
@@ -70,7 +70,7 @@ def test_every_figure_has_its_command_or_names_who_claims_it(name):
 
 
 @pytest.mark.parametrize("name", OURS)
-def test_what_we_trained_comes_whole(name):
+def test_our_model_comes_with_all_files(name):
     preset = registry.read_preset(name)
     assert preset.in_the_box
     assert preset.weights.size_bytes <= 6_000_000
@@ -85,7 +85,7 @@ def test_what_we_trained_comes_whole(name):
 def test_keras_gives_the_golden_embeddings(name):
     golden = Golden.load(registry.zoo_folder() / name / GOLDEN_FILE)
     found = gfkeras.Embedder(gfkeras.load(name))(golden.images)
-    # People differ and pictures of one are alike: no constant network passes for this one.
+    # Different people differ and images of one person are similar: the network is not constant.
     cosines = golden.embedding @ golden.embedding.T
     assert cosines[0, 1] > cosines[0, 2:].max()
     assert golden.largest_error(found.embedding) < 1e-4
@@ -103,7 +103,7 @@ golden = Golden.load(registry.zoo_folder() / {name!r} / {GOLDEN_FILE!r})
 embedder = gfkeras.Embedder(gfkeras.load({name!r}))
 print(golden.largest_error(embedder(golden.images).embedding))
 """
-    # As the Makefile has it: compiling takes longer than running here.
+    # As in the Makefile: here, compiling takes longer than running.
     flags = "--xla_backend_optimization_level=0 --xla_cpu_use_fusion_emitters=false"
     # Keras would import TensorFlow, which takes seconds.
     (error,) = run_python(WITHOUT_TENSORFLOW + code, KERAS_BACKEND="jax", XLA_FLAGS=flags)
@@ -127,7 +127,7 @@ print(sorted({{"keras", "tensorflow", "jax"}} & set(sys.modules)))
     (error, differ, fingerprint), heavy = run_python(code)
     assert error < 1e-5
     assert (differ, heavy) == (0, [])
-    # Galleries and thresholds are those of the model in Keras.
+    # Galleries and thresholds of the Keras model work with the artefact.
     assert fingerprint == model_fingerprint(gfkeras.load(name))
 
 
@@ -148,7 +148,7 @@ def test_the_shipped_artefacts(name):
 
 @pytest.fixture
 def exported(own_zoo, tmp_path, request):
-    """The command that made the shipped files, for some of a preset's artefacts."""
+    """Runs the command that made the bundled files, for some artefacts of a preset."""
     preset = registry.read_preset(DEFAULT_PRESET)
     path = preset.folder / MODEL_FILE
     values = tomllib.loads(path.read_text())
@@ -166,7 +166,7 @@ def exported(own_zoo, tmp_path, request):
 
 
 def same_embeddings(path, content, tmp_path):
-    """The embeddings of golden.npz by an artefact and by the shipped one."""
+    """Embeds the images of golden.npz with an artefact and with the bundled one."""
     shipped = tmp_path / "shipped.tflite"
     shipped.write_bytes(content)
     images = Golden.load(registry.zoo_folder() / DEFAULT_PRESET / GOLDEN_FILE).images
@@ -182,11 +182,11 @@ def test_every_artefact_gives_the_golden_embeddings(exported, tmp_path):
     }  # fmt: skip
     for row in rows:
         assert row["max_abs_error"] < (1e-4 if row["precision"] == "fp32" else 2e-3)
-        # Thresholds come along, under the artefact's fingerprint.
+        # The thresholds are written too, with the fingerprint of the artefact.
         beside = json.loads(Path(f"{row['path']}.thresholds.json").read_text())
         assert beside["model"] == gfkeras.Embedder(row["path"]).fingerprint
         assert beside["at_far"] == preset.thresholds.at_far
-    # The shipped file is what the command gives, and `--ship` put it there.
+    # The bundled file equals the output of the command with `--ship`.
     again, before = same_embeddings(artefact_path(preset), shipped["fp32"], tmp_path)
     np.testing.assert_allclose(again, before, atol=1e-5)
     assert artefact_path(preset).read_bytes() == Path(rows[0]["path"]).read_bytes()
@@ -205,7 +205,7 @@ def test_the_shipped_int8_artefact_is_what_the_command_gives(exported, tmp_path)
 def test_the_detector_is_the_one_that_photos_are_aligned_with():
     weights = registry.read_preset(yunet.YUNET_PRESET).weights
     assert (weights.url, weights.sha256) == (yunet.YUNET_URL, yunet.YUNET_SHA256)
-    with pytest.raises(ValueError, match="is a detector, not a model that gives embeddings"):
+    with pytest.raises(ValueError, match="is a detector, which gives no embeddings"):
         gfkeras.load(yunet.YUNET_PRESET)
 
 
@@ -216,7 +216,7 @@ def test_the_readmes_table_is_not_stale():
     )
 
 
-def test_the_table_replaces_only_what_is_between_its_marks(tmp_path):
+def test_the_table_replaces_only_the_text_between_its_marks(tmp_path):
     page = tmp_path / "page.md"
     page.write_text(f"before\n{BEGIN}\nold\n{END}\nafter\n")
     assert write_into(page, registry.presets())
@@ -225,13 +225,13 @@ def test_the_table_replaces_only_what_is_between_its_marks(tmp_path):
         page.read_text() == f"before\n{BEGIN}\n{markdown_table(registry.presets())}{END}\nafter\n"
     )
     page.write_text("no marks")
-    with pytest.raises(ValueError, match="once each"):
+    with pytest.raises(ValueError, match="once, in this order"):
         write_into(page, registry.presets())
 
 
 @pytest.fixture
 def own_zoo(tmp_path, monkeypatch):
-    """A copy of the zoo that a test may damage."""
+    """A copy of the zoo that a test can damage."""
     folder = tmp_path / "zoo"
     shutil.copytree(registry.zoo_folder(), folder)
     monkeypatch.setattr(registry, "zoo_folder", lambda: folder)
@@ -251,7 +251,7 @@ def own_zoo(tmp_path, monkeypatch):
         (r"\[weights\]", "[weights", "is not valid TOML"),
         (r'name = "GroupFace"', 'name = "GroupFase"', "Unknown backbone 'GroupFase'"),
         (r"num_groups =", "num_group =", "num_group"),
-        (r"num_groups = \d+", "num_groups = 5", "is of another architecture at"),
+        (r"num_groups = \d+", "num_groups = 5", "is for another architecture"),
         (r'file = ".*tflite"\n', "", "`file`, `size_bytes` and `sha256` together"),
         (r'file = ".*tflite"', 'file = "../x.tflite"', "the name of a file in the model's folder"),
         (r'precision = "int8"', 'precision = "int7"', "exports"),
@@ -292,7 +292,7 @@ def test_damaged_artefacts_are_refused(own_zoo):
         artefact_path(DEFAULT_PRESET)
 
 
-def test_a_folder_of_a_presets_name_goes_first(tmp_path, monkeypatch):
+def test_a_folder_wins_over_a_preset_of_the_same_name(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     assert preset_named(DEFAULT_PRESET).name == DEFAULT_PRESET
     assert isinstance(keras_source(DEFAULT_PRESET), gfkeras.GroupFace)
@@ -333,14 +333,14 @@ def test_a_packed_model_is_loaded_as_it_was(own_zoo, tmp_path):
         )  # fmt: skip
 
 
-def test_packing_again_keeps_what_people_wrote(own_zoo, tmp_path):
+def test_packing_again_keeps_tables_that_people_wrote(own_zoo, tmp_path):
     folder = tiny_model().save_to(tmp_path / "run")
     before = tomllib.loads((own_zoo / DEFAULT_PRESET / MODEL_FILE).read_text())
     assert main(["zoo", "pack", str(folder), str(own_zoo / DEFAULT_PRESET)]) == 0
     after = tomllib.loads((own_zoo / DEFAULT_PRESET / MODEL_FILE).read_text())
     for key in before.keys() - {"architecture", "weights", "exports"}:
         assert after[key] == before[key]
-    # Artefacts of the weights before do not come with the new ones.
+    # Artefacts of the earlier weights are not bundled with the new ones.
     kept = [{k: v for k, v in e.items() if k in ("format", "precision")} for e in before["exports"]]
     assert [{"precision": "fp32", **export} for export in kept] == after["exports"]
     assert artefact_path(DEFAULT_PRESET) is None

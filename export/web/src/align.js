@@ -1,8 +1,8 @@
-/** Cutting an aligned face out of a photo, as gfkeras' `align_face` does. */
+/** Alignment of a face in a photo, as in `align_face` of gfkeras. */
 
 import { cut, resize } from "./photo.js";
 
-// Where left eye, right eye, nose and corners of the mouth belong in ArcFace's 112×112.
+// Places of left eye, right eye, nose and corners of the mouth in ArcFace's template of 112×112.
 const TEMPLATE = [
   [38.2946, 51.6963],
   [73.5318, 51.5014],
@@ -11,17 +11,18 @@ const TEMPLATE = [
   [70.7299, 92.2041],
 ];
 const TEMPLATE_SIZE = 112;
-// Beyond the outermost pixel that bilinear sampling reads.
+// Blocks to keep around the face, beyond the pixels that bilinear sampling reads.
 const MARGIN = 3;
 
 /**
- * The least-squares similarity that carries points onto others (Umeyama's estimate, closed form).
+ * Returns the similarity transform that maps points to targets with the least squared error
+ * (Umeyama's estimate in closed form).
  *
  * @param {number[][]} points (x, y)
- * @param {number[][]} targets as many
+ * @param {number[][]} targets (x, y), as many as points
  * @returns {{a: number, b: number, x: number, y: number}}
  *   (px, py) ↦ (a·px − b·py + x, b·px + a·py + y)
- * @throws {Error} for points that fix no transform.
+ * @throws {Error} if the points do not determine a transform.
  */
 export function similarityTransform(points, targets) {
   const [px, py] = mean(points);
@@ -39,12 +40,14 @@ export function similarityTransform(points, targets) {
 }
 
 /**
- * The face of a photo, turned, scaled and shifted onto ArcFace's template: bilinear, after
- * averaging blocks of pixels where it shrinks to half or less; black outside of the photo.
+ * Returns a face of a photo, rotated, scaled and shifted to ArcFace's template.
+ *
+ * Sampling is bilinear. If the face shrinks to half or less, blocks of pixels are averaged first.
+ * Pixels outside the photo are black.
  *
  * @param {import("./photo.js").Pixels} photo
  * @param {number[][]} landmarks five points (x, y) in the photo
- * @param {number} size side of the result
+ * @param {number} size side of the result in pixels
  * @returns {import("./photo.js").Pixels}
  */
 export function alignFace(photo, landmarks, size = TEMPLATE_SIZE) {
@@ -54,7 +57,7 @@ export function alignFace(photo, landmarks, size = TEMPLATE_SIZE) {
   const block = Math.min(Math.max(1, Math.floor(1 / scale)), photo.width, photo.height);
   if (block === 1) return warp(photo, whole, size);
   const [left, top, right, bottom] = needed(photo, whole, size, block);
-  if (left >= right || top >= bottom) throw new Error("The landmarks lie outside of the photo.");
+  if (left >= right || top >= bottom) throw new Error("The landmarks are outside the photo.");
   const [columns, rows] = [right - left, bottom - top].map((side) => Math.ceil(side / block));
   const part = cut(photo, left, top, columns * block, rows * block);
   const points = landmarks.map(([x, y]) => [
@@ -65,11 +68,11 @@ export function alignFace(photo, landmarks, size = TEMPLATE_SIZE) {
 }
 
 function scaledTemplate(value, size) {
-  // A pixel's centre is at a whole number, so the middle of n pixels is at (n - 1) / 2.
+  // The center of a pixel has whole coordinates, so the middle of n pixels is at (n - 1) / 2.
   return ((value - (TEMPLATE_SIZE - 1) / 2) * size) / TEMPLATE_SIZE + (size - 1) / 2;
 }
 
-/** Left, top, right and bottom of the part that the result is made of, in whole blocks. */
+/** Returns left, top, right and bottom of the part of the photo that is needed, in whole blocks. */
 function needed(photo, { a, b, x, y }, size, block) {
   const square = a * a + b * b;
   const corners = [[0, 0], [size, 0], [0, size], [size, size]].map(([u, v]) => {
@@ -88,7 +91,7 @@ function needed(photo, { a, b, x, y }, size, block) {
   }
 }
 
-/** Each pixel of the result, bilinear between the four around its place in the photo. */
+/** Samples each pixel of the result bilinearly from four pixels of the photo. */
 function warp(photo, { a, b, x, y }, size) {
   const data = new Uint8ClampedArray(size * size * 4);
   const square = a * a + b * b;

@@ -1,4 +1,4 @@
-/** Finding faces on the device: YuNet on ONNX Runtime's WebAssembly. */
+/** Face detection on the device: YuNet on ONNX Runtime Web (WebAssembly). */
 
 import * as ort from "onnxruntime-web";
 import { fetchBytes } from "./files.js";
@@ -7,11 +7,11 @@ import { facesIn, withFreeSize, yunetInput } from "./yunet.js";
 
 const SCORE = 0.6;
 const OVERLAP = 0.3;
-// YuNet reliably finds faces of about 20 to 600 pixels, and nothing in a smaller photo than 96.
+// YuNet reliably finds faces of about 20 to 600 pixels. It finds none in photos under 96 pixels.
 const MOST = 640;
 const LEAST = 96;
 
-/** The faces of a photo, found as gfkeras' `FaceDetector` does: same network, same scales. */
+/** Finds the faces in a photo, with the same network and scales as `FaceDetector` of gfkeras. */
 export class FaceDetector {
   #session;
 
@@ -21,23 +21,23 @@ export class FaceDetector {
 
   /**
    * @param {string} url of face_detection_yunet_2023mar.onnx
-   * @throws {Error} where it is missing or another file.
+   * @throws {Error} if it is missing or another file.
    */
   static async load(url) {
     const bytes = await fetchBytes(
       url,
-      "Photos need this face detector: README.md says where to get it.",
+      "It is the face detector. README.md says where to get it.",
     );
     ort.env.wasm.wasmPaths = new URL("../node_modules/onnxruntime-web/dist/", import.meta.url).href;
     ort.env.logLevel = "error";
     try {
       const session = await ort.InferenceSession.create(withFreeSize(bytes), {
         executionProviders: ["wasm"],
-        // The file states the outputs' sizes for 640×640, of which each other size would warn.
+        // The file states output sizes for 640×640. ONNX Runtime would warn for each other size.
         logSeverityLevel: 3,
       });
       const detector = new FaceDetector(session);
-      // The first run also compiles; its time would say nothing.
+      // Run once now: the first run also compiles the network and would distort the latency.
       await detector.detect({ width: LEAST, height: LEAST, data: new Uint8ClampedArray(4 * LEAST ** 2) });
       return detector;
     } catch (error) {
@@ -47,13 +47,13 @@ export class FaceDetector {
 
   /**
    * @param {import("./photo.js").Pixels} photo
-   * @returns {Promise<import("./yunet.js").Face[]>} the surest first
+   * @returns {Promise<import("./yunet.js").Face[]>} the faces, with the highest score first
    */
   async detect(photo) {
     const longest = Math.max(photo.width, photo.height);
     const side = Math.min(Math.max(longest, LEAST), MOST);
     let found = await this.#search(photo, side / longest);
-    // A face that fills the photo is found at half the size.
+    // A face that fills the photo is too large for YuNet, so search at half the size.
     if (!found.length && side >= 2 * LEAST) found = await this.#search(photo, side / 2 / longest);
     return found;
   }
@@ -69,7 +69,7 @@ export class FaceDetector {
       Object.entries(results).map(([name, result]) => [name, result.data]),
     );
     const ratio = [photo.width / width, photo.height / height];
-    // A pixel's centre is at a whole number, at every scale.
+    // The center of a pixel has whole coordinates at every scale.
     const back = (point) => point.map((value, axis) => value * ratio[axis] + (ratio[axis] - 1) / 2);
     return facesIn(outputs, input.width, SCORE, OVERLAP).map(({ box, landmarks, score }) => ({
       box: [...back(box.slice(0, 2)), box[2] * ratio[0], box[3] * ratio[1]],
@@ -79,13 +79,13 @@ export class FaceDetector {
   }
 }
 
-/** The face with the largest box; the surest of equals. */
+/** Returns the face with the largest box. For equal boxes, the one with the higher score. */
 export function largestFace(faces) {
   const area = ({ box }) => box[2] * box[3];
   return faces.reduce((best, face) => (area(face) > area(best) ? face : best), faces[0]);
 }
 
-/** Rounds as Python does: halves to the even neighbour. */
+/** Rounds halves to the even neighbour, as Python does. */
 function evenRound(value) {
   const low = Math.floor(value);
   return value - low === 0.5 ? low + (low % 2) : Math.round(value);

@@ -1,25 +1,25 @@
-/** Embedding aligned faces on the device with LiteRT.js. */
+/** Embedding of aligned faces on the device with LiteRT.js. */
 
 import { loadAndCompile, loadLiteRt, Tensor } from "@litertjs/core";
 import { checkHash, readCard } from "./card.js";
 import { fetchBytes, fetchJson } from "./files.js";
 
-const EXPORT_HINT = "gfkeras export MODEL --format tflite --batch-size 1 writes it.";
+const EXPORT_HINT = "Write it with gfkeras export MODEL --format tflite --batch-size 1.";
 let runtime = null;
 
 /**
- * What a face is embedded as; without groups, the last three are null.
+ * The embedding of a face. Without groups, the last three fields are null.
  * @typedef {{embedding: Float32Array, groupFeature: ?Float32Array, groupLogits: ?Float32Array,
  *   group: ?number}} Embedding
  */
 
-/** A .tflite of gfkeras that runs in the browser. */
+/** A .tflite file of gfkeras that runs in the browser. */
 export class Embedder {
   #model;
 
   constructor(model, card, bytes) {
     this.#model = model;
-    /** As `readCard` gives it. */
+    /** The result of `readCard`. */
     this.card = card;
     /** Size of the file in bytes. */
     this.bytes = bytes;
@@ -29,10 +29,10 @@ export class Embedder {
    * Loads PATH.tflite and PATH.tflite.json.
    *
    * @param {string} url of the .tflite
-   * @throws {Error} in one line: what is missing, damaged or of another kind.
+   * @throws {Error} if a file is missing, damaged or of another kind.
    */
   static async load(url) {
-    const card = readCard(await fetchJson(`${url}.json`, `The card belongs beside ${url}.`), `${url}.json`);
+    const card = readCard(await fetchJson(`${url}.json`, `It is the card of ${url}.`), `${url}.json`);
     const bytes = await fetchBytes(url, EXPORT_HINT);
     await checkHash(bytes, card.sha256, url);
     const wasm = new URL("../node_modules/@litertjs/core/wasm/", import.meta.url).href;
@@ -42,7 +42,7 @@ export class Embedder {
     try {
       model = await loadAndCompile(bytes, { accelerator: "wasm" });
       const embedder = new Embedder(model, card, bytes.length);
-      // The first run also arranges the weights; its time would say nothing.
+      // Run once now: the first run also prepares the weights and would distort the latency.
       await embedder.embed(new Float32Array(card.size * card.size * 3));
       return embedder;
     } catch (error) {
@@ -51,8 +51,8 @@ export class Embedder {
   }
 
   /**
-   * @param {import("./photo.js").Pixels | Float32Array} face aligned; pixels, or RGB values in
-   *   0…255, (size, size, 3)
+   * @param {import("./photo.js").Pixels | Float32Array} face an aligned face: pixels, or RGB values
+   *   from 0 to 255, (size, size, 3)
    * @returns {Promise<Embedding>}
    */
   async embed(face) {

@@ -1,8 +1,8 @@
-/** Files beside the page, with errors that say which one is missing. */
+/** Loading of files, with errors that name the missing file. */
 
 /**
  * @param {string} url
- * @param {string} hint what to do where it is missing
+ * @param {string} hint advice for a missing file
  * @returns {Promise<Uint8Array>}
  */
 export async function fetchBytes(url, hint) {
@@ -12,7 +12,7 @@ export async function fetchBytes(url, hint) {
 
 /**
  * @param {string} url
- * @param {string} hint what to do where it is missing
+ * @param {string} hint advice for a missing file
  * @returns {Promise<any>}
  */
 export async function fetchJson(url, hint) {
@@ -20,11 +20,11 @@ export async function fetchJson(url, hint) {
   try {
     return await response.json();
   } catch {
-    throw new Error(`${url} is no JSON. ${hint}`);
+    throw new Error(`${url} is not valid JSON. ${hint}`);
   }
 }
 
-/** The same, or null where there is no such file. */
+/** Returns the content of a JSON file, or null if it does not exist. */
 export async function fetchJsonIfThere(url) {
   const response = await fetch(url);
   return response.ok ? response.json() : null;

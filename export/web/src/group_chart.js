@@ -1,16 +1,17 @@
-/** The probabilities of the groups of two faces, drawn against each other. */
+/** Chart of the group probabilities of two faces. */
 
 const SVG = "http://www.w3.org/2000/svg";
 const [HALF, LABELS] = [72, 18];
 const HEIGHT = 2 * HALF + 2 * LABELS;
 
 /**
- * Bars upwards for one face, downwards for the other, with the number of the group chosen.
+ * Draws bars upwards for one face and downwards for the other, with the number of the most probable
+ * group.
  *
  * @param {number[]} first probabilities of K groups
- * @param {number[]} second as many
- * @param {number} width of the picture in pixels
- * @returns {SVGSVGElement} a picture with a name that says the same
+ * @param {number[]} second probabilities of K groups
+ * @param {number} width of the chart in pixels
+ * @returns {SVGSVGElement} a chart with the result as its accessible name
  */
 export function groupChart(first, second, width) {
   const svg = element("svg", { viewBox: `0 0 ${width} ${HEIGHT}`, role: "img" });
@@ -32,7 +33,7 @@ export function groupChart(first, second, width) {
       bar(HALF, "slot");
       bar(value * HALF, name);
     });
-    // Near an edge the number stays inside of the picture.
+    // Keep a number near an edge inside the chart.
     const x = Math.min(Math.max((chosen + 0.5) * step, 12), width - 12);
     const y = way < 0 ? LABELS - 5 : HEIGHT - 5;
     const label = element("text", { x, y, "text-anchor": "middle", class: "chosen" });
@@ -43,14 +44,14 @@ export function groupChart(first, second, width) {
   return svg;
 }
 
-/** The groups chosen, in words. */
+/** Returns the most probable groups as text. */
 export function groupText(first, second) {
   const [a, b] = [largest(first), largest(second)];
   const share = (values, group) => `${Math.round(values[group] * 100)} %`;
   const [inA, inB] = [share(first, a), share(second, b)];
   return a === b
     ? `Both faces are in group ${a} of ${first.length} (A ${inA}, B ${inB}).`
-    : `A is in group ${a} (${inA}), B in group ${b} (${inB}), of ${first.length}.`;
+    : `A is in group ${a} (${inA}), B is in group ${b} (${inB}) of ${first.length}.`;
 }
 
 function largest(values) {

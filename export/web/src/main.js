@@ -1,4 +1,4 @@
-/** The page: loads detector and model, takes two photos, compares their faces. */
+/** The page: loads detector and model, takes two photos and compares their faces. */
 
 import { alignFace } from "./align.js";
 import { chooseThresholds } from "./card.js";
@@ -14,26 +14,26 @@ const MODEL = asked.get("model") ?? "models/model.tflite";
 const DETECTOR = "models/face_detection_yunet_2023mar.onnx";
 
 const faces = { A: null, B: null };
-// Of photos chosen one after the other in the same place, the last one counts.
+// If the user chooses a new photo before the last one is ready, only the new one counts.
 const latest = { A: 0, B: 0 };
 let thresholds = null;
-// What is wrong with the model's thresholds stays on the page, whatever photos bring.
+// An error of the thresholds stays on the page when photos change.
 let standing = null;
 
 const panels = [...document.querySelectorAll(".photo")].map((section) => {
   const panel = new PhotoPanel(section, (file) => take(panel, file));
   return panel;
 });
-// A photo dropped beside its place would replace the page.
+// Without this, a photo that is dropped elsewhere on the page would replace the page.
 for (const kind of ["dragover", "drop"]) {
   addEventListener(kind, (event) => event.preventDefault());
 }
 
 const loaded = load();
-// Said on the page already; each photo says it again.
+// `load` has shown the error. Each photo shows it again.
 loaded.catch(() => {});
 
-/** Detector and model; what is missing is said on the page. */
+/** Loads detector and model. An error is shown on the page. */
 async function load() {
   try {
     const [detector, embedder] = await Promise.all([FaceDetector.load(DETECTOR), Embedder.load(MODEL)]);
@@ -48,17 +48,17 @@ async function load() {
     const groups = card.outputs.includes("group_logits") ? `, ${card.mode ?? ""} groups` : "";
     document.getElementById("model").textContent =
       `${MODEL}: ${card.precision}${groups}, ${(embedder.bytes / 2 ** 20).toFixed(1)} MiB, run by ` +
-      "LiteRT.js; faces found by YuNet on ONNX Runtime Web.";
+      "LiteRT.js. YuNet on ONNX Runtime Web finds the faces.";
     update();
     return { detector, embedder };
   } catch (error) {
     complain(error);
-    showWaiting("Nothing can be compared yet.");
+    showWaiting("No comparison is possible.");
     throw error;
   }
 }
 
-/** A photo was chosen: finds, aligns and embeds its face. */
+/** Finds, aligns and embeds the face in a new photo. */
 async function take(panel, file) {
   const turn = ++latest[panel.name];
   const overtaken = () => turn !== latest[panel.name];
@@ -82,7 +82,7 @@ async function take(panel, file) {
     panel.showPhoto(photo, found.value, face);
     panel.showFace(aligned.value);
     const others = found.value.length;
-    panel.say(others === 1 ? "1 face" : `${others} faces; the largest is compared`);
+    panel.say(others === 1 ? "1 face" : `${others} faces. The largest one is compared.`);
     faces[panel.name] = {
       embedding: embedded.value,
       latency: { Detection: found.ms, Alignment: aligned.ms, Embedding: embedded.ms },
@@ -96,7 +96,7 @@ async function take(panel, file) {
   }
 }
 
-/** Shows the result, or which photo it waits for. */
+/** Shows the result, or which photo is missing. */
 function update() {
   const missing = panels.map(({ name }) => name).filter((name) => !faces[name]);
   if (missing.length) {

@@ -1,20 +1,20 @@
-/** Photos as pixels: decoding, pieces, and scaling as OpenCV does it. */
+/** Photos as pixels: decoding, cutting, and scaling as in OpenCV. */
 
-// What all browsers have room for in a canvas; a larger photo is scaled down on reading.
+// All browsers allow this many pixels in a canvas. A larger photo is scaled down on reading.
 const MOST_PIXELS = 16_000_000;
 
 /**
- * Pixels of a photo, RGBA as a canvas has them; the alpha is not looked at.
+ * Pixels of a photo, RGBA as in a canvas. The alpha channel is ignored.
  * @typedef {{width: number, height: number, data: Uint8ClampedArray}} Pixels
  */
 
 /**
- * A photo file as pixels: upright as its EXIF says, without colour management, on black where it
- * is transparent, which is how gfkeras reads photos in Python.
+ * Reads a photo file as gfkeras does in Python: rotated by its EXIF orientation, without colour
+ * management, and with black behind transparent pixels.
  *
  * @param {Blob} file
  * @returns {Promise<Pixels>}
- * @throws {Error} for a file that the browser cannot decode.
+ * @throws {Error} if the browser cannot decode the file.
  */
 export async function readPhoto(file) {
   let bitmap;
@@ -24,7 +24,7 @@ export async function readPhoto(file) {
       colorSpaceConversion: "none",
     });
   } catch {
-    throw new Error(`${file.name ?? "The file"} is no photo that this browser can read.`);
+    throw new Error(`${file.name ?? "The file"} is not a photo that this browser can read.`);
   }
   const scale = Math.min(1, Math.sqrt(MOST_PIXELS / (bitmap.width * bitmap.height)));
   const canvas = document.createElement("canvas");
@@ -40,8 +40,8 @@ export async function readPhoto(file) {
 }
 
 /**
- * A photo at another size: every pixel the mean of what it covers where it shrinks (OpenCV's
- * INTER_AREA), bilinear where it grows.
+ * Returns a photo in another size. To shrink it, each pixel is the mean of the area that it covers
+ * (INTER_AREA in OpenCV). To enlarge it, sampling is bilinear.
  *
  * @param {Pixels} photo
  * @param {number} width
@@ -53,7 +53,7 @@ export function resize(photo, width, height) {
   const columns = weigh(photo.width, width);
   const rows = weigh(photo.height, height);
   const data = new Uint8ClampedArray(width * height * 4);
-  // Row by row: one line, narrowed, serves all rows that it has a share in.
+  // Lines of the photo are narrowed once and kept while rows of the result still need them.
   const lines = new Map();
   for (let y = 0; y < height; y++) {
     const sum = new Float32Array(width * 4);
@@ -69,7 +69,7 @@ export function resize(photo, width, height) {
 }
 
 /**
- * A part of a photo, and where it reaches over the photo's right or lower edge, that edge again.
+ * Returns a part of a photo. Beyond the right or lower edge of the photo, the edge is repeated.
  *
  * @param {Pixels} photo
  * @param {number} left
@@ -90,7 +90,7 @@ export function cut(photo, left, top, width, height) {
   return { width, height, data };
 }
 
-/** One line of a photo at another width, as floats. */
+/** Returns one line of a photo in another width, as floats. */
 function narrowed(photo, y, columns) {
   const line = new Float32Array(columns.length * 4);
   const start = y * photo.width * 4;
@@ -105,7 +105,7 @@ function narrowed(photo, y, columns) {
   return line;
 }
 
-/** For each of `to` pixels the [source pixel, share] that it covers of `from` ones. */
+/** Returns, for each of `to` pixels, the [source pixel, share] of the `from` pixels it covers. */
 function covered(from, to) {
   const ratio = from / to;
   return Array.from({ length: to }, (_, i) => {
@@ -120,7 +120,7 @@ function covered(from, to) {
   });
 }
 
-/** For each of `to` pixels the two of `from` ones between which it lies. */
+/** Returns, for each of `to` pixels, the two nearest of the `from` pixels with their weights. */
 function between(from, to) {
   return Array.from({ length: to }, (_, i) => {
     const at = Math.min(Math.max(((i + 0.5) * from) / to - 0.5, 0), from - 1);

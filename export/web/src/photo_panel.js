@@ -1,11 +1,11 @@
-/** One of the two photos on the page: choosing or dropping it, and showing what was found. */
+/** One of the two photos on the page: choosing it, and showing the faces in it. */
 
 const LONGEST_PREVIEW = 640;
 
 export class PhotoPanel {
   /**
    * @param {HTMLElement} section with the attribute data-photo
-   * @param {(file: File) => void} onFile called with each photo chosen or dropped
+   * @param {(file: File) => void} onFile called with each photo that is chosen or dropped
    */
   constructor(section, onFile) {
     this.name = section.dataset.photo;
@@ -17,7 +17,7 @@ export class PhotoPanel {
     this.note = section.querySelector(".note");
     this.input.addEventListener("change", () => {
       const file = this.input.files[0];
-      // The same file can be chosen again, after it was changed.
+      // Clear the input: otherwise choosing the same file again would cause no event.
       this.input.value = "";
       if (file) onFile(file);
     });
@@ -34,12 +34,12 @@ export class PhotoPanel {
     });
   }
 
-  /** Says something below the photo. */
+  /** Shows a text below the photo. */
   say(text) {
     this.note.textContent = text;
   }
 
-  /** Takes away the face found before. */
+  /** Removes the photo and the face. */
   clear() {
     this.face.hidden = true;
     this.preview.hidden = true;
@@ -49,7 +49,7 @@ export class PhotoPanel {
   }
 
   /**
-   * Shows a photo, with the face and landmarks where they are known.
+   * Shows a photo, with faces and landmarks if they are known.
    *
    * @param {import("./photo.js").Pixels} photo
    * @param {import("./yunet.js").Face[]} faces

@@ -1,4 +1,4 @@
-/** The result on the page: similarity, decision, groups, latency. */
+/** The result on the page: similarity, decision, groups and latency. */
 
 import { farInterval } from "./card.js";
 import { groupChart, groupText } from "./group_chart.js";
@@ -6,14 +6,14 @@ import { cosine, similarityOf, softmax } from "./similarity.js";
 
 const byId = (id) => document.getElementById(id);
 
-/** Says what the page waits for, in place of a result. */
+/** Shows a text instead of a result, such as which photo is missing. */
 export function showWaiting(text) {
   showVerdict(text, "waiting");
   byId("explanation").textContent = "";
   for (const id of ["scale", "groups", "latency"]) byId(id).hidden = true;
 }
 
-/** Offers the FARs of thresholds; `onChange` is called when another one is chosen. */
+/** Shows the FARs of thresholds, and calls `onChange` when the user chooses another one. */
 export function offerFars(thresholds, onChange) {
   const select = byId("far");
   for (const { far } of thresholds.points) {
@@ -27,7 +27,7 @@ export function offerFars(thresholds, onChange) {
 
 /**
  * @param {object[]} faces two: {embedding: Embedding, latency: {name: milliseconds}}
- * @param {?object} thresholds as `readThresholds` gives them
+ * @param {?object} thresholds result of `readThresholds`
  */
 export function showResult(faces, thresholds) {
   const [a, b] = faces.map(({ embedding }) => embedding);
@@ -38,7 +38,7 @@ export function showResult(faces, thresholds) {
     const similarity = similarityOf(a, b, thresholds.similarity);
     const same = similarity >= threshold;
     showVerdict(same ? "Same person" : "Different people", same ? "same" : "other");
-    // The score that decides, alone: another kind beside the threshold would invite comparing them.
+    // Only the score that decides is shown: the threshold does not apply to another score.
     const kind = thresholds.similarity.beta ? "Group-aware similarity" : "Cosine";
     const [low, high] = farInterval(far, thresholds.impostor).map((rate) => rate.toExponential(1));
     explanation += `${kind} ${similarity.toFixed(3)}. `;
@@ -103,7 +103,7 @@ function showLatency(latencies) {
   byId("latency").hidden = false;
 }
 
-/** Of how many impostors a FAR lets one pass. */
+/** Returns the number of impostors of which a FAR accepts one, as text. */
 function count(far) {
   return Math.round(1 / far).toLocaleString("en");
 }

@@ -1,24 +1,25 @@
-/** YuNet, a network that finds faces and five landmarks: what is around it, without a runtime. */
+/** Inputs and outputs of YuNet, a network that finds faces and five landmarks. */
 
 const STRIDES = [8, 16, 32];
 const PAD_TO = 32;
 
 /**
- * A face in a photo, in its pixels.
+ * A face in a photo, in pixels of the photo.
  * @typedef {{box: number[], landmarks: number[][], score: number}} Face
- *   box: x, y, width, height; landmarks: (x, y) of left eye, right eye, tip of the nose, left and
+ *   box: x, y, width and height. landmarks: (x, y) of left eye, right eye, tip of the nose, left and
  *   right corner of the mouth, as seen in the image.
  */
 
 /**
- * YuNet's file with a free height and width, where the public one says 640×640: a photo is then
- * searched at its own size, as OpenCV does, which does not look at what the file says.
+ * Returns the file of YuNet with free height and width instead of 640×640.
  *
- * In ONNX's encoding `dim {dim_value: 640}` has as many bytes as `dim {dim_param: "h"}`.
+ * A photo is then searched at its own size, as in OpenCV, which ignores the size in the file. The
+ * bytes can be replaced in place, because the ONNX encodings of `dim {dim_value: 640}` and
+ * `dim {dim_param: "h"}` have the same length.
  *
  * @param {Uint8Array} model
  * @returns {Uint8Array}
- * @throws {Error} for another file.
+ * @throws {Error} if it is another file.
  */
 export function withFreeSize(model) {
   const fixed = [0x0a, 3, 0x08, 0x80, 0x05];
@@ -36,8 +37,8 @@ export function withFreeSize(model) {
 }
 
 /**
- * What YuNet takes: blue, green and red planes, with black to the right and below up to whole
- * multiples of 32.
+ * Returns the input of YuNet: blue, green and red planes. Black pixels fill up the right and the
+ * lower edge to multiples of 32.
  *
  * @param {import("./photo.js").Pixels} photo
  * @returns {{values: Float32Array, width: number, height: number}}
@@ -58,7 +59,7 @@ export function yunetInput(photo) {
 }
 
 /**
- * The faces in YuNet's outputs, the surest first, each one once.
+ * Returns the faces in YuNet's outputs without duplicates, with the highest score first.
  *
  * @param {Object<string, Float32Array>} outputs cls_8 … kps_32
  * @param {number} width of the network's input
@@ -88,7 +89,7 @@ export function facesIn(outputs, width, scoreThreshold, overlapThreshold) {
       faces.push({ box: [x, y, w, h], landmarks, score });
     }
   }
-  // By score; equal scores by place, so that the order never depends on the network's.
+  // Sort equal scores by place, so that the order does not depend on the order of the outputs.
   faces.sort((a, b) => b.score - a.score || a.box[0] - b.box[0] || a.box[1] - b.box[1]);
   return faces.reduce((kept, face) => {
     const known = kept.some((other) => overlap(other.box, face.box) > overlapThreshold);
@@ -100,7 +101,7 @@ function unit(value) {
   return Math.min(Math.max(value, 0), 1);
 }
 
-/** Intersection over union of two boxes, in whole pixels as OpenCV's. */
+/** Returns the intersection over union of two boxes in whole pixels, as OpenCV does. */
 function overlap(a, b) {
   const [ax, ay, aw, ah] = a.map(Math.trunc);
   const [bx, by, bw, bh] = b.map(Math.trunc);

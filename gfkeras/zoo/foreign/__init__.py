@@ -1,7 +1,7 @@
-"""Weights of other people's face networks, in our backbones.
+"""Import of face networks from other projects into the backbones of gfkeras.
 
-Each reader turns one kind of file into a `ForeignNetwork`, without the framework that wrote it
-and without running anything in it; `matching.assign` walks it beside one of our backbones.
+Each reader turns one kind of file into a `ForeignNetwork`. It needs no other framework and runs no
+code from the file. `matching.assign` then compares the network with a backbone, layer by layer.
 """
 
 from gfkeras.zoo.foreign.importing import FORMATS, import_weights

@@ -1,7 +1,7 @@
-"""State dicts of InsightFace's arcface_torch: IResNet and its MobileFaceNet.
+"""State dicts of InsightFace's arcface_torch: IResNet and MobileFaceNet.
 
-A state dict has names and no graph. The graph is that of the published code
-(`recognition/arcface_torch/backbones`), written down here by the names of its modules.
+A state dict has names but no graph. This module builds the graph of the published code
+(`recognition/arcface_torch/backbones`) from the names of its modules.
 """
 
 from collections.abc import Mapping
@@ -11,18 +11,19 @@ import numpy as np
 
 from gfkeras.zoo.foreign.network import ForeignNetwork, Op, float32, listing
 
-# Of PyTorch's batch normalisation, which arcface_torch leaves as it is.
+# The default of PyTorch's batch normalisation, which arcface_torch uses.
 _EPSILON = 1e-5
-# Blocks without a shortcut and those with one, in turns: `MobileFaceNet.layers` from index 2.
+# Strides of `MobileFaceNet.layers` from index 2. Blocks of stride 2 have no shortcut.
 _MOBILEFACENET_STRIDES = (2, 1, 2, 1, 2, 1)
-# What a wrapper puts before every name.
+# Prefixes that wrappers, such as DataParallel, add to every name.
 _PREFIXES = ("module.", "backbone.", "model.", "net.")
 
 
 def arcface_torch_network(path: Path, arrays: Mapping[str, np.ndarray]) -> ForeignNetwork:
-    """The network whose state dict this is: names to values, in PyTorch's layouts.
+    """Returns the network of a state dict, which maps names to values in PyTorch's layouts.
 
-    Raises ValueError if names belong to neither network, are missing or left over.
+    Raises ValueError if the names are not those of a supported network, or if names are missing or
+    left over.
     """
     arrays = _without_prefix(arrays)
     builder = _Builder(path, arrays)
@@ -35,7 +36,7 @@ def arcface_torch_network(path: Path, arrays: Mapping[str, np.ndarray]) -> Forei
             f"{path} must be the state dict of an IResNet or a MobileFaceNet of arcface_torch. "
             f"Received: the names {listing(arrays) or 'of nothing'}"
         )
-    # `num_batches_tracked` counts training steps, which no result depends on.
+    # `num_batches_tracked` counts training steps and does not change the embeddings.
     unused = [name for name in arrays if name not in builder.used]
     if left := [name for name in unused if not name.endswith("num_batches_tracked")]:
         raise ValueError(
@@ -53,14 +54,14 @@ def _without_prefix(arrays: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
 
 
 class _Builder:
-    """Makes ops from the values under the names of modules."""
+    """Builds ops from the values of modules."""
 
     def __init__(self, path: Path, arrays: Mapping[str, np.ndarray]):
         self.path = path
         self.arrays = arrays
         self.ops: list[Op] = []
         self.used: set[str] = set()
-        # Channels of each tensor: groups stand in no state dict, they follow from them.
+        # Channels of each tensor. A state dict does not state groups, but they follow from these.
         self.channels = {"images": 3}
 
     def conv(self, x: str, name: str, stride: int, padding: int) -> str:
@@ -91,7 +92,7 @@ class _Builder:
         return self._add(Op("add", name, [x, y], name))
 
     def block(self, x: str, name: str, stride: int, padding: int, prelu: bool = True) -> str:
-        """ConvBlock and LinearBlock of arcface_torch's MobileFaceNet."""
+        """Adds a ConvBlock or LinearBlock of arcface_torch's MobileFaceNet."""
         x = self.bn(self.conv(x, f"{name}.layers.0", stride, padding), f"{name}.layers.1")
         return self.prelu(x, f"{name}.layers.2") if prelu else x
 

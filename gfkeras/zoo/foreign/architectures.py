@@ -1,4 +1,4 @@
-"""Architectures of foreign networks, as our backbones."""
+"""Choice of the backbone for an imported network."""
 
 from collections import Counter
 from collections.abc import Iterable
@@ -12,7 +12,7 @@ _IRESNETS = (IResNet18, IResNet34, IResNet50, IResNet100)
 
 
 def _paper_rows() -> list[list[int]]:
-    """The paper's table with the widths that its ratios come to."""
+    """Returns the paper's table of bottlenecks, with widths instead of ratios."""
     rows: list[list[int]] = []
     channels = STEMS["paper"][0]
     for ratio, filters, repeats, stride in PAPER_BOTTLENECKS:
@@ -26,13 +26,13 @@ _PAPER_ROWS = _paper_rows()
 
 
 def backbone_for(network: ForeignNetwork) -> Backbone:
-    """The backbone that a network looks most like, untrained.
+    """Returns the untrained backbone that is most similar to a network.
 
-    `matching.assign` finds out whether it is that one, and names the first layer that differs.
+    `matching.assign` checks whether they are equal, and names the first layer that differs.
     """
     convolutions = network.convolutions
     if not convolutions:
-        raise ValueError(f"{network.path} holds no face network: it has no convolutions")
+        raise ValueError(f"{network.path} is not a face network: it has no convolutions")
     arguments: dict[str, Any] = {
         "embedding_dim": _embedding_dim(network),
         "pixel_scale": network.pixel_scale,
@@ -40,14 +40,15 @@ def backbone_for(network: ForeignNetwork) -> Backbone:
     }
     if any(op.groups > 1 for op in convolutions):
         return _mobilefacenet(convolutions, arguments)
-    # Stem, two in each unit, one in each of the four shortcuts.
+    # An IResNet has one convolution in the stem, two in each unit, and one in each of the four
+    # shortcuts.
     count = len(convolutions) - 5
     build = min(_IRESNETS, key=lambda iresnet: abs(2 * sum(iresnet.units) - count))
     return build(**arguments)
 
 
 def _mobilefacenet(convolutions: list[Op], arguments: dict[str, Any]) -> MobileFaceNet:
-    """The variant with these widths and repeats, or one with the widths that stand there."""
+    """Returns the variant with these widths and repeats, or a custom MobileFaceNet."""
     filters = [op.kernel.shape[-1] for op in convolutions if op.kernel is not None]
     sizes = [op.kernel.shape[0] for op in convolutions if op.kernel is not None]
     groups = [op.groups for op in convolutions]
@@ -68,13 +69,13 @@ def _mobilefacenet(convolutions: list[Op], arguments: dict[str, Any]) -> MobileF
             return MobileFaceNet(variant=variant, **arguments)
     variant = "paper" if stem[0] == stem[1] else "insightface"
     if not rows:
-        # Nothing like it: for the comparison to say where.
+        # No similar network. The comparison will name the first difference.
         return MobileFaceNet(variant=variant, **arguments)
     return MobileFaceNet(variant=variant, stem=stem, bottlenecks=rows, **arguments)
 
 
 def _merged(rows: Iterable[Iterable[int]]) -> list[list[int]]:
-    """The same bottlenecks, one row for each."""
+    """Returns the same bottlenecks with one row for each."""
     found: list[list[int]] = []
     for expanded, channels, repeats, stride in rows:
         found += [[expanded, channels, stride], *([[expanded, channels, 1]] * (repeats - 1))]
@@ -89,6 +90,6 @@ def _embedding_dim(network: ForeignNetwork) -> int:
 
 
 def _usual_epsilon(network: ForeignNetwork) -> float:
-    """The epsilon of most batch normalisations, whose γ then stay as they are."""
+    """Returns the most common epsilon. Batch normalisations with it keep their γ unchanged."""
     found = Counter(op.epsilon for op in network.ops if op.kind == "bn")
     return found.most_common(1)[0][0] if found else 1e-5

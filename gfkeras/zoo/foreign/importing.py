@@ -1,4 +1,4 @@
-"""Import of a file of foreign weights into one of our backbones."""
+"""Import of weights from other projects into a backbone of gfkeras."""
 
 import os
 import zipfile
@@ -40,32 +40,31 @@ def import_weights(
     symbol: str | os.PathLike[str] | None = None,
     pixel_scale: float | None = None,
 ) -> Backbone:
-    """An `IResNet` or `MobileFaceNet` with the weights of a public face network.
+    """Returns an `IResNet` or `MobileFaceNet` with the weights of a public face network.
 
     Files are read without the framework that wrote them:
 
-    - "onnx": InsightFace's exports (IResNet, MobileFaceNet), by the graph's structure; needs
-      `onnx`.
-    - "torch", "safetensors": state dicts of arcface_torch, IResNet-18/34/50/100 and `mbf`. In a
-      pickle only tensors are read; anything else in it is refused and not run.
+    - "onnx": exports of InsightFace (IResNet, MobileFaceNet). Needs the package `onnx`.
+    - "torch", "safetensors": state dicts of arcface_torch, IResNet-18/34/50/100 and `mbf`. Only
+      tensors are read from a pickle. Anything else is refused, and no code in it is run.
     - "mxnet": a `.params` file with its `-symbol.json`.
-    - "keras": whole models of Keras_insightface, `.h5` or `.keras`, where their layers are ours.
+    - "keras": complete models of Keras_insightface with the same layers, `.h5` or `.keras`.
 
-    The embedding is the same up to float32's rounding: folded batch normalisations, other epsilons,
-    `fix_gamma` and channels-first features are all accounted for.
+    The embeddings are equal up to the rounding of float32. The import handles folded batch
+    normalisations, other epsilons, `fix_gamma` and channels-first features.
 
     Args:
         path: the file.
-        format: one of `FORMATS`; None looks into the file.
-        symbol: of "mxnet", the `-symbol.json`; the one beside the file by default.
-        pixel_scale: pixels become (x − 127.5)·pixel_scale, where the network was trained with
-            another scale than its format's usual one: 1/127.5, or 1/128 for "keras". Not for graphs
-            that normalise themselves.
+        format: one of `FORMATS`. By default, recognised from the file.
+        symbol: for "mxnet": the `-symbol.json` file. By default, the one next to the file.
+        pixel_scale: factor s in (pixel − 127.5) · s, the network's input. By default, the usual
+            value of the format: 1/127.5, or 1/128 for "keras". Not used if the graph normalises
+            pixels itself.
 
     Raises:
-        ValueError: for a file that is missing, damaged, of another kind or refused; for a network
-            that is none of ours, naming the first layer that differs.
-        ImportError: for "onnx" without the package.
+        ValueError: if the file is missing, damaged, refused or of an unknown kind, or if the
+            network is not supported. The message names the first layer that differs.
+        ImportError: if the package `onnx` is missing.
 
     Example:
         model = gfkeras.zoo.import_weights("w600k_r50.onnx")
@@ -73,13 +72,14 @@ def import_weights(
     """
     path = Path(path)
     if not path.is_file():
+        # "Does not exist" would confuse users who give a folder.
         reason = "a folder" if path.is_dir() else "which does not exist"
         raise ValueError(
             f"`path` must be a file of weights. Received: path={str(path)!r}, {reason}"
         )
     found = one_of("format", format, FORMATS) if format is not None else format_of(path)
     if symbol is not None and found != "mxnet":
-        raise ValueError(f"`symbol` is of MXNet's files only. Received: a file of format {found!r}")
+        raise ValueError(f"`symbol` requires a file of MXNet. Received: a file of format {found!r}")
     network = read_network(path, found, symbol)
     if pixel_scale is not None:
         network.pixel_scale = positive("pixel_scale", pixel_scale)
@@ -93,7 +93,7 @@ def read_network(
     format: str,  # noqa: A002
     symbol: str | os.PathLike[str] | None = None,
 ) -> ForeignNetwork:
-    """The network in a file of a known format; errors name the file."""
+    """Reads the network in a file of a known format. Errors name the file."""
     with reading(path, f"a file of {format}"):
         if format == "mxnet":
             return read_mxnet_network(path, symbol)
@@ -101,20 +101,21 @@ def read_network(
 
 
 def format_of(path: Path) -> str:
-    """The format of a file, by its first bytes; an error says what another file looks like."""
+    """Returns the format of a file from its first bytes.
+
+    Raises ValueError for another kind of file, with a hint about the cause.
+    """
     data = first_bytes(path)
     if is_mxnet(data):
         return "mxnet"
     if data.startswith(HDF5_MARK) or (zipfile.is_zipfile(path) and is_keras_archive(path)):
         return "keras"
-    # The length of a header of JSON, then the header.
+    # A safetensors file begins with the length of its JSON header (8 bytes), then the header.
     if data[8:9] == b"{" and path.suffix.lower() != ".onnx":
         return "safetensors"
     text = data.lstrip().lower()
     if text.startswith((b"<!doctype", b"<html", b"<?xml")):
-        raise ValueError(
-            f"{path} is a web page, not weights: the download led to a page instead of the file"
-        )
+        raise ValueError(f"{path} is a web page, not weights: the download link leads to a page")
     if text.startswith(b"version https://git-lfs"):
         raise ValueError(f"{path} is a Git LFS pointer, not weights: fetch the file with git lfs")
     if is_torch(data):
@@ -122,6 +123,6 @@ def format_of(path: Path) -> str:
     if is_onnx(path, data):
         return "onnx"
     raise ValueError(
-        f"{path} is of no known format: expected one of {', '.join(FORMATS)}. Received: "
+        f"{path} has an unknown format: expected one of {', '.join(FORMATS)}. Received: "
         f"{path.stat().st_size} bytes that begin with {bytes(data[:8])!r}"
     )

@@ -1,7 +1,7 @@
-"""Networks in Keras' own files, as Keras_insightface writes them: `.h5` and `.keras`.
+"""Networks of Keras_insightface in Keras files: `.h5` and `.keras`.
 
-Neither Keras 2 nor the code of the network is needed: the file's configuration is read as data
-and no layer of it is made, so that a Lambda layer in it is never run.
+The module needs neither Keras 2 nor the code of the network. It reads the configuration as data and
+builds no layers, so code in a Lambda layer never runs.
 """
 
 import dataclasses
@@ -19,10 +19,10 @@ from gfkeras.errors import reading
 from gfkeras.hdf5 import open_hdf5
 from gfkeras.zoo.foreign.network import ForeignNetwork, Op, float32
 
-# Keras_insightface feeds its networks with (x − 127.5)·0.0078125.
+# The input of Keras_insightface's networks is (x − 127.5)·0.0078125.
 KERAS_INSIGHTFACE_PIXEL_SCALE = 0.0078125
 HDF5_MARK = b"\x89HDF\r\n\x1a\n"
-# How `.keras` files call the weights of a class, each with its number within the class.
+# Names of weights in `.keras` files by class. A number within the class is appended.
 _GROUPS = {
     "Conv2D": "conv2d",
     "DepthwiseConv2D": "depthwise_conv2d",
@@ -32,12 +32,12 @@ _GROUPS = {
     "Dense": "dense",
 }
 _PASSES = ("Dropout", "SpatialDropout2D", "Flatten", "Reshape", "Activation")
-# The classifier that a training file of Keras_insightface has behind the embedding.
+# Classifiers after the embedding in Keras_insightface's training files. They are left out.
 _CLASSIFIERS = ("NormDense", "NormDenseVPL")
 
 
 def is_keras_archive(path: Path) -> bool:
-    """Whether a file is a zip archive with Keras' configuration in it."""
+    """Whether a file is a zip archive with a Keras configuration."""
     if not zipfile.is_zipfile(path):
         return False
     with zipfile.ZipFile(path) as archive:
@@ -45,7 +45,7 @@ def is_keras_archive(path: Path) -> bool:
 
 
 def read_keras_network(path: str | os.PathLike[str]) -> ForeignNetwork:
-    """The network of a whole model's `.h5` or `.keras` file, which must be functional."""
+    """Reads the network of a complete functional model in a `.h5` or `.keras` file."""
     path = Path(path)
     with reading(path, "a Keras model"):
         if is_keras_archive(path):
@@ -57,15 +57,15 @@ def read_keras_network(path: str | os.PathLike[str]) -> ForeignNetwork:
         with open_hdf5(path) as file:
             if "model_config" not in file.attrs:
                 raise ValueError(
-                    f"{path} must be a whole model as model.save writes it. Received: an HDF5 "
-                    "file without model_config, weights alone at best"
+                    f"{path} must be a complete model that model.save wrote. Received: an HDF5 "
+                    "file without model_config, such as a file of weights"
                 )
             config = json.loads(file.attrs["model_config"])
             return _Model(path, config, _Hdf5(file["model_weights"])).network()
 
 
 class _Hdf5:
-    """Weights of an `.h5` file: a group for each layer, which lists its weights."""
+    """Weights of a `.h5` file, which has one group for each layer."""
 
     def __init__(self, root: Any):
         self.root = root
@@ -77,7 +77,7 @@ class _Hdf5:
 
 
 class _Archive:
-    """Weights of a `.keras` file: numbered by class, in the order of the layers."""
+    """Weights of a `.keras` file, which are numbered by class in the order of the layers."""
 
     def __init__(self, file: Any, config: dict[str, Any]):
         root = "layers" if "layers" in file else "_layer_checkpoint_dependencies"
@@ -97,19 +97,20 @@ class _Archive:
 
 
 class _Model:
-    """The ops of a functional model's configuration."""
+    """The ops in the configuration of a functional model."""
 
     def __init__(self, path: Path, config: dict[str, Any], weights: Any):
         if config.get("class_name") not in ("Functional", "Model"):
             raise ValueError(
-                f"{path} must hold a functional model. Received: {config.get('class_name')!r}"
+                f"{path} must be a functional model. Received: {config.get('class_name')!r}"
             )
         self.path = path
         self.weights = weights
         self.ops: list[Op] = []
         self.aliases: dict[str, str] = {}
-        # What was padded, by how many zeros (top, left, bottom, right); heights and widths.
+        # Padded tensors: the tensor before padding, and the zeros (top, left, bottom, right).
         self.padded: dict[str, tuple[str, tuple[int, int, int, int]]] = {}
+        # Height and width of each tensor, which SAME padding depends on.
         self.sizes: dict[str, tuple[int, int]] = {}
         self.images = ""
         self.output = ""
@@ -118,7 +119,7 @@ class _Model:
 
     def network(self) -> ForeignNetwork:
         if not self.images or not self.ops:
-            raise ValueError(f"{self.path} holds no network from images on")
+            raise ValueError(f"{self.path} has no network that takes images")
         ends, scale = (self.images, self.output), KERAS_INSIGHTFACE_PIXEL_SCALE
         return ForeignNetwork(self.path, self.ops, *ends, scale, channels_first=False)
 
@@ -160,6 +161,7 @@ class _Model:
             op.kind = "add"
         self.ops.append(op)
         if config.get("activation", "linear") != "linear" and op.kind in ("conv", "dense"):
+            # An unknown kind: the comparison names it as the first layer that differs.
             op.kind = f"{kind} with {config['activation']}"
 
     def _convolution(self, kind: str, op: Op, config: dict[str, Any]) -> None:
@@ -186,9 +188,10 @@ class _Model:
             op.kernel, op.groups = kernel, config.get("groups", 1)
         else:
             if kernel.shape[3] != 1:
-                op.kind = f"{kind} of several filters a channel"
+                op.kind = f"{kind} with several filters per channel"
             op.kernel, op.groups = float32(kernel.transpose(0, 1, 3, 2)), kernel.shape[2]
         if kind == "SeparableConv2D":
+            # Two convolutions: a depthwise one, then a pointwise one with the bias.
             between = f"{op.name} between its convolutions"
             self.ops.append(dataclasses.replace(op, output=between))
             op.inputs, op.kernel, op.groups = [between], weights.pop(0), 1
@@ -208,7 +211,7 @@ def _name(layer: dict[str, Any]) -> str:
 
 
 def _inputs(layer: dict[str, Any]) -> list[str]:
-    """The layers whose tensors this one takes, as Keras 2 or Keras 3 writes them."""
+    """Returns the names of a layer's input layers, as written by Keras 2 or Keras 3."""
     nodes = layer["inbound_nodes"]
     if not nodes:
         return []
@@ -236,7 +239,7 @@ def _pair(value: Any) -> tuple[int, int]:
 
 
 def _same(size: int, kernel: int, stride: int) -> tuple[int, int]:
-    """TensorFlow's SAME padding, which at stride 2 may be one-sided."""
+    """Returns TensorFlow's SAME padding, which can be one-sided at stride 2."""
     total = max((-(-size // stride) - 1) * stride + kernel - size, 0)
     return total // 2, total - total // 2
 

@@ -1,8 +1,8 @@
-"""Matching of the weights of a foreign network with one of our backbones.
+"""Matching of an imported network with a backbone of gfkeras.
 
-The two graphs are walked together from the images on. What a layer of ours gets is decided by
-where it stands, never by what the file calls it; a shortcut that goes elsewhere, another stride
-or padding is found as a missing layer is. Our first layer without a counterpart ends the import.
+Both graphs are followed together, starting at the images. A layer gets its weights by its place in
+the graph. Names in the file do not matter. Another shortcut, stride or padding is a difference,
+like a missing layer. The first layer without a counterpart ends the import with an error.
 """
 
 from typing import Any
@@ -19,9 +19,9 @@ _NO_PADDING = (0, 0, 0, 0)
 
 
 def assign(network: ForeignNetwork, model: Backbone) -> None:
-    """Gives a backbone the weights of a foreign network that computes the same.
+    """Copies the weights of an equivalent imported network into a backbone.
 
-    A ValueError names the first layer of ours that the network lacks, with what it has there.
+    Raises a ValueError that names the first layer that differs, with the layer in its place.
     """
     matching = _Matching(network, model)
     for layer in model.layers:
@@ -30,14 +30,14 @@ def assign(network: ForeignNetwork, model: Backbone) -> None:
 
 
 class _Matching:
-    """Where our tensors are in the foreign network, as far as the walk has come."""
+    """The state of the comparison: tensors of the backbone and their counterparts."""
 
     def __init__(self, network: ForeignNetwork, model: Backbone):
         self.network = network
         self.model = model
-        # Our tensors, by identity, to the foreign ones, and the zeros padded since.
+        # From the id of a tensor of the backbone to the imported tensor and its zero padding.
         self.places: dict[int, tuple[str, tuple[int, int, int, int]]] = {}
-        # Biases of foreign ops before a batch normalisation, which ours have to take over.
+        # Biases of imported ops. The next batch normalisation of the backbone takes them over.
         self.biases: dict[str, Array] = {}
         self.flattened: tuple[int, ...] | None = None
 
@@ -63,7 +63,7 @@ class _Matching:
             self._pass_through(layer)
 
     def finish(self) -> None:
-        """Raises ValueError unless both networks end at the same place."""
+        """Raises ValueError unless both networks end at the same tensor."""
         tensor, _ = self.places[id(self.model.output)]
         if tensor in self.biases:
             raise self._differs(self.model.layers[-1], "no bias", "one")
@@ -95,11 +95,12 @@ class _Matching:
         expected = f"dense ({features} to {units})"
         op = self._counterpart(layer, "dense", tensor, expected)
         kernel = op.kernel
-        # Where the feature map is 1x1 a convolution of 1x1 is the same as an FC.
+        # On a 1x1 feature map, a 1x1 convolution is the same as an FC.
         if op.kind == "conv" and kernel is not None:
             kernel = kernel[0, 0]
         if kernel is None or kernel.shape != (features, units):
             raise self._differs(layer, expected, op)
+        # The rows of the FC are in the order of the flattened channels-first feature map.
         if op.kind == "dense" and self.network.channels_first and self.flattened is not None:
             height, width, channels = self.flattened
             kernel = kernel.reshape(channels, height, width, units)
@@ -114,7 +115,7 @@ class _Matching:
         if not found and bias is None:
             raise self._differs(layer, f"bn ({channels} channels)", self._what_follows(tensor))
         if not found:
-            # It was folded into the weights before it; what is left of it is the bias.
+            # The batch normalisation was folded into the weights before it. Only a bias is left.
             one = np.ones(channels, np.float32)
             gamma = one * np.sqrt(np.float64(1 + layer.epsilon))
             self._write(layer, None, [gamma, bias, 0 * one, one])
@@ -127,7 +128,7 @@ class _Matching:
         gamma = (one if op.gamma is None else op.gamma).astype("float64")
         beta = 0 * one if op.beta is None else op.beta
         mean = op.mean if bias is None else op.mean.astype("float64") - bias
-        # The same function with our epsilon.
+        # Scale γ so that the function stays the same with the epsilon of the backbone.
         gamma = gamma * np.sqrt(
             (op.variance.astype("float64") + layer.epsilon) / (op.variance + op.epsilon)
         )
@@ -201,20 +202,20 @@ class _Matching:
 
 
 def describe(model: Backbone) -> str:
-    """The class of a backbone, with its variant where that is not the first."""
+    """Returns the class of a backbone, with its variant unless it is the default."""
     variant = model.get_config().get("variant", "paper")
     name = type(model).__name__
     return name if variant == "paper" else f"{name}(variant={variant!r})"
 
 
 def _convolution_of(layer: Any, padding: tuple[int, int, int, int]) -> Convolution:
-    """The shape of one of our convolutions, with the zeros that were padded before it."""
+    """Returns the shape of a convolution of the backbone, with the zero padding before it."""
     channels, filters = int(layer.input.shape[-1]), int(layer.output.shape[-1])
     height, width = layer.kernel.shape[:2]
     depthwise = isinstance(layer, keras.layers.DepthwiseConv2D)
     groups = channels if depthwise else int(getattr(layer, "groups", 1))
     if getattr(layer, "padding", "valid") == "same":
-        # Ours has "same" at stride 1 only, where it is symmetric.
+        # The backbones use "same" only at stride 1, where it is symmetric.
         side = (height - 1) // 2
         padding = (side, side, side, side)
     strides = layer.strides if isinstance(layer.strides, tuple) else (layer.strides,) * 2
@@ -222,7 +223,7 @@ def _convolution_of(layer: Any, padding: tuple[int, int, int, int]) -> Convoluti
 
 
 def _kernel_for(layer: Any, op: Op) -> Any:
-    # Keras keeps a depthwise kernel as (h, w, channels, 1).
+    # Keras stores a depthwise kernel as (h, w, channels, 1).
     if isinstance(layer, keras.layers.DepthwiseConv2D) and op.kernel is not None:
         return op.kernel.transpose(0, 1, 3, 2)
     return op.kernel

@@ -1,4 +1,4 @@
-"""InsightFace's MXNet networks, read without MXNet: `.params` beside `-symbol.json`."""
+"""Reading of InsightFace's MXNet networks without MXNet: `.params` and `-symbol.json`."""
 
 import json
 import os
@@ -10,7 +10,7 @@ import numpy as np
 
 from gfkeras.zoo.foreign.network import INSIGHTFACE_PIXEL_SCALE, ForeignNetwork, Op, float32
 
-# MXNet's NDArray list: `kMXAPINDArrayListMagic`, then per array V2 of its format.
+# MXNet's NDArray list: `kMXAPINDArrayListMagic`, then each array in version 2 of the format.
 _LIST_MAGIC = 0x112
 _ARRAY_MAGIC_V2 = 0xF993FAC9
 _DENSE_STORAGE = 0
@@ -20,7 +20,7 @@ _MAX_DIMENSIONS = 32
 
 
 class _Reader:
-    """Little-endian fields of a byte string, which ends nowhere silently."""
+    """Little-endian fields of a byte string. Reading beyond the end is an error."""
 
     def __init__(self, data: bytes, path: Path):
         self.data, self.path, self.offset = data, path, 0
@@ -41,8 +41,8 @@ class _Reader:
 def read_mxnet_params(path: str | os.PathLike[str]) -> dict[str, np.ndarray]:
     """Reads an MXNet 1.x `.params` file (`mx.nd.save` or a checkpoint).
 
-    The names of the arrays have MXNet's prefixes "arg:" and "aux:". Raises ValueError for another
-    file, or a damaged one.
+    The names of the arrays have MXNet's prefixes "arg:" and "aux:". Raises ValueError if the file
+    is damaged or another kind of file.
     """
     path = Path(path)
     reader = _Reader(path.read_bytes(), path)
@@ -52,19 +52,19 @@ def read_mxnet_params(path: str | os.PathLike[str]) -> dict[str, np.ndarray]:
     arrays = []
     for _ in range(reader.field("Q")):
         if (magic := reader.field("I")) != _ARRAY_MAGIC_V2:
-            raise ValueError(f"{path} holds an array of unknown format {magic:#x}")
+            raise ValueError(f"{path} has an array of unknown format {magic:#x}")
         if (storage := reader.field("i")) != _DENSE_STORAGE:
-            raise ValueError(f"{path} holds an array of sparse storage type {storage}")
+            raise ValueError(f"{path} has an array of sparse storage type {storage}")
         dimensions = reader.field("I")
         if dimensions > _MAX_DIMENSIONS:
             raise ValueError(f"{path} is damaged: an array of {dimensions} dimensions")
         shape = tuple(reader.field("q") for _ in range(dimensions))
-        reader.take(8)  # The device it was saved from.
+        reader.take(8)  # Skip the device that saved the array.
         code = reader.field("i")
         if code not in _DTYPES or any(side < 0 for side in shape):
             raise ValueError(f"{path} is damaged: dtype {code}, shape {shape}")
         dtype = np.dtype(_DTYPES[code])
-        # Python's integers: a hostile shape cannot overflow into a small size.
+        # Python integers do not overflow, so a forged shape cannot pass as a small size.
         size = dtype.itemsize
         for side in shape:
             size *= side
@@ -84,9 +84,9 @@ def is_mxnet(data: bytes) -> bool:
 def read_mxnet_network(
     params: str | os.PathLike[str], symbol: str | os.PathLike[str] | None = None
 ) -> ForeignNetwork:
-    """The network of a `.params` file and its `-symbol.json`.
+    """Reads the network of a `.params` file and its `-symbol.json`.
 
-    By default that has the same name, with `-symbol.json` in place of the epoch's number.
+    By default, `symbol` has the same name, with `-symbol.json` instead of the epoch's number.
     """
     params = Path(params)
     if symbol is None:
@@ -106,14 +106,14 @@ def read_mxnet_network(
 
 
 class _Symbol:
-    """The ops of a symbol file, as far as it has been read."""
+    """The ops of a symbol file."""
 
     def __init__(self, path: Path, arrays: dict[str, np.ndarray]):
         self.path = path
         self.arrays = arrays
         self.ops: list[Op] = []
         self.scale: float | None = None
-        # Names of tensors that are another one under a new name.
+        # Names of tensors that are equal to another tensor.
         self.aliases: dict[str, str] = {}
         self.images = "data"
 
@@ -152,18 +152,18 @@ class _Symbol:
 
     def network(self, params: Path) -> ForeignNetwork:
         if not self.ops:
-            raise ValueError(f"{self.path} holds no layer")
+            raise ValueError(f"{self.path} has no layers")
         scale = INSIGHTFACE_PIXEL_SCALE if self.scale is None else self.scale
         return ForeignNetwork(params, self.ops, self.images, self.ops[-1].output, scale)
 
 
 def _attributes(node: dict[str, Any]) -> dict[str, str]:
-    # The key changed with MXNet's versions.
+    # The key depends on the version of MXNet.
     return node.get("attrs") or node.get("attr") or node.get("param") or {}
 
 
 def _sides(text: str | None, default: int) -> tuple[int, int]:
-    """A shape as MXNet writes it: "(3, 3)", or nothing."""
+    """Returns the two sides of a shape in MXNet's form "(3, 3)", or the default."""
     if not text:
         return default, default
     values = [int(value) for value in text.strip("()[] ").split(",") if value.strip()]
@@ -190,7 +190,7 @@ def _fully_connected(op: Op, weights: list[Any], attributes: dict[str, str]) -> 
 def _batch_norm(op: Op, weights: list[Any], attributes: dict[str, str]) -> None:
     op.kind = "bn"
     op.gamma, op.beta, op.mean, op.variance = weights
-    # MXNet's default; the γ in the file then means nothing.
+    # With `fix_gamma`, MXNet's default, γ is 1 and the values in the file are ignored.
     if attributes.get("fix_gamma", "True") in ("True", "1"):
         op.gamma = np.ones_like(op.gamma)
     op.epsilon = float(attributes.get("eps", 1e-3))

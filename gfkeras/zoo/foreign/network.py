@@ -1,4 +1,4 @@
-"""A network of another framework, in one form whatever file it came from."""
+"""Common form of networks from other frameworks."""
 
 import dataclasses
 from collections.abc import Iterable
@@ -10,12 +10,12 @@ import numpy.typing as npt
 
 Array = npt.NDArray[np.float32]
 
-# InsightFace's pipelines in PyTorch: pixels become (x − 127.5) / 127.5 outside of the network.
+# InsightFace's PyTorch code normalises pixels to (x − 127.5) / 127.5 outside the network.
 INSIGHTFACE_PIXEL_SCALE = 1 / 127.5
 
 
 class Convolution(NamedTuple):
-    """The shape of a convolution: equal ones take and give the same shapes."""
+    """The shape of a convolution, for comparisons."""
 
     height: int
     width: int
@@ -37,18 +37,19 @@ class Convolution(NamedTuple):
 
 @dataclasses.dataclass
 class Op:
-    """One step of a network that takes part in the comparison with ours.
+    """A layer of an imported network.
 
     Attributes:
-        kind: "conv", "dense", "bn", "prelu", "add", or the file's own word for another.
-        name: what the file calls it, for messages.
+        kind: "conv", "dense", "bn", "prelu" or "add". For other layers, the name in the file.
+        name: name of the layer in the file, for messages.
         inputs, output: names of tensors.
-        kernel: of "conv", (height, width, channels / groups, filters); of "dense", (inputs, units).
-        bias: (filters,); a batch normalisation may have been folded into it.
-        slopes: of "prelu", (channels,); zeros stand for a ReLU.
-        gamma, beta, mean, variance: of "bn", (channels,).
-        padding: of "conv", zeros added (top, left, bottom, right).
-        groups: of "conv"; as many as channels make it depthwise.
+        kernel: for "conv", (height, width, channels / groups, filters). For "dense", (inputs,
+            units).
+        bias: (filters,). It can contain a folded batch normalisation.
+        slopes: for "prelu", (channels,). Zeros for a ReLU.
+        gamma, beta, mean, variance: for "bn", (channels,).
+        padding: for "conv", added zeros (top, left, bottom, right).
+        groups: for "conv". With as many groups as channels it is depthwise.
     """
 
     kind: str
@@ -70,7 +71,7 @@ class Op:
 
     @property
     def convolution(self) -> Convolution | None:
-        """The shape of the op as a convolution; None for another op."""
+        """The shape of a convolution, or None for another op."""
         if self.kind != "conv" or self.kernel is None:
             return None
         height, width, per_group, filters = self.kernel.shape
@@ -93,13 +94,15 @@ def _short(values: tuple[int, ...]) -> str:
 
 @dataclasses.dataclass
 class ForeignNetwork:
-    """A network read from a file; ops in the order in which they are computed.
+    """A network read from a file.
 
     Attributes:
-        input, output: names of the images' and the embedding's tensors.
-        pixel_scale: pixels x become (x − 127.5)·pixel_scale, in the graph or before it.
-        channels_first: whether a feature map is flattened with its channels outermost, so that the
-            rows of the FC after it come in that order.
+        path: the file.
+        ops: the layers in the order of computation.
+        input, output: names of the tensors of images and embeddings.
+        pixel_scale: factor s in (pixel − 127.5) · s, in the graph or before it.
+        channels_first: whether feature maps are flattened with channels first. The rows of the next
+            FC are in this order.
     """
 
     path: Path
@@ -110,7 +113,7 @@ class ForeignNetwork:
     channels_first: bool = True
 
     def consumers(self, tensor: str) -> list[Op]:
-        """The ops that take a tensor."""
+        """Returns the ops that take a tensor."""
         return [op for op in self.ops if tensor in op.inputs]
 
     @property
@@ -120,18 +123,18 @@ class ForeignNetwork:
 
 
 def float32(array: object) -> Array:
-    """An array of any float type as float32, contiguous."""
+    """Returns an array as contiguous float32."""
     return np.ascontiguousarray(array, np.float32)
 
 
 def first_bytes(path: Path, count: int = 512) -> bytes:
-    """The beginning of a file, by which its format is told."""
+    """Returns the first bytes of a file, which show its format."""
     with path.open("rb") as file:
         return file.read(count)
 
 
 def listing(names: Iterable[str], most: int = 3) -> str:
-    """The first of some names, and how many more there are."""
+    """Returns the first names as text, and the number of further names."""
     found = list(names)
     more = f" and {len(found) - most} more" if len(found) > most else ""
     return ", ".join(map(repr, found[:most])) + more

@@ -1,7 +1,7 @@
-"""Face networks in ONNX, read by the structure of their graph.
+"""Reading of face networks in ONNX by the structure of the graph.
 
-Exporters number or rename tensors and fold batch normalisations into convolutions, so names mean
-nothing here: each operator says which initialisers are its weights.
+Exporters rename tensors and fold batch normalisations into convolutions, so names are ignored. The
+inputs of an operator show which initialisers are its weights.
 """
 
 import os
@@ -14,31 +14,31 @@ from gfkeras.errors import require
 from gfkeras.onnx_files import load_onnx
 from gfkeras.zoo.foreign.network import INSIGHTFACE_PIXEL_SCALE, ForeignNetwork, Op, float32
 
-# They change nothing at inference; a flattened tensor is the same to the FC after it.
+# Operators without an effect at inference. Flattening does not matter to the FC after it.
 _PASSES = ("Identity", "Dropout", "Flatten", "Reshape", "Squeeze", "Cast", "Unsqueeze")
 
 
 def is_onnx(path: Path, data: bytes) -> bool:
-    """Whether a file may be ONNX: a protocol buffer has no mark of its own."""
+    """Whether a file can be ONNX. Protocol buffers have no signature, so the suffix counts."""
     return path.suffix.lower() == ".onnx" or data[:1] == b"\x08"
 
 
 def read_onnx_network(path: str | os.PathLike[str]) -> ForeignNetwork:
-    """The network of an `.onnx` file.
+    """Reads the network of an `.onnx` file.
 
-    A normalisation (x − 127.5)·s at the beginning of the graph is taken from it; a graph without
-    one is taken to be fed with (x − 127.5)/127.5, as InsightFace feeds it.
+    The graph can begin with a normalisation (x − 127.5)·s. Without one, its input is expected to be
+    (x − 127.5)/127.5, as in InsightFace.
     """
     path = Path(path)
     model = load_onnx(path, check=True)
-    # Named here so that importing this module needs no onnx.
+    # Imported here, because `onnx` is optional.
     numpy_helper = require("onnx.numpy_helper", "onnx")
     reader = _Graph(path, model.graph, numpy_helper)
     return reader.network()
 
 
 class _Graph:
-    """The ops of an ONNX graph, as far as it has been read."""
+    """The ops of an ONNX graph."""
 
     def __init__(self, path: Path, graph: Any, helper: Any):
         self.path = path
@@ -51,7 +51,7 @@ class _Graph:
                 f"{len(graph.output)}"
             )
         self.images = inputs[0]
-        # pixels x are (x·scale + shift) where the aliases of the images stand.
+        # Tensors that are a normalisation x·scale + shift of the pixels x.
         self.affine = {self.images: (1.0, 0.0)}
         self.aliases: dict[str, str] = {}
         self.ops: list[Op] = []
@@ -61,14 +61,15 @@ class _Graph:
 
     def network(self) -> ForeignNetwork:
         if not self.ops:
-            raise ValueError(f"{self.path} holds no layer")
+            raise ValueError(f"{self.path} has no layers")
         first = self.ops[0].inputs[0] if self.ops[0].inputs else self.images
         scale, shift = self.affine.get(first, (1.0, 0.0))
         if (scale, shift) == (1.0, 0.0):
             scale = INSIGHTFACE_PIXEL_SCALE
         elif not np.isclose(shift, -127.5 * scale, rtol=1e-5):
             raise ValueError(
-                f"{self.path} normalises pixels to x·{scale:g} + {shift:g}: expected (x − 127.5)·s"
+                f"{self.path} must normalise pixels to (x − 127.5)·s. "
+                f"Received: x·{scale:g} + {shift:g}"
             )
         return ForeignNetwork(self.path, self.ops, first, self.output, scale)
 
@@ -81,7 +82,7 @@ class _Graph:
         weights = [self.constants.get(name) for name in node.input]
         data = [self._plain(n) for n in node.input if n and n not in self.constants]
         if all(weight is not None for weight in weights) and weights:
-            # Shapes and the like, computed from constants alone.
+            # Computed from constants only, such as a shape.
             return
         if node.op_type in _PASSES:
             self.aliases[node.output[0]] = data[0]
@@ -106,7 +107,7 @@ class _Graph:
         self.ops.append(op)
 
     def _add_bias(self, node: Any, data: list[str], weights: list[Any]) -> bool:
-        """MatMul and Add are one FC."""
+        """Adds a bias to the FC before it: exporters write an FC as MatMul and Add."""
         bias = next(weight for weight in weights if weight is not None)
         for op in self.ops:
             if op.output == data[0] and op.kind == "dense" and op.bias is None:
@@ -116,7 +117,10 @@ class _Graph:
         return False
 
     def _normalises(self, node: Any, data: list[str], weights: list[Any]) -> bool:
-        """Takes in Sub, Add, Mul and Div by one number on the way from the images."""
+        """Handles Sub, Add, Mul and Div with one number as normalisation of the images.
+
+        Returns whether the node is part of the normalisation.
+        """
         if node.op_type not in ("Sub", "Add", "Mul", "Div") or not data:
             return False
         numbers = [weight for weight in weights if weight is not None]

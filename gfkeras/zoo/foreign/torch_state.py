@@ -1,7 +1,7 @@
-"""Tensors of a PyTorch file, read without PyTorch and without running anything in it.
+"""Safe reading of the tensors in a PyTorch file without PyTorch.
 
-A `.pt` file is a pickle, and a pickle can name any function to be called. Here it can name the
-few that put a tensor together; anything else ends the reading.
+A `.pt` file is a pickle, and loading a pickle can call any function that it names. This reader
+allows only the few functions that build a tensor. Anything else is an error.
 """
 
 import io
@@ -21,7 +21,7 @@ import numpy as np
 from gfkeras.archives import ROOM, open_archive, read_member
 from gfkeras.errors import reading
 
-# PyTorch's kinds of storage, to NumPy's types. bfloat16 is float32 without its lower half.
+# From PyTorch's storages to NumPy types. bfloat16 is the upper half of float32.
 _STORAGES: dict[str, np.dtype[Any]] = {
     "FloatStorage": np.dtype("<f4"),
     "DoubleStorage": np.dtype("<f8"),
@@ -34,30 +34,32 @@ _STORAGES: dict[str, np.dtype[Any]] = {
     "ByteStorage": np.dtype("<u1"),
     "BoolStorage": np.dtype("?"),
 }
-# Of files before PyTorch 1.6, torch.serialization.MAGIC_NUMBER.
+# torch.serialization.MAGIC_NUMBER, at the beginning of files before PyTorch 1.6.
 _LEGACY_MAGIC = 0x1950A86A20F9469CFC6C
 _LEGACY_PROTOCOL = 1001
 _MAX_DIMENSIONS = 16
-# A state dict of a thousand tensors takes some 50,000 reads of a few bytes.
+# Limits against pickles that never end or fill the memory. A state dict of a thousand tensors takes
+# about 50,000 reads of a few bytes.
 _MAX_READS = 1_000_000
 _MAX_PICKLE = 64 << 20
-# Tied weights are few; more than this would be one storage taken for many tensors.
+# Tensors can share a storage (tied weights), but their total size must be below this multiple of
+# the stored bytes.
 _MAX_TIMES = 4
 
 
 def is_torch(data: bytes) -> bool:
-    """Whether a file that begins with `data` may be what `torch.save` wrote."""
+    """Whether a file that begins with `data` can be a file of `torch.save`."""
     return data[:4] == b"PK\x03\x04" or data[:1] == b"\x80"
 
 
 def read_torch_state(path: str | os.PathLike[str]) -> dict[str, np.ndarray]:
-    """The tensors of a state dict, by name, in the file's order.
+    """Returns the tensors of a state dict by name, in the order of the file.
 
-    The file is what `torch.save(model.state_dict(), path)` wrote, or a checkpoint with one state
-    dict in it, under "state_dict", "model" and the like.
+    The file was written by `torch.save(model.state_dict(), path)`, or is a checkpoint that contains
+    one state dict, for example under "state_dict" or "model".
 
-    Raises ValueError for a damaged file, none of PyTorch's, or a pickle that names anything but
-    tensors. Nothing in it is run.
+    Raises ValueError if the file is damaged, not a PyTorch file, or a pickle of anything besides
+    tensors. No code in it is run.
     """
     path = Path(path)
     with reading(path, "a PyTorch file"):
@@ -66,8 +68,8 @@ def read_torch_state(path: str | os.PathLike[str]) -> dict[str, np.ndarray]:
             return _state_dict(loaded, path)
         except _Refused as error:
             raise ValueError(
-                f"{path} is refused: {error}. A file of weights holds tensors only; nothing of it "
-                "was run"
+                f"{path} is refused: {error}. A file of weights must have only tensors. No code in "
+                "it was run"
             ) from error
 
 
@@ -78,7 +80,7 @@ def _state_dict(loaded: Any, path: Path) -> dict[str, np.ndarray]:
             stored = {id(each.storage): each.storage.values.nbytes for each in tensors.values()}
             needed = sum(each.bytes for each in tensors.values())
             if needed > max(ROOM // 2, _MAX_TIMES * sum(stored.values())):
-                raise _Refused("its tensors are many times as large as what it stores")
+                raise _Refused("its tensors are many times as large as its stored data")
             return {str(name): value.array() for name, value in tensors.items()}
         inner = [value for value in loaded.values() if isinstance(value, dict)]
         found = [value for value in inner if any(type(v) is _Tensor for v in value.values())]
@@ -86,17 +88,17 @@ def _state_dict(loaded: Any, path: Path) -> dict[str, np.ndarray]:
             return _state_dict(found[0], path)
     keys = f" with {sorted(map(str, loaded))[:5]}" if isinstance(loaded, dict) else ""
     raise ValueError(
-        f"{path} must hold one state dict, names to tensors, as "
+        f"{path} must have one state dict of names and tensors, as "
         f"torch.save(model.state_dict(), ...) writes it. Received: a {type(loaded).__name__}{keys}"
     )
 
 
 class _Refused(Exception):
-    """The pickle asks for something that no tensor needs."""
+    """The pickle asks for something that tensors do not need."""
 
 
 class _Storage:
-    """The numbers of one or several tensors."""
+    """The numbers of one or more tensors."""
 
     def __init__(self, kind: str, data: bytes):
         self.kind = kind
@@ -105,19 +107,19 @@ class _Storage:
 
 
 class _Tensor:
-    """A place in a storage that a pickle describes."""
+    """A tensor: a part of a storage, with shape and strides."""
 
     def __init__(self, storage: Any, offset: Any, size: Any, stride: Any, *_: Any):
         if type(storage) is not _Storage or type(size) is not tuple or type(stride) is not tuple:
             raise TypeError("a tensor without storage, shape or strides")
         if any(type(n) is not int or not 0 <= n < 1 << 62 for n in (offset, *size, *stride)):
-            raise ValueError("a tensor's offset, shape or stride is negative or no number")
+            raise ValueError("a tensor's offset, shape or stride is not a number of at least 0")
         if len(size) != len(stride) or len(size) > _MAX_DIMENSIONS:
             raise ValueError("a tensor's shape does not fit its strides")
         self.storage, self.offset, self.size, self.stride = storage, offset, size, stride
         reach = 1
         for step, side in sorted(zip(stride, size, strict=True)):
-            # Two places at one number stand for more than the file holds.
+            # Overlapping entries would let a small file make a large tensor.
             if side > 1 and step < reach and 0 not in size:
                 raise ValueError(f"a tensor of shape {size} and strides {stride} overlaps itself")
             reach += (side - 1) * step
@@ -143,7 +145,7 @@ class _Tensor:
 
 
 class _Table(dict[Any, Any]):
-    """A dictionary that keeps no attributes: PyTorch writes `_metadata` beside a state dict."""
+    """A dictionary that ignores attributes. PyTorch sets `_metadata` on a state dict."""
 
     __slots__ = ()
 
@@ -152,7 +154,7 @@ class _Table(dict[Any, Any]):
 
 
 class _Name:
-    """Something that a pickle may call by name; it cannot be changed by one."""
+    """A function that a pickle can call by name but not change."""
 
     __slots__ = ("_made",)
 
@@ -183,7 +185,7 @@ _OPCODES = re.compile(
 
 
 class _Counted(io.BytesIO):
-    """A pickle that ends a reader which reads on and on."""
+    """The bytes of a pickle, with a limit on the number of reads."""
 
     left = _MAX_READS
 
@@ -194,13 +196,13 @@ class _Counted(io.BytesIO):
         return super().read(size)
 
 
-# Python's own, in Python: its memo is a dictionary, so that a large number in a file takes no room,
-# and its table of instructions can be cut down.
+# The pure Python version of pickle.Unpickler. Its memo is a dictionary, so a large index in a file
+# needs no memory, and its table of instructions can be reduced.
 _Python: Any = pickle._Unpickler  # type: ignore[attr-defined]
 
 
 class _Unpickler(_Python):  # type: ignore[misc]
-    """Knows what a state dict is made of, and nothing else."""
+    """Unpickles state dicts only: other instructions and names are errors."""
 
     dispatch: ClassVar[dict[int, Callable[..., None]]] = {
         ord(each.code): _Python.dispatch[ord(each.code)]
@@ -220,19 +222,19 @@ class _Unpickler(_Python):  # type: ignore[misc]
 
     def persistent_load(self, pid: Any) -> Any:
         if type(pid) is not tuple or len(pid) < 5 or pid[0] != "storage":
-            raise ValueError("a storage of unknown form")
+            raise ValueError("a storage has an unknown form")
         _, kind, key, _, count = pid[:5]
         if type(kind) is not str or kind not in _STORAGES or type(count) is not int or count < 0:
-            raise ValueError("a storage of unknown kind")
+            raise ValueError("a storage has an unknown kind")
         return self._storage(kind, _key(key), count)
 
     def load_frame(self) -> None:
-        # Frames say how much to read at once; without them each instruction is counted.
+        # Skip the frame, which would read many instructions at a time without counting them.
         self.read(8)
 
     def load_reduce(self) -> None:
         if type(self.stack[-2]) is not _Name or type(self.stack[-1]) is not tuple:
-            raise _Refused("its pickle calls what is no function")
+            raise _Refused("its pickle calls an object that is not a function")
         super().load_reduce()
 
     def load_build(self) -> None:
@@ -261,7 +263,7 @@ class _Unpickler(_Python):  # type: ignore[misc]
 
 
 class _Scanner(_Unpickler):
-    """Notes the storages that a pickle names; tensors are not put together yet."""
+    """Collects the storages that a pickle names, without building tensors."""
 
     def find_class(self, module: str, name: str) -> Any:
         found = super().find_class(module, name)
@@ -269,30 +271,34 @@ class _Scanner(_Unpickler):
 
 
 def _key(key: Any) -> str | int:
-    """A key of a dictionary. Hashing tuples, one inside the other, could end the process."""
+    """Returns a key of a dictionary, which must be text or a number.
+
+    Hashing deeply nested tuples could crash the process.
+    """
     if type(key) not in (str, int):
-        raise ValueError(f"a {type(key).__name__} in place of a name")
+        raise ValueError(f"a {type(key).__name__} instead of a name")
     return cast("str | int", key)
 
 
 def _read_zip(path: Path) -> Any:
-    """The format since PyTorch 1.6: a zip archive, stored, a member for each storage."""
+    """Reads the format since PyTorch 1.6: a zip archive with one member per storage."""
     with open_archive(path) as archive:
         names = [name for name in archive.namelist() if name.endswith("/data.pkl")]
         if len(names) != 1:
             raise ValueError(
-                f"{path} is a zip archive, but none of PyTorch's: it has no single data.pkl "
-                "(a TorchScript archive holds code and is not read)"
+                f"{path} must be a zip archive of PyTorch with one data.pkl. "
+                f"Received: {len(names)} of them (TorchScript archives contain code and are not "
+                "read)"
             )
         folder = names[0].removesuffix("data.pkl")
         if f"{folder}constants.pkl" in archive.namelist():
             raise ValueError(
-                f"{path} is a TorchScript archive, which holds code: expected a state dict, as "
+                f"{path} is a TorchScript archive, which contains code. Expected a state dict, as "
                 "torch.save(model.state_dict(), ...) writes it"
             )
         order = f"{folder}byteorder"
         if order in archive.namelist() and read_member(archive, order).strip() != b"little":
-            raise ValueError(f"{path} was written on a big-endian machine, which is not read")
+            raise ValueError(f"{path} was written on a big-endian machine, which is not supported")
         read: dict[str, _Storage] = {}
 
         def storage(kind: str, key: str | int, count: int) -> _Storage:
@@ -306,25 +312,25 @@ def _read_zip(path: Path) -> Any:
 
 
 def _read_legacy(path: Path) -> Any:
-    """The format before PyTorch 1.6: pickles in a row, then the storages."""
+    """Reads the format before PyTorch 1.6: several pickles, then the storages."""
     data = path.read_bytes()
     stream = _Counted(data)
 
     def nothing(*_: Any) -> Any:
-        raise ValueError("a storage where none belongs")
+        raise ValueError("a storage in the wrong place")
 
-    # A single pickle, harmless or not, has nothing after it.
+    # Any other pickle does not begin with this number.
     if _Unpickler(stream, nothing).load() != _LEGACY_MAGIC:
-        raise ValueError(f"{path} is no PyTorch file: it does not begin with PyTorch's mark")
+        raise ValueError(f"{path} is not a PyTorch file: it does not begin with PyTorch's mark")
     if _Unpickler(stream, nothing).load() != _LEGACY_PROTOCOL:
-        raise ValueError(f"{path} is of an unknown version of PyTorch's format")
-    _Unpickler(stream, nothing).load()  # The sizes of types on the machine that wrote it.
+        raise ValueError(f"{path} has an unknown version of PyTorch's format")
+    _Unpickler(stream, nothing).load()  # Skip the sizes of types on the machine that wrote it.
     kinds: dict[str, tuple[str, int]] = {}
 
     def note(kind: str, key: str | int, count: int) -> Any:
         kinds[str(key)] = (kind, count)
 
-    # Read twice: the storages that this pickle names stand behind it.
+    # The storages come after the pickle that names them, so this pickle is read twice.
     tensors = stream.tell()
     _Scanner(stream, note).load()
     keys = _Unpickler(stream, nothing).load()

@@ -55,7 +55,7 @@ def test_from_photos_to_a_network_on_the_kept_images(photos, recipe_file, tmp_pa
     listed = (half / "cleaned.txt").read_text()
     assert main([*again, "--images", str(half / "cleaned.txt")]) == 2
     error = capsys.readouterr().err
-    assert "`out` (--out) must be another folder than that of `images` (--images)" in error
+    assert "`out` (--out) must not be the folder of `images` (--images)" in error
     assert (half / "cleaned.txt").read_text() == listed
 
     # `gfkeras train` accepts the list.
