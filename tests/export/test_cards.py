@@ -103,7 +103,7 @@ def test_a_model_that_normalises_otherwise(tmp_path):
 def test_thresholds_of_another_model_or_mode(model, known, tmp_path):
     for fingerprint in ("f" * 64, model_fingerprint(model, "soft")):
         other = About(dataclasses.replace(known.thresholds, model=fingerprint))
-        with pytest.raises(ValueError, match="must be of the model and mode"):
+        with pytest.raises(ValueError, match="must be measured on the exported model and mode"):
             export_model(model, tmp_path / "m.tflite", about=other)
     assert not list(tmp_path.iterdir())
 
@@ -115,7 +115,7 @@ def test_damaged_inside(artefacts, tmp_path, monkeypatch, name, content):
     monkeypatch.setattr(card_module.json, "dumps", lambda *args, **kwargs: content)
     embed_card(path, {})
     monkeypatch.undo()
-    with pytest.raises(ValueError, match=r"The card inside .* is damaged or not one"):
+    with pytest.raises(ValueError, match=r"The card inside .* is damaged or not a card"):
         Embedder(path)
 
 

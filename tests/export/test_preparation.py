@@ -216,7 +216,7 @@ def test_a_model_that_is_not_functional():
         def call(self, inputs):
             return inputs
 
-    with pytest.raises(NotRewritable, match=r"functional keras\.Model of one input"):
+    with pytest.raises(NotRewritable, match=r"functional keras\.Model with one input"):
         prepare(Own())
 
 

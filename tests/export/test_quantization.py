@@ -275,7 +275,7 @@ def test_rounded_kernels_have_255_levels(axes):
         (None, r"aligned faces of shape \(N, 32, 32, 3\)"),
         (np.zeros((40, 31, 32, 3), np.uint8), r"Received: shape \(40, 31, 32, 3\)"),
         (np.full((31, 32, 32, 3), 9, np.uint8), "at least 32 faces. Received: 31"),
-        (np.full((40, 32, 32, 3), 0.5, np.float32), "none above 1, as if scaled"),
+        (np.full((40, 32, 32, 3), 0.5, np.float32), "no value above 1"),
         (np.full((40, 32, 32, 3), np.nan, np.float32), "values of 0…255"),
         (np.full((40, 32, 32, 3), -3.0, np.float32), "values of -3 to -3"),
     ],
