@@ -136,7 +136,7 @@ def test_the_reference_runs_in_the_candidates_mode():
 def test_wrong_arguments():
     with pytest.raises(ValueError, match="at least one image"):
         verify(Fake(rows()), Fake(rows()), index(0))
-    with pytest.raises(ValueError, match="must embed as"):
+    with pytest.raises(ValueError, match="must return embeddings of the same shape"):
         verify(Fake(rows()), Fake(rows(dim=4)), index(8))
     with pytest.raises(ValueError, match="precision"):
         verify(Fake(rows()), Fake(rows()), index(8), precision="int4")

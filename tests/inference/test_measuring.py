@@ -139,7 +139,7 @@ def test_means_over_the_faster_half():
 
 
 def test_tensorflows_threads_are_not_chosen_here(tmp_path):
-    with pytest.raises(ValueError, match=r"`threads` goes with a \.tflite or an \.onnx file"):
+    with pytest.raises(ValueError, match=r"`threads` goes with a \.tflite or an \.onnx file\."):
         measure(tmp_path, threads=[1])
     with pytest.raises(ValueError, match="`repeats` must be at least 3"):
         measure(tmp_path, repeats=2)

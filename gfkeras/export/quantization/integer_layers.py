@@ -45,7 +45,7 @@ class FakeQuantization(Configured, keras.layers.Layer):
         super().__init__(**kwargs)
         if not low <= 0 <= high or low == high:
             raise ValueError(
-                "`low` must be at most 0, `high` at least 0, and the two must differ. "
+                "`low` and `high` must differ, and zero must be between them. "
                 f"Received: low={low}, high={high}"
             )
         self.low = low

@@ -98,7 +98,7 @@ def test_truncated_extended_and_other_files_are_refused(tmp_path):
     path.write_bytes(content)
     with pytest.raises(ValueError, match=r"'float32'.*'int8'"):
         Gallery(path, storage="int8")
-    with pytest.raises(ValueError, match="not there"):
+    with pytest.raises(ValueError, match="which does not exist"):
         Gallery.load(tmp_path / "other.gallery")
 
 
