@@ -349,7 +349,7 @@ def test_partial_fc_has_room_for_a_batch(tmp_path):
         ),
         (
             "[head]\nname='PartialFC'\n[[loss]]\nname='IntraLoss'",
-            "IntraLoss takes all centers, of which PartialFC",
+            "IntraLoss takes all centers, but PartialFC",
         ),
     ],
 )

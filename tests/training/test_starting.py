@@ -63,7 +63,7 @@ def test_a_groupface_goes_on_as_it_is(tables, tmp_path):
     assert (model.num_groups, model.mode) == (3, "soft")
     np.testing.assert_array_equal(embed(model), embed_soft(folder))
     tables["model"]["num_groups"] = 5
-    with pytest.raises(ValueError, match=r"`model\.num_groups` must be that of `init`, 3"):
+    with pytest.raises(ValueError, match=r"`model\.num_groups` must be 3, the value of `init`"):
         build_model(Recipe.parse(tables).model)
 
 

@@ -82,7 +82,9 @@ def test_no_room_leaves_the_earlier_ones(checkpoints):
     limits = resource.getrlimit(resource.RLIMIT_FSIZE)
     try:
         resource.setrlimit(resource.RLIMIT_FSIZE, (10_000, limits[1]))
-        with pytest.raises(OSError, match=r"No room for the checkpoint of step 20 .*15, is whole"):
+        with pytest.raises(
+            OSError, match=r"No room for the checkpoint of step 20 .*15, is complete"
+        ):
             checkpoints.save(20, {"weights": np.ones((200, 100), np.float32)}, {})
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, limits)

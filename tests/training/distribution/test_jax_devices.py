@@ -295,7 +295,7 @@ def test_large_variables_and_errors():
             "`devices` must be among cpu:0, cpu:1, cpu:2, cpu:3. Received: cpu:4",
             "`devices` must be among cpu:0, cpu:1, cpu:2, cpu:3. Received: gpu:0",
             "`devices` must name one device or more, each once. Received: ['cpu:0', 'CPU:0']",
-            "num_classes=9, or the embedding's 6 dimensions; num_classes 8 or 12 would do. ",
+            "num_classes=9, or the embedding's 6 dimensions; num_classes 8 or 12 would work. ",
             "`training.batch_size` must be a multiple of the 4 replicas, such as 4 or 8. ",
             None,
             "`training.model_parallel` must be an integer of at least 1. ",
