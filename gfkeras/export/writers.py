@@ -50,8 +50,10 @@ def write_tflite(tf: Any, form: Any, path: Path, precision: str) -> dict[str, An
     module = frozen(tf, form)
     function = module.serve.get_concrete_function()
     converter = tf.lite.TFLiteConverter.from_concrete_functions([function], module)
+    # Other operators would need parts of TensorFlow on the device.
     converter.target_spec.supported_ops = [tf.lite.OpsSet.TFLITE_BUILTINS]
     if precision == "fp16":
+        # The converter uses the type of weights only if an optimisation is set.
         converter.optimizations = [tf.lite.Optimize.DEFAULT]
         converter.target_spec.supported_types = [tf.float16]
     path.write_bytes(converter.convert())

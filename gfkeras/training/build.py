@@ -58,6 +58,7 @@ def build_classifier(recipe: Recipe, num_classes: int, steps_per_epoch: int) -> 
     )
     if recipe.optimizer.learning_rate_factors:
         optimizer: Any = classifier.optimizer
+        # Keras can wrap the optimizer to scale the loss. The factors belong to the inner one.
         optimizer = getattr(optimizer, "inner_optimizer", optimizer)
         optimizer.set_rate_factors(rate_factors(classifier, recipe.optimizer.learning_rate_factors))
     # A checkpoint can only be restored into variables that exist.

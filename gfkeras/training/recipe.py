@@ -35,6 +35,7 @@ def read_toml(source: str | os.PathLike[str], kind: str, folder: Traversable) ->
     path, name, known = Path(source), os.fspath(source), built_in_names(folder)
     try:
         if path.is_file():
+            # Editors on Windows can write a byte order mark, which TOML does not allow.
             text = path.read_text(encoding="utf-8-sig")
         elif path.suffix == ".toml" or os.sep in name or path.is_dir():
             reason = "is a folder" if path.is_dir() else "does not exist"

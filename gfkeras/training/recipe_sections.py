@@ -16,6 +16,7 @@ from pydantic import (
 )
 
 
+# In Python, True is the integer 1, so the next two functions exclude bools.
 def _shared_dim(value: Any) -> Any:
     if value == "none" or (isinstance(value, int) and not isinstance(value, bool) and value > 0):
         return value

@@ -41,6 +41,7 @@ def check_folder(out: Path, resume: bool, recipe: Recipe) -> None:
             )
     elif (out / RECIPE_FILE).is_file():
         earlier = Recipe.read(out / RECIPE_FILE)
+        # Other sections can change when a run is resumed, for example the number of epochs.
         before, now = (_leaves(each.model_dump()) for each in (earlier, recipe))
         for key in sorted({*before, *now}):
             section = key.partition(".")[0]

@@ -15,6 +15,7 @@ def _constant(rate: float, *_: int) -> Any:
 
 
 def _step(rate: float, _: int, steps_per_epoch: int, milestones: list[float], factor: float) -> Any:
+    # Milestones are in epochs and can be fractions.
     boundaries = [round(epoch * steps_per_epoch) for epoch in milestones]
     values = [rate * factor**i for i in range(len(boundaries) + 1)]
     return schedules.PiecewiseConstantDecay(boundaries, values)

@@ -36,6 +36,7 @@ def initial_model(section: ModelSection) -> keras.Model:
         return found
     if isinstance(found, GroupFace):
         for key, value in section.group_arguments.items():
+            # The mode does not depend on the weights, so it can differ from the saved one.
             if key == "mode":
                 found.mode = value
             elif hasattr(found, key) and key != "group_initializer":

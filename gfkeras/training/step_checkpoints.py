@@ -138,6 +138,7 @@ class StepCheckpoints:
         try:
             if sha256(path) != digest:
                 raise DamagedCheckpoint(f"{ARRAYS_FILE} is changed or cut short: its hash is wrong")
+            # Without pickle, loading a checkpoint cannot run code.
             with reading(path, "arrays"), np.load(path, allow_pickle=False) as stored:
                 return Checkpoint(folder, step, dict(stored), state)
         except DamagedCheckpoint:
@@ -155,6 +156,8 @@ class StepCheckpoints:
 
 def _digest(state: Mapping[str, Any]) -> str:
     """Returns the SHA-256 of a state in its JSON form."""
+    # The hash must be the same for the state in memory and for the one that is read back, in which
+    # tuples are lists and all keys are strings.
     kept = json.loads(json.dumps(state))
     return hashlib.sha256(json.dumps(kept, sort_keys=True).encode()).hexdigest()
 

@@ -172,6 +172,7 @@ class _Run:
         self.notes += damaged
         if checkpoint is not None:
             self.first_step = self.backup.restore(self.classifier, checkpoint)
+        # Workers that do not share a folder would resume from different steps.
         self.distribution.require_equal("steps to resume from", self.first_step)
         if damaged and checkpoint is not None:
             self.notes.append(f"Resumed from {checkpoint.folder}.")
@@ -228,6 +229,8 @@ class _Run:
     def _callbacks(self, first_epoch: int, finite: FiniteLoss) -> list[keras.callbacks.Callback]:
         recipe = self.recipe
         speed = Throughput(self.batches.batch_size)
+        # The order matters. `Throughput` and `Verification` add to the logs that later callbacks
+        # read, and `StepBackup` must save the state after all others have changed it.
         found: list[keras.callbacks.Callback] = [DataEpoch(self.batches), finite, speed]
         if self.heldout is not None:
             pairs, every = recipe.evaluation.pairs, recipe.evaluation.every_epochs
@@ -242,6 +245,8 @@ class _Run:
 
     def _result(self, first_epoch: int, histories: list[Any], seconds: float) -> TrainingResult:
         epochs = [epoch for history in histories for epoch in history.epoch]
+        # The first epoch is slower, because it includes tracing and compilation. It counts only if
+        # there is no other.
         speeds: list[float] = []
         for history in histories:
             speeds += history.history.get("images_per_second", [])

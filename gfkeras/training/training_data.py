@@ -48,6 +48,7 @@ def _records(
             f"`data` must be records of {IMAGE_SIZE}x{IMAGE_SIZE} images, height and width. "
             "Received: {}x{}".format(*data.image_size)
         )
+    # A part that `gfkeras prepare` held out has precedence over the recipe's number of identities.
     verified: RecordSet | None = None
     if heldout is None and "heldout" in data.manifest.splits:
         verified = RecordSet(data.folder, "heldout")

@@ -53,6 +53,7 @@ def equalize(network: Network, largest: Mapping[str, np.ndarray]) -> None:
 def _around_activation(network: Network, node: Node, seen: np.ndarray) -> None:
     (source,) = node.inputs
     readers = readers_past_padding(network, node.name, is_linear)
+    # Nothing else may read the source, because its scale changes.
     if readers is None or not is_linear(network.nodes[source]) or network.readers(source) != [node]:
         return
     by_channel = all(issubclass(each.layer, keras.layers.DepthwiseConv2D) for each in readers)
@@ -63,6 +64,8 @@ def _around_activation(network: Network, node: Node, seen: np.ndarray) -> None:
 
 
 def _along_stream(network: Network, stream: set[str], largest: Mapping[str, np.ndarray]) -> None:
+    # Additions keep a factor only if all of their inputs have it. If a single writer or reader of
+    # the stream cannot take it, the stream stays as it is.
     adders = {name for name in stream if issubclass(network.nodes[name].layer, keras.layers.Add)}
     writers = stream - adders
     readers: dict[str, Node] = {}

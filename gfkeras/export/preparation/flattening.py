@@ -190,6 +190,7 @@ def _ensemble(head: Any, mode: str, feature: str, group_logits: str) -> Node:
         ChosenGroupProduct if hard else WeightedGroupsProduct,
         {"embedding_dim": dim, "dtype": "float32"},
         (
+            # Each layer of products has its own order of the kernel's axes.
             np.ascontiguousarray(kernel.transpose(0, 2, 1)) if hard else kernel.reshape(-1, dim),
             bias,
         ),

@@ -116,6 +116,7 @@ class Network:
             self.outputs = {
                 key: node.name if name == source else name for key, name in self.outputs.items()
             }
+        # The new node must come after `source` and before its readers.
         items = list(self.nodes.items())
         position = 0 if source == IMAGES else list(self.nodes).index(source) + 1
         self.nodes = dict([*items[:position], (node.name, node), *items[position:]])

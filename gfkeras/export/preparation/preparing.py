@@ -46,6 +46,7 @@ def float32_model(model: keras.Model) -> keras.Model:
     layers = list(model._flatten_layers(include_self=True, recursive=True))
     if all(layer.dtype_policy.name == "float32" for layer in layers):
         return model
+    # A layer without a policy in its configuration takes the global one.
     before = keras.config.dtype_policy()
     keras.config.set_dtype_policy("float32")
     try:

@@ -139,6 +139,7 @@ def quantize(
                 pattern, names.ALL_SUPPORTED, algorithm_key="no_quantize"
             )
         if scheme == "int8":
+            # By default, the quantiser also quantises the model's inputs and outputs.
             for operation, end in ((names.INPUT, inputs), (names.OUTPUT, outputs)):
                 if end == "float32":
                     work.update_quantization_recipe(".*", operation, algorithm_key="no_quantize")

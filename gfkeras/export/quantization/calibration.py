@@ -62,6 +62,7 @@ class Calibration:
                 "`calibration` must have values of 0…255. "
                 "Received: no value above 1, probably scaled images"
             )
+        # Evenly spaced faces, because neighbours in a list are often the same person.
         chosen = np.linspace(0, len(images) - 1, min(len(images), MAX_FACES)).astype(int)
         kept_back = chosen[::_KEPT_BACK]
         seen = np.setdiff1d(chosen, kept_back)

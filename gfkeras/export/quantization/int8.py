@@ -99,7 +99,7 @@ def rounded(kernel: np.ndarray, axes: tuple[int, ...]) -> np.ndarray:
     """Returns a kernel after symmetric int8 quantisation with one scale per index of `axes`."""
     rest = tuple(axis for axis in range(kernel.ndim) if axis not in axes)
     scale = np.abs(kernel).max(axis=rest, keepdims=True) / _LARGEST
-    # A channel of zeros must not divide by zero.
+    # This avoids a division by zero for a channel of zeros.
     scale = np.where(scale > 0, scale, 1.0)
     return np.round(kernel / scale) * scale
 

@@ -116,7 +116,7 @@ def integer_kernel(kernel: Any, channels: int) -> tuple[Any, Any]:
     """
     rows = ops.reshape(kernel, (-1, channels))
     largest = ops.stop_gradient(ops.max(ops.abs(rows), axis=0))
-    # A channel of zeros must not divide by zero.
+    # This avoids a division by zero for a channel of zeros.
     scales = ops.where(largest > 0, largest, 1.0) / 127.0
     whole = ops.clip(ops.round(ops.stop_gradient(rows) / scales), -127.0, 127.0)
     return ops.reshape(straight_through(whole, rows, 1.0 / scales), ops.shape(kernel)), scales

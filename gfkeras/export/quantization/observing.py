@@ -148,4 +148,5 @@ def _counts(value: np.ndarray, low: float, high: float) -> np.ndarray:
     bins = ((value.reshape(-1) - np.float32(low)) * np.float32(BINS / (high - low))).astype(
         np.int32
     )
+    # The largest value would be in the bin after the last one.
     return np.bincount(np.clip(bins, 0, BINS - 1), minlength=BINS)

@@ -71,6 +71,7 @@ def quantize_onnx(path: Path, ranges: Ranges, image: np.ndarray) -> bytes:
     model = onnx.load(str(path))
     given = model.graph.input[0].name
     known = constants(model)
+    # A product with gathered weights stays float (see `int8_onnx`).
     computed = [node.name for node in products(model) if node.input[1] not in known]
     overrides = {
         name: [{"rmin": np.float32(low), "rmax": np.float32(high)}]

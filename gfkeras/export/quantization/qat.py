@@ -83,6 +83,7 @@ def fine_tune(
     student.fit(
         _batches(faces, _targets(teacher, faces), _targets(teacher, faces[:, :, ::-1])),
         epochs=settings.epochs,
+        # The data set already shuffles.
         shuffle=False,
         verbose=0,
         callbacks=[*settings.callbacks, keras.callbacks.TerminateOnNaN()],

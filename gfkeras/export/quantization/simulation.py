@@ -154,6 +154,7 @@ class Simulation(keras.Model):
     def _handed_on(self, name: str) -> str:
         """Returns the node that computed these values, before padding and reshaping."""
         while name != IMAGES and issubclass(self._network.nodes[name].layer, HANDS_ON):
+            # A rounded output has its own scale.
             if name in self._rounded:
                 break
             (name,) = self._network.nodes[name].inputs

@@ -164,7 +164,7 @@ class Gallery:
         """Returns the templates of the named people, or of all people sorted by name.
 
         Raises:
-            ValueError: if a person is not in the gallery, or if there is nobody.
+            ValueError: if a person is not in the gallery, or if no person is left to return.
         """
         with self._lock.shared():
             chosen = sorted(self._index.names()) if names is None else list(names)

@@ -184,7 +184,7 @@ def unit_rows(embeddings: Embedded) -> tuple[Floats, Floats | None]:
             raise ValueError(f"`embeddings` must be finite. Received: {name} of row {bad}")
     empty = np.flatnonzero(~embedding.any(axis=1))
     if len(empty):
-        raise ValueError(f"`embeddings` must have a direction. Received: row {empty[0]} is all 0")
+        raise ValueError(f"`embeddings` must not be zero. Received: row {empty[0]} is all 0")
     return unit(embedding), None if group is None else unit(group)
 
 

@@ -40,6 +40,7 @@ class KeptModels(keras.callbacks.Callback):
         value = logs.get(self.monitor)
         if value is None:
             return
+        # A verification result should rise, but the loss should fall.
         sign = 1 if self.monitor.startswith("val_") else -1
         if self.best is None or sign * value > sign * self.best:
             self.best, self.best_epoch = float(value), epoch + 1
@@ -124,6 +125,7 @@ class StepBackup(keras.callbacks.Callback):
         if not self.writes:
             return
         variables = _variables(self.model)
+        # A checkpoint that is not finite is useless and would push out a good one.
         if not all(_finite(np.asarray(value)) for value in [*variables, *metrics]):
             return
         # Passing variables instead of arrays needs less memory: each one is converted when it is
@@ -157,6 +159,7 @@ class StepBackup(keras.callbacks.Callback):
                     f"with the same {name}, {state[name]}. Received: {now}"
                 )
         restore_variables(model, checkpoint)
+        # A new epoch resets the metrics, so they matter only within an epoch.
         if within:
             self._metrics = [arrays[f"metric{i:05d}"] for i in range(state["metrics"])]
         self.kept_models.best = state["best"]

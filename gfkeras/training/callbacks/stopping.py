@@ -96,6 +96,7 @@ class FiniteLoss(keras.callbacks.Callback):
                 self._stop(f"{self.skipped} steps were skipped because they were not finite")
 
     def _stop(self, what: str) -> None:
+        # Keras on JAX writes the state back into the variables only after an epoch.
         if hasattr(self.model, "jax_state_sync"):
             self.model.jax_state_sync()
         optimizer = getattr(self.model.optimizer, "inner_optimizer", self.model.optimizer)

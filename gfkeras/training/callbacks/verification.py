@@ -54,6 +54,7 @@ class Verification(keras.callbacks.Callback):
                 "Held-out identities must be at least two people with at least two images each. "
                 f"Received: {len(faces)} images of {len(faces.identities)} people"
             )
+        # `sample_pairs` draws pairs of paths, so each face gets its index as a path.
         names = [Path(str(i)) for i in range(len(faces))]
         drawn = sample_pairs(names, faces.labels, count, seed=seed)
         self._first = np.array([int(path.name) for path in drawn.first])
@@ -65,6 +66,7 @@ class Verification(keras.callbacks.Callback):
         if logs is None or not ((epoch + 1) % self.every_epochs == 0 or last):
             return
         embedding = embed(self.model.model, self.faces.images, self.batch_size)
+        # Such embeddings have no error rates. `FiniteLoss` ends the run if the loss is not finite.
         if not np.isfinite(embedding).all():
             return
         scores = np.einsum("nd,nd->n", embedding[self._first], embedding[self._second])
@@ -95,6 +97,7 @@ def _replicated() -> bool:
 def _local_predict(model: keras.Model, images: np.ndarray, batch_size: int) -> np.ndarray:
     import tensorflow as tf
 
+    # `model.predict` would distribute the images over the workers.
     step = tf.function(lambda batch: as_outputs(model(batch, training=False))["embedding"])
     found = []
     for start in range(0, len(images), batch_size):

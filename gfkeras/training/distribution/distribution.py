@@ -58,6 +58,7 @@ class Distribution:
         """
         if keras.backend.backend() == "tensorflow":
             return tf_dataset(batches, epochs, first_step=first_step)
+        # `fit` cannot start in the middle of a PyDataset, so the rest of an epoch is its own one.
         epoch, first = divmod(first_step, len(batches))
         return EpochRest(batches, epoch, first) if first else batches
 

@@ -104,6 +104,7 @@ class JaxDevices(Distribution):
                 f"`training.batch_size` must be a multiple of the {self.num_replicas} replicas, "
                 f"such as {' or '.join(works)}. Received: {size}"
             )
+        # A sampler gives only full batches.
         rest = 0 if batches.sampler is not None else len(batches.labels) % size
         if not batches.drop_remainder and rest % self.num_replicas:
             raise ValueError(

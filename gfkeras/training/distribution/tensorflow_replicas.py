@@ -80,11 +80,13 @@ class Cluster:
                 f"TF_CONFIG: `task.type` must be one of {sorted(jobs)}. Received: {job!r}"
             )
         count = len(jobs[job])
+        # In Python, True and False are integers too.
         if isinstance(index, bool) or not isinstance(index, int) or not 0 <= index < count:
             raise ValueError(
                 f"TF_CONFIG: `task.index` must be from 0 to {count - 1}, the {count} of "
                 f"`cluster.{job}`. Received: {index!r}"
             )
+        # TensorFlow numbers the chief first and then the workers.
         chiefs = jobs.get("chief", [])
         before = len(chiefs) if job == "worker" else 0
         return cls((*chiefs, *jobs.get("worker", [])), before + index)
@@ -184,6 +186,7 @@ class TensorFlowReplicas(Distribution):
     def lost_worker(self, error: Exception) -> str | None:
         import tensorflow as tf
 
+        # Depending on the moment, losing a worker ends in one of these errors.
         lost = (
             tf.errors.AbortedError, tf.errors.CancelledError, tf.errors.DeadlineExceededError,
             tf.errors.InternalError, tf.errors.UnavailableError, tf.errors.UnknownError,

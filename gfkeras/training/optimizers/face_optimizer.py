@@ -55,6 +55,7 @@ def accumulate_or_update(optimizer: Any, gradients: list[Any], variables: list[A
         steps = tf.cast(optimizer.steps_taken.value, tf.int64) + 1
         tf.cond(tf.equal(steps % count, 0), update_and_start_anew, add)
 
+    # `merge_call` leaves the replicas, where TensorFlow allows the branch.
     tf.distribute.get_replica_context().merge_call(in_all_replicas, args=(gradients,))
 
 
@@ -192,6 +193,7 @@ class FaceOptimizer(keras.optimizers.Optimizer):
         if rows is not None:
             self._update_rows(rows, gradient, learning_rate)
             return
+        # Clipping happened before this call, so it does not include the l2 term.
         if self._has_decay("l2", variable):
             decay = ops.cast(self.weight_decay, variable.dtype)
             gradient = ops.cast(gradient, variable.dtype) + decay * variable
@@ -242,6 +244,7 @@ class FaceOptimizer(keras.optimizers.Optimizer):
         # the number of replicas, so the global gradient is clipped instead.
         count = num_replicas()
         clipped = super()._clip_gradients(global_sum(grads))
+        # Keras adds the gradients of all replicas later, so each keeps an equal part.
         return clipped if count == 1 else [gradient / count for gradient in clipped]
 
     def _has_decay(self, mode: str, variable: Any) -> bool:
