@@ -1,4 +1,4 @@
-"""Artefacts that others made: damaged, of unknown normalisation, of another layout, with traps."""
+"""Artefacts without a card: damaged, of unknown normalisation, of another layout, malicious."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ IMAGES = np.random.default_rng(0).integers(0, 256, (3, 112, 112, 3)).astype(np.u
 
 
 def onnx_file(path, shape, *, outside=False, wrong=False):
-    """The mean of the upper left pixels: an embedding of three numbers, for either layout."""
+    """Writes a network that returns the mean of the upper left pixels, for either layout."""
     onnx = pytest.importorskip("onnx")
     from onnx import TensorProto, helper, numpy_helper
 
@@ -102,7 +102,7 @@ def test_weights_beside_an_onnx_file_are_not_read(tmp_path):
 
 
 class Tables:
-    """The tables of a .tflite, by the numbers of its schema, to change what they say."""
+    """The tables of a .tflite by their numbers in the schema, for changing single values."""
 
     def __init__(self, content: bytes):
         self.content = bytearray(content)

@@ -1,4 +1,4 @@
-"""Items of a source embedded by name: aligned by landmarks, by a detector, or as they are."""
+"""Items of a source, embedded by name: aligned by landmarks, by a detector, or already aligned."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from gfkeras.inference import Embedder, SourceFaces
 
 
 class Listed:
-    """A source whose images are in memory; what is not there cannot be read."""
+    """A source with images in memory. Other items cannot be read."""
 
     format, path = "listed", Path("listed")
 
@@ -106,7 +106,7 @@ def test_an_aligner_of_another_size(embedder):
 
 
 def test_names_without_number_and_images_one_batch_at_a_time(embedder):
-    """Twenty thousand names: no more than a few batches of bytes are ever alive."""
+    """With twenty thousand names, only a few batches of bytes are in memory."""
     content = png(np.zeros((112, 112, 3), np.uint8))
     alive, most = set(), 0
 

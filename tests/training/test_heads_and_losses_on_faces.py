@@ -1,4 +1,4 @@
-"""Every head and loss learns something from real faces (examples/heads_and_losses_on_faces.py)."""
+"""Every head and loss learns from real faces (examples/heads_and_losses_on_faces.py)."""
 
 from __future__ import annotations
 
@@ -42,11 +42,12 @@ ROWS = sorted(runpy.run_path(str(EXAMPLE))["parts"](PEOPLE_TRAINED))
 def test_all_are_there():
     assert set(ROWS) >= QUICK
     named = {word for row in ROWS for word in row.replace(",", "").split()}
-    # The self-grouping loss is no loss of the embedding.
+    # The self-grouping loss does not train the embedding.
     assert set(heads.HEADS) | set(losses.LOSSES) - {"SelfGroupingLoss"} <= named
 
 
-# A head and a loss; `test_heads_and_losses.py` and `models/test_extra_losses.py` train with each.
+# One head and one loss. `test_heads_and_losses.py` and `models/test_extra_losses.py` train with all
+# of them.
 QUICK = {"ArcFace", "TripletLoss, semi-hard"}
 
 

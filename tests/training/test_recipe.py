@@ -1,4 +1,4 @@
-"""Recipes: what is accepted, and one helpful line for what is not."""
+"""Recipes: accepted tables, and one helpful line for each invalid one."""
 
 from __future__ import annotations
 
@@ -221,7 +221,7 @@ def test_augmentation_is_built_in_the_order_of_the_recipe(tmp_path):
 
 @pytest.mark.slow
 def test_reading_a_recipe_claims_no_device():
-    # A program may still set up its devices, or its cluster, after it has read its recipe.
+    # A program can still set up its devices or its cluster after it has read a recipe.
     code = (
         "import keras\n"
         "from gfkeras.training import Recipe\n"

@@ -1,4 +1,4 @@
-"""What a checkpoint of Partial FC holds: the centers and their momentum, not what a step draws."""
+"""Checkpoints of Partial FC: they contain the centers and their momentum, not the drawn rows."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Checkpoints on their own: what is kept, what is refused."""
+"""Checkpoints in a folder: the ones that stay, and the ones that are refused."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Enrolling, updating and removing people."""
+"""Enrolling, updating and removing of people."""
 
 import dataclasses
 
@@ -19,7 +19,7 @@ def part(faces, rows):
 
 
 def means(rows):
-    """Direction of the mean of unit rows, in float64."""
+    """Returns the direction of the mean of unit rows, in float64."""
     rows = rows.astype(np.float64)
     mean = (rows / np.linalg.norm(rows, axis=1, keepdims=True)).mean(axis=0)
     return mean / np.linalg.norm(mean)
@@ -69,7 +69,7 @@ def test_any_order_of_changes_leaves_what_a_dictionary_would(tmp_path, changes):
     for step, number in changes:
         name = f"p{number}"
         if step == "s":
-            # From here on the rows there are lie in a file.
+            # From here on, the rows come from a file.
             gallery = Gallery.load(gallery.save(tmp_path / "faces.gallery"))
         elif step == "a" and name not in photos:
             gallery.add(name, part(faces, [number]))
@@ -171,7 +171,7 @@ def test_a_gallery_refuses_embeddings_of_another_model(tmp_path):
         with pytest.raises(ValueError, match=message):
             kept.require_model("b" * 64)
         assert kept.template("Ann").photos == [2]
-        # What names no model is taken, as arrays are.
+        # Embeddings without a model are accepted, like arrays.
         kept.update("Ann", of_model(None))
         assert kept.search(of_model(None))[0][0].name == "Ann"
 

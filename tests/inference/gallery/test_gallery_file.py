@@ -1,4 +1,4 @@
-"""The file of a gallery: whole or refused, whatever happens to it."""
+"""The file of a gallery: complete or refused after any damage."""
 
 import os
 import signal
@@ -47,7 +47,7 @@ def test_a_loaded_gallery_can_be_changed(tmp_path):
     gallery = Gallery.load(path)
     kept = [column.parts[0] for column in gallery._index.columns.values()]
     gallery.add("first", random_faces(1, 8))
-    # Enrolling copies nothing of what was read.
+    # Enrolling does not copy the rows that were read.
     now = [column.parts[0] for column in gallery._index.columns.values()]
     assert all(np.shares_memory(old, new) for old, new in zip(kept, now, strict=True))
     gallery.remove("Ann")
@@ -140,7 +140,7 @@ while os.getppid() == parent:
 
 
 def whole_round(gallery):
-    """The writer and the round that a gallery is of; fails where it is a mix."""
+    """Returns writer and round of a gallery. It fails if the gallery is a mix of two rounds."""
     number = int(gallery.metadata["round"])
     kept = gallery.templates()
     assert len(kept) == 2000
@@ -167,7 +167,7 @@ def test_readers_see_the_old_or_the_new_and_a_killed_writer_leaves_a_whole_file(
             killed = found[0]
             os.kill(killed, signal.SIGKILL)
             whole_round(Gallery.load(path))
-            # Read before, and replaced meanwhile: still the old one.
+            # The gallery was read before the file was replaced, so it still has the old content.
             whole_round(old)
     finally:
         writers.kill()

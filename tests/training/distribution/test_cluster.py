@@ -1,4 +1,4 @@
-"""TF_CONFIG, and what a recipe asks of devices."""
+"""TF_CONFIG and the devices of a recipe."""
 
 from __future__ import annotations
 

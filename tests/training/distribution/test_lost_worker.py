@@ -1,4 +1,4 @@
-"""A worker that is killed: the other says so and ends; all start again from the checkpoint."""
+"""A killed worker: the other one reports it and ends, and both restart from the checkpoint."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ ENVIRONMENT = {"KERAS_BACKEND": "tensorflow", "TF_NUM_INTRAOP_THREADS": "1"}
 
 
 def lose_a_worker(out) -> None:
-    """Starts two workers, one of which is killed in its third step."""
+    """Starts two workers. One of them is killed in its third step."""
     chief, killed = start_workers(CODE, str(out), "new", "3", **ENVIRONMENT)
     status, _, error = killed.wait(timeout=300)
     assert status == -9, error[-3000:]

@@ -1,4 +1,4 @@
-"""Resuming within an epoch on two replicas, and on another number than before."""
+"""Resuming within an epoch on two replicas, and with another number of replicas."""
 
 from __future__ import annotations
 
