@@ -90,7 +90,7 @@ class StepCheckpoints:
         full = error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
         return OSError(
             error.errno,
-            f"{'No room for' if full else 'Cannot write'} {what} ({error.strerror}); {kept}"
+            f"{'No space for' if full else 'Cannot write'} {what} ({error.strerror}); {kept}"
             + (". Continue from it with resume (--resume)" if newest else ""),
         )
 

@@ -75,7 +75,7 @@ def test_the_card_inside_is_the_one_beside(artefacts, model, images, tmp_path, n
     np.testing.assert_array_equal(embedder(images).embedding, whole(images).embedding)
 
 
-def test_what_the_card_says(artefacts, model, known):
+def test_content_of_the_card(artefacts, model, known):
     card = read_card(artefacts["tflite"])
     assert card is not None
     assert card["normalisation"] == {"inside": True, "scale": 1 / 127.5, "offset": -1.0}
@@ -198,7 +198,7 @@ def test_recording(artefacts, tmp_path, name):
     assert made == before
 
 
-def test_recording_leaves_the_old_card_where_it_fails(artefacts, tmp_path, monkeypatch):
+def test_a_failed_recording_keeps_the_old_card(artefacts, tmp_path, monkeypatch):
     path = copied(artefacts["tflite"], tmp_path, card=True)
     before = card_path(path).read_bytes()
     for wrong in ({"accuracy": 1.0}, {"of": {}}, {"of": {"a": 1}, "accuracy": float("nan")},

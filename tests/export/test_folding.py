@@ -45,7 +45,7 @@ def test_folded_head_equals_the_model(make_model, images, combine, shared_dim):
     assert len(set(logits.argmax(axis=-1))) > 2, "the test needs several groups to be chosen"
 
 
-def test_what_folding_leaves(make_model):
+def test_layers_after_folding(make_model):
     assert fold(make_model(combine="add")).instance is None
     assert fold(make_model(combine="concat")).instance.kernel.shape == (FEATURE, DIM)
     wide = fold(make_model(shared_dim=64))

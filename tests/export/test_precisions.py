@@ -155,7 +155,7 @@ def test_card_of_int8_onnx(int8_onnx, fp32_onnx):
     assert int8_onnx.stat().st_size < 0.6 * fp32_onnx.stat().st_size
 
 
-def test_what_is_int8_in_onnx(int8_onnx, groupface):
+def test_int8_operators_in_onnx(int8_onnx, groupface):
     model = onnx.load(str(int8_onnx))
     found = operators(int8_onnx)
     assert found["QuantizeLinear"] >= 4
@@ -200,12 +200,12 @@ def test_a_fixed_batch_in_int8_onnx(pointwise, faces, images, tmp_path):
         ("int4", "tflite", "`precision` must be one of"),
     ],
 )  # fmt: skip
-def test_precisions_that_a_format_has_not(precision, format, message):  # noqa: A002
+def test_precisions_that_a_format_does_not_have(precision, format, message):  # noqa: A002
     with pytest.raises(ValueError, match=message):
         check_precision(precision, format)
 
 
-def test_settings_that_onnx_has_not(pointwise, faces, tmp_path):
+def test_settings_that_onnx_does_not_have(pointwise, faces, tmp_path):
     with pytest.raises(ValueError, match="`int8` are for format='tflite'"):
         export_model(
             pointwise, tmp_path / "a.onnx", format="onnx", precision="int8", calibration=faces,

@@ -128,7 +128,7 @@ def test_trunk_of_iresnet_enters_every_group(images):
 
 
 @pytest.mark.parametrize("name", BACKBONES)
-def test_what_is_left(trained, name):
+def test_layers_after_preparation(trained, name):
     slopes = sum(isinstance(layer, keras.layers.PReLU) for layer in trained[name].layers)
     for steps, activation in ((STEPS, keras.layers.PReLU), (INTEGER_STEPS, MaxPReLU)):
         left = Counter()
@@ -171,7 +171,7 @@ def test_a_dead_channel_before_padding(gamma, images):
     assert difference(model, prepare(model), images) <= TOLERANCE
 
 
-def test_what_a_branch_needs_stays(images):
+def test_a_batch_normalisation_before_a_branch_stays(images):
     """A batch normalisation with a second reader that is not linear cannot be folded."""
     given = keras.Input(SHAPE)
     x = keras.layers.Conv2D(4, 3, padding="same", activation="relu")(given)

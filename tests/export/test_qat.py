@@ -54,7 +54,7 @@ def prepared(model, mode=None):
 
 
 @pytest.mark.parametrize(("low", "high"), [(-1.0, 2.0), (0.0, 6.0), (-3.0, 0.0), (-0.1, 10.0)])
-def test_activations_lie_where_int8_has_values(low, high):
+def test_activations_are_rounded_to_int8_values(low, high):
     x = np.random.default_rng(0).normal(0, 3, 500).astype(np.float32)
     found = np.asarray(FakeQuantization(low, high)(x), np.float64)
     step = (high - low) / 255
@@ -171,7 +171,7 @@ def test_the_simulation_computes_what_the_file_does(shallow, faces, tmp_path):
     assert kernels <= set(nodes.values())
 
 
-def test_it_does_so_to_the_last_bit_in_a_deep_network(as_trained, images, faces, tmp_path):
+def test_the_simulation_is_exact_in_a_deep_network(as_trained, images, faces, tmp_path):
     """A tie that one layer rounds differently would change most of the values after it."""
     keras.utils.set_random_seed(8)
     given = keras.Input((32, 32, 3), name="images")
@@ -222,7 +222,7 @@ def test_the_file_computes_what_was_learned(shallow, calibration, plain):
     assert tuned.mean_cosine["qat"] > plain.mean_cosine[plain.statistic]
 
 
-def test_what_does_not_help_is_undone(shallow, calibration, plain):
+def test_fine_tuning_that_does_not_help_is_undone(shallow, calibration, plain):
     qat = QatSettings(epochs=2, learning_rate=0.05)
     tuned = int8_tflite(shallow, calibration, write, None, Int8Settings(qat=qat))
     assert tuned.statistic == plain.statistic
@@ -230,7 +230,7 @@ def test_what_does_not_help_is_undone(shallow, calibration, plain):
     assert tuned.content == plain.content
 
 
-def test_what_diverges_is_an_error(shallow, calibration):
+def test_diverging_fine_tuning_is_an_error(shallow, calibration):
     qat = QatSettings(epochs=2, learning_rate=1e3)
     with pytest.raises(ValueError, match=r"diverged.*learning_rate=1000"):
         int8_tflite(shallow, calibration, write, None, Int8Settings(qat=qat))
@@ -267,7 +267,7 @@ def test_ends_and_weights_learn(shallow, faces, tmp_path):
     )
 
 
-def test_of_groups_from_model_to_card(make_model, faces, tmp_path):
+def test_fine_tuning_of_groups_from_model_to_card(make_model, faces, tmp_path):
     path = export_model(
         make_model(mode="hard"), tmp_path / "int8.tflite", precision="int8", calibration=faces,
         int8=Int8Settings(qat=QatSettings(epochs=1)),

@@ -121,7 +121,7 @@ def test_compact_changes_no_number(plain, images, tmp_path):
     assert abs(len(compact(after)) - len(after)) < 64
 
 
-def test_layers_stay_float_where_they_may(shallow, faces):
+def test_layers_stay_float_within_the_latency(shallow, faces):
     from gfkeras.export.graph import form_of
     from gfkeras.export.writers import write_tflite
 
@@ -283,7 +283,7 @@ def test_rounded_kernels_have_255_levels(axes):
         (np.full((40, 32, 32, 3), -3.0, np.float32), "values of -3 to -3"),
     ],
 )
-def test_calibration_that_is_none(plain, tmp_path, calibration, message):
+def test_invalid_calibration(plain, tmp_path, calibration, message):
     path = tmp_path / "model.tflite"
     path.write_bytes(b"earlier")
     with pytest.raises(ValueError, match=message):

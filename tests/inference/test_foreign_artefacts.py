@@ -84,7 +84,7 @@ def test_a_range_is_two_numbers(wrong, tmp_path):
         Embedder(path, input_range=wrong)
 
 
-def test_what_has_a_card_needs_no_range():
+def test_an_artefact_with_a_card_needs_no_range():
     with pytest.raises(ValueError, match="without a card"):
         Embedder(artefact_path("h_groupface_mobilefacenet"), input_range=(-1, 1))
     with pytest.raises(ValueError, match="without a card"):
@@ -173,7 +173,7 @@ def test_a_damaged_tflite_is_one_line(kind, tmp_path):
         Embedder(path)
 
 
-def test_what_ends_a_child_does_not_end_the_caller(tmp_path, monkeypatch):
+def test_a_crash_of_the_child_does_not_end_the_caller(tmp_path, monkeypatch):
     from gfkeras.preflight import check_in_child
 
     (tmp_path / "trap.py").write_text(

@@ -66,7 +66,7 @@ def onnx_file(path, features: int):
     return path
 
 
-def test_what_xnnpack_leaves_is_what_litert_runs(stock):
+def test_operators_that_xnnpack_leaves_run_in_litert(stock):
     left = left_operators(stock)
     assert [(op.name, op.dtype) for op in left] == [("PRELU", "int8")] * 2
     assert ["prelu" in op.tensor for op in left] == [True, True]

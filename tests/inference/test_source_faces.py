@@ -105,7 +105,7 @@ def test_an_aligner_of_another_size(embedder):
         SourceFaces(embedder, Listed([], {}), FaceAligner(size=96))
 
 
-def test_names_without_number_and_images_one_batch_at_a_time(embedder):
+def test_many_names_are_loaded_one_batch_at_a_time(embedder):
     """With twenty thousand names, only a few batches of bytes are in memory."""
     content = png(np.zeros((112, 112, 3), np.uint8))
     alive, most = set(), 0

@@ -55,7 +55,7 @@ QUICK = {"ArcFace", "TripletLoss, semi-hard"}
     "row",
     [pytest.param(row, marks=[] if row in QUICK else pytest.mark.slow) for row in ROWS],
 )
-def test_people_never_seen_are_told_apart_better(row, example, orl, untrained, request):
+def test_training_improves_unseen_people(row, example, orl, untrained, request):
     train, heldout = orl
     teacher = request.getfixturevalue("teacher") if row.endswith("of ArcFace's") else None
     arguments = example["parts"](PEOPLE_TRAINED)[row](teacher)

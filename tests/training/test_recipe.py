@@ -42,7 +42,7 @@ def test_built_in_recipes_survive_a_round_trip(name, tmp_path):
     assert Recipe.read(tmp_path / "written.toml") == recipe
 
 
-def test_the_paper_stands_in_its_recipe():
+def test_the_recipe_has_the_values_of_the_paper():
     recipe = Recipe.read("groupface_r100")
     assert (recipe.head.arguments, recipe.loss[0].arguments["weight"]) == (
         {"scale": 64.0, "margin": 0.5},
@@ -353,5 +353,5 @@ def test_partial_fc_has_room_for_a_batch(tmp_path):
         ),
     ],
 )
-def test_what_optimizer_and_partial_fc_refuse(text, expected, tmp_path):
+def test_arguments_that_partial_fc_refuses(text, expected, tmp_path):
     assert expected in complaint(tmp_path, text)

@@ -111,7 +111,7 @@ def stopped(recipe, faces, out, steps) -> None:
 
 @pytest.mark.slow
 @pytest.mark.parametrize("steps", [1, 3])
-def test_a_run_stopped_within_an_epoch_goes_on_to_the_bit(
+def test_a_run_stopped_within_an_epoch_resumes_to_the_bit(
     steps, tmp_path, tiny_faces, recipe, undisturbed
 ):
     stopped(recipe, tiny_faces, tmp_path / "run", steps)
@@ -141,7 +141,7 @@ def copied(killed, tmp_path):
 
 # The test of a damaged checkpoint resumes such a run too, but from an earlier step.
 @pytest.mark.slow
-def test_a_killed_process_goes_on_to_the_bit(copied, tiny_faces, recipe, undisturbed):
+def test_a_killed_process_resumes_to_the_bit(copied, tiny_faces, recipe, undisturbed):
     # The run is resumed in this process, and the other run was in another process.
     counted = CountSteps()
     train(recipe, tiny_faces, copied, resume=True, verbose=0, callbacks=[counted])
@@ -200,7 +200,7 @@ def test_no_room_on_the_disk(done, what, tmp_path, tiny_faces, recipe):
     limits = resource.getrlimit(resource.RLIMIT_FSIZE)
     try:
         with pytest.raises(
-            OSError, match=rf"No room for {what} .*step-00000000{done}, is complete"
+            OSError, match=rf"No space for {what} .*step-00000000{done}, is complete"
         ):
             train(recipe, tiny_faces, tmp_path / "run", verbose=0, callbacks=[NoRoom()])
     finally:
@@ -211,7 +211,7 @@ def test_no_room_on_the_disk(done, what, tmp_path, tiny_faces, recipe):
     assert (found.step, notes) == (done, [])
 
 
-def test_what_does_not_fit_the_checkpoint_is_named(copied, tiny_faces, recipe):
+def test_changes_that_do_not_fit_the_checkpoint_are_named(copied, tiny_faces, recipe):
     tables = recipe.model_dump(exclude_none=True)
     # Within an epoch, the position in the data depends on these values.
     smaller = Recipe.parse(tables, ["training.batch_size=4"])

@@ -82,7 +82,7 @@ def test_two_at_once_in_threads_of_one_process(tmp_path, tiny_faces, recipe, poo
 
 @pytest.mark.skipif(os.name != "posix", reason="signals of POSIX")
 @pytest.mark.parametrize("at", [3, 6])
-def test_sigterm_leaves_a_run_that_goes_on(tmp_path, tiny_faces, recipe, pooled, at, monkeypatch):
+def test_a_run_resumes_after_sigterm(tmp_path, tiny_faces, recipe, pooled, at, monkeypatch):
     """The run ends while a file is renamed. The file before it is complete."""
     out, renamed, rename = tmp_path / "run", [], Path.replace
 

@@ -171,7 +171,7 @@ def batches(count, size=8):
 
 
 @pytest.mark.filterwarnings("error::UserWarning")
-def test_fit_is_the_oracle_step_by_step():
+def test_fit_equals_the_oracle_step_by_step():
     """The oracle uses the plain head on the drawn centers and updates these rows in float64."""
     head = PartialFC(N, 0.4, head="CosFace", head_arguments={"scale": 8.0})
     training = classifier(head, SGD(RATE, MOMENTUM, weight_decay=DECAY, weight_decay_mode="l2"))
@@ -215,7 +215,7 @@ def test_accuracy_and_loss_of_evaluate_are_over_all_classes():
     assert logs[0] == pytest.approx(logs[1], rel=1e-5)
 
 
-def test_a_saved_training_goes_on_as_if_it_had_not_stopped(tmp_path):
+def test_a_saved_training_continues_to_the_same_weights(tmp_path):
     data = batches(5)
 
     def run(training, some):
@@ -306,7 +306,7 @@ def test_no_array_of_the_centers_size_in_a_jax_step():
     assert taken["full"] > 1
 
 
-def test_what_cannot_train_sampled_rows_is_named():
+def test_optimizers_that_cannot_train_sampled_rows_are_named():
     head = PartialFC(N, 0.4)
     with pytest.raises(ValueError, match=r"`optimizer`.*gfkeras.training.optimizers, with Partial"):
         classifier(head, keras.optimizers.SGD(RATE))

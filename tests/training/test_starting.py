@@ -56,7 +56,7 @@ def test_a_real_network_too(shared_data):
     assert model.embedding_dim == 128
 
 
-def test_a_groupface_goes_on_as_it_is(tables, tmp_path):
+def test_a_groupface_is_trained_further(tables, tmp_path):
     folder = build_model(Recipe.parse(tables).model).save_to(tmp_path / "groupface")
     tables["model"] = {"init": str(folder), "mode": "soft"}
     model = build_model(Recipe.parse(tables).model)
@@ -73,7 +73,7 @@ def embed_soft(folder):
     return embed(model)
 
 
-def test_a_backbone_alone_goes_on_too(tables, backbone):
+def test_a_backbone_is_trained_further(tables, backbone):
     tables["model"] = {"name": "Backbone", "init": str(backbone), "embedding_dim": 16}
     tables["loss"] = []
     np.testing.assert_array_equal(
@@ -111,7 +111,7 @@ def test_training_leaves_frozen_layers_as_they_are(tables, tiny_faces, tmp_path)
     }
 
 
-def test_resume_goes_on_with_init(tables, tiny_faces, tmp_path):
+def test_a_run_with_init_resumes(tables, tiny_faces, tmp_path):
     tables["model"]["freeze"] = ["backbone"]
     tables["training"]["epochs"] = 2
     recipe = Recipe.parse(tables)

@@ -193,7 +193,7 @@ def test_a_loss_that_explodes_is_named_and_the_good_model_kept(
         (["data.holdout_identities=1"], "at least two people"),
     ],
 )
-def test_what_does_not_fit_is_refused_before_anything_is_written(
+def test_invalid_arguments_are_refused_before_anything_is_written(
     tmp_path, tiny_faces, tiny_recipe, settings, message
 ):
     recipe = Recipe.parse(tiny_recipe, settings)
@@ -215,7 +215,7 @@ def test_out_must_not_be_a_file(tmp_path, tiny_faces, tiny_recipe):
         train(Recipe.parse(tiny_recipe), tiny_faces, tmp_path / "run", verbose=0)
 
 
-def test_images_of_another_size_are_told_of(recipe_tables, tmp_path):
+def test_images_of_another_size_are_reported(recipe_tables, tmp_path):
     for person in range(3):
         (tmp_path / "faces" / f"p{person}").mkdir(parents=True)
         for number, size in enumerate(((112, 112), (250, 250), (112, 112))):

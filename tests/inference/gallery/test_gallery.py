@@ -64,7 +64,7 @@ def test_photos_added_later_count_as_much_as_the_first():
     max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
 )
 @given(st.lists(st.tuples(st.sampled_from("auurs"), st.integers(0, 9)), max_size=40))
-def test_any_order_of_changes_leaves_what_a_dictionary_would(tmp_path, changes):
+def test_any_order_of_changes_gives_the_templates_of_a_dictionary(tmp_path, changes):
     faces, gallery, photos = random_faces(10, 2), Gallery(), {}
     for step, number in changes:
         name = f"p{number}"
@@ -176,7 +176,7 @@ def test_a_gallery_refuses_embeddings_of_another_model(tmp_path):
         assert kept.search(of_model(None))[0][0].name == "Ann"
 
 
-def test_the_first_embeddings_say_whose_a_gallery_is():
+def test_the_first_embeddings_set_the_model_of_a_gallery():
     gallery = Gallery()
     gallery.add("Ann", of_model("a" * 64))
     assert gallery.metadata == {"model": "a" * 64}

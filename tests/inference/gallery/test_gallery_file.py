@@ -27,7 +27,7 @@ def made(storage="float32", groups=8):
 
 @pytest.mark.parametrize("storage", ["float32", "float16", "int8"])
 @pytest.mark.parametrize("groups", [8, None])
-def test_what_is_loaded_is_what_was_saved(tmp_path, storage, groups):
+def test_a_loaded_gallery_equals_the_saved_one(tmp_path, storage, groups):
     path = made(storage, groups).save(tmp_path / "faces.gallery")
     again = Gallery(path)
     assert (again.names, again.storage, again.metadata) == (

@@ -88,7 +88,7 @@ def _starts_early(order):
     pass
 
 
-def test_what_is_kept_is_what_was_given(opened):
+def test_stored_templates_equal_the_given_ones(opened):
     faces = random_faces(9, 0)
     faces.group_feature[0] = 0
     gallery = opened(metadata={"model": "abc é"})
@@ -216,7 +216,7 @@ def test_a_block_finds_all_that_reach_a_cosine(opened):
         assert all(len(set(row)) == count for row in at)
 
 
-def test_who_is_removed_during_a_search_is_not_found(opened):
+def test_people_removed_during_a_search_are_not_found(opened):
     gallery, other = opened(), opened()
     gallery.add([f"p{i}" for i in range(50)], random_faces(50, 0))
     probes = photos(["x", "y"])
@@ -239,7 +239,7 @@ def test_who_is_removed_during_a_search_is_not_found(opened):
         ] * 2
 
 
-def test_a_collection_whose_maker_was_killed(opened, tmp_path):
+def test_a_collection_of_a_killed_process(opened, tmp_path):
     gallery = opened()
     gallery.add("Ann", random_faces(1, 0))
     client = gallery._index._client
@@ -259,7 +259,7 @@ def test_a_collection_whose_maker_was_killed(opened, tmp_path):
     broken.close()
 
 
-def test_what_cannot_be_opened(tmp_path, monkeypatch, caplog):
+def test_locations_that_cannot_be_opened(tmp_path, monkeypatch, caplog):
     location = tmp_path / "faces.milvus.db"
     for storage in ("int8", "float16"):
         with pytest.raises(ValueError, match="`storage` must be 'float32'"):

@@ -129,7 +129,7 @@ def test_the_largest_products_are_found_among_equal_ones():
         assert all(len(set(row)) == count for row in numbers.tolist())
 
 
-def test_what_cannot_be_searched():
+def test_probes_that_cannot_be_searched():
     gallery = gallery_of(random_faces(5, 0))
     plain = gallery_of(random_faces(5, 0, groups=None))
     assert plain.search(random_faces(1, 1), 2) == brute_force(plain, random_faces(1, 1), 2, COSINE)

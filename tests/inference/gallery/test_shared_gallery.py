@@ -98,7 +98,7 @@ def test_saving_keeps_what_others_saved(path):
     assert found[0].name == "Finn"
 
 
-def test_whoever_was_removed_stays_away(path):
+def test_removed_people_stay_removed(path):
     holder, other = Gallery.load(path), Gallery.load(path)
     other.remove(["Ann", "Bob"])
     other.save()
@@ -214,7 +214,7 @@ def test_another_models_gallery_is_refused(tmp_path):
     assert Gallery.load(place, model="a" * 64).names == ["Ann"]
 
 
-def test_plain_arrays_and_what_is_none():
+def test_plain_arrays_and_invalid_embeddings():
     gallery = Gallery()
     gallery.add("Ann", faces(0).embedding)
     gallery.add(["Bob", "Cleo"], faces(1, 2).embedding.tolist())

@@ -71,7 +71,7 @@ def test_the_others_end_with_a_message_within_a_minute(tmp_path):
 
 
 @pytest.mark.slow
-def test_all_go_on_from_the_checkpoint(tmp_path):
+def test_all_workers_resume_from_the_checkpoint(tmp_path):
     lose_a_worker(tmp_path / "run")
     again = start_workers(CODE, str(tmp_path / "run"), "resume", "0", **ENVIRONMENT)
     whole = [worker.literals(timeout=300)[-1] for worker in again]
