@@ -232,7 +232,7 @@ def reported(location: str, what: str, causes: list[BaseException] | None = None
         if type(cause).__name__ == "DataDirLockedError":
             reason = "another process has it open (Milvus Lite serves one at a time)"
         elif "illegal connection params" in reason:
-            reason = "nobody answers there, or the token is refused"
+            reason = "the server does not answer or refuses the token"
         # Removes user name and password from the URL.
         place = re.sub(r"(?<=//)[^/@]*@", "", location)
         raise ValueError(f"{place} could not be {what}: {reason}") from error

@@ -266,7 +266,7 @@ def test_locations_that_cannot_be_opened(tmp_path, monkeypatch, caplog):
             Gallery(location, storage=storage)
     with pytest.raises(ValueError, match="`token` goes with"):
         Gallery(location, token="x")
-    with pytest.raises(ValueError, match=r"^http://127\.0\.0\.1:9 could not be opened: nobody ans"):
+    with pytest.raises(ValueError, match=r"^http://127\.0\.0\.1:9 could not be opened: the server"):
         Gallery("http://me:secret@127.0.0.1:9")
     with pytest.raises(ValueError, match=r"could not be opened: .*not exists$"):
         Gallery(tmp_path / "nowhere" / "faces.db")
