@@ -52,12 +52,12 @@ def export_model(
             embedding, on the TensorFlow backend.
         path: the file (.tflite, .onnx), or the folder of a SavedModel.
         format: "savedmodel", "tflite" or "onnx".
-        precision: "fp32" for all formats. TFLite and ONNX also have "fp16" (float16 weights. ONNX
-            computes in float16 as well) and "int8" (int8 weights and activations, with ranges
-            measured on `calibration`). TFLite also has "int8-weights" (int8 weights that are
-            converted to float at run time) and "int8-dynamic" (also int8 inputs of pointwise
-            convolutions and FCs, with a range per pixel measured at run time). "int4-weights" and
-            "int4-dynamic" store most of these weights in four bits.
+        precision: "fp32" for all formats, "fp16" and "int8" for TFLite and ONNX, the others for
+            TFLite. "fp16" stores the weights in float16, and ONNX also computes in float16. "int8"
+            has int8 weights and activations, with ranges measured on `calibration`. "int8-weights"
+            has int8 weights that are converted to float at run time. "int8-dynamic" also multiplies
+            in int8 in pointwise convolutions and FCs, with a range per pixel measured at run time.
+            "int4-weights" and "int4-dynamic" store most of these weights in four bits.
         mode: "soft" or "hard" for a GroupFace. The default is the model's mode. You can train in
             soft mode and export in hard mode.
         batch_size: fixed batch size, which some runtimes need (LiteRT.js). By default the artefact
