@@ -101,7 +101,7 @@ def test_photos_are_aligned_where_an_aligner_is_given(embedder, shared_data):
 
 
 def test_an_aligner_of_another_size(embedder):
-    with pytest.raises(ValueError, match="`aligner` must give faces of the model's size"):
+    with pytest.raises(ValueError, match="`aligner` must give faces of the model's image size"):
         SourceFaces(embedder, Listed([], {}), FaceAligner(size=96))
 
 

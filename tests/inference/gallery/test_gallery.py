@@ -121,7 +121,7 @@ def test_a_call_that_fails_changes_nothing():
         (gallery.add, ("Bob", random_faces(1, 0, width=8)), "16 numbers and 8.*Received: 8 and 8"),
         (gallery.add, ("Bob", random_faces(1, 0, groups=None)), "Received: 16 and no"),
         (gallery.add, (["Bob"], faces), r"3 embeddings.*1 names"),
-        (gallery.add, (["Bob", " "], part(faces, [0, 1])), "something in them"),
+        (gallery.add, (["Bob", " "], part(faces, [0, 1])), "texts that are not empty"),
         (gallery.add, ("\ud800", part(faces, [0])), "valid Unicode"),
         (gallery.update, (["Bob", 7], part(faces, [0, 1])), "texts"),
         (gallery.update, ("Bob", broken), "finite"),

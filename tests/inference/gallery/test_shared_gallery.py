@@ -157,7 +157,7 @@ def test_a_file_that_became_another_one_is_left_alone(path, tmp_path):
     with pytest.raises(ValueError, match="not a gallery"):
         holder.save()
     path.unlink()
-    with pytest.raises(ValueError, match=r"gone.*`path`"):
+    with pytest.raises(ValueError, match=r"was deleted.*`path`"):
         holder.save()
     assert not path.exists()
     assert set(photos(holder.save(path))) == {"Ann", "Bob", "Cleo", "Dan"}
