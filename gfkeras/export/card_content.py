@@ -130,6 +130,7 @@ def _of(thresholds: Thresholds, fingerprint: str, precision: str) -> Thresholds:
             f"{thresholds.model[:12]}…"
         )
     origin = thresholds.origin
+    # Integers change the embeddings a little, so the card says where the thresholds come from.
     if precision not in FLOAT_PRECISIONS:
         origin += f"; measured on the float model, not in {precision}"
     return dataclasses.replace(thresholds, model=fingerprint, origin=origin)

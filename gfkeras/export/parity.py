@@ -221,6 +221,7 @@ def verify(
             cosine.append((a * b).sum(axis=-1))
             max_abs.append(np.abs(a - b).max(axis=-1))
             new = _flips(expected, found, start, TOLERANCES[precision].near_tie)
+            # A soft ensemble changes continuously with the logits, so it has no ties.
             ties = {flip.image for flip in new if hard and flip.near_tie}
             counted.append(np.array([start + i not in ties for i in range(len(a))]))
             flips += new

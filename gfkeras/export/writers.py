@@ -109,6 +109,7 @@ def quiet() -> Iterator[None]:
         warnings.simplefilter("ignore")
         for logger in loggers:
             logger.setLevel(logging.ERROR)
+        # Earlier text in the buffer must still reach the original stderr.
         sys.stderr.flush()
         original = os.dup(2)
         os.dup2(captured.fileno(), 2)

@@ -87,6 +87,7 @@ def train(
     # This must come first, because TensorFlow can only set up workers before any other use.
     distribution = open_distribution(recipe.training)
     with contextlib.ExitStack() as stack:
+        # Other workers share the folder and only read it.
         if distribution.is_chief:
             run_folder.check_folder(out, resume, recipe)
             stack.enter_context(run_folder.only_training(out))

@@ -103,10 +103,7 @@ class Gallery:
             self.require_model(wanted)
             return
         if token is not None:
-            raise ValueError(
-                "`token` goes with the URL of a Milvus cluster. "
-                f"Received: location={self.location!r}"
-            )
+            raise ValueError(f"`token` goes with the URL of a cluster. Received: {self.location!r}")
         if self.location is not None and Path(self.location).exists():
             self._index, self.metadata, self._head = read_index(Path(self.location), storage)
             self.storage = self._index.storage
@@ -153,10 +150,7 @@ class Gallery:
 
     @property
     def widths(self) -> tuple[int, int | None] | None:
-        """The widths (D, G) of embeddings and group features, or None for an empty gallery.
-
-        G is None without groups.
-        """
+        """The widths (D, G), with G = None without groups, or None for an empty gallery."""
         with self._lock.shared():
             return self._index.widths
 
@@ -186,7 +180,8 @@ class Gallery:
 
         Raises:
             ValueError: if a person is already in the gallery, if the embeddings belong to another
-                model, have another width, are not finite or are zero, or if a name is empty.
+                model, have another width, are not finite, are zero or cancel out, or if a name is
+                empty.
         """
         with self._changing:
             new = self._averaged(names, embeddings)
@@ -202,9 +197,6 @@ class Gallery:
 
         The arguments and errors are those of `add`, but people can already be in the gallery. Other
         people are enrolled. With float16 and int8, the mean is computed from the rounded template.
-
-        Raises:
-            ValueError: see `add`. Also if the photos of a person cancel out.
         """
         with self._changing:
             new = self._averaged(names, embeddings)
@@ -217,11 +209,7 @@ class Gallery:
             self._put(new, embeddings, others.names, more)
 
     def remove(self, names: Names) -> None:
-        """Removes people. After an error, nobody is removed.
-
-        Raises:
-            ValueError: if a person is not in the gallery. The message suggests a similar name.
-        """
+        """Removes people. After an error, which suggests a similar name, nobody is removed."""
         chosen = list(dict.fromkeys([names] if isinstance(names, str) else names))
         with self._changing:
             self._require_known(chosen)
@@ -267,10 +255,7 @@ class Gallery:
             return exact_search(index, embedding, group, min(k, len(index)), similarity)
 
     def require_model(self, model: str | None) -> None:
-        """Raises ValueError if the gallery belongs to another model than this fingerprint.
-
-        None means an unknown model, which is accepted.
-        """
+        """Raises ValueError for the fingerprint of another model. None is accepted."""
         known = self.metadata.get("model")
         if known and model and known != model:
             name = self.metadata.get("model_name", "another model")
@@ -302,16 +287,12 @@ class Gallery:
         """
         if not isinstance(self._index, RowIndex):
             if path is not None:
-                raise ValueError(
-                    f"`path` cannot be chosen for a gallery in Milvus. Received: path={path!r}"
-                )
+                raise ValueError(f"`path` must be None in Milvus. Received: path={path!r}")
             self._index.flush()
             return Path(self.location or "")
         place = self.location if path is None else os.fspath(path)
         if place is None:
-            raise ValueError(
-                "`path` must be given for a gallery without `location`. Received: path=None"
-            )
+            raise ValueError("`path` must name a file, because the gallery has no `location`.")
         if is_milvus(place):
             raise ValueError(f"`path` must be a file that does not end in .db. Received: {place!r}")
         # The real path keeps a symbolic link in place, and gives both names of a file one lock.
@@ -340,10 +321,7 @@ class Gallery:
         self._index.close()
 
     def _with_others(self, file: Path, must_exist: bool) -> tuple[RowIndex | None, dict[str, str]]:
-        """Returns index and metadata of the changed file with this gallery's changes.
-
-        Returns (None, {}) if the file has not changed.
-        """
+        """Repeats the changes on a changed file's index. Returns (None, {}) if it is the same."""
         head = read_head(file)
         if head == self._head:
             return None, {}
@@ -393,10 +371,7 @@ class Gallery:
         added: list[str],
         photos: Templates | None = None,
     ) -> None:
-        """Stores templates and records the change.
-
-        `added` are the names of new people. `photos` are the further photos of the others.
-        """
+        """Stores templates. `added` names new people. `photos` are further ones of the others."""
         model = model_of(embeddings)
         # Only an empty gallery takes the model. If it has people of an unknown model, it stays
         # without one.

@@ -55,6 +55,7 @@ class Adam(FaceOptimizer, keras.optimizers.Adam):
         return [self._momentums[position], self._velocities[position]]
 
     def updated(self, weights: Any, slots: list[Any], gradient: Any, rate: Any) -> list[Any]:
+        # These are the formulas of keras.optimizers.Adam, applied to some rows.
         step = ops.cast(self.iterations + 1, "float32")
         first = slots[0] + (gradient - slots[0]) * (1 - self.beta_1)
         second = slots[1] + (ops.square(gradient) - slots[1]) * (1 - self.beta_2)

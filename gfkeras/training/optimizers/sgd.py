@@ -48,6 +48,7 @@ class SGD(FaceOptimizer, keras.optimizers.SGD):
         return [self.momentums[self._get_variable_index(variable)]] if self.momentum else []
 
     def updated(self, weights: Any, slots: list[Any], gradient: Any, rate: Any) -> list[Any]:
+        # These are the formulas of keras.optimizers.SGD, applied to some rows.
         step = gradient * rate
         if not slots:
             return [weights - step]
