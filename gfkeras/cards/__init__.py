@@ -1,4 +1,4 @@
-"""Cards of artefacts, beside the file and inside it."""
+"""Model cards, next to an artefact and inside it."""
 
 from gfkeras.cards.card import (
     CARD_FORMAT,

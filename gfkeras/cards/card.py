@@ -1,4 +1,4 @@
-"""Cards of artefacts: writing, reading, embedding, checking and extending."""
+"""Model cards: writing, reading, embedding, checking and extending."""
 
 import datetime
 import json
@@ -13,32 +13,33 @@ from gfkeras.onnx_files import load_onnx
 from gfkeras.version import __version__
 
 CARD_FORMAT = 1
-# These embed as the model does, so what was measured on it holds for them.
+# Artefacts in these precisions give the model's embeddings, so the model's results hold for them.
 FLOAT_PRECISIONS = ("fp32", "fp16")
 
-# Of the metadata entry in TFLite and ONNX.
+# Key of the metadata entry in TFLite and ONNX files.
 NAME = "gfkeras.card"
-# TensorFlow keeps out of this folder of a SavedModel, and leaves it where it is.
+# TensorFlow leaves this folder of a SavedModel to other tools and never changes it.
 SAVEDMODEL_FILE = Path("assets.extra") / "card.json"
-# Of what `record` writes: what an entry is of, and the rest.
+# Keys that `record` writes. `of` describes what was measured and identifies an entry.
 _OF, _KIND, _MEASURED = "of", "kind", "measured"
 
 
 def card_path(path: Path) -> Path:
-    """Where the card of an artefact lies: beside it, with `.json` appended."""
+    """Returns the path of an artefact's card: the artefact's path with `.json` appended."""
     return path.with_name(f"{path.name}.json")
 
 
 def write_card(path: Path, card: Mapping[str, Any]) -> None:
-    """Writes a card as a file of JSON, at the name that `card_path` gives or a temporary one."""
+    """Writes a card to the JSON file `path`."""
     text = json.dumps(json_values(dict(card)), indent=1, ensure_ascii=False)
     path.write_text(text + "\n", encoding="utf-8")
 
 
 def file_facts(path: Path) -> dict[str, Any]:
-    """Facts that only the card beside an artefact can state: `size_bytes` and `sha256`.
+    """Returns `size_bytes` and `sha256` of an artefact.
 
-    A folder has one `sha256` for each of its files, by name.
+    Only the card next to the artefact can state them, because a card inside is part of the file.
+    For a folder, `sha256` maps the relative name of each file to its hash.
     """
     if not path.is_dir():
         return {"size_bytes": path.stat().st_size, "sha256": sha256(path)}
@@ -50,7 +51,7 @@ def file_facts(path: Path) -> dict[str, Any]:
 
 
 def embed_card(path: Path, card: Mapping[str, Any]) -> None:
-    """Puts a card into an artefact that was just written; what it computes stays the same."""
+    """Adds a card to an artefact that was just written. Its computation stays the same."""
     text = json.dumps(json_values(dict(card)), ensure_ascii=False, separators=(",", ":"))
     if path.is_dir():
         file = path / SAVEDMODEL_FILE
@@ -61,16 +62,17 @@ def embed_card(path: Path, card: Mapping[str, Any]) -> None:
     else:
         onnx: Any = require("onnx", "onnx")
         entry = onnx.StringStringEntryProto(key=NAME, value=text)
-        # Protocol buffers that follow one another are read as one.
+        # A parser merges protocol buffers that follow one another in a file. Appending therefore
+        # adds an entry without parsing a large file.
         with path.open("ab") as stream:
             stream.write(onnx.ModelProto(metadata_props=[entry]).SerializeToString())
 
 
 def embedded_card(path: Path) -> dict[str, Any] | None:
-    """The card inside an artefact; None where there is none.
+    """Reads the card inside an artefact. Returns None if it has no card.
 
     Raises:
-        ValueError: for an artefact that cannot be read, or whose card is damaged.
+        ValueError: if the artefact cannot be read or its card is damaged.
         ImportError: without the extra `export`.
     """
     text = _embedded(path)
@@ -78,12 +80,12 @@ def embedded_card(path: Path) -> dict[str, Any] | None:
         return None
     try:
         card = parsed_json(text)
-        # What an embedder relies on.
+        # An embedder relies on these three keys.
         if not (isinstance(card["precision"], str) and "mode" in card and "format" in card):
             raise ValueError("precision, mode or format is not as expected")
     except (ValueError, KeyError, TypeError) as error:
         raise ValueError(
-            f"The card inside {path} is damaged or not one: {error!r}. Export it again."
+            f"The card inside {path} is damaged or not a card: {error!r}. Export the model again."
         ) from error
     return card
 
@@ -98,7 +100,7 @@ def _embedded(path: Path) -> str | bytes | None:
         except ValueError as error:
             raise unreadable(path, "a TFLite model", error) from error
     model = load_onnx(path)
-    # The last, for what is put in is put behind.
+    # `embed_card` appends, so the last entry is the current one.
     found = [entry.value for entry in model.metadata_props if entry.key == NAME]
     return found[-1] if found else None
 
@@ -106,10 +108,11 @@ def _embedded(path: Path) -> str | bytes | None:
 def read_card(path: Path) -> dict[str, Any] | None:
     """Reads PATH.json and checks the artefact, a file or a SavedModel folder, against it.
 
-    Without PATH.json, the card inside is returned, which states no hash; without either, None.
+    Without PATH.json, the function returns the card inside, which states no hash. It returns None
+    if the artefact has no card at all.
 
     Raises:
-        ValueError: if a card cannot be read, or a file is missing or has another SHA-256.
+        ValueError: if a card cannot be read, or if a file is missing or has another SHA-256.
     """
     beside = card_path(path)
     if not beside.is_file():
@@ -126,27 +129,29 @@ def read_card(path: Path) -> dict[str, Any] | None:
             raise ValueError(f"{beside} names a file outside of {path}: {name!r}")
         file = path / name if name else path
         if not file.is_file():
-            raise ValueError(f"{file} is missing, {beside} lists it")
+            raise ValueError(f"{file} is missing, but {beside} lists it")
         if (found := sha256(file)) != digest:
             raise ValueError(
                 f"{file} is truncated, damaged or was replaced: its SHA-256 is {found}, "
-                f"{beside} states {digest}. Export it again."
+                f"{beside} states {digest}. Export the model again."
             )
     return card
 
 
 def recordable_card(path: Path) -> dict[str, Any]:
-    """The card that `record` would add to; ask for it before a measurement, not after.
+    """Returns the card that `record` would extend.
+
+    Call it before a long measurement: it fails early if the result cannot be recorded.
 
     Raises:
-        ValueError: for a path that is no artefact with a card, or does not match it.
+        ValueError: if the path is not an artefact with a card, or does not match its card.
     """
     artefact = path.is_file() or (path / "saved_model.pb").is_file()
     card = read_card(path) if artefact else None
     if card is None:
         raise ValueError(
             "Results are recorded in the card of an artefact, as `gfkeras export` writes it. "
-            f"Received: {str(path)!r}, which has none"
+            f"Received: {str(path)!r}, which has no card"
         )
     entries = card.get(_MEASURED, [])
     if not isinstance(entries, list) or not all(isinstance(each, dict) for each in entries):
@@ -155,23 +160,26 @@ def recordable_card(path: Path) -> dict[str, Any]:
 
 
 def record(path: Path, kind: str, entry: Mapping[str, Any]) -> Path:
-    """Adds a measurement to the list `measured` of PATH.json, and returns PATH.json.
+    """Adds a measurement to the list `measured` of PATH.json, and returns the path of PATH.json.
 
-    The card inside the artefact stays as it is: to change it would change the artefact's hash.
-    Where there is only that one, PATH.json is made from it.
+    The card inside the artefact does not change, because that would change the artefact's hash.
+    If only that card exists, PATH.json is created from it.
 
     Args:
         path: the artefact.
         kind: "accuracy" or "latency".
-        entry: values that JSON has. `entry["of"]` says what was measured, such as protocol and
-            list, or machine and threads; an earlier entry of the same kind and `of` is replaced.
+        entry: values that JSON can represent. `entry["of"]` describes what was measured, for
+            example protocol and list, or machine and threads. The entry replaces an earlier one
+            with the same kind and `of`.
 
     Raises:
-        ValueError: as `recordable_card`; for an entry without `of`, or with values that JSON lacks.
+        ValueError: if the artefact has no valid card (see `recordable_card`), or if the entry has
+            no `of` or contains values that JSON cannot represent.
     """
     if not isinstance(entry.get(_OF), Mapping) or not entry[_OF]:
         raise ValueError(
-            f"`entry` must say what was measured, as entry['of'] = {{…}}. Received: {entry!r}"
+            "`entry` must describe what was measured in a dictionary entry['of']. "
+            f"Received: {entry!r}"
         )
     card = recordable_card(path)
     made = {
@@ -181,10 +189,12 @@ def record(path: Path, kind: str, entry: Mapping[str, Any]) -> Path:
         "gfkeras": __version__,
     }
     try:
-        # As it will be read: tuples as lists, for one.
+        # Entries are compared in the form in which they are read back: tuples become lists.
         made = json.loads(json.dumps(made, allow_nan=False))
     except (TypeError, ValueError) as error:
-        raise ValueError(f"`entry` must hold what JSON has. Received: {error}") from error
+        raise ValueError(
+            f"`entry` must contain only values that JSON can represent. Received: {error}"
+        ) from error
     kept = [
         each
         for each in card.get(_MEASURED, [])

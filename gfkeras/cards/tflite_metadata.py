@@ -1,4 +1,4 @@
-"""Metadata of a TFLite file, added and read without touching the model."""
+"""Metadata of a TFLite file, added and read without changing the model."""
 
 import struct
 from typing import Any
@@ -6,23 +6,25 @@ from typing import Any
 from gfkeras.errors import require
 
 _IDENTIFIER = b"TFL3"
-# The fields of the schema's table Model, by their numbers.
+# Field numbers of the table Model in the schema, and the number of its fields.
 _VERSION, _BUFFERS, _METADATA, _FIELDS = 0, 4, 6, 10
 _TAKEN_OVER = (1, 2, 3, 5, 7, 8, 9)
 _BUFFER_OFFSET = 1
-# The schema asks for 16; a cache line keeps the weights as they lie to processors too.
+# The schema requires 16 bytes. 64 bytes are a cache line: the weights keep their position in it,
+# and with it their speed.
 _ALIGNMENT = 64
 
 
 def with_metadata(content: bytes, name: str, value: bytes) -> bytes:
-    """The same model with one more entry of metadata, or another value for it.
+    """Returns the same model with a metadata entry added, or replaced if it exists.
 
-    A flatbuffer is written from its end to its beginning and refers forwards only. So a new root
-    goes before the file and refers to parts of the old one, which keep their bytes and alignment.
+    A flatbuffer is written from its end to its beginning and refers forwards only. The new root is
+    therefore put before the old file. It refers to parts of that file, which keep their bytes and
+    their alignment.
     """
     schema, flatbuffers = _packages()
     model = _model(schema, content)
-    # The tail is what the writer has behind it already.
+    # The builder starts with the old file as if it had just written it.
     old = content + bytes(-len(content) % _ALIGNMENT)
     builder = flatbuffers.Builder(0)
     builder.Bytes, builder.head = bytearray(old), 0
@@ -58,7 +60,7 @@ def with_metadata(content: bytes, name: str, value: bytes) -> bytes:
 
 
 def metadata(content: bytes, name: str) -> bytes | None:
-    """An entry of a file's metadata; None where it has none of that name."""
+    """Returns the metadata entry of this name, or None if the file does not have it."""
     schema, _ = _packages()
     model = _model(schema, content)
     try:
@@ -70,9 +72,9 @@ def metadata(content: bytes, name: str) -> bytes | None:
             if buffer.Offset() > 1:
                 return content[buffer.Offset() : buffer.Offset() + buffer.Size()]
             return b"" if buffer.DataIsNone() else buffer.DataAsNumpy().tobytes()
-    # Offsets that lead nowhere.
+    # The reader does not check offsets. In a damaged file it fails with one of these errors.
     except (struct.error, TypeError, ValueError, AttributeError, IndexError) as error:
-        raise ValueError(f"no whole flatbuffer: {error}") from error
+        raise ValueError(f"not a complete flatbuffer: {error}") from error
     return None
 
 
@@ -89,7 +91,7 @@ def _model(schema: Any, content: bytes) -> Any:
 
 
 def _target(model: Any, field: int) -> int:
-    """Where what a field of the model refers to lies in the file; 0 where the field is not set."""
+    """Returns the position in the file that a field refers to, or 0 if the field is not set."""
     place = model._tab.Offset(4 + 2 * field)
     return model._tab.Indirect(model._tab.Pos + place) if place else 0
 
@@ -102,7 +104,7 @@ def _vector(builder: Any, references: list[int]) -> int:
 
 
 def _move_offsets(model: Any, written: bytearray, by: int) -> None:
-    """Buffers that lie behind the model are referred to from the file's beginning."""
+    """Moves the offsets of buffers behind the model, which count from the file's beginning."""
     for index in range(model.BuffersLength()):
         buffer = model.Buffers(index)
         if buffer.Offset() > 1:

@@ -1,4 +1,4 @@
-"""Artefacts that run without gfkeras: SavedModel, TFLite and ONNX, and their verification."""
+"""Export to SavedModel, TFLite and ONNX, and verification of the exported artefacts."""
 
 from gfkeras.export.card_content import About
 from gfkeras.export.exporting import FORMATS, PRECISIONS, check_precision, export_model

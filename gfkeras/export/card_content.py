@@ -21,10 +21,17 @@ def describe(
     fingerprint: str,
     about: dict[str, Any],
 ) -> dict[str, Any]:
-    """The card that goes into an artefact; the one beside it has `gfkeras.cards.file_facts` too.
+    """Returns the card to embed in an artefact.
 
-    `form` is what `export_form` made of `model`; `settings` are format, precision, mode and
-    batch_size; `ends` the types of inputs and outputs; `about` comes from `About.to_json`.
+    The card next to the artefact also contains `gfkeras.cards.file_facts`.
+
+    Args:
+        form: the result of `export_form` for `model`.
+        model: the model that is exported.
+        settings: format, precision, mode and batch_size.
+        ends: dtypes of the artefact's inputs and of its outputs.
+        fingerprint: the model's fingerprint in the exported mode.
+        about: the result of `About.to_json`.
     """
     signature = form.serve.input_signature[0]
     outputs = form.serve.get_concrete_function().structured_outputs
@@ -56,9 +63,9 @@ def describe(
 
 
 def _normalisation(model: keras.Model) -> dict[str, Any]:
-    """The normalisation of pixels 0…255 before the first convolution: x·scale + offset.
+    """Returns the normalisation of pixels 0…255 before the first convolution: x·scale + offset.
 
-    A model without our layer for it does not tell how it normalises.
+    Scale and offset are unknown for a model that does not use `InputNormalization`.
     """
     for layer in model._flatten_layers(include_self=False, recursive=True):
         if isinstance(layer, InputNormalization):
@@ -67,14 +74,14 @@ def _normalisation(model: keras.Model) -> dict[str, Any]:
 
 
 def _summary(model: keras.Model) -> dict[str, Any]:
-    """The architecture by its arguments, without weights or nested configurations."""
+    """Returns the architecture's arguments, without weights or nested configurations."""
     kind, parameters = type(model).__name__, model.count_params()
     summary: dict[str, Any] = {"class": kind, "parameters": parameters, "name": model.name}
     # The configuration of a functional model lists each of its layers.
     if hasattr(model, "save_to"):
         plain = (str, int, float, bool, type(None), list, tuple)
         for key, value in model.get_config().items():
-            # The artefact's mode stands in the card itself and may be another.
+            # The artefact's mode is a key of the card itself and can differ from the model's.
             if key != "mode" and isinstance(value, plain):
                 summary[key] = value
     backbone = getattr(model, "backbone", None)
@@ -88,8 +95,8 @@ class About:
     """Known facts about a model, for `export_model`.
 
     Attributes:
-        thresholds: by FAR, measured on this model in this mode.
-        sources: where the weights come from, as JSON: preset or folder, licence, provenance, data.
+        thresholds: thresholds by FAR, measured on this model in the exported mode.
+        sources: origin of the weights, as JSON: preset or folder, licence, provenance, data.
         reference_results: results measured on the model, not on the artefact.
     """
 
@@ -98,12 +105,12 @@ class About:
     reference_results: Sequence[Mapping[str, Any]] = ()
 
     def to_json(self, fingerprint: str, precision: str) -> dict[str, Any]:
-        """Keys of the card, only those of which something is known.
+        """Returns the known facts as keys of the card.
 
-        `fingerprint` is that of the model in the exported mode.
+        `fingerprint` identifies the model in the exported mode.
 
         Raises:
-            ValueError: for thresholds of another model or mode.
+            ValueError: if the thresholds belong to another model or mode.
         """
         card: dict[str, Any] = {}
         if self.thresholds is not None:
@@ -118,11 +125,12 @@ class About:
 def _of(thresholds: Thresholds, fingerprint: str, precision: str) -> Thresholds:
     if thresholds.model and thresholds.model != fingerprint:
         raise ValueError(
-            "`thresholds` must be of the model and mode that are exported. Received: "
-            f"{thresholds.origin}, of another one: {thresholds.model[:12]}…, not "
-            f"{fingerprint[:12]}…"
+            "`thresholds` must be measured on the exported model and mode, fingerprint "
+            f"{fingerprint[:12]}…. Received: {thresholds.origin} with fingerprint "
+            f"{thresholds.model[:12]}…"
         )
     origin = thresholds.origin
+    # Integers change the embeddings a little, so the card says where the thresholds come from.
     if precision not in FLOAT_PRECISIONS:
         origin += f"; measured on the float model, not in {precision}"
     return dataclasses.replace(thresholds, model=fingerprint, origin=origin)

@@ -1,4 +1,4 @@
-"""Export of a Keras model as an artefact with its card."""
+"""Export of a Keras model to an artefact with its card."""
 
 import math
 import os
@@ -22,9 +22,8 @@ FORMATS = ("savedmodel", "tflite", "onnx")
 PRECISIONS = (
     "fp32", "fp16", "int8", "int8-dynamic", "int8-weights", "int4-dynamic", "int4-weights",
 )  # fmt: skip
-# Of each format.
 _PRECISIONS = {"savedmodel": ("fp32",), "tflite": PRECISIONS, "onnx": ("fp32", "fp16", "int8")}
-# Some room is left for the graph.
+# TFLite and ONNX files end at 2 GiB. 16 MiB of them are reserved for the graph.
 MAX_FILE_BYTES = 2**31 - 2**24
 
 
@@ -39,33 +38,36 @@ def export_model(
     int8: Int8Settings | None = None,
     about: About | None = None,
 ) -> Path:
-    """Writes an artefact that runs without gfkeras, and its card (PATH.json, and inside).
+    """Writes an artefact that runs without gfkeras, and its card.
 
-    The artefact takes `images`, (B, H, W, 3) float32 RGB, 0…255, normalises them itself and gives
-    `embedding` (not L2-normalised) and, for a GroupFace, `group_feature` and `group_logits`. It
-    computes in float32 whatever the model's dtype policy. In hard mode only the chosen group's FC
-    is computed. The model is not changed. Artefact and card replace earlier ones when both are
-    whole; an error leaves everything as it was.
+    The card is written to PATH.json and into the artefact. The artefact takes `images`, (B, H, W,
+    3) float32 RGB, 0…255, and normalises them. It returns `embedding` (not L2-normalised) and, for
+    a GroupFace, `group_feature` and `group_logits`. It computes in float32 for every dtype policy
+    of the model. In hard mode, it computes only the chosen group's FC. The model does not change.
+    Earlier files are replaced when the artefact and its card are complete. After an error, all
+    files are as before.
 
     Args:
         model: a `GroupFace`, `FaceClassifier`, backbone, or any `keras.Model` from images to an
-            embedding; on the TensorFlow backend.
+            embedding, on the TensorFlow backend.
         path: the file (.tflite, .onnx), or the folder of a SavedModel.
         format: "savedmodel", "tflite" or "onnx".
-        precision: "fp32". For TFLite and ONNX also "fp16": weights stored as float16, in which ONNX
-            computes too; and "int8": weights and activations, in ranges seen on `calibration`. For
-            TFLite also "int8-weights": weights, read as floats; "int8-dynamic": also the pixels
-            that pointwise convolutions and FCs multiply, each in its own range, found at run time;
-            "int4-weights" and "int4-dynamic": the same with most of these weights in four bits.
-        mode: "soft" or "hard" for a GroupFace; its own by default. You may train soft and export
-            hard.
-        batch_size: fixes the batch, which some runtimes need (LiteRT.js); any by default.
+        precision: "fp32" for all formats, "fp16" and "int8" for TFLite and ONNX, the others for
+            TFLite. "fp16" stores the weights in float16, and ONNX also computes in float16. "int8"
+            has int8 weights and activations, with ranges measured on `calibration`. "int8-weights"
+            has int8 weights that are converted to float at run time. "int8-dynamic" also multiplies
+            in int8 in pointwise convolutions and FCs, with a range per pixel measured at run time.
+            "int4-weights" and "int4-dynamic" store most of these weights in four bits.
+        mode: "soft" or "hard" for a GroupFace. The default is the model's mode. You can train in
+            soft mode and export in hard mode.
+        batch_size: fixed batch size, which some runtimes need (LiteRT.js). By default the artefact
+            takes any batch size.
         calibration: for "int8", at least 32 aligned faces, (N, H, W, 3), 0…255.
         int8: further settings for "int8" of TFLite.
         about: thresholds, sources and results for the card.
 
     Raises:
-        ValueError: for arguments that do not fit together, or a path that holds something else.
+        ValueError: if arguments do not fit together, or if the path holds something else.
         ImportError: without the extra `export`.
     """
     path = Path(path)
@@ -103,8 +105,8 @@ def export_model(
         else:
             write_tflite(tf, form_of(prepared, batch_size), file, "fp32")
 
-    # The artefact is renamed first: a card that does not match is refused by an
-    # Embedder, while a new card beside an old artefact would describe another one.
+    # The artefact is renamed before its card. If the process is killed in between, the old card
+    # does not match the new artefact, and an Embedder refuses it with a clear message.
     with replacing(card_path(path)) as card, replacing(path) as written:
         with quiet():
             if format == "savedmodel":
@@ -127,7 +129,7 @@ def export_model(
 
 
 def check_precision(precision: str, format: str) -> None:  # noqa: A002
-    """Raises ValueError for a precision that there is not, or not in this format."""
+    """Raises ValueError if the precision is unknown or this format does not have it."""
     one_of("format", format, FORMATS)
     one_of("precision", precision, PRECISIONS)
     if precision not in _PRECISIONS[format]:
@@ -141,7 +143,7 @@ def check_precision(precision: str, format: str) -> None:  # noqa: A002
 
 def _check_size(form: Any, format: str) -> None:  # noqa: A002
     size = sum(4 * math.prod(weight.shape) for weight in form.weights)
-    # Both are one message of a serialisation that addresses 31 bits.
+    # FlatBuffers and Protocol Buffers both use signed 32-bit offsets.
     if format != "savedmodel" and size > MAX_FILE_BYTES:
         raise ValueError(
             f"`model` has {size / 2**30:.1f} GiB of weights as exported, more than the 2 GiB that "
@@ -155,7 +157,7 @@ def _check_path(path: Path, format: str) -> None:  # noqa: A002
             raise ValueError(
                 f"`path` must be a folder for format='savedmodel'. Received: path={str(path)!r}"
             )
-        # A folder is replaced as a whole, so it must be one that export wrote.
+        # The whole folder is replaced. Requiring an earlier SavedModel protects other files in it.
         replaceable = path.is_dir() and (
             (path / "saved_model.pb").is_file() or not any(path.iterdir())
         )

@@ -1,4 +1,4 @@
-"""The graph that is exported: images in, named outputs out, as little work as possible."""
+"""The graph to export, from images to named outputs."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -22,21 +22,21 @@ def export_form(
     batch_size: int | None = None,
     steps: Sequence[Step] = STEPS,
 ) -> Any:
-    """A `tf.Module` with one method, `serve`, ready for SavedModel and the converters.
+    """Returns a `tf.Module` with one method, `serve`, for SavedModel and the converters.
 
-    Functional models are prepared (`gfkeras.export.preparation`), others taken as they are. The
-    hard mode gathers the chosen group's weights and multiplies by them alone; the soft mode is one
-    product (p ⊗ x)·W without K representations at once.
+    A functional model is simplified first (`gfkeras.export.preparation`). Other models are exported
+    as they are. The hard mode gathers the weights of the chosen group and multiplies only by them.
+    The soft mode is one product (p ⊗ x)·W, which avoids K separate representations.
 
-    `serve(images)` takes (B, H, W, 3) float32, 0…255, and returns the dictionary of `embedding`,
-    `group_feature` and `group_logits`; a model without groups has only the first.
+    `serve(images)` takes (B, H, W, 3) float32, 0…255, and returns a dictionary with `embedding`. A
+    GroupFace also returns `group_feature` and `group_logits`.
 
     Args:
-        model, mode, batch_size: as of `export_model`.
-        steps: of the preparation.
+        model, mode, batch_size: see `export_model`.
+        steps: steps of the preparation.
 
     Raises:
-        ValueError: for a model or mode that does not fit, or another backend than TensorFlow.
+        ValueError: if the model or mode cannot be exported, or if the backend is not TensorFlow.
     """
     if keras.backend.backend() != "tensorflow":
         raise ValueError(
@@ -64,15 +64,15 @@ def export_form(
 
 
 def form_of(model: keras.Model, batch_size: int | None = None) -> Any:
-    """The `tf.Module` of a prepared model, from images to an embedding or an artefact's outputs."""
+    """Returns the `tf.Module` of a prepared model that outputs an embedding or a dictionary."""
     tf: Any = require("tensorflow", "export")
     form = tf.Module(name="gfkeras")
-    # What the graph reads must be reachable from the module, or it is not saved.
+    # SavedModel saves only variables that are attributes of the module.
     form.weights = [variable.value for variable in model.variables]
 
     def serve(images: Any) -> dict[str, Any]:
         outputs = as_outputs(model(images, training=False))
-        # A name for each, which SavedModel keeps and both converters read.
+        # SavedModel and both converters take the names of outputs from these operations.
         return {key: tf.identity(outputs[key], key) for key in OUTPUTS if key in outputs}
 
     signature = tf.TensorSpec((batch_size, *model.input_shape[1:]), tf.float32, INPUT)
@@ -81,7 +81,7 @@ def form_of(model: keras.Model, batch_size: int | None = None) -> Any:
 
 
 def exported_model(model: Any) -> keras.Model:
-    """The model that embeds, out of what may be a training model."""
+    """Returns the embedding model, without the head of a `FaceClassifier`."""
     if isinstance(model, FaceClassifier):
         model = model.model
     if not isinstance(model, keras.Model):

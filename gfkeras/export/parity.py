@@ -1,4 +1,4 @@
-"""Parity of an artefact with its model, image by image."""
+"""Comparison of an artefact with its model, image by image."""
 
 import contextlib
 from collections.abc import Callable, Iterator
@@ -9,7 +9,7 @@ import numpy as np
 
 from gfkeras.errors import one_of, positive_int
 
-# Of hard ensembles no more than this share may sit on a tie.
+# Largest share of images with a near tie between two groups. With more, ties would hide errors.
 MAX_NEAR_TIES = 0.01
 
 
@@ -18,8 +18,10 @@ class GroupFlip:
     """One image whose chosen group differs between reference and candidate.
 
     Attributes:
-        gap: the reference's logit of its own choice less that of the candidate's, as a fraction of
-            the image's range of logits.
+        image: index of the image.
+        reference, candidate: index of the group that each of the two chose.
+        gap: difference of the reference's logits for the two groups, as a fraction of the range of
+            the image's logits.
         near_tie: whether the gap is within numerical noise.
     """
 
@@ -32,13 +34,13 @@ class GroupFlip:
 
 @dataclass(frozen=True, slots=True)
 class Tolerance:
-    """Acceptance of one precision.
+    """Tolerance of one precision.
 
     Attributes:
-        figure: attribute of `ParityResult` that is limited.
-        limit: at most for errors, at least for cosines.
-        near_tie: two group logits closer than this fraction of an image's range are equally likely;
-            0 counts every other choice in full.
+        figure: attribute of `ParityResult` to which the limit applies.
+        limit: largest allowed error, or smallest allowed cosine.
+        near_tie: if two group logits differ by at most this fraction of the image's range, the
+            groups count as equally likely. With 0, every different choice counts in full.
         group_agreement: share of the images that must choose the model's group.
     """
 
@@ -48,7 +50,7 @@ class Tolerance:
     group_agreement: float = 0.0
 
     def kept(self, value: float) -> bool:
-        """Whether a figure is within the limit; NaN is not."""
+        """Returns whether a value is within the limit. NaN is not."""
         return value <= self.limit if self.figure == "max_abs_error" else value >= self.limit
 
     def __str__(self) -> str:
@@ -56,9 +58,10 @@ class Tolerance:
         return f"{self.figure} {bound} {self.limit:g}"
 
 
-# The near tie of fp32 is a hundred times float32's own rounding, that of fp16 what weights of
-# 11 bits do to a sum of products. The means leave room under those of MobileFaceNets
-# (docs/export.md: 0.997 in int8, 0.999 in int8-dynamic and int8-weights, 0.958 and 0.940 in int4).
+# The near tie of fp32 is a hundred times the rounding of float32. The near tie of fp16 is the
+# error of a sum of products with weights of 11 bits. The limits of the mean cosine are a little
+# below the values measured for MobileFaceNets (docs/export.md: 0.997 in int8, 0.999 in int8-dynamic
+# and int8-weights, 0.958 in int4-dynamic, 0.940 in int4-weights).
 TOLERANCES = {
     "fp32": Tolerance("max_abs_error", 1e-4, near_tie=1e-5),
     "fp16": Tolerance("min_cosine", 0.9995, near_tie=2e-3),
@@ -72,13 +75,13 @@ TOLERANCES = {
 
 @dataclass(frozen=True)
 class ParityResult:
-    """Embeddings of two runtimes compared image by image.
+    """Comparison of the embeddings of two runtimes, image by image.
 
     Attributes:
         precision: key of `TOLERANCES`.
-        cosine: (N,) cosine of each image's two embeddings.
-        max_abs: (N,) largest difference of an element of the normalised embeddings.
-        counted: (N,) bool; all but the near ties of a hard ensemble.
+        cosine: (N,) cosine between the two embeddings of each image.
+        max_abs: (N,) largest absolute difference between elements of the normalised embeddings.
+        counted: (N,) bool, false for the near ties of a hard ensemble.
         group_disagreements: images for which the chosen groups differ.
     """
 
@@ -95,33 +98,34 @@ class ParityResult:
 
     @property
     def near_ties(self) -> int:
-        """Images left out of the figures below, for a tie between two groups."""
+        """The number of images that are not counted because two groups nearly tie."""
         return int((~self.counted).sum())
 
     @property
     def mean_cosine(self) -> float:
-        """Mean over the images counted; NaN where there are none."""
+        """The mean cosine over the counted images, or NaN if none is counted."""
         return float(self.cosine[self.counted].mean()) if self.counted.any() else float("nan")
 
     @property
     def min_cosine(self) -> float:
-        """Smallest over the images counted."""
+        """The smallest cosine of the counted images, or NaN if none is counted."""
         return float(self.cosine[self.counted].min()) if self.counted.any() else float("nan")
 
     @property
     def max_abs_error(self) -> float:
-        """Largest over the images counted."""
+        """The largest absolute difference of the counted images, or NaN if none is counted."""
         return float(self.max_abs[self.counted].max()) if self.counted.any() else float("nan")
 
     @property
     def group_agreement(self) -> float:
-        """Share of the images for which both chose the same group."""
+        """The share of the images for which both chose the same group."""
         return 1 - len(self.group_disagreements) / max(self.images, 1)
 
     def passed(self, precision: str | None = None) -> bool:
-        """Whether the tolerance is kept; `precision` overrides the result's own.
+        """Returns whether the result is within the tolerance.
 
-        At most 1 % of the images, but one in any case, may be near ties.
+        `precision` replaces the result's own precision. At most 1 % of the images can be near ties,
+        and one near tie is always allowed.
         """
         tolerance = TOLERANCES[precision or self.precision]
         return (
@@ -131,26 +135,26 @@ class ParityResult:
         )
 
     def require(self, precision: str | None = None) -> None:
-        """Raises ValueError with the figures where `passed` is false."""
+        """Raises ValueError with all measurements if `passed` is false."""
         if self.passed(precision):
             return
         precision = precision or self.precision
         worst = int(np.argmin(self.cosine))
         flips = (
-            f"; another group chosen for {len(self.group_disagreements)}, "
-            f"{self.near_ties} of them near ties"
+            f"; different groups for {len(self.group_disagreements)} images, "
+            f"of which {self.near_ties} are near ties"
             if self.group_disagreements
             else ""
         )
         raise ValueError(
-            f"The artefact does not keep the tolerance of {precision} ({TOLERANCES[precision]}): "
-            f"over {self.images} images max_abs_error {self.max_abs_error:.3g}, mean_cosine "
+            f"The artefact is outside the tolerance of {precision} ({TOLERANCES[precision]}). "
+            f"Over {self.images} images: max_abs_error {self.max_abs_error:.3g}, mean_cosine "
             f"{self.mean_cosine:.6f}, min_cosine {self.min_cosine:.6f}; worst image {worst} with "
             f"cosine {self.cosine[worst]:.6f}{flips}"
         )
 
     def to_json(self) -> dict[str, Any]:
-        """Plain values, the contract's keys among them."""
+        """Returns the measurements as plain values for a card or a report."""
         return {
             "mean_cosine": self.mean_cosine,
             "min_cosine": self.min_cosine,
@@ -171,29 +175,30 @@ def verify(
     precision: str | None = None,
     batch_size: int = 64,
 ) -> ParityResult:
-    """Embeds the same images with both and compares them one by one.
+    """Embeds the same images with a model and its artefact, and compares the embeddings.
 
-    A hard ensemble jumps where two groups are equally likely: there the order of additions in a
-    runtime decides. Such an image is no error of the artefact, but it cannot be compared. It is
-    left out of the numbers if (and only if) the candidate is hard, the groups differ, and the
-    reference's own logits of the two groups are within numerical noise. It stands in
-    `group_disagreements`, is counted in `near_ties`, and over 1 % of such images fail. Any other
-    disagreement counts in full, which fails.
+    If two groups are equally likely, the rounding of a runtime decides which one a hard ensemble
+    chooses. The embeddings then differ although the artefact is correct. Such an image is a near
+    tie: the candidate is hard, the groups differ, and the reference's logits of the two groups
+    differ by no more than numerical noise. Near ties do not count in the errors and cosines, but
+    they are listed in `group_disagreements`, and the check fails if they are more than 1 % of the
+    images. Every other disagreement counts in full.
 
     Args:
         reference: an `Embedder` of the Keras model, or any callable from images to an object with
-            `embedding`, and `group_logits` if there are groups. If it has another `mode`, it runs
-            in the candidate's, and is then set back.
+            `embedding` and, for a model with groups, `group_logits`. If its `mode` differs from the
+            candidate's, it runs in the candidate's mode and is set back afterwards.
         candidate: an `Embedder` of the artefact.
         images: (N, 112, 112, 3) uint8 or float32, N ≥ 1.
-        precision: a key of `TOLERANCES`; the candidate's `precision` by default, else fp32.
-        batch_size: images given to both at once.
+        precision: a key of `TOLERANCES`. The default is the candidate's `precision`, or fp32 if it
+            has none.
+        batch_size: number of images per call.
 
     Returns:
-        The comparison; `passed()` applies the tolerance, `require()` raises.
+        The comparison. `passed()` applies the tolerance, and `require()` raises if it fails.
 
     Raises:
-        ValueError: without images, or if the two do not embed into the same width.
+        ValueError: without images, or if the widths of the embeddings differ.
     """
     precision = precision or getattr(candidate, "precision", None) or "fp32"
     one_of("precision", precision, tuple(TOLERANCES))
@@ -210,12 +215,13 @@ def verify(
             a, b = _unit(expected.embedding), _unit(found.embedding)
             if a.shape != b.shape:
                 raise ValueError(
-                    "`candidate` must embed as `reference` does. "
-                    f"Received: embeddings of shapes {b.shape} and {a.shape}"
+                    "`candidate` and `reference` must return embeddings of the same shape. "
+                    f"Received: shapes {b.shape} and {a.shape}"
                 )
             cosine.append((a * b).sum(axis=-1))
             max_abs.append(np.abs(a - b).max(axis=-1))
             new = _flips(expected, found, start, TOLERANCES[precision].near_tie)
+            # A soft ensemble changes continuously with the logits, so it has no ties.
             ties = {flip.image for flip in new if hard and flip.near_tie}
             counted.append(np.array([start + i not in ties for i in range(len(a))]))
             flips += new
@@ -245,7 +251,7 @@ def _flips(expected: Any, found: Any, start: int, noise: float) -> list[GroupFli
 
 @contextlib.contextmanager
 def _in_mode(reference: Any, mode: str | None) -> Iterator[None]:
-    """The reference in the candidate's mode during the comparison."""
+    """Sets the reference to the candidate's mode during the comparison."""
     before = getattr(reference, "mode", None)
     if mode is None or before is None or mode == before:
         yield

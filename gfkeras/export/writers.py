@@ -18,10 +18,10 @@ OPSET = 18
 
 
 def frozen(tf: Any, form: Any) -> Any:
-    """The export form with its weights as constants; a `tf.Module` with the same `serve`.
+    """Returns the export form with constant weights: a `tf.Module` with the same `serve`.
 
-    Both converters otherwise leave some reads of variables in the graph: LiteRT then reads every
-    weight anew for each image, which makes it six times slower.
+    Otherwise both converters leave some reads of variables in the graph. LiteRT then reads all
+    weights again for each image and is six times slower.
     """
     from tensorflow.python.framework.convert_to_constants import convert_variables_to_constants_v2
 
@@ -32,7 +32,7 @@ def frozen(tf: Any, form: Any) -> Any:
 
     def serve(images: Any) -> dict[str, Any]:
         outputs = constant(images)
-        # tf.nest, which flattened the dictionary, orders it by key.
+        # The outputs are flat. tf.nest ordered them by key when it flattened the dictionary.
         if not isinstance(outputs, dict):
             outputs = dict(zip(names, outputs, strict=True))
         return {name: tf.identity(outputs[name], name) for name in traced.structured_outputs}
@@ -42,16 +42,18 @@ def frozen(tf: Any, form: Any) -> Any:
 
 
 def write_tflite(tf: Any, form: Any, path: Path, precision: str) -> dict[str, Any]:
-    """Writes a .tflite of built-in operators; returns what the card should say of int4 layers.
+    """Writes a .tflite with built-in operators only. Returns the card's entry for int4 layers.
 
-    "fp16" stores the weights as float16, and the arithmetic stays float32 unless a runtime chooses
-    otherwise. The `SCHEMES` store them as integers.
+    "fp16" stores the weights as float16. The arithmetic stays float32 unless a runtime chooses
+    float16. The `SCHEMES` store the weights as integers.
     """
     module = frozen(tf, form)
     function = module.serve.get_concrete_function()
     converter = tf.lite.TFLiteConverter.from_concrete_functions([function], module)
+    # Other operators would need parts of TensorFlow on the device.
     converter.target_spec.supported_ops = [tf.lite.OpsSet.TFLITE_BUILTINS]
     if precision == "fp16":
+        # The converter uses the type of weights only if an optimisation is set.
         converter.optimizations = [tf.lite.Optimize.DEFAULT]
         converter.target_spec.supported_types = [tf.float16]
     path.write_bytes(converter.convert())
@@ -63,23 +65,24 @@ def write_tflite(tf: Any, form: Any, path: Path, precision: str) -> dict[str, An
 
 
 def halve(path: Path) -> None:
-    """Rewrites a float32 .onnx in place: float16 inside, float32 at its ends.
+    """Rewrites a float32 .onnx in place: float16 inside, float32 inputs and outputs.
 
-    Pixels and normalised activations are far from float16's 65504; weights below 6e-8 become zero.
-    A runtime without float16 kernels, such as onnxruntime on x86, converts around each operator.
+    Pixels and normalised activations are far below float16's largest value, 65504. Weights below
+    6e-8 become zero. A runtime without float16 kernels, such as onnxruntime on x86, converts values
+    before and after each operator.
     """
     onnx: Any = require("onnx", "export")
     float16: Any = require("onnxruntime.transformers.float16", "export")
     tools: Any = require("onnxruntime.quantization.onnx_model", "export")
     model = float16.convert_float_to_float16(onnx.load(str(path)), keep_io_types=True)
-    # The conversions at the ends are appended wherever they belong.
+    # The converter appends the casts of the inputs at the end, but ONNX requires nodes in order.
     tools.ONNXModel(model).topological_sort()
     onnx.checker.check_model(model)
     path.write_bytes(model.SerializeToString())
 
 
 def write_onnx(tf: Any, form: Any, path: Path, precision: str = "fp32") -> None:
-    """Writes an .onnx file; "fp16" stores and computes float16, its ends stay float32."""
+    """Writes an .onnx file. "fp16" stores and computes in float16, with float32 ends."""
     tf2onnx: Any = require("tf2onnx", "export")
     onnx: Any = require("onnx", "export")
     model, _ = tf2onnx.convert.from_function(
@@ -94,10 +97,11 @@ def write_onnx(tf: Any, form: Any, path: Path, precision: str = "fp32") -> None:
 
 @contextlib.contextmanager
 def quiet() -> Iterator[None]:
-    """Holds back what Python and native code write to stderr, unless the block fails.
+    """Hides the output of Python and native code on stderr.
 
-    Then the last lines become a note of the error. It redirects the process's file descriptor,
-    since MLIR and absl do not use sys.stderr, so other threads' messages are held back as well.
+    If the block fails, the last 15 lines are added to the error as a note. MLIR and absl do not use
+    sys.stderr, so the process's file descriptor is redirected. That also hides messages of other
+    threads.
     """
     loggers = [logging.getLogger(name) for name in ("tensorflow", "absl", "tf2onnx")]
     levels = [logger.level for logger in loggers]
@@ -105,6 +109,7 @@ def quiet() -> Iterator[None]:
         warnings.simplefilter("ignore")
         for logger in loggers:
             logger.setLevel(logging.ERROR)
+        # Earlier text in the buffer must still reach the original stderr.
         sys.stderr.flush()
         original = os.dup(2)
         os.dup2(captured.fileno(), 2)

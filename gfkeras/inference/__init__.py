@@ -1,4 +1,4 @@
-"""Embedding faces with a model in any form, and comparing the embeddings."""
+"""Embeddings of faces from a model in any format, and their comparison and search."""
 
 import lazy_loader
 

@@ -1,4 +1,4 @@
-"""Clusters of embeddings: faces without names, grouped by person."""
+"""Clustering of embeddings by person."""
 
 import numpy as np
 import numpy.typing as npt
@@ -12,34 +12,43 @@ Nodes = npt.NDArray[np.int32]
 Labels = npt.NDArray[np.int64]
 
 METHODS = ("dbscan", "hdbscan")
-# Faces compared with all others at once.
+# Number of faces that are compared with all others in one product.
 _BLOCK = 2048
 
 
 def cluster_faces(
     embedding: Rows, threshold: float = 0.5, method: str = "dbscan", min_faces: int = 2
 ) -> Labels:
-    """Groups faces by person: (N,) int64, each face's cluster, the largest 0; −1 for none.
+    """Groups faces by person.
 
     Args:
         embedding: (N, D), normalised or not.
-        threshold: cosine from which two faces are neighbours (DBSCAN's eps is 1 − threshold); of
-            "dbscan" only. Chains of neighbours join: too low a threshold makes one cluster of
-            thousands of people, and the more faces, the sooner. 0.5 is best on LFW.
+        threshold: smallest cosine between two neighbours, for "dbscan" (its eps is 1 − threshold).
+            Neighbours of neighbours are in the same cluster. A threshold that is too low therefore
+            joins thousands of people in one cluster, and this happens sooner with more faces. 0.5
+            is best on LFW.
         method: "dbscan", or "hdbscan", which finds a distance for each cluster (extra `sklearn`).
-        min_faces: neighbours that make a cluster, the face itself included.
+        min_faces: number of neighbours that make a cluster, including the face itself.
+
+    Returns:
+        (N,) int64, the cluster of each face. The largest cluster is 0. Faces without a cluster
+        have −1.
 
     Raises:
-        ValueError: for arguments out of range, and embeddings that are not finite.
+        ValueError: if an argument is out of range or an embedding is not finite.
     """
     one_of("method", method, METHODS)
     check_threshold(threshold)
     positive_int("min_faces", min_faces)
     if embedding.ndim != 2 or not np.isfinite(embedding).all():
-        raise ValueError("`embedding` must be (N, D) finite numbers.")
+        raise ValueError(
+            "`embedding` must have finite numbers of shape (N, D). "
+            f"Received: shape {embedding.shape}"
+        )
     rows = unit(embedding)
     if method == "dbscan":
         return _by_size(_dbscan(rows, threshold, min_faces))
+    # scikit-learn raises an error for fewer faces than one cluster needs.
     if len(rows) < 2 or len(rows) < min_faces:
         return np.full(len(rows), -1, np.int64)
     scan = require("sklearn.cluster", "sklearn").HDBSCAN(
@@ -49,10 +58,10 @@ def cluster_faces(
 
 
 def _dbscan(rows: Rows, threshold: float, min_faces: int) -> Labels:
-    """A number for each cluster, −1 for faces in none: as scikit-learn's DBSCAN finds them.
+    """Returns the cluster number of each face, −1 for no cluster, like scikit-learn's DBSCAN.
 
-    Faces with at least `min_faces` neighbours, themselves included, are cores. Neighbouring cores
-    share a cluster; other faces join the first cluster that has a neighbour.
+    Faces with at least `min_faces` neighbours, including themselves, are cores. Neighbouring cores
+    share a cluster. Another face joins the first cluster that contains one of its neighbours.
     """
     count = len(rows)
     first, second = _neighbours(rows, threshold)
@@ -67,7 +76,7 @@ def _dbscan(rows: Rows, threshold: float, min_faces: int) -> Labels:
 
 
 def _neighbours(rows: Rows, threshold: float) -> tuple[Nodes, Nodes]:
-    """The pairs that are near enough, each once: not N² distances."""
+    """Returns each pair of neighbours once. The N² distances are never in memory together."""
     first = [np.zeros(0, np.int32)]
     second = [np.zeros(0, np.int32)]
     for start in range(0, len(rows), _BLOCK):
@@ -79,7 +88,7 @@ def _neighbours(rows: Rows, threshold: float) -> tuple[Nodes, Nodes]:
 
 
 def _components(first: Nodes, second: Nodes, count: int) -> Labels:
-    """For each of `count` nodes the smallest one that edges lead to, itself included."""
+    """Returns the smallest node that is connected to each of `count` nodes, or the node itself."""
     label = np.arange(count)
     while True:
         one, other = label[first], label[second]
@@ -88,13 +97,13 @@ def _components(first: Nodes, second: Nodes, count: int) -> Labels:
             return label
         first, second, one, other = first[apart], second[apart], one[apart], other[apart]
         np.minimum.at(label, np.maximum(one, other), np.minimum(one, other))
-        # Each node points at the smallest that is known to its own smallest.
+        # Following each label to its end reduces the number of rounds.
         while (label != label[label]).any():
             label = label[label]
 
 
 def _by_size(labels: Labels) -> Labels:
-    """The same clusters, numbered from the largest on; equal ones by their first face."""
+    """Numbers the clusters by size, the largest first, and equal sizes by their first face."""
     numbers, first, counts = np.unique(labels, return_index=True, return_counts=True)
     kept = numbers >= 0
     numbers, first, counts = numbers[kept], first[kept], counts[kept]

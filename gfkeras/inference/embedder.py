@@ -1,4 +1,4 @@
-"""Embedding faces with a model in any form."""
+"""The Embedder: embeddings of faces from a model in any format."""
 
 from __future__ import annotations
 
@@ -31,43 +31,47 @@ if TYPE_CHECKING:
 
 
 class Embedder:
-    """Embeds faces with a Keras model or an exported artefact, all alike.
+    """Embeds faces with a Keras model or an exported artefact.
 
-    It takes aligned faces as arrays (calling it) or files (`embed_files`), or finds and aligns the
-    faces of photos (`embed_photos`). An image of another size than the model's is no aligned face,
-    and never squeezed. Every runtime gets RGB in 0…255: the model normalises.
+    Call it with aligned faces as arrays, use `embed_files` for files with aligned faces, or use
+    `embed_photos`, which finds and aligns the faces of photos. An aligned face must have the
+    model's image size. Other images are never resized to it. Pixels are RGB in 0…255, and the model
+    normalises them.
 
-    Threads may share an embedder; each call gets the answer for its own images. A LiteRT
-    interpreter serves one thread at a time, so that each thread at work has one, up to
-    `num_threads` of them and the first. With 1, 2 and 8 threads that embeds 1.00, 1.08 and 1.09
-    times as many images a second as a lock around a single interpreter (medians on two processors
-    that others used too; 169 a second at best), and of 10,000 answers to 8 threads none was wrong
-    (`python benchmarks/threads.py`). ONNX Runtime and SavedModels run the calls of all threads at
-    once; a Keras model takes one call after another.
+    Threads can share an embedder. A LiteRT interpreter serves one thread at a time, so each thread
+    uses its own interpreter. There are at most `num_threads` of them in addition to the first. ONNX
+    Runtime and SavedModels run calls of several threads at the same time. A Keras model runs one
+    call after another. With 1, 2 and 8 threads, LiteRT embeds 1.00, 1.08 and 1.09 times as many
+    images per second as with a lock around one interpreter, and at most 169 images per second.
+    These are medians on two shared processors (`python benchmarks/threads.py`, which also compares
+    10,000 results of 8 threads and found no wrong one).
 
     Args:
         model_or_path: a `keras.Model`, a model folder, a SavedModel folder, a .tflite, .onnx,
-            .keras or .h5 file, or the name of a preset. An artefact with a card beside it
-            (PATH.json) must match the card's SHA-256.
-        flip: add the embedding of the mirrored image, e(x) + e(flip x), before normalising: a
-            little more accurate at twice the time. The group and its feature are the image's own.
-        batch_size: images run at once; by default what is fast for the runtime: 16 for LiteRT, 8
-            for ONNX Runtime, 64 for Keras and SavedModels. An artefact with a fixed batch keeps it.
-        num_threads: that work at once, on one batch, or in LiteRT on a batch each; all usable
-            processors by default. TensorFlow's own pools belong to the process
-            (`tf.config.threading`), and are left as they are.
-        input_range: of a .tflite or .onnx file or a SavedModel without a card, which it needs: the
-            numbers that the network takes for 0 and 255, such as (-1, 1), (0, 1) or (0, 255).
-        trust: open a SavedModel whose graph has operators that read or write files, as TensorFlow
-            lets it whenever it is loaded or run. It is refused otherwise.
+            .keras or .h5 file, or the name of a preset. If an artefact has a card next to it
+            (PATH.json), its SHA-256 must match.
+        flip: whether to add the embedding of the mirrored image, e(x) + e(flip x), before
+            normalising. This is a little more accurate and takes twice the time. The group and the
+            group feature are those of the original image.
+        batch_size: number of images per call of the runtime. The defaults are fast for each
+            runtime: 16 for LiteRT, 8 for ONNX Runtime, 64 for Keras and SavedModels. An artefact
+            with a fixed batch size uses that.
+        num_threads: number of threads, by default the number of usable processors. In LiteRT, each
+            thread can run its own batch. TensorFlow's thread pools belong to the process
+            (`tf.config.threading`) and do not change.
+        input_range: the numbers that the network expects for pixels 0 and 255, such as (-1, 1),
+            (0, 1) or (0, 255). A .tflite or .onnx file or a SavedModel without a card needs it.
+        trust: whether to open a SavedModel whose graph has operators that can read or write files.
+            TensorFlow runs them when it loads or runs the model. Such a model is refused by
+            default.
 
     Attributes:
         card: the artefact's card, or None.
-        image_size: height and width of the images, usually 112.
+        image_size: height and width of the images in pixels, usually 112.
 
     Raises:
-        ValueError: for what cannot be read; the message names path and reason.
-        ImportError: naming the extra to install for a runtime that is missing.
+        ValueError: if the model cannot be read. The message names the path and the reason.
+        ImportError: if the runtime is not installed. The message names the extra to install.
 
     Example:
         embedder = Embedder("model.tflite", num_threads=1)
@@ -102,10 +106,11 @@ class Embedder:
 
     @functools.cached_property
     def fingerprint(self) -> str:
-        """SHA-256 that names the model; galleries and thresholds keep it.
+        """The SHA-256 that identifies the model in galleries and thresholds.
 
-        It is that of the weights, or of those that a float artefact was exported from, as its card
-        states; without a card, and for other precisions, that of the artefact's files.
+        It is the hash of the model's weights. The card of a float artefact states the hash of the
+        weights that it was exported from. Without a card, and for other precisions, it is the hash
+        of the artefact's files.
         """
         card = self.card or {}
         if self.model is not None:
@@ -119,18 +124,18 @@ class Embedder:
         digest = tree_sha256(path) if path.is_dir() else sha256(path)
         main = self._runtimes.main
         if isinstance(main, InputScaling):
-            # Fed with other numbers, the same file gives other embeddings.
+            # The same file gives other embeddings for another input range.
             return hashlib.sha256(f"{digest} {main.low} {main.high}".encode()).hexdigest()
         return digest
 
     @property
     def model(self) -> keras.Model | None:
-        """The Keras model inside; None for an artefact."""
+        """The Keras model, or None for an artefact."""
         return getattr(self._runtimes.main, "model", None)
 
     @property
     def mode(self) -> str | None:
-        """ "soft" or "hard"; None for a network without groups or without a card."""
+        """ "soft" or "hard", or None for a network without groups or an artefact without a card."""
         if self.model is not None:
             return getattr(self.model, "mode", None)
         return (self.card or {}).get("mode")
@@ -139,8 +144,8 @@ class Embedder:
     def mode(self, mode: str) -> None:
         if getattr(self.model, "mode", None) is None:
             raise ValueError(
-                "`mode` can be set for a GroupFace in Keras only; export an artefact with the mode "
-                f"it should have. Received: mode={mode!r}"
+                "`mode` can be set for a GroupFace in Keras only. The mode of an artefact is "
+                f"chosen when it is exported. Received: mode={mode!r}"
             )
         self.model.mode = mode  # type: ignore[union-attr]
         # Another mode gives other embeddings.
@@ -148,14 +153,16 @@ class Embedder:
 
     @property
     def precision(self) -> str:
-        """What the card states: "fp32" or "fp16"; "fp32" without a card."""
+        """The precision in the card, such as "fp32" or "int8", or "fp32" without a card."""
         return (self.card or {}).get("precision", "fp32")
 
     def __call__(self, images: Any) -> Embeddings:
-        """Embeds (N, 112, 112, 3) RGB images, uint8 or float32, 0…255, N ≥ 1: aligned faces.
+        """Embeds aligned faces, (N, 112, 112, 3) RGB, uint8 or float32, 0…255, N ≥ 1.
 
-        Also takes aligned faces as paths, bytes, PIL images, or a list of them and of arrays.
-        Raises ValueError for another shape, type or range, or no image at all.
+        It also takes aligned faces as paths, bytes, PIL images, or a list of these and of arrays.
+
+        Raises:
+            ValueError: if the images have another shape, type or range, or if there is no image.
         """
         images = self._batch(images)
         if len(images) <= self.batch_size:
@@ -164,11 +171,11 @@ class Embedder:
         return Embeddings.joined(self._in_parts(images, self._embed))
 
     def outputs(self, images: Any) -> dict[str, np.ndarray]:
-        """The network's own outputs for a batch: nothing normalised, no `flip`.
+        """Returns the outputs of the network for aligned faces, without normalising or `flip`.
 
-        Takes what the call takes. Returns (N, …) float32 by output: "embedding" (v̄) and, for a
-        GroupFace in Keras, "instance" (v), "group_feature" (v̂) and "group_logits". An artefact has
-        those that it was exported with.
+        The images are the same as for a call. The result maps names to (N, …) float32 arrays:
+        "embedding" (v̄) and, for a GroupFace in Keras, "instance" (v), "group_feature" (v̂) and
+        "group_logits". An artefact returns the outputs that it was exported with.
         """
         parts = self._in_parts(self._batch(images), self._run)
         return {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
@@ -178,22 +185,23 @@ class Embedder:
         paths: Any,
         reader: Callable[[Any], np.ndarray] | None = None,
     ) -> FileEmbeddings:
-        """Embeds files, reading the next batch while one is embedded.
+        """Embeds files, and reads the next batch while one is embedded.
 
-        A file that is missing, damaged, no image or no aligned face of the model's size is left out
-        and listed, and so is a photo without a face where `reader` looks for one. With no file
-        left, `embedding` is (0, 0).
+        Files that cannot be used are listed in `skipped` with the reason: a file that is missing or
+        damaged, is not an image, or is not an aligned face of the model's size, and a photo in
+        which `reader` finds no face. If no file can be used, `embedding` has shape (0, 0).
 
         Args:
-            paths: a file, or several: images of aligned faces, or what `reader` takes. Bytes, PIL
-                images and arrays are taken, too, and named by their position.
-            reader: turns a file into an aligned face, (112, 112, 3) uint8; several threads call it
-                at once, and an `ImageError` of it lists the file. A `gfkeras.data.FaceAligner()`
-                finds and aligns the face of a photo; `read_image`, the default, takes faces.
+            paths: one file or several, with aligned faces or with images that `reader` accepts.
+                Bytes, PIL images and arrays are also accepted, and their name is their position.
+            reader: function from a file to an aligned face, (112, 112, 3) uint8. Several threads
+                call it at the same time. If it raises an `ImageError`, the file is skipped. The
+                default, `read_image`, reads aligned faces. A `gfkeras.data.FaceAligner()` finds and
+                aligns the face of a photo.
 
         Raises:
-            ValueError: if `paths` is empty or holds what is no image, or `reader` gives another
-                shape or type.
+            ValueError: if `paths` is empty or contains an object that is not an image, or if
+                `reader` returns another shape or type.
         """
         photos = list_photos(paths, "paths")
         files = [Path(p) if isinstance(p, str | os.PathLike) else p for p in photos]
@@ -211,20 +219,20 @@ class Embedder:
         aligner: FaceAligner | None = None,
         progress: Callable[[int, int], None] | None = None,
     ) -> PhotoFaces:
-        """Finds, aligns and embeds the faces of photos, any number of them.
+        """Finds, aligns and embeds the faces of photos.
 
-        Photos that cannot be read or show no face are listed in the result.
+        Photos that cannot be read and photos without a face are listed in `skipped`.
 
         Args:
-            photos: one photo or several; a photo is a path, the bytes of a file, a PIL image, or an
+            photos: one photo or several. A photo is a path, the bytes of a file, a PIL image, or an
                 array (H, W, 3), RGB 0…255.
-            aligner: its `choose` says which faces of a photo: "all", or one. By default the largest
-                of each, found with the public YuNet.
+            aligner: finds and aligns faces. Its `choose` selects all faces of a photo or one. The
+                default selects the largest face and uses the public YuNet detector.
             progress: called with (photos done, photos) after each batch.
 
         Raises:
-            ValueError: for what is no photo, or an aligner of another size.
-            DownloadError: where the detector's file is not there and cannot be downloaded.
+            ValueError: if an object is not a photo, or if the aligner has another image size.
+            DownloadError: if the detector's file is missing and cannot be downloaded.
 
         Example:
             faces = Embedder(model).embed_photos(["a.jpg", "b.jpg"])
@@ -239,13 +247,13 @@ class Embedder:
         load: Callable[[int], np.ndarray],
         progress: Callable[[int, int], None] | None = None,
     ) -> FileEmbeddings:
-        """Embeds images that a function loads, some batches ahead and on several threads.
+        """Embeds images that a function loads on several threads, some batches ahead.
 
         Args:
-            names: what the images are called, in `skipped`.
-            load: from a position in `names` to an aligned face, (112, 112, 3) uint8, or to several
-                of one photo, (F, 112, 112, 3), which all get its position; an `ImageError` lists
-                the image.
+            names: names of the images, for `skipped`.
+            load: function from a position in `names` to an aligned face, (112, 112, 3) uint8, or to
+                several faces of one photo, (F, 112, 112, 3). If it raises an `ImageError`, the
+                image is skipped.
             progress: called with (images done, images) after each batch.
         """
         starts = range(0, len(names), self.batch_size)
@@ -276,13 +284,13 @@ class Embedder:
         images, batch.images = batch.images, None
         if images is None:
             return batch, None
-        # More than a batch where photos show several faces.
+        # Photos with several faces can give more than one batch.
         starts = range(0, len(images), self.batch_size)
         parts = [self._embed(images[s : s + self.batch_size], runtime) for s in starts]
         return batch, parts[0] if len(parts) == 1 else Embeddings.joined(parts)
 
     def _in_parts(self, images: np.ndarray, run: Callable[[Any, Runtime], Result]) -> list[Result]:
-        """What `run` gives for the images, `batch_size` of them at once."""
+        """Calls `run` for parts of `batch_size` images and returns the results."""
 
         def load(start: int) -> np.ndarray:
             return images[start : start + self.batch_size].astype(np.float32)
@@ -296,7 +304,7 @@ class Embedder:
         return images
 
     def _checked(self, image: np.ndarray) -> np.ndarray:
-        """What a reader gave, if it is an aligned face or several, as (F, 112, 112, 3)."""
+        """Returns the aligned faces that a reader returned as (F, 112, 112, 3), or raises."""
         expected = (self.image_size, self.image_size, 3)
         faces = np.asarray(image)
         if faces.ndim == 3:
@@ -309,7 +317,7 @@ class Embedder:
         return faces
 
     def _embed(self, images: np.ndarray, runtime: Runtime) -> Embeddings:
-        """One batch of at most `batch_size` images."""
+        """Embeds one batch of at most `batch_size` images."""
         images = images.astype(np.float32, copy=False)
         outputs = self._run(images, runtime)
         embedding = outputs["embedding"]
@@ -328,10 +336,11 @@ class Embedder:
 
     def _run(self, images: np.ndarray, runtime: Runtime) -> dict[str, np.ndarray]:
         count = size = len(images)
+        # A batch is filled up with copies of its last image. Their outputs are cut off below.
         if self._fixed is not None:
             size = self._fixed
         elif runtime.compiles:
-            # Powers of two: no more than a handful of sizes are ever compiled.
+            # Powers of two keep the number of compiled sizes small.
             size = min(1 << (count - 1).bit_length(), self.batch_size)
         if size > count:
             images = np.concatenate([images, np.repeat(images[-1:], size - count, axis=0)])

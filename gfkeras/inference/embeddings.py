@@ -13,15 +13,17 @@ import numpy as np
 
 @dataclass(frozen=True, slots=True)
 class Embeddings:
-    """The embeddings of N images; what a network without groups lacks is None.
+    """The embeddings of N images.
+
+    For a network without groups, the attributes of groups are None.
 
     Attributes:
         embedding: (N, D) float32, L2-normalised.
         group_feature: v̂, (N, 256) float32, not normalised.
-        group: (N,) int32, the group of the largest probability.
+        group: (N,) int32, the group with the largest probability.
         group_logits: (N, K) float32.
-        norm: (N,) float32, length before normalising; a low one goes with a poor image.
-        model: fingerprint of the model (`Embedder.fingerprint`), by which a `Gallery` knows it.
+        norm: (N,) float32, length before normalising. Poor images tend to have a low norm.
+        model: fingerprint of the model (`Embedder.fingerprint`), which a `Gallery` checks.
     """
 
     embedding: np.ndarray
@@ -35,13 +37,13 @@ class Embeddings:
         return len(self.embedding)
 
     def take(self, rows: Any) -> Embeddings:
-        """Those at positions `rows`, or where a mask is true."""
+        """Returns the embeddings at positions `rows`, or where a mask is true."""
         chosen: list[Any] = [None if column is None else column[rows] for column in self._columns()]
         return dataclasses.replace(Embeddings(*chosen), model=self.model)
 
     @classmethod
     def joined(cls, parts: Sequence[Embeddings]) -> Embeddings:
-        """Several of one network, one after another."""
+        """Concatenates embeddings of one network."""
         columns = zip(*(part._columns() for part in parts), strict=True)
         joined: list[Any] = [
             None if values[0] is None else np.concatenate(values) for values in columns
@@ -54,12 +56,12 @@ class Embeddings:
 
 @dataclass(frozen=True, slots=True)
 class FileEmbeddings:
-    """The embeddings of those M files of a list that could be read; see `Embeddings`.
+    """The embeddings of the files in a list that could be read (see `Embeddings`).
 
     Attributes:
-        index: (M,) int64, position in the list of each file read, ascending; once for each face
-            where a file gave several.
-        skipped: (file, reason) of the others.
+        index: (M,) int64, position in the list of each face's file, ascending. A file with several
+            faces is repeated.
+        skipped: (file, reason) of the other files.
     """
 
     embedding: np.ndarray

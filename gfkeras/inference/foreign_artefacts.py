@@ -1,7 +1,7 @@
-"""Artefacts that others made: a first look in a child, and what their pixels are scaled to.
+"""Artefacts without a card: a first run in a child process, and scaling of their pixels.
 
-A .tflite or .onnx file, or a SavedModel, without a card does not say how it wants its pixels. Fed
-with another range than it was trained for it gives embeddings all the same, which mean little.
+Without a card, a .tflite or .onnx file or a SavedModel does not state which range of pixels it
+expects. In the wrong range it still returns embeddings, but they are of little use.
 """
 
 from __future__ import annotations
@@ -17,22 +17,24 @@ from PIL import Image
 
 from gfkeras.inference.runtimes import LiteRTRuntime, OnnxRuntime, Runtime
 
-# A range that asks no question: pixels as they are, for measurements of time and memory alone.
+# Passes pixels unchanged to any artefact. Only time and memory are measured with it.
 ANY_RANGE = "any"
 InputRange = tuple[float, float] | Sequence[float] | str | None
 _CANDIDATES = ((0.0, 255.0), (0.0, 1.0), (-1.0, 1.0))
 _PEOPLE, _IMAGES = 4, 3
-# Of the best range's difference, what another one needs to be as likely.
+# Another range is also reported as likely if its gap is at least this share of the best gap.
 _LIKELY = 0.7
 
 
 @dataclass(frozen=True)
 class ModelFile(os.PathLike[str]):
-    """A model's path with how to open it; `Embedder` and every task take it in place of a path.
+    """A model's path and the options for opening it.
+
+    `Embedder` and all tasks accept it instead of a path.
 
     Attributes:
         path: a file or folder, or the name of a preset.
-        input_range, trust: as of `Embedder`.
+        input_range, trust: see `Embedder`.
     """
 
     path: str
@@ -47,7 +49,7 @@ class ModelFile(os.PathLike[str]):
 
 
 class InputScaling:
-    """A runtime that takes 0…255 and gives another one what lies between `low` and `high`."""
+    """A runtime that takes pixels of 0…255 and passes them to another one as `low` to `high`."""
 
     def __init__(self, runtime: Runtime, low: float, high: float):
         self._runtime, self.low, self.high = runtime, low, high
@@ -65,24 +67,25 @@ class InputScaling:
 def scaled(
     runtime: Runtime, path: Path, card: dict[str, Any] | None, input_range: InputRange
 ) -> Runtime:
-    """The runtime of an artefact with pixels as it wants them.
+    """Returns a runtime that takes 0…255 and gives the artefact the range that it expects.
 
     Raises:
-        ValueError: for an artefact without a card and without a range, with what a probe found for
-            common ranges; for a range that is none, or of an artefact that has a card.
+        ValueError: if the artefact has no card and no range is given (the message reports a probe
+            of common ranges), if the range is invalid, or if a range is given for an artefact with
+            a card.
     """
     if input_range == ANY_RANGE:
         return runtime
     if card is not None:
         if input_range is not None:
             raise ValueError(
-                f"`input_range` is for artefacts without a card, and {path} has one: it takes "
-                f"0…255 and normalises inside. Received: input_range={input_range!r}"
+                f"`input_range` is for artefacts without a card. {path} has a card, takes 0…255 "
+                f"and normalises inside. Received: input_range={input_range!r}"
             )
         return runtime
     if input_range is None:
         raise ValueError(
-            f"{path} has no card, so that it is unknown how its pixels must be normalised: pass "
+            f"{path} has no card that states how its pixels must be normalised. Pass "
             "`input_range` (--input-range LOW,HIGH), the numbers that 0 and 255 become. "
             f"{_probed(runtime)}"
         )
@@ -91,7 +94,7 @@ def scaled(
 
 
 def check_range(input_range: Any) -> tuple[float, float]:
-    """(low, high) as floats; raises ValueError for anything but two different finite numbers."""
+    """Returns (low, high) as floats. Raises ValueError unless both are finite and low < high."""
     try:
         low, high = (float(value) for value in input_range)
     except (TypeError, ValueError):
@@ -105,7 +108,7 @@ def check_range(input_range: Any) -> tuple[float, float]:
 
 
 def _probed(runtime: Runtime) -> str:
-    """How far apart drawn faces lie under each of the common ranges."""
+    """Describes how well each of the common ranges separates drawn faces."""
     from gfkeras.data.synthetic import synthetic_faces
 
     faces, labels = synthetic_faces(_PEOPLE, _IMAGES)
@@ -122,17 +125,17 @@ def _probed(runtime: Runtime) -> str:
         found.append((gap, f"{low:g},{high:g}", float(cosines[~same].mean())))
     found.sort(reverse=True)
     listed = "; ".join(f"{name}: {between:.2f}, {gap:+.2f}" for gap, name, between in found)
-    # Drawn faces rule out what is far off. They do not tell 0,1 from -1,1.
+    # Drawn faces exclude ranges that are far off. They cannot distinguish 0,1 from -1,1.
     likely = " or ".join(name for gap, name, _ in found if gap >= _LIKELY * found[0][0])
     return (
         f"A probe with {_PEOPLE} drawn people, {_IMAGES} images each (mean cosine between people, "
-        f"and how much higher it is for images of one): {listed}. Likely: {likely}; confirm it on "
+        f"and the gain for images of one person): {listed}. Likely: {likely}; confirm it on "
         "pairs of real faces"
     )
 
 
 def _embedded(runtime: InputScaling, images: np.ndarray) -> np.ndarray | None:
-    """(N, D) float64 of length 1; None where the model gives no finite vectors."""
+    """Returns L2-normalised embeddings, (N, D) float64, or None if they are not finite vectors."""
     step = runtime.batch_size or runtime.good_batch
     rows = []
     for start in range(0, len(images), step):
@@ -147,16 +150,20 @@ def _embedded(runtime: InputScaling, images: np.ndarray) -> np.ndarray | None:
 
 
 def try_runtime(path: str | None) -> None:
-    """What a child does with a .tflite or .onnx file; None stands for importing only."""
+    """Runs a .tflite or .onnx file in a child process. With None, it is only imported.
+
+    A damaged file can end the child by a signal, which the parent reports as an error.
+    """
     if path is None:
         return
     kind = LiteRTRuntime if path.lower().endswith(".tflite") else OnnxRuntime
     runtime = kind(Path(path), 1)
     shape = (runtime.batch_size or 2, runtime.image_size, runtime.image_size, 3)
+    # Black images are not enough: wrong tables can depend on the pixels.
     for images in (np.zeros(shape), np.random.default_rng(0).integers(0, 256, shape)):
         for name, value in runtime.run(images.astype(np.float32)).items():
             if len(value) != len(images) or value.dtype.kind not in "fiu":
                 raise ValueError(
-                    f"{path} must give a row of numbers for each image. Received: {name!r} of "
+                    f"{path} must return a row of numbers for each image. Received: {name!r} of "
                     f"shape {value.shape} for {len(images)} images"
                 )

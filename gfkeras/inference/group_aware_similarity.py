@@ -1,4 +1,4 @@
-"""Similarity of faces that also weighs the distance of their groups."""
+"""Similarity of faces that includes the distance of their group features."""
 
 from collections.abc import Callable
 from typing import Any
@@ -19,24 +19,26 @@ def group_aware_similarity(
     gamma: float = 1 / 3,
     distance: str | Callable[[Any, Any], Any] = "l2",
 ) -> Any:
-    """S* = cos(v̄_a, v̄_b) − β·D(v̂_a, v̂_b)^γ, row by row (arXiv 2005.10497, section 3.4).
+    """Returns S* = cos(v̄_a, v̄_b) − β·D(v̂_a, v̂_b)^γ for each row (arXiv 2005.10497, sec. 3.4).
 
-    Faces of different groups are pushed apart. The paper gains with it on IJB-B and on IJB-C at
-    most points, but loses at IJB-C's FAR of 1e-6: measure before using it. It does not name D.
+    Faces of different groups become less similar. In the paper, S* improves IJB-B and most points
+    of IJB-C, but not IJB-C at a FAR of 1e-6. Measure it on your data before you use it. The paper
+    does not define the distance D.
 
     Args:
         embedding_a, embedding_b: (B, D), normalised or not.
         group_a, group_b: (B, G), the group features v̂, normalised or not.
-        beta: weight of the distance; 0 gives the plain cosine.
+        beta: weight of the distance. 0 gives the plain cosine.
         gamma: exponent of the distance.
-        distance: D of the L2-normalised group features: "l2", "squared-l2", "cosine" (1 − cos), or
-            a function of both returning (B,) ≥ 0.
+        distance: distance D of the L2-normalised group features: "l2", "squared-l2", "cosine"
+            (1 − cos), or a function of both that returns (B,) ≥ 0.
 
     Returns:
-        (B,) float32, at most 1: an array for arrays and lists (no Keras needed), else a tensor.
+        (B,) float32, at most 1. Arrays and lists give an array and do not need Keras. Tensors give
+        a tensor.
 
     Raises:
-        ValueError: if the shapes do not match or gamma is not positive.
+        ValueError: if the shapes do not match, gamma is not positive or the distance is unknown.
     """
     ops, rows_of = _operations(embedding_a, embedding_b, group_a, group_b)
     pairs = (
@@ -63,12 +65,12 @@ def group_aware_similarity(
     else:
         apart = ops.sum(ops.square(a - b), axis=-1)
         apart = ops.sqrt(apart) if distance == "l2" else apart
-    # Rounding can take a distance of zero below it, where a power is NaN.
+    # Rounding can make a distance of zero negative, and the power of a negative number is NaN.
     return cosine - beta * ops.power(ops.maximum(apart, 0.0), gamma)
 
 
 def _operations(*arguments: Any) -> tuple[Any, Callable[[Any], Any]]:
-    """The module of operations, NumPy's or Keras', and a function to float32 rows."""
+    """Returns NumPy or `keras.ops`, and a function that converts values to float32."""
     if all(isinstance(values, np.ndarray | list | tuple) for values in arguments):
         return np, lambda values: np.asarray(values, np.float32)
     from keras import ops

@@ -1,4 +1,4 @@
-"""From a model's name, path or object to a runtime for it."""
+"""Opening of a model by its name, path or object."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def open_model(
     input_range: InputRange = None,
     trust: bool = False,
 ) -> tuple[Runtime, dict[str, Any] | None]:
-    """A runtime for a model in any form, and its card where an artefact has one."""
+    """Opens a model in any format. Returns a runtime and the artefact's card, or None."""
     if not isinstance(source, (str, os.PathLike)):
         return _open_object(source), None
     path = Path(source)
@@ -59,7 +59,7 @@ def open_model(
             f"`model_or_path` must be {ACCEPTED}. Received: {str(path)!r}, a file with the "
             f"suffix {suffix!r}"
         )
-    # Names of presets may hold a dot (architecture.tag), but no folder.
+    # Names of presets can have a dot (architecture.tag), but no slash.
     if path.name == str(source) and suffix not in (".tflite", ".onnx"):
         return _open_preset(path.name, num_threads)
     raise ValueError(
@@ -68,7 +68,7 @@ def open_model(
 
 
 def _open_object(source: Any) -> Runtime:
-    # Without Keras in the process, nothing is a model of Keras.
+    # If Keras is not imported, the object cannot be a Keras model. Importing Keras takes seconds.
     if "keras" in sys.modules:
         import keras
 
@@ -98,7 +98,7 @@ def _open_folder(path: Path, source: Any) -> tuple[Runtime, dict[str, Any] | Non
 def _open_saved_model(
     path: Path, input_range: InputRange, trust: bool
 ) -> tuple[Runtime, dict[str, Any] | None]:
-    # Checked before anything of it is loaded.
+    # The card's hashes are checked before TensorFlow loads anything from the folder.
     card = read_card(path)
     load_keras()
     from gfkeras.inference.runtimes import SavedModelRuntime
@@ -107,7 +107,7 @@ def _open_saved_model(
 
 
 def _open_preset(name: str, num_threads: int) -> tuple[Runtime, dict[str, Any] | None]:
-    # Pydantic reads presets; a file needs none of it.
+    # The imports are here because reading presets needs Pydantic, but opening a file does not.
     from gfkeras.zoo.preset_files import artefact_path
     from gfkeras.zoo.registry import read_preset
 

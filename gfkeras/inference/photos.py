@@ -1,4 +1,4 @@
-"""The faces of many photos: where they are, and their embeddings."""
+"""Positions and embeddings of the faces in many photos."""
 
 import os
 from collections.abc import Callable, Sequence
@@ -20,15 +20,15 @@ class PhotoFaces:
     """The F faces found in photos.
 
     Attributes:
-        embeddings: of the faces; None where F is 0.
+        embeddings: the embeddings of the faces, or None if there is no face.
         photo: (F,) int64, position in the list of photos, ascending.
-        box: (F, 4) float32, x, y, width and height in the photo; NaN for aligned faces.
-        landmarks: (F, 5, 2) float32, likewise.
-        rotated: (F,) int64, by how many degrees clockwise the photo was turned to find the face.
-        eye_distance: (F,) float32, pixels between the eyes; below
-            `gfkeras.data.alignment.MIN_EYE_DISTANCE` a face is too small. NaN for aligned faces.
-        skipped: (photo, reason) of photos that cannot be read or show no face; one that was not
-            given as a path is named by its position.
+        box: (F, 4) float32, x, y, width and height in pixels of the photo. NaN for aligned faces.
+        landmarks: (F, 5, 2) float32, x and y in pixels of the photo. NaN for aligned faces.
+        rotated: (F,) int64, degrees by which the photo was turned clockwise to find the face.
+        eye_distance: (F,) float32, distance between the eyes in pixels. A face below
+            `gfkeras.data.alignment.MIN_EYE_DISTANCE` is too small. NaN for aligned faces.
+        skipped: (photo, reason) of photos that cannot be read or show no face. A photo that is not
+            a path is named by its position.
     """
 
     embeddings: Embeddings | None
@@ -45,7 +45,7 @@ class PhotoFaces:
 
 Progress = Callable[[int, int], None]
 Load = Callable[[int], np.ndarray]
-# `Embedder.embed_loaded`.
+# The type of `Embedder.embed_loaded`.
 EmbedLoaded = Callable[[Sequence[Any], Load, Progress | None], FileEmbeddings]
 
 
@@ -55,7 +55,7 @@ def embed_photos(
     aligner: FaceAligner,
     progress: Progress | None = None,
 ) -> PhotoFaces:
-    """`Embedder.embed_photos`; `embed` embeds what a function loads."""
+    """Implements `Embedder.embed_photos`. `embed` is `Embedder.embed_loaded`."""
     photos = list_photos(photos)
     names = names_of(photos)
     found: dict[int, list[AlignedFace]] = {}
@@ -64,7 +64,7 @@ def embed_photos(
         faces = aligner.faces(photos[position])
         if not faces:
             raise NoFaceError(photo_name(photos[position]), "no face found")
-        # Only where they are is kept: a hundred thousand aligned faces take 3.7 GB.
+        # Only the positions are kept, because a hundred thousand aligned faces take 3.7 GB.
         found[position] = [replace(face, image=_NOTHING) for face in faces]
         return np.stack([face.image for face in faces])
 
@@ -83,24 +83,24 @@ def embed_photos(
 
 
 def names_of(photos: Sequence[Any]) -> list[Any]:
-    """What results call photos: the path, or the position of one given in another form."""
+    """Returns the names of photos in results: the path, or the position if it is not a path."""
     return [Path(p) if isinstance(p, str | os.PathLike) else n for n, p in enumerate(photos)]
 
 
 def aligner_for(size: int, aligner: FaceAligner | None) -> FaceAligner:
-    """The aligner given, which must have the model's size, or one that has."""
+    """Returns the given aligner after checking its size, or a new one of the model's size."""
     if aligner is None:
         return FaceAligner(size=size)
     if aligner.size != (size, size):
         raise ValueError(
-            f"`aligner` must give faces of the model's size, {size}×{size}. "
+            f"`aligner` must give faces of the model's image size, {size}×{size}. "
             f"Received: aligner.size={aligner.size}"
         )
     return aligner
 
 
 def from_aligned(found: FileEmbeddings) -> PhotoFaces:
-    """The same of files that are aligned faces already: one each, without a place."""
+    """Returns the result for files with aligned faces. Positions in a photo are NaN."""
     box = np.full((len(found.index), 4), np.nan, np.float32)
     landmarks = np.full((len(found.index), 5, 2), np.nan, np.float32)
     rotated, eyes = np.zeros(len(box), np.int64), np.full(len(box), np.nan, np.float32)

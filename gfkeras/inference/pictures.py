@@ -1,4 +1,4 @@
-"""Photos with what was found drawn into them."""
+"""Drawings of results into photos."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -8,7 +8,7 @@ from PIL import Image, ImageDraw, ImageFont
 
 from gfkeras.safe_text import printable
 
-# Okabe and Ito's, which people with any form of colour blindness can tell apart.
+# Colours of Okabe and Ito, which people with any form of colour blindness can distinguish.
 SAME, OTHER, NEUTRAL = (0, 114, 178), (213, 94, 0), (230, 159, 0)
 _INK, _MUTED, _WHITE = (28, 37, 48), (91, 102, 115), (255, 255, 255)
 _HEIGHT, _GAP, _WIDEST = 420, 16, 1600
@@ -20,8 +20,9 @@ class Mark:
 
     Attributes:
         box: x, y, width and height in pixels of the photo.
-        landmarks: (5, 2) points.
-        label: a short text above; may be empty.
+        landmarks: (5, 2) points in pixels of the photo.
+        label: a short text above the box, or "".
+        color: RGB colour of the mark, 0…255.
     """
 
     box: np.ndarray
@@ -31,9 +32,9 @@ class Mark:
 
 
 def annotated_photo(photo: np.ndarray, marks: Sequence[Mark], longest: int = 1600) -> Image.Image:
-    """A photo, (H, W, 3) uint8 RGB, with marked faces; at most `longest` pixels long."""
+    """Draws marks into a photo, (H, W, 3) uint8 RGB, and limits its longer side to `longest`."""
     scale = min(1.0, longest / max(photo.shape[:2]))
-    # Small photos are enlarged, so that labels do not cover them.
+    # Small photos are enlarged, because labels would cover most of them.
     scale = max(scale, min(4.0, 640 / max(photo.shape[:2]))) if scale == 1 else scale
     return _marked(photo, marks, scale)
 
@@ -45,9 +46,14 @@ def comparison_picture(
     lines: Sequence[str] = (),
     color: tuple[int, int, int] = NEUTRAL,
 ) -> Image.Image:
-    """Two photos, (H, W, 3) uint8 RGB, side by side, a verdict below, and lines of explanation.
+    """Draws two photos side by side, with a verdict and lines of explanation below.
 
-    A face that is aligned already has no mark.
+    Args:
+        photos: two photos, (H, W, 3) uint8 RGB.
+        marks: the mark of each photo's face. None for an aligned face.
+        title: the verdict.
+        lines: lines of explanation.
+        color: RGB colour of the verdict, 0…255.
     """
     pictures = [
         _marked(photo, [] if mark is None else [mark], _HEIGHT / photo.shape[0])
@@ -90,7 +96,7 @@ def _marked(photo: np.ndarray, marks: Sequence[Mark], scale: float) -> Image.Ima
             label = printable(mark.label)
             left, top, right, bottom = draw.textbbox((0, 0), label, font)
             wide, high = right - left + 10, bottom - top + 10
-            # Above the face, or inside of its box where there is no room.
+            # The label is above the box, or inside it at the photo's upper edge.
             at_x = min(max(0.0, x), max(0.0, size[0] - wide))
             at_y = y - high if y >= high else y
             draw.rectangle((at_x, at_y, at_x + wide, at_y + high), fill=mark.color)

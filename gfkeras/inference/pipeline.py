@@ -1,4 +1,4 @@
-"""Loading images on some threads while others run the network."""
+"""Threads that load images while others run the network."""
 
 import contextlib
 import queue
@@ -18,14 +18,14 @@ Result = TypeVar("Result")
 
 
 class Loaded:
-    """The images of one batch: those that could be loaded, and why the others could not.
+    """The images of one batch that could be loaded, and the reasons why others could not.
 
-    `load` gives one or more images, (F, H, W, 3) uint8, of a position.
+    `load` returns one or more images, (F, H, W, 3) uint8, for a position.
 
     Attributes:
-        index: the position of each image.
-        images: (M, H, W, 3) uint8, or None where M is 0.
-        failed: (position, reason) of the others.
+        index: position of each image.
+        images: (M, H, W, 3) uint8, or None if no image could be loaded.
+        failed: (position, reason) of the images that could not be loaded.
     """
 
     def __init__(self, positions: range, load: Callable[[int], np.ndarray]):
@@ -44,14 +44,14 @@ class Loaded:
 
 
 class Runtimes:
-    """One runtime for a single batch, and for many batches as many as there are threads.
+    """One runtime for a single batch, or one per thread for many batches.
 
-    Two interpreters of one thread each take two batches in less time than one of two threads takes
-    them one after another, and need not wait for each other's images.
+    Two interpreters with one thread each need less time for two batches than one interpreter with
+    two threads. They also do not wait for each other's images.
 
-    A runtime with a `copy` serves one thread at a time, so that each thread borrows one: the first
-    gets `main`, with all of its threads, and those that come meanwhile get copies with one thread
-    each. There are never more copies than `num_threads`; whoever comes then waits for one.
+    A runtime with a `copy` serves one thread at a time, so each thread borrows a runtime. The first
+    gets `main`, which has several threads. Others get copies with one thread each. There are at
+    most `num_threads` copies, and further threads wait for one.
     """
 
     def __init__(self, runtime: Runtime, num_threads: int):
@@ -64,7 +64,7 @@ class Runtimes:
 
     @contextlib.contextmanager
     def borrowed(self) -> Iterator[Runtime]:
-        """A runtime that no other thread uses inside of the block."""
+        """Returns a runtime that no other thread uses inside the block."""
         if self._copy is None:
             yield self.main
         elif self._main_taken.acquire(blocking=self.num_threads == 1):
@@ -82,9 +82,10 @@ class Runtimes:
         load: Callable[[Task], Any],
         run: Callable[[Any, Runtime], Result],
     ) -> Iterator[Result]:
-        """`run(load(task), runtime)` of each task in order; loading goes ahead on threads."""
+        """Yields `run(load(task), runtime)` for each task in order, and loads ahead on threads."""
         if self._copy is None or self.num_threads == 1:
-            # The runtime has threads of its own, and some may be run by their thread only.
+            # Only loading uses the pool. The runtime has its own threads, and some runtimes must
+            # be called from the same thread each time.
             with ThreadPoolExecutor(max(2, self.num_threads)) as pool:
                 for loaded in _in_order(pool, load, tasks, 2 * self.num_threads):
                     with self.borrowed() as runtime:
@@ -103,6 +104,7 @@ class Runtimes:
     @contextlib.contextmanager
     def _borrowed_copy(self) -> Iterator[Runtime]:
         assert self._copy is not None
+        # Making a copy takes time, so copies are made only when all others are in use.
         with self._making:
             if self._idle.empty() and self._made < self.num_threads:
                 self._idle.put(self._copy())
@@ -117,7 +119,10 @@ class Runtimes:
 def _in_order(
     pool: ThreadPoolExecutor, function: Callable[[Task], Result], tasks: Iterable[Task], ahead: int
 ) -> Iterator[Result]:
-    """As `pool.map`, but no more than so many tasks ahead of who takes the results."""
+    """Does the same as `pool.map`, but starts at most `ahead` tasks before their results are read.
+
+    This limits the memory for results that nobody has read yet.
+    """
     coming: deque[Future[Result]] = deque()
     try:
         for task in tasks:

@@ -1,4 +1,4 @@
-"""The faces of a data source, embedded by name: what protocols ask for."""
+"""Embeddings of a data source's faces by name, for evaluation protocols."""
 
 from collections.abc import Callable, Sequence
 
@@ -14,23 +14,26 @@ from gfkeras.inference.photos import aligner_for
 
 
 class SourceFaces:
-    """Embeds items of a source by their names.
+    """Embeds items of a data source by their names.
 
-    Images with known landmarks (IJB's) are aligned by them. Others are photos whose face is found
-    and aligned where there is an `aligner`, or else faces that are aligned already. The list of
-    items is read once and kept; images are read when they are embedded, and never held.
+    Images with known landmarks (IJB) are aligned by these landmarks. With an `aligner`, other
+    images are photos whose face is found and aligned. Without an `aligner`, they must be aligned
+    faces. The list of items is read once. Images are read when they are embedded and are not kept
+    in memory.
 
     Args:
-        embedder: of the model.
-        source: of `gfkeras.data.open_source`.
-        aligner: finds and aligns faces; of the model's size.
+        embedder: the embedder of the model.
+        source: a source of `gfkeras.data.open_source`.
+        aligner: finds and aligns faces of the model's image size.
         progress: called with (images done, images) after each batch.
-        change: what is done to each face before it is embedded, from (S, S, 3) uint8 to the same.
-        resize: scale faces of another size to fit, as of `read_image`; they are listed by default.
+        change: function that changes each face before it is embedded, from (S, S, 3) uint8 to
+            (S, S, 3) uint8.
+        resize: whether to scale aligned faces of another size (see `read_image`). By default they
+            are skipped.
 
     Attributes:
-        items: by name.
-        refused: the reason for each name in the source that is no image.
+        items: the items by name.
+        refused: the reason for each name in the source that is not an image.
 
     Example:
         faces = SourceFaces(Embedder("model.tflite"), IJBSource("IJBC"))
@@ -48,7 +51,7 @@ class SourceFaces:
     ):
         self.embedder, self.source, self.progress = embedder, source, progress
         self.aligner, self.change, self.resize = aligner, change, resize
-        # Nothing is detected where landmarks are known, so this one needs no detector's file.
+        # Alignment by known landmarks does not detect faces and needs no file of a detector.
         self._by_landmarks = aligner_for(embedder.image_size, aligner)
         self.items: dict[str, Item] = {}
         self.refused: dict[str, str] = {}
@@ -59,7 +62,7 @@ class SourceFaces:
                 self.refused[item.name] = item.reason
 
     def __call__(self, names: Sequence[str]) -> FileEmbeddings:
-        """The embeddings of items that can be read; other names are listed with the reason."""
+        """Embeds the items that can be read. Other names are listed with the reason."""
         return self.embedder.embed_loaded(names, lambda i: self._load(names[i]), self.progress)
 
     def _load(self, name: str) -> np.ndarray:

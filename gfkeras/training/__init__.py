@@ -1,4 +1,4 @@
-"""Training: recipes, the trainer, its callbacks and schedules."""
+"""Training of face recognition models from recipes."""
 
 import lazy_loader
 

@@ -1,4 +1,4 @@
-"""Keras objects of the sections of a recipe."""
+"""Keras objects built from the sections of a recipe."""
 
 import contextlib
 import inspect
@@ -21,7 +21,7 @@ from gfkeras.training.starting import freeze, initial_model, rate_factors
 
 
 def build_model(section: sections.ModelSection) -> keras.Model:
-    """The GroupFace or the plain backbone of [model]: untrained, or as `init` is."""
+    """Builds the GroupFace or the plain backbone of [model], or loads the model of `init`."""
     if section.init is not None:
         return initial_model(section)
     name, arguments = section.backbone.name, section.backbone.arguments
@@ -32,7 +32,13 @@ def build_model(section: sections.ModelSection) -> keras.Model:
 
 
 def build_classifier(recipe: Recipe, num_classes: int, steps_per_epoch: int) -> FaceClassifier:
-    """Model, head and losses, compiled; the schedule counts in `steps_per_epoch`."""
+    """Builds and compiles the model, head and losses of a recipe.
+
+    Args:
+        recipe: the recipe.
+        num_classes: number of identities.
+        steps_per_epoch: steps per epoch, for the learning-rate schedule.
+    """
     model = build_model(recipe.model)
     freeze(model, recipe.model.freeze)
     head = None
@@ -52,16 +58,17 @@ def build_classifier(recipe: Recipe, num_classes: int, steps_per_epoch: int) -> 
     )
     if recipe.optimizer.learning_rate_factors:
         optimizer: Any = classifier.optimizer
+        # Keras can wrap the optimizer to scale the loss. The factors belong to the inner one.
         optimizer = getattr(optimizer, "inner_optimizer", optimizer)
         optimizer.set_rate_factors(rate_factors(classifier, recipe.optimizer.learning_rate_factors))
-    # So that a kept state can be put into its variables.
+    # A checkpoint can only be restored into variables that exist.
     if not classifier.optimizer.built:
         classifier.optimizer.build(classifier.trainable_variables)
     return classifier
 
 
 def _build(known: Mapping[str, Any], section: sections.NamedSection, **given: int) -> Any:
-    """The head or loss of a table, with those of the `given` arguments that it takes."""
+    """Builds the head or loss of a table. `given` arguments are passed if the class has them."""
     found = known[section.name]
     taken = inspect.signature(found.__init__).parameters
     return found(**section.arguments | {key: given[key] for key in given if key in taken})
@@ -70,10 +77,10 @@ def _build(known: Mapping[str, Any], section: sections.NamedSection, **given: in
 def build_optimizer(
     section: sections.OptimizerSection, schedule: Any
 ) -> keras.optimizers.Optimizer:
-    """The optimizer of [optimizer]; `schedule` is a learning rate or that of each step."""
+    """Builds the optimizer of [optimizer] with a learning rate or a schedule."""
     renamed = {"name", "learning_rate", "momentum", "accumulate_steps", "learning_rate_factors"}
     arguments = section.model_dump(exclude=renamed)
-    # Adam's first moment plays the part of momentum.
+    # In Adam, beta_1 of the first moment has the role of momentum.
     arguments["momentum" if section.name == "SGD" else "beta_1"] = section.momentum
     if section.accumulate_steps > 1:
         arguments["gradient_accumulation_steps"] = section.accumulate_steps
@@ -83,7 +90,7 @@ def build_optimizer(
 def build_augmentation(
     data: sections.DataSection, layers: Iterable[sections.NamedSection] = ()
 ) -> Augmentation | None:
-    """What [data] and [[augmentation]] do to images; None where they do nothing."""
+    """Builds the augmentation of [data] and [[augmentation]], or returns None if it is empty."""
     augmentation = Augmentation(
         flip=data.flip,
         shift=data.shift,
@@ -97,13 +104,13 @@ def _jit_compile(setting: bool | str) -> bool | str:
         return setting
     import tensorflow as tf
 
-    # XLA over the whole step is several times slower than TensorFlow's own kernels on CPU.
+    # On CPUs, a training step in XLA is several times slower than TensorFlow's own kernels.
     return "auto" if tf.config.list_physical_devices("GPU") else False
 
 
 @contextlib.contextmanager
 def dtype_policy(name: str) -> Iterator[None]:
-    """Sets the global dtype policy, and puts back what it was before."""
+    """Sets the global dtype policy inside the block and restores the earlier one after it."""
     before = keras.config.dtype_policy()
     keras.config.set_dtype_policy(name)
     try:

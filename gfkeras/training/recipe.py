@@ -18,23 +18,24 @@ from gfkeras.training import recipe_sections as sections
 
 
 def built_in_names(folder: Traversable) -> list[str]:
-    """The names of the TOML files that come with gfkeras in one of its folders."""
+    """Returns the names of the TOML files in a folder of gfkeras."""
     names = (entry.name for entry in folder.iterdir())
     return sorted(name.removesuffix(".toml") for name in names if name.endswith(".toml"))
 
 
 def read_toml(source: str | os.PathLike[str], kind: str, folder: Traversable) -> dict[str, Any]:
-    """The tables of a TOML file, or of a built-in one of that name in `folder`.
+    """Reads the tables of a TOML file, or of the built-in file with that name in `folder`.
 
-    `kind` is what messages call it, such as "recipe".
+    `kind` is the name of the file in messages, such as "recipe".
 
     Raises:
-        ValueError: in one line, for a file that is missing or not TOML, and for an unknown
-            name, with the nearest right one.
+        ValueError: in one line, if the file is missing or is not TOML, or if the name is unknown.
+            The message suggests a similar name.
     """
     path, name, known = Path(source), os.fspath(source), built_in_names(folder)
     try:
         if path.is_file():
+            # Editors on Windows can write a byte order mark, which TOML does not allow.
             text = path.read_text(encoding="utf-8-sig")
         elif path.suffix == ".toml" or os.sep in name or path.is_dir():
             reason = "is a folder" if path.is_dir() else "does not exist"
@@ -52,18 +53,18 @@ def read_toml(source: str | os.PathLike[str], kind: str, folder: Traversable) ->
     except tomllib.TOMLDecodeError as error:
         raise ValueError(f"{name} is not valid TOML: {error}") from error
     except RecursionError as error:
-        raise ValueError(f"{name} is nested too deep") from error
+        raise ValueError(f"{name} is nested too deeply") from error
 
 
 def copied(value: Any) -> Any:
-    """Nested tables and lists, to be changed without changing the original."""
+    """Returns a deep copy of nested tables and lists."""
     if isinstance(value, Mapping):
         return {key: copied(item) for key, item in value.items()}
     return [copied(item) for item in value] if isinstance(value, list) else value
 
 
 def split_setting(setting: str) -> tuple[str, Any]:
-    """The key and the value of `a.b=value`: TOML, or a bare word for a string."""
+    """Splits `a.b=value` into key and value. The value is TOML, or a string without quotes."""
     key, equals, text = setting.partition("=")
     if not equals or not all(part.strip() for part in key.split(".")):
         raise ValueError(f"A setting must look like a.b=value. Received: {setting!r}")
@@ -74,10 +75,10 @@ def split_setting(setting: str) -> tuple[str, Any]:
 
 
 def assign(values: dict[str, Any], key: str, value: Any) -> None:
-    """Sets what a dotted key names in nested tables and lists.
+    """Sets the value of a dotted key in nested tables and lists.
 
     Raises:
-        ValueError: where the key goes through a value, or past the end of a list.
+        ValueError: if a part of the key names a value instead of a table, or an index is too large.
     """
     parts = [part.strip() for part in key.split(".")]
     place: Any = values
@@ -107,14 +108,14 @@ _BUILT_IN = resources.files("gfkeras.training") / "recipes"
 
 
 class Recipe(sections.Section):
-    """Everything a training run is made of but the data.
+    """All settings of a training run except the data.
 
-    The keys of each table are those of the classes in `gfkeras.training.recipe_sections`;
-    `[model.backbone]`, `[head]` and each `[[loss]]` take a `name` and the arguments of
-    that class, such as `margin` of ArcFace. The losses are added to the head's, each
-    times its `weight`; `[head]` with the name "none" leaves the head out. Each
-    `[[augmentation]]` takes the `name` of a layer in `gfkeras.data.augmentation.catalog`
-    and its arguments; they follow flip and shift, in the order in which they are written.
+    The classes in `gfkeras.training.recipe_sections` define the keys of each table.
+    `[model.backbone]`, `[head]` and each `[[loss]]` have the `name` of a class and its arguments,
+    such as `margin` for ArcFace. The losses are multiplied by their `weight` and added to the loss
+    of the head. A `[head]` with the name "none" removes the head. Each `[[augmentation]]` has the
+    `name` of a layer in `gfkeras.data.augmentation.catalog` and its arguments. These layers run
+    after flip and shift, in the order of the recipe.
 
     Example:
         recipe = Recipe.read("orl", settings=["training.epochs=3"])
@@ -136,16 +137,16 @@ class Recipe(sections.Section):
 
     @classmethod
     def read(cls, source: str | os.PathLike[str], settings: Iterable[str] = ()) -> Self:
-        """Reads a recipe file, or one that comes with gfkeras.
+        """Reads a recipe file or a built-in recipe.
 
         Args:
             source: a TOML file, or the name of a built-in recipe (`Recipe.built_in()`).
-            settings: changes as `key=value` with dotted keys: `training.epochs=3`,
-                `loss.0.weight=0.2`. Values are TOML; a bare word is a string.
+            settings: changes in the form `key=value` with dotted keys, such as `training.epochs=3`
+                and `loss.0.weight=0.2`. Values are TOML, and strings need no quotes.
 
         Raises:
-            ValueError: in one line, for a file that is missing or not TOML, an unknown
-                key or name (with the nearest right one) or a value of a wrong type.
+            ValueError: in one line, if the file is missing or is not TOML, a key or name is unknown
+                (the message suggests a similar one), or a value has the wrong type.
         """
         return cls.parse(read_toml(source, "recipe", _BUILT_IN), settings, str(source))
 
@@ -156,12 +157,15 @@ class Recipe(sections.Section):
         settings: Iterable[str] | Mapping[str, Any] = (),
         source: str = "recipe",
     ) -> Self:
-        """Makes a recipe of nested dictionaries, the tables of a recipe file.
+        """Makes a recipe from nested dictionaries, the tables of a recipe file.
 
         Args:
             values: the tables.
-            settings: as of `read`, or values by their dotted keys.
-            source: what messages begin with. Errors are those of `read`.
+            settings: changes in the form of `read`, or values by dotted keys.
+            source: name of the recipe at the start of messages.
+
+        Raises:
+            ValueError: if a key, name or value is invalid (see `read`).
         """
         changed = copied(values)
         if not isinstance(settings, Mapping):
@@ -172,7 +176,7 @@ class Recipe(sections.Section):
             recipe = cls.model_validate(changed)
         except ValidationError as error:
             raise ValueError(f"{source}: {readable(error, cls)}") from None
-        # Keras, whose backend logs while it is imported; other mistakes are found without it.
+        # Importing Keras takes seconds, so errors that do not need it are found before.
         load_keras()
         from gfkeras.training.recipe_names import check_names
 
@@ -185,13 +189,13 @@ class Recipe(sections.Section):
 
     @staticmethod
     def built_in() -> list[str]:
-        """The names of the recipes that come with gfkeras."""
+        """Returns the names of the built-in recipes."""
         return built_in_names(_BUILT_IN)
 
     def to_toml(self) -> str:
-        """The recipe with every default written out; `Recipe.read` gives it back."""
+        """Returns the recipe as TOML with all defaults. `Recipe.read` can read it."""
         return tomli_w.dumps(self.model_dump(exclude_none=True))
 
     def write(self, path: str | os.PathLike[str]) -> None:
-        """Writes `to_toml()` into a file."""
+        """Writes the recipe as TOML into a file."""
         Path(path).write_text(self.to_toml(), encoding="utf-8")

@@ -1,4 +1,4 @@
-"""Names of classes and arguments in a recipe."""
+"""Checks of the names of classes and arguments in a recipe."""
 
 import inspect
 from collections.abc import Iterable, Mapping, Sequence
@@ -11,7 +11,7 @@ from gfkeras.data.augmentation.catalog import AUGMENTATIONS, make_layer
 from gfkeras.errors import nearest, unknown_name
 from gfkeras.training import recipe_sections as sections
 
-# The name of [head] for training with losses on the embedding alone.
+# Name of [head] for training without a head, only with losses on the embedding.
 NO_HEAD = "none"
 
 
@@ -23,10 +23,10 @@ def check_names(
     optimizer: sections.OptimizerSection,
     augmentation: Sequence[sections.NamedSection],
 ) -> None:
-    """Raises ValueError for a class or an argument that does not exist, naming the nearest.
+    """Raises ValueError for a class or an argument that does not exist.
 
-    So do losses that need what the recipe does not have, such as groups, and values that a layer
-    of [[augmentation]] refuses.
+    The message suggests a similar name. Losses without their inputs, such as groups, and values
+    that a layer of [[augmentation]] refuses are errors too.
     """
     for index, section in enumerate(augmentation):
         _check_augmentation(f"augmentation.{index}", section)
@@ -71,7 +71,7 @@ def check_names(
 def _check(place: str, kind: str, section: sections.NamedSection, known: Mapping[str, Any]) -> None:
     if section.name not in known:
         raise unknown_name(kind, section.name, known)
-    # Set by the data or by [model], not by this table.
+    # The data or [model] set these arguments, so the table must not.
     reserved = {"self", "num_classes", "embedding_dim", "name", "batch_size"}
     parameters = inspect.signature(known[section.name].__init__).parameters.values()
     accepted = {p.name for p in parameters if p.kind is not p.VAR_KEYWORD}
@@ -83,18 +83,18 @@ def _check_partial_fc(
     extra_losses: Sequence[sections.NamedSection],
     optimizer: sections.OptimizerSection,
 ) -> None:
-    # Checks the head inside and its arguments, by names and by values.
+    # Building the head checks the names and values of its arguments and of the head inside it.
     heads.PartialFC(num_classes=2, **head.arguments)
     for section in extra_losses:
         loss = losses.LOSSES.get(section.name)
         if loss is not None and "centers" in loss.inputs:
             raise ValueError(
-                f"`loss` {section.name} takes all centers, of which PartialFC has a sample: "
+                f"`loss` {section.name} takes all centers, but PartialFC has only a sample: "
                 "expected another head or another loss"
             )
     if optimizer.accumulate_steps > 1:
         raise ValueError(
-            "`optimizer.accumulate_steps` must be 1 with the head PartialFC, each step of which "
+            "`optimizer.accumulate_steps` must be 1 with the head PartialFC, because each step "
             f"draws other centers. Received: {optimizer.accumulate_steps}"
         )
 
@@ -113,8 +113,8 @@ def _check_augmentation(place: str, section: sections.NamedSection) -> None:
         raise unknown_name("augmentation", section.name, AUGMENTATIONS)
     _check_keys(place, section, AUGMENTATIONS[section.name].arguments)
     try:
-        # Within the scope variables get no values: reading a recipe must not be what claims
-        # the devices, which a caller may still want to configure.
+        # Inside the scope, variables get no values. Creating values would initialise the devices,
+        # which the caller could then no longer configure.
         with keras.StatelessScope(initialize_variables=False):
             make_layer(section.name, section.arguments)
     except ValueError as error:

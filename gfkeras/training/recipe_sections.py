@@ -1,4 +1,4 @@
-"""The sections of a recipe, each with its keys, types and defaults."""
+"""Sections of a recipe, with their keys, types and defaults."""
 
 from typing import Annotated, Any, Literal, Self
 
@@ -16,6 +16,7 @@ from pydantic import (
 )
 
 
+# In Python, True is the integer 1, so the next two functions exclude bools.
 def _shared_dim(value: Any) -> Any:
     if value == "none" or (isinstance(value, int) and not isinstance(value, bool) and value > 0):
         return value
@@ -27,7 +28,7 @@ def _devices(value: Any) -> Any:
     names = isinstance(value, list) and value and all(isinstance(name, str) for name in value)
     if count or names:
         return value
-    raise ValueError('expected how many, at least 1, or a list of names such as "GPU:0"')
+    raise ValueError('expected a number of at least 1 or a list of names such as "GPU:0"')
 
 
 def _jit_compile(value: Any) -> Any:
@@ -37,13 +38,13 @@ def _jit_compile(value: Any) -> Any:
 
 
 class Section(BaseModel):
-    """A table of a recipe: unknown keys are errors, types are not converted."""
+    """A table of a recipe. Unknown keys are errors, and types are not converted."""
 
     model_config = ConfigDict(extra="forbid", strict=True)
 
 
 class NamedSection(Section):
-    """A table with the `name` of a class of gfkeras and that class's own arguments."""
+    """A table with the `name` of a class in gfkeras and the arguments of that class."""
 
     model_config = ConfigDict(extra="allow", strict=True)
 
@@ -51,14 +52,16 @@ class NamedSection(Section):
 
     @property
     def arguments(self) -> dict[str, Any]:
-        """The arguments beside the name."""
+        """The arguments without the name."""
         return dict(self.model_extra or {})
 
 
 class DataSection(Section):
-    """[data]: which identities train, and the cheap moves of the images.
+    """[data]: selection of identities, and simple changes of the images.
 
-    Images that are no aligned faces of 112×112 are left out; with `resize` they are scaled to fit.
+    The last `holdout_identities` are for verification. Identities with fewer than `min_images`
+    images are left out. Images that are not aligned faces of 112×112 are left out, or scaled to fit
+    with `resize`. Training images are mirrored with `flip`, and moved by up to `shift` pixels.
     """
 
     holdout_identities: NonNegativeInt = 0
@@ -71,10 +74,10 @@ class DataSection(Section):
 class ModelSection(Section):
     """[model]: GroupFace, or a plain backbone with its embedding.
 
-    With `init` training starts from weights: the name of a preset, a model folder, or a file
-    that `gfkeras zoo import` reads. A backbone gets a fresh GroupFace head whose embedding is
-    the backbone's at first; a GroupFace goes on as it is. `freeze` names layers that are not
-    trained: "backbone", "backbone/stage1_*", "instance_*", with * for anything.
+    With `init`, training starts from existing weights: the name of a preset, a model folder, or a
+    file that `gfkeras zoo import` reads. A backbone gets a new GroupFace head, which first returns
+    the backbone's embedding. A GroupFace is trained further. `freeze` lists layers that are not
+    trained, such as "backbone", "backbone/stage1_*" and "instance_*". The * matches any text.
     """
 
     init: str | None = None
@@ -99,8 +102,8 @@ class ModelSection(Section):
             raise ValueError("expected no [model.backbone] with `init`, which brings its own")
         if self.init is not None and isinstance(self.shared_dim, int):
             raise ValueError(
-                'expected shared_dim = "none" with `init`: an embedding through a fresh FC is not '
-                f"the one that was trained. Received: {self.shared_dim}"
+                'expected shared_dim = "none" with `init`, because an untrained FC would change '
+                f"the embedding. Received: {self.shared_dim}"
             )
         return self
 
@@ -108,14 +111,14 @@ class ModelSection(Section):
     def _without_what_init_brings(self, serialize: Any) -> dict[str, Any]:
         values = serialize(self)
         if self.init is not None:
-            # Defaults, which would say something else than `init` when they are read again.
+            # When the recipe is read again, these defaults would contradict `init`.
             for key in {"backbone", "embedding_dim"} - self.model_fields_set:
                 values.pop(key, None)
         return values
 
     @property
     def group_arguments(self) -> dict[str, Any]:
-        """The arguments of GroupFace that the recipe sets."""
+        """The arguments of GroupFace in the recipe."""
         names = (
             "num_groups", "shared_dim", "group_dim", "mode", "combine", "hard_gradient", "dropout",
             "group_initializer",
@@ -127,17 +130,18 @@ class ModelSection(Section):
 
 
 class TeacherSection(Section):
-    """[teacher]: a trained model to learn from, as `save_to` or a run's `best/` wrote it."""
+    """[teacher]: the folder of a trained model to learn from, such as `best/` of a run."""
 
     model: str
 
 
 class OptimizerSection(Section):
-    """[optimizer]: one of `gfkeras.training.optimizers`.
+    """[optimizer]: an optimizer of `gfkeras.training.optimizers`.
 
     `weight_decay_mode` is "decoupled", w ← w − lr·decay·w, or "l2", g ← g + decay·w before
-    momentum. Gradients are clipped by `clipnorm` (each variable's norm), `global_clipnorm` (the
-    norm of all) or `clipvalue`, at most one of them. `accumulate_steps` batches make one update.
+    momentum. One of `clipnorm` (norm of each variable), `global_clipnorm` (norm of all variables)
+    and `clipvalue` can clip the gradients. `accumulate_steps` is the number of batches per update.
+    `learning_rate_factors` maps patterns of layer names to factors of the learning rate.
     """
 
     name: Literal["SGD", "Adam", "AdamW"] = "SGD"
@@ -166,7 +170,7 @@ class OptimizerSection(Section):
         return self
 
 
-# The keys of each schedule beside `warmup_epochs`, which all have.
+# The keys of each schedule. All of them also have `warmup_epochs`.
 SCHEDULE_KEYS: dict[str, tuple[str, ...]] = {
     "constant": (),
     "step": ("milestones", "factor"),
@@ -176,17 +180,17 @@ SCHEDULE_KEYS: dict[str, tuple[str, ...]] = {
 
 
 class ScheduleSection(Section):
-    """[schedule]: how the learning rate r goes over the steps, from r of [optimizer].
+    """[schedule]: the learning rate at each step, from the learning rate r of [optimizer].
 
-    With T steps in all and t done:
+    With T steps in total and t steps done:
 
     - "constant": r.
     - "step": r·factor^n after n of the `milestones`, in epochs (ArcFace, GroupFace).
     - "cosine": r·(1 + cos(π·t/T))/2 (arXiv 1608.03983), down to 0.
-    - "polynomial": (r − e)·(1 − t/T)^power + e with e = r·final_factor (Partial FC's code has
+    - "polynomial": (r − e)·(1 − t/T)^power + e with e = r·final_factor (the code of Partial FC has
       power 2 and e = 0).
 
-    `warmup_epochs` scales the first steps by (t + 1)/warm-up steps, whatever the schedule
+    With every schedule, `warmup_epochs` scales the first steps by (t + 1)/warm-up steps
     (arXiv 1706.02677). A key of another schedule is an error.
     """
 
@@ -199,7 +203,7 @@ class ScheduleSection(Section):
 
     @property
     def arguments(self) -> dict[str, Any]:
-        """The values of the schedule's own keys."""
+        """The values of the keys of this schedule."""
         return {key: getattr(self, key) for key in SCHEDULE_KEYS[self.name]}
 
     @model_validator(mode="after")
@@ -224,21 +228,24 @@ class ScheduleSection(Section):
 
 
 class TrainingSection(Section):
-    """[training]: epochs, batches, the devices, and what is kept of a run.
+    """[training]: epochs, batches, devices and checkpoints.
 
-    `batch_size` is the global one, of all replicas. With `images_per_identity` = K each
-    batch holds `batch_size` / K identities with K images each
-    (`gfkeras.data.IdentitySampler`), without it any images.
-
-    - `strategy`: "none" trains on one device; "mirrored" on all visible GPUs, or `devices` of
-      them, a number or names such as ["GPU:0", "GPU:1"]; "multi-worker" on the processes that
-      the environment variable TF_CONFIG names (TensorFlow).
-    - `model_parallel`: over how many devices the class centers are cut (JAX).
-    - `synchronized_batch_norm`: statistics over the global batch, so that the number of
-      replicas does not change what is trained.
-    - `jit_compile`: XLA over the whole step. "auto" has it on GPUs and on JAX.
-    - `checkpoint_steps`: a checkpoint to resume from every so many steps, and after each epoch.
-    - `nonfinite`: "stop" ends the run where the loss is not finite; "skip" leaves such steps out.
+    - `batch_size`: global batch size, of all replicas together.
+    - `images_per_identity`: K puts `batch_size` / K identities with K images each into a batch
+      (`gfkeras.data.IdentitySampler`). By default a batch has any images.
+    - `strategy`: "none" uses one device. "mirrored" uses all visible GPUs, or `devices` of them, a
+      number or names such as ["GPU:0", "GPU:1"]. "multi-worker" uses the processes in the
+      environment variable TF_CONFIG (TensorFlow).
+    - `model_parallel`: number of devices that share the class centers (JAX).
+    - `synchronized_batch_norm`: whether batch normalisation uses statistics of the global batch.
+      The result then does not depend on the number of replicas.
+    - `jit_compile`: whether XLA compiles the whole step. "auto" is true on GPUs and on JAX.
+    - `checkpoint_steps`: number of steps between checkpoints for resuming. There is also one after
+      each epoch.
+    - `nonfinite`: "stop" ends the run if the loss is not finite. "skip" skips such steps.
+    - `patience`: number of verifications (or epochs, without held-out identities) without a better
+      value after which the run ends. By default it does not end early.
+    - `workers`: number of threads that load images.
     """
 
     epochs: PositiveInt = 20
@@ -257,7 +264,7 @@ class TrainingSection(Section):
     @model_validator(mode="after")
     def _batches_hold_whole_identities(self) -> Self:
         images = self.images_per_identity
-        # Among the images of one identity no loss could tell anyone apart.
+        # A batch with a single identity has no negative pairs for a loss.
         if images and (self.batch_size % images or self.batch_size == images):
             raise ValueError(
                 "`batch_size` must be a multiple of `images_per_identity`, for two identities or "
@@ -267,7 +274,7 @@ class TrainingSection(Section):
 
 
 class EvaluationSection(Section):
-    """[evaluation]: verification on the held-out identities while training."""
+    """[evaluation]: verification on the held-out identities during training."""
 
     every_epochs: PositiveInt = 1
     pairs: PositiveInt = 3000

@@ -1,4 +1,4 @@
-"""The folder of a run and its result."""
+"""The folder of a training run, and the result of a run."""
 
 import contextlib
 import csv
@@ -23,24 +23,25 @@ _LINE_ENDS = str.maketrans({"\n": "\\n", "\r": "\\r", "\t": "\\t"})
 CHECKPOINTS = "checkpoints"
 IDENTITIES_FILE = "identities.txt"
 _LOCK_FILE = ".train.lock"
-# What the variables of a checkpoint depend on.
+# The variables of a checkpoint depend on these sections, so they must not change in a resumed run.
 _FIXED = ("model", "head", "optimizer", "dtype_policy")
 _RUN_FILES = (RECIPE_FILE, LOG_FILE, CHECKPOINTS, "best", "last")
 
 
 def check_folder(out: Path, resume: bool, recipe: Recipe) -> None:
-    """Raises ValueError if a run of this recipe cannot start or go on in the folder."""
+    """Raises ValueError if a run of this recipe cannot start or continue in the folder."""
     if out.exists() and not out.is_dir():
         raise ValueError(f"`out` must be a folder. Received: {str(out)!r}, which is a file")
     if not resume:
         found = next((name for name in _RUN_FILES if (out / name).exists()), None)
         if found:
             raise ValueError(
-                f"`out` already holds a run ({found}); give resume (--resume) to go on with it, or "
+                f"`out` already holds a run ({found}). Use resume (--resume) to continue it, or "
                 f"another folder. Received: out={str(out)!r}"
             )
     elif (out / RECIPE_FILE).is_file():
         earlier = Recipe.read(out / RECIPE_FILE)
+        # Other sections can change when a run is resumed, for example the number of epochs.
         before, now = (_leaves(each.model_dump()) for each in (earlier, recipe))
         for key in sorted({*before, *now}):
             section = key.partition(".")[0]
@@ -53,9 +54,12 @@ def check_folder(out: Path, resume: bool, recipe: Recipe) -> None:
 
 @contextlib.contextmanager
 def only_training(out: Path) -> Iterator[None]:
-    """Makes the folder and locks it; ValueError where another training writes it.
+    """Makes the folder and locks it during the block.
 
-    Folders that were made here and that nothing was written to are removed at the end.
+    New folders that are still empty at the end are removed.
+
+    Raises:
+        ValueError: if another training writes the folder.
     """
     made = [folder for folder in (out, *out.parents) if not folder.exists()]
     try:
@@ -64,13 +68,13 @@ def only_training(out: Path) -> Iterator[None]:
             yield
     finally:
         for folder in made:
-            # Not empty: somebody wrote something.
+            # `rmdir` fails for a folder that is not empty, which must stay.
             with contextlib.suppress(OSError):
                 folder.rmdir()
 
 
 def _leaves(table: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
-    """The values of nested tables by their dotted keys."""
+    """Returns the values of nested tables by their dotted keys."""
     found: dict[str, Any] = {}
     for key, value in table.items():
         nested = isinstance(value, Mapping)
@@ -81,7 +85,7 @@ def _leaves(table: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
 def write_inputs(
     out: Path, recipe: Recipe, faces: Faces | RecordSet, heldout: Faces | None
 ) -> None:
-    """Makes the folder and writes what the run is made of."""
+    """Makes the folder and writes recipe, identities and skipped images into it."""
     out.mkdir(parents=True, exist_ok=True)
     recipe.write(out / RECIPE_FILE)
     _write_lines(out / IDENTITIES_FILE, faces.identities)
@@ -93,33 +97,33 @@ def write_inputs(
 
 
 def notes_on_images(*parts: Faces | RecordSet | None) -> list[str]:
-    """What to tell about images that had another size than the network's."""
+    """Returns notes for the user about images of another size than the network's."""
     faces = [part for part in parts if isinstance(part, Faces)]
     resized = sum(part.resized for part in faces)
     refused = sum(NOT_ALIGNED in reason for part in faces for _, reason in part.skipped)
     found = []
     if resized:
         found.append(
-            f"{resized:,} images were not aligned faces of 112x112 and were scaled to fit, as "
-            "`data.resize` says. Photos need `gfkeras prepare --align` first."
+            f"{resized:,} images were not aligned faces of 112x112 and were scaled to fit, because "
+            "`data.resize` is true. Photos need `gfkeras prepare --align` first."
         )
     if refused:
         found.append(
-            f"{refused:,} images were left out, since they are not aligned faces of 112x112: "
+            f"{refused:,} images were left out because they are not aligned faces of 112x112. "
             "`gfkeras prepare --align` aligns photos."
         )
     return found
 
 
 def add_skipped(out: Path, skipped: dict[Path, str]) -> None:
-    """What turned out to be unreadable while training."""
+    """Adds images that could not be read during training to the list of skipped images."""
     with (out / SKIPPED_FILE).open("a", newline="", encoding="utf-8") as file:
         rows = (map(csv_cell, row) for row in skipped.items())
         csv.writer(file, lineterminator="\n").writerows(rows)
 
 
 def _write_lines(path: Path, lines: list[str]) -> None:
-    # A name stays in its line, and is read as it is.
+    # Line ends and quotes in a name are escaped, so each name stays on its own line.
     kept = (quoted(utf8(line)).translate(_LINE_ENDS) for line in lines)
     path.write_text("".join(f"{line}\n" for line in kept), encoding="utf-8", newline="\n")
 
@@ -131,18 +135,19 @@ class TrainingResult:
     Attributes:
         out: the folder of the run.
         best, last: model folders of the best and of the last epoch.
-        epochs: epochs done in all, those before a resume included.
-        best_epoch: counted from 1.
-        monitor: what best means: "val_auc" or "loss".
-        best_value: the monitored value of that epoch.
-        images, identities, heldout_images, heldout_identities: trained and verified on.
-        skipped: images and folders left out; `skipped.csv` lists them.
-        parameters: of the model, without the class centers.
-        devices: where it was trained: "one device", "2 replicas".
-        seconds: of this call's epochs.
-        images_per_second: median over this call's epochs but the first.
-        metrics: the logs of the last epoch.
-        notes: what the user should know.
+        epochs: number of epochs done, including those before a resume.
+        best_epoch: number of the best epoch, counted from 1.
+        monitor: the value that decides about the best epoch, "val_auc" or "loss".
+        best_value: the monitored value of the best epoch.
+        images, identities: numbers of images and identities in the training data.
+        heldout_images, heldout_identities: numbers of images and identities for verification.
+        skipped: number of images and folders that were left out. `skipped.csv` lists them.
+        parameters: number of parameters of the model, without the class centers.
+        devices: description of the devices, such as "one device" or "2 replicas".
+        seconds: time of the epochs in this call.
+        images_per_second: median over the epochs in this call, without the first one.
+        metrics: logs of the last epoch.
+        notes: notes for the user.
     """
 
     out: Path
@@ -165,7 +170,7 @@ class TrainingResult:
     notes: list[str]
 
     def summary(self) -> list[tuple[str, Any]]:
-        """Rows of (label, value) to print."""
+        """Returns rows of (label, value) to print."""
         metrics = self.metrics
         skipped = f"{self.skipped:,}, see {self.out / SKIPPED_FILE}" if self.skipped else 0
         rows: list[tuple[str, Any]] = [
@@ -186,6 +191,6 @@ class TrainingResult:
         return [(label, value) for label, value in rows if value is not None]
 
     def to_json(self) -> dict[str, Any]:
-        """All fields, with paths as text."""
+        """Returns all fields, with paths as text."""
         paths = {"out": str(self.out), "best": str(self.best), "last": str(self.last)}
         return dataclasses.asdict(self) | paths

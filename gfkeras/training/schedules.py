@@ -15,6 +15,7 @@ def _constant(rate: float, *_: int) -> Any:
 
 
 def _step(rate: float, _: int, steps_per_epoch: int, milestones: list[float], factor: float) -> Any:
+    # Milestones are in epochs and can be fractions.
     boundaries = [round(epoch * steps_per_epoch) for epoch in milestones]
     values = [rate * factor**i for i in range(len(boundaries) + 1)]
     return schedules.PiecewiseConstantDecay(boundaries, values)
@@ -30,7 +31,7 @@ def _polynomial(
     return schedules.PolynomialDecay(rate, epochs * steps_per_epoch, rate * final_factor, power)
 
 
-# What makes the schedule of each name from rate, epochs, steps per epoch and its own keys.
+# Each function builds a schedule from rate, epochs, steps per epoch and the keys of the schedule.
 SCHEDULES: dict[str, Callable[..., Any]] = {
     "constant": _constant,
     "step": _step,
@@ -41,14 +42,17 @@ SCHEDULES: dict[str, Callable[..., Any]] = {
 
 @keras.saving.register_keras_serializable("gfkeras")
 class Warmup(schedules.LearningRateSchedule):
-    """Another schedule, scaled by (step + 1) / steps until `steps` are done.
+    """A schedule that is multiplied by (step + 1) / steps during the first `steps` steps.
 
-    Large margins and scales make the first updates of a face network violent; a few
-    hundred small steps keep batch normalisation and class centers sane.
+    Large margins and scales make the first updates of a face network very large. A few hundred
+    small steps keep batch normalisation and class centers stable.
 
     Args:
-        schedule: a schedule, or a constant rate.
-        steps: how long the rate rises; 0 for no warm-up.
+        schedule: a schedule or a constant rate.
+        steps: number of warm-up steps. 0 for no warm-up.
+
+    Raises:
+        ValueError: if `steps` is negative.
     """
 
     def __init__(self, schedule: Any, steps: int):
@@ -81,6 +85,6 @@ class Warmup(schedules.LearningRateSchedule):
 def build_schedule(
     section: ScheduleSection, rate: float, epochs: int, steps_per_epoch: int
 ) -> Warmup:
-    """The learning rate at each step; `rate` is that of [optimizer]."""
+    """Builds the schedule of [schedule] from the learning rate of [optimizer]."""
     schedule = SCHEDULES[section.name](rate, epochs, steps_per_epoch, **section.arguments)
     return Warmup(schedule, round(section.warmup_epochs * steps_per_epoch))

@@ -17,13 +17,13 @@ _BACKBONE = "backbone"
 
 
 def initial_model(section: ModelSection) -> keras.Model:
-    """The model that `init` of [model] names, with its weights.
+    """Loads the model of `init` in [model] with its weights.
 
-    A backbone for a GroupFace gets a fresh head (`GroupFace.from_backbone`), whose embedding is
-    the backbone's.
+    A backbone for a GroupFace gets a new head (`GroupFace.from_backbone`), which first returns the
+    backbone's embedding.
 
     Raises:
-        ValueError: if there is no such model, or it does not fit the other keys.
+        ValueError: if the model does not exist or does not fit the other keys.
     """
     found = _load(str(section.init))
     if section.name == "Backbone":
@@ -36,6 +36,7 @@ def initial_model(section: ModelSection) -> keras.Model:
         return found
     if isinstance(found, GroupFace):
         for key, value in section.group_arguments.items():
+            # The mode does not depend on the weights, so it can differ from the saved one.
             if key == "mode":
                 found.mode = value
             elif hasattr(found, key) and key != "group_initializer":
@@ -49,10 +50,10 @@ def initial_model(section: ModelSection) -> keras.Model:
 
 
 def freeze(model: keras.Model, patterns: Iterable[str]) -> None:
-    """Leaves the layers that fit a pattern untrained, their batch statistics included.
+    """Freezes the layers that match a pattern, including their batch statistics.
 
     Raises:
-        ValueError: for a pattern that fits no layer, with the nearest name.
+        ValueError: if a pattern matches no layer. The message suggests a similar name.
     """
     layers = dict(named_layers(model))
     for pattern in patterns:
@@ -61,10 +62,10 @@ def freeze(model: keras.Model, patterns: Iterable[str]) -> None:
 
 
 def rate_factors(classifier: FaceClassifier, factors: Mapping[str, float]) -> dict[int, float]:
-    """From the place of each trainable variable to the factor of its learning rate.
+    """Returns factors of the learning rate by the position of trainable variables.
 
     Raises:
-        ValueError: for a pattern that fits no layer, with the nearest name.
+        ValueError: if a pattern matches no layer. The message suggests a similar name.
     """
     layers = dict(named_layers(classifier.model))
     if classifier.head is not None:
@@ -79,7 +80,7 @@ def rate_factors(classifier: FaceClassifier, factors: Mapping[str, float]) -> di
 
 
 def named_layers(model: keras.Model) -> Iterator[tuple[str, keras.layers.Layer]]:
-    """The layers with weights: those of the backbone as "backbone/NAME"."""
+    """Yields the layers with weights by name. Layers of the backbone are "backbone/NAME"."""
     for layer in model.layers:
         if isinstance(layer, keras.Model):
             yield _BACKBONE, layer
@@ -94,8 +95,8 @@ def _fitting(key: str, pattern: str, layers: Mapping[str, Any]) -> list[str]:
     names = fnmatch.filter(layers, pattern)
     if not names:
         guess = nearest(pattern, layers)
-        hint = f"; did you mean {guess!r}?" if guess else ""
-        raise ValueError(f"`{key}` names no layer{hint} Received: {pattern!r}")
+        hint = f" (did you mean {guess!r}?)" if guess else ""
+        raise ValueError(f"`{key}` must match a layer{hint}. Received: {pattern!r}")
     return names
 
 
@@ -105,7 +106,9 @@ def _require_same(key: str, found: Any, section: ModelSection) -> None:
     wanted = getattr(section, key)
     wanted = None if wanted == "none" else wanted
     if wanted != found:
-        raise ValueError(f"`model.{key}` must be that of `init`, {found!r}. Received: {wanted!r}")
+        raise ValueError(
+            f"`model.{key}` must be {found!r}, the value of `init`. Received: {wanted!r}"
+        )
 
 
 def _load(init: str) -> keras.Model:

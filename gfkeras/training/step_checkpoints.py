@@ -1,4 +1,4 @@
-"""The checkpoints of a run, written whole or not at all and checked when read."""
+"""Checkpoints of a run, written completely or not at all, and checked when they are read."""
 
 import dataclasses
 import errno
@@ -19,17 +19,20 @@ from gfkeras.files import parsed_json, replacing, sha256
 STATE_FILE = "state.json"
 ARRAYS_FILE = "variables.npz"
 _NAME = re.compile(r"step-(\d{9})")
-# As `gfkeras.files.replacing` names what is not finished.
+# Matches the temporary names of `gfkeras.files.replacing`.
 _UNFINISHED = re.compile(r"\.[0-9a-f]{8}\.(old\.)?step-\d{9}")
 
 
 class DamagedCheckpoint(Exception):
-    """A checkpoint that is not what was written; the message says how."""
+    """A checkpoint differs from the one that was written. The message describes the damage."""
 
 
 @dataclasses.dataclass(frozen=True)
 class Checkpoint:
-    """What a folder holds after `step` steps over all epochs: variables by name, and JSON."""
+    """The content of a checkpoint after `step` steps: arrays by name, and a JSON state.
+
+    Steps are counted over all epochs.
+    """
 
     folder: Path
     step: int
@@ -38,15 +41,15 @@ class Checkpoint:
 
 
 class StepCheckpoints:
-    """The newest checkpoints of a run, one folder each, named after its step.
+    """The newest checkpoints of a run, each in a folder that is named after its step.
 
-    Each is written under another name, flushed to the disk and renamed, so that neither a
-    killed process nor a full disk leaves a part of one. `state.json` holds the hash of the
-    arrays and its own, and is read first: a file cut short or changed is found out.
+    A checkpoint is written under a temporary name, flushed to the disk and renamed. A killed
+    process or a full disk therefore cannot leave an incomplete one. `state.json` has the hashes of
+    the arrays and of itself, which show that a file was truncated or changed.
 
     Args:
-        folder: made with the first of them.
-        keep: how many; older ones are removed once a newer one is in place.
+        folder: the folder of all checkpoints. The first checkpoint creates it.
+        keep: number of checkpoints. Older ones are removed after a newer one is written.
     """
 
     def __init__(self, folder: Path, keep: int = 2):
@@ -54,12 +57,13 @@ class StepCheckpoints:
         self.keep = keep
 
     def save(self, step: int, arrays: Mapping[str, Any], state: dict[str, Any]) -> Path:
-        """Adds one after `step` steps over all epochs, and removes the oldest.
+        """Writes the checkpoint after `step` steps over all epochs, and removes old ones.
 
-        `arrays` become arrays only as they are written, such as variables do.
+        `arrays` can be variables, which are converted to arrays one by one as they are written.
 
         Raises:
-            OSError: in one line, naming what is kept, if the disk is full or cannot be written.
+            OSError: in one line, if the disk is full or cannot be written. The message names the
+                last complete checkpoint.
         """
         target = self.folder / f"step-{step:09d}"
         try:
@@ -80,32 +84,34 @@ class StepCheckpoints:
         return target
 
     def explained(self, error: OSError, what: str) -> OSError:
-        """The error of writing `what`, with what is kept and how to go on."""
+        """Returns the error of writing `what`, extended by the last checkpoint and advice."""
         newest = self.newest()
-        kept = f"the last checkpoint, {newest}, is whole" if newest else "no checkpoint is kept yet"
+        kept = f"the last checkpoint, {newest}, is complete" if newest else "there is no checkpoint"
         full = error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
         return OSError(
             error.errno,
-            f"{'No room for' if full else 'Cannot write'} {what} ({error.strerror}); {kept}"
-            + (". Go on from it with resume (--resume)" if newest else ""),
+            f"{'No space for' if full else 'Cannot write'} {what} ({error.strerror}); {kept}"
+            + (". Continue from it with resume (--resume)" if newest else ""),
         )
 
     def newest(self) -> Path | None:
-        """The folder of the newest one, unread."""
+        """Returns the folder of the newest checkpoint without reading it, or None."""
         return next(iter(self._found()), None)
 
     def remove_unfinished(self) -> None:
-        """Removes what a killed process left half-written."""
+        """Removes incomplete checkpoints of a killed process."""
         if self.folder.is_dir():
             for path in self.folder.iterdir():
                 if _UNFINISHED.fullmatch(path.name):
                     shutil.rmtree(path, ignore_errors=True)
 
     def load(self) -> tuple[Checkpoint | None, list[str]]:
-        """The newest that is whole, and a line about each newer one; (None, []) without any.
+        """Reads the newest intact checkpoint. Returns it with a note about each damaged newer one.
+
+        Returns (None, []) if there is no checkpoint.
 
         Raises:
-            ValueError: if there are some, but none is whole.
+            ValueError: if there are checkpoints, but all are damaged.
         """
         notes: list[str] = []
         for folder in self._found():
@@ -122,16 +128,17 @@ class StepCheckpoints:
         try:
             state = parsed_json((folder / STATE_FILE).read_text(encoding="utf-8"))
             own = state.pop("own_sha256", None)
-            # Checkpoints of earlier versions have none.
+            # Checkpoints of earlier versions do not have this hash.
             if own is not None and own != _digest(state):
-                raise DamagedCheckpoint(f"{STATE_FILE} is not what was written")
+                raise DamagedCheckpoint(f"{STATE_FILE} was changed: its hash is wrong")
             step, digest = state.pop("step"), state.pop("sha256")
         except (OSError, ValueError, KeyError, AttributeError, TypeError) as error:
             raise DamagedCheckpoint(f"{STATE_FILE}: {error}") from error
         path = folder / ARRAYS_FILE
         try:
             if sha256(path) != digest:
-                raise DamagedCheckpoint(f"{ARRAYS_FILE} is not what was written, or cut short")
+                raise DamagedCheckpoint(f"{ARRAYS_FILE} is changed or cut short: its hash is wrong")
+            # Without pickle, loading a checkpoint cannot run code.
             with reading(path, "arrays"), np.load(path, allow_pickle=False) as stored:
                 return Checkpoint(folder, step, dict(stored), state)
         except DamagedCheckpoint:
@@ -140,7 +147,7 @@ class StepCheckpoints:
             raise DamagedCheckpoint(f"{ARRAYS_FILE}: {error}") from error
 
     def _found(self) -> list[Path]:
-        """Newest first."""
+        """Returns the folders of all checkpoints, the newest first."""
         if not self.folder.is_dir():
             return []
         found = [path for path in self.folder.iterdir() if _NAME.fullmatch(path.name)]
@@ -148,7 +155,9 @@ class StepCheckpoints:
 
 
 def _digest(state: Mapping[str, Any]) -> str:
-    """SHA-256 of what JSON keeps of a state."""
+    """Returns the SHA-256 of a state in its JSON form."""
+    # The hash must be the same for the state in memory and for the one that is read back, in which
+    # tuples are lists and all keys are strings.
     kept = json.loads(json.dumps(state))
     return hashlib.sha256(json.dumps(kept, sort_keys=True).encode()).hexdigest()
 
@@ -158,6 +167,7 @@ def _flush(file: Any) -> None:
     try:
         os.fsync(file.fileno())
     except OSError as error:
-        # Some file systems cannot; a full disk may be found out only here.
+        # Some file systems do not support this. Other errors are raised, because a full disk can
+        # first be noticed here.
         if error.errno not in (errno.EINVAL, errno.ENOTSUP):
             raise

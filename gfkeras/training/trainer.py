@@ -47,34 +47,33 @@ def train(
     verbose: str | int = "auto",
     callbacks: Sequence[keras.callbacks.Callback] = (),
 ) -> TrainingResult:
-    """Trains what a recipe describes and keeps everything in one folder.
+    """Trains a model from a recipe and writes all results into one folder.
 
-    The folder holds `recipe.toml` (every default written out), `log.csv`, `tensorboard/`,
-    `best/` and `last/` (models for `gfkeras.load`), `checkpoints/` (to resume from),
-    `identities.txt`, `heldout.txt`, `skipped.csv` and `summary.json`. Since `best/` is
-    chosen on the held-out identities, figures for them are to be taken from `last/`.
+    The folder contains `recipe.toml` (with all defaults), `log.csv`, `tensorboard/`, `best/` and
+    `last/` (models for `gfkeras.load`), `checkpoints/` (for resuming), `identities.txt`,
+    `heldout.txt`, `skipped.csv` and `summary.json`. `best/` is chosen by the results on the
+    held-out identities, so report results on these identities for `last/`.
 
-    On several workers each runs this with the same arguments, `out` being a folder that all of
-    them share; the first worker writes it.
+    To train on several workers, call this function with the same arguments in each worker. All
+    workers must share the folder `out`, and the first one writes it.
 
     Args:
-        recipe: a recipe, its file, or the name of a built-in one.
-        data: a folder with one folder of images per identity, which are decoded into memory;
-            records that `gfkeras prepare` wrote, which are read as they are needed; or faces in
-            memory.
-        out: the folder of the run; must not hold another one unless `resume`.
-        heldout: people to verify on while training. By default those that the records hold
-            out, else the last `data.holdout_identities` of the recipe, in natural order.
-        resume: go on from the last whole checkpoint of a run in `out`, on any number of
-            replicas; starts from the beginning where there is none. Where that lies within an
-            epoch, `fit` is called for the rest of it first and then for the others, and
-            callbacks see a training begin and end twice.
-        verbose: as of `keras.Model.fit`.
-        callbacks: further Keras callbacks; they see val_accuracy, val_auc and val_eer.
+        recipe: a recipe, its file, or the name of a built-in recipe.
+        data: a folder with one folder of images per identity (decoded into memory), a folder of
+            records from `gfkeras prepare` (read when they are needed), or faces in memory.
+        out: the folder of the run. It must not contain another run unless `resume` is true.
+        heldout: identities for verification during training. The default is the held-out part of
+            the records, or the last `data.holdout_identities` of the recipe in natural order.
+        resume: whether to continue from the last intact checkpoint in `out`. The number of replicas
+            can differ. Without a checkpoint, training starts from the beginning. If the checkpoint
+            is within an epoch, `fit` is first called for the rest of that epoch and then for the
+            others. Callbacks then see the start and the end of a training twice.
+        verbose: see `keras.Model.fit`.
+        callbacks: further Keras callbacks. Their logs include val_accuracy, val_auc and val_eer.
 
     Raises:
-        ValueError: if the recipe, the data, the devices or the folder do not fit, another training
-            writes the folder, or the loss stops being finite.
+        ValueError: if the recipe, the data, the devices or the folder do not fit, if another
+            training writes the folder, or if the loss is not finite.
         ConnectionError: if another worker is lost.
         OSError: if the disk is full.
 
@@ -85,13 +84,15 @@ def train(
     if not isinstance(recipe, Recipe):
         recipe = Recipe.read(recipe)
     out = Path(out)
-    # First of all: TensorFlow's workers must be set up before anything else is done with it.
+    # This must come first, because TensorFlow can only set up workers before any other use.
     distribution = open_distribution(recipe.training)
     with contextlib.ExitStack() as stack:
+        # Other workers share the folder and only read it.
         if distribution.is_chief:
             run_folder.check_folder(out, resume, recipe)
             stack.enter_context(run_folder.only_training(out))
-            # Another training may have ended meanwhile.
+            # The folder is checked again under the lock, because another training could have ended
+            # in it between the first check and the lock.
             run_folder.check_folder(out, resume, recipe)
         return _trained(recipe, data, out, heldout, distribution, resume, verbose, callbacks)
 
@@ -124,15 +125,15 @@ def _trained(
             raise
         advice = "There is no checkpoint yet: start all workers again"
         if newest := checkpoints.newest():
-            advice = f"Start all workers again with resume (--resume), to go on from {newest}"
+            advice = f"Start all workers again with resume (--resume) to continue from {newest}"
         raise ConnectionError(f"Another worker was lost: {cause}. {advice}") from error
 
 
 @dataclasses.dataclass
 class _Run:
-    """A classifier with its data and callbacks, on its devices.
+    """A classifier with its data and callbacks.
 
-    Made, restored and fitted within the scope of the distribution.
+    It is created, restored and trained within the scope of the distribution.
     """
 
     recipe: Recipe
@@ -165,13 +166,14 @@ class _Run:
         )
 
     def restore(self) -> None:
-        """Goes on from the last whole checkpoint, where there is one."""
+        """Restores the last intact checkpoint, if there is one."""
         if self.distribution.is_chief:
             self.checkpoints.remove_unfinished()
         checkpoint, damaged = self.checkpoints.load()
         self.notes += damaged
         if checkpoint is not None:
             self.first_step = self.backup.restore(self.classifier, checkpoint)
+        # Workers that do not share a folder would resume from different steps.
         self.distribution.require_equal("steps to resume from", self.first_step)
         if damaged and checkpoint is not None:
             self.notes.append(f"Resumed from {checkpoint.folder}.")
@@ -179,19 +181,20 @@ class _Run:
     def fit(
         self, verbose: str | int, callbacks: Sequence[keras.callbacks.Callback]
     ) -> TrainingResult:
-        """Trains what is left, keeps everything and says what came of it."""
+        """Trains the remaining steps, writes all files and returns the result."""
         recipe, out, steps = self.recipe, self.out, len(self.batches)
         first_epoch, within = divmod(self.first_step, steps)
         rate, epochs = recipe.optimizer.learning_rate, recipe.training.epochs
         schedule = build_schedule(recipe.schedule, rate, epochs, steps)
         finite = FiniteLoss(self.checkpoints, schedule)
         all_callbacks = [*self._callbacks(first_epoch, finite), *callbacks]
-        # The folder is made only now that everything the user gave has been accepted.
+        # Files are written only after all arguments were accepted.
         if self.distribution.is_chief:
             run_folder.write_inputs(out, recipe, self.faces, self.heldout)
         started = time.perf_counter()
         histories = []
         ended = self.patience is not None and self.patience.stopped
+        # A run that resumes within an epoch first calls `fit` for the rest of that epoch.
         spans = [(first_epoch, first_epoch + 1, steps - within)] if within else []
         spans.append((first_epoch + bool(within), epochs, steps))
         step = self.first_step
@@ -205,7 +208,7 @@ class _Run:
                 steps_per_epoch=span_steps,
                 callbacks=all_callbacks,
                 verbose=verbose if self.distribution.is_chief else 0,
-                # Keras would shuffle the batches by a generator that no resume restores.
+                # Keras would shuffle with a random generator that a resumed run cannot restore.
                 shuffle=False,
             )
             histories.append(history)
@@ -215,7 +218,7 @@ class _Run:
             reason = "were ended early" if ended else "were done already"
             self.notes.append(f"All {first_epoch} epochs {reason}: nothing to resume.")
         if finite.skipped:
-            self.notes.append(f"{finite.skipped} steps were skipped since they were not finite.")
+            self.notes.append(f"{finite.skipped} steps were skipped because they were not finite.")
         if self.distribution.is_chief and self.batches.skipped:
             run_folder.add_skipped(out, self.batches.skipped)
         result = self._result(first_epoch, histories, time.perf_counter() - started)
@@ -227,6 +230,8 @@ class _Run:
     def _callbacks(self, first_epoch: int, finite: FiniteLoss) -> list[keras.callbacks.Callback]:
         recipe = self.recipe
         speed = Throughput(self.batches.batch_size)
+        # The order matters. `Throughput` and `Verification` add to the logs that later callbacks
+        # read, and `StepBackup` must save the state after all others have changed it.
         found: list[keras.callbacks.Callback] = [DataEpoch(self.batches), finite, speed]
         if self.heldout is not None:
             pairs, every = recipe.evaluation.pairs, recipe.evaluation.every_epochs
@@ -241,6 +246,8 @@ class _Run:
 
     def _result(self, first_epoch: int, histories: list[Any], seconds: float) -> TrainingResult:
         epochs = [epoch for history in histories for epoch in history.epoch]
+        # The first epoch is slower, because it includes tracing and compilation. It counts only if
+        # there is no other.
         speeds: list[float] = []
         for history in histories:
             speeds += history.history.get("images_per_second", [])
@@ -270,25 +277,25 @@ class _Run:
 
 
 def _tensorboard(out: Path, notes: list[str]) -> list[keras.callbacks.Callback]:
-    # Keras' callback writes through tf.summary.
+    # The callback of Keras writes with tf.summary on every backend.
     try:
         import tensorflow  # noqa: F401
     except ImportError:
         notes.append(
-            "No tensorboard/ was written: that needs TensorFlow, which cannot be imported."
+            "No tensorboard/ was written because it needs TensorFlow, which cannot be imported."
         )
         return []
     return [keras.callbacks.TensorBoard(out / "tensorboard", write_graph=False)]
 
 
 def load_classifier(run: str | os.PathLike[str]) -> tuple[FaceClassifier, list[str]]:
-    """Model, head and losses of a run of `train`, and the identities of the head's centers.
+    """Loads model, head and losses of a run of `train`, and the identities of the head's centers.
 
-    They come from the last whole checkpoint in the folder of the run.
+    They are read from the last intact checkpoint in the folder of the run.
 
     Raises:
-        ValueError: if the folder holds no run or no whole checkpoint, or the checkpoint is of
-            another recipe.
+        ValueError: if the folder has no run or no intact checkpoint, or if the checkpoint belongs
+            to another recipe.
     """
     run = Path(run)
     recipe_file, names = run / run_folder.RECIPE_FILE, run / run_folder.IDENTITIES_FILE
@@ -304,10 +311,10 @@ def load_classifier(run: str | os.PathLike[str]) -> tuple[FaceClassifier, list[s
     if checkpoint is None:
         raise ValueError(
             f"`run` must hold a checkpoint, which is written after each epoch. "
-            f"Received: run={str(run)!r}, which has none in {run_folder.CHECKPOINTS}/"
+            f"Received: run={str(run)!r}, whose folder {run_folder.CHECKPOINTS}/ has no checkpoint"
         )
     with dtype_policy(recipe.dtype_policy):
-        # How long an epoch is only sets the learning rate.
+        # The number of steps per epoch affects only the learning rate, which is not needed here.
         classifier = build_classifier(recipe, len(identities), steps_per_epoch=1)
     restore_variables(classifier, checkpoint)
     return classifier, identities

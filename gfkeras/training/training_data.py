@@ -1,4 +1,4 @@
-"""Faces to train and to verify on, and their batches."""
+"""Faces for training and verification, and the training batches."""
 
 import os
 from pathlib import Path
@@ -16,7 +16,7 @@ def load_faces(
     data: str | os.PathLike[str] | FaceFolder | Faces | RecordSet,
     heldout: FaceFolder | Faces | None,
 ) -> tuple[Faces | RecordSet, Faces | None]:
-    """The faces to train on, and those to verify on, decoded."""
+    """Returns the faces for training and the decoded faces for verification, or None."""
     if isinstance(data, (str, os.PathLike)):
         records = (Path(data) / MANIFEST_FILE).is_file()
         data = RecordSet(data) if records else FaceFolder(data, min_images=section.min_images)
@@ -27,7 +27,7 @@ def load_faces(
     if heldout is None and section.holdout_identities:
         whole = data
         data, loaded_holdout = whole.split(section.holdout_identities)
-        # Said once, of the whole folder: each part would repeat what lies beside its folders.
+        # Skipped files of the whole folder are listed once. Each part would list them again.
         skipped = list(whole.skipped)
         for part in (data, loaded_holdout):
             part.skipped = []
@@ -42,12 +42,13 @@ def load_faces(
 def _records(
     section: DataSection, data: RecordSet, heldout: FaceFolder | Faces | None
 ) -> tuple[RecordSet, Faces | None]:
-    """The records to train on, not decoded, and the faces to verify on."""
+    """Returns the records for training, not decoded, and the decoded faces for verification."""
     if data.image_size != (IMAGE_SIZE, IMAGE_SIZE):
         raise ValueError(
             f"`data` must be records of {IMAGE_SIZE}x{IMAGE_SIZE} images, height and width. "
             "Received: {}x{}".format(*data.image_size)
         )
+    # A part that `gfkeras prepare` held out has precedence over the recipe's number of identities.
     verified: RecordSet | None = None
     if heldout is None and "heldout" in data.manifest.splits:
         verified = RecordSet(data.folder, "heldout")
@@ -63,7 +64,7 @@ def _records(
 def _sampler(
     section: TrainingSection, faces: Faces | RecordSet, seed: int
 ) -> IdentitySampler | None:
-    """What draws the batches by identity, where [training] asks for that."""
+    """Returns a sampler of batches by identity, or None without `images_per_identity`."""
     images = section.images_per_identity
     if images is None:
         return None
@@ -83,10 +84,11 @@ def build_batches(
     seed: int,
     num_replicas: int = 1,
 ) -> FaceBatches:
-    """The batches to train on; `seed` is that of order and augmentation.
+    """Builds the training batches. `seed` determines their order and the augmentation.
 
     Raises:
-        ValueError: if the batch is larger than the data, or the replicas cannot share it.
+        ValueError: if a batch is too small, if it is larger than the data, or if the replicas
+            cannot share it equally.
     """
     batch_size = section.batch_size
     if batch_size % num_replicas:
@@ -94,11 +96,12 @@ def build_batches(
             f"`training.batch_size` must be a multiple of the {num_replicas} replicas that share "
             f"it. Received: {batch_size}"
         )
+    # The statistics of a single image would have no variance.
     least = 2 if section.synchronized_batch_norm else 2 * num_replicas
     if batch_size < least:
         raise ValueError(
-            f"`training.batch_size` must be at least {least}: batch normalisation and the groups' "
-            f"expectation are taken over a batch. Received: {batch_size}"
+            f"`training.batch_size` must be at least {least}, because batch normalisation and the "
+            f"expectation of the groups need several images. Received: {batch_size}"
         )
     if batch_size > len(faces):
         raise ValueError(

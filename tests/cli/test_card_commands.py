@@ -119,7 +119,7 @@ def test_thresholds_of_another_mode(folder, faces, tmp_path, capsys):
     assert "thresholds" not in read_card(out)
     before = out.read_bytes()
     assert main([*arguments, "--thresholds", str(folder / "thresholds.json")]) == 2
-    assert "must be of the model and mode" in capsys.readouterr().err
+    assert "must be measured on the exported model and mode" in capsys.readouterr().err
     assert out.read_bytes() == before
 
 

@@ -1,4 +1,4 @@
-"""Small networks whose weights are like trained ones."""
+"""Small networks with weights like those of trained ones."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ from gfkeras.layers import InputNormalization
 from gfkeras.models import GroupFace
 
 SIZE = 32
-# Distinct, so that a shape tells what a tensor is.
+# Different numbers, because a tensor's shape then identifies it.
 GROUPS, DIM, FEATURE = 7, 20, 4 * 4 * 3
 
-# Every kind of bottleneck once: with a stride, with a shortcut, widening.
+# Each kind of bottleneck once: with a stride, with a shortcut, and with more channels.
 BOTTLENECKS = ((64, 64, 1, 2), (64, 64, 2, 1), (128, 128, 1, 2))
 
 if keras.backend.backend() != "tensorflow":
@@ -25,7 +25,7 @@ if keras.backend.backend() != "tensorflow":
 
 
 def tiny_backbone(size: int = SIZE) -> keras.Model:
-    """Convolution, BN, PReLU, flat: what converters have to get right, in little time."""
+    """Builds a small backbone with the layers that converters must handle."""
     inputs = keras.Input((size, size, 3), name="images")
     x = InputNormalization()(inputs)
     x = keras.layers.Conv2D(8, 3, strides=4, padding="same", use_bias=False)(x)
@@ -38,7 +38,7 @@ def tiny_backbone(size: int = SIZE) -> keras.Model:
 
 
 def trained_like(model: keras.Model, images: np.ndarray, seed: int = 0) -> keras.Model:
-    """Statistics that fit the data, slopes on both sides of 1, every group in reach."""
+    """Sets statistics that fit the data, slopes below and above 1, and group logits that vary."""
     rng = np.random.default_rng(seed)
     for layer in model._flatten_layers(include_self=False, recursive=True):
         if isinstance(layer, keras.layers.BatchNormalization):
@@ -63,7 +63,7 @@ def trained_like(model: keras.Model, images: np.ndarray, seed: int = 0) -> keras
 
 @pytest.fixture(scope="session")
 def images() -> np.ndarray:
-    """(12, 32, 32, 3) uint8, smooth and varied."""
+    """Smooth and varied images, (12, 32, 32, 3) uint8."""
     rng = np.random.default_rng(0)
     coarse = rng.normal(size=(12, 4, 4, 3)).repeat(8, axis=1).repeat(8, axis=2)
     noise = rng.normal(size=(12, SIZE, SIZE, 3))
@@ -72,14 +72,14 @@ def images() -> np.ndarray:
 
 @pytest.fixture(scope="session")
 def faces(images: np.ndarray) -> np.ndarray:
-    """(60, 32, 32, 3) uint8 to calibrate on: `images`, shifted."""
+    """Calibration faces, (60, 32, 32, 3) uint8: `images`, shifted."""
     rng = np.random.default_rng(5)
     return np.concatenate([np.roll(images, rng.integers(-9, 9, 2), axis=(1, 2)) for _ in range(5)])
 
 
 @pytest.fixture(scope="session")
 def make_model(images: np.ndarray) -> Callable[..., GroupFace]:
-    """Builds a trained-like GroupFace, on a tiny backbone unless given another."""
+    """Builds a GroupFace with weights like trained ones, by default on a tiny backbone."""
 
     def make(backbone: keras.Model | None = None, **arguments: Any) -> GroupFace:
         keras.utils.set_random_seed(3)

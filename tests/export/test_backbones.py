@@ -1,4 +1,4 @@
-"""Every backbone goes through every converter: grouped convolutions and residual units too."""
+"""Export of every backbone by every converter, with grouped convolutions and residual units."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The card of an artefact: inside and beside it, its thresholds, and what is recorded in it."""
+"""The card of an artefact, inside and next to it, with thresholds and recorded results."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ def known(model) -> About:
 
 @pytest.fixture(scope="module")
 def artefacts(model, known, tmp_path_factory) -> dict[str, Path]:
-    """Each format, and int8 weights."""
+    """An artefact of each format, and one with int8 weights."""
     folder = tmp_path_factory.mktemp("cards")
     made = {
         name: export_model(model, folder / f"model{suffix}", format=name, about=known)
@@ -65,7 +65,7 @@ def test_the_card_inside_is_the_one_beside(artefacts, model, images, tmp_path, n
     beside = json.loads(card_path(path).read_text())
     assert {key: beside.pop(key) for key in ("size_bytes", "sha256")}
     assert embedded_card(path) == beside
-    # Alone, an artefact knows what it knew.
+    # Without the card next to it, the artefact still has all facts.
     bare = copied(path, tmp_path, card=False)
     assert read_card(bare) == beside
     embedder, whole = Embedder(bare), Embedder(path)
@@ -75,7 +75,7 @@ def test_the_card_inside_is_the_one_beside(artefacts, model, images, tmp_path, n
     np.testing.assert_array_equal(embedder(images).embedding, whole(images).embedding)
 
 
-def test_what_the_card_says(artefacts, model, known):
+def test_content_of_the_card(artefacts, model, known):
     card = read_card(artefacts["tflite"])
     assert card is not None
     assert card["normalisation"] == {"inside": True, "scale": 1 / 127.5, "offset": -1.0}
@@ -103,7 +103,7 @@ def test_a_model_that_normalises_otherwise(tmp_path):
 def test_thresholds_of_another_model_or_mode(model, known, tmp_path):
     for fingerprint in ("f" * 64, model_fingerprint(model, "soft")):
         other = About(dataclasses.replace(known.thresholds, model=fingerprint))
-        with pytest.raises(ValueError, match="must be of the model and mode"):
+        with pytest.raises(ValueError, match="must be measured on the exported model and mode"):
             export_model(model, tmp_path / "m.tflite", about=other)
     assert not list(tmp_path.iterdir())
 
@@ -115,7 +115,7 @@ def test_damaged_inside(artefacts, tmp_path, monkeypatch, name, content):
     monkeypatch.setattr(card_module.json, "dumps", lambda *args, **kwargs: content)
     embed_card(path, {})
     monkeypatch.undo()
-    with pytest.raises(ValueError, match=r"The card inside .* is damaged or not one"):
+    with pytest.raises(ValueError, match=r"The card inside .* is damaged or not a card"):
         Embedder(path)
 
 
@@ -125,7 +125,7 @@ def test_a_tflite_file_keeps_every_byte_and_its_alignment(artefacts):
     front = len(after) - len(before) - (-len(before) % 64)
     assert front % 64 == 0
     assert after[front : front + len(before)] == before
-    # The new root, one entry and a reference to each buffer.
+    # The file grows by the new root, one entry and a reference to each buffer.
     assert front < 1024
     assert tflite_metadata.metadata(after, "a") == b"x" * 33
     assert tflite_metadata.metadata(after, "min_runtime_version") is not None
@@ -141,7 +141,8 @@ def test_a_tflite_file_with_weights_behind_the_model(artefacts):
     flatbuffers = pytest.importorskip("flatbuffers")
     content = artefacts["tflite"].read_bytes()
     model = schema.ModelT.InitFromPackedBuf(bytearray(content), 0)
-    # One weight, moved behind: twice, for its place depends on the length of what is before.
+    # One weight is moved behind the model. Its offset depends on the length of the part before it,
+    # so the model is packed twice.
     index, moved = max(enumerate(model.buffers), key=lambda each: np.size(each[1].data))
     data = bytes(moved.data)
     moved.data, moved.size = None, len(data)
@@ -178,7 +179,7 @@ def test_recording(artefacts, tmp_path, name):
     record(path, "accuracy", entry(0.5, list="a.txt"))
     record(path, "accuracy", entry(0.6, list="b.txt", fars=(1, 2)))
     record(path, "latency", entry(3.0, list="a.txt"))
-    # Replaced by the last of the same.
+    # The entry replaces the earlier one with the same kind and `of`.
     record(path, "accuracy", entry(0.7, list="b.txt", fars=(1, 2)))
     card = read_card(path)
     assert card is not None
@@ -188,7 +189,7 @@ def test_recording(artefacts, tmp_path, name):
         ("accuracy", 0.5), ("latency", 3.0), ("accuracy", 0.7),
     ]  # fmt: skip
     assert all(each["date"] and each["gfkeras"] for each in measured)
-    # A card beside is made from the one inside.
+    # The card next to the artefact is made from the one inside.
     (tmp_path / "bare").mkdir()
     bare = copied(artefacts[name], tmp_path / "bare", card=False)
     record(bare, "accuracy", entry(0.5))
@@ -197,7 +198,7 @@ def test_recording(artefacts, tmp_path, name):
     assert made == before
 
 
-def test_recording_leaves_the_old_card_where_it_fails(artefacts, tmp_path, monkeypatch):
+def test_a_failed_recording_keeps_the_old_card(artefacts, tmp_path, monkeypatch):
     path = copied(artefacts["tflite"], tmp_path, card=True)
     before = card_path(path).read_bytes()
     for wrong in ({"accuracy": 1.0}, {"of": {}}, {"of": {"a": 1}, "accuracy": float("nan")},

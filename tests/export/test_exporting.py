@@ -1,4 +1,4 @@
-"""Every artefact gives the model's embeddings."""
+"""Export to all formats: every artefact gives the model's embeddings."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def exported(model, folder: Path, format="tflite", **arguments) -> Path:  # noqa
 
 @pytest.fixture(scope="module")
 def models(make_model):
-    """Each combination once."""
+    """Each combination of `combine` and `shared_dim`."""
     return {
         (combine, shared_dim): make_model(combine=combine, shared_dim=shared_dim)
         for combine in ("add", "concat")
@@ -36,7 +36,7 @@ def models(make_model):
     }
 
 
-# Both modes, combinations and forms of the head.
+# Two combinations that cover both modes and both forms of the head.
 QUICK = {("hard", "add", None), ("soft", "concat", 16)}
 
 
@@ -58,7 +58,7 @@ def test_round_trip(models, images, tmp_path, format, mode, combine, shared_dim)
     assert result.near_ties == 0
 
 
-# `test_backbone_has_the_embedding_alone` has a MobileFaceNet in every format.
+# The other formats are slow. `test_backbone_has_the_embedding_alone` exports a MobileFaceNet too.
 @pytest.mark.parametrize(
     "format",
     [pytest.param(f, marks=[] if f == "tflite" else pytest.mark.slow) for f in SUFFIX],
@@ -122,7 +122,7 @@ def test_onnx_opset(models, tmp_path):
 
 
 def graph_shapes(path: Path) -> list[list[int]]:
-    """The shapes of all tensors that operators of a .tflite file compute."""
+    """Returns the shapes of all tensors that the operators of a .tflite file compute."""
     litert = pytest.importorskip("ai_edge_litert.interpreter")
     interpreter = litert.Interpreter(
         str(path),
@@ -154,7 +154,7 @@ def test_hard_computes_the_chosen_group_alone(models, tmp_path, combine, batch_s
     assert not [s for s in shapes if s and s[-1] in widths]
     assert not [s for s in shapes if len(s) > 1 and s[-2] == GROUPS]
     assert not [s for s in shapes if int(np.prod(s)) == GROUPS * FEATURE * DIM]
-    # The kernel of one image's group.
+    # Only the kernel of the image's group is gathered.
     assert [s for s in shapes if s[-2:] == [DIM, FEATURE]]
 
 

@@ -1,4 +1,4 @@
-"""The folded head computes what the model computes."""
+"""Folding of the head: it computes the same outputs as the model."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ def apply(affine: Affine | None, x: np.ndarray) -> np.ndarray:
 
 
 @pytest.mark.parametrize("combine", ["add", "concat"])
-# 64 is wider than the backbone's feature of 48 and folded away, 16 is narrower and stays.
+# 64 is wider than the backbone's feature of 48, so that FC is folded. 16 is narrower and stays.
 @pytest.mark.parametrize("shared_dim", [None, 64, 16])
 def test_folded_head_equals_the_model(make_model, images, combine, shared_dim):
     model = make_model(combine=combine, shared_dim=shared_dim)
@@ -45,7 +45,7 @@ def test_folded_head_equals_the_model(make_model, images, combine, shared_dim):
     assert len(set(logits.argmax(axis=-1))) > 2, "the test needs several groups to be chosen"
 
 
-def test_what_folding_leaves(make_model):
+def test_layers_after_folding(make_model):
     assert fold(make_model(combine="add")).instance is None
     assert fold(make_model(combine="concat")).instance.kernel.shape == (FEATURE, DIM)
     wide = fold(make_model(shared_dim=64))

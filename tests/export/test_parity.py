@@ -1,4 +1,4 @@
-"""What the comparison of two runtimes counts."""
+"""Comparison of two runtimes: which images count, and which pass."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ class Result:
 
 
 class Fake:
-    """An embedder that returns rows of fixed arrays, by the number in each image."""
+    """An embedder that returns rows of fixed arrays, chosen by the number in each image."""
 
     def __init__(self, embedding, logits=None, mode=None, precision="fp32"):
         self.embedding, self.logits = np.asarray(embedding), logits
@@ -74,7 +74,7 @@ def test_precision_of_the_candidate():
 
 
 def flipped(gap: float, count: int = 8):
-    """Logits of two runtimes; the first image's groups 0 and 1 are `gap` apart."""
+    """Returns logits of two runtimes in which the first image's groups 0 and 1 differ by `gap`."""
     logits = np.tile([2.0, 1.0, 0.0], (count, 1))
     a, b = logits.copy(), logits.copy()
     a[0] = [1.0 + gap, 1.0, 0.0]
@@ -136,7 +136,7 @@ def test_the_reference_runs_in_the_candidates_mode():
 def test_wrong_arguments():
     with pytest.raises(ValueError, match="at least one image"):
         verify(Fake(rows()), Fake(rows()), index(0))
-    with pytest.raises(ValueError, match="must embed as"):
+    with pytest.raises(ValueError, match="must return embeddings of the same shape"):
         verify(Fake(rows()), Fake(rows(dim=4)), index(8))
     with pytest.raises(ValueError, match="precision"):
         verify(Fake(rows()), Fake(rows()), index(8), precision="int4")
@@ -144,7 +144,7 @@ def test_wrong_arguments():
 
 @pytest.mark.parametrize(("flips", "passes"), [(0, True), (2, True), (3, False)])
 def test_int8_is_judged_by_its_mean_cosine_and_its_groups(flips, passes):
-    """98 % of the images must choose the model's group; no tie excuses another one."""
+    """98 % of the images must choose the model's group. A near tie is not an excuse in int8."""
     logits = np.tile([1.0, 0.0], (100, 1))
     other = logits.copy()
     other[:flips] = other[:flips, ::-1]

@@ -1,4 +1,4 @@
-"""Weights in four bits, integers times float pixels, and ONNX in float16 and int8."""
+"""Precisions with weights in four or eight bits, and ONNX in float16 and int8."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ def groupface(make_model):
 
 @pytest.fixture(scope="module")
 def pointwise(as_trained, images):
-    """A network most of whose weights are in convolutions of 1×1."""
+    """A network with most of its weights in 1×1 convolutions."""
     keras.utils.set_random_seed(8)
     given = keras.Input((32, 32, 3), name="images")
     x = keras.layers.Rescaling(1 / 128, -1)(given)
@@ -86,7 +86,7 @@ def test_weights_in_integers(pointwise, images, tmp_path, precision, batch_size)
     result = verify(Embedder(pointwise), Embedder(path), images)
     assert result.precision == precision
     assert result.passed(), result.to_json()
-    # A format alone would be passed by float weights, too.
+    # Float weights would pass the tolerance too, so a loss of precision must be visible.
     assert result.mean_cosine < 0.999999
     card = json.loads(path.with_name("a.tflite.json").read_text())
     interpreter = Interpreter(model_path=str(path))
@@ -99,7 +99,7 @@ def test_weights_in_integers(pointwise, images, tmp_path, precision, batch_size)
         # The smallest layers stay int8.
         assert set(card["int4_layers"]) == {"expand", "project", "embedding"}
     if precision.endswith("-dynamic"):
-        # All of it is one part of XNNPACK, any batch or one.
+        # XNNPACK runs the whole file as one part, for any batch size and for a fixed one.
         names = [op["op_name"] for op in interpreter._get_ops_details()]
         assert names.count("DELEGATE") == 1
         assert "SHAPE" not in names
@@ -155,18 +155,18 @@ def test_card_of_int8_onnx(int8_onnx, fp32_onnx):
     assert int8_onnx.stat().st_size < 0.6 * fp32_onnx.stat().st_size
 
 
-def test_what_is_int8_in_onnx(int8_onnx, groupface):
+def test_int8_operators_in_onnx(int8_onnx, groupface):
     model = onnx.load(str(int8_onnx))
     found = operators(int8_onnx)
     assert found["QuantizeLinear"] >= 4
     assert found["DequantizeLinear"] > found["QuantizeLinear"]
-    # The groups' kernels, (K, D, F), with a scale for each row of each.
+    # The groups' kernels, (K, D, F), have one scale per row.
     kernel = groupface.ensemble.kernel.shape
     shapes = {tuple(t.dims): t.data_type for t in model.graph.initializer if len(t.dims) == 3}
     (whole,) = [shape for shape in shapes if np.prod(shape) == np.prod(kernel)]
     assert shapes[whole] == onnx.TensorProto.INT8
     assert shapes[*whole[:2], 1] == onnx.TensorProto.FLOAT
-    # What was gathered is not rounded again: nothing of it meets a QuantizeLinear.
+    # The gathered weights are not quantised again, so no QuantizeLinear reads them.
     (product,) = [n for n in model.graph.node if n.op_type == "MatMul" and _computed(model, n)]
     writers = {name: n for n in model.graph.node for name in n.output}
     assert writers[product.input[1]].op_type in ("Transpose", "Mul")
@@ -200,12 +200,12 @@ def test_a_fixed_batch_in_int8_onnx(pointwise, faces, images, tmp_path):
         ("int4", "tflite", "`precision` must be one of"),
     ],
 )  # fmt: skip
-def test_precisions_that_a_format_has_not(precision, format, message):  # noqa: A002
+def test_precisions_that_a_format_does_not_have(precision, format, message):  # noqa: A002
     with pytest.raises(ValueError, match=message):
         check_precision(precision, format)
 
 
-def test_settings_that_onnx_has_not(pointwise, faces, tmp_path):
+def test_settings_that_onnx_does_not_have(pointwise, faces, tmp_path):
     with pytest.raises(ValueError, match="`int8` are for format='tflite'"):
         export_model(
             pointwise, tmp_path / "a.onnx", format="onnx", precision="int8", calibration=faces,

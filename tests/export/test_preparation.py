@@ -1,4 +1,4 @@
-"""Every step of preparation leaves the embeddings as they were, and what it says it leaves."""
+"""Preparation steps: the embeddings stay, and the steps leave only the expected layers."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ from gfkeras.layers import BatchNormalization, MaxPReLU
 from gfkeras.models import GroupFace
 
 SHAPE = (32, 32, 3)
-# Every kind of bottleneck once: with a stride, with a shortcut, widening.
+# Each kind of bottleneck once: with a stride, with a shortcut, and with more channels.
 BOTTLENECKS = ((64, 64, 1, 2), (64, 64, 2, 1), (128, 128, 1, 2))
 BACKBONES = {
     "paper": lambda dim: MobileFaceNet(
@@ -49,7 +49,10 @@ def unit(embedding) -> np.ndarray:
 
 
 def difference(model: keras.Model, prepared: keras.Model, images: np.ndarray) -> float:
-    """Largest difference of the normalised embeddings; other outputs count a fifth."""
+    """Returns the largest difference of normalised outputs.
+
+    Outputs except embeddings count a fifth.
+    """
     expected, found = model(images, training=False), prepared(images, training=False)
     if not isinstance(expected, dict):
         expected = {"embedding": expected}
@@ -65,7 +68,7 @@ def kinds(model: keras.Model) -> Counter:
 
 @pytest.fixture(scope="module")
 def trained(as_trained, images):
-    """Each backbone once, its statistics and slopes as training leaves them."""
+    """Each backbone once, with statistics and slopes like after training."""
     keras.utils.set_random_seed(7)
     return {name: as_trained(make(16), images) for name, make in BACKBONES.items()}
 
@@ -104,7 +107,7 @@ def test_groupface(make_model, images, mode, combine, shared_dim):
 
 
 def test_trunk_of_iresnet_enters_every_group(images):
-    """Its last batch normalisation has the group FCs behind it, and nothing else to go to."""
+    """The group FCs must take its last batch normalisation, because no other layer can."""
     keras.utils.set_random_seed(8)
     backbone = IResNet18(input_shape=SHAPE)
     model = GroupFace(backbone, embedding_dim=16, num_groups=3, shared_dim=None)
@@ -125,7 +128,7 @@ def test_trunk_of_iresnet_enters_every_group(images):
 
 
 @pytest.mark.parametrize("name", BACKBONES)
-def test_what_is_left(trained, name):
+def test_layers_after_preparation(trained, name):
     slopes = sum(isinstance(layer, keras.layers.PReLU) for layer in trained[name].layers)
     for steps, activation in ((STEPS, keras.layers.PReLU), (INTEGER_STEPS, MaxPReLU)):
         left = Counter()
@@ -135,12 +138,13 @@ def test_what_is_left(trained, name):
         assert left[keras.layers.Dropout] == left[keras.layers.Activation] == 0
         assert left[ChannelScale] == 0
         assert left["slopes"] == slopes > 8
-        # Grey; a grouped convolution has no bias; a convolution that pads takes no shift.
+        # These shifts stay: the grey of the input, shifts before grouped convolutions, which have
+        # no bias, and shifts before convolutions that pad.
         assert left[ChannelShift] == {"paper": 1, "insightface": 2, "iresnet": 9}[name]
 
 
 def test_slopes_over_one_are_turned(trained):
-    """max(x, α·x) of what is left is PReLU only because those channels changed their sign."""
+    """With max(x, α·x), slopes above 1 are right only if the signs of these channels change."""
     network = flattened(trained["paper"])
     slopes = [node.weights[0] for node in network if issubclass(node.layer, keras.layers.PReLU)]
     assert any((each > 1).any() for each in slopes)
@@ -154,7 +158,7 @@ def test_slopes_over_one_are_turned(trained):
 
 @pytest.mark.parametrize("gamma", [0.0, 1e-6])
 def test_a_dead_channel_before_padding(gamma, images):
-    """β/γ would shift it out of float32's digits, or divide by zero."""
+    """β/γ would divide by zero or shift the channel out of float32's precision."""
     given = keras.Input(SHAPE)
     x = keras.layers.Conv2D(4, 3, padding="same", activation="relu")(given)
     bn = keras.layers.BatchNormalization(name="bn")
@@ -167,8 +171,8 @@ def test_a_dead_channel_before_padding(gamma, images):
     assert difference(model, prepare(model), images) <= TOLERANCE
 
 
-def test_what_a_branch_needs_stays(images):
-    """A batch normalisation with a second reader that is not linear can enter neither."""
+def test_a_batch_normalisation_before_a_branch_stays(images):
+    """A batch normalisation with a second reader that is not linear cannot be folded."""
     given = keras.Input(SHAPE)
     x = keras.layers.Conv2D(4, 3, padding="same", activation="relu")(given)
     x = keras.layers.BatchNormalization(beta_initializer="ones", gamma_initializer="ones")(x)
@@ -178,11 +182,11 @@ def test_what_a_branch_needs_stays(images):
 
 
 def test_a_sign_before_an_output_stays(images):
-    """Behind a shift that is returned there is no kernel that could turn it back."""
+    """After a shift that is an output, no kernel could undo the sign."""
     given = keras.Input(SHAPE)
     slopes = keras.layers.PReLU(shared_axes=[1, 2])
     x = slopes(keras.layers.Conv2D(4, 3, strides=4)(given))
-    # A shift alone: the variance is 1.
+    # The batch normalisation is only a shift, because its variance is 1.
     bn = keras.layers.BatchNormalization(scale=False, epsilon=0.0)
     shifted = keras.layers.Flatten()(bn(x))
     model = keras.Model(
@@ -216,7 +220,7 @@ def test_a_model_that_is_not_functional():
         def call(self, inputs):
             return inputs
 
-    with pytest.raises(NotRewritable, match=r"functional keras\.Model of one input"):
+    with pytest.raises(NotRewritable, match=r"functional keras\.Model with one input"):
         prepare(Own())
 
 
@@ -229,7 +233,7 @@ def test_denormals_become_zero():
     np.testing.assert_array_equal(kernel != 0, [[0, 1], [1, 0], [0, 1], [1, 0]])
 
 
-# Float or integer steps, what equalisation sees are the same kinds of layers.
+# Equalisation sees the same kinds of layers after float and after integer steps.
 @pytest.mark.parametrize("name", BACKBONES)
 @pytest.mark.parametrize(
     "steps",
@@ -244,7 +248,7 @@ def test_equalisation_is_exact_and_evens_out(trained, images, name, steps):
         step(network)
 
     def unevenness():
-        """Of channels between a convolution and the depthwise one behind its activation."""
+        """Returns the range of channels between each convolution and the depthwise one after it."""
         largest = observe_channels(network, images).largest
         depthwise = [n for n in network if issubclass(n.layer, keras.layers.DepthwiseConv2D)]
         slopes = [network.nodes[node.inputs[0]] for node in depthwise]
@@ -255,7 +259,7 @@ def test_equalisation_is_exact_and_evens_out(trained, images, name, steps):
     assert difference(trained[name], network.model(), images) <= TOLERANCE
     if name != "iresnet":
         assert np.mean(before) > 0.5
-        # All of it, but for channels that are 30 times smaller than the largest.
+        # All unevenness is gone, except for channels that are 30 times smaller than the largest.
         assert np.median(unevenness()) < 1e-3
 
 

@@ -1,4 +1,4 @@
-"""Fine-tuning in int8: the simulation computes what the file does, and learning helps it."""
+"""Fine-tuning in int8: the simulation computes what the file does, and learning helps."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def write(model, path):
 
 @pytest.fixture(scope="module")
 def shallow(as_trained, images):
-    """Shallow, for rounding errors grow from layer to layer."""
+    """A shallow network, because rounding errors grow from layer to layer."""
     keras.utils.set_random_seed(6)
     given = keras.Input((32, 32, 3), name="images")
     x = InputNormalization(name="normalize")(given)
@@ -54,13 +54,13 @@ def prepared(model, mode=None):
 
 
 @pytest.mark.parametrize(("low", "high"), [(-1.0, 2.0), (0.0, 6.0), (-3.0, 0.0), (-0.1, 10.0)])
-def test_activations_lie_where_int8_has_values(low, high):
+def test_activations_are_rounded_to_int8_values(low, high):
     x = np.random.default_rng(0).normal(0, 3, 500).astype(np.float32)
     found = np.asarray(FakeQuantization(low, high)(x), np.float64)
     step = (high - low) / 255
     zero = np.round(-128 - low / step)
     expected = (np.clip(np.round(x / step) + zero, -128, 127) - zero) * step
-    # Ties may be rounded either way.
+    # Ties can be rounded to either side.
     near = np.abs(found - expected) < 1e-5
     assert near.mean() > 0.99
     assert np.abs(found - expected).max() <= step + 1e-5
@@ -129,7 +129,7 @@ def test_pixels_become_whole_numbers(images, padded):
     before = network.model()
     found = integer_pixels(network)
     if not padded:
-        # The bias holds the mean already.
+        # The bias already contains the mean.
         assert found == {}
         return
     ((name, ends),) = found.items()
@@ -139,7 +139,7 @@ def test_pixels_become_whole_numbers(images, padded):
     expected, after = (np.asarray(m(given)["embedding"]) for m in (before, network.model()))
     inside = (slice(None), slice(1, -1), slice(1, -1))
     np.testing.assert_allclose(after[inside], expected[inside], atol=1e-5)
-    # At the border half a grey value of padding.
+    # At the border, the padding differs by half a grey value.
     assert 0 < np.abs(after - expected).max() < 0.05
 
 
@@ -147,7 +147,7 @@ def test_pixels_become_whole_numbers(images, padded):
 
 
 def simulate(model, faces, tmp_path, mode=None):
-    """(simulated, of the file, of the float network) for faces."""
+    """Returns the embeddings of faces by the simulation, the file and the float network."""
     network = prepared(model, mode)
     path, given = tmp_path / "float.tflite", faces.astype(np.float32)
     pixels = integer_pixels(network)
@@ -165,14 +165,14 @@ def test_the_simulation_computes_what_the_file_does(shallow, faces, tmp_path):
     exact = Embeddings.of(
         {"embedding": np.asarray(network.model()(faces.astype(np.float32))["embedding"])}
     )
-    # Which the float network does not.
+    # The float network is less similar to the file.
     assert exact.mean_cosine(expected) < found.mean_cosine(expected)
     kernels = {node.name for node in network if len(node.weights) == 2}
     assert kernels <= set(nodes.values())
 
 
-def test_it_does_so_to_the_last_bit_in_a_deep_network(as_trained, images, faces, tmp_path):
-    """Where a tie that is rounded otherwise in one layer changes most of the values behind it."""
+def test_the_simulation_is_exact_in_a_deep_network(as_trained, images, faces, tmp_path):
+    """A tie that one layer rounds differently would change most of the values after it."""
     keras.utils.set_random_seed(8)
     given = keras.Input((32, 32, 3), name="images")
     x = keras.layers.Conv2D(8, 3, strides=2)(InputNormalization()(given))
@@ -206,7 +206,7 @@ def calibration(faces) -> Calibration:
 
 @pytest.fixture(scope="module")
 def plain(shallow, calibration):
-    """Without fine-tuning."""
+    """The int8 file without fine-tuning."""
     return int8_tflite(shallow, calibration, write, None, Int8Settings())
 
 
@@ -222,7 +222,7 @@ def test_the_file_computes_what_was_learned(shallow, calibration, plain):
     assert tuned.mean_cosine["qat"] > plain.mean_cosine[plain.statistic]
 
 
-def test_what_does_not_help_is_undone(shallow, calibration, plain):
+def test_fine_tuning_that_does_not_help_is_undone(shallow, calibration, plain):
     qat = QatSettings(epochs=2, learning_rate=0.05)
     tuned = int8_tflite(shallow, calibration, write, None, Int8Settings(qat=qat))
     assert tuned.statistic == plain.statistic
@@ -230,7 +230,7 @@ def test_what_does_not_help_is_undone(shallow, calibration, plain):
     assert tuned.content == plain.content
 
 
-def test_what_diverges_is_an_error(shallow, calibration):
+def test_diverging_fine_tuning_is_an_error(shallow, calibration):
     qat = QatSettings(epochs=2, learning_rate=1e3)
     with pytest.raises(ValueError, match=r"diverged.*learning_rate=1000"):
         int8_tflite(shallow, calibration, write, None, Int8Settings(qat=qat))
@@ -242,7 +242,7 @@ def test_ends_and_weights_learn(shallow, faces, tmp_path):
     teacher = network.model()
     write(teacher, path)
     nodes = tensors_of(network, path, given[0])
-    # Half of what there is, is clipped.
+    # Half of the values are clipped.
     ranges = {
         name: (low / 3, high / 3)
         for name, (low, high) in by_nodes(
@@ -267,7 +267,7 @@ def test_ends_and_weights_learn(shallow, faces, tmp_path):
     )
 
 
-def test_of_groups_from_model_to_card(make_model, faces, tmp_path):
+def test_fine_tuning_of_groups_from_model_to_card(make_model, faces, tmp_path):
     path = export_model(
         make_model(mode="hard"), tmp_path / "int8.tflite", precision="int8", calibration=faces,
         int8=Int8Settings(qat=QatSettings(epochs=1)),

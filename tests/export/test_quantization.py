@@ -1,4 +1,4 @@
-"""int8 artefacts embed as their models do."""
+"""int8 artefacts: their embeddings are close to the model's."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from gfkeras.inference import Embedder
 
 @pytest.fixture(scope="module")
 def groupface(make_model):
-    """A shallow network: many layers of random weights make rounding errors grow."""
+    """A shallow network, because rounding errors grow with many layers of random weights."""
     return make_model(mode="hard")
 
 
@@ -77,7 +77,7 @@ def test_integers_at_both_ends(shallow, faces, images, tmp_path, integer_only):
     interpreter = Interpreter(model_path=str(path))
     ends = interpreter.get_input_details() + interpreter.get_output_details()
     assert [end["dtype"] for end in ends] == [np.int8, np.int8]
-    # A byte less 128, whatever the calibration images held.
+    # The input is a byte minus 128 for any calibration images.
     assert ends[0]["quantization"] == (pytest.approx(1.0), -128)
     card = json.loads((tmp_path / "int8.tflite.json").read_text())
     assert card["inputs"][0]["dtype"] == card["outputs"][0]["dtype"] == "int8"
@@ -92,7 +92,7 @@ def test_integers_at_both_ends(shallow, faces, images, tmp_path, integer_only):
 
 
 def test_integer_outputs_of_groups(groupface, artefact, faces, images, tmp_path):
-    """The group's argmax reads an output too."""
+    """The group's argmax also reads an output."""
     path = export_model(
         groupface, tmp_path / "int8.tflite", precision="int8", calibration=faces,
         int8=Int8Settings(outputs="int8"),
@@ -117,11 +117,11 @@ def test_compact_changes_no_number(plain, images, tmp_path):
     assert len(after) < 0.9 * len(before)
     given = images.astype(np.float32)
     np.testing.assert_array_equal(embed(before, given).embedding, embed(after, given).embedding)
-    # Again it has nothing to do.
+    # Compacting a second time changes nothing.
     assert abs(len(compact(after)) - len(after)) < 64
 
 
-def test_layers_stay_float_where_they_may(shallow, faces):
+def test_layers_stay_float_within_the_latency(shallow, faces):
     from gfkeras.export.graph import form_of
     from gfkeras.export.writers import write_tflite
 
@@ -151,7 +151,7 @@ def test_no_latency_to_spend(groupface, images, tmp_path):
 
     image = images[0].astype(np.float32)
     assert within_latency(quantized, ranked, content, image, 1e-6) == ()
-    # What gains nothing is not left float for that.
+    # Layers without a gain do not stay float, even if the latency allows it.
     assert within_latency(quantized, ranked, content, image, 1e6) == ("stem_conv",)
 
 
@@ -168,7 +168,10 @@ def test_patterns_name_one_layer():
 def test_a_kernel_that_the_quantiser_takes_in_parts(
     make_model, images, faces, tmp_path, monkeypatch
 ):
-    """33 MiB and more, as of K = 128 groups; here the limit is lower instead."""
+    """Kernels of 33 MiB exist from 128 groups on.
+
+    A lower limit tests the same with a small model.
+    """
     from gfkeras.export.preparation import group_products
 
     monkeypatch.setattr(group_products, "_LARGEST_QUANTISED", 1)
@@ -239,7 +242,7 @@ def test_biases_take_out_what_rounding_adds():
     correct_biases(network, mean)
     kernel, bias = before["conv"]
     np.testing.assert_array_equal(network.nodes["conv"].weights[0], kernel)
-    # Of what no mean was seen for nothing is changed.
+    # Nodes without a measured mean do not change.
     for name in ("depthwise", "dense"):
         for old, new in zip(before[name], network.nodes[name].weights, strict=True):
             np.testing.assert_array_equal(old, new)
@@ -275,12 +278,12 @@ def test_rounded_kernels_have_255_levels(axes):
         (None, r"aligned faces of shape \(N, 32, 32, 3\)"),
         (np.zeros((40, 31, 32, 3), np.uint8), r"Received: shape \(40, 31, 32, 3\)"),
         (np.full((31, 32, 32, 3), 9, np.uint8), "at least 32 faces. Received: 31"),
-        (np.full((40, 32, 32, 3), 0.5, np.float32), "none above 1, as if scaled"),
+        (np.full((40, 32, 32, 3), 0.5, np.float32), "no value above 1"),
         (np.full((40, 32, 32, 3), np.nan, np.float32), "values of 0…255"),
         (np.full((40, 32, 32, 3), -3.0, np.float32), "values of -3 to -3"),
     ],
 )
-def test_calibration_that_is_none(plain, tmp_path, calibration, message):
+def test_invalid_calibration(plain, tmp_path, calibration, message):
     path = tmp_path / "model.tflite"
     path.write_bytes(b"earlier")
     with pytest.raises(ValueError, match=message):

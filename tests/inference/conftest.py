@@ -1,4 +1,4 @@
-"""A small GroupFace, and the same as every kind of artefact."""
+"""A small GroupFace, and its artefacts of each kind."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ def model(images: np.ndarray) -> GroupFace:
 
 @pytest.fixture(scope="session")
 def artefacts(model: GroupFace, tmp_path_factory: pytest.TempPathFactory) -> dict:
-    """Path by kind, "keras" being a model folder."""
+    """Paths by kind. "keras" is a model folder."""
     if keras.backend.backend() != "tensorflow":
         pytest.skip("artefacts are exported with KERAS_BACKEND=tensorflow")
     for package in ("ai_edge_litert", "onnxruntime", "tf2onnx"):

@@ -1,4 +1,4 @@
-"""Clusters of faces: those of scikit-learn over all distances, numbered by size."""
+"""Clusters of faces: the same as scikit-learn's, numbered by size."""
 
 import numpy as np
 import pytest
@@ -23,7 +23,7 @@ def test_people_are_found_the_largest_first():
     assert labels[person == 1].tolist() == [0] * 9
     assert labels[person == 0].tolist() == [1] * 5
     assert labels[person == 3].tolist() == [2] * 3
-    # One photo alone is no cluster.
+    # A single photo does not make a cluster.
     assert labels[person == 2].tolist() == [-1]
     assert cluster_faces(rows, 0.7, min_faces=1)[person == 2].tolist() == [3]
 

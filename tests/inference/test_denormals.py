@@ -1,4 +1,4 @@
-"""Denormals are zero while a network runs, in every runtime and thread, and only there."""
+"""Flushing of denormals while a network runs, in every runtime and thread, and only there."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ SIZE = 16
 
 
 def kept() -> bool:
-    """Whether this thread computes with denormals."""
+    """Returns whether this thread computes with denormals."""
     return bool(np.float32(1e-39) * np.float32(1) != 0)
 
 
@@ -56,7 +56,7 @@ def test_only_inside_and_only_this_thread():
     with flushed_denormals():
         with flushed_denormals():
             assert not kept()
-        # What was found is what is left behind.
+        # The flags are the same as before the block.
         assert not kept()
         assert np.float32(1e-37) * np.float32(10) > 0
     with pytest.raises(KeyError), flushed_denormals():
@@ -66,7 +66,7 @@ def test_only_inside_and_only_this_thread():
 
 
 def onnx_file(folder: Path) -> Path:
-    """y = 1e-21 (1e-21 x): denormal for any pixel."""
+    """y = 1e-21 (1e-21 x). The inner product is denormal for any pixel."""
     onnx = pytest.importorskip("onnx")
     pytest.importorskip("onnxruntime")
     from onnx import TensorProto, helper
@@ -94,7 +94,7 @@ def test_onnx_runtime_in_every_thread(tmp_path, threads):
     import onnxruntime
 
     images = np.full((2, SIZE, SIZE, 3), 200, np.float32)
-    # ONNX Runtime's own option counts for the first session of a process only: this is another's.
+    # ONNX Runtime's option counts only for the first session of a process. This is another one.
     plain = onnxruntime.InferenceSession(path)
     before = plain.run(None, {"x": images})[0]
     runtime = OnnxRuntime(path, threads)
@@ -107,7 +107,7 @@ def test_onnx_runtime_in_every_thread(tmp_path, threads):
 
 
 def test_litert_beyond_xnnpack(tmp_path):
-    """XNNPACK flushes by itself, but has no product over an axis."""
+    """XNNPACK flushes denormals itself, but it cannot compute a product over an axis."""
     if keras.backend.backend() != "tensorflow":
         pytest.skip("models are exported with KERAS_BACKEND=tensorflow")
     litert = pytest.importorskip("ai_edge_litert.interpreter")
@@ -127,7 +127,10 @@ def test_litert_beyond_xnnpack(tmp_path):
 
 
 def network(factor: float) -> keras.Model:
-    """Half of the channels times `factor` twice, so that 1e-20 makes all their values denormal."""
+    """Builds a network that multiplies half of its channels by `factor` twice.
+
+    With 1e-20, all of their values are denormal.
+    """
     keras.utils.set_random_seed(3)
     inputs = keras.Input((SIZE, SIZE, 3), name="images")
     x = InputNormalization()(inputs)
@@ -158,7 +161,7 @@ def test_embeddings_are_those_without_the_channels(tmp_path, kind):
         source = export_model(model, tmp_path / f"model.{kind}", kind)
     found = Embedder(source)(images).embedding
     np.testing.assert_allclose(found, expected, atol=1e-6)
-    # The model that was handed in is as it was.
+    # The given model has not changed.
     for now, before in zip(model.weights, weights, strict=True):
         np.testing.assert_array_equal(keras.ops.convert_to_numpy(now), before)
     with warnings.catch_warnings():

@@ -1,4 +1,4 @@
-"""Embedder: the same over every runtime, and what it refuses."""
+"""The Embedder: the same results in every runtime, and refused input."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def unit(rows):
 
 
 def copied(path: Path, folder: Path, card: bool) -> Path:
-    """A copy of an artefact that may be damaged."""
+    """Returns a copy of an artefact that the test can damage."""
     target = folder / path.name
     (shutil.copytree if path.is_dir() else shutil.copyfile)(path, target)
     if card:
@@ -147,7 +147,7 @@ def test_files(model, images, tmp_path):
     for i, image in enumerate(images):
         paths.append(tmp_path / f"{i}.png")
         Image.fromarray(image).save(paths[-1])
-    (tmp_path / "text.jpg").write_text("not a picture")
+    (tmp_path / "text.jpg").write_text("not an image")
     truncated = tmp_path / "truncated.png"
     truncated.write_bytes(paths[0].read_bytes()[:60])
     listed = [paths[0], tmp_path / "text.jpg", *paths[1:], truncated, tmp_path / "missing.png"]

@@ -1,4 +1,4 @@
-"""Artefacts that others made: damaged, of unknown normalisation, of another layout, with traps."""
+"""Artefacts without a card: damaged, of unknown normalisation, of another layout, malicious."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ IMAGES = np.random.default_rng(0).integers(0, 256, (3, 112, 112, 3)).astype(np.u
 
 
 def onnx_file(path, shape, *, outside=False, wrong=False):
-    """The mean of the upper left pixels: an embedding of three numbers, for either layout."""
+    """Writes a network that returns the mean of the upper left pixels, for either layout."""
     onnx = pytest.importorskip("onnx")
     from onnx import TensorProto, helper, numpy_helper
 
@@ -84,7 +84,7 @@ def test_a_range_is_two_numbers(wrong, tmp_path):
         Embedder(path, input_range=wrong)
 
 
-def test_what_has_a_card_needs_no_range():
+def test_an_artefact_with_a_card_needs_no_range():
     with pytest.raises(ValueError, match="without a card"):
         Embedder(artefact_path("h_groupface_mobilefacenet"), input_range=(-1, 1))
     with pytest.raises(ValueError, match="without a card"):
@@ -102,7 +102,7 @@ def test_weights_beside_an_onnx_file_are_not_read(tmp_path):
 
 
 class Tables:
-    """The tables of a .tflite, by the numbers of its schema, to change what they say."""
+    """The tables of a .tflite by their numbers in the schema, for changing single values."""
 
     def __init__(self, content: bytes):
         self.content = bytearray(content)
@@ -173,7 +173,7 @@ def test_a_damaged_tflite_is_one_line(kind, tmp_path):
         Embedder(path)
 
 
-def test_what_ends_a_child_does_not_end_the_caller(tmp_path, monkeypatch):
+def test_a_crash_of_the_child_does_not_end_the_caller(tmp_path, monkeypatch):
     from gfkeras.preflight import check_in_child
 
     (tmp_path / "trap.py").write_text(

@@ -1,4 +1,4 @@
-"""What `gfkeras bench` measures."""
+"""Measurements of `gfkeras bench`."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def network() -> keras.Model:
 
 
 def converted(network: keras.Model, path, integers: bool):
-    """TensorFlow's own conversion, in which PReLU becomes int8 too."""
+    """Converts with TensorFlow's converter, which also turns PReLU into int8."""
     import tensorflow as tf
 
     converter = tf.lite.TFLiteConverter.from_keras_model(network)
@@ -48,7 +48,7 @@ def stock(network, tmp_path_factory):
 
 
 def onnx_file(path, features: int):
-    """A network of one fully connected layer, 3,072 × features."""
+    """Writes a network with one fully connected layer of 3,072 × features weights."""
     from onnx import TensorProto, helper, numpy_helper, save
 
     weights = np.random.default_rng(0).normal(size=(3072, features)).astype(np.float32)
@@ -66,11 +66,11 @@ def onnx_file(path, features: int):
     return path
 
 
-def test_what_xnnpack_leaves_is_what_litert_runs(stock):
+def test_operators_that_xnnpack_leaves_run_in_litert(stock):
     left = left_operators(stock)
     assert [(op.name, op.dtype) for op in left] == [("PRELU", "int8")] * 2
     assert ["prelu" in op.tensor for op in left] == [True, True]
-    # LiteRT's profiler, asked otherwise, has seen the same operators outside of the delegate.
+    # LiteRT's profiler saw the same operators outside the delegate.
     calls = [call for call in litert_profile(stock, 3).calls if call.runner == "LiteRT"]
     assert {(call.name, call.index) for call in calls} == {(op.name, op.index) for op in left}
 
@@ -139,7 +139,7 @@ def test_means_over_the_faster_half():
 
 
 def test_tensorflows_threads_are_not_chosen_here(tmp_path):
-    with pytest.raises(ValueError, match=r"`threads` goes with a \.tflite or an \.onnx file"):
+    with pytest.raises(ValueError, match=r"`threads` goes with a \.tflite or an \.onnx file\."):
         measure(tmp_path, threads=[1])
     with pytest.raises(ValueError, match="`repeats` must be at least 3"):
         measure(tmp_path, repeats=2)

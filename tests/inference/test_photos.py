@@ -1,4 +1,4 @@
-"""Photos to embeddings: files and arrays, one face and all, and photos without any."""
+"""Embeddings of photos: files and arrays, with one face, several faces or none."""
 
 from __future__ import annotations
 

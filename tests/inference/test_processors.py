@@ -1,4 +1,4 @@
-"""The number of processors that a process may use: affinity, and a quota of processor time."""
+"""The number of usable processors, from affinity and a quota of processor time."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Items of a source embedded by name: aligned by landmarks, by a detector, or as they are."""
+"""Items of a source, embedded by name: aligned by landmarks, by a detector, or already aligned."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from gfkeras.inference import Embedder, SourceFaces
 
 
 class Listed:
-    """A source whose images are in memory; what is not there cannot be read."""
+    """A source with images in memory. Other items cannot be read."""
 
     format, path = "listed", Path("listed")
 
@@ -101,12 +101,12 @@ def test_photos_are_aligned_where_an_aligner_is_given(embedder, shared_data):
 
 
 def test_an_aligner_of_another_size(embedder):
-    with pytest.raises(ValueError, match="`aligner` must give faces of the model's size"):
+    with pytest.raises(ValueError, match="`aligner` must give faces of the model's image size"):
         SourceFaces(embedder, Listed([], {}), FaceAligner(size=96))
 
 
-def test_names_without_number_and_images_one_batch_at_a_time(embedder):
-    """Twenty thousand names: no more than a few batches of bytes are ever alive."""
+def test_many_names_are_loaded_one_batch_at_a_time(embedder):
+    """With twenty thousand names, only a few batches of bytes are in memory."""
     content = png(np.zeros((112, 112, 3), np.uint8))
     alive, most = set(), 0
 

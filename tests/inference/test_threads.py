@@ -1,4 +1,4 @@
-"""An Embedder that several threads share: each call gets the answer for its own images."""
+"""An Embedder that several threads share: each call gets the result for its own images."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ THREADS, CALLS = 8, 30
 
 
 def at_once(work: Callable[[int], None], threads: int = THREADS) -> None:
-    """Runs work(0), work(1), … in threads that begin together; raises the first error."""
+    """Runs work(0), work(1), … in threads that start together, and raises the first error."""
     barrier, errors = threading.Barrier(threads), []
 
     def run(number: int) -> None:
@@ -40,7 +40,7 @@ def at_once(work: Callable[[int], None], threads: int = THREADS) -> None:
 @pytest.mark.parametrize("num_threads", [1, 3])
 def test_each_call_gets_its_own_images_answer(artefacts, images, kind, num_threads):
     right = Embedder(artefacts[kind], num_threads=1)(images)
-    # Nothing is compiled or allocated yet when the threads begin.
+    # The threads start before anything is compiled or allocated.
     embedder = Embedder(artefacts[kind], num_threads=num_threads)
 
     def work(number: int) -> None:
@@ -57,7 +57,7 @@ def test_each_call_gets_its_own_images_answer(artefacts, images, kind, num_threa
 
 @pytest.mark.parametrize("kind", ["keras", "tflite", "onnx"])
 def test_calls_of_all_kinds_at_once(artefacts, images, kind):
-    """A batch, several batches, the outputs alone and images that are loaded."""
+    """A batch, several batches, only the outputs, and images that a function loads."""
     right = Embedder(artefacts[kind], num_threads=1)(images)
     raw = Embedder(artefacts[kind], num_threads=1).outputs(images)["embedding"]
     embedder = Embedder(artefacts[kind], num_threads=2, batch_size=3)
@@ -100,7 +100,7 @@ def test_a_file_that_changes_meanwhile_changes_no_answer(artefacts, images, tmp_
     file.write_bytes(artefacts["tflite"].read_bytes())
     embedder = Embedder(file, num_threads=2)
     expected = embedder(images[:1]).embedding
-    # In place, as `cp` writes; further threads get interpreters of their own only now.
+    # The file changes in place, like with `cp`. Further threads create their interpreters only now.
     with file.open("r+b") as opened:
         opened.truncate(1000)
 

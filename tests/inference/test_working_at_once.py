@@ -1,4 +1,4 @@
-"""Threads, loading ahead, and what names a model."""
+"""Threads, loading ahead, and fingerprints of models."""
 
 import threading
 import time
@@ -44,7 +44,7 @@ def test_embeddings_are_those_of_one_thread_in_order(tflite, threads):
     np.testing.assert_array_equal(found.group, expected.group)
 
     def load(position):
-        # The first take longest: results must not come in the order in which they are done.
+        # The first images take longest, so they are loaded last but must come first.
         time.sleep(0.01 * (position < 4))
         if position % 5 == 0:
             raise ImageError(str(position), "broken")
@@ -89,7 +89,7 @@ def test_a_fingerprint_is_that_of_the_weights(model, tflite, tmp_path):
     folder = model.save_to(tmp_path / "model")
     first = Embedder(model).fingerprint
     assert len(first) == 64
-    # Read back, or exported in float, it is the same model.
+    # A saved model and its float artefact have the same fingerprint.
     assert Embedder(folder).fingerprint == first
     assert Embedder(tflite).fingerprint == first
     changed = gfkeras.load(folder)
@@ -99,11 +99,11 @@ def test_a_fingerprint_is_that_of_the_weights(model, tflite, tmp_path):
     weight = changed.trainable_weights[0]
     weight.assign(weight + 1e-3)
     assert Embedder(changed).fingerprint != first
-    # The card is in the file as well.
+    # The card inside the file also has the fingerprint.
     bare = tmp_path / "bare.tflite"
     bare.write_bytes(tflite.read_bytes())
     assert Embedder(bare).fingerprint == first
-    # Without any card an artefact is known by its bytes.
+    # Without any card, the fingerprint is that of the file.
     content = unpacked(tflite.read_bytes())
     content.metadata = []
     bare.write_bytes(packed(content))

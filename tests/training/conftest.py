@@ -1,4 +1,4 @@
-"""A network and a data set that train in seconds."""
+"""A network and a data set for training in seconds."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from gfkeras.data import Faces
 
 @pytest.fixture(scope="session")
 def tiny_faces() -> Faces:
-    """24 noisy pictures of 6 flat-coloured people."""
+    """24 noisy images of 6 people, each with one colour."""
     rng = np.random.default_rng(0)
     labels = np.repeat(np.arange(6), 4)
     colours = rng.integers(40, 216, (6, 1, 1, 3))
@@ -23,7 +23,7 @@ def tiny_faces() -> Faces:
 
 @pytest.fixture(scope="session")
 def recipe_tables() -> dict:
-    """A recipe as nested tables; dropout makes it depend on random states too."""
+    """A recipe as nested tables. With dropout, it also depends on random states."""
     return {
         "seed": 3,
         "data": {"holdout_identities": 2, "shift": 4},
@@ -45,5 +45,5 @@ def recipe_tables() -> dict:
 
 @pytest.fixture
 def tiny_recipe(recipe_tables) -> dict:
-    """The recipe, to be changed at will."""
+    """A copy of the recipe that the test can change."""
     return copy.deepcopy(recipe_tables)

@@ -1,4 +1,4 @@
-"""A new network for an old gallery, from a recipe: harmonic triplets and distillation."""
+"""Training of a new network for an old gallery: harmonic triplets and distillation."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ def embed(model, faces) -> np.ndarray:
 
 @pytest.fixture(scope="module")
 def old(tmp_path_factory) -> str:
-    """An old network with random weights."""
+    """Writes an old network with random weights."""
     folder = tmp_path_factory.mktemp("old") / "model"
     Pooled(8, seed=7).save_to(folder)
     return str(folder)
@@ -49,7 +49,7 @@ def test_harmonic_training_makes_new_faces_comparable_with_old(old, tiny_faces, 
     assert losses[-1] < 0.4 * losses[0]
     scores = embed(gfkeras.load(result.last), tiny_faces) @ embed(gfkeras.load(old), tiny_faces).T
     same = tiny_faces.labels[:, None] == tiny_faces.labels[None]
-    # Of independent networks both means would be near zero, whatever the sign.
+    # For independent networks, both means would be near zero.
     assert scores[same].mean() > scores[~same].mean() + 0.15
 
 

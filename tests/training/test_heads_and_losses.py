@@ -1,4 +1,4 @@
-"""Every head and loss from a recipe, by its name."""
+"""Every head and loss in a recipe, by name."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from pooled_network import Pooled
 from gfkeras import heads, losses
 from gfkeras.training import Recipe, build, train
 
-# The group logits of `Pooled` are there for one loss only.
+# Only one loss uses the group logits of `Pooled`.
 pytestmark = pytest.mark.filterwarnings("ignore:Gradients do not exist")
 
 
@@ -45,7 +45,7 @@ def test_every_name_builds(tables, teacher, pooled):
         assert type(build.build_classifier(recipe, 6, 3).extra_losses[0]) is losses.LOSSES[loss]
 
 
-# Those with a state or a teacher; `models/test_extra_losses.py` trains with every one.
+# Heads and losses with a state or a teacher. `models/test_extra_losses.py` trains with all.
 QUICK = {"ArcFace", "PartialFC", "SphereFace", "CenterLoss", "CosineDistillationLoss"}
 
 

@@ -1,4 +1,4 @@
-"""Every head and loss learns something from real faces (examples/heads_and_losses_on_faces.py)."""
+"""Every head and loss learns from real faces (examples/heads_and_losses_on_faces.py)."""
 
 from __future__ import annotations
 
@@ -42,11 +42,12 @@ ROWS = sorted(runpy.run_path(str(EXAMPLE))["parts"](PEOPLE_TRAINED))
 def test_all_are_there():
     assert set(ROWS) >= QUICK
     named = {word for row in ROWS for word in row.replace(",", "").split()}
-    # The self-grouping loss is no loss of the embedding.
+    # The self-grouping loss does not train the embedding.
     assert set(heads.HEADS) | set(losses.LOSSES) - {"SelfGroupingLoss"} <= named
 
 
-# A head and a loss; `test_heads_and_losses.py` and `models/test_extra_losses.py` train with each.
+# One head and one loss. `test_heads_and_losses.py` and `models/test_extra_losses.py` train with all
+# of them.
 QUICK = {"ArcFace", "TripletLoss, semi-hard"}
 
 
@@ -54,7 +55,7 @@ QUICK = {"ArcFace", "TripletLoss, semi-hard"}
     "row",
     [pytest.param(row, marks=[] if row in QUICK else pytest.mark.slow) for row in ROWS],
 )
-def test_people_never_seen_are_told_apart_better(row, example, orl, untrained, request):
+def test_training_improves_unseen_people(row, example, orl, untrained, request):
     train, heldout = orl
     teacher = request.getfixturevalue("teacher") if row.endswith("of ArcFace's") else None
     arguments = example["parts"](PEOPLE_TRAINED)[row](teacher)

@@ -1,4 +1,4 @@
-"""Training on JAX where TensorFlow cannot be imported."""
+"""Training on JAX without TensorFlow."""
 
 from __future__ import annotations
 

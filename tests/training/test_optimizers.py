@@ -1,4 +1,4 @@
-"""Optimizers: decay and accumulation against NumPy."""
+"""Optimizers: decay and accumulation compared with NumPy."""
 
 from __future__ import annotations
 

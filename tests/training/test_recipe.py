@@ -1,4 +1,4 @@
-"""Recipes: what is accepted, and one helpful line for what is not."""
+"""Recipes: accepted tables, and one helpful line for each invalid one."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ def test_built_in_recipes_survive_a_round_trip(name, tmp_path):
     assert Recipe.read(tmp_path / "written.toml") == recipe
 
 
-def test_the_paper_stands_in_its_recipe():
+def test_the_recipe_has_the_values_of_the_paper():
     recipe = Recipe.read("groupface_r100")
     assert (recipe.head.arguments, recipe.loss[0].arguments["weight"]) == (
         {"scale": 64.0, "margin": 0.5},
@@ -221,7 +221,7 @@ def test_augmentation_is_built_in_the_order_of_the_recipe(tmp_path):
 
 @pytest.mark.slow
 def test_reading_a_recipe_claims_no_device():
-    # A program may still set up its devices, or its cluster, after it has read its recipe.
+    # A program can still set up its devices or its cluster after it has read a recipe.
     code = (
         "import keras\n"
         "from gfkeras.training import Recipe\n"
@@ -349,9 +349,9 @@ def test_partial_fc_has_room_for_a_batch(tmp_path):
         ),
         (
             "[head]\nname='PartialFC'\n[[loss]]\nname='IntraLoss'",
-            "IntraLoss takes all centers, of which PartialFC",
+            "IntraLoss takes all centers, but PartialFC",
         ),
     ],
 )
-def test_what_optimizer_and_partial_fc_refuse(text, expected, tmp_path):
+def test_arguments_that_partial_fc_refuses(text, expected, tmp_path):
     assert expected in complaint(tmp_path, text)

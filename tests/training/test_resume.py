@@ -1,4 +1,4 @@
-"""Resuming after whatever ended a run: to the same weights, or with a line that says why not."""
+"""Resuming after a run ended in any way: the same weights, or one line that says why not."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ STEPS = 6
 
 @pytest.fixture(scope="module")
 def recipe(recipe_tables):
-    """Three epochs of two steps, with dropout and a moving average; a checkpoint every step."""
+    """Three epochs of two steps with dropout and a moving average. Each step has a checkpoint."""
     return Recipe.parse(
         recipe_tables,
         ["training.checkpoint_steps=1", "training.patience=9", "evaluation.pairs=12"],
@@ -61,14 +61,14 @@ def undisturbed(tmp_path_factory, tiny_faces, recipe):
 
 
 def arrays_of(folder) -> dict[str, np.ndarray]:
-    """The newest checkpoint's."""
+    """Returns the arrays of the newest checkpoint."""
     newest = max((folder / "checkpoints").glob("step-*"))
     with np.load(newest / "variables.npz") as stored:
         return dict(stored)
 
 
 def assert_same_run(found, expected) -> None:
-    """Weights, optimizer, random states and logs, to the bit."""
+    """Compares weights, optimizer, random states and logs bit for bit."""
     ours, theirs = arrays_of(found), arrays_of(expected)
     assert ours.keys() == theirs.keys()
     for key, value in ours.items():
@@ -85,7 +85,7 @@ def assert_same_run(found, expected) -> None:
 
 
 class Stop(keras.callbacks.Callback):
-    """Ends the process's part in a run after some steps, as an exception would."""
+    """Ends a run after some steps, like an exception would."""
 
     def __init__(self, steps: int):
         super().__init__()
@@ -111,11 +111,11 @@ def stopped(recipe, faces, out, steps) -> None:
 
 @pytest.mark.slow
 @pytest.mark.parametrize("steps", [1, 3])
-def test_a_run_stopped_within_an_epoch_goes_on_to_the_bit(
+def test_a_run_stopped_within_an_epoch_resumes_to_the_bit(
     steps, tmp_path, tiny_faces, recipe, undisturbed
 ):
     stopped(recipe, tiny_faces, tmp_path / "run", steps)
-    # Whatever was drawn in between must not matter.
+    # Random numbers that were drawn before must not matter.
     keras.utils.set_random_seed(99)
     result = train(recipe, tiny_faces, tmp_path / "run", resume=True, verbose=0)
     assert result.epochs == 3
@@ -125,7 +125,7 @@ def test_a_run_stopped_within_an_epoch_goes_on_to_the_bit(
 
 @pytest.fixture(scope="module")
 def killed(tmp_path_factory, recipe):
-    """The folder of a run whose process was killed within an epoch, after three of six steps."""
+    """The folder of a run that was killed within an epoch, after three of six steps."""
     folder = tmp_path_factory.mktemp("killed")
     recipe.write(folder / "recipe.toml")
     arguments = (str(folder / "run"), "3", "new", str(folder / "recipe.toml"))
@@ -139,10 +139,10 @@ def copied(killed, tmp_path):
     return shutil.copytree(killed, tmp_path / "run")
 
 
-# The test of a damaged checkpoint resumes such a run too, from an earlier step.
+# The test of a damaged checkpoint resumes such a run too, but from an earlier step.
 @pytest.mark.slow
-def test_a_killed_process_goes_on_to_the_bit(copied, tiny_faces, recipe, undisturbed):
-    # Resumed, and compared with a run, in another process: this one.
+def test_a_killed_process_resumes_to_the_bit(copied, tiny_faces, recipe, undisturbed):
+    # The run is resumed in this process, and the other run was in another process.
     counted = CountSteps()
     train(recipe, tiny_faces, copied, resume=True, verbose=0, callbacks=[counted])
     assert counted.steps == STEPS - 3
@@ -172,7 +172,7 @@ def test_a_damaged_checkpoint_is_refused_and_the_one_before_used(
     older, newer = sorted((copied / "checkpoints").iterdir())
     arrays = newer / "variables.npz"
     arrays.write_bytes(arrays.read_bytes()[:-1000])
-    # Whatever was drawn in between must not matter.
+    # Random numbers that were drawn before must not matter.
     keras.utils.set_random_seed(99)
     result = train(recipe, tiny_faces, copied, resume=True, verbose=0)
     (damaged, resumed) = (note for note in result.notes if "step-" in note)
@@ -191,7 +191,7 @@ def test_a_damaged_checkpoint_is_refused_and_the_one_before_used(
 )
 def test_no_room_on_the_disk(done, what, tmp_path, tiny_faces, recipe):
     class NoRoom(keras.callbacks.Callback):
-        """Files may not grow past 100 kB any more, as on a full disk."""
+        """Limits the size of files to 100 kB, like a full disk."""
 
         def on_train_batch_begin(self, batch, logs=None):
             if int(self.model.optimizer.iterations) == done:
@@ -199,7 +199,9 @@ def test_no_room_on_the_disk(done, what, tmp_path, tiny_faces, recipe):
 
     limits = resource.getrlimit(resource.RLIMIT_FSIZE)
     try:
-        with pytest.raises(OSError, match=rf"No room for {what} .*step-00000000{done}, is whole"):
+        with pytest.raises(
+            OSError, match=rf"No space for {what} .*step-00000000{done}, is complete"
+        ):
             train(recipe, tiny_faces, tmp_path / "run", verbose=0, callbacks=[NoRoom()])
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, limits)
@@ -209,11 +211,11 @@ def test_no_room_on_the_disk(done, what, tmp_path, tiny_faces, recipe):
     assert (found.step, notes) == (done, [])
 
 
-def test_what_does_not_fit_the_checkpoint_is_named(copied, tiny_faces, recipe):
+def test_changes_that_do_not_fit_the_checkpoint_are_named(copied, tiny_faces, recipe):
     tables = recipe.model_dump(exclude_none=True)
-    # Within an epoch the place in the data depends on these.
+    # Within an epoch, the position in the data depends on these values.
     smaller = Recipe.parse(tables, ["training.batch_size=4"])
-    with pytest.raises(ValueError, match=r"batch_size that it was made with, 8\. Received: 4"):
+    with pytest.raises(ValueError, match=r"with the same batch_size, 8\. Received: 4"):
         train(smaller, tiny_faces, copied, resume=True, verbose=0)
     wider = Recipe.parse(tables, ["model.backbone.width=0.125"])
     with pytest.raises(ValueError, match=r"another \[model\]"):
@@ -241,5 +243,5 @@ def test_a_loss_that_is_not_finite_ends_the_run(tmp_path, tiny_faces, recipe, po
 
     with pytest.raises(ValueError, match=r"epoch 2, step 4, at learning rate .*step-000000003"):
         train(recipe, tiny_faces, tmp_path / "run", verbose=0, callbacks=[Poison()])
-    # What is kept is sound.
+    # The checkpoint is finite.
     assert all(np.isfinite(value).all() for value in arrays_of(tmp_path / "run").values())

@@ -1,4 +1,4 @@
-"""One training at a time in a folder, and what is left of one that is ended in the middle."""
+"""Locking of a run's folder, and its state after a run that was ended in the middle."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ def test_another_training_has_the_folder(tmp_path, tiny_faces, recipe):
         for resume in (False, True):
             with pytest.raises(ValueError, match=r"`out` is being written.*Received: out='.*one'"):
                 train(recipe, tiny_faces, out, resume=resume, verbose=0)
-    # Nothing was written, so that nothing is left.
+    # Nothing was written, so the folder is removed.
     assert not out.parent.exists()
 
 
@@ -50,7 +50,7 @@ def test_a_killed_training_blocks_nobody(tmp_path):
     holder.kill()
     with only_training(out):
         assert out.is_dir()
-    # It was made by the one that was killed.
+    # The killed process created the folder, so it stays.
     assert not list(out.iterdir())
 
 
@@ -68,7 +68,7 @@ def test_two_at_once_in_threads_of_one_process(tmp_path, tiny_faces, recipe, poo
     out = tmp_path / "run"
 
     class Second(keras.callbacks.Callback):
-        """Another training that is started meanwhile."""
+        """Another training that is started in the meantime."""
 
         def on_epoch_end(self, epoch, logs=None):
             with pytest.raises(ValueError, match="`out` is being written"):
@@ -82,8 +82,8 @@ def test_two_at_once_in_threads_of_one_process(tmp_path, tiny_faces, recipe, poo
 
 @pytest.mark.skipif(os.name != "posix", reason="signals of POSIX")
 @pytest.mark.parametrize("at", [3, 6])
-def test_sigterm_leaves_a_run_that_goes_on(tmp_path, tiny_faces, recipe, pooled, at, monkeypatch):
-    """Ended while a file is put into its place: the one before it is whole."""
+def test_a_run_resumes_after_sigterm(tmp_path, tiny_faces, recipe, pooled, at, monkeypatch):
+    """The run ends while a file is renamed. The file before it is complete."""
     out, renamed, rename = tmp_path / "run", [], Path.replace
 
     def terminated(number, frame):

@@ -1,4 +1,4 @@
-"""Optimizers on PartialFC's rows: these and no others, as NumPy has it."""
+"""Optimizers on the rows of PartialFC: only these rows change, and they equal NumPy's result."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ N, R, D = 40, 9, 5
 
 
 class Rows(keras.layers.Layer):
-    """A bias, and a table of which `PartialFC` would draw rows."""
+    """A bias and a table with rows that `PartialFC` would draw."""
 
     def __init__(self):
         super().__init__()
@@ -34,7 +34,7 @@ class Rows(keras.layers.Layer):
 
 
 def steps(count, seed=0):
-    """(gradient of the bias, index, gradient of the rows), as some steps would give them."""
+    """Yields (gradient of the bias, index, gradient of the rows) of some steps."""
     rng = np.random.default_rng(seed)
     for _ in range(count):
         index = np.sort(rng.choice(N, R, replace=False))
@@ -46,7 +46,7 @@ def steps(count, seed=0):
 
 
 def apply(optimizer, layer, bias, index, by_rows):
-    """One `apply` with the gradients as each backend gives them."""
+    """Calls `apply` once with the gradients in the form of each backend."""
     known = {
         id(layer.bias): bias,
         id(layer.head.row_gradient): by_rows,
@@ -98,7 +98,7 @@ def test_sgd_updates_the_drawn_rows_and_no_others(mode, nesterov, part, monkeypa
 
 @pytest.mark.parametrize("make", [Adam, AdamW, SGD])
 def test_rows_that_are_always_drawn_are_updated_as_a_dense_variable(make):
-    """Against Keras' own optimizer on these rows as a variable of their own."""
+    """The twin is Keras' own optimizer with these rows as a variable."""
     layer, index = Rows(), np.arange(3, 3 + R)
     ours = make(0.01, weight_decay=0.1)
     twin = keras.Variable(values(layer.head.centers)[index])
@@ -152,7 +152,7 @@ def test_a_step_that_loss_scaling_skips_changes_nothing():
 
 
 def classifier(head, optimizer, seed=0):
-    """An embedding that is the input itself, so that only the centers train."""
+    """Builds a model that returns its input as the embedding, so only the centers train."""
     keras.utils.set_random_seed(seed)
     inputs = keras.Input((D,))
     dense = keras.layers.Dense(D, kernel_initializer="identity", use_bias=False)
@@ -171,8 +171,8 @@ def batches(count, size=8):
 
 
 @pytest.mark.filterwarnings("error::UserWarning")
-def test_fit_is_the_oracle_step_by_step():
-    """Gradients of the plain head on the drawn centers, updates of these rows in float64."""
+def test_fit_equals_the_oracle_step_by_step():
+    """The oracle uses the plain head on the drawn centers and updates these rows in float64."""
     head = PartialFC(N, 0.4, head="CosFace", head_arguments={"scale": 8.0})
     training = classifier(head, SGD(RATE, MOMENTUM, weight_decay=DECAY, weight_decay_mode="l2"))
     training.model.trainable = False
@@ -215,7 +215,7 @@ def test_accuracy_and_loss_of_evaluate_are_over_all_classes():
     assert logs[0] == pytest.approx(logs[1], rel=1e-5)
 
 
-def test_a_saved_training_goes_on_as_if_it_had_not_stopped(tmp_path):
+def test_a_saved_training_continues_to_the_same_weights(tmp_path):
     data = batches(5)
 
     def run(training, some):
@@ -248,7 +248,7 @@ def test_half_precision_with_loss_scaling_trains_rows_only(dtype_policy):
 
 
 def tensorflow_shapes(training, data):
-    """What a compiled step makes, by operation: the shapes of its outputs."""
+    """Returns the shapes of the outputs of each operation in a compiled step."""
     import tensorflow as tf
 
     function = tf.function(training.train_step).get_concrete_function(tuple(map(tf.constant, data)))
@@ -275,7 +275,10 @@ def test_no_array_of_the_centers_size_in_a_tensorflow_step():
 
 @pytest.mark.skipif(not JAX, reason="reads XLA's memory plan")
 def test_no_array_of_the_centers_size_in_a_jax_step():
-    """Of 20,000 centers, temporaries of a step are less than the centers; the full head's more."""
+    """With 20,000 centers, the temporary arrays of a step are smaller than the centers.
+
+    With the full head, they are larger.
+    """
     import jax
 
     taken = {}
@@ -303,7 +306,7 @@ def test_no_array_of_the_centers_size_in_a_jax_step():
     assert taken["full"] > 1
 
 
-def test_what_cannot_train_sampled_rows_is_named():
+def test_optimizers_that_cannot_train_sampled_rows_are_named():
     head = PartialFC(N, 0.4)
     with pytest.raises(ValueError, match=r"`optimizer`.*gfkeras.training.optimizers, with Partial"):
         classifier(head, keras.optimizers.SGD(RATE))

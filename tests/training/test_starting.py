@@ -22,7 +22,7 @@ def embed(model):
 
 @pytest.fixture(scope="module")
 def backbone(tmp_path_factory):
-    """A folder with a backbone whose statistics and epsilon are no defaults."""
+    """A folder with a backbone that has other statistics and another epsilon than the defaults."""
     keras.utils.set_random_seed(1)
     model = gfkeras.backbones.MobileFaceNet(
         16, width=0.0625, bottlenecks=SMALL_BOTTLENECKS, bn_epsilon=2e-4, bn_momentum=0.5
@@ -34,7 +34,7 @@ def backbone(tmp_path_factory):
 
 @pytest.fixture
 def tables(tiny_recipe, backbone):
-    """A recipe that starts from it."""
+    """A recipe that starts from this backbone."""
     tiny_recipe["model"] = {"init": str(backbone), "num_groups": 3, "group_dim": 8, "mode": "hard"}
     tiny_recipe["training"]["epochs"] = 1
     tiny_recipe["data"] = {}
@@ -56,14 +56,14 @@ def test_a_real_network_too(shared_data):
     assert model.embedding_dim == 128
 
 
-def test_a_groupface_goes_on_as_it_is(tables, tmp_path):
+def test_a_groupface_is_trained_further(tables, tmp_path):
     folder = build_model(Recipe.parse(tables).model).save_to(tmp_path / "groupface")
     tables["model"] = {"init": str(folder), "mode": "soft"}
     model = build_model(Recipe.parse(tables).model)
     assert (model.num_groups, model.mode) == (3, "soft")
     np.testing.assert_array_equal(embed(model), embed_soft(folder))
     tables["model"]["num_groups"] = 5
-    with pytest.raises(ValueError, match=r"`model\.num_groups` must be that of `init`, 3"):
+    with pytest.raises(ValueError, match=r"`model\.num_groups` must be 3, the value of `init`"):
         build_model(Recipe.parse(tables).model)
 
 
@@ -73,7 +73,7 @@ def embed_soft(folder):
     return embed(model)
 
 
-def test_a_backbone_alone_goes_on_too(tables, backbone):
+def test_a_backbone_is_trained_further(tables, backbone):
     tables["model"] = {"name": "Backbone", "init": str(backbone), "embedding_dim": 16}
     tables["loss"] = []
     np.testing.assert_array_equal(
@@ -82,7 +82,7 @@ def test_a_backbone_alone_goes_on_too(tables, backbone):
 
 
 def weights(model):
-    """Layer names of `freeze` to copies of their weights."""
+    """Returns copies of the weights by the layer names of `freeze`."""
     from gfkeras.training.starting import named_layers
 
     return {
@@ -105,13 +105,13 @@ def test_training_leaves_frozen_layers_as_they_are(tables, tiny_faces, tmp_path)
     before = weights(build_model(Recipe.parse(tables).model))
     result = train(Recipe.parse(tables), tiny_faces, tmp_path / "run", verbose=0)
     moved = changed(before, weights(gfkeras.load(result.last)))
-    # Statistics of batch normalisations included, which no gradient moves.
+    # Frozen layers include the statistics of batch normalisation, which have no gradient.
     assert moved == {
         name for name in before if not name.startswith(("backbone/stage", "instance_"))
     }
 
 
-def test_resume_goes_on_with_init(tables, tiny_faces, tmp_path):
+def test_a_run_with_init_resumes(tables, tiny_faces, tmp_path):
     tables["model"]["freeze"] = ["backbone"]
     tables["training"]["epochs"] = 2
     recipe = Recipe.parse(tables)

@@ -1,4 +1,4 @@
-"""What a checkpoint of Partial FC holds: the centers and their momentum, not what a step draws."""
+"""Checkpoints of Partial FC: they contain the centers and their momentum, not the drawn rows."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ def backup(folder) -> StepBackup:
     )  # fmt: skip
 
 
-def test_a_checkpoint_leaves_out_what_holds_nothing_and_goes_on_to_the_bit(tmp_path):
+def test_a_checkpoint_without_empty_variables_resumes_to_the_bit(tmp_path):
     whole = training()
     whole.fit(Batches(), shuffle=False, verbose=0, callbacks=[backup(tmp_path / "whole")])
     checkpoints = StepCheckpoints(tmp_path / "whole" / "checkpoints")

@@ -1,4 +1,4 @@
-"""Checkpoints on their own: what is kept, what is refused."""
+"""Checkpoints in a folder: the ones that stay, and the ones that are refused."""
 
 from __future__ import annotations
 
@@ -82,7 +82,9 @@ def test_no_room_leaves_the_earlier_ones(checkpoints):
     limits = resource.getrlimit(resource.RLIMIT_FSIZE)
     try:
         resource.setrlimit(resource.RLIMIT_FSIZE, (10_000, limits[1]))
-        with pytest.raises(OSError, match=r"No room for the checkpoint of step 20 .*15, is whole"):
+        with pytest.raises(
+            OSError, match=r"No space for the checkpoint of step 20 .*15, is complete"
+        ):
             checkpoints.save(20, {"weights": np.ones((200, 100), np.float32)}, {})
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, limits)
@@ -90,7 +92,7 @@ def test_no_room_leaves_the_earlier_ones(checkpoints):
     assert checkpoints.load()[0].step == 15
 
 
-def test_what_a_killed_process_left_is_removed(checkpoints):
+def test_files_of_a_killed_process_are_removed(checkpoints):
     left = checkpoints.folder / ".0123abcd.step-000000020"
     left.mkdir()
     (left / "variables.npz").write_bytes(b"half")

@@ -1,4 +1,4 @@
-"""The classifier of a run, from its checkpoint."""
+"""The classifier of a run, loaded from its checkpoint."""
 
 from __future__ import annotations
 
@@ -13,8 +13,8 @@ NAMES = [f"person {i}" for i in range(6)]
 
 @pytest.fixture
 def kept(tmp_path, tiny_recipe):
-    """A run's folder after its first epoch, and the centers that it had."""
-    # A loss with centers of the same shape, which are not the head's.
+    """The folder of a run after its first epoch, and the centers of its head."""
+    # CenterLoss also has centers of this shape, which must not be taken for the head's.
     tiny_recipe["loss"].append({"name": "CenterLoss"})
     run = tmp_path / "run"
     classifier = write_run(run, Recipe.parse(tiny_recipe), NAMES)

@@ -1,4 +1,4 @@
-"""The trainer: what it writes, that it resumes, and what it refuses."""
+"""The trainer: its files, resuming, and refused arguments."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ def rows(path) -> list[dict]:
 
 @pytest.fixture(scope="module")
 def whole_run(tmp_path_factory, tiny_faces, recipe_tables):
-    """Three epochs in one go, watched by a user's callback."""
+    """A run of three epochs with a callback of the user."""
     seen: list[dict] = []
     watch = keras.callbacks.LambdaCallback(on_epoch_end=lambda epoch, logs: seen.append(dict(logs)))
     out = tmp_path_factory.mktemp("whole") / "run"
@@ -95,7 +95,7 @@ def test_a_stopped_run_resumes_to_the_same_weights(whole_run, tiny_faces, tmp_pa
     checked = Recipe.parse(recipe)
     with pytest.raises(KeyboardInterrupt):
         train(checked, tiny_faces, tmp_path / "run", verbose=0, callbacks=[Stop()])
-    # Whatever was drawn in between must not matter.
+    # Random numbers that were drawn before must not matter.
     keras.utils.set_random_seed(99)
     resumed = train(checked, tiny_faces, tmp_path / "run", resume=True, verbose=0)
     assert resumed.epochs == 3
@@ -123,7 +123,7 @@ def test_a_stopped_run_resumes_to_the_same_weights(whole_run, tiny_faces, tmp_pa
 
 @pytest.fixture
 def watched_batches(monkeypatch):
-    """{(epoch, index): labels} of all the batches that the trainer's data set gave."""
+    """{(epoch, index): labels} of all batches in the trainer's data set."""
     seen: dict[tuple[int, int], list[int]] = {}
 
     class Watched(FaceBatches):
@@ -136,7 +136,7 @@ def watched_batches(monkeypatch):
     return seen
 
 
-# The group logits of `pooled` are there for the losses of other tests.
+# Only the losses of other tests use the group logits of `pooled`.
 @pytest.mark.filterwarnings("ignore:Gradients do not exist")
 def test_batches_by_identity(tmp_path, tiny_faces, tiny_recipe, watched_batches, pooled):
     tiny_recipe |= {"data": {}, "loss": []}
@@ -193,7 +193,7 @@ def test_a_loss_that_explodes_is_named_and_the_good_model_kept(
         (["data.holdout_identities=1"], "at least two people"),
     ],
 )
-def test_what_does_not_fit_is_refused_before_anything_is_written(
+def test_invalid_arguments_are_refused_before_anything_is_written(
     tmp_path, tiny_faces, tiny_recipe, settings, message
 ):
     recipe = Recipe.parse(tiny_recipe, settings)
@@ -215,7 +215,7 @@ def test_out_must_not_be_a_file(tmp_path, tiny_faces, tiny_recipe):
         train(Recipe.parse(tiny_recipe), tiny_faces, tmp_path / "run", verbose=0)
 
 
-def test_images_of_another_size_are_told_of(recipe_tables, tmp_path):
+def test_images_of_another_size_are_reported(recipe_tables, tmp_path):
     for person in range(3):
         (tmp_path / "faces" / f"p{person}").mkdir(parents=True)
         for number, size in enumerate(((112, 112), (250, 250), (112, 112))):
@@ -230,7 +230,7 @@ def test_images_of_another_size_are_told_of(recipe_tables, tmp_path):
         assert note.startswith("3 images")
         assert said in note
         assert "prepare --align" in note
-    # What a user sees who trains on photos.
+    # A user who trains on photos sees this message.
     for person in range(3):
         for number in (0, 2):
             (tmp_path / "faces" / f"p{person}" / f"{number}.png").unlink()

@@ -1,4 +1,4 @@
-"""Training from records: the same as from the folder, streamed, resumed and damaged."""
+"""Training from records: the same as from the folder, with streaming, resuming and damage."""
 
 from __future__ import annotations
 
@@ -34,14 +34,15 @@ def losses(run: Path) -> list[float]:
 
 
 def test_records_train_as_the_folder_does(photos, tmp_path, tiny_recipe, pooled):
-    # In the source's order both number the images alike, so that batches are the same.
+    # In the order of the source, folder and records number the images alike. The batches are the
+    # same.
     out = tmp_path / "records"
     prepare(photos, out, PrepareOptions(shuffle=False, holdout=2), workers=1)
     recipe = Recipe.parse(tiny_recipe, ["training.epochs=2"])
     streamed = train(recipe, out, tmp_path / "streamed", verbose=0)
     loaded = train(recipe, photos, tmp_path / "loaded", verbose=0)
     assert (streamed.images, streamed.heldout_images) == (16, 8)
-    # The optimizer of the recipe divides by small gradients, which enlarges rounding.
+    # The optimizer of the recipe divides by small gradients, which magnifies rounding.
     for ours, theirs in zip(losses(streamed.out), losses(loaded.out), strict=True):
         assert ours == pytest.approx(theirs, rel=1e-3)
 
@@ -53,7 +54,7 @@ def test_a_run_on_records_resumes_to_the_same_weights(photos, tmp_path, tiny_rec
     tiny_recipe["augmentation"] = [{"name": "color", "brightness_factor": 0.1}]
     recipe = Recipe.parse(tiny_recipe)
     whole = train(recipe, out, tmp_path / "whole", verbose=0)
-    # The schedule counts all epochs, so the run is stopped and not shortened.
+    # The run is stopped instead of shortened, because the schedule depends on the number of epochs.
     import keras
 
     class Stop(keras.callbacks.Callback):

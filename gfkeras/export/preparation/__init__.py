@@ -1,4 +1,4 @@
-"""Preparation of a model for export by exact rewrites."""
+"""Preparation of a model for export: rewrites that keep its outputs and save computation."""
 
 from gfkeras.export.preparation.flattening import flattened
 from gfkeras.export.preparation.network import NotRewritable

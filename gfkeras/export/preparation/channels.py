@@ -1,4 +1,4 @@
-"""Scales and shifts of channels, and their folding into the layers beside them."""
+"""Scales and shifts of channels, and their folding into neighbouring layers."""
 
 import math
 from collections.abc import Callable
@@ -15,13 +15,13 @@ from gfkeras.layers import GroupedConv2D, InputNormalization
 _DEPTHWISE = keras.layers.DepthwiseConv2D
 _BIASED = (keras.layers.Conv2D, _DEPTHWISE, keras.layers.Dense)
 _GROUPS = (ChosenGroupProduct, WeightedGroupsProduct)
-# β·σ/γ is by how many standard deviations a shift before the scale moves a channel. Beyond, a
-# float32 of the shifted channel has too few digits left for the channel itself.
+# Largest |β/γ|: the number of standard deviations by which a shift before the scale moves a
+# channel. After a larger shift, float32 would have too few digits left for the channel's values.
 LARGEST_SHIFT = 64.0
 
 
 class _PerChannel(keras.layers.Layer):
-    """Holds `values`, (C,); its output has its input's shape."""
+    """A layer with one weight per channel, `values`, (C,), that keeps its input's shape."""
 
     def build(self, input_shape: tuple[int | None, ...]) -> None:
         self.values = self.add_weight(name="values", shape=(input_shape[-1],))
@@ -47,7 +47,7 @@ class ChannelShift(_PerChannel):
 
 
 def is_linear(node: Node) -> bool:
-    """Whether a node is a layer with a kernel, or a scale, and nothing else happens in it."""
+    """Returns whether a node is only a product with a kernel or a scale, and perhaps a bias."""
     if node.config.get("groups", 1) != 1 and not issubclass(node.layer, GroupedConv2D):
         return False
     return (
@@ -57,38 +57,39 @@ def is_linear(node: Node) -> bool:
 
 
 def has_kernel(node: Node) -> bool:
-    """Whether a linear node is more than a factor per channel."""
+    """Returns whether a node is linear and is not only a factor per channel."""
     return is_linear(node) and not issubclass(node.layer, ChannelScale)
 
 
 def takes_bias(node: Node) -> bool:
-    """Whether a linear node has a bias, or can have one."""
+    """Returns whether a node is linear and has a bias or can have one."""
     return is_linear(node) and issubclass(node.layer, _BIASED)
 
 
 def reads_linearly(node: Node, source: str) -> bool:
-    """Whether a node is linear in what `source` gives it."""
+    """Returns whether a node is linear in the output of `source`."""
     return is_linear(node) or (issubclass(node.layer, _GROUPS) and node.inputs[0] == source)
 
 
 def adapts_bias(node: Node, source: str) -> bool:
-    """Whether a summand in what `source` gives is one in a bias of the node."""
+    """Returns whether the node's bias can replace a constant added to the output of `source`."""
     if adds_zeros(node):
         return False
     return takes_bias(node) or (issubclass(node.layer, _GROUPS) and node.inputs[0] == source)
 
 
 def adds_zeros(node: Node) -> bool:
-    """Whether a convolution pads its input."""
+    """Returns whether a convolution pads its input."""
     return node.config.get("padding", "valid") != "valid"
 
 
 def readers_past_padding(
     network: Network, name: str, accepts: Callable[[Node], bool], readers: list[Node] | None = None
 ) -> list[Node] | None:
-    """The layers that read a node, past padding; None where it is an output, or one is refused.
+    """Returns the layers that read a node, directly or through padding.
 
-    `readers` limits which readers of the node are looked at.
+    Returns None if the node is an output or if `accepts` is false for one of the layers. `readers`
+    limits the search to these readers of the node.
     """
     if network.is_output(name):
         return None
@@ -105,21 +106,21 @@ def readers_past_padding(
 
 
 def scale_outputs(node: Node, scale: np.ndarray) -> Node:
-    """The node with each of its output channels multiplied."""
+    """Returns the node with its output channels multiplied by `scale`."""
     kernel, *bias = node.weights
-    # A depthwise kernel ends in (inputs, multiplier), any other in the outputs.
+    # A depthwise kernel ends in (inputs, multiplier), and every other kernel ends in the outputs.
     factor = np.reshape(scale, kernel.shape[2:]) if issubclass(node.layer, _DEPTHWISE) else scale
     return replace(node, weights=(kernel * factor, *(each * scale for each in bias)))
 
 
 def scale_inputs(node: Node, scale: np.ndarray) -> Node:
-    """The node for an input whose channels were multiplied before: f'(x) = f(scale·x)."""
+    """Returns the node that multiplies its input channels itself: f'(x) = f(scale·x)."""
     kernel, *bias = node.weights
     return replace(node, weights=(kernel * _by_input(node, scale), *bias))
 
 
 def shift_outputs(node: Node, shift: np.ndarray) -> Node:
-    """The node with a number added to each output channel; it has a bias then."""
+    """Returns the node with `shift` added to its output channels, by a bias."""
     kernel, *bias = node.weights
     total = np.asarray(shift, np.float64) + (bias[0] if bias else 0.0)
     config = node.config if bias else {**node.config, "use_bias": True}
@@ -127,7 +128,10 @@ def shift_outputs(node: Node, shift: np.ndarray) -> Node:
 
 
 def response(node: Node, values: np.ndarray) -> np.ndarray:
-    """The addition to a layer's outputs for a summand in each input channel, without padding."""
+    """Returns the change of a layer's outputs if `values` are added to its input channels.
+
+    The result is valid where the layer reads no padding.
+    """
     kernel = np.asarray(node.weights[0], np.float64) * _by_input(node, values)
     if issubclass(node.layer, ChannelScale):
         return kernel
@@ -141,7 +145,7 @@ def response(node: Node, values: np.ndarray) -> np.ndarray:
 
 
 def _by_input(node: Node, values: np.ndarray) -> np.ndarray:
-    """(C,) per input channel, shaped so that a kernel can be multiplied by it."""
+    """Reshapes one value per input channel, (C,), for a product with the node's kernel."""
     values = np.asarray(values, np.float64)
     if issubclass(node.layer, (ChannelScale, ChosenGroupProduct)):
         return values
@@ -155,20 +159,24 @@ def _by_input(node: Node, values: np.ndarray) -> np.ndarray:
 
 
 def fold_channels(network: Network) -> None:
-    """Moves every `ChannelScale` and `ChannelShift` into a neighbour that can hold it, exactly.
+    """Folds each `ChannelScale` and `ChannelShift` into a neighbouring layer, where that is exact.
 
-    A scale enters the kernels of all layers that read it, or of the one before it. A shift enters
-    the bias of the layer before it, or of those that read it unless they pad: padded zeros would
-    have to be shifted too. A scale passes shifts on its way. What finds no place stays.
+    A scale is multiplied into the kernels of all layers that read it, or into the kernel of the
+    layer before it. It can pass a shift on the way. A shift is added to the bias of the layer
+    before it, or to the biases of the layers that read it. Layers with padding cannot take it,
+    because their padded zeros would need the shift too. Scales and shifts without such a neighbour
+    stay.
     """
+    # One move can make another possible, so the search starts again until none is left.
     while any(_fold(network, node) for node in network):
         pass
 
 
 def _fold(network: Network, node: Node) -> bool:
-    """One move of one node, if there is one."""
+    """Moves a scale or shift by one step. Returns whether that was possible."""
     if node.name not in network.nodes:
         return False
+    # An earlier move of this pass can have changed the node.
     node = network.nodes[node.name]
     if issubclass(node.layer, ChannelScale):
         return _drop(network, node, 1.0) or _scale_down(network, node) or _scale_up(network, node)
@@ -192,7 +200,7 @@ def _scale_down(network: Network, node: Node) -> bool:
             # s·x + t = s·(x + s·t) for signs s
             behind = _behind(network, reader, through_padding=True)
             if not behind:
-                # An output lies there, which nothing would turn back.
+                # The shift reaches an output, and no later layer could undo the sign.
                 return False
             passed.append(reader)
             found += behind
@@ -249,7 +257,7 @@ def _shift_down(network: Network, node: Node) -> bool:
 
 
 def _only_source(network: Network, node: Node) -> Node | None:
-    """The node that this one reads, if nothing else does."""
+    """Returns the node that this node reads, or None if other nodes read it too."""
     (source,) = node.inputs
     if source == IMAGES or network.is_output(source) or len(network.readers(source)) != 1:
         return None
@@ -257,9 +265,10 @@ def _only_source(network: Network, node: Node) -> Node | None:
 
 
 def _behind(network: Network, node: Node, through_padding: bool) -> list[tuple[Node, str, int]]:
-    """The layers that a node's channels reach: layer, node it reads, repeats of a channel there.
+    """Returns the layers that a node's channels reach, past flattening and, if asked, padding.
 
-    Empty where the node, or padding or flattening behind it, is an output.
+    Each entry is the layer, the node that it reads, and how often each channel is repeated there.
+    The list is empty if the channels reach an output first.
     """
     found: list[tuple[Node, str, int]] = []
     waiting = [(node.name, 1)]
@@ -271,6 +280,7 @@ def _behind(network: Network, node: Node, through_padding: bool) -> list[tuple[N
             if issubclass(reader.layer, keras.layers.ZeroPadding2D) and through_padding:
                 waiting.append((reader.name, repeats))
             elif issubclass(reader.layer, keras.layers.Flatten):
+                # A flattened image contains each channel once for every pixel.
                 waiting.append((reader.name, repeats * _places(network, name)))
             else:
                 found.append((reader, name, repeats))
@@ -285,15 +295,16 @@ def _places(network: Network, name: str) -> int:
 def open_batch_norms(network: Network) -> None:
     """Turns each batch normalisation into a scale and a shift by its moving statistics.
 
-    y = x·s + t with s = γ/√(σ² + ε), t = β − mean·s. In this order behind a layer with a kernel,
-    which takes in both. Elsewhere as (x + t/s)·s where no channel's s is too small for that: the
-    scale then enters the next convolution even where that pads.
+    y = x·s + t with s = γ/√(σ² + ε), t = β − mean·s. After a layer with a kernel, the order is
+    scale, then shift, because that layer can take both. After other layers, the order is (x +
+    t/s)·s unless a channel's s is too small: the next convolution can then take the scale even if
+    it pads.
     """
     for node in network:
         if not issubclass(node.layer, keras.layers.BatchNormalization):
             continue
         if node.config["axis"] not in (-1, len(node.shape)):
-            # Of another axis than that of the channels here.
+            # It normalises another axis than the channels.
             continue
         mean, deviation, gamma, beta = _statistics(node)
         scale = gamma / deviation
@@ -301,7 +312,7 @@ def open_batch_norms(network: Network) -> None:
         behind_kernel = source != IMAGES and has_kernel(network.nodes[source])
         steps = [(ChannelScale, "scale", scale), (ChannelShift, "shift", beta - mean * scale)]
         if not behind_kernel and np.all(np.abs(beta) <= LARGEST_SHIFT * np.abs(gamma)):
-            # Where γ is 0, so is β here, and the channel's shift does not matter.
+            # If γ is 0, the bound above makes β 0 too, and any shift gives the same output.
             ratio = np.divide(beta, gamma, out=np.zeros_like(beta), where=gamma != 0)
             steps = [
                 (ChannelShift, "shift", ratio * deviation - mean),
@@ -311,9 +322,10 @@ def open_batch_norms(network: Network) -> None:
 
 
 def open_input_normalization(network: Network) -> None:
-    """Turns (x − mean)·scale into a shift, which stays, and a scale, which the stem takes in.
+    """Turns (x − mean)·scale into a shift, which stays, and a scale, which the stem can take.
 
-    The shift cannot enter a convolution that pads: zeros around the image mean grey, not black.
+    A convolution that pads cannot take the shift: zeros around the normalised image are grey, but
+    zeros around the pixels would be black.
     """
     for node in network:
         if issubclass(node.layer, InputNormalization):
@@ -325,7 +337,7 @@ def open_input_normalization(network: Network) -> None:
 
 
 def _statistics(node: Node) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
-    """(mean, √(variance + ε), γ, β)"""
+    """Returns (mean, √(variance + ε), γ, β), each (C,) float64."""
     weights = [np.asarray(weight, np.float64) for weight in node.weights]
     gamma = weights.pop(0) if node.config["scale"] else np.ones_like(weights[0])
     beta = weights.pop(0) if node.config["center"] else np.zeros_like(weights[0])

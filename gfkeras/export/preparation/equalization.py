@@ -1,4 +1,4 @@
-"""Equalization: channels brought to one range, so that one int8 scale fits a tensor."""
+"""Equalisation of channel ranges for int8."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -18,25 +18,30 @@ from gfkeras.layers import MaxPReLU
 
 # f(s·x) = s·f(x) for s > 0
 _ACTIVATIONS = (keras.layers.PReLU, MaxPReLU)
-# A channel that is all but dead is not blown up to the size of the others: its noise would be.
+# Largest ratio between channels. A nearly dead channel is not raised further, because its noise
+# would grow as well.
 WIDEST = 30.0
 
+# Images per call. The observer returns every node's output, so a larger batch needs much memory.
 _AT_ONCE = 4
 
 
 def equalize(network: Network, largest: Mapping[str, np.ndarray]) -> None:
-    """Scales channels between layers, exactly, by `largest`: (C,) largest absolute values, by node.
+    """Moves scale factors between layers until a tensor's channels have similar ranges.
 
-    int8 activations have one scale for all channels of a tensor, and a network's channels differ by
-    orders of magnitude. PReLU hands on a positive factor, so one divided out of a convolution's
-    output channel can be multiplied into the next layer's input channel (cross-layer equalisation,
-    arXiv 1906.04721, by activations instead of weights):
+    The network's outputs stay the same. `largest` has the largest absolute values, (C,), of each
+    node's channels.
 
-    - before a depthwise convolution all channels get the same range: its weights are quantised
-      channel by channel, so the factor costs nothing there;
-    - before a layer that mixes channels half of the way (the square root), since within one of its
-      filters the weights then differ as the channels did;
-    - channels of a residual stream likewise, all of its writers and readers together.
+    int8 activations have one scale for all channels of a tensor, but a network's channels differ by
+    orders of magnitude. PReLU passes a positive factor through. A factor can therefore be divided
+    out of a convolution's output channel and multiplied into the next layer's input channel
+    (cross-layer equalisation, arXiv 1906.04721, but by activations instead of weights):
+
+    - Before a depthwise convolution, all channels get the same range. Its weights have one int8
+      scale per channel, so the factor costs no precision there.
+    - Before a layer that mixes channels, the factor is the square root of that. The full factor
+      would move all of the difference into the weights of each filter, which share one scale.
+    - Channels of a residual stream also get the square root, in all layers that write or read it.
     """
     for node in network:
         if issubclass(node.layer, _ACTIVATIONS) and node.inputs[0] in largest:
@@ -48,6 +53,7 @@ def equalize(network: Network, largest: Mapping[str, np.ndarray]) -> None:
 def _around_activation(network: Network, node: Node, seen: np.ndarray) -> None:
     (source,) = node.inputs
     readers = readers_past_padding(network, node.name, is_linear)
+    # Nothing else may read the source, because its scale changes.
     if readers is None or not is_linear(network.nodes[source]) or network.readers(source) != [node]:
         return
     by_channel = all(issubclass(each.layer, keras.layers.DepthwiseConv2D) for each in readers)
@@ -58,6 +64,8 @@ def _around_activation(network: Network, node: Node, seen: np.ndarray) -> None:
 
 
 def _along_stream(network: Network, stream: set[str], largest: Mapping[str, np.ndarray]) -> None:
+    # Additions keep a factor only if all of their inputs have it. If a single writer or reader of
+    # the stream cannot take it, the stream stays as it is.
     adders = {name for name in stream if issubclass(network.nodes[name].layer, keras.layers.Add)}
     writers = stream - adders
     readers: dict[str, Node] = {}
@@ -77,7 +85,7 @@ def _along_stream(network: Network, stream: set[str], largest: Mapping[str, np.n
 
 
 def _factor(seen: np.ndarray, power: float) -> np.ndarray:
-    """By how much each channel exceeds the geometric mean, to a power."""
+    """Returns each channel's ratio to the geometric mean, raised to a power."""
     seen = np.asarray(seen, np.float64)
     if not seen.max() > 0:
         return np.ones_like(seen)
@@ -86,7 +94,7 @@ def _factor(seen: np.ndarray, power: float) -> np.ndarray:
 
 
 def _streams(network: Network) -> list[set[str]]:
-    """Nodes that additions join, their results included."""
+    """Returns the residual streams: sets of nodes that additions connect, with their sums."""
     streams: list[set[str]] = []
     for node in network:
         if issubclass(node.layer, keras.layers.Add):
@@ -100,14 +108,14 @@ def _streams(network: Network) -> list[set[str]]:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Channels:
-    """Largest absolute and mean value of each channel, (C,), by node."""
+    """Largest absolute value and mean of each channel, (C,), by node."""
 
     largest: dict[str, np.ndarray]
     mean: dict[str, np.ndarray]
 
 
 def observe_channels(network: Network, images: np.ndarray) -> Channels:
-    """Runs images, (N, H, W, 3) of 0…255, through a network and looks at each node's channels."""
+    """Runs images, (N, H, W, 3) of 0…255, through a network and measures each node's channels."""
     observer = network.observer()
     largest: dict[str, np.ndarray] = {}
     total: dict[str, np.ndarray] = {}

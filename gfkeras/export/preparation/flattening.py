@@ -1,4 +1,4 @@
-"""Flattening of a model into one network of plain layers, GroupFace's head folded."""
+"""Flattening of a model into one network of plain layers, and folding of GroupFace's head."""
 
 from __future__ import annotations
 
@@ -16,35 +16,38 @@ from gfkeras.models import GroupFace
 
 @dataclass(frozen=True, slots=True)
 class Affine:
-    """y = x·kernel + bias in float64, so that folding rounds once; kernel (inputs, outputs)."""
+    """The map y = x·kernel + bias, with a kernel of shape (inputs, outputs).
+
+    Both are float64. A chain of maps is rounded to float32 only once, at its end.
+    """
 
     kernel: np.ndarray
     bias: np.ndarray
 
     @classmethod
     def of_dense(cls, layer: Any) -> Affine:
-        """A linear `keras.layers.Dense`."""
+        """Returns the map of a linear `keras.layers.Dense`."""
         kernel = _float64(layer.kernel)
         bias = _float64(layer.bias) if layer.use_bias else np.zeros(kernel.shape[1])
         return cls(kernel, bias)
 
     def then(self, following: Affine) -> Affine:
-        """This map followed by another: x·(W₁W₂) + (b₁W₂ + b₂)."""
+        """Returns this map followed by another: x·(W₁W₂) + (b₁W₂ + b₂)."""
         return Affine(self.kernel @ following.kernel, self.bias @ following.kernel + following.bias)
 
     def then_normalized(self, layer: Any) -> Affine:
-        """This map followed by a `keras.layers.BatchNormalization` at inference."""
+        """Returns this map followed by a `keras.layers.BatchNormalization` at inference."""
         scale, shift = normalization(layer)
         return Affine(self.kernel * scale, self.bias * scale + shift)
 
     def normalized_first(self, layer: Any) -> Affine:
-        """This map after a `keras.layers.BatchNormalization` at inference."""
+        """Returns a `keras.layers.BatchNormalization` at inference followed by this map."""
         scale, shift = normalization(layer)
         return Affine(self.kernel * scale[:, None], self.bias + shift @ self.kernel)
 
 
 def normalization(layer: Any) -> tuple[np.ndarray, np.ndarray]:
-    """Batch normalisation at inference as x·scale + shift."""
+    """Returns (scale, shift) of a batch normalisation at inference: x·scale + shift."""
     mean = _float64(layer.moving_mean)
     scale = 1.0 / np.sqrt(_float64(layer.moving_variance) + layer.epsilon)
     if layer.scale:
@@ -61,14 +64,14 @@ def _float64(variable: Any) -> np.ndarray:
 
 @dataclass(frozen=True, slots=True)
 class FoldedHead:
-    """The head of a GroupFace as few affine maps of the feature x; None where folding removed one.
+    """The head of a GroupFace as a few affine maps of the feature x.
 
     Attributes:
-        shared: from the backbone's feature to x; None where x is that feature.
-        instance: x → v, (F, D); None with combine="add", where it is in `group_kernel`.
-        decision_input: x (or v, where `instance` is there) → first hidden layer of the group
-            decision network, its first batch normalisation included.
-        decision_output: hidden layer → v̂, the second batch normalisation included.
+        shared: backbone feature → x, or None if x is the backbone's feature.
+        instance: x → v, (F, D), or None with combine="add", which adds it to `group_kernel`.
+        decision_input: x (v if `instance` is not None) → first hidden layer of the group decision
+            network, including its first batch normalisation.
+        decision_output: hidden layer → v̂, including the second batch normalisation.
         classifier: v̂ → group logits.
         group_kernel: (K, F, D) float32.
         group_bias: (K, D) float32.
@@ -84,17 +87,17 @@ class FoldedHead:
 
 
 def fold(model: GroupFace) -> FoldedHead:
-    """Composes what is linear between the nonlinearities of a GroupFace's head.
+    """Combines consecutive linear layers of a GroupFace's head.
 
-    - With combine="add" the instance FC joins each group's: W'_k = W_I + W_k gives v̄ = x·W'_k in
-      one product. It holds for the soft ensemble too, as Σ p_k = 1.
-    - Every batch normalisation joins the FC beside it.
-    - Only the group decision network then needs v, and its first FC follows v without a
-      nonlinearity: they become one FC of (F, group_dim).
-    - The shared FC is linear at inference as well. Where the backbone's feature is no wider, it
-      joins all that follows, and shared_dim=4096 costs an artefact nothing.
+    - With combine="add", the instance FC is added to each group's FC: W'_k = W_I + W_k gives
+      v̄ = x·W'_k in one product. This also holds for the soft ensemble because Σ p_k = 1.
+    - Every batch normalisation is folded into the FC next to it.
+    - After that, only the group decision network needs v. No nonlinearity is between v and its
+      first FC, so the two become one FC of shape (F, group_dim).
+    - The shared FC is also linear at inference. If the backbone's feature is not wider than x, the
+      shared FC is folded into all layers behind it. shared_dim=4096 then costs an artefact nothing.
 
-    Products are taken in float64 and rounded once. The model is not changed.
+    Products are computed in float64 and rounded once. The model does not change.
     """
     layer = model.get_layer
     kernel, bias = (
@@ -105,6 +108,7 @@ def fold(model: GroupFace) -> FoldedHead:
     if model.shared_dim is not None:
         shared = Affine.of_dense(layer("shared_fc")).then_normalized(layer("shared_bn"))
     absorbed = None
+    # Folding a wider feature would make every group's kernel larger than before.
     if shared is not None and shared.kernel.shape[0] <= shared.kernel.shape[1]:
         absorbed, shared = shared, None
     added = model.combine == "add"
@@ -128,7 +132,7 @@ def fold(model: GroupFace) -> FoldedHead:
 def _group(
     kernel: np.ndarray, bias: np.ndarray, instance: Affine | None, absorbed: Affine | None
 ) -> tuple[np.ndarray, np.ndarray]:
-    """One group's FC at a time, for K of them in float64 would not fit everywhere."""
+    """Folds one group's FC. All K of them in float64 would need too much memory at once."""
     group = Affine(kernel.astype(np.float64), bias.astype(np.float64))
     if instance is not None:
         group = Affine(group.kernel + instance.kernel, group.bias + instance.bias)
@@ -138,12 +142,12 @@ def _group(
 
 
 def flattened(model: keras.Model, mode: str | None = None) -> Network:
-    """A model's layers in one network with the outputs of an artefact.
+    """Returns a model's layers as one network with the outputs of an artefact.
 
-    The head of a GroupFace is folded (`fold`), and its instance embedding left out.
+    The head of a GroupFace is folded (`fold`), and its instance embedding is not an output.
 
     Raises:
-        NotRewritable: for a model that cannot be taken apart.
+        NotRewritable: if the model's layers cannot be separated.
     """
     if not isinstance(model, GroupFace):
         return network_of(model)
@@ -160,7 +164,7 @@ def flattened(model: keras.Model, mode: str | None = None) -> Network:
         return network.add(Node(name, keras.layers.Dense, config, weights, (source,), shape))
 
     feature = dense(head.shared, "shared", feature)
-    # The instance embedding, or where it is folded away the feature itself.
+    # The instance embedding, or the feature itself if the instance FC was folded.
     source = dense(head.instance, "instance", feature)
     hidden = dense(head.decision_input, "decision_input", source)
     node = Node.of(nonlinearity, (hidden,), network.nodes[hidden].shape)
@@ -186,6 +190,7 @@ def _ensemble(head: Any, mode: str, feature: str, group_logits: str) -> Node:
         ChosenGroupProduct if hard else WeightedGroupsProduct,
         {"embedding_dim": dim, "dtype": "float32"},
         (
+            # Each layer of products has its own order of the kernel's axes.
             np.ascontiguousarray(kernel.transpose(0, 2, 1)) if hard else kernel.reshape(-1, dim),
             bias,
         ),

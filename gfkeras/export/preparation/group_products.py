@@ -1,4 +1,4 @@
-"""Group products: the ensembles of an artefact with a folded head."""
+"""Layers of a folded head that compute the group ensemble."""
 
 import math
 from typing import Any
@@ -7,12 +7,15 @@ import keras
 
 from gfkeras.saving import Configured
 
-# ai-edge-quantizer 0.10 quantises larger constants in parts, and fails if they have three axes.
+# Size in bytes. ai-edge-quantizer 0.10 splits larger constants, and fails if they have three axes.
 _LARGEST_QUANTISED = 32 * 2**20
 
 
 class _GroupProduct(Configured, keras.layers.Layer):
-    """K group FCs, `kernel` and `bias` (K, D): feature (B, F) and logits (B, K) to (B, D)."""
+    """K group FCs with one `kernel` and a `bias`, (K, D).
+
+    The inputs are a feature, (B, F), and group logits, (B, K). The output is (B, D).
+    """
 
     def __init__(self, embedding_dim: int, **kwargs: Any):
         super().__init__(**kwargs)
@@ -33,10 +36,10 @@ class _GroupProduct(Configured, keras.layers.Layer):
 
 @keras.saving.register_keras_serializable("gfkeras")
 class ChosenGroupProduct(_GroupProduct):
-    """x·W_k + b_k of the group with the largest logit; the others are not computed.
+    """x·W_k + b_k of the group with the largest logit. The other groups are not computed.
 
-    The kernel is (K, D, F): a group is one run of memory, and each output one dot product along it.
-    Of the forms in docs/export.md this is the fastest that takes any batch.
+    The kernel is (K, D, F): each group is contiguous in memory, and each output is a dot product
+    over contiguous values. It is the fastest form in docs/export.md that takes any batch size.
     """
 
     def kernel_shape(self, groups: int, features: int) -> tuple[int, ...]:
@@ -45,7 +48,7 @@ class ChosenGroupProduct(_GroupProduct):
     def call(self, feature: Any, group_logits: Any) -> Any:
         import tensorflow as tf
 
-        # keras.ops.argmax becomes BitwiseAnd, which TFLite has not.
+        # keras.ops.argmax would use BitwiseAnd, which TFLite does not have.
         group = tf.math.argmax(group_logits, axis=-1, output_type=tf.int32)
         kernel = tf.convert_to_tensor(self.kernel)
         _, dim, features = kernel.shape

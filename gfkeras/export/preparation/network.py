@@ -1,4 +1,4 @@
-"""A functional Keras model as plain data, which the steps of preparation rewrite."""
+"""A functional Keras model as plain data, which the preparation steps rewrite."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ IMAGES = "images"
 
 
 class NotRewritable(ValueError):
-    """A model whose layers cannot be taken apart."""
+    """The model's layers cannot be separated."""
 
 
 class Opaque(keras.layers.Layer):
-    """A call that is kept as it was: of an operation, with arguments, or with several results."""
+    """Marks a call that is kept as it is: an operation, further arguments, or several results."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,13 +26,15 @@ class Node:
     """One call of a layer.
 
     Attributes:
-        name: unique in its network.
+        name: name of the node, unique in its network.
+        layer: class of the layer.
         config: the layer's arguments, without the name.
-        weights: in the layer's order; steps compute float64, so that a chain of them rounds once.
-        inputs: names of the nodes it reads; `IMAGES` is the network's input.
-        shape: of its output, without the batch.
-        listed: whether it takes its inputs as one list, as `keras.layers.Add` does.
-        call, result: of an `Opaque` node, Keras' record of the call, and which of its results.
+        weights: weights in the layer's order. Steps compute in float64, so a chain of steps rounds
+            once.
+        inputs: names of the nodes that it reads. `IMAGES` is the network's input.
+        shape: shape of its output, without the batch.
+        listed: whether it takes its inputs as one list, like `keras.layers.Add`.
+        call, result: for an `Opaque` node, Keras' record of the call and the index of the result.
     """
 
     name: str
@@ -47,30 +49,33 @@ class Node:
 
     @classmethod
     def of(cls, layer: keras.layers.Layer, inputs: tuple[str, ...], shape: Any) -> Node:
-        """The node of a layer that is built."""
+        """Returns the node of a layer that is built."""
         config = {key: value for key, value in layer.get_config().items() if key != "name"}
         weights = tuple(np.asarray(ops.convert_to_numpy(weight)) for weight in layer.weights)
         return cls(layer.name, type(layer), config, weights, inputs, tuple(shape))
 
     def make(self) -> keras.layers.Layer:
-        """A new layer, without its weights."""
+        """Returns a new layer, without its weights."""
         return self.layer.from_config({**self.config, "name": self.name})
 
 
 @dataclass(slots=True)
 class Network:
-    """Nodes, by name, in an order in which they can be computed; `outputs` names those returned."""
+    """Nodes by name, each after the nodes that it reads.
+
+    `outputs` maps the keys of the model's outputs to names of nodes.
+    """
 
     input_shape: tuple[int, ...]
     nodes: dict[str, Node] = field(default_factory=dict)
     outputs: dict[str, str] = field(default_factory=dict)
 
     def __iter__(self) -> Iterator[Node]:
-        """The nodes of now, in order, whatever is changed meanwhile."""
+        """Iterates over a copy of the list of nodes, so the network can change meanwhile."""
         return iter(list(self.nodes.values()))
 
     def add(self, node: Node) -> str:
-        """Appends a node, under another name where its own is taken; returns the name."""
+        """Appends a node and returns its name, which gets a number if it is already used."""
         name, number = node.name, 1
         while name in self.nodes or name == IMAGES:
             number += 1
@@ -79,19 +84,19 @@ class Network:
         return name
 
     def replace(self, node: Node, **changes: Any) -> Node:
-        """Changes a node's attributes; returns the node as it is then."""
+        """Changes a node's attributes and returns the changed node."""
         self.nodes[node.name] = changed = replace(node, **changes)
         return changed
 
     def readers(self, name: str) -> list[Node]:
-        """The nodes that read a node, once for each time that they do."""
+        """Returns the nodes that read a node. A node that reads it twice is listed twice."""
         return [node for node in self for source in node.inputs if source == name]
 
     def is_output(self, name: str) -> bool:
         return name in self.outputs.values()
 
     def remove(self, name: str) -> None:
-        """Takes a node of one input out: what read it reads its input."""
+        """Removes a node with one input. Its readers then read that input."""
         (source,) = self.nodes.pop(name).inputs
         for node in self:
             if name in node.inputs:
@@ -100,7 +105,7 @@ class Network:
         self.outputs = {k: source if node == name else node for k, node in self.outputs.items()}
 
     def insert(self, node: Node, source: str, reader: str | None = None) -> None:
-        """Puts a node of one input behind `source`, before one reader of it or before all."""
+        """Inserts a node with one input after `source`, before `reader` or before all readers."""
         shape = self.input_shape if source == IMAGES else self.nodes[source].shape
         node = replace(node, inputs=(source,), shape=shape)
         for each in self:
@@ -111,18 +116,20 @@ class Network:
             self.outputs = {
                 key: node.name if name == source else name for key, name in self.outputs.items()
             }
+        # The new node must come after `source` and before its readers.
         items = list(self.nodes.items())
         position = 0 if source == IMAGES else list(self.nodes).index(source) + 1
         self.nodes = dict([*items[:position], (node.name, node), *items[position:]])
 
     def model(self) -> keras.Model:
-        """A functional model of new layers, float32, returning the dictionary of outputs."""
+        """Builds a functional float32 model of new layers that returns a dictionary of outputs."""
         images = keras.Input(self.input_shape, name=IMAGES)
         tensors = {IMAGES: images}
         opaque: dict[int, list[Any]] = {}
         for node in self:
             inputs = [tensors[name] for name in node.inputs]
             if node.call is not None:
+                # A call with several results has a node for each, but is made only once.
                 if id(node.call) not in opaque:
                     opaque[id(node.call)] = _called_again(node.call, inputs)
                 tensors[node.name] = opaque[id(node.call)][node.result]
@@ -134,17 +141,21 @@ class Network:
         return keras.Model(images, {key: tensors[name] for key, name in self.outputs.items()})
 
     def observer(self) -> keras.Model:
-        """A model that returns the output of every node, by name."""
+        """Builds a model that returns the output of every node, by name."""
         model = self.model()
         return keras.Model(model.input, {name: model.get_layer(name).output for name in self.nodes})
 
 
 def network_of(model: keras.Model) -> Network:
-    """Takes a functional model apart, and those inside it; raises NotRewritable for any other."""
+    """Separates a functional model, and models inside it, into nodes.
+
+    Raises:
+        NotRewritable: if the model is not a functional model with one input.
+    """
     shape = getattr(model, "input_shape", None)
     if not hasattr(model, "_nodes_by_depth") or not isinstance(shape, tuple):
         raise NotRewritable(
-            "`model` must be a functional keras.Model of one input. "
+            "`model` must be a functional keras.Model with one input. "
             f"Received: {type(model).__name__}"
         )
     network = Network(tuple(shape[1:]))
@@ -154,8 +165,11 @@ def network_of(model: keras.Model) -> Network:
 
 
 def output_names(model: keras.Model) -> list[str]:
-    """The keys of a model's outputs in the order of `model.outputs`; "embedding" for a tensor."""
-    # Keras, too, flattens dictionaries in the order of their keys.
+    """Returns the keys of a model's outputs, in the order of `model.outputs`.
+
+    The key of a single tensor is "embedding".
+    """
+    # Keras also flattens dictionaries in the order of their keys.
     structure = model.output
     if isinstance(structure, dict):
         return sorted(structure)
@@ -163,7 +177,7 @@ def output_names(model: keras.Model) -> list[str]:
 
 
 def append(network: Network, model: keras.Model, inputs: tuple[str, ...]) -> tuple[str, ...]:
-    """Appends the layers of a functional model that reads `inputs`; its outputs' nodes."""
+    """Appends a functional model that reads `inputs`, and returns its outputs' node names."""
     names = {id(tensor): name for tensor, name in zip(model.inputs, inputs, strict=True)}
     for depth in sorted(model._nodes_by_depth, reverse=True):
         for call in model._nodes_by_depth[depth]:
@@ -180,11 +194,11 @@ def append(network: Network, model: keras.Model, inputs: tuple[str, ...]) -> tup
 
 
 def _nodes(call: Any, layer: Any, inputs: tuple[str, ...]) -> list[Node]:
-    """One node; one for each result where a call cannot be made anew from a configuration."""
+    """Returns the nodes of a call: one, or one per result if a configuration cannot express it."""
     first = call.arguments.args[0] if call.arguments.args else None
     listed = isinstance(first, list | tuple)
     plain = len(call.arguments.args) == (1 if listed else len(inputs))
-    # `training` and `mask` are keywords that an inference graph has no use for.
+    # An inference graph does not need the keywords `training` and `mask`.
     keywords = set(call.arguments.kwargs) - {"training", "mask"}
     shapes = [tuple(tensor.shape[1:]) for tensor in call.outputs]
     if isinstance(layer, keras.layers.Layer) and plain and not keywords and len(shapes) == 1:
@@ -196,7 +210,7 @@ def _nodes(call: Any, layer: Any, inputs: tuple[str, ...]) -> list[Node]:
 
 
 def _called_again(call: Any, inputs: list[Any]) -> list[Any]:
-    """The results of a call for other tensors, its layer and weights the same."""
+    """Repeats a call with other tensors, the same layer and the same weights."""
     given = {id(t): new for t, new in zip(call.arguments.keras_tensors, inputs, strict=True)}
     arguments, keywords = call.arguments.fill_in(given)
     return keras.tree.flatten(call.operation(*arguments, **keywords))

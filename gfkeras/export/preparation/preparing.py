@@ -1,4 +1,4 @@
-"""Preparation of a trained model as an artefact holds it."""
+"""Steps that prepare a trained model for an artefact."""
 
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -22,26 +22,31 @@ from gfkeras.export.preparation.rewrites import (
 )
 
 Step = Callable[[Network], None]
-# What every artefact gets.
+# Steps for every artefact. Scales and shifts must exist before `fold_channels` can move them, and
+# folding can create new denormals.
 STEPS: tuple[Step, ...] = (
     drop_training_layers, fix_flattening, open_batch_norms, open_input_normalization,
     fold_channels, flush_denormals,
 )  # fmt: skip
-# For processors that know nothing but integers: without PReLU.
+# Steps for processors with integer arithmetic only: PReLU is replaced by products and a maximum.
 INTEGER_STEPS: tuple[Step, ...] = (rewrite_prelus, *STEPS)
-# For integer weights times float pixels.
+# Steps for products of integer weights with float pixels.
 DENSE_STEPS: tuple[Step, ...] = (*STEPS, pointwise_as_dense)
 
 
 def float32_model(model: keras.Model) -> keras.Model:
-    """The model itself if all of it is float32; otherwise a float32 copy.
+    """Returns the model itself if all of its layers are float32, otherwise a float32 copy.
 
-    Artefacts are float32 inside: runtimes on phones and in browsers have no bfloat16, and float16
-    overflows in places. Raises ValueError if the configuration does not rebuild the model.
+    Artefacts compute in float32, because runtimes on phones and in browsers have no bfloat16, and
+    float16 overflows in some layers.
+
+    Raises:
+        ValueError: if the model cannot be rebuilt from its configuration.
     """
     layers = list(model._flatten_layers(include_self=True, recursive=True))
     if all(layer.dtype_policy.name == "float32" for layer in layers):
         return model
+    # A layer without a policy in its configuration takes the global one.
     before = keras.config.dtype_policy()
     keras.config.set_dtype_policy("float32")
     try:
@@ -59,7 +64,7 @@ def float32_model(model: keras.Model) -> keras.Model:
 
 
 def _as_float32(config: Any) -> Any:
-    """The configuration with every dtype policy replaced."""
+    """Returns the configuration with every dtype policy replaced by float32."""
     if isinstance(config, list | tuple):
         return type(config)(_as_float32(item) for item in config)
     if not isinstance(config, dict):
@@ -67,7 +72,7 @@ def _as_float32(config: Any) -> Any:
     if config.get("class_name") in ("DTypePolicy", "DTypePolicyMap", "AutocastDTypePolicy"):
         return keras.saving.serialize_keras_object(keras.DTypePolicy("float32"))
     return {
-        # float32 for activations and casts named by a plain string as well.
+        # Activations and casts name their dtype in a plain string.
         key: "float32"
         if key == "dtype" and value in ("bfloat16", "float16", "mixed_bfloat16", "mixed_float16")
         else _as_float32(value)
@@ -78,24 +83,25 @@ def _as_float32(config: Any) -> Any:
 def prepare(
     model: keras.Model, mode: str | None = None, steps: Sequence[Step] = STEPS
 ) -> keras.Model:
-    """A functional float32 model that computes the same with less; the one given is not changed.
+    """Builds a functional float32 model that computes the same outputs with less work.
 
-    It returns the dictionary of `embedding` and, for a GroupFace, `group_feature` and
-    `group_logits`. Each step is exact but for rounding: unit embeddings stay within 1e-5.
+    It returns a dictionary with `embedding` and, for a GroupFace, `group_feature` and
+    `group_logits`. The steps are exact except for rounding: elements of unit embeddings change by
+    at most 1e-5. The given model does not change.
 
     Args:
         model: a `GroupFace`, or a functional model from images to an embedding.
-        mode: "soft" or "hard" for a GroupFace; its own by default.
-        steps: what is done, in order; `steps=[fold_channels]` does one alone.
+        mode: "soft" or "hard" for a GroupFace. The default is the model's mode.
+        steps: the steps, in order. `steps=[fold_channels]` runs a single one.
 
     Raises:
-        NotRewritable: for a model that is not functional, or calls layers with more than tensors.
+        NotRewritable: if the model is not functional.
     """
     return prepared_network(model, mode, steps).model()
 
 
 def prepared_network(model: keras.Model, mode: str | None, steps: Sequence[Step]) -> Network:
-    """The network that `prepare` makes a model of."""
+    """Returns the prepared network, of which `prepare` builds a model."""
     network = flattened(float32_model(model), mode)
     for step in steps:
         step(network)

@@ -1,4 +1,4 @@
-"""Small rewrites of a network: without training layers, without slow operators."""
+"""Small rewrites of a network that remove training layers and slow operators."""
 
 import math
 from typing import Any
@@ -17,13 +17,13 @@ _TRAINING_ONLY = (
     keras.layers.Identity,
 )  # fmt: skip
 
-# Far under float32's resolution of anything a network adds up, far above 1.2e-38, where
-# denormals begin and processors compute a hundred times slower.
+# Smaller weights do not change any sum in a network, which float32 resolves much more coarsely.
+# Denormals begin at 1.2e-38, and processors compute with them a hundred times slower.
 SMALLEST = 1e-30
 
 
 def drop_training_layers(network: Network) -> None:
-    """Takes out dropout, noise and what hands on its input as it is."""
+    """Removes dropout, noise and layers that return their input."""
     for node in network:
         linear = (
             issubclass(node.layer, keras.layers.Activation)
@@ -34,7 +34,7 @@ def drop_training_layers(network: Network) -> None:
 
 
 def flush_denormals(network: Network) -> None:
-    """Sets weights of less than 1e-30 to zero."""
+    """Sets weights with an absolute value below 1e-30 to zero."""
     for node in network:
         weights = tuple(np.where(np.abs(w) < SMALLEST, 0.0, w) for w in node.weights)
         network.replace(node, weights=weights)
@@ -42,9 +42,9 @@ def flush_denormals(network: Network) -> None:
 
 @keras.saving.register_keras_serializable("gfkeras")
 class FixedFlatten(keras.layers.Flatten):
-    """`keras.layers.Flatten` as one reshape to (-1, width).
+    """A `keras.layers.Flatten` that is one reshape to (-1, width).
 
-    Keras' own reads the batch size at run time, with four more operators, all in float.
+    The layer of Keras reads the batch size at run time, which adds four float operators.
     """
 
     def call(self, inputs: Any) -> Any:
@@ -52,24 +52,24 @@ class FixedFlatten(keras.layers.Flatten):
 
 
 def fix_flattening(network: Network) -> None:
-    """Replaces `Flatten` by `FixedFlatten` where all sides are known."""
+    """Replaces `Flatten` by `FixedFlatten` if the size of the output is known."""
     for node in network:
         if node.layer is keras.layers.Flatten and None not in node.shape:
             network.replace(node, layer=FixedFlatten)
 
 
 def rewrite_prelus(network: Network) -> None:
-    """Writes each PReLU of channels as max(x, α·x).
+    """Replaces each PReLU with one slope per channel by max(x, α·x).
 
-    That is PReLU for α ≤ 1. For α > 1 PReLU is min(x, α·x) = −max(−x, −α·x): such a channel's sign
-    is turned before and after, which `fold_channels` moves into the layers around it.
+    The two are equal for α ≤ 1. For α > 1, PReLU is min(x, α·x) = −max(−x, −α·x). The signs of such
+    a channel are changed before and after, and `fold_channels` moves them into other layers.
     """
     for node in network:
         if not issubclass(node.layer, keras.layers.PReLU):
             continue
         (alpha,) = node.weights
         if any(side != 1 for side in alpha.shape[:-1]):
-            # A slope per place: no channel has a sign of its own.
+            # The slopes differ between pixels, so no single sign fits a channel.
             continue
         alpha = alpha.reshape(-1)
         network.replace(node, layer=MaxPReLU, config={"dtype": "float32"}, weights=(alpha,))
@@ -84,9 +84,10 @@ def rewrite_prelus(network: Network) -> None:
 
 @keras.saving.register_keras_serializable("gfkeras")
 class PixelDense(keras.layers.Dense):
-    """`keras.layers.Dense` over the channels of each pixel, (B, H, W, C), as one matrix product.
+    """A `keras.layers.Dense` over the channels of each pixel, (B, H, W, C), as one matrix product.
 
-    Keras' own computes its shape at run time if the batch is open: ten operators of a .tflite.
+    If the batch size is open, the layer of Keras computes shapes at run time, which takes ten
+    operators in a .tflite file.
     """
 
     def call(self, inputs: Any, training: bool | None = None) -> Any:
@@ -98,9 +99,9 @@ class PixelDense(keras.layers.Dense):
 def pointwise_as_dense(network: Network) -> None:
     """Turns 1×1 convolutions without strides into dense layers over the channels of each pixel.
 
-    XNNPACK multiplies int8 and int4 weights by float pixels in its fully connected operator alone
-    (activations rounded pixel by pixel); a convolution with such weights leaves XNNPACK or rounds a
-    whole image with one scale.
+    Only the fully connected operator of XNNPACK multiplies int8 and int4 weights by float pixels,
+    with a scale for each pixel. A convolution with such weights does not run in XNNPACK, or has one
+    scale for a whole image.
     """
     for node in network:
         if not issubclass(node.layer, keras.layers.Conv2D):

@@ -1,4 +1,4 @@
-"""int8 artefacts that embed as the float ones do."""
+"""Quantisation of artefacts to int8 and int4."""
 
 from gfkeras.export.quantization.aeq import quantize
 from gfkeras.export.quantization.calibration import MAX_FACES, MIN_FACES, Calibration

@@ -1,4 +1,4 @@
-"""Calibration faces, and the embeddings a .tflite in memory gives them."""
+"""Calibration faces, and their embeddings by a .tflite in memory."""
 
 from __future__ import annotations
 
@@ -11,20 +11,21 @@ import numpy as np
 from gfkeras.backend import load_litert
 
 MIN_FACES = 32
-# More faces change ranges by less than rounding does.
+# More faces change the ranges by less than one rounding step.
 MAX_FACES = 256
-# One in four of them is kept back, to choose among ranges by.
+# Every fourth face is kept back to choose between ranges. Faces that the ranges were measured on
+# would favour the ranges that fit them best.
 _KEPT_BACK = 4
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Calibration:
-    """Faces to see ranges on, and others to judge them by.
+    """Faces for measuring ranges, and other faces for judging them.
 
     Attributes:
-        seen: (N, H, W, 3) float32, at most 192.
-        kept_back: (M, H, W, 3) float32, at most 64.
-        learned: (L, H, W, 3), all that are not kept back, to fine-tune on.
+        seen: (N, H, W, 3) float32, at most 192 faces to measure ranges on.
+        kept_back: (M, H, W, 3) float32, at most 64 faces to judge ranges by.
+        learned: (L, H, W, 3), all faces except those kept back, for fine-tuning.
     """
 
     seen: np.ndarray
@@ -33,7 +34,14 @@ class Calibration:
 
     @classmethod
     def of(cls, images: Any, shape: tuple[int, ...]) -> Calibration:
-        """Shares out at least 32 images of `shape`; of at most 256, every fourth is kept back."""
+        """Divides at least 32 images of `shape`.
+
+        At most 256 of them are used for ranges, and every fourth of these is kept back.
+
+        Raises:
+            ValueError: if the images have another shape, are too few, or have other values than
+                0…255.
+        """
         images = np.asarray(images)
         if images.ndim != 4 or images.shape[1:] != tuple(shape):
             raise ValueError(
@@ -46,13 +54,15 @@ class Calibration:
             )
         if not np.isfinite(images).all() or images.min() < 0 or images.max() > 255:
             raise ValueError(
-                "`calibration` must hold values of 0…255. "
+                "`calibration` must have values of 0…255. "
                 f"Received: values of {images.min():g} to {images.max():g}"
             )
         if images.max() <= 1:
             raise ValueError(
-                "`calibration` must hold values of 0…255. Received: none above 1, as if scaled"
+                "`calibration` must have values of 0…255. "
+                "Received: no value above 1, probably scaled images"
             )
+        # Evenly spaced faces, because neighbours in a list are often the same person.
         chosen = np.linspace(0, len(images) - 1, min(len(images), MAX_FACES)).astype(int)
         kept_back = chosen[::_KEPT_BACK]
         seen = np.setdiff1d(chosen, kept_back)
@@ -65,31 +75,32 @@ class Calibration:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Embeddings:
-    """Embeddings, (N, D) of length 1, and (N,) groups of the largest logit, or None."""
+    """L2-normalised embeddings, (N, D), and the chosen groups, (N,), or None without groups."""
 
     embedding: np.ndarray
     group: np.ndarray | None
 
     @classmethod
     def of(cls, outputs: Mapping[str, np.ndarray]) -> Embeddings:
-        """From an artefact's outputs."""
+        """Returns the embeddings and chosen groups in an artefact's outputs."""
         embedding = outputs["embedding"].astype(np.float64)
         embedding /= np.maximum(np.linalg.norm(embedding, axis=-1, keepdims=True), 1e-12)
         logits = outputs.get("group_logits")
         return cls(embedding, None if logits is None else logits.argmax(axis=-1))
 
     def mean_cosine(self, expected: Embeddings) -> float:
+        """Returns the mean cosine between the two embeddings of each image."""
         return float((self.embedding * expected.embedding).sum(axis=-1).mean())
 
     def group_agreement(self, expected: Embeddings) -> float | None:
-        """Share of the images for which both choose the same group."""
+        """Returns the share of images with the same group in both, or None without groups."""
         if self.group is None or expected.group is None:
             return None
         return float((self.group == expected.group).mean())
 
 
 def embed(content: bytes, images: np.ndarray) -> Embeddings:
-    """Runs a .tflite with float ends on (N, H, W, 3) float32, image by image."""
+    """Embeds (N, H, W, 3) float32 images one by one with a .tflite that has float ends."""
     litert = load_litert()
     runner = litert.Interpreter(model_content=content, num_threads=1).get_signature_runner()
     given = runner.get_input_details()

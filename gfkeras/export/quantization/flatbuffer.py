@@ -1,4 +1,4 @@
-"""TFLite files as objects and back, and edits of them."""
+"""Edits of TFLite files as objects of their schema."""
 
 from typing import Any
 
@@ -8,11 +8,11 @@ from gfkeras.errors import require
 
 
 def unpacked(content: bytes) -> Any:
-    """The `ModelT` of ai_edge_litert's schema, with the contents of all buffers."""
+    """Returns the `ModelT` of ai_edge_litert's schema, with the contents of all buffers."""
     schema: Any = require("ai_edge_litert.schema_py_generated", "export")
     model = schema.ModelT.InitFromPackedBuf(bytearray(content), 0)
     for buffer in model.buffers:
-        # Written behind the model instead of into it.
+        # The content of this buffer is stored behind the flatbuffer, not in it.
         if buffer.offset > 1:
             data = content[buffer.offset : buffer.offset + buffer.size]
             buffer.data = np.frombuffer(data, np.uint8)
@@ -21,7 +21,7 @@ def unpacked(content: bytes) -> Any:
 
 
 def packed(model: Any) -> bytes:
-    """The file of a `ModelT`; equal vectors are written once."""
+    """Returns the file of a `ModelT`, in which equal vectors are written once."""
     flatbuffers: Any = require("flatbuffers", "export")
     builder = _sharing_builder(flatbuffers)(2**16)
     builder.Finish(model.Pack(builder), b"TFL3")
@@ -30,7 +30,7 @@ def packed(model: Any) -> bytes:
 
 def _sharing_builder(flatbuffers: Any) -> type:
     class SharingBuilder(flatbuffers.Builder):  # type: ignore[name-defined,misc]
-        """Writes a vector that it has written before as a reference to that one."""
+        """Writes a vector that it has already written as a reference to the first one."""
 
         def __init__(self, size: int):
             super().__init__(size)
@@ -46,11 +46,11 @@ def _sharing_builder(flatbuffers: Any) -> type:
 
 
 def compact(content: bytes) -> bytes:
-    """The same model in fewer bytes: short names, and zero points of one kind written once.
+    """Returns the same model in fewer bytes, with short names and without repeated vectors.
 
-    A tensor quantised by channel has a zero point of 8 bytes for each channel, all zero; the
-    converter names a tensor after every operation it came from. The two are 15 % of MobileFaceNet's
-    int8 file. Inputs and outputs keep their names.
+    A tensor with one scale per channel also has a zero point of 8 bytes per channel, and all of
+    them are zero. The converter builds a tensor's name from all operations that were fused into it.
+    Both together are 15 % of MobileFaceNet's int8 file. Inputs and outputs keep their names.
     """
     model = unpacked(content)
     for graph in model.subgraphs:
@@ -59,7 +59,7 @@ def compact(content: bytes) -> bytes:
 
 
 def _shorten(graph: Any) -> None:
-    """Tensors named after their layer, numbered where it has several."""
+    """Names tensors after their layer, with a number if the layer has several."""
     kept = {*graph.inputs, *graph.outputs}
     seen: dict[str, int] = {}
     for index, tensor in enumerate(graph.tensors):
@@ -71,18 +71,18 @@ def _shorten(graph: Any) -> None:
 
 
 def layer_name(tensor: str) -> str:
-    """The Keras layer that a tensor is named after."""
-    # functional_3_1/stem_conv_1/BiasAdd;functional_3_1/stem_conv_1/convolution
+    """Returns the name of the Keras layer in a tensor's name."""
+    # A fused tensor: functional_3_1/stem_conv_1/BiasAdd;functional_3_1/stem_conv_1/convolution
     parts = tensor.partition(";")[0].split("/")
     return (parts[1] if len(parts) > 2 else parts[-1]).removesuffix("_1")
 
 
 def integer_outputs(content: bytes) -> bytes:
-    """Makes each output that is converted to float at the end the int8 value before it.
+    """Replaces each output that is converted to float at the end by the int8 value before it.
 
-    ai-edge-quantizer leaves that conversion where other operators read the output in float, such as
-    the group logits with their argmax, but names the int8 value in the signature: no runtime runs
-    it.
+    If other operators read an output in float, ai-edge-quantizer keeps the conversion but names the
+    int8 value in the signature. An example is the group logits, which argmax reads. No runtime can
+    run such a file.
     """
     schema: Any = require("ai_edge_litert.schema_py_generated", "export")
     model = unpacked(content)

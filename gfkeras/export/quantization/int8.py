@@ -1,4 +1,4 @@
-"""int8 .tflite files that embed as the model does."""
+"""int8 .tflite files with embeddings close to the float model's."""
 
 import tempfile
 from collections.abc import Callable, Mapping, Sequence
@@ -35,10 +35,10 @@ from gfkeras.export.quantization.sensitivity import (
 from gfkeras.export.quantization.simulation import Simulation, by_nodes, by_tensors, tensors_of
 
 _LARGEST = 127
-# Types at a model's ends.
+# Dtypes of a model's inputs and outputs.
 ENDS = ("float32", "int8")
 
-# In place of a statistic: ends that fine-tuning learned.
+# Name of the ranges that fine-tuning learned, next to the statistics.
 QAT = "qat"
 WriteFloat = Callable[[keras.Model, Path], None]
 
@@ -48,12 +48,13 @@ class Int8Settings:
     """Settings of an int8 export.
 
     Attributes:
-        inputs, outputs: "float32" or "int8" at the model's ends.
-        integer_only: no float in between, for processors without: PReLU as the larger of two
-            products.
-        max_latency_ratio: of int8 to float, one image on one thread. The layers that int8 costs
-            most stay float, as many as fit; none by default.
-        qat: how the network is fine-tuned in int8; not at all by default.
+        inputs, outputs: dtype of the model's inputs and outputs, "float32" or "int8".
+        integer_only: whether all operators are integer operators, for processors without float
+            arithmetic. PReLU becomes the larger of two products.
+        max_latency_ratio: limit for the latency of int8 divided by the latency of float, for one
+            image on one thread. The layers that lose most accuracy in int8 stay float, as many as
+            the limit allows. By default no layer stays float.
+        qat: settings of fine-tuning in int8. By default the network is not fine-tuned.
     """
 
     inputs: str = "float32"
@@ -70,7 +71,7 @@ class Int8Settings:
             raise ValueError(f"`max_latency_ratio` must be positive. Received: {ratio}")
         if self.integer_only and ratio is not None:
             raise ValueError(
-                "`max_latency_ratio` leaves layers float, which `integer_only` forbids. "
+                "`max_latency_ratio` keeps layers in float, which `integer_only` forbids. "
                 f"Received: integer_only=True, max_latency_ratio={ratio}"
             )
 
@@ -78,8 +79,9 @@ class Int8Settings:
 def correct_biases(network: Network, means: Mapping[str, np.ndarray]) -> None:
     """Subtracts E[Ŵx] − E[Wx] = (Ŵ − W)·E[x] from each bias (arXiv 1906.04721, section 4.2).
 
-    Ŵ are the weights as int8 holds them, by output channel; `means` are (C,) by node. At the border
-    of a convolution that pads, where part of x is zero, the mean is taken as inside.
+    Ŵ are the weights after rounding to int8 with a scale per output channel. `means` has the mean
+    of each channel, (C,), by node. At the border of a convolution with padding, part of x is zero.
+    The mean ignores that.
     """
     for node in network:
         (source, *others) = node.inputs
@@ -94,19 +96,23 @@ def correct_biases(network: Network, means: Mapping[str, np.ndarray]) -> None:
 
 
 def rounded(kernel: np.ndarray, axes: tuple[int, ...]) -> np.ndarray:
-    """A kernel after symmetric int8 quantisation with a scale for each place along `axes`."""
+    """Returns a kernel after symmetric int8 quantisation with one scale per index of `axes`."""
     rest = tuple(axis for axis in range(kernel.ndim) if axis not in axes)
     scale = np.abs(kernel).max(axis=rest, keepdims=True) / _LARGEST
+    # This avoids a division by zero for a channel of zeros.
     scale = np.where(scale > 0, scale, 1.0)
     return np.round(kernel / scale) * scale
 
 
 def integer_pixels(network: Network) -> dict[str, tuple[float, float]]:
-    """Makes what is subtracted from pixels whole numbers; biases take the rest.
+    """Subtracts whole numbers from the pixels and adds the remainder to biases.
 
-    127.5 less, every pixel would lie half way between two values of int8, which keeps zero for the
-    border; with 128 less it lies on one. At a padded border this changes the padding's grey by the
-    half. Returns each such node's range: int8 with a step of 1, whatever calibration faces hold.
+    int8 represents zero exactly, which the padded border needs. If 127.5 is subtracted, every pixel
+    is half way between two int8 values. If 128 is subtracted, every pixel is an int8 value. The
+    grey of the padding changes by that half.
+
+    Returns:
+        The range of each such node. It gives int8 a step of 1 for any calibration faces.
     """
     found = {}
     for node in network:
@@ -130,14 +136,16 @@ class Int8Result:
     """An int8 file and its measurements.
 
     Attributes:
-        content: of the .tflite or .onnx.
-        statistic: which ranges were chosen; "qat" for those learned by fine-tuning.
-        mean_cosine: to the float model on the faces kept back, by statistic. Fine-tuning is undone
-            where it does not raise it.
-        group_agreement: share of them that choose the float model's group; None without groups.
-        sensitivities: of each layer, where a latency was given; the costliest first.
-        float_layers: those that stayed float.
-        simulated_cosine: of the fine-tuned simulation to the file; None without fine-tuning.
+        content: content of the .tflite or .onnx file.
+        statistic: name of the chosen ranges, "qat" if fine-tuning learned them.
+        mean_cosine: mean cosine to the float model on the faces kept back, by statistic.
+            Fine-tuning is undone if it does not raise the mean cosine.
+        group_agreement: share of these faces with the float model's group, or None without groups.
+        sensitivities: sensitivity of each layer, the largest first. Empty without
+            `max_latency_ratio`.
+        float_layers: names of the layers that stayed float.
+        simulated_cosine: mean cosine between the fine-tuned simulation and the file, or None if the
+            file is not fine-tuned.
     """
 
     content: bytes
@@ -149,7 +157,7 @@ class Int8Result:
     simulated_cosine: float | None = None
 
     def to_json(self) -> dict[str, Any]:
-        """All but the content, for the artefact's card."""
+        """Returns the measurements for the artefact's card."""
         return {
             "statistic": self.statistic,
             "mean_cosine": self.mean_cosine,
@@ -167,11 +175,11 @@ def int8_tflite(
     mode: str | None,
     settings: Int8Settings,
 ) -> Int8Result:
-    """Equalises, corrects biases, chooses ranges, fine-tunes where asked to, and quantises.
+    """Equalises channels, corrects biases, chooses ranges, fine-tunes if asked, and quantises.
 
-    Activations are int8 with one scale each, weights with one for each output channel. PReLU has no
-    int8 kernel in XNNPACK and computes in float between two conversions; on CPUs that is faster
-    than a product and a maximum in int8, and exact.
+    Activations are int8 with one scale per tensor. Weights are int8 with one scale per output
+    channel. XNNPACK has no int8 kernel for PReLU, so PReLU computes in float between two
+    conversions. On CPUs that is exact, and faster than a product and a maximum in int8.
     """
     steps = INTEGER_STEPS if settings.integer_only else STEPS
     network = prepared_network(model, mode, steps)
@@ -181,6 +189,7 @@ def int8_tflite(
         reference = work.write("reference", teacher).read_bytes()
         expected = embed(reference, calibration.kept_back)
         pixels = integer_pixels(network)
+        # The means are measured again, because equalisation changes the channels.
         equalize(network, observe_channels(network, calibration.seen).largest)
         correct_biases(network, observe_channels(network, calibration.seen).mean)
         candidates = work.by_statistic(network, pixels)
@@ -208,6 +217,7 @@ def int8_tflite(
         content = best.quantized(patterns, settings.inputs, settings.outputs)
         if settings.outputs == "int8":
             content = integer_outputs(content)
+        # Measured with float ends, because `embed` gives and reads floats.
         found = embed(best.quantized(patterns), calibration.kept_back)
     return Int8Result(
         content=compact(content),
@@ -222,7 +232,7 @@ def int8_tflite(
 
 @dataclass(frozen=True, slots=True)
 class _Candidate:
-    """A float file, the (low, high) of each of its tensors, and the node each tensor holds."""
+    """A float file, (low, high) of each of its tensors, and the node of each tensor."""
 
     statistic: str
     path: Path
@@ -237,13 +247,13 @@ class _Candidate:
         return quantize(self.path, "int8", self.ranges, float_layers, *ends)
 
     def cosine(self, calibration: Calibration, expected: Embeddings) -> float:
-        """To the float model, on the faces kept back."""
+        """Returns the mean cosine to the float model on the faces kept back."""
         return embed(self.quantized(), calibration.kept_back).mean_cosine(expected)
 
 
 @dataclass(frozen=True, slots=True)
 class _Work:
-    """Calibration faces, writer and folder that candidates are made with."""
+    """Calibration faces, writer and folder for making candidates."""
 
     calibration: Calibration
     write_float: WriteFloat
@@ -255,7 +265,7 @@ class _Work:
         return path
 
     def by_statistic(self, network: Network, fixed: Ranges) -> list[_Candidate]:
-        """One for each statistic of what flows through a network; `fixed` ranges are not chosen."""
+        """Returns one candidate per statistic of the activations. `fixed` ranges stay the same."""
         path = self.write("equalized", network.model())
         nodes = tensors_of(network, path, self.calibration.kept_back[0])
         seen = observe(path, self.calibration.seen)
@@ -266,7 +276,10 @@ class _Work:
         ]
 
     def learned(self, student: Simulation, fixed: Ranges, statistic: str) -> _Candidate:
-        """The network and ranges of a student; `statistic` is for tensors inside a layer."""
+        """Returns the candidate with a student's network and ranges.
+
+        The student has no ranges for tensors inside a layer. `statistic` chooses those.
+        """
         network = student.trained()
         path = self.write("fine-tuned", network.model())
         nodes = tensors_of(network, path, self.calibration.kept_back[0])

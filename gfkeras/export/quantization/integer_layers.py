@@ -1,4 +1,4 @@
-"""Layers that compute as int8 does, with gradients."""
+"""Trainable layers that compute with the rounding of int8."""
 
 from typing import Any
 
@@ -10,12 +10,12 @@ from gfkeras.export.preparation.channels import has_kernel
 from gfkeras.export.preparation.network import Node
 from gfkeras.saving import Configured
 
-# Ends are learned as exponents; with this factor one learning rate fits them and the weights.
+# The ends are learned as exponents. With this factor, they can use the weights' learning rate.
 _PACE = 10.0
 
-# XNNPACK adds with the larger of two factors in this many bits.
+# In a sum, XNNPACK scales the larger of the two factors to between 2²⁰ and 2²¹.
 _SUM_BITS = 20
-# Keras' depthwise convolution is none of its convolutions.
+# DepthwiseConv2D is not a subclass of Conv2D, so the order of the two does not matter.
 _OPERATIONS = (
     (keras.layers.DepthwiseConv2D, "depthwise"),
     (keras.layers.Conv2D, "conv"),
@@ -25,19 +25,27 @@ _OPERATIONS = (
 
 @keras.saving.register_keras_serializable("gfkeras")
 class FakeQuantization(Configured, keras.layers.Layer):
-    """Rounds activations of any shape to the 256 values that int8 has between two learned ends.
+    """Rounds activations of any shape to the 256 values of int8 between two learned ends.
 
-    x̂ = S·(q − Z) with q = round(x·(1/S)) + Z clipped to −128…127, S = (high − low)/255 and Z =
-    round(−128 − low/S): XNNPACK's arithmetic to the last bit, ties to even. The gradient passes
-    straight through the rounding; where x lies outside it goes to the end that clipped it. The ends
-    begin at low ≤ 0 ≤ high, and are learned, unless `fixed`, as factors, which keeps signs.
+    x̂ = S·(q − Z) with q = round(x·(1/S)) + Z clipped to −128…127, S = (high − low)/255 and
+    Z = round(−128 − low/S). This is XNNPACK's arithmetic to the last bit, with ties to even. The
+    gradient passes straight through the rounding. If x is outside, the gradient goes to the end
+    that clipped it.
+
+    Args:
+        low, high: the ends at the beginning, low ≤ 0 ≤ high. Training multiplies them by learned
+            positive factors, so their signs stay.
+        fixed: whether the ends are not learned.
+
+    Raises:
+        ValueError: if the ends are equal or zero is not between them.
     """
 
     def __init__(self, low: float, high: float, fixed: bool = False, **kwargs: Any):
         super().__init__(**kwargs)
         if not low <= 0 <= high or low == high:
             raise ValueError(
-                "`low` and `high` must differ and have zero between them. "
+                "`low` and `high` must differ, and zero must be between them. "
                 f"Received: low={low}, high={high}"
             )
         self.low = low
@@ -50,18 +58,19 @@ class FakeQuantization(Configured, keras.layers.Layer):
         )
 
     def ends(self) -> tuple[Any, Any]:
-        """(low, high), two scalars, as learned so far."""
+        """Returns the current (low, high), two scalars."""
         factors = ops.exp(_PACE * self.exponents)
         return self.low * factors[0], self.high * factors[1]
 
     def step(self) -> tuple[Any, Any]:
-        """(S, Z) of the ends as a file holds them, two scalars without a gradient."""
+        """Returns scale and zero point (S, Z) of the ends, two scalars without a gradient."""
         low, high = map(ops.stop_gradient, self.ends())
         size = (high - low) / 255.0
         return size, ops.round(-128.0 - low / size)
 
     def call(self, x: Any) -> Any:
         size, zero = self.step()
+        # XNNPACK multiplies by 1/S. A division would round differently in the last bit.
         return rounded_as(integers(x * (1.0 / size), zero), size, zero, x, *self.ends())
 
     def compute_output_shape(self, input_shape: Any) -> Any:
@@ -69,18 +78,18 @@ class FakeQuantization(Configured, keras.layers.Layer):
 
 
 def integers(steps: Any, zero: Any) -> Any:
-    """The int8 values of a number of steps: whole values of −128…127, as floats."""
+    """Returns the int8 values, −128…127, of numbers in steps of the scale. Their dtype is float."""
     return ops.clip(ops.round(steps) + zero, -128.0, 127.0)
 
 
 def rounded_as(q: Any, size: Any, zero: Any, x: Any, low: Any, high: Any) -> Any:
-    """S·(q − Z), with the gradient of rounding x between two ends."""
+    """Returns S·(q − Z) with the gradient of rounding x between two ends."""
     tf: Any = require("tensorflow", "export")
 
     @tf.custom_gradient
     def rounding(x: Any, low: Any, high: Any) -> Any:
         def gradient(upstream: Any) -> Any:
-            # Both ways of moving an end and of clipping at it in one operation.
+            # This operation computes the gradients of x and of both ends.
             return tf.quantization.fake_quant_with_min_max_vars_gradient(upstream, x, low, high)
 
         return (q - zero) * size, gradient
@@ -89,7 +98,7 @@ def rounded_as(q: Any, size: Any, zero: Any, x: Any, low: Any, high: Any) -> Any
 
 
 def straight_through(value: Any, x: Any, factor: Any) -> Any:
-    """A value that has the gradient of x·factor."""
+    """Returns `value` with the gradient of x·factor."""
     tf: Any = require("tensorflow", "export")
 
     @tf.custom_gradient
@@ -100,22 +109,26 @@ def straight_through(value: Any, x: Any, factor: Any) -> Any:
 
 
 def integer_kernel(kernel: Any, channels: int) -> tuple[Any, Any]:
-    """A kernel as int8 holds it, and the scales, (channels,), of its output channels.
+    """Returns a kernel in int8 values, as floats, and the scales, (channels,), of its channels.
 
-    The whole values of −127…127 have the gradient of the kernel over its scales; the scales, one
-    for each entry of the last axes, have none.
+    The values of −127…127 have the gradient of the kernel divided by its scales. The scales have no
+    gradient.
     """
     rows = ops.reshape(kernel, (-1, channels))
     largest = ops.stop_gradient(ops.max(ops.abs(rows), axis=0))
-    # A channel of zeros has no scale of its own.
+    # This avoids a division by zero for a channel of zeros.
     scales = ops.where(largest > 0, largest, 1.0) / 127.0
     whole = ops.clip(ops.round(ops.stop_gradient(rows) / scales), -127.0, 127.0)
     return ops.reshape(straight_through(whole, rows, 1.0 / scales), ops.shape(kernel)), scales
 
 
 def fake_quantized_kernel(kernel: Any, channels: int | None) -> Any:
-    """A kernel as int8 holds it, with its own gradient; one scale in all if channels is None."""
+    """Returns a kernel rounded to int8, with the gradient of the kernel.
+
+    The kernel has one scale per output channel, or a single scale if `channels` is None.
+    """
     if channels is None:
+        # The range must include zero, which int8 represents exactly.
         tf: Any = require("tensorflow", "export")
         low = ops.stop_gradient(ops.minimum(ops.min(kernel), 0.0))
         high = ops.stop_gradient(ops.maximum(ops.max(kernel), 0.0))
@@ -125,20 +138,26 @@ def fake_quantized_kernel(kernel: Any, channels: int | None) -> Any:
 
 
 class _Integer(FakeQuantization):
-    """Rounds what it computes from inputs that other layers have rounded."""
+    """Computes in integers from inputs that other layers have rounded, and rounds the result."""
 
     def read(self, *sources: FakeQuantization) -> None:
-        """Names the layers that rounded its inputs, in their order."""
-        # A function, for Keras takes a layer that an attribute holds for a part of this one.
+        """Sets the layers that rounded its inputs, in the order of the inputs."""
+        # A function hides the layers from Keras, which would track an attribute as a sublayer.
         self._steps_read = lambda: [source.step() for source in sources]
 
 
 @keras.saving.register_keras_serializable("gfkeras")
 class IntegerLinear(_Integer):
-    """A convolution or FC of int8 with int32 biases, and its rounding.
+    """A convolution or FC in int8 with int32 biases, and the rounding of its output.
 
-    Σ over whole values is exact in float32 below 2²⁴. q = round(Σ·M) + Z, M = S_in·S_w / S_out. The
-    layer that `read` names rounded the input, (B, …, C). `operation`: "conv", "depthwise", "dense".
+    q = round(Σ·M) + Z with M = S_in·S_w / S_out. The sum Σ of whole numbers is exact in float32
+    below 2²⁴. The layer passed to `read` must have rounded the input, (B, …, C).
+
+    Args:
+        low, high, fixed: see `FakeQuantization`.
+        operation: "conv", "depthwise" or "dense".
+        kernel_shape: shape of the kernel.
+        strides, padding, dilation_rate: arguments of the convolution.
     """
 
     def __init__(
@@ -162,7 +181,7 @@ class IntegerLinear(_Integer):
 
     @classmethod
     def arguments(cls, node: Node) -> dict[str, Any] | None:
-        """The arguments, beside the ends, for a node; None for a node of another kind."""
+        """Returns a node's arguments, without the ends, or None if integers cannot compute it."""
         kind = next((name for layer, name in _OPERATIONS if issubclass(node.layer, layer)), None)
         if kind is None or not has_kernel(node) or len(node.weights) != 2:
             return None
@@ -174,6 +193,7 @@ class IntegerLinear(_Integer):
 
     @property
     def channels(self) -> int:
+        """The number of output channels."""
         shape = self.kernel_shape
         return shape[-1] * shape[-2] if self.operation == "depthwise" else shape[-1]
 
@@ -204,17 +224,17 @@ class IntegerLinear(_Integer):
         )  # fmt: skip
 
     def compute_output_shape(self, input_shape: Any) -> Any:
-        # Without `call`, which reads layers that are not named yet.
+        # `call` would need the layers of `read`, which are not set yet when the model is built.
         kernel = keras.KerasTensor(self.kernel_shape)
         return self._product(keras.KerasTensor(input_shape), kernel).shape
 
 
 @keras.saving.register_keras_serializable("gfkeras")
 class IntegerSum(_Integer):
-    """The sum of two int8 tensors, rounded: XNNPACK's product with two factors and a shift.
+    """The sum of two int8 tensors, rounded. It uses XNNPACK's two integer factors and a shift.
 
-    q = ⌊((q_a − Z_a)·A + (q_b − Z_b)·B + 2ⁿ⁻¹) / 2ⁿ⌋ + Z with A = round(2ⁿ·S_a/S), B alike, and n
-    such that the larger has 21 bits.
+    q = ⌊((q_a − Z_a)·A + (q_b − Z_b)·B + 2ⁿ⁻¹) / 2ⁿ⌋ + Z with A = round(2ⁿ·S_a/S) and
+    B = round(2ⁿ·S_b/S). n is chosen to give the larger factor 21 bits.
     """
 
     def call(self, inputs: Any) -> Any:
@@ -222,6 +242,8 @@ class IntegerSum(_Integer):
         size, zero = self.step()
         sizes = [each for each, _ in self._steps_read()]
         factors = [each / size for each in sizes]
+        # In float32, the logarithm of a factor just below a power of two could round up and give
+        # the wrong shift.
         largest = ops.cast(ops.maximum(*factors), "float64")
         shift = _SUM_BITS - ops.floor(ops.log2(largest))
         power = 2.0**shift

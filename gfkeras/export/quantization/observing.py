@@ -1,4 +1,4 @@
-"""The values of every tensor of a TFLite file, counted over calibration images."""
+"""Histograms of a network's activations over calibration images."""
 
 from collections.abc import Collection, Iterator
 from dataclasses import dataclass
@@ -11,29 +11,30 @@ from gfkeras.backend import load_litert
 
 STATISTICS = ("min-max", "percentile", "mse")
 BINS = 4096
-# int8 without its lowest value, as runtimes use it.
+# Number of steps between the 256 values of int8.
 _LEVELS = 255
-# What "percentile" leaves out, at each end.
+# Share of the values that "percentile" ignores at each end.
 _TAIL = 1e-5
-# How far in "mse" looks for its ends, as a fraction of what was seen.
+# Candidates for the ends in "mse", as fractions of the observed ends.
 _CUTS = np.linspace(1.0, 0.4, 25)
 
+# Range of pixels.
 PIXELS = (0.0, 255.0)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Histogram:
-    """Counts of values, in 4096 bins of equal width, between the smallest and the largest seen."""
+    """Counts of values in 4096 bins of equal width between the smallest and the largest value."""
 
     low: float
     high: float
     counts: np.ndarray
 
     def range(self, statistic: str) -> tuple[float, float]:
-        """(low, high) for int8, with zero inside.
+        """Returns (low, high) for int8, with low ≤ 0 ≤ high.
 
-        "min-max": all that was seen. "percentile": without 1e-5 of the values at either end. "mse":
-        the ends whose rounding and clipping errors together have the smallest mean square.
+        "min-max" covers all values. "percentile" ignores 1e-5 of the values at each end. "mse"
+        chooses the ends with the smallest mean square error of rounding and clipping.
         """
         low, high = min(self.low, 0.0), max(self.high, 0.0)
         total = self.counts.sum()
@@ -48,7 +49,10 @@ class Histogram:
         return self._least_error((edges[:-1] + edges[1:]) / 2, low, high)
 
     def _least_error(self, values: np.ndarray, low: float, high: float) -> tuple[float, float]:
-        """One end after the other, twice: the error is nearly a sum of one part for each."""
+        """Searches one end after the other, twice.
+
+        The error is nearly the sum of a part for each end, so a search over pairs is not needed.
+        """
 
         def error(low: float, high: float) -> float:
             step = (high - low) / _LEVELS
@@ -65,7 +69,7 @@ class Histogram:
 
 
 class Tensors(Protocol):
-    """A network that shows what it computes on the way, by name."""
+    """A network that returns its intermediate tensors by name."""
 
     @property
     def computed(self) -> Collection[str]: ...
@@ -74,17 +78,20 @@ class Tensors(Protocol):
 
 
 def observe(path: Path, images: np.ndarray) -> dict[str, Histogram]:
-    """Histograms of (N, H, W, 3) images, by the name of each float tensor that a .tflite computes.
+    """Returns a histogram for each float tensor of a .tflite, by name, over (N, H, W, 3) images.
 
-    The input is there too, with the range of pixels.
+    The histogram of the input has the range of pixels.
     """
     tensors = AllTensors(path)
-    # Whatever these images hold, others hold black and white.
+    # Other images contain black and white, even if these do not.
     return count(tensors, images) | {tensors.given: Histogram(*PIXELS, np.zeros(BINS))}
 
 
 def count(tensors: Tensors, images: np.ndarray) -> dict[str, Histogram]:
-    """Runs each image twice: for the ends of each tensor's values, then to count them."""
+    """Runs each image twice, first to find the ends of each tensor's values, then to count them.
+
+    Storing all activations for one pass would need too much memory.
+    """
     ends = dict.fromkeys(tensors.computed, (np.inf, -np.inf))
     for image in images:
         for name, value in tensors(image):
@@ -100,9 +107,13 @@ def count(tensors: Tensors, images: np.ndarray) -> dict[str, Histogram]:
 
 
 class AllTensors:
-    """A float .tflite for one image, (H, W, 3), that gives the name and value of its float tensors.
+    """A float .tflite that takes one image, (H, W, 3), and yields its float tensors by name.
 
-    These are what operators write, and the input, `given`; `computed` has their indices by name.
+    The tensors are the outputs of all operators and the input.
+
+    Attributes:
+        given: name of the input.
+        computed: indices of the tensors, by name.
     """
 
     def __init__(self, path: Path):
@@ -110,7 +121,7 @@ class AllTensors:
         self._interpreter = litert.Interpreter(
             model_path=str(path),
             num_threads=1,
-            # A delegate keeps what flows inside it to itself.
+            # The tensors inside a delegate cannot be read.
             experimental_op_resolver_type=litert.OpResolverType.BUILTIN_WITHOUT_DEFAULT_DELEGATES,
             experimental_preserve_all_tensors=True,
         )
@@ -133,8 +144,9 @@ class AllTensors:
 
 
 def _counts(value: np.ndarray, low: float, high: float) -> np.ndarray:
-    """`np.histogram` over bins of equal width, several times as fast."""
+    """Counts values in bins of equal width, several times as fast as `np.histogram`."""
     bins = ((value.reshape(-1) - np.float32(low)) * np.float32(BINS / (high - low))).astype(
         np.int32
     )
+    # The largest value would be in the bin after the last one.
     return np.bincount(np.clip(bins, 0, BINS - 1), minlength=BINS)

@@ -1,4 +1,4 @@
-"""int8 .onnx files of QuantizeLinear and DequantizeLinear."""
+"""int8 .onnx files with QuantizeLinear and DequantizeLinear."""
 
 import tempfile
 from collections.abc import Iterator
@@ -17,7 +17,7 @@ from gfkeras.export.quantization.calibration import Calibration, Embeddings
 from gfkeras.export.quantization.int8 import Int8Result, WriteFloat, correct_biases
 from gfkeras.export.quantization.observing import STATISTICS, count
 
-# Operators that are computed in int8.
+# Operators that compute in int8.
 PRODUCTS = ("Conv", "MatMul")
 _LARGEST = 127
 
@@ -29,13 +29,13 @@ def int8_onnx(
     mode: str | None,
     batch_size: int | None = None,
 ) -> Int8Result:
-    """Equalises, corrects biases, chooses ranges and quantises, as `int8_tflite` does.
+    """Equalises channels, corrects biases, chooses ranges and quantises, like `int8_tflite`.
 
-    Convolutions and FCs are int8 by onnxruntime's own quantiser: weights with a scale for each
-    output channel, what they read and give as uint8, which x86 multiplies by int8 in one
-    instruction. PReLU, as max(x, αx), and additions compute in float. In a hard ensemble the chosen
-    group's weights are gathered as int8 and multiplied in float, since the quantiser would round
-    what is gathered anew for each image.
+    onnxruntime's quantiser turns convolutions and FCs into int8. Weights are int8 with one scale
+    per output channel. Inputs and outputs are uint8, because x86 multiplies uint8 by int8 in one
+    instruction. PReLU, written as max(x, αx), and additions compute in float. A hard ensemble
+    gathers the chosen group's weights in int8 and multiplies them in float. The quantiser would
+    instead round the gathered weights again for each image.
     """
     network = prepared_network(model, mode, INTEGER_STEPS)
     kept_back = calibration.kept_back
@@ -59,16 +59,19 @@ def int8_onnx(
 
 
 def quantize_onnx(path: Path, ranges: Ranges, image: np.ndarray) -> bytes:
-    """A float .onnx with its convolutions and FCs in integers.
+    """Returns a float .onnx file with its convolutions and FCs in integers.
 
-    `ranges` are (low, high) of each tensor that these read or give; `image`, (H, W, 3), is any one
-    that onnxruntime can look at.
+    Args:
+        path: the float file.
+        ranges: (low, high) of each input and output of convolutions and FCs.
+        image: any image, (H, W, 3). onnxruntime needs one for its calibration.
     """
     onnx: Any = require("onnx", "export")
     quantization: Any = require("onnxruntime.quantization", "export")
     model = onnx.load(str(path))
     given = model.graph.input[0].name
     known = constants(model)
+    # A product with gathered weights stays float (see `int8_onnx`).
     computed = [node.name for node in products(model) if node.input[1] not in known]
     overrides = {
         name: [{"rmin": np.float32(low), "rmax": np.float32(high)}]
@@ -98,7 +101,7 @@ def quantize_onnx(path: Path, ranges: Ranges, image: np.ndarray) -> bytes:
 
 def _one_image(quantization: Any, name: str, image: np.ndarray) -> Any:
     class OneImage(quantization.CalibrationDataReader):  # type: ignore[name-defined,misc]
-        """The quantiser's own calibration, of which nothing is used: all ranges are given."""
+        """Satisfies the quantiser's own calibration, whose result the given ranges replace."""
 
         def __init__(self) -> None:
             self._batches = iter([{name: image[np.newaxis].astype(np.float32)}])
@@ -110,23 +113,24 @@ def _one_image(quantization: Any, name: str, image: np.ndarray) -> Any:
 
 
 def products(model: Any) -> list[Any]:
-    """The nodes that are computed in int8."""
+    """Returns the nodes that compute in int8."""
     return [node for node in model.graph.node if node.op_type in PRODUCTS]
 
 
 def constants(model: Any) -> set[str]:
-    """The names of the tensors stored in the file."""
+    """Returns the names of the tensors stored in the file."""
     return {tensor.name for tensor in model.graph.initializer}
 
 
 def short_names(model: Any) -> None:
-    """Numbers in place of the names inside; a quantised graph has six for each operator.
+    """Replaces the names inside a graph by numbers and removes shapes.
 
-    Inputs and outputs keep theirs. Names and shapes are a fifth of MobileFaceNet's int8 file.
+    A quantised graph has six names for each operator. Names and shapes are a fifth of
+    MobileFaceNet's int8 file. The names of inputs and outputs stay.
     """
     graph = model.graph
     names = {each.name: each.name for each in (*graph.input, *graph.output)}
-    # An input that is left out.
+    # The empty name marks an optional input that is not used.
     names[""] = ""
 
     def short(name: str) -> str:
@@ -143,7 +147,7 @@ def short_names(model: Any) -> None:
 
 
 def with_batch(content: bytes, batch_size: int) -> bytes:
-    """A file for any number of images as one for so many."""
+    """Returns a file for any batch size as a file for this batch size."""
     onnx: Any = require("onnx", "export")
     model = onnx.load_from_string(content)
     for end in (*model.graph.input, *model.graph.output):
@@ -152,9 +156,9 @@ def with_batch(content: bytes, batch_size: int) -> bytes:
 
 
 def quantize_group_kernels(model: Any) -> None:
-    """Stores each gathered kernel of three axes as int8, with a scale for each row, in place.
+    """Stores each gathered kernel with three axes as int8 with one scale per row, in place.
 
-    One group's weights and scales are gathered and made float: W[k] = s[k]·Ŵ[k].
+    The graph then gathers one group's weights and scales and multiplies them: W[k] = s[k]·Ŵ[k].
     """
     onnx: Any = require("onnx", "export")
     graph = model.graph
@@ -174,7 +178,7 @@ def quantize_group_kernels(model: Any) -> None:
         scale = np.where(scale > 0, scale, 1).astype(np.float32)
         integers = np.round(values / scale).astype(np.int8)
         name, index, result = kernel.name, node.input[1], node.output[0]
-        # Written with raw bytes, as protobuf would give an int8 a number of up to 10 bytes.
+        # `from_array` stores raw bytes. A field of numbers would take up to 10 bytes per int8.
         kernel.CopyFrom(onnx.numpy_helper.from_array(integers, name))
         graph.initializer.append(onnx.numpy_helper.from_array(scale, f"{name}/scale"))
         make = onnx.helper.make_node
@@ -189,7 +193,7 @@ def quantize_group_kernels(model: Any) -> None:
 
 
 def embed_onnx(content: bytes, images: np.ndarray) -> Embeddings:
-    """Runs an .onnx with float ends on (N, H, W, 3) float32, image by image."""
+    """Embeds (N, H, W, 3) float32 images one by one with an .onnx that has float ends."""
     session = _session(content)
     (given,) = session.get_inputs()
     names = [output.name for output in session.get_outputs()]
@@ -203,7 +207,7 @@ def embed_onnx(content: bytes, images: np.ndarray) -> Embeddings:
 
 
 class OnnxTensors:
-    """A float .onnx that gives the inputs and outputs of its convolutions and FCs by name."""
+    """A float .onnx that yields the inputs and outputs of its convolutions and FCs by name."""
 
     def __init__(self, path: Path):
         onnx: Any = require("onnx", "export")
@@ -213,6 +217,7 @@ class OnnxTensors:
         ends = [name for n in products(model) for name in (*n.input[:2], *n.output)]
         self.computed = tuple(dict.fromkeys(n for n in ends if n not in known))
         outputs = {output.name for output in model.graph.output}
+        # onnxruntime returns only outputs, so the tensors in between are declared as outputs too.
         for name in self.computed:
             if name not in outputs | {self.given}:
                 shown = onnx.helper.make_tensor_value_info(name, onnx.TensorProto.FLOAT, None)
@@ -232,5 +237,6 @@ def _session(content: bytes) -> Any:
     ort: Any = require("onnxruntime", "export")
     options = ort.SessionOptions()
     options.intra_op_num_threads = 1
+    # Errors only. Warnings about the graph cannot help a user of the export.
     options.log_severity_level = 3
     return ort.InferenceSession(content, options, providers=["CPUExecutionProvider"])

@@ -1,4 +1,4 @@
-"""Quantization-aware fine-tuning of an int8 network by its float one."""
+"""Quantisation-aware fine-tuning of an int8 network, with the float network as teacher."""
 
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
@@ -16,19 +16,19 @@ from gfkeras.losses import CosineDistillationLoss
 
 _BATCH_SIZE = 32
 _SEED = 0
-# What the groups' outputs count for, beside the embedding.
+# Weight of the losses of the groups' outputs. The loss of the embedding has weight 1.
 _GROUPS_WEIGHT = 0.1
 
 
 @dataclass(frozen=True, slots=True)
 class QatSettings:
-    """Settings of quantization-aware fine-tuning.
+    """Settings of quantisation-aware fine-tuning.
 
     Attributes:
-        epochs: passes over the calibration faces.
-        learning_rate: of LAMB at first; it falls to zero along a cosine. LAMB steps by a fraction
-            of each kernel's size, so that one rate fits equalised layers.
-        callbacks: of `keras.Model.fit`, such as one that shows progress.
+        epochs: number of passes over the calibration faces.
+        learning_rate: first learning rate of LAMB, which falls to zero along a cosine. LAMB's steps
+            are a fraction of each kernel's norm, so one rate fits all equalised layers.
+        callbacks: callbacks for `keras.Model.fit`, for example one that shows progress.
     """
 
     epochs: int = 4
@@ -48,13 +48,23 @@ def fine_tune(
     settings: QatSettings,
     fixed: Collection[str] = (),
 ) -> Simulation:
-    """Trains the simulation of an int8 network by the float network's embeddings; needs no labels.
+    """Trains the simulation of an int8 network to reproduce the float network's embeddings.
 
-    The loss is 1 − cos(t, x) of the embeddings and, for a GroupFace, a tenth of the same for the
-    group features and of the cross-entropy to the teacher's group probabilities. Batch
-    normalisations are folded beforehand, so that what is trained is what the file computes. Half of
-    the `faces`, (N, H, W, 3) of 0…255, are mirrored, others in each epoch. The ends of `fixed`
-    nodes are not learned. Raises ValueError if it diverges.
+    No labels are needed. The loss is 1 − cos(t, x) for the embeddings t and x. For a GroupFace, the
+    same loss of the group features and the cross-entropy to the teacher's group probabilities are
+    added with weight 0.1. Batch normalisations are already folded, so training changes exactly the
+    weights that the file stores. A random half of the faces is mirrored in each epoch.
+
+    Args:
+        network: the int8 network.
+        ranges: (low, high) of each rounded node.
+        teacher: the float model.
+        faces: (N, H, W, 3) of 0…255.
+        settings: epochs, learning rate and callbacks.
+        fixed: names of nodes whose ends are not learned.
+
+    Raises:
+        ValueError: if the training diverges.
     """
     student = Simulation(network, ranges, fixed)
     steps = -(-len(faces) // _BATCH_SIZE)
@@ -67,25 +77,27 @@ def fine_tune(
         loss_weights={name: 1.0 if name == "embedding" else _GROUPS_WEIGHT for name in names},
         jit_compile=False,
     )
-    # While tracing, each of its variables would get a graph of its own: half a minute.
+    # Without this, Keras creates the optimizer's variables while it traces the training step. That
+    # takes half a minute, because each variable gets its own graph.
     student.optimizer.build(student.trainable_variables)
     student.fit(
         _batches(faces, _targets(teacher, faces), _targets(teacher, faces[:, :, ::-1])),
         epochs=settings.epochs,
+        # The data set already shuffles.
         shuffle=False,
         verbose=0,
         callbacks=[*settings.callbacks, keras.callbacks.TerminateOnNaN()],
     )
     if not all(np.isfinite(ops.convert_to_numpy(each)).all() for each in student.variables):
         raise ValueError(
-            "Fine-tuning diverged; `learning_rate` must be lower. "
+            "Fine-tuning diverged. `learning_rate` must be lower. "
             f"Received: learning_rate={settings.learning_rate:g}"
         )
     return student
 
 
 def simulated(student: Simulation, faces: np.ndarray) -> Embeddings:
-    """The student's embeddings of faces, (N, H, W, 3) of 0…255."""
+    """Returns the student's embeddings of faces, (N, H, W, 3) of 0…255."""
     return Embeddings.of(_outputs(student, faces))
 
 
@@ -96,7 +108,7 @@ def _loss(output: str) -> keras.losses.Loss:
 
 
 def _targets(teacher: keras.Model, faces: np.ndarray) -> dict[str, np.ndarray]:
-    """The teacher's outputs for faces: embeddings, features and the groups' probabilities."""
+    """Returns the teacher's embeddings, group features and group probabilities of faces."""
     targets = _outputs(teacher, faces)
     if "group_logits" in targets:
         targets["group_logits"] = ops.convert_to_numpy(ops.softmax(targets["group_logits"]))

@@ -1,4 +1,4 @@
-"""Sensitivity of layers to int8, and how many may stay float within a latency."""
+"""Sensitivity of layers to int8, and the layers that can stay float within a latency."""
 
 import bisect
 import re
@@ -18,7 +18,7 @@ _RUNS = 60
 
 @dataclass(frozen=True, slots=True)
 class Sensitivity:
-    """By how much the mean cosine to the float model grows where one layer alone stays float."""
+    """Gain in the mean cosine to the float model if only this layer stays float."""
 
     layer: str
     gain: float
@@ -27,10 +27,14 @@ class Sensitivity:
 def sensitivities(
     quantize: Quantize, layers: Sequence[str], images: np.ndarray, expected: Embeddings
 ) -> list[Sensitivity]:
-    """Leaves each layer float in turn; the costliest first.
+    """Returns the sensitivity of each layer, the largest first.
 
-    `quantize` gives the int8 file in which operators that match any of some regular expressions
-    stay float; `expected` is what the float model gives for the images, (N, H, W, 3) float32.
+    Args:
+        quantize: returns the int8 file in which operators that match one of the given regular
+            expressions stay float.
+        layers: names of the layers.
+        images: (N, H, W, 3) float32.
+        expected: the float model's embeddings of the images.
     """
     base = embed(quantize(()), images).mean_cosine(expected)
     found = []
@@ -44,10 +48,10 @@ def within_latency(
     quantize: Quantize, ranked: Sequence[Sensitivity], reference: bytes, image: np.ndarray,
     max_ratio: float,
 ) -> tuple[str, ...]:  # fmt: skip
-    """The names of as many of the costliest layers as may stay float.
+    """Returns the names of the most sensitive layers, as many as the latency allows.
 
-    The int8 file's median latency is at most `max_ratio` times the reference's, measured in turns.
-    Layers without a gain are left out.
+    The median latency of the int8 file with these float layers is at most `max_ratio` times the
+    reference's latency. Layers without a gain are left out.
     """
     useful = [each.layer for each in ranked if each.gain > 0]
 
@@ -55,12 +59,15 @@ def within_latency(
         content = quantize([pattern(layer) for layer in useful[:count]])
         return latency_ratio(content, reference, image)
 
-    # More float layers are slower, so the number that fits is found by halving.
+    # The latency grows with the number of float layers, so bisection finds the largest number.
     return tuple(useful[: bisect.bisect_right(range(1, len(useful) + 1), max_ratio, key=ratio)])
 
 
 def latency_ratio(content: bytes, reference: bytes, image: np.ndarray) -> float:
-    """Median latency of one .tflite over another's, run in turns on one thread."""
+    """Returns the median latency of one .tflite divided by that of another, on one thread.
+
+    The two run alternately, so a change of the machine's load affects both.
+    """
     litert = load_litert()
     runs = []
     for each in (content, reference):
@@ -69,6 +76,7 @@ def latency_ratio(content: bytes, reference: bytes, image: np.ndarray) -> float:
         interpreter.set_tensor(interpreter.get_input_details()[0]["index"], image[np.newaxis])
         runs.append(interpreter)
     seconds: list[list[float]] = [[], []]
+    # The first five runs warm up caches and are not counted.
     for run in range(-5, _RUNS):
         for interpreter, measured in zip(runs, seconds, strict=True):
             start = time.perf_counter()
@@ -79,6 +87,6 @@ def latency_ratio(content: bytes, reference: bytes, image: np.ndarray) -> float:
 
 
 def pattern(layer: str) -> str:
-    """A regular expression for the operators that Keras' layer of this name became."""
-    # functional_3_1/stem_conv_1/BiasAdd;functional_3_1/stem_conv_1/convolution
+    """Returns a regular expression for the operators that a Keras layer became."""
+    # A fused operator: functional_3_1/stem_conv_1/BiasAdd;functional_3_1/stem_conv_1/convolution
     return rf"(^|.*[/;]){re.escape(layer)}(_\d+)?/.*"

@@ -1,4 +1,4 @@
-"""Simulation of an int8 network in float, with gradients."""
+"""Trainable simulation of an int8 network in float."""
 
 from collections.abc import Collection, Mapping
 from dataclasses import replace
@@ -21,20 +21,21 @@ from gfkeras.export.quantization.integer_layers import (
 )
 from gfkeras.export.quantization.observing import PIXELS, AllTensors
 
-# Of the largest value, between two runtimes.
+# Largest difference between two runtimes, as a fraction of the largest value.
 _TOLERANCE = 1e-4
-# What hands values on keeps their scale as well.
+# These layers only move values, so their outputs keep the scale of their inputs.
 HANDS_ON = (keras.layers.ZeroPadding2D, keras.layers.Flatten, keras.layers.Reshape)
 
 _SUFFIX = "_int8"
 
 
 def tensors_of(network: Network, path: Path, image: np.ndarray) -> dict[str, str]:
-    """The node of each tensor of a float .tflite whose values are that node's output.
+    """Maps tensors of a float .tflite to the nodes that compute the same values.
 
-    Both compute an image, (H, W, 3), and are compared: names say little after a converter's
-    fusions. Of several nodes with equal values the first counts. Tensors inside a layer, and of
-    layers that only hand on values, are left out.
+    The converter fuses operators, so names do not identify the nodes. Instead, the network and the
+    file both compute one image, (H, W, 3), and the values are compared. If several nodes have equal
+    values, the first is used. The result does not contain tensors inside a layer and outputs of
+    layers that only move values.
     """
     computed = network.observer()(image[np.newaxis].astype(np.float32), training=False)
     outputs = {
@@ -56,25 +57,28 @@ def _same(first: np.ndarray, second: np.ndarray) -> bool:
 
 
 def by_nodes(ranges: Ranges, nodes: Mapping[str, str]) -> dict[str, tuple[float, float]]:
-    """Ranges of tensors as those of the nodes that they belong to."""
+    """Turns ranges of tensors into ranges of their nodes."""
     return {node: ranges[tensor] for tensor, node in nodes.items() if tensor in ranges}
 
 
 def by_tensors(ranges: Ranges, nodes: Mapping[str, str]) -> dict[str, tuple[float, float]]:
-    """Ranges of nodes as those of the tensors that hold their outputs."""
+    """Turns ranges of nodes into ranges of the tensors with their outputs."""
     return {tensor: ranges[node] for tensor, node in nodes.items() if node in ranges}
 
 
 @keras.saving.register_keras_serializable("gfkeras")
 class Simulation(keras.Model):
-    """Embeds as the int8 file of a network does, and can be trained by `fit`.
+    """A model that computes the embeddings of a network's int8 file and can be trained by `fit`.
 
-    Convolutions, FCs and sums between two roundings are computed integer by integer as XNNPACK does
-    (`IntegerLinear`, `IntegerSum`), other activations are rounded where the file rounds them
-    (`FakeQuantization`), other kernels as it holds them. What a runtime does between two operators
-    of one layer, such as adding a chosen group's bias, is not simulated.
+    Convolutions, FCs and sums between two roundings compute with XNNPACK's integers
+    (`IntegerLinear`, `IntegerSum`). Other activations are rounded where the file rounds them
+    (`FakeQuantization`), and other kernels are rounded to the values in the file. Roundings between
+    two operators of one layer are not simulated, for example before a chosen group's bias is added.
 
-    `ranges` are (low, high) of each rounded node; `fixed` ones are not learned.
+    Args:
+        network: the network that the int8 file is made from.
+        ranges: (low, high) of each rounded node.
+        fixed: names of nodes whose ends are not learned.
     """
 
     def __init__(
@@ -85,6 +89,7 @@ class Simulation(keras.Model):
     ):
         super().__init__(dtype="float32")
         self._network = network
+        # Pixels have 256 known values, so the input's range is never learned.
         ranges, fixed = {IMAGES: PIXELS, **ranges}, {IMAGES, *fixed}
         self._rounded = tuple(name for name, (low, high) in ranges.items() if high > low)
         self._integer = {
@@ -97,7 +102,7 @@ class Simulation(keras.Model):
             self._layer(name).read(*map(self._rounding, sources))
         self._channels: dict[str, int | None] = {}
         for node in network:
-            # A chosen group's kernel is gathered, which takes one scale for all of them.
+            # A gathered kernel has a single scale for all groups.
             if issubclass(node.layer, ChosenGroupProduct):
                 self._channels[node.name] = None
             elif node.name not in self._integer and (
@@ -108,7 +113,7 @@ class Simulation(keras.Model):
     def call(self, images: Any) -> Any:
         kernels = {id(self._layer(name).weights[0]): channels
                    for name, channels in self._channels.items()}  # fmt: skip
-        # An inner scope hides the outer one's values, so that it must name all variables.
+        # An inner scope hides the values of the outer one, so it must contain all variables.
         mapping = []
         for variable in self.inner.variables:
             value = variable.value
@@ -119,7 +124,7 @@ class Simulation(keras.Model):
             return self.inner(images)
 
     def trained(self) -> Network:
-        """The network with the weights as they are now."""
+        """Returns the network with the current weights."""
         nodes = {}
         for node in self._network:
             weights = self._layer(node.name).weights[: len(node.weights)] if node.weights else ()
@@ -127,7 +132,7 @@ class Simulation(keras.Model):
         return replace(self._network, nodes=nodes)
 
     def ranges(self) -> dict[str, tuple[float, float]]:
-        """(low, high) of each rounded node as they are now."""
+        """Returns the current (low, high) of each rounded node."""
         ends = {name: self._rounding(name).ends() for name in self._rounded if name != IMAGES}
         return {name: (float(low), float(high)) for name, (low, high) in ends.items()}
 
@@ -135,11 +140,11 @@ class Simulation(keras.Model):
         return self.inner.get_layer(name)
 
     def _rounding(self, name: str) -> Any:
-        """The layer that rounds a node's output: itself, or the one behind it."""
+        """Returns the layer that rounds a node's output: its own layer or the one after it."""
         return self._layer(name if name in self._integer else name + _SUFFIX)
 
     def _rounded_sources(self, node: Node) -> tuple[str, ...]:
-        """The nodes behind the inputs of one that integers can compute; none for any other."""
+        """Returns the rounded nodes that a node reads, or () if integers cannot compute it."""
         linear = IntegerLinear.arguments(node) is not None
         expected = 2 if issubclass(node.layer, keras.layers.Add) else int(linear)
         sources = tuple(self._handed_on(name) for name in node.inputs)
@@ -147,8 +152,9 @@ class Simulation(keras.Model):
         return sources if known else ()
 
     def _handed_on(self, name: str) -> str:
-        """The node whose values another hands on, through padding and reshaping."""
+        """Returns the node that computed these values, before padding and reshaping."""
         while name != IMAGES and issubclass(self._network.nodes[name].layer, HANDS_ON):
+            # A rounded output has its own scale.
             if name in self._rounded:
                 break
             (name,) = self._network.nodes[name].inputs

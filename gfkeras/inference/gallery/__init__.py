@@ -1,4 +1,4 @@
-"""People by their faces: templates, an index that keeps them, and exact search."""
+"""Galleries of people: face templates, the index that stores them, and exact search."""
 
 from gfkeras.inference.gallery.gallery import Gallery
 from gfkeras.inference.gallery.templates import Match, Templates

@@ -9,28 +9,30 @@ from gfkeras.inference.gallery.templates import Templates, merge
 
 
 class Changes:
-    """What was done to a gallery since its file was read, to be done again to a newer file.
+    """The changes of a gallery since its file was read, to be repeated on a newer file.
 
-    Whoever others have added or removed meanwhile stays added or removed. For the people who
-    changed here:
+    Changes that other processes saved in the meantime stay. The changes of this process are
+    repeated by these rules:
 
-    - New people are added. Where others have added somebody of that name meanwhile, the template
-      becomes the mean over the photos of both.
-    - Further photos of somebody are averaged in. They are dropped where others have removed the
-      person meanwhile: who was removed does not come back by photos from before.
-    - People removed here are removed, and so are photos that others have added to them meanwhile.
+    - New people are added. If another process added a person with the same name, the template
+      becomes the mean over all photos.
+    - Further photos of a person are averaged in. If another process removed the person, the photos
+      are dropped, because older photos must not bring back a removed person.
+    - People who were removed here are removed, with all photos that other processes added to them.
     """
 
     def __init__(self) -> None:
-        # Who was not in the file; who was, and has been removed; who was, was removed and came
-        # again; and further photos of those who were and are.
+        # People who are not in the file.
         self._new: set[str] = set()
+        # People in the file who were removed here.
         self._removed: set[str] = set()
+        # People in the file who were removed here and then added again.
         self._replaced: set[str] = set()
+        # Further photos of people who are in the file and were not removed.
         self._photos: list[Templates] = []
 
     def add(self, names: Collection[str]) -> None:
-        """People who are not in the gallery."""
+        """Records people who are added to the gallery."""
         for name in names:
             if name in self._removed:
                 self._removed.discard(name)
@@ -39,13 +41,13 @@ class Changes:
                 self._new.add(name)
 
     def update(self, photos: Templates) -> None:
-        """Further photos of people who are in the gallery."""
+        """Records further photos of people who are in the gallery."""
         rows = [row for row, name in enumerate(photos.names) if not self._is_own(name)]
         if rows:
             self._photos.append(photos.take(rows))
 
     def remove(self, names: Collection[str]) -> None:
-        """People who are in the gallery."""
+        """Records people who are removed from the gallery."""
         for name in names:
             if name in self._new:
                 self._new.discard(name)
@@ -54,7 +56,7 @@ class Changes:
                 self._removed.add(name)
 
     def apply(self, mine: RowIndex, theirs: RowIndex) -> None:
-        """Does to `theirs` what was done since to `mine`."""
+        """Repeats the changes of `mine` on `theirs`, the index of the newer file."""
         gone = theirs.known([*self._removed, *self._replaced])
         if gone:
             theirs.remove(sorted(gone))
@@ -75,7 +77,7 @@ class Changes:
                 theirs.put(templates.take(others))
 
     def _is_own(self, name: str) -> bool:
-        """Whether all of a person's photos came here, so that the index has them."""
+        """Returns whether all photos of a person were added here, so their template is complete."""
         return name in self._new or name in self._replaced
 
     @staticmethod

@@ -1,4 +1,4 @@
-"""Columns of rows that grow, whose beginning may lie in a file, and the storage of directions."""
+"""Growing columns of a gallery, and the storage formats of embeddings."""
 
 from typing import Any
 
@@ -8,14 +8,14 @@ import numpy.typing as npt
 Rows = npt.NDArray[np.int64]
 
 STORAGES: dict[str, npt.DTypeLike] = {"float32": "<f4", "float16": "<f2", "int8": "i1"}
-# Rows decoded at once: they stay in the processor's cache meanwhile.
+# Number of rows decoded in one step. They fit into the processor's cache.
 _CHUNK = 512
 
 
 class Column:
-    """Rows in two parts: first what a file held, then what came since.
+    """A column in two parts: the rows of a file, then the rows that were added since.
 
-    Appending copies nothing of the first part.
+    Appending does not copy the first part.
     """
 
     def __init__(self, first: npt.NDArray[Any]):
@@ -28,16 +28,16 @@ class Column:
 
     @property
     def width(self) -> int:
-        """Numbers in a row; the rows must be two-dimensional."""
+        """The number of values in a row of a two-dimensional column."""
         return int(self._first.shape[1])
 
     @property
     def parts(self) -> tuple[npt.NDArray[Any], npt.NDArray[Any]]:
-        """The rows in order, in two arrays."""
+        """The two parts, whose rows are in order."""
         return self._first, self._room[: self._length - len(self._first)]
 
     def take(self, rows: Rows) -> npt.NDArray[Any]:
-        """Copies of rows."""
+        """Returns copies of rows."""
         first, later = self.parts
         beyond = rows >= len(first)
         if not beyond.any():
@@ -48,7 +48,7 @@ class Column:
         return found
 
     def put(self, rows: Rows, values: npt.NDArray[Any]) -> None:
-        """Replaces rows that are there."""
+        """Replaces existing rows."""
         beyond = rows >= len(self._first)
         if not beyond.all():
             self._first[rows[~beyond]] = values[~beyond]
@@ -59,7 +59,8 @@ class Column:
         start = self._length - len(self._first)
         stop = start + len(values)
         if stop > len(self._room):
-            # Half as much again: adding one person after another copies each a few times.
+            # The capacity grows by half. Rows that are added one by one are then copied only a few
+            # times each.
             room = np.empty((max(stop, start * 3 // 2), *self._first.shape[1:]), self._first.dtype)
             room[:start] = self._room[:start]
             self._room = room
@@ -73,7 +74,7 @@ class Column:
 
 
 def joined_names(names: list[str]) -> dict[str, npt.NDArray[Any]]:
-    """The two columns: "name_bytes" in UTF-8, and "name_ends"."""
+    """Returns the columns "name_bytes", all names in UTF-8, and "name_ends", their end offsets."""
     encoded = [name.encode("utf-8") for name in names]
     ends = np.cumsum([len(name) for name in encoded], dtype=np.int64)
     return {
@@ -83,12 +84,16 @@ def joined_names(names: list[str]) -> dict[str, npt.NDArray[Any]]:
 
 
 def split_names(columns: dict[str, npt.NDArray[Any]]) -> list[str]:
-    """Takes the two columns out of `columns` and gives the names; ValueError for other content."""
+    """Removes the two columns of `joined_names` from `columns` and returns the names.
+
+    Raises:
+        ValueError: if the offsets do not fit the bytes or a name occurs twice.
+    """
     content = columns.pop("name_bytes").tobytes()
     ends = columns.pop("name_ends").tolist()
     starts = [0, *ends]
     if ends != sorted(ends) or starts[-1] != len(content):
-        raise ValueError("the names do not end where it says")
+        raise ValueError("the offsets of the names are wrong")
     names = [content[start:end].decode("utf-8") for start, end in zip(starts, ends, strict=False)]
     if len(set(names)) != len(names):
         raise ValueError("a name occurs twice")
@@ -96,10 +101,10 @@ def split_names(columns: dict[str, npt.NDArray[Any]]) -> list[str]:
 
 
 def encode(rows: npt.NDArray[np.float32], storage: str) -> npt.NDArray[Any]:
-    """(N, D) directions as they are kept.
+    """Converts directions, (N, D), to a storage format.
 
-    An int8 code is the row scaled so that its largest number is 127, and rounded: D bytes, 128 for
-    FaceNet's 128 dimensions. Its length says nothing.
+    For int8, each row is scaled to a largest absolute value of 127 and rounded. It takes D bytes,
+    for example 128 for FaceNet's 128 dimensions. The length of such a row has no meaning.
     """
     if storage == "int8":
         largest = np.abs(rows).max(axis=1, keepdims=True)
@@ -110,18 +115,18 @@ def encode(rows: npt.NDArray[np.float32], storage: str) -> npt.NDArray[Any]:
 def decode(
     kept: npt.NDArray[Any], out: npt.NDArray[np.float32] | None = None
 ) -> npt.NDArray[np.float32]:
-    """Kept rows, (N, D) in any storage, as float32 of length 1 (0 where a row is 0)."""
+    """Converts stored rows, (N, D), to float32 rows of length 1. A row of zeros stays zero."""
     if out is None:
         out = np.empty(kept.shape, np.float32)
     if kept.dtype == np.float32:
-        # They were of length 1 when they were kept, and stay what they were to the bit.
+        # The rows had length 1 when they were stored. A second division would change their bits.
         out[...] = kept
         return out
     for start in range(0, len(kept), _CHUNK):
         part = slice(start, start + _CHUNK)
         rows = out[part]
         rows[...] = kept[part]
-        # As `unit`, without its arrays between: half of the time.
+        # The same as `unit`, but without its temporary arrays, which takes half the time.
         scale = np.sqrt(np.einsum("nd,nd->n", rows, rows))
         np.divide(1, scale, out=scale, where=scale > 0)
         rows *= scale[:, None]

@@ -1,4 +1,4 @@
-"""Exact search of an index by the group-aware similarity, which no index knows."""
+"""Exact search by the group-aware similarity in an index that knows only cosines."""
 
 import functools
 from collections.abc import Iterator
@@ -13,15 +13,16 @@ from gfkeras.inference.gallery.templates import Match
 Floats = npt.NDArray[np.float32]
 Integers = npt.NDArray[np.int64]
 
-# How far an index's cosines and ours may lie apart: both are sums of a few hundred products.
+# Largest difference between an index's cosine and ours. Both are sums of a few hundred products.
 SLACK = 2e-5
-# Candidates of each probe that a block is first asked for, where k is not larger.
+# Number of candidates that are requested first for each probe, unless k is larger.
 FIRST = 32
-# So that what is gathered stays small: candidates compared at once, places of short lists asked
-# for at once, and probes for which a block is read whole at once.
+# These bound the memory: candidates that are compared in one step, entries of all short lists in
+# one request, and probes for which a whole block is read.
 CHUNK = 16_384
 LISTED = 1 << 20
 PROBES = 128
+# Number of dimensions of a sketch, a short projection of a group feature.
 _SKETCH = 16
 
 
@@ -32,11 +33,21 @@ def exact_search(
     k: int,
     similarity: Similarity = COSINE,
 ) -> list[list[Match]]:
-    """Finds the k ≤ people most similar to each probe, as a comparison with everybody would.
+    """Finds the k people who are most similar to each probe.
 
-    An index gives candidates by their cosine. Since S* = cos − β·D^γ ≤ cos, nobody whose cosine
-    lies below the k-th best S* found so far can be among the k best, and nobody else is left out.
-    Probes, (P, D) and (P, G), have length 1. Returns P lists, best first, ties by name.
+    The result is the same as after a comparison with everybody. The index returns candidates by
+    their cosine. Because S* = cos − β·D^γ ≤ cos, a person with a cosine below the k-th best S*
+    found so far cannot be among the k best. Only these people are skipped.
+
+    Args:
+        index: the index with the templates.
+        embedding: (P, D) probes of length 1.
+        group_feature: (P, G) group features of length 1, or None.
+        k: number of matches, at most the number of people.
+        similarity: the similarity to rank by.
+
+    Returns:
+        P lists of matches, the best first, and equal similarities by name.
     """
     search = _Search(embedding, group_feature if similarity.group_aware else None, k, similarity)
     for block in index.blocks():
@@ -46,22 +57,22 @@ def exact_search(
 
 
 class _Search:
-    """The best people of each probe so far, best first."""
+    """The best matches of each probe so far, the best first."""
 
     def __init__(
         self, embedding: Floats, group: Floats | None, k: int, similarity: Similarity
     ) -> None:
         self.embedding, self.group, self.k, self.similarity = embedding, group, k, similarity
         self.best: list[list[Match]] = [[] for _ in embedding]
-        # The similarity that a newcomer must reach; minus infinity while there is room.
+        # The similarity of the k-th match, which a new match must reach. Minus infinity with fewer.
         self.least = np.full(len(embedding), -np.inf, np.float32)
         self._short_lists = True
 
     def look_at(self, block: Block) -> None:
-        """Takes the people of a block who belong to the best."""
+        """Adds the matches of a block that are among the best."""
         unsure = np.arange(len(self.embedding))
-        # A short list is enough where its last cosine cannot enter any more. Where it was not for
-        # most probes in the block before, it will not be in this one.
+        # A short list is enough if its last cosine is too low to be among the best. If it was not
+        # enough for most probes in the previous block, it is not tried for this one.
         if self._short_lists or not np.isfinite(self.least).all():
             count = min(len(block), max(2 * self.k, FIRST))
             last = np.empty(len(unsure), np.float32)
@@ -80,12 +91,13 @@ class _Search:
                 self._consider(block, part[probes], rows, cosine)
 
     def _consider(self, block: Block, probes: Integers, rows: Integers, cosine: Floats) -> None:
-        """Takes candidates, after bounds of their similarity, each more expensive than the last."""
+        """Adds candidates, after excluding most of them by bounds of increasing cost."""
         bound = cosine + np.float32(SLACK)
         chosen = self._possible(np.arange(len(rows)), probes, bound)
         if self.group is not None:
             sketch = _sketch(self.group.shape[1])
-            # Reading many group features would take longer than the rest of the search.
+            # With many candidates, reading their group features would take most of the search's
+            # time. Sketches exclude candidates first.
             kept = block.sketches(sketch) if 4 * len(chosen) > len(block) else None
             if kept is not None:
                 mine = self.group @ sketch
@@ -98,7 +110,7 @@ class _Search:
                 group = block.group_feature(rows[part])
                 bound[part] -= self.similarity.penalties(self.group[probes[part]], group)
             chosen = self._possible(chosen, probes, bound)
-        # The likeliest first: they raise what the others must reach.
+        # The most similar candidates come first, because they raise the bound for the others.
         for part in _parts(chosen[np.argsort(-bound[chosen], kind="stable")], CHUNK):
             part = self._possible(part, probes, bound)
             if len(part):
@@ -108,15 +120,15 @@ class _Search:
         return chosen[bound[chosen] >= self.least[probes[chosen]]]
 
     def _least_penalties(self, apart: Floats) -> Floats:
-        """β·D^γ for the least D of group features whose sketches are `apart`."""
-        # A projection brings points together, never apart, but for rounding.
+        """Returns a lower bound of β·D^γ for group features with sketches at distance `apart`."""
+        # A projection never increases a distance, except by rounding.
         least = np.maximum(apart - np.float32(SLACK), 0)
         power = {"l2": least, "squared-l2": least**2, "cosine": least**2 / 2}
-        # The power of a smaller number may be rounded to a larger one.
+        # Rounding can make the power of a smaller number the larger one.
         return self.similarity.penalty(power[self.similarity.distance]) * np.float32(1 - 1e-6)
 
     def _score(self, block: Block, probes: Integers, rows: Integers) -> None:
-        """Takes candidates by their exact similarities."""
+        """Adds candidates by their exact similarities."""
         mine, kept = self.embedding[probes], block.embedding(rows)
         cosine = similarities = COSINE(mine, kept, None, None)
         if self.group is not None:
@@ -126,14 +138,15 @@ class _Search:
         for found in np.split(order, np.flatnonzero(np.diff(probes[order])) + 1):
             probe = int(probes[found[0]])
             found = found[similarities[found] >= self.least[probe]]
-            # Only people who may stay are named: all that reach the k-th, ties included.
+            # Looking up names is slow, so only candidates that reach the k-th best are named. Ties
+            # must be kept, because names decide between them.
             if len(found) > self.k:
                 kth = np.partition(similarities[found], len(found) - self.k)[len(found) - self.k]
                 found = found[similarities[found] >= kth]
             names, photos = block.names(rows[found]), block.photos(rows[found])
             figures = (similarities[found].tolist(), cosine[found].tolist(), photos.tolist())
             matches = [Match(name, *row) for name, *row in zip(names, *figures, strict=True)]
-            # People of a short list come again with the rest of the block.
+            # People of the short list can appear again with the rest of the block.
             people = {match.name: match for match in (*self.best[probe], *matches)}
             matches = sorted(people.values(), key=lambda match: (-match.similarity, match.name))
             self.best[probe] = matches = matches[: self.k]
@@ -147,6 +160,6 @@ def _parts(chosen: Integers, size: int) -> Iterator[Integers]:
 
 @functools.cache
 def _sketch(width: int) -> Floats:
-    """Orthonormal columns (width, ≤ 16): the same directions for every search."""
+    """Returns orthonormal columns, (width, ≤ 16), the same for every search."""
     columns = np.random.default_rng(0).standard_normal((width, min(_SKETCH, width)))
     return np.linalg.qr(columns)[0].astype(np.float32)

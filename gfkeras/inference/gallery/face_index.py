@@ -1,4 +1,4 @@
-"""Interface of the index that keeps a gallery's templates."""
+"""Interface of the index that stores a gallery's templates."""
 
 from collections.abc import Iterator, Sequence
 from typing import Protocol
@@ -10,47 +10,47 @@ from gfkeras.inference.gallery.templates import Templates
 
 
 class Block(Protocol):
-    """A part of an index that is searched at once."""
+    """A part of an index that is searched in one step."""
 
     def __len__(self) -> int: ...
 
     def nearest(
         self, probes: npt.NDArray[np.float32], count: int
     ) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.int64]]:
-        """(P, count) cosines of the nearest rows, good to 1e-5, largest first, and row numbers.
+        """Returns (P, count) cosines of the nearest rows, the largest first, and row numbers.
 
-        Probes are (P, D) of length 1; `count` is at most the block's length.
+        Cosines are exact to 1e-5. Probes are (P, D) of length 1. `count` is at most the block's
+        length.
         """
 
     def above(
         self, probes: npt.NDArray[np.float32], least: npt.NDArray[np.float32]
     ) -> Iterator[tuple[npt.NDArray[np.int64], npt.NDArray[np.int64], npt.NDArray[np.float32]]]:
-        """Every row whose cosine with a probe is at least its `least`, (P,), maybe others.
+        """Yields all rows with a cosine of at least `least`, (P,), to a probe, and perhaps others.
 
-        Yields (C,) positions of probes, (C,) row numbers and (C,) cosines, good to 1e-5, of some
-        candidates, any number of times.
+        Each item has (C,) positions of probes, (C,) row numbers and (C,) cosines, exact to 1e-5.
         """
 
     def embedding(self, rows: npt.NDArray[np.int64]) -> npt.NDArray[np.float32]:
-        """(R, D) embeddings of rows, exactly as they are kept."""
+        """Returns (R, D) embeddings of rows, exactly as stored."""
 
     def group_feature(self, rows: npt.NDArray[np.int64]) -> npt.NDArray[np.float32] | None:
-        """(R, G) group features of rows, or None without groups."""
+        """Returns (R, G) group features of rows, or None without groups."""
 
     def sketches(self, projection: npt.NDArray[np.float32]) -> npt.NDArray[np.float32] | None:
-        """All group features times a projection (G, S); None where that would be dear."""
+        """Returns all group features times a projection, (G, S), or None if that is too slow."""
 
     def names(self, rows: npt.NDArray[np.int64]) -> list[str]:
-        """The people of rows."""
+        """Returns the names of rows."""
 
     def photos(self, rows: npt.NDArray[np.int64]) -> npt.NDArray[np.int32]:
-        """How many photos each template is the mean of."""
+        """Returns the number of photos of which each template is the mean."""
 
 
 class FaceIndex(Protocol):
-    """Templates by name. Rows have no order that matters.
+    """Templates by name, in no particular order.
 
-    `widths` are (D, G), G being None without groups; None while it is empty.
+    `widths` are (D, G) with G = None without groups. They are None if the index is empty.
     """
 
     @property
@@ -59,25 +59,25 @@ class FaceIndex(Protocol):
     def __len__(self) -> int: ...
 
     def names(self) -> list[str]:
-        """Everybody's name, in any order."""
+        """Returns all names, in any order."""
 
     def known(self, names: Sequence[str]) -> set[str]:
-        """Which of these names are in it."""
+        """Returns the names that are in the index."""
 
     def get(self, names: Sequence[str]) -> Templates:
-        """The templates of people who are in it, in the order asked for."""
+        """Returns the templates of people who are in the index, in the order of `names`."""
 
     def put(self, templates: Templates) -> None:
-        """Adds people, replacing those who are there; all or none of them."""
+        """Adds people and replaces existing ones. After an error, nobody has changed."""
 
     def remove(self, names: Sequence[str]) -> None:
-        """Removes people who are in it; all or none of them."""
+        """Removes people who are in the index. After an error, nobody is removed."""
 
     def blocks(self) -> Iterator[Block]:
-        """The parts that together hold every template once."""
+        """Yields blocks that together contain every template once."""
 
     def flush(self) -> None:
-        """Brings what was put into its final form, where that is not done at once."""
+        """Moves changes to their final storage, if the index delays that."""
 
     def close(self) -> None:
-        """Frees what other processes may wait for."""
+        """Releases resources that other processes may need."""

@@ -1,4 +1,4 @@
-"""The gallery: enrolment of people and exact search by their faces."""
+"""The Gallery: enrolment of people and exact search by their faces."""
 
 from __future__ import annotations
 
@@ -28,47 +28,48 @@ from gfkeras.inference.gallery.templates import (
 from gfkeras.locks import SharedLock, file_lock
 
 Names = str | Sequence[str]
-# Seconds to wait for another process that writes the file; a million people take less.
+# Seconds to wait for another process that writes the file. Writing a million people takes less.
 _PATIENCE = 120.0
 
 
 class Gallery:
-    """Enrols people and finds the most similar of them, exactly.
+    """Enrols people and finds the most similar of them by exact search.
 
-    A gallery keeps one template of each person: the mean of the unit embeddings of all photos, and
-    of the unit group features v̂ where the network has groups.
+    A gallery has one template per person: the mean of the unit embeddings of all photos. If the
+    network has groups, the template also has the mean of the unit group features v̂.
 
-    In this process, changes stay in memory until `save`, which replaces the file as a whole. A
-    reader sees the old gallery or the new one, and a process that is killed loses only what came
-    after the last `save`. Several processes may change one file: `save` makes this one's changes
-    to what the file holds by then, under a lock. In Milvus every change is stored when its call
-    returns. The file is read into memory, and only its owner may read it (mode 0600).
+    The file is read into memory, and only its owner can read it (mode 0600). Changes stay in memory
+    until `save`, which replaces the whole file. A reader sees either the old or the new gallery.
+    A process that is killed loses only the changes after the last `save`. Several processes can
+    change one file: under a lock, `save` repeats this gallery's changes on the current content of
+    the file. In Milvus, each change is stored when its call returns.
 
-    The embeddings of two models cannot be compared. A gallery is of the model that made its first
-    embeddings, or that `metadata` names, and refuses those of another. Embeddings that do not name
-    a model (`Embeddings.model` is None) are accepted.
+    Embeddings of two models cannot be compared. A gallery belongs to the model in `metadata`, or to
+    the model of its first embeddings, and refuses embeddings of other models. Embeddings without a
+    model (`Embeddings.model` is None) are accepted.
 
-    Threads may share a gallery. Several search at once; a change waits for the searches that have
-    begun, and those that come later wait for it. With 1, 2 and 8 threads, 0.99, 1.04 and 1.17 times
-    as many searches a second are done as one at a time, while another thread adds people (medians
-    of `python benchmarks/threads.py`, on two processors that others used too).
+    Threads can share a gallery. They can search at the same time. A change waits for running
+    searches, and later searches wait for the change. While another thread adds people, 1, 2 and 8
+    threads do 0.99, 1.04 and 1.17 times as many searches per second as with one search at a time
+    (medians of `python benchmarks/threads.py` on two shared processors).
 
     Args:
-        location: None for memory; a file ("faces.gallery"), opened if it exists; a folder ending in
-            ".db" for Milvus Lite ("faces.milvus.db"), which one process can open at a time; or the
-            URL of a Milvus cluster ("http://host:19530/database").
-        storage: "float32", "float16" or "int8". int8 takes one byte a dimension, as FaceNet does.
-            Search is exact on the stored values. A gallery keeps its storage. Milvus has float32
-            only.
-        token: of a Milvus cluster.
-        metadata: texts kept with a new gallery: "model", the fingerprint of its model
-            (`Embedder.fingerprint`), "model_name" and others. One that is opened keeps its own,
-            and is refused if it is of another "model".
+        location: None for a gallery in memory, a file ("faces.gallery"), a folder of Milvus Lite
+            ("faces.milvus.db"), or the URL of a Milvus cluster ("http://host:19530/database"). An
+            existing file is opened. The folder's name must end in ".db", and only one process can
+            open it at a time.
+        storage: "float32" (the default for a new gallery), "float16" or "int8". int8 takes one byte
+            per dimension, like FaceNet's codes. Search is exact on the stored values. The storage
+            of an existing gallery cannot change. Milvus has only float32.
+        token: access token of a Milvus cluster.
+        metadata: texts to store with a new gallery, such as "model", the fingerprint of its model
+            (`Embedder.fingerprint`), and "model_name". An existing gallery keeps its own texts, and
+            is refused if its "model" differs.
 
     Raises:
-        ValueError: for a file that is damaged, no gallery or of another model, and for arguments
-            out of range.
-        ImportError: naming the extra `milvus`, for a gallery in Milvus without it.
+        ValueError: if the file is damaged, is not a gallery or belongs to another model, or if an
+            argument is out of range.
+        ImportError: if a gallery in Milvus needs the extra `milvus`.
 
     Example:
         gallery = Gallery("faces.gallery")
@@ -88,7 +89,8 @@ class Gallery:
             one_of("storage", storage, STORAGES)
         self.location = None if location is None else os.fspath(location)
         self.metadata = dict(metadata or {})
-        # For whoever reads the index, and for whoever prepares a change of it.
+        # `_lock` protects the index: shared by readers, exclusive for a change. `_changing` allows
+        # one change at a time, so searches continue while a change is prepared.
         self._lock, self._changing = SharedLock(), threading.RLock()
         self._changes, self._head = Changes(), None
         self._index: FaceIndex
@@ -101,7 +103,7 @@ class Gallery:
             self.require_model(wanted)
             return
         if token is not None:
-            raise ValueError("`token` goes with the URL of a Milvus cluster.")
+            raise ValueError(f"`token` goes with the URL of a cluster. Received: {self.location!r}")
         if self.location is not None and Path(self.location).exists():
             self._index, self.metadata, self._head = read_index(Path(self.location), storage)
             self.storage = self._index.storage
@@ -114,14 +116,21 @@ class Gallery:
     def load(
         cls, path: str | os.PathLike[str], token: str | None = None, model: str | None = None
     ) -> Gallery:
-        """Opens a gallery; raises ValueError for one that is missing or damaged.
+        """Opens an existing gallery.
 
-        With `model`, a fingerprint (`Embedder.fingerprint`), also for one of another model.
+        Args:
+            path: a file, a folder of Milvus Lite or the URL of a Milvus cluster.
+            token: access token of a Milvus cluster.
+            model: fingerprint of the model that the gallery must belong to
+                (`Embedder.fingerprint`), or None for any model.
+
+        Raises:
+            ValueError: if the gallery is missing, is damaged or belongs to another model.
         """
         location = os.fspath(path)
         if "://" not in location and not Path(location).exists():
             raise ValueError(
-                f"`path` must be a gallery. Received: {location!r}, which is not there"
+                f"`path` must be a gallery. Received: {location!r}, which does not exist"
             )
         return cls(location, token=token, metadata=None if model is None else {"model": model})
 
@@ -135,18 +144,22 @@ class Gallery:
 
     @property
     def names(self) -> list[str]:
-        """Everybody, sorted."""
+        """The names of all people, sorted."""
         with self._lock.shared():
             return sorted(self._index.names())
 
     @property
     def widths(self) -> tuple[int, int | None] | None:
-        """(D, G): width of embeddings and group features, G None without; None while empty."""
+        """The widths (D, G), with G = None without groups, or None for an empty gallery."""
         with self._lock.shared():
             return self._index.widths
 
     def templates(self, names: Sequence[str] | None = None) -> Templates:
-        """The templates of people in the gallery, of everybody by default, sorted by name."""
+        """Returns the templates of the named people, or of all people sorted by name.
+
+        Raises:
+            ValueError: if a person is not in the gallery, or if no person is left to return.
+        """
         with self._lock.shared():
             chosen = sorted(self._index.names()) if names is None else list(names)
             self._require_known(chosen)
@@ -155,35 +168,35 @@ class Gallery:
             return self._index.get(chosen)
 
     def template(self, name: str) -> Templates:
-        """One person's template."""
+        """Returns one person's template. Raises ValueError if the gallery does not have it."""
         return self.templates([name])
 
     def add(self, names: Names, embeddings: Embedded) -> None:
-        """Enrols people who are not in the gallery yet. After an error nobody was enrolled.
+        """Enrols people who are not in the gallery yet. After an error, nobody is enrolled.
 
         Args:
-            names: one person, whose photos all rows are, or one name a row.
-            embeddings: what an `Embedder` gave for the photos, or their embeddings as an array,
-                (N, D).
+            names: the name of one person for all rows, or one name per row.
+            embeddings: the result of an `Embedder` for the photos, or an array, (N, D).
 
         Raises:
-            ValueError: for somebody who is in the gallery; for embeddings of another width than the
-                gallery's or of another model, not finite or zero; for empty names.
+            ValueError: if a person is already in the gallery, if the embeddings belong to another
+                model, have another width, are not finite, are zero or cancel out, or if a name is
+                empty.
         """
         with self._changing:
             new = self._averaged(names, embeddings)
             if there := self._index.known(new.names):
                 raise ValueError(
-                    f"`names` must not be in the gallery yet; `update` adds photos. "
+                    f"`names` must not be in the gallery yet. Use `update` to add photos. "
                     f"Received: {next(name for name in new.names if name in there)!r}"
                 )
             self._put(new, embeddings, new.names)
 
     def update(self, names: Names, embeddings: Embedded) -> None:
-        """Adds photos as `add` does: each template becomes the mean over all photos of the person.
+        """Adds photos of people. Each template becomes the mean over all photos of the person.
 
-        People who are not in the gallery yet are enrolled. With float16 and int8 the mean is taken
-        with the rounded template. Photos of a person that cancel out are a ValueError.
+        The arguments and errors are those of `add`, but people can already be in the gallery. Other
+        people are enrolled. With float16 and int8, the mean is computed from the rounded template.
         """
         with self._changing:
             new = self._averaged(names, embeddings)
@@ -196,7 +209,7 @@ class Gallery:
             self._put(new, embeddings, others.names, more)
 
     def remove(self, names: Names) -> None:
-        """Removes people. After an error, which names the nearest, nobody was removed."""
+        """Removes people. After an error, which suggests a similar name, nobody is removed."""
         chosen = list(dict.fromkeys([names] if isinstance(names, str) else names))
         with self._changing:
             self._require_known(chosen)
@@ -209,14 +222,19 @@ class Gallery:
     def search(
         self, embeddings: Embedded, k: int = 5, similarity: Similarity = COSINE
     ) -> list[list[Match]]:
-        """Finds the k most similar people for each of P probes, fewer where the gallery has fewer.
+        """Finds the k most similar people for each of P probes.
 
-        The result is P lists of matches, best first, equal similarities by name. `similarity` is
-        the cosine, `GROUP_AWARE`, or a `Similarity` with your own β and γ.
+        Args:
+            embeddings: the result of an `Embedder` for the probes, or an array, (P, D).
+            k: number of matches per probe. A smaller gallery gives fewer.
+            similarity: the cosine, `GROUP_AWARE`, or a `Similarity` with your own β and γ.
+
+        Returns:
+            P lists of matches, the best first, and equal similarities by name.
 
         Raises:
-            ValueError: for probes of another width or another model, not finite or zero, and where
-                the similarity needs group features that the probes or the gallery do not have.
+            ValueError: if the probes belong to another model, have another width, are not finite or
+                are zero, or if the similarity needs group features that are missing.
         """
         positive_int("k", k)
         self.require_model(model_of(embeddings))
@@ -232,15 +250,12 @@ class Gallery:
             if similarity.group_aware and group is None:
                 raise ValueError(
                     "The group-aware similarity needs group features, which this gallery and these "
-                    "probes do not have; use the cosine."
+                    "probes do not have. Use the cosine."
                 )
             return exact_search(index, embedding, group, min(k, len(index)), similarity)
 
     def require_model(self, model: str | None) -> None:
-        """Raises ValueError where the gallery was made with another model than this fingerprint's.
-
-        None, an unknown model, is accepted.
-        """
+        """Raises ValueError for the fingerprint of another model. None is accepted."""
         known = self.metadata.get("model")
         if known and model and known != model:
             name = self.metadata.get("model_name", "another model")
@@ -250,34 +265,37 @@ class Gallery:
             )
 
     def save(self, path: str | os.PathLike[str] | None = None) -> Path:
-        """Writes the gallery's file, whole or not at all, and returns its path.
+        """Writes the gallery's file completely or not at all, and returns its path.
 
-        What other processes have saved meanwhile stays: under a lock, the changes since this
-        gallery was opened or saved are made to what the file holds now, and this gallery becomes
-        the result. Of photos added to one person by two processes all count. Whoever was removed
-        by another process stays away, even if photos were added here.
+        Changes that other processes saved in the meantime stay. Under a lock, the changes since
+        this gallery was opened or saved are repeated on the current content of the file, and this
+        gallery becomes the result. If two processes added photos of one person, all photos count.
+        A person who was removed by another process stays removed, even if photos were added here.
 
-        A `path` becomes the new `location`; another gallery there is replaced. A gallery in Milvus
-        is stored already, and takes none; Milvus Lite moves the log of its changes to its data
-        files ("flush"), so that it opens sooner.
+        A gallery in Milvus is already stored. `save` asks Milvus Lite to move its log of changes to
+        its data files, so the folder opens faster.
+
+        Args:
+            path: the new `location`, if given. Another gallery there is replaced. A gallery in
+                Milvus has no `path`.
 
         Raises:
-            ValueError: if the file is damaged, has become a gallery of another model or storage,
-                or is gone and no `path` is given. Nothing is written, and nothing is lost here.
-            OSError: if it cannot be written, which leaves the earlier file; or if another process
-                has been writing it for two minutes.
+            ValueError: if the file is damaged or now belongs to another model or storage, or if it
+                was deleted and no `path` is given. The file and this gallery do not change.
+            OSError: if the file cannot be written (the earlier file stays), or if another process
+                keeps it locked for two minutes.
         """
         if not isinstance(self._index, RowIndex):
             if path is not None:
-                raise ValueError("`path` cannot be chosen for a gallery in Milvus.")
+                raise ValueError(f"`path` must be None in Milvus. Received: path={path!r}")
             self._index.flush()
             return Path(self.location or "")
         place = self.location if path is None else os.fspath(path)
         if place is None:
-            raise ValueError("`path` must say where to write a gallery made without `location`.")
+            raise ValueError("`path` must name a file, because the gallery has no `location`.")
         if is_milvus(place):
             raise ValueError(f"`path` must be a file that does not end in .db. Received: {place!r}")
-        # A link stays a link, and two names of one file have one lock.
+        # The real path keeps a symbolic link in place, and gives both names of a file one lock.
         file = Path(os.path.realpath(place))
         own = self.location is not None and os.path.realpath(self.location) == str(file)
         with self._changing:
@@ -296,22 +314,22 @@ class Gallery:
         return Path(place)
 
     def close(self) -> None:
-        """Closes the gallery, so that another process can open a folder of Milvus Lite.
+        """Closes the gallery. Another process can then open a folder of Milvus Lite.
 
-        The end of the process does the same. Galleries in files need no closing.
+        The end of the process has the same effect. Galleries in files do not need it.
         """
         self._index.close()
 
     def _with_others(self, file: Path, must_exist: bool) -> tuple[RowIndex | None, dict[str, str]]:
-        """Index and metadata with what others have written since; (None, {}) where nobody has."""
+        """Repeats the changes on a changed file's index. Returns (None, {}) if it is the same."""
         head = read_head(file)
         if head == self._head:
             return None, {}
         if head is None:
             if must_exist:
                 raise ValueError(
-                    f"{file} is gone since it was opened. To write what is in memory anew, give "
-                    "its name as `path`."
+                    f"{file} was deleted after it was opened. To write the gallery again, pass its "
+                    "name as `path`."
                 )
             return None, {}
         assert isinstance(self._index, RowIndex)
@@ -319,12 +337,12 @@ class Gallery:
         known, mine = metadata.get("model"), self.metadata.get("model")
         if known and mine and known != mine:
             raise ValueError(
-                f"{file} has become a gallery of another model meanwhile ({known[:12]}…, not "
-                f"{mine[:12]}…)"
+                f"{file} is now a gallery of another model: expected {mine[:12]}…, "
+                f"received {known[:12]}…"
             )
         widths = theirs.widths, self._index.widths
         if None not in widths and widths[0] != widths[1]:
-            raise ValueError(f"{file} has been given people of other widths meanwhile")
+            raise ValueError(f"{file} now has embeddings of other widths")
         self._changes.apply(self._index, theirs)
         return theirs, self.metadata | metadata
 
@@ -332,13 +350,13 @@ class Gallery:
         known = self._index.known(names)
         for name in names:
             if name not in known:
-                # Comparing with a million names would take minutes.
+                # Comparing the name with a million others would take minutes.
                 guess = nearest(name, self._index.names()) if len(self) <= 10_000 else None
                 hint = f" (did you mean {guess!r}?)" if guess else ""
                 raise ValueError(f"`names` must be in the gallery. Received: {name!r}{hint}")
 
     def _averaged(self, names: Names, embeddings: Embedded) -> Templates:
-        """The templates of people to enrol, whose model and widths are the gallery's."""
+        """Returns the templates of people to enrol, after checking model and widths."""
         new = average(names, embeddings)
         self.require_model(model_of(embeddings))
         wanted = self._index.widths
@@ -353,9 +371,10 @@ class Gallery:
         added: list[str],
         photos: Templates | None = None,
     ) -> None:
-        """Keeps templates, of which `added` are new; `photos` are further ones of the others."""
+        """Stores templates. `added` names new people. `photos` are further ones of the others."""
         model = model_of(embeddings)
-        # People whose model is unknown may be there: then it stays unknown.
+        # Only an empty gallery takes the model. If it has people of an unknown model, it stays
+        # without one.
         if model and self._index.widths is None:
             self.metadata.setdefault("model", model)
         with self._lock.alone():
@@ -369,11 +388,11 @@ class Gallery:
 def _other_width(found: tuple[int, int | None], wanted: tuple[int, int | None]) -> ValueError:
     return ValueError(
         f"`embeddings` must have the gallery's widths, {wanted[0]} numbers and "
-        f"{wanted[1] or 'no'} of group features. Received: {found[0]} and {found[1] or 'no'}; "
-        "were they made by another model?"
+        f"{wanted[1] or 'no'} of group features. Received: {found[0]} and {found[1] or 'no'}, "
+        "probably from another model"
     )
 
 
 def is_milvus(location: str) -> bool:
-    """Whether a location is Milvus': a URL, or a file ending in .db."""
+    """Returns whether a location is in Milvus: a URL or a name that ends in .db."""
     return "://" in location or location.endswith(".db")

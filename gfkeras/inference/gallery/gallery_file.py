@@ -1,9 +1,10 @@
-"""The file of a gallery: columns of numbers, every byte covered by a checksum.
+"""File format of a gallery, in which checksums cover every byte.
 
-    magic (8 bytes) · version (u32) · length of the header (u32) · CRC32C of what comes before and
-    of the header (u32) · header (JSON) · columns, each from a multiple of 64 bytes on
+    magic (8 bytes) · version (u32) · length of the header (u32) · CRC32C of the fields before it
+    and of the header (u32) · header (JSON) · columns, each at a multiple of 64 bytes
 
-The header names each column, its type, shape, place and CRC32C. Gaps are zeros. Little-endian.
+The header has name, type, shape, offset and CRC32C of each column. Gaps between columns are zeros.
+Numbers are little-endian.
 """
 
 import json
@@ -25,6 +26,7 @@ MAGIC = b"GFKFACES"
 VERSION = 1
 _PREFIX = struct.Struct("<8sIII")
 _ALIGNMENT = 64
+# Limits the memory that a damaged length field can ask for.
 _MAX_HEADER = 1 << 24
 _CHUNK = 1 << 24
 
@@ -33,7 +35,7 @@ Parts = Sequence[npt.NDArray[Any]]
 
 
 class GalleryFile(NamedTuple):
-    """What a file holds; `head` is its beginning, which has the checksums of all the rest."""
+    """The content of a file. `head` is its beginning, with the checksums of all other parts."""
 
     description: dict[str, Any]
     columns: Columns
@@ -43,10 +45,10 @@ class GalleryFile(NamedTuple):
 def write_gallery_file(
     path: str | os.PathLike[str], description: dict[str, Any], columns: dict[str, Parts]
 ) -> bytes:
-    """Writes a file whole or not at all, for its owner only, and returns its `head`.
+    """Writes a file completely or not at all, readable for its owner only. Returns its `head`.
 
-    A file that is there is replaced; processes that read the old one keep it. The parts of a column
-    follow each other in the file. `description` is plain JSON.
+    An existing file is replaced. Processes that are reading the old one can continue. The parts of
+    a column follow each other in the file. `description` must be plain JSON.
     """
     places: dict[str, dict[str, Any]] = {}
     offset = 0
@@ -71,7 +73,8 @@ def write_gallery_file(
             for chunk in _chunks(parts):
                 file.write(chunk)
         _pad(file, start + offset)
-        # On the disk before the name points to it: a crash leaves the old file or the new one.
+        # The content must be on the disk before the rename. A crash then leaves either the old file
+        # or the complete new one.
         file.flush()
         os.fsync(file.fileno())
     _sync_folder(Path(path).parent)
@@ -79,11 +82,13 @@ def write_gallery_file(
 
 
 def read_gallery_file(path: str | os.PathLike[str]) -> GalleryFile:
-    """Reads what `write_gallery_file` wrote, into memory, and computes every checksum.
+    """Reads a file of `write_gallery_file` into memory and checks all checksums.
 
-    It is not mapped: whoever cuts or overwrites the file in place would end this process with
-    SIGBUS, or change its answers. A file that is truncated, damaged, of another version or no
-    gallery is a ValueError.
+    The file is not memory-mapped. If another program truncated a mapped file, this process would
+    end with SIGBUS. If it overwrote the file, the results would change.
+
+    Raises:
+        ValueError: if the file is truncated, damaged, of another version or not a gallery.
     """
     path = Path(path)
     with open(path, "rb", opener=_waiting_for_nobody) as file:
@@ -101,12 +106,12 @@ def read_gallery_file(path: str | os.PathLike[str]) -> GalleryFile:
         end = len(head)
         for name, place in layout.items():
             if place.start < end or place.stop < place.start:
-                raise _damaged(path, f"its column {name!r} cannot lie there")
+                raise _damaged(path, f"its column {name!r} has a wrong offset")
             end = place.stop
         size = max(end, begin)
         if status.st_size != size:
-            raise _damaged(path, f"it has {status.st_size} bytes in place of {size}")
-        # Only now, when the file is known to be as large as it says.
+            raise _damaged(path, f"it has {status.st_size} bytes instead of {size}")
+        # The memory is allocated only now, because a damaged header can state any size.
         data = np.empty(size, np.uint8)
         file.seek(0)
         if file.readinto(data.data) != size:
@@ -116,19 +121,19 @@ def read_gallery_file(path: str | os.PathLike[str]) -> GalleryFile:
     end, columns = len(head), {}
     for name, place in layout.items():
         if data[end : place.start].any():
-            raise _damaged(path, "there is something between its columns")
+            raise _damaged(path, "the gaps between its columns are not empty")
         kept = data[place.start : place.stop]
         if _checksum(_chunks([kept])) != place.checksum:
-            raise _damaged(path, f"its column {name!r} does not have its checksum")
+            raise _damaged(path, f"the checksum of its column {name!r} is wrong")
         columns[name] = kept.view(place.kind).reshape(place.shape)
         end = place.stop
     if data[end:].any():
-        raise _damaged(path, "there is something behind its columns")
+        raise _damaged(path, "there are bytes after its columns")
     return GalleryFile(description, columns, head)
 
 
 def read_head(path: str | os.PathLike[str]) -> bytes | None:
-    """The `head` of a file, by which it is known; None where there is no file."""
+    """Returns the `head` of a file, which identifies its content, or None if it does not exist."""
     path = Path(path)
     try:
         with open(path, "rb", opener=_waiting_for_nobody) as file:
@@ -144,17 +149,17 @@ def _read_head(path: Path, file: BinaryIO) -> bytes:
     _, version, length, checksum = _PREFIX.unpack(prefix)
     if version != VERSION:
         raise ValueError(
-            f"{path}: expected a gallery of version {VERSION}. Received: version {version}, "
-            "written by another gfkeras, or damaged"
+            f"{path}: expected a gallery of version {VERSION}. Received: version {version}. The "
+            "file is damaged or was written by another version of gfkeras"
         )
     header = file.read(min(length, _MAX_HEADER))
     if len(header) != length or _header_checksum(prefix, header) != checksum:
-        raise _damaged(path, "its header does not have its checksum")
+        raise _damaged(path, "the checksum of its header is wrong")
     return prefix + header
 
 
 class _Place(NamedTuple):
-    """Where a column lies in the file, in bytes, and what it is."""
+    """Position of a column in the file, in bytes, with its type, shape and checksum."""
 
     kind: np.dtype[Any]
     shape: tuple[int, ...]
@@ -168,7 +173,7 @@ class _Place(NamedTuple):
         if kind.kind not in "iuf" or not 1 <= len(shape) <= 2 or min(shape) < 0:
             raise ValueError(f"a column of {kind} {shape}")
         start = begin + int(place["offset"])
-        # Python's integers do not overflow.
+        # Python's integers do not overflow. NumPy's could, for a shape from a damaged header.
         size = math.prod(shape) * kind.itemsize
         return cls(kind, shape, start, start + size, int(place["crc32c"]))
 
@@ -178,7 +183,7 @@ def _private(path: str, flags: int) -> int:
 
 
 def _waiting_for_nobody(path: str, flags: int) -> int:
-    """Opens a pipe without waiting for its other end."""
+    """Opens a file without blocking. A named pipe would otherwise wait for its other end."""
     return os.open(path, flags | getattr(os, "O_NONBLOCK", 0))
 
 
@@ -195,7 +200,7 @@ def _pad(file: BinaryIO, offset: int) -> None:
 
 
 def _chunks(parts: Parts) -> Iterator[bytes]:
-    """The bytes of a column, some MiB at a time."""
+    """Yields the bytes of a column in parts of 16 MiB."""
     for part in parts:
         flat = np.ascontiguousarray(part).reshape(-1).view(np.uint8)
         for start in range(0, len(flat), _CHUNK):
@@ -214,6 +219,7 @@ def _header_checksum(prefix: bytes, header: bytes) -> int:
 
 
 def _sync_folder(folder: Path) -> None:
+    # The rename itself is in the folder, which must reach the disk as well.
     if os.name != "posix":
         return
     descriptor = os.open(folder, os.O_RDONLY)

@@ -1,4 +1,4 @@
-"""Milvus: the connection, its errors as ours, and a collection as blocks for the exact search."""
+"""Connection to Milvus, translation of its errors, and a collection as a block for search."""
 
 import contextlib
 import functools
@@ -17,17 +17,17 @@ from gfkeras.files import private_folder
 Floats = npt.NDArray[np.float32]
 Integers = npt.NDArray[np.int64]
 
-# Milvus gives no more hits than that for one search.
+# Largest number of hits in one search of Milvus.
 MOST_HITS = 16_384
-# Hits of each probe that `above` asks for first, and how many times as many then.
+# Number of hits per probe in the first request of `above`, and its growth per further request.
 _FIRST, _GROWTH = 256, 4
-# Rows kept, so that few are asked for twice.
+# Number of cached rows, which avoids requesting them twice.
 _KEPT = 65_536
 _COLUMNS = ("name", "embedding", "photos")
 
 
 class Source(Protocol):
-    """What a block asks of `MilvusIndex`; see there."""
+    """The part of `MilvusIndex` that a block uses."""
 
     def search(self, probes: Floats, count: int) -> list[list[tuple[str, float]]]: ...
 
@@ -44,10 +44,10 @@ class _Row(NamedTuple):
 
 
 class MilvusBlock:
-    """All of a collection; rows are numbered as they are met.
+    """A whole collection as one block. Rows get numbers in the order in which they are read.
 
-    Another process may remove people during the search. Their numbers become NaN, which is not
-    above any bound, so they are not found.
+    Another process can remove people during the search. Their embeddings become NaN, which is not
+    above any bound, so these people are not found.
     """
 
     def __init__(self, source: Source, widths: tuple[int, int | None], length: int):
@@ -66,7 +66,7 @@ class MilvusBlock:
         if count > MOST_HITS:
             return self._nearest_of_all(probes, count)
         cosine = np.full((len(probes), count), -np.inf, np.float32)
-        # Where a list ends early, somebody has been removed meanwhile.
+        # A list can be shorter than `count` if somebody was removed in the meantime.
         numbers = np.full((len(probes), count), self._number(""), np.int64)
         for row, hits in enumerate(self._source.search(probes, count)):
             cosine[row, : len(hits)] = [hit[1] for hit in hits]
@@ -78,11 +78,12 @@ class MilvusBlock:
         while len(pending) and count < len(self):
             count = min(len(self), max(_GROWTH * count, _FIRST))
             if count > MOST_HITS or len(pending) * count > len(self):
-                # A hit takes Milvus as long as a row that is read, so reading all is quicker.
+                # A hit takes Milvus as long as reading a row, so reading all rows is faster.
                 yield from self._scan(probes, least, pending)
                 return
             cosine, numbers = self.nearest(probes[pending], count)
-            # Also those of the shorter list: of equal ones it may have held others.
+            # The hits of the shorter list are repeated, because it can contain other rows with the
+            # same cosine.
             yield np.repeat(pending, count), numbers.reshape(-1), cosine.reshape(-1)
             pending = pending[cosine[:, -1] >= least[pending]]
 
@@ -110,7 +111,7 @@ class MilvusBlock:
         for page in self._source.pages(_COLUMNS):
             cosine = probes[pending] @ _embeddings(page).T
             who, where = np.nonzero(cosine >= least[pending, None])
-            # What is looked at now is here already; what was before is not needed any more.
+            # The cache holds only this page. Earlier rows are not needed any more.
             self._kept = {}
             numbers = np.zeros(len(page), np.int64)
             for row in np.unique(where).tolist():
@@ -120,7 +121,10 @@ class MilvusBlock:
                 yield pending[who], numbers[where], cosine[who, where]
 
     def _nearest_of_all(self, probes: Floats, count: int) -> tuple[Floats, Integers]:
-        """`nearest` for more than Milvus' longest list: by reading everything."""
+        """Does the same as `nearest` for more hits than one search of Milvus allows.
+
+        It reads all rows.
+        """
         cosine = np.full((len(probes), count), -np.inf, np.float32)
         numbers = np.full((len(probes), count), self._number(""), np.int64)
         for page in self._source.pages(["embedding"]):
@@ -166,20 +170,24 @@ def _embeddings(page: list[dict[str, Any]]) -> Floats:
     return np.array([row["embedding"] for row in page], np.float32)
 
 
-# For anything but loading a collection: pymilvus would try for minutes to reach a dead server.
+# Seconds. Without a limit, pymilvus tries for minutes to reach a dead server. Loading a collection
+# has no limit, because a large one takes long.
 TIMEOUT = 60.0
 
 
 def is_lite(location: str) -> bool:
-    """Whether a location is a folder of Milvus Lite, not the URL of a cluster."""
+    """Returns whether a location is a folder of Milvus Lite, not the URL of a cluster."""
     return "://" not in location
 
 
 def connect(location: str, token: str | None) -> Any:
-    """A `pymilvus.MilvusClient`.
+    """Returns a connected `pymilvus.MilvusClient`.
 
-    Milvus Lite serves its folder from threads of this process, one server for all clients here.
-    When the process ends, however that is, the folder is free again.
+    Milvus Lite serves its folder from threads of this process, with one server for all clients. The
+    folder is free again when the process ends, even if it is killed.
+
+    Raises:
+        ValueError: if Milvus cannot be reached or the folder cannot be opened.
     """
     milvus = require("pymilvus", "milvus")
     _hush()
@@ -188,11 +196,13 @@ def connect(location: str, token: str | None) -> Any:
             return milvus.MilvusClient(uri=location, token=token or "", timeout=TIMEOUT)
     require("milvus_lite", "milvus")
     if token is not None:
-        raise ValueError("`token` goes with the URL of a Milvus cluster.")
+        raise ValueError(
+            f"`token` goes with the URL of a Milvus cluster. Received: location={location!r}"
+        )
     if Path(location).is_file():
-        # Milvus Lite before version 3 had such files.
+        # Milvus Lite used files before version 3.
         raise ValueError(f"{location} could not be opened: it is a file, not a Milvus Lite folder")
-    # Faces are personal data: nobody else may look into the folder.
+    # Faces are personal data, so only the owner can read the folder.
     if Path(location).parent.is_dir():
         private_folder(location)
     with _logged() as causes, reported(location, "opened", causes):
@@ -200,7 +210,7 @@ def connect(location: str, token: str | None) -> Any:
 
 
 def close(location: str, client: Any) -> None:
-    """Closes a client; Milvus Lite stops serving the folder, which another process may open."""
+    """Closes a client. Milvus Lite stops serving the folder, and another process can open it."""
     client.close()
     if is_lite(location):
         server_manager = require("milvus_lite.server_manager", "milvus")
@@ -209,9 +219,9 @@ def close(location: str, client: Any) -> None:
 
 @contextlib.contextmanager
 def reported(location: str, what: str, causes: list[BaseException] | None = None) -> Iterator[None]:
-    """Errors of Milvus as a ValueError of one line.
+    """Turns errors of Milvus into a ValueError with one line.
 
-    `what` is what is done, such as "read"; `causes` are the true errors, if known.
+    `what` names the action, such as "read". `causes` are the original errors, if known.
     """
     milvus, grpc = require("pymilvus", "milvus"), require("grpc", "milvus")
     try:
@@ -222,7 +232,8 @@ def reported(location: str, what: str, causes: list[BaseException] | None = None
         if type(cause).__name__ == "DataDirLockedError":
             reason = "another process has it open (Milvus Lite serves one at a time)"
         elif "illegal connection params" in reason:
-            reason = "nobody answers there, or the token is refused"
+            reason = "the server does not answer or refuses the token"
+        # Removes user name and password from the URL.
         place = re.sub(r"(?<=//)[^/@]*@", "", location)
         raise ValueError(f"{place} could not be {what}: {reason}") from error
 
@@ -236,7 +247,10 @@ def _reason(error: BaseException) -> str:
 
 @contextlib.contextmanager
 def _logged() -> Iterator[list[BaseException]]:
-    """The errors for which Milvus Lite does not start: it logs them and raises others."""
+    """Collects the errors that keep Milvus Lite from starting.
+
+    Milvus Lite writes them to its log and raises less specific ones.
+    """
     causes: list[BaseException] = []
 
     class Handler(logging.Handler):
@@ -256,13 +270,13 @@ def _logged() -> Iterator[list[BaseException]]:
 
 @functools.cache
 def _hush() -> None:
-    """Keeps pymilvus from also writing the errors that it raises to stderr.
+    """Stops pymilvus from writing the errors that it raises to stderr as well.
 
-    With Milvus Lite it would also warn at each reading. Levels that the user has set stay.
+    With Milvus Lite, it would also warn at each read. Levels that the user has set stay.
     """
     for name, usual in (("pymilvus", logging.WARNING), ("pymilvus.milvus_client", logging.INFO)):
         logger = logging.getLogger(name)
         if logger.level == usual:
             logger.setLevel(logging.CRITICAL)
-    # Without a handler Python writes errors to stderr.
+    # Python writes the errors of a logger without a handler to stderr.
     logging.getLogger("milvus_lite").addHandler(logging.NullHandler())

@@ -1,4 +1,4 @@
-"""The index in Milvus: past one process and one machine, and kept with every call."""
+"""An index in Milvus, for several processes or machines."""
 
 import hashlib
 import json
@@ -23,14 +23,14 @@ from gfkeras.inference.gallery.templates import Templates
 
 COLLECTION = "gfkeras_faces"
 _FORMAT = 1
-# Milvus' longest text, in bytes.
+# Longest text in Milvus, in bytes.
 _LONGEST_NAME = 65_535
-# Numbers sent or read in one call: servers take messages of 64 MiB, and pymilvus makes a Python
-# object of each number.
+# Largest number of values in one call. Servers accept messages of 64 MiB, and pymilvus creates a
+# Python object for each value.
 _NUMBERS = 2**21
-# People asked for in one call.
+# Largest number of people in one call.
 _KEYS = 1000
-# Hits of all probes together in one search.
+# Largest number of hits in one search, for all probes together.
 _HITS = 2**17
 
 Floats = npt.NDArray[np.float32]
@@ -38,15 +38,15 @@ Row = dict[str, Any]
 
 
 class MilvusIndex:
-    """Templates in a Milvus collection with a FLAT index, which is exact.
+    """Templates in a Milvus collection with a FLAT index, which searches exactly.
 
-    With Milvus Lite (`pip install 'gfkeras[milvus]'`) the location is a folder, ending in ".db",
-    that one process has open at a time; with a cluster it is a URL, "http://host:19530" or
-    "http://host:19530/database". A database holds one gallery, with its `metadata`.
+    The location of Milvus Lite (`pip install 'gfkeras[milvus]'`) is a folder that ends in ".db".
+    Only one process can open it at a time. The location of a cluster is a URL,
+    "http://host:19530" or "http://host:19530/database". A database holds one gallery with its
+    `metadata`.
 
-    What `put` or `remove` was told is kept when it returns: Milvus Lite has written it to its log,
-    a cluster to its own. After a call that was killed or failed in its middle some people may be
-    there, each of them whole.
+    When `put` or `remove` returns, the change is in Milvus' log. If a call is killed or fails, some
+    of its people may be stored, but each of them completely.
     """
 
     def __init__(
@@ -65,9 +65,9 @@ class MilvusIndex:
 
     @property
     def widths(self) -> tuple[int, int | None] | None:
-        """(D, G), G being None without groups; None while it is empty."""
+        """The widths (D, G), with G = None without groups, or None for an empty index."""
         if self._empty:
-            # Another process may have enrolled somebody since.
+            # Another process can have enrolled people since the last look.
             self._look()
         return None if self._empty else self._widths
 
@@ -88,7 +88,7 @@ class MilvusIndex:
         rows = self.rows_of(keys, ["name", "embedding", "photos", "length", "group_length"])
         missing = [name for name, key in zip(names, keys, strict=True) if key not in rows]
         if missing:
-            raise ValueError(f"{missing[0]!r} has been removed from {self.location} meanwhile")
+            raise ValueError(f"{missing[0]!r} was removed from {self.location} meanwhile")
         found = [rows[key] for key in keys]
         group = None
         if self._widths is not None and self._widths[1] is not None:
@@ -109,10 +109,10 @@ class MilvusIndex:
                 f"`names` must have at most {_LONGEST_NAME:,} bytes in Milvus. Received: one of "
                 f"{len(long[0].encode()):,}, {long[0][:40]!r}…"
             )
-        # Another process may have removed everybody and enrolled others since.
+        # Another process can have removed all people and enrolled others since the last look.
         self._look()
         if not self._empty and self._widths != templates.widths:
-            raise ValueError(f"{self.location} has been given people of other widths meanwhile")
+            raise ValueError(f"{self.location} now has embeddings of other widths")
         if self._widths != templates.widths:
             self._create(templates.widths)
         step = _rows_a_call(templates.widths)
@@ -128,7 +128,7 @@ class MilvusIndex:
             for start in range(0, len(keys), _KEYS):
                 part = keys[start : start + _KEYS]
                 self._client.delete(COLLECTION, ids=part, timeout=TIMEOUT)
-        # The collection stays: another process may be enrolling the next person.
+        # An empty collection is not dropped, because another process can be adding people to it.
         self._empty = not self._count()
 
     def blocks(self) -> Iterator[MilvusBlock]:
@@ -136,17 +136,17 @@ class MilvusIndex:
             yield MilvusBlock(self, self._widths or (0, None), self._count())
 
     def flush(self) -> None:
-        """Milvus Lite moves what its log holds to its data files. A cluster has its own times."""
+        """Moves the log of Milvus Lite to its data files. A cluster does this by itself."""
         if is_lite(self.location) and self._widths is not None:
             with reported(self.location, "written"):
                 self._client.flush(COLLECTION)
 
     def close(self) -> None:
-        """Lets another process open the folder of Milvus Lite."""
+        """Closes the connection. Another process can then open the folder of Milvus Lite."""
         close(self.location, self._client)
 
     def search(self, probes: Floats, count: int) -> list[list[tuple[str, float]]]:
-        """(key, cosine) of the nearest of each probe, at most 16,384 of them, nearest first."""
+        """Returns (key, cosine) of the `count` ≤ 16,384 nearest rows of each probe, in order."""
         found: list[list[tuple[str, float]]] = []
         step = max(1, _HITS // count)
         with reported(self.location, "searched"):
@@ -159,7 +159,7 @@ class MilvusIndex:
         return found
 
     def rows_of(self, keys: Sequence[str], columns: Sequence[str]) -> dict[str, Row]:
-        """Rows by key, without those that are not there; embeddings come with group features."""
+        """Returns existing rows by key. "embedding" also returns the group features."""
         if self.widths is None:
             return {}
         rows, columns = {}, self._with_groups(columns)
@@ -174,7 +174,7 @@ class MilvusIndex:
         return rows
 
     def pages(self, columns: Sequence[str]) -> Iterator[list[Row]]:
-        """All rows, some at a time; embeddings come with group features."""
+        """Yields all rows in pages. "embedding" also returns the group features."""
         if self.widths is None:
             return
         columns = self._with_groups(columns)
@@ -201,7 +201,7 @@ class MilvusIndex:
         return int(row["count(*)"])
 
     def _look(self) -> None:
-        """Learns what is there."""
+        """Reads the widths, the metadata and whether there are people."""
         with reported(self.location, "opened"):
             if not self._client.has_collection(COLLECTION, timeout=TIMEOUT):
                 self._widths, self._empty = None, True
@@ -226,7 +226,7 @@ class MilvusIndex:
                 f"{error}"
             ) from error
         self._widths = widths
-        # In place: the gallery has the same dictionary.
+        # The dictionary changes in place, because the gallery shares it.
         self.metadata.update(metadata)
 
     def _create(self, widths: tuple[int, int | None]) -> None:
@@ -236,15 +236,15 @@ class MilvusIndex:
                 # It is empty, and was made for other widths.
                 self._client.drop_collection(COLLECTION, timeout=TIMEOUT)
             elif is_lite(self.location):
-                # What is left where a process was killed while it made or dropped the collection
-                # keeps Milvus Lite from making another.
+                # A process that was killed while it created or dropped the collection leaves files.
+                # They would stop Milvus Lite from creating it again.
                 shutil.rmtree(Path(self.location) / "collections" / COLLECTION, ignore_errors=True)
             schema = self._client.create_schema(auto_id=False, enable_dynamic_field=False)
             schema.add_field("key", kinds.VARCHAR, is_primary=True, max_length=64)
             schema.add_field("name", kinds.VARCHAR, max_length=_LONGEST_NAME)
             schema.add_field("embedding", kinds.FLOAT_VECTOR, dim=widths[0])
             if widths[1] is not None:
-                # Nobody searches by it, so it needs no index, which a second vector would.
+                # An array, because a second vector field would need an index. It is never searched.
                 schema.add_field(
                     "group_feature", kinds.ARRAY, element_type=kinds.FLOAT, max_capacity=widths[1]
                 )
@@ -260,8 +260,9 @@ class MilvusIndex:
         self._load()
 
     def _load(self) -> None:
-        """Makes the collection ready, also one whose maker was killed before its index was."""
+        """Loads the collection for searching."""
         with reported(self.location, "opened"):
+            # The index can be missing if a process was killed right after creating the collection.
             if "embedding" not in self._client.list_indexes(COLLECTION):
                 index = self._client.prepare_index_params()
                 index.add_index("embedding", index_type="FLAT", metric_type="IP")
@@ -285,11 +286,11 @@ def _rows(templates: Templates) -> list[Row]:
 
 
 def _rows_a_call(widths: tuple[int, int | None] | None) -> int:
-    """Rows of one call; at most 16,384 are given."""
+    """Returns the number of rows per call. Milvus returns at most 16,384."""
     numbers = 0 if widths is None else widths[0] + (widths[1] or 0)
     return max(1, min(16_384, _NUMBERS // max(1, numbers)))
 
 
 def _key(name: str) -> str:
-    # A name may hold quotes, of which Milvus would make broken expressions.
+    # The key is a hash, because quotes in a name would break Milvus' filter expressions.
     return hashlib.blake2b(name.encode(), digest_size=20).hexdigest()

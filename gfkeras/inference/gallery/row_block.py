@@ -1,4 +1,4 @@
-"""Rows of an index that are searched at once, by NumPy or FAISS."""
+"""Blocks of rows that NumPy or FAISS searches in one step."""
 
 import contextlib
 import functools
@@ -11,17 +11,18 @@ import numpy.typing as npt
 
 from gfkeras.inference.gallery.column import decode
 
-# Probes whose cosines NumPy holds at once: 16 MiB of a block.
+# Number of probes per product in NumPy. Their cosines with a block take 16 MiB.
 PROBES = 64
-# Of a row of cosines, runs whose largest are compared for each candidate that is asked for.
+# NumPy's search divides a row of cosines into this number of runs per requested candidate, and
+# compares the largest value of each run.
 _RUNS = 32
-# FAISS' settings while we search; a tile of cosines takes 16 MiB, as with its own ones.
+# Settings of FAISS during a search. A tile of cosines takes 16 MiB, the same as with its defaults.
 _TILES = {
     "distance_compute_blas_threshold": 1,
     "distance_compute_blas_query_bs": 256,
     "distance_compute_blas_database_bs": 16_384,
 }
-# How many threads search by these settings, and what they were before.
+# Number of threads that search with these settings, and the settings before the first of them.
 _SEARCHING = threading.Lock()
 _searches = 0
 _usual: dict[str, int] = {}
@@ -31,7 +32,7 @@ Integers = npt.NDArray[np.int64]
 
 
 class RowBlock:
-    """Rows that follow each other in an index; embedding (N, D), group feature (N, G) as kept."""
+    """Consecutive rows of an index, with embedding (N, D) and group feature (N, G) as stored."""
 
     def __init__(
         self,
@@ -51,7 +52,7 @@ class RowBlock:
         return _nearest_rows()(probes, self._directions, count)
 
     def above(self, probes: Floats, least: Floats) -> Iterator[tuple[Integers, Integers, Floats]]:
-        # FAISS can ask for one radius for all probes, not for one each.
+        # FAISS' range search has one radius for all probes, but each probe needs its own.
         cosine = probes @ self._directions.T
         found = np.flatnonzero(cosine >= least[:, None])
         yield *np.divmod(found, len(self)), cosine.reshape(-1)[found]
@@ -80,12 +81,12 @@ class RowBlock:
 
 
 def _decoded(kept: npt.NDArray[Any]) -> Floats:
-    """Kept rows as directions: themselves where they are float32."""
+    """Returns stored rows as directions. float32 rows are returned as they are."""
     return kept if kept.dtype == np.float32 else decode(kept)
 
 
 def _nearest_rows() -> Callable[[Floats, Floats, int], tuple[Floats, Integers]]:
-    """FAISS' search where it is installed, NumPy's otherwise."""
+    """Returns the search of FAISS if it is installed, otherwise the search of NumPy."""
     try:
         import faiss
     except ImportError:
@@ -94,18 +95,19 @@ def _nearest_rows() -> Callable[[Floats, Floats, int], tuple[Floats, Integers]]:
 
 
 def nearest_by_numpy(probes: Floats, rows: Floats, count: int) -> tuple[Floats, Integers]:
-    """The largest dot products of probes (P, D) with rows (N ≥ count, D), some probes at a time.
+    """Finds the largest dot products of probes, (P, D), with rows, (N ≥ count, D).
 
-    Returns (P, count) products, largest first, and (P, count) row numbers.
+    Returns (P, count) products, the largest first, and (P, count) row numbers.
     """
     products = np.empty((len(probes), count), np.float32)
     numbers = np.empty((len(probes), count), np.int64)
-    # Where runs of a row begin; of so many, `count` reach the bound below.
+    # The starts of the runs. The `count`-th largest of the runs' maxima is a lower bound of the
+    # `count`-th largest product, because at least `count` products reach it.
     runs = np.linspace(0, len(rows), min(len(rows), _RUNS * count), endpoint=False, dtype=np.int64)
     for start in range(0, len(probes), PROBES):
         some = probes[start : start + PROBES] @ rows.T
         largest = np.maximum.reduceat(some, runs, axis=1)
-        # Few products reach it, and sorting those is faster than partitioning all.
+        # Few products reach the bound. Sorting them is faster than partitioning all products.
         bound = np.partition(largest, len(runs) - count, axis=1)[:, len(runs) - count]
         for probe, (row, least) in enumerate(zip(some, bound, strict=True), start):
             near = np.flatnonzero(row >= least)
@@ -125,16 +127,16 @@ def _nearest_by_faiss(
 
 @contextlib.contextmanager
 def _by_blas(faiss: Any) -> Iterator[None]:
-    """FAISS by matrix products, however few probes there are, in few large tiles.
+    """Makes FAISS use matrix products in a few large tiles, for any number of probes.
 
-    For fewer than 250 probes of 512 dimensions FAISS 1.15 takes a kernel that was measured to take
-    five times as long. Its tiles of 1024 rows make its threads wait for each other 64 times in a
-    block: three times as long where other processes took the cores. The settings are the process's;
-    they change nothing but speed.
+    For fewer than 250 probes of 512 dimensions, FAISS 1.15 uses a kernel that takes five times as
+    long. With its tiles of 1024 rows, its threads wait for each other 64 times per block. This
+    takes three times as long if other processes use the cores. The settings belong to the process
+    and change only the speed.
     """
     global _searches
     with _SEARCHING:
-        # The first of several threads sets them, and the last one sets them back.
+        # The first of several threads changes the settings, and the last one restores them.
         if not _searches:
             _usual.update({name: getattr(faiss.cvar, name) for name in _TILES})
             for name, value in _TILES.items():

@@ -1,4 +1,4 @@
-"""The index in this process: templates in memory."""
+"""An index of templates in memory."""
 
 from __future__ import annotations
 
@@ -22,19 +22,19 @@ from gfkeras.inference.gallery.gallery_file import read_gallery_file, write_gall
 from gfkeras.inference.gallery.row_block import RowBlock
 from gfkeras.inference.gallery.templates import Templates
 
-# Rows searched at once. Larger blocks take no less time, and each is decoded into memory.
+# Number of rows in a block. Larger blocks are not faster, and each one is decoded into memory.
 BLOCK = 65_536
 
 
 class RowIndex:
-    """Templates in columns that grow, without holes.
+    """Templates in growing columns without holes.
 
     Attributes:
         people: person of each row.
         row_of: row of each person.
-        columns: by name: "embedding" (N, D) and "group_feature" (N, G), as kept, the latter only
-            with groups; "photos" (N,) int32; "length" and "group_length" (N,) float32, see
-            `Templates`. Empty while there are no rows.
+        columns: columns by name: "embedding" (N, D) and, with groups, "group_feature" (N, G), in
+            the storage format, "photos" (N,) int32, "length" and "group_length" (N,) float32 (see
+            `Templates`). Without rows, there are no columns.
     """
 
     def __init__(self, storage: str):
@@ -45,7 +45,10 @@ class RowIndex:
 
     @classmethod
     def of_file(cls, storage: str, columns: dict[str, npt.NDArray[Any]]) -> RowIndex:
-        """The index of a file's columns; ValueError or KeyError for columns that are no index."""
+        """Returns the index of a file's columns.
+
+        Raises ValueError or KeyError if the columns are not those of an index.
+        """
         rows, columns = cls(storage), dict(columns)
         rows.people = split_names(columns)
         rows.row_of = {name: row for row, name in enumerate(rows.people)}
@@ -69,7 +72,7 @@ class RowIndex:
 
     @property
     def widths(self) -> tuple[int, int | None] | None:
-        """(D, G), G being None without groups; None while there are no rows."""
+        """The widths (D, G), with G = None without groups, or None without rows."""
         if not self.columns:
             return None
         group = self.columns.get("group_feature")
@@ -94,7 +97,7 @@ class RowIndex:
         known = np.array([name in self.row_of for name in templates.names], bool)
         rows = [self.row_of[name] for name in templates.names if name in self.row_of]
         columns = self.columns or {
-            # Not a view, which would keep all of the first templates alive.
+            # A view instead of a new array would keep all of the first templates in memory.
             name: Column(np.empty((0, *column.shape[1:]), column.dtype))
             for name, column in values.items()
         }
@@ -109,7 +112,7 @@ class RowIndex:
                 self.people.append(name)
 
     def remove(self, names: Sequence[str]) -> None:
-        """Removes people; the last rows take the places of theirs."""
+        """Removes people. The last rows move to the freed places."""
         gone = {self.row_of[name] for name in names}
         count = len(self) - len(gone)
         holes = sorted(row for row in gone if row < count)
@@ -125,7 +128,7 @@ class RowIndex:
             self.row_of[self.people[row]] = hole
         del self.people[count:]
         if not self.people:
-            # The next to come may have other widths.
+            # The next templates can have other widths.
             self.columns = {}
 
     def blocks(self) -> Iterator[RowBlock]:
@@ -141,10 +144,10 @@ class RowIndex:
             offset += len(kept)
 
     def flush(self) -> None:
-        """Nothing: all is in memory, and `Gallery.save` writes the file."""
+        """Does nothing. The index is in memory, and `Gallery.save` writes the file."""
 
     def close(self) -> None:
-        """Nothing: a file that was read keeps nobody waiting."""
+        """Does nothing. The file was read completely and is not open."""
 
     def _encoded(self, templates: Templates) -> dict[str, npt.NDArray[Any]]:
         columns = {
@@ -159,9 +162,10 @@ class RowIndex:
 
 
 def read_index(path: Path, storage: str | None = None) -> tuple[RowIndex, dict[str, str], bytes]:
-    """Index, metadata and head of a gallery's file.
+    """Reads index, metadata and head of a gallery's file.
 
-    Raises ValueError for one that is damaged, no gallery, or of another `storage`.
+    Raises:
+        ValueError: if the file is damaged, is not a gallery or has another `storage`.
     """
     description, columns, head = read_gallery_file(path)
     try:
@@ -169,7 +173,7 @@ def read_index(path: Path, storage: str | None = None) -> tuple[RowIndex, dict[s
         metadata = {str(key): str(value) for key, value in description["metadata"].items()}
         index = RowIndex.of_file(kept, columns)
     except (ValueError, KeyError, TypeError, AttributeError) as error:
-        raise ValueError(f"{path} is damaged or no gallery: {error!r}") from error
+        raise ValueError(f"{path} is damaged or not a gallery: {error!r}") from error
     if storage not in (None, kept):
         raise ValueError(f"`storage` of {path} is {kept!r}. Received: storage={storage!r}")
     return index, metadata, head

@@ -21,7 +21,7 @@ class _Embedded(Protocol):
     def group_feature(self) -> npt.NDArray[Any] | None: ...
 
 
-# What enrolment and search take: `Embeddings`, the `FileEmbeddings` of files, or an array (N, D).
+# Enrolment and search accept `Embeddings`, the `FileEmbeddings` of files, or an array, (N, D).
 Embedded = _Embedded | npt.NDArray[Any]
 
 
@@ -29,15 +29,17 @@ Embedded = _Embedded | npt.NDArray[Any]
 class Templates:
     """The templates of N people.
 
-    A template is the mean of the unit embeddings of a person's photos, as direction and length: the
-    length says how much the photos agree, and lets further photos be averaged in exactly.
+    A template is the mean of the unit embeddings of a person's photos, stored as direction and
+    length. The length measures how similar the photos are. It is also needed to add further photos
+    to the mean exactly.
 
     Attributes:
-        embedding: (N, D) float32, of length 1.
-        group_feature: (N, G) float32, of length 1 (0 where v̂ was 0), or None.
-        photos: (N,) int32, how many photos were averaged.
-        length: (N,) float32, of the mean embedding, above 0 and at most 1.
-        group_length: (N,) float32, of the mean of the unit group features.
+        names: the name of each person.
+        embedding: (N, D) float32, L2-normalised.
+        group_feature: (N, G) float32, L2-normalised (0 if v̂ is 0), or None.
+        photos: (N,) int32, number of photos in the mean.
+        length: (N,) float32, length of the mean embedding, above 0 and at most 1.
+        group_length: (N,) float32, length of the mean of the unit group features.
     """
 
     names: list[str]
@@ -52,18 +54,21 @@ class Templates:
 
     @property
     def widths(self) -> tuple[int, int | None]:
-        """(D, G), G being None without groups."""
+        """The widths (D, G), with G = None without groups."""
         group = self.group_feature
         return self.embedding.shape[1], None if group is None else group.shape[1]
 
     def take(self, rows: npt.ArrayLike) -> Templates:
-        """Those at positions `rows`."""
+        """Returns the templates at positions `rows`."""
         rows = np.asarray(rows, np.int64)
         kept: list[Any] = [None if column is None else column[rows] for column in self._columns()]
         return Templates([self.names[row] for row in rows], *kept)
 
     def joined(self, other: Templates) -> Templates:
-        """These, then the others; both have group features or neither has."""
+        """Returns these templates followed by the others.
+
+        Either both have group features or neither has.
+        """
         pairs = zip(self._columns(), other._columns(), strict=True)
         joined: list[Any] = [None if pair[0] is None else np.concatenate(pair) for pair in pairs]
         return Templates(self.names + other.names, *joined)
@@ -73,10 +78,15 @@ class Templates:
 
 
 def average(names: str | Sequence[str], embeddings: Embedded) -> Templates:
-    """Templates of photos, in the order in which people first appear.
+    """Returns the templates of people in the order in which they first appear.
 
-    `names` is one person, whose photos all rows are, or one name for each row. Raises ValueError
-    for names and embeddings as `Gallery.add` does, and for photos of one person that cancel out.
+    Args:
+        names: the name of one person for all rows, or one name per row.
+        embeddings: the embeddings of the photos.
+
+    Raises:
+        ValueError: if names or embeddings are invalid (see `Gallery.add`), or if the photos of one
+            person cancel out.
     """
     embedding, group = unit_rows(embeddings)
     listed = [names] * len(embedding) if isinstance(names, str) else list(names)
@@ -102,7 +112,10 @@ def average(names: str | Sequence[str], embeddings: Embedded) -> Templates:
 
 
 def merge(old: Templates, new: Templates) -> Templates:
-    """The templates of the same people, over the photos of both, which must not cancel out."""
+    """Returns the templates of the same people over the photos of both.
+
+    Raises ValueError if the photos of one person cancel out.
+    """
     weights = (old.photos, new.photos)
     photos = old.photos + new.photos
     embedding, length = _joined((old.embedding, old.length), (new.embedding, new.length), *weights)
@@ -117,10 +130,10 @@ def merge(old: Templates, new: Templates) -> Templates:
 
 
 def check_name(name: object) -> None:
-    """Raises ValueError unless a name can be a person's."""
+    """Raises ValueError if a name is empty, is not text or cannot be stored."""
     if not isinstance(name, str) or not name.strip() or "\0" in name:
         raise ValueError(
-            "`names` must be texts with something in them, without a NUL character. "
+            "`names` must be texts that are not empty and have no NUL character. "
             f"Received: {name!r}"
         )
     try:
@@ -130,7 +143,7 @@ def check_name(name: object) -> None:
 
 
 def require_direction(templates: Templates) -> None:
-    """Raises ValueError for photos of one person that cancel out: they have no mean direction."""
+    """Raises ValueError if a person's photos cancel out and have no mean direction."""
     weak = np.flatnonzero(templates.length < 1e-6)
     if len(weak):
         raise ValueError(
@@ -139,12 +152,15 @@ def require_direction(templates: Templates) -> None:
 
 
 def unit_rows(embeddings: Embedded) -> tuple[Floats, Floats | None]:
-    """Embeddings and group features (or None) of length 1, finite, no embedding zero."""
+    """Returns L2-normalised embeddings and group features (or None).
+
+    Raises ValueError if a value is not finite, an embedding is zero or a shape is wrong.
+    """
     columns: tuple[Any, Any] = (embeddings, None)
     if not isinstance(embeddings, np.ndarray | list | tuple):
         if not hasattr(embeddings, "embedding"):
             raise ValueError(
-                "`embeddings` must be what an Embedder gave, or an array of shape (N, D). "
+                "`embeddings` must be the result of an Embedder or an array of shape (N, D). "
                 f"Received: {type(embeddings).__name__}"
             )
         columns = (embeddings.embedding, getattr(embeddings, "group_feature", None))
@@ -168,21 +184,21 @@ def unit_rows(embeddings: Embedded) -> tuple[Floats, Floats | None]:
             raise ValueError(f"`embeddings` must be finite. Received: {name} of row {bad}")
     empty = np.flatnonzero(~embedding.any(axis=1))
     if len(empty):
-        raise ValueError(f"`embeddings` must have a direction. Received: row {empty[0]} is all 0")
+        raise ValueError(f"`embeddings` must not be zero. Received: row {empty[0]} is all 0")
     return unit(embedding), None if group is None else unit(group)
 
 
 def model_of(embeddings: Embedded) -> str | None:
-    """Fingerprint of the model that made embeddings; None where they do not say."""
+    """Returns the fingerprint of the model of embeddings, or None if they do not have it."""
     return getattr(embeddings, "model", None)
 
 
 def _means(
     rows: Floats, person: npt.NDArray[np.int64], photos: npt.NDArray[np.int32]
 ) -> tuple[Floats, Floats]:
-    """Direction and length of each person's mean row, rows being of length 1 or 0."""
+    """Returns direction and length of each person's mean row. Rows have length 1 or 0."""
     if len(photos) == len(rows):
-        # One photo each, in order: nothing to average, and most galleries begin like this.
+        # With one photo per person, there is nothing to average. Most galleries start like this.
         return rows, np.asarray(rows.any(axis=1), np.float32)
     order = np.argsort(person, kind="stable")
     starts = np.cumsum(photos) - photos
@@ -209,11 +225,13 @@ def _direction(means: npt.NDArray[np.float64]) -> tuple[Floats, Floats]:
 
 @dataclass(frozen=True, slots=True)
 class Match:
-    """One person of a gallery beside a probe.
+    """A person of a gallery as a match for a probe.
 
     Attributes:
-        similarity: what the search ranks by: the cosine, or the group-aware similarity.
-        photos: how many photos the person's template is the mean of.
+        name: the person's name.
+        similarity: the similarity that the search ranks by, the cosine or the group-aware one.
+        cosine: the cosine between probe and template.
+        photos: number of photos in the person's template.
     """
 
     name: str

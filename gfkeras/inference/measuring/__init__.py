@@ -1,4 +1,4 @@
-"""What a model or an artefact takes: latency, memory, and the time of each kind of operator."""
+"""Measurements of a model or artefact: latency, memory and time per kind of operator."""
 
 from gfkeras.inference.measuring.latency import Latency
 from gfkeras.inference.measuring.measurement import Measurement, measure

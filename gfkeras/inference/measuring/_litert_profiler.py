@@ -1,12 +1,12 @@
-"""Prints what LiteRT's own profiler says of a .tflite file, one image on one thread.
+"""Profile of a .tflite file by LiteRT's own profiler, for one image on one thread.
 
     python _litert_profiler.py FILE RUNS
 
-LiteRT's Python package has no profiler, but the library inside it has one behind its public C
-functions (litert/c/litert_profiler.h). They are called from a process of their own: should another
-version of LiteRT lay out its structures differently, this process dies and not the one that asked.
+LiteRT's Python package has no profiler, but its library has one with public C functions
+(litert/c/litert_profiler.h). This script calls them in a process of its own. If another version of
+LiteRT has different structures, only this process crashes.
 
-Printed: {"runs": [[[name, runner, index, µs], …], …], "totals": [µs, …]}.
+It prints {"runs": [[[name, runner, index, µs], …], …], "totals": [µs, …]}.
 """
 
 import ctypes
@@ -18,6 +18,7 @@ from typing import Any
 import ai_edge_litert
 import numpy as np
 
+# The values and structures below are those of LiteRT's C headers.
 _LIBRARY = ctypes.CDLL(str(Path(next(iter(ai_edge_litert.__path__))) / "libLiteRt.so"))
 _C = ctypes.CDLL(None)
 _C.strdup.restype = ctypes.c_void_p
@@ -28,7 +29,7 @@ _size = ctypes.c_size_t
 
 
 class _Layout(ctypes.Structure):
-    # Rank in the lowest seven bits of `packed`.
+    # The lowest seven bits of `packed` are the rank.
     _fields_ = (
         ("packed", ctypes.c_uint32),
         ("dimensions", ctypes.c_int32 * 8),
@@ -60,11 +61,11 @@ class _Event(ctypes.Structure):
 def _call(name: str, *arguments: Any) -> None:
     status = getattr(_LIBRARY, name)(*arguments)
     if status:
-        raise SystemExit(f"{name} of LiteRT gave status {status}")
+        raise SystemExit(f"{name} of LiteRT returned status {status}")
 
 
 def _made(name: str, *arguments: Any) -> ctypes.c_void_p:
-    """The handle that a function writes into its last argument."""
+    """Returns the handle that a function writes into its last argument."""
     handle = ctypes.c_void_p()
     _call(name, *arguments, ctypes.byref(handle))
     return handle
@@ -78,7 +79,7 @@ def _options() -> ctypes.c_void_p:
         (b"runtime_options_string", b"enable_profiling = true\n"),
         (b"xnnpack", b"num_threads = 1\n"),
     ):
-        # LiteRT frees the text.
+        # LiteRT frees the text with `free`, so C must have allocated it.
         payload = ctypes.c_void_p(_C.strdup(text))
         opaque = _made("LiteRtCreateOpaqueOptions", name, payload, free)
         _call("LiteRtAddOpaqueOptions", options, opaque)
@@ -86,7 +87,7 @@ def _options() -> ctypes.c_void_p:
 
 
 class _Model:
-    """A file, opened with profiling, and its buffers."""
+    """A model file that is opened with profiling, and its buffers."""
 
     def __init__(self, path: str):
         self._environment = _made("LiteRtCreateEnvironment", 0, None)
@@ -106,6 +107,7 @@ class _Model:
             tensor = _made(f"LiteRtGetSignature{side}TensorByIndex", self._signature, place)
             kind = _TensorType()
             _call("LiteRtGetRankedTensorType", tensor, ctypes.byref(kind))
+            # An open batch has the size -1. It is set to 1 before the buffers are created.
             shape = [max(1, size) for size in kind.layout.dimensions[: kind.rank]]
             dynamic = shape != list(kind.layout.dimensions[: kind.rank])
             kind.layout.dimensions[: kind.rank] = shape
@@ -129,7 +131,7 @@ class _Model:
         )  # fmt: skip
 
     def profiled(self) -> list[_Event]:
-        """The events of one run."""
+        """Returns the events of one run."""
         _call("LiteRtResetProfiler", self._profiler)
         _call("LiteRtStartProfiler", self._profiler)
         self.run()
@@ -142,7 +144,7 @@ class _Model:
 
 
 def _fill(buffer: ctypes.c_void_p, kind: _TensorType, shape: list[int]) -> None:
-    """Pixels as floats, or any bytes for an integer input."""
+    """Fills an input with random pixels, as floats or bytes."""
     pixels = np.random.default_rng(0).integers(0, 256, shape, np.uint8)
     content = (pixels.astype(np.float32) if kind.element == _FLOAT32 else pixels).tobytes()
     place = ctypes.c_void_p()
@@ -159,7 +161,7 @@ def main() -> None:
     runs, totals = [], []
     for _ in range(int(sys.argv[2])):
         events = model.profiled()
-        # An operator inside of the delegate is numbered by the delegate.
+        # The delegate has its own numbers for its operators, so their place in the file is unknown.
         run = [
             [e.tag.decode(), names[e.kind], e.index if e.kind == _BUILTIN else -1, e.microseconds]
             for e in events

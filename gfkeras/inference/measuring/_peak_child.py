@@ -1,9 +1,9 @@
-"""Prints by how many bytes opening and running a model raises this process's resident memory.
+"""Peak memory of opening and running a model, in bytes of resident memory.
 
     python _peak_child.py SOURCE THREADS
 
-A process of its own, for memory that another model has freed would be used again unseen. Files of
-LiteRT and ONNX Runtime are run by their runtime alone, as on a device.
+This script is a process of its own, because reused memory of an earlier model would not be counted.
+LiteRT and ONNX Runtime run their files without gfkeras, like on a device.
 """
 
 import json
@@ -61,8 +61,8 @@ def _embedder(source: str) -> Callable[[], None]:
 
 
 def _resident(kind: str) -> int:
-    """VmRSS, what this process holds, or VmHWM, the most it has held, in bytes."""
-    # Not getrusage's ru_maxrss: a child starts with what its parent held when it was made.
+    """Returns this process's resident memory (VmRSS) or its peak (VmHWM), in bytes."""
+    # ru_maxrss of getrusage would start with the memory of the parent process.
     lines = Path("/proc/self/status").read_text(encoding="ascii").splitlines()
     return 1024 * int(next(line for line in lines if line.startswith(kind)).split()[1])
 
@@ -72,7 +72,7 @@ def main() -> None:
     suffix = Path(source).suffix.lower() if Path(source).is_file() else ""
     runtimes = {".tflite": _litert, ".onnx": _onnx}
     run = runtimes[suffix](source, threads) if suffix in runtimes else _embedder(source)
-    # Forgets the peak of what importing took.
+    # Resets the peak, which importing the runtime can have raised.
     Path("/proc/self/clear_refs").write_text("5", encoding="ascii")
     before = _resident("VmRSS")
     run()

@@ -1,4 +1,4 @@
-"""Latency of one image and throughput of batches, for several numbers of threads."""
+"""Latency of one image and throughput of batches, by number of threads."""
 
 from __future__ import annotations
 
@@ -16,7 +16,8 @@ from gfkeras.inference.foreign_artefacts import ANY_RANGE
 if TYPE_CHECKING:
     import keras
 
-# A pool's threads spin for a while after their work; what is timed comes after they have stopped.
+# Number of calls before each series that are not timed. The threads of another embedder's pool spin
+# for a while after their work, and these calls wait until they stop.
 _UNMEASURED = 2
 _IN_A_ROW = 10
 _IMAGES = 16
@@ -24,11 +25,15 @@ _IMAGES = 16
 
 @dataclass(frozen=True, slots=True)
 class Latency:
-    """Attributes:
-    threads: of the runtime; None where they are not the runtime's to choose (TensorFlow).
-    latency_ms_median: one image, from uint8 pixels to a normalised embedding.
-    latency_ms_p95: of the same calls.
-    images_per_second: of batches, by their median time.
+    """Latency and throughput with one number of threads.
+
+    Attributes:
+        threads: number of the runtime's threads, or None if the runtime does not choose it
+            (TensorFlow).
+        latency_ms_median: median time of one image in milliseconds, from uint8 pixels to a
+            normalised embedding.
+        latency_ms_p95: 95th percentile of the same calls, in milliseconds.
+        images_per_second: throughput of batches, from their median time.
     """
 
     threads: int | None
@@ -43,17 +48,18 @@ def latencies(
     repeats: int,
     batch_size: int,
 ) -> list[Latency]:
-    """Measures all numbers of threads in one process, in turns of ten calls each.
+    """Measures all numbers of threads in one process, alternating every ten calls.
 
-    `repeats` calls of one image each, a fifth as many (at least 3) of batches; None threads: any.
+    Each number of threads gets `repeats` calls with one image, and a fifth as many (at least 3)
+    with a batch. None threads are the runtime's default.
     """
-    # Any numbers take as long.
+    # The range of the pixels does not change the time.
     embedders = [
         Embedder(source, batch_size=batch_size, num_threads=each, input_range=ANY_RANGE)
         for each in threads
     ]
     size = embedders[0].image_size
-    # Several images, so that different groups of a hard model are chosen.
+    # Different images make a hard model choose different groups, whose weights are not yet cached.
     images = np.random.default_rng(0).integers(
         0, 256, (max(_IMAGES, batch_size), size, size, 3), np.uint8
     )
@@ -73,7 +79,10 @@ def latencies(
 def _in_turns(
     embedders: Sequence[Embedder], images: Callable[[int], np.ndarray], repeats: int
 ) -> list[list[float]]:
-    """Seconds of `repeats` calls of each, which are given the images of the call's number."""
+    """Returns the seconds of `repeats` calls of each embedder. `images` returns a call's images.
+
+    The embedders take turns, so a change of the machine's load affects all of them.
+    """
     seconds: list[list[float]] = [[] for _ in embedders]
     for embedder in embedders:
         for run in range(max(_UNMEASURED, repeats // 10)):

@@ -1,4 +1,4 @@
-"""Everything that is measured of one model."""
+"""All measurements of one model."""
 
 import dataclasses
 import os
@@ -28,9 +28,9 @@ _LITERT, _ONNX = ".tflite", ".onnx"
 
 @dataclass(frozen=True, slots=True)
 class NotTaken:
-    """A kind of operator that XNNPACK leaves to LiteRT's kernels, such as int8 "PRELU".
+    """A kind of operator that XNNPACK does not run, such as int8 "PRELU". LiteRT's kernels run it.
 
-    `share` is of one run's time; None without a profile.
+    `share` is its share of the time of one run, or None without a profile.
     """
 
     name: str
@@ -44,16 +44,17 @@ class Measurement:
     """The measurements of one model.
 
     Attributes:
-        latencies: one for each number of threads, in the order asked for.
-        batch_size: images of a batch, for `images_per_second`.
-        size_bytes: of the file or folder; None for a preset that comes without an artefact.
-        peak_memory_bytes: by how much opening the model and running one image raises a fresh
-            process's resident memory at its highest, without runtime and imports; None off Linux.
-        operators: the dearest kind first, one image on one thread; None for Keras models and
-            SavedModels, or where the runtime's profiler failed.
-        run_microseconds: the whole profiled run; the rest of it lies between `operators`.
-        operators_missing: why `operators` is None, else "".
-        not_taken: by XNNPACK, by kind, the dearest first; None for anything but a .tflite.
+        latencies: one entry per number of threads, in the requested order.
+        batch_size: number of images in a batch, for `images_per_second`.
+        size_bytes: size of the file or folder, or None for a preset without an artefact.
+        peak_memory_bytes: peak of resident memory while a new process opens the model and runs one
+            image, without the memory of runtime and imports. None on other systems than Linux.
+        operators: time per kind of operator for one image on one thread, the slowest kind first.
+            None for Keras models and SavedModels, and if the runtime's profiler failed.
+        run_microseconds: time of the whole profiled run. It includes the time between operators.
+        operators_missing: the reason why `operators` is None, otherwise "".
+        not_taken: operators that XNNPACK does not run, by kind, the slowest first. None for other
+            files than .tflite.
     """
 
     latencies: tuple[Latency, ...]
@@ -66,7 +67,7 @@ class Measurement:
     not_taken: tuple[NotTaken, ...] | None
 
     def to_json(self) -> dict[str, Any]:
-        """Plain values; the first latency's also at the top."""
+        """Returns plain values. The values of the first latency are also at the top level."""
         values = dataclasses.asdict(self)
         first = {name: value for name, value in values["latencies"][0].items() if name != "threads"}
         values |= {"threads": values["latencies"], "not_taken_by_xnnpack": values["not_taken"]}
@@ -81,17 +82,18 @@ def measure(
     repeats: int = 50,
     batch_size: int = 32,
 ) -> Measurement:
-    """Latency, memory, and which operators the time goes to.
+    """Measures latency, throughput, memory and the time of each kind of operator.
 
     Args:
         source: a preset, a model folder, a SavedModel, a .tflite or an .onnx file.
-        threads: each is measured, in turns; by default 1 and all usable processors. TensorFlow's
-            threads belong to the process, so a Keras model or a SavedModel takes none.
-        repeats: measured calls with one image; at least 3.
-        batch_size: images at once for the throughput.
+        threads: numbers of threads to measure. The default is 1 and the number of usable
+            processors. TensorFlow's threads belong to the process and cannot be chosen for a Keras
+            model or a SavedModel.
+        repeats: number of measured calls with one image, at least 3.
+        batch_size: number of images per call for the throughput.
 
     Raises:
-        ValueError: for what cannot be read, or threads where they cannot be chosen.
+        ValueError: if the model cannot be read, or if its number of threads cannot be chosen.
     """
     if positive_int("repeats", repeats) < 3:
         raise ValueError(f"`repeats` must be at least 3. Received: repeats={repeats}")
@@ -106,8 +108,8 @@ def measure(
             positive_int("threads", count)
     elif threads:
         raise ValueError(
-            "`threads` goes with a .tflite or an .onnx file: TensorFlow's are set for the whole "
-            "process, with TF_NUM_INTRAOP_THREADS in its environment. Received: threads="
+            "`threads` goes with a .tflite or an .onnx file. TensorFlow's threads are set for the "
+            "whole process with the environment variable TF_NUM_INTRAOP_THREADS. Received: threads="
             f"{list(threads)} for {str(source)!r}"
         )
     found = latencies(source, counts, repeats, batch_size)
@@ -125,7 +127,7 @@ def measure(
 
 
 def _profile(path: Path, suffix: str, runs: int) -> tuple[Profile | None, str]:
-    """The operators' times, or why there are none."""
+    """Returns the operators' times, or None and the reason why they are missing."""
     try:
         if suffix == _LITERT:
             return litert_profile(path, runs), ""
@@ -133,7 +135,7 @@ def _profile(path: Path, suffix: str, runs: int) -> tuple[Profile | None, str]:
             return onnx_profile(path, Embedder(path, input_range=ANY_RANGE).image_size, runs), ""
     except RuntimeError as error:
         return None, f"the runtime's profiler does not work here: {error}"
-    return None, "only .tflite and .onnx files have their operators timed"
+    return None, "operators are timed only for .tflite and .onnx files"
 
 
 def _peak_memory(source: str | os.PathLike[str], threads: int) -> int | None:

@@ -1,4 +1,4 @@
-"""Time of each kind of operator, by the runtime's own profiler."""
+"""Time of each kind of operator, measured by the runtime's profiler."""
 
 from __future__ import annotations
 
@@ -22,10 +22,12 @@ _WARM_UP = 5
 
 
 def child_json(script: str, *arguments: str) -> Any:
-    """The JSON on the last line that a script beside this file prints, in a process of its own.
+    """Runs a script of this folder in a new process and returns the JSON on its last line.
 
-    It is started by its path, so that nothing of the library is imported unless it asks for it. A
-    failure is a RuntimeError with the last line of its stderr.
+    The script is started by its path, so the library is imported only if the script does it.
+
+    Raises:
+        RuntimeError: if the script fails. The message is the last line of its stderr.
     """
     paths = [str(_ROOT), *filter(None, [os.environ.get("PYTHONPATH")])]
     run = subprocess.run(
@@ -36,7 +38,7 @@ def child_json(script: str, *arguments: str) -> Any:
         env={**os.environ, "PYTHONPATH": os.pathsep.join(paths)},
     )
     if run.returncode:
-        said = run.stderr.strip().splitlines() or [f"it ended with {run.returncode}"]
+        said = run.stderr.strip().splitlines() or [f"it ended with status {run.returncode}"]
         raise RuntimeError(said[-1])
     return json.loads(run.stdout.strip().splitlines()[-1])
 
@@ -46,11 +48,11 @@ class Operator:
     """One kind of operator.
 
     Attributes:
-        name: of the kernel that ran; XNNPACK runs a 1×1 convolution as "Fully Connected".
-        runner: whose kernel: "XNNPACK", "LiteRT" or an ONNX Runtime provider.
-        count: how many of them one run calls.
-        microseconds: all of them together, the mean over the faster half of the runs.
-        share: of the whole of these runs.
+        name: name of the kernel. XNNPACK runs a 1×1 convolution as "Fully Connected".
+        runner: owner of the kernel: "XNNPACK", "LiteRT" or an ONNX Runtime provider.
+        count: number of calls in one run.
+        microseconds: time of all calls in one run, the mean over the faster half of the runs.
+        share: share of the time of these runs.
     """
 
     name: str
@@ -62,7 +64,7 @@ class Operator:
 
 @dataclass(frozen=True, slots=True)
 class Call:
-    """One operator in one run; `index` is its place in the file, -1 where that is unknown."""
+    """One operator in one run. `index` is its place in the file, or -1 if that is unknown."""
 
     name: str
     runner: str
@@ -75,9 +77,10 @@ class Profile:
     """Several runs of one model on one thread.
 
     Attributes:
-        calls: of one run, each with its mean time over the faster half of the runs: unlike medians,
-            means of the same runs add up, and the slower half is where other programs ran.
-        microseconds: mean of these whole runs.
+        calls: the calls of one run, each with its mean time over the faster half of the runs.
+            Unlike medians, means of the same runs add up. The slower half is ignored because other
+            programs probably disturbed it.
+        microseconds: mean time of the same whole runs.
     """
 
     calls: tuple[Call, ...]
@@ -85,7 +88,10 @@ class Profile:
 
     @classmethod
     def of_runs(cls, runs: Sequence[Sequence[Call]], totals: Sequence[float]) -> Profile:
-        """Means over the faster half of runs, which must call the same operators in one order."""
+        """Returns means over the faster half of the runs.
+
+        Raises RuntimeError if the runs do not call the same operators in the same order.
+        """
         orders = {tuple((call.name, call.runner, call.index) for call in run) for run in runs}
         if len(orders) != 1:
             raise RuntimeError("the operators differ from run to run")
@@ -100,7 +106,7 @@ class Profile:
         return cls(calls, statistics.mean(totals[run] for run in fast))
 
     def operators(self) -> tuple[Operator, ...]:
-        """By kernel, the dearest first."""
+        """Returns the time per kernel, the slowest first."""
         kinds: dict[tuple[str, str], list[float]] = {}
         for call in self.calls:
             kinds.setdefault((call.name, call.runner), []).append(call.microseconds)
@@ -111,15 +117,18 @@ class Profile:
         return tuple(sorted(rows, key=lambda row: -row.microseconds))
 
     def share(self, microseconds: float) -> float:
-        """Of the whole run."""
+        """Returns a time as a share of the whole run."""
         return microseconds / self.microseconds if self.microseconds else 0.0
 
 
 def litert_profile(path: Path, runs: int) -> Profile:
-    """One image on one thread; XNNPACK's operators by its own names, the others by LiteRT's.
+    """Profiles a .tflite file with one image on one thread.
 
-    Times are whole microseconds, rounded down by LiteRT. Raises RuntimeError where this version of
-    LiteRT has no such profiler.
+    Operators have the names of XNNPACK or LiteRT, whichever runs them. LiteRT rounds times down to
+    whole microseconds.
+
+    Raises:
+        RuntimeError: if this version of LiteRT does not have the profiler.
     """
     found = child_json("_litert_profiler.py", str(path), str(runs))
     runs_called = [[Call(*call) for call in run] for run in found["runs"]]
@@ -127,7 +136,7 @@ def litert_profile(path: Path, runs: int) -> Profile:
 
 
 def onnx_profile(path: Path, image_size: int, runs: int) -> Profile:
-    """One image on one thread, after ONNX Runtime has fused operators."""
+    """Profiles an .onnx file with one image on one thread, after ONNX Runtime fused operators."""
     ort: Any = require("onnxruntime", "onnx")
     options = ort.SessionOptions()
     options.log_severity_level = 3
@@ -142,7 +151,7 @@ def onnx_profile(path: Path, image_size: int, runs: int) -> Profile:
         for _ in range(_WARM_UP + runs):
             session.run(None, {given.name: images.astype(np.float32)})
         events = json.loads(Path(session.end_profiling()).read_text(encoding="utf-8"))
-    # An event does not say to which run it belongs, but when it began.
+    # An event has no number of its run, so its start time decides to which run it belongs.
     marks = sorted(
         (e["ts"], e["dur"]) for e in events if e["cat"] == "Session" and e["name"] == "model_run"
     )[_WARM_UP:]

@@ -1,4 +1,4 @@
-"""Which operators of a .tflite file XNNPACK leaves to LiteRT's own, slower kernels."""
+"""Operators of a .tflite file that XNNPACK leaves to LiteRT's slower kernels."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,9 +10,12 @@ _DELEGATE = "DELEGATE"
 
 @dataclass(frozen=True, slots=True)
 class LeftOperator:
-    """An operator that XNNPACK does not take, by its place in the file, from 0.
+    """An operator that XNNPACK does not run.
 
-    `name` is such as "PRELU"; `dtype` and `tensor` are those of its first output.
+    Attributes:
+        index: its place in the file, from 0.
+        name: name of the operator, such as "PRELU".
+        dtype, tensor: dtype and name of its first output.
     """
 
     index: int
@@ -22,7 +25,10 @@ class LeftOperator:
 
 
 def left_operators(path: Path) -> tuple[LeftOperator, ...]:
-    """What runs outside of the delegate, for one image, in the file's order; all without one."""
+    """Returns the operators that run outside the delegate for one image, in the file's order.
+
+    Without a delegate, these are all operators.
+    """
     litert = load_litert()
     interpreter = litert.Interpreter(model_path=str(path), num_threads=1)
     interpreter.allocate_tensors()
@@ -41,9 +47,10 @@ def left_operators(path: Path) -> tuple[LeftOperator, ...]:
 
 
 def _taken(operators: list[dict], delegates: list[dict]) -> set[int]:
-    """The operators inside of a delegate: all that lies between its inputs and its outputs.
+    """Returns the operators inside a delegate: all between its inputs and its outputs.
 
-    LiteRT lists the delegates behind the file's operators and does not say who runs those.
+    LiteRT lists the delegates after the file's operators and does not state which operators they
+    run.
     """
     producer = {int(tensor): op for op in operators for tensor in op["outputs"]}
     taken: set[int] = set()
@@ -53,7 +60,7 @@ def _taken(operators: list[dict], delegates: list[dict]) -> set[int]:
         while waiting:
             tensor = waiting.pop()
             op = producer.get(tensor)
-            # Without a producer it is a constant.
+            # A tensor without a producer is a constant.
             if op is None or tensor in outside or int(op["index"]) in taken:
                 continue
             taken.add(int(op["index"]))

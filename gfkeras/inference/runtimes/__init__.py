@@ -1,4 +1,4 @@
-"""One adapter per way to run a model: float32 images in, named arrays out."""
+"""Adapters to the runtimes of models, from float32 images to named arrays."""
 
 import lazy_loader
 

@@ -1,4 +1,4 @@
-"""Keras models on any backend, and SavedModels."""
+"""Runtimes of Keras models on any backend, and of SavedModels."""
 
 import threading
 import weakref
@@ -13,7 +13,7 @@ from gfkeras.inference.runtimes.runtime import image_input, named_outputs
 from gfkeras.inference.runtimes.savedmodel_operators import check_operators
 from gfkeras.models.properties import as_outputs
 
-# One for each model, whichever runtimes have it.
+# One lock per model, shared by all runtimes of the model.
 _LOCKS: weakref.WeakKeyDictionary[keras.Model, threading.Lock] = weakref.WeakKeyDictionary()
 _LOCKS_CHANGE = threading.Lock()
 
@@ -21,11 +21,11 @@ _LOCKS_CHANGE = threading.Lock()
 class KerasModelRuntime:
     """Runs a `keras.Model` in memory, compiled by its Keras backend, one call at a time.
 
-    Keras makes its compiled function in the first call, and on JAX keeps a model's state in the
-    model during each: two calls at once would mix them up.
+    Keras creates the compiled function in the first call. On JAX, it also moves the model's state
+    during each call. Two calls at the same time would mix this up.
 
     Attributes:
-        lock: held by whoever reads the weights, which on JAX a call takes away meanwhile.
+        lock: lock for reading the weights, because on JAX a running call takes them away.
     """
 
     compiles = True
@@ -49,8 +49,8 @@ class KerasModelRuntime:
 class SavedModelRuntime:
     """Runs the `serving_default` signature of a SavedModel folder, for any number of threads.
 
-    A graph of TensorFlow can read and write files when it runs. One with such operators is refused,
-    unless `trust` says that its maker is trusted.
+    A TensorFlow graph can read and write files when it runs. A graph with such operators is refused
+    unless `trust` is true.
     """
 
     compiles = False
@@ -58,11 +58,11 @@ class SavedModelRuntime:
 
     def __init__(self, path: Path, trust: bool = False):
         tf = require("tensorflow", "tensorflow")
-        # TensorFlow raises a dozen kinds for damaged folders, and some of protobuf's own.
+        # For damaged folders, TensorFlow raises a dozen types of errors, and Protocol Buffers more.
         with reading(path, "a SavedModel", anything=True):
             if not trust:
                 check_operators(path)
-            # Kept, for the variables live as long as this object.
+            # The variables exist only as long as this object.
             self._model = tf.saved_model.load(str(path))
             self._function = self._model.signatures["serving_default"]
         inputs = self._function.structured_input_signature[1]

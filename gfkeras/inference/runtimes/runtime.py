@@ -1,4 +1,4 @@
-"""What an Embedder asks of a runtime, and checks all of them share."""
+"""Interface of the runtimes, their common checks, and flushing of denormals."""
 
 import contextlib
 import ctypes
@@ -11,14 +11,17 @@ import numpy as np
 
 
 class Runtime(Protocol):
-    """Runs one model, for several threads at once unless it has a `copy`, which is for another one.
+    """Runs one model.
+
+    Several threads can use it at the same time. If it has a method `copy`, each thread needs its
+    own copy instead.
 
     Attributes:
-        image_size: height and width of the images it takes.
-        batch_size: the batch it is fixed to, or None for any.
-        compiles: whether every new size of batch is compiled first.
-        good_batch: how many images at once are fast: on a processor few, whose activations stay in
-            its cache.
+        image_size: height and width of the images in pixels.
+        batch_size: fixed batch size, or None for any.
+        compiles: whether each new batch size is compiled first.
+        good_batch: a fast batch size. On a processor it is small, because the activations should
+            fit into the cache.
     """
 
     image_size: int
@@ -27,11 +30,14 @@ class Runtime(Protocol):
     good_batch: int
 
     def run(self, images: np.ndarray) -> dict[str, np.ndarray]:
-        """From (B, H, W, 3) float32, 0…255, to arrays by output name."""
+        """Returns the outputs by name for (B, H, W, 3) float32 images, 0…255."""
 
 
 def image_input(shape: Sequence[int | str | None] | None, origin: str) -> tuple[int, int | None]:
-    """(image size, fixed batch or None) from a model's input shape, which must be (B, H, H, 3)."""
+    """Returns (image size, fixed batch size or None) of a model's input shape.
+
+    Raises ValueError if the shape is not (B, H, H, 3) with a fixed H.
+    """
     dimensions = [d if isinstance(d, int) and d > 0 else None for d in shape or ()]
     if len(dimensions) != 4 or dimensions[3] != 3 or dimensions[1] != dimensions[2]:
         raise ValueError(
@@ -39,12 +45,15 @@ def image_input(shape: Sequence[int | str | None] | None, origin: str) -> tuple[
             f"{tuple(shape or ())}"
         )
     if dimensions[1] is None:
-        raise ValueError(f"{origin} must take images of a fixed height and width.")
+        raise ValueError(
+            f"{origin} must take images of a fixed height and width. Received: an input of shape "
+            f"{tuple(shape or ())}"
+        )
     return dimensions[1], dimensions[0]
 
 
 def named_outputs(names: Sequence[str], origin: str) -> list[str]:
-    """The names under which outputs are returned: a single one is the embedding."""
+    """Returns the names for a model's outputs. A single output is the embedding."""
     if len(names) == 1:
         return ["embedding"]
     if "embedding" not in names:
@@ -54,28 +63,29 @@ def named_outputs(names: Sequence[str], origin: str) -> list[str]:
     return list(names)
 
 
-# Where C's `fenv_t` keeps the register that has the flags: its offset, type, and the flags that
-# flush results and inputs. From <fenv.h> of glibc, musl and macOS.
+# Position of the control register in C's `fenv_t`: its offset, its type, and the flags that flush
+# results and inputs. The values are from <fenv.h> of glibc, musl and macOS.
 _REGISTERS: dict[tuple[str, str], tuple[int, Any, int]] = {
     ("Linux", "x86_64"): (28, ctypes.c_uint32, 0x8040),
     ("Linux", "aarch64"): (0, ctypes.c_uint32, 1 << 24),
     ("Darwin", "x86_64"): (4, ctypes.c_uint32, 0x8040),
     ("Darwin", "arm64"): (8, ctypes.c_uint64, 1 << 24),
 }
+# Bytes for an `fenv_t`, more than any of these systems needs.
 _SIZE = 64
 
 
 @contextlib.contextmanager
 def flushed_denormals() -> Iterator[None]:
-    """Inside of the block denormals are zero on this thread; afterwards all is as it was.
+    """Treats denormals as zero on this thread inside the block.
 
-    Weights near zero make activations under 1.2e-38, which many processors multiply twenty times
-    more slowly. The flags belong to the thread, and those that it starts inherit them: TensorFlow,
-    XLA and XNNPACK set them wherever they work, LiteRT's other kernels and ONNX Runtime do not on
-    the thread that calls them. (ONNX Runtime's own option reaches the first session's thread only,
-    and never takes the flags back, so that the caller's NumPy changes with it.)
+    Weights near zero can produce activations below 1.2e-38. Many processors multiply them twenty
+    times more slowly. The flags belong to the thread, and new threads inherit them. TensorFlow, XLA
+    and XNNPACK set the flags themselves. LiteRT's other kernels and ONNX Runtime do not set them on
+    the calling thread. (ONNX Runtime has an option, but it reaches only the first session's thread.
+    It is also never undone, which would change NumPy's results in the caller.)
 
-    Only Linux and macOS are known; elsewhere nothing is changed.
+    The flags are set on Linux and macOS. On other systems, the function does nothing.
     """
     library = _library()
     if library is None:
@@ -91,7 +101,7 @@ def flushed_denormals() -> Iterator[None]:
 
 
 def _set(library: Any, environment: Any) -> None:
-    """A copy of the environment with the flags set becomes the thread's."""
+    """Sets the thread's floating-point environment to a copy with the flags set."""
     offset, kind, flags = _REGISTERS[platform.system(), platform.machine()]
     changed = (ctypes.c_ubyte * _SIZE).from_buffer_copy(environment)
     kind.from_buffer(changed, offset).value |= flags
@@ -100,7 +110,7 @@ def _set(library: Any, environment: Any) -> None:
 
 @functools.cache
 def _library() -> Any:
-    """C's library of mathematics; None where the flags cannot be set with it."""
+    """Returns C's mathematical library, or None if it cannot set the flags."""
     if (platform.system(), platform.machine()) not in _REGISTERS:
         return None
     library = ctypes.CDLL(None)
@@ -108,6 +118,7 @@ def _library() -> Any:
         return None
     before = (ctypes.c_ubyte * _SIZE)()
     library.fegetenv(before)
+    # A trial: another C library can have another layout of `fenv_t`.
     _set(library, before)
     flushed = np.float32(1e-39) * np.float32(1) == 0
     library.fesetenv(before)

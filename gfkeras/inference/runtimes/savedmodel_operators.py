@@ -1,7 +1,7 @@
-"""What the graph of a SavedModel may do when it is loaded and run.
+"""Check of a SavedModel's graph for operators that can reach files or run Python.
 
-TensorFlow's graphs have operators that read, write and list files, and that call Python. Whatever
-function of a SavedModel can run here is looked through for them before TensorFlow loads any.
+TensorFlow has operators that read, write and list files, and operators that call Python. All
+functions of a SavedModel that could run are searched for them before TensorFlow loads the model.
 """
 
 from __future__ import annotations
@@ -15,8 +15,9 @@ from gfkeras.archives import require_bounded
 from gfkeras.files import size_bytes
 
 GRAPH_FILE = "saved_model.pb"
-# TensorFlow marks an operator that does anything but compute. These keep variables, call
-# functions of the graph, check or draw.
+# TensorFlow marks operators that do more than compute as stateful. The following stateful operators
+# are allowed: they access variables, call functions of the graph, check values or draw random
+# numbers.
 _STATEFUL = frozenset(
     [
         "VarHandleOp",
@@ -44,27 +45,28 @@ _STATEFUL = frozenset(
         "StatefulUniform",
     ]
 )
-# They are not marked, though they map a file, call Python or write where an attribute says.
+# These are not marked as stateful, but they map a file, call Python, or write to a path in an
+# attribute.
 _OTHERS = ("ImmutableConst", "PyFunc", "EagerPyFunc", "Debug", "Copy", "_")
 
 
 def check_operators(folder: Path) -> None:
-    """Raises ValueError for a SavedModel with operators that can reach files or run Python.
+    """Raises ValueError if a SavedModel has operators that can reach files or run Python.
 
-    The functions with which every SavedModel saves and restores its own variables are left out
-    where no other function can call them: loading does not run those.
+    Each SavedModel has functions that save and restore its own variables. They are ignored unless
+    another function can call them, because loading does not run them.
     """
     from tensorflow.core.protobuf import saved_model_pb2
 
     if (folder / "saved_model.cpb").exists():
-        raise ValueError(f"{folder} is refused: its graph lies in several parts. {_HOW}")
+        raise ValueError(f"{folder} is refused: its graph is split into several files. {_HOW}")
     model = saved_model_pb2.SavedModel()
     model.ParseFromString((folder / GRAPH_FILE).read_bytes())
     if not model.meta_graphs:
         raise ValueError("it has no graph")
     if len(model.meta_graphs) != 1 or not model.meta_graphs[0].object_graph_def.nodes:
         raise ValueError(
-            f"{folder} is refused: it is of TensorFlow 1's format and runs operators "
+            f"{folder} is refused: it has the format of TensorFlow 1, which runs operators "
             f"while it is loaded. {_HOW}"
         )
     graph = model.meta_graphs[0]
@@ -77,7 +79,7 @@ def check_operators(folder: Path) -> None:
                 refused.setdefault(node.op, name)
             tensor = node.attr["value"].tensor if "value" in node.attr else None
             if tensor is not None:
-                # A constant may state one number for all of a large array.
+                # A constant can state a single number for a large array. Its full size counts.
                 sides = [max(0, dim.size) for dim in tensor.tensor_shape.dim]
                 promised += 8 * math.prod(sides)
     require_bounded(folder, promised, size)
@@ -89,11 +91,11 @@ def check_operators(folder: Path) -> None:
         )
 
 
-_HOW = "A SavedModel from somebody you trust is opened with `trust=True` (--trust)"
+_HOW = "If you trust its source, open it with `trust=True` (--trust)"
 
 
 def _computes(name: str) -> bool:
-    """Whether an operator takes numbers and gives numbers, and does nothing else."""
+    """Returns whether an operator only computes numbers from numbers."""
     from tensorflow.python.framework import dtypes, op_def_registry
 
     known = op_def_registry.get(name)
@@ -101,12 +103,12 @@ def _computes(name: str) -> bool:
         return False
     if known.is_stateful and name not in _STATEFUL:
         return False
-    # Names of files are text.
+    # Operators that open files take their names as text.
     return all(given.type != dtypes.string.as_datatype_enum for given in known.input_arg)
 
 
 def _roots(graph: Any) -> Iterator[str]:
-    """The functions that loading gives to Python, or runs."""
+    """Yields the functions that loading runs or makes available in Python."""
     objects = graph.object_graph_def
     yield from objects.concrete_functions
     for node in objects.nodes:

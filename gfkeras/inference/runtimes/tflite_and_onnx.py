@@ -1,4 +1,4 @@
-"""LiteRT and ONNX Runtime, which run .tflite and .onnx files on the processor."""
+"""Runtimes of .tflite files (LiteRT) and .onnx files (ONNX Runtime) on the processor."""
 
 from __future__ import annotations
 
@@ -12,17 +12,17 @@ from gfkeras.errors import reading, require, unreadable
 from gfkeras.inference.runtimes.runtime import flushed_denormals, image_input, named_outputs
 from gfkeras.onnx_files import load_onnx
 
-# So few images at once that what flows between two layers stays in a core's own cache; one by one,
-# the weights of a ResNet would be fetched for each.
+# Number of images per call. With two, the activations between layers stay in the cache of a core.
+# With one, the weights of a ResNet would be fetched again for each image.
 _AT_ONCE = 2
 
 
 class LiteRTRuntime:
-    """Runs a .tflite file on the processor with XNNPACK; `num_threads` share a batch.
+    """Runs a .tflite file on the processor with XNNPACK and `num_threads` threads.
 
-    A dynamic batch is run in parts of two images, and the input is resized only when their number
-    changes. Integer inputs and outputs are converted. One thread may use it at a time; each further
-    thread needs a `copy`, which runs the bytes that were read first, whatever happens to the file.
+    A batch of any size is run in parts of two images. Integer inputs and outputs are converted from
+    and to floats. Only one thread can use it at a time, and each further thread needs a `copy`. A
+    copy runs the bytes that were read first, even if the file changes later.
     """
 
     compiles = False
@@ -31,12 +31,12 @@ class LiteRTRuntime:
     def __init__(self, path: Path, num_threads: int = 1, content: bytes | None = None):
         litert = load_litert()
         self._path = path
-        # Not mapped: a file that is cut short or replaced meanwhile would end the process, or make
-        # copies of another model.
+        # The file is read instead of memory-mapped. If a mapped file were truncated, the process
+        # would end. If it were replaced, copies would run another model.
         self._content = path.read_bytes() if content is None else content
         if not self._content:
             raise unreadable(path, "a TFLite model", "it is empty")
-        # The interpreter raises ValueError or RuntimeError by the kind of damage.
+        # Depending on the damage, the interpreter raises ValueError or RuntimeError.
         with reading(path, "a TFLite model", anything=True):
             self._interpreter = litert.Interpreter(
                 model_content=self._content, num_threads=num_threads
@@ -62,8 +62,9 @@ class LiteRTRuntime:
         return {name: np.concatenate([part[name] for part in parts]) for name in self._outputs}
 
     def _run(self, images: np.ndarray) -> dict[str, np.ndarray]:
-        # XNNPACK flushes by itself; the kernels of what it does not have, do not.
+        # XNNPACK flushes denormals itself, but LiteRT's other kernels do not.
         with flushed_denormals():
+            # Resizing the input allocates all tensors again, so it is done only for a new size.
             if len(images) != self._allocated:
                 self._interpreter.resize_tensor_input(self._input, images.shape, strict=True)
                 self._interpreter.allocate_tensors()
@@ -76,11 +77,11 @@ class LiteRTRuntime:
         }
 
     def copy(self) -> LiteRTRuntime:
-        """The same model with one thread, for a thread of its own: an interpreter serves one."""
+        """Returns the same model with one thread, for use by another thread."""
         return LiteRTRuntime(self._path, 1, self._content)
 
     def _signature(self) -> tuple[dict, dict[str, int]]:
-        """The input's details, and the tensor of each output."""
+        """Returns the input's details and the tensor index of each output."""
         if self._interpreter.get_signature_list():
             runner = self._interpreter.get_signature_runner()
             (inputs,) = runner.get_input_details().values()
@@ -93,7 +94,7 @@ class LiteRTRuntime:
 
 @dataclass(frozen=True, slots=True)
 class _Integers:
-    """How a tensor holds real numbers: (integer − zero point)·scale; a scale of 0 means floats."""
+    """Quantisation of a tensor: value = (integer − zero point)·scale. Scale 0 means floats."""
 
     dtype: type
     scale: float
@@ -113,14 +114,14 @@ class _Integers:
 
 
 def _integers(detail: dict) -> _Integers:
-    """The quantisation of a tensor's details."""
+    """Reads the quantisation from a tensor's details."""
     scale, zero_point = detail["quantization"]
     dtype = detail["dtype"]
     return _Integers(dtype, 0.0 if dtype == np.float32 else float(scale), int(zero_point))
 
 
 class OnnxRuntime:
-    """Runs an .onnx file on the processor; any number of threads may call it."""
+    """Runs an .onnx file on the processor. Any number of threads can call it."""
 
     compiles = False
     good_batch = 8
@@ -129,12 +130,12 @@ class OnnxRuntime:
         ort = require("onnxruntime", "onnx")
         options = ort.SessionOptions()
         options.log_severity_level = 3
-        # For the session's own threads; the one that calls it is `flushed_denormals`' business.
+        # For the session's own threads. `flushed_denormals` is for the calling thread.
         options.add_session_config_entry("session.set_denormal_as_zero", "1")
         options.intra_op_num_threads = num_threads
-        # onnxruntime's exceptions share no base class but Exception.
+        # onnxruntime's exceptions have no common base class except Exception.
         with reading(path, "an ONNX model", anything=True):
-            # The session would open whatever files it names.
+            # This refuses a model with external data. The session would open any file it names.
             load_onnx(path)
             with flushed_denormals():
                 self._session = ort.InferenceSession(
@@ -144,7 +145,7 @@ class OnnxRuntime:
         if len(inputs) != 1:
             raise ValueError(f"{path} must have one input. Received: {[i.name for i in inputs]}")
         self._input, shape = inputs[0].name, list(inputs[0].shape)
-        # PyTorch's layout (B, 3, H, H); TensorFlow's has the channels last.
+        # Models from PyTorch take (B, 3, H, H). Models from TensorFlow have the channels last.
         self._channels_first = len(shape) == 4 and shape[1] == 3 and shape[3] != 3
         if self._channels_first:
             shape = [shape[0], *shape[2:], shape[1]]

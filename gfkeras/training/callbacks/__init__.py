@@ -1,4 +1,4 @@
-"""The callbacks of a run: logs, kept models, checkpoints and early ends."""
+"""Callbacks of a training run: logs, saved models, checkpoints and early stopping."""
 
 from gfkeras.training.callbacks.epoch_log import DataEpoch, EpochLog, Throughput
 from gfkeras.training.callbacks.step_backup import KeptModels, StepBackup

@@ -1,4 +1,4 @@
-"""Callbacks of each epoch: the log, the speed, the number of the epoch."""
+"""Callbacks for the log, the speed and the number of each epoch."""
 
 import csv
 import time
@@ -13,11 +13,11 @@ from gfkeras.files import replacing
 
 
 class EpochLog(keras.callbacks.Callback):
-    """Writes the logs of each epoch into a CSV file, one row an epoch.
+    """Writes the logs of each epoch into a CSV file, one row per epoch.
 
-    Unlike keras.callbacks.CSVLogger it takes columns that first come in a later epoch,
-    and on a resumed run drops the rows that the run will do again: those of `first_epoch` and
-    later ones.
+    Unlike keras.callbacks.CSVLogger, it accepts columns that first appear in a later epoch. In a
+    resumed run, it removes the rows of epochs that the run repeats: those from `first_epoch` on,
+    counted from 0.
     """
 
     def __init__(self, path: Path, first_epoch: int = 0):
@@ -33,6 +33,7 @@ class EpochLog(keras.callbacks.Callback):
         row: dict[str, Any] = {"epoch": epoch + 1}
         row |= {key: f"{float(value):.6g}" for key, value in (logs or {}).items()}
         self.rows.append(row)
+        # The whole file is written again, because a new column changes all rows.
         columns = list(dict.fromkeys(key for row in self.rows for key in row))
         with (
             replacing(self.path) as temporary,
@@ -44,10 +45,10 @@ class EpochLog(keras.callbacks.Callback):
 
 
 class Throughput(keras.callbacks.Callback):
-    """Adds learning_rate, seconds and images_per_second of an epoch to its logs.
+    """Adds learning_rate, seconds and images_per_second to the logs of an epoch.
 
-    Seconds and images are those of this process: of an epoch that a resumed run finishes, the
-    rest of it. `batch_size` is that of all replicas.
+    Only the part of an epoch in this process counts. In a resumed run, that is the rest of the
+    first epoch. `batch_size` is the batch size of all replicas together.
     """
 
     def __init__(self, batch_size: int):
@@ -60,6 +61,7 @@ class Throughput(keras.callbacks.Callback):
         self._start = time.perf_counter()
 
     def on_train_batch_end(self, batch: int, logs: dict[str, Any] | None = None) -> None:
+        # In a resumed run, batches of the first epoch are counted from 0 again.
         self._steps = batch + 1
 
     def on_epoch_end(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
@@ -71,9 +73,10 @@ class Throughput(keras.callbacks.Callback):
 
 
 class DataEpoch(keras.callbacks.Callback):
-    """Tells the batches which epoch it is, so that a resumed run sees what it would have.
+    """Sets the number of the epoch in the batches. A resumed run then sees the same batches.
 
-    Keras itself also ends an "epoch" of the data set before the first one.
+    The batches cannot count by themselves, because Keras also ends an "epoch" of the data set
+    before the first one.
     """
 
     def __init__(self, batches: FaceBatches):

@@ -1,4 +1,4 @@
-"""Callbacks that save: checkpoints to resume from, and the models a run keeps."""
+"""Callbacks that save checkpoints for resuming, and the best and the last model."""
 
 import math
 from pathlib import Path
@@ -15,13 +15,13 @@ from gfkeras.training.step_checkpoints import Checkpoint, StepCheckpoints
 class KeptModels(keras.callbacks.Callback):
     """Saves the model inside the classifier as `best/` and `last/`.
 
-    Best is the highest `monitor` "val_auc" where identities are held out, else the lowest
-    "loss". Epochs with a loss that is not finite are not saved. An error of writing says what
-    `checkpoints` hold.
+    With `monitor` "val_auc", the best epoch has the highest value. With "loss", it has the lowest
+    value. An epoch with a loss that is not finite is not saved. If the model cannot be written, the
+    error names the newest of `checkpoints`.
 
     Attributes:
-        best: the value of the best epoch, None before the first.
-        best_epoch: that epoch, counted from 1.
+        best: value of the best epoch, or None before the first epoch.
+        best_epoch: number of the best epoch, counted from 1.
     """
 
     def __init__(self, out: Path, monitor: str, checkpoints: StepCheckpoints):
@@ -40,6 +40,7 @@ class KeptModels(keras.callbacks.Callback):
         value = logs.get(self.monitor)
         if value is None:
             return
+        # A verification result should rise, but the loss should fall.
         sign = 1 if self.monitor.startswith("val_") else -1
         if self.best is None or sign * value > sign * self.best:
             self.best, self.best_epoch = float(value), epoch + 1
@@ -53,22 +54,24 @@ class KeptModels(keras.callbacks.Callback):
 
 
 class StepBackup(keras.callbacks.Callback):
-    """Keeps what it takes to go on after a step, bit for bit.
+    """Saves everything that a run needs to continue after a step, bit for bit.
 
-    That is every variable of the classifier, the states of its random generators and its
-    losses among them, of the optimizer and of the metrics, where the data stands, and
-    which epoch was best. Keras' BackupAndRestore leaves out random states and metrics,
-    and writes in place. A step that left a weight that is not finite is not kept.
+    A checkpoint has all variables of the classifier (including its losses and the states of its
+    random generators), of the optimizer and of the metrics. It also has the position in the data
+    and the best epoch. keras.callbacks.BackupAndRestore leaves out random states and metrics, and
+    it overwrites its file in place. If a weight is not finite after a step, the step is not saved.
 
-    It must stand after the callbacks whose state it keeps.
+    The callback must come after the callbacks whose state it saves.
 
     Args:
-        checkpoints: where to.
-        every_steps: how often within an epoch; there is one after each epoch besides.
-        steps_per_epoch: of a whole epoch.
-        batch_size, images: of all replicas and of the data, which the place in it depends on.
-        kept_models, patience: whose best value and count are kept too.
-        writes: whether this process is the one that does.
+        checkpoints: the checkpoints of the run.
+        every_steps: number of steps between checkpoints within an epoch. There is also a checkpoint
+            after each epoch.
+        steps_per_epoch: number of steps in a whole epoch.
+        batch_size, images: global batch size and number of images. A checkpoint within an epoch is
+            valid only for these, because its position in the data depends on them.
+        kept_models, patience: callbacks whose state is saved too.
+        writes: whether this process writes the checkpoints.
     """
 
     def __init__(
@@ -98,7 +101,7 @@ class StepBackup(keras.callbacks.Callback):
     def on_epoch_begin(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
         self._step = epoch * self.steps_per_epoch
         if self._metrics and self._step < self._first_step:
-            # Keras has just set them to zero; the logs are of the whole epoch.
+            # Keras has just set the metrics to zero, but the logs must cover the whole epoch.
             for variable, value in zip(self.model.metrics_variables, self._metrics, strict=True):
                 variable.assign(value)
             self._step = self._first_step
@@ -108,6 +111,7 @@ class StepBackup(keras.callbacks.Callback):
         self._step += 1
         within = self._step % self.steps_per_epoch
         if within and self._step % self.every_steps == 0:
+            # Keras on JAX keeps the state outside the model during an epoch.
             if hasattr(self.model, "jax_state_sync"):
                 self.model.jax_state_sync()
             self._save()
@@ -116,14 +120,16 @@ class StepBackup(keras.callbacks.Callback):
         self._save()
 
     def _save(self) -> None:
-        # All workers read: a metric's value is the sum of theirs.
+        # All workers must read a metric, because its value is the sum over the workers.
         metrics = [np.asarray(variable) for variable in self.model.metrics_variables]
         if not self.writes:
             return
         variables = _variables(self.model)
+        # A checkpoint that is not finite is useless and would push out a good one.
         if not all(_finite(np.asarray(value)) for value in [*variables, *metrics]):
             return
-        # The variables, not their values: of a million centers one array at a time is enough.
+        # Passing variables instead of arrays needs less memory: each one is converted when it is
+        # written, and the centers of a million identities are large.
         arrays: dict[str, Any] = {f"{i:05d}": variable for i, variable in enumerate(variables)}
         arrays |= {f"metric{i:05d}": value for i, value in enumerate(metrics)}
         state = self.data | {
@@ -136,20 +142,24 @@ class StepBackup(keras.callbacks.Callback):
         self.checkpoints.save(self._step, arrays, state)
 
     def restore(self, model: keras.Model, checkpoint: Checkpoint) -> int:
-        """Puts a checkpoint into a built and compiled classifier; gives the steps done in all.
+        """Restores a checkpoint into a built and compiled classifier.
+
+        Returns the number of steps done over all epochs.
 
         Raises:
-            ValueError: if it is of another architecture or, within an epoch, of other data.
+            ValueError: if the checkpoint has another architecture, or if it is within an epoch and
+                the batch size or the number of images differs.
         """
         state, arrays = checkpoint.state, checkpoint.arrays
         within = checkpoint.step % self.steps_per_epoch
         for name, now in self.data.items():
             if within and state[name] != now:
                 raise ValueError(
-                    f"{checkpoint.folder} lies within an epoch and can only be gone on from with "
-                    f"the {name} that it was made with, {state[name]}. Received: {now}"
+                    f"{checkpoint.folder} is in the middle of an epoch and can be resumed only "
+                    f"with the same {name}, {state[name]}. Received: {now}"
                 )
         restore_variables(model, checkpoint)
+        # A new epoch resets the metrics, so they matter only within an epoch.
         if within:
             self._metrics = [arrays[f"metric{i:05d}"] for i in range(state["metrics"])]
         self.kept_models.best = state["best"]
@@ -161,10 +171,10 @@ class StepBackup(keras.callbacks.Callback):
 
 
 def restore_variables(model: keras.Model, checkpoint: Checkpoint) -> None:
-    """Puts the variables of a checkpoint into a built and compiled classifier.
+    """Restores the variables of a checkpoint into a built and compiled classifier.
 
     Raises:
-        ValueError: if they are of another architecture.
+        ValueError: if the checkpoint has another architecture.
     """
     variables = _variables(model)
     values = [checkpoint.arrays[f"{i:05d}"] for i in range(checkpoint.state["variables"])]
@@ -172,14 +182,15 @@ def restore_variables(model: keras.Model, checkpoint: Checkpoint) -> None:
     if [value.shape for value in values] != shapes:
         raise ValueError(
             f"{checkpoint.folder} belongs to another model or another number of identities: "
-            f"it holds {len(values)} variables, expected {len(shapes)} of the recipe's shapes"
+            f"expected {len(shapes)} variables with the shapes of the recipe. "
+            f"Received: {len(values)} variables"
         )
     for variable, value in zip(variables, values, strict=True):
         variable.assign(value)
 
 
 def _variables(model: keras.Model) -> list[Any]:
-    """Every variable that the next step depends on, but for the metrics."""
+    """Returns all variables that the next step depends on, except the metrics."""
     everything = (*model.variables, *model.optimizer.variables)
     return [variable for variable in everything if not holds_nothing(variable)]
 

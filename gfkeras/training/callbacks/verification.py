@@ -1,4 +1,4 @@
-"""Verification of held-out identities while training."""
+"""Verification on held-out identities during training."""
 
 from pathlib import Path
 from typing import Any
@@ -15,19 +15,20 @@ from gfkeras.models import as_outputs
 class Verification(keras.callbacks.Callback):
     """Adds val_accuracy, val_auc and val_eer to the logs of an epoch.
 
-    The pairs are drawn once, half of them genuine, so that epochs compare. It must
-    stand before the callbacks that read those logs.
+    The pairs are drawn once, and half of them are genuine, so all epochs use the same pairs. The
+    callback must come before callbacks that read these logs.
 
     Args:
-        faces: of people that are not trained on.
-        pairs: how many pairs; fewer where the faces do not give as many.
-        every_epochs: on which epochs; the last one always counts.
-        seed: of the drawing of pairs.
-        batch_size: images embedded at once.
-        last_epoch: how many epochs there are in all; those of the call of `fit` by default.
+        faces: faces of people who are not in the training data.
+        pairs: number of pairs. The faces can give fewer.
+        every_epochs: number of epochs between verifications. The last epoch is always verified.
+        seed: random seed of the pairs.
+        batch_size: number of images per call of the network.
+        last_epoch: number of the last epoch, counted from 1. The default is the last epoch of the
+            call of `fit`.
 
     Raises:
-        ValueError: if the faces give no genuine or no impostor pair.
+        ValueError: if the faces do not give enough genuine and impostor pairs.
     """
 
     def __init__(
@@ -53,6 +54,7 @@ class Verification(keras.callbacks.Callback):
                 "Held-out identities must be at least two people with at least two images each. "
                 f"Received: {len(faces)} images of {len(faces.identities)} people"
             )
+        # `sample_pairs` draws pairs of paths, so each face gets its index as a path.
         names = [Path(str(i)) for i in range(len(faces))]
         drawn = sample_pairs(names, faces.labels, count, seed=seed)
         self._first = np.array([int(path.name) for path in drawn.first])
@@ -64,6 +66,7 @@ class Verification(keras.callbacks.Callback):
         if logs is None or not ((epoch + 1) % self.every_epochs == 0 or last):
             return
         embedding = embed(self.model.model, self.faces.images, self.batch_size)
+        # Such embeddings have no error rates. `FiniteLoss` ends the run if the loss is not finite.
         if not np.isfinite(embedding).all():
             return
         scores = np.einsum("nd,nd->n", embedding[self._first], embedding[self._second])
@@ -72,11 +75,10 @@ class Verification(keras.callbacks.Callback):
 
 
 def embed(model: keras.Model, images: np.ndarray, batch_size: int = 64) -> np.ndarray:
-    """L2-normalised embeddings (N, D) of images (N, 112, 112, 3).
+    """Returns L2-normalised embeddings, (N, D), of images, (N, 112, 112, 3).
 
-    Under `tf.distribute` each worker computes all of them by itself, so that they are the same
-    and in the same order on all. Within the scope of a `keras.distribution` batches are made
-    to divide by its replicas.
+    Under `tf.distribute`, each worker computes all embeddings itself, which gives all workers the
+    same order. Under a `keras.distribution`, batches are padded to a multiple of its replicas.
     """
     predict = _local_predict if _replicated() else _predict
     embedding = predict(model, images, batch_size)
@@ -95,11 +97,12 @@ def _replicated() -> bool:
 def _local_predict(model: keras.Model, images: np.ndarray, batch_size: int) -> np.ndarray:
     import tensorflow as tf
 
+    # `model.predict` would distribute the images over the workers.
     step = tf.function(lambda batch: as_outputs(model(batch, training=False))["embedding"])
     found = []
     for start in range(0, len(images), batch_size):
         batch = images[start : start + batch_size]
-        # One shape, for which the function is traced once.
+        # The last batch is padded, because another shape would trace the function again.
         missing = min(batch_size, len(images)) - len(batch)
         padded = np.concatenate([batch, batch[-1:].repeat(missing, 0)]) if missing else batch
         found.append(step(tf.constant(padded)).numpy()[: len(batch)])
@@ -112,7 +115,7 @@ def _predict(model: keras.Model, images: np.ndarray, batch_size: int) -> np.ndar
     batch_size += -batch_size % replicas
     parts = [images]
     if missing := -len(images) % replicas:
-        # Only the last batch is copied to be filled up.
+        # Padding copies images, so only the last batch is padded.
         whole = len(images) // batch_size * batch_size
         parts = [images[:whole], np.concatenate([images[whole:], images[-1:].repeat(missing, 0)])]
     found = []

@@ -1,4 +1,4 @@
-"""Devices, replicas and workers of a training."""
+"""Distribution of training over devices, replicas and workers."""
 
 from gfkeras.training.distribution.distribution import Distribution
 from gfkeras.training.distribution.jax_devices import JaxDevices

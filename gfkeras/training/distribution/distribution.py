@@ -1,4 +1,4 @@
-"""Training on one device of one process, the base of the other distributions."""
+"""Training on one device of one process, and the base class of other distributions."""
 
 import contextlib
 from contextlib import AbstractContextManager
@@ -12,7 +12,7 @@ from gfkeras.data.tf_dataset import tf_dataset
 
 
 class EpochRest(keras.utils.PyDataset):
-    """The batches of one epoch, counted from 0, from the batch `first` on."""
+    """The batches of one epoch, counted from 0, starting at the batch `first`."""
 
     def __init__(self, batches: FaceBatches, epoch: int, first: int):
         super().__init__(
@@ -35,8 +35,8 @@ class Distribution:
     """One device of one process.
 
     Attributes:
-        num_replicas: copies of the model over all processes; each takes an equal part of
-            every batch.
+        num_replicas: number of copies of the model over all processes. Each copy gets an equal part
+            of every batch.
         is_chief: whether this process writes the files of the run.
     """
 
@@ -44,32 +44,33 @@ class Distribution:
     is_chief: bool = True
 
     def scope(self) -> AbstractContextManager[Any]:
-        """Model and optimizer are made, trained and restored within it."""
+        """Returns the context in which model and optimizer are built, restored and trained."""
         return contextlib.nullcontext()
 
     def dataset(self, batches: FaceBatches, epochs: int, first_step: int = 0) -> Any:
-        """What `fit` reads, with `steps_per_epoch=len(batches)`.
+        """Returns the data for `fit` with `steps_per_epoch=len(batches)`.
 
         Args:
-            batches: of the global batch.
-            epochs: up to which epoch, counted from 0 and not included.
-            first_step: of all epochs' steps; the earlier ones are not read. Where it is not the
-                first of an epoch, only the rest of that epoch need be given.
+            batches: the global batches.
+            epochs: first epoch that is not read, counted from 0.
+            first_step: first step to read, counted over all epochs. If it is within an epoch, the
+                data can end with that epoch.
         """
         if keras.backend.backend() == "tensorflow":
             return tf_dataset(batches, epochs, first_step=first_step)
+        # `fit` cannot start in the middle of a PyDataset, so the rest of an epoch is its own one.
         epoch, first = divmod(first_step, len(batches))
         return EpochRest(batches, epoch, first) if first else batches
 
     def require_equal(self, name: str, value: int) -> None:
-        """Raises ValueError where another process has another value of what `name` says."""
+        """Raises ValueError if the processes have different values. `name` describes the value."""
         del name, value
 
     def lost_worker(self, error: Exception) -> str | None:
-        """What went wrong in another process, if that is what the error says; else None."""
+        """Returns the cause if the error shows that another process was lost, otherwise None."""
         del error
         return None
 
     def describe(self) -> str:
-        """The devices in a few words."""
+        """Returns a short description of the devices."""
         return "one device"

@@ -13,45 +13,44 @@ from gfkeras.layers.replica import BESIDE_CENTERS
 from gfkeras.training.distribution.distribution import Distribution
 
 BATCH_AXIS, MODEL_AXIS = "batch", "model"
-# How the last part of the path of class centers begins: those of heads and of `CenterLoss`,
-# and what a head keeps for each of them, such as a momentum of its own.
+# Start of the names of class centers in heads and in `CenterLoss`, and of other variables that a
+# head has for each center, such as its own momentum.
 CENTERS = "centers"
 
 
 class JaxDevices(Distribution):
-    """Shares each batch, and if wanted the class centers, among the JAX devices of a process.
+    """Divides each batch, and optionally the class centers, among the JAX devices of a process.
 
-    Every device holds the model and takes an equal part of each batch. XLA sees whole
-    arrays and adds the communication, so that batch normalisation, losses and heads see
-    the global batch, and results are those of one device but for the order of sums.
+    Every device has the model and gets an equal part of each batch. XLA works on whole arrays and
+    adds the communication. Batch normalisation, losses and heads therefore see the global batch,
+    and the results equal those of one device except for the order of sums.
 
-    With `model_parallel` = M the devices stand in a grid of (devices / M) × M. The centers,
-    their momentum and the logits are cut into M parts along the identities, so that no device
-    ever holds all of them; the M devices of a row exchange embeddings instead. Each row holds
-    a copy. JAX cuts into equal parts only: where M does not divide the number of identities,
-    centers are cut along the embedding instead. That takes as little memory for centers and
-    momentum, but each device then holds its row's logits for all identities.
+    With `model_parallel` = M, the devices form a grid of (devices / M) × M. The centers, their
+    momentum and the logits are split into M parts along the identities, and each row of the grid
+    has one copy. No device holds all centers. The M devices of a row exchange embeddings instead.
+    JAX can only split into equal parts. If M does not divide the number of identities, the centers
+    are split along the embedding. The memory for centers and momentum is the same, but each device
+    then holds its row's logits for all identities.
 
-    One process drives all devices. In one of several processes, after
-    `keras.distribution.initialize`, a ValueError says that this is not supported: `fit`
-    would want each process's own part of the data, and a saver sees only its own part of
-    the centers.
+    One process must drive all devices. Several processes of `keras.distribution.initialize` are not
+    supported: `fit` would need a different part of the data in each process, and a process could
+    save only its own part of the centers.
 
-    Keras leaves a model without weights when `predict` or `evaluate` fails on a batch that
-    the replicas do not divide: give them a `batch_size` and a number of images that do.
-    Within `gfkeras.training` that is seen to.
+    If the replicas do not divide a batch in `predict` or `evaluate`, Keras fails and leaves the
+    model without weights. Call them with a batch size and a number of images that the replicas
+    divide. `gfkeras.training` does this for you.
 
     Args:
-        model_parallel: M, how many devices share one copy of the centers; 1 gives every
-            device a copy of its own.
-        devices: names as of `keras.distribution.list_devices`, such as "gpu:0"; all devices
-            of the default kind if left out. On a CPU
-            XLA_FLAGS=--xla_force_host_platform_device_count=4 gives four.
+        model_parallel: M, the number of devices that share one copy of the centers. With 1, every
+            device has its own copy.
+        devices: names from `keras.distribution.list_devices`, such as "gpu:0". The default is all
+            devices of the default kind. XLA_FLAGS=--xla_force_host_platform_device_count=4 turns a
+            CPU into four devices.
 
     Raises:
-        ValueError: without JAX, in one of several processes, for devices that are not there or
-            named twice, for a `model_parallel` that does not divide their number; when a head is
-            built, for centers, and in `dataset`, for batches that cannot be cut equally.
+        ValueError: without JAX or in one of several processes. Also for devices that do not exist
+            or are named twice, or if `model_parallel` does not divide their number. `dataset`
+            raises it for batches, and building a head for centers, that cannot be split equally.
 
     Example:
         distribution = JaxDevices(model_parallel=2)
@@ -90,9 +89,9 @@ class JaxDevices(Distribution):
             )
 
     def scope(self) -> AbstractContextManager[Any]:
-        """Makes this the distribution of Keras; on leaving, the earlier one comes back.
+        """Sets this distribution in Keras inside the block and restores the earlier one after it.
 
-        It holds in the thread that enters it.
+        It applies to the thread that enters the block.
         """
         return self._keras.scope()
 
@@ -105,10 +104,11 @@ class JaxDevices(Distribution):
                 f"`training.batch_size` must be a multiple of the {self.num_replicas} replicas, "
                 f"such as {' or '.join(works)}. Received: {size}"
             )
+        # A sampler gives only full batches.
         rest = 0 if batches.sampler is not None else len(batches.labels) % size
         if not batches.drop_remainder and rest % self.num_replicas:
             raise ValueError(
-                f"`drop_remainder` must be set where the {self.num_replicas} replicas cannot share "
+                f"`drop_remainder` must be true if the {self.num_replicas} replicas cannot share "
                 f"the last batch. Received: a last batch of {rest} images"
             )
         return super().dataset(batches, epochs, first_step)
@@ -122,13 +122,13 @@ class JaxDevices(Distribution):
 
 
 class _CentersParallel(keras.distribution.ModelParallel):
-    """Shares batches among all devices and cuts class centers along the axis "model" of the mesh.
+    """Divides batches among all devices and splits class centers along the mesh's axis "model".
 
-    Keras' own layouts would share a batch among the rows of the mesh only, and all devices of
-    a row would compute the same embeddings; with batches copied so, XLA also counts the
-    gradients of depthwise kernels once for each copy (seen with jax 0.10.2). A LayoutMap goes
-    by the paths of variables and knows no shapes. Optimizer slots have the layout of the
-    variable they belong to.
+    The layouts of Keras would divide a batch only among the rows of the mesh. All devices of a row
+    would then compute the same embeddings. XLA would also count the gradients of depthwise kernels
+    once for each copy of the batch (seen with jax 0.10.2). A LayoutMap alone is not enough, because
+    it selects variables by path and does not know their shapes. Optimizer slots have the layout of
+    their variable.
     """
 
     def __init__(self, mesh: keras.distribution.DeviceMesh):
@@ -152,8 +152,9 @@ class _CentersParallel(keras.distribution.ModelParallel):
         return super().get_variable_layout(variable)
 
     def get_tensor_layout(self, path: str) -> Any:
-        # Each device of a row of the mesh gets the row's embeddings, or of all of them the part
-        # that meets its part of the centers: (B, D) is sent instead of centers (N, D).
+        # Each device gets the embeddings of its row of the mesh. If the centers are split along the
+        # embedding, it gets only the dimensions of its part. Sending (B, D) embeddings avoids
+        # sending (N, D) centers.
         if path == BESIDE_CENTERS:
             axes = (BATCH_AXIS, MODEL_AXIS if self._along_embedding else None)
             return keras.distribution.TensorLayout(axes, self.device_mesh)
@@ -161,7 +162,10 @@ class _CentersParallel(keras.distribution.ModelParallel):
 
 
 class _DataLayout(keras.distribution.TensorLayout):
-    """The first axis cut along all axes of the mesh at once, which TensorLayout cannot say."""
+    """A layout with the first axis split along all axes of the mesh.
+
+    TensorLayout cannot express this.
+    """
 
     @property
     def backend_layout(self) -> Any:
@@ -171,7 +175,7 @@ class _DataLayout(keras.distribution.TensorLayout):
 
 
 def _center_axes(shape: tuple[int, ...], parts: int) -> tuple[str | None, ...]:
-    """The mesh axis that each axis of centers (N, D) or (N, K, D) is cut along."""
+    """Returns the mesh axis for each axis of centers, (N, D) or (N, K, D)."""
     for axis in (0, len(shape) - 1):
         if shape[axis] % parts == 0:
             return tuple(MODEL_AXIS if i == axis else None for i in range(len(shape)))
@@ -179,13 +183,13 @@ def _center_axes(shape: tuple[int, ...], parts: int) -> tuple[str | None, ...]:
     works = [str(n) for n in (below, below + parts) if n]
     raise ValueError(
         f"`training.model_parallel` must divide the number of identities, num_classes={shape[0]}, "
-        f"or the embedding's {shape[-1]} dimensions; num_classes {' or '.join(works)} would do. "
+        f"or the embedding's {shape[-1]} dimensions; num_classes {' or '.join(works)} would work. "
         f"Received: {parts}"
     )
 
 
 def _checked_devices(devices: Sequence[str] | None) -> list[str]:
-    """The names as Keras has them."""
+    """Returns the devices' names in Keras' spelling. Raises ValueError for unknown devices."""
     present = list(keras.distribution.list_devices())
     if devices is None:
         return present
@@ -199,7 +203,7 @@ def _checked_devices(devices: Sequence[str] | None) -> list[str]:
     if len(kinds) > 1:
         raise ValueError(f"`devices` must be of one kind. Received: {names}")
     for kind in sorted(kinds - {name.partition(":")[0] for name in present}):
-        # JAX's answer for a kind of device that it does not have or know.
+        # JAX raises RuntimeError for a kind of device that it does not have or know.
         with contextlib.suppress(RuntimeError):
             present += keras.distribution.list_devices(kind)
     missing = [name for name in names if name not in present]

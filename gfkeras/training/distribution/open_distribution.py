@@ -1,4 +1,4 @@
-"""The distribution of a recipe."""
+"""Selection of the distribution that a recipe asks for."""
 
 import json
 import os
@@ -12,11 +12,11 @@ from gfkeras.training.recipe_sections import TrainingSection
 
 
 def open_distribution(section: TrainingSection) -> Distribution:
-    """The devices that `strategy`, `devices` and `model_parallel` of [training] ask for.
+    """Returns the distribution for `strategy`, `devices` and `model_parallel` of [training].
 
     Raises:
-        ValueError: for devices or workers that are not there, a TF_CONFIG that does not fit,
-            or a strategy that the backend does not have.
+        ValueError: if devices or workers do not exist, if TF_CONFIG does not fit, or if the backend
+            does not have the strategy.
     """
     backend = keras.backend.backend()
     if section.strategy == "none":
@@ -31,7 +31,7 @@ def open_distribution(section: TrainingSection) -> Distribution:
     if backend == "tensorflow":
         if section.model_parallel > 1:
             raise ValueError(
-                "`training.model_parallel` needs KERAS_BACKEND=jax; on TensorFlow every replica "
+                "`training.model_parallel` needs KERAS_BACKEND=jax. On TensorFlow, every replica "
                 f"holds all centers. Received: {section.model_parallel}"
             )
         if section.strategy == "multi-worker":
@@ -53,14 +53,18 @@ def _jax_devices(devices: int | list[str] | None) -> list[str] | None:
     present = list(keras.distribution.list_devices())
     if devices > len(present):
         raise ValueError(
-            f"`training.devices` must be at most the {len(present)} that are there "
+            f"`training.devices` must be at most {len(present)}, the number of devices "
             f"({', '.join(present)}). Received: {devices}"
         )
     return present[:devices]
 
 
 def _require_no_cluster() -> None:
-    """Workers that train each for itself would write over each other's run."""
+    """Raises ValueError if TF_CONFIG names several workers.
+
+    Without the strategy "multi-worker", each of them would train alone and overwrite the others'
+    run.
+    """
     try:
         workers = json.loads(os.environ.get("TF_CONFIG") or "{}")["cluster"]["worker"]
     except (ValueError, KeyError, TypeError):

@@ -1,4 +1,4 @@
-"""Training under `tf.distribute`, on several devices or several processes."""
+"""Training with `tf.distribute` on several devices or in several processes."""
 
 from __future__ import annotations
 
@@ -23,11 +23,11 @@ _ADDRESS = re.compile(r"\S+:\d{1,5}")
 
 @dataclasses.dataclass(frozen=True)
 class Cluster:
-    """Several processes that train together, and which of them this one is.
+    """Processes that train together.
 
     Attributes:
-        addresses: host:port of each, the chief's first.
-        index: of this process among them.
+        addresses: host:port of each process, the chief first.
+        index: index of this process.
     """
 
     addresses: tuple[str, ...]
@@ -39,11 +39,11 @@ class Cluster:
 
         Args:
             text: JSON, `{"cluster": {"worker": ["10.0.0.1:2222", "10.0.0.2:2222"]}, "task":
-                {"type": "worker", "index": 0}}`, the same on all but for the index. A "chief"
-                beside the workers is one of them.
+                {"type": "worker", "index": 0}}`. Only the index differs between the processes. A
+                "chief" in addition to the workers also trains.
 
         Raises:
-            ValueError: in one line, for what is missing, not JSON or out of range.
+            ValueError: in one line, if a part is missing, not JSON or out of range.
         """
         if not text:
             raise ValueError(
@@ -80,18 +80,20 @@ class Cluster:
                 f"TF_CONFIG: `task.type` must be one of {sorted(jobs)}. Received: {job!r}"
             )
         count = len(jobs[job])
+        # In Python, True and False are integers too.
         if isinstance(index, bool) or not isinstance(index, int) or not 0 <= index < count:
             raise ValueError(
                 f"TF_CONFIG: `task.index` must be from 0 to {count - 1}, the {count} of "
                 f"`cluster.{job}`. Received: {index!r}"
             )
+        # TensorFlow numbers the chief first and then the workers.
         chiefs = jobs.get("chief", [])
         before = len(chiefs) if job == "worker" else 0
         return cls((*chiefs, *jobs.get("worker", [])), before + index)
 
     @property
     def is_chief(self) -> bool:
-        """Whether this process is the one that writes files."""
+        """Whether this process writes the files of the run."""
         return self.index == 0
 
 
@@ -109,13 +111,13 @@ _DEVICE = re.compile(r"/?(?:device:)?(CPU|GPU):(\d+)", re.IGNORECASE)
 
 
 class TensorFlowReplicas(Distribution):
-    """Copies of the model that `tf.distribute` keeps alike.
+    """Copies of the model that `tf.distribute` keeps equal.
 
-    Use `mirrored` or `multi_worker` to make one.
+    Use `mirrored` or `multi_worker` to create one.
 
     Args:
-        strategy: a strategy of synchronous replicas.
-        cluster: the processes, where there are several.
+        strategy: a strategy with synchronous replicas.
+        cluster: the processes, or None for a single process.
     """
 
     def __init__(self, strategy: tf.distribute.Strategy, cluster: Cluster | None = None):
@@ -126,22 +128,25 @@ class TensorFlowReplicas(Distribution):
 
     @classmethod
     def mirrored(cls, devices: int | Sequence[str] | None = None) -> TensorFlowReplicas:
-        """On several devices of this process, by `tf.distribute.MirroredStrategy`.
+        """Uses several devices of this process with `tf.distribute.MirroredStrategy`.
 
-        `devices` are how many, or their names such as "GPU:0"; all visible GPUs by default, or all
-        CPU devices where there is no GPU. Those that are not there are a ValueError.
+        Args:
+            devices: the number of devices, or their names such as "GPU:0". The default is all
+                visible GPUs, or all CPU devices without a GPU.
+
+        Raises:
+            ValueError: if the devices do not exist.
         """
         return cls(_mirrored_strategy(tuple(_chosen(devices))))
 
     @classmethod
     def multi_worker(cls) -> TensorFlowReplicas:
-        """On the workers that TF_CONFIG names, by `tf.distribute.MultiWorkerMirroredStrategy`.
+        """Uses the workers in TF_CONFIG with `tf.distribute.MultiWorkerMirroredStrategy`.
 
-        Waits until all of them have started. Each uses all of its visible GPUs, or its CPU.
+        It waits until all workers have started. Each uses all of its visible GPUs, or its CPU.
 
         Raises:
-            ValueError: for a TF_CONFIG that does not describe them, or where TensorFlow has been
-                used in this process already.
+            ValueError: if TF_CONFIG is invalid, or if this process has already used TensorFlow.
         """
         cluster = Cluster.parse(os.environ.get("TF_CONFIG"))
         try:
@@ -174,20 +179,21 @@ class TensorFlowReplicas(Distribution):
         found = self.strategy.experimental_local_results(values)[0].numpy()
         if len(set(found.tolist())) > 1:
             raise ValueError(
-                f"The workers have different {name}: {found.tolist()}. `out` must be one folder "
-                "that all of them share, and data and recipe the same"
+                f"The workers have different {name}: {found.tolist()}. All workers must share one "
+                "folder `out` and use the same data and recipe"
             )
 
     def lost_worker(self, error: Exception) -> str | None:
         import tensorflow as tf
 
+        # Depending on the moment, losing a worker ends in one of these errors.
         lost = (
             tf.errors.AbortedError, tf.errors.CancelledError, tf.errors.DeadlineExceededError,
             tf.errors.InternalError, tf.errors.UnavailableError, tf.errors.UnknownError,
         )  # fmt: skip
         if self.cluster is None or not isinstance(error, lost):
             return None
-        # Above it stands where in the graph the exchange was, several screens of it.
+        # The cause is below several screens of text about the place in the graph.
         lines = [line.strip() for line in str(error).splitlines()]
         cause = next((line for line in lines if "Collective ops is aborted by" in line), lines[0])
         return cause.partition("Collective ops is aborted by:")[2].strip() or cause
@@ -198,8 +204,9 @@ class TensorFlowReplicas(Distribution):
         return f"{self.num_replicas} replicas on {len(self.cluster.addresses)} workers"
 
 
-# TensorFlow numbers the exchanges of each strategy from 1 and remembers for the life of the process
-# what kind each number was: with a second strategy it would take one for another.
+# The strategies are cached, because a process must not create a second one. TensorFlow numbers the
+# exchanges of each strategy from 1 and remembers the kind of each number until the process ends. It
+# would confuse the exchanges of a second strategy with those of the first.
 
 
 @functools.cache
@@ -228,7 +235,7 @@ def _chosen(devices: int | Sequence[str] | None) -> list[str]:
         known = gpus or cpus
         if devices > len(known):
             raise ValueError(
-                f"`training.devices` must be at most the {len(known)} that are there "
+                f"`training.devices` must be at most {len(known)}, the number of devices "
                 f"({', '.join(map(_short, known))}). Received: {devices}"
             )
         return known[:devices]
@@ -236,7 +243,7 @@ def _chosen(devices: int | Sequence[str] | None) -> list[str]:
     for name in devices:
         if _short(name) not in present:
             raise ValueError(
-                f"`training.devices` must be devices that are there: {', '.join(present)}. "
+                f"`training.devices` must be existing devices: {', '.join(present)}. "
                 f"Received: {name!r}"
             )
         chosen.append(present[_short(name)])
@@ -244,6 +251,6 @@ def _chosen(devices: int | Sequence[str] | None) -> list[str]:
 
 
 def _short(name: str) -> str:
-    """GPU:0 of /device:GPU:0."""
+    """Returns the short name of a device, such as GPU:0 for /device:GPU:0."""
     match = _DEVICE.fullmatch(name)
     return f"{match[1].upper()}:{int(match[2])}" if match else name

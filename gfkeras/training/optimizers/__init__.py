@@ -1,4 +1,4 @@
-"""Keras' optimizers with L2 decay, weights that do not decay, and updates of single rows."""
+"""Optimizers of Keras with L2 decay, excluded weights and updates of single rows."""
 
 from gfkeras.training.optimizers.adam import Adam, AdamW
 from gfkeras.training.optimizers.face_optimizer import FaceOptimizer

@@ -1,4 +1,4 @@
-"""Adam and AdamW."""
+"""The optimizers Adam and AdamW."""
 
 from typing import Any
 
@@ -12,17 +12,17 @@ from gfkeras.training.optimizers.face_optimizer import FaceOptimizer
 class Adam(FaceOptimizer, keras.optimizers.Adam):
     """`keras.optimizers.Adam` with two kinds of weight decay and updates of sampled rows.
 
-    The moments of sampled rows are lazy too: a row's decay only when it is drawn, while the
-    bias correction counts all steps.
+    The moments of a sampled row change only when the row is drawn, but the bias correction counts
+    all steps.
 
     Args:
-        learning_rate: lr, a float or a schedule.
-        beta_1: of the first moment.
-        beta_2: of the second.
-        epsilon: added to the second moment's root.
-        weight_decay: as of `FaceOptimizer`.
-        kwargs: of `FaceOptimizer` and `keras.optimizers.Adam`; `amsgrad` is refused with
-            sampled rows.
+        learning_rate: a float or a schedule.
+        beta_1: decay rate of the first moment.
+        beta_2: decay rate of the second moment.
+        epsilon: added to the square root of the second moment.
+        weight_decay: see `FaceOptimizer`.
+        kwargs: arguments of `FaceOptimizer` and `keras.optimizers.Adam`. `amsgrad` cannot be used
+            with sampled rows.
 
     Example:
         >>> from gfkeras.training.optimizers import Adam
@@ -55,6 +55,7 @@ class Adam(FaceOptimizer, keras.optimizers.Adam):
         return [self._momentums[position], self._velocities[position]]
 
     def updated(self, weights: Any, slots: list[Any], gradient: Any, rate: Any) -> list[Any]:
+        # These are the formulas of keras.optimizers.Adam, applied to some rows.
         step = ops.cast(self.iterations + 1, "float32")
         first = slots[0] + (gradient - slots[0]) * (1 - self.beta_1)
         second = slots[1] + (ops.square(gradient) - slots[1]) * (1 - self.beta_2)
@@ -65,12 +66,12 @@ class Adam(FaceOptimizer, keras.optimizers.Adam):
 
 @keras.saving.register_keras_serializable("gfkeras")
 class AdamW(Adam):
-    """`Adam` (arXiv 1711.05101) with decoupled weight decay by default.
+    """`Adam` with decoupled weight decay by default (arXiv 1711.05101).
 
     Args:
-        learning_rate: lr, a float or a schedule.
-        weight_decay: as of `FaceOptimizer`.
-        kwargs: of `Adam`.
+        learning_rate: a float or a schedule.
+        weight_decay: see `FaceOptimizer`.
+        kwargs: arguments of `Adam`.
 
     Example:
         >>> from gfkeras.training.optimizers import AdamW

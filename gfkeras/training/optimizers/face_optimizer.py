@@ -1,4 +1,4 @@
-"""The base of the optimizers: what they add to Keras' own."""
+"""Base class of the optimizers, with weight decay and row updates that Keras does not have."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -12,10 +12,10 @@ from gfkeras.layers.rows import SampledRows, chunks, gather_rows, is_gradient, i
 
 
 def keras_cannot_accumulate() -> bool:
-    """Whether a branch may not hold an update here: under MirroredStrategy and the like.
+    """Returns whether Keras cannot accumulate gradients here, such as under MirroredStrategy.
 
-    Keras 3.15 chooses between adding up and updating within a replica, where TensorFlow
-    allows no update inside of a branch.
+    Keras 3.15 decides inside each replica whether to accumulate or to update. Under these
+    strategies, TensorFlow does not allow an update inside a branch of a replica.
     """
     if keras.backend.backend() != "tensorflow":
         return False
@@ -26,10 +26,10 @@ def keras_cannot_accumulate() -> bool:
 
 
 def accumulate_or_update(optimizer: Any, gradients: list[Any], variables: list[Any]) -> None:
-    """Adds the gradients up or, every `gradient_accumulation_steps` times, updates.
+    """Accumulates gradients and updates the variables every `gradient_accumulation_steps` calls.
 
-    Called on each replica; the branch is taken once for all of them. Each replica adds up its
-    own gradients, and only the sums are exchanged.
+    Each replica calls it, but the decision is made once for all of them. Each replica accumulates
+    its own gradients, and only the sums are exchanged.
     """
     import tensorflow as tf
 
@@ -55,45 +55,46 @@ def accumulate_or_update(optimizer: Any, gradients: list[Any], variables: list[A
         steps = tf.cast(optimizer.steps_taken.value, tf.int64) + 1
         tf.cond(tf.equal(steps % count, 0), update_and_start_anew, add)
 
+    # `merge_call` leaves the replicas, where TensorFlow allows the branch.
     tf.distribute.get_replica_context().merge_call(in_all_replicas, args=(gradients,))
 
 
 DECAY_MODES = ("decoupled", "l2")
-# Names of the variables of batch normalisation, PReLU and biases.
+# Names of variables of batch normalisation, PReLU and biases.
 NORM_AND_BIAS = ("gamma", "beta", "alpha", "bias")
 
 
 class FaceOptimizer(keras.optimizers.Optimizer):
-    """Adds to a Keras optimizer: kinds of weight decay, and updates of sampled rows.
+    """Adds two kinds of weight decay and updates of sampled rows to a Keras optimizer.
 
-    Stands before a class of `keras.optimizers` among the bases of a subclass, which says in
-    `slots` and `updated` what becomes of rows.
+    A subclass inherits from this class first and then from a class of `keras.optimizers`. It
+    defines the update of rows in `slots` and `updated`.
 
-    Weight decay: "decoupled" takes lr·decay·w from w (AdamW, arXiv 1711.05101, and Keras'
-    only way); "l2" adds decay·w to the gradient, as PyTorch's and MXNet's SGD do and as face
-    recognition's published recipes mean it. With SGD without momentum the two are the same,
-    with momentum l2's is smoothed by it. The order is PyTorch's: gradients are clipped first,
-    l2's share is added after and is not clipped. What is clipped is the gradient of the batch
-    of all replicas, so that a step is the same on one and on several.
+    Weight decay: "decoupled" subtracts lr·decay·w from w (AdamW, arXiv 1711.05101, and the only
+    kind in Keras). "l2" adds decay·w to the gradient, like SGD in PyTorch and MXNet. Published
+    recipes of face recognition mean this kind. For SGD without momentum, both are the same. With
+    momentum, the l2 term is smoothed by it. Gradients are clipped before the l2 term is added, like
+    in PyTorch. The gradient of the global batch is clipped, so a step does not depend on the number
+    of replicas.
 
-    Rows: of a table with `gfkeras.layers.rows.SampledRows` (the centers of `PartialFC`) only
-    the rows drawn are read and written, with their weight decay and their rows of momentum.
-    Momentum is lazy: rows that were not drawn keep theirs as it was.
+    Rows: if a table has `gfkeras.layers.rows.SampledRows` (the centers of `PartialFC`), only the
+    drawn rows are read and written, with their weight decay and their momentum. The momentum of
+    other rows does not change.
 
     Args:
-        weight_decay: None or 0 for none.
+        weight_decay: factor of the weight decay. None or 0 for no decay.
         weight_decay_mode: "decoupled" or "l2".
-        decay_norm_and_bias: whether batch normalisation's γ and β, PReLU's α and biases decay
-            too. `exclude_from_weight_decay` replaces this rule by one's own.
-        kwargs: of the Keras optimizer.
+        decay_norm_and_bias: whether γ and β of batch normalisation, α of PReLU and biases decay
+            too. Your call of `exclude_from_weight_decay` replaces this rule.
+        kwargs: arguments of the Keras optimizer.
 
     Raises:
-        ValueError: for an unknown mode or a negative decay; when built on sampled rows
-            together with `gradient_accumulation_steps`, whose steps draw other rows each, or
-            with `use_ema`, which would update all rows.
+        ValueError: for an unknown mode or a negative decay. Building raises it for sampled rows
+            with `gradient_accumulation_steps`, because each step draws other rows, and with
+            `use_ema`, which would update all rows.
     """
 
-    # What `FaceClassifier` looks for before it trains a `PartialFC`.
+    # `FaceClassifier` requires this attribute before it trains a `PartialFC`.
     updates_rows = True
     weight_decay: float | None
 
@@ -118,19 +119,19 @@ class FaceOptimizer(keras.optimizers.Optimizer):
         super().exclude_from_weight_decay(var_list, var_names)
 
     def set_rate_factors(self, factors: Mapping[int, float]) -> None:
-        """Factors of the learning rate by the place of a variable in `build`; 1 for all others.
+        """Sets factors of the learning rate by the position of a variable in `build`.
 
-        Weight decay that is decoupled is multiplied by them as well, as it is by the learning
-        rate. Not part of the configuration: whoever makes the optimizer sets them again.
+        Other variables have the factor 1. Decoupled weight decay is proportional to the learning
+        rate, so the factors apply to it too. They are not part of the configuration and must be set
+        again after deserialisation.
 
         Raises:
-            ValueError: for a factor that is not positive, or together with
-                `gradient_accumulation_steps`.
+            ValueError: if a factor is not positive, or if `gradient_accumulation_steps` is set.
         """
         if factors and self.gradient_accumulation_steps:
             raise ValueError(
-                "Learning rates of their own for some layers need `gradient_accumulation_steps` "
-                f"None. Received: gradient_accumulation_steps={self.gradient_accumulation_steps}"
+                "`gradient_accumulation_steps` must be None if layers have their own learning "
+                f"rates. Received: gradient_accumulation_steps={self.gradient_accumulation_steps}"
             )
         self._rate_factors = {int(i): positive("factor", factor) for i, factor in factors.items()}
 
@@ -143,7 +144,7 @@ class FaceOptimizer(keras.optimizers.Optimizer):
         sampled = {i: v.sampled_rows for i, v in enumerate(variables) if is_gradient(v)}
         if sampled and self.gradient_accumulation_steps:
             raise ValueError(
-                "`gradient_accumulation_steps` must be None with PartialFC, each step of which "
+                "`gradient_accumulation_steps` must be None with PartialFC, because each step "
                 "draws other centers. Received: gradient_accumulation_steps="
                 f"{self.gradient_accumulation_steps}"
             )
@@ -154,22 +155,23 @@ class FaceOptimizer(keras.optimizers.Optimizer):
             )
         if sampled and self.use_ema:
             raise ValueError(
-                "`use_ema` must be False with PartialFC, as an average of all centers is one "
-                "of those that are not drawn too. Received: use_ema=True"
+                "`use_ema` must be False with PartialFC, because the average would also change "
+                "centers that are not drawn. Received: use_ema=True"
             )
         if not self.decay_norm_and_bias and not self._own_rule:
-            # As a list, since TensorFlow's variables, which the update sees, have other names.
+            # Variables are passed instead of names, because the update sees TensorFlow's variables,
+            # which have other names.
             spared = [v for v in variables if v.name in NORM_AND_BIAS]
             super().exclude_from_weight_decay(var_list=spared)
         super().build(variables)
-        # In a function, where no optimizer looks for variables of its own.
+        # A bound method hides the rows from Keras, which would track their variables as its own.
         self._sampled_at = sampled.get
 
     def add_variable_from_reference(
         self, reference_variable: Any, name: str | None = None, initializer: Any = "zeros"
     ) -> Any:
         if is_gradient(reference_variable):
-            # The table itself has the slot that the rows' update uses.
+            # The update of rows uses the slot of the table itself.
             return None
         return super().add_variable_from_reference(reference_variable, name, initializer)
 
@@ -180,7 +182,8 @@ class FaceOptimizer(keras.optimizers.Optimizer):
         if not self.built:
             with keras.name_scope(self.name):
                 self.build(variables)
-        # A table has no gradient, or zeros of its size, which are not to be computed.
+        # Tables are left out. Their gradient is missing or zero, and computing zeros for a large
+        # table would take long.
         kept = [(g, v) for g, v in zip(grads, variables, strict=True) if not is_table(v)]
         super().apply([gradient for gradient, _ in kept], [variable for _, variable in kept])
 
@@ -190,13 +193,14 @@ class FaceOptimizer(keras.optimizers.Optimizer):
         if rows is not None:
             self._update_rows(rows, gradient, learning_rate)
             return
+        # Clipping happened before this call, so it does not include the l2 term.
         if self._has_decay("l2", variable):
             decay = ops.cast(self.weight_decay, variable.dtype)
             gradient = ops.cast(gradient, variable.dtype) + decay * variable
         super().update_step(gradient, variable, learning_rate)
 
     def _apply_weight_decay(self, variables: list[Any]) -> None:
-        # Keras' own, which is the decoupled one.
+        # Keras calls this for its own weight decay, which is the decoupled kind.
         if not self.weight_decay or self.weight_decay_mode != "decoupled":
             return
         by_factor: dict[float, list[Any]] = {}
@@ -204,6 +208,7 @@ class FaceOptimizer(keras.optimizers.Optimizer):
             if not is_gradient(variable):
                 by_factor.setdefault(self._rate_factor(variable), []).append(variable)
         whole: float = self.weight_decay
+        # Keras reads the decay from the attribute, so it is changed for each factor.
         try:
             for factor, group in by_factor.items():
                 self.weight_decay = whole * factor
@@ -219,15 +224,15 @@ class FaceOptimizer(keras.optimizers.Optimizer):
 
     @property
     def steps_taken(self) -> Any:
-        """Calls of `apply`, a variable; `iterations` counts the updates."""
+        """The number of calls of `apply`, a variable. `iterations` is the number of updates."""
         return self._iterations
 
     def accumulated_gradient(self, variable: Any) -> Any:
-        """The sum of a variable's gradients since the last update, a variable."""
+        """Returns the variable with the sum of a variable's gradients since the last update."""
         return self._accumulated_gradients[self._get_variable_index(variable)]
 
     def update_with(self, gradients: list[Any], variables: list[Any]) -> None:
-        """One update by these gradients: clipping, weight decay, step."""
+        """Does one update with these gradients: clipping, weight decay, step."""
         gradients = self._clip_gradients(gradients)
         self._apply_weight_decay(variables)
         self._backend_update_step(gradients, variables, self.learning_rate)
@@ -235,9 +240,11 @@ class FaceOptimizer(keras.optimizers.Optimizer):
     def _clip_gradients(self, grads: list[Any]) -> list[Any]:
         if self.clipnorm is None and self.global_clipnorm is None and self.clipvalue is None:
             return grads
-        # Keras clips each replica's gradients, then sums: other than one replica's of the whole.
+        # Keras clips the gradients of each replica and then adds them. The result would depend on
+        # the number of replicas, so the global gradient is clipped instead.
         count = num_replicas()
         clipped = super()._clip_gradients(global_sum(grads))
+        # Keras adds the gradients of all replicas later, so each keeps an equal part.
         return clipped if count == 1 else [gradient / count for gradient in clipped]
 
     def _has_decay(self, mode: str, variable: Any) -> bool:
@@ -248,6 +255,7 @@ class FaceOptimizer(keras.optimizers.Optimizer):
         index = ops.cast(rows.index, "int32")
         variables = [rows.table, *self.slots(rows.table)]
         rate = ops.cast(learning_rate, "float32")
+        # Parts of rows limit the memory for temporary copies.
         for start, stop in chunks(rows.index.shape[0]):
             part = index[start:stop]
             by_rows = ops.cast(gradient[start:stop], "float32")
@@ -261,13 +269,13 @@ class FaceOptimizer(keras.optimizers.Optimizer):
                 set_rows(variable, part, values)
 
     def slots(self, variable: Any) -> list[Any]:
-        """The optimizer's own variables beside a variable, of its shape."""
+        """Returns the optimizer's variables for a variable, such as its momentum."""
         raise NotImplementedError
 
     def updated(self, weights: Any, slots: list[Any], gradient: Any, rate: Any) -> list[Any]:
-        """One step of some rows without weight decay: the new weights, then the new slots.
+        """Returns new weights and new slots of rows after one step without weight decay.
 
-        Weights, gradient and the same rows of each of `slots` are (R, ...) float32.
+        Weights, gradient and the rows of each slot are (R, ...) float32.
         """
         raise NotImplementedError
 

@@ -1,4 +1,4 @@
-"""SGD with momentum."""
+"""The optimizer SGD."""
 
 from typing import Any
 
@@ -11,15 +11,15 @@ from gfkeras.training.optimizers.face_optimizer import FaceOptimizer
 class SGD(FaceOptimizer, keras.optimizers.SGD):
     """`keras.optimizers.SGD` with two kinds of weight decay and updates of sampled rows.
 
-    v ← momentum·v − lr·g and w ← w + v; with `nesterov`, w ← w + momentum·v − lr·g.
+    v ← momentum·v − lr·g and w ← w + v. With `nesterov`, w ← w + momentum·v − lr·g.
 
     Args:
         learning_rate: lr, a float or a schedule.
-        momentum: in [0, 1).
-        nesterov: whether the step looks ahead.
-        weight_decay: as of `FaceOptimizer`.
-        kwargs: of `FaceOptimizer` and of `keras.optimizers.SGD`, such as `clipnorm` (of each
-            variable), `global_clipnorm` (of all), `clipvalue`, `gradient_accumulation_steps`.
+        momentum: factor of the previous step, in [0, 1).
+        nesterov: whether to use Nesterov momentum.
+        weight_decay: see `FaceOptimizer`.
+        kwargs: arguments of `FaceOptimizer` and `keras.optimizers.SGD`, such as `clipnorm` (for
+            each variable), `global_clipnorm` (for all), `clipvalue`, `gradient_accumulation_steps`.
 
     Example:
         >>> from gfkeras.training.optimizers import SGD
@@ -48,6 +48,7 @@ class SGD(FaceOptimizer, keras.optimizers.SGD):
         return [self.momentums[self._get_variable_index(variable)]] if self.momentum else []
 
     def updated(self, weights: Any, slots: list[Any], gradient: Any, rate: Any) -> list[Any]:
+        # These are the formulas of keras.optimizers.SGD, applied to some rows.
         step = gradient * rate
         if not slots:
             return [weights - step]

@@ -1,4 +1,4 @@
-"""Enrolling, updating and removing people."""
+"""Enrolling, updating and removing of people."""
 
 import dataclasses
 
@@ -19,7 +19,7 @@ def part(faces, rows):
 
 
 def means(rows):
-    """Direction of the mean of unit rows, in float64."""
+    """Returns the direction of the mean of unit rows, in float64."""
     rows = rows.astype(np.float64)
     mean = (rows / np.linalg.norm(rows, axis=1, keepdims=True)).mean(axis=0)
     return mean / np.linalg.norm(mean)
@@ -64,12 +64,12 @@ def test_photos_added_later_count_as_much_as_the_first():
     max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
 )
 @given(st.lists(st.tuples(st.sampled_from("auurs"), st.integers(0, 9)), max_size=40))
-def test_any_order_of_changes_leaves_what_a_dictionary_would(tmp_path, changes):
+def test_any_order_of_changes_gives_the_templates_of_a_dictionary(tmp_path, changes):
     faces, gallery, photos = random_faces(10, 2), Gallery(), {}
     for step, number in changes:
         name = f"p{number}"
         if step == "s":
-            # From here on the rows there are lie in a file.
+            # From here on, the rows come from a file.
             gallery = Gallery.load(gallery.save(tmp_path / "faces.gallery"))
         elif step == "a" and name not in photos:
             gallery.add(name, part(faces, [number]))
@@ -121,7 +121,7 @@ def test_a_call_that_fails_changes_nothing():
         (gallery.add, ("Bob", random_faces(1, 0, width=8)), "16 numbers and 8.*Received: 8 and 8"),
         (gallery.add, ("Bob", random_faces(1, 0, groups=None)), "Received: 16 and no"),
         (gallery.add, (["Bob"], faces), r"3 embeddings.*1 names"),
-        (gallery.add, (["Bob", " "], part(faces, [0, 1])), "something in them"),
+        (gallery.add, (["Bob", " "], part(faces, [0, 1])), "texts that are not empty"),
         (gallery.add, ("\ud800", part(faces, [0])), "valid Unicode"),
         (gallery.update, (["Bob", 7], part(faces, [0, 1])), "texts"),
         (gallery.update, ("Bob", broken), "finite"),
@@ -171,12 +171,12 @@ def test_a_gallery_refuses_embeddings_of_another_model(tmp_path):
         with pytest.raises(ValueError, match=message):
             kept.require_model("b" * 64)
         assert kept.template("Ann").photos == [2]
-        # What names no model is taken, as arrays are.
+        # Embeddings without a model are accepted, like arrays.
         kept.update("Ann", of_model(None))
         assert kept.search(of_model(None))[0][0].name == "Ann"
 
 
-def test_the_first_embeddings_say_whose_a_gallery_is():
+def test_the_first_embeddings_set_the_model_of_a_gallery():
     gallery = Gallery()
     gallery.add("Ann", of_model("a" * 64))
     assert gallery.metadata == {"model": "a" * 64}

@@ -1,4 +1,4 @@
-"""The file of a gallery: whole or refused, whatever happens to it."""
+"""The file of a gallery: complete or refused after any damage."""
 
 import os
 import signal
@@ -27,7 +27,7 @@ def made(storage="float32", groups=8):
 
 @pytest.mark.parametrize("storage", ["float32", "float16", "int8"])
 @pytest.mark.parametrize("groups", [8, None])
-def test_what_is_loaded_is_what_was_saved(tmp_path, storage, groups):
+def test_a_loaded_gallery_equals_the_saved_one(tmp_path, storage, groups):
     path = made(storage, groups).save(tmp_path / "faces.gallery")
     again = Gallery(path)
     assert (again.names, again.storage, again.metadata) == (
@@ -47,7 +47,7 @@ def test_a_loaded_gallery_can_be_changed(tmp_path):
     gallery = Gallery.load(path)
     kept = [column.parts[0] for column in gallery._index.columns.values()]
     gallery.add("first", random_faces(1, 8))
-    # Enrolling copies nothing of what was read.
+    # Enrolling does not copy the rows that were read.
     now = [column.parts[0] for column in gallery._index.columns.values()]
     assert all(np.shares_memory(old, new) for old, new in zip(kept, now, strict=True))
     gallery.remove("Ann")
@@ -98,7 +98,7 @@ def test_truncated_extended_and_other_files_are_refused(tmp_path):
     path.write_bytes(content)
     with pytest.raises(ValueError, match=r"'float32'.*'int8'"):
         Gallery(path, storage="int8")
-    with pytest.raises(ValueError, match="not there"):
+    with pytest.raises(ValueError, match="which does not exist"):
         Gallery.load(tmp_path / "other.gallery")
 
 
@@ -140,7 +140,7 @@ while os.getppid() == parent:
 
 
 def whole_round(gallery):
-    """The writer and the round that a gallery is of; fails where it is a mix."""
+    """Returns writer and round of a gallery. It fails if the gallery is a mix of two rounds."""
     number = int(gallery.metadata["round"])
     kept = gallery.templates()
     assert len(kept) == 2000
@@ -167,7 +167,7 @@ def test_readers_see_the_old_or_the_new_and_a_killed_writer_leaves_a_whole_file(
             killed = found[0]
             os.kill(killed, signal.SIGKILL)
             whole_round(Gallery.load(path))
-            # Read before, and replaced meanwhile: still the old one.
+            # The gallery was read before the file was replaced, so it still has the old content.
             whole_round(old)
     finally:
         writers.kill()

@@ -36,7 +36,7 @@ def part(faces, rows):
 
 @pytest.fixture(params=["lite", *(["cluster"] if CLUSTER else [])])
 def opened(request, tmp_path):
-    """Opens a gallery that is empty at first; closes what it opened in the end."""
+    """Opens a gallery that is empty at first, and closes it at the end."""
     galleries = []
     location = str(tmp_path / "faces.milvus.db") if request.param == "lite" else CLUSTER
     token = None if request.param == "lite" else TOKEN
@@ -55,7 +55,7 @@ def opened(request, tmp_path):
 
 @pytest.fixture
 def small_steps(monkeypatch):
-    # So that a few hundred people are many pages and lists have to grow.
+    # Small limits make a few hundred people fill many pages, and make lists grow.
     monkeypatch.setattr(milvus_index, "_NUMBERS", 24 * 70)
     monkeypatch.setattr(milvus_index, "_KEYS", 41)
     monkeypatch.setattr(milvus_index, "_HITS", 200)
@@ -68,10 +68,10 @@ def small_steps(monkeypatch):
 
 @pytest.fixture(scope="module")
 def order(tmp_path_factory):
-    """Where processes that enrol are asked for, and what prints what they do."""
+    """Starts processes that enrol people, and prints what they do."""
     path = tmp_path_factory.mktemp("orders") / "order"
     code = "import milvus_enrolling; milvus_enrolling.serve()"
-    # So that Milvus Lite moves its log to its data files, and merges these, every few changes.
+    # With little memory, Milvus Lite moves its log to its data files, and merges these, often.
     process = start_python(code, str(path), MILVUS_LITE_MEMTABLE_MEMORY_LIMIT_BYTES="20000")
 
     def give(location, first):
@@ -84,11 +84,11 @@ def order(tmp_path_factory):
 
 @pytest.fixture(scope="module", autouse=True)
 def _starts_early(order):
-    # Its imports take as long as the tests before the one that needs it.
+    # The process is started early, because its imports take as long as the tests before it.
     pass
 
 
-def test_what_is_kept_is_what_was_given(opened):
+def test_stored_templates_equal_the_given_ones(opened):
     faces = random_faces(9, 0)
     faces.group_feature[0] = 0
     gallery = opened(metadata={"model": "abc é"})
@@ -107,7 +107,7 @@ def test_what_is_kept_is_what_was_given(opened):
         new = again.templates()
         for column in COLUMNS:
             np.testing.assert_array_equal(getattr(old, column), getattr(new, column))
-    # What is kept with a gallery is not overwritten by opening it.
+    # Opening a gallery does not overwrite its metadata.
     assert again.metadata == {"model": "abc é", "more": "x"}
     with pytest.raises(ValueError, match="not be in the gallery yet"):
         gallery.add("Ann", part(faces, [0]))
@@ -122,7 +122,7 @@ def test_what_is_kept_is_what_was_given(opened):
 
 def test_a_folder_that_is_closed_and_opened_again(tmp_path):
     location = str(tmp_path / "faces.milvus.db")
-    with pytest.raises(ValueError, match="not there"):
+    with pytest.raises(ValueError, match="which does not exist"):
         Gallery.load(location)
     gallery = Gallery(location, metadata={"model": "abc"})
     gallery.add(NAMES, random_faces(5, 0))
@@ -136,12 +136,12 @@ def test_a_folder_that_is_closed_and_opened_again(tmp_path):
     assert (again.names, again.metadata) == (kept.names, {"model": "abc"})
     for column in COLUMNS:
         np.testing.assert_array_equal(getattr(kept, column), getattr(again.templates(), column))
-    # Removing alone is kept, too.
+    # A removal without other changes is stored too.
     again.remove(NAMES[1])
     again.close()
     again = Gallery(location)
     assert len(again) == 2
-    # Empty, it takes other widths.
+    # An empty gallery accepts embeddings of other widths.
     again.remove(again.names)
     assert (len(again), again.widths, again.names) == (0, None, [])
     assert again.search(random_faces(2, 0)) == [[], []]
@@ -216,7 +216,7 @@ def test_a_block_finds_all_that_reach_a_cosine(opened):
         assert all(len(set(row)) == count for row in at)
 
 
-def test_who_is_removed_during_a_search_is_not_found(opened):
+def test_people_removed_during_a_search_are_not_found(opened):
     gallery, other = opened(), opened()
     gallery.add([f"p{i}" for i in range(50)], random_faces(50, 0))
     probes = photos(["x", "y"])
@@ -225,7 +225,7 @@ def test_who_is_removed_during_a_search_is_not_found(opened):
     other.remove([f"p{i}" for i in range(40)])
 
     class Index:
-        """What a search sees that has begun before."""
+        """An index with the block of a search that began before the change."""
 
         def blocks(self):
             yield block
@@ -239,18 +239,18 @@ def test_who_is_removed_during_a_search_is_not_found(opened):
         ] * 2
 
 
-def test_a_collection_whose_maker_was_killed(opened, tmp_path):
+def test_a_collection_of_a_killed_process(opened, tmp_path):
     gallery = opened()
     gallery.add("Ann", random_faces(1, 0))
     client = gallery._index._client
     client.release_collection(milvus_index.COLLECTION)
     client.drop_index(milvus_index.COLLECTION, "embedding")
     assert opened().search(random_faces(1, 0))[0][0].name == "Ann"
-    # As of a gallery that another version made.
+    # The collection looks like that of another version.
     client.alter_collection_properties(milvus_index.COLLECTION, {"gfkeras": '{"format": 2}'})
     with pytest.raises(ValueError, match=r"not a gallery of this gfkeras: format 2, expected 1"):
         opened()
-    # As where Milvus Lite was killed between two files.
+    # The folder looks as if Milvus Lite was killed between writing two files.
     location = tmp_path / "other.db"
     (location / "collections" / milvus_index.COLLECTION / "wal").mkdir(parents=True)
     broken = Gallery(location)
@@ -259,14 +259,14 @@ def test_a_collection_whose_maker_was_killed(opened, tmp_path):
     broken.close()
 
 
-def test_what_cannot_be_opened(tmp_path, monkeypatch, caplog):
+def test_locations_that_cannot_be_opened(tmp_path, monkeypatch, caplog):
     location = tmp_path / "faces.milvus.db"
     for storage in ("int8", "float16"):
         with pytest.raises(ValueError, match="`storage` must be 'float32'"):
             Gallery(location, storage=storage)
     with pytest.raises(ValueError, match="`token` goes with"):
         Gallery(location, token="x")
-    with pytest.raises(ValueError, match=r"^http://127\.0\.0\.1:9 could not be opened: nobody ans"):
+    with pytest.raises(ValueError, match=r"^http://127\.0\.0\.1:9 could not be opened: the server"):
         Gallery("http://me:secret@127.0.0.1:9")
     with pytest.raises(ValueError, match=r"could not be opened: .*not exists$"):
         Gallery(tmp_path / "nowhere" / "faces.db")
@@ -282,7 +282,7 @@ def test_what_cannot_be_opened(tmp_path, monkeypatch, caplog):
         monkeypatch.setitem(sys.modules, module, None)
         with pytest.raises(ImportError, match=r"gfkeras\[milvus\]"):
             Gallery(tmp_path / "faces.db")
-    # The errors are all that is said.
+    # Milvus logs nothing in addition to the errors.
     assert not caplog.records
 
 
@@ -309,14 +309,14 @@ def test_a_server_by_its_url(tmp_path, monkeypatch):
         two = Gallery.load(url, token="root:Milvus")
         assert (one.widths, two.widths) == (None, None)
         one.add(["Ann", "Bob"], random_faces(2, 0))
-        # What one process has enrolled, another finds at once.
+        # One process finds people that another one has just enrolled.
         assert two.search(random_faces(1, 0), 1)[0][0].name == "Ann"
         assert two.metadata == {"model": "abc"}
         two.remove(["Ann", "Bob"])
         assert (len(one), one.names, one.search(random_faces(1, 0))) == (0, [], [[]])
         two.add("Cleo", random_faces(1, 1, width=5, groups=None))
-        # Whoever found it empty before does not make it anew for other widths.
-        with pytest.raises(ValueError, match="other widths meanwhile"):
+        # A process that found the gallery empty before must not create it again with other widths.
+        with pytest.raises(ValueError, match="now has embeddings of other widths"):
             one._index.put(average("Ann", random_faces(1, 0)))
         assert Gallery(url).widths == (5, None)
         assert two.names == ["Cleo"]
@@ -347,7 +347,7 @@ def test_a_killed_process_loses_nothing_that_was_acknowledged(order, tmp_path, k
         gallery = Gallery(location)
         kept = gallery.templates()
         found = dict(zip(kept.names, kept.photos.tolist(), strict=True))
-        # What was not acknowledged has been done, or it has not.
+        # A change that was not acknowledged is either done or not.
         assert found in (photos_after(steps), photos_after(steps + 1))
         again = Gallery()
         again.add(kept.names, photos(kept.names))

@@ -1,4 +1,4 @@
-"""Search finds what comparing with everybody finds, always."""
+"""Search in a gallery: the result is always the same as after a comparison with everybody."""
 
 import sys
 
@@ -25,7 +25,7 @@ def small_blocks(request, monkeypatch):
         monkeypatch.setitem(sys.modules, "faiss", None)
     else:
         pytest.importorskip("faiss")
-    # So that a few hundred people fill several blocks, and lists have to grow.
+    # Small limits make a few hundred people fill several blocks, and make lists grow.
     monkeypatch.setattr(row_block, "PROBES", 2)
     monkeypatch.setattr(row_index, "BLOCK", 64)
     monkeypatch.setattr(exact_search, "FIRST", 4)
@@ -74,7 +74,7 @@ def test_everybody_alike_is_ordered_by_name():
 
 
 def test_few_people_are_looked_at_where_the_cosine_decides():
-    # Groups that agree cost nothing: the short lists are enough, no block is read whole.
+    # If all groups agree, their penalty is 0. The short lists are then enough.
     faces = random_faces(300, 0, width=32)
     faces = Embeddings(faces.embedding, np.ones((300, 8), np.float32))
     gallery, seen = gallery_of(faces), []
@@ -129,7 +129,7 @@ def test_the_largest_products_are_found_among_equal_ones():
         assert all(len(set(row)) == count for row in numbers.tolist())
 
 
-def test_what_cannot_be_searched():
+def test_probes_that_cannot_be_searched():
     gallery = gallery_of(random_faces(5, 0))
     plain = gallery_of(random_faces(5, 0, groups=None))
     assert plain.search(random_faces(1, 1), 2) == brute_force(plain, random_faces(1, 1), 2, COSINE)

@@ -16,7 +16,7 @@ from gfkeras.inference import Embeddings, Gallery
 
 
 def faces(*numbers):
-    """Directions of their own, of 16 dimensions."""
+    """Returns different directions of 16 dimensions."""
     return Embeddings(np.eye(16, dtype=np.float32)[list(numbers)])
 
 
@@ -51,7 +51,7 @@ def test_threads_search_while_others_add_and_remove(tmp_path):
         while not stop.is_set():
             names = [f"new {number} {step} {part}" for part in range(20)]
             gallery.add(names, random_faces(20, 1000 * number + step))
-            # The last rows take the places of those removed: everybody moves.
+            # Removing moves the last rows to the freed places, so all rows change.
             gallery.remove(names)
             if step % 20 == 0:
                 gallery.save()
@@ -89,7 +89,7 @@ def test_saving_keeps_what_others_saved(path):
     second.save()
     expected = {"Ann": 4, "Cleo": 1, "Dan": 1, "Eve": 1, "Finn": 1}
     assert photos(path) == expected
-    # The one that saved last has become what it wrote; the other is what it wrote itself.
+    # The gallery that saved last has the content of the file. The other one has what it wrote.
     assert second.names == sorted(expected)
     assert first.names == ["Ann", "Cleo", "Dan"]
     first.save()
@@ -98,16 +98,16 @@ def test_saving_keeps_what_others_saved(path):
     assert found[0].name == "Finn"
 
 
-def test_whoever_was_removed_stays_away(path):
+def test_removed_people_stay_removed(path):
     holder, other = Gallery.load(path), Gallery.load(path)
     other.remove(["Ann", "Bob"])
     other.save()
     holder.add("Dan", faces(3))
-    # Photos added to somebody who is gone by now.
+    # Ann was removed by the other gallery, so her new photos must be dropped.
     holder.update(["Ann", "Dan"], faces(0, 3))
     holder.save()
     assert photos(path) == {"Cleo": 1, "Dan": 2}
-    # Removed here, while the other one adds photos.
+    # Cleo is removed here while the other gallery adds photos of her.
     other.save()
     other.update("Cleo", faces(2))
     other.save()
@@ -157,11 +157,11 @@ def test_a_file_that_became_another_one_is_left_alone(path, tmp_path):
     with pytest.raises(ValueError, match="not a gallery"):
         holder.save()
     path.unlink()
-    with pytest.raises(ValueError, match=r"gone.*`path`"):
+    with pytest.raises(ValueError, match=r"was deleted.*`path`"):
         holder.save()
     assert not path.exists()
     assert set(photos(holder.save(path))) == {"Ann", "Bob", "Cleo", "Dan"}
-    # Cut while it was open: all of it is in memory, and written again.
+    # The file is truncated while it is open. The gallery is in memory and can be written again.
     with path.open("r+b") as file:
         file.truncate(1000)
     assert holder.search(faces(3), 1)[0][0].name == "Dan"
@@ -192,7 +192,7 @@ def test_a_link_stays_a_link_and_leftovers_of_killed_writers_go(path, tmp_path):
     link.symlink_to(path)
     leftover = path.with_name(f".0123abcd.{path.name}")
     leftover.write_bytes(b"faces")
-    # As one leaves that was killed: it blocks nobody.
+    # A lock file of a killed process blocks nobody.
     path.with_name(f".{path.name}.lock").write_text("1")
     gallery = Gallery(link)
     gallery.add("Dan", faces(3))
@@ -214,7 +214,7 @@ def test_another_models_gallery_is_refused(tmp_path):
     assert Gallery.load(place, model="a" * 64).names == ["Ann"]
 
 
-def test_plain_arrays_and_what_is_none():
+def test_plain_arrays_and_invalid_embeddings():
     gallery = Gallery()
     gallery.add("Ann", faces(0).embedding)
     gallery.add(["Bob", "Cleo"], faces(1, 2).embedding.tolist())
@@ -261,7 +261,7 @@ def test_two_writers_who_are_killed_lose_nobody(tmp_path, kills, record_property
     writers = [start_python(WRITER, str(place), str(log)) for log in logs]
 
     def steps():
-        """(process, turn) of everything acknowledged, in lines that are whole."""
+        """Returns (process, turn) of all acknowledged steps, from complete lines."""
         lines = [log.read_text().rpartition("\n")[0] for log in logs if log.exists()]
         return [tuple(map(int, line.split())) for text in lines for line in text.splitlines()]
 
@@ -287,7 +287,7 @@ def test_two_writers_who_are_killed_lose_nobody(tmp_path, kills, record_property
     finally:
         for writer in writers:
             writer.kill()
-    # The last child of each sees that its parent is gone.
+    # The last child of each process notices that its parent is gone.
     acknowledged, there = steps(), None
     while (now := Gallery.load(place).names) != there:
         there = now
@@ -297,7 +297,7 @@ def test_two_writers_who_are_killed_lose_nobody(tmp_path, kills, record_property
     for process, turn in acknowledged:
         last[process] = max(turn, last.get(process, 0))
     wanted = {f"{p}-{t}-{n}" for p, t in acknowledged for n in range(1, 5)}
-    # Of each turn the next one removes somebody; the last may have been killed before that.
+    # Each turn removes one person of the turn before. The last turn can be incomplete.
     wanted_away = {f"{p}-{t}-0" for p, t in acknowledged if t < last[p]}
     record_property("people_lost", len(wanted - names))
     assert len(killed) >= min(kills, 2)

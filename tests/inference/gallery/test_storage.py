@@ -1,4 +1,4 @@
-"""What is lost by keeping templates in fewer bytes, on a real network and real faces."""
+"""Loss of accuracy by smaller templates, for a real network and real faces."""
 
 import pytest
 
@@ -27,5 +27,5 @@ def test_lfw_is_verified_as_well_by_codes_of_128_bytes(shared_data):
     assert codes.nbytes == 128 * len(faces)
     assert accuracy["float32"] == pytest.approx(99.35, abs=0.05)
     assert accuracy["float16"] == pytest.approx(accuracy["float32"], abs=0.05)
-    # One pair of the 6,000 is 0.017 points.
+    # One of the 6,000 pairs is 0.017 percentage points.
     assert accuracy["int8"] >= accuracy["float32"] - 0.05

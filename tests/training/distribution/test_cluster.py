@@ -1,4 +1,4 @@
-"""TF_CONFIG, and what a recipe asks of devices."""
+"""TF_CONFIG and the devices of a recipe."""
 
 from __future__ import annotations
 
@@ -60,7 +60,10 @@ on_tensorflow = pytest.mark.skipif(
 @pytest.mark.parametrize(
     ("keys", "message"),
     [
-        ({"strategy": "mirrored", "devices": 64}, r"at most the \d+ that are there.*Received: 64"),
+        (
+            {"strategy": "mirrored", "devices": 64},
+            r"at most \d+, the number of devices.*Received: 64",
+        ),
         ({"strategy": "mirrored", "devices": ["GPU:7"]}, r"CPU:0.*Received: 'GPU:7'"),
         ({"strategy": "mirrored", "model_parallel": 2}, "needs KERAS_BACKEND=jax"),
         ({"devices": 2}, r'`training.devices` needs training.strategy = "mirrored"'),

@@ -1,4 +1,4 @@
-"""Four virtual devices train as one does, on JAX where TensorFlow cannot be imported."""
+"""Training on four virtual JAX devices equals one device, without TensorFlow."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ needs_jax = pytest.mark.skipif(
     importlib.util.find_spec("jax") is None, reason="JAX is not installed"
 )
 
-# `train` gives losses, weights before and after, and the shapes of the parts of the centers.
+# `train` returns losses, weights before and after, and the shapes of the parts of the centers.
 COMMON = """
 import keras, jax, numpy as np
 jax.config.update("jax_default_matmul_precision", "highest")
@@ -66,7 +66,7 @@ def distance(one, other):
 
 
 def run(code: str, *arguments: str, optimize: int = 0) -> list:
-    """Runs it on four devices; `optimize` is XLA's level, at 0 of which compiling is fastest."""
+    """Runs code on four devices. `optimize` is XLA's level, and 0 compiles fastest."""
     return run_python(
         WITHOUT_TENSORFLOW
         + COMMON
@@ -114,7 +114,7 @@ def test_statistics_are_those_of_the_global_batch():
             assert losses < 1e-4, name
             assert weights < 1e-4, name
     for _, _, _, parts in cases:
-        # Momentum and the centers of CenterLoss are cut along with those of the head.
+        # Momentum and the centers of CenterLoss are split like the centers of the head.
         assert len(parts) >= 2
         assert all(shapes[0][0] == 4 and len(shapes) == 1 for shapes in parts.values()), parts
 
@@ -152,7 +152,7 @@ def test_identities_that_do_not_divide_embedding_and_restoring(tmp_path):
     weights = str(tmp_path / "model.weights.h5")
     (distance, parts), *embedded, (restored, changed), outside = run(UNEVEN, weights)
     assert max(distance) < 1e-4
-    # Along the embedding, momentum too.
+    # The momentum is also split along the embedding.
     assert list(parts.values()) == [[(9, 8)], [(9, 8)]], parts
     assert max(embedded) < 1e-4
     assert (restored, changed) == ([(9, 8)], 0.0)
@@ -182,7 +182,7 @@ def test_partial_fc_draws_and_updates_as_on_one_device():
     for losses, weights in (data, model):
         assert losses < 1e-4
         assert weights < 1e-4
-    # Centers and momentum, cut over two of the devices.
+    # Centers and momentum are split over two of the devices.
     assert len(kept) == 2
     assert all(shapes == [(20, 16)] for shapes in kept.values())
 
@@ -295,7 +295,7 @@ def test_large_variables_and_errors():
             "`devices` must be among cpu:0, cpu:1, cpu:2, cpu:3. Received: cpu:4",
             "`devices` must be among cpu:0, cpu:1, cpu:2, cpu:3. Received: gpu:0",
             "`devices` must name one device or more, each once. Received: ['cpu:0', 'CPU:0']",
-            "num_classes=9, or the embedding's 6 dimensions; num_classes 8 or 12 would do. ",
+            "num_classes=9, or the embedding's 6 dimensions; num_classes 8 or 12 would work. ",
             "`training.batch_size` must be a multiple of the 4 replicas, such as 4 or 8. ",
             None,
             "`training.model_parallel` must be an integer of at least 1. ",

@@ -1,4 +1,4 @@
-"""A recipe on four virtual JAX devices: verified, saved and resumed as on one."""
+"""A recipe on four virtual JAX devices is verified, saved and resumed like on one."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A worker that is killed: the other says so and ends; all start again from the checkpoint."""
+"""A killed worker: the other one reports it and ends, and both restart from the checkpoint."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ ENVIRONMENT = {"KERAS_BACKEND": "tensorflow", "TF_NUM_INTRAOP_THREADS": "1"}
 
 
 def lose_a_worker(out) -> None:
-    """Starts two workers, one of which is killed in its third step."""
+    """Starts two workers. One of them is killed in its third step."""
     chief, killed = start_workers(CODE, str(out), "new", "3", **ENVIRONMENT)
     status, _, error = killed.wait(timeout=300)
     assert status == -9, error[-3000:]
@@ -71,7 +71,7 @@ def test_the_others_end_with_a_message_within_a_minute(tmp_path):
 
 
 @pytest.mark.slow
-def test_all_go_on_from_the_checkpoint(tmp_path):
+def test_all_workers_resume_from_the_checkpoint(tmp_path):
     lose_a_worker(tmp_path / "run")
     again = start_workers(CODE, str(tmp_path / "run"), "resume", "0", **ENVIRONMENT)
     whole = [worker.literals(timeout=300)[-1] for worker in again]

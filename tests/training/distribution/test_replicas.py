@@ -1,4 +1,4 @@
-"""The same training on one replica, on two of one process, and on two processes."""
+"""The same training on one replica, on two replicas in one process, and in two processes."""
 
 from __future__ import annotations
 
@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 from processes import run_python, start_workers
 
-# One convolution and its batch normalisation, not a deep network: there the rounding of sums in
-# another order grows a thousandfold within twenty steps, on one replica as well.
+# One convolution and its batch normalisation. In a deep network, the rounding of sums in another
+# order grows a thousandfold within twenty steps, even on one replica.
 CODE = """
 import sys
 import numpy as np, keras
@@ -85,7 +85,7 @@ ENVIRONMENT = {"KERAS_BACKEND": "tensorflow", "TF_NUM_INTRAOP_THREADS": "1"}
 
 @pytest.fixture(scope="module")
 def runs(tmp_path_factory) -> dict[str, dict[str, np.ndarray]]:
-    """The arrays of each way to train, by its name."""
+    """The arrays of each kind of training, by name."""
     folder = tmp_path_factory.mktemp("replicas")
     workers = start_workers(CODE, "multi-worker", str(folder / "worker"), **ENVIRONMENT)
     described = [worker.literals(timeout=300)[-1] for worker in workers]
@@ -109,7 +109,8 @@ def test_replicas_and_workers_train_as_one(what, way, runs):
     assert found.keys() == expected.keys()
     losses = expected[f"{what}/losses"]
     assert losses.shape == (20,)
-    # It learns: the logs are the mean of the epoch so far, the last one that of the last epoch.
+    # The loss falls, so it learns. The logs are means of the epoch so far, and the last log covers
+    # the whole last epoch.
     assert losses[-1] < 0.8 * losses[4]
     np.testing.assert_allclose(found[f"{what}/losses"], losses, rtol=1e-5)
     for key, value in expected.items():

@@ -1,4 +1,4 @@
-"""Resuming within an epoch on two replicas, and on another number than before."""
+"""Resuming within an epoch on two replicas, and with another number of replicas."""
 
 from __future__ import annotations
 
@@ -71,7 +71,7 @@ print(["more", single[2], more[0], len(more)])
 
 
 @pytest.mark.slow
-def test_a_run_goes_on_within_an_epoch_on_any_number_of_replicas(tmp_path):
+def test_a_run_resumes_within_an_epoch_on_any_number_of_replicas(tmp_path):
     two, fewer, more = run_python(
         CODE, str(tmp_path), two_cpus=True, KERAS_BACKEND="tensorflow", TF_NUM_INTRAOP_THREADS="1"
     )
