@@ -42,7 +42,7 @@ RULES: dict[str, str] = {
     r"\b[Mm]end(?:s|ed|ing)?\b": "'fix'",
     r"\b[Tt]ells? of\b": "'describes'",
     # A number can lie in an interval.
-    r"\bl(?:ies|ie|ay) (?:in(?! \\?[(\[`])|at|on|under|beside|outside|inside|there|by)\b": "'is in'",
+    r"\bl(?:ies|ie|ay) (?:in(?! \\?[(\[`])|at|on|under|beside|outside|inside|there)\b": "'is in'",
     r"\bstands? (?:in|beside|behind|under|on)\b": "'is in', 'is next to'",
     r"\b(?:whereof|thereof|therein|wherein|thereby|hence|nought|thrice)\b": "a plainer word",
     r"\bwants? (?:a|an|the) (?:extra|model|file|folder|card|head)\b": "'needs'",
