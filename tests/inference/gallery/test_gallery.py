@@ -128,7 +128,7 @@ def test_a_call_that_fails_changes_nothing():
         (gallery.remove, (["Ann", "Amn"],), r"'Amn' \(did you mean 'Ann'\?\)"),
         (gallery.template, ("Bob",), "be in the gallery"),
         (gallery.templates, ([],), "at least one"),
-        (gallery.save, (), "where to write"),
+        (gallery.save, (), "must name a file"),
     ):
         with pytest.raises(ValueError, match=message):
             call(*arguments)

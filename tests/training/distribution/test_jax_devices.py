@@ -304,7 +304,7 @@ def test_large_variables_and_errors():
     ):
         assert message is None if expected is None else expected in message
         assert "\n" not in (message or "")
-    assert "`drop_remainder` must be set" in rest[0]
+    assert "`drop_remainder` must be true" in rest[0]
     assert "a last batch of 6 images" in rest[0]
     assert texts == ["4 CPU devices", "4 CPU devices, centers over 2 of them", "1 CPU device"]
     assert "Received: 2 processes" in processes[0]
