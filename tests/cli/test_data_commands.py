@@ -37,7 +37,7 @@ def test_prepare_stats_check_and_extract(photos, tmp_path, capfd):
     arguments = [*arguments[:2], str(out), *arguments[3:], "--resize"]
     assert main([*arguments, "--json", str(result)]) == 0
     printed = capfd.readouterr()
-    assert "12 images were not 112x112" in printed.out
+    assert "scaled 12 images that were not 112x112" in printed.out
     assert "1 not-an-image" in printed.out
     assert "Writing shards" in printed.err
     found = json.loads(result.read_text())

@@ -164,7 +164,7 @@ def test_thresholds_beside_the_artefact(kit, box, tmp_path):
     beside.write_text(json.dumps(thresholds("0" * 64)))
     assert "for another model" in refused(run(*pair))
     beside.write_text('{"at_far": {}}')
-    assert "thresholds for" in refused(run(*pair))
+    assert "thresholds of" in refused(run(*pair))
 
 
 def test_without_a_card_nothing_is_decided(kit, box, tmp_path):
