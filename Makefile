@@ -38,16 +38,18 @@ help: ## this list
 demo: $(VENV)/.installed-demo ## train, evaluate, export, verify; ARGS="--data DIR" takes your own faces
 	@$(BIN)/gfkeras demo $(ARGS)
 
-test: lint ## style, types, import rules, the tests on TensorFlow and the core's on JAX
+test: lint ## style, prose, types, import rules, the tests on TensorFlow and the core's on JAX
 	$(call run_tests,-m "not slow")
 
 test-all: lint docs ## the same, the site, and the tests that take minutes
 	$(call run_tests,)
 
-lint: $(VENV)/.installed-test ## style, types and import rules only
+lint: $(VENV)/.installed-test ## style, prose, types and import rules only
 	@printf '\n== style\n'
 	@$(BIN)/ruff check --quiet .
 	@$(BIN)/ruff format --check .
+	@printf '\n== prose\n'
+	@$(BIN)/python docs/check_prose.py
 	@printf '\n== types\n'
 	@$(BIN)/mypy
 	@printf '\n== import rules\n'

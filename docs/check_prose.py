@@ -22,6 +22,8 @@ ROOT = Path(__file__).resolve().parents[1]
 FOLDERS = ("gfkeras", "docs", "zoo", "export", "examples", "benchmarks", "tests")
 # Folders that hold no text of ours.
 SKIPPED = {"node_modules", "__pycache__", "reference", "build"}
+# These files quote bad sentences.
+EXAMPLES = (Path(__file__).resolve(), ROOT / "tests" / "docs" / "test_prose.py")
 MAX_WORDS = 40
 
 # Where a sentence begins: at the start of a text, after a full stop, or after the name in an entry.
@@ -129,7 +131,10 @@ def _docstring_texts(node: ast.Constant) -> Iterator[Text]:
             example = depth if example is None else example
         if not stripped or example is not None:
             continue
-        begun, indent = (begun, indent) if lines else (number, depth)
+        if not lines:
+            begun, indent = number, depth
+            # An entry begins with names from the code.
+            stripped = re.sub(r"^[*\w]+(?:, [*\w]+)*:\s", "", stripped)
         lines.append(stripped)
 
 
@@ -185,7 +190,7 @@ def files() -> list[Path]:
     return sorted(
         path
         for path in found
-        if not SKIPPED & set(path.relative_to(ROOT).parts) and path != Path(__file__).resolve()
+        if not SKIPPED & set(path.relative_to(ROOT).parts) and path not in EXAMPLES
     )
 
 

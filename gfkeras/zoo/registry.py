@@ -7,7 +7,15 @@ import re
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, PositiveInt, model_validator
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    ConfigDict,
+    Field,
+    PositiveFloat,
+    PositiveInt,
+    model_validator,
+)
 
 from gfkeras.errors import unknown_name
 from gfkeras.files import natural_key
@@ -168,7 +176,8 @@ class ThresholdTable(_Table):
 class ExportVariant(_Table):
     """[[exports]]: an artefact that `gfkeras zoo export` makes.
 
-    A bundled artefact has `file`, in the preset's folder, with its size and SHA-256.
+    A bundled artefact has `file`, in the preset's folder, with its size and SHA-256. It can have
+    `latency_ms`, the median for one image on one thread, as measured by `latency_command`.
     """
 
     format: Literal["tflite", "onnx", "savedmodel"]
@@ -176,6 +185,8 @@ class ExportVariant(_Table):
     file: Annotated[str, AfterValidator(_plain_name)] | None = None
     size_bytes: PositiveInt | None = None
     sha256: Annotated[str, AfterValidator(_digest)] | None = None
+    latency_ms: PositiveFloat | None = None
+    latency_command: str = ""
 
     @model_validator(mode="after")
     def _whole(self) -> ExportVariant:
@@ -183,6 +194,8 @@ class ExportVariant(_Table):
             raise ValueError("expected a SavedModel in fp32 and without `file`")
         if len({self.file is None, self.size_bytes is None, self.sha256 is None}) > 1:
             raise ValueError("expected `file`, `size_bytes` and `sha256` together")
+        if (self.latency_ms is None) != (not self.latency_command):
+            raise ValueError("expected `latency_ms` and `latency_command` together")
         return self
 
     def file_name(self, preset: str) -> str:

@@ -9,7 +9,7 @@ from gfkeras.zoo.registry import Preset, Result
 
 BEGIN = "<!-- zoo: written by `gfkeras zoo list --markdown README.md` -->"
 END = "<!-- /zoo -->"
-_HEAD = ("preset", "network", "weights", "where", "licence of the weights", "measured")
+_HEAD = ("model", "network", "accuracy", "size", "latency", "licence of the weights")
 
 
 def markdown_table(presets: Iterable[Preset]) -> str:
@@ -59,10 +59,23 @@ def write_into(path: str | os.PathLike[str], presets: Iterable[Preset]) -> bool:
 
 
 def _row(preset: Preset) -> tuple[str, ...]:
-    # Only measurements of this project, and at most two, to keep the table readable.
-    own = [result for result in preset.results if not result.by]
-    measured = "; ".join(result_text(result) for result in own[:2]) or "not here"
-    where = "bundled" if preset.in_the_box else "downloaded once"
     link = f"[`{preset.name}`](zoo/{preset.name}/README.md)"
-    size = size_text(preset.weights.size_bytes)
-    return link, network(preset), size, where, preset.licence.name, measured
+    shipped = [export for export in preset.exports if export.size_bytes]
+    # A bundled preset runs from its artefacts, any other from its weights.
+    sizes = [f"{size_text(export.size_bytes or 0)} {export.precision}" for export in shipped]
+    size = f"{', '.join(sizes)} (bundled)" if shipped else size_text(preset.weights.size_bytes)
+    latencies = [
+        f"{export.latency_ms:.2f} ms {export.precision}" for export in shipped if export.latency_ms
+    ]
+    latency = ", ".join(latencies) or "not measured"
+    return link, network(preset), _accuracy(preset), size, latency, preset.licence.name
+
+
+def _accuracy(preset: Preset) -> str:
+    # A measurement of this project comes before a claim of others.
+    results = [result for result in preset.results if result.metric == "accuracy"]
+    for result in sorted(results, key=lambda result: bool(result.by)):
+        spread = "" if result.spread is None else f" ± {result.spread:.2f}"
+        by = f", claimed by {result.by}" if result.by else ""
+        return f"{result.value:.2f}{spread} {result.unit} on {result.protocol}{by}"
+    return "–"

@@ -130,7 +130,9 @@ def test_classes_and_photos(model, people, tmp_path):
 def test_errors_are_one_line_and_nothing_is_written(model, people, tmp_path, capfd):
     out = ["--out", str(tmp_path / "out"), "--quiet"]
     data = ["--data", str(people)]
-    assert "Exactly one of `photos` (--photo), `identities` (--identity)" in fails(capfd, model, *out)
+    assert "Exactly one of `photos` (--photo), `identities` (--identity)" in fails(
+        capfd, model, *out
+    )
     both = ["--identity", "Ann", "--classes", "Bob"]
     assert "(--identity) and `classes` (--classes)" in fails(capfd, model, *data, *both, *out)
     assert "(--identity) requires `data` (--data)" in fails(capfd, model, "--identity", "Ann", *out)

@@ -24,7 +24,7 @@ print(fetch_file(sys.argv[1], sys.argv[2]))
 
 
 def visible(folder: Path) -> list[str]:
-    """What a user sees, without lock, partial file and notes."""
+    """The files that a user sees: no lock, no partial file and no notes."""
     return sorted(path.name for path in folder.glob("*") if not path.name.startswith("."))
 
 
@@ -153,7 +153,7 @@ def test_wrong_content_is_deleted_and_overwrites_nothing(server):
     assert path.read_bytes() == old
     assert visible(path.parent) == ["file.bin"]
     assert partials(path.parent) == []
-    # What is there and not what is asked for is replaced by what is.
+    # An existing file with another hash is replaced.
     assert fetch_file(server.url, server.digest).read_bytes() == b"something else"
 
 
@@ -199,7 +199,7 @@ def test_a_silent_server(server, monkeypatch):
     monkeypatch.setattr(transfer, "ATTEMPTS", 2)
     server.delay = 1.0
     server.content = server.content[:20_000]
-    # Every attempt brings the first piece of what was missing; so the file comes all the same.
+    # Every attempt brings the first missing piece, so the download ends.
     assert fetch_file(server.url, server.digest).read_bytes() == server.content
     assert len(server.requests) == 2
 
