@@ -27,6 +27,7 @@ extensions = [
     "myst_parser",
     "sphinx.ext.autodoc",
     "sphinx.ext.napoleon",
+    "sphinx_copybutton",
     "api_pages",
     "command_pages",
     "contents",
@@ -74,6 +75,12 @@ add_module_names = False
 toc_object_entries_show_parents = "hide"
 # `x` in a docstring is code.
 default_role = "code"
+
+# Prompts and printed results are not copied.
+copybutton_prompt_text = r">>> |\.\.\. |\$ "
+copybutton_prompt_is_regexp = True
+# Blocks of language "text" are what a program prints.
+copybutton_selector = "div.highlight:not(.highlight-text *) pre"
 
 html_theme = "furo"
 html_title = f"gfkeras {release}"

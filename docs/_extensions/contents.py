@@ -12,17 +12,23 @@ from sphinx.application import Sphinx
 # Pages by group, in order, from docs/. A page that does not exist is left out; one that exists
 # and is not named goes to the last group of pages, so that none is lost.
 GROUPS = {
-    "Start": ["Overview <../README>", "guide", "python", "concepts"],
-    "Data to model": ["data", "heads_and_losses", "training", "zoo", "architecture"],
+    "Start": [
+        "Overview <../README>", "installation", "guide", "choosing_a_model", "thresholds",
+        "troubleshooting", "faq",
+    ],
+    "Train": [
+        "training_on_your_photos", "how_much_data", "data", "heads_and_losses", "training", "zoo",
+    ],
     "Measure": ["evaluation", "results", "robustness", "training_speed"],
-    "Deploy": ["export", "galleries", "../export/README", "privacy"],
+    "Deploy": ["deployment", "export", "galleries", "../export/README", "privacy"],
+    "Understand": ["concepts", "architecture"],
     "The papers' experiments": [
         "ablations", "figures", "inversion", "cleaning", "compatible_embeddings",
     ],
-    "Coming from elsewhere": [
-        "migrating_from_tensorflow_addons", "migrating_from_keras_insightface",
+    "From another library": [
+        "migrating", "migrating_from_keras_insightface", "migrating_from_tensorflow_addons",
     ],
-    "Reference": ["reference/commands", "reference/api"],
+    "Reference": ["python", "reference/commands", "reference/api"],
     "Project": ["../CONTRIBUTING", "../CHANGELOG", "../tests/oracles/README"],
 }  # fmt: skip
 REST = "The papers' experiments"

@@ -45,7 +45,7 @@ def test_contents_leave_out_what_is_missing_and_lose_nothing(tmp_path):
         (tmp_path / f"{name}.md").write_text("# Page\n")
     found = contents.contents(tmp_path)
     assert found["Start"] == ["guide"]
-    assert found["Data to model"] == ["data"]
+    assert found["Train"] == ["data"]
     assert found[contents.REST] == ["of_a_new_topic"]
     assert not any("index" in named for named in found.values())
 
