@@ -82,7 +82,15 @@ copybutton_prompt_is_regexp = True
 # Blocks of language "text" are what a program prints.
 copybutton_selector = "div.highlight:not(.highlight-text *) pre"
 
+
+def _colours(brand: str) -> dict[str, str]:
+    names = ("brand-primary", "brand-content", "brand-visited", "api-name", "api-pre-name")
+    return {f"color-{name}": brand for name in names}
+
+
 html_theme = "furo"
+pygments_style = "a11y-light"
+pygments_dark_style = "github-dark"
 html_title = f"gfkeras {release}"
 html_static_path = ["_static"]
 html_css_files = ["site.css"]
@@ -90,8 +98,8 @@ html_copy_source = False
 html_show_sphinx = False
 html_theme_options = {
     # Nothing is loaded from elsewhere.
-    "light_css_variables": {"color-brand-primary": "#0b6e4f", "color-brand-content": "#0b6e4f"},
-    "dark_css_variables": {"color-brand-primary": "#5bc8a0", "color-brand-content": "#5bc8a0"},
+    "light_css_variables": _colours("#0b6e4f"),
+    "dark_css_variables": _colours("#5bc8a0"),
     "navigation_with_keys": True,
 }
 # The landing page lies in docs/; the site's address leads there.

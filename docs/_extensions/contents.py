@@ -31,13 +31,35 @@ GROUPS = {
     "Reference": ["python", "reference/commands", "reference/api"],
     "Project": ["../CONTRIBUTING", "../CHANGELOG", "../tests/oracles/README"],
 }  # fmt: skip
+# Titles for the sidebar that are shorter than those of the pages.
+TITLES = {
+    "guide": "From photos to a phone",
+    "faq": "Questions and answers",
+    "how_much_data": "How much data",
+    "zoo": "Zoo",
+    "robustness": "Robustness",
+    "training_speed": "Training speed",
+    "figures": "Plots of the papers",
+    "inversion": "Model inversion",
+    "cleaning": "Cleaning",
+    "compatible_embeddings": "Compatible embeddings",
+    "privacy": "Privacy",
+    "migrating": "Side by side",
+    "migrating_from_keras_insightface": "Keras_insightface",
+    "migrating_from_tensorflow_addons": "tensorflow-addons",
+    "reference/commands": "Commands",
+    "reference/api": "API",
+    "../CHANGELOG": "Changelog",
+    "../CONTRIBUTING": "Contributing",
+}
 REST = "The papers' experiments"
 # Pages of a folder, under the page that introduces it.
 BELOW = {"export/README": "*/README", "zoo/README": "*/README", "docs/zoo": "../zoo/README"}
 
 
 def _toctree(caption: str, pages: list[str]) -> str:
-    return "\n".join(["```{toctree}", ":hidden:", f":caption: {caption}", "", *pages, "```", ""])
+    named = [f"{TITLES[page]} <{page}>" if page in TITLES else page for page in pages]
+    return "\n".join(["```{toctree}", ":hidden:", f":caption: {caption}", "", *named, "```", ""])
 
 
 def _below(pattern: str) -> str:
