@@ -31,6 +31,7 @@ extensions = [
     "api_pages",
     "command_pages",
     "contents",
+    "link_check",
     "mathml",
     "plain_docstrings",
 ]
