@@ -1,8 +1,8 @@
 """How the documentation becomes a site: `make docs`.
 
-Sources are the Markdown pages where they lie (docs/, README.md, the cards in zoo/, the kits in
-export/), so that a link means the same on GitHub and on the site. What is generated, the API and
-the commands, goes to docs/reference/, which git ignores.
+The sources are the Markdown pages in their own folders (docs/, README.md, the cards in zoo/, the
+kits in export/), so a link means the same on GitHub and on the site. The API and the commands are
+generated in docs/reference/, which git ignores.
 """
 
 from __future__ import annotations
@@ -64,12 +64,12 @@ myst_update_mathjax = False
 autodoc_member_order = "bysource"
 autodoc_typehints_format = "short"
 autodoc_preserve_defaults = True
-# What Keras says of methods that we override is in its documentation.
+# Keras' own documentation describes the methods that we override.
 autodoc_inherit_docstrings = False
 autodoc_class_signature = "mixed"
 napoleon_google_docstring = True
 napoleon_numpy_docstring = False
-# Lists with these headings; attributes have no entries of their own.
+# Lists with these headings. Attributes have no entries of their own.
 napoleon_custom_sections = [("Attributes", "params_style"), ("Call arguments", "params_style")]
 python_maximum_signature_line_length = 88
 add_module_names = False
@@ -103,6 +103,6 @@ html_theme_options = {
     "dark_css_variables": _colours("#5bc8a0"),
     "navigation_with_keys": True,
 }
-# The landing page lies in docs/; the site's address leads there.
+# The landing page is in docs/, so the root of the site leads there.
 html_additional_pages = {"index": "redirect.html"}
 templates_path = ["_templates"]

@@ -1,7 +1,7 @@
 """A page for each public package, from its docstrings: docs/reference/api*.rst.
 
-What is public is what a package's `__all__` names. A name that several packages hand on is
-described under the shortest of them, and the others refer to it.
+A package's `__all__` says what is public. If several packages export a name, the one with the
+shortest path describes it, and the others refer to it.
 """
 
 from __future__ import annotations
@@ -71,7 +71,13 @@ def _page(package: ModuleType, home: dict[tuple[str, int], str]) -> str:
 
 
 def _index(packages: list[ModuleType]) -> str:
-    lines = ["API", "===", "", "What ``help(gfkeras.GroupFace)`` says.", ""]
+    lines = [
+        "API",
+        "===",
+        "",
+        "The public classes and functions, by package. ``help(gfkeras.GroupFace)`` shows the same.",
+        "",
+    ]
     for package in packages:
         first = (package.__doc__ or "").strip().partition("\n")[0]
         lines.append(f"- :doc:`{package.__name__} <api/{package.__name__}>`: {first}")

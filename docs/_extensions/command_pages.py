@@ -14,8 +14,8 @@ INTRODUCTION = """\
 Commands
 ========
 
-What ``gfkeras COMMAND --help`` says. Each command ends with the status 0, or with 2 after one line
-that says what is wrong; ``GFKERAS_DEBUG=1`` shows where that came from.
+The same texts as ``gfkeras COMMAND --help``. Each command ends with status 0, or with status 2 after
+one line that says what is wrong. ``GFKERAS_DEBUG=1`` shows where the error came from.
 """
 
 

@@ -1,6 +1,6 @@
 """The table of contents, put under the landing page when the site is built.
 
-It stands here and not in docs/index.md, which would show it as code on GitHub.
+It is not in docs/index.md, because GitHub would show it as code.
 """
 
 from __future__ import annotations
@@ -9,8 +9,8 @@ from pathlib import Path
 
 from sphinx.application import Sphinx
 
-# Pages by group, in order, from docs/. A page that does not exist is left out; one that exists
-# and is not named goes to the last group of pages, so that none is lost.
+# Pages by group, in order, from docs/. A page that does not exist is left out. A page that is not
+# named here goes to the group REST, so no page is lost.
 GROUPS = {
     "Start": [
         "Overview <../README>", "installation", "guide", "choosing_a_model", "thresholds",
@@ -67,7 +67,7 @@ def _below(pattern: str) -> str:
 
 
 def _exists(docs: Path, page: str) -> bool:
-    """Whether a page is there; those of the reference are made as the site is built."""
+    """Whether a page is there. Those of the reference are made when the site is built."""
     place = page.partition("<")[2].rstrip(">") or page
     return place.startswith("reference/") or (docs / f"{place}.md").is_file()
 

@@ -16,7 +16,7 @@ from sphinx.util.inspect import stringify_signature
 
 _SECTION = re.compile(r"^(\w[\w ]*):$")
 _NAMED = re.compile(r"^( +)(\w+): (?=\S)")
-# "scale: s." is no list that is counted by letters.
+# Without an escape, "scale: s." begins a list that is counted by letters.
 _COUNTED = re.compile(r"^( +\w+: \w{1,4})(?=[.)](\s|$))", re.M)
 
 
@@ -27,7 +27,7 @@ def _example(body: list[str]) -> list[str]:
 
 
 def _returns(body: list[str]) -> list[str]:
-    """Napoleon takes what stands before a colon for a type; an empty one keeps it from that."""
+    """Text in which Napoleon finds no type: it reads the words before a colon as one."""
     first, *rest = body
     if first.endswith(":"):  # A dictionary, whose keys follow.
         rest = ["", *(_NAMED.sub(r"\1- ``\2``: ", line) for line in rest)]
@@ -52,7 +52,7 @@ def _paragraphs(body: list[str]) -> list[str]:
 
 
 def sections(lines: list[str]) -> list[tuple[str, list[str]]]:
-    """A docstring's sections by heading, in order; what comes before them has none."""
+    """A docstring's sections by heading, in order. The text before them has an empty heading."""
     found: list[tuple[str, list[str]]] = [("", [])]
     for line in lines:
         heading = _SECTION.match(line)
