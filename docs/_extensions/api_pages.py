@@ -75,7 +75,7 @@ def _index(packages: list[ModuleType]) -> str:
         "API",
         "===",
         "",
-        "The public classes and functions, by package. ``help(gfkeras.GroupFace)`` shows the same.",
+        "Public classes and functions by package, as ``help()`` shows them.",
         "",
     ]
     for package in packages:

@@ -14,8 +14,8 @@ INTRODUCTION = """\
 Commands
 ========
 
-The same texts as ``gfkeras COMMAND --help``. Each command ends with status 0, or with status 2 after
-one line that says what is wrong. ``GFKERAS_DEBUG=1`` shows where the error came from.
+The same texts as ``gfkeras COMMAND --help``. Each command ends with status 0, or with status 2
+after one line that says what is wrong. ``GFKERAS_DEBUG=1`` shows where the error came from.
 """
 
 

@@ -15,7 +15,11 @@ def known() -> list[str]:
 
 
 def test_each_message_is_in_the_code(known):
-    assert stale(quotations(), known) == {}
+    changed = [
+        f"the page quotes: {quoted}\nnearest in code: {nearest}"
+        for quoted, nearest in stale(quotations(), known).items()
+    ]
+    assert not changed, "\n\n".join(["docs/troubleshooting.md must follow the code.", *changed])
 
 
 def test_each_section_quotes_one_message():

@@ -1,10 +1,4 @@
-"""The messages that docs/troubleshooting.md quotes, compared with those in the code.
-
-    python tests/support/quoted_messages.py
-
-prints each quotation that no message of the code gives, with the nearest one, so that the page can
-follow a change of words.
-"""
+"""The messages that docs/troubleshooting.md quotes, compared with those in the code."""
 
 from __future__ import annotations
 
@@ -46,9 +40,8 @@ def _texts(tree: ast.AST) -> Iterator[str]:
                 str(part.value) if isinstance(part, ast.Constant) else _VALUE
                 for part in node.values
             )
-        elif isinstance(node, ast.Constant) and isinstance(node.value, str):
-            if id(node) not in documentation:
-                yield node.value
+        elif isinstance(node, ast.Constant) and id(node) not in documentation:
+            yield str(node.value)
 
 
 def covered(message: str, template: str) -> set[int]:
@@ -83,8 +76,3 @@ def stale(messages: list[str], known: list[str]) -> dict[str, str]:
         for message in messages
         if not is_given(message, known)
     }
-
-
-if __name__ == "__main__":
-    for quoted, nearest in stale(quotations(), templates()).items():
-        print(f"quoted:  {quoted}\nnearest: {nearest}\n")
