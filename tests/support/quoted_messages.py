@@ -14,7 +14,7 @@ PAGE = "docs/troubleshooting.md"
 # A shorter piece of fixed text, such as ": ", is in many messages.
 MIN_PIECE = 10
 # A longer stretch is not a value such as a name, so some text in the code must have it.
-MAX_VALUE_WORDS = 5
+MAX_VALUE_WORDS = 4
 _VALUE = "\0"
 
 
