@@ -1,8 +1,8 @@
 """Configuration of the documentation site, which `make docs` builds.
 
-Sphinx reads the Markdown pages in their own folders: docs/, README.md, the cards in zoo/ and the
-kits in export/. So every link works both on GitHub and on the site. The pages of the API and of the
-commands are generated into docs/reference/, which git ignores.
+The sources are the Markdown pages in their own folders (docs/, README.md, the cards in zoo/, the
+kits in export/), so a link means the same on GitHub and on the site. The API and the commands are
+generated in docs/reference/, which git ignores.
 """
 
 from __future__ import annotations
@@ -27,9 +27,11 @@ extensions = [
     "myst_parser",
     "sphinx.ext.autodoc",
     "sphinx.ext.napoleon",
+    "sphinx_copybutton",
     "api_pages",
     "command_pages",
     "contents",
+    "link_check",
     "mathml",
     "plain_docstrings",
 ]
@@ -62,12 +64,12 @@ myst_update_mathjax = False
 autodoc_member_order = "bysource"
 autodoc_typehints_format = "short"
 autodoc_preserve_defaults = True
-# The documentation of Keras describes the methods that we override.
+# Keras' own documentation describes the methods that we override.
 autodoc_inherit_docstrings = False
 autodoc_class_signature = "mixed"
 napoleon_google_docstring = True
 napoleon_numpy_docstring = False
-# These sections become lists of parameters. An attribute has no entry of its own.
+# Lists with these headings. Attributes have no entries of their own.
 napoleon_custom_sections = [("Attributes", "params_style"), ("Call arguments", "params_style")]
 python_maximum_signature_line_length = 88
 add_module_names = False
@@ -75,18 +77,32 @@ toc_object_entries_show_parents = "hide"
 # Text in single backticks in a docstring is code.
 default_role = "code"
 
+# Prompts and printed results are not copied.
+copybutton_prompt_text = r">>> |\.\.\. |\$ "
+copybutton_prompt_is_regexp = True
+# Blocks of language "text" are what a program prints.
+copybutton_selector = "div.highlight:not(.highlight-text *) pre"
+
+
+def _colours(brand: str) -> dict[str, str]:
+    names = ("brand-primary", "brand-content", "brand-visited", "api-name", "api-pre-name")
+    return {f"color-{name}": brand for name in names}
+
+
 html_theme = "furo"
+pygments_style = "a11y-light"
+pygments_dark_style = "github-dark"
 html_title = f"gfkeras {release}"
 html_static_path = ["_static"]
 html_css_files = ["site.css"]
 html_copy_source = False
 html_show_sphinx = False
 html_theme_options = {
-    # Only colors are set here. The site loads no fonts or scripts from other servers.
-    "light_css_variables": {"color-brand-primary": "#0b6e4f", "color-brand-content": "#0b6e4f"},
-    "dark_css_variables": {"color-brand-primary": "#5bc8a0", "color-brand-content": "#5bc8a0"},
+    # Nothing is loaded from elsewhere.
+    "light_css_variables": _colours("#0b6e4f"),
+    "dark_css_variables": _colours("#5bc8a0"),
     "navigation_with_keys": True,
 }
-# The landing page is docs/index.html. The site's root redirects to it.
+# The landing page is in docs/, so the root of the site leads there.
 html_additional_pages = {"index": "redirect.html"}
 templates_path = ["_templates"]

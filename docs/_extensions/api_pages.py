@@ -1,7 +1,7 @@
 """API pages in docs/reference/, one per public package, generated from the docstrings.
 
-A package's `__all__` defines its public names. If several packages export a name, the package with
-the shortest path describes it, and the other pages link to that description.
+A package's `__all__` says what is public. If several packages export a name, the one with the
+shortest path describes it, and the others refer to it.
 """
 
 from __future__ import annotations
@@ -74,7 +74,13 @@ def _page(package: ModuleType, home: dict[tuple[str, int], str]) -> str:
 
 
 def _index(packages: list[ModuleType]) -> str:
-    lines = ["API", "===", "", "The docstrings, which ``help(gfkeras.GroupFace)`` shows too.", ""]
+    lines = [
+        "API",
+        "===",
+        "",
+        "Public classes and functions by package, as ``help()`` shows them.",
+        "",
+    ]
     for package in packages:
         first = (package.__doc__ or "").strip().partition("\n")[0]
         lines.append(f"- :doc:`{package.__name__} <api/{package.__name__}>`: {first}")

@@ -14,8 +14,8 @@ INTRODUCTION = """\
 Commands
 ========
 
-The help texts, which ``gfkeras COMMAND --help`` shows too. Each command ends with status 0. On an
-error it prints one line and ends with status 2. ``GFKERAS_DEBUG=1`` shows the traceback.
+The same texts as ``gfkeras COMMAND --help``. Each command ends with status 0, or with status 2
+after one line that says what is wrong. ``GFKERAS_DEBUG=1`` shows where the error came from.
 """
 
 

@@ -1,6 +1,6 @@
 """The table of contents, which is added to the landing page when the site is built.
 
-It is not part of docs/index.md, because GitHub would show it as code there.
+It is not in docs/index.md, because GitHub would show it as code.
 """
 
 from __future__ import annotations
@@ -9,29 +9,57 @@ from pathlib import Path
 
 from sphinx.application import Sphinx
 
-# The pages of each group, relative to docs/. Pages that do not exist are left out. Pages that exist
-# but are not listed here go to the group `REST`.
+# Pages by group, in order, from docs/. A page that does not exist is left out. A page that is not
+# named here goes to the group REST, so no page is lost.
 GROUPS = {
-    "Start": ["Overview <../README>", "guide", "python", "concepts"],
-    "Data to model": ["data", "heads_and_losses", "training", "zoo", "architecture"],
+    "Start": [
+        "Overview <../README>", "installation", "guide", "choosing_a_model", "thresholds",
+        "troubleshooting", "faq",
+    ],
+    "Train": [
+        "training_on_your_photos", "how_much_data", "data", "heads_and_losses", "training", "zoo",
+    ],
     "Measure": ["evaluation", "results", "robustness", "training_speed"],
-    "Deploy": ["export", "galleries", "../export/README", "privacy"],
+    "Deploy": ["deployment", "export", "galleries", "../export/README", "privacy"],
+    "Understand": ["concepts", "architecture"],
     "The papers' experiments": [
         "ablations", "figures", "inversion", "cleaning", "compatible_embeddings",
     ],
-    "Coming from elsewhere": [
-        "migrating_from_tensorflow_addons", "migrating_from_keras_insightface",
+    "From another library": [
+        "migrating", "migrating_from_keras_insightface", "migrating_from_tensorflow_addons",
     ],
-    "Reference": ["reference/commands", "reference/api"],
+    "Reference": ["python", "reference/commands", "reference/api"],
     "Project": ["../CONTRIBUTING", "../CHANGELOG", "../tests/oracles/README"],
 }  # fmt: skip
+# Titles for the sidebar that are shorter than those of the pages.
+TITLES = {
+    "guide": "From photos to a phone",
+    "faq": "Questions and answers",
+    "how_much_data": "How much data",
+    "zoo": "Zoo",
+    "robustness": "Robustness",
+    "training_speed": "Training speed",
+    "figures": "Plots of the papers",
+    "inversion": "Model inversion",
+    "cleaning": "Cleaning",
+    "compatible_embeddings": "Compatible embeddings",
+    "privacy": "Privacy",
+    "migrating": "Side by side",
+    "migrating_from_keras_insightface": "Keras_insightface",
+    "migrating_from_tensorflow_addons": "tensorflow-addons",
+    "reference/commands": "Commands",
+    "reference/api": "API",
+    "../CHANGELOG": "Changelog",
+    "../CONTRIBUTING": "Contributing",
+}
 REST = "The papers' experiments"
 # The pages of a folder are below the page that introduces the folder.
 BELOW = {"export/README": "*/README", "zoo/README": "*/README", "docs/zoo": "../zoo/README"}
 
 
 def _toctree(caption: str, pages: list[str]) -> str:
-    return "\n".join(["```{toctree}", ":hidden:", f":caption: {caption}", "", *pages, "```", ""])
+    named = [f"{TITLES[page]} <{page}>" if page in TITLES else page for page in pages]
+    return "\n".join(["```{toctree}", ":hidden:", f":caption: {caption}", "", *named, "```", ""])
 
 
 def _below(pattern: str) -> str:
@@ -39,7 +67,7 @@ def _below(pattern: str) -> str:
 
 
 def _exists(docs: Path, page: str) -> bool:
-    """Returns whether a page exists. Pages in reference/ are generated during the build."""
+    """Whether a page is there. Those of the reference are made when the site is built."""
     place = page.partition("<")[2].rstrip(">") or page
     return place.startswith("reference/") or (docs / f"{place}.md").is_file()
 

@@ -1,4 +1,4 @@
-"""Functions shared by the extensions that generate pages."""
+"""Functions of the steps that generate pages."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from pathlib import Path
 
 
 def write_if_changed(path: Path, text: str) -> None:
-    """Writes a page, but only if it changed. Sphinx rebuilds a page if its file time changes."""
+    """Writes a page if it changed. Otherwise it keeps its time and is not built again."""
     path.parent.mkdir(parents=True, exist_ok=True)
     if not path.is_file() or path.read_text() != text:
         path.write_text(text)

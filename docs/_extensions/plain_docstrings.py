@@ -17,7 +17,7 @@ from sphinx.util.inspect import stringify_signature
 
 _SECTION = re.compile(r"^(\w[\w ]*):$")
 _NAMED = re.compile(r"^( +)(\w+): (?=\S)")
-# Without an escape, "scale: s." would become a list that counts in letters.
+# Without an escape, "scale: s." begins a list that is counted by letters.
 _COUNTED = re.compile(r"^( +\w+: \w{1,4})(?=[.)](\s|$))", re.M)
 
 
@@ -28,7 +28,7 @@ def _example(body: list[str]) -> list[str]:
 
 
 def _returns(body: list[str]) -> list[str]:
-    """Starts "Returns" with an empty type, because Napoleon reads text before a colon as one."""
+    """Text in which Napoleon finds no type: it reads the words before a colon as one."""
     first, *rest = body
     if first.endswith(":"):  # A dictionary, whose keys follow.
         rest = ["", *(_NAMED.sub(r"\1- ``\2``: ", line) for line in rest)]
@@ -53,10 +53,7 @@ def _paragraphs(body: list[str]) -> list[str]:
 
 
 def sections(lines: list[str]) -> list[tuple[str, list[str]]]:
-    """Returns a docstring's sections as (heading, lines), in order.
-
-    Text outside the sections has an empty heading.
-    """
+    """A docstring's sections by heading, in order. The text before them has an empty heading."""
     found: list[tuple[str, list[str]]] = [("", [])]
     for line in lines:
         heading = _SECTION.match(line)

@@ -161,6 +161,8 @@ class Run:
     def _text(self, block: Block) -> None:
         pass
 
+    _dockerfile = _kotlin = _swift = _text
+
     def _toml(self, block: Block) -> None:
         if block.saved_as:
             (self.folder / block.saved_as).write_text(block.text)

@@ -7,6 +7,7 @@ import re
 import api_pages
 import command_pages
 import contents
+import link_check
 import pytest
 import typer
 from markdown_blocks import ROOT, anchors, links, other_pages, pages
@@ -45,9 +46,23 @@ def test_contents_leave_out_what_is_missing_and_lose_nothing(tmp_path):
         (tmp_path / f"{name}.md").write_text("# Page\n")
     found = contents.contents(tmp_path)
     assert found["Start"] == ["guide"]
-    assert found["Data to model"] == ["data"]
+    assert found["Train"] == ["data"]
     assert found[contents.REST] == ["of_a_new_topic"]
     assert not any("index" in named for named in found.values())
+
+
+def test_the_built_site_is_checked_for_links_that_lead_nowhere(tmp_path):
+    (tmp_path / "a.html").write_text(
+        '<h1 id="top">A</h1><a href="b.html#part">b</a><a href="#top">up</a>'
+        '<a href="https://example.org/">far</a><img src="plot.png">'
+    )
+    (tmp_path / "b.html").write_text('<p id="other"></p><a href="gone.html">c</a>')
+    assert link_check.broken_links(tmp_path) == [
+        "a.html: b.html#part", "a.html: plot.png", "b.html: gone.html",
+    ]  # fmt: skip
+    (tmp_path / "plot.png").touch()
+    (tmp_path / "b.html").write_text('<p id="part"></p>')
+    assert link_check.broken_links(tmp_path) == []
 
 
 def test_formulas():

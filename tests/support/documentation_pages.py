@@ -24,6 +24,8 @@ from gfkeras.experiments.ablation import Grid
 NOT_RUN = {
     "make": "runs these tests, or hours",
     "pip install": "installs into the environment of these tests",
+    "docker": "builds a container",
+    "gfkeras train groupface_r100": "takes several GPUs and hours",
     "export TF_CONFIG": "takes several machines; tests/training/distribution has two processes",
     "python benchmarks/": "minutes to hours against a peer: `make bench`",
     "gfkeras zoo import w600k_r50.onnx": "a download of 166 MB; tests/zoo imports its like",
@@ -123,6 +125,14 @@ def _ann_and_bob(path: Path) -> None:
     _people(path)
     for name, people in zip(("Ann", "Bob"), sorted(path.iterdir()), strict=False):
         people.rename(path / name)
+
+
+def _first_half(path: Path) -> None:
+    path.write_text("".join(f"s{number}\n" for number in range(1, 11)))
+
+
+def _second_half(path: Path) -> None:
+    path.write_text("".join(f"s{number}\n" for number in range(11, 21)))
 
 
 def _run(path: Path) -> None:
@@ -229,6 +239,14 @@ PAGES = {
     ),
     "docs/guide.md": Page(slow=True),
     "docs/heads_and_losses.md": Page(holds=_trained_finitely("training", "own")),
+    "docs/how_much_data.md": Page(
+        slow=True,
+        files={
+            "people.txt": _first_half,
+            "heldout.txt": _second_half,
+            "mine.toml": lambda path: shutil.copy(path.parent / "RECIPE.toml", path),
+        },
+    ),
     "docs/index.md": Page(slow=True),
     "docs/inversion.md": Page(
         slow=True,

@@ -11,8 +11,8 @@ from markdown_it import MarkdownIt
 
 ROOT = Path(__file__).resolve().parents[2]
 SHELL = {"sh", "bash"}
-# Languages of blocks without code, such as the output of a program or a folder tree.
-SHOWN = {"text"}
+# Languages that are not run: printed text, a container, and apps for phones.
+SHOWN = {"text", "dockerfile", "kotlin", "swift"}
 
 
 @dataclass(frozen=True)
