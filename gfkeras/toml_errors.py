@@ -7,6 +7,7 @@ from typing import Any, TypeVar, get_args
 from pydantic import BaseModel, ValidationError
 
 from gfkeras.errors import nearest
+from gfkeras.files import settings_text
 
 Table = TypeVar("Table", bound=BaseModel)
 
@@ -35,7 +36,7 @@ def read_toml(path: Path, file: type[Table], what: str) -> Table:
 def toml_values(path: Path) -> dict[str, Any]:
     """The values of a TOML file; a ValueError of one line where it cannot be read."""
     try:
-        return tomllib.loads(path.read_text(encoding="utf-8-sig"))
+        return tomllib.loads(settings_text(path))
     except OSError as error:
         raise ValueError(f"{path} cannot be read: {error.strerror or error}") from error
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:

@@ -13,6 +13,7 @@ from pydantic import Field, NonNegativeInt, ValidationError
 
 from gfkeras.backend import load_keras
 from gfkeras.errors import unknown_name
+from gfkeras.files import settings_text
 from gfkeras.toml_errors import readable
 from gfkeras.training import recipe_sections as sections
 
@@ -35,9 +36,15 @@ def read_toml(source: str | os.PathLike[str], kind: str, folder: Traversable) ->
     path, name, known = Path(source), os.fspath(source), built_in_names(folder)
     try:
         if path.is_file():
-            text = path.read_text(encoding="utf-8-sig")
+            text = settings_text(path)
         elif path.suffix == ".toml" or os.sep in name or path.is_dir():
-            reason = "is a folder" if path.is_dir() else "does not exist"
+            reason = (
+                "is a folder"
+                if path.is_dir()
+                else "is not a regular file"
+                if path.exists()
+                else "does not exist"
+            )
             raise ValueError(
                 f"`{kind}` must be a TOML file or the name of a built-in {kind} "
                 f"({', '.join(known)}). Received: {name!r}, which {reason}"

@@ -6,7 +6,6 @@ and no layer of it is made, so that a Lambda layer in it is never run.
 
 import dataclasses
 import io
-import json
 import os
 import zipfile
 from pathlib import Path
@@ -16,6 +15,7 @@ import numpy as np
 
 from gfkeras.archives import open_archive, read_member
 from gfkeras.errors import reading
+from gfkeras.files import parsed_json
 from gfkeras.hdf5 import open_hdf5
 from gfkeras.zoo.foreign.network import ForeignNetwork, Op, float32
 
@@ -50,7 +50,7 @@ def read_keras_network(path: str | os.PathLike[str]) -> ForeignNetwork:
     with reading(path, "a Keras model"):
         if is_keras_archive(path):
             with open_archive(path) as archive:
-                config = json.loads(read_member(archive, "config.json"))
+                config = parsed_json(read_member(archive, "config.json"))
                 weights = io.BytesIO(read_member(archive, "model.weights.h5"))
             with open_hdf5(path, weights) as file:
                 return _Model(path, config, _Archive(file, config)).network()
@@ -60,7 +60,7 @@ def read_keras_network(path: str | os.PathLike[str]) -> ForeignNetwork:
                     f"{path} must be a whole model as model.save writes it. Received: an HDF5 "
                     "file without model_config, weights alone at best"
                 )
-            config = json.loads(file.attrs["model_config"])
+            config = parsed_json(file.attrs["model_config"])
             return _Model(path, config, _Hdf5(file["model_weights"])).network()
 
 

@@ -1,6 +1,5 @@
 """InsightFace's MXNet networks, read without MXNet: `.params` beside `-symbol.json`."""
 
-import json
 import os
 import struct
 from pathlib import Path
@@ -8,6 +7,8 @@ from typing import Any
 
 import numpy as np
 
+from gfkeras.errors import reading
+from gfkeras.files import parsed_json, settings_text
 from gfkeras.zoo.foreign.network import INSIGHTFACE_PIXEL_SCALE, ForeignNetwork, Op, float32
 
 # MXNet's NDArray list: `kMXAPINDArrayListMagic`, then per array V2 of its format.
@@ -93,15 +94,13 @@ def read_mxnet_network(
         symbol = params.with_name(params.name.rpartition("-")[0] + "-symbol.json")
     symbol = Path(symbol)
     arrays = {name.split(":", 1)[-1]: a for name, a in read_mxnet_params(params).items()}
-    try:
-        nodes = json.loads(symbol.read_text(encoding="utf-8"))["nodes"]
+    if not symbol.exists():
+        raise ValueError(f"`symbol` must be the network's JSON file: {symbol} is missing")
+    with reading(symbol, "an MXNet symbol file"):
+        nodes = parsed_json(settings_text(symbol))["nodes"]
         reader = _Symbol(symbol, arrays)
         for node in nodes:
             reader.take(node, [nodes[entry[0]]["name"] for entry in node["inputs"]])
-    except FileNotFoundError:
-        raise ValueError(f"`symbol` must be the network's JSON file: {symbol} is missing") from None
-    except (KeyError, TypeError, IndexError, json.JSONDecodeError) as error:
-        raise ValueError(f"{symbol} is not an MXNet symbol file: {error!r}") from error
     return reader.network(params)
 
 
