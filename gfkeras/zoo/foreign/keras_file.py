@@ -17,7 +17,7 @@ from gfkeras.archives import open_archive, read_member
 from gfkeras.errors import reading
 from gfkeras.files import parsed_json
 from gfkeras.hdf5 import open_hdf5
-from gfkeras.zoo.foreign.network import ForeignNetwork, Op, float32
+from gfkeras.zoo.foreign.network import ForeignNetwork, Op, Ops, float32, layer_weights
 
 # Keras_insightface feeds its networks with (x − 127.5)·0.0078125.
 KERAS_INSIGHTFACE_PIXEL_SCALE = 0.0078125
@@ -73,7 +73,7 @@ class _Hdf5:
     def weights(self, layer: str, kind: str) -> list[np.ndarray]:
         group = self.root[layer]
         names = [n.decode() if isinstance(n, bytes) else n for n in group.attrs["weight_names"]]
-        return [float32(group[name]) for name in names]
+        return layer_weights(group[name] for name in names)
 
 
 class _Archive:
@@ -93,7 +93,7 @@ class _Archive:
 
     def weights(self, layer: str, kind: str) -> list[np.ndarray]:
         group = self.root[self.groups[layer]]["vars"]
-        return [float32(group[str(index)]) for index in range(len(group))]
+        return layer_weights(group[str(index)] for index in range(len(group)))
 
 
 class _Model:
@@ -106,7 +106,7 @@ class _Model:
             )
         self.path = path
         self.weights = weights
-        self.ops: list[Op] = []
+        self.ops = Ops(path)
         self.aliases: dict[str, str] = {}
         # What was padded, by how many zeros (top, left, bottom, right); heights and widths.
         self.padded: dict[str, tuple[str, tuple[int, int, int, int]]] = {}

@@ -9,7 +9,14 @@ import numpy as np
 
 from gfkeras.errors import reading
 from gfkeras.files import parsed_json, settings_text
-from gfkeras.zoo.foreign.network import INSIGHTFACE_PIXEL_SCALE, ForeignNetwork, Op, float32
+from gfkeras.zoo.foreign.network import (
+    INSIGHTFACE_PIXEL_SCALE,
+    ForeignNetwork,
+    Op,
+    Ops,
+    float32,
+    layer_weights,
+)
 
 # MXNet's NDArray list: `kMXAPINDArrayListMagic`, then per array V2 of its format.
 _LIST_MAGIC = 0x112
@@ -98,19 +105,19 @@ def read_mxnet_network(
         raise ValueError(f"`symbol` must be the network's JSON file: {symbol} is missing")
     with reading(symbol, "an MXNet symbol file"):
         nodes = parsed_json(settings_text(symbol))["nodes"]
-        reader = _Symbol(symbol, arrays)
+        reader = _Symbol(symbol, params, arrays)
         for node in nodes:
             reader.take(node, [nodes[entry[0]]["name"] for entry in node["inputs"]])
-    return reader.network(params)
+    return reader.network()
 
 
 class _Symbol:
     """The ops of a symbol file, as far as it has been read."""
 
-    def __init__(self, path: Path, arrays: dict[str, np.ndarray]):
-        self.path = path
+    def __init__(self, path: Path, params: Path, arrays: dict[str, np.ndarray]):
+        self.path, self.params = path, params
         self.arrays = arrays
-        self.ops: list[Op] = []
+        self.ops = Ops(params)
         self.scale: float | None = None
         # Names of tensors that are another one under a new name.
         self.aliases: dict[str, str] = {}
@@ -138,7 +145,7 @@ class _Symbol:
             if any(weight is None for weight in weights):
                 raise ValueError(f"The parameters of the layer {name!r} are missing")
             found.inputs = data[:1]
-            _MEANINGS[op](found, [float32(weight) for weight in weights], attributes)
+            _MEANINGS[op](found, layer_weights(weights), attributes)
         elif op == "LeakyReLU" and attributes.get("act_type") == "prelu":
             if not weights or weights[0] is None:
                 raise ValueError(f"The parameters of the layer {name!r} are missing")
@@ -149,11 +156,11 @@ class _Symbol:
             found.kind = "add"
         self.ops.append(found)
 
-    def network(self, params: Path) -> ForeignNetwork:
+    def network(self) -> ForeignNetwork:
         if not self.ops:
             raise ValueError(f"{self.path} holds no layer")
         scale = INSIGHTFACE_PIXEL_SCALE if self.scale is None else self.scale
-        return ForeignNetwork(params, self.ops, self.images, self.ops[-1].output, scale)
+        return ForeignNetwork(self.params, self.ops, self.images, self.ops[-1].output, scale)
 
 
 def _attributes(node: dict[str, Any]) -> dict[str, str]:

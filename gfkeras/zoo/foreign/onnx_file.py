@@ -12,7 +12,14 @@ import numpy as np
 
 from gfkeras.errors import require
 from gfkeras.onnx_files import load_onnx
-from gfkeras.zoo.foreign.network import INSIGHTFACE_PIXEL_SCALE, ForeignNetwork, Op, float32
+from gfkeras.zoo.foreign.network import (
+    INSIGHTFACE_PIXEL_SCALE,
+    ForeignNetwork,
+    Op,
+    Ops,
+    float32,
+    layer_weights,
+)
 
 # They change nothing at inference; a flattened tensor is the same to the FC after it.
 _PASSES = ("Identity", "Dropout", "Flatten", "Reshape", "Squeeze", "Cast", "Unsqueeze")
@@ -54,7 +61,7 @@ class _Graph:
         # pixels x are (x·scale + shift) where the aliases of the images stand.
         self.affine = {self.images: (1.0, 0.0)}
         self.aliases: dict[str, str] = {}
-        self.ops: list[Op] = []
+        self.ops = Ops(path)
         for node in graph.node:
             self._take(node)
         self.output = self._plain(graph.output[0].name)
@@ -100,7 +107,7 @@ class _Graph:
         elif node.op_type == "Relu":
             op.kind, op.slopes = "prelu", np.zeros(1, np.float32)
         elif node.op_type in _MEANINGS and all(w is not None for w in weights[1:]):
-            _MEANINGS[node.op_type](op, [float32(w) for w in weights[1:]], attributes)
+            _MEANINGS[node.op_type](op, layer_weights(weights[1:]), attributes)
         else:
             op.inputs = data
         self.ops.append(op)
