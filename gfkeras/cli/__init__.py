@@ -36,12 +36,24 @@ def command_line() -> str:
 def main(arguments: Sequence[str] | None = None) -> int:
     """Runs the command line and returns the exit status.
 
-    SIGTERM ends it as Ctrl-C does: what is being written is given up, and what was written before
-    stays whole.
+    SIGTERM and SIGHUP end it as Ctrl-C does: what is being written is given up, and what was
+    written before stays whole.
 
     Args:
         arguments: without the program's name; those of the process by default.
     """
+    try:
+        with _terminable():
+            return _run(arguments)
+    except _TerminatedError as end:
+        print("gfkeras: terminated", file=sys.stderr)  # noqa: T201
+        return 128 + end.number
+    except KeyboardInterrupt:
+        print("gfkeras: interrupted", file=sys.stderr)  # noqa: T201
+        return 128 + signal.SIGINT
+
+
+def _run(arguments: Sequence[str] | None) -> int:
     set_defaults()
     for stream in (sys.stdout, sys.stderr):
         # A name that the terminal's encoding does not have is escaped and ends no command.
@@ -56,19 +68,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
     # Typer may carry a Click of its own, so the base of its usage errors is not click's.
     usage_error: Any = typer.BadParameter.__mro__[2]
     try:
-        with _terminable():
-            status = app(
-                None if arguments is None else list(arguments),
-                prog_name="gfkeras",
-                standalone_mode=False,
-            )
-        return status if isinstance(status, int) else 0
-    except _TerminatedError:
-        print("gfkeras: terminated", file=sys.stderr)  # noqa: T201
-        return 128 + signal.SIGTERM
-    except typer.Abort:
-        print("gfkeras: interrupted", file=sys.stderr)  # noqa: T201
-        return 130
+        status = app(
+            None if arguments is None else list(arguments),
+            prog_name="gfkeras",
+            standalone_mode=False,
+        )
+    except typer.Abort as error:
+        raise KeyboardInterrupt from error
     except (usage_error, ValueError, OSError, ImportError) as error:
         if os.environ.get("GFKERAS_DEBUG"):
             raise
@@ -80,6 +86,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
             message += " (the current folder has been removed)"
         print(f"gfkeras: error: {message}", file=sys.stderr)  # noqa: T201
         return 2
+    if status == 128 + signal.SIGINT:
+        # Typer makes it of Ctrl-C, without a word.
+        raise KeyboardInterrupt
+    return status if isinstance(status, int) else 0
 
 
 def _folder_is_there() -> bool:
@@ -90,29 +100,37 @@ def _folder_is_there() -> bool:
 
 
 class _TerminatedError(BaseException):
-    """SIGTERM; like KeyboardInterrupt no Exception, so that nothing takes it for an error."""
+    """A signal that ends; like KeyboardInterrupt no Exception, so that nothing catches it."""
+
+    def __init__(self, number: int):
+        super().__init__(number)
+        self.number = number
 
 
 @contextlib.contextmanager
 def _terminable() -> Iterator[None]:
-    """Inside of the block SIGTERM raises in the main thread, and what is unfinished is removed."""
+    """Inside of the block SIGTERM and SIGHUP raise in the main thread.
 
+    What is unfinished is removed on the way out.
+    """
     owner = os.getpid()
 
     def terminate(number: int, frame: object) -> None:
         # A second one ends the process at once, and so does the first one a forked worker.
-        signal.signal(signal.SIGTERM, signal.SIG_DFL)
+        signal.signal(number, signal.SIG_DFL)
         if os.getpid() != owner:
-            os.kill(os.getpid(), signal.SIGTERM)
-        raise _TerminatedError
+            os.kill(os.getpid(), number)
+        raise _TerminatedError(number)
 
-    try:
-        before = signal.signal(signal.SIGTERM, terminate)
-    except ValueError:
-        # Signals belong to the main thread.
-        yield
-        return
+    before: dict[int, Any] = {}
+    # Windows has no SIGHUP.
+    for number in (signal.SIGTERM, getattr(signal, "SIGHUP", signal.SIGTERM)):
+        # nohup has it ignored. Signals belong to the main thread; elsewhere it is a ValueError.
+        if number not in before and signal.getsignal(number) is not signal.SIG_IGN:
+            with contextlib.suppress(ValueError):
+                before[number] = signal.signal(number, terminate)
     try:
         yield
     finally:
-        signal.signal(signal.SIGTERM, before or signal.SIG_DFL)
+        for number, handler in before.items():
+            signal.signal(number, handler or signal.SIG_DFL)
