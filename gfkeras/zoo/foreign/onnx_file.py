@@ -11,7 +11,8 @@ from typing import Any
 import numpy as np
 
 from gfkeras.errors import require
-from gfkeras.onnx_files import load_onnx
+from gfkeras.onnx_files import load_onnx, try_onnx
+from gfkeras.preflight import check_in_child
 from gfkeras.zoo.foreign.network import (
     INSIGHTFACE_PIXEL_SCALE,
     ForeignNetwork,
@@ -21,6 +22,8 @@ from gfkeras.zoo.foreign.network import (
     layer_weights,
 )
 
+# A graph of so many bytes takes some hundred times as much memory at most.
+_SMALL = 2 << 20
 # They change nothing at inference; a flattened tensor is the same to the FC after it.
 _PASSES = ("Identity", "Dropout", "Flatten", "Reshape", "Squeeze", "Cast", "Unsqueeze")
 
@@ -37,6 +40,8 @@ def read_onnx_network(path: str | os.PathLike[str]) -> ForeignNetwork:
     one is taken to be fed with (x − 127.5)/127.5, as InsightFace feeds it.
     """
     path = Path(path)
+    if path.stat().st_size > _SMALL:
+        check_in_child(try_onnx, path, "an ONNX model")
     model = load_onnx(path, check=True)
     # Named here so that importing this module needs no onnx.
     numpy_helper = require("onnx.numpy_helper", "onnx")
