@@ -30,6 +30,9 @@ KERAS_FILES = (".keras", ".h5")
 
 PathLike = str | os.PathLike[str]
 
+# Descriptions of models, recipes and cards take some hundred kilobytes at most.
+_MAX_SETTINGS = 16 << 20
+
 
 @contextlib.contextmanager
 def replacing(path: str | os.PathLike[str]) -> Iterator[Path]:
@@ -103,7 +106,7 @@ def private_folder(path: str | os.PathLike[str]) -> None:
 def write_text(path: str | os.PathLike[str], text: str) -> None:
     """Writes a UTF-8 text file. It appears only when it is complete."""
     with replacing(path) as temporary:
-        temporary.write_text(text, encoding="utf-8")
+        temporary.write_text(text, encoding="utf-8", newline="\n")
 
 
 def write_json(path: str | os.PathLike[str], results: dict[str, Any]) -> None:
@@ -123,11 +126,30 @@ def csv_file(path: PathLike, header: Sequence[str]) -> Iterator[Callable[[Iterab
         yield lambda row: writer.writerow(map(csv_cell, row))
 
 
-def parsed_json(text: str | bytes) -> Any:
+def settings_text(path: str | os.PathLike[str]) -> str:
+    """Reads the text of a settings file from an unknown source, such as a recipe or a card.
+
+    A byte order mark is left out: editors on Windows can add one.
+
+    Raises:
+        ValueError: for a file of more than 16 MiB, or that is not UTF-8.
+        OSError: for a file that cannot be opened.
+    """
+    with Path(path).open("rb") as file:
+        content = file.read(_MAX_SETTINGS + 1)
+    if len(content) > _MAX_SETTINGS:
+        raise ValueError(f"{os.fspath(path)}: expected at most {_MAX_SETTINGS:,} bytes of settings")
+    return content.decode("utf-8-sig").replace("\r\n", "\n")
+
+
+def parsed_json(text: str | bytes, most: int = _MAX_SETTINGS) -> Any:
     """Returns the value of a JSON text from an unknown source.
 
-    Raises ValueError if the text is damaged or nested too deep for Python.
+    Raises ValueError if the text is damaged, nested too deep for Python, or longer than `most`
+    bytes. Values take up to 30 times the memory of their text.
     """
+    if len(text) > most:
+        raise ValueError(f"expected at most {most:,} bytes of JSON. Received: {len(text):,}")
     try:
         return json.loads(text)
     except RecursionError as error:

@@ -5,25 +5,28 @@ sources of a virtual data set. A data set can also promise, or unpack to, any nu
 files are refused.
 """
 
+import contextlib
+import functools
 import math
 import os
 import zlib
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import BinaryIO
 
 import h5py
 import numpy as np
-from h5py import h5d, h5g, h5l, h5o, h5z
+from h5py import h5a, h5d, h5g, h5l, h5o, h5s, h5t, h5z
 
 from gfkeras.archives import require_bounded
 
 _KINDS = "biuf"
+# A heap of texts and the like, of the only version there is.
+_HEAP = b"GCOL\x01"
 _FILTERS = (h5z.FILTER_DEFLATE, h5z.FILTER_SHUFFLE, h5z.FILTER_FLETCHER32)
 
 
-@contextmanager
+@contextlib.contextmanager
 def open_hdf5(path: str | os.PathLike[str], content: BinaryIO | None = None) -> Iterator[h5py.File]:
     """Checks an HDF5 file and opens it for reading.
 
@@ -37,15 +40,17 @@ def open_hdf5(path: str | os.PathLike[str], content: BinaryIO | None = None) -> 
     """
     path = Path(path)
     with h5py.File(content or path, "r") as file:
-        _check(file, path, path.stat().st_size)
+        with contextlib.nullcontext(content) if content else path.open("rb") as opened:
+            _check(file, path, path.stat().st_size, opened)
         yield file
 
 
-def _check(file: h5py.File, path: Path, size: int) -> None:
+def _check(file: h5py.File, path: Path, size: int, content: BinaryIO) -> None:
     """Checks all groups and data sets before any of them is read."""
-    promised = 0
+    promised, longest = 0, functools.cache(lambda: _longest_text(content))
     root = h5g.open(file.id, b"/")
     groups, seen = [(root, "")], {h5o.get_info(root).addr}
+    _check_attributes(root, path, size, longest)
     while groups:
         group, prefix = groups.pop()
         for name in group:
@@ -55,12 +60,45 @@ def _check(file: h5py.File, path: Path, size: int) -> None:
             found = h5o.get_info(group, name)
             if found.type == h5o.TYPE_DATASET:
                 # A data set with several names is counted each time, because it is read each time.
-                promised += _promised(h5d.open(group, name), path, place)
+                dataset = h5d.open(group, name)
+                promised += _promised(dataset, path, place)
                 require_bounded(path, promised, size)
+                _check_attributes(dataset, path, size, longest)
             elif found.type == h5o.TYPE_GROUP and found.addr not in seen:
                 # Hard links can form a cycle, so each group is visited once.
                 seen.add(found.addr)
-                groups.append((h5g.open(group, name), place))
+                inner = h5g.open(group, name)
+                _check_attributes(inner, path, size, longest)
+                groups.append((inner, place))
+
+
+def _check_attributes(
+    thing: h5g.GroupID | h5d.DatasetID, path: Path, size: int, longest: Callable[[], int]
+) -> None:
+    """Bounds attributes, which are read whole: thousands of texts can be one long text."""
+    for number in range(h5a.get_num_attrs(thing)):
+        attribute = h5a.open(thing, index=number)
+        kind, space = attribute.get_type(), attribute.get_space()
+        is_empty = space.get_simple_extent_type() == h5s.NULL
+        count = 0 if is_empty else space.get_simple_extent_npoints()
+        plain = kind.get_class() in (h5t.INTEGER, h5t.FLOAT, h5t.ENUM) or (
+            kind.get_class() == h5t.STRING and not kind.is_variable_str()
+        )
+        require_bounded(path, count * (kind.get_size() if plain or count < 2 else longest()), size)
+
+
+def _longest_text(file: BinaryIO) -> int:
+    """Returns the size of the largest heap, which contains values of variable length."""
+    longest, rest = 0, b""
+    file.seek(0)
+    while chunk := file.read(1 << 24):
+        block = rest + chunk
+        place = block.find(_HEAP)
+        while 0 <= place <= len(block) - 16:
+            longest = max(longest, int.from_bytes(block[place + 8 : place + 16], "little"))
+            place = block.find(_HEAP, place + 1)
+        rest = block[-15:]
+    return min(longest, file.tell())
 
 
 def _promised(dataset: h5d.DatasetID, path: Path, place: str) -> int:

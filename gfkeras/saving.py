@@ -16,7 +16,14 @@ from keras.src.backend.common import global_state
 
 from gfkeras.archives import open_archive, read_member, require_bounded
 from gfkeras.errors import reading
-from gfkeras.files import CONFIG_FILE, replacing, require_room, sha256
+from gfkeras.files import (
+    CONFIG_FILE,
+    parsed_json,
+    replacing,
+    require_room,
+    settings_text,
+    sha256,
+)
 from gfkeras.hdf5 import open_hdf5
 from gfkeras.version import __version__
 
@@ -125,7 +132,7 @@ def load_model(folder: str | os.PathLike[str]) -> keras.Model:
             f"Received: folder={str(folder)!r}, which has no {CONFIG_FILE}"
         )
     with reading(config_path, "the description of a gfkeras model"):
-        description = json.loads(config_path.read_text(encoding="utf-8"))
+        description = parsed_json(settings_text(config_path))
         weights, version = description["weights"], description["format"]
         weights_path = folder / Path(weights["file"]).name
         expected_size, expected_hash = weights["size_bytes"], weights["sha256"]

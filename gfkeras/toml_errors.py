@@ -7,9 +7,12 @@ from typing import Any, TypeVar, get_args
 from pydantic import BaseModel, ValidationError
 
 from gfkeras.errors import nearest
+from gfkeras.files import settings_text
 
 Table = TypeVar("Table", bound=BaseModel)
 
+# Recipes have some five levels of tables.
+_MAX_DEPTH = 50
 _EXPECTED = {
     "int_type": "an integer",
     "int_from_float": "an integer",
@@ -35,10 +38,25 @@ def read_toml(path: Path, file: type[Table], what: str) -> Table:
         raise ValueError(f"{path}: {readable(error, file, what)}") from error
 
 
+def parsed_toml(text: str) -> dict[str, Any]:
+    """The tables of a TOML text; TOMLDecodeError for another, RecursionError for a deep one.
+
+    The parser makes tables of any depth from a key such as a.b.c, and nobody else takes them.
+    """
+    found = tomllib.loads(text)
+    inside: list[Any] = [found]
+    for _ in range(_MAX_DEPTH):
+        held = (each.values() if isinstance(each, dict) else each for each in inside)
+        inside = [value for values in held for value in values if isinstance(value, (dict, list))]
+        if not inside:
+            return found
+    raise RecursionError
+
+
 def toml_values(path: Path) -> dict[str, Any]:
     """Returns the values of a TOML file. Raises a ValueError in one line if it is unreadable."""
     try:
-        return tomllib.loads(path.read_text(encoding="utf-8-sig"))
+        return parsed_toml(settings_text(path))
     except OSError as error:
         raise ValueError(f"{path} cannot be read: {error.strerror or error}") from error
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:

@@ -374,6 +374,11 @@ def result_of(
     return result
 
 
+def _printable(text: str) -> str:
+    """The text in one line, without escape sequences that a terminal would obey."""
+    return "".join(c if c.isprintable() else ascii(c)[1:-1] for c in " ".join(text.split()))
+
+
 def _print(result: dict) -> None:
     # Only the score that decides is shown: the threshold does not apply to another score.
     if "group_aware_similarity" in result:
@@ -387,7 +392,7 @@ def _print(result: dict) -> None:
         at = f" at FAR {result['far']}" if "far" in result else ""
         decision = ("same person" if result["same"] else "different people") + at
         decision += f", threshold {result['threshold']:.4f} ({result['origin']})"
-    print(f"Decision       {decision}")
+    print(f"Decision       {_printable(decision)}")
     if "far_interval" in result:
         low, high = result["far_interval"]
         print(f"Measured on    {result['impostor_pairs']:,} impostor pairs: ", end="")
@@ -427,7 +432,7 @@ def main(arguments: list[str] | None = None) -> int:
             embedder.embed(images[run % 2 : run % 2 + 1])
             times.append(1000 * (time.perf_counter() - start))
     except (ValueError, OSError, ImportError) as error:
-        print(f"{parser.prog}: error: {' '.join(str(error).split())}", file=sys.stderr)
+        print(f"{parser.prog}: error: {_printable(str(error))}", file=sys.stderr)
         return 2
     # Leave out the first run: it prepares the runtime for a batch of one.
     result |= {"latency_ms": float(np.median(times[1:])), "runs": given.runs}

@@ -8,7 +8,7 @@ from typing import Any
 
 from gfkeras.cards import tflite_metadata
 from gfkeras.errors import require, unreadable
-from gfkeras.files import json_values, parsed_json, replacing, sha256
+from gfkeras.files import json_values, parsed_json, replacing, settings_text, sha256
 from gfkeras.onnx_files import load_onnx
 from gfkeras.version import __version__
 
@@ -118,7 +118,7 @@ def read_card(path: Path) -> dict[str, Any] | None:
     if not beside.is_file():
         return embedded_card(path)
     try:
-        card = parsed_json(beside.read_text(encoding="utf-8"))
+        card = parsed_json(settings_text(beside))
         hashes = card["sha256"]
         expected = hashes.items() if isinstance(hashes, dict) else [("", str(hashes))]
     except (ValueError, KeyError, TypeError) as error:

@@ -36,11 +36,24 @@ def command_line() -> str:
 def main(arguments: Sequence[str] | None = None) -> int:
     """Runs the command line and returns the exit status.
 
-    SIGTERM ends it as Ctrl-C does: a half-written file is removed, and finished files are kept.
+    SIGTERM and SIGHUP end it as Ctrl-C does: a half-written file is removed, and finished files are
+    kept.
 
     Args:
         arguments: the arguments without the program's name. By default, those of the process.
     """
+    try:
+        with _terminable():
+            return _run(arguments)
+    except _TerminatedError as end:
+        print("gfkeras: terminated", file=sys.stderr)  # noqa: T201
+        return 128 + end.number
+    except KeyboardInterrupt:
+        print("gfkeras: interrupted", file=sys.stderr)  # noqa: T201
+        return 128 + signal.SIGINT
+
+
+def _run(arguments: Sequence[str] | None) -> int:
     # TensorFlow reads its environment variables at its first import, so they are set first.
     set_defaults()
     for stream in (sys.stdout, sys.stderr):
@@ -56,19 +69,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
     # Typer can bundle its own copy of Click, whose UsageError differs from click.UsageError.
     usage_error: Any = typer.BadParameter.__mro__[2]
     try:
-        with _terminable():
-            status = app(
-                None if arguments is None else list(arguments),
-                prog_name="gfkeras",
-                standalone_mode=False,
-            )
-        return status if isinstance(status, int) else 0
-    except _TerminatedError:
-        print("gfkeras: terminated", file=sys.stderr)  # noqa: T201
-        return 128 + signal.SIGTERM
-    except typer.Abort:
-        print("gfkeras: interrupted", file=sys.stderr)  # noqa: T201
-        return 130
+        status = app(
+            None if arguments is None else list(arguments),
+            prog_name="gfkeras",
+            standalone_mode=False,
+        )
+    except typer.Abort as error:
+        raise KeyboardInterrupt from error
     except (usage_error, ValueError, OSError, ImportError) as error:
         if os.environ.get("GFKERAS_DEBUG"):
             raise
@@ -81,6 +88,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
             message += " (the current folder has been removed)"
         print(f"gfkeras: error: {message}", file=sys.stderr)  # noqa: T201
         return 2
+    if status == 128 + signal.SIGINT:
+        # Typer makes it of Ctrl-C, without a word.
+        raise KeyboardInterrupt
+    return status if isinstance(status, int) else 0
 
 
 def _folder_is_there() -> bool:
@@ -91,33 +102,42 @@ def _folder_is_there() -> bool:
 
 
 class _TerminatedError(BaseException):
-    """SIGTERM arrived.
+    """SIGTERM or SIGHUP arrived.
 
     Not an `Exception`, like KeyboardInterrupt, because `except Exception` must not catch it.
     """
 
+    def __init__(self, number: int):
+        super().__init__(number)
+        self.number = number
+
 
 @contextlib.contextmanager
 def _terminable() -> Iterator[None]:
-    """Makes SIGTERM raise in the main thread, where `finally` blocks remove unfinished files."""
+    """Makes SIGTERM and SIGHUP raise in the main thread.
 
+    Then `finally` blocks remove unfinished files.
+    """
     owner = os.getpid()
 
     def terminate(number: int, frame: object) -> None:
-        # A second SIGTERM ends the process without cleaning up. A forked worker inherits this
+        # A second signal ends the process without cleaning up. A forked worker inherits this
         # handler, but the files belong to its parent, so it ends at the first signal.
-        signal.signal(signal.SIGTERM, signal.SIG_DFL)
+        signal.signal(number, signal.SIG_DFL)
         if os.getpid() != owner:
-            os.kill(os.getpid(), signal.SIGTERM)
-        raise _TerminatedError
+            os.kill(os.getpid(), number)
+        raise _TerminatedError(number)
 
-    try:
-        before = signal.signal(signal.SIGTERM, terminate)
-    except ValueError:
-        # Python sets signal handlers in the main thread only.
-        yield
-        return
+    before: dict[int, Any] = {}
+    # Windows has no SIGHUP.
+    for number in (signal.SIGTERM, getattr(signal, "SIGHUP", signal.SIGTERM)):
+        # `nohup` ignores SIGHUP, and that must stay.
+        if number not in before and signal.getsignal(number) is not signal.SIG_IGN:
+            # Outside the main thread, setting a handler raises ValueError.
+            with contextlib.suppress(ValueError):
+                before[number] = signal.signal(number, terminate)
     try:
         yield
     finally:
-        signal.signal(signal.SIGTERM, before or signal.SIG_DFL)
+        for number, handler in before.items():
+            signal.signal(number, handler or signal.SIG_DFL)

@@ -216,7 +216,7 @@ def _decoded(photo: str | os.PathLike[str] | bytes | Image.Image) -> np.ndarray:
             with _loading:
                 _check_pixels(photo, name)
                 return np.array(_as_rgb(ImageOps.exif_transpose(photo)))
-        content = photo if isinstance(photo, bytes) else _contents(name)
+        content = photo if isinstance(photo, bytes) else file_contents(name)
         if not content:
             raise ImageError(name, "the file is empty", "empty")
         plain = decode_plain_jpeg(content, MAX_PIXELS)
@@ -273,21 +273,31 @@ def _check_size(width: int, height: int, name: str) -> None:
         raise ImageError(name, reason, "too-large")
 
 
-def _contents(path: str) -> bytes:
+def file_contents(path: str) -> bytes:
+    """Reads an image file. Raises ImageError if it is missing, empty or not a regular file."""
     try:
-        # Opening a pipe without a writer would block forever.
-        if not stat.S_ISREG(Path(path).stat().st_mode) and not Path(path).is_dir():
-            raise ImageError(path, "not a regular file")
-        with Path(path).open("rb") as file:
-            # `read` allocates the requested number of bytes first, so do not ask for too many.
-            content = file.read(min(os.fstat(file.fileno()).st_size, MAX_BYTES) + 1)
+        status = Path(path).stat()
+        # Opening a pipe without a writer would block forever, and so would reading a file of the
+        # system such as /proc/kmsg, which has no size.
+        if not stat.S_ISREG(status.st_mode):
+            raise ImageError(path, "not a regular file", "special")
+        if status.st_size > MAX_BYTES:
+            reason = f"{status.st_size:,} bytes, more than the {MAX_BYTES:,} allowed"
+            raise ImageError(path, reason, "too-large")
+        # `read` allocates the requested number of bytes first, so do not ask for too many.
+        content = b"" if not status.st_size else _read(path, status.st_size)
     except FileNotFoundError as error:
         raise ImageError(path, "no such file", "missing") from error
     except OSError as error:
-        raise ImageError(path, error.strerror or str(error)) from error
-    if len(content) > MAX_BYTES:
-        raise ImageError(path, f"more than the {MAX_BYTES:,} bytes allowed", "too-large")
+        raise ImageError(path, f"cannot be read ({error.strerror or error})") from error
+    if not content:
+        raise ImageError(path, "the file is empty", "empty")
     return content
+
+
+def _read(path: str, size: int) -> bytes:
+    with Path(path).open("rb") as file:
+        return file.read(size)
 
 
 def _as_rgb(image: Image.Image) -> Image.Image:

@@ -12,7 +12,7 @@ from typing import Any
 from gfkeras.evaluation.intervals import Interval, share_interval
 from gfkeras.evaluation.metrics import FARS, Roc, far_name, operating_points
 from gfkeras.evaluation.similarity import COSINE, Similarity
-from gfkeras.files import parsed_json, write_json
+from gfkeras.files import parsed_json, settings_text, write_json
 
 _VERSION = 1
 # The fewest false accepts to expect at a FAR. With fewer, a FAR is unreliable: by chance there may
@@ -176,8 +176,7 @@ class Thresholds:
     def load(cls, path: str | os.PathLike[str]) -> Thresholds:
         """Reads a file that `save` wrote. Raises ValueError if it is missing or not valid."""
         try:
-            # Editors on Windows may add a byte order mark to a file that was edited.
-            content = parsed_json(Path(path).read_text(encoding="utf-8-sig"))
+            content = parsed_json(settings_text(path))
         except (OSError, ValueError) as error:
             raise _not_thresholds(os.fspath(path), error) from error
         return cls.from_json(content, os.fspath(path))

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from gfkeras.backend import load_keras
-from gfkeras.cards import read_card
+from gfkeras.cards import card_path, embedded_card, read_card
 from gfkeras.files import CONFIG_FILE, KERAS_FILES
 from gfkeras.inference.foreign_artefacts import ANY_RANGE, InputRange, scaled, try_runtime
 from gfkeras.inference.runtimes import LiteRTRuntime, OnnxRuntime, Runtime
@@ -35,9 +35,11 @@ def open_model(
     path = Path(source)
     suffix = path.suffix.lower()
     if path.is_file() and suffix in (".tflite", ".onnx"):
-        card = read_card(path)
+        # One beside it states a hash. One inside is read when the file is known to be harmless.
+        card = read_card(path) if card_path(path).is_file() else None
         what = f"{'a TFLite' if suffix == '.tflite' else 'an ONNX'} model"
         check_in_child(try_runtime, path, what)
+        card = card or embedded_card(path)
         kind = LiteRTRuntime if suffix == ".tflite" else OnnxRuntime
         return scaled(kind(path, num_threads), path, card, input_range), card
     if (path / "saved_model.pb").is_file() and not (path / CONFIG_FILE).is_file():

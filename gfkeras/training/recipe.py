@@ -13,7 +13,9 @@ from pydantic import Field, NonNegativeInt, ValidationError
 
 from gfkeras.backend import load_keras
 from gfkeras.errors import unknown_name
-from gfkeras.toml_errors import readable
+from gfkeras.files import settings_text
+from gfkeras.text_lists import is_count
+from gfkeras.toml_errors import parsed_toml, readable
 from gfkeras.training import recipe_sections as sections
 
 
@@ -35,10 +37,15 @@ def read_toml(source: str | os.PathLike[str], kind: str, folder: Traversable) ->
     path, name, known = Path(source), os.fspath(source), built_in_names(folder)
     try:
         if path.is_file():
-            # Editors on Windows can write a byte order mark, which TOML does not allow.
-            text = path.read_text(encoding="utf-8-sig")
+            text = settings_text(path)
         elif path.suffix == ".toml" or os.sep in name or path.is_dir():
-            reason = "is a folder" if path.is_dir() else "does not exist"
+            reason = (
+                "is a folder"
+                if path.is_dir()
+                else "is not a regular file"
+                if path.exists()
+                else "does not exist"
+            )
             raise ValueError(
                 f"`{kind}` must be a TOML file or the name of a built-in {kind} "
                 f"({', '.join(known)}). Received: {name!r}, which {reason}"
@@ -47,7 +54,7 @@ def read_toml(source: str | os.PathLike[str], kind: str, folder: Traversable) ->
             text = (folder / f"{name}.toml").read_text(encoding="utf-8")
         else:
             raise unknown_name(kind, name, known)
-        return tomllib.loads(text)
+        return parsed_toml(text)
     except UnicodeDecodeError as error:
         raise ValueError(f"{name} is not a text file in UTF-8: {error}") from error
     except tomllib.TOMLDecodeError as error:
@@ -69,9 +76,13 @@ def split_setting(setting: str) -> tuple[str, Any]:
     if not equals or not all(part.strip() for part in key.split(".")):
         raise ValueError(f"A setting must look like a.b=value. Received: {setting!r}")
     try:
-        return key, tomllib.loads(f"value = {text}")["value"]
+        # The key too, which may be as deep.
+        parsed_toml(f"{'.'.join(['part'] * len(key.split('.')))} = 0")
+        return key, parsed_toml(f"value = {text}")["value"]
     except tomllib.TOMLDecodeError:
         return key, text.strip()
+    except RecursionError as error:
+        raise ValueError(f"The setting {setting[:60]!r}… is nested too deep") from error
 
 
 def assign(values: dict[str, Any], key: str, value: Any) -> None:
@@ -85,7 +96,7 @@ def assign(values: dict[str, Any], key: str, value: Any) -> None:
     for depth, part in enumerate(parts):
         last = depth == len(parts) - 1
         if isinstance(place, list):
-            if not part.isdigit() or int(part) >= len(place):
+            if not is_count(part) or int(part) >= len(place):
                 raise ValueError(
                     f"Setting {key!r}: `{'.'.join(parts[:depth])}` has {len(place)} entries, "
                     f"counted from 0. Received: {part!r}"

@@ -9,7 +9,7 @@ from typing import Any
 
 from gfkeras.data import Faces, RecordSet
 from gfkeras.data.images import NOT_ALIGNED
-from gfkeras.files import csv_file
+from gfkeras.files import csv_file, write_text
 from gfkeras.locks import only_writer
 from gfkeras.safe_text import csv_cell, utf8
 from gfkeras.text_lists import quoted
@@ -125,7 +125,7 @@ def add_skipped(out: Path, skipped: dict[Path, str]) -> None:
 def _write_lines(path: Path, lines: list[str]) -> None:
     # Line ends and quotes in a name are escaped, so each name stays on its own line.
     kept = (quoted(utf8(line)).translate(_LINE_ENDS) for line in lines)
-    path.write_text("".join(f"{line}\n" for line in kept), encoding="utf-8", newline="\n")
+    write_text(path, "".join(f"{line}\n" for line in kept))
 
 
 @dataclasses.dataclass(frozen=True)

@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 
 from gfkeras.errors import reading
-from gfkeras.files import parsed_json, replacing, sha256
+from gfkeras.files import parsed_json, replacing, settings_text, sha256
 
 STATE_FILE = "state.json"
 ARRAYS_FILE = "variables.npz"
@@ -126,7 +126,7 @@ class StepCheckpoints:
     @staticmethod
     def _read(folder: Path) -> Checkpoint:
         try:
-            state = parsed_json((folder / STATE_FILE).read_text(encoding="utf-8"))
+            state = parsed_json(settings_text(folder / STATE_FILE))
             own = state.pop("own_sha256", None)
             # Checkpoints of earlier versions do not have this hash.
             if own is not None and own != _digest(state):

@@ -1,7 +1,6 @@
 """Loading of models by the name of a preset, from a folder or from a file."""
 
 import copy
-import json
 import os
 from pathlib import Path
 from typing import Any
@@ -11,7 +10,7 @@ import keras
 from gfkeras import backbones
 from gfkeras.archives import open_archive, read_member
 from gfkeras.errors import by_name, reading
-from gfkeras.files import CONFIG_FILE, KERAS_FILES
+from gfkeras.files import CONFIG_FILE, KERAS_FILES, parsed_json
 from gfkeras.hdf5 import open_hdf5
 from gfkeras.models import GroupFace
 from gfkeras.saving import check_weights, load_model, require_fitting
@@ -71,7 +70,7 @@ def _load_file(path: Path) -> keras.Model:
         if path.suffix != ".keras":
             return _load_hdf5(path)
         with open_archive(path) as archive:
-            config = json.loads(read_member(archive, CONFIG_FILE))
+            config = parsed_json(read_member(archive, CONFIG_FILE))
         # Drop the loss and the optimizer of the training: they can be classes of the user.
         config.pop("compile_config", None)
         require_fitting(lambda: keras.saving.deserialize_keras_object(config), path)
@@ -81,7 +80,7 @@ def _load_file(path: Path) -> keras.Model:
 def _load_hdf5(path: Path) -> keras.Model:
     # Keras' own reader of .h5 files mistakes arguments such as combine="add" for functions.
     with open_hdf5(path) as file:
-        description = json.loads(file.attrs["model_config"])
+        description = parsed_json(file.attrs["model_config"])
     classes: dict[str, Any] = {**backbones.BACKBONES, GroupFace.__name__: GroupFace}
     kind = by_name("model", description["class_name"], classes)
     require_fitting(lambda: kind.from_config(copy.deepcopy(description["config"])), path)

@@ -9,7 +9,7 @@ from pydantic import BaseModel
 from gfkeras.backend import load_keras
 from gfkeras.downloads import fetch_file
 from gfkeras.evaluation import COSINE, Thresholds
-from gfkeras.files import CONFIG_FILE, parsed_json, sha256
+from gfkeras.files import CONFIG_FILE, parsed_json, settings_text, sha256
 from gfkeras.toml_errors import read_toml
 from gfkeras.zoo.registry import MODEL_FILE, FolderSources, Preset, preset_names, read_preset
 
@@ -107,7 +107,7 @@ def preset_results(preset: Preset) -> list[dict[str, Any]]:
 
 def folder_sources(folder: Path) -> dict[str, Any]:
     """Returns name and weights of a model folder, and the content of its `sources.toml`."""
-    weights = parsed_json((folder / CONFIG_FILE).read_text(encoding="utf-8"))["weights"]
+    weights = parsed_json(settings_text(folder / CONFIG_FILE))["weights"]
     found: dict[str, Any] = {"folder": folder.resolve().name, "weights": weights}
     path = folder / SOURCES_FILE
     if path.is_file():

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -121,3 +122,35 @@ def test_sigterm_while_a_file_is_renamed(command, people, out, monkeypatch, caps
         assert set(before) == {path for path in out.rglob("*") if path.is_file()}
     assert main(arguments(command, more, out)) == 0
     assert place.exists()
+
+
+@pytest.mark.parametrize(
+    ("number", "word"), [(signal.SIGINT, "interrupted"), (signal.SIGHUP, "terminated")]
+)
+def test_ctrl_c_and_a_closed_terminal_end_with_a_line(
+    number, word, people, out, monkeypatch, capsys
+):
+    rename, handler = Path.replace, signal.getsignal(number)
+
+    def ended(path: Path, target: Path) -> Path:
+        os.kill(os.getpid(), number)
+        return rename(path, target)
+
+    monkeypatch.setattr(Path, "replace", ended)
+    assert main(arguments("embed", people, out)) == 128 + number
+    assert the_line(capsys.readouterr().err) == f"gfkeras: {word}"
+    assert not list(out.iterdir())
+    assert signal.getsignal(number) is handler
+
+
+def test_ctrl_c_while_packages_are_imported(monkeypatch, capsys):
+    monkeypatch.setitem(sys.modules, "gfkeras.cli.app", Interrupting())
+    assert main(["zoo", "list"]) == 128 + signal.SIGINT
+    assert the_line(capsys.readouterr().err) == "gfkeras: interrupted"
+
+
+class Interrupting:
+    """A module whose import Ctrl-C interrupts."""
+
+    def __getattr__(self, name: str):
+        raise KeyboardInterrupt

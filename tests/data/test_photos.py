@@ -7,12 +7,14 @@ import builtins
 import io
 import os
 import struct
+from pathlib import Path
 
 import numpy as np
 import pytest
 from PIL import Image
 
 from gfkeras.data.photos import list_photos, photo_name, read_photo
+from gfkeras.data.sources.listing import read_under
 from gfkeras.errors import ImageError
 
 
@@ -176,3 +178,13 @@ def test_a_pipe_is_not_opened(tmp_path):
     os.mkfifo(tmp_path / "photo.jpg")
     with pytest.raises(ImageError, match="not a regular file"):
         read_photo(tmp_path / "photo.jpg")
+
+
+@pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="needs Linux")
+def test_files_of_the_system_without_a_size_are_not_opened(tmp_path):
+    # Reading some of them, such as /proc/kmsg, waits for ever.
+    (tmp_path / "photo.jpg").symlink_to("/proc/self/status")
+    with pytest.raises(ImageError, match="the file is empty"):
+        read_photo(tmp_path / "photo.jpg")
+    with pytest.raises(ImageError, match="the file is empty"):
+        read_under(tmp_path, "photo.jpg")

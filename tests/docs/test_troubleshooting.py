@@ -32,7 +32,7 @@ def test_each_section_quotes_one_message():
     ("old", "new"),
     [
         ("no face found", "there is no face"),
-        ("needs `calibration`", "requires `calibration`"),
+        ("requires `calibration`", "needs `calibration`"),
         ("already holds a run", "has a run already"),
         ("truncated or damaged", "cut short or damaged"),
         ("embeddings of two models", "the embeddings of two networks"),

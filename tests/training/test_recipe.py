@@ -163,6 +163,22 @@ def test_not_toml_and_not_there(tmp_path):
         Recipe.read(tmp_path / "binary.toml")
 
 
+@pytest.mark.parametrize(
+    "text",
+    [
+        ".".join("a" * 3000) + " = 1",
+        f"[{'.'.join('a' * 3000)}]",
+        f"a = {'[' * 3000}",
+        "a=" + "[" * 60 + "]" * 60,
+    ],
+)
+def test_deep_tables_lists_and_settings(tmp_path, text):
+    assert "nested too deep" in complaint(tmp_path, text)
+    if not text.startswith("["):
+        with pytest.raises(ValueError, match="nested too deep"):
+            Recipe.read("orl", settings=[text])
+
+
 def test_settings(tmp_path):
     recipe = read(
         tmp_path,

@@ -20,6 +20,7 @@ import gfkeras
 from gfkeras.archives import read_member, read_npz
 from gfkeras.zoo import import_weights
 from gfkeras.zoo.foreign import read_torch_state
+from gfkeras.zoo.foreign.network import Op, Ops
 from gfkeras.zoo.golden import Golden
 
 LAYERS = [
@@ -82,6 +83,13 @@ def one_by_many_names(group, folder):
         group[f"again{number}"] = group["k"]
 
 
+def one_text_by_many_places(group, folder):
+    # In the file 8 MiB, as an array of texts 24 GiB.
+    texts = np.array(["x" * MUCH] + ["short"] * 3000, object)
+    group.create_dataset("k", (3, 3, 3, 8), "f4")
+    group.attrs.create("weight_names", texts, dtype=h5py.string_dtype())
+
+
 MUCH = 8 << 20
 HOSTILE = {
     external_storage: "in another file",
@@ -92,6 +100,7 @@ HOSTILE = {
     never_written: "promises 2,160,000,000 bytes",
     large_chunk: "unpacks to more than it promises",
     one_by_many_names: "promise",
+    one_text_by_many_places: "promise",
 }
 
 
@@ -122,6 +131,30 @@ def test_hostile_hdf5_is_refused(put, suffix, tmp_path):
         said = refusal(read, path)
         assert str(path) in said
         assert HOSTILE[put] in said
+
+
+def test_weights_that_many_layers_name_are_counted_each_time(tmp_path):
+    def put(group, folder):
+        group.create_dataset("k", (3, 3, 3, 64), "f4")
+        group.attrs["weight_names"] = [b"k"] * 1000
+
+    said = refusal(import_weights, hdf5(tmp_path / "m.h5", put))
+    assert "more than 8 arrays" in said
+    (tmp_path / "small").write_bytes(bytes(100))
+    ops, kernel = Ops(tmp_path / "small"), np.zeros(16 << 20, "f4")
+    for number in range(4):
+        ops.append(Op("dense", str(number), [], "", kernel=kernel))
+    with pytest.raises(ValueError, match="promise"):
+        ops.append(Op("dense", "one more", [], "", kernel=kernel))
+
+
+def test_a_description_is_no_longer_than_descriptions_are(tmp_path):
+    path = tmp_path / "m.keras"
+    members = {"metadata.json": b"{}", "config.json": b"[" + b"{}," * (30 << 20) + b"0]"}
+    weights = hdf5(tmp_path / "m.h5", lambda group, folder: None).read_bytes()
+    zipped(path, members | {"model.weights.h5": weights})
+    for read in (import_weights, gfkeras.load):
+        assert "bytes of JSON" in refusal(read, path)
 
 
 def test_compressed_weights_are_read(tmp_path):

@@ -10,8 +10,10 @@ import zipfile
 
 import numpy as np
 import pytest
+from bounded import refusal
 from torch_archive import tensor_pickle, torch_archive
 
+import gfkeras
 from gfkeras.zoo import import_weights
 from gfkeras.zoo.foreign import read_torch_state
 
@@ -177,3 +179,13 @@ def test_another_onnx_graph_is_refused(tmp_path):
     (tmp_path / "w.onnx").write_bytes(onnx_model(node, inputs=("x", "z")))
     with pytest.raises(ValueError, match="one input and one output"):
         import_weights(tmp_path / "w.onnx")
+
+
+@pytest.mark.parametrize("read", [import_weights, gfkeras.Embedder])
+def test_a_graph_of_millions_of_empty_parts_is_refused_within_a_gigabyte(read, tmp_path):
+    pytest.importorskip("onnx")
+    pytest.importorskip("onnxruntime")
+    path = tmp_path / "w.onnx"
+    # A ModelProto whose graph of 16 MiB has nodes without content alone.
+    path.write_bytes(b"\x08\x08\x3a\x80\x80\x80\x08" + b"\x0a\x00" * (8 << 20))
+    assert "w.onnx" in refusal(read, path, seconds=90)

@@ -7,7 +7,7 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, NonNegativeInt, PositiveInt, ValidationError
 
-from gfkeras.files import PathLike, sha256, write_text
+from gfkeras.files import PathLike, settings_text, sha256, write_text
 
 MANIFEST_FILE = "manifest.json"
 SKIPPED_FILE = "skipped.csv"
@@ -110,13 +110,13 @@ class Manifest(_Part):
         """
         path = Path(folder) / MANIFEST_FILE
         try:
-            text = path.read_text(encoding="utf-8")
+            text = settings_text(path)
         except FileNotFoundError:
             raise ValueError(
                 f"`folder` must contain training records ({MANIFEST_FILE}, written by "
                 f"`gfkeras prepare` when it is done). Received: folder={str(folder)!r}"
             ) from None
-        except (OSError, UnicodeDecodeError) as error:
+        except (OSError, ValueError) as error:
             raise ValueError(f"{path} cannot be read: {error}") from error
         try:
             return cls.model_validate_json(text)

@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import os
 import re
-import stat
 from collections.abc import Callable
 from pathlib import Path
 
-from gfkeras.data.photos import MAX_BYTES
+from gfkeras.data.photos import file_contents
 from gfkeras.errors import ImageError
 from gfkeras.files import PathLike, file_below
 
@@ -92,22 +91,4 @@ def read_under(root: Path, locator: str) -> bytes:
     problem = path_problem(name)
     if problem is not None:
         raise ImageError(locator, problem)
-    path = file_below(root, name)
-    try:
-        status = path.stat()
-        if not stat.S_ISREG(status.st_mode):
-            raise ImageError(str(path), "not a regular file", "special")
-        if status.st_size > MAX_BYTES:
-            reason = f"{status.st_size:,} bytes, more than the {MAX_BYTES:,} allowed"
-            raise ImageError(locator, reason, "too-large")
-        content = path.read_bytes()
-    except ImageError:
-        raise
-    except FileNotFoundError as error:
-        raise ImageError(str(path), "no such file", "missing") from error
-    except (OSError, ValueError) as error:
-        detail = getattr(error, "strerror", None) or str(error)
-        raise ImageError(str(path), f"cannot be read ({detail})") from error
-    if not content:
-        raise ImageError(str(path), "the file is empty", "empty")
-    return content
+    return file_contents(str(file_below(root, name)))

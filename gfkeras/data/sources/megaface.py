@@ -181,7 +181,7 @@ def _json_paths(file: Path) -> list[str]:
     if size > _MAX_JSON:
         raise ValueError(f"{file}: expected at most {_MAX_JSON} bytes. Received: {size}")
     try:
-        content = parsed_json(file.read_bytes())
+        content = parsed_json(file.read_bytes(), _MAX_JSON)
     except (ValueError, RecursionError) as error:
         raise ValueError(f"{file}: expected JSON. Received: {error}") from error
     paths = content.get("path") if isinstance(content, dict) else None

@@ -17,7 +17,7 @@ import numpy.typing as npt
 from gfkeras.errors import one_of, positive_int
 from gfkeras.evaluation.metrics import effective_groups
 from gfkeras.evaluation.plots import style
-from gfkeras.files import CONFIG_FILE, parsed_json
+from gfkeras.files import CONFIG_FILE, parsed_json, settings_text
 from gfkeras.training.run_folder import LOG_FILE
 
 if TYPE_CHECKING:
@@ -337,7 +337,7 @@ def group_training_figure(runs: Mapping[str, GroupLog]) -> Figure:
 def _num_groups(run: Path) -> int | None:
     """Returns K of the run's model, or None if the run has no readable model."""
     try:
-        described = parsed_json((run / "last" / CONFIG_FILE).read_text(encoding="utf-8"))
+        described = parsed_json(settings_text(run / "last" / CONFIG_FILE))
         return int(described["model"]["config"]["num_groups"])
     except (OSError, ValueError, KeyError, TypeError):
         return None

@@ -101,7 +101,9 @@ def read_gallery_file(path: str | os.PathLike[str]) -> GalleryFile:
             content = json.loads(head[_PREFIX.size :])
             description, places = dict(content["description"]), dict(content["columns"])
             layout = {name: _Place.of(begin, place) for name, place in places.items()}
-        except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
+        except (
+            ArithmeticError, AttributeError, KeyError, RecursionError, TypeError, ValueError,
+        ) as error:  # fmt: skip
             raise _damaged(path, f"its header cannot be read: {error!r}") from error
         end = len(head)
         for name, place in layout.items():

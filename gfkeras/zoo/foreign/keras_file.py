@@ -6,7 +6,6 @@ builds no layers, so code in a Lambda layer never runs.
 
 import dataclasses
 import io
-import json
 import os
 import zipfile
 from pathlib import Path
@@ -16,8 +15,9 @@ import numpy as np
 
 from gfkeras.archives import open_archive, read_member
 from gfkeras.errors import reading
+from gfkeras.files import parsed_json
 from gfkeras.hdf5 import open_hdf5
-from gfkeras.zoo.foreign.network import ForeignNetwork, Op, float32
+from gfkeras.zoo.foreign.network import ForeignNetwork, Op, Ops, float32, layer_weights
 
 # The input of Keras_insightface's networks is (x − 127.5)·0.0078125.
 KERAS_INSIGHTFACE_PIXEL_SCALE = 0.0078125
@@ -50,7 +50,7 @@ def read_keras_network(path: str | os.PathLike[str]) -> ForeignNetwork:
     with reading(path, "a Keras model"):
         if is_keras_archive(path):
             with open_archive(path) as archive:
-                config = json.loads(read_member(archive, "config.json"))
+                config = parsed_json(read_member(archive, "config.json"))
                 weights = io.BytesIO(read_member(archive, "model.weights.h5"))
             with open_hdf5(path, weights) as file:
                 return _Model(path, config, _Archive(file, config)).network()
@@ -60,7 +60,7 @@ def read_keras_network(path: str | os.PathLike[str]) -> ForeignNetwork:
                     f"{path} must be a complete model that model.save wrote. Received: an HDF5 "
                     "file without model_config, such as a file of weights"
                 )
-            config = json.loads(file.attrs["model_config"])
+            config = parsed_json(file.attrs["model_config"])
             return _Model(path, config, _Hdf5(file["model_weights"])).network()
 
 
@@ -73,7 +73,7 @@ class _Hdf5:
     def weights(self, layer: str, kind: str) -> list[np.ndarray]:
         group = self.root[layer]
         names = [n.decode() if isinstance(n, bytes) else n for n in group.attrs["weight_names"]]
-        return [float32(group[name]) for name in names]
+        return layer_weights(group[name] for name in names)
 
 
 class _Archive:
@@ -93,7 +93,7 @@ class _Archive:
 
     def weights(self, layer: str, kind: str) -> list[np.ndarray]:
         group = self.root[self.groups[layer]]["vars"]
-        return [float32(group[str(index)]) for index in range(len(group))]
+        return layer_weights(group[str(index)] for index in range(len(group)))
 
 
 class _Model:
@@ -106,7 +106,7 @@ class _Model:
             )
         self.path = path
         self.weights = weights
-        self.ops: list[Op] = []
+        self.ops = Ops(path)
         self.aliases: dict[str, str] = {}
         # Padded tensors: the tensor before padding, and the zeros (top, left, bottom, right).
         self.padded: dict[str, tuple[str, tuple[int, int, int, int]]] = {}

@@ -1,6 +1,5 @@
 """Reading of InsightFace's MXNet networks without MXNet: `.params` and `-symbol.json`."""
 
-import json
 import os
 import struct
 from pathlib import Path
@@ -8,7 +7,16 @@ from typing import Any
 
 import numpy as np
 
-from gfkeras.zoo.foreign.network import INSIGHTFACE_PIXEL_SCALE, ForeignNetwork, Op, float32
+from gfkeras.errors import reading
+from gfkeras.files import parsed_json, settings_text
+from gfkeras.zoo.foreign.network import (
+    INSIGHTFACE_PIXEL_SCALE,
+    ForeignNetwork,
+    Op,
+    Ops,
+    float32,
+    layer_weights,
+)
 
 # MXNet's NDArray list: `kMXAPINDArrayListMagic`, then each array in version 2 of the format.
 _LIST_MAGIC = 0x112
@@ -93,25 +101,23 @@ def read_mxnet_network(
         symbol = params.with_name(params.name.rpartition("-")[0] + "-symbol.json")
     symbol = Path(symbol)
     arrays = {name.split(":", 1)[-1]: a for name, a in read_mxnet_params(params).items()}
-    try:
-        nodes = json.loads(symbol.read_text(encoding="utf-8"))["nodes"]
-        reader = _Symbol(symbol, arrays)
+    if not symbol.exists():
+        raise ValueError(f"`symbol` must be the network's JSON file: {symbol} is missing")
+    with reading(symbol, "an MXNet symbol file"):
+        nodes = parsed_json(settings_text(symbol))["nodes"]
+        reader = _Symbol(symbol, params, arrays)
         for node in nodes:
             reader.take(node, [nodes[entry[0]]["name"] for entry in node["inputs"]])
-    except FileNotFoundError:
-        raise ValueError(f"`symbol` must be the network's JSON file: {symbol} is missing") from None
-    except (KeyError, TypeError, IndexError, json.JSONDecodeError) as error:
-        raise ValueError(f"{symbol} is not an MXNet symbol file: {error!r}") from error
-    return reader.network(params)
+    return reader.network()
 
 
 class _Symbol:
     """The ops of a symbol file."""
 
-    def __init__(self, path: Path, arrays: dict[str, np.ndarray]):
-        self.path = path
+    def __init__(self, path: Path, params: Path, arrays: dict[str, np.ndarray]):
+        self.path, self.params = path, params
         self.arrays = arrays
-        self.ops: list[Op] = []
+        self.ops = Ops(params)
         self.scale: float | None = None
         # Names of tensors that are equal to another tensor.
         self.aliases: dict[str, str] = {}
@@ -139,7 +145,7 @@ class _Symbol:
             if any(weight is None for weight in weights):
                 raise ValueError(f"The parameters of the layer {name!r} are missing")
             found.inputs = data[:1]
-            _MEANINGS[op](found, [float32(weight) for weight in weights], attributes)
+            _MEANINGS[op](found, layer_weights(weights), attributes)
         elif op == "LeakyReLU" and attributes.get("act_type") == "prelu":
             if not weights or weights[0] is None:
                 raise ValueError(f"The parameters of the layer {name!r} are missing")
@@ -150,11 +156,11 @@ class _Symbol:
             found.kind = "add"
         self.ops.append(found)
 
-    def network(self, params: Path) -> ForeignNetwork:
+    def network(self) -> ForeignNetwork:
         if not self.ops:
             raise ValueError(f"{self.path} has no layers")
         scale = INSIGHTFACE_PIXEL_SCALE if self.scale is None else self.scale
-        return ForeignNetwork(params, self.ops, self.images, self.ops[-1].output, scale)
+        return ForeignNetwork(self.params, self.ops, self.images, self.ops[-1].output, scale)
 
 
 def _attributes(node: dict[str, Any]) -> dict[str, str]:

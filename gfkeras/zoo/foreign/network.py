@@ -1,6 +1,7 @@
 """Common form of networks from other frameworks."""
 
 import dataclasses
+import itertools
 from collections.abc import Iterable
 from pathlib import Path
 from typing import NamedTuple
@@ -8,8 +9,12 @@ from typing import NamedTuple
 import numpy as np
 import numpy.typing as npt
 
+from gfkeras.archives import require_bounded
+
 Array = npt.NDArray[np.float32]
 
+# A batch normalisation has four arrays, and no layer has more than twice as many.
+_MOST_WEIGHTS = 8
 # InsightFace's PyTorch code normalises pixels to (x − 127.5) / 127.5 outside the network.
 INSIGHTFACE_PIXEL_SCALE = 1 / 127.5
 
@@ -88,6 +93,24 @@ class Op:
         return said if values is None else f"{said} ({values.size} channels)"
 
 
+class Ops(list[Op]):
+    """The ops of a file, whose weights are together no larger than the file can mean.
+
+    A graph may name the same weights for any number of layers.
+    """
+
+    def __init__(self, path: Path):
+        super().__init__()
+        self._path, self._bytes = path, 0
+
+    def append(self, op: Op) -> None:
+        """Adds an op; raises ValueError as `require_bounded`."""
+        arrays = (op.kernel, op.bias, op.slopes, op.gamma, op.beta, op.mean, op.variance)
+        self._bytes += sum(array.nbytes for array in arrays if array is not None)
+        require_bounded(self._path, self._bytes, self._path.stat().st_size)
+        super().append(op)
+
+
 def _short(values: tuple[int, ...]) -> str:
     return str(values[0]) if len(set(values)) == 1 else str(values)
 
@@ -125,6 +148,14 @@ class ForeignNetwork:
 def float32(array: object) -> Array:
     """Returns an array as contiguous float32."""
     return np.ascontiguousarray(array, np.float32)
+
+
+def layer_weights(arrays: Iterable[object]) -> list[Array]:
+    """The weights of one layer as float32; ValueError for more arrays than a layer can have."""
+    found = list(itertools.islice(arrays, _MOST_WEIGHTS + 1))
+    if len(found) > _MOST_WEIGHTS:
+        raise ValueError(f"a layer has more than {_MOST_WEIGHTS} arrays of weights")
+    return [float32(array) for array in found]
 
 
 def first_bytes(path: Path, count: int = 512) -> bytes:

@@ -11,9 +11,19 @@ from typing import Any
 import numpy as np
 
 from gfkeras.errors import require
-from gfkeras.onnx_files import load_onnx
-from gfkeras.zoo.foreign.network import INSIGHTFACE_PIXEL_SCALE, ForeignNetwork, Op, float32
+from gfkeras.onnx_files import load_onnx, try_onnx
+from gfkeras.preflight import check_in_child
+from gfkeras.zoo.foreign.network import (
+    INSIGHTFACE_PIXEL_SCALE,
+    ForeignNetwork,
+    Op,
+    Ops,
+    float32,
+    layer_weights,
+)
 
+# A graph of this many bytes can take about a hundred times as much memory.
+_SMALL = 2 << 20
 # Operators without an effect at inference. Flattening does not matter to the FC after it.
 _PASSES = ("Identity", "Dropout", "Flatten", "Reshape", "Squeeze", "Cast", "Unsqueeze")
 
@@ -30,6 +40,8 @@ def read_onnx_network(path: str | os.PathLike[str]) -> ForeignNetwork:
     (x − 127.5)/127.5, as in InsightFace.
     """
     path = Path(path)
+    if path.stat().st_size > _SMALL:
+        check_in_child(try_onnx, path, "an ONNX model")
     model = load_onnx(path, check=True)
     # Imported here, because `onnx` is optional.
     numpy_helper = require("onnx.numpy_helper", "onnx")
@@ -54,7 +66,7 @@ class _Graph:
         # Tensors that are a normalisation x·scale + shift of the pixels x.
         self.affine = {self.images: (1.0, 0.0)}
         self.aliases: dict[str, str] = {}
-        self.ops: list[Op] = []
+        self.ops = Ops(path)
         for node in graph.node:
             self._take(node)
         self.output = self._plain(graph.output[0].name)
@@ -101,7 +113,7 @@ class _Graph:
         elif node.op_type == "Relu":
             op.kind, op.slopes = "prelu", np.zeros(1, np.float32)
         elif node.op_type in _MEANINGS and all(w is not None for w in weights[1:]):
-            _MEANINGS[node.op_type](op, [float32(w) for w in weights[1:]], attributes)
+            _MEANINGS[node.op_type](op, layer_weights(weights[1:]), attributes)
         else:
             op.inputs = data
         self.ops.append(op)

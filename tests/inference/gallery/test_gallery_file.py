@@ -1,5 +1,6 @@
 """The file of a gallery: complete or refused after any damage."""
 
+import json
 import os
 import signal
 import struct
@@ -171,3 +172,19 @@ def test_readers_see_the_old_or_the_new_and_a_killed_writer_leaves_a_whole_file(
             whole_round(old)
     finally:
         writers.kill()
+
+
+@pytest.mark.parametrize("key", ["offset", "crc32c", "shape"])
+def test_a_header_with_infinity_is_refused(tmp_path, key):
+    # With the right checksum, as whoever means harm writes it.
+    path, value = tmp_path / "g.gallery", [float("inf")] if key == "shape" else float("inf")
+    place = {"type": "<f4", "shape": [1], "offset": 0, "crc32c": 0, key: value}
+    header = json.dumps({"description": {}, "columns": {"embedding": place}}).encode()
+    prefix = gallery_file._PREFIX.pack(gallery_file.MAGIC, gallery_file.VERSION, len(header), 0)
+    prefix = gallery_file._PREFIX.pack(
+        gallery_file.MAGIC, gallery_file.VERSION, len(header),
+        gallery_file._header_checksum(prefix, header),
+    )  # fmt: skip
+    path.write_bytes(prefix + header)
+    with pytest.raises(ValueError, match="header cannot be read"):
+        gallery_file.read_gallery_file(path)
