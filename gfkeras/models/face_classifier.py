@@ -9,7 +9,13 @@ from gfkeras.layers import beside_centers, num_replicas
 from gfkeras.layers.replica import on_all_replicas, share_of_mean
 from gfkeras.losses.embedding_loss import softmax_cross_entropy
 from gfkeras.models import replicas
-from gfkeras.models.checked_data import NO_LABELS, checked_data, label_errors
+from gfkeras.models.checked_data import (
+    NO_LABELS,
+    check_in_step,
+    checked_data,
+    is_distributed,
+    label_errors,
+)
 from gfkeras.models.classifier_parts import build_parts, log_names, samples_classes
 from gfkeras.models.group_usage import GroupUsage
 from gfkeras.models.properties import as_outputs
@@ -55,7 +61,7 @@ class FaceClassifier(keras.Model):
             such as groups, centers or a teacher; by `compile`, for an optimizer that cannot
             train a `PartialFC` head; by `fit` and `evaluate`, for labels
             that are not class indices, of a data set at the first batch that holds one. Labels
-            that only a running step sees give a NaN loss.
+            that only a step compiled by XLA sees give a NaN loss.
 
     Example:
         import gfkeras, keras
@@ -99,10 +105,12 @@ class FaceClassifier(keras.Model):
         self._group_usage: Any = None
         if (group_logits := as_outputs(model.output).get("group_logits")) is not None:
             self._group_usage = GroupUsage(group_logits.shape[-1])
-        self._compiled_mode: tuple[str | None, bool] | None = None
+        self._compiled_mode: tuple[str | None, bool, bool] | None = None
         self.skip_nonfinite = False
         # Whether `fit` is about to take its data, and whether these are divided by `FitStrategy`.
         self._fits = self._divided = False
+        # Whether the step has to look at labels, as it has once data come distributed already.
+        self._looks = False
         self.built = True
 
     @property
@@ -192,6 +200,8 @@ class FaceClassifier(keras.Model):
     ) -> Any:
         if y is None:
             raise ValueError(NO_LABELS.format("no labels"))
+        if self._looks:
+            y = check_in_step(y, self._num_classes)
         count = ops.shape(y_pred["embedding"])[0]
         if training:
             replicas.check_batch(y_pred["embedding"])
@@ -319,9 +329,24 @@ class FaceClassifier(keras.Model):
         with label_errors(self):
             return super().evaluate(self._checked(x, y), y, **kwargs)
 
+    def train_on_batch(self, x: Any, y: Any = None, **kwargs: Any) -> Any:
+        return super().train_on_batch(self._checked(x, y), y, **kwargs)
+
+    def test_on_batch(self, x: Any, y: Any = None, **kwargs: Any) -> Any:
+        return super().test_on_batch(self._checked(x, y), y, **kwargs)
+
     def _checked(self, x: Any, y: Any = None) -> Any:
         """Images as they come, or a data set whose labels raise; ValueError for wrong ones."""
-        return checked_data(x, y, None if self.head is None else self.head.num_classes)
+        self._looks |= is_distributed(x)
+        return checked_data(x, y, self._num_classes)
+
+    @property
+    def _num_classes(self) -> int | None:
+        """What labels must be below, for the head and each loss; None where nothing says."""
+        losses = zip(self.extra_losses, self.loss_inputs, strict=True)
+        parts = [self.head, *(loss for loss, inputs in losses if "labels" in inputs)]
+        counts = [getattr(part, "num_classes", None) for part in parts]
+        return min((count for count in counts if count is not None), default=None)
 
     def _set_directions(self, callbacks: Any) -> None:
         """Tells callbacks such as EarlyStopping whether more of a metric is better.
@@ -347,10 +372,11 @@ class FaceClassifier(keras.Model):
         return super().make_predict_function(force=self._mode_changed() or force)
 
     def _mode_changed(self) -> bool:
-        if (self.mode, self._divided) == self._compiled_mode:
+        wanted = (self.mode, self._divided, self._looks)
+        if wanted == self._compiled_mode:
             return False
         self.train_function = self.test_function = self.predict_function = None
-        self._compiled_mode = (self.mode, self._divided)
+        self._compiled_mode = wanted
         return True
 
     def get_config(self) -> dict[str, Any]:
