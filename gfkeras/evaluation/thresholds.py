@@ -18,6 +18,7 @@ _VERSION = 1
 # False accepts that are expected among the pairs of a FAR: of fewer the FAR says little, since by
 # chance there may be half as many or twice as many.
 MIN_FALSE_ACCEPTS = 10
+MOST_PAIRS = 10**20
 # The smallest FAR that is chosen for a user who names none.
 USUAL_FAR = 1e-3
 
@@ -75,10 +76,11 @@ class Thresholds:
     def __post_init__(self) -> None:
         if isinstance(self.impostor, bool) or not isinstance(self.impostor, int):
             raise ValueError(f"`impostor` must be an integer. Received: {self.impostor!r}")
-        if self.impostor < 1 or not self.at_far:
+        # More pairs than nine billion people give is a number that arithmetic may not survive.
+        if not 1 <= self.impostor <= MOST_PAIRS or not self.at_far:
             raise ValueError(
-                "`at_far` and `impostor` must hold at least one threshold and one pair. Received: "
-                f"{len(self.at_far)} thresholds of {self.impostor} pairs"
+                f"`at_far` must hold a threshold, and `impostor` be from 1 to {MOST_PAIRS:.0e} "
+                f"pairs. Received: {len(self.at_far)} thresholds of {self.impostor} pairs"
             )
         for far, threshold in self.at_far.items():
             # "0.001" would never be found under the name of 1e-3.

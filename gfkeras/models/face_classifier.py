@@ -198,10 +198,7 @@ class FaceClassifier(keras.Model):
         sample_weight: Any = None,
         training: bool = True,
     ) -> Any:
-        if y is None:
-            raise ValueError(NO_LABELS.format("no labels"))
-        if self._looks:
-            y = check_in_step(y, self._num_classes)
+        y = self._labels(y)
         count = ops.shape(y_pred["embedding"])[0]
         if training:
             replicas.check_batch(y_pred["embedding"])
@@ -244,6 +241,11 @@ class FaceClassifier(keras.Model):
             loss = loss * ops.where(finite, 1.0, float("nan"))
         # tf.distribute sums the replicas' gradients.
         return loss / num_replicas()
+
+    def _labels(self, labels: Any) -> Any:
+        if labels is None:
+            raise ValueError(NO_LABELS.format("no labels"))
+        return check_in_step(labels, self._num_classes) if self._looks else labels
 
     def _identity(self, labels: Any, embedding: Any, sample_weight: Any, training: bool) -> Any:
         """L1, which also goes into the logs."""

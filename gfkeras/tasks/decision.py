@@ -154,7 +154,7 @@ def _found(
     if own.is_file():
         return str(own), Thresholds.load(own), embedder.fingerprint
     card = embedder.card or {}
-    if "thresholds" not in card:
+    if card.get("thresholds") is None:
         return None
     name = f"the card of {Path(model).name}"
     # They are the float model's: an int8 artefact has no thresholds of its own.

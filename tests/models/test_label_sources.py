@@ -67,7 +67,8 @@ def test_a_loader_of_pytorch_raises_at_the_batch_with_the_label(images):
         assert len(next(batches)) == 2
         with pytest.raises(ValueError, match=SAID.format(3, 2, 3)):
             next(batches)
-    assert isinstance(checked, DataLoader) and checked.batch_size == 2
+    assert isinstance(checked, DataLoader)
+    assert checked.batch_size == 2
     assert len(list(loader)) == 2
     with pytest.raises(ValueError, match=SAID.format(3, -1, 0)):
         checked_data(images[:2], Foreign(np.array([-1, 0])), 3)
@@ -94,7 +95,7 @@ def test_tensors_batches_of_tensors_and_single_batches(images, wrong):
 
 def test_what_is_no_number_and_what_is_nothing(images):
     training = classifier(ArcFace(3))
-    with pytest.raises(ValueError, match="`labels` must be integers. Received: labels of dtype"):
+    with pytest.raises(ValueError, match=r"`labels` must be integers\. Received: labels of dtype"):
         training.fit(images, np.array(["a", "b", "c", "d"]), verbose=0)
     with pytest.raises(ValueError, match="`x` must hold at least one image"):
         training.fit(images[:0], np.zeros(0, "int32"), verbose=0)
@@ -173,4 +174,5 @@ def test_data_sets_that_were_distributed_before():
         assert sum(line.endswith("to 30") for line in said) == 3
         assert sum("from -1" in line for line in said) == 3
         assert kept
-        assert np.isfinite(loss).all() and len(loss) == 4
+        assert np.isfinite(loss).all()
+        assert len(loss) == 4

@@ -24,10 +24,10 @@ export async function fetchJson(url, hint) {
   }
 }
 
-/** The same, or null where there is no such file. */
+/** The same, or null where there is no such file. One that holds null is not what it should be. */
 export async function fetchJsonIfThere(url) {
   const response = await fetch(url);
-  return response.ok ? response.json() : null;
+  return response.ok ? ((await response.json()) ?? {}) : null;
 }
 
 async function get(url, hint) {
