@@ -230,15 +230,16 @@ class FaceClassifier(keras.Model):
                 value = extra.call(*arguments)
                 value = share_of_mean(value) if len(value.shape) == 1 else ops.mean(value)
             mean.update_state(value, count)
-            loss = loss + value
+            # A loss of a user may be of another type than float32.
+            loss = ops.add(loss, value)
         # Layers' own, such as kernel regularisers: the same on every replica.
         for own in self.losses:
-            loss = loss + ops.sum(ops.cast(own, "float32"))
+            loss = ops.add(loss, ops.sum(ops.cast(own, "float32")))
         if self.skip_nonfinite and training:
             # Multiply rather than select: a NaN chosen by `where` would not reach every replica's
             # gradients.
             finite = on_all_replicas(ops.isfinite(loss))
-            loss = loss * ops.where(finite, 1.0, float("nan"))
+            loss = ops.multiply(loss, ops.where(finite, 1.0, float("nan")))
         # tf.distribute sums the replicas' gradients.
         return loss / num_replicas()
 

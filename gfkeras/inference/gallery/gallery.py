@@ -21,6 +21,7 @@ from gfkeras.inference.gallery.templates import (
     Match,
     Templates,
     average,
+    listed_names,
     merge,
     model_of,
     unit_rows,
@@ -86,7 +87,7 @@ class Gallery:
     ):
         if storage is not None:
             one_of("storage", storage, STORAGES)
-        self.location = None if location is None else os.fspath(location)
+        self.location = None if location is None else os.fsdecode(location)
         self.metadata = dict(metadata or {})
         # For whoever reads the index, and for whoever prepares a change of it.
         self._lock, self._changing = SharedLock(), threading.RLock()
@@ -197,7 +198,7 @@ class Gallery:
 
     def remove(self, names: Names) -> None:
         """Removes people. After an error, which names the nearest, nobody was removed."""
-        chosen = list(dict.fromkeys([names] if isinstance(names, str) else names))
+        chosen = [names] if isinstance(names, str) else list(dict.fromkeys(listed_names(names)))
         with self._changing:
             self._require_known(chosen)
             if chosen:
