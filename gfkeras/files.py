@@ -9,6 +9,7 @@ import math
 import os
 import re
 import shutil
+import stat
 import unicodedata
 import uuid
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -116,6 +117,26 @@ def csv_file(path: PathLike, header: Sequence[str]) -> Iterator[Callable[[Iterab
         writer = csv.writer(file, lineterminator="\n")
         writer.writerow(header)
         yield lambda row: writer.writerow(map(csv_cell, row))
+
+
+def read_small(path: PathLike, most: int = 2**24) -> bytes:
+    """The content of a small file, such as a description; 16 MiB at most.
+
+    Raises OSError for what is no regular file, so that no pipe is waited for and no device is read
+    without end, and for a file that is larger.
+    """
+    with open(path, "rb", opener=waiting_for_nobody) as file:
+        if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
+            raise OSError(errno.EINVAL, "not a regular file", os.fspath(path))
+        content = file.read(most + 1)
+    if len(content) > most:
+        raise OSError(errno.EFBIG, f"more than the {most:,} bytes allowed", os.fspath(path))
+    return content
+
+
+def waiting_for_nobody(path: str, flags: int) -> int:
+    """Opens a pipe without waiting for its other end."""
+    return os.open(path, flags | getattr(os, "O_NONBLOCK", 0))
 
 
 def parsed_json(text: str | bytes) -> Any:

@@ -12,7 +12,7 @@ from typing import Any
 from gfkeras.evaluation.intervals import Interval, share_interval
 from gfkeras.evaluation.metrics import FARS, Roc, far_name, operating_points
 from gfkeras.evaluation.similarity import COSINE, Similarity
-from gfkeras.files import parsed_json, write_json
+from gfkeras.files import parsed_json, read_small, write_json
 
 _VERSION = 1
 # False accepts that are expected among the pairs of a FAR: of fewer the FAR says little, since by
@@ -174,7 +174,7 @@ class Thresholds:
     def load(cls, path: str | os.PathLike[str]) -> Thresholds:
         """Reads a file that `save` wrote; ValueError if it is missing or holds something else."""
         try:
-            content = parsed_json(Path(path).read_text(encoding="utf-8-sig"))
+            content = parsed_json(read_small(path).decode("utf-8-sig"))
         except (OSError, ValueError) as error:
             raise _not_thresholds(os.fspath(path), error) from error
         return cls.from_json(content, os.fspath(path))
