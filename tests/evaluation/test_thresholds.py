@@ -75,10 +75,10 @@ def test_other_files_are_refused(tmp_path, change):
 def test_no_pipe_is_waited_for_and_no_device_read_without_end(tmp_path):
     os.mkfifo(tmp_path / "pipe")
     for path in (tmp_path / "pipe", "/dev/zero"):
-        with pytest.raises(ValueError, match="must be thresholds.*not a regular file"):
+        with pytest.raises(ValueError, match=r"must be thresholds.*not a regular file"):
             Thresholds.load(path)
     (tmp_path / "large").write_bytes(bytes(2**24 + 1))
-    with pytest.raises(ValueError, match="must be thresholds.*16,777,216 bytes"):
+    with pytest.raises(ValueError, match=r"must be thresholds.*16,777,216 bytes"):
         Thresholds.load(tmp_path / "large")
 
 
