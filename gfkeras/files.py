@@ -9,6 +9,7 @@ import math
 import os
 import re
 import shutil
+import stat
 import unicodedata
 import uuid
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -126,20 +127,33 @@ def csv_file(path: PathLike, header: Sequence[str]) -> Iterator[Callable[[Iterab
         yield lambda row: writer.writerow(map(csv_cell, row))
 
 
-def settings_text(path: str | os.PathLike[str]) -> str:
+def settings_text(path: PathLike) -> str:
     """Reads the text of a settings file from an unknown source, such as a recipe or a card.
 
-    A byte order mark is left out: editors on Windows can add one.
-
-    Raises:
-        ValueError: for a file of more than 16 MiB, or that is not UTF-8.
-        OSError: for a file that cannot be opened.
+    A byte order mark is left out: editors on Windows can add one. Raises UnicodeDecodeError (a
+    ValueError) for a file that is not UTF-8, and OSError like `read_small`.
     """
-    with Path(path).open("rb") as file:
-        content = file.read(_MAX_SETTINGS + 1)
-    if len(content) > _MAX_SETTINGS:
-        raise ValueError(f"{os.fspath(path)}: expected at most {_MAX_SETTINGS:,} bytes of settings")
-    return content.decode("utf-8-sig").replace("\r\n", "\n")
+    return read_small(path).decode("utf-8-sig").replace("\r\n", "\n")
+
+
+def read_small(path: PathLike, most: int = _MAX_SETTINGS) -> bytes:
+    """Reads a small file from an unknown source, of at most 16 MiB.
+
+    Raises OSError for a larger file, and for a file that is not a regular one: a pipe would be
+    waited for, and a device could be read without end.
+    """
+    with open(path, "rb", opener=without_waiting) as file:
+        if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
+            raise OSError(errno.EINVAL, "not a regular file", os.fspath(path))
+        content = file.read(most + 1)
+    if len(content) > most:
+        raise OSError(errno.EFBIG, f"more than the {most:,} bytes allowed", os.fspath(path))
+    return content
+
+
+def without_waiting(path: str, flags: int) -> int:
+    """Opens a file without blocking. A named pipe would otherwise wait for its other end."""
+    return os.open(path, flags | getattr(os, "O_NONBLOCK", 0))
 
 
 def parsed_json(text: str | bytes, most: int = _MAX_SETTINGS) -> Any:

@@ -305,14 +305,14 @@ def _read_card(path: Path) -> dict:
 def _read_thresholds(path: Path, card: dict) -> dict | None:
     beside = path.with_name(f"{path.name}.thresholds.json")
     found = _read_json(beside) if beside.is_file() else card.get("thresholds")
-    if not found:
+    if found is None:
         return None
     try:
         similarity = {key: found["similarity"][key] for key in ("beta", "gamma", "distance")}
         at_far = {str(k): check_threshold(v, similarity) for k, v in found["at_far"].items()}
         if not at_far or not all(0 < float(name) <= 1 for name in at_far):
             raise ValueError(f"false accept rates {list(at_far)}")
-        if not isinstance(found["impostor"], int) or found["impostor"] < 1:
+        if not isinstance(found["impostor"], int) or not 1 <= found["impostor"] <= 10**20:
             raise ValueError(f"{found['impostor']!r} impostor pairs")
         of, origin = str(found.get("model", "")), str(found["origin"])
     except (KeyError, TypeError, ValueError, AttributeError) as error:

@@ -2,15 +2,23 @@
 
 from __future__ import annotations
 
+import io
 import os
 import warnings
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence, Set
 from typing import Any
 
 import numpy as np
 from PIL import Image
 
-from gfkeras.data.photos import Photo, check_values, photo_name, read_photo
+from gfkeras.data.photos import (
+    Photo,
+    check_values,
+    photo_name,
+    plain_path,
+    read_photo,
+    shown,
+)
 from gfkeras.errors import ImageError as ImageError
 
 IMAGE_SIZE = 112
@@ -138,16 +146,29 @@ def warn_of_bgr(faces: np.ndarray, name: str) -> None:
 def _read(images: Any, size: int, expected: str, name: str) -> Any:
     """Returns the images, with files, bytes and PIL images decoded."""
     files = (str, os.PathLike, bytes, bytearray, memoryview, Image.Image)
-    if images is None or isinstance(images, dict | set | int | float):
-        raise ValueError(f"{expected} Received: {name}={str(images)[:60]}")
+    images = plain_path(images)
     if isinstance(images, files):
         images = [images]
-    if not isinstance(images, list | tuple):
+    is_array = hasattr(images, "__array__")
+    if is_array and np.asarray(images).dtype.kind not in "OUS":
         return images
-    for position, image in enumerate(images):
-        if image is None or isinstance(image, dict | set):
-            raise ValueError(f"{expected} Received: {name}[{position}]={str(image)[:60]}")
-    return [read_image(i, size) if isinstance(i, files) else i for i in images]
+    if not is_array and (
+        not isinstance(images, Iterable) or isinstance(images, Mapping | Set | io.IOBase)
+    ):
+        raise ValueError(f"{expected} Received: {shown(name, images)}")
+    images, read = list(images), list[Any]()
+    for position, image in enumerate(map(plain_path, images)):
+        place = f"{name}[{position}]"
+        if isinstance(image, files):
+            read.append(read_image(image, size))
+        elif hasattr(image, "__array__"):
+            # One that is scaled to 0…1 does not show beside others that are not.
+            read.append(check_values(np.asarray(image), place, expected))
+        elif isinstance(image, list | tuple):
+            read.append(image)
+        else:
+            raise ValueError(f"{expected} Received: {shown(place, image)}")
+    return read
 
 
 def _shape_hint(shape: tuple[int, ...], size: int) -> str | None:

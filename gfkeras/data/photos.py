@@ -8,7 +8,7 @@ import os
 import stat
 import threading
 import warnings
-from collections.abc import Iterable, Iterator, Mapping, Set
+from collections.abc import Callable, Iterable, Iterator, Mapping, Set
 from pathlib import Path
 from typing import Any
 
@@ -58,13 +58,14 @@ def read_photo(photo: Photo, name: str = "photo") -> np.ndarray:
         ValueError: for an object that is not a photo, and, with advice, for an array of another
             shape, type or range.
     """
+    photo = plain_path(photo)
     if isinstance(photo, bytearray | memoryview):
         photo = bytes(photo)
     if isinstance(photo, str | os.PathLike | bytes | Image.Image):
         return _decoded(photo)
     if _is_array(photo):
         return _photo_array(np.asarray(photo), name)
-    raise ValueError(f"`{name}` must be a photo: {_KINDS}. Received: {_shown(name, photo)}")
+    raise ValueError(f"`{name}` must be a photo: {_KINDS}. Received: {shown(name, photo)}")
 
 
 def list_photos(photos: Any, name: str = "photos") -> list[Any]:
@@ -79,19 +80,21 @@ def list_photos(photos: Any, name: str = "photos") -> list[Any]:
         ValueError: with the name of the argument, for other objects, for an empty iterable, and for
             a single path that is not a file.
     """
-    if isinstance(photos, str | os.PathLike) and not Path(photos).is_file():
+    photos = plain_path(photos)
+    if isinstance(photos, str | os.PathLike) and not _is(Path.is_file, photos):
         raise ValueError(
             f"`{name}` must be a photo or a list of photos. Received: {name}={os.fspath(photos)!r},"
-            f" which is {'a folder' if Path(photos).is_dir() else 'not a file'}"
+            f" which is {'a folder' if _is(Path.is_dir, photos) else 'not a file'}"
         )
     if _is_photo(photos):
         return [photos]
-    several = isinstance(photos, Iterable) and not isinstance(photos, Mapping | Set)
-    found = list(photos) if several else None
+    # A file would give its lines.
+    several = isinstance(photos, Iterable) and not isinstance(photos, Mapping | Set | io.IOBase)
+    found = [plain_path(photo) for photo in photos] if several else None
     if found is None:
         raise ValueError(
             f"`{name}` must be a photo or a list of photos. A photo is {_KINDS}. "
-            f"Received: {_shown(name, photos)}"
+            f"Received: {shown(name, photos)}"
         )
     if not found:
         kind = "photo" if name == "photos" else "image"
@@ -100,7 +103,7 @@ def list_photos(photos: Any, name: str = "photos") -> list[Any]:
         if not _is_photo(photo):
             raise ValueError(
                 f"`{name}` must be photos, each of them {_KINDS}. "
-                f"Received: {_shown(f'{name}[{position}]', photo)}"
+                f"Received: {shown(f'{name}[{position}]', photo)}"
             )
         if _is_array(photo):
             _check_shape(np.shape(photo), f"{name}[{position}]")
@@ -110,10 +113,21 @@ def list_photos(photos: Any, name: str = "photos") -> list[Any]:
 def photo_name(photo: Any) -> str:
     """Returns the name of a photo in messages: its path, or its kind."""
     if isinstance(photo, str | os.PathLike):
-        return os.fspath(photo)
+        return os.fsdecode(photo)
     if isinstance(photo, Image.Image):
         return str(getattr(photo, "filename", "") or "<image>")
     return "<bytes>" if isinstance(photo, bytes | bytearray | memoryview) else "<array>"
+
+
+def plain_path(value: Any) -> Any:
+    """The same path as text where NumPy holds it, or an object gives it as bytes."""
+    if isinstance(value, np.ndarray) and value.ndim == 0:
+        value = value.item()
+    if isinstance(value, np.str_):
+        return str(value)
+    if isinstance(value, os.PathLike) and isinstance(os.fspath(value), bytes):
+        return os.fsdecode(value)
+    return value
 
 
 def check_values(array: np.ndarray, name: str, expected: str) -> np.ndarray:
@@ -159,6 +173,14 @@ def _range_advice(low: float, high: float, is_integer: bool) -> str:
     return ""
 
 
+def _is(kind: Callable[[Path], bool], path: str | os.PathLike[str]) -> bool:
+    try:
+        return kind(Path(path))
+    except OSError:
+        # A name that is too long.
+        return False
+
+
 def _is_photo(value: Any) -> bool:
     if isinstance(value, str | os.PathLike | bytes | bytearray | memoryview | Image.Image):
         return True
@@ -167,12 +189,14 @@ def _is_photo(value: Any) -> bool:
 
 
 def _is_array(value: Any) -> bool:
-    return hasattr(value, "__array__") and not isinstance(value, Image.Image)
+    return hasattr(value, "__array__") and not isinstance(value, Image.Image | bytes)
 
 
-def _shown(name: str, value: Any) -> str:
+def shown(name: str, value: Any) -> str:
+    """An argument and its value, as messages end."""
     text = repr(value)
-    return f"{name}={text if len(text) <= 60 else type(value).__name__}"
+    hint = "; of an open file give the bytes, file.read()" if hasattr(value, "read") else ""
+    return f"{name}={text if len(text) <= 60 else type(value).__name__}{hint}"
 
 
 def _photo_array(array: np.ndarray, name: str) -> np.ndarray:
@@ -268,6 +292,8 @@ def _check_pixels(image: Image.Image, name: str) -> None:
 
 
 def _check_size(width: int, height: int, name: str) -> None:
+    if not width * height:
+        raise ImageError(name, f"{width}x{height} pixels: it is empty", "empty")
     if width * height > MAX_PIXELS:
         reason = f"{width}x{height} pixels are more than the {MAX_PIXELS} allowed"
         raise ImageError(name, reason, "too-large")
@@ -275,6 +301,8 @@ def _check_size(width: int, height: int, name: str) -> None:
 
 def file_contents(path: str) -> bytes:
     """Reads an image file. Raises ImageError if it is missing, empty or not a regular file."""
+    if not path:
+        raise ImageError("''", "no such file", "missing")
     try:
         status = Path(path).stat()
         # Opening a pipe without a writer would block forever, and so would reading a file of the
@@ -310,6 +338,8 @@ def _as_rgb(image: Image.Image) -> Image.Image:
         if values.size and (values.min() < 0 or values.max() > 65535):
             raise ValueError("pixel values outside 16 bits")
         return Image.fromarray((values >> 8).astype(np.uint8)).convert("RGB")
+    if image.mode == "La":
+        image = image.convert("LA")
     if image.mode == "F":
         raise ValueError("floating-point pixels, expected 8 or 16 bits")
     if "transparency" in image.info or image.mode in ("RGBA", "LA", "PA", "RGBa", "La"):

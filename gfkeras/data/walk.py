@@ -230,7 +230,8 @@ def photos_of(sources: PathLike | Iterable[Any]) -> Photos:
     given = [sources] if isinstance(sources, str | os.PathLike) else list(sources)
     parts: dict[int, Photos] = {}
     seen: set[tuple[int, int]] = set()
-    places = [each if not isinstance(each, str) else Path(each) for each in given]
+    paths = (str, os.PathLike)
+    places = [Path(os.fsdecode(each)) if isinstance(each, paths) else each for each in given]
     # Links are walked last, so that the other folders are listed under their own names.
     for number in sorted(range(len(places)), key=lambda number: _is_link(places[number])):
         place = places[number]

@@ -18,6 +18,8 @@ _VERSION = 1
 # The fewest false accepts to expect at a FAR. With fewer, a FAR is unreliable: by chance there may
 # be half as many false accepts, or twice as many.
 MIN_FALSE_ACCEPTS = 10
+# More than all pairs of nine billion people.
+MOST_PAIRS = 10**20
 # The smallest FAR that is chosen if the user names none.
 USUAL_FAR = 1e-3
 
@@ -77,10 +79,11 @@ class Thresholds:
     def __post_init__(self) -> None:
         if isinstance(self.impostor, bool) or not isinstance(self.impostor, int):
             raise ValueError(f"`impostor` must be an integer. Received: {self.impostor!r}")
-        if self.impostor < 1 or not self.at_far:
+        # More pairs than nine billion people give is a number that arithmetic may not survive.
+        if not 1 <= self.impostor <= MOST_PAIRS or not self.at_far:
             raise ValueError(
-                "`at_far` and `impostor` must hold at least one threshold and one pair. Received: "
-                f"{len(self.at_far)} thresholds of {self.impostor} pairs"
+                f"`at_far` must hold a threshold, and `impostor` be from 1 to {MOST_PAIRS:.0e} "
+                f"pairs. Received: {len(self.at_far)} thresholds of {self.impostor} pairs"
             )
         for far, threshold in self.at_far.items():
             # Keys have one form only: nobody would find "0.001" when looking up "1e-3".

@@ -1,6 +1,8 @@
 """Checks of the labels that `fit` and `evaluate` get."""
 
 import contextlib
+import copy
+import functools
 import re
 import sys
 from collections.abc import Iterator
@@ -11,6 +13,7 @@ import keras
 import numpy as np
 
 from gfkeras.layers.checks import check_labels
+from gfkeras.layers.replica import global_batch
 
 _MESSAGE = re.compile(r"`labels` must lie in \[0, \d+\)\. Received: labels from -?\d+ to -?\d+")
 NO_LABELS = (
@@ -23,13 +26,15 @@ def checked_data(x: Any, y: Any, num_classes: int | None) -> Any:
     """Returns `x`, or for a data set one that raises at the first batch with a wrong label.
 
     A compiled step cannot raise, and its loss becomes NaN for a wrong label. A data set produces
-    its batches on the host while the step runs, so the check does not slow down the step.
+    its batches on the host while the step runs, so the check does not slow down the step. A data
+    set that is already distributed is returned unchanged, and `check_in_step` checks its labels.
 
     Args:
         x: the data for `keras.Model.fit`: arrays, a `tf.data.Dataset`, a
-            `keras.utils.PyDataset` or a generator. Anything else is returned unchanged.
+            `keras.utils.PyDataset`, a generator, a PyTorch `DataLoader`, or a `MapDataset` or
+            `IterDataset` of Grain. Anything else is returned unchanged.
         y: the labels, if `x` is an array.
-        num_classes: N for labels in [0, N), or None without a head.
+        num_classes: N for labels in [0, N), or None if any integer is a class.
 
     Raises:
         ValueError: for arrays that are not class indices, and for data without labels.
@@ -41,23 +46,99 @@ def checked_data(x: Any, y: Any, num_classes: int | None) -> Any:
         return _CheckedPyDataset(x, num_classes)
     if isinstance(x, GeneratorType):
         return (_checked_batch(batch, num_classes) for batch in x)
-    if isinstance(y, (list, tuple, np.ndarray)):
-        check_labels(np.asarray(y), num_classes)
-    elif y is None and _is_array(x):
+    kind = _kind_of_loader(x)
+    if kind == "DataLoader":
+        return _checked_loader(x, num_classes)
+    if kind is not None:
+        return x.map(functools.partial(_checked_batch, num_classes=num_classes))
+    if y is not None:
+        _check_on_host(y, num_classes)
+        if hasattr(x, "__len__") and not len(x):
+            raise ValueError("`x` must hold at least one image. Received: none")
+    elif _is_array(x):
         raise ValueError(NO_LABELS.format("y=None"))
     return x
+
+
+def is_distributed(x: Any) -> bool:
+    """Whether a data set was distributed with `tf.distribute` before `fit` got it."""
+    tf = sys.modules.get("tensorflow")
+    return tf is not None and isinstance(x, tf.distribute.DistributedDataset)
+
+
+def check_in_step(labels: Any, num_classes: int | None) -> Any:
+    """Labels of a data set that was distributed already, which fail the step if they are wrong.
+
+    Nothing on the host sees them. All replicas fail together, with the labels of all; one alone
+    would leave the others waiting. XLA drops the check (`jit_compile=True`).
+    """
+    import tensorflow as tf
+
+    labels = tf.convert_to_tensor(labels)
+    if num_classes is None or not labels.dtype.is_integer:
+        return labels
+    known = tf.cast(labels, tf.int64)
+    ends = global_batch(tf.stack([tf.reduce_min(known), tf.reduce_max(known)])[tf.newaxis])
+    least, most = tf.reduce_min(ends[:, 0]), tf.reduce_max(ends[:, 1])
+    return _asserted(tf, labels, least, most, num_classes)
+
+
+def _asserted(tf: Any, labels: Any, least: Any, most: Any, num_classes: int) -> Any:
+    """The labels, which are there only if the least and the greatest are classes."""
+    # Of no labels the least is the greatest number there is, and the greatest the least.
+    right = (least > most) | ((least >= 0) & (most < num_classes))
+    text = tf.strings.format(
+        f"`labels` must lie in [0, {num_classes}). Received: labels from {{}} to {{}}",
+        (least, most),
+    )
+    with tf.control_dependencies([tf.debugging.Assert(right, [text])]):
+        return tf.identity(labels)
 
 
 def _is_array(x: Any) -> bool:
     return isinstance(x, np.ndarray) or keras.ops.is_tensor(x)
 
 
+def _check_on_host(labels: Any, num_classes: int | None) -> None:
+    """Checks labels that are a list, a data frame, or a tensor of any library."""
+    if keras.ops.is_tensor(labels):
+        labels = keras.ops.convert_to_numpy(labels)
+    # PyTorch's tensors.
+    labels = np.asarray(labels.cpu() if hasattr(labels, "cpu") else labels)
+    if labels.dtype.kind not in "biuf":
+        raise ValueError(f"`labels` must be integers. Received: labels of dtype {labels.dtype}")
+    check_labels(labels, num_classes)
+
+
 def _checked_batch(batch: Any, num_classes: int | None) -> Any:
     if not isinstance(batch, (list, tuple)) or len(batch) < 2:
         raise ValueError(NO_LABELS.format("a data set of images alone"))
-    if not keras.ops.is_tensor(batch[1]):
-        check_labels(np.asarray(batch[1]), num_classes)
+    _check_on_host(batch[1], num_classes)
     return batch
+
+
+def _kind_of_loader(x: Any) -> str | None:
+    """The name of the class of PyTorch or Grain that `x` is of, as Keras recognises them."""
+    for parent in type(x).__mro__:
+        place = parent.__module__ or ""
+        if parent.__name__ == "DataLoader" and "torch.utils.data" in place:
+            return parent.__name__
+        if parent.__name__ in ("MapDataset", "IterDataset") and "grain" in place:
+            return parent.__name__
+    return None
+
+
+def _checked_loader(loader: Any, num_classes: int | None) -> Any:
+    """A copy of a `DataLoader` whose batches are looked at."""
+    kind = type(loader)
+
+    def batches(self: Any) -> Iterator[Any]:
+        return (_checked_batch(batch, num_classes) for batch in kind.__iter__(self))
+
+    checked = copy.copy(loader)
+    # Past PyTorch's own `__setattr__`.
+    object.__setattr__(checked, "__class__", type(kind.__name__, (kind,), {"__iter__": batches}))
+    return checked
 
 
 def _checked_dataset(tf: Any, dataset: Any, num_classes: int | None) -> Any:
@@ -72,16 +153,10 @@ def _checked_dataset(tf: Any, dataset: Any, num_classes: int | None) -> Any:
         return dataset
 
     def look(images: Any, labels: Any, *rest: Any) -> Any:
-        # For an empty batch, the minimum is the largest integer and the maximum the smallest.
-        # Both would look like wrong labels.
-        least, most = tf.reduce_min(labels), tf.reduce_max(labels)
-        wrong = (tf.size(labels) > 0) & ((least < 0) | (most >= num_classes))
-        text = tf.strings.format(
-            f"`labels` must lie in [0, {num_classes}). Received: labels from {{}} to {{}}",
-            (least, most),
-        )
-        with tf.control_dependencies([tf.debugging.Assert(tf.logical_not(wrong), [text])]):
-            return (images, tf.identity(labels), *rest)
+        # The number of classes may not fit into the labels' own type.
+        known = tf.cast(labels, tf.int64)
+        least, most = tf.reduce_min(known), tf.reduce_max(known)
+        return (images, _asserted(tf, labels, least, most, num_classes), *rest)
 
     return dataset.map(look)
 
@@ -132,6 +207,6 @@ def label_errors(model: keras.Model) -> Iterator[None]:
             for variable, value in zip(variables, values, strict=True):
                 variable.assign(value)
         found = _MESSAGE.search(str(error))
-        if found is None or isinstance(error, ValueError):
+        if found is None or str(error) == found.group():
             raise
         raise ValueError(found.group()) from None

@@ -9,7 +9,13 @@ from gfkeras.layers import beside_centers, num_replicas
 from gfkeras.layers.replica import on_all_replicas, share_of_mean
 from gfkeras.losses.embedding_loss import softmax_cross_entropy
 from gfkeras.models import replicas
-from gfkeras.models.checked_data import NO_LABELS, checked_data, label_errors
+from gfkeras.models.checked_data import (
+    NO_LABELS,
+    check_in_step,
+    checked_data,
+    is_distributed,
+    label_errors,
+)
 from gfkeras.models.classifier_parts import build_parts, log_names, samples_classes
 from gfkeras.models.group_usage import GroupUsage
 from gfkeras.models.properties import as_outputs
@@ -56,7 +62,7 @@ class FaceClassifier(keras.Model):
             is missing, such as groups, centers or a teacher. `compile` raises it for an
             optimizer that cannot train a `PartialFC` head. `fit` and `evaluate` raise it for
             labels that are not class indices, with a data set at the first such batch. Wrong
-            labels that are only known inside a compiled step give a NaN loss.
+            labels that are only known inside a step compiled by XLA give a NaN loss.
 
     Example:
         import gfkeras, keras
@@ -101,10 +107,12 @@ class FaceClassifier(keras.Model):
         self._group_usage: Any = None
         if (group_logits := as_outputs(model.output).get("group_logits")) is not None:
             self._group_usage = GroupUsage(group_logits.shape[-1])
-        self._compiled_mode: tuple[str | None, bool] | None = None
+        self._compiled_mode: tuple[str | None, bool, bool] | None = None
         self.skip_nonfinite = False
         # Whether `fit` is about to distribute its data, and whether `FitStrategy` divides them.
         self._fits = self._divided = False
+        # Whether the step has to look at labels, as it has once data come distributed already.
+        self._looks = False
         self.built = True
 
     @property
@@ -192,8 +200,7 @@ class FaceClassifier(keras.Model):
         sample_weight: Any = None,
         training: bool = True,
     ) -> Any:
-        if y is None:
-            raise ValueError(NO_LABELS.format("no labels"))
+        y = self._labels(y)
         count = ops.shape(y_pred["embedding"])[0]
         if training:
             replicas.check_batch(y_pred["embedding"])
@@ -226,17 +233,23 @@ class FaceClassifier(keras.Model):
                 value = extra.call(*arguments)
                 value = share_of_mean(value) if len(value.shape) == 1 else ops.mean(value)
             mean.update_state(value, count)
-            loss = loss + value
+            # A user's loss can have a type other than float32.
+            loss = ops.add(loss, value)
         # Losses of layers, such as kernel regularisers. They are equal on every replica.
         for own in self.losses:
-            loss = loss + ops.sum(ops.cast(own, "float32"))
+            loss = ops.add(loss, ops.sum(ops.cast(own, "float32")))
         if self.skip_nonfinite and training:
             # Multiply rather than select: a NaN chosen by `where` would not reach every replica's
             # gradients.
             finite = on_all_replicas(ops.isfinite(loss))
-            loss = loss * ops.where(finite, 1.0, float("nan"))
+            loss = ops.multiply(loss, ops.where(finite, 1.0, float("nan")))
         # tf.distribute sums the replicas' gradients.
         return loss / num_replicas()
+
+    def _labels(self, labels: Any) -> Any:
+        if labels is None:
+            raise ValueError(NO_LABELS.format("no labels"))
+        return check_in_step(labels, self._num_classes) if self._looks else labels
 
     def _identity(self, labels: Any, embedding: Any, sample_weight: Any, training: bool) -> Any:
         """Returns L1, and updates its logs."""
@@ -328,9 +341,24 @@ class FaceClassifier(keras.Model):
         with label_errors(self):
             return super().evaluate(self._checked(x, y), y, **kwargs)
 
+    def train_on_batch(self, x: Any, y: Any = None, **kwargs: Any) -> Any:
+        return super().train_on_batch(self._checked(x, y), y, **kwargs)
+
+    def test_on_batch(self, x: Any, y: Any = None, **kwargs: Any) -> Any:
+        return super().test_on_batch(self._checked(x, y), y, **kwargs)
+
     def _checked(self, x: Any, y: Any = None) -> Any:
         """Returns `x` with its labels checked, see `checked_data`."""
-        return checked_data(x, y, None if self.head is None else self.head.num_classes)
+        self._looks |= is_distributed(x)
+        return checked_data(x, y, self._num_classes)
+
+    @property
+    def _num_classes(self) -> int | None:
+        """The number of classes for the head and each loss, or None if none of them has one."""
+        losses = zip(self.extra_losses, self.loss_inputs, strict=True)
+        parts = [self.head, *(loss for loss, inputs in losses if "labels" in inputs)]
+        counts = [getattr(part, "num_classes", None) for part in parts]
+        return min((count for count in counts if count is not None), default=None)
 
     def _set_directions(self, callbacks: Any) -> None:
         """Tells callbacks such as `EarlyStopping` whether a metric should grow or fall.
@@ -356,10 +384,11 @@ class FaceClassifier(keras.Model):
         return super().make_predict_function(force=self._mode_changed() or force)
 
     def _mode_changed(self) -> bool:
-        if (self.mode, self._divided) == self._compiled_mode:
+        wanted = (self.mode, self._divided, self._looks)
+        if wanted == self._compiled_mode:
             return False
         self.train_function = self.test_function = self.predict_function = None
-        self._compiled_mode = (self.mode, self._divided)
+        self._compiled_mode = wanted
         return True
 
     def get_config(self) -> dict[str, Any]:

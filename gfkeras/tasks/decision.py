@@ -158,7 +158,7 @@ def _found(
     if own.is_file():
         return str(own), Thresholds.load(own), embedder.fingerprint
     card = embedder.card or {}
-    if "thresholds" not in card:
+    if card.get("thresholds") is None:
         return None
     name = f"the card of {Path(model).name}"
     # The card has the thresholds of the float model with that model's fingerprint, also in an int8

@@ -108,7 +108,7 @@ def enroll(
         enrolment = enroll("people", "faces.gallery")
         print(enrolment.enrolled, enrolment.skipped)
     """
-    people, left_out = photos_of_people(Path(photos))
+    people, left_out = photos_of_people(photos)
     if storage is not None:
         one_of("storage", storage, STORAGES)
     alignment = make_alignment(not aligned, detector, face)

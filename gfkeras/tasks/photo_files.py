@@ -32,7 +32,7 @@ def require_photo(photo: Any) -> Any:
     """
     if not isinstance(photo, str | os.PathLike):
         return photo
-    path = Path(photo)
+    path = Path(os.fsdecode(photo))
     if not path.exists():
         raise ImageError(str(path), "no such file", "missing")
     # A folder, pipe or device cannot be a photo, and reading a pipe could wait forever.
@@ -73,18 +73,20 @@ def images_of(sources: Any) -> Photos:
 
 def require_folder(photos: PathLike) -> Path:
     """Returns the path of a folder of photos. Raises ValueError if it does not exist."""
-    folder = Path(photos)
-    if not folder.is_dir():
-        raise ValueError(f"`photos` (DIR) must be a folder of photos. Received: {str(folder)!r}")
+    folder = Path(os.fsdecode(photos)) if isinstance(photos, str | os.PathLike) else None
+    if folder is None or not folder.is_dir():
+        shown = type(photos).__name__ if folder is None else repr(str(folder))
+        raise ValueError(f"`photos` (DIR) must be a folder of photos. Received: {shown}")
     return folder
 
 
-def photos_of_people(folder: Path) -> tuple[dict[str, list[Path]], list[LeftOut]]:
+def photos_of_people(photos: PathLike) -> tuple[dict[str, list[Path]], list[LeftOut]]:
     """Returns the photos of each person, from PERSON/PHOTO and PERSON.jpg, and the files left out.
 
     People and photos are in natural order. Raises ValueError if there is no photo.
     """
-    found = people_in(require_folder(folder))
+    folder = require_folder(photos)
+    found = people_in(folder)
     people: dict[str, list[Path]] = {}
     left_out = found.left_out
     for path in found.folders.values():

@@ -216,11 +216,21 @@ def test_values_that_are_not_plain_pixels_are_refused_with_advice(images, advice
         check_images(images)
 
 
+def test_an_image_scaled_to_one_is_found_among_others():
+    plain = np.full((112, 112, 3), 100, np.uint8)
+    with pytest.raises(ValueError, match=r"images\[1\] with values .*multiply by 255"):
+        check_images([plain, plain / 255])
+
+
 def test_a_batch_of_files_bytes_and_images(pixels, tmp_path):
     path = tmp_path / "face.png"
     path.write_bytes(encoded(Image.fromarray(pixels)))
     forms = [path, str(path), path.read_bytes(), Image.fromarray(pixels), pixels]
     np.testing.assert_array_equal(check_images(forms), np.stack([pixels] * 5))
     np.testing.assert_array_equal(check_images(str(path)), pixels[None])
+    for several in ((form for form in forms), np.array([str(path)] * 5), {"a": path}.values()):
+        assert check_images(several).shape[1:] == pixels.shape
+    with pytest.raises(ValueError, match=r"images=<_io.BytesIO.*file.read\(\)"):
+        check_images(io.BytesIO(path.read_bytes()))
     with pytest.raises(ImageError, match="250x250 pixels, not an aligned face"):
         check_images([pixels, Image.new("RGB", (250, 250))])

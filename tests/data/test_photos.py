@@ -49,6 +49,46 @@ def test_every_form_gives_the_same_pixels(pixels, tmp_path):
     ]  # fmt: skip
 
 
+class BytesPath:
+    """A path that gives bytes, as `os.PathLike[bytes]` may."""
+
+    def __init__(self, path):
+        self.path = path
+
+    def __fspath__(self):
+        return os.fsencode(self.path)
+
+
+def test_paths_as_numpy_and_os_have_them(pixels, tmp_path):
+    path = tmp_path / "photo.png"
+    Image.fromarray(pixels).save(path)
+    for form in (np.str_(path), np.array(str(path)), BytesPath(path), next(os.scandir(tmp_path))):
+        np.testing.assert_array_equal(read_photo(form), pixels)
+        np.testing.assert_array_equal(read_photo(list_photos(form)[0]), pixels)
+        np.testing.assert_array_equal(read_photo(list_photos([form])[0]), pixels)
+    assert list_photos(np.array([str(path)] * 2)) == [str(path)] * 2
+    assert photo_name(BytesPath(path)) == str(path)
+    with pytest.raises(ValueError, match="which is no file"):
+        list_photos("x" * 5000)
+
+
+def test_an_open_file_is_not_taken_for_its_lines(pixels, tmp_path):
+    path = tmp_path / "photos.txt"
+    path.write_text("a.jpg\nb.jpg\n")
+    with path.open() as lines, io.BytesIO(encoded(Image.fromarray(pixels))) as content:
+        for file in (lines, content):
+            for wrong in (file, [file]):
+                with pytest.raises(ValueError, match=r"an open file give the bytes, file\.read"):
+                    list_photos(wrong)
+            with pytest.raises(ValueError, match=r"file\.read"):
+                read_photo(file)
+
+
+def test_an_image_without_pixels():
+    with pytest.raises(ImageError, match="0x5 pixels: it is empty"):
+        read_photo(Image.new("RGB", (0, 5)))
+
+
 @pytest.mark.parametrize("wrong", [None, 5, 1.5, {"a": 1}, {"a.jpg"}, object(), True])
 def test_anything_else_names_the_argument(wrong):
     with pytest.raises(ValueError, match=r"`picture` must be a photo: a path.*Received: picture="):

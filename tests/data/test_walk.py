@@ -96,6 +96,12 @@ def test_a_photo_right_in_the_folder_names_its_person(tmp_path):
     assert not left_out
 
 
+@pytest.mark.parametrize("wrong", [["José"], None, np.zeros(3), "nowhere"])
+def test_what_is_no_folder_of_people_is_named(wrong):
+    with pytest.raises(ValueError, match=r"`photos` \(DIR\) must be a folder of photos"):
+        photos_of_people(wrong)
+
+
 @pytest.mark.parametrize("format_", ["jpeg", "png", "bmp", "webp", "tiff", "ppm", "gif"])
 def test_contents_of_images(tmp_path, format_):
     assert is_image(encoded(format_, tmp_path)[:32])

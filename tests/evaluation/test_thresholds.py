@@ -1,6 +1,7 @@
 """Thresholds: read from a curve, saved to a file, looked up by FAR."""
 
 import json
+import os
 
 import numpy as np
 import pytest
@@ -56,6 +57,7 @@ def test_from_a_curve_to_a_file_and_back(tmp_path):
         lambda d: d.update(at_far={"nan": 0.5}), lambda d: d.update(at_far={"2e0": 0.5}),
         lambda d: d.update(at_far={}), lambda d: d.update(impostor=0),
         lambda d: d.update(impostor="1000"), lambda d: d.update(impostor=True),
+        lambda d: d.update(impostor=10**400),
     ],
 )  # fmt: skip
 def test_other_files_are_refused(tmp_path, change):
@@ -67,6 +69,17 @@ def test_other_files_are_refused(tmp_path, change):
         Thresholds.load(path)
     with pytest.raises(ValueError, match=r"none\.json must be thresholds"):
         Thresholds.load(tmp_path / "none.json")
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="pipes and devices of POSIX")
+def test_no_pipe_is_waited_for_and_no_device_read_without_end(tmp_path):
+    os.mkfifo(tmp_path / "pipe")
+    for path in (tmp_path / "pipe", "/dev/zero"):
+        with pytest.raises(ValueError, match=r"must be thresholds.*not a regular file"):
+            Thresholds.load(path)
+    (tmp_path / "large").write_bytes(bytes(2**24 + 1))
+    with pytest.raises(ValueError, match=r"must be thresholds.*16,777,216 bytes"):
+        Thresholds.load(tmp_path / "large")
 
 
 def test_a_threshold_must_be_reachable_by_its_similarity():

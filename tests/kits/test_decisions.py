@@ -176,3 +176,14 @@ def test_the_card_inside_counts_where_none_is_beside(box, tmp_path, name, kind):
     card = embedded_card(path)
     embed_card(path, {**card, "thresholds": table(card["fingerprint"])})
     assert by_tasks(path) == by_kit(name, path) == 0.5
+
+
+@pytest.mark.parametrize("text", ["{}", "null", "[]", json.dumps(table("", impostor=10**400))])
+def test_a_file_beside_that_holds_no_thresholds_is_refused(shipped, tmp_path, text):
+    """It is never passed over for those of the card, which may be of other pairs."""
+    path = Path(shutil.copy(shipped, tmp_path / "face.tflite"))
+    shutil.copy(f"{shipped}.json", f"{path}.json")
+    Path(f"{path}.thresholds.json").write_text(text)
+    assert by_tasks(path) == by_kit("python-litert", path) == "refused"
+    if text == "{}" and shutil.which("node"):
+        assert by_page(path) == "refused"

@@ -178,10 +178,9 @@ def test_a_photo_is_found_aligned_and_embedded_as_in_python(page, artefact, alig
     width = expected.box[2]
     assert np.abs(found["landmarks"] - expected.landmarks).max() < 0.005 * width
     difference = np.abs(found["crop"].astype(int) - expected.image)
-    assert (
-        difference.mean() < 0.5
-    )  # In units of 1/255. OpenCV enlarges small photos in fixed-point arithmetic.
-    assert difference.max() <= (6 if max(size) < 96 else 2)
+    # In units of 1/255. OpenCV enlarges small photos in fixed-point arithmetic.
+    assert difference.mean() < 0.5
+    assert difference.max() <= (6 if max(size) < 200 else 2)
     embedding = gfkeras.Embedder(artefact)(expected.image[None]).embedding[0]
     assert cosines(found["embedding"], embedding) > 0.999
 

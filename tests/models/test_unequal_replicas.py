@@ -184,3 +184,70 @@ def test_fit_with_a_last_batch_that_replicas_cannot_share(fits):
         assert predicted < 1e-4, case
         np.testing.assert_allclose(replicas, checked, rtol=1e-4, err_msg=case)
         np.testing.assert_allclose(two, one, rtol=1e-4, err_msg=case)
+
+
+DOUBLE = """
+import contextlib
+import keras, numpy as np, tensorflow as tf
+import gfkeras
+from keras import layers, ops
+from gfkeras.layers.replica import global_batch, global_mean, share_of_mean
+
+keras.config.set_floatx("float64")
+rng = np.random.default_rng(0)
+images = rng.integers(0, 256, (7, 8, 8, 3)).astype("uint8")
+labels = np.array([0, 1, 0, 2, 1, 2, 0], "int32")
+targets = rng.normal(size=(3, 6))
+strategy = tf.distribute.MirroredStrategy(["CPU:0", "CPU:1"])
+
+class OfRows(keras.losses.Loss):
+    inputs = ("labels", "embedding")
+    def call(self, labels, embedding):
+        return ops.sum(ops.square(embedding - tf.gather(targets, labels)), axis=-1)
+
+class OfPairs(keras.losses.Loss):
+    # Every replica computes it of the whole batch.
+    inputs = ("embedding",)
+    def call(self, embedding):
+        rows = global_batch(embedding)
+        spread = ops.mean(ops.square(rows[:, None] - rows[None]))
+        return 0.01 * ops.log(1.0 + spread) + 0.1 * ops.sum(ops.square(global_mean(embedding)))
+
+def network(kind):
+    images = keras.Input((8, 8, 3))
+    x = layers.Conv2D(4, 3, use_bias=False)(layers.Rescaling(1 / 127.5, -1)(images))
+    x = kind.BatchNormalization(momentum=0.5)(x)
+    return keras.Model(images, layers.Dense(6)(layers.Flatten()(ops.tanh(x))))
+
+for kind, skip, count in ((layers, False, 7), (gfkeras.layers, True, 5)):
+    runs = []
+    for scope in (contextlib.nullcontext(), strategy.scope()):
+        with scope:
+            keras.utils.set_random_seed(0)
+            training = gfkeras.FaceClassifier(network(kind), None, [OfRows(), OfPairs()])
+            sgd = keras.optimizers.SGD(0.01, momentum=0.9)
+            training.compile(sgd, jit_compile=False, skip_nonfinite=skip)
+        first = [np.array(v) for v in training.trainable_variables]
+        training.fit(images[:count], labels[:count], batch_size=4, shuffle=False, verbose=0)
+        variables = training.trainable_variables + training.non_trainable_variables
+        runs.append([np.asarray(v) for v in variables + sgd.variables[2:]])
+    moved = max(float(np.abs(a - b).max()) for a, b in zip(first, runs[0], strict=False))
+    apart = max(float(np.abs(a - b).max()) for a, b in zip(*runs, strict=True))
+    print([sorted({v.dtype.name for v in runs[0]}), moved, apart])
+"""
+
+
+@needs_tensorflow
+def test_two_replicas_are_one_device_to_the_last_bits_of_float64():
+    """Weights, statistics and momentum after batches of 2 + 2, then 2 + 1 and 1 + 0 images.
+
+    Heads and the losses of gfkeras compute in float32 whatever they are given; here losses of a
+    user's take their place, so that all else is float64: network, synchronized statistics,
+    shares of the loss, gradients, their sum and the update.
+    """
+    found = run_python(DOUBLE, two_cpus=True)
+    assert len(found) == 2
+    for types, moved, apart in found:
+        assert types == ["float64"]
+        assert moved > 1e-3
+        assert apart < 1e-12

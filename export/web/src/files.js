@@ -24,10 +24,10 @@ export async function fetchJson(url, hint) {
   }
 }
 
-/** Returns the content of a JSON file, or null if it does not exist. */
+/** Returns the content of a JSON file, or null if it does not exist. A file with null gives {}. */
 export async function fetchJsonIfThere(url) {
   const response = await fetch(url);
-  return response.ok ? response.json() : null;
+  return response.ok ? ((await response.json()) ?? {}) : null;
 }
 
 async function get(url, hint) {

@@ -13,6 +13,7 @@ import cv2
 import numpy as np
 
 from gfkeras.downloads import DownloadError, fetch_file
+from gfkeras.files import read_small
 
 YUNET_NAME = "face_detection_yunet_2023mar.onnx"
 YUNET_SHA256 = "8f2383e4dd3cfbb4553ea8718107fc0423210dc964f9f4280604804ed2552fa4"
@@ -47,7 +48,7 @@ def yunet_bytes(model: str | os.PathLike[str] | None = None) -> tuple[bytes, str
     else:
         source, origin = Path(model), "`model`"
     try:
-        return source.read_bytes(), str(source)
+        return read_small(source), str(source)
     except OSError as error:
         raise ValueError(
             f"{origin} must name the file of a YuNet face detector. "

@@ -21,6 +21,7 @@ from gfkeras.inference.gallery.templates import (
     Match,
     Templates,
     average,
+    listed_names,
     merge,
     model_of,
     unit_rows,
@@ -87,7 +88,7 @@ class Gallery:
     ):
         if storage is not None:
             one_of("storage", storage, STORAGES)
-        self.location = None if location is None else os.fspath(location)
+        self.location = None if location is None else os.fsdecode(location)
         self.metadata = dict(metadata or {})
         # `_lock` protects the index: shared by readers, exclusive for a change. `_changing` allows
         # one change at a time, so searches continue while a change is prepared.
@@ -210,7 +211,7 @@ class Gallery:
 
     def remove(self, names: Names) -> None:
         """Removes people. After an error, which suggests a similar name, nobody is removed."""
-        chosen = list(dict.fromkeys([names] if isinstance(names, str) else names))
+        chosen = [names] if isinstance(names, str) else list(dict.fromkeys(listed_names(names)))
         with self._changing:
             self._require_known(chosen)
             if chosen:

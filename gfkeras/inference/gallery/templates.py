@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence, Set
 from dataclasses import dataclass, fields
 from typing import Any, Protocol
 
@@ -89,7 +89,7 @@ def average(names: str | Sequence[str], embeddings: Embedded) -> Templates:
             person cancel out.
     """
     embedding, group = unit_rows(embeddings)
-    listed = [names] * len(embedding) if isinstance(names, str) else list(names)
+    listed = [names] * len(embedding) if isinstance(names, str) else listed_names(names)
     if len(listed) != len(embedding):
         raise ValueError(
             f"`names` must be one name, or one for each of {len(embedding)} embeddings. "
@@ -127,6 +127,15 @@ def merge(old: Templates, new: Templates) -> Templates:
     found = Templates(old.names, embedding, group, photos, length, group_length)
     require_direction(found)
     return found
+
+
+def listed_names(names: Any) -> list[Any]:
+    """Several names in order; ValueError for what has no order, or is no list of names."""
+    if not isinstance(names, Iterable) or isinstance(names, Mapping | Set | bytes):
+        raise ValueError(
+            f"`names` must be a name or a list of names. Received: {type(names).__name__}"
+        )
+    return list(names)
 
 
 def check_name(name: object) -> None:

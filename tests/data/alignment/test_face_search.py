@@ -95,6 +95,14 @@ def test_a_close_crop_without_margin(aligner, photos, margin, side):
         assert error.mean() < 0.1 * width
 
 
+def test_a_small_photo_is_searched_at_twice_its_size(aligner, photos):
+    """A cutout of 100 pixels has poor landmarks at its own size."""
+    small = np.ascontiguousarray(read_photo(photos[0])[75:175, 75:175])
+    large = cv2.resize(small, (200, 200), interpolation=cv2.INTER_LINEAR)
+    found, expected = aligner.face(small), aligner.face(large)
+    np.testing.assert_allclose(2 * found.landmarks + 0.5, expected.landmarks, atol=1e-3)
+
+
 def test_known_landmarks_of_a_profile_are_not_a_small_face(aligner, photos):
     face = aligner.face(photos[0])
     assert face.eye_distance == pytest.approx(
