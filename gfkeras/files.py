@@ -31,7 +31,7 @@ KERAS_FILES = (".keras", ".h5")
 
 PathLike = str | os.PathLike[str]
 
-# Descriptions of models, recipes and cards take some hundred kilobytes at most.
+# Recipes, cards and model descriptions need at most a few hundred kilobytes.
 _MAX_SETTINGS = 16 << 20
 
 

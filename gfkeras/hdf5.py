@@ -21,7 +21,7 @@ from h5py import h5a, h5d, h5g, h5l, h5o, h5s, h5t, h5z
 from gfkeras.archives import require_bounded
 
 _KINDS = "biuf"
-# A heap of texts and the like, of the only version there is.
+# Signature of a heap, which contains values such as texts. There is only one version.
 _HEAP = b"GCOL\x01"
 _FILTERS = (h5z.FILTER_DEFLATE, h5z.FILTER_SHUFFLE, h5z.FILTER_FLETCHER32)
 

@@ -13,9 +13,9 @@ from gfkeras.errors import reading, require
 
 
 def try_onnx(path: str | None) -> None:
-    """What a child does with a file before `load_onnx` parses it here; see `check_in_child`.
+    """Parses a file in a child process, before this process does. See `check_in_child`.
 
-    Empty parts of a graph take two bytes in a file and a hundred in memory.
+    An empty part of a graph takes two bytes in the file and a hundred bytes in memory.
     """
     require("onnx", "onnx")
     if path is not None:

@@ -11,7 +11,7 @@ from gfkeras.files import settings_text
 
 Table = TypeVar("Table", bound=BaseModel)
 
-# Recipes have some five levels of tables.
+# Recipes have about five levels of tables.
 _MAX_DEPTH = 50
 _EXPECTED = {
     "int_type": "an integer",
@@ -39,9 +39,10 @@ def read_toml(path: Path, file: type[Table], what: str) -> Table:
 
 
 def parsed_toml(text: str) -> dict[str, Any]:
-    """The tables of a TOML text; TOMLDecodeError for another, RecursionError for a deep one.
+    """Returns the tables of a TOML text.
 
-    The parser makes tables of any depth from a key such as a.b.c, and nobody else takes them.
+    Raises TOMLDecodeError for invalid text, and RecursionError for tables that are nested too
+    deep: the parser accepts any depth in a key such as a.b.c, and other code cannot process it.
     """
     found = tomllib.loads(text)
     inside: list[Any] = [found]

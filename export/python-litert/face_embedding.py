@@ -418,7 +418,7 @@ def result_of(
 
 
 def _printable(text: str) -> str:
-    """The text in one line, without escape sequences that a terminal would obey."""
+    """Returns the text in one line, with control characters escaped."""
     return "".join(c if c.isprintable() else ascii(c)[1:-1] for c in " ".join(text.split()))
 
 

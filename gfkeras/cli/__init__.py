@@ -89,7 +89,7 @@ def _run(arguments: Sequence[str] | None) -> int:
         print(f"gfkeras: error: {message}", file=sys.stderr)  # noqa: T201
         return 2
     if status == 128 + signal.SIGINT:
-        # Typer makes it of Ctrl-C, without a word.
+        # Typer turns Ctrl-C into this exception.
         raise KeyboardInterrupt
     return status if isinstance(status, int) else 0
 

@@ -162,7 +162,7 @@ def _read(images: Any, size: int, expected: str, name: str) -> Any:
         if isinstance(image, files):
             read.append(read_image(image, size))
         elif hasattr(image, "__array__"):
-            # One that is scaled to 0…1 does not show beside others that are not.
+            # Each image is checked alone: one scaled to 0…1 would not stand out in the whole batch.
             read.append(check_values(np.asarray(image), place, expected))
         elif isinstance(image, list | tuple):
             read.append(image)

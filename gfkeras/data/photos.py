@@ -88,7 +88,7 @@ def list_photos(photos: Any, name: str = "photos") -> list[Any]:
         )
     if _is_photo(photos):
         return [photos]
-    # A file would give its lines.
+    # An open file is iterable, but it yields lines.
     several = isinstance(photos, Iterable) and not isinstance(photos, Mapping | Set | io.IOBase)
     found = [plain_path(photo) for photo in photos] if several else None
     if found is None:
@@ -120,7 +120,7 @@ def photo_name(photo: Any) -> str:
 
 
 def plain_path(value: Any) -> Any:
-    """The same path as text where NumPy holds it, or an object gives it as bytes."""
+    """Returns a path as text if it is NumPy text or gives bytes. Other values do not change."""
     if isinstance(value, np.ndarray) and value.ndim == 0:
         value = value.item()
     if isinstance(value, np.str_):
@@ -177,7 +177,7 @@ def _is(kind: Callable[[Path], bool], path: str | os.PathLike[str]) -> bool:
     try:
         return kind(Path(path))
     except OSError:
-        # A name that is too long.
+        # The name is too long.
         return False
 
 
@@ -193,9 +193,9 @@ def _is_array(value: Any) -> bool:
 
 
 def shown(name: str, value: Any) -> str:
-    """An argument and its value, as messages end."""
+    """Returns an argument and its value, for the end of a message."""
     text = repr(value)
-    hint = "; of an open file give the bytes, file.read()" if hasattr(value, "read") else ""
+    hint = "; for an open file, pass its bytes: file.read()" if hasattr(value, "read") else ""
     return f"{name}={text if len(text) <= 60 else type(value).__name__}{hint}"
 
 

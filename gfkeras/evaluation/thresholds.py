@@ -79,10 +79,10 @@ class Thresholds:
     def __post_init__(self) -> None:
         if isinstance(self.impostor, bool) or not isinstance(self.impostor, int):
             raise ValueError(f"`impostor` must be an integer. Received: {self.impostor!r}")
-        # More pairs than nine billion people give is a number that arithmetic may not survive.
+        # Larger numbers could overflow in later arithmetic.
         if not 1 <= self.impostor <= MOST_PAIRS or not self.at_far:
             raise ValueError(
-                f"`at_far` must hold a threshold, and `impostor` be from 1 to {MOST_PAIRS:.0e} "
+                f"`at_far` must contain a threshold, and `impostor` be from 1 to {MOST_PAIRS:.0e} "
                 f"pairs. Received: {len(self.at_far)} thresholds of {self.impostor} pairs"
             )
         for far, threshold in self.at_far.items():

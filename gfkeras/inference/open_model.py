@@ -35,7 +35,7 @@ def open_model(
     path = Path(source)
     suffix = path.suffix.lower()
     if path.is_file() and suffix in (".tflite", ".onnx"):
-        # One beside it states a hash. One inside is read when the file is known to be harmless.
+        # A card next to the file states its hash. A card inside it is read only after the check.
         card = read_card(path) if card_path(path).is_file() else None
         what = f"{'a TFLite' if suffix == '.tflite' else 'an ONNX'} model"
         check_in_child(try_runtime, path, what)

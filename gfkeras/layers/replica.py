@@ -52,7 +52,7 @@ def share_of_mean(values: Any) -> Any:
 
 
 def _count(values: Any, axis: int = 0) -> Any:
-    # Of 16-bit values too in float32, which holds every count exactly.
+    # Counts of 16-bit values are float32, which represents them exactly.
     is_double = keras.backend.standardize_dtype(values.dtype) == "float64"
     return ops.cast(ops.shape(values)[axis], "float64" if is_double else "float32")
 

@@ -67,10 +67,11 @@ def is_distributed(x: Any) -> bool:
 
 
 def check_in_step(labels: Any, num_classes: int | None) -> Any:
-    """Labels of a data set that was distributed already, which fail the step if they are wrong.
+    """Returns labels that make the step fail if they are wrong, for a distributed data set.
 
-    Nothing on the host sees them. All replicas fail together, with the labels of all; one alone
-    would leave the others waiting. XLA drops the check (`jit_compile=True`).
+    The host does not see these labels. All replicas exchange their labels and fail together,
+    because a single one would leave the others waiting. XLA drops the check
+    (`jit_compile=True`).
     """
     import tensorflow as tf
 
@@ -84,8 +85,8 @@ def check_in_step(labels: Any, num_classes: int | None) -> Any:
 
 
 def _asserted(tf: Any, labels: Any, least: Any, most: Any, num_classes: int) -> Any:
-    """The labels, which are there only if the least and the greatest are classes."""
-    # Of no labels the least is the greatest number there is, and the greatest the least.
+    """Returns the labels, with an assertion that the smallest and the largest are classes."""
+    # Without labels, the minimum is the largest integer and the maximum is the smallest.
     right = (least > most) | ((least >= 0) & (most < num_classes))
     text = tf.strings.format(
         f"`labels` must lie in [0, {num_classes}). Received: labels from {{}} to {{}}",
@@ -100,10 +101,10 @@ def _is_array(x: Any) -> bool:
 
 
 def _check_on_host(labels: Any, num_classes: int | None) -> None:
-    """Checks labels that are a list, a data frame, or a tensor of any library."""
+    """Checks labels in a list, a data frame, or a tensor of any library."""
     if keras.ops.is_tensor(labels):
         labels = keras.ops.convert_to_numpy(labels)
-    # PyTorch's tensors.
+    # PyTorch's tensors can be on a GPU.
     labels = np.asarray(labels.cpu() if hasattr(labels, "cpu") else labels)
     if labels.dtype.kind not in "biuf":
         raise ValueError(f"`labels` must be integers. Received: labels of dtype {labels.dtype}")
@@ -118,7 +119,7 @@ def _checked_batch(batch: Any, num_classes: int | None) -> Any:
 
 
 def _kind_of_loader(x: Any) -> str | None:
-    """The name of the class of PyTorch or Grain that `x` is of, as Keras recognises them."""
+    """Returns the name of the class of PyTorch or Grain of `x`, recognised as Keras does."""
     for parent in type(x).__mro__:
         place = parent.__module__ or ""
         if parent.__name__ == "DataLoader" and "torch.utils.data" in place:
@@ -129,14 +130,14 @@ def _kind_of_loader(x: Any) -> str | None:
 
 
 def _checked_loader(loader: Any, num_classes: int | None) -> Any:
-    """A copy of a `DataLoader` whose batches are looked at."""
+    """Returns a copy of a `DataLoader` that checks its batches."""
     kind = type(loader)
 
     def batches(self: Any) -> Iterator[Any]:
         return (_checked_batch(batch, num_classes) for batch in kind.__iter__(self))
 
     checked = copy.copy(loader)
-    # Past PyTorch's own `__setattr__`.
+    # PyTorch's own `__setattr__` would refuse this.
     object.__setattr__(checked, "__class__", type(kind.__name__, (kind,), {"__iter__": batches}))
     return checked
 

@@ -111,7 +111,7 @@ class FaceClassifier(keras.Model):
         self.skip_nonfinite = False
         # Whether `fit` is about to distribute its data, and whether `FitStrategy` divides them.
         self._fits = self._divided = False
-        # Whether the step has to look at labels, as it has once data come distributed already.
+        # Whether the step checks labels itself, because the host cannot see distributed data.
         self._looks = False
         self.built = True
 

@@ -76,7 +76,7 @@ def split_setting(setting: str) -> tuple[str, Any]:
     if not equals or not all(part.strip() for part in key.split(".")):
         raise ValueError(f"A setting must look like a.b=value. Received: {setting!r}")
     try:
-        # The key too, which may be as deep.
+        # A key with many dots is as deep as a value.
         parsed_toml(f"{'.'.join(['part'] * len(key.split('.')))} = 0")
         return key, parsed_toml(f"value = {text}")["value"]
     except tomllib.TOMLDecodeError:

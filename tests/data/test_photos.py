@@ -68,7 +68,7 @@ def test_paths_as_numpy_and_os_have_them(pixels, tmp_path):
         np.testing.assert_array_equal(read_photo(list_photos([form])[0]), pixels)
     assert list_photos(np.array([str(path)] * 2)) == [str(path)] * 2
     assert photo_name(BytesPath(path)) == str(path)
-    with pytest.raises(ValueError, match="which is no file"):
+    with pytest.raises(ValueError, match="which is not a file"):
         list_photos("x" * 5000)
 
 

@@ -161,7 +161,7 @@ def test_thresholds_beside_the_artefact(kit, box, tmp_path):
     assert (result["far"], result["threshold"], result["same"]) == ("1e-2", 0.3, True)
     assert result["group_aware_similarity"] < result["cosine"]
     assert "must be one of 1e-2, 1e-3" in refused(run(*pair, "--far", 1e-6))
-    # What a stranger wrote does not reach the terminal's own language.
+    # Control characters in a stranger's file must not reach the terminal.
     beside.write_text(json.dumps({**thresholds(fingerprint), "origin": "\x1b]0;x\x07\u202e"}))
     assert "\\x1b]0;x\\x07\\u202e)" in run(*pair).stdout
     assert "\\x1b[2J.jpg" in refused(run(path, "\x1b[2J.jpg", box.pictures[0]))

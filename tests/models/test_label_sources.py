@@ -42,7 +42,7 @@ class Foreign:
 
 
 class DataLoader:
-    """What Keras and `checked_data` know PyTorch's loader by: its name and module."""
+    """A stand-in with the name and module by which PyTorch's loader is recognised."""
 
     __module__ = "torch.utils.data.dataloader"
 

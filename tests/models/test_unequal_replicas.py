@@ -241,9 +241,9 @@ for kind, skip, count in ((layers, False, 7), (gfkeras.layers, True, 5)):
 def test_two_replicas_are_one_device_to_the_last_bits_of_float64():
     """Weights, statistics and momentum after batches of 2 + 2, then 2 + 1 and 1 + 0 images.
 
-    Heads and the losses of gfkeras compute in float32 whatever they are given; here losses of a
-    user's take their place, so that all else is float64: network, synchronized statistics,
-    shares of the loss, gradients, their sum and the update.
+    Heads and losses of gfkeras always compute in float32. A user's losses replace them here, so
+    everything else is float64: network, synchronized statistics, shares of the loss, gradients,
+    their sum and the update.
     """
     found = run_python(DOUBLE, two_cpus=True)
     assert len(found) == 2

@@ -20,7 +20,7 @@ import google_crc32c
 import numpy as np
 import numpy.typing as npt
 
-from gfkeras.files import private_folder, replacing, waiting_for_nobody
+from gfkeras.files import private_folder, replacing, without_waiting
 
 MAGIC = b"GFKFACES"
 VERSION = 1
@@ -91,7 +91,7 @@ def read_gallery_file(path: str | os.PathLike[str]) -> GalleryFile:
         ValueError: if the file is truncated, damaged, of another version or not a gallery.
     """
     path = Path(path)
-    with open(path, "rb", opener=waiting_for_nobody) as file:
+    with open(path, "rb", opener=without_waiting) as file:
         status = os.fstat(file.fileno())
         if not stat.S_ISREG(status.st_mode):
             raise ValueError(f"{path} is not a gallery: it is not a regular file")
@@ -138,7 +138,7 @@ def read_head(path: str | os.PathLike[str]) -> bytes | None:
     """Returns the `head` of a file, which identifies its content, or None if it does not exist."""
     path = Path(path)
     try:
-        with open(path, "rb", opener=waiting_for_nobody) as file:
+        with open(path, "rb", opener=without_waiting) as file:
             return _read_head(path, file)
     except FileNotFoundError:
         return None

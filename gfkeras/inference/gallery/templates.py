@@ -130,7 +130,7 @@ def merge(old: Templates, new: Templates) -> Templates:
 
 
 def listed_names(names: Any) -> list[Any]:
-    """Several names in order; ValueError for what has no order, or is no list of names."""
+    """Returns several names as a list. Raises ValueError for a set and for other objects."""
     if not isinstance(names, Iterable) or isinstance(names, Mapping | Set | bytes):
         raise ValueError(
             f"`names` must be a name or a list of names. Received: {type(names).__name__}"

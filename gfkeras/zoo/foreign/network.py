@@ -94,9 +94,9 @@ class Op:
 
 
 class Ops(list[Op]):
-    """The ops of a file, whose weights are together no larger than the file can mean.
+    """The ops of a file, with a bound on their weights.
 
-    A graph may name the same weights for any number of layers.
+    A graph can use the same weights for any number of layers, and each use takes memory.
     """
 
     def __init__(self, path: Path):
@@ -104,7 +104,7 @@ class Ops(list[Op]):
         self._path, self._bytes = path, 0
 
     def append(self, op: Op) -> None:
-        """Adds an op; raises ValueError as `require_bounded`."""
+        """Adds an op. Raises ValueError if the weights are too large for the file."""
         arrays = (op.kernel, op.bias, op.slopes, op.gamma, op.beta, op.mean, op.variance)
         self._bytes += sum(array.nbytes for array in arrays if array is not None)
         require_bounded(self._path, self._bytes, self._path.stat().st_size)
@@ -151,7 +151,7 @@ def float32(array: object) -> Array:
 
 
 def layer_weights(arrays: Iterable[object]) -> list[Array]:
-    """The weights of one layer as float32; ValueError for more arrays than a layer can have."""
+    """Returns a layer's weights as float32. Raises ValueError if there are too many arrays."""
     found = list(itertools.islice(arrays, _MOST_WEIGHTS + 1))
     if len(found) > _MOST_WEIGHTS:
         raise ValueError(f"a layer has more than {_MOST_WEIGHTS} arrays of weights")

@@ -121,9 +121,7 @@ def test_a_call_that_fails_changes_nothing():
         (gallery.add, ("Bob", random_faces(1, 0, width=8)), "16 numbers and 8.*Received: 8 and 8"),
         (gallery.add, ("Bob", random_faces(1, 0, groups=None)), "Received: 16 and no"),
         (gallery.add, (["Bob"], faces), r"3 embeddings.*1 names"),
-        (
-            gallery.add, ({"Bob", "Cleo", "Dan"}, faces), "a name or a list of names. Received: set"
-        ),
+        (gallery.add, ({"Bob", "Cleo", "Dan"}, faces), "a name or a list of names. Received: set"),
         (gallery.add, (None, faces), "a name or a list of names. Received: NoneType"),
         (gallery.remove, (None,), "a name or a list of names. Received: NoneType"),
         (gallery.add, (["Bob", " "], part(faces, [0, 1])), "texts that are not empty"),
