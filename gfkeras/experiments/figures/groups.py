@@ -161,7 +161,8 @@ def sheet_rows(
     who = np.asarray(labels)
     if who.shape != (len(logits),):
         raise ValueError(
-            f"`labels` must be one for each of {len(logits)} faces. Received: shape {who.shape}"
+            f"`labels` must have one entry for each of the {len(logits)} faces. "
+            f"Received: shape {who.shape}"
         )
     group = logits.argmax(axis=1)
     # Compare log odds: the probabilities themselves soon round to 1.

@@ -108,7 +108,7 @@ def test_a_sheet_shows_many_people_of_each_used_group():
     assert {people[i] for i in drawn[0].shown} == {7, 8, 9}
     with pytest.raises(ValueError, match="'certain'"):
         sheet_rows(scores, people, order="certian")
-    with pytest.raises(ValueError, match="`labels` must be one for each of 8"):
+    with pytest.raises(ValueError, match="`labels` must have one entry for each of the 8"):
         sheet_rows(scores, people[:7])
 
 
