@@ -102,12 +102,12 @@ def test_another_job_does_not_overwrite(photos, tmp_path):
 def test_after_too_many_held_out_a_smaller_number_works(photos, tmp_path):
     with pytest.raises(ValueError, match="`holdout` must be fewer"):
         prepare(photos, tmp_path / "out", PrepareOptions(holdout=1000))
-    with pytest.raises(ValueError, match="another options.seed"):
+    with pytest.raises(ValueError, match=r"another options.seed"):
         prepare(photos, tmp_path / "out", PrepareOptions(holdout=1, seed=1))
     assert prepare(photos, tmp_path / "out", PrepareOptions(holdout=1)).images
     prepare(photos, tmp_path / "new", PrepareOptions(holdout=1))
     assert contents(tmp_path / "out") == contents(tmp_path / "new")
-    with pytest.raises(ValueError, match="another options.holdout, 1"):
+    with pytest.raises(ValueError, match=r"another options.holdout, 1"):
         prepare(photos, tmp_path / "out", PrepareOptions(holdout=2))
 
 
