@@ -151,7 +151,7 @@ def recordable_card(path: Path) -> dict[str, Any]:
     if card is None:
         raise ValueError(
             "Results are recorded in the card of an artefact, as `gfkeras export` writes it. "
-            f"Received: {str(path)!r}, which has no card"
+            f"Received: {str(path)!r}, which {'has no card' if path.exists() else 'does not exist'}"
         )
     entries = card.get(_MEASURED, [])
     if not isinstance(entries, list) or not all(isinstance(each, dict) for each in entries):

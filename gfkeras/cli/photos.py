@@ -76,7 +76,8 @@ def _rows_compare(found: Comparison) -> list[tuple[str, Any]]:
     if found.rotated is not None and any(found.rotated):
         rows.append(("Photos rotated", "upright, by {}° and {}°".format(*found.rotated)))
     if found.decision is not None:
-        at = "" if found.decision.far is None else f" at FAR {found.decision.far:g}"
+        undecided = found.same is None or found.decision.far is None
+        at = "" if undecided else f" at FAR {found.decision.far:g}"
         rows.append(("Decision", f"{found.verdict}{at}"))
         rows.append(("Threshold", f"{found.decision.threshold:.4f} ({found.decision.origin})"))
         if found.decision.basis is not None:
@@ -304,7 +305,7 @@ def _rows_cluster(found: Clusters) -> list[tuple[str, Any]]:
         ("Clusters", f"{found.count:,}; {found.in_none:,} faces are in no cluster"),
         ("Neighbours from", near),
         ("Skipped", f"{len(found.skipped):,}"),
-        ("Written", f"{found.table} and {len(found.sheets)} contact sheets"),
+        ("Written", f"{found.table}; contact sheets: {len(found.sheets)}"),
     ]
 
 
@@ -342,4 +343,4 @@ def remove_command(
     from gfkeras.tasks.gallery import remove_people
 
     done = remove_people(gallery, names, token)
-    say(f"Removed {done.removed:,} people; {done.left:,} are left.")
+    say(f"People removed: {done.removed:,}, people left: {done.left:,}")

@@ -308,7 +308,8 @@ def file_contents(path: str) -> bytes:
         # Opening a pipe without a writer would block forever, and so would reading a file of the
         # system such as /proc/kmsg, which has no size.
         if not stat.S_ISREG(status.st_mode):
-            raise ImageError(path, "not a regular file", "special")
+            reason = "a folder, not an image" if Path(path).is_dir() else "not a regular file"
+            raise ImageError(path, reason, "special")
         if status.st_size > MAX_BYTES:
             reason = f"{status.st_size:,} bytes, more than the {MAX_BYTES:,} allowed"
             raise ImageError(path, reason, "too-large")

@@ -37,7 +37,8 @@ def require_photo(photo: Any) -> Any:
         raise ImageError(str(path), "no such file", "missing")
     # A folder, pipe or device cannot be a photo, and reading a pipe could wait forever.
     if not path.is_file():
-        raise ImageError(str(path), "not a regular file", "special")
+        reason = "a folder, not a photo" if path.is_dir() else "not a regular file"
+        raise ImageError(str(path), reason, "special")
     return path
 
 

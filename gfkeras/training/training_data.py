@@ -106,7 +106,7 @@ def build_batches(
     if batch_size > len(faces):
         raise ValueError(
             f"`training.batch_size` must be at most the {len(faces)} training images. "
-            f"Received: {batch_size}"
+            f"Received: {batch_size}. Use a smaller batch, or add images"
         )
     return FaceBatches(
         faces.images if isinstance(faces, Faces) else faces,

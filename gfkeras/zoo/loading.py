@@ -57,9 +57,9 @@ def load(name_or_folder: str | os.PathLike[str]) -> keras.Model:
     name = str(name_or_folder)
     if name not in preset_names() and Path(name).name != name:
         raise ValueError(
-            "`name_or_folder` must be a folder that save_to wrote, a .keras or .h5 file that "
-            "model.save wrote, or the name of a preset. "
-            f"Received: {name!r}, which is not one of these"
+            "`name_or_folder` must be a folder that save_to wrote, such as runs/mine/last, a "
+            ".keras or .h5 file that model.save wrote, or the name of a preset. Received: "
+            f"{name!r}, which {'is not one of these' if path.exists() else 'does not exist'}"
         )
     return load_preset(read_preset(name, "model folder or preset"))
 

@@ -16,6 +16,7 @@ from gfkeras.version import __version__
 WORK_FOLDER = ".prepare"
 LOCK_FILE = ".prepare.lock"
 JOB_FILE = "job.json"
+CATALOGUE_FILE = "catalogue.sqlite"
 
 
 def job_of(source: Source, options: PrepareOptions) -> dict[str, Any]:
@@ -42,7 +43,13 @@ def begin_job(out: Path, job: dict[str, Any]) -> bool:
         _same_job(out, {**job, **found}, job)
         return True
     if (work / JOB_FILE).is_file():
-        _same_job(out, parsed_json((work / JOB_FILE).read_text(encoding="utf-8")), job)
+        earlier = parsed_json((work / JOB_FILE).read_text(encoding="utf-8"))
+        if not (work / CATALOGUE_FILE).is_file() and isinstance(earlier.get("options"), dict):
+            # Until the catalogue exists, nothing depends on the number of people held out. So a
+            # run that was refused because of it can be repeated with another number.
+            earlier["options"]["holdout"] = job["options"]["holdout"]
+        _same_job(out, earlier, job)
+        write_json(work / JOB_FILE, job)
         _remove_leftovers(out)
         _remove_leftovers(work)
         return True

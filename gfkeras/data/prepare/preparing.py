@@ -24,7 +24,7 @@ from typing import Any
 from gfkeras.data.alignment import FaceAligner, FaceDetector, face_template
 from gfkeras.data.prepare.catalogue import HELDOUT, Catalogue
 from gfkeras.data.prepare.conversion import Conversion, convert_chunk
-from gfkeras.data.prepare.job import LOCK_FILE, WORK_FOLDER, begin_job, job_of
+from gfkeras.data.prepare.job import CATALOGUE_FILE, LOCK_FILE, WORK_FOLDER, begin_job, job_of
 from gfkeras.data.prepare.options import LISTED, PrepareOptions, PrepareResult
 from gfkeras.data.prepare.plan import Plan, connected
 from gfkeras.data.prepare.shard import Sharding, ShardJob, write_shard
@@ -151,7 +151,7 @@ class _Stages:
         return paths
 
     def _catalogue(self, chunks: list[Path]) -> Catalogue:
-        path = self.work / "catalogue.sqlite"
+        path = self.work / CATALOGUE_FILE
         if not path.is_file():
             keep = self.options.keep_duplicates
             if keep is None:

@@ -99,6 +99,18 @@ def test_another_job_does_not_overwrite(photos, tmp_path):
     assert contents(tmp_path / "out") == before
 
 
+def test_after_too_many_held_out_a_smaller_number_works(photos, tmp_path):
+    with pytest.raises(ValueError, match="`holdout` must be fewer"):
+        prepare(photos, tmp_path / "out", PrepareOptions(holdout=1000))
+    with pytest.raises(ValueError, match=r"another options.seed"):
+        prepare(photos, tmp_path / "out", PrepareOptions(holdout=1, seed=1))
+    assert prepare(photos, tmp_path / "out", PrepareOptions(holdout=1)).images
+    prepare(photos, tmp_path / "new", PrepareOptions(holdout=1))
+    assert contents(tmp_path / "out") == contents(tmp_path / "new")
+    with pytest.raises(ValueError, match=r"another options.holdout, 1"):
+        prepare(photos, tmp_path / "out", PrepareOptions(holdout=2))
+
+
 def test_raw_lfw_aligned_is_the_shipped_alignment(shared_data, tmp_path):
     detector = shared_data / "models" / "face_detection_yunet_2023mar.onnx"
     options = PrepareOptions(align=True, detector=detector)
