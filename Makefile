@@ -30,7 +30,7 @@ export TF_CPP_MIN_LOG_LEVEL ?= 2
 unexport PYTHONDONTWRITEBYTECODE
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
-.PHONY: help demo test test-all lint docs coverage oldest wheel bench kits oracles format clean
+.PHONY: help demo test test-all lint docs coverage oldest oldest-tests wheel bench kits oracles format clean
 
 help: ## this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## (.*)/  make \1\t\2/' | expand -t 18
@@ -60,7 +60,7 @@ docs: $(VENV)/.installed-test ## builds the documentation as a site: build/site/
 	@$(BIN)/python -m sphinx --quiet --fail-on-warning --keep-going -c docs . build/site
 	@echo 'build/site/index.html'
 
-format: $(VENV)/.installed-test ## mends what ruff can mend
+format: $(VENV)/.installed-test ## fixes what ruff can fix
 	@$(BIN)/ruff check --fix --quiet . ; $(BIN)/ruff format .
 
 coverage: $(VENV)/.installed-test ## the quick tests on TensorFlow with their coverage: build/coverage/index.html
@@ -98,7 +98,7 @@ oracles: $(BIN)/python ## remakes tests/oracles/*.npz with tensorflow-addons and
 	@$(BIN)/python tests/oracles/make_oracles.py
 
 clean: ## removes .venv, caches and builds; results in runs/ stay
-	rm -rf $(VENV) build dist *.egg-info .mypy_cache .pytest_cache .ruff_cache .hypothesis .import_linter_cache
+	rm -rf $(VENV) build dist docs/reference *.egg-info .coverage* .mypy_cache .pytest_cache .ruff_cache .hypothesis .import_linter_cache
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
 # The JAX tests come first, so that the closing line is that of the whole suite.

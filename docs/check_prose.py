@@ -197,8 +197,9 @@ def files() -> list[Path]:
 if __name__ == "__main__":
     problems = [
         line
-        for path in (list(map(Path, sys.argv[1:])) or files())
-        for line in check(path.resolve())
+        for path in ([Path(name).resolve() for name in sys.argv[1:]] or files())
+        if path not in EXAMPLES
+        for line in check(path)
     ]
     print("\n".join(problems) or "prose: nothing to change")
     sys.exit(bool(problems))

@@ -40,8 +40,11 @@ extensions = [
 root_doc = "docs/index"
 include_patterns = [
     "README.md",
-    "CONTRIBUTING.md",
     "CHANGELOG.md",
+    "CODE_OF_CONDUCT.md",
+    "CONTRIBUTING.md",
+    "RELEASING.md",
+    "SECURITY.md",
     "docs/**.md",
     "docs/reference/**.rst",
     "export/**.md",
@@ -69,6 +72,8 @@ autodoc_inherit_docstrings = False
 autodoc_class_signature = "mixed"
 napoleon_google_docstring = True
 napoleon_numpy_docstring = False
+# "num_classes, scale: N and s." stays one entry. Otherwise both names get the whole text.
+napoleon_use_param = False
 # Lists with these headings. Attributes have no entries of their own.
 napoleon_custom_sections = [("Attributes", "params_style"), ("Call arguments", "params_style")]
 python_maximum_signature_line_length = 88

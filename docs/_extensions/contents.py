@@ -29,7 +29,10 @@ GROUPS = {
         "migrating", "migrating_from_keras_insightface", "migrating_from_tensorflow_addons",
     ],
     "Reference": ["python", "reference/commands", "reference/api"],
-    "Project": ["../CONTRIBUTING", "../CHANGELOG", "../tests/oracles/README"],
+    "Project": [
+        "../CONTRIBUTING", "../CHANGELOG", "../SECURITY", "../CODE_OF_CONDUCT", "../RELEASING",
+        "../tests/oracles/README",
+    ],
 }  # fmt: skip
 # Titles for the sidebar that are shorter than those of the pages.
 TITLES = {

@@ -83,6 +83,9 @@ def plain(lines: list[str]) -> list[str]:
 
 def _process(app: Sphinx, what: str, name: str, value: Any, options: Any, lines: list[str]) -> None:
     lines[:] = plain(lines)
+    if what in {"attribute", "property"} and lines:
+        # Napoleon reads the words before the first colon as a type. Now there are none.
+        lines[0] = f": {lines[0]}"
 
 
 def _signature(app: Sphinx, what: str, name: str, value: Any, *_: Any) -> tuple[str, str] | None:

@@ -87,4 +87,5 @@ def other_pages() -> list[str]:
     folders = ("export", "zoo", "tests/oracles")
     found = [page for folder in folders for page in (ROOT / folder).rglob("*.md")]
     kept = [page for page in found if "node_modules" not in page.parts]
-    return ["CONTRIBUTING.md", "CHANGELOG.md", *sorted(str(p.relative_to(ROOT)) for p in kept)]
+    root = [path.name for path in ROOT.glob("*.md") if path.name != "README.md"]
+    return [*sorted(root), *sorted(str(p.relative_to(ROOT)) for p in kept)]

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 ANGLES = np.linspace(0.0, 180.0, 361)
 _NORM_BY_QUALITY = ("AdaFace", "MagFace")
 
-# Seven of each, because a panel has up to seven curves. In grey, only the dashes differ.
+# Seven of each. In grey, only the dashes differ.
 _COLORS = (*COLORS, INK)
 _STYLES = (*STYLES, (0, (3, 1.2)))
 _WRAPPED = 38
@@ -109,9 +109,9 @@ def margin_figure(curves: Sequence[MarginCurve], angles: npt.ArrayLike = ANGLES)
             if curve.head == "NormSoftmax":
                 axes.lines[0].set_label(name)
                 continue
+            color, style = _look(i)
             axes.plot(
-                angles, curve.logit, color=_COLORS[i], linewidth=1.9, linestyle=_STYLES[i],
-                label=name,
+                angles, curve.logit, color=color, linewidth=1.9, linestyle=style, label=name,
             )  # fmt: skip
             i += 1
         set_title(axes, title)
@@ -136,6 +136,12 @@ def _merged(curves: Sequence[MarginCurve]) -> list[tuple[str, MarginCurve]]:
         else:
             merged.append([curve])
     return [(_label(alike), alike[0]) for alike in merged]
+
+
+def _look(i: int) -> tuple[str, Any]:
+    """Returns the color and the dashes of the i-th curve: after seven, new pairs of the same."""
+    n = len(_COLORS)
+    return _COLORS[i % n], _STYLES[(i + i // n) % n]
 
 
 def _label(alike: Sequence[MarginCurve]) -> str:

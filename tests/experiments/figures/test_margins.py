@@ -11,7 +11,7 @@ import pytest
 pytest.importorskip("matplotlib", reason="plots need the extra 'plots'")
 
 from gfkeras import heads
-from gfkeras.experiments.figures import margin_curves, margin_figure
+from gfkeras.experiments.figures import MarginCurve, margin_curves, margin_figure
 
 # Avoid the jumps of a curve: at 90° and where θ + m is π, rounding decides.
 ANGLES = np.array([0.0, 7, 30, 44, 61, 89, 91, 120, 135, 150, 152, 163, 179, 180])
@@ -73,7 +73,14 @@ def test_every_head_is_in_the_plot():
     assert "NormSoftmax: cos θ" in labels
     assert len(by_norm.get_legend().get_texts()) == 6
     drawn = {(line.get_color(), str(line.get_linestyle())) for line in fixed.lines}
-    assert len(drawn) == len(fixed.lines) == len(labels) == 8
+    assert len(drawn) == len(fixed.lines) == len(labels)
+
+
+def test_more_curves_than_colors_still_look_different():
+    curves = [MarginCurve("ArcFace", f"m = {i}", 1, np.full(2, -i / 20)) for i in range(20)]
+    (axes,) = margin_figure(curves, angles=[0, 180]).axes
+    assert len(axes.lines) == 21
+    assert len({(line.get_color(), str(line._dash_pattern)) for line in axes.lines}) == 21
 
 
 def test_some_heads():
