@@ -157,7 +157,7 @@ def test_damaged_folders_are_refused(tmp_path):
     config.write_text(json.dumps({**json.loads(text), "format": 99}))
     with pytest.raises(ValueError, match="format 99"):
         load_model(folder)
-    with pytest.raises(ValueError, match="no folder"):
+    with pytest.raises(ValueError, match="does not exist"):
         gfkeras.load(tmp_path / "nowhere")
 
 

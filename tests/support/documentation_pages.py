@@ -30,8 +30,6 @@ NOT_RUN = {
     "python benchmarks/": "minutes to hours against a peer: `make bench`",
     "gfkeras zoo import w600k_r50.onnx": "a download of 166 MB; tests/zoo imports its like",
     "gfkeras zoo import backbone.pt": "written by PyTorch, in tests/zoo/test_importers_on_torch.py",
-    "gfkeras evaluate MODEL --protocol ijb": "tests/cli/test_protocols.py has the layout",
-    "gfkeras evaluate MODEL --protocol megaface": "tests/cli/test_protocols.py has the layout",
 }
 # The placeholder data has only about eighty images.
 SHORT = ["--set", "training.epochs=1", "--set", "training.batch_size=16"]

@@ -104,7 +104,7 @@ def test_selections_label_anew(folder):
         first.at_least(4).require_trainable()
     with pytest.raises(ValueError, match="did you mean 'p3'"):
         records.select(["p33"])
-    with pytest.raises(ValueError, match="from 1 to 4"):
+    with pytest.raises(ValueError, match="at least 1 and fewer than the 5 identities"):
         records.split(5)
     with pytest.raises(IndexError, match="there are 8 records"):
         some.read(8)
