@@ -6,11 +6,11 @@ files are refused.
 """
 
 import contextlib
-import functools
 import math
 import os
+import struct
 import zlib
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import BinaryIO
 
@@ -47,7 +47,7 @@ def open_hdf5(path: str | os.PathLike[str], content: BinaryIO | None = None) -> 
 
 def _check(file: h5py.File, path: Path, size: int, content: BinaryIO) -> None:
     """Checks all groups and data sets before any of them is read."""
-    promised, longest = 0, functools.cache(lambda: _longest_text(content))
+    promised, longest = 0, _largest_heap(content, path)
     root = h5g.open(file.id, b"/")
     groups, seen = [(root, "")], {h5o.get_info(root).addr}
     _check_attributes(root, path, size, longest)
@@ -73,7 +73,7 @@ def _check(file: h5py.File, path: Path, size: int, content: BinaryIO) -> None:
 
 
 def _check_attributes(
-    thing: h5g.GroupID | h5d.DatasetID, path: Path, size: int, longest: Callable[[], int]
+    thing: h5g.GroupID | h5d.DatasetID, path: Path, size: int, longest: int
 ) -> None:
     """Bounds attributes, which are read whole: thousands of texts can be one long text."""
     for number in range(h5a.get_num_attrs(thing)):
@@ -84,21 +84,35 @@ def _check_attributes(
         plain = kind.get_class() in (h5t.INTEGER, h5t.FLOAT, h5t.ENUM) or (
             kind.get_class() == h5t.STRING and not kind.is_variable_str()
         )
-        require_bounded(path, count * (kind.get_size() if plain or count < 2 else longest()), size)
+        require_bounded(path, count * (kind.get_size() if plain or count < 2 else longest), size)
 
 
-def _longest_text(file: BinaryIO) -> int:
-    """Returns the size of the largest heap, which contains values of variable length."""
-    longest, rest = 0, b""
+def _largest_heap(file: BinaryIO, path: Path) -> int:
+    """Returns the size of the largest heap, which contains values of variable length.
+
+    HDF5 walks over the values of a heap by their sizes. It never ends at free space of size 0.
+    """
+    places, before, rest = [], 0, b""
     file.seek(0)
     while chunk := file.read(1 << 24):
         block = rest + chunk
         place = block.find(_HEAP)
         while 0 <= place <= len(block) - 16:
-            longest = max(longest, int.from_bytes(block[place + 8 : place + 16], "little"))
+            size = int.from_bytes(block[place + 8 : place + 16], "little")
+            places.append((before - len(rest) + place, size))
             place = block.find(_HEAP, place + 1)
-        rest = block[-15:]
-    return min(longest, file.tell())
+        before, rest = before + len(chunk), block[-15:]
+    for start, size in places:
+        at, end = start + 16, min(start + size, before)
+        while at + 16 <= end:
+            file.seek(at)
+            index, _, length = struct.unpack("<H6sQ", file.read(16))
+            # The size of free space includes its header. Values are padded to 8 bytes.
+            step = 16 + -(-length // 8) * 8 if index else length
+            if not step:
+                raise _refused(path, "/", "has a damaged heap")
+            at += step
+    return min(max((size for _, size in places), default=0), before)
 
 
 def _promised(dataset: h5d.DatasetID, path: Path, place: str) -> int:

@@ -176,6 +176,22 @@ def test_compressed_weights_are_read(tmp_path):
     np.testing.assert_array_equal(op.kernel, values)
 
 
+def test_a_heap_that_never_ends_is_refused(tmp_path):
+    path = tmp_path / "model.h5"
+    with h5py.File(path, "w") as file:
+        file.attrs["model_config"] = "{}"
+    data = bytearray(path.read_bytes())
+    at = data.find(b"GCOL") + 16
+    while index := int.from_bytes(data[at : at + 2], "little"):
+        assert index < 9
+        at += 16 + -(-int.from_bytes(data[at + 8 : at + 16], "little") // 8) * 8
+    # Free space of size 0: HDF5 would walk over it forever.
+    data[at + 8 : at + 16] = bytes(8)
+    path.write_bytes(data)
+    with pytest.raises(ValueError, match="damaged heap"):
+        import_weights(path)
+
+
 def test_groups_that_hold_themselves_end(tmp_path):
     def put(group, folder):
         group.create_dataset("k", data=np.zeros((3, 3, 3, 4), "f4"))
