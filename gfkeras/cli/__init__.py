@@ -89,7 +89,7 @@ def _run(arguments: Sequence[str] | None) -> int:
         print(f"gfkeras: error: {message}", file=sys.stderr)  # noqa: T201
         return 2
     if status == 128 + signal.SIGINT:
-        # Typer turns Ctrl-C into this exception.
+        # Typer can return this status for Ctrl-C instead of raising.
         raise KeyboardInterrupt
     return status if isinstance(status, int) else 0
 
