@@ -117,7 +117,7 @@ def test_empty_missing_and_folder(tmp_path):
         read_image(tmp_path / "empty.png")
     with pytest.raises(ImageError, match="no such file"):
         read_image(tmp_path / "missing.png")
-    with pytest.raises(ImageError, match="not a regular file"):
+    with pytest.raises(ImageError, match="a folder, not an image"):
         read_image(tmp_path)
 
 

@@ -112,7 +112,7 @@ def test_links_may_lead_out_of_the_folder(root, tmp_path):
         ("s2/\0.png", "NUL"),
         ("s2/none.png", "no such file"),
         ("s2/empty.png", "empty"),
-        ("s2", "not a regular file"),
+        ("s2", "a folder, not an image"),
         ("s2/pipe.png", "not a regular file"),
     ],
 )
