@@ -13,6 +13,7 @@ import keras
 import keras_insightface
 import numpy as np
 from documentation_folder import small_groupface, small_groupface_backbone
+from markdown_blocks import blocks
 from small_networks import SMALL_BOTTLENECKS
 
 import gfkeras
@@ -96,6 +97,12 @@ class Page:
     holds: Callable[[dict[str, Any]], None] = lambda names: None
 
 
+def _guides_recipe(path: Path) -> None:
+    """The recipe that the README tells the reader to copy from the guide."""
+    (recipe,) = [block for block in blocks("docs/guide.md") if block.language == "toml"]
+    path.write_text(recipe.text)
+
+
 def _embedder(folder: Path) -> Any:
     return gfkeras.Embedder(folder / "face.tflite")
 
@@ -176,6 +183,7 @@ PAGES = {
     "README.md": Page(
         shorter={"images_per_identity=20": "images_per_identity=2"},
         slow=True,
+        files={"RECIPE.toml": _guides_recipe},
         holds=_embedded_two,
     ),
     # "lfw" is a built-in grid there.
