@@ -8,6 +8,7 @@ import copy
 import io
 import math
 import os
+import sys
 import zipfile
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
@@ -105,5 +106,10 @@ def read_array(data: bytes) -> np.ndarray:
     # `math.prod` uses Python integers, which do not overflow for a forged shape.
     if math.prod(shape) * dtype.itemsize != len(values) or not dtype.itemsize:
         raise ValueError(f"an array of shape {shape} has {len(values)} bytes")
+    # NumPy stores text as code points, and Python raises SystemError for one that is too large.
+    if dtype.kind == "U":
+        points = np.frombuffer(values, np.dtype(np.uint32).newbyteorder(dtype.byteorder))
+        if points.size and points.max() > sys.maxunicode:
+            raise ValueError("an array has text that is not Unicode")
     array = np.frombuffer(bytearray(values), dtype)
     return array.reshape(shape, order="F" if by_columns else "C")

@@ -263,6 +263,15 @@ def test_an_array_is_as_large_as_its_header_says(tmp_path):
     assert "promise" in refusal(lambda path: read_npz(path, "arrays", ["embedding"]), path)
 
 
+def test_text_that_is_not_unicode_is_refused(tmp_path):
+    text = np.array(["ab", "c"])
+    text.view(np.uint32)[1] = 0x110000
+    np.savez(tmp_path / "e.npz", path=text, big=text.astype(">U2"))
+    for name in ("path", "big"):
+        with pytest.raises(ValueError, match="not Unicode"):
+            read_npz(tmp_path / "e.npz", "embeddings", [name])
+
+
 def test_a_member_cannot_hold_less_than_it_promises(tmp_path):
     path = understated(zipped(tmp_path / "a.zip", {"a": b"12345"}), "a", 9)
     with (
