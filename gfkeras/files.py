@@ -159,15 +159,25 @@ def without_waiting(path: str, flags: int) -> int:
 def parsed_json(text: str | bytes, most: int = _MAX_SETTINGS) -> Any:
     """Returns the value of a JSON text from an unknown source.
 
-    Raises ValueError if the text is damaged, nested too deep for Python, or longer than `most`
-    bytes. Values take up to 30 times the memory of their text.
+    Raises ValueError if the text is damaged, has a key twice in an object, is nested too deep for
+    Python, or is longer than `most` bytes. Values take up to 30 times the memory of their text.
     """
     if len(text) > most:
         raise ValueError(f"expected at most {most:,} bytes of JSON. Received: {len(text):,}")
     try:
-        return json.loads(text)
+        return json.loads(text, object_pairs_hook=_distinct)
     except RecursionError as error:
         raise ValueError("its brackets are nested too deep") from error
+
+
+def _distinct(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    """Returns an object of JSON. Python's own parser takes the last of equal keys in silence."""
+    values = dict(pairs)
+    if len(values) < len(pairs):
+        keys = [key for key, _ in pairs]
+        twice = next(key for key in keys if keys.count(key) > 1)
+        raise ValueError(f"the key {twice!r} occurs twice")
+    return values
 
 
 def json_values(value: Any) -> Any:
@@ -185,6 +195,21 @@ def json_values(value: Any) -> Any:
     if hasattr(value, "item") and not hasattr(value, "__len__"):
         value = value.item()
     return None if isinstance(value, float) and not math.isfinite(value) else value
+
+
+def require_writable(path: PathLike) -> None:
+    """Raises OSError if `path` cannot be written, before the work whose result it will keep.
+
+    The file or folder and its parents may be missing.
+    """
+    place = Path(path).absolute()
+    folder = place if place.is_dir() else place.parent
+    while not folder.exists():
+        folder = folder.parent
+    if not folder.is_dir():
+        raise NotADirectoryError(errno.ENOTDIR, os.strerror(errno.ENOTDIR), str(folder))
+    if not os.access(folder, os.W_OK | os.X_OK):
+        raise PermissionError(errno.EACCES, "the folder is read-only", str(folder))
 
 
 def require_room(folder: str | os.PathLike[str], size: int) -> None:

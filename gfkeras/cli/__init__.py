@@ -64,16 +64,14 @@ def _run(arguments: Sequence[str] | None) -> int:
 
     from gfkeras.cli.app import app
 
-    _ARGUMENTS.set(tuple(sys.argv[1:] if arguments is None else arguments))
+    given = list(sys.argv[1:] if arguments is None else arguments)
+    _ARGUMENTS.set(tuple(given))
 
     # Typer can bundle its own copy of Click, whose UsageError differs from click.UsageError.
     usage_error: Any = typer.BadParameter.__mro__[2]
     try:
-        status = app(
-            None if arguments is None else list(arguments),
-            prog_name="gfkeras",
-            standalone_mode=False,
-        )
+        _no_empty_argument(given)
+        status = app(given, prog_name="gfkeras", standalone_mode=False)
     except typer.Abort as error:
         raise KeyboardInterrupt from error
     except (usage_error, ValueError, OSError, ImportError) as error:
@@ -92,6 +90,21 @@ def _run(arguments: Sequence[str] | None) -> int:
         # Typer can return this status for Ctrl-C instead of raising.
         raise KeyboardInterrupt
     return status if isinstance(status, int) else 0
+
+
+def _no_empty_argument(arguments: list[str]) -> None:
+    """Refuses an empty argument, such as an unset variable of a shell gives.
+
+    An empty path would name the current folder.
+    """
+    for before, argument in zip(["", *arguments], arguments, strict=False):
+        option, equals, value = argument.partition("=")
+        if not argument and before.startswith("--"):
+            raise ValueError(f"expected a value for `{before}`. Received: an empty text")
+        if not argument:
+            raise ValueError("expected no empty argument. Received: ''")
+        if option.startswith("--") and equals and not value:
+            raise ValueError(f"expected a value for `{option}`. Received: an empty text")
 
 
 def _folder_is_there() -> bool:

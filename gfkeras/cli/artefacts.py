@@ -15,12 +15,16 @@ from gfkeras.cli.progress import stages
 if TYPE_CHECKING:
     from gfkeras.inference.measuring import Measurement
     from gfkeras.tasks.export import Export
+    from gfkeras.tasks.verify import Verification
 
 
 def export_command(
     model: Annotated[str, Argument(metavar="MODEL", help="A preset or a model folder.")],
     format: Annotated[str, Option(help="savedmodel, tflite or onnx.")],  # noqa: A002
-    out: Annotated[Path, Option(help="File to write. For savedmodel: folder to write.")],
+    out: Annotated[
+        Path,
+        Option(callback=options.writable, help="File to write. For savedmodel: folder to write."),
+    ],
     precision: str = Option(
         "fp32",
         help="fp32. tflite and onnx: also fp16 and int8. tflite: also int8-dynamic, "
@@ -104,6 +108,19 @@ def _rows_export(done: Export) -> list[tuple[str, Any]]:
     return rows
 
 
+def _rows_verify(result: Verification) -> list[tuple[str, Any]]:
+    parity = result.parity
+    rows: list[tuple[str, Any]] = [
+        ("Images", parity.images),
+        ("Precision", parity.precision),
+        ("Cosine", f"{parity.mean_cosine:.6f} mean, {parity.min_cosine:.6f} least"),
+        ("Largest error", parity.max_abs_error),
+    ]
+    if others := len(parity.group_disagreements):
+        rows.append(("Other group", f"{others} images, {parity.near_ties} of them near a tie"))
+    return [*rows, ("Skipped", len(result.skipped)), ("Passed", "yes" if parity.passed() else "no")]
+
+
 def verify_command(
     artefact: Annotated[str, Argument(metavar="ARTEFACT", help="Output of `gfkeras export`.")],
     model: options.ModelArgument,
@@ -125,7 +142,7 @@ def verify_command(
     result = verify(opened, model, data, limit=limit, threads=threads)
     # Write the results before `require`, which raises if the artefact is over the tolerance.
     write_json(json, result.to_json())
-    table([*result.parity.to_json().items(), ("skipped", len(result.skipped))])
+    table(_rows_verify(result))
     list_skipped(result.skipped)
     result.require()
     say(f"The artefact is within the tolerance of {result.parity.precision}.")

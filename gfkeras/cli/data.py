@@ -26,7 +26,12 @@ def prepare_command(
         ),
     ],
     out: Annotated[
-        Path, Argument(metavar="DST", help="Folder for the records: new, or of an unfinished run.")
+        Path,
+        Argument(
+            metavar="DST",
+            callback=options.writable,
+            help="Folder for the records: new, or of an unfinished run.",
+        ),
     ],
     align: bool = Option(False, "--align", help="Detect faces in photos and align them."),
     resize: options.Resize = False,
@@ -115,7 +120,10 @@ app = typer.Typer(
 def fetch_command(
     name: str | None = Argument(None, metavar="NAME", help="lfw, olivetti or yunet."),
     out: Annotated[
-        Path | None, Option(help="Folder to create. By default, a folder in the cache.")
+        Path | None,
+        Option(
+            callback=options.writable, help="Folder to create. By default, a folder in the cache."
+        ),
     ] = None,
     json: options.Json = None,
 ) -> None:
@@ -179,7 +187,9 @@ def stats_command(
 @app.command("extract")
 def extract_command(
     folder: Annotated[Path, Argument(metavar="RECORDS", help="Output of `gfkeras prepare`.")],
-    out: Annotated[Path, Argument(metavar="DIR", help="New folder for the images.")],
+    out: Annotated[
+        Path, Argument(metavar="DIR", callback=options.writable, help="New folder for the images.")
+    ],
     split: str = Option("train", help="Split to extract: train or heldout."),
     json: options.Json = None,
 ) -> None:

@@ -16,7 +16,9 @@ def command(
         Path | None,
         Option(help="Folder with one folder of faces per person. By default, synthetic faces."),
     ] = None,
-    out: Annotated[Path, Option(help="Folder for all results.")] = Path("runs/demo"),
+    out: Path = Option(
+        Path("runs/demo"), callback=options.writable, help="Folder for all results."
+    ),
     holdout: int | None = Option(
         None, min=2, help="Number of people to hold out of training: the last in natural order."
     ),

@@ -87,11 +87,19 @@ def command(
     ),
     plots: Annotated[
         Path | None,
-        Option(metavar="FOLDER", help="Folder for plots: ROC, DET, scores and others."),
+        Option(
+            metavar="FOLDER",
+            callback=options.writable,
+            help="Folder for plots: ROC, DET, scores and others.",
+        ),
     ] = None,
     thresholds: Annotated[
         Path | None,
-        Option(metavar="FILE", help="File for thresholds by FAR, which compare and search read."),
+        Option(
+            metavar="FILE",
+            callback=options.writable,
+            help="File for thresholds by FAR, which compare and search read.",
+        ),
     ] = None,
     force: bool = Option(
         False,

@@ -20,7 +20,9 @@ def ablate_command(
     data: Annotated[
         Path | None, Option(help="Records that `gfkeras prepare` wrote, or one folder per person.")
     ] = None,
-    out: Annotated[Path | None, Option(help="Folder for the runs and the table.")] = None,
+    out: Annotated[
+        Path | None, Option(callback=options.writable, help="Folder for the runs and the table.")
+    ] = None,
     identities: options.Identities = None,
     pairs: str | None = Option(
         None,
@@ -98,7 +100,9 @@ def invert_command(
     model: Annotated[
         str, Argument(metavar="MODEL", help="The model to attack: a preset or a model folder.")
     ],
-    out: Annotated[Path, Option(help="Folder for the images and report.json.")],
+    out: Annotated[
+        Path, Option(callback=options.writable, help="Folder for the images and report.json.")
+    ],
     photo: Annotated[
         list[Path] | None, Option(help="Target: the face in this photo. Repeatable.")
     ] = None,

@@ -3,19 +3,34 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 from typer import Argument, Option
 
+from gfkeras.files import require_writable
 from gfkeras.tasks import photo_files
 
 if TYPE_CHECKING:
     from gfkeras.evaluation import Similarity
     from gfkeras.inference.foreign_artefacts import ModelFile
 
+
+def writable(path: Any) -> Any:
+    """Raises OSError for an output that cannot be written. A callback of options and arguments."""
+    if path is not None and "://" not in str(path):
+        require_writable(path)
+    return path
+
+
 # Results and progress.
 Json = Annotated[
-    Path | None, Option("--json", metavar="FILE", help="Write the results to this file as JSON.")
+    Path | None,
+    Option(
+        "--json",
+        metavar="FILE",
+        callback=writable,
+        help="Write the results to this file as JSON.",
+    ),
 ]
 Quiet = Annotated[bool, Option("--quiet", help="Show no progress.")]
 
@@ -142,7 +157,7 @@ Distance = Annotated[str, Option(help="Group distance: l2, squared-l2 or cosine.
 
 # Galleries.
 _PLACE = "A gallery file, a .db file for Milvus Lite, or the URL of a Milvus server."
-Gallery = Annotated[str, Argument(metavar="GALLERY", help=_PLACE)]
+Gallery = Annotated[str, Argument(metavar="GALLERY", callback=writable, help=_PLACE)]
 ExistingGallery = Annotated[
     str, Argument(metavar="GALLERY", callback=photo_files.require_gallery, help=_PLACE)
 ]
@@ -153,7 +168,7 @@ Token = Annotated[
 
 def _drawn(picture: Path | None) -> Path | None:
     photo_files.check_drawn(picture)
-    return picture
+    return writable(picture)
 
 
 # The callbacks report a missing file before the slow imports of a task.

@@ -87,7 +87,7 @@ def _rows_compare(found: Comparison) -> list[tuple[str, Any]]:
 
 def embed_command(
     sources: options.Photos,
-    out: Annotated[Path, Option(help="File to write (.npz).")],
+    out: Annotated[Path, Option(callback=options.writable, help="File to write (.npz).")],
     model: options.Model = DEFAULT_PRESET,
     aligned: options.Aligned = False,
     detector: options.PhotoDetector = None,
@@ -255,7 +255,10 @@ def _rows_search(face: FoundFace) -> list[tuple[str, Any]]:
 
 def cluster_command(
     sources: options.Photos,
-    out: Annotated[Path, Option(help="Folder for clusters.csv and the contact sheets.")],
+    out: Annotated[
+        Path,
+        Option(callback=options.writable, help="Folder for clusters.csv and the contact sheets."),
+    ],
     model: options.Model = DEFAULT_PRESET,
     method: str = Option("dbscan", help="Clustering method: dbscan or hdbscan."),
     threshold: float | None = Option(

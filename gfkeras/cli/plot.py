@@ -20,7 +20,9 @@ app = typer.Typer(
     no_args_is_help=False,
 )
 DataOption = Annotated[Path, Option(help="Folder with one folder of faces per person.")]
-OutOption = Annotated[Path, Option(metavar="FILE", help="Plot to write (.png or .svg).")]
+OutOption = Annotated[
+    Path, Option(metavar="FILE", callback=options.writable, help="Plot to write (.png or .svg).")
+]
 NamesOption = Annotated[
     list[str] | None,
     Option("--identity", metavar="NAME", help="Person to use. Repeatable."),

@@ -33,7 +33,10 @@ def train_command(
         str, Argument(metavar="RECIPE", help="A TOML file, or the name of a built-in recipe.")
     ],
     data: DataOption,
-    out: Annotated[Path, Option(help="Folder for the run: models, logs and summary.")],
+    out: Annotated[
+        Path,
+        Option(callback=options.writable, help="Folder for the run: models, logs and summary."),
+    ],
     settings: options.Settings = None,
     identities: options.Identities = None,
     images: ListedImagesOption = None,
@@ -72,7 +75,12 @@ def clean_command(
         ),
     ],
     data: DataOption,
-    out: Annotated[Path, Option(help="Folder for runs, report and cleaned list of images.")],
+    out: Annotated[
+        Path,
+        Option(
+            callback=options.writable, help="Folder for runs, report and cleaned list of images."
+        ),
+    ],
     angle: str = Option(
         "75",
         help="Drop images at this angle in degrees or more. auto: find the angle between the two "

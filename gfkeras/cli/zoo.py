@@ -55,7 +55,12 @@ def show_command(name: NameArgument, json: options.Json = None) -> None:
 def download_command(
     name: NameArgument,
     out: Annotated[
-        Path | None, Option(metavar="FOLDER", help="Folder for the file. By default, the cache.")
+        Path | None,
+        Option(
+            metavar="FOLDER",
+            callback=options.writable,
+            help="Folder for the file. By default, the cache.",
+        ),
     ] = None,
     quiet: options.Quiet = False,
     json: options.Json = None,
@@ -80,7 +85,9 @@ def import_command(
         Path,
         Argument(metavar="FILE", help=".onnx, .pt, .safetensors, .params (MXNet), .h5 or .keras."),
     ],
-    out: Annotated[Path, Option(metavar="FOLDER", help="The model folder to write.")],
+    out: Annotated[
+        Path, Option(metavar="FOLDER", callback=options.writable, help="The model folder to write.")
+    ],
     format: str | None = Option(  # noqa: A002
         None,
         help="onnx, torch, safetensors, mxnet or keras. By default, recognised from the file.",
@@ -111,7 +118,9 @@ def import_command(
 @app.command("export")
 def export_command(
     name: NameArgument,
-    out: Annotated[Path, Option(metavar="FOLDER", help="Folder for the artefacts.")],
+    out: Annotated[
+        Path, Option(metavar="FOLDER", callback=options.writable, help="Folder for the artefacts.")
+    ],
     ship: bool = Option(
         False,
         "--ship",

@@ -146,12 +146,38 @@ def test_an_error_is_one_line_even_in_a_fresh_process(tmp_path):
         (["export", "m", "--format", "tflite"], "Missing option '--out'"),
         (["zoo", "import", __file__, "--out", "x"], "test_cli"),
         (["zoo"], "Missing command"),
+        # An unset variable of a shell. An empty path would be the current folder.
+        (["cluster", ".", "--out", ""], "expected a value for `--out`"),
+        (["cluster", ".", "--out="], "expected a value for `--out`"),
+        (["compare", "", "b.jpg"], "expected no empty argument"),
     ],
 )
 def test_wrong_use(capfd, tmp_path, monkeypatch, arguments, message):
     monkeypatch.chdir(tmp_path)
     assert message in fails(capfd, *arguments)
     assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["export", "h_groupface_mobilefacenet", "--format", "tflite", "--out"],
+        ["enroll", "."],
+        ["cluster", ".", "--out"],
+        ["embed", ".", "--out"],
+        ["train", "orl", "--data", ".", "--out"],
+        ["prepare", "."],
+        ["zoo", "list", "--json"],
+    ],
+    ids=lambda arguments: arguments[0],
+)
+def test_an_output_that_cannot_be_written_is_found_before_the_work(
+    capfd, tmp_path, monkeypatch, arguments
+):
+    (tmp_path / "file").write_text("kept")
+    monkeypatch.chdir(tmp_path)
+    assert "Not a directory" in fails(capfd, *arguments, "file/result")
+    assert (tmp_path / "file").read_text() == "kept"
 
 
 def test_debug_shows_where_an_error_came_from(monkeypatch):

@@ -72,6 +72,15 @@ def test_other_files_are_refused(tmp_path, change):
 
 
 @pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="pipes and devices of POSIX")
+def test_a_key_given_twice_is_refused(tmp_path):
+    """JSON readers take the last one in silence."""
+    Thresholds.from_curve(CURVE, COSINE, "").save(tmp_path / "t.json")
+    text = (tmp_path / "t.json").read_text()
+    (tmp_path / "t.json").write_text(text.replace("{", '{"similarity": "cosine",', 1))
+    with pytest.raises(ValueError, match=r"must be thresholds.*'similarity' occurs twice"):
+        Thresholds.load(tmp_path / "t.json")
+
+
 def test_no_pipe_is_waited_for_and_no_device_read_without_end(tmp_path):
     os.mkfifo(tmp_path / "pipe")
     for path in (tmp_path / "pipe", "/dev/zero"):
