@@ -10,15 +10,15 @@ from typer import Option
 from gfkeras.cli import command_line, options
 from gfkeras.cli.output import fit_verbosity, say, table
 
+_OUT = Path("runs/demo")
+
 
 def command(
     data: Annotated[
         Path | None,
         Option(help="Folder with one folder of faces per person. By default, synthetic faces."),
     ] = None,
-    out: Path = Option(
-        Path("runs/demo"), callback=options.writable, help="Folder for all results."
-    ),
+    out: Annotated[Path, Option(callback=options.writable, help="Folder for all results.")] = _OUT,
     holdout: int | None = Option(
         None, min=2, help="Number of people to hold out of training: the last in natural order."
     ),
