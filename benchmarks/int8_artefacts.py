@@ -126,12 +126,18 @@ def two_kernels(path: Path, faces: np.ndarray) -> float:
     return float((found[0] * found[1]).sum(axis=1).mean())
 
 
-def unit(path: Path, faces: np.ndarray) -> np.ndarray:
-    return Embedder(path)(faces).embedding
+def opened(path: Path) -> Embedder:
+    """Opens an artefact. The stock conversion has no card, and takes pixels like the model."""
+    return Embedder(path, input_range=None if read_card(path) else (0, 255))
 
 
-def whole_network(model: Any, data: Path, runs: int, lfw: bool, folder: Path) -> dict[str, Any]:
-    """Measures every precision of one model: latency, size, cosine and, with `lfw`, accuracy."""
+def whole_network(
+    model: Any, data: Path, runs: int, lfw: bool, folder: Path, only: list[str]
+) -> dict[str, Any]:
+    """Measures precisions of one model: latency, size, cosine and, with `lfw`, accuracy.
+
+    `only` are the precisions beside fp32, int8 and the stock conversion, or all if it is empty.
+    """
     calibration, faces = calibration_faces(data), scored_faces(data)
     paths = {"fp32": export_model(model, folder / "fp32.tflite", batch_size=1)}
     for name, arguments in {
@@ -151,6 +157,8 @@ def whole_network(model: Any, data: Path, runs: int, lfw: bool, folder: Path) ->
         "int4-dynamic": {"precision": "int4-dynamic"},
         "int4-weights": {"precision": "int4-weights"},
     }.items():
+        if only and name not in ["int8", *only]:
+            continue
         file = folder / f"{name.replace(', ', '-').replace(' ', '-')}.tflite"
         paths[name] = export_model(model, file, batch_size=1, **arguments)
         if (made := (read_card(file) or {}).get("int8")) is not None:
@@ -161,26 +169,28 @@ def whole_network(model: Any, data: Path, runs: int, lfw: bool, folder: Path) ->
         "onnx fp16": {"precision": "fp16"},
         "onnx int8": {"precision": "int8", "calibration": calibration},
     }.items():
+        if only and name not in only:
+            continue
         file = folder / f"{name.replace(' ', '-')}.onnx"
         paths[name] = export_model(model, file, format="onnx", batch_size=1, **arguments)
     paths["stock int8"] = stock(model, calibration[::5], folder / "stock.tflite")
     milliseconds = latencies(paths, faces, runs)
     # The float file is the reference for the cosine of all other files.
-    expected = unit(paths["fp32"], faces)
+    expected = opened(paths["fp32"])(faces).embedding
     rows = {}
     print(f"int8: cosine of one file in two runtimes {two_kernels(paths['int8'], faces):.4f}")
     for name, path in paths.items():
-        float_file = "onnx fp32" if path.suffix == ".onnx" else "fp32"
+        float_file = "onnx fp32" if path.suffix == ".onnx" and "onnx fp32" in paths else "fp32"
         row = {
             "latency_ms_median": milliseconds[name],
             "latency_ratio": milliseconds[name] / milliseconds[float_file],
             "size_bytes": path.stat().st_size,
             "size_ratio": path.stat().st_size / paths[float_file].stat().st_size,
-            "mean_cosine": float((unit(path, faces) * expected).sum(axis=1).mean()),
+            "mean_cosine": float((opened(path)(faces).embedding * expected).sum(axis=1).mean()),
         }
         if lfw:
             pairs = read_pairs(data / "lfw_lists" / "pairs.txt", data / "lfw_aligned112")
-            figures = evaluate_pairs(Embedder(path).embed_files, pairs).to_json()
+            figures = evaluate_pairs(opened(path).embed_files, pairs).to_json()
             row |= {"accuracy": figures["accuracy"], "tar_1e-3": figures["tar_at_far"]["1e-3"]}
         rows[name] = row
     return rows
@@ -219,13 +229,18 @@ def main() -> None:
     parser.add_argument(
         "--groups", type=int, nargs="*", default=[32, 128], metavar="K", help="numbers of groups"
     )
+    parser.add_argument(
+        "--only", nargs="*", default=[], metavar="PRECISION", help="beside fp32 and int8"
+    )
     parser.add_argument("--json", type=Path, metavar="FILE", help="write the results here")
     arguments = parser.parse_args()
     need(arguments.data / "lfw_aligned112", arguments.data / "lfw_lists")
     model = gfkeras.load(arguments.model) if arguments.model else ms1m()
     lfw = not arguments.model if arguments.lfw is None else arguments.lfw
     with tempfile.TemporaryDirectory() as folder:
-        rows = whole_network(model, arguments.data, arguments.runs, lfw, Path(folder))
+        rows = whole_network(
+            model, arguments.data, arguments.runs, lfw, Path(folder), arguments.only
+        )
     for name, row in rows.items():
         accuracy = (
             f", LFW {100 * row['accuracy']:.2f} %, TAR@1e-3 {100 * row['tar_1e-3']:.2f} %"

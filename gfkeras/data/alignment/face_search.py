@@ -34,6 +34,16 @@ _MOST_PIXELS, _TILE, _OVERLAP = 16_000_000, 1280, 160
 # Smaller faces are searched again, enlarged to this many pixels, to get better landmarks. At most
 # 64 faces of a photo are refined, which bounds the time.
 _REFINED_PIXELS, _REFINED_FACES = 80, 64
+# YuNet draws the landmarks of a tilted face too upright: at a tilt of 10, 20 and 30 degrees, its
+# line of the eyes is tilted by 3, 8 and 13. So a face that seems tilted by more than `_TILTED`
+# degrees is turned back by `_GAIN` times what it seems, and searched again, until it seems tilted
+# by less than `_LEVEL`. Of LFW's faces, 5 % seem tilted by more than four degrees. The others keep
+# the published alignment.
+_TILTED, _LEVEL, _GAIN, _TURNS = 4.0, 2.0, 2.0, 5
+# Side of the part that is turned, and of the face in it, in pixels.
+_PART, _FACE = 224, 100
+# The score that a face may lose by turning. It gains in most cases.
+_LOSS = 0.1
 # Least overlap (intersection over union) of the box of an enlarged face with its first box.
 _SAME_FACE = 0.4
 # If this part of the smaller box is inside the larger one, both boxes show the same face.
@@ -201,12 +211,47 @@ class _View:
             self.rows = self.rows[self.rows[:, 14] >= _FINE_SCORE]
 
     def refine(self) -> None:
-        """Looks for the landmarks of small faces again, in enlarged parts of the photo."""
+        """Looks for the landmarks of small and of tilted faces again."""
         small = np.flatnonzero(self.rows[:, 2] * self.rows[:, 15] < _CLEAR_PIXELS)
         for number in small[:_REFINED_FACES]:
             again = self._enlarged(self.rows[number])
             if again is not None:
                 self.rows[number, :14] = again[:14]
+        for row in self.rows[:_REFINED_FACES]:
+            row[4:14] = self._levelled(row)
+
+    def _levelled(self, row: np.ndarray) -> np.ndarray:
+        """Returns the landmarks of a face, found again with the face turned level if it tilts."""
+        landmarks = row[4:14]
+        seems = _tilt(landmarks)
+        side = max(float(row[2]), float(row[3]))
+        if abs(seems) <= _TILTED or not side > 1:
+            return landmarks
+        centre = row[:2] + row[2:4] / 2
+        tilt, least = 0.0, abs(seems)
+        for _ in range(_TURNS):
+            tilt += _GAIN * seems
+            to_part = cv2.getRotationMatrix2D((0, 0), tilt, _FACE / side)
+            to_part[:, 2] = (_PART - 1) / 2 - to_part[:, :2] @ centre
+            way = cv2.INTER_AREA if side > _FACE else cv2.INTER_LINEAR
+            part = cv2.warpAffine(
+                self.photo, to_part, (_PART, _PART), flags=way, borderMode=cv2.BORDER_REPLICATE
+            )
+            found = self.find(part)
+            middle = found[:, :2] + found[:, 2:4] / 2
+            near = np.abs(middle - _PART / 2).max(axis=1, initial=0) < _FACE / 3
+            found = found[near & (found[:, 14] >= row[14] - _LOSS)]
+            if not len(found):
+                break
+            again = found[np.argmax(found[:, 14]), 4:14]
+            seems = _tilt(again)
+            if abs(seems) < least:
+                least = abs(seems)
+                points = again.reshape(5, 2) - to_part[:, 2]
+                landmarks = (points @ np.linalg.inv(to_part[:, :2]).T).ravel()
+            if least <= _LEVEL:
+                break
+        return landmarks
 
     def _enlarged(self, row: np.ndarray) -> np.ndarray | None:
         """Returns the row of a face found again in an enlarged part, or None if it is not found."""
@@ -252,6 +297,14 @@ class _View:
         if self.turns == 2:
             return np.stack([width - 1 - x, height - 1 - y], axis=-1)
         return np.stack([y, width - 1 - x], axis=-1)
+
+
+def _tilt(landmarks: np.ndarray) -> float:
+    """Returns the tilt of a face in degrees, clockwise, by its eyes and its mouth."""
+    points = landmarks.reshape(5, 2)
+    lines = np.array([points[1] - points[0], points[4] - points[3]], np.float64)
+    x, y = (lines / np.maximum(np.linalg.norm(lines, axis=1, keepdims=True), 1e-6)).sum(axis=0)
+    return float(np.degrees(np.arctan2(y, x)))
 
 
 def _starts(length: int) -> list[int]:

@@ -40,8 +40,9 @@ def test_published_aligned_faces(shared_data, detector, photos):
             again = read_image(jpeg(aligner(path), subsampling="4:2:0"))
             differences.append(np.abs(again.astype(int) - expected).mean())
         assert len(differences) == 101
-        # One of the 807 photos has a larger face than the central one.
-        assert np.mean(differences) < (0.05 if choose == "central" else 6)
+        # Our search levels tilted faces, 5 % of the photos. One of the 807 photos has a larger face
+        # than the central one.
+        assert np.mean(np.array(differences) < 0.1) > (0.92 if choose == "central" else 0.85)
         assert np.median(differences) < 0.05
 
 
