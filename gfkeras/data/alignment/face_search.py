@@ -37,7 +37,7 @@ _REFINED_PIXELS, _REFINED_FACES = 80, 64
 # YuNet draws the landmarks of a tilted face too upright: at a tilt of 10, 20 and 30 degrees, its
 # line of the eyes is tilted by 3, 8 and 13. So a face that seems tilted by more than `_TILTED`
 # degrees is turned back by `_GAIN` times what it seems, and searched again, until it seems tilted
-# by less than `_LEVEL`. Of LFW's faces, 5 % seem tilted by more than four degrees. The others keep
+# by less than `_LEVEL`. 5 % of LFW's faces seem tilted by more than four degrees. The others keep
 # the published alignment.
 _TILTED, _LEVEL, _GAIN, _TURNS = 4.0, 2.0, 2.0, 5
 # Side of the part that is turned, and of the face in it, in pixels.
