@@ -129,7 +129,8 @@ def test_the_bounds_that_a_head_breaks(head, dimensions, expected):
 def test_fit_warns_below_the_bound():
     inputs, labels = np.eye(4, dtype="float32"), np.arange(4, dtype="int32")
     for scale, warned in ((1.0, True), ("auto", False)):
-        network = keras.Sequential([keras.Input((4,)), keras.layers.Dense(3)])
+        images = keras.Input((4,))
+        network = keras.Model(images, keras.layers.Dense(3)(images))
         training = gfkeras.FaceClassifier(network, heads.CosFace(4, scale))
         training.compile("sgd", run_eagerly=True)
         with warnings.catch_warnings(record=True) as found:
