@@ -15,7 +15,7 @@ def cosface_scale_lower_bound(num_classes: int, probability: float, margin: floa
     """Returns the smallest scale with which embeddings can reach a probability of their class.
 
     It is s = (C − 1)/C · ln((C − 1)·P/(1 − P)) (arXiv 1801.09414, section 3.3). The best
-    embeddings lie on the C centers, whose cosines are all −1/(C − 1). Softmax gives them the
+    embeddings are the C centers, whose cosines are all −1/(C − 1). Softmax gives them the
     probability P with this scale, and less with a smaller one. A loss below −ln P is then
     impossible.
 

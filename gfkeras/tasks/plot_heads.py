@@ -112,6 +112,11 @@ def toy(
     else:
         chosen = figures.choose_people(folder, people, max_images, seed)
         images, kept, skipped, _ = decode_files(chosen.paths)
+        if not kept:
+            raise ValueError(
+                f"None of the {len(skipped)} images can be used. "
+                f"The last: {skipped[-1][0]}: {skipped[-1][1]}"
+            )
         labels, source = chosen.labels[kept], f"faces of {Path(folder.root).name}"
     report = stage_progress(progress, "Training") or (lambda done, total: None)
     toys = []

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import textwrap
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -175,18 +176,21 @@ def toy_figure(toys: Sequence[ToyEmbedding], title: str) -> Figure:
     widths = {toy.embedding.shape[1] for toy in toys}
     if widths not in ({2}, {3}):
         raise ValueError(f"`toys` must all have 2 or 3 dimensions. Received: {sorted(widths)}")
-    solid = widths == {3}
-    figure = new_figure(6.6, max(2.6 * len(toys), 5.2))
+    (dimensions,) = widths
+    solid, width = dimensions == 3, max(2.6 * len(toys), 5.2)
+    figure = new_figure(6.3, width)
+    title = textwrap.fill(title, int(10 * width))
     figure.suptitle(title, x=0.01, ha="left", color=INK, fontsize=13, fontweight="bold")
     projection = {"projection": "3d"} if solid else {}
     for place, toy in enumerate(toys, start=1):
         upper: Any = figure.add_subplot(2, len(toys), place, **projection)
         _scatter(upper, toy.embedding, toy.labels)
+        upper.scatter(*np.zeros((dimensions, 1)), marker="+", color=MUTED, s=60, linewidths=0.8)
         set_title(upper, f"{toy.head}\n{toy.setting}")
         lower: Any = figure.add_subplot(2, len(toys), len(toys) + place, **projection)
         _directions(lower, toy)
         found = toy.to_json()
-        note = f"own center {found['own']:.1f}°\nmargin {found['margin']:.1f}°\n"
+        note = f"to own center {found['own']:.1f}°\nto next {found['margin']:.1f}° more\n"
         note += f"accuracy {found['accuracy']:.1%}"
         place_ = {"transform": lower.transAxes, "ha": "center", "va": "top"}
         (lower.text2D if solid else lower.text)(
@@ -206,8 +210,6 @@ def _scatter(axes: Any, points: np.ndarray, labels: np.ndarray, size: float = 9)
     axes.set(aspect="equal", **limits)
     axes.tick_params(colors=MUTED, labelsize=8, length=0)
     if points.shape[1] == 2:
-        axes.axhline(0, color=MUTED, linewidth=0.5, zorder=0)
-        axes.axvline(0, color=MUTED, linewidth=0.5, zorder=0)
         for spine in axes.spines.values():
             spine.set_color(MUTED)
             spine.set_linewidth(0.6)
