@@ -104,7 +104,8 @@ def toy(
     from gfkeras.experiments import figures
     from gfkeras.experiments.figures.toy import TOY_HEADS
 
-    names, skipped = list(heads or TOY_HEADS), []
+    names = list(heads or TOY_HEADS)
+    skipped: list[tuple[Path, str]] = []
     figures.check_toy(names, dimensions, epochs)
     if folder is None:
         images, labels = synthetic_faces(people, max_images, seed)

@@ -137,7 +137,7 @@ def _merged(boundaries: Sequence[DecisionBoundary]) -> list[tuple[str, DecisionB
     found = []
     for alike in merged:
         names = ", ".join(dict.fromkeys(boundary.head for boundary in alike))
-        found.append((f"{textwrap.fill(names, 26)}\n{alike[0].setting}", alike[0]))
+        found.append((f"{textwrap.fill(names, 20)}\n{alike[0].setting}", alike[0]))
     return found
 
 

@@ -125,7 +125,7 @@ def margin_figure(curves: Sequence[MarginCurve], angles: npt.ArrayLike = ANGLES)
         set_title(axes, title)
         axes.set_xlim(0, 180)
         axes.set_xticks(range(0, 181, 30))
-        axes.set_ylim(lowest - 0.08, 1.08)
+        axes.set_ylim(lowest - 0.35, 1.08)
         axes.legend(
             loc="lower left", frameon=False, fontsize=10, labelcolor=INK, handlelength=3,
         )  # fmt: skip

@@ -12,7 +12,7 @@ import numpy as np
 
 from gfkeras import heads
 from gfkeras.errors import by_name, positive_int
-from gfkeras.evaluation.plots.style import COLORS, INK, MUTED, new_figure, set_title
+from gfkeras.evaluation.plots.style import COLORS, GRID, INK, MUTED, new_figure, set_title
 from gfkeras.models import FaceClassifier
 
 if TYPE_CHECKING:
@@ -142,7 +142,8 @@ def train_toy(
     rate = keras.optimizers.schedules.CosineDecay(RATE, steps)
     training.compile(keras.optimizers.Adam(rate), jit_compile=False)
     training.fit(small, labels.astype(np.int32), batch_size=BATCH, epochs=epochs, verbose=0)
-    embedding = network.predict(small, batch_size=256, verbose=0)
+    # `predict` of many networks would make TensorFlow warn of retracing.
+    embedding = keras.ops.convert_to_numpy(network(small, training=False))
     found = keras.ops.convert_to_numpy(head.centers)
     # Sub-centers are drawn by their mean.
     return ToyEmbedding(name, setting, embedding, found.reshape(classes, -1, dimensions).mean(1),
@@ -160,11 +161,12 @@ def _network(size: int, dimensions: int) -> keras.Model:
 
 
 def toy_figure(toys: Sequence[ToyEmbedding], title: str) -> Figure:
-    """Draws the embeddings of each head as they are, and their directions below.
+    """Draws two panels for each head. Identities differ in colour, marker and number.
 
-    Identities differ in colour and marker. In the lower row, lines are the centers, which have the
-    identities' numbers. In the plane, an arc outside the circle spans the middle 90 % of an
-    identity's faces, so the gaps between the arcs are the angular margins.
+    In 2-D, the upper row has the embeddings and the lower row their directions. Lines are the
+    centers. An arc outside the circle spans the middle 90 % of an identity's faces, so the gaps
+    between the arcs are the angular margins. In 3-D, the rows show both sides of the sphere of
+    directions, with the number of an identity at its center.
 
     Args:
         toys: results of `train_toy` with equal dimensions, 2 or 3.
@@ -176,73 +178,107 @@ def toy_figure(toys: Sequence[ToyEmbedding], title: str) -> Figure:
     widths = {toy.embedding.shape[1] for toy in toys}
     if widths not in ({2}, {3}):
         raise ValueError(f"`toys` must all have 2 or 3 dimensions. Received: {sorted(widths)}")
-    (dimensions,) = widths
-    solid, width = dimensions == 3, max(2.6 * len(toys), 5.2)
-    figure = new_figure(6.3, width)
+    solid, width = widths == {3}, max(2.6 * len(toys), 5.2)
+    figure = new_figure(7.0 if solid else 6.5, width)
     title = textwrap.fill(title, int(10 * width))
     figure.suptitle(title, x=0.01, ha="left", color=INK, fontsize=13, fontweight="bold")
-    projection = {"projection": "3d"} if solid else {}
+    view = _view(toys[0].centers) if solid else None
     for place, toy in enumerate(toys, start=1):
-        upper: Any = figure.add_subplot(2, len(toys), place, **projection)
-        _scatter(upper, toy.embedding, toy.labels)
-        upper.scatter(*np.zeros((dimensions, 1)), marker="+", color=MUTED, s=60, linewidths=0.8)
+        upper: Any = figure.add_subplot(2, len(toys), place)
+        lower: Any = figure.add_subplot(2, len(toys), len(toys) + place)
+        if view is None:
+            _plane(upper, toy)
+            _circle(lower, toy)
+        else:
+            _hemisphere(upper, toy, view)
+            _hemisphere(lower, toy, view * [[-1], [1], [-1]])
         set_title(upper, f"{toy.head}\n{toy.setting}")
-        lower: Any = figure.add_subplot(2, len(toys), len(toys) + place, **projection)
-        _directions(lower, toy)
         found = toy.to_json()
         note = f"to own center {found['own']:.1f}°\nto next {found['margin']:.1f}° more\n"
         note += f"accuracy {found['accuracy']:.1%}"
-        place_ = {"transform": lower.transAxes, "ha": "center", "va": "top"}
-        (lower.text2D if solid else lower.text)(
-            0.5, -0.02, note, color=MUTED, fontsize=11, **place_
-        )
+        lower.text(
+            0.5, -0.03, note, color=MUTED, fontsize=11, transform=lower.transAxes, ha="center",
+            va="top",
+        )  # fmt: skip
     return figure
 
 
-def _scatter(axes: Any, points: np.ndarray, labels: np.ndarray, size: float = 9) -> None:
+def _scatter(axes: Any, points: np.ndarray, labels: np.ndarray) -> None:
     for label in np.unique(labels):
         axes.scatter(
-            *points[labels == label].T, s=size, marker=_MARKERS[label % len(_MARKERS)],
-            color=_COLORS[label % len(_COLORS)], linewidths=0,
+            *points[labels == label].T, s=10, marker=_MARKERS[label % len(_MARKERS)],
+            color=_color(label), linewidths=0,
         )  # fmt: skip
-    half = 1.08 * float(np.abs(points).max())
-    limits = {f"{axis}lim": (-half, half) for axis in "xyz"[: points.shape[1]]}
-    axes.set(aspect="equal", **limits)
+
+
+def _color(label: int) -> str:
+    return _COLORS[label % len(_COLORS)]
+
+
+def _plane(axes: Any, toy: ToyEmbedding) -> None:
+    """Draws embeddings in the plane, with the origin in the middle."""
+    _scatter(axes, toy.embedding, toy.labels)
+    axes.scatter(0, 0, marker="+", color=MUTED, s=60, linewidths=0.8)
+    half = 1.08 * float(np.abs(toy.embedding).max())
+    axes.set(aspect="equal", xlim=(-half, half), ylim=(-half, half))
     axes.tick_params(colors=MUTED, labelsize=8, length=0)
-    if points.shape[1] == 2:
-        for spine in axes.spines.values():
-            spine.set_color(MUTED)
-            spine.set_linewidth(0.6)
+    for spine in axes.spines.values():
+        spine.set_color(MUTED)
+        spine.set_linewidth(0.6)
 
 
-def _directions(axes: Any, toy: ToyEmbedding) -> None:
-    """Draws unit embeddings and centers."""
+def _circle(axes: Any, toy: ToyEmbedding) -> None:
+    """Draws the directions of embeddings and centers in the plane."""
     points, centers = _unit(toy.embedding), _unit(toy.centers)
-    solid = points.shape[1] == 3
-    if solid:
-        u, v = np.mgrid[0 : 2 * np.pi : 25j, 0 : np.pi : 13j]
-        ball = np.cos(u) * np.sin(v), np.sin(u) * np.sin(v), np.cos(v)
-        axes.plot_wireframe(*ball, color=MUTED, linewidth=0.25, alpha=0.5)
-    else:
-        turn = np.linspace(0, 2 * np.pi, 361)
-        axes.plot(np.cos(turn), np.sin(turn), color=MUTED, linewidth=0.5, zorder=0)
+    turn = np.linspace(0, 2 * np.pi, 361)
+    axes.plot(np.cos(turn), np.sin(turn), color=MUTED, linewidth=0.5, zorder=0)
     _scatter(axes, points, toy.labels)
     for label, center in enumerate(centers):
-        color = _COLORS[label % len(_COLORS)]
-        axes.plot(*np.stack([0 * center, center], axis=1), color=color, linewidth=1.2)
-        axes.text(*(1.34 * center), str(label + 1), color=color, fontsize=11, ha="center",
-                  va="center", fontweight="bold")  # fmt: skip
-        if not solid:
-            middle = np.arctan2(center[1], center[0])
-            mine = points[toy.labels == label]
-            # Angles from the center, so that no identity is cut at ±180°.
-            away = np.arctan2(mine[:, 1], mine[:, 0]) - middle
-            low, high = np.percentile((away + np.pi) % (2 * np.pi) - np.pi, [5, 95])
-            arc = middle + np.linspace(low, high, 60)
-            axes.plot(1.15 * np.cos(arc), 1.15 * np.sin(arc), color=color, linewidth=4)
-    half = 1.0 if solid else 1.5
-    axes.set(**{f"{axis}lim": (-half, half) for axis in "xyz"[: points.shape[1]]})
+        axes.plot(*np.stack([0 * center, center], axis=1), color=_color(label), linewidth=1.2)
+        _number(axes, 1.34 * center, label)
+        middle = np.arctan2(center[1], center[0])
+        mine = points[toy.labels == label]
+        # Angles from the center, so that no identity is cut at ±180°.
+        away = np.arctan2(mine[:, 1], mine[:, 0]) - middle
+        low, high = np.percentile((away + np.pi) % (2 * np.pi) - np.pi, [5, 95])
+        arc = middle + np.linspace(low, high, 60)
+        axes.plot(1.15 * np.cos(arc), 1.15 * np.sin(arc), color=_color(label), linewidth=4)
+    axes.set(aspect="equal", xlim=(-1.5, 1.5), ylim=(-1.5, 1.5))
     axes.axis("off")
+
+
+def _view(centers: np.ndarray) -> np.ndarray:
+    """Returns the directions right, up and to the viewer, (3, 3), with no center at the rim."""
+    candidates = _unit(np.random.default_rng(0).normal(size=(500, 3)))
+    nearest = np.abs(candidates @ _unit(centers).T).min(axis=1)
+    viewer = candidates[nearest.argmax()]
+    right = _unit(np.cross([[0.0, 0.0, 1.0]], [viewer]))[0]
+    return np.stack([right, np.cross(viewer, right), viewer])
+
+
+def _hemisphere(axes: Any, toy: ToyEmbedding, view: np.ndarray) -> None:
+    """Draws the directions on the side of the sphere that faces the viewer."""
+    points, centers = _unit(toy.embedding) @ view.T, _unit(toy.centers) @ view.T
+    quarter = np.linspace(-np.pi / 2, np.pi / 2, 91)
+    for angle in np.radians(range(-90, 91, 30)):
+        axes.plot(np.sin(angle) * np.cos(quarter), np.sin(quarter), color=GRID, linewidth=0.7)
+        axes.plot(
+            np.cos(angle) * np.sin(quarter), np.full(91, np.sin(angle)), color=GRID, linewidth=0.7
+        )
+    _scatter(axes, points[points[:, 2] > 0, :2], toy.labels[points[:, 2] > 0])
+    for label in np.flatnonzero(centers[:, 2] > 0):
+        _number(axes, centers[label, :2], label)
+    axes.set(aspect="equal", xlim=(-1.15, 1.15), ylim=(-1.15, 1.15))
+    axes.axis("off")
+
+
+def _number(axes: Any, place: np.ndarray, label: int) -> None:
+    from matplotlib.patheffects import withStroke
+
+    axes.text(
+        *place, str(label + 1), color=_color(label), fontsize=12, ha="center", va="center",
+        fontweight="bold", path_effects=[withStroke(linewidth=3, foreground="white")],
+    )  # fmt: skip
 
 
 def _unit(rows: np.ndarray) -> np.ndarray:

@@ -43,7 +43,7 @@ def test_the_first_class_is_satisfied_where_its_formula_says(key, boundaries):
 def test_every_head_is_in_the_plot_and_equal_ones_share_a_panel(boundaries):
     assert {boundary.head for boundary in boundaries} == set(heads.HEADS)
     titles = [axes.get_title(loc="left") for axes in boundary_figure(boundaries).axes]
-    assert titles.count("ArcFace, SubCenterArcFace,\nPartialFC\nm = 0.5") == 1
+    assert titles.count("ArcFace,\nSubCenterArcFace,\nPartialFC\nm = 0.5") == 1
     assert len(titles) == len(set(titles)) == len(boundaries) - 2
 
 

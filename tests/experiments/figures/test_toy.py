@@ -41,13 +41,11 @@ def test_centers_are_spread_evenly(classes, dimensions, degrees):
     assert np.degrees(np.arccos(cosine)).min() == pytest.approx(degrees, abs=0.1)
 
 
-def test_training_separates_synthetic_people_and_repeats():
-    images, labels = synthetic_faces(3, 12, seed=0)
-    first, again = (train_toy("ArcFace", images, labels, epochs=12, seed=1) for _ in range(2))
-    found = first.to_json()
+def test_training_separates_synthetic_people():
+    images, labels = synthetic_faces(3, 24, seed=0)
+    found = train_toy("CosFace", images, labels, epochs=60, seed=1).to_json()
     assert found["accuracy"] > 0.9
-    assert found["margin"] > 30
-    np.testing.assert_allclose(again.embedding, first.embedding, rtol=1e-3, atol=1e-3)
+    assert found["margin"] > 45
 
 
 def test_the_margins_fit_eight_identities_in_the_plane():
