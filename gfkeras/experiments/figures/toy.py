@@ -266,7 +266,7 @@ def _hemisphere(axes: Any, toy: ToyEmbedding, view: np.ndarray) -> None:
             np.cos(angle) * np.sin(quarter), np.full(91, np.sin(angle)), color=GRID, linewidth=0.7
         )
     _scatter(axes, points[points[:, 2] > 0, :2], toy.labels[points[:, 2] > 0])
-    for label in np.flatnonzero(centers[:, 2] > 0):
+    for label in np.flatnonzero(centers[:, 2] > 0).tolist():
         _number(axes, centers[label, :2], label)
     axes.set(aspect="equal", xlim=(-1.15, 1.15), ylim=(-1.15, 1.15))
     axes.axis("off")
