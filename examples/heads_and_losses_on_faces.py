@@ -45,7 +45,7 @@ def parts(num_classes: int) -> dict[str, Callable[[keras.Model], dict[str, Any]]
 
     def head(name: str) -> Any:
         # For 30 people and few steps, 64 would be too large a scale.
-        own = {} if name == "SphereFace" else {"scale": SCALE}
+        own = {} if name in ("Softmax", "SphereFace") else {"scale": SCALE}
         own |= {"lambda_start": 50.0} if name == "SphereFace" else {}
         own |= {"lower_norm": 1.0, "upper_norm": 20.0} if name == "MagFace" else {}
         if name == "PartialFC":
@@ -60,6 +60,7 @@ def parts(num_classes: int) -> dict[str, Callable[[keras.Model], dict[str, Any]]
         rows[f"TripletLoss, {mining}"] = lambda teacher, mining=mining: {
             "extra_losses": losses.TripletLoss(mining=mining)
         }
+    rows["ContrastiveLoss"] = lambda teacher: {"extra_losses": losses.ContrastiveLoss()}
     rows["NPairsLoss"] = lambda teacher: {"extra_losses": losses.NPairsLoss(l2_weight=0.02)}
     for name in ("CosineDistillationLoss", "RelationalDistillationLoss", "HarmonicTripletLoss"):
         rows[f"{name}, of ArcFace's"] = lambda teacher, name=name: {

@@ -13,10 +13,10 @@ from gfkeras.cli.output import columns, list_skipped, say, table, write_json
 from gfkeras.cli.progress import stages
 
 if TYPE_CHECKING:
-    from gfkeras.tasks.plot import Plot
+    from gfkeras.tasks.plot_files import Plot
 
 app = typer.Typer(
-    help="Draw t-SNE, groups, margins and angles of your own models.",
+    help="Draw t-SNE, groups and angles of your own models, and margins of heads.",
     no_args_is_help=False,
 )
 DataOption = Annotated[Path, Option(help="Folder with one folder of faces per person.")]
@@ -29,6 +29,12 @@ NamesOption = Annotated[
 ]
 LimitOption = Annotated[
     int | None, Option(min=1, help="Largest number of random images. By default, all images.")
+]
+HeadsOption = Annotated[
+    list[str] | None,
+    Option(
+        metavar="NAME", help="Head to draw, such as ArcFace. Repeatable. By default, all heads."
+    ),
 ]
 SeedOption = Annotated[int, Option(help="Random seed.")]
 
@@ -174,20 +180,57 @@ def sheet_command(
 
 
 @app.command("margins")
-def margins_command(
-    out: OutOption,
-    head: Annotated[
-        list[str] | None,
-        Option(
-            metavar="NAME", help="Head to draw, such as ArcFace. Repeatable. By default, all heads."
-        ),
-    ] = None,
-    json: options.Json = None,
-) -> None:
+def margins_command(out: OutOption, head: HeadsOption = None, json: options.Json = None) -> None:
     """Draw each head's target logit over the angle to the center."""
     from gfkeras.tasks import plot
 
     _report(plot.margins(out, head), json)
+
+
+@app.command("boundaries")
+def boundaries_command(out: OutOption, head: HeadsOption = None, json: options.Json = None) -> None:
+    """Draw where each head decides between two classes, over the angles to their centers."""
+    from gfkeras.tasks import plot
+
+    _report(plot.boundaries(out, head), json)
+
+
+@app.command("toy")
+def toy_command(
+    out: OutOption,
+    data: Annotated[
+        Path | None,
+        Option(help="Folder with one folder of faces per person. By default, synthetic faces."),
+    ] = None,
+    head: Annotated[
+        list[str] | None,
+        Option(
+            metavar="NAME",
+            help="Head to train, such as ArcFace. Repeatable. By default, Softmax, NormSoftmax, "
+            "SphereFace, CosFace and ArcFace.",
+        ),
+    ] = None,
+    dimensions: int = Option(2, min=2, max=3, help="Width of the embedding, 2 or 3."),
+    identities: options.Identities = None,
+    names: NamesOption = None,
+    people: int = Option(8, min=2, help="Number of people: those with the most images."),
+    max_images: int = Option(60, min=2, help="Largest number of images per person."),
+    epochs: int = Option(40, min=1, help="Epochs of training."),
+    seed: SeedOption = 0,
+    json: options.Json = None,
+) -> None:
+    """Train a small network with each head and draw its 2-D or 3-D embeddings.
+
+    The plot shows the embeddings as they are, and their directions with the angular margins.
+    """
+    from gfkeras.tasks import plot
+
+    with stages() as progress:
+        drawn = plot.toy(
+            out, data, heads=head, dimensions=dimensions, identities=_people(identities, names),
+            people=people, max_images=max_images, epochs=epochs, seed=seed, progress=progress,
+        )  # fmt: skip
+    _report(drawn, json)
 
 
 @app.command("angles")

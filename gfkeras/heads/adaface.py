@@ -54,7 +54,7 @@ class AdaFace(MarginHead):
     def __init__(
         self,
         num_classes: int,
-        scale: float = 64.0,
+        scale: float | str = 64.0,
         margin: float = 0.4,
         concentration: float = 0.333,
         momentum: float = 0.99,
@@ -64,6 +64,11 @@ class AdaFace(MarginHead):
         self.margin = in_range("margin", margin, 0, 1)
         self.concentration = positive("concentration", concentration)
         self.momentum = in_range("momentum", momentum, 0, 1)
+
+    @property
+    def margin_at_center(self) -> float:
+        # That of an embedding with the mean norm.
+        return self.margin
 
     def build(self, embedding_shape: Shape, labels_shape: Any = None) -> None:
         super().build(embedding_shape, labels_shape)

@@ -32,7 +32,7 @@ class ArcFace(MarginHead):
     def __init__(
         self,
         num_classes: int,
-        scale: float = 64.0,
+        scale: float | str = 64.0,
         margin: float = 0.5,
         threshold: bool = True,
         easy_margin: bool = False,
@@ -42,6 +42,10 @@ class ArcFace(MarginHead):
         self.margin = in_range("margin", margin, 0, math.pi, " radians")
         self.threshold = bool(threshold)
         self.easy_margin = bool(easy_margin)
+
+    @property
+    def margin_at_center(self) -> float:
+        return 1.0 - math.cos(self.margin)
 
     def target_cosine(self, cosine: Any) -> Any:
         return additive_angular_margin(

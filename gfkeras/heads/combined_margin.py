@@ -37,7 +37,7 @@ class CombinedMargin(MarginHead):
     def __init__(
         self,
         num_classes: int,
-        scale: float = 64.0,
+        scale: float | str = 64.0,
         m1: float = 1.0,
         m2: float = 0.3,
         m3: float = 0.2,
@@ -49,6 +49,10 @@ class CombinedMargin(MarginHead):
         self.m2 = in_range("m2", m2, 0, math.pi, " radians")
         self.m3 = in_range("m3", m3, 0, 1)
         self.threshold = bool(threshold)
+
+    @property
+    def margin_at_center(self) -> float:
+        return 1.0 - math.cos(self.m2) + self.m3
 
     def target_cosine(self, cosine: Any) -> Any:
         return combined_margin(cosine, self.m1, self.m2, self.m3, threshold=self.threshold)

@@ -13,7 +13,7 @@ class CosFace(MarginHead):
     Args:
         num_classes, scale: N, the number of identities, and s.
         margin: m in [0, 1). The paper's bound is N/(N − 1), slightly above 1, and its
-            training on faces diverged above 0.45.
+            training on faces diverged above 0.45. See `cosface_margin_upper_bound`.
 
     Call arguments, returns and errors are those of `MarginHead`.
 
@@ -25,9 +25,15 @@ class CosFace(MarginHead):
         (4, 10)
     """
 
-    def __init__(self, num_classes: int, scale: float = 64.0, margin: float = 0.35, **kwargs: Any):
+    def __init__(
+        self, num_classes: int, scale: float | str = 64.0, margin: float = 0.35, **kwargs: Any
+    ):
         super().__init__(num_classes, scale, **kwargs)
         self.margin = in_range("margin", margin, 0, 1)
+
+    @property
+    def margin_at_center(self) -> float:
+        return self.margin
 
     def target_cosine(self, cosine: Any) -> Any:
         return cosine - self.margin

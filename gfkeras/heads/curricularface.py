@@ -44,7 +44,7 @@ class CurricularFace(MarginHead):
     def __init__(
         self,
         num_classes: int,
-        scale: float = 64.0,
+        scale: float | str = 64.0,
         margin: float = 0.5,
         momentum: float = 0.99,
         threshold: bool = True,
@@ -54,6 +54,10 @@ class CurricularFace(MarginHead):
         self.margin = in_range("margin", margin, 0, math.pi, " radians")
         self.momentum = in_range("momentum", momentum, 0, 1)
         self.threshold = bool(threshold)
+
+    @property
+    def margin_at_center(self) -> float:
+        return 1.0 - math.cos(self.margin)
 
     def build(self, embedding_shape: Shape, labels_shape: Any = None) -> None:
         super().build(embedding_shape, labels_shape)

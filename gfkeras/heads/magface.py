@@ -44,7 +44,7 @@ class MagFace(MarginHead):
     def __init__(
         self,
         num_classes: int,
-        scale: float = 64.0,
+        scale: float | str = 64.0,
         lower_norm: float = 10.0,
         upper_norm: float = 110.0,
         lower_margin: float = 0.45,
@@ -69,6 +69,10 @@ class MagFace(MarginHead):
         self.regularization_weight = weight
         self.threshold = bool(threshold)
         self.easy_margin = bool(easy_margin)
+
+    @property
+    def margin_at_center(self) -> float:
+        return 1.0 - math.cos(self.upper_margin)
 
     def call(self, embedding: Any, labels: Any = None, training: bool | None = None) -> Any:
         if training and labels is not None:

@@ -6,6 +6,7 @@ import keras
 from keras import ops
 
 from gfkeras.errors import positive, positive_int
+from gfkeras.heads.bounds import AUTO_PROBABILITY, bound_warnings, cosface_scale_lower_bound
 from gfkeras.heads.margins import replace_target
 from gfkeras.layers.angular import project, row_norms, unit_rows
 from gfkeras.layers.checks import Shape, check_embeddings, check_labels, check_two_axes
@@ -47,7 +48,10 @@ class MarginHead(Configured, keras.layers.Layer):
 
     Args:
         num_classes: N, the number of identities.
-        scale: s, which multiplies all logits.
+        scale: s, which multiplies all logits. "auto" takes the smallest s with which embeddings
+            can reach a probability of 0.99 of their class with the head's margin:
+            `cosface_scale_lower_bound(num_classes, 0.99, margin_at_center)`. The config then
+            holds this number.
 
     Call arguments:
         embedding: (B, D) float, not normalised.
@@ -67,12 +71,35 @@ class MarginHead(Configured, keras.layers.Layer):
 
     # Initializer of the centers. None stands for a normal distribution with deviation 0.01.
     centers_initializer: Any = None
+    # Whether the logits are s times cosines, so that CosFace's bounds apply.
+    normalizes: bool = True
 
-    def __init__(self, num_classes: int, scale: float = 64.0, **kwargs: Any):
+    def __init__(self, num_classes: int, scale: float | str = 64.0, **kwargs: Any):
         kwargs.setdefault("dtype", "float32")
         super().__init__(autocast=False, **kwargs)
         self.num_classes = positive_int("num_classes", num_classes)
-        self.scale = positive("scale", scale)
+        self._scale = scale if scale == "auto" else positive("scale", scale)
+        if scale == "auto":
+            # Refuses too few classes here, not at the first use.
+            cosface_scale_lower_bound(self.num_classes, AUTO_PROBABILITY)
+
+    @property
+    def scale(self) -> float:
+        """s as a number, also for "auto"."""
+        if not isinstance(self._scale, str):
+            return self._scale
+        # A subclass sets its margin after this class's `__init__`, so this is computed later.
+        margin = self.margin_at_center
+        return cosface_scale_lower_bound(self.num_classes, AUTO_PROBABILITY, margin)
+
+    @property
+    def margin_at_center(self) -> float:
+        """1 − f(1): how far the margin lowers the target's cosine at the center itself."""
+        return 0.0
+
+    def bound_warnings(self) -> list[str]:
+        """Returns a sentence for each of CosFace's bounds that the built head breaks."""
+        return bound_warnings(self)
 
     def build(self, embedding_shape: Shape, labels_shape: Any = None) -> None:
         dimensions = check_two_axes("embedding", embedding_shape, known=True)

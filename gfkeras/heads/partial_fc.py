@@ -96,12 +96,17 @@ class PartialFC(MarginHead):
         self.batch_size = None if batch_size is None else positive_int("batch_size", batch_size)
         self.seed = int(seed)
         self.inner = inner
+        self.normalizes = inner.normalizes
         wanted = max(1, round(self.sample_rate * self.num_classes), self.batch_size or 0)
         self._samples = min(wanted, self.num_classes)
 
     @property
     def samples(self) -> int:
         return self._samples
+
+    @property
+    def margin_at_center(self) -> float:
+        return self.inner.margin_at_center
 
     @property
     def centers(self) -> Any:

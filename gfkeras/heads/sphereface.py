@@ -44,6 +44,8 @@ class SphereFace(MarginHead):
         1.0
     """
 
+    normalizes = False
+
     def __init__(
         self,
         num_classes: int,

@@ -38,7 +38,7 @@ class SphereFaceR(MarginHead):
     def __init__(
         self,
         num_classes: int,
-        scale: float = 30.0,
+        scale: float | str = 30.0,
         margin: float = 1.5,
         detach_gradient: bool = True,
         **kwargs: Any,

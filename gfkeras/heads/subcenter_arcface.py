@@ -48,7 +48,7 @@ class SubCenterArcFace(ArcFace):
     def __init__(
         self,
         num_classes: int,
-        scale: float = 64.0,
+        scale: float | str = 64.0,
         margin: float = 0.5,
         sub_centers: int = 3,
         pooling: str = "max",

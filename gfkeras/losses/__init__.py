@@ -4,6 +4,7 @@ from typing import Any
 
 from gfkeras.errors import by_name
 from gfkeras.losses.center import CenterLoss
+from gfkeras.losses.contrastive import ContrastiveLoss
 from gfkeras.losses.cosine_distillation import CosineDistillationLoss
 from gfkeras.losses.embedding_loss import softmax_cross_entropy
 from gfkeras.losses.harmonic_triplet import HarmonicTripletLoss
@@ -16,16 +17,16 @@ from gfkeras.losses.self_grouping import SelfGroupingLoss, naive_labels, self_di
 from gfkeras.losses.triplet import TripletLoss
 
 __all__ = [
-    "CenterLoss", "CosineDistillationLoss", "HarmonicTripletLoss", "InterLoss", "IntraLoss",
-    "NPairsLoss", "RelationalDistillationLoss", "SelfGroupingLoss", "TripletLoss", "get",
-    "naive_labels", "pairwise_distance", "self_distributed_labels", "softmax_cross_entropy",
+    "CenterLoss", "ContrastiveLoss", "CosineDistillationLoss", "HarmonicTripletLoss", "InterLoss",
+    "IntraLoss", "NPairsLoss", "RelationalDistillationLoss", "SelfGroupingLoss", "TripletLoss",
+    "get", "naive_labels", "pairwise_distance", "self_distributed_labels", "softmax_cross_entropy",
 ]  # fmt: skip
 
 LOSSES: dict[str, Any] = {
     cls.__name__: cls
     for cls in (
-        CenterLoss, CosineDistillationLoss, HarmonicTripletLoss, InterLoss, IntraLoss, NPairsLoss,
-        RelationalDistillationLoss, SelfGroupingLoss, TripletLoss,
+        CenterLoss, ContrastiveLoss, CosineDistillationLoss, HarmonicTripletLoss, InterLoss,
+        IntraLoss, NPairsLoss, RelationalDistillationLoss, SelfGroupingLoss, TripletLoss,
     )
 }  # fmt: skip
 

@@ -1,6 +1,7 @@
 """The parts of a `FaceClassifier`: the inputs of its losses, and their names in the logs."""
 
 import re
+import warnings
 from typing import Any
 
 import keras
@@ -17,6 +18,12 @@ _WHO_GIVES = {
 def samples_classes(head: Any) -> bool:
     """Returns whether a step trains only some of the head's centers, as with `PartialFC`."""
     return head is not None and head.samples < head.num_classes
+
+
+def warn_of_bounds(head: Any) -> None:
+    """Warns if the scale or the margin of a built head breaks a bound of CosFace."""
+    for warning in [] if head is None else head.bound_warnings():
+        warnings.warn(warning, stacklevel=3)
 
 
 def build_parts(classifier: Any, outputs: dict[str, Any]) -> None:

@@ -16,7 +16,7 @@ from gfkeras.models.checked_data import (
     is_distributed,
     label_errors,
 )
-from gfkeras.models.classifier_parts import build_parts, log_names, samples_classes
+from gfkeras.models.classifier_parts import build_parts, log_names, samples_classes, warn_of_bounds
 from gfkeras.models.group_usage import GroupUsage
 from gfkeras.models.properties import as_outputs
 from gfkeras.models.replicas import NEVER, LossScaling, ReplicaMean
@@ -332,6 +332,7 @@ class FaceClassifier(keras.Model):
         elif given is not None:
             kwargs["validation_data"] = self._checked(given)
         self._set_directions(kwargs.get("callbacks"))
+        warn_of_bounds(self.head)
         self._fits, self._divided = True, False
         with label_errors(self):
             return super().fit(x, y, **kwargs)

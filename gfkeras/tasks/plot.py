@@ -2,45 +2,23 @@
 
 from __future__ import annotations
 
-import dataclasses
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
-
-import numpy as np
+from typing import Any
 
 from gfkeras.backend import load_keras
-from gfkeras.data import FaceFolder
-from gfkeras.errors import require
 from gfkeras.evaluation import COSINE, evaluate_pairs, read_pairs
 from gfkeras.evaluation.metrics import far_name
 from gfkeras.evaluation.plots import save_figure
 from gfkeras.files import PathLike
 from gfkeras.inference import Embedder
-from gfkeras.tasks.alignment import Alignment, face_reader, make_alignment
-from gfkeras.tasks.reporting import Progress, skipped_json, stage_progress
+from gfkeras.tasks.alignment import face_reader, make_alignment
+from gfkeras.tasks.plot_files import Plot, PlotFaces, check_out, opened
+from gfkeras.tasks.plot_heads import boundaries as boundaries
+from gfkeras.tasks.plot_heads import margins as margins
+from gfkeras.tasks.plot_heads import toy as toy
+from gfkeras.tasks.reporting import Progress, stage_progress
 from gfkeras.zoo.preset_files import keras_source
-
-if TYPE_CHECKING:
-    from gfkeras.experiments.figures import ChosenImages
-
-
-@dataclass(frozen=True)
-class Plot:
-    """A plot that was drawn into the file `path`."""
-
-    path: Path
-    # The numbers in the plot, for JSON.
-    numbers: dict[str, Any]
-    # (file, reason) of unusable images, or None for a plot without images.
-    skipped: list[tuple[Path, str]] | None = None
-    # (label, text) of the most important numbers.
-    summary: list[tuple[str, str]] = field(default_factory=list)
-
-    def to_json(self) -> dict[str, Any]:
-        """The numbers, and the images that were left out."""
-        return self.numbers | ({} if self.skipped is None else skipped_json(self.skipped))
 
 
 def tsne(
@@ -92,13 +70,13 @@ def tsne(
     Example:
         tsne("h_groupface_mobilefacenet", "lfw", "people.png", people=8)
     """
-    out, alignment, folder = _opened(out, data, identities, align, detector, face)
+    out, alignment, folder = opened(out, data, identities, align, detector, face)
     from gfkeras.experiments.figures import choose_people, project, tsne_figure
 
     # By default ten people: more than ten colours are hard to tell apart.
     if people is None and identities is None:
         people = 10
-    faces = _Faces(choose_people(folder, people, max_images, seed), alignment, progress)
+    faces = PlotFaces(choose_people(folder, people, max_images, seed), alignment, progress)
     embeddings = {}
     if baseline is not None:
         other = Embedder(baseline, num_threads=threads)
@@ -162,10 +140,10 @@ def groups(
     Example:
         groups("h_groupface_mobilefacenet", "lfw", "groups.png").numbers["effective_groups"]
     """
-    out, alignment, folder = _opened(out, data, identities, align, detector, face)
+    out, alignment, folder = opened(out, data, identities, align, detector, face)
     from gfkeras.experiments import figures
 
-    faces = _Faces(figures.draw_images(folder, limit, seed), alignment, progress)
+    faces = PlotFaces(figures.draw_images(folder, limit, seed), alignment, progress)
     embedder = Embedder(model, num_threads=threads)
     logits = faces.outputs(embedder, "group_logits")["group_logits"]
     distribution = figures.GroupDistribution.of(logits)
@@ -239,10 +217,10 @@ def sheet(
     Example:
         sheet("h_groupface_mobilefacenet", "lfw", "sheet.png", order="certain")
     """
-    out, alignment, folder = _opened(out, data, identities, align, detector, face)
+    out, alignment, folder = opened(out, data, identities, align, detector, face)
     from gfkeras.experiments.figures import draw_images, group_sheet_figure, sheet_rows
 
-    faces = _Faces(draw_images(folder, limit, seed), alignment, progress)
+    faces = PlotFaces(draw_images(folder, limit, seed), alignment, progress)
     embedder = Embedder(model, num_threads=threads)
     logits = faces.outputs(embedder, "group_logits")["group_logits"]
     chosen = faces.chosen
@@ -258,30 +236,6 @@ def sheet(
     numbers = {"images": len(logits), "num_groups": logits.shape[1], "groups": shown}
     summary = [(f"Group {row.group}", f"{row.faces:,} faces, {row.share:.1%}") for row in rows]
     return Plot(save_figure(figure, out), numbers, [*faces.skipped, *folder.skipped], summary)
-
-
-def margins(out: PathLike, heads: Sequence[str] | None = None) -> Plot:
-    """Draws each head's target logit over the angle between embedding and center.
-
-    Args:
-        out: plot to write (.png or .svg).
-        heads: names of heads, such as "ArcFace". By default, all heads.
-
-    Raises:
-        ValueError: if a head is unknown.
-
-    Example:
-        margins("margins.svg", ["ArcFace", "CosFace"])
-    """
-    out = check_out(out)
-    load_keras()
-    from gfkeras.experiments.figures import margin_curves, margin_figure
-    from gfkeras.experiments.figures.margins import ANGLES
-
-    curves = margin_curves(heads)
-    found = [dataclasses.asdict(curve) | {"logit": curve.logit.tolist()} for curve in curves]
-    path = save_figure(margin_figure(curves), out)
-    return Plot(path, {"degrees": ANGLES.tolist(), "curves": found})
 
 
 def angles(
@@ -342,59 +296,3 @@ def angles(
     summary.append(("Threshold", f"{found.threshold:.2f}°, accuracy {found.accuracy:.2%}"))
     summary += [(f"at FAR {name}", f"{angle:.2f}°") for name, angle in found.at_far.items()]
     return Plot(save_figure(angle_figure(found), out), numbers, result.skipped_files, summary)
-
-
-def check_out(out: PathLike) -> Path:
-    """Returns the file to draw. Raises an error if drawing cannot work.
-
-    Tasks call it before they load a model.
-    """
-    if Path(out).suffix.lower() not in (".png", ".svg"):
-        raise ValueError(f"`out` must end in .png or .svg. Received: out={str(out)!r}")
-    require("matplotlib", "plots")
-    return Path(out)
-
-
-def _opened(
-    out: PathLike,
-    data: PathLike,
-    identities: Sequence[str] | PathLike | None,
-    align: bool,
-    detector: Path | None,
-    face: str | None,
-) -> tuple[Path, Alignment, FaceFolder]:
-    """Returns the checked file, alignment and folder, before a model is loaded."""
-    out = check_out(out)
-    folder = FaceFolder(data, identities)
-    alignment = make_alignment(align, detector, face)
-    load_keras()
-    return out, alignment, folder
-
-
-class _Faces:
-    """The images of a plot, and the outputs of networks for them."""
-
-    def __init__(self, chosen: ChosenImages, alignment: Alignment, progress: Progress | None):
-        self.chosen, self._alignment, self._progress = chosen, alignment, progress
-        self.skipped: list[tuple[Path, str]] = []
-
-    def reader(self, embedder: Embedder) -> Callable[[Path], np.ndarray]:
-        """Returns a function that reads a face in the network's image size."""
-        return face_reader(self._alignment(embedder.image_size), embedder.image_size)
-
-    def outputs(
-        self, embedder: Embedder, *keys: str, optional: Sequence[str] = ()
-    ) -> dict[str, np.ndarray]:
-        """Returns outputs of a network, with one row per usable image.
-
-        Removes unusable images from `chosen`, so that the next network gets the same images.
-        """
-        from gfkeras.experiments.figures import network_outputs
-
-        found = network_outputs(
-            embedder, self.chosen.paths, keys, optional, self.reader(embedder),
-            stage_progress(self._progress, "Embedding"),
-        )  # fmt: skip
-        self.chosen = self.chosen.take(found.index)
-        self.skipped += found.skipped
-        return found.values

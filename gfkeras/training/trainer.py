@@ -150,6 +150,8 @@ class _Run:
         self.first_step = 0
         with dtype_policy(recipe.dtype_policy):
             self.classifier = build_classifier(recipe, len(faces.identities), len(batches))
+        if self.classifier.head is not None:
+            self.notes += self.classifier.head.bound_warnings()
         monitor = "loss" if self.heldout is None else "val_auc"
         self.kept_models = KeptModels(out, monitor, self.checkpoints)
         patience = recipe.training.patience

@@ -167,6 +167,33 @@ def test_margins(tmp_path):
     assert "CosFace: m = 0.35" in svg_texts(out)
 
 
+def test_boundaries(tmp_path):
+    out = tmp_path / "boundaries.svg"
+    found = plotted("boundaries", "--head", "Softmax", "--head", "ArcFace", out=out)
+    gaps = {(each["head"], each["setting"]): each["gap"] for each in found["boundaries"]}
+    assert gaps["ArcFace", "m = 0.5"] == 29
+    assert gaps["Softmax", "‖W₁‖ = 1.5 ‖W₂‖"] == 0
+    assert "m = 0.5" in svg_texts(out)
+
+
+@pytest.mark.parametrize("dimensions", [2, 3])
+def test_toy(dimensions, folder, tmp_path, capsys):
+    (folder / "person_0" / "broken.png").write_bytes(b"no image")
+    try:
+        found = plotted(
+            "toy", "--data", folder, "--people", 3, "--epochs", 1, "--head", "NormSoftmax",
+            "--dimensions", dimensions, out=tmp_path / "toy.png",
+        )  # fmt: skip
+    finally:
+        (folder / "person_0" / "broken.png").unlink()
+    check_png(tmp_path / "toy.png", width=1040)
+    (head,) = found["heads"]
+    assert found["images"] == len(head["points"]) == len(found["labels"]) == 3 * EACH
+    assert np.shape(head["centers"]) == (3, dimensions)
+    assert found["skipped"] == 1
+    assert "NormSoftmax" in capsys.readouterr().out
+
+
 def test_angles(plain, folder, tmp_path):
     rows = ["first,second,same"]
     for person in range(PEOPLE):
@@ -207,6 +234,10 @@ def test_angles(plain, folder, tmp_path):
          "did you mean 'person_1'"),
         (["margins", "--head", "ArkFace"], "did you mean 'ArcFace'"),
         (["margins", "--out", "{tmp}/m.jpg"], "`out` must end in .png or .svg"),
+        (["boundaries", "--head", "ArkFace"], "did you mean 'ArcFace'"),
+        (["toy", "--head", "ArkFace"], "did you mean 'ArcFace'"),
+        (["toy", "--data", "{folder}"], "from 2 to 5"),
+        (["toy", "--data", "{tmp}/none"], "does not exist"),
     ],
 )  # fmt: skip
 def test_errors_are_one_line_and_leave_no_file(arguments, message, plain, folder, tmp_path, capsys):

@@ -61,6 +61,7 @@ WRONG = [
     (ArcFace, {"num_classes": 0}),
     (ArcFace, {"num_classes": 2.5}),
     (heads.NormSoftmax, {"scale": 0}),
+    (heads.NormSoftmax, {"scale": "large"}),
     (heads.CosFace, {"margin": 1.0}),
     (heads.CosFace, {"margin": -0.1}),
     (heads.CombinedMargin, {"m1": 0}),

@@ -20,6 +20,7 @@ CLASSES, DIMENSIONS = 6, 5
 # For each name: the head, its oracle, and the oracle's arguments that get no gradient.
 CASES = {
     "NormSoftmax": (lambda: heads.NormSoftmax(CLASSES), oracle.norm_softmax, {}),
+    "Softmax": (lambda: heads.Softmax(CLASSES, use_bias=False), oracle.softmax, {}),
     "CosFace": (lambda: heads.CosFace(CLASSES), oracle.cosface, {}),
     "CosFace s=30 m=0.2": (
         lambda: heads.CosFace(CLASSES, 30.0, 0.2),
@@ -92,7 +93,14 @@ CASES = {
 # For tests that do not depend on a head's arguments. `make test-all` runs all cases.
 EACH_HEAD = {"ArcFace", "AdaFace", "CurricularFace", "MagFace", "SphereFace", "SubCenterArcFace"}
 if not JAX:
-    EACH_HEAD |= {"CM1", "CosFace", "NormSoftmax", "SphereFaceR", "SubCenterArcFace softmax"}
+    EACH_HEAD |= {
+        "CM1",
+        "CosFace",
+        "NormSoftmax",
+        "Softmax",
+        "SphereFaceR",
+        "SubCenterArcFace softmax",
+    }
 ONE_OF_EACH_HEAD = [
     pytest.param(name, marks=[] if name in EACH_HEAD else pytest.mark.slow) for name in CASES
 ]
@@ -281,7 +289,32 @@ def test_without_labels_the_logits_are_scaled_cosines(name):
         expected = ops.convert_to_numpy(margin_free(embedding, labels))
     else:
         expected = scale * oracle.cosines(embedding.astype("float64"), centers.astype("float64"))
+    if name == "Softmax":
+        expected = oracle.softmax(embedding.astype("float64"), centers.astype("float64"), labels)
     np.testing.assert_allclose(ops.convert_to_numpy(head(embedding)), expected, atol=64 * 1e-5)
+
+
+@EAGER_AND_COMPILED
+def test_softmax_with_biases(compiled):
+    embedding, labels, rng = points()
+    head = heads.Softmax(CLASSES)
+    head.build((None, DIMENSIONS))
+    centers, bias = rng.normal(size=(CLASSES, DIMENSIONS)), rng.normal(size=CLASSES)
+    head.centers.assign(centers)
+    head.bias.assign(bias)
+    weights = rng.normal(size=(len(labels), CLASSES))
+    value, (by_embedding, _), (by_centers, by_bias) = layer_value_and_gradients(
+        head,
+        lambda logits: ops.sum(logits * weights.astype("float32")),
+        embedding,
+        labels,
+        compiled=compiled,
+    )
+    expected = oracle.softmax(embedding.astype("float64"), centers, labels, bias)
+    assert value == pytest.approx((expected * weights).sum(), rel=1e-4)
+    np.testing.assert_allclose(by_embedding, weights @ centers, rtol=1e-4, atol=1e-4)
+    np.testing.assert_allclose(by_centers, weights.T @ embedding, rtol=1e-4, atol=1e-4)
+    np.testing.assert_allclose(by_bias, weights.sum(axis=0), rtol=1e-4, atol=1e-4)
 
 
 def test_combined_margin_holds_the_single_ones():

@@ -119,11 +119,14 @@ def test_every_head_inside_is_that_head_on_the_drawn_centers(name, compiled, par
             compiled=compiled,
         )
     value, (by_embedding, _), by_weights = results["partial"]
-    wanted, (by_plain_embedding, _), (by_plain_centers,) = results["plain"]
+    wanted, (by_plain_embedding, _), (by_plain_centers, *by_plain_bias) = results["plain"]
     assert value == pytest.approx(wanted, rel=1e-4, abs=1e-2)
     scale = np.abs(by_plain_embedding).max()
     np.testing.assert_allclose(by_embedding, by_plain_embedding, atol=1e-5 * scale)
-    by_rows, by_index, by_centers = by_weights
+    by_rows, by_index, by_centers, *by_bias = by_weights
+    for found, plain_bias in zip(by_bias, by_plain_bias, strict=True):
+        np.testing.assert_allclose(found[index], plain_bias, atol=1e-5)
+        assert np.count_nonzero(found) == len(index)
     assert not by_centers.any()
     scale = np.abs(by_plain_centers).max()
     np.testing.assert_allclose(by_rows, by_plain_centers, atol=1e-5 * scale)

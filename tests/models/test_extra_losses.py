@@ -59,6 +59,7 @@ def expected_value(loss, outputs, labels, head, taught):
 
 LOG_NAMES = {
     "CenterLoss": "center_loss",
+    "ContrastiveLoss": "contrastive_loss",
     "CosineDistillationLoss": "cosine_distillation_loss",
     "HarmonicTripletLoss": "harmonic_triplet_loss",
     "InterLoss": "inter_loss",

@@ -24,13 +24,13 @@ taught = rng.normal(size=(7, 5)).astype("float32")
 labels = np.array([0, 1, 0, 2, 1, 2, 0], "int32")
 strategy = tf.distribute.MirroredStrategy(["CPU:0", "CPU:1"])
 HEADS = {
-    "NormSoftmax": {}, "ArcFace": {}, "CurricularFace": {}, "AdaFace": {},
+    "Softmax": {}, "NormSoftmax": {}, "ArcFace": {}, "CurricularFace": {}, "AdaFace": {},
     "MagFace": {"regularization_weight": 5.0},
 }
 LOSSES = {
     "SelfGroupingLoss": {}, "SelfGroupingLoss ema": {"expectation": "ema"},
     "CenterLoss": {"num_classes": 3, "weight": 1.0}, "IntraLoss": {},
-    "TripletLoss": {}, "NPairsLoss": {}, "HarmonicTripletLoss": {},
+    "TripletLoss": {}, "NPairsLoss": {}, "ContrastiveLoss": {}, "HarmonicTripletLoss": {},
     "CosineDistillationLoss": {}, "RelationalDistillationLoss": {},
 }
 
@@ -39,7 +39,8 @@ def loss_of(name, arguments, counts):
     replicas = len(counts)
     with strategy.scope() if replicas > 1 else tf.init_scope():
         if name in HEADS:
-            each = getattr(heads, name)(3, scale=8.0, **arguments)
+            scale = {} if name == "Softmax" else {"scale": 8.0}
+            each = getattr(heads, name)(3, **scale, **arguments)
         else:
             each = losses.get(name.split()[0], **arguments)
         if name in HEADS:
@@ -101,9 +102,12 @@ for name, arguments in {**HEADS, **LOSSES}.items():
 
 
 # One for each kind of mean: over rows, with a state, over the batch's norms, and over pairs.
-QUICK = ["CurricularFace", "AdaFace", "MagFace", "SelfGroupingLoss", "CenterLoss", "NPairsLoss"]
+QUICK = [
+    "CurricularFace", "AdaFace", "MagFace", "SelfGroupingLoss", "CenterLoss", "NPairsLoss",
+    "ContrastiveLoss",
+]  # fmt: skip
 SLOW = [
-    "NormSoftmax", "ArcFace", "IntraLoss", "TripletLoss", "HarmonicTripletLoss",
+    "NormSoftmax", "ArcFace", "IntraLoss", "TripletLoss", "HarmonicTripletLoss", "Softmax",
     "CosineDistillationLoss", "RelationalDistillationLoss",
 ]  # fmt: skip
 

@@ -41,6 +41,10 @@ def norm_softmax(embedding, centers, labels, scale=64.0):
     return scale * cosines(embedding, centers)
 
 
+def softmax(embedding, centers, labels, bias=0.0):
+    return embedding @ centers.T + bias
+
+
 def arcface(embedding, centers, labels, scale=64.0, margin=0.5, **rule):
     return with_targets(
         cosines(embedding, centers),

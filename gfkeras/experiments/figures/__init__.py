@@ -6,6 +6,11 @@ code that computes the numbers is in the same module. `gfkeras.evaluation.plots.
 """
 
 from gfkeras.experiments.figures.angles import PairAngles, angle_figure
+from gfkeras.experiments.figures.boundaries import (
+    DecisionBoundary,
+    boundary_figure,
+    decision_boundaries,
+)
 from gfkeras.experiments.figures.faces import (
     ChosenImages,
     NetworkOutputs,
@@ -23,11 +28,14 @@ from gfkeras.experiments.figures.groups import (
     sheet_rows,
 )
 from gfkeras.experiments.figures.margins import MarginCurve, margin_curves, margin_figure
+from gfkeras.experiments.figures.toy import ToyEmbedding, check_toy, toy_figure, train_toy
 from gfkeras.experiments.figures.tsne import Projection, project, tsne_figure
 
 __all__ = [
-    "ChosenImages", "GroupDistribution", "GroupLog", "MarginCurve", "NetworkOutputs", "PairAngles",
-    "Projection", "SheetRow", "angle_figure", "choose_people", "draw_images",
+    "ChosenImages", "DecisionBoundary", "GroupDistribution", "GroupLog", "MarginCurve",
+    "NetworkOutputs", "PairAngles", "Projection", "SheetRow", "ToyEmbedding", "angle_figure",
+    "boundary_figure", "check_toy", "choose_people", "decision_boundaries", "draw_images",
     "group_distribution_figure", "group_sheet_figure", "group_training_figure", "margin_curves",
-    "margin_figure", "network_outputs", "project", "sheet_rows", "tsne_figure",
+    "margin_figure", "network_outputs", "project", "sheet_rows", "toy_figure", "train_toy",
+    "tsne_figure",
 ]  # fmt: skip

@@ -26,8 +26,9 @@ _STYLES = (*STYLES, (0, (3, 1.2)))
 _WRAPPED = 38
 
 # Head, its setting in the legend, its arguments, and the norm of the embeddings.
-_CURVES: tuple[tuple[str, str, dict[str, Any], float], ...] = (
+HEADS: tuple[tuple[str, str, dict[str, Any], float], ...] = (
     ("NormSoftmax", "cos θ", {}, 1),
+    ("Softmax", "cos θ", {"use_bias": False}, 1),
     ("CosFace", "m = 0.35", {}, 1),
     ("ArcFace", "m = 0.5", {}, 1),
     ("SubCenterArcFace", "m = 0.5", {}, 1),
@@ -68,14 +69,21 @@ def margin_curves(
     The values come from the heads themselves. They get embeddings at each of the `angles` (degrees,
     0 to 180) from their own class center, and at right angles to the other center.
     """
-    for name in names or ():
-        by_name("head", name, heads.HEADS)
     radians = np.radians(np.asarray(angles, np.float64))
     return [
         MarginCurve(name, setting, norm, _logit(name, arguments, norm, radians))
-        for name, setting, arguments, norm in _CURVES
-        if names is None or name in names
+        for name, setting, arguments, norm in chosen_heads(names)
     ]
+
+
+def chosen_heads(names: Sequence[str] | None) -> list[tuple[str, str, dict[str, Any], float]]:
+    """Returns the entries of `HEADS` for the named heads, by default all.
+
+    Raises ValueError for an unknown name.
+    """
+    for name in names or ():
+        by_name("head", name, heads.HEADS)
+    return [entry for entry in HEADS if names is None or entry[0] in names]
 
 
 def margin_figure(curves: Sequence[MarginCurve], angles: npt.ArrayLike = ANGLES) -> Figure:
@@ -117,7 +125,7 @@ def margin_figure(curves: Sequence[MarginCurve], angles: npt.ArrayLike = ANGLES)
         set_title(axes, title)
         axes.set_xlim(0, 180)
         axes.set_xticks(range(0, 181, 30))
-        axes.set_ylim(lowest - 0.08, 1.08)
+        axes.set_ylim(lowest - 0.35, 1.08)
         axes.legend(
             loc="lower left", frameon=False, fontsize=10, labelcolor=INK, handlelength=3,
         )  # fmt: skip
@@ -153,16 +161,21 @@ def _label(alike: Sequence[MarginCurve]) -> str:
 def _logit(name: str, arguments: dict[str, Any], norm: float, radians: np.ndarray) -> np.ndarray:
     from keras import ops
 
-    head: Any = heads.get(name, num_classes=2, **arguments)
-    head.build((None, 3))
-    centers = np.array([[1, 0, 0], [0, 0, 1]], np.float32)
+    head = head_at(name, arguments, np.array([[1, 0, 0], [0, 0, 1]], np.float32))
+    embedding = norm * np.stack([np.cos(radians), np.sin(radians), 0 * radians], axis=1)
+    logits = head(embedding.astype(np.float32), np.zeros(len(radians), np.int32))
+    scale = norm if name == "SphereFace" else getattr(head, "scale", 64.0)
+    return ops.convert_to_numpy(logits)[:, 0].astype(np.float64) / scale
+
+
+def head_at(name: str, arguments: dict[str, Any], centers: np.ndarray) -> Any:
+    """Returns a head of `HEADS` with the given class centers (N, D) float32."""
+    head: Any = heads.get(name, num_classes=len(centers), **arguments)
+    head.build((None, centers.shape[1]))
     shape = tuple(head.centers.shape)
     # Put all sub-centers of a class in the same place.
     head.centers.assign(centers if len(shape) == 2 else np.repeat(centers[:, None], shape[1], 1))
     if name == "AdaFace":
         # This value makes the norms of the three curves span the range of its margins.
         head.norm_std.assign(19 * 0.333)
-    embedding = norm * np.stack([np.cos(radians), np.sin(radians), 0 * radians], axis=1)
-    logits = head(embedding.astype(np.float32), np.zeros(len(radians), np.int32))
-    scale = norm if name == "SphereFace" else getattr(head, "scale", 64.0)
-    return ops.convert_to_numpy(logits)[:, 0].astype(np.float64) / scale
+    return head

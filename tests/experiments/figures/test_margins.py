@@ -37,6 +37,7 @@ def ada(norm, quality):
 
 EXPECTED = {
     ("NormSoftmax", "cos θ"): lambda: np.cos(np.radians(ANGLES)),
+    ("Softmax", "cos θ"): lambda: of(oracle.softmax, scale=1.0),
     ("CosFace", "m = 0.35"): lambda: of(oracle.cosface),
     ("ArcFace", "m = 0.5"): lambda: of(oracle.arcface),
     ("SubCenterArcFace", "m = 0.5"): lambda: of(oracle.arcface),
@@ -70,7 +71,7 @@ def test_every_head_is_in_the_plot():
     labels = [text.get_text() for text in fixed.get_legend().get_texts()]
     merged = "ArcFace, SubCenterArcFace,\nCurricularFace, PartialFC: m = 0.5"
     assert labels.count(merged) == 1
-    assert "NormSoftmax: cos θ" in labels
+    assert "NormSoftmax, Softmax: cos θ" in labels
     assert len(by_norm.get_legend().get_texts()) == 6
     drawn = {(line.get_color(), str(line.get_linestyle())) for line in fixed.lines}
     assert len(drawn) == len(fixed.lines) == len(labels)
