@@ -5,6 +5,7 @@ from __future__ import annotations
 import keras
 import numpy as np
 import pytest
+from eager_and_compiled import few_on_jax
 from keras import ops
 from small_networks import SMALL_BOTTLENECKS
 
@@ -22,7 +23,7 @@ SMALL = {
     ),
     "iresnet": ("IResNet18", {"input_shape": (16, 32, 3), "dropout": 0.4}),
     "sphereface": ("SphereFaceNet10", {"width": 0.125, "input_shape": (32, 16, 3)}),
-    "zeiler-fergus": ("FaceNetNN1", {"width": 0.03125, "input_shape": (33, 18, 3)}),
+    "zeiler-fergus": ("FaceNetNN1", {"width": 0.125, "input_shape": (33, 18, 3)}),
     "inception": ("FaceNetNNS2", {"width": 0.5, "input_shape": (35, 29, 3)}),
     "inception-mean": ("FaceNetNN4", {"width": 0.0625, "input_shape": (24, 16, 3)}),
     "inception-resnet": (
@@ -30,6 +31,10 @@ SMALL = {
         {"width": 0.125, "repeats": (1, 1, 0), "input_shape": (75, 80, 3), "dropout": 0.4},
     ),
 }
+
+
+# JAX compiles each operation of the many modules.
+ON_EACH_BACKEND = few_on_jax(SMALL, *(set(SMALL) - {"inception-mean", "insightface"}))
 
 
 def test_every_backbone_has_a_small_case():
@@ -52,7 +57,7 @@ def small():
     return get
 
 
-@pytest.mark.parametrize("key", SMALL)
+@pytest.mark.parametrize("key", ON_EACH_BACKEND)
 def test_round_trip_through_a_folder(key, small, tmp_path):
     from gfkeras.saving import load_model
 
@@ -71,7 +76,7 @@ def test_round_trip_through_a_folder(key, small, tmp_path):
     )
 
 
-@pytest.mark.parametrize("key", SMALL)
+@pytest.mark.parametrize("key", ON_EACH_BACKEND)
 def test_bytes_and_floats_give_the_same(key, small):
     model = small(key)
     images = np.random.default_rng(1).integers(0, 256, (2, *model.input_shape[1:]), dtype="uint8")
