@@ -16,9 +16,9 @@ class SphereFaceNet(Backbone):
 
     Each of four stages begins with a 3×3 convolution of stride 2, and residual units of two 3×3
     convolutions follow. Each convolution has a PReLU, and nothing is normalised. As in the
-    authors' Caffe definition, the convolutions of stride 2 have biases and start from Caffe's
-    "xavier", the others have none and start from a standard deviation of 0.01, and a convolution
-    of stride 2 is padded by 1 on all sides. Subclasses define the number of units per stage.
+    authors' Caffe definition, a convolution of stride 2 has a bias, is padded by 1 on all sides,
+    and starts from Caffe's "xavier". The others have no bias and start from a standard deviation of
+    0.01. Subclasses define the number of units per stage.
 
     Args:
         embedding_dim: None for the feature (B, H/16·W/16·512), or the width of the embedding, 512

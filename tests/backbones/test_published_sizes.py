@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import functools
+import re
 from typing import Any
 
 import keras
 import numpy as np
 import pytest
+from markdown_blocks import ROOT
 
 from gfkeras import backbones
 from gfkeras.models import count_macs
@@ -34,6 +37,7 @@ pytestmark = pytest.mark.skipif(
 )
 
 
+@functools.cache
 def built(name: str, embedding_dim: int, **arguments: Any) -> keras.Model:
     """Builds a backbone without values for its weights, which saves time and memory."""
     with keras.StatelessScope(initialize_variables=False):
@@ -48,6 +52,17 @@ def prelu_parameters(model: keras.Model) -> int:
     return sum(
         layer.count_params() for layer in model.layers if isinstance(layer, keras.layers.PReLU)
     )
+
+
+@pytest.mark.parametrize("name", backbones.BACKBONES)
+def test_the_page_of_backbones_has_the_sizes(name):
+    page = (ROOT / "docs" / "backbones.md").read_text()
+    (cells,) = re.findall(rf"^\| `{name}` \|(.*)\|.*\|$", page, re.M)
+    size, dim, parameters, macs = (cell.strip().replace(",", "") for cell in cells.split("|"))
+    model = built(name, int(dim))
+    assert "{}×{}".format(*model.input_shape[1:3]) == size
+    assert trainable_parameters(model) == int(parameters)
+    assert f"{count_macs(model) / 1e6:.0f} M" == macs
 
 
 def test_mobilefacenet_has_the_papers_size():
@@ -122,15 +137,16 @@ def test_facenet_nn3_is_nn2_at_160():
     assert [v.shape for v in nn2.weights] == [v.shape for v in nn3.weights]
 
 
-@pytest.mark.parametrize("size", [(112, 96), (112, 112)])
 @pytest.mark.parametrize(
-    ("depth", "units"),
+    ("depth", "units", "size"),
     [
-        (4, (0, 0, 0, 0)),
-        (10, (0, 1, 2, 0)),
-        (20, (1, 2, 4, 1)),
-        (36, (2, 4, 8, 2)),
-        (64, (3, 8, 16, 3)),
+        (4, (0, 0, 0, 0), (112, 96)),
+        (4, (0, 0, 0, 0), (112, 112)),
+        (10, (0, 1, 2, 0), (112, 96)),
+        (20, (1, 2, 4, 1), (112, 96)),
+        (20, (1, 2, 4, 1), (112, 112)),
+        (36, (2, 4, 8, 2), (112, 96)),
+        (64, (3, 8, 16, 3), (112, 96)),
     ],
 )
 def test_sphereface_has_the_layers_of_the_papers_table(depth, units, size):
@@ -144,7 +160,8 @@ def test_sphereface_has_the_layers_of_the_papers_table(depth, units, size):
         # A bias for the first convolution, and the slopes of each.
         parameters += kernels + channels + (1 + 2 * count) * channels
     embedding = 512 * places * 512
-    model = built(f"SphereFaceNet{depth}", 512, input_shape=(*size, 3))
+    shape = {} if size == (112, 96) else {"input_shape": (*size, 3)}
+    model = built(f"SphereFaceNet{depth}", 512, **shape)
     assert trainable_parameters(model) == parameters + embedding + 512
     assert count_macs(model) == macs + embedding
 
