@@ -17,7 +17,8 @@ GROUPS = {
         "troubleshooting", "faq",
     ],
     "Train": [
-        "training_on_your_photos", "how_much_data", "data", "heads_and_losses", "training", "zoo",
+        "training_on_your_photos", "how_much_data", "data", "backbones", "heads_and_losses",
+        "training", "zoo",
     ],
     "Measure": ["evaluation", "results", "robustness", "training_speed"],
     "Deploy": ["deployment", "export", "galleries", "../export/README", "privacy"],

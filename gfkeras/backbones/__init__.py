@@ -1,16 +1,37 @@
-"""Backbones, which map a 112×112 face to a feature or an embedding."""
+"""Backbones, which map a face to a feature or an embedding."""
 
 from typing import Any
 
 from gfkeras.backbones.backbone import Backbone
+from gfkeras.backbones.facenet import (
+    FaceNetNN1,
+    FaceNetNN2,
+    FaceNetNN3,
+    FaceNetNN4,
+    FaceNetNNS1,
+    FaceNetNNS2,
+)
+from gfkeras.backbones.inception_resnet_v1 import InceptionResNetV1
 from gfkeras.backbones.iresnet import IResNet18, IResNet34, IResNet50, IResNet100
 from gfkeras.backbones.mobilefacenet import MobileFaceNet
+from gfkeras.backbones.sphereface_net import (
+    SphereFaceNet4,
+    SphereFaceNet10,
+    SphereFaceNet20,
+    SphereFaceNet36,
+    SphereFaceNet64,
+)
 from gfkeras.errors import by_name
 
-__all__ = ["Backbone", "IResNet18", "IResNet34", "IResNet50", "IResNet100", "MobileFaceNet", "get"]
+__all__ = [
+    "Backbone", "FaceNetNN1", "FaceNetNN2", "FaceNetNN3", "FaceNetNN4", "FaceNetNNS1",
+    "FaceNetNNS2", "IResNet18", "IResNet34", "IResNet50", "IResNet100", "InceptionResNetV1",
+    "MobileFaceNet", "SphereFaceNet4", "SphereFaceNet10", "SphereFaceNet20", "SphereFaceNet36",
+    "SphereFaceNet64", "get",
+]  # fmt: skip
 
 BACKBONES: dict[str, type[Backbone]] = {
-    cls.__name__: cls for cls in (IResNet18, IResNet34, IResNet50, IResNet100, MobileFaceNet)
+    name: globals()[name] for name in __all__ if name not in ("Backbone", "get")
 }
 
 

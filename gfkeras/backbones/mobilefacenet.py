@@ -6,8 +6,8 @@ from typing import Any
 import keras
 from keras import layers
 
-from gfkeras.backbones.backbone import Backbone, Blocks
-from gfkeras.errors import one_of
+from gfkeras.backbones.backbone import Backbone, Blocks, scaled
+from gfkeras.errors import one_of, positive
 from gfkeras.layers import GroupedConv2D
 
 VARIANTS = ("paper", "insightface")
@@ -23,11 +23,6 @@ INSIGHTFACE_BOTTLENECKS = (
 
 # Channels of the first convolution, groups of the second.
 STEMS = {"paper": (64, 64), "insightface": (128, 64)}
-
-
-def _scaled(channels: int, width: float) -> int:
-    """`channels` times `width`, rounded to a multiple of 8 and at least 8."""
-    return max(8, int(channels * width / 8 + 0.5) * 8)
 
 
 @keras.saving.register_keras_serializable("gfkeras")
@@ -86,8 +81,6 @@ class MobileFaceNet(Backbone):
         one_of("variant", variant, VARIANTS)
         stem = None if stem is None else _checked_stem(stem)
         bottlenecks = None if bottlenecks is None else _checked_bottlenecks(bottlenecks)
-        if isinstance(width, bool) or not isinstance(width, (int, float)) or not width > 0:
-            raise ValueError(f"`width` must be a positive number. Received: width={width!r}")
         super().__init__(
             embedding_dim=embedding_dim,
             input_shape=input_shape,
@@ -97,7 +90,7 @@ class MobileFaceNet(Backbone):
             kernel_initializer=kernel_initializer,
             name=name,
             variant=variant,
-            width=float(width),
+            width=positive("width", width),
             stem=stem,
             bottlenecks=bottlenecks,
         )
@@ -113,7 +106,7 @@ class MobileFaceNet(Backbone):
         **_: Any,
     ) -> Any:
         unscaled, groups = stem or STEMS[variant]
-        channels = _scaled(unscaled, width)
+        channels = scaled(unscaled, width)
         x = _conv_bn_prelu(x, blocks, channels, 3, "stem", strides=2)
         if groups == unscaled:
             x = blocks.depthwise(x, "stem_depthwise")
@@ -133,19 +126,15 @@ class MobileFaceNet(Backbone):
             x = _paper(x, blocks, width)
         else:
             x = _stages(x, blocks, bottlenecks or INSIGHTFACE_BOTTLENECKS, width)
-        x = _conv_bn_prelu(x, blocks, _scaled(512, width), 1, "head")
+        x = _conv_bn_prelu(x, blocks, scaled(512, width), 1, "head")
         # A linear global depthwise convolution has one learned weight per place. Average pooling
         # would treat the corners like the center of the face.
-        height = x.shape[1]
-        if x.shape[2] != height:
-            x = layers.DepthwiseConv2D(
-                (height, x.shape[2]),
-                use_bias=False,
-                depthwise_initializer=blocks.kernel_initializer,
-                name="global_conv",
-            )(x)
-        else:
-            x = blocks.depthwise(x, "global", size=height)
+        x = layers.DepthwiseConv2D(
+            x.shape[1:3],
+            use_bias=False,
+            depthwise_initializer=blocks.kernel_initializer,
+            name="global_conv",
+        )(x)
         x = blocks.bn(x, "global")
         return layers.Flatten(name="feature")(x)
 
@@ -154,14 +143,14 @@ def _paper(x: Any, blocks: Blocks, width: float) -> Any:
     for stage, (t, c, n, s) in enumerate(PAPER_BOTTLENECKS, start=1):
         for index in range(n):
             strides, name = s if index == 0 else 1, f"stage{stage}_block{index + 1}"
-            x = _bottleneck(x, blocks, t * x.shape[-1], _scaled(c, width), strides, name)
+            x = _bottleneck(x, blocks, t * x.shape[-1], scaled(c, width), strides, name)
     return x
 
 
 def _stages(x: Any, blocks: Blocks, stages: Sequence[Sequence[int]], width: float) -> Any:
     """Bottlenecks defined by the width of their middle instead of an expansion factor."""
     for stage, (expanded, channels, repeats, stride) in enumerate(stages, start=1):
-        sizes = _scaled(expanded, width), _scaled(channels, width)
+        sizes = scaled(expanded, width), scaled(channels, width)
         for index in range(repeats):
             strides, name = stride if index == 0 else 1, f"stage{stage}_block{index + 1}"
             x = _bottleneck(x, blocks, *sizes, strides, name)

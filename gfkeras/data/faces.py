@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from gfkeras.data.images import IMAGE_SIZE, check_images, read_image
+from gfkeras.data.images import IMAGE_SIZE, FaceSize, check_images, face_size, read_image
 from gfkeras.data.photos import read_photo
 from gfkeras.errors import ImageError, nearest
 from gfkeras.processors import usable_processors
@@ -22,12 +22,13 @@ class Faces:
     """Aligned face images with identities, for training and evaluation.
 
     Attributes:
-        images: (N, 112, 112, 3), uint8.
+        images: (N, 112, 112, 3), or of another `size`, uint8.
         labels: (N,) int32, indices into `identities`.
         identities: the name of each label.
         paths: the files of the images. Empty if the images came from an array.
         skipped: (file, reason) for each unusable file.
         resized: number of images of another size that were scaled to fit, as requested.
+        size: height and width of the images, or one number for both.
 
     Raises:
         ValueError: if images and labels do not match, or a label has no identity.
@@ -39,9 +40,10 @@ class Faces:
     paths: list[Path] = dataclasses.field(default_factory=list)
     skipped: list[tuple[Path, str]] = dataclasses.field(default_factory=list)
     resized: int = 0
+    size: FaceSize = IMAGE_SIZE
 
     def __post_init__(self) -> None:
-        self.images = check_images(self.images)
+        self.images = check_images(self.images, self.size)
         labels = check_labels(self.labels)
         if len(labels) != len(self.images):
             raise ValueError(
@@ -77,6 +79,7 @@ class Faces:
             labels=new_label[self.labels[keep]],
             identities=[self.identities[i] for i in identities],
             paths=[self.paths[i] for i in keep] if self.paths else [],
+            size=self.size,
         )
 
     def split(self, holdout: int) -> tuple[Faces, Faces]:
@@ -137,25 +140,25 @@ def check_holdout(holdout: int, identities: int, place: str = "") -> None:
 
 def decode_files(
     paths: Sequence[Path],
-    size: int = IMAGE_SIZE,
+    size: FaceSize = IMAGE_SIZE,
     workers: int | None = None,
     resize: bool = False,
 ) -> tuple[np.ndarray, list[int], list[tuple[Path, str]], int]:
     """Decodes files with `read_image` on `workers` threads, by default one per processor.
 
-    Returns (M, size, size, 3) uint8 images of the readable files, the index in `paths` of each,
+    Returns (M, height, width, 3) uint8 images of the readable files, the index in `paths` of each,
     (path, reason) of the other files, and how many images were scaled, which needs `resize`.
     """
 
     def decode(path: Path) -> tuple[np.ndarray, bool] | ImageError:
         try:
             pixels = read_photo(path)
-            return read_image(pixels, size, resize), pixels.shape[:2] != (size, size)
+            return read_image(pixels, size, resize), pixels.shape[:2] != face_size(size)
         except ImageError as error:
             return error
 
     # Allocated once for all files. Unreadable files leave unused rows at the end.
-    images = np.empty((len(paths), size, size, 3), np.uint8)
+    images = np.empty((len(paths), *face_size(size), 3), np.uint8)
     kept: list[int] = []
     skipped: list[tuple[Path, str]] = []
     resized = 0

@@ -9,7 +9,7 @@ from pathlib import Path, PurePosixPath
 import numpy as np
 
 from gfkeras.data.faces import Faces, check_holdout, check_names, decode_files
-from gfkeras.data.images import IMAGE_SIZE
+from gfkeras.data.images import IMAGE_SIZE, FaceSize
 from gfkeras.data.sources.listing import existing_folder
 from gfkeras.data.walk import left_out, people_in, photos_in, usual_last
 from gfkeras.files import PathLike, file_below, replacing
@@ -119,7 +119,7 @@ class FaceFolder:
         return self.select(first), self.select(last)
 
     def load(
-        self, workers: int | None = None, size: int = IMAGE_SIZE, resize: bool = False
+        self, workers: int | None = None, size: FaceSize = IMAGE_SIZE, resize: bool = False
     ) -> Faces:
         """Decodes every image into memory, 37 KiB each at 112×112, on `workers` threads.
 
@@ -153,6 +153,7 @@ class FaceFolder:
             paths=[self.paths[i] for i in kept],
             skipped=skipped,
             resized=resized,
+            size=size,
         )
 
     def _folders(self) -> dict[str, Path | list[Path]]:

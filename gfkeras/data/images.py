@@ -20,7 +20,10 @@ from gfkeras.data.photos import (
     shown,
 )
 from gfkeras.errors import ImageError as ImageError
+from gfkeras.errors import positive_int
 
+# Height and width of an aligned face, or one number for both.
+FaceSize = int | tuple[int, int] | Sequence[int]
 IMAGE_SIZE = 112
 # Skin in RGB images has a higher logarithm of red over blue than this. The median of up to 64 faces
 # is compared with it.
@@ -29,23 +32,34 @@ BLUE_SKIN, _COLOURS_LOOKED_AT = -0.1, 64
 NOT_ALIGNED = "not an aligned face of"
 
 
-def read_image(photo: Photo, size: int = IMAGE_SIZE, resize: bool = False) -> np.ndarray:
+def face_size(size: FaceSize) -> tuple[int, int]:
+    """Returns height and width, each at least 1, from one number or two."""
+    if isinstance(size, str) or not isinstance(size, Sequence):
+        size = (size, size)
+    if len(size) != 2:
+        raise ValueError(
+            f"`size` must be one integer, or a height and a width. Received: size={size!r}"
+        )
+    return positive_int("size", size[0]), positive_int("size", size[1])
+
+
+def read_image(photo: Photo, size: FaceSize = IMAGE_SIZE, resize: bool = False) -> np.ndarray:
     """Reads one aligned face as RGB.
 
     It accepts the same forms as `read_photo`, and handles modes and EXIF orientation in the same
     way. An image of another size is not an aligned face and is rejected: a photo squeezed to
-    `size`×`size` gives a meaningless embedding. Use `FaceAligner` to find and align the face of a
+    the size gives a meaningless embedding. Use `FaceAligner` to find and align the face of a
     photo.
 
     Args:
         photo: a path, the bytes of a file, a PIL image, or an array (H, W, 3), RGB 0…255.
-        size: height and width of the face.
+        size: height and width of the face, or one number for both.
         resize: accept an image of another size if it is cropped like an aligned face. It is scaled
             to fit with its proportions, centred, and its border pixels are repeated. A 92×112 image
             of the ORL database gets 10 columns on either side.
 
     Returns:
-        uint8 array of shape (size, size, 3), values 0…255.
+        uint8 array of shape (height, width, 3), values 0…255.
 
     Raises:
         ImageError: for another size (kind "not-aligned"), and for the reasons of `read_photo`. It
@@ -53,45 +67,48 @@ def read_image(photo: Photo, size: int = IMAGE_SIZE, resize: bool = False) -> np
         ValueError: for an object that is not an image.
     """
     pixels = read_photo(photo, "image")
-    if pixels.shape[:2] == (size, size):
+    if pixels.shape[:2] == face_size(size):
         return pixels
     if resize:
-        return _fit(pixels, size)
+        return _fit(pixels, *face_size(size))
     height, width = pixels.shape[:2]
     raise ImageError(photo_name(photo), not_aligned(width, height, size), "not-aligned")
 
 
-def not_aligned(width: int, height: int, size: int) -> str:
+def not_aligned(width: int, height: int, size: FaceSize) -> str:
     """Returns the reason for rejecting an image of another size, with advice."""
+    rows, columns = face_size(size)
+    order = "" if rows == columns else " (width x height)"
     return (
-        f"{width}x{height} pixels, {NOT_ALIGNED} {size}x{size}. Photos need alignment: use "
-        "`gfkeras prepare --align`, --align (or leave out --aligned), or in Python `embed_photos` "
-        "or `FaceAligner`. To scale faces that are all cropped alike, use `resize` or --resize"
+        f"{width}x{height} pixels, {NOT_ALIGNED} {columns}x{rows}{order}. Photos need "
+        "alignment: use `gfkeras prepare --align`, --align (or leave out --aligned), or in Python "
+        "`embed_photos` or `FaceAligner`. To scale faces that are all cropped alike, use `resize` "
+        "or --resize"
     )
 
 
-def _fit(pixels: np.ndarray, size: int) -> np.ndarray:
-    """Scales (H, W, 3) pixels to fit a square, and repeats the border around them."""
+def _fit(pixels: np.ndarray, to_height: int, to_width: int) -> np.ndarray:
+    """Scales (H, W, 3) pixels to fit another size, and repeats the border around them."""
     height, width = pixels.shape[:2]
-    scale = size / max(height, width)
+    scale = min(to_height / height, to_width / width)
     new_height, new_width = max(1, round(height * scale)), max(1, round(width * scale))
     if (new_height, new_width) != (height, width):
         new_size, way = (new_width, new_height), Image.Resampling.BILINEAR
         # `reducing_gap` shrinks large images in two steps, which is faster.
         pixels = np.asarray(Image.fromarray(pixels).resize(new_size, way, reducing_gap=3.0))
-    top, left = (size - new_height) // 2, (size - new_width) // 2
-    below, right = size - new_height - top, size - new_width - left
+    top, left = (to_height - new_height) // 2, (to_width - new_width) // 2
+    below, right = to_height - new_height - top, to_width - new_width - left
     return np.pad(pixels, ((top, below), (left, right), (0, 0)), mode="edge")
 
 
-def check_images(images: Any, size: int = IMAGE_SIZE, name: str = "images") -> np.ndarray:
+def check_images(images: Any, size: FaceSize = IMAGE_SIZE, name: str = "images") -> np.ndarray:
     """Returns a batch of aligned faces as a contiguous array, or raises an error with advice.
 
     Args:
-        images: (N, size, size, 3), RGB, integers or floats in 0…255. N can be 0. Other forms of
+        images: (N, height, width, 3), RGB, integers or floats in 0…255. N can be 0. Other forms of
             aligned faces are accepted too: a path, the bytes of a file or a PIL image, or a list of
             these and of arrays.
-        size: expected height and width.
+        size: expected height and width, or one number for both.
         name: name of the argument, for messages.
 
     Returns:
@@ -102,7 +119,8 @@ def check_images(images: Any, size: int = IMAGE_SIZE, name: str = "images") -> n
         ValueError: with the argument, what was expected and what was received. Floats that are all
             in 0…1 are rejected too, because they would be almost black images.
     """
-    expected = f"`{name}` must have shape (N, {size}, {size}, 3), RGB with values 0…255."
+    height, width = size = face_size(size)
+    expected = f"`{name}` must have shape (N, {height}, {width}, 3), RGB with values 0…255."
     given = _read(images, size, expected, name)
     try:
         array = np.asarray(given)
@@ -117,10 +135,11 @@ def check_images(images: Any, size: int = IMAGE_SIZE, name: str = "images") -> n
 
 
 def log_red_to_blue(faces: np.ndarray) -> np.ndarray:
-    """Returns log(red/blue) in the middle of aligned faces (N, S, S, 3), as (N,)."""
-    size = faces.shape[1]
+    """Returns log(red/blue) in the middle of aligned faces (N, H, W, 3), as (N,)."""
+    height, width = faces.shape[1:3]
     # The area from the eyebrows to the mouth, without hair and background.
-    middle = faces[:, size * 40 // 112 : size * 100 // 112, size * 30 // 112 : size * 82 // 112]
+    rows = slice(height * 40 // 112, height * 100 // 112)
+    middle = faces[:, rows, width * 30 // 112 : width * 82 // 112]
     red, blue = (middle[..., channel].mean(axis=(1, 2)) + 1 for channel in (0, 2))
     return np.log(red / blue)
 
@@ -143,7 +162,7 @@ def warn_of_bgr(faces: np.ndarray, name: str) -> None:
         )
 
 
-def _read(images: Any, size: int, expected: str, name: str) -> Any:
+def _read(images: Any, size: FaceSize, expected: str, name: str) -> Any:
     """Returns the images, with files, bytes and PIL images decoded."""
     files = (str, os.PathLike, bytes, bytearray, memoryview, Image.Image)
     images = plain_path(images)
@@ -171,17 +190,17 @@ def _read(images: Any, size: int, expected: str, name: str) -> Any:
     return read
 
 
-def _shape_hint(shape: tuple[int, ...], size: int) -> str | None:
+def _shape_hint(shape: tuple[int, ...], size: tuple[int, int]) -> str | None:
     """Returns advice for a wrong shape, or None if the shape is right."""
-    if len(shape) == 4 and shape[1:] == (size, size, 3):
+    if len(shape) == 4 and shape[1:] == (*size, 3):
         return None
-    if shape == (size, size, 3):
+    if shape == (*size, 3):
         return "for a single image, use images[np.newaxis]"
-    if len(shape) in (2, 3) and shape[-2:] == (size, size):
+    if len(shape) in (2, 3) and shape[-2:] == size:
         return "for grey images, repeat the channel: np.repeat(grey[..., np.newaxis], 3, axis=-1)"
-    if len(shape) == 4 and shape[1] == 3 and shape[2:] == (size, size):
+    if len(shape) == 4 and shape[1] == 3 and shape[2:] == size:
         return "move the channels last: np.transpose(images, (0, 2, 3, 1))"
-    if len(shape) == 4 and shape[1:3] == (size, size):
+    if len(shape) == 4 and shape[1:3] == size:
         if shape[3] == 1:
             return "for grey images, repeat the channel: np.repeat(images, 3, axis=-1)"
         if shape[3] == 4:
@@ -189,10 +208,10 @@ def _shape_hint(shape: tuple[int, ...], size: int) -> str | None:
         return f"it has {shape[3]} channels"
     if len(shape) == 4 and shape[3] == 3:
         return (
-            f"faces must be aligned and cropped to {size}×{size} first: `Embedder.embed_photos` "
-            "finds and aligns the faces of photos"
+            f"faces must be aligned and cropped to {size[0]}×{size[1]} first: "
+            "`Embedder.embed_photos` finds and aligns the faces of photos"
         )
-    return f"that is not a batch of {size}×{size} RGB images"
+    return f"that is not a batch of {size[0]}×{size[1]} RGB images"
 
 
 def decode_batch(

@@ -14,7 +14,7 @@ import numpy as np
 
 from gfkeras.cards import FLOAT_PRECISIONS
 from gfkeras.data.alignment import FaceAligner
-from gfkeras.data.images import check_images, read_image
+from gfkeras.data.images import check_images, face_size, read_image
 from gfkeras.data.photos import Photo, list_photos
 from gfkeras.errors import positive_int
 from gfkeras.files import sha256, tree_sha256
@@ -67,7 +67,8 @@ class Embedder:
 
     Attributes:
         card: the artefact's card, or None.
-        image_size: height and width of the images in pixels, usually 112.
+        image_size: side of the images in pixels, usually 112. It is (height, width) if the model
+            takes images that are not square.
 
     Raises:
         ValueError: if the model cannot be read. The message names the path and the reason.
@@ -305,7 +306,7 @@ class Embedder:
 
     def _checked(self, image: np.ndarray) -> np.ndarray:
         """Returns the aligned faces that a reader returned as (F, 112, 112, 3), or raises."""
-        expected = (self.image_size, self.image_size, 3)
+        expected = (*face_size(self.image_size), 3)
         faces = np.asarray(image)
         if faces.ndim == 3:
             faces = faces[np.newaxis]

@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
+from gfkeras.data.images import face_size
 from gfkeras.inference.runtimes import LiteRTRuntime, OnnxRuntime, Runtime
 
 # Passes pixels unchanged to any artefact. Only time and memory are measured with it.
@@ -112,8 +113,9 @@ def _probed(runtime: Runtime) -> str:
     from gfkeras.data.synthetic import synthetic_faces
 
     faces, labels = synthetic_faces(_PEOPLE, _IMAGES)
-    side = (runtime.image_size, runtime.image_size)
-    images = np.stack([np.asarray(Image.fromarray(face).resize(side)) for face in faces])
+    height, width = face_size(runtime.image_size)
+    resized = [Image.fromarray(face).resize((width, height)) for face in faces]
+    images = np.stack([np.asarray(face) for face in resized])
     same = (labels[:, None] == labels)[np.triu_indices(len(labels), 1)]
     found = []
     for low, high in _CANDIDATES:
@@ -158,7 +160,7 @@ def try_runtime(path: str | None) -> None:
         return
     kind = LiteRTRuntime if path.lower().endswith(".tflite") else OnnxRuntime
     runtime = kind(Path(path), 1)
-    shape = (runtime.batch_size or 2, runtime.image_size, runtime.image_size, 3)
+    shape = (runtime.batch_size or 2, *face_size(runtime.image_size), 3)
     # Black images are not enough: wrong tables can depend on the pixels.
     for images in (np.zeros(shape), np.random.default_rng(0).integers(0, 256, shape)):
         for name, value in runtime.run(images.astype(np.float32)).items():

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from gfkeras.data.alignment import AlignedFace, FaceAligner, NoFaceError
+from gfkeras.data.images import FaceSize, face_size
 from gfkeras.data.photos import list_photos, photo_name
 from gfkeras.inference.embeddings import Embeddings, FileEmbeddings
 
@@ -87,13 +88,14 @@ def names_of(photos: Sequence[Any]) -> list[Any]:
     return [Path(p) if isinstance(p, str | os.PathLike) else n for n, p in enumerate(photos)]
 
 
-def aligner_for(size: int, aligner: FaceAligner | None) -> FaceAligner:
+def aligner_for(size: FaceSize, aligner: FaceAligner | None) -> FaceAligner:
     """Returns the given aligner after checking its size, or a new one of the model's size."""
     if aligner is None:
         return FaceAligner(size=size)
-    if aligner.size != (size, size):
+    height, width = face_size(size)
+    if aligner.size != (height, width):
         raise ValueError(
-            f"`aligner` must give faces of the model's image size, {size}×{size}. "
+            f"`aligner` must give faces of the model's image size, {height}×{width}. "
             f"Received: aligner.size={aligner.size}"
         )
     return aligner

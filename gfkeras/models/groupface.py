@@ -3,6 +3,7 @@
 from typing import Any, Self
 
 import keras
+import numpy as np
 from keras import layers
 
 from gfkeras.backbones import Backbone
@@ -152,8 +153,8 @@ class GroupFace(SavableModel):
     def from_backbone(cls, backbone: Backbone, **arguments: Any) -> Self:
         """Builds a GroupFace on a trained backbone that starts with the backbone's embedding.
 
-        The backbone's embedding FC and its batch normalisation become the instance layer, and
-        the group FCs start at zero. So v̄ = v equals the backbone's embedding, and training
+        The backbone's embedding FC and its batch normalisation or bias become the instance layer,
+        and the group FCs start at zero. So v̄ = v equals the backbone's embedding, and training
         continues from there. The paper also fine-tunes trained networks.
 
         Args:
@@ -185,17 +186,25 @@ class GroupFace(SavableModel):
         # Without the embedding FC, the other layers have the same names as in the backbone.
         for layer in feature.layers:
             layer.set_weights(backbone.get_layer(layer.name).get_weights())
-        embedding_bn = backbone.get_layer("embedding_bn")
+        kernel, *bias = backbone.get_layer("embedding_fc").get_weights()
+        if bias:
+            # A network without batch normalisation has a bias: one that changes nothing else.
+            epsilon = arguments.get("bn_epsilon", 1e-5)
+            ones = np.ones_like(bias[0])
+            bn_weights = [np.sqrt(1 + epsilon) * ones, bias[0], 0 * ones, ones]
+        else:
+            embedding_bn = backbone.get_layer("embedding_bn")
+            epsilon, bn_weights = embedding_bn.epsilon, embedding_bn.get_weights()
         arguments = {
             "group_initializer": "zeros",
             **arguments,
             "embedding_dim": backbone.embedding_dim,
             "shared_dim": None,
-            "bn_epsilon": embedding_bn.epsilon,
+            "bn_epsilon": epsilon,
         }
         model = cls(feature, **arguments)
-        model.get_layer("instance_fc").set_weights(backbone.get_layer("embedding_fc").get_weights())
-        model.get_layer("instance_bn").set_weights(embedding_bn.get_weights())
+        model.get_layer("instance_fc").set_weights([kernel])
+        model.get_layer("instance_bn").set_weights(bn_weights)
         return model
 
     @property

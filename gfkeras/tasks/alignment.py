@@ -6,14 +6,14 @@ from collections.abc import Callable
 
 import numpy as np
 
-from gfkeras.data import read_image
 from gfkeras.data.alignment import FaceAligner, FaceDetector
+from gfkeras.data.images import FaceSize, read_image
 from gfkeras.data.photos import Photo
 from gfkeras.errors import one_of
 from gfkeras.files import PathLike
 
 # Takes the model's image size in pixels. Returns the aligner, or None if faces are aligned already.
-Alignment = Callable[[int], FaceAligner | None]
+Alignment = Callable[[FaceSize], FaceAligner | None]
 
 
 def make_alignment(
@@ -55,7 +55,7 @@ def make_alignment(
 
 
 def face_reader(
-    aligner: FaceAligner | None, size: int, resize: bool = False
+    aligner: FaceAligner | None, size: FaceSize, resize: bool = False
 ) -> Callable[[Photo], np.ndarray]:
     """Returns a function that reads the aligned face of a photo.
 

@@ -16,6 +16,7 @@ from PIL import Image
 from gfkeras.backend import load_keras
 from gfkeras.data import FaceFolder, read_image
 from gfkeras.data.alignment import FaceAligner
+from gfkeras.data.images import FaceSize
 from gfkeras.files import PathLike, replacing, write_json
 from gfkeras.inference import Embedder
 from gfkeras.tasks.alignment import make_alignment
@@ -263,7 +264,7 @@ def _file_names(names: list[str], copies: int) -> list[str]:
     return found
 
 
-def _saved(out: Path, names: list[str], images: np.ndarray, size: int) -> np.ndarray:
+def _saved(out: Path, names: list[str], images: np.ndarray, size: FaceSize) -> np.ndarray:
     """Writes the images and returns them as read from the files, because the files are judged."""
     files = [out / f"{name}.png" for name in names]
     for file, pixels in zip(files, images, strict=True):

@@ -162,8 +162,9 @@ def import_weights(
 ) -> ImportedModel:
     """Turns the weights of a public face network into a model folder.
 
-    Supports IResNet-18/34/50/100 and MobileFaceNet from InsightFace (ONNX, PyTorch, MXNet), and
-    the models of Keras_insightface with the same layers. No code in the file is run.
+    Supports IResNet-18/34/50/100 and MobileFaceNet from InsightFace (ONNX, PyTorch, MXNet),
+    the models of Keras_insightface with the same layers, and InceptionResnetV1 from
+    facenet-pytorch. No code in the file is run.
 
     Args:
         file: .onnx, .pt, .safetensors, .params (MXNet), .h5 or .keras.

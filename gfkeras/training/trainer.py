@@ -34,7 +34,7 @@ from gfkeras.training.recipe import Recipe
 from gfkeras.training.run_folder import TrainingResult
 from gfkeras.training.schedules import build_schedule
 from gfkeras.training.step_checkpoints import StepCheckpoints
-from gfkeras.training.training_data import build_batches, load_faces
+from gfkeras.training.training_data import build_batches, load_faces, require_size
 
 
 def train(
@@ -152,6 +152,7 @@ class _Run:
             self.classifier = build_classifier(recipe, len(faces.identities), len(batches))
         if self.classifier.head is not None:
             self.notes += self.classifier.head.bound_warnings()
+        require_size(self.classifier.model, batches)
         monitor = "loss" if self.heldout is None else "val_auc"
         self.kept_models = KeptModels(out, monitor, self.checkpoints)
         patience = recipe.training.patience

@@ -3,9 +3,10 @@
 import os
 from pathlib import Path
 
+import keras
 import numpy as np
 
-from gfkeras.data import IMAGE_SIZE, FaceBatches, FaceFolder, Faces, IdentitySampler, RecordSet
+from gfkeras.data import FaceBatches, FaceFolder, Faces, IdentitySampler, RecordSet
 from gfkeras.data.augmentation import Augmentation
 from gfkeras.data.records.manifest import MANIFEST_FILE
 from gfkeras.training.recipe_sections import DataSection, TrainingSection
@@ -43,11 +44,6 @@ def _records(
     section: DataSection, data: RecordSet, heldout: FaceFolder | Faces | None
 ) -> tuple[RecordSet, Faces | None]:
     """Returns the records for training, not decoded, and the decoded faces for verification."""
-    if data.image_size != (IMAGE_SIZE, IMAGE_SIZE):
-        raise ValueError(
-            f"`data` must be records of {IMAGE_SIZE}x{IMAGE_SIZE} images, height and width. "
-            "Received: {}x{}".format(*data.image_size)
-        )
     # A part that `gfkeras prepare` held out has precedence over the recipe's number of identities.
     verified: RecordSet | None = None
     if heldout is None and "heldout" in data.manifest.splits:
@@ -57,7 +53,7 @@ def _records(
     data = data.labelled().at_least(section.min_images)
     data.require_trainable()
     if isinstance(heldout, FaceFolder):
-        heldout = heldout.load(resize=section.resize)
+        heldout = heldout.load(size=data.image_size, resize=section.resize)
     return data, verified.load() if verified is not None else heldout
 
 
@@ -118,3 +114,15 @@ def build_batches(
         sampler=_sampler(section, faces, seed),
         workers=section.workers,
     )
+
+
+def require_size(model: keras.Model, batches: FaceBatches) -> None:
+    """Raises ValueError if the images do not have the size of the model's input."""
+    expected, found = getattr(model, "input_shape", None), batches.image_shape
+    if isinstance(expected, tuple) and tuple(expected[1:]) != found:
+        height, width = found[:2]
+        raise ValueError(
+            f"`data` must have images of {expected[1]}x{expected[2]} pixels, height and width, "
+            f"which the model takes. Received: {height}x{width}. Set input_shape = [{height}, "
+            f"{width}, 3] in [model.backbone], or prepare records with `gfkeras prepare --size`"
+        )

@@ -15,6 +15,8 @@ from gfkeras.layers import (
     GroupedConv2D,
     GroupEnsemble,
     InputNormalization,
+    L2Pooling2D,
+    LocalResponseNormalization,
     MaxPReLU,
 )
 from gfkeras.losses import SelfGroupingLoss
@@ -28,6 +30,11 @@ def inputs(*shapes: tuple[int, ...]) -> list[np.ndarray]:
 LAYERS = {
     "InputNormalization": (lambda: InputNormalization(mean=100, scale=0.1), [(2, 4, 4, 3)]),
     "GroupedConv2D": (lambda: GroupedConv2D(8, 3, groups=2), [(2, 5, 5, 4)]),
+    "L2Pooling2D": (lambda: L2Pooling2D(5), [(2, 4, 6, 3)]),
+    "LocalResponseNormalization": (
+        lambda: LocalResponseNormalization(3, alpha=0.5, bias=2.0),
+        [(2, 4, 4, 6)],
+    ),
     "MaxPReLU": (lambda: MaxPReLU(keras.initializers.Constant(0.25)), [(2, 4, 4, 3)]),
     "GroupDecisionNetwork": (
         lambda: GroupDecisionNetwork(5, hidden_dim=6, activation="tanh"),
@@ -68,7 +75,12 @@ def test_config_holds_every_argument_and_gives_the_same_layer(name):
 
 @pytest.mark.parametrize("policy", ["float32", "mixed_bfloat16", "mixed_float16"])
 @pytest.mark.parametrize(
-    "name", sorted(set(LAYERS) - {"InputNormalization", "GroupedConv2D", "MaxPReLU"})
+    "name",
+    sorted(
+        set(LAYERS)
+        - {"InputNormalization", "GroupedConv2D", "L2Pooling2D", "LocalResponseNormalization"}
+        - {"MaxPReLU"}
+    ),
 )
 def test_results_are_float32_under_any_policy(name, policy, dtype_policy):
     dtype_policy(policy)

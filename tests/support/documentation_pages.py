@@ -188,6 +188,9 @@ PAGES = {
     ),
     # "lfw" is a built-in grid there.
     "docs/ablations.md": Page(slow=("gfkeras ablate lfw --data",), absent=("lfw",)),
+    "docs/backbones.md": Page(
+        shorter={"gfkeras.backbones.BACKBONES": '("SphereFaceNet4", "FaceNetNNS2")'}
+    ),
     "docs/cleaning.md": Page(
         slow=True,
         files={"photos": lambda path: _people(path, images=8)},

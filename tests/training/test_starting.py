@@ -49,6 +49,14 @@ def test_the_first_embedding_is_the_backbones(tables, backbone, mode):
     np.testing.assert_allclose(embed(model), embed(gfkeras.load(backbone)), atol=1e-6)
 
 
+@pytest.mark.parametrize("mode", ["soft", "hard"])
+def test_a_network_without_batch_normalization(mode):
+    network = gfkeras.backbones.SphereFaceNet4(16, width=0.0625, input_shape=(112, 112, 3))
+    network.get_layer("embedding_fc").bias.assign(np.linspace(-1, 1, 16))
+    model = gfkeras.GroupFace.from_backbone(network, num_groups=4, mode=mode, bn_epsilon=0.1)
+    np.testing.assert_allclose(embed(model), embed(network), atol=1e-6)
+
+
 def test_a_real_network_too(shared_data):
     network = gfkeras.zoo.import_weights(shared_data / "models/mobilefacenet_ms1m-0000.params")
     model = gfkeras.GroupFace.from_backbone(network, num_groups=4, mode="hard")

@@ -11,7 +11,9 @@ from PIL import Image
 
 import gfkeras
 from gfkeras.data import RecordSet
+from gfkeras.data.alignment import FaceAligner, FaceDetector
 from gfkeras.data.prepare import PrepareOptions, prepare
+from gfkeras.inference import Embedder
 from gfkeras.training import Recipe, train
 
 
@@ -84,7 +86,7 @@ def test_a_damaged_record_is_listed(photos, tmp_path, tiny_recipe, pooled):
     assert "checksum" in row["reason"]
 
 
-def test_records_of_another_size_are_refused(shared_data, tmp_path, tiny_recipe):
+def test_records_need_the_size_of_the_network(shared_data, tmp_path, tiny_recipe):
     detector = shared_data / "models" / "face_detection_yunet_2023mar.onnx"
     photos = tmp_path / "photos"
     for person in sorted((shared_data / "lfw_raw250").iterdir())[:3]:
@@ -94,6 +96,19 @@ def test_records_of_another_size_are_refused(shared_data, tmp_path, tiny_recipe)
     options = PrepareOptions(align=True, detector=detector, size=(112, 96))
     prepare(photos, tmp_path / "records", options, workers=1)
     assert RecordSet(tmp_path / "records").decode([0])[0].shape == (1, 112, 96, 3)
-    with pytest.raises(ValueError, match=r"112x112 images, height and width. Received: 112x96"):
-        train(Recipe.parse(tiny_recipe), tmp_path / "records", tmp_path / "run", verbose=0)
+    changes = ["training.epochs=1", "training.batch_size=2"]
+    tiny_recipe["data"] = {}
+    recipe = Recipe.parse(tiny_recipe, changes)
+    with pytest.raises(ValueError, match=r"112x112 pixels.*takes. Received: 112x96"):
+        train(recipe, tmp_path / "records", tmp_path / "run", verbose=0)
     assert not (tmp_path / "run").exists()
+    tiny_recipe["model"]["backbone"] = {"name": "SphereFaceNet4", "width": 0.0625}
+    recipe = Recipe.parse(tiny_recipe, changes)
+    result = train(recipe, tmp_path / "records", tmp_path / "run", verbose=0)
+    embedder = Embedder(result.last)
+    assert embedder.image_size == (112, 96)
+    photo = next((tmp_path / "photos").glob("*/*"))
+    found = embedder.embed_photos([photo], FaceAligner(FaceDetector(detector), size=(112, 96)))
+    assert found.embeddings.embedding.shape == (1, 16)
+    with pytest.raises(ValueError, match=r"must have shape \(N, 112, 96, 3\)"):
+        embedder(np.zeros((1, 112, 112, 3), np.uint8))

@@ -23,6 +23,7 @@ CLASSES = {
     "r34": "IResNet34",
     "r50": "IResNet50",
     "r100": "IResNet100",
+    "facenet": "InceptionResNetV1",
 }
 
 
@@ -66,6 +67,25 @@ def test_every_format_gives_pytorchs_embeddings(small):
 
 def test_an_iresnet_gives_pytorchs_embeddings(small):
     assert_same_embeddings(small, "r18", (".pt", ".onnx"))
+
+
+def test_facenet_pytorch(write_torch_files, tmp_path):
+    folder = write_torch_files("facenet")
+    assert_same_embeddings(folder, "facenet", (".pt",))
+    safetensors = pytest.importorskip("safetensors.numpy")
+    arrays = safetensors.load_file(folder / "facenet.safetensors")
+    shutil.rmtree(folder)
+    other = tmp_path / "other.safetensors"
+    kernel = "repeat_2.3.branch1.1.conv.weight"
+    for changes, message in (
+        ({kernel: np.zeros((128, 128, 3, 3), "float32")}, r"'repeat_2\.3\.branch1\.1\.conv' has"),
+        ({"repeat_2.10.conv2d.bias": np.zeros(896, "float32")}, r"also has 'repeat_2\.10\.conv2d'"),
+        ({kernel: None}, r"lacks the values of the layers \['repeat_2_3_branch1_1_conv'\]"),
+    ):
+        changed = {name: value for name, value in (arrays | changes).items() if value is not None}
+        safetensors.save_file(changed, other)
+        with pytest.raises(ValueError, match=message):
+            import_weights(other)
 
 
 @pytest.mark.slow

@@ -2,18 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import Any
 
 import cv2
 import numpy as np
 
-from gfkeras.errors import positive_int
+from gfkeras.data.images import FaceSize, face_size
 
 # No photo has this many pixels a side, and the squares of larger numbers could overflow.
 _LARGEST = 1e9
 
-FaceSize = int | tuple[int, int] | Sequence[int]
 # Left eye, right eye, tip of the nose, left and right corner of the mouth. Left and right are
 # meant as seen in the image. ArcFace and nearly every later network was trained with these points.
 ARCFACE_TEMPLATE = np.array(
@@ -88,17 +86,6 @@ def similarity_transform(landmarks: Any, template: Any) -> np.ndarray:
     matrix[..., 0, 1] = -matrix[..., 1, 0]
     matrix[..., 2] = target_mean - np.einsum("...ij,...j->...i", matrix[..., :2], source_mean)
     return matrix
-
-
-def face_size(size: FaceSize) -> tuple[int, int]:
-    """Returns height and width, each at least 1, from one number or two."""
-    if isinstance(size, str) or not isinstance(size, Sequence):
-        size = (size, size)
-    if len(size) != 2:
-        raise ValueError(
-            f"`size` must be one integer, or a height and a width. Received: size={size!r}"
-        )
-    return positive_int("size", size[0]), positive_int("size", size[1])
 
 
 def face_template(size: FaceSize = _TEMPLATE_SIZE) -> np.ndarray:

@@ -139,6 +139,7 @@ class RecordSet:
             identities=[self.identities[label] for label in present],
             paths=[self.folder / self.record(number).name for number in numbers],
             skipped=[(Path(place), reason) for place, reason in reasons.items()],
+            size=self.image_size,
         )
 
     def require_trainable(self) -> None:

@@ -13,6 +13,7 @@ from keras import ops
 from gfkeras.archives import read_npz
 from gfkeras.data import FaceFolder, read_image
 from gfkeras.data.alignment import FaceAligner
+from gfkeras.data.images import FaceSize
 from gfkeras.errors import ImageError, unknown_name
 from gfkeras.inference import Embedder
 from gfkeras.training import load_classifier
@@ -216,8 +217,8 @@ def _rows(names: Sequence[str], known: Sequence[str]) -> np.ndarray:
     return np.array([places[name] for name in names], np.int32)
 
 
-def _faces(folder: FaceFolder, names: Sequence[str], size: int) -> list[np.ndarray]:
-    """Returns each person's readable images, (M, size, size, 3) uint8."""
+def _faces(folder: FaceFolder, names: Sequence[str], size: FaceSize) -> list[np.ndarray]:
+    """Returns each person's readable images, (M, H, W, 3) uint8."""
     chosen = folder.select(list(names))
     found: list[list[np.ndarray]] = [[] for _ in names]
     # The folder leaves out people without images, so map its people to the positions in `names`.

@@ -336,6 +336,19 @@ def open_input_normalization(network: Network) -> None:
             )
 
 
+def open_rescalings(network: Network) -> None:
+    """Turns x·scale + offset, as in Inception-ResNet, into a scale and a shift."""
+    for node in network:
+        if issubclass(node.layer, keras.layers.Rescaling):
+            scale, shift = (
+                np.broadcast_to(np.asarray(node.config[key], np.float64), node.shape[-1:])
+                for key in ("scale", "offset")
+            )
+            _replace(
+                network, node, [(ChannelScale, "scale", scale), (ChannelShift, "shift", shift)]
+            )
+
+
 def _statistics(node: Node) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
     """Returns (mean, √(variance + ε), γ, β), each (C,) float64."""
     weights = [np.asarray(weight, np.float64) for weight in node.weights]

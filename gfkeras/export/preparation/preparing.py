@@ -10,6 +10,7 @@ from gfkeras.export.preparation.channels import (
     fold_channels,
     open_batch_norms,
     open_input_normalization,
+    open_rescalings,
 )
 from gfkeras.export.preparation.flattening import flattened
 from gfkeras.export.preparation.network import Network
@@ -26,7 +27,7 @@ Step = Callable[[Network], None]
 # folding can create new denormals.
 STEPS: tuple[Step, ...] = (
     drop_training_layers, fix_flattening, open_batch_norms, open_input_normalization,
-    fold_channels, flush_denormals,
+    open_rescalings, fold_channels, flush_denormals,
 )  # fmt: skip
 # Steps for processors with integer arithmetic only: PReLU is replaced by products and a maximum.
 INTEGER_STEPS: tuple[Step, ...] = (rewrite_prelus, *STEPS)

@@ -48,14 +48,15 @@ def _onnx(path: str, threads: int) -> Callable[[], None]:
 def _embedder(source: str) -> Callable[[], None]:
     import tensorflow  # noqa: F401  # its memory is the runtime's, not the model's
 
+    from gfkeras.data.images import face_size
     from gfkeras.inference import Embedder
     from gfkeras.inference.foreign_artefacts import ANY_RANGE
 
     def run() -> None:
         embedder = Embedder(source, batch_size=1, input_range=ANY_RANGE)
-        size = embedder.image_size
+        size = face_size(embedder.image_size)
         for _ in range(3):
-            embedder(np.ones((1, size, size, 3), np.uint8))
+            embedder(np.ones((1, *size, 3), np.uint8))
 
     return run
 

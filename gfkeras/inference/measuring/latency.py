@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from gfkeras.data.images import face_size
 from gfkeras.inference.embedder import Embedder
 from gfkeras.inference.foreign_artefacts import ANY_RANGE
 
@@ -58,10 +59,10 @@ def latencies(
         Embedder(source, batch_size=batch_size, num_threads=each, input_range=ANY_RANGE)
         for each in threads
     ]
-    size = embedders[0].image_size
+    size = face_size(embedders[0].image_size)
     # Different images make a hard model choose different groups, whose weights are not yet cached.
     images = np.random.default_rng(0).integers(
-        0, 256, (max(_IMAGES, batch_size), size, size, 3), np.uint8
+        0, 256, (max(_IMAGES, batch_size), *size, 3), np.uint8
     )
     one = _in_turns(embedders, lambda run: images[run % _IMAGES][np.newaxis], repeats)
     many = _in_turns(embedders, lambda run: images[:batch_size], max(3, repeats // 5))

@@ -15,6 +15,7 @@ from typing import Any
 
 import numpy as np
 
+from gfkeras.data.images import FaceSize, face_size
 from gfkeras.errors import require
 
 _ROOT = Path(__file__).resolve().parents[3]
@@ -135,7 +136,7 @@ def litert_profile(path: Path, runs: int) -> Profile:
     return Profile.of_runs(runs_called, found["totals"])
 
 
-def onnx_profile(path: Path, image_size: int, runs: int) -> Profile:
+def onnx_profile(path: Path, image_size: FaceSize, runs: int) -> Profile:
     """Profiles an .onnx file with one image on one thread, after ONNX Runtime fused operators."""
     ort: Any = require("onnxruntime", "onnx")
     options = ort.SessionOptions()
@@ -147,7 +148,7 @@ def onnx_profile(path: Path, image_size: int, runs: int) -> Profile:
         session = ort.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
         (given,) = session.get_inputs()
         batch = given.shape[0] if isinstance(given.shape[0], int) else 1
-        images = np.random.default_rng(0).uniform(0, 255, (batch, image_size, image_size, 3))
+        images = np.random.default_rng(0).uniform(0, 255, (batch, *face_size(image_size), 3))
         for _ in range(_WARM_UP + runs):
             session.run(None, {given.name: images.astype(np.float32)})
         events = json.loads(Path(session.end_profiling()).read_text(encoding="utf-8"))

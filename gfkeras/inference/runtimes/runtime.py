@@ -17,14 +17,14 @@ class Runtime(Protocol):
     own copy instead.
 
     Attributes:
-        image_size: height and width of the images in pixels.
+        image_size: side of the images in pixels, or height and width if they differ.
         batch_size: fixed batch size, or None for any.
         compiles: whether each new batch size is compiled first.
         good_batch: a fast batch size. On a processor it is small, because the activations should
             fit into the cache.
     """
 
-    image_size: int
+    image_size: int | tuple[int, int]
     batch_size: int | None
     compiles: bool
     good_batch: int
@@ -33,23 +33,28 @@ class Runtime(Protocol):
         """Returns the outputs by name for (B, H, W, 3) float32 images, 0…255."""
 
 
-def image_input(shape: Sequence[int | str | None] | None, origin: str) -> tuple[int, int | None]:
+def image_input(
+    shape: Sequence[int | str | None] | None, origin: str
+) -> tuple[int | tuple[int, int], int | None]:
     """Returns (image size, fixed batch size or None) of a model's input shape.
 
-    Raises ValueError if the shape is not (B, H, H, 3) with a fixed H.
+    The size is one number for square images, and (height, width) for others.
+
+    Raises ValueError if the shape is not (B, H, W, 3) with a fixed H and W.
     """
     dimensions = [d if isinstance(d, int) and d > 0 else None for d in shape or ()]
-    if len(dimensions) != 4 or dimensions[3] != 3 or dimensions[1] != dimensions[2]:
+    if len(dimensions) != 4 or dimensions[3] != 3:
         raise ValueError(
-            f"{origin} must take images of shape (B, H, H, 3). Received: an input of shape "
+            f"{origin} must take images of shape (B, H, W, 3). Received: an input of shape "
             f"{tuple(shape or ())}"
         )
-    if dimensions[1] is None:
+    batch, height, width, _ = dimensions
+    if height is None or width is None:
         raise ValueError(
             f"{origin} must take images of a fixed height and width. Received: an input of shape "
             f"{tuple(shape or ())}"
         )
-    return dimensions[1], dimensions[0]
+    return height if height == width else (height, width), batch
 
 
 def named_outputs(names: Sequence[str], origin: str) -> list[str]:

@@ -33,7 +33,8 @@ def arcface_torch_network(path: Path, arrays: Mapping[str, np.ndarray]) -> Forei
         output = _mobilefacenet(builder)
     else:
         raise ValueError(
-            f"{path} must be the state dict of an IResNet or a MobileFaceNet of arcface_torch. "
+            f"{path} must be the state dict of an IResNet or a MobileFaceNet of arcface_torch, "
+            "or of facenet-pytorch's InceptionResnetV1. "
             f"Received: the names {listing(arrays) or 'of nothing'}"
         )
     # `num_batches_tracked` counts training steps and does not change the embeddings.

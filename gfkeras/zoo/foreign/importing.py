@@ -9,6 +9,7 @@ from gfkeras.backbones import Backbone
 from gfkeras.errors import one_of, positive, reading
 from gfkeras.zoo.foreign.arcface_torch import arcface_torch_network
 from gfkeras.zoo.foreign.architectures import backbone_for
+from gfkeras.zoo.foreign.facenet_torch import facenet_backbone, is_facenet
 from gfkeras.zoo.foreign.keras_file import HDF5_MARK, is_keras_archive, read_keras_network
 from gfkeras.zoo.foreign.matching import assign
 from gfkeras.zoo.foreign.mxnet import is_mxnet, read_mxnet_network
@@ -27,6 +28,8 @@ def _safetensors(path: Path) -> ForeignNetwork:
     return arcface_torch_network(path, read_safetensors(path))
 
 
+# Readers of state dicts, which have names but no graph.
+_STATES = {"torch": read_torch_state, "safetensors": read_safetensors}
 _READERS = (read_mxnet_network, read_onnx_network, _torch, _safetensors, read_keras_network)
 FORMATS: dict[str, Callable[[Path], ForeignNetwork]] = dict(
     zip(FOREIGN_FORMATS, _READERS, strict=True)
@@ -40,13 +43,14 @@ def import_weights(
     symbol: str | os.PathLike[str] | None = None,
     pixel_scale: float | None = None,
 ) -> Backbone:
-    """Returns an `IResNet` or `MobileFaceNet` with the weights of a public face network.
+    """Returns a backbone of gfkeras with the weights of a public face network.
 
     Files are read without the framework that wrote them:
 
     - "onnx": exports of InsightFace (IResNet, MobileFaceNet). Needs the package `onnx`.
     - "torch", "safetensors": state dicts of arcface_torch, IResNet-18/34/50/100 and `mbf`. Only
-      tensors are read from a pickle. Anything else is refused, and no code in it is run.
+      tensors are read from a pickle. Anything else is refused, and no code in it is run. Also
+      those of facenet-pytorch, `InceptionResnetV1`, whose classifier is left out.
     - "mxnet": a `.params` file with its `-symbol.json`.
     - "keras": complete models of Keras_insightface with the same layers, `.h5` or `.keras`.
 
@@ -58,8 +62,8 @@ def import_weights(
         format: one of `FORMATS`. By default, recognised from the file.
         symbol: for "mxnet": the `-symbol.json` file. By default, the one next to the file.
         pixel_scale: factor s in (pixel − 127.5) · s, the network's input. By default, the usual
-            value of the format: 1/127.5, or 1/128 for "keras". Not used if the graph normalises
-            pixels itself.
+            value of the format: 1/127.5, or 1/128 for "keras" and facenet-pytorch. Not used if the
+            graph normalises pixels itself.
 
     Raises:
         ValueError: if the file is missing, damaged, refused or of an unknown kind, or if the
@@ -80,9 +84,17 @@ def import_weights(
     found = one_of("format", format, FORMATS) if format is not None else format_of(path)
     if symbol is not None and found != "mxnet":
         raise ValueError(f"`symbol` requires a file of MXNet. Received: a file of format {found!r}")
-    network = read_network(path, found, symbol)
     if pixel_scale is not None:
-        network.pixel_scale = positive("pixel_scale", pixel_scale)
+        pixel_scale = positive("pixel_scale", pixel_scale)
+    if found in _STATES:
+        with reading(path, f"a file of {found}"):
+            arrays = _STATES[found](path)
+            if is_facenet(arrays):
+                return facenet_backbone(path, arrays, pixel_scale)
+            network = arcface_torch_network(path, arrays)
+    else:
+        network = read_network(path, found, symbol)
+    network.pixel_scale = pixel_scale or network.pixel_scale
     model = backbone_for(network)
     assign(network, model)
     return model
