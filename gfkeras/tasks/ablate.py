@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from gfkeras.backend import load_keras
 from gfkeras.files import PathLike
-from gfkeras.tasks.protocols import named_pairs
+from gfkeras.tasks.protocol_data import named_pairs
 from gfkeras.tasks.reporting import Progress
 
 if TYPE_CHECKING:

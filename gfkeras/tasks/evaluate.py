@@ -10,7 +10,6 @@ from pathlib import Path
 from typing import Any
 
 from gfkeras.cards import card as cards
-from gfkeras.data.sources import Source
 from gfkeras.errors import require
 from gfkeras.evaluation import COSINE, PairList, Similarity, Thresholds, TunedSimilarity
 from gfkeras.evaluation.plots import write_figures
@@ -20,7 +19,8 @@ from gfkeras.safe_text import utf8
 from gfkeras.tasks import protocols
 from gfkeras.tasks.alignment import make_alignment
 from gfkeras.tasks.card_content import accuracy_entries
-from gfkeras.tasks.protocols import Measured, Protocol, ProtocolOptions
+from gfkeras.tasks.protocol_data import Images, ProtocolOptions
+from gfkeras.tasks.protocols import Measured, Protocol
 from gfkeras.tasks.reporting import Progress, stage_progress
 from gfkeras.tasks.studies import Studied, run_study, study_options
 from gfkeras.version import __version__
@@ -40,7 +40,7 @@ class Evaluation:
     embedder: Embedder
     flip: bool
     align: bool
-    images: PairList | Source
+    images: Images
 
     @property
     def skipped(self) -> dict[Any, str]:
@@ -144,12 +144,14 @@ def evaluate(
         model: a preset, a model folder, a SavedModel, a .tflite or .onnx file.
         data: folder of the data set (one folder per person for "pairs"), or a .bin file.
         protocol: "pairs" (ten-fold accuracy, TAR at FAR, AUC and EER), "bin" (the same on
-            InsightFace's .bin files), "ytf" (videos), "ijb" (templates, 1:1 and 1:N), "megaface"
+            InsightFace's .bin files), "cfp" (the same on CFP's two lists, frontal-frontal and
+            frontal-profile), "ytf" (videos), "ijb" (templates, 1:1 and 1:N), "megaface"
             (identification among distractors) or "facenet" (VAL at FAR).
         pairs: for "pairs" and "facenet": a pairs file, "cfp-fp", "cfp-ff", "all", or a number of
-            random pairs.
+            random pairs. For "cfp": the folder of the lists. By default, it is found in `data` or
+            next to it.
         identities: with pairs "all" or a number: text file with the people to use.
-        subset: for "ijb": "IJBB" or "IJBC".
+        subset: for "ijb": "IJBB" or "IJBC". For "cfp": "FF" or "FP". By default, both.
         task: for "ijb": "1:1", "1:N" or "both" (default).
         max_frames: for "ytf": largest number of frames per video, evenly spread.
         distractors: for "megaface": list of distractors, if the folder has several.
@@ -227,6 +229,6 @@ def evaluate(
 
 def _no_thresholds(protocol: str) -> ValueError:
     return ValueError(
-        "`thresholds` requires `protocol` (--protocol) pairs, bin, ytf or ijb (1:1). "
+        "`thresholds` requires `protocol` (--protocol) pairs, bin, cfp, ytf or ijb (1:1). "
         f"Received: protocol={protocol}"
     )
