@@ -82,6 +82,16 @@ def command(
     align: options.Align = False,
     detector: options.Detector = None,
     face: options.Face = None,
+    crop: str | None = Option(
+        None,
+        help="The images are photos: cut the face out without alignment, from the middle of the "
+        "photo (center) or around the detector's box (box).",
+    ),
+    crop_scale: float | None = Option(
+        None,
+        help="With --crop: side of the cut square, as a share of the photo's shorter side (center, "
+        "0.55) or as a multiple of the box's longer side (box, 1.1).",
+    ),
     resize: options.Resize = False,
     bootstrap: int = Option(
         1000, min=0, help="Bootstrap samples for the 95 % intervals. 0: no intervals."
@@ -129,8 +139,9 @@ def command(
             similarity=options.make_similarity(group_aware, beta, gamma, distance), tune=tune,
             tune_data=tune_data, study=study, at=options.numbers("at", at), fit_data=fit_data,
             fit_identities=fit_identities, gallery_model=gallery_model, align=align,
-            detector=detector, face=face, resize=resize, bootstrap=bootstrap, threads=threads,
-            batch_size=batch_size, seed=seed, plots=plots is not None,
+            detector=detector, face=face, crop=crop, crop_scale=crop_scale, resize=resize,
+            bootstrap=bootstrap, threads=threads, batch_size=batch_size, seed=seed,
+            plots=plots is not None,
             thresholds=thresholds is not None, record=record, progress=progress,
         )  # fmt: skip
     # Print and save the results first: plots and thresholds can fail, for example on a full disk.

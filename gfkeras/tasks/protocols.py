@@ -13,7 +13,7 @@ import numpy as np
 
 from gfkeras import evaluation
 from gfkeras.data import sources
-from gfkeras.data.alignment import FaceAligner
+from gfkeras.data.alignment import FaceAligner, FaceCropper
 from gfkeras.data.sources import IJBMetadata, Source
 from gfkeras.errors import one_of
 from gfkeras.evaluation import PairList, PairsResult, Roc, Similarity, TunedSimilarity, plots
@@ -59,7 +59,7 @@ class Protocol:
     options: ProtocolOptions
     data: ProtocolData
     embedder: Embedder
-    aligner: FaceAligner | None
+    aligner: FaceAligner | FaceCropper | None
     progress: Callable[[int, int], None] | None
     tuned: TunedSimilarity | None = None
 

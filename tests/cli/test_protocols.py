@@ -19,6 +19,7 @@ from data_sets import (
     write_people,
     write_youtube_faces,
 )
+from PIL import Image
 from small_networks import SMALL_BOTTLENECKS
 
 import gfkeras
@@ -176,6 +177,39 @@ def test_cfp(model, faces, tmp_path, capfd):
     ):
         assert main(["evaluate", *base[:2], str(whole), "--protocol", "cfp", *extra]) == 2
         assert message in capfd.readouterr().err
+
+
+def test_crop_instead_of_alignment(model, folder, tmp_path, capfd):
+    photos = tmp_path / "photos"
+    for path in sorted(folder.rglob("*.jpg")):
+        # The middle 112 of 200 pixels are the aligned face, so the crop must find exactly it.
+        photo = Image.new("RGB", (230, 200))
+        photo.paste(Image.open(path), (59, 44))
+        place = photos / path.relative_to(folder).with_suffix(".png")
+        place.parent.mkdir(parents=True, exist_ok=True)
+        photo.save(place)
+    aligned = measured(model, "--data", str(folder), "--pairs", "all", tmp_path=tmp_path)
+    base = [model, "--data", str(photos), "--pairs", "all"]
+    crop = ["--crop", "center", "--crop-scale"]
+    found = measured(*base, *crop, "0.56", tmp_path=tmp_path)
+    assert found["crop"] == {"kind": "center", "scale": 0.56}
+    assert found["skipped"] == 0
+    assert found["accuracies"] == aligned["accuracies"]
+    assert found["auc"] == pytest.approx(aligned["auc"], abs=1e-6)
+    assert "crop" not in aligned
+    capfd.readouterr()
+    for extra, message in (
+        ([], "None of the"),
+        (["--crop", "middle"], "`crop` must be one of"),
+        (["--crop-scale", "0.5"], "`crop_scale` requires `crop`"),
+        ([*crop, "1.5"], "`scale` must be"),
+        ([*crop, "0"], "`scale` must be"),
+        ([*crop, "0.5", "--align"], "cannot be combined with `align`"),
+        ([*crop, "0.5", "--resize"], "cannot be combined with `crop`"),
+        ([*crop, "0.5", "--face", "central"], "require `crop` (--crop) box"),
+    ):
+        assert main(["evaluate", *base, *extra]) == 2
+        assert message in capfd.readouterr().err, extra
 
 
 def test_ytf(model, faces, tmp_path):
