@@ -90,7 +90,7 @@ def command(
     crop_scale: float | None = Option(
         None,
         help="With --crop: side of the cut square, as a share of the photo's shorter side (center, "
-        "0.55) or as a multiple of the box's longer side (box, 1.1).",
+        "0.55) or as a multiple of the box's longer side (box, 1.2).",
     ),
     resize: options.Resize = False,
     bootstrap: int = Option(

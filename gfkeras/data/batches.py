@@ -34,14 +34,17 @@ class FaceBatches(keras.utils.PyDataset):
         images: (N, 112, 112, 3) uint8, a list of files, or a `RecordSet`. Files and records are
             decoded when they are needed.
         labels: (N,) integers. The default is the labels of the records.
-        batch_size: images per batch. The default is the batch size of the sampler.
+        batch_size: images per batch. The default is the batch size of the sampler. A batch of the
+            sampler can be read in several parts of whole identities, for accumulated gradients.
         shuffle: draw a new order for every epoch.
         seed: random seed of the order and of the augmentation.
         augmentation: an `Augmentation`, or any function of (images, generator), for each batch.
             With several shards, only `Augmentation` reproduces the transforms of the whole batch.
         drop_remainder: leave out the last, smaller batch. All batches then have the same shape.
         sampler: chooses the images of each batch, from the same labels and with its own seed.
-            `shuffle` and `drop_remainder` are then ignored.
+            `shuffle`, `drop_remainder` and `batches_per_epoch` are then ignored.
+        batches_per_epoch: number of whole batches in an epoch, instead of as many as the images
+            fill. A longer epoch goes through the images again, in a new order.
         shard: (index, count): read only the index-th of `count` equal parts of every batch, for
             worker number `index`. Together, the workers see the same batches as a single one.
         **kwargs: `workers`, `use_multiprocessing`, `max_queue_size` of PyDataset.
@@ -74,6 +77,7 @@ class FaceBatches(keras.utils.PyDataset):
         drop_remainder: bool = False,
         sampler: IdentitySampler | None = None,
         shard: tuple[int, int] = (0, 1),
+        batches_per_epoch: int | None = None,
         **kwargs: Any,
     ):
         super().__init__(**kwargs)
@@ -92,6 +96,9 @@ class FaceBatches(keras.utils.PyDataset):
         self.augmentation = augmentation
         self.drop_remainder = drop_remainder
         self.sampler = sampler
+        self.batches_per_epoch = batches_per_epoch
+        if batches_per_epoch is not None:
+            positive_int("batches_per_epoch", batches_per_epoch)
         self.shard = _checked_shard(shard, self.batch_size)
         self.epoch = 0
         self._kept_order: tuple[int, np.ndarray] | None = None
@@ -121,7 +128,9 @@ class FaceBatches(keras.utils.PyDataset):
 
     def __len__(self) -> int:
         if self.sampler is not None:
-            return len(self.sampler)
+            return len(self.sampler) * (self.sampler.batch_size // self.batch_size)
+        if self.batches_per_epoch is not None:
+            return self.batches_per_epoch
         full, rest = divmod(len(self.labels), self.batch_size)
         return full + (rest > 0 and not self.drop_remainder)
 
@@ -178,9 +187,11 @@ class FaceBatches(keras.utils.PyDataset):
         self._ordering = threading.Lock()
 
     def _check_sampler(self, sampler: IdentitySampler) -> None:
-        if self.batch_size != sampler.batch_size:
+        parts, rest = divmod(sampler.batch_size, self.batch_size)
+        if rest or not parts or self.batch_size % sampler.images_per_identity:
             raise ValueError(
-                "`batch_size` must equal the sampler's batch size or be left out. The sampler has "
+                "`batch_size` must equal the sampler's batch size, be a part of it with whole "
+                "identities, or be left out. The sampler has "
                 f"{sampler.identities_per_batch} · {sampler.images_per_identity} = "
                 f"{sampler.batch_size}. "
                 f"Received: batch_size={self.batch_size}"
@@ -203,9 +214,16 @@ class FaceBatches(keras.utils.PyDataset):
         if self.sampler is not None:
             return self.sampler.order(epoch).ravel()
         if not self.shuffle:
-            return np.arange(len(self.labels))
+            return np.tile(np.arange(len(self.labels)), self._rounds)
         # The third number, 0, separates this random stream from those of the batches.
-        return np.random.default_rng((self.seed, epoch, 0)).permutation(len(self.labels))
+        rng = np.random.default_rng((self.seed, epoch, 0))
+        return np.concatenate([rng.permutation(len(self.labels)) for _ in range(self._rounds)])
+
+    @property
+    def _rounds(self) -> int:
+        """How often an epoch goes through the images, rounded up."""
+        wanted = (self.batches_per_epoch or 1) * self.batch_size
+        return max(1, -(-wanted // len(self.labels)))
 
     def _read(self, chosen: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Reads images, and returns them with the indices that were actually used."""

@@ -183,7 +183,7 @@ def evaluate(
         crop: the images are photos: cut the face out without alignment, from the middle of the
             photo ("center") or around the detector's box ("box").
         crop_scale: side of the cut square, as a share of the photo's shorter side (center, by
-            default 0.55) or as a multiple of the box's longer side (box, by default 1.1).
+            default 0.55) or as a multiple of the box's longer side (box, by default 1.2).
         resize: scale cropped faces of another size, such as those of ORL, to fit. By default, they
             are left out and listed.
         bootstrap: bootstrap samples for the 95 % intervals. 0: no intervals.

@@ -107,10 +107,13 @@ def _trained(
     verbose: str | int,
     callbacks: Sequence[keras.callbacks.Callback],
 ) -> TrainingResult:
-    faces, heldout_faces = load_faces(recipe.data, data, heldout)
+    faces, heldout_faces, whole = load_faces(recipe.data, data, heldout, recipe.seed)
     augmentation = build_augmentation(recipe.data, recipe.augmentation)
     replicas = distribution.num_replicas
-    batches = build_batches(recipe.training, faces, augmentation, recipe.seed, replicas)
+    batches = build_batches(
+        recipe.training, faces, augmentation, recipe.seed, replicas,
+        recipe.optimizer.accumulate_steps, None if recipe.data.amount is None else whole,
+    )  # fmt: skip
     checkpoints = StepCheckpoints(out / run_folder.CHECKPOINTS)
     try:
         with distribution.scope():

@@ -12,9 +12,9 @@ from gfkeras.data.alignment.detector import FaceDetector
 from gfkeras.data.photos import Photo, photo_name, read_photo
 from gfkeras.errors import one_of, positive
 
-# The default scale of each crop. A face of LFW then has about the size of the aligned template:
-# on its first fold, the template covers 0.52 of the photo and 1.05 of YuNet's box.
-CROP_SCALES = {"center": 0.55, "box": 1.1}
+# The default scale of each crop, chosen on the first fold of LFW (docs/evaluation.md). There, the
+# template of aligned faces covers 0.52 of the photo and 1.05 of the longer side of YuNet's box.
+CROP_SCALES = {"center": 0.55, "box": 1.2}
 
 
 class FaceCropper:
@@ -28,7 +28,7 @@ class FaceCropper:
         crop: "center" cuts the middle of the photo, and detects nothing. "box" cuts around the
             middle of the detector's box.
         scale: side of the square. For "center" it is a share of the photo's shorter side, by
-            default 0.55. For "box" it is a multiple of the box's longer side, by default 1.1.
+            default 0.55. For "box" it is a multiple of the box's longer side, by default 1.2.
         detector: for "box": finds the faces. By default, a `FaceDetector()`.
         choose: for "box": "largest" or "central", as in `FaceAligner`.
         size: height and width of the result, or one number for both.
