@@ -7,19 +7,42 @@ import os
 import threading
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import keras
 import numpy as np
 
 from gfkeras.data.augmentation import Augmentation
 from gfkeras.data.faces import check_labels
-from gfkeras.data.identity_sampler import IdentitySampler
 from gfkeras.data.images import IMAGE_SIZE, check_images, decode_batch, read_image
 from gfkeras.data.records import RecordSet
 from gfkeras.errors import positive_int
 
 Change = Callable[[np.ndarray, np.random.Generator], np.ndarray]
+
+
+class Sampler(Protocol):
+    """Chooses the images of each batch, as `IdentitySampler` does.
+
+    Attributes:
+        labels: (N,) int, the person in each image.
+        identities_per_batch, images_per_identity, batch_size: P, K and P·K.
+    """
+
+    labels: np.ndarray
+    images_per_identity: int
+    identities_per_batch: int
+
+    @property
+    def batch_size(self) -> int: ...
+
+    def __len__(self) -> int:
+        """Returns the number of batches in an epoch."""
+        ...
+
+    def order(self, epoch: int) -> np.ndarray:
+        """Returns the images of all batches of an epoch, (batches, P·K) int64."""
+        ...
 
 
 class FaceBatches(keras.utils.PyDataset):
@@ -75,7 +98,7 @@ class FaceBatches(keras.utils.PyDataset):
         seed: int = 0,
         augmentation: Augmentation | Change | None = None,
         drop_remainder: bool = False,
-        sampler: IdentitySampler | None = None,
+        sampler: Sampler | None = None,
         shard: tuple[int, int] = (0, 1),
         batches_per_epoch: int | None = None,
         **kwargs: Any,
@@ -154,7 +177,7 @@ class FaceBatches(keras.utils.PyDataset):
         whole = self._order(epoch)[index * self.batch_size : (index + 1) * self.batch_size]
         part, parts = self.shard
         mine = slice(len(whole) * part // parts, len(whole) * (part + 1) // parts)
-        images, chosen = self._read(whole[mine])
+        images, chosen = self.read(whole[mine])
         stream: tuple[int, ...] = (self.seed, epoch, 1 + index)
         key = np.zeros(2, np.int64)
         if isinstance(self.augmentation, Augmentation):
@@ -186,7 +209,7 @@ class FaceBatches(keras.utils.PyDataset):
         self.__dict__.update(state)
         self._ordering = threading.Lock()
 
-    def _check_sampler(self, sampler: IdentitySampler) -> None:
+    def _check_sampler(self, sampler: Sampler) -> None:
         parts, rest = divmod(sampler.batch_size, self.batch_size)
         if rest or not parts or self.batch_size % sampler.images_per_identity:
             raise ValueError(
@@ -225,8 +248,11 @@ class FaceBatches(keras.utils.PyDataset):
         wanted = (self.batches_per_epoch or 1) * self.batch_size
         return max(1, -(-wanted // len(self.labels)))
 
-    def _read(self, chosen: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """Reads images, and returns them with the indices that were actually used."""
+    def read(self, chosen: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Returns images without augmentation, and the indices that were actually used.
+
+        An unreadable image is replaced by another one of `chosen`, as in a batch.
+        """
         if isinstance(self.images, np.ndarray):
             return self.images[chosen], chosen
         if isinstance(self.images, RecordSet):

@@ -284,6 +284,20 @@ class TrainingSection(Section):
         return self
 
 
+class MiningSection(Section):
+    """[mining]: triplets mined offline with the newest weights (FaceNet, section 3.2).
+
+    An epoch has `every_steps` steps, and triplets are mined before each epoch. `negatives` are
+    "semi-hard" or "hard", see `gfkeras.training.offline_mining`. With `images`, each mining looks
+    at random people with at least this many images together, instead of all. The recipe needs a
+    [[loss]] TripletLoss with mining = "listed".
+    """
+
+    every_steps: PositiveInt = 1000
+    negatives: Literal["semi-hard", "hard"] = "semi-hard"
+    images: PositiveInt | None = None
+
+
 class EvaluationSection(Section):
     """[evaluation]: verification on the held-out identities during training."""
 

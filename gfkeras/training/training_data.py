@@ -7,6 +7,7 @@ import numpy as np
 
 from gfkeras.data import IMAGE_SIZE, FaceBatches, FaceFolder, Faces, IdentitySampler, RecordSet
 from gfkeras.data.augmentation import Augmentation
+from gfkeras.data.batches import Sampler
 from gfkeras.data.records.manifest import MANIFEST_FILE
 from gfkeras.training.recipe_sections import DataSection, TrainingSection
 
@@ -136,6 +137,7 @@ def build_batches(
     num_replicas: int = 1,
     accumulate: int = 1,
     epoch_images: int | None = None,
+    mining: Sampler | None = None,
 ) -> FaceBatches:
     """Builds the training batches.
 
@@ -147,6 +149,7 @@ def build_batches(
         num_replicas: number of replicas that share a batch.
         accumulate: batches per update of the weights.
         epoch_images: number of images in an epoch, if it differs from `len(faces)`.
+        mining: chooses the images instead of `section`.
 
     Raises:
         ValueError: if a batch is too small, if it is larger than the data, or if the replicas
@@ -177,7 +180,7 @@ def build_batches(
         seed=seed,
         augmentation=augmentation,
         drop_remainder=True,
-        sampler=_sampler(section, faces, seed, accumulate, epoch_images),
+        sampler=mining or _sampler(section, faces, seed, accumulate, epoch_images),
         batches_per_epoch=None if epoch_images is None else epoch_images // batch_size,
         workers=section.workers,
     )

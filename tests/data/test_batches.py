@@ -148,7 +148,7 @@ def test_parts_of_a_sampled_batch_hold_whole_identities():
     """FaceNet's batches: 1,800 identities with 40 faces each, read 45 identities at a time."""
 
     class Unread(FaceBatches):
-        def _read(self, chosen):
+        def read(self, chosen):
             return np.zeros((len(chosen), 1), np.uint8), chosen
 
     labels = np.repeat(np.arange(2000), 44)
