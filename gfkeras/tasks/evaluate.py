@@ -153,9 +153,8 @@ def evaluate(
         model: a preset, a model folder, a SavedModel, a .tflite or .onnx file.
         data: folder of the data set (one folder per person for "pairs"), or a .bin file.
         protocol: "pairs" (ten-fold accuracy, TAR at FAR, AUC and EER), "bin" (the same on
-            InsightFace's .bin files), "cfp" (the same on CFP's two lists, frontal-frontal and
-            frontal-profile), "ytf" (videos), "ijb" (templates, 1:1 and 1:N), "megaface"
-            (identification among distractors) or "facenet" (VAL at FAR).
+            InsightFace's .bin files), "cfp" (the same on both lists of CFP), "ytf" (videos), "ijb"
+            (templates, 1:1 and 1:N), "megaface" (distractors) or "facenet" (VAL at FAR).
         pairs: for "pairs" and "facenet": a pairs file, "cfp-fp", "cfp-ff", "all", or a number of
             random pairs. For "cfp": the folder of the lists. By default, it is found in `data` or
             next to it.

@@ -37,7 +37,7 @@ class ProtocolOptions:
     resize: bool = False
 
 
-# What a protocol measures: pairs, several lists of them by name, or a source.
+# The data of a protocol: pairs, several lists of them by name, or a source.
 Images = PairList | dict[str, PairList] | Source
 
 
