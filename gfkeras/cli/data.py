@@ -22,7 +22,7 @@ def prepare_command(
         Argument(
             metavar="SRC",
             help="A folder with one folder per person, a CSV or TSV list, train.rec, a .bin file, "
-            "LFW pairs, a folder of IJB, YouTube Faces or MegaFace, or tfds:NAME.",
+            "LFW pairs, a folder of IJB, YouTube Faces, MegaFace or CelebA, or tfds:NAME.",
         ),
     ],
     out: Annotated[

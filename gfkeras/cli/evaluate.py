@@ -22,15 +22,16 @@ def command(
         Option(help="Folder of the data set (one folder per person for pairs), or a .bin file."),
     ],
     protocol: str = Option(
-        "pairs", help="Protocol: pairs, bin, ytf, ijb, megaface or facenet (VAL at FAR)."
+        "pairs", help="Protocol: pairs, bin, cfp, ytf, ijb, megaface or facenet (VAL at FAR)."
     ),
     pairs: str | None = Option(
         None,
         help="pairs, facenet: a list of pairs (in the format of LFW, CALFW, CPLFW or CSV), "
-        "cfp-fp, cfp-ff, all, or a number of random pairs.",
+        "cfp-fp, cfp-ff, all, or a number of random pairs. cfp: folder of the lists. By default, "
+        "it is found in --data or next to it.",
     ),
     identities: options.PairPeople = None,
-    subset: str | None = Option(None, help="ijb: IJBB or IJBC."),
+    subset: str | None = Option(None, help="ijb: IJBB or IJBC. cfp: FF or FP; by default, both."),
     task: str | None = Option(None, help="ijb: 1:1, 1:N or both. By default, both."),
     max_frames: int | None = Option(
         None, min=1, help="ytf: largest number of frames per video, evenly spread."
@@ -81,6 +82,16 @@ def command(
     align: options.Align = False,
     detector: options.Detector = None,
     face: options.Face = None,
+    crop: str | None = Option(
+        None,
+        help="The images are photos: cut the face out without alignment, from the middle of the "
+        "photo (center) or around the detector's box (box).",
+    ),
+    crop_scale: float | None = Option(
+        None,
+        help="With --crop: side of the cut square, as a share of the photo's shorter side (center, "
+        "0.55) or as a multiple of the box's longer side (box, 1.2).",
+    ),
     resize: options.Resize = False,
     bootstrap: int = Option(
         1000, min=0, help="Bootstrap samples for the 95 % intervals. 0: no intervals."
@@ -119,6 +130,7 @@ def command(
     """Measure a model's accuracy with a standard protocol.
 
     pairs: ten-fold accuracy, TAR at FAR, AUC and EER. bin: the same on InsightFace's .bin files.
+    cfp: the same on frontal-frontal (FF) and frontal-profile (FP) pairs of CFP.
     ytf: videos. ijb: templates, 1:1 and 1:N. megaface: identification among distractors. facenet:
     VAL at FAR over squared distances.
 
@@ -135,8 +147,9 @@ def command(
             similarity=options.make_similarity(group_aware, beta, gamma, distance), tune=tune,
             tune_data=tune_data, study=study, at=options.numbers("at", at), fit_data=fit_data,
             fit_identities=fit_identities, gallery_model=gallery_model, align=align,
-            detector=detector, face=face, resize=resize, bootstrap=bootstrap, threads=threads,
-            batch_size=batch_size, seed=seed, plots=plots is not None,
+            detector=detector, face=face, crop=crop, crop_scale=crop_scale, resize=resize,
+            bootstrap=bootstrap, threads=threads, batch_size=batch_size, seed=seed,
+            plots=plots is not None,
             thresholds=thresholds is not None, record=record, progress=progress,
         )  # fmt: skip
     # Print and save the results first: plots and thresholds can fail, for example on a full disk.
@@ -165,7 +178,7 @@ def _report(found: Evaluation) -> None:
     for name, result in found.measured.results.items():
         # A study prints all its results in one table below.
         if studied is None or not name:
-            table(result.summary(), name.capitalize())
+            table(result.summary(), name[:1].upper() + name[1:])
     if studied is not None:
         columns(*studied.table())
     list_skipped([*found.skipped.items(), *found.left_out])

@@ -41,6 +41,13 @@ def ablate_command(
         Option(metavar="ROW", help="Rows to train, by name or number: --rows 1,4-6."),
     ] = None,
     settings: options.Settings = None,
+    axis: Annotated[
+        list[str] | None,
+        Option(
+            metavar="KEY=V,V,…",
+            help="Values of an axis, instead of those of the grid: --axis data.amount=2600,26000.",
+        ),
+    ] = None,
     plan: bool = Option(False, "--plan", help="List the rows and their runs without training."),
     quiet: options.Quiet = False,
     json: options.Json = None,
@@ -55,7 +62,7 @@ def ablate_command(
 
     numbers = options.numbers("seeds", seeds, 0)
     # The grid is read before --data and --out are required: an error in it matters more.
-    read = read_grid(grid, settings or ())
+    read = read_grid(grid, settings or (), axis or ())
     if plan:
         _plan(read)
         return
@@ -77,6 +84,7 @@ def ablate_command(
 
 
 def _print(result: AblationResult, out: Path) -> None:
+    from gfkeras.experiments.ablation.data_amount import AMOUNT_PLOT
     from gfkeras.experiments.ablation.result import cells, headings
 
     # The whole table is too wide for a terminal. The files that are named below have it.
@@ -84,6 +92,8 @@ def _print(result: AblationResult, out: Path) -> None:
     names, lines = headings(result), [cells(result, row) for row in result.rows]
     columns([names[i] for i in shown], [[line[i] for i in shown] for line in lines])
     say(f"Table: {out / 'table.md'}, {out / 'table.csv'}")
+    if (plot := out / AMOUNT_PLOT).is_file():
+        say(f"Plot: {plot}")
 
 
 def _plan(grid: Grid) -> None:

@@ -7,19 +7,42 @@ import os
 import threading
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import keras
 import numpy as np
 
 from gfkeras.data.augmentation import Augmentation
 from gfkeras.data.faces import check_labels
-from gfkeras.data.identity_sampler import IdentitySampler
 from gfkeras.data.images import IMAGE_SIZE, check_images, decode_batch, read_image
 from gfkeras.data.records import RecordSet
 from gfkeras.errors import positive_int
 
 Change = Callable[[np.ndarray, np.random.Generator], np.ndarray]
+
+
+class Sampler(Protocol):
+    """Chooses the images of each batch, as `IdentitySampler` does.
+
+    Attributes:
+        labels: (N,) int, the person in each image.
+        identities_per_batch, images_per_identity, batch_size: P, K and P·K.
+    """
+
+    labels: np.ndarray
+    images_per_identity: int
+    identities_per_batch: int
+
+    @property
+    def batch_size(self) -> int: ...
+
+    def __len__(self) -> int:
+        """Returns the number of batches in an epoch."""
+        ...
+
+    def order(self, epoch: int) -> np.ndarray:
+        """Returns the images of all batches of an epoch, (batches, P·K) int64."""
+        ...
 
 
 class FaceBatches(keras.utils.PyDataset):
@@ -34,14 +57,17 @@ class FaceBatches(keras.utils.PyDataset):
         images: (N, 112, 112, 3) uint8, a list of files, or a `RecordSet`. Files and records are
             decoded when they are needed.
         labels: (N,) integers. The default is the labels of the records.
-        batch_size: images per batch. The default is the batch size of the sampler.
+        batch_size: images per batch. The default is the batch size of the sampler. A batch of the
+            sampler can be read in several parts of whole identities, for accumulated gradients.
         shuffle: draw a new order for every epoch.
         seed: random seed of the order and of the augmentation.
         augmentation: an `Augmentation`, or any function of (images, generator), for each batch.
             With several shards, only `Augmentation` reproduces the transforms of the whole batch.
         drop_remainder: leave out the last, smaller batch. All batches then have the same shape.
         sampler: chooses the images of each batch, from the same labels and with its own seed.
-            `shuffle` and `drop_remainder` are then ignored.
+            `shuffle`, `drop_remainder` and `batches_per_epoch` are then ignored.
+        batches_per_epoch: number of whole batches in an epoch, instead of as many as the images
+            fill. A longer epoch goes through the images again, in a new order.
         shard: (index, count): read only the index-th of `count` equal parts of every batch, for
             worker number `index`. Together, the workers see the same batches as a single one.
         **kwargs: `workers`, `use_multiprocessing`, `max_queue_size` of PyDataset.
@@ -72,8 +98,9 @@ class FaceBatches(keras.utils.PyDataset):
         seed: int = 0,
         augmentation: Augmentation | Change | None = None,
         drop_remainder: bool = False,
-        sampler: IdentitySampler | None = None,
+        sampler: Sampler | None = None,
         shard: tuple[int, int] = (0, 1),
+        batches_per_epoch: int | None = None,
         **kwargs: Any,
     ):
         super().__init__(**kwargs)
@@ -92,6 +119,9 @@ class FaceBatches(keras.utils.PyDataset):
         self.augmentation = augmentation
         self.drop_remainder = drop_remainder
         self.sampler = sampler
+        self.batches_per_epoch = batches_per_epoch
+        if batches_per_epoch is not None:
+            positive_int("batches_per_epoch", batches_per_epoch)
         self.shard = _checked_shard(shard, self.batch_size)
         self.epoch = 0
         self._kept_order: tuple[int, np.ndarray] | None = None
@@ -121,7 +151,9 @@ class FaceBatches(keras.utils.PyDataset):
 
     def __len__(self) -> int:
         if self.sampler is not None:
-            return len(self.sampler)
+            return len(self.sampler) * (self.sampler.batch_size // self.batch_size)
+        if self.batches_per_epoch is not None:
+            return self.batches_per_epoch
         full, rest = divmod(len(self.labels), self.batch_size)
         return full + (rest > 0 and not self.drop_remainder)
 
@@ -145,7 +177,7 @@ class FaceBatches(keras.utils.PyDataset):
         whole = self._order(epoch)[index * self.batch_size : (index + 1) * self.batch_size]
         part, parts = self.shard
         mine = slice(len(whole) * part // parts, len(whole) * (part + 1) // parts)
-        images, chosen = self._read(whole[mine])
+        images, chosen = self.read(whole[mine])
         stream: tuple[int, ...] = (self.seed, epoch, 1 + index)
         key = np.zeros(2, np.int64)
         if isinstance(self.augmentation, Augmentation):
@@ -177,10 +209,12 @@ class FaceBatches(keras.utils.PyDataset):
         self.__dict__.update(state)
         self._ordering = threading.Lock()
 
-    def _check_sampler(self, sampler: IdentitySampler) -> None:
-        if self.batch_size != sampler.batch_size:
+    def _check_sampler(self, sampler: Sampler) -> None:
+        parts, rest = divmod(sampler.batch_size, self.batch_size)
+        if rest or not parts or self.batch_size % sampler.images_per_identity:
             raise ValueError(
-                "`batch_size` must equal the sampler's batch size or be left out. The sampler has "
+                "`batch_size` must equal the sampler's batch size, be a part of it with whole "
+                "identities, or be left out. The sampler has "
                 f"{sampler.identities_per_batch} · {sampler.images_per_identity} = "
                 f"{sampler.batch_size}. "
                 f"Received: batch_size={self.batch_size}"
@@ -203,12 +237,22 @@ class FaceBatches(keras.utils.PyDataset):
         if self.sampler is not None:
             return self.sampler.order(epoch).ravel()
         if not self.shuffle:
-            return np.arange(len(self.labels))
+            return np.tile(np.arange(len(self.labels)), self._rounds)
         # The third number, 0, separates this random stream from those of the batches.
-        return np.random.default_rng((self.seed, epoch, 0)).permutation(len(self.labels))
+        rng = np.random.default_rng((self.seed, epoch, 0))
+        return np.concatenate([rng.permutation(len(self.labels)) for _ in range(self._rounds)])
 
-    def _read(self, chosen: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """Reads images, and returns them with the indices that were actually used."""
+    @property
+    def _rounds(self) -> int:
+        """How often an epoch goes through the images, rounded up."""
+        wanted = (self.batches_per_epoch or 1) * self.batch_size
+        return max(1, -(-wanted // len(self.labels)))
+
+    def read(self, chosen: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Returns images without augmentation, and the indices that were actually used.
+
+        An unreadable image is replaced by another one of `chosen`, as in a batch.
+        """
         if isinstance(self.images, np.ndarray):
             return self.images[chosen], chosen
         if isinstance(self.images, RecordSet):

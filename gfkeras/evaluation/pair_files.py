@@ -1,4 +1,4 @@
-"""Readers of pair lists: LFW, CSV and TSV, CALFW and CPLFW, CFP."""
+"""Readers of pair lists: LFW, CSV and TSV, CALFW and CPLFW."""
 
 from __future__ import annotations
 
@@ -10,13 +10,12 @@ from pathlib import Path
 
 import numpy as np
 
-from gfkeras.errors import one_of
+from gfkeras.evaluation.cfp import read_cfp
 from gfkeras.evaluation.pair_list import PairList, stratified_folds
 from gfkeras.files import file_below
 from gfkeras.lfw_lists import NumberedImages, is_lfw_header, lfw_pairs
 from gfkeras.text_lists import (
     delimiter_of,
-    fields,
     is_count,
     lines,
     malformed,
@@ -25,7 +24,6 @@ from gfkeras.text_lists import (
 )
 
 Rows = Sequence[tuple[int, str]]
-CFP_PROTOCOLS = ("FP", "FF")
 
 COLUMNS = ("first", "second", "same", "fold")
 # An image, whose name may hold blanks, and a number: "Ann_0001.jpg 1".
@@ -162,48 +160,3 @@ def read_two_line_list(file: Path, rows: Rows, root: Path) -> PairList:
             raise malformed(file, line, "the kind of the line before", text)
     same = np.array(kinds[::2])
     return PairList(files[::2], files[1::2], same, stratified_folds(same))
-
-
-def read_cfp(folder: Path, protocol: str = "FP") -> PairList:
-    """Reads the ten folds of CFP, frontal-profile ("FP") or frontal-frontal ("FF").
-
-    `folder` has `Protocol/` (`Pair_list_F.txt`, `Pair_list_P.txt`, `Split/FP/01/same.txt`…) and
-    `Data/Images/`. Raises ValueError, with the file and the line, for a missing file or a malformed
-    line.
-    """
-    one_of("protocol", protocol, CFP_PROTOCOLS)
-    lists = folder / "Protocol"
-    frontal = _images(lists / "Pair_list_F.txt")
-    others = frontal if protocol == "FF" else _images(lists / "Pair_list_P.txt")
-    first, second, same, fold = [], [], [], []
-    for number in range(10):
-        for kind in ("same", "diff"):
-            file = lists / "Split" / protocol / f"{number + 1:02d}" / f"{kind}.txt"
-            for line, text in _lines(file):
-                found = fields(text, ",")
-                known = len(found) == 2 and all(map(is_count, found))
-                if not known or int(found[0]) not in frontal or int(found[1]) not in others:
-                    raise malformed(file, line, "two numbers from the image lists", text)
-                first.append(frontal[int(found[0])])
-                second.append(others[int(found[1])])
-                same.append(kind == "same")
-                fold.append(number)
-    return PairList(first, second, np.array(same), np.array(fold))
-
-
-def _images(file: Path) -> dict[int, Path]:
-    """Returns images by their number, from lines such as "1 ../Data/Images/001/frontal/01.jpg"."""
-    found = {}
-    for line, text in _lines(file):
-        number, *name = text.split(maxsplit=1)
-        if not is_count(number) or not name:
-            raise malformed(file, line, "a number and the path of an image", text)
-        found[int(number)] = file.parent / unquoted(name[0].strip())
-    return found
-
-
-def _lines(file: Path) -> list[tuple[int, str]]:
-    try:
-        return list(lines(file))
-    except OSError as error:
-        raise ValueError(f"{file} must be a list of CFP's protocol. Received: {error}") from error

@@ -200,22 +200,35 @@ class EmbeddedPairs:
 
 def embed_pairs(embed: Embed, pairs: PairList) -> EmbeddedPairs:
     """Embeds each distinct file of a list once. Raises ValueError if no pair was readable."""
-    files = pairs.files()
-    if not files:
+    return embed_lists(embed, [pairs])[0]
+
+
+def embed_lists(embed: Embed, lists: Sequence[PairList]) -> list[EmbeddedPairs]:
+    """Embeds each distinct file of several lists once. Raises ValueError like `embed_pairs`."""
+    files = list(dict.fromkeys(path for pairs in lists for path in pairs.files()))
+    if not files or not all(map(len, lists)):
         raise ValueError("`pairs` must hold at least one pair. Received: no pairs")
     faces = embed_images(embed, files)
     position = {path: i for i, path in enumerate(files)}
-    first = faces.row[[position[path] for path in pairs.first]]
-    second = faces.row[[position[path] for path in pairs.second]]
-    readable = (first >= 0) & (second >= 0)
-    if not readable.any():
-        reason = " The first: {}: {}".format(*faces.skipped[0]) if faces.skipped else ""
-        raise ValueError(
-            f"None of the {len(pairs)} pairs could be measured: "
-            f"{len(faces.skipped)} of {len(files)} files could not be read.{reason}"
+    found = []
+    for pairs in lists:
+        first = faces.row[[position[path] for path in pairs.first]]
+        second = faces.row[[position[path] for path in pairs.second]]
+        mine = set(pairs.files())
+        skipped = [(path, reason) for path, reason in faces.skipped if path in mine]
+        readable = (first >= 0) & (second >= 0)
+        if not readable.any():
+            reason = " The first: {}: {}".format(*skipped[0]) if skipped else ""
+            raise ValueError(
+                f"None of the {len(pairs)} pairs could be measured: "
+                f"{len(skipped)} of {len(mine)} files could not be read.{reason}"
+            )
+        kept = pairs if readable.all() else pairs.select(readable)
+        of_list = dataclasses.replace(faces, skipped=skipped)
+        found.append(
+            EmbeddedPairs(of_list, kept, first[readable], second[readable], len(pairs) - len(kept))
         )
-    kept = pairs if readable.all() else pairs.select(readable)
-    return EmbeddedPairs(faces, kept, first[readable], second[readable], len(pairs) - len(kept))
+    return found
 
 
 def evaluate_pairs(

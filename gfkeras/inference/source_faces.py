@@ -4,7 +4,7 @@ from collections.abc import Callable, Sequence
 
 import numpy as np
 
-from gfkeras.data.alignment import FaceAligner
+from gfkeras.data.alignment import FaceAligner, FaceCropper
 from gfkeras.data.images import read_image
 from gfkeras.data.sources import Item, Source
 from gfkeras.errors import ImageError
@@ -24,7 +24,8 @@ class SourceFaces:
     Args:
         embedder: the embedder of the model.
         source: a source of `gfkeras.data.open_source`.
-        aligner: finds and aligns faces of the model's image size.
+        aligner: finds and aligns faces of the model's image size. A `FaceCropper` cuts all images
+            alike, also those with landmarks.
         progress: called with (images done, images) after each batch.
         change: function that changes each face before it is embedded, from (S, S, 3) uint8 to
             (S, S, 3) uint8.
@@ -44,7 +45,7 @@ class SourceFaces:
         self,
         embedder: Embedder,
         source: Source,
-        aligner: FaceAligner | None = None,
+        aligner: FaceAligner | FaceCropper | None = None,
         progress: Callable[[int, int], None] | None = None,
         change: Callable[[np.ndarray], np.ndarray] | None = None,
         resize: bool = False,
@@ -52,7 +53,11 @@ class SourceFaces:
         self.embedder, self.source, self.progress = embedder, source, progress
         self.aligner, self.change, self.resize = aligner, change, resize
         # Alignment by known landmarks does not detect faces and needs no file of a detector.
-        self._by_landmarks = aligner_for(embedder.image_size, aligner)
+        self._by_landmarks: Callable[..., np.ndarray] = (
+            aligner
+            if isinstance(aligner, FaceCropper)
+            else aligner_for(embedder.image_size, aligner)
+        )
         self.items: dict[str, Item] = {}
         self.refused: dict[str, str] = {}
         for item in source.items():

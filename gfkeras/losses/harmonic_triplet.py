@@ -7,7 +7,7 @@ from keras import ops
 
 from gfkeras.layers import global_batch
 from gfkeras.layers.checks import check_embeddings, check_labels, same_where_known
-from gfkeras.losses.triplet import TripletLoss
+from gfkeras.losses.triplet import LISTED, MININGS, TripletLoss
 from gfkeras.losses.triplet_mining import mean_triplet_loss
 
 NEW, OLD = 1, 2
@@ -50,6 +50,8 @@ class HarmonicTripletLoss(TripletLoss):
     """
 
     inputs: ClassVar[tuple[str, ...]] = ("labels", "embedding", "teacher_embedding")
+    # Listed triplets have no place for the old embeddings.
+    minings = tuple(mining for mining in MININGS if mining != LISTED)
     in_teacher_space = True
 
     # `TripletLoss` has the same constructor arguments, but other call arguments.

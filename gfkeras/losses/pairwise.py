@@ -64,8 +64,22 @@ def pairwise_distance(
     else:
         of_rows, of_columns = (ops.sum(ops.square(each), axis=1) for each in (rows, columns))
     squared = of_rows[:, None] + of_columns[None] - 2.0 * products
-    if distance == "squared-l2":
-        return ops.maximum(squared, 0.0)
+    return ops.maximum(squared, 0.0) if distance == "squared-l2" else _root(squared)
+
+
+def row_distance(rows: Any, others: Any, distance: str) -> Any:
+    """Returns the distance of each row to the row of `others` at its place, (B,) float32.
+
+    Both are (B, D) float32. For "angular" their rows must have length 1.
+    """
+    if distance == "angular":
+        return arccos(ops.sum(rows * others, axis=1))
+    squared = ops.sum(ops.square(rows - others), axis=1)
+    return squared if distance == "squared-l2" else _root(squared)
+
+
+def _root(squared: Any) -> Any:
+    """Returns square roots with the gradient 0 at 0 and below, where the result is 0."""
     # A NaN is not above 0, but a 0 instead of it would hide the NaN.
     apart = ops.logical_or(squared > 0.0, ops.isnan(squared))
     return ops.where(apart, ops.sqrt(ops.where(apart, squared, 1.0)), 0.0)

@@ -1,7 +1,7 @@
 """The triplet loss, with semi-hard, hard or no mining inside the batch."""
 
 import math
-from typing import Any
+from typing import Any, ClassVar
 
 import keras
 from keras import ops
@@ -11,11 +11,13 @@ from gfkeras.layers import global_batch
 from gfkeras.layers.angular import unit_rows
 from gfkeras.layers.checks import check_embeddings, check_labels
 from gfkeras.losses.embedding_loss import EmbeddingLoss
-from gfkeras.losses.pairwise import DISTANCES, LARGEST
+from gfkeras.losses.pairwise import DISTANCES, LARGEST, row_distance
 from gfkeras.losses.triplet_mining import mean_triplet_loss
 from gfkeras.losses.triplet_rule import TripletRule
 
-MININGS = ("semi-hard", "hard", "all")
+# The triplets of a batch are mined in the batch, except for "listed".
+LISTED = "listed"
+MININGS = ("semi-hard", "hard", "all", LISTED)
 POSITIVES = ("all", "hardest")
 NO_SEMI_HARD = ("skip", "hardest", "easiest")
 
@@ -36,6 +38,8 @@ class TripletLoss(EmbeddingLoss):
     - "hard": every pair (a, p) with the n nearest to a. With `positives="hardest"`, this is
       "batch hard" of arXiv 1703.07737.
     - "all": every (a, p, n).
+    - "listed": rows 3i, 3i + 1 and 3i + 2 of the batch are a, p and n. Offline mining gives such
+      batches ([mining] in a recipe). `positives` and `no_semi_hard` have no effect.
 
     The mean is over all pairs (with "all", over all triplets) whose anchor has a negative,
     also over those without a cost. A batch without such pairs gives 0 and no gradient. If
@@ -50,7 +54,7 @@ class TripletLoss(EmbeddingLoss):
         margin: margin in units of the distance, ignored with `soft`. With normalised
             embeddings, at most the largest distance: 4 for "squared-l2", 2 for "l2", π for
             "angular".
-        mining: "semi-hard", "hard" or "all".
+        mining: "semi-hard", "hard", "all" or "listed".
         distance: "squared-l2", "l2" or "angular" (in radians), see `pairwise_distance`.
         normalize: whether embeddings are divided by their norm.
         positives: "all", or "hardest" for only the farthest positive of each anchor.
@@ -81,6 +85,8 @@ class TripletLoss(EmbeddingLoss):
         0.26
     """
 
+    minings: ClassVar[tuple[str, ...]] = MININGS
+
     def __init__(
         self,
         margin: float = 0.2,
@@ -94,7 +100,7 @@ class TripletLoss(EmbeddingLoss):
         name: str | None = None,
     ):
         super().__init__(weight=weight, name=name)
-        self.mining = one_of("mining", mining, MININGS)
+        self.mining = one_of("mining", mining, self.minings)
         self.distance = one_of("distance", distance, DISTANCES)
         self.normalize = bool(normalize)
         self.positives = one_of("positives", positives, POSITIVES)
@@ -111,8 +117,24 @@ class TripletLoss(EmbeddingLoss):
         embeddings = check_embeddings(embeddings, "embeddings")
         labels = check_labels(labels, embeddings=embeddings)
         rows = global_batch(self._rows(embeddings))
+        if self.mining == LISTED:
+            return self._mean_of_listed(rows, global_batch(labels))
         products = ops.matmul(rows, ops.transpose(rows))
         return mean_triplet_loss(self._rule(), products, global_batch(labels))
+
+    def _mean_of_listed(self, rows: Any, labels: Any) -> Any:
+        if rows.shape[0] is not None and rows.shape[0] % 3:
+            raise ValueError(
+                'With mining="listed", `embeddings` must be triplets of rows. '
+                f"Received: {rows.shape[0]} rows"
+            )
+        anchors, positives, negatives = (rows[i::3] for i in range(3))
+        near = row_distance(anchors, positives, self.distance)
+        cost = self._rule().cost(near - row_distance(anchors, negatives, self.distance))
+        # An unreadable image is replaced by another one of the batch, which can break a triplet.
+        whole = ops.logical_and(labels[0::3] == labels[1::3], labels[0::3] != labels[2::3])
+        count = ops.sum(ops.cast(whole, "float32"))
+        return ops.sum(ops.where(whole, cost, 0.0)) / ops.maximum(count, 1.0)
 
     def _rows(self, embeddings: Any) -> Any:
         unit = self.normalize or self.distance == "angular"

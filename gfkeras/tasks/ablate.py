@@ -8,26 +8,36 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from gfkeras.backend import load_keras
+from gfkeras.errors import require
 from gfkeras.files import PathLike
-from gfkeras.tasks.protocols import named_pairs
+from gfkeras.tasks.protocol_data import named_pairs
 from gfkeras.tasks.reporting import Progress
 
 if TYPE_CHECKING:
     from gfkeras.experiments.ablation import AblationResult, Grid
 
 
-def read_grid(grid: PathLike, settings: Sequence[str] = ()) -> Grid:
+def read_grid(grid: PathLike, settings: Sequence[str] = (), axes: Sequence[str] = ()) -> Grid:
     """Reads a grid for `ablate` from a TOML file or by the name of a built-in grid.
 
-    `settings` change the recipe of the grid, such as "training.epochs=3".
+    `settings` change the recipe of the grid, such as "training.epochs=3". `axes` give the values of
+    an axis, such as "data.amount=2600,26000".
 
     Example:
         [row.name for row in read_grid("paper").rows]
     """
     load_keras()
     from gfkeras.experiments.ablation import Grid
+    from gfkeras.training.recipe import split_setting
 
-    return Grid.read(grid, list(settings))
+    values = {}
+    for axis in axes:
+        key, equals, text = axis.partition("=")
+        _, listed = split_setting(f"{key}{equals}[{text}]")
+        if not isinstance(listed, list):
+            raise ValueError(f"`axis` (--axis) must look like key=value,value. Received: {axis!r}")
+        values[key.strip()] = listed
+    return Grid.read(grid, list(settings), values)
 
 
 def ablate(
@@ -53,7 +63,8 @@ def ablate(
     Args:
         grid: a TOML file, the name of a built-in grid, or the result of `read_grid`.
         data: records that `prepare` wrote, or a folder with one folder per person.
-        out: folder for the runs, `table.md`, `table.csv` and `results.json`.
+        out: folder for the runs, `table.md`, `table.csv` and `results.json`. A grid that varies
+            `data.amount` also gets the plot `data_amount.png`.
         identities: text file with the people to train on. By default, all people.
         pairs: test pairs: a pairs file, "all", or a number of random pairs. By default, pairs of
             the people that the recipe holds out.
@@ -80,12 +91,20 @@ def ablate(
         raise ValueError(f"`{given}` requires `pairs` (--pairs). Received: pairs=None")
     read = read_grid(grid, settings) if isinstance(grid, (str, os.PathLike)) else grid
     from gfkeras.experiments import ablation
+    from gfkeras.experiments.ablation.data_amount import compares_amounts, draw_amounts
 
+    plots = compares_amounts(read)
+    if plots:
+        # Without matplotlib, fail now and not after hours of training.
+        require("matplotlib", "plots")
     listed = None
     if pairs is not None:
         people = None if pairs_identities is None else Path(pairs_identities)
         listed = named_pairs(pairs, Path(pairs_data or data), people, 0, "pairs_identities")
-    return ablation.ablate(
+    result = ablation.ablate(
         read, ablation.TrainingFaces(data, identities), Path(out), pairs=listed, seeds=seeds,
         rows=rows, verbose=verbose, progress=progress,
     )  # fmt: skip
+    if plots:
+        draw_amounts(result, Path(out))
+    return result

@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 import numpy as np
 
-from gfkeras.data.alignment import FaceAligner, FaceDetector
+from gfkeras.data.alignment import CROP_SCALES, FaceAligner, FaceCropper, FaceDetector
 from gfkeras.data.images import FaceSize, read_image
 from gfkeras.data.photos import Photo
 from gfkeras.errors import one_of
@@ -55,10 +55,38 @@ def make_alignment(
 
 
 def face_reader(
-    aligner: FaceAligner | None, size: FaceSize, resize: bool = False
+    aligner: FaceAligner | FaceCropper | None, size: FaceSize, resize: bool = False
 ) -> Callable[[Photo], np.ndarray]:
     """Returns a function that reads the aligned face of a photo.
 
     `resize` scales aligned faces of another size, as in `read_image`.
     """
     return aligner or (lambda photo: read_image(photo, size, resize))
+
+
+def make_crop(
+    crop: str | None, scale: float | None, align: bool, detector: PathLike | None, face: str | None
+) -> Callable[[int], FaceAligner | FaceCropper | None]:
+    """Returns `make_alignment`, or with `crop` the same for faces cut out without landmarks.
+
+    Args:
+        crop: "center", "box" or None.
+        scale: side of the cut square, as in `FaceCropper`.
+        align, detector, face: see `make_alignment`. With "box", a detector and a choice are used.
+    """
+    if crop is None:
+        if scale is not None:
+            raise ValueError(f"`crop_scale` requires `crop` (--crop). Received: {scale}")
+        return make_alignment(align, detector, face)
+    one_of("crop", crop, CROP_SCALES)
+    if align:
+        raise ValueError(
+            "`crop` (--crop) cannot be combined with `align` (--align). Received: both"
+        )
+    found = None
+    if crop == "box":
+        found = FaceDetector(detector)
+    elif detector is not None or face is not None:
+        raise ValueError("`detector` and `face` require `crop` (--crop) box. Received: crop=center")
+    cropper = FaceCropper(crop, scale, found, face or "largest")
+    return lambda size: FaceCropper(crop, cropper.scale, found, cropper.choose, size)

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     import keras
 
     from gfkeras.export import About
-    from gfkeras.tasks.protocols import ProtocolOptions
+    from gfkeras.tasks.protocol_data import ProtocolOptions
     from gfkeras.zoo.registry import Preset
 
 # Keys of a result's JSON that a card records. The others are long lists of files and folds.

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from gfkeras.cards import card as cards
-from gfkeras.data.sources import Source
+from gfkeras.data.alignment import FaceCropper
 from gfkeras.errors import require
 from gfkeras.evaluation import COSINE, PairList, Similarity, Thresholds, TunedSimilarity
 from gfkeras.evaluation.plots import write_figures
@@ -18,9 +18,10 @@ from gfkeras.files import PathLike
 from gfkeras.inference import Embedder
 from gfkeras.safe_text import utf8
 from gfkeras.tasks import protocols
-from gfkeras.tasks.alignment import make_alignment
+from gfkeras.tasks.alignment import make_crop
 from gfkeras.tasks.card_content import accuracy_entries
-from gfkeras.tasks.protocols import Measured, Protocol, ProtocolOptions
+from gfkeras.tasks.protocol_data import Images, ProtocolOptions
+from gfkeras.tasks.protocols import Measured, Protocol
 from gfkeras.tasks.reporting import Progress, stage_progress
 from gfkeras.tasks.studies import Studied, run_study, study_options
 from gfkeras.version import __version__
@@ -40,7 +41,9 @@ class Evaluation:
     embedder: Embedder
     flip: bool
     align: bool
-    images: PairList | Source
+    # {"kind", "scale"} of faces that were cut out without alignment, or None.
+    crop: dict[str, Any] | None
+    images: Images
 
     @property
     def skipped(self) -> dict[Any, str]:
@@ -65,6 +68,8 @@ class Evaluation:
             shown["left_out"] = [[utf8(str(path)), reason] for path, reason in self.left_out]
         shown["protocol"] = self.options.protocol
         shown["similarity"] = dataclasses.asdict(self.similarity)
+        if self.crop is not None:
+            shown["crop"] = self.crop
         if self.tuned is not None:
             shown["tuned"] = self.tuned.to_json()
         return shown | ({} if self.studied is None else self.studied.json)
@@ -97,7 +102,9 @@ class Evaluation:
         `command` is the command line to write into the card.
         """
         similarity = dataclasses.asdict(self.similarity)
-        of = {"flip": self.flip, "align": self.align, "similarity": similarity}
+        of: dict[str, Any] = {"flip": self.flip, "align": self.align, "similarity": similarity}
+        if self.crop is not None:
+            of["crop"] = self.crop
         path = Path(self.model)
         for entry in accuracy_entries(self.options, self.measured.results, of, command):
             path = cards.record(Path(self.model), "accuracy", entry)
@@ -128,6 +135,8 @@ def evaluate(
     align: bool = False,
     detector: Path | None = None,
     face: str | None = None,
+    crop: str | None = None,
+    crop_scale: float | None = None,
     resize: bool = False,
     bootstrap: int = 1000,
     threads: int | None = None,
@@ -144,12 +153,13 @@ def evaluate(
         model: a preset, a model folder, a SavedModel, a .tflite or .onnx file.
         data: folder of the data set (one folder per person for "pairs"), or a .bin file.
         protocol: "pairs" (ten-fold accuracy, TAR at FAR, AUC and EER), "bin" (the same on
-            InsightFace's .bin files), "ytf" (videos), "ijb" (templates, 1:1 and 1:N), "megaface"
-            (identification among distractors) or "facenet" (VAL at FAR).
+            InsightFace's .bin files), "cfp" (the same on both lists of CFP), "ytf" (videos), "ijb"
+            (templates, 1:1 and 1:N), "megaface" (distractors) or "facenet" (VAL at FAR).
         pairs: for "pairs" and "facenet": a pairs file, "cfp-fp", "cfp-ff", "all", or a number of
-            random pairs.
+            random pairs. For "cfp": the folder of the lists. By default, it is found in `data` or
+            next to it.
         identities: with pairs "all" or a number: text file with the people to use.
-        subset: for "ijb": "IJBB" or "IJBC".
+        subset: for "ijb": "IJBB" or "IJBC". For "cfp": "FF" or "FP". By default, both.
         task: for "ijb": "1:1", "1:N" or "both" (default).
         max_frames: for "ytf": largest number of frames per video, evenly spread.
         distractors: for "megaface": list of distractors, if the folder has several.
@@ -166,8 +176,13 @@ def evaluate(
         fit_identities: text file with the people of `fit_data` to use.
         gallery_model: older model that embeds the gallery, while `model` embeds the probes.
         align: the images are photos: find and align the face in each.
-        detector: with `align`: YuNet file. By default, it is downloaded once.
-        face: with `align`: face to take from a photo, "largest" (default) or "central".
+        detector: with `align` or `crop` "box": YuNet file. By default, it is downloaded once.
+        face: with `align` or `crop` "box": face to take from a photo, "largest" (default) or
+            "central".
+        crop: the images are photos: cut the face out without alignment, from the middle of the
+            photo ("center") or around the detector's box ("box").
+        crop_scale: side of the cut square, as a share of the photo's shorter side (center, by
+            default 0.55) or as a multiple of the box's longer side (box, by default 1.2).
         resize: scale cropped faces of another size, such as those of ORL, to fit. By default, they
             are left out and listed.
         bootstrap: bootstrap samples for the 95 % intervals. 0: no intervals.
@@ -192,10 +207,9 @@ def evaluate(
         tune, tune_data, similarity, bootstrap, seed, resize,
     )  # fmt: skip
     protocols.check_options(options)
-    if align and resize:
-        raise ValueError(
-            "`resize` (--resize) cannot be combined with `align` (--align). Received: both"
-        )
+    if (align or crop is not None) and resize:
+        other = "`align` (--align)" if align else "`crop` (--crop)"
+        raise ValueError(f"`resize` (--resize) cannot be combined with {other}. Received: both")
     kept = {"record": record, "thresholds": thresholds}
     studying = study_options(options, study, at, fit_data, fit_identities, gallery_model, kept)
     if thresholds and not protocols.PROTOCOLS[protocol].has_curve:
@@ -206,7 +220,7 @@ def evaluate(
     if plots:
         require("matplotlib", "plots")
     opened = protocols.open_data(options)
-    alignment = make_alignment(align, detector, face)
+    alignment = make_crop(crop, crop_scale, align, detector, face)
     moved = stage_progress(progress, "Embedding")
     # With --gallery-model, a second protocol runs the older model on the same data.
     running, *gallery = [
@@ -217,16 +231,18 @@ def evaluate(
             if name is not None
         ]
     ]
+    reader = running.aligner
+    cut = {"kind": reader.crop, "scale": reader.scale} if isinstance(reader, FaceCropper) else None
     studied = None if studying is None else run_study(studying, running, *gallery)
     measured = running.run() if studied is None else studied.measured
     return Evaluation(
         str(model), options, measured, studied, running.used, running.tuned, running.embedder,
-        flip, align, opened.images,
+        flip, align, cut, opened.images,
     )  # fmt: skip
 
 
 def _no_thresholds(protocol: str) -> ValueError:
     return ValueError(
-        "`thresholds` requires `protocol` (--protocol) pairs, bin, ytf or ijb (1:1). "
+        "`thresholds` requires `protocol` (--protocol) pairs, bin, cfp, ytf or ijb (1:1). "
         f"Received: protocol={protocol}"
     )

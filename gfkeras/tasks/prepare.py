@@ -28,7 +28,7 @@ def prepare(
 
     Args:
         source: a folder with one folder per person, a CSV or TSV list, train.rec, a .bin file, LFW
-            pairs, a folder of IJB, YouTube Faces or MegaFace, or "tfds:NAME".
+            pairs, a folder of IJB, YouTube Faces, MegaFace or CelebA, or "tfds:NAME".
         out: folder for the records: new, or of an unfinished run.
         format: format of the source. By default, it is recognised from its files.
         source_options: settings of the source format, such as `{"root": "images"}`.

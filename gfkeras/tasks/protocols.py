@@ -12,41 +12,30 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from gfkeras import evaluation
-from gfkeras.data import FaceFolder, sources
-from gfkeras.data.alignment import FaceAligner
+from gfkeras.data import sources
+from gfkeras.data.alignment import FaceAligner, FaceCropper
 from gfkeras.data.sources import IJBMetadata, Source
 from gfkeras.errors import one_of
 from gfkeras.evaluation import PairList, PairsResult, Roc, Similarity, TunedSimilarity, plots
 from gfkeras.evaluation.embedded import Embed, embed_images
 from gfkeras.evaluation.identification import identification_errors
+from gfkeras.evaluation.pairs import embed_lists
+from gfkeras.evaluation.tuning import require_disjoint
 from gfkeras.inference import Embedder, SourceFaces
 from gfkeras.tasks.alignment import face_reader
+from gfkeras.tasks.protocol_data import (
+    Images,
+    ProtocolData,
+    ProtocolOptions,
+    cfp_lists,
+    listed_pairs,
+    source_pairs,
+)
 
 if TYPE_CHECKING:
     from gfkeras.experiments.studies.degradations import Change
 
 TASKS = ("1:1", "1:N", "both")
-
-
-@dataclass(frozen=True)
-class ProtocolOptions:
-    """The choice of a protocol and its data, as in `gfkeras.tasks.evaluate.evaluate`."""
-
-    protocol: str
-    data: Path
-    pairs: str | int | None
-    identities: Path | None
-    subset: str | None
-    task: str | None
-    max_frames: int | None
-    distractors: str | None
-    refined: bool
-    tune: str | None
-    tune_data: Path | None
-    similarity: Similarity
-    bootstrap: int
-    seed: int
-    resize: bool = False
 
 
 @dataclass(frozen=True)
@@ -63,15 +52,6 @@ class Measured:
     measured: str
 
 
-@dataclass(frozen=True)
-class ProtocolData:
-    """The images of a protocol, and the development pairs that choose β and γ."""
-
-    images: PairList | Source
-    development: PairList | None
-    meta: IJBMetadata | None = None
-
-
 @dataclass(eq=False)
 class Protocol:
     """A protocol with its data and one model. Photos need an `aligner`, aligned faces do not."""
@@ -79,7 +59,7 @@ class Protocol:
     options: ProtocolOptions
     data: ProtocolData
     embedder: Embedder
-    aligner: FaceAligner | None
+    aligner: FaceAligner | FaceCropper | None
     progress: Callable[[int, int], None] | None
     tuned: TunedSimilarity | None = None
 
@@ -103,12 +83,39 @@ class Protocol:
         images = self.data.images
         if isinstance(images, PairList):
             return images, lambda change: functools.partial(self.embed_files, change=change)
+        assert not isinstance(images, dict)
 
         def embed(change: Change | None) -> Embed:
             faces = self._faces(images, change)
             return lambda paths: faces([path.as_posix() for path in paths])
 
         return source_pairs(images), embed
+
+    def cfp(self) -> Measured:
+        """Measures the frontal-frontal and frontal-profile pairs of CFP."""
+        lists = self.data.images
+        assert isinstance(lists, dict)
+        similarity = self.similarity(*lists.values())
+        embedded = embed_lists(self.embed_files, list(lists.values()))
+        results = {
+            name: pairs.measure(similarity, replicates=self.options.bootstrap)
+            for name, pairs in zip(lists, embedded, strict=True)
+        }
+        if len(results) == 1:
+            ((name, result),) = results.items()
+            return dataclasses.replace(self.of_pairs(result), measured=f"CFP-{name}")
+        # Thresholds are for any two photos, so they are measured on the pairs of both lists.
+        scores, same = (
+            np.concatenate([getattr(each, field) for each in results.values()])
+            for field in ("scores", "same")
+        )
+        curves = {f"CFP-{name}": result.roc() for name, result in results.items()}
+        figures: dict[str, Callable[[], Any]] = {
+            "roc": lambda: plots.roc_figure(curves), "det": lambda: plots.det_figure(curves)
+        }  # fmt: skip
+        for name, result in results.items():
+            figures[f"scores_{name}"] = functools.partial(plots.score_histogram, result)
+        return Measured(dict(results), evaluation.roc(scores, same), figures, "CFP")
 
     def facenet(self) -> Measured:
         """Measures VAL at FAR over squared distances."""
@@ -124,7 +131,7 @@ class Protocol:
         """Measures pairs of videos of YouTube Faces."""
         source = self.data.images
         assert isinstance(source, sources.YouTubeFacesSource)
-        similarity = self.similarity(None)
+        similarity = self.similarity()
         faces = self._faces(source)
         result = evaluation.evaluate_youtube_faces(
             faces, faces.items, source.video_pairs(), similarity,
@@ -138,7 +145,7 @@ class Protocol:
         assert isinstance(source, sources.IJBSource)
         assert meta is not None
         task, bootstrap = self.options.task or "both", self.options.bootstrap
-        similarity = self.similarity(None)
+        similarity = self.similarity()
         templates, skipped = evaluation.ijb_templates(self._faces(source), meta)
         results: dict[str, Any] = {}
         figures: dict[str, Callable[[], Any]] = {}
@@ -164,7 +171,7 @@ class Protocol:
         """Measures identification of FaceScrub's actors among the distractors of MegaFace."""
         options, source = self.options, self.data.images
         assert isinstance(source, sources.MegaFaceSource)
-        similarity = self.similarity(None)
+        similarity = self.similarity()
         faces = self._faces(source)
         actors = [name for name, item in faces.items.items() if item.identity is not None]
         strangers = [name for name, item in faces.items.items() if item.identity is None]
@@ -198,16 +205,16 @@ class Protocol:
         """The similarity that scores the pairs."""
         return self.options.similarity if self.tuned is None else self.tuned.similarity
 
-    def similarity(self, measured: PairList | None) -> Similarity:
+    def similarity(self, *measured: PairList) -> Similarity:
         """Returns the similarity of the options, or chooses one on the development pairs.
 
         `measured` are the test pairs. None of them can be a development pair.
         """
         if (pairs := self.data.development) is not None:
+            for each in measured:
+                require_disjoint(pairs, each)
             distance = self.options.similarity.distance
-            self.tuned = evaluation.tune_similarity(
-                self.embed_files, pairs, measured, distance=distance
-            )
+            self.tuned = evaluation.tune_similarity(self.embed_files, pairs, distance=distance)
         return self.used
 
     def embed_files(self, paths: list[Path], change: Change | None = None) -> Any:
@@ -243,66 +250,19 @@ class ProtocolEntry:
     """A protocol in the registry: how to open its data set and how to run it."""
 
     run: Callable[[Protocol], Measured]
-    open: Callable[[ProtocolOptions], PairList | Source]
+    open: Callable[[ProtocolOptions], Images]
     # The options of this protocol that not all others have.
     own: frozenset[str] = frozenset()
     # Whether its result gives thresholds.
     has_curve: bool = True
 
 
-def named_pairs(
-    pairs: str | int, data: Path, identities: Path | None, seed: int, option: str = "identities"
-) -> PairList:
-    """Returns the pairs that a user names.
-
-    Args:
-        pairs: a pairs file, "all", or a number of random pairs of the people in `data`.
-        data: folder of the images.
-        identities: with "all" or a number: text file with the people to use.
-        seed: random seed for pairs and folds.
-        option: the name of `identities` in error messages.
-    """
-    pairs = str(pairs)
-    if pairs != "all" and not pairs.isdigit():
-        if identities is not None:
-            raise ValueError(
-                f"`{option}` requires `pairs` (--pairs) all or a number, because a pairs file "
-                f"names its people. Received: {option}={str(identities)!r}"
-            )
-        return evaluation.read_pairs(pairs, data)
-    folder = FaceFolder(data, identities)
-    if pairs == "all":
-        listed = evaluation.all_pairs(folder.paths, folder.labels, seed=seed)
-    else:
-        listed = evaluation.sample_pairs(folder.paths, folder.labels, int(pairs), seed=seed)
-    return dataclasses.replace(listed, left_out=folder.skipped)
-
-
-def source_pairs(source: Source) -> PairList:
-    """Returns the pairs of a source that has pairs. The names of images are used as paths."""
-    pairs = list(source.pairs() or ())
-    return PairList(
-        [Path(pair.first) for pair in pairs],
-        [Path(pair.second) for pair in pairs],
-        np.array([pair.same for pair in pairs], np.bool_),
-        np.array([pair.fold for pair in pairs], np.int64),
-    )
-
-
-def _listed(options: ProtocolOptions) -> PairList:
-    if options.pairs is None:
-        raise ValueError(
-            "`pairs` (--pairs) must be a pairs file, all, or a number. "
-            f"Received: pairs=None with protocol={options.protocol}"
-        )
-    return named_pairs(options.pairs, options.data, options.identities, options.seed)
-
-
 _PAIRS = frozenset({"pairs", "identities"})
 PROTOCOLS = {
-    "pairs": ProtocolEntry(Protocol.pairs, _listed, _PAIRS),
-    "facenet": ProtocolEntry(Protocol.facenet, _listed, _PAIRS, has_curve=False),
+    "pairs": ProtocolEntry(Protocol.pairs, listed_pairs, _PAIRS),
+    "facenet": ProtocolEntry(Protocol.facenet, listed_pairs, _PAIRS, has_curve=False),
     "bin": ProtocolEntry(Protocol.pairs, lambda of: sources.VerificationBinSource(of.data)),
+    "cfp": ProtocolEntry(Protocol.cfp, cfp_lists, frozenset({"pairs", "subset"})),
     "ytf": ProtocolEntry(
         Protocol.ytf, lambda of: sources.YouTubeFacesSource(of.data), frozenset({"max_frames"})
     ),

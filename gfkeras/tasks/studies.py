@@ -11,7 +11,8 @@ from gfkeras.data import FaceFolder
 from gfkeras.errors import one_of
 from gfkeras.evaluation import PairList, PairsResult, plots
 from gfkeras.evaluation.embedded import embed_images
-from gfkeras.tasks.protocols import Measured, Protocol, ProtocolOptions
+from gfkeras.tasks.protocol_data import ProtocolOptions
+from gfkeras.tasks.protocols import Measured, Protocol
 
 if TYPE_CHECKING:
     from gfkeras.experiments.studies import CrossVersionResult, Study

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any, Literal, Self
 
 import tomli_w
-from pydantic import Field, NonNegativeInt, ValidationError
+from pydantic import Field, NonNegativeInt, ValidationError, model_validator
 
 from gfkeras.backend import load_keras
 from gfkeras.errors import unknown_name
@@ -145,6 +145,21 @@ class Recipe(sections.Section):
     schedule: sections.ScheduleSection = Field(default_factory=sections.ScheduleSection)
     training: sections.TrainingSection = Field(default_factory=sections.TrainingSection)
     evaluation: sections.EvaluationSection = Field(default_factory=sections.EvaluationSection)
+    mining: sections.MiningSection | None = None
+
+    @model_validator(mode="after")
+    def _mining_has_its_loss(self) -> Self:
+        listed = any(loss.arguments.get("mining") == "listed" for loss in self.loss)
+        if listed != (self.mining is not None):
+            given = 'a loss with mining = "listed"' if listed else "[mining]"
+            other = "[mining]" if listed else 'a [[loss]] TripletLoss with mining = "listed"'
+            raise ValueError(f"{given} needs {other}")
+        training = self.training
+        if self.mining is not None and training.images_per_identity is not None:
+            raise ValueError("expected no training.images_per_identity with [mining]")
+        if self.mining is not None and training.strategy == "multi-worker":
+            raise ValueError('expected another training.strategy than "multi-worker" with [mining]')
+        return self
 
     @classmethod
     def read(cls, source: str | os.PathLike[str], settings: Iterable[str] = ()) -> Self:

@@ -37,6 +37,13 @@ def _jit_compile(value: Any) -> Any:
     raise ValueError('expected true, false or "auto"')
 
 
+def _amount(value: Any) -> Any:
+    share = isinstance(value, float) and 0 < value <= 1
+    if share or (isinstance(value, int) and not isinstance(value, bool) and value > 1):
+        return value
+    raise ValueError("expected a share above 0 and up to 1.0, or a number of images from 2")
+
+
 class Section(BaseModel):
     """A table of a recipe. Unknown keys are errors, and types are not converted."""
 
@@ -62,6 +69,9 @@ class DataSection(Section):
     The last `holdout_identities` are for verification. Identities with fewer than `min_images`
     images are left out. Images that are not aligned faces of 112×112 are left out, or scaled to fit
     with `resize`. Training images are mirrored with `flip`, and moved by up to `shift` pixels.
+    `amount` trains on a part of the people: a share such as 0.1, or at least that number of images.
+    The seed chooses them, and a smaller amount is a part of a larger one. An epoch has as many
+    steps as with all people.
     """
 
     holdout_identities: NonNegativeInt = 0
@@ -69,6 +79,7 @@ class DataSection(Section):
     resize: bool = False
     flip: bool = True
     shift: NonNegativeInt = 0
+    amount: Annotated[int | float | None, BeforeValidator(_amount)] = None
 
 
 class ModelSection(Section):
@@ -271,6 +282,20 @@ class TrainingSection(Section):
                 f"more. Received: batch_size={self.batch_size}, images_per_identity={images}"
             )
         return self
+
+
+class MiningSection(Section):
+    """[mining]: triplets mined offline with the newest weights (FaceNet, section 3.2).
+
+    An epoch has `every_steps` steps, and triplets are mined before each epoch. `negatives` are
+    "semi-hard" or "hard", see `gfkeras.training.offline_mining`. With `images`, each mining looks
+    at random people with at least this many images together, instead of all. The recipe needs a
+    [[loss]] TripletLoss with mining = "listed".
+    """
+
+    every_steps: PositiveInt = 1000
+    negatives: Literal["semi-hard", "hard"] = "semi-hard"
+    images: PositiveInt | None = None
 
 
 class EvaluationSection(Section):

@@ -30,6 +30,7 @@ from gfkeras.training.callbacks import (
 )
 from gfkeras.training.callbacks.step_backup import restore_variables
 from gfkeras.training.distribution import Distribution, open_distribution
+from gfkeras.training.offline_mining import OfflineMining, batch_embedder, build_mining
 from gfkeras.training.recipe import Recipe
 from gfkeras.training.run_folder import TrainingResult
 from gfkeras.training.schedules import build_schedule
@@ -107,15 +108,21 @@ def _trained(
     verbose: str | int,
     callbacks: Sequence[keras.callbacks.Callback],
 ) -> TrainingResult:
-    faces, heldout_faces = load_faces(recipe.data, data, heldout)
+    faces, heldout_faces, whole = load_faces(recipe.data, data, heldout, recipe.seed)
     augmentation = build_augmentation(recipe.data, recipe.augmentation)
     replicas = distribution.num_replicas
-    batches = build_batches(recipe.training, faces, augmentation, recipe.seed, replicas)
+    mining = build_mining(recipe, faces, out, replicas)
+    batches = build_batches(
+        recipe.training, faces, augmentation, recipe.seed, replicas,
+        recipe.optimizer.accumulate_steps, None if recipe.data.amount is None else whole, mining,
+    )  # fmt: skip
     checkpoints = StepCheckpoints(out / run_folder.CHECKPOINTS)
     try:
         with distribution.scope():
             keras.utils.set_random_seed(recipe.seed)
-            run = _Run(recipe, out, distribution, batches, faces, heldout_faces, checkpoints)
+            run = _Run(
+                recipe, out, distribution, batches, faces, heldout_faces, checkpoints, mining
+            )
             if resume:
                 run.restore()
             return run.fit(verbose, callbacks)
@@ -143,6 +150,7 @@ class _Run:
     faces: Faces | RecordSet
     heldout: Faces | None
     checkpoints: StepCheckpoints
+    mining: OfflineMining | None = None
 
     def __post_init__(self) -> None:
         recipe, out, batches, faces = self.recipe, self.out, self.batches, self.faces
@@ -199,11 +207,19 @@ class _Run:
         ended = self.patience is not None and self.patience.stopped
         # A run that resumes within an epoch first calls `fit` for the rest of that epoch.
         spans = [(first_epoch, first_epoch + 1, steps - within)] if within else []
-        spans.append((first_epoch + bool(within), epochs, steps))
+        whole = range(first_epoch + bool(within), epochs)
+        if self.mining is None:
+            spans.append((whole.start, epochs, steps))
+        else:
+            # Triplets are mined between two calls of `fit`, when no data is read ahead.
+            spans += [(epoch, epoch + 1, steps) for epoch in whole]
         step = self.first_step
         for begin, end, span_steps in spans:
             if begin >= end or ended:
                 continue
+            if self.mining is not None:
+                model = self.classifier.model
+                self.mining.prepare(begin, batch_embedder(self.batches, model))
             history = self.classifier.fit(
                 self.distribution.dataset(self.batches, end, step),
                 epochs=end,

@@ -13,11 +13,13 @@ from data_sets import (
     EACH,
     PEOPLE,
     jpegs,
+    write_cfp,
     write_ijb,
     write_megaface,
     write_people,
     write_youtube_faces,
 )
+from PIL import Image
 from small_networks import SMALL_BOTTLENECKS
 
 import gfkeras
@@ -128,6 +130,86 @@ def test_bin(model, faces, tmp_path):
     file.write_bytes(pickle.dumps(([faces[i] for i in order], same.tolist())))
     found = measured(model, "--data", str(file), "--protocol", "bin", "--flip", tmp_path=tmp_path)
     assert (found["pairs"], found["skipped"], found["folds"]) == (60, 0, 10)
+
+
+def test_cfp(model, faces, tmp_path, capfd):
+    images, lists = tmp_path / "faces", tmp_path / "cfp" / "Protocol"
+    write_cfp(images, lists, faces)
+    (images / "008" / "profile" / "02.jpg").unlink()
+    base = [model, "--data", str(images), "--protocol", "cfp"]
+    assert main(["evaluate", *base]) == 2
+    assert "lists of CFP's protocol" in capfd.readouterr().err
+    base += ["--pairs", str(lists)]
+    plots = [
+        "--plots",
+        str(tmp_path / "plots"),
+        "--thresholds",
+        str(tmp_path / "t.json"),
+        "--force",
+    ]
+    found = measured(*base, *plots, tmp_path=tmp_path)
+    frontal, profile = found["FF"], found["FP"]
+    assert (frontal["pairs"], frontal["skipped"], frontal["folds"]) == (40, 0, 10)
+    assert not frontal["skipped_files"]
+    # The missing image is in one genuine pair of two folds.
+    assert (profile["pairs"], profile["skipped"], profile["folds"]) == (38, 2, 10)
+    ((name, reason),) = profile["skipped_files"]
+    assert name.endswith("008/profile/02.jpg")
+    assert reason == "no such file"
+    assert {path.name for path in (tmp_path / "plots").iterdir()} >= {"roc.png", "scores_FP.png"}
+    # Both lists together decide the thresholds.
+    assert Thresholds.load(tmp_path / "t.json").impostor == 40
+    # As published: everything in one folder.
+    whole = tmp_path / "CFP"
+    (whole / "Data").mkdir(parents=True)
+    images.rename(whole / "Data" / "Images")
+    lists.rename(whole / "Protocol")
+    for data in (whole, whole / "Data" / "Images"):
+        again = measured(model, "--data", str(data), "--protocol", "cfp", tmp_path=tmp_path)
+        assert again["FP"]["accuracies"] == profile["accuracies"]
+    one = measured(*base[:2], str(whole), "--protocol", "cfp", "--subset", "FP", tmp_path=tmp_path)
+    assert one["accuracy"] == profile["accuracy"]
+    listed = measured(*base[:2], str(whole), "--pairs", "cfp-fp", tmp_path=tmp_path)
+    assert listed["accuracy"] == profile["accuracy"]
+    for extra, message in (
+        (["--subset", "PP"], "`subset` must be one of"),
+        (["--identities", "x.txt"], "`identities` requires `protocol`"),
+    ):
+        assert main(["evaluate", *base[:2], str(whole), "--protocol", "cfp", *extra]) == 2
+        assert message in capfd.readouterr().err
+
+
+def test_crop_instead_of_alignment(model, folder, tmp_path, capfd):
+    photos = tmp_path / "photos"
+    for path in sorted(folder.rglob("*.jpg")):
+        # The middle 112 of 200 pixels are the aligned face, so the crop must find exactly it.
+        photo = Image.new("RGB", (230, 200))
+        photo.paste(Image.open(path), (59, 44))
+        place = photos / path.relative_to(folder).with_suffix(".png")
+        place.parent.mkdir(parents=True, exist_ok=True)
+        photo.save(place)
+    aligned = measured(model, "--data", str(folder), "--pairs", "all", tmp_path=tmp_path)
+    base = [model, "--data", str(photos), "--pairs", "all"]
+    crop = ["--crop", "center", "--crop-scale"]
+    found = measured(*base, *crop, "0.56", tmp_path=tmp_path)
+    assert found["crop"] == {"kind": "center", "scale": 0.56}
+    assert found["skipped"] == 0
+    assert found["accuracies"] == aligned["accuracies"]
+    assert found["auc"] == pytest.approx(aligned["auc"], abs=1e-6)
+    assert "crop" not in aligned
+    capfd.readouterr()
+    for extra, message in (
+        ([], "None of the"),
+        (["--crop", "middle"], "`crop` must be one of"),
+        (["--crop-scale", "0.5"], "`crop_scale` requires `crop`"),
+        ([*crop, "1.5"], "`scale` must be"),
+        ([*crop, "0"], "`scale` must be"),
+        ([*crop, "0.5", "--align"], "cannot be combined with `align`"),
+        ([*crop, "0.5", "--resize"], "cannot be combined with `crop`"),
+        ([*crop, "0.5", "--face", "central"], "require `crop` (--crop) box"),
+    ):
+        assert main(["evaluate", *base, *extra]) == 2
+        assert message in capfd.readouterr().err, extra
 
 
 def test_ytf(model, faces, tmp_path):

@@ -131,6 +131,43 @@ def test_a_sampler_chooses_the_batches(images):
         FaceBatches(images, labels)
 
 
+def test_an_epoch_of_any_length_goes_through_the_images_in_turn(images):
+    labels = np.arange(10)
+    batches = FaceBatches(images, labels, 4, batches_per_epoch=6)
+    assert len(batches) == 6
+    drawn = np.concatenate([batches[i][1] for i in range(6)])
+    # Two whole rounds of ten images, and four of the third.
+    assert np.bincount(drawn[:20], minlength=10).tolist() == [2] * 10
+    assert len(set(drawn[:10])) == len(set(drawn[10:20])) == 10
+    assert drawn[:10].tolist() != drawn[10:20].tolist()
+    short = FaceBatches(images, labels, 4, batches_per_epoch=1)
+    np.testing.assert_array_equal(short[0][1], FaceBatches(images, labels, 4)[0][1])
+
+
+def test_parts_of_a_sampled_batch_hold_whole_identities():
+    """FaceNet's batches: 1,800 identities with 40 faces each, read 45 identities at a time."""
+
+    class Unread(FaceBatches):
+        def read(self, chosen):
+            return np.zeros((len(chosen), 1), np.uint8), chosen
+
+    labels = np.repeat(np.arange(2000), 44)
+    files = [f"{i}.jpg" for i in range(len(labels))]
+    sampler = IdentitySampler(labels, 1800, 40)
+    batches = Unread(files, labels, 45 * 40, sampler=sampler)
+    assert len(batches) == 40 * len(sampler) == 40
+    update = [batches[i][1] for i in range(40)]
+    assert all(part.shape == (1800,) for part in update)
+    people, counts = np.unique(np.concatenate(update), return_counts=True)
+    assert len(people) == 1800
+    assert set(counts) == {40}
+    # No identity is divided, so each part has all pairs of its identities.
+    assert all(len(np.unique(part)) == 45 for part in update)
+    for size in (50 * 40 + 1, 7 * 40, 90 * 20 + 20):
+        with pytest.raises(ValueError, match="whole identities"):
+            Unread(files, labels, size, sampler=sampler)
+
+
 def test_an_order_is_drawn_once_an_epoch(images, monkeypatch):
     drawn = []
     original = IdentitySampler.order

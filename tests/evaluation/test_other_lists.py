@@ -33,6 +33,7 @@ def test_two_lines_a_pair(tmp_path):
 def test_cfp(tmp_path):
     protocol = tmp_path / "Protocol"
     (protocol).mkdir()
+    (tmp_path / "Data" / "Images").mkdir(parents=True)
     for name, kind, count in (("F", "frontal", 10), ("P", "profile", 4)):
         lines = [f"{i} ../Data/Images/{i:03d}/{kind}/01.jpg" for i in range(1, count + 1)]
         (protocol / f"Pair_list_{name}.txt").write_text("\n".join(lines))

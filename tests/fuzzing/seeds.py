@@ -67,6 +67,10 @@ def _lst(folder: Path) -> Iterable[bytes]:
     yield b"1\ta/b.jpg\t3\n1\tc.jpg\t4\t0\t0\t10\t10\n"
 
 
+def _celeba(folder: Path) -> Iterable[bytes]:
+    yield b"000001.jpg 2880\n000002.jpg 2937\r\n"
+
+
 def _pairs(folder: Path) -> Iterable[bytes]:
     yield b"2\t2\nAnna\t1\t2\nBen\t1\t3\nAnna\t1\tBen\t2\nAnna\t2\tBen\t3\n" * 2
 
@@ -303,6 +307,7 @@ def _embed() -> Read:
 READERS = {
     "list": Reader("list.csv", _csv, _items),
     "lst": Reader("list.lst", _lst, _items),
+    "celeba": Reader("identity_CelebA.txt", _celeba, _items),
     "pairs": Reader("pairs.txt", _pairs, _items),
     "bin": Reader("set.bin", _bin, _items),
     "rec": Reader("train.rec", _rec, _items),

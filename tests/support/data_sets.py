@@ -88,3 +88,26 @@ def write_megaface(root: Path, faces: Sequence[bytes]) -> None:
     (root / "megaface_lst").write_text("\n".join(strangers))
     (root / "facescrub_noises.txt").write_text("Actor_0_3.jpg\n")
     (root / "megaface_noises.txt").write_text(f"{strangers[0]}\n")
+
+
+def write_cfp(images: Path, lists: Path, faces: Sequence[bytes]) -> None:
+    """CFP's lists in `lists`, and images of eight people, two of each pose, in `images`.
+
+    Each of the ten folds has two genuine and two impostor pairs, in both parts.
+    """
+    for person in range(PEOPLE):
+        for number in range(EACH):
+            pose = ("frontal", "profile")[number // 2]
+            name = f"{person + 1:03d}/{pose}/{number % 2 + 1:02d}.jpg"
+            write(images / name, faces[person * EACH + number])
+    for letter, pose in (("F", "frontal"), ("P", "profile")):
+        names = [f"{i // 2 + 1:03d}/{pose}/{i % 2 + 1:02d}.jpg" for i in range(2 * PEOPLE)]
+        rows = [f"{i} ../Data/Images/{name}" for i, name in enumerate(names, start=1)]
+        write(lists / f"Pair_list_{letter}.txt", "\n".join(rows).encode())
+    for part in ("FF", "FP"):
+        for fold in range(10):
+            one, two = 2 * (fold % PEOPLE) + 1, 2 * ((fold + 1) % PEOPLE) + 1
+            same = f"{one},{one + 1}\n{two},{two + 1}\n"
+            place = lists / "Split" / part / f"{fold + 1:02d}"
+            write(place / "same.txt", same.encode())
+            write(place / "diff.txt", f"{one},{two}\n{two},{one}\n".encode())

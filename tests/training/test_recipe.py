@@ -87,7 +87,7 @@ def test_the_recipe_has_the_values_of_the_paper():
             "[[augmentation]]\nname = 'color'\nseed = 5",
             "Unknown key 'seed' in [augmentation.0] for color; known: brightness_factor, con",
         ),
-        ("[data]\nbrightness = 0.1", "Unknown key 'brightness' in [data]; known: flip, holdout"),
+        ("[data]\nbrightness = 0.1", "Unknown key 'brightness' in [data]; known: amount, flip"),
         ("[optimizer]\nname = 'Adem'", "`optimizer.name` must be 'SGD', 'Adam' or 'AdamW' (did"),
     ],
 )

@@ -13,10 +13,11 @@ from gfkeras.data.alignment.aligner import (
     NoFaceError,
     choose_faces,
 )
+from gfkeras.data.alignment.cropper import CROP_SCALES, FaceCropper
 from gfkeras.data.alignment.detector import Detections, FaceDetector
 
 __all__ = [
-    "ARCFACE_TEMPLATE", "MIN_EYE_DISTANCE", "AlignedFace", "Detections", "FaceAligner",
-    "FaceDetector", "NoFaceError",
+    "ARCFACE_TEMPLATE", "CROP_SCALES", "MIN_EYE_DISTANCE", "AlignedFace", "Detections",
+    "FaceAligner", "FaceCropper", "FaceDetector", "NoFaceError",
     "align_face", "choose_faces", "face_template", "similarity_transform",
 ]  # fmt: skip

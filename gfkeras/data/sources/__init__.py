@@ -1,5 +1,6 @@
 """Readers of the formats of public face data sets. All of them stream."""
 
+from gfkeras.data.sources.celeba import CelebASource
 from gfkeras.data.sources.ijb import IJBMetadata, IJBSource
 from gfkeras.data.sources.image_list import ImageListSource
 from gfkeras.data.sources.lfw_pairs import LFWPairsSource
@@ -14,8 +15,8 @@ from gfkeras.data.sources.verification_bin import VerificationBinSource
 from gfkeras.data.sources.youtube_faces import YouTubeFacesSource
 
 __all__ = [
-    "SOURCES", "FolderSource", "IJBMetadata", "IJBSource", "ImageListSource", "Item",
-    "LFWPairsSource", "MXNetListSource", "MXNetRecordsSource", "MegaFaceSource", "NamedPair",
-    "Refused", "Source", "TFDSSource", "UnsafePickleError", "VerificationBinSource",
+    "SOURCES", "CelebASource", "FolderSource", "IJBMetadata", "IJBSource", "ImageListSource",
+    "Item", "LFWPairsSource", "MXNetListSource", "MXNetRecordsSource", "MegaFaceSource",
+    "NamedPair", "Refused", "Source", "TFDSSource", "UnsafePickleError", "VerificationBinSource",
     "YouTubeFacesSource", "detect_format", "open_source",
 ]  # fmt: skip

@@ -8,6 +8,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from gfkeras.data.sources.celeba import IDENTITY_FILE, CelebASource
 from gfkeras.data.sources.ijb import IJBSource
 from gfkeras.data.sources.image_list import ImageListSource
 from gfkeras.data.sources.lfw_pairs import LFWPairsSource
@@ -26,7 +27,8 @@ _TFDS = "tfds:"
 
 _READERS: tuple[type[Source], ...] = (
     FolderSource, ImageListSource, MXNetListSource, MXNetRecordsSource, VerificationBinSource,
-    LFWPairsSource, IJBSource, YouTubeFacesSource, MegaFaceSource, TFDSSource,
+    LFWPairsSource, IJBSource, YouTubeFacesSource, MegaFaceSource, CelebASource,
+    TFDSSource,
 )  # fmt: skip
 SOURCES: dict[str, Callable[..., Source]] = {reader.format: reader for reader in _READERS}
 
@@ -77,9 +79,10 @@ def open_source(
 def detect_format(path: str | os.PathLike[str]) -> str:
     """Returns the format of the file or folder at `path`, a name in `SOURCES`.
 
-    A file is recognised by its suffix: .rec, .bin, .csv and .tsv, .lst, .txt (LFW's pairs). A
-    folder is recognised by its content: the folders of MegaFace or FaceScrub, IJB's `meta`,
-    YouTube Faces' `frame_images_DB`, a .rec file, or `dataset_info.json` of TensorFlow Datasets.
+    A file is recognised by its suffix: .rec, .bin, .csv and .tsv, .lst, .txt (LFW's pairs), and
+    `identity_CelebA.txt` by its name. A folder is recognised by its content: the folders of
+    MegaFace or FaceScrub, IJB's `meta`, YouTube Faces' `frame_images_DB`, CelebA's list, a .rec
+    file, or `dataset_info.json` of TensorFlow Datasets.
     Any other folder with folders in it has one folder per person.
 
     Raises:
@@ -97,6 +100,8 @@ def detect_format(path: str | os.PathLike[str]) -> str:
             f"`path` must be a file, a folder or tfds:NAME. "
             f"Received: path={text!r}, which does not exist{hint}"
         )
+    if place.name.lower() == IDENTITY_FILE.lower():
+        return CelebASource.format
     found = _folder_format(place) if place.is_dir() else _SUFFIXES.get(place.suffix.lower())
     if found is None:
         kind = f"a file that ends with {place.suffix!r}, not {', '.join(_SUFFIXES)}"
@@ -115,6 +120,8 @@ def _folder_format(folder: Path) -> str | None:
         return "ijb"
     if any((folder / name).is_dir() for name in YOUTUBE_FOLDERS):
         return "ytf"
+    if any((folder / part / IDENTITY_FILE).is_file() for part in ("", "Anno")):
+        return CelebASource.format
     if record_files(folder):
         return "recordio"
     if (folder / "dataset_info.json").is_file():

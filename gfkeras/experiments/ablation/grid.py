@@ -71,19 +71,28 @@ class Grid:
     text: str
 
     @classmethod
-    def read(cls, source: str | os.PathLike[str], settings: Iterable[str] = ()) -> Grid:
+    def read(
+        cls,
+        source: str | os.PathLike[str],
+        settings: Iterable[str] = (),
+        axes: Mapping[str, list[Any]] | None = None,
+    ) -> Grid:
         """Reads a grid file or a built-in grid.
 
         Args:
             source: a TOML file, or the name of a built-in grid (`Grid.built_in()`).
             settings: changes of the base recipe, as in `Recipe.read`. The changes of a row win.
+            axes: values of axes, instead of or in addition to those of the file.
 
         Raises:
             ValueError: with a message of one line, for a missing file, invalid TOML, an unknown
                 keyword or key (with the nearest known one), or an invalid row.
         """
         folder = Path(source).parent if Path(source).is_file() else None
-        return cls.parse(read_toml(source, "grid", _BUILT_IN), settings, str(source), folder)
+        values = read_toml(source, "grid", _BUILT_IN)
+        if axes:
+            values["axes"] = {**values.get("axes", {}), **axes}
+        return cls.parse(values, settings, str(source), folder)
 
     @classmethod
     def parse(

@@ -196,9 +196,10 @@ class Run:
         return self._scores().get(scoring.key(pairs))
 
     def training(self) -> dict[str, Any]:
-        """Returns seconds, devices and the last epoch's logs of the finished training."""
+        """Returns sizes, seconds, devices and the last epoch's logs of the finished training."""
         summary = parsed_json((self.folder / SUMMARY_FILE).read_text(encoding="utf-8"))
-        return {key: summary[key] for key in ("epochs", "images", "seconds", "devices", "metrics")}
+        kept = ("epochs", "images", "identities", "seconds", "devices", "metrics")
+        return {key: summary[key] for key in kept}
 
     def _scores(self) -> dict[str, Any]:
         path = self.folder / _SCORES_FILE

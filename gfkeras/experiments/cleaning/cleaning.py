@@ -184,7 +184,7 @@ def _opened(
         )
     if run is None:
         check_folder(out / SUB_CENTERS_RUN, resume, recipe)
-    faces, heldout = load_faces(recipe.data, data, None)
+    faces, heldout, _ = load_faces(recipe.data, data, None, recipe.seed)
     return run, recipe, faces, heldout
 
 

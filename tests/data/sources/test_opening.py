@@ -35,6 +35,8 @@ def data(tmp_path):
     write(tmp_path / "ytf" / "frame_images_DB" / "A" / "0" / "0.1.jpg")
     write(tmp_path / "megaface" / "FlickrFinal2" / "1" / "2" / "a.jpg")
     write(tmp_path / "facescrub" / "facescrub_images" / "A" / "a.jpg")
+    write(tmp_path / "celeba" / "img_align_celeba" / "000001.jpg")
+    write(tmp_path / "celeba" / "identity_CelebA.txt", "000001.jpg 2880\n")
     return tmp_path
 
 
@@ -52,6 +54,8 @@ def data(tmp_path):
         ("ytf", "ytf", 1),
         ("megaface", "megaface", 1),
         ("facescrub", "megaface", 1),
+        ("celeba", "celeba", 1),
+        ("celeba/identity_CelebA.txt", "celeba", 1),
     ],
 )
 def test_the_format_is_detected(data, name, format_, count):

@@ -1,0 +1,91 @@
+"""Plot of accuracy over the amount of training data."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from gfkeras.evaluation.plots import style
+from gfkeras.experiments.ablation.grid import Grid
+from gfkeras.experiments.ablation.result import AblationResult, RowResult, Statistic
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+AMOUNT_PLOT = "data_amount.png"
+
+
+def compares_amounts(grid: Grid) -> bool:
+    """Returns whether rows of a grid differ in `data.amount`."""
+    return len({row.recipe.data.amount for row in grid.rows}) > 1
+
+
+def draw_amounts(result: AblationResult, out: Path) -> Path | None:
+    """Writes `data_amount.png` into the folder. Returns None if no row is finished."""
+    rows = [row for row in result.rows if row.scores]
+    if not rows:
+        return None
+    return style.save_figure(amount_figure(result), out / AMOUNT_PLOT)
+
+
+def amount_figure(result: AblationResult) -> Figure:
+    """Returns a plot of accuracy, and of the TAR at the smallest measurable FAR.
+
+    The horizontal axis is the number of training images, logarithmic. Lines are means over seeds,
+    bands are ± one standard deviation, and small marks are single seeds. Rows without a finished
+    training are left out.
+    """
+    rows = sorted((row for row in result.rows if row.scores), key=_images)
+    figure = style.new_figure()
+    fars = sorted(result.fars(), key=float)
+    panels = {"Accuracy": "accuracy"}
+    if fars:
+        panels[f"TAR at FAR {fars[0]}"] = f"tar_at_far.{fars[0]}"
+    for place, (label, name) in enumerate(panels.items()):
+        axes = figure.add_subplot(1, len(panels), place + 1)
+        style.dress(axes, "Training images (people)", label)
+        _panel(axes, rows, name, place)
+    return figure
+
+
+def _panel(axes: Axes, rows: Sequence[RowResult], name: str, place: int) -> None:
+    look = style.line_style(0)
+    x = np.array([_images(row) for row in rows])
+    found = [Statistic.of(list(row.values(name).values())) for row in rows]
+    mean = np.array([each.mean for each in found])
+    for row in rows:
+        seeds = list(row.values(name).values())
+        # Half-transparent, because seeds can be equal.
+        axes.plot(
+            [_images(row)] * len(seeds), seeds, linestyle="none", marker="o", markersize=3.5,
+            color=style.MUTED, alpha=0.55, zorder=2,
+        )  # fmt: skip
+    if all(each.spread is not None for each in found):
+        spread = np.array([each.spread for each in found], float)
+        axes.fill_between(
+            x, mean - spread, mean + spread, color=look["color"], alpha=0.15, linewidth=0
+        )
+    axes.plot(x, mean, **look, marker="o", markersize=5.5, zorder=3)
+    for at, value in zip(x, mean, strict=True):
+        axes.annotate(
+            f"{100 * value:.1f} %", (at, value), xytext=(0, 9), textcoords="offset points",
+            ha="center", color=style.INK, fontsize=10,
+        )  # fmt: skip
+    axes.set_xscale("log")
+    axes.set_xticks(x, [f"{_images(row):,.0f}\n({_people(row):,.0f})" for row in rows])
+    axes.minorticks_off()
+    axes.margins(x=0.14, y=0.16)
+    axes.yaxis.set_major_formatter(style.percent)
+
+
+def _images(row: RowResult) -> float:
+    """Returns the number of training images, which seeds can change a little, as their mean."""
+    return float(np.mean([score["training"]["images"] for score in row.scores.values()]))
+
+
+def _people(row: RowResult) -> float:
+    return float(np.mean([score["training"]["identities"] for score in row.scores.values()]))
