@@ -115,6 +115,38 @@ def assign(values: dict[str, Any], key: str, value: Any) -> None:
         place = place[index]
 
 
+def _has(values: Any, key: str) -> bool:
+    """Returns whether nested tables and lists have a value for a dotted key."""
+    for part in (part.strip() for part in key.split(".")):
+        if isinstance(values, list) and is_count(part) and int(part) < len(values):
+            values = values[int(part)]
+        elif isinstance(values, dict) and part in values:
+            values = values[part]
+        else:
+            return False
+    return True
+
+
+def _merged(base: Mapping[str, Any], changes: Mapping[str, Any]) -> dict[str, Any]:
+    """Returns nested tables with the changes of a [[stage]]."""
+    found = dict(base)
+    for key, value in changes.items():
+        before = found.get(key)
+        found[key] = copied(value)
+        if value and isinstance(value, Mapping) and isinstance(before, Mapping):
+            # The keys of one class mean nothing to another, so a table with another name replaces.
+            name = before.get("name")
+            found[key] = _merged(before, value) if value.get("name", name) == name else found[key]
+    return found
+
+
+_SAME_IN_ALL_STAGES = (
+    ("training", "strategy"),
+    ("training", "devices"),
+    ("training", "model_parallel"),
+    ("data", "min_images"),
+    ("data", "holdout_identities"),
+)
 _BUILT_IN = resources.files("gfkeras.training") / "recipes"
 
 
@@ -126,7 +158,8 @@ class Recipe(sections.Section):
     such as `margin` for ArcFace. The losses are multiplied by their `weight` and added to the loss
     of the head. A `[head]` with the name "none" removes the head. Each `[[augmentation]]` has the
     `name` of a layer in `gfkeras.data.augmentation.catalog` and its arguments. These layers run
-    after flip and shift, in the order of the recipe.
+    after flip and shift, in the order of the recipe. Each `[[stage]]` has a `name` and changes of
+    the other tables. Without a stage, the recipe itself is trained.
 
     Example:
         recipe = Recipe.read("orl", settings=["training.epochs=3"])
@@ -145,6 +178,7 @@ class Recipe(sections.Section):
     schedule: sections.ScheduleSection = Field(default_factory=sections.ScheduleSection)
     training: sections.TrainingSection = Field(default_factory=sections.TrainingSection)
     evaluation: sections.EvaluationSection = Field(default_factory=sections.EvaluationSection)
+    stage: list[sections.StageSection] = Field(default_factory=list)
 
     @classmethod
     def read(cls, source: str | os.PathLike[str], settings: Iterable[str] = ()) -> Self:
@@ -153,7 +187,8 @@ class Recipe(sections.Section):
         Args:
             source: a TOML file, or the name of a built-in recipe (`Recipe.built_in()`).
             settings: changes in the form `key=value` with dotted keys, such as `training.epochs=3`
-                and `loss.0.weight=0.2`. Values are TOML, and strings need no quotes.
+                and `loss.0.weight=0.2`. Values are TOML, and strings need no quotes. A key applies
+                to all stages, and `stage.0.training.epochs=3` to the first one.
 
         Raises:
             ValueError: in one line, if the file is missing or is not TOML, a key or name is unknown
@@ -181,8 +216,12 @@ class Recipe(sections.Section):
         changed = copied(values)
         if not isinstance(settings, Mapping):
             settings = dict(split_setting(setting) for setting in settings)
+        stages = changed.get("stage")
         for key, value in settings.items():
             assign(changed, key, value)
+            for stage in stages if isinstance(stages, list) else []:
+                if _has(stage, key):
+                    assign(stage, key, value)
         try:
             recipe = cls.model_validate(changed)
         except ValidationError as error:
@@ -196,7 +235,37 @@ class Recipe(sections.Section):
             check_names(*named, recipe.augmentation)
         except ValueError as error:
             raise ValueError(f"{source}: {error}") from None
+        recipe.in_stages(source)
         return recipe
+
+    def in_stages(self, source: str = "recipe") -> dict[str, Self]:
+        """Returns the recipe of each stage by its name: {} for a recipe without stages.
+
+        `source` is the name of the recipe in messages.
+
+        Raises:
+            ValueError: if a stage is invalid, or if two have the same name.
+        """
+        base = self.model_dump(exclude_none=True, exclude={"stage"})
+        found: dict[str, Self] = {}
+        for stage in self.stage:
+            place = f"{source}, stage {stage.name!r}"
+            if stage.name in found or "stage" in stage.arguments:
+                raise ValueError(f"{place}: expected another name, and no [[stage]] in a stage")
+            found[stage.name] = self.parse(_merged(base, stage.arguments), source=place)
+            for table, key in _SAME_IN_ALL_STAGES:
+                whole, own = (getattr(getattr(r, table), key) for r in (self, found[stage.name]))
+                if own != whole:
+                    raise ValueError(
+                        f"{place}: `{table}.{key}` must be {whole!r} as in the recipe, because "
+                        f"devices and data are set up once. Received: {own!r}"
+                    )
+        return found
+
+    def starting_from(self, init: str | os.PathLike[str]) -> Self:
+        """Returns the recipe with another `init` in [model]."""
+        model = self.model.model_copy(update={"init": str(init)})
+        return self.model_copy(update={"model": model})
 
     @staticmethod
     def built_in() -> list[str]:
