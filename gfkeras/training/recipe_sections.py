@@ -274,7 +274,8 @@ class TrainingSection(Section):
     def _epochs_or_steps(self) -> Self:
         if self.steps is not None and "epochs" in self.model_fields_set:
             raise ValueError(
-                f"expected `epochs` or `steps`. Received: epochs={self.epochs}, steps={self.steps}"
+                "takes `epochs` or `steps`, not both. "
+                f"Received: epochs={self.epochs}, steps={self.steps}"
             )
         return self
 
