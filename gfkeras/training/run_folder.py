@@ -3,7 +3,7 @@
 import contextlib
 import csv
 import dataclasses
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -70,9 +70,9 @@ def check_folder(out: Path, resume: bool, recipe: Recipe) -> None:
                 )
 
 
-def check_folders(runs: Iterable[tuple[Path, Recipe]], resume: bool) -> None:
-    """Checks the folder of each stage (see `check_folder`)."""
-    for folder, recipe in runs:
+def check_folders(runs: Sequence[tuple[Path, Recipe]], resume: bool) -> None:
+    """Checks the folder of each stage, the last one first (see `check_folder`)."""
+    for folder, recipe in reversed(runs):
         check_folder(folder, resume, recipe)
 
 

@@ -120,7 +120,7 @@ def _shapes(layer: keras.layers.Layer) -> list[tuple[int, ...]]:
 
 
 def _require_backbone(found: keras.Model, section: ModelSection) -> None:
-    """Raises ValueError if the section describes another backbone than that of `init`."""
+    """Raises ValueError if the section describes another backbone than `init` has."""
     if "backbone" not in section.model_fields_set:
         return
     wanted, config = section.backbone, found.get_config()
