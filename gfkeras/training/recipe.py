@@ -115,21 +115,39 @@ def assign(values: dict[str, Any], key: str, value: Any) -> None:
         place = place[index]
 
 
-def _has(values: Any, key: str) -> bool:
-    """Returns whether nested tables and lists have a value for a dotted key."""
+# Keys that exclude each other, so one replaces the other.
+_EITHER = ("epochs", "steps")
+
+
+def _find(values: Any, key: str) -> Any:
+    """Returns the value of a dotted key in nested tables and lists, or None."""
     for part in (part.strip() for part in key.split(".")):
         if isinstance(values, list) and is_count(part) and int(part) < len(values):
             values = values[int(part)]
-        elif isinstance(values, dict) and part in values:
-            values = values[part]
         else:
-            return False
-    return True
+            values = values.get(part) if isinstance(values, dict) else None
+    return values
+
+
+def _apply(values: dict[str, Any], key: str, value: Any) -> None:
+    """Changes a value in the tables of a recipe, and in the stages that have their own."""
+    table, _, name = key.rpartition(".")
+    names = _EITHER if name in _EITHER else (name,)
+    stages = values.get("stage")
+    for place in (values, *(stages if isinstance(stages, list) else ())):
+        found = _find(place, table) if table else place
+        own = isinstance(found, dict) and any(each in found for each in names)
+        if place is not values and not own and _find(place, key) is None:
+            continue
+        for each in names if own and len(names) > 1 else ():
+            found.pop(each, None)
+        assign(place, key, value)
 
 
 def _merged(base: Mapping[str, Any], changes: Mapping[str, Any]) -> dict[str, Any]:
     """Returns nested tables with the changes of a [[stage]]."""
-    found = dict(base)
+    either = any(key in changes for key in _EITHER)
+    found = {key: value for key, value in base.items() if not (either and key in _EITHER)}
     for key, value in changes.items():
         before = found.get(key)
         found[key] = copied(value)
@@ -216,12 +234,8 @@ class Recipe(sections.Section):
         changed = copied(values)
         if not isinstance(settings, Mapping):
             settings = dict(split_setting(setting) for setting in settings)
-        stages = changed.get("stage")
         for key, value in settings.items():
-            assign(changed, key, value)
-            for stage in stages if isinstance(stages, list) else []:
-                if _has(stage, key):
-                    assign(stage, key, value)
+            _apply(changed, key, value)
         try:
             recipe = cls.model_validate(changed)
         except ValidationError as error:

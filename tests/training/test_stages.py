@@ -52,6 +52,16 @@ def test_a_setting_has_priority_over_the_stages(tables):
     assert [each.head.arguments["scale"] for each in stages] == [9.0, 9.0]
 
 
+def test_epochs_replace_steps_and_steps_epochs(tables):
+    recipe = Recipe.parse(tables, ["training.steps=50"])
+    assert [each.training.steps for each in recipe.in_stages().values()] == [50, 50]
+    both = Recipe.parse(tables | {"training": {"steps": 9}}, ["stage.0.training.epochs=3"])
+    first, second = (each.training for each in both.in_stages().values())
+    assert (first.steps, first.epochs, second.steps, second.epochs) == (None, 3, None, 2)
+    short = Recipe.read("groupface_r100", ["training.epochs=1"]).in_stages().values()
+    assert [(each.training.steps, each.training.epochs) for each in short] == [(None, 1)] * 2
+
+
 @pytest.mark.parametrize(
     ("change", "message"),
     [
@@ -180,7 +190,7 @@ def test_steps_instead_of_epochs(tmp_path, tiny_faces, recipe):
     rates = [float(row.split(",")[column]) for row in rows[1:]]
     assert rates == pytest.approx([0.0002, 0.00002], rel=1e-5)
     with pytest.raises(ValueError, match="`epochs` or `steps`, not both"):
-        Recipe.parse(tables, ["training.steps=7", "training.epochs=2"])
+        Recipe.parse({"training": {"steps": 7, "epochs": 2}})
 
 
 def test_a_stage_can_be_trained_alone(tmp_path, recipe):
