@@ -41,6 +41,9 @@ def train_command(
     identities: options.Identities = None,
     images: ListedImagesOption = None,
     resume: bool = Option(False, "--resume", help="Continue from the last checkpoint in --out."),
+    stage: str | None = Option(
+        None, help="Train only this stage of the recipe. By default, all stages in order."
+    ),
     quiet: options.Quiet = False,
     json: options.Json = None,
 ) -> None:
@@ -49,7 +52,8 @@ def train_command(
 
     result = train(
         recipe, data, out, settings=settings or (), identities=identities, images=images,
-        resume=resume, verbose=fit_verbosity(quiet),
+        resume=resume, stage=stage, verbose=fit_verbosity(quiet),
+        on_stage=lambda name, number, count: say(f"Stage {number} of {count}: {name}"),
     )  # fmt: skip
     print_training(result)
     write_json(json, result.to_json())

@@ -66,7 +66,7 @@ def face_reader(
 
 def make_crop(
     crop: str | None, scale: float | None, align: bool, detector: PathLike | None, face: str | None
-) -> Callable[[int], FaceAligner | FaceCropper | None]:
+) -> Callable[[FaceSize], FaceAligner | FaceCropper | None]:
     """Returns `make_alignment`, or with `crop` the same for faces cut out without landmarks.
 
     Args:

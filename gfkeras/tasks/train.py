@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -10,6 +10,7 @@ from gfkeras.backend import load_keras
 from gfkeras.data import FaceFolder, RecordSet
 from gfkeras.data.folder import read_names
 from gfkeras.data.records.manifest import MANIFEST_FILE
+from gfkeras.errors import by_name
 from gfkeras.files import PathLike
 
 if TYPE_CHECKING:
@@ -25,7 +26,9 @@ def train(
     identities: PathLike | None = None,
     images: PathLike | None = None,
     resume: bool = False,
+    stage: str | None = None,
     verbose: str | int = 0,
+    on_stage: Callable[[str, int, int], None] | None = None,
 ) -> TrainingResult:
     """Trains a model with a recipe.
 
@@ -37,7 +40,9 @@ def train(
         identities: text file with the people to use, one name per line. By default, all people.
         images: text file with the images to use from a folder per person. By default, all images.
         resume: continue from the last checkpoint in `out`.
+        stage: train only this stage of a recipe with stages.
         verbose: 0, 1 or 2, as for `keras.Model.fit`.
+        on_stage: called with the name, the number (from 1) and the count of stages at each start.
 
     Raises:
         ValueError: if the recipe or a setting is unknown, or if data is missing or does not fit.
@@ -49,9 +54,11 @@ def train(
     from gfkeras import training
 
     checked = training.Recipe.read(recipe, list(settings))
+    if stage is not None:
+        checked = by_name("stage", stage, checked.in_stages())
     faces = training_faces(data, identities, images, checked.data.min_images)
     load_keras()
-    return training.train(checked, faces, out, resume=resume, verbose=verbose)
+    return training.train(checked, faces, out, resume=resume, verbose=verbose, on_stage=on_stage)
 
 
 def training_faces(

@@ -17,13 +17,19 @@ from gfkeras.training.optimizers import OPTIMIZERS
 from gfkeras.training.recipe import Recipe
 from gfkeras.training.recipe_names import NO_HEAD
 from gfkeras.training.schedules import build_schedule
-from gfkeras.training.starting import freeze, initial_model, rate_factors
+from gfkeras.training.starting import Start, freeze, initial_model, rate_factors
 
 
-def build_model(section: sections.ModelSection) -> keras.Model:
-    """Builds the GroupFace or the plain backbone of [model], or loads the model of `init`."""
+def build_model(section: sections.ModelSection, starts: list[Start] | None = None) -> keras.Model:
+    """Builds the GroupFace or the plain backbone of [model], with the weights of `init`.
+
+    With `init`, the layers that it gave are added to `starts`.
+    """
     if section.init is not None:
-        return initial_model(section)
+        model, start = initial_model(section)
+        if starts is not None:
+            starts.append(start)
+        return model
     name, arguments = section.backbone.name, section.backbone.arguments
     if section.name == "Backbone":
         return backbones.get(name, embedding_dim=section.embedding_dim, **arguments)
@@ -31,15 +37,18 @@ def build_model(section: sections.ModelSection) -> keras.Model:
     return GroupFace(backbone, section.embedding_dim, **section.group_arguments)
 
 
-def build_classifier(recipe: Recipe, num_classes: int, steps_per_epoch: int) -> FaceClassifier:
+def build_classifier(
+    recipe: Recipe, num_classes: int, steps_per_epoch: int, starts: list[Start] | None = None
+) -> FaceClassifier:
     """Builds and compiles the model, head and losses of a recipe.
 
     Args:
         recipe: the recipe.
         num_classes: number of identities.
         steps_per_epoch: steps per epoch, for the learning-rate schedule.
+        starts: see `build_model`.
     """
-    model = build_model(recipe.model)
+    model = build_model(recipe.model, starts)
     freeze(model, recipe.model.freeze)
     head = None
     if recipe.head.name != NO_HEAD:

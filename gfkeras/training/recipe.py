@@ -115,6 +115,56 @@ def assign(values: dict[str, Any], key: str, value: Any) -> None:
         place = place[index]
 
 
+# Keys that exclude each other, so one replaces the other.
+_EITHER = ("epochs", "steps")
+
+
+def _find(values: Any, key: str) -> Any:
+    """Returns the value of a dotted key in nested tables and lists, or None."""
+    for part in (part.strip() for part in key.split(".")):
+        if isinstance(values, list) and is_count(part) and int(part) < len(values):
+            values = values[int(part)]
+        else:
+            values = values.get(part) if isinstance(values, dict) else None
+    return values
+
+
+def _apply(values: dict[str, Any], key: str, value: Any) -> None:
+    """Changes a value in the tables of a recipe, and in the stages that have their own."""
+    table, _, name = key.rpartition(".")
+    names = _EITHER if name in _EITHER else (name,)
+    stages = values.get("stage")
+    for place in (values, *(stages if isinstance(stages, list) else ())):
+        found = _find(place, table) if table else place
+        own = isinstance(found, dict) and any(each in found for each in names)
+        if place is not values and not own and _find(place, key) is None:
+            continue
+        for each in names if own and len(names) > 1 else ():
+            found.pop(each, None)
+        assign(place, key, value)
+
+
+def _merged(base: Mapping[str, Any], changes: Mapping[str, Any]) -> dict[str, Any]:
+    """Returns nested tables with the changes of a [[stage]]."""
+    either = any(key in changes for key in _EITHER)
+    found = {key: value for key, value in base.items() if not (either and key in _EITHER)}
+    for key, value in changes.items():
+        before = found.get(key)
+        found[key] = copied(value)
+        if value and isinstance(value, Mapping) and isinstance(before, Mapping):
+            # The keys of one class mean nothing to another, so a table with another name replaces.
+            name = before.get("name")
+            found[key] = _merged(before, value) if value.get("name", name) == name else found[key]
+    return found
+
+
+_SAME_IN_ALL_STAGES = (
+    ("training", "strategy"),
+    ("training", "devices"),
+    ("training", "model_parallel"),
+    ("data", "min_images"),
+    ("data", "holdout_identities"),
+)
 _BUILT_IN = resources.files("gfkeras.training") / "recipes"
 
 
@@ -126,7 +176,8 @@ class Recipe(sections.Section):
     such as `margin` for ArcFace. The losses are multiplied by their `weight` and added to the loss
     of the head. A `[head]` with the name "none" removes the head. Each `[[augmentation]]` has the
     `name` of a layer in `gfkeras.data.augmentation.catalog` and its arguments. These layers run
-    after flip and shift, in the order of the recipe.
+    after flip and shift, in the order of the recipe. Each `[[stage]]` has a `name` and changes of
+    the other tables. Without a stage, the recipe itself is trained.
 
     Example:
         recipe = Recipe.read("orl", settings=["training.epochs=3"])
@@ -146,6 +197,7 @@ class Recipe(sections.Section):
     training: sections.TrainingSection = Field(default_factory=sections.TrainingSection)
     evaluation: sections.EvaluationSection = Field(default_factory=sections.EvaluationSection)
     mining: sections.MiningSection | None = None
+    stage: list[sections.StageSection] = Field(default_factory=list)
 
     @model_validator(mode="after")
     def _mining_has_its_loss(self) -> Self:
@@ -168,7 +220,8 @@ class Recipe(sections.Section):
         Args:
             source: a TOML file, or the name of a built-in recipe (`Recipe.built_in()`).
             settings: changes in the form `key=value` with dotted keys, such as `training.epochs=3`
-                and `loss.0.weight=0.2`. Values are TOML, and strings need no quotes.
+                and `loss.0.weight=0.2`. Values are TOML, and strings need no quotes. A key applies
+                to all stages, and `stage.0.training.epochs=3` to the first one.
 
         Raises:
             ValueError: in one line, if the file is missing or is not TOML, a key or name is unknown
@@ -197,7 +250,7 @@ class Recipe(sections.Section):
         if not isinstance(settings, Mapping):
             settings = dict(split_setting(setting) for setting in settings)
         for key, value in settings.items():
-            assign(changed, key, value)
+            _apply(changed, key, value)
         try:
             recipe = cls.model_validate(changed)
         except ValidationError as error:
@@ -211,7 +264,37 @@ class Recipe(sections.Section):
             check_names(*named, recipe.augmentation)
         except ValueError as error:
             raise ValueError(f"{source}: {error}") from None
+        recipe.in_stages(source)
         return recipe
+
+    def in_stages(self, source: str = "recipe") -> dict[str, Self]:
+        """Returns the recipe of each stage by its name: {} for a recipe without stages.
+
+        `source` is the name of the recipe in messages.
+
+        Raises:
+            ValueError: if a stage is invalid, or if two have the same name.
+        """
+        base = self.model_dump(exclude_none=True, exclude={"stage"})
+        found: dict[str, Self] = {}
+        for stage in self.stage:
+            place = f"{source}, stage {stage.name!r}"
+            if stage.name in found or "stage" in stage.arguments:
+                raise ValueError(f"{place}: expected another name, and no [[stage]] in a stage")
+            found[stage.name] = self.parse(_merged(base, stage.arguments), source=place)
+            for table, key in _SAME_IN_ALL_STAGES:
+                whole, own = (getattr(getattr(r, table), key) for r in (self, found[stage.name]))
+                if own != whole:
+                    raise ValueError(
+                        f"{place}: `{table}.{key}` must be {whole!r} as in the recipe, because "
+                        f"devices and data are set up once. Received: {own!r}"
+                    )
+        return found
+
+    def starting_from(self, init: str | os.PathLike[str]) -> Self:
+        """Returns the recipe with another `init` in [model]."""
+        model = self.model.model_copy(update={"init": str(init)})
+        return self.model_copy(update={"model": model})
 
     @staticmethod
     def built_in() -> list[str]:

@@ -1,5 +1,6 @@
 """Sections of a recipe, with their keys, types and defaults."""
 
+import re
 from typing import Annotated, Any, Literal, Self
 
 from pydantic import (
@@ -44,6 +45,12 @@ def _amount(value: Any) -> Any:
     raise ValueError("expected a share above 0 and up to 1.0, or a number of images from 2")
 
 
+def _folder_name(value: Any) -> Any:
+    if isinstance(value, str) and re.fullmatch(r"[A-Za-z0-9_-]+", value):
+        return value
+    raise ValueError("expected a name of letters, digits, - and _")
+
+
 class Section(BaseModel):
     """A table of a recipe. Unknown keys are errors, and types are not converted."""
 
@@ -85,10 +92,15 @@ class DataSection(Section):
 class ModelSection(Section):
     """[model]: GroupFace, or a plain backbone with its embedding.
 
-    With `init`, training starts from existing weights: the name of a preset, a model folder, or a
-    file that `gfkeras zoo import` reads. A backbone gets a new GroupFace head, which first returns
-    the backbone's embedding. A GroupFace is trained further. `freeze` lists layers that are not
-    trained, such as "backbone", "backbone/stage1_*" and "instance_*". The * matches any text.
+    With `init`, training starts from existing weights: the name of a preset, the folder of a run or
+    of a model, or a file that `gfkeras zoo import` reads. The backbone is that of `init`. The
+    shared FC, the instance FC and the layers of the groups are taken too if they exist and fit the
+    other keys. All others start fresh, and the notes of the run name them. Without other keys, a
+    backbone gets a GroupFace head that first returns its embedding, and a GroupFace is trained
+    further.
+
+    `freeze` lists layers that are not trained, such as "backbone", "backbone/stage1_*" and
+    "instance_*". The * matches any text.
     """
 
     init: str | None = None
@@ -109,13 +121,6 @@ class ModelSection(Section):
     def _keys_go_together(self) -> Self:
         if self.name == "Backbone" and (given := list(self.group_arguments)):
             raise ValueError(f'expected `{given[0]}` only with name = "GroupFace"')
-        if self.init is not None and "backbone" in self.model_fields_set:
-            raise ValueError("expected no [model.backbone] with `init`, which brings its own")
-        if self.init is not None and isinstance(self.shared_dim, int):
-            raise ValueError(
-                'expected shared_dim = "none" with `init`, because an untrained FC would change '
-                f"the embedding. Received: {self.shared_dim}"
-            )
         return self
 
     @model_serializer(mode="wrap")
@@ -184,7 +189,7 @@ class OptimizerSection(Section):
 # The keys of each schedule. All of them also have `warmup_epochs`.
 SCHEDULE_KEYS: dict[str, tuple[str, ...]] = {
     "constant": (),
-    "step": ("milestones", "factor"),
+    "step": ("milestones", "unit", "factor"),
     "cosine": (),
     "polynomial": ("power", "final_factor"),
 }
@@ -196,7 +201,8 @@ class ScheduleSection(Section):
     With T steps in total and t steps done:
 
     - "constant": r.
-    - "step": r·factor^n after n of the `milestones`, in epochs (ArcFace, GroupFace).
+    - "step": r·factor^n after n of the `milestones` (ArcFace, GroupFace). Their `unit` is "epochs"
+      or "steps".
     - "cosine": r·(1 + cos(π·t/T))/2 (arXiv 1608.03983), down to 0.
     - "polynomial": (r − e)·(1 − t/T)^power + e with e = r·final_factor (the code of Partial FC has
       power 2 and e = 0).
@@ -208,6 +214,7 @@ class ScheduleSection(Section):
     name: Literal["constant", "step", "cosine", "polynomial"] = "constant"
     warmup_epochs: NonNegativeFloat = 0.0
     milestones: list[PositiveFloat] = Field(default_factory=list)
+    unit: Literal["epochs", "steps"] = "epochs"
     factor: Annotated[float, Field(gt=0, le=1)] = 0.1
     power: PositiveFloat = 2.0
     final_factor: Annotated[float, Field(ge=0, le=1)] = 0.0
@@ -227,7 +234,7 @@ class ScheduleSection(Section):
                         f"`{key}` belongs to the schedule {owner!r}; {self.name!r} takes {taken}"
                     )
         if self.name == "step" and not self.milestones:
-            raise ValueError('expected `milestones`, a list of epochs, with name = "step"')
+            raise ValueError('expected `milestones`, epochs or steps, with name = "step"')
         if self.milestones != sorted(set(self.milestones)):
             raise ValueError(f"expected rising `milestones`. Received: {self.milestones}")
         return self
@@ -241,6 +248,7 @@ class ScheduleSection(Section):
 class TrainingSection(Section):
     """[training]: epochs, batches, devices and checkpoints.
 
+    - `steps`: number of steps, instead of `epochs`. It is rounded to whole epochs.
     - `batch_size`: global batch size, of all replicas together.
     - `images_per_identity`: K puts `batch_size` / K identities with K images each into a batch
       (`gfkeras.data.IdentitySampler`). By default a batch has any images.
@@ -260,6 +268,7 @@ class TrainingSection(Section):
     """
 
     epochs: PositiveInt = 20
+    steps: PositiveInt | None = None
     batch_size: PositiveInt = 64
     images_per_identity: PositiveInt | None = None
     strategy: Literal["none", "mirrored", "multi-worker"] = "none"
@@ -271,6 +280,22 @@ class TrainingSection(Section):
     nonfinite: Literal["stop", "skip"] = "stop"
     patience: PositiveInt | None = None
     workers: PositiveInt = 1
+
+    @model_validator(mode="after")
+    def _epochs_or_steps(self) -> Self:
+        if self.steps is not None and "epochs" in self.model_fields_set:
+            raise ValueError(
+                "takes `epochs` or `steps`, not both. "
+                f"Received: epochs={self.epochs}, steps={self.steps}"
+            )
+        return self
+
+    @model_serializer(mode="wrap")
+    def _without_epochs_beside_steps(self, serialize: Any) -> dict[str, Any]:
+        values = serialize(self)
+        if self.steps is not None:
+            values.pop("epochs", None)
+        return values
 
     @model_validator(mode="after")
     def _batches_hold_whole_identities(self) -> Self:
@@ -296,6 +321,17 @@ class MiningSection(Section):
     every_steps: PositiveInt = 1000
     negatives: Literal["semi-hard", "hard"] = "semi-hard"
     images: PositiveInt | None = None
+
+
+class StageSection(NamedSection):
+    """[[stage]]: a stage of the training, and the tables and keys that it changes in the recipe.
+
+    A run with stages trains them in order, each from the weights of the one before. `name` is the
+    name of its folder. A table whose `name` differs from the recipe's replaces it, such as another
+    head. An empty table or a list replaces too. Other tables change single keys.
+    """
+
+    name: Annotated[str, BeforeValidator(_folder_name)]
 
 
 class EvaluationSection(Section):

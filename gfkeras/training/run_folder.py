@@ -3,7 +3,7 @@
 import contextlib
 import csv
 import dataclasses
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -22,10 +22,26 @@ SKIPPED_FILE = "skipped.csv"
 _LINE_ENDS = str.maketrans({"\n": "\\n", "\r": "\\r", "\t": "\\t"})
 CHECKPOINTS = "checkpoints"
 IDENTITIES_FILE = "identities.txt"
+# The folder with the runs of all stages before the last one.
+STAGES = "stages"
 _LOCK_FILE = ".train.lock"
 # The variables of a checkpoint depend on these sections, so they must not change in a resumed run.
 _FIXED = ("model", "head", "optimizer", "dtype_policy")
-_RUN_FILES = (RECIPE_FILE, LOG_FILE, CHECKPOINTS, "best", "last")
+_RUN_FILES = (RECIPE_FILE, LOG_FILE, CHECKPOINTS, STAGES, "best", "last")
+
+
+def stage_runs(recipe: Recipe, out: Path) -> list[tuple[Path, Recipe]]:
+    """Returns the folder and the recipe of each stage. The last one has the folder of the run.
+
+    Each stage starts from the one before it, unless its own table has an `init`.
+    """
+    runs: list[tuple[Path, Recipe]] = []
+    stages = recipe.in_stages() or {"": recipe}
+    for name, stage in stages.items():
+        if runs and stage.model.init == recipe.model.init:
+            stage = stage.starting_from(runs[-1][0])
+        runs.append((out / STAGES / name if len(runs) < len(stages) - 1 else out, stage))
+    return runs
 
 
 def check_folder(out: Path, resume: bool, recipe: Recipe) -> None:
@@ -45,11 +61,25 @@ def check_folder(out: Path, resume: bool, recipe: Recipe) -> None:
         before, now = (_leaves(each.model_dump()) for each in (earlier, recipe))
         for key in sorted({*before, *now}):
             section = key.partition(".")[0]
+            if key == "model.init" and _stage(before.get(key)) == _stage(now.get(key)) is not None:
+                continue  # The same stage of a run that was moved.
             if section in _FIXED and before.get(key) != now.get(key):
                 raise ValueError(
                     f"The run in {str(out)!r} cannot be resumed with another [{section}]: it was "
                     f"started with {key} = {before.get(key)!r}. Received: {now.get(key)!r}"
                 )
+
+
+def check_folders(runs: Sequence[tuple[Path, Recipe]], resume: bool) -> None:
+    """Checks the folder of each stage, the last one first (see `check_folder`)."""
+    for folder, recipe in reversed(runs):
+        check_folder(folder, resume, recipe)
+
+
+def _stage(init: str | None) -> str | None:
+    """Returns the name of the stage in whose folder training started, or None."""
+    path = Path(init or "")
+    return path.name if path.parent.name == STAGES else None
 
 
 @contextlib.contextmanager

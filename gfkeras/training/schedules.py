@@ -14,9 +14,12 @@ def _constant(rate: float, *_: int) -> Any:
     return rate
 
 
-def _step(rate: float, _: int, steps_per_epoch: int, milestones: list[float], factor: float) -> Any:
-    # Milestones are in epochs and can be fractions.
-    boundaries = [round(epoch * steps_per_epoch) for epoch in milestones]
+def _step(
+    rate: float, _: int, steps_per_epoch: int, milestones: list[float], unit: str, factor: float
+) -> Any:
+    # Milestones can be fractions of epochs.
+    steps = steps_per_epoch if unit == "epochs" else 1
+    boundaries = [round(milestone * steps) for milestone in milestones]
     values = [rate * factor**i for i in range(len(boundaries) + 1)]
     return schedules.PiecewiseConstantDecay(boundaries, values)
 

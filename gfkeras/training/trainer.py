@@ -2,10 +2,11 @@
 
 import contextlib
 import dataclasses
+import gc
 import json
 import os
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -34,6 +35,7 @@ from gfkeras.training.offline_mining import OfflineMining, batch_embedder, build
 from gfkeras.training.recipe import Recipe
 from gfkeras.training.run_folder import TrainingResult
 from gfkeras.training.schedules import build_schedule
+from gfkeras.training.starting import Start
 from gfkeras.training.step_checkpoints import StepCheckpoints
 from gfkeras.training.training_data import build_batches, load_faces, require_size
 
@@ -47,6 +49,7 @@ def train(
     resume: bool = False,
     verbose: str | int = "auto",
     callbacks: Sequence[keras.callbacks.Callback] = (),
+    on_stage: Callable[[str, int, int], None] | None = None,
 ) -> TrainingResult:
     """Trains a model from a recipe and writes all results into one folder.
 
@@ -54,6 +57,9 @@ def train(
     `last/` (models for `gfkeras.load`), `checkpoints/` (for resuming), `identities.txt`,
     `heldout.txt`, `skipped.csv` and `summary.json`. `best/` is chosen by the results on the
     held-out identities, so report results on these identities for `last/`.
+
+    A recipe with stages trains them in order. The last one writes these files, and the others write
+    theirs into `stages/NAME/`. Each starts with the weights of the stage before it.
 
     To train on several workers, call this function with the same arguments in each worker. All
     workers must share the folder `out`, and the first one writes it.
@@ -66,11 +72,16 @@ def train(
         heldout: identities for verification during training. The default is the held-out part of
             the records, or the last `data.holdout_identities` of the recipe in natural order.
         resume: whether to continue from the last intact checkpoint in `out`. The number of replicas
-            can differ. Without a checkpoint, training starts from the beginning. If the checkpoint
-            is within an epoch, `fit` is first called for the rest of that epoch and then for the
-            others. Callbacks then see the start and the end of a training twice.
+            can differ. Without a checkpoint, training starts from the beginning. Finished stages
+            are not trained again. If the checkpoint is within an epoch, `fit` is first called for
+            the rest of that epoch and then for the others. Callbacks then see the start and the end
+            of a training twice.
         verbose: see `keras.Model.fit`.
         callbacks: further Keras callbacks. Their logs include val_accuracy, val_auc and val_eer.
+        on_stage: called with the name, the number (from 1) and the count of stages at each start.
+
+    Returns:
+        The result of the last stage.
 
     Raises:
         ValueError: if the recipe, the data, the devices or the folder do not fit, if another
@@ -87,15 +98,30 @@ def train(
     out = Path(out)
     # This must come first, because TensorFlow can only set up workers before any other use.
     distribution = open_distribution(recipe.training)
+    runs = run_folder.stage_runs(recipe, out)
     with contextlib.ExitStack() as stack:
         # Other workers share the folder and only read it.
         if distribution.is_chief:
-            run_folder.check_folder(out, resume, recipe)
+            run_folder.check_folders(runs, resume)
             stack.enter_context(run_folder.only_training(out))
             # The folder is checked again under the lock, because another training could have ended
             # in it between the first check and the lock.
-            run_folder.check_folder(out, resume, recipe)
-        return _trained(recipe, data, out, heldout, distribution, resume, verbose, callbacks)
+            run_folder.check_folders(runs, resume)
+        notes: list[str] = []
+        for number, (folder, stage) in enumerate(runs, 1):
+            if folder != out and (folder / run_folder.SUMMARY_FILE).is_file():
+                notes.append(f"Stage {folder.name} was finished already.")
+                continue
+            if on_stage is not None and len(runs) > 1:
+                on_stage(recipe.stage[number - 1].name, number, len(runs))
+            # The first worker may still be writing the model that this stage starts from.
+            distribution.require_equal("finished stages", number - 1)
+            result = _trained(
+                stage, data, folder, heldout, distribution, resume, verbose, callbacks, notes
+            )
+            # A model and its compiled functions refer to each other.
+            gc.collect()
+        return result
 
 
 def _trained(
@@ -107,6 +133,7 @@ def _trained(
     resume: bool,
     verbose: str | int,
     callbacks: Sequence[keras.callbacks.Callback],
+    notes: list[str],
 ) -> TrainingResult:
     faces, heldout_faces, whole = load_faces(recipe.data, data, heldout, recipe.seed)
     augmentation = build_augmentation(recipe.data, recipe.augmentation)
@@ -116,12 +143,15 @@ def _trained(
         recipe.training, faces, augmentation, recipe.seed, replicas,
         recipe.optimizer.accumulate_steps, None if recipe.data.amount is None else whole, mining,
     )  # fmt: skip
+    if steps := recipe.training.steps:
+        recipe = recipe.model_copy(deep=True)
+        recipe.training.epochs = max(1, round(steps / len(batches)))
     checkpoints = StepCheckpoints(out / run_folder.CHECKPOINTS)
     try:
         with distribution.scope():
             keras.utils.set_random_seed(recipe.seed)
             run = _Run(
-                recipe, out, distribution, batches, faces, heldout_faces, checkpoints, mining
+                recipe, out, distribution, batches, faces, heldout_faces, checkpoints, notes, mining
             )
             if resume:
                 run.restore()
@@ -150,14 +180,17 @@ class _Run:
     faces: Faces | RecordSet
     heldout: Faces | None
     checkpoints: StepCheckpoints
+    earlier_notes: list[str]
     mining: OfflineMining | None = None
 
     def __post_init__(self) -> None:
         recipe, out, batches, faces = self.recipe, self.out, self.batches, self.faces
-        self.notes: list[str] = run_folder.notes_on_images(faces, self.heldout)
+        self.notes = [*self.earlier_notes, *run_folder.notes_on_images(faces, self.heldout)]
         self.first_step = 0
+        starts: list[Start] = []
         with dtype_policy(recipe.dtype_policy):
-            self.classifier = build_classifier(recipe, len(faces.identities), len(batches))
+            self.classifier = build_classifier(recipe, len(faces.identities), len(batches), starts)
+        self.notes += [f"{start.note()} {self._take_centers(start)}".strip() for start in starts]
         if self.classifier.head is not None:
             self.notes += self.classifier.head.bound_warnings()
         require_size(self.classifier.model, batches)
@@ -175,6 +208,23 @@ class _Run:
             patience=self.patience,
             writes=self.distribution.is_chief,
         )
+
+    def _take_centers(self, start: Start) -> str:
+        """Takes the class centers of the run in `start.init` if they fit. Returns a note."""
+        head, run = self.classifier.head, Path(start.init)
+        if head is None or not (run / run_folder.RECIPE_FILE).is_file():
+            return ""
+        try:
+            earlier, identities = load_classifier(run)
+            centers = np.asarray(earlier.head.centers)
+        except (ValueError, AttributeError):
+            # The run has no checkpoint any more, or no head.
+            return "The class centers start fresh."
+        same = identities == list(self.faces.identities) and start.same_embedding
+        if not same or centers.shape != tuple(head.centers.shape):
+            return "The class centers start fresh."
+        head.centers.assign(centers)
+        return "The class centers are taken too."
 
     def restore(self) -> None:
         """Restores the last intact checkpoint, if there is one."""

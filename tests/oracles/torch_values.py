@@ -1,4 +1,4 @@
-"""Reference values of ArcFace and CosFace, written in PyTorch from their formulas.
+"""Reference values of ArcFace and CosFace in PyTorch from their formulas, and of PyTorch's SGD.
 
     python torch_values.py torch.npz
 
@@ -120,6 +120,31 @@ def values_of(case: str, draw: tuple[np.ndarray, ...]) -> dict[str, np.ndarray]:
     return {f"{case}/{key}": value for key, value in values.items()}
 
 
+def sgd_values() -> dict[str, np.ndarray]:
+    """Returns a least-squares problem, and its weights in 1,000 steps of PyTorch's SGD.
+
+    The batches of 16 rows follow in a cycle. The momentum is 0.9 and the L2 decay 5e-3.
+    """
+    rng = np.random.default_rng([SEED, 2])
+    problem = {"start": (8,), "rows": (64, 8), "targets": (64,)}
+    found = {key: rng.normal(size=shape).astype("float32") for key, shape in problem.items()}
+    rows, targets = (torch.tensor(found[key], dtype=torch.float64) for key in ("rows", "targets"))
+    for nesterov in (False, True):
+        weights = torch.tensor(found["start"], dtype=torch.float64, requires_grad=True)
+        optimizer = torch.optim.SGD(
+            [weights], lr=0.02, momentum=0.9, weight_decay=5e-3, nesterov=nesterov
+        )
+        kept = []
+        for step in range(1000):
+            batch = slice(step % 4 * 16, step % 4 * 16 + 16)
+            optimizer.zero_grad()
+            (0.5 * (rows[batch] @ weights - targets[batch]) ** 2).mean().backward()
+            optimizer.step()
+            kept.append(weights.detach().numpy().copy())
+        found[f"weights/{'nesterov' if nesterov else 'plain'}"] = np.stack(kept[9::10])
+    return {f"sgd/{key}": value for key, value in found.items()}
+
+
 def main(target: str) -> None:
     torch.set_num_threads(1)
     versions = {
@@ -131,6 +156,7 @@ def main(target: str) -> None:
     values = {"versions": np.array(json.dumps(versions))}
     for number, (case, draw) in enumerate((("random", random), ("edges", edges))):
         values |= values_of(case, draw(np.random.default_rng([SEED, number])))
+    values |= sgd_values()
     np.savez_compressed(target, **values)
 
 

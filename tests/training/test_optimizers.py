@@ -1,6 +1,8 @@
-"""Optimizers: decay and accumulation compared with NumPy."""
+"""Optimizers: decay and accumulation compared with NumPy, SGD compared with PyTorch."""
 
 from __future__ import annotations
+
+from pathlib import Path
 
 import keras
 import numpy as np
@@ -12,6 +14,35 @@ from sgd_oracle import DECAY, MOMENTUM, RATE, sgd_oracle, values
 from gfkeras.training.optimizers import SGD, Adam, AdamW
 
 JAX = keras.backend.backend() == "jax"
+ORACLE = np.load(Path(__file__).parents[1] / "oracles" / "torch.npz")
+
+
+def least_squares(optimizer, name, steps):
+    """Returns the weights after every tenth step on the problem of the PyTorch values."""
+    rows, targets = ORACLE["sgd/rows"], ORACLE["sgd/targets"]
+    weights = keras.Variable(ORACLE["sgd/start"], name=name)
+    kept = []
+    for step in range(steps):
+        batch = slice(step % 4 * 16, step % 4 * 16 + 16)
+        error = rows[batch] @ values(weights) - targets[batch]
+        optimizer.apply([ops.convert_to_tensor(rows[batch].T @ error / 16)], [weights])
+        kept.append(values(weights).copy())
+    return np.stack(kept[9::10])
+
+
+@pytest.mark.parametrize("form", ["plain", "nesterov"])
+def test_a_thousand_steps_with_l2_decay_are_those_of_pytorch(form):
+    expected = ORACLE[f"sgd/weights/{form}"]
+    arguments = {"momentum": 0.9, "nesterov": form == "nesterov", "weight_decay": 5e-3}
+    found = least_squares(SGD(0.02, weight_decay_mode="l2", **arguments), "kernel", 1000)
+    np.testing.assert_allclose(found, expected, rtol=0, atol=1e-5)
+    # PyTorch's decay includes biases.
+    biases = {"weight_decay_mode": "l2", "decay_norm_and_bias": True}
+    found = least_squares(SGD(0.02, **biases, **arguments), "bias", 100)
+    np.testing.assert_allclose(found, expected[:10], rtol=0, atol=1e-5)
+    # Decoupled decay is another rule, and leads elsewhere.
+    found = least_squares(SGD(0.02, **arguments), "kernel", 100)
+    assert np.abs(found[-1] - expected[9]).max() > 1e-3
 
 
 @pytest.mark.parametrize("mode", ["decoupled", "l2"])

@@ -42,8 +42,27 @@ def test_built_in_recipes_survive_a_round_trip(name, tmp_path):
     assert Recipe.read(tmp_path / "written.toml") == recipe
 
 
+@pytest.mark.parametrize("name", ["groupface_r34", "groupface_mobilefacenet"])
+def test_the_smaller_recipes_have_the_stages_of_the_large_one(name):
+    large, small = (Recipe.read(each).in_stages() for each in ("groupface_r100", name))
+    assert list(large) == list(small) == ["arcface", "groupface"]
+    for theirs, ours in zip(large.values(), small.values(), strict=True):
+        for table in ("head", "loss", "schedule", "training"):
+            assert getattr(ours, table) == getattr(theirs, table), table
+        assert ours.optimizer.weight_decay_mode == theirs.optimizer.weight_decay_mode == "l2"
+        assert ours.model.num_groups == theirs.model.num_groups
+
+
 def test_the_recipe_has_the_values_of_the_paper():
     recipe = Recipe.read("groupface_r100")
+    first, second = recipe.in_stages().values()
+    assert (first.loss, first.model.freeze, first.head) == ([], ["group_*"], recipe.head)
+    assert second == recipe.model_copy(update={"stage": []})
+    rates = build_schedule(recipe.schedule, recipe.optimizer.learning_rate, 1, 5000)
+    found = [float(rates(step)) for step in (0, 50_000, 50_001, 70_000, 70_001, 79_999)]
+    assert found == pytest.approx([5e-3, 5e-3, 5e-4, 5e-4, 5e-5, 5e-5])
+    assert (recipe.training.steps, recipe.training.batch_size) == (80_000, 8 * 128)
+    assert (recipe.optimizer.momentum, recipe.optimizer.weight_decay_mode) == (0.9, "l2")
     assert (recipe.head.arguments, recipe.loss[0].arguments["weight"]) == (
         {"scale": 64.0, "margin": 0.5},
         0.1,
@@ -277,7 +296,13 @@ def test_schedules(tmp_path):
 
 @pytest.mark.parametrize("name", SCHEDULES)
 def test_each_schedule_takes_its_own_keys_only(name, tmp_path):
-    values = {"milestones": [1.0, 2.0], "factor": 0.5, "power": 1.0, "final_factor": 0.2}
+    values = {
+        "milestones": [1.0, 2.0],
+        "unit": "epochs",
+        "factor": 0.5,
+        "power": 1.0,
+        "final_factor": 0.2,
+    }
     own = {key: values[key] for key in SCHEDULE_KEYS[name]}
     recipe = Recipe.parse({"schedule": {"name": name, "warmup_epochs": 1.0, **own}})
     written = recipe.model_dump()["schedule"]

@@ -70,9 +70,82 @@ def test_a_groupface_is_trained_further(tables, tmp_path):
     model = build_model(Recipe.parse(tables).model)
     assert (model.num_groups, model.mode) == (3, "soft")
     np.testing.assert_array_equal(embed(model), embed_soft(folder))
+    # Other groups start fresh, at zero.
     tables["model"]["num_groups"] = 5
-    with pytest.raises(ValueError, match=r"`model\.num_groups` must be 3, the value of `init`"):
-        build_model(Recipe.parse(tables).model)
+    other, start = started(tables)
+    assert start.taken == ("backbone", "instance_fc", "instance_bn")
+    assert start.fresh == ("group_decision", "group_ensemble")
+    instance = keras.ops.convert_to_numpy(model(IMAGES)["instance"])
+    np.testing.assert_allclose(embed(other), instance, atol=1e-6)
+
+
+def started(tables):
+    starts = []
+    return build_model(Recipe.parse(tables).model, starts), *starts
+
+
+@pytest.mark.parametrize(
+    ("change", "taken", "fresh"),
+    [
+        ({}, "instance_fc instance_bn", "group_decision group_ensemble"),
+        (
+            {"shared_dim": 24},
+            "",
+            "shared_fc shared_bn instance_fc instance_bn group_decision group_ensemble",
+        ),
+        ({"embedding_dim": 24}, "", "instance_fc instance_bn group_decision group_ensemble"),
+    ],
+)
+def test_layers_of_a_backbone_that_fit_are_taken(tables, backbone, change, taken, fresh):
+    given = {"backbone": {"name": "MobileFaceNet", "bottlenecks": SMALL_BOTTLENECKS}}
+    tables["model"] |= change | given
+    model, start = started(tables)
+    assert start.taken == ("backbone", *taken.split())
+    assert start.fresh == tuple(fresh.split())
+    assert start.same_embedding == (not change)
+    for key, value in {"num_groups": 3, "mode": "hard", "embedding_dim": 16, **change}.items():
+        assert getattr(model, key) == value
+    theirs = gfkeras.load(backbone)
+    for layer in model.backbone.layers:
+        for ours, wanted in zip(
+            layer.get_weights(), theirs.get_layer(layer.name).get_weights(), strict=True
+        ):
+            np.testing.assert_array_equal(ours, wanted)
+
+
+@pytest.mark.parametrize(
+    ("change", "taken", "fresh"),
+    [
+        ({"combine": "concat", "mode": "soft"}, "shared instance group_decision ensemble", ""),
+        ({"group_dim": 6}, "shared instance", "group_decision ensemble"),
+        ({"embedding_dim": 12}, "shared", "instance group_decision ensemble"),
+        ({"shared_dim": 20}, "", "shared instance group_decision ensemble"),
+        ({"shared_dim": "none"}, "", "instance group_decision ensemble"),
+    ],
+)
+def test_layers_of_a_groupface_that_fit_are_taken(tables, tmp_path, change, taken, fresh):
+    tables["model"]["shared_dim"] = 24
+    source = build_model(Recipe.parse(tables).model)
+    tables["model"] = {"init": str(source.save_to(tmp_path / "source")), **change}
+    model, start = started(tables)
+
+    def parts(text):
+        names = {
+            "shared": ("shared_fc", "shared_bn"),
+            "instance": ("instance_fc", "instance_bn"),
+            "ensemble": ("group_ensemble",),
+        }
+        return tuple(name for part in text.split() for name in names.get(part, (part,)))
+
+    assert (start.taken, start.fresh) == (("backbone", *parts(taken)), parts(fresh))
+    ours, theirs = weights(model), weights(source)
+    equal = {
+        name
+        for name in ours
+        if [w.shape for w in ours[name]] == [w.shape for w in theirs[name]]
+        and not changed({name: ours[name]}, {name: theirs[name]})
+    }
+    assert {*start.taken} - {"backbone"} <= equal
 
 
 def embed_soft(folder):
@@ -181,9 +254,14 @@ def _paths(classifier):
     [
         ({"init": "no_such_preset"}, "`model.init` must be a preset"),
         ({"init": __file__}, "has an unknown format"),
-        ({"shared_dim": 32}, 'shared_dim = "none"'),
-        ({"embedding_dim": 32}, "`embedding_dim` must be the trained backbone's, 16"),
-        ({"backbone": {"name": "MobileFaceNet"}}, "which brings its own"),
+        (
+            {"backbone": {"name": "IResNet18"}},
+            r"`model\.backbone\.name` must be 'MobileFaceNet', the value of `init`",
+        ),
+        (
+            {"backbone": {"name": "MobileFaceNet", "width": 0.5}},
+            r"`model\.backbone\.width` must be 0\.0625, the value of `init`",
+        ),
         ({"freeze": ["backbon"]}, r"did you mean 'backbone'\?"),
     ],
 )

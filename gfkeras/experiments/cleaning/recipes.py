@@ -44,7 +44,10 @@ def with_same_updates(recipe: Recipe, images: int, kept: int) -> Recipe:
 
     The epochs of the schedule are stretched in the same way. Otherwise a network would be trained
     on fewer images and also for a shorter time. On small data the shorter time has more effect.
+    A recipe with `training.steps` has as many updates without a change.
     """
+    if recipe.training.steps is not None:
+        return recipe
     batch = recipe.training.batch_size
     # Count whole batches, because training drops an incomplete last batch.
     stretch = (images // batch) / max(1, kept // batch)
