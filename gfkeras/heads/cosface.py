@@ -11,7 +11,9 @@ class CosFace(MarginHead):
     """CosFace (arXiv 1801.09414, equation 4): the target's logit is s·(cos θ_y − m).
 
     Args:
-        num_classes, scale: N, the number of identities, and s.
+        num_classes: N, the number of identities.
+        scale: s. "auto" takes the smallest with which embeddings can reach a probability of 0.99 of
+            their class: ln(99·(N − 1)) / (N/(N − 1) − m), see `cosface_scale_lower_bound`.
         margin: m in [0, 1). The paper's bound is N/(N − 1), slightly above 1, and its
             training on faces diverged above 0.45. See `cosface_margin_upper_bound`.
 

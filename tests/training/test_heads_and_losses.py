@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import warnings
+
 import keras
 import numpy as np
 import pytest
@@ -72,6 +74,18 @@ def test_every_loss_by_name_beside_a_head(name, tables, teacher, pooled, tiny_fa
     assert result.metrics["loss"] == pytest.approx(
         result.metrics["identity_loss"] + result.metrics[log], rel=1e-4
     )
+
+
+def test_a_scale_below_cosfaces_bound_is_noted(tables, pooled, tiny_faces, tmp_path):
+    for scale, noted in ((0.5, True), ("auto", False)):
+        recipe = Recipe.parse({**tables, "head": {"name": "CosFace", "scale": scale}})
+        with warnings.catch_warnings(record=True) as found:
+            warnings.simplefilter("always")
+            result = train(recipe, tiny_faces, tmp_path / str(scale), verbose=0)
+        for texts in (result.notes, [str(warning.message) for warning in found]):
+            assert noted == any("of CosFace is below CosFace's bound" in text for text in texts)
+        # The recipe of the run keeps the word.
+        assert Recipe.read(tmp_path / str(scale) / "recipe.toml") == recipe
 
 
 def test_a_loss_alone_and_a_sum_with_weights(tables, teacher, pooled, tiny_faces, tmp_path):
