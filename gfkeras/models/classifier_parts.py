@@ -26,6 +26,26 @@ def warn_of_bounds(head: Any) -> None:
         warnings.warn(warning, stacklevel=3)
 
 
+def count_classes(classifier: Any) -> int | None:
+    """Returns the number of classes of the head and of each loss, or None if none has one."""
+    losses = zip(classifier.extra_losses, classifier.loss_inputs, strict=True)
+    parts = [classifier.head, *(loss for loss, inputs in losses if "labels" in inputs)]
+    counts = [getattr(part, "num_classes", None) for part in parts]
+    return min((count for count in counts if count is not None), default=None)
+
+
+def set_directions(callbacks: Any, losses: list[str]) -> None:
+    """Tells callbacks such as `EarlyStopping` whether a metric should grow or fall.
+
+    Keras can infer this only for metrics that `compile` got. `losses` are names in the logs.
+    """
+    directions = {"identity_loss": "min", "accuracy": "max", **dict.fromkeys(losses, "min")}
+    for callback in getattr(callbacks, "callbacks", keras.tree.flatten(callbacks)):
+        if getattr(callback, "mode", None) == "auto":
+            metric = callback.monitor.removeprefix("val_")
+            callback.mode = directions.get(metric, "auto")
+
+
 def build_parts(classifier: Any, outputs: dict[str, Any]) -> None:
     """Builds the head and the losses of a classifier.
 

@@ -16,7 +16,14 @@ from gfkeras.models.checked_data import (
     is_distributed,
     label_errors,
 )
-from gfkeras.models.classifier_parts import build_parts, log_names, samples_classes, warn_of_bounds
+from gfkeras.models.classifier_parts import (
+    build_parts,
+    count_classes,
+    log_names,
+    samples_classes,
+    set_directions,
+    warn_of_bounds,
+)
 from gfkeras.models.group_usage import GroupUsage
 from gfkeras.models.properties import as_outputs
 from gfkeras.models.replicas import NEVER, LossScaling, ReplicaMean
@@ -249,7 +256,7 @@ class FaceClassifier(keras.Model):
     def _labels(self, labels: Any) -> Any:
         if labels is None:
             raise ValueError(NO_LABELS.format("no labels"))
-        return check_in_step(labels, self._num_classes) if self._looks else labels
+        return check_in_step(labels, count_classes(self)) if self._looks else labels
 
     def _identity(self, labels: Any, embedding: Any, sample_weight: Any, training: bool) -> Any:
         """Returns L1, and updates its logs."""
@@ -331,7 +338,7 @@ class FaceClassifier(keras.Model):
             self._checked(*given[:2])
         elif given is not None:
             kwargs["validation_data"] = self._checked(given)
-        self._set_directions(kwargs.get("callbacks"))
+        set_directions(kwargs.get("callbacks"), [mean.name for mean in self._extra_means])
         warn_of_bounds(self.head)
         self._fits, self._divided = True, False
         with label_errors(self):
@@ -351,27 +358,7 @@ class FaceClassifier(keras.Model):
     def _checked(self, x: Any, y: Any = None) -> Any:
         """Returns `x` with its labels checked, see `checked_data`."""
         self._looks |= is_distributed(x)
-        return checked_data(x, y, self._num_classes)
-
-    @property
-    def _num_classes(self) -> int | None:
-        """The number of classes for the head and each loss, or None if none of them has one."""
-        losses = zip(self.extra_losses, self.loss_inputs, strict=True)
-        parts = [self.head, *(loss for loss, inputs in losses if "labels" in inputs)]
-        counts = [getattr(part, "num_classes", None) for part in parts]
-        return min((count for count in counts if count is not None), default=None)
-
-    def _set_directions(self, callbacks: Any) -> None:
-        """Tells callbacks such as `EarlyStopping` whether a metric should grow or fall.
-
-        Keras can infer this only for metrics that `compile` got.
-        """
-        directions = {"identity_loss": "min", "accuracy": "max"}
-        directions.update((mean.name, "min") for mean in self._extra_means)
-        for callback in getattr(callbacks, "callbacks", keras.tree.flatten(callbacks)):
-            if getattr(callback, "mode", None) == "auto":
-                metric = callback.monitor.removeprefix("val_")
-                callback.mode = directions.get(metric, "auto")
+        return checked_data(x, y, count_classes(self))
 
     # After a change of mode, the step must be traced again.
 
