@@ -13,7 +13,7 @@ from gfkeras.evaluation.plots import save_figure
 from gfkeras.files import PathLike
 from gfkeras.inference import Embedder
 from gfkeras.tasks.alignment import face_reader, make_alignment
-from gfkeras.tasks.plot_files import Plot, PlotFaces, check_out, opened
+from gfkeras.tasks.plot_files import Plot, PlotFaces, check_out, of_model, opened
 from gfkeras.tasks.plot_heads import boundaries as boundaries
 from gfkeras.tasks.plot_heads import margins as margins
 from gfkeras.tasks.plot_heads import toy as toy
@@ -110,7 +110,8 @@ def tsne(
     }
     measured = "silhouette {0.silhouette:.3f}, nearest is the same person {0.nearest:.1%}"
     summary = [(titles[key], measured.format(panel)) for key, panel in panels.items()]
-    return Plot(save_figure(figure, out), numbers, [*faces.skipped, *folder.skipped], summary)
+    path = save_figure(figure, out, of_model(model, data))
+    return Plot(path, numbers, [*faces.skipped, *folder.skipped], summary)
 
 
 def groups(
@@ -147,7 +148,7 @@ def groups(
     embedder = Embedder(model, num_threads=threads)
     logits = faces.outputs(embedder, "group_logits")["group_logits"]
     distribution = figures.GroupDistribution.of(logits)
-    path = save_figure(figures.group_distribution_figure(distribution), out)
+    path = save_figure(figures.group_distribution_figure(distribution), out, of_model(model, data))
     found = distribution.to_json()
     summary = [
         ("Faces", f"{found['images']:,}"),
@@ -235,7 +236,8 @@ def sheet(
     ]  # fmt: skip
     numbers = {"images": len(logits), "num_groups": logits.shape[1], "groups": shown}
     summary = [(f"Group {row.group}", f"{row.faces:,} faces, {row.share:.1%}") for row in rows]
-    return Plot(save_figure(figure, out), numbers, [*faces.skipped, *folder.skipped], summary)
+    path = save_figure(figure, out, of_model(model, data))
+    return Plot(path, numbers, [*faces.skipped, *folder.skipped], summary)
 
 
 def angles(
@@ -295,4 +297,5 @@ def angles(
     ]
     summary.append(("Threshold", f"{found.threshold:.2f}°, accuracy {found.accuracy:.2%}"))
     summary += [(f"at FAR {name}", f"{angle:.2f}°") for name, angle in found.at_far.items()]
-    return Plot(save_figure(angle_figure(found), out), numbers, result.skipped_files, summary)
+    path = save_figure(angle_figure(found), out, of_model(model, pairs))
+    return Plot(path, numbers, result.skipped_files, summary)

@@ -49,6 +49,11 @@ def check_out(out: PathLike) -> Path:
     return Path(out)
 
 
+def of_model(model: PathLike, data: PathLike) -> str:
+    """Returns the title of a plot of a model's embeddings."""
+    return f"{Path(model).name} on {Path(data).name}"
+
+
 def opened(
     out: PathLike,
     data: PathLike,

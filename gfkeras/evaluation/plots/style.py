@@ -98,10 +98,11 @@ def percent(value: float, _position: float) -> str:
     return f"{100 * value:.3g}%"
 
 
-def save_figure(figure: Figure, path: str | os.PathLike[str]) -> Path:
+def save_figure(figure: Figure, path: str | os.PathLike[str], title: str = "") -> Path:
     """Writes a plot as .png (2 pixels per point) or .svg, whole or not at all.
 
-    Text in an .svg stays text, so people can search it and screen readers can read it.
+    Text in an .svg stays text, so people can search it and screen readers can read it. `title`
+    goes above the plot. It names the model and the data, which the plot does not know.
     """
     path = Path(path)
     if path.suffix.lower() not in (".png", ".svg"):
@@ -109,6 +110,9 @@ def save_figure(figure: Figure, path: str | os.PathLike[str]) -> Path:
     matplotlib = require("matplotlib", "plots")
     # Without a fixed salt, matplotlib puts random names into an SVG.
     settings = {"svg.fonttype": "none", "svg.hashsalt": path.name}
+    if title:
+        look = {"ha": "left", "color": INK, "fontsize": 13, "fontweight": "bold"}
+        figure.suptitle(plain(title), x=0.01, **look)
     with replacing(path) as temporary, matplotlib.rc_context(settings):
         figure.savefig(temporary, dpi=2 * DPI, facecolor="white", metadata=_undated(path.suffix))
     return path
@@ -143,15 +147,11 @@ def write_figures(
     suffix: str = ".png",
     title: str = "",
 ) -> list[Path]:
-    """Writes each plot as folder/NAME.png and returns the files.
-
-    `title` goes above each plot. It names the model and the data, which the plots do not know.
-    """
+    """Writes each plot as folder/NAME.png, with `title` above it, and returns the files."""
     target = Path(folder)
-    for figure in figures.values() if title else ():
-        look = {"ha": "left", "color": INK, "fontsize": 13, "fontweight": "bold"}
-        figure.suptitle(plain(title), x=0.01, **look)
-    return [save_figure(figure, target / f"{name}{suffix}") for name, figure in figures.items()]
+    return [
+        save_figure(figure, target / f"{name}{suffix}", title) for name, figure in figures.items()
+    ]
 
 
 def _undated(suffix: str) -> dict[str, Any]:
