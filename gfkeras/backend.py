@@ -3,6 +3,7 @@
 import base64
 import contextlib
 import functools
+import logging
 import os
 import sys
 import tempfile
@@ -117,3 +118,15 @@ def held_stderr() -> Iterator[None]:
             finally:
                 os.dup2(kept, 2)
                 os.close(kept)
+
+
+@contextlib.contextmanager
+def networks_in_turn() -> Iterator[None]:
+    """Silences TensorFlow's retracing warning, which every new network would cause."""
+    logger = logging.getLogger("tensorflow")
+    before = logger.level
+    logger.setLevel(logging.ERROR)
+    try:
+        yield
+    finally:
+        logger.setLevel(before)

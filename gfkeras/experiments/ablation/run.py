@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import contextlib
 import dataclasses
-import logging
 import shutil
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +12,7 @@ import filelock
 import keras
 import numpy as np
 
+from gfkeras.backend import networks_in_turn
 from gfkeras.data import Faces, RecordSet
 from gfkeras.evaluation import effective_groups
 from gfkeras.evaluation.embedded import embed_images
@@ -97,22 +96,10 @@ def _run(model: keras.Model, images: np.ndarray) -> dict[str, np.ndarray]:
         if count < _BATCH:
             # Fill up the last batch, because every new batch size would be compiled again.
             batch = np.concatenate([batch, np.repeat(batch[-1:], _BATCH - count, axis=0)])
-        with _networks_in_turn():
+        with networks_in_turn():
             found = runtime.run(batch.astype(np.float32))
         parts.append({name: rows[:count] for name, rows in found.items()})
     return {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
-
-
-@contextlib.contextmanager
-def _networks_in_turn() -> Iterator[None]:
-    """Silences TensorFlow's retracing warning, which every new network would cause."""
-    logger = logging.getLogger("tensorflow")
-    before = logger.level
-    logger.setLevel(logging.ERROR)
-    try:
-        yield
-    finally:
-        logger.setLevel(before)
 
 
 def _scored(outputs: dict[str, np.ndarray], scoring: Scoring, faces: PairFaces) -> dict[str, Any]:

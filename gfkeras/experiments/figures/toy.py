@@ -11,6 +11,7 @@ import keras
 import numpy as np
 
 from gfkeras import heads
+from gfkeras.backend import networks_in_turn
 from gfkeras.errors import by_name, positive_int
 from gfkeras.evaluation.plots.style import COLORS, GRID, INK, MUTED, new_figure, set_title
 from gfkeras.models import FaceClassifier
@@ -27,6 +28,8 @@ TOY_HEADS: dict[str, tuple[str, dict[str, Any]]] = {
     "CosFace": ("s = 30, m = 0.2", {"scale": 30.0, "margin": 0.2}),
     "ArcFace": ("s = 30, m = 0.5", {"scale": 30.0}),
 }
+# A step has all of so few identities, so there is nothing to sample.
+_OTHER_HEADS: dict[str, tuple[str, dict[str, Any]]] = {"PartialFC": ("r = 1", {"sample_rate": 1.0})}
 BATCH, RATE, POOLED = 64, 2e-3, 4
 _COLORS = (*COLORS, INK, "#8c6d31")
 _MARKERS = ("o", "s", "^", "D", "v", "P", "X", "<", "*", ">")
@@ -126,7 +129,7 @@ def train_toy(
         ValueError: see `check_toy`.
     """
     check_toy([name], dimensions, epochs)
-    setting, arguments = TOY_HEADS.get(name, ("defaults", {}))
+    setting, arguments = (TOY_HEADS | _OTHER_HEADS).get(name, ("defaults", {}))
     size = images.shape[1] // POOLED
     small = images.reshape(len(images), size, POOLED, size, POOLED, 3).mean(axis=(2, 4))
     small = small.astype(np.float32)
@@ -141,13 +144,14 @@ def train_toy(
     steps = epochs * -(-len(labels) // BATCH)
     rate = keras.optimizers.schedules.CosineDecay(RATE, steps)
     training.compile(keras.optimizers.Adam(rate), jit_compile=False)
-    training.fit(small, labels.astype(np.int32), batch_size=BATCH, epochs=epochs, verbose=0)
-    # `predict` of many networks would make TensorFlow warn of retracing.
+    labels = labels.astype(np.int32)
+    with networks_in_turn():
+        training.fit(small, labels, batch_size=BATCH, epochs=epochs, verbose=0)
     embedding = keras.ops.convert_to_numpy(network(small, training=False))
     found = keras.ops.convert_to_numpy(head.centers)
     # Sub-centers are drawn by their mean.
     return ToyEmbedding(name, setting, embedding, found.reshape(classes, -1, dimensions).mean(1),
-                        np.asarray(labels))  # fmt: skip
+                        labels)  # fmt: skip
 
 
 def _network(size: int, dimensions: int) -> keras.Model:
