@@ -78,7 +78,7 @@ def verify(
     chosen = np.linspace(0, len(folder) - 1, min(limit, len(folder))).astype(int)
     folder.paths = [folder.paths[i] for i in chosen]
     folder.labels = folder.labels[chosen]
-    faces = folder.load()
+    faces = folder.load(size=candidate.image_size)
     parity = compare_embeddings(reference, candidate, faces.images)
     # `load` also lists people without images, which here only means that none was chosen.
     chosen_paths = set(folder.paths)

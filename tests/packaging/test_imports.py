@@ -168,4 +168,6 @@ def test_names_for_strict_type_checkers(tmp_path):
     lines = run.stdout.splitlines()
     # One line is wrong on purpose. Its error shows that mypy sees the types and not `Any`.
     assert len(lines) == 2, run.stdout + run.stderr
-    assert 'Incompatible types in assignment (expression has type "int"' in lines[0]
+    assert (
+        'Incompatible types in assignment (expression has type "int | tuple[int, int]"' in lines[0]
+    )
