@@ -101,7 +101,7 @@ def make_folder(root: Path, models: Path) -> Path:
     images, _ = synthetic_faces(num_identities=PEOPLE, images_per_identity=EACH, seed=0)
     faces = images.reshape(PEOPLE, EACH, *images.shape[1:])
     names = [f"s{number}" for number in range(1, PEOPLE + 1)]
-    data = ("DATA/lfw_aligned112", "DATA/orl_faces")
+    data = ("DATA/celeba_aligned112", "DATA/lfw_aligned112", "DATA/orl_faces")
     for folder in (*data, "lfw", "faces", "heldout", "FACES", "DIR"):
         _write_people(root / folder, faces, names)
     (root / "DATA" / "lfw_lists").mkdir()

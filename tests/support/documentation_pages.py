@@ -29,6 +29,9 @@ NOT_RUN = {
     "gfkeras train groupface_r100": "takes several GPUs and hours",
     "export TF_CONFIG": "takes several machines; tests/training/distribution has two processes",
     "python benchmarks/": "minutes to hours against a peer: `make bench`",
+    "gfkeras ablate data-amount": "hours; tests/experiments/test_data_amount.py has small data",
+    "gfkeras evaluate MODEL --protocol cfp": "images of CFP; tests/cli/test_protocols.py has some",
+    "gfkeras evaluate MODEL --data lfw_raw250": "raw photos of LFW; tests/cli has some",
     "gfkeras zoo import w600k_r50.onnx": "a download of 166 MB; tests/zoo imports its like",
     "gfkeras zoo import backbone.pt": "written by PyTorch, in tests/zoo/test_importers_on_torch.py",
 }
