@@ -7,11 +7,11 @@ width with two bottlenecks, a shared FC of 256, 8 groups, batches of 32. Both st
 steps, rounded to whole epochs. The people are those of DIR (CelebA by default) with the most
 images. Three images of each are for validation and are not trained on.
 
-From scratch, GroupFace is trained once for the steps of the second stage, and once for the steps
-of both stages. It gets the learning rate of the first stage: with that of the second stage it
-learns more slowly. Prints the mean loss L = ArcFace + 0.1·self-grouping on the validation images
-and the accuracy among the people, as Markdown. The column "two stages lower" counts the seeds in
-which GroupFace in two stages has the lower loss.
+From scratch, GroupFace is trained for the steps of the second stage and for the steps of both
+stages, each at the learning rate of the first stage and of the second one. Prints the mean loss
+L = ArcFace + 0.1·self-grouping on the validation images and the accuracy among the people, as
+Markdown. The column "two stages lower" counts the seeds in which GroupFace in two stages has the
+lower loss.
 """
 
 from __future__ import annotations
@@ -63,14 +63,14 @@ def recipes(steps: int, rate: float, seed: int) -> dict[str, object]:
     tables = read_toml("groupface_mobilefacenet", "recipe", folder)
     scratch = {key: value for key, value in tables.items() if key != "stage"}
 
-    def from_scratch(count: int) -> Recipe:
-        return Recipe.parse(scratch, small(count) | {"seed": seed, "optimizer.learning_rate": rate})
-
-    return {
-        "two stages": Recipe.parse(tables, of_stages(small(steps) | {"seed": seed}, rate)),
-        "from scratch, the steps of stage 2": from_scratch(steps),
-        "from scratch, the steps of both stages": from_scratch(2 * steps),
-    }
+    settings = small(steps) | {"seed": seed}
+    found = {"two stages": Recipe.parse(tables, of_stages(settings, rate))}
+    for count, of in ((steps, "stage 2"), (2 * steps, "both stages")):
+        for each in (rate, settings["optimizer.learning_rate"]):
+            changed = small(count) | {"seed": seed, "optimizer.learning_rate": each}
+            name = f"from scratch, the steps of {of}, rate {each:g}"
+            found[name] = Recipe.parse(scratch, changed)
+    return found
 
 
 def split_faces(data: Path, people: int):
