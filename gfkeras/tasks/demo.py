@@ -328,7 +328,7 @@ def _train(
         def on_train_end(self, logs: object = None) -> None:
             self._charge("training verification")
 
-    if (run / "recipe.toml").is_file():
+    if (run / "recipe.toml").is_file() or (run / "stages").is_dir():
         # A folder of an earlier demo. Only a folder with a recipe is a run that can be removed.
         shutil.rmtree(run)
     return train(recipe, training, run, heldout=heldout, verbose=verbose, callbacks=[Seconds()])

@@ -62,12 +62,23 @@ def check_folder(out: Path, resume: bool, recipe: Recipe) -> None:
         for key in sorted({*before, *now}):
             section = key.partition(".")[0]
             if key == "model.init" and _stage(before.get(key)) == _stage(now.get(key)) is not None:
-                continue  # The same stage of a run that was moved.
+                # The same stage of a run that was moved.
+                continue
             if section in _FIXED and before.get(key) != now.get(key):
                 raise ValueError(
                     f"The run in {str(out)!r} cannot be resumed with another [{section}]: it was "
                     f"started with {key} = {before.get(key)!r}. Received: {now.get(key)!r}"
                 )
+
+
+def read_recipe(run: Path) -> Recipe:
+    """Reads the recipe of a run. If the run was moved, so was the stage that it started from."""
+    recipe = Recipe.read(run / RECIPE_FILE)
+    if stage := _stage(recipe.model.init):
+        for folder in (run / STAGES / stage, run.parent / stage):
+            if folder.is_dir():
+                return recipe.starting_from(folder)
+    return recipe
 
 
 def check_folders(runs: Sequence[tuple[Path, Recipe]], resume: bool) -> None:

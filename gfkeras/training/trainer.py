@@ -114,8 +114,9 @@ def train(
                 continue
             if on_stage is not None and len(runs) > 1:
                 on_stage(recipe.stage[number - 1].name, number, len(runs))
-            # The first worker may still be writing the model that this stage starts from.
-            distribution.require_equal("finished stages", number - 1)
+            if number > 1:
+                # The first worker may still be writing the model that this stage starts from.
+                distribution.require_equal("finished stages", number - 1)
             result = _trained(
                 stage, data, folder, heldout, distribution, resume, verbose, callbacks, notes
             )
@@ -374,7 +375,7 @@ def load_classifier(run: str | os.PathLike[str]) -> tuple[FaceClassifier, list[s
                 "`run` must be the folder of a run of `gfkeras train`. "
                 f"Received: run={str(run)!r}, which has no {path.name}"
             )
-    recipe = Recipe.read(recipe_file)
+    recipe = run_folder.read_recipe(run)
     identities = [unquoted(line.strip()) for _, line in lines(names)]
     checkpoint, _ = StepCheckpoints(run / run_folder.CHECKPOINTS).load()
     if checkpoint is None:

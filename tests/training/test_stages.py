@@ -165,6 +165,8 @@ def test_killed_in_a_stage_it_resumes_to_the_bit(stage, tmp_path, tiny_faces, re
     assert result.epochs == 2
     assert_same_run(run, whole[0])
     assert_same_run(run / "stages" / "arcface", whole[0] / "stages" / "arcface")
+    moved = shutil.move(run, tmp_path / "moved again")
+    assert load_classifier(moved)[0].model.num_groups == recipe.model.num_groups
 
 
 def test_a_run_of_stages_is_not_overwritten(tmp_path, tiny_faces, recipe):

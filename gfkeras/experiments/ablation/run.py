@@ -24,7 +24,7 @@ from gfkeras.inference.runtimes import KerasModelRuntime
 from gfkeras.models import GroupFace, count_macs
 from gfkeras.saving import load_model
 from gfkeras.training import Recipe, train
-from gfkeras.training.run_folder import CHECKPOINTS, SUMMARY_FILE
+from gfkeras.training.run_folder import CHECKPOINTS, STAGES, SUMMARY_FILE
 
 _GROUP_FEATURE = "group_feature"
 # The output for each representation.
@@ -163,7 +163,7 @@ class Run:
             keras.backend.clear_session()
             train(self.recipe, faces, self.folder, resume=True, verbose=verbose)
         # Checkpoints are no longer needed: a changed recipe would get another folder.
-        for name in (CHECKPOINTS, "best"):
+        for name in (CHECKPOINTS, STAGES, "best"):
             shutil.rmtree(self.folder / name, ignore_errors=True)
 
     def score(self, scorings: Sequence[Scoring], faces: PairFaces) -> None:
