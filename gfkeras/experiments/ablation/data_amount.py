@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from gfkeras.evaluation.plots import style
+from gfkeras.evaluation.thresholds import rests_on_enough
 from gfkeras.experiments.ablation.grid import Grid
 from gfkeras.experiments.ablation.result import AblationResult, RowResult, Statistic
 
@@ -33,7 +34,7 @@ def draw_amounts(result: AblationResult, out: Path) -> Path | None:
 
 
 def amount_figure(result: AblationResult) -> Figure:
-    """Returns a plot of accuracy, and of the TAR at the smallest measurable FAR.
+    """Returns a plot of accuracy, and of the TAR at a small FAR with enough pairs to measure it.
 
     The horizontal axis is the number of training images, logarithmic. Lines are means over seeds,
     bands are ± one standard deviation, and small marks are single seeds. Rows without a finished
@@ -41,10 +42,9 @@ def amount_figure(result: AblationResult) -> Figure:
     """
     rows = sorted((row for row in result.rows if row.scores), key=_images)
     figure = style.new_figure()
-    fars = sorted(result.fars(), key=float)
     panels = {"Accuracy": "accuracy"}
-    if fars:
-        panels[f"TAR at FAR {fars[0]}"] = f"tar_at_far.{fars[0]}"
+    if (far := _far(result, rows)) is not None:
+        panels[f"TAR at FAR {far}"] = f"tar_at_far.{far}"
     for place, (label, name) in enumerate(panels.items()):
         axes = figure.add_subplot(1, len(panels), place + 1)
         style.dress(axes, "Training images (people)", label)
@@ -76,11 +76,13 @@ def _panel(axes: Axes, rows: Sequence[RowResult], name: str) -> None:
                 [x[place]] * len(seeds), seeds, linestyle="none", marker="o", markersize=3.5,
                 color=style.MUTED, alpha=0.55, zorder=2, label=None if place else "one seed",
             )  # fmt: skip
-    for at, value in zip(x, mean, strict=True):
-        # Accuracy rises with the amount, so the upper left of a point is free.
+    # A label stands above its point, on the side that the incoming line leaves free.
+    falls = np.diff(mean, prepend=mean[:1]) < 0
+    for at, value, right in zip(x, mean, falls, strict=True):
         axes.annotate(
-            f"{100 * value:.1f}%", (at, value), xytext=(-6, 6), textcoords="offset points",
-            ha="right", color=style.INK, fontsize=10,
+            f"{100 * value:.1f}%", (at, value), xytext=(6 if right else -6, 6),
+            textcoords="offset points", ha="left" if right else "right", color=style.INK,
+            fontsize=10,
         )  # fmt: skip
     axes.set_xscale("log")
     axes.set_xticks(x, [f"{_short(_images(row))}\n({_short(_people(row))})" for row in rows])
@@ -90,6 +92,17 @@ def _panel(axes: Axes, rows: Sequence[RowResult], name: str) -> None:
     low, high = axes.get_xlim()
     axes.set_xlim(low * (low / high) ** 0.15, high)
     axes.yaxis.set_major_formatter(style.percent)
+
+
+def _far(result: AblationResult, rows: Sequence[RowResult]) -> str | None:
+    """Returns the smallest FAR with ten expected false accepts, if half of the pairs are impostors.
+
+    Returns the largest FAR if no FAR has as many, and None if no FAR was measured.
+    """
+    fars = sorted(result.fars(), key=float)
+    pairs = min(score["pairs"] for row in rows for score in row.scores.values())
+    enough = [far for far in fars if rests_on_enough(float(far), pairs // 2)]
+    return next(iter([*enough, *fars[-1:]]), None)
 
 
 def _images(row: RowResult) -> float:
