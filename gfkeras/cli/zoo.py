@@ -18,6 +18,7 @@ app = typer.Typer(
     help="List, download and import pretrained models.",
     no_args_is_help=False,
 )
+_COMMERCIAL_USE = {True: "allowed", False: "not allowed", "unclear": "unclear"}
 NameArgument = Annotated[str, Argument(metavar="NAME", help="Name of a preset.")]
 
 
@@ -196,7 +197,7 @@ def _rows(found: ListedPreset) -> list[tuple[str, Any]]:
         ("Weights", f"{size_text(preset.weights.size_bytes)}, {found.where}"),
         ("SHA-256", preset.weights.sha256),
         ("Licence of the weights", f"{licence.name}. {licence.note}".strip()),
-        ("Commercial use", "allowed" if licence.commercial_use else "not allowed"),
+        ("Commercial use", _COMMERCIAL_USE[licence.commercial_use]),
         ("Made by", f"{preset.provenance.by} {preset.provenance.source}".strip()),
         ("Trained on", f"{data.name}. {data.note}".strip()),
     ]

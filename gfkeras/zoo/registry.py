@@ -111,7 +111,8 @@ class Licence(_Table):
     """[licence]: the licence of the weights, not of the code."""
 
     name: str
-    commercial_use: bool
+    # "unclear" if the licence allows it, but not all rights behind the weights are known.
+    commercial_use: bool | Literal["unclear"]
     url: str = ""
     note: str = ""
 
