@@ -73,4 +73,6 @@ def pooled(monkeypatch):
 
     from gfkeras.training import build
 
-    monkeypatch.setattr(build, "build_model", lambda section: Pooled(section.embedding_dim))
+    monkeypatch.setattr(
+        build, "build_model", lambda section, starts=None: Pooled(section.embedding_dim)
+    )

@@ -113,7 +113,7 @@ def test_a_stage_starts_from_the_one_before(whole, tmp_path, recipe, tiny_faces)
     assert type(before.head).__name__ == "NormSoftmax"
     # The groups stayed at zero, so the embedding is v alone.
     assert not np.any(before.model.get_layer("group_ensemble").get_weights()[0])
-    (note,) = result.notes
+    (note,) = (note for note in result.notes if note.startswith("Weights"))
     taken = "backbone, shared_fc, shared_bn, instance_fc, instance_bn."
     assert note == (
         f"Weights from {first}: {taken} Started fresh: group_decision, group_ensemble. "
@@ -138,7 +138,7 @@ def test_a_model_folder_has_no_centers(whole, tmp_path, recipe, tiny_faces):
     alone = recipe.in_stages()["groupface"].starting_from(out / "stages" / "arcface" / "last")
     alone.training.epochs = 1
     result = train(alone, tiny_faces, tmp_path / "run", verbose=0, callbacks=[started])
-    assert "centers" not in result.notes[0]
+    assert not any("centers" in note for note in result.notes)
     before, _ = load_classifier(out / "stages" / "arcface")
     assert np.any(started.centers != keras.ops.convert_to_numpy(before.head.centers))
 
