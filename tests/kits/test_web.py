@@ -185,6 +185,13 @@ def test_a_photo_is_found_aligned_and_embedded_as_in_python(page, artefact, alig
     assert cosines(found["embedding"], embedding) > 0.999
 
 
+def test_a_tilted_face_is_levelled_as_in_python(page, aligner, photos):
+    tilted = Image.open(photos[0]).convert("RGB").rotate(25, Image.Resampling.BICUBIC)
+    expected = aligner.face(np.asarray(tilted))
+    found = embed_photo(page, png(np.asarray(tilted)))
+    assert np.abs(found["landmarks"] - expected.landmarks).max() < 0.01 * expected.box[2]
+
+
 def test_a_rotated_jpeg_is_turned_upright(page, artefact, aligner, photos):
     lying = Image.open(photos[1]).convert("RGB").transpose(Image.Transpose.ROTATE_90)
     exif = Image.Exif()

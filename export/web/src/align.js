@@ -51,7 +51,7 @@ export function similarityTransform(points, targets) {
  * @returns {import("./photo.js").Pixels}
  */
 export function alignFace(photo, landmarks, size = TEMPLATE_SIZE) {
-  const template = TEMPLATE.map((point) => point.map((v) => scaledTemplate(v, size)));
+  const template = faceTemplate(size);
   const whole = similarityTransform(landmarks, template);
   const scale = Math.hypot(whole.a, whole.b);
   const block = Math.min(Math.max(1, Math.floor(1 / scale)), photo.width, photo.height);
@@ -65,6 +65,11 @@ export function alignFace(photo, landmarks, size = TEMPLATE_SIZE) {
     (y - top + 0.5) / block - 0.5,
   ]);
   return warp(resize(part, columns, rows), similarityTransform(points, template), size);
+}
+
+/** Returns the places of the five landmarks in an aligned face of another size. */
+export function faceTemplate(size) {
+  return TEMPLATE.map((point) => point.map((value) => scaledTemplate(value, size)));
 }
 
 function scaledTemplate(value, size) {

@@ -7,6 +7,8 @@ from collections.abc import Callable
 import cv2
 import numpy as np
 
+from gfkeras.data.alignment.align import align_face, face_template
+
 # The function that runs YuNet. It takes an (H, W, 3) uint8 RGB image and returns rows of box
 # (x, y, width, height), five landmarks (x, y) and score, in pixels of that image.
 Find = Callable[[np.ndarray], np.ndarray]
@@ -227,28 +229,25 @@ class _View:
         side = max(float(row[2]), float(row[3]))
         if abs(seems) <= _TILTED or not side > 1:
             return landmarks
-        centre = row[:2] + row[2:4] / 2
+        centre, middle = row[:2] + row[2:4] / 2, (_PART - 1) / 2
+        template = face_template(_PART) - middle
         tilt, least = 0.0, abs(seems)
         for _ in range(_TURNS):
             tilt += _GAIN * seems
-            to_part = cv2.getRotationMatrix2D((0, 0), tilt, _FACE / side)
-            to_part[:, 2] = (_PART - 1) / 2 - to_part[:, :2] @ centre
-            way = cv2.INTER_AREA if side > _FACE else cv2.INTER_LINEAR
-            part = cv2.warpAffine(
-                self.photo, to_part, (_PART, _PART), flags=way, borderMode=cv2.BORDER_REPLICATE
-            )
+            cos, sin = np.cos(np.radians(tilt)), np.sin(np.radians(tilt))
+            to_photo = np.array([[cos, sin], [-sin, cos]]) * side / _FACE
+            # The part is an alignment whose landmarks are the template's, turned around the face.
+            part = align_face(self.photo, template @ to_photo + centre, _PART)
             found = self.find(part)
-            middle = found[:, :2] + found[:, 2:4] / 2
-            near = np.abs(middle - _PART / 2).max(axis=1, initial=0) < _FACE / 3
-            found = found[near & (found[:, 14] >= row[14] - _LOSS)]
+            away = np.abs(found[:, :2] + found[:, 2:4] / 2 - _PART / 2).max(axis=1, initial=0)
+            found = found[(away < _FACE / 3) & (found[:, 14] >= row[14] - _LOSS)]
             if not len(found):
                 break
             again = found[np.argmax(found[:, 14]), 4:14]
             seems = _tilt(again)
             if abs(seems) < least:
                 least = abs(seems)
-                points = again.reshape(5, 2) - to_part[:, 2]
-                landmarks = (points @ np.linalg.inv(to_part[:, :2]).T).ravel()
+                landmarks = ((again.reshape(5, 2) - middle) @ to_photo + centre).ravel()
             if least <= _LEVEL:
                 break
         return landmarks
