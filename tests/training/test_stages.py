@@ -148,7 +148,7 @@ def steps_of(recipe, faces) -> list[int]:
     return [batches * each.training.epochs for each in recipe.in_stages().values()]
 
 
-@pytest.mark.parametrize("stage", [0, 1])
+@pytest.mark.parametrize("stage", [pytest.param(0, marks=pytest.mark.slow), 1])
 def test_killed_in_a_stage_it_resumes_to_the_bit(stage, tmp_path, tiny_faces, recipe, whole):
     recipe.write(tmp_path / "recipe.toml")
     first, second = steps_of(recipe, tiny_faces)
