@@ -67,7 +67,7 @@ def test_parts(folder):
     assert identities(CelebASource(folder, part="test")) == {}
 
 
-def test_prepare_aligns_by_the_list_of_landmarks(tmp_path):
+def test_prepare_aligns_by_the_list_of_landmarks(shared_data, tmp_path):
     root = tmp_path / "CelebA"
     photo = Image.new("RGB", (178, 218))
     photo.paste(Image.open(io.BytesIO(jpegs()[0])), (40, 60))
@@ -77,7 +77,10 @@ def test_prepare_aligns_by_the_list_of_landmarks(tmp_path):
     rows = ["1", "lefteye_x lefteye_y", "000001.jpg " + " ".join(f"{v:.4f}" for v in points)]
     write(root / "list_landmarks_align_celeba.txt", "\n".join(rows))
     write(root / "identity_CelebA.txt", PEOPLE)
-    made = prepare(root, tmp_path / "records", align=True, workers=1, shuffle=False)
+    detector = shared_data / "models" / "face_detection_yunet_2023mar.onnx"
+    made = prepare(
+        root, tmp_path / "records", align=True, detector=detector, workers=1, shuffle=False
+    )
     # Two images of the list are missing. They are listed, not silently left out.
     assert (made.images, made.identities, made.skipped) == (1, 1, 2)
     assert {reason for _, reason in made.skipped_files} == {"no such file"}
