@@ -38,6 +38,9 @@ def read_toml(source: str | os.PathLike[str], kind: str, folder: Traversable) ->
     try:
         if path.is_file():
             text = settings_text(path)
+        elif name in known:
+            # Also if the user has a folder of that name, such as the data set "lfw".
+            text = (folder / f"{name}.toml").read_text(encoding="utf-8")
         elif path.suffix == ".toml" or os.sep in name or path.is_dir():
             reason = (
                 "is a folder"
@@ -50,8 +53,6 @@ def read_toml(source: str | os.PathLike[str], kind: str, folder: Traversable) ->
                 f"`{kind}` must be a TOML file or the name of a built-in {kind} "
                 f"({', '.join(known)}). Received: {name!r}, which {reason}"
             )
-        elif name in known:
-            text = (folder / f"{name}.toml").read_text(encoding="utf-8")
         else:
             raise unknown_name(kind, name, known)
         return parsed_toml(text)

@@ -169,6 +169,12 @@ def test_several_findings_are_counted(tmp_path):
     assert "(and 1 more)" in complaint(tmp_path, "seed = 'a'\n[training]\nepochs = 'b'")
 
 
+def test_a_folder_does_not_hide_a_built_in_recipe(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "orl").mkdir()
+    assert Recipe.read("orl").head.name == "ArcFace"
+
+
 def test_not_toml_and_not_there(tmp_path):
     assert "not valid TOML" in complaint(tmp_path, "seed = ")
     with pytest.raises(ValueError, match="does not exist"):
