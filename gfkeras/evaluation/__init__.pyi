@@ -18,13 +18,14 @@ from .metrics import operating_points as operating_points
 from .metrics import roc as roc
 from .metrics import tar_at_far as tar_at_far
 from .pair_files import read_pairs as read_pairs
+from .pair_list import AllPairs as AllPairs
 from .pair_list import PairList as PairList
 from .pair_list import all_pairs as all_pairs
 from .pair_list import sample_pairs as sample_pairs
 from .pair_list import stratified_folds as stratified_folds
-from .pairs import PairsResult as PairsResult
 from .pairs import evaluate_pair_scores as evaluate_pair_scores
 from .pairs import evaluate_pairs as evaluate_pairs
+from .pairs_result import PairsResult as PairsResult
 from .report import ExportRow as ExportRow
 from .report import FacePair as FacePair
 from .report import ReportContext as ReportContext

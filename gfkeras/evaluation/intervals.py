@@ -8,7 +8,8 @@ understate the uncertainty.
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -116,7 +117,6 @@ def subject_intervals(
     second: Integers,
     fars: Sequence[float] = FARS,
     replicates: int = 200,
-    reach: float = 1.2,
 ) -> dict[str, Interval | None]:
     """Returns intervals of TAR at FAR keyed "1e-3", drawing subjects and not pairs.
 
@@ -127,48 +127,107 @@ def subject_intervals(
 
     Args:
         first, second: (N,) the subject of either side, any integers.
-        reach: how many impostor pairs to examine, as a multiple of the number at the largest FAR.
-            If a draw needs more, everything is repeated with twice as many.
     """
-    positive_int("replicates", replicates)
     subjects, numbers = np.unique(np.concatenate([first, second]), return_inverse=True)
     first, second = numbers.reshape(2, -1)
-    impostor = np.flatnonzero(~same)
-    resolved = [far for far in fars if 1 / len(impostor) <= far]
-    values: dict[str, list[float]] = {far_name(far): [] for far in fars}
-    if resolved:
-        count = len(subjects)
-        keys, pairs = np.unique(first[impostor] * count + second[impostor], return_counts=True)
-        one, other = np.divmod(keys, count)
+    impostor, genuine = np.flatnonzero(~same), np.flatnonzero(same)
+    count = len(subjects)
+    keys, pairs = np.unique(first[impostor] * count + second[impostor], return_counts=True)
+    one, other = np.divmod(keys, count)
+
+    def highest(number: int) -> Highest:
         top = impostor
-        # The FARs depend only on the highest impostor scores. Sorting just these saves most of the
-        # time.
-        keep = min(len(impostor), int(reach * max(resolved) * len(impostor)) + 1000)
-        if keep < len(impostor):
-            cut = len(impostor) - keep
+        if number < len(impostor):
+            cut = len(impostor) - number
             top = impostor[np.argpartition(scores[impostor], cut)[cut:]]
-        looked_at = np.concatenate([top, np.flatnonzero(same)])
-        # Highest scores first. At equal scores impostors come first, so a tie counts against us.
-        looked_at = looked_at[np.lexsort((same[looked_at], -scores[looked_at]))]
-        kind, score = same[looked_at], scores[looked_at]
-        left, right = first[looked_at], second[looked_at]
-        own = left == right
-        ends = np.flatnonzero(np.append(np.diff(score) != 0, True))
-        rng = np.random.default_rng(0)
-        for _ in range(replicates):
-            drawn = np.bincount(rng.integers(count, size=count), minlength=count).astype(np.float64)
-            weight = drawn[left] * np.where(own, 1, drawn[right])
-            impostors = float(np.dot(drawn[one], pairs * drawn[other]))
-            genuine = np.cumsum(np.where(kind, weight, 0))
-            if not impostors or not genuine[-1]:
-                # A draw without pairs of one kind gives no rate.
-                continue
-            # Read the rates at the end of each run of equal scores: all of them pass, or none.
-            far = np.cumsum(np.where(kind, 0, weight))[ends] / impostors
-            if far[-1] <= max(resolved) and keep < len(impostor):
-                return subject_intervals(scores, same, first, second, fars, replicates, 2 * reach)
-            for target in resolved:
-                last = int(np.searchsorted(far, target, side="right")) - 1
-                tar = genuine[ends[last]] / genuine[-1] if last >= 0 else 0.0
-                values[far_name(target)].append(float(tar))
+        kept = np.concatenate([top, genuine])
+        return Highest(scores[kept], same[kept], first[kept], second[kept])
+
+    return drawn_subjects(
+        highest, count, lambda drawn: float(np.dot(drawn[one], pairs * drawn[other])),
+        len(impostor), fars, replicates,
+    )  # fmt: skip
+
+
+@dataclass(frozen=True, eq=False)
+class Highest:
+    """All genuine pairs and the impostor pairs with the highest scores: four arrays (H,).
+
+    `left` and `right` are the subjects of each pair, numbered from 0.
+    """
+
+    scores: npt.NDArray[Any]
+    same: npt.NDArray[np.bool_]
+    left: Integers
+    right: Integers
+
+
+def drawn_subjects(
+    highest: Callable[[int], Highest],
+    subjects: int,
+    weigh: Callable[[npt.NDArray[Any]], float],
+    impostors: int,
+    fars: Sequence[float],
+    replicates: int,
+) -> dict[str, Interval | None]:
+    """Returns the intervals of `subject_intervals` for pairs that a function provides.
+
+    Args:
+        highest: returns at least that number of impostor pairs, if there are so many. It is called
+            again with twice the number if a draw needs more.
+        subjects: number of subjects.
+        weigh: returns the weight of all impostor pairs for a draw, the counts (subjects,).
+        impostors: number of impostor pairs.
+        fars, replicates: see `subject_intervals`.
+    """
+    positive_int("replicates", replicates)
+    values: dict[str, list[float]] = {far_name(far): [] for far in fars}
+    resolved = [far for far in fars if 1 / impostors <= far]
+    # FARs depend on the highest impostor scores only. Sorting just these saves most of the time.
+    keep = int(1.2 * max(resolved, default=0) * impostors) + 1000
+    found = None if resolved else values
+    while found is None:
+        found = _draw(highest(keep), subjects, weigh, resolved, replicates, keep >= impostors)
+        keep *= 2
+    values |= found
     return {name: percentile_interval(v) if v else None for name, v in values.items()}
+
+
+def _draw(
+    pairs: Highest,
+    subjects: int,
+    weigh: Callable[[npt.NDArray[Any]], float],
+    fars: Sequence[float],
+    replicates: int,
+    every: bool,
+) -> dict[str, list[float]] | None:
+    """Returns the TARs of all draws by FAR, or None if `pairs` has too few impostor pairs.
+
+    `every` says that it has all of them.
+    """
+    values: dict[str, list[float]] = {far_name(far): [] for far in fars}
+    # Highest scores first. At equal scores impostors come first, so a tie counts against us.
+    order = np.lexsort((pairs.same, -pairs.scores))
+    same, scores, left, right = (
+        column[order] for column in (pairs.same, pairs.scores, pairs.left, pairs.right)
+    )
+    own = left == right
+    ends = np.flatnonzero(np.append(np.diff(scores) != 0, True))
+    rng = np.random.default_rng(0)
+    for _ in range(replicates):
+        drawn = np.bincount(rng.integers(subjects, size=subjects), minlength=subjects) * 1.0
+        weight = drawn[left] * np.where(own, 1, drawn[right])
+        impostors = weigh(drawn)
+        genuine = np.cumsum(np.where(same, weight, 0))
+        if not impostors or not genuine[-1]:
+            # A draw without pairs of one kind gives no rate.
+            continue
+        # Read the rates at the end of each run of equal scores: all of them pass, or none.
+        far = np.cumsum(np.where(same, 0, weight))[ends] / impostors
+        if far[-1] <= max(fars) and not every:
+            return None
+        for target in fars:
+            last = int(np.searchsorted(far, target, side="right")) - 1
+            tar = genuine[ends[last]] / genuine[-1] if last >= 0 else 0.0
+            values[far_name(target)].append(float(tar))
+    return values

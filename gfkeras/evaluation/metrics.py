@@ -10,7 +10,7 @@ genuine pairs accepted.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -138,14 +138,27 @@ def roc(scores: npt.ArrayLike, same: npt.ArrayLike) -> Roc:
     # Pairs with equal scores are accepted together, so each point is at the last of them.
     ends = np.flatnonzero(np.append(scores[1:] != scores[:-1], True))
     accepted = np.cumsum(same[order])[ends]
-    genuine = int(accepted[-1])
-    impostor = len(same) - genuine
+    return _curve(scores[ends], ends + 1 - accepted, accepted)
+
+
+def roc_of_counts(
+    scores: npt.NDArray[np.float64],
+    impostor: npt.NDArray[np.int64],
+    genuine: npt.NDArray[np.int64],
+) -> Roc:
+    """Returns the ROC of counted pairs: their number (U,) at each of the ascending scores (U,)."""
+    used = np.flatnonzero(impostor + genuine)[::-1]
+    return _curve(scores[used], np.cumsum(impostor[used]), np.cumsum(genuine[used]))
+
+
+def _curve(scores: npt.NDArray[Any], impostor: npt.NDArray[Any], genuine: npt.NDArray[Any]) -> Roc:
+    """Returns the ROC of the pairs accepted at distinct, falling scores."""
     # The first point accepts nothing. JSON has no infinity, so use the next float above the scores.
     above = np.nextafter(np.float64(scores[0]), np.inf)
-    far = np.append(0.0, (ends + 1 - accepted) / impostor)
-    tar = np.append(0.0, accepted / genuine)
-    thresholds = np.append(above, scores[ends].astype(np.float64))
-    return Roc(far, tar, thresholds, genuine, impostor)
+    far = np.append(0.0, impostor / impostor[-1])
+    tar = np.append(0.0, genuine / genuine[-1])
+    thresholds = np.append(above, scores.astype(np.float64))
+    return Roc(far, tar, thresholds, int(genuine[-1]), int(impostor[-1]))
 
 
 def far_name(far: float) -> str:
@@ -244,48 +257,65 @@ def kfold_accuracy(
             f"`folds` must hold {len(scores)} integers, one for each pair. "
             f"Received: shape {folds.shape}, dtype {folds.dtype}"
         )
-    order = np.argsort(scores, kind="stable")
-    scores, same, folds = scores[order], same[order], folds[order]
     numbers = np.unique(folds)
     if len(numbers) < 2:
         raise ValueError(
             "K-fold accuracy needs pairs in at least two folds, because the threshold is chosen on "
             f"the other folds. Received: {len(scores)} pairs in fold {numbers[0]} only"
         )
-    accuracies, thresholds = np.empty((2, len(numbers)))
-    for position, number in enumerate(numbers):
-        # The mask keeps the scores ascending, so no fold needs sorting again.
-        left_out = folds == number
-        threshold = _best_threshold(scores[~left_out], same[~left_out], balanced)
-        right = (scores[left_out] >= threshold) == same[left_out]
-        thresholds[position] = threshold
-        accuracies[position] = _accuracy(right, same[left_out], balanced)
-    return FoldAccuracy(accuracies, thresholds, numbers.astype(np.int64))
+    distinct, place = np.unique(scores, return_inverse=True)
+    counts = np.zeros((len(numbers), 2, len(distinct)), np.int64)
+    np.add.at(counts, (np.searchsorted(numbers, folds), same.astype(np.int64), place), 1)
+    found = kfold_of_counts(distinct, counts, balanced)
+    return replace(found, folds=numbers.astype(np.int64))
 
 
-def _accuracy(right: npt.NDArray[np.bool_], same: npt.NDArray[np.bool_], balanced: bool) -> float:
-    if not balanced or same.all() or not same.any():
-        return float(right.mean())
-    return float((right[same].mean() + right[~same].mean()) / 2)
+def kfold_of_counts(
+    scores: npt.NDArray[np.float64], counts: npt.NDArray[np.int64], balanced: bool = False
+) -> FoldAccuracy:
+    """Returns `kfold_accuracy` of counted pairs.
+
+    Args:
+        scores: (U,) distinct scores, ascending.
+        counts: (F, 2, U) number of impostor and of genuine pairs with each score in each fold.
+        balanced: see `kfold_accuracy`.
+    """
+    total = counts.sum(axis=0)
+    accuracies, thresholds = np.empty((2, len(counts)))
+    for fold, left_out in enumerate(counts):
+        others = total - left_out
+        # Only scores that occur can be next to a threshold.
+        used = np.flatnonzero(others.any(axis=0))
+        threshold = _best_threshold(scores[used], others[0, used], others[1, used], balanced)
+        cut = int(np.searchsorted(scores, threshold))
+        right = np.array([left_out[0, :cut].sum(), left_out[1, cut:].sum()])
+        sizes = left_out.sum(axis=1)
+        thresholds[fold] = threshold
+        if balanced and sizes.all():
+            accuracies[fold] = (right / sizes).mean()
+        else:
+            accuracies[fold] = right.sum() / sizes.sum()
+    return FoldAccuracy(accuracies, thresholds, np.arange(len(counts)))
 
 
 def _best_threshold(
-    scores: npt.NDArray[np.float64], same: npt.NDArray[np.bool_], balanced: bool
+    scores: npt.NDArray[np.float64],
+    impostor_at: npt.NDArray[np.int64],
+    genuine_at: npt.NDArray[np.int64],
+    balanced: bool,
 ) -> float:
-    """Returns the threshold for ascending scores, with the ties of `kfold_accuracy`."""
-    genuine_below = np.concatenate(([0], np.cumsum(same, dtype=np.int64)))
-    impostor_below = np.arange(len(scores) + 1) - genuine_below
+    """Returns the threshold for distinct ascending scores, with the ties of `kfold_accuracy`."""
+    genuine_below = np.concatenate(([0], np.cumsum(genuine_at)))
+    impostor_below = np.concatenate(([0], np.cumsum(impostor_at)))
     genuine, impostor = int(genuine_below[-1]), int(impostor_below[-1])
     # Cut c accepts scores[c:]. Counts stay integers, because equal merits must compare as equal.
     factors = (impostor, genuine) if balanced and genuine and impostor else (1, 1)
     merit = factors[0] * (genuine - genuine_below) + factors[1] * impostor_below
-    gaps = np.diff(scores)
-    inner = np.flatnonzero(gaps > 0) + 1
-    outer = int(max(merit[0], merit[-1]))
-    if len(inner) and int(merit[inner].max()) >= outer:
-        best = inner[merit[inner] == merit[inner].max()]
-        cut = int(best[np.argmax(gaps[best - 1])])
-        low, high = float(scores[cut - 1]), float(scores[cut])
+    inner = merit[1:-1]
+    if len(inner) and int(inner.max()) >= int(max(merit[0], merit[-1])):
+        best = np.flatnonzero(inner == inner.max())
+        cut = int(best[np.argmax(np.diff(scores)[best])])
+        low, high = float(scores[cut]), float(scores[cut + 1])
         middle = low + (high - low) / 2
         # Neighbouring floats have no middle. `high` separates them just as well.
         return middle if middle > low else high

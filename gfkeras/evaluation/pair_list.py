@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
@@ -82,6 +82,42 @@ class PairList:
         )
 
 
+@dataclass(frozen=True, eq=False)
+class AllPairs:
+    """Every unordered pair of N labelled files, N(N − 1)/2 of them, without a list.
+
+    Args:
+        paths: N files, each once.
+        labels: (N,) the person in each file, integers or text.
+        left_out: (path, reason) of images that were found but are in no pair.
+
+    Raises:
+        ValueError: if the lengths differ, or there is no genuine or no impostor pair.
+    """
+
+    paths: Paths
+    labels: npt.ArrayLike
+    left_out: Sequence[tuple[Path, str]] = ()
+    # (N,) the person in each file, numbered from 0.
+    person: npt.NDArray[np.int64] = field(init=False)
+
+    def __post_init__(self) -> None:
+        files, person = _check(self.paths, self.labels)
+        object.__setattr__(self, "paths", files)
+        object.__setattr__(self, "person", person)
+
+    def __len__(self) -> int:
+        return len(self.person) * (len(self.person) - 1) // 2
+
+    def files(self) -> list[Path]:
+        """Returns every file."""
+        return [Path(path) for path in self.paths]
+
+    def listed(self) -> PairList:
+        """Returns the pairs as a list, which takes about 100 bytes a pair."""
+        return all_pairs(self.paths, self.person)
+
+
 def _paths(paths: Sequence[Path]) -> list[Path]:
     # Keep existing Path objects: a million pairs of few files then share them and save memory.
     return [path if isinstance(path, Path) else Path(path) for path in paths]
@@ -117,7 +153,7 @@ def all_pairs(paths: Paths, labels: npt.ArrayLike, folds: int = 10, seed: int = 
 
     Each fold gets its share of genuine and of impostor pairs, drawn at random from `seed`. There
     are fewer folds if there are fewer genuine pairs than folds. Most pairs are impostors, so look
-    at the balanced accuracy. For more than a few thousand images, use `sample_pairs`.
+    at the balanced accuracy. For more than a few thousand images, use `AllPairs`.
 
     Args:
         paths: N files, each once.

@@ -4,158 +4,30 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
-from pathlib import Path
-from typing import Any
+from dataclasses import dataclass
+from typing import Any, overload
 
 import numpy as np
 import numpy.typing as npt
 
+from gfkeras.evaluation.blockwise import EmbeddedAllPairs
 from gfkeras.evaluation.embedded import Embed, Embedded, embed_images
-from gfkeras.evaluation.intervals import accuracy_interval, curve_intervals, interval_text, tar_rows
+from gfkeras.evaluation.intervals import accuracy_interval, curve_intervals
 from gfkeras.evaluation.metrics import (
     FARS,
-    FoldAccuracy,
-    Roc,
     check_scores,
     kfold_accuracy,
     operating_points,
     parted,
     roc,
 )
-from gfkeras.evaluation.pair_list import PairList, stratified_folds
+from gfkeras.evaluation.pair_list import AllPairs, PairList, stratified_folds
+from gfkeras.evaluation.pairs_result import PairsResult
 from gfkeras.evaluation.similarity import COSINE, unit
 
 # Rows scored together. It limits the memory for gathered embeddings, however many pairs there are.
 _CHUNK = 65_536
 RowSimilarity = Callable[[Any, Any, Any, Any], Any]
-
-
-@dataclass(frozen=True, eq=False)
-class PairsResult:
-    """Results of one model on one list of pairs. Every rate is a fraction from 0 to 1.
-
-    Attributes:
-        scores: (N,) similarity of each measured pair, higher is more alike.
-        same, fold: (N,) true for genuine pairs, and the fold of each pair.
-        folds: k-fold accuracy, its thresholds and standard error.
-        balanced_folds: the same with (TAR + 1 − FAR) / 2 instead of accuracy, for lists that are
-            mostly impostors.
-        auc, eer: area under the ROC, and equal error rate.
-        tar_at_far, threshold_at_far: keyed "1e-3". None below 1 / impostors, too few to measure.
-        skipped, skipped_files: number of pairs left out, and the unreadable files with the reasons.
-        kept: the measured pairs, in the order of `scores`. None if only scores were given.
-        intervals: 95 % bootstrap intervals of "accuracy", "auc", "eer", and of "tar_at_far" by the
-            name of the FAR. None if not requested.
-    """
-
-    scores: npt.NDArray[np.float64]
-    same: npt.NDArray[np.bool_]
-    fold: npt.NDArray[np.int64]
-    folds: FoldAccuracy
-    balanced_folds: FoldAccuracy
-    auc: float
-    eer: float
-    tar_at_far: dict[str, float | None]
-    threshold_at_far: dict[str, float | None]
-    skipped: int = 0
-    skipped_files: list[tuple[Path, str]] = field(default_factory=list)
-    kept: PairList | None = None
-    intervals: dict[str, Any] | None = None
-
-    @property
-    def accuracy(self) -> float:
-        """Mean accuracy over the left-out folds."""
-        return self.folds.mean
-
-    @property
-    def accuracy_std(self) -> float:
-        """Standard deviation of the accuracy across the folds."""
-        return self.folds.std
-
-    @property
-    def balanced_accuracy(self) -> float:
-        """Mean balanced accuracy over the left-out folds."""
-        return self.balanced_folds.mean
-
-    @property
-    def threshold(self) -> float:
-        """Mean of the folds' thresholds: a single threshold for decisions."""
-        return float(self.folds.thresholds.mean())
-
-    @property
-    def pairs(self) -> int:
-        """Number of pairs measured."""
-        return len(self.scores)
-
-    @property
-    def genuine(self) -> int:
-        """Number of genuine pairs measured."""
-        return int(self.same.sum())
-
-    @property
-    def impostor(self) -> int:
-        """Number of impostor pairs measured."""
-        return self.pairs - self.genuine
-
-    def roc(self) -> Roc:
-        """The exact ROC."""
-        return roc(self.scores, self.same)
-
-    def hardest(self, same: bool, count: int = 10) -> npt.NDArray[np.int64]:
-        """Returns the rows of the pairs that look most like the other kind, hardest first.
-
-        They are the genuine pairs with the lowest scores (same=True) or the impostor pairs with the
-        highest scores (same=False).
-        """
-        rows = np.flatnonzero(self.same == same)
-        scores = self.scores[rows] if same else -self.scores[rows]
-        # The stable sort keeps pairs with equal scores in the order of the list.
-        return rows[np.argsort(scores, kind="stable")[:count]]
-
-    def to_json(self) -> dict[str, Any]:
-        """Returns everything but the single scores, for `json.dump`."""
-        return {
-            "accuracy": self.accuracy,
-            "accuracy_std": self.accuracy_std,
-            "accuracy_standard_error": self.folds.standard_error,
-            "balanced_accuracy": self.balanced_accuracy,
-            "balanced_accuracy_std": self.balanced_folds.std,
-            "auc": self.auc,
-            "eer": self.eer,
-            "tar_at_far": dict(self.tar_at_far),
-            "threshold_at_far": dict(self.threshold_at_far),
-            "threshold": self.threshold,
-            "intervals": self.intervals,
-            "pairs": self.pairs,
-            "genuine": self.genuine,
-            "impostor": self.impostor,
-            "folds": len(self.folds.folds),
-            "accuracies": self.folds.accuracies.tolist(),
-            "thresholds": self.folds.thresholds.tolist(),
-            "skipped": self.skipped,
-            "skipped_files": [[str(path), reason] for path, reason in self.skipped_files],
-        }
-
-    def summary(self) -> list[tuple[str, str]]:
-        """Returns rows of (label, value) to print."""
-        known = self.intervals or {}
-        accuracy = f"{self.accuracy:.2%} ± {self.accuracy_std:.2%}"
-        kinds = f"{self.genuine:,} genuine, {self.impostor:,} impostor"
-        rows = [
-            ("Accuracy", accuracy + interval_text(known.get("accuracy"))),
-            ("Balanced accuracy", f"{self.balanced_accuracy:.2%}"),
-            ("AUC", f"{self.auc:.5f}" + interval_text(known.get("auc"), ".5f")),
-            ("EER", f"{self.eer:.2%}" + interval_text(known.get("eer"))),
-        ]
-        measured = {name: tar for name, tar in self.tar_at_far.items() if tar is not None}
-        rows += tar_rows(measured, known.get("tar_at_far", {}))
-        rows += [
-            ("Threshold", f"{self.threshold:.4f}"),
-            ("Pairs", f"{self.pairs:,} ({kinds}, {len(self.folds.folds)} folds)"),
-            ("Skipped", f"{self.skipped:,} pairs, {len(self.skipped_files):,} files"),
-        ]
-        return rows
 
 
 @dataclass(frozen=True, eq=False)
@@ -198,8 +70,16 @@ class EmbeddedPairs:
         return dataclasses.replace(self, faces=faces)
 
 
-def embed_pairs(embed: Embed, pairs: PairList) -> EmbeddedPairs:
-    """Embeds each distinct file of a list once. Raises ValueError if no pair was readable."""
+@overload
+def embed_pairs(embed: Embed, pairs: PairList) -> EmbeddedPairs: ...
+@overload
+def embed_pairs(embed: Embed, pairs: AllPairs) -> EmbeddedAllPairs: ...
+@overload
+def embed_pairs(embed: Embed, pairs: PairList | AllPairs) -> EmbeddedPairs | EmbeddedAllPairs: ...
+def embed_pairs(embed: Embed, pairs: PairList | AllPairs) -> EmbeddedPairs | EmbeddedAllPairs:
+    """Embeds each distinct file once. Raises ValueError if no pair was readable."""
+    if isinstance(pairs, AllPairs):
+        return EmbeddedAllPairs.of(embed_images(embed, pairs.paths), pairs)
     return embed_lists(embed, [pairs])[0]
 
 
@@ -233,7 +113,7 @@ def embed_lists(embed: Embed, lists: Sequence[PairList]) -> list[EmbeddedPairs]:
 
 def evaluate_pairs(
     embed: Embed,
-    pairs: PairList,
+    pairs: PairList | AllPairs,
     fars: Sequence[float] = FARS,
     similarity: RowSimilarity = COSINE,
     replicates: int = 0,
@@ -245,18 +125,19 @@ def evaluate_pairs(
 
     Args:
         embed: takes paths and returns `ImageEmbeddings`, such as `Embedder.embed_files`.
-        pairs: the pairs to compare.
+        pairs: the pairs to compare. `AllPairs` are scored in blocks: 100 million of them take a
+            minute, and the result has no single scores.
         fars: false accept rates at which to measure the TAR.
         similarity: returns scores (B,) for rows of (embedding_a, embedding_b, group_a, group_b).
             Use the cosine, `GROUP_AWARE` or another function. Group features are None for a model
-            without groups.
+            without groups. `AllPairs` need a `Similarity`.
         replicates: number of bootstrap draws for `intervals`. 0 leaves them out.
 
     Raises:
         ValueError: if no pair, or no pair of one kind, was readable, if an embedding is not finite,
             or if fewer than two folds are left.
     """
-    return embed_pairs(embed, pairs).measure(similarity, fars, replicates)
+    return embed_pairs(embed, pairs).measure(similarity, fars, replicates)  # type: ignore[arg-type]
 
 
 def evaluate_pair_scores(
@@ -277,15 +158,14 @@ def evaluate_pair_scores(
     curve = roc(scores, same)
     tars, thresholds = parted(operating_points(curve, fars))
     result = PairsResult(
+        curve=curve,
+        folds=accuracy,
+        balanced_folds=kfold_accuracy(scores, same, fold, balanced=True),
+        tar_at_far=tars,
+        threshold_at_far=thresholds,
         scores=scores,
         same=same,
         fold=fold.astype(np.int64),
-        folds=accuracy,
-        balanced_folds=kfold_accuracy(scores, same, fold, balanced=True),
-        auc=curve.auc,
-        eer=curve.eer,
-        tar_at_far=tars,
-        threshold_at_far=thresholds,
     )
     if not replicates:
         return result

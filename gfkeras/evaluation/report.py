@@ -19,7 +19,7 @@ import numpy.typing as npt
 from gfkeras.errors import require
 from gfkeras.evaluation import plots
 from gfkeras.evaluation.metrics import effective_groups
-from gfkeras.evaluation.pairs import PairsResult
+from gfkeras.evaluation.pairs_result import PairsResult
 from gfkeras.files import write_text
 from gfkeras.safe_text import printable
 

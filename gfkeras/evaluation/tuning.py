@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass
+from pathlib import Path
 from typing import Any
 
 from gfkeras.evaluation.embedded import Embed
 from gfkeras.evaluation.metrics import kfold_accuracy, roc
-from gfkeras.evaluation.pair_list import PairList
+from gfkeras.evaluation.pair_list import AllPairs, PairList
 from gfkeras.evaluation.pairs import embed_pairs
 from gfkeras.evaluation.similarity import COSINE, Similarity
 
@@ -84,23 +85,27 @@ def tune_similarity(
     return TunedSimilarity(tried[best], table[best][2], table[0][2], table, len(embedded.pairs))
 
 
-def require_disjoint(development: PairList, measured: PairList) -> int:
+def require_disjoint(development: PairList, measured: PairList | AllPairs) -> int:
     """Returns the number of people (folders) that both lists share.
 
     Raises ValueError for a pair that is in both lists, in either order. Shared people are counted
     and not refused: LFW's View 1 is made for development and shares some people with View 2.
     """
+    files = set(measured.files())
     # Sets, because the order of a pair's two images does not matter.
-    known = {frozenset(pair) for pair in _pairs(measured)}
+    known = set() if isinstance(measured, AllPairs) else {frozenset(p) for p in _pairs(measured)}
     for pair in _pairs(development):
-        if frozenset(pair) in known:
+        both = (
+            files.issuperset(pair) if isinstance(measured, AllPairs) else frozenset(pair) in known
+        )
+        if both:
             raise ValueError(
                 "`development` must not hold pairs that are measured, because β and γ would be "
                 f"chosen by the answer. Received: {pair[0]} with {pair[1]} in both"
             )
-    ours, theirs = ({path.parent for path in pairs.files()} for pairs in (development, measured))
+    ours, theirs = ({path.parent for path in of} for of in (development.files(), files))
     return len(ours & theirs)
 
 
-def _pairs(pairs: PairList) -> Any:
+def _pairs(pairs: PairList) -> Iterable[tuple[Path, Path]]:
     return zip(pairs.first, pairs.second, strict=True)

@@ -10,7 +10,8 @@ import numpy as np
 from gfkeras.errors import positive_int
 from gfkeras.evaluation.embedded import Embed, embed_images
 from gfkeras.evaluation.metrics import FARS
-from gfkeras.evaluation.pairs import PairsResult, evaluate_pair_scores
+from gfkeras.evaluation.pairs import evaluate_pair_scores
+from gfkeras.evaluation.pairs_result import PairsResult
 from gfkeras.evaluation.similarity import COSINE, Similarity
 from gfkeras.evaluation.template_pooling import Pooling, pool_templates
 

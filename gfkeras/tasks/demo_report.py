@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from gfkeras.data import Faces
-from gfkeras.evaluation.pairs import PairsResult
+from gfkeras.evaluation.pairs_result import PairsResult
 from gfkeras.evaluation.report import ExportRow, FacePair, ReportContext, write_report
 from gfkeras.version import __version__
 

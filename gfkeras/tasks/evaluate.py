@@ -12,7 +12,7 @@ from typing import Any
 from gfkeras.cards import card as cards
 from gfkeras.data.alignment import FaceCropper
 from gfkeras.errors import require
-from gfkeras.evaluation import COSINE, PairList, Similarity, Thresholds, TunedSimilarity
+from gfkeras.evaluation import COSINE, AllPairs, PairList, Similarity, Thresholds, TunedSimilarity
 from gfkeras.evaluation.plots import write_figures
 from gfkeras.files import PathLike
 from gfkeras.inference import Embedder
@@ -58,7 +58,7 @@ class Evaluation:
     def left_out(self) -> Sequence[tuple[Path, str]]:
         """(path, reason) of the files in the folder that are not photos of people."""
         images = self.images
-        return images.left_out if isinstance(images, PairList) else ()
+        return images.left_out if isinstance(images, (PairList, AllPairs)) else ()
 
     def to_json(self) -> dict[str, Any]:
         """The result of the protocol, or several results by name."""

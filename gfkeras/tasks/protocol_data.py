@@ -12,7 +12,7 @@ from gfkeras import evaluation
 from gfkeras.data import FaceFolder
 from gfkeras.data.sources import IJBMetadata, Source
 from gfkeras.errors import one_of
-from gfkeras.evaluation import PairList, Similarity
+from gfkeras.evaluation import AllPairs, PairList, Similarity
 from gfkeras.evaluation.cfp import CFP_PARTS, read_cfp
 
 
@@ -38,7 +38,7 @@ class ProtocolOptions:
 
 
 # The data of a protocol: pairs, several lists of them by name, or a source.
-Images = PairList | dict[str, PairList] | Source
+Images = PairList | AllPairs | dict[str, PairList] | Source
 
 
 @dataclass(frozen=True)
@@ -52,7 +52,7 @@ class ProtocolData:
 
 def named_pairs(
     pairs: str | int, data: Path, identities: Path | None, seed: int, option: str = "identities"
-) -> PairList:
+) -> PairList | AllPairs:
     """Returns the pairs that a user names.
 
     Args:
@@ -72,9 +72,8 @@ def named_pairs(
         return evaluation.read_pairs(pairs, data)
     folder = FaceFolder(data, identities)
     if pairs == "all":
-        listed = evaluation.all_pairs(folder.paths, folder.labels, seed=seed)
-    else:
-        listed = evaluation.sample_pairs(folder.paths, folder.labels, int(pairs), seed=seed)
+        return AllPairs(folder.paths, folder.labels, folder.skipped)
+    listed = evaluation.sample_pairs(folder.paths, folder.labels, int(pairs), seed=seed)
     return dataclasses.replace(listed, left_out=folder.skipped)
 
 
@@ -89,7 +88,7 @@ def source_pairs(source: Source) -> PairList:
     )
 
 
-def listed_pairs(options: ProtocolOptions) -> PairList:
+def listed_pairs(options: ProtocolOptions) -> PairList | AllPairs:
     """Returns the pairs that the options name. Raises ValueError without `pairs`."""
     if options.pairs is None:
         raise ValueError(

@@ -16,7 +16,15 @@ from gfkeras.data import sources
 from gfkeras.data.alignment import FaceAligner, FaceCropper
 from gfkeras.data.sources import IJBMetadata, Source
 from gfkeras.errors import one_of
-from gfkeras.evaluation import PairList, PairsResult, Roc, Similarity, TunedSimilarity, plots
+from gfkeras.evaluation import (
+    AllPairs,
+    PairList,
+    PairsResult,
+    Roc,
+    Similarity,
+    TunedSimilarity,
+    plots,
+)
 from gfkeras.evaluation.embedded import Embed, embed_images
 from gfkeras.evaluation.identification import identification_errors
 from gfkeras.evaluation.pairs import embed_lists
@@ -68,11 +76,18 @@ class Protocol:
         return PROTOCOLS[self.options.protocol].run(self)
 
     def pairs(self) -> Measured:
-        """Measures a list of pairs, or a .bin file of InsightFace."""
-        listed, embed = self.pair_faces()
-        similarity, draws = self.similarity(listed), self.options.bootstrap
+        """Measures a list of pairs, all pairs of a folder, or a .bin file of InsightFace."""
+        images, draws = self.data.images, self.options.bootstrap
+        if isinstance(images, AllPairs):
+            embed: Embed = self.embed_files
+            # Drawing people takes a second for each million pairs, and needs fewer draws.
+            draws = min(draws, 200)
+        else:
+            images, faces = self.pair_faces()
+            embed = faces(None)
+        similarity = self.similarity(images)
         return self.of_pairs(
-            evaluation.evaluate_pairs(embed(None), listed, similarity=similarity, replicates=draws)
+            evaluation.evaluate_pairs(embed, images, similarity=similarity, replicates=draws)
         )
 
     def pair_faces(self) -> tuple[PairList, Callable[[Change | None], Embed]]:
@@ -81,6 +96,8 @@ class Protocol:
         Its argument is a change of the faces, such as a JPEG quality, or None.
         """
         images = self.data.images
+        if isinstance(images, AllPairs):
+            images = images.listed()
         if isinstance(images, PairList):
             return images, lambda change: functools.partial(self.embed_files, change=change)
         assert not isinstance(images, dict)
@@ -109,7 +126,7 @@ class Protocol:
             np.concatenate([getattr(each, field) for each in results.values()])
             for field in ("scores", "same")
         )
-        curves = {f"CFP-{name}": result.roc() for name, result in results.items()}
+        curves = {f"CFP-{name}": result.curve for name, result in results.items()}
         figures: dict[str, Callable[[], Any]] = {
             "roc": lambda: plots.roc_figure(curves), "det": lambda: plots.det_figure(curves)
         }  # fmt: skip
@@ -119,8 +136,7 @@ class Protocol:
 
     def facenet(self) -> Measured:
         """Measures VAL at FAR over squared distances."""
-        listed = self.data.images
-        assert isinstance(listed, PairList)
+        listed = self.pair_faces()[0]
         result = evaluation.evaluate_validation_rate(
             self.embed_files, listed, similarity=self.similarity(listed),
             replicates=self.options.bootstrap,
@@ -205,7 +221,7 @@ class Protocol:
         """The similarity that scores the pairs."""
         return self.options.similarity if self.tuned is None else self.tuned.similarity
 
-    def similarity(self, *measured: PairList) -> Similarity:
+    def similarity(self, *measured: PairList | AllPairs) -> Similarity:
         """Returns the similarity of the options, or chooses one on the development pairs.
 
         `measured` are the test pairs. None of them can be a development pair.
@@ -239,7 +255,7 @@ class Protocol:
 
     def of_pairs(self, result: PairsResult) -> Measured:
         """Returns a result on pairs with its plots."""
-        curve = result.roc()
+        curve = result.curve
         figures = curve_figures(self._title, curve)
         figures["scores"] = lambda: plots.score_histogram(result)
         return Measured({"": result}, curve, figures, self.listed_name)

@@ -90,7 +90,7 @@ def test_histograms_of_a_result_and_of_its_curve_are_the_same():
     same = np.arange(400) % 2 == 0
     result = evaluate_pair_scores(np.round(rng.normal(size=400) + same, 1), same)
     shares = []
-    for shown in (result, result.roc()):
+    for shown in (result, result.curve):
         (axes,) = plots.score_histogram(shown, 0.5).axes
         shares.append([patch.get_data().values for patch in axes.patches])
     np.testing.assert_allclose(shares[0], shares[1])

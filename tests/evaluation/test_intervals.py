@@ -5,8 +5,10 @@ import pytest
 
 from gfkeras.evaluation import evaluate_pair_scores, roc
 from gfkeras.evaluation.intervals import (
+    Highest,
     accuracy_interval,
     curve_intervals,
+    drawn_subjects,
     interval_text,
     percentile_interval,
     subject_intervals,
@@ -122,8 +124,21 @@ def test_degenerate_sets():
 
 def test_enough_impostor_pairs_are_examined_for_every_draw():
     rng = np.random.default_rng(0)
-    first, second = rng.integers(0, 40, (2, 6000))
-    same, scores = first == second, rng.normal(size=6000)
-    arguments = scores, same, first, second, (0.4,)
-    all_of_them = subject_intervals(*arguments, replicates=20, reach=9)
-    assert subject_intervals(*arguments, replicates=20, reach=0.1) == all_of_them
+    person, other = rng.integers(0, 8, (2, 200_000))
+    # Person 0 resembles the others, so a draw without this person needs more pairs.
+    same, scores = person == other, rng.normal(size=200_000) + 4 * ((person == 0) | (other == 0))
+    impostor, asked = np.flatnonzero(~same), []
+
+    def highest(count):
+        asked.append(count)
+        top = impostor[np.argsort(-scores[impostor])[:count]]
+        kept = np.concatenate([top, np.flatnonzero(same)])
+        return Highest(scores[kept], same[kept], person[kept], other[kept])
+
+    def weigh(drawn):
+        return float((drawn[person] * drawn[other])[impostor].sum())
+
+    found = drawn_subjects(highest, 8, weigh, len(impostor), (0.3,), 20)
+    assert len(asked) > 1
+    assert found == subject_intervals(scores, same, person, other, (0.3,), 20)
+    assert found == drawn_subjects(lambda _: highest(10**6), 8, weigh, len(impostor), (0.3,), 20)

@@ -43,7 +43,7 @@ TRAINED, UNTRAINED = made_up(5.0), made_up(0.7)
 
 def figures():
     return {
-        "roc": plots.roc_figure({"Trained": TRAINED, "Untrained": UNTRAINED.roc()}),
+        "roc": plots.roc_figure({"Trained": TRAINED, "Untrained": UNTRAINED.curve}),
         "histogram": plots.score_histogram(TRAINED),
         "groups": plots.group_usage_chart([10, 0, 30, 5]),
         "training": plots.training_curves(LOG),
@@ -84,7 +84,7 @@ def test_roc_axis_begins_at_the_resolution_and_shows_the_measured_steps():
     assert axes.get_xscale() == "log"
     assert axes.get_xlim() == (1 / TRAINED.impostor, 1)
     far, tar = axes.lines[0].get_data()
-    curve = TRAINED.roc()
+    curve = TRAINED.curve
     for x, y in zip(far[::97], tar[::97], strict=True):
         assert y == max(t for f, t in zip(curve.far, curve.tar, strict=True) if f <= x)
 

@@ -9,7 +9,7 @@ import numpy as np
 
 from gfkeras.errors import require
 from gfkeras.evaluation.metrics import Roc
-from gfkeras.evaluation.pairs import PairsResult
+from gfkeras.evaluation.pairs_result import PairsResult
 from gfkeras.evaluation.plots.style import figure_with_axes, legend_below, line_style, plain
 
 if TYPE_CHECKING:
@@ -93,7 +93,7 @@ def det_figure(results: Mapping[str, PairsResult | Roc]) -> Figure:
 def _curves(results: Mapping[str, PairsResult | Roc]) -> dict[str, Roc]:
     if not results:
         raise ValueError("`results` must hold at least one result. Received: no results")
-    return {name: r.roc() if isinstance(r, PairsResult) else r for name, r in results.items()}
+    return {name: r.curve if isinstance(r, PairsResult) else r for name, r in results.items()}
 
 
 def _thinned(x: np.ndarray, y: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

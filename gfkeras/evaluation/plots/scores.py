@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from gfkeras.evaluation.metrics import FARS, Roc
-from gfkeras.evaluation.pairs import PairsResult
+from gfkeras.evaluation.pairs_result import PairsResult
 from gfkeras.evaluation.plots import style
 from gfkeras.evaluation.thresholds import threshold_rows
 
@@ -31,7 +31,7 @@ def score_histogram(result: PairsResult | Roc, threshold: float | None = None) -
     figure, axes = style.figure_with_axes("Similarity", "Share of pairs of each kind")
     if isinstance(result, PairsResult):
         threshold = result.threshold if threshold is None else threshold
-        result = result.roc()
+        result = result.curve
     # The first threshold is above every score and is not a score itself.
     scores = result.thresholds[1:]
     low, high = float(scores[-1]), float(scores[0])

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import filelock
 
-from gfkeras.evaluation import PairList
+from gfkeras.evaluation import AllPairs, PairList
 from gfkeras.experiments.ablation import result as results
 from gfkeras.experiments.ablation.faces import PairFaces, TrainingFaces
 from gfkeras.experiments.ablation.grid import Grid
@@ -24,6 +24,7 @@ RUNS = "trainings"
 # Seconds between two attempts to take a lock that another process holds.
 _PATIENCE = 1.0
 
+Pairs = PairList | AllPairs
 Progress = Callable[[str, int, int], None]
 
 
@@ -41,7 +42,7 @@ def ablate(
     faces: TrainingFaces,
     out: str | os.PathLike[str],
     *,
-    pairs: PairList | None = None,
+    pairs: Pairs | None = None,
     seeds: Sequence[int] | None = None,
     rows: Sequence[str] | None = None,
     verbose: str | int = 0,
@@ -87,7 +88,9 @@ def ablate(
     return ablation.run(jobs, verbose, progress or (lambda what, done, total: None))
 
 
-def _pairs(grid: Grid, faces: TrainingFaces, pairs: PairList | None) -> PairList:
+def _pairs(
+    grid: Grid, faces: TrainingFaces, pairs: PairList | AllPairs | None
+) -> PairList | AllPairs:
     """Returns the pairs to score on, after checking that no row trains on their images."""
     # Rows that select the same people need only one check.
     recipes = [row.recipe for row in grid.rows]

@@ -14,7 +14,8 @@ from gfkeras.data import FaceFolder, Faces, RecordSet
 from gfkeras.data.faces import decode_files
 from gfkeras.data.folder import read_names
 from gfkeras.data.records.manifest import MANIFEST_FILE
-from gfkeras.evaluation import PairList, sample_pairs
+from gfkeras.evaluation import AllPairs, PairList, sample_pairs
+from gfkeras.evaluation.blockwise import EmbeddedAllPairs
 from gfkeras.evaluation.pairs import EmbeddedPairs, embed_pairs
 from gfkeras.experiments.ablation.row import pairs_fingerprint
 from gfkeras.files import sha256
@@ -28,7 +29,7 @@ class PairFaces:
     `resize` scales images of another size, as in `FaceFolder.load`.
     """
 
-    def __init__(self, pairs: PairList, resize: bool = False):
+    def __init__(self, pairs: PairList | AllPairs, resize: bool = False):
         self.pairs, self.resize = pairs, resize
         self.files = pairs.files()
 
@@ -46,7 +47,7 @@ class PairFaces:
         return images, np.asarray(kept, np.int64), skipped
 
     @functools.cached_property
-    def measured(self) -> EmbeddedPairs:
+    def measured(self) -> EmbeddedPairs | EmbeddedAllPairs:
         """The pairs with two readable files. Their embeddings are placeholders."""
         _, index, skipped = self.decoded
         # Only positions matter here. Each model replaces these embeddings by its own.

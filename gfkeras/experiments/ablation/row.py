@@ -11,7 +11,7 @@ from typing import Any
 
 from gfkeras.backbones import BACKBONES
 from gfkeras.evaluation import COSINE, Similarity
-from gfkeras.evaluation.pair_list import PairList
+from gfkeras.evaluation.pair_list import AllPairs, PairList
 from gfkeras.heads import HEADS
 from gfkeras.losses import LOSSES
 from gfkeras.models import GroupFace
@@ -54,9 +54,13 @@ class Scoring:
         return " ".join(f"{name}={value}" for name, value in options.items())
 
 
-def pairs_fingerprint(pairs: PairList) -> str:
+def pairs_fingerprint(pairs: PairList | AllPairs) -> str:
     """Returns a hash of people, file names, kinds and folds. The folder does not matter."""
     digest = hashlib.sha256()
+    if isinstance(pairs, AllPairs):
+        for path, person in zip(pairs.files(), pairs.person.tolist(), strict=True):
+            digest.update(f"{'/'.join(path.parts[-2:])} {person}\n".encode())
+        return digest.hexdigest()[:12]
     for first, second, same, fold in zip(
         pairs.first, pairs.second, pairs.same.tolist(), pairs.fold.tolist(), strict=True
     ):
