@@ -33,6 +33,9 @@ def ablate_command(
         Path | None, Option(help="Folder of the images of --pairs. By default, --data.")
     ] = None,
     pairs_identities: options.PairPeople = None,
+    cfp: Annotated[
+        Path | None, Option(help="CFP's aligned images: also measure its frontal-profile pairs.")
+    ] = None,
     seeds: str | None = Option(
         None, metavar="N,N,…", help="Random seeds to train with. By default, those of the grid."
     ),
@@ -71,7 +74,8 @@ def ablate_command(
         raise ValueError(f"`{missing}` is required without --plan. Received: none")
     result = ablate(
         read, data, out, identities=identities, pairs=pairs, pairs_data=pairs_data,
-        pairs_identities=pairs_identities, seeds=numbers, rows=rows, verbose=fit_verbosity(quiet),
+        pairs_identities=pairs_identities, cfp=cfp, seeds=numbers, rows=rows,
+        verbose=fit_verbosity(quiet),
         progress=None if quiet else lambda what, done, total: say(f"[{done}/{total}] {what}"),
     )  # fmt: skip
     _print(result, out)
@@ -88,8 +92,9 @@ def _print(result: AblationResult, out: Path) -> None:
     from gfkeras.experiments.ablation.result import cells, headings
 
     # The whole table is too wide for a terminal. The files that are named below have it.
-    shown = (0, 1, 2, -1)
     names, lines = headings(result), [cells(result, row) for row in result.rows]
+    compared = [place for place, name in enumerate(names) if name == f"to {result.reference}"]
+    shown = (0, *(place for end in compared for place in (end - 1, end)), -1)
     columns([names[i] for i in shown], [[line[i] for i in shown] for line in lines])
     say(f"Table: {out / 'table.md'}, {out / 'table.csv'}")
     if (plot := out / AMOUNT_PLOT).is_file():

@@ -25,7 +25,7 @@ from gfkeras.evaluation.pair_list import AllPairs
 from gfkeras.evaluation.pairs_result import PairsResult
 from gfkeras.evaluation.similarity import COSINE, Similarity
 
-# Scores are counted in bins. A cosine's bins are 4e-6 wide, and thresholds lie at their edges, so
+# Scores are counted in bins. A cosine's bins are 4e-6 wide, and thresholds are their edges, so
 # every rate is that of its threshold, to the rounding of a product in float32.
 BINS = 1 << 19
 # Pairs scored at a time. This bounds the memory, whatever the number of images.

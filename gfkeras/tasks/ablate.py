@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from gfkeras.backend import load_keras
 from gfkeras.errors import require
+from gfkeras.evaluation.cfp import read_cfp
 from gfkeras.files import PathLike
 from gfkeras.tasks.protocol_data import named_pairs
 from gfkeras.tasks.reporting import Progress
@@ -49,6 +50,7 @@ def ablate(
     pairs: str | int | None = None,
     pairs_data: PathLike | None = None,
     pairs_identities: PathLike | None = None,
+    cfp: PathLike | None = None,
     seeds: Sequence[int] | None = None,
     rows: Sequence[str] | None = None,
     settings: Sequence[str] = (),
@@ -70,6 +72,8 @@ def ablate(
             the people that the recipe holds out.
         pairs_data: folder of the images of `pairs`. By default, `data`.
         pairs_identities: with pairs "all" or a number: text file with the people to use.
+        cfp: folder of CFP's aligned images, with or beside its lists. Each row is also measured on
+            the frontal-profile pairs.
         seeds: random seeds to train with. By default, those of the grid.
         rows: rows to train, by name or number, such as "1,4-6". By default, all rows.
         settings: changes of the grid's recipe. Not used if `grid` is the result of `read_grid`.
@@ -102,8 +106,9 @@ def ablate(
         people = None if pairs_identities is None else Path(pairs_identities)
         listed = named_pairs(pairs, Path(pairs_data or data), people, 0, "pairs_identities")
     result = ablation.ablate(
-        read, ablation.TrainingFaces(data, identities), Path(out), pairs=listed, seeds=seeds,
-        rows=rows, verbose=verbose, progress=progress,
+        read, ablation.TrainingFaces(data, identities), Path(out), pairs=listed,
+        profiles=None if cfp is None else read_cfp(Path(cfp), "FP"), seeds=seeds, rows=rows,
+        verbose=verbose, progress=progress,
     )  # fmt: skip
     if plots:
         draw_amounts(result, Path(out))

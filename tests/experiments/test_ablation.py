@@ -20,7 +20,8 @@ from processes import start_python
 
 import gfkeras
 from gfkeras.cli import main
-from gfkeras.evaluation import GROUP_AWARE, evaluate_pairs
+from gfkeras.data import FaceFolder
+from gfkeras.evaluation import GROUP_AWARE, AllPairs, evaluate_pairs, sample_pairs
 from gfkeras.experiments.ablation import Grid, TrainingFaces, ablate
 from gfkeras.experiments.ablation import run as runs
 from gfkeras.models import count_macs
@@ -130,6 +131,26 @@ def test_scores_are_those_of_the_evaluation(done, people_folder):
     check(instance, keras.Model(model.inputs, model.output["instance"]))
     model.mode = "hard"
     check(hard, model)
+
+
+def test_all_pairs_and_a_second_list_score_finished_trainings(done, copied, tables, people_folder):
+    recipe = done[0].rows[1].row.recipe
+    people = FaceFolder(people_folder).split(recipe.data.holdout_identities)[1]
+    every, listed = (
+        AllPairs(people.paths, people.labels),
+        sample_pairs(people.paths, people.labels, 20),
+    )
+    faces = TrainingFaces(people_folder)
+    result = ablate(Grid.parse(tables), faces, copied, pairs=every, profiles=listed)
+    assert result.trained == 0
+    before, row = done[0].rows[1].scores[0], result.rows[1].scores[0]
+    assert row["pairs"] == len(every) == 66
+    assert row["impostor"] == 48
+    # The second list is the one of the first scores.
+    assert row["cfp_fp"] == before["accuracy"]
+    assert "CFP-FP %" in (copied / "table.md").read_text()
+    again = ablate(Grid.parse(tables), faces, copied, pairs=every, profiles=listed)
+    assert again.to_json() == result.to_json()
 
 
 def test_the_cost_of_a_row(done):

@@ -14,11 +14,12 @@ from gfkeras.experiments.ablation.row import Row
 from gfkeras.training import Recipe
 
 
-def row(number, name, accuracies, section="", macs=1_000_000, groups=None):
+def row(number, name, accuracies, section="", macs=1_000_000, groups=None, pairs=1000, **more):
     recipe = Recipe.parse({})
     scores = {
         seed: {
             "accuracy": accuracy, "auc": 0.9, "eer": 0.1, "groups_used": groups,
+            "pairs": pairs, "impostor": pairs // 2, **more,
             "tar_at_far": {"1e-1": 0.9, "1e-2": accuracy / 2, "1e-3": None},
             "macs": macs, "parameters": 2_345_678,
         }
@@ -78,13 +79,37 @@ def test_markdown(result):
     assert lines[-1] == "never, seed 0, failed: diverged"
 
 
+def test_a_small_difference_is_none_and_hard_measures_have_their_own():
+    rows = [
+        row(1, "plain", {0: 0.70, 1: 0.72, 2: 0.77}, pairs=2000, cfp_fp=0.5),
+        row(2, "as good", {0: 0.71, 1: 0.71, 2: 0.78}, pairs=2000, cfp_fp=0.6),
+    ]
+    result = AblationResult("Tiny", "plain", rows, [])
+    # 1,000 impostor pairs give ten false accepts at FAR 1e-2.
+    assert result.low_far == "1e-2"
+    heading, _, plain, ours = markdown(result).splitlines()[2:6]
+    names = [cell.strip() for cell in heading.split("|")]
+    assert [cell.strip() for cell in ours.split("|")][names.index("CFP-FP %")] == "60.00 ± 0.00"
+    assert names.count("to plain") == 3
+    # Differences of 1, −1 and 1 points have the mean 0.33 and the standard error 0.67.
+    assert "| none (+0.33 ± 0.67) |" in ours
+    assert "| none (+0.17 ± 0.33) |" in ours
+    assert "| +10.00 ± 0.00 |" in ours
+    assert "none" not in plain
+    found = result.to_json()["rows"][1]["differences"]
+    assert found["cfp_fp"]["mean"] == pytest.approx(0.1)
+    # Scores of older versions have no number of impostor pairs.
+    del rows[0].scores[0]["impostor"]
+    assert result.low_far == "1e-2"
+
+
 def test_csv_and_json(result):
     plain, ours, later, never = csv.DictReader(io.StringIO(csv_text(result)))
     assert float(plain["accuracy"]) == pytest.approx(0.73)
     assert float(plain["accuracy_std"]) == pytest.approx(0.0013**0.5)
-    assert plain["difference"] == ""
+    assert plain["accuracy_difference"] == ""
     assert (ours["macs"], ours["flops"]) == ("12345678", "24691356")
-    assert float(ours["difference_standard_error"]) == pytest.approx(0.01 / 3**0.5)
+    assert float(ours["accuracy_difference_standard_error"]) == pytest.approx(0.01 / 3**0.5)
     assert (later["accuracy_std"], later["seeds"]) == ("", "1")
     assert (never["accuracy"], never["flops"]) == ("", "")
     tables = json.loads(json.dumps(result.to_json()))

@@ -43,6 +43,7 @@ def ablate(
     out: str | os.PathLike[str],
     *,
     pairs: Pairs | None = None,
+    profiles: PairList | None = None,
     seeds: Sequence[int] | None = None,
     rows: Sequence[str] | None = None,
     verbose: str | int = 0,
@@ -62,6 +63,8 @@ def ablate(
         out: the folder.
         pairs: the pairs to score on, of other people. By default, pairs of the people that the
             recipe holds out.
+        profiles: the frontal-profile pairs of CFP, whose accuracy becomes another column. LFW's
+            pairs are too easy to tell good models apart.
         seeds: the seeds to train with. By default, the seeds of the grid.
         rows: the rows to train, in the form of `Grid.select`. All by default. The table always
             shows all rows.
@@ -79,9 +82,11 @@ def ablate(
     out = Path(out)
     chosen = grid.rows if rows is None else grid.select(rows)
     resize = any(row.recipe.data.resize for row in chosen)
-    test = PairFaces(_pairs(grid, faces, pairs), resize)
+    tests = [PairFaces(_pairs(grid, faces, pairs), resize)]
+    if profiles is not None:
+        tests.append(PairFaces(profiles, resize))
     # Everything above can fail for wrong arguments, so nothing has been written yet.
-    ablation = _Ablation(grid, faces, test, out)
+    ablation = _Ablation(grid, faces, tests, out)
     jobs = ablation.jobs(chosen, grid.seeds if seeds is None else seeds)
     out.mkdir(parents=True, exist_ok=True)
     write_text(out / "grid.toml", grid.text)
@@ -116,8 +121,8 @@ def _pairs(
 class _Ablation:
     """A grid with its data and its folder."""
 
-    def __init__(self, grid: Grid, faces: TrainingFaces, test: PairFaces, out: Path):
-        self.grid, self.faces, self.test, self.out = grid, faces, test, out
+    def __init__(self, grid: Grid, faces: TrainingFaces, tests: list[PairFaces], out: Path):
+        self.grid, self.faces, self.tests, self.out = grid, faces, tests, out
         self.trained = 0
         self.names = {row.number: row.training(faces.fingerprint(row.recipe)) for row in grid.rows}
 
@@ -167,8 +172,8 @@ class _Ablation:
     def _do(self, job: _Job, verbose: str | int) -> bool:
         """Trains and scores what is missing. Returns whether anything was missing."""
         scorings = list(dict.fromkeys(row.scoring for row in job.rows))
-        run, pairs = job.run, self.test.fingerprint
-        if all(run.scored(scoring, pairs) is not None for scoring in scorings):
+        run = job.run
+        if all(run.scored(each, test.fingerprint) for each in scorings for test in self.tests):
             return False
         # Forget the failure of an earlier attempt, which may have been fixed.
         run.failure = None
@@ -176,7 +181,8 @@ class _Ablation:
             if not run.finished:
                 self.trained += 1
                 run.train(self.faces.of(run.recipe), verbose)
-            run.score(scorings, self.test)
+            for test in self.tests:
+                run.score(scorings, test)
         # A row that diverges, or a recipe that does not fit the data, must not stop the others.
         except ValueError as error:
             run.failure = " ".join(str(error).split())
@@ -198,9 +204,12 @@ class _Ablation:
             scores = {}
             for seed in self._seeds(row):
                 run = Run(self._folder(row, seed), row.recipe)
-                score = run.scored(row.scoring, self.test.fingerprint)
-                if score is not None:
-                    scores[seed] = score | {"training": run.training()}
+                found = [run.scored(row.scoring, test.fingerprint) for test in self.tests]
+                known = [score for score in found if score is not None]
+                if len(known) == len(self.tests):
+                    scores[seed] = known[0] | {"training": run.training()}
+                    if len(known) > 1:
+                        scores[seed][results.CFP] = known[1]["accuracy"]
                 elif run.failure is not None:
                     failures.append((row.name, seed, run.failure))
             rows.append(RowResult(row, self.names[row.number], scores))

@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from gfkeras.evaluation.plots import style
-from gfkeras.evaluation.thresholds import rests_on_enough
 from gfkeras.experiments.ablation.grid import Grid
 from gfkeras.experiments.ablation.result import AblationResult, RowResult, Statistic
 
@@ -43,7 +42,7 @@ def amount_figure(result: AblationResult) -> Figure:
     rows = sorted((row for row in result.rows if row.scores), key=_images)
     figure = style.new_figure()
     panels = {"Accuracy": "accuracy"}
-    if (far := _far(result, rows)) is not None:
+    if (far := result.low_far or max(result.fars(), key=float, default=None)) is not None:
         panels[f"TAR at FAR {far}"] = f"tar_at_far.{far}"
     for place, (label, name) in enumerate(panels.items()):
         axes = figure.add_subplot(1, len(panels), place + 1)
@@ -92,17 +91,6 @@ def _panel(axes: Axes, rows: Sequence[RowResult], name: str) -> None:
     low, high = axes.get_xlim()
     axes.set_xlim(low * (low / high) ** 0.15, high)
     axes.yaxis.set_major_formatter(style.percent)
-
-
-def _far(result: AblationResult, rows: Sequence[RowResult]) -> str | None:
-    """Returns the smallest FAR with ten expected false accepts, if half of the pairs are impostors.
-
-    Returns the largest FAR if no FAR has as many, and None if no FAR was measured.
-    """
-    fars = sorted(result.fars(), key=float)
-    pairs = min(score["pairs"] for row in rows for score in row.scores.values())
-    enough = [far for far in fars if rests_on_enough(float(far), pairs // 2)]
-    return next(iter([*enough, *fars[-1:]]), None)
 
 
 def _images(row: RowResult) -> float:

@@ -11,10 +11,13 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from gfkeras.evaluation.thresholds import rests_on_enough
 from gfkeras.experiments.ablation.row import Row
 from gfkeras.safe_text import csv_cell
 
 _NONE = "–"
+# The result of a score that is the accuracy on CFP's frontal-profile pairs.
+CFP = "cfp_fp"
 
 
 @dataclass(frozen=True)
@@ -38,6 +41,17 @@ class Statistic:
     def standard_error(self) -> float | None:
         """The standard error of the mean, spread / √n. None for one seed."""
         return None if self.spread is None else self.spread / math.sqrt(self.count)
+
+    @property
+    def with_error(self) -> tuple[float, float | None]:
+        """The mean and its standard error."""
+        return self.mean, self.standard_error
+
+    @property
+    def is_none(self) -> bool:
+        """Whether the mean is less than two standard errors from 0. False for one seed."""
+        error = self.standard_error
+        return error is not None and abs(self.mean) < 2 * error
 
     def to_json(self) -> dict[str, Any]:
         return {"mean": self.mean, "spread": self.spread, "seeds": self.count}
@@ -114,14 +128,36 @@ class AblationResult:
         names = [name for name in (tars[0] if tars else ()) if float(name) <= 1e-2]
         return [name for name in names if all(tar.get(name) is not None for tar in tars)]
 
+    @property
+    def low_far(self) -> str | None:
+        """The smallest FAR in `fars` with ten expected false accepts, or None."""
+        every = [score for row in self.rows for score in row.scores.values()]
+        # Scores of older versions do not have the number of impostor pairs.
+        pairs = min((score.get("impostor", score["pairs"] // 2) for score in every), default=0)
+        enough = [far for far in self.fars() if rests_on_enough(float(far), pairs)]
+        return min(enough, key=float, default=None)
+
+    def compared(self) -> dict[str, str]:
+        """Returns the results that show differences, and their headings.
+
+        Accuracy says little about all pairs of a set, so TAR at the smallest FAR is beside it.
+        """
+        figures = {"accuracy": "accuracy %"}
+        if self.low_far is not None:
+            figures[f"tar_at_far.{self.low_far}"] = f"TAR@FAR={self.low_far} %"
+        if any(CFP in score for row in self.rows for score in row.scores.values()):
+            figures[CFP] = "CFP-FP %"
+        return figures
+
     def to_json(self) -> dict[str, Any]:
         """Returns everything, rates from 0 to 1, for `json.dump`."""
         tars = [f"tar_at_far.{far}" for far in self.fars()]
-        figures = ["accuracy", "auc", "eer", "groups_used", *tars]
+        compared = self.compared()
+        figures = list(dict.fromkeys([*compared, "auc", "eer", "groups_used", *tars]))
         rows = []
         for result in self.rows:
             row, summary = result.row, {name: result.statistic(name) for name in figures}
-            difference = self.difference(result)
+            differences = {name: self.difference(result, name) for name in compared}
             found = {
                 "number": row.number,
                 "name": row.name,
@@ -131,7 +167,7 @@ class AblationResult:
                 "macs": result.cost("macs"),
                 "parameters": result.cost("parameters"),
                 "summary": {name: each and each.to_json() for name, each in summary.items()},
-                "difference": difference and difference.to_json(),
+                "differences": {n: each and each.to_json() for n, each in differences.items()},
                 "seeds": {str(seed): score for seed, score in result.scores.items()},
             }
             rows.append(found)
@@ -145,25 +181,38 @@ class AblationResult:
 
 def headings(result: AblationResult) -> list[str]:
     """Returns the column headings for `cells`."""
-    tars = [f"TAR@FAR={far} %" for far in result.fars()]
-    costs = ["AUC %", "groups used", "GFLOPs", "M parameters", "seeds"]
-    return ["", "accuracy %", f"to {result.reference}", *tars, *costs]
+    names = []
+    for figure, heading in _columns(result).items():
+        names.append(heading)
+        if figure in result.compared():
+            names.append(f"to {result.reference}")
+    return ["", *names, "AUC %", "groups used", "GFLOPs", "M parameters", "seeds"]
 
 
 def cells(result: AblationResult, row: RowResult) -> list[str]:
     """Returns a row as text: mean ± standard deviation, and the difference ± standard error."""
     macs, parameters = row.cost("macs"), row.cost("parameters")
+    rates = []
+    for figure in _columns(result):
+        rates.append(_rate(row.statistic(figure)))
+        if figure in result.compared():
+            rates.append(_difference(result.difference(row, figure)))
     return [
         row.row.name,
-        _rate(row.statistic("accuracy")),
-        _difference(result.difference(row)),
-        *(_rate(row.statistic(f"tar_at_far.{far}")) for far in result.fars()),
+        *rates,
         _rate(row.statistic("auc")),
         _spread(row.statistic("groups_used"), 1, 1),
         _NONE if macs is None else f"{2 * macs / 1e9:.3g}",
         _NONE if parameters is None else f"{parameters / 1e6:.3g}",
         str(len(row.scores)),
     ]
+
+
+def _columns(result: AblationResult) -> dict[str, str]:
+    """Returns the results that have a column, and their headings."""
+    tars = {f"tar_at_far.{far}": f"TAR@FAR={far} %" for far in result.fars()}
+    compared = result.compared()
+    return {"accuracy": compared["accuracy"], **tars, **compared}
 
 
 def markdown(result: AblationResult) -> str:
@@ -178,8 +227,8 @@ def markdown(result: AblationResult) -> str:
     lines += [
         "",
         "Mean ± standard deviation over seeds. Differences are taken seed by seed, ± their "
-        "standard error. GFLOPs are 2×MACs of one image. Parameters are those of the network "
-        "without its classifier.",
+        "standard error. A difference below two standard errors counts as none. GFLOPs are 2×MACs "
+        "of one image. Parameters are those of the network without its classifier.",
     ]
     lines += [f"\n{name}, seed {seed}, failed: {why}" for name, seed, why in result.failures]
     return "\n".join(lines) + "\n"
@@ -188,22 +237,24 @@ def markdown(result: AblationResult) -> str:
 def csv_text(result: AblationResult) -> str:
     """Returns the table as CSV: rates from 0 to 1, spreads in separate columns."""
     tars = [f"tar_at_far.{far}" for far in result.fars()]
-    figures = ["accuracy", "auc", "eer", *tars, "groups_used"]
+    compared = result.compared()
+    figures = list(dict.fromkeys([*compared, "auc", "eer", *tars, "groups_used"]))
     file = io.StringIO()
     writer = csv.writer(file, lineterminator="\n")
     writer.writerow(
         ["number", "section", "row", "training", "seeds", "macs", "flops", "parameters"]
         + [f"{name}{end}" for name in figures for end in ("", "_std")]
-        + ["difference", "difference_standard_error"]
+        + [f"{name}_difference{end}" for name in compared for end in ("", "_standard_error")]
     )
     for row in result.rows:
-        difference, macs = result.difference(row), row.cost("macs")
+        macs = row.cost("macs")
+        differences = [result.difference(row, name) for name in compared]
         writer.writerow(
             [row.row.number, *map(csv_cell, (row.row.section, row.row.name, row.training))]
             + [len(row.scores)]
             + [macs, None if macs is None else 2 * macs, row.cost("parameters")]
             + [value for name in figures for value in _pair(row.statistic(name))]
-            + ([None, None] if difference is None else [difference.mean, difference.standard_error])
+            + [v for d in differences for v in ((None, None) if d is None else d.with_error)]
         )
     return file.getvalue()
 
@@ -227,7 +278,8 @@ def _difference(statistic: Statistic | None) -> str:
     if statistic is None:
         return _NONE
     error = statistic.standard_error
-    return f"{100 * statistic.mean:+.2f}" + ("" if error is None else f" ± {100 * error:.2f}")
+    found = f"{100 * statistic.mean:+.2f}" + ("" if error is None else f" ± {100 * error:.2f}")
+    return f"none ({found})" if statistic.is_none else found
 
 
 def _line(texts: Sequence[str]) -> str:

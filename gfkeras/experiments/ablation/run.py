@@ -112,7 +112,7 @@ def _scored(outputs: dict[str, np.ndarray], scoring: Scoring, faces: PairFaces) 
     # the scores.
     pairs = dataclasses.replace(faces.measured, faces=embedded)
     values = pairs.measure(scoring.similarity).to_json()
-    kept = ("accuracy", "accuracy_std", "auc", "eer", "tar_at_far", "pairs")
+    kept = ("accuracy", "accuracy_std", "auc", "eer", "tar_at_far", "pairs", "impostor")
     return {
         **{name: values[name] for name in kept},
         "skipped": pairs.skipped,
