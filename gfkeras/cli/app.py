@@ -51,6 +51,7 @@ _COMMANDS: dict[str, Callable[..., None]] = {
     "clean": training.clean_command,
     "bench": artefacts.bench_command,
     "ablate": experiments.ablate_command,
+    "groups": experiments.groups_command,
     "demo": demo.command,
 }
 _GROUPS = {"data": data.app, "gallery": photos.gallery_app, "plot": plot.app, "zoo": zoo.app}

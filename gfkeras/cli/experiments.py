@@ -1,4 +1,4 @@
-"""`gfkeras ablate` and `invert`."""
+"""`gfkeras ablate`, `groups` and `invert`."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 from typer import Argument, Option
 
 from gfkeras.cli import command_line, options
-from gfkeras.cli.output import columns, fit_verbosity, say, write_json
+from gfkeras.cli.output import columns, fit_verbosity, say, table, write_json
 from gfkeras.cli.progress import stages
 
 if TYPE_CHECKING:
@@ -109,6 +109,37 @@ def _plan(grid: Grid) -> None:
         lines.append([str(row.number), row.section, row.name, "" if same == row.name else same])
     columns(["#", "section", "row", "shares the run of"], lines)
     say(f"{len(trainings)} runs × {len(grid.seeds)} seeds")
+
+
+def groups_command(
+    model: Annotated[
+        str, Argument(metavar="MODEL", help="A preset, a model folder or a .keras file.")
+    ],
+    data: Annotated[
+        Path, Option(help="Aligned faces of people not trained on, one folder per person.")
+    ],
+    identities: options.Identities = None,
+    resize: options.Resize = False,
+    bootstrap: int = Option(200, min=2, help="Draws of people for the standard errors."),
+    seed: int = Option(0, min=0, help="Random seed for the shuffled groups."),
+    quiet: options.Quiet = False,
+    json: options.Json = None,
+) -> None:
+    """Measure whether a model's groups are used, and whether they help.
+
+    Compares all pairs of faces with the groups as the model chooses them, averaged, forced to one,
+    shuffled, and left out.
+    """
+    from gfkeras.tasks.groups import groups
+
+    with stages(quiet) as progress:
+        found = groups(
+            model, data, identities=identities, resize=resize, bootstrap=bootstrap, seed=seed,
+            progress=progress,
+        )  # fmt: skip
+    write_json(json, found.to_json())
+    columns(*found.table())
+    table(found.summary())
 
 
 def invert_command(

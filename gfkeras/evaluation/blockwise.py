@@ -9,9 +9,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from gfkeras.errors import positive_int
 from gfkeras.evaluation.embedded import Embedded
-from gfkeras.evaluation.intervals import Highest, Interval, drawn_subjects
+from gfkeras.evaluation.intervals import Highest, draw_intervals, drawn_subjects
 from gfkeras.evaluation.metrics import (
     FARS,
     Roc,
@@ -71,7 +70,7 @@ class EmbeddedAllPairs:
         counts = scored.counts()
         curve = roc_of_counts(scored.edges, *counts.sum(axis=0))
         tars, thresholds = parted(operating_points(curve, fars))
-        intervals = scored.intervals(curve, fars, replicates) if replicates else None
+        draws = scored.draws(curve, fars, replicates) if replicates else None
         # Between the centres of two bins lies the edge that parts them exactly.
         centres = scored.edges + scored.width / 2
         return PairsResult(
@@ -82,7 +81,8 @@ class EmbeddedAllPairs:
             threshold_at_far=thresholds,
             skipped=self.skipped,
             skipped_files=self.faces.skipped,
-            intervals=None if intervals is None else {"tar_at_far": intervals},
+            intervals=None if draws is None else {"tar_at_far": draw_intervals(draws)},
+            tar_draws=draws,
         )
 
 
@@ -137,11 +137,8 @@ class _Scored:
                 seen[kind] += len(mine)
         return found.reshape(folds, 2, BINS)
 
-    def intervals(
-        self, curve: Roc, fars: Sequence[float], replicates: int
-    ) -> dict[str, Interval | None]:
-        """Returns intervals of TAR by the name of the FAR, drawing people."""
-        positive_int("replicates", replicates)
+    def draws(self, curve: Roc, fars: Sequence[float], replicates: int) -> dict[str, list[float]]:
+        """Returns the TARs of draws of people by the name of the FAR."""
         sizes = np.bincount(self.person)
 
         def impostors(drawn: npt.NDArray[np.float64]) -> float:
@@ -162,4 +159,4 @@ class _Scored:
 
         measured = [far for far in fars if far <= _INTERVAL_FAR]
         found = drawn_subjects(highest, len(sizes), impostors, curve.impostor, measured, replicates)
-        return {name: found.get(name) for name in map(far_name, fars)}
+        return {name: found.get(name, []) for name in map(far_name, fars)}

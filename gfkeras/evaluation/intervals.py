@@ -143,10 +143,16 @@ def subject_intervals(
         kept = np.concatenate([top, genuine])
         return Highest(scores[kept], same[kept], first[kept], second[kept])
 
-    return drawn_subjects(
+    draws = drawn_subjects(
         highest, count, lambda drawn: float(np.dot(drawn[one], pairs * drawn[other])),
         len(impostor), fars, replicates,
     )  # fmt: skip
+    return draw_intervals(draws)
+
+
+def draw_intervals(draws: Mapping[str, Sequence[float]]) -> dict[str, Interval | None]:
+    """Returns the interval of each FAR's draws. None if it has no draws."""
+    return {name: percentile_interval(v) if v else None for name, v in draws.items()}
 
 
 @dataclass(frozen=True, eq=False)
@@ -169,8 +175,11 @@ def drawn_subjects(
     impostors: int,
     fars: Sequence[float],
     replicates: int,
-) -> dict[str, Interval | None]:
-    """Returns the intervals of `subject_intervals` for pairs that a function provides.
+) -> dict[str, list[float]]:
+    """Returns the TAR of each draw of subjects by the name of the FAR.
+
+    The draws depend only on the number of subjects. So the draws of two models on the same pairs
+    can be subtracted.
 
     Args:
         highest: returns at least that number of impostor pairs, if there are so many. It is called
@@ -189,8 +198,7 @@ def drawn_subjects(
     while found is None:
         found = _draw(highest(keep), subjects, weigh, resolved, replicates, keep >= impostors)
         keep *= 2
-    values |= found
-    return {name: percentile_interval(v) if v else None for name, v in values.items()}
+    return values | found
 
 
 def _draw(

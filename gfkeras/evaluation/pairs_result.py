@@ -31,6 +31,8 @@ class PairsResult:
         kept: the measured pairs, in the order of `scores`. None if only scores were given.
         intervals: 95 % bootstrap intervals of "accuracy", "auc", "eer", and of "tar_at_far" by the
             name of the FAR. None if not requested.
+        tar_draws: for `AllPairs`: the TAR of each draw of people, by the name of the FAR. The draws
+            of two models can be subtracted.
     """
 
     curve: Roc
@@ -45,6 +47,7 @@ class PairsResult:
     skipped_files: list[tuple[Path, str]] = field(default_factory=list)
     kept: PairList | None = None
     intervals: dict[str, Any] | None = None
+    tar_draws: dict[str, list[float]] | None = None
 
     @property
     def auc(self) -> float:

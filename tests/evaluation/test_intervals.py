@@ -8,6 +8,7 @@ from gfkeras.evaluation.intervals import (
     Highest,
     accuracy_interval,
     curve_intervals,
+    draw_intervals,
     drawn_subjects,
     interval_text,
     percentile_interval,
@@ -140,5 +141,5 @@ def test_enough_impostor_pairs_are_examined_for_every_draw():
 
     found = drawn_subjects(highest, 8, weigh, len(impostor), (0.3,), 20)
     assert len(asked) > 1
-    assert found == subject_intervals(scores, same, person, other, (0.3,), 20)
+    assert draw_intervals(found) == subject_intervals(scores, same, person, other, (0.3,), 20)
     assert found == drawn_subjects(lambda _: highest(10**6), 8, weigh, len(impostor), (0.3,), 20)
