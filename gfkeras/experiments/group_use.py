@@ -1,4 +1,4 @@
-"""What the groups of a GroupFace do for faces of people that it was not trained on."""
+"""Use of the groups of a GroupFace on faces of people that it was not trained on."""
 
 from __future__ import annotations
 
@@ -89,10 +89,10 @@ class GroupUse:
         """Says whether choosing a group for each face is better than the controls."""
         for name in ("averaged", "forced"):
             if not self.differences[name].better:
-                return f"groups unused: not better than {CONTROLS[name]} by two standard errors"
+                return f"groups unused (not better than {CONTROLS[name]} by two standard errors)"
         if not self.differences["without"].better:
-            return "groups used, but not better than v alone by two standard errors"
-        return "groups used: better than their mean, than one group and than v alone"
+            return "groups used (but not better than v alone by two standard errors)"
+        return "groups used (better than their mean, than one group and than v alone)"
 
     def tar(self, control: str) -> float:
         """The TAR of a control at `far`."""

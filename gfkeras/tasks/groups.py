@@ -1,4 +1,4 @@
-"""What the groups of a model do, with controls that take them away."""
+"""Use of a model's groups, with controls that take them away."""
 
 from __future__ import annotations
 

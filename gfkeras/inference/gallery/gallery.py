@@ -141,7 +141,7 @@ class Gallery:
 
     def __contains__(self, name: object) -> bool:
         with self._lock.shared():
-            return isinstance(name, str) and bool(self._index.known([name]))
+            return isinstance(name, str) and bool(self._index.known(listed_names(name)))
 
     @property
     def names(self) -> list[str]:
@@ -162,7 +162,7 @@ class Gallery:
             ValueError: if a person is not in the gallery, or if no person is left to return.
         """
         with self._lock.shared():
-            chosen = sorted(self._index.names()) if names is None else list(names)
+            chosen = sorted(self._index.names()) if names is None else listed_names(names)
             self._require_known(chosen)
             if not chosen:
                 raise ValueError("`names` must name at least one person. Received: none")
@@ -211,7 +211,7 @@ class Gallery:
 
     def remove(self, names: Names) -> None:
         """Removes people. After an error, which suggests a similar name, nobody is removed."""
-        chosen = [names] if isinstance(names, str) else list(dict.fromkeys(listed_names(names)))
+        chosen = list(dict.fromkeys(listed_names(names)))
         with self._changing:
             self._require_known(chosen)
             if chosen:

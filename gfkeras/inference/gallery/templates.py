@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import unicodedata
 from collections.abc import Iterable, Mapping, Sequence, Set
 from dataclasses import dataclass, fields
 from typing import Any, Protocol
@@ -89,7 +90,9 @@ def average(names: str | Sequence[str], embeddings: Embedded) -> Templates:
             person cancel out.
     """
     embedding, group = unit_rows(embeddings)
-    listed = [names] * len(embedding) if isinstance(names, str) else listed_names(names)
+    listed = listed_names(names)
+    if isinstance(names, str):
+        listed *= len(embedding)
     if len(listed) != len(embedding):
         raise ValueError(
             f"`names` must be one name, or one for each of {len(embedding)} embeddings. "
@@ -130,12 +133,17 @@ def merge(old: Templates, new: Templates) -> Templates:
 
 
 def listed_names(names: Any) -> list[Any]:
-    """Returns several names as a list. Raises ValueError for a set and for other objects."""
+    """Returns one name or several as a list, in the form NFC as the names of folders.
+
+    Raises ValueError for a set and for other objects.
+    """
+    if isinstance(names, str):
+        names = [names]
     if not isinstance(names, Iterable) or isinstance(names, Mapping | Set | bytes):
         raise ValueError(
             f"`names` must be a name or a list of names. Received: {type(names).__name__}"
         )
-    return list(names)
+    return [unicodedata.normalize("NFC", name) if isinstance(name, str) else name for name in names]
 
 
 def check_name(name: object) -> None:

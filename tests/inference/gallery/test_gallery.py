@@ -199,3 +199,18 @@ def test_rows_and_joined_batches_keep_the_model():
     assert joined.model == faces.model
     np.testing.assert_array_equal(joined.embedding, faces.embedding)
     assert joined.group is None
+
+
+def test_both_forms_of_an_accent_are_one_name():
+    composed, decomposed = "Jos\u00e9", "Jose\u0301"
+    faces, gallery = random_faces(3, 2), Gallery()
+    gallery.add(decomposed, part(faces, [0]))
+    assert gallery.names == [composed]
+    assert composed in gallery
+    assert decomposed in gallery
+    with pytest.raises(ValueError, match="not be in the gallery"):
+        gallery.add(composed, part(faces, [1]))
+    gallery.update([composed, decomposed], part(faces, [1, 2]))
+    assert gallery.template(decomposed).photos == [3]
+    gallery.remove(decomposed)
+    assert not gallery.names
