@@ -24,7 +24,7 @@ GROUPS = {
     "Deploy": ["deployment", "export", "galleries", "../export/README", "privacy"],
     "Understand": ["concepts", "architecture"],
     "The papers' experiments": [
-        "ablations", "figures", "inversion", "cleaning", "compatible_embeddings",
+        "groups", "ablations", "figures", "inversion", "cleaning", "compatible_embeddings",
     ],
     "From another library": [
         "migrating", "migrating_from_keras_insightface", "migrating_from_tensorflow_addons",

@@ -31,8 +31,8 @@ BINS = 1 << 19
 _BLOCK = 1 << 21
 _FOLDS = 10
 Rows = npt.NDArray[np.int64]
-# Intervals at larger FARs would examine too many pairs one by one.
-_INTERVAL_FAR = 1e-2
+# Intervals examine the highest impostor pairs one by one, at most so many.
+_EXAMINED = 2_000_000
 
 
 @dataclass(frozen=True, eq=False)
@@ -63,8 +63,8 @@ class EmbeddedAllPairs:
     ) -> PairsResult:
         """Returns the result of `evaluate_pairs` for these pairs.
 
-        Intervals draw people, and only TAR at FARs up to 0.01 has them. Drawing pairs would
-        understate the uncertainty, because each person is in thousands of pairs.
+        Intervals draw people. TAR has them where a FAR accepts at most two million impostor pairs.
+        Drawing pairs would understate the uncertainty, because each person is in thousands of them.
         """
         scored = _Scored(self.faces, self.person, similarity)
         counts = scored.counts()
@@ -157,6 +157,6 @@ class _Scored:
             scores, left, right = (np.concatenate(column) for column in zip(*parts, strict=True))
             return Highest(scores, left == right, left, right)
 
-        measured = [far for far in fars if far <= _INTERVAL_FAR]
+        measured = [far for far in fars if far * curve.impostor <= _EXAMINED]
         found = drawn_subjects(highest, len(sizes), impostors, curve.impostor, measured, replicates)
         return {name: found.get(name, []) for name in map(far_name, fars)}

@@ -166,8 +166,8 @@ def measure_groups(
         progress: called with (images done, number of images).
 
     Raises:
-        ValueError: if `model` is not a GroupFace, or the pairs of `faces` are too few to measure
-            a TAR at FAR 1e-2 or below.
+        ValueError: if `model` is not a GroupFace, or the pairs of `faces` are fewer than
+            100 pairs of different people.
     """
     if not isinstance(model, GroupFace):
         raise ValueError(
@@ -199,11 +199,11 @@ def measure_groups(
     chosen = results["chosen"]
     enough = [
         name for name, tar in chosen.tar_at_far.items()
-        if tar is not None and float(name) <= 1e-2 and rests_on_enough(float(name), chosen.impostor)
+        if tar is not None and rests_on_enough(float(name), chosen.impostor)
     ]  # fmt: skip
     if not enough:
         raise ValueError(
-            "`faces` must have at least 1,000 pairs of different people, for a FAR of 1e-2. "
+            "`faces` must have at least 100 pairs of different people, for a FAR of 0.1. "
             f"Received: {chosen.impostor} pairs"
         )
     far = min(enough, key=float)

@@ -42,6 +42,7 @@ SHORTER = {
     "train": [*SHORT, "--quiet"],
     "evaluate": ["--bootstrap", "20"],
     "bench": ["--repeats", "3"],
+    "groups": ["--bootstrap", "3"],
     "ablate": ["--rows", "1", "--seeds", "0", *SHORT, "--quiet"],
     # After an epoch all angles are large.
     "clean": ["--angle", "179", *SHORT, "--quiet"],
