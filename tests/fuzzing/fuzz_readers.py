@@ -141,7 +141,8 @@ def fuzz(name: str, reader: Reader, folder: Path, seconds: float) -> dict[str, A
         for number, data in enumerate(reader.seeds(folder / "work")):
             (folder / "seeds" / f"s{number}").write_bytes(data)
     read = reader.opened()
-    path, spent, devnull = folder / "work" / reader.file, 0.0, os.open(os.devnull, 1)
+    path, devnull = folder / "work" / reader.file, os.open(os.devnull, 1)
+    spent, begun = 0.0, sum(os.times()[:4])
     while spent < seconds:
         seeds = [file.read_bytes() for file in sorted((folder / "seeds").iterdir())]
         first, receiver = state["executions"], os.pipe()
@@ -168,14 +169,14 @@ def fuzz(name: str, reader: Reader, folder: Path, seconds: float) -> dict[str, A
             else:
                 said = ""
         _, status = os.waitpid(pid, 0)
+        # With the time for making inputs and for processes that an input ended.
+        spent = sum(os.times()[:4]) - begun
         code = os.waitstatus_to_exitcode(status)
         if said == "" and code < 0:
             # The execution that was running when the child ended.
             number = state["executions"]
             _note(folder, state, seeds, number, True, f"signal {signal.Signals(-code).name}")
             state["executions"] += 1
-            # No line reports the time of an input that ended the child.
-            spent += SECONDS
     state["seconds"] += spent
     state_file.write_text(json.dumps(state, indent=1))
     return state
