@@ -52,7 +52,14 @@ def weights_path(
     """
     weights = preset.weights
     if weights.url is not None:
-        return fetch_file(weights.url, weights.sha256, folder=folder, progress=progress)
+        for each in weights.also:
+            fetch_file(
+                each.url, each.sha256, file_name=each.saved_as, folder=folder, progress=progress
+            )
+        return fetch_file(
+            weights.url, weights.sha256, file_name=weights.file_name, folder=folder,
+            progress=progress,
+        )  # fmt: skip
     return _checked(preset.folder / weights.file_name, weights.size_bytes, weights.sha256)
 
 

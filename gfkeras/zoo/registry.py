@@ -86,6 +86,15 @@ class InputContract(_Table):
     alignment: str = "five points, ArcFace's template"
 
 
+class FurtherFile(_Table):
+    """[[weights.also]]: a file at a URL that the weights need, such as MXNet's symbol file."""
+
+    url: Annotated[str, AfterValidator(_url)]
+    size_bytes: PositiveInt
+    sha256: Annotated[str, AfterValidator(_digest)]
+    saved_as: Annotated[str, AfterValidator(_plain_name)]
+
+
 class Weights(_Table):
     """[weights]: one file, in the model's folder or at a URL."""
 
@@ -94,6 +103,9 @@ class Weights(_Table):
     size_bytes: PositiveInt
     sha256: Annotated[str, AfterValidator(_digest)]
     format: Annotated[str, AfterValidator(_weights_format)]
+    # Name in the cache. By default, the last part of the URL, which two publishers can share.
+    saved_as: Annotated[str, AfterValidator(_plain_name)] | None = None
+    also: list[FurtherFile] = Field(default_factory=list)
 
     @model_validator(mode="after")
     def _one_place(self) -> Weights:
@@ -104,7 +116,7 @@ class Weights(_Table):
     @property
     def file_name(self) -> str:
         """The name of the file, in the folder or in the cache."""
-        return self.file or str(self.url).rsplit("/", 1)[-1]
+        return self.file or self.saved_as or str(self.url).rsplit("/", 1)[-1]
 
 
 class Licence(_Table):

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import functools
 import shutil
 import threading
+from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
+from urllib.parse import urlsplit
 
 import pytest
 from download_server import Server, running
@@ -137,3 +140,25 @@ def test_into_a_folder_of_ones_own(server, tmp_path, capsys):
     assert main(["zoo", "download", NAME, "--out", str(tmp_path / "own"), "--quiet"]) == 0
     assert (tmp_path / "own" / "file.bin").read_bytes() == server.content
     assert str(tmp_path / "own" / "file.bin") in capsys.readouterr().out
+
+
+def test_a_preset_of_two_files_from_an_empty_cache(shared_data, tmp_path, monkeypatch):
+    """The real preset, from a server with its repository's paths."""
+    preset = registry.read_preset("mobilefacenet_ms1m")
+    files = {preset.weights.url: "0000.params", preset.weights.also[0].url: "symbol.json"}
+    for url, end in files.items():
+        served = tmp_path / "served" / urlsplit(url).path.lstrip("/")
+        served.parent.mkdir(parents=True, exist_ok=True)
+        shutil.copy(shared_data / "models" / f"mobilefacenet_ms1m-{end}", served)
+    handler = functools.partial(SimpleHTTPRequestHandler, directory=tmp_path / "served")
+    monkeypatch.setenv("GFKERAS_CACHE", str(tmp_path / "cache"))
+    with running(ThreadingHTTPServer(("127.0.0.1", 0), handler)) as server:
+        monkeypatch.setenv("GFKERAS_MIRROR", f"http://127.0.0.1:{server.server_address[1]}")
+        model = gfkeras.load("mobilefacenet_ms1m")
+    assert model.embedding_dim == 128
+    assert whole_files(tmp_path / "cache") == [
+        "mobilefacenet_ms1m-0000.params", "mobilefacenet_ms1m-symbol.json"
+    ]  # fmt: skip
+    # Both files are there now, so the network is not needed.
+    monkeypatch.setenv("GFKERAS_OFFLINE", "1")
+    assert gfkeras.load("mobilefacenet_ms1m").count_params() == model.count_params()
