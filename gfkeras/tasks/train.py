@@ -51,10 +51,11 @@ def train(
     """
     # Recipe and data are checked before Keras is loaded, which takes seconds.
     from gfkeras import training
-    from gfkeras.training.stages import one_stage
 
     checked = training.Recipe.read(recipe, list(settings))
     if stage is not None:
+        from gfkeras.training.stages import one_stage
+
         checked = one_stage(checked, stage)
     faces = training_faces(data, identities, images, checked.data.min_images)
     load_keras()
