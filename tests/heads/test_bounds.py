@@ -90,7 +90,7 @@ def test_the_automatic_scale_reaches_its_probability_with_the_margin(name):
 
 
 def test_bounds_of_very_many_classes():
-    # 1 − cos(2π/C) would round to 0, and 10^400 is no float64.
+    # 1 − cos(2π/C) would round to 0, and 10^400 exceeds float64.
     assert cosface_margin_upper_bound(10**9, 2) == pytest.approx(2 * math.pi**2 / 1e18)
     assert cosface_margin_upper_bound(10**400, 2) == 0.0
     assert cosface_scale_lower_bound(10**400, 0.5) == pytest.approx(400 * math.log(10))

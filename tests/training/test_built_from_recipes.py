@@ -1,4 +1,4 @@
-"""What is built from a recipe: augmentation, schedules, optimizers and Partial FC."""
+"""Objects built from a recipe: augmentation, schedules, optimizers and Partial FC."""
 
 from __future__ import annotations
 
