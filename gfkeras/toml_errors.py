@@ -98,8 +98,6 @@ def _line(finding: Any, file: type[BaseModel], what: str) -> str:
         return f"`{key}` must be {context['expected']}{hint}. Received: {_value(received)}"
     if kind == "value_error":
         message = str(context["error"])
-        if message.startswith("expected"):
-            message = "must be as " + message if isinstance(received, dict) else message
         suffix = "" if isinstance(received, dict) else f". Received: {_value(received)}"
         return f"`{key}`: {message}{suffix}"
     if kind in _EXPECTED:

@@ -3,6 +3,7 @@
 from typing import Any, Self
 
 import keras
+import numpy as np
 from keras import layers
 
 from gfkeras.errors import positive_int
@@ -163,19 +164,22 @@ class Backbone(SavableModel):
 
     @classmethod
     def _checked_shape(cls, input_shape: tuple[int, int, int]) -> tuple[int, int, int]:
-        shape = tuple(input_shape)
+        # A recipe can hold any value.
+        shape = tuple(input_shape) if isinstance(input_shape, (list, tuple)) else input_shape
         least, multiple = cls.smallest_side, cls.side_multiple
         if (
-            len(shape) != 3
+            not isinstance(shape, tuple)
+            or len(shape) != 3
+            or any(not isinstance(side, (int, np.integer)) for side in shape)
             or shape[2] != 3
             or any(side < least or side % multiple for side in shape[:2])
         ):
             sides = "its sides" + (f" multiples of {multiple}" if multiple > 1 else "")
             raise ValueError(
                 f"`input_shape` must be (height, width, 3), {sides} of at least {least} pixels. "
-                f"Received: input_shape={shape}"
+                f"Received: input_shape={input_shape!r}"
             )
-        return shape
+        return int(shape[0]), int(shape[1]), 3
 
     @staticmethod
     def build_feature(x: Any, blocks: Blocks, **arguments: Any) -> Any:

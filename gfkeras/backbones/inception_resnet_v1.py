@@ -7,7 +7,7 @@ import keras
 from keras import layers
 
 from gfkeras.backbones.backbone import Backbone, Blocks, scaled
-from gfkeras.errors import positive
+from gfkeras.errors import in_range, positive
 
 # Kind of residual block: scale of the residual, channels of each convolution, and the sizes of each
 # branch's convolutions.
@@ -69,9 +69,8 @@ class InceptionResNetV1(Backbone):
         kernel_initializer: Any = "he_normal",
         name: str | None = None,
     ):
-        if not 0 <= dropout < 1:
-            raise ValueError(f"`dropout` must be in [0, 1). Received: dropout={dropout!r}")
-        if len(repeats) != 3 or min(repeats) < 0:
+        counts = list(repeats) if isinstance(repeats, (list, tuple)) else []
+        if len(counts) != 3 or any(not isinstance(count, int) or count < 0 for count in counts):
             raise ValueError(f"`repeats` must be three counts. Received: repeats={repeats!r}")
         super().__init__(
             embedding_dim=embedding_dim,
@@ -81,8 +80,8 @@ class InceptionResNetV1(Backbone):
             pixel_scale=pixel_scale,
             kernel_initializer=kernel_initializer,
             name=name,
-            dropout=float(dropout),
-            repeats=tuple(int(count) for count in repeats),
+            dropout=in_range("dropout", dropout, 0, 1),
+            repeats=tuple(counts),
             width=positive("width", width),
         )
 

@@ -6,6 +6,7 @@ import keras
 from keras import layers
 
 from gfkeras.backbones.backbone import Backbone, Blocks
+from gfkeras.errors import in_range
 
 WIDTHS = (64, 128, 256, 512)
 
@@ -46,8 +47,6 @@ class IResNet(Backbone):
         kernel_initializer: Any = "he_normal",
         name: str | None = None,
     ):
-        if not 0 <= dropout < 1:
-            raise ValueError(f"`dropout` must be in [0, 1). Received: dropout={dropout!r}")
         super().__init__(
             embedding_dim=embedding_dim,
             input_shape=input_shape,
@@ -56,7 +55,7 @@ class IResNet(Backbone):
             pixel_scale=pixel_scale,
             kernel_initializer=kernel_initializer,
             name=name,
-            dropout=float(dropout),
+            dropout=in_range("dropout", dropout, 0, 1),
         )
 
     @classmethod

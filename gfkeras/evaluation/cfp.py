@@ -26,7 +26,8 @@ def read_cfp(data: Path, part: str = "FP", lists: Path | None = None) -> PairLis
     count, so the images can be anywhere.
 
     Args:
-        data: the folder of CFP with `Data/Images/`, or a folder of images PERSON/POSE/FILE.
+        data: the folder of CFP with `Data/Images/`, its `Data`, or a folder of images
+            PERSON/POSE/FILE.
         part: "FP" or "FF".
         lists: folder with `Pair_list_F.txt`, `Pair_list_P.txt` and `Split/`. By default it is
             `data`, a folder in it such as `Protocol`, or a folder next to it.
@@ -36,8 +37,8 @@ def read_cfp(data: Path, part: str = "FP", lists: Path | None = None) -> PairLis
     """
     one_of("part", part, CFP_PARTS)
     lists = _lists(data, lists)
-    inside = data / "Data" / "Images"
-    images = inside if inside.is_dir() else data
+    inside = (data / "Data" / "Images", data / "Images")
+    images = next((folder for folder in inside if folder.is_dir()), data)
     frontal = _images(lists / _FRONTAL, images)
     others = frontal if part == "FF" else _images(lists / _PROFILE, images)
     first, second, same, fold = [], [], [], []
@@ -87,6 +88,8 @@ def _images(file: Path, root: Path) -> dict[int, Path]:
         # A list must not lead out of the folder.
         if not is_count(number) or len(parts) < 3 or {"", ".", ".."} & set(parts):
             raise malformed(file, line, "a number and the path of an image", text)
+        if int(number) in found:
+            raise malformed(file, line, "a number that no line before has", text)
         found[int(number)] = file_below(root, "/".join(parts))
     return found
 

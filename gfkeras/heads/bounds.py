@@ -40,8 +40,9 @@ def cosface_scale_lower_bound(num_classes: int, probability: float, margin: floa
     if in_range("probability", probability, 0, 1) == 0:
         raise ValueError("`probability` must be in (0, 1). Received: probability=0")
     margin = in_range("margin", margin, 0, classes / (classes - 1))
-    odds = (classes - 1) * probability / (1 - probability)
-    return math.log(odds) / (classes / (classes - 1) - margin)
+    # A sum of logarithms also holds numbers beyond float64.
+    log_odds = math.log(classes - 1) + math.log(probability) - math.log1p(-probability)
+    return log_odds / (classes / (classes - 1) - margin)
 
 
 def cosface_margin_upper_bound(num_classes: int, dimensions: int) -> float:
@@ -77,7 +78,8 @@ def cosface_margin_upper_bound(num_classes: int, dimensions: int) -> float:
         return classes / (classes - 1)
     if dimensions == 1:
         return 0.0
-    return 1.0 - math.cos(2 * math.pi / classes) if dimensions == 2 else 1.0
+    # 1 − cos 2x = 2 sin² x, which does not round to 0 for many classes.
+    return 2.0 * math.sin(math.pi * (1 / classes)) ** 2 if dimensions == 2 else 1.0
 
 
 def bound_warnings(head: Any) -> list[str]:

@@ -78,8 +78,12 @@ class MarginHead(Configured, keras.layers.Layer):
         kwargs.setdefault("dtype", "float32")
         super().__init__(autocast=False, **kwargs)
         self.num_classes = positive_int("num_classes", num_classes)
-        self._scale = scale if scale == "auto" else positive("scale", scale)
-        if scale == "auto":
+        self._scale: float | str = "auto"
+        if not isinstance(scale, str):
+            self._scale = positive("scale", scale)
+        elif scale != "auto":
+            raise ValueError(f'`scale` must be positive or "auto". Received: scale={scale!r}')
+        else:
             # Refuses too few classes here, not at the first use.
             cosface_scale_lower_bound(self.num_classes, AUTO_PROBABILITY)
 
@@ -89,8 +93,14 @@ class MarginHead(Configured, keras.layers.Layer):
         if not isinstance(self._scale, str):
             return self._scale
         # A subclass sets its margin after this class's `__init__`, so this is computed later.
-        margin = self.margin_at_center
-        return cosface_scale_lower_bound(self.num_classes, AUTO_PROBABILITY, margin)
+        margin, classes = self.margin_at_center, self.num_classes
+        if margin >= classes / (classes - 1):
+            raise ValueError(
+                '`scale` cannot be "auto" with a margin that no embedding can keep. Received: '
+                f"{margin:.4g} off the cosine at the center, at or above C/(C − 1) = "
+                f"{classes / (classes - 1):.4g} for {classes} classes"
+            )
+        return cosface_scale_lower_bound(classes, AUTO_PROBABILITY, margin)
 
     @property
     def margin_at_center(self) -> float:
@@ -103,6 +113,8 @@ class MarginHead(Configured, keras.layers.Layer):
 
     def build(self, embedding_shape: Shape, labels_shape: Any = None) -> None:
         dimensions = check_two_axes("embedding", embedding_shape, known=True)
+        # Refuses a margin that is too large for "auto" before the first step.
+        _ = self.scale
         self.centers = self.add_weight(
             name="centers",
             shape=self.centers_shape(dimensions),

@@ -5,6 +5,7 @@ from typing import Any
 import keras
 from keras import ops
 
+from gfkeras.errors import positive
 from gfkeras.saving import Configured
 
 
@@ -36,10 +37,8 @@ class InputNormalization(Configured, keras.layers.Layer):
     def __init__(self, mean: float = 127.5, scale: float = 1 / 127.5, **kwargs: Any):
         # No autocast: pixels 0…255 with fractions do not fit into bfloat16's 8 bits.
         super().__init__(autocast=False, **kwargs)
-        if not scale > 0:
-            raise ValueError(f"`scale` must be positive. Received: scale={scale!r}")
         self.mean = float(mean)
-        self.scale = float(scale)
+        self.scale = positive("scale", scale)
 
     def call(self, images: Any) -> Any:
         images = ops.cast(images, "float32")

@@ -1,10 +1,12 @@
 """The multi-class N-pair loss."""
 
+import math
 from typing import Any
 
 import keras
 from keras import ops
 
+from gfkeras.errors import in_range
 from gfkeras.layers import global_batch
 from gfkeras.layers.checks import check_embeddings, check_labels, same_where_known
 from gfkeras.losses.embedding_loss import EmbeddingLoss
@@ -55,9 +57,7 @@ class NPairsLoss(EmbeddingLoss):
 
     def __init__(self, weight: float = 1.0, l2_weight: float = 0.0, name: str | None = None):
         super().__init__(weight=weight, name=name)
-        if not 0 <= l2_weight < float("inf"):
-            raise ValueError(f"`l2_weight` must not be negative. Received: l2_weight={l2_weight!r}")
-        self.l2_weight = float(l2_weight)
+        self.l2_weight = in_range("l2_weight", l2_weight, 0, math.inf)
 
     def batch_loss(self, labels: Any, anchors: Any, positives: Any = None) -> Any:
         anchors = check_embeddings(anchors, "anchors")

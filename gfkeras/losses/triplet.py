@@ -6,7 +6,7 @@ from typing import Any, ClassVar
 import keras
 from keras import ops
 
-from gfkeras.errors import one_of
+from gfkeras.errors import in_range, one_of
 from gfkeras.layers import global_batch
 from gfkeras.layers.angular import unit_rows
 from gfkeras.layers.checks import check_embeddings, check_labels
@@ -108,10 +108,12 @@ class TripletLoss(EmbeddingLoss):
         self.soft = bool(soft)
         bounded = self.normalize or self.distance == "angular"
         largest = LARGEST[self.distance] if bounded else math.inf
-        if not (0 <= margin <= largest and margin < math.inf):
-            limit = f"in [0, {largest:.6g}] for {distance!r}" if bounded else "finite, at least 0"
-            raise ValueError(f"`margin` must be {limit}. Received: margin={margin!r}")
-        self.margin = float(margin)
+        self.margin = in_range("margin", margin, 0, math.inf)
+        if self.margin > largest:
+            raise ValueError(
+                f"`margin` must be in [0, {largest:.6g}] for {distance!r}. "
+                f"Received: margin={margin!r}"
+            )
 
     def batch_loss(self, labels: Any, embeddings: Any) -> Any:
         embeddings = check_embeddings(embeddings, "embeddings")

@@ -6,7 +6,7 @@ from typing import Any
 
 import keras
 
-from gfkeras.models.properties import as_outputs
+from gfkeras.models.properties import symbolic_outputs
 
 _WHO_GIVES = {
     "centers": "the centers of a `head`",
@@ -64,7 +64,7 @@ def build_parts(classifier: Any, outputs: dict[str, Any]) -> None:
             classifier.head.build(shapes["embedding"])
         shapes["centers"] = tuple(classifier.head.centers.shape)
     if classifier.teacher is not None:
-        taught = as_outputs(classifier.teacher.output)["embedding"]
+        taught = symbolic_outputs("teacher", classifier.teacher)["embedding"]
         shapes["teacher_embedding"] = tuple(taught.shape)
     head = type(classifier.head).__name__
     sampled = samples_classes(classifier.head)

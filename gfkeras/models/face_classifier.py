@@ -25,7 +25,7 @@ from gfkeras.models.classifier_parts import (
     warn_of_bounds,
 )
 from gfkeras.models.group_usage import GroupUsage
-from gfkeras.models.properties import as_outputs
+from gfkeras.models.properties import as_outputs, symbolic_outputs
 from gfkeras.models.replicas import NEVER, LossScaling, ReplicaMean
 
 
@@ -96,6 +96,7 @@ class FaceClassifier(keras.Model):
             extra_losses = [] if extra_losses is None else [extra_losses]
         if head is None and not extra_losses:
             raise ValueError("`head` or `extra_losses` must be given. Received: neither")
+        outputs = symbolic_outputs("model", model)
         self.model = model
         self.head: Any = head
         self.extra_losses = list(extra_losses)
@@ -106,13 +107,13 @@ class FaceClassifier(keras.Model):
         self.loss_inputs = [
             tuple(getattr(loss, "inputs", ("labels", "embedding"))) for loss in self.extra_losses
         ]
-        build_parts(self, as_outputs(model.output))
+        build_parts(self, outputs)
         if head is not None:
             self._identity_loss = keras.metrics.Mean(name="identity_loss")
             self._accuracy = keras.metrics.Mean(name="accuracy")
         self._extra_means = [ReplicaMean(name=name) for name in log_names(self.extra_losses)]
         self._group_usage: Any = None
-        if (group_logits := as_outputs(model.output).get("group_logits")) is not None:
+        if (group_logits := outputs.get("group_logits")) is not None:
             self._group_usage = GroupUsage(group_logits.shape[-1])
         self._compiled_mode: tuple[str | None, bool, bool] | None = None
         self.skip_nonfinite = False

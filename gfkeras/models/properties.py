@@ -36,6 +36,25 @@ def as_outputs(result: Any) -> dict[str, Any]:
     return {"embedding": result}
 
 
+def symbolic_outputs(argument: str, model: Any) -> dict[str, Any]:
+    """Returns `as_outputs` of a model's symbolic outputs. `argument` is its name in messages.
+
+    Raises:
+        ValueError: for a model without them, such as a `Sequential` of unknown input shape.
+    """
+    try:
+        # A `Sequential` has no `output` before it is called on a symbolic input.
+        whole = isinstance(model, keras.Sequential) and model.built
+        output = model.outputs[0] if whole else model.output
+    except AttributeError as error:
+        raise ValueError(
+            f"`{argument}` must be a keras.Model that knows its input shape: a functional one, or "
+            "a Sequential that begins with keras.Input((height, width, 3)). "
+            f"Received: {argument}={model!r}"
+        ) from error
+    return as_outputs(output)
+
+
 def model_fingerprint(model: keras.Model, mode: str | None = None) -> str:
     """Returns the SHA-256 of a model's weights and mode, 64 hexadecimal digits.
 

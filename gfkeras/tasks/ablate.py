@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from gfkeras.backend import load_keras
 from gfkeras.errors import require
@@ -22,7 +22,7 @@ def read_grid(grid: PathLike, settings: Sequence[str] = (), axes: Sequence[str] 
     """Reads a grid for `ablate` from a TOML file or by the name of a built-in grid.
 
     `settings` change the recipe of the grid, such as "training.epochs=3". `axes` give the values of
-    an axis, such as "data.amount=2600,26000".
+    an axis, such as "data.amount=2600,26000". An axis that is given twice has the values of both.
 
     Example:
         [row.name for row in read_grid("paper").rows]
@@ -31,13 +31,16 @@ def read_grid(grid: PathLike, settings: Sequence[str] = (), axes: Sequence[str] 
     from gfkeras.experiments.ablation import Grid
     from gfkeras.training.recipe import split_setting
 
-    values = {}
+    values: dict[str, list[Any]] = {}
     for axis in axes:
         key, equals, text = axis.partition("=")
-        _, listed = split_setting(f"{key}{equals}[{text}]")
-        if not isinstance(listed, list):
+        if not equals or not key.strip():
             raise ValueError(f"`axis` (--axis) must look like key=value,value. Received: {axis!r}")
-        values[key.strip()] = listed
+        _, listed = split_setting(f"{key}=[{text}]")
+        if not isinstance(listed, list):
+            # As in --set, strings need no quotes.
+            listed = [split_setting(f"{key}={part.strip()}")[1] for part in text.split(",")]
+        values.setdefault(key.strip(), []).extend(listed)
     return Grid.read(grid, list(settings), values)
 
 

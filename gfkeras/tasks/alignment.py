@@ -88,5 +88,9 @@ def make_crop(
         found = FaceDetector(detector)
     elif detector is not None or face is not None:
         raise ValueError("`detector` and `face` require `crop` (--crop) box. Received: crop=center")
-    cropper = FaceCropper(crop, scale, found, face or "largest")
-    return lambda size: FaceCropper(crop, cropper.scale, found, cropper.choose, size)
+    chosen = one_of("face", face or "largest", ("largest", "central"))
+    try:
+        FaceCropper(crop, scale, found)
+    except ValueError as error:
+        raise ValueError(str(error).replace("scale", "crop_scale")) from None
+    return lambda size: FaceCropper(crop, scale, found, chosen, size)

@@ -6,6 +6,8 @@ import dataclasses
 from collections.abc import Sequence
 from pathlib import Path
 
+import numpy as np
+
 from gfkeras.backend import load_keras
 from gfkeras.data import FaceFolder
 from gfkeras.data.faces import decode_files
@@ -42,12 +44,7 @@ def margins(out: PathLike, heads: Sequence[str] | None = None) -> Plot:
 def boundaries(out: PathLike, heads: Sequence[str] | None = None) -> Plot:
     """Draws where each head decides between two classes, over the angles to their centers.
 
-    Args:
-        out: plot to write (.png or .svg).
-        heads: names of heads, such as "ArcFace". By default, all heads.
-
-    Raises:
-        ValueError: if a head is unknown.
+    Arguments and errors are those of `margins`.
 
     Example:
         boundaries("boundaries.svg", ["Softmax", "ArcFace"])
@@ -118,7 +115,14 @@ def toy(
                 f"None of the {len(skipped)} images can be used. "
                 f"The last: {skipped[-1][0]}: {skipped[-1][1]}"
             )
-        labels, source = chosen.labels[kept], f"faces of {Path(folder.root).name}"
+        # Identities are numbered again, because all images of one can be unreadable.
+        people_left, labels = np.unique(chosen.labels[kept], return_inverse=True)
+        if len(people_left) < 2:
+            raise ValueError(
+                "`data` must have readable images of two people or more. Received: one person, "
+                f"and {len(skipped)} unreadable images, such as {skipped[-1][0]}"
+            )
+        source = f"faces of {Path(folder.root).name}"
     report = stage_progress(progress, "Training") or (lambda done, total: None)
     toys = []
     for done, name in enumerate(names):

@@ -10,7 +10,6 @@ from gfkeras.backend import load_keras
 from gfkeras.data import FaceFolder, RecordSet
 from gfkeras.data.folder import read_names
 from gfkeras.data.records.manifest import MANIFEST_FILE
-from gfkeras.errors import by_name
 from gfkeras.files import PathLike
 
 if TYPE_CHECKING:
@@ -55,7 +54,9 @@ def train(
 
     checked = training.Recipe.read(recipe, list(settings))
     if stage is not None:
-        checked = by_name("stage", stage, checked.in_stages())
+        from gfkeras.training.stages import one_stage
+
+        checked = one_stage(checked, stage)
     faces = training_faces(data, identities, images, checked.data.min_images)
     load_keras()
     return training.train(checked, faces, out, resume=resume, verbose=verbose, on_stage=on_stage)

@@ -30,11 +30,33 @@ def build_model(section: sections.ModelSection, starts: list[Start] | None = Non
         if starts is not None:
             starts.append(start)
         return model
-    name, arguments = section.backbone.name, section.backbone.arguments
+    width = {"embedding_dim": section.embedding_dim} if section.name == "Backbone" else {}
+    backbone = _build("model.backbone", backbones.BACKBONES, section.backbone, **width)
     if section.name == "Backbone":
-        return backbones.get(name, embedding_dim=section.embedding_dim, **arguments)
-    backbone = backbones.get(name, **arguments)
+        return backbone
     return GroupFace(backbone, section.embedding_dim, **section.group_arguments)
+
+
+def build_uncompiled(
+    recipe: Recipe, num_classes: int, starts: list[Start] | None = None
+) -> tuple[FaceClassifier, dict[int, float]]:
+    """Builds the model, head and losses of a recipe, and the `rate_factors` of its variables.
+
+    The arguments are those of `build_classifier`.
+    """
+    model = build_model(recipe.model, starts)
+    freeze(model, recipe.model.freeze)
+    head = None
+    if recipe.head.name != NO_HEAD:
+        given = {"num_classes": num_classes, "batch_size": recipe.training.batch_size}
+        head = _build("head", heads.HEADS, recipe.head, **given)
+    extra_losses = [
+        _build(f"loss.{index}", losses.LOSSES, each, num_classes=num_classes)
+        for index, each in enumerate(recipe.loss)
+    ]
+    teacher = None if recipe.teacher is None else load_model(Path(recipe.teacher.model))
+    classifier = FaceClassifier(model, head, extra_losses, teacher)
+    return classifier, rate_factors(classifier, recipe.optimizer.learning_rate_factors)
 
 
 def build_classifier(
@@ -48,15 +70,7 @@ def build_classifier(
         steps_per_epoch: steps per epoch, for the learning-rate schedule.
         starts: see `build_model`.
     """
-    model = build_model(recipe.model, starts)
-    freeze(model, recipe.model.freeze)
-    head = None
-    if recipe.head.name != NO_HEAD:
-        batch_size = recipe.training.batch_size
-        head = _build(heads.HEADS, recipe.head, num_classes=num_classes, batch_size=batch_size)
-    extra_losses = [_build(losses.LOSSES, each, num_classes=num_classes) for each in recipe.loss]
-    teacher = None if recipe.teacher is None else load_model(Path(recipe.teacher.model))
-    classifier = FaceClassifier(model, head, extra_losses, teacher)
+    classifier, factors = build_uncompiled(recipe, num_classes, starts)
     rate, epochs = recipe.optimizer.learning_rate, recipe.training.epochs
     schedule = build_schedule(recipe.schedule, rate, epochs, steps_per_epoch)
     classifier.compile(
@@ -65,22 +79,33 @@ def build_classifier(
         synchronized_batch_norm=recipe.training.synchronized_batch_norm,
         jit_compile=_jit_compile(recipe.training.jit_compile),
     )
-    if recipe.optimizer.learning_rate_factors:
+    if factors:
         optimizer: Any = classifier.optimizer
         # Keras can wrap the optimizer to scale the loss. The factors belong to the inner one.
         optimizer = getattr(optimizer, "inner_optimizer", optimizer)
-        optimizer.set_rate_factors(rate_factors(classifier, recipe.optimizer.learning_rate_factors))
+        optimizer.set_rate_factors(factors)
     # A checkpoint can only be restored into variables that exist.
     if not classifier.optimizer.built:
         classifier.optimizer.build(classifier.trainable_variables)
     return classifier
 
 
-def _build(known: Mapping[str, Any], section: sections.NamedSection, **given: int) -> Any:
-    """Builds the head or loss of a table. `given` arguments are passed if the class has them."""
+def _build(
+    place: str, known: Mapping[str, Any], section: sections.NamedSection, **given: int
+) -> Any:
+    """Builds the class of a table. `given` arguments are passed if the class has them.
+
+    Raises ValueError, with the `place` of the table, also for values of another type.
+    """
     found = known[section.name]
     taken = inspect.signature(found.__init__).parameters
-    return found(**section.arguments | {key: given[key] for key in given if key in taken})
+    try:
+        return found(**section.arguments | {key: given[key] for key in given if key in taken})
+    except (ArithmeticError, AttributeError, TypeError) as error:
+        raise ValueError(
+            f"[{place}] has a value of a type that {section.name} does not take ({error}). "
+            f"Received: {section.arguments}"
+        ) from error
 
 
 def build_optimizer(

@@ -56,11 +56,7 @@ def mine_triplets(
     place = np.empty_like(order)
     place[order] = np.arange(len(order))
     possible = np.flatnonzero((size > 1) & (size < len(labels)))
-    if not len(possible):
-        raise ValueError(
-            "[mining] needs two or more people, one of them with two images. Received: "
-            f"{len(labels)} images of {len(np.unique(labels))} people"
-        )
+    _require_triplets(labels)
     rounds = -(-count // len(possible))
     anchor = np.concatenate([rng.permutation(possible) for _ in range(rounds)])[:count]
     positive, negative = np.empty_like(anchor), np.full_like(anchor, -1)
@@ -82,6 +78,15 @@ def mine_triplets(
         similar[labels[anchor[part]][:, None] == labels] = np.inf
         negative[part] = similar.argmin(axis=1)
     return np.stack([anchor, positive, negative], axis=1)
+
+
+def _require_triplets(labels: np.ndarray) -> None:
+    counts = np.unique(labels, return_counts=True)[1]
+    if len(counts) < 2 or counts.max() < 2:
+        raise ValueError(
+            "[mining] needs two or more people, one of them with two images. Received: "
+            f"{len(labels)} images of {len(counts)} people"
+        )
 
 
 def _nearest(
@@ -176,6 +181,10 @@ class OfflineMining:
         chosen = np.arange(len(self.labels))
         if self.images is not None and self.images < len(chosen):
             people = part_of_people(self.labels, self.images, int(rng.integers(2**31)))
+            several = np.flatnonzero(np.bincount(self.labels) > 1)
+            if not np.isin(people, several).any():
+                # People of one image each have no positive.
+                people[0] = rng.choice(several)
             chosen = np.flatnonzero(np.isin(self.labels, people))
         parts = [embed(chosen[i : i + _IMAGES]) for i in range(0, len(chosen), _IMAGES)]
         rows, used = (np.concatenate(column) for column in zip(*parts, strict=True))
@@ -203,7 +212,7 @@ def build_mining(
 ) -> OfflineMining | None:
     """Builds the mining of a recipe, or returns None without [mining].
 
-    Raises ValueError if the replicas would divide triplets.
+    Raises ValueError if the replicas would divide triplets, or if the data has no triplet.
     """
     section, size = recipe.mining, recipe.training.batch_size
     if section is None:
@@ -213,6 +222,7 @@ def build_mining(
             f"`training.batch_size` must be a multiple of {3 * num_replicas} with [mining], for "
             f"whole triplets on each replica. Received: {size}"
         )
+    _require_triplets(faces.labels)
     return OfflineMining(
         faces.labels, size, section.every_steps, out, section.negatives, section.images, recipe.seed
     )

@@ -130,7 +130,7 @@ def _find(values: Any, key: str) -> Any:
     return values
 
 
-def _apply(values: dict[str, Any], key: str, value: Any) -> None:
+def apply_setting(values: dict[str, Any], key: str, value: Any) -> None:
     """Changes a value in the tables of a recipe, and in the stages that have their own."""
     table, _, name = key.rpartition(".")
     names = _EITHER if name in _EITHER else (name,)
@@ -251,7 +251,7 @@ class Recipe(sections.Section):
         if not isinstance(settings, Mapping):
             settings = dict(split_setting(setting) for setting in settings)
         for key, value in settings.items():
-            _apply(changed, key, value)
+            apply_setting(changed, key, value)
         try:
             recipe = cls.model_validate(changed)
         except ValidationError as error:

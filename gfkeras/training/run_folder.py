@@ -3,7 +3,7 @@
 import contextlib
 import csv
 import dataclasses
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -30,20 +30,6 @@ _FIXED = ("model", "head", "optimizer", "dtype_policy")
 _RUN_FILES = (RECIPE_FILE, LOG_FILE, CHECKPOINTS, STAGES, "best", "last")
 
 
-def stage_runs(recipe: Recipe, out: Path) -> list[tuple[Path, Recipe]]:
-    """Returns the folder and the recipe of each stage. The last one has the folder of the run.
-
-    Each stage starts from the one before it, unless its own table has an `init`.
-    """
-    runs: list[tuple[Path, Recipe]] = []
-    stages = recipe.in_stages() or {"": recipe}
-    for name, stage in stages.items():
-        if runs and stage.model.init == recipe.model.init:
-            stage = stage.starting_from(runs[-1][0])
-        runs.append((out / STAGES / name if len(runs) < len(stages) - 1 else out, stage))
-    return runs
-
-
 def check_folder(out: Path, resume: bool, recipe: Recipe) -> None:
     """Raises ValueError if a run of this recipe cannot start or continue in the folder."""
     if out.exists() and not out.is_dir():
@@ -56,19 +42,27 @@ def check_folder(out: Path, resume: bool, recipe: Recipe) -> None:
                 f"another folder. Received: out={str(out)!r}"
             )
     elif (out / RECIPE_FILE).is_file():
-        earlier = Recipe.read(out / RECIPE_FILE)
         # Other sections can change when a run is resumed, for example the number of epochs.
-        before, now = (_leaves(each.model_dump()) for each in (earlier, recipe))
-        for key in sorted({*before, *now}):
+        for key, before, now in changes(out, recipe):
             section = key.partition(".")[0]
-            if key == "model.init" and _stage(before.get(key)) == _stage(now.get(key)) is not None:
-                # The same stage of a run that was moved.
-                continue
-            if section in _FIXED and before.get(key) != now.get(key):
+            if section in _FIXED:
                 raise ValueError(
                     f"The run in {str(out)!r} cannot be resumed with another [{section}]: it was "
-                    f"started with {key} = {before.get(key)!r}. Received: {now.get(key)!r}"
+                    f"started with {key} = {before!r}. Received: {now!r}"
                 )
+
+
+def changes(run: Path, recipe: Recipe) -> list[tuple[str, Any, Any]]:
+    """Returns (dotted key, value in the run's recipe, value in `recipe`) where they differ."""
+    before, now = (_leaves(each.model_dump()) for each in (Recipe.read(run / RECIPE_FILE), recipe))
+    found = []
+    for key in sorted({*before, *now}):
+        if key == "model.init" and _stage(before.get(key)) == _stage(now.get(key)) is not None:
+            # The same stage of a run that was moved.
+            continue
+        if before.get(key) != now.get(key):
+            found.append((key, before.get(key), now.get(key)))
+    return found
 
 
 def read_recipe(run: Path) -> Recipe:
@@ -79,12 +73,6 @@ def read_recipe(run: Path) -> Recipe:
             if folder.is_dir():
                 return recipe.starting_from(folder)
     return recipe
-
-
-def check_folders(runs: Sequence[tuple[Path, Recipe]], resume: bool) -> None:
-    """Checks the folder of each stage, the last one first (see `check_folder`)."""
-    for folder, recipe in reversed(runs):
-        check_folder(folder, resume, recipe)
 
 
 def _stage(init: str | None) -> str | None:

@@ -59,14 +59,8 @@ def initial_model(section: ModelSection) -> tuple[keras.Model, Start]:
     """
     init = str(section.init)
     found = _load(init)
+    require_fitting(found, section)
     if section.name == "Backbone":
-        if not isinstance(found, Backbone) or found.embedding_dim is None:
-            raise ValueError(
-                f"`model.init` must be a backbone with an embedding. Received: {section.init!r}, "
-                f"a {type(found).__name__}"
-            )
-        _require_backbone(found, section)
-        _require_same("embedding_dim", found.embedding_dim, section)
         return found, Start(init, ("all layers",))
     arguments = section.group_arguments
     if "embedding_dim" in section.model_fields_set:
@@ -78,7 +72,6 @@ def initial_model(section: ModelSection) -> tuple[keras.Model, Start]:
         fits = all(arguments.get(key, value) == value for key, value in trained.items())
         few = {"num_groups": 1} if "num_groups" in arguments else {}
         found = GroupFace.from_backbone(found, **(arguments if fits else few))
-    _require_backbone(found.backbone, section)
     return _with_sizes(found, arguments, init, untrained)
 
 
@@ -119,8 +112,18 @@ def _shapes(layer: keras.layers.Layer) -> list[tuple[int, ...]]:
     return [tuple(weight.shape) for weight in layer.weights]
 
 
-def _require_backbone(found: keras.Model, section: ModelSection) -> None:
-    """Raises ValueError if the section describes another backbone than `init` has."""
+def require_fitting(found: keras.Model, section: ModelSection) -> None:
+    """Raises ValueError if the section describes another backbone than `found`, a model to start
+    from, or if it is a backbone and `found` is not.
+    """
+    if section.name == "Backbone":
+        if not isinstance(found, Backbone) or found.embedding_dim is None:
+            raise ValueError(
+                "`model.init` must be a backbone with an embedding. Received: "
+                f"{section.init or 'the stage before'!r}, a {type(found).__name__}"
+            )
+        _require_same("embedding_dim", found.embedding_dim, section)
+    found = getattr(found, "backbone", found)
     if "backbone" not in section.model_fields_set:
         return
     wanted, config = section.backbone, found.get_config()

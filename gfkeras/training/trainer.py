@@ -17,7 +17,7 @@ from gfkeras.data import FaceBatches, FaceFolder, Faces, RecordSet
 from gfkeras.files import replacing
 from gfkeras.models import FaceClassifier
 from gfkeras.text_lists import lines, unquoted
-from gfkeras.training import run_folder
+from gfkeras.training import run_folder, stages
 from gfkeras.training.build import build_augmentation, build_classifier, dtype_policy
 from gfkeras.training.callbacks import (
     DataEpoch,
@@ -98,27 +98,28 @@ def train(
     out = Path(out)
     # This must come first, because TensorFlow can only set up workers before any other use.
     distribution = open_distribution(recipe.training)
-    runs = run_folder.stage_runs(recipe, out)
+    runs = stages.stage_runs(recipe, out)
     with contextlib.ExitStack() as stack:
         # Other workers share the folder and only read it.
         if distribution.is_chief:
-            run_folder.check_folders(runs, resume)
+            stages.check_folders(runs, resume)
             stack.enter_context(run_folder.only_training(out))
             # The folder is checked again under the lock, because another training could have ended
             # in it between the first check and the lock.
-            run_folder.check_folders(runs, resume)
+            stages.check_folders(runs, resume)
         notes: list[str] = []
         for number, (folder, stage) in enumerate(runs, 1):
-            if folder != out and (folder / run_folder.SUMMARY_FILE).is_file():
-                notes.append(f"Stage {folder.name} was finished already.")
+            if note := stages.finished_note(folder, stage, out):
+                notes.append(note)
                 continue
             if on_stage is not None and len(runs) > 1:
                 on_stage(recipe.stage[number - 1].name, number, len(runs))
             if number > 1:
                 # The first worker may still be writing the model that this stage starts from.
                 distribution.require_equal("finished stages", number - 1)
+            whole = recipe if number < len(runs) else None
             result = _trained(
-                stage, data, folder, heldout, distribution, resume, verbose, callbacks, notes
+                stage, data, folder, heldout, distribution, resume, verbose, callbacks, notes, whole
             )
             # A model and its compiled functions refer to each other.
             gc.collect()
@@ -135,8 +136,12 @@ def _trained(
     verbose: str | int,
     callbacks: Sequence[keras.callbacks.Callback],
     notes: list[str],
+    staged: Recipe | None,
 ) -> TrainingResult:
+    """Trains one stage, after checking all stages of `staged`."""
     faces, heldout_faces, whole = load_faces(recipe.data, data, heldout, recipe.seed)
+    if staged is not None:
+        stages.check_stages(staged, faces, whole, distribution.num_replicas)
     augmentation = build_augmentation(recipe.data, recipe.augmentation)
     replicas = distribution.num_replicas
     mining = build_mining(recipe, faces, out, replicas)

@@ -124,11 +124,36 @@ def test_stride_two_pads_both_sides():
         ({"embedding_dim": -1}, "embedding_dim"),
         ({"input_shape": (112, 112, 1)}, "input_shape"),
         ({"input_shape": (100, 112, 3)}, "input_shape"),
+        ({"input_shape": 112}, "input_shape"),
+        ({"input_shape": "112"}, "input_shape"),
+        ({"input_shape": None}, "input_shape"),
+        ({"input_shape": (112.0, 112, 3)}, "input_shape"),
+        ({"input_shape": ("a", 112, 3)}, "input_shape"),
+        ({"pixel_scale": "x"}, "scale"),
     ],
 )
 def test_wrong_arguments_are_named(arguments, name):
     with pytest.raises(ValueError, match=rf"`{name}`.*Received: {name}="):
         backbones.MobileFaceNet(**arguments)
+
+
+@pytest.mark.parametrize(
+    ("network", "arguments", "name"),
+    [
+        ("InceptionResNetV1", {"repeats": 5}, "repeats"),
+        ("InceptionResNetV1", {"repeats": (1.5, 1, 1)}, "repeats"),
+        ("InceptionResNetV1", {"repeats": ("a", 1, 1)}, "repeats"),
+        ("InceptionResNetV1", {"dropout": "a"}, "dropout"),
+        ("InceptionResNetV1", {"input_shape": (74, 75, 3)}, "input_shape"),
+        ("IResNet18", {"dropout": 1}, "dropout"),
+        ("IResNet18", {"dropout": None}, "dropout"),
+        ("FaceNetNN4", {"input_shape": (16, 15, 3)}, "input_shape"),
+        ("SphereFaceNet4", {"input_shape": (112, 100, 3)}, "input_shape"),
+    ],
+)
+def test_wrong_arguments_of_other_networks_are_named(network, arguments, name):
+    with pytest.raises(ValueError, match=rf"`{name}`.*Received: {name}="):
+        backbones.get(network, **arguments)
 
 
 def test_unknown_backbone_names_the_nearest():

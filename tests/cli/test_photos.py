@@ -8,6 +8,7 @@ from pathlib import Path
 import keras
 import numpy as np
 import pytest
+from failing_commands import fails
 from PIL import Image
 from small_networks import SMALL_BOTTLENECKS
 
@@ -50,14 +51,6 @@ def model(tmp_path_factory) -> str:
         group_dim=16,
     )
     return str(network.save_to(tmp_path_factory.mktemp("align") / "model"))
-
-
-def fails(capfd, *arguments: str) -> str:
-    assert main(list(arguments)) == 2
-    error = capfd.readouterr().err.strip()
-    assert error.startswith("gfkeras: error: ")
-    assert "\n" not in error
-    return error
 
 
 def test_embed(model, photos, wall, yunet, tmp_path, capfd):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 import sys
 import xml.etree.ElementTree as ET
 
@@ -192,6 +193,22 @@ def test_toy(dimensions, folder, tmp_path, capsys):
     assert np.shape(head["centers"]) == (3, dimensions)
     assert found["skipped"] == 1
     assert "NormSoftmax" in capsys.readouterr().out
+
+
+def test_toy_without_the_images_of_some_people(folder, tmp_path, capsys):
+    shutil.copytree(folder, tmp_path / "people")
+    for name in ("person_1", "person_3"):
+        for file in (tmp_path / "people" / name).iterdir():
+            file.write_bytes(b"no image")
+    command = ["toy", "--data", tmp_path / "people", "--people", 5, "--epochs", 1]
+    found = plotted(*command, "--head", "ArcFace", out=tmp_path / "toy.png")
+    assert set(found["labels"]) == {0, 1, 2}
+    assert (len(found["heads"][0]["centers"]), found["skipped"]) == (3, 2 * EACH)
+    for name in ("person_0", "person_2"):
+        for file in (tmp_path / "people" / name).iterdir():
+            file.write_bytes(b"no image")
+    assert main(["plot", *map(str, command), "--out", str(tmp_path / "one.png")]) == 2
+    assert "readable images of two people or more" in capsys.readouterr().err
 
 
 def test_angles(plain, folder, tmp_path):

@@ -164,7 +164,7 @@ def test_cfp(model, faces, tmp_path, capfd):
     (whole / "Data").mkdir(parents=True)
     images.rename(whole / "Data" / "Images")
     lists.rename(whole / "Protocol")
-    for data in (whole, whole / "Data" / "Images"):
+    for data in (whole, whole / "Data", whole / "Data" / "Images"):
         again = measured(model, "--data", str(data), "--protocol", "cfp", tmp_path=tmp_path)
         assert again["FP"]["accuracies"] == profile["accuracies"]
     one = measured(*base[:2], str(whole), "--protocol", "cfp", "--subset", "FP", tmp_path=tmp_path)
@@ -202,8 +202,8 @@ def test_crop_instead_of_alignment(model, folder, tmp_path, capfd):
         ([], "None of the"),
         (["--crop", "middle"], "`crop` must be one of"),
         (["--crop-scale", "0.5"], "`crop_scale` requires `crop`"),
-        ([*crop, "1.5"], "`scale` must be"),
-        ([*crop, "0"], "`scale` must be"),
+        ([*crop, "1.5"], "`crop_scale` must be from 0.05 to 1"),
+        ([*crop, "0"], "`crop_scale` must be"),
         ([*crop, "0.5", "--align"], "cannot be combined with `align`"),
         ([*crop, "0.5", "--resize"], "cannot be combined with `crop`"),
         ([*crop, "0.5", "--face", "central"], "require `crop` (--crop) box"),

@@ -52,6 +52,10 @@ def test_cfp(tmp_path):
     (protocol / "Split" / "FP" / "03" / "diff.txt").write_text("1,9\n")
     with pytest.raises(ValueError, match=r"diff\.txt, line 1: expected two numbers"):
         read_pairs("cfp-fp", tmp_path)
+    profile = protocol / "Pair_list_P.txt"
+    profile.write_text(profile.read_text() + "\n2 ../Data/Images/004/profile/01.jpg")
+    with pytest.raises(ValueError, match=r"P\.txt, line 5: expected a number that no line before"):
+        read_pairs("cfp-fp", tmp_path)
     (protocol / "Pair_list_P.txt").unlink()
     with pytest.raises(ValueError, match=r"Pair_list_P\.txt must be a list"):
         read_pairs("cfp-fp", tmp_path)

@@ -255,3 +255,16 @@ def test_the_ladder_ends_at_the_recipe_of_the_bundled_model(pytestconfig):
     assert last.training.epochs == 3
     assert trainings(ladder.rows) == [0, 1, 1, 3, 3, 5, 5]
     assert all(row.recipe.teacher is None for row in ladder.rows[:5])
+
+
+def test_rows_change_the_stages_of_a_recipe_too():
+    stages = [
+        {"name": "first", "loss": [], "head": {"name": "NormSoftmax", "scale": 4.0}},
+        {"name": "second", "training": {"epochs": 5}},
+    ]
+    recipe = {**RECIPE, "stage": stages}
+    first, second = rows(
+        {"name": "scale", "head.scale": 8.0}, {"name": "steps", "training.steps": 9}, recipe=recipe
+    )
+    assert [each.head.arguments["scale"] for each in first.recipe.in_stages().values()] == [8, 8]
+    assert [each.training.steps for each in second.recipe.in_stages().values()] == [9, 9]

@@ -73,19 +73,31 @@ def test_table_and_plot(people_folder, ablation_tables, tmp_path, capfd):
 
 
 def test_axes_of_the_command_line(capfd):
-    plan = ["ablate", "data-amount", "--plan", "--axis", "data.amount=2600,26000,0.5"]
-    assert main(plan) == 0
+    plan = ["ablate", "data-amount", "--plan", "--axis"]
+    assert main([*plan, "data.amount=2600,26000,0.5"]) == 0
     assert "data.amount 26000" in capfd.readouterr().out
-    amounts = [
-        row.recipe.data.amount for row in read_grid("data-amount", (), ["data.amount=30"]).rows
-    ]
-    assert amounts == [30]
+    assert main([*plan, "data.amount=0"]) == 2
+    assert "expected a share above 0" in capfd.readouterr().err
+
+
+def test_values_of_axes():
+    names = [row.name for row in read_grid("data-amount", axes=["data.amount=2,0.5"]).rows]
+    assert names == ["data.amount 2", "data.amount 0.5"]
+    twice = read_grid("data-amount", axes=["data.amount=2", "data.amount=0.5"]).rows
+    assert [row.name for row in twice] == names
+    heads = read_grid("data-amount", axes=["data.amount=1.0", "head=CosFace, ArcFace"]).rows
+    assert [row.recipe.head.name for row in heads] == ["CosFace", "ArcFace"]
     for axis, message in (
-        ("data.amount", "must look like"),
-        ("data.amount=", "must list at least one value"),
-        ("data.amount=0", "expected a share above 0"),
-        ("data.amount=1.5", "expected a share above 0"),
-        ("data.amuont=0.5", "amuont"),
+        ("data.amount=few", r"expected a share .* Received: 'few' \(string\)"),
+        ("data.amount=0", "expected a share"),
+        ("data.amount=-5", "expected a share"),
+        ("data.amount=1.5", "expected a share"),
+        ("data.amount=nan", "expected a share"),
+        ("data.amount=0.5,0.5", "twice"),
+        ("data.amount=", "at least one value"),
+        ("data.amount", r"`axis` \(--axis\) must look like key=value,value"),
+        ("=3", r"`axis` \(--axis\) must look like"),
+        ("data.amuont=0.5", "did you mean 'amount'"),
     ):
-        assert main(["ablate", "data-amount", "--plan", "--axis", axis]) == 2
-        assert message in capfd.readouterr().err, axis
+        with pytest.raises(ValueError, match=message):
+            read_grid("data-amount", axes=[axis])

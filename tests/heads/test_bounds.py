@@ -89,6 +89,23 @@ def test_the_automatic_scale_reaches_its_probability_with_the_margin(name):
     np.testing.assert_allclose(chance, 0.99, atol=1e-4)
 
 
+def test_bounds_of_very_many_classes():
+    # 1 − cos(2π/C) would round to 0, and 10^400 exceeds float64.
+    assert cosface_margin_upper_bound(10**9, 2) == pytest.approx(2 * math.pi**2 / 1e18)
+    assert cosface_margin_upper_bound(10**400, 2) == 0.0
+    assert cosface_scale_lower_bound(10**400, 0.5) == pytest.approx(400 * math.log(10))
+    assert cosface_scale_lower_bound(2, 5e-324) == pytest.approx(math.log(5e-324) / 2)
+
+
+@pytest.mark.parametrize("name", ["ArcFace", "CurricularFace", "SubCenterArcFace"])
+def test_the_automatic_scale_refuses_a_margin_that_cannot_be_kept(name):
+    head = heads.get(name, num_classes=10, scale="auto", margin=2.0)
+    with pytest.raises(ValueError, match=r'`scale` cannot be "auto" .* 1.416 .* = 1.111 for 10'):
+        head.build((None, 4))
+    with pytest.raises(ValueError, match=r"`scale` must be positive or .* Received: scale='Auto'"):
+        heads.get(name, num_classes=10, scale="Auto")
+
+
 def test_partial_fc_takes_the_inner_heads_scale():
     inner = {"scale": "auto", "margin": 0.2}
     head = heads.PartialFC(50, head="CosFace", head_arguments=inner)

@@ -9,7 +9,7 @@ from keras import ops
 
 import gfkeras
 from gfkeras.heads import ArcFace
-from gfkeras.losses import SelfGroupingLoss
+from gfkeras.losses import CosineDistillationLoss, SelfGroupingLoss
 
 
 def small_backbone(embedding_dim=None):
@@ -277,3 +277,23 @@ def test_early_stopping_knows_the_direction(data):
     assert higher_is_better == {
         "accuracy": True, "identity_loss": False, "self_grouping_loss": False,
     }  # fmt: skip
+
+
+def plain_layers():
+    return [keras.layers.Flatten(), keras.layers.Dense(8)]
+
+
+def test_a_sequential_model_must_know_its_input(data):
+    unknown = keras.Sequential(plain_layers())
+    told = keras.Sequential([keras.Input((16, 16, 3)), *plain_layers()])
+    for wrong in (unknown, lambda images: images):
+        with pytest.raises(ValueError, match=r"`model` must be .* that knows its input"):
+            gfkeras.FaceClassifier(wrong, ArcFace(3))
+        with pytest.raises(ValueError, match=r"`teacher` must be .* that knows its input"):
+            gfkeras.FaceClassifier(told, ArcFace(3), CosineDistillationLoss(), teacher=wrong)
+    called = keras.Sequential(plain_layers())
+    called(data[0].astype("float32"))
+    for model in (told, called):
+        training = gfkeras.FaceClassifier(model, ArcFace(3))
+        training.compile("sgd", run_eagerly=True)
+        assert np.isfinite(training.fit(*data, verbose=0).history["loss"][0])

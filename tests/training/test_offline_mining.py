@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import keras
 import numpy as np
 import pytest
 from differentiation import value_and_gradients
+from interrupted_runs import stopped
 from triplets import distances
 
-from gfkeras.data import FaceBatches
+from gfkeras.data import FaceBatches, Faces
 from gfkeras.losses import HarmonicTripletLoss, TripletLoss
 from gfkeras.training import Recipe, offline_mining, train
 from gfkeras.training.offline_mining import OfflineMining, mine_triplets
@@ -117,17 +117,6 @@ def recipe(recipe_tables):
     })  # fmt: skip
 
 
-class Stop(keras.callbacks.Callback):
-    def __init__(self, steps: int):
-        super().__init__()
-        self.steps = steps
-
-    def on_train_batch_end(self, batch, logs=None):
-        self.steps -= 1
-        if self.steps == 0:
-            raise KeyboardInterrupt
-
-
 def test_a_stopped_run_continues_with_its_files(recipe, tiny_faces, tmp_path, monkeypatch):
     mined = []
     mine = OfflineMining._mine
@@ -151,8 +140,7 @@ def test_a_stopped_run_continues_with_its_files(recipe, tiny_faces, tmp_path, mo
         # Nine images are three people of four.
         assert len(np.unique(triplets)) == 3
     mined.clear()
-    with pytest.raises(KeyboardInterrupt):
-        train(recipe, tiny_faces, tmp_path / "cut", verbose=0, callbacks=[Stop(3)])
+    stopped(recipe, tiny_faces, tmp_path / "cut", 3)
     train(recipe, tiny_faces, tmp_path / "cut", resume=True, verbose=0)
     # The second epoch was mined once, and continued from its file.
     assert mined == [0, 1, 2]
@@ -167,6 +155,7 @@ def test_a_damaged_file_is_mined_again(tiny_faces, tmp_path):
     def embed(chosen):
         return rng.normal(size=(len(chosen), 4)).astype("float32"), chosen
 
+    # Before `prepare`, there is nothing to read.
     with pytest.raises(ValueError, match="no mined triplets"):
         mining.order(0)
     mining.prepare(0, embed)
@@ -183,3 +172,25 @@ def test_a_damaged_file_is_mined_again(tiny_faces, tmp_path):
     assert fewer.order(0).max() < 12
     batches = FaceBatches(tiny_faces.images, tiny_faces.labels, sampler=mining)
     assert batches[0][1].shape == (6,)
+
+
+def test_a_part_of_the_people_has_a_positive(recipe, tmp_path):
+    # Two of twenty people have two images, so few random parts contain one of them.
+    labels = np.append(np.arange(20), [3, 8])
+
+    def embed(chosen):
+        return np.eye(22, 4, dtype="float32")[chosen] + 0.1, chosen
+
+    seen = set()
+    for seed in range(12):
+        mining = OfflineMining(labels, 6, 2, tmp_path / str(seed), images=3, seed=seed)
+        mining.prepare(0, embed)
+        triplets = labels[mining.order(0)].reshape(-1, 3)
+        assert (triplets[:, 0] == triplets[:, 1]).all()
+        assert len(set(triplets.ravel().tolist())) <= 4
+        seen |= set(triplets[:, 0].tolist())
+    assert seen == {3, 8}
+    for wrong in (np.arange(12), np.zeros(12, int)):
+        faces = Faces(np.zeros((12, 112, 112, 3), "uint8"), wrong, [str(i) for i in range(12)])
+        with pytest.raises(ValueError, match="two or more people, one of them with two images"):
+            offline_mining.build_mining(recipe, faces, tmp_path)

@@ -197,5 +197,62 @@ def test_steps_instead_of_epochs(tmp_path, tiny_faces, recipe):
 
 def test_a_stage_can_be_trained_alone(tmp_path, recipe):
     recipe.write(tmp_path / "recipe.toml")
-    with pytest.raises(ValueError, match="Unknown stage 'arcfce'; did you mean 'arcface'"):
-        task.train(tmp_path / "recipe.toml", tmp_path, tmp_path / "run", stage="arcfce")
+    Recipe.parse({}).write(tmp_path / "plain.toml")
+    for name, stage, message in (
+        ("recipe", "arcfce", "Unknown stage 'arcfce'; did you mean 'arcface'"),
+        # From random weights it would be another training.
+        ("recipe", "groupface", "`model.init` must name weights, .* a run of 'arcface'"),
+        ("plain", "arcface", r"requires a recipe with a \[\[stage\]\]. Received: stage='arcface'"),
+    ):
+        with pytest.raises(ValueError, match=message):
+            task.train(tmp_path / f"{name}.toml", tmp_path, tmp_path / "run", stage=stage)
+
+
+LISTED = {"name": "TripletLoss", "mining": "listed"}
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"head": {"name": "CosFace", "margin": 7.0}}, r"`margin` must be in \[0, 1\)"),
+        ({"model": {"freeze": ["grop_*"]}}, "`model.freeze` must match a layer"),
+        ({"optimizer": {"learning_rate_factors": {"x": 0.1}}}, "factors` must match a layer"),
+        ({"training": {"batch_size": 800}}, "`training.batch_size` must be at most the 24"),
+        ({"model": {"backbone": {"width": 0.125}}}, "`model.backbone.width` must be 0.0625"),
+        ({"model": {"init": "nowhere"}}, "`model.init` must be a preset.* 'nowhere'"),
+        ({"loss": [], "model": {"name": "Backbone"}}, "'the stage before', a GroupFace"),
+        ({"head": {"name": "none"}, "loss": [LISTED], "mining": {}}, "must be a multiple of 3"),
+        ({"loss": [{"name": "CenterLoss", "alpha": "x"}]}, r"\[loss.0\] has a value of a type"),
+    ],
+)
+def test_a_later_stage_is_checked_before_the_first_step(
+    change, message, tmp_path, tables, tiny_faces
+):
+    changed = copy.deepcopy(tables)
+    changed["stage"][1] |= change
+    with pytest.raises(ValueError, match=f"stage 'groupface': .*{message}"):
+        train(Recipe.parse(changed), tiny_faces, tmp_path / "run", verbose=0)
+    assert not (tmp_path / "run").exists()
+
+
+def test_changes_of_a_finished_stage_are_noted(tmp_path, whole, tables, tiny_faces):
+    run = shutil.copytree(whole[0], tmp_path / "run")
+    changed = copy.deepcopy(tables)
+    changed["stage"][0] |= {"training": {"epochs": 3}}
+    result = train(Recipe.parse(changed), tiny_faces, run, resume=True, verbose=0)
+    assert result.notes[0] == (
+        "Stage arcface was finished already. Changes of its recipe have no effect: training.epochs."
+    )
+
+
+def test_triplets_are_mined_in_a_stage(tmp_path, tables, tiny_faces):
+    changed = copy.deepcopy(tables)
+    changed["stage"][1] |= {
+        "head": {"name": "none"}, "loss": [LISTED], "mining": {"every_steps": 2},
+        "training": {"batch_size": 12, "epochs": 2},
+    }  # fmt: skip
+    recipe = Recipe.parse(changed)
+    stopped(recipe, tiny_faces, tmp_path / "run", 6)
+    result = train(recipe, tiny_faces, tmp_path / "run", resume=True, verbose=0)
+    assert result.epochs == 2
+    assert len(list((tmp_path / "run" / "mining").iterdir())) == 2

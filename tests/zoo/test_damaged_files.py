@@ -11,7 +11,7 @@ import pytest
 from keras import layers
 from torch_archive import tensor_pickle, torch_archive
 
-from gfkeras.zoo.foreign.importing import read_network
+from gfkeras.zoo.foreign.importing import import_weights, read_network
 
 
 def write_onnx(path):
@@ -127,3 +127,11 @@ def test_a_damaged_symbol_too(kind, tmp_path):
             data[place] = rng.integers(32, 127)
         symbol.write_bytes(data)
         outcome(kind, tmp_path / "model-0000.params")
+
+
+def test_a_prefix_hides_no_facenet(tmp_path):
+    safetensors = pytest.importorskip("safetensors.numpy")
+    name = "module.conv2d_1a.conv.weight"
+    safetensors.save_file({name: np.zeros((32, 3, 3, 3), "float32")}, tmp_path / "f.safetensors")
+    with pytest.raises(ValueError, match="InceptionResnetV1: it lacks the values of the layers"):
+        import_weights(tmp_path / "f.safetensors")

@@ -15,6 +15,8 @@ from gfkeras.errors import one_of, positive
 # The default scale of each crop, chosen on the first fold of LFW (docs/evaluation.md). There, the
 # template of aligned faces covers 0.52 of the photo and 1.05 of the longer side of YuNet's box.
 CROP_SCALES = {"center": 0.55, "box": 1.2}
+# A smaller square has too few pixels for a face.
+_LEAST_SCALE = 0.05
 
 
 class FaceCropper:
@@ -34,8 +36,8 @@ class FaceCropper:
         size: height and width of the result, or one number for both.
 
     Raises:
-        ValueError: for an unknown crop or choice, or a scale that is not above 0, or above 1 for
-            "center" or above 10 for "box".
+        ValueError: for an unknown crop or choice, or a scale below 0.05, above 1 for "center" or
+            above 10 for "box".
 
     Example:
         face = FaceCropper("center")("photo.jpg")       # (112, 112, 3) uint8
@@ -51,11 +53,11 @@ class FaceCropper:
     ):
         self.crop = one_of("crop", crop, CROP_SCALES)
         most = 1 if crop == "center" else 10
-        chosen = CROP_SCALES[crop] if scale is None else scale
-        self.scale = positive("scale", chosen)
-        if self.scale > most:
+        self.scale = positive("scale", CROP_SCALES[crop] if scale is None else scale)
+        if not _LEAST_SCALE <= self.scale <= most:
             raise ValueError(
-                f"`scale` must be at most {most} with crop={crop!r}. Received: scale={scale!r}"
+                f"`scale` must be from {_LEAST_SCALE} to {most} with crop={crop!r}. "
+                f"Received: scale={scale!r}"
             )
         self.detector = (detector or FaceDetector()) if crop == "box" else None
         self.choose = one_of("choose", choose, ("largest", "central"))

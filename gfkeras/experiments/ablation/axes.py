@@ -13,7 +13,7 @@ from gfkeras.experiments.ablation.row import REPRESENTATIONS, Scoring
 from gfkeras.layers.group_ensemble import MODES
 from gfkeras.models.groupface import COMBINES
 from gfkeras.training import Recipe
-from gfkeras.training.recipe import assign, copied
+from gfkeras.training.recipe import apply_setting, copied
 
 _LABELS = ("none", "naive", "self-distributed")
 _TRAINED = {
@@ -60,7 +60,8 @@ def apply(draft: Draft, changes: Mapping[str, Any]) -> None:
             change(draft, settings[word])
     for key, value in settings.items():
         if key not in AXES:
-            assign(draft.recipe, key, copied(value))
+            # As with --set, stages with the key get the value too.
+            apply_setting(draft.recipe, key, copied(value))
 
 
 def check_word(word: str) -> None:

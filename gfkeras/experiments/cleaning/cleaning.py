@@ -28,7 +28,7 @@ from gfkeras.experiments.cleaning.sub_centers import (
     automatic_angle,
 )
 from gfkeras.training import Recipe, load_classifier, train
-from gfkeras.training.run_folder import RECIPE_FILE, check_folder
+from gfkeras.training.run_folder import RECIPE_FILE, check_folder, read_recipe
 from gfkeras.training.training_data import load_faces
 
 SUB_CENTERS_RUN, RETRAINED_RUN = "sub_centers", "retrained"
@@ -166,7 +166,7 @@ def _opened(
                 "`sub_centers` is for training from a recipe, and a run already has its own. "
                 f"Received: sub_centers={sub_centers} with the run {str(run)!r}"
             )
-        recipe = Recipe.read(run / RECIPE_FILE)
+        recipe = read_recipe(run)
         if recipe.head.name != recipes.SUB_CENTER_HEAD:
             raise ValueError(
                 f"`source` must be a run with the head {recipes.SUB_CENTER_HEAD}. "

@@ -16,8 +16,14 @@ def with_sub_centers(recipe: Recipe, sub_centers: int | None = None) -> Recipe:
     """Returns the recipe with a `SubCenterArcFace` head of the same scale and margin.
 
     By default K is that of the head, or 3 if the head has none. Raises ValueError for K below 2,
-    and for a head other than ArcFace or SubCenterArcFace.
+    for a head other than ArcFace or SubCenterArcFace, and for a recipe with stages.
     """
+    if recipe.stage:
+        raise ValueError(
+            "`recipe` must have no [[stage]], because a cleaning trains once. Train it with "
+            f"`gfkeras train` and the head {SUB_CENTER_HEAD} in its last stage, then clean that "
+            f"run. Received: the stages {', '.join(stage.name for stage in recipe.stage)}"
+        )
     arguments = dict(recipe.head.arguments)
     if recipe.head.name not in (SUB_CENTER_HEAD, ONE_CENTER_HEAD):
         raise ValueError(
@@ -44,17 +50,16 @@ def with_same_updates(recipe: Recipe, images: int, kept: int) -> Recipe:
 
     The epochs of the schedule are stretched in the same way. Otherwise a network would be trained
     on fewer images and also for a shorter time. On small data the shorter time has more effect.
-    A recipe with `training.steps` has as many updates without a change.
+    `training.steps` and milestones in steps stay, because they do not count epochs.
     """
-    if recipe.training.steps is not None:
-        return recipe
     batch = recipe.training.batch_size
     # Count whole batches, because training drops an incomplete last batch.
     stretch = (images // batch) / max(1, kept // batch)
     tables = recipe.model_dump(exclude_none=True)
-    tables["training"]["epochs"] = max(1, round(stretch * recipe.training.epochs))
+    if recipe.training.steps is None:
+        tables["training"]["epochs"] = max(1, round(stretch * recipe.training.epochs))
     tables["schedule"]["warmup_epochs"] *= stretch
-    if recipe.schedule.milestones:
+    if recipe.schedule.milestones and recipe.schedule.unit == "epochs":
         tables["schedule"]["milestones"] = [stretch * e for e in recipe.schedule.milestones]
     return Recipe.parse(tables)
 

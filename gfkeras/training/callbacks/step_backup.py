@@ -7,6 +7,7 @@ from typing import Any
 import keras
 import numpy as np
 
+from gfkeras.layers.replica import global_sum
 from gfkeras.layers.rows import holds_nothing
 from gfkeras.training.callbacks.stopping import Patience
 from gfkeras.training.step_checkpoints import Checkpoint, StepCheckpoints
@@ -122,9 +123,10 @@ class StepBackup(keras.callbacks.Callback):
     def _save(self) -> None:
         # All workers must read a metric, because its value is the sum over the workers.
         metrics = [np.asarray(variable) for variable in self.model.metrics_variables]
+        totals = _totals(self.model)
         if not self.writes:
             return
-        variables = _variables(self.model)
+        variables = [totals.get(id(each), each) for each in _variables(self.model)]
         # A checkpoint that is not finite is useless and would push out a good one.
         if not all(_finite(np.asarray(value)) for value in [*variables, *metrics]):
             return
@@ -185,14 +187,46 @@ def restore_variables(model: keras.Model, checkpoint: Checkpoint) -> None:
             f"expected {len(shapes)} variables with the shapes of the recipe. "
             f"Received: {len(values)} variables"
         )
+    waiting, replicas = {id(each) for each in _waiting(model)}, _replicas()
     for variable, value in zip(variables, values, strict=True):
-        variable.assign(value)
+        # Each replica takes an equal part of the gradients that wait for an update.
+        variable.assign(value / replicas if id(variable) in waiting else value)
 
 
 def _variables(model: keras.Model) -> list[Any]:
     """Returns all variables that the next step depends on, except the metrics."""
     everything = (*model.variables, *model.optimizer.variables)
     return [variable for variable in everything if not holds_nothing(variable)]
+
+
+def _waiting(model: keras.Model) -> list[Any]:
+    """Returns the variables with gradients that wait for an update (`accumulate_steps`)."""
+    optimizer = getattr(model.optimizer, "inner_optimizer", model.optimizer)
+    return list(getattr(optimizer, "_accumulated_gradients", ()))
+
+
+def _replicas() -> int:
+    if keras.backend.backend() != "tensorflow":
+        return 1
+    import tensorflow as tf
+
+    return int(tf.distribute.get_strategy().num_replicas_in_sync)
+
+
+def _totals(model: keras.Model) -> dict[int, np.ndarray]:
+    """Returns the waiting gradients summed over all replicas, by the `id` of their variable.
+
+    Each replica accumulates its own gradients, so a variable alone has those of the first one.
+    """
+    waiting = _waiting(model)
+    if not waiting or _replicas() == 1:
+        return {}
+    import tensorflow as tf
+
+    strategy = tf.distribute.get_strategy()
+    totals = strategy.run(lambda: global_sum([variable.value for variable in waiting]))
+    firsts = [strategy.experimental_local_results(total)[0].numpy() for total in totals]
+    return {id(variable): first for variable, first in zip(waiting, firsts, strict=True)}
 
 
 def _finite(value: np.ndarray) -> bool:

@@ -25,7 +25,7 @@ def arcface_torch_network(path: Path, arrays: Mapping[str, np.ndarray]) -> Forei
     Raises ValueError if the names are not those of a supported network, or if names are missing or
     left over.
     """
-    arrays = _without_prefix(arrays)
+    arrays = without_prefix(arrays)
     builder = _Builder(path, arrays)
     if "conv1.weight" in arrays and "layer1.0.conv1.weight" in arrays:
         output = _iresnet(builder)
@@ -46,7 +46,8 @@ def arcface_torch_network(path: Path, arrays: Mapping[str, np.ndarray]) -> Forei
     return ForeignNetwork(path, builder.ops, "images", output)
 
 
-def _without_prefix(arrays: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
+def without_prefix(arrays: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
+    """Returns a state dict without a prefix of all names, such as "module." of DataParallel."""
     names = [name for name in arrays if not name.endswith("num_batches_tracked")]
     for prefix in _PREFIXES:
         if names and all(name.startswith(prefix) for name in names):

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from gfkeras.backbones import Backbone
 from gfkeras.errors import one_of, positive, reading
-from gfkeras.zoo.foreign.arcface_torch import arcface_torch_network
+from gfkeras.zoo.foreign.arcface_torch import arcface_torch_network, without_prefix
 from gfkeras.zoo.foreign.architectures import backbone_for
 from gfkeras.zoo.foreign.facenet_torch import facenet_backbone, is_facenet
 from gfkeras.zoo.foreign.keras_file import HDF5_MARK, is_keras_archive, read_keras_network
@@ -88,7 +88,7 @@ def import_weights(
         pixel_scale = positive("pixel_scale", pixel_scale)
     if found in _STATES:
         with reading(path, f"a file of {found}"):
-            arrays = _STATES[found](path)
+            arrays = without_prefix(_STATES[found](path))
             if is_facenet(arrays):
                 return facenet_backbone(path, arrays, pixel_scale)
             network = arcface_torch_network(path, arrays)

@@ -64,6 +64,7 @@ def test_what_is_refused(photo):
         ({"scale": 0}, "`scale` must be"),
         ({"scale": float("nan")}, "`scale` must be"),
         ({"scale": 1.01}, "`scale` must be"),
+        ({"scale": 1e-9}, "`scale` must be from 0.05"),
         ({"crop": "box", "scale": 11, "detector": Boxes()}, "`scale` must be"),
         ({"choose": "all"}, "`choose` must be one of"),
     ):

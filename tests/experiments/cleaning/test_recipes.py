@@ -37,3 +37,16 @@ def test_fewer_images_are_seen_in_as_many_batches():
     assert longer.schedule.milestones == pytest.approx([15, 30])
     assert longer.schedule.warmup_epochs == pytest.approx(3)
     assert with_same_updates(recipe, 305, 305) == recipe
+    # Steps count no epochs.
+    by_steps = {"training": {"steps": 900, "batch_size": 10}, "schedule": schedule}
+    longer = with_same_updates(Recipe.parse(by_steps), 305, 209)
+    assert (longer.training.steps, longer.schedule.milestones) == (900, [15, 30])
+    by_steps["schedule"] = schedule | {"unit": "steps"}
+    longer = with_same_updates(Recipe.parse(by_steps), 305, 209)
+    assert (longer.schedule.milestones, longer.schedule.warmup_epochs) == ([10, 20], 3)
+
+
+def test_stages_are_refused_before_a_training():
+    recipe = Recipe.parse({"head": HEAD, "stage": [{"name": "first"}, {"name": "second"}]})
+    with pytest.raises(ValueError, match=r"no \[\[stage\]\].* Received: the stages first, second"):
+        with_sub_centers(recipe)
