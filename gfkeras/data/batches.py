@@ -16,7 +16,7 @@ from gfkeras.data.augmentation import Augmentation
 from gfkeras.data.faces import check_labels
 from gfkeras.data.images import IMAGE_SIZE, check_images, decode_batch, read_image
 from gfkeras.data.records import RecordSet
-from gfkeras.errors import positive_int
+from gfkeras.errors import positive_int, wrong, wrong_value
 
 Change = Callable[[np.ndarray, np.random.Generator], np.ndarray]
 
@@ -128,17 +128,13 @@ class FaceBatches(keras.utils.PyDataset):
         self._ordering = threading.Lock()
         self.skipped: dict[Path, str] = {}
         if self.labels.shape != (len(self.images),):
-            raise ValueError(
-                f"`labels` must have one entry per image. Received: labels of shape "
-                f"{self.labels.shape} and {len(self.images)} images"
-            )
+            received = f"labels of shape {self.labels.shape} and {len(self.images)} images"
+            raise wrong("labels", "have one entry per image", received)
         if sampler is not None:
             self._check_sampler(sampler)
         if len(self) == 0:
-            raise ValueError(
-                "`batch_size` must be at most the number of images. "
-                f"Received: batch_size={batch_size}, {len(self.images)} images"
-            )
+            received = f"batch_size={batch_size}, {len(self.images)} images"
+            raise wrong("batch_size", "be at most the number of images", received)
 
     @property
     def image_shape(self) -> tuple[int, int, int]:
@@ -286,11 +282,7 @@ class FaceBatches(keras.utils.PyDataset):
 def _checked_shard(shard: tuple[int, int], batch_size: int) -> tuple[int, int]:
     index, count = shard
     if positive_int("shard[1]", count) and not 0 <= index < count:
-        raise ValueError(
-            f"`shard` must be (index, count) with 0 <= index < count. Received: shard={shard!r}"
-        )
+        raise wrong_value("shard", "be (index, count) with 0 <= index < count", shard)
     if batch_size % count:
-        raise ValueError(
-            f"`batch_size` must be a multiple of the {count} shards. Received: {batch_size}"
-        )
+        raise wrong("batch_size", f"be a multiple of the {count} shards", batch_size)
     return int(index), int(count)

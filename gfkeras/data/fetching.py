@@ -1,7 +1,5 @@
 """Public face data sets by name, as folders for `gfkeras prepare`."""
 
-from __future__ import annotations
-
 import dataclasses
 import tarfile
 from collections.abc import Callable
@@ -13,7 +11,7 @@ import numpy as np
 from PIL import Image
 
 from gfkeras.downloads import DownloadError, cache_folder, fetch_file
-from gfkeras.errors import by_name, require
+from gfkeras.errors import by_name, require, wrong_value
 from gfkeras.files import PathLike, parsed_json, replacing, write_json
 
 _NOTE = "fetched.json"
@@ -142,10 +140,8 @@ def fetch(name: str, out: PathLike | None = None) -> Path:
     if _holds(target, note):
         return target / data_set.faces
     if target.exists() and not (target.is_dir() and not any(target.iterdir())):
-        raise ValueError(
-            "`out` must be a new or empty folder, because nothing is overwritten. "
-            f"Received: out={str(target)!r}"
-        )
+        expected = "be a new or empty folder, because nothing is overwritten"
+        raise wrong_value("out", expected, str(target))
     archives = cache_folder() / "archives" / name
     archives.mkdir(parents=True, exist_ok=True)
     with filelock.FileLock(archives / ".lock"):

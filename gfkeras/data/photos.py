@@ -1,7 +1,5 @@
 """Reading of photos: files, bytes, PIL images and arrays."""
 
-from __future__ import annotations
-
 import contextlib
 import io
 import os

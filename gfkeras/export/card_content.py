@@ -8,6 +8,7 @@ from typing import Any
 import keras
 
 from gfkeras.cards import CARD_FORMAT, FLOAT_PRECISIONS
+from gfkeras.errors import wrong
 from gfkeras.evaluation import Thresholds
 from gfkeras.layers import InputNormalization
 from gfkeras.version import __version__
@@ -124,11 +125,9 @@ class About:
 
 def _of(thresholds: Thresholds, fingerprint: str, precision: str) -> Thresholds:
     if thresholds.model and thresholds.model != fingerprint:
-        raise ValueError(
-            "`thresholds` must be measured on the exported model and mode, fingerprint "
-            f"{fingerprint[:12]}…. Received: {thresholds.origin} with fingerprint "
-            f"{thresholds.model[:12]}…"
-        )
+        expected = f"be measured on the exported model and mode, fingerprint {fingerprint[:12]}…"
+        received = f"{thresholds.origin} with fingerprint {thresholds.model[:12]}…"
+        raise wrong("thresholds", expected, received)
     origin = thresholds.origin
     # Integers change the embeddings a little, so the card says where the thresholds come from.
     if precision not in FLOAT_PRECISIONS:

@@ -8,7 +8,7 @@ from typing import Any
 import keras
 
 from gfkeras.cards import card_path, embed_card, file_facts, write_card
-from gfkeras.errors import one_of, require
+from gfkeras.errors import one_of, require, wrong, wrong_value
 from gfkeras.export.card_content import About, describe
 from gfkeras.export.graph import export_form, exported_model, form_of
 from gfkeras.export.preparation import DENSE_STEPS, STEPS
@@ -154,20 +154,14 @@ def _check_size(form: Any, format: str) -> None:  # noqa: A002
 def _check_path(path: Path, format: str) -> None:  # noqa: A002
     if format == "savedmodel":
         if path.suffix.lower() in (".tflite", ".onnx"):
-            raise ValueError(
-                f"`path` must be a folder for format='savedmodel'. Received: path={str(path)!r}"
-            )
+            raise wrong_value("path", "be a folder for format='savedmodel'", str(path))
         # The whole folder is replaced. Requiring an earlier SavedModel protects other files in it.
         replaceable = path.is_dir() and (
             (path / "saved_model.pb").is_file() or not any(path.iterdir())
         )
         if path.exists() and not replaceable:
-            raise ValueError(
-                "`path` must be new, empty or an earlier SavedModel. "
-                f"Received: path={str(path)!r}, which holds something else"
-            )
+            received = f"path={str(path)!r}, which holds something else"
+            raise wrong("path", "be new, empty or an earlier SavedModel", received)
     elif path.suffix.lower() != f".{format}" or path.is_dir():
-        raise ValueError(
-            f"`path` must be a file name ending in .{format} for format={format!r}. "
-            f"Received: path={str(path)!r}"
-        )
+        expected = f"be a file name ending in .{format} for format={format!r}"
+        raise wrong_value("path", expected, str(path))

@@ -3,7 +3,7 @@
 import numpy as np
 import numpy.typing as npt
 
-from gfkeras.errors import one_of, positive_int, require
+from gfkeras.errors import one_of, positive_int, require, wrong
 from gfkeras.evaluation.similarity import unit
 from gfkeras.evaluation.thresholds import check_threshold
 
@@ -41,10 +41,7 @@ def cluster_faces(
     check_threshold(threshold)
     positive_int("min_faces", min_faces)
     if embedding.ndim != 2 or not np.isfinite(embedding).all():
-        raise ValueError(
-            "`embedding` must have finite numbers of shape (N, D). "
-            f"Received: shape {embedding.shape}"
-        )
+        raise wrong("embedding", "have finite numbers of shape (N, D)", f"shape {embedding.shape}")
     rows = unit(embedding)
     if method == "dbscan":
         return _by_size(_dbscan(rows, threshold, min_faces))

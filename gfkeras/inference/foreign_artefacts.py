@@ -4,8 +4,6 @@ Without a card, a .tflite or .onnx file or a SavedModel does not state which ran
 expects. In the wrong range it still returns embeddings, but they are of little use.
 """
 
-from __future__ import annotations
-
 import os
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -16,6 +14,7 @@ import numpy as np
 from PIL import Image
 
 from gfkeras.data.images import face_size
+from gfkeras.errors import wrong_value
 from gfkeras.inference.runtimes import LiteRTRuntime, OnnxRuntime, Runtime
 
 # Passes pixels unchanged to any artefact. Only time and memory are measured with it.
@@ -101,10 +100,8 @@ def check_range(input_range: Any) -> tuple[float, float]:
     except (TypeError, ValueError):
         low = high = np.nan
     if not np.isfinite([low, high]).all() or not low < high or isinstance(input_range, str):
-        raise ValueError(
-            "`input_range` must be two finite numbers, the lower one first, such as (-1, 1). "
-            f"Received: input_range={input_range!r}"
-        )
+        expected = "be two finite numbers, the lower one first, such as (-1, 1)"
+        raise wrong_value("input_range", expected, input_range)
     return low, high
 
 

@@ -11,6 +11,7 @@ import numpy as np
 from gfkeras.data.alignment import AlignedFace, FaceAligner, NoFaceError
 from gfkeras.data.images import FaceSize, face_size
 from gfkeras.data.photos import list_photos, photo_name
+from gfkeras.errors import wrong
 from gfkeras.inference.embeddings import Embeddings, FileEmbeddings
 
 _NOTHING = np.zeros((0, 0, 3), np.uint8)
@@ -94,10 +95,8 @@ def aligner_for(size: FaceSize, aligner: FaceAligner | None) -> FaceAligner:
         return FaceAligner(size=size)
     height, width = face_size(size)
     if aligner.size != (height, width):
-        raise ValueError(
-            f"`aligner` must give faces of the model's image size, {height}×{width}. "
-            f"Received: aligner.size={aligner.size}"
-        )
+        received = f"aligner.size={aligner.size}"
+        raise wrong("aligner", f"give faces of the model's image size, {height}×{width}", received)
     return aligner
 
 

@@ -1,7 +1,5 @@
 """Clustering of photos by the people in them."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -11,7 +9,7 @@ import numpy as np
 
 from gfkeras.data.alignment import FaceAligner
 from gfkeras.data.statistics import contact_sheet
-from gfkeras.errors import one_of
+from gfkeras.errors import one_of, wrong
 from gfkeras.files import PathLike, csv_file, replacing
 from gfkeras.inference import Embedder
 from gfkeras.inference.clustering import METHODS, cluster_faces
@@ -170,10 +168,8 @@ def _neighbours(
         at = "" if decision.far is None else f", FAR {decision.far:g}"
         return decision.threshold, decision.origin + at
     if asked:
-        raise ValueError(
-            "`thresholds` must be for the cosine, which clusters the faces. "
-            "Received: thresholds for the group-aware similarity"
-        )
+        received = "thresholds for the group-aware similarity"
+        raise wrong("thresholds", "be for the cosine, which clusters the faces", received)
     return THRESHOLD, "default, because the model has no cosine thresholds"
 
 

@@ -3,8 +3,6 @@
 The module imports nothing heavy: the command line reports a missing file before it imports a task.
 """
 
-from __future__ import annotations
-
 import os
 from collections.abc import Sequence
 from pathlib import Path
@@ -20,7 +18,7 @@ from gfkeras.data.walk import (
     photos_of,
     usual_last,
 )
-from gfkeras.errors import ImageError
+from gfkeras.errors import ImageError, wrong
 from gfkeras.files import PathLike
 from gfkeras.safe_text import person_name
 
@@ -65,9 +63,7 @@ def images_of(sources: Any) -> Photos:
         which = "; {}: {}".format(*found.left_out[0]) if found.left_out else ""
         given = [sources] if isinstance(sources, str | os.PathLike) else sources
         names = ", ".join(repr(str(source)) for source in given[:3]) or "none"
-        raise ValueError(
-            f"`sources` must be photos, or folders with photos. Received: {names}{which}"
-        )
+        raise wrong("sources", "be photos, or folders with photos", f"{names}{which}")
     require_sources(found.photos)
     return found
 
@@ -103,10 +99,8 @@ def photos_of_people(photos: PathLike) -> tuple[dict[str, list[Path]], list[Left
     usual_last(left_out)
     if not people:
         which = "; {}: {}".format(*left_out[0]) if left_out else ""
-        raise ValueError(
-            "`photos` (DIR) must have photos as PERSON/PHOTO or PERSON.jpg. "
-            f"Received: {str(folder)!r} without photos{which}"
-        )
+        received = f"{str(folder)!r} without photos{which}"
+        raise wrong("photos (DIR)", "have photos as PERSON/PHOTO or PERSON.jpg", received)
     return people, left_out
 
 
@@ -115,9 +109,7 @@ def require_gallery(location: PathLike) -> str:
     name = os.fspath(location)
     # A server cannot be checked without a connection, which is opened later.
     if "://" not in name and not Path(name).exists():
-        raise ValueError(
-            f"`gallery` must exist; `gfkeras enroll` creates it. Received: gallery={name}"
-        )
+        raise wrong("gallery", "exist; `gfkeras enroll` creates it", f"gallery={name}")
     return name
 
 

@@ -15,7 +15,7 @@ from gfkeras import evaluation
 from gfkeras.data import sources
 from gfkeras.data.alignment import FaceAligner, FaceCropper
 from gfkeras.data.sources import IJBMetadata, Source
-from gfkeras.errors import one_of
+from gfkeras.errors import one_of, wrong
 from gfkeras.evaluation import PairList, PairsResult, Roc, Similarity, TunedSimilarity, plots
 from gfkeras.evaluation.embedded import Embed, embed_images
 from gfkeras.evaluation.identification import identification_errors
@@ -176,10 +176,8 @@ class Protocol:
         actors = [name for name, item in faces.items.items() if item.identity is not None]
         strangers = [name for name, item in faces.items.items() if item.identity is None]
         if not actors or not strangers:
-            raise ValueError(
-                "`data` must have FaceScrub's images and MegaFace's distractors. Received: "
-                f"{len(actors)} images of actors, {len(strangers)} distractors"
-            )
+            received = f"{len(actors)} images of actors, {len(strangers)} distractors"
+            raise wrong("data", "have FaceScrub's images and MegaFace's distractors", received)
         probes = embed_images(faces, actors)
         kept = [name for name, row in zip(actors, probes.row.tolist(), strict=True) if row >= 0]
         skipped = [*faces.refused.items(), *probes.skipped]

@@ -1,7 +1,5 @@
 """Search for the people in a photo in a gallery."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path

@@ -9,7 +9,7 @@ import keras
 
 from gfkeras import backbones
 from gfkeras.archives import open_archive, read_member
-from gfkeras.errors import by_name, reading
+from gfkeras.errors import by_name, reading, wrong
 from gfkeras.files import CONFIG_FILE, KERAS_FILES, parsed_json
 from gfkeras.hdf5 import open_hdf5
 from gfkeras.models import GroupFace
@@ -125,10 +125,7 @@ def build(architecture: Architecture) -> keras.Model:
 def architecture_of(model: keras.Model) -> dict[str, Any]:
     """Returns the [architecture] of a model: its class and its arguments."""
     if not isinstance(model, (GroupFace, backbones.Backbone)):
-        raise ValueError(
-            "`model` must be a GroupFace or a backbone of gfkeras. "
-            f"Received: {type(model).__name__}"
-        )
+        raise wrong("model", "be a GroupFace or a backbone of gfkeras", type(model).__name__)
     config = model.get_config()
     if isinstance(model, GroupFace):
         config["backbone"] = architecture_of(model.backbone)

@@ -1,7 +1,5 @@
 """Faces cut out of photos without landmarks."""
 
-from __future__ import annotations
-
 from typing import Any
 
 import numpy as np
@@ -10,7 +8,7 @@ from gfkeras.data.alignment.align import FaceSize, align_face, face_size, face_t
 from gfkeras.data.alignment.aligner import NoFaceError, choose_faces
 from gfkeras.data.alignment.detector import FaceDetector
 from gfkeras.data.photos import Photo, photo_name, read_photo
-from gfkeras.errors import one_of, positive
+from gfkeras.errors import one_of, positive, wrong_value
 
 # The default scale of each crop, chosen on the first fold of LFW (docs/evaluation.md). There, the
 # template of aligned faces covers 0.52 of the photo and 1.05 of the longer side of YuNet's box.
@@ -54,9 +52,7 @@ class FaceCropper:
         chosen = CROP_SCALES[crop] if scale is None else scale
         self.scale = positive("scale", chosen)
         if self.scale > most:
-            raise ValueError(
-                f"`scale` must be at most {most} with crop={crop!r}. Received: scale={scale!r}"
-            )
+            raise wrong_value("scale", f"be at most {most} with crop={crop!r}", scale)
         self.detector = (detector or FaceDetector()) if crop == "box" else None
         self.choose = one_of("choose", choose, ("largest", "central"))
         self.size = face_size(size)

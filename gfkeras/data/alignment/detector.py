@@ -1,7 +1,5 @@
 """Face detection: boxes and five landmarks."""
 
-from __future__ import annotations
-
 import dataclasses
 import threading
 from typing import Any

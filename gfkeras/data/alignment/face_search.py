@@ -1,7 +1,5 @@
 """Face search at several scales and in four orientations."""
 
-from __future__ import annotations
-
 from collections.abc import Callable
 
 import cv2

@@ -1,7 +1,5 @@
 """OpenCV's YuNet network: finding its file and opening it."""
 
-from __future__ import annotations
-
 import contextlib
 import os
 import threading
@@ -13,6 +11,7 @@ import cv2
 import numpy as np
 
 from gfkeras.downloads import DownloadError, fetch_file
+from gfkeras.errors import wrong
 from gfkeras.files import read_small
 
 YUNET_NAME = "face_detection_yunet_2023mar.onnx"
@@ -86,10 +85,8 @@ def open_yunet(content: bytes, name: str, score_threshold: float, nms_threshold:
             detector.detect(np.zeros((32, 32, 3), np.uint8))
     except cv2.error as error:
         reason = str(error).strip().rsplit("error: ", 1)[-1].partition("\n")[0]
-        raise ValueError(
-            f"`model` must be the ONNX file of a YuNet face detector, such as {YUNET_NAME}. "
-            f"Received: {name!r}, {len(content):,} bytes ({reason})"
-        ) from error
+        expected = f"be the ONNX file of a YuNet face detector, such as {YUNET_NAME}"
+        raise wrong("model", expected, f"{name!r}, {len(content):,} bytes ({reason})") from error
     return detector
 
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import cv2
 import numpy as np
 
-from gfkeras.errors import in_range
+from gfkeras.errors import in_range, wrong
 
 if TYPE_CHECKING:
     from gfkeras.data.augmentation.layer_pipeline import LayerPipeline
@@ -125,10 +125,8 @@ class Augmentation:
         """
         expected = (len(images), self.draws)
         if uniforms.shape != expected:
-            raise ValueError(
-                f"`uniforms` must have one row per image and {self.draws} columns. "
-                f"Received: shape {uniforms.shape}, expected {expected}"
-            )
+            received = f"shape {uniforms.shape}, expected {expected}"
+            raise wrong("uniforms", f"have one row per image and {self.draws} columns", received)
         if self.shift:
             images = shift_images(images, self.shift, uniforms[:, -2:])
         if self.flip:

@@ -1,7 +1,5 @@
 """Catalog of the layers that a recipe can name under [[augmentation]]."""
 
-from __future__ import annotations
-
 import dataclasses
 import functools
 import inspect

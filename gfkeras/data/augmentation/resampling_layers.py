@@ -1,7 +1,5 @@
 """Resampling layers: random crops and low resolution."""
 
-from __future__ import annotations
-
 import functools
 import math
 import numbers

@@ -10,8 +10,6 @@ Each file depends only on the source and the options, and gets its name when it 
 that finds files of an earlier one continues there and produces the same bytes.
 """
 
-from __future__ import annotations
-
 import csv
 import dataclasses
 import itertools
@@ -33,6 +31,7 @@ from gfkeras.data.records import manifest
 from gfkeras.data.records.manifest import MANIFEST_FILE, PAIRS_FILE, SKIPPED_FILE
 from gfkeras.data.records.shard_files import write_index
 from gfkeras.data.sources import Source, open_source
+from gfkeras.errors import wrong
 from gfkeras.files import PathLike, csv_file, replacing
 from gfkeras.locks import only_writer
 from gfkeras.processors import usable_processors
@@ -165,10 +164,8 @@ class _Stages:
         if not splits:
             first = next(catalogue.skipped(), None)
             detail = f". The first: {first[0]}: {first[2]}" if first else ""
-            raise ValueError(
-                f"`source` must contain usable images. Received: {str(self.source.path)!r}, "
-                f"none usable{detail}"
-            )
+            received = f"{str(self.source.path)!r}, none usable{detail}"
+            raise wrong("source", "contain usable images", received)
         size = self.options.shard_size
         return [
             ShardJob(self.out, split, number, -(-total // size), first, min(size, total - first))

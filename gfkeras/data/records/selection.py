@@ -1,7 +1,5 @@
 """Selections of records, written as a new folder of records or as image files."""
 
-from __future__ import annotations
-
 import os
 import shutil
 from collections.abc import Mapping
@@ -14,7 +12,7 @@ from gfkeras.data.records.manifest import SKIPPED_FILE, FileEntry, Split
 from gfkeras.data.records.record_set import RecordSet
 from gfkeras.data.records.shard_files import write_index
 from gfkeras.data.sources.listing import path_problem
-from gfkeras.errors import ImageError
+from gfkeras.errors import ImageError, wrong
 from gfkeras.files import PathLike, replacing
 
 # Key in the manifest's options for the note about a selection.
@@ -44,10 +42,8 @@ def write_selection(
     """
     keep, out = np.asarray(keep), Path(out)
     if keep.dtype != bool or keep.shape != (len(records),) or not keep.any():
-        raise ValueError(
-            f"`keep` must be {len(records)} bools, at least one of them true. "
-            f"Received: shape {keep.shape} of type {keep.dtype}, {int(keep.sum())} true"
-        )
+        received = f"shape {keep.shape} of type {keep.dtype}, {int(keep.sum())} true"
+        raise wrong("keep", f"be {len(records)} bools, at least one of them true", received)
     if out.exists():
         raise ValueError(f"`out` must be a new folder. Received: out={str(out)!r}")
     manifest = records.manifest

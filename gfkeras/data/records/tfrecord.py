@@ -1,7 +1,5 @@
 """TFRecord files and the `tf.train.Example` messages in them, without TensorFlow."""
 
-from __future__ import annotations
-
 import dataclasses
 import functools
 import struct

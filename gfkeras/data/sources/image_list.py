@@ -1,7 +1,5 @@
 """Images, people and landmarks from a CSV or TSV file."""
 
-from __future__ import annotations
-
 import csv
 from collections.abc import Iterator, Mapping
 from typing import Any

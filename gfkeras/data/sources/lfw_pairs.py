@@ -1,7 +1,5 @@
 """Images from an LFW pairs file."""
 
-from __future__ import annotations
-
 import functools
 from collections.abc import Iterator
 from typing import Any

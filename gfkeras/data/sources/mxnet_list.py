@@ -1,7 +1,5 @@
 """Images from the `.lst` files of MXNet and InsightFace."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator
 from typing import Any
 

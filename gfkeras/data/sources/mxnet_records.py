@@ -1,7 +1,5 @@
 """InsightFace's training sets: `train.rec`, `train.idx` and `property`."""
 
-from __future__ import annotations
-
 import math
 import struct
 from collections.abc import Iterator
@@ -11,7 +9,7 @@ from typing import Any, NamedTuple
 from gfkeras import text_lists
 from gfkeras.data.sources.recordio import RecordIOFile
 from gfkeras.data.sources.source import Item, Refused, Source
-from gfkeras.errors import ImageError
+from gfkeras.errors import ImageError, wrong
 from gfkeras.files import PathLike
 
 # IRHeader: flag, label, id, id2. A flag above 0 is the number of float32 labels that follow.
@@ -206,10 +204,8 @@ def _record_file(path: Path) -> Path:
         return path / "train.rec"
     if len(found) != 1:
         reason = f"which has {len(found)} .rec files" if path.is_dir() else "which does not exist"
-        raise ValueError(
-            f"`path` must be a .rec file, or a folder with train.rec or one .rec file. "
-            f"Received: path={str(path)!r}, {reason}"
-        )
+        received = f"path={str(path)!r}, {reason}"
+        raise wrong("path", "be a .rec file, or a folder with train.rec or one .rec file", received)
     return found[0]
 
 

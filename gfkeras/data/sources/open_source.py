@@ -1,7 +1,5 @@
 """Opening a source by its path, with automatic detection of the format."""
 
-from __future__ import annotations
-
 import inspect
 import os
 from collections.abc import Callable
@@ -21,7 +19,7 @@ from gfkeras.data.sources.verification_bin import VerificationBinSource
 from gfkeras.data.sources.youtube_faces import FOLDERS as YOUTUBE_FOLDERS
 from gfkeras.data.sources.youtube_faces import YouTubeFacesSource
 from gfkeras.data.walk import entries
-from gfkeras.errors import by_name, nearest, unknown_name
+from gfkeras.errors import by_name, nearest, unknown_name, wrong
 
 _TFDS = "tfds:"
 
@@ -70,9 +68,7 @@ def open_source(
         if option not in others:
             raise unknown_name(f"option of format {chosen!r}", option, others)
     if chosen == "lfw-pairs" and "root" not in options:
-        raise ValueError(
-            f"`root` must be the folder of the images that {text!r} names. Received: no root"
-        )
+        raise wrong("root", f"be the folder of the images that {text!r} names", "no root")
     return source(**{first: text.removeprefix(_TFDS) if chosen == "tfds" else path}, **options)
 
 
@@ -96,10 +92,8 @@ def detect_format(path: str | os.PathLike[str]) -> str:
         siblings = place.parent.iterdir() if place.parent.is_dir() else ()
         guess = nearest(place.name, (entry.name for entry in siblings))
         hint = f" (did you mean {guess!r}?)" if guess else ""
-        raise ValueError(
-            f"`path` must be a file, a folder or tfds:NAME. "
-            f"Received: path={text!r}, which does not exist{hint}"
-        )
+        received = f"path={text!r}, which does not exist{hint}"
+        raise wrong("path", "be a file, a folder or tfds:NAME", received)
     if place.name.lower() == IDENTITY_FILE.lower():
         return CelebASource.format
     found = _folder_format(place) if place.is_dir() else _SUFFIXES.get(place.suffix.lower())

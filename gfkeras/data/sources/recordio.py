@@ -6,8 +6,6 @@ there. The number is left out, and each piece becomes a part with its own frame 
 https://github.com/dmlc/dmlc-core (src/recordio.cc)
 """
 
-from __future__ import annotations
-
 import struct
 from collections.abc import Iterator
 from pathlib import Path

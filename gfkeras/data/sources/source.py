@@ -1,7 +1,5 @@
 """Sources of face images: items in a fixed order, their bytes, and a folder per person."""
 
-from __future__ import annotations
-
 import dataclasses
 from collections.abc import Iterable, Iterator
 from pathlib import Path

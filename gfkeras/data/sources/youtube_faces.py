@@ -1,7 +1,5 @@
 """YouTube Faces: people, their videos, and the frames of each video."""
 
-from __future__ import annotations
-
 import os
 from collections.abc import Iterator
 from typing import Any

@@ -1,7 +1,5 @@
 """Contact sheets: some images of some people on one page."""
 
-from __future__ import annotations
-
 import contextlib
 from collections import Counter
 from collections.abc import Sequence

@@ -1,7 +1,5 @@
 """Suspicious images found by embeddings: near duplicates, and faces that look like others."""
 
-from __future__ import annotations
-
 import dataclasses
 from collections.abc import Sequence
 

@@ -1,7 +1,5 @@
 """Glasses and objects that cover part of the face."""
 
-from __future__ import annotations
-
 import numpy as np
 
 from gfkeras.data.synthetic.canvas import Canvas

@@ -1,7 +1,5 @@
 """Eyes, brows, nose, mouth and skin marks."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 
 import numpy as np

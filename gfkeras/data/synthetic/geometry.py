@@ -1,7 +1,5 @@
 """Curves, the relief and pose of a head, and the alignment to ArcFace's five points."""
 
-from __future__ import annotations
-
 from functools import lru_cache
 
 import numpy as np

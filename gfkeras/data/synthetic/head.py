@@ -1,7 +1,5 @@
 """Head, neck, ears, hair and facial hair."""
 
-from __future__ import annotations
-
 import numpy as np
 
 from gfkeras.data.synthetic.canvas import Canvas

@@ -1,7 +1,5 @@
 """Identity of a synthetic person: the parameters that are the same in every image."""
 
-from __future__ import annotations
-
 from types import SimpleNamespace
 
 import numpy as np

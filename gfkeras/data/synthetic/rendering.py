@@ -1,7 +1,5 @@
 """Images of synthetic people, from the drawing to the camera."""
 
-from __future__ import annotations
-
 import numbers
 
 import cv2

@@ -1,7 +1,5 @@
 """Light on the relief of a face: normals from a height field, diffuse light and highlights."""
 
-from __future__ import annotations
-
 import cv2
 import numpy as np
 

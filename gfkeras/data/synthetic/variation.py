@@ -1,7 +1,5 @@
 """Differences between two images of the same synthetic person."""
 
-from __future__ import annotations
-
 from types import SimpleNamespace
 
 import numpy as np

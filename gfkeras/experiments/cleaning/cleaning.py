@@ -1,7 +1,5 @@
 """Cleaning with sub-centers: train, drop distant images, train on the rest."""
 
-from __future__ import annotations
-
 import dataclasses
 import os
 from collections.abc import Sequence
@@ -13,7 +11,7 @@ import numpy as np
 
 from gfkeras.data import FaceFolder, Faces, RecordSet
 from gfkeras.data.walk import left_out_note
-from gfkeras.errors import in_range
+from gfkeras.errors import in_range, wrong, wrong_value
 from gfkeras.evaluation.plots.style import save_figure
 from gfkeras.experiments.cleaning import recipes
 from gfkeras.experiments.cleaning import result as reports
@@ -144,9 +142,7 @@ def clean(
 def _check_angle(angle: float | str) -> None:
     if isinstance(angle, str):
         if angle != AUTOMATIC:
-            raise ValueError(
-                f"`angle` must be a number of degrees or {AUTOMATIC!r}. Received: angle={angle!r}"
-            )
+            raise wrong_value("angle", f"be a number of degrees or {AUTOMATIC!r}", angle)
     elif in_range("angle", angle, 0, 180, " degrees") <= 0:
         raise ValueError(f"`angle` must be above 0 degrees. Received: angle={angle!r}")
 
@@ -168,10 +164,8 @@ def _opened(
             )
         recipe = Recipe.read(run / RECIPE_FILE)
         if recipe.head.name != recipes.SUB_CENTER_HEAD:
-            raise ValueError(
-                f"`source` must be a run with the head {recipes.SUB_CENTER_HEAD}. "
-                f"Received: {str(run)!r}, whose head {recipe.head.name} has no sub-centers"
-            )
+            received = f"{str(run)!r}, whose head {recipe.head.name} has no sub-centers"
+            raise wrong("source", f"be a run with the head {recipes.SUB_CENTER_HEAD}", received)
         recipe = recipes.with_sub_centers(recipe)
     else:
         run = None

@@ -1,7 +1,5 @@
 """Artificial label noise, and the share of it that a cleaning finds."""
 
-from __future__ import annotations
-
 import dataclasses
 
 import numpy as np

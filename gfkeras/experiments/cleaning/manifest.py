@@ -1,7 +1,5 @@
 """The cleaned manifest: a list of files, or records that share the shards of the source."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -12,6 +10,7 @@ from gfkeras.data import FaceFolder, Faces, ImageError, RecordSet
 from gfkeras.data.folder import check_listable, write_image_list
 from gfkeras.data.records.manifest import Manifest
 from gfkeras.data.records.selection import SELECTION_NOTE, write_selection
+from gfkeras.errors import wrong_value
 from gfkeras.files import replacing
 
 LIST_FILE, RECORDS_FOLDER = "cleaned.txt", "cleaned"
@@ -39,10 +38,8 @@ def require_place(data: FaceFolder | RecordSet, out: Path) -> None:
     if not isinstance(data, RecordSet) or not folder.exists():
         return
     if folder.samefile(data.folder):
-        raise ValueError(
-            f"`out` must not be the folder that contains `data`: {str(folder)!r} would be "
-            f"replaced. Received: out={str(out)!r}"
-        )
+        expected = f"not be the folder that contains `data`: {str(folder)!r} would be replaced"
+        raise wrong_value("out", expected, str(out))
     try:
         # Only records with this note come from a cleaning and can be made again.
         ours = SELECTION_NOTE in Manifest.read(folder).options

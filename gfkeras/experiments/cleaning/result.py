@@ -1,7 +1,5 @@
 """Results of a cleaning, and the files that report them."""
 
-from __future__ import annotations
-
 import csv
 import dataclasses
 import math

@@ -1,7 +1,5 @@
 """Dominant sub-centers, the angles of images to them, and the angle for dropping images."""
 
-from __future__ import annotations
-
 import dataclasses
 from collections.abc import Callable, Iterator
 

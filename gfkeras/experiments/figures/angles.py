@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from gfkeras.errors import by_name
+from gfkeras.errors import by_name, wrong
 from gfkeras.evaluation import PairsResult
 from gfkeras.evaluation.plots.scores import draw_kinds
 from gfkeras.evaluation.plots.style import INK, STYLES, figure_with_axes, legend_below
@@ -50,18 +50,14 @@ class PairAngles:
                 the scores are not cosines.
         """
         if np.abs(result.scores).max() > 1 + 1e-4:
-            raise ValueError(
-                "`result` must be measured by the cosine, from −1 to 1. "
-                f"Received: scores up to {np.abs(result.scores).max():.4g} in size"
-            )
+            received = f"scores up to {np.abs(result.scores).max():.4g} in size"
+            raise wrong("result", "be measured by the cosine, from −1 to 1", received)
         at_far = {}
         for far in fars:
             threshold = by_name("FAR", far, result.threshold_at_far)
             if threshold is None:
-                raise ValueError(
-                    f"`fars` must be rates that {result.impostor:,} impostor pairs can measure. "
-                    f"Received: {far}"
-                )
+                expected = f"be rates that {result.impostor:,} impostor pairs can measure"
+                raise wrong("fars", expected, far)
             at_far[far] = float(_degrees(threshold))
         threshold = float(_degrees(result.threshold))
         return cls(_degrees(result.scores), result.same, result.accuracy, threshold, at_far)

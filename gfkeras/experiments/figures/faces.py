@@ -12,7 +12,7 @@ import numpy as np
 
 from gfkeras.data import FaceFolder
 from gfkeras.data.images import read_image
-from gfkeras.errors import ImageError, positive_int
+from gfkeras.errors import ImageError, positive_int, wrong
 
 if TYPE_CHECKING:
     from gfkeras.inference import Embedder
@@ -51,9 +51,7 @@ def choose_people(
     several = np.flatnonzero(counts >= 2)
     if people is None and len(several) < len(counts):
         short = folder.identities[int(np.flatnonzero(counts < 2)[0])]
-        raise ValueError(
-            f"`identities` must be people with at least two images. Received: {short!r} with one"
-        )
+        raise wrong("identities", "be people with at least two images", f"{short!r} with one")
     wanted = len(several) if people is None else positive_int("people", people)
     if not 2 <= wanted <= len(several):
         raise ValueError(
@@ -158,8 +156,6 @@ def network_outputs(
 
 def _output(outputs: dict[str, np.ndarray], key: str) -> np.ndarray:
     if key not in outputs:
-        raise ValueError(
-            f"`model` must be a GroupFace, with groups and the output {key!r}, which an artefact "
-            f"may lack. Received: a model with {', '.join(map(repr, sorted(outputs)))}"
-        )
+        expected = f"be a GroupFace, with groups and the output {key!r}, which an artefact may lack"
+        raise wrong("model", expected, f"a model with {', '.join(map(repr, sorted(outputs)))}")
     return outputs[key]

@@ -1,7 +1,5 @@
 """The loss of an inversion, and its settings."""
 
-from __future__ import annotations
-
 import dataclasses
 import math
 from typing import Any
@@ -10,7 +8,7 @@ import keras
 import numpy as np
 from keras import ops
 
-from gfkeras.errors import in_range, positive, positive_int
+from gfkeras.errors import in_range, positive, positive_int, wrong_value
 from gfkeras.experiments.inversion.batch_statistics import (
     BatchStatistics,
     recorded_inputs,
@@ -73,10 +71,8 @@ class InversionSettings:
             in_range(name, getattr(self, name), 0, math.inf)
         in_range("shift", self.shift, 0, 57, " pixels")
         if not self.coarse or self.coarse[-1] != 1 or any(part < 1 for part in self.coarse):
-            raise ValueError(
-                "`coarse` must be divisors of the image's size that end with 1, such as (4, 2, 1). "
-                f"Received: coarse={self.coarse}"
-            )
+            expected = "be divisors of the image's size that end with 1, such as (4, 2, 1)"
+            raise wrong_value("coarse", expected, self.coarse)
 
     def spans(self) -> list[tuple[int, int, float]]:
         """Returns (divisor, steps, learning rate) of each resolution. All steps sum to `steps`."""

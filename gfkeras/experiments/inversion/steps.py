@@ -1,7 +1,5 @@
 """Steps of an inversion: views of the image, gradients, compilation."""
 
-from __future__ import annotations
-
 from collections.abc import Callable
 from typing import Any
 

@@ -1,7 +1,5 @@
 """Comparing faces embedded by a new model with a gallery of an old model."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from dataclasses import dataclass
 

@@ -1,7 +1,5 @@
 """Degraded images and reduced embeddings."""
 
-from __future__ import annotations
-
 import io
 from collections.abc import Callable
 from typing import Any
@@ -11,7 +9,7 @@ import numpy.typing as npt
 from PIL import Image
 
 from gfkeras.data.jpeg import decode_jpeg
-from gfkeras.errors import positive_int
+from gfkeras.errors import positive_int, wrong
 from gfkeras.evaluation.similarity import unit
 
 Change = Callable[[np.ndarray], np.ndarray]
@@ -67,10 +65,8 @@ def principal_directions(embedding: npt.ArrayLike) -> npt.NDArray[np.float64]:
     """
     rows = unit(np.asarray(embedding)).astype(np.float64)
     if len(rows) < rows.shape[1]:
-        raise ValueError(
-            f"`embedding` must hold at least as many faces as dimensions, {rows.shape[1]}. "
-            f"Received: {len(rows)}"
-        )
+        expected = f"hold at least as many faces as dimensions, {rows.shape[1]}"
+        raise wrong("embedding", expected, len(rows))
     _, vectors = np.linalg.eigh(rows.T @ rows / len(rows))
     # `eigh` sorts by ascending length.
     return vectors[:, ::-1]

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
-from gfkeras.errors import one_of, positive_int
+from gfkeras.errors import one_of, positive_int, wrong
 from gfkeras.evaluation import COSINE, PairList, PairsResult
 from gfkeras.evaluation.embedded import Embed
 from gfkeras.evaluation.metrics import FARS, far_name
@@ -216,9 +216,7 @@ def study_embeddings(
     if name == "dimension":
         values = values or [*(2**i for i in range(4, 16) if 2**i < width), width]
         if max(values) > width:
-            raise ValueError(
-                f"`values` must be at most the embedding's {width} numbers. Received: {max(values)}"
-            )
+            raise wrong("values", f"be at most the embedding's {width} numbers", max(values))
         if fitted_on is None:
             raise ValueError("`fitted_on` must hold embeddings of other faces. Received: None")
         turned: npt.NDArray[Any] = rows @ degradations.principal_directions(fitted_on)

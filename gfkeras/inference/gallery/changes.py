@@ -1,7 +1,5 @@
 """Changes of a gallery since its file was read."""
 
-from __future__ import annotations
-
 from collections.abc import Collection, Sequence
 
 from gfkeras.inference.gallery.row_index import RowIndex

@@ -7,7 +7,7 @@ import threading
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from gfkeras.errors import nearest, one_of, positive_int
+from gfkeras.errors import nearest, one_of, positive_int, wrong
 from gfkeras.evaluation.similarity import COSINE, Similarity
 from gfkeras.files import private_folder, remove_unfinished
 from gfkeras.inference.gallery.changes import Changes
@@ -130,9 +130,7 @@ class Gallery:
         """
         location = os.fspath(path)
         if "://" not in location and not Path(location).exists():
-            raise ValueError(
-                f"`path` must be a gallery. Received: {location!r}, which does not exist"
-            )
+            raise wrong("path", "be a gallery", f"{location!r}, which does not exist")
         return cls(location, token=token, metadata=None if model is None else {"model": model})
 
     def __len__(self) -> int:
@@ -187,10 +185,9 @@ class Gallery:
         with self._changing:
             new = self._averaged(names, embeddings)
             if there := self._index.known(new.names):
-                raise ValueError(
-                    f"`names` must not be in the gallery yet. Use `update` to add photos. "
-                    f"Received: {next(name for name in new.names if name in there)!r}"
-                )
+                expected = "not be in the gallery yet. Use `update` to add photos"
+                received = f"{next(name for name in new.names if name in there)!r}"
+                raise wrong("names", expected, received)
             self._put(new, embeddings, new.names)
 
     def update(self, names: Names, embeddings: Embedded) -> None:

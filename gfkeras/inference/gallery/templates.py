@@ -9,6 +9,7 @@ from typing import Any, Protocol
 import numpy as np
 import numpy.typing as npt
 
+from gfkeras.errors import wrong
 from gfkeras.evaluation.similarity import unit
 
 Floats = npt.NDArray[np.float32]
@@ -91,10 +92,8 @@ def average(names: str | Sequence[str], embeddings: Embedded) -> Templates:
     embedding, group = unit_rows(embeddings)
     listed = [names] * len(embedding) if isinstance(names, str) else listed_names(names)
     if len(listed) != len(embedding):
-        raise ValueError(
-            f"`names` must be one name, or one for each of {len(embedding)} embeddings. "
-            f"Received: {len(listed)} names"
-        )
+        expected = f"be one name, or one for each of {len(embedding)} embeddings"
+        raise wrong("names", expected, f"{len(listed)} names")
     for name in listed:
         check_name(name)
     people = list(dict.fromkeys(listed))
@@ -132,19 +131,14 @@ def merge(old: Templates, new: Templates) -> Templates:
 def listed_names(names: Any) -> list[Any]:
     """Returns several names as a list. Raises ValueError for a set and for other objects."""
     if not isinstance(names, Iterable) or isinstance(names, Mapping | Set | bytes):
-        raise ValueError(
-            f"`names` must be a name or a list of names. Received: {type(names).__name__}"
-        )
+        raise wrong("names", "be a name or a list of names", type(names).__name__)
     return list(names)
 
 
 def check_name(name: object) -> None:
     """Raises ValueError if a name is empty, is not text or cannot be stored."""
     if not isinstance(name, str) or not name.strip() or "\0" in name:
-        raise ValueError(
-            "`names` must be texts that are not empty and have no NUL character. "
-            f"Received: {name!r}"
-        )
+        raise wrong("names", "be texts that are not empty and have no NUL character", repr(name))
     try:
         name.encode("utf-8")
     except UnicodeEncodeError as error:
@@ -168,10 +162,8 @@ def unit_rows(embeddings: Embedded) -> tuple[Floats, Floats | None]:
     columns: tuple[Any, Any] = (embeddings, None)
     if not isinstance(embeddings, np.ndarray | list | tuple):
         if not hasattr(embeddings, "embedding"):
-            raise ValueError(
-                "`embeddings` must be the result of an Embedder or an array of shape (N, D). "
-                f"Received: {type(embeddings).__name__}"
-            )
+            expected = "be the result of an Embedder or an array of shape (N, D)"
+            raise wrong("embeddings", expected, type(embeddings).__name__)
         columns = (embeddings.embedding, getattr(embeddings, "group_feature", None))
     try:
         embedding: Floats = np.asarray(columns[0], np.float32)
@@ -179,14 +171,10 @@ def unit_rows(embeddings: Embedded) -> tuple[Floats, Floats | None]:
     except (TypeError, ValueError) as error:
         raise ValueError(f"`embeddings` must hold numbers. Received: {error}") from error
     if embedding.ndim != 2 or not embedding.size:
-        raise ValueError(
-            f"`embeddings` must hold (N, D) numbers, N ≥ 1. Received: shape {embedding.shape}"
-        )
+        raise wrong("embeddings", "hold (N, D) numbers, N ≥ 1", f"shape {embedding.shape}")
     if group is not None and (group.ndim != 2 or len(group) != len(embedding)):
-        raise ValueError(
-            f"`embeddings` must have a group feature for each of {len(embedding)} rows. "
-            f"Received: shape {group.shape}"
-        )
+        expected = f"have a group feature for each of {len(embedding)} rows"
+        raise wrong("embeddings", expected, f"shape {group.shape}")
     for name, rows in (("embedding", embedding), ("group feature", group)):
         if rows is not None and not np.isfinite(rows).all():
             bad = int(np.flatnonzero(~np.isfinite(rows).all(axis=1))[0])

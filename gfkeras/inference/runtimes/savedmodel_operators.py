@@ -4,8 +4,6 @@ TensorFlow has operators that read, write and list files, and operators that cal
 functions of a SavedModel that could run are searched for them before TensorFlow loads the model.
 """
 
-from __future__ import annotations
-
 import math
 from collections.abc import Iterable, Iterator
 from pathlib import Path

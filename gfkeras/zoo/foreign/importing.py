@@ -6,7 +6,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from gfkeras.backbones import Backbone
-from gfkeras.errors import one_of, positive, reading
+from gfkeras.errors import one_of, positive, reading, wrong
 from gfkeras.zoo.foreign.arcface_torch import arcface_torch_network
 from gfkeras.zoo.foreign.architectures import backbone_for
 from gfkeras.zoo.foreign.facenet_torch import facenet_backbone, is_facenet
@@ -78,9 +78,7 @@ def import_weights(
     if not path.is_file():
         # "Does not exist" would confuse users who give a folder.
         reason = "a folder" if path.is_dir() else "which does not exist"
-        raise ValueError(
-            f"`path` must be a file of weights. Received: path={str(path)!r}, {reason}"
-        )
+        raise wrong("path", "be a file of weights", f"path={str(path)!r}, {reason}")
     found = one_of("format", format, FORMATS) if format is not None else format_of(path)
     if symbol is not None and found != "mxnet":
         raise ValueError(f"`symbol` requires a file of MXNet. Received: a file of format {found!r}")
