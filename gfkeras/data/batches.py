@@ -255,11 +255,9 @@ class FaceBatches(keras.utils.PyDataset):
             images, read, reasons = self.images.decode(chosen)
         else:
             images, read, reasons = decode_batch(
-                [os.fspath(self.images[index]) for index in chosen],
-                (IMAGE_SIZE, IMAGE_SIZE),
-                read_image,
-                str,
-            )
+                [os.fspath(self.images[index]) for index in chosen], (IMAGE_SIZE, IMAGE_SIZE),
+                read_image, str,
+            )  # fmt: skip
         if read.all():
             return images, chosen
         self.skipped |= {Path(place): reason for place, reason in reasons.items()}

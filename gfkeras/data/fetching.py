@@ -82,18 +82,18 @@ def _figshare(table: str) -> tuple[RemoteFile, ...]:
 
 DATA_SETS = {
     "lfw": DataSet(
-        title="Labeled Faces in the Wild, funneled: 13,233 photos of 5,749 people",
-        terms="research benchmark of the University of Massachusetts",
-        files=_figshare(_LFW),
-        faces="lfw_funneled",
-        unpack=_unpack_lfw,
+        "Labeled Faces in the Wild, funneled: 13,233 photos of 5,749 people",
+        "research benchmark of the University of Massachusetts",
+        _figshare(_LFW),
+        "lfw_funneled",
+        _unpack_lfw,
     ),
     "olivetti": DataSet(
-        title="Olivetti (AT&T) faces: 400 grey images of 40 people, 64×64",
-        terms="free for research; credit AT&T Laboratories Cambridge",
-        files=_figshare(_OLIVETTI),
-        faces="",
-        unpack=_unpack_olivetti,
+        "Olivetti (AT&T) faces: 400 grey images of 40 people, 64×64",
+        "free for research; credit AT&T Laboratories Cambridge",
+        _figshare(_OLIVETTI),
+        "",
+        _unpack_olivetti,
     ),
 }
 

@@ -24,15 +24,9 @@ def describe(
 ) -> dict[str, Any]:
     """Returns the card to embed in an artefact.
 
-    The card next to the artefact also contains `gfkeras.cards.file_facts`.
-
-    Args:
-        form: the result of `export_form` for `model`.
-        model: the model that is exported.
-        settings: format, precision, mode and batch_size.
-        ends: dtypes of the artefact's inputs and of its outputs.
-        fingerprint: the model's fingerprint in the exported mode.
-        about: the result of `About.to_json`.
+    The card next to the artefact also contains `gfkeras.cards.file_facts`. `form` is the result of
+    `export_form` for `model`, `settings` are format, precision, mode and batch_size, and `ends` are
+    the dtypes of inputs and outputs.
     """
     signature = form.serve.input_signature[0]
     outputs = form.serve.get_concrete_function().structured_outputs

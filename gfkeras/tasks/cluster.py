@@ -205,10 +205,7 @@ def _write_sheets(out: Path, labels: np.ndarray, read: Callable[[int], np.ndarra
     count = int(labels.max()) + 1
     for page, start in enumerate(range(0, count, _ROWS), start=1):
         end = min(start + _ROWS, count)
-        rows = [
-            _sheet_row(number, np.flatnonzero(labels == number), read)
-            for number in range(start, end)
-        ]
+        rows = [_sheet_row(n, np.flatnonzero(labels == n), read) for n in range(start, end)]
         title = f"Clusters {start} to {end - 1} of {count:,}, largest first"
         path = out / f"sheet_{page:03d}.jpg"
         with replacing(path) as temporary:

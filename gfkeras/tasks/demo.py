@@ -272,18 +272,11 @@ def _run(
         results["seconds"] = clock.total
         results["stages"] = clock.seconds
         write_demo_report(
-            out / "report.html",
-            command=command,
-            results={"Trained": trained, "Untrained": untrained},
-            training=result,
-            recipe=recipe,
-            source=source,
-            faces=faces,
-            groups=embedded.group,
-            exports=exports,
-            seconds=results["seconds"],
+            out / "report.html", command=command, training=result, recipe=recipe, source=source,
+            results={"Trained": trained, "Untrained": untrained}, faces=faces,
+            groups=embedded.group, exports=exports, seconds=results["seconds"],
             stages=clock.seconds,
-        )
+        )  # fmt: skip
     return results
 
 

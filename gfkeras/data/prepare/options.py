@@ -63,11 +63,8 @@ class PrepareOptions:
         if self.align and self.resize:
             raise ValueError("`resize` is for faces that are not aligned with `align` (--align).")
         if not self.align:
-            for argument, default in {
-                "detector": None,
-                "face": "largest",
-                "size": SIZES[0],
-            }.items():
+            usual = {"detector": None, "face": "largest", "size": SIZES[0]}
+            for argument, default in usual.items():
                 if (value := getattr(self, argument)) != default:
                     raise ValueError(
                         f"`{argument}` belongs to alignment: give align (--align) too. "

@@ -2,11 +2,10 @@
 
 import csv
 from collections.abc import Iterator, Mapping
-from typing import Any
 
 from gfkeras import text_lists
 from gfkeras.data.sources import listing
-from gfkeras.data.sources.source import FileSource, Item, Refused
+from gfkeras.data.sources.source import Item, ListSource, Refused
 from gfkeras.files import PathLike
 from gfkeras.safe_text import person_name
 
@@ -14,7 +13,7 @@ IDENTITY_COLUMNS = ("identity", "label", "name", "person")
 LANDMARK_COLUMNS = tuple(f"{axis}{point}" for point in range(1, 6) for axis in "xy")
 
 
-class ImageListSource(FileSource):
+class ImageListSource(ListSource):
     """Images named by a table with a header: `path`, and optionally the person and landmarks.
 
     The columns can be in any order, in upper or lower case. `path` is required and is relative to
@@ -55,10 +54,8 @@ class ImageListSource(FileSource):
             name = listing.posix(row["path"])
             if not name:
                 raise text_lists.unexpected(self.file, line, "a path", "an empty one")
-            reason = listing.path_problem(name)
             landmarks = self._landmarks(line, row)
-            identity = self._identity(line, row)
-            yield Refused(name, reason) if reason else Item(name, identity, name, landmarks)
+            yield self.listed(name, self._identity(line, row), landmarks)
 
     def _identity(self, line: int, row: Mapping[str, str]) -> str | None:
         column = next((c for c in IDENTITY_COLUMNS if c in row), None)
@@ -131,8 +128,3 @@ class ImageListSource(FileSource):
             expected = "ten finite numbers x1, y1, …, x5, y5"
             raise text_lists.malformed(self.file, line, expected, ", ".join(values))
         return points
-
-    def describe(self) -> dict[str, Any]:
-        """Returns format, list, its size in bytes, and root."""
-        size = self.file.stat().st_size
-        return {**super().describe(), "bytes": size, "root": str(self.root.absolute())}

@@ -1,16 +1,14 @@
 """Images from the `.lst` files of MXNet and InsightFace."""
 
 from collections.abc import Iterator
-from typing import Any
 
 from gfkeras import text_lists
 from gfkeras.data.sources import listing
-from gfkeras.data.sources.source import FileSource, Item, Refused
+from gfkeras.data.sources.source import Item, ListSource, Refused
 from gfkeras.files import PathLike
-from gfkeras.safe_text import utf8
 
 
-class MXNetListSource(FileSource):
+class MXNetListSource(ListSource):
     """Images of a `.lst` file, the list from which `im2rec` makes a `.rec` file.
 
     The fields are separated by tabs. MXNet's lines are "number, label, …, path", and the first
@@ -44,13 +42,11 @@ class MXNetListSource(FileSource):
         for line, text in text_lists.lines(self.file):
             fields = text_lists.fields(text)
             path, label = self._path_and_label(line, text, fields)
-            name = listing.posix(path)
-            reason = listing.path_problem(name)
             identity = text_lists.label_name(label)
             if identity is None or not identity.isdigit():
                 expected = "a label that is a whole number of at least 0"
                 raise text_lists.malformed(self.file, line, expected, label)
-            yield Refused(utf8(name), reason) if reason else Item(utf8(name), identity, name)
+            yield self.listed(listing.posix(path), identity)
 
     def _path_and_label(self, line: int, text: str, fields: list[str]) -> tuple[str, str]:
         if len(fields) >= 3 and all(fields[:3]) and text_lists.is_count(fields[0]):
@@ -60,8 +56,3 @@ class MXNetListSource(FileSource):
                 return fields[1], fields[2]
         expected = "number, label, path or flag, path, label, with tabs between"
         raise text_lists.malformed(self.file, line, expected, text)
-
-    def describe(self) -> dict[str, Any]:
-        """Returns format, list, its size in bytes, and root."""
-        size = self.file.stat().st_size
-        return {**super().describe(), "bytes": size, "root": str(self.root.absolute())}

@@ -6,13 +6,6 @@ from gfkeras.experiments.cleaning.result import CleaningResult, DroppedImage
 from gfkeras.experiments.cleaning.sub_centers import DominantCenters, dominant_centers, own_cosines
 
 __all__ = [
-    "CleaningResult",
-    "DominantCenters",
-    "DroppedImage",
-    "OperatingPoint",
-    "clean",
-    "dominant_centers",
-    "flip_labels",
-    "operating_curve",
-    "own_cosines",
-]
+    "CleaningResult", "DominantCenters", "DroppedImage", "OperatingPoint", "clean",
+    "dominant_centers", "flip_labels", "operating_curve", "own_cosines",
+]  # fmt: skip

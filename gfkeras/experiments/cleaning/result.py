@@ -3,7 +3,7 @@
 import csv
 import dataclasses
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from pathlib import Path, PurePosixPath
 from typing import Any
 
@@ -141,22 +141,14 @@ class CleaningResult:
 
 def write(result: CleaningResult) -> None:
     """Writes `dropped.csv`, `classes.csv` and `report.json`, each whole or not at all."""
-    dropped = [
-        (
-            PurePosixPath(d.image),
-            d.identity,
-            _degrees(d.angle),
-            d.looks_like,
-            _degrees(d.looks_like_angle),
-        )
-        for d in result.dropped
-    ]
-    classes = [
-        (c["identity"], c["images"], f"{c['dominant_share']:.4f}", c["dropped"], c["kept"])
-        for c in result.classes()
-    ]
-    _write_csv(result.out / DROPPED_FILE, _DROPPED, dropped)
-    _write_csv(result.out / CLASSES_FILE, _CLASSES, classes)
+    with csv_file(result.out / DROPPED_FILE, _DROPPED) as write_row:
+        for d in result.dropped:
+            other = (d.looks_like, _degrees(d.looks_like_angle))
+            write_row([PurePosixPath(d.image), d.identity, _degrees(d.angle), *other])
+    with csv_file(result.out / CLASSES_FILE, _CLASSES) as write_row:
+        for c in result.classes():
+            share = f"{c['dominant_share']:.4f}"
+            write_row([c["identity"], c["images"], share, c["dropped"], c["kept"]])
     write_json(result.out / REPORT_FILE, result.to_json())
 
 
@@ -174,12 +166,6 @@ def require_same(out: Path, dropped: Sequence[DroppedImage]) -> None:
             f"differ, such as {min(changed)!r}. Give another folder, or remove "
             f"{str(out / 'retrained')!r}"
         )
-
-
-def _write_csv(path: Path, headings: Sequence[str], rows: Iterable[Sequence[Any]]) -> None:
-    with csv_file(path, headings) as write:
-        for row in rows:
-            write(row)
 
 
 def _degrees(angle: float) -> str:

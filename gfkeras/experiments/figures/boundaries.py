@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from gfkeras.evaluation.plots.style import BLUE, INK, MUTED, VERMILION, new_figure, set_title
-from gfkeras.experiments.figures.margins import chosen_heads, head_at
+from gfkeras.experiments.figures.margins import chosen_heads, grouped, head_at
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -126,16 +126,8 @@ def boundary_figure(boundaries: Sequence[DecisionBoundary]) -> Figure:
 
 
 def _merged(boundaries: Sequence[DecisionBoundary]) -> list[tuple[str, DecisionBoundary]]:
-    merged: list[list[DecisionBoundary]] = []
-    for boundary in boundaries:
-        for alike in merged:
-            if np.array_equal(alike[0].first > 0, boundary.first > 0):
-                alike.append(boundary)
-                break
-        else:
-            merged.append([boundary])
     found = []
-    for alike in merged:
+    for alike in grouped(boundaries, lambda a, b: np.array_equal(a.first > 0, b.first > 0)):
         names = ", ".join(dict.fromkeys(boundary.head for boundary in alike))
         found.append((f"{textwrap.fill(names, 20)}\n{alike[0].setting}", alike[0]))
     return found

@@ -119,11 +119,8 @@ class Objective:
     ) -> tuple[Any, dict[str, Any]]:
         """Returns the loss of a batch and its unweighted terms, all scalars.
 
-        Args:
-            images: (B, R, R, 3) float32 in −1…1.
-            rows, columns: (S, R), from `draw_view`.
-            targets: (B, D) float32, unit rows.
-            labels: (B,) int32, positions in the centers. Ignored without centers.
+        Images are (B, R, R, 3) in −1…1, `rows` and `columns` (S, R) from `draw_view`, `targets`
+        (B, D) unit rows, and `labels` (B,) positions in the centers, ignored without centers.
         """
         seen = seen_through(images, rows, columns)
         with recorded_inputs(self.statistics.layers) as inputs:

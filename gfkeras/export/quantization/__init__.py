@@ -8,14 +8,6 @@ from gfkeras.export.quantization.onnx_int8 import int8_onnx
 from gfkeras.export.quantization.qat import QatSettings
 
 __all__ = [
-    "MAX_FACES",
-    "MIN_FACES",
-    "Calibration",
-    "Int8Result",
-    "Int8Settings",
-    "QatSettings",
-    "compact",
-    "int8_onnx",
-    "int8_tflite",
-    "quantize",
-]
+    "MAX_FACES", "MIN_FACES", "Calibration", "Int8Result", "Int8Settings", "QatSettings", "compact",
+    "int8_onnx", "int8_tflite", "quantize",
+]  # fmt: skip

@@ -10,14 +10,7 @@ import keras
 import numpy as np
 
 from gfkeras.errors import one_of
-from gfkeras.export.preparation import INTEGER_STEPS, STEPS
-from gfkeras.export.preparation.channels import (
-    ChannelShift,
-    readers_past_padding,
-    response,
-    shift_outputs,
-    takes_bias,
-)
+from gfkeras.export.preparation import INTEGER_STEPS, STEPS, channels
 from gfkeras.export.preparation.equalization import equalize, observe_channels
 from gfkeras.export.preparation.network import IMAGES, Network
 from gfkeras.export.preparation.preparing import prepared_network
@@ -85,14 +78,16 @@ def correct_biases(network: Network, means: Mapping[str, np.ndarray]) -> None:
     """
     for node in network:
         (source, *others) = node.inputs
-        if others or source not in means or not takes_bias(node):
+        if others or source not in means or not channels.takes_bias(node):
             continue
         kernel = np.asarray(node.weights[0], np.float64)
         # A depthwise kernel is (height, width, inputs, multiplier).
         depthwise = issubclass(node.layer, keras.layers.DepthwiseConv2D)
         axes = (2, 3) if depthwise else (kernel.ndim - 1,)
         error = replace(node, weights=(rounded(kernel, axes) - kernel,))
-        network.nodes[node.name] = shift_outputs(node, -response(error, means[source]))
+        network.nodes[node.name] = channels.shift_outputs(
+            node, -channels.response(error, means[source])
+        )
 
 
 def rounded(kernel: np.ndarray, axes: tuple[int, ...]) -> np.ndarray:
@@ -116,16 +111,18 @@ def integer_pixels(network: Network) -> dict[str, tuple[float, float]]:
     """
     found = {}
     for node in network:
-        if node.inputs != (IMAGES,) or not issubclass(node.layer, ChannelShift):
+        if node.inputs != (IMAGES,) or not issubclass(node.layer, channels.ChannelShift):
             continue
-        readers = readers_past_padding(network, node.name, takes_bias)
+        readers = channels.readers_past_padding(network, node.name, channels.takes_bias)
         shift = np.asarray(node.weights[0], np.float64)
         whole = np.round(shift)
         if not readers or not np.all(whole == whole[0]):
             continue
         network.replace(node, weights=(whole,))
         for reader in readers:
-            network.nodes[reader.name] = shift_outputs(reader, response(reader, shift - whole))
+            network.nodes[reader.name] = channels.shift_outputs(
+                reader, channels.response(reader, shift - whole)
+            )
         low, high = PIXELS
         found[node.name] = (low + float(whole[0]), high + float(whole[0]))
     return found
