@@ -22,12 +22,7 @@ Change = Callable[[np.ndarray, np.random.Generator], np.ndarray]
 
 
 class Sampler(Protocol):
-    """Chooses the images of each batch, as `IdentitySampler` does.
-
-    Attributes:
-        labels: (N,) int, the person in each image.
-        identities_per_batch, images_per_identity, batch_size: P, K and P·K.
-    """
+    """Chooses the images of each batch: P·K images of (N,) `labels`, as `IdentitySampler` does."""
 
     labels: np.ndarray
     images_per_identity: int

@@ -19,23 +19,14 @@ _BLOCK = 2048
 def cluster_faces(
     embedding: Rows, threshold: float = 0.5, method: str = "dbscan", min_faces: int = 2
 ) -> Labels:
-    """Groups faces by person.
+    """Groups faces, (N, D), by person. Returns (N,) int64, the cluster of each face.
 
-    Args:
-        embedding: (N, D), normalised or not.
-        threshold: smallest cosine between two neighbours, for "dbscan" (its eps is 1 − threshold).
-            Neighbours of neighbours are in the same cluster. A threshold that is too low therefore
-            joins thousands of people in one cluster, and this happens sooner with more faces. 0.5
-            is best on LFW.
-        method: "dbscan", or "hdbscan", which finds a distance for each cluster (extra `sklearn`).
-        min_faces: number of neighbours that make a cluster, including the face itself.
-
-    Returns:
-        (N,) int64, the cluster of each face. The largest cluster is 0. Faces without a cluster
-        have −1.
-
-    Raises:
-        ValueError: if an argument is out of range or an embedding is not finite.
+    The largest cluster is 0. Faces without a cluster have −1. For "dbscan", `threshold` is the
+    smallest cosine between two neighbours (its eps is 1 − threshold), and neighbours of neighbours
+    are in the same cluster. A threshold that is too low therefore joins thousands of people in one
+    cluster, and this happens sooner with more faces. 0.5 is best on LFW. "hdbscan" finds a distance
+    for each cluster (extra `sklearn`). `min_faces` neighbours, including the face itself, make a
+    cluster. Raises ValueError if an argument is out of range or not finite.
     """
     one_of("method", method, METHODS)
     check_threshold(threshold)

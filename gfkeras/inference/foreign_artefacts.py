@@ -28,13 +28,9 @@ _LIKELY = 0.7
 
 @dataclass(frozen=True)
 class ModelFile(os.PathLike[str]):
-    """A model's path and the options for opening it.
+    """A file, folder or preset, and the options of `Embedder` for opening it.
 
     `Embedder` and all tasks accept it instead of a path.
-
-    Attributes:
-        path: a file or folder, or the name of a preset.
-        input_range, trust: see `Embedder`.
     """
 
     path: str
@@ -69,10 +65,8 @@ def scaled(
 ) -> Runtime:
     """Returns a runtime that takes 0…255 and gives the artefact the range that it expects.
 
-    Raises:
-        ValueError: if the artefact has no card and no range is given (the message reports a probe
-            of common ranges), if the range is invalid, or if a range is given for an artefact with
-            a card.
+    Raises ValueError if the artefact has no card and no range is given (the message reports a probe
+    of common ranges), or if it has a card and a range is given.
     """
     if input_range == ANY_RANGE:
         return runtime

@@ -13,7 +13,7 @@ from gfkeras.errors import one_of, wrong
 from gfkeras.files import PathLike, csv_file, replacing
 from gfkeras.inference import Embedder
 from gfkeras.inference.clustering import METHODS, cluster_faces
-from gfkeras.inference.photos import PhotoFaces, from_aligned
+from gfkeras.inference.embeddings import PhotoFaces, from_aligned
 from gfkeras.tasks.alignment import face_reader, make_alignment
 from gfkeras.tasks.decision import check_decision, make_decision
 from gfkeras.tasks.embed import embed_faces

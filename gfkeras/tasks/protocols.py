@@ -33,7 +33,7 @@ from gfkeras.tasks.protocol_data import (
 )
 
 if TYPE_CHECKING:
-    from gfkeras.experiments.studies.degradations import Change
+    from gfkeras.experiments.studies.study import Change
 
 TASKS = ("1:1", "1:N", "both")
 

@@ -30,17 +30,11 @@ _TO_FILL_IN = {
 def pack(model: keras.Model, folder: str | os.PathLike[str]) -> Preset:
     """Writes weights in half precision, golden embeddings and `model.toml`. Returns the preset.
 
-    If `model.toml` exists, [architecture] and [weights] are replaced, and [[exports]] lose their
-    files. Its results and thresholds are still for the earlier weights: measure them again. A new
-    `model.toml` has empty tables to fill in.
-
-    Args:
-        model: a `GroupFace` or a backbone.
-        folder: `zoo/<name>`. It is created if it does not exist.
-
-    Raises:
-        ValueError: if the model is of another class, if a weight is out of the range of float16, or
-            if `model.toml` is damaged.
+    The model is a `GroupFace` or a backbone, and the folder `zoo/<name>`. If `model.toml` exists,
+    [architecture] and [weights] are replaced, and [[exports]] lose their files. Its results and
+    thresholds are still for the earlier weights: measure them again. A new `model.toml` has empty
+    tables to fill in. Raises ValueError if the model is of another class, if a weight is out of the
+    range of float16, or if `model.toml` is damaged.
     """
     folder = Path(folder)
     path = folder / MODEL_FILE

@@ -46,9 +46,7 @@ def weights_path(
 ) -> Path:
     """Returns the file of a preset's weights. Downloads it once, into `folder` or the cache.
 
-    Raises:
-        ValueError: if a bundled file is missing or damaged.
-        DownloadError: if the download fails or has another SHA-256.
+    Raises ValueError if a bundled file is missing or damaged, and DownloadError.
     """
     weights = preset.weights
     if weights.url is not None:
@@ -57,14 +55,9 @@ def weights_path(
 
 
 def artefact_path(preset: Preset | str, precision: str = "fp32") -> Path | None:
-    """Returns the bundled .tflite file of a preset, which runs without Keras, or None.
+    """Returns the bundled .tflite file of a preset or its name, which runs without Keras, or None.
 
-    Args:
-        preset: the preset, or its name.
-        precision: "fp32" or "int8".
-
-    Raises:
-        ValueError: if the preset is unknown, or if the file is missing or damaged.
+    Raises ValueError if the preset is unknown, or if the file is missing or damaged.
     """
     preset = read_preset(preset) if isinstance(preset, str) else preset
     for export in preset.exports:

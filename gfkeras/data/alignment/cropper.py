@@ -60,9 +60,7 @@ class FaceCropper:
     def __call__(self, photo: Photo, landmarks: Any = None) -> np.ndarray:
         """Returns the cut face, (height, width, 3) uint8 RGB. Landmarks are not used.
 
-        Raises:
-            ImageError: for a file that cannot be read.
-            NoFaceError: for "box", if no face is found.
+        Raises ImageError for a file that cannot be read, and NoFaceError for "box" without a face.
         """
         pixels = read_photo(photo)
         middle, side = self._square(pixels, photo_name(photo))

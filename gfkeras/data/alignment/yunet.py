@@ -31,13 +31,10 @@ _log_level = threading.Lock()
 def yunet_bytes(model: str | os.PathLike[str] | None = None) -> tuple[bytes, str]:
     """Returns the bytes of the network's file, and its name for messages.
 
-    Without `model`, this is the file that the environment variable GFKERAS_YUNET names. If the
-    variable is not set, it is the file in `models/` of the folder that GFKERAS_DATA names. If there
-    is no such file, it is the public one, which is downloaded once and checked by its SHA-256.
-
-    Raises:
-        ValueError: if the file cannot be read.
-        DownloadError: if the public file cannot be downloaded.
+    Without `model`, this is the file that the environment variable GFKERAS_YUNET names, then the
+    one in `models/` of the folder that GFKERAS_DATA names, then the public one, which is downloaded
+    once and checked by its SHA-256. Raises ValueError if the file cannot be read, and
+    DownloadError.
     """
     named = os.environ.get(YUNET_VARIABLE)
     if model is None and named:

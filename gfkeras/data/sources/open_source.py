@@ -8,10 +8,9 @@ from typing import Any
 
 from gfkeras.data.sources.celeba import IDENTITY_FILE, CelebASource
 from gfkeras.data.sources.ijb import IJBSource
-from gfkeras.data.sources.image_list import ImageListSource
+from gfkeras.data.sources.image_list import ImageListSource, MXNetListSource
 from gfkeras.data.sources.lfw_pairs import LFWPairsSource
 from gfkeras.data.sources.megaface import MegaFaceSource
-from gfkeras.data.sources.mxnet_list import MXNetListSource
 from gfkeras.data.sources.mxnet_records import MXNetRecordsSource, record_files
 from gfkeras.data.sources.source import FolderSource, Source
 from gfkeras.data.sources.tfds import TFDSSource

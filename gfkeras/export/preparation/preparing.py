@@ -28,10 +28,7 @@ def float32_model(model: keras.Model) -> keras.Model:
     """Returns the model itself if all of its layers are float32, otherwise a float32 copy.
 
     Artefacts compute in float32, because runtimes on phones and in browsers have no bfloat16, and
-    float16 overflows in some layers.
-
-    Raises:
-        ValueError: if the model cannot be rebuilt from its configuration.
+    float16 overflows in some layers. Raises ValueError if the model cannot be rebuilt.
     """
     layers = list(model._flatten_layers(include_self=True, recursive=True))
     if all(layer.dtype_policy.name == "float32" for layer in layers):

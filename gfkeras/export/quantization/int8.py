@@ -14,9 +14,8 @@ from gfkeras.export.preparation import INTEGER_STEPS, STEPS, channels
 from gfkeras.export.preparation.equalization import equalize, observe_channels
 from gfkeras.export.preparation.network import IMAGES, Network
 from gfkeras.export.preparation.preparing import prepared_network
-from gfkeras.export.quantization.aeq import Ranges, quantize
+from gfkeras.export.quantization.aeq import Ranges, compact, integer_outputs, quantize
 from gfkeras.export.quantization.calibration import Calibration, Embeddings, embed
-from gfkeras.export.quantization.flatbuffer import compact, integer_outputs
 from gfkeras.export.quantization.observing import PIXELS, STATISTICS, observe
 from gfkeras.export.quantization.qat import QatSettings, fine_tune, simulated
 from gfkeras.export.quantization.sensitivity import (

@@ -10,7 +10,7 @@ import numpy as np
 from keras import ops
 
 from gfkeras.export.preparation.channels import has_kernel
-from gfkeras.export.preparation.group_products import ChosenGroupProduct, WeightedGroupsProduct
+from gfkeras.export.preparation.flattening import ChosenGroupProduct, WeightedGroupsProduct
 from gfkeras.export.preparation.network import IMAGES, Network, Node
 from gfkeras.export.quantization.aeq import Ranges
 from gfkeras.export.quantization.integer_layers import (

@@ -10,12 +10,10 @@ from pathlib import Path
 from gfkeras.errors import nearest, one_of, positive_int, wrong
 from gfkeras.evaluation.similarity import COSINE, Similarity
 from gfkeras.files import private_folder, remove_unfinished
-from gfkeras.inference.gallery.changes import Changes
 from gfkeras.inference.gallery.column import STORAGES
-from gfkeras.inference.gallery.exact_search import exact_search
-from gfkeras.inference.gallery.face_index import FaceIndex
+from gfkeras.inference.gallery.exact_search import FaceIndex, exact_search
 from gfkeras.inference.gallery.gallery_file import read_head
-from gfkeras.inference.gallery.row_index import RowIndex, read_index, write_index
+from gfkeras.inference.gallery.row_index import Changes, RowIndex, read_index, write_index
 from gfkeras.inference.gallery.templates import (
     Embedded,
     Match,

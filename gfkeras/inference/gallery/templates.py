@@ -81,13 +81,8 @@ class Templates:
 def average(names: str | Sequence[str], embeddings: Embedded) -> Templates:
     """Returns the templates of people in the order in which they first appear.
 
-    Args:
-        names: the name of one person for all rows, or one name per row.
-        embeddings: the embeddings of the photos.
-
-    Raises:
-        ValueError: if names or embeddings are invalid (see `Gallery.add`), or if the photos of one
-            person cancel out.
+    Raises ValueError if names or embeddings are invalid (see `Gallery.add`), or if the photos of
+    one person cancel out.
     """
     embedding, group = unit_rows(embeddings)
     listed = [names] * len(embedding) if isinstance(names, str) else listed_names(names)

@@ -13,13 +13,14 @@ from gfkeras.inference.embedder import Embedder
 from gfkeras.inference.foreign_artefacts import ANY_RANGE
 from gfkeras.inference.measuring.latency import Latency, latencies
 from gfkeras.inference.measuring.profiles import (
+    LeftOperator,
     Operator,
     Profile,
     child_json,
+    left_operators,
     litert_profile,
     onnx_profile,
 )
-from gfkeras.inference.measuring.xnnpack import LeftOperator, left_operators
 from gfkeras.processors import usable_processors
 from gfkeras.zoo.preset_files import artefact_path, preset_named
 

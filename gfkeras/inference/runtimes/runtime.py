@@ -38,9 +38,8 @@ def image_input(
 ) -> tuple[int | tuple[int, int], int | None]:
     """Returns (image size, fixed batch size or None) of a model's input shape.
 
-    The size is one number for square images, and (height, width) for others.
-
-    Raises ValueError if the shape is not (B, H, W, 3) with a fixed H and W.
+    The size is one number for square images, and (height, width) for others. Raises ValueError if
+    the shape is not (B, H, W, 3) with a fixed H and W.
     """
     dimensions = [d if isinstance(d, int) and d > 0 else None for d in shape or ()]
     batch, height, width, channels = dimensions if len(dimensions) == 4 else [None] * 4

@@ -8,10 +8,9 @@ from pathlib import Path
 from gfkeras.backbones import Backbone
 from gfkeras.errors import one_of, positive, reading, wrong
 from gfkeras.zoo.foreign.arcface_torch import arcface_torch_network
-from gfkeras.zoo.foreign.architectures import backbone_for
 from gfkeras.zoo.foreign.facenet_torch import facenet_backbone, is_facenet
 from gfkeras.zoo.foreign.keras_file import HDF5_MARK, is_keras_archive, read_keras_network
-from gfkeras.zoo.foreign.matching import assign
+from gfkeras.zoo.foreign.matching import assign, backbone_for
 from gfkeras.zoo.foreign.mxnet import is_mxnet, read_mxnet_network
 from gfkeras.zoo.foreign.network import ForeignNetwork, first_bytes
 from gfkeras.zoo.foreign.onnx_file import is_onnx, read_onnx_network
