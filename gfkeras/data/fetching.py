@@ -105,24 +105,16 @@ def fetchable() -> dict[str, str]:
 
 
 def fetch(name: str, out: PathLike | None = None) -> Path:
-    """Downloads a public data set and unpacks it.
+    """Downloads a public data set, one of `fetchable()`, and unpacks it.
 
     Downloads are verified, can be resumed, and obey the environment variables that
     `gfkeras.downloads` describes. The result is complete or missing, never partial. A second call
     finds it and downloads nothing. Archives are deleted after they were unpacked.
 
-    Args:
-        name: one of `fetchable()`.
-        out: the folder to create. The default is `<cache>/datasets/<name>`, and for "yunet" the
-            cache folder.
-
-    Returns:
-        The folder with one folder per person. For "lfw", the pairs files of its protocols are next
-        to that folder. For "yunet", the file of the detector.
-
-    Raises:
-        ValueError: for an unknown name, or if `out` contains anything else.
-        DownloadError: if the download or unpacking fails.
+    Returns the folder with one folder per person, by default in `<cache>/datasets/<name>`. For
+    "lfw", the pairs files of its protocols are next to that folder. For "yunet", returns the file
+    of the detector. Raises ValueError for an unknown name, or if `out` contains anything else, and
+    DownloadError if the download or unpacking fails.
     """
     by_name("data set", name, fetchable())
     if name == _DETECTOR:

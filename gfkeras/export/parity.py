@@ -17,12 +17,8 @@ MAX_NEAR_TIES = 0.01
 class GroupFlip:
     """One image whose chosen group differs between reference and candidate.
 
-    Attributes:
-        image: index of the image.
-        reference, candidate: index of the group that each of the two chose.
-        gap: difference of the reference's logits for the two groups, as a fraction of the range of
-            the image's logits.
-        near_tie: whether the gap is within numerical noise.
+    `gap` is the difference of the reference's logits for the two groups, as a fraction of the range
+    of the image's logits. A `near_tie` is a gap within numerical noise.
     """
 
     image: int

@@ -22,7 +22,7 @@ _PEOPLE, _PICTURES = 4, 2
 
 @dataclasses.dataclass(frozen=True)
 class Golden:
-    """Images, (N, 112, 112, 3) uint8, and their unit embeddings and groups by Keras on TensorFlow."""
+    """Images, (N, 112, 112, 3) uint8, and their unit embeddings and groups, by Keras."""
 
     images: npt.NDArray[np.uint8]
     embedding: npt.NDArray[np.float32]

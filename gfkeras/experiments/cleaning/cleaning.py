@@ -57,31 +57,13 @@ def clean(
     `out` gets `sub_centers/` (the run with K centers), `cleaned.txt` or `cleaned/`, `dropped.csv`,
     `classes.csv`, `report.json`, `angles.png` (the histogram of angles) and `dropped_*.jpg`. These
     sheets show each dropped image next to images of its own label and of the person that it looks
-    like. With `retrain`, `out` also gets `retrained/`.
+    like. With `retrain`, `out` also gets `retrained/`, trained with ArcFace on the kept images,
+    with as many batches as all images would give.
 
-    Args:
-        source: a recipe, a recipe file or a built-in name, with the head ArcFace or
-            SubCenterArcFace. Or the folder of a run that was trained with SubCenterArcFace on the
-            same data.
-        data: the data to clean.
-        out: the folder of the cleaning. It must not hold another cleaning unless `resume`.
-        angle: degrees, in (0, 180). "auto" uses the valley between the angles of right and of wrong
-            labels, or 75 if there is no valley (`sub_centers.automatic_angle`).
-        sub_centers: K, at least 2. By default K of the recipe, or 3.
-        retrain: train the recipe with ArcFace on the kept images, with as many batches as all
-            images would give.
-        resume: continue an earlier call with the same arguments, as `train` does.
-        verbose, callbacks: passed to `train`, for both trainings.
-        progress: called with (stage, done, total) while images are measured.
-
-    Raises:
-        ValueError: if recipe, run, data or arguments do not fit, if fewer than two identities would
-            be left, or if data in `out` would be lost.
-
-    Example:
-        data = FaceFolder("photos")
-        result = clean("orl_arcface", data, "runs/clean")
-        train("orl_arcface", FaceFolder("photos", images=result.manifest), "runs/cleaned")
+    The arguments are those of `gfkeras.tasks.clean.clean`, with a recipe, its name or a run as
+    source. `verbose` and `callbacks` are passed to both trainings. Raises ValueError if recipe,
+    run, data or arguments do not fit, if fewer than two identities would be left, or if data in
+    `out` would be lost.
     """
     out = Path(out)
     # Check everything that can be checked before a training that may take hours.

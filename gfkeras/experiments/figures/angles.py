@@ -39,15 +39,10 @@ class PairAngles:
 
     @classmethod
     def of(cls, result: PairsResult, fars: Sequence[str] = ()) -> PairAngles:
-        """Returns the angles of pairs that were scored by the cosine.
+        """Returns the angles of pairs that `evaluate_pairs` scored by the cosine.
 
-        Args:
-            result: a result of `evaluate_pairs` with `COSINE`.
-            fars: the thresholds to keep, by FAR, such as "1e-2".
-
-        Raises:
-            ValueError: if the result lacks a FAR, if it has too few impostor pairs for it, or if
-                the scores are not cosines.
+        `fars` are the thresholds to keep, such as "1e-2". Raises ValueError if the result lacks a
+        FAR, if it has too few impostor pairs for it, or if the scores are not cosines.
         """
         if np.abs(result.scores).max() > 1 + 1e-4:
             received = f"scores up to {np.abs(result.scores).max():.4g} in size"

@@ -48,11 +48,8 @@ class DecisionBoundary:
 def decision_boundaries(names: Sequence[str] | None = None) -> list[DecisionBoundary]:
     """Returns the boundaries of the named heads with their default margins. All by default.
 
-    The heads compute them: an embedding x has each pair of angles to two centers, and the
-    label of either. `LENGTHS` are the lengths of the two weights.
-
-    Raises:
-        ValueError: for an unknown name.
+    The heads compute them: an embedding x has each pair of angles to two centers, and the label of
+    either. `LENGTHS` are the lengths of the two weights. Raises ValueError for an unknown name.
     """
     theta = np.radians(DEGREES)
     count, zero = len(theta), np.zeros(len(DEGREES))

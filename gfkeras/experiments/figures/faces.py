@@ -38,14 +38,9 @@ def choose_people(
 ) -> ChosenImages:
     """Returns the people with the most images, and some images of each.
 
-    Args:
-        folder: one folder per person.
-        people: number of people, each with at least two images. By default all people of `folder`,
-            who must then all have two images.
-        images: the most images of a person, drawn by `seed`. All by default.
-
-    Raises:
-        ValueError: if there are fewer than two people with two images, or fewer than requested.
+    By default these are all people of the folder, who must then all have two images, and all
+    images. At most `images` of a person are drawn by `seed`. Raises ValueError if there are fewer
+    than two people with two images, or fewer than requested.
     """
     counts = np.bincount(folder.labels, minlength=len(folder.identities))
     several = np.flatnonzero(counts >= 2)
@@ -107,17 +102,10 @@ def network_outputs(
 ) -> NetworkOutputs:
     """Runs a model over files, 256 images at a time.
 
-    Args:
-        embedder: a model in any format.
-        paths: images of aligned faces, or files that `reader` can read.
-        keys: the outputs to keep: "embedding" (v̄), "instance" (v), "group_feature" (v̂),
-            "group_logits".
-        optional: outputs to keep if the model has them.
-        reader: turns a file into an aligned face. `read_image` by default.
-        progress: called with (files done, all files).
-
-    Raises:
-        ValueError: if the model lacks one of the outputs, or if no file is readable.
+    The outputs `keys` are kept, and those in `optional` if the model has them: "embedding" (v̄),
+    "instance" (v), "group_feature" (v̂), "group_logits". `reader` turns a file into an aligned
+    face, by default `read_image`. `progress` is called with (files done, all files). Raises
+    ValueError if the model lacks one of the outputs, or if no file is readable.
     """
     read = reader or (lambda path: read_image(path, embedder.image_size))
 

@@ -99,10 +99,8 @@ def tsne_figure(
 ) -> Figure:
     """Draws a panel for each embedding of the same images. People differ in colour and marker.
 
-    Args:
-        panels: projections by title, such as "Baseline", "v" and "v̄".
-        labels: (N,) int, the position in `names` for each image.
-        names: the people's names for the legend.
+    `panels` are projections by title, such as "Baseline", "v" and "v̄". `labels` (N,) are positions
+    in `names`, the people's names for the legend.
     """
     who = np.asarray(labels)
     sizes = {len(panel.points) for panel in panels.values()}

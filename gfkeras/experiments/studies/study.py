@@ -246,14 +246,10 @@ def study_images(
 ) -> Study:
     """Measures the effect of degraded images (FaceNet, arXiv 1503.03832, section 5.2).
 
-    Both images of a pair are changed in the same way.
-
-    Args:
-        name: "jpeg" or "size".
-        embed: takes the change of each face, or None for no change, and returns a function that
-            takes paths and returns `ImageEmbeddings`.
-        pairs, similarity, fars, replicates: see `evaluate_pairs`.
-        values: JPEG qualities, or the side in pixels. See `jpeg_compression` and `small_image`.
+    Both images of a pair are changed in the same way, for "jpeg" at qualities and for "size" at
+    sides in pixels (see `jpeg_compression` and `small_image`). `embed` takes the change of each
+    face, or None, and returns a function from paths to `ImageEmbeddings`. See `evaluate_pairs` for
+    the other arguments.
     """
     make, usual = IMAGE_STUDIES[one_of("name", name, IMAGE_STUDIES)]
     # Make all changes first: a wrong value should fail before any image is embedded.
@@ -279,15 +275,10 @@ def study_embeddings(
     """Measures the effect of smaller embeddings of a trained model (FaceNet, sections 5.4 and 6).
 
     "dimension" keeps the first numbers of each embedding, and separately the numbers along the
-    principal directions of other faces' embeddings. "bits" makes each number an integer of few
-    bits. FaceNet trained a separate network for each dimension. The recipe key
-    `model.embedding_dim` does that.
-
-    Args:
-        name: "dimension" or "bits".
-        embed, pairs, similarity, fars, replicates: see `evaluate_pairs`.
-        values: numbers of dimensions, by default 16, 32, … and all, or numbers of bits.
-        fitted_on: (N, D) embeddings of faces that are in none of the pairs, for "dimension".
+    principal directions of other faces' embeddings, `fitted_on` (N, D). "bits" makes each number an
+    integer of few bits. `values` are numbers of dimensions, by default 16, 32, … and all, or
+    numbers of bits. FaceNet trained a separate network for each dimension. The recipe key
+    `model.embedding_dim` does that. See `evaluate_pairs` for the other arguments.
     """
     one_of("name", name, EMBEDDING_STUDIES)
     # Embed the images once. All reductions start from these embeddings.

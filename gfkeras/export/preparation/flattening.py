@@ -214,12 +214,9 @@ def _group(
 
 
 def flattened(model: keras.Model, mode: str | None = None) -> Network:
-    """Returns a model's layers as one network with the outputs of an artefact.
+    """Returns a model's layers as one network with the outputs of an artefact, or NotRewritable.
 
     The head of a GroupFace is folded (`fold`), and its instance embedding is not an output.
-
-    Raises:
-        NotRewritable: if the model's layers cannot be separated.
     """
     if not isinstance(model, GroupFace):
         return network_of(model)

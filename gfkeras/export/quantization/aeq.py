@@ -115,14 +115,10 @@ Ranges = Mapping[str, tuple[float, float]]
 
 @dataclass(frozen=True, slots=True)
 class Kernel:
-    """Constant weights of one operator.
+    """Constant weights of a "CONV_2D" or "FULLY_CONNECTED" operator.
 
-    Attributes:
-        operation: "CONV_2D" or "FULLY_CONNECTED".
-        output: name of the operator's output tensor, by which a recipe selects the operator.
-        layer: name of the Keras layer, or of the model's output.
-        size: number of weights.
-        inputs: length of the last axis.
+    A recipe selects the operator by `output`, the name of its output tensor. `layer` is the name of
+    the Keras layer, or of the model's output, and `inputs` the length of the last axis.
     """
 
     operation: str
@@ -205,17 +201,12 @@ def quantize(
     path: Path, scheme: str, ranges: Ranges | None = None, float_layers: Sequence[str] = (),
     inputs: str = "float32", outputs: str = "float32",
 ) -> bytes:  # fmt: skip
-    """Quantizes a float .tflite.
+    """Quantizes a float .tflite and returns the content of the quantised file.
 
-    Args:
-        path: the float file.
-        scheme: "int8" (weights by channel, activations by tensor), or one of `SCHEMES`.
-        ranges: (low, high) of each computed tensor, for "int8".
-        float_layers: regular expressions. Operators with a matching output name stay float.
-        inputs, outputs: "float32" or "int8" for the model's inputs and outputs, for "int8".
-
-    Returns:
-        The content of the quantised file.
+    The scheme is "int8" (weights by channel, activations by tensor), or one of `SCHEMES`. "int8"
+    needs `ranges`, (low, high) of each computed tensor, and has `inputs` and `outputs` in "float32"
+    or "int8". Operators whose output name matches a regular expression in `float_layers` stay
+    float.
     """
     quantizer: Any = require("ai_edge_quantizer.quantizer", "export")
     recipe: Any = require("ai_edge_quantizer.recipe", "export")

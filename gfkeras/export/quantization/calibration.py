@@ -37,11 +37,8 @@ class Calibration:
     def of(cls, images: Any, shape: tuple[int, ...]) -> Calibration:
         """Divides at least 32 images of `shape`.
 
-        At most 256 of them are used for ranges, and every fourth of these is kept back.
-
-        Raises:
-            ValueError: if the images have another shape, are too few, or have other values than
-                0…255.
+        At most 256 of them are used for ranges, and every fourth of these is kept back. Raises
+        ValueError for another shape, too few images, or values outside 0…255.
         """
         images = np.asarray(images)
         if images.ndim != 4 or images.shape[1:] != tuple(shape):

@@ -101,12 +101,9 @@ def rounded(kernel: np.ndarray, axes: tuple[int, ...]) -> np.ndarray:
 def integer_pixels(network: Network) -> dict[str, tuple[float, float]]:
     """Subtracts whole numbers from the pixels and adds the remainder to biases.
 
-    int8 represents zero exactly, which the padded border needs. If 127.5 is subtracted, every pixel
-    is half way between two int8 values. If 128 is subtracted, every pixel is an int8 value. The
-    grey of the padding changes by that half.
-
-    Returns:
-        The range of each such node. It gives int8 a step of 1 for any calibration faces.
+    int8 represents zero exactly, which the padded border needs. With 127.5 subtracted, every pixel
+    is half way between two int8 values, with 128, every pixel is one. The grey of the padding
+    changes by that half. Returns the range of each such node, in which int8 has a step of 1.
     """
     found = {}
     for node in network:
@@ -129,19 +126,12 @@ def integer_pixels(network: Network) -> dict[str, tuple[float, float]]:
 
 @dataclass(frozen=True, slots=True)
 class Int8Result:
-    """An int8 file and its measurements.
+    """An int8 file and its measurements on the faces kept back.
 
-    Attributes:
-        content: content of the .tflite or .onnx file.
-        statistic: name of the chosen ranges, "qat" if fine-tuning learned them.
-        mean_cosine: mean cosine to the float model on the faces kept back, by statistic.
-            Fine-tuning is undone if it does not raise the mean cosine.
-        group_agreement: share of these faces with the float model's group, or None without groups.
-        sensitivities: sensitivity of each layer, the largest first. Empty without
-            `max_latency_ratio`.
-        float_layers: names of the layers that stayed float.
-        simulated_cosine: mean cosine between the fine-tuned simulation and the file, or None if the
-            file is not fine-tuned.
+    `statistic` is the name of the chosen ranges, "qat" if fine-tuning learned them. `mean_cosine`
+    to the float model is by statistic. Fine-tuning is undone if it does not raise it, and
+    `simulated_cosine` compares the fine-tuned simulation with the file. `sensitivities` are sorted,
+    the largest first, and empty without `max_latency_ratio`. `float_layers` stayed float.
     """
 
     content: bytes

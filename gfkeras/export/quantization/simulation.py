@@ -74,11 +74,7 @@ class Simulation(keras.Model):
     (`IntegerLinear`, `IntegerSum`). Other activations are rounded where the file rounds them
     (`FakeQuantization`), and other kernels are rounded to the values in the file. Roundings between
     two operators of one layer are not simulated, for example before a chosen group's bias is added.
-
-    Args:
-        network: the network that the int8 file is made from.
-        ranges: (low, high) of each rounded node.
-        fixed: names of nodes whose ends are not learned.
+    `ranges` has (low, high) of each rounded node. The ends of the nodes in `fixed` stay.
     """
 
     def __init__(

@@ -219,11 +219,8 @@ def _direction(means: npt.NDArray[np.float64]) -> tuple[Floats, Floats]:
 class Match:
     """A person of a gallery as a match for a probe.
 
-    Attributes:
-        name: the person's name.
-        similarity: the similarity that the search ranks by, the cosine or the group-aware one.
-        cosine: the cosine between probe and template.
-        photos: number of photos in the person's template.
+    The search ranks by `similarity`, the cosine or the group-aware one. `photos` is the number of
+    photos in the person's template.
     """
 
     name: str

@@ -26,15 +26,10 @@ _IMAGES = 16
 
 @dataclass(frozen=True, slots=True)
 class Latency:
-    """Latency and throughput with one number of threads.
+    """Latency of one image, from uint8 pixels to a normalised embedding, and throughput of batches.
 
-    Attributes:
-        threads: number of the runtime's threads, or None if the runtime does not choose it
-            (TensorFlow).
-        latency_ms_median: median time of one image in milliseconds, from uint8 pixels to a
-            normalised embedding.
-        latency_ms_p95: 95th percentile of the same calls, in milliseconds.
-        images_per_second: throughput of batches, from their median time.
+    `threads` is None if the runtime does not choose their number (TensorFlow). The throughput is
+    computed from the median time.
     """
 
     threads: int | None

@@ -85,16 +85,9 @@ def measure(
 ) -> Measurement:
     """Measures latency, throughput, memory and the time of each kind of operator.
 
-    Args:
-        source: a preset, a model folder, a SavedModel, a .tflite or an .onnx file.
-        threads: numbers of threads to measure. The default is 1 and the number of usable
-            processors. TensorFlow's threads belong to the process and cannot be chosen for a Keras
-            model or a SavedModel.
-        repeats: number of measured calls with one image, at least 3.
-        batch_size: number of images per call for the throughput.
-
-    Raises:
-        ValueError: if the model cannot be read, or if its number of threads cannot be chosen.
+    The arguments are those of `gfkeras.tasks.bench.bench`. TensorFlow's threads belong to the
+    process and cannot be chosen. Raises ValueError if the model cannot be read, or if its number of
+    threads cannot be chosen.
     """
     if positive_int("repeats", repeats) < 3:
         raise ValueError(f"`repeats` must be at least 3. Received: repeats={repeats}")

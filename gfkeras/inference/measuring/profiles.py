@@ -45,14 +45,10 @@ def child_json(script: str, *arguments: str) -> Any:
 
 @dataclass(frozen=True, slots=True)
 class Operator:
-    """One kind of operator.
+    """A kind of operator: a kernel and its `runner`, "XNNPACK", "LiteRT" or an ONNX provider.
 
-    Attributes:
-        name: name of the kernel. XNNPACK runs a 1×1 convolution as "Fully Connected".
-        runner: owner of the kernel: "XNNPACK", "LiteRT" or an ONNX Runtime provider.
-        count: number of calls in one run.
-        microseconds: time of all calls in one run, the mean over the faster half of the runs.
-        share: share of the time of these runs.
+    XNNPACK runs a 1×1 convolution as "Fully Connected". `microseconds` is the time of all `count`
+    calls in one run, the mean over the faster half of the runs, and `share` its share of them.
     """
 
     name: str
@@ -174,12 +170,9 @@ _DELEGATE = "DELEGATE"
 
 @dataclass(frozen=True, slots=True)
 class LeftOperator:
-    """An operator that XNNPACK does not run.
+    """An operator that XNNPACK does not run, such as "PRELU", and its place in the file.
 
-    Attributes:
-        index: its place in the file, from 0.
-        name: name of the operator, such as "PRELU".
-        dtype, tensor: dtype and name of its first output.
+    `dtype` and `tensor` are dtype and name of its first output.
     """
 
     index: int
