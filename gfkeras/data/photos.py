@@ -213,8 +213,7 @@ def _check_shape(shape: tuple[int, ...], name: str) -> None:
 def photo_size(content: bytes, name: str) -> tuple[int, int]:
     """Returns (width, height) of an image file without decoding its pixels.
 
-    Raises:
-        ImageError: if the content is not an image that `read_photo` reads.
+    Raises ImageError if the content is not an image that `read_photo` reads.
     """
     with _decoding(name), _opened(content, name) as image:
         return image.size

@@ -102,10 +102,8 @@ class About:
     def to_json(self, fingerprint: str, precision: str) -> dict[str, Any]:
         """Returns the known facts as keys of the card.
 
-        `fingerprint` identifies the model in the exported mode.
-
-        Raises:
-            ValueError: if the thresholds belong to another model or mode.
+        `fingerprint` identifies the model in the exported mode. Raises ValueError if the thresholds
+        belong to another model or mode.
         """
         card: dict[str, Any] = {}
         if self.thresholds is not None:

@@ -167,9 +167,7 @@ class Embedder:
         """Embeds aligned faces, (N, 112, 112, 3) RGB, uint8 or float32, 0…255, N ≥ 1.
 
         It also takes aligned faces as paths, bytes, PIL images, or a list of these and of arrays.
-
-        Raises:
-            ValueError: if the images have another shape, type or range, or if there is no image.
+        Raises ValueError if the images have another shape, type or range, or if there is no image.
         """
         images = self._batch(images)
         if len(images) <= self.batch_size:

@@ -77,11 +77,8 @@ def detect_format(path: str | os.PathLike[str]) -> str:
     A file is recognised by its suffix: .rec, .bin, .csv and .tsv, .lst, .txt (LFW's pairs), and
     `identity_CelebA.txt` by its name. A folder is recognised by its content: the folders of
     MegaFace or FaceScrub, IJB's `meta`, YouTube Faces' `frame_images_DB`, CelebA's list, a .rec
-    file, or `dataset_info.json` of TensorFlow Datasets.
-    Any other folder with folders in it has one folder per person.
-
-    Raises:
-        ValueError: for a path that does not exist or matches none of these.
+    file, or `dataset_info.json` of TensorFlow Datasets. Any other folder with folders in it has one
+    folder per person. Raises ValueError for a path that does not exist or matches none of these.
     """
     text = os.fspath(path)
     if text.startswith(_TFDS):

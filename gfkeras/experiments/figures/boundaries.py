@@ -80,10 +80,7 @@ def boundary_figure(boundaries: Sequence[DecisionBoundary]) -> Figure:
 
     In the coloured areas, an embedding of the class is satisfied: its logit leads despite the
     margin. The white gap between the areas is the margin, which no embedding of either class may
-    enter. The dashed line is θ1 = θ2.
-
-    Raises:
-        ValueError: without boundaries.
+    enter. The dashed line is θ1 = θ2. Raises ValueError without boundaries.
     """
     if not boundaries:
         raise ValueError("`boundaries` must hold at least one. Received: none")

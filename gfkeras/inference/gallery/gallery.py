@@ -154,8 +154,7 @@ class Gallery:
     def templates(self, names: Sequence[str] | None = None) -> Templates:
         """Returns the templates of the named people, or of all people sorted by name.
 
-        Raises:
-            ValueError: if a person is not in the gallery, or if no person is left to return.
+        Raises ValueError if a person is not in the gallery, or if no person is left to return.
         """
         with self._lock.shared():
             chosen = sorted(self._index.names()) if names is None else list(names)

@@ -161,8 +161,7 @@ class RowIndex:
 def read_index(path: Path, storage: str | None = None) -> tuple[RowIndex, dict[str, str], bytes]:
     """Reads index, metadata and head of a gallery's file.
 
-    Raises:
-        ValueError: if the file is damaged, is not a gallery or has another `storage`.
+    Raises ValueError if the file is damaged, is not a gallery or has another `storage`.
     """
     description, columns, head = read_gallery_file(path)
     try:
