@@ -118,7 +118,7 @@ def fetch(name: str, out: PathLike | None = None) -> Path:
     """
     by_name("data set", name, fetchable())
     if name == _DETECTOR:
-        from gfkeras.data.alignment.yunet import YUNET_SHA256, YUNET_URL
+        from gfkeras.data.alignment.detector import YUNET_SHA256, YUNET_URL
 
         return fetch_file(YUNET_URL, YUNET_SHA256, folder=out)
     data_set = DATA_SETS[name]

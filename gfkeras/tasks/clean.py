@@ -79,7 +79,7 @@ def clean(
     faces = training_faces(data, identities, images, min_images)
     load_keras()
     from gfkeras.experiments import cleaning
-    from gfkeras.experiments.cleaning.manifest import LIST_FILE
+    from gfkeras.experiments.cleaning.result import LIST_FILE
 
     if images is not None and Path(images).resolve() == (Path(out) / LIST_FILE).resolve():
         expected = f"not be the folder of `images` (--images): its {LIST_FILE} would be overwritten"

@@ -205,19 +205,16 @@ def _write_sheets(out: Path, labels: np.ndarray, read: Callable[[int], np.ndarra
     count = int(labels.max()) + 1
     for page, start in enumerate(range(0, count, _ROWS), start=1):
         end = min(start + _ROWS, count)
-        rows = [_sheet_row(n, np.flatnonzero(labels == n), read) for n in range(start, end)]
+        rows = []
+        for number in range(start, end):
+            members = np.flatnonzero(labels == number)
+            # Evenly spread over the cluster: the first faces can all come from the same photo.
+            spread = np.linspace(0, len(members) - 1, min(_COLUMNS, len(members))).astype(int)
+            images = [read(face) for face in members[spread]]
+            rows.append((f"Cluster {number}", len(members), images))
         title = f"Clusters {start} to {end - 1} of {count:,}, largest first"
         path = out / f"sheet_{page:03d}.jpg"
         with replacing(path) as temporary:
             contact_sheet(rows, title, _COLUMNS).save(temporary, quality=88)
         written.append(path)
     return written
-
-
-def _sheet_row(
-    number: int, members: np.ndarray, read: Callable[[int], np.ndarray]
-) -> tuple[str, int, list[np.ndarray]]:
-    """Returns the title of a cluster, its number of faces, and some of their images."""
-    # Evenly spread over the cluster: the first faces can all come from the same photo.
-    spread = np.linspace(0, len(members) - 1, min(_COLUMNS, len(members)))
-    return f"Cluster {number}", len(members), [read(n) for n in members[spread.astype(int)]]

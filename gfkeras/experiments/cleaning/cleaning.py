@@ -15,9 +15,14 @@ from gfkeras.errors import in_range, wrong, wrong_value
 from gfkeras.evaluation.plots.style import save_figure
 from gfkeras.experiments.cleaning import recipes
 from gfkeras.experiments.cleaning import result as reports
-from gfkeras.experiments.cleaning.manifest import image_name, require_place, write_manifest
 from gfkeras.experiments.cleaning.plots import angle_histogram, write_sheets
-from gfkeras.experiments.cleaning.result import CleaningResult, DroppedImage
+from gfkeras.experiments.cleaning.result import (
+    CleaningResult,
+    DroppedImage,
+    image_name,
+    require_place,
+    write_manifest,
+)
 from gfkeras.experiments.cleaning.sub_centers import (
     PAPER_ANGLE,
     DominantCenters,

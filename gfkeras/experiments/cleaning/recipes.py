@@ -26,7 +26,9 @@ def with_sub_centers(recipe: Recipe, sub_centers: int | None = None) -> Recipe:
     if sub_centers is None:
         default = inspect.signature(SubCenterArcFace.__init__).parameters["sub_centers"].default
         sub_centers = arguments.get("sub_centers", default)
-    check_sub_centers(sub_centers)
+    if sub_centers < 2:
+        expected = "be at least 2: with one, wrong labels have no center of their own to go to"
+        raise wrong_value("sub_centers", expected, sub_centers)
     return _with_head(recipe, SUB_CENTER_HEAD, arguments | {"sub_centers": sub_centers})
 
 
@@ -56,13 +58,6 @@ def with_same_updates(recipe: Recipe, images: int, kept: int) -> Recipe:
     if recipe.schedule.milestones:
         tables["schedule"]["milestones"] = [stretch * e for e in recipe.schedule.milestones]
     return Recipe.parse(tables)
-
-
-def check_sub_centers(sub_centers: int) -> None:
-    """Raises ValueError for K = 1, because all images of an identity then share one center."""
-    if sub_centers < 2:
-        expected = "be at least 2: with one, wrong labels have no center of their own to go to"
-        raise wrong_value("sub_centers", expected, sub_centers)
 
 
 def _with_head(recipe: Recipe, name: str, arguments: dict[str, Any]) -> Recipe:

@@ -9,8 +9,9 @@ import numpy as np
 from keras import ops
 
 from gfkeras.errors import positive_int, wrong, wrong_value
-from gfkeras.experiments.inversion.objective import InversionSettings, Objective
-from gfkeras.experiments.inversion.steps import (
+from gfkeras.experiments.inversion.objective import (
+    InversionSettings,
+    Objective,
     compiled,
     draw_view,
     require_backend,
