@@ -1,7 +1,6 @@
 """Export of a Keras model to an artefact with its card."""
 
 import math
-import os
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +13,7 @@ from gfkeras.export.graph import export_form, exported_model, form_of
 from gfkeras.export.preparation import DENSE_STEPS, STEPS
 from gfkeras.export.quantization import Calibration, Int8Settings, int8_onnx, int8_tflite
 from gfkeras.export.writers import quiet, write_onnx, write_tflite
-from gfkeras.files import replacing
+from gfkeras.files import PathLike, replacing
 from gfkeras.models import GroupFace
 from gfkeras.models.properties import model_fingerprint
 
@@ -29,7 +28,7 @@ MAX_FILE_BYTES = 2**31 - 2**24
 
 def export_model(
     model: keras.Model,
-    path: str | os.PathLike[str],
+    path: PathLike,
     format: str = "tflite",  # noqa: A002
     precision: str = "fp32",
     mode: str | None = None,

@@ -1,6 +1,5 @@
 """Packing of a trained model and its artefacts into a folder of the zoo."""
 
-import os
 import shutil
 from pathlib import Path
 from typing import Any
@@ -9,7 +8,7 @@ import keras
 import tomli_w
 
 from gfkeras.cards import card_path, file_facts
-from gfkeras.files import replacing, sha256, write_text
+from gfkeras.files import PathLike, replacing, sha256, write_text
 from gfkeras.toml_errors import toml_values
 from gfkeras.zoo.golden import Golden
 from gfkeras.zoo.loading import architecture_of, load_preset
@@ -27,7 +26,7 @@ _TO_FILL_IN = {
 }
 
 
-def pack(model: keras.Model, folder: str | os.PathLike[str]) -> Preset:
+def pack(model: keras.Model, folder: PathLike) -> Preset:
     """Writes weights in half precision, golden embeddings and `model.toml`. Returns the preset.
 
     The model is a `GroupFace` or a backbone, and the folder `zoo/<name>`. If `model.toml` exists,
@@ -66,7 +65,7 @@ def pack(model: keras.Model, folder: str | os.PathLike[str]) -> Preset:
     return preset
 
 
-def ship_artefacts(preset: Preset, folder: str | os.PathLike[str]) -> Preset:
+def ship_artefacts(preset: Preset, folder: PathLike) -> Preset:
     """Copies exported .tflite files next to a preset's weights, and adds them to `model.toml`.
 
     `folder` is the output folder of `gfkeras zoo export`. Only the precisions in `SHIPPED` are

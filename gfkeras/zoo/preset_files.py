@@ -1,6 +1,5 @@
 """Files, thresholds, results and origin of presets."""
 
-import os
 from pathlib import Path
 from typing import Any
 
@@ -9,7 +8,7 @@ from pydantic import BaseModel
 from gfkeras.backend import load_keras
 from gfkeras.downloads import fetch_file
 from gfkeras.evaluation import COSINE, Thresholds
-from gfkeras.files import CONFIG_FILE, parsed_json, settings_text, sha256
+from gfkeras.files import CONFIG_FILE, PathLike, parsed_json, settings_text, sha256
 from gfkeras.toml_errors import read_toml
 from gfkeras.zoo.registry import MODEL_FILE, FolderSources, Preset, preset_names, read_preset
 
@@ -42,7 +41,7 @@ def keras_source(source: Any) -> Any:
 
 
 def weights_path(
-    preset: Preset, folder: str | os.PathLike[str] | None = None, progress: bool | None = None
+    preset: Preset, folder: PathLike | None = None, progress: bool | None = None
 ) -> Path:
     """Returns the file of a preset's weights. Downloads it once, into `folder` or the cache.
 

@@ -31,7 +31,7 @@ YUNET_PRESET = "face_detection_yunet"
 _log_level = threading.Lock()
 
 
-def yunet_bytes(model: str | os.PathLike[str] | None = None) -> tuple[bytes, str]:
+def yunet_bytes(model: PathLike | None = None) -> tuple[bytes, str]:
     """Returns the bytes of the network's file, and its name for messages.
 
     Without `model`, this is the file that the environment variable GFKERAS_YUNET names, then the

@@ -1,7 +1,6 @@
 """Cleaning with sub-centers: train, drop distant images, train on the rest."""
 
 import dataclasses
-import os
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -30,6 +29,7 @@ from gfkeras.experiments.cleaning.sub_centers import (
     Progress,
     automatic_angle,
 )
+from gfkeras.files import PathLike
 from gfkeras.training import Recipe, load_classifier, train
 from gfkeras.training.run_folder import RECIPE_FILE, check_folder
 from gfkeras.training.training_data import load_faces
@@ -40,9 +40,9 @@ AUTOMATIC = "auto"
 
 
 def clean(
-    source: Recipe | str | os.PathLike[str],
+    source: Recipe | PathLike,
     data: FaceFolder | RecordSet,
-    out: str | os.PathLike[str],
+    out: PathLike,
     *,
     angle: float | str = PAPER_ANGLE,
     sub_centers: int | None = None,
@@ -135,7 +135,7 @@ def _check_angle(angle: float | str) -> None:
 
 
 def _opened(
-    source: Recipe | str | os.PathLike[str],
+    source: Recipe | PathLike,
     data: FaceFolder | RecordSet,
     out: Path,
     sub_centers: int | None,

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import os
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
@@ -15,6 +14,7 @@ from gfkeras.data import FaceFolder, read_image
 from gfkeras.data.alignment import FaceAligner
 from gfkeras.data.images import FaceSize
 from gfkeras.errors import ImageError, unknown_name, wrong, wrong_value
+from gfkeras.files import PathLike
 from gfkeras.inference import Embedder
 from gfkeras.training import load_classifier
 
@@ -119,7 +119,7 @@ def of_people(embedder: Embedder, folder: FaceFolder, names: Sequence[str]) -> S
     return Subjects(Targets(list(names), means), faces)
 
 
-def of_templates(path: str | os.PathLike[str]) -> Subjects:
+def of_templates(path: PathLike) -> Subjects:
     """Returns open-set targets: stored embeddings (N, D) in the .npz of `gfkeras embed`."""
     path = Path(path)
     stored = read_npz(
@@ -136,7 +136,7 @@ def of_templates(path: str | os.PathLike[str]) -> Subjects:
     return Subjects(Targets([Path(p).stem for p in paths], embedding))
 
 
-def centers_of_run(run: str | os.PathLike[str]) -> tuple[np.ndarray, list[str]]:
+def centers_of_run(run: PathLike) -> tuple[np.ndarray, list[str]]:
     """Returns the class centers of a finished run of `train`, and their identities.
 
     The centers are (N, D) float32, or (N, K, D) with K centers a class. They are not normalised.

@@ -1,12 +1,12 @@
 """Import of weights from other projects into a backbone of gfkeras."""
 
-import os
 import zipfile
 from collections.abc import Callable
 from pathlib import Path
 
 from gfkeras.backbones import Backbone
 from gfkeras.errors import one_of, positive, reading, wrong
+from gfkeras.files import PathLike
 from gfkeras.zoo.foreign.arcface_torch import arcface_torch_network
 from gfkeras.zoo.foreign.facenet_torch import facenet_backbone, is_facenet
 from gfkeras.zoo.foreign.keras_file import HDF5_MARK, is_keras_archive, read_keras_network
@@ -36,10 +36,10 @@ FORMATS: dict[str, Callable[[Path], ForeignNetwork]] = dict(
 
 
 def import_weights(
-    path: str | os.PathLike[str],
+    path: PathLike,
     format: str | None = None,  # noqa: A002 the word for it on the command line
     *,
-    symbol: str | os.PathLike[str] | None = None,
+    symbol: PathLike | None = None,
     pixel_scale: float | None = None,
 ) -> Backbone:
     """Returns a backbone of gfkeras with the weights of a public face network.
@@ -100,7 +100,7 @@ def import_weights(
 def read_network(
     path: Path,
     format: str,  # noqa: A002
-    symbol: str | os.PathLike[str] | None = None,
+    symbol: PathLike | None = None,
 ) -> ForeignNetwork:
     """Reads the network in a file of a known format. Errors name the file."""
     with reading(path, f"a file of {format}"):
