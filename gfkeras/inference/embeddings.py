@@ -62,12 +62,10 @@ class Embeddings:
 
 @dataclass(frozen=True, slots=True)
 class FileEmbeddings:
-    """The embeddings of the files in a list that could be read (see `Embeddings`).
+    """The embeddings of the M files in a list that could be read (see `Embeddings`).
 
-    Attributes:
-        index: (M,) int64, position in the list of each face's file, ascending. A file with several
-            faces is repeated.
-        skipped: (file, reason) of the other files.
+    `index` (M,) int64 is the position in the list of each face's file, ascending. A file with
+    several faces is repeated. `skipped` has (file, reason) of the other files.
     """
 
     embedding: np.ndarray

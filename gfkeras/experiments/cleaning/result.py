@@ -26,15 +26,11 @@ _CLASSES = ("identity", "images", "dominant_share", "dropped", "kept")
 
 @dataclasses.dataclass(frozen=True)
 class DroppedImage:
-    """An image that the cleaned manifest leaves out.
+    """An image that the cleaned manifest leaves out, with its label `identity`.
 
-    Attributes:
-        image: the path below the folder of people, or the record's name in its source.
-        identity: the label of the image.
-        angle: degrees to the dominant center of that identity. NaN if the image was unreadable.
-        looks_like, looks_like_angle: the other identity with the nearest dominant center, and the
-            angle to that center in degrees.
-        row: its position among the measured faces.
+    `image` is the path below the folder of people, or the record's name. `angle` is to the dominant
+    center of the label, in degrees, or NaN if the image was unreadable. `looks_like` is the other
+    identity with the nearest dominant center. `row` is the position among the measured faces.
     """
 
     image: str

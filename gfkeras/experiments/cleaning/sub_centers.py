@@ -23,11 +23,9 @@ LEAST_SEPARATION = 3.0
 class DominantCenters:
     """The dominant sub-center of each of C identities, and the angle of each of N images to it.
 
-    Attributes:
-        counts: (C, K) int64, number of images of each identity nearest to each of its centers.
-        dominant: (C,) int64, the center with most images. 0 for an identity without images.
-        share: (C,) float64, the dominant center's share of the images. NaN without images.
-        angles: (N,) float64, degrees between an image and its identity's dominant center.
+    `counts` (C, K) int64 are the images of each identity nearest to each of its centers, `dominant`
+    (C,) is the center with most images, 0 without images, and `share` (C,) its share of them, NaN
+    without images. `angles` (N,) are in degrees.
     """
 
     counts: np.ndarray

@@ -21,14 +21,10 @@ EDGES = np.arange(0.0, 180.1, 2.0)
 
 @dataclass(frozen=True, eq=False)
 class PairAngles:
-    """Angles between the embeddings of pairs, in degrees.
+    """Angles (N,) between the embeddings of pairs, in degrees, and which pairs are genuine.
 
-    Attributes:
-        angle: (N,) float64, the angle of each pair.
-        same: (N,) bool, true for genuine pairs.
-        accuracy: ten-fold accuracy, a fraction.
-        threshold: mean of the folds' thresholds. Pairs at this angle or below are accepted.
-        at_far: the thresholds by FAR, keyed "1e-3".
+    `threshold` is the mean of the folds' thresholds. Pairs at this angle or below are accepted.
+    `at_far` has the thresholds by FAR, keyed "1e-3".
     """
 
     angle: np.ndarray

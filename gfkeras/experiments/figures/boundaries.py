@@ -26,12 +26,9 @@ _COLUMNS, _PANEL = 4, 2.75
 class DecisionBoundary:
     """Where a head is satisfied with an embedding of the first and of the second class.
 
-    Attributes:
-        head, setting: as in `MarginCurve`.
-        first: (T, T) float64, the lead of the first class's logit, which has the margin, over the
-            other logit. Rows are θ1 to the first center and columns are θ2 to the second, both in
-            `DEGREES`.
-        second: (T, T) float64, the same for the second class and its logit.
+    `first`, (T, T) float64, is the lead of the first class's logit, which has the margin, over the
+    other logit. Rows are θ1 to the first center and columns θ2 to the second, both in `DEGREES`.
+    `second` is the same for the second class. `head` and `setting` are those of `MarginCurve`.
     """
 
     head: str

@@ -34,9 +34,8 @@ _TILE, _GAP = 0.62, 0.05
 class GroupDistribution:
     """Shares of K groups over some faces.
 
-    Attributes:
-        faces: (K,) int64, number of faces whose largest probability is in each group.
-        probability: (K,) float64, mean probability of each group. The sum is 1.
+    `faces` (K,) int64 counts the faces whose largest probability is in each group, and
+    `probability` (K,) float64 is the mean probability of each.
     """
 
     faces: np.ndarray
@@ -228,13 +227,10 @@ def group_sheet_figure(
 
 @dataclass(frozen=True, eq=False)
 class GroupLog:
-    """Effective groups by epoch, over the training faces.
+    """Effective groups by epoch, from 1, over the training faces: (E,) arrays.
 
-    Attributes:
-        epochs: (E,) int64, from 1.
-        effective, effective_soft: (E,) float64, from the shares of faces and from the mean
-            probabilities.
-        num_groups: K, or None if the run does not record it.
+    `effective` is computed from the shares of faces, `effective_soft` from the mean probabilities.
+    `num_groups` is None if the run does not record it.
     """
 
     epochs: np.ndarray

@@ -37,13 +37,10 @@ _MARKERS = ("o", "s", "^", "D", "v", "P", "X", "<", "*", ">")
 
 @dataclass(frozen=True, eq=False)
 class ToyEmbedding:
-    """The embeddings of a small network that was trained with one head.
+    """The embeddings (N, K) of a small network that was trained with one head.
 
-    Attributes:
-        head, setting: the head and its arguments, for the title.
-        embedding: (N, K) float32 of the training faces.
-        centers: (C, K) float32, the head's centers.
-        labels: (N,) int.
+    `head` and `setting`, its arguments, are for the title. `centers` are the head's, (C, K)
+    float32.
     """
 
     head: str

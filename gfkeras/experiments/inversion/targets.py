@@ -23,14 +23,10 @@ Progress = Callable[[int, int], None]
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class Targets:
-    """One embedding for each face to generate.
+    """One embedding (N, D), normalised to unit rows, for each of N faces to generate.
 
-    Attributes:
-        names: N names.
-        embedding: (N, D) float32, normalised to unit rows. Rows must be finite and not zero.
-        centers: (C, D) centers of all classes, for the close-set form (the ArcFace loss). None for
-            the open-set form (a distance to `embedding`).
-        labels: (N,) int32, the row of each target in `centers`.
+    The close-set form (the ArcFace loss) has the `centers` (C, D) of all classes, and `labels`
+    (N,), the row of each target in them. The open-set form (a distance to `embedding`) has None.
     """
 
     names: list[str]

@@ -23,10 +23,8 @@ _KEPT_BACK = 4
 class Calibration:
     """Faces for measuring ranges, and other faces for judging them.
 
-    Attributes:
-        seen: (N, H, W, 3) float32, at most 192 faces to measure ranges on.
-        kept_back: (M, H, W, 3) float32, at most 64 faces to judge ranges by.
-        learned: (L, H, W, 3), all faces except those kept back, for fine-tuning.
+    `seen` are at most 192 faces, (N, H, W, 3) float32, to measure ranges on, and `kept_back` at
+    most 64 to judge ranges by. `learned` are all faces except those kept back, for fine-tuning.
     """
 
     seen: np.ndarray

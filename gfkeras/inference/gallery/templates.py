@@ -30,17 +30,11 @@ Embedded = _Embedded | npt.NDArray[Any]
 class Templates:
     """The templates of N people.
 
-    A template is the mean of the unit embeddings of a person's photos, stored as direction and
-    length. The length measures how similar the photos are. It is also needed to add further photos
-    to the mean exactly.
-
-    Attributes:
-        names: the name of each person.
-        embedding: (N, D) float32, L2-normalised.
-        group_feature: (N, G) float32, L2-normalised (0 if v̂ is 0), or None.
-        photos: (N,) int32, number of photos in the mean.
-        length: (N,) float32, length of the mean embedding, above 0 and at most 1.
-        group_length: (N,) float32, length of the mean of the unit group features.
+    A template is the mean of the unit embeddings of a person's photos, stored as direction (N, D)
+    and length (N,), above 0 and at most 1. The length measures how similar the photos are. It is
+    also needed to add further photos to the mean exactly. Group features (N, G), or None, are
+    stored in the same way, with length 0 if v̂ is 0. `photos` (N,) is the number of photos in the
+    mean.
     """
 
     names: list[str]
